@@ -1,0 +1,110 @@
+"""What stops a running guest. The tree is drawn in `relink.errors`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relink.errors import MachineError
+
+if TYPE_CHECKING:
+    from emu.cpu import StopReason
+
+
+class CallError(MachineError):
+    """A prototype that cannot be parsed or passed, or an argument that does not fit its parameter."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One line of a backtrace: an address and what lies there, as far as known."""
+
+    address: int
+    image: str | None = None
+    symbol: str | None = None
+    offset: int = 0  #: bytes past `symbol` (or past the image's base when there is no symbol)
+
+    def __str__(self) -> str:
+        place = self.symbol or self.image
+        if place is None:
+            return f"{self.address:#x}"
+        image = f" in {self.image}" if self.symbol and self.image else ""
+        return f"{self.address:#x} <{place}+{self.offset:#x}>{image}"
+
+
+class GuestFault(MachineError):
+    """The guest did something its CPU refuses.
+
+    `reason` tells what, `pc` where, `address` the data address concerned (if any); `registers` maps register
+    names to unsigned values at the fault; `frame` names the code at `pc`; `disassembly` is a window of lines
+    around it (may be empty); `backtrace` holds the callers, innermost first, as far as they could be had.
+    """
+
+    def __init__(
+        self, reason: StopReason, pc: int, address: int | None, *, registers: Mapping[str, int],
+        frame: Frame, disassembly: tuple[str, ...] = (), backtrace: tuple[Frame, ...] = (),
+    ) -> None:
+        self.reason = reason
+        self.pc = pc
+        self.address = address
+        self.registers = dict(registers)
+        self.frame = frame
+        self.disassembly = disassembly
+        self.backtrace = backtrace
+        touching = f" at {address:#x}" if address is not None and address != pc else ""
+        super().__init__(f"{reason.value}{touching}, pc {frame}")
+
+    def report(self) -> str:
+        """Everything known, for a person: the message, registers, disassembly and backtrace."""
+        width = max((len(name) for name in self.registers), default=0)
+        cells = [f"{name:>{width}} {value:016x}" for name, value in self.registers.items()]
+        lines = [str(self), "", *("  ".join(cells[i : i + 4]) for i in range(0, len(cells), 4))]
+        if self.disassembly:
+            lines += ["", *self.disassembly]
+        if self.backtrace:
+            lines += ["", *(f"#{number} {frame}" for number, frame in enumerate(self.backtrace))]
+        return "\n".join(lines)
+
+
+class UnresolvedCall(MachineError):
+    """The guest called a symbol that was left unresolved on request (`allow_unresolved`)."""
+
+    def __init__(self, symbol: str, caller: Frame) -> None:
+        self.symbol = symbol
+        self.caller = caller
+        super().__init__(f"call of unresolved symbol {symbol} from {caller}")
+
+
+class ConstructorFault(MachineError):
+    """A constructor did not return; the load was undone. `__cause__` is what stopped it."""
+
+    def __init__(self, image: str, function: str, cause: BaseException) -> None:
+        self.image = image
+        self.function = function
+        super().__init__(f"{image}: constructor {function} failed: {cause}")
+
+
+class BudgetExceeded(MachineError):
+    """The guest used up its `max_instructions` or `timeout`."""
+
+    def __init__(self, limit: str, frame: Frame) -> None:
+        self.limit = limit
+        self.frame = frame
+        super().__init__(f"stopped after {limit}, pc {frame}")
+
+
+class GuestExit(MachineError):
+    """The guest called exit (or _exit); `status` is its argument."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"the guest exited with status {status}")
+
+
+class GuestAbort(MachineError):
+    """The guest called abort, failed an assertion or a stack or buffer check; `detail` says which."""
+
+    def __init__(self, detail: str = "abort() called") -> None:
+        self.detail = detail
+        super().__init__(detail)

@@ -1,0 +1,196 @@
+"""Everything that can go wrong, as one tree.
+
+    RelinkError
+    ├── ElfError                   the bytes are at fault: names the file and the place in it
+    │   ├── NotElf                   no ELF magic
+    │   ├── Truncated                something lies past the end of the file
+    │   ├── UnsupportedElf           well-formed, but not for us: class, byte order, machine, type
+    │   └── MalformedElf             headers, tables, hashes or strings that contradict themselves
+    ├── LinkError                  the link is at fault: names the image
+    │   ├── LibraryNotFound          a DT_NEEDED nobody could find, with every place tried
+    │   ├── UnresolvedSymbol         a strong reference without a definition
+    │   ├── VersionNotFound          a DT_VERNEED version its library does not define
+    │   ├── RelocationError          one relocation entry: names image, offset, symbol, type, formula
+    │   │   ├── UnknownRelocation      a type number the psABI does not define
+    │   │   ├── UnsupportedRelocation  a type refused on purpose, with the reason
+    │   │   ├── RelocationOverflow     the value does not fit the field
+    │   │   └── RelocationOutOfImage   the place lies in no segment
+    │   ├── TlsError                 static TLS is spent, or a TLS symbol is missing its module
+    │   └── LinkErrors               several of these at once (an ExceptionGroup)
+    ├── AddressSpaceError          no room, overlap, or an access to memory that is not mapped
+    ├── UseAfterUnload             a handle outlived its image
+    └── MachineError               the running guest is at fault (declared in `emu.errors`)
+        ├── GuestFault, UnresolvedCall, ConstructorFault, BudgetExceeded, GuestExit, GuestAbort
+        └── CallError                a prototype or an argument that cannot be passed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class RelinkError(Exception):
+    """The root: whatever this project raises for bad input or a bad link is one of these."""
+
+
+# ---------------------------------------------------------------- the bytes
+
+
+class ElfError(RelinkError):
+    """A file (or image) cannot be used as ELF.
+
+    `source` is the file's name as the caller gave it; `offset` the file offset (or, for an image in
+    memory, the guest address) of the offending bytes, where one can be named.
+    """
+
+    def __init__(self, source: str, problem: str, offset: int | None = None) -> None:
+        self.source = source
+        self.problem = problem
+        self.offset = offset
+        where = f" (at offset {offset:#x})" if offset is not None else ""
+        super().__init__(f"{source}: {problem}{where}")
+
+
+class NotElf(ElfError):
+    """The magic bytes are missing."""
+
+
+class Truncated(ElfError):
+    """A header, table or segment lies past the end of the file."""
+
+
+class UnsupportedElf(ElfError):
+    """Valid ELF this project does not link: big-endian, an unknown machine, a core file…"""
+
+
+class MalformedElf(ElfError):
+    """The file contradicts itself or the gABI."""
+
+
+# ---------------------------------------------------------------- the link
+
+
+class LinkError(RelinkError):
+    """Linking `image` (its name) failed."""
+
+    def __init__(self, image: str, problem: str) -> None:
+        self.image = image
+        self.problem = problem
+        super().__init__(f"{image}: {problem}")
+
+
+class LibraryNotFound(LinkError):
+    """A needed library was found nowhere. `tried` lists (place, why it was passed over), in search order."""
+
+    def __init__(self, name: str, needed_by: str, tried: Sequence[tuple[str, str]] = ()) -> None:
+        self.name = name
+        self.needed_by = needed_by
+        self.tried = tuple(tried)
+        places = "".join(f"\n  {number}. {place}: {why}" for number, (place, why) in enumerate(self.tried, 1))
+        super().__init__(needed_by, f"needs {name}, which was not found{places}")
+
+
+class UnresolvedSymbol(LinkError):
+    """No image, hook or host function defines a symbol that `image` refers to strongly."""
+
+    def __init__(self, image: str, symbol: str, version: str | None = None, *, detail: str = "") -> None:
+        self.symbol = symbol
+        self.version = version
+        self.detail = detail
+        wanted = f"{symbol}, version {version}" if version else symbol
+        super().__init__(image, f"undefined symbol: {wanted}{f' ({detail})' if detail else ''}")
+
+
+class VersionNotFound(LinkError):
+    """A version that `image` was linked against is not defined by the library that should have it."""
+
+    def __init__(self, image: str, library: str, version: str) -> None:
+        self.library = library
+        self.version = version
+        super().__init__(image, f"version {version} not found in {library}")
+
+
+class RelocationError(LinkError):
+    """One relocation entry cannot be applied."""
+
+    def __init__(
+        self, image: str, problem: str, *, section: str, offset: int, type_name: str,
+        symbol: str | None = None, formula: str | None = None,
+    ) -> None:
+        self.section = section
+        self.offset = offset
+        self.type_name = type_name
+        self.symbol = symbol
+        self.formula = formula
+        against = f" against {symbol}" if symbol else ""
+        computing = f" [{formula}]" if formula else ""
+        super().__init__(image, f"{section}+{offset:#x}: {type_name}{against}{computing}: {problem}")
+
+
+class UnknownRelocation(RelocationError):
+    """The psABI defines no such type."""
+
+
+class UnsupportedRelocation(RelocationError):
+    """A type this linker refuses on purpose; the message says why."""
+
+
+class RelocationOverflow(RelocationError):
+    """The computed value does not fit its field, or is misaligned for it."""
+
+
+class RelocationOutOfImage(RelocationError):
+    """The relocated place lies outside every segment of its image."""
+
+
+class TlsError(LinkError):
+    """Thread-local storage cannot be laid out or addressed."""
+
+
+class LinkErrors(LinkError, ExceptionGroup[LinkError]):
+    """All that is wrong with one load, reported together. `exceptions` holds each."""
+
+    # ExceptionGroup is built by __new__ and leaves __init__ to us.
+    def __new__(cls, image: str, exceptions: Sequence[LinkError]) -> LinkErrors:
+        return super().__new__(cls, f"{image}: {len(exceptions)} link errors", list(exceptions))
+
+    def __init__(self, image: str, exceptions: Sequence[LinkError]) -> None:
+        self.image = image
+        self.problem = f"{len(exceptions)} link errors"
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.image}: {self.problem}:", *(f"  {error}" for error in self.exceptions)])
+
+    def derive(self, excs: Sequence[LinkError]) -> LinkErrors:  # type: ignore[override]
+        return LinkErrors(self.image, excs)
+
+
+# ---------------------------------------------------------------- memory and lifetime
+
+
+class AddressSpaceError(RelinkError):
+    """Guest memory cannot be had, or an access touches memory that is not mapped.
+
+    `address` and `size` (bytes) tell the range asked for.
+    """
+
+    def __init__(self, problem: str, *, address: int | None = None, size: int | None = None) -> None:
+        self.address = address
+        self.size = size
+        place = "" if address is None else f" at {address:#x}"
+        extent = "" if size is None else f" ({size:#x} bytes)"
+        super().__init__(f"{problem}{place}{extent}")
+
+
+class UseAfterUnload(RelinkError):
+    """A symbol, function or image handle was used after its image was closed."""
+
+    def __init__(self, image: str, symbol: str | None = None) -> None:
+        self.image = image
+        self.symbol = symbol
+        what = f"{symbol} of {image}" if symbol else image
+        super().__init__(f"{what}: the image has been unloaded")
+
+
+class MachineError(RelinkError):
+    """The running guest did something that stops it."""
