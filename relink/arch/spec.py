@@ -1,0 +1,170 @@
+"""The words an architecture's page is written in.
+
+A page (`x86_64.py`, `riscv.py`, …) is data: which `e_machine` it answers to, where images go by default,
+how thread-local storage is laid out, and one table of relocations that reads like the psABI's:
+
+    8: Reloc("RELATIVE", "B + A", word64, Role.RELATIVE),
+
+The formula is text in the psABI's own letters. It is compiled once (`Formula`) into plain integer
+arithmetic that works on Python ints and on numpy arrays alike, and the same text appears in error messages
+and in the generated documentation.
+
+    S   value of the symbol: its address, or for a TLS symbol its offset in its module's block
+    A   the addend
+    P   the address of the place being relocated
+    B   the load bias of the image (guest address minus link-time address)
+    M   the TLS module id of the symbol's module
+    T   the offset of that module's block from the thread pointer (negative for variant II)
+    Z   the size of the symbol
+    DTV the psABI's dtv bias (what `__tls_get_addr` adds back)
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import CodeType
+
+from relink.fields import Word
+
+LETTERS = frozenset({"S", "A", "P", "B", "M", "T", "Z", "DTV"})
+
+
+class Formula:
+    """A psABI formula: its text, the letters it uses and the arithmetic it means.
+
+    Evaluation is ordinary integer arithmetic on whatever is passed in. numpy uint64 arrays wrap modulo
+    2^64, which is what every psABI means; the field then checks or cuts the result.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.letters = frozenset(re.findall(r"[A-Z]+", text))
+        if unknown := self.letters - LETTERS:
+            raise ValueError(f"formula {text!r} uses unknown letters {sorted(unknown)}")
+
+    @cached_property
+    def code(self) -> CodeType:
+        """The compiled expression; evaluate it with the letters as names."""
+        return compile(self.text, f"<formula {self.text}>", "eval")
+
+    def __repr__(self) -> str:
+        return f"Formula({self.text!r})"
+
+
+class Role(enum.Enum):
+    """What the dynamic linker has to do besides computing a formula."""
+
+    NONE = "nothing to do"
+    DATA = "compute and store"
+    RELATIVE = "rebase"
+    JUMP_SLOT = "bind a PLT slot"
+    COPY = "copy the symbol's initial data"
+    IRELATIVE = "call the resolver"
+    TLSDESC = "fill a TLS descriptor"
+    REFUSED = "refuse, saying why"
+
+
+@dataclass(frozen=True, slots=True)
+class Reloc:
+    """One row of a psABI's relocation table."""
+
+    name: str  #: without the R_<ARCH>_ prefix, as the psABI spells it
+    formula: Formula | None
+    word: Word | None  #: the field it writes
+    role: Role = Role.DATA
+    reason: str = ""  #: for REFUSED: why
+
+
+def reloc(name: str, formula: str, word: Word, role: Role = Role.DATA) -> Reloc:
+    """A row that stores `formula` into `word`."""
+    return Reloc(name, Formula(formula), word, role)
+
+
+def refused(name: str, reason: str) -> Reloc:
+    """A row for a type this linker knows and will not apply, with the reason a user reads."""
+    return Reloc(name, None, None, Role.REFUSED, reason)
+
+
+NONE = Reloc("NONE", None, None, Role.NONE)
+
+
+class TlsVariant(enum.Enum):
+    """Where static TLS lies (Drepper, "ELF Handling For Thread-Local Storage", section 3.4)."""
+
+    I = 1  # noqa: E741  (the name in the literature) blocks above the thread pointer
+    II = 2  #: blocks below the thread pointer, which points at itself
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Thread-local storage of an ISA. Sizes and offsets in bytes."""
+
+    variant: TlsVariant
+    tcb_size: int  #: variant I: reserved between the thread pointer and the first block
+    dtv_bias: int = 0  #: TLS_DTV_OFFSET: subtracted from stored offsets, added back by __tls_get_addr
+    #: The code of a static TLS descriptor (one whose argument is already an offset from the thread
+    #: pointer), following the ISA's descriptor convention: every other register is kept. None: the ISA
+    #: has no descriptors.
+    descriptor_stub: bytes | None = None
+    #: Index of the descriptor's word that holds the argument (the other one holds the function).
+    descriptor_argument: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One ISA as the linker sees it. Compare by identity; there is one object per ISA."""
+
+    name: str  #: canonical: x86_64 i386 aarch64 arm riscv64 riscv32 loongarch64
+    title: str  #: for people
+    psabi: str  #: title and version of the document the page follows
+    machine: int  #: e_machine
+    bits: int  #: ELF class: 32 or 64
+    prefix: str  #: of relocation names, e.g. "R_X86_64_"
+    relocations: Mapping[int, Reloc] = field(repr=False)
+    tls: Tls
+    image_base: int  #: where the first image goes when nobody chooses
+    library_names: tuple[str, ...]  #: what $LIB means, most specific first, and default folders under a sysroot
+    multiarch: str  #: Debian's triplet
+    aliases: tuple[str, ...] = ()
+    page_size: int = 4096  #: the smallest page the ISA's kernels use
+    platform: str = ""  #: $PLATFORM
+    #: Given e_flags, why an image of that ABI cannot join (None: it can).
+    flags_problem: Callable[[int], str | None] = lambda flags: None
+
+    @property
+    def word_size(self) -> int:
+        """Bytes in an address."""
+        return self.bits // 8
+
+    @property
+    def address_mask(self) -> int:
+        """The greatest address."""
+        return (1 << self.bits) - 1
+
+    def relocation_name(self, number: int) -> str:
+        """The psABI's full name of a type, or "type N" for one that is not in the table."""
+        row = self.relocations.get(number)
+        if row is not None:
+            return self.prefix + row.name
+        return _name_from_elftools(self.machine, number) or f"{self.prefix}type {number}"
+
+    def is_known(self, number: int) -> bool:
+        """Whether the psABI (or binutils) has a name for the type, supported or not."""
+        return number in self.relocations or _name_from_elftools(self.machine, number) is not None
+
+
+def _name_from_elftools(machine: int, number: int) -> str | None:
+    """Names of types no page has a row for: only error messages want them, so the import is lazy."""
+    from elftools.elf import enums
+
+    table = {
+        62: "x64", 3: "i386", 183: "AARCH64", 40: "ARM", 243: "RISCV", 258: "LOONGARCH",
+    }[machine]  # fmt: skip
+    for name, value in getattr(enums, f"ENUM_RELOC_TYPE_{table}").items():
+        if value == number and isinstance(name, str):
+            return name
+    return None
