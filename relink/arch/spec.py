@@ -161,10 +161,6 @@ def _name_from_elftools(machine: int, number: int) -> str | None:
     """Names of types no page has a row for: only error messages want them, so the import is lazy."""
     from elftools.elf import enums
 
-    table = {
-        62: "x64", 3: "i386", 183: "AARCH64", 40: "ARM", 243: "RISCV", 258: "LOONGARCH",
-    }[machine]  # fmt: skip
-    for name, value in getattr(enums, f"ENUM_RELOC_TYPE_{table}").items():
-        if value == number and isinstance(name, str):
-            return name
-    return None
+    table = {62: "x64", 3: "i386", 183: "AARCH64", 40: "ARM", 258: "LOONGARCH"}.get(machine)
+    names = getattr(enums, f"ENUM_RELOC_TYPE_{table}", {})
+    return next((name for name, value in names.items() if value == number and isinstance(name, str)), None)
