@@ -1,0 +1,118 @@
+"""Which guest pages are mapped, with which protection, and the host memory behind them.
+
+For engines that run on the caller's buffers: reading and writing guest memory is then a copy on the host.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right, insort
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import NamedTuple
+
+from emu.cpu import Protection
+from relink.errors import AddressSpaceError
+
+PAGE_SIZE = 4096
+
+
+class Piece(NamedTuple):
+    """Consecutive pages of one mapping that share their protection."""
+
+    start: int
+    end: int
+    memory: memoryview  #: end - start bytes; keeps the caller's buffer alive
+    protection: Protection
+    translated: bool  #: is or has been executable, so the engine may hold translations of it
+
+
+_start_of = attrgetter("start")
+
+
+class PageMap:
+    """The pieces of an address space, in address order. Never overlapping."""
+
+    def __init__(self) -> None:
+        self._pieces: list[Piece] = []
+
+    def add(self, address: int, memory: memoryview, protection: Protection) -> None:
+        """Record a mapping. Raises AddressSpaceError if it overlaps another or is not whole pages."""
+        size = memory.nbytes
+        if size == 0 or (address | size) % PAGE_SIZE:
+            raise AddressSpaceError("mapping is not made of whole pages", address=address, size=size)
+        index = bisect_right(self._pieces, address, key=_start_of)
+        before = self._pieces[index - 1 : index] if index else []
+        if any(piece.end > address for piece in before) or any(
+            piece.start < address + size for piece in self._pieces[index : index + 1]
+        ):
+            raise AddressSpaceError("mapping overlaps another", address=address, size=size)
+        piece = Piece(address, address + size, memory, protection, bool(protection & Protection.X))
+        insort(self._pieces, piece, key=_start_of)
+
+    def at(self, address: int) -> Piece | None:
+        """The piece `address` lies in."""
+        index = bisect_right(self._pieces, address, key=_start_of) - 1
+        if index >= 0 and address < self._pieces[index].end:
+            return self._pieces[index]
+        return None
+
+    def covering(self, address: int, size: int, problem: str) -> Iterator[tuple[Piece, int, int]]:
+        """The pieces under [address, address + size), each with the bounds of its share.
+
+        Raises AddressSpaceError(`problem`) before the first is returned if any byte is not mapped.
+        """
+        first = max(bisect_right(self._pieces, address, key=_start_of) - 1, 0)
+        position, end = address, address + size
+        found = []
+        for piece in itertools.islice(self._pieces, first, None):
+            if position >= end or not piece.start <= position < piece.end:
+                break
+            found.append((piece, position, min(piece.end, end)))
+            position = piece.end
+        if position < end:
+            raise AddressSpaceError(problem, address=position, size=end - position)
+        return iter(found)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Copy bytes out. Raises AddressSpaceError if any is not mapped."""
+        piece = self.at(address)
+        if piece is not None and address + size <= piece.end:  # nearly always
+            offset = address - piece.start
+            return bytes(piece.memory[offset : offset + size])
+        return b"".join(
+            piece.memory[low - piece.start : high - piece.start]
+            for piece, low, high in self.covering(address, size, "read of unmapped memory")
+        )
+
+    def protect(self, address: int, size: int, protection: Protection) -> None:
+        """Record a change of protection. Raises AddressSpaceError if any page is not mapped."""
+        executable = bool(protection & Protection.X)
+        chosen = self._isolate(address, size)
+        self._pieces[chosen] = [
+            piece._replace(protection=protection, translated=piece.translated or executable)
+            for piece in self._pieces[chosen]
+        ]
+
+    def remove(self, address: int, size: int) -> None:
+        """Drop pages and the references to their memory. Raises AddressSpaceError if any is not mapped."""
+        del self._pieces[self._isolate(address, size)]
+
+    def _isolate(self, address: int, size: int) -> slice:
+        """Cut pieces at both ends of the range; then a slice of them is exactly the range."""
+        end = address + size
+        if size <= 0 or (address | size) % PAGE_SIZE:
+            raise AddressSpaceError("range is not made of whole pages", address=address, size=size)
+        affected = len(list(self.covering(address, size, "range is not mapped")))
+        first = bisect_right(self._pieces, address, key=_start_of) - 1
+        within = slice(first, first + affected)
+        self._pieces[within] = [part for piece in self._pieces[within] for part in _cut(piece, (address, end))]
+        first = bisect_right(self._pieces, address, key=_start_of) - 1
+        return slice(first, bisect_right(self._pieces, end - 1, key=_start_of))
+
+
+def _cut(piece: Piece, addresses: tuple[int, int]) -> Iterator[Piece]:
+    edges = [piece.start, *(a for a in addresses if piece.start < a < piece.end), piece.end]
+    for low, high in itertools.pairwise(edges):
+        memory = piece.memory[low - piece.start : high - piece.start]
+        yield piece._replace(start=low, end=high, memory=memory)

@@ -1,0 +1,209 @@
+"""What Unicorn is told about each of its six ISAs: mode, CPU model, register names, exception numbers.
+
+Pure data: Unicorn's constants appear by name (the part after `UC_<PREFIX>_`), and `emu.cpu.unicorn`, the one
+file that imports the engine, looks them up. Register names are the psABI's; widths are bytes.
+
+CPU models: on x86 Haswell runs SSE4.2, BMI and all between, and Unicorn's CPUID leaves out the AVX it cannot
+run (ifunc resolvers believe CPUID); the models without AVX promise SSSE3 and then refuse it. AArch64 and Arm
+take MAX, the only AArch64 model with LSE atomics. RISC-V's default model has IMAFDC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from emu.cpu import StopReason
+
+#: i386 has no register for the thread pointer: %gs selects this GDT entry, whose base is the thread pointer.
+#: The table lies in a page of its own, above every address a Linux i386 process can have (3 GiB), in the
+#: half of the address space that belongs to the kernel.
+GDT_PAGE = 0xFFFF_E000
+GDT_INDEX = 6  #: GDT_ENTRY_TLS_MIN of the Linux kernel on i386, so the selector is the familiar 0x33
+
+#: Unicorn hands RISC-V's ecall and QEMU's Arm exceptions to the interrupt hook under these numbers.
+_X86_EXCEPTIONS = {
+    0: StopReason.ARITHMETIC,  # #DE
+    1: StopReason.BREAKPOINT,  # #DB
+    3: StopReason.BREAKPOINT,  # #BP, int3
+    4: StopReason.ARITHMETIC,  # #OF, into
+    6: StopReason.INVALID_INSTRUCTION,  # #UD
+    16: StopReason.ARITHMETIC,  # #MF, an unmasked x87 exception
+    17: StopReason.UNALIGNED,  # #AC
+    19: StopReason.ARITHMETIC,  # #XM, an unmasked SSE exception
+    0x80: StopReason.SYSCALL,
+}
+#: QEMU's target/arm/cpu.h, EXCP_*.
+_ARM_EXCEPTIONS = {
+    1: StopReason.INVALID_INSTRUCTION,  # EXCP_UDEF
+    2: StopReason.SYSCALL,  # EXCP_SWI
+    7: StopReason.BREAKPOINT,  # EXCP_BKPT
+}
+#: The mcause codes of the RISC-V privileged specification, table "Machine cause register values".
+_RISCV_EXCEPTIONS = {
+    0: StopReason.UNALIGNED,  # instruction address misaligned
+    2: StopReason.INVALID_INSTRUCTION,
+    3: StopReason.BREAKPOINT,
+    4: StopReason.UNALIGNED,  # load address misaligned
+    6: StopReason.UNALIGNED,  # store or AMO address misaligned
+    8: StopReason.SYSCALL,  # ecall from U, S and M mode
+    9: StopReason.SYSCALL,
+    11: StopReason.SYSCALL,
+}
+
+
+
+def _x86_overshoot(number: int, before: bytes, thumb: bool) -> int:
+    """Software interrupts and syscall leave pc behind themselves, as on hardware; other exceptions do not."""
+    if before in (b"\x0f\x05", b"\x0f\x34", bytes((0xCD, number))):  # syscall, sysenter, int n
+        return 2
+    return int(before[-1:] in {1: (b"\xf1",), 3: (b"\xcc",), 4: (b"\xce",)}.get(number, ()))  # int1 int3 into
+
+
+def _arm_overshoot(number: int, before: bytes, thumb: bool) -> int:
+    """The preferred return address of SVC is the next instruction."""
+    return (2 if thumb else 4) if _ARM_EXCEPTIONS.get(number) is StopReason.SYSCALL else 0
+
+
+def _riscv_overshoot(number: int, before: bytes, thumb: bool) -> int:
+    """Unicorn steps over whatever raised an exception that a hook saw, always by 4 bytes."""
+    return 4
+
+
+@dataclass(frozen=True)
+class UnicornIsa:
+    """One ISA in Unicorn's terms."""
+
+    constants: str  #: module of register constants, and the middle of their names: x86, arm64, arm, riscv
+    engine: str  #: UC_ARCH_*
+    mode: str  #: UC_MODE_*
+    word: int  #: bytes in an integer register
+    model: str | None  #: UC_CPU_*; None: Unicorn's default
+    names: Mapping[str, tuple[str, int]]  #: register name -> (constant, bytes)
+    printed: tuple[str, ...]  #: worth printing in a fault; pc last
+    thread_pointer: str | None  #: register name; None: through the GDT
+    exceptions: Mapping[int, StopReason]  #: numbers the interrupt hook is given
+    #: (exception number, the two bytes before pc, in Thumb state) -> bytes by which pc is past the culprit
+    overshoot: Callable[[int, bytes, bool], int]
+    halts: tuple[bytes, ...]  #: instructions that stop the engine without a word
+    #: hints at which the engine stops with UC_ERR_INSN_INVALID and pc behind them
+    pauses: tuple[bytes, ...] = ()
+    refused: StopReason = StopReason.INVALID_INSTRUCTION  #: what UC_ERR_INSN_INVALID means
+    setup: Mapping[str, int] = field(default_factory=dict)  #: bits set in registers after a reset
+    syscalls: tuple[str, ...] = ()  #: UC_*_INS_* that enter the kernel without raising an exception
+
+
+def _plain(names: Iterable[str], size: int) -> dict[str, tuple[str, int]]:
+    """Registers whose constant is their name in capitals."""
+    return {name: (name.upper(), size) for name in names}
+
+
+def _numbered(prefix: str, count: int, size: int, constant: str | None = None) -> dict[str, tuple[str, int]]:
+    return {f"{prefix}{n}": (f"{constant or prefix.upper()}{n}", size) for n in range(count)}
+
+
+def _x86(
+    word: int, general: tuple[str, ...], flags: str, vectors: int, thread_pointer: str | None
+) -> UnicornIsa:
+    pc, sp = ("rip", "rsp") if word == 8 else ("eip", "esp")
+    names = {
+        **_plain((*general, pc, flags), word),
+        "pc": (pc.upper(), word),
+        "sp": (sp.upper(), word),
+        **_numbered("xmm", vectors, 16),
+        **_numbered("st", 8, 10),
+        "mxcsr": ("MXCSR", 4),
+        "fpcw": ("FPCW", 2),
+        "fpsw": ("FPSW", 2),  # with fptag: what it takes to push or pop an x87 result
+        "fptag": ("FPTAG", 2),
+    }
+    if thread_pointer:
+        names |= _plain(("fs_base", "gs_base"), word)
+    return UnicornIsa(
+        "x86", "X86", "64" if word == 8 else "32", word, "X86_HASWELL", names, (*general, flags, pc),
+        thread_pointer, _X86_EXCEPTIONS, _x86_overshoot, halts=(b"\xf4",),
+        syscalls=("X86_INS_SYSCALL", "X86_INS_SYSENTER"),
+    )  # fmt: skip
+
+
+def _aarch64() -> UnicornIsa:
+    general = tuple(f"x{n}" for n in range(31))
+    names = {
+        **_plain((*general, "sp", "pc", "tpidr_el0"), 8),
+        "fp": ("X29", 8),
+        "lr": ("X30", 8),
+        **_plain(("pstate", "nzcv", "fpcr", "fpsr"), 4),
+        **_numbered("v", 32, 16),
+        **_numbered("d", 32, 8),
+        **_numbered("s", 32, 4),
+    }
+    return UnicornIsa(
+        "arm64", "ARM64", "ARM", 8, "ARM64_MAX", names, (*general, "pstate", "sp", "pc"), "tpidr_el0",
+        _ARM_EXCEPTIONS, _arm_overshoot, halts=(bytes.fromhex("7f2003d5"),),
+    )  # fmt: skip
+
+
+def _arm() -> UnicornIsa:
+    general = tuple(f"r{n}" for n in range(13))
+    names = {
+        **_numbered("r", 16, 4),
+        **_plain(("sp", "lr", "pc", "cpsr", "fpexc"), 4),
+        "fpscr": ("FPSCR", 4),
+        "cpacr": ("C1_C0_2", 4),
+        "tpidruro": ("C13_C0_3", 4),
+        **_numbered("s", 32, 4),
+        **_numbered("d", 32, 8),
+    }
+    return UnicornIsa(
+        "arm", "ARM", "ARM", 4, "ARM_MAX", names, (*general, "sp", "lr", "cpsr", "pc"), "tpidruro",
+        _ARM_EXCEPTIONS, _arm_overshoot, halts=(bytes.fromhex("03f020e3"), bytes.fromhex("30bf")),  # wfi
+        pauses=tuple(map(bytes.fromhex, ("01f020e3", "10bf", "02f020e3", "20bf"))),  # yield, wfe
+        setup={"cpacr": 0xF << 20, "fpexc": 1 << 30},  # full access to cp10 and cp11; FPEXC.EN
+    )  # fmt: skip
+
+
+def _series(prefix: str, first: int, last: int) -> tuple[str, ...]:
+    return tuple(f"{prefix}{n}" for n in range(first, last + 1))
+
+
+#: x0…x31 and f0…f31 under their psABI names (riscv-elf-psabi-doc, "Register Convention").
+_RISCV_X = (
+    "zero", "ra", "sp", "gp", "tp", *_series("t", 0, 2), *_series("s", 0, 1), *_series("a", 0, 7),
+    *_series("s", 2, 11), *_series("t", 3, 6),
+)  # fmt: skip
+_RISCV_F = (
+    *_series("ft", 0, 7), *_series("fs", 0, 1), *_series("fa", 0, 7), *_series("fs", 2, 11),
+    *_series("ft", 8, 11),
+)  # fmt: skip
+
+
+def _riscv(word: int) -> UnicornIsa:
+    names = {
+        **_numbered("x", 32, word),
+        **{name: (f"X{n}", word) for n, name in enumerate(_RISCV_X)},
+        "fp": ("X8", word),
+        "pc": ("PC", word),
+        **_numbered("f", 32, 8),
+        **{name: (f"F{n}", 8) for n, name in enumerate(_RISCV_F)},
+        **_plain(("fcsr", "mstatus"), word),
+    }
+    return UnicornIsa(
+        "riscv", "RISCV", f"RISCV{8 * word}", word, None, names, (*_RISCV_X[1:], "pc"), "tp",
+        _RISCV_EXCEPTIONS, _riscv_overshoot, halts=(bytes.fromhex("73005010"),),
+        # Illegal instructions arrive as exception 2; what Unicorn refuses by itself is ebreak.
+        refused=StopReason.BREAKPOINT,
+        setup={"mstatus": 0x6000},  # FS = Dirty: floating point does not trap
+    )  # fmt: skip
+
+
+ISAS: Mapping[str, UnicornIsa] = {
+    "x86_64": _x86(
+        8, ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16))),
+        "rflags", 16, "fs_base",
+    ),
+    "i386": _x86(4, ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp"), "eflags", 8, None),
+    "aarch64": _aarch64(),
+    "arm": _arm(),
+    "riscv64": _riscv(8),
+    "riscv32": _riscv(4),
+}  # fmt: skip
