@@ -1,0 +1,40 @@
+"""Reading ELF: bytes become a `Decoded`, which is frozen, holds no run-time address and can be kept and shared.
+
+    from relink.elf import decode
+
+    image = decode("libz.so.1")
+    image.soname, image.needed, [table.section for table in image.relocations]
+    image.symbols.find("crc32")
+
+Start with `decode.py`. Each table has a file of its own: `dynamic`, `symbols` with `names` and `hashes`,
+`relocations` with `packed`, `versions`.
+"""
+
+from __future__ import annotations
+
+from relink.elf.decode import Decoded, Source, decode, decode_memory
+from relink.elf.dynamic import Dynamic
+from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header, ProgramHeader, Section
+from relink.elf.names import Names
+from relink.elf.relocations import RelocationTable
+from relink.elf.symbols import SymbolTable
+from relink.elf.versions import VersionDef, VersionNeed, Versions
+
+__all__ = [
+    "MAX_ALIGN",
+    "MAX_SPAN",
+    "Decoded",
+    "Dynamic",
+    "Header",
+    "Names",
+    "ProgramHeader",
+    "RelocationTable",
+    "Section",
+    "Source",
+    "SymbolTable",
+    "VersionDef",
+    "VersionNeed",
+    "Versions",
+    "decode",
+    "decode_memory",
+]

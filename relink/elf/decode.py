@@ -1,0 +1,396 @@
+"""Bytes become a `Decoded`: what an ELF file says, checked, before anybody knows where it will lie.
+
+`decode` reads a file, `decode_memory` an image that already lies in an address space. Headers and segments are
+read and checked at once; tables when first asked for, as views of the image's bytes. Whatever is wrong is an
+`ElfError`, at once or when the table concerned is asked for.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from relink.elf.constants import PAGE, DynamicTag, FileType, SegmentType
+from relink.elf.contents import U8, U64, Contents, frozen
+from relink.elf.dynamic import Dynamic
+from relink.elf.hashes import GnuHash, HashTable, NoHash, SysvHash
+from relink.elf.headers import (
+    Header,
+    ProgramHeader,
+    Section,
+    check_special_segment,
+    find_program_header,
+    loadable_segments,
+    read_header,
+    read_program_headers,
+    read_sections,
+    section_bytes,
+)
+from relink.elf.relocations import RelocationTable, read_relocations, read_relr
+from relink.elf.strings import StringTable
+from relink.elf.symbols import SymbolTable
+from relink.elf.versions import Versions, read_versions
+from relink.errors import ElfError, MalformedElf, Truncated
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """An ELF image as its bytes describe it. Addresses are link-time (`vaddr`), sizes in bytes, arrays read-only.
+
+    `name` is what errors call it; `path` the file it is mapped from, if any; `data` the file's bytes (empty for
+    an image in memory); `address` where the ELF header of an image in memory lies, else None. A file mapped
+    from a path must not shrink while this is in use.
+    """
+
+    name: str
+    path: Path | None
+    data: U8
+    address: int | None
+    header: Header
+    program_headers: tuple[ProgramHeader, ...]
+    segments: tuple[ProgramHeader, ...]  #: the PT_LOADs in vaddr order; none for a relocatable object
+    contents: Contents  #: the bytes by vaddr
+    dynamic: Dynamic
+
+    # ---------------------------------------------------------- extent and special segments
+
+    @cached_property
+    def min_vaddr(self) -> int:
+        """The first page any segment touches (multiple of 4096)."""
+        return self.segments[0].vaddr & -PAGE if self.segments else 0
+
+    @cached_property
+    def span(self) -> int:
+        """Bytes from `min_vaddr` to the end of the last segment, not rounded."""
+        return self.segments[-1].vaddr + self.segments[-1].memsz - self.min_vaddr if self.segments else 0
+
+    @cached_property
+    def tls(self) -> ProgramHeader | None:
+        """PT_TLS: the initialisation image and size of thread-local storage."""
+        return self._program_header(SegmentType.TLS)
+
+    @cached_property
+    def relro(self) -> ProgramHeader | None:
+        """PT_GNU_RELRO: what becomes read-only after relocation."""
+        return self._program_header(SegmentType.GNU_RELRO)
+
+    @cached_property
+    def eh_frame(self) -> ProgramHeader | None:
+        """PT_GNU_EH_FRAME: where the unwind index lies."""
+        return self._program_header(SegmentType.GNU_EH_FRAME)
+
+    @cached_property
+    def stack_executable(self) -> bool | None:
+        """What PT_GNU_STACK asks for; None where there is none."""
+        found = self._program_header(SegmentType.GNU_STACK)
+        return None if found is None else bool(found.flags & 1)
+
+    @cached_property
+    def interpreter(self) -> str | None:
+        """PT_INTERP: the dynamic linker an executable asks for."""
+        found = self._program_header(SegmentType.INTERP)
+        if found is None:
+            return None
+        return StringTable(self.name, self.bytes_at(found.vaddr, found.filesz)).text(0, "PT_INTERP")
+
+    def _program_header(self, type_: SegmentType) -> ProgramHeader | None:
+        return find_program_header(self.name, self.program_headers, type_)
+
+    # ---------------------------------------------------------- the dynamic section, answered
+
+    @cached_property
+    def strings(self) -> StringTable:
+        """DT_STRTAB."""
+        vaddr, size = self.dynamic.value(DynamicTag.STRTAB), self.dynamic.value(DynamicTag.STRSZ)
+        if vaddr is None:
+            return StringTable(self.name, frozen(np.empty(0, np.uint8)))
+        if size is None:
+            raise MalformedElf(self.name, "DT_STRTAB without DT_STRSZ")
+        return StringTable(self.name, self.contents.at(vaddr, size, "the dynamic string table"))
+
+    @cached_property
+    def needed(self) -> tuple[str, ...]:
+        """DT_NEEDED, in order."""
+        return tuple(self.strings.text(offset, "DT_NEEDED") for offset in self.dynamic.values(DynamicTag.NEEDED))
+
+    @cached_property
+    def soname(self) -> str | None:
+        """DT_SONAME."""
+        return self._string(DynamicTag.SONAME)
+
+    @cached_property
+    def rpath(self) -> str | None:
+        """DT_RPATH, unexpanded."""
+        return self._string(DynamicTag.RPATH)
+
+    @cached_property
+    def runpath(self) -> str | None:
+        """DT_RUNPATH, unexpanded."""
+        return self._string(DynamicTag.RUNPATH)
+
+    def _string(self, tag: DynamicTag) -> str | None:
+        offset = self.dynamic.value(tag)
+        return None if offset is None else self.strings.text(offset, f"DT_{tag.name}")
+
+    @property
+    def flags(self) -> int:
+        """DT_FLAGS (`DynamicFlag`), 0 without."""
+        return self.dynamic.value(DynamicTag.FLAGS, 0)
+
+    @property
+    def flags_1(self) -> int:
+        """DT_FLAGS_1 (`DynamicFlag1`), 0 without."""
+        return self.dynamic.value(DynamicTag.FLAGS_1, 0)
+
+    @property
+    def init(self) -> int | None:
+        """DT_INIT: the vaddr of the first constructor. None without, or where it is 0."""
+        return self.dynamic.value(DynamicTag.INIT) or None
+
+    @property
+    def fini(self) -> int | None:
+        """DT_FINI: the vaddr of the last destructor. None without, or where it is 0."""
+        return self.dynamic.value(DynamicTag.FINI) or None
+
+    @property
+    def pltgot(self) -> int | None:
+        """DT_PLTGOT: the vaddr the psABI gives it (the GOT, or its .got.plt part)."""
+        return self.dynamic.value(DynamicTag.PLTGOT)
+
+    @cached_property
+    def init_array(self) -> tuple[int, int] | None:
+        """DT_INIT_ARRAY as (vaddr, number of words); None without or when empty."""
+        return self._function_array(DynamicTag.INIT_ARRAY, DynamicTag.INIT_ARRAYSZ)
+
+    @cached_property
+    def fini_array(self) -> tuple[int, int] | None:
+        """DT_FINI_ARRAY as (vaddr, number of words); None without or when empty."""
+        return self._function_array(DynamicTag.FINI_ARRAY, DynamicTag.FINI_ARRAYSZ)
+
+    @cached_property
+    def preinit_array(self) -> tuple[int, int] | None:
+        """DT_PREINIT_ARRAY as (vaddr, number of words); None without or when empty."""
+        return self._function_array(DynamicTag.PREINIT_ARRAY, DynamicTag.PREINIT_ARRAYSZ)
+
+    def _function_array(self, tag: DynamicTag, size_tag: DynamicTag) -> tuple[int, int] | None:
+        vaddr, size = self.dynamic.value(tag), self.dynamic.value(size_tag)
+        if vaddr is None or not size:
+            return None
+        count, rest = divmod(size, self.header.layout.word_size)
+        if rest:
+            raise MalformedElf(self.name, f"DT_{size_tag.name} {size:#x} is no whole number of words")
+        self.contents.at(vaddr, size, f"DT_{tag.name}")
+        return vaddr, count
+
+    # ---------------------------------------------------------- the tables
+
+    @cached_property
+    def relocations(self) -> tuple[RelocationTable, ...]:
+        """REL, RELA, APS2 and PLT relocations, every entry once. See `read_relocations`."""
+        return read_relocations(self.contents, self.header.layout, self.dynamic)
+
+    @cached_property
+    def relr(self) -> U64:
+        """DT_RELR, unpacked: the vaddr of every word to rebase, uint64[n]."""
+        return read_relr(self.contents, self.header.layout, self.dynamic)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """DT_VERDEF and DT_VERNEED."""
+        return read_versions(self.contents, self.dynamic, self.strings)
+
+    @cached_property
+    def symbols(self) -> SymbolTable:
+        """DT_SYMTAB.
+
+        No tag says how long it is: DT_HASH does by its nchain; with DT_GNU_HASH alone it ends with the last
+        chain, or where relocations refer further. Raises MalformedElf when a relocation refers past the end
+        that DT_HASH names.
+        """
+        dynamic, layout = self.dynamic, self.header.layout
+        vaddr = dynamic.value(DynamicTag.SYMTAB)
+        if vaddr is None:
+            return SymbolTable.empty(self.name)
+        row = dynamic.value(DynamicTag.SYMENT, layout.symbol.itemsize)
+        if row != layout.symbol.itemsize:
+            raise MalformedElf(self.name, f"DT_SYMENT is {row}, a symbol of this class has {layout.symbol.itemsize}")
+        hash_table, count = self._hash_table()
+        referred = max((int(table.symbol.max()) + 1 for table in self.relocations if len(table)), default=0)
+        if DynamicTag.HASH in dynamic and referred > count:
+            raise MalformedElf(self.name, f"a relocation names symbol {referred - 1}, the table has {count}")
+        count = max(count, referred)
+        records = self.contents.table(vaddr, count, layout.symbol, "the dynamic symbol table")
+        versym_at = dynamic.value(DynamicTag.VERSYM)
+        versym = None
+        if versym_at is not None:
+            versym = self.contents.table(versym_at, count, np.dtype("<u2"), "DT_VERSYM")
+        return SymbolTable(records, self.strings, hash_table, versym)
+
+    def _hash_table(self) -> tuple[HashTable, int]:
+        """The table to look names up in, the GNU one first, and the number of symbols both vouch for."""
+        table: HashTable = NoHash()
+        count = 0
+        sysv_at, gnu_at = self.dynamic.value(DynamicTag.HASH), self.dynamic.value(DynamicTag.GNU_HASH)
+        if sysv_at is not None:
+            table = sysv = SysvHash.read(self.contents, sysv_at)
+            count = sysv.count
+        if gnu_at is not None:
+            table = gnu = GnuHash.read(self.contents, self.header.layout, gnu_at)
+            count = max(count, gnu.count)
+        return table, count
+
+    # ---------------------------------------------------------- bytes
+
+    def bytes_at(self, vaddr: int, size: int) -> U8:
+        """`size` file-backed bytes at `vaddr`, a view. Raises MalformedElf unless one segment backs them all."""
+        return self.contents.at(vaddr, size, "what is asked for")
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """The section headers. A relocatable object stands or falls with them (ElfError); for other files,
+        which need none, a missing or garbled table reads as empty."""
+        try:
+            return read_sections(self.name, self.header, self.data) if len(self.data) else ()
+        except ElfError:
+            if self.header.type == FileType.REL:
+                raise
+            return ()
+
+    def section(self, name: str) -> Section | None:
+        """The first section of that name."""
+        return next((section for section in self.sections if section.name == name), None)
+
+    def section_bytes(self, section: Section) -> U8:
+        """A section's bytes in the file, a view; empty for SHT_NOBITS. Raises Truncated."""
+        return section_bytes(self.name, self.data, section.type, section.offset, section.size)
+
+
+def decode(source: Source, *, name: str | None = None) -> Decoded:
+    """Read an ELF file.
+
+    `source` is a path (mapped, so that only what is looked at is read), bytes or a buffer, or a binary file
+    object (read from its position to its end). `name` is what errors call it; by default the path, or the file
+    object's name. Raises ElfError when it cannot be read, NotElf, Truncated, UnsupportedElf, MalformedElf.
+    """
+    path: Path | None = None
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        name = name or os.fspath(source)
+        data = _map_file(path, name)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        name = name or "<bytes>"
+        data = _buffer(source)
+    else:
+        name = name or str(getattr(source, "name", "<file>"))
+        data = _buffer(_read_all(source, name))
+    if len(data) == 0:
+        raise Truncated(name, "the file is empty", 0)
+    header = read_header(name, data[:64].tobytes())
+    program_headers = read_program_headers(
+        name, header, lambda offset, size: data[offset : offset + size].tobytes()
+    )
+    segments: tuple[ProgramHeader, ...] = ()
+    if header.type != FileType.REL:
+        segments = loadable_segments(name, header, program_headers, len(data))
+    contents = Contents(name, segments, lambda segment: data[segment.offset : segment.offset + segment.filesz])
+    return _assemble(name, path, data, None, header, program_headers, segments, contents)
+
+
+def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str) -> Decoded:
+    """Read an image that already lies in an address space, from its program headers and PT_DYNAMIC alone.
+
+    `read(address, size)` yields guest bytes or raises AddressSpaceError, which passes through; `address` is where
+    the image's ELF header lies. Addresses in the dynamic section that the image's loader has rebased in place,
+    as glibc does, are turned back: a value outside the image's link-time range but inside its place in
+    memory counts as rebased. The words relocations have changed are as the loader left them.
+    """
+    header = read_header(name, bytes(read(address, 64)))
+    program_headers = read_program_headers(
+        name, header, lambda offset, size: bytes(read(address + offset, size))
+    )
+    if header.type == FileType.REL:
+        raise MalformedElf(name, "a relocatable object does not lie loaded in memory", address)
+    segments = loadable_segments(name, header, program_headers, None)
+    first = next((segment for segment in segments if segment.offset == 0), None)
+    if first is None:
+        raise MalformedElf(name, "no segment maps the ELF header, so its address says nothing", address)
+    bias = address - first.vaddr
+    limit = header.layout.address_limit
+
+    def fetch(segment: ProgramHeader) -> U8:
+        return _buffer(bytes(read((segment.vaddr + bias) % limit, segment.filesz)))
+
+    low, high = segments[0].vaddr & -PAGE, segments[-1].vaddr + segments[-1].memsz
+
+    def unrebased(value: int) -> int:
+        if low <= value < high or not low <= (value - bias) % limit < high:
+            return value
+        return (value - bias) % limit
+
+    contents = Contents(name, segments, fetch)
+    nothing = frozen(np.empty(0, np.uint8))
+    return _assemble(name, None, nothing, address, header, program_headers, segments, contents, unrebased)
+
+
+def _assemble(
+    name: str, path: Path | None, data: U8, address: int | None, header: Header,
+    program_headers: tuple[ProgramHeader, ...], segments: tuple[ProgramHeader, ...], contents: Contents,
+    normalise: Callable[[int], int] | None = None,
+) -> Decoded:  # fmt: skip
+    decoded = Decoded(name, path, data, address, header, program_headers, segments, contents, Dynamic.empty())
+    if header.type == FileType.REL:
+        return decoded
+    file_size = None if address is not None else len(data)
+    dynamic_segment = find_program_header(name, program_headers, SegmentType.DYNAMIC)
+    for special in (decoded.tls, decoded.relro, dynamic_segment):
+        check_special_segment(name, header, special, segments, file_size)
+    if dynamic_segment is None:
+        return decoded
+    layout = header.layout
+    count = dynamic_segment.filesz // layout.dynamic.itemsize
+    entries = contents.table(dynamic_segment.vaddr, count, layout.dynamic, "PT_DYNAMIC")
+    return replace(decoded, dynamic=Dynamic.of(entries, normalise))
+
+
+# -------------------------------------------------------------------- where the bytes come from
+
+
+def _map_file(path: Path, name: str) -> U8:
+    try:
+        with open(path, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ElfError(name, "cannot be read: not a regular file")
+            if os.fstat(file.fileno()).st_size == 0:
+                return frozen(np.empty(0, np.uint8))
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ElfError(name, f"cannot be read: {reason}") from error
+    return np.frombuffer(mapped, np.uint8)
+
+
+def _buffer(source: bytes | bytearray | memoryview) -> U8:
+    """The bytes as an array that nobody can change: a view when `source` is immutable, else a copy."""
+    if isinstance(source, memoryview) and source.readonly and source.c_contiguous:
+        return np.frombuffer(source, np.uint8)
+    return np.frombuffer(source if isinstance(source, bytes) else bytes(source), np.uint8)
+
+
+def _read_all(file: BinaryIO, name: str) -> bytes:
+    try:
+        content = file.read()
+    except (OSError, ValueError) as error:
+        raise ElfError(name, f"cannot be read: {error}") from error
+    if not isinstance(content, bytes | bytearray):
+        raise ElfError(name, "cannot be read: the file object yields text, not bytes")
+    return bytes(content)

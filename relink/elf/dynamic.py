@@ -1,0 +1,70 @@
+"""PT_DYNAMIC: tags and values, and the few questions everyone asks of them (gABI chapter 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+
+from relink.elf.constants import ADDRESS_TAGS, DynamicTag
+from relink.elf.contents import U64, AnyArray, frozen
+
+
+@dataclass(frozen=True, eq=False)
+class Dynamic:
+    """The dynamic section up to DT_NULL: `tags` and `vals`, uint64[n] each, in file order."""
+
+    tags: U64
+    vals: U64
+
+    @classmethod
+    def empty(cls) -> Dynamic:
+        """An image without PT_DYNAMIC."""
+        nothing = frozen(np.empty(0, np.uint64))
+        return cls(nothing, nothing)
+
+    @classmethod
+    def of(cls, entries: AnyArray, normalise: Callable[[int], int] | None = None) -> Dynamic:
+        """From records of `Layout.dynamic`, cut at the first DT_NULL.
+
+        `normalise` turns the address a loader may have left in memory back into a link-time one.
+        """
+        ends = np.flatnonzero(entries["tag"] == 0)
+        if len(ends):
+            entries = entries[: ends[0]]
+        tags = entries["tag"].astype(np.uint64)
+        vals = entries["val"].astype(np.uint64)
+        if normalise is not None:
+            for index, tag in enumerate(tags.tolist()):
+                if tag in ADDRESS_TAGS:
+                    vals[index] = normalise(int(vals[index]))
+        return cls(frozen(tags), frozen(vals))
+
+    @cached_property
+    def _last(self) -> dict[int, int]:
+        return dict(self)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(zip(self.tags.tolist(), self.vals.tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def __contains__(self, tag: DynamicTag | int) -> bool:
+        return int(tag) in self._last
+
+    @overload
+    def value(self, tag: DynamicTag | int, default: int) -> int: ...
+    @overload
+    def value(self, tag: DynamicTag | int, default: None = None) -> int | None: ...
+    def value(self, tag: DynamicTag | int, default: int | None = None) -> int | None:
+        """The value of `tag`: the last, where it repeats, as glibc takes it."""
+        return self._last.get(int(tag), default)
+
+    def values(self, tag: DynamicTag | int) -> list[int]:
+        """Every value of `tag` in order."""
+        picked: list[int] = self.vals[self.tags == np.uint64(tag)].tolist()
+        return picked

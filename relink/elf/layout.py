@@ -1,0 +1,68 @@
+"""How ELF32 and ELF64 write the same records: one `Layout` each, chosen once by the file's class.
+
+All formats are little-endian; big-endian files never get this far.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Record formats of one ELF class. `struct` for what is few, numpy dtypes for what comes in tables."""
+
+    bits: int
+    header: struct.Struct  #: e_type … e_shstrndx (the 16 bytes of e_ident come before)
+    program_header: struct.Struct
+    program_header_fields: tuple[str, ...]
+    section_header: struct.Struct
+    word: np.dtype[Any]
+    dynamic: np.dtype[Any]
+    symbol: np.dtype[Any]
+    rel: np.dtype[Any]
+    rela: np.dtype[Any]
+
+    @property
+    def word_size(self) -> int:
+        """Bytes of an address."""
+        return self.bits // 8
+
+    @property
+    def address_limit(self) -> int:
+        """One past the last address."""
+        return 1 << self.bits
+
+
+ELF32 = Layout(
+    bits=32,
+    header=struct.Struct("<HHIIIIIHHHHHH"),
+    program_header=struct.Struct("<8I"),
+    program_header_fields=("type", "offset", "vaddr", "paddr", "filesz", "memsz", "flags", "align"),
+    section_header=struct.Struct("<10I"),
+    word=np.dtype("<u4"),
+    dynamic=np.dtype([("tag", "<u4"), ("val", "<u4")]),
+    symbol=np.dtype([("name", "<u4"), ("value", "<u4"), ("size", "<u4"),
+                     ("info", "u1"), ("other", "u1"), ("shndx", "<u2")]),
+    rel=np.dtype([("offset", "<u4"), ("info", "<u4")]),
+    rela=np.dtype([("offset", "<u4"), ("info", "<u4"), ("addend", "<i4")]),
+)  # fmt: skip
+
+ELF64 = Layout(
+    bits=64,
+    header=struct.Struct("<HHIQQQIHHHHHH"),
+    program_header=struct.Struct("<IIQQQQQQ"),
+    program_header_fields=("type", "flags", "offset", "vaddr", "paddr", "filesz", "memsz", "align"),
+    section_header=struct.Struct("<IIQQQQIIQQ"),
+    word=np.dtype("<u8"),
+    dynamic=np.dtype([("tag", "<u8"), ("val", "<u8")]),
+    symbol=np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"),
+                     ("value", "<u8"), ("size", "<u8")]),
+    # r_info's halves as fields of their own: type and symbol are then views of the file, not computed.
+    rel=np.dtype([("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4")]),
+    rela=np.dtype([("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4"), ("addend", "<i8")]),
+)  # fmt: skip

@@ -1,0 +1,161 @@
+"""The dynamic relocation tables as arrays, each entry once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from relink.elf.constants import DynamicTag as Tag
+from relink.elf.contents import I64, U32, U64, AnyArray, Contents, frozen
+from relink.elf.dynamic import Dynamic
+from relink.elf.layout import Layout
+from relink.elf.packed import decode_aps2, decode_relr
+from relink.errors import MalformedElf
+
+
+@dataclass(frozen=True, eq=False)
+class RelocationTable:
+    """One table of relocations, rows in file order.
+
+    `section` is the name linkers give it (".rela.dyn", ".rel.plt", …), known from the dynamic tag. `offset` is
+    the link-time address of the place (uint64[n]), `type` and `symbol` the halves of r_info (uint32[n]),
+    `addend` int64[n], or None for REL, whose addends lie in the places themselves.
+    """
+
+    section: str
+    offset: U64
+    type: U32
+    symbol: U32
+    addend: I64 | None
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+
+@dataclass(frozen=True)
+class _Range:
+    """A table's bytes: link-time address, size, and whether its rows have addends."""
+
+    vaddr: int
+    size: int
+    explicit: bool
+
+
+def read_relocations(contents: Contents, layout: Layout, dynamic: Dynamic) -> tuple[RelocationTable, ...]:
+    """Every REL, RELA, JMPREL and APS2 table the dynamic section names. Raises MalformedElf.
+
+    DT_JMPREL may lie inside DT_REL[A] (glibc's elf/dynamic-link.h allows for it); its entries are then left
+    out of the latter.
+    """
+    tables: list[RelocationTable] = []
+    plt = _plt_range(contents, dynamic)
+    for tag, size_tag, entry_tag, explicit in (
+        (Tag.RELA, Tag.RELASZ, Tag.RELAENT, True), (Tag.REL, Tag.RELSZ, Tag.RELENT, False),
+    ):  # fmt: skip
+        found = _range(contents, dynamic, tag, size_tag, explicit)
+        dtype = layout.rela if explicit else layout.rel
+        _check_entry_size(contents, dynamic, entry_tag, dtype.itemsize)
+        if found is None:
+            continue
+        section = ".rela.dyn" if explicit else ".rel.dyn"
+        parts = [found] if plt is None or plt.explicit != explicit else _without(found, plt)
+        tables += [_read(contents, layout, section, part) for part in parts if part.size]
+    for tag, size_tag, explicit in (
+        (Tag.ANDROID_RELA, Tag.ANDROID_RELASZ, True), (Tag.ANDROID_REL, Tag.ANDROID_RELSZ, False),
+    ):  # fmt: skip
+        found = _range(contents, dynamic, tag, size_tag, explicit)
+        if found is not None:
+            tables.append(_unpack(contents, layout, found))
+    if plt is not None and plt.size:
+        tables.append(_read(contents, layout, ".rela.plt" if plt.explicit else ".rel.plt", plt))
+    return tuple(tables)
+
+
+def read_relr(contents: Contents, layout: Layout, dynamic: Dynamic) -> U64:
+    """The words DT_RELR and DT_ANDROID_RELR name, uint64[n] link-time addresses. Raises MalformedElf."""
+    found: list[U64] = []
+    most = contents.backed_size // layout.word_size
+    for tag, size_tag, entry_tag in (
+        (Tag.RELR, Tag.RELRSZ, Tag.RELRENT), (Tag.ANDROID_RELR, Tag.ANDROID_RELRSZ, Tag.ANDROID_RELRENT),
+    ):  # fmt: skip
+        _check_entry_size(contents, dynamic, entry_tag, layout.word_size)
+        table = _range(contents, dynamic, tag, size_tag, False)
+        if table is not None:
+            count = _row_count(contents, table, layout.word_size, "DT_RELR")
+            words = contents.table(table.vaddr, count, layout.word, "DT_RELR").astype(np.uint64)
+            found.append(decode_relr(contents.name, words, layout.word_size, most))
+    if len(found) == 1:
+        return found[0]
+    return frozen(np.concatenate([np.empty(0, np.uint64), *found]))
+
+
+def _range(contents: Contents, dynamic: Dynamic, tag: Tag, size_tag: Tag, explicit: bool) -> _Range | None:
+    vaddr = dynamic.value(tag)
+    if vaddr is None:
+        return None
+    size = dynamic.value(size_tag)
+    if size is None:
+        raise MalformedElf(contents.name, f"DT_{tag.name} without DT_{size_tag.name}")
+    return _Range(vaddr, size, explicit)
+
+
+def _plt_range(contents: Contents, dynamic: Dynamic) -> _Range | None:
+    kind = dynamic.value(Tag.PLTREL)
+    if Tag.JMPREL in dynamic and kind not in (Tag.REL, Tag.RELA):
+        raise MalformedElf(contents.name, f"DT_JMPREL with DT_PLTREL {kind}, which is neither DT_REL nor DT_RELA")
+    return _range(contents, dynamic, Tag.JMPREL, Tag.PLTRELSZ, kind == Tag.RELA)
+
+
+def _without(table: _Range, taken: _Range) -> list[_Range]:
+    """`table` less its overlap with `taken`: what lies before it and what lies behind."""
+    end, taken_end = table.vaddr + table.size, taken.vaddr + taken.size
+    if taken_end <= table.vaddr or end <= taken.vaddr:
+        return [table]
+    behind = max(table.vaddr, taken_end)
+    return [
+        _Range(table.vaddr, max(taken.vaddr - table.vaddr, 0), table.explicit),
+        _Range(behind, max(end - behind, 0), table.explicit),
+    ]
+
+
+def _check_entry_size(contents: Contents, dynamic: Dynamic, tag: Tag, size: int) -> None:
+    declared = dynamic.value(tag, size)
+    if declared != size:
+        raise MalformedElf(contents.name, f"DT_{tag.name} is {declared}, an entry of this class has {size} bytes")
+
+
+def _row_count(contents: Contents, table: _Range, row_size: int, what: str) -> int:
+    count, rest = divmod(table.size, row_size)
+    if rest:
+        raise MalformedElf(contents.name, f"{what}: {table.size:#x} bytes are no whole number of {row_size}-byte rows")
+    return count
+
+
+def _read(contents: Contents, layout: Layout, section: str, table: _Range) -> RelocationTable:
+    dtype = layout.rela if table.explicit else layout.rel
+    rows = contents.table(table.vaddr, _row_count(contents, table, dtype.itemsize, section), dtype, section)
+    return _columns(layout, section, rows, explicit=table.explicit)
+
+
+def _columns(layout: Layout, section: str, rows: AnyArray, *, explicit: bool) -> RelocationTable:
+    addend = rows["addend"].astype(np.int64, copy=False) if explicit else None
+    if layout.bits == 64:
+        return RelocationTable(section, rows["offset"], rows["type"], rows["symbol"], addend)
+    info = rows["info"]
+    return RelocationTable(
+        section, frozen(rows["offset"].astype(np.uint64)), frozen(info & np.uint32(0xFF)),
+        frozen(info >> np.uint32(8)), None if addend is None else frozen(addend),
+    )  # fmt: skip
+
+
+def _unpack(contents: Contents, layout: Layout, table: _Range) -> RelocationTable:
+    section = ".android.rela.dyn" if table.explicit else ".android.rel.dyn"
+    data = contents.at(table.vaddr, table.size, section)
+    # Every entry has a place of at least four bytes; entries with a place in .bss are rare (COPY).
+    packed = decode_aps2(contents.name, data, layout.bits, table.explicit, contents.backed_size // 4)
+    shift, mask = (32, 0xFFFFFFFF) if layout.bits == 64 else (8, 0xFF)
+    return RelocationTable(
+        section, packed.offset, frozen((packed.info & np.uint64(mask)).astype(np.uint32)),
+        frozen((packed.info >> np.uint64(shift)).astype(np.uint32)), packed.addend,
+    )  # fmt: skip

@@ -1,0 +1,73 @@
+"""The dynamic string table: single strings by offset, and names by the thousand."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from relink.elf.contents import I64, U8, U32, frozen
+from relink.elf.names import Names
+from relink.errors import MalformedElf
+
+# Strings may overlap (linkers merge tails), so a small table can claim any amount of text. All that is read
+# of one table is held to this multiple of its size, plus a few bytes a name.
+_OVERLAP = 4
+_SLACK = 64
+
+
+class StringTable:
+    """DT_STRTAB: `data` are its DT_STRSZ bytes. `what` names the table in errors of the file `name`."""
+
+    def __init__(self, name: str, data: U8) -> None:
+        self.name = name
+        self.data = data
+        self._spent = 0
+        self._texts: dict[int, str] = {}
+
+    def text(self, offset: int, what: str) -> str:
+        """The string at `offset`. Raises MalformedElf outside the table, without an end, or past all measure."""
+        known = self._texts.get(offset)
+        if known is not None:
+            return known
+        if offset >= len(self.data):
+            raise MalformedElf(
+                self.name, f"{what}: string offset {offset:#x} lies outside the {len(self.data):#x}-byte string table"
+            )
+        window = 128
+        while True:
+            raw = self.data[offset : offset + window].tobytes()
+            end = raw.find(b"\0")
+            if end >= 0:
+                break
+            if offset + window >= len(self.data):
+                raise MalformedElf(self.name, f"{what}: the string at offset {offset:#x} has no end")
+            window *= 4
+        self._spend(end, 1, what)
+        text = self._texts[offset] = raw[:end].decode("utf-8", "surrogateescape")
+        return text
+
+    def names(self, offsets: U32, what: str) -> Names:
+        """The strings at all `offsets`. Raises as `text` does."""
+        start = offsets.astype(np.int64)
+        if len(start) == 0:
+            return Names(self.data, frozen(start), frozen(start.copy()))
+        if int(start.max()) >= len(self.data):
+            raise MalformedElf(
+                self.name,
+                f"{what}: string offset {int(start.max()):#x} lies outside the {len(self.data):#x}-byte string table",
+            )
+        if int(start.max()) > (int(self._nuls[-1]) if len(self._nuls) else -1):
+            raise MalformedElf(self.name, f"{what}: the string at offset {int(start.max()):#x} has no end")
+        length = self._nuls[np.searchsorted(self._nuls, start)] - start
+        self._spend(int(length.sum()), len(start), what)
+        return Names(self.data, frozen(start), frozen(length))
+
+    @cached_property
+    def _nuls(self) -> I64:
+        return np.flatnonzero(self.data == 0)
+
+    def _spend(self, size: int, count: int, what: str) -> None:
+        self._spent += max(0, size - count * _SLACK)
+        if self._spent > _OVERLAP * len(self.data):
+            raise MalformedElf(self.name, f"{what}: the strings overlap so much that they exceed their table many times")

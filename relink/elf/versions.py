@@ -1,0 +1,119 @@
+"""Symbol versions: DT_VERDEF, DT_VERNEED (LSB Core, "Symbol Versioning")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from relink.elf.constants import VERSYM_INDEX, DynamicTag
+from relink.elf.contents import Contents
+from relink.elf.dynamic import Dynamic
+from relink.elf.strings import StringTable
+from relink.errors import MalformedElf
+
+_VERDEF = np.dtype([("version", "<u2"), ("flags", "<u2"), ("index", "<u2"), ("count", "<u2"),
+                    ("hash", "<u4"), ("aux", "<u4"), ("next", "<u4")])  # fmt: skip
+_VERDAUX = np.dtype([("name", "<u4"), ("next", "<u4")])
+_VERNEED = np.dtype([("version", "<u2"), ("count", "<u2"), ("file", "<u4"), ("aux", "<u4"), ("next", "<u4")])
+_VERNAUX = np.dtype([("hash", "<u4"), ("flags", "<u2"), ("index", "<u2"), ("name", "<u4"), ("next", "<u4")])
+
+#: Version indices have 15 bits, so no honest chain is longer than this.
+_MOST = VERSYM_INDEX
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDef:
+    """A version this image defines. `parents` are the versions it inherits from; `flags` has VER_FLG_BASE, _WEAK."""
+
+    index: int
+    name: str
+    flags: int
+    parents: tuple[str, ...]
+    hash: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionNeed:
+    """A version this image wants of the library with the SONAME `library`. `flags` may have VER_FLG_WEAK."""
+
+    library: str
+    index: int
+    name: str
+    flags: int
+    hash: int
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The versions an image defines and needs. Indices are those of DT_VERSYM without the hidden bit."""
+
+    defined: tuple[VersionDef, ...] = ()
+    needed: tuple[VersionNeed, ...] = ()
+
+    @cached_property
+    def names(self) -> tuple[str | None, ...]:
+        """The version name of each index; None for 0 (local), 1 (global) and indices nobody declared."""
+        found: dict[int, str] = {need.index: need.name for need in self.needed}
+        found.update({definition.index: definition.name for definition in self.defined})
+        return tuple(found.get(index) if index > 1 else None for index in range(max(found, default=1) + 1))
+
+    def name_of(self, index: int) -> str | None:
+        """The version a raw versym entry means, None for an unversioned symbol or an undeclared index."""
+        index &= VERSYM_INDEX
+        return self.names[index] if index < len(self.names) else None
+
+
+def read_versions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> Versions:
+    """Both chains. Raises MalformedElf for records outside the image, absurd counts and bad strings."""
+    return Versions(tuple(_definitions(contents, dynamic, strings)), tuple(_needs(contents, dynamic, strings)))
+
+
+def _definitions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> list[VersionDef]:
+    found = []
+    left = _MOST
+    for at, (_, flags, index, count, hash_, aux, _next) in _chain(
+        contents, dynamic.value(DynamicTag.VERDEF), dynamic.value(DynamicTag.VERDEFNUM), _VERDEF, "DT_VERDEF"
+    ):
+        names = [strings.text(row[0], "a version name")
+                 for _, row in _chain(contents, at + aux, count, _VERDAUX, "a version definition's names")]  # fmt: skip
+        left -= len(names)
+        if not names or left < 0:
+            raise MalformedElf(contents.name, f"the version definition at {at:#x} has {count} names")
+        found.append(VersionDef(index & VERSYM_INDEX, names[0], flags, tuple(names[1:]), hash_))
+    return found
+
+
+def _needs(contents: Contents, dynamic: Dynamic, strings: StringTable) -> list[VersionNeed]:
+    found: list[VersionNeed] = []
+    for at, (_, count, file, aux, _next) in _chain(
+        contents, dynamic.value(DynamicTag.VERNEED), dynamic.value(DynamicTag.VERNEEDNUM), _VERNEED, "DT_VERNEED"
+    ):
+        library = strings.text(file, "a needed version's library")
+        for _, (hash_, flags, index, name, _) in _chain(contents, at + aux, count, _VERNAUX, "a needed version"):
+            found.append(
+                VersionNeed(library, index & VERSYM_INDEX, strings.text(name, "a version name"), flags, hash_)
+            )
+        if len(found) > _MOST:
+            raise MalformedElf(contents.name, f"more than {_MOST} needed versions")
+    return found
+
+
+def _chain(
+    contents: Contents, at: int | None, count: int | None, dtype: np.dtype[np.void], what: str,
+) -> list[tuple[int, tuple[int, ...]]]:  # fmt: skip
+    """The records of a chain with their addresses. A link is an unsigned distance forward, 0 ends the chain,
+    and `count` bounds it, so no chain goes round."""
+    if at is None or count == 0:
+        return []
+    if count is None or count > _MOST:
+        raise MalformedElf(contents.name, f"{what} has {count} records")
+    records = []
+    for _ in range(count):
+        row: tuple[int, ...] = contents.table(at, 1, dtype, what)[0].item()
+        records.append((at, row))
+        if row[-1] == 0:
+            break
+        at += row[-1]
+    return records
