@@ -1,0 +1,3 @@
+#include "fixture.h"
+extern int inner(void);
+int application(void) { return inner(); }

@@ -1,0 +1,2 @@
+#include "fixture.h"
+int deep(void) { return 41; }

@@ -1,0 +1,3 @@
+#include "fixture.h"
+extern int deep(void);
+int inner(void) { return deep() + 1; }

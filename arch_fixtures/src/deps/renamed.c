@@ -1,0 +1,2 @@
+#include "fixture.h"
+int renamed(void) { return 77; }

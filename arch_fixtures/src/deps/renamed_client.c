@@ -1,0 +1,3 @@
+#include "fixture.h"
+extern int renamed(void);
+int call_renamed(void) { return renamed() + 1; }

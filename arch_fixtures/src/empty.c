@@ -1,0 +1,1 @@
+/* Nothing: what stub libraries, linked only for their SONAME, are made of. */

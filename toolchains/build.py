@@ -1,0 +1,207 @@
+"""Plans, builds what changed, checks, and keeps the manifest.
+
+The manifest (`arch_fixtures/manifest.json`) says of each file what went in (sources and needed fixtures,
+hashed), how (the commands, with placeholders for places), with what compiler, and what came out: size,
+sha256, relocation counts and the types it was required to hold. A file whose manifest entry and hash both
+agree with the plan is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from toolchains.dynamic import relocation_counts
+from toolchains.engine import Command, Engine
+from toolchains.errors import WrongRelocations
+from toolchains.recipes import RECIPES, Recipe
+from toolchains.targets import TARGETS, Target
+
+FIXTURES = Path(__file__).resolve().parent.parent / "arch_fixtures"
+SOURCES = FIXTURES / "src"
+BUILT = FIXTURES / "built"
+MANIFEST = FIXTURES / "manifest.json"
+_HEADER = "fixture.h"
+
+Report = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the manifest: a built file and where it came from."""
+
+    recipe: str
+    target: str
+    compiler: str
+    inputs: Mapping[str, str]
+    commands: tuple[str, ...]
+    size: int
+    sha256: str
+    relocations: Mapping[str, int]
+    expected: tuple[str, ...]
+
+
+Manifest = dict[str, Entry]
+
+
+def sha256_of(path: Path) -> str:
+    """The file's sha256 in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_manifest(path: Path = MANIFEST) -> Manifest:
+    """The manifest, by file name relative to `built/`; empty when there is none yet."""
+    if not path.is_file():
+        return {}
+    rows = json.loads(path.read_text())["files"]
+    return {
+        name: Entry(**{**row, "commands": tuple(row["commands"]), "expected": tuple(row["expected"])})
+        for name, row in rows.items()
+    }
+
+
+def write_manifest(manifest: Manifest, path: Path = MANIFEST) -> None:
+    """Writes the manifest, sorted, one file of it a block, so that diffs are small."""
+    rows = {name: asdict(manifest[name]) for name in sorted(manifest)}
+    path.write_text(json.dumps({"version": 1, "files": rows}, indent=1) + "\n")
+
+
+def selected(targets: Iterable[str] | None = None) -> list[tuple[Target, list[Recipe]]]:
+    """Each target with its recipes, in build order. `None` selects every target."""
+    wanted = [TARGETS[name] for name in (TARGETS if targets is None else targets)]
+    return [(target, [r for r in RECIPES.values() if target.name in r.targets]) for target in wanted]
+
+
+def commands_for(recipe: Recipe, target: Target, engine: Engine) -> list[Command]:
+    """What builds `recipe` for `target`: its compiles, its stub libraries, and last the link."""
+    pic = "-fno-pic" if not recipe.pic else "-fPIE" if recipe.executable else "-fPIC"
+    cflags = (pic, *recipe.cflags, *recipe.cflags_on.get(target.name, ()))
+    commands, objects, libraries = [], [], []
+    for number, source in enumerate(recipe.sources):
+        output = f"{{work}}/{number}.o"
+        commands.append(engine.compile(target, source, output, cflags))
+        objects.append(output)
+    if recipe.stubs:
+        commands.append(engine.compile(target, "empty.c", "{work}/empty.o", ("-fPIC",)))
+    for soname in recipe.stubs:
+        stub = f"{{work}}/{soname}"
+        commands.append(engine.link(target, ("{work}/empty.o",), stub, ("-shared", f"-soname={soname}")))
+        libraries.append(stub)
+    libraries += [f"{{built}}/{target.name}/{RECIPES[need].file}" for need in recipe.needs]
+    kind = () if recipe.executable else ("-shared", *_soname(recipe))
+    ldflags = (*kind, *recipe.strip, *recipe.ldflags)
+    output = f"{{built}}/{target.name}/{recipe.file}"
+    commands.append(engine.link(target, (*objects, *libraries), output, ldflags))
+    return commands
+
+
+def _soname(recipe: Recipe) -> tuple[str, ...]:
+    name = recipe.file.rsplit("/", 1)[-1] if recipe.soname is None else recipe.soname
+    return (f"-soname={name}",) if name else ()
+
+
+def _inputs(recipe: Recipe, target: Target, built: Path) -> dict[str, str]:
+    sources = (*recipe.sources, _HEADER, *recipe.inputs, *(("empty.c",) if recipe.stubs else ()))
+    hashes = {f"src/{name}": sha256_of(SOURCES / name) for name in sources}
+    for need in recipe.needs:
+        name = f"{target.name}/{RECIPES[need].file}"
+        hashes[f"built/{name}"] = sha256_of(built / name)
+    return hashes
+
+
+def expected_types(recipe: Recipe, target: Target) -> tuple[str, ...]:
+    """The psABI names of the relocation types `recipe` must hold on `target`."""
+    roles = recipe.expects | recipe.expects_on.get(target.name, frozenset())
+    return tuple(sorted({target.relocations[role].name for role in roles}))
+
+
+def build_one(recipe: Recipe, target: Target, engine: Engine, built: Path, known: Entry | None) -> tuple[Entry, bool]:
+    """Builds one file under `built` unless `known` describes it already.
+
+    Returns its manifest entry, and whether it was built. Raises `BuildFailed`, `WrongRelocations`.
+    """
+    commands = commands_for(recipe, target, engine)
+    words = tuple(shlex.join(command) for command in commands)
+    inputs = _inputs(recipe, target, built)
+    expected = expected_types(recipe, target)
+    output = built / target.name / recipe.file
+    if (
+        known is not None
+        and (known.commands, known.inputs, known.compiler, known.expected) == (words, inputs, engine.version, expected)
+        and output.is_file()
+        and sha256_of(output) == known.sha256
+    ):
+        return known, False
+    output.parent.mkdir(parents=True, exist_ok=True)
+    fixture = f"{target.name}/{recipe.file}"
+    with tempfile.TemporaryDirectory(prefix="relink-fixture-") as work:
+        for command in commands:
+            engine.run(fixture, command, {"work": work, "built": str(built)}, SOURCES)
+    output.chmod(0o644)
+    counts = relocation_counts(output, target)
+    missing = set(expected) - set(counts)
+    if missing:
+        output.unlink()
+        raise WrongRelocations(fixture, missing, counts)
+    entry = Entry(recipe.name, target.name, engine.version, inputs, words, output.stat().st_size,
+                  sha256_of(output), counts, expected)
+    return entry, True
+
+
+def build(
+    engine: Engine, targets: Iterable[str] | None = None, *, built: Path = BUILT, manifest: Manifest | None = None,
+    jobs: int = 1, report: Report | None = None,
+) -> Manifest:
+    """Builds every fixture of `targets` into `built`; at most `jobs` targets at a time.
+
+    `manifest` is what is known already (nothing: build all). Returns its update: entries of the targets
+    built replace theirs, so that a recipe that is gone leaves no entry. `report(file, "built"|"kept")` is
+    called for each file. Raises the first `ToolchainError` met.
+    """
+    known = dict(manifest or {})
+
+    def build_target(target: Target, recipes: list[Recipe]) -> Manifest:
+        entries: Manifest = {}
+        for recipe in recipes:
+            name = f"{target.name}/{recipe.file}"
+            entries[name], fresh = build_one(recipe, target, engine, built, known.get(name))
+            if report:
+                report(name, "built" if fresh else "kept")
+        return entries
+
+    chosen = selected(targets)
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        results = list(pool.map(lambda pair: build_target(*pair), chosen))
+    names = {target.name for target, _ in chosen}
+    updated = {name: entry for name, entry in known.items() if entry.target not in names}
+    for entries in results:
+        updated.update(entries)
+    return updated
+
+
+def remove_strays(manifest: Manifest, built: Path = BUILT) -> list[str]:
+    """Deletes files under `built` that no manifest entry names, and says which."""
+    strays = [path for path in sorted(built.rglob("*")) if path.is_file() and str(path.relative_to(built)) not in manifest]
+    for path in strays:
+        path.unlink()
+    return [str(path.relative_to(built)) for path in strays]
+
+
+def differences(manifest: Manifest, rebuilt: Manifest) -> dict[str, str]:
+    """What a rebuild says otherwise than the manifest: file → sentence. Empty when all agree."""
+    problems = {}
+    for name, entry in rebuilt.items():
+        if name not in manifest:
+            problems[name] = "is not in the manifest: build it"
+        elif manifest[name].compiler != entry.compiler:
+            problems[name] = f"was built with {manifest[name].compiler}; this is {entry.compiler}"
+        elif manifest[name].sha256 != entry.sha256:
+            changed = sorted(key for key, value in entry.inputs.items() if manifest[name].inputs.get(key) != value)
+            problems[name] = f"differs ({', '.join(changed)} changed)" if changed else "differs with the same inputs"
+    return problems

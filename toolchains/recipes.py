@@ -1,0 +1,253 @@
+"""What is built: one row per fixture. Order matters only in that a row's `needs` stand above it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from toolchains.targets import TARGETS, Role
+
+ALL = tuple(TARGETS)
+HAVE_TLSDESC = tuple(name for name, target in TARGETS.items() if Role.TLS_DESC in target.relocations)
+X86 = ("x86_64", "i386")
+ARM = ("arm", "thumb")
+RELA = tuple(name for name in ALL if name not in ("i386", *ARM))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one file is made, on every target in `targets`.
+
+    name      its path under `built/<target>/`, without suffix
+    sources   relative to `arch_fixtures/src`
+    needs     recipes it is linked against, in DT_NEEDED order
+    stubs     SONAMEs it needs without their being built first (cycles): empty libraries stand in
+    inputs    other files the commands read (version scripts)
+    expects   relocation roles it must hold, asserted after the build; `expects_on` adds some per target
+    soname    None: the file's own name; "": none at all
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    cflags: tuple[str, ...] = ()
+    ldflags: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    stubs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ALL
+    expects: frozenset[Role] = frozenset()
+    expects_on: Mapping[str, frozenset[Role]] = field(default_factory=dict)
+    cflags_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    soname: str | None = None
+    pic: bool = True
+    strip: tuple[str, ...] = ("--strip-all",)
+    executable: bool = False
+
+    @property
+    def file(self) -> str:
+        """Its path under `built/<target>/`."""
+        return f"{self.name}.elf" if self.executable else f"{self.name}.so"
+
+
+R = Role
+
+
+def _roles(*roles: Role) -> frozenset[Role]:
+    return frozenset(roles)
+
+
+def _for(targets: tuple[str, ...], *roles: Role) -> Mapping[str, frozenset[Role]]:
+    return {target: frozenset(roles) for target in targets}
+
+
+_BASIC = [
+    Recipe("basic", ("basic/basic.c",), expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT)),
+    Recipe("basic-dwarf", ("basic/basic.c", "basic/prototypes.c"), cflags=("-g", "-gdwarf-4"), strip=()),
+    Recipe("basic-dwarf5", ("basic/prototypes.c",), cflags=("-g", "-gdwarf-5"), strip=()),
+    Recipe("cxx", ("cxx/cxx.cpp",), expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT)),
+    Recipe("bss", ("relocs/bss.c",), expects=_roles(R.SYMBOLIC)),
+    Recipe("imports", ("relocs/imports.c",), expects=_roles(R.SYMBOLIC, R.JUMP_SLOT)),
+    Recipe("interwork", ("relocs/interwork.c",), targets=ARM, expects=_roles(R.SYMBOLIC, R.RELATIVE)),
+]
+
+_DEPS = [
+    Recipe("deps/libleaf", ("deps/leaf.c",)),
+    Recipe("deps/libmid", ("deps/mid.c",), needs=("deps/libleaf",)),
+    Recipe("deps/libside", ("deps/side.c",), needs=("deps/libleaf",)),
+    Recipe("deps/libtop", ("deps/top.c",), needs=("deps/libmid", "deps/libside"), expects=_roles(R.SYMBOLIC)),
+    Recipe("deps/libcycle_a", ("deps/cycle_a.c",), stubs=("libcycle_b.so",)),
+    Recipe("deps/libcycle_b", ("deps/cycle_b.c",), stubs=("libcycle_a.so",)),
+    Recipe("deps/needs_missing", ("deps/renamed.c",), stubs=("libnowhere.so.3", "libalso_nowhere.so")),
+    Recipe("deps/renamed_file", ("deps/renamed.c",), soname="librenamed.so.1"),
+    Recipe("deps/renamed_client", ("deps/renamed_client.c",), needs=("deps/renamed_file",)),
+    Recipe("deps/no_soname", ("deps/renamed.c",), soname=""),
+]
+
+_INNER_AND_DEEP = ("rpath/lib/libinner", "rpath/lib/libdeep")
+_RPATH = [
+    Recipe("rpath/lib/libdeep", ("deps/deep.c",)),
+    # Needs libdeep.so but says nothing of where: only an inherited RPATH finds it.
+    Recipe("rpath/lib/libinner", ("deps/inner.c",), needs=("rpath/lib/libdeep",)),
+    Recipe("rpath/by_rpath", ("deps/application.c",), needs=("rpath/lib/libinner",),
+           ldflags=("--disable-new-dtags", "-rpath", "$ORIGIN/lib")),
+    Recipe("rpath/by_runpath", ("deps/application.c",), needs=("rpath/lib/libinner",),
+           ldflags=("--enable-new-dtags", "-rpath", "$ORIGIN/lib")),
+    *(
+        Recipe(f"rpath/{name}", ("deps/application.c",), needs=_INNER_AND_DEEP,
+               ldflags=("--enable-new-dtags", "-rpath", path))
+        for name, path in (
+            ("by_runpath_direct", "$ORIGIN/lib"),
+            ("by_braces", "${ORIGIN}/lib"),
+            ("by_lib_token", "$ORIGIN/$LIB"),
+            ("by_several", "$ORIGIN/nowhere:$ORIGIN/lib"),
+            ("sub/by_parent", "$ORIGIN/../lib"),
+        )
+    ),
+]
+
+
+def _noting(name: str, symbol: str, number: int, *needs: str, calls: str = "", stubs: tuple[str, ...] = ()) -> Recipe:
+    defines = (f"-DNAME={symbol}", f"-DNUMBER={number}", *((f"-DCALLS={calls}",) if calls else ()))
+    return Recipe(f"startup/{name}", ("startup/noting.c",), cflags=defines, stubs=stubs,
+                  needs=(*(f"startup/{need}" for need in needs), "startup/liblog"))
+
+
+_STARTUP = [
+    Recipe("ctors", ("startup/ctors.c",), ldflags=("-init=fixture_init", "-fini=fixture_fini"),
+           expects=_roles(R.RELATIVE)),
+    Recipe("startup/liblog", ("startup/log.c",)),
+    _noting("libbase", "base", 10),
+    _noting("libmiddle", "middle", 20, "libbase", calls="base"),
+    _noting("app", "app", 30, "libmiddle", calls="middle"),
+    _noting("libring_a", "ring_a", 40, stubs=("libring_b.so",), calls="ring_b"),
+    _noting("libring_b", "ring_b", 50, stubs=("libring_a.so",), calls="ring_a"),
+    Recipe("startup/libctor_fault", ("startup/ctor_fault.c",), needs=("startup/liblog",)),
+    _noting("needs_ctor_fault", "needs_fault", 70, "libctor_fault", "libbase"),
+    Recipe("ctor_fault", ("startup/ctor_fault.c",), needs=("startup/liblog",)),
+]
+
+_TRADITIONAL_TLS = tuple(name for name in ALL if name != "aarch64")
+_DIALECT = {name: ("-mtls-dialect=gnu2" if name in X86 else "-mtls-dialect=desc",)
+            for name in HAVE_TLSDESC if name != "aarch64"}
+_TLS_EXPECTS = {**_for(_TRADITIONAL_TLS, R.TLS_MODULE, R.TLS_OFFSET), **_for(("aarch64",), R.TLS_DESC)}
+
+
+def _tls(name: str, source: str, needs: tuple[str, ...], *roles: Role) -> list[Recipe]:
+    """A TLS fixture twice: in the target's default dialect, and with descriptors where it has them."""
+    return [
+        Recipe(name, (source,), needs=needs, expects=_roles(*roles), expects_on=_TLS_EXPECTS),
+        Recipe(f"{name}_desc", (source,), needs=needs, targets=HAVE_TLSDESC, cflags_on=_DIALECT,
+               expects=_roles(R.TLS_DESC, *roles)),
+    ]
+
+
+_TLS = [
+    Recipe("libtls_other", ("tls/other.c",), expects_on=_TLS_EXPECTS),
+    *_tls("tls", "tls/tls.c", ("libtls_other",), R.TLS_STATIC),
+    *_tls("tls_dynamic", "tls/dynamic.c", ()),
+    Recipe("tls_static", ("tls/static_only.c",), expects=_roles(R.TLS_STATIC)),
+    Recipe("tls_weak", ("tls/weak.c",), expects_on=_TLS_EXPECTS),
+    Recipe("tls_textrel", ("tls/textrel.c",), needs=("libtls_other",), targets=("i386",), pic=False,
+           ldflags=("-z", "notext"), expects=_roles(R.TLS_STATIC, R.RELATIVE)),
+]
+
+_IFUNC = [
+    Recipe("ifunc", ("ifunc/ifunc.c",), expects=_roles(R.IRELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT)),
+    Recipe("ifunc_client", ("ifunc/client.c",), needs=("ifunc",), expects=_roles(R.SYMBOLIC, R.JUMP_SLOT)),
+    Recipe("ifunc_fault", ("ifunc/fault.c",), expects=_roles(R.JUMP_SLOT)),
+]
+
+_PACKED = [
+    Recipe("relr", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=relr",),
+           expects=_roles(R.RELR, R.RELATIVE, R.SYMBOLIC)),
+    Recipe("relr_only", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=relr",), cflags=("-DNO_UNALIGNED",),
+           expects=_roles(R.RELR)),
+    Recipe("android", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=android",), expects=_roles(R.APS2)),
+    Recipe("android_relr", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=android+relr",),
+           expects=_roles(R.APS2, R.RELR)),
+    Recipe("nocombreloc", ("relocs/packed.c",), ldflags=("-z", "nocombreloc"), expects=_roles(R.RELATIVE)),
+    # REL where the psABI says RELA: no dynamic linker of these targets need accept it; a reader must not crash.
+    Recipe("rel_format", ("relocs/packed.c",), ldflags=("-z", "rel"), targets=RELA, expects=_roles(R.RELATIVE)),
+]
+
+_DATA = [
+    Recipe("libprovider", ("relocs/provider.c",)),
+    Recipe("datarel", ("relocs/datarel.c", "relocs/special.c"), needs=("libprovider",), cflags=("-fcommon",),
+           expects=_roles(R.RELATIVE, R.SYMBOLIC, R.GLOB_DAT, R.JUMP_SLOT)),
+    Recipe("datarel_now", ("relocs/datarel.c", "relocs/special.c"), needs=("libprovider",), cflags=("-fcommon",),
+           ldflags=("-z", "now", "-z", "relro"), expects=_roles(R.RELATIVE, R.SYMBOLIC, R.GLOB_DAT, R.JUMP_SLOT)),
+    Recipe("textrel", ("relocs/textrel.c",), needs=("libprovider",), ldflags=("-z", "notext"),
+           expects=_roles(R.SYMBOLIC, R.RELATIVE),
+           expects_on={"i386": _roles(R.PC_RELATIVE), "x86_64": _roles(R.SIZE)}),
+    Recipe("textrel_nopic", ("relocs/textrel.c",), needs=("libprovider",), ldflags=("-z", "notext"), pic=False,
+           targets=("i386", *ARM), cflags_on={name: ("-mno-movt",) for name in ARM}, expects=_roles(R.SYMBOLIC),
+           expects_on={"i386": _roles(R.PC_RELATIVE)}),
+    Recipe("symbolic", ("relocs/symbolic.c",), ldflags=("-Bsymbolic",), expects=_roles(R.RELATIVE)),
+    # lld resolves at link time what -Bsymbolic allows; the dynamic list keeps the names in the dynamic
+    # linker's hands, with DF_SYMBOLIC set.
+    Recipe("symbolic_list", ("relocs/symbolic.c",), inputs=("relocs/symbolic.list",),
+           ldflags=("-Bsymbolic", "--dynamic-list=relocs/symbolic.list"), expects=_roles(R.SYMBOLIC)),
+    Recipe("not_symbolic", ("relocs/symbolic.c",), expects=_roles(R.SYMBOLIC)),
+    Recipe("interposer", ("relocs/interposer.c",)),
+]
+
+
+def _age(name: str, *defines: str, script: str = "") -> Recipe:
+    return Recipe(
+        f"versions/{name}/libversions", ("versions/versions.c",), cflags=tuple(f"-D{define}" for define in defines),
+        ldflags=(f"--version-script={script}",) if script else (), inputs=(script,) if script else (),
+    )
+
+
+def _client(name: str, age: str, *defines: str, source: str = "versions/client.c") -> Recipe:
+    return Recipe(f"versions/{name}", (source,), cflags=defines, needs=(f"versions/{age}/libversions",))
+
+
+_OLD_AND_NEW = ('V1_MARK="@"', 'V2_MARK="@@"')
+_VERSIONS = [
+    _age("v1", "AGE=1", 'V1_MARK="@@"', script="versions/v1.map"),
+    _age("v2", "AGE=2", *_OLD_AND_NEW, script="versions/v2.map"),
+    _age("v3", "AGE=3", *_OLD_AND_NEW, script="versions/v3.map"),
+    _age("none", "UNVERSIONED"),
+    _client("client_v1", "v1"),
+    _client("client_v2", "v2"),
+    _client("client_v3", "v3", "-DNEEDS_V3"),
+    _client("client_v3_weak", "v3", source="versions/weak_client.c"),
+    _client("client_unversioned", "none"),
+]
+
+_HASH = [
+    *(Recipe(f"hash_{style}", ("hash/few.c",), ldflags=(f"--hash-style={style}",)) for style in ("sysv", "gnu", "both")),
+    Recipe("hash_many", ("hash/many.c",), ldflags=("--hash-style=both",)),
+    Recipe("hash_empty_gnu", ("hash/empty.c",), ldflags=("--hash-style=gnu",), expects=_roles(R.SYMBOLIC)),
+    Recipe("hash_empty_sysv", ("hash/empty.c",), ldflags=("--hash-style=sysv",), expects=_roles(R.SYMBOLIC)),
+    Recipe("bare", ("hash/bare.c",)),
+]
+
+_CALLS = [
+    Recipe("abi", ("abi/callee.c", "abi/caller.c"), cflags=("-ffp-contract=off",), expects=_roles(R.JUMP_SLOT)),
+    Recipe("faults", ("faults/faults.c",), cflags=("-fno-optimize-sibling-calls", "-fno-omit-frame-pointer"),
+           strip=("--strip-debug",), expects=_roles(R.JUMP_SLOT)),
+    Recipe("libcuser", ("libc/libcuser.c",), cflags=("-fno-builtin", "-fstack-protector-strong"),
+           expects=_roles(R.JUMP_SLOT, R.GLOB_DAT)),
+    Recipe("helpers", ("libc/helpers.c",)),
+]
+
+_EXECUTABLES = [
+    Recipe("exe/pie", ("relocs/startup.c",), needs=("deps/libleaf",), executable=True,
+           ldflags=("-pie", "--export-dynamic", "-dynamic-linker=/lib/ld-fixture.so.1", "-rpath", "$ORIGIN/../deps"),
+           expects=_roles(R.JUMP_SLOT)),
+    Recipe("exe/copy", ("relocs/startup.c",), needs=("deps/libleaf",), executable=True, pic=False,
+           cflags=("-fdirect-access-external-data",),
+           ldflags=("-no-pie", "--export-dynamic", "-dynamic-linker=/lib/ld-fixture.so.1",
+                    "-rpath", "$ORIGIN/../deps"),
+           expects=_roles(R.COPY, R.JUMP_SLOT)),
+]
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        *_BASIC, *_DEPS, *_RPATH, *_STARTUP, *_TLS, *_IFUNC, *_PACKED, *_DATA, *_VERSIONS, *_HASH, *_CALLS,
+        *_EXECUTABLES,
+    )
+}

@@ -1,0 +1,139 @@
+"""What fixtures are built for: one row per target, and the dynamic relocations each one's linker writes.
+
+The relocation numbers are those of the psABIs, kept here and not imported from `relink.arch` so that the
+manifest is an independent witness of what a fixture contains.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class Role(enum.StrEnum):
+    """What a dynamic relocation is for, whatever its architecture calls it."""
+
+    RELATIVE = "relative"
+    SYMBOLIC = "symbolic"
+    GLOB_DAT = "glob_dat"
+    JUMP_SLOT = "jump_slot"
+    IRELATIVE = "irelative"
+    COPY = "copy"
+    TLS_MODULE = "tls_module"
+    TLS_OFFSET = "tls_offset"
+    TLS_STATIC = "tls_static"
+    TLS_DESC = "tls_desc"
+    PC_RELATIVE = "pc_relative"
+    SIZE = "size"
+    RELR = "relr"
+    APS2 = "aps2"
+
+
+@dataclass(frozen=True)
+class RelocationType:
+    """A dynamic relocation type: the psABI's name and number."""
+
+    name: str
+    number: int
+
+
+# DT_RELR words and Android's packed stream carry no type of their own.
+PACKED: Mapping[Role, RelocationType] = {
+    Role.RELR: RelocationType("RELR", -1),
+    Role.APS2: RelocationType("APS2", -2),
+}
+
+
+def _types(prefix: str, **rows: tuple[str, int]) -> Mapping[Role, RelocationType]:
+    named = {Role(role): RelocationType(f"{prefix}_{name}", number) for role, (name, number) in rows.items()}
+    return {**named, **PACKED}
+
+
+def _riscv(bits: int, dtpmod: int, dtprel: int, tprel: int, symbolic: int) -> Mapping[Role, RelocationType]:
+    word = (str(bits), symbolic)
+    return _types(
+        "R_RISCV", relative=("RELATIVE", 3), symbolic=word, glob_dat=word, jump_slot=("JUMP_SLOT", 5),
+        irelative=("IRELATIVE", 58), copy=("COPY", 4), tls_module=(f"TLS_DTPMOD{bits}", dtpmod),
+        tls_offset=(f"TLS_DTPREL{bits}", dtprel), tls_static=(f"TLS_TPREL{bits}", tprel),
+        tls_desc=("TLSDESC", 12),
+    )
+
+
+RELOCATIONS: Mapping[str, Mapping[Role, RelocationType]] = {
+    "x86_64": _types(
+        "R_X86_64", relative=("RELATIVE", 8), symbolic=("64", 1), glob_dat=("GLOB_DAT", 6),
+        jump_slot=("JUMP_SLOT", 7), irelative=("IRELATIVE", 37), copy=("COPY", 5), tls_module=("DTPMOD64", 16),
+        tls_offset=("DTPOFF64", 17), tls_static=("TPOFF64", 18), tls_desc=("TLSDESC", 36),
+        pc_relative=("PC64", 24), size=("SIZE64", 33),
+    ),
+    "i386": _types(
+        "R_386", relative=("RELATIVE", 8), symbolic=("32", 1), glob_dat=("GLOB_DAT", 6),
+        jump_slot=("JUMP_SLOT", 7), irelative=("IRELATIVE", 42), copy=("COPY", 5),
+        tls_module=("TLS_DTPMOD32", 35), tls_offset=("TLS_DTPOFF32", 36), tls_static=("TLS_TPOFF", 14),
+        tls_desc=("TLS_DESC", 41), pc_relative=("PC32", 2),
+    ),
+    "aarch64": _types(
+        "R_AARCH64", relative=("RELATIVE", 1027), symbolic=("ABS64", 257), glob_dat=("GLOB_DAT", 1025),
+        jump_slot=("JUMP_SLOT", 1026), irelative=("IRELATIVE", 1032), copy=("COPY", 1024),
+        tls_module=("TLS_DTPMOD", 1028), tls_offset=("TLS_DTPREL", 1029), tls_static=("TLS_TPREL", 1030),
+        tls_desc=("TLSDESC", 1031),
+    ),
+    "arm": _types(
+        "R_ARM", relative=("RELATIVE", 23), symbolic=("ABS32", 2), glob_dat=("GLOB_DAT", 21),
+        jump_slot=("JUMP_SLOT", 22), irelative=("IRELATIVE", 160), copy=("COPY", 20),
+        tls_module=("TLS_DTPMOD32", 17), tls_offset=("TLS_DTPOFF32", 18), tls_static=("TLS_TPOFF32", 19),
+    ),
+    "riscv64": _riscv(64, dtpmod=7, dtprel=9, tprel=11, symbolic=2),
+    "riscv32": _riscv(32, dtpmod=6, dtprel=8, tprel=10, symbolic=1),
+    "loongarch64": _types(
+        "R_LARCH", relative=("RELATIVE", 3), symbolic=("64", 2), glob_dat=("64", 2), jump_slot=("JUMP_SLOT", 5),
+        irelative=("IRELATIVE", 12), copy=("COPY", 4), tls_module=("TLS_DTPMOD64", 7),
+        tls_offset=("TLS_DTPREL64", 9), tls_static=("TLS_TPREL64", 11), tls_desc=("TLS_DESC64", 14),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to compile for.
+
+    `name` is also the folder under `arch_fixtures/built`; `arch` is the architecture's canonical name, which
+    two targets may share (arm and thumb); `emulation` is the linker's `-m`.
+    """
+
+    name: str
+    arch: str
+    triple: str
+    emulation: str
+    bits: int
+    cflags: tuple[str, ...] = ()
+    debian: str | None = None
+
+    @property
+    def relocations(self) -> Mapping[Role, RelocationType]:
+        """The psABI's type for each role; roles the target's linker never writes are absent."""
+        return RELOCATIONS[self.arch]
+
+
+_ARM = ("-march=armv7-a", "-mfloat-abi=hard", "-mfpu=vfpv3-d16")
+
+TARGETS: Mapping[str, Target] = {
+    target.name: target
+    for target in (
+        Target("x86_64", "x86_64", "x86_64-linux-gnu", "elf_x86_64", 64, debian="amd64"),
+        Target("i386", "i386", "i686-linux-gnu", "elf_i386", 32, debian="i386"),
+        Target("aarch64", "aarch64", "aarch64-linux-gnu", "aarch64linux", 64, debian="arm64"),
+        Target("arm", "arm", "arm-linux-gnueabihf", "armelf_linux_eabi", 32, _ARM, debian="armhf"),
+        Target("thumb", "arm", "arm-linux-gnueabihf", "armelf_linux_eabi", 32, (*_ARM, "-mthumb")),
+        Target(
+            "riscv64", "riscv64", "riscv64-linux-gnu", "elf64lriscv", 64, ("-march=rv64gc", "-mabi=lp64d"),
+            debian="riscv64",
+        ),
+        Target("riscv32", "riscv32", "riscv32-linux-gnu", "elf32lriscv", 32, ("-march=rv32gc", "-mabi=ilp32d")),
+        Target(
+            "loongarch64", "loongarch64", "loongarch64-linux-gnu", "elf64loongarch", 64,
+            ("-mno-lsx", "-mno-lasx"), debian="loong64",
+        ),
+    )
+}
