@@ -1,0 +1,186 @@
+"""Who needs whom: the closure of DT_NEEDED, and the orders that follow from it.
+
+Libraries are found breadth-first and each once, by SONAME, by the name asked for, or by being the same file
+(gABI, "Shared Object Dependencies"). Nothing is mapped here: the result tells what was found, by which rule,
+and for what is missing every place that was considered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from relink.arch import Architecture, architecture_of
+from relink.elf import Decoded, decode
+from relink.elf.constants import ET
+from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
+from relink.search import SearchPath, Source
+
+if TYPE_CHECKING:
+    from relink.image import Image
+
+Item = TypeVar("Item")
+
+
+@dataclass(eq=False)
+class Node:
+    """One library of a load: a file to be mapped, an image already there, a stand-in, or something missing."""
+
+    name: str  #: as it was asked for
+    parent: Node | None
+    rule: str = ""  #: how it was found
+    decoded: Decoded | None = None
+    image: Image | None = None  #: when it is loaded already
+    stand_in: bool = False  #: its symbols come from the host (see `Surroundings.stand_ins`)
+    tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was passed over)
+    needs: list[Node] = field(default_factory=list)  #: in DT_NEEDED order; shared between parents
+
+    @property
+    def missing(self) -> bool:
+        return self.decoded is None and self.image is None and not self.stand_in
+
+    def error(self) -> LibraryNotFound:
+        """What to raise for a missing one."""
+        return LibraryNotFound(self.name, self.parent.name if self.parent else "the request", self.tried)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a closure is computed against."""
+
+    architecture: Architecture
+    search: SearchPath
+    loaded: Callable[[str], Image | None] = lambda name: None  #: by SONAME or name
+    stand_ins: frozenset[str] = frozenset()  #: names the host always answers itself
+    fallbacks: frozenset[str] = frozenset()  #: names the host answers when no file is found
+
+
+def open_image(source: Source, arch: Architecture, name: str | None = None) -> Decoded:
+    """Decode a file and check that it is for `arch` and something to load. Raises ElfError."""
+    decoded = decode(source, name=name)
+    check_architecture(decoded, arch)
+    if decoded.header.type != ET.DYN:
+        kind = {ET.REL: "a relocatable object", ET.EXEC: "a fixed-address executable", ET.CORE: "a core file"}
+        what = kind.get(decoded.header.type, f"of ELF type {decoded.header.type}")
+        raise UnsupportedElf(decoded.name, f"is {what}; only shared objects and PIEs can be loaded")
+    return decoded
+
+
+def check_architecture(decoded: Decoded, arch: Architecture) -> None:
+    """Raise UnsupportedElf unless the image is for `arch` and its ABI is the one emulated."""
+    header = decoded.header
+    if (header.machine, header.bits) != (arch.machine, arch.bits):
+        found = architecture_of(header.machine, header.bits)
+        name = found.name if found else f"machine {header.machine}, {header.bits} bit"
+        raise UnsupportedElf(decoded.name, f"is for {name}, not {arch.name}")
+    if problem := arch.flags_problem(header.flags):
+        raise UnsupportedElf(decoded.name, f"is for {problem}")
+
+
+def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()) -> list[Node]:
+    """All libraries of a load, breadth-first: preloads, then the root, then what they need.
+
+    Raises only what opening a damaged file raises; missing libraries are nodes with `missing` set.
+    """
+    order = [*preload, root]
+    by_name: dict[str, Node] = {}
+    for node in order:
+        _register(by_name, node)
+    queue = deque(order)
+    while queue:
+        node = queue.popleft()
+        if node.decoded is None:
+            continue
+        for name in node.decoded.needed:
+            child = by_name.get(name)
+            if child is None:
+                child = _find(name, node, surroundings)
+                twin = next((n for n in order if _same_file(n, child)), None)
+                if twin is not None:
+                    child = by_name[name] = twin
+                else:
+                    _register(by_name, child)
+                    order.append(child)
+                    queue.append(child)
+            node.needs.append(child)
+    return order
+
+
+def find(name: str, surroundings: Surroundings) -> Node:
+    """A user's own request by name, through the same rules."""
+    return _find(name, None, surroundings)
+
+
+def _register(by_name: dict[str, Node], node: Node) -> None:
+    by_name.setdefault(node.name, node)
+    decoded = node.decoded or (node.image.decoded if node.image else None)
+    if decoded is not None and decoded.soname:
+        by_name.setdefault(decoded.soname, node)
+
+
+def _same_file(one: Node, other: Node) -> bool:
+    a = one.decoded.path if one.decoded else None
+    b = other.decoded.path if other.decoded else None
+    return a is not None and b is not None and os.path.samefile(a, b)
+
+
+def _find(name: str, parent: Node | None, surroundings: Surroundings) -> Node:
+    """Look one library up. A candidate that is not ELF or not for this machine is passed over, as by ld.so."""
+    node = Node(name, parent)
+    if name in surroundings.stand_ins:
+        node.stand_in, node.rule = True, "answered by the host"
+        return node
+    if (image := surroundings.loaded(name)) is not None:
+        node.image, node.rule = image, "already loaded"
+        return node
+    for candidate in surroundings.search.candidates(name, _chain(parent), surroundings.architecture):
+        problem = candidate.problem
+        if candidate.source is not None:
+            try:
+                node.decoded = open_image(candidate.source, surroundings.architecture)
+            except (NotElf, UnsupportedElf) as error:
+                problem = error.problem
+            else:
+                node.rule = candidate.rule
+                return node
+        node.tried.append((candidate.place, problem))
+    if name in surroundings.fallbacks:
+        node.stand_in, node.rule = True, "answered by the host"
+    return node
+
+
+def _chain(node: Node | None) -> list[Decoded]:
+    chain = []
+    while node is not None:
+        if node.decoded is not None:
+            chain.append(node.decoded)
+        node = node.parent
+    return chain
+
+
+def dependency_order(items: Iterable[Item], needs: Callable[[Item], Iterable[Item]]) -> list[Item]:
+    """Dependencies before dependents: depth-first post-order; a cycle is cut where it closes.
+
+    The order in which constructors run (gABI, "Initialization and Termination Functions"); destructors run
+    in the reverse.
+    """
+    order: list[Item] = []
+    seen: set[int] = set()
+    for start in items:
+        stack: list[tuple[Item, Iterable[Item]]] = []
+        if id(start) not in seen:
+            seen.add(id(start))
+            stack.append((start, iter(needs(start))))
+        while stack:
+            item, rest = stack[-1]
+            child = next((c for c in rest if id(c) not in seen), None)
+            if child is None:
+                order.append(item)
+                stack.pop()
+            else:
+                seen.add(id(child))
+                stack.append((child, iter(needs(child))))
+    return order

@@ -1,0 +1,231 @@
+"""What a user holds: a linked image and its symbols, each with a lifetime."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Architecture
+from relink.elf import Decoded
+from relink.elf.constants import STB, STT
+from relink.errors import UnresolvedSymbol, UseAfterUnload
+from relink.memory import Region, page_floor
+from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver
+from relink.tls import TlsModule
+
+if TYPE_CHECKING:
+    from relink.relocate import Outcome
+
+
+class Stage(enum.IntEnum):
+    """How far an image has come. Stages only grow."""
+
+    OPENED = 0
+    MAPPED = 1
+    RELOCATED = 2
+    INITIALISED = 3
+    CLOSED = 4
+
+
+class Binding(NamedTuple):
+    """One symbolic reference and what it bound to."""
+
+    symbol: str
+    version: str | None
+    provider: str | None  #: the defining image's name; None for the host or for nothing
+    address: int  #: 0 for an undefined weak symbol
+    kind: str  #: "image", "host" or "weak"
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A definition in a loaded image. Reading `address` after the image is closed raises UseAfterUnload."""
+
+    name: str
+    image: Image
+    index: int  #: in the image's dynamic symbol table
+    value: int  #: guest address (for TLS: the offset in the module's block)
+    size: int  #: bytes, as the symbol table says
+    type: int  #: STT_*
+
+    @property
+    def address(self) -> int:
+        self.image.check_open(self.name)
+        return self.value
+
+    @property
+    def is_function(self) -> bool:
+        return self.type in (STT.FUNC, STT.GNU_IFUNC)
+
+
+class Image:
+    """One image of a link: what its file says (`decoded`), where it went, and what it bound to.
+
+    Made by a `Linker`. `bias` (the load bias, B) is added to link-time addresses, modulo the word size.
+    """
+
+    def __init__(self, decoded: Decoded, architecture: Architecture, resolver: Resolver) -> None:
+        self.decoded = decoded
+        self.architecture = architecture
+        self.resolver = resolver
+        self.name = decoded.name
+        self.soname = decoded.soname
+        self.symbolic = decoded.symbolic
+        self.stage = Stage.OPENED
+        self.references = 1  #: explicit loads; see `Linker.unload`
+        self.dependencies: list[Image] = []  #: direct, in DT_NEEDED order
+        self.scope: list[Image] = [self]  #: the image and its dependencies, breadth-first
+        self.tls: TlsModule | None = None
+        self.version_ids: NDArray[np.int64] | None = None
+        self.outcome: Outcome | None = None
+        self.low = np.uint64(page_floor(decoded.min_vaddr))
+        self.address_mask = np.uint64(architecture.address_mask)
+        self.bias_word = np.uint64(0)
+        self._region: Region | None = None
+
+    def __repr__(self) -> str:
+        return f"<Image {self.name} {self.stage.name.lower()}>"
+
+    # ------------------------------------------------------------ place
+
+    def place(self, region: Region) -> None:
+        """Give the image its region; from here on it has addresses."""
+        self._region = region
+        self.bias_word = np.uint64((region.address - int(self.low)) % (1 << 64))
+        self.stage = Stage.MAPPED
+
+    @property
+    def region(self) -> Region:
+        if self._region is None:
+            raise UseAfterUnload(self.name)
+        return self._region
+
+    @property
+    def base(self) -> int:
+        """Guest address of the first page."""
+        return self.region.address
+
+    @property
+    def bias(self) -> int:
+        """The load bias, modulo the address width."""
+        return int(self.bias_word) & self.architecture.address_mask
+
+    def address_of(self, vaddr: int) -> int:
+        """The guest address of a link-time address."""
+        return (vaddr + self.bias) & self.architecture.address_mask
+
+    def contains(self, address: int) -> bool:
+        """Whether a guest address lies in the image's region."""
+        return self._region is not None and self._region.address <= address < self._region.end
+
+    @property
+    def closed(self) -> bool:
+        return self.stage is Stage.CLOSED
+
+    def check_open(self, symbol: str | None = None) -> None:
+        """Raise UseAfterUnload once the image is closed."""
+        if self.closed:
+            raise UseAfterUnload(self.name, symbol)
+
+    def close(self) -> None:
+        """Forget the region. Called by the linker, which also frees it."""
+        self.stage = Stage.CLOSED
+        self._region = None
+
+    # ------------------------------------------------------------ symbols
+
+    def symbol(self, name: str, version: str | None = None) -> Symbol:
+        """The definition of `name` in this image or what it depends on, breadth-first, as dlsym finds it.
+
+        Without `version` the default one is taken. Raises UnresolvedSymbol or UseAfterUnload.
+        """
+        self.check_open(name)
+        found = self.resolver.find(name, version, self.scope)
+        if found.provider[0] == UNRESOLVED:
+            raise UnresolvedSymbol(self.name, name, version, detail="looked up in the image and its dependencies")
+        return symbol_of(found, 0, name)
+
+    @property
+    def exports(self) -> Mapping[str, int]:
+        """Guest addresses of the symbols the image itself defines for others (absolute values as they are)."""
+        self.check_open()
+        table = self.decoded.symbols
+        wanted = np.flatnonzero((table.section != 0) & (table.bind != STB.LOCAL) & (table.type != STT.TLS))
+        found = Bindings.empty(len(wanted), (self,))
+        found.define(np.arange(len(wanted)), 0, wanted)
+        names = table.names.take(wanted).texts()
+        return dict(zip(names, found.address.tolist(), strict=True))
+
+    def required_version(self, index: int) -> str | None:
+        """The version a reference (an entry of the symbol table) asks for."""
+        table = self.decoded.symbols
+        if not table.has_versions:
+            return None
+        number = int(table.version[index]) & 0x7FFF
+        return self.decoded.versions.name_of(number) if number > 1 else None
+
+    def symbol_at(self, address: int) -> tuple[str, int] | None:
+        """(name, bytes past it) of the nearest symbol at or below a guest address, as dladdr tells."""
+        table = self.decoded.symbols
+        vaddr = (address - self.bias) & self.architecture.address_mask
+        if self._by_value is None:
+            usable = (table.section != 0) & np.isin(table.type, (STT.NOTYPE, STT.OBJECT, STT.FUNC, STT.GNU_IFUNC))
+            indices = np.flatnonzero(usable)
+            self._by_value = indices[np.argsort(table.value[indices], kind="stable")]
+        position = int(np.searchsorted(table.value[self._by_value], np.uint64(vaddr), side="right"))
+        if not position:
+            return None
+        index = int(self._by_value[position - 1])
+        return table.names.text(index), vaddr - int(table.value[index])
+
+    _by_value: NDArray[np.int64] | None = None
+
+    # ------------------------------------------------------------ what the link came to
+
+    @property
+    def relocation_counts(self) -> Counter[str]:
+        """Entries applied, by the type's full name (RELR for packed relative ones)."""
+        return self.outcome.counts if self.outcome else Counter()
+
+    def bindings(self) -> Iterator[Binding]:
+        """Every symbol the relocations referred to and what it bound to."""
+        if self.outcome is None or self.outcome.bindings is None:
+            return
+        bound = self.outcome.bindings
+        names = self.decoded.symbols.names
+        for element, index in enumerate(self.outcome.symbols.tolist(), 1):
+            number = int(bound.provider[element])
+            kind = {UNRESOLVED: "weak", HOST: "host"}.get(number, "image")
+            provider = bound.images[number].name if kind == "image" else None
+            yield Binding(
+                names.text(index), self.required_version(index), provider, int(bound.address[element]), kind
+            )
+
+
+def symbol_of(found: Bindings, element: int, name: str) -> Symbol:
+    """A user's handle on a binding to an image."""
+    image = found.images[int(found.provider[element])]
+    return Symbol(
+        name, image, int(found.symbol[element]), int(found.address[element]), int(found.size[element]),
+        int(found.type[element]),
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Timings:
+    """Seconds spent per phase of one load."""
+
+    phases: dict[str, float] = field(default_factory=dict)
+
+    def add(self, phase: str, seconds: float) -> None:
+        self.phases[phase] = self.phases.get(phase, 0.0) + seconds
+
+    @property
+    def total(self) -> float:
+        return sum(self.phases.values())

@@ -1,0 +1,352 @@
+"""The linker: the phases of a load in order, one verb each. A newcomer starts reading here.
+
+    open      decode the file, find and decode everything it needs        relink.elf, relink.graph
+    check     every version asked for exists                              (here)
+    map       a region and a load bias for each new image, its bytes      relink.place
+    tls       a module id and a static offset for each that has TLS       relink.tls
+    relocate  bind symbols, apply relocations in host buffers             relink.symbols, relink.relocate
+    → Plan    what is left to do on the machine                           relink.plan
+
+A load is a transaction: every step leaves word of how to undo it, and whatever goes wrong, up to and
+including the machine's own steps, undoes them all.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from relink import graph, place
+from relink.arch import Architecture
+from relink.elf import Decoded
+from relink.errors import LinkError, LinkErrors, MalformedElf, UnsupportedElf, VersionNotFound
+from relink.graph import Node, Surroundings
+from relink.image import Image, Stage
+from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
+from relink.plan import Plan
+from relink.relocate import Environment, relocate
+from relink.search import SearchPath, Source
+from relink.symbols import Resolver
+from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
+
+_VER_FLG_WEAK = 2
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a linker may do about names nobody in the graph provides."""
+
+    #: SONAMEs the host always answers for itself (a hosted C library), never looked for as files.
+    stand_ins: frozenset[str] = frozenset()
+    #: SONAMEs the host answers for when no file is found.
+    fallbacks: frozenset[str] = frozenset()
+    #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.
+    unresolved: Callable[[str, str], int | None] = field(default=lambda image, symbol: None)
+
+
+class Linker:
+    """Links images into one address space.
+
+    >>> linker = Linker(HostMemory("aarch64"))            # doctest: +SKIP
+    >>> image = linker.load("plugin.so")                  # doctest: +SKIP
+    >>> linker.memory.read(image.symbol("table").address, 8)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, memory: AddressSpace, *, search: SearchPath | None = None, policy: Policy | None = None,
+        tls_size: int = DEFAULT_STATIC_SIZE,
+    ) -> None:  # fmt: skip
+        self.memory = memory
+        self.architecture: Architecture = memory.architecture
+        self.search = search or SearchPath()
+        self.policy = policy or Policy()
+        self.resolver = Resolver()
+        self.tls = TlsLayout(self.architecture, tls_size)
+        self.images: list[Image] = []  #: everything loaded, in load order
+        self.global_scope: list[Image] = []  #: what later images see
+        self._descriptor_stub: Region | None = None
+
+    # ------------------------------------------------------------ the one call
+
+    def load(
+        self, source: Source, *, name: str | None = None, base: int | None = None, local: bool = False,
+        preload: Sequence[Source] = (),
+    ) -> Image:  # fmt: skip
+        """Load an image with all it needs, without a machine: nothing of it is run.
+
+        See `loading` for the arguments. Places an IFUNC decides keep the address of their resolver.
+        """
+        with self.loading(source, name=name, base=base, local=local, preload=preload) as plan:
+            for region, pages in plan.regions:
+                self.memory.publish(region, pages)
+        return plan.root
+
+    @contextmanager
+    def loading(
+        self, source: Source, *, name: str | None = None, base: int | None = None, local: bool = False,
+        preload: Sequence[Source] = (),
+    ) -> Iterator[Plan]:  # fmt: skip
+        """Link `source` and yield the plan; commit when the block ends, undo everything when it raises.
+
+        `source` is a path, bytes, a file object, or a bare library name to search for. `base` fixes the guest
+        address of the image's first page (not of its dependencies). `local` keeps the images out of the
+        scope later loads see (RTLD_LOCAL). `preload` images come before it in the scope.
+
+        Raises ElfError, LibraryNotFound, LinkErrors, AddressSpaceError.
+        """
+        with ExitStack() as undo:
+            plan = self._link(source, name, base, local, preload, undo)
+            yield plan
+            for image in plan.images:
+                image.stage = Stage.INITIALISED
+            undo.pop_all()
+
+    def unload(self, image: Image) -> list[Image]:
+        """Drop one reference to `image`; release it and whatever only it needed once none is left.
+
+        Returns the images released, in the order their destructors should have run before (see
+        `unloadable`). Raises UseAfterUnload if it is closed already.
+        """
+        image.check_open()
+        doomed = self.unloadable(image)
+        image.references -= 1
+        for old in doomed:
+            self._forget(old)
+        return doomed
+
+    def unloadable(self, image: Image) -> list[Image]:
+        """What unloading `image` now would release, dependents first: the order destructors run in."""
+        roots = [i for i in self.images if i.references > (i is image)]
+        kept = {id(i) for i in graph.dependency_order(roots, _uses)}
+        order = graph.dependency_order(self.images, lambda i: i.dependencies)
+        return [i for i in reversed(order) if id(i) not in kept]
+
+    # ------------------------------------------------------------ the phases
+
+    def _link(
+        self, source: Source, name: str | None, base: int | None, local: bool, preload: Sequence[Source],
+        undo: ExitStack,
+    ) -> Plan:  # fmt: skip
+        clock = _Clock()
+        root, nodes = self.survey(source, name, preload)
+        clock.lap("open")
+        if root.image is not None:
+            root.image.references += 1
+            undo.callback(_drop_reference, root.image)
+            return Plan(root.image, nodes=nodes, timings=clock.timings)
+        self._check_versions(root, nodes)
+        plan = self._map(root, nodes, base, undo)
+        clock.lap("map", plan)
+        self._join_scopes(plan, local, undo)
+        self._assign_tls(plan, undo)
+        self._relocate(plan, undo)
+        clock.lap("relocate", plan)
+        plan.timings = clock.timings
+        return plan
+
+    def survey(
+        self, source: Source, name: str | None = None, preload: Sequence[Source] = ()
+    ) -> tuple[Node, list[Node]]:
+        """What a load would bring in, without mapping anything: the root's node and the whole closure.
+
+        Missing libraries are nodes whose `missing` is set; nothing is raised for them.
+        """
+        surroundings = self._surroundings()
+        root = self._root(source, name, surroundings)
+        preloads = [self._root(library, None, surroundings) for library in preload]
+        return root, graph.closure(root, surroundings, preloads)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            self.architecture, self.search, self.loaded, self.policy.stand_ins, self.policy.fallbacks
+        )
+
+    def loaded(self, name: str) -> Image | None:
+        """The loaded image of that SONAME, file name or given name."""
+        return next((i for i in self.images if name in (i.soname, i.name) and not i.closed), None)
+
+    def _root(self, source: Source, name: str | None, surroundings: Surroundings) -> Node:
+        """The node of what the user asked for; a bare name that is no file here is searched for."""
+        if isinstance(source, (str, os.PathLike)):
+            path = Path(source)
+            if path.exists() or "/" in str(source):
+                same = next((i for i in self.images if _is_file(i.decoded, path)), None)
+                if same is not None:
+                    return Node(str(source), None, "already loaded", image=same)
+            else:
+                return graph.find(str(source), surroundings)
+        decoded = graph.open_image(source, self.architecture, name)
+        return Node(decoded.name, None, "asked for", decoded=decoded)
+
+    def _check_versions(self, root: Node, nodes: Sequence[Node]) -> None:
+        """All that is missing, in one go: libraries, and versions of libraries (gABI symbol versioning)."""
+        errors: list[LinkError] = [node.error() for node in nodes if node.missing]
+        providers = {node.name: node for node in nodes}
+        providers |= {n.decoded.soname: n for n in nodes if n.decoded is not None and n.decoded.soname}
+        for node in nodes:
+            if node.decoded is None:
+                continue
+            for need in node.decoded.versions.needed:
+                provider = providers.get(need.library)
+                decoded = provider and (provider.decoded or (provider.image and provider.image.decoded))
+                if decoded is None or need.flags & _VER_FLG_WEAK:
+                    continue
+                defined = decoded.versions.defined
+                # glibc tolerates a library without any versions (elf/dl-version.c, match_symbol).
+                if defined and need.name not in {version.name for version in defined}:
+                    errors.append(VersionNotFound(node.decoded.name, need.library, need.name))
+        _raise_all(root.name, errors)
+
+    def _map(self, root: Node, nodes: Sequence[Node], base: int | None, undo: ExitStack) -> Plan:
+        """Regions, biases and bytes for every new image; edges between images."""
+        images: dict[int, Image] = {}
+        for node in nodes:
+            if node.image is not None:
+                images[id(node)] = node.image
+            elif node.decoded is not None:
+                images[id(node)] = Image(node.decoded, self.architecture, self.resolver)
+        plan = Plan(images[id(root)], nodes=list(nodes))
+        for node in nodes:
+            if node.image is not None or node.decoded is None:
+                continue
+            image = images[id(node)]
+            image.references = int(node.parent is None)
+            image.dependencies = [images[id(child)] for child in node.needs if id(child) in images]
+            if not node.decoded.segments:
+                raise MalformedElf(node.decoded.name, "has no segment to load")
+            region = self._reserve_region(node.decoded, base if node is root else None, undo)
+            image.place(region)
+            undo.callback(image.close)
+            place.fill(region, node.decoded)
+            plan.images.append(image)
+            plan.regions.append((region, place.pages(node.decoded)))
+        for image in plan.images:
+            image.scope = _breadth_first(image)
+        plan.initialise = graph.dependency_order(plan.images, lambda i: i.dependencies)
+        plan.initialise = [image for image in plan.initialise if image in plan.images]
+        return plan
+
+    def _reserve_region(self, decoded: Decoded, base: int | None, undo: ExitStack) -> Region:
+        region = place.reserve(self.memory, decoded, base)
+        undo.callback(self.memory.release, region)
+        return region
+
+    def _join_scopes(self, plan: Plan, local: bool, undo: ExitStack) -> None:
+        undo.callback(self._restore_lists, list(self.images), list(self.global_scope), dict(self.resolver.unique))
+        self.images += plan.images
+        if not local:
+            joining = [*plan.images, *plan.root.scope]
+            self.global_scope += [i for i in dict.fromkeys(joining) if i not in self.global_scope]
+
+    def _assign_tls(self, plan: Plan, undo: ExitStack) -> None:
+        for image in plan.images:
+            segment = image.decoded.tls
+            if segment is not None:
+                image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
+                undo.callback(self.tls.release, image.tls)
+
+    def _relocate(self, plan: Plan, undo: ExitStack) -> None:
+        """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
+        environment = Environment(
+            self.resolver, lambda: self._tls_descriptor_stub(plan, undo), self.policy.unresolved
+        )
+        errors: list[LinkError] = []
+        for image in plan.initialise:
+            scope = list(dict.fromkeys([*self.global_scope, *plan.root.scope, *image.scope]))
+            image.outcome = relocate(image, scope, environment)
+            image.stage = Stage.RELOCATED
+            errors += image.outcome.errors
+            plan.ifuncs += image.outcome.ifuncs
+        _raise_all(plan.root.name, errors)
+
+    def _tls_descriptor_stub(self, plan: Plan, undo: ExitStack) -> int:
+        """The address of the stub that answers a static TLS descriptor; made by the first load that needs it."""
+        if self._descriptor_stub is None:
+            code = self.architecture.tls.descriptor_stub
+            if code is None:
+                raise UnsupportedElf(plan.root.name, f"{self.architecture.title} defines no TLS descriptors")
+            region = self.memory.reserve(PAGE, name="TLS descriptor stub")
+            undo.callback(self._drop_descriptor_stub, region)
+            region.buffer[: len(code)] = list(code)
+            plan.regions.append((region, (Pages(0, PAGE, Protection.R | Protection.X),)))
+            self._descriptor_stub = region
+        return self._descriptor_stub.address
+
+    # ------------------------------------------------------------ undoing
+
+    def _drop_descriptor_stub(self, region: Region) -> None:
+        self._descriptor_stub = None
+        self.memory.release(region)
+
+    def _restore_lists(
+        self, images: list[Image], scope: list[Image], unique: dict[str, tuple[Image, int]]
+    ) -> None:
+        self.images[:] = images
+        self.global_scope[:] = scope
+        self.resolver.unique = unique
+
+    def _forget(self, image: Image) -> None:
+        """Release everything an image holds."""
+        self.images.remove(image)
+        if image in self.global_scope:
+            self.global_scope.remove(image)
+        self.resolver.forget(image)
+        if image.tls is not None:
+            self.tls.release(image.tls)
+        region = image.region
+        image.close()
+        self.memory.release(region)
+
+
+class _Clock:
+    """Splits a load's time into phases."""
+
+    def __init__(self) -> None:
+        from relink.image import Timings
+
+        self.timings = Timings()
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str, plan: Plan | None = None) -> None:
+        now = time.perf_counter()
+        self.timings.add(phase, now - self._last)
+        self._last = now
+
+
+def _raise_all(image: str, errors: Sequence[LinkError]) -> None:
+    """One error as itself, several as a LinkErrors, none as nothing."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise LinkErrors(image, errors)
+
+
+def _breadth_first(image: Image) -> list[Image]:
+    scope = [image]
+    for member in scope:
+        scope += [child for child in member.dependencies if child not in scope]
+    return scope
+
+
+def _uses(image: Image) -> list[Image]:
+    """What an image keeps alive: its dependencies and every image it bound a symbol to."""
+    bound = image.outcome.bindings if image.outcome else None
+    if bound is None:
+        return image.dependencies
+    numbers = {int(n) for n in set(bound.provider.tolist()) if n > 0}
+    return [*image.dependencies, *(bound.images[n] for n in numbers)]
+
+
+def _drop_reference(image: Image) -> None:
+    image.references -= 1
+
+
+def _is_file(decoded: Decoded, path: Path) -> bool:
+    try:
+        return decoded.path is not None and os.path.samefile(decoded.path, path)
+    except OSError:
+        return False

@@ -1,0 +1,82 @@
+"""Where an image goes: its region, its load bias, its bytes, and the permissions of its pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.elf import Decoded, ProgramHeader
+from relink.memory import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
+
+
+def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
+    """Address space for all segments of an image, in one region.
+
+    `base` is the guest address of the image's first page; None lets the address space choose. A segment's
+    p_align is honoured. Raises AddressSpaceError.
+    """
+    low = page_floor(decoded.min_vaddr)
+    size = page_ceil(decoded.min_vaddr + decoded.span) - low
+    align = max((segment.align for segment in decoded.segments), default=PAGE)
+    return memory.reserve(size, at=base, align=max(align, PAGE), name=decoded.name)
+
+
+def fill(region: Region, decoded: Decoded) -> None:
+    """Lay the file's segments into the region: mapped where the host can, copied where not; bss is zero."""
+    low = page_floor(decoded.min_vaddr)
+    for segment in decoded.segments:
+        if not segment.filesz:
+            continue
+        start = segment.vaddr - low
+        end = start + segment.filesz
+        lead = segment.vaddr % PAGE
+        mapped = (
+            decoded.path is not None
+            and segment.offset >= lead
+            and region.map_file(start - lead, decoded.path, segment.offset - lead, segment.filesz + lead)
+        )
+        if not mapped:
+            region.buffer[start:end] = decoded.data[segment.offset : segment.offset + segment.filesz]
+        elif segment.memsz > segment.filesz:
+            region.buffer[end : page_ceil(end)] = 0
+
+
+def pages(decoded: Decoded) -> tuple[Pages, ...]:
+    """The final permissions: as the segments say, less writing where PT_GNU_RELRO covers whole pages.
+
+    Where two segments share a page the later one decides, as it does when ld.so maps them in order.
+    """
+    low = page_floor(decoded.min_vaddr)
+    count = (page_ceil(decoded.min_vaddr + decoded.span) - low) // PAGE
+    mapped = np.zeros(count, np.uint8)
+    flags = np.zeros(count, np.uint8)
+    for segment in decoded.segments:
+        covered = _page_slice(segment, low)
+        mapped[covered] = 1
+        flags[covered] = segment.flags & 7
+    if decoded.relro is not None:
+        first = page_floor(decoded.relro.vaddr) - low
+        last = page_floor(decoded.relro.vaddr + decoded.relro.memsz) - low
+        flags[max(first, 0) // PAGE : max(last, 0) // PAGE] &= 7 & ~int(Protection.W)
+    return tuple(_runs(mapped, flags))
+
+
+def _page_slice(segment: ProgramHeader, low: int) -> slice:
+    first = page_floor(segment.vaddr) - low
+    last = page_ceil(segment.vaddr + segment.memsz) - low
+    return slice(first // PAGE, last // PAGE)
+
+
+def _runs(mapped: NDArray[np.uint8], flags: NDArray[np.uint8]) -> Sequence[Pages]:
+    """Runs of equal permissions among the mapped pages."""
+    key = mapped * 8 + flags
+    edges = np.flatnonzero(np.diff(key)) + 1
+    starts = [0, *edges.tolist()]
+    ends = [*edges.tolist(), len(key)]
+    return [
+        Pages(start * PAGE, (end - start) * PAGE, Protection(int(flags[start])))
+        for start, end in zip(starts, ends, strict=True)
+        if end > start and mapped[start]
+    ]

@@ -1,0 +1,62 @@
+"""What is left to do on the machine once everything is linked in host buffers.
+
+The linker never touches a CPU; it hands over a `Plan`, and whoever owns the machine carries it out in this
+order: publish the regions, set up TLS blocks, run the ifunc resolvers and store their answers, run the
+constructors. Up to `publish` the guest is untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from relink.graph import Node
+from relink.image import Image, Timings
+from relink.memory import Pages, Region
+from relink.relocate import IfuncCalls, read_words
+
+
+@dataclass(slots=True)
+class Plan:
+    """One load, linked but not yet visible to the guest."""
+
+    root: Image
+    images: list[Image] = field(default_factory=list)  #: newly mapped, in load order
+    nodes: list[Node] = field(default_factory=list)  #: the whole closure, stand-ins and old images included
+    regions: list[tuple[Region, tuple[Pages, ...]]] = field(default_factory=list)
+    ifuncs: list[IfuncCalls] = field(default_factory=list)
+    initialise: list[Image] = field(default_factory=list)  #: dependencies first
+    timings: Timings = field(default_factory=Timings)
+
+
+def constructors(image: Image) -> Iterator[tuple[str, int]]:
+    """(which, guest address) of an image's initialisers in the order they run.
+
+    DT_INIT, then DT_INIT_ARRAY (gABI, "Initialization and Termination Functions"). The array is read after
+    relocation; entries 0 and -1 are skipped, as by ld.so. DT_PREINIT_ARRAY counts only in executables.
+    """
+    decoded = image.decoded
+    if decoded.init:
+        yield "DT_INIT", image.address_of(decoded.init)
+    yield from _array(image, "init_array", decoded.init_array)
+
+
+def destructors(image: Image) -> Iterator[tuple[str, int]]:
+    """(which, guest address) of an image's terminators in the order they run: DT_FINI_ARRAY backwards, DT_FINI."""
+    decoded = image.decoded
+    yield from reversed(list(_array(image, "fini_array", decoded.fini_array)))
+    if decoded.fini:
+        yield "DT_FINI", image.address_of(decoded.fini)
+
+
+def _array(image: Image, name: str, array: tuple[int, int] | None) -> Iterable[tuple[str, int]]:
+    if array is None:
+        return
+    vaddr, count = array
+    size = image.architecture.word_size
+    where = vaddr - int(image.low) + size * np.arange(count, dtype=np.int64)
+    for index, address in enumerate(read_words(image.region.buffer, where, size).tolist()):
+        if address not in (0, image.architecture.address_mask):
+            yield f"{name}[{index}]", address

@@ -1,0 +1,397 @@
+"""THE relocation engine: classify, batch, check, write.
+
+All entries of one type are applied at once on arrays: gather P, S and A, evaluate the psABI's formula,
+check the range, scatter into the image's host buffer. Every entry is classified by its own type: nothing is
+inferred from DT_RELACOUNT, from section order or from the presence of RELR.
+
+Order matters in two places only. Places that need a guest function's answer (IRELATIVE, and any reference
+to an STT_GNU_IFUNC symbol) are returned as `IfuncCalls`: their resolvers may read relocated data, so they
+run once everything else is in place. And the errors of all entries are collected, not raised one by one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Reloc, Role
+from relink.elf.constants import STB, STT
+from relink.errors import (
+    LinkError, RelocationError, RelocationOutOfImage, RelocationOverflow, TlsError, UnknownRelocation,
+    UnresolvedSymbol, UnsupportedRelocation,
+)  # fmt: skip
+from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver
+
+if TYPE_CHECKING:
+    from relink.elf import RelocationTable
+    from relink.image import Image
+
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+#: Entries reported one by one before the rest of the same kind are only counted.
+_REPORTED = 20
+#: Every psABI numbers its types below this.
+_TYPE_LIMIT = 1 << 16
+_SYMBOL_LETTERS = frozenset("SMTZ")
+
+
+@dataclass(frozen=True, slots=True)
+class IfuncCalls:
+    """Places whose value a resolver function of the guest decides. Arrays of one element per place."""
+
+    image: Image
+    row: Reloc
+    place: U64  #: guest addresses
+    resolver: U64  #: guest addresses of the resolver functions
+    addend: U64
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What relocating one image came to."""
+
+    errors: list[LinkError] = field(default_factory=list)
+    ifuncs: list[IfuncCalls] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)  #: entries applied, by full type name
+    bindings: Bindings | None = None
+    symbols: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: what `bindings` is about
+    weak_unresolved: list[str] = field(default_factory=list)  #: bound to 0, as the gABI says
+
+
+@dataclass(slots=True)
+class Environment:
+    """What the engine asks of whoever links."""
+
+    resolver: Resolver
+    #: Guest address of the static TLS descriptor stub.
+    descriptor_stub: Callable[[], int]
+    #: An address for a strong symbol nobody defines, or None to make it an error.
+    unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
+
+
+def relocate(image: Image, scope: Sequence[Image], environment: Environment) -> Outcome:
+    """Apply all relocations of `image` to its host buffer, binding symbols in `scope`."""
+    return _Relocator(image, scope, environment).run()
+
+
+def evaluate(row: Reloc, image: Image, **letters: U64 | np.uint64) -> U64:
+    """The value of a row's formula, modulo 2^64. `letters` holds what the formula needs beside B and DTV."""
+    assert row.formula is not None
+    tls = image.architecture.tls
+    names = {"B": image.bias_word, "DTV": np.uint64(tls.dtv_bias), **letters}
+    value: U64 = eval(row.formula.code, {"__builtins__": {}}, names)
+    return value
+
+
+def read_words(buffer: NDArray[np.uint8], where: I64, size: int) -> U64:
+    """Little-endian words of `size` bytes at the byte indices `where`, as uint64[n]."""
+    if size == 1:
+        return buffer[where].astype(np.uint64)
+    if not _misaligned(where, size):
+        return buffer.view(f"<u{size}")[where // size].astype(np.uint64)
+    rows = buffer[where[:, None] + np.arange(size)]
+    return np.ascontiguousarray(rows).view(f"<u{size}")[:, 0].astype(np.uint64)
+
+
+def write_words(buffer: NDArray[np.uint8], where: I64, size: int, value: U64) -> None:
+    """Store `value` (cut to `size` bytes) at the byte indices `where`; where two coincide the later wins."""
+    if size == 1:
+        buffer[where] = value.astype(np.uint8)
+    elif not _misaligned(where, size):
+        buffer.view(f"<u{size}")[where // size] = value.astype(f"<u{size}")
+    else:
+        rows = np.ascontiguousarray(value.astype(f"<u{size}")).view(np.uint8).reshape(-1, size)
+        buffer[where[:, None] + np.arange(size)] = rows
+
+
+def _misaligned(where: I64, size: int) -> bool:
+    return bool(np.bitwise_or.reduce(where, initial=0) & (size - 1))
+
+
+class _Relocator:
+    """One image's relocation: the state its steps share."""
+
+    def __init__(self, image: Image, scope: Sequence[Image], environment: Environment) -> None:
+        self.image = image
+        self.scope = scope
+        self.environment = environment
+        self.arch = image.architecture
+        self.buffer = image.region.buffer
+        self.outcome = Outcome()
+        segments = image.decoded.segments
+        self.starts = np.array([s.vaddr for s in segments], np.uint64)
+        self.ends = np.array([s.vaddr + s.memsz for s in segments], np.uint64)
+        self.slot = np.zeros(0, np.int64)  # symbol index -> element of the bindings
+
+    def run(self) -> Outcome:
+        tables = [(table, self._by_type(table)) for table in self.image.decoded.relocations]
+        self._bind(tables)
+        self._relr()
+        for table, groups in tables:
+            for number, entries in groups:
+                row = self.arch.relocations.get(number)
+                if row is None or row.role in (Role.REFUSED, Role.COPY):
+                    self._refuse(table, number, row, entries)
+                elif row.role is not Role.NONE:
+                    self._apply(table, row, entries)
+                    self.outcome.counts[self.arch.prefix + row.name] += _length(entries, table)
+        return self.outcome
+
+    # ------------------------------------------------------------ classify
+
+    def _by_type(self, table: RelocationTable) -> list[tuple[int, slice | I64]]:
+        """The entries of each type: a slice where they are neighbours, as linkers sort them, else indices."""
+        types = table.type
+        if not len(types):
+            return []
+        if int(types.max()) >= _TYPE_LIMIT:
+            odd = np.flatnonzero(types >= _TYPE_LIMIT)
+            self._report(table, odd, UnknownRelocation, f"type {int(types[odd[0]]):#x}", "no psABI has such a type")
+            types = np.where(types >= _TYPE_LIMIT, 0, types)
+        groups: list[tuple[int, slice | I64]] = []
+        for number in np.flatnonzero(np.bincount(types)).tolist():
+            entries = np.flatnonzero(types == number)
+            first, last = int(entries[0]), int(entries[-1])
+            together = last - first + 1 == len(entries)
+            groups.append((number, slice(first, last + 1) if together else entries))
+        return groups
+
+    def _refuse(self, table: RelocationTable, number: int, row: Reloc | None, entries: slice | I64) -> None:
+        indices = np.arange(len(table.offset))[entries]
+        name = self.arch.relocation_name(number)
+        if row is not None and row.role is Role.COPY:
+            problem = "copy relocations belong to executables, which are not linked here"
+            self._report(table, indices, UnsupportedRelocation, name, problem)
+        elif row is not None:
+            self._report(table, indices, UnsupportedRelocation, name, row.reason)
+        elif self.arch.is_known(number):
+            problem = "not a dynamic relocation: only a static linker may meet it"
+            self._report(table, indices, UnsupportedRelocation, name, problem)
+        else:
+            self._report(table, indices, UnknownRelocation, name, f"the {self.arch.psabi} has no such type")
+
+    # ------------------------------------------------------------ bind
+
+    def _bind(self, tables: list[tuple[RelocationTable, list[tuple[int, slice | I64]]]]) -> None:
+        """Bind every symbol some formula asks for, each once."""
+        symbols = self.image.decoded.symbols
+        wanted = np.zeros(max(len(symbols), 1), np.bool_)
+        for table, groups in tables:
+            for number, entries in groups:
+                row = self.arch.relocations.get(number)
+                if row is not None and row.formula is not None and row.formula.letters & _SYMBOL_LETTERS:
+                    wanted[table.symbol[entries]] = True
+        wanted[0] = False
+        chosen = np.flatnonzero(wanted)
+        # Element 0 is symbol 0: nothing, at 0. It saves a special case per formula.
+        bound = self.environment.resolver.bind(self.image, np.concatenate(([0], chosen)), self.scope)
+        self.slot = np.zeros(len(wanted), np.int64)
+        self.slot[chosen] = np.arange(1, len(chosen) + 1)
+        self._settle_unresolved(bound, chosen)
+        self.outcome.bindings = bound
+        self.outcome.symbols = chosen
+
+    def _settle_unresolved(self, bound: Bindings, chosen: I64) -> None:
+        """Undefined weak symbols are 0 (gABI, "Symbol Table"); strong ones an error, unless allowed."""
+        symbols = self.image.decoded.symbols
+        for element in (np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1).tolist():
+            index = int(chosen[element - 1])
+            name = symbols.names.text(index)
+            if symbols.bind[index] == STB.WEAK:
+                self.outcome.weak_unresolved.append(name)
+                continue
+            address = self.environment.unresolved(self.image.name, name)
+            if address is not None:
+                bound.define_host(element, address)
+            else:
+                version = self.image.required_version(index)
+                self.outcome.errors.append(UnresolvedSymbol(self.image.name, name, version))
+
+    # ------------------------------------------------------------ compute and store
+
+    def _relr(self) -> None:
+        """RELR: words that only need rebasing (gABI proposal "SHT_RELR")."""
+        offsets = self.image.decoded.relr
+        if not len(offsets):
+            return
+        size = self.arch.word_size
+        inside = self._inside(offsets, size)
+        if inside is not None:
+            for offset in offsets[~inside][:_REPORTED].tolist():
+                self.outcome.errors.append(
+                    RelocationOutOfImage(
+                        self.image.name, "the place lies in no segment", section=".relr.dyn", offset=offset,
+                        type_name="RELR", formula="B + A",
+                    )
+                )  # fmt: skip
+            offsets = offsets[inside]
+        where = (offsets - self.image.low).astype(np.int64)
+        value = read_words(self.buffer, where, size) + self.image.bias_word
+        write_words(self.buffer, where, size, value)
+        self.outcome.counts["RELR"] += len(offsets)
+
+    def _apply(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
+        """Apply all entries of one type."""
+        assert row.formula is not None and row.word is not None
+        offset = table.offset[entries]
+        size = row.word.size
+        inside = self._inside(offset, size * (2 if row.role is Role.TLSDESC else 1))
+        if inside is not None:
+            indices = np.arange(len(table.offset))[entries]
+            self._report_row(table, indices[~inside], row, RelocationOutOfImage, "the place lies in no segment")
+            entries, offset = indices[inside], offset[inside]
+        where = (offset - self.image.low).astype(np.int64)
+        letters: dict[str, U64] = {}
+        if "A" in row.formula.letters:
+            letters["A"] = self._addend(table, row, entries, where)
+        if "P" in row.formula.letters:
+            letters["P"] = offset + self.image.bias_word
+        element = self.slot[table.symbol[entries]]
+        if row.formula.letters & {"M", "T"}:
+            keep = self._add_tls_letters(table, row, entries, element, letters)
+            if keep is not None:
+                entries = np.arange(len(table.offset))[entries][keep]
+                where, element = where[keep], element[keep]
+                letters = {letter: values[keep] for letter, values in letters.items()}
+        bound = self.outcome.bindings
+        assert bound is not None
+        if "S" in row.formula.letters:
+            letters["S"] = bound.address[element]
+        if "Z" in row.formula.letters:
+            letters["Z"] = bound.size[element]
+        value = evaluate(row, self.image, **letters)
+        if row.role is Role.IRELATIVE:
+            self._defer(row, where, value & self.image.address_mask, letters["A"])
+            return
+        if "S" in row.formula.letters and row.role is not Role.TLSDESC:
+            indirect = bound.type[element] == STT.GNU_IFUNC
+            if indirect.any():
+                addend = letters.get("A", np.zeros(len(where), np.uint64))
+                self._defer(row, where[indirect], letters["S"][indirect], addend[indirect])
+                where, value = where[~indirect], value[~indirect]
+                entries = np.arange(len(table.offset))[entries][~indirect]
+        self._store(table, row, entries, where, value)
+
+    def _addend(self, table: RelocationTable, row: Reloc, entries: slice | I64, where: I64) -> U64:
+        assert row.word is not None
+        if table.addend is not None:
+            return table.addend[entries].view(np.uint64)
+        if row.role is Role.TLSDESC:
+            where = where + row.word.size * self.arch.tls.descriptor_argument
+        return row.word.read(read_words(self.buffer, where, row.word.size))
+
+    def _store(
+        self, table: RelocationTable, row: Reloc, entries: slice | I64, where: I64, value: U64
+    ) -> None:
+        word = row.word
+        assert word is not None
+        fits = word.fits(value)
+        if not isinstance(fits, bool) and not fits.all():
+            bad = np.flatnonzero(~fits)
+            indices = np.arange(len(table.offset))[entries][bad]
+            example = int(value[bad[0]].astype(np.int64))
+            problem = f"{example:#x} does not fit {word.bits} bits ({word.range.value})"
+            self._report_row(table, indices, row, RelocationOverflow, problem)
+            return
+        if row.role is Role.TLSDESC:
+            argument = self.arch.tls.descriptor_argument
+            stub = np.full(len(where), self.environment.descriptor_stub(), np.uint64)
+            write_words(self.buffer, where + word.size * argument, word.size, value)
+            write_words(self.buffer, where + word.size * (1 - argument), word.size, stub)
+            return
+        # A whole word keeps nothing of what was there, so it need not be read back.
+        write_words(self.buffer, where, word.size, value)
+
+    def _defer(self, row: Reloc, where: I64, resolver: U64, addend: U64) -> None:
+        place = where.astype(np.uint64) + np.uint64(self.image.region.address)
+        self.outcome.ifuncs.append(IfuncCalls(self.image, row, place, resolver, addend))
+
+    def _add_tls_letters(
+        self, table: RelocationTable, row: Reloc, entries: slice | I64, element: I64, letters: dict[str, U64]
+    ) -> Bools | None:
+        """M and T of each entry's defining module. Symbol 0 means the image's own module."""
+        bound = self.outcome.bindings
+        assert bound is not None
+        modules = [image.tls for image in bound.images]
+        ids = np.array([m.id if m else 0 for m in modules] + [0, 0], np.uint64)
+        offsets = np.array([m.offset if m else 0 for m in modules] + [0, 0], np.int64).view(np.uint64)
+        provider = np.where(element == 0, 0, bound.provider[element])
+        letters["M"], letters["T"] = ids[provider], offsets[provider]
+        weak = (element != 0) & (provider == UNRESOLVED)
+        missing = (ids[provider] == 0) & ~weak
+        wrong = (element != 0) & ~weak & (bound.type[element] != STT.TLS) & (bound.type[element] != STT.NOTYPE)
+        bad = missing | wrong | (provider == HOST) | (weak & (row.role is Role.TLSDESC))
+        if not bad.any():
+            return None
+        for index in np.arange(len(table.offset))[entries][bad][:_REPORTED].tolist():
+            symbol = self._symbol_name(table, index)
+            self.outcome.errors.append(
+                TlsError(
+                    self.image.name,
+                    f"{table.section}+{int(table.offset[index]):#x}: {self.arch.prefix}{row.name} against "
+                    f"{symbol or 'its own module'}: no thread-local definition",
+                )
+            )
+        return ~bad
+
+    # ------------------------------------------------------------ checks and reports
+
+    def _inside(self, offset: U64, size: int) -> Bools | None:
+        """Which places lie whole in one segment; None when all do (the usual case, told by two compares)."""
+        if not len(offset):
+            return None
+        low, high = int(offset.min()), int(offset.max())
+        if any(
+            start <= low and high + size <= end
+            for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)
+        ):
+            return None
+        segment = np.searchsorted(self.starts, offset, side="right") - 1
+        end = np.where(segment >= 0, self.ends[segment], 0)
+        inside: Bools = (offset < end) & (end - offset >= np.uint64(size))
+        return None if inside.all() else inside
+
+    def _report_row(
+        self, table: RelocationTable, indices: I64, row: Reloc, kind: type[RelocationError], problem: str
+    ) -> None:
+        formula = row.formula.text if row.formula else None
+        self._report(table, indices, kind, self.arch.prefix + row.name, problem, formula)
+
+    def _report(
+        self, table: RelocationTable, indices: I64, kind: type[RelocationError], type_name: str, problem: str,
+        formula: str | None = None,
+    ) -> None:  # fmt: skip
+        """One error per entry, the first few of them; the last says how many more there are."""
+        more = len(indices) - _REPORTED
+        for number, index in enumerate(indices[:_REPORTED].tolist(), 1):
+            tail = f" (and {more} more entries of this type)" if number == _REPORTED and more > 0 else ""
+            self.outcome.errors.append(
+                kind(
+                    self.image.name, problem + tail, section=table.section, offset=int(table.offset[index]),
+                    type_name=type_name, symbol=self._symbol_name(table, index), formula=formula,
+                )
+            )  # fmt: skip
+
+    def _symbol_name(self, table: RelocationTable, index: int) -> str | None:
+        symbol = int(table.symbol[index])
+        if not symbol:
+            return None
+        return self.image.decoded.symbols.names.text(symbol) or f"symbol {symbol}"
+
+
+def _length(entries: slice | I64, table: RelocationTable) -> int:
+    return len(table.offset[entries])
+
+
+def finish_ifuncs(calls: IfuncCalls, answers: U64) -> U64:
+    """The words to store at `calls.place`, given what the resolvers answered (uint64[n])."""
+    if calls.row.role is Role.IRELATIVE:
+        return answers
+    return evaluate(calls.row, calls.image, S=answers, A=calls.addend, P=calls.place)

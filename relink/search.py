@@ -1,0 +1,171 @@
+"""Finding a library by name: every place considered, in ld.so's order, and why each was passed over.
+
+    1. the explicit mapping
+    2. RPATH of the image that needs it, then of those that led to it (only where there is no RUNPATH)
+    3. the library path
+    4. RUNPATH of the image that needs it
+    5. the default folders of the sysroot
+
+The order is ld.so(8)'s (glibc elf/dl-load.c, `_dl_map_object`).
+
+The host's own folders never serve a guest by accident: absolute paths inside an image (RPATH, RUNPATH, a
+DT_NEEDED with a slash) mean the guest's file system, so without a sysroot they are passed over. With one,
+nothing an image says leads outside it: `..` and absolute symbolic links stop at its root, as under chroot.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple, TypeAlias
+
+from relink.arch import Architecture
+from relink.elf import Decoded
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
+
+_MAX_LINKS = 40  # the kernel's own limit
+
+
+class Candidate(NamedTuple):
+    """A place where a library might be."""
+
+    place: str  #: for people
+    rule: str  #: which rule names it: "library path", "RUNPATH of libtop.so", …
+    source: Source | None  #: what to open, or None when there is nothing to open
+    problem: str = ""  #: why not, if already known
+
+
+@dataclass(frozen=True)
+class SearchPath:
+    """Where libraries may come from."""
+
+    libraries: Mapping[str, Source] = field(default_factory=dict)  #: SONAME -> file or bytes
+    library_path: Sequence[str | os.PathLike[str]] = ()  #: folders of the host, in order
+    sysroot: str | os.PathLike[str] | None = None  #: the guest's file system on the host
+
+    def candidates(self, name: str, chain: Sequence[Decoded], arch: Architecture) -> Iterator[Candidate]:
+        """The places to look for `name`, in order.
+
+        `chain` is the image that needs it, then the one that needed that, and so on; empty for a user's
+        own request.
+        """
+        if name in self.libraries:
+            yield Candidate(f"explicit mapping of {name}", "explicit mapping", self.libraries[name])
+        if "/" in name:
+            yield self._from_image(name, "path in DT_NEEDED", chain[0] if chain else None)
+            return
+        if chain and not chain[0].runpath:
+            for loader in chain:
+                if loader.rpath and not loader.runpath:
+                    yield from self._listed(loader.rpath, name, f"RPATH of {loader.name}", loader, arch)
+        for folder in self.library_path:
+            yield _existing(Path(folder) / name, "library path")
+        if chain and chain[0].runpath:
+            yield from self._listed(chain[0].runpath, name, f"RUNPATH of {chain[0].name}", chain[0], arch)
+        if self.sysroot is None:
+            yield Candidate("default folders", "default folder", None, "no sysroot was given")
+            return
+        for folder_name in _default_folders(arch):
+            yield self._from_image(f"{folder_name}/{name}", "default folder of the sysroot", None)
+
+    def _listed(
+        self, folders: str, name: str, rule: str, loader: Decoded, arch: Architecture
+    ) -> Iterator[Candidate]:
+        """A colon-separated list with $ORIGIN, $LIB and $PLATFORM (ld.so(8), "Dynamic string tokens")."""
+        for folder in folders.split(":"):
+            for expanded in _expand_lib(folder, arch):
+                yield self._from_image(f"{expanded or '.'}/{name}", rule, loader)
+
+    def _from_image(self, path: str, rule: str, loader: Decoded | None) -> Candidate:
+        """A path an image names: the guest's, unless it starts at the image's own folder."""
+        origin = loader.path.absolute().parent if loader is not None and loader.path is not None else None
+        path = path.replace("${ORIGIN}", "$ORIGIN")
+        root = Path(self.sysroot).resolve() if self.sysroot is not None else None
+        if path.startswith("$ORIGIN"):
+            if origin is None:
+                return Candidate(path, rule, None, "$ORIGIN of an image that did not come from a file")
+            rest = path.removeprefix("$ORIGIN").lstrip("/")
+            real_origin = origin.resolve()
+            if root is None:
+                return _existing(origin / rest, rule)
+            if not real_origin.is_relative_to(root):
+                return _existing_below(origin / rest, real_origin, rule)
+            path = "/" + str(real_origin.relative_to(root) / rest)
+        elif not path.startswith("/"):
+            return Candidate(path, rule, None, "relative to a working directory the guest does not have")
+        if root is None:
+            return Candidate(path, rule, None, "a path of the guest's file system, and no sysroot was given")
+        found = resolve_in_root(root, path)
+        if found is None:
+            return Candidate(f"{root}{path}", rule, None, "too many levels of symbolic links")
+        return _existing(found, rule)
+
+
+def _existing(path: Path, rule: str) -> Candidate:
+    place = str(path)
+    try:
+        if path.is_file():
+            return Candidate(place, rule, path)
+        if path.is_dir():
+            return Candidate(place, rule, None, "is a folder")
+    except (OSError, ValueError) as error:
+        return Candidate(place, rule, None, str(error))
+    return Candidate(place, rule, None, "no such file")
+
+
+def _existing_below(path: Path, folder: Path, rule: str) -> Candidate:
+    """Like `_existing`, for $ORIGIN of an image outside the sysroot: only its own folder counts."""
+    try:
+        below = path.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError, ValueError) as error:
+        return Candidate(str(path), rule, None, str(error))
+    if not below:
+        return Candidate(str(path), rule, None, "leads outside the sysroot and the image's own folder")
+    return _existing(path, rule)
+
+
+def _expand_lib(folder: str, arch: Architecture) -> Iterator[str]:
+    folder = folder.replace("${LIB}", "$LIB").replace("${PLATFORM}", "$PLATFORM")
+    folder = folder.replace("$PLATFORM", arch.platform)
+    if "$LIB" not in folder:
+        yield folder
+    else:
+        yield from (folder.replace("$LIB", name) for name in arch.library_names)
+
+
+def _default_folders(arch: Architecture) -> Iterator[str]:
+    for name in arch.library_names:
+        yield f"/{name}"
+        yield f"/usr/{name}"
+
+
+def resolve_in_root(root: Path, path: str) -> Path | None:
+    """`path` of the guest as a path of the host, every symbolic link followed as if `root` were `/`.
+
+    Components that do not exist are kept as they are. None if the links never end.
+    """
+    pending = [part for part in reversed(PurePosixPath(path).parts) if part != "/"]
+    done: list[str] = []
+    links = 0
+    while pending:
+        part = pending.pop()
+        if part == "..":
+            if done:
+                done.pop()
+            continue
+        here = root.joinpath(*done, part)
+        try:
+            target = os.readlink(here)
+        except (OSError, ValueError):
+            done.append(part)
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            return None
+        if target.startswith("/"):
+            done.clear()
+        pending.extend(p for p in reversed(PurePosixPath(target).parts) if p != "/")
+    return root.joinpath(*done)

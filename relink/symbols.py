@@ -1,0 +1,277 @@
+"""THE resolver: which definition a symbolic reference binds to.
+
+Relocations, `Image.symbol`, `dlsym`-like look-ups and IFUNC all ask `Resolver.bind`, with whole batches of
+names at once: hashes, bloom filters, chains and string comparisons run as array operations, one provider
+of the scope after the other, each asked only for what is still open.
+
+The rules are the gABI's ("Shared Object Dependencies", symbol resolution) and, for versions, those of
+glibc's elf/dl-lookup.c (`check_match`), which define what `foo@V1` and `foo@@V2` mean in practice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.elf import Names
+from relink.elf.constants import SHN_ABS, STB, STT, STV
+
+if TYPE_CHECKING:
+    from relink.image import Image
+
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+#: Providers that are not images have these places in `Bindings.provider`.
+UNRESOLVED = -1
+HOST = -2
+
+_NO_VERSION = -1
+_LINKABLE_TYPES = np.zeros(16, np.bool_)
+_LINKABLE_TYPES[[STT.NOTYPE, STT.OBJECT, STT.FUNC, STT.COMMON, STT.TLS, STT.GNU_IFUNC]] = True
+_GLOBAL_BINDINGS = np.zeros(16, np.bool_)
+_GLOBAL_BINDINGS[[STB.GLOBAL, STB.WEAK, STB.GNU_UNIQUE]] = True
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolRequest:
+    """One reference, as a symbol source sees it."""
+
+    name: str
+    version: str | None
+    image: str | None  #: the image that refers to it; None for a user's look-up
+
+
+class SymbolSource(Protocol):
+    """Answers symbols from outside every image: host functions, a hosted library, a user's hook."""
+
+    def lookup(self, request: SymbolRequest) -> int | None:
+        """The guest address of a definition, or None."""
+
+
+@dataclass(slots=True)
+class Bindings:
+    """What a batch of references bound to; every array has one element per reference."""
+
+    address: U64  #: S: the address, the absolute value, or for TLS the offset in the module's block; 0 unresolved
+    size: U64  #: Z
+    type: NDArray[np.uint8]  #: STT_* of the definition
+    provider: NDArray[np.int32]  #: index into `images`, or HOST, or UNRESOLVED
+    symbol: I64  #: index in the provider's symbol table; -1 if it has none
+    images: tuple[Image, ...]
+
+    @classmethod
+    def empty(cls, count: int, images: Sequence[Image]) -> Bindings:
+        return cls(
+            np.zeros(count, np.uint64),
+            np.zeros(count, np.uint64),
+            np.zeros(count, np.uint8),
+            np.full(count, UNRESOLVED, np.int32),
+            np.full(count, -1, np.int64),
+            tuple(images),
+        )
+
+    def define(self, where: I64, provider: int, symbols: I64) -> None:
+        """Bind the references `where` to `symbols` of image number `provider`."""
+        image = self.images[provider]
+        table = image.decoded.symbols
+        value = table.value[symbols]
+        rebased = (table.section[symbols] != SHN_ABS) & (table.type[symbols] != STT.TLS)
+        self.address[where] = np.where(rebased, (value + image.bias_word) & image.address_mask, value)
+        self.size[where] = table.size[symbols]
+        self.type[where] = table.type[symbols]
+        self.provider[where] = provider
+        self.symbol[where] = symbols
+
+    def define_host(self, where: int, address: int) -> None:
+        """Bind one reference to an address outside every image."""
+        self.address[where] = address
+        self.type[where] = STT.FUNC
+        self.provider[where] = HOST
+
+
+class VersionIds:
+    """Interns version names, so that comparing versions is comparing integers."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, int] = {}
+
+    def of(self, name: str | None) -> int:
+        return _NO_VERSION if name is None else self._ids.setdefault(name, len(self._ids))
+
+    def of_image(self, image: Image) -> I64:
+        """The id of every version index of an image, by index."""
+        if image.version_ids is None:
+            versions = image.decoded.versions
+            ids = [self.of(versions.name_of(index)) for index in range(versions.count)]
+            image.version_ids = np.array(ids or [_NO_VERSION], np.int64)
+        return image.version_ids
+
+
+class Resolver:
+    """Binds references. `before` sources may interpose on every image; `after` sources fill what is left."""
+
+    def __init__(self) -> None:
+        self.before: list[SymbolSource] = []
+        self.after: list[SymbolSource] = []
+        self.versions = VersionIds()
+        self.unique: dict[str, tuple[Image, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
+
+    def bind(self, image: Image, symbols: I64, scope: Sequence[Image]) -> Bindings:
+        """Bind the symbol-table entries `symbols` (int64[n]) of `image` in `scope`.
+
+        Local and non-preemptible ones bind to the image itself; the others to the first provider that has
+        them. Unresolved ones come back as such: the caller knows which of them matter.
+        """
+        images = (image, *scope)
+        bindings = Bindings.empty(len(symbols), images)
+        table = image.decoded.symbols
+        defined = table.section[symbols] != 0
+        own = defined & ((table.bind[symbols] == STB.LOCAL) | (table.visibility[symbols] != STV.DEFAULT))
+        bindings.define(np.flatnonzero(own), 0, symbols[own])
+        open_ = np.flatnonzero(~own & (symbols != 0))
+        if len(open_):
+            wanted = symbols[open_]
+            names = table.names.take(wanted)
+            self._search(bindings, open_, names, self._required(image, wanted), image, newest=False)
+        self._keep_unique(bindings)
+        return bindings
+
+    def find(self, name: str, version: str | None, scope: Sequence[Image], *, hosts: bool = False) -> Bindings:
+        """One name for a user: like `bind`, but an unversioned request takes the default version (dlsym).
+
+        `hosts` also asks the sources outside the scope.
+        """
+        bindings = Bindings.empty(1, scope)
+        required = np.array([self.versions.of(version)], np.int64)
+        where = np.zeros(1, np.int64)
+        self._search(bindings, where, Names.of([name]), required, None, newest=True, hosts=hosts)
+        return bindings
+
+    def _search(
+        self, bindings: Bindings, where: I64, names: Names, required: I64, image: Image | None, *,
+        newest: bool, hosts: bool = True,
+    ) -> None:  # fmt: skip
+        """Ask the providers in order; `names` and `required` belong to the references `where`."""
+        pending = np.arange(len(where))
+        if hosts and self.before:
+            pending = self._ask(self.before, bindings, where, names, required, image, pending)
+        symbolic = image is not None and image.symbolic
+        for number in range(0 if symbolic or image is None else 1, len(bindings.images)):
+            if not len(pending):
+                return
+            provider = bindings.images[number]
+            if number and image is not None and symbolic and provider is image:
+                continue
+            request, found = self._definitions(provider, names.take(pending), required[pending], newest)
+            bindings.define(where[pending[request]], number, found)
+            pending = np.delete(pending, request)
+        if hosts and len(pending):
+            self._ask(self.after, bindings, where, names, required, image, pending)
+
+    def _ask(
+        self, sources: Sequence[SymbolSource], bindings: Bindings, where: I64, names: Names, required: I64,
+        image: Image | None, pending: I64,
+    ) -> I64:  # fmt: skip
+        """Ask sources outside the images, name by name; what is still pending afterwards."""
+        left = []
+        asking = image.name if image is not None else None
+        for index in pending.tolist():
+            version = self._version_name(int(required[index]))
+            request = SymbolRequest(names.text(index), version, asking)
+            address = next((a for s in sources if (a := s.lookup(request)) is not None), None)
+            if address is None:
+                left.append(index)
+            else:
+                bindings.define_host(int(where[index]), address)
+        return np.array(left, np.int64)
+
+    def _version_name(self, number: int) -> str | None:
+        return None if number == _NO_VERSION else list(self.versions._ids)[number]
+
+    def _required(self, image: Image, symbols: I64) -> I64:
+        """The version id each of an image's references asks for; -1 for none."""
+        table = image.decoded.symbols
+        if not table.has_versions:
+            return np.full(len(symbols), _NO_VERSION, np.int64)
+        index = (table.version[symbols] & 0x7FFF).astype(np.int64)
+        ids = self.versions.of_image(image)
+        return np.where(index > 1, ids[np.minimum(index, len(ids) - 1)], _NO_VERSION)
+
+    def _definitions(self, provider: Image, names: Names, required: I64, newest: bool) -> tuple[I64, I64]:
+        """(request, symbol): for each name at most one acceptable definition in `provider`."""
+        table = provider.decoded.symbols
+        request, symbol = table.candidates(names)
+        if not len(request):
+            return request, symbol
+        usable = (
+            _LINKABLE_TYPES[table.type[symbol]]
+            & _GLOBAL_BINDINGS[table.bind[symbol]]
+            & ((table.visibility[symbol] == STV.DEFAULT) | (table.visibility[symbol] == STV.PROTECTED))
+            & (
+                (table.value[symbol] != 0)
+                | (table.section[symbol] == SHN_ABS)
+                | (table.type[symbol] == STT.TLS)
+            )
+        )
+        request, symbol = request[usable], symbol[usable]
+        if table.has_versions and len(request):
+            request, symbol = self._matching_versions(provider, request, symbol, required, newest)
+        first = np.ones(len(request), np.bool_)
+        first[1:] = request[1:] != request[:-1]
+        return request[first], symbol[first]
+
+    def _matching_versions(
+        self, provider: Image, request: I64, symbol: I64, required: I64, newest: bool
+    ) -> tuple[I64, I64]:
+        """Keep the candidates whose version answers the request (glibc, `check_match`)."""
+        raw = provider.decoded.symbols.version[symbol].astype(np.int64)
+        index, hidden = raw & 0x7FFF, (raw & 0x8000) != 0
+        ids = self.versions.of_image(provider)
+        own = np.where(index > 1, ids[np.minimum(index, len(ids) - 1)], _NO_VERSION)
+        wanted = required[request]
+        asked = wanted != _NO_VERSION
+        # A versioned request takes its version, or a definition without any version that is not hidden.
+        accepted = asked & ((own == wanted) | ((own == _NO_VERSION) & ~hidden))
+        # An unversioned one takes the base definition (a look-up for relocations also the oldest version) …
+        accepted |= ~asked & (index < (2 if newest else 3))
+        # … or else the default version, if there is exactly one.
+        satisfied = np.zeros(len(required), np.bool_)
+        satisfied[request[accepted]] = True
+        default = ~asked & ~hidden & ~satisfied[request]
+        defaults = np.bincount(request[default], minlength=len(required))
+        accepted |= default & (defaults[request] == 1)
+        return request[accepted], symbol[accepted]
+
+    def _keep_unique(self, bindings: Bindings) -> None:
+        """Redirect STB_GNU_UNIQUE bindings to the first definition any image ever bound to."""
+        for number, image in enumerate(bindings.images):
+            mine = np.flatnonzero(bindings.provider == number)
+            table = image.decoded.symbols
+            for where in mine[table.bind[bindings.symbol[mine]] == STB.GNU_UNIQUE].tolist():
+                symbol = int(bindings.symbol[where])
+                name = table.names.text(symbol)
+                owner, index = self.unique.setdefault(name, (image, symbol))
+                if owner is not image:
+                    definition = Bindings.empty(1, (owner,))
+                    definition.define(np.zeros(1, np.int64), 0, np.array([index], np.int64))
+                    bindings.address[where] = definition.address[0]
+
+    def forget(self, image: Image) -> None:
+        """Drop what an unloaded image defined."""
+        self.unique = {name: (owner, i) for name, (owner, i) in self.unique.items() if owner is not image}
+
+
+def source_from(function: Callable[[SymbolRequest], int | None]) -> SymbolSource:
+    """A `SymbolSource` from a plain function."""
+
+    class FunctionSource:
+        def lookup(self, request: SymbolRequest) -> int | None:
+            return function(request)
+
+    return FunctionSource()
