@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from relink.arch import Architecture, architecture_of
 from relink.elf import Decoded, decode
-from relink.elf.constants import ET
+from relink.elf.constants import FileType
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
 from relink.search import SearchPath, Source
 
@@ -37,6 +37,11 @@ class Node:
     stand_in: bool = False  #: its symbols come from the host (see `Surroundings.stand_ins`)
     tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was passed over)
     needs: list[Node] = field(default_factory=list)  #: in DT_NEEDED order; shared between parents
+
+    @property
+    def contents(self) -> Decoded | None:
+        """What its file says, whether it is new or loaded already."""
+        return self.image.decoded if self.image is not None else self.decoded
 
     @property
     def missing(self) -> bool:
@@ -62,8 +67,12 @@ def open_image(source: Source, arch: Architecture, name: str | None = None) -> D
     """Decode a file and check that it is for `arch` and something to load. Raises ElfError."""
     decoded = decode(source, name=name)
     check_architecture(decoded, arch)
-    if decoded.header.type != ET.DYN:
-        kind = {ET.REL: "a relocatable object", ET.EXEC: "a fixed-address executable", ET.CORE: "a core file"}
+    if decoded.header.type != FileType.DYN:
+        kind: dict[int, str] = {
+            FileType.REL: "a relocatable object",
+            FileType.EXEC: "a fixed-address executable",
+            FileType.CORE: "a core file",
+        }
         what = kind.get(decoded.header.type, f"of ELF type {decoded.header.type}")
         raise UnsupportedElf(decoded.name, f"is {what}; only shared objects and PIEs can be loaded")
     return decoded
@@ -116,9 +125,8 @@ def find(name: str, surroundings: Surroundings) -> Node:
 
 def _register(by_name: dict[str, Node], node: Node) -> None:
     by_name.setdefault(node.name, node)
-    decoded = node.decoded or (node.image.decoded if node.image else None)
-    if decoded is not None and decoded.soname:
-        by_name.setdefault(decoded.soname, node)
+    if node.contents is not None and node.contents.soname:
+        by_name.setdefault(node.contents.soname, node)
 
 
 def _same_file(one: Node, other: Node) -> bool:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from relink.arch import Architecture
 from relink.elf import Decoded
-from relink.elf.constants import STB, STT
+from relink.elf.constants import Binding as Bind
+from relink.elf.constants import DynamicFlag, DynamicTag, SymbolType
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.memory import Region, page_floor
 from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver
@@ -33,7 +34,7 @@ class Stage(enum.IntEnum):
     CLOSED = 4
 
 
-class Binding(NamedTuple):
+class BoundSymbol(NamedTuple):
     """One symbolic reference and what it bound to."""
 
     symbol: str
@@ -61,7 +62,7 @@ class Symbol:
 
     @property
     def is_function(self) -> bool:
-        return self.type in (STT.FUNC, STT.GNU_IFUNC)
+        return self.type in (SymbolType.FUNC, SymbolType.GNU_IFUNC)
 
 
 class Image:
@@ -76,7 +77,7 @@ class Image:
         self.resolver = resolver
         self.name = decoded.name
         self.soname = decoded.soname
-        self.symbolic = decoded.symbolic
+        self.symbolic = bool(decoded.flags & DynamicFlag.SYMBOLIC) or DynamicTag.SYMBOLIC in decoded.dynamic
         self.stage = Stage.OPENED
         self.references = 1  #: explicit loads; see `Linker.unload`
         self.dependencies: list[Image] = []  #: direct, in DT_NEEDED order
@@ -156,7 +157,7 @@ class Image:
         """Guest addresses of the symbols the image itself defines for others (absolute values as they are)."""
         self.check_open()
         table = self.decoded.symbols
-        wanted = np.flatnonzero((table.section != 0) & (table.bind != STB.LOCAL) & (table.type != STT.TLS))
+        wanted = np.flatnonzero((table.section != 0) & (table.bind != Bind.LOCAL) & (table.type != SymbolType.TLS))
         found = Bindings.empty(len(wanted), (self,))
         found.define(np.arange(len(wanted)), 0, wanted)
         names = table.names.take(wanted).texts()
@@ -175,7 +176,7 @@ class Image:
         table = self.decoded.symbols
         vaddr = (address - self.bias) & self.architecture.address_mask
         if self._by_value is None:
-            usable = (table.section != 0) & np.isin(table.type, (STT.NOTYPE, STT.OBJECT, STT.FUNC, STT.GNU_IFUNC))
+            usable = (table.section != 0) & np.isin(table.type, (SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.GNU_IFUNC))
             indices = np.flatnonzero(usable)
             self._by_value = indices[np.argsort(table.value[indices], kind="stable")]
         position = int(np.searchsorted(table.value[self._by_value], np.uint64(vaddr), side="right"))
@@ -193,7 +194,7 @@ class Image:
         """Entries applied, by the type's full name (RELR for packed relative ones)."""
         return self.outcome.counts if self.outcome else Counter()
 
-    def bindings(self) -> Iterator[Binding]:
+    def bindings(self) -> Iterator[BoundSymbol]:
         """Every symbol the relocations referred to and what it bound to."""
         if self.outcome is None or self.outcome.bindings is None:
             return
@@ -203,7 +204,7 @@ class Image:
             number = int(bound.provider[element])
             kind = {UNRESOLVED: "weak", HOST: "host"}.get(number, "image")
             provider = bound.images[number].name if kind == "image" else None
-            yield Binding(
+            yield BoundSymbol(
                 names.text(index), self.required_version(index), provider, int(bound.address[element]), kind
             )
 

@@ -23,7 +23,8 @@ from pathlib import Path
 from relink import graph, place
 from relink.arch import Architecture
 from relink.elf import Decoded
-from relink.errors import LinkError, LinkErrors, MalformedElf, UnsupportedElf, VersionNotFound
+from relink.elf.constants import VER_FLG_WEAK
+from relink.errors import LinkError, LinkErrors, MalformedElf, VersionNotFound
 from relink.graph import Node, Surroundings
 from relink.image import Image, Stage
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
@@ -33,7 +34,8 @@ from relink.search import SearchPath, Source
 from relink.symbols import Resolver
 from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
 
-_VER_FLG_WEAK = 2
+#: Where the second stub lies in the page of TLS descriptor stubs.
+_SECOND_STUB = 64
 
 
 @dataclass(frozen=True)
@@ -192,8 +194,8 @@ class Linker:
                 continue
             for need in node.decoded.versions.needed:
                 provider = providers.get(need.library)
-                decoded = provider and (provider.decoded or (provider.image and provider.image.decoded))
-                if decoded is None or need.flags & _VER_FLG_WEAK:
+                decoded = provider.contents if provider is not None else None
+                if decoded is None or need.flags & VER_FLG_WEAK:
                     continue
                 defined = decoded.versions.defined
                 # glibc tolerates a library without any versions (elf/dl-version.c, match_symbol).
@@ -252,7 +254,7 @@ class Linker:
     def _relocate(self, plan: Plan, undo: ExitStack) -> None:
         """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
         environment = Environment(
-            self.resolver, lambda: self._tls_descriptor_stub(plan, undo), self.policy.unresolved
+            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), self.policy.unresolved
         )
         errors: list[LinkError] = []
         for image in plan.initialise:
@@ -263,18 +265,17 @@ class Linker:
             plan.ifuncs += image.outcome.ifuncs
         _raise_all(plan.root.name, errors)
 
-    def _tls_descriptor_stub(self, plan: Plan, undo: ExitStack) -> int:
-        """The address of the stub that answers a static TLS descriptor; made by the first load that needs it."""
+    def _tls_descriptor_stubs(self, plan: Plan, undo: ExitStack) -> tuple[int, int]:
+        """The addresses of the stubs that answer TLS descriptors; made by the first load that needs them."""
+        tls = self.architecture.tls
         if self._descriptor_stub is None:
-            code = self.architecture.tls.descriptor_stub
-            if code is None:
-                raise UnsupportedElf(plan.root.name, f"{self.architecture.title} defines no TLS descriptors")
-            region = self.memory.reserve(PAGE, name="TLS descriptor stub")
+            region = self.memory.reserve(PAGE, name="TLS descriptor stubs")
             undo.callback(self._drop_descriptor_stub, region)
-            region.buffer[: len(code)] = list(code)
+            for offset, code in ((0, tls.descriptor_stub), (_SECOND_STUB, tls.undefined_descriptor_stub)):
+                region.buffer[offset : offset + len(code)] = list(code)
             plan.regions.append((region, (Pages(0, PAGE, Protection.R | Protection.X),)))
             self._descriptor_stub = region
-        return self._descriptor_stub.address
+        return self._descriptor_stub.address, self._descriptor_stub.address + _SECOND_STUB
 
     # ------------------------------------------------------------ undoing
 

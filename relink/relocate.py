@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relink.arch import Reloc, Role
-from relink.elf.constants import STB, STT
+from relink.elf.constants import Binding as Bind
+from relink.elf.constants import SymbolType
 from relink.errors import (
     LinkError, RelocationError, RelocationOutOfImage, RelocationOverflow, TlsError, UnknownRelocation,
     UnresolvedSymbol, UnsupportedRelocation,
@@ -70,8 +71,8 @@ class Environment:
     """What the engine asks of whoever links."""
 
     resolver: Resolver
-    #: Guest address of the static TLS descriptor stub.
-    descriptor_stub: Callable[[], int]
+    #: Guest addresses of the TLS descriptor stubs: for a static offset, for an undefined weak symbol.
+    descriptor_stubs: Callable[[], tuple[int, int]]
     #: An address for a strong symbol nobody defines, or None to make it an error.
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
 
@@ -204,7 +205,7 @@ class _Relocator:
         for element in (np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1).tolist():
             index = int(chosen[element - 1])
             name = symbols.names.text(index)
-            if symbols.bind[index] == STB.WEAK:
+            if symbols.bind[index] == Bind.WEAK:
                 self.outcome.weak_unresolved.append(name)
                 continue
             address = self.environment.unresolved(self.image.name, name)
@@ -270,14 +271,26 @@ class _Relocator:
         if row.role is Role.IRELATIVE:
             self._defer(row, where, value & self.image.address_mask, letters["A"])
             return
-        if "S" in row.formula.letters and row.role is not Role.TLSDESC:
-            indirect = bound.type[element] == STT.GNU_IFUNC
+        if "S" in row.formula.letters and "T" not in row.formula.letters:
+            indirect = bound.type[element] == SymbolType.GNU_IFUNC
             if indirect.any():
                 addend = letters.get("A", np.zeros(len(where), np.uint64))
                 self._defer(row, where[indirect], letters["S"][indirect], addend[indirect])
                 where, value = where[~indirect], value[~indirect]
                 entries = np.arange(len(table.offset))[entries][~indirect]
-        self._store(table, row, entries, where, value)
+        if row.role is Role.TLSDESC:
+            self._write_descriptors(row, where, value, (element != 0) & (bound.provider[element] == UNRESOLVED))
+        else:
+            self._store(table, row, entries, where, value)
+
+    def _write_descriptors(self, row: Reloc, where: I64, value: U64, undefined: Bools) -> None:
+        """Fill two-word TLS descriptors: a function, and the argument it finds beside itself."""
+        assert row.word is not None
+        size, argument = row.word.size, self.arch.tls.descriptor_argument
+        static, weak = self.environment.descriptor_stubs()
+        write_words(self.buffer, where + size * argument, size, value)
+        function = np.where(undefined, np.uint64(weak), np.uint64(static))
+        write_words(self.buffer, where + size * (1 - argument), size, function)
 
     def _addend(self, table: RelocationTable, row: Reloc, entries: slice | I64, where: I64) -> U64:
         assert row.word is not None
@@ -300,12 +313,6 @@ class _Relocator:
             problem = f"{example:#x} does not fit {word.bits} bits ({word.range.value})"
             self._report_row(table, indices, row, RelocationOverflow, problem)
             return
-        if row.role is Role.TLSDESC:
-            argument = self.arch.tls.descriptor_argument
-            stub = np.full(len(where), self.environment.descriptor_stub(), np.uint64)
-            write_words(self.buffer, where + word.size * argument, word.size, value)
-            write_words(self.buffer, where + word.size * (1 - argument), word.size, stub)
-            return
         # A whole word keeps nothing of what was there, so it need not be read back.
         write_words(self.buffer, where, word.size, value)
 
@@ -326,8 +333,8 @@ class _Relocator:
         letters["M"], letters["T"] = ids[provider], offsets[provider]
         weak = (element != 0) & (provider == UNRESOLVED)
         missing = (ids[provider] == 0) & ~weak
-        wrong = (element != 0) & ~weak & (bound.type[element] != STT.TLS) & (bound.type[element] != STT.NOTYPE)
-        bad = missing | wrong | (provider == HOST) | (weak & (row.role is Role.TLSDESC))
+        wrong = (element != 0) & ~weak & (bound.type[element] != SymbolType.TLS) & (bound.type[element] != SymbolType.NOTYPE)
+        bad = missing | wrong | (provider == HOST)
         if not bad.any():
             return None
         for index in np.arange(len(table.offset))[entries][bad][:_REPORTED].tolist():
@@ -355,8 +362,8 @@ class _Relocator:
             return None
         segment = np.searchsorted(self.starts, offset, side="right") - 1
         end = np.where(segment >= 0, self.ends[segment], 0)
-        inside: Bools = (offset < end) & (end - offset >= np.uint64(size))
-        return None if inside.all() else inside
+        inside = np.asarray((offset < end) & (end - offset >= np.uint64(size)), np.bool_)
+        return None if np.all(inside) else inside
 
     def _report_row(
         self, table: RelocationTable, indices: I64, row: Reloc, kind: type[RelocationError], problem: str

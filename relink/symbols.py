@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relink.elf import Names
-from relink.elf.constants import SHN_ABS, STB, STT, STV
+from relink.elf.constants import SHN_ABS, SymbolType, Visibility
+from relink.elf.constants import Binding as Bind
 
 if TYPE_CHECKING:
     from relink.image import Image
@@ -33,9 +34,14 @@ HOST = -2
 
 _NO_VERSION = -1
 _LINKABLE_TYPES = np.zeros(16, np.bool_)
-_LINKABLE_TYPES[[STT.NOTYPE, STT.OBJECT, STT.FUNC, STT.COMMON, STT.TLS, STT.GNU_IFUNC]] = True
+_LINKABLE_TYPES[
+    [
+        SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.COMMON, SymbolType.TLS,
+        SymbolType.GNU_IFUNC,
+    ]
+] = True
 _GLOBAL_BINDINGS = np.zeros(16, np.bool_)
-_GLOBAL_BINDINGS[[STB.GLOBAL, STB.WEAK, STB.GNU_UNIQUE]] = True
+_GLOBAL_BINDINGS[[Bind.GLOBAL, Bind.WEAK, Bind.GNU_UNIQUE]] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ class Bindings:
         image = self.images[provider]
         table = image.decoded.symbols
         value = table.value[symbols]
-        rebased = (table.section[symbols] != SHN_ABS) & (table.type[symbols] != STT.TLS)
+        rebased = (table.section[symbols] != SHN_ABS) & (table.type[symbols] != SymbolType.TLS)
         self.address[where] = np.where(rebased, (value + image.bias_word) & image.address_mask, value)
         self.size[where] = table.size[symbols]
         self.type[where] = table.type[symbols]
@@ -91,7 +97,7 @@ class Bindings:
     def define_host(self, where: int, address: int) -> None:
         """Bind one reference to an address outside every image."""
         self.address[where] = address
-        self.type[where] = STT.FUNC
+        self.type[where] = SymbolType.FUNC
         self.provider[where] = HOST
 
 
@@ -108,7 +114,7 @@ class VersionIds:
         """The id of every version index of an image, by index."""
         if image.version_ids is None:
             versions = image.decoded.versions
-            ids = [self.of(versions.name_of(index)) for index in range(versions.count)]
+            ids = [self.of(name) for name in versions.names]
             image.version_ids = np.array(ids or [_NO_VERSION], np.int64)
         return image.version_ids
 
@@ -131,8 +137,10 @@ class Resolver:
         images = (image, *scope)
         bindings = Bindings.empty(len(symbols), images)
         table = image.decoded.symbols
+        if not len(table):
+            return bindings
         defined = table.section[symbols] != 0
-        own = defined & ((table.bind[symbols] == STB.LOCAL) | (table.visibility[symbols] != STV.DEFAULT))
+        own = defined & ((table.bind[symbols] == Bind.LOCAL) | (table.visibility[symbols] != Visibility.DEFAULT))
         bindings.define(np.flatnonzero(own), 0, symbols[own])
         open_ = np.flatnonzero(~own & (symbols != 0))
         if len(open_):
@@ -212,11 +220,11 @@ class Resolver:
         usable = (
             _LINKABLE_TYPES[table.type[symbol]]
             & _GLOBAL_BINDINGS[table.bind[symbol]]
-            & ((table.visibility[symbol] == STV.DEFAULT) | (table.visibility[symbol] == STV.PROTECTED))
+            & ((table.visibility[symbol] == Visibility.DEFAULT) | (table.visibility[symbol] == Visibility.PROTECTED))
             & (
                 (table.value[symbol] != 0)
                 | (table.section[symbol] == SHN_ABS)
-                | (table.type[symbol] == STT.TLS)
+                | (table.type[symbol] == SymbolType.TLS)
             )
         )
         request, symbol = request[usable], symbol[usable]
@@ -253,7 +261,7 @@ class Resolver:
         for number, image in enumerate(bindings.images):
             mine = np.flatnonzero(bindings.provider == number)
             table = image.decoded.symbols
-            for where in mine[table.bind[bindings.symbol[mine]] == STB.GNU_UNIQUE].tolist():
+            for where in mine[table.bind[bindings.symbol[mine]] == Bind.GNU_UNIQUE].tolist():
                 symbol = int(bindings.symbol[where])
                 name = table.names.text(symbol)
                 owner, index = self.unique.setdefault(name, (image, symbol))

@@ -105,11 +105,13 @@ class Tls:
 
     variant: TlsVariant
     tcb_size: int  #: variant I: reserved between the thread pointer and the first block
-    dtv_bias: int = 0  #: TLS_DTV_OFFSET: subtracted from stored offsets, added back by __tls_get_addr
     #: The code of a static TLS descriptor (one whose argument is already an offset from the thread
-    #: pointer), following the ISA's descriptor convention: every other register is kept. None: the ISA
-    #: has no descriptors.
-    descriptor_stub: bytes | None = None
+    #: pointer), following the ISA's descriptor convention: every other register is kept.
+    descriptor_stub: bytes
+    #: The same for an undefined weak symbol: the offset from the thread pointer to the address that is the
+    #: argument, so that taking the symbol's address yields the addend alone.
+    undefined_descriptor_stub: bytes
+    dtv_bias: int = 0  #: TLS_DTV_OFFSET: subtracted from stored offsets, added back by __tls_get_addr
     #: Index of the descriptor's word that holds the argument (the other one holds the function).
     descriptor_argument: int = 1
 
