@@ -1,9 +1,10 @@
 """Plans, builds what changed, checks, and keeps the manifest.
 
-The manifest (`arch_fixtures/manifest.json`) says of each file what went in (sources and needed fixtures,
-hashed), how (the commands, with placeholders for places), with what compiler, and what came out: size,
-sha256, relocation counts and the types it was required to hold. A file whose manifest entry and hash both
-agree with the plan is left alone.
+The manifest (`arch_fixtures/manifest.json`) says of each file what went in (sources and needed fixtures),
+how (the commands, with placeholders for places), with what compiler, and what came out: size, sha256,
+relocation counts and the types it was required to hold. Sources are hashed once for all; `origin` is one hash
+over everything that went into a file. A file is left alone when its origin is what a build would have now,
+and its bytes are what the manifest says.
 """
 
 from __future__ import annotations
@@ -34,13 +35,18 @@ Report = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the manifest: a built file and where it came from."""
+    """One block of the manifest: a built file and where it came from.
+
+    `inputs` are relative to `arch_fixtures`; `origin` is the sha256 over their contents, the commands with
+    their shared flags, and the compiler's version.
+    """
 
     recipe: str
     target: str
     compiler: str
-    inputs: Mapping[str, str]
+    inputs: tuple[str, ...]
     commands: tuple[str, ...]
+    origin: str
     size: int
     sha256: str
     relocations: Mapping[str, int]
@@ -60,16 +66,25 @@ def read_manifest(path: Path = MANIFEST) -> Manifest:
     if not path.is_file():
         return {}
     rows = json.loads(path.read_text())["files"]
-    return {
-        name: Entry(**{**row, "commands": tuple(row["commands"]), "expected": tuple(row["expected"])})
-        for name, row in rows.items()
-    }
+    lists = ("inputs", "commands", "expected")
+    return {name: Entry(**row | {key: tuple(row[key]) for key in lists}) for name, row in rows.items()}
 
 
-def write_manifest(manifest: Manifest, path: Path = MANIFEST) -> None:
-    """Writes the manifest, sorted, one file of it a block, so that diffs are small."""
-    rows = {name: asdict(manifest[name]) for name in sorted(manifest)}
-    path.write_text(json.dumps({"version": 1, "files": rows}, indent=1) + "\n")
+def sources() -> dict[str, str]:
+    """The sha256 of every source and script, by path relative to `arch_fixtures`."""
+    return {str(path.relative_to(FIXTURES)): sha256_of(path) for path in sorted(SOURCES.rglob("*")) if path.is_file()}
+
+
+def write_manifest(manifest: Manifest, engine: Engine, path: Path = MANIFEST) -> None:
+    """Writes the manifest, sorted, a list on one line, so that diffs are small."""
+    files = {}
+    for name in sorted(manifest):
+        fields = (f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in asdict(manifest[name]).items())
+        files[name] = "{\n" + ",\n".join(fields) + "\n  }"
+    blocks = ",\n".join(f"  {json.dumps(name)}: {block}" for name, block in files.items())
+    flags = {name: shlex.join(words) for name, words in engine.flags.items()}
+    head = json.dumps({"version": 1, "flags": flags, "sources": sources()}, indent=1).removesuffix("\n}")
+    path.write_text(f'{head},\n "files": {{\n{blocks}\n }}\n}}\n')
 
 
 def selected(targets: Iterable[str] | None = None) -> list[tuple[Target, list[Recipe]]]:
@@ -106,13 +121,18 @@ def _soname(recipe: Recipe) -> tuple[str, ...]:
     return (f"-soname={name}",) if name else ()
 
 
-def _inputs(recipe: Recipe, target: Target, built: Path) -> dict[str, str]:
-    sources = (*recipe.sources, _HEADER, *recipe.inputs, *(("empty.c",) if recipe.stubs else ()))
-    hashes = {f"src/{name}": sha256_of(SOURCES / name) for name in sources}
-    for need in recipe.needs:
-        name = f"{target.name}/{RECIPES[need].file}"
-        hashes[f"built/{name}"] = sha256_of(built / name)
-    return hashes
+def _inputs(recipe: Recipe, target: Target) -> tuple[str, ...]:
+    read = (*recipe.sources, _HEADER, *recipe.inputs, *(("empty.c",) if recipe.stubs else ()))
+    needed = (f"built/{target.name}/{RECIPES[need].file}" for need in recipe.needs)
+    return (*(f"src/{name}" for name in read), *needed)
+
+
+def _origin(inputs: tuple[str, ...], built: Path, words: tuple[str, ...], engine: Engine) -> str:
+    digest = hashlib.sha256(json.dumps([engine.version, {**engine.flags}, words]).encode())
+    for name in inputs:
+        place = built / name.removeprefix("built/") if name.startswith("built/") else FIXTURES / name
+        digest.update(f"{name} {sha256_of(place)}\n".encode())
+    return digest.hexdigest()
 
 
 def expected_types(recipe: Recipe, target: Target) -> tuple[str, ...]:
@@ -128,12 +148,13 @@ def build_one(recipe: Recipe, target: Target, engine: Engine, built: Path, known
     """
     commands = commands_for(recipe, target, engine)
     words = tuple(shlex.join(command) for command in commands)
-    inputs = _inputs(recipe, target, built)
+    inputs = _inputs(recipe, target)
+    origin = _origin(inputs, built, words, engine)
     expected = expected_types(recipe, target)
     output = built / target.name / recipe.file
     if (
         known is not None
-        and (known.commands, known.inputs, known.compiler, known.expected) == (words, inputs, engine.version, expected)
+        and (known.origin, known.expected) == (origin, expected)
         and output.is_file()
         and sha256_of(output) == known.sha256
     ):
@@ -149,7 +170,7 @@ def build_one(recipe: Recipe, target: Target, engine: Engine, built: Path, known
     if missing:
         output.unlink()
         raise WrongRelocations(fixture, missing, counts)
-    entry = Entry(recipe.name, target.name, engine.version, inputs, words, output.stat().st_size,
+    entry = Entry(recipe.name, target.name, engine.version, inputs, words, origin, output.stat().st_size,
                   sha256_of(output), counts, expected)
     return entry, True
 
@@ -202,6 +223,6 @@ def differences(manifest: Manifest, rebuilt: Manifest) -> dict[str, str]:
         elif manifest[name].compiler != entry.compiler:
             problems[name] = f"was built with {manifest[name].compiler}; this is {entry.compiler}"
         elif manifest[name].sha256 != entry.sha256:
-            changed = sorted(key for key, value in entry.inputs.items() if manifest[name].inputs.get(key) != value)
-            problems[name] = f"differs ({', '.join(changed)} changed)" if changed else "differs with the same inputs"
+            same = manifest[name].origin == entry.origin
+            problems[name] = "differs though nothing that goes into it changed" if same else "is older than its sources"
     return problems

@@ -54,7 +54,7 @@ def _build(targets: list[str], jobs: int, built: Path, known: building.Manifest)
 def build(arch: Arch = None, jobs: Jobs = _JOBS) -> None:
     """Build the fixtures that changed, and update the manifest."""
     manifest, tally = _build(_chosen(arch), jobs, building.BUILT, building.read_manifest())
-    building.write_manifest(manifest)
+    building.write_manifest(manifest, Zig())
     strays = building.remove_strays(manifest)
     size = sum(entry.size for entry in manifest.values())
     out.print(f"{tally['built']} built, {tally['kept']} unchanged, {len(strays)} removed; "

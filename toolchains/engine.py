@@ -1,8 +1,9 @@
 """What builds: a compiler and a linker, as command templates.
 
 A command is a tuple of words in which `{zig}`, `{work}` and `{built}` stand for places, so that the same
-words go into the manifest and to the machine, and no manifest knows where anybody's files lie. Commands run
-inside `arch_fixtures/src`; sources are named relative to it.
+words go into the manifest and to the machine, and no manifest knows where anybody's files lie. `{compile}`
+and `{link}` stand for the flags every command shares, which the manifest says once. Commands run inside
+`arch_fixtures/src`; sources are named relative to it.
 
 `Engine` is the seam: the clang and lld inside the `ziglang` wheel are one, a cross gcc in a container can be
 another, with the same recipes and targets.
@@ -22,6 +23,7 @@ from toolchains.errors import BuildFailed, CompilerMissing
 from toolchains.targets import Target
 
 Command = tuple[str, ...]
+Places = Mapping[str, str | tuple[str, ...]]
 
 # Freestanding, reproducible (no build paths, no producer note), frame pointers only where a target needs them.
 _COMPILE = (
@@ -40,13 +42,17 @@ class Engine(Protocol):
     def version(self) -> str:
         """What the manifest records; two engines of one version build the same bytes."""
 
+    @property
+    def flags(self) -> Mapping[str, tuple[str, ...]]:
+        """What the placeholders `{compile}` and `{link}` stand for."""
+
     def compile(self, target: Target, source: str, output: str, cflags: Sequence[str]) -> Command:
         """The command that compiles `source` into the object `output`."""
 
     def link(self, target: Target, inputs: Sequence[str], output: str, ldflags: Sequence[str]) -> Command:
         """The command that links `inputs` (objects, then libraries) into `output`."""
 
-    def run(self, fixture: str, command: Command, places: Mapping[str, str], cwd: Path) -> None:
+    def run(self, fixture: str, command: Command, places: Places, cwd: Path) -> None:
         """Runs one command with its placeholders filled in. Raises `BuildFailed`."""
 
 
@@ -81,27 +87,37 @@ class Zig:
         )
         return f"{clang.strip()}; {lld.split(' (')[0].strip()}"
 
+    @property
+    def flags(self) -> Mapping[str, tuple[str, ...]]:
+        return {"compile": _COMPILE, "link": _LINK}
+
     def compile(self, target: Target, source: str, output: str, cflags: Sequence[str]) -> Command:
         return (
-            "{zig}", "clang", "-target", target.triple, *target.cflags, *_COMPILE, *cflags,
-            "-c", source, "-o", output,
+            "{zig}", "clang", "-target", target.triple, *target.cflags, "{compile}", *cflags, "-c", source,
+            "-o", output,
         )
 
     def link(self, target: Target, inputs: Sequence[str], output: str, ldflags: Sequence[str]) -> Command:
-        return ("{zig}", "ld.lld", "-m", target.emulation, *_LINK, *ldflags, *inputs, "-o", output)
+        return ("{zig}", "ld.lld", "-m", target.emulation, "{link}", *ldflags, *inputs, "-o", output)
 
-    def run(self, fixture: str, command: Command, places: Mapping[str, str], cwd: Path) -> None:
-        argv = fill(command, {**places, "zig": str(self.path)})
+    def run(self, fixture: str, command: Command, places: Places, cwd: Path) -> None:
+        argv = fill(command, {**places, **self.flags, "zig": str(self.path)})
         done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True)
         if done.returncode or done.stderr:
             raise BuildFailed(fixture, shlex.join(command), done.stderr)
 
 
-def fill(command: Command, places: Mapping[str, str]) -> list[str]:
-    """`command` with `{name}` replaced by `places[name]`; other braces are left alone."""
-    words = []
+def fill(command: Command, places: Places) -> list[str]:
+    """`command` with `{name}` replaced by `places[name]`: within a word by a string, and a whole word by
+    several. Other braces are left alone."""
+    argv: list[str] = []
     for word in command:
+        several = places.get(word[1:-1]) if word[:1] == "{" else None
+        if isinstance(several, tuple):
+            argv += several
+            continue
         for name, place in places.items():
-            word = word.replace("{" + name + "}", place)
-        words.append(word)
-    return words
+            if isinstance(place, str):
+                word = word.replace("{" + name + "}", place)
+        argv.append(word)
+    return argv
