@@ -41,7 +41,8 @@ def fixture(target: str, name: str) -> Path:
         raise FixtureMissing(f"{name} is not built for {target}, only for {', '.join(targets_of(name))}")
     path = BUILT / target / RECIPES[name].file
     if not path.is_file():
-        raise FixtureMissing(f"{path.relative_to(BUILT.parent)} is missing: python -m toolchains build --arch {target}")
+        place = path.relative_to(BUILT.parent)
+        raise FixtureMissing(f"{place} is missing: python -m toolchains build --arch {target}")
     return path
 
 

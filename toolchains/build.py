@@ -72,14 +72,16 @@ def read_manifest(path: Path = MANIFEST) -> Manifest:
 
 def sources() -> dict[str, str]:
     """The sha256 of every source and script, by path relative to `arch_fixtures`."""
-    return {str(path.relative_to(FIXTURES)): sha256_of(path) for path in sorted(SOURCES.rglob("*")) if path.is_file()}
+    files = (path for path in sorted(SOURCES.rglob("*")) if path.is_file())
+    return {str(path.relative_to(FIXTURES)): sha256_of(path) for path in files}
 
 
 def write_manifest(manifest: Manifest, engine: Engine, path: Path = MANIFEST) -> None:
     """Writes the manifest, sorted, a list on one line, so that diffs are small."""
     files = {}
     for name in sorted(manifest):
-        fields = (f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in asdict(manifest[name]).items())
+        pairs = asdict(manifest[name]).items()
+        fields = (f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in pairs)
         files[name] = "{\n" + ",\n".join(fields) + "\n  }"
     blocks = ",\n".join(f"  {json.dumps(name)}: {block}" for name, block in files.items())
     flags = {name: shlex.join(words) for name, words in engine.flags.items()}
@@ -141,7 +143,9 @@ def expected_types(recipe: Recipe, target: Target) -> tuple[str, ...]:
     return tuple(sorted({target.relocations[role].name for role in roles}))
 
 
-def build_one(recipe: Recipe, target: Target, engine: Engine, built: Path, known: Entry | None) -> tuple[Entry, bool]:
+def build_one(
+    recipe: Recipe, target: Target, engine: Engine, built: Path, known: Entry | None
+) -> tuple[Entry, bool]:
     """Builds one file under `built` unless `known` describes it already.
 
     Returns its manifest entry, and whether it was built. Raises `BuildFailed`, `WrongRelocations`.
@@ -176,8 +180,8 @@ def build_one(recipe: Recipe, target: Target, engine: Engine, built: Path, known
 
 
 def build(
-    engine: Engine, targets: Iterable[str] | None = None, *, built: Path = BUILT, manifest: Manifest | None = None,
-    jobs: int = 1, report: Report | None = None,
+    engine: Engine, targets: Iterable[str] | None = None, *, built: Path = BUILT,
+    manifest: Manifest | None = None, jobs: int = 1, report: Report | None = None,
 ) -> Manifest:
     """Builds every fixture of `targets` into `built`; at most `jobs` targets at a time.
 
@@ -208,10 +212,11 @@ def build(
 
 def remove_strays(manifest: Manifest, built: Path = BUILT) -> list[str]:
     """Deletes files under `built` that no manifest entry names, and says which."""
-    strays = [path for path in sorted(built.rglob("*")) if path.is_file() and str(path.relative_to(built)) not in manifest]
-    for path in strays:
-        path.unlink()
-    return [str(path.relative_to(built)) for path in strays]
+    files = (str(path.relative_to(built)) for path in sorted(built.rglob("*")) if path.is_file())
+    strays = [name for name in files if name not in manifest]
+    for name in strays:
+        (built / name).unlink()
+    return strays
 
 
 def differences(manifest: Manifest, rebuilt: Manifest) -> dict[str, str]:
@@ -223,6 +228,6 @@ def differences(manifest: Manifest, rebuilt: Manifest) -> dict[str, str]:
         elif manifest[name].compiler != entry.compiler:
             problems[name] = f"was built with {manifest[name].compiler}; this is {entry.compiler}"
         elif manifest[name].sha256 != entry.sha256:
-            same = manifest[name].origin == entry.origin
-            problems[name] = "differs though nothing that goes into it changed" if same else "is older than its sources"
+            changed = manifest[name].origin != entry.origin
+            problems[name] = "is older than its sources" if changed else "differs with unchanged sources"
     return problems

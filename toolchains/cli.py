@@ -19,8 +19,10 @@ from toolchains.errors import ToolchainError
 from toolchains.recipes import RECIPES
 from toolchains.targets import TARGETS
 
-app = typer.Typer(help="Builds the fixtures of every architecture and fetches real libraries.", no_args_is_help=True,
-                  pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Builds the fixtures of every architecture and fetches real libraries.",
+    no_args_is_help=True, pretty_exceptions_enable=False,
+)
 out = Console()
 err = Console(stderr=True)
 
@@ -36,7 +38,9 @@ def _chosen(arch: list[str] | None) -> list[str]:
     return arch or list(TARGETS)
 
 
-def _build(targets: list[str], jobs: int, built: Path, known: building.Manifest) -> tuple[building.Manifest, Counter[str]]:
+def _build(
+    targets: list[str], jobs: int, built: Path, known: building.Manifest
+) -> tuple[building.Manifest, Counter[str]]:
     tally: Counter[str] = Counter()
     total = sum(len(recipes) for _, recipes in building.selected(targets))
     with Progress(console=err, transient=True) as progress:

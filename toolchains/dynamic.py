@@ -7,6 +7,7 @@ from pathlib import Path
 
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationTable, RelrRelocationTable
 
 from toolchains.targets import PACKED, Role, Target
 
@@ -28,10 +29,11 @@ def relocation_counts(path: Path, target: Target) -> dict[str, int]:
         for segment in elf.iter_segments():
             if not isinstance(segment, DynamicSegment):
                 continue
-            for kind, table in segment.get_relocation_tables().items():
-                if kind == "RELR":
+            for table in segment.get_relocation_tables().values():
+                if isinstance(table, RelrRelocationTable):
                     counts[PACKED[Role.RELR].name] += table.num_relocations()
                     continue
+                assert isinstance(table, RelocationTable)
                 for entry in table.iter_relocations():
                     number = int(entry["r_info_type"])
                     counts[names.get(number, f"type {number}")] += 1

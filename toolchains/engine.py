@@ -25,7 +25,7 @@ from toolchains.targets import Target
 Command = tuple[str, ...]
 Places = Mapping[str, str | tuple[str, ...]]
 
-# Freestanding, reproducible (no build paths, no producer note), frame pointers only where a target needs them.
+# Freestanding and reproducible: no build paths, no producer note.
 _COMPILE = (
     "-nostdinc", "-ffreestanding", "-O2", "-fno-ident", "-fdebug-compilation-dir=.", "-fno-stack-protector",
     "-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-fno-threadsafe-statics", "-Wall",
@@ -81,11 +81,12 @@ class Zig:
 
     @cached_property
     def version(self) -> str:
-        clang, lld = (
-            subprocess.run([self.path, *words], capture_output=True, text=True, check=True).stdout.splitlines()[0]
-            for words in (("clang", "--version"), ("ld.lld", "--version"))
-        )
-        return f"{clang.strip()}; {lld.split(' (')[0].strip()}"
+        clang, lld = (self._first_line(tool, "--version") for tool in ("clang", "ld.lld"))
+        return f"{clang}; {lld.split(' (')[0]}"
+
+    def _first_line(self, *words: str) -> str:
+        done = subprocess.run([self.path, *words], capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[0].strip()
 
     @property
     def flags(self) -> Mapping[str, tuple[str, ...]]:

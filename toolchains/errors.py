@@ -39,9 +39,8 @@ class WrongRelocations(ToolchainError):
         self.fixture = fixture
         self.missing = tuple(sorted(missing))
         self.found = tuple(sorted(found))
-        super().__init__(
-            f"{fixture}: expected {', '.join(self.missing)}, but it holds only {', '.join(self.found) or 'none'}"
-        )
+        held = ", ".join(self.found) or "none"
+        super().__init__(f"{fixture}: expected {', '.join(self.missing)}, but it holds only {held}")
 
 
 class FetchError(ToolchainError):

@@ -106,7 +106,9 @@ _RPATH = [
 ]
 
 
-def _noting(name: str, symbol: str, number: int, *needs: str, calls: str = "", stubs: tuple[str, ...] = ()) -> Recipe:
+def _noting(
+    name: str, symbol: str, number: int, *needs: str, calls: str = "", stubs: tuple[str, ...] = ()
+) -> Recipe:
     defines = (f"-DNAME={symbol}", f"-DNUMBER={number}", *((f"-DCALLS={calls}",) if calls else ()))
     return Recipe(f"startup/{name}", ("startup/noting.c",), cflags=defines, stubs=stubs,
                   needs=(*(f"startup/{need}" for need in needs), "startup/liblog"))
@@ -166,22 +168,24 @@ _PACKED = [
     Recipe("android_relr", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=android+relr",),
            expects=_roles(R.APS2, R.RELR)),
     Recipe("nocombreloc", ("relocs/packed.c",), ldflags=("-z", "nocombreloc"), expects=_roles(R.RELATIVE)),
-    # REL where the psABI says RELA: no dynamic linker of these targets need accept it; a reader must not crash.
-    Recipe("rel_format", ("relocs/packed.c",), ldflags=("-z", "rel"), targets=RELA, expects=_roles(R.RELATIVE)),
+    # REL where the psABI says RELA: no dynamic linker need accept it; a reader must not crash.
+    Recipe("rel_format", ("relocs/packed.c",), ldflags=("-z", "rel"), targets=RELA,
+           expects=_roles(R.RELATIVE)),
 ]
 
 _DATA = [
     Recipe("libprovider", ("relocs/provider.c",)),
-    Recipe("datarel", ("relocs/datarel.c", "relocs/special.c"), needs=("libprovider",), cflags=("-fcommon",),
-           expects=_roles(R.RELATIVE, R.SYMBOLIC, R.GLOB_DAT, R.JUMP_SLOT)),
-    Recipe("datarel_now", ("relocs/datarel.c", "relocs/special.c"), needs=("libprovider",), cflags=("-fcommon",),
-           ldflags=("-z", "now", "-z", "relro"), expects=_roles(R.RELATIVE, R.SYMBOLIC, R.GLOB_DAT, R.JUMP_SLOT)),
+    *(
+        Recipe(name, ("relocs/datarel.c", "relocs/special.c"), needs=("libprovider",), cflags=("-fcommon",),
+               ldflags=ldflags, expects=_roles(R.RELATIVE, R.SYMBOLIC, R.GLOB_DAT, R.JUMP_SLOT))
+        for name, ldflags in (("datarel", ()), ("datarel_now", ("-z", "now", "-z", "relro")))
+    ),
     Recipe("textrel", ("relocs/textrel.c",), needs=("libprovider",), ldflags=("-z", "notext"),
            expects=_roles(R.SYMBOLIC, R.RELATIVE),
            expects_on={"i386": _roles(R.PC_RELATIVE), "x86_64": _roles(R.SIZE)}),
-    Recipe("textrel_nopic", ("relocs/textrel.c",), needs=("libprovider",), ldflags=("-z", "notext"), pic=False,
-           targets=("i386", *ARM), cflags_on={name: ("-mno-movt",) for name in ARM}, expects=_roles(R.SYMBOLIC),
-           expects_on={"i386": _roles(R.PC_RELATIVE)}),
+    Recipe("textrel_nopic", ("relocs/textrel.c",), needs=("libprovider",), ldflags=("-z", "notext"),
+           pic=False, targets=("i386", *ARM), cflags_on=dict.fromkeys(ARM, ("-mno-movt",)),
+           expects=_roles(R.SYMBOLIC), expects_on={"i386": _roles(R.PC_RELATIVE)}),
     Recipe("symbolic", ("relocs/symbolic.c",), ldflags=("-Bsymbolic",), expects=_roles(R.RELATIVE)),
     # lld resolves at link time what -Bsymbolic allows; the dynamic list keeps the names in the dynamic
     # linker's hands, with DF_SYMBOLIC set.
@@ -194,7 +198,8 @@ _DATA = [
 
 def _age(name: str, *defines: str, script: str = "") -> Recipe:
     return Recipe(
-        f"versions/{name}/libversions", ("versions/versions.c",), cflags=tuple(f"-D{define}" for define in defines),
+        f"versions/{name}/libversions", ("versions/versions.c",),
+        cflags=tuple(f"-D{define}" for define in defines),
         ldflags=(f"--version-script={script}",) if script else (), inputs=(script,) if script else (),
     )
 
@@ -217,7 +222,10 @@ _VERSIONS = [
 ]
 
 _HASH = [
-    *(Recipe(f"hash_{style}", ("hash/few.c",), ldflags=(f"--hash-style={style}",)) for style in ("sysv", "gnu", "both")),
+    *(
+        Recipe(f"hash_{style}", ("hash/few.c",), ldflags=(f"--hash-style={style}",))
+        for style in ("sysv", "gnu", "both")
+    ),
     Recipe("hash_many", ("hash/many.c",), ldflags=("--hash-style=both",)),
     Recipe("hash_empty_gnu", ("hash/empty.c",), ldflags=("--hash-style=gnu",), expects=_roles(R.SYMBOLIC)),
     Recipe("hash_empty_sysv", ("hash/empty.c",), ldflags=("--hash-style=sysv",), expects=_roles(R.SYMBOLIC)),
@@ -225,7 +233,8 @@ _HASH = [
 ]
 
 _CALLS = [
-    Recipe("abi", ("abi/callee.c", "abi/caller.c"), cflags=("-ffp-contract=off",), expects=_roles(R.JUMP_SLOT)),
+    Recipe("abi", ("abi/callee.c", "abi/caller.c"), cflags=("-ffp-contract=off",),
+           expects=_roles(R.JUMP_SLOT)),
     Recipe("faults", ("faults/faults.c",), cflags=("-fno-optimize-sibling-calls", "-fno-omit-frame-pointer"),
            strip=("--strip-debug",), expects=_roles(R.JUMP_SLOT)),
     Recipe("libcuser", ("libc/libcuser.c",), cflags=("-fno-builtin", "-fstack-protector-strong"),
@@ -233,14 +242,12 @@ _CALLS = [
     Recipe("helpers", ("libc/helpers.c",)),
 ]
 
+_PROGRAM = ("--export-dynamic", "-dynamic-linker=/lib/ld-fixture.so.1", "-rpath", "$ORIGIN/../deps")
 _EXECUTABLES = [
     Recipe("exe/pie", ("relocs/startup.c",), needs=("deps/libleaf",), executable=True,
-           ldflags=("-pie", "--export-dynamic", "-dynamic-linker=/lib/ld-fixture.so.1", "-rpath", "$ORIGIN/../deps"),
-           expects=_roles(R.JUMP_SLOT)),
+           ldflags=("-pie", *_PROGRAM), expects=_roles(R.JUMP_SLOT)),
     Recipe("exe/copy", ("relocs/startup.c",), needs=("deps/libleaf",), executable=True, pic=False,
-           cflags=("-fdirect-access-external-data",),
-           ldflags=("-no-pie", "--export-dynamic", "-dynamic-linker=/lib/ld-fixture.so.1",
-                    "-rpath", "$ORIGIN/../deps"),
+           cflags=("-fdirect-access-external-data",), ldflags=("-no-pie", *_PROGRAM),
            expects=_roles(R.COPY, R.JUMP_SLOT)),
 ]
 

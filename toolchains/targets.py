@@ -63,8 +63,9 @@ def _riscv(bits: int, dtpmod: int, dtprel: int, tprel: int, symbolic: int) -> Ma
 RELOCATIONS: Mapping[str, Mapping[Role, RelocationType]] = {
     "x86_64": _types(
         "R_X86_64", relative=("RELATIVE", 8), symbolic=("64", 1), glob_dat=("GLOB_DAT", 6),
-        jump_slot=("JUMP_SLOT", 7), irelative=("IRELATIVE", 37), copy=("COPY", 5), tls_module=("DTPMOD64", 16),
-        tls_offset=("DTPOFF64", 17), tls_static=("TPOFF64", 18), tls_desc=("TLSDESC", 36),
+        jump_slot=("JUMP_SLOT", 7), irelative=("IRELATIVE", 37), copy=("COPY", 5),
+        tls_module=("DTPMOD64", 16), tls_offset=("DTPOFF64", 17),
+        tls_static=("TPOFF64", 18), tls_desc=("TLSDESC", 36),
         pc_relative=("PC64", 24), size=("SIZE64", 33),
     ),
     "i386": _types(
@@ -87,8 +88,9 @@ RELOCATIONS: Mapping[str, Mapping[Role, RelocationType]] = {
     "riscv64": _riscv(64, dtpmod=7, dtprel=9, tprel=11, symbolic=2),
     "riscv32": _riscv(32, dtpmod=6, dtprel=8, tprel=10, symbolic=1),
     "loongarch64": _types(
-        "R_LARCH", relative=("RELATIVE", 3), symbolic=("64", 2), glob_dat=("64", 2), jump_slot=("JUMP_SLOT", 5),
-        irelative=("IRELATIVE", 12), copy=("COPY", 4), tls_module=("TLS_DTPMOD64", 7),
+        "R_LARCH", relative=("RELATIVE", 3), symbolic=("64", 2), glob_dat=("64", 2),
+        jump_slot=("JUMP_SLOT", 5), irelative=("IRELATIVE", 12),
+        copy=("COPY", 4), tls_module=("TLS_DTPMOD64", 7),
         tls_offset=("TLS_DTPREL64", 9), tls_static=("TLS_TPREL64", 11), tls_desc=("TLS_DESC64", 14),
     ),
 }
@@ -130,7 +132,10 @@ TARGETS: Mapping[str, Target] = {
             "riscv64", "riscv64", "riscv64-linux-gnu", "elf64lriscv", 64, ("-march=rv64gc", "-mabi=lp64d"),
             debian="riscv64",
         ),
-        Target("riscv32", "riscv32", "riscv32-linux-gnu", "elf32lriscv", 32, ("-march=rv32gc", "-mabi=ilp32d")),
+        Target(
+            "riscv32", "riscv32", "riscv32-linux-gnu", "elf32lriscv", 32,
+            ("-march=rv32gc", "-mabi=ilp32d"),
+        ),
         Target(
             "loongarch64", "loongarch64", "loongarch64-linux-gnu", "elf64loongarch", 64,
             ("-mno-lsx", "-mno-lasx"), debian="loong64",
