@@ -1,0 +1,40 @@
+"""The registers of LoongArch64: their psABI names, and what the SLEIGH specification calls them.
+
+Source: LoongArch Reference Manual volume 1, chapters 2.1 and 3.1; LoongArch ELF psABI, register convention.
+"""
+
+from __future__ import annotations
+
+#: r0 to r31 under their psABI names. r21 is reserved and has no other name.
+INTEGER_REGISTERS: tuple[str, ...] = (
+    "zero", "ra", "tp", "sp",
+    *(f"a{number}" for number in range(8)),
+    *(f"t{number}" for number in range(9)),
+    "r21", "fp",
+    *(f"s{number}" for number in range(9)),
+)  # fmt: skip
+
+FLOAT_REGISTERS = tuple(f"f{number}" for number in range(32))
+CONDITION_FLAGS = tuple(f"fcc{number}" for number in range(8))
+
+#: Not architectural: the reservation of ll/sc, and the last floating-point operation, from which the Cause
+#: field of fcsr is worked out when somebody looks (see `hostops`).
+HIDDEN_REGISTERS: tuple[str, ...] = ("llbit", "lladdr", "llval")
+
+#: Everything that makes up the state of the hart, under the names of the SLEIGH specification.
+ENGINE_REGISTERS = (
+    *INTEGER_REGISTERS, *FLOAT_REGISTERS, *CONDITION_FLAGS, "fcsr", *HIDDEN_REGISTERS, "pc",
+)  # fmt: skip
+
+#: Every accepted name of a register -> its name in the SLEIGH specification.
+ALIASES: dict[str, str] = {
+    **{name: name for name in (*INTEGER_REGISTERS, *FLOAT_REGISTERS, *CONDITION_FLAGS, "fcsr", "pc")},
+    **{f"r{number}": name for number, name in enumerate(INTEGER_REGISTERS)},
+    **{f"fa{number}": f"f{number}" for number in range(8)},
+    **{f"ft{number}": f"f{number + 8}" for number in range(16)},
+    **{f"fs{number}": f"f{number + 24}" for number in range(8)},
+    "s9": "fp",
+}
+
+#: The implemented bits of registers that are not 64 bits wide.
+WRITE_MASKS: dict[str, int] = {**dict.fromkeys(CONDITION_FLAGS, 1), "fcsr": 0x1F1F031F}
