@@ -106,7 +106,8 @@ class PageMap:
         affected = len(list(self.covering(address, size, "range is not mapped")))
         first = bisect_right(self._pieces, address, key=_start_of) - 1
         within = slice(first, first + affected)
-        self._pieces[within] = [part for piece in self._pieces[within] for part in _cut(piece, (address, end))]
+        parts = (_cut(piece, (address, end)) for piece in self._pieces[within])
+        self._pieces[within] = list(itertools.chain.from_iterable(parts))
         first = bisect_right(self._pieces, address, key=_start_of) - 1
         return slice(first, bisect_right(self._pieces, end - 1, key=_start_of))
 

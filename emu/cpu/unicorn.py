@@ -32,7 +32,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from emu.cpu import CpuContext, Protection, Stop, StopReason
 from emu.cpu.pages import PAGE_SIZE, PageMap, Piece
-from emu.cpu.unicorn_isas import GDT_INDEX, GDT_PAGE, ISAS, UnicornIsa
+from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, ISAS, UnicornIsa, gdt_entry
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import AddressSpaceError
 
@@ -184,6 +184,7 @@ class UnicornCpu:
         self._pages = PageMap()
         self._begin, self._until = ctypes.c_uint64(), ctypes.c_uint64((1 << 8 * isa.word) - 1)
         self._count = ctypes.c_size_t()
+        self._counting = False
         self._trap_start = self._trap_end = 0
         self._suspended: int | None = None  # Arm: where a fault or limit may have left an IT block
         self._pc_slot = self._slots["pc"]
@@ -191,7 +192,9 @@ class UnicornCpu:
         self._interworking = frozenset({"pc", "r15"} if arch == "arm" else ())
         for name, bits in isa.setup.items():
             self.write_register(name, self.read_register(name) | bits)
-        self._gdt = self._map_gdt() if isa.thread_pointer is None else None
+        self._gdt: NDArray[np.uint8] | None = None
+        if isa.thread_pointer is None:
+            self._map_gdt()
 
     def set_trap_range(self, start: int, size: int) -> None:
         """Declare [start, start + size) the trap range. Nothing may be mapped there."""
@@ -218,6 +221,8 @@ class UnicornCpu:
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         """Change the permissions of mapped pages. Raises AddressSpaceError if any of them is not mapped."""
+        for piece, low, high in self._pages.covering(address, size, "protect of unmapped memory"):
+            self._forget(piece, low, high)  # while the engine can still find them
         self._pages.protect(address, size, protection)
         status = uclib.uc_mem_protect(self._handle, address, size, _UC_PROTECTION[protection])
         _check(status, "protect memory", address, size)
@@ -287,10 +292,9 @@ class UnicornCpu:
         """Set fs_base, tpidr_el0, tpidruro, tp; on i386 the base of the segment that %gs selects."""
         if self._isa.thread_pointer is not None:
             self.write_register(self._isa.thread_pointer, address)
-        elif self._gdt is not None:
-            ctypes.memmove(self._gdt.ctypes.data + 8 * GDT_INDEX, _gdt_entry(address), 8)
-            selector = ctypes.c_uint16(GDT_INDEX << 3 | 3)  # requested privilege level 3
-            uclib.uc_reg_write(self._handle, unicorn.x86_const.UC_X86_REG_GS, ctypes.byref(selector))
+        else:
+            self._describe(GDT_TLS, gdt_entry(address, 3))
+            self._select("GS", GDT_TLS, 3)
 
     def _thumb_bit(self) -> int:
         if not self._interworking:
@@ -310,15 +314,28 @@ class UnicornCpu:
         )
         return batch
 
-    def _map_gdt(self) -> NDArray[np.uint8]:
-        """A page with a GDT for the one segment that needs a base; the flat ones are set at reset."""
+    def _map_gdt(self) -> None:
+        """A page with a GDT: flat segments (loading %gs makes the engine look at them all) and %gs's own."""
         room = np.zeros(2 * PAGE_SIZE, np.uint8)
-        page = room[-room.ctypes.data % PAGE_SIZE :][:PAGE_SIZE]
-        status = uclib.uc_mem_map_ptr(self._handle, GDT_PAGE, PAGE_SIZE, uc.UC_PROT_READ, page.ctypes.data)
+        page: NDArray[np.uint8] = room[-room.ctypes.data % PAGE_SIZE :][:PAGE_SIZE]
+        host = ctypes.c_void_p(page.ctypes.data)
+        status = uclib.uc_mem_map_ptr(self._handle, GDT_PAGE, PAGE_SIZE, uc.UC_PROT_READ, host)
         _check(status, "map the descriptor table", GDT_PAGE, PAGE_SIZE)
-        table = _DescriptorTable(0, GDT_PAGE, 8 * (GDT_INDEX + 1) - 1, 0)
+        self._gdt = page
+        self._describe(GDT_FLAT, gdt_entry(0, 0))
+        table = _DescriptorTable(0, GDT_PAGE, 8 * (GDT_TLS + 1) - 1, 0)
         uclib.uc_reg_write(self._handle, unicorn.x86_const.UC_X86_REG_GDTR, ctypes.byref(table))
-        return page
+        for segment in ("SS", "DS", "ES"):
+            self._select(segment, GDT_FLAT, 0)
+
+    def _describe(self, index: int, entry: bytes) -> None:
+        assert self._gdt is not None
+        self._gdt[8 * index : 8 * index + 8] = np.frombuffer(entry, np.uint8)
+
+    def _select(self, segment: str, index: int, privilege: int) -> None:
+        selector = ctypes.c_uint16(index << 3 | privilege)
+        register = getattr(unicorn.x86_const, f"UC_X86_REG_{segment}")
+        _check(uclib.uc_reg_write(self._handle, register, ctypes.byref(selector)), f"load {segment}")
 
     # ---------------------------------------------------------------- running
 
@@ -329,6 +346,10 @@ class UnicornCpu:
         if timeout > 0:
             WATCHDOG.arm(self._watch, timeout)
         limit = max_instructions
+        if limit and not self._counting:
+            # Translations made without a limit do not count; Unicorn drops the others by itself.
+            _control(self._handle, uc.UC_CTL_TB_FLUSH)
+        self._counting = bool(limit)
         while True:
             self._begin.value = pc
             self._count.value = limit
@@ -367,10 +388,30 @@ class UnicornCpu:
             if reason is StopReason.INVALID_INSTRUCTION:
                 reason = self._isa.refused
             elif reason in _FETCH_FAULTS:
-                address = self._fetched(pc)
+                address = fetched = self._fetched(pc)
+                if fetched != pc:
+                    return self._approach(reason, pc, fetched, limited)
             stop = Stop(reason, pc, address)
         self._suspended = stop.pc if self._interworking and stop.reason is not StopReason.SYSCALL else None
         return stop
+
+    def _approach(self, reason: StopReason, pc: int, page: int, limited: bool) -> Stop:
+        """Run up to the start of an unfetchable page, and fault there.
+
+        The x86 front end reads on into the next page before it runs what lies in this one, and then faults at
+        the start of the whole block.
+        """
+        until, self._until.value, self._begin.value = self._until.value, page, pc | self._thumb_bit()
+        status = _emu_start(self._handle, self._begin, self._until, _NO_TIMEOUT, self._count)
+        self._until.value = until
+        identifier, buffer, reference = self._pc_slot
+        _reg_read(self._handle, identifier, reference)
+        reached: int = buffer.value
+        if reached in (page, pc):  # pc: the instruction itself straddles the two pages
+            return Stop(reason, reached, page)
+        if self._trap_start <= reached < self._trap_end:
+            return Stop(StopReason.TRAP, reached)
+        return self._explain(status, reached, limited)
 
     def _limit(self, limited: bool) -> StopReason:
         if self._watch.fired:
@@ -432,16 +473,6 @@ class _DescriptorTable(ctypes.Structure):
         ("selector", ctypes.c_uint16), ("base", ctypes.c_uint64),
         ("limit", ctypes.c_uint32), ("flags", ctypes.c_uint32),
     )  # fmt: skip
-
-
-def _gdt_entry(base: int) -> bytes:
-    """A flat, writable, accessed data segment of privilege 3 with this base (Intel SDM vol. 3, 3.4.5)."""
-    limit, access, flags = 0xFFFFF, 0xF3, 0xC
-    entry = (
-        limit & 0xFFFF | (base & 0xFFFFFF) << 16 | access << 40 | (limit >> 16) << 48 | flags << 52
-        | (base >> 24 & 0xFF) << 56
-    )  # fmt: skip
-    return entry.to_bytes(8, "little")
 
 
 def _register_slots(isa: UnicornIsa) -> dict[str, tuple[int, Any, Any]]:

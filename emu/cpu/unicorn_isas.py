@@ -19,7 +19,19 @@ from emu.cpu import StopReason
 #: The table lies in a page of its own, above every address a Linux i386 process can have (3 GiB), in the
 #: half of the address space that belongs to the kernel.
 GDT_PAGE = 0xFFFF_E000
-GDT_INDEX = 6  #: GDT_ENTRY_TLS_MIN of the Linux kernel on i386, so the selector is the familiar 0x33
+GDT_FLAT = 2  #: the entry of the other data segments
+GDT_TLS = 6  #: GDT_ENTRY_TLS_MIN of the Linux kernel on i386, so the selector is the familiar 0x33
+
+
+def gdt_entry(base: int, privilege: int) -> bytes:
+    """A 4 GiB, writable, accessed data segment at `base` (Intel SDM volume 3, "Segment Descriptors")."""
+    limit, access, flags = 0xFFFFF, 0x93 | privilege << 5, 0xC  # present; 4 KiB granules, 32-bit stack
+    entry = (
+        limit & 0xFFFF | (base & 0xFFFFFF) << 16 | access << 40 | (limit >> 16) << 48 | flags << 52
+        | (base >> 24 & 0xFF) << 56
+    )  # fmt: skip
+    return entry.to_bytes(8, "little")
+
 
 #: Unicorn hands RISC-V's ecall and QEMU's Arm exceptions to the interrupt hook under these numbers.
 _X86_EXCEPTIONS = {
