@@ -38,7 +38,10 @@ class Contents:
     """Reads `segments` (validated PT_LOADs in vaddr order); `fetch` yields the p_filesz bytes of one."""
 
     def __init__(
-        self, name: str, segments: Sequence[ProgramHeader], fetch: Callable[[ProgramHeader], U8],
+        self,
+        name: str,
+        segments: Sequence[ProgramHeader],
+        fetch: Callable[[ProgramHeader], U8],
     ) -> None:
         self.name = name
         self._segments = segments

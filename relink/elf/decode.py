@@ -121,7 +121,9 @@ class Decoded:
     @cached_property
     def needed(self) -> tuple[str, ...]:
         """DT_NEEDED, in order."""
-        return tuple(self.strings.text(offset, "DT_NEEDED") for offset in self.dynamic.values(DynamicTag.NEEDED))
+        return tuple(
+            self.strings.text(offset, "DT_NEEDED") for offset in self.dynamic.values(DynamicTag.NEEDED)
+        )
 
     @cached_property
     def soname(self) -> str | None:
@@ -223,7 +225,9 @@ class Decoded:
             return SymbolTable.empty(self.name)
         row = dynamic.value(DynamicTag.SYMENT, layout.symbol.itemsize)
         if row != layout.symbol.itemsize:
-            raise MalformedElf(self.name, f"DT_SYMENT is {row}, a symbol of this class has {layout.symbol.itemsize}")
+            raise MalformedElf(
+                self.name, f"DT_SYMENT is {row}, a symbol of this class has {layout.symbol.itemsize}"
+            )
         hash_table, count = self._hash_table()
         referred = max((int(table.symbol.max()) + 1 for table in self.relocations if len(table)), default=0)
         if DynamicTag.HASH in dynamic and referred > count:
@@ -302,7 +306,9 @@ def decode(source: Source, *, name: str | None = None) -> Decoded:
     segments: tuple[ProgramHeader, ...] = ()
     if header.type != FileType.REL:
         segments = loadable_segments(name, header, program_headers, len(data))
-    contents = Contents(name, segments, lambda segment: data[segment.offset : segment.offset + segment.filesz])
+    contents = Contents(
+        name, segments, lambda segment: data[segment.offset : segment.offset + segment.filesz]
+    )
     return _assemble(name, path, data, None, header, program_headers, segments, contents)
 
 
@@ -367,9 +373,10 @@ def _assemble(
 
 def _map_file(path: Path, name: str) -> U8:
     try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ElfError(name, "cannot be read: not a regular file")  # opening a FIFO would wait for a writer
         with open(path, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ElfError(name, "cannot be read: not a regular file")
             if os.fstat(file.fileno()).st_size == 0:
                 return frozen(np.empty(0, np.uint8))
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -71,7 +71,9 @@ class GnuHash:
     def read(cls, contents: Contents, layout: Layout, vaddr: int) -> GnuHash:
         """The table at `vaddr`. Raises MalformedElf for buckets before the table and chains without an end."""
         name = contents.name
-        bucket_count, first, bloom_words, _shift = contents.table(vaddr, 4, _U32, "the DT_GNU_HASH header").tolist()
+        bucket_count, first, bloom_words, _shift = contents.table(
+            vaddr, 4, _U32, "the DT_GNU_HASH header"
+        ).tolist()
         if bucket_count == 0:
             raise MalformedElf(name, f"DT_GNU_HASH at {vaddr:#x} has no buckets")
         buckets_at = vaddr + 16 + bloom_words * layout.word_size

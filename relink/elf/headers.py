@@ -99,7 +99,9 @@ def read_header(name: str, data: bytes) -> Header:
     if elf_class not in (ELFCLASS32, ELFCLASS64):
         raise MalformedElf(name, f"EI_CLASS is {elf_class}, neither 32-bit nor 64-bit", 4)
     if byte_order == ELFDATA2MSB:
-        raise UnsupportedElf(name, "a big-endian file (ELFDATA2MSB); every supported target is little-endian", 5)
+        raise UnsupportedElf(
+            name, "a big-endian file (ELFDATA2MSB); every supported target is little-endian", 5
+        )
     if byte_order != ELFDATA2LSB:
         raise MalformedElf(name, f"EI_DATA is {byte_order}, no known byte order", 5)
     if version != EV_CURRENT:
@@ -113,7 +115,9 @@ def read_header(name: str, data: bytes) -> Header:
         raise MalformedElf(name, f"e_version is {version}, not 1", 20)
     if type_ not in (FileType.REL, FileType.EXEC, FileType.DYN):
         kind = "a core file" if type_ == FileType.CORE else f"of e_type {type_:#x}"
-        raise UnsupportedElf(name, f"{kind}; only relocatable, executable and shared objects can be linked", 16)
+        raise UnsupportedElf(
+            name, f"{kind}; only relocatable, executable and shared objects can be linked", 16
+        )
     return Header(
         bits=layout.bits, machine=machine, type=type_, flags=flags, entry=entry, os_abi=os_abi,
         abi_version=abi_version, phoff=phoff, phentsize=phentsize, phnum=phnum, shoff=shoff,
@@ -138,7 +142,9 @@ def read_program_headers(
     table = read(header.phoff, size)
     if len(table) < size:
         raise Truncated(
-            name, f"{header.phnum} program headers at {header.phoff:#x} reach past the end of the file", header.phoff
+            name,
+            f"{header.phnum} program headers at {header.phoff:#x} reach past the end of the file",
+            header.phoff,
         )
     fields = layout.program_header_fields
     order = [fields.index(field) for field in ProgramHeader.__dataclass_fields__]
@@ -157,7 +163,11 @@ def loadable_segments(
     Truncated for bytes past the end of the file, UnsupportedElf for an image wider than MAX_SPAN.
     """
     segments = sorted(
-        (entry for entry in program_headers if entry.type == SegmentType.LOAD and (entry.memsz or entry.filesz)),
+        (
+            entry
+            for entry in program_headers
+            if entry.type == SegmentType.LOAD and (entry.memsz or entry.filesz)
+        ),
         key=lambda entry: entry.vaddr,
     )
     if not segments:
@@ -181,7 +191,8 @@ def _check_extent(name: str, header: Header, segment: ProgramHeader, file_size: 
     kind = _kind(segment)
     if segment.filesz > segment.memsz:
         raise MalformedElf(
-            name, f"{kind} at {segment.vaddr:#x}: p_filesz {segment.filesz:#x} exceeds p_memsz {segment.memsz:#x}"
+            name,
+            f"{kind} at {segment.vaddr:#x}: p_filesz {segment.filesz:#x} exceeds p_memsz {segment.memsz:#x}",
         )
     if segment.vaddr + segment.memsz > header.layout.address_limit:
         raise MalformedElf(
@@ -189,7 +200,8 @@ def _check_extent(name: str, header: Header, segment: ProgramHeader, file_size: 
         )
     if segment.memsz > MAX_SPAN:
         raise UnsupportedElf(
-            name, f"{kind} at {segment.vaddr:#x}: p_memsz {segment.memsz:#x} is more than the {MAX_SPAN:#x} taken on"
+            name,
+            f"{kind} at {segment.vaddr:#x}: p_memsz {segment.memsz:#x} is more than the {MAX_SPAN:#x} taken on",
         )
     if file_size is not None and segment.offset + segment.filesz > file_size:
         raise Truncated(
@@ -203,9 +215,13 @@ def _check_extent(name: str, header: Header, segment: ProgramHeader, file_size: 
 def _check_alignment(name: str, segment: ProgramHeader) -> None:
     align = segment.align or 1
     if align & (align - 1):
-        raise MalformedElf(name, f"{_kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is no power of two")
+        raise MalformedElf(
+            name, f"{_kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is no power of two"
+        )
     if align > MAX_ALIGN:
-        raise UnsupportedElf(name, f"{_kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is beyond reason")
+        raise UnsupportedElf(
+            name, f"{_kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is beyond reason"
+        )
     unit = max(align, PAGE) if segment.type == SegmentType.LOAD else 1
     if (segment.vaddr - segment.offset) % unit:
         raise MalformedElf(
@@ -225,7 +241,9 @@ def find_program_header(
     """The one program header of `type_`, None without one. Two contradict each other: MalformedElf."""
     found = [entry for entry in program_headers if entry.type == type_]
     if len(found) > 1:
-        raise MalformedElf(name, f"{len(found)} program headers of type PT_{type_.name}, one at most is meaningful")
+        raise MalformedElf(
+            name, f"{len(found)} program headers of type PT_{type_.name}, one at most is meaningful"
+        )
     return found[0] if found else None
 
 
@@ -262,7 +280,9 @@ def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:
     names_index = first[6] if header.shstrndx == SHN_XINDEX else header.shstrndx
     end = header.shoff + count * entry.size
     if end > len(data):
-        raise Truncated(name, f"{count} section headers at {header.shoff:#x} reach past the end", header.shoff)
+        raise Truncated(
+            name, f"{count} section headers at {header.shoff:#x} reach past the end", header.shoff
+        )
     rows = list(entry.iter_unpack(data[header.shoff : end].tobytes()))
     names = b""
     if names_index:

@@ -30,7 +30,9 @@ class Names:
     @classmethod
     def of(cls, names: Iterable[str | bytes]) -> Names:
         """The names given, text as UTF-8 (surrogate escapes give their bytes back)."""
-        encoded = [name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name for name in names]
+        encoded = [
+            name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name for name in names
+        ]
         return cls._packed(b"".join(encoded), np.fromiter(map(len, encoded), np.int64, len(encoded)))
 
     @classmethod
@@ -38,7 +40,9 @@ class Names:
         """All names of all batches, in order, in a blob of their own."""
         compact = [batch.compact() for batch in batches]
         blob = b"".join(batch.blob.tobytes() for batch in compact)
-        return cls._packed(blob, np.concatenate([np.empty(0, np.int64), *(batch.length for batch in compact)]))
+        return cls._packed(
+            blob, np.concatenate([np.empty(0, np.int64), *(batch.length for batch in compact)])
+        )
 
     @classmethod
     def _packed(cls, blob: bytes, length: I64) -> Names:
@@ -88,7 +92,8 @@ class Names:
         def step(h: U32, c: U32) -> U32:
             h = (h << np.uint32(4)) + c
             high = h & np.uint32(0xF0000000)
-            return (h ^ (high >> np.uint32(24))) & ~high
+            h = (h ^ (high >> np.uint32(24))) & ~high
+            return h
 
         return self._hashes(0, step, _sysv_hash_of_long)
 

@@ -35,7 +35,7 @@ def decode_relr(name: str, words: U64, word_size: int, most: int) -> U64:
     bits = np.where(bitmap, words ^ one, one)
     stride = (word_size * 8 - 1) * word_size
     origin = words[address_at] + ((position - address_at - bitmap) * stride).astype(np.uint64)
-    total = int(np.bitwise_count(bits).sum()) if hasattr(np, "bitwise_count") else _count_bits(bits)
+    total = _count_bits(bits)
     if total > most:
         raise MalformedElf(name, f"DT_RELR names {total} words to rebase, the image has room for {most}")
     row, bit = np.nonzero(np.unpackbits(bits.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little"))
@@ -46,7 +46,8 @@ def decode_relr(name: str, words: U64, word_size: int, most: int) -> U64:
 
 
 def _count_bits(words: U64) -> int:
-    return int(np.unpackbits(words.view(np.uint8)).sum())
+    count: int = np.unpackbits(words.view(np.uint8)).sum().item()
+    return count
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,9 @@ def decode_aps2(name: str, data: U8, bits: int, has_addends: bool, most: int) ->
         raise MalformedElf(name, "a packed relocation table ends before its first group")
     total = int(numbers[0])
     if not 0 <= total <= most:
-        raise MalformedElf(name, f"a packed relocation table claims {total} entries, the image has room for {most}")
+        raise MalformedElf(
+            name, f"a packed relocation table claims {total} entries, the image has room for {most}"
+        )
     offset_delta = np.empty(total, np.int64)
     info = np.empty(total, np.int64)
     addend_delta = np.zeros(total, np.int64)
@@ -120,7 +123,9 @@ def _fill_group(
     shared_addend = has_addend and bool(flags & GROUPED_BY_ADDEND)
     end = at + shared + shared_addend + size * len(apart)
     if end > len(numbers):
-        raise MalformedElf(name, f"a packed relocation group of {size} entries runs past the end of its table")
+        raise MalformedElf(
+            name, f"a packed relocation group of {size} entries runs past the end of its table"
+        )
     for column, is_shared in columns:
         if is_shared:
             column[rows] = numbers[at]
@@ -171,4 +176,5 @@ def decode_sleb128(name: str, data: U8) -> I64:
         value[some] |= septet << np.uint64(7 * byte)
     # The sign bit is bit 6 of the last septet: shift it to the top and back.
     unused = np.maximum(64 - 7 * length, 0).astype(np.int64)
-    return (value.view(np.int64) << unused) >> unused
+    signed: I64 = (value.view(np.int64) << unused) >> unused
+    return signed

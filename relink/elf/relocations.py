@@ -103,7 +103,9 @@ def _range(contents: Contents, dynamic: Dynamic, tag: Tag, size_tag: Tag, explic
 def _plt_range(contents: Contents, dynamic: Dynamic) -> _Range | None:
     kind = dynamic.value(Tag.PLTREL)
     if Tag.JMPREL in dynamic and kind not in (Tag.REL, Tag.RELA):
-        raise MalformedElf(contents.name, f"DT_JMPREL with DT_PLTREL {kind}, which is neither DT_REL nor DT_RELA")
+        raise MalformedElf(
+            contents.name, f"DT_JMPREL with DT_PLTREL {kind}, which is neither DT_REL nor DT_RELA"
+        )
     return _range(contents, dynamic, Tag.JMPREL, Tag.PLTRELSZ, kind == Tag.RELA)
 
 
@@ -122,13 +124,17 @@ def _without(table: _Range, taken: _Range) -> list[_Range]:
 def _check_entry_size(contents: Contents, dynamic: Dynamic, tag: Tag, size: int) -> None:
     declared = dynamic.value(tag, size)
     if declared != size:
-        raise MalformedElf(contents.name, f"DT_{tag.name} is {declared}, an entry of this class has {size} bytes")
+        raise MalformedElf(
+            contents.name, f"DT_{tag.name} is {declared}, an entry of this class has {size} bytes"
+        )
 
 
 def _row_count(contents: Contents, table: _Range, row_size: int, what: str) -> int:
     count, rest = divmod(table.size, row_size)
     if rest:
-        raise MalformedElf(contents.name, f"{what}: {table.size:#x} bytes are no whole number of {row_size}-byte rows")
+        raise MalformedElf(
+            contents.name, f"{what}: {table.size:#x} bytes are no whole number of {row_size}-byte rows"
+        )
     return count
 
 

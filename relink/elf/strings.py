@@ -32,7 +32,8 @@ class StringTable:
             return known
         if offset >= len(self.data):
             raise MalformedElf(
-                self.name, f"{what}: string offset {offset:#x} lies outside the {len(self.data):#x}-byte string table"
+                self.name,
+                f"{what}: string offset {offset:#x} lies outside the {len(self.data):#x}-byte string table",
             )
         window = 128
         while True:
@@ -70,4 +71,6 @@ class StringTable:
     def _spend(self, size: int, count: int, what: str) -> None:
         self._spent += max(0, size - count * _SLACK)
         if self._spent > _OVERLAP * len(self.data):
-            raise MalformedElf(self.name, f"{what}: the strings overlap so much that they exceed their table many times")
+            raise MalformedElf(
+                self.name, f"{what}: the strings overlap so much that they exceed their table many times"
+            )

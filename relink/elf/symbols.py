@@ -106,7 +106,9 @@ class SymbolTable:
         first = np.searchsorted(keys, wanted, "left")
         count = np.searchsorted(keys, wanted, "right") - first
         if int(count.sum()) > 8 * (len(names) + len(self)) + 1024:
-            raise MalformedElf(self.strings.name, f"{int(count.sum())} hash collisions over {len(self)} symbols")
+            raise MalformedElf(
+                self.strings.name, f"{int(count.sum())} hash collisions over {len(self)} symbols"
+            )
         request = np.repeat(np.arange(len(names)), count)
         symbol = symbols[flat_indices(first, count)]
         met = np.flatnonzero(self.hash_table.reaches(hashes[request], symbol))

@@ -67,7 +67,9 @@ class Versions:
 
 def read_versions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> Versions:
     """Both chains. Raises MalformedElf for records outside the image, absurd counts and bad strings."""
-    return Versions(tuple(_definitions(contents, dynamic, strings)), tuple(_needs(contents, dynamic, strings)))
+    return Versions(
+        tuple(_definitions(contents, dynamic, strings)), tuple(_needs(contents, dynamic, strings))
+    )
 
 
 def _definitions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> list[VersionDef]:
@@ -88,10 +90,16 @@ def _definitions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> 
 def _needs(contents: Contents, dynamic: Dynamic, strings: StringTable) -> list[VersionNeed]:
     found: list[VersionNeed] = []
     for at, (_, count, file, aux, _next) in _chain(
-        contents, dynamic.value(DynamicTag.VERNEED), dynamic.value(DynamicTag.VERNEEDNUM), _VERNEED, "DT_VERNEED"
+        contents,
+        dynamic.value(DynamicTag.VERNEED),
+        dynamic.value(DynamicTag.VERNEEDNUM),
+        _VERNEED,
+        "DT_VERNEED",
     ):
         library = strings.text(file, "a needed version's library")
-        for _, (hash_, flags, index, name, _) in _chain(contents, at + aux, count, _VERNAUX, "a needed version"):
+        for _, (hash_, flags, index, name, _) in _chain(
+            contents, at + aux, count, _VERNAUX, "a needed version"
+        ):
             found.append(
                 VersionNeed(library, index & VERSYM_INDEX, strings.text(name, "a version name"), flags, hash_)
             )

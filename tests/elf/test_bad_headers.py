@@ -1,0 +1,270 @@
+"""Headers, segments and tables that lie: each has its own error, and none costs memory."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from relink.elf import MAX_SPAN, decode
+from relink.elf.constants import DynamicTag as Tag
+from relink.elf.constants import SegmentType
+from relink.elf.layout import ELF32, ELF64, Layout
+from relink.errors import ElfError, MalformedElf, NotElf, RelinkError, Truncated, UnsupportedElf
+from tests.elf.build import PT_DYNAMIC, Segment, Symbols, Table, header, image, symbol, with_segments, words
+from tests.elf.helpers import read_everything
+
+TEXT = Segment(offset=0, vaddr=0, filesz=0x1000, memsz=0x1000)
+DATA = Segment(offset=0x1000, vaddr=0x2000, filesz=0x800, memsz=0x1800)
+
+
+def patched(content: bytes, offset: int, new: bytes) -> bytes:
+    return content[:offset] + new + content[offset + len(new) :]
+
+
+GOOD = with_segments([TEXT, DATA])
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "problem"),
+    [
+        (b"", Truncated, "the file is empty"),
+        (b"#!/bin/sh\n", NotElf, "does not begin with the bytes 7f 45 4c 46"),
+        (b"\x7fEL", NotElf, "not an ELF file"),
+        (b"\x7fELF\x02\x01", Truncated, "cut short: 6 bytes"),
+        (GOOD[:63], Truncated, "cut short: 63 bytes"),
+        (GOOD[:100], Truncated, "2 program headers at 0x40 reach past the end of the file"),
+        (patched(GOOD, 4, b"\x03"), MalformedElf, "EI_CLASS is 3"),
+        (patched(GOOD, 5, b"\x02"), UnsupportedElf, "big-endian"),
+        (patched(GOOD, 5, b"\x00"), MalformedElf, "EI_DATA is 0"),
+        (patched(GOOD, 6, b"\x02"), MalformedElf, "EI_VERSION is 2"),
+        (with_segments([TEXT], version=3), MalformedElf, "e_version is 3"),
+        (with_segments([TEXT], type_=4), UnsupportedElf, "a core file"),
+        (with_segments([TEXT], type_=0), UnsupportedElf, "of e_type 0x0"),
+        (with_segments([TEXT], phentsize=32), MalformedElf, "e_phentsize is 32, ELF64 has 56"),
+        (with_segments([TEXT], phoff=1 << 63), Truncated, "reach past the end"),
+        (header(phnum=0xFFFF), UnsupportedElf, "PN_XNUM"),
+        (header(), MalformedElf, "no loadable segment"),
+    ],
+)
+def test_a_bad_header_has_its_own_error(content: bytes, kind: type[RelinkError], problem: str) -> None:
+    with pytest.raises(kind, match=problem):
+        decode(content)
+
+
+@pytest.mark.parametrize(
+    ("segments", "kind", "problem"),
+    [
+        ([replace(TEXT, filesz=0x1001)], MalformedElf, "p_filesz 0x1001 exceeds p_memsz 0x1000"),
+        (
+            [replace(TEXT, filesz=0x3001, memsz=0x3001)],
+            Truncated,
+            "wants file bytes 0x0.0x3001, the file has 0x3000",
+        ),
+        ([replace(TEXT, offset=1 << 62)], Truncated, "wants file bytes"),
+        ([replace(TEXT, memsz=1 << 60)], UnsupportedElf, "p_memsz 0x1000000000000000 is more than"),
+        ([TEXT, replace(DATA, vaddr=MAX_SPAN)], UnsupportedElf, "the segments span"),
+        ([TEXT, replace(DATA, vaddr=(1 << 64) - 0x1000)], MalformedElf, "wraps past 64 bits"),
+        ([TEXT, replace(DATA, vaddr=0x0, offset=0x1000)], MalformedElf, "segments overlap"),
+        ([replace(TEXT, memsz=0x2001), DATA], MalformedElf, "segments overlap: 0x0.0x2001 and 0x2000"),
+        ([replace(TEXT, align=3)], MalformedElf, "p_align 0x3 is no power of two"),
+        ([replace(TEXT, align=1 << 40)], UnsupportedElf, "p_align 0x10000000000 is beyond reason"),
+        ([TEXT, replace(DATA, offset=0x1010)], MalformedElf, "differ modulo 0x1000"),
+        ([TEXT, replace(DATA, align=0x10000)], MalformedElf, "differ modulo 0x10000"),
+        ([TEXT, Segment(SegmentType.TLS, 0, 0, 8, 4)], MalformedElf, "TLS segment at 0x0: p_filesz"),
+        (
+            [TEXT, Segment(SegmentType.TLS, 0, 0x5000, 8, 8)],
+            MalformedElf,
+            "TLS segment 0x5000.0x8 lies in no",
+        ),
+        ([TEXT, Segment(SegmentType.TLS, 0, 0, 8, 1 << 60)], UnsupportedElf, "TLS segment at 0x0: p_memsz"),
+        ([TEXT, Segment(SegmentType.GNU_RELRO, 0, 0x9000, 8, 8)], MalformedElf, "GNU_RELRO segment 0x9000"),
+        ([TEXT, Segment(PT_DYNAMIC, 0, 0x9000, 16, 16)], MalformedElf, "DYNAMIC segment 0x9000"),
+        (
+            [TEXT, *[Segment(PT_DYNAMIC, 0, 0, 16, 16)] * 2],
+            MalformedElf,
+            "2 program headers of type PT_DYNAMIC",
+        ),
+    ],
+)
+def test_a_bad_segment_has_its_own_error(
+    segments: list[Segment], kind: type[RelinkError], problem: str
+) -> None:
+    with pytest.raises(kind, match=problem):
+        decode(with_segments(segments))
+
+
+def test_a_32_bit_segment_that_wraps_is_refused() -> None:
+    with pytest.raises(MalformedElf, match="wraps past 32 bits"):
+        decode(with_segments([TEXT, replace(DATA, vaddr=0xFFFFF000)], ELF32))
+
+
+def test_segments_out_of_order_are_put_in_order() -> None:
+    decoded = decode(with_segments([DATA, TEXT]))
+    assert [segment.vaddr for segment in decoded.segments] == [0, 0x2000]
+    assert (decoded.min_vaddr, decoded.span) == (0, 0x3800)
+
+
+def test_an_image_without_a_dynamic_section_has_no_symbols() -> None:
+    decoded = decode(GOOD)
+    read_everything(decoded)
+    assert (len(decoded.dynamic), len(decoded.symbols), decoded.relocations, decoded.needed) == (0, 0, (), ())
+
+
+def test_an_address_width_of_address_space_is_the_span_limit() -> None:
+    fits = replace(DATA, vaddr=MAX_SPAN - 0x2000, offset=0x1000)
+    assert decode(with_segments([TEXT, fits])).span == MAX_SPAN - 0x2000 + 0x1800
+
+
+# ---------------------------------------------------------------- what the dynamic section says
+
+
+def lying(values: dict[int, int], layout: Layout = ELF64, **symbols: object) -> bytes:
+    return Symbols([b"foo", b"bar"], layout, values=values, **symbols).image()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layout", [ELF32, ELF64])
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({Tag.STRTAB: 0x10000000}, "the dynamic string table at 0x10000000 lies in no segment"),
+        ({Tag.STRSZ: 0xFFFFFFF0}, "the dynamic string table at .* claims 0xfffffff0 bytes"),
+        ({Tag.STRSZ: 4}, "symbol names: (the string at offset|string offset)"),
+        ({Tag.STRSZ: 0}, "lies outside the 0x0-byte string table"),
+        ({Tag.SYMTAB: 0x10000000}, "the dynamic symbol table at 0x10000000"),
+        ({Tag.SYMENT: 23}, "DT_SYMENT is 23"),
+        ({Tag.NEEDED: 0x1000}, "DT_NEEDED: string offset 0x1000"),
+        ({Tag.SONAME: 0x1000}, "DT_SONAME: string offset 0x1000"),
+        ({Tag.RELA: 0x40}, "DT_RELA without DT_RELASZ"),
+        ({Tag.RELA: 0x40, Tag.RELASZ: 25}, "are no whole number of (24|12)-byte rows"),
+        ({Tag.RELA: 0x40, Tag.RELASZ: 24 << 20}, "claims 0x1800000 bytes"),
+        ({Tag.RELAENT: 16}, "DT_RELAENT is 16"),
+        ({Tag.REL: 0x10000000, Tag.RELSZ: 16}, "lies in no segment"),
+        ({Tag.RELENT: 12}, "DT_RELENT is 12"),
+        ({Tag.JMPREL: 0x40, Tag.PLTRELSZ: 24}, "DT_PLTREL None"),
+        ({Tag.JMPREL: 0x40, Tag.PLTRELSZ: 24, Tag.PLTREL: 9}, "DT_PLTREL 9"),
+        ({Tag.JMPREL: 0x40, Tag.PLTREL: Tag.RELA}, "DT_JMPREL without DT_PLTRELSZ"),
+        ({Tag.RELR: 0x40, Tag.RELRSZ: 7}, "no whole number of"),
+        ({Tag.RELR: 0x40, Tag.RELRSZ: 8, Tag.RELRENT: 3}, "DT_RELRENT is 3"),
+        ({Tag.ANDROID_RELA: 0x40, Tag.ANDROID_RELASZ: 8}, "not APS2"),
+        ({Tag.INIT_ARRAY: 0x40, Tag.INIT_ARRAYSZ: 7}, "DT_INIT_ARRAYSZ 0x7 is no whole number"),
+        ({Tag.FINI_ARRAY: 0x40, Tag.FINI_ARRAYSZ: 1 << 31}, "DT_FINI_ARRAY at 0x40 claims"),
+        ({Tag.VERSYM: 0x10000000}, "DT_VERSYM at 0x10000000"),
+        ({Tag.VERDEF: 0x40, Tag.VERDEFNUM: 0x10000000}, "DT_VERDEF has 268435456 records"),
+        ({Tag.VERNEED: 0x40}, "DT_VERNEED has None records"),
+        ({Tag.VERNEED: 0x10000000, Tag.VERNEEDNUM: 1}, "DT_VERNEED at 0x10000000"),
+        ({Tag.HASH: 0x10000000}, "the DT_HASH header at 0x10000000"),
+        ({Tag.GNU_HASH: 0x10000000}, "the DT_GNU_HASH header at 0x10000000"),
+    ],
+)  # fmt: skip
+def test_a_dynamic_section_that_lies_is_found_out(
+    layout: Layout, values: dict[int, int], problem: str
+) -> None:
+    with pytest.raises(MalformedElf, match=problem):
+        read_everything(decode(lying(values, layout)))
+
+
+def test_a_string_table_without_an_end_is_refused() -> None:
+    tables = [Table(Tag.STRTAB, b"\0abc", Tag.STRSZ), Table(Tag.SYMTAB, symbol(ELF64, 0) + symbol(ELF64, 1)),
+              Table(Tag.HASH, words(1, 2, 1, 0, 0))]  # fmt: skip
+    with pytest.raises(MalformedElf, match="the string at offset 0x1 has no end"):
+        read_everything(decode(image(tables)))
+
+
+def test_a_thousand_names_that_share_one_long_string_are_refused() -> None:
+    text = b"\0" + b"a" * 100_000 + b"\0"
+    rows = symbol(ELF64, 0) + b"".join(symbol(ELF64, 1 + i) for i in range(1000))
+    tables = [Table(Tag.STRTAB, text, Tag.STRSZ), Table(Tag.SYMTAB, rows),
+              Table(Tag.HASH, words(1, 1001, *[0] * 1002))]  # fmt: skip
+    with pytest.raises(MalformedElf, match="overlap"):
+        read_everything(decode(image(tables)))
+
+
+def test_a_relocation_past_the_symbols_of_dt_hash_is_refused() -> None:
+    rela = struct.pack("<QQq", 0x40, 9 << 32 | 1, 0)
+    content = Symbols([b"foo"], extra=[Table(Tag.RELA, rela, Tag.RELASZ)]).image()
+    with pytest.raises(MalformedElf, match="a relocation names symbol 9, the table has 2"):
+        _ = decode(content).symbols
+
+
+def rela_rows(count: int) -> bytes:
+    return b"".join(struct.pack("<QQq", 0x40 + 8 * i, 8, i) for i in range(count))
+
+
+def plt_overlap(first: int, count: int, total: int = 6) -> list[tuple[str, list[int]]]:
+    """Tables read when DT_JMPREL is rows `first`… of DT_RELA."""
+    content = image([Table(Tag.RELA, rela_rows(total), Tag.RELASZ)])
+    at = decode(content).dynamic.value(Tag.RELA, 0)
+    content = image(
+        [Table(Tag.RELA, rela_rows(total), Tag.RELASZ)],
+        {Tag.JMPREL: 0, Tag.PLTRELSZ: count * 24, Tag.PLTREL: Tag.RELA},
+    )
+    moved = struct.pack("<QQ", Tag.JMPREL, 0)
+    assert content.count(moved) == 1
+    content = content.replace(moved, struct.pack("<QQ", Tag.JMPREL, at + first * 24))
+    found = []
+    for table in decode(content).relocations:
+        assert table.addend is not None
+        found.append((table.section, table.addend.tolist()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "expected"),
+    [
+        (4, 2, [(".rela.dyn", [0, 1, 2, 3]), (".rela.plt", [4, 5])]),
+        (0, 2, [(".rela.dyn", [2, 3, 4, 5]), (".rela.plt", [0, 1])]),
+        (2, 2, [(".rela.dyn", [0, 1]), (".rela.dyn", [4, 5]), (".rela.plt", [2, 3])]),
+        (0, 6, [(".rela.plt", [0, 1, 2, 3, 4, 5])]),
+    ],
+)
+def test_plt_relocations_inside_dt_rela_count_once(
+    first: int, count: int, expected: list[tuple[str, list[int]]]
+) -> None:
+    assert plt_overlap(first, count) == expected
+
+
+# ---------------------------------------------------------------- sections are never needed
+
+
+@pytest.mark.parametrize("shoff", [1 << 40, 1, 0x2FF0])
+def test_a_garbled_section_table_reads_as_none(shoff: int) -> None:
+    decoded = decode(with_segments([TEXT], shoff=shoff, shnum=40, shstrndx=3))
+    assert decoded.sections == ()
+
+
+def test_a_garbled_section_table_condemns_a_relocatable_object() -> None:
+    decoded = decode(header(type_=1, shoff=0x1000, shnum=4))
+    with pytest.raises(Truncated, match="section header table lies past the end"):
+        _ = decoded.sections
+
+
+# ---------------------------------------------------------------- files that cannot be read
+
+
+def test_a_missing_file_is_an_elf_error_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(ElfError, match=r"absent\.so: cannot be read: No such file"):
+        decode(tmp_path / "absent.so")
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ElfError, match="cannot be read: Is a directory"):
+        decode(tmp_path)
+
+
+def test_an_empty_file_is_truncated(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(Truncated, match="the file is empty"):
+        decode(str(tmp_path / "empty"))
+
+
+def test_a_device_is_not_waited_for() -> None:
+    with pytest.raises(ElfError, match="not a regular file"):
+        decode("/dev/zero")
+
+
+def test_a_path_with_a_nul_is_refused() -> None:
+    with pytest.raises(ElfError, match="cannot be read"):
+        decode("a\0b")
