@@ -231,6 +231,9 @@ class IcicleCpu:
         """Read guest memory whatever its permissions. Raises AddressSpaceError if any byte is unmapped."""
         if not size:
             return b""
+        # The engine allocates the size before it looks, and aborts the process when it cannot.
+        if size > PAGE_SIZE and not self._pages.covers(address, address + size):
+            raise AddressSpaceError("memory is not mapped", address=address, size=size)
         try:
             return bytes(self._engine.mem_read(address, size))
         except (self._words.memory_error, OverflowError):
