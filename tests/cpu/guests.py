@@ -1,7 +1,7 @@
 """The same little programs for every ISA, and where each keeps its values.
 
-x86, Arm and AArch64 are assembled by keystone when first wanted; RISC-V and LoongArch, which it does not know,
-are given as words. `value` and `address` are the two registers the programs work on.
+x86, Arm and AArch64 are assembled by keystone when first wanted; RISC-V and LoongArch, unknown to it, are
+given as words. `value` and `address` are the two registers the programs work on.
 """
 
 from __future__ import annotations
@@ -210,7 +210,9 @@ def _loongarch64() -> Guest:
         "loongarch64", "loongarch64", 8, "a0", "a1", "ra", ("fa0", "fa1"), 4,
         {
             "return": words(ret),
-            "call": words(0x00150000 | ra << 5 | s0, 0x4C000000 | a1 << 5 | ra, add(100), 0x4C000000 | s0 << 5),
+            "call": words(
+                0x00150000 | ra << 5 | s0, 0x4C000000 | a1 << 5 | ra, add(100), 0x4C000000 | s0 << 5
+            ),
             "jump": words(nop, 0x4C000000 | a1 << 5),
             "add 1": words(add(1), ret),
             "add 2": words(add(2), ret),

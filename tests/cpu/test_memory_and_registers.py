@@ -66,7 +66,8 @@ def test_part_of_a_mapping_can_be_protected_and_unmapped(bench: Bench) -> None:
         bench.prepare(value=0x55, address=AREA + number * PAGE + 8)
         outcomes.append(bench.cpu.run(store).reason)
     assert outcomes == [
-        StopReason.TRAP, StopReason.WRITE_PROTECTED, StopReason.TRAP, StopReason.WRITE_UNMAPPED, StopReason.TRAP,
+        StopReason.TRAP, StopReason.WRITE_PROTECTED, StopReason.TRAP, StopReason.WRITE_UNMAPPED,
+        StopReason.TRAP,
     ]  # fmt: skip
     assert [cpu.read(AREA + n * PAGE, 1)[0] for n in (0, 1, 2, 4)] == [0, 1, 2, 4]
     assert [cpu.read(AREA + n * PAGE + 8, 1)[0] for n in (0, 1, 2, 4)] == [0x55, 1, 0x55, 0x55]

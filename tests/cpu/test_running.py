@@ -14,7 +14,8 @@ from .guests import CLOSED, CODE, DATA, GUESTS, HOLE, PAGE, RW, RX, STACK, TRAPS
 
 def where_there_is(program: str) -> pytest.MarkDecorator:
     """Run the test on the ISAs that have the program."""
-    return pytest.mark.parametrize("bench", [g.name for g in GUESTS.values() if g.has(program)], indirect=True)
+    names = [guest.name for guest in GUESTS.values() if guest.has(program)]
+    return pytest.mark.parametrize("bench", names, indirect=True)
 
 
 # ---------------------------------------------------------------- traps
