@@ -9,11 +9,11 @@ What Python values mean (C types on the left):
 
     integers     int (anything with __index__), bool; -1 and 2^n-1 both name an n-bit type's top pattern
     floats       float, int
-    pointers     int; None for NULL; an object with an `address`; str (UTF-8, with a NUL; UTF-32 for wchar_t *)
-                 and bytes (with a NUL) are copied in; bytearray and other writable buffers are copied in, and
-                 back after the call
-    `...`        int becomes int, or long long when it needs to; float becomes double; strings and buffers become
-                 pointers; a pair (C type, value) says it exactly
+    pointers     int; None for NULL; an object with an `address`; str (UTF-8, with a NUL; UTF-32 for
+                 wchar_t *) and bytes (with a NUL) are copied in; bytearray and other writable buffers are
+                 copied in, and back after the call
+    `...`        int becomes int, or long long when it needs to; float becomes double; strings and buffers
+                 become pointers; a pair (C type, value) says it exactly
 
 A pattern is rejected, never cut: an argument out of range raises CallError with its number, name and type.
 """
@@ -268,7 +268,7 @@ class CallPlan:
         return lambda bits, machine: decode(bits)
 
     def _with_extras(self, args: Sequence[object]) -> tuple[CallPlan, Sequence[object]]:
-        """The plan for as many arguments as there are, and their values. Raises CallError on a wrong count."""
+        """The plan for as many arguments as there are, and their values. Raises CallError on a bad count."""
         prototype = self.prototype
         wanted = len(prototype.parameters)
         if len(args) < wanted or (len(args) > wanted and not prototype.variadic):

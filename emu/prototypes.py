@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from emu.abi import DataModel, FloatFormat, convention
 from emu.abi.spec import BINARY32, BINARY64
+from emu.abi.typedefs import INTEGERS, POINTERS, STRUCTS, TYPEDEFS, VA_LISTS
 from emu.errors import CallError
 
 if TYPE_CHECKING:
     from pycparser import c_ast
 
 __all__ = [
-    "Array", "CType", "Floating", "Integer", "Parameter", "Pointer", "Prototype", "Struct", "VaListType", "Void",
-    "parse_prototype", "parse_type",
+    "Array", "CType", "Floating", "FunctionType", "Integer", "Parameter", "Pointer", "Prototype", "Struct", "VaListType",
+    "Void", "parse_prototype", "parse_type",
 ]  # fmt: skip
 
 
@@ -141,7 +142,7 @@ class Prototype:
     variadic: bool = False
 
     def __post_init__(self) -> None:
-        # Calls look their plan up by prototype; hashing the nested types each time would cost more than the call.
+        # Plans are looked up by prototype; hashing nested types each time would cost more than the call.
         object.__setattr__(self, "_hash", hash((self.name, self.result, self.parameters, self.variadic)))
 
     def __hash__(self) -> int:
@@ -154,7 +155,7 @@ class Prototype:
 
 @lru_cache(maxsize=4096)
 def parse_prototype(text: str, arch: str) -> Prototype:
-    """The prototype `text` declares, e.g. ``int add(int a, double b)``, ``int(int, char *)``, ``void f(void)``.
+    """The prototype `text` declares, e.g. ``int add(int a, double b)`` or ``int(int, char *)``.
 
     `arch` (canonical name or alias) fixes sizes and signedness. ``()`` means no parameters, as in C23.
     Raises CallError if the text is not a function declaration in C or names an unknown type.
@@ -185,56 +186,11 @@ _WIDTHS = {
 }  # fmt: skip
 
 
-def _integer_typedefs() -> dict[str, tuple[int | str, bool]]:
-    """Typedef -> (bytes, or the attribute of DataModel that tells them; signed)."""
-    names: dict[str, tuple[int | str, bool]] = {}
-    for bits in (8, 16, 32, 64):
-        for form in ("int{}_t", "__int{}_t", "int_least{}_t"):
-            names[form.format(bits)] = (bits // 8, True)
-            names[form.format(bits).replace("int", "uint", 1)] = (bits // 8, False)
-        names[f"u_int{bits}_t"] = (bits // 8, False)
-        names[f"int_fast{bits}_t"] = ("pointer_size" if bits in (16, 32) else bits // 8, True)
-        names[f"uint_fast{bits}_t"] = ("pointer_size" if bits in (16, 32) else bits // 8, False)
-    for name in ("size_t", "uintptr_t", "ulong", "nfds_t", "rlim_t"):
-        names[name] = ("pointer_size", False)
-    for name in ("ssize_t", "intptr_t", "ptrdiff_t", "suseconds_t", "clock_t", "register_t"):
-        names[name] = ("pointer_size", True)
-    for name in ("time_t", "off_t"):
-        names[name] = ("time_size", True)
-    for name in ("loff_t", "off64_t", "intmax_t", "time64_t", "quad_t"):
-        names[name] = (8, True)
-    for name in ("uintmax_t", "u_quad_t", "dev_t", "u64"):
-        names[name] = (8, False)
-    for name in ("pid_t", "clockid_t", "key_t", "sig_atomic_t", "s32"):
-        names[name] = (4, True)
-    for name in (
-        "uid_t", "gid_t", "id_t", "mode_t", "wint_t", "socklen_t", "useconds_t", "char32_t", "uint", "u_int", "u32",
-        "pthread_key_t",
-    ):  # fmt: skip
-        names[name] = (4, False)
-    names |= {"ushort": (2, False), "u_short": (2, False), "char16_t": (2, False), "u16": (2, False)}
-    names |= {"u_char": (1, False), "char8_t": (1, False), "u8": (1, False), "u_long": ("pointer_size", False)}
-    names |= {"bool": (1, False), "_Bool": (1, False), "s8": (1, True), "s16": (2, True), "s64": (8, True)}
-    return names
-
-
-_INTEGERS = _integer_typedefs()
-_VA_LISTS = frozenset({"va_list", "__builtin_va_list", "__gnuc_va_list"})
-_STRUCTS = frozenset({
-    "FILE", "DIR", "fpos_t", "jmp_buf", "sigjmp_buf", "mbstate_t", "div_t", "ldiv_t", "lldiv_t", "sigset_t",
-    "pthread_mutex_t", "pthread_mutexattr_t", "pthread_cond_t", "pthread_attr_t", "pthread_once_t", "fd_set",
-})  # fmt: skip
-_POINTERS = frozenset({"locale_t"})  #: opaque pointers
-_WORD_TYPEDEFS = frozenset({"pthread_t", "wctype_t"})  #: unsigned long
-_TYPEDEFS = (
-    (frozenset(_INTEGERS) | _VA_LISTS | _STRUCTS | _POINTERS | _WORD_TYPEDEFS | {"wchar_t", "float_t", "double_t"})
-    - {"_Bool"}
-)  # fmt: skip
-_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
-    "_Bool _Complex _Noreturn _Thread_local _Static_assert _Atomic _Alignof _Alignas __int128".split()
-)
+_KEYWORDS = frozenset("""
+    auto break case char const continue default do double else enum extern float for goto if inline int long
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+    _Bool _Complex _Thread_local _Static_assert _Atomic _Alignof _Alignas __int128
+""".split())  # noqa: SIM905
 #: GNU spellings that mean a standard one, or nothing here.
 _SPELLINGS = {
     "__restrict": "restrict", "__restrict__": "restrict", "__const": "const", "__const__": "const",
@@ -260,9 +216,9 @@ class _Resolver:
         from pycparser import c_parser
 
         source = self._clean()
-        used = sorted({word for word in _WORD.findall(source) if word in _TYPEDEFS})
+        used = sorted({word for word in _WORD.findall(source) if word in TYPEDEFS})
         prelude = "".join(f"typedef int {name};" for name in used)
-        # `int(size_t)` names a function type as a type name but a variable as a declaration: type names go first.
+        # `int(size_t)` is a function type as a type name, but a variable as a declaration: type names first.
         for attempt in (f"int _ = sizeof({source});", f"{source};"):
             try:
                 node: Any = c_parser.CParser().parse(prelude + attempt).ext[-1]
@@ -271,7 +227,7 @@ class _Resolver:
             except (RecursionError, AssertionError, AttributeError, IndexError, TypeError):
                 break
             if attempt.startswith("int _ = sizeof"):
-                expression = getattr(node.init, "expr", None)
+                expression: Any = getattr(node.init, "expr", None)
                 if type(expression).__name__ != "Typename":
                     continue
                 return self.ctype(expression.type), ""
@@ -292,7 +248,7 @@ class _Resolver:
         before = "("
         tokens = _TOKEN.findall(source)
         for token, after in zip(tokens, [*tokens[1:], ""], strict=False):
-            known = token in _KEYWORDS or token in _TYPEDEFS or not _WORD.fullmatch(token)
+            known = token in _KEYWORDS or token in TYPEDEFS or not _WORD.fullmatch(token)
             starts = before in ("(", ",", "const", "volatile", "restrict", "extern", "static")
             if not known and starts and (after in ("*", ")", ",", "") or _WORD.fullmatch(after)):
                 return f"unknown type name {token!r}"
@@ -385,19 +341,18 @@ class _Resolver:
 
     def _typedef(self, name: str) -> CType | None:
         model = self.model
-        if name in _INTEGERS:
-            width, signed = _INTEGERS[name]
+        if name in INTEGERS:
+            width, signed = INTEGERS[name]
             return Integer(getattr(model, width) if isinstance(width, str) else width, signed, name)
         if name == "wchar_t":
             return Integer(4, model.wchar_signed, name)
-        if name in _WORD_TYPEDEFS:
-            return Integer(model.pointer_size, False, name)
-        if name in _VA_LISTS:
+        if name in VA_LISTS:
             return VaListType(model.pointer_size)
-        if name in _STRUCTS:
+        if name in STRUCTS:
             return Struct(name)
-        if name in _POINTERS:
+        if name in POINTERS:
             return Pointer(Struct(name), False, model.pointer_size)
-        if name in ("float_t", "double_t"):  # FLT_EVAL_METHOD is 2 on i386, 0 elsewhere
-            return self._named(["long", "double"]) if model.maximum_alignment == 4 else self._named([name[:-2]])
+        if name in ("float_t", "double_t"):  # <math.h>: long double where FLT_EVAL_METHOD is 2, on i386
+            wide = model.maximum_alignment == 4
+            return self._named(["long", "double"] if wide else [name.removesuffix("_t")])
         return None

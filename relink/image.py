@@ -17,7 +17,7 @@ from relink.elf.constants import Binding as Bind
 from relink.elf.constants import DynamicFlag, DynamicTag, SymbolType
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.memory import Region, page_floor
-from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver
+from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver, SymbolSource
 from relink.tls import TlsModule
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Image:
         self.references = 1  #: explicit loads; see `Linker.unload`
         self.dependencies: list[Image] = []  #: direct, in DT_NEEDED order
         self.scope: list[Image] = [self]  #: the image and its dependencies, breadth-first
+        self.sources: tuple[SymbolSource, ...] = ()  #: asked before everything else for this image's references
         self.tls: TlsModule | None = None
         self.version_ids: NDArray[np.int64] | None = None
         self.outcome: Outcome | None = None

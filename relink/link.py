@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from relink import graph, place
@@ -26,12 +26,12 @@ from relink.elf import Decoded
 from relink.elf.constants import VER_FLG_WEAK
 from relink.errors import LinkError, LinkErrors, MalformedElf, VersionNotFound
 from relink.graph import Node, Surroundings
-from relink.image import Image, Stage
+from relink.image import Image, Stage, Timings
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
 from relink.plan import Plan
 from relink.relocate import Environment, relocate
 from relink.search import SearchPath, Source
-from relink.symbols import Resolver
+from relink.symbols import Resolver, SymbolSource
 from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
 
 #: Where the second stub lies in the page of TLS descriptor stubs.
@@ -40,14 +40,24 @@ _SECOND_STUB = 64
 
 @dataclass(frozen=True)
 class Policy:
-    """What a linker may do about names nobody in the graph provides."""
+    """Libraries the host stands in for."""
 
     #: SONAMEs the host always answers for itself (a hosted C library), never looked for as files.
     stand_ins: frozenset[str] = frozenset()
     #: SONAMEs the host answers for when no file is found.
     fallbacks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How one load is done."""
+
+    base: int | None = None  #: guest address of the root image's first page (None: the address space chooses)
+    local: bool = False  #: keep the images out of the scope that later loads see (RTLD_LOCAL)
+    preload: Sequence[Source] = ()  #: images that come before the root in the scope
+    sources: Sequence[SymbolSource] = ()  #: asked before every image for what the new images refer to
     #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.
-    unresolved: Callable[[str, str], int | None] = field(default=lambda image, symbol: None)
+    unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
 
 
 class Linker:
@@ -75,33 +85,30 @@ class Linker:
     # ------------------------------------------------------------ the one call
 
     def load(
-        self, source: Source, *, name: str | None = None, base: int | None = None, local: bool = False,
-        preload: Sequence[Source] = (),
-    ) -> Image:  # fmt: skip
+        self, source: Source, *, name: str | None = None, options: LoadOptions | None = None
+    ) -> Image:
         """Load an image with all it needs, without a machine: nothing of it is run.
 
-        See `loading` for the arguments. Places an IFUNC decides keep the address of their resolver.
+        See `loading` for the arguments. Places an IFUNC decides are left as they were.
         """
-        with self.loading(source, name=name, base=base, local=local, preload=preload) as plan:
+        with self.loading(source, name=name, options=options) as plan:
             for region, pages in plan.regions:
                 self.memory.publish(region, pages)
         return plan.root
 
     @contextmanager
     def loading(
-        self, source: Source, *, name: str | None = None, base: int | None = None, local: bool = False,
-        preload: Sequence[Source] = (),
-    ) -> Iterator[Plan]:  # fmt: skip
+        self, source: Source, *, name: str | None = None, options: LoadOptions | None = None
+    ) -> Iterator[Plan]:
         """Link `source` and yield the plan; commit when the block ends, undo everything when it raises.
 
-        `source` is a path, bytes, a file object, or a bare library name to search for. `base` fixes the guest
-        address of the image's first page (not of its dependencies). `local` keeps the images out of the
-        scope later loads see (RTLD_LOCAL). `preload` images come before it in the scope.
+        `source` is a path, bytes, a file object, or a bare library name to search for; `name` is what
+        messages call it.
 
-        Raises ElfError, LibraryNotFound, LinkErrors, AddressSpaceError.
+        Raises ElfError, LibraryNotFound, another LinkError or LinkErrors, AddressSpaceError.
         """
         with ExitStack() as undo:
-            plan = self._link(source, name, base, local, preload, undo)
+            plan = self._link(source, name, options or LoadOptions(), undo)
             yield plan
             for image in plan.images:
                 image.stage = Stage.INITIALISED
@@ -127,26 +134,36 @@ class Linker:
         order = graph.dependency_order(self.images, lambda i: i.dependencies)
         return [i for i in reversed(order) if id(i) not in kept]
 
+    def teardown_order(self) -> list[Image]:
+        """All images, dependents first: the order destructors run in when everything ends."""
+        return list(reversed(graph.dependency_order(self.images, lambda i: i.dependencies)))
+
+    def close(self) -> None:
+        """Release everything, whoever still refers to it."""
+        for image in self.teardown_order():
+            self._forget(image)
+        if self._descriptor_stub is not None:
+            self._drop_descriptor_stub(self._descriptor_stub)
+
     # ------------------------------------------------------------ the phases
 
     def _link(
-        self, source: Source, name: str | None, base: int | None, local: bool, preload: Sequence[Source],
-        undo: ExitStack,
-    ) -> Plan:  # fmt: skip
+        self, source: Source, name: str | None, options: LoadOptions, undo: ExitStack
+    ) -> Plan:
         clock = _Clock()
-        root, nodes = self.survey(source, name, preload)
+        root, nodes = self.survey(source, name, options.preload)
         clock.lap("open")
         if root.image is not None:
             root.image.references += 1
             undo.callback(_drop_reference, root.image)
             return Plan(root.image, nodes=nodes, timings=clock.timings)
         self._check_versions(root, nodes)
-        plan = self._map(root, nodes, base, undo)
-        clock.lap("map", plan)
-        self._join_scopes(plan, local, undo)
+        plan = self._map(root, nodes, options, undo)
+        clock.lap("map")
+        self._join_scopes(plan, options.local, undo)
         self._assign_tls(plan, undo)
-        self._relocate(plan, undo)
-        clock.lap("relocate", plan)
+        self._relocate(plan, options, undo)
+        clock.lap("relocate")
         plan.timings = clock.timings
         return plan
 
@@ -203,7 +220,7 @@ class Linker:
                     errors.append(VersionNotFound(node.decoded.name, need.library, need.name))
         _raise_all(root.name, errors)
 
-    def _map(self, root: Node, nodes: Sequence[Node], base: int | None, undo: ExitStack) -> Plan:
+    def _map(self, root: Node, nodes: Sequence[Node], options: LoadOptions, undo: ExitStack) -> Plan:
         """Regions, biases and bytes for every new image; edges between images."""
         images: dict[int, Image] = {}
         for node in nodes:
@@ -217,10 +234,11 @@ class Linker:
                 continue
             image = images[id(node)]
             image.references = int(node.parent is None)
+            image.sources = tuple(options.sources)
             image.dependencies = [images[id(child)] for child in node.needs if id(child) in images]
             if not node.decoded.segments:
                 raise MalformedElf(node.decoded.name, "has no segment to load")
-            region = self._reserve_region(node.decoded, base if node is root else None, undo)
+            region = self._reserve_region(node.decoded, options.base if node is root else None, undo)
             image.place(region)
             undo.callback(image.close)
             place.fill(region, node.decoded)
@@ -251,10 +269,10 @@ class Linker:
                 image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
                 undo.callback(self.tls.release, image.tls)
 
-    def _relocate(self, plan: Plan, undo: ExitStack) -> None:
+    def _relocate(self, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
         """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
         environment = Environment(
-            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), self.policy.unresolved
+            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved
         )
         errors: list[LinkError] = []
         for image in plan.initialise:
@@ -307,12 +325,10 @@ class _Clock:
     """Splits a load's time into phases."""
 
     def __init__(self) -> None:
-        from relink.image import Timings
-
         self.timings = Timings()
         self._last = time.perf_counter()
 
-    def lap(self, phase: str, plan: Plan | None = None) -> None:
+    def lap(self, phase: str) -> None:
         now = time.perf_counter()
         self.timings.add(phase, now - self._last)
         self._last = now

@@ -10,7 +10,7 @@ glibc's elf/dl-lookup.c (`check_match`), which define what `foo@V1` and `foo@@V2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,6 +58,23 @@ class SymbolSource(Protocol):
 
     def lookup(self, request: SymbolRequest) -> int | None:
         """The guest address of a definition, or None."""
+
+    def may_know(self, names: Names) -> Bools | None:
+        """Which of the names are worth asking for (None: all), so that a big batch stays a batch."""
+
+
+class DefinedSymbols:
+    """A source that is a table of names and guest addresses; versions are not looked at."""
+
+    def __init__(self, addresses: Mapping[str, int]) -> None:
+        self.addresses = addresses
+        self._hashes = Names.of(list(addresses)).gnu_hash
+
+    def lookup(self, request: SymbolRequest) -> int | None:
+        return self.addresses.get(request.name)
+
+    def may_know(self, names: Names) -> Bools | None:
+        return np.isin(names.gnu_hash, self._hashes)
 
 
 @dataclass(slots=True)
@@ -167,8 +184,8 @@ class Resolver:
     ) -> None:  # fmt: skip
         """Ask the providers in order; `names` and `required` belong to the references `where`."""
         pending = np.arange(len(where))
-        if hosts and self.before:
-            pending = self._ask(self.before, bindings, where, names, required, image, pending)
+        before = [*(image.sources if image is not None else ()), *(self.before if hosts else ())]
+        pending = self._ask(before, bindings, where, names, required, image, pending)
         symbolic = image is not None and image.symbolic
         for number in range(0 if symbolic or image is None else 1, len(bindings.images)):
             if not len(pending):
@@ -187,17 +204,19 @@ class Resolver:
         image: Image | None, pending: I64,
     ) -> I64:  # fmt: skip
         """Ask sources outside the images, name by name; what is still pending afterwards."""
-        left = []
         asking = image.name if image is not None else None
-        for index in pending.tolist():
-            version = self._version_name(int(required[index]))
-            request = SymbolRequest(names.text(index), version, asking)
-            address = next((a for s in sources if (a := s.lookup(request)) is not None), None)
-            if address is None:
-                left.append(index)
-            else:
-                bindings.define_host(int(where[index]), address)
-        return np.array(left, np.int64)
+        for source in sources:
+            worth_asking = source.may_know(names.take(pending))
+            answered = np.zeros(len(pending), np.bool_)
+            for element in np.arange(len(pending))[slice(None) if worth_asking is None else worth_asking].tolist():
+                index = int(pending[element])
+                request = SymbolRequest(names.text(index), self._version_name(int(required[index])), asking)
+                address = source.lookup(request)
+                if address is not None:
+                    bindings.define_host(int(where[index]), address)
+                    answered[element] = True
+            pending = pending[~answered]
+        return pending
 
     def _version_name(self, number: int) -> str | None:
         return None if number == _NO_VERSION else list(self.versions._ids)[number]
@@ -281,5 +300,8 @@ def source_from(function: Callable[[SymbolRequest], int | None]) -> SymbolSource
     class FunctionSource:
         def lookup(self, request: SymbolRequest) -> int | None:
             return function(request)
+
+        def may_know(self, names: Names) -> Bools | None:
+            return None
 
     return FunctionSource()

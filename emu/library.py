@@ -1,0 +1,205 @@
+"""What a user holds of a loaded library: functions to call, variables to read and write, a lifetime."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from emu.errors import CallError
+from emu.prototypes import CType, Floating, Integer, Pointer, Prototype, parse_prototype, parse_type
+from relink.elf.constants import SymbolType
+from relink.errors import UnresolvedSymbol
+from relink.image import Image, Symbol
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+    from relink.plan import Plan
+
+
+class Function:
+    """A guest function with its C prototype. Call it like any Python function.
+
+    It may be given to the guest as a pointer argument. Calling it after its library is closed raises
+    UseAfterUnload.
+    """
+
+    def __init__(self, machine: Machine, symbol: Symbol, prototype: Prototype) -> None:
+        self._machine = machine
+        self._symbol = symbol
+        self.prototype = prototype
+        self._target = 0
+
+    @property
+    def name(self) -> str:
+        return self._symbol.name
+
+    @property
+    def address(self) -> int:
+        """The guest address that is called: for an ifunc what its resolver answered."""
+        address = self._symbol.address
+        if self._symbol.type != SymbolType.GNU_IFUNC:
+            return address
+        if not self._target:
+            self._target = self._machine.ifunc_target(self._symbol.image, address)
+        return self._target
+
+    def __call__(
+        self, *args: object, max_instructions: int | None = None, timeout: float | None = None
+    ) -> int | float | None:
+        """Call the guest. See `Machine.call`."""
+        return self._machine.call(
+            self.address, self.prototype, *args, max_instructions=max_instructions, timeout=timeout
+        )
+
+    def __repr__(self) -> str:
+        return f"<Function {self.prototype} of {self._symbol.image.name}>"
+
+
+class Variable:
+    """A symbol as a place in memory. For a TLS symbol, that of the machine's thread."""
+
+    def __init__(self, machine: Machine, symbol: Symbol) -> None:
+        self._machine = machine
+        self.symbol = symbol
+
+    @property
+    def name(self) -> str:
+        return self.symbol.name
+
+    @property
+    def size(self) -> int:
+        """Bytes, as the symbol table says; 0 where it does not."""
+        return self.symbol.size
+
+    @property
+    def address(self) -> int:
+        """The guest address. Raises UseAfterUnload."""
+        address = self.symbol.address
+        if self.symbol.type == SymbolType.TLS:
+            address += self._machine.tls_block(self.symbol.image)
+        return address
+
+    def read(self, ctype: str | None = None) -> int | float:
+        """The variable's value as a C type (from DWARF when left out and present). Raises CallError."""
+        decode, size = self._codec(ctype)
+        value: int | float = decode.unpack(self._machine.memory.read(self.address, size))[0]
+        return value
+
+    def write(self, value: float, ctype: str | None = None) -> None:
+        """Store a value as a C type. Raises CallError if it does not fit."""
+        encode, _ = self._codec(ctype)
+        try:
+            self._machine.memory.write(self.address, encode.pack(value))
+        except struct.error as error:
+            raise CallError(f"{self.name}: {value!r} cannot be stored: {error}") from None
+
+    def read_bytes(self, size: int | None = None) -> bytes:
+        """`size` bytes from the variable's address; its own size when left out."""
+        return self._machine.memory.read(self.address, self.size if size is None else size)
+
+    def write_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Bytes to the variable's address on."""
+        self._machine.memory.write(self.address, data)
+
+    def _codec(self, text: str | None) -> tuple[struct.Struct, int]:
+        if text is None:
+            from relink.elf import dwarf
+
+            text = dwarf.variable_type(self.symbol.image.decoded, self.name)
+            if text is None:
+                raise CallError(f"{self.name}: give a C type, {self.symbol.image.name} has no DWARF that says it")
+        code = _struct_code(parse_type(text, self._machine.arch.name), self._machine.arch.word_size)
+        if code is None:
+            raise CallError(f"{self.name}: {text} is no scalar type; use read_bytes and write_bytes")
+        codec = struct.Struct("<" + code)
+        return codec, codec.size
+
+
+def _struct_code(ctype: CType, word_size: int) -> str | None:
+    if isinstance(ctype, Pointer):
+        return "I" if word_size == 4 else "Q"
+    if isinstance(ctype, Integer):
+        code = {1: "b", 2: "h", 4: "i", 8: "q"}.get(ctype.size)
+        return code if code is None or ctype.signed else code.upper()
+    if isinstance(ctype, Floating):
+        return {4: "f", 8: "d"}.get(ctype.size)
+    return None
+
+
+class _Symbols(Mapping[str, Variable]):
+    """The symbols a library exports, by name."""
+
+    def __init__(self, machine: Machine, image: Image) -> None:
+        self._machine = machine
+        self._image = image
+
+    def __getitem__(self, name: str) -> Variable:
+        try:
+            return Variable(self._machine, self._image.symbol(name))
+        except UnresolvedSymbol:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._image.exports)
+
+    def __len__(self) -> int:
+        return len(self._image.exports)
+
+
+class Library:
+    """A loaded library.
+
+    Close it, or use it as a context manager, to unload it; it stays while another image needs it.
+    """
+
+    def __init__(self, machine: Machine, plan: Plan) -> None:
+        self._machine = machine
+        self.plan = plan  #: what the load came to: images, relocations, timings
+        self.image = plan.root
+
+    @property
+    def name(self) -> str:
+        return self.image.name
+
+    @property
+    def base(self) -> int:
+        """Guest address of the library's first page."""
+        return self.image.base
+
+    def function(self, name: str, prototype: str | None = None, *, version: str | None = None) -> Function:
+        """An exported function. Its C prototype comes from DWARF when left out and present.
+
+        Raises UnresolvedSymbol, CallError (no or an unusable prototype), UseAfterUnload.
+        """
+        symbol = self.image.symbol(name, version)
+        text = prototype
+        if text is None:
+            from relink.elf import dwarf
+
+            text = dwarf.prototype(symbol.image.decoded, name)
+        if text is None:
+            raise CallError(f"{name}: give a C prototype, {symbol.image.name} has no DWARF that says it")
+        return Function(self._machine, symbol, parse_prototype(text, self._machine.arch.name))
+
+    @property
+    def symbols(self) -> Mapping[str, Variable]:
+        """Exported symbols (of the library or what it depends on) as places in memory, by name."""
+        return _Symbols(self._machine, self.image)
+
+    def close(self) -> None:
+        """Unload: destructors run and memory is freed unless another load or image still needs it."""
+        self._machine.unload(self.image)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.image.closed:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Library {self.name}>"

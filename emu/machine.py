@@ -1,0 +1,375 @@
+"""The machine: an emulated CPU with memory, a linker that fills it, and Python on the other side of every trap.
+
+    with Machine("riscv64") as machine:
+        library = machine.load("libz.so.1")
+        crc32 = library.function("crc32", "unsigned long(unsigned long, const char *, unsigned)")
+        crc32(0, "123456789", 9)
+
+`load` carries out the linker's plan: publish the segments, run the ifunc resolvers, set up TLS, run the
+constructors. `call` runs one guest function; host functions and other traps it meets on the way are handled
+here, outside the engine, so they may themselves call the guest, to any depth.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from emu.abi import convention
+from emu.budget import Budget
+from emu.calls import CallPlan, plan_call
+from emu.cpu import Stop, StopReason, create_cpu
+from emu.errors import BudgetExceeded, ConstructorFault, Frame, GuestExit, UnresolvedCall
+from emu.heap import Heap
+from emu.host import HostCallable, HostFunction, host_function
+from emu.library import Library
+from emu.libc import Libc
+from emu.prototypes import Prototype
+from emu.runtime import Runtime
+from emu.space import GuestMemory
+from emu.stack import Stack
+from emu.threads import ThreadBlock
+from emu.traps import TrapTable
+from relink.arch import Architecture, architecture, architecture_of
+from relink.elf import decode
+from relink.errors import MachineError, RelinkError, UnsupportedElf
+from relink.image import Image
+from relink.link import Linker, LoadOptions, Policy
+from relink.plan import Plan, constructors, destructors
+from relink.relocate import finish_ifuncs
+from relink.search import SearchPath, Source
+from relink.symbols import DefinedSymbols
+from relink.tls import DEFAULT_STATIC_SIZE
+
+#: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
+SymbolValue = HostCallable | HostFunction | tuple[HostCallable, str] | int
+
+DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
+
+
+class Machine:
+    """One emulated machine and what is loaded into it.
+
+    `arch` is any name `relink.arch.architecture` knows. `library_path`, `libraries` and `sysroot` say where
+    needed libraries come from (see `relink.search.SearchPath`). `hosted_libc` answers the C library's symbols
+    from Python. `symbols` are answered before any image's. `max_instructions` and `timeout` (seconds) bound
+    every call from Python that does not say otherwise; 0 is no bound.
+
+    Raises UnknownArchitecture.
+    """
+
+    def __init__(
+        self, arch: str | Architecture, *, library_path: Sequence[str | os.PathLike[str]] = (),
+        libraries: Mapping[str, Source] | None = None, sysroot: str | os.PathLike[str] | None = None,
+        hosted_libc: bool = True, symbols: Mapping[str, SymbolValue] | None = None,
+        arguments: Sequence[str] = ("relink-emu",), environment: Mapping[str, str] | None = None,
+        files: dict[str, bytes | bytearray] | None = None, stdin: bytes = b"",
+        stack_size: int = DEFAULT_STACK_SIZE, tls_size: int = DEFAULT_STATIC_SIZE,
+        max_instructions: int = 0, timeout: float = 0.0,
+    ) -> None:  # fmt: skip
+        self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
+        self.max_instructions = max_instructions
+        self.timeout = timeout
+        self.cpu = create_cpu(self.arch.name)
+        self.traps = TrapTable(self.arch)
+        self.cpu.set_trap_range(self.traps.start, self.traps.size)
+        self.memory = GuestMemory(self.arch, self.cpu)
+        self.heap = Heap(self.memory, self.arch)
+        self._convention = convention(self.arch.name)
+        self._stack = Stack(self.memory, stack_size, arguments, environment or {})
+        self._thread = ThreadBlock(self.memory, tls_size)
+        self.cpu.set_thread_pointer(self._thread.thread_pointer)
+        self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
+        self.runtime = Runtime(self, hosted_libc=hosted_libc)
+        search = SearchPath(libraries or {}, library_path, sysroot)
+        policy = Policy(*self.runtime.libraries())
+        self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
+        self.linker.resolver.after.append(self.runtime)
+        if symbols:
+            self.linker.resolver.before.append(DefinedSymbols(self.define_all(symbols)))
+        self._owned_traps: dict[Image, list[int]] = {}
+        self._ifunc_block = 0
+        self._depth = 0
+        self._budget = Budget(0, 0.0)
+
+    @classmethod
+    def for_file(cls, path: str | os.PathLike[str], **options: object) -> Self:
+        """A machine of the architecture `path` is for. `options` are the constructor's.
+
+        Raises ElfError, UnsupportedElf for a machine that is none of the seven.
+        """
+        decoded = decode(path)
+        arch = architecture_of(decoded.header.machine, decoded.header.bits)
+        if arch is None:
+            raise UnsupportedElf(decoded.name, f"is for machine {decoded.header.machine}, which is not emulated")
+        return cls(arch, **options)  # type: ignore[arg-type]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(run_destructors=kind is None)
+
+    def close(self, *, run_destructors: bool = True) -> None:
+        """Unload everything, running destructors unless told not to, and free the engine."""
+        try:
+            if run_destructors:
+                for image in self.linker.teardown_order():
+                    self._run_destructors(image)
+        finally:
+            self.linker.close()
+            self.cpu.close()
+
+    # ------------------------------------------------------------ loading
+
+    @property
+    def thread_pointer(self) -> int:
+        """The guest address the ISA's thread pointer holds."""
+        return self._thread.thread_pointer
+
+    def load(
+        self, source: Source, *, name: str | None = None, symbols: Mapping[str, SymbolValue] | None = None,
+        base: int | None = None, local: bool = False, preload: Sequence[Source] = (),
+        allow_unresolved: bool = False,
+    ) -> Library:  # fmt: skip
+        """Load a library with all it needs, and run its constructors.
+
+        `symbols` answers what this load's images import, before anything else does. `allow_unresolved` binds
+        strong symbols nobody defines to traps that raise UnresolvedCall when reached. The other arguments
+        are `relink.link.LoadOptions`. Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError,
+        ConstructorFault, or what a host function raised), the machine is as it was before.
+        """
+        traps: list[int] = []
+        with ExitStack() as undo:
+            undo.callback(self._remove_traps, traps)
+            sources = [DefinedSymbols(self.define_all(symbols, traps))] if symbols else []
+            unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
+            options = LoadOptions(base, local, preload, sources, unresolved)
+            with self.linker.loading(source, name=name, options=options) as plan:
+                start = time.perf_counter()
+                self._carry_out(plan)
+                plan.timings.add("start", time.perf_counter() - start)
+            undo.pop_all()
+        self._owned_traps.setdefault(plan.root, []).extend(traps)
+        return Library(self, plan)
+
+    def unload(self, image: Image) -> None:
+        """Drop one load of an image; when it was the last, run destructors and free what only it needed."""
+        image.check_open()
+        for doomed in self.linker.unloadable(image):
+            self._run_destructors(doomed)
+        for released in self.linker.unload(image):
+            self._remove_traps(self._owned_traps.pop(released, []))
+
+    def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
+        """Guest addresses for what a user gave for symbols; new traps are noted in `traps`."""
+        return {name: self.define(name, value, traps) for name, value in symbols.items()}
+
+    def define(self, name: str, value: SymbolValue, traps: list[int] | None = None) -> int:
+        """The guest address that stands for `value`: the number itself, or a trap that runs the callable."""
+        if isinstance(value, int):
+            return value & self.arch.address_mask
+        function = host_function(value, name)
+        plan = plan_call(self.arch.name, function.prototype)
+
+        def reached() -> int:
+            return plan.leave(self, function.call(*plan.arguments(self)), name)
+
+        address = self.traps.add(name, reached)
+        if traps is not None:
+            traps.append(address)
+        return address
+
+    def _carry_out(self, plan: Plan) -> None:
+        """Do what the linker left to do, in the order `relink.plan` explains."""
+        for region, pages in plan.regions:
+            self.memory.publish(region, pages)
+        self._run_ifuncs(plan)
+        for image in plan.images:
+            self._thread.initialise(image)
+        for image in plan.initialise:
+            for which, address in constructors(image):
+                self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
+
+    def _run_ifuncs(self, plan: Plan) -> None:
+        """Ask every ifunc resolver once, with the arguments its ABI passes, and store the answers."""
+        answers: dict[int, int] = {}
+        for calls in plan.ifuncs:
+            assert calls.row.word is not None
+            for resolver in dict.fromkeys(calls.resolver.tolist()):
+                if resolver not in answers:
+                    answers[resolver] = self._ask_resolver(calls.image, resolver)
+            words = finish_ifuncs(calls, np.array([answers[r] for r in calls.resolver.tolist()], np.uint64))
+            for place, word in zip(calls.place.tolist(), words.tolist(), strict=True):
+                self.memory.write_uint(place, calls.row.word.size, word)
+
+    def _ask_resolver(self, image: Image, resolver: int) -> int:
+        rules = self._convention
+        if rules.ifunc_block and not self._ifunc_block:
+            self._ifunc_block = self.memory.map_anonymous(len(rules.ifunc_block), name="[ifunc]")
+            self.memory.write(self._ifunc_block, rules.ifunc_block)
+        try:
+            answer = self.call(resolver, rules.ifunc_prototype, *rules.ifunc_arguments(self._ifunc_block))
+        except MachineError as error:
+            raise ConstructorFault(image.name, f"ifunc resolver {self.symbolize(resolver)}", error) from error
+        assert isinstance(answer, int)
+        return answer
+
+    def tls_block(self, image: Image) -> int:
+        """Guest address of an image's thread-local block."""
+        return self._thread.block(image)
+
+    def unwind_tables(self, address: int) -> Image | None:
+        """The image whose call-frame information covers `address`."""
+        return self.image_at(address)
+
+    def ifunc_target(self, image: Image, resolver: int) -> int:
+        """The function an STT_GNU_IFUNC symbol stands for."""
+        return self._ask_resolver(image, resolver)
+
+    def _run_initialiser(self, image: Image, which: str, address: int, *args: int) -> None:
+        try:
+            self.call(address, "void(int, char **, char **)" if args else "void(void)", *args)
+        except MachineError as error:
+            raise ConstructorFault(image.name, f"{which} {self.symbolize(address)}", error) from error
+
+    def _run_destructors(self, image: Image) -> None:
+        for which, address in destructors(image):
+            self._run_initialiser(image, which, address)
+
+    def _unresolved_trap(self, traps: list[int], image: str, symbol: str) -> int:
+        def reached() -> int:
+            raise UnresolvedCall(symbol, self.caller())
+
+        address = self.traps.add(f"unresolved {symbol}", reached)
+        traps.append(address)
+        return address
+
+    def _remove_traps(self, traps: list[int]) -> None:
+        for address in traps:
+            self.traps.remove(address)
+
+    # ------------------------------------------------------------ calling
+
+    def call(
+        self, address: int, prototype: Prototype | str, *args: object, max_instructions: int | None = None,
+        timeout: float | None = None,
+    ) -> int | float | None:  # fmt: skip
+        """Call the guest function at `address` and give its result.
+
+        See `emu.calls` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
+        BudgetExceeded, and whatever a host function raises; the machine can be used again after any of them.
+        """
+        plan = plan_call(self.arch.name, prototype)
+        if self._depth:
+            return self._call_nested(plan, address, args)
+        limit = self.max_instructions if max_instructions is None else max_instructions
+        seconds = self.timeout if timeout is None else timeout
+        self._budget = Budget(limit, seconds)
+        self._depth = 1
+        try:
+            return self._enter(plan, address, args, self._stack.top)
+        finally:
+            self._depth = 0
+
+    def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> int | float | None:
+        """A call out of a host function: the interrupted guest function finds its registers as they were."""
+        cpu = self.cpu
+        names = cpu.registers
+        before = cpu.read_registers(names)
+        self._depth += 1
+        try:
+            result = self._enter(plan, address, args, before[names.index("sp")])
+        except BaseException:
+            cpu.write_registers((n, v) for n, v in zip(names, before, strict=True) if n != "pc")
+            raise
+        finally:
+            self._depth -= 1
+        # What the callee may clobber it has, but the interrupted function returns through these.
+        kept = ("sp", self._convention.link_register)
+        cpu.write_registers((n, v) for n, v in zip(names, before, strict=True) if n in kept)
+        return result
+
+    def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> int | float | None:
+        entry = plan.enter(self, args, sp, self.traps.return_address)
+        returned = False
+        try:
+            if entry.stack:
+                self.cpu.write(entry.sp, entry.stack)
+            self.cpu.write_registers(entry.registers)
+            self._run(address)
+            result = plan.result(self)
+            returned = True
+        finally:
+            if entry.buffers is not None:
+                entry.finish(copy_back=returned)
+        return result
+
+    def _run(self, pc: int) -> None:
+        """Run until the return trap, handling the other traps on the way."""
+        run, traps, budget = self.cpu.run, self.traps, self._budget
+        end = traps.return_address
+        while True:
+            if budget.bounded:
+                stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
+            else:
+                stop = run(pc)
+            if stop.reason is not StopReason.TRAP:
+                raise self._stopped(stop)
+            if stop.pc == end:
+                return
+            trap = traps.get(stop.pc)
+            if trap is None:
+                raise self._stopped(Stop(StopReason.FETCH_UNMAPPED, stop.pc, stop.pc))
+            if budget.bounded and budget.spent_on_trap():
+                raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
+            pc = trap.handler()
+
+    def _stopped(self, stop: Stop) -> RelinkError:
+        """The exception for a guest that did not get to its end."""
+        if stop.reason in (StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT):
+            return BudgetExceeded(self._budget.describe(stop.reason), self.symbolize(stop.pc))
+        from emu.faults import guest_fault
+
+        return guest_fault(self.cpu, stop, symbolize=self.symbolize, unwind_tables=self.unwind_tables)
+
+    # ------------------------------------------------------------ telling addresses
+
+    def symbolize(self, address: int) -> Frame:
+        """What lies at a guest address, as far as known."""
+        if address in self.traps:
+            trap = self.traps.get(address)
+            name = "return to the host" if address == self.traps.return_address else trap.name if trap else "trap"
+            return Frame(address, None, f"[{name}]", 0)
+        for image in self.linker.images:
+            if image.contains(address):
+                found = image.symbol_at(address)
+                if found is None:
+                    return Frame(address, image.name, None, address - image.base)
+                return Frame(address, image.name, found[0], found[1])
+        region = self.memory.region_at(address)
+        if region is not None and region.name:
+            return Frame(address, region.name, None, address - region.address)
+        return Frame(address)
+
+    def caller(self) -> Frame:
+        """Where the guest function that has just been entered (a trap) will return to."""
+        link = self._convention.link_register
+        if link is not None:
+            address = self.cpu.read_register(link)
+        else:
+            address = self.memory.read_uint(self.cpu.read_register("sp"), self.arch.word_size)
+        return self.symbolize(address & self.arch.address_mask)
+
+    def image_at(self, address: int) -> Image | None:
+        """The loaded image whose region covers a guest address."""
+        return next((image for image in self.linker.images if image.contains(address)), None)

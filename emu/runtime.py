@@ -1,0 +1,89 @@
+"""Symbols the machine answers itself when no image does: the dynamic linker's own, and the hosted C library.
+
+A library linked against libc.so.6 needs that name to be found; the names here are taken as found without
+being looked for. libm and libgcc_s are only stood in for when there is no such file, since the real ones run
+well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.calls import plan_call
+from relink.elf import Names
+from relink.symbols import SymbolRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from emu.machine import Machine
+
+#: SONAMEs of C libraries and their parts: glibc's, musl's, and every dynamic linker's.
+_LIBC = frozenset({
+    "libc.so.6", "libc.so", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1",
+    "ld-linux-x86-64.so.2", "ld-linux.so.2", "ld-linux-aarch64.so.1", "ld-linux-armhf.so.3",
+    "ld-linux-riscv64-lp64d.so.1", "ld-linux-riscv32-ilp32d.so.1", "ld-linux-loongarch-lp64d.so.1",
+    "libc.musl-x86_64.so.1", "libc.musl-x86.so.1", "libc.musl-aarch64.so.1", "libc.musl-armhf.so.1",
+    "libc.musl-riscv64.so.1", "libc.musl-riscv32.so.1", "libc.musl-loongarch64.so.1",
+})  # fmt: skip
+_FALLBACKS = frozenset({"libm.so.6", "libgcc_s.so.1"})
+
+
+class Runtime:
+    """A `SymbolSource` that comes after every image."""
+
+    def __init__(self, machine: Machine, *, hosted_libc: bool) -> None:
+        self._machine = machine
+        self._hosted_libc = hosted_libc
+        self._addresses: dict[str, int | None] = {}
+        self._own: dict[str, Callable[[], int]] = {"__tls_get_addr": self._tls_get_addr}
+        if machine.arch.name == "i386":
+            # The GNU variant takes its argument in eax (Drepper, section 4.1.1): what GD code really calls.
+            self._own["___tls_get_addr"] = self._tls_get_addr_eax
+        self._tls_plan = plan_call(machine.arch.name, "void *__tls_get_addr(void *index)")
+
+    def libraries(self) -> tuple[frozenset[str], frozenset[str]]:
+        """SONAMEs answered here: always, and when no file is found."""
+        return (_LIBC, _FALLBACKS) if self._hosted_libc else (frozenset(), frozenset())
+
+    def may_know(self, names: Names) -> NDArray[np.bool_] | None:
+        return None
+
+    def lookup(self, request: SymbolRequest) -> int | None:
+        name = request.name
+        if name not in self._addresses:
+            self._addresses[name] = self._bind(name)
+        return self._addresses[name]
+
+    def _bind(self, name: str) -> int | None:
+        handler = self._own.get(name)
+        if handler is not None:
+            return self._machine.traps.add(name, handler)
+        if not self._hosted_libc:
+            return None
+        found = self._machine.libc.lookup(name)
+        return found if found is None or isinstance(found, int) else self._machine.define(name, found)
+
+    # ------------------------------------------------------------ thread-local storage
+
+    def _tls_address(self, index: int) -> int:
+        """The address a tls_index {module, offset} names (Drepper, section 3.4.2)."""
+        machine = self._machine
+        word = machine.arch.word_size
+        module = machine.memory.read_uint(index, word)
+        offset = machine.memory.read_uint(index + word, word) + machine.arch.tls.dtv_bias
+        block = machine.linker.tls.modules.get(module)
+        # Module 0 is an undefined weak symbol: its address is its offset, as good as null.
+        base = machine.thread_pointer + block.offset if block is not None else 0
+        return (base + offset) & machine.arch.address_mask
+
+    def _tls_get_addr(self) -> int:
+        (index,) = self._tls_plan.arguments(self._machine)
+        assert isinstance(index, int)
+        return self._tls_plan.leave(self._machine, self._tls_address(index))
+
+    def _tls_get_addr_eax(self) -> int:
+        index = self._machine.cpu.read_register("eax")
+        return self._tls_plan.leave(self._machine, self._tls_address(index))
