@@ -71,6 +71,7 @@ def _x86(name: str, a: str, b: str, seg: str, extra: Mapping[str, str | bytes]) 
         {
             "return": "ret",
             "call": f"nop; call {b}; add {a}, 100; ret",
+            "call forever": f"again: call {b}; jmp again",
             "jump": f"nop; jmp {b}",
             "add 1": f"add {a}, 1; ret",
             "add 2": f"add {a}, 2; ret",
@@ -102,6 +103,7 @@ _AARCH64 = Guest(
     {
         "return": "ret",
         "call": "mov x19, x30; blr x1; add x0, x0, #100; ret x19",
+        "call forever": "again: blr x1; b again",
         "jump": "nop; br x1",
         "add 1": "add x0, x0, #1; ret",
         "add 2": "add x0, x0, #2; ret",
@@ -124,6 +126,7 @@ _AARCH64 = Guest(
 _ARM_PROGRAMS = {
     "return": "bx lr",
     "call": "mov r4, lr; blx r1; add r0, r0, #100; bx r4",
+    "call forever": "again: blx r1; b again",
     "jump": "nop; bx r1",
     "add 1": "add r0, r0, #1; bx lr",
     "add 2": "add r0, r0, #2; bx lr",
@@ -179,6 +182,7 @@ def _riscv(word: int) -> Guest:
             "call": words(
                 _i(0x13, 0, s1, ra, 0), _i(0x67, 0, ra, a1, 0), add(100), _i(0x67, 0, 0, s1, 0)
             ),
+            "call forever": words(_i(0x67, 0, ra, a1, 0), 0xFFDFF06F),
             "jump": words(nop, _i(0x67, 0, 0, a1, 0)),
             "add 1": words(add(1), ret),
             "add 2": words(add(2), ret),
@@ -213,6 +217,7 @@ def _loongarch64() -> Guest:
             "call": words(
                 0x00150000 | ra << 5 | s0, 0x4C000000 | a1 << 5 | ra, add(100), 0x4C000000 | s0 << 5
             ),
+            "call forever": words(0x4C000000 | a1 << 5 | ra, 0x53FFFFFF),
             "jump": words(nop, 0x4C000000 | a1 << 5),
             "add 1": words(add(1), ret),
             "add 2": words(add(2), ret),

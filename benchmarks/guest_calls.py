@@ -1,0 +1,158 @@
+"""What a crossing costs, beside bare Unicorn doing the same by hand in the same run.
+
+    python benchmarks/guest_calls.py
+
+Two things, in microseconds, best of several rounds, per ISA:
+
+call        set two registers and the return address, run a function that returns at once, learn that it returned,
+            read its result;
+trap        the guest calls a host function, the host reads its argument, writes a result and lets the guest go on
+            (the second half of one outer call, repeated in a guest loop).
+
+"bare" is what a careful user of the Unicorn binding writes: `reg_write`, `emu_start` up to an unmapped address,
+`UcError` caught, `reg_read`. LoongArch64 runs on icicle and has no bare counterpart.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import unicorn
+from unicorn import arm64_const, arm_const, riscv_const, x86_const
+
+from emu.cpu import StopReason
+from tests.cpu.guests import CODE, GUESTS, PAGE, STACK, TRAPS, Bench, Guest
+
+ROUNDS, CALLS = 7, 3000
+#: UC_ARCH, UC_MODE, UC_CPU, the module of register constants and its prefix, the program counter.
+BARE: dict[str, tuple[int, int, int | None, Any, str, str]] = {
+    "x86_64": (unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, None, x86_const, "X86", "RIP"),
+    "i386": (unicorn.UC_ARCH_X86, unicorn.UC_MODE_32, None, x86_const, "X86", "EIP"),
+    "aarch64": (
+        unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM, arm64_const.UC_CPU_ARM64_MAX, arm64_const, "ARM64", "PC",
+    ),
+    "arm": (unicorn.UC_ARCH_ARM, unicorn.UC_MODE_ARM, arm_const.UC_CPU_ARM_MAX, arm_const, "ARM", "PC"),
+    "riscv64": (unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64, None, riscv_const, "RISCV", "PC"),
+    "riscv32": (unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV32, None, riscv_const, "RISCV", "PC"),
+}  # fmt: skip
+
+
+def microseconds(action: Callable[[], None]) -> float:
+    """The best mean of several rounds."""
+    rounds = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        for _ in range(CALLS):
+            action()
+        rounds.append((time.perf_counter() - started) / CALLS)
+    return min(rounds) * 1e6
+
+
+class BareUnicorn:
+    """The same two crossings with the binding and nothing else."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        arch, mode, model, constants, prefix, pc = BARE[guest.name]
+
+        def register(name: str) -> int:
+            return int(getattr(constants, f"UC_{prefix}_REG_{name.upper()}"))
+
+        stack = {"x86_64": "rsp", "i386": "esp"}.get(guest.name, "sp")
+        self.pc, self.sp, self.value = register(pc), register(stack), register(guest.value)
+        self.address, self.link = register(guest.address), register(guest.link) if guest.link else None
+        self.uc = unicorn.Uc(arch, mode, model)
+        self.uc.mem_map(CODE, PAGE)
+        self.uc.mem_map(STACK, PAGE)
+
+    def run(self, pc: int) -> None:
+        try:
+            self.uc.emu_start(pc, 0xFFFF_FFF0)
+        except unicorn.UcError as error:
+            assert error.errno == unicorn.UC_ERR_FETCH_UNMAPPED
+        assert TRAPS <= self.uc.reg_read(self.pc) < TRAPS + PAGE
+
+    def call(self) -> None:
+        self.uc.reg_write(self.value, 41)
+        self.uc.reg_write(self.address, TRAPS + 8)
+        self.uc.reg_write(self.sp, STACK + PAGE // 2)
+        if self.link is not None:
+            self.uc.reg_write(self.link, TRAPS)
+        else:
+            self.uc.mem_write(STACK + PAGE // 2, TRAPS.to_bytes(self.guest.word, "little"))
+        self.run(CODE)
+        assert self.uc.reg_read(self.value)
+
+    def trap(self) -> None:
+        """From the trap the guest is in to the next: its loop calls the host again at once."""
+        self.uc.reg_write(self.value, self.uc.reg_read(self.value) + 1)
+        if self.link is not None:
+            back = self.uc.reg_read(self.link)
+        else:
+            sp = self.uc.reg_read(self.sp)
+            back = int.from_bytes(self.uc.mem_read(sp, self.guest.word), "little")
+            self.uc.reg_write(self.sp, sp + self.guest.word)
+        self.run(back)
+
+
+class ThroughCpu:
+    """The crossings through `emu.cpu.Cpu`."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        self.bench = Bench(guest)
+        self.cpu = self.bench.cpu
+        self.entry = CODE | guest.entry_bit
+        self.registers = {guest.value: 41, guest.address: TRAPS + 8, "sp": STACK + PAGE // 2}
+        if guest.link is not None:
+            self.registers[guest.link] = TRAPS
+
+    def call(self) -> None:
+        self.cpu.write_registers(self.registers)
+        if self.guest.link is None:
+            self.cpu.write(STACK + PAGE // 2, TRAPS.to_bytes(self.guest.word, "little"))
+        assert self.cpu.run(self.entry).reason is StopReason.TRAP
+        assert self.cpu.read_register(self.guest.value)
+
+    def trap(self) -> None:
+        cpu, guest = self.cpu, self.guest
+        cpu.write_register(guest.value, cpu.read_register(guest.value) + 1)
+        if guest.link is not None:
+            back = cpu.read_register(guest.link)
+        else:
+            sp = cpu.read_register("sp")
+            back = int.from_bytes(cpu.read(sp, guest.word), "little")
+            cpu.write_register("sp", sp + guest.word)
+        assert cpu.run(back).reason is StopReason.TRAP
+
+
+def main() -> None:
+    print(f"{'µs':12} {'call':>8} {'bare':>8} {'ratio':>6}   {'trap':>8} {'bare':>8} {'ratio':>6}")
+    for guest in GUESTS.values():
+        ours = ThroughCpu(guest)
+        bare = BareUnicorn(guest) if guest.name in BARE else None
+        cells = []
+        for crossing, program in (("call", "return"), ("trap", "call forever")):
+            code = guest.code(program)
+            ours.cpu.write(CODE, code)
+            mine = theirs = None
+            if bare is not None:
+                bare.uc.mem_write(CODE, code)
+                bare.uc.ctl_remove_cache(CODE, CODE + len(code))
+                bare.call()
+                theirs = microseconds(getattr(bare, crossing))
+            ours.call()
+            mine = microseconds(getattr(ours, crossing))
+            ratio = f"{mine / theirs:6.2f}" if theirs else f"{'':6}"
+            cells.append(f"{mine:8.2f} {theirs or float('nan'):8.2f} {ratio}")
+        print(f"{guest.name:12} {'   '.join(cells)}")
+
+
+if __name__ == "__main__":
+    main()
