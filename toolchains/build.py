@@ -76,6 +76,11 @@ def sources() -> dict[str, str]:
     return {str(path.relative_to(FIXTURES)): sha256_of(path) for path in files}
 
 
+def read_sources(path: Path = MANIFEST) -> dict[str, str]:
+    """The sources' hashes as the manifest has them."""
+    return dict(json.loads(path.read_text())["sources"])
+
+
 def write_manifest(manifest: Manifest, engine: Engine, path: Path = MANIFEST) -> None:
     """Writes the manifest, sorted, a list on one line, so that diffs are small."""
     files = {}

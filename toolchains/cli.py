@@ -1,4 +1,4 @@
-"""`python -m toolchains`: build, check, list."""
+"""`python -m toolchains`: build, check, list, fetch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from toolchains import build as building
+from toolchains.debian import CACHE_VARIABLE, DEFAULT_PACKAGES, Sysroot
 from toolchains.engine import Zig
 from toolchains.errors import ToolchainError
 from toolchains.recipes import RECIPES
@@ -73,7 +74,7 @@ def check(arch: Arch = None, jobs: Jobs = _JOBS) -> None:
         rebuilt, _ = _build(_chosen(arch), jobs, Path(place), {})
     problems = building.differences(manifest, rebuilt)
     for name, problem in problems.items():
-        err.print(f"{name}: {problem}", markup=False, highlight=False)
+        err.print(f"{name}: {problem}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"{len(rebuilt) - len(problems)} of {len(rebuilt)} files are identical")
     if problems:
         raise typer.Exit(1)
@@ -90,10 +91,41 @@ def list_fixtures() -> None:
     out.print(table)
 
 
+@app.command()
+def fetch(
+    packages: Annotated[
+        list[str] | None,
+        typer.Argument(help=f"Debian's binary packages. Without any: {', '.join(DEFAULT_PACKAGES)}."),
+    ] = None,
+    arch: Arch = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to keep them.", envvar=CACHE_VARIABLE, show_default="~/.cache/relink-emu/debian"
+        ),
+    ] = None,
+) -> None:
+    """Fetch real libraries from the host's Debian mirror into a cache; build those of riscv32 from source."""
+    failed = False
+    for name in dict.fromkeys(TARGETS[target].arch for target in _chosen(arch)):
+        sysroot = Sysroot(name, cache)
+        try:
+            got = sysroot.fetch(packages or ())
+        except ToolchainError as error:
+            failed = True
+            err.print(f"{name}: {error}", markup=False, highlight=False, soft_wrap=True)
+            continue
+        out.print(f"{name}: {sysroot.root}", highlight=False)
+        for package, facts in got.items():
+            out.print(f"  {package} {facts.version}  sha256 {facts.sha256}", highlight=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """The entry point: a `ToolchainError` becomes one message and exit status 1."""
     try:
         app()
     except ToolchainError as error:
-        err.print(str(error), markup=False, highlight=False)
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None

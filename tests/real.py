@@ -1,0 +1,36 @@
+"""Real libraries for tests: `real_library("aarch64", "libz.so.1")` is a path, fetched on first use.
+
+Where they cannot be had (no apt, no network, no compiler for what must be compiled) the test is skipped, and
+says why. One process that failed is enough: the others of the same run are told by a note in the cache.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from toolchains.debian import PACKAGE_OF, Sysroot
+from toolchains.errors import ToolchainError
+
+_SECONDS_A_FAILURE_IS_REMEMBERED = 120
+
+
+def real_library(arch: str, soname: str) -> Path:
+    """The library `soname` of Debian for `arch`; skips the test, with the reason, when there is none."""
+    sysroot = Sysroot(arch)
+    note = sysroot.folder / f"{PACKAGE_OF.get(soname, soname)}.unavailable"
+    if note.is_file() and time.time() - note.stat().st_mtime < _SECONDS_A_FAILURE_IS_REMEMBERED:
+        pytest.skip(f"{soname} for {arch} is not to be had: {note.read_text()}")
+    try:
+        return sysroot.library(soname)
+    except ToolchainError as error:
+        sysroot.folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(error))
+        pytest.skip(f"{soname} for {arch} is not to be had: {error}")
+
+
+def real_root(arch: str) -> Path:
+    """The sysroot-like tree real libraries of `arch` lie in, for `sysroot=` and library paths."""
+    return Sysroot(arch).root

@@ -1,0 +1,143 @@
+"""Fetching real libraries: what can be said without a network, and that each architecture gets its zlib."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from elftools.elf.dynamic import DynamicSegment
+from elftools.elf.elffile import ELFFile
+
+from tests.fixtures import ARCHES
+from tests.real import real_library
+from toolchains import apt, source
+from toolchains.build import sha256_of
+from toolchains.debian import PACKAGE_OF, Package, Sysroot, cache_folder
+from toolchains.errors import AptMissing, FetchError, Unreachable
+from toolchains.targets import TARGETS
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_every_architecture_gets_a_libz_of_its_own_machine(arch: str) -> None:
+    path = real_library(arch, "libz.so.1")
+    with path.open("rb") as stream:
+        elf = ELFFile(stream)
+        assert elf.elfclass == TARGETS[arch].bits
+        dynamic = next(segment for segment in elf.iter_segments() if isinstance(segment, DynamicSegment))
+        assert [tag.soname for tag in dynamic.iter_tags("DT_SONAME")] == ["libz.so.1"]
+        names = {symbol.name for symbol in dynamic.iter_symbols()}
+    assert {"crc32", "compress", "uncompress"} <= names
+    recorded = Sysroot(arch).packages()["zlib1g"]
+    assert sha256_of(path) in recorded.libraries.values()
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("RELINK_EMU_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "relink-emu" / "debian"
+    monkeypatch.setenv("RELINK_EMU_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+
+
+def test_thumb_shares_the_libraries_of_arm(tmp_path: Path) -> None:
+    assert Sysroot("thumb", tmp_path).root == Sysroot("arm", tmp_path).root
+
+
+def test_without_apt_the_error_names_the_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("shutil.which", lambda tool: None)
+    with pytest.raises(AptMissing, match="apt-get, dpkg-deb, which this host does not have"):
+        Sysroot("aarch64", tmp_path).library("libz.so.1")
+
+
+def test_a_mirror_that_does_not_answer_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(apt, "require", lambda *tools: None)
+    # A port nobody listens on, refused at once.
+    monkeypatch.setenv(apt.MIRROR_VARIABLE, "http://127.0.0.1:9/debian")
+    if not Path("/usr/bin/apt-get").exists():
+        pytest.skip("this host has no apt-get")
+    with pytest.raises(Unreachable, match="apt-get failed"):
+        Sysroot("i386", tmp_path).fetch(["zlib1g"])
+    assert Sysroot("i386", tmp_path).packages() == {}
+
+
+def test_unknown_sonames_and_architectures_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match=r"no package is known to hold libnone\.so"):
+        Sysroot("i386", tmp_path).library("libnone.so")
+    with pytest.raises(FetchError, match="no architecture vax"):
+        Sysroot("vax", tmp_path)
+    with pytest.raises(FetchError, match=r"Debian has no riscv32 port; built from source for it are only zlib1g"):
+        Sysroot("riscv32", tmp_path).library("libcrypto.so.3")
+
+
+def test_the_host_mirror_is_a_whole_archive_and_not_its_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = ("http://mirror.invalid/debian-security/ stable-security main\n"
+               "http://mirror.invalid/debian/ stable-updates main\n"
+               "http://mirror.invalid/debian/ stable contrib\n"
+               "http://mirror.invalid/debian/ stable main\n")
+    monkeypatch.delenv(apt.MIRROR_VARIABLE, raising=False)
+    monkeypatch.setattr(apt, "require", lambda *tools: None)
+    monkeypatch.setattr(apt, "run", lambda argv, cwd=None: listing)
+    assert apt.host_mirror() == "http://mirror.invalid/debian/"
+
+
+def test_a_host_without_a_debian_mirror_is_told_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(apt.MIRROR_VARIABLE, raising=False)
+    monkeypatch.setattr(apt, "require", lambda *tools: None)
+    monkeypatch.setattr(apt, "run", lambda argv, cwd=None: "http://mirror.invalid/ubuntu/ noble main\n")
+    with pytest.raises(Unreachable, match=r"name one in \$RELINK_EMU_DEBIAN_MIRROR"):
+        apt.host_mirror()
+
+
+def test_the_private_configuration_clears_hooks_and_owns_its_state(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands: list[list[str]] = []
+
+    def record(argv: Sequence[str | Path], cwd: Path | None = None) -> str:
+        commands.append([str(word) for word in argv])
+        return ""
+
+    monkeypatch.setenv(apt.MIRROR_VARIABLE, "http://mirror.invalid/debian")
+    monkeypatch.setattr(apt, "require", lambda *tools: None)
+    monkeypatch.setattr(apt, "run", record)
+    apt.PrivateApt(tmp_path, "riscv64", "trixie").update()
+    config = (tmp_path / "apt.conf").read_text()
+    assert f'Dir "{tmp_path}";' in config
+    assert '#clear APT::Update::Post-Invoke-Success;' in config
+    assert "http://mirror.invalid/debian trixie main" in (tmp_path / "etc/sources.list").read_text()
+    assert commands == [["apt-get", "-c", f"{tmp_path}/apt.conf", "-q", "-o", "APT::Update::Error-Mode=any",
+                         "update"]]
+
+
+def test_packages_already_unpacked_are_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sysroot = Sysroot("arm", tmp_path)
+    known = {"zlib1g": Package("1", "zlib1g.deb", "00", {"usr/lib/libz.so.1": "11"})}
+    sysroot.folder.mkdir(parents=True)
+    sysroot._write(known)
+    monkeypatch.setattr("toolchains.debian.require", lambda *tools: pytest.fail("asked apt"))
+    assert sysroot.fetch(["zlib1g"]) == known
+
+
+def test_sources_are_built_after_what_they_need() -> None:
+    assert source.in_order(["libpng16-16t64", "zlib1g"]) == ["zlib1g", "libpng16-16t64"]
+    assert set(source.SOURCES) <= set(PACKAGE_OF.values())
+
+
+def test_the_command_line_lists_and_refuses_without_a_traceback() -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "toolchains", *words], capture_output=True, text=True,
+                              cwd=Path(__file__).parents[2])
+
+    listed = run("list")
+    assert listed.returncode == 0
+    wrong = run("build", "--arch", "vax")
+    assert wrong.returncode == 2
+    assert "not one of" in wrong.stderr
+    refused = run("fetch", "--arch", "riscv32", "libssl3t64")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "Traceback" not in listed.stderr + wrong.stderr + refused.stderr

@@ -1,0 +1,137 @@
+"""A private apt: packages of any Debian architecture, without touching the host's apt or needing root.
+
+apt reads the host's configuration first (its proxy, its checks) and then ours, which gives it a root of its
+own: lists, cache, an empty dpkg status, one source. The mirror is the host's: `apt-get indextargets` says
+which, so no mirror is named here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolchains.errors import AptMissing, Unreachable
+
+MIRROR_VARIABLE = "RELINK_EMU_DEBIAN_MIRROR"
+_KEYRINGS = (
+    Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+    Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
+)
+_SECONDS = 600
+_ENVIRONMENT = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+
+
+def require(*tools: str) -> None:
+    """Raises `AptMissing` unless every tool is installed."""
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        raise AptMissing(f"fetching real libraries wants {', '.join(missing)}, which this host does not have")
+
+
+def run(argv: Sequence[str | Path], cwd: Path | None = None) -> str:
+    """The command's output. Raises `Unreachable` with what it complained of."""
+    try:
+        done = subprocess.run(
+            argv, cwd=cwd, env=_ENVIRONMENT, capture_output=True, text=True, timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unreachable(f"{Path(argv[0]).name} did not finish within {_SECONDS} seconds") from None
+    if done.returncode:
+        lines = done.stderr.splitlines()
+        complaints = [line for line in lines if line.startswith(("E:", "W:", "dpkg", "tar"))]
+        raise Unreachable(f"{Path(argv[0]).name} failed: " + " ".join(complaints[:4] or [done.stderr[-300:]]))
+    return done.stdout
+
+
+def host_mirror() -> str:
+    """The URI the host itself installs Debian from, or the one in $RELINK_EMU_DEBIAN_MIRROR.
+
+    Updates and security archives are passed over: they do not hold whole suites. Raises `AptMissing`,
+    `Unreachable`.
+    """
+    if given := os.environ.get(MIRROR_VARIABLE):
+        return given
+    require("apt-get")
+    listing = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+                   "Created-By: Packages"])
+    for line in listing.splitlines():
+        uri, release, component = line.split()
+        if component == "main" and uri.rstrip("/").endswith("/debian") and "-" not in release:
+            return uri
+    raise Unreachable(f"this host's apt has no Debian mirror; name one in ${MIRROR_VARIABLE}")
+
+
+class PrivateApt:
+    """apt with `root` for its state, one Debian `suite`, and `arch` for its architecture.
+
+    `sources` adds the source packages to the lists.
+    """
+
+    def __init__(self, root: Path, arch: str, suite: str, *, sources: bool = False) -> None:
+        self.root = root.resolve()
+        self.arch = arch
+        self.suite = suite
+        self.sources = sources
+
+    @property
+    def _config(self) -> Path:
+        return self.root / "apt.conf"
+
+    def _configure(self) -> None:
+        for folder in ("state/lists/partial", "cache/archives/partial", "etc/preferences.d"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        status = self.root / "state/status"
+        status.touch()
+        keyring = next((str(path) for path in _KEYRINGS if path.is_file()), None)
+        signed = f"[signed-by={keyring}] " if keyring else ""
+        kinds = ("deb", "deb-src") if self.sources else ("deb",)
+        lines = (f"{kind} {signed}{host_mirror()} {self.suite} main\n" for kind in kinds)
+        (self.root / "etc/sources.list").write_text("".join(lines))
+        # The hooks of the host's configuration would act on the host: they are cleared.
+        self._config.write_text(
+            f'Dir "{self.root}";\nDir::State "state";\nDir::State::status "{status}";\n'
+            'Dir::Cache "cache";\n'
+            'Dir::Etc "etc";\nDir::Etc::sourcelist "sources.list";\nDir::Etc::sourceparts "-";\n'
+            f'#clear APT::Architectures;\nAPT::Architecture "{self.arch}";\n'
+            f'APT::Architectures "{self.arch}";\n'
+            'APT::Sandbox::User "root";\n#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n'
+            '#clear APT::Update::Post-Invoke-Success;\nAcquire::Languages "none";\nAcquire::Retries "2";\n'
+            'Acquire::http::Timeout "20";\nAcquire::https::Timeout "20";\n'
+        )
+
+    def update(self) -> None:
+        """Fetches the package lists. Raises `AptMissing`, `Unreachable`."""
+        require("apt-get")
+        self._configure()
+        # Without Error-Mode, apt-get update ends with 0 when nothing could be fetched.
+        run(["apt-get", "-c", self._config, "-q", "-o", "APT::Update::Error-Mode=any", "update"])
+
+    def _fetch(self, words: Sequence[str], into: Path) -> None:
+        """Runs apt-get in `into`; lists too old to name files that still exist are renewed once."""
+        require("apt-get")
+        into.mkdir(parents=True, exist_ok=True)
+        fresh = not self._config.is_file()
+        if fresh:
+            self.update()
+        command: list[str | Path] = ["apt-get", "-c", self._config, "-q", *words]
+        try:
+            run(command, cwd=into)
+        except Unreachable:
+            if fresh:
+                raise
+            self.update()
+            run(command, cwd=into)
+
+    def download(self, packages: Sequence[str], into: Path) -> list[Path]:
+        """The .deb files of `packages`, verified by apt. Raises `AptMissing`, `Unreachable`."""
+        self._fetch(["download", *packages], into)
+        return sorted(into.glob("*.deb"))
+
+    def source(self, package: str, into: Path) -> list[Path]:
+        """The upstream tarballs of source package `package`. Raises `AptMissing`, `Unreachable`."""
+        self._fetch(["source", "--download-only", package], into)
+        return sorted(path for path in into.glob("*.orig.tar.*") if path.suffix != ".asc")

@@ -1,0 +1,186 @@
+"""Real libraries, from Debian: fetched into a cache, never committed.
+
+For each architecture a tree like a sysroot (`<cache>/<arch>/root`), and beside it `packages.json`: what was
+unpacked, of which version, with the sha256 of the package and of each shared object in it. Debian 13 serves
+five of the architectures and unstable, which is not pinned, LoongArch; RISC-V 32 has no port, so its few
+libraries are compiled from Debian's sources (`toolchains.source`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from toolchains import source
+from toolchains.apt import PrivateApt, require, run
+from toolchains.build import sha256_of
+from toolchains.errors import FetchError
+from toolchains.targets import TARGETS
+
+CACHE_VARIABLE = "RELINK_EMU_CACHE"
+STABLE = "trixie"
+UNSTABLE = "sid"
+DEFAULT_PACKAGES = (
+    "zlib1g", "libc6", "liblzma5", "libpng16-16t64", "libsqlite3-0", "libgcc-s1", "libssl3t64",
+)
+"""What is fetched when nothing is named, wherever Debian has a port."""
+
+PACKAGE_OF: Mapping[str, str] = {
+    "libz.so.1": "zlib1g",
+    "libc.so.6": "libc6",
+    "libm.so.6": "libc6",
+    "liblzma.so.5": "liblzma5",
+    "libpng16.so.16": "libpng16-16t64",
+    "libsqlite3.so.0": "libsqlite3-0",
+    "libgcc_s.so.1": "libgcc-s1",
+    "libcrypto.so.3": "libssl3t64",
+    "libssl.so.3": "libssl3t64",
+    "libstdc++.so.6": "libstdc++6",
+    "libexpat.so.1": "libexpat1",
+    "libzstd.so.1": "libzstd1",
+    "libbz2.so.1.0": "libbz2-1.0",
+}
+"""The package that holds each library tests and examples ask for by SONAME."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """One unpacked package: `origin` is the .deb's (or source archive's) name, `sha256` its hash;
+    `libraries` maps each shared object, relative to the root, to its sha256."""
+
+    version: str
+    origin: str
+    sha256: str
+    libraries: Mapping[str, str]
+
+
+def cache_folder() -> Path:
+    """$RELINK_EMU_CACHE, or `relink-emu/debian` under $XDG_CACHE_HOME, or under ~/.cache."""
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "relink-emu" / "debian"
+
+
+class Sysroot:
+    """The fetched libraries of one architecture. Safe to use from several processes at once."""
+
+    def __init__(self, arch: str, cache: Path | None = None) -> None:
+        """Raises `FetchError` for an architecture that is none of `toolchains.targets`."""
+        if arch not in TARGETS:
+            raise FetchError(f"no architecture {arch}; there are {', '.join(TARGETS)}")
+        self.target = TARGETS[TARGETS[arch].arch]
+        self.folder = (cache or cache_folder()) / self.target.name
+        self.root = self.folder / "root"
+        self._record = self.folder / "packages.json"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def packages(self) -> dict[str, Package]:
+        """What is unpacked already, by package name."""
+        if not self._record.is_file():
+            return {}
+        return {name: Package(**row) for name, row in json.loads(self._record.read_text()).items()}
+
+    @property
+    def default_packages(self) -> tuple[str, ...]:
+        """What `fetch` fetches when nothing is named."""
+        return DEFAULT_PACKAGES if self.target.debian else tuple(source.SOURCES)
+
+    def fetch(self, packages: Sequence[str] = ()) -> dict[str, Package]:
+        """Makes sure `packages` (none: the default ones) are unpacked, and returns what is known of them.
+
+        Packages already there are not asked for again. Raises `FetchError`; what was unpacked before it
+        stays.
+        """
+        names = tuple(packages) or self.default_packages
+        if self.target.debian is None and (unknown := [name for name in names if name not in source.SOURCES]):
+            raise FetchError(
+                f"Debian has no {self.target.name} port; built from source for it are only "
+                f"{', '.join(source.SOURCES)}, not {', '.join(unknown)}"
+            )
+        with self._locked():
+            known = self.packages()
+            wanted = [name for name in dict.fromkeys(names) if name not in known]
+            if wanted:
+                get = self._download if self.target.debian else self._compile
+                for name, package in get(wanted):
+                    known[name] = package
+                    self._write(known)
+        return {name: known[name] for name in names if name in known}
+
+    def _write(self, packages: Mapping[str, Package]) -> None:
+        text = json.dumps({name: asdict(packages[name]) for name in sorted(packages)}, indent=1)
+        draft = self._record.with_suffix(".new")
+        draft.write_text(text + "\n")
+        draft.replace(self._record)
+
+    def _download(self, names: Sequence[str]) -> Iterator[tuple[str, Package]]:
+        require("apt-get", "dpkg-deb")
+        debian = str(self.target.debian)
+        apt = PrivateApt(self.folder / "apt", debian, UNSTABLE if debian == "loong64" else STABLE)
+        with tempfile.TemporaryDirectory(prefix="relink-debs-", dir=self.folder) as place:
+            for deb in apt.download(names, Path(place)):
+                name, version = (run(["dpkg-deb", "-f", deb, key]) for key in ("Package", "Version"))
+                tree = Path(place) / "tree"
+                run(["dpkg-deb", "-x", deb, tree])
+                yield name.strip(), self._adopt(tree, version.strip(), deb.name, sha256_of(deb))
+        self._link_merged_folders()
+
+    def _compile(self, names: Sequence[str]) -> Iterator[tuple[str, Package]]:
+        # Source packages are the same for every architecture; apt wants one named all the same.
+        apt = PrivateApt(self.folder / "apt", "amd64", STABLE, sources=True)
+        for name in source.in_order(names):
+            if name in self.packages():
+                continue
+            with tempfile.TemporaryDirectory(prefix="relink-source-", dir=self.folder) as place:
+                made = source.make(name, self.target, apt, Path(place), self.root)
+                yield name, self._adopt(made.tree, made.version, made.archive.name, sha256_of(made.archive))
+
+    def _adopt(self, tree: Path, version: str, origin: str, digest: str) -> Package:
+        """Moves an unpacked tree into the root, and records its shared objects."""
+        libraries = {
+            str(path.relative_to(tree)): sha256_of(path)
+            for path in sorted(tree.rglob("*"))
+            if ".so" in path.name and path.is_file() and not path.is_symlink()
+        }
+        shutil.copytree(tree, self.root, symlinks=True, dirs_exist_ok=True)
+        shutil.rmtree(tree)
+        return Package(version, origin, digest, libraries)
+
+    def _link_merged_folders(self) -> None:
+        """Debian's packages no longer carry the /lib -> usr/lib links; a sysroot needs them."""
+        for name in ("lib", "lib64"):
+            link = self.root / name
+            if (self.root / "usr" / name).is_dir() and not link.exists():
+                link.symlink_to(f"usr/{name}")
+
+    def library(self, soname: str) -> Path:
+        """The file that `soname` names, its package fetched on first use. Raises `FetchError`."""
+        if (found := self._find(soname)) is not None:
+            return found
+        if soname not in PACKAGE_OF:
+            raise FetchError(f"no package is known to hold {soname}; known are {', '.join(PACKAGE_OF)}")
+        package = PACKAGE_OF[soname]
+        self.fetch([package])
+        found = self._find(soname)
+        if found is None:
+            raise FetchError(f"{package} for {self.target.name} was unpacked, but holds no {soname}")
+        return found
+
+    def _find(self, soname: str) -> Path | None:
+        recorded = {Path(name).parent for package in self.packages().values() for name in package.libraries}
+        paths = (self.root / folder / soname for folder in sorted(recorded))
+        return next((path for path in paths if path.is_file()), None)
