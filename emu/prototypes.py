@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pycparser import c_ast
 
 __all__ = [
-    "Array", "CType", "Floating", "FunctionType", "Integer", "Parameter", "Pointer", "Prototype", "Struct", "VaListType",
-    "Void", "parse_prototype", "parse_type",
+    "Array", "CType", "Floating", "FunctionType", "Integer", "Parameter", "Pointer", "Prototype", "Struct",
+    "VaListType", "Void", "parse_prototype", "parse_type",
 ]  # fmt: skip
 
 
@@ -188,8 +188,8 @@ _WIDTHS = {
 
 _KEYWORDS = frozenset("""
     auto break case char const continue default do double else enum extern float for goto if inline int long
-    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
-    _Bool _Complex _Thread_local _Static_assert _Atomic _Alignof _Alignas __int128
+    register restrict return short signed sizeof static struct switch typedef union unsigned void volatile
+    while _Bool _Complex _Thread_local _Static_assert _Atomic _Alignof _Alignas __int128
 """.split())  # noqa: SIM905
 #: GNU spellings that mean a standard one, or nothing here.
 _SPELLINGS = {

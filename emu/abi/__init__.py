@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from emu.abi import aarch64, arm, i386, loongarch64, riscv, x86_64
 from emu.abi.spec import (
-    CallingConvention, DataModel, FloatFormat, IfuncArgument, PairAlignment, SaveArea, VaListStruct,
-    VariadicRule, X87Stack,
+    CallingConvention,
+    DataModel,
+    FloatFormat,
+    IfuncArgument,
+    PairAlignment,
+    SaveArea,
+    VaListStruct,
+    VariadicRule,
+    X87Stack,
 )  # fmt: skip
 from relink.arch import architecture
 
 __all__ = [
-    "CONVENTIONS", "CallingConvention", "DataModel", "FloatFormat", "IfuncArgument", "PairAlignment", "SaveArea",
-    "VaListStruct", "VariadicRule", "X87Stack", "convention",
+    "CONVENTIONS", "CallingConvention", "DataModel", "FloatFormat", "IfuncArgument", "PairAlignment",
+    "SaveArea", "VaListStruct", "VariadicRule", "X87Stack", "convention",
 ]  # fmt: skip
 
 #: Every convention by the canonical name of its architecture.

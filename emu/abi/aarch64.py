@@ -15,7 +15,14 @@ from __future__ import annotations
 import struct
 
 from emu.abi.spec import (
-    BINARY128, CallingConvention, DataModel, IfuncArgument, PairAlignment, SaveArea, VaListStruct, numbered,
+    BINARY128,
+    CallingConvention,
+    DataModel,
+    IfuncArgument,
+    PairAlignment,
+    SaveArea,
+    VaListStruct,
+    numbered,
 )  # fmt: skip
 
 #: FP ASIMD AES PMULL SHA1 SHA2 CRC32 ATOMICS (Linux, arch/arm64/include/uapi/asm/hwcap.h).

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from emu.abi.spec import BINARY64, CallingConvention, DataModel, PairAlignment, VariadicRule, numbered
 
-#: HALF THUMB FAST_MULT VFP EDSP NEON VFPv3 TLS VFPv4 IDIVA IDIVT VFPD32 (Linux, arch/arm/include/uapi/asm/hwcap.h).
+#: HALF THUMB FAST_MULT VFP EDSP NEON VFPv3 TLS VFPv4 IDIVA IDIVT VFPD32 (Linux,
+#: arch/arm/include/uapi/asm/hwcap.h).
 HWCAP = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 12 | 1 << 13 | 1 << 15 | 0xF << 16
 
 ARM = CallingConvention(

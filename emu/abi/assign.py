@@ -13,7 +13,16 @@ from typing import NamedTuple
 from emu.abi.spec import BINARY64, CallingConvention, PairAlignment, VariadicRule
 from emu.errors import CallError
 from emu.prototypes import (
-    Array, CType, Floating, FunctionType, Integer, Pointer, Prototype, Struct, VaListType, Void,
+    Array,
+    CType,
+    Floating,
+    FunctionType,
+    Integer,
+    Pointer,
+    Prototype,
+    Struct,
+    VaListType,
+    Void,
 )  # fmt: skip
 
 
@@ -75,7 +84,10 @@ class Assigner:
         return copy.copy(self)
 
     def assign(self, ctype: CType, *, extra: bool = False) -> Location:
-        """The place of the next argument; `extra`: it matches the ellipsis. Raises CallError if it has none."""
+        """The place of the next argument; `extra`: it matches the ellipsis.
+
+        Raises CallError if such an argument cannot be passed.
+        """
         rules = self.convention
         size = passed_size(ctype, rules.word_size)
         alignment = min(size, rules.data.maximum_alignment)
@@ -141,7 +153,7 @@ class Assigner:
 
 
 def result_location(convention: CallingConvention, ctype: CType, *, base_standard: bool = False) -> Location:
-    """Where a result of this type is (empty for void). A piece named by `convention.x87.top` is on the x87 stack.
+    """Where a result of this type is (empty for void); the register `convention.x87.top` is the x87 stack.
 
     Raises CallError if it has no place here.
     """
@@ -156,5 +168,6 @@ def result_location(convention: CallingConvention, ctype: CType, *, base_standar
             return (Piece(convention.x87.top, 0, 0, 10),)
     names = convention.integer_results
     if size > word * len(names):
-        raise CallError(f"a result of type {ctype} is returned in memory on {convention.arch}, which is not supported")
+        where = f"returned in memory on {convention.arch}"
+        raise CallError(f"a result of type {ctype} is {where}, which is not supported")
     return tuple(Piece(names[i], 0, i * word, min(word, size - i * word)) for i in range(-(-size // word)))

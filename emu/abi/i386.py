@@ -17,8 +17,8 @@ I386 = CallingConvention(
     arch="i386",
     document="Intel386 psABI 1.1, section 2.2",
     data=DataModel(
-        pointer_size=4, char_signed=True, wchar_signed=True, long_double=X87, long_double_size=12, time_size=4,
-        maximum_alignment=4,
+        pointer_size=4, char_signed=True, wchar_signed=True, long_double=X87, long_double_size=12,
+        time_size=4, maximum_alignment=4,
     ),
     integer_arguments=(),
     integer_results=("eax", "edx"),

@@ -86,7 +86,9 @@ def result_encoder(
     return encode
 
 
-def extra_type(rules: CallingConvention, value: object, parse: Callable[[str], CType]) -> tuple[CType, object]:
+def extra_type(
+    rules: CallingConvention, value: object, parse: Callable[[str], CType]
+) -> tuple[CType, object]:
     """The C type an argument that matches `...` is passed as, and the value. Raises CallError if none fits.
 
     `parse` turns the text of an explicit (text, value) pair into a type.
@@ -152,7 +154,7 @@ def _float_encoder(ctype: Floating, label: str, *, box: int = 0, on_x87: bool = 
                 value = float(value)  # type: ignore[arg-type]
             except (TypeError, ValueError, OverflowError):
                 _refuse(label, ctype, value, "does not convert to")
-        bits = encode_float(value, fmt)  # type: ignore[arg-type]
+        bits = encode_float(value, fmt)
         return encode_float(decode_float(bits, fmt), X87) if on_x87 else bits | box
 
     return encode
@@ -194,7 +196,7 @@ def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> En
             text = value.encode("utf-32-le" if wide else "utf-8", "surrogateescape")  # type: ignore[attr-defined]
             return buffers.lend(text + bytes(4 if wide else 1))
         if kind is bytes:
-            return buffers.lend(value + b"\0")
+            return buffers.lend(bytes(value) + b"\0")  # type: ignore[call-overload]
         if kind is not bytearray and (hasattr(value, "address") or _is_index(value)):
             return address(value, None)
         try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def gather(location: Location, registers: Mapping[str, int], machine: CallMachine, stack: int) -> int:
-    """The pattern at a location. `registers`: values of at least those it names; `stack`: first stacked argument."""
+    """The pattern at a location, from register values and, above the address `stack`, stacked arguments."""
     pattern = 0
     for piece in location:
         if piece.register is None:

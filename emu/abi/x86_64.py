@@ -14,7 +14,14 @@ but compilers rely on extension to 32 bits.
 from __future__ import annotations
 
 from emu.abi.spec import (
-    X87, CallingConvention, DataModel, SaveArea, VaListStruct, VariadicRule, X87Stack, numbered,
+    X87,
+    CallingConvention,
+    DataModel,
+    SaveArea,
+    VaListStruct,
+    VariadicRule,
+    X87Stack,
+    numbered,
 )  # fmt: skip
 
 _XMM = numbered("xmm", 8)

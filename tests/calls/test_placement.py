@@ -1,0 +1,81 @@
+"""Arguments and results go where clang has them, on every architecture.
+
+`placement.json` was found out by running what clang compiles (`regenerate.py`); nothing of `emu.abi` made it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import pytest
+
+from emu.abi import convention
+from emu.abi.assign import Location
+from emu.calls import CallPlan
+from emu.prototypes import Parameter, parse_prototype, parse_type
+from tests.calls.regenerate import ARCHES, TABLE, arguments_of, sizes, split
+
+
+@cache
+def _table() -> Any:
+    return json.loads(TABLE.read_text())
+
+
+def _whole_register(arch: str, name: str) -> tuple[str, int]:
+    """The register the table knows, and where in it `name` begins."""
+    if arch == "arm" and name.startswith("s"):
+        return f"d{int(name[1:]) // 2}", 4 * (int(name[1:]) % 2)
+    if arch == "aarch64" and name[0] in "sd":
+        return f"v{name[1:]}", 0
+    return name, 0
+
+
+def _described(arch: str, location: Location, size: int) -> str:
+    """A location as the table writes it; `size`: bytes that carry the value."""
+    parts = []
+    for piece in location:
+        name, start = _whole_register(arch, piece.register) if piece.register else ("stack", piece.offset)
+        parts.append(f"{name}[{start}:{start + min(piece.size, size - piece.start)}]")
+    return " ".join(parts)
+
+
+def _plan(arch: str, signature: str) -> CallPlan:
+    head, _, _ = signature.partition(" <- ")
+    _, extras = split(signature)
+    types = tuple(Parameter("", parse_type(name, arch)) for name in extras)
+    return CallPlan(convention(arch), parse_prototype(head, arch), types)
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_arguments_lie_where_clang_reads_them(arch: str) -> None:
+    width = sizes(arch)
+    wrong = []
+    for signature, expected in _table()[arch]["arguments"].items():
+        named, extras = split(signature)
+        plan = _plan(arch, signature)
+        found = [
+            _described(arch, place, width[ctype])
+            for place, ctype in zip(plan.locations, named + extras, strict=True)
+        ]
+        if found != expected:
+            wrong.append((signature, expected, found))
+    assert not wrong
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_results_lie_where_clang_leaves_them(arch: str) -> None:
+    width = sizes(arch)
+    for signature, expected in _table()[arch]["results"].items():
+        place = _plan(arch, signature).result_location
+        if expected == "st0":
+            assert place[0].register == "st0", signature
+        else:
+            assert _described(arch, place, width[signature.partition("(")[0]]) == expected, signature
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_table_is_what_clang_says_today(arch: str) -> None:
+    pytest.importorskip("ziglang", reason="clang comes in the ziglang wheel, which is missing")
+    assert arguments_of(arch) == _table()[arch]["arguments"]
