@@ -64,6 +64,7 @@ class Outcome:
     bindings: Bindings | None = None
     symbols: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: what `bindings` is about
     weak_unresolved: list[str] = field(default_factory=list)  #: bound to 0, as the gABI says
+    unresolved: list[str] = field(default_factory=list)  #: strong, and left open on request
 
 
 @dataclass(slots=True)
@@ -202,18 +203,25 @@ class _Relocator:
     def _settle_unresolved(self, bound: Bindings, chosen: I64) -> None:
         """Undefined weak symbols are 0 (gABI, "Symbol Table"); strong ones an error, unless allowed."""
         symbols = self.image.decoded.symbols
-        for element in (np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1).tolist():
-            index = int(chosen[element - 1])
-            name = symbols.names.text(index)
-            if symbols.bind[index] == Bind.WEAK:
+        open_ = np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1
+        indices = chosen[open_ - 1]
+        weak = (symbols.bind[indices] == Bind.WEAK).tolist()
+        thread_local = (symbols.type[indices] == SymbolType.TLS).tolist()
+        names = symbols.names.take(indices).texts()
+        for element, index, name, is_weak, is_tls in zip(
+            open_.tolist(), indices.tolist(), names, weak, thread_local, strict=True
+        ):
+            if is_weak:
                 self.outcome.weak_unresolved.append(name)
                 continue
             address = self.environment.unresolved(self.image.name, name)
-            if address is not None:
-                bound.define_host(element, address)
-            else:
+            if address is None:
                 version = self.image.required_version(index)
                 self.outcome.errors.append(UnresolvedSymbol(self.image.name, name, version))
+                continue
+            self.outcome.unresolved.append(name)
+            if not is_tls:  # which has no address a trap could stand for
+                bound.define_host(element, address)
 
     # ------------------------------------------------------------ compute and store
 

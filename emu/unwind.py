@@ -1,0 +1,286 @@
+"""From a frame to its caller by DWARF call-frame information (DWARF 5, section 6.4).
+
+pyelftools parses the entries; here the right one is found, its rules are evaluated on the guest's registers, and
+the caller's registers come out. The entry is found by walking only the lengths and start addresses (a large
+library has thousands of entries and pyelftools takes some 60 µs for each), and handed to pyelftools alone.
+"""
+
+from __future__ import annotations
+
+import io
+import operator
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+#: Reads guest memory: (address, size) -> bytes. Raises if it is not mapped.
+ReadMemory = Callable[[int, int], bytes]
+
+
+@dataclass(frozen=True)
+class CallFrameTable:
+    """The call-frame information of one image.
+
+    `data` is the contents of .eh_frame (as it lies in the guest, at `address`) or, with `eh_frame` False,
+    of .debug_frame, whose addresses are link-time ones: `load_bias` leads from them to the guest's.
+    """
+
+    data: bytes
+    address: int = 0
+    eh_frame: bool = True
+    load_bias: int = 0
+
+
+class DwarfRegisters(NamedTuple):
+    """How an ISA's psABI numbers its registers for DWARF."""
+
+    names: tuple[str, ...]  #: by number; the ones that a frame can save and unwinding needs
+    sp: int
+    fp: int
+    link: int | None  #: the return-address register; None: on the stack
+    word: int  #: bytes
+    #: (where the caller's frame pointer, where the return address is saved), bytes from the frame pointer, in
+    #: the order worth trying
+    frame_records: tuple[tuple[int, int], ...]
+
+
+def _series(prefix: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{prefix}{n}" for n in range(count))
+
+
+_X86_64 = DwarfRegisters(
+    ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)), "pc"),
+    7, 6, None, 8, ((0, 8),),
+)  # fmt: skip
+_I386 = DwarfRegisters(
+    ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "pc"), 4, 5, None, 4, ((0, 4),)
+)
+_AARCH64 = DwarfRegisters((*_series("x", 31), "sp"), 31, 29, 30, 8, ((0, 8),))
+#: clang's {fp, lr} record, then GCC's, which leaves fp at the upper word.
+_ARM = DwarfRegisters(_series("r", 16), 13, 11, 14, 4, ((0, 4), (-4, 0)))
+_THUMB = _ARM._replace(fp=7)
+_RISCV64 = DwarfRegisters(_series("x", 32), 2, 8, 1, 8, ((-16, -8),))
+_RISCV32 = _RISCV64._replace(word=4, frame_records=((-8, -4),))
+_LOONGARCH64 = DwarfRegisters(_series("r", 32), 3, 22, 1, 8, ((-16, -8),))
+
+DWARF_REGISTERS: Mapping[str, DwarfRegisters] = {
+    "x86_64": _X86_64, "i386": _I386, "aarch64": _AARCH64, "arm": _ARM, "thumb": _THUMB, "riscv64": _RISCV64,
+    "riscv32": _RISCV32, "loongarch64": _LOONGARCH64,
+}  # fmt: skip
+
+
+class Registers:
+    """One frame's registers by DWARF number, as far as they are known, and its pc."""
+
+    def __init__(self, isa: DwarfRegisters, pc: int, values: Mapping[int, int]) -> None:
+        self.isa = isa
+        self.pc = pc
+        self.values = dict(values)
+        self.mask = (1 << 8 * isa.word) - 1
+
+
+def caller_by_rules(frame: Registers, table: CallFrameTable, lookup: int, read: ReadMemory) -> Registers | None:
+    """The caller's registers by the entry covering `lookup`; None if none does or it marks the outermost frame.
+
+    `lookup` is the pc of the innermost frame, and one less than the return address of any other, so that a
+    call at the very end of a function is looked up in that function.
+    """
+    found = _find(table, lookup - table.load_bias, frame.isa.word)
+    if found is None:
+        return None
+    rules, return_column = found
+    cfa_rule = rules["cfa"]
+    if cfa_rule.expr is not None:
+        cfa = _evaluate(cfa_rule.expr, frame, read, None)
+    else:
+        cfa = frame.values[cfa_rule.reg] + cfa_rule.offset
+    cfa &= frame.mask
+    values = {n: value for n, value in frame.values.items() if n != return_column or frame.isa.link is not None}
+    values[frame.isa.sp] = cfa
+    for number, rule in rules.items():
+        if isinstance(number, int):
+            value = _recover(rule, number, cfa, frame, read)
+            if value is None:
+                values.pop(number, None)
+            else:
+                values[number] = value & frame.mask
+    pc = values.get(return_column)
+    if pc is None:
+        return None
+    return Registers(frame.isa, pc, values)
+
+
+def _recover(rule: Any, number: int, cfa: int, frame: Registers, read: ReadMemory) -> int | None:
+    """A register of the caller by its rule (DWARF 5, 6.4.1); None: cannot be known."""
+    word = frame.isa.word
+    match rule.type:
+        case "OFFSET":
+            return int.from_bytes(read(cfa + rule.arg & frame.mask, word), "little")
+        case "VAL_OFFSET":
+            return cfa + int(rule.arg)
+        case "REGISTER":
+            return frame.values.get(rule.arg)
+        case "EXPRESSION":
+            return int.from_bytes(read(_evaluate(rule.arg, frame, read, cfa), word), "little")
+        case "VAL_EXPRESSION":
+            return _evaluate(rule.arg, frame, read, cfa)
+        case "SAME_VALUE":
+            return frame.values.get(number)
+        case _:
+            return None
+
+
+# ---------------------------------------------------------------- finding the entry
+
+
+def _find(table: CallFrameTable, pc: int, word: int) -> tuple[dict[Any, Any], int] | None:
+    """The row of rules in force at `pc`, and the column of the return address."""
+    for cie_offset, fde_offset in _entries_starting_before(table, pc, word):
+        fde = _parse(table, (cie_offset, fde_offset), word)[1]
+        start = fde.header["initial_location"] & (1 << 8 * word) - 1
+        if not start <= pc < start + fde.header["address_range"]:
+            continue
+        rows = [row for row in fde.get_decoded().table if row["pc"] - fde.header["initial_location"] + start <= pc]
+        if rows:
+            return rows[-1], fde.cie.header["return_address_register"]
+    return None
+
+
+class _Raw(NamedTuple):
+    offset: int
+    end: int
+    identifier: int  #: the field that tells a CIE from an FDE, or leads to the CIE
+    body: int  #: offset of what follows that field
+
+
+def _raw_entries(table: CallFrameTable) -> Iterator[_Raw]:
+    data, offset = table.data, 0
+    while offset + 8 <= len(data):
+        length, identifier = struct.unpack_from("<II", data, offset)
+        if length == 0 and table.eh_frame:
+            return  # the terminator
+        if length < 4 or length >= 0xFFFFFFF0 or offset + 4 + length > len(data):
+            return  # 64-bit DWARF is not emitted for these ISAs; the rest is damage
+        yield _Raw(offset, offset + 4 + length, identifier, offset + 8)
+        offset += 4 + length
+
+
+def _entries_starting_before(table: CallFrameTable, pc: int, word: int) -> list[tuple[int, int]]:
+    """(CIE, FDE) offsets of the functions that start at or before `pc`, nearest first, a few at most."""
+    encodings: dict[int, int] = {}
+    candidates = []
+    mark = 0 if table.eh_frame else 0xFFFFFFFF
+    for entry in _raw_entries(table):
+        if entry.identifier == mark:
+            continue
+        cie = entry.offset + 4 - entry.identifier if table.eh_frame else entry.identifier
+        if cie not in encodings:
+            encodings[cie] = _pointer_encoding(table, cie, word)
+        start = _pointer(table, entry.body, encodings[cie], word)
+        if start is not None and start <= pc:
+            candidates.append((start, cie, entry.offset))
+    candidates.sort(reverse=True)
+    return [(cie, fde) for _, cie, fde in candidates[:4]]
+
+
+def _pointer_encoding(table: CallFrameTable, cie: int, word: int) -> int:
+    augmentation = _parse(table, (cie,), word)[0].augmentation_dict
+    return int(augmentation.get("FDE_encoding", 0))
+
+
+#: The low four bits of a DW_EH_PE_* encoding (LSB core specification, "DWARF Exception Header Encoding").
+_POINTER_FORMATS: Final = {0x2: "<H", 0x3: "<I", 0x4: "<Q", 0xA: "<h", 0xB: "<i", 0xC: "<q"}
+
+
+def _pointer(table: CallFrameTable, offset: int, encoding: int, word: int) -> int | None:
+    layout = _POINTER_FORMATS.get(encoding & 0xF, "<Q" if word == 8 else "<I")
+    if encoding & 0x70 not in (0, 0x10) or offset + struct.calcsize(layout) > len(table.data):
+        return None
+    value: int = struct.unpack_from(layout, table.data, offset)[0]
+    if encoding & 0x10:  # DW_EH_PE_pcrel
+        value += table.address + offset
+    return value & (1 << 8 * word) - 1
+
+
+def _parse(table: CallFrameTable, offsets: Sequence[int], word: int) -> list[Any]:
+    """A CIE, or a CIE and one of its FDEs, parsed by pyelftools as if they were a section of their own."""
+    from elftools.dwarf.callframe import CallFrameInfo
+    from elftools.dwarf.structs import DWARFStructs
+
+    pieces = []
+    for offset in offsets:
+        (length,) = struct.unpack_from("<I", table.data, offset)
+        pieces.append(bytearray(table.data[offset : offset + 4 + length]))
+    address = table.address
+    if len(pieces) == 2:
+        # The FDE leads to its CIE, now right before it, and keeps its address: pointers in it are relative.
+        struct.pack_into("<I", pieces[1], 4, len(pieces[0]) + 4 if table.eh_frame else 0)
+        address += offsets[1] - len(pieces[0])
+    section = b"".join(pieces)
+    structs = DWARFStructs(little_endian=True, dwarf_format=32, address_size=word)
+    entries: list[Any] = CallFrameInfo(
+        io.BytesIO(section), len(section), address, structs, for_eh_frame=table.eh_frame
+    ).get_entries()
+    return entries
+
+
+# ---------------------------------------------------------------- DWARF expressions, as far as CFI uses them
+
+_BINARY: Final[Mapping[int, Callable[[int, int], int]]] = {
+    0x1A: operator.and_, 0x1C: operator.sub, 0x1E: operator.mul, 0x21: operator.or_, 0x22: operator.add,
+    0x24: operator.lshift, 0x25: operator.rshift, 0x27: operator.xor, 0x29: operator.eq, 0x2A: operator.ge,
+    0x2B: operator.gt, 0x2C: operator.le, 0x2D: operator.lt, 0x2E: operator.ne,
+}  # fmt: skip
+_CONSTANTS: Final = {
+    0x08: "<B", 0x09: "<b", 0x0A: "<H", 0x0B: "<h", 0x0C: "<I", 0x0D: "<i", 0x0E: "<Q", 0x0F: "<q",
+}  # fmt: skip
+
+
+def _evaluate(expression: Sequence[int], frame: Registers, read: ReadMemory, initial: int | None) -> int:
+    """Run a DWARF expression (DWARF 5, 2.5). `initial` is what the stack starts with. Raises ValueError."""
+    code = bytes(expression)
+    stack = [] if initial is None else [initial]
+    at = 0
+    while at < len(code):
+        op = code[at]
+        at += 1
+        if 0x30 <= op <= 0x4F:  # DW_OP_lit0…
+            stack.append(op - 0x30)
+        elif 0x70 <= op <= 0x8F:  # DW_OP_breg0…
+            offset, at = _leb128(code, at, signed=True)
+            # On x86 the return-address column stands for the frame's own pc (PLT entries use it so).
+            number = op - 0x70
+            known = frame.pc if frame.isa.names[number] == "pc" else frame.values[number]
+            stack.append(known + offset)
+        elif op in _CONSTANTS:
+            stack.append(struct.unpack_from(_CONSTANTS[op], code, at)[0])
+            at += struct.calcsize(_CONSTANTS[op])
+        elif op in (0x10, 0x11, 0x23):  # constu, consts, plus_uconst
+            value, at = _leb128(code, at, signed=op == 0x11)
+            stack.append(stack.pop() + value if op == 0x23 else value)
+        elif op in _BINARY:
+            right = stack.pop()
+            stack.append(int(_BINARY[op](stack.pop(), right)))
+        elif op == 0x06:  # deref
+            stack.append(int.from_bytes(read(stack.pop(), frame.isa.word), "little"))
+        elif op == 0x12:  # dup
+            stack.append(stack[-1])
+        else:
+            raise ValueError(f"DWARF operation {op:#x} is not one that call-frame information uses")
+        stack[-1] &= frame.mask
+    return stack[-1]
+
+
+def _leb128(code: bytes, at: int, *, signed: bool) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = code[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            break
+    if signed and byte & 0x40:
+        value -= 1 << shift
+    return value, at
