@@ -324,7 +324,7 @@ def _declare(die: DIE | None, declarator: str, depth: int) -> str:
 def _qualify(die: DIE, declarator: str, depth: int) -> str:
     """A qualifier goes behind the star of a pointer, and before anything else."""
     target = _type_of(die)
-    word = _QUALIFIERS[die.tag]
+    word = _QUALIFIERS[str(die.tag)]
     if target is None or _unqualified(target).tag not in _POINTERS:
         return f"{word if word != 'restrict' else ''} {_declare(target, declarator, depth + 1)}".strip()
     inner = declarator if declarator.startswith("*") else f"{word} {declarator}".strip()
