@@ -1,4 +1,4 @@
-"""Reading ELF: bytes become a `Decoded`, which is frozen, holds no run-time address and can be kept and shared.
+"""Reading ELF: bytes become a `Decoded`: frozen, without run-time addresses, to be kept and shared.
 
     from relink.elf import decode
 

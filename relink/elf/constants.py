@@ -104,10 +104,10 @@ class DynamicTag(enum.IntEnum):
 
 #: Tags whose value is an address: what a loader may have rebased in an image that lies in memory.
 ADDRESS_TAGS = frozenset({
-    DynamicTag.PLTGOT, DynamicTag.HASH, DynamicTag.STRTAB, DynamicTag.SYMTAB, DynamicTag.RELA, DynamicTag.INIT,
-    DynamicTag.FINI, DynamicTag.REL, DynamicTag.JMPREL, DynamicTag.INIT_ARRAY, DynamicTag.FINI_ARRAY,
-    DynamicTag.PREINIT_ARRAY, DynamicTag.SYMTAB_SHNDX, DynamicTag.RELR, DynamicTag.ANDROID_REL,
-    DynamicTag.ANDROID_RELA, DynamicTag.ANDROID_RELR, DynamicTag.GNU_HASH, DynamicTag.TLSDESC_PLT,
+    DynamicTag.PLTGOT, DynamicTag.HASH, DynamicTag.STRTAB, DynamicTag.SYMTAB, DynamicTag.RELA,
+    DynamicTag.INIT, DynamicTag.FINI, DynamicTag.REL, DynamicTag.JMPREL, DynamicTag.INIT_ARRAY,
+    DynamicTag.FINI_ARRAY, DynamicTag.PREINIT_ARRAY, DynamicTag.SYMTAB_SHNDX, DynamicTag.RELR,
+    DynamicTag.ANDROID_REL, DynamicTag.ANDROID_RELA, DynamicTag.ANDROID_RELR, DynamicTag.GNU_HASH, DynamicTag.TLSDESC_PLT,
     DynamicTag.TLSDESC_GOT, DynamicTag.VERSYM, DynamicTag.VERDEF, DynamicTag.VERNEED,
 })  # fmt: skip
 

@@ -63,7 +63,7 @@ class Contents:
         return segment if vaddr < segment.vaddr + segment.filesz else None
 
     def tail(self, vaddr: int, what: str) -> U8:
-        """All file-backed bytes from `vaddr` to the end of its segment. Raises MalformedElf outside of any."""
+        """All file-backed bytes from `vaddr` to the end of its segment; MalformedElf outside of any."""
         segment = self.segment_at(vaddr)
         if segment is None:
             raise MalformedElf(self.name, f"{what} at {vaddr:#x} lies in no segment's bytes")

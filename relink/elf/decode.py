@@ -1,8 +1,8 @@
 """Bytes become a `Decoded`: what an ELF file says, checked, before anybody knows where it will lie.
 
-`decode` reads a file, `decode_memory` an image that already lies in an address space. Headers and segments are
-read and checked at once; tables when first asked for, as views of the image's bytes. Whatever is wrong is an
-`ElfError`, at once or when the table concerned is asked for.
+`decode` reads a file, `decode_memory` an image that already lies in an address space. Headers and segments
+are read and checked at once; tables when first asked for, as views of the image's bytes. Whatever is wrong is
+an `ElfError`, at once or when the table concerned is asked for.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """An ELF image as its bytes describe it. Addresses are link-time (`vaddr`), sizes in bytes, arrays read-only.
+    """An ELF image as its bytes describe it: addresses are link-time ones, sizes bytes, arrays read-only.
 
-    `name` is what errors call it; `path` the file it is mapped from, if any; `data` the file's bytes (empty for
-    an image in memory); `address` where the ELF header of an image in memory lies, else None. A file mapped
-    from a path must not shrink while this is in use.
+    `name` is what errors call it; `path` the file it is mapped from, if any; `data` the file's bytes (empty
+    for an image in memory); `address` where the ELF header of an image in memory lies, else None. A file
+    mapped from a path must not shrink while this is in use.
     """
 
     name: str
@@ -256,7 +256,7 @@ class Decoded:
     # ---------------------------------------------------------- bytes
 
     def bytes_at(self, vaddr: int, size: int) -> U8:
-        """`size` file-backed bytes at `vaddr`, a view. Raises MalformedElf unless one segment backs them all."""
+        """`size` file-backed bytes at `vaddr`, a view; MalformedElf unless one segment backs them all."""
         return self.contents.at(vaddr, size, "what is asked for")
 
     @cached_property
@@ -283,8 +283,9 @@ def decode(source: Source, *, name: str | None = None) -> Decoded:
     """Read an ELF file.
 
     `source` is a path (mapped, so that only what is looked at is read), bytes or a buffer, or a binary file
-    object (read from its position to its end). `name` is what errors call it; by default the path, or the file
-    object's name. Raises ElfError when it cannot be read, NotElf, Truncated, UnsupportedElf, MalformedElf.
+    object (read from its position to its end). `name` is what errors call it; by default the path, or the
+    file object's name. Raises ElfError when it cannot be read, and NotElf, Truncated, UnsupportedElf,
+    MalformedElf.
     """
     path: Path | None = None
     if isinstance(source, str | os.PathLike):
@@ -315,9 +316,9 @@ def decode(source: Source, *, name: str | None = None) -> Decoded:
 def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str) -> Decoded:
     """Read an image that already lies in an address space, from its program headers and PT_DYNAMIC alone.
 
-    `read(address, size)` yields guest bytes or raises AddressSpaceError, which passes through; `address` is where
-    the image's ELF header lies. Addresses in the dynamic section that the image's loader has rebased in place,
-    as glibc does, are turned back: a value outside the image's link-time range but inside its place in
+    `read(address, size)` yields guest bytes or raises AddressSpaceError, which passes through; `address` is
+    where the image's ELF header lies. Addresses in the dynamic section that the image's loader has rebased in
+    place, as glibc does, are turned back: a value outside the image's link-time range but inside its place in
     memory counts as rebased. The words relocations have changed are as the loader left them.
     """
     header = read_header(name, bytes(read(address, 64)))
@@ -375,7 +376,8 @@ def _map_file(path: Path, name: str) -> U8:
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise ElfError(name, "cannot be read: not a regular file")  # opening a FIFO would wait for a writer
+            # Not even opened: opening a named pipe waits for a writer.
+            raise ElfError(name, "cannot be read: not a regular file")
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:
                 return frozen(np.empty(0, np.uint8))

@@ -11,6 +11,7 @@ Sources: gABI chapter 5, "Hash Table"; for DT_GNU_HASH, glibc's elf/dl-lookup.c 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -69,7 +70,7 @@ class GnuHash:
 
     @classmethod
     def read(cls, contents: Contents, layout: Layout, vaddr: int) -> GnuHash:
-        """The table at `vaddr`. Raises MalformedElf for buckets before the table and chains without an end."""
+        """The table at `vaddr`. Raises MalformedElf for a bucket before it or a chain without an end."""
         name = contents.name
         bucket_count, first, bloom_words, _shift = contents.table(
             vaddr, 4, _U32, "the DT_GNU_HASH header"
@@ -109,11 +110,16 @@ class GnuHash:
 
     def reaches(self, hashes: U32, symbols: I64) -> Bools:
         heads = self.buckets[hashes % np.uint32(len(self.buckets))].astype(np.int64)
-        met = (heads != 0) & (heads <= symbols)
-        ends = np.cumsum(self.chain & np.uint32(1)) - (self.chain & np.uint32(1))
+        met: Bools = (heads != 0) & (heads <= symbols)
         where = np.flatnonzero(met)
-        met[where] = ends[heads[where] - self.first] == ends[symbols[where] - self.first]
+        met[where] = self._run[heads[where] - self.first] == self._run[symbols[where] - self.first]
         return met
+
+    @cached_property
+    def _run(self) -> I64:
+        """Which run each entry of `chain` is in: how many runs end before it."""
+        ends = (self.chain & np.uint32(1)).astype(np.int64)
+        return frozen(np.cumsum(ends) - ends)
 
 
 def _end_of_run(chain: U32, begin: int) -> int | None:
@@ -139,7 +145,7 @@ class SysvHash:
 
     @classmethod
     def read(cls, contents: Contents, vaddr: int) -> SysvHash:
-        """The table at `vaddr`. Raises MalformedElf for links outside the table and chains that loop or join."""
+        """The table at `vaddr`. MalformedElf where it lies outside the image; links are checked on use."""
         bucket_count, chain_count = contents.table(vaddr, 2, _U32, "the DT_HASH header").tolist()
         buckets = contents.table(vaddr + 8, bucket_count, _U32, "the DT_HASH buckets")
         chain = contents.table(vaddr + 8 + 4 * bucket_count, chain_count, _U32, "the DT_HASH chains")

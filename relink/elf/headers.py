@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from relink.elf.constants import (
     ELF_MAGIC,
@@ -25,7 +26,7 @@ from relink.elf.contents import U8
 from relink.elf.layout import ELF32, ELF64, Layout
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
 
-#: The widest image (bytes from first to last segment) that is taken on; beyond it, p_vaddr or p_memsz is nonsense.
+#: The widest image (bytes, first to last segment) that is taken on; beyond it p_vaddr or p_memsz is nonsense.
 MAX_SPAN = 2 << 30
 #: The greatest alignment a segment may ask for, in bytes.
 MAX_ALIGN = 1 << 30
@@ -175,15 +176,18 @@ def loadable_segments(
     for segment in segments:
         _check_extent(name, header, segment, file_size)
         _check_alignment(name, segment)
-    for before, after in zip(segments, segments[1:], strict=False):
+    for before, after in pairwise(segments):
         if before.vaddr + before.memsz > after.vaddr:
             raise MalformedElf(
                 name,
-                f"segments overlap: {before.vaddr:#x}+{before.memsz:#x} and {after.vaddr:#x}+{after.memsz:#x}",
+                f"segments overlap: {before.vaddr:#x}+{before.memsz:#x} and {after.vaddr:#x}+"
+                f"{after.memsz:#x}",
             )
     span = segments[-1].vaddr + segments[-1].memsz - segments[0].vaddr
     if span > MAX_SPAN:
-        raise UnsupportedElf(name, f"the segments span {span:#x} bytes, more than the {MAX_SPAN:#x} taken on")
+        raise UnsupportedElf(
+            name, f"the segments span {span:#x} bytes, more than {MAX_SPAN:#x}, the most taken on"
+        )
     return tuple(segments)
 
 
@@ -201,7 +205,8 @@ def _check_extent(name: str, header: Header, segment: ProgramHeader, file_size: 
     if segment.memsz > MAX_SPAN:
         raise UnsupportedElf(
             name,
-            f"{kind} at {segment.vaddr:#x}: p_memsz {segment.memsz:#x} is more than the {MAX_SPAN:#x} taken on",
+            f"{kind} at {segment.vaddr:#x}: p_memsz {segment.memsz:#x} is more than {MAX_SPAN:#x}, "
+            "the most taken on",
         )
     if file_size is not None and segment.offset + segment.filesz > file_size:
         raise Truncated(
@@ -226,8 +231,8 @@ def _check_alignment(name: str, segment: ProgramHeader) -> None:
     if (segment.vaddr - segment.offset) % unit:
         raise MalformedElf(
             name,
-            f"segment at {segment.vaddr:#x}: p_vaddr and p_offset {segment.offset:#x} differ modulo {unit:#x}, "
-            "so no page of the file can be mapped there",
+            f"segment at {segment.vaddr:#x}: p_vaddr and p_offset {segment.offset:#x} differ modulo "
+            f"{unit:#x}, so no page of the file can be mapped there",
         )
 
 
@@ -248,7 +253,8 @@ def find_program_header(
 
 
 def check_special_segment(
-    name: str, header: Header, segment: ProgramHeader | None, loaded: Sequence[ProgramHeader], file_size: int | None,
+    name: str, header: Header, segment: ProgramHeader | None, loaded: Sequence[ProgramHeader],
+    file_size: int | None,
 ) -> None:  # fmt: skip
     """PT_TLS, PT_GNU_RELRO, PT_DYNAMIC: sound by itself, and its file-backed bytes inside one PT_LOAD."""
     if segment is None:

@@ -1,27 +1,28 @@
 """Names by the thousand: byte strings in one blob, hashed and compared as arrays.
 
-Nothing here makes a Python object per name, except where text is asked for.
+Nothing here makes a Python object per name, except where text is asked for. Hashing and comparing read eight
+bytes at a time, as little-endian 64-bit words, all words of all names in one sweep.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from relink.elf.contents import I64, U8, U32, Bools, frozen
+from relink.elf.contents import I64, U8, U32, U64, Bools, frozen
 
-#: Bytes compared or hashed in one go: what bounds the memory of an operation on many long names.
-_CHUNK = 1 << 20
+#: Bytes of names worked on in one sweep: what bounds the memory an operation takes.
+_SWEEP = 1 << 17
 #: A name longer than this (bytes) is hashed by itself, so that it does not set the pace of the whole batch.
-_LONG = 512
+_LONG = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Names:
-    """Byte strings: name *i* is `blob[start[i] : start[i] + length[i]]` (no NUL). Names may overlap in the blob."""
+    """Byte strings: name *i* is `blob[start[i] : start[i] + length[i]]`, without a NUL. They may overlap."""
 
     blob: U8
     start: I64
@@ -40,9 +41,8 @@ class Names:
         """All names of all batches, in order, in a blob of their own."""
         compact = [batch.compact() for batch in batches]
         blob = b"".join(batch.blob.tobytes() for batch in compact)
-        return cls._packed(
-            blob, np.concatenate([np.empty(0, np.int64), *(batch.length for batch in compact)])
-        )
+        lengths = [batch.length for batch in compact]
+        return cls._packed(blob, np.concatenate([np.empty(0, np.int64), *lengths]))
 
     @classmethod
     def _packed(cls, blob: bytes, length: I64) -> Names:
@@ -58,7 +58,7 @@ class Names:
         return Names(self.blob, frozen(self.start[picked]), frozen(self.length[picked]))
 
     def compact(self) -> Names:
-        """The same names end to end in a blob of their own: do this before keeping a few names of a big table."""
+        """The same names end to end in a blob of their own: for keeping a few names of a big table."""
         return self._packed(self.blob[flat_indices(self.start, self.length)].tobytes(), self.length.copy())
 
     def text(self, index: int) -> str:
@@ -82,33 +82,47 @@ class Names:
 
     @cached_property
     def gnu_hash(self) -> U32:
-        """uint32[n]: the hash of DT_GNU_HASH (Bernstein's: h = 33·h + c from 5381) of each name."""
-        return self._hashes(5381, lambda h, c: h * np.uint32(33) + c, _gnu_hash_of_long)
+        """uint32[n]: the hash of DT_GNU_HASH, h = 33·h + c over all bytes, from 5381.
+
+        As a polynomial, the word of bytes 8k…8k+7 of a name of length n adds its own little polynomial times
+        33^(n-8k-8). Past the end of a name a word is zero and that exponent negative; 33 is odd, so it has an
+        inverse modulo 2^32 and both cancel.
+        """
+        hashes = np.empty(len(self), np.uint32)
+        short = np.flatnonzero(self.length <= _LONG)
+        powers = _powers_of_33(-8, int(self.length[short].max(initial=0)) + 1)
+        for some in _sweeps(self.length[short]):
+            length = self.length[short[some]]
+            words = self._words(short[some])
+            count = _word_count(length)
+            ends = np.cumsum(count)
+            # Bytes from each word's first to its name's end; `powers` has 33^(n-8) at n.
+            left = np.repeat(length + ((ends - count) << 3), count) - (np.arange(len(words)) << 3)
+            sums = np.zeros(len(words) + 1, np.uint32)
+            np.cumsum(_polynomial_of_word(words) * powers[left], dtype=np.uint32, out=sums[1:])
+            hashes[short[some]] = sums[ends] - sums[ends - count] + np.uint32(5381) * powers[length + 8]
+        for index in np.flatnonzero(self.length > _LONG).tolist():
+            hashes[index] = _gnu_hash_of_long(np.frombuffer(self.raw(index), np.uint8))
+        return frozen(hashes)
 
     @cached_property
     def sysv_hash(self) -> U32:
-        """uint32[n]: the hash of DT_HASH (gABI, "Hash Table") of each name."""
+        """uint32[n]: the hash of DT_HASH (gABI, "Hash Table") of each name.
 
-        def step(h: U32, c: U32) -> U32:
-            h = (h << np.uint32(4)) + c
-            high = h & np.uint32(0xF0000000)
-            h = (h ^ (high >> np.uint32(24))) & ~high
-            return h
-
-        return self._hashes(0, step, _sysv_hash_of_long)
-
-    def _hashes(self, seed: int, step: Callable[[U32, U32], U32], of_long: Callable[[U8], int]) -> U32:
-        """All names a byte at a time: longest first, so that those still going on are always a prefix."""
+        No polynomial, so a byte at a time: longest name first, so that those still going on are a prefix.
+        """
         order = np.argsort(-self.length, kind="stable")
         lengths, starts = self.length[order], self.start[order]
+        state = np.zeros(len(order), np.uint32)
         long = int(np.searchsorted(-lengths, -_LONG))
-        state = np.full(len(order), seed, np.uint32)
         for index in range(long):
-            state[index] = of_long(self.blob[starts[index] : starts[index] + lengths[index]])
+            state[index] = _sysv_hash_of_long(self.raw(int(order[index])))
         lengths, starts, short = lengths[long:], starts[long:], state[long:]
-        going_on = np.searchsorted(-lengths, -np.arange(int(lengths[0]) if len(lengths) else 0), "left")
+        going_on = np.searchsorted(-lengths, -np.arange(int(lengths.max(initial=0))), "left")
         for position, active in enumerate(going_on.tolist()):
-            short[:active] = step(short[:active], self.blob[starts[:active] + position].astype(np.uint32))
+            now = (short[:active] << np.uint32(4)) + self.blob[starts[:active] + position]
+            high = now & np.uint32(0xF0000000)
+            short[:active] = (now ^ (high >> np.uint32(24))) & ~high
         hashes = np.empty(len(order), np.uint32)
         hashes[order] = state
         return frozen(hashes)
@@ -116,45 +130,95 @@ class Names:
     def equal(self, mine: I64, other: Names, theirs: I64) -> Bools:
         """bool[m]: whether name `mine[k]` here and name `theirs[k]` of `other` are the same bytes."""
         lengths = self.length[mine]
-        same = lengths == other.length[theirs]
-        pairs = np.flatnonzero(same & (lengths > 0))
-        ends = np.cumsum(lengths[pairs])
-        done = 0
-        while done < len(pairs):
-            # As many pairs as fit a chunk, one at least.
-            consumed = int(ends[done - 1]) if done else 0
-            upto = max(int(np.searchsorted(ends, consumed + _CHUNK, "right")), done + 1)
-            some = pairs[done:upto]
-            count = lengths[some]
-            here = self.blob[flat_indices(self.start[mine[some]], count)]
-            there = other.blob[flat_indices(other.start[theirs[some]], count)]
-            same[some] = np.logical_and.reduceat(here == there, np.cumsum(count) - count)
-            done = upto
+        same: Bools = lengths == other.length[theirs]
+        pairs = np.flatnonzero(same)
+        for some in _sweeps(lengths[pairs]):
+            differ = np.flatnonzero(self._words(mine[pairs[some]]) != other._words(theirs[pairs[some]]))
+            ends = np.cumsum(_word_count(lengths[pairs[some]]))
+            same[pairs[some][np.searchsorted(ends, differ, "right")]] = False
         return same
+
+    @cached_property
+    def _windows(self) -> U64:
+        """The eight bytes from every place of the blob on, as one word each."""
+        blob = self.blob
+        if len(blob) < 8:
+            blob = np.concatenate([blob, np.zeros(8 - len(blob), np.uint8)])
+        words: U64 = np.lib.stride_tricks.sliding_window_view(blob, 8).view("<u8")[:, 0]
+        return words
+
+    def _words(self, names: I64) -> U64:
+        """All words of the names at indices `names`, end to end; a last word past its name reads as zero."""
+        start, length = self.start[names], self.length[names]
+        count = _word_count(length)
+        ends = np.cumsum(count)
+        place = (np.arange(int(count.sum())) << 3) + np.repeat(start - ((ends - count) << 3), count)
+        # A last word may also reach past the blob: take the last there is, and shift it into its place.
+        some = np.flatnonzero(count)
+        last = ends[some] - 1
+        beyond = np.maximum(place[last] - (len(self._windows) - 1), 0)
+        place[last] -= beyond
+        words: U64 = self._windows[place]
+        words[last] = (words[last] >> (beyond << 3).astype(np.uint64)) & _TAIL[length[some] & 7]
+        return words
+
+
+#: What counts of the last word of a name, by the name's length modulo 8.
+_TAIL = np.array([0xFFFFFFFFFFFFFFFF, *((1 << 8 * size) - 1 for size in range(1, 8))], np.uint64)
 
 
 def flat_indices(start: I64, length: I64) -> I64:
-    """The blob index of every byte of every name, end to end."""
-    total = int(length.sum())
+    """Every index of all ranges `start[i]`…`start[i] + length[i]`, end to end."""
     begins = np.cumsum(length) - length
-    return np.arange(total, dtype=np.int64) + np.repeat(start - begins, length)
+    indices: I64 = np.arange(int(length.sum()), dtype=np.int64) + np.repeat(start - begins, length)
+    return indices
+
+
+def _sweeps(length: I64) -> Iterator[slice]:
+    """Runs of names of about `_SWEEP` bytes together, each of one name at least."""
+    ends = np.cumsum(length + 8)
+    begin = 0
+    while begin < len(length):
+        consumed = int(ends[begin - 1]) if begin else 0
+        end = max(int(np.searchsorted(ends, consumed + _SWEEP, "right")), begin + 1)
+        yield slice(begin, end)
+        begin = end
+
+
+def _word_count(length: I64) -> I64:
+    return (length + 7) >> 3
+
+
+def _polynomial_of_word(words: U64) -> U32:
+    """c0·33^7 + c1·33^6 + … + c7 modulo 2^32 of each word's bytes, by folding neighbours three times."""
+    bytes_ = np.uint64(0x00FF00FF00FF00FF)
+    pairs = (words & bytes_) * np.uint64(33) + ((words >> np.uint64(8)) & bytes_)
+    halves = np.uint64(0x0000FFFF0000FFFF)
+    fours = (pairs & halves) * np.uint64(33**2) + ((pairs >> np.uint64(16)) & halves)
+    return ((fours & np.uint64(0xFFFFFFFF)) * np.uint64(33**4) + (fours >> np.uint64(32))).astype(np.uint32)
+
+
+def _powers_of_33(first: int, end: int) -> U32:
+    """33^first … 33^(end-1) modulo 2^32; exponents may be negative."""
+    factors = np.full(end - first, 33, np.uint32)
+    factors[0] = pow(33, first, 1 << 32)
+    return np.cumprod(factors, dtype=np.uint32)
 
 
 def _gnu_hash_of_long(name: U8) -> int:
-    """The same polynomial by chunks: Σ c·33^k over a chunk is one dot product."""
+    """The same polynomial by chunks, each one dot product."""
     state = 5381
-    powers = np.cumprod(np.full(min(len(name), _CHUNK), 33, np.uint32), dtype=np.uint32)
-    for begin in range(0, len(name), _CHUNK):
-        chunk = name[begin : begin + _CHUNK]
-        size = len(chunk)
-        weights = np.concatenate([powers[: size - 1][::-1], np.ones(1, np.uint32)])
-        state = (state * int(powers[size - 1]) + int((chunk * weights).sum(dtype=np.uint32))) & 0xFFFFFFFF
+    powers = _powers_of_33(0, min(len(name), _SWEEP) + 1)
+    for begin in range(0, len(name), _SWEEP):
+        chunk = name[begin : begin + _SWEEP]
+        weights = powers[: len(chunk)][::-1]
+        state = (state * int(powers[len(chunk)]) + int((chunk * weights).sum(dtype=np.uint32))) & 0xFFFFFFFF
     return state
 
 
-def _sysv_hash_of_long(name: U8) -> int:
+def _sysv_hash_of_long(name: bytes) -> int:
     state = 0
-    for byte in name.tobytes():
+    for byte in name:
         state = (state << 4) + byte
         high = state & 0xF0000000
         state = (state ^ (high >> 24)) & ~high

@@ -1,7 +1,7 @@
 """Relocation tables that are compressed: RELR bitmaps and Android's APS2.
 
-Both can claim far more entries than they have bytes, so both are given `most`, the number of entries an honest
-image of this size could need, and refuse more before any memory is spent.
+Both can claim far more entries than they have bytes, so both are given `most`, the number of entries an
+honest image of this size could need, and refuse more before any memory is spent.
 Sources: gABI, "Relative Relocation Table" (generic-abi list, 2017); bionic's linker_sleb128.h,
 linker_reloc_iterators.h.
 """
@@ -46,8 +46,7 @@ def decode_relr(name: str, words: U64, word_size: int, most: int) -> U64:
 
 
 def _count_bits(words: U64) -> int:
-    count: int = np.unpackbits(words.view(np.uint8)).sum().item()
-    return count
+    return int(np.count_nonzero(np.unpackbits(words.view(np.uint8))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +64,10 @@ GROUPED_BY_INFO, GROUPED_BY_OFFSET_DELTA, GROUPED_BY_ADDEND, GROUP_HAS_ADDEND = 
 def decode_aps2(name: str, data: U8, bits: int, has_addends: bool, most: int) -> PackedRelocations:
     """The entries of an APS2 table, arrays of its declared count.
 
-    A table is a stream of SLEB128 numbers: count, first offset, then groups (size, flags, what the group shares,
-    then what its entries do not share). Offsets and addends are running sums. Raises MalformedElf for another
-    magic, a number that does not end, more than `most` entries, groups that do not add up to the count, and
-    for addends in a DT_ANDROID_REL table.
+    A table is a stream of SLEB128 numbers: count, first offset, then groups (size, flags, what the group
+    shares, then what its entries do not share). Offsets and addends are running sums.
+    Raises MalformedElf for another magic, a number that does not end, more than `most` entries, groups that
+    do not add up to the count, and for addends in a DT_ANDROID_REL table.
     """
     if data[:4].tobytes() != b"APS2":
         raise MalformedElf(name, f"a packed relocation table begins with {data[:4].tobytes()!r}, not APS2")
@@ -110,18 +109,19 @@ def _group_header(name: str, numbers: I64, at: int) -> tuple[int, int, int]:
 
 
 def _fill_group(
-    name: str, numbers: I64, at: int, flags: int, rows: slice, offset_delta: I64, info: I64, addend_delta: I64,
+    name: str, numbers: I64, at: int, flags: int, rows: slice,
+    offset_delta: I64, info: I64, addend_delta: I64,
 ) -> int:  # fmt: skip
     """One group's entries into `rows` of the three columns; where the next group begins."""
     has_addend = bool(flags & GROUP_HAS_ADDEND)
     columns = [(offset_delta, flags & GROUPED_BY_OFFSET_DELTA), (info, flags & GROUPED_BY_INFO)]
     shared = sum(1 for _, is_shared in columns if is_shared)
-    size = rows.stop - rows.start
+    size: int = rows.stop - rows.start
     apart = [column for column, is_shared in columns if not is_shared]
     if has_addend and not flags & GROUPED_BY_ADDEND:
         apart.append(addend_delta)
     shared_addend = has_addend and bool(flags & GROUPED_BY_ADDEND)
-    end = at + shared + shared_addend + size * len(apart)
+    end: int = at + shared + shared_addend + size * len(apart)
     if end > len(numbers):
         raise MalformedElf(
             name, f"a packed relocation group of {size} entries runs past the end of its table"

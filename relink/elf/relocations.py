@@ -18,8 +18,8 @@ from relink.errors import MalformedElf
 class RelocationTable:
     """One table of relocations, rows in file order.
 
-    `section` is the name linkers give it (".rela.dyn", ".rel.plt", …), known from the dynamic tag. `offset` is
-    the link-time address of the place (uint64[n]), `type` and `symbol` the halves of r_info (uint32[n]),
+    `section` is the name linkers give it (".rela.dyn", ".rel.plt", …), known from the dynamic tag. `offset`
+    is the link-time address of the place (uint64[n]), `type` and `symbol` the halves of r_info (uint32[n]),
     `addend` int64[n], or None for REL, whose addends lie in the places themselves.
     """
 

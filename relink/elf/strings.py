@@ -26,7 +26,7 @@ class StringTable:
         self._texts: dict[int, str] = {}
 
     def text(self, offset: int, what: str) -> str:
-        """The string at `offset`. Raises MalformedElf outside the table, without an end, or past all measure."""
+        """The string at `offset`. Raises MalformedElf outside the table or without an end."""
         known = self._texts.get(offset)
         if known is not None:
             return known
@@ -53,14 +53,17 @@ class StringTable:
         start = offsets.astype(np.int64)
         if len(start) == 0:
             return Names(self.data, frozen(start), frozen(start.copy()))
-        if int(start.max()) >= len(self.data):
+        furthest = int(start.max())
+        if furthest >= len(self.data):
             raise MalformedElf(
                 self.name,
-                f"{what}: string offset {int(start.max()):#x} lies outside the {len(self.data):#x}-byte string table",
+                f"{what}: string offset {furthest:#x} lies outside the {len(self.data):#x}-byte string table",
             )
-        if int(start.max()) > (int(self._nuls[-1]) if len(self._nuls) else -1):
-            raise MalformedElf(self.name, f"{what}: the string at offset {int(start.max()):#x} has no end")
-        length = self._nuls[np.searchsorted(self._nuls, start)] - start
+        if furthest > (int(self._nuls[-1]) if len(self._nuls) else -1):
+            raise MalformedElf(self.name, f"{what}: the string at offset {furthest:#x} has no end")
+        order = np.argsort(start)  # a binary search per name is several times faster in ascending order
+        length = np.empty_like(start)
+        length[order] = self._nuls[np.searchsorted(self._nuls, start[order])] - start[order]
         self._spend(int(length.sum()), len(start), what)
         return Names(self.data, frozen(start), frozen(length))
 

@@ -85,26 +85,28 @@ class SymbolTable:
 
     @cached_property
     def version(self) -> U16:
-        """The raw versym entry of each symbol (index and hidden bit), uint16[n]; 1 throughout without DT_VERSYM."""
+        """The raw versym entry (index and hidden bit) of each symbol, uint16[n]; all 1 without DT_VERSYM."""
         return frozen(np.ones(len(self), np.uint16)) if self.versym is None else self.versym
 
     @cached_property
     def names(self) -> Names:
-        """The name of each symbol. Raises MalformedElf where one lies outside the string table or has no end."""
+        """The name of each symbol. Raises MalformedElf for one outside the string table or without an end."""
         return self.strings.names(self.records["name"], "symbol names")
 
     def candidates(self, names: Names) -> tuple[I64, I64]:
         """Every definition of any of `names`: (request, symbol), int64[m] each.
 
-        `names[request[k]]` is the name of the defined symbol `symbol[k]` (st_shndx not 0); pairs come ordered by
-        request, then as the image's hash table chains them. Ask for each name once: asked for repeatedly it
-        is answered repeatedly. Raises MalformedElf for a hash table in which far too much collides.
+        `names[request[k]]` is the name of the defined symbol `symbol[k]` (st_shndx not 0); pairs come ordered
+        by request, then as the image's hash table chains them. Ask for each name once: asked for
+        repeatedly it is answered repeatedly. Raises MalformedElf when the table is all collisions.
         """
         keys, symbols = self._index
         hashes = self.hash_table.hash_of(names)
         wanted = hashes >> np.uint32(self.hash_table.lost_bits)
-        first = np.searchsorted(keys, wanted, "left")
-        count = np.searchsorted(keys, wanted, "right") - first
+        order = np.argsort(wanted)  # a binary search per name is several times faster in ascending order
+        first, count = np.empty(len(names), np.int64), np.empty(len(names), np.int64)
+        first[order] = np.searchsorted(keys, wanted[order], "left")
+        count[order] = np.searchsorted(keys, wanted[order], "right") - first[order]
         if int(count.sum()) > 8 * (len(names) + len(self)) + 1024:
             raise MalformedElf(
                 self.strings.name, f"{int(count.sum())} hash collisions over {len(self)} symbols"

@@ -25,7 +25,7 @@ _MOST = VERSYM_INDEX
 
 @dataclass(frozen=True, slots=True)
 class VersionDef:
-    """A version this image defines. `parents` are the versions it inherits from; `flags` has VER_FLG_BASE, _WEAK."""
+    """A version this image defines. `parents` are those it inherits from; `flags` has VER_FLG_BASE, _WEAK."""
 
     index: int
     name: str
@@ -78,8 +78,8 @@ def _definitions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> 
     for at, (_, flags, index, count, hash_, aux, _next) in _chain(
         contents, dynamic.value(DynamicTag.VERDEF), dynamic.value(DynamicTag.VERDEFNUM), _VERDEF, "DT_VERDEF"
     ):
-        names = [strings.text(row[0], "a version name")
-                 for _, row in _chain(contents, at + aux, count, _VERDAUX, "a version definition's names")]  # fmt: skip
+        rows = _chain(contents, at + aux, count, _VERDAUX, "a version definition's names")
+        names = [strings.text(row[0], "a version name") for _, row in rows]
         left -= len(names)
         if not names or left < 0:
             raise MalformedElf(contents.name, f"the version definition at {at:#x} has {count} names")

@@ -1,6 +1,7 @@
 """Small ELF files, byte by byte: what no linker would write, so that reading it can be tested.
 
-`image()` is a shared object of one segment (vaddr = file offset) whose dynamic section names the tables given.
+`image()` is a shared object of one segment (vaddr = file offset) whose dynamic section names the tables
+given.
 """
 
 from __future__ import annotations
@@ -47,9 +48,11 @@ def header(
 ) -> bytes:
     """An ELF header; `changes` replace phoff, phentsize, shoff, shentsize, shnum, shstrndx or version."""
     size = 16 + layout.header.size
-    fields = dict(type=type_, machine=machine, version=1, entry=0, phoff=size, shoff=0, flags=0, ehsize=size,
-                  phentsize=layout.program_header.size, phnum=phnum, shentsize=layout.section_header.size,
-                  shnum=0, shstrndx=0) | changes  # fmt: skip
+    fields = {
+        "type": type_, "machine": machine, "version": 1, "entry": 0, "phoff": size, "shoff": 0, "flags": 0,
+        "ehsize": size, "phentsize": layout.program_header.size, "phnum": phnum,
+        "shentsize": layout.section_header.size, "shnum": 0, "shstrndx": 0, **changes,
+    }  # fmt: skip
     ident = b"\x7fELF" + bytes([1 if layout is ELF32 else 2, 1, 1, 0]) + bytes(8)
     return ident + layout.header.pack(*fields.values())
 

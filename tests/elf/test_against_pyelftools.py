@@ -60,25 +60,31 @@ def compare_headers(decoded: Decoded, path: Path) -> None:
     ]
 
 
+def strings_of(section: DynamicSection, attribute: str) -> list[str]:
+    """pyelftools gives a tag its string as an attribute named after it."""
+    tags = (entry for entry in section.iter_tags() if entry.entry.d_tag == f"DT_{attribute.upper()}")
+    return [getattr(entry, attribute) for entry in tags]
+
+
 def compare_dynamic(decoded: Decoded, path: Path) -> None:
     section = section_of(path, DynamicSection)
-    if section is None:
+    if not isinstance(section, DynamicSection):
         assert len(decoded.dynamic) == 0
         return
     theirs = [(entry.entry["d_val"]) for entry in section.iter_tags() if entry.entry.d_tag != "DT_NULL"]
     assert theirs == decoded.dynamic.vals.tolist()
-    needed = [entry.needed for entry in section.iter_tags() if entry.entry.d_tag == "DT_NEEDED"]
+    needed = strings_of(section, "needed")
     assert needed == list(decoded.needed)
-    sonames = [entry.soname for entry in section.iter_tags() if entry.entry.d_tag == "DT_SONAME"]
+    sonames = strings_of(section, "soname")
     assert sonames == ([decoded.soname] if decoded.soname is not None else [])
-    runpaths = [entry.runpath for entry in section.iter_tags() if entry.entry.d_tag == "DT_RUNPATH"]
+    runpaths = strings_of(section, "runpath")
     assert runpaths == ([decoded.runpath] if decoded.runpath is not None else [])
 
 
 def compare_symbols(decoded: Decoded, path: Path) -> None:
     section = section_of(path, SymbolTableSection, ".dynsym")
     ours = decoded.symbols
-    if section is None:
+    if not isinstance(section, SymbolTableSection):
         assert len(ours) == 0
         return
     theirs = list(section.iter_symbols())

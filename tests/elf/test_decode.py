@@ -12,6 +12,7 @@ import pytest
 
 from relink.elf import Decoded, decode, decode_memory
 from relink.elf.constants import ADDRESS_TAGS, PAGE, DynamicTag
+from relink.elf.contents import AnyArray
 from relink.errors import AddressSpaceError, ElfError, MalformedElf, NotElf
 from tests.elf.build import Symbols
 from tests.elf.helpers import linked_fixtures, read_everything
@@ -68,7 +69,7 @@ def test_a_bytearray_changed_afterwards_changes_nothing() -> None:
 def test_arrays_cannot_be_written() -> None:
     decoded = decode(fixture("x86_64", "versions/client_v2"))
     symbols = decoded.symbols
-    arrays = [decoded.data, decoded.relr, symbols.value, symbols.info, symbols.version, symbols.names.start,
+    arrays: list[AnyArray] = [decoded.data, decoded.relr, symbols.value, symbols.info, symbols.version, symbols.names.start,
               symbols.names.gnu_hash, decoded.dynamic.tags]  # fmt: skip
     arrays += [array for table in decoded.relocations for array in (table.offset, table.type, table.symbol)]
     for array in arrays:

@@ -1,10 +1,11 @@
-"""Any bytes at all: a mutated ELF file decodes or is refused with a RelinkError, quickly and in little memory."""
+"""Any bytes at all decode or are refused with a RelinkError, quickly and in little memory."""
 
 from __future__ import annotations
 
 import struct
 import time
 import tracemalloc
+from contextlib import suppress
 from functools import cache
 
 import pytest
@@ -88,10 +89,8 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 def costs_little(content: bytes) -> None:
     begin = time.process_time()
-    try:
+    with suppress(RelinkError):
         read_everything(decode(content))
-    except RelinkError as error:
-        assert str(error)
     assert time.process_time() - begin < TIME
 
 

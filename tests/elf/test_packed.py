@@ -30,7 +30,8 @@ def encode_relr(places: list[int], word: int) -> list[int]:
 
 
 def relr(words: list[int], word: int, most: int = 1 << 20) -> list[int]:
-    return decode_relr("x", np.array(words, DTYPES[word]).astype(np.uint64), word, most).tolist()
+    places: list[int] = decode_relr("x", np.array(words, DTYPES[word]).astype(np.uint64), word, most).tolist()
+    return places
 
 
 @given(st.sets(st.integers(0, 3000), max_size=200), st.sampled_from((4, 8)))
@@ -88,7 +89,8 @@ def aps2(
 def aps2_one_by_one(numbers: list[int]) -> list[tuple[int, ...]]:
     """The state machine as bionic describes it, an entry at a time (64-bit RELA)."""
     rest = iter(numbers)
-    total, offset, info, addend, out = next(rest), next(rest), 0, 0, []
+    total, offset, info, addend = next(rest), next(rest), 0, 0
+    out: list[tuple[int, ...]] = []
     while len(out) < total:
         size, flags = next(rest), next(rest)
         delta = next(rest) if flags & 2 else 0
