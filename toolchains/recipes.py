@@ -147,6 +147,7 @@ _TLS = [
     Recipe("libtls_other", ("tls/other.c",), expects_on=_TLS_EXPECTS),
     *_tls("tls", "tls/tls.c", ("libtls_other",), R.TLS_STATIC),
     *_tls("tls_dynamic", "tls/dynamic.c", ()),
+    *_tls("tls_aligned", "tls/aligned.c", (), R.TLS_STATIC),
     Recipe("tls_static", ("tls/static_only.c",), expects=_roles(R.TLS_STATIC)),
     Recipe("tls_weak", ("tls/weak.c",), expects_on=_TLS_EXPECTS),
     Recipe("tls_textrel", ("tls/textrel.c",), needs=("libtls_other",), targets=("i386",), pic=False,

@@ -27,7 +27,7 @@ def test_every_architecture_gets_a_libz_of_its_own_machine(arch: str) -> None:
         elf = ELFFile(stream)
         assert elf.elfclass == TARGETS[arch].bits
         dynamic = next(segment for segment in elf.iter_segments() if isinstance(segment, DynamicSegment))
-        assert [tag.soname for tag in dynamic.iter_tags("DT_SONAME")] == ["libz.so.1"]
+        assert [getattr(tag, "soname", None) for tag in dynamic.iter_tags("DT_SONAME")] == ["libz.so.1"]
         names = {symbol.name for symbol in dynamic.iter_symbols()}
     assert {"crc32", "compress", "uncompress"} <= names
     recorded = Sysroot(arch).packages()["zlib1g"]
@@ -68,7 +68,7 @@ def test_unknown_sonames_and_architectures_are_refused_by_name(tmp_path: Path) -
         Sysroot("i386", tmp_path).library("libnone.so")
     with pytest.raises(FetchError, match="no architecture vax"):
         Sysroot("vax", tmp_path)
-    with pytest.raises(FetchError, match=r"Debian has no riscv32 port; built from source for it are only zlib1g"):
+    with pytest.raises(FetchError, match="Debian has no riscv32 port; built from source"):
         Sysroot("riscv32", tmp_path).library("libcrypto.so.3")
 
 

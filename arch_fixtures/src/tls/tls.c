@@ -7,8 +7,7 @@ static __thread int ld_second = 22;
 __thread int ie_variable __attribute__((tls_model("initial-exec"))) = 31;
 static __thread int ie_local __attribute__((tls_model("initial-exec"))) = 32;
 __thread long zero_variable;
-__thread char aligned_variable[64] __attribute__((aligned(64))) = {64};
-__thread char aligned_zero[64] __attribute__((aligned(256)));
+__thread char zero_block[100];
 extern __thread int other_gd;
 extern __thread int other_ie __attribute__((tls_model("initial-exec")));
 
@@ -21,6 +20,7 @@ long tls_zero(void) { return zero_variable; }
 
 void tls_set(int value) {
     gd_variable = value;
+    zero_block[99] = 1;
     ld_first = value + 1;
     ld_second = value + 2;
     ie_variable = value + 3;
@@ -32,13 +32,9 @@ void tls_set(int value) {
 int *tls_gd_address(void) { return &gd_variable; }
 int *tls_ld_address(void) { return &ld_first; }
 int *tls_ie_address(void) { return &ie_variable; }
-char *tls_aligned_address(void) { return aligned_variable; }
-char *tls_aligned_zero_address(void) { return aligned_zero; }
+char *tls_zero_block_address(void) { return zero_block; }
 int *tls_other_gd_address(void) { return &other_gd; }
 int *tls_other_ie_address(void) { return &other_ie; }
-uintptr_t tls_misalignment(void) {
-    return ((uintptr_t)aligned_variable & 63) | ((uintptr_t)aligned_zero & 255);
-}
 
 /* Floating-point and integer arguments live across a TLS access: a descriptor or a resolver that
    clobbers a register its convention preserves shows here. */
