@@ -1,8 +1,8 @@
 """From a frame to its caller by DWARF call-frame information (DWARF 5, section 6.4).
 
-pyelftools parses the entries; here the right one is found, its rules are evaluated on the guest's registers, and
-the caller's registers come out. The entry is found by walking only the lengths and start addresses (a large
-library has thousands of entries and pyelftools takes some 60 µs for each), and handed to pyelftools alone.
+pyelftools parses the entries; here the right one is found, its rules are evaluated on the guest's registers,
+and the caller's registers come out. The entry is found by walking only the lengths and start addresses (a
+large library has thousands of entries and pyelftools takes some 60 µs for each), and parsed alone.
 """
 
 from __future__ import annotations
@@ -71,32 +71,34 @@ DWARF_REGISTERS: Mapping[str, DwarfRegisters] = {
 
 
 class Registers:
-    """One frame's registers by DWARF number, as far as they are known, and its pc."""
+    """One frame's registers by DWARF number, as far as they are known, and its pc (without a Thumb bit)."""
 
     def __init__(self, isa: DwarfRegisters, pc: int, values: Mapping[int, int]) -> None:
         self.isa = isa
-        self.pc = pc
+        self.pc = pc & ~1 if isa.word == 4 and isa.names[0] == "r0" else pc
         self.values = dict(values)
         self.mask = (1 << 8 * isa.word) - 1
 
 
-def caller_by_rules(frame: Registers, table: CallFrameTable, lookup: int, read: ReadMemory) -> Registers | None:
-    """The caller's registers by the entry covering `lookup`; None if none does or it marks the outermost frame.
+def caller_by_rules(
+    frame: Registers, table: CallFrameTable, lookup: int, read: ReadMemory
+) -> Registers | None:
+    """The caller's registers by the rules for `lookup`; None if they say that there is no caller.
 
+    Raises LookupError if no entry covers `lookup`, and whatever damaged tables or a damaged stack lead to.
     `lookup` is the pc of the innermost frame, and one less than the return address of any other, so that a
     call at the very end of a function is looked up in that function.
     """
-    found = _find(table, lookup - table.load_bias, frame.isa.word)
-    if found is None:
-        return None
-    rules, return_column = found
+    rules, return_column = _find(table, lookup - table.load_bias, frame.isa.word)
     cfa_rule = rules["cfa"]
     if cfa_rule.expr is not None:
         cfa = _evaluate(cfa_rule.expr, frame, read, None)
     else:
         cfa = frame.values[cfa_rule.reg] + cfa_rule.offset
     cfa &= frame.mask
-    values = {n: value for n, value in frame.values.items() if n != return_column or frame.isa.link is not None}
+    values = dict(frame.values)
+    if frame.isa.link is None:
+        values.pop(return_column, None)
     values[frame.isa.sp] = cfa
     for number, rule in rules.items():
         if isinstance(number, int):
@@ -134,17 +136,16 @@ def _recover(rule: Any, number: int, cfa: int, frame: Registers, read: ReadMemor
 # ---------------------------------------------------------------- finding the entry
 
 
-def _find(table: CallFrameTable, pc: int, word: int) -> tuple[dict[Any, Any], int] | None:
+def _find(table: CallFrameTable, pc: int, word: int) -> tuple[dict[Any, Any], int]:
     """The row of rules in force at `pc`, and the column of the return address."""
     for cie_offset, fde_offset in _entries_starting_before(table, pc, word):
         fde = _parse(table, (cie_offset, fde_offset), word)[1]
         start = fde.header["initial_location"] & (1 << 8 * word) - 1
-        if not start <= pc < start + fde.header["address_range"]:
-            continue
-        rows = [row for row in fde.get_decoded().table if row["pc"] - fde.header["initial_location"] + start <= pc]
-        if rows:
+        if start <= pc < start + fde.header["address_range"]:
+            into = pc - start + fde.header["initial_location"]
+            rows = [row for row in fde.get_decoded().table if row["pc"] <= into]
             return rows[-1], fde.cie.header["return_address_register"]
-    return None
+    raise LookupError(f"no call-frame information covers {pc:#x}")
 
 
 class _Raw(NamedTuple):
