@@ -26,11 +26,11 @@ from emu.abi import convention
 from emu.budget import Budget
 from emu.calls import CallPlan, plan_call
 from emu.cpu import Stop, StopReason, create_cpu
-from emu.errors import BudgetExceeded, ConstructorFault, Frame, GuestExit, UnresolvedCall
+from emu.errors import BudgetExceeded, ConstructorFault, Frame, UnresolvedCall
 from emu.heap import Heap
 from emu.host import HostCallable, HostFunction, host_function
-from emu.library import Library
 from emu.libc import Libc
+from emu.library import Library
 from emu.prototypes import Prototype
 from emu.runtime import Runtime
 from emu.space import GuestMemory
@@ -96,6 +96,10 @@ class Machine:
             self.linker.resolver.before.append(DefinedSymbols(self.define_all(symbols)))
         self._owned_traps: dict[Image, list[int]] = {}
         self._ifunc_block = 0
+        link = self._convention.link_register
+        #: What an interrupted guest function needs to return, and all that a fault in a nested call may spoil.
+        self._returns_through = ("sp",) if link is None else ("sp", link)
+        self._interrupted = (*self._returns_through, *(name for name in self.cpu.registers if name != "pc"))
         self._depth = 0
         self._budget = Budget(0, 0.0)
 
@@ -228,10 +232,6 @@ class Machine:
         """Guest address of an image's thread-local block."""
         return self._thread.block(image)
 
-    def unwind_tables(self, address: int) -> Image | None:
-        """The image whose call-frame information covers `address`."""
-        return self.image_at(address)
-
     def ifunc_target(self, image: Image, resolver: int) -> int:
         """The function an STT_GNU_IFUNC symbol stands for."""
         return self._ask_resolver(image, resolver)
@@ -284,19 +284,17 @@ class Machine:
     def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> int | float | None:
         """A call out of a host function: the interrupted guest function finds its registers as they were."""
         cpu = self.cpu
-        names = cpu.registers
-        before = cpu.read_registers(names)
+        before = cpu.read_registers(self._interrupted)
         self._depth += 1
         try:
-            result = self._enter(plan, address, args, before[names.index("sp")])
+            result = self._enter(plan, address, args, before[0])
         except BaseException:
-            cpu.write_registers((n, v) for n, v in zip(names, before, strict=True) if n != "pc")
+            cpu.write_registers(zip(self._interrupted, before, strict=True))
             raise
         finally:
             self._depth -= 1
-        # What the callee may clobber it has, but the interrupted function returns through these.
-        kept = ("sp", self._convention.link_register)
-        cpu.write_registers((n, v) for n, v in zip(names, before, strict=True) if n in kept)
+        # The callee kept what its ABI says; the interrupted function returns through these.
+        cpu.write_registers(zip(self._returns_through, before, strict=False))
         return result
 
     def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> int | float | None:
@@ -340,7 +338,7 @@ class Machine:
             return BudgetExceeded(self._budget.describe(stop.reason), self.symbolize(stop.pc))
         from emu.faults import guest_fault
 
-        return guest_fault(self.cpu, stop, symbolize=self.symbolize, unwind_tables=self.unwind_tables)
+        return guest_fault(self.cpu, stop, symbolize=self.symbolize)
 
     # ------------------------------------------------------------ telling addresses
 

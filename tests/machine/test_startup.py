@@ -30,7 +30,8 @@ def test_constructors_receive_arguments_and_environment(make_machine: MakeMachin
     library = machine.load(fixture(target, "ctors"))
     size = machine.arch.word_size
 
-    def strings(table: int) -> list[str]:
+    def strings(table: float) -> list[str]:
+        assert isinstance(table, int)
         found = []
         while pointer := machine.memory.read_uint(table, size):
             found.append(machine.memory.read_cstring(pointer).decode())
@@ -38,8 +39,8 @@ def test_constructors_receive_arguments_and_environment(make_machine: MakeMachin
         return found
 
     assert library.symbols["seen_argc"].read("int") == 3
-    assert strings(library.symbols["seen_argv"].read("char **")) == ["program", "one", "zwei"]  # type: ignore[arg-type]
-    assert strings(library.symbols["seen_envp"].read("char **")) == ["HOME=/root", "LANG=C"]  # type: ignore[arg-type]
+    assert strings(library.symbols["seen_argv"].read("char **")) == ["program", "one", "zwei"]
+    assert strings(library.symbols["seen_envp"].read("char **")) == ["HOME=/root", "LANG=C"]
 
 
 def test_destructors_run_in_reverse_when_the_library_goes(machine: Machine, target: str) -> None:
@@ -74,7 +75,8 @@ def test_a_constructor_that_faults_undoes_the_load(machine: Machine, target: str
     assert machine.linker.global_scope == images
     count = log.symbols["startup_count"].read("int")
     assert isinstance(count, int)
-    assert words(machine, log, "startup_order", count)[-1] == 60, "the one before it had run, the one after had not"
+    ran = words(machine, log, "startup_order", count)
+    assert ran[-1] == 60, "the constructor before it had run, the one after it had not"
     assert machine.load(fixture(target, "ctors")).symbols["ctor_count"].read("int") == 4
 
 
@@ -146,12 +148,15 @@ def test_every_tls_model_reaches_the_same_variables(machine: Machine, target: st
     def call(function: str) -> int | float | None:
         return library.function(function, "int(void)")()
 
-    assert [call(f) for f in ("tls_gd", "tls_ld", "tls_ie", "tls_other_gd", "tls_other_ie")] == [11, 43, 63, 41, 51]
+    first = ("tls_gd", "tls_ld", "tls_ie", "tls_other_gd", "tls_other_ie")
+    assert [call(f) for f in first] == [11, 43, 63, 41, 51]
     library.function("tls_set", "void(int)")(100)
-    assert [call(f) for f in ("tls_gd", "tls_ld", "tls_ie", "tls_other_gd", "tls_zero")] == [100, 203, 207, 105, 106]
+    then = ("tls_gd", "tls_ld", "tls_ie", "tls_other_gd", "tls_zero")
+    assert [call(f) for f in then] == [100, 203, 207, 105, 106]
     address = library.function("tls_gd_address", "unsigned long(void)")()
     assert address == library.symbols["gd_variable"].address
-    assert library.function("tls_mixed", "double(int, double, long, float)")(1, 2.5, 3, 0.5) == 5.5 + 100 + 1 + 3 + 101 + 2.5
+    mixed = library.function("tls_mixed", "double(int, double, long, float)")
+    assert mixed(1, 2.5, 3, 0.5) == (2.5 * 2 + 0.5) + 100 + 1 + 3 + 101 + 2.5
 
 
 @pytest.mark.parametrize("name", ["tls_aligned", "tls_aligned_desc"])
