@@ -117,7 +117,7 @@ def commands_for(recipe: Recipe, target: Target, engine: Engine) -> list[Command
         libraries.append(stub)
     libraries += [f"{{built}}/{target.name}/{RECIPES[need].file}" for need in recipe.needs]
     kind = () if recipe.executable else ("-shared", *_soname(recipe))
-    ldflags = (*kind, *recipe.strip, *recipe.ldflags)
+    ldflags = (*kind, *recipe.strip, *recipe.ldflags, *recipe.ldflags_on.get(target.name, ()))
     output = f"{{built}}/{target.name}/{recipe.file}"
     commands.append(engine.link(target, (*objects, *libraries), output, ldflags))
     return commands

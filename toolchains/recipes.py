@@ -38,6 +38,7 @@ class Recipe:
     expects: frozenset[Role] = frozenset()
     expects_on: Mapping[str, frozenset[Role]] = field(default_factory=dict)
     cflags_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ldflags_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     soname: str | None = None
     pic: bool = True
     strip: tuple[str, ...] = ("--strip-all",)
@@ -64,6 +65,12 @@ _BASIC = [
     Recipe("basic", ("basic/basic.c",), expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT)),
     Recipe("basic-dwarf", ("basic/basic.c", "basic/prototypes.c"), cflags=("-g", "-gdwarf-4"), strip=()),
     Recipe("basic-dwarf5", ("basic/prototypes.c",), cflags=("-g", "-gdwarf-5"), strip=()),
+    # The same code in other containers: no section headers at all, and segments laid out for 64 KiB pages.
+    Recipe("basic-nosections", ("basic/basic.c",), ldflags=("-z", "nosectionheader")),
+    Recipe("basic-64k", ("basic/basic.c",), ldflags=("-z", "max-page-size=65536"),
+           expects=_roles(R.RELATIVE)),
+    Recipe("basic-now", ("basic/basic.c",), ldflags=("-z", "now", "-z", "nodelete"),
+           expects=_roles(R.JUMP_SLOT)),
     Recipe("cxx", ("cxx/cxx.cpp",), expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT)),
     Recipe("bss", ("relocs/bss.c",), expects=_roles(R.SYMBOLIC)),
     Recipe("imports", ("relocs/imports.c",), expects=_roles(R.SYMBOLIC, R.JUMP_SLOT)),
@@ -194,6 +201,15 @@ _DATA = [
            ldflags=("-Bsymbolic", "--dynamic-list=relocs/symbolic.list"), expects=_roles(R.SYMBOLIC)),
     Recipe("not_symbolic", ("relocs/symbolic.c",), expects=_roles(R.SYMBOLIC)),
     Recipe("interposer", ("relocs/interposer.c",)),
+    Recipe("variant_pcs", ("relocs/variant.c",), stubs=("libprovider.so",), expects=_roles(R.JUMP_SLOT),
+           targets=("aarch64", "riscv64", "riscv32")),
+    # PLT entries of another shape: landing pads, and signed return addresses.
+    Recipe("plt_landing_pads", ("relocs/datarel.c", "relocs/special.c"), needs=("libprovider",),
+           targets=(*X86, "aarch64"), expects=_roles(R.JUMP_SLOT), cflags=("-fcommon",),
+           cflags_on={**dict.fromkeys(X86, ("-fcf-protection=branch",)),
+                      "aarch64": ("-mbranch-protection=standard",)},
+           ldflags_on={**dict.fromkeys(X86, ("-z", "force-ibt")),
+                       "aarch64": ("-z", "force-bti", "-z", "pac-plt")}),
 ]
 
 
@@ -240,16 +256,22 @@ _CALLS = [
            strip=("--strip-debug",), expects=_roles(R.JUMP_SLOT)),
     Recipe("libcuser", ("libc/libcuser.c",), cflags=("-fno-builtin", "-fstack-protector-strong"),
            expects=_roles(R.JUMP_SLOT, R.GLOB_DAT)),
+    Recipe("mathuser", ("libc/mathuser.c",), cflags=("-fno-builtin",), expects=_roles(R.JUMP_SLOT)),
     Recipe("helpers", ("libc/helpers.c",)),
 ]
 
-_PROGRAM = ("--export-dynamic", "-dynamic-linker=/lib/ld-fixture.so.1", "-rpath", "$ORIGIN/../deps")
+_PROGRAM = (
+    "--export-dynamic", "--allow-shlib-undefined", "-dynamic-linker=/lib/ld-fixture.so.1",
+    "-rpath", "$ORIGIN/../deps:$ORIGIN/..",
+)
 _EXECUTABLES = [
     Recipe("exe/pie", ("relocs/startup.c",), needs=("deps/libleaf",), executable=True,
            ldflags=("-pie", *_PROGRAM), expects=_roles(R.JUMP_SLOT)),
     Recipe("exe/copy", ("relocs/startup.c",), needs=("deps/libleaf",), executable=True, pic=False,
            cflags=("-fdirect-access-external-data",), ldflags=("-no-pie", *_PROGRAM),
            expects=_roles(R.COPY, R.JUMP_SLOT)),
+    Recipe("exe/tls", ("tls/executable.c",), needs=("libtls_other",), executable=True,
+           ldflags=("-pie", *_PROGRAM), expects=_roles(R.TLS_STATIC)),
 ]
 
 RECIPES: Mapping[str, Recipe] = {
