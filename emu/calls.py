@@ -180,7 +180,8 @@ class CallPlan:
         if not (lent or self._pushed or self.stack_size):
             return Entry(registers, b"", bottom, buffers)
         image = bytearray(sp - bottom if lent else arguments + self.stack_size - bottom)
-        image[: self._pushed] = return_to.to_bytes(self._pushed, "little")
+        if self._pushed:
+            image[: self._pushed] = return_to.to_bytes(self._pushed, "little")
         if not self._simple:
             self._on_stack(patterns, image)
         for address, data in lent:
