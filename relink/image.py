@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from relink.relocate import Outcome
 
 
+#: Types of symbols that name an address in the image.
+_ADDRESSED = (SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.GNU_IFUNC)
+
+
 class Stage(enum.IntEnum):
     """How far an image has come. Stages only grow."""
 
@@ -177,7 +181,7 @@ class Image:
         table = self.decoded.symbols
         vaddr = (address - self.bias) & self.architecture.address_mask
         if self._by_value is None:
-            usable = (table.section != 0) & np.isin(table.type, (SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.GNU_IFUNC))
+            usable = (table.section != 0) & np.isin(table.type, _ADDRESSED)
             indices = np.flatnonzero(usable)
             self._by_value = indices[np.argsort(table.value[indices], kind="stable")]
         position = int(np.searchsorted(table.value[self._by_value], np.uint64(vaddr), side="right"))

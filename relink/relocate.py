@@ -23,8 +23,14 @@ from relink.arch import Reloc, Role
 from relink.elf.constants import Binding as Bind
 from relink.elf.constants import SymbolType
 from relink.errors import (
-    LinkError, RelocationError, RelocationOutOfImage, RelocationOverflow, TlsError, UnknownRelocation,
-    UnresolvedSymbol, UnsupportedRelocation,
+    LinkError,
+    RelocationError,
+    RelocationOutOfImage,
+    RelocationOverflow,
+    TlsError,
+    UnknownRelocation,
+    UnresolvedSymbol,
+    UnsupportedRelocation,
 )  # fmt: skip
 from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver
 
@@ -155,7 +161,8 @@ class _Relocator:
             return []
         if int(types.max()) >= _TYPE_LIMIT:
             odd = np.flatnonzero(types >= _TYPE_LIMIT)
-            self._report(table, odd, UnknownRelocation, f"type {int(types[odd[0]]):#x}", "no psABI has such a type")
+            name = f"type {int(types[odd[0]]):#x}"
+            self._report(table, odd, UnknownRelocation, name, "no psABI has such a type")
             types = np.where(types >= _TYPE_LIMIT, 0, types)
         groups: list[tuple[int, slice | I64]] = []
         for number in np.flatnonzero(np.bincount(types)).tolist():
@@ -248,7 +255,8 @@ class _Relocator:
 
     def _apply(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
         """Apply all entries of one type."""
-        assert row.formula is not None and row.word is not None
+        assert row.formula is not None
+        assert row.word is not None
         offset = table.offset[entries]
         size = row.word.size
         inside = self._inside(offset, size * (2 if row.role is Role.TLSDESC else 1))
@@ -341,7 +349,8 @@ class _Relocator:
         letters["M"], letters["T"] = ids[provider], offsets[provider]
         weak = (element != 0) & (provider == UNRESOLVED)
         missing = (ids[provider] == 0) & ~weak
-        wrong = (element != 0) & ~weak & (bound.type[element] != SymbolType.TLS) & (bound.type[element] != SymbolType.NOTYPE)
+        thread_local = np.isin(bound.type[element], (SymbolType.TLS, SymbolType.NOTYPE))
+        wrong = (element != 0) & ~weak & ~thread_local
         bad = missing | wrong | (provider == HOST)
         if not bad.any():
             return None
@@ -354,7 +363,8 @@ class _Relocator:
                     f"{symbol or 'its own module'}: no thread-local definition",
                 )
             )
-        return ~bad
+        keep: Bools = np.logical_not(bad)
+        return keep
 
     # ------------------------------------------------------------ checks and reports
 
@@ -370,8 +380,8 @@ class _Relocator:
             return None
         segment = np.searchsorted(self.starts, offset, side="right") - 1
         end = np.where(segment >= 0, self.ends[segment], 0)
-        inside = np.asarray((offset < end) & (end - offset >= np.uint64(size)), np.bool_)
-        return None if np.all(inside) else inside
+        inside: Bools = np.asarray((offset < end) & (end - offset >= np.uint64(size)), np.bool_)
+        return None if bool(np.all(inside)) else inside
 
     def _report_row(
         self, table: RelocationTable, indices: I64, row: Reloc, kind: type[RelocationError], problem: str

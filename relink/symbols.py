@@ -239,7 +239,7 @@ class Resolver:
         usable = (
             _LINKABLE_TYPES[table.type[symbol]]
             & _GLOBAL_BINDINGS[table.bind[symbol]]
-            & ((table.visibility[symbol] == Visibility.DEFAULT) | (table.visibility[symbol] == Visibility.PROTECTED))
+            & np.isin(table.visibility[symbol], (Visibility.DEFAULT, Visibility.PROTECTED))
             & (
                 (table.value[symbol] != 0)
                 | (table.section[symbol] == SHN_ABS)

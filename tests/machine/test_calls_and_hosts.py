@@ -164,7 +164,7 @@ def test_an_instruction_limit_stops_a_runaway(machine: Machine, target: str) -> 
 
 def test_a_time_limit_stops_a_runaway(machine: Machine, target: str) -> None:
     library = machine.load(fixture(target, "faults"), symbols={"host_callback": lambda v: v})
-    with pytest.raises(BudgetExceeded, match="0.05 seconds"):
+    with pytest.raises(BudgetExceeded, match=r"0\.05 seconds"):
         library.function("loop_forever", "void(void)")(timeout=0.05)
     assert library.function("survivor", "int(int)")(1) == 2
 
