@@ -107,8 +107,9 @@ ADDRESS_TAGS = frozenset({
     DynamicTag.PLTGOT, DynamicTag.HASH, DynamicTag.STRTAB, DynamicTag.SYMTAB, DynamicTag.RELA,
     DynamicTag.INIT, DynamicTag.FINI, DynamicTag.REL, DynamicTag.JMPREL, DynamicTag.INIT_ARRAY,
     DynamicTag.FINI_ARRAY, DynamicTag.PREINIT_ARRAY, DynamicTag.SYMTAB_SHNDX, DynamicTag.RELR,
-    DynamicTag.ANDROID_REL, DynamicTag.ANDROID_RELA, DynamicTag.ANDROID_RELR, DynamicTag.GNU_HASH, DynamicTag.TLSDESC_PLT,
-    DynamicTag.TLSDESC_GOT, DynamicTag.VERSYM, DynamicTag.VERDEF, DynamicTag.VERNEED,
+    DynamicTag.ANDROID_REL, DynamicTag.ANDROID_RELA, DynamicTag.ANDROID_RELR, DynamicTag.GNU_HASH,
+    DynamicTag.TLSDESC_PLT, DynamicTag.TLSDESC_GOT, DynamicTag.VERSYM, DynamicTag.VERDEF,
+    DynamicTag.VERNEED,
 })  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relink.elf.contents import I64, U8, U64, frozen
+from relink.elf.names import flat_indices
 from relink.errors import MalformedElf
 
 
@@ -79,83 +80,99 @@ def decode_aps2(name: str, data: U8, bits: int, has_addends: bool, most: int) ->
         raise MalformedElf(
             name, f"a packed relocation table claims {total} entries, the image has room for {most}"
         )
-    offset_delta = np.empty(total, np.int64)
-    info = np.empty(total, np.int64)
-    addend_delta = np.zeros(total, np.int64)
-    addends_end: list[tuple[int, int]] = []  # groups without addends, whose running sum starts over
+    groups = _group_heads(name, numbers, total, has_addends)
+    offset_delta, info, addend_delta = (np.zeros(total, np.int64) for _ in range(3))
+    for flags in np.unique(groups.flags).tolist():
+        _fill(numbers, groups.of(flags), flags, offset_delta, info, addend_delta)
+    offset = (np.cumsum(offset_delta) + numbers[1]).astype(np.uint64) & np.uint64((1 << bits) - 1)
+    addend = None
+    if has_addends:
+        without = groups.take(np.flatnonzero((groups.flags & GROUP_HAS_ADDEND) == 0))
+        addend = frozen(_addends(addend_delta, without, bits))
+    return PackedRelocations(frozen(offset), frozen(info.astype(np.uint64)), addend)
+
+
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    """Columns over groups: first row, number of rows, flags, and the index of the number behind the flags."""
+
+    first: I64
+    size: I64
+    flags: I64
+    at: I64
+
+    def take(self, which: I64) -> _Groups:
+        return _Groups(self.first[which], self.size[which], self.flags[which], self.at[which])
+
+    def of(self, flags: int) -> _Groups:
+        return self.take(np.flatnonzero(self.flags == flags))
+
+
+def _layout(flags: int) -> tuple[int, int]:
+    """How many numbers a group with `flags` has for all its entries together, and how many for each."""
+    shared = bool(flags & GROUPED_BY_OFFSET_DELTA) + bool(flags & GROUPED_BY_INFO)
+    apart = 2 - shared
+    if flags & GROUP_HAS_ADDEND:
+        by_addend = bool(flags & GROUPED_BY_ADDEND)
+        return shared + by_addend, apart + (not by_addend)
+    return shared, apart
+
+
+def _group_heads(name: str, numbers: I64, total: int, has_addends: bool) -> _Groups:
+    """Where each group is. One must be passed to find the next: the only step that goes group by group."""
+    layouts = [_layout(flags) for flags in range(16)]
+    heads: list[tuple[int, int, int, int]] = []
     done, at = 0, 2
     while done < total:
-        size, flags, at = _group_header(name, numbers, at)
+        if at + 2 > len(numbers):
+            raise MalformedElf(name, "a packed relocation table ends before all its groups")
+        size, flags = numbers[at].item(), numbers[at + 1].item()
         if not 0 < size <= total - done:
             raise MalformedElf(name, f"a packed relocation group of {size} entries, {total - done} are left")
+        if flags & ~15:
+            raise MalformedElf(name, f"a packed relocation group has unknown flags {flags:#x}")
         if flags & GROUP_HAS_ADDEND and not has_addends:
             raise MalformedElf(name, "DT_ANDROID_REL has a group with addends")
-        at = _fill_group(name, numbers, at, flags, slice(done, done + size), offset_delta, info, addend_delta)
-        if not flags & GROUP_HAS_ADDEND:
-            addends_end.append((done, done + size))
+        heads.append((done, size, flags, at + 2))
+        shared, apart = layouts[flags]
+        at += 2 + shared + size * apart
+        if at > len(numbers):
+            raise MalformedElf(
+                name, f"a packed relocation group of {size} entries runs past the end of its table"
+            )
         done += size
-    offset = (np.cumsum(offset_delta) + numbers[1]).astype(np.uint64) & np.uint64((1 << bits) - 1)
-    if not has_addends:
-        return PackedRelocations(frozen(offset), frozen(info.astype(np.uint64)), None)
-    return PackedRelocations(
-        frozen(offset), frozen(info.astype(np.uint64)), frozen(_addends(addend_delta, addends_end, bits))
-    )
+    first, sizes, kinds, ats = np.array(heads, np.int64).reshape(-1, 4).T
+    return _Groups(first, sizes, kinds, ats)
 
 
-def _group_header(name: str, numbers: I64, at: int) -> tuple[int, int, int]:
-    if at + 2 > len(numbers):
-        raise MalformedElf(name, "a packed relocation table ends before all its groups")
-    return int(numbers[at]), int(numbers[at + 1]), at + 2
+def _fill(numbers: I64, groups: _Groups, flags: int, offset_delta: I64, info: I64, addend_delta: I64) -> None:
+    """The rows of all groups with the same `flags`, into the three columns."""
+    shared, apart = _layout(flags)
+    rows = flat_indices(groups.first, groups.size)
+    base = np.repeat(groups.at, groups.size)
+    own = base + shared + (rows - np.repeat(groups.first, groups.size)) * apart
+    for column, by_group in ((offset_delta, GROUPED_BY_OFFSET_DELTA), (info, GROUPED_BY_INFO)):
+        if flags & by_group:
+            column[rows] = numbers[base]
+            base += 1
+        else:
+            column[rows] = numbers[own]
+            own += 1
+    if flags & GROUP_HAS_ADDEND and flags & GROUPED_BY_ADDEND:
+        # Added once, at the group's first row: the running sum is then what the group shares.
+        addend_delta[groups.first] = numbers[groups.at + shared - 1]
+    elif flags & GROUP_HAS_ADDEND:
+        addend_delta[rows] = numbers[own]
 
 
-def _fill_group(
-    name: str, numbers: I64, at: int, flags: int, rows: slice,
-    offset_delta: I64, info: I64, addend_delta: I64,
-) -> int:  # fmt: skip
-    """One group's entries into `rows` of the three columns; where the next group begins."""
-    has_addend = bool(flags & GROUP_HAS_ADDEND)
-    columns = [(offset_delta, flags & GROUPED_BY_OFFSET_DELTA), (info, flags & GROUPED_BY_INFO)]
-    shared = sum(1 for _, is_shared in columns if is_shared)
-    size: int = rows.stop - rows.start
-    apart = [column for column, is_shared in columns if not is_shared]
-    if has_addend and not flags & GROUPED_BY_ADDEND:
-        apart.append(addend_delta)
-    shared_addend = has_addend and bool(flags & GROUPED_BY_ADDEND)
-    end: int = at + shared + shared_addend + size * len(apart)
-    if end > len(numbers):
-        raise MalformedElf(
-            name, f"a packed relocation group of {size} entries runs past the end of its table"
-        )
-    for column, is_shared in columns:
-        if is_shared:
-            column[rows] = numbers[at]
-            at += 1
-    if shared_addend:
-        addend_delta[rows.start] = numbers[at]  # added once: the running sum is the shared addend
-        at += 1
-    for position, column in enumerate(apart):
-        column[rows] = numbers[at + position : end : len(apart)]
-    return end
-
-
-def _addends(delta: I64, without: list[tuple[int, int]], bits: int) -> I64:
-    """Running sums of `delta` that start over at 0 in the ranges `without` addends."""
+def _addends(delta: I64, without: _Groups, bits: int) -> I64:
+    """Running sums of `delta`, which start over at 0 in the groups `without` addends."""
     total = np.cumsum(delta)
-    restart = np.zeros(len(delta) + 1, np.int64)
-    base = 0
-    for begin, end in without:
-        if begin == end:
-            continue
-        reached = int(total[end - 1])
-        restart[begin] += np.int64(_wrap(base - reached))
-        base = reached
-    addends = total + np.cumsum(restart)[:-1]
+    reached = total[without.first]  # constant throughout such a group: its deltas are 0
+    forget = np.zeros(len(delta), np.int64)
+    forget[without.first] = np.diff(reached, prepend=0)
+    addends: I64 = total - np.cumsum(forget)
     return addends.astype(np.int32).astype(np.int64) if bits == 32 else addends
-
-
-def _wrap(value: int) -> int:
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >> 63 else value
 
 
 def decode_sleb128(name: str, data: U8) -> I64:

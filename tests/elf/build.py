@@ -43,9 +43,7 @@ class Table:
     size_tag: int | None = None
 
 
-def header(
-    layout: Layout = ELF64, *, type_: int = 3, machine: int = 62, phnum: int = 0, **changes: int
-) -> bytes:
+def header(layout: Layout = ELF64, *, type_: int = 3, machine: int = 62, phnum: int = 0, **changes: int) -> bytes:
     """An ELF header; `changes` replace phoff, phentsize, shoff, shentsize, shnum, shstrndx or version."""
     size = 16 + layout.header.size
     fields = {

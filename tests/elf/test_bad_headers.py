@@ -89,9 +89,7 @@ def test_a_bad_header_has_its_own_error(content: bytes, kind: type[RelinkError],
         ),
     ],
 )
-def test_a_bad_segment_has_its_own_error(
-    segments: list[Segment], kind: type[RelinkError], problem: str
-) -> None:
+def test_a_bad_segment_has_its_own_error(segments: list[Segment], kind: type[RelinkError], problem: str) -> None:
     with pytest.raises(kind, match=problem):
         decode(with_segments(segments))
 
@@ -159,9 +157,7 @@ def lying(values: dict[int, int], layout: Layout = ELF64, **symbols: object) -> 
         ({Tag.GNU_HASH: 0x10000000}, "the DT_GNU_HASH header at 0x10000000"),
     ],
 )  # fmt: skip
-def test_a_dynamic_section_that_lies_is_found_out(
-    layout: Layout, values: dict[int, int], problem: str
-) -> None:
+def test_a_dynamic_section_that_lies_is_found_out(layout: Layout, values: dict[int, int], problem: str) -> None:
     with pytest.raises(MalformedElf, match=problem):
         read_everything(decode(lying(values, layout)))
 

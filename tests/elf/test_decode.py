@@ -69,8 +69,10 @@ def test_a_bytearray_changed_afterwards_changes_nothing() -> None:
 def test_arrays_cannot_be_written() -> None:
     decoded = decode(fixture("x86_64", "versions/client_v2"))
     symbols = decoded.symbols
-    arrays: list[AnyArray] = [decoded.data, decoded.relr, symbols.value, symbols.info, symbols.version, symbols.names.start,
-              symbols.names.gnu_hash, decoded.dynamic.tags]  # fmt: skip
+    arrays: list[AnyArray] = [
+        decoded.data, decoded.relr, symbols.value, symbols.info, symbols.version, symbols.names.start,
+        symbols.names.gnu_hash, decoded.dynamic.tags,
+    ]  # fmt: skip
     arrays += [array for table in decoded.relocations for array in (table.offset, table.type, table.symbol)]
     for array in arrays:
         with pytest.raises(ValueError, match="read-only"):

@@ -78,9 +78,7 @@ def mutated(draw: st.DrawFn) -> bytes:
         width = draw(st.sampled_from((1, 2, 4, 8)))
         if draw(st.booleans()):
             offset &= -width
-        value = draw(
-            st.sampled_from(INTERESTING) | st.integers(0, (1 << 64) - 1) | st.integers(0, len(content))
-        )
+        value = draw(st.sampled_from(INTERESTING) | st.integers(0, (1 << 64) - 1) | st.integers(0, len(content)))
         content[offset : offset + width] = (value & ((1 << 8 * width) - 1)).to_bytes(width, "little")
     if draw(st.integers(0, 9)) == 0:
         del content[draw(st.integers(0, len(content))) :]

@@ -92,9 +92,7 @@ def test_undefined_symbols_are_no_candidates(hashes: tuple[str, ...]) -> None:
 
 
 def test_without_any_hash_table_relocations_say_how_many_symbols_there_are() -> None:
-    rela = b"".join(
-        int.to_bytes(part, 8, "little") for part in (0x40, (2 << 32) | 1, 0, 0x48, (1 << 32) | 1, 0)
-    )
+    rela = b"".join(int.to_bytes(part, 8, "little") for part in (0x40, (2 << 32) | 1, 0, 0x48, (1 << 32) | 1, 0))
     content = Symbols([b"first", b"second"], hashes=(), extra=[Table(Tag.RELA, rela, Tag.RELASZ)]).image()
     symbols = decode(content).symbols
     assert len(symbols) == 3
@@ -104,12 +102,16 @@ def test_without_any_hash_table_relocations_say_how_many_symbols_there_are() -> 
 
 def test_definitions_of_one_name_come_in_chain_order() -> None:
     # SysV chains are built from the back: the last symbol is met first; GNU chains go forward.
-    assert decode(Symbols([b"foo", b"foo", b"foo"], hashes=("sysv",)).image()).symbols.find(
-        "foo"
-    ).tolist() == [3, 2, 1]
-    assert decode(Symbols([b"foo", b"foo", b"foo"], hashes=("gnu",)).image()).symbols.find(
-        "foo"
-    ).tolist() == [1, 2, 3]
+    assert decode(Symbols([b"foo", b"foo", b"foo"], hashes=("sysv",)).image()).symbols.find("foo").tolist() == [
+        3,
+        2,
+        1,
+    ]
+    assert decode(Symbols([b"foo", b"foo", b"foo"], hashes=("gnu",)).image()).symbols.find("foo").tolist() == [
+        1,
+        2,
+        3,
+    ]
 
 
 def sysv_image(buckets: list[int], chain: list[int]) -> bytes:
@@ -178,9 +180,7 @@ def test_symbols_that_all_collide_are_refused() -> None:
     rows = symbol(ELF64, 0, section=0) + symbol(ELF64, 1) * 5000
     h = gnu_hash_of(b"foo")
     table = words(1, 1, 1, 6) + b"\xff" * 8 + words(1, *([h & ~1] * 4999), h | 1)
-    content = image(
-        [Table(Tag.STRTAB, strings, Tag.STRSZ), Table(Tag.SYMTAB, rows), Table(Tag.GNU_HASH, table)]
-    )
+    content = image([Table(Tag.STRTAB, strings, Tag.STRSZ), Table(Tag.SYMTAB, rows), Table(Tag.GNU_HASH, table)])
     symbols = decode(content).symbols
     assert len(symbols.find("foo")) == 5000
     with pytest.raises(MalformedElf, match="hash collisions"):

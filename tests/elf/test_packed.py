@@ -76,9 +76,7 @@ def test_a_sleb128_number_that_goes_on_is_refused() -> None:
         decode_sleb128("x", np.frombuffer(b"\x80" * 10 + b"\0", np.uint8))
 
 
-def aps2(
-    numbers: list[int], *, bits: int = 64, addends: bool = True, most: int = 1000
-) -> list[tuple[int, ...]]:
+def aps2(numbers: list[int], *, bits: int = 64, addends: bool = True, most: int = 1000) -> list[tuple[int, ...]]:
     found = decode_aps2("x", np.frombuffer(b"APS2" + sleb128(*numbers), np.uint8), bits, addends, most)
     columns = [found.offset.tolist(), found.info.tolist()]
     if found.addend is not None:
@@ -151,6 +149,7 @@ def test_aps2_addends_start_over_after_a_group_without() -> None:
         ([5, 0, 0, 3, 8, 3], "group of 0 entries"),
         ([5, 0, 5, 0, 1, 1], "runs past the end"),
         ([5, 0, 5, 3], "runs past the end"),
+        ([1, 0, 1, 16, 8, 3], "unknown flags 0x10"),
     ],
 )
 def test_aps2_that_contradicts_itself_is_refused(numbers: list[int], problem: str) -> None:
