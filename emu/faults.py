@@ -129,10 +129,13 @@ def _guess(
     frame: Registers, named: Frame, cpu: Cpu, symbolize: Symbolize, first: bool
 ) -> Registers | None:
     """The caller by convention alone, if that is code the machine knows."""
-    for caller in (*(_just_called(frame, named, cpu) if first else ()), *_by_frame_pointer(frame, cpu)):
+    for caller in _just_called(frame, named, cpu) if first else ():
         there = _name_return(symbolize, caller.pc)
         # A return address into the same function was left by a call that has long returned.
-        if _known(there) and (not first or there.symbol is None or there.symbol != named.symbol):
+        if _known(there) and (there.symbol is None or there.symbol != named.symbol):
+            return caller
+    for caller in _by_frame_pointer(frame, cpu):
+        if _known(_name_return(symbolize, caller.pc)):
             return caller
     return None
 

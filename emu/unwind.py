@@ -7,10 +7,12 @@ large library has thousands of entries and pyelftools takes some 60 µs for each
 
 from __future__ import annotations
 
+import functools
 import io
 import operator
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +32,25 @@ class CallFrameTable:
     address: int = 0
     eh_frame: bool = True
     load_bias: int = 0
+
+
+def table_by_index(
+    index: int, segments: Iterable[tuple[int, int]], word: int, read: ReadMemory
+) -> CallFrameTable | None:
+    """The .eh_frame of an image, found through its .eh_frame_hdr.
+
+    `index` is the guest address of .eh_frame_hdr (PT_GNU_EH_FRAME), `segments` the (address, bytes) of what is
+    mapped of the image, `word` the bytes in a pointer. .eh_frame ends with a terminator somewhere in its
+    segment. None if the index does not lead into a segment. (LSB core specification, ".eh_frame_hdr".)
+    """
+    header = CallFrameTable(read(index, 4 + word), index)
+    if header.data[0] != 1:
+        return None
+    start = _pointer(header, 4, header.data[1], word)
+    for address, size in segments:
+        if start is not None and address <= start < address + size:
+            return CallFrameTable(read(start, address + size - start), start)
+    return None
 
 
 class DwarfRegisters(NamedTuple):
@@ -138,7 +159,9 @@ def _recover(rule: Any, number: int, cfa: int, frame: Registers, read: ReadMemor
 
 def _find(table: CallFrameTable, pc: int, word: int) -> tuple[dict[Any, Any], int]:
     """The row of rules in force at `pc`, and the column of the return address."""
-    for cie_offset, fde_offset in _entries_starting_before(table, pc, word):
+    index = _index(table, word)
+    nearest = bisect_right(index, pc, key=operator.itemgetter(0))
+    for _, cie_offset, fde_offset in index[nearest - 1 : nearest] if nearest else ():
         fde = _parse(table, (cie_offset, fde_offset), word)[1]
         start = fde.header["initial_location"] & (1 << 8 * word) - 1
         if start <= pc < start + fde.header["address_range"]:
@@ -167,10 +190,11 @@ def _raw_entries(table: CallFrameTable) -> Iterator[_Raw]:
         offset += 4 + length
 
 
-def _entries_starting_before(table: CallFrameTable, pc: int, word: int) -> list[tuple[int, int]]:
-    """(CIE, FDE) offsets of the functions that start at or before `pc`, nearest first, a few at most."""
-    encodings: dict[int, int] = {}
-    candidates = []
+@functools.lru_cache(maxsize=16)
+def _index(table: CallFrameTable, word: int) -> list[tuple[int, int, int]]:
+    """(start address, CIE offset, FDE offset) of every function, in address order."""
+    encodings: dict[int, int | None] = {}
+    found = []
     mark = 0 if table.eh_frame else 0xFFFFFFFF
     for entry in _raw_entries(table):
         if entry.identifier == mark:
@@ -178,16 +202,20 @@ def _entries_starting_before(table: CallFrameTable, pc: int, word: int) -> list[
         cie = entry.offset + 4 - entry.identifier if table.eh_frame else entry.identifier
         if cie not in encodings:
             encodings[cie] = _pointer_encoding(table, cie, word)
-        start = _pointer(table, entry.body, encodings[cie], word)
-        if start is not None and start <= pc:
-            candidates.append((start, cie, entry.offset))
-    candidates.sort(reverse=True)
-    return [(cie, fde) for _, cie, fde in candidates[:4]]
+        encoding = encodings[cie]
+        start = None if encoding is None else _pointer(table, entry.body, encoding, word)
+        if start is not None:
+            found.append((start, cie, entry.offset))
+    found.sort()
+    return found
 
 
-def _pointer_encoding(table: CallFrameTable, cie: int, word: int) -> int:
-    augmentation = _parse(table, (cie,), word)[0].augmentation_dict
-    return int(augmentation.get("FDE_encoding", 0))
+def _pointer_encoding(table: CallFrameTable, cie: int, word: int) -> int | None:
+    """The DW_EH_PE_* by which the entries of a CIE give addresses; None if the CIE cannot be read."""
+    try:
+        return int(_parse(table, (cie,), word)[0].augmentation_dict.get("FDE_encoding", 0))
+    except Exception:  # pyelftools has no one error for damaged input
+        return None
 
 
 #: The low four bits of a DW_EH_PE_* encoding (LSB core specification, "DWARF Exception Header Encoding").

@@ -18,7 +18,7 @@ import pytest
 from emu.cpu import Cpu, Protection, StopReason, create_cpu
 from emu.errors import Frame, GuestFault
 from emu.faults import MAX_FRAMES, CallFrameTable, backtrace, guest_fault
-from emu.unwind import DWARF_REGISTERS
+from emu.unwind import DWARF_REGISTERS, table_by_index
 
 from .cpu.guests import page_buffer
 
@@ -82,9 +82,11 @@ class Program:
         self.cpu: Cpu = create_cpu("arm" if arch == "thumb" else arch)
         self.cpu.set_trap_range(TRAPS, PAGE)
         elf = ELFFile(io.BytesIO(data))
+        self.index = next((segment["p_vaddr"] for segment in elf.iter_segments("PT_GNU_EH_FRAME")), None)
+        self.segments = [(s["p_vaddr"], s["p_memsz"]) for s in elf.iter_segments("PT_LOAD")]
         for segment in elf.iter_segments("PT_LOAD"):
-            start, end = segment["p_vaddr"] & -PAGE, -(-(segment["p_vaddr"] + segment["p_memsz"]) & -PAGE)
-            memory = page_buffer(-end - start if end < 0 else end - start)
+            start = segment["p_vaddr"] & -PAGE
+            memory = page_buffer(-(-(segment["p_vaddr"] + segment["p_memsz"] - start) // PAGE) * PAGE)
             offset = segment["p_vaddr"] - start
             memory[offset : offset + segment["p_filesz"]] = np.frombuffer(segment.data(), np.uint8)
             self.cpu.map(start, memory.nbytes, Protection(segment["p_flags"]), memory)
@@ -138,9 +140,13 @@ def built(compiler: str, arch: str, flags: tuple[str, ...], directory: Path) -> 
     for command in (
         [
             compiler, "clang", "-target", target.triple, *target.flags, *flags, "-O1", "-fno-pic",
-            "-ffreestanding", "-fno-optimize-sibling-calls", "-fno-stack-protector", "-c", f"{name}.c", "-o", f"{name}.o",
+            "-ffreestanding", "-fno-optimize-sibling-calls", "-fno-stack-protector", "-c", f"{name}.c",
+            "-o", f"{name}.o",
         ],
-        [compiler, "ld.lld", "-m", target.emulation, "-e", "entry", f"{name}.o", "-o", f"{name}.elf"],
+        [
+            compiler, "ld.lld", "-m", target.emulation, "-e", "entry", "--eh-frame-hdr", f"{name}.o",
+            "-o", f"{name}.elf",
+        ],
     ):  # fmt: skip
         subprocess.run(command, check=True, env={**os.environ, **caches}, capture_output=True)
     return name.with_suffix(".elf").read_bytes()
@@ -166,6 +172,19 @@ def test_a_fault_unwinds_through_call_frame_information(program: Program) -> Non
     assert (fault.reason, fault.address, fault.frame.symbol) == (StopReason.READ_UNMAPPED, 16, "crash")
     assert symbols(fault.backtrace) == ["crash", "middle", "outer", "entry"]
     assert all(frame.image == "guest" and frame.offset > 0 for frame in fault.backtrace)
+
+
+def test_the_index_of_an_image_leads_to_its_eh_frame(program: Program) -> None:
+    if program.index is None:
+        assert program.name in ("arm", "thumb"), "no PT_GNU_EH_FRAME"  # the Arm EHABI has tables of its own
+        return
+    word = DWARF_REGISTERS[program.name].word
+    table = table_by_index(program.index, program.segments, word, program.cpu.read)
+    assert table is not None
+    eh_frame = next(table for table in program.tables if table.eh_frame)
+    assert table.address == eh_frame.address
+    program.tables[:] = [table]
+    assert symbols(program.call("entry", 3).backtrace) == ["crash", "middle", "outer", "entry"]
 
 
 def test_without_tables_frame_pointers_lead_to_the_callers(
