@@ -75,7 +75,8 @@ class BareUnicorn:
         try:
             self.uc.emu_start(pc, 0xFFFF_FFF0)
         except unicorn.UcError as error:
-            assert error.errno == unicorn.UC_ERR_FETCH_UNMAPPED
+            if error.errno != unicorn.UC_ERR_FETCH_UNMAPPED:
+                raise
         assert TRAPS <= self.uc.reg_read(self.pc) < TRAPS + PAGE
 
     def call(self) -> None:
@@ -141,7 +142,7 @@ def main() -> None:
         for crossing, program in (("call", "return"), ("trap", "call forever")):
             code = guest.code(program)
             ours.cpu.write(CODE, code)
-            mine = theirs = None
+            theirs = None
             if bare is not None:
                 bare.uc.mem_write(CODE, code)
                 bare.uc.ctl_remove_cache(CODE, CODE + len(code))
@@ -149,8 +150,8 @@ def main() -> None:
                 theirs = microseconds(getattr(bare, crossing))
             ours.call()
             mine = microseconds(getattr(ours, crossing))
-            ratio = f"{mine / theirs:6.2f}" if theirs else f"{'':6}"
-            cells.append(f"{mine:8.2f} {theirs or float('nan'):8.2f} {ratio}")
+            beside = f"{theirs:8.2f} {mine / theirs:6.2f}" if theirs else f"{'-':>8} {'-':>6}"
+            cells.append(f"{mine:8.2f} {beside}")
         print(f"{guest.name:12} {'   '.join(cells)}")
 
 

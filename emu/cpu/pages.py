@@ -57,10 +57,10 @@ class PageMap:
             return self._pieces[index]
         return None
 
-    def covering(self, address: int, size: int, problem: str) -> Iterator[tuple[Piece, int, int]]:
+    def covering(self, address: int, size: int, problem: str) -> list[tuple[Piece, int, int]]:
         """The pieces under [address, address + size), each with the bounds of its share.
 
-        Raises AddressSpaceError(`problem`) before the first is returned if any byte is not mapped.
+        Raises AddressSpaceError(`problem`) if any byte is not mapped.
         """
         first = max(bisect_right(self._pieces, address, key=_start_of) - 1, 0)
         position, end = address, address + size
@@ -72,7 +72,7 @@ class PageMap:
             position = piece.end
         if position < end:
             raise AddressSpaceError(problem, address=position, size=end - position)
-        return iter(found)
+        return found
 
     def read(self, address: int, size: int) -> bytes:
         """Copy bytes out. Raises AddressSpaceError if any is not mapped."""
@@ -84,6 +84,17 @@ class PageMap:
             piece.memory[low - piece.start : high - piece.start]
             for piece, low, high in self.covering(address, size, "read of unmapped memory")
         )
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> list[tuple[Piece, int, int]]:
+        """Copy bytes in; the pieces written, each with the bounds of its share.
+
+        Raises AddressSpaceError, with nothing written, if any byte is not mapped.
+        """
+        source = memoryview(data).cast("B")
+        written = self.covering(address, len(source), "write to unmapped memory")
+        for piece, low, high in written:
+            piece.memory[low - piece.start : high - piece.start] = source[low - address : high - address]
+        return written
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         """Record a change of protection. Raises AddressSpaceError if any page is not mapped."""
@@ -103,7 +114,7 @@ class PageMap:
         end = address + size
         if size <= 0 or (address | size) % PAGE_SIZE:
             raise AddressSpaceError("range is not made of whole pages", address=address, size=size)
-        affected = len(list(self.covering(address, size, "range is not mapped")))
+        affected = len(self.covering(address, size, "range is not mapped"))
         first = bisect_right(self._pieces, address, key=_start_of) - 1
         within = slice(first, first + affected)
         parts = (_cut(piece, (address, end)) for piece in self._pieces[within])

@@ -243,9 +243,7 @@ class UnicornCpu:
 
         Raises AddressSpaceError, with nothing written, if any byte is unmapped.
         """
-        source = memoryview(data).cast("B")
-        for piece, low, high in self._pages.covering(address, len(source), "write to unmapped memory"):
-            piece.memory[low - piece.start : high - piece.start] = source[low - address : high - address]
+        for piece, low, high in self._pages.write(address, data):
             self._forget(piece, low, high)
 
     def _forget(self, piece: Piece, low: int, high: int) -> None:
