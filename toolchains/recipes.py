@@ -181,6 +181,7 @@ _PACKED = [
            expects=_roles(R.RELATIVE)),
 ]
 
+_LIST = "relocs/symbolic.list"
 _DATA = [
     Recipe("libprovider", ("relocs/provider.c",)),
     *(
@@ -194,22 +195,28 @@ _DATA = [
     Recipe("textrel_nopic", ("relocs/textrel.c",), needs=("libprovider",), ldflags=("-z", "notext"),
            pic=False, targets=("i386", *ARM), cflags_on=dict.fromkeys(ARM, ("-mno-movt",)),
            expects=_roles(R.SYMBOLIC), expects_on={"i386": _roles(R.PC_RELATIVE)}),
-    Recipe("symbolic", ("relocs/symbolic.c",), ldflags=("-Bsymbolic",), expects=_roles(R.RELATIVE)),
     # lld resolves at link time what -Bsymbolic allows; the dynamic list keeps the names in the dynamic
     # linker's hands, with DF_SYMBOLIC set.
-    Recipe("symbolic_list", ("relocs/symbolic.c",), inputs=("relocs/symbolic.list",),
-           ldflags=("-Bsymbolic", "--dynamic-list=relocs/symbolic.list"), expects=_roles(R.SYMBOLIC)),
-    Recipe("not_symbolic", ("relocs/symbolic.c",), expects=_roles(R.SYMBOLIC)),
+    *(
+        Recipe(name, ("relocs/symbolic.c",), cflags=("-fsemantic-interposition",), ldflags=ldflags,
+               inputs=inputs, expects=_roles(role))
+        for name, ldflags, inputs, role in (
+            ("symbolic", ("-Bsymbolic",), (), R.RELATIVE),
+            ("symbolic_list", ("-Bsymbolic", f"--dynamic-list={_LIST}"), (_LIST,), R.SYMBOLIC),
+            ("not_symbolic", (), (), R.SYMBOLIC),
+        )
+    ),
     Recipe("interposer", ("relocs/interposer.c",)),
     Recipe("variant_pcs", ("relocs/variant.c",), stubs=("libprovider.so",), expects=_roles(R.JUMP_SLOT),
            targets=("aarch64", "riscv64", "riscv32")),
-    # PLT entries of another shape: landing pads, and signed return addresses.
+    # PLT entries of another shape: landing pads. Not -z pac-plt: its entries authenticate pointers that no
+    # dynamic linker signs (under glibc they fault).
     Recipe("plt_landing_pads", ("relocs/datarel.c", "relocs/special.c"), needs=("libprovider",),
            targets=(*X86, "aarch64"), expects=_roles(R.JUMP_SLOT), cflags=("-fcommon",),
            cflags_on={**dict.fromkeys(X86, ("-fcf-protection=branch",)),
                       "aarch64": ("-mbranch-protection=standard",)},
            ldflags_on={**dict.fromkeys(X86, ("-z", "force-ibt")),
-                       "aarch64": ("-z", "force-bti", "-z", "pac-plt")}),
+                       "aarch64": ("-z", "force-bti")}),
 ]
 
 
