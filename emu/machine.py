@@ -35,6 +35,7 @@ from emu.prototypes import Prototype
 from emu.runtime import Runtime
 from emu.space import GuestMemory
 from emu.stack import Stack
+from emu.symbolize import Symbolizer
 from emu.threads import ThreadBlock
 from emu.traps import TrapTable
 from relink.arch import Architecture, architecture, architecture_of
@@ -94,6 +95,8 @@ class Machine:
         self.linker.resolver.after.append(self.runtime)
         if symbols:
             self.linker.resolver.before.append(DefinedSymbols(self.define_all(symbols)))
+        self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
+        self._symbolizer = Symbolizer(self.linker, self.memory, self.traps)
         self._owned_traps: dict[Image, list[int]] = {}
         self._ifunc_block = 0
         link = self._convention.link_register
@@ -200,7 +203,7 @@ class Machine:
         self._run_ifuncs(plan)
         for image in plan.images:
             self._thread.initialise(image)
-        for image in plan.initialise:
+        for image in plan.initialise if self.run_initialisers else ():
             for which, address in constructors(image):
                 self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
 
@@ -338,26 +341,13 @@ class Machine:
             return BudgetExceeded(self._budget.describe(stop.reason), self.symbolize(stop.pc))
         from emu.faults import guest_fault
 
-        return guest_fault(self.cpu, stop, symbolize=self.symbolize)
+        return guest_fault(self.cpu, stop, symbolize=self.symbolize, unwind_tables=self._symbolizer.call_frames)
 
     # ------------------------------------------------------------ telling addresses
 
     def symbolize(self, address: int) -> Frame:
         """What lies at a guest address, as far as known."""
-        if address in self.traps:
-            trap = self.traps.get(address)
-            name = "return to the host" if address == self.traps.return_address else trap.name if trap else "trap"
-            return Frame(address, None, f"[{name}]", 0)
-        for image in self.linker.images:
-            if image.contains(address):
-                found = image.symbol_at(address)
-                if found is None:
-                    return Frame(address, image.name, None, address - image.base)
-                return Frame(address, image.name, found[0], found[1])
-        region = self.memory.region_at(address)
-        if region is not None and region.name:
-            return Frame(address, region.name, None, address - region.address)
-        return Frame(address)
+        return self._symbolizer.frame(address)
 
     def caller(self) -> Frame:
         """Where the guest function that has just been entered (a trap) will return to."""
@@ -366,8 +356,4 @@ class Machine:
             address = self.cpu.read_register(link)
         else:
             address = self.memory.read_uint(self.cpu.read_register("sp"), self.arch.word_size)
-        return self.symbolize(address & self.arch.address_mask)
-
-    def image_at(self, address: int) -> Image | None:
-        """The loaded image whose region covers a guest address."""
-        return next((image for image in self.linker.images if image.contains(address)), None)
+        return self.symbolize(address & self.arch.code_address_mask)

@@ -28,15 +28,19 @@ class Trap:
     handler: Handler
 
 
+def _never_handled() -> int:
+    raise AssertionError("the return trap ends a run and is not handled")
+
+
 class TrapTable:
     """Hands out addresses of the trap range. The first one, `return_address`, ends a call of the guest."""
 
     def __init__(self, arch: Architecture) -> None:
         self.start, self.size = _RANGES[arch.bits]
-        self._traps: dict[int, Trap] = {}
+        self.return_address = self.start
+        self._traps = {self.return_address: Trap("return to the host", _never_handled)}
         self._free: list[int] = []
         self._next = self.start + _SPACING
-        self.return_address = self.start
 
     def add(self, name: str, handler: Handler) -> int:
         """A new trap; its address. Raises AddressSpaceError when the range is used up."""

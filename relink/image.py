@@ -95,6 +95,11 @@ class Image:
         self.bias_word = np.uint64(0)
         self._region: Region | None = None
 
+    @property
+    def short_name(self) -> str:
+        """The name without its folder."""
+        return self.name.rpartition("/")[2]
+
     def __repr__(self) -> str:
         return f"<Image {self.name} {self.stage.name.lower()}>"
 
@@ -177,20 +182,26 @@ class Image:
         return self.decoded.versions.name_of(number) if number > 1 else None
 
     def symbol_at(self, address: int) -> tuple[str, int] | None:
-        """(name, bytes past it) of the nearest symbol at or below a guest address, as dladdr tells."""
+        """(name, bytes past its start) of the dynamic symbol a guest address lies in, as dladdr tells."""
         table = self.decoded.symbols
         vaddr = (address - self.bias) & self.architecture.address_mask
         if self._by_value is None:
             usable = (table.section != 0) & np.isin(table.type, _ADDRESSED)
             indices = np.flatnonzero(usable)
-            self._by_value = indices[np.argsort(table.value[indices], kind="stable")]
-        position = int(np.searchsorted(table.value[self._by_value], np.uint64(vaddr), side="right"))
+            functions = np.isin(table.type[indices], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
+            mask = np.where(functions, self.architecture.code_address_mask, self.architecture.address_mask)
+            values = table.value[indices] & mask.astype(np.uint64)
+            order = np.argsort(values, kind="stable")
+            self._by_value = indices[order], values[order]
+        indices, values = self._by_value
+        position = int(np.searchsorted(values, np.uint64(vaddr), side="right"))
         if not position:
             return None
-        index = int(self._by_value[position - 1])
-        return table.names.text(index), vaddr - int(table.value[index])
+        index, past = int(indices[position - 1]), vaddr - int(values[position - 1])
+        # A symbol of unknown size reaches to the next one; what lies past a known size is not its own.
+        return (table.names.text(index), past) if past < int(table.size[index]) or not table.size[index] else None
 
-    _by_value: NDArray[np.int64] | None = None
+    _by_value: tuple[NDArray[np.int64], NDArray[np.uint64]] | None = None
 
     # ------------------------------------------------------------ what the link came to
 

@@ -71,5 +71,6 @@ ARM = Architecture(
     multiarch="arm-linux-gnueabihf",
     aliases=("armhf", "arm32", "armv7", "armv7l", "armv7a", "thumb", "thumb2"),
     platform="v7l",
+    code_address_bits=1,
     flags_problem=flags_problem,
 )

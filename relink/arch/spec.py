@@ -134,6 +134,7 @@ class Architecture:
     aliases: tuple[str, ...] = ()
     page_size: int = 4096  #: the smallest page the ISA's kernels use
     platform: str = ""  #: $PLATFORM
+    code_address_bits: int = 0  #: low bits of a function's address that are not part of it (Thumb's)
     #: Given e_flags, why an image of that ABI cannot join (None: it can).
     flags_problem: Callable[[int], str | None] = lambda flags: None
 
@@ -146,6 +147,11 @@ class Architecture:
     def address_mask(self) -> int:
         """The greatest address."""
         return (1 << self.bits) - 1
+
+    @property
+    def code_address_mask(self) -> int:
+        """What an address of code keeps of a function pointer."""
+        return self.address_mask & ~self.code_address_bits
 
     def relocation_name(self, number: int) -> str:
         """The psABI's full name of a type, or "type N" for one that is not in the table."""

@@ -1,0 +1,9 @@
+"""The hosted C library: what small libraries import, in Python, for when no guest libc is loaded."""
+
+from __future__ import annotations
+
+from emu.libc.core import Libc
+from emu.libc.streams import CaptureStream
+from emu.libc.table import export, export_data
+
+__all__ = ["CaptureStream", "Libc", "export", "export_data"]

@@ -1,0 +1,254 @@
+"""The guest's files: a dictionary of paths, a table of descriptors, and no host disk.
+
+A directory exists because a file lies under it, or because `mkdir` made it. Contents opened for writing are
+made bytearrays in the dictionary, so the user sees what the guest wrote.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emu.libc.errno import Errno
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 1, 2, 0o100, 0o200, 0o1000, 0o2000
+SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
+S_IFDIR, S_IFREG, S_IFCHR = 0o040000, 0o100000, 0o020000
+#: O_DIRECTORY by ISA: Arm's differ from the generic ones.
+O_DIRECTORY_ARM, O_DIRECTORY_GENERIC = 0o40000, 0o200000
+_MOST_DESCRIPTORS = 1024
+
+
+class FileError(Exception):
+    """A file operation that failed; `errno` says how."""
+
+    def __init__(self, errno: Errno) -> None:
+        self.errno = errno
+        super().__init__(errno.name)
+
+
+@dataclass
+class Descriptor:
+    """One open file. `data` None: a stream (`output` takes what is written)."""
+
+    path: str
+    flags: int = 0
+    data: bytearray | bytes | None = None
+    output: Callable[[bytes], object] | None = None
+    position: int = 0
+
+    @property
+    def readable(self) -> bool:
+        return self.flags & 3 != O_WRONLY and self.data is not None
+
+    @property
+    def writable(self) -> bool:
+        return self.flags & 3 != 0
+
+    def read(self, count: int, at: int | None = None) -> bytes:
+        if not self.readable or self.data is None:
+            raise FileError(Errno.EBADF)
+        start = self.position if at is None else at
+        piece = bytes(self.data[start : start + count])
+        if at is None:
+            self.position += len(piece)
+        return piece
+
+    def write(self, data: bytes, at: int | None = None) -> int:
+        if not self.writable:
+            raise FileError(Errno.EBADF)
+        if self.output is not None:
+            self.output(data)
+            return len(data)
+        assert isinstance(self.data, bytearray)
+        start = len(self.data) if self.flags & O_APPEND else self.position if at is None else at
+        if data and start > len(self.data):
+            self.resize(start)
+        self.data[start : start + len(data)] = data
+        if at is None:
+            self.position = start + len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int) -> int:
+        if self.output is not None or self.data is None:
+            raise FileError(Errno.ESPIPE)
+        bases = {SEEK_SET: 0, SEEK_CUR: self.position, SEEK_END: len(self.data)}
+        if whence not in bases or bases[whence] + offset < 0:
+            raise FileError(Errno.EINVAL)
+        self.position = bases[whence] + offset
+        return self.position
+
+    def resize(self, size: int) -> None:
+        if not self.writable or not isinstance(self.data, bytearray):
+            raise FileError(Errno.EINVAL)
+        if not 0 <= size <= FileSystem.LARGEST_FILE:
+            raise FileError(Errno.EINVAL)
+        if size < len(self.data):
+            del self.data[size:]
+        else:
+            self.data.extend(bytes(size - len(self.data)))
+
+
+@dataclass(frozen=True)
+class Status:
+    """What stat tells."""
+
+    mode: int
+    size: int
+    inode: int
+
+
+class FileSystem:
+    """Paths and descriptors of one machine."""
+
+    #: bytes; keeps a guest that seeks far and writes from taking the host's memory
+    LARGEST_FILE = 1 << 30
+
+    def __init__(self, libc: Libc) -> None:
+        self.files = libc.files
+        self.directories: set[str] = {"/"}
+        self.working_directory = "/"
+        self._directory_flag = O_DIRECTORY_ARM if libc.arch.name in ("arm", "aarch64") else O_DIRECTORY_GENERIC
+        self.descriptors: dict[int, Descriptor] = {
+            0: Descriptor("<stdin>", 0, libc.stdin),
+            1: Descriptor("<stdout>", O_WRONLY, output=libc.stdout.write),
+            2: Descriptor("<stderr>", O_WRONLY, output=libc.stderr.write),
+        }
+
+    # ---------------------------------------------------------------- paths
+
+    def resolve(self, path: bytes) -> str:
+        """The key of `files` a path names: as it was given there, else absolute and normalised."""
+        text = path.decode("utf-8", "surrogateescape")
+        if text in self.files:
+            return text
+        if not text:
+            raise FileError(Errno.ENOENT)
+        full = posixpath.normpath(posixpath.join(self.working_directory, text)).replace("//", "/")
+        for key in self.files:
+            if posixpath.normpath(posixpath.join("/", key)) == full:
+                return key
+        return full
+
+    def is_directory(self, path: str) -> bool:
+        full = posixpath.normpath(posixpath.join("/", path))
+        prefix = full.rstrip("/") + "/"
+        return full in self.directories or any(posixpath.join("/", key).startswith(prefix) for key in self.files)
+
+    def children(self, path: str) -> list[str]:
+        """Names directly in a directory, sorted."""
+        prefix = posixpath.normpath(posixpath.join("/", path)).rstrip("/") + "/"
+        everything = [posixpath.join("/", key) for key in self.files] + sorted(self.directories)
+        return sorted({k[len(prefix) :].split("/")[0] for k in everything if k.startswith(prefix) and k != prefix})
+
+    def status(self, path: bytes) -> Status:
+        key = self.resolve(path)
+        if key in self.files:
+            return Status(S_IFREG | 0o644, len(self.files[key]), inode(key))
+        if self.is_directory(key):
+            return Status(S_IFDIR | 0o755, 4096, inode(key))
+        raise FileError(Errno.ENOENT)
+
+    def unlink(self, path: bytes) -> None:
+        key = self.resolve(path)
+        if key not in self.files:
+            raise FileError(Errno.EISDIR if self.is_directory(key) else Errno.ENOENT)
+        del self.files[key]
+
+    def rename(self, old: bytes, new: bytes) -> None:
+        source, target = self.resolve(old), self.resolve(new)
+        if source not in self.files:
+            raise FileError(Errno.ENOENT)
+        if self.is_directory(target):
+            raise FileError(Errno.EISDIR)
+        self.files[target] = self.files.pop(source)
+
+    def make_directory(self, path: bytes) -> None:
+        key = self.resolve(path)
+        if key in self.files or self.is_directory(key):
+            raise FileError(Errno.EEXIST)
+        if not self.is_directory(posixpath.dirname(key)):
+            raise FileError(Errno.ENOENT)
+        self.directories.add(key)
+
+    def remove_directory(self, path: bytes) -> None:
+        key = self.resolve(path)
+        if not self.is_directory(key):
+            raise FileError(Errno.ENOTDIR if key in self.files else Errno.ENOENT)
+        if self.children(key):
+            raise FileError(Errno.ENOTEMPTY)
+        self.directories.discard(key)
+
+    # ---------------------------------------------------------------- descriptors
+
+    def open(self, path: bytes, flags: int) -> int:
+        """The lowest free descriptor, opened on `path` with Linux's O_ flags."""
+        key = self.resolve(path)
+        if key not in self.files and self.is_directory(key):
+            if flags & 3:
+                raise FileError(Errno.EISDIR)
+            return self._add(Descriptor(key, flags, b""))
+        if flags & self._directory_flag:
+            raise FileError(Errno.ENOTDIR if key in self.files else Errno.ENOENT)
+        if key in self.files:
+            if flags & O_CREAT and flags & O_EXCL:
+                raise FileError(Errno.EEXIST)
+        elif not flags & O_CREAT:
+            raise FileError(Errno.ENOENT)
+        else:
+            self.files[key] = bytearray()
+        content = self.files[key]
+        if flags & 3 and not isinstance(content, bytearray):
+            content = self.files[key] = bytearray(content)
+        if flags & O_TRUNC and isinstance(content, bytearray):
+            content.clear()
+        return self._add(Descriptor(key, flags, content))
+
+    def _add(self, descriptor: Descriptor) -> int:
+        number = next(n for n in range(_MOST_DESCRIPTORS + 1) if n not in self.descriptors)
+        if number == _MOST_DESCRIPTORS:
+            raise FileError(Errno.EMFILE)
+        self.descriptors[number] = descriptor
+        return number
+
+    def get(self, number: int) -> Descriptor:
+        if number not in self.descriptors:
+            raise FileError(Errno.EBADF)
+        return self.descriptors[number]
+
+    def close(self, number: int) -> None:
+        self.get(number)
+        del self.descriptors[number]
+
+    def duplicate(self, number: int, target: int | None = None) -> int:
+        descriptor = self.get(number)
+        if target is None:
+            return self._add(descriptor)
+        self.descriptors[target] = descriptor
+        return target
+
+    def descriptor_status(self, number: int) -> Status:
+        descriptor = self.get(number)
+        if descriptor.output is not None or number == 0:
+            return Status(S_IFCHR | 0o620, 0, number + 1)
+        if descriptor.path not in self.files and self.is_directory(descriptor.path):
+            return Status(S_IFDIR | 0o755, 4096, inode(descriptor.path))
+        return Status(S_IFREG | 0o644, len(descriptor.data or b""), inode(descriptor.path))
+
+
+def inode(path: str) -> int:
+    """A number that tells files apart and is the same in every run (FNV-1a)."""
+    value = 0x811C9DC5
+    for byte in path.encode("utf-8", "surrogateescape"):
+        value = (value ^ byte) * 0x01000193 & 0xFFFF_FFFF
+    return value & 0x7FFF_FFFF or 1
+
+
+def file_system(libc: Libc) -> FileSystem:
+    """This machine's file system."""
+    return libc.state(FileSystem)

@@ -1,0 +1,143 @@
+"""Floating-point formats as bits: exact values in, correctly rounded bits out, for every width C has.
+
+Arithmetic helpers compute in `Fraction` and round once, so binary16 to binary128 share one code. NaNs are
+quiet and positive; infinities and signed zeros are kept. IEEE 754-2019, roundTiesToEven throughout.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+
+from relink.arch import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A binary interchange format (or, with `explicit`, x87's with its leading bit stored)."""
+
+    name: str
+    size: int  #: bytes that carry the value
+    exponent_bits: int
+    fraction_bits: int  #: stored bits below the leading one
+    explicit: bool = False
+
+    @property
+    def bias(self) -> int:
+        return (1 << (self.exponent_bits - 1)) - 1
+
+    @property
+    def infinity(self) -> int:
+        top = ((1 << self.exponent_bits) - 1) << self._exponent_shift
+        return top | (1 << self.fraction_bits if self.explicit else 0)
+
+    @property
+    def nan(self) -> int:
+        return self.infinity | 1 << (self.fraction_bits - 1)
+
+    @property
+    def sign_bit(self) -> int:
+        return 1 << (self.exponent_bits + self._exponent_shift)
+
+    @property
+    def _exponent_shift(self) -> int:
+        return self.fraction_bits + self.explicit
+
+    def exact(self, bits: int) -> Fraction | float:
+        """The value: a Fraction when finite and not a zero, else the float with that infinity, NaN or zero."""
+        negative = bits & self.sign_bit
+        exponent = (bits & ~self.sign_bit) >> self._exponent_shift
+        fraction = bits & ((1 << self.fraction_bits) - 1)
+        if exponent == (1 << self.exponent_bits) - 1:
+            special = math.nan if fraction else math.inf
+            return math.copysign(special, -1 if negative else 1)
+        leading = (bits >> self.fraction_bits) & 1 if self.explicit else int(exponent > 0)
+        significand = leading << self.fraction_bits | fraction
+        if not significand:
+            return -0.0 if negative else 0.0
+        scale = max(exponent, 1) - self.bias - self.fraction_bits
+        value = Fraction(significand << scale) if scale >= 0 else Fraction(significand, 1 << -scale)
+        return -value if negative else value
+
+    def round(self, value: Fraction | float) -> int:
+        """The bits of `value`, rounded to nearest, ties to even."""
+        if isinstance(value, float):
+            sign = self.sign_bit if math.copysign(1, value) < 0 else 0
+            if math.isnan(value):
+                return self.nan
+            if math.isinf(value):
+                return sign | self.infinity
+            if value == 0:
+                return sign
+            value = Fraction(value)
+        sign = self.sign_bit if value < 0 else 0
+        value = abs(value)
+        if not value:
+            return 0
+        exponent = value.numerator.bit_length() - value.denominator.bit_length()
+        if (value.denominator << exponent if exponent >= 0 else value.denominator) > (
+            value.numerator if exponent >= 0 else value.numerator << -exponent
+        ):
+            exponent -= 1
+        exponent = max(exponent, 1 - self.bias)
+        shift = self.fraction_bits - exponent
+        significand = round(value * (1 << shift) if shift >= 0 else value / (1 << -shift))
+        if significand >> (self.fraction_bits + 1):
+            significand >>= 1
+            exponent += 1
+        if exponent > self.bias:
+            return sign | self.infinity
+        stored = exponent + self.bias if significand >> self.fraction_bits else 0
+        if not self.explicit:
+            significand &= (1 << self.fraction_bits) - 1
+        return sign | stored << self._exponent_shift | significand
+
+
+HALF = Format("half", 2, 5, 10)
+SINGLE = Format("float", 4, 8, 23)
+DOUBLE = Format("double", 8, 11, 52)
+QUAD = Format("binary128", 16, 15, 112)
+X87 = Format("x87 extended", 10, 15, 63, explicit=True)
+
+#: What `long double` is, and the bytes it takes in memory.
+_LONG_DOUBLE = {"x86_64": (X87, 16), "i386": (X87, 12), "arm": (DOUBLE, 8)}
+
+
+def long_double(arch: Architecture) -> tuple[Format, int]:
+    """The format of `long double` and its sizeof."""
+    return _LONG_DOUBLE.get(arch.name, (QUAD, 16))
+
+
+def to_float(value: Fraction | float) -> float:
+    """The nearest double; infinite past its range."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def double_bits(value: float) -> int:
+    return int.from_bytes(struct.pack("<d", value), "little")
+
+
+def bits_double(bits: int) -> float:
+    return float(struct.unpack("<d", bits.to_bytes(8, "little"))[0])
+
+
+def single_bits(value: float) -> int:
+    """`value` rounded to single precision, as bits."""
+    try:
+        return int.from_bytes(struct.pack("<f", value), "little")
+    except OverflowError:
+        return SINGLE.infinity | (SINGLE.sign_bit if value < 0 else 0)
+
+
+def bits_single(bits: int) -> float:
+    return float(struct.unpack("<f", bits.to_bytes(4, "little"))[0])
+
+
+def single(value: float) -> float:
+    """`value` rounded to single precision."""
+    return bits_single(single_bits(value))

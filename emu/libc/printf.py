@@ -1,0 +1,301 @@
+"""The printf engine: a format string and a source of arguments make bytes.
+
+Follows ISO C23 7.23.6.1 and, where that leaves room, glibc: "(nil)", "(null)", exponents and rounding, and an
+unknown conversion printed as it stands. A long double is read as the nearest double.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from emu.libc.guest import Arguments
+
+_SPEC = re.compile(
+    rb"%(?:(?P<argument>\d+)\$)?(?P<flags>[-+ #0'I]*)"
+    rb"(?P<width>\d+|\*(?:\d+\$)?)?(?:\.(?P<precision>-?\d+|\*(?:\d+\$)?)?)?"
+    rb"(?P<length>hh|h|ll|l|q|j|z|Z|t|L)?(?P<conversion>.)?",
+    re.DOTALL,
+)
+_DOT = re.compile(rb"%[^.a-zA-Z%]*\.")
+#: The C type each length stands for, and its bits (0: a word's).
+_LENGTHS = {
+    b"hh": ("int", 8), b"h": ("int", 16), b"": ("int", 32), b"l": ("long", 0), b"ll": ("long long", 64),
+    b"q": ("long long", 64), b"L": ("long long", 64), b"j": ("long long", 64), b"z": ("long", 0),
+    b"Z": ("long", 0), b"t": ("long", 0),
+}  # fmt: skip
+_BASES = {"d": 10, "i": 10, "u": 10, "o": 8, "x": 16, "X": 16, "b": 2, "B": 2}
+_PREFIXES = {"x": "0x", "X": "0X", "b": "0b", "B": "0B"}
+_FLOATS = frozenset("aAeEfFgG")
+#: glibc answers -1 (EOVERFLOW) past INT_MAX; this engine does so earlier, to keep a bad format harmless.
+LARGEST_FIELD = 1 << 26
+
+
+class FormatOverflow(Exception):
+    """A width, precision or result too large: printf answers -1 with EOVERFLOW."""
+
+
+class FormatInvalid(Exception):
+    """The format ends inside a conversion: printf answers -1 with EINVAL."""
+
+
+class FormatIllegal(Exception):
+    """A wide character that is none: printf answers -1 with EILSEQ."""
+
+
+class Surroundings(Protocol):
+    """What conversions need beyond their argument."""
+
+    @property
+    def word(self) -> int: ...
+    def bounded_string(self, address: int, limit: int) -> bytes: ...
+    def string(self, address: int) -> bytes: ...
+    def wide_string(self, address: int, limit: int | None) -> bytes | None: ...
+    def store(self, address: int, size: int, value: int) -> None: ...
+    def error_message(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One conversion. Widths and precisions are a number, None, or "*" with the argument's position (0: next)."""
+
+    text: bytes
+    flags: str
+    width: int | None
+    width_argument: int | None
+    precision: int | None
+    precision_argument: int | None
+    length: bytes
+    conversion: str
+    argument: int  #: 1-based position, 0 for the next
+
+    def take_type(self) -> str | None:
+        """The C type of the argument it eats, None if it eats none."""
+        conversion = self.conversion
+        if conversion in _FLOATS:
+            return "long double" if self.length in (b"L", b"ll", b"q") else "double"
+        if conversion in _BASES:
+            return _LENGTHS[self.length][0]
+        if conversion in "cC":
+            return "int"
+        return "void *" if conversion in "sSpn" else None
+
+
+@lru_cache(maxsize=1024)
+def parse(template: bytes) -> tuple[bytes | Spec, ...]:
+    """The literals and conversions of a format. Raises FormatInvalid or FormatOverflow."""
+    parts: list[bytes | Spec] = []
+    position = 0
+    while True:
+        start = template.find(b"%", position)
+        if start < 0:
+            parts.append(template[position:])
+            return tuple(parts)
+        parts.append(template[position:start])
+        match = _SPEC.match(template, start)
+        assert match is not None
+        if match["conversion"] is None:
+            raise FormatInvalid
+        parts.append(_spec(match))
+        position = match.end()
+
+
+def _spec(match: re.Match[bytes]) -> Spec:
+    width, width_argument = _number(match["width"])
+    precision, precision_argument = _number(match["precision"])
+    if match["precision"] is None and _DOT.match(match[0]):
+        precision = 0
+    if precision is not None and precision < 0:
+        precision = None
+    return Spec(
+        match[0], match["flags"].decode(), width, width_argument, precision, precision_argument,
+        match["length"] or b"", match["conversion"].decode("latin-1"), int(match["argument"] or 0),
+    )  # fmt: skip
+
+
+def _number(text: bytes | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    if text.startswith(b"*"):
+        return None, int(text[1:-1] or 0)
+    if len(text) > 12:
+        raise FormatOverflow
+    return int(text), None
+
+
+class _Ordered:
+    """Arguments by position: all are taken once, in order, as C requires of the n$ forms."""
+
+    def __init__(self, specs: list[Spec], arguments: Arguments) -> None:
+        types: dict[int, str] = {}
+        for spec in specs:
+            for stars in (spec.width_argument, spec.precision_argument):
+                if stars:
+                    types[stars] = "int"
+            ctype = spec.take_type()
+            if spec.argument and ctype:
+                types[spec.argument] = ctype
+        self.values = {n: arguments.take(types.get(n, "int")) for n in range(1, max(types, default=0) + 1)}
+
+
+def format_bytes(template: bytes, arguments: Arguments, around: Surroundings) -> bytes:
+    """The formatted bytes. Raises FormatOverflow, FormatInvalid or FormatIllegal where printf answers -1."""
+    parts = parse(template)
+    specs = [part for part in parts if isinstance(part, Spec)]
+    positional = any(s.argument or s.width_argument or s.precision_argument for s in specs)
+    ordered = _Ordered(specs, arguments) if positional else None
+    out = bytearray()
+
+    def take(position: int, ctype: str) -> int | float:
+        return ordered.values[position] if ordered and position else arguments.take(ctype)
+
+    for part in parts:
+        if isinstance(part, bytes):
+            out += part
+            continue
+        flags, width, precision = part.flags, part.width, part.precision
+        if part.width_argument is not None:
+            width = int(take(part.width_argument, "int"))
+            if width < 0:
+                flags, width = flags + "-", -width
+        if part.precision_argument is not None:
+            taken = int(take(part.precision_argument, "int"))
+            precision = taken if taken >= 0 else None
+        if max(width or 0, precision or 0) > LARGEST_FIELD:
+            raise FormatOverflow
+        ctype = part.take_type()
+        value = take(part.argument, ctype) if ctype else 0
+        if part.conversion == "n":
+            around.store(int(value), (_LENGTHS[part.length][1] or around.word * 8) // 8, len(out))
+            continue
+        out += _convert(part, flags, width or 0, precision, value, around)
+        if len(out) > 1 << 31:
+            raise FormatOverflow
+    return bytes(out)
+
+
+def _convert(
+    spec: Spec, flags: str, width: int, precision: int | None, value: int | float, around: Surroundings
+) -> bytes:
+    conversion = spec.conversion
+    if conversion == "%":
+        return b"%"
+    if conversion in _FLOATS:
+        return _float(conversion, flags, width, precision, float(value))
+    if conversion in _BASES:
+        bits = _LENGTHS[spec.length][1] or around.word * 8
+        return _integer(conversion, flags, width, precision, int(value), bits)
+    if conversion == "p":
+        if not value:
+            return _pad(b"(nil)", flags, width)
+        return _integer("x", flags + "#", width, precision, int(value), 64)
+    if conversion == "m":
+        return _pad(_cut(around.error_message(), precision), flags, width)
+    if conversion in "cC":
+        if conversion == "C" or spec.length == b"l":
+            return _pad(_wide_character(int(value)), flags, width)
+        return _pad(bytes([int(value) & 255]), flags, width)
+    if conversion in "sS":
+        return _pad(_string(spec, precision, int(value), around), flags, width)
+    return spec.text
+
+
+def _cut(text: bytes, precision: int | None) -> bytes:
+    return text if precision is None else text[:precision]
+
+
+def _wide_character(unit: int) -> bytes:
+    try:
+        return chr(unit & 0xFFFF_FFFF).encode()
+    except (ValueError, OverflowError, UnicodeEncodeError):
+        raise FormatIllegal from None
+
+
+def _string(spec: Spec, precision: int | None, address: int, around: Surroundings) -> bytes:
+    if not address:
+        return b"(null)" if precision is None or precision >= 6 else b""
+    if spec.conversion == "S" or spec.length == b"l":
+        text = around.wide_string(address, precision)
+        if text is None:
+            raise FormatIllegal
+        # Precision counts bytes; a character that does not fit whole is left out.
+        return text if precision is None else text[:precision].decode(errors="ignore").encode()
+    return around.string(address) if precision is None else around.bounded_string(address, precision)
+
+
+def _pad(text: bytes, flags: str, width: int) -> bytes:
+    return text.ljust(width) if "-" in flags else text.rjust(width)
+
+
+def _integer(conversion: str, flags: str, width: int, precision: int | None, value: int, bits: int) -> bytes:
+    value &= (1 << bits) - 1
+    sign = ""
+    if conversion in "di":
+        if value >> (bits - 1):
+            value = (1 << bits) - value
+            sign = "-"
+        else:
+            sign = "+" if "+" in flags else " " if " " in flags else ""
+    digits = _digits(value, conversion)
+    if precision is not None:
+        digits = "" if precision == 0 and value == 0 else digits.rjust(precision, "0")
+    if "#" in flags:
+        if conversion == "o" and not digits.startswith("0"):
+            digits = "0" + digits
+        elif value:
+            sign += _PREFIXES.get(conversion, "")
+    return _number_field(sign, digits, flags, width, zero_fill=precision is None)
+
+
+def _digits(value: int, conversion: str) -> str:
+    base = _BASES[conversion]
+    if base == 10:
+        return str(value)
+    text = format(value, {8: "o", 16: "x", 2: "b"}[base])
+    return text.upper() if conversion == "X" else text
+
+
+def _number_field(sign: str, digits: str, flags: str, width: int, *, zero_fill: bool) -> bytes:
+    if zero_fill and "0" in flags and "-" not in flags:
+        digits = digits.rjust(width - len(sign), "0")
+    return _pad((sign + digits).encode(), flags, width)
+
+
+def _float(conversion: str, flags: str, width: int, precision: int | None, value: float) -> bytes:
+    sign = "-" if math.copysign(1, value) < 0 else "+" if "+" in flags else " " if " " in flags else ""
+    if not math.isfinite(value):
+        text = "nan" if math.isnan(value) else "inf"
+        return _number_field(sign, text.upper() if conversion.isupper() else text, flags, width, zero_fill=False)
+    alternate = "#" in flags
+    if conversion in "aA":
+        text = _hexadecimal(abs(value), precision, point=alternate)
+        sign, text = sign + "0x", text[2:]
+        if conversion == "A":
+            sign, text = sign.upper(), text.upper()
+    else:
+        text = f"%{'#' if alternate else ''}.{6 if precision is None else precision}{conversion}" % abs(value)
+    return _number_field(sign, text, flags, width, zero_fill=True)
+
+
+def _hexadecimal(value: float, precision: int | None, *, point: bool) -> str:
+    """%a of a non-negative double: one digit (0 only for zero and subnormals), fraction, binary exponent."""
+    mantissa, exponent = math.frexp(value)
+    if value == 0:
+        significand, exponent = 0, 0
+    else:
+        exponent = max(exponent - 1, -1022)
+        significand = int(math.ldexp(value, 52 - exponent)) if exponent > -1000 else int(
+            math.ldexp(math.ldexp(value, 600), 52 - exponent - 600)
+        )  # fmt: skip
+    if precision is not None and precision < 13:
+        dropped = 4 * (13 - precision)
+        kept, rest = significand >> dropped, significand & ((1 << dropped) - 1)
+        half = 1 << (dropped - 1)
+        significand = (kept + (rest > half or (rest == half and kept & 1))) << dropped
+    whole, fraction = significand >> 52, f"{significand & ((1 << 52) - 1):013x}"
+    fraction = fraction.rstrip("0") if precision is None else fraction.ljust(precision, "0")[:precision]
+    dot = "." if fraction or point else ""
+    return f"0x{whole}{dot}{fraction}p{exponent:+d}"

@@ -1,0 +1,238 @@
+"""The scanf engine: a format and a stream of bytes assign through guest pointers (ISO C23 7.23.6.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from emu.libc.parse import SPACE, parse_integer, parse_real
+
+_SPEC = re.compile(
+    rb"%(?:(?P<argument>\d+)\$)?(?P<star>\*)?'?(?P<width>\d+)?(?P<allocate>m)?"
+    rb"(?P<length>hh|h|ll|l|q|j|z|t|L)?(?P<conversion>\[\^?\]?[^\]]*\]|.)?",
+    re.DOTALL,
+)
+_BASES = {"d": 10, "i": 0, "u": 10, "o": 8, "x": 16, "X": 16, "p": 16, "b": 2}
+_SIZES = {b"hh": 1, b"h": 2, b"": 4, b"l": 0, b"ll": 8, b"q": 8, b"L": 8, b"j": 8, b"z": 0, b"t": 0}
+_EOF = -1
+
+
+class Source(Protocol):
+    """Bytes to scan: `peek` tells the next (-1 at the end), `next` takes it."""
+
+    def peek(self) -> int: ...
+    def next(self) -> int: ...
+
+
+class Target(Protocol):
+    """Where conversions go."""
+
+    @property
+    def word(self) -> int: ...
+    def next_pointer(self, position: int) -> int: ...
+    def store(self, address: int, size: int, value: int) -> None: ...
+    def store_real(self, address: int, length: bytes, text: bytes) -> None: ...
+    def store_bytes(self, address: int, data: bytes) -> None: ...
+    def allocate(self, data: bytes) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    argument: int
+    suppressed: bool
+    width: int | None
+    allocate: bool
+    length: bytes
+    conversion: bytes
+
+
+class _Counted:
+    """A source that knows how much was taken and stops after a field's width."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.taken = 0
+        self.field = 1 << 62
+
+    def peek(self) -> int:
+        return self._source.peek() if self.field > 0 else _EOF
+
+    def next(self) -> int:
+        byte = self._source.next()
+        self.taken += byte != _EOF
+        self.field -= 1
+        return byte
+
+    def take_while(self, wanted: Callable[[int], bool]) -> bytes:
+        out = bytearray()
+        while (byte := self.peek()) != _EOF and wanted(byte):
+            out.append(self.next())
+        return bytes(out)
+
+
+def scan(template: bytes, source: Source, target: Target) -> int:
+    """The number of assignments, or -1 (EOF) if the input ended before the first conversion."""
+    reader = _Counted(source)
+    assigned = 0
+    converted = False
+    position = 0
+    while position < len(template):
+        byte = template[position]
+        reader.field = 1 << 62
+        if byte in SPACE:
+            reader.take_while(SPACE.__contains__)
+            position += 1
+            continue
+        match = _SPEC.match(template, position)
+        if match is None or match["conversion"] == b"%":
+            if match is not None:
+                reader.take_while(SPACE.__contains__)
+            if reader.peek() != byte:
+                return -1 if reader.peek() == _EOF and not converted else assigned
+            reader.next()
+            position = match.end() if match else position + 1
+            continue
+        if match["conversion"] is None:
+            return assigned
+        spec = _Spec(
+            int(match["argument"] or 0), bool(match["star"]), int(match["width"]) if match["width"] else None,
+            bool(match["allocate"]), match["length"] or b"", match["conversion"],
+        )  # fmt: skip
+        position = match.end()
+        outcome = _convert(spec, reader, target)
+        if outcome is None:
+            return assigned
+        if outcome == _EOF:
+            return assigned if converted else -1
+        if spec.conversion != b"n":
+            converted = True
+            assigned += not spec.suppressed
+    return assigned
+
+
+def _convert(spec: _Spec, reader: _Counted, target: Target) -> int | None:
+    """1 done, -1 the input had ended, None a mismatch."""
+    conversion = chr(spec.conversion[0])
+    if conversion == "n":
+        if not spec.suppressed:
+            target.store(target.next_pointer(spec.argument), _SIZES[spec.length] or target.word, reader.taken)
+        return 1
+    if conversion not in "c[C":
+        reader.take_while(SPACE.__contains__)
+    if reader.peek() == _EOF:
+        return _EOF
+    if spec.width:
+        reader.field = spec.width
+    if conversion in _BASES:
+        return _integer(spec, conversion, reader, target)
+    if conversion in "aAeEfFgG":
+        text = _real_text(reader)
+        if parse_real(text).consumed != len(text) or not text:
+            return None
+        if not spec.suppressed:
+            target.store_real(target.next_pointer(spec.argument), spec.length, text)
+        return 1
+    return _characters(spec, conversion, reader, target)
+
+
+def _characters(spec: _Spec, conversion: str, reader: _Counted, target: Target) -> int | None:
+    terminator = b"\0"
+    if conversion == "c":
+        reader.field = wanted = spec.width or 1
+        data = reader.take_while(lambda byte: True)
+        terminator = b""
+        if len(data) < wanted:
+            return _EOF if not data else None
+    elif conversion == "s":
+        data = reader.take_while(lambda byte: byte not in SPACE)
+    elif conversion == "[":
+        members, inverted = _scan_set(spec.conversion)
+        data = reader.take_while(lambda byte: (byte in members) != inverted)
+        if not data:
+            return None
+    else:
+        return None
+    if not spec.suppressed:
+        pointer = target.next_pointer(spec.argument)
+        if spec.allocate:
+            target.store(pointer, target.word, target.allocate(data + terminator))
+        else:
+            target.store_bytes(pointer, data + terminator)
+    return 1
+
+
+def _scan_set(text: bytes) -> tuple[frozenset[int], bool]:
+    body = text[1:-1]
+    inverted = body.startswith(b"^")
+    body = body[inverted:]
+    members: set[int] = set()
+    index = 0
+    while index < len(body):
+        if index + 2 < len(body) and body[index + 1] == ord("-") and body[index] <= body[index + 2]:
+            members.update(range(body[index], body[index + 2] + 1))
+            index += 3
+        else:
+            members.add(body[index])
+            index += 1
+    return frozenset(members), inverted
+
+
+def _integer(spec: _Spec, conversion: str, reader: _Counted, target: Target) -> int | None:
+    base = _BASES[conversion]
+    if conversion == "p" and reader.peek() == ord("("):
+        if reader.take_while(lambda byte: byte in b"(nil)") != b"(nil)":
+            return None
+        text, value = b"0", 0
+    else:
+        text = _integer_text(reader, base)
+        number = parse_integer(text, base)
+        value = number.value
+        if not number.consumed:
+            return None
+    if not spec.suppressed:
+        size = target.word if conversion == "p" else _SIZES[spec.length] or target.word
+        target.store(target.next_pointer(spec.argument), size, _clamped(value, conversion, size, target.word))
+    return 1
+
+
+def _clamped(value: int, conversion: str, size: int, word: int) -> int:
+    # glibc reads through strtol (or strtoll) and cuts the result to the target's size.
+    bits = 8 * max(size, word)
+    if conversion in "di":
+        return min(max(value, -(1 << (bits - 1))), (1 << (bits - 1)) - 1)
+    return value if abs(value) < 1 << bits else (1 << bits) - 1
+
+
+def _integer_text(reader: _Counted, base: int) -> bytes:
+    """The longest prefix of an integer, taken from the stream."""
+    text = b""
+    if reader.peek() in b"+-":
+        text += bytes([reader.next()])
+    digits = b"0123456789abcdef"
+    if reader.peek() == ord("0") and base in (0, 16):
+        text += bytes([reader.next()])
+        if reader.peek() in b"xX":
+            text += bytes([reader.next()])
+            base = 16
+        elif base == 0:
+            base = 8
+    allowed = digits[: base or 10]
+    return text + reader.take_while(lambda byte: byte in allowed or byte in allowed.upper())
+
+
+def _real_text(reader: _Counted) -> bytes:
+    """The longest run that can be the start of a floating-point number, taken from the stream."""
+    text = b""
+    while (byte := reader.peek()) != _EOF:
+        candidate = text + bytes([byte])
+        # A prefix may be one that only becomes a number with more: complete it in every way C knows.
+        if not any(
+            parse_real(candidate + ending).consumed >= len(candidate)
+            for ending in (b"", b"0", b"1p0", b"f", b"n", b"an", b"nf", b"inity", b"nity", b"ity", b"ty", b"y", b")")
+        ):
+            break
+        text = candidate
+        reader.next()
+    return text

@@ -1,0 +1,568 @@
+"""Streams, and the printf and scanf families.
+
+A FILE is an opaque block of zeros in guest memory (so glibc's inlined putc and getc always take their slow
+path, `__overflow` and `__uflow`); its state is here. Streams are unbuffered: what is written is seen at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.errors import GuestAbort
+from emu.libc import filesystem as fs
+from emu.libc.errno import Errno, message
+from emu.libc.guest import Arguments
+from emu.libc.ieee import DOUBLE, SINGLE, long_double
+from emu.libc.parse import parse_real
+from emu.libc.printf import FormatIllegal, FormatInvalid, FormatOverflow, format_bytes
+from emu.libc.scanf import scan
+from emu.libc.table import export, export_data, register
+from emu.libc.wide import encode_wide, read_wide
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+EOF = -1
+_FILE_SIZE = 512  # more than any libc's FILE
+_MODES = {"r": 0, "w": fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC, "a": fs.O_WRONLY | fs.O_CREAT | fs.O_APPEND}
+
+
+class Stream:
+    """One FILE."""
+
+    def __init__(self, address: int, number: int) -> None:
+        self.address = address
+        self.number = number  #: its descriptor
+        self.at_end = self.failed = False
+        self.pushed_back = bytearray()
+
+
+class Streams:
+    """Every FILE, by address."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.by_address: dict[int, Stream] = {}
+        self.standard: dict[int, int] = {}
+        self.closed: list[int] = []  # addresses to use again
+
+
+def new_stream(libc: Libc, number: int) -> int:
+    streams = libc.state(Streams)
+    address = streams.closed.pop() if streams.closed else libc.allocate(_FILE_SIZE)
+    streams.by_address[address] = Stream(address, number)
+    return address
+
+
+def standard_stream(libc: Libc, number: int) -> int:
+    """Address of stdin (0), stdout (1) or stderr (2)."""
+    standard = libc.state(Streams).standard
+    if number not in standard:
+        standard[number] = new_stream(libc, number)
+    return standard[number]
+
+
+def find_stream(libc: Libc, address: int) -> Stream:
+    """The stream at `address`. Raises GuestAbort if there is none."""
+    found = libc.state(Streams).by_address.get(address)
+    if found is None:
+        raise GuestAbort(f"{address:#x} is no open FILE")
+    return found
+
+
+for _number, _name in enumerate(("stdin", "stdout", "stderr")):
+    def _stream_variable(libc: Libc, number: int = _number) -> bytes:
+        return standard_stream(libc, number).to_bytes(libc.word, "little")
+
+    export_data(_name)(_stream_variable)
+
+
+def write_stream(libc: Libc, address: int, data: bytes) -> int:
+    """Bytes written, or -1 with errno and the error flag set."""
+    stream = find_stream(libc, address)
+    try:
+        descriptor = fs.file_system(libc).get(stream.number)
+        if stream.pushed_back:
+            descriptor.position -= len(stream.pushed_back)
+            stream.pushed_back.clear()
+        return descriptor.write(data)
+    except fs.FileError as error:
+        stream.failed = True
+        return libc.fail(error.errno)
+
+
+def read_stream(libc: Libc, stream: Stream, count: int) -> bytes:
+    """Up to `count` bytes; fewer set the end or error flag."""
+    data = bytes(stream.pushed_back[:count])
+    del stream.pushed_back[:count]
+    try:
+        data += fs.file_system(libc).get(stream.number).read(count - len(data))
+    except fs.FileError as error:
+        stream.failed = True
+        libc.errno = error.errno
+        return data
+    if len(data) < count:
+        stream.at_end = True
+    return data
+
+
+# ---------------------------------------------------------------- printf
+
+
+class Around:
+    """What conversions look up in the guest."""
+
+    def __init__(self, libc: Libc) -> None:
+        self._libc = libc
+        self.word = libc.word
+        self.bounded_string = libc.bounded_string
+        self.string = libc.string
+
+    def wide_string(self, address: int, limit: int | None) -> bytes | None:
+        return encode_wide(read_wide(self._libc, address, limit))
+
+    def store(self, address: int, size: int, value: int) -> None:
+        self._libc.memory.write_uint(address, size, value & ((1 << 8 * size) - 1))
+
+    def error_message(self) -> bytes:
+        return message(self._libc.errno)
+
+
+def formatted(libc: Libc, template: int, arguments: Arguments) -> bytes | None:
+    """The text, or None with errno set."""
+    try:
+        return format_bytes(libc.string(template), arguments, Around(libc))
+    except FormatOverflow:
+        libc.errno = Errno.EOVERFLOW
+    except FormatInvalid:
+        libc.errno = Errno.EINVAL
+    except FormatIllegal:
+        libc.errno = Errno.EILSEQ
+    return None
+
+
+def _to_standard_output(libc: Libc, text: bytes) -> int:
+    return write_stream(libc, standard_stream(libc, 1), text)
+
+
+def _to_descriptor(libc: Libc, number: int, text: bytes) -> int:
+    try:
+        return fs.file_system(libc).get(number).write(text)
+    except fs.FileError as error:
+        return libc.fail(error.errno)
+
+
+def _to_string(libc: Libc, dest: int, text: bytes) -> int:
+    libc.put_string(dest, text)
+    return len(text)
+
+
+def _to_bounded_string(libc: Libc, dest: int, size: int, text: bytes) -> int:
+    if size:
+        libc.put_string(dest, text[: size - 1])
+    return len(text)
+
+
+def _to_new_string(libc: Libc, result: int, text: bytes) -> int:
+    address = libc.new_string(text)
+    libc.set_pointer(result, address)
+    return len(text) if address else -1
+
+
+#: name -> (leading parameters, where the text goes)
+_PRINTF: dict[str, tuple[tuple[str, ...], Callable[..., int]]] = {
+    "printf": ((), _to_standard_output),
+    "fprintf": (("void *stream",), write_stream),
+    "dprintf": (("int number",), _to_descriptor),
+    "sprintf": (("char *dest",), _to_string),
+    "snprintf": (("char *dest", "size_t size"), _to_bounded_string),
+    "asprintf": (("char **result",), _to_new_string),
+}
+
+
+def overflow_abort(needed: int, room: int, function: str) -> GuestAbort:
+    """What the fortified functions raise."""
+    return GuestAbort(f"*** buffer overflow detected ***: {function} needs {needed} bytes, the object has {room}")
+
+
+def _printf(leading: int, sink: Callable[..., int]) -> Callable[..., int]:
+    def call(libc: Libc, *args: int | Arguments) -> int:
+        template, arguments = args[leading:]
+        assert isinstance(template, int) and not isinstance(arguments, int)
+        text = formatted(libc, template, arguments)
+        return -1 if text is None else sink(libc, *args[:leading], text)
+
+    return call
+
+
+def _fortified_printf(name: str, leading: int, sink: Callable[..., int]) -> Callable[..., int]:
+    bounded = name in ("sprintf", "snprintf")  # these are told the object's size, after the flag
+
+    def call(libc: Libc, *args: int | Arguments) -> int:
+        template, arguments = args[leading + 1 + bounded :]
+        assert isinstance(template, int) and not isinstance(arguments, int)
+        text = formatted(libc, template, arguments)
+        if text is None:
+            return -1
+        if bounded:
+            room, needed = args[leading + 1], args[1] if name == "snprintf" else len(text) + 1
+            assert isinstance(room, int) and isinstance(needed, int)
+            if needed > room:
+                raise overflow_abort(needed, room, name)
+        return sink(libc, *args[:leading], text)
+
+    return call
+
+
+def _export_printf_family() -> None:
+    for name, (leading, sink) in _PRINTF.items():
+        plain = _printf(len(leading), sink)
+        fortified = _fortified_printf(name, len(leading), sink)
+        object_size = ("size_t room",) if name in ("sprintf", "snprintf") else ()
+        for prefix, last in (("", "..."), ("v", "va_list arguments")):
+            tail = ("const char *format", last)
+            register(f"{prefix}{name}", f"int {prefix}{name}({', '.join((*leading, *tail))})", plain)
+            checked = f"__{prefix}{name}_chk"
+            parameters = (*leading, "int flag", *object_size, *tail)
+            register(checked, f"int {checked}({', '.join(parameters)})", fortified)
+
+
+_export_printf_family()
+
+# ---------------------------------------------------------------- scanf
+
+
+class StringSource:
+    """Scans a string."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    def peek(self) -> int:
+        return self._data[self._position] if self._position < len(self._data) else EOF
+
+    def next(self) -> int:
+        byte = self.peek()
+        self._position += 1
+        return byte
+
+
+class StreamSource:
+    """Scans a stream, one byte ahead at most."""
+
+    def __init__(self, libc: Libc, stream: Stream) -> None:
+        self._libc = libc
+        self._stream = stream
+
+    def peek(self) -> int:
+        byte = self.next()
+        if byte != EOF:
+            self._stream.pushed_back.insert(0, byte)
+        return byte
+
+    def next(self) -> int:
+        data = read_stream(self._libc, self._stream, 1)
+        return data[0] if data else EOF
+
+
+class PointerTarget:
+    """Assigns through the pointers of an argument list."""
+
+    def __init__(self, libc: Libc, arguments: Arguments) -> None:
+        self._libc = libc
+        self._arguments = arguments
+        self._taken: list[int] = []
+        self.word = libc.word
+
+    def next_pointer(self, position: int) -> int:
+        if not position:
+            return int(self._arguments.take("void *"))
+        while len(self._taken) < position:
+            self._taken.append(int(self._arguments.take("void *")))
+        return self._taken[position - 1]
+
+    def store(self, address: int, size: int, value: int) -> None:
+        self._libc.memory.write_uint(address, size, value & ((1 << 8 * size) - 1))
+
+    def store_real(self, address: int, length: bytes, text: bytes) -> None:
+        form = {b"l": DOUBLE, b"L": long_double(self._libc.arch)[0]}.get(length, SINGLE)
+        self._libc.memory.write(address, form.round(parse_real(text).value).to_bytes(form.size, "little"))
+
+    def store_bytes(self, address: int, data: bytes) -> None:
+        self._libc.memory.write(address, data)
+
+    def allocate(self, data: bytes) -> int:
+        address = self._libc.machine.heap.malloc(len(data))
+        if address:
+            self._libc.memory.write(address, data)
+        return address
+
+
+def _sscanf(libc: Libc, text: int, template: int, arguments: Arguments) -> int:
+    return scan(libc.string(template), StringSource(libc.string(text)), PointerTarget(libc, arguments))
+
+
+def _fscanf(libc: Libc, stream: int, template: int, arguments: Arguments) -> int:
+    source = StreamSource(libc, find_stream(libc, stream))
+    return scan(libc.string(template), source, PointerTarget(libc, arguments))
+
+
+def _scanf(libc: Libc, template: int, arguments: Arguments) -> int:
+    return _fscanf(libc, standard_stream(libc, 0), template, arguments)
+
+
+def _export_scanf_family() -> None:
+    for stem, lead, call in (
+        ("sscanf", "const char *text, ", _sscanf), ("fscanf", "void *stream, ", _fscanf), ("scanf", "", _scanf)
+    ):  # fmt: skip
+        for prefix, last in (("", "..."), ("v", "va_list arguments")):
+            for name in (f"{prefix}{stem}", f"__isoc99_{prefix}{stem}", f"__isoc23_{prefix}{stem}"):
+                register(name, f"int {name}({lead}const char *format, {last})", call)
+
+
+_export_scanf_family()
+
+# ---------------------------------------------------------------- characters and lines
+
+
+@export("int fputc(int c, void *stream)", alias=("putc", "_IO_putc", "putc_unlocked", "fputc_unlocked"))
+def fputc(libc: Libc, c: int, stream: int) -> int:
+    return EOF if write_stream(libc, stream, bytes([c & 255])) < 0 else c & 255
+
+
+@export("int __overflow(void *stream, int c)")
+def overflow(libc: Libc, stream: int, c: int) -> int:
+    return fputc(libc, c, stream)
+
+
+@export("int putchar(int c)", alias=("putchar_unlocked",))
+def putchar(libc: Libc, c: int) -> int:
+    return fputc(libc, c, standard_stream(libc, 1))
+
+
+@export("int fputs(const char *s, void *stream)", alias=("fputs_unlocked",))
+def fputs(libc: Libc, s: int, stream: int) -> int:
+    return EOF if write_stream(libc, stream, libc.string(s)) < 0 else 1
+
+
+@export("int puts(const char *s)")
+def puts(libc: Libc, s: int) -> int:
+    written = write_stream(libc, standard_stream(libc, 1), libc.string(s) + b"\n")
+    return EOF if written < 0 else written
+
+
+@export("size_t fwrite(const void *data, size_t size, size_t count, void *stream)", alias=("fwrite_unlocked",))
+def fwrite(libc: Libc, data: int, size: int, count: int, stream: int) -> int:
+    if not size or not count:
+        return 0
+    return max(0, write_stream(libc, stream, libc.memory.read(data, size * count))) // size
+
+
+@export("size_t fread(void *dest, size_t size, size_t count, void *stream)", alias=("fread_unlocked",))
+def fread(libc: Libc, dest: int, size: int, count: int, stream: int) -> int:
+    if not size or not count:
+        return 0
+    data = read_stream(libc, find_stream(libc, stream), size * count)
+    libc.memory.write(dest, data)
+    return len(data) // size
+
+
+@export("int fgetc(void *stream)", alias=("getc", "_IO_getc", "getc_unlocked", "fgetc_unlocked", "__uflow"))
+def fgetc(libc: Libc, stream: int) -> int:
+    data = read_stream(libc, find_stream(libc, stream), 1)
+    return data[0] if data else EOF
+
+
+@export("int getchar(void)")
+def getchar(libc: Libc) -> int:
+    return fgetc(libc, standard_stream(libc, 0))
+
+
+@export("int ungetc(int c, void *stream)")
+def ungetc(libc: Libc, c: int, stream: int) -> int:
+    if c == EOF:
+        return EOF
+    found = find_stream(libc, stream)
+    found.pushed_back.insert(0, c & 255)
+    found.at_end = False
+    return c & 255
+
+
+def read_line(libc: Libc, stream: int, limit: int, stop: int = 10) -> bytes:
+    """Up to `limit` bytes, through the first `stop` byte."""
+    found = find_stream(libc, stream)
+    line = bytearray()
+    while len(line) < limit:
+        byte = read_stream(libc, found, 1)
+        line += byte
+        if not byte or byte[0] == stop:
+            break
+    return bytes(line)
+
+
+@export("char *fgets(char *dest, int size, void *stream)", alias=("fgets_unlocked",))
+def fgets(libc: Libc, dest: int, size: int, stream: int) -> int:
+    line = read_line(libc, stream, size - 1)
+    if not line and size > 1:
+        return 0
+    libc.put_string(dest, line)
+    return dest
+
+
+@export("ssize_t getdelim(char **line, size_t *size, int stop, void *stream)", alias=("__getdelim",))
+def getdelim(libc: Libc, line: int, size: int, stop: int, stream: int) -> int:
+    text = read_line(libc, stream, fs.FileSystem.LARGEST_FILE, stop & 255)
+    if not text:
+        return -1
+    buffer, room = libc.pointer(line), libc.pointer(size)
+    if not buffer or room <= len(text):
+        room = max(120, len(text) + 1)
+        buffer = libc.machine.heap.realloc(buffer, room)
+        if not buffer:
+            return libc.fail(Errno.ENOMEM)
+        libc.set_pointer(line, buffer)
+        libc.set_pointer(size, room)
+    libc.put_string(buffer, text)
+    return len(text)
+
+
+@export("ssize_t getline(char **line, size_t *size, void *stream)")
+def getline(libc: Libc, line: int, size: int, stream: int) -> int:
+    return getdelim(libc, line, size, 10, stream)
+
+
+@export("void perror(const char *what)")
+def perror(libc: Libc, what: int) -> None:
+    prefix = libc.string(what) + b": " if what and libc.string(what) else b""
+    write_stream(libc, standard_stream(libc, 2), prefix + message(libc.errno) + b"\n")
+
+
+# ---------------------------------------------------------------- opening and positions
+
+
+@export("void *fopen(const char *path, const char *mode)", alias=("fopen64",))
+def fopen(libc: Libc, path: int, mode: int) -> int:
+    text = libc.string(mode).decode("latin-1")
+    if text[:1] not in _MODES:
+        return libc.fail(Errno.EINVAL, 0)
+    flags = _MODES[text[:1]] | (fs.O_EXCL if "x" in text else 0)
+    if "+" in text:
+        flags = flags & ~3 | fs.O_RDWR
+    try:
+        return new_stream(libc, fs.file_system(libc).open(libc.string(path), flags))
+    except fs.FileError as error:
+        return libc.fail(error.errno, 0)
+
+
+@export("void *fdopen(int number, const char *mode)")
+def fdopen(libc: Libc, number: int, mode: int) -> int:
+    try:
+        fs.file_system(libc).get(number)
+    except fs.FileError as error:
+        return libc.fail(error.errno, 0)
+    return new_stream(libc, number)
+
+
+@export("int fclose(void *stream)")
+def fclose(libc: Libc, stream: int) -> int:
+    found = find_stream(libc, stream)
+    streams = libc.state(Streams)
+    del streams.by_address[stream]
+    if stream not in streams.standard.values():
+        streams.closed.append(stream)
+    try:
+        fs.file_system(libc).close(found.number)
+    except fs.FileError as error:
+        return libc.fail(error.errno, EOF)
+    return 0
+
+
+@export("int fflush(void *stream)", alias=("fflush_unlocked",))
+def fflush(libc: Libc, stream: int) -> int:
+    return 0
+
+
+@export("int fseek(void *stream, long offset, int whence)")
+def fseek(libc: Libc, stream: int, offset: int, whence: int) -> int:
+    found = find_stream(libc, stream)
+    if whence == fs.SEEK_CUR:
+        offset -= len(found.pushed_back)
+    try:
+        fs.file_system(libc).get(found.number).seek(offset, whence)
+    except fs.FileError as error:
+        return libc.fail(error.errno)
+    found.pushed_back.clear()
+    found.at_end = False
+    return 0
+
+
+@export("int fseeko(void *stream, off_t offset, int whence)")
+def fseeko(libc: Libc, stream: int, offset: int, whence: int) -> int:
+    return fseek(libc, stream, offset, whence)
+
+
+@export("int fseeko64(void *stream, off64_t offset, int whence)")
+def fseeko64(libc: Libc, stream: int, offset: int, whence: int) -> int:
+    return fseek(libc, stream, offset, whence)
+
+
+@export("long ftell(void *stream)")
+def ftell(libc: Libc, stream: int) -> int:
+    found = find_stream(libc, stream)
+    try:
+        return fs.file_system(libc).get(found.number).seek(0, fs.SEEK_CUR) - len(found.pushed_back)
+    except fs.FileError as error:
+        return libc.fail(error.errno)
+
+
+@export("off_t ftello(void *stream)")
+def ftello(libc: Libc, stream: int) -> int:
+    return ftell(libc, stream)
+
+
+@export("off64_t ftello64(void *stream)")
+def ftello64(libc: Libc, stream: int) -> int:
+    return ftell(libc, stream)
+
+
+@export("void rewind(void *stream)")
+def rewind(libc: Libc, stream: int) -> None:
+    fseek(libc, stream, 0, fs.SEEK_SET)
+    find_stream(libc, stream).failed = False
+
+
+@export("int feof(void *stream)", alias=("feof_unlocked",))
+def feof(libc: Libc, stream: int) -> int:
+    return int(find_stream(libc, stream).at_end)
+
+
+@export("int ferror(void *stream)", alias=("ferror_unlocked",))
+def ferror(libc: Libc, stream: int) -> int:
+    return int(find_stream(libc, stream).failed)
+
+
+@export("void clearerr(void *stream)", alias=("clearerr_unlocked",))
+def clearerr(libc: Libc, stream: int) -> None:
+    found = find_stream(libc, stream)
+    found.at_end = found.failed = False
+
+
+@export("int fileno(void *stream)", alias=("fileno_unlocked",))
+def fileno(libc: Libc, stream: int) -> int:
+    return find_stream(libc, stream).number
+
+
+@export("int setvbuf(void *stream, char *buffer, int mode, size_t size)")
+def setvbuf(libc: Libc, stream: int, buffer: int, mode: int, size: int) -> int:
+    return 0
+
+
+@export("void setbuf(void *stream, char *buffer)")
+def setbuf(libc: Libc, stream: int, buffer: int) -> None:
+    """Streams have no buffers."""
+
+
+@export("void flockfile(void *stream)", alias=("funlockfile",))
+def flockfile(libc: Libc, stream: int) -> None:
+    """There is one thread."""
