@@ -138,7 +138,7 @@ def _control(handle: ctypes.c_void_p, kind: int, *values: int) -> int:
 
 
 def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) -> None:
-    WATCHDOG.disarm(watch)
+    WATCHDOG.forget(watch)
     uclib.uc_close(handle)
 
 
@@ -172,6 +172,7 @@ class UnicornCpu:
         engine, mode = getattr(uc, f"UC_ARCH_{isa.engine}"), getattr(uc, f"UC_MODE_{isa.mode}")
         _check(uclib.uc_open(engine, mode, ctypes.byref(handle)), f"open {arch}")
         self._watch = Watch(lambda: _emu_stop(handle))
+        WATCHDOG.add(self._watch)
         self._seen = _Seen()
         hooks = _hooks(handle, self._seen)
         self.close = weakref.finalize(self, _release, handle, self._watch, *hooks)
@@ -341,29 +342,44 @@ class UnicornCpu:
         """Run from `pc` until a trap, a fault or a limit; see `Cpu.run`."""
         if self._suspended is not None:
             self._leave(pc)
-        if timeout > 0:
-            WATCHDOG.arm(self._watch, timeout)
-        limit = max_instructions
-        if limit and not self._counting:
+        watch = self._watch
+        if max_instructions and not self._counting:
             # Translations made without a limit do not count; Unicorn drops the others by itself.
             _control(self._handle, uc.UC_CTL_TB_FLUSH)
-        self._counting = bool(limit)
+        self._counting = bool(max_instructions)
+        if timeout > 0:
+            WATCHDOG.arm(watch, timeout)
+        else:
+            watch.fired = False
+            watch.running = not max_instructions
+            watch.runs += 1
+        try:
+            status, stopped_at = self._enter(pc, max_instructions)
+        finally:
+            watch.running = False
+            if timeout > 0:
+                WATCHDOG.disarm(watch)
+        if self._trap_start <= stopped_at < self._trap_end:
+            return Stop(StopReason.TRAP, stopped_at)
+        return self._explain(status, stopped_at, bool(max_instructions))
+
+    def _enter(self, pc: int, limit: int) -> tuple[int, int]:
+        """Run, through stops that mean nothing to the guest; Unicorn's status and the pc."""
+        identifier, buffer, reference = self._pc_slot
         while True:
             self._begin.value = pc
             self._count.value = limit
             status = _emu_start(self._handle, self._begin, self._until, _NO_TIMEOUT, self._count)
-            identifier, buffer, reference = self._pc_slot
             _reg_read(self._handle, identifier, reference)
             stopped_at: int = buffer.value
-            if status != uc.UC_ERR_INSN_INVALID or not self._paused(pc, stopped_at):
-                break
+            if status == uc.UC_ERR_OK and self._watch.interrupted:
+                self._watch.interrupted = False
+                if self._trap_start <= stopped_at < self._trap_end or self._seen.interrupt is not None:
+                    return status, stopped_at
+            elif status != uc.UC_ERR_INSN_INVALID or not self._paused(pc, stopped_at):
+                return status, stopped_at
             # Of a limit, how much is left is not known; that at least one instruction ran is.
             pc, limit = stopped_at | self._thumb_bit(), max(limit - 1, min(limit, 1))
-        if timeout > 0:
-            WATCHDOG.disarm(self._watch)
-        if self._trap_start <= stopped_at < self._trap_end:
-            return Stop(StopReason.TRAP, stopped_at)
-        return self._explain(status, stopped_at, bool(max_instructions))
 
     def _paused(self, begin: int, pc: int) -> bool:
         """Whether the engine only left its loop for a hint (Arm's yield and wfe), which it calls invalid."""

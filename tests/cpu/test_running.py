@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import struct
+import threading
 import time
 
 import pytest
@@ -280,6 +282,34 @@ def test_a_time_limit_that_suffices_costs_no_waiting(bench: Bench) -> None:
         bench.prepare()
         assert bench.cpu.run(entry, timeout=10).reason is StopReason.TRAP
     assert time.monotonic() - before < 5
+
+
+def test_a_time_limit_of_the_past_is_not_blamed_later(bench: Bench) -> None:
+    entry = bench.load("spin")
+    assert bench.cpu.run(entry, timeout=0.01).reason is StopReason.TIMEOUT
+    assert bench.cpu.run(entry, max_instructions=100).reason is StopReason.INSTRUCTION_LIMIT
+
+
+def test_a_signal_is_handled_while_the_guest_loops_for_ever(bench: Bench) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("signals arrive in the main thread, and this is another")
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    entry = bench.load("spin")
+    good = bench.load("add 1", CODE + 0x200)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            bench.cpu.run(entry)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    bench.prepare(value=1)
+    assert bench.cpu.run(good).reason is StopReason.TRAP
+    assert bench.value == 2
 
 
 # ---------------------------------------------------------------- what the guest sees
