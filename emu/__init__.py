@@ -9,8 +9,27 @@
 
 from __future__ import annotations
 
-from emu.host import HostFunction
-from emu.library import Function, Library, Variable
-from emu.machine import Machine
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emu.host import HostFunction
+    from emu.library import Function, Library, Variable
+    from emu.machine import Machine
 
 __all__ = ["Function", "HostFunction", "Library", "Machine", "Variable"]
+
+_HOMES = {
+    "Function": "library", "HostFunction": "host", "Library": "library", "Machine": "machine",
+    "Variable": "library",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """The names above, imported when first asked for: `relink-emu --help` needs no machine (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"emu.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

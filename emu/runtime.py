@@ -31,6 +31,11 @@ _LIBC = frozenset({
 _FALLBACKS = frozenset({"libm.so.6", "libgcc_s.so.1"})
 
 
+def host_libraries(*, hosted_libc: bool = True) -> tuple[frozenset[str], frozenset[str]]:
+    """SONAMEs the machine stands in for: always, and when no file is found."""
+    return (_LIBC, _FALLBACKS) if hosted_libc else (frozenset(), frozenset())
+
+
 class Runtime:
     """A `SymbolSource` that comes after every image."""
 
@@ -46,7 +51,7 @@ class Runtime:
 
     def libraries(self) -> tuple[frozenset[str], frozenset[str]]:
         """SONAMEs answered here: always, and when no file is found."""
-        return (_LIBC, _FALLBACKS) if self._hosted_libc else (frozenset(), frozenset())
+        return host_libraries(hosted_libc=self._hosted_libc)
 
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
         return None

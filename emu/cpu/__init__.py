@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from relink.memory import Protection
 
-__all__ = ["Cpu", "CpuContext", "Protection", "Stop", "StopReason", "create_cpu"]
+__all__ = ["Cpu", "CpuContext", "Protection", "Stop", "StopReason", "create_cpu", "engine_of"]
 
 
 class StopReason(enum.Enum):
@@ -128,9 +128,14 @@ class Cpu(Protocol):
         """Free the engine. Using the CPU afterwards is an error."""
 
 
+def engine_of(arch: str) -> str:
+    """The engine that runs `arch` (a canonical name): "icicle" for loongarch64, "unicorn" for the others."""
+    return "icicle" if arch == "loongarch64" else "unicorn"
+
+
 def create_cpu(arch: str) -> Cpu:
-    """The engine that runs `arch` (a canonical name): icicle for loongarch64, Unicorn for the others."""
-    if arch == "loongarch64":
+    """A CPU of `arch` (a canonical name) on its engine."""
+    if engine_of(arch) == "icicle":
         from emu.cpu.icicle import IcicleCpu
 
         return IcicleCpu(arch)

@@ -1,0 +1,149 @@
+"""The commands, their options and their help; and `run`, where every failure becomes a message and a status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from emu.cli.options import Loading, Output, Search, Target, expand
+
+#: The exceptions of click, wherever this Typer keeps it.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
+
+app = typer.Typer(
+    name="relink-emu",
+    help="Load, link and run ELF shared objects of seven architectures on an emulated machine.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"relink-emu {version('relink-emu')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a command whose option groups are dataclasses."""
+    return app.command(no_args_is_help=True)(expand(function))
+
+
+Library = Annotated[
+    str, typer.Argument(metavar="LIB", help="A file, or a name to be found through -L or --sysroot.")
+]
+
+
+@command
+def load(
+    library: Library, target: Target, search: Search, loading: Loading, output: Output,
+    bindings: Annotated[bool, typer.Option("--bindings", help="List every binding.")] = False,
+) -> None:  # fmt: skip
+    """Load a library with all it needs, run its constructors, and show what came of it."""
+    from emu.cli import load
+    from emu.cli.output import emit
+
+    show = partial(load.show, bindings=bindings, demangle=output.demangle)
+    emit(load.report(target, search, loading, library), show, as_json=output.json)
+
+
+@command
+def call(
+    library: Library, target: Target, search: Search, loading: Loading, output: Output,
+    expressions: Annotated[
+        list[str],
+        typer.Argument(metavar="CALL...", help="What to call, in order: 'add(2, 3)', 'double cos(1.0)'."),
+    ],
+    prototype: Annotated[
+        list[str] | None,
+        typer.Option("--prototype", "-p", metavar="C", help="C prototype; with a name, of that function only."),
+    ] = None,
+) -> None:  # fmt: skip
+    """Load a library, call its functions, and print what they return.
+
+    Arguments are C literals (42, 0x2a, 052, 'c', 1.5, 1.5f, "text\\n", NULL), b"bytes", or names of the
+    library's symbols, which stand for their addresses (&counter). Types come from --prototype, from the call
+    itself ('double pow(double, double)(2, 10)', 'double cos(1.0)'), from DWARF, or are told by the arguments:
+    long, double, const char *, and an unsigned word as the result.
+    """
+    from emu.cli import call
+
+    call.run(target, search, loading, library, expressions, prototype or [], as_json=output.json)
+
+
+# ---------------------------------------------------------------- running
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit status: 0 done, 1 the file, the link or the guest is at fault, 2 usage."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug = "--debug" in options or os.environ.get("RELINK_EMU_DEBUG", "") not in ("", "0")
+    try:
+        status = _invoke(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # The reader has gone; Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_PIPE
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        return _report(error, as_json="--json" in options, demangle="--no-demangle" not in options)
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    """What click's `main` does, without its own idea of how failures end."""
+    try:
+        command = typer.main.get_command(app)
+        with command.make_context("relink-emu", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    return 0
+
+
+def _report(error: Exception, *, as_json: bool, demangle: bool) -> int:
+    """Say what went wrong, on standard error or (as JSON) on standard output; the exit status."""
+    from emu.cli.errors import SCHEMA, described, messages
+    from emu.cli.output import console, write_json
+    from relink.errors import RelinkError
+
+    usage = isinstance(error, _UsageError)
+    status = EXIT_USAGE if usage else EXIT_FAILED
+    if usage and not as_json:
+        error.show()  # type: ignore[attr-defined]
+        return status
+    if as_json:
+        facts = described(error)
+        if usage:
+            facts = {"type": "Usage", "message": error.format_message()}  # type: ignore[attr-defined]
+        write_json({"schema": SCHEMA, "status": status, "error": facts})
+        return status
+    err = console(stderr=True)
+    for message in messages(error, demangle=demangle):
+        err.print("error: ", style="bold red", end="")
+        err.print(message, soft_wrap=True)
+    if not isinstance(error, RelinkError):
+        err.print(f"This is a bug in relink-emu ({type(error).__name__}); --debug shows where.")
+    return status

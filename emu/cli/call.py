@@ -1,0 +1,217 @@
+"""`relink-emu call`: call functions of a library, in order, on one machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
+
+from emu.cli.expression import Argument, Call, ExpressionError, SymbolAddress, parse_call
+from emu.cli.options import Usage
+from emu.cli.output import Address, write_json
+from emu.cli.output import fields_of as json_fields
+from emu.errors import CallError
+from emu.prototypes import Integer, Pointer, Prototype, parse_prototype
+from relink.arch import Architecture
+from relink.elf.constants import SymbolType
+from relink.errors import AddressSpaceError
+
+if TYPE_CHECKING:
+    from emu.cli.options import Loading, Search, Target
+    from emu.library import Library
+    from emu.machine import Machine
+
+#: The result of a function nobody has told the type of: a word, taken as unsigned.
+_GUESSED_RESULT = "unsigned long"
+
+
+@dataclass(frozen=True)
+class Called:
+    """One call and what it gave."""
+
+    expression: str
+    function: str
+    prototype: str
+    prototype_from: str  #: "option", "expression", "dwarf" or "arguments"
+    result: int | float | Address | None
+    result_type: str
+    string: str | None  #: what a char * result points at
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CallReport:
+    """All calls of one command."""
+
+    schema: ClassVar[str] = "relink-emu/call/1"
+    arch: str
+    library: str
+    calls: tuple[Called, ...]
+
+
+def run(
+    target: Target, search: Search, loading: Loading, name: str, texts: Sequence[str],
+    prototypes: Sequence[str], *, as_json: bool,
+) -> None:  # fmt: skip
+    """Load `name` and make the calls, printing each result when it is there. Raises RelinkError and Usage."""
+    arch = target.of(name, search)
+    calls = [_parse(text) for text in texts]
+    given = _Prototypes(prototypes, arch)
+    for call in calls:
+        given.check(call)
+    with loading.machine(arch, search) as machine:
+        out = _Passing(sys.stdout.buffer)
+        if not as_json:
+            machine.libc.stdout.tee = out.write
+            machine.libc.stderr.tee = _Passing(sys.stderr.buffer).write
+        library = machine.load(
+            name, base=loading.address, preload=search.preload or (), allow_unresolved=loading.allow_unresolved
+        )
+        done = []
+        for call in calls:
+            called = _make(machine, library, call, given)
+            done.append(called)
+            if not as_json:
+                out.line(_text(called))
+        if as_json:
+            report = CallReport(arch.name, library.name, tuple(done))
+            write_json({"schema": report.schema, **json_fields(report)})
+
+
+class _Passing:
+    """Lets bytes through to a stream of the host at once, and knows whether a line is unfinished."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._last = b"\n"
+
+    def write(self, data: bytes) -> None:
+        if data:
+            self._stream.write(data)
+            self._stream.flush()
+            self._last = data[-1:]
+
+    def line(self, text: str | None) -> None:
+        """`text` on a line of its own; nothing for None."""
+        if text is not None:
+            start = b"" if self._last == b"\n" else b"\n"
+            self.write(start + text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+def _parse(text: str) -> Call:
+    try:
+        return parse_call(text)
+    except ExpressionError as error:
+        raise Usage(str(error), param_hint="'CALL'") from None
+
+
+# ---------------------------------------------------------------- prototypes
+
+
+class _Prototypes:
+    """The prototypes given on the command line."""
+
+    def __init__(self, texts: Sequence[str], arch: Architecture) -> None:
+        self._arch = arch
+        self._texts: dict[str, str] = {}  # by function; "" for all others
+        for text in texts:
+            name = self._parsed(text, "--prototype").name
+            if name in self._texts:
+                raise Usage(f"two prototypes for {name or 'every function'}", param_hint="'--prototype'")
+            self._texts[name] = text
+
+    def check(self, call: Call) -> None:
+        """Raises Usage when a type written in the call is none."""
+        if call.prototype or call.result:
+            self._parsed(call.prototype or f"{call.result} {call.name}(void)", "CALL")
+
+    def _parsed(self, text: str, where: str) -> Prototype:
+        try:
+            return parse_prototype(text, self._arch.name)
+        except CallError as error:
+            raise Usage(str(error), param_hint=f"'{where}'") from None
+
+    def choose(self, call: Call, library: Library) -> tuple[str, str]:
+        """The prototype a call is made by, and where it is from."""
+        if call.prototype is not None:
+            return call.prototype, "expression"
+        for name in (call.name, ""):
+            if name in self._texts:
+                return self._texts[name], "option"
+        if call.result is None:
+            from relink.elf import dwarf
+
+            declared = dwarf.prototype(library.image.symbol(call.name, call.version).image.decoded, call.name)
+            if declared is not None:
+                return declared, "dwarf"
+        types = ", ".join(_guess(argument, self._arch) for argument in call.arguments)
+        return f"{call.result or _GUESSED_RESULT} {call.name}({types or 'void'})", "arguments"
+
+
+def _guess(argument: Argument, arch: Architecture) -> str:
+    """The C type an argument is passed as when nobody says: an integer is a long, or as wide as it must be."""
+    if argument.ctype != "int" or not isinstance(argument.value, int):
+        return argument.ctype
+    if -(1 << (arch.bits - 1)) <= argument.value <= arch.address_mask:
+        return "long" if argument.value < 1 << (arch.bits - 1) else "unsigned long"
+    return "long long" if argument.value < 1 << 63 else "unsigned long long"
+
+
+# ---------------------------------------------------------------- calling
+
+
+def _make(machine: Machine, library: Library, call: Call, given: _Prototypes) -> Called:
+    text, source = given.choose(call, library)
+    function = library.function(call.name, text, version=call.version)
+    arguments = [_value(machine, library, argument) for argument in call.arguments]
+    streams = (machine.libc.stdout, machine.libc.stderr)
+    for stream in streams:
+        stream.clear()
+    start = time.perf_counter()
+    result = function(*arguments)
+    seconds = time.perf_counter() - start
+    kind = function.prototype.result
+    string = _string(machine, kind, result)
+    if isinstance(kind, Pointer) and isinstance(result, int):
+        result = Address(result)
+    printed = [stream.getvalue().decode(errors="backslashreplace") for stream in streams]
+    return Called(
+        call.text, call.name, text, source, result, str(kind), string, printed[0], printed[1], seconds
+    )
+
+
+def _value(machine: Machine, library: Library, argument: Argument) -> object:
+    value = argument.value
+    if not isinstance(value, SymbolAddress):
+        return value
+    symbol = library.image.symbol(value.name, value.version)
+    if symbol.type == SymbolType.GNU_IFUNC:
+        return machine.ifunc_target(symbol.image, symbol.address)
+    if symbol.type == SymbolType.TLS:
+        return symbol.address + machine.tls_block(symbol.image)
+    return symbol.address
+
+
+def _string(machine: Machine, kind: object, result: int | float | None) -> str | None:
+    """What a `char *` points at; None for other results, for NULL and for what cannot be read."""
+    if not (isinstance(kind, Pointer) and isinstance(kind.target, Integer) and kind.target.size == 1):
+        return None
+    if "char" not in kind.target.name or not isinstance(result, int) or not result:
+        return None
+    try:
+        return machine.memory.read_cstring(result).decode("utf-8", "surrogateescape")
+    except AddressSpaceError:
+        return None
+
+
+def _text(called: Called) -> str | None:
+    """A result as one line; None for void."""
+    if called.string is not None:
+        return called.string
+    if isinstance(called.result, Address):
+        return str(called.result) if called.result else "NULL"
+    return None if called.result is None else repr(called.result)

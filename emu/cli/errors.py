@@ -1,0 +1,66 @@
+"""Exceptions to messages for people and to JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterator
+
+from emu.cli.output import Address, Json, demangled, jsonable
+from emu.errors import ConstructorFault, GuestFault
+from relink.errors import LibraryNotFound, LinkErrors, UnresolvedSymbol
+
+SCHEMA = "relink-emu/error/1"
+
+#: Attributes of errors that are guest addresses.
+_ADDRESSES = frozenset({"address", "pc"})
+
+
+def messages(error: BaseException, *, demangle: bool = True) -> Iterator[str]:
+    """What to tell a person, one piece per thing that is wrong; a piece may have several lines."""
+    if isinstance(error, LinkErrors):
+        for part in error.exceptions:
+            yield from messages(part, demangle=demangle)
+    elif isinstance(error, GuestFault):
+        yield error.report()
+    elif isinstance(error, ConstructorFault) and isinstance(error.__cause__, GuestFault):
+        report = error.__cause__.report().removeprefix(str(error.__cause__))
+        yield f"{error}{report}"
+    elif isinstance(error, UnresolvedSymbol) and demangle and (readable := demangled(error.symbol)):
+        yield f"{error}: {readable}"
+    else:
+        yield str(error) or type(error).__name__
+
+
+def described(error: BaseException) -> dict[str, Json]:
+    """An error as JSON: its type, its message, and the facts it carries."""
+    facts: dict[str, Json] = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, LinkErrors):
+        return facts | {"image": error.image, "errors": [described(part) for part in error.exceptions]}
+    for name, value in vars(error).items():
+        if not name.startswith("_"):
+            facts.setdefault(name, _fact(name, value))
+    if isinstance(error, UnresolvedSymbol):
+        facts["demangled"] = demangled(error.symbol)
+    if isinstance(error, LibraryNotFound):
+        facts["tried"] = [{"place": place, "problem": problem} for place, problem in error.tried]
+    if error.__cause__ is not None:
+        facts["cause"] = described(error.__cause__)
+    return facts
+
+
+def _fact(name: str, value: object) -> Json:
+    if name in _ADDRESSES and isinstance(value, int):
+        return str(Address(value))
+    if name == "registers" and isinstance(value, dict):
+        return {register: str(Address(content)) for register, content in value.items()}
+    if isinstance(value, enum.Enum):
+        return value.name
+    if dataclasses.is_dataclass(value):
+        return {f.name: _fact(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [_fact("", item) for item in value]
+    try:
+        return jsonable(value)
+    except TypeError:
+        return str(value)

@@ -1,0 +1,266 @@
+"""A call as a person writes it in a shell: `crc32(0, "123456789", 9)`, `double cos(1.0)`.
+
+    call       [result type] name(arguments)
+               prototype(arguments)              e.g. int add(int, int)(2, 3)
+    argument   42  -7  0x2a  052  0b101  10UL  'c'  1.5  1.5f  0x1p-3  "text\\n"  L"wide"  b"bytes"
+               NULL  None  true  false  name  &name
+
+Literals are C's. What type an argument has when nobody says otherwise is told by its spelling, as in C, but
+integers are long and strings const char *.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class ExpressionError(ValueError):
+    """A text that is no call; the message points at the place."""
+
+
+@dataclass(frozen=True)
+class SymbolAddress:
+    """The address of a symbol of the library."""
+
+    name: str
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument: its value, and the C type its spelling tells ("int" for a plain integer: of whatever width)."""
+
+    value: int | float | str | bytes | SymbolAddress | None
+    ctype: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """A parsed call. `result` is the C type written before the name, `prototype` a whole prototype; or neither."""
+
+    text: str
+    name: str
+    version: str | None
+    arguments: tuple[Argument, ...]
+    result: str | None = None
+    prototype: str | None = None
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space>\s+)
+    | (?P<string>(?:u8|[bBL])?"(?:[^"\\]|\\.)*")
+    | (?P<char>'(?:[^'\\]|\\.)*')
+    | (?P<hexfloat>0[xX][0-9a-fA-F]*\.?[0-9a-fA-F]*[pP][+-]?\d+[fFlL]?)
+    | (?P<float>(?:\d+\.\d*|\.\d+|\d+(?=[eE][+-]?\d))(?:[eE][+-]?\d+)?[fFlL]?)
+    | (?P<int>(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|\d+)[uUlL]*)
+    | (?P<word>[A-Za-z_$][\w.$]*(?:@@?[\w.]+)?)
+    | (?P<punctuation>\.\.\.|[()\[\]*,&+-])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]+|[0-7]{1,3}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
+_SIMPLE_ESCAPES = {
+    b"n": 10, b"t": 9, b"r": 13, b"0": 0, b"a": 7, b"b": 8, b"f": 12, b"v": 11, b"e": 27, b"\\": 92, b"'": 39,
+    b'"': 34, b"?": 63,
+}  # fmt: skip
+_INTEGER_TYPES = {
+    "": "int", "U": "unsigned", "L": "long", "UL": "unsigned long", "LL": "long long", "ULL": "unsigned long long",
+}  # fmt: skip
+_FLOAT_TYPES = {"": "double", "f": "float", "l": "long double"}
+_CONSTANTS: dict[str, Argument] = {
+    "NULL": Argument(None, "void *"), "None": Argument(None, "void *"), "nullptr": Argument(None, "void *"),
+    "true": Argument(1, "int"), "True": Argument(1, "int"),
+    "false": Argument(0, "int"), "False": Argument(0, "int"),
+    "INFINITY": Argument(float("inf"), "double"), "inf": Argument(float("inf"), "double"),
+    "NAN": Argument(float("nan"), "double"), "nan": Argument(float("nan"), "double"),
+}  # fmt: skip
+
+
+def parse_call(text: str) -> Call:
+    """The call `text` is. Raises ExpressionError."""
+    tokens = list(_tokens(text))
+    if not tokens or tokens[-1].text != ")":
+        raise _error(text, len(text.rstrip()), "a call ends with its arguments in parentheses")
+    opening = _opening(text, tokens)
+    head, inside = tokens[:opening], tokens[opening + 1 : -1]
+    arguments = tuple(_arguments(text, inside, tokens[-1].start))
+    if not head:
+        raise _error(text, tokens[opening].start, "what is to be called?")
+    before = text[head[0].start : head[-1].end]
+    if head[-1].text == ")":
+        name = _declared_name(text, head)
+        return Call(text, *_versioned(name.text), arguments, prototype=before)
+    name = head[-1]
+    if name.kind != "word":
+        raise _error(text, name.start, f"{name.text!r} is no name of a function")
+    result = text[head[0].start : name.start].strip() or None
+    return Call(text, *_versioned(name.text), arguments, result=result)
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None or match.lastgroup is None:
+            problem = "this has no end" if text[position] in "\"'" else f"{text[position]!r} has no place here"
+            raise _error(text, position, problem)
+        token = _Token(match.lastgroup, match[0], position, match.end())
+        position = match.end()
+        if token.kind in ("int", "float", "hexfloat") and re.match(r"[\w.]", text[position:]):
+            raise _error(text, token.start, "not a number C knows")
+        if token.kind != "space":
+            yield token
+
+
+def _opening(text: str, tokens: Sequence[_Token]) -> int:
+    """The index of the parenthesis that the last token closes."""
+    depth = 0
+    for index in range(len(tokens) - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(tokens[index].text, 0)
+        if depth == 0:
+            return index
+    raise _error(text, tokens[-1].start, "this parenthesis closes nothing")
+
+
+def _declared_name(text: str, head: Sequence[_Token]) -> _Token:
+    """The name in a prototype: the word before its list of parameters."""
+    opening = _opening(text, head)
+    if opening == 0 or head[opening - 1].kind != "word":
+        raise _error(text, head[opening].start, "a prototype before the arguments needs the function's name")
+    return head[opening - 1]
+
+
+def _versioned(name: str) -> tuple[str, str | None]:
+    bare, _, version = name.partition("@")
+    return bare, version.lstrip("@") or None
+
+
+def _arguments(text: str, tokens: Sequence[_Token], end: int) -> Iterator[Argument]:
+    """The arguments between the parentheses, the last of which lies at `end`."""
+    if not tokens:
+        return
+    piece: list[_Token] = []
+    for token in [*tokens, _Token("punctuation", ",", end, end)]:
+        if token.text != ",":
+            piece.append(token)
+            continue
+        if not piece:
+            raise _error(text, token.start, "an argument is missing")
+        yield _argument(text, piece)
+        piece = []
+
+
+def _argument(text: str, tokens: Sequence[_Token]) -> Argument:
+    first, rest = tokens[0], tokens[1:]
+    if first.kind == "string":
+        return _string(text, tokens)
+    if first.text in ("-", "+") and len(rest) == 1:
+        operand = _argument(text, rest)
+        if isinstance(operand.value, int | float) and rest[0].text not in ("-", "+"):
+            return Argument(-operand.value if first.text == "-" else operand.value, operand.ctype)
+    if first.text == "&" and len(rest) == 1 and rest[0].kind == "word":
+        return Argument(SymbolAddress(*_versioned(rest[0].text)), "void *")
+    if rest:
+        raise _error(text, rest[0].start, "a comma or a parenthesis is missing here")
+    match first.kind:
+        case "int":
+            return _integer(text, first)
+        case "float" | "hexfloat":
+            return _floating(first)
+        case "char":
+            return _character(text, first)
+        case "word":
+            return _CONSTANTS.get(first.text) or Argument(SymbolAddress(*_versioned(first.text)), "void *")
+    raise _error(text, first.start, f"{first.text!r} is no argument")
+
+
+def _integer(text: str, token: _Token) -> Argument:
+    digits = token.text.rstrip("uUlL")
+    suffix = "".join(sorted(token.text[len(digits) :].upper(), reverse=True))
+    if suffix not in _INTEGER_TYPES:
+        raise _error(text, token.start, "not a number C knows")
+    octal = len(digits) > 1 and digits[0] == "0" and digits.isdigit()
+    try:
+        value = int(digits, 8 if octal else 0)
+    except ValueError:
+        raise _error(text, token.start, "not a number C knows") from None
+    return Argument(value, _INTEGER_TYPES[suffix])
+
+
+def _floating(token: _Token) -> Argument:
+    hexadecimal = token.kind == "hexfloat"
+    suffix = token.text[-1].lower() if token.text[-1] in "fFlL" else ""
+    digits = token.text[: len(token.text) - len(suffix)]
+    return Argument(float.fromhex(digits) if hexadecimal else float(digits), _FLOAT_TYPES[suffix])
+
+
+def _character(text: str, token: _Token) -> Argument:
+    value = _unescaped(text, token, token.text[1:-1])
+    if len(value) == 1:
+        return Argument(value[0], "int")
+    decoded = value.decode(errors="replace")
+    if len(decoded) != 1:
+        raise _error(text, token.start, "one character belongs between apostrophes; strings have quotation marks")
+    return Argument(ord(decoded), "int")
+
+
+def _string(text: str, tokens: Sequence[_Token]) -> Argument:
+    """One string literal, or several side by side, which C joins."""
+    prefixes = set()
+    value = b""
+    for token in tokens:
+        if token.kind != "string":
+            raise _error(text, token.start, "a comma or a parenthesis is missing here")
+        prefix, _, rest = token.text.partition('"')
+        prefixes.add(prefix.lower() if prefix != "u8" else "")
+        value += _unescaped(text, token, rest[:-1])
+    if len(prefixes) != 1:
+        raise _error(text, tokens[0].start, "strings of different kinds cannot be joined")
+    kind = prefixes.pop()
+    if kind == "b":
+        return Argument(value, "const void *")
+    try:
+        return Argument(value.decode(), "const wchar_t *" if kind == "l" else "const char *")
+    except UnicodeDecodeError:
+        if kind == "l":
+            raise _error(text, tokens[0].start, "a wide string of bytes that are no UTF-8") from None
+        return Argument(value, "const char *")
+
+
+def _unescaped(text: str, token: _Token, body: str) -> bytes:
+    """The bytes a literal's body stands for (UTF-8; C11 6.4.4.4 escapes)."""
+
+    def replace(match: re.Match[bytes]) -> bytes:
+        escape = match[1]
+        if escape[:1] == b"x" and len(escape) > 1:
+            return bytes([_code(text, token, escape, int(escape[1:], 16), 0xFF)])
+        if escape.isdigit():
+            return bytes([_code(text, token, escape, int(escape, 8), 0xFF)])
+        if escape[:1] in b"uU" and len(escape) > 1:
+            return chr(_code(text, token, escape, int(escape[1:], 16), 0x10FFFF)).encode("utf-8", "surrogatepass")
+        if escape not in _SIMPLE_ESCAPES:
+            raise _error(text, token.start, f"\\{escape.decode(errors='replace')} is no escape of C")
+        return bytes([_SIMPLE_ESCAPES[escape]])
+
+    return _ESCAPE.sub(replace, body.encode("utf-8", "surrogateescape"))
+
+
+def _code(text: str, token: _Token, escape: bytes, value: int, most: int) -> int:
+    if value > most:
+        raise _error(text, token.start, f"\\{escape.decode()} is beyond \\x{most:x}")
+    return value
+
+
+def _error(text: str, position: int, problem: str) -> ExpressionError:
+    return ExpressionError(f"{problem}\n  {text}\n  {' ' * position}^")

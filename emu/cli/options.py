@@ -1,0 +1,202 @@
+"""Options that several commands share, each said once.
+
+A group is a frozen dataclass whose fields are Typer options. A command that takes a parameter of that class
+gets all of them: `expand` rewrites its signature.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+    from relink.arch import Architecture
+    from relink.search import SearchPath
+
+
+class Usage(typer.BadParameter):
+    """A command line that cannot be meant: exit status 2."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """How the answer is given."""
+
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False
+    demangle: Annotated[
+        bool, typer.Option("--demangle/--no-demangle", help="Show C++ and Rust names as in the source.")
+    ] = True
+    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whose code it is."""
+
+    arch: Annotated[
+        str | None,
+        typer.Option("--arch", "-a", metavar="NAME", help="Architecture (see arches); the file knows it too."),
+    ] = None
+
+    def architecture(self) -> Architecture | None:
+        """The architecture named, if any. Raises Usage for an unknown name."""
+        from relink.arch import UnknownArchitecture, architecture
+
+        if self.arch is None:
+            return None
+        try:
+            return architecture(self.arch)
+        except UnknownArchitecture as error:
+            raise Usage(str(error), param_hint="'--arch'") from None
+
+    def of(self, library: str, search: Search) -> Architecture:
+        """The architecture named, else that of the file `library`.
+
+        Raises Usage for an unknown name, or for a library to be searched for when none is named; ElfError for
+        a file that cannot be read or is for none of the seven. A contradiction is left for the load to find.
+        """
+        named = self.architecture()
+        if named is not None:
+            return named
+        if search.somewhere and "/" not in library and not Path(library).exists():
+            raise Usage(
+                f"{library} is no file here; to have it searched for, say for which architecture",
+                param_hint="'--arch'",
+            )
+        from relink.arch import architecture_of
+        from relink.elf import decode
+        from relink.errors import UnsupportedElf
+
+        header = decode(library).header
+        found = architecture_of(header.machine, header.bits)
+        if found is None:
+            problem = f"is for machine {header.machine}, {header.bits} bit, which is none of the seven"
+            raise UnsupportedElf(library, problem)
+        return found
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where libraries come from."""
+
+    library_path: Annotated[
+        list[Path] | None,
+        typer.Option("--library-path", "-L", metavar="FOLDER", help="Folder to look in. May be repeated."),
+    ] = None
+    sysroot: Annotated[
+        Path | None, typer.Option("--sysroot", metavar="FOLDER", help="The guest's file system.")
+    ] = None
+    preload: Annotated[
+        list[str] | None,
+        typer.Option("--preload", metavar="LIB", help="Library to put before all others. May be repeated."),
+    ] = None
+    libc: Annotated[
+        bool, typer.Option("--libc/--no-libc", help="Answer the C library's symbols from the host.")
+    ] = True
+
+    def __post_init__(self) -> None:
+        for option, folder in (*(("-L", f) for f in self.library_path or ()), ("--sysroot", self.sysroot)):
+            if folder is not None and not folder.is_dir():
+                raise Usage(f"{folder} is no folder", param_hint=f"'{option}'")
+
+    @property
+    def somewhere(self) -> bool:
+        """Whether there is any place to look a bare name up in."""
+        return bool(self.library_path) or self.sysroot is not None
+
+    @property
+    def path(self) -> SearchPath:
+        from relink.search import SearchPath
+
+        return SearchPath({}, self.library_path or (), self.sysroot)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a library is loaded, and what bounds the code that runs."""
+
+    define: Annotated[
+        list[str] | None,
+        typer.Option("--define", "-D", metavar="NAME=VALUE",
+                     help="Answer an imported symbol with this address. May be repeated."),
+    ] = None  # fmt: skip
+    allow_unresolved: Annotated[
+        bool, typer.Option("--allow-unresolved", help="Go on without; a call of one is reported when it happens.")
+    ] = False
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="ADDRESS", help="Guest address of the library's first page.")
+    ] = None
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, metavar="SECONDS", help="For each entry into the guest; 0: none.")
+    ] = 60.0
+    max_instructions: Annotated[
+        int, typer.Option("--max-instructions", min=0, metavar="COUNT", help="Likewise; 0: none.")
+    ] = 0
+    #: `define`, parsed.
+    definitions: dict[str, int] = field(init=False, default_factory=dict)
+    #: `base`, parsed.
+    address: int | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        for text in self.define or ():
+            name, equals, value = text.partition("=")
+            if not equals or not name.strip():
+                raise Usage(f"{text!r} is not of the form NAME=VALUE", param_hint="'--define'")
+            self.definitions[name.strip()] = _integer(value, "--define", text)
+        if self.base is not None:
+            object.__setattr__(self, "address", _integer(self.base, "--base", self.base))
+
+    def machine(self, arch: Architecture, search: Search) -> Machine:
+        """A machine as the options want it."""
+        from emu.machine import Machine
+
+        return Machine(
+            arch, library_path=search.library_path or (), sysroot=search.sysroot, hosted_libc=search.libc,
+            symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions,
+        )  # fmt: skip
+
+
+def _integer(text: str, option: str, whole: str) -> int:
+    try:
+        value = int(text, 0)
+    except ValueError:
+        raise Usage(f"{whole!r}: {text!r} is no number (12, 0x1f00)", param_hint=f"'{option}'") from None
+    if not 0 <= value < 1 << 64:
+        raise Usage(f"{whole!r}: {text} is not between 0 and 2^64", param_hint=f"'{option}'")
+    return value
+
+
+def expand(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with each parameter of a dataclass type replaced by that class's fields, for Typer to see."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    members = {name: [f for f in fields(group) if f.init] for name, group in groups.items()}
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name not in groups:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+            continue
+        types = get_type_hints(groups[parameter.name], include_extras=True)
+        parameters += [
+            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=types[f.name])
+            for f in members[parameter.name]
+        ]
+
+    @wraps(command)
+    def expanded(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{f.name: values.pop(f.name) for f in members[name]})
+        command(**values)
+
+    expanded.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    )
+    expanded.__annotations__ = {p.name: p.annotation for p in parameters}
+    return expanded

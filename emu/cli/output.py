@@ -1,0 +1,123 @@
+"""Facts to JSON or to tables.
+
+A command's report is a frozen dataclass; its JSON is those fields under `schema`, its name and version. Addresses
+are `Address`, which JSON shows as a hexadecimal string: they have 64 bits, and many readers of JSON keep 53.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+#: Wide enough that a line in a pipe is never folded.
+_PIPE_WIDTH = 4096
+#: Demangling can expand a name exponentially; beyond this many characters it is left as it is.
+_LONGEST_NAME = 2048
+
+
+class Address(int):
+    """A guest address, or a link-time one."""
+
+    def __str__(self) -> str:
+        return f"{self:#x}"
+
+
+class Report(Protocol):
+    """A frozen dataclass of facts."""
+
+    schema: ClassVar[str]  #: "relink-emu/<command>/<version>"
+
+
+_R = TypeVar("_R", bound=Report)
+
+
+def emit(report: _R, show: Callable[[_R, Console], None], *, as_json: bool) -> None:
+    """Print a report to standard output, as JSON or by `show`."""
+    if as_json:
+        write_json({"schema": report.schema, **fields_of(report)})
+    else:
+        show(report, console())
+
+
+def write_json(value: Mapping[str, Json]) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def fields_of(report: object) -> dict[str, Json]:
+    """The fields of a dataclass as JSON values."""
+    return {f.name: jsonable(getattr(report, f.name)) for f in fields(report)}  # type: ignore[arg-type]
+
+
+def jsonable(value: object) -> Json:
+    """A fact as a JSON value. A float JSON has no spelling for is its name as a string."""
+    if isinstance(value, Address):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if is_dataclass(value):
+        return fields_of(value)
+    if isinstance(value, Iterable):
+        return [jsonable(item) for item in value]
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that folds at the terminal's width (COLUMNS overrides it), and nothing in a pipe."""
+    from rich.console import Console
+
+    file = sys.stderr if stderr else sys.stdout
+    width = None if file.isatty() or os.environ.get("COLUMNS", "").isdigit() else _PIPE_WIDTH
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def table(*columns: str) -> Table:
+    """An empty table without lines. A column whose name starts with `>` is for numbers."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        number = column.startswith(">")
+        made.add_column(
+            column.removeprefix(">"), justify="right" if number else "left", no_wrap=number, overflow="fold"
+        )
+    return made
+
+
+def hexadecimal(value: int, width: int = 0) -> str:
+    """`0x…`, zero-filled to `width` digits."""
+    return f"{value:#0{width + 2}x}" if width else f"{value:#x}"
+
+
+def demangled(name: str) -> str | None:
+    """A C++ or Rust name as its source says it; None for any other name."""
+    if not name.startswith(("_Z", "_R", "__Z")):
+        return None
+    from pydemumble import demangle
+
+    return demangle(name) or None if len(name) <= _LONGEST_NAME and name.isascii() else None
+
+
+def shown(name: str, *, demangle: bool) -> str:
+    """A symbol's name for people."""
+    return printable((demangled(name) if demangle else None) or name)
+
+
+def printable(text: str) -> str:
+    """Text from a file, with whatever a terminal would act upon escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogateescape").decode() for c in text)
