@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from relink.arch import Architecture, architecture_of
@@ -37,6 +38,7 @@ class Node:
     stand_in: bool = False  #: its symbols come from the host (see `Surroundings.stand_ins`)
     tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was passed over)
     needs: list[Node] = field(default_factory=list)  #: in DT_NEEDED order; shared between parents
+    names: set[str] = field(default_factory=set)  #: everything it was asked for as
 
     @property
     def contents(self) -> Decoded | None:
@@ -59,6 +61,7 @@ class Surroundings:
     architecture: Architecture
     search: SearchPath
     loaded: Callable[[str], Image | None] = lambda name: None  #: by SONAME or name
+    loaded_from: Callable[[Path], Image | None] = lambda path: None  #: by being the same file
     stand_ins: frozenset[str] = frozenset()  #: names the host always answers itself
     fallbacks: frozenset[str] = frozenset()  #: names the host answers when no file is found
 
@@ -94,7 +97,8 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
 
     Raises only what opening a damaged file raises; missing libraries are nodes with `missing` set.
     """
-    order = [*preload, root]
+    order = _distinct([root, *preload])
+    order = [*order[1:], root]
     by_name: dict[str, Node] = {}
     for node in order:
         _register(by_name, node)
@@ -107,9 +111,10 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
             child = by_name.get(name)
             if child is None:
                 child = _find(name, node, surroundings)
-                twin = next((n for n in order if _same_file(n, child)), None)
+                twin = next((n for n in order if _same(n, child)), None)
                 if twin is not None:
                     child = by_name[name] = twin
+                    twin.names.add(name)
                 else:
                     _register(by_name, child)
                     order.append(child)
@@ -124,15 +129,34 @@ def find(name: str, surroundings: Surroundings) -> Node:
 
 
 def _register(by_name: dict[str, Node], node: Node) -> None:
+    node.names.add(node.name)
     by_name.setdefault(node.name, node)
     if node.contents is not None and node.contents.soname:
         by_name.setdefault(node.contents.soname, node)
 
 
-def _same_file(one: Node, other: Node) -> bool:
-    a = one.decoded.path if one.decoded else None
+def _distinct(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes less those that are the same library as an earlier one."""
+    kept: list[Node] = []
+    for node in nodes:
+        if not any(_same(earlier, node) for earlier in kept):
+            kept.append(node)
+    return kept
+
+
+def _same(one: Node, other: Node) -> bool:
+    if one.image is not None or other.image is not None:
+        return one.image is other.image
     b = other.decoded.path if other.decoded else None
-    return a is not None and b is not None and os.path.samefile(a, b)
+    return one.decoded is not None and b is not None and is_file(one.decoded, b)
+
+
+def is_file(decoded: Decoded, path: Path) -> bool:
+    """Whether an image was read from the file at `path`, by whatever name."""
+    try:
+        return decoded.path is not None and os.path.samefile(decoded.path, path)
+    except (OSError, ValueError):
+        return False
 
 
 def _find(name: str, parent: Node | None, surroundings: Surroundings) -> Node:
@@ -153,6 +177,9 @@ def _find(name: str, parent: Node | None, surroundings: Surroundings) -> Node:
                 problem = error.problem
             else:
                 node.rule = candidate.rule
+                image = surroundings.loaded_from(node.decoded.path) if node.decoded.path else None
+                if image is not None:
+                    node.image, node.decoded, node.rule = image, None, "already loaded"
                 return node
         node.tried.append((candidate.place, problem))
     if name in surroundings.fallbacks:

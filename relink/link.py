@@ -112,15 +112,21 @@ class Linker:
             yield plan
             for image in plan.images:
                 image.stage = Stage.INITIALISED
+            for node in plan.nodes:
+                if node.image is not None:
+                    node.image.names |= node.names
             undo.pop_all()
 
     def unload(self, image: Image) -> list[Image]:
         """Drop one reference to `image`; release it and whatever only it needed once none is left.
 
         Returns the images released, in the order their destructors should have run before (see
-        `unloadable`). Raises UseAfterUnload if it is closed already.
+        `unloadable`). Raises UseAfterUnload if it is closed already, LinkError if every explicit load of it
+        has been undone.
         """
         image.check_open()
+        if image.references < 1:
+            raise LinkError(image.name, "was loaded for others only, there is no load of it to undo")
         doomed = self.unloadable(image)
         image.references -= 1
         for old in doomed:
@@ -153,16 +159,17 @@ class Linker:
         clock = _Clock()
         root, nodes = self.survey(source, name, options.preload)
         clock.lap("open")
-        if root.image is not None:
-            root.image.references += 1
-            undo.callback(_drop_reference, root.image)
-            return Plan(root.image, nodes=nodes, timings=clock.timings)
+        if root.stand_in:
+            raise LinkError(root.name, "is answered by the host: there is no image to load")
         self._check_versions(root, nodes)
         plan = self._map(root, nodes, options, undo)
         clock.lap("map")
-        self._join_scopes(plan, options.local, undo)
+        if root.image is not None:
+            root.image.references += 1
+            undo.callback(_drop_reference, root.image)
+        scope = self._join_scopes(plan, options.local, undo)
         self._assign_tls(plan, undo)
-        self._relocate(plan, options, undo)
+        self._relocate(plan, scope, options, undo)
         clock.lap("relocate")
         plan.timings = clock.timings
         return plan
@@ -181,19 +188,23 @@ class Linker:
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
-            self.architecture, self.search, self.loaded, self.policy.stand_ins, self.policy.fallbacks
-        )
+            self.architecture, self.search, self.loaded, self._loaded_from, self.policy.stand_ins,
+            self.policy.fallbacks,
+        )  # fmt: skip
 
     def loaded(self, name: str) -> Image | None:
-        """The loaded image of that SONAME, file name or given name."""
-        return next((i for i in self.images if name in (i.soname, i.name) and not i.closed), None)
+        """The loaded image of that SONAME, or that was asked for by that name before."""
+        return next((i for i in self.images if name == i.soname or name in i.names), None)
+
+    def _loaded_from(self, path: Path) -> Image | None:
+        return next((i for i in self.images if graph.is_file(i.decoded, path)), None)
 
     def _root(self, source: Source, name: str | None, surroundings: Surroundings) -> Node:
         """The node of what the user asked for; a bare name that is no file here is searched for."""
         if isinstance(source, (str, os.PathLike)):
             path = Path(source)
-            if path.exists() or "/" in str(source):
-                same = next((i for i in self.images if _is_file(i.decoded, path)), None)
+            if "/" in str(source) or _exists(path):
+                same = self._loaded_from(path)
                 if same is not None:
                     return Node(str(source), None, "already loaded", image=same)
             else:
@@ -229,10 +240,13 @@ class Linker:
             elif node.decoded is not None:
                 images[id(node)] = Image(node.decoded, self.architecture, self.resolver)
         plan = Plan(images[id(root)], nodes=list(nodes))
+        asked_for = nodes[: nodes.index(root) + 1]
+        plan.first = [images[id(node)] for node in asked_for if id(node) in images]
         for node in nodes:
             if node.image is not None or node.decoded is None:
                 continue
             image = images[id(node)]
+            image.names |= node.names
             image.references = int(node.parent is None)
             image.sources = tuple(options.sources)
             image.dependencies = [images[id(child)] for child in node.needs if id(child) in images]
@@ -245,7 +259,7 @@ class Linker:
             plan.images.append(image)
             plan.regions.append((region, place.pages(node.decoded)))
         for image in plan.images:
-            image.scope = _breadth_first(image)
+            image.scope = _breadth_first([image])
         plan.initialise = graph.dependency_order(plan.images, lambda i: i.dependencies)
         plan.initialise = [image for image in plan.initialise if image in plan.images]
         return plan
@@ -255,12 +269,14 @@ class Linker:
         undo.callback(self.memory.release, region)
         return region
 
-    def _join_scopes(self, plan: Plan, local: bool, undo: ExitStack) -> None:
+    def _join_scopes(self, plan: Plan, local: bool, undo: ExitStack) -> list[Image]:
+        """Preloads, the root and what they need, breadth-first: joined to the global scope unless local."""
         undo.callback(self._restore_lists, list(self.images), list(self.global_scope), dict(self.resolver.unique))
         self.images += plan.images
+        scope = _breadth_first(plan.first)
         if not local:
-            joining = [*plan.images, *plan.root.scope]
-            self.global_scope += [i for i in dict.fromkeys(joining) if i not in self.global_scope]
+            self.global_scope += [image for image in scope if image not in self.global_scope]
+        return scope
 
     def _assign_tls(self, plan: Plan, undo: ExitStack) -> None:
         for image in plan.images:
@@ -269,14 +285,16 @@ class Linker:
                 image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
                 undo.callback(self.tls.release, image.tls)
 
-    def _relocate(self, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
+    def _relocate(
+        self, plan: Plan, scope: Sequence[Image], options: LoadOptions, undo: ExitStack
+    ) -> None:
         """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
         environment = Environment(
             self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved
         )
         errors: list[LinkError] = []
+        scope = list(dict.fromkeys([*self.global_scope, *scope]))
         for image in plan.initialise:
-            scope = list(dict.fromkeys([*self.global_scope, *plan.root.scope, *image.scope]))
             image.outcome = relocate(image, scope, environment)
             image.stage = Stage.RELOCATED
             errors += image.outcome.errors
@@ -342,8 +360,8 @@ def _raise_all(image: str, errors: Sequence[LinkError]) -> None:
         raise LinkErrors(image, errors)
 
 
-def _breadth_first(image: Image) -> list[Image]:
-    scope = [image]
+def _breadth_first(first: Sequence[Image]) -> list[Image]:
+    scope = list(dict.fromkeys(first))
     for member in scope:
         scope += [child for child in member.dependencies if child not in scope]
     return scope
@@ -362,8 +380,8 @@ def _drop_reference(image: Image) -> None:
     image.references -= 1
 
 
-def _is_file(decoded: Decoded, path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
-        return decoded.path is not None and os.path.samefile(decoded.path, path)
+        return path.exists()
     except OSError:
         return False

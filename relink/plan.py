@@ -24,6 +24,7 @@ class Plan:
 
     root: Image
     images: list[Image] = field(default_factory=list)  #: newly mapped, in load order
+    first: list[Image] = field(default_factory=list)  #: preloads and the root: where scopes begin
     nodes: list[Node] = field(default_factory=list)  #: the whole closure, stand-ins and old images included
     regions: list[tuple[Region, tuple[Pages, ...]]] = field(default_factory=list)
     ifuncs: list[IfuncCalls] = field(default_factory=list)
