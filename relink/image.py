@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from relink import place
 from relink.arch import Architecture
 from relink.elf import Decoded
+from relink.elf.constants import SHN_ABS, VERSYM_HIDDEN, DynamicFlag, DynamicTag, SymbolType, Visibility
 from relink.elf.constants import Binding as Bind
-from relink.elf.constants import DynamicFlag, DynamicTag, SymbolType
 from relink.errors import UnresolvedSymbol, UseAfterUnload
-from relink.memory import Region, page_floor
+from relink.memory import Region
 from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver, SymbolSource
 from relink.tls import TlsModule
 
@@ -81,6 +82,7 @@ class Image:
         self.resolver = resolver
         self.name = decoded.name
         self.soname = decoded.soname
+        self.names = {decoded.name}  #: everything it was asked for as
         self.symbolic = bool(decoded.flags & DynamicFlag.SYMBOLIC) or DynamicTag.SYMBOLIC in decoded.dynamic
         self.stage = Stage.OPENED
         self.references = 1  #: explicit loads; see `Linker.unload`
@@ -90,7 +92,7 @@ class Image:
         self.tls: TlsModule | None = None
         self.version_ids: NDArray[np.int64] | None = None
         self.outcome: Outcome | None = None
-        self.low = np.uint64(page_floor(decoded.min_vaddr))
+        self.low = np.uint64(place.first_vaddr(decoded))
         self.address_mask = np.uint64(architecture.address_mask)
         self.bias_word = np.uint64(0)
         self._region: Region | None = None
@@ -119,7 +121,7 @@ class Image:
 
     @property
     def base(self) -> int:
-        """Guest address of the first page."""
+        """Guest address of the region: where `place.first_vaddr` went."""
         return self.region.address
 
     @property
@@ -167,7 +169,12 @@ class Image:
         """Guest addresses of the symbols the image itself defines for others (absolute values as they are)."""
         self.check_open()
         table = self.decoded.symbols
-        wanted = np.flatnonzero((table.section != 0) & (table.bind != Bind.LOCAL) & (table.type != SymbolType.TLS))
+        # Of several versions of a name, the default one is what others get.
+        visible = (table.visibility == Visibility.DEFAULT) | (table.visibility == Visibility.PROTECTED)
+        default = visible & ((table.version & VERSYM_HIDDEN) == 0)
+        wanted = np.flatnonzero(
+            default & (table.section != 0) & (table.bind != Bind.LOCAL) & (table.type != SymbolType.TLS)
+        )
         found = Bindings.empty(len(wanted), (self,))
         found.define(np.arange(len(wanted)), 0, wanted)
         names = table.names.take(wanted).texts()
@@ -186,7 +193,7 @@ class Image:
         table = self.decoded.symbols
         vaddr = (address - self.bias) & self.architecture.address_mask
         if self._by_value is None:
-            usable = (table.section != 0) & np.isin(table.type, _ADDRESSED)
+            usable = (table.section != 0) & (table.section != SHN_ABS) & np.isin(table.type, _ADDRESSED)
             indices = np.flatnonzero(usable)
             functions = np.isin(table.type[indices], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
             mask = np.where(functions, self.architecture.code_address_mask, self.architecture.address_mask)

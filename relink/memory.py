@@ -174,7 +174,7 @@ class HostMemory:
 
     def _bytes(self, address: int, size: int) -> NDArray[np.uint8]:
         region = self.region_at(address)
-        if region is None or address + size > region.end or not region.pages:
+        if region is None or not _covered(region.pages, address - region.address, size):
             raise AddressSpaceError("not mapped", address=address, size=size)
         return region.buffer[address - region.address : address - region.address + size]
 
@@ -207,6 +207,15 @@ class HostMemory:
             if region.end + PAGE > address:
                 address = (region.end + PAGE + align - 1) & -align
         return address if address + size <= high else None
+
+
+def _covered(pages: Iterable[Pages], begin: int, size: int) -> bool:
+    """Whether `size` bytes from `begin` (an offset in the region) all lie in published pages."""
+    end = begin + size
+    for offset, length, _ in pages:  # in ascending order
+        if offset <= begin < offset + length:
+            begin = offset + length
+    return begin >= end and size >= 0
 
 
 def _window(arch: Architecture) -> tuple[int, int]:

@@ -8,25 +8,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relink.elf import Decoded, ProgramHeader
+from relink.errors import AddressSpaceError
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
 
 
 def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
     """Address space for all segments of an image, in one region.
 
-    `base` is the guest address of the image's first page; None lets the address space choose. A segment's
-    p_align is honoured. Raises AddressSpaceError.
+    `base` is the guest address of the image's first page; None lets the address space choose. Raises
+    AddressSpaceError, also for a base that some segment's p_align forbids.
     """
-    low = page_floor(decoded.min_vaddr)
+    low, align = first_vaddr(decoded), _alignment(decoded)
     size = page_ceil(decoded.min_vaddr + decoded.span) - low
-    align = max((segment.align for segment in decoded.segments), default=PAGE)
-    return memory.reserve(size, at=base, align=max(align, PAGE), name=decoded.name)
+    if base is not None and base % PAGE == 0 and base % align:
+        raise AddressSpaceError(f"{decoded.name} wants a base aligned to {align:#x}", address=base, size=size)
+    return memory.reserve(size, at=base, align=align, name=decoded.name)
+
+
+def first_vaddr(decoded: Decoded) -> int:
+    """The link-time address of a region's first byte: that of the first page, rounded down to the greatest
+    p_align, so that an aligned region makes for an aligned load bias (gABI, "Program Header", p_align)."""
+    return decoded.min_vaddr & -_alignment(decoded)
+
+
+def _alignment(decoded: Decoded) -> int:
+    return max([PAGE, *(segment.align for segment in decoded.segments)])
 
 
 def fill(region: Region, decoded: Decoded) -> None:
     """Lay the file's segments into the region: mapped where the host can, copied where not; bss is zero."""
-    low = page_floor(decoded.min_vaddr)
+    low = first_vaddr(decoded)
+    taken = -1  # the last page an earlier segment has bytes in
     for segment in decoded.segments:
+        shares_page = page_floor(segment.vaddr) == taken
+        taken = page_floor(segment.vaddr + max(segment.memsz, 1) - 1)
         if not segment.filesz:
             continue
         start = segment.vaddr - low
@@ -34,6 +49,7 @@ def fill(region: Region, decoded: Decoded) -> None:
         lead = segment.vaddr % PAGE
         mapped = (
             decoded.path is not None
+            and not shares_page  # mapping it would take the earlier segment's bytes away
             and segment.offset >= lead
             and region.map_file(start - lead, decoded.path, segment.offset - lead, segment.filesz + lead)
         )
@@ -48,7 +64,7 @@ def pages(decoded: Decoded) -> tuple[Pages, ...]:
 
     Where two segments share a page the later one decides, as it does when ld.so maps them in order.
     """
-    low = page_floor(decoded.min_vaddr)
+    low = first_vaddr(decoded)
     count = (page_ceil(decoded.min_vaddr + decoded.span) - low) // PAGE
     mapped = np.zeros(count, np.uint8)
     flags = np.zeros(count, np.uint8)
