@@ -128,11 +128,12 @@ class VersionIds:
         return _NO_VERSION if name is None else self._ids.setdefault(name, len(self._ids))
 
     def of_image(self, image: Image) -> I64:
-        """The id of every version index of an image, by index."""
+        """The id of every version index of an image, by index; the last is for all beyond."""
         if image.version_ids is None:
             versions = image.decoded.versions
             ids = [self.of(name) for name in versions.names]
-            image.version_ids = np.array(ids or [_NO_VERSION], np.int64)
+            # The last element stands for every index nobody declared.
+            image.version_ids = np.array([*ids, _NO_VERSION], np.int64)
         return image.version_ids
 
 
@@ -176,6 +177,7 @@ class Resolver:
         required = np.array([self.versions.of(version)], np.int64)
         where = np.zeros(1, np.int64)
         self._search(bindings, where, Names.of([name]), required, None, newest=True, hosts=hosts)
+        self._keep_unique(bindings)
         return bindings
 
     def _search(
@@ -276,7 +278,10 @@ class Resolver:
         return request[accepted], symbol[accepted]
 
     def _keep_unique(self, bindings: Bindings) -> None:
-        """Redirect STB_GNU_UNIQUE bindings to the first definition any image ever bound to."""
+        """Redirect STB_GNU_UNIQUE bindings to the first definition any image ever bound to.
+
+        Its owner becomes the provider, though it may be out of scope: the binding keeps it alive.
+        """
         for number, image in enumerate(bindings.images):
             mine = np.flatnonzero(bindings.provider == number)
             table = image.decoded.symbols
@@ -285,9 +290,8 @@ class Resolver:
                 name = table.names.text(symbol)
                 owner, index = self.unique.setdefault(name, (image, symbol))
                 if owner is not image:
-                    definition = Bindings.empty(1, (owner,))
-                    definition.define(np.zeros(1, np.int64), 0, np.array([index], np.int64))
-                    bindings.address[where] = definition.address[0]
+                    bindings.images = (*bindings.images, owner)
+                    bindings.define(np.array([where]), len(bindings.images) - 1, np.array([index]))
 
     def forget(self, image: Image) -> None:
         """Drop what an unloaded image defined."""
