@@ -32,6 +32,7 @@ from relink.errors import (
     UnresolvedSymbol,
     UnsupportedRelocation,
 )  # fmt: skip
+from relink.fields import address32
 from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver
 
 if TYPE_CHECKING:
@@ -321,6 +322,8 @@ class _Relocator:
     ) -> None:
         word = row.word
         assert word is not None
+        if self.arch.bits == 32 and word.size < 4:
+            value = address32.read(value & self.image.address_mask)  # arithmetic there is modulo 2^32
         fits = word.fits(value)
         if not isinstance(fits, bool) and not fits.all():
             bad = np.flatnonzero(~fits)

@@ -10,7 +10,7 @@ variant I with nothing between the thread pointer and the first block, and no dt
 from __future__ import annotations
 
 from relink.arch.spec import NONE, Architecture, Reloc, Role, Tls, TlsVariant, reloc
-from relink.fields import word32, word64
+from relink.fields import signed32, word32, word64
 
 RELOCATIONS: dict[int, Reloc] = {
     0: NONE,
@@ -27,7 +27,7 @@ RELOCATIONS: dict[int, Reloc] = {
     11: reloc("TLS_TPREL64", "S + A + T", word64),
     12: reloc("IRELATIVE", "B + A", word64, Role.IRELATIVE),
     14: reloc("TLS_DESC64", "S + A + T", word64, Role.TLSDESC),
-    99: reloc("32_PCREL", "S + A - P", word32),
+    99: reloc("32_PCREL", "S + A - P", signed32),
     109: reloc("64_PCREL", "S + A - P", word64),
 }
 

@@ -12,7 +12,7 @@ between the thread pointer and the first block: the TCB lies below.
 from __future__ import annotations
 
 from relink.arch.spec import NONE, Architecture, Reloc, Role, Tls, TlsVariant, reloc
-from relink.fields import Word, address32, word32, word64
+from relink.fields import Word, address32, signed32, word32, word64
 
 
 def _relocations(own: Word) -> dict[int, Reloc]:
@@ -32,7 +32,7 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         10: reloc("TLS_TPREL32", "S + A + T", narrow),
         11: reloc("TLS_TPREL64", "S + A + T", word64),
         12: reloc("TLSDESC", "S + A + T", own, Role.TLSDESC),
-        57: reloc("32_PCREL", "S + A - P", narrow),
+        57: reloc("32_PCREL", "S + A - P", address32 if own.size == 4 else signed32),
         58: reloc("IRELATIVE", "B + A", own, Role.IRELATIVE),
     }
 
