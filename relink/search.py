@@ -16,6 +16,7 @@ nothing an image says leads outside it: `..` and absolute symbolic links stop at
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,8 @@ from relink.elf import Decoded
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
 _MAX_LINKS = 40  # the kernel's own limit
+#: $NAME ends where an identifier would (glibc elf/dl-load.c, `is_dst`): $LIBS is no token.
+_TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
 
 
 class Candidate(NamedTuple):
@@ -57,9 +60,9 @@ class SearchPath:
         if "/" in name:
             yield self._from_image(name, "path in DT_NEEDED", chain[0] if chain else None)
             return
-        if chain and not chain[0].runpath:
+        if chain and chain[0].runpath is None:
             for loader in chain:
-                if loader.rpath and not loader.runpath:
+                if loader.rpath and loader.runpath is None:
                     yield from self._listed(loader.rpath, name, f"RPATH of {loader.name}", loader, arch)
         for folder in self.library_path:
             yield _existing(Path(folder) / name, "library path")
@@ -82,9 +85,9 @@ class SearchPath:
     def _from_image(self, path: str, rule: str, loader: Decoded | None) -> Candidate:
         """A path an image names: the guest's, unless it starts at the image's own folder."""
         origin = loader.path.absolute().parent if loader is not None and loader.path is not None else None
-        path = path.replace("${ORIGIN}", "$ORIGIN")
+        path = _normalise_tokens(path)
         root = Path(self.sysroot).resolve() if self.sysroot is not None else None
-        if path.startswith("$ORIGIN"):
+        if path == "$ORIGIN" or path.startswith("$ORIGIN/"):
             if origin is None:
                 return Candidate(path, rule, None, "$ORIGIN of an image that did not come from a file")
             rest = path.removeprefix("$ORIGIN").lstrip("/")
@@ -128,12 +131,17 @@ def _existing_below(path: Path, folder: Path, rule: str) -> Candidate:
 
 
 def _expand_lib(folder: str, arch: Architecture) -> Iterator[str]:
-    folder = folder.replace("${LIB}", "$LIB").replace("${PLATFORM}", "$PLATFORM")
-    folder = folder.replace("$PLATFORM", arch.platform)
-    if "$LIB" not in folder:
-        yield folder
-    else:
-        yield from (folder.replace("$LIB", name) for name in arch.library_names)
+    folder = _substitute(folder, "PLATFORM", arch.platform)
+    expanded = [_substitute(folder, "LIB", name) for name in arch.library_names]
+    yield from expanded if expanded[0] != folder else [folder]
+
+
+def _substitute(text: str, token: str, value: str) -> str:
+    return _TOKEN.sub(lambda match: value if token in match.groups() else match[0], text)
+
+
+def _normalise_tokens(path: str) -> str:
+    return _TOKEN.sub(lambda m: "$" + (m[1] or m[2]), path)
 
 
 def _default_folders(arch: Architecture) -> Iterator[str]:

@@ -221,7 +221,12 @@ class Decoded:
         """
         dynamic, layout = self.dynamic, self.header.layout
         vaddr = dynamic.value(DynamicTag.SYMTAB)
+        referred = max((int(table.symbol.max()) + 1 for table in self.relocations if len(table)), default=0)
         if vaddr is None:
+            if referred > 1:
+                raise MalformedElf(
+                    self.name, f"a relocation names symbol {referred - 1}, and there is no symbol table"
+                )
             return SymbolTable.empty(self.name)
         row = dynamic.value(DynamicTag.SYMENT, layout.symbol.itemsize)
         if row != layout.symbol.itemsize:
@@ -229,7 +234,6 @@ class Decoded:
                 self.name, f"DT_SYMENT is {row}, a symbol of this class has {layout.symbol.itemsize}"
             )
         hash_table, count = self._hash_table()
-        referred = max((int(table.symbol.max()) + 1 for table in self.relocations if len(table)), default=0)
         if DynamicTag.HASH in dynamic and referred > count:
             raise MalformedElf(self.name, f"a relocation names symbol {referred - 1}, the table has {count}")
         count = max(count, referred)
