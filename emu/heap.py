@@ -163,7 +163,8 @@ class Heap:
     def _bad_pointer(self, function: str, address: int) -> GuestAbort:
         for start, size in self._live.items():
             if start < address < start + size:
-                return GuestAbort(f"{function}(): {address:#x} is {address - start} bytes into the block at {start:#x}")
+                inside = f"{address - start} bytes into the block at {start:#x}"
+                return GuestAbort(f"{function}(): {address:#x} is {inside}")
         for start, size in self._extent_at.items():
             if start <= address < start + size:
                 return GuestAbort(f"{function}(): double free: {address:#x} lies in memory already freed")

@@ -40,6 +40,10 @@ class Guest(Protocol):
     def heap(self) -> Heap: ...
     @property
     def thread_pointer(self) -> int: ...
+    @property
+    def call_depth(self) -> int:
+        """How many `call`s are under way, nested ones included."""
+
     def call(self, address: int, prototype: str, *args: int | float) -> int | float | None: ...
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from emu.libc.errno import Errno
-from emu.libc.ieee import DOUBLE, SINGLE, Format, long_double, to_float
+from emu.libc.ieee import DOUBLE, QUAD, SINGLE, Format, long_double, to_float
 from emu.libc.parse import parse_integer, parse_real
-from emu.libc.table import WIDE, export, register
+from emu.libc.table import PASS_LONG_DOUBLE, WIDE, export, register
 
 if TYPE_CHECKING:
     from emu.libc.core import Libc
@@ -38,19 +40,20 @@ _INTEGERS = {
     "strtoq": ("long long", 64), "strtouq": ("unsigned long long", 64),
 }  # fmt: skip
 
-for _name, (_type, _bits) in _INTEGERS.items():
-    def _convert(
-        libc: Libc, text: int, end: int, base: int, *_: int, bits: int = _bits, signed: bool = _type[0] != "u"
-    ) -> int:
+def _integer_converter(bits: int, *, signed: bool) -> Callable[..., int]:
+    def convert(libc: Libc, text: int, end: int, base: int, *_: int) -> int:
         return _strto_integer(libc, text, end, base, bits or libc.arch.bits, signed=signed)
 
-    for _spelled in (_name, f"__isoc23_{_name}", f"__{_name}"):
-        register(_spelled, f"{_type} {_spelled}(const char *text, char **end, int base)", _convert)
-    register(f"{_name}_l", f"{_type} {_name}_l(const char *text, char **end, int base, void *locale)", _convert)
-    register(
-        f"__{_name}_internal",
-        f"{_type} __{_name}_internal(const char *text, char **end, int base, int grouping)", _convert,
-    )  # fmt: skip
+    return convert
+
+
+for _name, (_type, _bits) in _INTEGERS.items():
+    _convert = _integer_converter(_bits, signed=not _type.startswith("u"))
+    for _spelled, _extra in (
+        (_name, ""), (f"__isoc23_{_name}", ""), (f"__{_name}", ""), (f"{_name}_l", ", void *locale"),
+        (f"__{_name}_internal", ", int grouping"),
+    ):  # fmt: skip
+        register(_spelled, f"{_type} {_spelled}(const char *text, char **end, int base{_extra})", _convert)
 
 
 def _strto_real(libc: Libc, text: int, end: int, form: Format) -> float:
@@ -59,25 +62,42 @@ def _strto_real(libc: Libc, text: int, end: int, form: Format) -> float:
         libc.set_pointer(end, text + number.consumed)
     if not isinstance(number.value, Fraction):
         return number.value
-    rounded = form.exact(form.round(number.value))
+    rounded: Fraction | float = form.exact(form.round(number.value))
     smallest_normal = Fraction(1, 1 << (form.bias - 1))
-    overflowed = isinstance(rounded, float) and rounded != 0
-    if overflowed or (abs(rounded) < smallest_normal and rounded != number.value):
+    subnormal = -smallest_normal < rounded < smallest_normal
+    if rounded in (math.inf, -math.inf) or (subnormal and rounded != number.value):
         libc.errno = Errno.ERANGE
     return to_float(rounded)
 
 
-for _name, _type, _form in (("strtod", "double", DOUBLE), ("strtof", "float", SINGLE), ("strtold", "long double", None)):
-    def _convert_real(libc: Libc, text: int, end: int, *_: int, form: Format | None = _form) -> float:
-        return _strto_real(libc, text, end, form or long_double(libc.arch)[0])
+def _real_converter(form: Format | None) -> Callable[..., float]:
+    return lambda libc, text, end, *_: _strto_real(libc, text, end, form or long_double(libc.arch)[0])
 
-    for _spelled in (_name, f"__isoc23_{_name}"):
-        register(_spelled, f"{_type} {_spelled}(const char *text, char **end)", _convert_real)
-    register(f"{_name}_l", f"{_type} {_name}_l(const char *text, char **end, void *locale)", _convert_real)
-    register(
-        f"__{_name}_internal", f"{_type} __{_name}_internal(const char *text, char **end, int grouping)",
-        _convert_real,
-    )  # fmt: skip
+
+def _strtold_by_reference(libc: Libc, result: int, text: int, end: int, *_: int) -> int:
+    value = _strto_real(libc, text, end, QUAD)
+    libc.memory.write(result, QUAD.round(value).to_bytes(QUAD.size, "little"))
+    return result
+
+
+def _export_real(name: str, ctype: str, form: Format | None) -> None:
+    parameters = "const char *text, char **end"
+    for spelled, extra in (
+        (name, ""), (f"__isoc23_{name}", ""), (f"{name}_l", ", void *locale"), (f"__{name}_internal", ", int grouping")
+    ):  # fmt: skip
+        convert = _real_converter(form)
+        if form is not None:
+            register(spelled, f"{ctype} {spelled}({parameters}{extra})", convert)
+            continue
+        register(spelled, f"{ctype} {spelled}({parameters}{extra})", convert, PASS_LONG_DOUBLE)
+        # A result larger than two registers goes where a hidden first argument says (RISC-V psABI).
+        hidden = f"void *{spelled}(void *result, {parameters}{extra})"
+        register(spelled, hidden, _strtold_by_reference, ("riscv32",))
+
+
+_export_real("strtod", "double", DOUBLE)
+_export_real("strtof", "float", SINGLE)
+_export_real("strtold", "long double", None)
 
 
 @export("int atoi(const char *text)")

@@ -282,7 +282,7 @@ def _float(conversion: str, flags: str, width: int, precision: int | None, value
 
 def _hexadecimal(value: float, precision: int | None, *, point: bool) -> str:
     """%a of a non-negative double: one digit (0 only for zero and subnormals), fraction, binary exponent."""
-    mantissa, exponent = math.frexp(value)
+    exponent = math.frexp(value)[1]
     if value == 0:
         significand, exponent = 0, 0
     else:

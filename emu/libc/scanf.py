@@ -17,6 +17,8 @@ _SPEC = re.compile(
 _BASES = {"d": 10, "i": 0, "u": 10, "o": 8, "x": 16, "X": 16, "p": 16, "b": 2}
 _SIZES = {b"hh": 1, b"h": 2, b"": 4, b"l": 0, b"ll": 8, b"q": 8, b"L": 8, b"j": 8, b"z": 0, b"t": 0}
 _EOF = -1
+#: What may still come to make a number of a beginning of one.
+_ENDINGS = (b"", b"0", b"f", b"n", b"an", b"nf", b"nity", b"ity", b"ty", b"y", b")")
 
 
 class Source(Protocol):
@@ -230,7 +232,7 @@ def _real_text(reader: _Counted) -> bytes:
         # A prefix may be one that only becomes a number with more: complete it in every way C knows.
         if not any(
             parse_real(candidate + ending).consumed >= len(candidate)
-            for ending in (b"", b"0", b"1p0", b"f", b"n", b"an", b"nf", b"inity", b"nity", b"ity", b"ty", b"y", b")")
+            for ending in _ENDINGS
         ):
             break
         text = candidate

@@ -188,7 +188,8 @@ def overflow_abort(needed: int, room: int, function: str) -> GuestAbort:
 def _printf(leading: int, sink: Callable[..., int]) -> Callable[..., int]:
     def call(libc: Libc, *args: int | Arguments) -> int:
         template, arguments = args[leading:]
-        assert isinstance(template, int) and not isinstance(arguments, int)
+        assert isinstance(template, int)
+        assert not isinstance(arguments, int)
         text = formatted(libc, template, arguments)
         return -1 if text is None else sink(libc, *args[:leading], text)
 
@@ -200,13 +201,15 @@ def _fortified_printf(name: str, leading: int, sink: Callable[..., int]) -> Call
 
     def call(libc: Libc, *args: int | Arguments) -> int:
         template, arguments = args[leading + 1 + bounded :]
-        assert isinstance(template, int) and not isinstance(arguments, int)
+        assert isinstance(template, int)
+        assert not isinstance(arguments, int)
         text = formatted(libc, template, arguments)
         if text is None:
             return -1
         if bounded:
             room, needed = args[leading + 1], args[1] if name == "snprintf" else len(text) + 1
-            assert isinstance(room, int) and isinstance(needed, int)
+            assert isinstance(room, int)
+            assert isinstance(needed, int)
             if needed > room:
                 raise overflow_abort(needed, room, name)
         return sink(libc, *args[:leading], text)

@@ -33,6 +33,8 @@ FAMILIES = (
 #: The ISAs with 64-bit registers, and those without.
 WIDE = ("x86_64", "aarch64", "riscv64", "loongarch64")
 NARROW = ("i386", "arm", "riscv32")
+#: The ISAs that pass a long double by value (RISC-V 32 does so by reference).
+PASS_LONG_DOUBLE = (*WIDE, "i386", "arm")
 
 _NAME = re.compile(r"(\w+)\s*\(")
 

@@ -1,0 +1,328 @@
+"""Time: everything comes from `libc.clock` (nanoseconds since the epoch), and local time is UTC.
+
+On i386 and Arm a time_t is 32 bits, with a second set of functions whose names end in 64 for a 64-bit one;
+the table below makes both from one implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.libc.errno import Errno
+from emu.libc.table import export, export_data, register
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+_WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+_DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
+_SECOND = 1_000_000_000
+_TIME_SIZE_32 = frozenset({"i386", "arm"})
+
+
+class ClockState:
+    """When the process began, and the buffers of functions that answer a static one."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.start = libc.clock()
+        self.broken_down = libc.allocate(64)
+        self.text = libc.allocate(64)
+
+
+# ---------------------------------------------------------------- the calendar
+
+
+def days_from_civil(year: int, month: int, day: int) -> int:
+    """Days from 1970-01-01 to a date of the proleptic Gregorian calendar; month 1..12, any year."""
+    year += (month - 1) // 12
+    month = (month - 1) % 12
+    past = year - 1
+    leap = month > 1 and (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0))
+    return 365 * past + past // 4 - past // 100 + past // 400 + _DAYS_BEFORE[month] + leap + day - 719163
+
+
+def broken_down(seconds: int) -> list[int]:
+    """The nine ints of struct tm in UTC: sec, min, hour, mday, mon, year - 1900, wday, yday, isdst."""
+    days, rest = divmod(seconds, 86400)
+    year = 1970 + int(days // 365.2425)
+    while days < days_from_civil(year, 1, 1):
+        year -= 1
+    while days >= days_from_civil(year + 1, 1, 1):
+        year += 1
+    day_of_year = days - days_from_civil(year, 1, 1)
+    month = max(m for m in range(1, 13) if days_from_civil(year, m, 1) <= days)
+    day = days - days_from_civil(year, month, 1) + 1
+    return [rest % 60, rest // 60 % 60, rest // 3600, day, month - 1, year - 1900, (days + 4) % 7, day_of_year, 0]
+
+
+def _read_tm(libc: Libc, address: int) -> list[int]:
+    data = libc.memory.read(address, 36)
+    return [int.from_bytes(data[i : i + 4], "little", signed=True) for i in range(0, 36, 4)]
+
+
+def _write_tm(libc: Libc, address: int, fields: list[int]) -> int:
+    """struct tm with tm_gmtoff 0 and tm_zone "UTC"; 0 with EOVERFLOW for a year that does not fit."""
+    if not -(1 << 31) <= fields[5] < 1 << 31:
+        return libc.fail(Errno.EOVERFLOW, 0)
+    data = b"".join(value.to_bytes(4, "little", signed=True) for value in fields)
+    data += bytes(-len(data) % libc.word + libc.word)
+    libc.memory.write(address, data)
+    libc.set_pointer(address + len(data), libc.data_symbol("__relink_utc") or 0)
+    return address
+
+
+@export_data("__relink_utc")
+def utc_name(libc: Libc) -> bytes:
+    return b"UTC\0"
+
+
+def _seconds_of(fields: list[int]) -> int:
+    second, minute, hour, day, month, year = fields[:6]
+    return days_from_civil(year + 1900, month + 1, day) * 86400 + hour * 3600 + minute * 60 + second
+
+
+# ---------------------------------------------------------------- functions with a time_t
+# Each takes the bytes of a time_t (4 or 8) after the Libc.
+
+
+def _time(libc: Libc, size: int, result: int) -> int:
+    now = libc.clock() // _SECOND
+    if size == 4 and now >= 1 << 31:
+        return libc.fail(Errno.EOVERFLOW)
+    if result:
+        libc.memory.write_uint(result, size, now)
+    return now
+
+
+def _put_pair(libc: Libc, size: int, address: int, seconds: int, fraction: int) -> None:
+    mask = (1 << 8 * size) - 1
+    libc.memory.write_uint(address, size, seconds & mask)
+    libc.memory.write_uint(address + size, size, fraction)
+
+
+def _clock_gettime(libc: Libc, size: int, clock: int, result: int) -> int:
+    if not 0 <= clock <= 11:
+        return libc.fail(Errno.EINVAL)
+    now = libc.clock()
+    if clock in (2, 3):  # CPU time of the process or thread
+        now -= libc.state(ClockState).start
+    _put_pair(libc, size, result, *divmod(now, _SECOND))
+    return 0
+
+
+def _clock_getres(libc: Libc, size: int, clock: int, result: int) -> int:
+    if result:
+        _put_pair(libc, size, result, 0, 1)
+    return 0
+
+
+def _gettimeofday(libc: Libc, size: int, result: int, zone: int) -> int:
+    if result:
+        seconds, nanoseconds = divmod(libc.clock(), _SECOND)
+        _put_pair(libc, size, result, seconds, nanoseconds // 1000)
+    return 0
+
+
+def _read_time(libc: Libc, size: int, address: int) -> int:
+    return int.from_bytes(libc.memory.read(address, size), "little", signed=True)
+
+
+def _gmtime_r(libc: Libc, size: int, time: int, result: int) -> int:
+    return _write_tm(libc, result, broken_down(_read_time(libc, size, time)))
+
+
+def _gmtime(libc: Libc, size: int, time: int) -> int:
+    return _gmtime_r(libc, size, time, libc.state(ClockState).broken_down)
+
+
+def _mktime(libc: Libc, size: int, fields: int) -> int:
+    seconds = _seconds_of(_read_tm(libc, fields))
+    if size == 4 and not -(1 << 31) <= seconds < 1 << 31:
+        return libc.fail(Errno.EOVERFLOW)
+    return seconds if _write_tm(libc, fields, broken_down(seconds)) else -1
+
+
+def _ctime_r(libc: Libc, size: int, time: int, buffer: int) -> int:
+    libc.put_string(buffer, _asctime_text(broken_down(_read_time(libc, size, time))))
+    return buffer
+
+
+def _ctime(libc: Libc, size: int, time: int) -> int:
+    return _ctime_r(libc, size, time, libc.state(ClockState).text)
+
+
+def _difftime(libc: Libc, size: int, end: int, start: int) -> float:
+    return float(end - start)
+
+
+def _nanosleep(libc: Libc, size: int, request: int, remaining: int) -> int:
+    """Returns at once: guest time is the clock's, which sleeping does not move."""
+    return 0
+
+
+#: name -> (prototype with T for time_t, implementation)
+_TIMED: dict[str, tuple[str, Callable[..., int | float]]] = {
+    "time": ("T {}(void *result)", _time),
+    "clock_gettime": ("int {}(int clock, void *result)", _clock_gettime),
+    "clock_getres": ("int {}(int clock, void *result)", _clock_getres),
+    "gettimeofday": ("int {}(void *result, void *zone)", _gettimeofday),
+    "gmtime_r": ("void *{}(const void *time, void *result)", _gmtime_r),
+    "localtime_r": ("void *{}(const void *time, void *result)", _gmtime_r),
+    "gmtime": ("void *{}(const void *time)", _gmtime),
+    "localtime": ("void *{}(const void *time)", _gmtime),
+    "mktime": ("T {}(void *fields)", _mktime),
+    "timegm": ("T {}(void *fields)", _mktime),
+    "ctime_r": ("char *{}(const void *time, char *buffer)", _ctime_r),
+    "ctime": ("char *{}(const void *time)", _ctime),
+    "difftime": ("double {}(T end, T start)", _difftime),
+    "nanosleep": ("int {}(const void *request, void *remaining)", _nanosleep),
+}
+
+
+def _export_timed() -> None:
+    for name, (prototype, implementation) in _TIMED.items():
+        def call(libc: Libc, *args: int, run: Callable[..., int | float] = implementation) -> int | float:
+            return run(libc, 4 if libc.arch.name in _TIME_SIZE_32 else 8, *args)
+
+        def call64(libc: Libc, *args: int, run: Callable[..., int | float] = implementation) -> int | float:
+            return run(libc, 8, *args)
+
+        for spelled in (name, "__clock_gettime") if name == "clock_gettime" else (name,):
+            register(spelled, prototype.replace("T", "time_t").format(spelled), call)
+        stem, reentrant, _ = name.partition("_r") if name.endswith("_r") else (name, "", "")
+        wide = f"__{stem}64{reentrant}"
+        register(wide, prototype.replace("T", "int64_t").format(wide), call64, _TIME_SIZE_32)
+
+
+_export_timed()
+
+# ---------------------------------------------------------------- the rest
+
+
+@export("clock_t clock(void)")
+def clock(libc: Libc) -> int:
+    value = (libc.clock() - libc.state(ClockState).start) // 1000
+    return value & (libc.arch.address_mask >> 1)
+
+
+@export("clock_t times(void *result)")
+def times(libc: Libc, result: int) -> int:
+    ticks = clock(libc) // 10_000
+    if result:
+        libc.memory.write(result, ticks.to_bytes(libc.word, "little") + bytes(3 * libc.word))
+    return ticks
+
+
+@export("int usleep(unsigned microseconds)")
+def usleep(libc: Libc, microseconds: int) -> int:
+    return 0
+
+
+@export("int sched_yield(void)")
+def sched_yield(libc: Libc) -> int:
+    return 0
+
+
+@export("unsigned sleep(unsigned seconds)")
+def sleep(libc: Libc, seconds: int) -> int:
+    return 0
+
+
+@export("void tzset(void)")
+def tzset(libc: Libc) -> None:
+    """The zone is UTC whatever TZ says."""
+
+
+def _asctime_text(tm: list[int]) -> bytes:
+    weekday = _WEEKDAYS[tm[6]][:3] if 0 <= tm[6] < 7 else "???"
+    month = _MONTHS[tm[4]][:3] if 0 <= tm[4] < 12 else "???"
+    return f"{weekday} {month}{tm[3]:3d} {tm[2]:02d}:{tm[1]:02d}:{tm[0]:02d} {1900 + tm[5]}\n".encode()
+
+
+@export("char *asctime_r(const void *fields, char *buffer)")
+def asctime_r(libc: Libc, fields: int, buffer: int) -> int:
+    libc.put_string(buffer, _asctime_text(_read_tm(libc, fields)))
+    return buffer
+
+
+@export("char *asctime(const void *fields)")
+def asctime(libc: Libc, fields: int) -> int:
+    return asctime_r(libc, fields, libc.state(ClockState).text)
+
+
+def _iso_week(tm: list[int]) -> tuple[int, int]:
+    """ISO 8601 (year, week): week 1 holds the year's first Thursday."""
+    year, weekday, day_of_year = tm[5] + 1900, (tm[6] + 6) % 7, tm[7]
+    week = (day_of_year - weekday + 10) // 7
+    if week < 1:
+        return year - 1, _weeks_in(year - 1)
+    if week > _weeks_in(year):
+        return year + 1, 1
+    return year, week
+
+
+def _weeks_in(year: int) -> int:
+    # 1970-01-01 was a Thursday; a year has 53 weeks if it begins or ends on one.
+    first, last = days_from_civil(year, 1, 1) % 7, days_from_civil(year, 12, 31) % 7
+    return 53 if first == 0 or last == 0 else 52
+
+
+_Field = Callable[[list[int]], str]
+_COMPOSED = {
+    "c": "%a %b %e %H:%M:%S %Y", "D": "%m/%d/%y", "F": "%Y-%m-%d", "r": "%I:%M:%S %p", "R": "%H:%M",
+    "T": "%H:%M:%S", "x": "%m/%d/%y", "X": "%H:%M:%S",
+}  # fmt: skip
+#: conversion -> text of a struct tm, in the C locale
+_FIELDS: dict[str, _Field] = {
+    "a": lambda t: _WEEKDAYS[t[6] % 7][:3], "A": lambda t: _WEEKDAYS[t[6] % 7],
+    "b": lambda t: _MONTHS[t[4] % 12][:3], "h": lambda t: _MONTHS[t[4] % 12][:3],
+    "B": lambda t: _MONTHS[t[4] % 12],
+    "C": lambda t: f"{(t[5] + 1900) // 100:02d}", "d": lambda t: f"{t[3]:02d}", "e": lambda t: f"{t[3]:2d}",
+    "g": lambda t: f"{_iso_week(t)[0] % 100:02d}", "G": lambda t: str(_iso_week(t)[0]),
+    "H": lambda t: f"{t[2]:02d}", "I": lambda t: f"{(t[2] - 1) % 12 + 1:02d}", "j": lambda t: f"{t[7] + 1:03d}",
+    "k": lambda t: f"{t[2]:2d}", "l": lambda t: f"{(t[2] - 1) % 12 + 1:2d}", "m": lambda t: f"{t[4] + 1:02d}",
+    "M": lambda t: f"{t[1]:02d}", "n": lambda t: "\n", "p": lambda t: "AM" if t[2] < 12 else "PM",
+    "P": lambda t: "am" if t[2] < 12 else "pm", "s": lambda t: str(_seconds_of(t)), "S": lambda t: f"{t[0]:02d}",
+    "t": lambda t: "\t", "u": lambda t: str((t[6] + 6) % 7 + 1), "U": lambda t: f"{(t[7] + 7 - t[6]) // 7:02d}",
+    "V": lambda t: f"{_iso_week(t)[1]:02d}", "w": lambda t: str(t[6]),
+    "W": lambda t: f"{(t[7] + 7 - (t[6] + 6) % 7) // 7:02d}", "y": lambda t: f"{(t[5] + 1900) % 100:02d}",
+    "Y": lambda t: str(t[5] + 1900), "z": lambda t: "+0000", "Z": lambda t: "UTC", "%": lambda t: "%",
+}  # fmt: skip
+
+
+def strftime_text(template: str, tm: list[int]) -> str:
+    """strftime in the C locale; the E and O modifiers change nothing there. Unknown conversions stay."""
+    out: list[str] = []
+    position = 0
+    while position < len(template):
+        character = template[position]
+        position += 1
+        if character != "%" or position == len(template):
+            out.append(character)
+            continue
+        start = position - 1
+        if template[position] in "EO" and position + 1 < len(template):
+            position += 1
+        conversion = template[position]
+        position += 1
+        if conversion in _COMPOSED:
+            out.append(strftime_text(_COMPOSED[conversion], tm))
+        elif conversion in _FIELDS:
+            out.append(_FIELDS[conversion](tm))
+        else:
+            out.append(template[start:position])
+    return "".join(out)
+
+
+@export("size_t strftime(char *dest, size_t size, const char *format, const void *fields)")
+def strftime(libc: Libc, dest: int, size: int, template: int, fields: int) -> int:
+    text = strftime_text(libc.string(template).decode("latin-1"), _read_tm(libc, fields)).encode("latin-1")
+    if len(text) >= size:
+        return 0
+    libc.put_string(dest, text)
+    return len(text)

@@ -1,0 +1,205 @@
+"""Environment and the variables of getopt; `environ` is a real array of real strings in guest memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.libc.errno import Errno
+from emu.libc.table import export, export_data
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+
+def _strings(libc: Libc) -> list[int]:
+    """Addresses of the NAME=value strings, as the guest's `environ` has them now."""
+    variable = libc.data_symbol("environ")
+    assert variable is not None
+    array = libc.pointer(variable)
+    found: list[int] = []
+    while array and (entry := libc.pointer(array + len(found) * libc.word)):
+        found.append(entry)
+    return found
+
+
+def _array(libc: Libc, entries: list[int]) -> int:
+    address = libc.allocate((len(entries) + 1) * libc.word)
+    libc.memory.write(address, b"".join(entry.to_bytes(libc.word, "little") for entry in [*entries, 0]))
+    return address
+
+
+def _set_strings(libc: Libc, entries: list[int]) -> None:
+    libc.set_pointer(libc.data_symbol("environ") or 0, _array(libc, entries))
+
+
+@export_data("environ", "__environ", "_environ")
+def environ(libc: Libc) -> bytes:
+    entries = []
+    for name, value in libc.environment.items():
+        text = f"{name}={value}".encode("utf-8", "surrogateescape")
+        entries.append(libc.allocate(len(text) + 1))
+        libc.put_string(entries[-1], text)
+    return _array(libc, entries).to_bytes(libc.word, "little")
+
+
+def _find(libc: Libc, entries: list[int], name: bytes) -> int | None:
+    for index, entry in enumerate(entries):
+        if libc.string(entry).startswith(name + b"="):
+            return index
+    return None
+
+
+@export("char *getenv(const char *name)", alias=("secure_getenv", "__secure_getenv"))
+def getenv(libc: Libc, name: int) -> int:
+    entries = _strings(libc)
+    wanted = libc.string(name)
+    index = _find(libc, entries, wanted)
+    return 0 if index is None else entries[index] + len(wanted) + 1
+
+
+def _put(libc: Libc, name: bytes, entry: int) -> None:
+    entries = _strings(libc)
+    index = _find(libc, entries, name)
+    if index is None:
+        entries.append(entry)
+    else:
+        entries[index] = entry
+    _set_strings(libc, entries)
+
+
+@export("int setenv(const char *name, const char *value, int overwrite)")
+def setenv(libc: Libc, name: int, value: int, overwrite: int) -> int:
+    key = libc.string(name) if name else b""
+    if not key or b"=" in key:
+        return libc.fail(Errno.EINVAL)
+    if overwrite or not getenv(libc, name):
+        entry = libc.new_string(key + b"=" + libc.string(value))
+        if not entry:
+            return -1
+        _put(libc, key, entry)
+    return 0
+
+
+@export("int putenv(char *entry)")
+def putenv(libc: Libc, entry: int) -> int:
+    name, equals, _ = libc.string(entry).partition(b"=")
+    if equals:
+        _put(libc, name, entry)
+        return 0
+    return unsetenv(libc, entry)
+
+
+@export("int unsetenv(const char *name)")
+def unsetenv(libc: Libc, name: int) -> int:
+    key = libc.string(name)
+    if not key or b"=" in key:
+        return libc.fail(Errno.EINVAL)
+    _set_strings(libc, [e for e in _strings(libc) if not libc.string(e).startswith(key + b"=")])
+    return 0
+
+
+@export("int clearenv(void)")
+def clearenv(libc: Libc) -> int:
+    _set_strings(libc, [])
+    return 0
+
+
+# ---------------------------------------------------------------- other variables
+
+
+def _text_variable(libc: Libc, text: bytes) -> bytes:
+    address = libc.allocate(len(text) + 1)
+    libc.put_string(address, text)
+    return address.to_bytes(libc.word, "little")
+
+
+@export_data("program_invocation_name", "program_invocation_short_name", "__progname", "__progname_full")
+def program_name(libc: Libc) -> bytes:
+    return _text_variable(libc, b"relink-emu")
+
+
+@export_data("__libc_single_threaded")
+def single_threaded(libc: Libc) -> bytes:
+    return b"\1"
+
+
+@export_data("optarg")
+def optarg(libc: Libc) -> bytes:
+    return bytes(libc.word)
+
+
+@export_data("optind")
+def optind(libc: Libc) -> bytes:
+    return (1).to_bytes(4, "little")
+
+
+@export_data("opterr")
+def opterr(libc: Libc) -> bytes:
+    return (1).to_bytes(4, "little")
+
+
+@export_data("optopt")
+def optopt(libc: Libc) -> bytes:
+    return ord("?").to_bytes(4, "little")
+
+
+@export_data("signgam", "__signgam")
+def signgam(libc: Libc) -> bytes:
+    return bytes(4)
+
+
+@export_data("__dso_handle")
+def dso_handle(libc: Libc) -> bytes:
+    return bytes(libc.word)
+
+
+@export_data("_libc_intl_domainname")
+def domain_name(libc: Libc) -> bytes:
+    return b"libc\0"
+
+
+# ---------------------------------------------------------------- locale: always "C"
+
+
+@export("char *setlocale(int category, const char *name)")
+def setlocale(libc: Libc, category: int, name: int) -> int:
+    if name and libc.string(name) not in (b"", b"C", b"POSIX"):
+        return 0
+    return libc.pointer(libc.data_symbol("__relink_locale_name") or 0)
+
+
+@export_data("__relink_locale_name")
+def locale_name(libc: Libc) -> bytes:
+    return _text_variable(libc, b"C")
+
+
+@export_data("__relink_lconv")
+def lconv(libc: Libc) -> bytes:
+    """struct lconv of the C locale: ten strings, then characters that all say "not available"."""
+    point, empty = _text_variable(libc, b"."), _text_variable(libc, b"")
+    return point + empty * 9 + b"\x7f" * 16
+
+
+@export("void *localeconv(void)")
+def localeconv(libc: Libc) -> int:
+    return libc.data_symbol("__relink_lconv") or 0
+
+
+@export("char *gettext(const char *text)")
+def gettext(libc: Libc, text: int) -> int:
+    return text
+
+
+@export("char *dcgettext(const char *domain, const char *text, int category)", alias=("__dcgettext",))
+def dcgettext(libc: Libc, domain: int, text: int, category: int) -> int:
+    return text
+
+
+@export("char *dgettext(const char *domain, const char *text)", alias=("bindtextdomain",))
+def dgettext(libc: Libc, domain: int, text: int) -> int:
+    return text
+
+
+@export("char *textdomain(const char *domain)")
+def textdomain(libc: Libc, domain: int) -> int:
+    return domain

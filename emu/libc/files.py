@@ -1,0 +1,308 @@
+"""open, read, write and their like on the in-memory file system; stat; mmap of anonymous memory.
+
+Layouts of struct stat: glibc, sysdeps/unix/sysv/linux/**/bits/struct_stat.h and its 32-bit time64 form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.libc import filesystem as fs
+from emu.libc.errno import Errno
+from emu.libc.table import export, register
+from relink.errors import AddressSpaceError
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+    from emu.libc.guest import Arguments
+
+#: Field -> (offset, bytes), with "size" of the whole under "".
+_Layout = dict[str, tuple[int, int]]
+_GENERIC: _Layout = {
+    "dev": (0, 8), "ino": (8, 8), "mode": (16, 4), "nlink": (20, 4), "size": (48, 8), "blksize": (56, 4),
+    "blocks": (64, 8), "": (0, 128),
+}  # fmt: skip
+_X86_64: _Layout = {
+    "dev": (0, 8), "ino": (8, 8), "nlink": (16, 8), "mode": (24, 4), "size": (48, 8), "blksize": (56, 8),
+    "blocks": (64, 8), "": (0, 144),
+}  # fmt: skip
+_OLD_32: _Layout = {
+    "dev": (0, 8), "ino": (12, 4), "mode": (16, 4), "nlink": (20, 4), "size": (44, 4), "blksize": (48, 4),
+    "blocks": (52, 4), "": (0, 88),
+}  # fmt: skip
+_I386_64: _Layout = {
+    "dev": (0, 8), "ino": (88, 8), "mode": (16, 4), "nlink": (20, 4), "size": (44, 8), "blksize": (52, 4),
+    "blocks": (56, 8), "": (0, 96),
+}  # fmt: skip
+_ARM_64: _Layout = {
+    "dev": (0, 8), "ino": (96, 8), "mode": (16, 4), "nlink": (20, 4), "size": (48, 8), "blksize": (56, 4),
+    "blocks": (64, 8), "": (0, 104),
+}  # fmt: skip
+_I386_TIME64: _Layout = {
+    "dev": (0, 8), "ino": (8, 8), "mode": (16, 4), "nlink": (20, 4), "size": (40, 8), "blksize": (48, 4),
+    "blocks": (52, 8), "": (0, 108),
+}  # fmt: skip
+_ARM_TIME64: _Layout = {**_I386_TIME64, "blocks": (56, 8), "": (0, 112)}
+
+#: (ISA, name's suffix) -> layout; an ISA with 64-bit offsets has one for all.
+_STAT: dict[tuple[str, str], _Layout] = {
+    ("i386", ""): _OLD_32, ("i386", "64"): _I386_64, ("i386", "64_time64"): _I386_TIME64,
+    ("arm", ""): _OLD_32, ("arm", "64"): _ARM_64, ("arm", "64_time64"): _ARM_TIME64,
+}  # fmt: skip
+
+
+def attempt(libc: Libc, operation: Callable[[], int | None]) -> int:
+    """The operation's result (0 for None), or -1 with errno."""
+    try:
+        return operation() or 0
+    except fs.FileError as error:
+        return libc.fail(error.errno)
+
+
+def _layout(arch: str, suffix: str) -> _Layout:
+    return _STAT.get((arch, suffix), _X86_64 if arch == "x86_64" else _GENERIC)
+
+
+def _put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> None:
+    layout = _layout(libc.arch.name, suffix)
+    block = bytearray(layout[""][1])
+    values = {
+        "dev": 1, "ino": status.inode, "mode": status.mode, "nlink": 1, "size": status.size, "blksize": 4096,
+        "blocks": (status.size + 511) // 512,
+    }  # fmt: skip
+    for field, value in values.items():
+        offset, size = layout[field]
+        block[offset : offset + size] = value.to_bytes(size, "little")
+    libc.memory.write(address, block)
+
+
+def _stat(libc: Libc, path: int, buffer: int, suffix: str) -> int:
+    return attempt(libc, lambda: _put_status(
+        libc, fs.file_system(libc).status(libc.string(path)), buffer, suffix
+    ))  # fmt: skip
+
+
+def _fstat(libc: Libc, number: int, buffer: int, suffix: str) -> int:
+    return attempt(libc, lambda: _put_status(
+        libc, fs.file_system(libc).descriptor_status(number), buffer, suffix
+    ))  # fmt: skip
+
+
+def _export_stat_family() -> None:
+    for stem, parameter, call in (
+        ("stat", "const char *path", _stat), ("lstat", "const char *path", _stat), ("fstat", "int number", _fstat)
+    ):  # fmt: skip
+        for suffix in ("", "64"):
+            def plain(libc: Libc, what: int, buffer: int, *, call=call, suffix=suffix) -> int:  # type: ignore[no-untyped-def]
+                return int(call(libc, what, buffer, suffix))
+
+            def versioned(libc: Libc, version: int, what: int, buffer: int, *, call=call, suffix=suffix) -> int:  # type: ignore[no-untyped-def]
+                return int(call(libc, what, buffer, suffix))
+
+            name, old = f"{stem}{suffix}", f"__{stem.replace('stat', 'xstat')}{suffix}"
+            register(name, f"int {name}({parameter}, void *buffer)", plain)
+            register(old, f"int {old}(int version, {parameter}, void *buffer)", versioned)
+
+        def time64(libc: Libc, what: int, buffer: int, *, call=call) -> int:  # type: ignore[no-untyped-def]
+            return int(call(libc, what, buffer, "64_time64"))
+
+        name = f"__{stem}64_time64"
+        register(name, f"int {name}({parameter}, void *buffer)", time64, ("i386", "arm"))
+
+
+_export_stat_family()
+
+
+# ---------------------------------------------------------------- descriptors
+
+
+@export("int open(const char *path, int flags, ...)", alias=("open64", "__open", "__open64"))
+def open_(libc: Libc, path: int, flags: int, mode: Arguments | None = None) -> int:
+    return attempt(libc, lambda: fs.file_system(libc).open(libc.string(path), flags))
+
+
+@export("int __open_2(const char *path, int flags)", alias=("__open64_2",))
+def open_2(libc: Libc, path: int, flags: int) -> int:
+    return open_(libc, path, flags)
+
+
+@export("int creat(const char *path, int mode)", alias=("creat64",))
+def creat(libc: Libc, path: int, mode: int) -> int:
+    return open_(libc, path, fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC)
+
+
+@export("int close(int number)", alias=("__close",))
+def close(libc: Libc, number: int) -> int:
+    return attempt(libc, lambda: fs.file_system(libc).close(number))
+
+
+def _read(libc: Libc, number: int, buffer: int, count: int, at: int | None) -> int:
+    def operation() -> int:
+        data = fs.file_system(libc).get(number).read(count, at)
+        libc.memory.write(buffer, data)
+        return len(data)
+
+    return attempt(libc, operation)
+
+
+def _write(libc: Libc, number: int, data: int, count: int, at: int | None) -> int:
+    content = libc.memory.read(data, count) if count else b""
+    return attempt(libc, lambda: fs.file_system(libc).get(number).write(content, at))
+
+
+@export("ssize_t read(int number, void *buffer, size_t count)", alias=("__read",))
+def read(libc: Libc, number: int, buffer: int, count: int) -> int:
+    return _read(libc, number, buffer, count, None)
+
+
+@export("ssize_t write(int number, const void *data, size_t count)", alias=("__write",))
+def write(libc: Libc, number: int, data: int, count: int) -> int:
+    return _write(libc, number, data, count, None)
+
+
+@export("ssize_t pread(int number, void *buffer, size_t count, off_t at)")
+def pread(libc: Libc, number: int, buffer: int, count: int, at: int) -> int:
+    return _read(libc, number, buffer, count, at) if at >= 0 else libc.fail(Errno.EINVAL)
+
+
+@export("ssize_t pread64(int number, void *buffer, size_t count, off64_t at)")
+def pread64(libc: Libc, number: int, buffer: int, count: int, at: int) -> int:
+    return pread(libc, number, buffer, count, at)
+
+
+@export("ssize_t pwrite(int number, const void *data, size_t count, off_t at)")
+def pwrite(libc: Libc, number: int, data: int, count: int, at: int) -> int:
+    return _write(libc, number, data, count, at) if at >= 0 else libc.fail(Errno.EINVAL)
+
+
+@export("ssize_t pwrite64(int number, const void *data, size_t count, off64_t at)")
+def pwrite64(libc: Libc, number: int, data: int, count: int, at: int) -> int:
+    return pwrite(libc, number, data, count, at)
+
+
+@export("off_t lseek(int number, off_t offset, int whence)", alias=("__lseek",))
+def lseek(libc: Libc, number: int, offset: int, whence: int) -> int:
+    return attempt(libc, lambda: fs.file_system(libc).get(number).seek(offset, whence))
+
+
+@export("off64_t lseek64(int number, off64_t offset, int whence)")
+def lseek64(libc: Libc, number: int, offset: int, whence: int) -> int:
+    return lseek(libc, number, offset, whence)
+
+
+@export("int ftruncate(int number, off_t size)")
+def ftruncate(libc: Libc, number: int, size: int) -> int:
+    return attempt(libc, lambda: fs.file_system(libc).get(number).resize(size))
+
+
+@export("int ftruncate64(int number, off64_t size)")
+def ftruncate64(libc: Libc, number: int, size: int) -> int:
+    return ftruncate(libc, number, size)
+
+
+@export("int dup(int number)")
+def dup(libc: Libc, number: int) -> int:
+    return attempt(libc, lambda: fs.file_system(libc).duplicate(number))
+
+
+@export("int dup2(int number, int target)")
+def dup2(libc: Libc, number: int, target: int) -> int:
+    return attempt(libc, lambda: fs.file_system(libc).duplicate(number, target))
+
+
+@export("int fsync(int number)", alias=("fdatasync",))
+def fsync(libc: Libc, number: int) -> int:
+    def operation() -> None:
+        fs.file_system(libc).get(number)
+
+    return attempt(libc, operation)
+
+
+@export("int fchmod(int number, unsigned mode)")
+def fchmod(libc: Libc, number: int, mode: int) -> int:
+    return fsync(libc, number)
+
+
+@export("int fchown(int number, unsigned owner, unsigned group)")
+def fchown(libc: Libc, number: int, owner: int, group: int) -> int:
+    return fsync(libc, number)
+
+
+F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_SETLK, F_SETLKW = 1, 2, 3, 4, 6, 7
+
+
+@export("int fcntl(int number, int command, ...)", alias=("fcntl64", "__fcntl_time64"))
+def fcntl(libc: Libc, number: int, command: int, arguments: Arguments | None = None) -> int:
+    """Flags can be read; locks are always granted, for there is nobody else; the rest is EINVAL."""
+    def operation() -> int:
+        descriptor = fs.file_system(libc).get(number)
+        if command == F_GETFL:
+            return descriptor.flags
+        if command in (F_GETFD, F_SETFD, F_SETFL, F_SETLK, F_SETLKW):
+            return 0
+        raise fs.FileError(Errno.EINVAL)
+
+    return attempt(libc, operation)
+
+
+@export("int ioctl(int number, unsigned long request, ...)", alias=("__ioctl_time64",))
+def ioctl(libc: Libc, number: int, request: int, arguments: Arguments | None = None) -> int:
+    return libc.fail(Errno.ENOTTY)
+
+
+@export("int isatty(int number)")
+def isatty(libc: Libc, number: int) -> int:
+    return libc.fail(Errno.ENOTTY, 0)
+
+
+# ---------------------------------------------------------------- mappings
+
+_MAP_ANONYMOUS, _MAP_FIXED = 0x20, 0x10
+
+
+def _map(libc: Libc, hint: int, size: int, flags: int, number: int, offset: int) -> int:
+    """Anonymous memory, or a private copy of a file's bytes; a fixed address is refused with EINVAL."""
+    failed = libc.arch.address_mask
+    if not size or flags & _MAP_FIXED:
+        return libc.fail(Errno.EINVAL, failed)
+    content = b""
+    if not flags & _MAP_ANONYMOUS:
+        try:
+            content = fs.file_system(libc).get(number).read(size, offset)
+        except fs.FileError as error:
+            return libc.fail(error.errno, failed)
+    try:
+        address = libc.memory.map_anonymous(size, name="[mmap]")
+    except AddressSpaceError:
+        return libc.fail(Errno.ENOMEM, failed)
+    if content:
+        libc.memory.write(address, content)
+    return address
+
+
+@export("void *mmap(void *hint, size_t size, int protection, int flags, int number, off_t offset)")
+def mmap(libc: Libc, hint: int, size: int, protection: int, flags: int, number: int, offset: int) -> int:
+    return _map(libc, hint, size, flags, number, offset)
+
+
+@export("void *mmap64(void *hint, size_t size, int protection, int flags, int number, off64_t offset)")
+def mmap64(libc: Libc, hint: int, size: int, protection: int, flags: int, number: int, offset: int) -> int:
+    return _map(libc, hint, size, flags, number, offset)
+
+
+@export("int munmap(void *address, size_t size)")
+def munmap(libc: Libc, address: int, size: int) -> int:
+    """Unmaps the whole mapping that starts at `address`, which is how mmap's are given back."""
+    try:
+        libc.memory.unmap(address)
+    except AddressSpaceError:
+        return libc.fail(Errno.EINVAL)
+    return 0
+
+
+@export("int msync(void *address, size_t size, int flags)", alias=("madvise", "posix_madvise"))
+def msync(libc: Libc, address: int, size: int, flags: int) -> int:
+    return 0
+
+

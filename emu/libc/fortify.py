@@ -1,0 +1,105 @@
+"""The __*_chk functions of _FORTIFY_SOURCE: the plain function, after a check that is really made.
+
+A row says which function, how many bytes it is about to write, and to an object how large. The compiler
+passes (size_t)-1 for an object it knows nothing about. (The printf family's are in `stdio`.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from emu.libc import files, memory, stdio, strings, wide
+from emu.libc.stdio import overflow_abort
+from emu.libc.table import Implementation, export, register
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+_Need: TypeAlias = "Callable[..., int]"
+
+
+def _count(libc: Libc, dest: int, source: int, n: int) -> int:
+    return n
+
+
+def _whole(libc: Libc, dest: int, src: int) -> int:
+    return len(libc.string(src)) + 1
+
+
+def _appended(libc: Libc, dest: int, src: int, n: int | None = None) -> int:
+    added = libc.string(src) if n is None else libc.bounded_string(src, n)
+    return len(libc.string(dest)) + len(added) + 1
+
+
+def _size_third(libc: Libc, dest: int, src: int, size: int) -> int:
+    return size
+
+
+def _wide_count(libc: Libc, dest: int, src: int, n: int) -> int:
+    return n
+
+
+_COPY = "void *dest, const void *src, size_t n"
+_TEXT = "char *dest, const char *src"
+#: name -> (result, parameters, implementation, bytes needed); the object's size follows as one more size_t.
+_CHECKED: dict[str, tuple[str, str, Implementation, _Need]] = {
+    "memcpy": ("void *", _COPY, memory.memcpy, _count),
+    "memmove": ("void *", _COPY, memory.memmove, _count),
+    "mempcpy": ("void *", _COPY, memory.mempcpy, _count),
+    "memset": ("void *", "void *dest, int value, size_t n", memory.memset, _count),
+    "explicit_bzero": ("void ", "void *dest, size_t n", memory.bzero, lambda libc, dest, n: n),
+    "strcpy": ("char *", _TEXT, strings.strcpy, _whole),
+    "stpcpy": ("char *", _TEXT, strings.stpcpy, _whole),
+    "strcat": ("char *", _TEXT, strings.strcat, _appended),
+    "strncpy": ("char *", f"{_TEXT}, size_t n", strings.strncpy, _count),
+    "stpncpy": ("char *", f"{_TEXT}, size_t n", strings.stpncpy, _count),
+    "strncat": ("char *", f"{_TEXT}, size_t n", strings.strncat, _appended),
+    "strlcpy": ("size_t ", f"{_TEXT}, size_t size", strings.strlcpy, _size_third),
+    "strlcat": ("size_t ", f"{_TEXT}, size_t size", strings.strlcat, _size_third),
+    "read": ("ssize_t ", "int number, void *buffer, size_t count", files.read, _size_third),
+    "wmemcpy": ("int *", "int *dest, const int *src, size_t n", wide.wmemcpy, _wide_count),
+    "wcsncpy": ("int *", "int *dest, const int *src, size_t n", wide.wcsncpy, _wide_count),
+    "mbstowcs": ("size_t ", "int *dest, const char *src, size_t n", wide.mbstowcs, _wide_count),
+    "wcstombs": ("size_t ", "char *dest, const int *src, size_t n", wide.wcstombs, _wide_count),
+}
+
+
+def _checking(name: str, call: Implementation, need: _Need) -> Implementation:
+    def checked(libc: Libc, *args: int) -> int | float | None:
+        *plain, room = args
+        needed = need(libc, *plain)
+        if needed > room:
+            raise overflow_abort(needed, room, name)
+        return call(libc, *plain)
+
+    return checked
+
+
+for _name, (_result, _parameters, _call, _need) in _CHECKED.items():
+    register(
+        f"__{_name}_chk", f"{_result}__{_name}_chk({_parameters}, size_t room)", _checking(_name, _call, _need)
+    )
+
+# Those whose size comes elsewhere than last.
+
+
+@export("char *__fgets_chk(char *dest, size_t room, int size, void *stream)")
+def fgets_chk(libc: Libc, dest: int, room: int, size: int, stream: int) -> int:
+    if size > room:
+        raise overflow_abort(size, room, "fgets")
+    return stdio.fgets(libc, dest, size, stream)
+
+
+@export("size_t __fread_chk(void *dest, size_t room, size_t size, size_t count, void *stream)")
+def fread_chk(libc: Libc, dest: int, room: int, size: int, count: int, stream: int) -> int:
+    if size * count > room:
+        raise overflow_abort(size * count, room, "fread")
+    return stdio.fread(libc, dest, size, count, stream)
+
+
+@export("long __fdelt_chk(long number)")
+def fdelt_chk(libc: Libc, number: int) -> int:
+    if not 0 <= number < 1024:
+        raise overflow_abort(number, 1024, "FD_SET")
+    return number // libc.arch.bits

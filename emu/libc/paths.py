@@ -1,0 +1,105 @@
+"""Functions on paths of the in-memory file system."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from emu.libc.errno import Errno
+from emu.libc.files import attempt
+from emu.libc.filesystem import FileError, file_system
+from emu.libc.table import export
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+
+@export("int unlink(const char *path)")
+def unlink(libc: Libc, path: int) -> int:
+    return attempt(libc, lambda: file_system(libc).unlink(libc.string(path)))
+
+
+@export("int remove(const char *path)")
+def remove(libc: Libc, path: int) -> int:
+    files = file_system(libc)
+    name = libc.string(path)
+    try:
+        if files.is_directory(files.resolve(name)):
+            return attempt(libc, lambda: files.remove_directory(name))
+    except FileError as error:
+        return libc.fail(error.errno)
+    return attempt(libc, lambda: files.unlink(name))
+
+
+@export("int rename(const char *old, const char *new_path)")
+def rename(libc: Libc, old: int, new_path: int) -> int:
+    return attempt(libc, lambda: file_system(libc).rename(libc.string(old), libc.string(new_path)))
+
+
+@export("int mkdir(const char *path, unsigned mode)")
+def mkdir(libc: Libc, path: int, mode: int) -> int:
+    return attempt(libc, lambda: file_system(libc).make_directory(libc.string(path)))
+
+
+@export("int rmdir(const char *path)")
+def rmdir(libc: Libc, path: int) -> int:
+    return attempt(libc, lambda: file_system(libc).remove_directory(libc.string(path)))
+
+
+@export("int access(const char *path, int mode)")
+def access(libc: Libc, path: int, mode: int) -> int:
+    def operation() -> None:
+        file_system(libc).status(libc.string(path))
+
+    return attempt(libc, operation)
+
+
+@export("int chmod(const char *path, unsigned mode)")
+def chmod(libc: Libc, path: int, mode: int) -> int:
+    return access(libc, path, 0)
+
+
+@export("int utimes(const char *path, const void *times)", alias=("utime", "__utimes64"))
+def utimes(libc: Libc, path: int, times: int) -> int:
+    return access(libc, path, 0)
+
+
+@export("ssize_t readlink(const char *path, char *buffer, size_t size)")
+def readlink(libc: Libc, path: int, buffer: int, size: int) -> int:
+    """There are no symbolic links: EINVAL for what exists, ENOENT for what does not."""
+    return libc.fail(Errno.EINVAL) if access(libc, path, 0) == 0 else -1
+
+
+@export("char *getcwd(char *buffer, size_t size)")
+def getcwd(libc: Libc, buffer: int, size: int) -> int:
+    text = file_system(libc).working_directory.encode()
+    if not buffer:
+        return libc.new_string(text)
+    if size <= len(text):
+        return libc.fail(Errno.ERANGE, 0)
+    libc.put_string(buffer, text)
+    return buffer
+
+
+@export("int chdir(const char *path)")
+def chdir(libc: Libc, path: int) -> int:
+    files = file_system(libc)
+
+    def operation() -> None:
+        target = files.resolve(libc.string(path))
+        if not files.is_directory(target):
+            raise FileError(Errno.ENOTDIR if target in files.files else Errno.ENOENT)
+        files.working_directory = posixpath.normpath(posixpath.join("/", target))
+
+    return attempt(libc, operation)
+
+
+@export("char *realpath(const char *path, char *buffer)")
+def realpath(libc: Libc, path: int, buffer: int) -> int:
+    if access(libc, path, 0) < 0:
+        return 0
+    text = posixpath.join("/", file_system(libc).resolve(libc.string(path))).encode()
+    if not buffer:
+        return libc.new_string(text)
+    libc.put_string(buffer, text)
+    return buffer

@@ -1,0 +1,257 @@
+"""Leaving: exit, abort, assertions, stack protector, handlers; and what a process asks about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emu.errors import GuestAbort, GuestExit
+from emu.libc.errno import Errno, message
+from emu.libc.stdio import formatted, standard_stream, write_stream
+from emu.libc.table import export, export_data
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+    from emu.libc.guest import Arguments
+
+
+@dataclass(frozen=True)
+class Handler:
+    """What atexit or __cxa_atexit registered. `dso` is 0 for plain atexit."""
+
+    function: int
+    argument: int | None
+    dso: int
+
+
+class Handlers:
+    """Registered handlers, the last one registered last."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.registered: list[Handler] = []
+        self.quick: list[Handler] = []
+
+
+def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None) -> None:
+    """Call and forget the handlers (of one DSO), last first; ones registered meanwhile run too."""
+    while chosen := [h for h in handlers if dso is None or h.dso == dso]:
+        handler = chosen[-1]
+        handlers.remove(handler)
+        if handler.argument is None:
+            libc.machine.call(handler.function, "void(void)")
+        else:
+            libc.machine.call(handler.function, "void(void *)", handler.argument)
+
+
+@export("int atexit(void *function)")
+def atexit(libc: Libc, function: int) -> int:
+    libc.state(Handlers).registered.append(Handler(function, None, 0))
+    return 0
+
+
+@export("int at_quick_exit(void *function)")
+def at_quick_exit(libc: Libc, function: int) -> int:
+    libc.state(Handlers).quick.append(Handler(function, None, 0))
+    return 0
+
+
+@export("int __cxa_atexit(void *function, void *argument, void *dso)", alias=("__cxa_thread_atexit_impl",))
+def cxa_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
+    libc.state(Handlers).registered.append(Handler(function, argument, dso))
+    return 0
+
+
+@export("int __aeabi_atexit(void *argument, void *function, void *dso)", arches=("arm",))
+def aeabi_atexit(libc: Libc, argument: int, function: int, dso: int) -> int:
+    """The Arm run-time ABI swaps the first two parameters of __cxa_atexit."""
+    return cxa_atexit(libc, function, argument, dso)
+
+
+@export("void __cxa_finalize(void *dso)")
+def cxa_finalize(libc: Libc, dso: int) -> None:
+    run_handlers(libc, libc.state(Handlers).registered, dso or None)
+
+
+@export("void exit(int status)")
+def exit_(libc: Libc, status: int) -> None:
+    run_handlers(libc, libc.state(Handlers).registered)
+    raise GuestExit(status)
+
+
+@export("void quick_exit(int status)")
+def quick_exit(libc: Libc, status: int) -> None:
+    run_handlers(libc, libc.state(Handlers).quick)
+    raise GuestExit(status)
+
+
+@export("void _exit(int status)", alias=("_Exit",))
+def exit_now(libc: Libc, status: int) -> None:
+    raise GuestExit(status)
+
+
+@export("void abort(void)")
+def abort(libc: Libc) -> None:
+    raise GuestAbort
+
+
+@export("int raise(int signal)")
+def raise_(libc: Libc, signal: int) -> int:
+    """There are no handlers: each signal does what it does by default, which is to end the process."""
+    raise GuestAbort(f"raise({signal}) called")
+
+
+def _text(libc: Libc, address: int) -> str:
+    return libc.string(address).decode(errors="replace") if address else "?"
+
+
+@export("void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)")
+def assert_fail(libc: Libc, assertion: int, file: int, line: int, function: int) -> None:
+    where = f"{_text(libc, file)}:{line}: {_text(libc, function)}"
+    raise GuestAbort(f"{where}: Assertion `{_text(libc, assertion)}' failed.")
+
+
+@export("void __assert(const char *assertion, const char *file, int line)")
+def bsd_assert(libc: Libc, assertion: int, file: int, line: int) -> None:
+    raise GuestAbort(f"{_text(libc, file)}:{line}: Assertion `{_text(libc, assertion)}' failed.")
+
+
+@export("void __assert_perror_fail(int error, const char *file, unsigned line, const char *function)")
+def assert_perror_fail(libc: Libc, error: int, file: int, line: int, function: int) -> None:
+    where = f"{_text(libc, file)}:{line}: {_text(libc, function)}"
+    raise GuestAbort(f"{where}: Unexpected error: {message(error).decode()}.")
+
+
+@export("void __assert2(const char *file, int line, const char *function, const char *assertion)")
+def bionic_assert(libc: Libc, file: int, line: int, function: int, assertion: int) -> None:
+    assert_fail(libc, assertion, file, line, function)
+
+
+@export("void __stack_chk_fail(void)", alias=("__stack_chk_fail_local",))
+def stack_chk_fail(libc: Libc) -> None:
+    raise GuestAbort("*** stack smashing detected ***")
+
+
+@export("void __chk_fail(void)", alias=("__fortify_fail",))
+def chk_fail(libc: Libc) -> None:
+    raise GuestAbort("*** buffer overflow detected ***")
+
+
+@export("void __cxa_pure_virtual(void)", alias=("__cxa_deleted_virtual",))
+def pure_virtual(libc: Libc) -> None:
+    raise GuestAbort("pure virtual method called")
+
+
+@export_data("__stack_chk_guard")
+def stack_chk_guard(libc: Libc) -> bytes:
+    # The lowest byte is zero so that a string overrun cannot write it (glibc, sysdeps/generic/dl-osinfo.h).
+    return bytes.fromhex("00c5a3961e7b42d9")[: libc.word]
+
+
+@export("int *__errno_location(void)", alias=("__errno", "___errno"))
+def errno_location(libc: Libc) -> int:
+    return libc.errno_address
+
+
+# ---------------------------------------------------------------- error reporting
+
+
+def _report(libc: Libc, template: int, arguments: Arguments, *, error: bool) -> None:
+    text = formatted(libc, template, arguments) or b"" if template else b""
+    suffix = b": " + message(libc.errno) if error else b""
+    write_stream(libc, standard_stream(libc, 2), b"relink-emu: " + text + suffix + b"\n")
+
+
+@export("void warn(const char *format, ...)")
+def warn(libc: Libc, template: int, arguments: Arguments) -> None:
+    _report(libc, template, arguments, error=True)
+
+
+@export("void warnx(const char *format, ...)")
+def warnx(libc: Libc, template: int, arguments: Arguments) -> None:
+    _report(libc, template, arguments, error=False)
+
+
+@export("void err(int status, const char *format, ...)")
+def err(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
+    _report(libc, template, arguments, error=True)
+    exit_(libc, status)
+
+
+@export("void errx(int status, const char *format, ...)")
+def errx(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
+    _report(libc, template, arguments, error=False)
+    exit_(libc, status)
+
+
+# ---------------------------------------------------------------- who and where am I
+
+PROCESS_ID = 4242
+#: sysconf's numbers on Linux -> answers.
+_SYSCONF = {0: 131072, 2: 100, 4: 1024, 30: 4096, 83: 1, 84: 1, 85: 262144, 86: 131072}
+
+
+@export("int getpid(void)", alias=("gettid",))
+def getpid(libc: Libc) -> int:
+    return PROCESS_ID
+
+
+@export("int getppid(void)")
+def getppid(libc: Libc) -> int:
+    return 1
+
+
+@export("unsigned getuid(void)", alias=("geteuid", "getgid", "getegid"))
+def getuid(libc: Libc) -> int:
+    return 1000
+
+
+@export("int getpagesize(void)", alias=("__getpagesize",))
+def getpagesize(libc: Libc) -> int:
+    return libc.arch.page_size
+
+
+@export("long sysconf(int name)", alias=("__sysconf",))
+def sysconf(libc: Libc, name: int) -> int:
+    return _SYSCONF[name] if name in _SYSCONF else libc.fail(Errno.EINVAL)
+
+
+@export("long syscall(long number, ...)")
+def syscall(libc: Libc, number: int, arguments: Arguments) -> int:
+    return libc.fail(Errno.ENOSYS)
+
+
+@export("unsigned long getauxval(unsigned long kind)", alias=("__getauxval",))
+def getauxval(libc: Libc, kind: int) -> int:
+    return libc.arch.page_size if kind == 6 else libc.fail(Errno.ENOENT, 0)
+
+
+@export("void *signal(int number, void *handler)", alias=("bsd_signal", "sysv_signal"))
+def signal(libc: Libc, number: int, handler: int) -> int:
+    """No signal is ever delivered; the handler is accepted and the old one was SIG_DFL."""
+    return 0
+
+
+@export("int sigaction(int number, const void *action, void *old)")
+def sigaction(libc: Libc, number: int, action: int, old: int) -> int:
+    return 0
+
+
+@export("int sigprocmask(int how, const void *mask, void *old)", alias=("pthread_sigmask",))
+def sigprocmask(libc: Libc, how: int, mask: int, old: int) -> int:
+    return 0
+
+
+@export("int sigemptyset(void *mask)")
+def sigemptyset(libc: Libc, mask: int) -> int:
+    libc.memory.write(mask, bytes(8))
+    return 0
+
+
+@export("int system(const char *command)")
+def system(libc: Libc, command: int) -> int:
+    return 0 if not command else libc.fail(Errno.ENOSYS)
+
+
+@export("int fork(void)")
+def fork(libc: Libc) -> int:
+    return libc.fail(Errno.ENOSYS)

@@ -1,0 +1,117 @@
+"""rand and random with glibc's numbers.
+
+`random` is the additive feedback generator of degree 31 (glibc's TYPE_3): r[i] = r[i-3] + r[i-31] mod 2^32,
+the first 31 words from the "minimal standard" generator, the next 310 outputs thrown away, the low bit
+dropped. The drand48 family is POSIX's 48-bit linear congruential generator.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from emu.libc.table import export
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+_MASK = 0xFFFF_FFFF
+
+
+class Generators:
+    """The state of both generators."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.words: deque[int] = deque(maxlen=31)
+        self.seed(1)
+        self.lcg = 0x1234_ABCD_330E
+
+    def seed(self, seed: int) -> None:
+        word = seed & _MASK or 1
+        word -= (word >> 31) << 32  # the recurrence is on signed words, with C's truncating division
+        first = []
+        for _ in range(31):
+            first.append(word & _MASK)
+            high, low = int(word / 127773), word - int(word / 127773) * 127773
+            word = 16807 * low - 2836 * high
+            if word < 0:
+                word += 2147483647
+        # Output i adds the words 31 and 3 places back; the table starts being read at its third word.
+        self.words = deque(first, maxlen=31)
+        for _ in range(310):
+            self.next()
+
+    def next(self) -> int:
+        word = (self.words[0] + self.words[28]) & _MASK
+        self.words.append(word)
+        return word >> 1
+
+    def next48(self) -> int:
+        self.lcg = (self.lcg * 0x5DEECE66D + 0xB) & ((1 << 48) - 1)
+        return self.lcg
+
+
+@export("int rand(void)")
+def rand(libc: Libc) -> int:
+    return libc.state(Generators).next()
+
+
+@export("long random(void)")
+def random(libc: Libc) -> int:
+    return libc.state(Generators).next()
+
+
+@export("void srand(unsigned seed)", alias=("srandom",))
+def srand(libc: Libc, seed: int) -> None:
+    libc.state(Generators).seed(seed)
+
+
+@export("int rand_r(unsigned *seed)")
+def rand_r(libc: Libc, seed: int) -> int:
+    state = libc.memory.read_uint(seed, 4)
+    result = 0
+    for bits, mask in ((0, 2047), (10, 1023), (10, 1023)):
+        state = (state * 1103515245 + 12345) & _MASK
+        result = result << bits ^ (state >> 16) & mask
+    libc.memory.write_uint(seed, 4, state)
+    return result
+
+
+@export("void srand48(long seed)")
+def srand48(libc: Libc, seed: int) -> None:
+    libc.state(Generators).lcg = (seed & _MASK) << 16 | 0x330E
+
+
+@export("double drand48(void)")
+def drand48(libc: Libc) -> float:
+    return libc.state(Generators).next48() / float(1 << 48)
+
+
+@export("long lrand48(void)")
+def lrand48(libc: Libc) -> int:
+    return libc.state(Generators).next48() >> 17
+
+
+@export("long mrand48(void)")
+def mrand48(libc: Libc) -> int:
+    value = libc.state(Generators).next48() >> 16
+    return value - ((value >> 31) << 32)
+
+
+@export("ssize_t getrandom(void *buffer, size_t size, unsigned flags)")
+def getrandom(libc: Libc, buffer: int, size: int, flags: int) -> int:
+    """Reproducible bytes, from the 48-bit generator: nothing here is secret."""
+    generators = libc.state(Generators)
+    libc.memory.write(buffer, bytes(generators.next48() >> 40 for _ in range(size)))
+    return size
+
+
+@export("int getentropy(void *buffer, size_t size)")
+def getentropy(libc: Libc, buffer: int, size: int) -> int:
+    getrandom(libc, buffer, size, 0)
+    return 0
+
+
+@export("uint32_t arc4random(void)")
+def arc4random(libc: Libc) -> int:
+    return libc.state(Generators).next48() >> 16

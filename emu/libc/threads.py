@@ -1,0 +1,199 @@
+"""pthread for one thread: locks that notice misuse, run-once, thread-specific data.
+
+A mutex's state is the word at its address (0: free), as a static initialiser leaves it. Locking a held,
+non-recursive mutex would wait for ever, so it aborts, saying so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.errors import GuestAbort
+from emu.libc.errno import Errno
+from emu.libc.table import export, register
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+_RECURSIVE, _ERRORCHECK = 1, 2
+_MOST_KEYS = 1024
+
+
+class Threads:
+    """Locks by address, and thread-specific data."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.depth: dict[int, int] = {}  # mutex -> times held
+        self.kinds: dict[int, int] = {}  # mutex -> its attribute's type, where one was given
+        self.values: dict[int, int] = {}  # key -> value
+        self.next_key = 0
+
+
+def _kind(libc: Libc, mutex: int) -> int:
+    # glibc's static initialisers keep the type in __kind: after lock, count, owner (and nusers on 64 bits).
+    state = libc.state(Threads)
+    if mutex in state.kinds:
+        return state.kinds[mutex]
+    return libc.memory.read_uint(mutex + (16 if libc.word == 8 else 12), 4) & 3
+
+
+@export("int pthread_mutex_init(void *mutex, const void *attributes)")
+def pthread_mutex_init(libc: Libc, mutex: int, attributes: int) -> int:
+    state = libc.state(Threads)
+    state.kinds[mutex] = libc.memory.read_uint(attributes, 4) & 3 if attributes else 0
+    state.depth.pop(mutex, None)
+    return 0
+
+
+@export("int pthread_mutex_destroy(void *mutex)")
+def pthread_mutex_destroy(libc: Libc, mutex: int) -> int:
+    state = libc.state(Threads)
+    if state.depth.get(mutex):
+        return Errno.EBUSY
+    state.kinds.pop(mutex, None)
+    return 0
+
+
+@export("int pthread_mutex_trylock(void *mutex)", alias=("__pthread_mutex_trylock",))
+def pthread_mutex_trylock(libc: Libc, mutex: int) -> int:
+    depth = libc.state(Threads).depth
+    if depth.get(mutex) and _kind(libc, mutex) != _RECURSIVE:
+        return Errno.EBUSY
+    depth[mutex] = depth.get(mutex, 0) + 1
+    return 0
+
+
+@export("int pthread_mutex_lock(void *mutex)", alias=("__pthread_mutex_lock",))
+def pthread_mutex_lock(libc: Libc, mutex: int) -> int:
+    if pthread_mutex_trylock(libc, mutex) == 0:
+        return 0
+    if _kind(libc, mutex) == _ERRORCHECK:
+        return Errno.EDEADLK
+    raise GuestAbort(f"deadlock: the only thread locks the mutex at {mutex:#x} it already holds")
+
+
+@export("int pthread_mutex_unlock(void *mutex)", alias=("__pthread_mutex_unlock",))
+def pthread_mutex_unlock(libc: Libc, mutex: int) -> int:
+    depth = libc.state(Threads).depth
+    held = depth.get(mutex, 0)
+    if not held:
+        return Errno.EPERM
+    if held == 1:
+        del depth[mutex]
+    else:
+        depth[mutex] = held - 1
+    return 0
+
+
+@export("int pthread_mutexattr_init(void *attributes)", alias=("pthread_mutexattr_destroy",))
+def pthread_mutexattr_init(libc: Libc, attributes: int) -> int:
+    libc.memory.write_uint(attributes, 4, 0)
+    return 0
+
+
+@export("int pthread_mutexattr_settype(void *attributes, int kind)")
+def pthread_mutexattr_settype(libc: Libc, attributes: int, kind: int) -> int:
+    if not 0 <= kind <= 3:
+        return Errno.EINVAL
+    libc.memory.write_uint(attributes, 4, kind)
+    return 0
+
+
+@export("int pthread_once(int *control, void *routine)", alias=("__pthread_once",))
+def pthread_once(libc: Libc, control: int, routine: int) -> int:
+    if not libc.memory.read_uint(control, 4):
+        libc.memory.write_uint(control, 4, 2)
+        try:
+            libc.machine.call(routine, "void(void)")
+        except BaseException:
+            libc.memory.write_uint(control, 4, 0)
+            raise
+    return 0
+
+
+@export("unsigned long pthread_self(void)")
+def pthread_self(libc: Libc) -> int:
+    return libc.machine.thread_pointer or 1
+
+
+@export("int pthread_equal(unsigned long a, unsigned long b)")
+def pthread_equal(libc: Libc, a: int, b: int) -> int:
+    return int(a == b)
+
+
+@export("int pthread_key_create(unsigned *key, void *destructor)", alias=("__pthread_key_create",))
+def pthread_key_create(libc: Libc, key: int, destructor: int) -> int:
+    state = libc.state(Threads)
+    if state.next_key >= _MOST_KEYS:
+        return Errno.EAGAIN
+    state.values[state.next_key] = 0
+    libc.memory.write_uint(key, 4, state.next_key)
+    state.next_key += 1
+    return 0
+
+
+@export("int pthread_key_delete(unsigned key)")
+def pthread_key_delete(libc: Libc, key: int) -> int:
+    return 0 if libc.state(Threads).values.pop(key, None) is not None else Errno.EINVAL
+
+
+@export("void *pthread_getspecific(unsigned key)", alias=("__pthread_getspecific",))
+def pthread_getspecific(libc: Libc, key: int) -> int:
+    return libc.state(Threads).values.get(key, 0)
+
+
+@export("int pthread_setspecific(unsigned key, const void *value)", alias=("__pthread_setspecific",))
+def pthread_setspecific(libc: Libc, key: int, value: int) -> int:
+    values = libc.state(Threads).values
+    if key not in values:
+        return Errno.EINVAL
+    values[key] = value
+    return 0
+
+
+@export("int pthread_create(void *thread, const void *attributes, void *start, void *argument)")
+def pthread_create(libc: Libc, thread: int, attributes: int, start: int, argument: int) -> int:
+    """There is one thread: EAGAIN, "insufficient resources", is the honest answer."""
+    return Errno.EAGAIN
+
+
+@export("int pthread_join(unsigned long thread, void **result)")
+def pthread_join(libc: Libc, thread: int, result: int) -> int:
+    return Errno.ESRCH
+
+
+@export("int pthread_cond_wait(void *condition, void *mutex)")
+def pthread_cond_wait(libc: Libc, condition: int, mutex: int) -> int:
+    raise GuestAbort(f"deadlock: the only thread waits on the condition variable at {condition:#x}")
+
+
+@export("int pthread_cond_timedwait(void *condition, void *mutex, const void *deadline)",
+        alias=("__pthread_cond_timedwait64",))  # fmt: skip
+def pthread_cond_timedwait(libc: Libc, condition: int, mutex: int, deadline: int) -> int:
+    return Errno.ETIMEDOUT
+
+
+def _nothing(libc: Libc, *args: int) -> int:
+    return 0
+
+
+#: Functions that have nothing to do with one thread, by the number of their (word-sized) parameters.
+_NO_OPERATION = {
+    1: (
+        "pthread_attr_init", "pthread_attr_destroy", "pthread_cond_destroy", "pthread_cond_signal",
+        "pthread_cond_broadcast", "pthread_condattr_init", "pthread_condattr_destroy", "pthread_rwlock_destroy",
+        "pthread_rwlock_rdlock", "pthread_rwlock_wrlock", "pthread_rwlock_tryrdlock", "pthread_rwlock_trywrlock",
+        "pthread_rwlock_unlock", "pthread_detach", "pthread_spin_lock", "pthread_spin_unlock",
+        "pthread_spin_trylock", "pthread_spin_destroy", "pthread_rwlockattr_init", "pthread_rwlockattr_destroy",
+    ),
+    2: (
+        "pthread_cond_init", "pthread_rwlock_init", "pthread_attr_setdetachstate", "pthread_attr_setstacksize",
+        "pthread_condattr_setclock", "pthread_spin_init", "pthread_setcancelstate", "pthread_setcanceltype",
+        "pthread_mutexattr_setpshared", "pthread_mutexattr_setprotocol",
+    ),
+    3: ("pthread_atfork",),
+}  # fmt: skip
+
+for _count, _names in _NO_OPERATION.items():
+    for _name in _names:
+        register(_name, f"int {_name}({', '.join(['unsigned long'] * _count)})", _nothing)
