@@ -343,6 +343,11 @@ class Machine:
 
         return guest_fault(self.cpu, stop, symbolize=self.symbolize, unwind_tables=self._symbolizer.call_frames)
 
+    @property
+    def call_depth(self) -> int:
+        """How many calls of the guest are under way: 0 when it is not running, 2 in a call out of a host function."""
+        return self._depth
+
     # ------------------------------------------------------------ telling addresses
 
     def symbolize(self, address: int) -> Frame:
