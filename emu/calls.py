@@ -20,7 +20,7 @@ A pattern is rejected, never cut: an argument out of range raises CallError with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -32,7 +32,7 @@ from emu.abi.spec import X87, VariadicRule, X87Stack
 from emu.abi.values import decode_float
 from emu.abi.varargs import RegisterArguments, VaList, VarArgs, gather
 from emu.errors import CallError
-from emu.prototypes import CType, Parameter, Pointer, Prototype, VaListType, Void, parse_prototype, parse_type
+from emu.prototypes import Parameter, Pointer, Prototype, VaListType, Void, parse_prototype, parse_type
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
@@ -125,20 +125,33 @@ class CallPlan:
         self.stack_size = self._assigner.stack_used  #: bytes of stacked arguments, without the return address
         self._word_mask = (1 << 8 * rules.word_size) - 1
         self._pushed = rules.word_size if rules.link_register is None else 0
-        #: Every argument is one whole register: the common case, and the fast one.
-        self._simple = all(len(place) == 1 and place[0].register for place in self.locations)
+        self._link = rules.link_register or ""
+        #: Every argument is one register.
+        self._simple = not prototype.variadic and all(
+            len(place) == 1 and place[0].register for place in self.locations
+        )
         self._encoders: tuple[Encoder, ...] = tuple(
             encoder(rules, parameter.type, place, self._label(number))
             for number, (parameter, place) in enumerate(zip(parameters, self.locations, strict=True), 1)
         )
-        self._registers = tuple(place[0].register or "" for place in self.locations)
         self._lends = any(isinstance(parameter.type, Pointer | VaListType) for parameter in parameters)
-        self._decoders = tuple(self._decoder(parameter.type) for parameter in parameters)
+        self._decoders = tuple(decoder(parameter.type) for parameter in parameters)
+        self._va_lists = [
+            number for number, each in enumerate(parameters) if isinstance(each.type, VaListType)
+        ]
         self._encode_result = result_encoder(rules, prototype.result, self.result_location)
         self._result_registers = tuple(piece.register or "" for piece in self.result_location)
         self._on_x87 = rules.x87 is not None and self._result_registers == (rules.x87.top,)
         self._decode_result = self._result_decoder()
         self._fixed = self._fixed_registers()
+        self._register_pieces = self._pieces_in_registers()
+        self._stack_pieces = self._pieces_on_stack()
+        #: The common case, and the fast one: plain numbers in registers.
+        self._plain = self._simple and not self._lends
+        self._targets = tuple(
+            (place[0].register or "", encode)
+            for place, encode in zip(self.locations, self._encoders, strict=True)
+        )
         self._read_names = self._registers_read()
 
     # ---------------------------------------------------------------- calling the guest
@@ -149,6 +162,14 @@ class CallPlan:
         Nothing is written but big buffers, which are copied to the heap. Raises CallError for a wrong number
         of arguments or one that does not fit its parameter.
         """
+        if self._plain and len(args) == len(self._targets):
+            registers = [(name, encode(value, None)) for (name, encode), value in zip(self._targets, args)]  # noqa: B905
+            bottom = (sp - self.convention.red_zone & -self.convention.stack_alignment) - self._pushed
+            registers.append(("sp", bottom))
+            if self._link:
+                registers.append((self._link, return_to))
+                return Entry(registers, b"", bottom, None)
+            return Entry(registers, return_to.to_bytes(self._pushed, "little"), bottom, None)
         if len(args) != len(self._encoders) or self.prototype.variadic:
             plan, args = self._with_extras(args)
         else:
@@ -165,25 +186,25 @@ class CallPlan:
     def _layout(self, args: Sequence[object], sp: int, return_to: int, buffers: Buffers | None) -> Entry:
         rules = self.convention
         patterns = [encode(value, buffers) for encode, value in zip(self._encoders, args, strict=True)]
-        if self._simple:
-            registers = list(zip(self._registers, patterns, strict=True))
-        else:
-            registers = self._in_registers(patterns)
+        registers = [
+            (name, patterns[argument] >> shift & mask) for argument, name, shift, mask in self._register_pieces
+        ]
         registers += self._fixed
         top = sp if buffers is None else buffers.bottom
         arguments = (top - self.stack_size) & -rules.stack_alignment
         bottom = arguments - self._pushed
         registers.append(("sp", bottom))
-        if rules.link_register is not None:
-            registers.append((rules.link_register, return_to))
+        if self._link:
+            registers.append((self._link, return_to))
         lent = buffers.blocks if buffers is not None else ()
         if not (lent or self._pushed or self.stack_size):
             return Entry(registers, b"", bottom, buffers)
         image = bytearray(sp - bottom if lent else arguments + self.stack_size - bottom)
         if self._pushed:
             image[: self._pushed] = return_to.to_bytes(self._pushed, "little")
-        if not self._simple:
-            self._on_stack(patterns, image)
+        for argument, start, size, shift in self._stack_pieces:
+            bits = patterns[argument] >> shift & (1 << 8 * size) - 1
+            image[start : start + size] = bits.to_bytes(size, "little")
         for address, data in lent:
             image[address - bottom : address - bottom + len(data)] = data
         return Entry(registers, bytes(image), bottom, buffers)
@@ -199,7 +220,7 @@ class CallPlan:
                 return decode(x87.pop(machine.cpu, self._x87_names()))
             return decode(machine.cpu.read_register(names[0]))
         values = dict(zip(names, machine.cpu.read_registers(names), strict=True))
-        return decode(gather(self.result_location, values, machine, 0))
+        return decode(gather(self.result_location, values, _no_stack))
 
     # ---------------------------------------------------------------- called by the guest
 
@@ -210,19 +231,26 @@ class CallPlan:
         matches `...` as one last VarArgs.
         """
         values = machine.cpu.read_registers(self._read_names)
-        if self._simple and not self.prototype.variadic:
-            return tuple(
-                decode(value, machine) for decode, value in zip(self._decoders, values, strict=False)
-            )
-        registers = dict(zip(self._read_names, values, strict=True))
-        stack = registers["sp"] + self._pushed
-        named = tuple(
-            decode(gather(place, registers, machine, stack), machine)
-            for decode, place in zip(self._decoders, self.locations, strict=True)
-        )
-        if not self.prototype.variadic:
-            return named
-        return (*named, RegisterArguments(machine, self._assigner.copy(), registers, stack))
+        found: list[Value]
+        if self._simple:
+            found = [decode(value) for decode, value in zip(self._decoders, values, strict=True)]
+        else:
+            registers = dict(zip(self._read_names, values, strict=True))
+            stack = registers["sp"] + self._pushed
+            block = machine.memory.read(stack, self.stack_size) if self.stack_size else b""
+
+            def stacked(offset: int, size: int) -> int:
+                return int.from_bytes(block[offset : offset + size], "little")
+
+            found = [
+                decode(gather(place, registers, stacked))
+                for decode, place in zip(self._decoders, self.locations, strict=True)
+            ]
+            if self.prototype.variadic:
+                found.append(RegisterArguments(machine, self._assigner.copy(), registers, stack))
+        for number in self._va_lists:
+            found[number] = VaList(machine, self.convention, int(found[number]))  # type: ignore[arg-type]
+        return tuple(found)
 
     def leave(self, machine: CallMachine, value: object, function: str = "") -> int:
         """Return `value` from the function the guest has stopped at.
@@ -262,12 +290,6 @@ class CallPlan:
         function = f" of {self.prototype.name}" if self.prototype.name else ""
         return f"argument {number}{f' ({name})' if name else ''}{function}"
 
-    def _decoder(self, ctype: CType) -> Callable[[int, CallMachine], Value]:
-        if isinstance(ctype, VaListType):
-            return lambda bits, machine: VaList(machine, self.convention, bits & self._word_mask)
-        decode = decoder(ctype)
-        return lambda bits, machine: decode(bits)
-
     def _with_extras(self, args: Sequence[object]) -> tuple[CallPlan, Sequence[object]]:
         """The plan for as many arguments as there are, and their values. Raises CallError on a bad count."""
         prototype = self.prototype
@@ -292,13 +314,14 @@ class CallPlan:
         if rules.vector_count_register is None or not self.prototype.variadic:
             return ()
         vectors = {name for names in rules.float_arguments.values() for name in names}
-        return ((rules.vector_count_register, sum(name in vectors for name in self._registers)),)
+        used = sum(piece.register in vectors for place in self.locations for piece in place)
+        return ((rules.vector_count_register, used),)
 
     def _registers_read(self) -> tuple[str, ...]:
         """What `arguments` reads, in one crossing: the arguments' own registers first."""
         rules = self.convention
         used = [piece.register for place in self.locations for piece in place if piece.register]
-        if self._simple and not self.prototype.variadic:
+        if self._simple:
             return tuple(used)
         if self.prototype.variadic:
             used += rules.integer_arguments
@@ -308,22 +331,24 @@ class CallPlan:
                 used += rules.float_arguments.get(16, ())
         return (*dict.fromkeys(used), "sp")
 
-    def _in_registers(self, patterns: Sequence[int]) -> list[tuple[str, int]]:
-        mask = self._word_mask
+    def _pieces_in_registers(self) -> list[tuple[int, str, int, int]]:
+        """(argument, register, bits of its pattern below the piece, mask) for every piece in a register."""
         return [
-            (piece.register, pattern if len(place) == 1 else pattern >> 8 * piece.start & mask)
-            for place, pattern in zip(self.locations, patterns, strict=True)
+            # What fills a register may be wider than the type: extended, or boxed.
+            (number, piece.register, 8 * piece.start, self._word_mask if len(place) > 1 else -1)
+            for number, place in enumerate(self.locations)
             for piece in place
             if piece.register is not None
         ]
 
-    def _on_stack(self, patterns: Sequence[int], image: bytearray) -> None:
-        for place, pattern in zip(self.locations, patterns, strict=True):
-            piece = place[-1]
-            if piece.register is None:
-                start = self._pushed + piece.offset
-                bits = pattern >> 8 * piece.start & (1 << 8 * piece.size) - 1
-                image[start : start + piece.size] = bits.to_bytes(piece.size, "little")
+    def _pieces_on_stack(self) -> list[tuple[int, int, int, int]]:
+        """(argument, bytes above sp at the first instruction, bytes, bits below the piece), stacked ones."""
+        return [
+            (number, self._pushed + piece.offset, piece.size, 8 * piece.start)
+            for number, place in enumerate(self.locations)
+            for piece in place
+            if piece.register is None
+        ]
 
     def _x87_names(self) -> X87Stack:
         assert self.convention.x87 is not None
@@ -333,3 +358,7 @@ class CallPlan:
         if isinstance(self.prototype.result, Void):
             return None
         return partial(decode_float, fmt=X87) if self._on_x87 else decoder(self.prototype.result)
+
+
+def _no_stack(offset: int, size: int) -> int:
+    raise AssertionError("results are in registers")

@@ -114,7 +114,9 @@ def _refuse(label: str, ctype: CType, value: object, why: str) -> NoReturn:
 def _integer_encoder(rules: CallingConvention, ctype: Integer, label: str) -> Encoder:
     size, word = ctype.size, rules.word_size
     low, high = -1 << 8 * size - 1, 1 << 8 * size
-    extend = extender(size, word, signed=ctype.signed or (rules.sign_extends_words and size == 4))
+    extended = ctype.signed or (rules.sign_extends_words and size == 4)
+    extend = extender(size, word, signed=extended)
+    unchanged = 1 << 8 * size - extended  # patterns below this are the value itself
 
     def slow(value: object) -> int:
         if isinstance(value, float):
@@ -136,8 +138,11 @@ def _integer_encoder(rules: CallingConvention, ctype: Integer, label: str) -> En
         return lambda value, buffers: slow(value)
 
     def encode(value: object, buffers: Buffers | None) -> int:
-        if value.__class__ is int and low <= value < high:
-            return extend(value)
+        if value.__class__ is int:
+            if 0 <= value < unchanged:
+                return value
+            if low <= value < high:
+                return extend(value)
         return slow(value)
 
     return encode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from emu.abi.assign import Assigner, Location, passed_size, promoted
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from emu.calls import CallMachine
 
 
-def gather(location: Location, registers: Mapping[str, int], machine: CallMachine, stack: int) -> int:
-    """The pattern at a location, from register values and, above the address `stack`, stacked arguments."""
+def gather(location: Location, registers: Mapping[str, int], stacked: Callable[[int, int], int]) -> int:
+    """The pattern at a location, from register values and `stacked(offset, size)`, an int off the stack."""
     pattern = 0
     for piece in location:
         if piece.register is None:
-            bits = int.from_bytes(machine.memory.read(stack + piece.offset, piece.size), "little")
+            bits = stacked(piece.offset, piece.size)
         else:
             bits = registers[piece.register] & (1 << 8 * piece.size) - 1
         pattern |= bits << 8 * piece.start
@@ -64,7 +64,10 @@ class RegisterArguments(VarArgs):
 
     def _fetch(self, ctype: CType) -> int:
         location = self._assigner.assign(ctype, extra=True)
-        return gather(location, self._registers, self._machine, self._stack)
+        return gather(location, self._registers, self._stacked)
+
+    def _stacked(self, offset: int, size: int) -> int:
+        return int.from_bytes(self._machine.memory.read(self._stack + offset, size), "little")
 
 
 class VaList(VarArgs):
