@@ -208,7 +208,8 @@ def _check_extent(name: str, header: Header, segment: ProgramHeader, file_size: 
             f"{kind} at {segment.vaddr:#x}: p_memsz {segment.memsz:#x} is more than {MAX_SPAN:#x}, "
             "the most taken on",
         )
-    if file_size is not None and segment.offset + segment.filesz > file_size:
+    # A segment without bytes (.bss, .tbss alone) may have its offset anywhere.
+    if file_size is not None and segment.filesz and segment.offset + segment.filesz > file_size:
         raise Truncated(
             name,
             f"{kind} at {segment.vaddr:#x} wants file bytes {segment.offset:#x}+{segment.filesz:#x}, "
@@ -256,18 +257,22 @@ def check_special_segment(
     name: str, header: Header, segment: ProgramHeader | None, loaded: Sequence[ProgramHeader],
     file_size: int | None,
 ) -> None:  # fmt: skip
-    """PT_TLS, PT_GNU_RELRO, PT_DYNAMIC: sound by itself, and its file-backed bytes inside one PT_LOAD."""
+    """PT_TLS, PT_GNU_RELRO, PT_DYNAMIC: sound by itself, and inside one PT_LOAD.
+
+    Of PT_TLS only the file-backed bytes are: .tbss has no place in the image. PT_GNU_RELRO is, to the end of
+    its last page: linkers round it up.
+    """
     if segment is None:
         return
     _check_extent(name, header, segment, file_size)
     _check_alignment(name, segment)
-    end = segment.vaddr + segment.filesz
-    if segment.filesz and not any(
-        load.vaddr <= segment.vaddr and end <= load.vaddr + load.memsz for load in loaded
+    relro = segment.type == SegmentType.GNU_RELRO
+    size, unit = (segment.memsz, PAGE) if relro else (segment.filesz, 1)
+    end = segment.vaddr + size
+    if size and not any(
+        load.vaddr <= segment.vaddr and end <= -(-(load.vaddr + load.memsz) // unit) * unit for load in loaded
     ):
-        raise MalformedElf(
-            name, f"{_kind(segment)} {segment.vaddr:#x}+{segment.filesz:#x} lies in no loadable segment"
-        )
+        raise MalformedElf(name, f"{_kind(segment)} {segment.vaddr:#x}+{size:#x} lies in no loadable segment")
 
 
 def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:

@@ -81,6 +81,7 @@ def test_a_bad_header_has_its_own_error(content: bytes, kind: type[RelinkError],
         ),
         ([TEXT, Segment(SegmentType.TLS, 0, 0, 8, 1 << 60)], UnsupportedElf, "TLS segment at 0x0: p_memsz"),
         ([TEXT, Segment(SegmentType.GNU_RELRO, 0, 0x9000, 8, 8)], MalformedElf, "GNU_RELRO segment 0x9000"),
+        ([TEXT, Segment(SegmentType.GNU_RELRO, 0, 0, 8, 0x1001)], MalformedElf, "GNU_RELRO segment 0x0.0x1001"),
         ([TEXT, Segment(PT_DYNAMIC, 0, 0x9000, 16, 16)], MalformedElf, "DYNAMIC segment 0x9000"),
         (
             [TEXT, *[Segment(PT_DYNAMIC, 0, 0, 16, 16)] * 2],
@@ -103,6 +104,11 @@ def test_segments_out_of_order_are_put_in_order() -> None:
     decoded = decode(with_segments([DATA, TEXT]))
     assert [segment.vaddr for segment in decoded.segments] == [0, 0x2000]
     assert (decoded.min_vaddr, decoded.span) == (0, 0x3800)
+
+
+def test_a_segment_without_file_bytes_may_have_its_offset_past_the_end() -> None:
+    bss = Segment(offset=0x9000, vaddr=0x4000, filesz=0, memsz=0x10)
+    assert decode(with_segments([TEXT, bss])).span == 0x4010
 
 
 def test_an_image_without_a_dynamic_section_has_no_symbols() -> None:

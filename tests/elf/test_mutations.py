@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relink.elf import decode
+from relink.elf import decode, decode_memory
 from relink.elf.layout import ELF32, ELF64
-from relink.errors import RelinkError
+from relink.errors import AddressSpaceError, RelinkError
 from tests.elf.helpers import linked_fixtures, read_everything
 from tests.fixtures import TARGETS
 
@@ -65,10 +65,32 @@ def hot_spots(content: bytes) -> list[tuple[int, int]]:
     return [(offset, size) for offset, size in spots if size]
 
 
+@cache
+def images() -> list[bytes]:
+    """The small shared objects as they lie in memory, byte 0 at their lowest address, not relocated."""
+    decoded = [decode(content) for content in originals()]
+    found = []
+    for one in decoded:
+        memory = bytearray(one.span)
+        for segment in one.segments:
+            begin = segment.vaddr - one.min_vaddr
+            memory[begin : begin + segment.filesz] = one.bytes_at(segment.vaddr, segment.filesz).tobytes()
+        if one.min_vaddr == 0:
+            found.append(bytes(memory))
+    return found
+
+
+def hot_spots_in_memory(content: bytes) -> list[tuple[int, int]]:
+    """Headers, the tables behind them, and the dynamic section."""
+    decoded = decode_memory(lambda address, size: content[address : address + size], 0, name="memory")
+    dynamic = [(s.vaddr, s.filesz) for s in decoded.program_headers if s.type == 2 and s.filesz]
+    return [(0, 64), (64, 500), (0, decoded.segments[0].filesz), *dynamic * 3]
+
+
 @st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    content = bytearray(draw(st.sampled_from(originals())))
-    spots = hot_spots(bytes(content))
+def mutated(draw: st.DrawFn, *, in_memory: bool = False) -> bytes:
+    content = bytearray(draw(st.sampled_from(images() if in_memory else originals())))
+    spots = (hot_spots_in_memory if in_memory else hot_spots)(bytes(content))
     for _ in range(draw(st.integers(1, 4))):
         if draw(st.booleans()) or not spots:
             offset = draw(st.integers(0, len(content) - 1))
@@ -107,6 +129,19 @@ def test_a_mutated_fixture_costs_a_small_multiple_of_its_size(content: bytes) ->
         assert tracemalloc.get_traced_memory()[1] < MEMORY + MEMORY_PER_BYTE * len(content)
     finally:
         tracemalloc.stop()
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(mutated(in_memory=True), st.booleans())
+def test_a_mutated_image_in_memory_decodes_or_is_refused(content: bytes, short: bool) -> None:
+    def read(address: int, size: int) -> bytes:
+        at = address - 0x10000
+        if at < 0 or (at + size > len(content) and not short):
+            raise AddressSpaceError("not mapped", address=address, size=size)
+        return content[at : at + size]
+
+    with suppress(RelinkError):
+        read_everything(decode_memory(read, 0x10000, name="memory"))
 
 
 @settings(max_examples=100, deadline=None)
