@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchains.errors import AptMissing, Unreachable
+from toolchains.errors import ToolMissing, Unreachable
 
 MIRROR_VARIABLE = "RELINK_EMU_DEBIAN_MIRROR"
 _KEYRINGS = (
@@ -25,10 +25,10 @@ _ENVIRONMENT = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"
 
 
 def require(*tools: str) -> None:
-    """Raises `AptMissing` unless every tool is installed."""
+    """Raises `ToolMissing` unless every tool is installed."""
     missing = [tool for tool in tools if shutil.which(tool) is None]
     if missing:
-        raise AptMissing(f"fetching real libraries wants {', '.join(missing)}, which this host does not have")
+        raise ToolMissing(f"fetching real libraries wants {', '.join(missing)}, which this host does not have")
 
 
 def run(argv: Sequence[str | Path], cwd: Path | None = None) -> str:
@@ -50,7 +50,7 @@ def run(argv: Sequence[str | Path], cwd: Path | None = None) -> str:
 def host_mirror() -> str:
     """The URI the host itself installs Debian from, or the one in $RELINK_EMU_DEBIAN_MIRROR.
 
-    Updates and security archives are passed over: they do not hold whole suites. Raises `AptMissing`,
+    Updates and security archives are passed over: they do not hold whole suites. Raises `ToolMissing`,
     `Unreachable`.
     """
     if given := os.environ.get(MIRROR_VARIABLE):
@@ -104,7 +104,7 @@ class PrivateApt:
         )
 
     def update(self) -> None:
-        """Fetches the package lists. Raises `AptMissing`, `Unreachable`."""
+        """Fetches the package lists. Raises `ToolMissing`, `Unreachable`."""
         require("apt-get")
         self._configure()
         # Without Error-Mode, apt-get update ends with 0 when nothing could be fetched.
@@ -127,11 +127,11 @@ class PrivateApt:
             run(command, cwd=into)
 
     def download(self, packages: Sequence[str], into: Path) -> list[Path]:
-        """The .deb files of `packages`, verified by apt. Raises `AptMissing`, `Unreachable`."""
+        """The .deb files of `packages`, verified by apt. Raises `ToolMissing`, `Unreachable`."""
         self._fetch(["download", *packages], into)
         return sorted(into.glob("*.deb"))
 
     def source(self, package: str, into: Path) -> list[Path]:
-        """The upstream tarballs of source package `package`. Raises `AptMissing`, `Unreachable`."""
+        """The upstream tarballs of source package `package`. Raises `ToolMissing`, `Unreachable`."""
         self._fetch(["source", "--download-only", package], into)
         return sorted(path for path in into.glob("*.orig.tar.*") if path.suffix != ".asc")

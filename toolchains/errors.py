@@ -5,7 +5,7 @@
     ├── BuildFailed          a compile or link command failed: names fixture, command and what it said
     ├── WrongRelocations     built, but the relocation kinds the recipe promises are not there
     └── FetchError           a real library cannot be had
-        ├── AptMissing         this host has no apt or dpkg-deb
+        ├── ToolMissing        this host has no apt, dpkg-deb, or what a source wants
         └── Unreachable        the archive did not answer, or no longer has the package
 """
 
@@ -47,8 +47,8 @@ class FetchError(ToolchainError):
     """A real library cannot be had."""
 
 
-class AptMissing(FetchError):
-    """apt-get or dpkg-deb is not installed on this host."""
+class ToolMissing(FetchError):
+    """A program needed to fetch or build the library is not installed on this host."""
 
 
 class Unreachable(FetchError):

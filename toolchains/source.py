@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchains.apt import PrivateApt
+from toolchains.apt import PrivateApt, require, run
 from toolchains.engine import Zig
 from toolchains.errors import FetchError
 from toolchains.targets import Target
@@ -31,6 +31,7 @@ class Source:
     script    a version script within the archive
     headers   what to install for the libraries that need this one
     prepare   what to do to the archive first
+    tools     programs of the host that `prepare` wants
     """
 
     source: str
@@ -42,7 +43,9 @@ class Source:
     headers: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     script: str | None = None
-    prepare: Callable[[Path], None] | None = None
+    prepare: Callable[[Path, Zig], None] | None = None
+    tools: tuple[str, ...] = ()
+    cflags: tuple[str, ...] = ("-O2",)
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,15 @@ class Made:
     archive: Path
 
 
-def _prebuilt_png_configuration(folder: Path) -> None:
+def _prebuilt_png_configuration(folder: Path, engine: Zig) -> None:
     shutil.copy(folder / "scripts/pnglibconf.h.prebuilt", folder / "pnglibconf.h")
+
+
+def _amalgamate_sqlite(folder: Path, engine: Zig) -> None:
+    """Generates sqlite3.c with SQLite's own makefile; its generators are compiled for the host first."""
+    compiler = f"{engine.path} cc -O0 -w -fno-sanitize=undefined"
+    run(["make", "-s", "-f", "main.mk", "TOP=.", f"BCC={compiler}", "TCC=false", "TCLSH=tclsh", "sqlite3.c"],
+        cwd=folder)
 
 
 _LZMA_FOLDERS = ("api", "common", "check", "lz", "rangecoder", "lzma", "delta", "simple")
@@ -91,6 +101,11 @@ SOURCES: Mapping[str, Source] = {
         includes=("src/common", *(f"src/liblzma/{folder}" for folder in _LZMA_FOLDERS)),
         script="src/liblzma/liblzma_generic.map",
     ),
+    "libsqlite3-0": Source(
+        "sqlite3", "libsqlite3.so.0", ("sqlite3.c",), prepare=_amalgamate_sqlite, tools=("make", "tclsh"),
+        defines=("SQLITE_THREADSAFE=0", "SQLITE_OMIT_LOAD_EXTENSION", "HAVE_USLEEP"),
+        cflags=("-O1",),
+    ),
 }
 """Every library that can be compiled, by the name of the Debian package that holds it elsewhere."""
 
@@ -124,7 +139,7 @@ def _flags(recipe: Source, zig: Path, root: Path) -> tuple[str, ...]:
     return (
         "-nostdinc", *(word for path in system for word in ("-isystem", str(path))),
         *(f"-I{path}" for path in recipe.includes), *(f"-D{define}" for define in recipe.defines),
-        "-D__GLIBC_MINOR__=41", "-O2", "-fPIC", "-w", "-fno-ident",
+        "-D__GLIBC_MINOR__=41", *recipe.cflags, "-fPIC", "-w", "-fno-ident",
     )
 
 
@@ -135,10 +150,11 @@ def make(name: str, target: Target, apt: PrivateApt, work: Path, root: Path) -> 
     """
     recipe = SOURCES[name]
     engine = Zig()
+    require(*recipe.tools)
     archive = apt.source(recipe.source, work / "download")[0]
     folder = _unpack(archive, work / "unpacked")
     if recipe.prepare:
-        recipe.prepare(folder)
+        recipe.prepare(folder, engine)
     flags = _flags(recipe, engine.path, root)
     objects = []
     for number, path in enumerate(_files(recipe, folder)):

@@ -16,7 +16,7 @@ from tests.real import real_library
 from toolchains import apt, source
 from toolchains.build import sha256_of
 from toolchains.debian import PACKAGE_OF, Package, Sysroot, cache_folder
-from toolchains.errors import AptMissing, FetchError, Unreachable
+from toolchains.errors import FetchError, ToolMissing, Unreachable
 from toolchains.targets import TARGETS
 
 
@@ -48,7 +48,7 @@ def test_thumb_shares_the_libraries_of_arm(tmp_path: Path) -> None:
 
 def test_without_apt_the_error_names_the_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("shutil.which", lambda tool: None)
-    with pytest.raises(AptMissing, match="apt-get, dpkg-deb, which this host does not have"):
+    with pytest.raises(ToolMissing, match="apt-get, dpkg-deb, which this host does not have"):
         Sysroot("aarch64", tmp_path).library("libz.so.1")
 
 
