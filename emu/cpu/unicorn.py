@@ -12,6 +12,10 @@ UC_ERR_FETCH_UNMAPPED, and every register is as the guest left it. No hook sees 
 
 **Faults** need hooks, for the error code alone gives neither the data address nor the exception number. The
 hooks fire on faults only and write down what they see; all judgement is in `_explain`.
+
+**Known weakness**: on x86_64 Unicorn drops the top 12 bits of a data address, so a wild pointer that differs from
+a good one only there (which is not canonical, and faults on hardware) is followed. The engine's other address
+translation (UC_TLB_VIRTUAL) would not, and is six times slower on loads and stores.
 """
 
 from __future__ import annotations
@@ -405,7 +409,7 @@ class UnicornCpu:
                 address = fetched = self._fetched(pc)
                 if fetched != pc:
                     return self._approach(reason, pc, fetched, limited)
-            stop = Stop(reason, pc, address)
+            stop = Stop(reason, pc, self._isa.full_address(address))
         self._suspended = stop.pc if self._interworking and stop.reason is not StopReason.SYSCALL else None
         return stop
 

@@ -100,9 +100,18 @@ class UnicornIsa:
     halts: tuple[bytes, ...]  #: instructions that stop the engine without a word
     #: hints at which the engine stops with UC_ERR_INSN_INVALID and pc behind them
     pauses: tuple[bytes, ...] = ()
+    #: the bits of a faulting data address that survive in the engine; canonical ones are sign-extended
+    address_bits: int = 64
     refused: StopReason = StopReason.INVALID_INSTRUCTION  #: what UC_ERR_INSN_INVALID means
     setup: Mapping[str, int] = field(default_factory=dict)  #: bits set in registers after a reset
     syscalls: tuple[str, ...] = ()  #: UC_*_INS_* that enter the kernel without raising an exception
+
+
+    def full_address(self, address: int | None) -> int | None:
+        """A faulting address with the bits back that the engine dropped."""
+        if address is None or self.address_bits == 64 or not address >> (self.address_bits - 1):
+            return address
+        return address | (1 << 64) - (1 << self.address_bits)
 
 
 def _plain(names: Iterable[str], size: int) -> dict[str, tuple[str, int]]:
@@ -134,7 +143,7 @@ def _x86(
     return UnicornIsa(
         "x86", "X86", "64" if word == 8 else "32", word, "X86_HASWELL", names, (*general, flags, pc),
         thread_pointer, _X86_EXCEPTIONS, _x86_overshoot, halts=(b"\xf4",),
-        syscalls=("X86_INS_SYSCALL", "X86_INS_SYSENTER"),
+        address_bits=52 if word == 8 else 64, syscalls=("X86_INS_SYSCALL", "X86_INS_SYSENTER"),
     )  # fmt: skip
 
 

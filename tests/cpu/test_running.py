@@ -129,6 +129,14 @@ def test_a_bad_access_mid_block_names_pc_and_address(
     assert bench.value == 0x55
 
 
+def test_the_highest_addresses_are_reported_in_full(bench: Bench) -> None:
+    entry = bench.load("load")
+    for below_top in (bench.guest.word, 0x1_0000):
+        address = (1 << 8 * bench.guest.word) - below_top
+        bench.prepare(address=address)
+        assert bench.cpu.run(entry) == (StopReason.READ_UNMAPPED, CODE + bench.guest.nop, address)
+
+
 @pytest.mark.parametrize(("address", "reason"), [
     (HOLE, StopReason.FETCH_UNMAPPED),
     (0, StopReason.FETCH_UNMAPPED),
