@@ -180,16 +180,17 @@ class Format:
             return self.propagate(x, y)
         return self._sum(self.unpack(x), self.unpack(y).negated(), rounding)
 
-    def _sum(self, x: Number, y: Number, rounding: Rounding) -> Result:
+    def _sum(self, x: Number, y: Number, rounding: Rounding, *, negate: bool = False) -> Result:
+        """x + y, or its negation, rounded once. The sign of a sum that cancels is that of x + y, negated."""
         if x.infinite or y.infinite:
             if x.infinite and y.infinite and x.sign != y.sign:
                 return self.invalid()
-            return self.infinite(x.sign if x.infinite else y.sign)
+            return self.infinite((x.sign if x.infinite else y.sign) ^ negate)
         exponent = min(x.exponent, y.exponent)
         total = x.shifted(exponent) + y.shifted(exponent)
         if total == 0:
-            return self.zero(x.sign if x.sign == y.sign else int(rounding is Rounding.DOWN))
-        return self.round(int(total < 0), abs(total), exponent, rounding)
+            return self.zero((x.sign if x.sign == y.sign else int(rounding is Rounding.DOWN)) ^ negate)
+        return self.round(int(total < 0) ^ negate, abs(total), exponent, rounding)
 
     def multiply(self, x: int, y: int, rounding: Rounding) -> Result:
         if self.is_nan(x) or self.is_nan(y):
@@ -214,7 +215,7 @@ class Format:
     def multiply_add(
         self, x: int, y: int, z: int, rounding: Rounding, *, negate_z: bool, negate: bool
     ) -> Result:
-        """±(x * y ± z) with one rounding, which happens before the outer negation; a NaN is not negated."""
+        """±(x * y ± z) with one rounding, of the negated sum (so QEMU; the manual says nothing)."""
         if self.is_nan(x) or self.is_nan(y) or self.is_nan(z):
             bits, flags = self.propagate(z, x, y)
             factors_are_numbers = not (self.is_nan(x) or self.is_nan(y))
@@ -225,8 +226,7 @@ class Format:
         if product is None:
             return self.invalid()
         addend = self.unpack(z)
-        bits, flags = self._sum(product, addend.negated() if negate_z else addend, rounding)
-        return bits ^ (self.sign_bit if negate and not self.is_nan(bits) else 0), flags
+        return self._sum(product, addend.negated() if negate_z else addend, rounding, negate=negate)
 
     def divide(self, x: int, y: int, rounding: Rounding) -> Result:
         if self.is_nan(x) or self.is_nan(y):
@@ -301,8 +301,7 @@ class Format:
         """fcmp: `condition` is a set of 1 less, 2 equal, 4 unordered, 8 less or greater; gives 0 or 1."""
         if self.is_nan(x) or self.is_nan(y):
             raises = signaling or self.is_signaling(x) or self.is_signaling(y)
-            # "not equal" is less or greater; with the unordered bit (cune) it takes both
-            return int(bool(condition & 4) or condition == 8), _INVALID if raises else _NONE
+            return condition >> 2 & 1, _INVALID if raises else _NONE
         equal = x == y or not (x | y) & ~self.sign_bit
         less = not equal and self._order(x) < self._order(y)
         return int(bool(condition & (2 if equal else 9 if less else 8))), _NONE
