@@ -7,9 +7,7 @@ an `ElfError`, at once or when the table concerned is asked for.
 
 from __future__ import annotations
 
-import mmap
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,6 +33,7 @@ from relink.elf.headers import (
     section_bytes,
 )
 from relink.elf.relocations import RelocationTable, read_relocations, read_relr
+from relink.elf.source import buffer, map_file, read_all
 from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolTable
 from relink.elf.versions import Versions, read_versions
@@ -295,13 +294,13 @@ def decode(source: Source, *, name: str | None = None) -> Decoded:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         name = name or os.fspath(source)
-        data = _map_file(path, name)
+        data = map_file(path, name)
     elif isinstance(source, bytes | bytearray | memoryview):
         name = name or "<bytes>"
-        data = _buffer(source)
+        data = buffer(source)
     else:
         name = name or str(getattr(source, "name", "<file>"))
-        data = _buffer(_read_all(source, name))
+        data = buffer(read_all(source, name))
     if len(data) == 0:
         raise Truncated(name, "the file is empty", 0)
     header = read_header(name, data[:64].tobytes())
@@ -339,7 +338,7 @@ def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str)
     limit = header.layout.address_limit
 
     def fetch(segment: ProgramHeader) -> U8:
-        return _buffer(bytes(read((segment.vaddr + bias) % limit, segment.filesz)))
+        return buffer(bytes(read((segment.vaddr + bias) % limit, segment.filesz)))
 
     low, high = segments[0].vaddr & -PAGE, segments[-1].vaddr + segments[-1].memsz
 
@@ -371,39 +370,3 @@ def _assemble(
     count = dynamic_segment.filesz // layout.dynamic.itemsize
     entries = contents.table(dynamic_segment.vaddr, count, layout.dynamic, "PT_DYNAMIC")
     return replace(decoded, dynamic=Dynamic.of(entries, normalise))
-
-
-# -------------------------------------------------------------------- where the bytes come from
-
-
-def _map_file(path: Path, name: str) -> U8:
-    try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            # Not even opened: opening a named pipe waits for a writer.
-            raise ElfError(name, "cannot be read: not a regular file")
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return frozen(np.empty(0, np.uint8))
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ElfError(name, f"cannot be read: {reason}") from error
-    return np.frombuffer(mapped, np.uint8)
-
-
-def _buffer(source: bytes | bytearray | memoryview) -> U8:
-    """The bytes as an array that nobody can change: a view when `source` is immutable, else a copy."""
-    if isinstance(source, memoryview) and source.readonly and source.c_contiguous:
-        return np.frombuffer(source, np.uint8)
-    return np.frombuffer(source if isinstance(source, bytes) else bytes(source), np.uint8)
-
-
-def _read_all(file: BinaryIO, name: str) -> bytes:
-    try:
-        content = file.read()
-    except (OSError, ValueError) as error:
-        raise ElfError(name, f"cannot be read: {error}") from error
-    if not isinstance(content, bytes | bytearray):
-        raise ElfError(name, "cannot be read: the file object yields text, not bytes")
-    return bytes(content)
