@@ -23,7 +23,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 import numpy as np
 import unicorn.arm64_const
@@ -38,7 +38,7 @@ from emu.cpu import CpuContext, Protection, Stop, StopReason
 from emu.cpu.pages import PAGE_SIZE, PageMap, Piece
 from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, ISAS, UnicornIsa, gdt_entry
 from emu.cpu.watchdog import WATCHDOG, Watch
-from relink.errors import AddressSpaceError
+from relink.errors import AddressSpaceError, MachineError
 
 _NO_TIMEOUT: Final = ctypes.c_uint64(0)
 _CPSR_IT: Final = 0x0600_FC00  # CPSR[26:25] and [15:10], the state of a Thumb IT block
@@ -155,6 +155,19 @@ class _Context:
         weakref.finalize(self, uclib.uc_context_free, self.pointer)
 
 
+class _Closed:
+    """Stands where a closed CPU had its engine."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise MachineError("the CPU has been closed")
+
+    __getattr__ = __setattr__ = __getitem__ = _refuse
+
+    @property
+    def _as_parameter_(self) -> NoReturn:  # how ctypes asks for an argument
+        raise MachineError("the CPU has been closed")
+
+
 class UnicornCpu:
     """A `Cpu` of one of Unicorn's six ISAs (x86_64, i386, aarch64, arm, riscv64, riscv32).
 
@@ -179,7 +192,7 @@ class UnicornCpu:
         WATCHDOG.add(self._watch)
         self._seen = _Seen()
         hooks = _hooks(handle, self._seen)
-        self.close = weakref.finalize(self, _release, handle, self._watch, *hooks)
+        self._free = weakref.finalize(self, _release, handle, self._watch, *hooks)
         if isa.model:
             model = getattr(_CONSTANTS[isa.constants], f"UC_CPU_{isa.model}")
             _check(_control(handle, uc.UC_CTL_CPU_MODEL, model), "choose the CPU model")
@@ -468,6 +481,13 @@ class UnicornCpu:
         """
         if pc & ~1 != self._suspended:
             self.write_register("cpsr", self.read_register("cpsr") & ~_CPSR_IT)
+        self._suspended = None
+
+    def close(self) -> None:
+        """Free the engine and let go of all buffers. Using the CPU afterwards raises MachineError."""
+        self._free()
+        # The engine would not survive being called; every way to it leads through one of these.
+        self._handle = self._begin = self._slots = self._batches = self._pages = cast(Any, _Closed())
         self._suspended = None
 
     def save(self) -> CpuContext:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import weakref
 
 import pytest
 
 from emu.cpu import Protection, StopReason, create_cpu
-from relink.errors import AddressSpaceError
+from relink.errors import AddressSpaceError, MachineError
 
 from .guests import CODE, DATA, GUESTS, HOLE, PAGE, RW, RX, TRAPS, Bench, page_buffer
 
@@ -243,6 +244,25 @@ def test_many_cpus_live_side_by_side() -> None:
     assert [bench.value for bench in benches] == list(range(1, len(benches) + 1))
     for bench in benches:
         bench.cpu.close()
+
+
+def test_using_a_closed_cpu_is_an_error_and_not_a_crash() -> None:
+    bench = Bench(GUESTS["aarch64"])
+    cpu = bench.cpu
+    entry = bench.load("add 1")
+    context = cpu.save()
+    cpu.close()
+    cpu.close()
+    for use in (
+        lambda: cpu.run(entry), lambda: cpu.run(entry, max_instructions=5), lambda: cpu.run(entry, timeout=1),
+        lambda: cpu.read(CODE, 1), lambda: cpu.write(CODE, b"x"), lambda: cpu.unmap(CODE, PAGE),
+        lambda: cpu.map(AREA, PAGE, RW, page_buffer()), lambda: cpu.protect(CODE, PAGE, RW),
+        lambda: cpu.read_register("x0"), lambda: cpu.write_register("x0", 1),
+        lambda: cpu.read_registers(["x0"]), lambda: cpu.write_registers({"x0": 1}),
+        lambda: cpu.set_thread_pointer(0), lambda: cpu.save(), lambda: cpu.restore(context),
+    ):  # fmt: skip
+        with pytest.raises((MachineError, ctypes.ArgumentError)):
+            use()
 
 
 def test_a_forgotten_cpu_is_freed_with_its_buffers() -> None:
