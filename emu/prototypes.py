@@ -221,11 +221,16 @@ class _Resolver:
         # `int(size_t)` is a function type as a type name, but a variable as a declaration: type names first.
         for attempt in (f"int _ = sizeof({source});", f"{source};"):
             try:
-                node: Any = c_parser.CParser().parse(prelude + attempt).ext[-1]
+                declared: list[Any] = c_parser.CParser().parse(prelude + attempt).ext[len(used) :]
             except c_parser.ParseError:
                 continue
             except (RecursionError, AssertionError, AttributeError, IndexError, TypeError):
                 break
+            if not declared:
+                continue
+            if len(declared) > 1:
+                raise CallError(f"prototype {self.text!r}: give one declaration, not {len(declared)}")
+            node = declared[0]
             if attempt.startswith("int _ = sizeof"):
                 expression: Any = getattr(node.init, "expr", None)
                 if type(expression).__name__ != "Typename":

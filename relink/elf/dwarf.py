@@ -327,8 +327,7 @@ def _qualify(die: DIE, declarator: str, depth: int) -> str:
     word = _QUALIFIERS[str(die.tag)]
     if target is None or _unqualified(target).tag not in _POINTERS:
         return f"{word if word != 'restrict' else ''} {_declare(target, declarator, depth + 1)}".strip()
-    inner = declarator if declarator.startswith("*") else f"{word} {declarator}".strip()
-    return _declare(target, inner, depth + 1)
+    return _declare(target, f"{word} {declarator}".strip(), depth + 1)
 
 
 def _unqualified(die: DIE) -> DIE:

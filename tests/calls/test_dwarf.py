@@ -1,0 +1,90 @@
+"""Prototypes out of DWARF, for every target, and what broken DWARF does: nothing."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from emu.abi import CONVENTIONS
+from emu.calls import plan_call
+from emu.prototypes import parse_prototype
+from relink.elf import decode
+from relink.elf.dwarf import DebugTypes, prototype, prototypes, variable_type
+from tests.fixtures import TARGETS, arch_of, fixture
+
+#: Of arch_fixtures/src/basic/prototypes.c. {size}: what size_t is.
+EXPECTED = {
+    "a_char": "char a_char(signed char narrow, unsigned char wide)",
+    "a_short": "short a_short(short left, unsigned short right)",
+    "a_long": "long a_long(long left, unsigned long right)",
+    "a_long_long": "long long a_long_long(long long left, unsigned long long right)",
+    "a_float": "float a_float(float value)",
+    "a_double": "double a_double(double left, float right)",
+    "a_bool": "_Bool a_bool(int value)",
+    "a_colour": "unsigned int a_colour(unsigned int before)",
+    "a_typedef": "unsigned int a_typedef(unsigned int id)",
+    "a_string": "const char *a_string(const char *text, {size} offset)",
+    "a_pointer": "void *a_pointer(void *pointer)",
+    "nothing": "void nothing(void)",
+    "visit": (
+        "int visit(int (*function)(void *, const char *), void *context, const char *const *names, int count)"
+    ),
+    "point_sum": "int point_sum(const struct point *point)",
+    "point_by_value": "struct point point_by_value(struct point point)",
+    "union_word": "unsigned int union_word(union bits *value)",
+    "variadic": "int variadic(int count, ...)",
+    "old_style": "int old_style(void)",
+    "grid": "double *grid(double (*matrix)[4], int row)",
+}
+
+
+@pytest.mark.parametrize("name", ["basic-dwarf", "basic-dwarf5"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_prototype_of_the_fixture_is_read_back(target: str, name: str) -> None:
+    decoded = decode(fixture(target, name))
+    size = "unsigned int" if CONVENTIONS[arch_of(target)].word_size == 4 else "unsigned long"
+    for function, text in EXPECTED.items():
+        found = prototype(decoded, function)
+        assert found is not None, function
+        assert found == text.replace("{size}", size)
+        parsed = parse_prototype(found, arch_of(target))
+        assert parsed.name == function
+        if function != "point_by_value":
+            plan_call(arch_of(target), parsed)
+    assert variable_type(decoded, "tally") == "volatile int"
+    assert prototype(decoded, "no_such_function") is None
+    assert variable_type(decoded, "a_char") is None
+
+
+def test_all_prototypes_are_a_mapping() -> None:
+    found = prototypes(fixture("riscv64", "basic-dwarf5"))
+    assert found["a_bool"] == EXPECTED["a_bool"]
+    assert set(EXPECTED) <= set(found)
+    assert len(found) == len(list(found))
+    with pytest.raises(KeyError):
+        found["missing"]
+
+
+def test_a_library_without_dwarf_tells_nothing() -> None:
+    decoded = decode(fixture("arm", "basic"))
+    assert prototype(decoded, "a_char") is None
+    assert not prototypes(decoded)
+
+
+@pytest.mark.parametrize("target", ["x86_64", "riscv32"])
+def test_broken_dwarf_tells_nothing_or_something_and_never_raises(target: str) -> None:
+    whole = fixture(target, "basic-dwarf5").read_bytes()
+    dice = random.Random(target)
+    for _ in range(150):
+        broken = bytearray(whole)
+        for _ in range(dice.choice((1, 4, 30, 300))):
+            broken[dice.randrange(len(broken))] = dice.randrange(256)
+        if dice.random() < 0.2:
+            del broken[dice.randrange(len(broken)) :]
+        types = DebugTypes(bytes(broken))
+        for function in ("a_char", "visit", "grid", "missing"):
+            text = types.prototype(function)
+            assert text is None or isinstance(text, str)
+        types.variable_type("tally")
+        list(types.prototypes())
