@@ -35,9 +35,17 @@ uint64_t divide128(uint64_t high, uint64_t low, uint64_t by) { return (uint64_t)
 uint64_t remainder128(uint64_t high, uint64_t low, uint64_t by) { return (uint64_t)((((uint128)high << 64) | low) % by); }
 #endif
 #if __LDBL_MANT_DIG__ == 113
-/* Quad precision is software on these targets. */
-double quad_sum(double a, double b) { return (double)((long double)a + (long double)b); }
-double quad_product(double a, double b) { return (double)((long double)a * (long double)b); }
-double quad_quotient(double a, double b) { return (double)((long double)a / (long double)b); }
-int quad_less(double a, double b) { return (long double)a < (long double)b; }
+/* Quad precision is software on these targets. Through volatile: LLVM would narrow the arithmetic. */
+static volatile long double quad_a, quad_b;
+static void quad_set(double a, double b) { quad_a = a; quad_b = b; }
+double quad_sum(double a, double b) { quad_set(a, b); return (double)(quad_a + quad_b); }
+double quad_difference(double a, double b) { quad_set(a, b); return (double)(quad_a - quad_b); }
+double quad_product(double a, double b) { quad_set(a, b); return (double)(quad_a * quad_b); }
+double quad_quotient(double a, double b) { quad_set(a, b); return (double)(quad_a / quad_b); }
+int quad_less(double a, double b) { quad_set(a, b); return quad_a < quad_b; }
+int quad_equal(double a, double b) { quad_set(a, b); return quad_a == quad_b; }
+int64_t quad_to_i64(double a) { quad_set(a, 0); return (int64_t)quad_a; }
+double quad_from_i64(int64_t a) { quad_a = a; return (double)quad_a; }
+/* 1 only where more than a double's 53 bits survive. */
+int quad_keeps_bits(void) { quad_set(1e15, 1e-15); return (double)(quad_a + quad_b - quad_a) > 0; }
 #endif
