@@ -143,6 +143,8 @@ def _x86(
     return UnicornIsa(
         "x86", "X86", "64" if word == 8 else "32", word, "X86_HASWELL", names, (*general, flags, pc),
         thread_pointer, _X86_EXCEPTIONS, _x86_overshoot, halts=(b"\xf4",),
+        # What a Linux process starts with: exceptions masked, 64-bit x87 significands, an empty x87 stack.
+        setup={"fpcw": 0x37F, "fptag": 0xFFFF, "mxcsr": 0x1F80},
         address_bits=52 if word == 8 else 64, syscalls=("X86_INS_SYSCALL", "X86_INS_SYSENTER"),
     )  # fmt: skip
 

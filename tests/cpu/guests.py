@@ -87,6 +87,9 @@ def _x86(name: str, a: str, b: str, seg: str, extra: Mapping[str, str | bytes]) 
             "float": "addsd xmm0, xmm1; ret",
             "flags": f"cmp {a}, {a}; call {b}; mov {a}, 0; sete al; ret",
             "halt": "nop; hlt",
+            "x87": f"fld qword ptr [{b}]; ret",
+            "x87 third": "fld1; fld1; fld1; faddp st(1); fld1; faddp st(1); fdivp st(1); ret",
+            "sse division by zero": "xorps xmm1, xmm1; divsd xmm0, xmm1; ret",
             **extra,
         },
         flags=("rflags" if name == "x86_64" else "eflags", 0x40),
@@ -96,7 +99,7 @@ def _x86(name: str, a: str, b: str, seg: str, extra: Mapping[str, str | bytes]) 
 
 _X86_64 = _x86("x86_64", "rax", "rbx", "fs", {"syscall instruction": "nop; syscall; nop"})
 _I386 = _x86("i386", "eax", "ebx", "gs", {
-    "sysenter": "nop; sysenter; nop", "x87": f"fld qword ptr [{DATA:#x}]; ret",
+    "sysenter": "nop; sysenter; nop",
 })  # fmt: skip
 _AARCH64 = Guest(
     "aarch64", "aarch64", 8, "x0", "x1", "x30", ("d0", "d1"), 4,

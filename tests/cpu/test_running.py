@@ -350,13 +350,40 @@ def bits(value: float) -> int:
     return int.from_bytes(struct.pack("<d", value), "little")
 
 
+def test_unaligned_loads_work(bench: Bench) -> None:
+    entry = bench.load("load")
+    bench.cpu.write(DATA + 3, bytes(range(1, 9)))
+    bench.prepare(address=DATA + 3)
+    assert bench.cpu.run(entry).reason is StopReason.TRAP
+    assert bench.value == int.from_bytes(bytes(range(1, 9))[: bench.guest.word], "little")
+
+
 @where_there_is("x87")
 def test_an_x87_result_is_the_80_bit_st0(bench: Bench) -> None:
     entry = bench.load("x87")
     bench.cpu.write(DATA, struct.pack("<d", -1.5))
-    bench.prepare()
+    bench.prepare(address=DATA)
     assert bench.cpu.run(entry).reason is StopReason.TRAP
     assert bench.cpu.read_register("st0") == 0xBFFF << 64 | 0xC000_0000_0000_0000
+
+
+@where_there_is("x87 third")
+def test_x87_computes_with_64_significant_bits_and_leaves_one_value(bench: Bench) -> None:
+    assert bench.cpu.read_registers(["fpcw", "fpsw", "fptag", "mxcsr"]) == [0x37F, 0, 0xFFFF, 0x1F80]
+    entry = bench.load("x87 third")
+    bench.prepare()
+    assert bench.cpu.run(entry).reason is StopReason.TRAP
+    assert bench.cpu.read_register("st0") == 0x3FFD << 64 | 0xAAAA_AAAA_AAAA_AAAB
+    assert bench.cpu.read_register("fptag") == 0x3FFF
+
+
+@where_there_is("sse division by zero")
+def test_a_floating_division_by_zero_is_no_fault(bench: Bench) -> None:
+    entry = bench.load("sse division by zero")
+    bench.prepare()
+    bench.cpu.write_register("xmm0", bits(1.0))
+    assert bench.cpu.run(entry).reason is StopReason.TRAP
+    assert bench.cpu.read_register("xmm0") == bits(float("inf"))
 
 
 @where_there_is("atomic")
