@@ -49,6 +49,8 @@ _X86_EXCEPTIONS = {
 _ARM_EXCEPTIONS = {
     1: StopReason.INVALID_INSTRUCTION,  # EXCP_UDEF
     2: StopReason.SYSCALL,  # EXCP_SWI
+    3: StopReason.UNALIGNED,  # EXCP_PREFETCH_ABORT; without an MMU, alignment is all that can abort
+    4: StopReason.UNALIGNED,  # EXCP_DATA_ABORT
     7: StopReason.BREAKPOINT,  # EXCP_BKPT
 }
 #: The mcause codes of the RISC-V privileged specification, table "Machine cause register values".

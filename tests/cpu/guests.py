@@ -121,6 +121,7 @@ _AARCH64 = Guest(
         "float": "fadd d0, d0, d1; ret",
         "flags": "mov x19, x30; cmp x0, x0; blr x1; cset x0, eq; ret x19",
         "halt": "nop; wfi",
+        "unaligned": "nop; ldxr x0, [x1]",
         "atomic": words(0xB8210020, 0xD65F03C0),  # ldadd w1, w0, [x1]
     },
     flags=("nzcv", 1 << 30),
@@ -142,6 +143,7 @@ _ARM_PROGRAMS = {
     "thread": "mrc p15, 0, r0, c13, c0, 3; ldr r0, [r0]; bx lr",
     "float": "vadd.f64 d0, d0, d1; bx lr",
     "halt": "nop; wfi",
+    "unaligned": "nop; ldrex r0, [r1]",
     "hints": "yield; wfe; add r0, r0, #1; bx lr",
 }
 _ARM = Guest(
