@@ -83,7 +83,8 @@ def _strtold_by_reference(libc: Libc, result: int, text: int, end: int, *_: int)
 def _export_real(name: str, ctype: str, form: Format | None) -> None:
     parameters = "const char *text, char **end"
     for spelled, extra in (
-        (name, ""), (f"__isoc23_{name}", ""), (f"{name}_l", ", void *locale"), (f"__{name}_internal", ", int grouping")
+        (name, ""), (f"__isoc23_{name}", ""), (f"{name}_l", ", void *locale"),
+        (f"__{name}_internal", ", int grouping"),
     ):  # fmt: skip
         convert = _real_converter(form)
         if form is not None:

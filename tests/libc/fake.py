@@ -1,0 +1,133 @@
+"""A machine without a CPU: memory is a dictionary of bytearrays, guest functions are Python callables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emu.heap import Heap
+from emu.libc import Libc
+from relink.arch import architecture
+from relink.errors import AddressSpaceError
+
+
+class FakeMemory:
+    """Regions with gaps between them, so that running off one is an error."""
+
+    def __init__(self, base: int = 0x10_0000) -> None:
+        self.regions: dict[int, bytearray] = {}
+        self._next = base
+
+    def map_anonymous(self, size: int, *, name: str = "") -> int:
+        size = (size + 4095) & -4096
+        address = self._next
+        self._next += size + 4096
+        self.regions[address] = bytearray(size)
+        return address
+
+    def unmap(self, address: int) -> None:
+        if self.regions.pop(address, None) is None:
+            raise AddressSpaceError("not mapped", address=address)
+
+    def _find(self, address: int, size: int) -> tuple[bytearray, int]:
+        for start, data in self.regions.items():
+            if start <= address and address + size <= start + len(data):
+                return data, address - start
+        raise AddressSpaceError("not mapped", address=address, size=size)
+
+    def read(self, address: int, size: int) -> bytes:
+        data, offset = self._find(address, size)
+        return bytes(data[offset : offset + size])
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        region, offset = self._find(address, len(data))
+        region[offset : offset + len(data)] = data
+
+    def read_cstring(self, address: int, limit: int = 1 << 24) -> bytes:
+        region, offset = self._find(address, 1)
+        end = region.find(0, offset)
+        if end < 0:
+            raise AddressSpaceError("string runs off", address=address)
+        return bytes(region[offset:end])
+
+    def read_uint(self, address: int, size: int) -> int:
+        return int.from_bytes(self.read(address, size), "little")
+
+    def write_uint(self, address: int, size: int, value: int) -> None:
+        self.write(address, value.to_bytes(size, "little"))
+
+
+class FakeRegisters:
+    """Registers that hold what was last written."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, int] = {}
+
+    def read_register(self, name: str) -> int:
+        return self.values.get(name, 0)
+
+    def write_register(self, name: str, value: int) -> None:
+        self.values[name] = value
+
+
+class FakeMachine:
+    """Enough of a machine for the hosted library."""
+
+    thread_pointer = 0x7000
+    call_depth = 1
+
+    def __init__(self, arch: str = "x86_64") -> None:
+        self.arch = architecture(arch)
+        self.memory = FakeMemory()
+        self.cpu = FakeRegisters()
+        self.heap = Heap(self.memory, self.arch)
+        self.functions: dict[int, Callable[..., int | float | None]] = {}
+
+    def function(self, body: Callable[..., int | float | None]) -> int:
+        """The address of a "guest" function."""
+        address = 0x1000 + 16 * len(self.functions)
+        self.functions[address] = body
+        return address
+
+    def call(self, address: int, prototype: str, *args: int | float) -> int | float | None:
+        return self.functions[address](*args)
+
+
+class Values:
+    """Variadic arguments given by a test; checks that each is taken as the kind it is."""
+
+    def __init__(self, *values: int | float) -> None:
+        self._values = list(values)
+
+    def take(self, ctype: str) -> int | float:
+        value = self._values.pop(0)
+        assert isinstance(value, float) == (ctype in ("double", "long double")), f"{value!r} taken as {ctype}"
+        return value
+
+
+class Harness:
+    """A library on a fake machine, its functions called by name, bytes arguments placed in guest memory."""
+
+    def __init__(self, arch: str = "x86_64", **options: object) -> None:
+        self.machine = FakeMachine(arch)
+        self.memory = self.machine.memory
+        self.libc = Libc(self.machine, **options)  # type: ignore[arg-type]
+
+    def place(self, data: bytes) -> int:
+        address = self.machine.heap.malloc(len(data))
+        self.memory.write(address, data)
+        return address
+
+    def text(self, data: bytes) -> int:
+        return self.place(data + b"\0")
+
+    def buffer(self, size: int) -> int:
+        return self.place(bytes(size))
+
+    def call(self, name: str, *args: object) -> int:
+        """Call by name; bytes become the address of a C string."""
+        function = self.libc.function(name)
+        assert function is not None, name
+        return function.call(*(self.text(a) if isinstance(a, bytes) else a for a in args))  # type: ignore[return-value]
+
+    def string(self, address: int) -> bytes:
+        return self.memory.read_cstring(address)

@@ -1,0 +1,233 @@
+"""Random numbers, time, environment, files, threads and ends."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emu.errors import GuestAbort, GuestExit
+from tests.libc.fake import Harness, Values
+
+
+@given(st.integers(0, (1 << 32) - 1))
+def test_rand_gives_glibcs_numbers(glibc, seed):
+    host = Harness()
+    glibc.srand(ctypes.c_uint(seed))
+    host.call("srand", seed)
+    assert [host.call("rand") for _ in range(40)] == [glibc.rand() for _ in range(40)]
+
+
+@given(st.integers(0, (1 << 32) - 1))
+def test_rand_r_and_drand48_give_glibcs_numbers(glibc, seed):
+    host = Harness()
+    state, place = ctypes.c_uint(seed), host.place(seed.to_bytes(4, "little"))
+    assert [host.call("rand_r", place) for _ in range(9)] == [glibc.rand_r(ctypes.byref(state)) for _ in range(9)]
+    glibc.drand48.restype = ctypes.c_double
+    glibc.lrand48.restype = glibc.mrand48.restype = ctypes.c_long
+    glibc.srand48(ctypes.c_long(seed))
+    host.call("srand48", seed)
+    for name in ("drand48", "lrand48", "mrand48") * 3:
+        assert host.call(name) == getattr(glibc, name)(), name
+
+
+_TIMES = st.integers(-(1 << 40), 1 << 40)
+
+
+@given(_TIMES)
+def test_gmtime_timegm_and_strftime_agree_with_the_host(glibc, seconds):
+    host = Harness()
+    broken = host.buffer(64)
+    theirs = ctypes.create_string_buffer(64)
+    glibc.gmtime_r(ctypes.byref(ctypes.c_long(seconds)), theirs)
+    assert host.call("gmtime_r", host.place(seconds.to_bytes(8, "little", signed=True)), broken) == broken
+    assert host.memory.read(broken, 36) == theirs.raw[:36]
+    assert host.call("timegm", broken) == seconds
+    for template in (b"%a %A %b %B %c|%C %d %D %e %F|%g %G %H %I %j|%k %l %m %M|%p %P %r %R", b"%S %T %u %U %V %w %W %x %X %y %Y %%%n"):
+        out, expected = host.buffer(256), ctypes.create_string_buffer(256)
+        count = glibc.strftime(expected, ctypes.c_size_t(256), template, theirs)
+        assert host.call("strftime", out, 256, template, broken) == count
+        assert host.string(out) == expected.value
+
+
+def test_the_clock_is_the_callers():
+    ticks = iter(range(10**18, 2 * 10**18, 10**9 + 5000))
+    host = Harness(clock=lambda: next(ticks))
+    place = host.buffer(16)
+    assert host.call("time", place) == 10**9
+    host.call("gettimeofday", place, 0)
+    assert (host.memory.read_uint(place, 8), host.memory.read_uint(place + 8, 8)) == (10**9 + 1, 5)
+    assert time.time_ns() != next(ticks)
+
+
+def test_a_32_bit_time_has_a_64_bit_twin():
+    host = Harness("arm", clock=lambda: (1 << 33) * 10**9)
+    assert host.call("time", 0) == -1
+    assert host.libc.errno == 75
+    assert host.call("__time64", 0) == 1 << 33
+    assert host.libc.lookup("__time64") and not Harness("riscv64").libc.lookup("__time64")
+
+
+def test_environment_is_the_guests_own_array():
+    host = Harness(environment={"HOME": "/root", "X": "1"})
+    assert host.string(host.call("getenv", b"HOME")) == b"/root"
+    assert host.call("getenv", b"HOM") == 0
+    assert host.call("setenv", b"X", b"2", 0) == 0
+    assert host.string(host.call("getenv", b"X")) == b"1"
+    host.call("setenv", b"X", b"22", 1)
+    host.call("setenv", b"Y", b"3", 0)
+    host.call("unsetenv", b"HOME")
+    array = host.memory.read_uint(host.libc.lookup("environ"), 8)
+    entries = [host.string(host.memory.read_uint(array + 8 * i, 8)) for i in range(2)]
+    assert entries == [b"X=22", b"Y=3"]
+    assert host.memory.read_uint(array + 16, 8) == 0
+    assert host.libc.lookup("environ") == host.libc.lookup("__environ")
+
+
+def test_files_are_the_users_dictionary():
+    files: dict[str, bytes | bytearray] = {"/etc/motd": b"hello\nworld\n"}
+    host = Harness(files=files)
+    stream = host.call("fopen", b"/etc/../etc/motd", b"r")
+    line = host.buffer(32)
+    assert host.call("fgets", line, 32, stream) == line
+    assert host.string(line) == b"hello\n"
+    assert host.call("fgetc", stream) == ord("w")
+    host.call("ungetc", ord("W"), stream)
+    assert host.call("ftell", stream) == 6
+    assert host.call("fread", line, 1, 32, stream) == 6
+    assert host.memory.read(line, 6) == b"World\n"
+    assert host.call("feof", stream)
+    assert host.call("fclose", stream) == 0
+
+    out = host.call("fopen", b"/tmp/new", b"w")
+    host.call("fprintf", out, b"%d-", Values(5))
+    host.call("fseek", out, 0, 0)
+    host.call("fputs", b"6", out)
+    assert files["/tmp/new"] == b"6-"
+    assert host.call("unlink", b"/tmp/new") == 0
+    assert "/tmp/new" not in files
+    assert host.call("fopen", b"/nowhere", b"r") == 0
+    assert host.libc.errno == 2
+
+
+def test_the_hosts_disk_is_out_of_reach(host):
+    assert host.call("open", b"/etc/passwd", 0, Values()) == -1
+    assert host.libc.errno == 2
+
+
+def test_descriptors_seek_truncate_and_stat():
+    host = Harness(files={"/f": b"0123456789"})
+    number = host.call("open", b"/f", 2, Values())
+    assert host.call("lseek", number, 4, 0) == 4
+    place = host.buffer(200)
+    assert host.call("read", number, place, 3) == 3
+    assert host.memory.read(place, 3) == b"456"
+    assert host.call("pwrite", number, host.text(b"zz"), 2, 12) == 2
+    assert host.libc.files["/f"] == b"0123456789\0\0zz"
+    assert host.call("ftruncate", number, 5) == 0
+    assert host.call("fstat", number, place) == 0
+    assert host.memory.read_uint(place + 48, 8) == 5
+    assert host.call("close", number) == 0
+    assert host.call("close", number) == -1
+    assert host.libc.errno == 9
+
+
+def test_abort_exit_and_assertions_are_exceptions(host):
+    with pytest.raises(GuestAbort, match=r"abort\(\) called"):
+        host.call("abort")
+    with pytest.raises(GuestAbort, match="a.c:7: f: Assertion `x > 0' failed"):
+        host.call("__assert_fail", b"x > 0", b"a.c", 7, b"f")
+    with pytest.raises(GuestAbort, match="stack smashing detected"):
+        host.call("__stack_chk_fail")
+    with pytest.raises(GuestExit) as caught:
+        host.call("_exit", 3)
+    assert caught.value.status == 3
+
+
+def test_exit_runs_handlers_last_first_even_ones_registered_meanwhile(host):
+    order: list[object] = []
+    late = host.machine.function(lambda: order.append("late"))
+    first = host.machine.function(lambda: order.append("first"))
+    second = host.machine.function(lambda argument: (order.append(argument), host.call("atexit", late))[1])
+    host.call("atexit", first)
+    host.call("__cxa_atexit", second, 77, 0x5000)
+    with pytest.raises(GuestExit):
+        host.call("exit", 0)
+    assert order == [77, "late", "first"]
+
+
+def test_finalize_runs_only_one_librarys_handlers(host):
+    order: list[int] = []
+    record = host.machine.function(order.append)
+    for argument, dso in ((1, 0x1000), (2, 0x2000), (3, 0x1000)):
+        host.call("__cxa_atexit", record, argument, dso)
+    host.call("__cxa_finalize", 0x1000)
+    assert order == [3, 1]
+
+
+def test_a_second_lock_by_the_only_thread_is_a_deadlock(host):
+    mutex = host.buffer(48)
+    assert host.call("pthread_mutex_lock", mutex) == 0
+    assert host.call("pthread_mutex_trylock", mutex) == 16
+    with pytest.raises(GuestAbort, match="deadlock"):
+        host.call("pthread_mutex_lock", mutex)
+    assert host.call("pthread_mutex_unlock", mutex) == 0
+    assert host.call("pthread_mutex_destroy", mutex) == 0
+
+
+def test_a_recursive_mutex_counts(host):
+    attributes, mutex = host.buffer(8), host.buffer(48)
+    host.call("pthread_mutexattr_init", attributes)
+    host.call("pthread_mutexattr_settype", attributes, 1)
+    host.call("pthread_mutex_init", mutex, attributes)
+    assert [host.call("pthread_mutex_lock", mutex) for _ in range(3)] == [0, 0, 0]
+    assert [host.call("pthread_mutex_unlock", mutex) for _ in range(4)] == [0, 0, 0, 1]
+
+
+def test_once_runs_once(host):
+    runs: list[int] = []
+    routine, control = host.machine.function(lambda: runs.append(1)), host.buffer(4)
+    host.call("pthread_once", control, routine)
+    host.call("pthread_once", control, routine)
+    assert runs == [1]
+
+
+def test_setjmp_comes_back_with_what_longjmp_says():
+    host = Harness("aarch64")
+    registers = host.machine.cpu.values
+    registers.update({"sp": 0x8000, "x30": 0x1234, "x19": 19, "d8": 88})
+    buffer = host.buffer(256)
+    assert host.call("_setjmp", buffer) == 0
+    registers.update({"sp": 0x7000, "x30": 0x9999, "x19": 0, "d8": 0})
+    assert host.call("longjmp", buffer, 0) == 1
+    assert (registers["sp"], registers["x30"], registers["x19"], registers["d8"]) == (0x8000, 0x1234, 19, 88)
+
+
+def test_longjmp_out_of_a_python_frame_is_refused():
+    host = Harness("aarch64")
+    host.machine.cpu.values.update({"sp": 0x8000, "x30": 0x1234})
+    buffer = host.buffer(256)
+    host.call("_setjmp", buffer)
+    host.machine.call_depth = 2
+    with pytest.raises(GuestAbort, match="setjmp ran at call depth 1, longjmp at 2"):
+        host.call("longjmp", buffer, 5)
+
+
+@pytest.mark.parametrize("name", ["__memcpy_chk", "__memset_chk", "__strncpy_chk"])
+def test_fortified_copies_abort_at_one_past_the_object(host, name):
+    out, source = host.buffer(16), 65 if "memset" in name else host.text(b"x" * 16)
+    assert host.call(name, out, source, 8, 8) == out
+    with pytest.raises(GuestAbort, match="needs 9 bytes, the object has 8"):
+        host.call(name, out, source, 9, 8)
+
+
+def test_lookup_tells_functions_variables_and_nothing_apart(host):
+    assert host.libc.lookup("strlen").prototype.startswith("size_t strlen")
+    stdout = host.memory.read_uint(host.libc.lookup("stdout"), 8)
+    host.call("fputs", b"x", stdout)
+    assert host.libc.stdout.getvalue() == b"x"
+    assert host.libc.lookup("no_such_function") is None
+    assert "strlen" in host.libc.symbols and "__aeabi_idiv" not in host.libc.symbols
