@@ -89,6 +89,42 @@ def call(
     call.run(target, search, loading, library, expressions, prototype or [], as_json=output.json)
 
 
+@command
+def inspect(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A shared object, an executable or an object file.")],
+    target: Target, output: Output,
+    symbols: Annotated[bool, typer.Option("--symbols", help="List every dynamic symbol.")] = False,
+) -> None:  # fmt: skip
+    """Show what an ELF file says, without loading it."""
+    from emu.cli import inspect
+    from emu.cli.output import emit
+
+    show = partial(inspect.show, symbols=symbols, demangle=output.demangle)
+    emit(inspect.report(target, file), show, as_json=output.json)
+
+
+@command
+def tree(library: Library, target: Target, search: Search, output: Output) -> None:
+    """Show what a library needs, where each was found and by which rule; exit 1 when something is missing."""
+    from emu.cli import tree
+    from emu.cli.output import emit
+
+    report = tree.report(target, search, library)
+    emit(report, tree.show, as_json=output.json)
+    if report.missing:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+@expand
+def arches(output: Output) -> None:
+    """List the architectures."""
+    from emu.cli import arches
+    from emu.cli.output import emit
+
+    emit(arches.report(), arches.show, as_json=output.json)
+
+
 # ---------------------------------------------------------------- running
 
 

@@ -1,0 +1,71 @@
+"""`relink-emu arches`: the architectures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, ClassVar
+
+from emu.cli.output import table
+from emu.cpu import engine_of
+from relink.arch import ARCHITECTURES, Role
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_DISTRIBUTIONS = {"unicorn": "unicorn", "icicle": "icicle-emu"}
+
+
+@dataclass(frozen=True)
+class ArchitectureEntry:
+    """One architecture. `relocations` counts the types of its table, `refused` those of them that are refused."""
+
+    name: str
+    title: str
+    aliases: tuple[str, ...]
+    bits: int
+    machine: int
+    psabi: str
+    engine: str
+    engine_version: str | None
+    relocations: int
+    refused: int
+
+
+@dataclass(frozen=True)
+class ArchesReport:
+    """All architectures."""
+
+    schema: ClassVar[str] = "relink-emu/arches/1"
+    architectures: tuple[ArchitectureEntry, ...]
+
+
+def report() -> ArchesReport:
+    """The architectures there are."""
+    entries = []
+    for arch in ARCHITECTURES.values():
+        engine = engine_of(arch.name)
+        rows = arch.relocations.values()
+        entries.append(
+            ArchitectureEntry(
+                arch.name, arch.title, arch.aliases, arch.bits, arch.machine, arch.psabi, engine, _version(engine),
+                len(rows), sum(row.role is Role.REFUSED for row in rows),
+            )
+        )  # fmt: skip
+    return ArchesReport(tuple(entries))
+
+
+def _version(engine: str) -> str | None:
+    try:
+        return version(_DISTRIBUTIONS[engine])
+    except PackageNotFoundError:
+        return None
+
+
+def show(report: ArchesReport, console: Console) -> None:
+    """Print the table."""
+    rows = table("name", "also called", "psABI", "engine", ">relocation types")
+    for entry in report.architectures:
+        engine = f"{entry.engine} {entry.engine_version or '(not installed)'}"
+        rows.add_row(entry.name, ", ".join(entry.aliases), entry.psabi, engine, str(entry.relocations))
+    console.print(rows)

@@ -1,0 +1,375 @@
+"""`relink-emu inspect`: what an ELF file says, without loading it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from emu.cli.output import Address, demangled, hexadecimal, printable, shown, table
+from relink.arch import Architecture, architecture_of
+from relink.elf import Decoded, decode
+from relink.elf.constants import (
+    ADDRESS_TAGS, SHN_ABS, SHN_UNDEF, VERSYM_HIDDEN, VERSYM_INDEX, Binding, DynamicFlag, DynamicFlag1, DynamicTag,
+    FileType, SegmentType, SymbolType, Visibility,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    import enum
+
+    from rich.console import Console
+
+    from emu.cli.options import Target
+
+_KINDS: dict[int, str] = {
+    FileType.REL: "relocatable object", FileType.EXEC: "executable at a fixed address",
+    FileType.DYN: "shared object",
+}  # fmt: skip
+_STRING_TAGS = frozenset({DynamicTag.NEEDED, DynamicTag.SONAME, DynamicTag.RPATH, DynamicTag.RUNPATH})
+#: Processor-specific tags a reader may meet, by e_machine: AAELF64 and the psABIs of RISC-V and MIPS-free kin.
+_PROCESSOR_TAGS = {
+    183: {0x70000001: "AARCH64_BTI_PLT", 0x70000003: "AARCH64_PAC_PLT", 0x70000005: "AARCH64_VARIANT_PCS"},
+    243: {0x70000001: "RISCV_VARIANT_CC"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A program header; `offset` and sizes in bytes."""
+
+    type: str
+    permissions: str
+    offset: int
+    vaddr: Address
+    filesz: int
+    memsz: int
+    align: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the dynamic section; `text` is the string it names, or the flags."""
+
+    tag: str
+    value: Address
+    text: str | None
+
+
+@dataclass(frozen=True)
+class SymbolEntry:
+    """A dynamic symbol. `version` has @ or @@ in front: required or hidden, default."""
+
+    name: str
+    demangled: str | None
+    version: str | None
+    value: Address
+    size: int
+    type: str
+    binding: str
+    visibility: str
+    defined: bool
+
+
+@dataclass(frozen=True)
+class VersionNeeded:
+    """A version asked of another library."""
+
+    library: str
+    version: str
+    weak: bool
+
+
+@dataclass(frozen=True)
+class Constructors:
+    """What runs when the file is loaded and unloaded: link-time addresses, and lengths of the arrays."""
+
+    init: Address | None
+    init_array: int
+    preinit_array: int
+    fini: Address | None
+    fini_array: int
+
+
+@dataclass(frozen=True)
+class Tls:
+    """PT_TLS; sizes and alignment in bytes."""
+
+    size: int
+    initialised: int
+    align: int
+
+
+@dataclass(frozen=True)
+class SectionEntry:
+    """A section header of a relocatable object."""
+
+    name: str
+    type: int
+    flags: Address
+    size: int
+
+
+@dataclass(frozen=True)
+class InspectReport:
+    """What a file says."""
+
+    schema: ClassVar[str] = "relink-emu/inspect/1"
+    file: str
+    size: int  #: bytes
+    kind: str
+    arch: str | None  #: None for a machine that is none of the seven
+    machine: int
+    bits: int
+    flags: Address
+    flags_problem: str | None  #: why an image of that ABI cannot be loaded here
+    entry: Address
+    os_abi: int
+    soname: str | None
+    interpreter: str | None
+    needed: tuple[str, ...]
+    rpath: str | None
+    runpath: str | None
+    segments: tuple[Segment, ...]
+    sections: tuple[SectionEntry, ...]  #: of a relocatable object
+    dynamic: tuple[Entry, ...]
+    exported: int
+    imported: int
+    symbols: tuple[SymbolEntry, ...]
+    versions_defined: tuple[str, ...]
+    versions_needed: tuple[VersionNeeded, ...]
+    relocations: Mapping[str, Mapping[str, int]]  #: by table, by type
+    hash_tables: tuple[str, ...]
+    constructors: Constructors
+    tls: Tls | None
+
+
+def report(target: Target, file: str) -> InspectReport:
+    """Read `file`. Raises ElfError; UnsupportedElf when it is not for the architecture named."""
+    named = target.architecture()
+    decoded = decode(file)
+    header = decoded.header
+    if named is not None:
+        from relink.graph import check_architecture
+
+        check_architecture(decoded, named)
+    arch = architecture_of(header.machine, header.bits)
+    tls = decoded.tls
+    array_length = partial(_length, decoded)
+    exported, imported = _counts(decoded)
+    return InspectReport(
+        file=file, size=Path(file).stat().st_size, kind=_kind(decoded), arch=arch.name if arch else None,
+        machine=header.machine, bits=header.bits, flags=Address(header.flags),
+        flags_problem=arch.flags_problem(header.flags) if arch else None, entry=Address(header.entry),
+        os_abi=header.os_abi, soname=decoded.soname, interpreter=decoded.interpreter, needed=decoded.needed,
+        rpath=decoded.rpath, runpath=decoded.runpath, segments=tuple(_segments(decoded)),
+        sections=tuple(_sections(decoded)), dynamic=tuple(_dynamic(decoded)), exported=exported, imported=imported,
+        symbols=tuple(_symbols(decoded)),
+        versions_defined=tuple(version.name for version in decoded.versions.defined),
+        versions_needed=tuple(
+            VersionNeeded(need.library, need.name, bool(need.flags & 2)) for need in decoded.versions.needed
+        ),
+        relocations=_relocations(decoded, arch),
+        hash_tables=tuple(
+            name for name, tag in (("gnu", DynamicTag.GNU_HASH), ("sysv", DynamicTag.HASH)) if tag in decoded.dynamic
+        ),
+        constructors=Constructors(
+            _address(decoded.init), array_length("init_array"), array_length("preinit_array"),
+            _address(decoded.fini), array_length("fini_array"),
+        ),
+        tls=Tls(tls.memsz, tls.filesz, tls.align) if tls else None,
+    )  # fmt: skip
+
+
+def _kind(decoded: Decoded) -> str:
+    pie = decoded.header.type == FileType.DYN and (decoded.flags_1 & DynamicFlag1.PIE or decoded.interpreter)
+    return "position-independent executable" if pie else _KINDS[decoded.header.type]
+
+
+def _address(value: int | None) -> Address | None:
+    return None if value is None else Address(value)
+
+
+def _length(decoded: Decoded, array: str) -> int:
+    found: tuple[int, int] | None = getattr(decoded, array)
+    return found[1] if found else 0
+
+
+def _name(kind: type[enum.IntEnum], number: int) -> str:
+    """The constant's name in lower case, or its number."""
+    try:
+        return kind(number).name.lower()
+    except ValueError:
+        return f"{number:#x}"
+
+
+def _segments(decoded: Decoded) -> Iterator[Segment]:
+    for entry in decoded.program_headers:
+        letters = "".join(letter if entry.flags & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
+        yield Segment(
+            _name(SegmentType, entry.type).upper(), letters, entry.offset, Address(entry.vaddr), entry.filesz,
+            entry.memsz, entry.align,
+        )  # fmt: skip
+
+
+def _sections(decoded: Decoded) -> Iterator[SectionEntry]:
+    if decoded.header.type == FileType.REL:
+        for section in decoded.sections[1:]:
+            yield SectionEntry(section.name, section.type, Address(section.flags), section.size)
+
+
+def _dynamic(decoded: Decoded) -> Iterator[Entry]:
+    processor = _PROCESSOR_TAGS.get(decoded.header.machine, {})
+    for number, value in decoded.dynamic:
+        tag = processor.get(number) or _name(DynamicTag, number).upper()
+        text = None
+        if number in _STRING_TAGS:
+            text = decoded.strings.text(value, f"DT_{tag}")
+        elif number in (DynamicTag.FLAGS, DynamicTag.FLAGS_1):
+            flags = DynamicFlag if number == DynamicTag.FLAGS else DynamicFlag1
+            text = " ".join(flag.name for flag in flags if flag & value and flag.name) or None
+        yield Entry(tag, Address(value), text)
+
+
+def _counts(decoded: Decoded) -> tuple[int, int]:
+    """How many symbols a file exports and imports."""
+    table = decoded.symbols
+    shared = (table.bind != Binding.LOCAL) & np.isin(table.visibility, (Visibility.DEFAULT, Visibility.PROTECTED))
+    defined = table.section != SHN_UNDEF
+    imported = shared & ~defined
+    imported[:1] = False  # row 0 is the undefined symbol itself
+    return int(np.count_nonzero(shared & defined)), int(np.count_nonzero(imported))
+
+
+def _symbols(decoded: Decoded) -> Iterator[SymbolEntry]:
+    table = decoded.symbols
+    columns = (
+        table.names.texts(), table.value.tolist(), table.size.tolist(), table.type.tolist(), table.bind.tolist(),
+        table.visibility.tolist(), table.section.tolist(), table.version.tolist(),
+    )  # fmt: skip
+    rows = zip(*columns, strict=True)
+    next(rows, None)
+    for name, value, size, kind, bind, visibility, section, raw_version in rows:
+        version = None
+        if table.has_versions and (raw_version & VERSYM_INDEX) > 1:
+            default = section != SHN_UNDEF and not raw_version & VERSYM_HIDDEN
+            version = ("@@" if default else "@") + (decoded.versions.name_of(raw_version) or "?")
+        yield SymbolEntry(
+            name, demangled(name), version, Address(value), size, _name(SymbolType, kind), _name(Binding, bind),
+            _name(Visibility, visibility) + (" abs" if section == SHN_ABS else ""), section != SHN_UNDEF,
+        )  # fmt: skip
+
+
+def _relocations(decoded: Decoded, arch: Architecture | None) -> dict[str, dict[str, int]]:
+    """Entries by table and type; .relr.dyn counts the words it rebases."""
+    found: dict[str, Counter[str]] = {}
+    for entries in decoded.relocations:
+        tally = found.setdefault(entries.section, Counter())
+        for number, count in zip(*(a.tolist() for a in np.unique(entries.type, return_counts=True)), strict=True):
+            tally[arch.relocation_name(number) if arch else f"type {number}"] += count
+    if len(decoded.relr):
+        found[".relr.dyn"] = Counter(RELR=len(decoded.relr))
+    return {section: dict(tally.most_common()) for section, tally in found.items()}
+
+
+# ---------------------------------------------------------------- for people
+
+
+def show(report: InspectReport, console: Console, *, symbols: bool = False, demangle: bool = True) -> None:
+    """Print a report; `symbols` lists every one of them."""
+
+    def title(text: str) -> None:
+        console.print()
+        console.print(text, style="bold")
+
+    _show_header(report, console)
+    if report.segments:
+        title("Segments")
+        rows = table("type", "access", ">offset", ">address", ">in file", ">in memory", ">align")
+        for entry in report.segments:
+            numbers = (entry.offset, entry.vaddr, entry.filesz, entry.memsz, entry.align)
+            rows.add_row(entry.type, entry.permissions, *map(hexadecimal, numbers))
+        console.print(rows)
+    if report.sections:
+        title("Sections")
+        rows = table("section", ">size", ">flags")
+        for section in report.sections:
+            rows.add_row(printable(section.name), hexadecimal(section.size), str(section.flags))
+        console.print(rows)
+    if report.dynamic:
+        title("Dynamic section")
+        rows = table("tag", ">value", "")
+        for item in report.dynamic:
+            number = str(item.value) if item.tag in _ADDRESS_NAMES or item.value > 9 else str(int(item.value))
+            rows.add_row(item.tag, number if item.text is None else "", printable(item.text or ""))
+        console.print(rows)
+    if report.versions_needed:
+        title("Versions needed")
+        rows = table("library", "version")
+        for need in report.versions_needed:
+            rows.add_row(printable(need.library), printable(need.version) + (" (weak)" if need.weak else ""))
+        console.print(rows)
+    title("Relocations")
+    rows = table("table", "type", ">entries")
+    for section, tally in report.relocations.items():
+        for kind, count in tally.items():
+            rows.add_row(section, kind, str(count))
+    console.print(rows if rows.row_count else "none")
+    if symbols:
+        title("Symbols")
+        _show_symbols(report, console, demangle=demangle)
+
+
+_ADDRESS_NAMES = frozenset(tag.name for tag in ADDRESS_TAGS)
+
+
+def _show_header(report: InspectReport, console: Console) -> None:
+    console.print(f"{printable(report.file)}: {report.kind}, {report.size} bytes", style="bold")
+    rows = table("", "")
+    rows.show_header = False
+    abi = f", flags {report.flags}" if report.flags else ""
+    machine = f"{report.arch or f'unsupported machine {report.machine}'}, {report.bits} bit{abi}"
+    constructors = report.constructors
+    start = [
+        *(["DT_INIT"] if constructors.init else []),
+        *([f"{constructors.preinit_array} in preinit_array"] if constructors.preinit_array else []),
+        *([f"{constructors.init_array} in init_array"] if constructors.init_array else []),
+    ]
+    end = [
+        *([f"{constructors.fini_array} in fini_array"] if constructors.fini_array else []),
+        *(["DT_FINI"] if constructors.fini else []),
+    ]
+    tls = report.tls
+    facts = (
+        ("machine", machine + (f" ({report.flags_problem})" if report.flags_problem else "")),
+        ("soname", report.soname),
+        ("interpreter", report.interpreter),
+        ("entry", str(report.entry) if report.entry else None),
+        ("needs", "\n".join(report.needed)),
+        ("rpath", report.rpath),
+        ("runpath", report.runpath),
+        ("symbols", f"{report.exported} exported, {report.imported} imported"),
+        ("versions", ", ".join(report.versions_defined)),
+        ("hash tables", ", ".join(report.hash_tables)),
+        ("constructors", ", ".join(start)),
+        ("destructors", ", ".join(end)),
+        ("TLS", f"{tls.size:#x} bytes, {tls.initialised:#x} initialised, align {tls.align:#x}" if tls else None),
+    )
+    for name, fact in facts:
+        if fact:
+            rows.add_row(name, "\n".join(printable(line) for line in fact.split("\n")))
+    console.print(rows)
+
+
+def _show_symbols(report: InspectReport, console: Console, *, demangle: bool) -> None:
+    rows = table(">value", ">size", "type", "binding", "symbol")
+    for symbol in report.symbols:
+        name = shown(symbol.name, demangle=demangle) + printable(symbol.version or "")
+        binding = symbol.binding if symbol.visibility == "default" else f"{symbol.binding} {symbol.visibility}"
+        value = hexadecimal(symbol.value, report.bits // 8) if symbol.defined else "undefined"
+        rows.add_row(value, f"{symbol.size:#x}", symbol.type, binding, name)
+    console.print(rows)

@@ -1,0 +1,139 @@
+"""`relink-emu tree`: who needs whom, what was found and by which rule, and where was looked for what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, ClassVar
+
+from emu.cli.output import printable
+from emu.runtime import host_libraries
+from relink.graph import Node
+from relink.link import Linker, Policy
+from relink.memory import HostMemory
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+    from emu.cli.options import Search, Target
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place that was considered, and why it was passed over."""
+
+    place: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """One library of the tree. `needs` are indices into the report's `libraries`, in DT_NEEDED order."""
+
+    name: str  #: as it was asked for
+    status: str  #: "found", "host" or "missing"
+    rule: str
+    path: str | None
+    soname: str | None
+    needed_by: str | None
+    needs: tuple[int, ...]
+    passed_over: tuple[Place, ...]  #: what came before it in the search, or for a missing one all there was
+
+
+@dataclass(frozen=True)
+class TreeReport:
+    """A dependency tree: its libraries breadth-first, preloads first; `root` and `preload` are indices."""
+
+    schema: ClassVar[str] = "relink-emu/tree/1"
+    arch: str
+    root: int
+    preload: tuple[int, ...]
+    libraries: tuple[Found, ...]
+
+    @property
+    def missing(self) -> list[Found]:
+        """The libraries found nowhere."""
+        return [library for library in self.libraries if library.status == "missing"]
+
+
+def report(target: Target, search: Search, name: str) -> TreeReport:
+    """Look for everything a load of `name` would bring in. Raises ElfError for a damaged file."""
+    arch = target.of(name, search)
+    policy = Policy(*host_libraries(hosted_libc=search.libc))
+    linker = Linker(HostMemory(arch), search=search.path, policy=policy)
+    root, nodes = linker.survey(name, preload=search.preload or ())
+    numbers = {id(node): number for number, node in enumerate(nodes)}
+    return TreeReport(
+        arch.name,
+        numbers[id(root)],
+        tuple(numbers[id(node)] for node in nodes if node.parent is None and node is not root),
+        tuple(_found(node, numbers, preloaded=node.parent is None and node is not root) for node in nodes),
+    )
+
+
+def _found(node: Node, numbers: dict[int, int], *, preloaded: bool) -> Found:
+    decoded = node.decoded
+    return Found(
+        name=node.name,
+        status="missing" if node.missing else "host" if node.stand_in else "found",
+        rule="preload" if preloaded and not node.missing else node.rule,
+        path=str(decoded.path) if decoded is not None and decoded.path is not None else None,
+        soname=decoded.soname if decoded is not None else None,
+        needed_by=node.parent.name if node.parent else None,
+        needs=tuple(numbers[id(child)] for child in node.needs),
+        passed_over=tuple(Place(place, problem) for place, problem in node.tried),
+    )
+
+
+# ---------------------------------------------------------------- for people
+
+
+def show(report: TreeReport, console: Console) -> None:
+    """Print the tree, then for each missing library the places considered."""
+    seen: set[int] = set()
+    for top in (*report.preload, report.root):
+        console.print(_branch(report.libraries, top, seen))
+    for library in report.missing:
+        console.print()
+        needed_by = f", needed by {printable(library.needed_by)}," if library.needed_by else ""
+        console.print(f"{printable(library.name)}{needed_by} was not found:", style="bold red")
+        if not library.passed_over:
+            console.print("  there was no place to look in", soft_wrap=True)
+        for number, place in enumerate(library.passed_over, 1):
+            console.print(f"  {number}. {printable(place.place)}: {printable(place.problem)}", soft_wrap=True)
+
+
+def _branch(libraries: Sequence[Found], top: int, seen: set[int]) -> Tree:
+    """A library with what it needs; what was shown before is named, not repeated."""
+    from rich.tree import Tree
+
+    seen.add(top)
+    tree = Tree(_label(libraries[top]), guide_style="dim")
+    pending = [(tree, top)]
+    while pending:
+        parent, number = pending.pop()
+        inner = []
+        for need in libraries[number].needs:
+            again = need in seen
+            seen.add(need)
+            child = parent.add(_label(libraries[need], again=again and bool(libraries[need].needs)))
+            if not again:
+                inner.append((child, need))
+        pending += reversed(inner)
+    return tree
+
+
+def _label(library: Found, *, again: bool = False) -> Text:
+    from rich.text import Text
+
+    label = Text(printable(library.name), style="red" if library.status == "missing" else "")
+    if library.status == "missing":
+        return label.append("  not found")
+    label.append(f"  [{printable(library.rule)}]", style="dim")
+    if library.path is not None and library.path != library.name and not again:
+        same = PurePath(library.path).name == library.name
+        label.append(f"  {printable(str(PurePath(library.path).parent) + '/' if same else library.path)}", style="dim")
+    return label.append("  (above)", style="dim") if again else label
