@@ -32,7 +32,7 @@ from emu.host import HostCallable, HostFunction, host_function
 from emu.libc import Libc
 from emu.library import Library
 from emu.prototypes import Prototype
-from emu.runtime import Runtime
+from emu.runtime import Runtime, host_libraries
 from emu.space import GuestMemory
 from emu.stack import Stack
 from emu.symbolize import Symbolizer
@@ -88,11 +88,10 @@ class Machine:
         self._thread = ThreadBlock(self.memory, tls_size)
         self.cpu.set_thread_pointer(self._thread.thread_pointer)
         self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
-        self.runtime = Runtime(self, hosted_libc=hosted_libc)
         search = SearchPath(libraries or {}, library_path, sysroot)
-        policy = Policy(*self.runtime.libraries())
+        policy = Policy(*host_libraries(hosted_libc=hosted_libc))
         self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
-        self.linker.resolver.after.append(self.runtime)
+        self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
         if symbols:
             self.linker.resolver.before.append(DefinedSymbols(self.define_all(symbols)))
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)

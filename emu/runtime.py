@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from emu.calls import plan_call
 from relink.elf import Names
-from relink.symbols import SymbolRequest
+from relink.symbols import SymbolRequest, ThreadLocal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +29,9 @@ _LIBC = frozenset({
     "libc.musl-riscv64.so.1", "libc.musl-riscv32.so.1", "libc.musl-loongarch64.so.1",
 })  # fmt: skip
 _FALLBACKS = frozenset({"libm.so.6", "libgcc_s.so.1"})
+#: Thread-local variables of the C library itself: offsets in its TLS module, of `TLS_SIZE` bytes.
+_THREAD_LOCAL = {"errno": 0, "h_errno": 4}
+_TLS_SIZE = 16
 
 
 def host_libraries(*, hosted_libc: bool = True) -> tuple[frozenset[str], frozenset[str]]:
@@ -47,17 +50,18 @@ class Runtime:
         if machine.arch.name == "i386":
             # The GNU variant takes its argument in eax (Drepper, section 4.1.1): what GD code really calls.
             self._own["___tls_get_addr"] = self._tls_get_addr_eax
+        linker = machine.linker
+        linker.resolver.host_tls = linker.tls.allocate("the hosted C library", _TLS_SIZE, _TLS_SIZE, 0)
+        machine.libc.errno_address = machine.thread_pointer + linker.resolver.host_tls.offset
         self._tls_plan = plan_call(machine.arch.name, "void *__tls_get_addr(void *index)")
-
-    def libraries(self) -> tuple[frozenset[str], frozenset[str]]:
-        """SONAMEs answered here: always, and when no file is found."""
-        return host_libraries(hosted_libc=self._hosted_libc)
 
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
         return None
 
-    def lookup(self, request: SymbolRequest) -> int | None:
+    def lookup(self, request: SymbolRequest) -> int | ThreadLocal | None:
         name = request.name
+        if self._hosted_libc and name in _THREAD_LOCAL:
+            return ThreadLocal(_THREAD_LOCAL[name])
         if name not in self._addresses:
             self._addresses[name] = self._bind(name)
         return self._addresses[name]

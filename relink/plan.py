@@ -39,7 +39,7 @@ def constructors(image: Image) -> Iterator[tuple[str, int]]:
     relocation; entries 0 and -1 are skipped, as by ld.so. DT_PREINIT_ARRAY counts only in executables.
     """
     decoded = image.decoded
-    if decoded.init:
+    if decoded.init and image.architecture.runs_init_fini:
         yield "DT_INIT", image.address_of(decoded.init)
     yield from _array(image, "init_array", decoded.init_array)
 
@@ -48,7 +48,7 @@ def destructors(image: Image) -> Iterator[tuple[str, int]]:
     """(which, guest address) of an image's terminators in the order they run: DT_FINI_ARRAY backwards, DT_FINI."""
     decoded = image.decoded
     yield from reversed(list(_array(image, "fini_array", decoded.fini_array)))
-    if decoded.fini:
+    if decoded.fini and image.architecture.runs_init_fini:
         yield "DT_FINI", image.address_of(decoded.fini)
 
 

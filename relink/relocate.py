@@ -33,7 +33,7 @@ from relink.errors import (
     UnsupportedRelocation,
 )  # fmt: skip
 from relink.fields import address32
-from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver
+from relink.symbols import UNRESOLVED, Bindings, Resolver
 
 if TYPE_CHECKING:
     from relink.elf import RelocationTable
@@ -345,16 +345,17 @@ class _Relocator:
         """M and T of each entry's defining module. Symbol 0 means the image's own module."""
         bound = self.outcome.bindings
         assert bound is not None
-        modules = [image.tls for image in bound.images]
-        ids = np.array([m.id if m else 0 for m in modules] + [0, 0], np.uint64)
-        offsets = np.array([m.offset if m else 0 for m in modules] + [0, 0], np.int64).view(np.uint64)
+        # HOST and UNRESOLVED are -2 and -1: they index the array's end.
+        modules = [*(image.tls for image in bound.images), self.environment.resolver.host_tls, None]
+        ids = np.array([m.id if m else 0 for m in modules], np.uint64)
+        offsets = np.array([m.offset if m else 0 for m in modules], np.int64).view(np.uint64)
         provider = np.where(element == 0, 0, bound.provider[element])
         letters["M"], letters["T"] = ids[provider], offsets[provider]
         weak = (element != 0) & (provider == UNRESOLVED)
         missing = (ids[provider] == 0) & ~weak
         thread_local = np.isin(bound.type[element], (SymbolType.TLS, SymbolType.NOTYPE))
         wrong = (element != 0) & ~weak & ~thread_local
-        bad = missing | wrong | (provider == HOST)
+        bad = missing | wrong
         if not bad.any():
             return None
         for index in np.arange(len(table.offset))[entries][bad][:_REPORTED].tolist():

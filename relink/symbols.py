@@ -23,6 +23,7 @@ from relink.elf.constants import Binding as Bind
 
 if TYPE_CHECKING:
     from relink.image import Image
+    from relink.tls import TlsModule
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -53,10 +54,17 @@ class SymbolRequest:
     image: str | None  #: the image that refers to it; None for a user's look-up
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadLocal:
+    """A thread-local variable of the host's own TLS module (`Resolver.host_tls`)."""
+
+    offset: int  #: bytes into the module's block
+
+
 class SymbolSource(Protocol):
     """Answers symbols from outside every image: host functions, a hosted library, a user's hook."""
 
-    def lookup(self, request: SymbolRequest) -> int | None:
+    def lookup(self, request: SymbolRequest) -> int | ThreadLocal | None:
         """The guest address of a definition, or None."""
 
     def may_know(self, names: Names) -> Bools | None:
@@ -111,10 +119,11 @@ class Bindings:
         self.provider[where] = provider
         self.symbol[where] = symbols
 
-    def define_host(self, where: int, address: int) -> None:
-        """Bind one reference to an address outside every image."""
-        self.address[where] = address
-        self.type[where] = SymbolType.FUNC
+    def define_host(self, where: int, definition: int | ThreadLocal) -> None:
+        """Bind one reference to something outside every image."""
+        thread_local = isinstance(definition, ThreadLocal)
+        self.address[where] = definition.offset if isinstance(definition, ThreadLocal) else definition
+        self.type[where] = SymbolType.TLS if thread_local else SymbolType.FUNC
         self.provider[where] = HOST
 
 
@@ -144,6 +153,7 @@ class Resolver:
         self.before: list[SymbolSource] = []
         self.after: list[SymbolSource] = []
         self.versions = VersionIds()
+        self.host_tls: TlsModule | None = None  #: the module of what sources answer with a ThreadLocal
         self.unique: dict[str, tuple[Image, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
 
     def bind(self, image: Image, symbols: I64, scope: Sequence[Image]) -> Bindings:
@@ -213,9 +223,9 @@ class Resolver:
             for element in np.arange(len(pending))[slice(None) if worth_asking is None else worth_asking].tolist():
                 index = int(pending[element])
                 request = SymbolRequest(names.text(index), self._version_name(int(required[index])), asking)
-                address = source.lookup(request)
-                if address is not None:
-                    bindings.define_host(int(where[index]), address)
+                definition = source.lookup(request)
+                if definition is not None:
+                    bindings.define_host(int(where[index]), definition)
                     answered[element] = True
             pending = pending[~answered]
         return pending
@@ -298,11 +308,11 @@ class Resolver:
         self.unique = {name: (owner, i) for name, (owner, i) in self.unique.items() if owner is not image}
 
 
-def source_from(function: Callable[[SymbolRequest], int | None]) -> SymbolSource:
+def source_from(function: Callable[[SymbolRequest], int | ThreadLocal | None]) -> SymbolSource:
     """A `SymbolSource` from a plain function."""
 
     class FunctionSource:
-        def lookup(self, request: SymbolRequest) -> int | None:
+        def lookup(self, request: SymbolRequest) -> int | ThreadLocal | None:
             return function(request)
 
         def may_know(self, names: Names) -> Bools | None:

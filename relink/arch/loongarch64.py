@@ -65,4 +65,5 @@ LOONGARCH64 = Architecture(
     aliases=("loong64", "la64", "loongarch", "loong"),
     platform="loongarch64",
     flags_problem=flags_problem,
+    runs_init_fini=False,
 )

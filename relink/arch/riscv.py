@@ -37,6 +37,21 @@ def _relocations(own: Word) -> dict[int, Reloc]:
     }
 
 
+#: What only a static linker meets, by number (42 and 46…50 are reserved).
+_STATIC = """
+16 BRANCH JAL CALL CALL_PLT GOT_HI20 TLS_GOT_HI20 TLS_GD_HI20 PCREL_HI20 PCREL_LO12_I PCREL_LO12_S
+26 HI20 LO12_I LO12_S TPREL_HI20 TPREL_LO12_I TPREL_LO12_S TPREL_ADD
+33 ADD8 ADD16 ADD32 ADD64 SUB8 SUB16 SUB32 SUB64 GOT32_PCREL
+43 ALIGN RVC_BRANCH RVC_JUMP
+51 RELAX SUB6 SET6 SET8 SET16 SET32
+59 PLT32 SET_ULEB128 SUB_ULEB128 TLSDESC_HI20 TLSDESC_LOAD_LO12 TLSDESC_ADD_LO12 TLSDESC_CALL
+"""
+STATIC_NAMES = {
+    int(first) + place: name
+    for first, *names in map(str.split, _STATIC.strip().splitlines())
+    for place, name in enumerate(names)
+}
+
 EF_RISCV_FLOAT_ABI = 0x6
 EF_RISCV_FLOAT_ABI_DOUBLE = 0x4
 EF_RISCV_RVE = 0x8
@@ -73,6 +88,8 @@ RISCV64 = Architecture(
     multiarch="riscv64-linux-gnu",
     aliases=("rv64", "rv64gc", "riscv64gc", "riscv"),
     flags_problem=flags_problem,
+    static_names=STATIC_NAMES,
+    runs_init_fini=False,
 )
 
 RISCV32 = Architecture(
@@ -96,4 +113,6 @@ RISCV32 = Architecture(
     multiarch="riscv32-linux-gnu",
     aliases=("rv32", "rv32gc", "riscv32gc"),
     flags_problem=flags_problem,
+    static_names=STATIC_NAMES,
+    runs_init_fini=False,
 )

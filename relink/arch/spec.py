@@ -134,7 +134,11 @@ class Architecture:
     aliases: tuple[str, ...] = ()
     page_size: int = 4096  #: the smallest page the ISA's kernels use
     platform: str = ""  #: $PLATFORM
+    #: Whether DT_INIT and DT_FINI are run: the newer ports have only the arrays (glibc's ELF_INITFINI).
+    runs_init_fini: bool = True
     code_address_bits: int = 0  #: low bits of a function's address that are not part of it (Thumb's)
+    #: Names, without prefix, of types only a static linker meets, where pyelftools knows none.
+    static_names: Mapping[int, str] = field(default_factory=dict, repr=False)
     #: Given e_flags, why an image of that ABI cannot join (None: it can).
     flags_problem: Callable[[int], str | None] = lambda flags: None
 
@@ -158,11 +162,16 @@ class Architecture:
         row = self.relocations.get(number)
         if row is not None:
             return self.prefix + row.name
-        return _name_from_elftools(self.machine, number) or f"{self.prefix}type {number}"
+        return self._other_name(number) or f"{self.prefix}type {number}"
 
     def is_known(self, number: int) -> bool:
         """Whether the psABI (or binutils) has a name for the type, supported or not."""
-        return number in self.relocations or _name_from_elftools(self.machine, number) is not None
+        return number in self.relocations or self._other_name(number) is not None
+
+    def _other_name(self, number: int) -> str | None:
+        if number in self.static_names:
+            return self.prefix + self.static_names[number]
+        return _name_from_elftools(self.machine, number)
 
 
 def _name_from_elftools(machine: int, number: int) -> str | None:

@@ -113,11 +113,11 @@ def test_unresolved_symbols_are_named_together(machine: Machine, target: str) ->
 
 
 def test_an_unresolved_symbol_left_open_is_named_when_it_is_called(machine: Machine, target: str) -> None:
-    library = machine.load(fixture(target, "basic"), allow_unresolved=True)
-    with pytest.raises(UnresolvedCall, match=r"my_host_function from .*awesome_func") as caught:
-        library.function("awesome_func", "int(int)")(1)
-    assert caught.value.symbol == "my_host_function"
-    assert library.function("add", "int(int, int)")(2, 3) == 5
+    library = machine.load(fixture(target, "faults"), allow_unresolved=True)
+    with pytest.raises(UnresolvedCall, match=r"host_callback from .*fault_around_host") as caught:
+        library.function("fault_around_host", "int(int)")(1)
+    assert caught.value.symbol == "host_callback"
+    assert library.function("survivor", "int(int)")(2) == 3
 
 
 def test_a_closed_library_is_named_by_whatever_outlives_it(machine: Machine, target: str) -> None:
