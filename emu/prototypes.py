@@ -9,7 +9,7 @@ architecture's data model. A name that is not known is an error that says so, ne
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,7 +41,7 @@ class Integer:
 
     size: int
     signed: bool
-    name: str = field(compare=False)  #: as it was spelt
+    name: str  #: as it was spelt; part of the type, for bool and wchar_t are told by it
 
     @property
     def is_bool(self) -> bool:
@@ -57,7 +57,7 @@ class Floating:
     """A binary floating-point type. `size` in bytes is sizeof; `format` what the bits mean."""
 
     size: int
-    name: str = field(compare=False)
+    name: str
     format: FloatFormat = BINARY64
 
     def __str__(self) -> str:

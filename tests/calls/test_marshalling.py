@@ -60,7 +60,8 @@ def _calls(draw: st.DrawFn) -> tuple[str, str, list[object], list[tuple[str, obj
     named = draw(st.lists(st.sampled_from(types), max_size=20))
     values = [draw(_VALUES[name]) for name in named]
     extras: list[tuple[str, object]] = []
-    if named and draw(st.booleans()):
+    variadic: bool = draw(st.booleans())
+    if named and variadic:
         wide: list[str] = [name for name in types if name not in _PROMOTED]
         chosen: list[str] = draw(st.lists(st.sampled_from(wide), max_size=12))
         extras = [(name, draw(_VALUES[name])) for name in chosen]
@@ -183,7 +184,9 @@ def test_buffers_are_copied_in(arch: str, ctype: str, value: object, expected: b
     assert address % 16 == 0
 
 
-@pytest.mark.parametrize("value", [np.int64(77), SimpleNamespace(address=77), 77, True], ids=str)
+@pytest.mark.parametrize(
+    "value", [np.int64(77), SimpleNamespace(address=77), 77, True], ids=["numpy", "symbol", "int", "bool"]
+)
 def test_numbers_and_objects_with_an_address_are_pointers(value: object) -> None:
     assert _first("arm", "void *", value)[1] == (1 if value is True else 77)
 
@@ -270,7 +273,7 @@ def test_what_cannot_be_passed_is_refused_by_name(arch: str, prototype: str, mes
         plan_call(arch, prototype)
 
 
-@pytest.mark.parametrize("value", ["text", 1.5, 1 << 40, object()], ids=str)
+@pytest.mark.parametrize("value", ["text", 1.5, 1 << 40, object()], ids=["str", "float", "too big", "object"])
 def test_a_host_result_that_does_not_fit_names_the_host_function(value: object) -> None:
     machine = FakeMachine("x86_64")
     plan = plan_call("x86_64", "int(void)")
@@ -348,6 +351,15 @@ def test_a_va_list_parameter_arrives_as_one() -> None:
     assert isinstance(arguments, VaList)
     taken = [arguments.take(ctype) for ctype in ("int", "double", "char", "long long")]
     assert taken == [-7, 2.5, 3, -(1 << 40)]
+
+
+@pytest.mark.parametrize(("first", "second"), [("unsigned char", "bool"), ("bool", "unsigned char")])
+def test_types_of_one_size_do_not_share_a_plan(first: str, second: str) -> None:
+    machine = FakeMachine("x86_64")
+    for ctype in (first, second):
+        plan = plan_call("x86_64", f"{ctype} shared_{first[0]}({ctype})")
+        machine.enter(plan, 4)
+        assert plan.arguments(machine) == ((1,) if ctype == "bool" else (4,))
 
 
 def test_plans_are_made_once() -> None:
