@@ -133,7 +133,8 @@ def _guess(
         there = _name_return(symbolize, caller.pc)
         # A return address into the same function was left by a call that has long returned.
         if _known(there) and (there.symbol is None or there.symbol != named.symbol):
-            return caller
+            # Where the frame is set up already, its record holds the same address, and leads further.
+            return next((same for same in _by_frame_pointer(frame, cpu) if same.pc == caller.pc), caller)
     for caller in _by_frame_pointer(frame, cpu):
         if _known(_name_return(symbolize, caller.pc)):
             return caller
