@@ -28,7 +28,7 @@ from emu.abi import CallingConvention, convention, x87
 from emu.abi.assign import Assigner, Location, by_base_standard, promoted, result_location
 from emu.abi.buffers import Buffers
 from emu.abi.marshal import Decoder, Encoder, decoder, encoder, extra_type, result_encoder
-from emu.abi.spec import X87, VariadicRule, X87Stack
+from emu.abi.spec import X87, VariadicRule
 from emu.abi.values import decode_float
 from emu.abi.varargs import RegisterArguments, VaList, VarArgs, gather
 from emu.errors import CallError
@@ -141,7 +141,8 @@ class CallPlan:
         ]
         self._encode_result = result_encoder(rules, prototype.result, self.result_location)
         self._result_registers = tuple(piece.register or "" for piece in self.result_location)
-        self._on_x87 = rules.x87 is not None and self._result_registers == (rules.x87.top,)
+        #: The x87 stack, if the result is there.
+        self._x87 = rules.x87 if rules.x87 and self._result_registers == (rules.x87.top,) else None
         self._decode_result = self._result_decoder()
         self._fixed = self._fixed_registers()
         self._register_pieces = self._pieces_in_registers()
@@ -216,8 +217,8 @@ class CallPlan:
             return None
         names = self._result_registers
         if len(names) == 1:
-            if self._on_x87:
-                return decode(x87.pop(machine.cpu, self._x87_names()))
+            if self._x87 is not None:
+                return decode(x87.pop(machine.cpu, self._x87))
             return decode(machine.cpu.read_register(names[0]))
         values = dict(zip(names, machine.cpu.read_registers(names), strict=True))
         return decode(gather(self.result_location, values, _no_stack))
@@ -230,6 +231,8 @@ class CallPlan:
         Integers are signed as their types are, pointers unsigned; `va_list` arrives as a VaList, and what
         matches `...` as one last VarArgs.
         """
+        if not self._read_names:
+            return ()
         values = machine.cpu.read_registers(self._read_names)
         found: list[Value]
         if self._simple:
@@ -261,8 +264,8 @@ class CallPlan:
         rules = self.convention
         cpu = machine.cpu
         pattern = self._encode_result(value, function or self.prototype.name)
-        if self._on_x87:
-            x87.push(cpu, self._x87_names(), pattern)
+        if self._x87 is not None:
+            x87.push(cpu, self._x87, pattern)
             registers = []
         elif len(self._result_registers) == 1:
             registers = [(self._result_registers[0], pattern)]
@@ -326,7 +329,7 @@ class CallPlan:
         if self.prototype.variadic:
             used += rules.integer_arguments
             if rules.variadic is VariadicRule.SAME:
-                # The widest names, of which the narrower registers are the low bytes.
+                # What matches the ellipsis is double or long double.
                 used += rules.float_arguments.get(8, ())
                 used += rules.float_arguments.get(16, ())
         return (*dict.fromkeys(used), "sp")
@@ -350,14 +353,10 @@ class CallPlan:
             if piece.register is None
         ]
 
-    def _x87_names(self) -> X87Stack:
-        assert self.convention.x87 is not None
-        return self.convention.x87
-
     def _result_decoder(self) -> Decoder | None:
         if isinstance(self.prototype.result, Void):
             return None
-        return partial(decode_float, fmt=X87) if self._on_x87 else decoder(self.prototype.result)
+        return partial(decode_float, fmt=X87) if self._x87 else decoder(self.prototype.result)
 
 
 def _no_stack(offset: int, size: int) -> int:

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 
-from emu.abi import convention
+from emu.abi import CallingConvention, PairAlignment, VariadicRule, convention
 from emu.abi.assign import Location
 from emu.calls import CallPlan
+from emu.errors import CallError
 from emu.prototypes import Parameter, parse_prototype, parse_type
 from tests.calls.regenerate import ARCHES, TABLE, arguments_of, sizes, split
 
@@ -41,34 +43,79 @@ def _described(arch: str, location: Location, size: int) -> str:
     return " ".join(parts)
 
 
-def _plan(arch: str, signature: str) -> CallPlan:
+def _plan(rules: CallingConvention, signature: str) -> CallPlan:
+    arch = rules.arch
     head, _, _ = signature.partition(" <- ")
     _, extras = split(signature)
     types = tuple(Parameter("", parse_type(name, arch)) for name in extras)
-    return CallPlan(convention(arch), parse_prototype(head, arch), types)
+    return CallPlan(rules, parse_prototype(head, arch), types)
 
 
-@pytest.mark.parametrize("arch", ARCHES)
-def test_arguments_lie_where_clang_reads_them(arch: str) -> None:
+def _mismatches(rules: CallingConvention) -> list[tuple[str, list[str], list[str]]]:
+    """Signatures with the places clang and `rules` have for their arguments, where the two differ."""
+    arch = rules.arch
     width = sizes(arch)
     wrong = []
     for signature, expected in _table()[arch]["arguments"].items():
         named, extras = split(signature)
-        plan = _plan(arch, signature)
+        try:
+            plan = _plan(rules, signature)
+        except CallError as error:
+            wrong.append((signature, expected, [str(error)]))
+            continue
         found = [
             _described(arch, place, width[ctype])
             for place, ctype in zip(plan.locations, named + extras, strict=True)
         ]
         if found != expected:
             wrong.append((signature, expected, found))
-    assert not wrong
+    return wrong
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_arguments_lie_where_clang_reads_them(arch: str) -> None:
+    assert not _mismatches(convention(arch))
+
+
+@pytest.mark.parametrize(
+    ("arch", "changed"),
+    [
+        ("x86_64", {"registers_reopen": False}),
+        ("x86_64", {"floats_spill_to_integers": True}),
+        ("x86_64", {"variadic": VariadicRule.EXTRAS_AS_INTEGERS}),
+        ("x86_64", {"pair_split": True}),
+        ("i386", {"data": replace(convention("i386").data, maximum_alignment=8)}),
+        ("aarch64", {"pair_alignment": PairAlignment.NEVER}),
+        ("aarch64", {"variadic": VariadicRule.EXTRAS_AS_INTEGERS}),
+        ("arm", {"float_backfill": False}),
+        ("arm", {"variadic": VariadicRule.EXTRAS_AS_INTEGERS}),
+        ("arm", {"variadic": VariadicRule.SAME}),
+        ("arm", {"pair_alignment": PairAlignment.VARIADIC}),
+        ("arm", {"data": replace(convention("arm").data, maximum_alignment=4)}),
+        ("riscv64", {"pair_alignment": PairAlignment.NEVER}),
+        ("riscv64", {"pair_alignment": PairAlignment.ALWAYS}),
+        ("riscv64", {"pair_split": False}),
+        ("riscv32", {"pair_alignment": PairAlignment.NEVER}),
+        ("riscv32", {"pair_alignment": PairAlignment.ALWAYS}),
+        ("riscv32", {"pair_split": False}),
+        ("riscv32", {"floats_spill_to_integers": False}),
+        ("riscv32", {"variadic": VariadicRule.SAME}),
+        ("loongarch64", {"pair_alignment": PairAlignment.NEVER}),
+        ("loongarch64", {"pair_split": False}),
+        ("loongarch64", {"floats_spill_to_integers": False}),
+        ("loongarch64", {"variadic": VariadicRule.SAME}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+)
+def test_the_table_tells_a_wrong_rule_from_a_right_one(arch: str, changed: dict[str, Any]) -> None:
+    assert _mismatches(replace(convention(arch), **changed))
 
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_results_lie_where_clang_leaves_them(arch: str) -> None:
     width = sizes(arch)
     for signature, expected in _table()[arch]["results"].items():
-        place = _plan(arch, signature).result_location
+        place = _plan(convention(arch), signature).result_location
         if expected == "st0":
             assert place[0].register == "st0", signature
         else:
