@@ -8,9 +8,10 @@ well.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from emu.calls import plan_call
+from emu.calls import CallPlan, plan_call
 from relink.elf import Names
 from relink.symbols import SymbolRequest, ThreadLocal
 
@@ -53,7 +54,11 @@ class Runtime:
         linker = machine.linker
         linker.resolver.host_tls = linker.tls.allocate("the hosted C library", _TLS_SIZE, _TLS_SIZE, 0)
         machine.libc.errno_address = machine.thread_pointer + linker.resolver.host_tls.offset
-        self._tls_plan = plan_call(machine.arch.name, "void *__tls_get_addr(void *index)")
+
+    @cached_property
+    def _tls_plan(self) -> CallPlan:
+        # Parsing the first prototype loads a C parser: not for a library that has no use for it.
+        return plan_call(self._machine.arch.name, "void *__tls_get_addr(void *index)")
 
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
         return None
