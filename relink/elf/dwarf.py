@@ -7,7 +7,8 @@ their symbol: DW_AT_linkage_name where there is one (C++, Rust), else DW_AT_name
 
 Reading is lazy: compilation units are walked, top level only, until the name turns up. Nothing outside the
 file is followed (no split or separate debug files). DWARF is a hint: when it is broken or in a form that is
-not understood, the answer is None.
+not understood, the answer is None. That includes relocatable objects of architectures for which pyelftools
+cannot relocate debug sections (RISC-V).
 """
 
 from __future__ import annotations
