@@ -101,7 +101,7 @@ class Machine:
         link = self._convention.link_register
         #: What an interrupted guest function needs to return, and all that a fault in a nested call may spoil.
         self._returns_through = ("sp",) if link is None else ("sp", link)
-        self._interrupted = (*self._returns_through, *(name for name in self.cpu.registers if name != "pc"))
+        self._interrupted = (*self._returns_through, *self.cpu.registers[:-1])
         self._depth = 0
         self._budget = Budget(0, 0.0)
 

@@ -1,0 +1,98 @@
+"""Writes the parts of the documentation that the code already knows.
+
+    python docs/generate.py           rewrite them in place
+    python docs/generate.py --check   exit 1 if anything would change
+
+README.md keeps its prose; only what stands between `<!-- generated: NAME -->` and `<!-- end -->` is written.
+docs/relocations.md is written whole.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from relink.arch import ARCHITECTURES, Architecture, Role, TlsVariant  # noqa: E402
+
+
+def _engine(arch: Architecture) -> str:
+    return "icicle, own SLEIGH specification" if arch.name == "loongarch64" else "Unicorn"
+
+
+def support() -> str:
+    """The support table."""
+    lines = [
+        "| architecture | also called | psABI | CPU | dynamic relocation types | TLS |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arch in ARCHITECTURES.values():
+        applied = [r for r in arch.relocations.values() if r.role not in (Role.NONE, Role.REFUSED, Role.COPY)]
+        variant = "I" if arch.tls.variant is TlsVariant.I else "II"
+        aliases = ", ".join(f"`{alias}`" for alias in arch.aliases[:5])
+        lines.append(
+            f"| `{arch.name}` | {aliases} | {arch.psabi} | {_engine(arch)} | {len(applied)} "
+            f"| variant {variant}, descriptors |"
+        )
+    return "\n".join(lines)
+
+
+def relocations() -> str:
+    """docs/relocations.md."""
+    parts = [
+        "# Relocation types\n",
+        "Generated from `relink/arch/` by `python docs/generate.py`. The letters are those of",
+        "`relink/arch/spec.py`: S symbol, A addend, P place, B load bias, M TLS module, T offset of its block",
+        "from the thread pointer, Z size, DTV the dtv bias.\n",
+    ]
+    for arch in ARCHITECTURES.values():
+        parts += [f"## {arch.title}\n", f"{arch.psabi}\n"]
+        parts += ["| number | type | formula | field | role |", "|---|---|---|---|---|"]
+        for number, row in arch.relocations.items():
+            formula = f"`{row.formula.text}`" if row.formula else ""
+            field = f"{row.word.bits} bits, {row.word.range.name.lower()}" if row.word else ""
+            role = f"refused: {row.reason}" if row.role is Role.REFUSED else row.role.value
+            if row.role is Role.COPY:
+                role = "refused in shared objects: it belongs to executables"
+            parts.append(f"| {number} | `{arch.prefix}{row.name}` | {formula} | {field} | {role} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+_SECTIONS: dict[str, Callable[[], str]] = {"support": support}
+
+
+def _readme(text: str) -> str:
+    def fill(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{_SECTIONS[match[2]]()}\n{match[3]}"
+
+    return re.sub(r"(<!-- generated: (\w+) -->)\n.*?(<!-- end -->)", fill, text, flags=re.DOTALL)
+
+
+def outputs() -> dict[Path, str]:
+    """What each file should hold."""
+    readme = ROOT / "README.md"
+    return {
+        readme: _readme(readme.read_text("utf-8")),
+        ROOT / "docs" / "relocations.md": relocations(),
+    }
+
+
+def main() -> int:
+    stale = [path for path, text in outputs().items() if not path.exists() or path.read_text("utf-8") != text]
+    if "--check" in sys.argv[1:]:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is out of date: python docs/generate.py")
+        return bool(stale)
+    for path in stale:
+        path.write_text(outputs()[path], "utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
