@@ -1,0 +1,367 @@
+"""A second relocation engine, slow and plain: one entry at a time, in Python integers, formulas written out per machine.
+
+It shares nothing with `relink` but the image's place, its TLS module and the addresses of its descriptor stubs.
+Headers, dynamic tags and symbols are pyelftools'; RELR and Android's packing are unpacked here.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from relink.image import Image
+
+
+@dataclass(frozen=True)
+class Symbol:
+    name: str
+    value: int
+    size: int
+    bind: int
+    type: int
+    visibility: int
+    section: int
+    version: str | None
+    index: int  #: of its version, hidden bit included
+
+
+@dataclass
+class Object:
+    """What the reference knows of one image."""
+
+    image: Image
+    data: bytes
+    bits: int
+    segments: list[tuple[int, int, int, int]]  #: (vaddr, offset, filesz, memsz)
+    tags: dict[int, int]
+    symbols: list[Symbol]
+    versioned: bool
+    exported: dict[str, list[Symbol]] = field(default_factory=dict)
+
+    @property
+    def bias(self) -> int:
+        return self.image.bias
+
+    def read(self, vaddr: int, size: int) -> bytes:
+        for start, offset, filesz, _ in self.segments:
+            if start <= vaddr < start + filesz:
+                return self.data[offset + vaddr - start : offset + vaddr - start + size]
+        raise LookupError(hex(vaddr))
+
+
+def read_object(image: Image, path: Path) -> Object:
+    data = path.read_bytes()
+    elf = ELFFile(io.BytesIO(data))
+    loads = [s.header for s in elf.iter_segments("PT_LOAD")]
+    segments = [(h.p_vaddr, h.p_offset, h.p_filesz, h.p_memsz) for h in loads if h.p_memsz]
+    dynamic = next(elf.iter_segments("PT_DYNAMIC")).header
+    size = elf.elfclass // 8
+    found = Object(image, data, elf.elfclass, segments, {}, [], False)
+    where = dynamic.p_vaddr
+    while True:
+        tag, value = (int.from_bytes(found.read(where + n * size, size), "little") for n in (0, 1))
+        if tag == 0:
+            break
+        found.tags[tag] = value
+        where += 2 * size
+    _read_symbols(found)
+    return found
+
+
+def _text(of: Object, offset: int) -> str:
+    where = of.tags[5] + offset
+    raw = b""
+    while not raw.endswith(b"\0"):
+        raw += of.read(where + len(raw), 1)
+    return raw[:-1].decode()
+
+
+def _u(of: Object, where: int, size: int) -> int:
+    return int.from_bytes(of.read(where, size), "little")
+
+
+def _read_symbols(of: Object) -> None:
+    versions = dict(_versions(of))
+    of.versioned = 0x6FFFFFF0 in of.tags
+    row = 24 if of.bits == 64 else 16
+    for number in range(_symbol_count(of)):
+        at = of.tags[6] + number * row
+        if of.bits == 64:
+            name, info, other, section, value, size = (
+                _u(of, at + begin, width) for begin, width in ((0, 4), (4, 1), (5, 1), (6, 2), (8, 8), (16, 8))
+            )
+        else:
+            name, value, size, info, other, section = (
+                _u(of, at + begin, width) for begin, width in ((0, 4), (4, 4), (8, 4), (12, 1), (13, 1), (14, 2))
+            )
+        index = _u(of, of.tags[0x6FFFFFF0] + 2 * number, 2) if of.versioned else 1
+        symbol = Symbol(
+            _text(of, name), value, size, info >> 4, info & 15, other & 3, section,
+            versions.get(index & 0x7FFF) if index & 0x7FFF > 1 else None, index,
+        )  # fmt: skip
+        of.symbols.append(symbol)
+        if section and symbol.bind and symbol.visibility in (0, 3) and (value or section == 0xFFF1 or symbol.type == 6):
+            of.exported.setdefault(symbol.name, []).append(symbol)
+
+
+def _symbol_count(of: Object) -> int:
+    """From DT_HASH, else by walking the last chain of DT_GNU_HASH; relocations may name undefined ones beyond."""
+    referred = max((symbol + 1 for _, _, symbol, _ in entries(of, of.image.architecture.name)), default=0)
+    if 4 in of.tags:
+        return _u(of, of.tags[4] + 4, 4)
+    if 0x6FFFFEF5 not in of.tags:
+        return referred
+    at = of.tags[0x6FFFFEF5]
+    buckets, first, bloom, _ = (_u(of, at + 4 * n, 4) for n in range(4))
+    heads_at = at + 16 + bloom * of.bits // 8
+    last = max(_u(of, heads_at + 4 * n, 4) for n in range(buckets))
+    if last == 0:
+        return max(first, referred)
+    while not _u(of, heads_at + 4 * (buckets + last - first), 4) & 1:
+        last += 1
+    return max(last + 1, referred)
+
+
+def _versions(of: Object) -> Iterator[tuple[int, str]]:
+    at = of.tags.get(0x6FFFFFFC)
+    while at:
+        aux = at + _u(of, at + 12, 4)
+        yield _u(of, at + 4, 2) & 0x7FFF, _text(of, _u(of, aux, 4))
+        step = _u(of, at + 16, 4)
+        at = at + step if step else None
+    at = of.tags.get(0x6FFFFFFE)
+    while at:
+        aux: int | None = at + _u(of, at + 8, 4)
+        while aux:
+            yield _u(of, aux + 6, 2) & 0x7FFF, _text(of, _u(of, aux + 8, 4))
+            step = _u(of, aux + 12, 4)
+            aux = aux + step if step else None
+        step = _u(of, at + 12, 4)
+        at = at + step if step else None
+
+
+# ---------------------------------------------------------------- entries
+
+Entry = tuple[int, int, int, int | None]  #: offset, type, symbol, addend (None: in place)
+
+
+def entries(of: Object, arch: str) -> list[Entry]:
+    """Every entry of REL, RELA, JMPREL and the Android tables; RELR comes as RELATIVE with its addend in place."""
+    found = [(where, RELATIVE[arch], 0, None) for where in _relr(of)]
+    tables = [(of.tags[at], of.tags[size], rela) for at, size, rela in ((7, 8, True), (17, 18, False)) if at in of.tags]
+    if 23 in of.tags:
+        tables.append((of.tags[23], of.tags[2], of.tags[20] == 7))
+    word = of.bits // 8
+    for at, size, rela in tables:
+        row = word * (3 if rela else 2)
+        for place in range(at, at + size, row):
+            offset, info = _u(of, place, word), _u(of, place + word, word)
+            addend = _signed(_u(of, place + 2 * word, word), of.bits) if rela else None
+            found.append((offset, *_split(info, of.bits), addend))
+    for at, size, rela in ((0x60000011, 0x60000012, True), (0x6000000F, 0x60000010, False)):
+        if at in of.tags:
+            found += _aps2(of, of.read(of.tags[at], of.tags[size]), rela)
+    return found
+
+
+def _split(info: int, bits: int) -> tuple[int, int]:
+    return (info & 0xFFFFFFFF, info >> 32) if bits == 64 else (info & 0xFF, info >> 8)
+
+
+def _signed(value: int, bits: int) -> int:
+    return value - (1 << bits) if value >> (bits - 1) & 1 else value
+
+
+def _relr(of: Object) -> Iterator[int]:
+    at, size = of.tags.get(36, of.tags.get(0x6FFFE000)), of.tags.get(35, of.tags.get(0x6FFFE001, 0))
+    word, next_ = of.bits // 8, 0
+    for place in range(at or 0, (at or 0) + size, word):
+        value = _u(of, place, word)
+        if not value & 1:
+            yield value
+            next_ = value + word
+            continue
+        for bit in range(of.bits - 1):
+            if value >> (bit + 1) & 1:
+                yield next_ + bit * word
+        next_ += (of.bits - 1) * word
+
+
+def _aps2(of: Object, packed: bytes, rela: bool) -> Iterator[Entry]:
+    assert packed[:4] == b"APS2"
+    stream = iter(packed[4:])
+
+    def number() -> int:
+        value = shift = 0
+        while True:
+            byte = next(stream)
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                return value - (1 << shift) if byte & 0x40 else value
+
+    left, offset, addend = number(), number(), 0
+    while left > 0:
+        size, flags = number(), number()
+        step = number() if flags & 2 else None
+        info = number() if flags & 1 else None
+        if flags & 8 and flags & 4:
+            addend += number()
+        elif not flags & 8:
+            addend = 0
+        for _ in range(size):
+            offset += number() if step is None else step
+            this = number() if info is None else info
+            if flags & 8 and not flags & 4:
+                addend += number()
+            yield offset % (1 << of.bits), *_split(this, of.bits), addend if rela else None
+        left -= size
+
+
+# ---------------------------------------------------------------- formulas, one machine after the other
+
+RELATIVE = {
+    "x86_64": 8, "i386": 8, "aarch64": 1027, "arm": 23, "riscv64": 3, "riscv32": 3, "loongarch64": 3,
+}  # fmt: skip
+IRELATIVE = {
+    "x86_64": 37, "i386": 42, "aarch64": 1032, "arm": 160, "riscv64": 58, "riscv32": 58, "loongarch64": 12,
+}  # fmt: skip
+DESCRIPTOR = {
+    "x86_64": 36, "i386": 41, "aarch64": 1031, "arm": 13, "riscv64": 12, "riscv32": 12, "loongarch64": 14,
+}  # fmt: skip
+
+#: type → (bytes written, value), by machine. S, A, P, B as in the psABIs; M and T of the symbol's module; Z its size.
+Formula = Callable[..., int]
+
+
+def x86_64(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
+    return {
+        1: (8, S + A), 2: (4, S + A - P), 6: (8, S), 7: (8, S), 8: (8, B + A), 10: (4, S + A), 11: (4, S + A),
+        16: (8, M), 17: (8, S + A), 18: (8, S + A + T), 24: (8, S + A - P), 32: (4, Z + A), 33: (8, Z + A),
+    }  # fmt: skip
+
+
+def i386(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
+    return {
+        1: (4, S + A), 2: (4, S + A - P), 6: (4, S), 7: (4, S), 8: (4, B + A), 14: (4, S + A + T),
+        35: (4, M), 36: (4, S + A), 37: (4, A - (S + T)), 38: (4, Z + A),
+    }  # fmt: skip
+
+
+def aarch64(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
+    return {
+        257: (8, S + A), 258: (4, S + A), 260: (8, S + A - P), 261: (4, S + A - P), 1025: (8, S + A),
+        1026: (8, S + A), 1027: (8, B + A), 1028: (8, M), 1029: (8, S + A), 1030: (8, S + A + T),
+    }  # fmt: skip
+
+
+def arm(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
+    return {
+        2: (4, S + A), 3: (4, S + A - P), 17: (4, M), 18: (4, S + A), 19: (4, S + A + T), 21: (4, S), 22: (4, S),
+        23: (4, B + A),
+    }  # fmt: skip
+
+
+def riscv64(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
+    return {
+        1: (4, S + A), 2: (8, S + A), 3: (8, B + A), 5: (8, S), 7: (8, M), 9: (8, S + A - 0x800),
+        11: (8, S + A + T), 57: (4, S + A - P),
+    }  # fmt: skip
+
+
+def riscv32(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
+    return {
+        1: (4, S + A), 3: (4, B + A), 5: (4, S), 6: (4, M), 8: (4, S + A - 0x800), 10: (4, S + A + T),
+        57: (4, S + A - P),
+    }  # fmt: skip
+
+
+def loongarch64(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
+    return {
+        1: (4, S + A), 2: (8, S + A), 3: (8, B + A), 5: (8, S), 7: (8, M), 9: (8, S + A), 11: (8, S + A + T),
+        99: (4, S + A - P), 109: (8, S + A - P),
+    }  # fmt: skip
+
+
+MACHINES: Mapping[str, Formula] = {
+    f.__name__: f for f in (x86_64, i386, aarch64, arm, riscv64, riscv32, loongarch64)
+}
+
+
+# ---------------------------------------------------------------- binding and applying
+
+
+def find(wanted: Symbol, asking: Object, scope: Sequence[Object]) -> tuple[Object, Symbol] | None:
+    if wanted.section and (wanted.bind == 0 or wanted.visibility):
+        return asking, wanted
+    symbolic = 16 in asking.tags or asking.tags.get(30, 0) & 2
+    for provider in [asking, *scope] if symbolic else scope:
+        found = provider.exported.get(wanted.name, [])
+        if not provider.versioned and found:
+            return provider, found[0]
+        if wanted.version is not None:
+            good = [s for s in found if s.version == wanted.version or (s.version is None and s.index < 0x8000)]
+        else:
+            good = [s for s in found if s.index & 0x7FFF <= 2]
+            defaults = [s for s in found if s.index < 0x8000]
+            good = good or (defaults if len(defaults) == 1 else [])
+        if good:
+            return provider, good[0]
+    return None
+
+
+def expected(
+    asking: Object, scope: Sequence[Object], host: Callable[[str], int], stubs: tuple[int, int]
+) -> dict[int, bytes]:
+    """vaddr → bytes of each segment after relocation."""
+    arch = asking.image.architecture.name
+    result = {
+        vaddr: bytearray(asking.data[offset : offset + filesz] + bytes(memsz - filesz))
+        for vaddr, offset, filesz, memsz in asking.segments
+    }
+    for offset, type_, number, explicit in entries(asking, arch):
+        if type_ in (0, IRELATIVE[arch]) or (arch, type_) == ("aarch64", 256):
+            continue
+        vaddr = next(v for v, memory in result.items() if v <= offset < v + len(memory))
+        memory, at = result[vaddr], offset - vaddr
+        provider: Object | None = asking
+        S = Z = 0
+        undefined = False
+        if number:
+            wanted = asking.symbols[number]
+            bound = find(wanted, asking, scope)
+            if bound is None:
+                provider, undefined = None, wanted.bind == 2
+                S = 0 if undefined or wanted.type == 6 else host(wanted.name)
+            else:
+                provider, symbol = bound
+                if symbol.type == 10:
+                    continue  # decided by code of the guest
+                S, Z = symbol.value, symbol.size
+                if symbol.section != 0xFFF1 and symbol.type != 6:
+                    S += provider.bias
+        tls = provider.image.tls if provider is not None else None
+        M, T = (tls.id, tls.offset) if tls else (0, 0)
+        word = asking.bits // 8
+        argument = 0 if arch == "arm" else word
+        place = at + argument if type_ == DESCRIPTOR[arch] else at
+        if type_ == DESCRIPTOR[arch]:
+            width = word
+        else:
+            width = MACHINES[arch](0, 0, 0, 0, 0, 0, 0)[type_][0]
+        A = explicit
+        if A is None:
+            A = _signed(int.from_bytes(memory[place : place + width], "little"), width * 8)
+        if type_ == DESCRIPTOR[arch]:
+            function = stubs[1] if number and provider is None else stubs[0]
+            pair = {argument: S + A + T, word - argument: function}
+            for where, value in pair.items():
+                memory[at + where : at + where + word] = (value % (1 << asking.bits)).to_bytes(word, "little")
+            continue
+        width, value = MACHINES[arch](S, A, offset + asking.bias, asking.bias, M, T, Z)[type_]
+        memory[at : at + width] = (value % (1 << 8 * width)).to_bytes(width, "little")
+    return {vaddr: bytes(memory) for vaddr, memory in result.items()}

@@ -1,0 +1,75 @@
+"""The walls of the house: `relink` knows no CPU, and each engine is imported in one file of `emu/cpu`."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ENGINES = ("unicorn", "icicle")
+FOREIGN = {"emu", "capstone", "keystone", *ENGINES}
+
+
+def modules_of(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Top-level names of everything a file imports, at any depth, `TYPE_CHECKING` included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module.partition(".")[0]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from (str(arg.value).partition(".")[0] for arg in node.args if isinstance(arg, ast.Constant))
+
+
+@pytest.mark.parametrize("path", modules_of("relink"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_of_relink_imports_a_cpu(path: Path) -> None:
+    assert not FOREIGN & set(imported(path))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_is_imported_in_exactly_one_file(engine: str) -> None:
+    users = [path for path in modules_of("emu") if engine in set(imported(path))]
+    assert users == [ROOT / f"emu/cpu/{engine}.py"]
+
+
+def test_nothing_above_emu_cpu_names_an_engine() -> None:
+    above = [path for path in modules_of("emu") if "cpu" not in path.relative_to(ROOT / "emu").parts]
+    assert not [path for path in above if set(ENGINES) & set(imported(path))]
+
+
+def run_alone(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_every_module_of_relink_is_imported_without_any_of_them() -> None:
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules_of("relink")]
+    names = [name.removesuffix(".__init__") for name in names]
+    code = f"import importlib, json, sys; [importlib.import_module(n) for n in {names!r}]; print(json.dumps(list(sys.modules)))"
+    loaded = {name.partition(".")[0] for name in json.loads(run_alone(code))}
+    assert not FOREIGN & loaded
+
+
+def test_relink_alone_links_a_library() -> None:
+    """With every foreign package made impossible to import."""
+    code = f"""
+import sys
+for name in {sorted(FOREIGN)!r}:
+    sys.modules[name] = None
+from relink.link import Linker
+from relink.memory import HostMemory
+image = Linker(HostMemory("riscv64")).load("arch_fixtures/built/riscv64/deps/libleaf.so")
+print(hex(image.symbol("leaf").address))
+"""
+    assert int(run_alone(code), 16) > 0x40_0000_0000
