@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 
@@ -65,3 +66,26 @@ def floating(rng: random.Random, kind: str) -> int:
         bits = pattern(rng.uniform(-1000, 1000) * 10.0 ** rng.randrange(-6, 7), kind)
     bits ^= sign
     return bits | 0xFFFFFFFF00000000 if kind == "s" else bits
+
+
+def value(bits: int, kind: str) -> float:
+    """What a register image holds as "s" or "d"."""
+    if kind == "s":
+        return float(struct.unpack("<f", (bits & 0xFFFFFFFF).to_bytes(4, "little"))[0])
+    return float(struct.unpack("<d", bits.to_bytes(8, "little"))[0])
+
+
+def near_product(x: int, y: int, kind: str, rng: random.Random) -> int:
+    """An addend that makes x * y + z hard: it cancels the product but for its last bits, or lies so far below
+    (or above) it that it only decides a tie."""
+    product = value(x, kind) * value(y, kind)
+    precision = 24 if kind == "s" else 53
+    distance = rng.choice((0, 0, 0, -1, 1, -precision - 1, -precision, precision, precision + 1))
+    try:
+        addend = math.ldexp(product, distance)
+    except OverflowError:
+        addend = product
+    bits = pattern(addend, kind) ^ rng.getrandbits(1) << (31 if kind == "s" else 63)
+    if rng.random() < 0.5:  # a power of two: half a unit of the other, exactly
+        bits &= ~((1 << precision - 1) - 1)
+    return bits + rng.choice((0, 0, -1, 1, 2)) & (1 << 64) - 1

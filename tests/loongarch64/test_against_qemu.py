@@ -31,8 +31,8 @@ from tests.loongarch64.assembler import (
     movgr2fcsr,
     put,
 )
-from tests.loongarch64.operands import floating, integer
 from tests.loongarch64.opcodes import FLOATING, NON_FLOATING, Opcode
+from tests.loongarch64.operands import floating, integer, near_product
 from tests.loongarch64.reference import Program, Segment, finish, needs_qemu, run_on_cpu, run_on_qemu
 
 CODE, STATE, RECORD = 0x2000_0000, 0x3000_0000, 512
@@ -85,8 +85,12 @@ def make_case(opcode: Opcode, rng: random.Random) -> Case:
     integers = [integer(rng) for _ in INTEGER_POOL]
     floats = [floating(rng, opcode.source) for _ in FLOAT_POOL]
     fcsr = rng.choice((0, 0, 1 << 16, rng.getrandbits(32), 1 << 16 | rng.getrandbits(32))) & FCSR_BITS
+    word = encode(opcode, rng)
+    if "A" in opcode.operands and rng.random() < 0.6:
+        j, k, a = (word >> low & 31 for low in (5, 10, 15))
+        floats[a] = near_product(floats[j], floats[k], opcode.source, rng)
     record = struct.pack("<8Q3Q", *integers, *floats, *(rng.getrandbits(1) for _ in "ab"), fcsr)
-    return Case(opcode, encode(opcode, rng), record.ljust(MEMORY, b"\0") + rng.randbytes(32))
+    return Case(opcode, word, record.ljust(MEMORY, b"\0") + rng.randbytes(32))
 
 
 def case_code(case: Case, address: int) -> list[int]:

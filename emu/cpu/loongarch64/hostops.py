@@ -1,7 +1,7 @@
 """The instructions that the SLEIGH specification hands to the host.
 
 The engine stops at such an instruction; `HostOperations.execute` does it on the engine's registers. There are
-two kinds: what p-code cannot express (fused multiply-add, exponents, timers, cpucfg, break), and
+two kinds: what p-code cannot express (exponents, timers, cpucfg, break), and
 floating-point instructions outside the specification's fast common case: see float.sinc, which also explains
 the postponed Cause that `settle_cause` works out.
 
@@ -13,13 +13,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from emu.cpu import StopReason
 from emu.cpu.loongarch64.registers import FLOAT_REGISTERS, INTEGER_REGISTERS
-from emu.cpu.loongarch64.softfloat import DOUBLE, SINGLE, Flags, Format, Result, Rounding
+from emu.cpu.loongarch64.softfloat import DOUBLE, INEXACT, SINGLE, Format, Result, Rounding
 
 _WORD = (1 << 64) - 1
+_ROUNDINGS = tuple(Rounding)
 
 
 class Engine(Protocol):
@@ -45,7 +47,7 @@ class Operation:
     source: int
     result: int
     #: Exceptions that this instruction does not report.
-    masked: Flags = Flags.NONE
+    masked: int = 0
 
 
 def _three_registers(form: Format, opcode: int) -> dict[int, Operation]:
@@ -90,7 +92,7 @@ def _two_registers(form: Format, suffix: int) -> dict[int, Operation]:
 
     width = form.width
     operations = {
-        0x4508 + suffix: Operation(lambda j, k, a, mode: form.log_b(j), width, width, Flags.INEXACT),
+        0x4508 + suffix: Operation(lambda j, k, a, mode: form.log_b(j), width, width, INEXACT),
         0x4510 + suffix: Operation(lambda j, k, a, mode: form.square_root(j, mode), width, width),
         0x4514 + suffix: Operation(lambda j, k, a, mode: form.divide(form.one, j, mode), width, width),
         0x4518 + suffix: Operation(inverse_root, width, width),
@@ -155,7 +157,9 @@ _BY_SHIFT: tuple[tuple[int, dict[int, Operation]], ...] = (
 )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
 def _operation(word: int) -> Operation | None:
+    """The floating-point operation of an instruction word; None for everything else."""
     for shift, table in _BY_SHIFT:
         found = table.get(word >> shift)
         if found is not None:
@@ -208,8 +212,8 @@ class HostOperations:
         assert operation is not None
         keep = (1 << operation.source) - 1
         # Postponed only under rounding to nearest, whatever the mode is by now.
-        j, k = engine.reg_read("cause_j") & keep, engine.reg_read("cause_k") & keep
-        _, raised = operation.compute(j, k, 0, Rounding.NEAREST_EVEN)
+        j, k, a = (engine.reg_read(name) & keep for name in ("cause_j", "cause_k", "cause_a"))
+        _, raised = operation.compute(j, k, a, _ROUNDINGS[0])
         fcsr = engine.reg_read("fcsr") & ~(0x1F << 24)
         engine.reg_write("fcsr", fcsr | raised << 24)
         engine.reg_write("cause_word", 0)
@@ -239,7 +243,7 @@ class HostOperations:
         keep = (1 << operation.source) - 1
         j, k, a = (engine.reg_read(FLOAT_REGISTERS[word >> shift & 31]) & keep for shift in (5, 10, 15))
         fcsr = engine.reg_read("fcsr")
-        bits, raised = operation.compute(j, k, a, Rounding(fcsr >> 8 & 3))
+        bits, raised = operation.compute(j, k, a, _ROUNDINGS[fcsr >> 8 & 3])
         raised &= ~operation.masked
         fcsr = fcsr & ~(0x1F << 24) | raised << 24
         engine.reg_write("cause_word", 0)

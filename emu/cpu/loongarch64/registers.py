@@ -20,7 +20,7 @@ CONDITION_FLAGS = tuple(f"fcc{number}" for number in range(8))
 #: Not architectural: the reservation of ll/sc, and the last floating-point operation, from which the Cause
 #: field of fcsr is worked out when somebody looks (see `hostops`).
 HIDDEN_REGISTERS: tuple[str, ...] = (
-    "ll_valid", "ll_address", "ll_value", "cause_word", "cause_j", "cause_k",
+    "ll_valid", "ll_address", "ll_value", "cause_word", "cause_j", "cause_k", "cause_a",
 )  # fmt: skip
 
 #: Everything that makes up the state of the hart, under the names of the SLEIGH specification.

@@ -12,19 +12,13 @@ a result that is NaN is the first signaling operand made quiet, else the first q
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isqrt
+from typing import NamedTuple
 
-
-class Flags(enum.IntFlag):
-    """Exceptions, with the bit positions of fcsr's Enables, Flags and Cause."""
-
-    NONE = 0
-    INEXACT = 1
-    UNDERFLOW = 2
-    OVERFLOW = 4
-    DIVISION_BY_ZERO = 8
-    INVALID = 16
+# Exceptions, with the bit positions of fcsr's Enables, Flags and Cause. Plain integers: combining members of
+# an enum.IntFlag takes longer than the arithmetic.
+INEXACT, UNDERFLOW, OVERFLOW, DIVISION_BY_ZERO, INVALID = 1, 2, 4, 8, 16
 
 
 class Rounding(enum.IntEnum):
@@ -37,13 +31,10 @@ class Rounding(enum.IntEnum):
 
 
 #: A result: bit pattern (or integer) and the exceptions raised.
-Result = tuple[int, Flags]
-
-_NONE, _INVALID = Flags.NONE, Flags.INVALID
+Result = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(NamedTuple):
     """A non-NaN operand taken apart; an infinity has mantissa 0 and `infinite` set."""
 
     sign: int
@@ -83,30 +74,26 @@ class Format:
     width: int
     precision: int
 
-    @property
-    def sign_bit(self) -> int:
-        return 1 << self.width - 1
+    sign_bit: int = field(init=False)
+    infinity: int = field(init=False)
+    quiet_bit: int = field(init=False)
+    default_nan: int = field(init=False)
+    one: int = field(init=False)
+    #: The exponent of a subnormal's mantissa.
+    least_exponent: int = field(init=False)
 
-    @property
-    def infinity(self) -> int:
-        return ((1 << self.width - self.precision) - 1) << self.precision - 1
-
-    @property
-    def quiet_bit(self) -> int:
-        return 1 << self.precision - 2
-
-    @property
-    def default_nan(self) -> int:
-        return self.infinity | self.quiet_bit
-
-    @property
-    def least_exponent(self) -> int:
-        """The exponent of a subnormal's mantissa."""
-        return 3 - (1 << self.width - self.precision - 1) - self.precision
-
-    @property
-    def one(self) -> int:
-        return ((1 << self.width - self.precision - 1) - 1) << self.precision - 1
+    def __post_init__(self) -> None:
+        exponent_bits = self.width - self.precision
+        infinity = ((1 << exponent_bits) - 1) << self.precision - 1
+        for name, value in (
+            ("sign_bit", 1 << self.width - 1),
+            ("infinity", infinity),
+            ("quiet_bit", 1 << self.precision - 2),
+            ("default_nan", infinity | 1 << self.precision - 2),
+            ("one", ((1 << exponent_bits - 1) - 1) << self.precision - 1),
+            ("least_exponent", 3 - (1 << exponent_bits - 1) - self.precision),
+        ):
+            object.__setattr__(self, name, value)
 
     # ---- looking at patterns
 
@@ -120,7 +107,7 @@ class Format:
         """The NaN that results from operands of which at least one is NaN."""
         signaling = [bits for bits in operands if self.is_signaling(bits)]
         chosen = (signaling or [bits for bits in operands if self.is_nan(bits)])[0]
-        return chosen | self.quiet_bit, _INVALID if signaling else _NONE
+        return chosen | self.quiet_bit, INVALID if signaling else 0
 
     def unpack(self, bits: int) -> Number:
         """Take a pattern that is not NaN apart."""
@@ -136,13 +123,13 @@ class Format:
     # ---- making patterns
 
     def zero(self, sign: int) -> Result:
-        return sign << self.width - 1, _NONE
+        return sign << self.width - 1, 0
 
     def infinite(self, sign: int) -> Result:
-        return sign << self.width - 1 | self.infinity, _NONE
+        return sign << self.width - 1 | self.infinity, 0
 
     def invalid(self) -> Result:
-        return self.default_nan, _INVALID
+        return self.default_nan, INVALID
 
     def round(self, sign: int, mantissa: int, exponent: int, rounding: Rounding) -> Result:
         """The nearest representable number; tininess is detected after rounding."""
@@ -151,12 +138,12 @@ class Format:
         top = mantissa.bit_length() - self.precision + exponent
         kept, inexact = round_mantissa(sign, mantissa, max(top, self.least_exponent) - exponent, rounding)
         at = max(top, self.least_exponent)
-        flags = Flags.INEXACT if inexact else _NONE
+        flags = INEXACT if inexact else 0
         if inexact and top < self.least_exponent:
             # Tiny, unless rounding with the exponent unbounded reaches the least normal number.
             full, _ = round_mantissa(sign, mantissa, top - exponent, rounding)
             if full.bit_length() + top < self.precision + self.least_exponent:
-                flags |= Flags.UNDERFLOW
+                flags |= UNDERFLOW
         if kept >> self.precision:
             kept >>= 1
             at += 1
@@ -165,7 +152,7 @@ class Format:
         if pattern >= self.infinity:
             away = rounding is Rounding.NEAREST_EVEN or rounding is (Rounding.DOWN if sign else Rounding.UP)
             pattern = self.infinity if away else self.infinity - 1
-            flags = Flags.OVERFLOW | Flags.INEXACT
+            flags = OVERFLOW | INEXACT
         return sign << self.width - 1 | pattern, flags
 
     # ---- arithmetic
@@ -220,7 +207,7 @@ class Format:
             bits, flags = self.propagate(z, x, y)
             factors_are_numbers = not (self.is_nan(x) or self.is_nan(y))
             if factors_are_numbers and self._product(self.unpack(x), self.unpack(y)) is None:
-                flags |= _INVALID
+                flags |= INVALID
             return bits, flags
         product = self._product(self.unpack(x), self.unpack(y))
         if product is None:
@@ -238,7 +225,7 @@ class Format:
                 return self.invalid()
             return self.infinite(sign) if a.infinite else self.zero(sign)
         if not b.mantissa:
-            return (self.infinite(sign)[0], Flags.DIVISION_BY_ZERO) if a.mantissa else self.invalid()
+            return (self.infinite(sign)[0], DIVISION_BY_ZERO) if a.mantissa else self.invalid()
         # Two bits more than the precision, whatever the operands' lengths; the last says "not exact".
         scale = self.precision + 2 + max(0, b.mantissa.bit_length() - a.mantissa.bit_length())
         quotient, rest = divmod(a.mantissa << scale, b.mantissa)
@@ -249,11 +236,11 @@ class Format:
             return self.propagate(x)
         a = self.unpack(x)
         if not a.infinite and not a.mantissa:
-            return x, _NONE
+            return x, 0
         if a.sign:
             return self.invalid()
         if a.infinite:
-            return x, _NONE
+            return x, 0
         scale = 2 * self.precision + (a.exponent & 1)
         root = isqrt(a.mantissa << scale)
         rest = root * root != a.mantissa << scale
@@ -264,7 +251,7 @@ class Format:
         if self.is_nan(x):
             return self.propagate(x)
         a = self.unpack(x)
-        return (x, _NONE) if a.infinite else self.round(a.sign, a.mantissa, a.exponent + power, rounding)
+        return (x, 0) if a.infinite else self.round(a.sign, a.mantissa, a.exponent + power, rounding)
 
     def log_b(self, x: int) -> Result:
         """floor(log2(x)) as a floating-point number; invalid for x < 0."""
@@ -272,11 +259,11 @@ class Format:
             return self.propagate(x)
         a = self.unpack(x)
         if not a.infinite and not a.mantissa:
-            return self.infinite(1)[0], Flags.DIVISION_BY_ZERO
+            return self.infinite(1)[0], DIVISION_BY_ZERO
         if a.sign:
             return self.invalid()
         if a.infinite:
-            return x, _NONE
+            return x, 0
         power = a.mantissa.bit_length() - 1 + a.exponent
         return self.round(int(power < 0), abs(power), 0, Rounding.NEAREST_EVEN)
 
@@ -291,20 +278,20 @@ class Format:
         if self.is_nan(x) or self.is_nan(y):
             if self.is_signaling(x) or self.is_signaling(y) or (self.is_nan(x) and self.is_nan(y)):
                 return self.propagate(x, y)
-            return (y if self.is_nan(x) else x), _NONE
+            return (y if self.is_nan(x) else x), 0
         magnitude = (x & ~self.sign_bit, y & ~self.sign_bit) if by_magnitude else (0, 0)
         if (magnitude[0], self._order(x)) < (magnitude[1], self._order(y)):
             x, y = y, x
-        return (x if greatest else y), _NONE
+        return (x if greatest else y), 0
 
     def compare(self, x: int, y: int, condition: int, *, signaling: bool) -> Result:
         """fcmp: `condition` is a set of 1 less, 2 equal, 4 unordered, 8 less or greater; gives 0 or 1."""
         if self.is_nan(x) or self.is_nan(y):
             raises = signaling or self.is_signaling(x) or self.is_signaling(y)
-            return condition >> 2 & 1, _INVALID if raises else _NONE
+            return condition >> 2 & 1, INVALID if raises else 0
         equal = x == y or not (x | y) & ~self.sign_bit
         less = not equal and self._order(x) < self._order(y)
-        return int(bool(condition & (2 if equal else 9 if less else 8))), _NONE
+        return int(bool(condition & (2 if equal else 9 if less else 8))), 0
 
     # ---- converting
 
@@ -316,7 +303,7 @@ class Format:
             payload = payload << distance if distance >= 0 else payload >> -distance
             sign = x >> source.width - 1
             pattern = sign << self.width - 1 | self.infinity | self.quiet_bit | payload
-            return pattern, _INVALID if source.is_signaling(x) else _NONE
+            return pattern, INVALID if source.is_signaling(x) else 0
         a = source.unpack(x)
         return self.infinite(a.sign) if a.infinite else self.round(a.sign, a.mantissa, a.exponent, rounding)
 
@@ -326,14 +313,14 @@ class Format:
     def to_integer(self, x: int, bits: int, rounding: Rounding) -> Result:
         """A signed integer of `bits` bits, as an unsigned pattern: saturated, and 0 for NaN, both invalid."""
         if self.is_nan(x):
-            return 0, _INVALID
+            return 0, INVALID
         a = self.unpack(x)
         least, greatest = -1 << bits - 1, (1 << bits - 1) - 1
         kept, inexact = round_mantissa(a.sign, a.mantissa, -a.exponent, rounding)
         value = -kept if a.sign else kept
         if a.infinite or not least <= value <= greatest:
-            return (least if a.sign else greatest) & (1 << bits) - 1, _INVALID
-        return value & (1 << bits) - 1, Flags.INEXACT if inexact else _NONE
+            return (least if a.sign else greatest) & (1 << bits) - 1, INVALID
+        return value & (1 << bits) - 1, INEXACT if inexact else 0
 
     def to_integral(self, x: int, rounding: Rounding) -> Result:
         """x rounded to an integer, as a floating-point number of the same sign."""
@@ -341,9 +328,9 @@ class Format:
             return self.propagate(x)
         a = self.unpack(x)
         if a.infinite or a.exponent >= 0:
-            return x, _NONE
+            return x, 0
         kept, inexact = round_mantissa(a.sign, a.mantissa, -a.exponent, rounding)
-        return self.round(a.sign, kept, 0, rounding)[0], Flags.INEXACT if inexact else _NONE
+        return self.round(a.sign, kept, 0, rounding)[0], INEXACT if inexact else 0
 
 
 SINGLE = Format(width=32, precision=24)
