@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["CallPlan", "Entry", "VaList", "VarArgs", "plan_call"]
 
 Value: TypeAlias = "int | float | VarArgs"
+_ONLY_INTS = frozenset({int})
 
 
 class _Memory(Protocol):
@@ -147,8 +148,6 @@ class CallPlan:
         self._fixed = self._fixed_registers()
         self._register_pieces = self._pieces_in_registers()
         self._stack_pieces = self._pieces_on_stack()
-        #: The common case, and the fast one: plain numbers in registers.
-        self._plain = self._simple and not self._lends
         self._targets = tuple(
             (place[0].register or "", encode)
             for place, encode in zip(self.locations, self._encoders, strict=True)
@@ -163,7 +162,12 @@ class CallPlan:
         Nothing is written but big buffers, which are copied to the heap. Raises CallError for a wrong number
         of arguments or one that does not fit its parameter.
         """
-        if self._plain and len(args) == len(self._targets):
+        # The fast path: as many registers as arguments, and nothing to lend.
+        if (
+            self._simple
+            and len(args) == len(self._targets)
+            and (not self._lends or _ONLY_INTS.issuperset(map(type, args)))
+        ):
             registers = [(name, encode(value, None)) for (name, encode), value in zip(self._targets, args)]  # noqa: B905
             bottom = (sp - self.convention.red_zone & -self.convention.stack_alignment) - self._pushed
             registers.append(("sp", bottom))
