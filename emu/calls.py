@@ -237,7 +237,11 @@ class CallPlan:
         """
         if not self._read_names:
             return ()
-        values = machine.cpu.read_registers(self._read_names)
+        cpu = machine.cpu
+        if len(self._read_names) == 1:  # a batch of one costs more
+            values = [cpu.read_register(self._read_names[0])]
+        else:
+            values = cpu.read_registers(self._read_names)
         found: list[Value]
         if self._simple:
             found = [decode(value) for decode, value in zip(self._decoders, values, strict=True)]
@@ -279,10 +283,12 @@ class CallPlan:
                 (name, pattern >> number * word & self._word_mask)
                 for number, name in enumerate(self._result_registers)
             ]
-        if rules.link_register is not None:
-            if registers:
+        if self._link:
+            if len(registers) == 1:
+                cpu.write_register(*registers[0])
+            elif registers:
                 cpu.write_registers(registers)
-            return cpu.read_register(rules.link_register)
+            return cpu.read_register(self._link)
         sp = cpu.read_register("sp")
         return_to = int.from_bytes(machine.memory.read(sp, self._pushed), "little")
         cpu.write_registers([*registers, ("sp", sp + self._pushed)])

@@ -38,7 +38,10 @@ class FakeMachine:
         self.bytes[address : address + len(data)] = data
 
     def read_register(self, name: str) -> int:
-        return self.registers[name]
+        return self.registers.get(name, 0)
+
+    def write_register(self, name: str, value: int) -> None:
+        self.registers[name] = value
 
     def read_registers(self, names: Sequence[str]) -> list[int]:
         return [self.registers.get(name, 0) for name in names]
