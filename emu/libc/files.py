@@ -291,6 +291,26 @@ def mmap64(libc: Libc, hint: int, size: int, protection: int, flags: int, number
     return _map(libc, hint, size, flags, number, offset)
 
 
+@export("void *mremap(void *old, size_t old_size, size_t size, int flags, ...)")
+def mremap(libc: Libc, old: int, old_size: int, size: int, flags: int, arguments: Arguments | None = None) -> int:
+    """Grown mappings move, which MREMAP_MAYMOVE (1) must allow."""
+    if size <= old_size:
+        return old
+    if not flags & 1:
+        return libc.fail(Errno.ENOMEM, libc.arch.address_mask)
+    address = _map(libc, 0, size, _MAP_ANONYMOUS, -1, 0)
+    if address != libc.arch.address_mask:
+        libc.memory.write(address, libc.memory.read(old, old_size))
+        munmap(libc, old, old_size)
+    return address
+
+
+@export("int mprotect(void *address, size_t size, int protection)")
+def mprotect(libc: Libc, address: int, size: int, protection: int) -> int:
+    """Read and write are what the library's mappings have and keep; execute permission is refused."""
+    return libc.fail(Errno.EACCES) if protection & 4 else 0
+
+
 @export("int munmap(void *address, size_t size)")
 def munmap(libc: Libc, address: int, size: int) -> int:
     """Unmaps the whole mapping that starts at `address`, which is how mmap's are given back."""

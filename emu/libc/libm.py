@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
-from emu.libc.ieee import double_bits, long_double, single, single_bits, to_float
+from emu.libc.ieee import bits_single, double_bits, long_double, single, single_bits, to_float
 from emu.libc.table import PASS_LONG_DOUBLE, register
 
 if TYPE_CHECKING:
@@ -195,12 +195,8 @@ def _next_after(ctype: str) -> Callable[..., float]:
             return y
         if x == 0:
             return math.copysign(2.0**-149, y)
-        exponent = max(math.frexp(x)[1], -125)
-        # Half an ulp further, rounded towards y, is the neighbour; below a power of two the ulp is half as big.
-        step = math.ldexp(1.0, exponent - 24)
-        if math.frexp(abs(x))[0] == 0.5 and (y > x) != (x > 0) and exponent > -125:
-            step /= 2
-        return single(x + math.copysign(step, y - x))
+        # Neighbouring floats have neighbouring bit patterns; away from zero counts up.
+        return bits_single(single_bits(x) + (1 if (y > x) == (x > 0) else -1))
 
     return call
 

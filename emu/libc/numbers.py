@@ -101,6 +101,16 @@ _export_real("strtof", "float", SINGLE)
 _export_real("strtold", "long double", None)
 
 
+for _name, _type, _arches in (
+    ("strtod", "double", None), ("strtof", "float", None), ("strtold", "long double", PASS_LONG_DOUBLE)
+):  # fmt: skip
+    # What glibc's libm makes nan("tag") of; the payload is not kept.
+    register(
+        f"__{_name}_nan", f"{_type} __{_name}_nan(const char *text, char **end, int stop)",
+        lambda libc, text, end, stop: math.nan, _arches,
+    )  # fmt: skip
+
+
 @export("int atoi(const char *text)")
 def atoi(libc: Libc, text: int) -> int:
     # glibc's atoi is (int)strtol: clamped to a long, then cut to 32 bits.

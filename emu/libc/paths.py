@@ -59,7 +59,7 @@ def chmod(libc: Libc, path: int, mode: int) -> int:
     return access(libc, path, 0)
 
 
-@export("int utimes(const char *path, const void *times)", alias=("utime", "__utimes64"))
+@export("int utimes(const char *path, const void *times)", alias=("utime", "__utimes64", "__utime64"))
 def utimes(libc: Libc, path: int, times: int) -> int:
     return access(libc, path, 0)
 

@@ -147,6 +147,12 @@ def stack_chk_guard(libc: Libc) -> bytes:
     return bytes.fromhex("00c5a3961e7b42d9")[: libc.word]
 
 
+@export_data("_rtld_global_ro")
+def rtld_global_ro(libc: Libc) -> bytes:
+    """What glibc's libm asks about the processor: zeros, so its ifuncs choose the baseline."""
+    return bytes(4096)
+
+
 @export("int *__errno_location(void)", alias=("__errno", "___errno"))
 def errno_location(libc: Libc) -> int:
     return libc.errno_address
@@ -241,9 +247,55 @@ def sigprocmask(libc: Libc, how: int, mask: int, old: int) -> int:
     return 0
 
 
+_SIGNAL_SET = 128  # bytes of glibc's sigset_t
+
+
 @export("int sigemptyset(void *mask)")
 def sigemptyset(libc: Libc, mask: int) -> int:
-    libc.memory.write(mask, bytes(8))
+    libc.memory.write(mask, bytes(_SIGNAL_SET))
+    return 0
+
+
+@export("int sigfillset(void *mask)")
+def sigfillset(libc: Libc, mask: int) -> int:
+    libc.memory.write(mask, b"\xff" * _SIGNAL_SET)
+    return 0
+
+
+@export("int sigaddset(void *mask, int number)", alias=("sigdelset",))
+def sigaddset(libc: Libc, mask: int, number: int) -> int:
+    return 0 if 0 < number <= 64 else libc.fail(Errno.EINVAL)
+
+
+@export("int sched_getaffinity(int process, size_t size, void *mask)")
+def sched_getaffinity(libc: Libc, process: int, size: int, mask: int) -> int:
+    """One processor, number 0."""
+    if not size:
+        return libc.fail(Errno.EINVAL)
+    libc.memory.write(mask, b"\1".ljust(size, b"\0"))
+    return 0
+
+
+@export("int __sched_cpucount(size_t size, const void *mask)")
+def sched_cpucount(libc: Libc, size: int, mask: int) -> int:
+    return int.from_bytes(libc.memory.read(mask, size), "little").bit_count() if size else 0
+
+
+@export("int get_nprocs(void)", alias=("get_nprocs_conf",))
+def get_nprocs(libc: Libc) -> int:
+    return 1
+
+
+@export("void __libc_fatal(const char *text)")
+def libc_fatal(libc: Libc, text: int) -> None:
+    raise GuestAbort(_text(libc, text).strip())
+
+
+@export("int uname(void *names)")
+def uname(libc: Libc, names: int) -> int:
+    """struct utsname: six fields of 65 bytes."""
+    fields = ("Linux", "relink-emu", "6.1.0", "#1", libc.arch.name, "(none)")
+    libc.memory.write(names, b"".join(field.encode().ljust(65, b"\0") for field in fields))
     return 0
 
 

@@ -36,8 +36,8 @@ class Generators:
             word = 16807 * low - 2836 * high
             if word < 0:
                 word += 2147483647
-        # Output i adds the words 31 and 3 places back; the table starts being read at its third word.
-        self.words = deque(first, maxlen=31)
+        # The recurrence goes on from the 34th word, the 32nd to 34th being the first three again.
+        self.words = deque(first[3:] + first[:3], maxlen=31)
         for _ in range(310):
             self.next()
 
@@ -110,6 +110,11 @@ def getrandom(libc: Libc, buffer: int, size: int, flags: int) -> int:
 def getentropy(libc: Libc, buffer: int, size: int) -> int:
     getrandom(libc, buffer, size, 0)
     return 0
+
+
+@export("void arc4random_buf(void *buffer, size_t size)")
+def arc4random_buf(libc: Libc, buffer: int, size: int) -> None:
+    getrandom(libc, buffer, size, 0)
 
 
 @export("uint32_t arc4random(void)")

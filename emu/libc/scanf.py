@@ -75,10 +75,9 @@ class _Counted:
 
 
 def scan(template: bytes, source: Source, target: Target) -> int:
-    """The number of assignments, or -1 (EOF) if the input ended before the first conversion."""
+    """The number of assignments, or -1 (EOF) if the input ended before the first, as glibc counts."""
     reader = _Counted(source)
     assigned = 0
-    converted = False
     position = 0
     while position < len(template):
         byte = template[position]
@@ -92,7 +91,7 @@ def scan(template: bytes, source: Source, target: Target) -> int:
             if match is not None:
                 reader.take_while(SPACE.__contains__)
             if reader.peek() != byte:
-                return -1 if reader.peek() == _EOF and not converted else assigned
+                return -1 if reader.peek() == _EOF and not assigned else assigned
             reader.next()
             position = match.end() if match else position + 1
             continue
@@ -107,9 +106,8 @@ def scan(template: bytes, source: Source, target: Target) -> int:
         if outcome is None:
             return assigned
         if outcome == _EOF:
-            return assigned if converted else -1
+            return assigned or -1
         if spec.conversion != b"n":
-            converted = True
             assigned += not spec.suppressed
     return assigned
 
@@ -215,7 +213,7 @@ def _integer_text(reader: _Counted, base: int) -> bytes:
     digits = b"0123456789abcdef"
     if reader.peek() == ord("0") and base in (0, 16):
         text += bytes([reader.next()])
-        if reader.peek() in b"xX":
+        if reader.peek() in (ord("x"), ord("X")):
             text += bytes([reader.next()])
             base = 16
         elif base == 0:

@@ -127,29 +127,23 @@ def strverscmp(libc: Libc, a: int, b: int) -> int:
     return _version_order(libc.string(a), libc.string(b))
 
 
+_DIGITS = b"0123456789"
+
+
 def _version_order(a: bytes, b: bytes) -> int:
-    split = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    difference = first_difference(a, b)
-    start = split
-    while start and a[start - 1 : start].isdigit():
-        start -= 1
-    rest_a, rest_b = a[start:], b[start:]
-    digits_a, digits_b = (len(s) - len(s.lstrip(b"0123456789")) for s in (rest_a, rest_b))
-    if not digits_a and not digits_b:
-        return difference
-    zeros_a, zeros_b = (len(s[:d]) - len(s[:d].lstrip(b"0")) for s, d in ((rest_a, digits_a), (rest_b, digits_b)))
-    in_fraction = (zeros_a and (zeros_a < digits_a or digits_a > 1)) or (
-        zeros_b and (zeros_b < digits_b or digits_b > 1)
-    )
-    if in_fraction:
-        common = split - start
-        if min(zeros_a, common) == common and zeros_a != zeros_b and (digits_a <= common or digits_b <= common):
-            # Only zeros in common and one run ended there: the longer fraction is the smaller.
-            return 1 if digits_a < digits_b else -1
-        return difference
-    if digits_a != digits_b and digits_a and digits_b:
-        return digits_a - digits_b
-    return difference
+    common = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    run = len(a[:common].rstrip(_DIGITS))  # where the run of digits that both share begins
+    digits_a, digits_b = (len(s) - run - len(s[run:].lstrip(_DIGITS)) for s in (a, b))
+    shared = a[run:common]
+    if digits_a and digits_b and a[run] != ord("0") != b[run]:
+        if digits_a != digits_b:
+            return digits_a - digits_b
+    elif shared and not shared.strip(b"0") and (digits_a > len(shared) or digits_b > len(shared)):
+        # A fraction goes on in one of them: whatever follows a zero as a digit comes first.
+        continues_a, continues_b = digits_a > len(shared), digits_b > len(shared)
+        if continues_a != continues_b:
+            return -1 if continues_a else 1
+    return first_difference(a, b)
 
 
 @export("size_t strxfrm(char *dest, const char *src, size_t n)", alias=("__strxfrm",))

@@ -66,7 +66,7 @@ class HeapMachine(RuleBasedStateMachine):
         address = data.draw(st.sampled_from(sorted(self.blocks)))
         self._check(address)
         self.heap.free(address)
-        with pytest.raises(GuestAbort, match="double free|invalid pointer|bytes into"):
+        with pytest.raises(GuestAbort, match=r"double free|invalid pointer|bytes into"):
             self.heap.free(address)
 
     @invariant()

@@ -89,8 +89,13 @@ def test_reals_round_once_and_report_range(glibc, name, text):
         assert our_error == error
 
 
-@given(st.text(" -+0123456789abcxyz.,", max_size=16).map(str.encode),
-       st.sampled_from([b"%d", b"%d %d", b"%i%n", b"%x", b"%o,%u", b"%3d%2d", b"%*d%d", b"%hd %hhd", b"%ld", b"%llx"]))  # fmt: skip
+_INTEGER_FORMATS = [b"%d", b"%d %d", b"%i%n", b"%x", b"%o,%u", b"%3d%2d", b"%*d%d", b"%hd %hhd", b"%ld", b"%llx"]
+_STRING_FORMATS = [
+    b"%s", b"%s %s", b"%[abc]%s", b"%[^,],%s", b"%3s%c", b"%c%c", b"%5[a-z ]", b"a%sb", b" x%n%s",
+]  # fmt: skip
+
+
+@given(st.text(" -+0123456789abcxyz.,", max_size=16).map(str.encode), st.sampled_from(_INTEGER_FORMATS))
 def test_sscanf_integers(glibc, text, template):
     theirs = [ctypes.c_longlong(-1) for _ in range(3)]
     expected = glibc.sscanf(text, template, *(ctypes.byref(t) for t in theirs))
@@ -100,8 +105,7 @@ def test_sscanf_integers(glibc, text, template):
     assert [host.memory.read(o, 8) for o in ours] == [bytes(t) for t in theirs]
 
 
-@given(st.text(" abcxyz,;12\t", max_size=16).map(str.encode),
-       st.sampled_from([b"%s", b"%s %s", b"%[abc]%s", b"%[^,],%s", b"%3s%c", b"%c%c", b"%5[a-z ]", b"a%sb", b" x%n%s"]))  # fmt: skip
+@given(st.text(" abcxyz,;12\t", max_size=16).map(str.encode), st.sampled_from(_STRING_FORMATS))
 def test_sscanf_strings(glibc, text, template):
     theirs = [ctypes.create_string_buffer(b"\xee" * 32, 32) for _ in range(3)]
     expected = glibc.sscanf(text, template, *theirs)

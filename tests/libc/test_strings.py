@@ -40,7 +40,8 @@ def test_bounded_comparisons_have_the_hosts_sign(glibc, a, b, n):
 def test_searches_find_the_hosts_offset(glibc, hay, needle, c):
     host = Harness()
     place, buffer = host.text(hay), ctypes.create_string_buffer(hay)
-    for name, argument in (("strstr", needle), ("strcasestr", needle), ("strpbrk", needle), ("strchr", c), ("strrchr", c)):
+    arguments = {"strstr": needle, "strcasestr": needle, "strpbrk": needle, "strchr": c, "strrchr": c}
+    for name, argument in arguments.items():
         function = getattr(glibc, name)
         function.restype = ctypes.c_void_p
         theirs = function(buffer, argument)
@@ -50,7 +51,10 @@ def test_searches_find_the_hosts_offset(glibc, hay, needle, c):
         assert host.call(name, place, needle) == getattr(glibc, name)(buffer, needle)
 
 
-@given(text=st.text("ab,;:", max_size=20).map(str.encode), delimiters=st.lists(st.sampled_from([b",", b";:", b",;"]), min_size=1))
+_DELIMITERS = st.lists(st.sampled_from([b",", b";:", b",;"]), min_size=1)
+
+
+@given(text=st.text("ab,;:", max_size=20).map(str.encode), delimiters=_DELIMITERS)
 def test_strtok_gives_the_hosts_tokens(glibc, text, delimiters):
     glibc.strtok_r.restype = ctypes.c_char_p
     buffer, save = ctypes.create_string_buffer(text), ctypes.c_void_p()

@@ -34,7 +34,12 @@ def test_rand_r_and_drand48_give_glibcs_numbers(glibc, seed):
         assert host.call(name) == getattr(glibc, name)(), name
 
 
-_TIMES = st.integers(-(1 << 40), 1 << 40)
+#: From the year 1000 on: below, glibc pads %C one way or another by version.
+_TIMES = st.integers(-30_610_137_600, 1 << 40)
+_STRFTIME = (
+    b"%a %A %b %B %c|%C %d %D %e %F|%g %G %H %I %j|%k %l %m %M|%p %P %r %R",
+    b"%S %T %u %U %V %w %W %x %X %y %Y %%%n",
+)
 
 
 @given(_TIMES)
@@ -46,7 +51,7 @@ def test_gmtime_timegm_and_strftime_agree_with_the_host(glibc, seconds):
     assert host.call("gmtime_r", host.place(seconds.to_bytes(8, "little", signed=True)), broken) == broken
     assert host.memory.read(broken, 36) == theirs.raw[:36]
     assert host.call("timegm", broken) == seconds
-    for template in (b"%a %A %b %B %c|%C %d %D %e %F|%g %G %H %I %j|%k %l %m %M|%p %P %r %R", b"%S %T %u %U %V %w %W %x %X %y %Y %%%n"):
+    for template in _STRFTIME:
         out, expected = host.buffer(256), ctypes.create_string_buffer(256)
         count = glibc.strftime(expected, ctypes.c_size_t(256), template, theirs)
         assert host.call("strftime", out, 256, template, broken) == count
@@ -68,7 +73,7 @@ def test_a_32_bit_time_has_a_64_bit_twin():
     assert host.call("time", 0) == -1
     assert host.libc.errno == 75
     assert host.call("__time64", 0) == 1 << 33
-    assert host.libc.lookup("__time64") and not Harness("riscv64").libc.lookup("__time64")
+    assert Harness("riscv64").libc.lookup("__time64") is None
 
 
 def test_environment_is_the_guests_own_array():
@@ -138,7 +143,7 @@ def test_descriptors_seek_truncate_and_stat():
 def test_abort_exit_and_assertions_are_exceptions(host):
     with pytest.raises(GuestAbort, match=r"abort\(\) called"):
         host.call("abort")
-    with pytest.raises(GuestAbort, match="a.c:7: f: Assertion `x > 0' failed"):
+    with pytest.raises(GuestAbort, match=r"a\.c:7: f: Assertion `x > 0' failed"):
         host.call("__assert_fail", b"x > 0", b"a.c", 7, b"f")
     with pytest.raises(GuestAbort, match="stack smashing detected"):
         host.call("__stack_chk_fail")
@@ -230,4 +235,5 @@ def test_lookup_tells_functions_variables_and_nothing_apart(host):
     host.call("fputs", b"x", stdout)
     assert host.libc.stdout.getvalue() == b"x"
     assert host.libc.lookup("no_such_function") is None
-    assert "strlen" in host.libc.symbols and "__aeabi_idiv" not in host.libc.symbols
+    assert "strlen" in host.libc.symbols
+    assert "__aeabi_idiv" not in host.libc.symbols
