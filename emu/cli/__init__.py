@@ -13,12 +13,18 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line (`sys.argv` without `arguments`) and exit with its status: 0, 1, 2, or 130."""
+    """Run the command line (`sys.argv` without `arguments`) as this process, and exit with its status: 0, 1, 2."""
+    # Ctrl-C and a reader that goes away end the process at once and quietly (a shell calls that 130 and 141).
+    # Python's own handling would wait until the emulator comes back.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # Nothing here multiplies matrices; numpy's BLAS would start a thread per core, and let them spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Importing makes many objects and no garbage: fewer collections are a tenth of the time of a small load.

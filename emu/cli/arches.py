@@ -64,8 +64,13 @@ def _version(engine: str) -> str | None:
 
 def show(report: ArchesReport, console: Console) -> None:
     """Print the table."""
-    rows = table("name", "also called", "psABI", "engine", ">relocation types")
+    rows = table("name", "also called", "psABI", "engine", ">types")
+    rows.columns[2].no_wrap = True
     for entry in report.architectures:
-        engine = f"{entry.engine} {entry.engine_version or '(not installed)'}"
-        rows.add_row(entry.name, ", ".join(entry.aliases), entry.psabi, engine, str(entry.relocations))
+        rows.add_row(
+            entry.name, ", ".join(entry.aliases), entry.psabi, entry.engine, str(entry.relocations)
+        )
     console.print(rows)
+    engines = {entry.engine: entry.engine_version for entry in report.architectures}
+    versions = ", ".join(f"{engine} {found or '(not installed)'}" for engine, found in engines.items())
+    console.print(f"\ntypes: relocation types known. Engines: {versions}.")

@@ -15,13 +15,27 @@ from emu.cli.output import Address, demangled, hexadecimal, printable, shown, ta
 from relink.arch import Architecture, architecture_of
 from relink.elf import Decoded, decode
 from relink.elf.constants import (
-    ADDRESS_TAGS, SHN_ABS, SHN_UNDEF, VERSYM_HIDDEN, VERSYM_INDEX, Binding, DynamicFlag, DynamicFlag1, DynamicTag,
-    FileType, SegmentType, SymbolType, Visibility,
-)  # fmt: skip
+    ADDRESS_TAGS,
+    SHN_ABS,
+    SHN_UNDEF,
+    VER_FLG_WEAK,
+    VERSYM_HIDDEN,
+    VERSYM_INDEX,
+    Binding,
+    DynamicFlag,
+    DynamicFlag1,
+    DynamicTag,
+    FileType,
+    SectionType,
+    SegmentType,
+    SymbolType,
+    Visibility,
+)
 
 if TYPE_CHECKING:
     import enum
 
+    from numpy.typing import NDArray
     from rich.console import Console
 
     from emu.cli.options import Target
@@ -30,11 +44,15 @@ _KINDS: dict[int, str] = {
     FileType.REL: "relocatable object", FileType.EXEC: "executable at a fixed address",
     FileType.DYN: "shared object",
 }  # fmt: skip
+_HASH_TABLES = (("gnu", DynamicTag.GNU_HASH), ("sysv", DynamicTag.HASH))
 _STRING_TAGS = frozenset({DynamicTag.NEEDED, DynamicTag.SONAME, DynamicTag.RPATH, DynamicTag.RUNPATH})
-#: Processor-specific tags a reader may meet, by e_machine: AAELF64 and the psABIs of RISC-V and MIPS-free kin.
+#: The processor's own tags and segment types, by e_machine (AAELF32, AAELF64, RISC-V ELF Specification).
 _PROCESSOR_TAGS = {
     183: {0x70000001: "AARCH64_BTI_PLT", 0x70000003: "AARCH64_PAC_PLT", 0x70000005: "AARCH64_VARIANT_PCS"},
     243: {0x70000001: "RISCV_VARIANT_CC"},
+}  # fmt: skip
+_PROCESSOR_SEGMENTS = {
+    40: {0x70000001: "ARM_EXIDX"}, 183: {0x70000002: "AARCH64_MEMTAG_MTE"}, 243: {0x70000003: "RISCV_ATTRIBUTES"},
 }  # fmt: skip
 
 
@@ -73,6 +91,7 @@ class SymbolEntry:
     binding: str
     visibility: str
     defined: bool
+    absolute: bool
 
 
 @dataclass(frozen=True)
@@ -171,12 +190,11 @@ def report(target: Target, file: str) -> InspectReport:
         symbols=tuple(_symbols(decoded)),
         versions_defined=tuple(version.name for version in decoded.versions.defined),
         versions_needed=tuple(
-            VersionNeeded(need.library, need.name, bool(need.flags & 2)) for need in decoded.versions.needed
+            VersionNeeded(need.library, need.name, bool(need.flags & VER_FLG_WEAK))
+            for need in decoded.versions.needed
         ),
         relocations=_relocations(decoded, arch),
-        hash_tables=tuple(
-            name for name, tag in (("gnu", DynamicTag.GNU_HASH), ("sysv", DynamicTag.HASH)) if tag in decoded.dynamic
-        ),
+        hash_tables=tuple(name for name, tag in _HASH_TABLES if tag in decoded.dynamic),
         constructors=Constructors(
             _address(decoded.init), array_length("init_array"), array_length("preinit_array"),
             _address(decoded.fini), array_length("fini_array"),
@@ -200,18 +218,20 @@ def _length(decoded: Decoded, array: str) -> int:
 
 
 def _name(kind: type[enum.IntEnum], number: int) -> str:
-    """The constant's name in lower case, or its number."""
+    """The constant's name, or its number."""
     try:
-        return kind(number).name.lower()
+        return kind(number).name
     except ValueError:
         return f"{number:#x}"
 
 
 def _segments(decoded: Decoded) -> Iterator[Segment]:
+    own = _PROCESSOR_SEGMENTS.get(decoded.header.machine, {})
     for entry in decoded.program_headers:
         letters = "".join(letter if entry.flags & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
+        kind = own.get(entry.type) or _name(SegmentType, entry.type)
         yield Segment(
-            _name(SegmentType, entry.type).upper(), letters, entry.offset, Address(entry.vaddr), entry.filesz,
+            kind, letters, entry.offset, Address(entry.vaddr), entry.filesz,
             entry.memsz, entry.align,
         )  # fmt: skip
 
@@ -225,7 +245,7 @@ def _sections(decoded: Decoded) -> Iterator[SectionEntry]:
 def _dynamic(decoded: Decoded) -> Iterator[Entry]:
     processor = _PROCESSOR_TAGS.get(decoded.header.machine, {})
     for number, value in decoded.dynamic:
-        tag = processor.get(number) or _name(DynamicTag, number).upper()
+        tag = processor.get(number) or _name(DynamicTag, number)
         text = None
         if number in _STRING_TAGS:
             text = decoded.strings.text(value, f"DT_{tag}")
@@ -260,20 +280,35 @@ def _symbols(decoded: Decoded) -> Iterator[SymbolEntry]:
             version = ("@@" if default else "@") + (decoded.versions.name_of(raw_version) or "?")
         yield SymbolEntry(
             name, demangled(name), version, Address(value), size, _name(SymbolType, kind), _name(Binding, bind),
-            _name(Visibility, visibility) + (" abs" if section == SHN_ABS else ""), section != SHN_UNDEF,
+            _name(Visibility, visibility), section != SHN_UNDEF, section == SHN_ABS,
         )  # fmt: skip
 
 
 def _relocations(decoded: Decoded, arch: Architecture | None) -> dict[str, dict[str, int]]:
     """Entries by table and type; .relr.dyn counts the words it rebases."""
     found: dict[str, Counter[str]] = {}
-    for entries in decoded.relocations:
-        tally = found.setdefault(entries.section, Counter())
-        for number, count in zip(*(a.tolist() for a in np.unique(entries.type, return_counts=True)), strict=True):
+    for section, types in _relocation_types(decoded):
+        tally = found.setdefault(section, Counter())
+        for number, count in zip(*(a.tolist() for a in np.unique(types, return_counts=True)), strict=True):
             tally[arch.relocation_name(number) if arch else f"type {number}"] += count
     if len(decoded.relr):
         found[".relr.dyn"] = Counter(RELR=len(decoded.relr))
     return {section: dict(tally.most_common()) for section, tally in found.items()}
+
+
+def _relocation_types(decoded: Decoded) -> Iterator[tuple[str, NDArray[np.uint32]]]:
+    """(table, the type of each entry): dynamic tables, and the sections of a relocatable object."""
+    for entries in decoded.relocations:
+        yield entries.section, entries.type
+    if decoded.header.type != FileType.REL:
+        return
+    layout = decoded.header.layout
+    for section in decoded.sections:
+        if section.type in (SectionType.REL, SectionType.RELA):
+            dtype = layout.rela if section.type == SectionType.RELA else layout.rel
+            data = decoded.section_bytes(section)
+            rows = np.frombuffer(data[: len(data) - len(data) % dtype.itemsize].tobytes(), dtype)
+            yield section.name, rows["type"] if layout.bits == 64 else rows["info"] & np.uint32(0xFF)
 
 
 # ---------------------------------------------------------------- for people
@@ -315,9 +350,9 @@ def show(report: InspectReport, console: Console, *, symbols: bool = False, dema
         console.print(rows)
     title("Relocations")
     rows = table("table", "type", ">entries")
-    for section, tally in report.relocations.items():
+    for name, tally in report.relocations.items():
         for kind, count in tally.items():
-            rows.add_row(section, kind, str(count))
+            rows.add_row(name, kind, str(count))
     console.print(rows if rows.row_count else "none")
     if symbols:
         title("Symbols")
@@ -367,9 +402,11 @@ def _show_header(report: InspectReport, console: Console) -> None:
 
 def _show_symbols(report: InspectReport, console: Console, *, demangle: bool) -> None:
     rows = table(">value", ">size", "type", "binding", "symbol")
+    digits = max((len(f"{symbol.value:x}") for symbol in report.symbols), default=1)
     for symbol in report.symbols:
         name = shown(symbol.name, demangle=demangle) + printable(symbol.version or "")
-        binding = symbol.binding if symbol.visibility == "default" else f"{symbol.binding} {symbol.visibility}"
-        value = hexadecimal(symbol.value, report.bits // 8) if symbol.defined else "undefined"
-        rows.add_row(value, f"{symbol.size:#x}", symbol.type, binding, name)
+        visibility = [symbol.visibility] * (symbol.visibility != "DEFAULT")
+        words = (symbol.binding, *visibility, *["ABS"] * symbol.absolute)
+        value = hexadecimal(symbol.value, digits) if symbol.defined else "undefined"
+        rows.add_row(value, f"{symbol.size:#x}", symbol.type, " ".join(words), name)
     console.print(rows)

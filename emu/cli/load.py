@@ -274,12 +274,15 @@ class _View:
         for provider, count in tally.most_common():
             summary.add_row(provider, str(count))
         self.console.print(summary if tally else "none")
-        listed = ("image", "host", "define", "weak") if self.every_binding else ("host", "define", "weak")
-        for title, kinds in (("", listed), ("Unresolved, left open on request", ("unresolved",))):
-            entries = list(self.report.bound(*kinds))
-            if entries:
-                self._title(title) if title else self.console.print()
-                self.console.print(self._list(entries))
+        if self.every_binding:
+            self.console.print()
+            self.console.print(self._list(self.report.bound(*_PROVIDERS, "image")))
+            return
+        for kind, provider in _PROVIDERS.items():
+            names = dict.fromkeys(bound.symbol for _, bound in self.report.bound(kind))
+            if names:
+                self._title(f"Bound to {provider}")
+                self.console.print(", ".join(shown(name, demangle=self.demangle) for name in names))
 
     def _list(self, entries: Iterable[tuple[LoadedImage, Bound]]) -> Table:
         rows = table("symbol", "bound to", "address", *(["in"] if len(self.report.images) > 1 else []))
@@ -317,6 +320,7 @@ def _labels(names: Iterable[str]) -> dict[str, str]:
     return {name: printable(file if uses[file] == 1 else name) for name, file in files.items()}
 
 
+#: What a binding of each kind but "image" is bound to.
 _PROVIDERS = {
-    "host": "the host", "define": "--define", "weak": "nothing (weak)", "unresolved": "nothing (trap)",
+    "host": "the host", "define": "--define", "weak": "nothing (weak)", "unresolved": "nothing (unresolved)",
 }  # fmt: skip

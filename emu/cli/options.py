@@ -154,9 +154,13 @@ class Loading:
             object.__setattr__(self, "address", _integer(self.base, "--base", self.base))
 
     def machine(self, arch: Architecture, search: Search) -> Machine:
-        """A machine as the options want it."""
+        """A machine as the options want it. Raises Usage for a definition the architecture has no address for."""
         from emu.machine import Machine
 
+        for name, value in self.definitions.items():
+            if value > arch.address_mask:
+                problem = f"{name}={value:#x} does not fit the {arch.bits} bits of {arch.name}"
+                raise Usage(problem, param_hint="'--define'")
         return Machine(
             arch, library_path=search.library_path or (), sysroot=search.sysroot, hosted_libc=search.libc,
             symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions,

@@ -1,4 +1,4 @@
-"""`relink-emu tree`: who needs whom, what was found and by which rule, and where was looked for what is missing."""
+"""`relink-emu tree`: who needs whom, by which rule each was found, and where the missing were looked for."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def show(report: TreeReport, console: Console) -> None:
         console.print(_branch(report.libraries, top, seen))
     for library in report.missing:
         console.print()
-        needed_by = f", needed by {printable(library.needed_by)}," if library.needed_by else ""
+        needed_by = f", needed by {printable(PurePath(library.needed_by).name)}," if library.needed_by else ""
         console.print(f"{printable(library.name)}{needed_by} was not found:", style="bold red")
         if not library.passed_over:
             console.print("  there was no place to look in", soft_wrap=True)
@@ -134,6 +134,6 @@ def _label(library: Found, *, again: bool = False) -> Text:
         return label.append("  not found")
     label.append(f"  [{printable(library.rule)}]", style="dim")
     if library.path is not None and library.path != library.name and not again:
-        same = PurePath(library.path).name == library.name
-        label.append(f"  {printable(str(PurePath(library.path).parent) + '/' if same else library.path)}", style="dim")
+        path = PurePath(library.path)
+        label.append(f"  {printable(f'{path.parent}/' if path.name == library.name else str(path))}", style="dim")
     return label.append("  (above)", style="dim") if again else label
