@@ -229,17 +229,23 @@ def fchown(libc: Libc, number: int, owner: int, group: int) -> int:
     return fsync(libc, number)
 
 
-F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_SETLK, F_SETLKW = 1, 2, 3, 4, 6, 7
+_F_GETFL = 3
+_F_ACCEPTED = frozenset({1, 2, 4, 6, 7, 13, 14})  # F_GETFD F_SETFD F_SETFL F_SETLK F_SETLKW, their 64-bit twins
+_F_GETLK = frozenset({5, 12})
+_F_UNLCK = 2
 
 
 @export("int fcntl(int number, int command, ...)", alias=("fcntl64", "__fcntl_time64"))
 def fcntl(libc: Libc, number: int, command: int, arguments: Arguments | None = None) -> int:
-    """Flags can be read; locks are always granted, for there is nobody else; the rest is EINVAL."""
+    """Flags can be read; every lock is free and granted, for there is nobody else; the rest is EINVAL."""
     def operation() -> int:
         descriptor = fs.file_system(libc).get(number)
-        if command == F_GETFL:
+        if command == _F_GETFL:
             return descriptor.flags
-        if command in (F_GETFD, F_SETFD, F_SETFL, F_SETLK, F_SETLKW):
+        if command in _F_GETLK and arguments is not None:
+            libc.memory.write_uint(int(arguments.take("void *")), 2, _F_UNLCK)  # l_type comes first
+            return 0
+        if command in _F_ACCEPTED:
             return 0
         raise fs.FileError(Errno.EINVAL)
 

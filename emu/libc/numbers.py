@@ -111,6 +111,14 @@ for _name, _type, _arches in (
     )  # fmt: skip
 
 
+@export("void __strtof128_nan(const char *text, char **end, int stop)", arches=("x86_64", "i386"))
+def strtof128_nan(libc: Libc, text: int, end: int, stop: int) -> None:
+    """libm's nanf128 alone calls it. Its result is in xmm0 on x86_64; on i386 no convention here can return it."""
+    if libc.arch.name != "x86_64":
+        raise GuestAbort("__strtof128_nan: a __float128 result is not supported on i386")
+    libc.machine.cpu.write_register("xmm0", QUAD.nan)
+
+
 @export("int atoi(const char *text)")
 def atoi(libc: Libc, text: int) -> int:
     # glibc's atoi is (int)strtol: clamped to a long, then cut to 32 bits.
