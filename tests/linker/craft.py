@@ -112,7 +112,7 @@ class _Writer:
     def text(self, text: str) -> int:
         if text not in self.known:
             self.known[text] = len(self.strings)
-            self.strings += text.encode("utf-8", "surrogateescape") + b"\0"
+            self.strings += _raw(text) + b"\0"
         return self.known[text]
 
     def table(self, tag: int, content: bytes, size_tag: int | None = None) -> None:
@@ -168,7 +168,7 @@ class _Writer:
         undefined_ones = [s for s in of.symbols if s.section == 0 or s.bind == LOCAL]
         buckets = max(1, len(of.symbols) // 2)
         defined = [s for s in of.symbols if s.section != 0 and s.bind != LOCAL]
-        defined.sort(key=lambda s: gnu_hash_of(s.name.encode()) % buckets)
+        defined.sort(key=lambda s: gnu_hash_of(_raw(s.name)) % buckets)
         self.order = [*undefined_ones, *defined]
         rows = [bytes(self.layout.symbol.itemsize)]
         for symbol in self.order:
@@ -192,7 +192,7 @@ class _Writer:
         return struct.pack("<IIIBBH", name, value, symbol.size, info, symbol.visibility, symbol.section)
 
     def _gnu(self, defined: Sequence[Sym], first: int, buckets: int) -> bytes:
-        hashes = [gnu_hash_of(s.name.encode()) for s in defined]
+        hashes = [gnu_hash_of(_raw(s.name)) for s in defined]
         heads, chain = [0] * buckets, []
         for index, value in enumerate(hashes):
             bucket = value % buckets
@@ -204,7 +204,7 @@ class _Writer:
     def _sysv(self, buckets: int) -> bytes:
         heads, chain = [0] * buckets, [0] * (1 + len(self.order))
         for index, symbol in enumerate(self.order, 1):
-            bucket = sysv_hash_of(symbol.name.encode()) % buckets
+            bucket = sysv_hash_of(_raw(symbol.name)) % buckets
             chain[index], heads[bucket] = heads[bucket], index
         return words(buckets, len(chain), *heads, *chain)
 
@@ -276,6 +276,10 @@ class _Writer:
             return symbol or 0
         wanted = [s for s in self.order if s is symbol or s.name == symbol]
         return 1 + self.order.index(wanted[0])
+
+
+def _raw(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _chain(records: Sequence[bytes], link_at: int) -> bytes:
