@@ -60,12 +60,13 @@ def attempt(libc: Libc, operation: Callable[[], int | None]) -> int:
         return libc.fail(error.errno)
 
 
-def _layout(arch: str, suffix: str) -> _Layout:
+def stat_layout(arch: str, suffix: str) -> _Layout:
+    """struct stat of stat{suffix} on an ISA: field -> (offset, bytes); "" is the whole."""
     return _STAT.get((arch, suffix), _X86_64 if arch == "x86_64" else _GENERIC)
 
 
 def _put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> None:
-    layout = _layout(libc.arch.name, suffix)
+    layout = stat_layout(libc.arch.name, suffix)
     block = bytearray(layout[""][1])
     values = {
         "dev": 1, "ino": status.inode, "mode": status.mode, "nlink": 1, "size": status.size, "blksize": 4096,
