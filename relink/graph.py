@@ -119,7 +119,8 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
                     _register(by_name, child)
                     order.append(child)
                     queue.append(child)
-            node.needs.append(child)
+            if child not in node.needs:
+                node.needs.append(child)
     return order
 
 

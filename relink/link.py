@@ -363,7 +363,7 @@ def _raise_all(image: str, errors: Sequence[LinkError]) -> None:
 def _breadth_first(first: Sequence[Image]) -> list[Image]:
     scope = list(dict.fromkeys(first))
     for member in scope:
-        scope += [child for child in member.dependencies if child not in scope]
+        scope += [child for child in dict.fromkeys(member.dependencies) if child not in scope]
     return scope
 
 
