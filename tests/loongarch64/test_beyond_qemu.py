@@ -11,6 +11,7 @@ from emu.cpu import Protection, Stop, StopReason
 from emu.cpu.icicle import IcicleCpu
 from emu.cpu.loongarch64.hostops import COUNTER_FREQUENCY
 from tests.loongarch64.assembler import A0, A1, T0, T1, ZERO, code, insn, movfcsr2gr, movgr2fcsr
+from tests.loongarch64.opcodes import FLOATING
 from tests.loongarch64.operands import pattern
 
 CODE, DATA, TRAPS = 0x10000, 0x40000, 0x7FFF_0000_0000
@@ -160,3 +161,31 @@ def test_cause_tells_of_the_last_operation_and_flags_of_all(cpu: IcicleCpu) -> N
     # a rounding mode set later does not change what the earlier operation raised
     execute(cpu, insn("fdiv.d", 0, 1, 3), movgr2fcsr(T0, 3), movfcsr2gr(A0, 2))
     assert cpu.read_register("a0") == 1 << 24 | 1 << 16
+
+
+def test_ordinary_floating_point_never_needs_the_host(cpu: IcicleCpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other tests cannot see it, since the host would give the same results, a hundred times slower."""
+    asked: list[int] = []
+    monkeypatch.setattr(cpu._host, "execute", lambda pc: asked.append(pc) or StopReason.EXCEPTION)
+    hosts = ("fscaleb", "flogb", "mov")
+    for fcsr in (0, 1 << 16):  # nothing inexact so far; something
+        for opcode in (opcode for opcode in FLOATING if not opcode.name.startswith(hosts)):
+            if not fcsr and opcode.name.startswith(("fsqrt", "frecip", "frsqrt")):
+                continue  # whether these are exact only the host can tell
+            kind = opcode.source if opcode.source != "i" else "d"
+            operands = {"f1": 6.0, "f2": 3.0, "f3": 2.0}
+            cpu.write_registers({name: pattern(value, kind) for name, value in operands.items()})
+            if opcode.name.startswith("ffint"):
+                cpu.write_register("f1", 7)
+            cpu.write_register("fcsr", fcsr)
+            word = opcode.word | 1 << 5
+            word |= (2 << 10 if "K" in opcode.operands else 0) | (3 << 15 if "A" in opcode.operands else 0)
+            assert execute(cpu, word).reason is StopReason.TRAP, opcode.name
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "word", [0x011A1400, 0x011A0C00, 0x01140000, 0x0114C004, 0x0C10000A | 9 << 16, 0x38580000 - 4]
+)
+def test_words_between_the_opcodes_are_invalid(cpu: IcicleCpu, word: int) -> None:
+    assert execute(cpu, word) == Stop(StopReason.INVALID_INSTRUCTION, CODE)
