@@ -15,8 +15,8 @@ from emu.libc.ieee import DOUBLE, SINGLE
 from emu.libc.integers import wrapped
 from emu.libc.numbers import truncated_division
 from emu.libc.softfloat import (
-    ARM,
     Exact,
+    Side,
     add,
     divide,
     identity,
@@ -27,13 +27,14 @@ from emu.libc.softfloat import (
     three_way,
     truncate,
     unordered,
-)  # fmt: skip
+)
 from emu.libc.table import export, register
 
 if TYPE_CHECKING:
     from emu.libc.core import Libc
 
 _ARM = ("arm",)
+_SIDE = Side(_ARM, as_bits=True, family="eabi")
 
 # ---------------------------------------------------------------- floating point
 
@@ -56,22 +57,22 @@ _TESTS: dict[str, Callable[[Exact, Exact], int]] = {
 def _export_floating_point() -> None:
     for letter, mode in (("f", "sf"), ("d", "df")):
         for name, operation in _ARITHMETIC.items():
-            ARM.export(f"__aeabi_{letter}{name}", [mode, mode, mode], operation)
-        ARM.export(f"__aeabi_{letter}neg", [mode, mode], negate)
+            _SIDE.export(f"__aeabi_{letter}{name}", [mode, mode, mode], operation)
+        _SIDE.export(f"__aeabi_{letter}neg", [mode, mode], negate)
         for name, test in _TESTS.items():
-            ARM.export(f"__aeabi_{letter}cmp{name}", ["int", mode, mode], test)
+            _SIDE.export(f"__aeabi_{letter}cmp{name}", ["int", mode, mode], test)
         for integer, bits, letters in (("si", 32, "i"), ("di", 64, "l")):
             for prefix, signed in (("", True), ("u", False)):
-                ARM.export(
+                _SIDE.export(
                     f"__aeabi_{letter}2{prefix}{letters}z", [prefix + integer, mode],
                     lambda value, bits=bits, signed=signed: truncate(value, bits, signed=signed),
                 )  # fmt: skip
-                ARM.export(f"__aeabi_{prefix}{letters}2{letter}", [mode, prefix + integer], of_integer)
+                _SIDE.export(f"__aeabi_{prefix}{letters}2{letter}", [mode, prefix + integer], of_integer)
     for name, modes in {
         "__aeabi_f2d": ("df", "sf"), "__aeabi_d2f": ("sf", "df"), "__aeabi_h2f": ("sf", "hf"),
         "__aeabi_f2h": ("hf", "sf"), "__aeabi_d2h": ("hf", "df"),
     }.items():  # fmt: skip
-        ARM.export(name, modes, identity)
+        _SIDE.export(name, modes, identity)
 
 
 _export_floating_point()

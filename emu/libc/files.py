@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno
+from emu.libc.memory import overflow_abort
 from emu.libc.table import export, register
 from relink.errors import AddressSpaceError
 
@@ -155,6 +156,13 @@ def _write(libc: Libc, number: int, data: int, count: int, at: int | None) -> in
 @export("ssize_t read(int number, void *buffer, size_t count)", alias=("__read",))
 def read(libc: Libc, number: int, buffer: int, count: int) -> int:
     return _read(libc, number, buffer, count, None)
+
+
+@export("ssize_t __read_chk(int number, void *buffer, size_t count, size_t room)")
+def read_chk(libc: Libc, number: int, buffer: int, count: int, room: int) -> int:
+    if count > room:
+        raise overflow_abort(count, room, "read")
+    return read(libc, number, buffer, count)
 
 
 @export("ssize_t write(int number, const void *data, size_t count)", alias=("__write",))

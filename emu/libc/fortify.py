@@ -1,7 +1,8 @@
 """The __*_chk functions of _FORTIFY_SOURCE: the plain function, after a check that is really made.
 
 A row says which function, how many bytes it is about to write, and to an object how large. The compiler
-passes (size_t)-1 for an object it knows nothing about. (The printf family's are in `stdio`.)
+passes (size_t)-1 for an object it knows nothing about. (Those of the printf family, of streams and of `read`
+are in the files of the plain functions.)
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from emu.libc import files, memory, stdio, strings, wide
-from emu.libc.stdio import overflow_abort
+from emu.libc import memory, strings, wide
+from emu.libc.memory import overflow_abort
 from emu.libc.table import Implementation, export, register
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ _CHECKED: dict[str, tuple[str, str, Implementation, _Need]] = {
     "strncat": ("char *", f"{_TEXT}, size_t n", strings.strncat, _appended),
     "strlcpy": ("size_t ", f"{_TEXT}, size_t size", strings.strlcpy, _size_third),
     "strlcat": ("size_t ", f"{_TEXT}, size_t size", strings.strlcat, _size_third),
-    "read": ("ssize_t ", "int number, void *buffer, size_t count", files.read, _size_third),
     "wmemcpy": ("int *", "int *dest, const int *src, size_t n", wide.wmemcpy, _wide_count),
     "wcsncpy": ("int *", "int *dest, const int *src, size_t n", wide.wcsncpy, _wide_count),
     "mbstowcs": ("size_t ", "int *dest, const char *src, size_t n", wide.mbstowcs, _wide_count),
@@ -80,22 +80,6 @@ for _name, (_result, _parameters, _call, _need) in _CHECKED.items():
     register(
         f"__{_name}_chk", f"{_result}__{_name}_chk({_parameters}, size_t room)", _checking(_name, _call, _need)
     )
-
-# Those whose size comes elsewhere than last.
-
-
-@export("char *__fgets_chk(char *dest, size_t room, int size, void *stream)")
-def fgets_chk(libc: Libc, dest: int, room: int, size: int, stream: int) -> int:
-    if size > room:
-        raise overflow_abort(size, room, "fgets")
-    return stdio.fgets(libc, dest, size, stream)
-
-
-@export("size_t __fread_chk(void *dest, size_t room, size_t size, size_t count, void *stream)")
-def fread_chk(libc: Libc, dest: int, room: int, size: int, count: int, stream: int) -> int:
-    if size * count > room:
-        raise overflow_abort(size * count, room, "fread")
-    return stdio.fread(libc, dest, size, count, stream)
 
 
 @export("long __fdelt_chk(long number)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.errors import GuestAbort
 from emu.libc.table import export
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ def first_difference(a: bytes, b: bytes) -> int:
         if x != y:
             return x - y
     return (a[len(b)] if len(a) > len(b) else 0) - (b[len(a)] if len(b) > len(a) else 0)
+
+
+def overflow_abort(needed: int, room: int, function: str) -> GuestAbort:
+    """What the fortified functions raise."""
+    return GuestAbort(f"*** buffer overflow detected ***: {function} needs {needed} bytes, the object has {room}")
 
 
 @export("void *memcpy(void *dest, const void *src, size_t n)")

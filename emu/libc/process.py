@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno, message
-from emu.libc.stdio import formatted, standard_stream, write_stream
 from emu.libc.table import export, export_data
 
 if TYPE_CHECKING:
@@ -184,37 +183,6 @@ def dlerror(libc: Libc) -> int:
 @export_data("__relink_dlerror")
 def dlerror_text(libc: Libc) -> bytes:
     return b"the hosted C library loads no objects\0"
-
-
-# ---------------------------------------------------------------- error reporting
-
-
-def _report(libc: Libc, template: int, arguments: Arguments, *, error: bool) -> None:
-    text = formatted(libc, template, arguments) or b"" if template else b""
-    suffix = b": " + message(libc.errno) if error else b""
-    write_stream(libc, standard_stream(libc, 2), b"relink-emu: " + text + suffix + b"\n")
-
-
-@export("void warn(const char *format, ...)")
-def warn(libc: Libc, template: int, arguments: Arguments) -> None:
-    _report(libc, template, arguments, error=True)
-
-
-@export("void warnx(const char *format, ...)")
-def warnx(libc: Libc, template: int, arguments: Arguments) -> None:
-    _report(libc, template, arguments, error=False)
-
-
-@export("void err(int status, const char *format, ...)")
-def err(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
-    _report(libc, template, arguments, error=True)
-    exit_(libc, status)
-
-
-@export("void errx(int status, const char *format, ...)")
-def errx(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
-    _report(libc, template, arguments, error=False)
-    exit_(libc, status)
 
 
 # ---------------------------------------------------------------- who and where am I

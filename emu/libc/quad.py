@@ -9,11 +9,11 @@ from __future__ import annotations
 from emu.libc.softfloat import Side, export_modes, identity
 
 QUAD_IN_INTEGERS = ("riscv64", "loongarch64")
-_SIDE = Side(QUAD_IN_INTEGERS, as_bits=True)
+_SIDE = Side(QUAD_IN_INTEGERS, as_bits=True, family="quad")
 export_modes(_SIDE, ("tf",))
 
 # The narrower float of a conversion is in a floating-point register.
-_MIXED = Side(QUAD_IN_INTEGERS, as_bits=False)
+_MIXED = Side(QUAD_IN_INTEGERS, as_bits=False, family="quad")
 for _mode in ("sf", "df"):
     _MIXED.export(f"__extend{_mode}tf2", ["tf", _mode], identity)
     _MIXED.export(f"__trunctf{_mode}2", [_mode, "tf"], identity)

@@ -118,8 +118,9 @@ def truncate(value: Exact, bits: int, *, signed: bool) -> int:
 class Side:
     """How a family of helpers takes its floats: as C's types, or as integers that carry their bits."""
 
-    def __init__(self, arches: Sequence[str], *, as_bits: bool) -> None:
+    def __init__(self, arches: Sequence[str], *, as_bits: bool, family: str = "softfloat") -> None:
         self.arches = tuple(arches)
+        self.family = family
         self.as_bits = as_bits
 
     def ctype(self, mode: str) -> str:
@@ -163,7 +164,7 @@ class Side:
             return self._encode(result, operation(*values))
 
         declared = ", ".join(map(self.ctype, parameters))
-        register(name, f"{self.ctype(result)} {name}({declared})", call, arches)
+        register(name, f"{self.ctype(result)} {name}({declared})", call, arches, family=self.family)
 
 
 NATIVE = Side(_NOT_ARM, as_bits=False)

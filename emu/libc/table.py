@@ -25,9 +25,9 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 
 #: The files that hold the functions, by subject, in the order of the generated documentation.
 FAMILIES = (
-    "allocation", "memory", "strings", "ctype", "wide", "numbers", "sorting", "stdio", "files", "paths",
-    "process", "environment", "clock", "rand", "jumps", "threads", "fortify", "libm", "integers", "softfloat",
-    "quad", "eabi", "atomics",
+    "allocation", "memory", "strings", "ctype", "wide", "numbers", "sorting", "stdio", "formatted", "files",
+    "paths", "process", "reports", "environment", "clock", "rand", "jumps", "threads", "fortify", "libm",
+    "integers", "softfloat", "quad", "eabi", "atomics",
 )  # fmt: skip
 
 #: The ISAs with 64-bit registers, and those without.
@@ -66,14 +66,19 @@ _functions: dict[str, list[Export]] = {}
 _data: dict[str, DataExport] = {}
 
 
-def register(name: str, prototype: str, call: Implementation, arches: Iterable[str] | None = None) -> None:
-    """Add one function: how generated families enter the table. Raises ValueError for a second definition."""
+def register(
+    name: str, prototype: str, call: Implementation, arches: Iterable[str] | None = None, *, family: str = ""
+) -> None:
+    """Add one function: how generated ones enter the table. Raises ValueError for a second definition.
+
+    `family` is the file that registers it, where that is not the file `call` is written in.
+    """
     chosen = None if arches is None else frozenset(arches)
     rows = _functions.setdefault(name, [])
     for row in rows:
         if row.arches is None or chosen is None or row.arches & chosen:
             raise ValueError(f"{name} is exported twice: in {row.family} and {call.__module__}")
-    rows.append(Export(name, prototype, call, call.__module__.rpartition(".")[2], chosen))
+    rows.append(Export(name, prototype, call, family or call.__module__.rpartition(".")[2], chosen))
 
 
 def export(
@@ -111,12 +116,28 @@ def _load() -> None:
 
 
 def find(name: str, arch: str) -> Export | DataExport | None:
-    """The row for `name` on `arch`."""
-    _load()
+    """The row for `name` on `arch`. Imports only the family that, by the generated index, has it."""
+    if name not in _functions and name not in _data:
+        family = family_of(name)
+        if family is None:
+            return None
+        importlib.import_module(f"emu.libc.{family}")
     for row in _functions.get(name, ()):
         if row.serves(arch):
             return row
     return _data.get(name)
+
+
+def family_of(name: str) -> str | None:
+    """The family that exports `name`, as the generated index has it."""
+    return _index().get(name)
+
+
+@functools.cache
+def _index() -> dict[str, str]:
+    from emu.libc.index import NAMES
+
+    return {name: family for family, names in NAMES.items() for name in names.split()}
 
 
 def functions(arch: str | None = None) -> Iterator[Export]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -44,6 +46,27 @@ def test_a_second_definition_is_refused() -> None:
 
 def test_the_generated_page_is_current() -> None:
     assert document.PAGE.read_text(encoding="utf-8") == document.render(), "run python -m emu.libc.document"
+
+
+def test_the_generated_index_is_current() -> None:
+    assert document.INDEX.read_text(encoding="utf-8") == document.render_index(), "run python -m emu.libc.document"
+
+
+def test_a_name_belongs_to_one_family() -> None:
+    for row in table.functions():
+        assert table.family_of(row.name) == row.family, row.name
+
+
+def test_looking_a_symbol_up_imports_only_its_family() -> None:
+    program = (
+        "import sys, emu.libc\n"
+        "from emu.libc import table\n"
+        "assert table.find('memcpy', 'arm') and table.find('__cxa_finalize', 'arm')\n"
+        "assert table.find('no_such_symbol', 'arm') is None\n"
+        "print([f for f in table.FAMILIES if f'emu.libc.{f}' in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "['memory', 'process']\n"
 
 
 def test_no_name_is_exported_as_both_function_and_variable() -> None:

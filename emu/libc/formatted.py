@@ -1,0 +1,236 @@
+"""The printf and scanf families: where the engines of `printf` and `scanf` meet the guest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.libc import filesystem as fs
+from emu.libc.errno import Errno, message
+from emu.libc.guest import Arguments
+from emu.libc.ieee import DOUBLE, SINGLE, long_double
+from emu.libc.memory import overflow_abort
+from emu.libc.parse import parse_real
+from emu.libc.printf import FormatIllegal, FormatInvalid, FormatOverflow, format_bytes
+from emu.libc.scanf import scan
+from emu.libc.stdio import EOF, Stream, find_stream, read_stream, standard_stream, write_stream
+from emu.libc.table import register
+from emu.libc.wide import encode_wide, read_wide
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+# ---------------------------------------------------------------- printf
+
+
+class Around:
+    """What conversions look up in the guest."""
+
+    def __init__(self, libc: Libc) -> None:
+        self._libc = libc
+        self.word = libc.word
+        self.bounded_string = libc.bounded_string
+        self.string = libc.string
+
+    def wide_string(self, address: int, limit: int | None) -> bytes | None:
+        return encode_wide(read_wide(self._libc, address, limit))
+
+    def store(self, address: int, size: int, value: int) -> None:
+        self._libc.memory.write_uint(address, size, value & ((1 << 8 * size) - 1))
+
+    def error_message(self) -> bytes:
+        return message(self._libc.errno)
+
+
+def formatted(libc: Libc, template: int, arguments: Arguments) -> bytes | None:
+    """The text, or None with errno set."""
+    try:
+        return format_bytes(libc.string(template), arguments, Around(libc))
+    except FormatOverflow:
+        libc.errno = Errno.EOVERFLOW
+    except FormatInvalid:
+        libc.errno = Errno.EINVAL
+    except FormatIllegal:
+        libc.errno = Errno.EILSEQ
+    return None
+
+
+def _to_standard_output(libc: Libc, text: bytes) -> int:
+    return write_stream(libc, standard_stream(libc, 1), text)
+
+
+def _to_descriptor(libc: Libc, number: int, text: bytes) -> int:
+    try:
+        return fs.file_system(libc).get(number).write(text)
+    except fs.FileError as error:
+        return libc.fail(error.errno)
+
+
+def _to_string(libc: Libc, dest: int, text: bytes) -> int:
+    libc.put_string(dest, text)
+    return len(text)
+
+
+def _to_bounded_string(libc: Libc, dest: int, size: int, text: bytes) -> int:
+    if size:
+        libc.put_string(dest, text[: size - 1])
+    return len(text)
+
+
+def _to_new_string(libc: Libc, result: int, text: bytes) -> int:
+    address = libc.new_string(text)
+    libc.set_pointer(result, address)
+    return len(text) if address else -1
+
+
+#: name -> (leading parameters, where the text goes)
+_PRINTF: dict[str, tuple[tuple[str, ...], Callable[..., int]]] = {
+    "printf": ((), _to_standard_output),
+    "fprintf": (("void *stream",), write_stream),
+    "dprintf": (("int number",), _to_descriptor),
+    "sprintf": (("char *dest",), _to_string),
+    "snprintf": (("char *dest", "size_t size"), _to_bounded_string),
+    "asprintf": (("char **result",), _to_new_string),
+}
+
+
+def _printf(leading: int, sink: Callable[..., int]) -> Callable[..., int]:
+    def call(libc: Libc, *args: int | Arguments) -> int:
+        template, arguments = args[leading:]
+        assert isinstance(template, int)
+        assert not isinstance(arguments, int)
+        text = formatted(libc, template, arguments)
+        return -1 if text is None else sink(libc, *args[:leading], text)
+
+    return call
+
+
+def _fortified_printf(name: str, leading: int, sink: Callable[..., int]) -> Callable[..., int]:
+    bounded = name in ("sprintf", "snprintf")  # these are told the object's size, after the flag
+
+    def call(libc: Libc, *args: int | Arguments) -> int:
+        template, arguments = args[leading + 1 + bounded :]
+        assert isinstance(template, int)
+        assert not isinstance(arguments, int)
+        text = formatted(libc, template, arguments)
+        if text is None:
+            return -1
+        if bounded:
+            room, needed = args[leading + 1], args[1] if name == "snprintf" else len(text) + 1
+            assert isinstance(room, int)
+            assert isinstance(needed, int)
+            if needed > room:
+                raise overflow_abort(needed, room, name)
+        return sink(libc, *args[:leading], text)
+
+    return call
+
+
+def _export_printf_family() -> None:
+    for name, (leading, sink) in _PRINTF.items():
+        plain = _printf(len(leading), sink)
+        fortified = _fortified_printf(name, len(leading), sink)
+        object_size = ("size_t room",) if name in ("sprintf", "snprintf") else ()
+        for prefix, last in (("", "..."), ("v", "va_list arguments")):
+            tail = ("const char *format", last)
+            register(f"{prefix}{name}", f"int {prefix}{name}({', '.join((*leading, *tail))})", plain)
+            checked = f"__{prefix}{name}_chk"
+            parameters = (*leading, "int flag", *object_size, *tail)
+            register(checked, f"int {checked}({', '.join(parameters)})", fortified)
+
+
+_export_printf_family()
+
+# ---------------------------------------------------------------- scanf
+
+
+class StringSource:
+    """Scans a string."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+
+    def peek(self) -> int:
+        return self._data[self._position] if self._position < len(self._data) else EOF
+
+    def next(self) -> int:
+        byte = self.peek()
+        self._position += 1
+        return byte
+
+
+class StreamSource:
+    """Scans a stream, one byte ahead at most."""
+
+    def __init__(self, libc: Libc, stream: Stream) -> None:
+        self._libc = libc
+        self._stream = stream
+
+    def peek(self) -> int:
+        byte = self.next()
+        if byte != EOF:
+            self._stream.pushed_back.insert(0, byte)
+        return byte
+
+    def next(self) -> int:
+        data = read_stream(self._libc, self._stream, 1)
+        return data[0] if data else EOF
+
+
+class PointerTarget:
+    """Assigns through the pointers of an argument list."""
+
+    def __init__(self, libc: Libc, arguments: Arguments) -> None:
+        self._libc = libc
+        self._arguments = arguments
+        self._taken: list[int] = []
+        self.word = libc.word
+
+    def next_pointer(self, position: int) -> int:
+        if not position:
+            return int(self._arguments.take("void *"))
+        while len(self._taken) < position:
+            self._taken.append(int(self._arguments.take("void *")))
+        return self._taken[position - 1]
+
+    def store(self, address: int, size: int, value: int) -> None:
+        self._libc.memory.write_uint(address, size, value & ((1 << 8 * size) - 1))
+
+    def store_real(self, address: int, length: bytes, text: bytes) -> None:
+        form = {b"l": DOUBLE, b"L": long_double(self._libc.arch)[0]}.get(length, SINGLE)
+        self._libc.memory.write(address, form.round(parse_real(text).value).to_bytes(form.size, "little"))
+
+    def store_bytes(self, address: int, data: bytes) -> None:
+        self._libc.memory.write(address, data)
+
+    def allocate(self, data: bytes) -> int:
+        address = self._libc.machine.heap.malloc(len(data))
+        if address:
+            self._libc.memory.write(address, data)
+        return address
+
+
+def _sscanf(libc: Libc, text: int, template: int, arguments: Arguments) -> int:
+    return scan(libc.string(template), StringSource(libc.string(text)), PointerTarget(libc, arguments))
+
+
+def _fscanf(libc: Libc, stream: int, template: int, arguments: Arguments) -> int:
+    source = StreamSource(libc, find_stream(libc, stream))
+    return scan(libc.string(template), source, PointerTarget(libc, arguments))
+
+
+def _scanf(libc: Libc, template: int, arguments: Arguments) -> int:
+    return _fscanf(libc, standard_stream(libc, 0), template, arguments)
+
+
+def _export_scanf_family() -> None:
+    for stem, lead, call in (
+        ("sscanf", "const char *text, ", _sscanf), ("fscanf", "void *stream, ", _fscanf), ("scanf", "", _scanf)
+    ):  # fmt: skip
+        for prefix, last in (("", "..."), ("v", "va_list arguments")):
+            for name in (f"{prefix}{stem}", f"__isoc99_{prefix}{stem}", f"__isoc23_{prefix}{stem}"):
+                register(name, f"int {name}({lead}const char *format, {last})", call)
+
+
+_export_scanf_family()

@@ -1,0 +1,43 @@
+"""err, warn and their kin: messages on standard error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.libc.errno import message
+from emu.libc.formatted import formatted
+from emu.libc.guest import Arguments
+from emu.libc.process import exit_
+from emu.libc.stdio import standard_stream, write_stream
+from emu.libc.table import export
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+
+def _report(libc: Libc, template: int, arguments: Arguments, *, error: bool) -> None:
+    text = formatted(libc, template, arguments) or b"" if template else b""
+    suffix = b": " + message(libc.errno) if error else b""
+    write_stream(libc, standard_stream(libc, 2), b"relink-emu: " + text + suffix + b"\n")
+
+
+@export("void warn(const char *format, ...)")
+def warn(libc: Libc, template: int, arguments: Arguments) -> None:
+    _report(libc, template, arguments, error=True)
+
+
+@export("void warnx(const char *format, ...)")
+def warnx(libc: Libc, template: int, arguments: Arguments) -> None:
+    _report(libc, template, arguments, error=False)
+
+
+@export("void err(int status, const char *format, ...)")
+def err(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
+    _report(libc, template, arguments, error=True)
+    exit_(libc, status)
+
+
+@export("void errx(int status, const char *format, ...)")
+def errx(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
+    _report(libc, template, arguments, error=False)
+    exit_(libc, status)
