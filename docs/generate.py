@@ -31,7 +31,8 @@ def support() -> str:
         "|---|---|---|---|---|---|",
     ]
     for arch in ARCHITECTURES.values():
-        applied = [r for r in arch.relocations.values() if r.role not in (Role.NONE, Role.REFUSED, Role.COPY)]
+        idle = (Role.NONE, Role.REFUSED, Role.COPY)
+        applied = [r for r in arch.relocations.values() if not r.static and r.role not in idle]
         variant = "I" if arch.tls.variant is TlsVariant.I else "II"
         aliases = ", ".join(f"`{alias}`" for alias in arch.aliases[:5])
         lines.append(
@@ -54,7 +55,7 @@ def relocations() -> str:
         parts += ["| number | type | formula | field | role |", "|---|---|---|---|---|"]
         for number, row in arch.relocations.items():
             formula = f"`{row.formula.text}`" if row.formula else ""
-            field = f"{row.word.bits} bits, {row.word.range.name.lower()}" if row.word else ""
+            field = row.word.description if row.word else ""
             role = f"refused: {row.reason}" if row.role is Role.REFUSED else row.role.value
             if row.role is Role.COPY:
                 role = "refused in shared objects: it belongs to executables"

@@ -146,7 +146,7 @@ class _Relocator:
         for table, groups in tables:
             for number, entries in groups:
                 row = self.arch.relocations.get(number)
-                if row is None or row.role in (Role.REFUSED, Role.COPY):
+                if row is None or row.static or row.role in (Role.REFUSED, Role.COPY):
                     self._refuse(table, number, row, entries)
                 elif row.role is not Role.NONE:
                     self._apply(table, row, entries)
@@ -179,7 +179,7 @@ class _Relocator:
         if row is not None and row.role is Role.COPY:
             problem = "copy relocations belong to executables, which are not linked here"
             self._report(table, indices, UnsupportedRelocation, name, problem)
-        elif row is not None:
+        elif row is not None and not row.static:
             self._report(table, indices, UnsupportedRelocation, name, row.reason)
         elif self.arch.is_known(number):
             problem = "not a dynamic relocation: only a static linker may meet it"
@@ -322,14 +322,14 @@ class _Relocator:
     ) -> None:
         word = row.word
         assert word is not None
-        if self.arch.bits == 32 and word.size < 4:
+        if self.arch.bits == 32:
             value = address32.read(value & self.image.address_mask)  # arithmetic there is modulo 2^32
         fits = word.fits(value)
         if not isinstance(fits, bool) and not fits.all():
             bad = np.flatnonzero(~fits)
             indices = np.arange(len(table.offset))[entries][bad]
             example = int(value[bad[0]].astype(np.int64))
-            problem = f"{example:#x} does not fit {word.bits} bits ({word.range.value})"
+            problem = f"{example:#x} does not fit {word.description}"
             self._report_row(table, indices, row, RelocationOverflow, problem)
             return
         # A whole word keeps nothing of what was there, so it need not be read back.

@@ -11,13 +11,34 @@ between the thread pointer and the first block: the TCB lies below.
 
 from __future__ import annotations
 
-from relink.arch.spec import NONE, Architecture, Reloc, Role, Tls, TlsVariant, reloc
-from relink.fields import Word, address32, signed32, word32, word64
+from relink.arch.spec import (
+    NONE, Architecture, Reloc, Role, Slot, Stub, Tls, TlsVariant, hint, reloc, static, static_refused,
+)  # fmt: skip
+from relink.fields import Bits, Pair, Range, Word, address32, signed32, word32, word64
+
+
+# Immediates as the unprivileged ISA manual draws them (section 2.3, "Immediate Encoding Variants"; chapter
+# "C" for the compressed ones). A high part is rounded, for its low part is signed.
+def _u_type(range_: Range) -> Bits:
+    return Bits("imm[31:12] 12", range_, drops_low=True, rounding=0x800)
+
+
+B_TYPE = Bits("imm[12|10:5] 13 imm[4:1|11] 7", Range.SIGNED)
+J_TYPE = Bits("imm[20|10:1|11|19:12] 12", Range.SIGNED)
+I_TYPE = Bits("imm[11:0] 20", Range.WRAP)
+S_TYPE = Bits("imm[11:5] 13 imm[4:0] 7", Range.WRAP)
+CB_TYPE = Bits("3 imm[8|4:3] 3 imm[7:6|2:1|5] 2", Range.SIGNED)
+CJ_TYPE = Bits("3 imm[11|4|9:8|10|6|7|3:1|5] 2", Range.SIGNED)
+LOW_6 = Bits("2 imm[5:0]", Range.WRAP)
+WRAP_8, WRAP_16, WRAP_32 = Word(1), Word(2), Word(4)
 
 
 def _relocations(own: Word) -> dict[int, Reloc]:
     """The table; `own` is the ISA's word, which the psABI calls wordclass."""
     narrow = own if own.size == 4 else word32
+    distance = address32 if own.size == 4 else signed32
+    u_type = _u_type(Range.WRAP if own.size == 4 else Range.SIGNED)  # 32-bit addresses wrap
+    call = Pair(u_type, I_TYPE)
     return {
         0: NONE,
         1: reloc("32", "S + A", narrow),
@@ -32,25 +53,53 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         10: reloc("TLS_TPREL32", "S + A + T", narrow),
         11: reloc("TLS_TPREL64", "S + A + T", word64),
         12: reloc("TLSDESC", "S + A + T", own, Role.TLSDESC),
-        57: reloc("32_PCREL", "S + A - P", address32 if own.size == 4 else signed32),
+        16: static("BRANCH", "S + A - P", B_TYPE),
+        17: static("JAL", "S + A - P", J_TYPE, Role.BRANCH),
+        18: static("CALL", "S + A - P", call, Role.BRANCH),
+        19: static("CALL_PLT", "S + A - P", call, Role.BRANCH),
+        20: static("GOT_HI20", "G + GOT + A - P", u_type, Role.HIGH, slot=Slot.ADDRESS),
+        21: static("TLS_GOT_HI20", "G + GOT + A - P", u_type, Role.HIGH, slot=Slot.TLS_IE),
+        22: static("TLS_GD_HI20", "G + GOT + A - P", u_type, Role.HIGH, slot=Slot.TLS_GD),
+        23: static("PCREL_HI20", "S + A - P", u_type, Role.HIGH),
+        24: static("PCREL_LO12_I", "S", I_TYPE, Role.LOW),
+        25: static("PCREL_LO12_S", "S", S_TYPE, Role.LOW),
+        26: static("HI20", "S + A", u_type),
+        27: static("LO12_I", "S + A", I_TYPE),
+        28: static("LO12_S", "S + A", S_TYPE),
+        29: static("TPREL_HI20", "S + A + T", u_type),
+        30: static("TPREL_LO12_I", "S + A + T", I_TYPE),
+        31: static("TPREL_LO12_S", "S + A + T", S_TYPE),
+        32: hint("TPREL_ADD"),
+        33: static("ADD8", "V + S + A", WRAP_8, Role.ADD),
+        34: static("ADD16", "V + S + A", WRAP_16, Role.ADD),
+        35: static("ADD32", "V + S + A", WRAP_32, Role.ADD),
+        36: static("ADD64", "V + S + A", word64, Role.ADD),
+        37: static("SUB8", "V - S - A", WRAP_8, Role.ADD),
+        38: static("SUB16", "V - S - A", WRAP_16, Role.ADD),
+        39: static("SUB32", "V - S - A", WRAP_32, Role.ADD),
+        40: static("SUB64", "V - S - A", word64, Role.ADD),
+        41: static("GOT32_PCREL", "G + GOT + A - P", distance, slot=Slot.ADDRESS),
+        43: static("ALIGN", "A", WRAP_32, Role.ALIGN),
+        44: static("RVC_BRANCH", "S + A - P", CB_TYPE),
+        45: static("RVC_JUMP", "S + A - P", CJ_TYPE, Role.BRANCH),
+        51: hint("RELAX"),
+        52: static("SUB6", "V - S - A", LOW_6, Role.ADD),
+        53: static("SET6", "S + A", LOW_6, Role.SET),
+        54: static("SET8", "S + A", WRAP_8, Role.SET),
+        55: static("SET16", "S + A", WRAP_16, Role.SET),
+        56: static("SET32", "S + A", WRAP_32, Role.SET),
+        57: reloc("32_PCREL", "S + A - P", distance),
         58: reloc("IRELATIVE", "B + A", own, Role.IRELATIVE),
+        59: static("PLT32", "S + A - P", distance, Role.BRANCH),
+        60: static("SET_ULEB128", "S + A", WRAP_8, Role.ULEB),
+        61: static("SUB_ULEB128", "V - S - A", WRAP_8, Role.ULEB),
+        62: static("TLSDESC_HI20", "G + GOT + A - P", u_type, Role.HIGH, slot=Slot.TLS_DESC),
+        63: static("TLSDESC_LOAD_LO12", "S", I_TYPE, Role.LOW),
+        64: static("TLSDESC_ADD_LO12", "S", I_TYPE, Role.LOW),
+        65: hint("TLSDESC_CALL"),
+        191: static_refused("VENDOR", "the next entry's meaning belongs to a vendor"),
     }
 
-
-#: What only a static linker meets, by number (42 and 46…50 are reserved).
-_STATIC = """
-16 BRANCH JAL CALL CALL_PLT GOT_HI20 TLS_GOT_HI20 TLS_GD_HI20 PCREL_HI20 PCREL_LO12_I PCREL_LO12_S
-26 HI20 LO12_I LO12_S TPREL_HI20 TPREL_LO12_I TPREL_LO12_S TPREL_ADD
-33 ADD8 ADD16 ADD32 ADD64 SUB8 SUB16 SUB32 SUB64 GOT32_PCREL
-43 ALIGN RVC_BRANCH RVC_JUMP
-51 RELAX SUB6 SET6 SET8 SET16 SET32
-59 PLT32 SET_ULEB128 SUB_ULEB128 TLSDESC_HI20 TLSDESC_LOAD_LO12 TLSDESC_ADD_LO12 TLSDESC_CALL
-"""
-STATIC_NAMES = {
-    int(first) + place: name
-    for first, *names in map(str.split, _STATIC.strip().splitlines())
-    for place, name in enumerate(names)
-}
 
 EF_RISCV_FLOAT_ABI = 0x6
 EF_RISCV_FLOAT_ABI_DOUBLE = 0x4
@@ -87,8 +136,9 @@ RISCV64 = Architecture(
     library_names=("lib/riscv64-linux-gnu", "lib64/lp64d", "lib64", "lib"),
     multiarch="riscv64-linux-gnu",
     aliases=("rv64", "rv64gc", "riscv64gc", "riscv"),
+    # auipc t1, 0; ld t1, 16(t1); jr t1; nop; address
+    stub=Stub(bytes.fromhex("17030000 03330301 67000300 13000000") + bytes(8), 16, 8),
     flags_problem=flags_problem,
-    static_names=STATIC_NAMES,
     runs_init_fini=False,
 )
 
@@ -112,7 +162,8 @@ RISCV32 = Architecture(
     library_names=("lib/riscv32-linux-gnu", "lib32/ilp32d", "lib"),
     multiarch="riscv32-linux-gnu",
     aliases=("rv32", "rv32gc", "riscv32gc"),
+    # auipc t1, 0; lw t1, 12(t1); jr t1; address
+    stub=Stub(bytes.fromhex("17030000 0323c300 67000300") + bytes(4), 12, 4),
     flags_problem=flags_problem,
-    static_names=STATIC_NAMES,
     runs_init_fini=False,
 )

@@ -17,6 +17,15 @@ and in the generated documentation.
     T   the offset of that module's block from the thread pointer (negative for variant II)
     Z   the size of the symbol
     DTV the psABI's dtv bias (what `__tls_get_addr` adds back)
+
+and for relocatable objects, whose GOT and stubs this linker makes itself:
+
+    GOT the address of the global offset table
+    G   the offset of the symbol's slot in it; the row says which kind of slot
+    V   what the place holds already (sums built up entry by entry)
+
+`Page(x)` is x with its low 12 bits cleared. Where a psABI writes L (the symbol's PLT entry) a row says S and has
+the role BRANCH: the call goes straight to the symbol where that is in reach, else through a stub.
 """
 
 from __future__ import annotations
@@ -28,9 +37,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import CodeType
 
-from relink.fields import Word
+from relink.fields import Field
 
-LETTERS = frozenset({"S", "A", "P", "B", "M", "T", "Z", "DTV"})
+LETTERS = frozenset({"S", "A", "P", "B", "M", "T", "Z", "DTV", "GOT", "G", "V"})
 
 
 class Formula:
@@ -42,7 +51,7 @@ class Formula:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.letters = frozenset(re.findall(r"[A-Z]+", text))
+        self.letters = frozenset(re.findall(r"\b[A-Z]+\b", text))
         if unknown := self.letters - LETTERS:
             raise ValueError(f"formula {text!r} uses unknown letters {sorted(unknown)}")
 
@@ -56,7 +65,7 @@ class Formula:
 
 
 class Role(enum.Enum):
-    """What the dynamic linker has to do besides computing a formula."""
+    """What the linker has to do besides computing a formula."""
 
     NONE = "nothing to do"
     DATA = "compute and store"
@@ -66,6 +75,30 @@ class Role(enum.Enum):
     IRELATIVE = "call the resolver"
     TLSDESC = "fill a TLS descriptor"
     REFUSED = "refuse, saying why"
+    # Relocatable objects only:
+    BRANCH = "reach the symbol, through a stub if need be"
+    HIGH = "the high part that a low part names by its address"
+    LOW = "the low part of the high part at S"
+    ALIGN = "align what follows"
+    SET = "begin a sum"
+    ADD = "add to what is there"
+    ULEB = "add to a ULEB128"
+    STACK = "a step of the relocation stack machine"
+
+
+class Slot(enum.Enum):
+    """What a symbol's entry in the global offset table holds."""
+
+    ADDRESS = "its address"
+    TLS_GD = "its module and its offset there"
+    TLS_LD = "the image's own module and 0"
+    TLS_IE = "its offset from the thread pointer"
+    TLS_DESC = "its descriptor"
+
+    @property
+    def words(self) -> int:
+        """How many words it takes."""
+        return 1 if self in (Slot.ADDRESS, Slot.TLS_IE) else 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +107,33 @@ class Reloc:
 
     name: str  #: without the R_<ARCH>_ prefix, as the psABI spells it
     formula: Formula | None
-    word: Word | None  #: the field it writes
+    word: Field | None  #: the field it writes
     role: Role = Role.DATA
     reason: str = ""  #: for REFUSED: why
+    slot: Slot | None = None  #: the kind of GOT slot that G means
+    static: bool = False  #: only relocatable objects have it
 
 
-def reloc(name: str, formula: str, word: Word, role: Role = Role.DATA) -> Reloc:
+def reloc(name: str, formula: str, word: Field, role: Role = Role.DATA) -> Reloc:
     """A row that stores `formula` into `word`."""
     return Reloc(name, Formula(formula), word, role)
+
+
+def static(
+    name: str, formula: str, word: Field, role: Role = Role.DATA, *, slot: Slot | None = None
+) -> Reloc:
+    """The same for a type that only relocatable objects have."""
+    return Reloc(name, Formula(formula), word, role, slot=slot, static=True)
+
+
+def static_refused(name: str, reason: str) -> Reloc:
+    """A type of relocatable objects this linker knows and will not apply, with the reason a user reads."""
+    return Reloc(name, None, None, Role.REFUSED, reason, static=True)
+
+
+def hint(name: str) -> Reloc:
+    """A type of relocatable objects that only allows or marks something: nothing has to be done."""
+    return Reloc(name, None, None, Role.NONE, static=True)
 
 
 def refused(name: str, reason: str) -> Reloc:
@@ -117,6 +169,15 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Stub:
+    """Code that jumps to an address it carries, clobbering only what a PLT entry may."""
+
+    code: bytes
+    address_at: int  #: where in `code` the address lies, a word of the ISA
+    align: int
+
+
+@dataclass(frozen=True, slots=True)
 class Architecture:
     """One ISA as the linker sees it. Compare by identity; there is one object per ISA."""
 
@@ -139,6 +200,7 @@ class Architecture:
     code_address_bits: int = 0  #: low bits of a function's address that are not part of it (Thumb's)
     #: Names, without prefix, of types only a static linker meets, where pyelftools knows none.
     static_names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    stub: Stub | None = None  #: reaches any address; None: every branch of the ISA does
     #: Given e_flags, why an image of that ABI cannot join (None: it can).
     flags_problem: Callable[[int], str | None] = lambda flags: None
 
