@@ -36,6 +36,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import CodeType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from relink.fields import Field
 
@@ -101,6 +105,14 @@ class Slot(enum.Enum):
         return 1 if self in (Slot.ADDRESS, Slot.TLS_IE) else 2
 
 
+class Sites(Protocol):
+    """The places of one batch of entries, for the few types a formula cannot describe. Arrays of n elements."""
+
+    buffer: NDArray[np.uint8]  #: the image's bytes
+    where: NDArray[np.int64]  #: index of each place in `buffer`
+    letters: Mapping[str, NDArray[np.uint64]]  #: what the row's formula names, beside B, GOT and DTV
+
+
 @dataclass(frozen=True, slots=True)
 class Reloc:
     """One row of a psABI's relocation table."""
@@ -112,6 +124,9 @@ class Reloc:
     reason: str = ""  #: for REFUSED: why
     slot: Slot | None = None  #: the kind of GOT slot that G means
     static: bool = False  #: only relocatable objects have it
+    #: A named function that computes the value where the formula depends on the instruction at the place; it
+    #: gets the sites and what the formula alone yields.
+    special: Callable[[Sites, NDArray[np.uint64]], NDArray[np.uint64]] | None = None
 
 
 def reloc(name: str, formula: str, word: Field, role: Role = Role.DATA) -> Reloc:
@@ -120,10 +135,11 @@ def reloc(name: str, formula: str, word: Field, role: Role = Role.DATA) -> Reloc
 
 
 def static(
-    name: str, formula: str, word: Field, role: Role = Role.DATA, *, slot: Slot | None = None
-) -> Reloc:
+    name: str, formula: str, word: Field, role: Role = Role.DATA, *, slot: Slot | None = None,
+    special: Callable[[Sites, NDArray[np.uint64]], NDArray[np.uint64]] | None = None,
+) -> Reloc:  # fmt: skip
     """The same for a type that only relocatable objects have."""
-    return Reloc(name, Formula(formula), word, role, slot=slot, static=True)
+    return Reloc(name, Formula(formula), word, role, slot=slot, static=True, special=special)
 
 
 def static_refused(name: str, reason: str) -> Reloc:
