@@ -7,33 +7,95 @@ section 4.4.5, with the GNU types TPOFF32/DTPMOD32/DTPOFF32.
 REL throughout: the addend is what lies in the place. That makes JUMP_SLOT odd: its place holds the address
 of the PLT's lazy half, so the psABI's formula is S alone. Code that is not PIC keeps 32 and PC32 in its
 text (DT_TEXTREL). TLS is variant II; TPOFF is added to the thread pointer, TPOFF32 (the older GNU type) is
-subtracted from it, so its sign is the other way round.
+subtracted from it, so its sign is the other way round (TLS_LE and TLS_LE_32 likewise).
+
+Every 32-bit word wraps, for addresses do, and so every branch reaches; stubs are for functions chosen by
+a resolver only. GOT32 and GOT32X mean two things, told apart by the instruction's ModRM byte.
 """
 
 from __future__ import annotations
 
-from relink.arch.spec import NONE, Architecture, Reloc, Role, Tls, TlsVariant, reloc
-from relink.fields import address32, word8, word16
+import numpy as np
+
+from relink.arch.spec import (
+    NONE,
+    Architecture,
+    Reloc,
+    Role,
+    Sites,
+    Slot,
+    Stub,
+    Tls,
+    TlsVariant,
+    hint,
+    reloc,
+    static,
+    static_refused,
+)  # fmt: skip
+from relink.fields import U64, Range, Word, address32, word8, word16
+
+SIGNED_8 = Word(1, Range.SIGNED)  #: the displacement of a short branch (jmp, loop, jecxz)
+
+_SUN = "it belongs to Sun's TLS sequences, which no compiler or assembler for Linux writes"
+
+
+def got32(sites: Sites, slot_address: U64) -> U64:
+    """What GOT32 and GOT32X mean: the slot's offset from the GOT, or its address (psABI, table 4.9, note).
+
+    The address, if the operand has no base register to hold the GOT's: ModRM, the byte before the place, with
+    mod 00 and r/m 101.
+    """
+    modrm = sites.buffer[np.maximum(sites.where - 1, 0)]
+    absolute = ((modrm & 0xC7) == 0x05) & (sites.where > 0)
+    return np.where(absolute, slot_address, sites.letters["G"] + sites.letters["A"])
+
 
 RELOCATIONS: dict[int, Reloc] = {
     0: NONE,
     1: reloc("32", "S + A", address32),
     2: reloc("PC32", "S + A - P", address32),
+    3: static("GOT32", "G + GOT + A", address32, slot=Slot.ADDRESS, special=got32),
+    4: static("PLT32", "S + A - P", address32, Role.BRANCH),
     5: reloc("COPY", "S", address32, Role.COPY),
     6: reloc("GLOB_DAT", "S", address32),
     7: reloc("JUMP_SLOT", "S", address32, Role.JUMP_SLOT),
     8: reloc("RELATIVE", "B + A", address32, Role.RELATIVE),
+    9: static("GOTOFF", "S + A - GOT", address32),
+    10: static("GOTPC", "GOT + A - P", address32),
+    11: static("32PLT", "S + A", address32, Role.BRANCH),
     14: reloc("TLS_TPOFF", "S + A + T", address32),
+    15: static("TLS_IE", "G + GOT + A", address32, slot=Slot.TLS_IE),
+    16: static("TLS_GOTIE", "G + A", address32, slot=Slot.TLS_IE),
+    17: static("TLS_LE", "S + A + T", address32),
+    18: static("TLS_GD", "G + A", address32, slot=Slot.TLS_GD),
+    19: static("TLS_LDM", "G + A", address32, slot=Slot.TLS_LD),
     20: reloc("16", "S + A", word16),
     21: reloc("PC16", "S + A - P", word16),
     22: reloc("8", "S + A", word8),
-    23: reloc("PC8", "S + A - P", word8),
+    23: reloc("PC8", "S + A - P", SIGNED_8),
+    24: static_refused("TLS_GD_32", _SUN),
+    25: static_refused("TLS_GD_PUSH", _SUN),
+    26: static_refused("TLS_GD_CALL", _SUN),
+    27: static_refused("TLS_GD_POP", _SUN),
+    28: static_refused("TLS_LDM_32", _SUN),
+    29: static_refused("TLS_LDM_PUSH", _SUN),
+    30: static_refused("TLS_LDM_CALL", _SUN),
+    31: static_refused("TLS_LDM_POP", _SUN),
+    32: static("TLS_LDO_32", "S + A - DTV", address32),
+    33: static_refused("TLS_IE_32", "its GOT slot holds a negated offset, as Sun's TLS has it; GNU's is TLS_IE"),
+    34: static("TLS_LE_32", "A - S - T", address32),
     35: reloc("TLS_DTPMOD32", "M", address32),
     36: reloc("TLS_DTPOFF32", "S + A - DTV", address32),
     37: reloc("TLS_TPOFF32", "A - S - T", address32),
     38: reloc("SIZE32", "Z + A", address32),
+    39: static("TLS_GOTDESC", "G + A", address32, slot=Slot.TLS_DESC),
+    40: hint("TLS_DESC_CALL"),
     41: reloc("TLS_DESC", "S + A + T", address32, Role.TLSDESC),
     42: reloc("IRELATIVE", "B + A", address32, Role.IRELATIVE),
+    43: static("GOT32X", "G + GOT + A", address32, slot=Slot.ADDRESS, special=got32),
+    200: static_refused("USED_BY_INTEL_200", "Intel's compilers keep the number to themselves"),
+    250: hint("GNU_VTINHERIT"),
+    251: hint("GNU_VTENTRY"),
 }
 
 I386 = Architecture(
@@ -56,4 +118,5 @@ I386 = Architecture(
     multiarch="i386-linux-gnu",
     aliases=("x86", "i486", "i586", "i686", "ia32"),
     platform="i686",
+    stub=Stub(bytes.fromhex("68 00000000 c3 0f0b"), 1, 4),  # push $address; ret; ud2
 )

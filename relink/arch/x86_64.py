@@ -7,38 +7,93 @@ Storage" 0.21, section 4.4.6, and Oliva, "Thread-Local Storage Descriptors for I
 RELA throughout. What is odd: the psABI defines GLOB_DAT and JUMP_SLOT as S alone, so their addend is not
 looked at; 32-bit words exist in signed (32S) and unsigned (32) form and overflow differently. TLS is
 variant II: %fs:0 holds the thread pointer itself and the blocks lie below it.
+
+Instructions hold whole words, so no field is scattered. The types whose name tells the encoding before the
+place (REX_GOTPCRELX, CODE_4_… to CODE_6_… of APX) let a linker rewrite the instruction; none has to, and
+through the GOT they are what their plain form is.
 """
 
 from __future__ import annotations
 
-from relink.arch.spec import NONE, Architecture, Reloc, Role, Tls, TlsVariant, reloc
-from relink.fields import signed32, unsigned32, word8, word16, word64
+from relink.arch.spec import (
+    NONE,
+    Architecture,
+    Reloc,
+    Role,
+    Slot,
+    Stub,
+    Tls,
+    TlsVariant,
+    hint,
+    reloc,
+    static,
+)  # fmt: skip
+from relink.fields import Range, Word, signed32, unsigned32, word8, word16, word64
+
+#: The displacement of a short branch (jmp, loop, jrcxz) and of a 16-bit one.
+SIGNED_8, SIGNED_16 = Word(1, Range.SIGNED), Word(2, Range.SIGNED)
+
+
+def _slot32(name: str, slot: Slot) -> Reloc:
+    """The distance from the place to a slot of the GOT."""
+    return static(name, "G + GOT + A - P", signed32, slot=slot)
+
 
 RELOCATIONS: dict[int, Reloc] = {
     0: NONE,
     1: reloc("64", "S + A", word64),
     2: reloc("PC32", "S + A - P", signed32),
+    3: static("GOT32", "G + A", signed32, slot=Slot.ADDRESS),
+    4: static("PLT32", "S + A - P", signed32, Role.BRANCH),
     5: reloc("COPY", "S", word64, Role.COPY),
     6: reloc("GLOB_DAT", "S", word64),
     7: reloc("JUMP_SLOT", "S", word64, Role.JUMP_SLOT),
     8: reloc("RELATIVE", "B + A", word64, Role.RELATIVE),
+    9: _slot32("GOTPCREL", Slot.ADDRESS),
     10: reloc("32", "S + A", unsigned32),
     11: reloc("32S", "S + A", signed32),
     12: reloc("16", "S + A", word16),
-    13: reloc("PC16", "S + A - P", word16),
+    13: reloc("PC16", "S + A - P", SIGNED_16),
     14: reloc("8", "S + A", word8),
-    15: reloc("PC8", "S + A - P", word8),
+    15: reloc("PC8", "S + A - P", SIGNED_8),
     16: reloc("DTPMOD64", "M", word64),
     17: reloc("DTPOFF64", "S + A - DTV", word64),
     18: reloc("TPOFF64", "S + A + T", word64),
+    19: _slot32("TLSGD", Slot.TLS_GD),
+    20: _slot32("TLSLD", Slot.TLS_LD),
     21: reloc("DTPOFF32", "S + A - DTV", signed32),
+    22: _slot32("GOTTPOFF", Slot.TLS_IE),
     23: reloc("TPOFF32", "S + A + T", signed32),
     24: reloc("PC64", "S + A - P", word64),
+    25: static("GOTOFF64", "S + A - GOT", word64),
+    26: static("GOTPC32", "GOT + A - P", signed32),
+    27: static("GOT64", "G + A", word64, slot=Slot.ADDRESS),
+    28: static("GOTPCREL64", "G + GOT + A - P", word64, slot=Slot.ADDRESS),
+    29: static("GOTPC64", "GOT + A - P", word64),
+    30: static("GOTPLT64", "G + A", word64, slot=Slot.ADDRESS),
+    31: static("PLTOFF64", "S + A - GOT", word64, Role.BRANCH),
     32: reloc("SIZE32", "Z + A", unsigned32),
     33: reloc("SIZE64", "Z + A", word64),
+    34: _slot32("GOTPC32_TLSDESC", Slot.TLS_DESC),
+    35: hint("TLSDESC_CALL"),
     36: reloc("TLSDESC", "S + A + T", word64, Role.TLSDESC),
     37: reloc("IRELATIVE", "B + A", word64, Role.IRELATIVE),
     38: reloc("RELATIVE64", "B + A", word64, Role.RELATIVE),
+    39: static("PC32_BND", "S + A - P", signed32),  # MPX is gone, the two types are what they were without
+    40: static("PLT32_BND", "S + A - P", signed32, Role.BRANCH),
+    41: _slot32("GOTPCRELX", Slot.ADDRESS),
+    42: _slot32("REX_GOTPCRELX", Slot.ADDRESS),
+    43: _slot32("CODE_4_GOTPCRELX", Slot.ADDRESS),
+    44: _slot32("CODE_4_GOTTPOFF", Slot.TLS_IE),
+    45: _slot32("CODE_4_GOTPC32_TLSDESC", Slot.TLS_DESC),
+    46: _slot32("CODE_5_GOTPCRELX", Slot.ADDRESS),
+    47: _slot32("CODE_5_GOTTPOFF", Slot.TLS_IE),
+    48: _slot32("CODE_5_GOTPC32_TLSDESC", Slot.TLS_DESC),
+    49: _slot32("CODE_6_GOTPCRELX", Slot.ADDRESS),
+    50: _slot32("CODE_6_GOTTPOFF", Slot.TLS_IE),
+    51: _slot32("CODE_6_GOTPC32_TLSDESC", Slot.TLS_DESC),
+    250: hint("GNU_VTINHERIT"),
+    251: hint("GNU_VTENTRY"),
 }
 
 X86_64 = Architecture(
@@ -61,4 +116,5 @@ X86_64 = Architecture(
     multiarch="x86_64-linux-gnu",
     aliases=("x64", "amd64", "x86_64_linux_gnu"),
     platform="x86_64",
+    stub=Stub(bytes.fromhex("ff2502000000 0f0b") + bytes(8), 8, 8),  # jmp *2(%rip); ud2; address
 )
