@@ -334,6 +334,27 @@ def test_a_guest_store_over_code_takes_effect_at_once(cpu: IcicleCpu) -> None:
         cpu.write(CODE + 40, code(insn("ori", A0, ZERO, 1)))
 
 
+def test_a_store_that_reaches_from_code_into_a_protected_page_faults(cpu: IcicleCpu) -> None:
+    at_code(cpu, insn("st.d", A0, T0, 0), RETURN, protection=RWX)
+    cpu.map(CODE + PAGE, PAGE, RWX, pages())
+    cpu.map(CODE + 2 * PAGE, PAGE, Protection.R, pages())
+    last = CODE + 2 * PAGE - 4
+    cpu.write(last, code(RETURN))
+    cpu.run(last)
+    cpu.write_registers({"a0": 1, "t0": last})
+    stop = cpu.run(CODE)
+    assert (stop.reason, stop.pc) == (StopReason.WRITE_PROTECTED, CODE)
+
+
+def test_code_and_the_data_it_changes_may_share_a_page(cpu: IcicleCpu) -> None:
+    at_code(cpu, insn("ld.d", A1, T0, 0), insn("addi.d", A1, A1, 1), insn("st.d", A1, T0, 0), RETURN,
+            protection=RWX)  # fmt: skip
+    cpu.write_register("t0", CODE + 256)
+    for _ in range(3):
+        assert cpu.run(CODE).reason is StopReason.TRAP
+    assert cpu.read(CODE + 256, 1) == b"\x03"
+
+
 def test_changing_code_loses_no_memory_register_or_permission(cpu: IcicleCpu) -> None:
     at_code(cpu, RETURN)
     cpu.map(DATA, 64 * PAGE, RW, pages(b"start", 64 * PAGE))
