@@ -117,12 +117,14 @@ def test_command_line_that_cannot_be_meant_is_status_2(
     result = relink_emu("load", fixture("arm", "basic"), *options)
     assert (result.status, result.out) == (2, "")
     assert problem in result.err
-    if "--timeout" != options[-1]:
+    if options[-1] != "--timeout":
         as_json = relink_emu("load", fixture("arm", "basic"), "--json", *options)
         assert (as_json.status, as_json.json["error"]["type"], as_json.err) == (2, "Usage", "")
 
 
-@pytest.mark.parametrize("arguments", [[], ["load"], ["call", "x.so"], ["frob"], ["load", "a.so", "b.so"], ["arches", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["load"], ["call", "x.so"], ["frob"], ["load", "a.so", "b.so"], ["arches", "x"]]
+)
 def test_missing_and_superfluous_arguments_are_status_2(relink_emu: RunCommand, arguments: list[str]) -> None:
     assert relink_emu(*arguments).status == 2
 

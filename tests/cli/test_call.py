@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fixtures import arch_of, fixture
-from tests.real import real_root
+from tests.fixtures import ARCHES, fixture
+from tests.real import real_library, real_root
 
 from .conftest import RunCommand
 
@@ -13,7 +13,8 @@ DEFINED = ("-D", "my_host_function=0x1000")
 
 
 def test_results_are_printed_one_a_line_and_nothing_else(relink_emu: RunCommand, target: str) -> None:
-    result = relink_emu("call", fixture(target, "basic"), *DEFINED, "add(2, 3)", "get_counter()", "apply(1, 10, 4)")
+    calls = ("add(2, 3)", "get_counter()", "apply(1, 10, 4)")
+    result = relink_emu("call", fixture(target, "basic"), *DEFINED, *calls)
     assert (result.status, result.out, result.err) == (0, "5\n7\n6\n", "")
 
 
@@ -34,8 +35,8 @@ def test_result_without_a_type_is_an_unsigned_word(relink_emu: RunCommand) -> No
 
 def test_types_come_from_dwarf_when_it_is_there(relink_emu: RunCommand, target: str) -> None:
     calls = (
-        "a_double(1.5, 2.25)", 'a_string("hello", 2)', "a_long_long(-1, -5)", "nothing()", "a_bool(7)", "a_float(3)",
-        "a_colour(0)", "a_pointer(NULL)",
+        "a_double(1.5, 2.25)", 'a_string("hello", 2)', "a_long_long(-1, -5)", "nothing()", "a_bool(7)",
+        "a_float(3)", "a_colour(0)", "a_pointer(NULL)",
     )  # fmt: skip
     result = relink_emu("call", fixture(target, "basic-dwarf"), *DEFINED, *calls)
     assert result.out.split("\n") == ["3.75", "llo", "-6", "1", "1.5", "5", "NULL", ""]
@@ -165,11 +166,8 @@ def test_call_that_cannot_be_made_fails(relink_emu: RunCommand, call: str, probl
     assert problem in result.err
 
 
-@pytest.mark.parametrize("arch", sorted({arch_of(t) for t in ("x86_64", "i386", "aarch64", "arm", "riscv64",
-                                                             "riscv32", "loongarch64")}))  # fmt: skip
+@pytest.mark.parametrize("arch", ARCHES)
 def test_zlib_of_debian_computes_the_checksum_everybody_knows(relink_emu: RunCommand, arch: str) -> None:
-    from tests.real import real_library
-
     real_library(arch, "libz.so.1")
     result = relink_emu("call", "--arch", arch, "--sysroot", real_root(arch), "libz.so.1",
                         'crc32(0, "123456789", 9)')  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
@@ -19,8 +20,10 @@ from emu.cli.expression import Argument, ExpressionError, SymbolAddress, parse_c
         ("10UL", 10, "unsigned long"), ("10lu", 10, "unsigned long"), ("10LL", 10, "long long"),
         ("10ull", 10, "unsigned long long"), ("18446744073709551615", (1 << 64) - 1, "int"),
         ("1.5", 1.5, "double"), ("-1.5", -1.5, "double"), (".5", 0.5, "double"), ("1.", 1.0, "double"),
-        ("1e3", 1000.0, "double"), ("1.5f", 1.5, "float"), ("1.5L", 1.5, "long double"), ("0x1p-3", 0.125, "double"),
-        ("0x1.8p1f", 3.0, "float"), ("-INFINITY", -math.inf, "double"), ("'c'", 99, "int"), (r"'\n'", 10, "int"),
+        ("1e3", 1000.0, "double"), ("1.5f", 1.5, "float"), ("1.5L", 1.5, "long double"),
+        ("0x1p-3", 0.125, "double"),
+        ("0x1.8p1f", 3.0, "float"), ("-INFINITY", -math.inf, "double"),
+        ("'c'", 99, "int"), (r"'\n'", 10, "int"),
         (r"'\''", 39, "int"), (r"'\x41'", 65, "int"), (r"'\0'", 0, "int"), ("'é'", 233, "int"),
         ('"text"', "text", "const char *"), (r'"a\tb\"c\\"', 'a\tb"c\\', "const char *"),
         (r'"\101\x42\u00e9"', "ABé", "const char *"), ('"one" "two"', "onetwo", "const char *"),
@@ -72,8 +75,9 @@ def test_mangled_names_are_names() -> None:
     [
         ("", "ends with its arguments"), ("f", "ends with its arguments"), ("f(1", "ends with its arguments"),
         ("(1)", "what is to be called"), ("f(1))", "closes nothing"), ("f(1,)", "argument is missing"),
-        ("f(,1)", "argument is missing"), ("f(1 2)", "comma or a parenthesis"), ('f("a" 2)', "comma or a parenthesis"),
-        ('f("abc)', "has no end"), ("f('a)", "has no end"), ("f('ab')", "one character"), ("f('')", "one character"),
+        ("f(,1)", "argument is missing"), ("f(1 2)", "comma or a"), ('f("a" 2)', "comma or a"),
+        ('f("abc)', "has no end"), ("f('a)", "has no end"), ("f('ab')", "one character"),
+        ("f('')", "one character"),
         ("f(12abc)", "not a number"), ("f(1.2.3)", "not a number"), ("f(09)", "not a number"),
         ("f(1LUL)", "not a number"), (r'f("\q")', "no escape"), (r'f("\x123")', "beyond"), ("f(%)", "no place"),
         ("f(g(1))", "comma or a parenthesis"), ("f(--1)", "comma or a parenthesis"), ("f(&1)", "comma or a"),
@@ -110,7 +114,5 @@ def test_any_text_without_quotes_reads_as_itself(value: str) -> None:
 
 @given(st.text(alphabet="fx(),&\"'\\ 0123456789.+-eEpLUb*@[]\n\0é"))
 def test_any_text_is_a_call_or_an_expression_error(text: str) -> None:
-    try:
+    with contextlib.suppress(ExpressionError):
         parse_call(text)
-    except ExpressionError:
-        pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from .conftest import RunCommand, needing_the_c_library
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 _ROW = re.compile(r"^\| `(?P<path>[^`]+)` \| (?P<types>[^|]+) \|")
 _HEADING = re.compile(r"^### (?P<schema>relink-emu/\w+/\d+)$")
-_TYPES = {
-    "string": lambda v: isinstance(v, str), "address": lambda v: isinstance(v, str) and re.fullmatch("0x[0-9a-f]+", v),
+_TYPES: dict[str, Callable[[Any], object]] = {
+    "string": lambda v: isinstance(v, str),
+    "address": lambda v: isinstance(v, str) and re.fullmatch("0x[0-9a-f]+", v),
     "integer": lambda v: type(v) is int, "number": lambda v: type(v) in (int, float),
     "boolean": lambda v: isinstance(v, bool), "null": lambda v: v is None,
 }  # fmt: skip
@@ -56,15 +57,18 @@ def samples(folder: Path) -> list[tuple[str, ...]]:
     deps = fixture("riscv64", "deps/libtop")
     ctors = fixture("x86_64", "startup/app")
     return [
-        ("load", str(needing_the_c_library(folder))), ("load", str(fixture("arm", "libcuser"))), ("load", str(deps), "-L", str(deps.parent)),
+        ("load", str(needing_the_c_library(folder))), ("load", str(fixture("arm", "libcuser"))),
+        ("load", str(deps), "-L", str(deps.parent)),
         ("load", str(fixture("loongarch64", "tls_static"))), ("load", str(ctors), "-L", str(ctors.parent)),
         ("call", str(fixture("aarch64", "basic-dwarf")), "-D", "my_host_function=0", "add(1, 2)",
          "a_double(1, 2)", "nothing()", 'a_string("x", 0)', "a_pointer(NULL)"),
-        ("inspect", str(fixture("i386", "tls_static"))), ("inspect", str(fixture("riscv64", "versions/client_v2"))),
-        ("inspect", str(fixture("riscv64", "versions/v2/libversions"))), ("inspect", str(fixture("arm", "ctors"))),
+        ("inspect", str(fixture("i386", "tls_static"))), ("inspect", str(fixture("arm", "ctors"))),
+        ("inspect", str(fixture("riscv64", "versions/client_v2"))),
+        ("inspect", str(fixture("riscv64", "versions/v2/libversions"))),
         ("inspect", str(deps)), ("inspect", str(fixture("x86_64", "exe/pie"))),
         ("tree", str(fixture("arm", "deps/needs_missing"))), ("tree", str(deps), "-L", str(deps.parent)),
-        ("tree", str(deps), "-L", str(deps.parent), "--preload", str(fixture("riscv64", "interposer"))), ("arches",),
+        ("tree", str(deps), "-L", str(deps.parent), "--preload", str(fixture("riscv64", "interposer"))),
+        ("arches",),
     ]  # fmt: skip
 
 

@@ -41,9 +41,10 @@ def test_dependencies_are_found_in_the_library_path_and_shown_breadth_first(
 ) -> None:
     top = fixture(target, "deps/libtop")
     report = relink_emu("load", top, "-L", top.parent, "--json").json
-    assert [Path(i["name"]).name for i in report["images"]] == ["libtop.so", "libmid.so", "libside.so", "libleaf.so"]
+    names = [Path(image["name"]).name for image in report["images"]]
+    assert names == ["libtop.so", "libmid.so", "libside.so", "libleaf.so"]
     assert [i["rule"] for i in report["images"]] == ["asked for"] + ["library path"] * 3
-    assert [Path(name).name for name in report["initialised"]][0] == "libleaf.so"
+    assert Path(report["initialised"][0]).name == "libleaf.so"
 
 
 def test_constructors_are_listed_in_the_order_they_ran(relink_emu: RunCommand, target: str) -> None:

@@ -16,10 +16,10 @@ from tests.fixtures import fixture
 COMMAND = [sys.executable, "-m", "emu.cli"]
 
 
-def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
+def start(*arguments: object, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-    )  # type: ignore[call-overload, no-any-return]
+        [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+    )
 
 
 def on_a_terminal(*arguments: object, **variables: str) -> bytes:
@@ -62,10 +62,12 @@ def test_pipe_gets_plain_text_and_whole_lines(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_a_running_guest_at_once_and_quietly() -> None:
-    process = start("call", fixture("aarch64", "faults"), "-D", "host_callback=0", "loop_forever()")
-    time.sleep(2)
+    process = start("call", fixture("aarch64", "faults"), "-D", "host_callback=0", "survivor(1)", "loop_forever()")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"2\n"
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=30)
     assert process.returncode == -signal.SIGINT
     assert (out, err) == (b"", b"")
 
@@ -82,27 +84,28 @@ def test_reader_that_goes_away_is_no_error() -> None:
 
 def test_debug_shows_where_an_error_comes_from() -> None:
     for arguments, variables in ((["--debug"], {}), ([], {"RELINK_EMU_DEBUG": "1"})):
-        process = start("load", "/no/such.so", *arguments, env=os.environ | variables)
+        process = start("load", "/no/such.so", *arguments, env={**os.environ, **variables})
         _, err = process.communicate(timeout=30)
         assert b"Traceback" in err
         assert process.returncode == 1
 
 
 def test_help_imports_no_engine_no_numpy_and_no_linker() -> None:
+    unwanted = ("numpy", "relink", "unicorn", "icicle", "pycparser", "emu.machine")
     script = (
         "import sys; from emu.cli.app import run; run(['--help']);"
-        "print([m for m in ('numpy', 'relink', 'unicorn', 'icicle', 'pycparser', 'emu.machine') if m in sys.modules])"
+        f"print([name for name in {unwanted} if name in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
 
 
 def test_small_load_imports_no_c_parser_and_no_other_engine() -> None:
+    unwanted = ("icicle", "pycparser", "elftools", "capstone", "keystone", "rich.table", "pydemumble")
     script = (
         "import sys; from emu.cli.app import run;"
         f"run(['load', {str(fixture('x86_64', 'basic'))!r}, '-D', 'my_host_function=0', '--json']);"
-        "print([m for m in ('icicle', 'pycparser', 'elftools', 'capstone', 'keystone', 'rich.table', 'pydemumble')"
-        " if m in sys.modules])"
+        f"print([name for name in {unwanted} if name in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"

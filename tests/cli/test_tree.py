@@ -17,9 +17,10 @@ def test_shared_dependency_is_found_once_and_shown_under_both_parents(relink_emu
     result = relink_emu("tree", top, "-L", top.parent)
     names = [re.findall(r"[^ \xa0]+\.so", line)[0] for line in result.out.splitlines()]
     assert result.status == 0
-    assert [Path(name).name for name in names] == ["libtop.so", "libmid.so", "libleaf.so", "libside.so", "libleaf.so"]
+    assert [Path(name).name for name in names] == [f"lib{n}.so" for n in ("top", "mid", "leaf", "side", "leaf")]
     libraries = relink_emu("tree", top, "-L", top.parent, "--json").json["libraries"]
-    assert [Path(entry["name"]).name for entry in libraries] == ["libtop.so", "libmid.so", "libside.so", "libleaf.so"]
+    names = [Path(entry["name"]).name for entry in libraries]
+    assert names == ["libtop.so", "libmid.so", "libside.so", "libleaf.so"]
     assert [entry["needs"] for entry in libraries] == [[1, 2], [3], [3], []]
 
 
