@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 
@@ -202,6 +203,21 @@ def test_timeout_stops_a_runaway_loop(cpu: IcicleCpu) -> None:
     started = time.monotonic()
     assert cpu.run(CODE, timeout=0.05) == Stop(StopReason.TIMEOUT, CODE)
     assert 0.05 <= time.monotonic() - started < 2
+
+
+def test_a_signal_handler_interrupts_a_run_without_limits(cpu: IcicleCpu) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    at_code(cpu, LOOP, RETURN)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            cpu.run(CODE)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert cpu.run(CODE + 4).reason is StopReason.TRAP
 
 
 # ---------------------------------------------------------------- registers
