@@ -104,7 +104,12 @@ def _read_symbols(of: Object) -> None:
             versions.get(index & 0x7FFF) if index & 0x7FFF > 1 else None, index,
         )  # fmt: skip
         of.symbols.append(symbol)
-        if section and symbol.bind and symbol.visibility in (0, 3) and (value or section == 0xFFF1 or symbol.type == 6):
+        if (
+            section
+            and symbol.bind
+            and symbol.visibility in (0, 3)
+            and (value or section == 0xFFF1 or symbol.type == 6)
+        ):
             of.exported.setdefault(symbol.name, []).append(symbol)
 
 
@@ -152,7 +157,9 @@ Entry = tuple[int, int, int, int | None]  #: offset, type, symbol, addend (None:
 def entries(of: Object, arch: str) -> list[Entry]:
     """Every entry of REL, RELA, JMPREL and the Android tables; RELR comes as RELATIVE with its addend in place."""
     found = [(where, RELATIVE[arch], 0, None) for where in _relr(of)]
-    tables = [(of.tags[at], of.tags[size], rela) for at, size, rela in ((7, 8, True), (17, 18, False)) if at in of.tags]
+    tables = [
+        (of.tags[at], of.tags[size], rela) for at, size, rela in ((7, 8, True), (17, 18, False)) if at in of.tags
+    ]
     if 23 in of.tags:
         tables.append((of.tags[23], of.tags[2], of.tags[20] == 7))
     word = of.bits // 8
