@@ -51,7 +51,7 @@ class Node:
 
     def error(self) -> LibraryNotFound:
         """What to raise for a missing one."""
-        return LibraryNotFound(self.name, self.parent.name if self.parent else "the request", self.tried)
+        return LibraryNotFound(self.name, self.parent.name if self.parent else None, self.tried)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from emu.cli.errors import messages
+from emu.errors import Frame, UnresolvedCall
+from relink.errors import LinkErrors, UnresolvedSymbol
 from tests.fixtures import fixture
 
 from .conftest import RunCommand
@@ -154,3 +157,22 @@ def test_version_is_printed(relink_emu: RunCommand) -> None:
     result = relink_emu("--version")
     assert result.status == 0
     assert result.out.startswith("relink-emu ")
+
+
+def test_library_asked_for_that_is_nowhere_says_so_itself(relink_emu: RunCommand, tmp_path: Path) -> None:
+    result = relink_emu("load", "--arch", "arm", "-L", tmp_path, "libabsent.so")
+    assert result.status == 1
+    first = f"error: libabsent.so: was not found\n  1. {tmp_path}/libabsent.so: no such file\n"
+    assert result.err.startswith(first)
+
+
+def test_mangled_names_in_messages_are_readable() -> None:
+    frame = Frame(0x1000, "lib.so", "_ZN3foo3barEi", 4)
+    unresolved = UnresolvedSymbol("lib.so", "_ZN3foo3bazEv")
+    assert list(messages(UnresolvedCall("puts", frame))) == [
+        "call of unresolved symbol puts from 0x1000 <foo::bar(int)+0x4> in lib.so"
+    ]
+    assert list(messages(LinkErrors("lib.so", [unresolved, UnresolvedSymbol("lib.so", "plain")]))) == [
+        "lib.so: undefined symbol: _ZN3foo3bazEv: foo::baz()", "lib.so: undefined symbol: plain",
+    ]  # fmt: skip
+    assert list(messages(unresolved, demangle=False)) == ["lib.so: undefined symbol: _ZN3foo3bazEv"]
