@@ -46,6 +46,12 @@ __all__ = [
 
 #: Sections may overlap, but the bytes of all together are held to this multiple of the file's.
 _OVERLAP = 2
+# Plain numbers: asking an enumeration would be what reading sections spends most of its time on.
+_ALLOC, _INFO_LINK, _LINK_ORDER, _COMPRESSED = (
+    int(flag)
+    for flag in (SectionFlag.ALLOC, SectionFlag.INFO_LINK, SectionFlag.LINK_ORDER, SectionFlag.COMPRESSED)
+)
+_CHECKED = _INFO_LINK | _LINK_ORDER | _COMPRESSED
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class ObjectFile:
         if section.type in (SectionType.NOBITS, SectionType.NULL):
             return self.data[:0]
         raw = self.data[section.offset : section.offset + section.size]
-        if not section.flags & SectionFlag.COMPRESSED:
+        if not section.flags & _COMPRESSED:
             return raw
         if index not in self._plain:
             where = self._where(index)
@@ -100,7 +106,7 @@ class ObjectFile:
     def section_size(self, index: int) -> int:
         """Bytes section `index` has in memory: sh_size, or what it decompresses to."""
         section = self.sections[index]
-        if section.flags & SectionFlag.COMPRESSED and section.type != SectionType.NOBITS:
+        if section.flags & _COMPRESSED and section.type != SectionType.NOBITS:
             return self._compressed(index).size
         return section.size
 
@@ -326,8 +332,6 @@ def _check_sections(name: str, sections: Sequence[Section], file_size: int) -> N
         )
 
 
-_CHECKED = SectionFlag.LINK_ORDER | SectionFlag.INFO_LINK | SectionFlag.COMPRESSED
-
 
 def _refuse_alignment(name: str, index: int, section: Section) -> None:
     where = f"section {index} ({section.name})"
@@ -339,9 +343,9 @@ def _refuse_alignment(name: str, index: int, section: Section) -> None:
 def _check_flags(name: str, index: int, section: Section, count: int) -> None:
     """What SHF_LINK_ORDER, SHF_INFO_LINK and SHF_COMPRESSED promise."""
     where = f"{name}: section {index} ({section.name})"
-    if section.flags & SectionFlag.LINK_ORDER and section.link >= count:
+    if section.flags & _LINK_ORDER and section.link >= count:
         raise MalformedElf(where, f"SHF_LINK_ORDER with section {section.link} (sh_link), there are {count}")
-    if section.flags & SectionFlag.INFO_LINK and section.info >= count:
+    if section.flags & _INFO_LINK and section.info >= count:
         raise MalformedElf(where, f"SHF_INFO_LINK with section {section.info} (sh_info), there are {count}")
-    if section.flags & SectionFlag.COMPRESSED and section.flags & SectionFlag.ALLOC:
+    if section.flags & _COMPRESSED and section.flags & _ALLOC:
         raise MalformedElf(where, "SHF_COMPRESSED with SHF_ALLOC: what is loaded cannot be compressed")
