@@ -1,9 +1,10 @@
-"""A second relocation engine, slow and plain: one entry at a time, in Python integers, formulas written out per machine.
+"""A second relocation engine, slow and plain: one entry at a time, formulas written out per machine.
 
 It shares nothing with `relink` but the image's place, its TLS module and the addresses of its descriptor stubs.
 Headers, dynamic tags and symbols are pyelftools'; RELR and Android's packing are unpacked here.
 """
 
+# ruff: noqa: N803, N806  (the psABIs' letters)
 from __future__ import annotations
 
 import io
@@ -241,7 +242,7 @@ DESCRIPTOR = {
     "x86_64": 36, "i386": 41, "aarch64": 1031, "arm": 13, "riscv64": 12, "riscv32": 12, "loongarch64": 14,
 }  # fmt: skip
 
-#: type → (bytes written, value), by machine. S, A, P, B as in the psABIs; M and T of the symbol's module; Z its size.
+#: type → (bytes written, value), by machine. Letters as in the psABIs; M and T are the module's id and offset.
 Formula = Callable[..., int]
 
 

@@ -1,4 +1,4 @@
-"""The relocation engine on crafted images: every dynamic type, both ends of every range, and all that can be wrong."""
+"""The relocation engine on crafted images: every dynamic type, both ends of every range, all that can be wrong."""
 
 from __future__ import annotations
 

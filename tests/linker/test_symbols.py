@@ -1,4 +1,4 @@
-"""Which definition a reference binds to: scope, binding, visibility, uniqueness. ld.so's rules, on every target."""
+"""Which definition a reference binds to: scope, binding, visibility, uniqueness, by the rules of ld.so."""
 
 from __future__ import annotations
 

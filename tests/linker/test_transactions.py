@@ -29,6 +29,7 @@ from relink.errors import (
 )  # fmt: skip
 from relink.link import Linker, LoadOptions
 from relink.memory import HostMemory, Pages, Region
+from relink.plan import Plan
 from relink.search import SearchPath
 from tests.linker.craft import DATA, IFUNC, TLS, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, snapshot, word_at
@@ -42,8 +43,9 @@ def good(arch: str) -> Library:
     """Something of everything a load leaves behind: regions, scope, TLS, a unique symbol, a descriptor stub."""
     unique = Sym("good_unique", DATA + 0x20, bind=UNIQUE)
     thread = Sym("good_tls", 0, type=TLS)
+    symbols = [unique, thread, Sym("good_data", DATA + 0x30)]
     return Library(
-        arch, "libgood.so", ["libdep.so"], symbols=[unique, thread, Sym("good_data", DATA + 0x30)], tls=(b"abc", 16, 8),
+        arch, "libgood.so", ["libdep.so"], symbols=symbols, tls=(b"abc", 16, 8),
         relocations=[Rel(PLACE, SYMBOLIC[arch], unique), Rel(PLACE + 16, DESCRIPTOR[arch], thread)],
     )  # fmt: skip
 
@@ -72,6 +74,11 @@ def far(arch: str) -> Rel:
     """An entry whose value does not fit."""
     number = {"x86_64": 14, "i386": 22, "aarch64": 259, "arm": 8, "riscv64": 1, "loongarch64": 1}[arch]
     return Rel(PLACE + 32, number, "own", 0)
+
+
+def broken(arch: str, tags: dict[int, int]) -> tuple[tuple[str, bytes], ...]:
+    """A file whose dynamic section ends with `tags`, which win."""
+    return (("libbroken.so", Library(arch, "libbroken.so", symbols=[Sym("x")], tags=tags).image()),)
 
 
 KINDS: dict[str, Callable[[str], Bad]] = {
@@ -108,11 +115,11 @@ KINDS: dict[str, Callable[[str], Bad]] = {
     ),
     "damaged relocations of a dependency": lambda a: Bad(
         wrong(a, needed=["libbroken.so"]), MalformedElf,
-        files=(("libbroken.so", Library(a, "libbroken.so", tags={DynamicTag.RELA: 0x40, DynamicTag.RELASZ: 7}).image()),),
+        files=broken(a, {DynamicTag.RELA: 0x40, DynamicTag.RELASZ: 7}),
     ),
     "damaged symbol names of a dependency": lambda a: Bad(
         wrong(a, Rel(PLACE + 32, SYMBOLIC[a], "own"), needed=["libbroken.so"]), MalformedElf,
-        files=(("libbroken.so", Library(a, "libbroken.so", symbols=[Sym("x")], tags={DynamicTag.STRSZ: 3}).image()),),
+        files=broken(a, {DynamicTag.STRSZ: 3}),
     ),
     "not ELF": lambda a: Bad(b"hello", NotElf),
     "another machine": lambda a: Bad(Library("arm" if a != "arm" else "i386"), UnsupportedElf),
@@ -154,13 +161,20 @@ def test_a_failed_load_leaves_no_trace_and_the_next_one_works(arch: str, kind: s
 def test_whoever_stops_the_machine_s_part_undoes_the_load(arch: str, error: BaseException) -> None:
     linker = prepared(arch, Bad(b"", ElfError))
     before = snapshot(linker)
-    with pytest.raises(type(error)), linker.loading(wrong(arch).image()) as plan:
-        for region, pages in plan.regions:
-            linker.memory.publish(region, pages)
-        assert len(linker.images) == 3
-        raise error
+    plans: list[Plan] = []
+
+    def interrupted() -> None:
+        with linker.loading(wrong(arch).image()) as plan:
+            plans.append(plan)
+            for region, pages in plan.regions:
+                linker.memory.publish(region, pages)
+            assert len(linker.images) == 3
+            raise error
+
+    with pytest.raises(type(error)):
+        interrupted()
     assert snapshot(linker) == before
-    assert plan.root.closed
+    assert plans[0].root.closed
 
 
 def test_loading_again_what_is_there_is_undone_as_a_count(arch: str) -> None:
@@ -168,9 +182,16 @@ def test_loading_again_what_is_there_is_undone_as_a_count(arch: str) -> None:
     image = linker.images[0]
     linker.search = SearchPath({**linker.search.libraries, "libmore.so": good(arch).image()})
     before = snapshot(linker)
-    with pytest.raises(RuntimeError), linker.loading("libgood.so"):
-        assert image.references == 2
-        raise RuntimeError
+    counts: list[int] = []
+
+    def interrupted() -> None:
+        with linker.loading("libgood.so"):
+            counts.append(image.references)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
+    assert counts == [2]
     assert snapshot(linker) == before
     with pytest.raises(LibraryNotFound):
         linker.load("libgood.so", options=LoadOptions(preload=["libnowhere.so"]))

@@ -1,4 +1,4 @@
-"""Symbol versions: the rules of glibc's elf/dl-lookup.c (check_match, do_lookup_x) and elf/dl-version.c, one by one.
+"""Symbol versions: the rules of glibc's elf/dl-lookup.c (check_match) and elf/dl-version.c, one by one.
 
 A definition `foo@@V2` is the default one of its name, `foo@V1` (hidden bit set) is for those who ask for V1.
 """
