@@ -27,6 +27,7 @@ from relink.errors import (
     UnsupportedRelocation,
     VersionNotFound,
 )  # fmt: skip
+from relink.image import Image
 from relink.link import Linker, LoadOptions
 from relink.memory import HostMemory, Pages, Region
 from relink.plan import Plan
@@ -175,6 +176,24 @@ def test_whoever_stops_the_machine_s_part_undoes_the_load(arch: str, error: Base
         interrupted()
     assert snapshot(linker) == before
     assert plans[0].root.closed
+
+
+def test_what_a_failing_constructor_has_loaded_itself_stays(arch: str) -> None:
+    linker = prepared(arch, Bad(b"", ElfError))
+    nested: list[Image] = []
+
+    def constructor_loads_and_fails() -> None:
+        with linker.loading(wrong(arch).image()):
+            nested.append(linker.load(Library(arch, "libnested.so", symbols=[Sym("n")]).image()))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        constructor_loads_and_fails()
+    assert [i.soname for i in linker.images] == ["libgood.so", "libdep.so", "libnested.so"]
+    assert linker.global_scope == linker.images
+    assert nested[0].symbol("n").address
+    linker.unload(nested[0])
+    assert [i.soname for i in linker.images] == ["libgood.so", "libdep.so"]
 
 
 def test_loading_again_what_is_there_is_undone_as_a_count(arch: str) -> None:
