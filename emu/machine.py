@@ -344,7 +344,7 @@ class Machine:
 
     @property
     def call_depth(self) -> int:
-        """How many calls of the guest are under way: 0 when it is not running, 2 in a call out of a host function."""
+        """How many calls of the guest are under way: 0 when it is idle, 2 in a call out of a host function."""
         return self._depth
 
     # ------------------------------------------------------------ telling addresses

@@ -80,14 +80,20 @@ class LinkError(RelinkError):
 
 
 class LibraryNotFound(LinkError):
-    """A needed library was found nowhere. `tried` lists (place, why it was passed over), in search order."""
+    """A library was found nowhere. `tried` lists (place, why it was passed over), in search order.
 
-    def __init__(self, name: str, needed_by: str, tried: Sequence[tuple[str, str]] = ()) -> None:
+    `needed_by` is the image that needs it; None for the one the user asked for.
+    """
+
+    def __init__(self, name: str, needed_by: str | None, tried: Sequence[tuple[str, str]] = ()) -> None:
         self.name = name
         self.needed_by = needed_by
         self.tried = tuple(tried)
         places = "".join(f"\n  {number}. {place}: {why}" for number, (place, why) in enumerate(self.tried, 1))
-        super().__init__(needed_by, f"needs {name}, which was not found{places}")
+        if needed_by is None:
+            super().__init__(name, f"was not found{places}")
+        else:
+            super().__init__(needed_by, f"needs {name}, which was not found{places}")
 
 
 class UnresolvedSymbol(LinkError):

@@ -51,7 +51,7 @@ class Node:
 
     def error(self) -> LibraryNotFound:
         """What to raise for a missing one."""
-        return LibraryNotFound(self.name, self.parent.name if self.parent else "the request", self.tried)
+        return LibraryNotFound(self.name, self.parent.name if self.parent else None, self.tried)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,8 @@ def _find(name: str, parent: Node | None, surroundings: Surroundings) -> Node:
         problem = candidate.problem
         if candidate.source is not None:
             try:
-                node.decoded = open_image(candidate.source, surroundings.architecture)
+                named = None if isinstance(candidate.source, (str, os.PathLike)) else name
+                node.decoded = open_image(candidate.source, surroundings.architecture, named)
             except (NotElf, UnsupportedElf) as error:
                 problem = error.problem
             else:

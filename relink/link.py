@@ -271,7 +271,9 @@ class Linker:
 
     def _join_scopes(self, plan: Plan, local: bool, undo: ExitStack) -> list[Image]:
         """Preloads, the root and what they need, breadth-first: joined to the global scope unless local."""
-        undo.callback(self._restore_lists, list(self.images), list(self.global_scope), dict(self.resolver.unique))
+        undo.callback(
+            self._leave_scopes, plan.images, set(self.images), set(self.global_scope), set(self.resolver.unique)
+        )
         self.images += plan.images
         scope = _breadth_first(plan.first)
         if not local:
@@ -319,12 +321,21 @@ class Linker:
         self._descriptor_stub = None
         self.memory.release(region)
 
-    def _restore_lists(
-        self, images: list[Image], scope: list[Image], unique: dict[str, tuple[Image, int]]
+    def _leave_scopes(
+        self, new: Sequence[Image], images: set[Image], scope: set[Image], unique: set[str]
     ) -> None:
-        self.images[:] = images
-        self.global_scope[:] = scope
-        self.resolver.unique = unique
+        """Take a failed load out of everything it joined, given what was there before.
+
+        What its constructors have loaded or unloaded meanwhile (dlopen) is no part of it and stays so.
+        """
+        nested = {image for image in self.images if image not in images and image not in new}
+        self.images[:] = [image for image in self.images if image not in new]
+        self.global_scope[:] = [image for image in self.global_scope if image in scope or image in nested]
+        self.resolver.unique = {
+            name: definition
+            for name, definition in self.resolver.unique.items()
+            if name in unique or definition[0] in nested
+        }
 
     def _forget(self, image: Image) -> None:
         """Release everything an image holds."""

@@ -292,6 +292,7 @@ class Resolver:
 
         Its owner becomes the provider, though it may be out of scope: the binding keeps it alive.
         """
+        numbers = {image: number for number, image in enumerate(bindings.images)}
         for number, image in enumerate(bindings.images):
             mine = np.flatnonzero(bindings.provider == number)
             table = image.decoded.symbols
@@ -300,8 +301,10 @@ class Resolver:
                 name = table.names.text(symbol)
                 owner, index = self.unique.setdefault(name, (image, symbol))
                 if owner is not image:
-                    bindings.images = (*bindings.images, owner)
-                    bindings.define(np.array([where]), len(bindings.images) - 1, np.array([index]))
+                    if owner not in numbers:
+                        numbers[owner] = len(bindings.images)
+                        bindings.images = (*bindings.images, owner)
+                    bindings.define(np.array([where]), numbers[owner], np.array([index]))
 
     def forget(self, image: Image) -> None:
         """Drop what an unloaded image defined."""

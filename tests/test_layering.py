@@ -56,7 +56,8 @@ def run_alone(code: str) -> str:
 def test_every_module_of_relink_is_imported_without_any_of_them() -> None:
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules_of("relink")]
     names = [name.removesuffix(".__init__") for name in names]
-    code = f"import importlib, json, sys; [importlib.import_module(n) for n in {names!r}]; print(json.dumps(list(sys.modules)))"
+    load = f"import importlib, json, sys; [importlib.import_module(name) for name in {names!r}]"
+    code = f"{load}; print(json.dumps(list(sys.modules)))"
     loaded = {name.partition(".")[0] for name in json.loads(run_alone(code))}
     assert not FOREIGN & loaded
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from emu.abi.spec import BINARY128, CallingConvention, DataModel, PairAlignment, VariadicRule, numbered
 
-#: CPUCFG LAM UAL FPU (Linux, arch/loongarch/include/uapi/asm/hwcap.h).
-HWCAP = 0b1111
+#: CPUCFG LAM UAL FPU LSX (Linux, arch/loongarch/include/uapi/asm/hwcap.h).
+HWCAP = 0b1_1111
 
 _FLOATS = numbered("fa", 8)
 

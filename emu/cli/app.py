@@ -96,10 +96,10 @@ def inspect(
     symbols: Annotated[bool, typer.Option("--symbols", help="List every dynamic symbol.")] = False,
 ) -> None:  # fmt: skip
     """Show what an ELF file says, without loading it."""
-    from emu.cli import inspect
+    from emu.cli import inspect, inspect_view
     from emu.cli.output import emit
 
-    show = partial(inspect.show, symbols=symbols, demangle=output.demangle)
+    show = partial(inspect_view.show, symbols=symbols, demangle=output.demangle)
     emit(inspect.report(target, file), show, as_json=output.json)
 
 

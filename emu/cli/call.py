@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: The result of a function nobody has told the type of: a word, taken as unsigned.
 _GUESSED_RESULT = "unsigned long"
+_DEBUG_SECTIONS = frozenset({".debug_info", ".zdebug_info"})
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,13 @@ class _Prototypes:
             if name in self._texts:
                 return self._texts[name], "option"
         if call.result is None:
-            from relink.elf import dwarf
+            decoded = library.image.symbol(call.name, call.version).image.decoded
+            if any(section.name in _DEBUG_SECTIONS for section in decoded.sections):
+                from relink.elf import dwarf  # whose parser takes a while to load
 
-            declared = dwarf.prototype(library.image.symbol(call.name, call.version).image.decoded, call.name)
-            if declared is not None:
-                return declared, "dwarf"
+                declared = dwarf.prototype(decoded, call.name)
+                if declared is not None:
+                    return declared, "dwarf"
         types = ", ".join(_guess(argument, self._arch) for argument in call.arguments)
         return f"{call.result or _GUESSED_RESULT} {call.name}({types or 'void'})", "arguments"
 

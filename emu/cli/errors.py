@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from collections.abc import Iterator
 
 from emu.cli.output import Address, Json, demangled, jsonable
@@ -12,6 +13,7 @@ from relink.errors import LibraryNotFound, LinkErrors, UnresolvedSymbol
 
 SCHEMA = "relink-emu/error/1"
 
+_MANGLED = re.compile(r"\b_[ZR]\w+")
 #: Attributes of errors that are guest addresses.
 _ADDRESSES = frozenset({"address", "pc"})
 
@@ -21,15 +23,16 @@ def messages(error: BaseException, *, demangle: bool = True) -> Iterator[str]:
     if isinstance(error, LinkErrors):
         for part in error.exceptions:
             yield from messages(part, demangle=demangle)
-    elif isinstance(error, GuestFault):
-        yield error.report()
-    elif isinstance(error, ConstructorFault) and isinstance(error.__cause__, GuestFault):
-        report = error.__cause__.report().removeprefix(str(error.__cause__))
-        yield f"{error}{report}"
-    elif isinstance(error, UnresolvedSymbol) and demangle and (readable := demangled(error.symbol)):
-        yield f"{error}: {readable}"
+        return
+    text = str(error) or type(error).__name__
+    fault = error.__cause__ if isinstance(error, ConstructorFault) else error
+    if isinstance(fault, GuestFault):
+        text += fault.report().removeprefix(str(fault))
+    if demangle and isinstance(error, UnresolvedSymbol):
+        # Both names: the one in the file is what --define and a linker's map go by.
+        yield text if demangled(error.symbol) is None else f"{text}: {demangled(error.symbol)}"
     else:
-        yield str(error) or type(error).__name__
+        yield _MANGLED.sub(lambda match: demangled(match[0]) or match[0], text) if demangle else text
 
 
 def described(error: BaseException) -> dict[str, Json]:

@@ -75,7 +75,8 @@ _SIMPLE_ESCAPES = {
     b'"': 34, b"?": 63,
 }  # fmt: skip
 _INTEGER_TYPES = {
-    "": "int", "U": "unsigned", "L": "long", "UL": "unsigned long", "LL": "long long", "ULL": "unsigned long long",
+    "": "int", "u": "unsigned", "l": "long", "ul": "unsigned long", "lu": "unsigned long", "ll": "long long",
+    "ull": "unsigned long long", "llu": "unsigned long long",
 }  # fmt: skip
 _FLOAT_TYPES = {"": "double", "f": "float", "l": "long double"}
 _CONSTANTS: dict[str, Argument] = {
@@ -187,7 +188,7 @@ def _argument(text: str, tokens: Sequence[_Token]) -> Argument:
 
 def _integer(text: str, token: _Token) -> Argument:
     digits = token.text.rstrip("uUlL")
-    suffix = "".join(sorted(token.text[len(digits) :].upper(), reverse=True))
+    suffix = token.text[len(digits) :].lower()
     if suffix not in _INTEGER_TYPES:
         raise _error(text, token.start, "not a number C knows")
     octal = len(digits) > 1 and digits[0] == "0" and digits.isdigit()

@@ -41,7 +41,7 @@ TIMED_SLICE = 1 << 16
 CARRY_BLOCK = 1 << 16
 
 _WORD = (1 << 64) - 1
-#: For one instruction to be run on its own. `map` refuses this page.
+#: For one instruction to be run on its own: where no program has anything, and `map` refuses to put anything.
 _SCRATCH_PAGE = (1 << 63) - PAGE_SIZE
 _environment_lock = threading.Lock()
 
@@ -290,10 +290,7 @@ class IcicleCpu:
     def _refresh(self) -> None:
         """Empty the engine, translations and all, and give it its memory and registers back."""
         engine = self._engine
-        contents = [
-            (span, list(_nonzero_blocks(memoryview(engine.mem_read(span.start, span.end - span.start)))))
-            for span in self._pages.spans
-        ]
+        contents = [(span, list(self._nonzero_memory(span))) for span in self._pages.spans]
         registers = self.save()
         engine.reset()
         for span, blocks in contents:
@@ -304,12 +301,19 @@ class IcicleCpu:
         self._stale = self._ran_current = False
         self._ran = _PageMap()
 
-    def _store_over_code(self, pc: int) -> int:
-        """Do the store at `pc`, which the engine refused because it changes translated code; the next pc.
+    def _nonzero_memory(self, span: _Span) -> Iterator[tuple[int, bytes]]:
+        """(offset, block) of what a span holds, read in pieces of 1 MiB; most of a stack or heap is zero."""
+        for start in range(span.start, span.end, 1 << 20):
+            piece = memoryview(self._engine.mem_read(start, min(1 << 20, span.end - start)))
+            for offset, block in _nonzero_blocks(piece):
+                yield start - span.start + offset, block
+
+    def _store_over_code(self, pc: int) -> Stop | None:
+        """Do the store at `pc`, which the engine refused because it changes translated code.
 
         Dropping the translations is not enough: where the code to change follows the store closely, both are
         translated together, and the store is refused again. So the store runs as a copy, alone at the end of
-        a page nobody can reach. (No store is relative to pc.)
+        a page of its own. (No store is relative to pc.) Returns the Stop if it faults after all.
         """
         self._prepare(refresh=True)
         engine = self._engine
@@ -318,10 +322,11 @@ class IcicleCpu:
         engine.mem_write(alone, engine.mem_read(pc, 4))
         engine.pc = alone
         engine.icount_limit = engine.icount + 1
-        engine.run()
+        status = engine.run()
         engine.mem_unmap(_SCRATCH_PAGE, PAGE_SIZE)
-        engine.pc = pc + 4
-        return pc + 4
+        done = status == self._words.instruction_limit
+        engine.pc = pc + 4 if done else pc
+        return None if done else self._stop(int(engine.exception_code), pc)
 
     # ---------------------------------------------------------------- registers
 
@@ -386,7 +391,10 @@ class IcicleCpu:
             if status != self._words.instruction_limit:
                 code = int(engine.exception_code)
                 if code == self._words.self_modifying:
-                    pc = self._store_over_code(pc)
+                    stop = self._store_over_code(pc)
+                    if stop is not None:
+                        return stop
+                    pc += 4
                 elif code == self._words.host_operation:
                     reason = self._host.execute(pc)
                     if reason is not None:

@@ -134,6 +134,14 @@ class Libc:
         """At most `limit` bytes of the string at `address`, touching no page past its NUL or the limit."""
         return b"".join(self.pieces_until(address, limit, 0))
 
+    def beginning(self, address: int, enough: int = 256) -> tuple[bytes, bool]:
+        """Up to `enough` bytes of the string at `address`, and whether that is all of it.
+
+        For functions that mostly look at the start of what may be a long text.
+        """
+        start = self.bounded_string(address, enough)
+        return start, len(start) < enough
+
     def pieces_until(self, address: int, limit: int, stop: int) -> Iterator[bytes]:
         """The bytes from `address` up to the first `stop` (left out) or `limit` of them, page by page."""
         while limit > 0:
@@ -156,6 +164,12 @@ class Libc:
             return self.fail(Errno.ENOMEM, 0)
         self.put_string(address, text)
         return address
+
+    def finish(self) -> None:
+        """Call what atexit and __cxa_atexit registered and is still waiting, last first, as exit does."""
+        from emu.libc.process import Handlers, run_handlers
+
+        run_handlers(self, self.state(Handlers).registered)
 
     def call_int(self, address: int, prototype: str, *args: int) -> int:
         """Call a guest function whose result is an integer."""

@@ -80,7 +80,7 @@ NAMES: dict[str, str] = {
         _rtld_global_ro abort at_quick_exit atexit bsd_signal dlclose dlerror dlopen dlsym exit fork
         get_nprocs get_nprocs_conf getauxval getegid geteuid getgid getpagesize getpid getppid gettid getuid
         pthread_sigmask quick_exit raise sched_getaffinity sigaction sigaddset sigdelset sigemptyset
-        sigfillset signal sigprocmask syscall sysconf system sysv_signal uname
+        sigfillset sigismember signal sigprocmask syscall sysconf system sysv_signal uname
     """,
     "reports": """
         err errx warn warnx

@@ -5,22 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from emu.errors import GuestAbort
 from emu.libc.errno import Errno
 from emu.libc.ieee import DOUBLE, QUAD, SINGLE, Format, long_double, to_float
-from emu.libc.parse import parse_integer, parse_real
+from emu.libc.parse import SPACE, Integer, Real, parse_integer, parse_real
 from emu.libc.table import PASS_LONG_DOUBLE, WIDE, export, register
 
 if TYPE_CHECKING:
     from emu.libc.core import Libc
 
 
+_NUMBER = TypeVar("_NUMBER", Integer, Real)
+_MARGIN = 32  # bytes; more than may follow the last byte consumed and still have a say
+
+
+def _parse(libc: Libc, address: int, parse: Callable[[bytes], _NUMBER]) -> _NUMBER:
+    """The number a text starts with, looking no further into a long text than the number goes."""
+    start, whole = libc.beginning(address)
+    number = parse(start)
+    seen = number.consumed or len(start) - len(start.lstrip(SPACE))
+    return number if whole or seen < len(start) - _MARGIN else parse(libc.string(address))
+
+
 def _strto_integer(libc: Libc, text: int, end: int, base: int, bits: int, *, signed: bool) -> int:
     if base and not 2 <= base <= 36:
         return libc.fail(Errno.EINVAL, 0)
-    number = parse_integer(libc.string(text), base)
+    number = _parse(libc, text, lambda start: parse_integer(start, base))
     if end:
         libc.set_pointer(end, text + number.consumed)
     if signed:
@@ -57,7 +69,7 @@ for _name, (_type, _bits) in _INTEGERS.items():
 
 
 def _strto_real(libc: Libc, text: int, end: int, form: Format) -> float:
-    number = parse_real(libc.string(text))
+    number = _parse(libc, text, parse_real)
     if end:
         libc.set_pointer(end, text + number.consumed)
     if not isinstance(number.value, Fraction):

@@ -258,9 +258,30 @@ def sigfillset(libc: Libc, mask: int) -> int:
     return 0
 
 
-@export("int sigaddset(void *mask, int number)", alias=("sigdelset",))
+def _set_signal(libc: Libc, mask: int, number: int, *, member: bool) -> int:
+    if not 0 < number <= 64:
+        return libc.fail(Errno.EINVAL)
+    bit = 1 << (number - 1)
+    old = libc.memory.read_uint(mask, 8)
+    libc.memory.write_uint(mask, 8, old | bit if member else old & ~bit)
+    return 0
+
+
+@export("int sigaddset(void *mask, int number)")
 def sigaddset(libc: Libc, mask: int, number: int) -> int:
-    return 0 if 0 < number <= 64 else libc.fail(Errno.EINVAL)
+    return _set_signal(libc, mask, number, member=True)
+
+
+@export("int sigdelset(void *mask, int number)")
+def sigdelset(libc: Libc, mask: int, number: int) -> int:
+    return _set_signal(libc, mask, number, member=False)
+
+
+@export("int sigismember(const void *mask, int number)")
+def sigismember(libc: Libc, mask: int, number: int) -> int:
+    if not 0 < number <= 64:
+        return libc.fail(Errno.EINVAL)
+    return libc.memory.read_uint(mask, 8) >> (number - 1) & 1
 
 
 @export("int sched_getaffinity(int process, size_t size, void *mask)")

@@ -103,6 +103,10 @@ def strndup(libc: Libc, s: int, limit: int) -> int:
 
 @export("int strcmp(const char *a, const char *b)", alias=("strcoll", "__strcoll"))
 def strcmp(libc: Libc, a: int, b: int) -> int:
+    start_a, whole_a = libc.beginning(a)
+    start_b, whole_b = libc.beginning(b)
+    if start_a != start_b or whole_a or whole_b:
+        return first_difference(start_a, start_b)
     return first_difference(libc.string(a), libc.string(b))
 
 
@@ -156,8 +160,14 @@ def strxfrm(libc: Libc, dest: int, src: int, n: int) -> int:
 
 @export("char *strchr(const char *s, int c)", alias=("index", "__strchr"))
 def strchr(libc: Libc, s: int, c: int) -> int:
-    offset = (libc.string(s) + b"\0").find(c & 255)
-    return s + offset if offset >= 0 else 0
+    if not c & 255:
+        return s + strlen(libc, s)
+    for piece in libc.pieces_until(s, libc.arch.address_mask, 0):
+        offset = piece.find(c & 255)
+        if offset >= 0:
+            return s + offset
+        s += len(piece)
+    return 0
 
 
 @export("char *strrchr(const char *s, int c)", alias=("rindex",))

@@ -12,11 +12,12 @@ Start with `decode.py`. Each table has a file of its own: `dynamic`, `symbols` w
 
 from __future__ import annotations
 
-from relink.elf.decode import Decoded, Source, decode, decode_memory
+from relink.elf.decode import Decoded, decode, decode_memory
 from relink.elf.dynamic import Dynamic
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header, ProgramHeader, Section
 from relink.elf.names import Names
 from relink.elf.relocations import RelocationTable
+from relink.elf.source import Source
 from relink.elf.symbols import SymbolTable
 from relink.elf.versions import VersionDef, VersionNeed, Versions
 

@@ -169,7 +169,7 @@ class Visibility(enum.IntEnum):
 
 
 class SectionType(enum.IntEnum):
-    """sh_type (what reading names, symbols and debug information needs)."""
+    """sh_type: the gABI's, and those of GNU, LLVM, Android and the processors that object files carry."""
 
     NULL = 0
     PROGBITS = 1
@@ -188,10 +188,56 @@ class SectionType(enum.IntEnum):
     GROUP = 17
     SYMTAB_SHNDX = 18
     RELR = 19
+    CREL = 0x40000014  #: compact relocations (generic-abi list, 2024); LLVM's number until one is assigned
+    ANDROID_REL = 0x60000001
+    ANDROID_RELA = 0x60000002
+    LLVM_ADDRSIG = 0x6FFF4C03
+    X86_64_UNWIND = 0x70000001
+    ARM_EXIDX = 0x70000001
+    ARM_ATTRIBUTES = 0x70000003
+    RISCV_ATTRIBUTES = 0x70000003
+
+
+class SectionFlag(enum.IntFlag):
+    """sh_flags."""
+
+    WRITE = 1
+    ALLOC = 2
+    EXECINSTR = 4
+    MERGE = 0x10
+    STRINGS = 0x20
+    INFO_LINK = 0x40
+    LINK_ORDER = 0x80
+    OS_NONCONFORMING = 0x100
+    GROUP = 0x200
+    TLS = 0x400
+    COMPRESSED = 0x800
+    GNU_RETAIN = 0x200000
+    EXCLUDE = 0x80000000
+
+
+class Compression(enum.IntEnum):
+    """ch_type of a section with SHF_COMPRESSED."""
+
+    ZLIB = 1
+    ZSTD = 2
+
+
+class Machine(enum.IntEnum):
+    """e_machine, of those whose object files have mapping symbols or section indices of their own."""
+
+    ARM = 40
+    X86_64 = 62
+    AARCH64 = 183
+    RISCV = 243
+
+
+GRP_COMDAT = 1  #: the flag word of a SHT_GROUP section: of groups of one signature, one is kept
 
 
 SHN_UNDEF = 0
 SHN_LORESERVE = 0xFF00
+SHN_X86_64_LCOMMON = 0xFF02
 SHN_ABS = 0xFFF1
 SHN_COMMON = 0xFFF2
 SHN_XINDEX = 0xFFFF

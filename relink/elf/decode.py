@@ -7,12 +7,10 @@ an `ElfError`, at once or when the table concerned is asked for.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -33,13 +31,11 @@ from relink.elf.headers import (
     section_bytes,
 )
 from relink.elf.relocations import RelocationTable, read_relocations, read_relr
-from relink.elf.source import buffer, map_file, read_all
+from relink.elf.source import Source, buffer, open_source
 from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolTable
 from relink.elf.versions import Versions, read_versions
 from relink.errors import ElfError, MalformedElf, Truncated
-
-Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,17 +286,7 @@ def decode(source: Source, *, name: str | None = None) -> Decoded:
     file object's name. Raises ElfError when it cannot be read, and NotElf, Truncated, UnsupportedElf,
     MalformedElf.
     """
-    path: Path | None = None
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        name = name or os.fspath(source)
-        data = map_file(path, name)
-    elif isinstance(source, bytes | bytearray | memoryview):
-        name = name or "<bytes>"
-        data = buffer(source)
-    else:
-        name = name or str(getattr(source, "name", "<file>"))
-        data = buffer(read_all(source, name))
+    name, path, data = open_source(source, name)
     if len(data) == 0:
         raise Truncated(name, "the file is empty", 0)
     header = read_header(name, data[:64].tobytes())

@@ -8,7 +8,8 @@ their symbol: DW_AT_linkage_name where there is one (C++, Rust), else DW_AT_name
 Reading is lazy: compilation units are walked, top level only, until the name turns up. Nothing outside the
 file is followed (no split or separate debug files). DWARF is a hint: when it is broken or in a form that is
 not understood, the answer is None. That includes relocatable objects of architectures for which pyelftools
-cannot relocate debug sections (RISC-V).
+cannot relocate debug sections (RISC-V, LoongArch), unless whoever linked the object hands over debug sections
+that are relocated: `debug_types(object_file, sections)`.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from relink.elf.decode import Decoded
+from relink.elf.dwarf_info import given_info, own_info
+from relink.elf.objects import ObjectFile
 
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE
 
 __all__ = ["DebugTypes", "debug_types", "prototype", "prototypes", "variable_type"]
 
-Source = Decoded | str | os.PathLike[str]
+Source = Decoded | ObjectFile | str | os.PathLike[str]
 
 _MAX_DEPTH = 32  #: of types within types; deeper is broken or not worth it
-_MAX_EXPANSION = 64  #: bytes of debug sections per byte of file, once decompressed
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _C_WORDS = frozenset({
     "char", "short", "int", "long", "signed", "unsigned", "float", "double", "__int128", "_Bool",
@@ -93,16 +95,20 @@ def prototypes(source: Source) -> Mapping[str, str]:
     return debug_types(source).prototypes()
 
 
-_KNOWN: WeakKeyDictionary[Decoded, DebugTypes] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Decoded | ObjectFile, DebugTypes] = WeakKeyDictionary()
 
 
-def debug_types(source: Source) -> DebugTypes:
-    """The debug information of an image; what was walked is kept as long as the `Decoded`.
+def debug_types(source: Source, sections: Mapping[str, bytes] | None = None) -> DebugTypes:
+    """The debug information of an image; what was walked is kept as long as the `Decoded` or `ObjectFile`.
 
+    `sections`, by name (".debug_info"), are read in place of the image's own: those of a relocatable object,
+    relocated and decompressed. The result is then the caller's to keep.
     Raises OSError for a path that cannot be read.
     """
-    if not isinstance(source, Decoded):
-        return DebugTypes(Path(source).read_bytes())
+    if not isinstance(source, Decoded | ObjectFile):
+        return DebugTypes(Path(source).read_bytes(), sections)
+    if sections is not None:
+        return DebugTypes(memoryview(source.data), sections)  # type: ignore[arg-type]
     if (known := _KNOWN.get(source)) is None:
         known = _KNOWN[source] = DebugTypes(memoryview(source.data))  # type: ignore[arg-type]
     return known
@@ -111,10 +117,10 @@ def debug_types(source: Source) -> DebugTypes:
 class DebugTypes:
     """The functions and variables one file's DWARF describes. Methods answer None rather than raise."""
 
-    def __init__(self, data: bytes | memoryview) -> None:
+    def __init__(self, data: bytes | memoryview, sections: Mapping[str, bytes] | None = None) -> None:
         self._functions: dict[str, _Place] = {}
         self._variables: dict[str, _Place] = {}
-        self._walk = _guarded(_units(data))
+        self._walk = _guarded(_units(data, sections))
 
     def prototype(self, function: str) -> str | None:
         """The C prototype of a function, or None."""
@@ -191,18 +197,16 @@ def _guarded(walk: Iterator[DIE]) -> Iterator[DIE]:
         return
 
 
-def _units(data: bytes | memoryview) -> Iterator[DIE]:
+def _units(data: bytes | memoryview, sections: Mapping[str, bytes] | None) -> Iterator[DIE]:
     """Functions and variables at the top level of every unit, and in namespaces."""
     from elftools.elf.elffile import ELFFile
 
     if not len(data):
         return
     elf: Any = ELFFile(io.BytesIO(data))
-    debug = [section for section in elf.iter_sections() if section.name.startswith((".debug", ".zdebug"))]
-    if not debug or sum(section.data_size for section in debug) > _MAX_EXPANSION * len(data):
+    info = own_info(elf, len(data)) if sections is None else given_info(elf, sections)
+    if info is None:
         return
-    # Only relocatable objects have relocations in their debug sections, and need them for names.
-    info = elf.get_dwarf_info(relocate_dwarf_sections=elf["e_type"] == "ET_REL", follow_links=False)
     for unit in info.iter_CUs():
         yield from _members(unit.get_top_DIE(), 0)
 

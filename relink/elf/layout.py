@@ -21,6 +21,7 @@ class Layout:
     program_header: struct.Struct
     program_header_fields: tuple[str, ...]
     section_header: struct.Struct
+    compression_header: struct.Struct  #: ch_type, ch_size, ch_addralign (and ELF64's ch_reserved)
     word: np.dtype[Any]
     dynamic: np.dtype[Any]
     symbol: np.dtype[Any]
@@ -44,6 +45,7 @@ ELF32 = Layout(
     program_header=struct.Struct("<8I"),
     program_header_fields=("type", "offset", "vaddr", "paddr", "filesz", "memsz", "flags", "align"),
     section_header=struct.Struct("<10I"),
+    compression_header=struct.Struct("<III"),
     word=np.dtype("<u4"),
     dynamic=np.dtype([("tag", "<u4"), ("val", "<u4")]),
     symbol=np.dtype([("name", "<u4"), ("value", "<u4"), ("size", "<u4"),
@@ -58,6 +60,7 @@ ELF64 = Layout(
     program_header=struct.Struct("<IIQQQQQQ"),
     program_header_fields=("type", "flags", "offset", "vaddr", "paddr", "filesz", "memsz", "align"),
     section_header=struct.Struct("<IIQQQQIIQQ"),
+    compression_header=struct.Struct("<IIQQ"),
     word=np.dtype("<u8"),
     dynamic=np.dtype([("tag", "<u8"), ("val", "<u8")]),
     symbol=np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"),

@@ -13,6 +13,24 @@ import numpy as np
 from relink.elf.contents import U8, frozen
 from relink.errors import ElfError
 
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+def open_source(source: Source, name: str | None) -> tuple[str, Path | None, U8]:
+    """What errors call `source` (`name`, if given), the path it is mapped from, if any, and its bytes.
+
+    A path is mapped, so that only what is looked at is read; of bytes and buffers it is a view when they are
+    immutable; a binary file object is read from its position to its end. Raises ElfError.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        name = name or os.fspath(source)
+        return name, path, map_file(path, name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return name or "<bytes>", None, buffer(source)
+    name = name or str(getattr(source, "name", "<file>"))
+    return name, None, buffer(read_all(source, name))
+
 
 def map_file(path: Path, name: str) -> U8:
     """A file's bytes, mapped; empty for an empty file. Raises ElfError."""

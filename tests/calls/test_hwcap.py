@@ -51,6 +51,7 @@ BITS = [
     ("loongarch64", "LAM", 1, bytes.fromhex("c4 14 61 38")),  # amadd.w a0, a1, a2
     ("loongarch64", "UAL", 2, bytes.fromhex("c4 04 80 28")),  # ld.w a0, a2, 1
     ("loongarch64", "FPU", 3, bytes.fromhex("20 04 01 01")),  # fadd.d fa0, fa1, fa1
+    ("loongarch64", "LSX", 4, bytes.fromhex("20 04 64 70")),  # vavg.b vr0, vr1, vr1
 ]
 
 

@@ -145,3 +145,12 @@ def test_long_doubles_hold_every_double(value):
     assert bytes(ctypes.c_longdouble(value))[:10] == X87.round(value).to_bytes(10, "little")
     for form in (X87, QUAD):
         assert _same(float(form.exact(form.round(value))), value)
+
+
+@pytest.mark.parametrize("text", [
+    b" " * 300 + b"42", b" " * 255 + b"-42", b"0" * 300 + b"7", b"1" * 252 + b"e5", b"1" * 255 + b".5e-300x",
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["strtol", "strtod"])
+def test_long_numbers_are_read_to_their_end(glibc, name, text):
+    restype, rest = (ctypes.c_long, (10,)) if name == "strtol" else (ctypes.c_double, ())
+    assert _ours(name, text, *rest) == _theirs(glibc, name, restype, text, *rest)

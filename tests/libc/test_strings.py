@@ -166,3 +166,15 @@ def test_a_comparator_that_raises_leaves_the_array_as_it_was(host):
 def test_error_messages_are_the_hosts(glibc, host, number):
     glibc.strerror.restype = ctypes.c_char_p
     assert host.string(host.call("strerror", number)) == glibc.strerror(number)
+
+
+@given(st.integers(240, 270), st.sampled_from([b"", b"a", b"b"]), st.sampled_from([b"", b"a", b"b"]))
+def test_strings_that_differ_late_compare_as_the_host_says(glibc, shared, a, b):
+    first, second = b"x" * shared + a, b"x" * shared + b
+    assert _sign(Harness().call("strcmp", first, second)) == _sign(glibc.strcmp(first, second))
+
+
+def test_strchr_looks_no_further_than_the_page_with_the_byte(host):
+    page = host.memory.map_anonymous(4096)
+    host.memory.write(page, b"a,".ljust(4096, b"x"))
+    assert host.call("strchr", page, ord(",")) == page + 1

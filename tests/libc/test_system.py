@@ -237,3 +237,12 @@ def test_lookup_tells_functions_variables_and_nothing_apart(host):
     assert host.libc.lookup("no_such_function") is None
     assert "strlen" in host.libc.symbols
     assert "__aeabi_idiv" not in host.libc.symbols
+
+
+def test_finish_runs_what_atexit_registered(host):
+    order: list[int] = []
+    for number in range(3):
+        host.call("atexit", host.machine.function(lambda number=number: order.append(number)))
+    host.libc.finish()
+    host.libc.finish()
+    assert order == [2, 1, 0]

@@ -1,4 +1,4 @@
-"""Shared objects by description, for every architecture: what no compiler would write, so that linking it can be tested.
+"""Shared objects by description, for every architecture: to test the linking of what no compiler would write.
 
     Library(arch, soname="liba.so", symbols=[Sym("value", 0x10)], relocations=[Rel(0x20, 1, "value")])
 

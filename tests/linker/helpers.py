@@ -66,6 +66,9 @@ def snapshot(linker: Linker) -> object:
         list(linker.global_scope),
         dict(linker.tls.modules),
         dict(linker.resolver.unique),
-        {image: (image.references, image.stage, list(image.dependencies), set(image.names)) for image in linker.images},
+        {
+            image: (image.references, image.stage, list(image.dependencies), set(image.names))
+            for image in linker.images
+        },
         {image: bytes(image.region.buffer) for image in linker.images},
     )

@@ -1,9 +1,10 @@
-"""A second relocation engine, slow and plain: one entry at a time, in Python integers, formulas written out per machine.
+"""A second relocation engine, slow and plain: one entry at a time, formulas written out per machine.
 
 It shares nothing with `relink` but the image's place, its TLS module and the addresses of its descriptor stubs.
 Headers, dynamic tags and symbols are pyelftools'; RELR and Android's packing are unpacked here.
 """
 
+# ruff: noqa: N803, N806  (the psABIs' letters)
 from __future__ import annotations
 
 import io
@@ -104,7 +105,12 @@ def _read_symbols(of: Object) -> None:
             versions.get(index & 0x7FFF) if index & 0x7FFF > 1 else None, index,
         )  # fmt: skip
         of.symbols.append(symbol)
-        if section and symbol.bind and symbol.visibility in (0, 3) and (value or section == 0xFFF1 or symbol.type == 6):
+        if (
+            section
+            and symbol.bind
+            and symbol.visibility in (0, 3)
+            and (value or section == 0xFFF1 or symbol.type == 6)
+        ):
             of.exported.setdefault(symbol.name, []).append(symbol)
 
 
@@ -152,7 +158,9 @@ Entry = tuple[int, int, int, int | None]  #: offset, type, symbol, addend (None:
 def entries(of: Object, arch: str) -> list[Entry]:
     """Every entry of REL, RELA, JMPREL and the Android tables; RELR comes as RELATIVE with its addend in place."""
     found = [(where, RELATIVE[arch], 0, None) for where in _relr(of)]
-    tables = [(of.tags[at], of.tags[size], rela) for at, size, rela in ((7, 8, True), (17, 18, False)) if at in of.tags]
+    tables = [
+        (of.tags[at], of.tags[size], rela) for at, size, rela in ((7, 8, True), (17, 18, False)) if at in of.tags
+    ]
     if 23 in of.tags:
         tables.append((of.tags[23], of.tags[2], of.tags[20] == 7))
     word = of.bits // 8
@@ -234,7 +242,7 @@ DESCRIPTOR = {
     "x86_64": 36, "i386": 41, "aarch64": 1031, "arm": 13, "riscv64": 12, "riscv32": 12, "loongarch64": 14,
 }  # fmt: skip
 
-#: type → (bytes written, value), by machine. S, A, P, B as in the psABIs; M and T of the symbol's module; Z its size.
+#: type → (bytes written, value), by machine. Letters as in the psABIs; M and T are the module's id and offset.
 Formula = Callable[..., int]
 
 

@@ -145,7 +145,10 @@ ENGINES = {
     "riscv32": (None, (_CS.CS_ARCH_RISCV, _CS.CS_MODE_RISCV32)),
 }
 STUBS = {
-    "x86_64": ("mov rax, qword ptr [rax + 8]; ret", "mov rax, qword ptr [rax + 8]; sub rax, qword ptr fs:[0]; ret"),
+    "x86_64": (
+        "mov rax, qword ptr [rax + 8]; ret",
+        "mov rax, qword ptr [rax + 8]; sub rax, qword ptr fs:[0]; ret",
+    ),
     "i386": ("mov eax, dword ptr [eax + 4]; ret", "mov eax, dword ptr [eax + 4]; sub eax, dword ptr gs:[0]; ret"),
     "aarch64": (
         "ldr x0, [x0, #8]; ret",
@@ -166,7 +169,10 @@ def test_descriptor_stubs_disassemble_to_what_they_should(name: str) -> None:
     tls = ARCHITECTURES[name].tls
     for code, text in zip((tls.descriptor_stub, tls.undefined_descriptor_stub), STUBS[name], strict=True):
         lines = [f"{i.mnemonic} {i.op_str}".strip() for i in disassembler.disasm(code, 0)]
-        assert "; ".join(lines).replace("push {r1}", "str r1, [sp, #-4]!").replace("pop {r1}", "ldr r1, [sp], #4") == text
+        assert (
+            "; ".join(lines).replace("push {r1}", "str r1, [sp, #-4]!").replace("pop {r1}", "ldr r1, [sp], #4")
+            == text
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in STUBS if ENGINES[name][0]])

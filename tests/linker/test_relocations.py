@@ -1,4 +1,4 @@
-"""The relocation engine on crafted images: every dynamic type, both ends of every range, and all that can be wrong."""
+"""The relocation engine on crafted images: every dynamic type, both ends of every range, all that can be wrong."""
 
 from __future__ import annotations
 
@@ -8,13 +8,31 @@ import pytest
 from relink.arch import ARCHITECTURES, Role
 from relink.elf import decode
 from relink.errors import (
-    LinkErrors, MalformedElf, RelocationError, RelocationOutOfImage, RelocationOverflow, TlsError,
-    UnknownRelocation, UnresolvedSymbol, UnsupportedRelocation,
+    LinkErrors,
+    MalformedElf,
+    RelocationError,
+    RelocationOutOfImage,
+    RelocationOverflow,
+    TlsError,
+    UnknownRelocation,
+    UnresolvedSymbol,
+    UnsupportedRelocation,
 )  # fmt: skip
 from relink.link import LoadOptions
 from relink.relocate import finish_ifuncs
 from tests.linker.craft import (
-    ABS, DATA, FUNC, IFUNC, OBJECT, REL_ARCHES, TLS, WEAK, Library, Rel, Sym, undefined,
+    ABS,
+    DATA,
+    FUNC,
+    IFUNC,
+    OBJECT,
+    REL_ARCHES,
+    TLS,
+    WEAK,
+    Library,
+    Rel,
+    Sym,
+    undefined,
 )  # fmt: skip
 from tests.linker.helpers import linker_for, load, word_at
 from tests.linker.reference import IRELATIVE, MACHINES, RELATIVE
@@ -85,7 +103,7 @@ def test_each_type_computes_its_formula(arch: str, number: int, unaligned: int) 
         symbol = Sym("s", 4, type=TLS)
     elif narrow and relative:
         symbol = Sym("s", place + 20)
-    elif narrow or size < ARCHITECTURES[arch].word_size and not relative:
+    elif narrow or (size < ARCHITECTURES[arch].word_size and not relative):
         symbol = Sym("s", 0x21, section=ABS, size=0x1234)
     else:
         symbol = Sym("s", DATA + 0x100, size=0x1234)
@@ -146,19 +164,25 @@ def giving(arch: str, number: int, value: int, place: int, base: int) -> Library
         bias_ = 0x800 if arch.startswith("riscv") and "DTV" in letters else 0
         symbol = Sym("s", 0, type=TLS)
         addend = value + bias_ - (probe.tls.offset if "T" in letters else 0)
-        return Library(arch, symbols=[symbol], relocations=[Rel(place, number, symbol, addend)], tls=(b"tls!", 64, 16))
+        return Library(
+            arch, symbols=[symbol], relocations=[Rel(place, number, symbol, addend)], tls=(b"tls!", 64, 16)
+        )
     if "Z" in letters:
         symbol = Sym("s", size=8)
         return Library(arch, symbols=[symbol], relocations=[Rel(place, number, symbol, value - 8)])
     target = value + (place + bias if "P" in letters else 0)
     if arch in REL_ARCHES:
         return Library(arch, symbols=[Sym("s", target, section=ABS)], relocations=[Rel(place, number, "s")])
-    return Library(arch, symbols=[Sym("s", 0x10, section=ABS)], relocations=[Rel(place, number, "s", target - 0x10)])
+    return Library(
+        arch, symbols=[Sym("s", 0x10, section=ABS)], relocations=[Rel(place, number, "s", target - 0x10)]
+    )
 
 
 @pytest.mark.parametrize(("arch", "number"), LIMITS)
 @pytest.mark.parametrize("end", ["lowest", "highest"])
-def test_a_value_at_the_end_of_its_range_is_stored_and_one_past_is_an_overflow(arch: str, number: int, end: str) -> None:
+def test_a_value_at_the_end_of_its_range_is_stored_and_one_past_is_an_overflow(
+    arch: str, number: int, end: str
+) -> None:
     low, high = LIMITS[arch, number]
     value, past = (low, low - 1) if end == "lowest" else (high, high + 1)
     row = ARCHITECTURES[arch].relocations[number]
@@ -189,7 +213,10 @@ def test_an_overflow_among_good_entries_stops_the_load(arch: str) -> None:
     number = {"x86_64": 14, "i386": 22, "aarch64": 259, "arm": 8, "riscv64": 1, "loongarch64": 1}.get(arch)
     if number is None:
         pytest.skip("riscv32 has no dynamic type narrower than an address")
-    symbols = [Sym("good", 1, section=ABS), Sym("bad", 1 << 32 if ARCHITECTURES[arch].bits == 64 else 0x12345, section=ABS)]
+    symbols = [
+        Sym("good", 1, section=ABS),
+        Sym("bad", 1 << 32 if ARCHITECTURES[arch].bits == 64 else 0x12345, section=ABS),
+    ]
     entries = [Rel(DATA + 8 * n, number, "bad" if n == 7 else "good") for n in range(16)]
     with pytest.raises(RelocationOverflow) as caught:
         load(Library(arch, symbols=symbols, relocations=entries))
@@ -203,7 +230,15 @@ def test_an_overflow_among_good_entries_stops_the_load(arch: str) -> None:
 @pytest.mark.parametrize(
     "place",
     [0xF0000, DATA - 1, DATA + 0x400, DATA + 0x3FD, DATA + 0x1000, 0xFFFFFFF0, 0xFFFFFFFF],
-    ids=["between segments", "into the next segment", "past the end", "across the end", "next page", "far", "last byte"],
+    ids=[
+        "between segments",
+        "into the next segment",
+        "past the end",
+        "across the end",
+        "next page",
+        "far",
+        "last byte",
+    ],
 )
 def test_a_place_outside_every_segment_is_reported(arch: str, place: int) -> None:
     for number, symbol in ((RELATIVE[arch], None), (SYMBOLIC[arch], "s")):
@@ -318,12 +353,18 @@ def test_everything_wrong_is_told_in_one_go(arch: str) -> None:
 @every_arch
 def test_relative_outside_the_relacount_prefix_is_applied(arch: str) -> None:
     size = ARCHITECTURES[arch].word_size
-    entries = [Rel(DATA, RELATIVE[arch], None, 0x10), Rel(DATA + 8, SYMBOLIC[arch], "s"), Rel(DATA + 16, RELATIVE[arch], None, 0x10)]
+    entries = [
+        Rel(DATA, RELATIVE[arch], None, 0x10),
+        Rel(DATA + 8, SYMBOLIC[arch], "s"),
+        Rel(DATA + 16, RELATIVE[arch], None, 0x10),
+    ]
     data = bytearray(0x400)
     data[0] = data[16] = 0x10
     count = 0x6FFFFFFA if arch in REL_ARCHES else 0x6FFFFFF9
     for claimed in (0, 1, 3, 999):
-        image = load(Library(arch, symbols=[Sym("s")], relocations=entries, data=bytes(data), tags={count: claimed}))
+        image = load(
+            Library(arch, symbols=[Sym("s")], relocations=entries, data=bytes(data), tags={count: claimed})
+        )
         assert word_at(image, DATA, size) == word_at(image, DATA + 16, size) == image.bias + 0x10
         assert word_at(image, DATA + 8, size) == image.bias + DATA
 
@@ -356,7 +397,9 @@ def test_garbage_in_relr_is_refused(arch: str, relr: list[int]) -> None:
 @every_arch
 def test_absolute_symbols_are_not_rebased(arch: str) -> None:
     size = ARCHITECTURES[arch].word_size
-    image = load(Library(arch, symbols=[Sym("a", 0x1234, section=ABS)], relocations=[Rel(DATA, SYMBOLIC[arch], "a")]))
+    image = load(
+        Library(arch, symbols=[Sym("a", 0x1234, section=ABS)], relocations=[Rel(DATA, SYMBOLIC[arch], "a")])
+    )
     assert word_at(image, DATA, size) == 0x1234
     assert image.symbol("a").address == 0x1234
 
@@ -437,14 +480,18 @@ def test_a_tls_relocation_without_a_module_is_a_tls_error(arch: str) -> None:
 
 @every_arch
 def test_a_tls_relocation_against_ordinary_data_is_a_tls_error(arch: str) -> None:
-    library = Library(arch, symbols=[Sym("d", type=OBJECT)], tls=(b"", 8, 8), relocations=[Rel(DATA, TPOFF[arch], "d")])
+    library = Library(
+        arch, symbols=[Sym("d", type=OBJECT)], tls=(b"", 8, 8), relocations=[Rel(DATA, TPOFF[arch], "d")]
+    )
     with pytest.raises(TlsError):
         load(library)
 
 
 @every_arch
 def test_a_tls_relocation_against_a_host_address_is_a_tls_error(arch: str) -> None:
-    library = Library(arch, symbols=[undefined("h", type=TLS)], tls=(b"", 8, 8), relocations=[Rel(DATA, TPOFF[arch], "h")])
+    library = Library(
+        arch, symbols=[undefined("h", type=TLS)], tls=(b"", 8, 8), relocations=[Rel(DATA, TPOFF[arch], "h")]
+    )
     with pytest.raises(TlsError):
         load(library, defined={"h": 0x1000})
 
@@ -452,7 +499,9 @@ def test_a_tls_relocation_against_a_host_address_is_a_tls_error(arch: str) -> No
 @every_arch
 def test_symbol_zero_means_the_image_s_own_module(arch: str) -> None:
     size = ARCHITECTURES[arch].word_size
-    library = Library(arch, tls=(b"abcd", 32, 16), relocations=[Rel(DATA, DTPMOD[arch]), Rel(DATA + 8, TPOFF[arch])])
+    library = Library(
+        arch, tls=(b"abcd", 32, 16), relocations=[Rel(DATA, DTPMOD[arch]), Rel(DATA + 8, TPOFF[arch])]
+    )
     image = load(library)
     assert image.tls is not None
     assert word_at(image, DATA, size) == image.tls.id

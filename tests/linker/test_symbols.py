@@ -1,4 +1,4 @@
-"""Which definition a reference binds to: scope, binding, visibility, uniqueness. ld.so's rules, on every target."""
+"""Which definition a reference binds to: scope, binding, visibility, uniqueness, by the rules of ld.so."""
 
 from __future__ import annotations
 
@@ -14,7 +14,20 @@ from relink.link import Linker, LoadOptions
 from relink.symbols import DefinedSymbols, SymbolRequest, source_from
 from tests.fixtures import fixture
 from tests.linker.craft import (
-    DATA, FUNC, GLOBAL, HIDDEN, INTERNAL, LOCAL, NOTYPE, PROTECTED, TLS, UNIQUE, WEAK, Library, Rel, Sym,
+    DATA,
+    FUNC,
+    GLOBAL,
+    HIDDEN,
+    INTERNAL,
+    LOCAL,
+    NOTYPE,
+    PROTECTED,
+    TLS,
+    UNIQUE,
+    WEAK,
+    Library,
+    Rel,
+    Sym,
     undefined,
 )  # fmt: skip
 from tests.linker.helpers import built, linker_for, load, word_at
@@ -23,7 +36,9 @@ from tests.linker.test_relocations import SYMBOLIC, TPOFF
 PLACE = DATA + 0x80
 
 
-def refers(arch: str, symbol: Sym, soname: str = "librefers.so", needed: Sequence[str] = (), **more: object) -> Library:
+def refers(
+    arch: str, symbol: Sym, soname: str = "librefers.so", needed: Sequence[str] = (), **more: object
+) -> Library:
     """A library with one word, at PLACE, that wants `symbol`; its own definitions are `symbol` and `others`."""
     others = more.pop("others", ())
     return Library(
@@ -108,7 +123,9 @@ def test_an_undefined_weak_symbol_is_zero_and_said_so(arch: str) -> None:
 
 
 def test_a_weak_reference_takes_a_definition_when_there_is_one(arch: str) -> None:
-    image = load(refers(arch, undefined("s", WEAK), needed=["liba.so"]), Library(arch, "liba.so", symbols=[Sym("s")]))
+    image = load(
+        refers(arch, undefined("s", WEAK), needed=["liba.so"]), Library(arch, "liba.so", symbols=[Sym("s")])
+    )
     assert bound(image) == image.scope[1].address_of(DATA)
 
 
@@ -119,13 +136,17 @@ def test_a_weak_reference_takes_a_definition_when_there_is_one(arch: str) -> Non
 ], ids=["hidden", "internal", "local", "at 0", "section", "file", "processor binding"])  # fmt: skip
 def test_what_is_no_definition_for_others_is_passed_over(arch: str, symbol: Sym) -> None:
     root = refers(arch, undefined("s"), needed=["liba.so", "libb.so"])
-    image = load(root, Library(arch, "liba.so", symbols=[symbol]), Library(arch, "libb.so", symbols=[Sym("s", DATA + 2)]))
+    image = load(
+        root, Library(arch, "liba.so", symbols=[symbol]), Library(arch, "libb.so", symbols=[Sym("s", DATA + 2)])
+    )
     assert bound(image) == image.scope[2].address_of(DATA + 2)
     with pytest.raises(UnresolvedSymbol):
         load(refers(arch, undefined("s"), needed=["liba.so"]), Library(arch, "liba.so", symbols=[symbol]))
 
 
-@pytest.mark.parametrize(("visibility", "bind"), [(PROTECTED, GLOBAL), (HIDDEN, GLOBAL), (0, LOCAL), (INTERNAL, WEAK)])
+@pytest.mark.parametrize(
+    ("visibility", "bind"), [(PROTECTED, GLOBAL), (HIDDEN, GLOBAL), (0, LOCAL), (INTERNAL, WEAK)]
+)
 def test_what_is_not_preemptible_binds_to_itself(arch: str, visibility: int, bind: int) -> None:
     root = Library(arch, "libroot.so", ["librefers.so"], symbols=[Sym("s", DATA + 7)])
     own = refers(arch, Sym("s", DATA + 3, visibility=visibility, bind=bind))
@@ -223,7 +244,8 @@ def unique_pair(arch: str) -> tuple[Linker, Image, Image]:
     linker = linker_for(arch)
     one, two = (
         linker.load(
-            refers(arch, Sym("u", DATA + 0x10 * n, bind=UNIQUE), f"lib{n}.so").image(), options=LoadOptions(local=True)
+            refers(arch, Sym("u", DATA + 0x10 * n, bind=UNIQUE), f"lib{n}.so").image(),
+            options=LoadOptions(local=True),
         )
         for n in (1, 2)
     )
@@ -336,7 +358,11 @@ def test_an_unresolved_symbol_no_relocation_asks_for_does_no_harm(arch: str) -> 
 
 
 def test_a_symbol_knows_its_image_type_size_and_place(arch: str) -> None:
-    image = load(Library(arch, "liba.so", symbols=[Sym("f", 0x40, type=FUNC, size=12), Sym("t", 4, type=TLS)], tls=(b"", 8, 8)))
+    image = load(
+        Library(
+            arch, "liba.so", symbols=[Sym("f", 0x40, type=FUNC, size=12), Sym("t", 4, type=TLS)], tls=(b"", 8, 8)
+        )
+    )
     symbol = image.symbol("f")
     assert (symbol.image, symbol.size, symbol.is_function, symbol.address) == (image, 12, True, image.base + 0x40)
     assert image.symbol("t").value == 4

@@ -1,4 +1,4 @@
-"""Symbol versions: the rules of glibc's elf/dl-lookup.c (check_match, do_lookup_x) and elf/dl-version.c, one by one.
+"""Symbol versions: the rules of glibc's elf/dl-lookup.c (check_match) and elf/dl-version.c, one by one.
 
 A definition `foo@@V2` is the default one of its name, `foo@V1` (hidden bit set) is for those who ask for V1.
 """
@@ -96,7 +96,9 @@ def test_an_unversioned_reference_takes_no_hidden_version_but_the_oldest(arch: s
 
 def test_two_defaults_are_no_default(arch: str) -> None:
     with pytest.raises(UnresolvedSymbol):
-        load(asking(arch, None), versions_of(Sym("foo", V2, version="V2"), Sym("foo", V3, version="V3"), arch=arch))
+        load(
+            asking(arch, None), versions_of(Sym("foo", V2, version="V2"), Sym("foo", V3, version="V3"), arch=arch)
+        )
 
 
 def test_an_index_nobody_declared_is_no_version(arch: str) -> None:
@@ -158,7 +160,9 @@ def test_a_missing_version_is_found_before_anything_is_mapped(arch: str) -> None
     linker = linker_for(arch, two(arch))
     with pytest.raises(VersionNotFound) as caught:
         linker.load(
-            Library(arch, "libask.so", ["libv.so"], needs=[("libv.so", "V9", 0)], symbols=[undefined("x")]).image(),
+            Library(
+                arch, "libask.so", ["libv.so"], needs=[("libv.so", "V9", 0)], symbols=[undefined("x")]
+            ).image(),
             name="asker",
         )
     assert (caught.value.image, caught.value.library, caught.value.version) == ("asker", "libv.so", "V9")

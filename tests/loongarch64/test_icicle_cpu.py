@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 
@@ -204,6 +205,21 @@ def test_timeout_stops_a_runaway_loop(cpu: IcicleCpu) -> None:
     assert 0.05 <= time.monotonic() - started < 2
 
 
+def test_a_signal_handler_interrupts_a_run_without_limits(cpu: IcicleCpu) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    at_code(cpu, LOOP, RETURN)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            cpu.run(CODE)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert cpu.run(CODE + 4).reason is StopReason.TRAP
+
+
 # ---------------------------------------------------------------- registers
 
 
@@ -332,6 +348,27 @@ def test_a_guest_store_over_code_takes_effect_at_once(cpu: IcicleCpu) -> None:
         assert cpu.run(CODE).reason is StopReason.TRAP
         assert cpu.read_registers(["a0", "a1"]) == [2, 5]
         cpu.write(CODE + 40, code(insn("ori", A0, ZERO, 1)))
+
+
+def test_a_store_that_reaches_from_code_into_a_protected_page_faults(cpu: IcicleCpu) -> None:
+    at_code(cpu, insn("st.d", A0, T0, 0), RETURN, protection=RWX)
+    cpu.map(CODE + PAGE, PAGE, RWX, pages())
+    cpu.map(CODE + 2 * PAGE, PAGE, Protection.R, pages())
+    last = CODE + 2 * PAGE - 4
+    cpu.write(last, code(RETURN))
+    cpu.run(last)
+    cpu.write_registers({"a0": 1, "t0": last})
+    stop = cpu.run(CODE)
+    assert (stop.reason, stop.pc) == (StopReason.WRITE_PROTECTED, CODE)
+
+
+def test_code_and_the_data_it_changes_may_share_a_page(cpu: IcicleCpu) -> None:
+    at_code(cpu, insn("ld.d", A1, T0, 0), insn("addi.d", A1, A1, 1), insn("st.d", A1, T0, 0), RETURN,
+            protection=RWX)  # fmt: skip
+    cpu.write_register("t0", CODE + 256)
+    for _ in range(3):
+        assert cpu.run(CODE).reason is StopReason.TRAP
+    assert cpu.read(CODE + 256, 1) == b"\x03"
 
 
 def test_changing_code_loses_no_memory_register_or_permission(cpu: IcicleCpu) -> None:

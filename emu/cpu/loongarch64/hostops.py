@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from emu.cpu import StopReason
+from emu.cpu.loongarch64 import lsx
 from emu.cpu.loongarch64.registers import FLOAT_REGISTERS, INTEGER_REGISTERS
 from emu.cpu.loongarch64.softfloat import DOUBLE, INEXACT, SINGLE, Format, Result, Rounding
 
@@ -180,11 +181,11 @@ _RDTIMEL_W, _RDTIMEH_W, _RDTIME_D, _CPUCFG = 0x18, 0x19, 0x1A, 0x1B
 COUNTER_FREQUENCY = 100_000_000
 
 #: What cpucfg says of this hart. Word 0: no vendor's. 1: LA64, 48-bit addresses, unaligned access, CRC.
-#: 2: FP 1.0 single and double, LL/SC and AM with bytes, halves and compare-and-swap; neither LSX nor LASX.
+#: 2: FP 1.0 single and double, LSX, LL/SC and AM with bytes, halves and compare-and-swap; no LASX.
 #: 4, 5: the counter's base frequency, multiplier 1, divisor 1.
 CPUCFG_WORDS: dict[int, int] = {
     1: 2 | 1 << 2 | 47 << 4 | 47 << 12 | 1 << 20 | 1 << 25,
-    2: 1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 14 | 1 << 15 | 1 << 22 | 1 << 27 | 1 << 28 | 1 << 29,
+    2: 1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 14 | 1 << 15 | 1 << 22 | 1 << 27 | 1 << 28 | 1 << 29,
     4: COUNTER_FREQUENCY,
     5: 1 | 1 << 16,
 }
@@ -224,6 +225,8 @@ class HostOperations:
         operation = _operation(word)
         if operation is not None:
             return self._float(operation, word)
+        if (vector := lsx.action(word)) is not None:
+            return vector(self._engine)
         if word >> 10 == _MOVFCSR2GR:
             self.settle_cause()
             self._set(word & 31, _signed_word(self._engine.reg_read("fcsr") & _FCSR_WINDOWS[word >> 5 & 31]))

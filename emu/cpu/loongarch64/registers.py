@@ -15,6 +15,8 @@ INTEGER_REGISTERS: tuple[str, ...] = (
 )  # fmt: skip
 
 FLOAT_REGISTERS = tuple(f"f{number}" for number in range(32))
+#: A vector register is a floating-point register, its lower half, and one of these.
+VECTOR_UPPER_HALVES = tuple(f"v{number}_h" for number in range(32))
 CONDITION_FLAGS = tuple(f"fcc{number}" for number in range(8))
 
 #: Not architectural: the reservation of ll/sc, and the last floating-point operation, from which the Cause
@@ -25,7 +27,7 @@ HIDDEN_REGISTERS: tuple[str, ...] = (
 
 #: Everything that makes up the state of the hart, under the names of the SLEIGH specification.
 ENGINE_REGISTERS = (
-    *INTEGER_REGISTERS, *FLOAT_REGISTERS, *CONDITION_FLAGS, "fcsr", *HIDDEN_REGISTERS, "pc",
+    *INTEGER_REGISTERS, *FLOAT_REGISTERS, *VECTOR_UPPER_HALVES, *CONDITION_FLAGS, "fcsr", *HIDDEN_REGISTERS, "pc",
 )  # fmt: skip
 
 #: Every accepted name of a register -> its name in the SLEIGH specification.

@@ -1,0 +1,110 @@
+"""An `InspectReport` for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.cli.output import hexadecimal, printable, shown, table
+from relink.elf.constants import ADDRESS_TAGS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from emu.cli.inspect import InspectReport
+
+_ADDRESS_NAMES = frozenset(tag.name for tag in ADDRESS_TAGS)
+
+
+def show(report: InspectReport, console: Console, *, symbols: bool = False, demangle: bool = True) -> None:
+    """Print a report; `symbols` lists every one of them."""
+
+    def title(text: str) -> None:
+        console.print()
+        console.print(text, style="bold")
+
+    _show_header(report, console)
+    if report.segments:
+        title("Segments")
+        rows = table("type", "access", ">offset", ">address", ">in file", ">in memory", ">align")
+        for entry in report.segments:
+            numbers = (entry.offset, entry.vaddr, entry.filesz, entry.memsz, entry.align)
+            rows.add_row(entry.type, entry.permissions, *map(hexadecimal, numbers))
+        console.print(rows)
+    if report.sections:
+        title("Sections")
+        rows = table("section", ">size", ">flags")
+        for section in report.sections:
+            rows.add_row(printable(section.name), hexadecimal(section.size), str(section.flags))
+        console.print(rows)
+    if report.dynamic:
+        title("Dynamic section")
+        rows = table("tag", ">value", "")
+        for item in report.dynamic:
+            number = str(item.value) if item.tag in _ADDRESS_NAMES or item.value > 9 else str(int(item.value))
+            rows.add_row(item.tag, number if item.text is None else "", printable(item.text or ""))
+        console.print(rows)
+    if report.versions_needed:
+        title("Versions needed")
+        rows = table("library", "version")
+        for need in report.versions_needed:
+            rows.add_row(printable(need.library), printable(need.version) + (" (weak)" if need.weak else ""))
+        console.print(rows)
+    title("Relocations")
+    rows = table("table", "type", ">entries")
+    for name, tally in report.relocations.items():
+        for kind, count in tally.items():
+            rows.add_row(name, kind, str(count))
+    console.print(rows if rows.row_count else "none")
+    if symbols:
+        title("Symbols")
+        _show_symbols(report, console, demangle=demangle)
+
+
+def _show_header(report: InspectReport, console: Console) -> None:
+    console.print(f"{printable(report.file)}: {report.kind}, {report.size} bytes", style="bold")
+    rows = table("", "")
+    rows.show_header = False
+    abi = f", flags {report.flags}" if report.flags else ""
+    machine = f"{report.arch or f'unsupported machine {report.machine}'}, {report.bits} bit{abi}"
+    constructors = report.constructors
+    start = [
+        *(["DT_INIT"] if constructors.init else []),
+        *([f"{constructors.preinit_array} in preinit_array"] if constructors.preinit_array else []),
+        *([f"{constructors.init_array} in init_array"] if constructors.init_array else []),
+    ]
+    end = [
+        *([f"{constructors.fini_array} in fini_array"] if constructors.fini_array else []),
+        *(["DT_FINI"] if constructors.fini else []),
+    ]
+    tls = report.tls
+    facts = (
+        ("machine", machine + (f" ({report.flags_problem})" if report.flags_problem else "")),
+        ("soname", report.soname),
+        ("interpreter", report.interpreter),
+        ("entry", str(report.entry) if report.entry else None),
+        ("needs", "\n".join(report.needed)),
+        ("rpath", report.rpath),
+        ("runpath", report.runpath),
+        ("symbols", f"{report.exported} exported, {report.imported} imported"),
+        ("versions", ", ".join(report.versions_defined)),
+        ("hash tables", ", ".join(report.hash_tables)),
+        ("constructors", ", ".join(start)),
+        ("destructors", ", ".join(end)),
+        ("TLS", f"{tls.size:#x} bytes, {tls.initialised:#x} initialised, align {tls.align:#x}" if tls else None),
+    )
+    for name, fact in facts:
+        if fact:
+            rows.add_row(name, "\n".join(printable(line) for line in fact.split("\n")))
+    console.print(rows)
+
+
+def _show_symbols(report: InspectReport, console: Console, *, demangle: bool) -> None:
+    rows = table(">value", ">size", "type", "binding", "symbol")
+    digits = max((len(f"{symbol.value:x}") for symbol in report.symbols), default=1)
+    for symbol in report.symbols:
+        name = shown(symbol.name, demangle=demangle) + printable(symbol.version or "")
+        visibility = [symbol.visibility] * (symbol.visibility != "DEFAULT")
+        words = (symbol.binding, *visibility, *["ABS"] * symbol.absolute)
+        value = hexadecimal(symbol.value, digits) if symbol.defined else "undefined"
+        rows.add_row(value, f"{symbol.size:#x}", symbol.type, " ".join(words), name)
+    console.print(rows)

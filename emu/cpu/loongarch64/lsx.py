@@ -1,0 +1,400 @@
+"""LSX, the 128-bit vectors of LoongArch, as far as the host computes them.
+
+`vector.sinc` does loads, stores, moves, bitwise operations and other simple things in p-code; whatever else is
+a vector instruction stops the engine and comes here. What each computes is a line of `lsx_tables`; this file
+turns a line into a function the first time its instruction is met, and keeps it by instruction word.
+
+A vector register is two of the engine's 64-bit ones: the lower half is the floating-point register of the same
+number. Lanes are Python integers, so nothing overflows on the way: a result is cut to its lane at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from struct import Struct
+from typing import Any, Protocol
+
+from emu.cpu import StopReason
+from emu.cpu.loongarch64.lsx_tables import FLOATS, INTEGERS, KINDS
+from emu.cpu.loongarch64.registers import FLOAT_REGISTERS, VECTOR_UPPER_HALVES
+from emu.cpu.loongarch64.softfloat import (
+    DOUBLE,
+    INVALID,
+    SINGLE,
+    Format,
+    Result,
+    Rounding,
+    round_mantissa,
+)
+
+
+class Engine(Protocol):
+    """What vector operations need of the engine: its registers by name."""
+
+    def reg_read(self, name: str) -> int: ...
+    def reg_write(self, name: str, value: int) -> None: ...
+
+
+# ---------------------------------------------------------------- what expressions may call
+
+
+def rounded(value: int, shift: int) -> int:
+    """value / 2**shift, the last bit shifted out added."""
+    return (value >> shift) + (value >> shift - 1 & 1) if shift else value
+
+
+def quotient(dividend: int, divisor: int) -> int:
+    """Truncated division; a division by zero, which the manual leaves undefined, gives 0."""
+    if not divisor:
+        return 0
+    result = abs(dividend) // abs(divisor)
+    return -result if (dividend < 0) != (divisor < 0) else result
+
+
+def first_negative(lanes: Sequence[int]) -> int:
+    """The number of the first negative lane, or how many lanes there are."""
+    return next((number for number, lane in enumerate(lanes) if lane < 0), len(lanes))
+
+
+HALF = Format(width=16, precision=11)
+_FORMATS = {16: HALF, 32: SINGLE, 64: DOUBLE}
+_ROUNDINGS = tuple(Rounding)
+
+
+def classify(bits: int, width: int) -> int:
+    """fclass (manual 3.2.1.12): one bit of ten; negative: 2 infinite 3 normal 4 subnormal 5 zero, positive: 6 to 9."""
+    form = _FORMATS[width]
+    if form.is_nan(bits):
+        return 1 if form.is_signaling(bits) else 2
+    magnitude = bits & ~form.sign_bit
+    kind = 0 if magnitude == form.infinity else 1 if magnitude & form.infinity else 2 if magnitude else 3
+    return 1 << kind + (2 if bits & form.sign_bit else 6)
+
+
+def inverse_root(form: Format, bits: int, mode: Rounding) -> Result:
+    """1 / sqrt(x), rounded twice, as the scalar instruction."""
+    root, first = form.square_root(bits, mode)
+    result, second = form.divide(form.one, root, mode)
+    return result, first | second
+
+
+def compare(form: Format, j: int, k: int, code: int) -> Result:
+    """vfcmp: all ones if the condition holds. Bit 0 of the code says "signaling", the rest is the condition."""
+    holds, raised = form.compare(j, k, code >> 1, signaling=bool(code & 1))
+    return -holds, raised
+
+
+def widened(form: Format, bits: int, width: int) -> Result:
+    """A half or single as a number twice as wide, which is exact."""
+    return _FORMATS[width].convert(bits, form, Rounding.NEAREST_EVEN)
+
+
+def to_unsigned(form: Format, bits: int, width: int, mode: Rounding) -> Result:
+    """An unsigned integer: saturated, and 0 for NaN, both invalid."""
+    if form.is_nan(bits):
+        return 0, INVALID
+    number = form.unpack(bits)
+    kept, inexact = round_mantissa(number.sign, number.mantissa, -number.exponent, mode)
+    if number.infinite or kept >> width or (number.sign and kept):
+        return 0 if number.sign else (1 << width) - 1, INVALID
+    return kept, int(inexact)
+
+
+_FUNCTIONS: dict[str, object] = {
+    function.__name__: function
+    for function in (rounded, quotient, first_negative, classify, inverse_root, compare, widened, to_unsigned)
+} | {"HALF": HALF, "SINGLE": SINGLE} | {mode.name: mode for mode in Rounding}  # fmt: skip
+
+
+# ---------------------------------------------------------------- lanes
+
+#: A register as its halves -> its lanes, and back.
+Split = Callable[[int, int], tuple[int, ...]]
+Join = Callable[..., tuple[int, ...]]
+
+_HALVES = Struct("<QQ")
+_CODES = {8: "b", 16: "h", 32: "i", 64: "q"}
+_WORD = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The type of a register's lanes."""
+
+    bits: int
+    signed: bool
+
+    @property
+    def count(self) -> int:
+        return 128 // self.bits
+
+    def _structure(self, *, signed: bool) -> Struct:
+        code = _CODES[self.bits]
+        return Struct(f"<{self.count}{code if signed else code.upper()}")
+
+    def splitter(self) -> Split:
+        if self.bits == 128:
+            high_bit = 1 << 127 if self.signed else 0
+            return lambda low, high: (((low | high << 64) ^ high_bit) - high_bit,)
+        unpack, pack = self._structure(signed=self.signed).unpack, _HALVES.pack
+        return lambda low, high: unpack(pack(low, high))
+
+    def joiner(self) -> Join:
+        """From lanes as unsigned numbers."""
+        if self.bits == 128:
+            return lambda value: (value & _WORD, value >> 64)
+        pack, unpack = self._structure(signed=False).pack, _HALVES.unpack
+        return lambda *lanes: unpack(pack(*lanes))
+
+
+_INTEGER_LANES = {"b": 8, "h": 16, "w": 32, "d": 64, "q": 128, "v": 128, "l": 64}
+_FLOAT_LANES = {"h": 16, "s": 32, "d": 64}
+
+
+def _lane(name: str, *, floats: bool) -> Lane:
+    """The lane type of one part of a suffix. Floating-point numbers are unsigned patterns."""
+    if name in _FLOAT_LANES and (floats or name == "s"):
+        return Lane(_FLOAT_LANES[name], signed=False)
+    return Lane(_INTEGER_LANES[name[0]], signed=not name.endswith("u"))
+
+
+# ---------------------------------------------------------------- the members of the families
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One opcode: `word` has every operand field zero, but for the mark that tells the lane of a `us`."""
+
+    name: str
+    word: int
+    operands: str
+    expression: str
+    result: Lane
+    sources: tuple[Lane, ...]
+    floats: bool
+
+    @property
+    def long_result(self) -> bool:
+        """Whether the whole register is one number, whatever the lanes of the sources."""
+        return self.operands == "jv"
+
+
+#: operands -> the lowest bit of the opcode, by which the members of a family differ
+_OPCODE_BIT = {"jk": 15, "jka": 20, "jkc": 20, "j": 10, "jv": 10, "u5": 15, "i5": 15, "us": 10, "u8": 18}
+
+
+def _members(table: str, *, floats: bool) -> Iterator[Instruction]:
+    for line in filter(None, table.splitlines()):
+        found = re.match(r"(\S+)\s+(\S+)\s+((?:[\w.]+:\w+\s+)+)(.+)", line)
+        assert found is not None, line
+        family, operands, groups, expression = found.groups()
+        for group in groups.split():
+            kind, opcode = group.split(":")
+            for number, suffix in enumerate(KINDS.get(kind, kind).split()):
+                parts = [_lane(part, floats=floats) for part in suffix.split(".")]
+                sources = tuple(parts[1:]) or (parts[0],)
+                step = sources[0].bits if operands == "us" else number
+                word = int(opcode, 16) + (step << _OPCODE_BIT[operands])
+                result = Lane(128, signed=False) if operands == "jv" else parts[0]
+                yield Instruction(f"{family}.{suffix}", word, operands, expression, result, sources, floats)
+
+
+@cache
+def instructions() -> tuple[Instruction, ...]:
+    """Every instruction of the tables."""
+    return (*_members(INTEGERS, floats=False), *_members(FLOATS, floats=True))
+
+
+@cache
+def _by_opcode() -> dict[int, dict[int, Instruction]]:
+    """Lowest bit of the opcode -> opcode -> instruction."""
+    found: dict[int, dict[int, Instruction]] = {bit: {} for bit in (20, 18, 15, 10)}
+    for instruction in instructions():
+        if instruction.operands == "us":
+            # Every value of the immediate is an opcode of its own: its length depends on the mark above it.
+            lane = instruction.sources[0].bits
+            found[10] |= {(instruction.word >> 10) + u: instruction for u in range(lane)}
+        else:
+            bit = _OPCODE_BIT[instruction.operands]
+            found[bit][instruction.word >> bit] = instruction
+    return found
+
+
+def decode(word: int) -> Instruction | None:
+    """The instruction of a word, if it is one of the tables'."""
+    for bit, table in _by_opcode().items():
+        if (instruction := table.get(word >> bit)) is not None:
+            return instruction
+    return None
+
+
+# ---------------------------------------------------------------- constants
+
+_VLDI = 0x1CF8
+
+
+def constant(bits: int) -> int | None:
+    """A 64-bit lane of vldi with 13 bits of which the highest is set; None where the manual defines none.
+
+    (With the highest clear they are a number for every lane: vector.sinc.)
+    """
+    kind, byte = bits >> 8 & 15, bits & 0xFF
+    sign, exponent, fraction = byte >> 7, byte >> 6 & 1, byte & 0x3F
+    single = sign << 31 | (0x1F if exponent else 0x20) << 25 | fraction << 19
+    double = sign << 63 | (0xFF if exponent else 0x100) << 54 | fraction << 48
+    words = 1 | 1 << 32
+    halves = words * (1 | 1 << 16)
+    patterns = (
+        byte * words, (byte << 8) * words, (byte << 16) * words, (byte << 24) * words,
+        byte * halves, (byte << 8) * halves, (byte << 8 | 0xFF) * words, (byte << 16 | 0xFFFF) * words,
+        byte * halves * 0x101, sum(0xFF << 8 * bit for bit in range(8) if byte >> bit & 1),
+        single * words, single, double,
+    )  # fmt: skip
+    return patterns[kind] if kind < len(patterns) else None
+
+
+# ---------------------------------------------------------------- compiling
+
+#: (J, K, A, D, immediate, rounding mode) -> the lanes of the result, or (lane, exceptions) pairs
+Computation = Callable[..., list[Any]]
+
+
+def _over(instruction: Instruction) -> dict[str, str]:
+    """Lane variable -> what it runs over, for one lane of the result after the other."""
+    source, result = instruction.sources[0], instruction.result
+    if result.bits < source.bits:
+        if instruction.floats:
+            return {"j": "K + J"}
+        return {"j": "J + D"} if instruction.operands == "us" else {"j": "J", "k": "K"}
+    return {"j": "J", "k": "K", "a": "A", "d": "D"}
+
+
+@cache
+def _computation(instruction: Instruction) -> Computation:
+    """The expression as a function of whole registers."""
+    source, result, expression = instruction.sources[0], instruction.result, instruction.expression
+    used = set(re.findall(r"\w+", expression))
+    runs = {name: over for name, over in _over(instruction).items() if name in used}
+    least, greatest = (-1 << result.bits - 1 if result.signed else 0), (1 << result.bits - result.signed) - 1
+    expression = re.sub(r"\bsat\(", f"clamp({least}, {greatest}, ", expression)
+    if not instruction.floats:
+        expression = f"{expression} & {(1 << result.bits) - 1}" if instruction.long_result else (
+            f"({expression}) & {(1 << result.bits) - 1}"
+        )
+    variables = ", ".join(["i", *runs]) if runs else "i"
+    ranges = ", ".join(["range(n)", *runs.values()])
+    loop = f"for {variables} in zip({ranges})" if runs else "for i in range(n)"
+    form = _FORMATS.get(source.bits if instruction.name.split(".")[-1][-1] in "hsd" else result.bits)
+    constants = {
+        "n": result.count, "N": result.bits, "S": source.bits, "mask": (1 << source.bits) - 1, "f": form,
+        "clamp": lambda low, high, value: low if value < low else high if value > high else value,
+    }  # fmt: skip
+    text = f"lambda J, K, A, D, u, m: [{expression} {loop}]"
+    compiled: Computation = eval(text, _FUNCTIONS | constants)
+    return compiled
+
+
+def _immediate(instruction: Instruction, word: int) -> int:
+    match instruction.operands:
+        case "us":
+            return (word >> 10 & 0xFF) - instruction.sources[0].bits & instruction.sources[0].bits - 1
+        case "u5":
+            return word >> 10 & 31
+        case "i5":
+            return (word >> 10 & 31 ^ 16) - 16
+        case "u8":
+            return word >> 10 & 0xFF
+        case _:
+            return word >> 15 & 31
+
+
+#: Does one instruction word on the engine's registers.
+Action = Callable[[Engine], StopReason | None]
+
+
+@lru_cache(maxsize=4096)
+def action(word: int) -> Action | None:
+    """What the host has to do for an instruction word; None if it is no vector instruction of the tables."""
+    if word >> 18 == _VLDI:
+        return _load_constant(word)
+    instruction = decode(word)
+    if instruction is None:
+        return None
+    compute, used = _computation(instruction), set(re.findall(r"\w+", instruction.expression))
+    u = _immediate(instruction, word)
+    result, sources = instruction.result, instruction.sources
+    narrows = result.bits < sources[0].bits
+    if narrows:
+        used |= {"K"} if instruction.floats else {"D"} if instruction.operands == "us" else set()
+
+    def operand(letter: str, shift: int, lane: Lane) -> tuple[str, str, Split] | None:
+        if letter not in used and letter.upper() not in used:
+            return None
+        number = word >> shift & 31
+        return FLOAT_REGISTERS[number], VECTOR_UPPER_HALVES[number], lane.splitter()
+
+    operands = (
+        operand("j", 5, sources[0]),
+        operand("k", 10, sources[-1]),
+        operand("a", 15, sources[-1]),
+        operand("d", 0, sources[0] if narrows else result),
+    )
+    low_d, high_d = FLOAT_REGISTERS[word & 31], VECTOR_UPPER_HALVES[word & 31]
+    join, zeros = result.joiner(), [0] * (result.count // 2)
+
+    def lanes(engine: Engine) -> list[tuple[int, ...] | None]:
+        read = engine.reg_read
+        return [given and given[2](read(given[0]), read(given[1])) for given in operands]
+
+    def integers(engine: Engine) -> None:
+        values = compute(*lanes(engine), u, None)
+        if narrows and len(values) < result.count:
+            values += zeros
+        low, high = join(*values)
+        engine.reg_write(low_d, low)
+        engine.reg_write(high_d, high)
+
+    keep = (1 << result.bits) - 1
+
+    def floats(engine: Engine) -> StopReason | None:
+        mode = _ROUNDINGS[engine.reg_read("fcsr") >> 8 & 3]
+        pairs: list[Result] = compute(*lanes(engine), u, mode)
+        raised = 0
+        for _, exceptions in pairs:
+            raised |= exceptions
+        if report(engine, raised):
+            return StopReason.ARITHMETIC
+        low, high = join(*(bits & keep for bits, _ in pairs))
+        engine.reg_write(low_d, low)
+        engine.reg_write(high_d, high)
+        return None
+
+    return floats if instruction.floats else integers
+
+
+def _load_constant(word: int) -> Action | None:
+    value = constant(word >> 5 & 0x1FFF)
+    if value is None:
+        return None
+    number, lane = word & 31, value
+
+    def load(engine: Engine) -> None:
+        engine.reg_write(FLOAT_REGISTERS[number], lane)
+        engine.reg_write(VECTOR_UPPER_HALVES[number], lane)
+
+    return load
+
+
+def report(engine: Engine, raised: int) -> bool:
+    """Write the exceptions of a floating-point instruction to fcsr: Cause, and Flags unless one is enabled.
+
+    True if one is: the destination is to be left alone then.
+    """
+    fcsr = engine.reg_read("fcsr") & ~(0x1F << 24) | raised << 24
+    engine.reg_write("cause_word", 0)
+    trapped = bool(raised & fcsr)
+    engine.reg_write("fcsr", fcsr if trapped else fcsr | raised << 16)
+    return trapped

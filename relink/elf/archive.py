@@ -1,0 +1,288 @@
+"""Static archives (`.a`): members by number, and which member defines a symbol.
+
+    from relink.elf.archive import Archive
+
+    archive = Archive.open("libz.a")
+    [member.name for member in archive.members]
+    archive.defining(Names.of(["crc32"]))     # array([2])
+    archive.object(2).symbols
+
+GNU (SysV) archives with long names, 32- and 64-bit symbol indices; BSD names and indices; thin archives,
+whose members are files of their own, and members of other archives named by them. Sources: ar(5) of FreeBSD;
+binutils' `include/aout/ar.h`; the System V ABI, chapter 7, "Archive File".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from relink.elf.archive_index import ArchiveIndex, RawIndex, read_bsd_index, read_gnu_index
+from relink.elf.constants import ELF_MAGIC, FileType
+from relink.elf.contents import I64, U8
+from relink.elf.headers import read_header
+from relink.elf.names import Names
+from relink.elf.objects import ObjectFile, decode_object
+from relink.elf.source import Source, map_file, open_source
+from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
+
+__all__ = ["Archive", "ArchiveIndex", "Member", "is_archive"]
+
+_MAGIC, _THIN_MAGIC = b"!<arch>\n", b"!<thin>\n"
+_HEADER = 60  #: bytes: name 16, date 12, uid 6, gid 6, mode 8, size 10, then two that end it
+_END_OF_HEADER = b"`\n"
+_MAX_NESTING = 8  #: of thin archives within thin archives
+# Members' names may overlap in the table of long names: all together are held to this multiple of it.
+_OVERLAP, _SLACK = 4, 64
+
+
+def is_archive(data: bytes | bytearray | memoryview | U8) -> bool:
+    """Whether these bytes (eight are enough) begin an archive, thin or not."""
+    return bytes(data[: len(_MAGIC)]) in (_MAGIC, _THIN_MAGIC)
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One member: `name` as the archive has it (of a thin one, a path relative to it), `offset` that of its
+    header in the archive, `size` its bytes as the header says. `full_name` is "libz.a(crc32.o)".
+    """
+
+    name: str
+    offset: int
+    size: int
+    full_name: str
+    _fetch: Callable[[Member], U8] = field(repr=False)
+
+    @cached_property
+    def data(self) -> U8:
+        """The member's bytes: a view of the archive's, or of the file a thin archive names.
+
+        Raises ElfError for such a file that cannot be read.
+        """
+        return self._fetch(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Archive:
+    """An archive as its bytes describe it. `members` are in file order, without those that are indices or
+    tables of names; a member's number is its place among them. `thin` archives hold no members' bytes.
+    """
+
+    name: str
+    path: Path | None
+    data: U8
+    thin: bool
+    members: tuple[Member, ...]
+    _raw_index: RawIndex | None = field(repr=False)
+
+    @classmethod
+    def open(cls, source: Source, *, name: str | None = None) -> Archive:
+        """Read the headers of all members.
+
+        `source` and `name` are as in `decode`; a thin archive's members are found relative to its path.
+        Raises ElfError when it cannot be read, NotElf without an archive's magic, Truncated, MalformedElf.
+        """
+        return _open(*open_source(source, name), depth=0)
+
+    def object(self, number: int) -> ObjectFile:
+        """Member `number`, decoded. Raises as `decode_object` does; errors name archive and member."""
+        member = self.members[number]
+        return decode_object(memoryview(member.data), name=member.full_name)  # type: ignore[arg-type]
+
+    @cached_property
+    def index(self) -> ArchiveIndex:
+        """Every symbol that members define, and where: the archive's own index.
+
+        When there is none, or it is empty, members are read instead, and those that are no ELF objects
+        define nothing. Raises MalformedElf for an index that points to no member.
+        """
+        if self._raw_index is None or not len(self._raw_index.offset):
+            return self._index_of_members()
+        return self._raw_index.resolve(self.name, [member.offset for member in self.members])
+
+    def _index_of_members(self) -> ArchiveIndex:
+        names: list[Names] = []
+        numbers: list[I64] = []
+        for number, member in enumerate(self.members):
+            if not _is_object(member):
+                continue
+            symbols = self.object(number).symbols
+            names.append(symbols.names.take(symbols.defined_globals))
+            numbers.append(np.full(len(symbols.defined_globals), number, np.int64))
+        return ArchiveIndex(Names.concat(names), np.concatenate([np.empty(0, np.int64), *numbers]))
+
+    def defining(self, names: Names) -> I64:
+        """The number of the first member to define each of `names`, -1 for none; int64[len(names)]."""
+        return self.index.defining(names)
+
+
+def _is_object(member: Member) -> bool:
+    """Whether it is one of ours; what other tools put into archives is left to them."""
+    if member.data[:4].tobytes() != ELF_MAGIC:
+        return False
+    try:
+        return read_header(member.full_name, member.data[:64].tobytes()).type == FileType.REL
+    except UnsupportedElf:
+        return False
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _open(name: str, path: Path | None, data: U8, depth: int) -> Archive:
+    if not is_archive(data):
+        raise NotElf(name, "not an archive: it begins with neither !<arch> nor !<thin>", 0)
+    thin = data[: len(_MAGIC)].tobytes() == _THIN_MAGIC
+    reader = _Reader(name, path, data, thin, depth)
+    members, index = reader.read()
+    return Archive(name, path, data, thin, members, index)
+
+
+@dataclass(eq=False)
+class _Reader:
+    """One pass over the headers of an archive."""
+
+    name: str
+    path: Path | None
+    data: U8
+    thin: bool
+    depth: int
+    long_names: bytes | None = None
+    spent: int = 0
+    origins: dict[int, tuple[str, int]] = field(default_factory=dict)
+    nested: dict[str, dict[int, Member]] = field(default_factory=dict)
+
+    def read(self) -> tuple[tuple[Member, ...], RawIndex | None]:
+        members: list[Member] = []
+        index: RawIndex | None = None
+        at, end = len(_MAGIC), len(self.data)
+        while at < end:
+            raw_name, size = self.header(at)
+            begin = at + _HEADER
+            special = raw_name in _SPECIAL or raw_name.startswith("__.SYMDEF")
+            held = size if special or not self.thin else 0
+            if begin + held > end:
+                raise Truncated(
+                    self.name, f"the member {raw_name!r} has {size} bytes, {end - begin} are left", at
+                )
+            if special:
+                content = self.data[begin : begin + size]
+                found = self.special(raw_name, content, at)
+                index = index or found
+            else:
+                member_name, skipped = self.member_name(raw_name, size, at)
+                if member_name.startswith("__.SYMDEF"):
+                    content = self.data[begin + skipped : begin + size]
+                    index = read_bsd_index(self.name, member_name, content, begin + skipped)
+                else:
+                    full_name = f"{self.name}({member_name})"
+                    fetch = self.fetch_file if self.thin else _part(self.data, begin + skipped, begin + size)
+                    members.append(Member(member_name, at, size - skipped, full_name, fetch))
+            at = begin + held + (held & 1)
+        return tuple(members), index
+
+    def header(self, at: int) -> tuple[str, int]:
+        """The name field without its padding, and the size."""
+        header = self.data[at : at + _HEADER].tobytes()
+        if len(header) < _HEADER:
+            raise Truncated(self.name, f"a member header is cut short: {len(header)} of {_HEADER} bytes", at)
+        if header[58:] != _END_OF_HEADER:
+            raise MalformedElf(self.name, f"a member header ends with {header[58:]!r}, not {_END_OF_HEADER!r}", at)
+        digits = header[48:58].rstrip(b" ")
+        if not digits.isdigit():
+            raise MalformedElf(self.name, f"a member's size is {digits!r}, not a decimal number", at)
+        return header[:16].rstrip(b" ").decode("utf-8", "surrogateescape"), int(digits)
+
+    def special(self, raw_name: str, content: U8, at: int) -> RawIndex | None:
+        """What is no member: a symbol index, which is returned, or the table of long names."""
+        begin = at + _HEADER
+        if raw_name == "//":
+            self.long_names = content.tobytes()
+        elif raw_name in ("/", "/SYM64/"):
+            return read_gnu_index(self.name, content, 8 if raw_name == "/SYM64/" else 4, begin)
+        elif raw_name.startswith("__.SYMDEF"):
+            return read_bsd_index(self.name, raw_name, content, begin)
+        return None
+
+    def member_name(self, raw_name: str, size: int, at: int) -> tuple[str, int]:
+        """A member's name, and how many bytes of the member it takes (BSD)."""
+        if raw_name.startswith("#1/"):
+            digits = raw_name[3:]
+            if not _is_number(digits) or int(digits) > size or self.thin:
+                raise MalformedElf(self.name, f"{raw_name!r} as the name of a member of {size} bytes", at)
+            begin = at + _HEADER
+            name = self.data[begin : begin + int(digits)].tobytes().rstrip(b"\0")
+            return name.decode("utf-8", "surrogateescape"), int(digits)
+        if raw_name.startswith("/"):
+            return self.long_name(raw_name, at), 0
+        return raw_name.removesuffix("/"), 0
+
+    def long_name(self, raw_name: str, at: int) -> str:
+        """The name at "/offset" of the table of long names.
+
+        A thin archive may have ":origin" behind it: the member is the one at `origin` of the archive named.
+        """
+        digits, colon, origin = raw_name[1:].partition(":")
+        if not _is_number(digits) or (colon and not _is_number(origin)):
+            raise MalformedElf(self.name, f"{raw_name!r} as a member's name: no offset of a long name", at)
+        table = self.long_names or b""
+        offset = int(digits)
+        if offset >= len(table):
+            raise MalformedElf(
+                self.name, f"a member's name at {offset:#x} of the {len(table):#x}-byte table of long names", at
+            )
+        end = table.find(b"\n", offset)
+        if end < 0:
+            raise MalformedElf(self.name, f"the long name at {offset:#x} has no end", at)
+        self.spent += max(0, end - offset - _SLACK)
+        if self.spent > _OVERLAP * len(table):
+            raise MalformedElf(self.name, "the long names overlap so much that they exceed their table", at)
+        name = table[offset:end].removesuffix(b"/").decode("utf-8", "surrogateescape")
+        if colon:
+            self.origins[at] = (name, int(origin))
+        return f"{name}:{origin}" if colon else name
+
+    # ------------------------------------------------------------ thin archives
+
+    def fetch_file(self, member: Member) -> U8:
+        """The file a member of a thin archive is, or the member of another archive it stands for."""
+        if member.offset in self.origins:
+            return self.fetch_nested(member, *self.origins[member.offset])
+        return map_file(self.located(member.name), member.full_name)
+
+    def located(self, name: str) -> Path:
+        """A member's file: its path is relative to the archive, or to the working directory for one that came
+        without a path of its own."""
+        return (self.path.parent if self.path else Path()) / name
+
+    def fetch_nested(self, member: Member, nested_name: str, origin: int) -> U8:
+        """The member whose header is at `origin` of the archive `nested_name`."""
+        if self.depth >= _MAX_NESTING:
+            raise MalformedElf(member.full_name, f"archives nest more than {_MAX_NESTING} deep", member.offset)
+        if nested_name not in self.nested:
+            path = self.located(nested_name)
+            data = map_file(path, member.full_name)
+            archive = _open(f"{self.name}({nested_name})", path, data, self.depth + 1)
+            self.nested[nested_name] = {inner.offset: inner for inner in archive.members}
+        found = self.nested[nested_name].get(origin)
+        if found is None:
+            raise MalformedElf(
+                member.full_name, f"no member of {nested_name} begins at offset {origin:#x}", member.offset
+            )
+        return found.data
+
+
+#: Names of what is no member. The last two are Microsoft's, and no business of ours.
+_SPECIAL = frozenset({"/", "//", "/SYM64/", "/<ECSYMBOLS>/", "/<XFGHASHMAP>/"})
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _part(data: U8, begin: int, end: int) -> Callable[[Member], U8]:
+    return lambda _member: data[begin:end]

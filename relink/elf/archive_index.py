@@ -1,0 +1,114 @@
+"""The symbol index of an archive: which member defines what.
+
+GNU's (System V's) is `/`, with big-endian 32-bit offsets, or `/SYM64/` with 64-bit ones: a count, the offsets
+of members' headers, as many names. BSD's is `__.SYMDEF` (`__.SYMDEF_64`), in the target's byte order: the
+size of an array of pairs (place of the name, offset of the header), the array, the size of the names, the
+names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from relink.elf.contents import I64, U8, U64, frozen
+from relink.elf.names import Names
+from relink.elf.strings import StringTable
+from relink.errors import MalformedElf, Truncated
+
+
+@dataclass(frozen=True, eq=False)
+class ArchiveIndex:
+    """`names[k]` is defined by member number `member[k]` (int64[n]); several may define one name."""
+
+    names: Names
+    member: I64
+
+    def __len__(self) -> int:
+        return len(self.member)
+
+    def defining(self, names: Names) -> I64:
+        """The number of the first member to define each of `names`, -1 for none; int64[len(names)]."""
+        first = self._first
+        return frozen(
+            np.fromiter((first.get(names.raw(row), -1) for row in range(len(names))), np.int64, len(names))
+        )
+
+    @cached_property
+    def _first(self) -> dict[bytes, int]:
+        """The first member to define each name."""
+        rows = range(len(self) - 1, -1, -1)
+        return {self.names.raw(row): int(self.member[row]) for row in rows}
+
+
+@dataclass(frozen=True, eq=False)
+class RawIndex:
+    """An index as it lies in the file: names, the offsets of members' headers (uint64[n]), and its own."""
+
+    names: Names
+    offset: U64
+    at: int
+
+    def resolve(self, name: str, member_offsets: Sequence[int]) -> ArchiveIndex:
+        """The same by member number; `member_offsets` ascend. MalformedElf for an offset that is none."""
+        offsets = np.array(member_offsets, np.uint64)
+        member = np.searchsorted(offsets, self.offset).astype(np.int64)
+        lost = member == len(offsets)
+        lost[~lost] = offsets[member[~lost]] != self.offset[~lost]
+        if lost.any():
+            row = int(lost.argmax())
+            raise MalformedElf(
+                name,
+                f"the symbol index says {self.names.text(row)} is in the member at {int(self.offset[row]):#x}, "
+                "where none begins",
+                self.at,
+            )
+        return ArchiveIndex(self.names, frozen(member))
+
+
+def read_gnu_index(name: str, data: U8, width: int, at: int) -> RawIndex:
+    """The index in the `data` of a `/` (`width` 4) or `/SYM64/` (8) member; `at` is their offset in the file.
+
+    Raises Truncated when it is cut short, MalformedElf for fewer names than offsets.
+    """
+    if len(data) < width:
+        raise Truncated(name, f"the symbol index is cut short: {len(data)} bytes", at)
+    count = int.from_bytes(data[:width].tobytes(), "big")
+    begin = width * (count + 1)
+    if begin > len(data):
+        raise Truncated(name, f"the symbol index claims {count} symbols, and has {len(data)} bytes", at)
+    offset = data[width:begin].view(f">u{width}").astype(np.uint64)
+    text = data[begin:]
+    ends = np.flatnonzero(text == 0)[:count]
+    if len(ends) < count:
+        raise MalformedElf(name, f"the symbol index has {count} symbols, and {len(ends)} names", at)
+    start = np.concatenate([np.zeros(min(count, 1), np.int64), ends[:-1] + 1])
+    return RawIndex(Names(text, frozen(start), frozen(ends - start)), frozen(offset), at)
+
+
+def read_bsd_index(name: str, member_name: str, data: U8, at: int) -> RawIndex:
+    """The index in the `data` of a `__.SYMDEF` member, or one of its variants. Raises as `read_gnu_index`."""
+    width = 8 if member_name.startswith("__.SYMDEF_64") else 4
+    word = np.dtype(f"<u{width}")
+    size = _word(name, data, 0, width, at)
+    if size % (2 * width):
+        raise MalformedElf(name, f"the symbol index has {size} bytes of {2 * width}-byte pairs", at)
+    text_size = _word(name, data, width + size, width, at)
+    begin = 2 * width + size
+    if begin + text_size > len(data):
+        raise Truncated(name, f"the symbol index claims {text_size} bytes of names, has {len(data) - begin}", at)
+    pairs = data[width : width + size].view(word).astype(np.uint64).reshape(-1, 2)
+    if len(pairs) and int(pairs[:, 0].max()) >= text_size:
+        raise MalformedElf(name, f"the symbol index has a name outside its {text_size} bytes of names", at)
+    strings = StringTable(name, data[begin : begin + text_size])
+    names = strings.names(pairs[:, 0].astype(np.uint32), "the symbol index")
+    return RawIndex(names, frozen(pairs[:, 1].copy()), at)
+
+
+def _word(name: str, data: U8, position: int, width: int, at: int) -> int:
+    if position + width > len(data):
+        raise Truncated(name, f"the symbol index is cut short: {len(data)} bytes", at)
+    return int.from_bytes(data[position : position + width].tobytes(), "little")

@@ -1,0 +1,107 @@
+"""The relocation sections of a relocatable object as arrays: SHT_REL, SHT_RELA, SHT_CREL and Android's.
+
+gABI chapter 4, "Relocation".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from relink.elf.constants import SectionType
+from relink.elf.contents import I64, U8, U32, U64, frozen
+from relink.elf.headers import Section
+from relink.elf.layout import Layout
+from relink.elf.packed import decode_aps2, decode_crel
+from relink.errors import MalformedElf
+
+RELOCATION_SECTIONS = frozenset({
+    SectionType.REL, SectionType.RELA, SectionType.CREL, SectionType.ANDROID_REL, SectionType.ANDROID_RELA,
+})  # fmt: skip
+_R_NONE = 0  # on every target
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectRelocations:
+    """One relocation section, rows in file order, arrays read-only.
+
+    `section` is the index of the section the rows patch, `index` and `name` (".rela.text") are those of the
+    relocation section itself. `offset` (uint64[n]) counts bytes from the start of the patched section,
+    `type` and `symbol` are uint32[n], `addend` int64[n], or None where the places themselves hold it (REL).
+
+    Every `symbol` is within the symbol table. Every `offset` is within the section, but for rows of type 0
+    (NONE), which may lie at its end; how many bytes a type needs from there is for its psABI to say.
+    """
+
+    section: int
+    index: int
+    name: str
+    offset: U64
+    type: U32
+    symbol: U32
+    addend: I64 | None
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+
+def read_object_relocations(
+    name: str, layout: Layout, index: int, section: Section, data: U8, target_size: int, symbol_count: int,
+) -> ObjectRelocations:  # fmt: skip
+    """The rows of relocation section `index`, its bytes `data`, that patches `target_size` bytes.
+
+    Raises MalformedElf as `ObjectRelocations` promises, and for rows that do not fill the section.
+    """
+    columns = _columns(f"{name}: {section.name}", layout, section, data, target_size)
+    table = ObjectRelocations(section.info, index, section.name, *columns)
+    if not len(table):
+        return table
+    most = int(table.symbol.max())
+    if most >= max(symbol_count, 1):
+        row = int(table.symbol.argmax())
+        raise MalformedElf(
+            name, f"{section.name}: relocation {row} names symbol {most}, the table has {symbol_count}"
+        )
+    # One comparison decides nearly always: no offset lies at the very end.
+    if int(table.offset.max()) >= target_size:
+        outside = (table.offset > target_size) | ((table.offset == target_size) & (table.type != _R_NONE))
+        if outside.any():
+            row = int(outside.argmax())
+            raise MalformedElf(
+                name,
+                f"{section.name}: relocation {row} is at offset {int(table.offset[row]):#x} "
+                f"of section {section.info}, which has {target_size:#x} bytes",
+            )
+    return table
+
+
+def _columns(
+    where: str, layout: Layout, section: Section, data: U8, target_size: int,
+) -> tuple[U64, U32, U32, I64 | None]:  # fmt: skip
+    """Offset, type, symbol, addend."""
+    if section.type == SectionType.CREL:
+        compact = decode_crel(where, data, layout.bits)
+        return compact.offset, compact.type, compact.symbol, compact.addend
+    if section.type in (SectionType.ANDROID_REL, SectionType.ANDROID_RELA):
+        explicit = section.type == SectionType.ANDROID_RELA
+        # RISC-V and LoongArch relocate a place up to three times. A group of entries may take no bytes at all,
+        # but each entry that names a symbol of its own takes some.
+        packed = decode_aps2(where, data, layout.bits, explicit, min(4 * target_size, 2 * len(data)))
+        shift, mask = (32, 0xFFFFFFFF) if layout.bits == 64 else (8, 0xFF)
+        type_ = (packed.info & np.uint64(mask)).astype(np.uint32)
+        symbol = (packed.info >> np.uint64(shift)).astype(np.uint32)
+        return packed.offset, frozen(type_), frozen(symbol), packed.addend
+    explicit = section.type == SectionType.RELA
+    dtype = layout.rela if explicit else layout.rel
+    if section.entsize != dtype.itemsize:
+        raise MalformedElf(where, f"sh_entsize is {section.entsize}, an entry of this class has {dtype.itemsize}")
+    if len(data) % dtype.itemsize:
+        raise MalformedElf(where, f"{len(data):#x} bytes are no whole number of {dtype.itemsize}-byte entries")
+    rows = data.view(dtype)
+    addend = frozen(rows["addend"].astype(np.int64)) if explicit else None
+    offset = frozen(rows["offset"].astype(np.uint64))
+    if layout.bits == 64:
+        return offset, frozen(rows["type"].copy()), frozen(rows["symbol"].copy()), addend
+    info = rows["info"]
+    return offset, frozen(info & np.uint32(0xFF)), frozen(info >> np.uint32(8)), addend

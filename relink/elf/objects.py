@@ -1,0 +1,351 @@
+"""Bytes become an `ObjectFile`: what a relocatable object (ET_REL) says, checked, before it has addresses.
+
+    from relink.elf.objects import decode_object
+
+    object_file = decode_object("plugin.o")
+    [section.name for section in object_file.sections], object_file.symbols.names.texts()
+    [(table.name, table.section, len(table)) for table in object_file.relocations]
+
+Section headers are read and checked at once; symbols, relocations and groups when first asked for. Whatever
+is wrong is an `ElfError` whose `source` names the object, and the archive it is a member of.
+Source: System V gABI, chapter 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from relink.elf.compression import Compressed, compressed, decompress
+from relink.elf.constants import GRP_COMDAT, FileType, SectionFlag, SectionType, SymbolType
+from relink.elf.contents import U8, U32, AnyArray
+from relink.elf.decode import Decoded
+from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header, Section, read_header, read_sections
+from relink.elf.object_relocations import RELOCATION_SECTIONS, ObjectRelocations, read_object_relocations
+from relink.elf.object_symbols import (
+    ABSOLUTE,
+    COMMON,
+    UNDEFINED,
+    ObjectSymbols,
+    check_order,
+    no_symbols,
+    symbol_sections,
+)
+from relink.elf.source import Source, open_source
+from relink.elf.strings import StringTable
+from relink.errors import MalformedElf, Truncated, UnsupportedElf
+
+__all__ = [
+    "ABSOLUTE", "COMMON", "UNDEFINED", "Group", "ObjectFile", "ObjectRelocations", "ObjectSymbols",
+    "decode_object",
+]  # fmt: skip
+
+#: Sections may overlap, but the bytes of all together are held to this multiple of the file's.
+_OVERLAP = 2
+# Plain numbers: asking an enumeration would be what reading sections spends most of its time on.
+_ALLOC, _INFO_LINK, _LINK_ORDER, _COMPRESSED = (
+    int(flag)
+    for flag in (SectionFlag.ALLOC, SectionFlag.INFO_LINK, SectionFlag.LINK_ORDER, SectionFlag.COMPRESSED)
+)
+_CHECKED = _INFO_LINK | _LINK_ORDER | _COMPRESSED
+
+
+@dataclass(frozen=True)
+class Group:
+    """A section group (SHT_GROUP): sections that are kept or dropped together.
+
+    `signature` is its name; of all `comdat` groups of one signature a link keeps the first. `members` are
+    section indices, `index` that of the group section itself.
+    """
+
+    signature: str
+    comdat: bool
+    members: tuple[int, ...]
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectFile:
+    """A relocatable object as its bytes describe it; arrays are read-only views or copies.
+
+    `name` is what errors call it ("libz.a(adler32.o)" for a member of an archive), `path` the file it is
+    mapped from, if any, `data` its bytes. `sections` are all section headers, number 0 among them.
+    """
+
+    name: str
+    path: Path | None
+    data: U8
+    header: Header
+    sections: tuple[Section, ...]
+    _plain: dict[int, U8] = field(default_factory=dict, repr=False)
+
+    # ---------------------------------------------------------- sections
+
+    def section_bytes(self, index: int) -> U8:
+        """The bytes of section `index`: a view of the file's; empty for SHT_NOBITS and SHT_NULL.
+
+        A compressed section (SHF_COMPRESSED) is decompressed, once. Raises MalformedElf when that fails, and
+        UnsupportedElf for a compression other than zlib.
+        """
+        section = self.sections[index]
+        if section.type in (SectionType.NOBITS, SectionType.NULL):
+            return self.data[:0]
+        raw = self.data[section.offset : section.offset + section.size]
+        if not section.flags & _COMPRESSED:
+            return raw
+        if index not in self._plain:
+            where = self._where(index)
+            spent = sum(len(plain) for plain in self._plain.values())
+            self._plain[index] = decompress(where, raw, self._compressed(index), len(self.data), spent)
+        return self._plain[index]
+
+    def section_size(self, index: int) -> int:
+        """Bytes section `index` has in memory: sh_size, or what it decompresses to."""
+        section = self.sections[index]
+        if section.flags & _COMPRESSED and section.type != SectionType.NOBITS:
+            return self._compressed(index).size
+        return section.size
+
+    def section(self, name: str) -> int | None:
+        """The index of the first section of that name."""
+        return next((index for index, section in enumerate(self.sections) if section.name == name), None)
+
+    def _compressed(self, index: int) -> Compressed:
+        section = self.sections[index]
+        raw = self.data[section.offset : section.offset + section.size]
+        return compressed(self._where(index), raw, self.header.layout)
+
+    def _where(self, index: int) -> str:
+        return f"{self.name}: section {index} ({self.sections[index].name})"
+
+    # ---------------------------------------------------------- symbols
+
+    @cached_property
+    def _symbol_table(self) -> int | None:
+        """The index of the SHT_SYMTAB section."""
+        found = self._of_type(SectionType.SYMTAB)
+        if len(found) > 1:
+            raise MalformedElf(self.name, f"sections {found[0]} and {found[1]} both are symbol tables")
+        return found[0] if found else None
+
+    def _of_type(self, *types: int) -> list[int]:
+        return [index for index, section in enumerate(self.sections) if section.type in types]
+
+    @cached_property
+    def symbols(self) -> ObjectSymbols:
+        """The symbol table. Raises MalformedElf, and UnsupportedElf for an unknown reserved section index."""
+        index = self._symbol_table
+        if index is None:
+            return no_symbols(self.name, self.header.machine)
+        section, where, machine = self.sections[index], self._where(index), self.header.machine
+        records = self._rows(index, self.header.layout.symbol)
+        if section.info > len(records):
+            raise MalformedElf(where, f"sh_info says {section.info} local symbols, there are {len(records)}")
+        check_order(where, records["info"], section.info)
+        self._check_link(index, "its string table", SectionType.STRTAB)
+        strings = StringTable(where, self.section_bytes(section.link))
+        sections = symbol_sections(
+            where, records, self._extended_indices(index, len(records)), len(self.sections), machine
+        )
+        return ObjectSymbols(records, strings, sections, section.info, machine)
+
+    def _extended_indices(self, symbol_table: int, count: int) -> U32 | None:
+        """The rows of the SHT_SYMTAB_SHNDX section that goes with the symbol table."""
+        tables = [
+            index for index in self._of_type(SectionType.SYMTAB_SHNDX)
+            if self.sections[index].link == symbol_table
+        ]  # fmt: skip
+        if not tables:
+            return None
+        rows: U32 = self._rows(tables[0], np.dtype("<u4"))
+        if len(rows) < count:
+            raise MalformedElf(
+                self._where(tables[0]), f"section indices for {len(rows)} symbols, the table has {count}"
+            )
+        return rows
+
+    @property
+    def first_global(self) -> int:
+        """The index of the first symbol that is not local."""
+        return self.symbols.first_global
+
+    def symbol_name(self, symbol: int) -> str:
+        """A symbol's name; that of its section for a section symbol without one, as tools show it."""
+        symbols = self.symbols
+        name = symbols.names.text(symbol)
+        section = int(symbols.section[symbol])
+        if not name and section > 0 and symbols.type[symbol] == SymbolType.SECTION:
+            return self.sections[section].name
+        return name
+
+    # ---------------------------------------------------------- relocations
+
+    @cached_property
+    def relocations(self) -> tuple[ObjectRelocations, ...]:
+        """Every relocation section, in file order; one section may be the target of several.
+
+        Raises MalformedElf for what `ObjectRelocations` promises not to happen.
+        """
+        tables = []
+        for index, section in enumerate(self.sections):
+            if section.type in RELOCATION_SECTIONS:
+                self._check_target(index)
+                tables.append(read_object_relocations(
+                    self.name, self.header.layout, index, section, self.section_bytes(index),
+                    self._relocatable_size(section.info), len(self.symbols),
+                ))  # fmt: skip
+        return tuple(tables)
+
+    def _relocatable_size(self, index: int) -> int:
+        return 0 if self.sections[index].type == SectionType.NOBITS else self.section_size(index)
+
+    def _check_target(self, index: int) -> None:
+        section = self.sections[index]
+        if not 0 < section.info < len(self.sections) or section.info == index:
+            raise MalformedElf(
+                self._where(index),
+                f"relocates section {section.info} (sh_info); there are {len(self.sections)} sections",
+            )
+        if section.link != (self._symbol_table or 0) and section.link != 0:
+            raise MalformedElf(
+                self._where(index),
+                f"its symbol table is said to be section {section.link} (sh_link), which is none",
+            )
+        if section.link == 0 and self._symbol_table is not None and section.size:
+            raise MalformedElf(self._where(index), "names no symbol table: sh_link is 0")
+
+    # ---------------------------------------------------------- groups
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The section groups, in file order. Raises MalformedElf where they contradict each other."""
+        owners: dict[int, int] = {}
+        return tuple(self._group(index, owners) for index in self._of_type(SectionType.GROUP))
+
+    def _group(self, index: int, owners: dict[int, int]) -> Group:
+        section, where = self.sections[index], self._where(index)
+        self._check_link(index, "the symbol table of its signature", SectionType.SYMTAB)
+        if section.info >= len(self.symbols):
+            raise MalformedElf(
+                where, f"its signature is symbol {section.info} (sh_info), the table has {len(self.symbols)}"
+            )
+        words = self._rows(index, np.dtype("<u4")).tolist()
+        if not words:
+            raise MalformedElf(where, "a section group without its flag word", section.offset)
+        flags, members = words[0], tuple(words[1:])
+        for position, member in enumerate(members, 1):
+            at = section.offset + 4 * position
+            if not 0 < member < len(self.sections):
+                raise MalformedElf(
+                    where, f"lists section {member} as a member, there are {len(self.sections)}", at
+                )
+            if member == index or self.sections[member].type == SectionType.GROUP:
+                raise MalformedElf(where, f"lists section {member}, itself a group, as a member", at)
+            if member in owners:
+                raise MalformedElf(where, f"section {member} is a member of group {owners[member]} already", at)
+            owners[member] = index
+        return Group(self.symbol_name(section.info), bool(flags & GRP_COMDAT), members, index)
+
+    # ---------------------------------------------------------- checks
+
+    def _check_link(self, index: int, role: str, type_: SectionType) -> None:
+        link = self.sections[index].link
+        if not 0 < link < len(self.sections):
+            raise MalformedElf(
+                self._where(index),
+                f"{role} is said to be section {link} (sh_link), there are {len(self.sections)} sections",
+            )
+        if self.sections[link].type != type_:
+            raise MalformedElf(
+                self._where(index),
+                f"{role} is said to be section {link} (sh_link), which is no SHT_{type_.name}",
+            )
+
+    def _rows(self, index: int, dtype: np.dtype[np.void] | np.dtype[np.uint32]) -> AnyArray:
+        """A section that is a table of `dtype` rows."""
+        section, where = self.sections[index], self._where(index)
+        if section.entsize != dtype.itemsize:
+            raise MalformedElf(where, f"sh_entsize is {section.entsize}, an entry has {dtype.itemsize} bytes")
+        data = self.section_bytes(index)
+        if len(data) % dtype.itemsize:
+            raise MalformedElf(
+                where, f"{len(data):#x} bytes are no whole number of {dtype.itemsize}-byte entries"
+            )
+        return data.view(dtype)
+
+
+def decode_object(source: Source | Decoded, *, name: str | None = None) -> ObjectFile:
+    """Read a relocatable object.
+
+    `source` is as in `decode`, or a `Decoded` of type ET_REL; `name` is what errors call it. Raises ElfError
+    when it cannot be read; NotElf, Truncated, MalformedElf; UnsupportedElf for other types of ELF file, and
+    for sections beyond MAX_SPAN bytes or aligned beyond MAX_ALIGN.
+    """
+    if isinstance(source, Decoded):
+        name, path, data, header = name or source.name, source.path, source.data, source.header
+    else:
+        name, path, data = open_source(source, name)
+        if len(data) == 0:
+            raise Truncated(name, "the file is empty", 0)
+        header = read_header(name, data[:64].tobytes())
+    if header.type != FileType.REL:
+        raise UnsupportedElf(name, f"e_type is {FileType(header.type).name}, not a relocatable object", 16)
+    sections = read_sections(name, header, data)
+    _check_sections(name, sections, len(data))
+    return ObjectFile(name, path, data, header, sections)
+
+
+def _check_sections(name: str, sections: Sequence[Section], file_size: int) -> None:
+    """Each section sound by itself, and all together no more than the file and MAX_SPAN allow."""
+    in_file = without_bytes = 0
+    for index, section in enumerate(sections):
+        if section.type == SectionType.NULL:
+            continue
+        if section.type == SectionType.NOBITS:
+            without_bytes += section.size
+        else:
+            in_file += section.size
+            if section.offset + section.size > file_size and section.size:
+                raise Truncated(
+                    name,
+                    f"section {index} ({section.name}) wants file bytes {section.offset:#x}+{section.size:#x}, "
+                    f"the file has {file_size:#x}",
+                    section.offset,
+                )
+        if section.addralign & (section.addralign - 1) or section.addralign > MAX_ALIGN:
+            _refuse_alignment(name, index, section)
+        if section.flags & _CHECKED:
+            _check_flags(name, index, section, len(sections))
+    if without_bytes > MAX_SPAN:
+        raise UnsupportedElf(
+            name,
+            f"the sections without bytes (SHT_NOBITS) have {without_bytes:#x} bytes of memory, more than "
+            f"{MAX_SPAN:#x}, the most taken on",
+        )
+    if in_file > _OVERLAP * file_size:
+        raise MalformedElf(
+            name, f"the sections overlap so much that they have {in_file:#x} bytes, the file {file_size:#x}"
+        )
+
+
+
+def _refuse_alignment(name: str, index: int, section: Section) -> None:
+    where = f"section {index} ({section.name})"
+    if section.addralign & (section.addralign - 1):
+        raise MalformedElf(name, f"{where}: sh_addralign {section.addralign:#x} is no power of two")
+    raise UnsupportedElf(name, f"{where}: sh_addralign {section.addralign:#x} is beyond reason")
+
+
+def _check_flags(name: str, index: int, section: Section, count: int) -> None:
+    """What SHF_LINK_ORDER, SHF_INFO_LINK and SHF_COMPRESSED promise."""
+    where = f"{name}: section {index} ({section.name})"
+    if section.flags & _LINK_ORDER and section.link >= count:
+        raise MalformedElf(where, f"SHF_LINK_ORDER with section {section.link} (sh_link), there are {count}")
+    if section.flags & _INFO_LINK and section.info >= count:
+        raise MalformedElf(where, f"SHF_INFO_LINK with section {section.info} (sh_info), there are {count}")
+    if section.flags & _COMPRESSED and section.flags & _ALLOC:
+        raise MalformedElf(where, "SHF_COMPRESSED with SHF_ALLOC: what is loaded cannot be compressed")

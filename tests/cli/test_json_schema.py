@@ -1,0 +1,101 @@
+"""What `--json` prints has the shape docs/cli.md documents: no field undocumented, every type as it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures import fixture
+
+from .conftest import RunCommand, needing_the_c_library
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+_ROW = re.compile(r"^\| `(?P<path>[^`]+)` \| (?P<types>[^|]+) \|")
+_HEADING = re.compile(r"^### (?P<schema>relink-emu/\w+/\d+)$")
+_TYPES: dict[str, Callable[[Any], object]] = {
+    "string": lambda v: isinstance(v, str),
+    "address": lambda v: isinstance(v, str) and re.fullmatch("0x[0-9a-f]+", v),
+    "integer": lambda v: type(v) is int, "number": lambda v: type(v) in (int, float),
+    "boolean": lambda v: isinstance(v, bool), "null": lambda v: v is None,
+}  # fmt: skip
+
+
+@cache
+def documented() -> dict[str, dict[str, list[str]]]:
+    """schema -> path -> types."""
+    schemas: dict[str, dict[str, list[str]]] = {}
+    fields: dict[str, list[str]] = {}
+    for line in DOCUMENT.read_text().splitlines():
+        if heading := _HEADING.match(line):
+            fields = schemas.setdefault(heading["schema"], {})
+        elif row := _ROW.match(line):
+            fields[row["path"]] = re.split(r", | or ", row["types"].strip())
+    return schemas
+
+
+def leaves(value: Any, path: str, known: dict[str, list[str]]) -> Iterator[tuple[str, Any]]:
+    """Every scalar with its path, as the document writes paths; keys of a free object are `*`."""
+    if isinstance(value, list):
+        for item in value:
+            yield from leaves(item, f"{path}[]", known)
+    elif isinstance(value, dict):
+        free = any(p.startswith(f"{path}.*") for p in known)
+        for key, item in value.items():
+            inner = "*" if free else key
+            yield from leaves(item, f"{path}.{inner}" if path else inner, known)
+    else:
+        yield path, value
+
+
+def samples(folder: Path) -> list[tuple[str, ...]]:
+    """Command lines whose output has every documented field at least once."""
+    deps = fixture("riscv64", "deps/libtop")
+    ctors = fixture("x86_64", "startup/app")
+    return [
+        ("load", str(needing_the_c_library(folder))), ("load", str(fixture("arm", "libcuser"))),
+        ("load", str(deps), "-L", str(deps.parent)),
+        ("load", str(fixture("loongarch64", "tls_static"))), ("load", str(ctors), "-L", str(ctors.parent)),
+        ("call", str(fixture("aarch64", "basic-dwarf")), "-D", "my_host_function=0", "add(1, 2)",
+         "a_double(1, 2)", "nothing()", 'a_string("x", 0)', "a_pointer(NULL)"),
+        ("inspect", str(fixture("i386", "tls_static"))), ("inspect", str(fixture("arm", "ctors"))),
+        ("inspect", str(fixture("riscv64", "versions/client_v2"))),
+        ("inspect", str(fixture("riscv64", "versions/v2/libversions"))),
+        ("inspect", str(deps)), ("inspect", str(fixture("x86_64", "exe/pie"))),
+        ("tree", str(fixture("arm", "deps/needs_missing"))), ("tree", str(deps), "-L", str(deps.parent)),
+        ("tree", str(deps), "-L", str(deps.parent), "--preload", str(fixture("riscv64", "interposer"))),
+        ("arches",),
+    ]  # fmt: skip
+
+
+def test_every_field_is_documented_with_its_type_and_every_documented_field_occurs(
+    relink_emu: RunCommand, tmp_path: Path
+) -> None:
+    seen: dict[str, set[str]] = {}
+    for command in samples(tmp_path):
+        report = relink_emu(*command, "--json").json
+        schema = report.pop("schema")
+        known = documented()[schema]
+        for path, value in leaves(report, "", known):
+            assert path in known, f"{schema}: {path} is not documented"
+            assert any(_TYPES[kind](value) for kind in known[path]), f"{schema}: {path} is {value!r}"
+            seen.setdefault(schema, set()).add(path)
+    for schema, known in documented().items():
+        if schema != "relink-emu/error/1":
+            never = {path for path in known if path not in seen.get(schema, set())}
+            assert {path for path in never if not path.startswith("sections[]")} == set()
+
+
+@pytest.mark.parametrize(
+    "command", [("load", "/no/such.so"), ("load", "--arch", "vax", "x.so"), ("call", "/no/such.so", "f(")]
+)
+def test_errors_have_the_documented_fields(relink_emu: RunCommand, command: tuple[str, ...]) -> None:
+    result = relink_emu(*command, "--json")
+    report = result.json
+    assert report["schema"] == "relink-emu/error/1"
+    assert report["status"] == result.status
+    assert {"type", "message"} <= set(report["error"])

@@ -1,0 +1,111 @@
+"""The command as a process: signals, pipes, colours, start-up. Few, since each costs a process."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.fixtures import fixture
+
+COMMAND = [sys.executable, "-m", "emu.cli"]
+
+
+def start(*arguments: object, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+    )
+
+
+def on_a_terminal(*arguments: object, **variables: str) -> bytes:
+    """What the command prints to a terminal."""
+    main, side = pty.openpty()
+    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stdout=side, stderr=side, env=environment | {"TERM": "xterm"} | variables
+    )
+    os.close(side)
+    output = b""
+    while select.select([main], [], [], 30)[0]:
+        try:
+            piece = os.read(main, 65536)
+        except OSError:  # how Linux says that nobody holds the other side any more
+            break
+        if not piece:
+            break
+        output += piece
+    process.wait(30)
+    os.close(main)
+    return output
+
+
+def test_terminal_gets_colour_unless_no_color_is_set() -> None:
+    command = ("load", fixture("i386", "basic"), "-D", "my_host_function=0")
+    assert b"\x1b[" in on_a_terminal(*command)
+    plain = on_a_terminal(*command, NO_COLOR="1")
+    assert b"Relocations" in plain
+    assert b"\x1b[3" not in plain  # bold and dim are no colours
+
+
+def test_pipe_gets_plain_text_and_whole_lines(tmp_path: Path) -> None:
+    long = tmp_path / ("long-" * 30 + ".so")
+    long.write_bytes(fixture("i386", "basic").read_bytes())
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    out, err = start("inspect", long, env=environment).communicate(timeout=30)
+    assert b"\x1b" not in out + err
+    assert str(long).encode() in out
+
+
+def test_ctrl_c_ends_a_running_guest_at_once_and_quietly() -> None:
+    process = start("call", fixture("aarch64", "faults"), "-D", "host_callback=0", "survivor(1)", "loop_forever()")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"2\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    assert (out, err) == (b"", b"")
+
+
+def test_reader_that_goes_away_is_no_error() -> None:
+    process = start("inspect", "--symbols", fixture("x86_64", "hash_many"), "--json")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(30) in (0, -signal.SIGPIPE)
+
+
+def test_debug_shows_where_an_error_comes_from() -> None:
+    for arguments, variables in ((["--debug"], {}), ([], {"RELINK_EMU_DEBUG": "1"})):
+        process = start("load", "/no/such.so", *arguments, env={**os.environ, **variables})
+        _, err = process.communicate(timeout=30)
+        assert b"Traceback" in err
+        assert process.returncode == 1
+
+
+def test_help_imports_no_engine_no_numpy_and_no_linker() -> None:
+    unwanted = ("numpy", "relink", "unicorn", "icicle", "pycparser", "emu.machine")
+    script = (
+        "import sys; from emu.cli.app import run; run(['--help']);"
+        f"print([name for name in {unwanted} if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+def test_small_load_imports_no_c_parser_and_no_other_engine() -> None:
+    unwanted = ("icicle", "pycparser", "elftools", "capstone", "keystone", "rich.table", "pydemumble")
+    script = (
+        "import sys; from emu.cli.app import run;"
+        f"run(['load', {str(fixture('x86_64', 'basic'))!r}, '-D', 'my_host_function=0', '--json']);"
+        f"print([name for name in {unwanted} if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"

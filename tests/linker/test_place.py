@@ -1,0 +1,331 @@
+"""Where images go, which bytes they get and what may be done with their pages."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from relink.arch import ARCHITECTURES
+from relink.errors import AddressSpaceError, MalformedElf, RelinkError, UnsupportedElf
+from relink.image import Image
+from relink.link import Linker, LoadOptions
+from relink.memory import PAGE, HostMemory, Pages, Protection
+from relink.search import SearchPath
+from tests.elf.build import Segment, with_segments
+from tests.elf.build import image as plain_image
+from tests.fixtures import arch_of, fixture
+from tests.linker.craft import DATA, Library, Rel, Sym
+from tests.linker.helpers import folders_of, load, memory_of, word_at
+from tests.linker.test_relocations import SYMBOLIC
+
+RX, RW, R = Protection.R | Protection.X, Protection.R | Protection.W, Protection.R
+
+
+def linked(arch: str, source: bytes | Path, **options: object) -> tuple[Linker, Image]:
+    linker = Linker(HostMemory(arch))
+    return linker, linker.load(source, options=LoadOptions(**options))  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- permissions
+
+
+def test_pages_have_the_permissions_of_their_segment_and_gaps_none(target: str) -> None:
+    path = fixture(target, "datarel_now")
+    linker = Linker(HostMemory(arch_of(target)), search=SearchPath(library_path=folders_of(path, target)))
+    image = linker.load(path)
+    memory = memory_of(linker)
+    expected: dict[int, Protection] = {}
+    for segment in image.decoded.segments:
+        first, last = segment.vaddr & -PAGE, (segment.vaddr + segment.memsz + PAGE - 1) & -PAGE
+        expected |= {image.address_of(v): Protection(segment.flags & 7) for v in range(first, last, PAGE)}
+    relro = image.decoded.relro
+    assert relro is not None
+    for vaddr in range(relro.vaddr & -PAGE, (relro.vaddr + relro.memsz) & -PAGE, PAGE):
+        expected[image.address_of(vaddr)] &= ~Protection.W
+    assert any(p == R and expected.get(a + PAGE) == RW for a, p in expected.items()), "no RELRO page to judge by"
+    for address in range(image.region.address, image.region.end, PAGE):
+        assert memory.protection(address) == expected.get(address)
+        if address not in expected:
+            with pytest.raises(AddressSpaceError, match="not mapped"):
+                memory.read(address, 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "read_only"), [(0, 0), (PAGE - 1, 0), (PAGE, 1), (PAGE + 1, 1), (2 * PAGE, 2), (3 * PAGE, 3)]
+)
+def test_relro_covers_whole_pages_only(arch: str, size: int, read_only: int) -> None:
+    linker, image = linked(arch, Library(arch, data=bytes(3 * PAGE), relro=size).image())
+    pages = [memory_of(linker).protection(image.address_of(DATA) + n * PAGE) for n in range(3)]
+    assert pages == [R] * read_only + [RW] * (3 - read_only)
+
+
+@pytest.mark.parametrize("flags", range(8))
+def test_every_combination_of_permissions_is_kept(arch: str, flags: int) -> None:
+    linker, image = linked(arch, Library(arch, data_flags=flags).image())
+    assert memory_of(linker).protection(image.address_of(DATA)) == Protection(flags)
+    assert memory_of(linker).protection(image.base) == RX
+
+
+# ---------------------------------------------------------------- bytes
+
+
+def bss(tmp_path: Path, arch: str, data: int, size: int) -> tuple[bytes, Path]:
+    """An image whose file goes on with rubbish behind the data, where .bss begins in memory."""
+    content = Library(arch, data=b"\xdd" * data, bss=size).image() + b"\xee" * PAGE
+    path = tmp_path / "lib.so"
+    path.write_bytes(content)
+    return content, path
+
+
+@pytest.mark.parametrize(
+    ("data", "size"), [(0x400, 0x100), (0x400, 0xC00), (0x400, 0x3000), (PAGE, 0x2000), (1, 1), (0x400, 0)]
+)
+def test_bss_is_zero_however_the_file_goes_on(tmp_path: Path, arch: str, data: int, size: int) -> None:
+    for source in bss(tmp_path, arch, data, size):
+        linker, image = linked(arch, source)
+        assert linker.memory.read(image.address_of(DATA), data + size) == b"\xdd" * data + bytes(size)
+
+
+def test_a_path_and_its_bytes_link_to_the_same_memory(target: str) -> None:
+    for name in ("basic", "datarel", "bss", "tls", "relr", "cxx"):
+        path = fixture(target, name)
+        images = []
+        for source in (path, path.read_bytes()):
+            search = SearchPath(library_path=folders_of(path, target))
+            linker = Linker(HostMemory(arch_of(target)), search=search)
+            options = LoadOptions(unresolved=lambda image, symbol: 0x1000)
+            images.append((linker, linker.load(source, options=options)))
+        for segment in images[0][1].decoded.segments:
+            one, two = (linker.memory.read(i.address_of(segment.vaddr), segment.memsz) for linker, i in images)
+            assert one == two
+
+
+def test_linking_a_file_does_not_change_it(target: str) -> None:
+    path = fixture(target, "basic")
+    before = path.read_bytes()
+    linker = Linker(HostMemory(arch_of(target)))
+    image = linker.load(path, options=LoadOptions(unresolved=lambda image, symbol: 0x1000))
+    image.region.buffer[:] = 0xCC
+    assert path.read_bytes() == before
+    assert image.decoded.data.tobytes() == before
+
+
+def test_two_segments_in_one_page_keep_both_their_bytes(tmp_path: Path) -> None:
+    """Mapping the second one's page would lay file bytes over the first, were it not copied."""
+    content = bytearray(
+        with_segments(
+            [
+                Segment(offset=0, vaddr=0, filesz=0x400, memsz=0x600),
+                Segment(offset=0x1800, vaddr=0x800, filesz=0x400, memsz=0x400),
+            ]
+        )
+    )
+    content[0x100:0x400] = b"\x11" * 0x300
+    content[0x1000:0x1800] = b"\xee" * 0x800
+    content[0x1800:0x1C00] = b"\x22" * 0x400
+    path = tmp_path / "shared.so"
+    path.write_bytes(content)
+    for source in (bytes(content), path):
+        linker, image = linked("x86_64", source)
+        memory = linker.memory.read(image.base, 0xC00)
+        assert memory[0x100:0x400] == b"\x11" * 0x300
+        assert memory[0x400:0x800] == bytes(0x400)
+        assert memory[0x800:0xC00] == b"\x22" * 0x400
+
+
+def test_memory_is_by_p_memsz_but_only_touched_by_need(tmp_path: Path) -> None:
+    """A gibibyte of .bss is address space, not memory."""
+    linker, image = linked("riscv64", Library("riscv64", bss=1 << 30).image())
+    assert image.region.size > 1 << 30
+    assert word_at(linker, image.address_of(DATA + (1 << 30)), 8) == 0
+
+
+@pytest.mark.parametrize("size", [1 << 32, 1 << 40, 1 << 60, (1 << 64) - DATA - 0x400, (1 << 64) - 1])
+def test_an_absurd_p_memsz_is_refused_without_allocating(size: int) -> None:
+    with pytest.raises((UnsupportedElf, MalformedElf)):
+        linked("x86_64", with_segments([Segment(offset=0, vaddr=0, filesz=0x100, memsz=size)]))
+
+
+@pytest.mark.parametrize("size", [(1 << 31) + PAGE, (1 << 32) - 0x1000])
+def test_an_absurd_p_memsz_is_refused_on_32_bits_too(size: int) -> None:
+    with pytest.raises(RelinkError):
+        linked("riscv32", Library("riscv32", bss=size - DATA).image())
+
+
+def test_overlapping_and_unaligned_segments_are_refused() -> None:
+    whole = Segment(offset=0, vaddr=0, filesz=0x1000, memsz=0x1000)
+    for second in (
+        Segment(offset=0, vaddr=0x800 - 0x800, filesz=8, memsz=8),
+        Segment(offset=0x1000, vaddr=0x1010, filesz=8, memsz=8),
+    ):
+        with pytest.raises(MalformedElf):
+            linked("x86_64", with_segments([whole, second]))
+
+
+def test_an_image_without_dynamic_section_or_segments() -> None:
+    linked("x86_64", with_segments([Segment(offset=0, vaddr=0, filesz=0x100, memsz=0x100)]))
+    with pytest.raises(MalformedElf):
+        linked("x86_64", with_segments([]))
+    linked("x86_64", plain_image())
+
+
+# ---------------------------------------------------------------- addresses
+
+
+def test_the_base_is_where_the_caller_says(arch: str) -> None:
+    for base in (0x1000_0000, 0x1000, 0x7000_0000):
+        assert linked(arch, Library(arch).image(), base=base)[1].base == base
+
+
+def test_without_a_choice_images_go_up_from_the_isa_s_base(arch: str) -> None:
+    linker = Linker(HostMemory(arch))
+    bases = [linker.load(Library(arch).image()).base for _ in range(5)]
+    assert bases == sorted(set(bases))
+    assert bases[0] == ARCHITECTURES[arch].image_base
+    assert all(base % PAGE == 0 for base in bases)
+
+
+def test_the_last_pages_of_the_address_space_can_be_had(arch: str) -> None:
+    library = Library(arch, symbols=[Sym("s")], relocations=[Rel(DATA, SYMBOLIC[arch], "s")])
+    base = (1 << ARCHITECTURES[arch].bits) - DATA - PAGE
+    linker, image = linked(arch, library.image(), base=base)
+    assert word_at(linker, image.address_of(DATA), ARCHITECTURES[arch].word_size) == base + DATA
+    with pytest.raises(AddressSpaceError, match="outside"):
+        linked(arch, library.image(), base=base + PAGE)
+
+
+@pytest.mark.parametrize("align", [0, 1, PAGE, 0x10000, DATA])
+def test_the_load_bias_keeps_p_align(arch: str, align: int) -> None:
+    if align < PAGE:
+        linker, image = linked("x86_64", with_segments([Segment(filesz=64, memsz=64, align=align)]))
+        return
+    for base in (0, 0x300000):
+        library = Library(arch, align=align, base=base)
+        linker = Linker(HostMemory(arch))
+        linker.memory.reserve(PAGE)
+        image = linker.load(library.image())
+        assert image.bias % align == 0
+
+
+def test_a_low_segment_that_is_not_aligned_still_gets_an_aligned_bias() -> None:
+    segments = [Segment(offset=0x1000, vaddr=0x41000, filesz=0x100, memsz=0x100, align=0x10000)]
+    for _ in range(3):
+        linker, image = linked("aarch64", with_segments(segments, machine=183))
+        assert image.bias % 0x10000 == 0
+        assert linker.memory.read(image.address_of(0x41000), 4) == bytes(4)
+        with pytest.raises(AddressSpaceError):
+            linker.memory.read(image.address_of(0x40000), 4)
+
+
+def test_a_base_that_p_align_forbids_is_refused_with_the_alignment(arch: str) -> None:
+    with pytest.raises(AddressSpaceError, match="0x10000"):
+        linked(arch, Library(arch, align=0x10000).image(), base=0x1000_1000)
+
+
+# ---------------------------------------------------------------- HostMemory
+
+
+def test_addresses_are_not_used_again_before_the_end_is_reached() -> None:
+    memory = HostMemory("i386")
+    seen: set[int] = set()
+    size = 64 << 20
+    room = (0xF000_0000 - 0x4000_0000) // (size + PAGE)
+    for _ in range(room):
+        region = memory.reserve(size)
+        assert region.address not in seen
+        seen.add(region.address)
+        memory.release(region)
+    assert memory.reserve(size).address in seen
+
+
+def test_a_full_address_space_says_so() -> None:
+    memory = HostMemory("arm")
+    with pytest.raises(AddressSpaceError, match="no room"):
+        memory.reserve(1 << 60)
+    taken = [memory.reserve(256 << 20) for _ in range(10)]
+    with pytest.raises(AddressSpaceError, match="no room"):
+        taken += [memory.reserve(256 << 20) for _ in range(2)]
+    memory.release(taken[3])
+    assert memory.reserve(128 << 20).address >= taken[3].address
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_regions_never_overlap_and_what_is_chosen_is_obeyed(seed: int) -> None:
+    """Against a model that is a set of pages."""
+    dice = random.Random(seed)
+    memory = HostMemory(dice.choice(["x86_64", "arm"]))
+    base = memory.architecture.image_base
+    mine: dict[object, range] = {}
+    for _ in range(200):
+        if mine and dice.random() < 0.4:
+            region = dice.choice(list(mine))
+            memory.release(region)  # type: ignore[arg-type]
+            del mine[region]
+            continue
+        size = dice.randrange(1, 6 * PAGE)
+        at = base + dice.randrange(64) * PAGE if dice.random() < 0.5 else None
+        align = PAGE << dice.randrange(4)
+        pages = range(0) if at is None else range(at // PAGE, (at + size + PAGE - 1) // PAGE)
+        taken = any(page in other for page in pages for other in mine.values())
+        try:
+            region = memory.reserve(size, at=at, align=align)
+        except AddressSpaceError:
+            assert taken
+            continue
+        assert not taken
+        assert region.address == at if at is not None else region.address % align == 0
+        assert region.size == (size + PAGE - 1) // PAGE * PAGE == len(region.buffer)
+        got = range(region.address // PAGE, region.end // PAGE)
+        assert not any(page in other for page in got for other in mine.values())
+        mine[region] = got
+    addresses = [region.address for region in memory.regions]
+    assert addresses == sorted(addresses)
+    assert set(memory.regions) == set(mine)
+
+
+def test_only_published_pages_can_be_read_and_written() -> None:
+    memory = HostMemory("riscv64")
+    region = memory.reserve(4 * PAGE)
+    with pytest.raises(AddressSpaceError, match="not mapped"):
+        memory.read(region.address, 1)
+    memory.publish(region, (Pages(0, PAGE, R), Pages(PAGE, PAGE, RW), Pages(3 * PAGE, PAGE, RX)))
+    memory.write(region.address + PAGE - 2, b"abcd")
+    assert memory.read(region.address + PAGE - 2, 4) == b"abcd"
+    assert memory.read(region.address, 2 * PAGE)[PAGE - 2 : PAGE + 2] == b"abcd"
+    for at, size in (
+        (2 * PAGE, 1),
+        (2 * PAGE - 1, 2),
+        (3 * PAGE - 1, 1),
+        (3 * PAGE, PAGE + 1),
+        (4 * PAGE, 1),
+        (-1, 1),
+        (0, 4 * PAGE),
+    ):
+        with pytest.raises(AddressSpaceError, match="not mapped"):
+            memory.read(region.address + at, size)
+        with pytest.raises(AddressSpaceError, match="not mapped"):
+            memory.write(region.address + at, bytes(size))
+    assert memory.protection(region.address + 2 * PAGE) is None
+    memory.release(region)
+    with pytest.raises(AddressSpaceError):
+        memory.read(region.address, 1)
+    with pytest.raises(AddressSpaceError, match="no such region"):
+        memory.release(region)
+
+
+def test_a_buffer_held_by_somebody_outlives_its_region() -> None:
+    memory = HostMemory("x86_64")
+    region = memory.reserve(PAGE)
+    buffer = region.buffer
+    memory.release(region)
+    del region
+    buffer[:] = 7
+    assert buffer.sum() == 7 * PAGE
+
+
+def test_a_library_is_found_at_the_address_its_image_tells(arch: str) -> None:
+    image = load(Library(arch, "liba.so", symbols=[Sym("s", DATA + 5)]))
+    assert image.symbol_at(image.address_of(DATA + 7)) == ("s", 2)
+    assert image.symbol_at(image.address_of(DATA + 4)) is None

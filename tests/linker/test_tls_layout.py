@@ -1,0 +1,92 @@
+"""Static TLS: blocks never overlap, are aligned as they ask and stay within the area, in both variants."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relink.arch import ARCHITECTURES, TlsVariant
+from relink.errors import TlsError
+from relink.link import Linker
+from relink.memory import HostMemory
+from relink.tls import MAX_ALIGN, TlsLayout, TlsModule
+from tests.linker.craft import Library
+
+PAGES = list(ARCHITECTURES.values())
+requests = st.tuples(
+    st.integers(0, 3000), st.sampled_from([0, 1, 2, 4, 8, 16, 64, 1024, 4096]), st.integers(0, 8191)
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(PAGES), st.lists(st.one_of(requests, st.integers(0, 30)), max_size=30))
+def test_blocks_keep_their_promises_through_any_sequence(page: object, steps: list[object]) -> None:
+    """A step is a request, or the number of the living module to release."""
+    layout = TlsLayout(page, 0x4000)  # type: ignore[arg-type]
+    alive: list[TlsModule] = []
+    for step in steps:
+        if isinstance(step, int):
+            if alive:
+                layout.release(alive.pop(step % len(alive)))
+            continue
+        size, align, vaddr = step  # type: ignore[misc]
+        try:
+            module = layout.allocate("lib.so", size, align, vaddr)
+        except TlsError:
+            # Only for want of room: an empty area takes any of these.
+            assert alive
+            continue
+        assert (module.offset - vaddr) % max(align, 1) == 0
+        assert module.id == min(set(range(1, 40)) - {m.id for m in alive})
+        if layout.variant is TlsVariant.I:
+            assert layout.tcb_size <= module.offset
+            assert module.offset + size <= layout.static_size
+        else:
+            assert -layout.static_size <= module.offset
+            assert module.offset + size <= 0
+        for other in alive:
+            apart = module.offset + size <= other.offset or other.offset + other.size <= module.offset
+            assert apart or not size or not other.size
+        alive.append(module)
+    assert set(layout.modules.values()) == set(alive)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_first_block_lies_where_static_linkers_put_it(page: object) -> None:
+    """What local-exec code of an executable assumes: behind the TCB, or just below the pointer."""
+    expected = {
+        "x86_64": -48, "i386": -48, "aarch64": 16, "arm": 16, "riscv64": 0, "riscv32": 0, "loongarch64": 0,
+    }  # fmt: skip
+    layout = TlsLayout(page)  # type: ignore[arg-type]
+    assert layout.allocate("exe", 40, 16, 0).offset == expected[page.name]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_area_is_used_to_its_last_byte_and_no_further(page: object) -> None:
+    layout = TlsLayout(page, 0x1000)  # type: ignore[arg-type]
+    room = 0x1000 - layout.tcb_size
+    with pytest.raises(TlsError, match="static TLS"):
+        layout.allocate("lib.so", room + 1, 1, 0)
+    layout.allocate("lib.so", room, 1, 0)
+    with pytest.raises(TlsError, match=r"lib2\.so.*needs 1 bytes"):
+        layout.allocate("lib2.so", 1, 1, 0)
+
+
+def test_an_alignment_the_thread_pointer_cannot_give_is_refused() -> None:
+    layout = TlsLayout(ARCHITECTURES["riscv64"])
+    layout.allocate("lib.so", 8, MAX_ALIGN, 0)
+    with pytest.raises(TlsError, match="aligned"):
+        layout.allocate("lib.so", 8, 2 * MAX_ALIGN, 0)
+
+
+def test_loading_until_tls_is_spent_and_again_after_unloading(arch: str) -> None:
+    linker = Linker(HostMemory(arch), tls_size=0x1000)
+    library = Library(arch, "liba.so", tls=(b"", 0x300, 16)).image()
+    images = [linker.load(library) for _ in range(5)]
+    with pytest.raises(TlsError, match="static TLS"):
+        linker.load(library)
+    assert len(linker.tls.modules) == len(images)
+    gone = images[2].tls
+    linker.unload(images[2])
+    assert linker.load(library).tls == gone

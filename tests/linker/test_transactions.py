@@ -1,0 +1,283 @@
+"""A load that fails leaves no trace, whatever it fails of and wherever; the next good one works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from relink.arch import ARCHITECTURES
+from relink.elf.constants import DynamicTag
+from relink.errors import (
+    AddressSpaceError,
+    ElfError,
+    LibraryNotFound,
+    LinkErrors,
+    MalformedElf,
+    NotElf,
+    RelinkError,
+    RelocationOutOfImage,
+    RelocationOverflow,
+    TlsError,
+    Truncated,
+    UnknownRelocation,
+    UnresolvedSymbol,
+    UnsupportedElf,
+    UnsupportedRelocation,
+    VersionNotFound,
+)  # fmt: skip
+from relink.image import Image
+from relink.link import Linker, LoadOptions
+from relink.memory import HostMemory, Pages, Region
+from relink.plan import Plan
+from relink.search import SearchPath
+from tests.linker.craft import DATA, IFUNC, TLS, UNIQUE, Library, Rel, Sym, undefined
+from tests.linker.helpers import linker_for, snapshot, word_at
+from tests.linker.reference import DESCRIPTOR, RELATIVE
+from tests.linker.test_relocations import COPY, SYMBOLIC
+
+PLACE = DATA + 0x80
+
+
+def good(arch: str) -> Library:
+    """Something of everything a load leaves behind: regions, scope, TLS, a unique symbol, a descriptor stub."""
+    unique = Sym("good_unique", DATA + 0x20, bind=UNIQUE)
+    thread = Sym("good_tls", 0, type=TLS)
+    symbols = [unique, thread, Sym("good_data", DATA + 0x30)]
+    return Library(
+        arch, "libgood.so", ["libdep.so"], symbols=symbols, tls=(b"abc", 16, 8),
+        relocations=[Rel(PLACE, SYMBOLIC[arch], unique), Rel(PLACE + 16, DESCRIPTOR[arch], thread)],
+    )  # fmt: skip
+
+
+@dataclass
+class Bad:
+    """A way to fail: the root, what it needs besides, the error, and options."""
+
+    root: Library | bytes
+    error: type[RelinkError] | tuple[type[RelinkError], ...]
+    others: tuple[Library, ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    base: int | None = None
+
+
+def wrong(arch: str, *relocations: Rel, **more: object) -> Library:
+    """Does everything right before it goes wrong: has TLS, a unique symbol, a dependency that is fine."""
+    unique = Sym("bad_unique", DATA + 0x10, bind=UNIQUE)
+    symbols = [unique, undefined("missing"), Sym("own", DATA + 4), Sym("t", 0, type=TLS)]
+    before = [Rel(PLACE, SYMBOLIC[arch], unique), Rel(PLACE + 16, DESCRIPTOR[arch], "t")]
+    base: dict[str, object] = {"soname": "libbad.so", "needed": ["libdep.so"], "tls": (b"xyz", 24, 16)}
+    return Library(arch, symbols=symbols, relocations=[*before, *relocations], **{**base, **more})  # type: ignore[arg-type]
+
+
+def far(arch: str) -> Rel:
+    """An entry whose value does not fit."""
+    number = {"x86_64": 14, "i386": 22, "aarch64": 259, "arm": 8, "riscv64": 1, "loongarch64": 1}[arch]
+    return Rel(PLACE + 32, number, "own", 0)
+
+
+def broken(arch: str, tags: dict[int, int]) -> tuple[tuple[str, bytes], ...]:
+    """A file whose dynamic section ends with `tags`, which win."""
+    return (("libbroken.so", Library(arch, "libbroken.so", symbols=[Sym("x")], tags=tags).image()),)
+
+
+KINDS: dict[str, Callable[[str], Bad]] = {
+    "missing library": lambda a: Bad(wrong(a, needed=["libdep.so", "libnowhere.so"]), LibraryNotFound),
+    "missing library of a dependency": lambda a: Bad(
+        wrong(a, needed=["libmid.so"]), LibraryNotFound, (Library(a, "libmid.so", ["libnowhere.so"]),)
+    ),
+    "missing version": lambda a: Bad(
+        wrong(a, needed=["libv.so"], needs=[("libv.so", "V2", 0)]), VersionNotFound,
+        (Library(a, "libv.so", defines=["V1"]),),
+    ),
+    "unresolved symbol": lambda a: Bad(wrong(a, Rel(PLACE + 32, SYMBOLIC[a], "missing")), UnresolvedSymbol),
+    "unresolved symbol of a dependency": lambda a: Bad(
+        wrong(a, needed=["libmid.so"]), UnresolvedSymbol,
+        (wrong(a, Rel(PLACE + 32, SYMBOLIC[a], "missing"), soname="libmid.so"),),
+    ),
+    "overflow": lambda a: Bad(wrong(a, far(a)), RelocationOverflow),
+    "place outside": lambda a: Bad(wrong(a, Rel(0x80000, RELATIVE[a])), RelocationOutOfImage),
+    "unknown type": lambda a: Bad(
+        wrong(a, Rel(PLACE + 32, 0xEE)), (UnknownRelocation, UnsupportedRelocation)
+    ),
+    "refused type": lambda a: Bad(wrong(a, Rel(PLACE + 32, COPY[a], "own")), UnsupportedRelocation),
+    "several": lambda a: Bad(
+        wrong(a, Rel(PLACE + 32, SYMBOLIC[a], "missing"), Rel(0x80000, RELATIVE[a])), LinkErrors
+    ),
+    "TLS spent": lambda a: Bad(wrong(a, tls=(b"", 1 << 20, 16)), TlsError),
+    "TLS alignment": lambda a: Bad(wrong(a, tls=(b"", 16, 1 << 16), align=1 << 16), (TlsError, MalformedElf)),
+    "TLS spent by a dependency": lambda a: Bad(
+        wrong(a, needed=["libmid.so"]), TlsError, (Library(a, "libmid.so", tls=(b"", 1 << 20, 16)),)
+    ),
+    "damaged dependency": lambda a: Bad(
+        wrong(a, needed=["libmid.so", "libbroken.so"]), (Truncated, MalformedElf), (Library(a, "libmid.so"),),
+        (("libbroken.so", Library(a, "libbroken.so").image()[:-0x200]),),
+    ),
+    "damaged relocations of a dependency": lambda a: Bad(
+        wrong(a, needed=["libbroken.so"]), MalformedElf,
+        files=broken(a, {DynamicTag.RELA: 0x40, DynamicTag.RELASZ: 7}),
+    ),
+    "damaged symbol names of a dependency": lambda a: Bad(
+        wrong(a, Rel(PLACE + 32, SYMBOLIC[a], "own"), needed=["libbroken.so"]), MalformedElf,
+        files=broken(a, {DynamicTag.STRSZ: 3}),
+    ),
+    "not ELF": lambda a: Bad(b"hello", NotElf),
+    "another machine": lambda a: Bad(Library("arm" if a != "arm" else "i386"), UnsupportedElf),
+    "a relocatable object": lambda a: Bad(Library(a, e_type=1), UnsupportedElf),
+    "base taken": lambda a: Bad(wrong(a), AddressSpaceError, base=ARCHITECTURES[a].image_base),
+    "base unaligned": lambda a: Bad(wrong(a), AddressSpaceError, base=0x1234_5678),
+    "base outside": lambda a: Bad(wrong(a), AddressSpaceError, base=(1 << ARCHITECTURES[a].bits) - 0x1000),
+    "base negative": lambda a: Bad(wrong(a), AddressSpaceError, base=-0x10000),
+}  # fmt: skip
+
+
+def prepared(arch: str, bad: Bad) -> Linker:
+    found = {library.soname or "": library.image() for library in (Library(arch, "libdep.so"), *bad.others)}
+    linker = Linker(HostMemory(arch), search=SearchPath({**found, **dict(bad.files)}))
+    linker.load(good(arch).image())
+    return linker
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failed_load_leaves_no_trace_and_the_next_one_works(arch: str, kind: str) -> None:
+    if (arch, kind) == ("riscv32", "overflow"):
+        pytest.skip("riscv32 has no dynamic type narrower than an address")
+    bad = KINDS[kind](arch)
+    linker = prepared(arch, bad)
+    before = snapshot(linker)
+    source = bad.root.image() if isinstance(bad.root, Library) else bad.root
+    for local in (False, True):
+        with pytest.raises(bad.error):
+            linker.load(source, options=LoadOptions(base=bad.base, local=local))
+        assert snapshot(linker) == before
+    later = Library(arch, symbols=[undefined("good_data")], relocations=[Rel(PLACE, SYMBOLIC[arch], "good_data")])
+    image = linker.load(later.image())
+    assert word_at(image, PLACE, image.architecture.word_size) == linker.images[0].address_of(DATA + 0x30)
+    linker.unload(image)
+    assert [i.soname for i in linker.images] == ["libgood.so", "libdep.so"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a constructor faults"), KeyboardInterrupt()])
+def test_whoever_stops_the_machine_s_part_undoes_the_load(arch: str, error: BaseException) -> None:
+    linker = prepared(arch, Bad(b"", ElfError))
+    before = snapshot(linker)
+    plans: list[Plan] = []
+
+    def interrupted() -> None:
+        with linker.loading(wrong(arch).image()) as plan:
+            plans.append(plan)
+            for region, pages in plan.regions:
+                linker.memory.publish(region, pages)
+            assert len(linker.images) == 3
+            raise error
+
+    with pytest.raises(type(error)):
+        interrupted()
+    assert snapshot(linker) == before
+    assert plans[0].root.closed
+
+
+def test_what_a_failing_constructor_has_loaded_itself_stays(arch: str) -> None:
+    linker = prepared(arch, Bad(b"", ElfError))
+    nested: list[Image] = []
+
+    def constructor_loads_and_fails() -> None:
+        with linker.loading(wrong(arch).image()):
+            nested.append(linker.load(Library(arch, "libnested.so", symbols=[Sym("n")]).image()))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        constructor_loads_and_fails()
+    assert [i.soname for i in linker.images] == ["libgood.so", "libdep.so", "libnested.so"]
+    assert linker.global_scope == linker.images
+    assert nested[0].symbol("n").address
+    linker.unload(nested[0])
+    assert [i.soname for i in linker.images] == ["libgood.so", "libdep.so"]
+
+
+def test_loading_again_what_is_there_is_undone_as_a_count(arch: str) -> None:
+    linker = prepared(arch, Bad(b"", ElfError))
+    image = linker.images[0]
+    linker.search = SearchPath({**linker.search.libraries, "libmore.so": good(arch).image()})
+    before = snapshot(linker)
+    counts: list[int] = []
+
+    def interrupted() -> None:
+        with linker.loading("libgood.so"):
+            counts.append(image.references)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
+    assert counts == [2]
+    assert snapshot(linker) == before
+    with pytest.raises(LibraryNotFound):
+        linker.load("libgood.so", options=LoadOptions(preload=["libnowhere.so"]))
+    assert snapshot(linker) == before
+
+
+def test_the_first_descriptor_stub_of_a_failed_load_is_taken_back(arch: str) -> None:
+    linker = linker_for(arch, Library(arch, "libdep.so"))
+    library = wrong(arch, Rel(PLACE + 32, SYMBOLIC[arch], "missing"))
+    with pytest.raises(UnresolvedSymbol):
+        linker.load(library.image())
+    assert not linker.memory.regions  # type: ignore[attr-defined]
+    linker.load(good(arch).image())
+    assert [r.name for r in linker.memory.regions if "stub" in r.name]  # type: ignore[attr-defined]
+
+
+class Stingy(HostMemory):
+    """Memory that refuses the n-th reservation, or publication."""
+
+    def __init__(self, arch: str, reservations: int = 99, publications: int = 99) -> None:
+        super().__init__(arch)
+        self.reservations, self.publications = reservations, publications
+
+    def reserve(self, size: int, *, at: int | None = None, align: int = 4096, name: str = "") -> Region:
+        self.reservations -= 1
+        if self.reservations < 0:
+            raise AddressSpaceError("spent", size=size)
+        return super().reserve(size, at=at, align=align, name=name)
+
+    def publish(self, region: Region, pages: tuple[Pages, ...]) -> None:  # type: ignore[override]
+        self.publications -= 1
+        if self.publications < 0:
+            raise AddressSpaceError("spent", address=region.address)
+        super().publish(region, pages)
+
+
+@pytest.mark.parametrize("step", range(3))
+@pytest.mark.parametrize("what", ["reservations", "publications"])
+def test_memory_that_gives_out_halfway_leaves_nothing(arch: str, what: str, step: int) -> None:
+    memory = Stingy(arch, **{what: step})
+    linker = Linker(memory, search=SearchPath({"libdep.so": Library(arch, "libdep.so").image()}))
+    with pytest.raises(AddressSpaceError, match="spent"):
+        linker.load(good(arch).image())
+    assert not memory.regions
+    assert not linker.images
+    assert not linker.tls.modules
+    assert not linker.resolver.unique
+    memory.reservations = memory.publications = 99
+    assert linker.load(good(arch).image()).tls == linker.tls.modules[1]
+
+
+def test_a_hook_that_raises_undoes_the_load(arch: str) -> None:
+    linker = prepared(arch, Bad(b"", ElfError))
+    before = snapshot(linker)
+
+    def unresolved(image: str, symbol: str) -> int | None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        linker.load(
+            wrong(arch, Rel(PLACE + 32, SYMBOLIC[arch], "missing")).image(),
+            options=LoadOptions(unresolved=unresolved),
+        )
+    assert snapshot(linker) == before
+
+
+def test_an_ifunc_only_image_is_committed_like_any_other(arch: str) -> None:
+    linker = linker_for(arch)
+    library = Library(arch, symbols=[Sym("i", 0x40, type=IFUNC)], relocations=[Rel(PLACE, SYMBOLIC[arch], "i")])
+    assert linker.load(library.image()).stage.name == "INITIALISED"
