@@ -6,14 +6,136 @@ leaves to the platform (TLS_IMPDEF1 and 2: DTPMOD64 and DTPREL64).
 
 RELA throughout. What is odd: descriptors (TLSDESC) are the default TLS dialect of every compiler, and the
 type numbers of the dynamic ones start at 1024. TLS is variant I with a two-word TCB at the thread pointer.
+
+Types below 256 are those of ILP32 (R_AARCH64_P32_…): another ABI, in files of the other ELF class, which no
+page answers to. PATCHINST and FUNCINIT64 are the document's structure protection extension.
 """
 
 from __future__ import annotations
 
-from relink.arch.spec import NONE, Architecture, Reloc, Role, Tls, TlsVariant, refused, reloc
-from relink.fields import word16, word32, word64
+from dataclasses import dataclass
+
+import numpy as np
+
+from relink.arch.spec import (
+    NONE,
+    Architecture,
+    Reloc,
+    Role,
+    Sites,
+    Slot,
+    Stub,
+    Tls,
+    TlsVariant,
+    hint,
+    refused,
+    reloc,
+    static,
+    static_refused,
+)
+from relink.fields import U64, Bits, Bools, Range, in_range, signed32, unsigned32, word16, word32, word64
 
 _SIGNED_POINTERS = "pointer authentication (PAuth ABI) needs keys no portable CPU model shares"
+
+
+@dataclass(frozen=True)
+class SignedMove:
+    """The imm16 of a MOVZ or MOVN that loads 16 bits of a signed value; the sign chooses between the two.
+
+    (Section 5.7.5, notes.) `group` n takes bits 16n+15 to 16n; its checks are for n + 1 groups and a sign,
+    because MOVN extends its operand with ones.
+    """
+
+    group: int
+
+    size = 4
+    keeps_raw = True
+
+    @property
+    def description(self) -> str:
+        return f"{self._bits} bits ({Range.SIGNED.value})"
+
+    @property
+    def _bits(self) -> int:
+        return 16 * self.group + 17
+
+    def read(self, raw: U64) -> U64:
+        """What MOVZ or MOVN puts into the register, in two's complement; bits of lower groups read as zero."""
+        value = (raw >> np.uint64(5)) & np.uint64(0xFFFF)
+        return np.where(raw & _MOVZ, value, ~value) << np.uint64(16 * self.group)
+
+    def fits(self, value: U64) -> Bools | bool:
+        return True if self._bits > 64 else in_range(value, self._bits, Range.SIGNED)
+
+    def write(self, raw: U64, value: U64) -> U64:
+        negative = (value >> np.uint64(63)).astype(np.bool_)
+        part = (np.where(negative, ~value, value) >> np.uint64(16 * self.group)) & np.uint64(0xFFFF)
+        kept = raw & np.uint64(0xFFFF_FFFF & ~(int(_MOVZ) | 0xFFFF << 5))
+        return kept | np.where(negative, np.uint64(0), _MOVZ) | (part << np.uint64(5))
+
+
+_MOVZ = np.uint64(1 << 30)  # the bit of the opcode that tells MOVZ from MOVN
+
+
+# Immediates as the Architecture Reference Manual draws them (DDI 0487, chapter C6).
+ADR = Bits("1 imm[1:0] 5 imm[20:2] 5", Range.SIGNED)
+ADRP = Bits("1 imm[13:12] 5 imm[32:14] 5", Range.SIGNED)
+ADRP_NC = Bits("1 imm[13:12] 5 imm[32:14] 5", Range.WRAP)
+BRANCH_26 = Bits("6 imm[27:2]", Range.SIGNED)
+BRANCH_19 = Bits("8 imm[20:2] 5", Range.SIGNED)
+BRANCH_14 = Bits("13 imm[15:2] 5", Range.SIGNED)
+LITERAL = BRANCH_19
+ADD_HI12 = Bits("10 imm[23:12] 10", Range.UNSIGNED, drops_low=True)
+ADD_LO12 = Bits("10 imm[11:0] 10", Range.UNSIGNED)
+ADD_LO12_NC = Bits("10 imm[11:0] 10", Range.WRAP)
+LOAD64_LO15 = Bits("10 imm[14:3] 10", Range.UNSIGNED)
+
+
+def _move(group: int, range_: Range = Range.WRAP) -> Bits:
+    """16 bits of a value in a MOVZ or MOVK."""
+    return Bits(f"11 imm[{16 * group + 15}:{16 * group}] 5", range_, drops_low=True)
+
+
+def _load_store(size: int, range_: Range = Range.WRAP) -> Bits:
+    """The low 12 bits of an address in a load or store of `size` bits, which scales them."""
+    scale = (size // 8).bit_length() - 1
+    return Bits(f"{10 + scale} imm[11:{scale}] 10", range_)
+
+
+def here_if_undefined(sites: Sites, value: U64) -> U64:
+    """Relative to the place, an undefined weak symbol lies at the place ("Weak References").
+
+    A weak symbol nobody defines has the value 0, and no image has anything else there.
+    """
+    return np.where(sites.letters["S"] == 0, sites.letters["A"], value)
+
+
+def page_here_if_undefined(sites: Sites, value: U64) -> U64:
+    """The same where pages are counted."""
+    place, pages = sites.letters["P"], np.uint64(0xFFFF_FFFF_FFFF_F000)
+    here = ((place + sites.letters["A"]) & pages) - (place & pages)
+    return np.where(sites.letters["S"] == 0, here, value)
+
+
+def patched_if_defined(sites: Sites, value: U64) -> U64:
+    """PATCHINST replaces the instruction by an absolute symbol's value, if somebody defines the symbol."""
+    index = sites.where[:, None] + np.arange(4)
+    there = np.ascontiguousarray(sites.buffer[index]).view("<u4")[:, 0].astype(np.uint64)
+    return np.where(sites.letters["S"] == 0, there, value)
+
+
+# Of a slot: its address, its distance from the place, and in pages. GDAT(S + A) has the addend in the slot, so
+# no formula adds it to the slot's address (GOTPCREL32 alone does).
+_SLOT, _FROM_HERE, _PAGES = "G + GOT", "G + GOT - P", "Page(G + GOT) - Page(P)"
+_DISTANCE = "S + A - P"
+_TPREL, _DTPREL = "S + A + T", "S + A - DTV"
+_GD, _LD, _IE, _DESC = Slot.TLS_GD, Slot.TLS_LD, Slot.TLS_IE, Slot.TLS_DESC
+
+
+def _near(name: str, word: Bits | SignedMove, role: Role = Role.DATA) -> Reloc:
+    """The distance from the place to the symbol, in an instruction."""
+    return static(name, _DISTANCE, word, role, special=here_if_undefined)
+
 
 RELOCATIONS: dict[int, Reloc] = {
     0: NONE,
@@ -24,7 +146,135 @@ RELOCATIONS: dict[int, Reloc] = {
     260: reloc("PREL64", "S + A - P", word64),
     261: reloc("PREL32", "S + A - P", word32),
     262: reloc("PREL16", "S + A - P", word16),
+    263: static("MOVW_UABS_G0", "S + A", _move(0, Range.UNSIGNED)),
+    264: static("MOVW_UABS_G0_NC", "S + A", _move(0)),
+    265: static("MOVW_UABS_G1", "S + A", _move(1, Range.UNSIGNED)),
+    266: static("MOVW_UABS_G1_NC", "S + A", _move(1)),
+    267: static("MOVW_UABS_G2", "S + A", _move(2, Range.UNSIGNED)),
+    268: static("MOVW_UABS_G2_NC", "S + A", _move(2)),
+    269: static("MOVW_UABS_G3", "S + A", _move(3)),
+    270: static("MOVW_SABS_G0", "S + A", SignedMove(0)),
+    271: static("MOVW_SABS_G1", "S + A", SignedMove(1)),
+    272: static("MOVW_SABS_G2", "S + A", SignedMove(2)),
+    273: _near("LD_PREL_LO19", LITERAL),
+    274: _near("ADR_PREL_LO21", ADR),
+    275: static("ADR_PREL_PG_HI21", "Page(S + A) - Page(P)", ADRP, special=page_here_if_undefined),
+    276: static("ADR_PREL_PG_HI21_NC", "Page(S + A) - Page(P)", ADRP_NC, special=page_here_if_undefined),
+    277: static("ADD_ABS_LO12_NC", "S + A", ADD_LO12_NC),
+    278: static("LDST8_ABS_LO12_NC", "S + A", _load_store(8)),
+    279: _near("TSTBR14", BRANCH_14, Role.BRANCH),
+    280: _near("CONDBR19", BRANCH_19, Role.BRANCH),
+    282: static("JUMP26", _DISTANCE, BRANCH_26, Role.BRANCH),
+    283: static("CALL26", _DISTANCE, BRANCH_26, Role.BRANCH),
+    284: static("LDST16_ABS_LO12_NC", "S + A", _load_store(16)),
+    285: static("LDST32_ABS_LO12_NC", "S + A", _load_store(32)),
+    286: static("LDST64_ABS_LO12_NC", "S + A", _load_store(64)),
+    287: _near("MOVW_PREL_G0", SignedMove(0)),
+    288: _near("MOVW_PREL_G0_NC", _move(0)),
+    289: _near("MOVW_PREL_G1", SignedMove(1)),
+    290: _near("MOVW_PREL_G1_NC", _move(1)),
+    291: _near("MOVW_PREL_G2", SignedMove(2)),
+    292: _near("MOVW_PREL_G2_NC", _move(2)),
+    293: _near("MOVW_PREL_G3", SignedMove(3)),
+    299: static("LDST128_ABS_LO12_NC", "S + A", _load_store(128)),
+    300: static("MOVW_GOTOFF_G0", "G", SignedMove(0), slot=Slot.ADDRESS),
+    301: static("MOVW_GOTOFF_G0_NC", "G", _move(0), slot=Slot.ADDRESS),
+    302: static("MOVW_GOTOFF_G1", "G", SignedMove(1), slot=Slot.ADDRESS),
+    303: static("MOVW_GOTOFF_G1_NC", "G", _move(1), slot=Slot.ADDRESS),
+    304: static("MOVW_GOTOFF_G2", "G", SignedMove(2), slot=Slot.ADDRESS),
+    305: static("MOVW_GOTOFF_G2_NC", "G", _move(2), slot=Slot.ADDRESS),
+    306: static("MOVW_GOTOFF_G3", "G", SignedMove(3), slot=Slot.ADDRESS),
+    307: static("GOTREL64", "S + A - GOT", word64),
+    308: static("GOTREL32", "S + A - GOT", signed32),
+    309: static("GOT_LD_PREL19", _FROM_HERE, LITERAL, slot=Slot.ADDRESS),
+    310: static("LD64_GOTOFF_LO15", "G", LOAD64_LO15, slot=Slot.ADDRESS),
+    311: static("ADR_GOT_PAGE", _PAGES, ADRP, slot=Slot.ADDRESS),
+    312: static("LD64_GOT_LO12_NC", _SLOT, _load_store(64), slot=Slot.ADDRESS),
+    313: static("LD64_GOTPAGE_LO15", "G + GOT - Page(GOT)", LOAD64_LO15, slot=Slot.ADDRESS),
+    314: static("PLT32", _DISTANCE, signed32, Role.BRANCH),
+    315: static("GOTPCREL32", "G + GOT + A - P", signed32, slot=Slot.ADDRESS),
+    316: static("PATCHINST", "S + A", unsigned32, special=patched_if_defined),
+    317: static("FUNCINIT64", "S + A", word64, Role.IRELATIVE),
+    512: static("TLSGD_ADR_PREL21", _FROM_HERE, ADR, slot=_GD),
+    513: static("TLSGD_ADR_PAGE21", _PAGES, ADRP, slot=_GD),
+    514: static("TLSGD_ADD_LO12_NC", _SLOT, ADD_LO12_NC, slot=_GD),
+    515: static("TLSGD_MOVW_G1", "G", SignedMove(1), slot=_GD),
+    516: static("TLSGD_MOVW_G0_NC", "G", _move(0), slot=_GD),
+    517: static("TLSLD_ADR_PREL21", _FROM_HERE, ADR, slot=_LD),
+    518: static("TLSLD_ADR_PAGE21", _PAGES, ADRP, slot=_LD),
+    519: static("TLSLD_ADD_LO12_NC", _SLOT, ADD_LO12_NC, slot=_LD),
+    520: static("TLSLD_MOVW_G1", "G", SignedMove(1), slot=_LD),
+    521: static("TLSLD_MOVW_G0_NC", "G", _move(0), slot=_LD),
+    522: static("TLSLD_LD_PREL19", _FROM_HERE, LITERAL, slot=_LD),
+    523: static("TLSLD_MOVW_DTPREL_G2", _DTPREL, SignedMove(2)),
+    524: static("TLSLD_MOVW_DTPREL_G1", _DTPREL, SignedMove(1)),
+    525: static("TLSLD_MOVW_DTPREL_G1_NC", _DTPREL, _move(1)),
+    526: static("TLSLD_MOVW_DTPREL_G0", _DTPREL, SignedMove(0)),
+    527: static("TLSLD_MOVW_DTPREL_G0_NC", _DTPREL, _move(0)),
+    528: static("TLSLD_ADD_DTPREL_HI12", _DTPREL, ADD_HI12),
+    529: static("TLSLD_ADD_DTPREL_LO12", _DTPREL, ADD_LO12),
+    530: static("TLSLD_ADD_DTPREL_LO12_NC", _DTPREL, ADD_LO12_NC),
+    531: static("TLSLD_LDST8_DTPREL_LO12", _DTPREL, _load_store(8, Range.UNSIGNED)),
+    532: static("TLSLD_LDST8_DTPREL_LO12_NC", _DTPREL, _load_store(8)),
+    533: static("TLSLD_LDST16_DTPREL_LO12", _DTPREL, _load_store(16, Range.UNSIGNED)),
+    534: static("TLSLD_LDST16_DTPREL_LO12_NC", _DTPREL, _load_store(16)),
+    535: static("TLSLD_LDST32_DTPREL_LO12", _DTPREL, _load_store(32, Range.UNSIGNED)),
+    536: static("TLSLD_LDST32_DTPREL_LO12_NC", _DTPREL, _load_store(32)),
+    537: static("TLSLD_LDST64_DTPREL_LO12", _DTPREL, _load_store(64, Range.UNSIGNED)),
+    538: static("TLSLD_LDST64_DTPREL_LO12_NC", _DTPREL, _load_store(64)),
+    539: static("TLSIE_MOVW_GOTTPREL_G1", "G", SignedMove(1), slot=_IE),
+    540: static("TLSIE_MOVW_GOTTPREL_G0_NC", "G", _move(0), slot=_IE),
+    541: static("TLSIE_ADR_GOTTPREL_PAGE21", _PAGES, ADRP, slot=_IE),
+    542: static("TLSIE_LD64_GOTTPREL_LO12_NC", _SLOT, _load_store(64), slot=_IE),
+    543: static("TLSIE_LD_GOTTPREL_PREL19", _FROM_HERE, LITERAL, slot=_IE),
+    544: static("TLSLE_MOVW_TPREL_G2", _TPREL, SignedMove(2)),
+    545: static("TLSLE_MOVW_TPREL_G1", _TPREL, SignedMove(1)),
+    546: static("TLSLE_MOVW_TPREL_G1_NC", _TPREL, _move(1)),
+    547: static("TLSLE_MOVW_TPREL_G0", _TPREL, SignedMove(0)),
+    548: static("TLSLE_MOVW_TPREL_G0_NC", _TPREL, _move(0)),
+    549: static("TLSLE_ADD_TPREL_HI12", _TPREL, ADD_HI12),
+    550: static("TLSLE_ADD_TPREL_LO12", _TPREL, ADD_LO12),
+    551: static("TLSLE_ADD_TPREL_LO12_NC", _TPREL, ADD_LO12_NC),
+    552: static("TLSLE_LDST8_TPREL_LO12", _TPREL, _load_store(8, Range.UNSIGNED)),
+    553: static("TLSLE_LDST8_TPREL_LO12_NC", _TPREL, _load_store(8)),
+    554: static("TLSLE_LDST16_TPREL_LO12", _TPREL, _load_store(16, Range.UNSIGNED)),
+    555: static("TLSLE_LDST16_TPREL_LO12_NC", _TPREL, _load_store(16)),
+    556: static("TLSLE_LDST32_TPREL_LO12", _TPREL, _load_store(32, Range.UNSIGNED)),
+    557: static("TLSLE_LDST32_TPREL_LO12_NC", _TPREL, _load_store(32)),
+    558: static("TLSLE_LDST64_TPREL_LO12", _TPREL, _load_store(64, Range.UNSIGNED)),
+    559: static("TLSLE_LDST64_TPREL_LO12_NC", _TPREL, _load_store(64)),
+    560: static("TLSDESC_LD_PREL19", _FROM_HERE, LITERAL, slot=_DESC),
+    561: static("TLSDESC_ADR_PREL21", _FROM_HERE, ADR, slot=_DESC),
+    562: static("TLSDESC_ADR_PAGE21", _PAGES, ADRP, slot=_DESC),
+    563: static("TLSDESC_LD64_LO12", _SLOT, _load_store(64), slot=_DESC),
+    564: static("TLSDESC_ADD_LO12", _SLOT, ADD_LO12_NC, slot=_DESC),
+    565: static("TLSDESC_OFF_G1", "G", SignedMove(1), slot=_DESC),
+    566: static("TLSDESC_OFF_G0_NC", "G", _move(0), slot=_DESC),
+    567: hint("TLSDESC_LDR"),
+    568: hint("TLSDESC_ADD"),
+    569: hint("TLSDESC_CALL"),
+    570: static("TLSLE_LDST128_TPREL_LO12", _TPREL, _load_store(128, Range.UNSIGNED)),
+    571: static("TLSLE_LDST128_TPREL_LO12_NC", _TPREL, _load_store(128)),
+    572: static("TLSLD_LDST128_DTPREL_LO12", _DTPREL, _load_store(128, Range.UNSIGNED)),
+    573: static("TLSLD_LDST128_DTPREL_LO12_NC", _DTPREL, _load_store(128)),
     580: refused("AUTH_ABS64", _SIGNED_POINTERS),
+    581: static_refused("AUTH_MOVW_GOTOFF_G0", _SIGNED_POINTERS),
+    582: static_refused("AUTH_MOVW_GOTOFF_G0_NC", _SIGNED_POINTERS),
+    583: static_refused("AUTH_MOVW_GOTOFF_G1", _SIGNED_POINTERS),
+    584: static_refused("AUTH_MOVW_GOTOFF_G1_NC", _SIGNED_POINTERS),
+    585: static_refused("AUTH_MOVW_GOTOFF_G2", _SIGNED_POINTERS),
+    586: static_refused("AUTH_MOVW_GOTOFF_G2_NC", _SIGNED_POINTERS),
+    587: static_refused("AUTH_MOVW_GOTOFF_G3", _SIGNED_POINTERS),
+    588: static_refused("AUTH_GOT_LD_PREL19", _SIGNED_POINTERS),
+    589: static_refused("AUTH_LD64_GOTOFF_LO15", _SIGNED_POINTERS),
+    590: static_refused("AUTH_ADR_GOT_PAGE", _SIGNED_POINTERS),
+    591: static_refused("AUTH_LD64_GOT_LO12_NC", _SIGNED_POINTERS),
+    592: static_refused("AUTH_LD64_GOTPAGE_LO15", _SIGNED_POINTERS),
+    593: static_refused("AUTH_GOT_ADD_LO12_NC", _SIGNED_POINTERS),
+    594: static_refused("AUTH_GOT_ADR_PREL_LO21", _SIGNED_POINTERS),
+    595: static_refused("AUTH_TLSDESC_ADR_PAGE21", _SIGNED_POINTERS),
+    596: static_refused("AUTH_TLSDESC_LD64_LO12", _SIGNED_POINTERS),
+    597: static_refused("AUTH_TLSDESC_ADD_LO12", _SIGNED_POINTERS),
     1024: reloc("COPY", "S", word64, Role.COPY),
     1025: reloc("GLOB_DAT", "S + A", word64),
     1026: reloc("JUMP_SLOT", "S + A", word64, Role.JUMP_SLOT),
@@ -35,6 +285,9 @@ RELOCATIONS: dict[int, Reloc] = {
     1031: reloc("TLSDESC", "S + A + T", word64, Role.TLSDESC),
     1032: reloc("IRELATIVE", "B + A", word64, Role.IRELATIVE),
     1041: refused("AUTH_RELATIVE", _SIGNED_POINTERS),
+    1042: refused("AUTH_GLOB_DAT", _SIGNED_POINTERS),
+    1043: refused("AUTH_TLSDESC", _SIGNED_POINTERS),
+    1044: refused("AUTH_IRELATIVE", _SIGNED_POINTERS),
 }
 
 AARCH64 = Architecture(
@@ -57,4 +310,5 @@ AARCH64 = Architecture(
     multiarch="aarch64-linux-gnu",
     aliases=("arm64", "armv8", "aarch64_linux_gnu"),
     platform="aarch64",
+    stub=Stub(bytes.fromhex("50000058 00021fd6") + bytes(8), 8, 8),  # ldr x16, 8; br x16; address
 )
