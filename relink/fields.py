@@ -66,6 +66,7 @@ class Field(Protocol):
     def keeps_raw(self) -> bool:
         """Whether `write` needs the word that was there."""
 
+
     def read(self, raw: U64) -> U64:
         """The addend a REL entry keeps in place: sign-extended to 64 bits where the field is signed."""
 
@@ -267,3 +268,17 @@ class Pair:
     def _split(self, raw: U64) -> tuple[U64, U64]:
         bits = np.uint64(8 * self.high.size)
         return raw & np.uint64((1 << 8 * self.high.size) - 1), raw >> bits
+
+
+def address_bits(field: Field) -> int:
+    """An absolute address must be below 2^this to fit `field`; 64 where any does, or none is meant to."""
+    part = field.high if isinstance(field, Pair) else field
+    if isinstance(part, Word):
+        bits = part.bits
+    elif isinstance(part, Bits):
+        bits = part.top
+    else:
+        return 64
+    if bits >= 64 or part.range is Range.WRAP:
+        return 64
+    return bits - 1 if part.range is Range.SIGNED else bits

@@ -33,6 +33,7 @@ from relink.errors import (
     UnsupportedRelocation,
 )  # fmt: skip
 from relink.fields import address32
+from relink.objects import CombinedObjects
 from relink.symbols import UNRESOLVED, Bindings, Resolver
 
 if TYPE_CHECKING:
@@ -87,7 +88,11 @@ class Environment:
 
 def relocate(image: Image, scope: Sequence[Image], environment: Environment) -> Outcome:
     """Apply all relocations of `image` to its host buffer, binding symbols in `scope`."""
-    return _Relocator(image, scope, environment).run()
+    if isinstance(image.decoded, CombinedObjects):
+        from relink.relocate_objects import ObjectRelocator
+
+        return ObjectRelocator(image, scope, environment).run()
+    return Relocator(image, scope, environment).run()
 
 
 def evaluate(row: Reloc, image: Image, **letters: U64 | np.uint64) -> U64:
@@ -124,7 +129,30 @@ def _misaligned(where: I64, size: int) -> bool:
     return bool(np.bitwise_or.reduce(where, initial=0) & (size - 1))
 
 
-class _Relocator:
+@dataclass(slots=True)
+class Batch:
+    """Entries of one type, gathered. Arrays have one element per entry; `keep` drops some of all of them."""
+
+    table: RelocationTable
+    row: Reloc
+    entries: slice | I64  #: which of the table's
+    where: I64  #: byte index of each place in the image's buffer
+    element: I64  #: of the bindings
+    buffer: NDArray[np.uint8]
+    letters: dict[str, U64] = field(default_factory=dict)
+
+    @property
+    def indices(self) -> I64:
+        """The entries as indices into the table."""
+        return np.arange(len(self.table.offset))[self.entries]
+
+    def keep(self, chosen: Bools) -> None:
+        self.entries = self.indices[chosen]
+        self.where, self.element = self.where[chosen], self.element[chosen]
+        self.letters = {letter: values[chosen] for letter, values in self.letters.items()}
+
+
+class Relocator:
     """One image's relocation: the state its steps share."""
 
     def __init__(self, image: Image, scope: Sequence[Image], environment: Environment) -> None:
@@ -142,16 +170,29 @@ class _Relocator:
     def run(self) -> Outcome:
         tables = [(table, self._by_type(table)) for table in self.image.decoded.relocations]
         self._bind(tables)
-        self._relr()
+        self._prepare()
         for table, groups in tables:
-            for number, entries in groups:
+            for number, entries in sorted(groups, key=lambda group: self._phase(group[0])):
                 row = self.arch.relocations.get(number)
-                if row is None or row.static or row.role in (Role.REFUSED, Role.COPY):
+                if row is None or not self._applies(row):
                     self._refuse(table, number, row, entries)
                 elif row.role is not Role.NONE:
                     self._apply(table, row, entries)
                     self.outcome.counts[self.arch.prefix + row.name] += _length(entries, table)
         return self.outcome
+
+    # ------------------------------------------------------------ what relocatable objects do differently
+
+    def _applies(self, row: Reloc) -> bool:
+        return not row.static and row.role not in (Role.REFUSED, Role.COPY)
+
+    def _phase(self, number: int) -> int:
+        """Types of a lower phase come first."""
+        return 0
+
+    def _prepare(self) -> None:
+        """What must be in place before the first type."""
+        self._relr()
 
     # ------------------------------------------------------------ classify
 
@@ -259,51 +300,60 @@ class _Relocator:
         assert row.formula is not None
         assert row.word is not None
         offset = table.offset[entries]
-        size = row.word.size
-        inside = self._inside(offset, size * (2 if row.role is Role.TLSDESC else 1))
+        inside = self._inside(offset, row.word.size * (2 if row.role is Role.TLSDESC else 1))
         if inside is not None:
             indices = np.arange(len(table.offset))[entries]
             self._report_row(table, indices[~inside], row, RelocationOutOfImage, "the place lies in no segment")
             entries, offset = indices[inside], offset[inside]
         where = (offset - self.image.low).astype(np.int64)
-        letters: dict[str, U64] = {}
-        if "A" in row.formula.letters:
-            letters["A"] = self._addend(table, row, entries, where)
-        if "P" in row.formula.letters:
-            letters["P"] = offset + self.image.bias_word
         element = self.slot[table.symbol[entries]]
+        batch = Batch(table, row, entries, where, element, self.buffer)
+        if "A" in row.formula.letters:
+            batch.letters["A"] = self._addend(table, row, entries, where)
+        if "P" in row.formula.letters:
+            batch.letters["P"] = offset + self.image.bias_word
         if row.formula.letters & {"M", "T"}:
-            keep = self._add_tls_letters(table, row, entries, element, letters)
-            if keep is not None:
-                entries = np.arange(len(table.offset))[entries][keep]
-                where, element = where[keep], element[keep]
-                letters = {letter: values[keep] for letter, values in letters.items()}
-        bound = self.outcome.bindings
-        assert bound is not None
+            self._add_tls_letters(batch)
         if "S" in row.formula.letters:
-            letters["S"] = bound.address[element]
+            batch.letters["S"] = self.bound.address[batch.element]
         if "Z" in row.formula.letters:
-            letters["Z"] = bound.size[element]
-        value = evaluate(row, self.image, **letters)
+            batch.letters["Z"] = self.bound.size[batch.element]
+        self._finish(batch)
+
+    @property
+    def bound(self) -> Bindings:
+        """What the image's references bound to."""
+        assert self.outcome.bindings is not None
+        return self.outcome.bindings
+
+    def _finish(self, batch: Batch) -> None:
+        """Compute, and store or put off."""
+        row = batch.row
+        assert row.formula is not None
         if row.role is Role.IRELATIVE:
-            self._defer(row, where, value & self.image.address_mask, letters["A"])
+            resolver = evaluate(row, self.image, **batch.letters)
+            self._defer(row, batch.where, resolver & self.image.address_mask, batch.letters["A"])
             return
         if "S" in row.formula.letters and "T" not in row.formula.letters:
-            indirect = bound.type[element] == SymbolType.GNU_IFUNC
-            if indirect.any():
-                addend = letters.get("A", np.zeros(len(where), np.uint64))
-                self._defer(row, where[indirect], letters["S"][indirect], addend[indirect])
-                where, value = where[~indirect], value[~indirect]
-                entries = np.arange(len(table.offset))[entries][~indirect]
+            self._put_off_ifuncs(batch)
+        value = evaluate(row, self.image, **batch.letters)
         if row.role is Role.TLSDESC:
-            self._write_descriptors(row, where, value, (element != 0) & (bound.provider[element] == UNRESOLVED))
+            undefined = (batch.element != 0) & (self.bound.provider[batch.element] == UNRESOLVED)
+            self._write_descriptors(row.word.size if row.word else 0, batch.where, value, undefined)
         else:
-            self._store(table, row, entries, where, value)
+            self._store(batch, value)
 
-    def _write_descriptors(self, row: Reloc, where: I64, value: U64, undefined: Bools) -> None:
-        """Fill two-word TLS descriptors: a function, and the argument it finds beside itself."""
-        assert row.word is not None
-        size, argument = row.word.size, self.arch.tls.descriptor_argument
+    def _put_off_ifuncs(self, batch: Batch) -> None:
+        """References to STT_GNU_IFUNC symbols wait for what the resolver answers."""
+        indirect = self.bound.type[batch.element] == SymbolType.GNU_IFUNC
+        if indirect.any():
+            addend = batch.letters.get("A", np.zeros(len(batch.where), np.uint64))
+            self._defer(batch.row, batch.where[indirect], batch.letters["S"][indirect], addend[indirect])
+            batch.keep(~indirect)
+
+    def _write_descriptors(self, size: int, where: I64, value: U64, undefined: Bools) -> None:
+        """Fill TLS descriptors of two `size`-byte words: a function, and the argument it finds beside itself."""
+        argument = self.arch.tls.descriptor_argument
         static, weak = self.environment.descriptor_stubs()
         write_words(self.buffer, where + size * argument, size, value)
         function = np.where(undefined, np.uint64(weak), np.uint64(static))
@@ -317,58 +367,58 @@ class _Relocator:
             where = where + row.word.size * self.arch.tls.descriptor_argument
         return row.word.read(read_words(self.buffer, where, row.word.size))
 
-    def _store(
-        self, table: RelocationTable, row: Reloc, entries: slice | I64, where: I64, value: U64
-    ) -> None:
-        word = row.word
+    def _wrapped(self, value: U64) -> U64:
+        """The value as the ISA's own arithmetic has it: modulo 2^32 on a 32-bit one, sign-extended."""
+        return value if self.arch.bits == 64 else address32.read(value & self.image.address_mask)
+
+    def _store(self, batch: Batch, value: U64) -> None:
+        word = batch.row.word
         assert word is not None
-        if self.arch.bits == 32:
-            value = address32.read(value & self.image.address_mask)  # arithmetic there is modulo 2^32
+        value = self._wrapped(value)
         fits = word.fits(value)
         if not isinstance(fits, bool) and not fits.all():
             bad = np.flatnonzero(~fits)
-            indices = np.arange(len(table.offset))[entries][bad]
             example = int(value[bad[0]].astype(np.int64))
             problem = f"{example:#x} does not fit {word.description}"
-            self._report_row(table, indices, row, RelocationOverflow, problem)
+            self._report_row(batch.table, batch.indices[bad], batch.row, RelocationOverflow, problem)
             return
-        # A whole word keeps nothing of what was there, so it need not be read back.
-        write_words(self.buffer, where, word.size, value)
+        if word.keeps_raw:
+            value = word.write(read_words(self.buffer, batch.where, word.size), value)
+        write_words(self.buffer, batch.where, word.size, value)
 
     def _defer(self, row: Reloc, where: I64, resolver: U64, addend: U64) -> None:
         place = where.astype(np.uint64) + np.uint64(self.image.region.address)
         self.outcome.ifuncs.append(IfuncCalls(self.image, row, place, resolver, addend))
 
-    def _add_tls_letters(
-        self, table: RelocationTable, row: Reloc, entries: slice | I64, element: I64, letters: dict[str, U64]
-    ) -> Bools | None:
-        """M and T of each entry's defining module. Symbol 0 means the image's own module."""
-        bound = self.outcome.bindings
-        assert bound is not None
+    def _tls_modules(self, element: I64) -> tuple[U64, U64, Bools]:
+        """(M, T, usable) of each element's defining module. Element 0 means the image's own module."""
+        bound = self.bound
         # HOST and UNRESOLVED are -2 and -1: they index the array's end.
         modules = [*(image.tls for image in bound.images), self.environment.resolver.host_tls, None]
         ids = np.array([m.id if m else 0 for m in modules], np.uint64)
         offsets = np.array([m.offset if m else 0 for m in modules], np.int64).view(np.uint64)
         provider = np.where(element == 0, 0, bound.provider[element])
-        letters["M"], letters["T"] = ids[provider], offsets[provider]
         weak = (element != 0) & (provider == UNRESOLVED)
-        missing = (ids[provider] == 0) & ~weak
-        thread_local = np.isin(bound.type[element], (SymbolType.TLS, SymbolType.NOTYPE))
-        wrong = (element != 0) & ~weak & ~thread_local
-        bad = missing | wrong
-        if not bad.any():
-            return None
-        for index in np.arange(len(table.offset))[entries][bad][:_REPORTED].tolist():
-            symbol = self._symbol_name(table, index)
+        thread_local = np.isin(bound.type[element], (SymbolType.TLS, SymbolType.NOTYPE)) | (element == 0)
+        usable: Bools = weak | ((ids[provider] != 0) & thread_local)
+        return ids[provider], offsets[provider], usable
+
+    def _add_tls_letters(self, batch: Batch) -> None:
+        """M and T; entries whose symbol is not thread-local are reported and dropped."""
+        batch.letters["M"], batch.letters["T"], usable = self._tls_modules(batch.element)
+        if usable.all():
+            return
+        for index in batch.indices[~usable][:_REPORTED].tolist():
+            symbol = self._symbol_name(batch.table, index)
+            section, offset = batch.table.origin(index)
             self.outcome.errors.append(
                 TlsError(
                     self.image.name,
-                    f"{table.section}+{int(table.offset[index]):#x}: {self.arch.prefix}{row.name} against "
+                    f"{section}+{offset:#x}: {self.arch.prefix}{batch.row.name} against "
                     f"{symbol or 'its own module'}: no thread-local definition",
                 )
             )
-        keep: Bools = np.logical_not(bad)
-        return keep
+        batch.keep(usable)
 
     # ------------------------------------------------------------ checks and reports
 
@@ -400,10 +450,11 @@ class _Relocator:
         """One error per entry, the first few of them; the last says how many more there are."""
         more = len(indices) - _REPORTED
         for number, index in enumerate(indices[:_REPORTED].tolist(), 1):
+            section, offset = table.origin(index)
             tail = f" (and {more} more entries of this type)" if number == _REPORTED and more > 0 else ""
             self.outcome.errors.append(
                 kind(
-                    self.image.name, problem + tail, section=table.section, offset=int(table.offset[index]),
+                    self.image.name, problem + tail, section=section, offset=offset,
                     type_name=type_name, symbol=self._symbol_name(table, index), formula=formula,
                 )
             )  # fmt: skip

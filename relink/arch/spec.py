@@ -108,9 +108,17 @@ class Slot(enum.Enum):
 class Sites(Protocol):
     """The places of one batch of entries, for the few types a formula cannot describe. Arrays of n elements."""
 
-    buffer: NDArray[np.uint8]  #: the image's bytes
-    where: NDArray[np.int64]  #: index of each place in `buffer`
-    letters: Mapping[str, NDArray[np.uint64]]  #: what the row's formula names, beside B, GOT and DTV
+    @property
+    def buffer(self) -> NDArray[np.uint8]:
+        """The image's bytes."""
+
+    @property
+    def where(self) -> NDArray[np.int64]:
+        """Index of each place in `buffer`."""
+
+    @property
+    def letters(self) -> Mapping[str, NDArray[np.uint64]]:
+        """What the row's formula names, beside B and DTV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +225,8 @@ class Architecture:
     #: Names, without prefix, of types only a static linker meets, where pyelftools knows none.
     static_names: Mapping[int, str] = field(default_factory=dict, repr=False)
     stub: Stub | None = None  #: reaches any address; None: every branch of the ISA does
+    branch_reach: int = 1 << 31  #: bytes the shortest call reaches: how far apart stubs may lie
+    got_header: int = 0  #: words at the start of the GOT that belong to the dynamic linker
     #: Given e_flags, why an image of that ABI cannot join (None: it can).
     flags_problem: Callable[[int], str | None] = lambda flags: None
 

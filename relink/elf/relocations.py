@@ -32,6 +32,10 @@ class RelocationTable:
     def __len__(self) -> int:
         return len(self.offset)
 
+    def origin(self, index: int) -> tuple[str, int]:
+        """(section, offset there) that messages name for an entry."""
+        return self.section, int(self.offset[index])
+
 
 @dataclass(frozen=True)
 class _Range:

@@ -1,0 +1,376 @@
+"""Arm's instruction fields, beyond what a bit diagram can say.
+
+Three things are odd. Offsets are often a magnitude with the sign elsewhere in the instruction: the U bit of
+a load, or the choice between ADD and SUB. T32's long branches store two of the offset's bits mixed with its
+sign. And a branch's target carries its instruction set in bit 0, so a branch field sees a value whose bit 0
+says which instruction to write, or that no instruction can go there.
+
+Encodings as drawn in the Arm Architecture Reference Manual (DDI 0406C, chapters A5, A6 and A8); how each is
+read and written as in AAELF32, section 5.6.1.4 "Static Arm relocations" and the two that follow it. Raw words are
+what lies in memory: of a 32-bit T32 instruction the first halfword is the low one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from relink.fields import U64, Bits, Bools, Field, Range, in_range
+
+_ONE, _ODD = np.uint64(1), np.uint64((1 << 64) - 2)
+_32_BITS = np.uint64(0xFFFF_FFFF)
+
+
+def _negative(value: U64) -> Bools:
+    sign: Bools = (value >> np.uint64(63)) != 0
+    return sign
+
+
+# ---------------------------------------------------------------- parts of an address
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a value, from bit `shift` up, where the addend is not shifted (MOVW, MOVT, v6-M's MOVS and ADDS).
+
+    The document's odd rule lets a MOVW and a MOVT with the same immediate form one address: both have that
+    immediate as addend, and each takes its half of the sum.
+    """
+
+    bits: Bits
+    shift: int = 0
+    range: Range = Range.WRAP
+
+    keeps_raw = True
+
+    @property
+    def size(self) -> int:
+        return self.bits.size
+
+    @property
+    def description(self) -> str:
+        return f"{self.bits.top} bits from bit {self.shift} ({self.range.value})"
+
+    def read(self, raw: U64) -> U64:
+        return self.bits.read(raw)
+
+    def fits(self, value: U64) -> Bools | bool:
+        return in_range(value, self.bits.top, self.range)
+
+    def write(self, raw: U64, value: U64) -> U64:
+        return self.bits.write(raw, value >> np.uint64(self.shift))
+
+
+# ---------------------------------------------------------------- sign and magnitude
+
+
+@dataclass(frozen=True)
+class UpDown:
+    """A magnitude, and opcode bits that say whether it is added (`up`) or subtracted (`down`)."""
+
+    magnitude: Field
+    up: int
+    down: int
+
+    keeps_raw = True
+
+    @property
+    def size(self) -> int:
+        return self.magnitude.size
+
+    @property
+    def description(self) -> str:
+        return f"sign and {self.magnitude.description}"
+
+    def read(self, raw: U64) -> U64:
+        value = self.magnitude.read(raw)
+        return np.where((raw & np.uint64(self.up | self.down)) == self.down, -value, value)
+
+    def fits(self, value: U64) -> Bools | bool:
+        return self.magnitude.fits(np.where(_negative(value), -value, value))
+
+    def write(self, raw: U64, value: U64) -> U64:
+        down = _negative(value)
+        kept = raw & np.uint64(0xFFFF_FFFF ^ (self.up | self.down))
+        sign = np.where(down, np.uint64(self.down), np.uint64(self.up))
+        return self.magnitude.write(kept | sign, np.where(down, -value, value) & _32_BITS)
+
+
+def leading_group(value: U64) -> U64:
+    """Gn of a residual Yn: the highest eight bits that an even rotation reaches ("Group relocations")."""
+    length = np.frexp(value.astype(np.float64))[1]
+    shift = np.maximum(length - 7, 0) // 2 * 2
+    return value & (np.uint64(0xFF) << shift.astype(np.uint64))
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """A32's modified immediate: eight bits, rotated. It takes a value's leading group."""
+
+    checked: bool  #: whether nothing may remain after it
+
+    size = 4
+    keeps_raw = True
+
+    @property
+    def description(self) -> str:
+        return "eight bits at an even position" + ("" if self.checked else " (the rest is for other groups)")
+
+    def read(self, raw: U64) -> U64:
+        rotation = ((raw >> np.uint64(8)) & np.uint64(0xF)) * np.uint64(2)
+        byte = raw & np.uint64(0xFF)
+        return (byte >> rotation | byte << (np.uint64(32) - rotation)) & _32_BITS
+
+    def fits(self, value: U64) -> Bools | bool:
+        if not self.checked:
+            return True
+        alone: Bools = (leading_group(value) == value) & (value <= _32_BITS)
+        return alone
+
+    def write(self, raw: U64, value: U64) -> U64:
+        group = leading_group(value & _32_BITS)
+        length = np.frexp(group.astype(np.float64))[1]
+        half = np.maximum(length - 7, 0) // 2
+        byte = group >> (2 * half).astype(np.uint64)
+        rotation = ((16 - half) & 15).astype(np.uint64)
+        return (raw & np.uint64(0xFFFF_F000)) | (rotation << np.uint64(8)) | byte
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What earlier instructions of a sequence, `groups` of them, leave of a magnitude."""
+
+    groups: int
+    rest: Field
+
+    keeps_raw = True
+
+    @property
+    def size(self) -> int:
+        return self.rest.size
+
+    @property
+    def description(self) -> str:
+        return f"{self.rest.description} after {self.groups} group(s)" if self.groups else self.rest.description
+
+    def of(self, value: U64) -> U64:
+        for _ in range(self.groups):
+            value = value ^ leading_group(value)
+        return value
+
+    def read(self, raw: U64) -> U64:
+        return self.rest.read(raw)
+
+    def fits(self, value: U64) -> Bools | bool:
+        return self.rest.fits(self.of(value))
+
+    def write(self, raw: U64, value: U64) -> U64:
+        return self.rest.write(raw, self.of(value))
+
+
+# ---------------------------------------------------------------- branches
+
+
+@dataclass(frozen=True)
+class ArmCall:
+    """A32's BL and BLX (A8.8.25), one of which becomes the other as bit 0 of the target says.
+
+    BLX's H bit is bit 1 of the offset. Both are unconditional; that the place holds such an instruction is for
+    whoever computes the value to see.
+    """
+
+    size = 4
+    keeps_raw = True
+    description = "26 bits (signed, multiples of 4, or of 2 plus 1 for a Thumb target)"
+
+    def read(self, raw: U64) -> U64:
+        half = np.where(raw >= _BLX, (raw >> np.uint64(23)) & np.uint64(2), np.uint64(0))
+        return _BL_OFFSET.read(raw) | half
+
+    def fits(self, value: U64) -> Bools | bool:
+        fits: Bools = ((value & np.uint64(3)) != 2) & np.asarray(in_range(value & _ODD, 26, Range.SIGNED))
+        return fits
+
+    def write(self, raw: U64, value: U64) -> U64:
+        half = (value & np.uint64(2)) << np.uint64(23)
+        kept = np.where(raw >= _BLX, _BL, raw)
+        return _BL_OFFSET.write(np.where(value & _ONE, _BLX | half, kept), value)
+
+
+_BL_OFFSET = Bits("8 imm[25:2]", Range.SIGNED)
+_BL, _BLX = np.uint64(0xEB00_0000), np.uint64(0xFA00_0000)
+
+
+@dataclass(frozen=True)
+class LongOffset:
+    """The 25-bit offset of T32's BL, BLX and B.W: bits 23 and 22 are stored as NOT(bit EOR sign) (A8.8.18, T4)."""
+
+    size = 4
+    keeps_raw = True
+
+    @property
+    def description(self) -> str:
+        return _PLAIN_LONG.description
+
+    def read(self, raw: U64) -> U64:
+        return _PLAIN_LONG.read(_plain(raw))
+
+    def fits(self, value: U64) -> Bools | bool:
+        return _PLAIN_LONG.fits(value)
+
+    def write(self, raw: U64, value: U64) -> U64:
+        return _plain(_PLAIN_LONG.write(_plain(raw), value))
+
+
+_PLAIN_LONG = Bits("5 imm[24] imm[21:12] 2 imm[23] 1 imm[22] imm[11:1]", Range.SIGNED, halfwords=True)
+
+
+def _plain(raw: U64) -> U64:
+    """J1 and J2 turned into bits 23 and 22 of the offset, or back."""
+    flip = (~raw >> np.uint64(10)) & _ONE
+    return raw ^ (flip << np.uint64(29)) ^ (flip << np.uint64(27))
+
+
+@dataclass(frozen=True)
+class ThumbCall:
+    """T32's BL and BLX (A8.8.25), one of which becomes the other as bit 0 of the target says.
+
+    BLX counts from the place's address rounded down to a word, so its offset is a multiple of 4.
+    """
+
+    size = 4
+    keeps_raw = True
+    description = "25 bits (signed, odd for a Thumb target, else multiples of 4)"
+
+    def read(self, raw: U64) -> U64:
+        return LONG_OFFSET.read(raw)
+
+    def fits(self, value: U64) -> Bools | bool:
+        aligned = ((value & _ONE) != 0) | ((value & np.uint64(2)) == 0)
+        fits: Bools = aligned & np.asarray(in_range(value & _ODD, 25, Range.SIGNED))
+        return fits
+
+    def write(self, raw: U64, value: U64) -> U64:
+        same_state = np.uint64(1 << 28)
+        opcode = np.where(value & _ONE, raw | same_state, raw & ~same_state)
+        return LONG_OFFSET.write(opcode, value)
+
+
+LONG_OFFSET = LongOffset()
+
+
+@dataclass(frozen=True)
+class ToThumb:
+    """A T32 branch that cannot change the instruction set: its target must have bit 0 set, which is not stored."""
+
+    offset: Field
+
+    keeps_raw = True
+
+    @property
+    def size(self) -> int:
+        return self.offset.size
+
+    @property
+    def description(self) -> str:
+        return f"{self.offset.description}, plus 1: a Thumb target"
+
+    def read(self, raw: U64) -> U64:
+        return self.offset.read(raw)
+
+    def fits(self, value: U64) -> Bools | bool:
+        odd: Bools = (value & _ONE) != 0
+        return odd & self.offset.fits(value & _ODD)
+
+    def write(self, raw: U64, value: U64) -> U64:
+        return self.offset.write(raw, value & _ODD)
+
+
+@dataclass(frozen=True)
+class Forward:
+    """An offset that is never negative, but whose addend may be the -4 of a place itself (THM_PC8, THM_JUMP6)."""
+
+    offset: Bits
+
+    keeps_raw = True
+
+    @property
+    def size(self) -> int:
+        return self.offset.size
+
+    @property
+    def description(self) -> str:
+        return self.offset.description
+
+    def read(self, raw: U64) -> U64:
+        """((offset + 4) modulo the field) - 4, as "Addends and PC-bias compensation" says."""
+        four = np.uint64(4)
+        return ((self.offset.read(raw) + four) & np.uint64((1 << self.offset.top) - 1)) - four
+
+    def fits(self, value: U64) -> Bools | bool:
+        return self.offset.fits(value)
+
+    def write(self, raw: U64, value: U64) -> U64:
+        return self.offset.write(raw, value)
+
+
+@dataclass(frozen=True)
+class BranchFuture:
+    """Armv8.1-M's BF…, a hint: out of reach it becomes a NOP, "no errors are required"."""
+
+    offset: Bits
+
+    size = 4
+    keeps_raw = True
+
+    @property
+    def description(self) -> str:
+        return f"{self.offset.description}; else a NOP"
+
+    def read(self, raw: U64) -> U64:
+        return self.offset.read(raw)
+
+    def fits(self, value: U64) -> Bools | bool:
+        return True
+
+    def write(self, raw: U64, value: U64) -> U64:
+        near = np.asarray(self.offset.fits(value & _ODD)) & ((value & _ONE) != 0)
+        return np.where(near, self.offset.write(raw, value & _ODD), np.uint64(0x8000_F3AF))
+
+
+# ---------------------------------------------------------------- instructions replaced whole
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """Instructions that a shorter sequence replaces. It takes the value 1 where `knows` says so of the place.
+
+    Each case is (mask, pattern, kept, replacement): an instruction that matches keeps the bits `kept`.
+    """
+
+    size: int
+    cases: tuple[tuple[int, int, int, int], ...]
+
+    keeps_raw = True
+    description = "an instruction of a TLS descriptor's sequence"
+
+    def knows(self, raw: U64) -> Bools:
+        known = np.zeros(raw.shape, np.bool_)
+        for mask, pattern, _, _ in self.cases:
+            known |= (raw & np.uint64(mask)) == pattern
+        return known
+
+    def read(self, raw: U64) -> U64:
+        return np.zeros_like(raw)
+
+    def fits(self, value: U64) -> Bools | bool:
+        known: Bools = value != 0
+        return known
+
+    def write(self, raw: U64, value: U64) -> U64:
+        word = raw
+        for mask, pattern, kept, replacement in self.cases:
+            new = (raw & np.uint64(kept)) | np.uint64(replacement)
+            word = np.where((raw & np.uint64(mask)) == pattern, new, word)
+        return word

@@ -1,0 +1,587 @@
+"""Relocatable objects become something the linker's phases can link: one image, laid out, with GOT and stubs.
+
+`combine` does what a static linker does before it knows an address. It keeps one of each COMDAT group, decides
+which definition each name means, gives commons a place, puts sections of equal permission together, sorts
+constructors by priority, and makes room for what the code asks of its linker: GOT slots, and stubs for calls
+that may not reach. The result, `CombinedObjects`, is a `Decoded`: to the rest of the linker the objects look
+like a shared object whose relocations happen to be static ones, over one symbol table.
+
+Each input stays nameable: `origin` turns an entry of the one relocation table back into object, section, offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Architecture, Role
+from relink.arch.spec import Slot
+from relink.elf import Decoded, Names, ProgramHeader, RelocationTable, SymbolTable
+from relink.elf.constants import (
+    SHN_ABS, Binding, FileType, SectionFlag, SectionType, SegmentType, SymbolType, Visibility,
+)  # fmt: skip
+from relink.elf.contents import Contents
+from relink.elf.dynamic import Dynamic
+from relink.elf.hashes import NoHash
+from relink.elf.layout import ELF32, ELF64
+from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile
+from relink.elf.strings import StringTable
+from relink.errors import LinkError, LinkErrors
+from relink.fields import address_bits
+from relink.memory import PAGE, page_ceil
+from relink.shrink import Shrinkage, shrink
+
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+U32 = NDArray[np.uint32]
+U8 = NDArray[np.uint8]
+
+_FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
+_R, _RX, _TLS, _RW, _BSS = range(5)  #: the order sections lie in
+_SEGMENT_FLAGS = {_R: 4, _RX: 5, _TLS: 6, _RW: 6, _BSS: 6}
+_LAST_PRIORITY = 65536
+_CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
+_DESTRUCTORS = (".fini_array", ".dtors")
+
+
+class DuplicateSymbol(LinkError):
+    """Two objects define the same name strongly."""
+
+    def __init__(self, image: str, symbol: str, first: str, second: str) -> None:
+        self.symbol = symbol
+        super().__init__(image, f"{symbol} is defined in {first} and in {second}")
+
+
+@dataclass(slots=True, eq=False)
+class InputSection:
+    """A section of an object that is part of the image."""
+
+    file: ObjectFile
+    index: int
+    name: str
+    flags: int
+    size: int  #: bytes, after shrinking
+    align: int
+    bits: bool  #: has bytes in the file
+    kind: int = _R
+    order: tuple[int, ...] = ()  #: sorts constructors
+    offset: int = -1  #: in the image
+    shrinkage: Shrinkage | None = None
+
+    @property
+    def reversed(self) -> bool:
+        """.ctors and .dtors run from the last word to the first."""
+        return self.name.startswith((".ctors", ".dtors"))
+
+
+@dataclass(frozen=True)
+class StubTable:
+    """Where stubs lie. `islands` are image offsets of copies of the table, in rising order."""
+
+    symbols: I64  #: symbol indices, in stub order
+    islands: tuple[int, ...]
+    size: int  #: bytes of one stub
+    number: I64  #: symbol index -> place in the table, -1 for none
+
+    def offset(self, symbol: I64, near: I64) -> I64:
+        """Image offset of each symbol's stub in the island nearest to `near` (image offsets); -1 for none."""
+        number = self.number[symbol]
+        if not self.islands:
+            return np.full(len(symbol), -1, np.int64)
+        islands = np.array(self.islands)
+        after = np.minimum(np.searchsorted(islands, near), len(islands) - 1)
+        before = np.maximum(after - 1, 0)
+        nearest = np.where(np.abs(islands[after] - near) < np.abs(islands[before] - near), after, before)
+        return np.where(number < 0, -1, islands[nearest] + number * self.size)
+
+
+@dataclass(frozen=True)
+class CombinedTable(RelocationTable):
+    """All static relocations of an image, offsets in the image, symbols in its one table."""
+
+    starts: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: first entry of each input table
+    origins: tuple[tuple[str, int], ...] = ()  #: (object and section, image offset of the section) of each
+
+    def origin(self, index: int) -> tuple[str, int]:
+        number = int(np.searchsorted(self.starts, index, side="right")) - 1
+        name, base = self.origins[number]
+        return name, int(self.offset[index]) - base
+
+
+@dataclass(frozen=True, eq=False)
+class CombinedObjects(Decoded):
+    """Objects laid out as one image, before it has an address. `data` is the image itself."""
+
+    inputs: tuple[InputSection, ...] = ()
+    table: SymbolTable | None = None
+    static: CombinedTable | None = None
+    got: int = 0  #: image offset of the GOT
+    slots: Mapping[Slot, tuple[I64, I64]] = field(default_factory=dict)  #: kind -> (symbols, offsets in the GOT)
+    stubs: StubTable | None = None
+    low_bits: int = 64  #: the image must lie below 2^low_bits, for the narrowest absolute address in it
+    constructors: tuple[int, int] | None = None
+    destructors: tuple[int, int] | None = None
+
+    @property
+    def symbols(self) -> SymbolTable:
+        assert self.table is not None
+        return self.table
+
+    @property
+    def relocations(self) -> tuple[RelocationTable, ...]:
+        return (self.static,) if self.static is not None else ()
+
+    @property
+    def init_array(self) -> tuple[int, int] | None:
+        return self.constructors
+
+    @property
+    def fini_array(self) -> tuple[int, int] | None:
+        return self.destructors
+
+    @cached_property
+    def slot_of(self) -> Mapping[Slot, I64]:
+        """kind -> offset in the GOT by symbol index; -1 for none."""
+        found = {}
+        for kind, (symbols, offsets) in self.slots.items():
+            found[kind] = np.full(len(self.symbols), -1, np.int64)
+            found[kind][symbols] = offsets
+        return found
+
+
+def combine(name: str, files: Sequence[ObjectFile], arch: Architecture, path: Path | None = None) -> CombinedObjects:
+    """Lay `files` out as one image. Raises LinkErrors for duplicate symbols, ElfError for damaged input."""
+    return _Combiner(name, files, arch, path).run()
+
+
+class _Combiner:
+    def __init__(self, name: str, files: Sequence[ObjectFile], arch: Architecture, path: Path | None) -> None:
+        self.name, self.files, self.arch, self.path = name, files, arch, path
+        self.layout = ELF64 if arch.bits == 64 else ELF32
+        self.symbol_base = np.concatenate(([1], 1 + np.cumsum([len(f.symbols) for f in files]))).astype(np.int64)
+        self.sections: dict[tuple[int, int], InputSection] = {}
+        self.errors: list[LinkError] = []
+
+    def run(self) -> CombinedObjects:
+        self._keep_sections()
+        self._concatenate_symbols()
+        self._resolve_names()
+        self._gather_relocations()
+        slots, got_size = self._assign_slots()
+        stub_symbols = self._stub_symbols()
+        if self.errors:
+            raise self.errors[0] if len(self.errors) == 1 else LinkErrors(self.name, self.errors)
+        got, islands, end = self._place(got_size, len(stub_symbols))
+        self._settle_symbols(got, end)
+        return self._image(got, slots, self._stub_table(stub_symbols, islands), end)
+
+    # ------------------------------------------------------------ sections
+
+    def _keep_sections(self) -> None:
+        """Allocated sections, less those of COMDAT groups that were there already (gABI, "Section Groups")."""
+        signatures: set[str] = set()
+        for number, file in enumerate(self.files):
+            dropped: set[int] = set()
+            for group in file.groups:
+                if group.comdat and group.signature in signatures:
+                    dropped.update(group.members)
+                elif group.comdat:
+                    signatures.add(group.signature)
+            for index, section in enumerate(file.sections):
+                if section.flags & SectionFlag.ALLOC and index not in dropped and section.type != SectionType.GROUP:
+                    self.sections[number, index] = self._input(file, index)
+
+    def _input(self, file: ObjectFile, index: int) -> InputSection:
+        section = file.sections[index]
+        bits = section.type != SectionType.NOBITS
+        kept = InputSection(
+            file, index, section.name, section.flags, section.size, max(section.addralign, 1), bits
+        )
+        if section.flags & SectionFlag.TLS:
+            kept.kind, kept.order = _TLS, (0 if bits else 1,)
+        elif section.flags & SectionFlag.EXECINSTR:
+            kept.kind = _RX
+        elif not section.flags & SectionFlag.WRITE:
+            kept.kind = _R
+        else:
+            kept.kind = _RW if bits else _BSS
+            kept.order = _constructor_order(section.name)
+        return kept
+
+    # ------------------------------------------------------------ symbols
+
+    def _concatenate_symbols(self) -> None:
+        """One table: row 0, then every object's rows. Values are section offsets still."""
+        tables = [file.symbols for file in self.files]
+        count = int(self.symbol_base[-1])
+        self.value = np.zeros(count, np.uint64)
+        self.size = np.zeros(count, np.uint64)
+        self.info = np.zeros(count, np.uint8)
+        self.other = np.zeros(count, np.uint8)
+        self.section = np.zeros(count, np.int64)
+        self.file = np.zeros(count, np.int64)
+        for number, table in enumerate(tables):
+            rows = slice(int(self.symbol_base[number]), int(self.symbol_base[number + 1]))
+            self.value[rows], self.size[rows] = table.value, table.size
+            self.info[rows], self.other[rows] = table.info, table.other
+            self.section[rows] = table.section
+            self.file[rows] = number
+        self.dropped = np.zeros(count, np.bool_)
+        for index in np.flatnonzero(self.section > 0).tolist():
+            if (int(self.file[index]), int(self.section[index])) not in self.sections:
+                self.section[index] = UNDEFINED
+                self.dropped[index] = True
+
+    def _resolve_names(self) -> None:
+        """Which row each global name means: strong before common before weak before undefined (gABI, "Symbol
+        Table"); `alias` leads from every row to the one that counts."""
+        bind = self.info >> 4
+        self.alias = np.arange(len(self.value))
+        defined = self.section != UNDEFINED
+        weak = bind == Binding.WEAK
+        rank = np.where(defined, np.where(self.section == COMMON, 3, np.where(weak, 2, 4)), np.where(weak, 0, 1))
+        self.chosen: dict[str, int] = {}
+        members: dict[str, list[int]] = {}
+        for number, file in enumerate(self.files):
+            table = file.symbols
+            rows = np.arange(table.first_global, len(table))
+            base = int(self.symbol_base[number])
+            for name, row in zip(table.names.take(rows).texts(), (rows + base).tolist(), strict=True):
+                if not name:
+                    continue
+                members.setdefault(name, []).append(row)
+                best = self.chosen.setdefault(name, row)
+                if best == row:
+                    continue
+                if rank[row] == 4 and rank[best] == 4 and bind[row] != Binding.GNU_UNIQUE:
+                    first = self.files[int(self.file[best])].name
+                    self.errors.append(DuplicateSymbol(self.name, name, first, file.name))
+                if rank[row] > rank[best] or (rank[row] == rank[best] == 3 and self.size[row] > self.size[best]):
+                    self.chosen[name] = row
+        for name, rows_ in members.items():
+            best = self.chosen[name]
+            self.alias[rows_] = best
+            hidden = [int(self.other[row]) & 3 for row in rows_ if int(self.other[row]) & 3]
+            if hidden:
+                self.other[best] = self.other[best] & ~np.uint8(3) | np.uint8(min(hidden))
+        self._define_linker_symbols()
+
+    def _define_linker_symbols(self) -> None:
+        """Names a linker defines when somebody asks for them; settled once the layout is known."""
+        self.linker_symbols = {
+            name: row for name, row in self.chosen.items()
+            if self.section[row] == UNDEFINED and (name in _LINKER_SYMBOLS or name.startswith(("__start_", "__stop_")))
+        }  # fmt: skip
+
+    # ------------------------------------------------------------ relocations
+
+    def _gather_relocations(self) -> None:
+        """Every relocation of a kept section, in one table; offsets are section offsets still."""
+        self.tables: list[tuple[InputSection, str, U64, U32, I64, I64 | None]] = []
+        for number, file in enumerate(self.files):
+            for relocations in file.relocations:
+                target = self.sections.get((number, relocations.section))
+                if target is None or not len(relocations):
+                    continue
+                symbols = self.alias[relocations.symbol.astype(np.int64) + int(self.symbol_base[number])]
+                symbols = np.where(relocations.symbol == 0, 0, symbols)
+                offset, kind, addend = relocations.offset, relocations.type, relocations.addend
+                shrinkage = shrink(self.arch, file, relocations)
+                if shrinkage is not None:
+                    target.shrinkage = shrinkage
+                    target.size = len(shrinkage.content)
+                    offset = shrinkage.moved(offset)
+                self.tables.append((target, relocations.name, offset, kind, symbols, addend))
+
+    def _rows_used(self) -> list[tuple[int, I64]]:
+        """(type number, symbols it refers to) over all tables."""
+        if not self.tables:
+            return []
+        types = np.concatenate([t[3] for t in self.tables]).astype(np.int64)
+        symbols = np.concatenate([t[4] for t in self.tables])
+        return [(int(n), symbols[types == n]) for n in np.unique(types)]
+
+    def _assign_slots(self) -> tuple[dict[Slot, tuple[I64, I64]], int]:
+        """A GOT slot for every symbol and kind some entry asks for; the GOT's size in bytes."""
+        wanted: dict[Slot, list[I64]] = {}
+        for number, symbols in self._rows_used():
+            row = self.arch.relocations.get(number)
+            if row is not None and row.slot is not None:
+                wanted.setdefault(row.slot, []).append(symbols)
+        slots: dict[Slot, tuple[I64, I64]] = {}
+        size = self.arch.got_header * self.arch.word_size
+        for kind, parts in wanted.items():
+            symbols = np.unique(np.concatenate(parts))
+            step = kind.words * self.arch.word_size
+            if kind is Slot.TLS_LD:  # one for the whole image, whatever symbol asks
+                slots[kind] = symbols, np.full(len(symbols), size)
+                size += step
+            else:
+                slots[kind] = symbols, size + step * np.arange(len(symbols))
+                size += step * len(symbols)
+        return slots, size
+
+    def _stub_symbols(self) -> I64:
+        """Symbols that may need a stub: callees outside the image or in another state, and ifuncs."""
+        if self.arch.stub is None:
+            return np.zeros(0, np.int64)
+        undefined = self.section == UNDEFINED
+        indirect = (self.info & 15) == SymbolType.GNU_IFUNC
+        needs = np.zeros(len(self.value), np.bool_)
+        for number, symbols in self._rows_used():
+            row = self.arch.relocations.get(number)
+            if row is None or row.formula is None or row.slot is not None or "S" not in row.formula.letters:
+                continue
+            needs[symbols[indirect[symbols]]] = True
+            if row.role is Role.BRANCH:
+                outside = symbols if self.arch.code_address_bits else symbols[undefined[symbols]]
+                needs[outside] = True
+            elif row.word is not None and row.word.size < self.arch.word_size or row.role is Role.HIGH:
+                callable_ = undefined & np.isin(self.info & 15, (SymbolType.NOTYPE, SymbolType.FUNC))
+                needs[symbols[callable_[symbols]]] = True
+        needs[0] = False
+        return np.flatnonzero(needs)
+
+    # ------------------------------------------------------------ layout
+
+    def _place(self, got_size: int, stub_count: int) -> tuple[int, list[int], int]:
+        """Give every section, the GOT, the stubs and the commons their offsets: (GOT, islands, end)."""
+        ordered = sorted(self.sections.values(), key=lambda s: (s.kind, s.order))
+        stub = self.arch.stub
+        island = stub_count * len(stub.code) if stub else 0
+        self.segments: list[tuple[int, int, int]] = []  # (kind, start, end)
+        islands: list[int] = []
+        position, got = _FIRST, 0
+        for kind in range(5):
+            start = position if kind == _R else page_ceil(position) if kind != _BSS else position
+            position = start
+            since_island = 0
+            for section in (s for s in ordered if s.kind == kind):
+                if kind == _RX and island and since_island + section.size > self.arch.branch_reach // 2:
+                    position = _aligned(position, stub.align if stub else 1)
+                    islands.append(position)
+                    position, since_island = position + island, 0
+                position = section.offset = _aligned(position, section.align)
+                position += section.size
+                since_island += section.size
+            if kind == _R:
+                got = position = _aligned(position, 16)
+                position += got_size
+            elif kind == _RX and island:
+                position = _aligned(position, stub.align if stub else 1)
+                islands.append(position)
+                position += island
+            elif kind == _BSS:
+                position = self._place_commons(position)
+            if position > start:
+                self.segments.append((kind, start, position))
+        return got, islands, position
+
+    def _place_commons(self, position: int) -> int:
+        """Common symbols that won get bss; st_value is their alignment (gABI)."""
+        self.common: dict[int, int] = {}
+        for row in np.flatnonzero((self.section == COMMON) & (self.alias == np.arange(len(self.alias)))).tolist():
+            position = _aligned(position, max(int(self.value[row]), 1))
+            self.common[row] = position
+            position += int(self.size[row])
+        return position
+
+    def _settle_symbols(self, got: int, end: int) -> None:
+        """Section offsets become image offsets (for TLS, offsets in the block)."""
+        tls = [s for s in self.sections.values() if s.kind == _TLS]
+        self.tls_start = min((s.offset for s in tls), default=0)
+        self.shndx = np.zeros(len(self.value), np.uint16)
+        for row in np.flatnonzero(self.section > 0).tolist():
+            section = self.sections[int(self.file[row]), int(self.section[row])]
+            value = int(self.value[row])
+            if section.shrinkage is not None:
+                value, self.size[row] = section.shrinkage.moved_symbol(value, int(self.size[row]))
+            self.value[row] = value + section.offset - (self.tls_start if section.kind == _TLS else 0)
+            self.shndx[row] = 1
+            if section.kind == _TLS:
+                self.info[row] = self.info[row] & np.uint8(0xF0) | np.uint8(SymbolType.TLS)
+        self.shndx[self.section == ABSOLUTE] = SHN_ABS
+        for row, offset in self.common.items():
+            self.value[row], self.shndx[row] = offset, 1
+            self.info[row] = self.info[row] & np.uint8(0xF0) | np.uint8(SymbolType.OBJECT)
+        for name, row in self.linker_symbols.items():
+            self._settle_linker_symbol(name, row, got, end)
+        # Rows that lost to another of their name are nothing any more; the winners bind to their own image.
+        lost = self.alias != np.arange(len(self.alias))
+        self.shndx[lost] = 0
+        winners = (self.shndx != 0) & ((self.info >> 4) != Binding.LOCAL) & ((self.other & 3) == 0)
+        self.other[winners] |= np.uint8(Visibility.PROTECTED)
+
+    def _settle_linker_symbol(self, name: str, row: int, got: int, end: int) -> None:
+        place = _LINKER_SYMBOLS[name](self, got, end) if name in _LINKER_SYMBOLS else None
+        for prefix, last in (("__start_", False), ("__stop_", True)):
+            if place is None and name.startswith(prefix):
+                parts = [s for s in self.sections.values() if s.name == name.removeprefix(prefix)]
+                if parts:
+                    place = max(s.offset + s.size for s in parts) if last else min(s.offset for s in parts)
+        if place is not None:
+            self.value[row], self.shndx[row] = place, 1
+            self.other[row] |= np.uint8(Visibility.HIDDEN)
+
+    def array(self, names: tuple[str, ...]) -> tuple[int, int] | None:
+        """(image offset, words) of the constructor or destructor sections, which lie together."""
+        parts = [s for s in self.sections.values() if s.kind == _RW and s.name.startswith(names) and s.size]
+        if not parts:
+            return None
+        start = min(s.offset for s in parts)
+        return start, (max(s.offset + s.size for s in parts) - start) // self.arch.word_size
+
+    # ------------------------------------------------------------ the result
+
+    def _stub_table(self, symbols: I64, islands: list[int]) -> StubTable:
+        number = np.full(len(self.value), -1, np.int64)
+        number[symbols] = np.arange(len(symbols))
+        return StubTable(symbols, tuple(islands), len(self.arch.stub.code) if self.arch.stub else 0, number)
+
+    def _image(
+        self, got: int, slots: dict[Slot, tuple[I64, I64]], stubs: StubTable, end: int
+    ) -> CombinedObjects:
+        data = self._content(stubs, page_ceil(max(end, 1)))
+        headers = tuple(self._program_headers())
+        segments = tuple(header for header in headers if header.type == SegmentType.LOAD)
+        contents = Contents(self.name, segments, lambda s: data[s.offset : s.offset + s.filesz])
+        header = self.files[0].header
+        return CombinedObjects(
+            self.name, self.path, data, None, header, headers, segments, contents, Dynamic.empty(),
+            inputs=tuple(sorted(self.sections.values(), key=lambda s: s.offset)),
+            table=self._symbol_table(), static=self._relocation_table(), got=got, slots=slots, stubs=stubs,
+            low_bits=self._low_bits(), constructors=self.array(_CONSTRUCTORS),
+            destructors=self.array(_DESTRUCTORS),
+        )  # fmt: skip
+
+    def _content(self, stubs: StubTable, size: int) -> U8:
+        """The image's bytes before relocation."""
+        data = np.zeros(size, np.uint8)
+        for section in self.sections.values():
+            if section.bits and section.size:
+                content = section.shrinkage.content if section.shrinkage else section.file.section_bytes(section.index)
+                if section.reversed:
+                    content = content.reshape(-1, self.arch.word_size)[::-1].reshape(-1)
+                data[section.offset : section.offset + section.size] = content
+        if self.arch.stub is not None and len(stubs.symbols):
+            code = np.frombuffer(self.arch.stub.code, np.uint8)
+            for island in stubs.islands:
+                data[island : island + len(code) * len(stubs.symbols)] = np.tile(code, len(stubs.symbols))
+        return data
+
+    def _program_headers(self) -> Iterable[ProgramHeader]:
+        """PT_LOADs by permission, RW and bss as one; PT_TLS."""
+        runs: list[list[int]] = []
+        for kind, start, end in self.segments:
+            flags = _SEGMENT_FLAGS[kind]
+            if runs and runs[-1][0] == flags:
+                runs[-1][2] = end
+            else:
+                runs.append([flags, start, end])
+        for flags, start, end in runs:
+            yield ProgramHeader(SegmentType.LOAD, flags, start, start, start, end - start, end - start, PAGE)
+        tls = [s for s in self.sections.values() if s.kind == _TLS]
+        if tls:
+            end = max(s.offset + s.size for s in tls)
+            filled = max((s.offset + s.size for s in tls if s.bits), default=self.tls_start)
+            yield ProgramHeader(
+                SegmentType.TLS, 4, self.tls_start, self.tls_start, self.tls_start, filled - self.tls_start,
+                end - self.tls_start, max(s.align for s in tls),
+            )  # fmt: skip
+
+    def _symbol_table(self) -> SymbolTable:
+        blobs = [np.zeros(1, np.uint8), *(file.symbols.strings.data for file in self.files)]
+        starts = np.cumsum([len(blob) for blob in blobs])
+        records = np.zeros(len(self.value), self.layout.symbol)
+        for number, file in enumerate(self.files):
+            rows = slice(int(self.symbol_base[number]), int(self.symbol_base[number + 1]))
+            records["name"][rows] = file.symbols.records["name"] + starts[number]
+        records["value"], records["size"] = self.value, self.size
+        records["info"], records["other"], records["shndx"] = self.info, self.other, self.shndx
+        return SymbolTable(records, StringTable(self.name, np.concatenate(blobs)), NoHash(), None)
+
+    def _relocation_table(self) -> CombinedTable:
+        if not self.tables:
+            nothing = np.zeros(0, np.uint64)
+            return CombinedTable(".rela", nothing, nothing.astype(np.uint32), nothing.astype(np.uint32), None)
+        offsets, origins = [], []
+        for target, name, offset, *_ in self.tables:
+            if target.reversed:
+                word = np.uint64(self.arch.word_size)
+                offset = np.uint64(target.size) - word - offset // word * word + offset % word
+            offsets.append(offset + np.uint64(target.offset))
+            origins.append((f"{target.file.name}({name})", target.offset))
+        addends = [t[5] for t in self.tables]
+        return CombinedTable(
+            ".rela", np.concatenate(offsets), np.concatenate([t[3] for t in self.tables]),
+            np.concatenate([t[4] for t in self.tables]).astype(np.uint32),
+            None if addends[0] is None else np.concatenate([a for a in addends if a is not None]),
+            np.cumsum([0, *(len(t[2]) for t in self.tables)])[:-1], tuple(origins),
+        )  # fmt: skip
+
+    def _low_bits(self) -> int:
+        """How low the image must lie for its narrowest absolute address: x86-64's small model, RISC-V's medlow."""
+        bits = 64
+        for number, _ in self._rows_used():
+            row = self.arch.relocations.get(number)
+            if row is None or row.formula is None or row.word is None:
+                continue
+            if row.formula.letters <= {"S", "A"} and "S" in row.formula.letters and row.role is Role.DATA:
+                bits = min(bits, address_bits(row.word))
+        return bits
+
+
+def _constructor_order(name: str) -> tuple[int, ...]:
+    """Sorts constructor sections: each kind together, rising priority (GNU ld's SORT_BY_INIT_PRIORITY)."""
+    for kind, prefix in enumerate((*_CONSTRUCTORS, *_DESTRUCTORS), 1):
+        if name == prefix or name.startswith(prefix + "."):
+            suffix = name[len(prefix) + 1 :]
+            if not suffix.isdigit():
+                priority = _LAST_PRIORITY
+            elif prefix in (".ctors", ".dtors"):
+                priority = 65535 - int(suffix)
+            else:
+                priority = int(suffix)
+            group = 1 if prefix in _CONSTRUCTORS else 2
+            return (group, 0 if kind == 1 else 1, priority)
+    return (3,)
+
+
+def _aligned(position: int, align: int) -> int:
+    return (position + align - 1) & -align
+
+
+#: Where a name a linker defines lies: given the combiner, the GOT's offset and the image's end, an image offset.
+_Place = Callable[[_Combiner, int, int], int]
+
+
+def _array_edge(names: tuple[str, ...], last: bool) -> _Place:
+    def place(combiner: _Combiner, got: int, end: int) -> int:
+        found = combiner.array(names)
+        if found is None:
+            return _FIRST
+        return found[0] + (found[1] * combiner.arch.word_size if last else 0)
+
+    return place
+
+
+_LINKER_SYMBOLS: Mapping[str, _Place] = {
+    "_GLOBAL_OFFSET_TABLE_": lambda combiner, got, end: got,
+    "__dso_handle": lambda combiner, got, end: _FIRST,
+    "__ehdr_start": lambda combiner, got, end: 0,
+    "__executable_start": lambda combiner, got, end: 0,
+    "_end": lambda combiner, got, end: end,
+    "end": lambda combiner, got, end: end,
+    "__global_pointer$": lambda combiner, got, end: got + 0x800,
+    "__init_array_start": _array_edge((".init_array", ".ctors"), False),
+    "__init_array_end": _array_edge((".init_array", ".ctors"), True),
+    "__fini_array_start": _array_edge(_DESTRUCTORS, False),
+    "__fini_array_end": _array_edge(_DESTRUCTORS, True),
+    "__preinit_array_start": _array_edge((".preinit_array",), False),
+    "__preinit_array_end": _array_edge((".preinit_array",), True),
+}

@@ -1,0 +1,243 @@
+"""Relocating what `relink.objects` has combined: the static types, the GOT and the stubs.
+
+The same engine with more letters and an order among roles. Before the first entry, GOT slots and stubs get
+their contents from the bindings. A value that does not fit goes through the symbol's stub where it has one: a
+call out of reach, or an address that only its stub has in reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Reloc, Role
+from relink.arch.spec import Slot, reloc
+from relink.elf.constants import SymbolType
+from relink.errors import RelocationError, RelocationOverflow
+from relink.fields import Word
+from relink.objects import CombinedObjects
+from relink.relocate import Batch, Environment, Outcome, Relocator, evaluate, read_words, write_words
+from relink.symbols import UNRESOLVED
+
+if TYPE_CHECKING:
+    from relink.image import Image
+
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+Bools = NDArray[np.bool_]
+
+#: What must come after what: sums begin before they grow, high parts exist before low parts ask for them.
+_PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
+_DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.TLSDESC, Role.REFUSED)
+
+
+class ObjectRelocator(Relocator):
+    """The relocation of one combined image."""
+
+    def __init__(self, image: Image, scope: Sequence[Image], environment: Environment) -> None:
+        super().__init__(image, scope, environment)
+        assert isinstance(image.decoded, CombinedObjects)
+        self.combined = image.decoded
+        self.high_parts: list[tuple[U64, U64]] = []  # (place, value) of every HIGH entry
+        self.uleb: dict[int, tuple[int, Batch, int]] = {}  # place -> (running sum, batch, number of the last entry)
+
+    def _applies(self, row: Reloc) -> bool:
+        return row.role not in _DYNAMIC_ONLY
+
+    def _phase(self, number: int) -> int:
+        row = self.arch.relocations.get(number)
+        return 1 if row is None else _PHASES.get(row.role, 1)
+
+    def run(self) -> Outcome:
+        outcome = super().run()
+        self._write_ulebs()
+        return outcome
+
+    def _prepare(self) -> None:
+        self._fill_got()
+        self._fill_stubs()
+
+    # ------------------------------------------------------------ synthesis
+
+    def _fill_got(self) -> None:
+        """What every slot holds (see `Slot`)."""
+        word = self.arch.word_size
+        for kind, (symbols, offsets) in self.combined.slots.items():
+            where = self.combined.got + offsets
+            element = self.slot[symbols]
+            address = self.bound.address[element]
+            if kind is Slot.ADDRESS:
+                self._fill_addresses(symbols, element, where, address)
+                continue
+            module, offset, usable = self._tls_modules(np.zeros_like(element) if kind is Slot.TLS_LD else element)
+            self._report_not_thread_local(symbols[~usable])
+            if kind is Slot.TLS_IE:
+                write_words(self.buffer, where, word, address + offset)
+            elif kind is Slot.TLS_DESC:
+                undefined = (element != 0) & (self.bound.provider[element] == UNRESOLVED)
+                self._write_descriptors(word, where, address + offset, undefined)
+            else:
+                inside = np.zeros_like(address) if kind is Slot.TLS_LD else address
+                write_words(self.buffer, where, word, module)
+                write_words(self.buffer, where + word, word, inside - np.uint64(self.arch.tls.dtv_bias))
+
+    def _fill_addresses(self, symbols: I64, element: I64, where: I64, address: U64) -> None:
+        """An ifunc's address is its stub's, everywhere, so that pointers compare equal; one without waits."""
+        indirect = self.bound.type[element] == SymbolType.GNU_IFUNC
+        stub = self._stub_address(symbols, where)
+        address = np.where(indirect & (stub >= 0), stub.view(np.uint64), address)
+        waiting = indirect & (stub < 0)
+        self._defer(_address(self.arch.word_size), where[waiting], address[waiting], address[waiting])
+        write_words(self.buffer, where[~waiting], self.arch.word_size, address[~waiting])
+
+    def _fill_stubs(self) -> None:
+        """The address each stub jumps to; an ifunc's once its resolver has answered."""
+        stubs, stub = self.combined.stubs, self.arch.stub
+        if stub is None or stubs is None or not len(stubs.symbols):
+            return
+        element = self.slot[stubs.symbols]
+        address = self.bound.address[element]
+        indirect = self.bound.type[element] == SymbolType.GNU_IFUNC
+        row = _address(self.arch.word_size)
+        for island in stubs.islands:
+            where = island + stubs.size * np.arange(len(address)) + stub.address_at
+            self._defer(row, where[indirect], address[indirect], address[indirect])
+            write_words(self.buffer, where[~indirect], self.arch.word_size, address[~indirect])
+
+    def _stub_address(self, symbols: I64, near: I64) -> I64:
+        """Guest address of each symbol's stub nearest to an image offset; -1 for none."""
+        assert self.combined.stubs is not None
+        offset = self.combined.stubs.offset(symbols, near)
+        return np.where(offset < 0, -1, offset + self.image.region.address)
+
+    def _report_not_thread_local(self, symbols: I64) -> None:
+        names = self.combined.symbols.names
+        for symbol in symbols.tolist():
+            self.outcome.errors.append(
+                RelocationError(
+                    self.image.name, "a TLS slot for a symbol that has no thread-local definition",
+                    section="GOT", offset=0, type_name="slot", symbol=names.text(symbol),
+                )
+            )  # fmt: skip
+
+    # ------------------------------------------------------------ one type
+
+    def _finish(self, batch: Batch) -> None:
+        row = batch.row
+        assert row.formula is not None
+        if row.role is Role.ALIGN:
+            return  # done when the sections were laid out
+        symbols = batch.table.symbol[batch.entries].astype(np.int64)
+        if "GOT" in row.formula.letters:
+            got = np.uint64(self.combined.got) + self.image.bias_word
+            batch.letters["GOT"] = np.full(len(batch.where), got, np.uint64)
+        if "G" in row.formula.letters and row.slot is not None:
+            batch.letters["G"] = self.combined.slot_of[row.slot][symbols].astype(np.uint64)
+        if row.role in (Role.ADD, Role.ULEB):
+            self._sum(batch)
+            return
+        stub = self._stub_address(symbols, batch.where)
+        if "S" in row.formula.letters:
+            indirect = (self.bound.type[batch.element] == SymbolType.GNU_IFUNC) & (stub >= 0)
+            batch.letters["S"] = np.where(indirect, stub.view(np.uint64), batch.letters["S"])
+        if row.role is Role.LOW:
+            self._low_parts(batch)
+            return
+        value = self._value(batch)
+        if "S" in row.formula.letters:
+            value = self._through_stubs(batch, value, stub)
+        if row.role is Role.HIGH:
+            place = batch.where.astype(np.uint64) + np.uint64(self.image.region.address)
+            self.high_parts.append((place, value))
+        self._store(batch, value)
+
+    def _value(self, batch: Batch) -> U64:
+        value = evaluate(batch.row, self.image, **batch.letters)
+        if batch.row.special is not None:
+            value = batch.row.special(batch, value)
+        return self._wrapped(value)
+
+    def _through_stubs(self, batch: Batch, value: U64, stub: I64) -> U64:
+        """Values that do not fit, computed again with the stub's address for S where there is one."""
+        assert batch.row.word is not None
+        fits = batch.row.word.fits(value)
+        weak = (batch.element != 0) & (self.bound.provider[batch.element] == UNRESOLVED)
+        retry = (stub >= 0) & (weak | ~np.broadcast_to(np.asarray(fits), value.shape))
+        if batch.row.role is not Role.BRANCH:
+            retry &= ~weak  # an undefined weak symbol's address is 0; only a call of it needs somewhere to go
+        if not retry.any():
+            return value
+        batch.letters["S"] = np.where(retry, stub.view(np.uint64), batch.letters["S"])
+        return np.where(retry, self._value(batch), value)
+
+    # ------------------------------------------------------------ the stateful ones
+
+    def _low_parts(self, batch: Batch) -> None:
+        """A LOW entry's symbol is a label at the HIGH entry's place; it takes the low part of that value."""
+        place = np.concatenate([p for p, _ in self.high_parts] or [np.zeros(0, np.uint64)])
+        value = np.concatenate([v for _, v in self.high_parts] or [np.zeros(0, np.uint64)])
+        order = np.argsort(place, kind="stable")
+        place, value = place[order], value[order]
+        label = batch.letters["S"]
+        found = np.minimum(np.searchsorted(place, label), max(len(place) - 1, 0))
+        paired = place[found] == label if len(place) else np.zeros(len(label), np.bool_)
+        if not paired.all():
+            problem = "no high part lies at the label it names"
+            self._report_row(batch.table, batch.indices[~paired], batch.row, RelocationError, problem)
+            batch.keep(paired)
+            found = found[paired]
+        if len(batch.where):
+            self._store(batch, value[found])
+
+    def _sum(self, batch: Batch) -> None:
+        """Entries that add to what is there. Several may add to one place."""
+        word = batch.row.word
+        assert word is not None
+        nothing = np.zeros(len(batch.where), np.uint64)
+        if batch.row.role is Role.ULEB:
+            self._sum_uleb(batch, evaluate(batch.row, self.image, **{**batch.letters, "V": nothing}))
+            return
+        delta = evaluate(batch.row, self.image, **{**batch.letters, "V": nothing})
+        where, inverse = np.unique(batch.where, return_inverse=True)
+        total = np.zeros(len(where), np.uint64)
+        np.add.at(total, inverse, delta)
+        raw = read_words(self.buffer, where, word.size)
+        write_words(self.buffer, where, word.size, word.write(raw, word.read(raw) + total))
+
+    def _sum_uleb(self, batch: Batch, delta: U64) -> None:
+        """Add to ULEB128s. Only the finished sum must fit, so it is kept aside until then."""
+        assert batch.row.formula is not None
+        begins = "V" not in batch.row.formula.letters
+        for number, (where, amount) in enumerate(zip(batch.where.tolist(), delta.tolist(), strict=True)):
+            before = 0 if begins else self.uleb[where][0] if where in self.uleb else self._read_uleb(where)[0]
+            self.uleb[where] = (before + amount) & ((1 << 64) - 1), batch, number
+
+    def _read_uleb(self, where: int) -> tuple[int, int]:
+        """(value, bytes) of the ULEB128 in the image at `where`."""
+        value = length = 0
+        while True:
+            byte = int(self.buffer[where + length])
+            value |= (byte & 0x7F) << 7 * length
+            length += 1
+            if not byte & 0x80 or where + length >= len(self.buffer):
+                return value, length
+
+    def _write_ulebs(self) -> None:
+        """Store the sums; each keeps the length the assembler gave it (RISC-V psABI, laelf)."""
+        for where, (value, batch, number) in self.uleb.items():
+            _, length = self._read_uleb(where)
+            if value >> 7 * length:
+                problem = f"{value:#x} does not fit a ULEB128 of {length} bytes"
+                self._report_row(batch.table, batch.indices[[number]], batch.row, RelocationOverflow, problem)
+                continue
+            for i in range(length):
+                self.buffer[where + i] = value >> 7 * i & 0x7F | (0x80 if i < length - 1 else 0)
+
+
+def _address(size: int) -> Reloc:
+    """A row that stores an address: what a GOT slot and a stub hold."""
+    return reloc("address", "S", Word(size))
+

@@ -1,0 +1,98 @@
+"""R_RISCV_ALIGN and R_LARCH_ALIGN: taking out the padding a relaxing assembler left in.
+
+For code that may be relaxed the assembler cannot know how much padding an alignment needs, so it inserts the
+most that could be, and an entry that tells the linker to keep what is needed (RISC-V psABI, "Alignment";
+laelf, R_LARCH_ALIGN). This linker shortens nothing else, but that much it must do: what follows the padding
+would otherwise not be aligned. Everything behind moves down; `Shrinkage` says by how much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Architecture, Role
+from relink.elf.objects import ObjectFile, ObjectRelocations
+from relink.errors import MalformedElf
+
+_NOP = {"riscv64": (b"\x01\x00", b"\x13\x00\x00\x00"), "riscv32": (b"\x01\x00", b"\x13\x00\x00\x00"),
+        "loongarch64": (b"", b"\x00\x00\x40\x03")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """A section after shrinking. `cuts` are offsets in the old section, `removed` the bytes gone up to each."""
+
+    content: NDArray[np.uint8]
+    cuts: NDArray[np.int64]
+    removed: NDArray[np.int64]
+
+    def moved(self, offsets: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """New offsets of places (uint64[n])."""
+        gone = np.concatenate(([0], self.removed))
+        before = np.searchsorted(self.cuts, offsets.astype(np.int64), side="right")
+        return offsets - gone[before].astype(np.uint64)
+
+    def moved_symbol(self, value: int, size: int) -> tuple[int, int]:
+        """New value and size of a symbol: its end moves too."""
+        start, end = self.moved(np.array([value, value + size], np.uint64)).tolist()
+        return start, end - start
+
+
+def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Shrinkage | None:
+    """The section `table` patches without the padding that is too much; None where there is no such entry.
+
+    Raises MalformedElf for padding that lies outside the section or cannot reach its alignment.
+    """
+    kinds = [number for number, row in arch.relocations.items() if row.role is Role.ALIGN]
+    entries = np.flatnonzero(np.isin(table.type, kinds)) if kinds else np.zeros(0, np.int64)
+    if not len(entries) or table.addend is None:
+        return None
+    entries = entries[np.argsort(table.offset[entries], kind="stable")]
+    content = file.section_bytes(table.section).copy()
+    request = _REQUESTS[arch.name]
+    keep = np.ones(len(content), np.bool_)
+    cuts, removed, gone = [], [], 0
+    for index in entries.tolist():
+        offset = int(table.offset[index])
+        align, padding, most = request(int(table.addend[index]), int(table.symbol[index]))
+        needed = -(offset - gone) % align
+        if needed > most:
+            needed = 0
+        if needed > padding or offset + padding > len(content):
+            raise MalformedElf(
+                f"{file.name}: {table.name}",
+                f"{padding} bytes of padding at {offset:#x} cannot align what follows to {align}",
+            )
+        content[offset : offset + needed] = np.frombuffer(_nops(arch.name, needed), np.uint8)
+        keep[offset + needed : offset + padding] = False
+        gone += padding - needed
+        cuts.append(offset + padding)
+        removed.append(gone)
+    return Shrinkage(content[keep], np.array(cuts, np.int64), np.array(removed, np.int64))
+
+
+def _nops(arch: str, size: int) -> bytes:
+    short, long = _NOP[arch]
+    return long * (size // 4) + short * (size % 4 // 2)
+
+
+def _riscv(addend: int, symbol: int) -> tuple[int, int, int]:
+    """(alignment, padding, most padding worth it): the addend is the padding."""
+    return 1 << (addend + 1).bit_length(), addend, addend
+
+
+def _loongarch(addend: int, symbol: int) -> tuple[int, int, int]:
+    """With a symbol the addend holds log2 of the alignment and, above its low byte, the most padding allowed."""
+    if symbol == 0:
+        return addend + 4, addend, addend
+    align = 1 << (addend & 0xFF)
+    return align, align - 4, addend >> 8 or align
+
+
+_REQUESTS: dict[str, Callable[[int, int], tuple[int, int, int]]] = {
+    "riscv64": _riscv, "riscv32": _riscv, "loongarch64": _loongarch,
+}  # fmt: skip
