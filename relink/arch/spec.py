@@ -131,6 +131,7 @@ class Reloc:
     role: Role = Role.DATA
     reason: str = ""  #: for REFUSED: why
     slot: Slot | None = None  #: the kind of GOT slot that G means
+    tls_slot: Slot | None = None  #: the same where the symbol is thread-local (None: no other)
     static: bool = False  #: only relocatable objects have it
     #: A named function that computes the value where the formula depends on the instruction at the place; it
     #: gets the sites and what the formula alone yields.
