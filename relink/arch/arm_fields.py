@@ -85,7 +85,8 @@ class UpDown:
 
     def read(self, raw: U64) -> U64:
         value = self.magnitude.read(raw)
-        return np.where((raw & np.uint64(self.up | self.down)) == self.down, -value, value)
+        signed: U64 = np.where((raw & np.uint64(self.up | self.down)) == self.down, -value, value)
+        return signed
 
     def fits(self, value: U64) -> Bools | bool:
         return self.magnitude.fits(np.where(_negative(value), -value, value))
@@ -101,7 +102,8 @@ def leading_group(value: U64) -> U64:
     """Gn of a residual Yn: the highest eight bits that an even rotation reaches ("Group relocations")."""
     length = np.frexp(value.astype(np.float64))[1]
     shift = np.maximum(length - 7, 0) // 2 * 2
-    return value & (np.uint64(0xFF) << shift.astype(np.uint64))
+    group: U64 = value & (np.uint64(0xFF) << shift.astype(np.uint64))
+    return group
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ class Rotated:
     def read(self, raw: U64) -> U64:
         rotation = ((raw >> np.uint64(8)) & np.uint64(0xF)) * np.uint64(2)
         byte = raw & np.uint64(0xFF)
-        return (byte >> rotation | byte << (np.uint64(32) - rotation)) & _32_BITS
+        value: U64 = (byte >> rotation | byte << (np.uint64(32) - rotation)) & _32_BITS
+        return value
 
     def fits(self, value: U64) -> Bools | bool:
         if not self.checked:
@@ -134,7 +137,8 @@ class Rotated:
         half = np.maximum(length - 7, 0) // 2
         byte = group >> (2 * half).astype(np.uint64)
         rotation = ((16 - half) & 15).astype(np.uint64)
-        return (raw & np.uint64(0xFFFF_F000)) | (rotation << np.uint64(8)) | byte
+        word: U64 = (raw & np.uint64(0xFFFF_F000)) | (rotation << np.uint64(8)) | byte
+        return word
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,8 @@ class ArmCall:
 
     def read(self, raw: U64) -> U64:
         half = np.where(raw >= _BLX, (raw >> np.uint64(23)) & np.uint64(2), np.uint64(0))
-        return _BL_OFFSET.read(raw) | half
+        offset: U64 = _BL_OFFSET.read(raw) | half
+        return offset
 
     def fits(self, value: U64) -> Bools | bool:
         fits: Bools = ((value & np.uint64(3)) != 2) & np.asarray(in_range(value & _ODD, 26, Range.SIGNED))
@@ -229,7 +234,8 @@ _PLAIN_LONG = Bits("5 imm[24] imm[21:12] 2 imm[23] 1 imm[22] imm[11:1]", Range.S
 def _plain(raw: U64) -> U64:
     """J1 and J2 turned into bits 23 and 22 of the offset, or back."""
     flip = (~raw >> np.uint64(10)) & _ONE
-    return raw ^ (flip << np.uint64(29)) ^ (flip << np.uint64(27))
+    exchanged: U64 = raw ^ (flip << np.uint64(29)) ^ (flip << np.uint64(27))
+    return exchanged
 
 
 @dataclass(frozen=True)

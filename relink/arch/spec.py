@@ -120,6 +120,10 @@ class Sites(Protocol):
     def letters(self) -> Mapping[str, NDArray[np.uint64]]:
         """What the row's formula names, beside B and DTV."""
 
+    @property
+    def function(self) -> NDArray[np.bool_]:
+        """Whether S is that of a function (STT_FUNC, STT_GNU_IFUNC) or stub: on Arm, has a state in bit 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reloc:
@@ -136,6 +140,7 @@ class Reloc:
     #: A named function that computes the value where the formula depends on the instruction at the place; it
     #: gets the sites and what the formula alone yields.
     special: Callable[[Sites, NDArray[np.uint64]], NDArray[np.uint64]] | None = None
+    entry: int = 0  #: for BRANCH: what to add to a stub's address, where another instruction set enters elsewhere
 
 
 def reloc(name: str, formula: str, word: Field, role: Role = Role.DATA) -> Reloc:
@@ -145,10 +150,10 @@ def reloc(name: str, formula: str, word: Field, role: Role = Role.DATA) -> Reloc
 
 def static(
     name: str, formula: str, word: Field, role: Role = Role.DATA, *, slot: Slot | None = None,
-    special: Callable[[Sites, NDArray[np.uint64]], NDArray[np.uint64]] | None = None,
+    special: Callable[[Sites, NDArray[np.uint64]], NDArray[np.uint64]] | None = None, entry: int = 0,
 ) -> Reloc:  # fmt: skip
     """The same for a type that only relocatable objects have."""
-    return Reloc(name, Formula(formula), word, role, slot=slot, static=True, special=special)
+    return Reloc(name, Formula(formula), word, role, slot=slot, static=True, special=special, entry=entry)
 
 
 def static_refused(name: str, reason: str) -> Reloc:
@@ -226,6 +231,8 @@ class Architecture:
     #: Names, without prefix, of types only a static linker meets, where pyelftools knows none.
     static_names: Mapping[int, str] = field(default_factory=dict, repr=False)
     stub: Stub | None = None  #: reaches any address; None: every branch of the ISA does
+    #: The same, entered the same way, for cores that lack an instruction of `stub`.
+    baseline_stub: Stub | None = None
     branch_reach: int = 1 << 31  #: bytes the shortest call reaches: how far apart stubs may lie
     got_header: int = 0  #: words at the start of the GOT that belong to the dynamic linker
     #: Given e_flags, why an image of that ABI cannot join (None: it can).
