@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from relink.arch import Architecture, architecture_of
-from relink.elf import Decoded, decode
+from relink.collect import collect
+from relink.elf import Decoded, Header, decode
+from relink.elf.archive import is_archive
 from relink.elf.constants import FileType
+from relink.elf.source import open_source
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
+from relink.objects import combine
 from relink.search import SearchPath, Source
 
 if TYPE_CHECKING:
@@ -66,13 +70,24 @@ class Surroundings:
     fallbacks: frozenset[str] = frozenset()  #: names the host answers when no file is found
 
 
-def open_image(source: Source, arch: Architecture, name: str | None = None) -> Decoded:
-    """Decode a file and check that it is for `arch` and something to load. Raises ElfError."""
-    decoded = decode(source, name=name)
-    check_architecture(decoded, arch)
+def open_image(source: Source | Sequence[Source], arch: Architecture, name: str | None = None) -> Decoded:
+    """Decode a file and check that it is for `arch` and something to load. Raises ElfError.
+
+    Relocatable objects, archives and lists of them become one image (see `relink.collect`, `relink.objects`).
+    """
+    if isinstance(source, (list, tuple)):
+        return open_objects(source, arch, name)
+    opened, _, data = open_source(source, name)
+    if not isinstance(source, (str, os.PathLike)):
+        source = memoryview(data)  # a file object is read only once
+    if is_archive(data):
+        return open_objects([source], arch, opened)
+    decoded = decode(source, name=opened)
+    check_architecture(decoded.name, decoded.header, arch)
+    if decoded.header.type == FileType.REL:
+        return open_objects([decoded], arch, opened)
     if decoded.header.type != FileType.DYN:
         kind: dict[int, str] = {
-            FileType.REL: "a relocatable object",
             FileType.EXEC: "a fixed-address executable",
             FileType.CORE: "a core file",
         }
@@ -81,15 +96,24 @@ def open_image(source: Source, arch: Architecture, name: str | None = None) -> D
     return decoded
 
 
-def check_architecture(decoded: Decoded, arch: Architecture) -> None:
-    """Raise UnsupportedElf unless the image is for `arch` and its ABI is the one emulated."""
-    header = decoded.header
+def open_objects(sources: Sequence[Source | Decoded], arch: Architecture, name: str | None) -> Decoded:
+    """Relocatable objects and archives as one image."""
+    files = collect(sources)
+    for file in files:
+        check_architecture(file.name, file.header, arch)
+    if not files:
+        raise UnsupportedElf(name or "<objects>", "holds no relocatable object")
+    return combine(name or files[0].name, files, arch)
+
+
+def check_architecture(name: str, header: Header, arch: Architecture) -> None:
+    """Raise UnsupportedElf unless the file is for `arch` and its ABI is the one emulated."""
     if (header.machine, header.bits) != (arch.machine, arch.bits):
         found = architecture_of(header.machine, header.bits)
-        name = found.name if found else f"machine {header.machine}, {header.bits} bit"
-        raise UnsupportedElf(decoded.name, f"is for {name}, not {arch.name}")
+        what = found.name if found else f"machine {header.machine}, {header.bits} bit"
+        raise UnsupportedElf(name, f"is for {what}, not {arch.name}")
     if problem := arch.flags_problem(header.flags):
-        raise UnsupportedElf(decoded.name, f"is for {problem}")
+        raise UnsupportedElf(name, f"is for {problem}")
 
 
 def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()) -> list[Node]:

@@ -29,6 +29,7 @@ from relink.errors import AddressSpaceError
 __all__ = ["AddressSpace", "HostMemory", "Pages", "Protection", "Region"]
 
 PAGE = 4096
+_LOWEST = 0x10_0000  #: where regions that must lie low begin; below it a null pointer's fields fault
 
 
 class Protection(enum.IntFlag):
@@ -89,8 +90,12 @@ class AddressSpace(Protocol):
     @property
     def architecture(self) -> Architecture: ...
 
-    def reserve(self, size: int, *, at: int | None = None, align: int = PAGE, name: str = "") -> Region:
+    def reserve(
+        self, size: int, *, at: int | None = None, align: int = PAGE, below: int | None = None, name: str = ""
+    ) -> Region:
         """Set `size` bytes (rounded up to pages) of address space aside, at `at` or where there is room.
+
+        `below` is an address the region must end under: for code whose absolute addresses are narrow.
 
         Raises AddressSpaceError if the range is taken, out of bounds, or nothing is free.
         """
@@ -132,9 +137,16 @@ class HostMemory:
         """All regions, by address."""
         return tuple(self._regions)
 
-    def reserve(self, size: int, *, at: int | None = None, align: int = PAGE, name: str = "") -> Region:
+    def reserve(
+        self, size: int, *, at: int | None = None, align: int = PAGE, below: int | None = None, name: str = ""
+    ) -> Region:
         size = page_ceil(max(size, 1))
-        address = self._find_room(size, max(align, PAGE)) if at is None else self._check_room(at, size)
+        if at is not None:
+            address = self._check_room(at, size)
+        elif below is not None and below < self._window[1]:
+            address = self._find_low_room(size, max(align, PAGE), below)
+        else:
+            address = self._find_room(size, max(align, PAGE))
         region = Region(address, size, _host_pages(size), name)
         index = bisect_right(self._starts, address)
         self._starts.insert(index, address)
@@ -197,6 +209,12 @@ class HostMemory:
                 self._cursor = address + size + PAGE
                 return address
         raise AddressSpaceError("no room in the address space", size=size)
+
+    def _find_low_room(self, size: int, align: int, below: int) -> int:
+        address = self._first_gap(_LOWEST, below, size, align)
+        if address is None:
+            raise AddressSpaceError(f"no room below {below:#x}", size=size)
+        return address
 
     def _first_gap(self, low: int, high: int, size: int, align: int) -> int | None:
         address = (low + align - 1) & -align

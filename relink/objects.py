@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,9 +143,13 @@ class CombinedObjects(Decoded):
     def fini_array(self) -> tuple[int, int] | None:
         return self.destructors
 
+    def slot(self, kind: Slot, symbols: I64) -> I64:
+        """Offset in the GOT of each symbol's slot of a kind; -1 for none."""
+        offsets = self._slot_of.get(kind)
+        return np.full(len(symbols), -1, np.int64) if offsets is None else offsets[symbols]
+
     @cached_property
-    def slot_of(self) -> Mapping[Slot, I64]:
-        """kind -> offset in the GOT by symbol index; -1 for none."""
+    def _slot_of(self) -> Mapping[Slot, I64]:
         found = {}
         for kind, (symbols, offsets) in self.slots.items():
             found[kind] = np.full(len(self.symbols), -1, np.int64)
@@ -154,14 +157,14 @@ class CombinedObjects(Decoded):
         return found
 
 
-def combine(name: str, files: Sequence[ObjectFile], arch: Architecture, path: Path | None = None) -> CombinedObjects:
+def combine(name: str, files: Sequence[ObjectFile], arch: Architecture) -> CombinedObjects:
     """Lay `files` out as one image. Raises LinkErrors for duplicate symbols, ElfError for damaged input."""
-    return _Combiner(name, files, arch, path).run()
+    return _Combiner(name, files, arch).run()
 
 
 class _Combiner:
-    def __init__(self, name: str, files: Sequence[ObjectFile], arch: Architecture, path: Path | None) -> None:
-        self.name, self.files, self.arch, self.path = name, files, arch, path
+    def __init__(self, name: str, files: Sequence[ObjectFile], arch: Architecture) -> None:
+        self.name, self.files, self.arch = name, files, arch
         self.layout = ELF64 if arch.bits == 64 else ELF32
         self.symbol_base = np.concatenate(([1], 1 + np.cumsum([len(f.symbols) for f in files]))).astype(np.int64)
         self.sections: dict[tuple[int, int], InputSection] = {}
@@ -309,10 +312,15 @@ class _Combiner:
     def _assign_slots(self) -> tuple[dict[Slot, tuple[I64, I64]], int]:
         """A GOT slot for every symbol and kind some entry asks for; the GOT's size in bytes."""
         wanted: dict[Slot, list[I64]] = {}
+        thread_local = (self.info & 15) == SymbolType.TLS
         for number, symbols in self._rows_used():
             row = self.arch.relocations.get(number)
-            if row is not None and row.slot is not None:
-                wanted.setdefault(row.slot, []).append(symbols)
+            if row is None or row.slot is None:
+                continue
+            if row.tls_slot is not None:
+                wanted.setdefault(row.tls_slot, []).append(symbols[thread_local[symbols]])
+                symbols = symbols[~thread_local[symbols]]
+            wanted.setdefault(row.slot, []).append(symbols)
         slots: dict[Slot, tuple[I64, I64]] = {}
         size = self.arch.got_header * self.arch.word_size
         for kind, parts in wanted.items():
@@ -452,7 +460,7 @@ class _Combiner:
         contents = Contents(self.name, segments, lambda s: data[s.offset : s.offset + s.filesz])
         header = self.files[0].header
         return CombinedObjects(
-            self.name, self.path, data, None, header, headers, segments, contents, Dynamic.empty(),
+            self.name, None, data, None, header, headers, segments, contents, Dynamic.empty(),
             inputs=tuple(sorted(self.sections.values(), key=lambda s: s.offset)),
             table=self._symbol_table(), static=self._relocation_table(), got=got, slots=slots, stubs=stubs,
             low_bits=self._low_bits(), constructors=self.array(_CONSTRUCTORS),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from relink.elf import Decoded, ProgramHeader
 from relink.errors import AddressSpaceError
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
+from relink.objects import CombinedObjects
 
 
 def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
@@ -22,7 +23,10 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
     size = page_ceil(decoded.min_vaddr + decoded.span) - low
     if base is not None and base % PAGE == 0 and base % align:
         raise AddressSpaceError(f"{decoded.name} wants a base aligned to {align:#x}", address=base, size=size)
-    return memory.reserve(size, at=base, align=align, name=decoded.name)
+    below = None
+    if isinstance(decoded, CombinedObjects) and decoded.low_bits < memory.architecture.bits:
+        below = 1 << decoded.low_bits
+    return memory.reserve(size, at=base, align=align, below=below, name=decoded.name)
 
 
 def first_vaddr(decoded: Decoded) -> int:

@@ -99,9 +99,13 @@ def evaluate(row: Reloc, image: Image, **letters: U64 | np.uint64) -> U64:
     """The value of a row's formula, modulo 2^64. `letters` holds what the formula needs beside B and DTV."""
     assert row.formula is not None
     tls = image.architecture.tls
-    names = {"B": image.bias_word, "DTV": np.uint64(tls.dtv_bias), **letters}
+    names = {"B": image.bias_word, "DTV": np.uint64(tls.dtv_bias), "Page": _page, **letters}
     value: U64 = eval(row.formula.code, {"__builtins__": {}}, names)
     return value
+
+
+def _page(address: U64) -> U64:
+    return address & np.uint64(~0xFFF & ((1 << 64) - 1))
 
 
 def read_words(buffer: NDArray[np.uint8], where: I64, size: int) -> U64:
@@ -140,6 +144,7 @@ class Batch:
     element: I64  #: of the bindings
     buffer: NDArray[np.uint8]
     letters: dict[str, U64] = field(default_factory=dict)
+    function: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  #: whether S is a function's
 
     @property
     def indices(self) -> I64:
@@ -237,7 +242,9 @@ class Relocator:
         for table, groups in tables:
             for number, entries in groups:
                 row = self.arch.relocations.get(number)
-                if row is not None and row.formula is not None and row.formula.letters & _SYMBOL_LETTERS:
+                if row is None or row.formula is None:
+                    continue
+                if row.formula.letters & _SYMBOL_LETTERS or row.slot is not None:
                     wanted[table.symbol[entries]] = True
         wanted[0] = False
         chosen = np.flatnonzero(wanted)

@@ -135,7 +135,10 @@ class ObjectRelocator(Relocator):
             got = np.uint64(self.combined.got) + self.image.bias_word
             batch.letters["GOT"] = np.full(len(batch.where), got, np.uint64)
         if "G" in row.formula.letters and row.slot is not None:
-            batch.letters["G"] = self.combined.slot_of[row.slot][symbols].astype(np.uint64)
+            slot = self.combined.slot(row.slot, symbols)
+            if row.tls_slot is not None:
+                slot = np.where(slot < 0, self.combined.slot(row.tls_slot, symbols), slot)
+            batch.letters["G"] = slot.astype(np.uint64)
         if row.role in (Role.ADD, Role.ULEB):
             self._sum(batch)
             return
@@ -143,6 +146,7 @@ class ObjectRelocator(Relocator):
         if "S" in row.formula.letters:
             indirect = (self.bound.type[batch.element] == SymbolType.GNU_IFUNC) & (stub >= 0)
             batch.letters["S"] = np.where(indirect, stub.view(np.uint64), batch.letters["S"])
+            batch.function = np.isin(self.bound.type[batch.element], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
         if row.role is Role.LOW:
             self._low_parts(batch)
             return
@@ -171,6 +175,7 @@ class ObjectRelocator(Relocator):
         if not retry.any():
             return value
         batch.letters["S"] = np.where(retry, stub.view(np.uint64), batch.letters["S"])
+        batch.function = batch.function | retry
         return np.where(retry, self._value(batch), value)
 
     # ------------------------------------------------------------ the stateful ones

@@ -1,0 +1,67 @@
+"""Which relocatable objects a link takes: those given, and members of archives by need.
+
+A static linker's rule (gABI, "Archive File"): a member is taken when it defines a name that is undefined so far and
+not weakly so; taking it may ask for more. An archive given with nothing beside it has nobody to ask, and is
+taken whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from relink.elf import Decoded, Names
+from relink.elf.archive import Archive, is_archive
+from relink.elf.constants import Binding
+from relink.elf.objects import ObjectFile, decode_object
+from relink.elf.source import Source, open_source
+
+
+def collect(sources: Sequence[Source | Decoded], *, whole: bool = False) -> list[ObjectFile]:
+    """The objects of a link, in the order a linker meets them. `whole` takes archives whole.
+
+    Raises ElfError for damaged objects and archives.
+    """
+    objects: list[ObjectFile] = []
+    archives: list[Archive] = []
+    for source in sources:
+        if isinstance(source, Decoded) or not is_archive(open_source(source, None)[2]):
+            objects.append(decode_object(source))
+        else:
+            archives.append(Archive.open(source))
+    if whole or not objects:
+        return [*objects, *(member for archive in archives for member in _members(archive))]
+    return _pulled(objects, archives)
+
+
+def _members(archive: Archive) -> list[ObjectFile]:
+    return [archive.object(number) for number in range(len(archive.members))]
+
+
+def _pulled(objects: list[ObjectFile], archives: Sequence[Archive]) -> list[ObjectFile]:
+    """Add members until no archive answers anything that is still undefined."""
+    defined: set[str] = set()
+    wanted: set[str] = set()
+
+    def take(file: ObjectFile) -> None:
+        table = file.symbols
+        defined.update(table.names.take(table.defined_globals).texts())
+        strong = table.undefined[table.bind[table.undefined] != Binding.WEAK]
+        wanted.update(table.names.take(strong).texts())
+
+    for file in objects:
+        take(file)
+    taken: set[tuple[int, int]] = set()
+    asked: set[str] = set()
+    while new := sorted((wanted - defined) - asked):
+        asked.update(new)
+        names = Names.of(new)
+        for number, archive in enumerate(archives):
+            for member in np.unique(archive.defining(names)).tolist():
+                if member >= 0 and (number, member) not in taken:
+                    taken.add((number, member))
+                    objects.append(archive.object(member))
+                    take(objects[-1])
+    return objects
+
