@@ -15,8 +15,8 @@ from relink.search import SearchPath
 from tests.fixtures import ARCHES, all_fixtures, arch_of, fixture
 from tests.linker.craft import ABS, DATA, GLOBAL, LOCAL, PROTECTED, WEAK, Library, Rel, Sym
 from tests.linker.helpers import folders_of
+from tests.linker.numbers import SYMBOLIC
 from tests.linker.reference import RELATIVE, Object, expected, read_object
-from tests.linker.test_relocations import SYMBOLIC
 
 #: Fixtures made to be refused, and as what.
 REFUSED = {"deps/needs_missing": LinkErrors, "exe/copy": UnsupportedElf}

@@ -21,8 +21,8 @@ from tests.elf.build import image as plain_image
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, Library, Rel, Sym
 from tests.linker.helpers import folders_of, load, memory_of, word_at
+from tests.linker.numbers import SYMBOLIC
 from tests.linker.test_mutations import mutated
-from tests.linker.test_relocations import SYMBOLIC
 
 RX, RW, R = Protection.R | Protection.X, Protection.R | Protection.W, Protection.R
 
