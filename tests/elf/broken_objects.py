@@ -49,6 +49,15 @@ def _symtab(rows: bytes, names: bytes = b"\0") -> bytes:
 _GLOBAL = 1
 _OVERLAPPING = [Sec("s", size=900, offset=0)] * 100 + [Sec("t", data=bytes(900))]
 
+def _names_overlap() -> bytes:
+    """A thousand sections, each named by most of one long string."""
+    content = bytearray(write_object([Sec("n" * 20_000)] + [Sec("")] * 1000))
+    table = len(content) - 64 * 1003
+    for section in range(1, 1002):
+        content[table + 64 * section : table + 64 * section + 4] = section.to_bytes(4, "little")
+    return bytes(content)
+
+
 Case = tuple[bytes, type[ElfError], str]
 
 _HEADERS: Mapping[str, Case] = {
@@ -59,6 +68,7 @@ _HEADERS: Mapping[str, Case] = {
     "alignment": (write_object([Sec(".text", align=12)]), MalformedElf, r"1 \(.text\): sh_addralign 0xc is no"),
     "huge-alignment": (write_object([Sec(".text", align=MAX_ALIGN * 2)]), UnsupportedElf, "beyond reason"),
     "overlap": (write_object(_OVERLAPPING), MalformedElf, "overlap so much"),
+    "names-overlap": (_names_overlap(), MalformedElf, "a section name: the strings overlap so much"),
     "link-order": (write_object([Sec(".x", flags=0x82, link=99)]), MalformedElf, "SHF_LINK_ORDER with section 99"),
     "info-link": (write_object([Sec(".x", flags=0x40, info=99)]), MalformedElf, "SHF_INFO_LINK with section 99"),
 }

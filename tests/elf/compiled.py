@@ -37,18 +37,27 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 @cache
+def assembled(target: str, text: str) -> Path:
+    """The object of assembly `text` for `target`; skips without a compiler."""
+    return _built(target, "source.s", text, ())
+
+
+@cache
 def compiled(target: str, *flags: str, cpp: bool = False) -> Path:
     """The object of SOURCE (COMDAT with `cpp`) for `target`; skips without a compiler."""
+    name, text = ("source.cpp", COMDAT) if cpp else ("source.c", SOURCE)
+    return _built(target, name, text, ("-O0" if cpp else "-O1", "-g", "-fcommon", "-w", *flags))
+
+
+def _built(target: str, name: str, text: str, flags: tuple[str, ...]) -> Path:
     try:
         zig = find_zig()
     except CompilerMissing as missing:
         pytest.skip(str(missing))
     folder = Path(tempfile.mkdtemp(dir=_folder().name))
-    source = folder / ("source.cpp" if cpp else "source.c")
-    source.write_text(COMDAT if cpp else SOURCE)
-    output = folder / "source.o"
+    source, output = folder / name, folder / "source.o"
+    source.write_text(text)
     row = TARGETS[target]
-    words = [zig, "clang", "-target", row.triple, *row.cflags, "-O0" if cpp else "-O1", "-g", "-fcommon", *flags,
-             "-w", "-c", source, "-o", output]  # fmt: skip
+    words = [zig, "clang", "-target", row.triple, *row.cflags, *flags, "-c", source, "-o", output]
     subprocess.run([str(word) for word in words], check=True, capture_output=True)
     return output

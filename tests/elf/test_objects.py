@@ -21,7 +21,7 @@ from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile, decode_o
 from relink.errors import ElfError, RelinkError, UnsupportedElf
 from tests.elf.broken_objects import BROKEN
 from tests.elf.build_object import Sec, Sym, group, rela, simple_object, write_object
-from tests.elf.compiled import compiled
+from tests.elf.compiled import assembled, compiled
 from tests.fixtures import TARGETS, fixture
 
 SHT_RELA, SHT_NOBITS, SHT_REL, SHT_GROUP, SHT_SHNDX, SHT_CREL = 4, 8, 9, 17, 18, 0x40000014
@@ -248,6 +248,18 @@ def test_large_common_of_x86_64_is_common_and_unknown_elsewhere() -> None:
     )
 
 
+@pytest.mark.parametrize("target", ["x86_64", "riscv32"])
+def test_each_of_66000_functions_an_assembler_gave_a_section_is_in_its_own(target: str) -> None:
+    lines = (f'.section .text.f{n},"ax"\n.globl f{n}\nf{n}: .word 0' for n in range(66_000))
+    one = decode_object(assembled(target, "\n".join(lines) + "\n"))
+    assert one.header.shnum == 0
+    symbols = one.symbols
+    names = symbols.names.take(symbols.defined_globals).texts()
+    assert len(names) == 66_000
+    owners = symbols.section[symbols.defined_globals].tolist()
+    assert [one.sections[owner].name for owner in owners] == [f".text.{name}" for name in names]
+
+
 def test_an_object_of_seventy_thousand_sections_is_read() -> None:
     count = 70_000
     many = [Sec("s", data=b"", flags=6) for _ in range(count)]
@@ -323,6 +335,11 @@ def test_a_global_or_a_function_is_no_mapping_symbol() -> None:
 def test_an_object_without_symbols_is_read() -> None:
     one = decode_object(write_object([Sec(".text", data=bytes(4))]))
     assert (len(one.symbols), one.relocations, one.groups, one.first_global) == (0, (), (), 0)
+
+
+def test_a_section_name_may_be_as_long_as_a_mangled_function() -> None:
+    name = ".text." + "f" * 50_000
+    assert decode_object(write_object([Sec(name)])).sections[1].name == name
 
 
 def test_sections_without_bytes_read_as_empty() -> None:
