@@ -298,6 +298,16 @@ def test_one_section_may_have_several_relocation_sections() -> None:
     assert one.relocations[1].addend.tolist() == [-1]
 
 
+def test_android_packed_relocations_are_read() -> None:
+    # Two entries from offset 0, one group: info 1 for both, then (offset delta, addend delta) of each.
+    packed = b"APS2" + bytes([2, 0, 2, 1 | 8, 1, 4, 5, 8, 0x7F])
+    section = Sec(".rela.text", 0x60000002, packed, link=2, info=1)
+    [table] = decode_object(simple_object(extra=[section])).relocations
+    assert (table.offset.tolist(), table.type.tolist(), table.symbol.tolist()) == ([4, 12], [1, 1], [0, 0])
+    assert table.addend is not None
+    assert table.addend.tolist() == [5, 4]
+
+
 def test_a_relocation_of_type_none_may_lie_at_the_end_of_its_section() -> None:
     assert len(decode_object(simple_object(extra=[rela((16, 0, 0, 0))])).relocations[0]) == 1
 
