@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -31,7 +31,7 @@ from emu.heap import Heap
 from emu.host import HostCallable, HostFunction, host_function
 from emu.libc import Libc
 from emu.library import Library
-from emu.prototypes import Prototype
+from emu.prototypes import Integer, Parameter, Prototype, Void
 from emu.runtime import Runtime, host_libraries
 from emu.space import GuestMemory
 from emu.stack import Stack
@@ -53,6 +53,16 @@ from relink.tls import DEFAULT_STATIC_SIZE
 SymbolValue = HostCallable | HostFunction | tuple[HostCallable, str] | int
 
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
+
+
+# Built, not parsed: parsing loads a C parser, and nearly every library has a constructor.
+_DESTRUCTOR = Prototype("", Void(), ())
+
+
+def _constructor_prototype(word_size: int) -> Prototype:
+    """void(int argc, char **argv, char **envp), as ld.so calls constructors."""
+    pointer = Parameter("", Integer(word_size, False, "unsigned long"))
+    return Prototype("", Void(), (Parameter("", Integer(4, True, "int")), pointer, pointer))
 
 
 class Machine:
@@ -97,6 +107,7 @@ class Machine:
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
         self._symbolizer = Symbolizer(self.linker, self.memory, self.traps)
         self._owned_traps: dict[Image, list[int]] = {}
+        self._constructor = _constructor_prototype(self.arch.word_size)
         self._ifunc_block = 0
         link = self._convention.link_register
         #: What an interrupted guest function needs to return, and all that a fault in a nested call may spoil.
@@ -184,16 +195,15 @@ class Machine:
         """The guest address that stands for `value`: the number itself, or a trap that runs the callable."""
         if isinstance(value, int):
             return value & self.arch.address_mask
-        function = host_function(value, name)
-        plan = plan_call(self.arch.name, function.prototype)
-
-        def reached() -> int:
-            return plan.leave(self, function.call(*plan.arguments(self)), name)
-
-        address = self.traps.add(name, reached)
+        address = self.traps.add(name, self.host_handler(name, host_function(value, name)))
         if traps is not None:
             traps.append(address)
         return address
+
+    def host_handler(self, name: str, function: HostFunction) -> Callable[[], int]:
+        """What a trap does to run `function` in the guest's place; `name` is what errors call it."""
+        plan = plan_call(self.arch.name, function.prototype)
+        return lambda: plan.leave(self, function.call(*plan.arguments(self)), name)
 
     def _carry_out(self, plan: Plan) -> None:
         """Do what the linker left to do, in the order `relink.plan` explains."""
@@ -240,7 +250,7 @@ class Machine:
 
     def _run_initialiser(self, image: Image, which: str, address: int, *args: int) -> None:
         try:
-            self.call(address, "void(int, char **, char **)" if args else "void(void)", *args)
+            self.call(address, self._constructor if args else _DESTRUCTOR, *args)
         except MachineError as error:
             raise ConstructorFault(image.name, f"{which} {self.symbolize(address)}", error) from error
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from emu.host import HostFunction
     from emu.machine import Machine
 
 #: SONAMEs of C libraries and their parts: glibc's, musl's, and every dynamic linker's.
@@ -78,7 +79,19 @@ class Runtime:
         if not self._hosted_libc:
             return None
         found = self._machine.libc.lookup(name)
-        return found if found is None or isinstance(found, int) else self._machine.define(name, found)
+        return found if found is None or isinstance(found, int) else self._trap(name, found)
+
+    def _trap(self, name: str, function: HostFunction) -> int:
+        """A trap whose prototype is parsed when it is first reached: libraries import many functions, call few."""
+        handler: Callable[[], int] | None = None
+
+        def reached() -> int:
+            nonlocal handler
+            if handler is None:
+                handler = self._machine.host_handler(name, function)
+            return handler()
+
+        return self._machine.traps.add(name, reached)
 
     # ------------------------------------------------------------ thread-local storage
 

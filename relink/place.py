@@ -46,21 +46,20 @@ def fill(region: Region, decoded: Decoded) -> None:
     for segment in decoded.segments:
         shares_page = page_floor(segment.vaddr) == taken
         taken = page_floor(segment.vaddr + max(segment.memsz, 1) - 1)
-        if not segment.filesz:
-            continue
         start = segment.vaddr - low
         end = start + segment.filesz
         lead = segment.vaddr % PAGE
         mapped = (
             decoded.path is not None
+            and segment.filesz > 0
             and not shares_page  # mapping it would take the earlier segment's bytes away
             and segment.offset >= lead
             and region.map_file(start - lead, decoded.path, segment.offset - lead, segment.filesz + lead)
         )
         if not mapped:
             region.buffer[start:end] = decoded.data[segment.offset : segment.offset + segment.filesz]
-        elif segment.memsz > segment.filesz:
-            region.buffer[end : page_ceil(end)] = 0
+        if segment.memsz > segment.filesz and (mapped or shares_page):
+            region.buffer[end : page_ceil(end)] = 0  # what the mapping brought there
 
 
 def pages(decoded: Decoded) -> tuple[Pages, ...]:

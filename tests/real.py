@@ -1,4 +1,5 @@
 """Real libraries for tests: `real_library("aarch64", "libz.so.1")` is a path, fetched on first use.
+`real_program("qemu-loongarch64", (8, 2))` likewise is a program of at least that version.
 
 Where they cannot be had (no apt, no network, no compiler for what must be compiled) the test is skipped, and
 says why. One process that failed is enough: the others of the same run are told by a note in the cache.
@@ -6,13 +7,17 @@ says why. One process that failed is enough: the others of the same run are told
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from toolchains.debian import PACKAGE_OF, Sysroot
+from toolchains.debian import PACKAGE_OF, Sysroot, cache_folder
 from toolchains.errors import ToolchainError
+from toolchains.programs import program
 
 _SECONDS_A_FAILURE_IS_REMEMBERED = 120
 
@@ -34,3 +39,22 @@ def real_library(arch: str, soname: str) -> Path:
 def real_root(arch: str) -> Path:
     """The sysroot-like tree real libraries of `arch` lie in, for `sysroot=` and library paths."""
     return Sysroot(arch).root
+
+
+def real_program(name: str, at_least: tuple[int, ...]) -> str:
+    """The installed program `name` if its `--version` is new enough, else Debian's; or skips, with the reason."""
+    if (installed := shutil.which(name)) is not None:
+        told = subprocess.run([installed, "--version"], capture_output=True, text=True, check=False).stdout
+        numbers = re.search(r"\d+(\.\d+)+", told)
+        if numbers and tuple(int(part) for part in numbers[0].split(".")) >= at_least:
+            return installed
+    note = cache_folder() / f"{name}.unavailable"
+    wanted = f"{name} of version {'.'.join(map(str, at_least))} or later"
+    if note.is_file() and time.time() - note.stat().st_mtime < _SECONDS_A_FAILURE_IS_REMEMBERED:
+        pytest.skip(f"{wanted} is not to be had: {note.read_text()}")
+    try:
+        return str(program(name))
+    except ToolchainError as error:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(error))
+        pytest.skip(f"{wanted} is not to be had: {error}")

@@ -57,7 +57,10 @@ def load(
     library: Library, target: Target, search: Search, loading: Loading, output: Output,
     bindings: Annotated[bool, typer.Option("--bindings", help="List every binding.")] = False,
 ) -> None:  # fmt: skip
-    """Load a library with all it needs, run its constructors, and show what came of it."""
+    """Load a library and show what came of it.
+
+    What it needs is loaded with it, and constructors are run.
+    """
     from emu.cli import load
     from emu.cli.output import emit
 
@@ -77,7 +80,7 @@ def call(
         typer.Option("--prototype", "-p", metavar="C", help="C prototype; with a name, of that function only."),
     ] = None,
 ) -> None:  # fmt: skip
-    """Load a library, call its functions, and print what they return.
+    """Call functions of a library and print what they return.
 
     Arguments are C literals (42, 0x2a, 052, 'c', 1.5, 1.5f, "text\\n", NULL), b"bytes", or names of the
     library's symbols, which stand for their addresses (&counter). Types come from --prototype, from the call
@@ -105,7 +108,11 @@ def inspect(
 
 @command
 def tree(library: Library, target: Target, search: Search, output: Output) -> None:
-    """Show what a library needs, where each was found and by which rule; exit 1 when something is missing."""
+    """Show what a library needs and where it is found.
+
+    Each library comes with the rule that found it; for one that is missing, the places considered are listed
+    and the exit status is 1.
+    """
     from emu.cli import tree
     from emu.cli.output import emit
 

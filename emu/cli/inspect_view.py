@@ -61,7 +61,7 @@ def show(report: InspectReport, console: Console, *, symbols: bool = False, dema
 
 
 def _show_header(report: InspectReport, console: Console) -> None:
-    console.print(f"{printable(report.file)}: {report.kind}, {report.size} bytes", style="bold")
+    console.print(f"{printable(report.file)}: {report.kind}, {report.size} bytes", style="bold", soft_wrap=True)
     rows = table("", "")
     rows.show_header = False
     abi = f", flags {report.flags}" if report.flags else ""

@@ -202,7 +202,8 @@ class _View:
 
     def show(self) -> None:
         images = f"{len(self.report.images)} image{'s' * (len(self.report.images) > 1)}"
-        self.console.print(f"{printable(self.report.library)}: {self.report.arch}, {images}", style="bold")
+        title = f"{printable(self.report.library)}: {self.report.arch}, {images}"
+        self.console.print(title, style="bold", soft_wrap=True)
         self._images()
         self._segments()
         self._relocations()
@@ -237,11 +238,17 @@ class _View:
         for image in self.report.images:
             bias = (hexadecimal(image.bias),) if biased else ()
             rows.add_row(
-                printable(image.name), printable(image.rule), self._address(image.base), *bias, f"{image.size:#x}"
-            )
+                self.labels[image.name], printable(image.rule), self._address(image.base), *bias,
+                f"{image.size:#x}",
+            )  # fmt: skip
         for library in self.report.host_libraries:
             rows.add_row(printable(library.name), "answered by the host")
         self.console.print(rows)
+        paths = [image.path for image in self.report.images if image.path not in (None, self.report.library)]
+        if paths:
+            self._title("Files")
+        for path in paths:
+            self.console.print(printable(str(path)), soft_wrap=True)
 
     def _segments(self) -> None:
         self._title("Segments")

@@ -95,11 +95,11 @@ def show(report: TreeReport, console: Console) -> None:
     """Print the tree, then for each missing library the places considered."""
     seen: set[int] = set()
     for top in (*report.preload, report.root):
-        console.print(_branch(report.libraries, top, seen))
+        console.print(_branch(report.libraries, top, seen), soft_wrap=True)
     for library in report.missing:
         console.print()
         needed_by = f", needed by {printable(PurePath(library.needed_by).name)}," if library.needed_by else ""
-        console.print(f"{printable(library.name)}{needed_by} was not found:", style="bold red")
+        console.print(f"{printable(library.name)}{needed_by} was not found:", style="bold red", soft_wrap=True)
         if not library.passed_over:
             console.print("  there was no place to look in", soft_wrap=True)
         for number, place in enumerate(library.passed_over, 1):

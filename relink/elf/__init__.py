@@ -7,7 +7,8 @@
     image.symbols.find("crc32")
 
 Start with `decode.py`. Each table has a file of its own: `dynamic`, `symbols` with `names` and `hashes`,
-`relocations` with `packed`, `versions`.
+`relocations` with `packed`, `versions`. Relocatable objects and archives, which are linked from their section
+headers instead of the dynamic section, are read by `objects.decode_object` and `archive.Archive`.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
 __all__ = ["Archive", "ArchiveIndex", "Member", "is_archive"]
 
 _MAGIC, _THIN_MAGIC = b"!<arch>\n", b"!<thin>\n"
+_SCRIPT = b"/* GNU ld script"  #: what glibc's libm.a is on some targets
 _HEADER = 60  #: bytes: name 16, date 12, uid 6, gid 6, mode 8, size 10, then two that end it
 _END_OF_HEADER = b"`\n"
 _MAX_NESTING = 8  #: of thin archives within thin archives
@@ -135,6 +136,8 @@ def _is_object(member: Member) -> bool:
 
 def _open(name: str, path: Path | None, data: U8, depth: int) -> Archive:
     if not is_archive(data):
+        if data[: len(_SCRIPT)].tobytes() == _SCRIPT:
+            raise NotElf(name, "a GNU ld script, not an archive: the archives it names can be read", 0)
         raise NotElf(name, "not an archive: it begins with neither !<arch> nor !<thin>", 0)
     thin = data[: len(_MAGIC)].tobytes() == _THIN_MAGIC
     reader = _Reader(name, path, data, thin, depth)

@@ -24,6 +24,7 @@ from relink.elf.constants import (
 )
 from relink.elf.contents import U8
 from relink.elf.layout import ELF32, ELF64, Layout
+from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
 
 #: The widest image (bytes, first to last segment) that is taken on; beyond it p_vaddr or p_memsz is nonsense.
@@ -295,12 +296,14 @@ def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:
             name, f"{count} section headers at {header.shoff:#x} reach past the end", header.shoff
         )
     rows = list(entry.iter_unpack(data[header.shoff : end].tobytes()))
-    names = b""
+    names = StringTable(name, data[:0])  # which also keeps names that overlap from costing without bound
     if names_index:
         if names_index >= count:
             raise MalformedElf(name, f"section names are said to be in section {names_index} of {count}", 0)
-        names = section_bytes(name, data, rows[names_index][1], *rows[names_index][4:6]).tobytes()
-    return tuple(Section(_section_name(name, names, row[0]), *row[1:]) for row in rows)
+        names = StringTable(name, section_bytes(name, data, rows[names_index][1], *rows[names_index][4:6]))
+    elif not any(row[0] for row in rows):
+        return tuple(Section("", *row[1:]) for row in rows)
+    return tuple(Section(names.text(row[0], "a section name"), *row[1:]) for row in rows)
 
 
 def section_bytes(name: str, data: U8, type_: int, offset: int, size: int) -> U8:
@@ -310,15 +313,3 @@ def section_bytes(name: str, data: U8, type_: int, offset: int, size: int) -> U8
     if offset + size > len(data):
         raise Truncated(name, f"a section {offset:#x}+{size:#x} reaches past the end of the file", offset)
     return data[offset : offset + size]
-
-
-_MAX_SECTION_NAME = 4096  # bytes; names overlap freely, so an unbounded one could be copied for every section
-
-
-def _section_name(name: str, names: bytes, offset: int) -> str:
-    if not names and offset == 0:
-        return ""
-    end = names.find(b"\0", offset, offset + _MAX_SECTION_NAME)
-    if end < 0:
-        raise MalformedElf(name, f"the section name at {offset:#x} of its string table has no end")
-    return names[offset:end].decode("utf-8", "surrogateescape")

@@ -120,7 +120,9 @@ class ObjectSymbols:
         if letters is None or not len(self):
             return frozen(found)
         names = self.names
-        some = np.flatnonzero((self.info == SymbolType.NOTYPE) & (names.length >= 2))
+        # Binding LOCAL is 0. LLVM makes a TLS symbol of a mapping symbol in .tdata.
+        plain = (self.info == int(SymbolType.NOTYPE)) | (self.info == int(SymbolType.TLS))
+        some = np.flatnonzero(plain & (names.length >= 2))
         some = some[names.blob[names.start[some]] == ord("$")]
         letter = names.blob[names.start[some] + 1]
         # A name of two letters ends with the NUL that a string table's every name has.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
@@ -54,8 +53,8 @@ class Object:
         raise LookupError(hex(vaddr))
 
 
-def read_object(image: Image, path: Path) -> Object:
-    data = path.read_bytes()
+def read_object(image: Image, data: bytes) -> Object:
+    """`data` is the whole file."""
     elf = ELFFile(io.BytesIO(data))
     loads = [s.header for s in elf.iter_segments("PT_LOAD")]
     segments = [(h.p_vaddr, h.p_offset, h.p_filesz, h.p_memsz) for h in loads if h.p_memsz]
@@ -105,13 +104,24 @@ def _read_symbols(of: Object) -> None:
             versions.get(index & 0x7FFF) if index & 0x7FFF > 1 else None, index,
         )  # fmt: skip
         of.symbols.append(symbol)
-        if (
-            section
-            and symbol.bind
-            and symbol.visibility in (0, 3)
-            and (value or section == 0xFFF1 or symbol.type == 6)
-        ):
+    for number in _hash_order(of):
+        symbol = of.symbols[number]
+        seen = symbol.bind and symbol.visibility in (0, 3) and symbol.type in (0, 1, 2, 5, 6, 10)
+        if symbol.section and seen and (symbol.value or symbol.section == 0xFFF1 or symbol.type == 6):
             of.exported.setdefault(symbol.name, []).append(symbol)
+
+
+def _hash_order(of: Object) -> Iterator[int]:
+    """Symbols in the order a look-up meets them: that of the GNU table, or else along the SysV chains."""
+    if 0x6FFFFEF5 in of.tags or 4 not in of.tags:
+        yield from range(len(of.symbols))
+        return
+    buckets = _u(of, of.tags[4], 4)
+    for bucket in range(buckets):
+        number = _u(of, of.tags[4] + 8 + 4 * bucket, 4)
+        while number:
+            yield number
+            number = _u(of, of.tags[4] + 8 + 4 * (buckets + number), 4)
 
 
 def _symbol_count(of: Object) -> int:

@@ -17,7 +17,7 @@ from relink.search import SearchPath
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined
 from tests.linker.helpers import built, linker_for, memory_of, word_at
-from tests.linker.test_relocations import SYMBOLIC
+from tests.linker.numbers import SYMBOLIC
 
 PLACE = DATA + 0x80
 

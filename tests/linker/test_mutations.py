@@ -25,7 +25,7 @@ from relink.search import SearchPath
 from tests.fixtures import TARGETS, all_fixtures, arch_of, fixture
 from tests.linker.craft import DATA, WEAK, Library, Rel, undefined
 from tests.linker.helpers import folders_of
-from tests.linker.test_relocations import SYMBOLIC
+from tests.linker.numbers import SYMBOLIC
 
 #: What any file may cost, over what its size explains: processor seconds, and bytes of Python's memory.
 TIME, MEMORY, MEMORY_PER_BYTE = 5.0, 32 << 20, 128

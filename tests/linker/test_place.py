@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from relink.arch import ARCHITECTURES
 from relink.errors import AddressSpaceError, MalformedElf, RelinkError, UnsupportedElf
@@ -18,7 +21,8 @@ from tests.elf.build import image as plain_image
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, Library, Rel, Sym
 from tests.linker.helpers import folders_of, load, memory_of, word_at
-from tests.linker.test_relocations import SYMBOLIC
+from tests.linker.numbers import SYMBOLIC
+from tests.linker.test_mutations import mutated
 
 RX, RW, R = Protection.R | Protection.X, Protection.R | Protection.W, Protection.R
 
@@ -133,6 +137,41 @@ def test_two_segments_in_one_page_keep_both_their_bytes(tmp_path: Path) -> None:
         assert memory[0x100:0x400] == b"\x11" * 0x300
         assert memory[0x400:0x800] == bytes(0x400)
         assert memory[0x800:0xC00] == b"\x22" * 0x400
+
+
+@pytest.mark.parametrize("size", [0, 0x80])
+def test_bss_in_a_page_that_an_earlier_segment_maps_is_zero(tmp_path: Path, size: int) -> None:
+    first = Segment(offset=0, vaddr=0, filesz=0x400, memsz=0x400)
+    second = Segment(offset=0x1800, vaddr=0x800, filesz=size, memsz=0x300)
+    content = with_segments([first, second])[:0x400].ljust(0x3000, b"\xee")
+    path = tmp_path / "shared.so"
+    path.write_bytes(content)
+    for source in (content, path):
+        linker, image = linked("x86_64", source)
+        assert linker.memory.read(image.base + 0x800, 0x300) == b"\xee" * size + bytes(0x300 - size)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, (1 << 64) - 1))
+def test_a_mutant_links_to_the_same_memory_mapped_and_copied(seed: int) -> None:
+    target, path, content = mutated(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "mutant.so"
+        file.write_bytes(content)
+        results = []
+        for source in (content, file):
+            linker = Linker(HostMemory(arch_of(target)), search=SearchPath(library_path=folders_of(path, target)))
+            options = LoadOptions(unresolved=lambda image, symbol: 0x1000)
+            try:
+                image = linker.load(source, name="mutant", options=options)
+            except RelinkError as error:
+                results.append(type(error).__name__)
+                continue
+            segments = image.decoded.segments
+            ranges = [(image.address_of(s.vaddr), min(s.memsz, 1 << 20)) for s in segments]
+            parts = [linker.memory.read(address, size) for address, size in ranges]
+            results.append(b"".join(parts).hex())
+        assert results[0] == results[1]
 
 
 def test_memory_is_by_p_memsz_but_only_touched_by_need(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tests.linker.craft import (
     undefined,
 )  # fmt: skip
 from tests.linker.helpers import built, linker_for, load, word_at
-from tests.linker.test_relocations import SYMBOLIC, TPOFF
+from tests.linker.numbers import SYMBOLIC, TPOFF
 
 PLACE = DATA + 0x80
 

@@ -34,8 +34,8 @@ from relink.plan import Plan
 from relink.search import SearchPath
 from tests.linker.craft import DATA, IFUNC, TLS, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, snapshot, word_at
+from tests.linker.numbers import COPY, SYMBOLIC
 from tests.linker.reference import DESCRIPTOR, RELATIVE
-from tests.linker.test_relocations import COPY, SYMBOLIC
 
 PLACE = DATA + 0x80
 

@@ -17,7 +17,7 @@ from relink.search import SearchPath
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, LOCAL, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, load, word_at
-from tests.linker.test_relocations import SYMBOLIC
+from tests.linker.numbers import SYMBOLIC
 
 PLACE = DATA + 0x80
 V1, V2, V3 = DATA + 0x11, DATA + 0x22, DATA + 0x33

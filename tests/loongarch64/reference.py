@@ -80,12 +80,12 @@ def elf(program: Program) -> bytes:
     return (header + b"".join(headers)).ljust(offset, b"\0") + body
 
 
-def run_on_qemu(program: Program, directory: Path) -> bytes:
-    assert QEMU is not None
+def run_on_qemu(program: Program, directory: Path, qemu: str | None = QEMU) -> bytes:
+    assert qemu is not None
     path = directory / "program"
     path.write_bytes(elf(program))
     path.chmod(0o755)
-    done = subprocess.run([QEMU, str(path)], capture_output=True, timeout=60, check=False)
+    done = subprocess.run([qemu, str(path)], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, f"qemu ended with {done.returncode}: {done.stderr.decode()}"
     assert len(done.stdout) == len(program.results.data)
     return done.stdout

@@ -65,7 +65,7 @@ _ROUNDINGS = tuple(Rounding)
 
 
 def classify(bits: int, width: int) -> int:
-    """fclass (manual 3.2.1.12): one bit of ten; negative: 2 infinite 3 normal 4 subnormal 5 zero, positive: 6 to 9."""
+    """fclass: one bit of ten; 0, 1 NaN; 2 infinite, 3 normal, 4 subnormal, 5 zero, negative; 6 to 9 positive."""
     form = _FORMATS[width]
     if form.is_nan(bits):
         return 1 if form.is_signaling(bits) else 2
@@ -150,7 +150,7 @@ class Lane:
         return lambda *lanes: unpack(pack(*lanes))
 
 
-_INTEGER_LANES = {"b": 8, "h": 16, "w": 32, "d": 64, "q": 128, "v": 128, "l": 64}
+_INTEGER_LANES = {"b": 8, "h": 16, "w": 32, "d": 64, "q": 128, "l": 64}
 _FLOAT_LANES = {"h": 16, "s": 32, "d": 64}
 
 
@@ -186,7 +186,8 @@ class Instruction:
 _OPCODE_BIT = {"jk": 15, "jka": 20, "jkc": 20, "j": 10, "jv": 10, "u5": 15, "i5": 15, "us": 10, "u8": 18}
 
 
-def _members(table: str, *, floats: bool) -> Iterator[Instruction]:
+def members(table: str, *, floats: bool) -> Iterator[Instruction]:
+    """The instructions of a table."""
     for line in filter(None, table.splitlines()):
         found = re.match(r"(\S+)\s+(\S+)\s+((?:[\w.]+:\w+\s+)+)(.+)", line)
         assert found is not None, line
@@ -205,7 +206,7 @@ def _members(table: str, *, floats: bool) -> Iterator[Instruction]:
 @cache
 def instructions() -> tuple[Instruction, ...]:
     """Every instruction of the tables."""
-    return (*_members(INTEGERS, floats=False), *_members(FLOATS, floats=True))
+    return (*members(INTEGERS, floats=False), *members(FLOATS, floats=True))
 
 
 @cache
@@ -223,37 +224,17 @@ def _by_opcode() -> dict[int, dict[int, Instruction]]:
     return found
 
 
+#: The sets of less, equal, unordered and greater that vfcmp has an instruction for.
+_CONDITIONS = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12})
+
+
 def decode(word: int) -> Instruction | None:
     """The instruction of a word, if it is one of the tables'."""
     for bit, table in _by_opcode().items():
         if (instruction := table.get(word >> bit)) is not None:
-            return instruction
+            valid = instruction.operands != "jkc" or word >> 16 & 15 in _CONDITIONS
+            return instruction if valid else None
     return None
-
-
-# ---------------------------------------------------------------- constants
-
-_VLDI = 0x1CF8
-
-
-def constant(bits: int) -> int | None:
-    """A 64-bit lane of vldi with 13 bits of which the highest is set; None where the manual defines none.
-
-    (With the highest clear they are a number for every lane: vector.sinc.)
-    """
-    kind, byte = bits >> 8 & 15, bits & 0xFF
-    sign, exponent, fraction = byte >> 7, byte >> 6 & 1, byte & 0x3F
-    single = sign << 31 | (0x1F if exponent else 0x20) << 25 | fraction << 19
-    double = sign << 63 | (0xFF if exponent else 0x100) << 54 | fraction << 48
-    words = 1 | 1 << 32
-    halves = words * (1 | 1 << 16)
-    patterns = (
-        byte * words, (byte << 8) * words, (byte << 16) * words, (byte << 24) * words,
-        byte * halves, (byte << 8) * halves, (byte << 8 | 0xFF) * words, (byte << 16 | 0xFFFF) * words,
-        byte * halves * 0x101, sum(0xFF << 8 * bit for bit in range(8) if byte >> bit & 1),
-        single * words, single, double,
-    )  # fmt: skip
-    return patterns[kind] if kind < len(patterns) else None
 
 
 # ---------------------------------------------------------------- compiling
@@ -318,8 +299,6 @@ Action = Callable[[Engine], StopReason | None]
 @lru_cache(maxsize=4096)
 def action(word: int) -> Action | None:
     """What the host has to do for an instruction word; None if it is no vector instruction of the tables."""
-    if word >> 18 == _VLDI:
-        return _load_constant(word)
     instruction = decode(word)
     if instruction is None:
         return None
@@ -373,19 +352,6 @@ def action(word: int) -> Action | None:
         return None
 
     return floats if instruction.floats else integers
-
-
-def _load_constant(word: int) -> Action | None:
-    value = constant(word >> 5 & 0x1FFF)
-    if value is None:
-        return None
-    number, lane = word & 31, value
-
-    def load(engine: Engine) -> None:
-        engine.reg_write(FLOAT_REGISTERS[number], lane)
-        engine.reg_write(VECTOR_UPPER_HALVES[number], lane)
-
-    return load
 
 
 def report(engine: Engine, raised: int) -> bool:
