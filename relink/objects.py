@@ -26,12 +26,11 @@ from relink.elf.constants import (
 )  # fmt: skip
 from relink.elf.contents import Contents
 from relink.elf.dynamic import Dynamic
-from relink.elf.hashes import NoHash
 from relink.elf.layout import ELF32, ELF64
 from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile
 from relink.elf.strings import StringTable
 from relink.errors import LinkError, LinkErrors
-from relink.fields import address_bits
+from relink.fields import Word, address_bits
 from relink.memory import PAGE, page_ceil
 from relink.shrink import Shrinkage, shrink
 
@@ -54,6 +53,23 @@ class DuplicateSymbol(LinkError):
     def __init__(self, image: str, symbol: str, first: str, second: str) -> None:
         self.symbol = symbol
         super().__init__(image, f"{symbol} is defined in {first} and in {second}")
+
+
+@dataclass(frozen=True, eq=False)
+class Offered:
+    """A hash table of the symbols others may bind to: one of each name, no locals."""
+
+    symbols: I64
+    lost_bits = 0
+
+    def hash_of(self, names: Names) -> U32:
+        return names.gnu_hash
+
+    def entries(self, names: Names) -> tuple[U32, I64]:
+        return names.take(self.symbols).gnu_hash, self.symbols
+
+    def reaches(self, hashes: U32, symbols: I64) -> NDArray[np.bool_]:
+        return np.ones(len(symbols), np.bool_)
 
 
 @dataclass(slots=True, eq=False)
@@ -349,7 +365,7 @@ class _Combiner:
             if row.role is Role.BRANCH:
                 outside = symbols if self.arch.code_address_bits else symbols[undefined[symbols]]
                 needs[outside] = True
-            elif row.word is not None and row.word.size < self.arch.word_size or row.role is Role.HIGH:
+            elif not (isinstance(row.word, Word) and row.word.size >= self.arch.word_size):
                 callable_ = undefined & np.isin(self.info & 15, (SymbolType.NOTYPE, SymbolType.FUNC))
                 needs[symbols[callable_[symbols]]] = True
         needs[0] = False
@@ -511,7 +527,8 @@ class _Combiner:
             records["name"][rows] = file.symbols.records["name"] + starts[number]
         records["value"], records["size"] = self.value, self.size
         records["info"], records["other"], records["shndx"] = self.info, self.other, self.shndx
-        return SymbolTable(records, StringTable(self.name, np.concatenate(blobs)), NoHash(), None)
+        offered = np.flatnonzero((self.shndx != 0) & ((self.info >> 4) != Binding.LOCAL))
+        return SymbolTable(records, StringTable(self.name, np.concatenate(blobs)), Offered(offered), None)
 
     def _relocation_table(self) -> CombinedTable:
         if not self.tables:

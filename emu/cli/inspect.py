@@ -173,7 +173,7 @@ def report(target: Target, file: str) -> InspectReport:
     if named is not None:
         from relink.graph import check_architecture
 
-        check_architecture(decoded, named)
+        check_architecture(decoded.name, decoded.header, named)
     arch = architecture_of(header.machine, header.bits)
     tls = decoded.tls
     array_length = partial(_length, decoded)

@@ -194,7 +194,7 @@ RELOCATIONS: dict[int, Reloc] = {
     314: static("PLT32", _DISTANCE, signed32, Role.BRANCH),
     315: static("GOTPCREL32", "G + GOT + A - P", signed32, slot=Slot.ADDRESS),
     316: static("PATCHINST", "S + A", unsigned32, special=patched_if_defined),
-    317: static("FUNCINIT64", "S + A", word64, Role.IRELATIVE),
+    317: static_refused("FUNCINIT64", "a function of the object would have to run before the object is relocated"),
     512: static("TLSGD_ADR_PREL21", _FROM_HERE, ADR, slot=_GD),
     513: static("TLSGD_ADR_PAGE21", _PAGES, ADRP, slot=_GD),
     514: static("TLSGD_ADD_LO12_NC", _SLOT, ADD_LO12_NC, slot=_GD),
@@ -311,4 +311,5 @@ AARCH64 = Architecture(
     aliases=("arm64", "armv8", "aarch64_linux_gnu"),
     platform="aarch64",
     stub=Stub(bytes.fromhex("50000058 00021fd6") + bytes(8), 8, 8),  # ldr x16, 8; br x16; address
+    branch_reach=1 << 27,
 )

@@ -5,6 +5,7 @@ The source uses `.reloc` to put any type anywhere, so nothing depends on what an
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from relink.arch import Architecture
-from relink.arch.spec import Reloc, Slot, TlsVariant
+from relink.arch.spec import Reloc, Role, Slot, TlsVariant
 from tests.objects.rows import narrowed, read, value_of, written
 from toolchains.engine import find_zig
 from toolchains.errors import CompilerMissing
@@ -30,6 +31,14 @@ class Target:
     gnu: tuple[str, ...]  #: the GNU linker's command, if the host has it
     slots: dict[Slot, str]
     got: tuple[str, str]  #: the section lld and GNU ld count GOT offsets from
+
+
+@dataclass(frozen=True)
+class _Entry:
+    row: Reloc
+    symbol: str
+    at: int
+    addend: int | None
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,10 @@ def _run(command: Sequence[str | Path]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def _number(code: bytes | bytearray) -> int:
+    return int.from_bytes(code, "little")
+
+
 class _Comparison:
     """The object before and the file after linking."""
 
@@ -81,6 +94,7 @@ class _Comparison:
         self.text = before.get_section_by_name(".text")
         placed = after.get_section_by_name(".text")
         self.address, self.bytes = placed["sh_addr"], placed.data()
+        self.code, self.entries = bytearray(self.text.data()), list[_Entry]()
         self.symbols = {s.name: s for s in after.get_section_by_name(".symtab").iter_symbols()}
         got = after.get_section_by_name(target.got[linker != "lld"]) or after.get_section_by_name(".got")
         self.got = got["sh_addr"] if got else 0
@@ -88,40 +102,69 @@ class _Comparison:
         self.slots = self._slots()
 
     def places(self) -> list[Place]:
+        """Every entry is applied in turn, as several may share a place; then the places are compared."""
         section = self.before.get_section_by_name(".rela.text") or self.before.get_section_by_name(".rel.text")
         symbols = self.before.get_section_by_name(".symtab")
-        found = []
-        for entry in section.iter_relocations():
-            row = self.page.relocations[entry["r_info_type"]]
-            if row.word is not None:
-                name = symbols.get_symbol(entry["r_info_sym"]).name
-                found.append(self._place(row, name, entry["r_offset"], entry.entry.get("r_addend")))
-        return found
+        self.entries = [
+            _Entry(row, symbols.get_symbol(e["r_info_sym"]).name, e["r_offset"], e.entry.get("r_addend"))
+            for e in section.iter_relocations()
+            if (row := self.page.relocations[e["r_info_type"]]).word is not None and row.role is not Role.ALIGN
+        ]
+        sizes = [self._apply(entry) for entry in self.entries]
+        return [self._place(entry, size) for entry, size in zip(self.entries, sizes, strict=True)]
 
-    def _place(self, row: Reloc, symbol: str, at: int, addend: int | None) -> Place:
+    def _place(self, entry: _Entry, size: int) -> Place:
+        theirs, ours = (_number(code[entry.at : entry.at + size]) for code in (self.bytes, self.code))
+        return Place(entry.row.name, entry.symbol, theirs, ours)
+
+    def _apply(self, entry: _Entry) -> int:
+        """Store our value; how many bytes that takes."""
+        word, at = entry.row.word, entry.at
+        assert word is not None
+        size = word.size
+        if entry.row.role is Role.ULEB:
+            size = next(n for n in range(1, 11) if not self.code[at + n - 1] & 0x80)
+            bytes_ = [self._value(entry) >> 7 * n & 0x7F | (0x80 if n < size - 1 else 0) for n in range(size)]
+            self.code[at : at + size] = bytes(bytes_)
+        else:
+            new = written(word, self._raw(entry), narrowed(self.page, self._value(entry)))
+            self.code[at : at + size] = new.to_bytes(size, "little")
+        return size
+
+    def _raw(self, entry: _Entry) -> int:
+        assert entry.row.word is not None
+        return _number(self.code[entry.at : entry.at + entry.row.word.size])
+
+    def _value(self, entry: _Entry) -> int:
+        row, at = entry.row, entry.at
         assert row.word is not None
-        assert row.formula is not None
-        code, size = self.text.data(), row.word.size
-        raw = int.from_bytes(code[at : at + size], "little")
-        entry = self.symbols.get(symbol)
+        raw = self._raw(entry)
+        symbol = self.symbols.get(entry.symbol)
+        address = symbol["st_value"] if symbol else 0
+        if row.role is Role.LOW:
+            high = (e for e in self.entries if e.row.role is Role.HIGH and self.address + e.at == address)
+            return self._value(next(high))
         letters = {
-            "S": entry["st_value"] if entry else 0, "Z": entry["st_size"] if entry else 0,
-            "A": read(row.word, raw) if addend is None else addend, "P": self.address + at, "GOT": self.got,
-            "T": self.tls_offset, "DTV": self.page.tls.dtv_bias,
+            "S": address, "Z": symbol["st_size"] if symbol else 0,
+            "A": read(row.word, raw) if entry.addend is None else entry.addend, "P": self.address + at,
+            "GOT": self.got, "T": self.tls_offset, "DTV": self.page.tls.dtv_bias, "V": read(row.word, raw),
         }  # fmt: skip
+        if row.role is Role.ULEB:
+            taken = itertools.takewhile(lambda n: n == 0 or self.code[at + n - 1] & 0x80, itertools.count())
+            letters["V"] = sum((self.code[at + n] & 0x7F) << 7 * n for n in taken)
         if row.slot is not None:
-            letters["G"] = self._slot(row.slot, symbol) - self.got
-        value = narrowed(self.page, value_of(row, code, at, **letters))
-        theirs = int.from_bytes(self.bytes[at : at + size], "little")
-        return Place(row.name, symbol, theirs, written(row.word, raw, value))
+            thread_local = symbol is not None and symbol["st_info"]["type"] == "STT_TLS"
+            slot = row.tls_slot if thread_local and row.tls_slot else row.slot
+            letters["G"] = self._slot(slot, entry.symbol) - self.got
+        function = symbol is not None and symbol["st_info"]["type"] == "STT_FUNC"
+        return value_of(row, bytes(self.code), at, function=function, **letters)
 
     def _slot(self, slot: Slot, symbol: str) -> int:
         name = "" if slot is Slot.TLS_LD else symbol
         return self.slots[self.page.prefix + self.target.slots[slot], name]
 
     def _slots(self) -> dict[tuple[str, str], int]:
-        """(dynamic type, symbol) → address of the slot, from the dynamic relocations; in a static link, where
-        there are none, the words of .got that hold a symbol's address."""
+        """(dynamic type, symbol) → address of the slot, from the dynamic relocations where there are any."""
         found = {}
         for name in (".rela.dyn", ".rel.dyn", ".rela.plt", ".rel.plt"):
             section = self.after.get_section_by_name(name)
@@ -132,14 +175,27 @@ class _Comparison:
                 key = self.page.relocation_name(entry["r_info_type"])
                 index = entry["r_info_sym"]
                 found[key, symbols.get_symbol(index).name if index else ""] = entry["r_offset"]
-        got, size = self.after.get_section_by_name(".got"), self.page.word_size
-        if got is not None and not found:
-            words = [got.data()[i : i + size] for i in range(0, got["sh_size"], size)]
-            key = self.page.prefix + self.target.slots[Slot.ADDRESS]
-            for name, symbol in self.symbols.items():
-                word = symbol["st_value"].to_bytes(size, "little")
-                if symbol["st_value"] and word in words:
-                    found[key, name] = got["sh_addr"] + size * words.index(word)
+        return self._static_slots() | found
+
+    def _static_slots(self) -> dict[tuple[str, str], int]:
+        """Slots a static link fills itself, found by what they hold."""
+        got, size, found = self.after.get_section_by_name(".got"), self.page.word_size, {}
+        if got is None:
+            return {}
+        words = [_number(got.data()[i : i + size]) for i in range(0, got["sh_size"], size)]
+        for name, symbol in self.symbols.items():
+            held = {Slot.ADDRESS: [symbol["st_value"]]}
+            if symbol["st_info"]["type"] == "STT_TLS":
+                bias = self.page.tls.dtv_bias
+                held = {
+                    Slot.TLS_IE: [symbol["st_value"] + self.tls_offset],
+                    Slot.TLS_GD: [1, symbol["st_value"] - bias],
+                }
+            for slot, values in held.items():
+                wanted = [value & self.page.address_mask for value in values]
+                at = next((i for i in range(len(words)) if words[i : i + len(wanted)] == wanted), None)
+                if at is not None and any(wanted) and slot in self.target.slots:
+                    found[self.page.prefix + self.target.slots[slot], name] = got["sh_addr"] + size * at
         return found
 
     def _tls_offset(self) -> int:

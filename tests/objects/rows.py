@@ -22,6 +22,7 @@ class Site:
     buffer: NDArray[np.uint8]
     where: NDArray[np.int64]
     letters: Mapping[str, NDArray[np.uint64]]
+    function: NDArray[np.bool_]
 
 
 def one(value: int) -> NDArray[np.uint64]:
@@ -32,7 +33,7 @@ def signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def value_of(row: Reloc, code: bytes, at: int, **letters: int) -> int:
+def value_of(row: Reloc, code: bytes, at: int, *, function: bool = True, **letters: int) -> int:
     """X of the psABI: what is to be stored at index `at` of `code`, as a signed number."""
     assert row.formula is not None
     arrays = {name: one(value) for name, value in letters.items()}
@@ -40,7 +41,7 @@ def value_of(row: Reloc, code: bytes, at: int, **letters: int) -> int:
     value = eval(row.formula.code, names, arrays)
     if row.special is not None:
         own = {name: arrays[name] for name in row.formula.letters - {"GOT", "DTV"}}
-        value = row.special(Site(np.frombuffer(code, np.uint8), np.array([at]), own), value)
+        value = row.special(Site(np.frombuffer(code, np.uint8), np.array([at]), own, np.array([function])), value)
     return signed(int(value[0]))
 
 
