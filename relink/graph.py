@@ -77,9 +77,10 @@ def open_image(source: Source | Sequence[Source], arch: Architecture, name: str 
     """
     if isinstance(source, (list, tuple)):
         return open_objects(source, arch, name)
+    assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
     opened, _, data = open_source(source, name)
-    if not isinstance(source, (str, os.PathLike)):
-        source = memoryview(data)  # a file object is read only once
+    if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
+        source = data.tobytes()  # a file object can be read only once
     if is_archive(data):
         return open_objects([source], arch, opened)
     decoded = decode(source, name=opened)

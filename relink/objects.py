@@ -29,7 +29,7 @@ from relink.elf.dynamic import Dynamic
 from relink.elf.layout import ELF32, ELF64
 from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile
 from relink.elf.strings import StringTable
-from relink.errors import LinkError, LinkErrors
+from relink.errors import LinkError, LinkErrors, RelocationError
 from relink.fields import Word, address_bits
 from relink.memory import PAGE, page_ceil
 from relink.shrink import Shrinkage, shrink
@@ -39,6 +39,8 @@ U64 = NDArray[np.uint64]
 U32 = NDArray[np.uint32]
 U8 = NDArray[np.uint8]
 
+#: Sections that describe code, its dropped copies too.
+_TABLES = (".eh_frame", ".gcc_except_table", ".ARM.exidx", ".ARM.extab", ".stack_sizes", "__patchable_function_entries")
 _FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
 _R, _RX, _TLS, _RW, _BSS = range(5)  #: the order sections lie in
 _SEGMENT_FLAGS = {_R: 4, _RX: 5, _TLS: 6, _RW: 6, _BSS: 6}
@@ -254,7 +256,7 @@ class _Combiner:
         for index in np.flatnonzero(self.section > 0).tolist():
             if (int(self.file[index]), int(self.section[index])) not in self.sections:
                 self.section[index] = UNDEFINED
-                self.dropped[index] = True
+                self.dropped[index] = self.info[index] >> 4 == Binding.LOCAL
 
     def _resolve_names(self) -> None:
         """Which row each global name means: strong before common before weak before undefined (gABI, "Symbol
@@ -315,7 +317,25 @@ class _Combiner:
                     target.shrinkage = shrinkage
                     target.size = len(shrinkage.content)
                     offset = shrinkage.moved(offset)
+                gone = self.dropped[symbols]
+                if gone.any():
+                    self._drop_entries(target, relocations.name, offset[gone])
+                    offset, kind, symbols = offset[~gone], kind[~gone], symbols[~gone]
+                    addend = None if addend is None else addend[~gone]
                 self.tables.append((target, relocations.name, offset, kind, symbols, addend))
+
+    def _drop_entries(self, target: InputSection, name: str, offsets: U64) -> None:
+        """Entries against a section that was dropped with its COMDAT group: tables about code may keep such rows,
+        which then describe nothing; code and data may not."""
+        if target.name.startswith(_TABLES):
+            return
+        for offset in offsets[:20].tolist():
+            self.errors.append(
+                RelocationError(
+                    self.name, "refers to a section that was dropped with its group", offset=offset,
+                    section=f"{target.file.name}({name})", type_name="relocation",
+                )
+            )  # fmt: skip
 
     def _rows_used(self) -> list[tuple[int, I64]]:
         """(type number, symbols it refers to) over all tables."""
