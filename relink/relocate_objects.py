@@ -143,6 +143,7 @@ class ObjectRelocator(Relocator):
             self._sum(batch)
             return
         stub = self._stub_address(symbols, batch.where)
+        stub = np.where(stub >= 0, stub + row.entry, stub)
         if "S" in row.formula.letters:
             indirect = (self.bound.type[batch.element] == SymbolType.GNU_IFUNC) & (stub >= 0)
             batch.letters["S"] = np.where(indirect, stub.view(np.uint64), batch.letters["S"])
