@@ -13,7 +13,7 @@ page answers to. PATCHINST and FUNCINIT64 are the document's structure protectio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -143,9 +143,9 @@ RELOCATIONS: dict[int, Reloc] = {
     257: reloc("ABS64", "S + A", word64),
     258: reloc("ABS32", "S + A", word32),
     259: reloc("ABS16", "S + A", word16),
-    260: reloc("PREL64", "S + A - P", word64),
-    261: reloc("PREL32", "S + A - P", word32),
-    262: reloc("PREL16", "S + A - P", word16),
+    260: replace(reloc("PREL64", _DISTANCE, word64), special=here_if_undefined),
+    261: replace(reloc("PREL32", _DISTANCE, word32), special=here_if_undefined),
+    262: replace(reloc("PREL16", _DISTANCE, word16), special=here_if_undefined),
     263: static("MOVW_UABS_G0", "S + A", _move(0, Range.UNSIGNED)),
     264: static("MOVW_UABS_G0_NC", "S + A", _move(0)),
     265: static("MOVW_UABS_G1", "S + A", _move(1, Range.UNSIGNED)),

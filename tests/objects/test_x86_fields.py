@@ -250,6 +250,7 @@ SHARED_32 = DATA + "\n".join([
     "leal tfar@tlsgd(,%ebx,1), %eax; call ___tls_get_addr@PLT",
     "leal tnear@tlsldm(%ebx), %eax; call ___tls_get_addr@PLT",
     "movl texec@gotntpoff(%ebx), %ecx",
+    "movl texec@indntpoff, %ecx",
     "leal tdesc@tlsdesc(%ebx), %eax; call *tdesc@tlscall(%eax)",
 ])  # fmt: skip
 #: (ISA, linker, source, flags, places compared at the least)
@@ -260,10 +261,10 @@ LINKS = [
     ("x86_64", "gnu", ONLY_GNU_64, "-shared", 18),
     ("i386", "lld", STATIC_32, "-static", 11),
     ("i386", "gnu", STATIC_32, "-static", 11),
-    ("i386", "lld", SHARED_32, "-shared", 8),
-    ("i386", "gnu", SHARED_32, "-shared", 8),
+    ("i386", "lld", SHARED_32, "-shared", 9),
+    ("i386", "gnu", SHARED_32, "-shared", 9),
 ]
-ADDRESSES = ("-Ttext=0x410000", "-Tdata=0x430000")
+ADDRESSES = ("-Ttext=0x410000", "-Tdata=0x430000", "-z", "notext")
 
 
 @pytest.mark.parametrize(

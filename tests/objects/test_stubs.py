@@ -1,0 +1,52 @@
+"""Stubs, run: each arrives at the address it carries, wherever it lies, and changes no register it may not."""
+
+from __future__ import annotations
+
+import pytest
+import unicorn
+from unicorn import arm64_const as a64
+from unicorn import x86_const as x86
+
+from relink.arch import ARCHITECTURES
+
+STUB, TARGET, STACK = 0x20_0000, 0x10_3004, 0x30_0000
+FAR = 0x7F12_3456_7000
+
+#: ISA → (unicorn's machine, stack pointer, program counter, registers a stub must keep, where a stub may lie).
+MACHINES = {
+    "x86_64": (
+        (unicorn.UC_ARCH_X86, unicorn.UC_MODE_64), x86.UC_X86_REG_RSP, x86.UC_X86_REG_RIP,
+        (x86.UC_X86_REG_RAX, x86.UC_X86_REG_RDI, x86.UC_X86_REG_R10, x86.UC_X86_REG_R11), (STUB, FAR),
+    ),
+    "i386": (
+        (unicorn.UC_ARCH_X86, unicorn.UC_MODE_32), x86.UC_X86_REG_ESP, x86.UC_X86_REG_EIP,
+        (x86.UC_X86_REG_EAX, x86.UC_X86_REG_ECX, x86.UC_X86_REG_EDX, x86.UC_X86_REG_EBX), (STUB, 0xF7F0_0000),
+    ),
+    "aarch64": (
+        (unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM), a64.UC_ARM64_REG_SP, a64.UC_ARM64_REG_PC,
+        (*range(a64.UC_ARM64_REG_X0, a64.UC_ARM64_REG_X0 + 16), a64.UC_ARM64_REG_X18, a64.UC_ARM64_REG_X30),
+        (STUB, FAR),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("isa", MACHINES)
+def test_a_stub_arrives_and_keeps_the_registers(isa: str) -> None:
+    machine, stack, counter, kept, places = MACHINES[isa]
+    page = ARCHITECTURES[isa]
+    stub = page.stub
+    assert stub is not None
+    code = bytearray(stub.code)
+    code[stub.address_at : stub.address_at + page.word_size] = TARGET.to_bytes(page.word_size, "little")
+    for place in places:
+        engine = unicorn.Uc(*machine)
+        for address in (place, STACK, TARGET & ~0xFFF):
+            engine.mem_map(address, 0x1000)
+        engine.mem_write(place + stub.align, bytes(code))
+        engine.reg_write(stack, STACK + 0x800)
+        for number, register in enumerate(kept):
+            engine.reg_write(register, 0x1111 * (number + 1))
+        engine.emu_start(place + stub.align, TARGET, count=8)
+        assert engine.reg_read(counter) == TARGET
+        assert engine.reg_read(stack) == STACK + 0x800
+        assert [engine.reg_read(r) for r in kept] == [0x1111 * (n + 1) for n in range(len(kept))]
