@@ -1,7 +1,7 @@
 """Which relocatable objects a link takes: those given, and members of archives by need.
 
-A static linker's rule (gABI, "Archive File"): a member is taken when it defines a name that is undefined so far and
-not weakly so; taking it may ask for more. An archive given with nothing beside it has nobody to ask, and is
+A static linker's rule (gABI, "Archive File"): a member is taken when it defines a name that is undefined so far,
+and not weakly so; taking it may ask for more. An archive given with nothing beside it has nobody to ask, and is
 taken whole.
 """
 

@@ -9,6 +9,7 @@
     ├── LinkError                  the link is at fault: names the image
     │   ├── LibraryNotFound          a DT_NEEDED nobody could find, with every place tried
     │   ├── UnresolvedSymbol         a strong reference without a definition
+    │   ├── DuplicateSymbol            two objects of one image define the same name strongly
     │   ├── VersionNotFound          a DT_VERNEED version its library does not define
     │   ├── RelocationError          one relocation entry: names image, offset, symbol, type, formula
     │   │   ├── UnknownRelocation      a type number the psABI does not define
@@ -105,6 +106,16 @@ class UnresolvedSymbol(LinkError):
         self.detail = detail
         wanted = f"{symbol}, version {version}" if version else symbol
         super().__init__(image, f"undefined symbol: {wanted}{f' ({detail})' if detail else ''}")
+
+
+class DuplicateSymbol(LinkError):
+    """Two relocatable objects of one image, `first` and `second`, define `symbol` strongly."""
+
+    def __init__(self, image: str, symbol: str, first: str, second: str) -> None:
+        self.symbol = symbol
+        self.first = first
+        self.second = second
+        super().__init__(image, f"{symbol} is defined in {first} and in {second}")
 
 
 class VersionNotFound(LinkError):

@@ -21,8 +21,8 @@ from relink.elf.archive import is_archive
 from relink.elf.constants import FileType
 from relink.elf.source import open_source
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
-from relink.objects import combine
-from relink.search import SearchPath, Source
+from relink.objects import CombinedObjects, combine
+from relink.search import EXPLICIT, SearchPath, Source
 
 if TYPE_CHECKING:
     from relink.image import Image
@@ -199,7 +199,10 @@ def _find(name: str, parent: Node | None, surroundings: Surroundings) -> Node:
         if candidate.source is not None:
             try:
                 named = None if isinstance(candidate.source, (str, os.PathLike)) else name
-                node.decoded = open_image(candidate.source, surroundings.architecture, named)
+                decoded = open_image(candidate.source, surroundings.architecture, named)
+                if isinstance(decoded, CombinedObjects) and candidate.rule != EXPLICIT:
+                    raise UnsupportedElf(decoded.name, "is a relocatable object, not a library to be found")
+                node.decoded = decoded
             except (NotElf, UnsupportedElf) as error:
                 problem = error.problem
             else:

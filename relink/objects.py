@@ -22,14 +22,20 @@ from relink.arch import Architecture, Role
 from relink.arch.spec import Slot
 from relink.elf import Decoded, Names, ProgramHeader, RelocationTable, SymbolTable
 from relink.elf.constants import (
-    SHN_ABS, Binding, FileType, SectionFlag, SectionType, SegmentType, SymbolType, Visibility,
+    SHN_ABS,
+    Binding,
+    SectionFlag,
+    SectionType,
+    SegmentType,
+    SymbolType,
+    Visibility,
 )  # fmt: skip
 from relink.elf.contents import Contents
 from relink.elf.dynamic import Dynamic
 from relink.elf.layout import ELF32, ELF64
 from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile
 from relink.elf.strings import StringTable
-from relink.errors import LinkError, LinkErrors, RelocationError
+from relink.errors import DuplicateSymbol, LinkError, LinkErrors, RelocationError
 from relink.fields import Word, address_bits
 from relink.memory import PAGE, page_ceil
 from relink.shrink import Shrinkage, shrink
@@ -40,21 +46,13 @@ U32 = NDArray[np.uint32]
 U8 = NDArray[np.uint8]
 
 #: Sections that describe code, its dropped copies too.
-_TABLES = (".eh_frame", ".gcc_except_table", ".ARM.exidx", ".ARM.extab", ".stack_sizes", "__patchable_function_entries")
+_TABLES = (".eh_frame", ".gcc_except_table", ".ARM.exidx", ".ARM.extab", "__patchable_function_entries")
 _FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
 _R, _RX, _TLS, _RW, _BSS = range(5)  #: the order sections lie in
 _SEGMENT_FLAGS = {_R: 4, _RX: 5, _TLS: 6, _RW: 6, _BSS: 6}
 _LAST_PRIORITY = 65536
 _CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 _DESTRUCTORS = (".fini_array", ".dtors")
-
-
-class DuplicateSymbol(LinkError):
-    """Two objects define the same name strongly."""
-
-    def __init__(self, image: str, symbol: str, first: str, second: str) -> None:
-        self.symbol = symbol
-        super().__init__(image, f"{symbol} is defined in {first} and in {second}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +212,7 @@ class _Combiner:
                 elif group.comdat:
                     signatures.add(group.signature)
             for index, section in enumerate(file.sections):
-                if section.flags & SectionFlag.ALLOC and index not in dropped and section.type != SectionType.GROUP:
+                if section.flags & SectionFlag.ALLOC and section.type != SectionType.GROUP and index not in dropped:
                     self.sections[number, index] = self._input(file, index)
 
     def _input(self, file: ObjectFile, index: int) -> InputSection:
@@ -295,9 +293,11 @@ class _Combiner:
     def _define_linker_symbols(self) -> None:
         """Names a linker defines when somebody asks for them; settled once the layout is known."""
         self.linker_symbols = {
-            name: row for name, row in self.chosen.items()
-            if self.section[row] == UNDEFINED and (name in _LINKER_SYMBOLS or name.startswith(("__start_", "__stop_")))
-        }  # fmt: skip
+            name: row
+            for name, row in self.chosen.items()
+            if self.section[row] == UNDEFINED
+            and (name in _LINKER_SYMBOLS or name.startswith(("__start_", "__stop_")))
+        }
 
     # ------------------------------------------------------------ relocations
 
@@ -508,7 +508,9 @@ class _Combiner:
         data = np.zeros(size, np.uint8)
         for section in self.sections.values():
             if section.bits and section.size:
-                content = section.shrinkage.content if section.shrinkage else section.file.section_bytes(section.index)
+                content = section.file.section_bytes(section.index)
+                if section.shrinkage is not None:
+                    content = section.shrinkage.content
                 if section.reversed:
                     content = content.reshape(-1, self.arch.word_size)[::-1].reshape(-1)
                 data[section.offset : section.offset + section.size] = content

@@ -42,7 +42,7 @@ class ObjectRelocator(Relocator):
         assert isinstance(image.decoded, CombinedObjects)
         self.combined = image.decoded
         self.high_parts: list[tuple[U64, U64]] = []  # (place, value) of every HIGH entry
-        self.uleb: dict[int, tuple[int, Batch, int]] = {}  # place -> (running sum, batch, number of the last entry)
+        self.uleb: dict[int, tuple[int, Batch, int]] = {}  # place -> (sum so far, batch, last entry)
 
     def _applies(self, row: Reloc) -> bool:
         return row.role not in _DYNAMIC_ONLY

@@ -27,6 +27,7 @@ from relink.elf import Decoded
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
+EXPLICIT = "explicit mapping"  #: the rule of `SearchPath.libraries`
 _MAX_LINKS = 40  # the kernel's own limit
 #: $NAME ends where an identifier would (glibc elf/dl-load.c, `is_dst`): $LIBS is no token.
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
@@ -56,7 +57,7 @@ class SearchPath:
         own request.
         """
         if name in self.libraries:
-            yield Candidate(f"explicit mapping of {name}", "explicit mapping", self.libraries[name])
+            yield Candidate(f"explicit mapping of {name}", EXPLICIT, self.libraries[name])
         if "/" in name:
             yield self._from_image(name, "path in DT_NEEDED", chain[0] if chain else None)
             return

@@ -60,7 +60,7 @@ _WORD_OFFSET = Bits("20 imm[11:0]", Range.UNSIGNED)
 _HALF_OFFSET = Bits("20 imm[7:4] 4 imm[3:0]", Range.UNSIGNED)
 _COPROCESSOR_OFFSET = Bits("24 imm[9:2]", Range.UNSIGNED)
 _T32_OFFSET = Bits("20 imm[11:0]", Range.UNSIGNED, halfwords=True)
-_T32_SPLIT = Bits("5 imm[11] 13 imm[10:8] 4 imm[7:0]", Range.UNSIGNED, halfwords=True)
+_T32_SPLIT = Bits("5 imm[11] 11 imm[10:8] 4 imm[7:0]", Range.UNSIGNED, halfwords=True)
 _A32_MOVE = Bits("12 imm[15:12] 4 imm[11:0]", Range.WRAP)
 _T32_MOVE = Bits("5 imm[11] 6 imm[15:12] 1 imm[10:8] 4 imm[7:0]", Range.WRAP, halfwords=True)
 

@@ -12,7 +12,18 @@ between the thread pointer and the first block: the TCB lies below.
 from __future__ import annotations
 
 from relink.arch.spec import (
-    NONE, Architecture, Reloc, Role, Slot, Stub, Tls, TlsVariant, hint, reloc, static, static_refused,
+    NONE,
+    Architecture,
+    Reloc,
+    Role,
+    Slot,
+    Stub,
+    Tls,
+    TlsVariant,
+    hint,
+    reloc,
+    static,
+    static_refused,
 )  # fmt: skip
 from relink.fields import Bits, Pair, Range, Word, address32, signed32, word32, word64
 

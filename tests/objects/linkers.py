@@ -160,8 +160,9 @@ class _Comparison:
         return value_of(row, bytes(self.code), at, function=function, **letters)
 
     def _slot(self, slot: Slot, symbol: str) -> int:
-        name = "" if slot is Slot.TLS_LD else symbol
-        return self.slots[self.page.prefix + self.target.slots[slot], name]
+        """Address of a symbol's slot; one whose dynamic entry names no symbol is the only one of its kind."""
+        kind = self.page.prefix + self.target.slots[slot]
+        return self.slots[kind, symbol if (kind, symbol) in self.slots and slot is not Slot.TLS_LD else ""]
 
     def _slots(self) -> dict[tuple[str, str], int]:
         """(dynamic type, symbol) → address of the slot, from the dynamic relocations where there are any."""
