@@ -1,20 +1,16 @@
-"""Arm's rows, A32 and T32: bounds, encodings against keystone, states, stubs, whole links against lld."""
+"""Arm's fields, A32 and T32: bounds, encodings against keystone, properties."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import capstone
 import keystone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relink.arch.arm import ARM
-from relink.arch.spec import Role, Slot, Stub
+from relink.arch.spec import Role
 from relink.fields import Word
-from tests.objects.linkers import Target, places
-from tests.objects.rows import field_of, fits, implemented, narrowed, read, row_of, value_of, written
+from tests.objects.rows import field_of, fits, implemented, narrowed, read, written
 
 A32 = keystone.Ks(keystone.KS_ARCH_ARM, keystone.KS_MODE_ARM)
 T32 = keystone.Ks(keystone.KS_ARCH_ARM, keystone.KS_MODE_THUMB)
@@ -49,11 +45,7 @@ BOUNDS = {
 BOUNDED = [(name, *bounds) for bounds, names in BOUNDS.items() for name in names.split()]
 CALLS = {"CALL": 25, "PC24": 25, "PLT32": 25, "THM_CALL": 24}
 #: Of what no bound is checked: _NC, whole words, hints that become NOP.
-FREE = """ABS32 SBREL32 GOTOFF32 BASE_PREL GOT_BREL BASE_ABS TARGET1 TARGET2 MOVW_ABS_NC MOVT_ABS MOVW_PREL_NC
-    MOVT_PREL THM_MOVW_ABS_NC THM_MOVT_ABS THM_MOVW_PREL_NC THM_MOVT_PREL ALU_PC_G0_NC ALU_PC_G1_NC ALU_SB_G0_NC
-    ALU_SB_G1_NC MOVW_BREL_NC MOVT_BREL THM_MOVW_BREL_NC THM_MOVT_BREL TLS_GOTDESC PLT32_ABS GOT_ABS GOT_PREL TLS_GD32
-    TLS_LDM32 TLS_LDO32 TLS_IE32 TLS_LE32 THM_ALU_ABS_G0_NC THM_ALU_ABS_G1_NC THM_ALU_ABS_G2_NC THM_ALU_ABS_G3 THM_BF16
-    THM_BF12 THM_BF18""".split()
+FREE = ["ABS32", "SBREL32", "GOTOFF32", "BASE_PREL", "GOT_BREL", "BASE_ABS", "TARGET1", "TARGET2", "MOVW_ABS_NC", "MOVT_ABS", "MOVW_PREL_NC", "MOVT_PREL", "THM_MOVW_ABS_NC", "THM_MOVT_ABS", "THM_MOVW_PREL_NC", "THM_MOVT_PREL", "ALU_PC_G0_NC", "ALU_PC_G1_NC", "ALU_SB_G0_NC", "ALU_SB_G1_NC", "MOVW_BREL_NC", "MOVT_BREL", "THM_MOVW_BREL_NC", "THM_MOVT_BREL", "TLS_GOTDESC", "PLT32_ABS", "GOT_ABS", "GOT_PREL", "TLS_GD32", "TLS_LDM32", "TLS_LDO32", "TLS_IE32", "TLS_LE32", "THM_ALU_ABS_G0_NC", "THM_ALU_ABS_G1_NC", "THM_ALU_ABS_G2_NC", "THM_ALU_ABS_G3", "THM_BF16", "THM_BF12", "THM_BF18"]
 REWRITTEN = ["TLS_CALL", "TLS_DESCSEQ", "THM_TLS_CALL", "THM_TLS_DESCSEQ16", "THM_TLS_DESCSEQ32"]
 #: A value only that many groups, or fewer, can make; what one instruction more would need.
 GROUPS = {
@@ -113,6 +105,11 @@ def test_every_number_below_the_reserved_ones_has_a_row() -> None:
     assert all(row.reason for row in ARM.relocations.values() if row.role is Role.REFUSED)
 
 
+def test_a_word_of_data_is_a_whole_word() -> None:
+    words = {name for name in implemented(ARM) if isinstance(field_of(ARM, name), Word)}
+    assert words <= set(FREE)
+
+
 # ---------------------------------------------------------------- encodings
 
 #: Type → assembler, the instruction with a value of x, values. A branch is shown its target, `x` plus the PC's
@@ -157,7 +154,8 @@ def instruction(name: str, x: int) -> int:
     engine, text, bias, _ = ENCODINGS[name]
     words = {f"byte{n}": x >> 8 * n & 0xFF for n in range(4)}
     words |= {"target": x + bias, "magnitude": abs(x), "low": x & 0xFFFF, "high": x >> 16 & 0xFFFF}
-    return assembled(engine, text.format(x=x, add="sub" if x < 0 else "add", addw="subw" if x < 0 else "addw", **words))
+    add = "sub" if x < 0 else "add"
+    return assembled(engine, text.format(x=x, add=add, addw=add + "w", **words))
 
 
 def emptied(name: str) -> int:
@@ -195,7 +193,7 @@ def test_addends_are_read_as_the_document_s_examples_say(name: str, word: int, a
 
 # ---------------------------------------------------------------- properties
 
-BRANCHES = {**{name: A32 for name in ("CALL", "JUMP24")}, "THM_CALL": T32, "THM_JUMP24": T32, "THM_JUMP19": T32}
+BRANCHES = ("CALL", "JUMP24", "THM_CALL", "THM_JUMP24", "THM_JUMP19")
 offsets = st.integers(-(1 << 24), (1 << 24) - 1)
 
 
@@ -234,265 +232,4 @@ def test_three_groups_and_a_load_add_up_to_the_value(value: int) -> None:
     parts = [read(field, written(field, raw, value)) for field, raw in (
         (field_of(ARM, "ALU_PC_G0_NC"), 0xE28F_1000), (field_of(ARM, "ALU_PC_G1_NC"), 0xE281_1000),
         (field_of(ARM, "LDR_PC_G2"), 0xE591_1000))]  # fmt: skip
-    assert (sum(parts) == value) == fits(field_of(ARM, "LDR_PC_G2"), value) or abs(value) < 1 << 12
-
-
-# ---------------------------------------------------------------- the state of a target
-
-BL, BLX, BLNE, B = 0xEBFF_FFFE, 0xFAFF_FFFE, 0x1BFF_FFFE, 0xEAFF_FFFE
-T_BL, T_BLX, T_B = 0xFFFE_F7FF, 0xEFFE_F7FF, 0xBFFE_F7FF  # the offset -4
-
-
-def branch(name: str, raw: int, target: int, place: int = 0x1000, *, function: bool = True) -> int | None:
-    """The instruction after relocation; None where it cannot reach."""
-    row = row_of(ARM, name)
-    assert row.word is not None
-    code, size = raw.to_bytes(row.word.size, "little"), row.word.size
-    addend = read(row.word, raw)
-    value = narrowed(ARM, value_of(row, code, 0, function=function, S=target, A=addend, P=place))
-    return written(row.word, int.from_bytes(code[:size], "little"), value) if fits(row.word, value) else None
-
-
-def targets(engine: keystone.Ks, text: str, address: int = 0x1000) -> int:
-    return int.from_bytes(bytes(engine.asm(text, address)[0]), "little")
-
-
-@pytest.mark.parametrize("raw", [BL, BLX])
-def test_an_a32_call_becomes_what_its_target_asks(raw: int) -> None:
-    assert branch("CALL", raw, 0x2000) == targets(A32, "bl #0x2000")
-    assert branch("CALL", raw, 0x2001) == targets(A32, "blx #0x2000")
-    assert branch("CALL", raw, 0x2003) == targets(A32, "blx #0x2002")
-    assert branch("CALL", raw, 0x2002) is None  # no A32 instruction lies there
-
-
-@pytest.mark.parametrize("name", ["CALL", "PLT32", "PC24"])
-@pytest.mark.parametrize("raw", [BLNE, B])
-def test_what_cannot_change_state_needs_a_stub_to(name: str, raw: int) -> None:
-    assert branch(name, raw, 0x2000) == raw & 0xFF00_0000 | (0x2000 - 0x1008) >> 2
-    assert branch(name, raw, 0x2001) is None
-
-
-@pytest.mark.parametrize("raw", [T_BL, T_BLX])
-@pytest.mark.parametrize("place", [0x1000, 0x1002])
-def test_a_t32_call_becomes_what_its_target_asks(raw: int, place: int) -> None:
-    assert branch("THM_CALL", raw, 0x2003, place) == targets(T32, "bl #0x2002", place)
-    assert branch("THM_CALL", raw, 0x2002, place) is None
-    blx = branch("THM_CALL", raw, 0x2000, place)
-    assert blx is not None
-    code = blx.to_bytes(4, "little")
-    (line,) = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB).disasm(code, place)
-    assert (line.mnemonic, line.op_str) == ("blx", "#0x2000")
-
-
-def test_jumps_to_the_other_state_need_a_stub() -> None:
-    assert branch("JUMP24", B, 0x2000) == targets(A32, "b #0x2000")
-    assert branch("JUMP24", B, 0x2001) is None
-    assert branch("THM_JUMP24", T_B, 0x2001) == targets(T32, "b.w #0x2000")
-    assert branch("THM_JUMP24", T_B, 0x2000) is None
-    assert branch("THM_JUMP19", 0xAFFE_F43F, 0x2001) == targets(T32, f"beq.w #{0x2000 - 0x1004}")
-    assert branch("THM_JUMP19", 0xAFFE_F43F, 0x2000) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "raw", "text", "engine"),
-    [("CALL", BL, "bl", A32), ("CALL", BLX, "blx", A32), ("JUMP24", B, "b", A32), ("THM_CALL", T_BL, "bl", T32),
-     ("THM_JUMP24", T_B, "b.w", T32)],
-)  # fmt: skip
-def test_a_branch_to_what_is_no_function_keeps_its_state(name: str, raw: int, text: str, engine: keystone.Ks) -> None:
-    assert branch(name, raw, 0x2000, function=False) == targets(engine, f"{text} #0x2000")
-
-
-@pytest.mark.parametrize(
-    ("name", "raw", "text", "engine"),
-    [("CALL", BL, "bl", A32), ("JUMP24", B, "b", A32), ("THM_CALL", T_BL, "bl", T32), ("THM_JUMP24", T_B, "b.w", T32)],
-)
-def test_a_branch_to_an_undefined_weak_symbol_goes_on(name: str, raw: int, text: str, engine: keystone.Ks) -> None:
-    assert branch(name, raw, 0, function=False) == targets(engine, f"{text} #0x1004")
-
-
-def test_no_interworking_means_no_thumb_bit() -> None:
-    row = row_of(ARM, "ABS32_NOI")
-    assert value_of(row, bytes(4), 0, S=0x2001, A=4) == 0x2004
-    assert value_of(row, bytes(4), 0, S=0x2001, A=4, function=False) == 0x2005
-
-
-# ---------------------------------------------------------------- stubs
-
-
-@pytest.mark.parametrize(("stub", "thumb"), [
-    (ARM.stub, ["ldr.w pc, [pc, #0]"]),
-    (ARM.baseline_stub, ["push {r0, r1}", "ldr r0, [pc, #4]", "str r0, [sp, #4]", "pop {r0, pc}"]),
-])  # fmt: skip
-def test_a_stub_loads_its_address_in_either_state(stub: Stub, thumb: list[str]) -> None:
-    entry = row_of(ARM, "THM_CALL").entry
-    assert entry % 2 == 1
-    arm = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_ARM)
-    arm.detail = True
-    (load,) = arm.disasm(stub.code[: entry - 1], 0)
-    assert (load.mnemonic, load.op_str.split(",")[0]) == ("ldr", "pc")
-    assert 8 + load.operands[1].mem.disp == stub.address_at
-    lines = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB).disasm(stub.code[entry - 1 : stub.address_at], 0)
-    assert [f"{line.mnemonic} {line.op_str}" for line in lines] == thumb
-    offset = entry - 1 + (2 if len(thumb) > 1 else 0)  # of the load
-    assert (offset + 4) // 4 * 4 + (4 if len(thumb) > 1 else 0) == stub.address_at
-
-
-# ---------------------------------------------------------------- TLS descriptor sequences
-
-
-@pytest.mark.parametrize(
-    ("name", "engine", "before", "after"),
-    [("TLS_CALL", A32, "bl #0x100", "mov r0, r0"), ("THM_TLS_CALL", T32, "bl #0x100", "mov r8, r8; mov r8, r8"),
-     ("TLS_DESCSEQ", A32, "add r0, pc, r3", "mov r0, r3"), ("TLS_DESCSEQ", A32, "ldr r1, [r0, #4]", "mov r0, r0"),
-     ("TLS_DESCSEQ", A32, "blx r1", "mov r0, r0"), ("THM_TLS_DESCSEQ16", T32, "add r0, pc", "mov r8, r8"),
-     ("THM_TLS_DESCSEQ16", T32, "ldr r1, [r0, #4]", "mov r8, r8"), ("THM_TLS_DESCSEQ16", T32, "blx r1", "mov r8, r8"),
-     ("THM_TLS_DESCSEQ32", T32, "ldr.w r9, [r0, #4]", "mov r8, r8; mov r8, r8")],
-)  # fmt: skip
-def test_a_descriptor_sequence_leaves_the_offset_in_r0(
-    name: str, engine: keystone.Ks, before: str, after: str
-) -> None:
-    row, raw = row_of(ARM, name), assembled(engine, before)
-    assert row.word is not None
-    value = value_of(row, raw.to_bytes(row.word.size, "little"), 0, S=16, T=8)
-    assert fits(row.word, value)
-    assert written(row.word, raw, value) == assembled(engine, after)
-
-
-@pytest.mark.parametrize("name", REWRITTEN)
-def test_an_instruction_no_descriptor_sequence_has_is_refused(name: str) -> None:
-    row = row_of(ARM, name)
-    assert row.word is not None
-    assert not fits(row.word, value_of(row, bytes(4), 0, S=16, T=8))
-
-
-# ---------------------------------------------------------------- whole links
-
-SLOTS = {Slot.ADDRESS: "GLOB_DAT", Slot.TLS_GD: "TLS_DTPMOD32", Slot.TLS_LD: "TLS_DTPMOD32", Slot.TLS_IE: "TLS_TPOFF32"}
-TARGET = Target(ARM, "armv7a-linux-gnueabihf", ("arm-linux-gnueabihf-ld",), SLOTS, (".got.plt", ".got"))
-
-DEFINITIONS = """
-    .section .data, "aw"
-    .globl far, near
-    .hidden near
-far: .word 1, 2, 3
-near: .word 4
-    .section .tdata, "awT", %progbits
-    .globl tvar, tlocal
-    .hidden tlocal
-    .balign 4
-other: .word 1
-tvar: .word 2
-tlocal: .word 3
-    .section .text.other, "ax", %progbits
-    .balign 4
-    .globl a_function, t_function
-    .hidden a_function, t_function
-    .type a_function, %function
-    .type t_function, %function
-    .arm
-a_function: bx lr
-    .thumb
-    .thumb_func
-t_function: bx lr
-    .text
-    .syntax unified
-    .arm
-"""
-
-
-def one_each(lines: str) -> str:
-    """`TYPE symbol instruction` a line → source with a `.reloc` at each instruction."""
-    out = []
-    for line in lines.strip().splitlines():
-        kind, symbol, code = line.split(None, 2)
-        out.append(f".reloc ., R_ARM_{kind}, {symbol}\n {code}")
-    return "\n".join(out) + "\n"
-
-
-A32_CODE = one_each("""
-ABS32 far .word 4
-ABS32 t_function .word 0
-REL32 t_function .word 0
-PREL31 t_function .word 0
-PREL31 a_function .word 0x80000000
-TARGET1 t_function .word 0
-CALL a_function .inst 0xebfffffe
-CALL t_function .inst 0xebfffffe
-CALL a_function .inst 0xfafffffe
-CALL t_function .inst 0xfafffffe
-PC24 a_function .inst 0x1bfffffe
-PLT32 a_function .inst 0xebfffffe
-JUMP24 a_function .inst 0xeafffffe
-JUMP24 a_function .inst 0x0afffffe
-MOVW_ABS_NC t_function movw r1, #4
-MOVT_ABS t_function movt r1, #4
-MOVW_PREL_NC far movw r2, #0xfff8
-MOVT_PREL far movt r2, #0xfff8
-LDR_PC_G0 a_function ldr r1, [pc, #-8]
-LDR_PC_G1 far ldr r1, [r2, #-4]
-LDR_PC_G2 far ldr r1, [r2, #4]
-LDRS_PC_G0 a_function ldrh r1, [pc, #-8]
-LDRS_PC_G1 a_function ldrd r2, r3, [r4, #-8]
-LDRS_PC_G2 far ldrh r1, [r2, #-8]
-ALU_PC_G0 a_function sub r1, pc, #8
-ALU_PC_G0_NC far sub r1, pc, #8
-ALU_PC_G1_NC far sub r1, r1, #4
-ALU_PC_G1 a_function sub r1, r1, #4
-ALU_PC_G2 far sub r1, r1, #0
-GOTOFF32 near .word 4
-""")
-T32_CODE = ".thumb\n" + one_each("""
-THM_CALL t_function .inst.w 0xf7fffffe
-THM_CALL a_function .inst.w 0xf7fffffe
-THM_CALL t_function .inst.w 0xf7ffeffe
-THM_CALL a_function .inst.w 0xf7ffeffe
-THM_JUMP24 t_function .inst.w 0xf7ffbffe
-THM_JUMP19 t_function .inst.w 0xf43faffe
-THM_JUMP11 t_function .inst.n 0xe7fe
-THM_CALL a_function .inst.w 0xf7fffffe
-THM_JUMP8 t_function .inst.n 0xd0fe
-THM_MOVW_ABS_NC t_function movw r1, #4
-THM_MOVT_ABS t_function movt r1, #4
-THM_MOVW_PREL_NC far movw r2, #0xfff8
-THM_MOVT_PREL far movt r2, #0xfff8
-THM_ALU_PREL_11_0 a_function .inst.w 0xf2af0104
-THM_ALU_PREL_11_0 a_function .inst.w 0xf20f0108
-THM_PC12 a_function .inst.w 0xf85f1004
-THM_PC8 a_function .inst.n 0x48ff
-THM_ALU_ABS_G3 far movs r1, #0
-THM_ALU_ABS_G2_NC far adds r1, #0
-THM_ALU_ABS_G1_NC far adds r1, #0
-THM_ALU_ABS_G0_NC far adds r1, #0
-""")
-GOT_CODE = one_each("""
-GOT_BREL far .word 0
-GOT_PREL far .word -8
-GOT_PREL near .word -8
-TARGET2 far .word 0
-BASE_PREL _GLOBAL_OFFSET_TABLE_ .word -8
-GOTOFF32 near .word 0
-TLS_GD32 tvar .word -8
-TLS_IE32 tvar .word -8
-TLS_LDO32 tlocal .word 4
-""")
-LAYOUT = ("-Ttext=0x10000", "--section-start=.text.other=0x10200", "--image-base=0x10000")
-LINKS = {
-    "a32": (A32_CODE, ("-Tdata=0x3215a8", *LAYOUT)),
-    "t32": (T32_CODE, ("-Tdata=0x12345678", *LAYOUT)),
-    "local_exec": (one_each("TLS_LE32 tvar .word 4\nTLS_LE32 tlocal .word 0"), ()),
-    "got": (GOT_CODE, ("-shared",)),
-}
-
-
-@pytest.mark.parametrize("case", LINKS)
-def test_lld_writes_the_same(case: str, tmp_path: Path) -> None:
-    code, flags = LINKS[case]
-    got = places(TARGET, "lld", DEFINITIONS + code, tmp_path, "-m", "armelf_linux_eabi", "-e", "0", *flags)
-    assert len(got) == code.count(".reloc")
-    wrong = [f"{p.name} {p.symbol}: lld {p.theirs:#x}, here {p.ours:#x}" for p in got if p.ours != p.theirs]
-    assert not wrong
-
-
-def test_a_word_of_data_is_a_whole_word() -> None:
-    words = {name for name in implemented(ARM) if isinstance(field_of(ARM, name), Word)}
-    assert words <= set(FREE)
+    assert (sum(parts) == value) == fits(field_of(ARM, "LDR_PC_G2"), value)
