@@ -47,6 +47,7 @@ U8 = NDArray[np.uint8]
 
 #: Sections that describe code, its dropped copies too.
 _TABLES = (".eh_frame", ".gcc_except_table", ".ARM.exidx", ".ARM.extab", "__patchable_function_entries")
+_NARROWEST = 31  #: bits of the narrowest absolute address a code model has
 _FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
 _R, _RX, _TLS, _RW, _BSS = range(5)  #: the order sections lie in
 _SEGMENT_FLAGS = {_R: 4, _RX: 5, _TLS: 6, _RW: 6, _BSS: 6}
@@ -212,7 +213,8 @@ class _Combiner:
                 elif group.comdat:
                     signatures.add(group.signature)
             for index, section in enumerate(file.sections):
-                if section.flags & SectionFlag.ALLOC and section.type != SectionType.GROUP and index not in dropped:
+                allocated = section.flags & SectionFlag.ALLOC and section.type != SectionType.GROUP
+                if allocated and index not in dropped:
                     self.sections[number, index] = self._input(file, index)
 
     def _input(self, file: ObjectFile, index: int) -> InputSection:
@@ -579,7 +581,8 @@ class _Combiner:
             if row is None or row.formula is None or row.word is None:
                 continue
             if row.formula.letters <= {"S", "A"} and "S" in row.formula.letters and row.role is Role.DATA:
-                bits = min(bits, address_bits(row.word))
+                # Fields narrower still are meant for constants.
+                bits = min(bits, address_bits(row.word) if address_bits(row.word) >= _NARROWEST else bits)
         return bits
 
 

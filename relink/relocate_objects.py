@@ -1,8 +1,8 @@
 """Relocating what `relink.objects` has combined: the static types, the GOT and the stubs.
 
-The same engine with more letters and an order among roles. Before the first entry, GOT slots and stubs get
-their contents from the bindings. A value that does not fit goes through the symbol's stub where it has one: a
-call out of reach, or an address that only its stub has in reach.
+The same engine with more letters and an order among roles. Before the first entry, stubs and GOT slots get
+their contents from the bindings. A call out of reach goes through the symbol's stub; a function whose address is
+out of reach for some entry has its stub's address in the whole image.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from relink.arch import Reloc, Role
 from relink.arch.spec import Slot, reloc
 from relink.elf.constants import SymbolType
-from relink.errors import RelocationError, RelocationOverflow
+from relink.errors import RelocationError, RelocationOverflow, UnsupportedRelocation
 from relink.fields import Word
 from relink.objects import CombinedObjects
 from relink.relocate import Batch, Environment, Outcome, Relocator, evaluate, read_words, write_words
 from relink.symbols import UNRESOLVED
 
 if TYPE_CHECKING:
+    from relink.elf import RelocationTable
     from relink.image import Image
 
 I64 = NDArray[np.int64]
@@ -31,6 +32,9 @@ Bools = NDArray[np.bool_]
 
 #: What must come after what: sums begin before they grow, high parts exist before low parts ask for them.
 _PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
+#: Rows whose value is an address of the symbol, or a distance to it.
+_PLAIN = frozenset({"S", "A", "P"})
+_MOVING = (Role.DATA, Role.HIGH)
 _DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.TLSDESC, Role.REFUSED)
 
 
@@ -57,8 +61,9 @@ class ObjectRelocator(Relocator):
         return outcome
 
     def _prepare(self) -> None:
-        self._fill_got()
         self._fill_stubs()
+        self._move_to_stubs()
+        self._fill_got()
 
     # ------------------------------------------------------------ synthesis
 
@@ -84,12 +89,46 @@ class ObjectRelocator(Relocator):
                 write_words(self.buffer, where, word, module)
                 write_words(self.buffer, where + word, word, inside - np.uint64(self.arch.tls.dtv_bias))
 
+    def _move_to_stubs(self) -> None:
+        """Give functions whose own address some entry cannot hold their stub's instead: all entries of this image
+        must agree, the high and the low half of an address before all. An ifunc has no address but its stub's."""
+        stubs = self.combined.stubs
+        if stubs is None or not len(stubs.symbols):
+            return
+        moved = np.zeros(len(self.slot), np.bool_)
+        for table in self.image.decoded.relocations:
+            for number, entries in self._by_type(table):
+                row = self.arch.relocations.get(number)
+                if row is None or row.formula is None or not row.static or row.role is Role.BRANCH:
+                    continue
+                if "S" in row.formula.letters and row.formula.letters <= _PLAIN and row.role in _MOVING:
+                    chosen = np.arange(len(table))[entries]
+                    chosen = chosen[stubs.number[table.symbol[chosen]] >= 0]
+                    moved[table.symbol[chosen[~self._fitting(table, row, chosen)]]] = True
+        moved[stubs.symbols[self.bound.type[self.slot[stubs.symbols]] == SymbolType.GNU_IFUNC]] = True
+        symbols = np.flatnonzero(moved)
+        element = self.slot[symbols]
+        weak = self.bound.provider[element] == UNRESOLVED
+        symbols, element = symbols[~weak], element[~weak]
+        self.bound.address[element] = self._stub_address(symbols, np.zeros_like(symbols)).astype(np.uint64)
+        self.bound.type[element] = SymbolType.FUNC
+
+    def _fitting(self, table: RelocationTable, row: Reloc, chosen: I64) -> Bools:
+        """Which entries can hold the value their symbol's own address yields."""
+        assert row.formula is not None
+        assert row.word is not None
+        where = (table.offset[chosen] - self.image.low).astype(np.int64)
+        element = self.slot[table.symbol[chosen]]
+        batch = Batch(table, row, chosen, where, element, self.buffer)
+        batch.letters["S"] = self.bound.address[element]
+        batch.letters["A"] = self._addend(table, row, chosen, where)
+        batch.letters["P"] = table.offset[chosen] + self.image.bias_word
+        batch.function = np.ones(len(chosen), np.bool_)
+        return np.broadcast_to(np.asarray(row.word.fits(self._value(batch))), where.shape)
+
     def _fill_addresses(self, symbols: I64, element: I64, where: I64, address: U64) -> None:
-        """An ifunc's address is its stub's, everywhere, so that pointers compare equal; one without waits."""
-        indirect = self.bound.type[element] == SymbolType.GNU_IFUNC
-        stub = self._stub_address(symbols, where)
-        address = np.where(indirect & (stub >= 0), stub.view(np.uint64), address)
-        waiting = indirect & (stub < 0)
+        """Addresses; an ifunc of another image waits for its resolver's answer."""
+        waiting = self.bound.type[element] == SymbolType.GNU_IFUNC
         self._defer(_address(self.arch.word_size), where[waiting], address[waiting], address[waiting])
         write_words(self.buffer, where[~waiting], self.arch.word_size, address[~waiting])
 
@@ -145,14 +184,14 @@ class ObjectRelocator(Relocator):
         stub = self._stub_address(symbols, batch.where)
         stub = np.where(stub >= 0, stub + row.entry, stub)
         if "S" in row.formula.letters:
-            indirect = (self.bound.type[batch.element] == SymbolType.GNU_IFUNC) & (stub >= 0)
-            batch.letters["S"] = np.where(indirect, stub.view(np.uint64), batch.letters["S"])
             batch.function = np.isin(self.bound.type[batch.element], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
         if row.role is Role.LOW:
             self._low_parts(batch)
             return
+        if row.slot is not None and "A" not in row.formula.letters:
+            self._refuse_slot_addends(batch)
         value = self._value(batch)
-        if "S" in row.formula.letters:
+        if row.role is Role.BRANCH:
             value = self._through_stubs(batch, value, stub)
         if row.role is Role.HIGH:
             place = batch.where.astype(np.uint64) + np.uint64(self.image.region.address)
@@ -165,14 +204,21 @@ class ObjectRelocator(Relocator):
             value = batch.row.special(batch, value)
         return self._wrapped(value)
 
+    def _refuse_slot_addends(self, batch: Batch) -> None:
+        """AAELF64's slots are of symbol plus addend (GDAT(S + A)); those here are of symbols. No compiler adds."""
+        if batch.table.addend is None:
+            return
+        odd = batch.table.addend[batch.entries] != 0
+        if odd.any():
+            problem = "a GOT slot for a symbol plus an addend"
+            self._report_row(batch.table, batch.indices[odd], batch.row, UnsupportedRelocation, problem)
+
     def _through_stubs(self, batch: Batch, value: U64, stub: I64) -> U64:
         """Values that do not fit, computed again with the stub's address for S where there is one."""
         assert batch.row.word is not None
         fits = batch.row.word.fits(value)
         weak = (batch.element != 0) & (self.bound.provider[batch.element] == UNRESOLVED)
         retry = (stub >= 0) & (weak | ~np.broadcast_to(np.asarray(fits), value.shape))
-        if batch.row.role is not Role.BRANCH:
-            retry &= ~weak  # an undefined weak symbol's address is 0; only a call of it needs somewhere to go
         if not retry.any():
             return value
         batch.letters["S"] = np.where(retry, stub.view(np.uint64), batch.letters["S"])
