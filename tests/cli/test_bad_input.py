@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from emu.cli.errors import messages
+from emu.cli.output import demangled
 from emu.errors import Frame, UnresolvedCall
 from relink.errors import LinkErrors, UnresolvedSymbol
 from tests.fixtures import fixture
