@@ -177,3 +177,9 @@ def test_mangled_names_in_messages_are_readable() -> None:
         "lib.so: undefined symbol: _ZN3foo3bazEv: foo::baz()", "lib.so: undefined symbol: plain",
     ]  # fmt: skip
     assert list(messages(unresolved, demangle=False)) == ["lib.so: undefined symbol: _ZN3foo3bazEv"]
+
+
+def test_name_that_would_expand_without_bound_is_left_as_it_is() -> None:
+    pairs = "".join(f"S_IS{digit}_S{digit}_E" for digit in "123456789ABCDEFGHIJKLMNOP")
+    assert demangled(f"_Z1f1PIiiE{pairs}") is None
+    assert demangled("_Z1f1PIiiES0_") == "f(P<int, int>, P<int, int>)"
