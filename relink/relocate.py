@@ -315,7 +315,10 @@ class _Relocator:
             return table.addend[entries].view(np.uint64)
         if row.role is Role.TLSDESC:
             where = where + row.word.size * self.arch.tls.descriptor_argument
-        return row.word.read(read_words(self.buffer, where, row.word.size))
+        addend = row.word.read(read_words(self.buffer, where, row.word.size))
+        if row.role is Role.TLSDESC and self.arch.tls.descriptor_holds_index:
+            return np.where(table.symbol[entries] == 0, addend, np.uint64(0))
+        return addend
 
     def _store(
         self, table: RelocationTable, row: Reloc, entries: slice | I64, where: I64, value: U64

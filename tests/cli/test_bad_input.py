@@ -11,7 +11,7 @@ from emu.cli.errors import messages
 from emu.cli.output import demangled
 from emu.errors import Frame, UnresolvedCall
 from relink.errors import LinkErrors, UnresolvedSymbol
-from tests.fixtures import fixture
+from tests.fixtures import arch_of, fixture
 
 from .conftest import RunCommand
 
@@ -63,7 +63,7 @@ def test_file_that_is_not_there_and_folder(relink_emu: RunCommand, tmp_path: Pat
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_contradicting_architecture_names_both(relink_emu: RunCommand, target: str, command: str) -> None:
-    other = "i386" if target == "x86_64" else "x86_64"
+    other = "i386" if arch_of(target) == "x86_64" else "x86_64"
     result = relink_emu(*arguments(command, fixture(target, "basic"), "--arch", other))
     assert result.status == 1
     assert f"not {other}" in result.err
