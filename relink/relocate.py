@@ -372,7 +372,10 @@ class Relocator:
             return table.addend[entries].view(np.uint64)
         if row.role is Role.TLSDESC:
             where = where + row.word.size * self.arch.tls.descriptor_argument
-        return row.word.read(read_words(self.buffer, where, row.word.size))
+        addend = row.word.read(read_words(self.buffer, where, row.word.size))
+        if row.role is Role.TLSDESC and self.arch.tls.descriptor_holds_index:
+            return np.where(table.symbol[entries] == 0, addend, np.uint64(0))
+        return addend
 
     def _wrapped(self, value: U64) -> U64:
         """The value as the ISA's own arithmetic has it: modulo 2^32 on a 32-bit one, sign-extended."""

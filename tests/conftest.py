@@ -1,13 +1,92 @@
-"""What every test shares: `target`, each of the eight things fixtures are compiled for."""
+"""What every test shares: `target`, the choice of architectures and compilers, and the table that ends a run.
+
+`--arch riscv32` and `--compiler gcc` leave only the tests that are about them. What a test is about shows in
+its parameters: a target (`riscv32-gcc`) or an architecture (`riscv32`).
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 import pytest
 
-from tests.fixtures import TARGETS
+from tests.fixtures import ARCHES, TARGETS
+from toolchains.targets import COMPILERS, VARIANTS
+from toolchains.targets import TARGETS as ROWS
+
+_ABOUT = "relink-about"
+_OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed")
 
 
 @pytest.fixture(params=TARGETS)
 def target(request: pytest.FixtureRequest) -> str:
-    """A target: one of the seven architectures, or `thumb`. Tests that use it run once for each."""
+    """A target: an architecture, or `thumb`, with a compiler. Tests that use it run once for each.
+
+    Those that ask for a fixture this target's toolchain cannot make skip by themselves (`targets_of`).
+    """
     return str(request.param)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("relink-emu")
+    group.addoption("--arch", action="append", default=[], metavar="ARCH", choices=(*ROWS,),
+                    help=f"only tests about this target, of {', '.join(ROWS)}; may be repeated")
+    group.addoption("--compiler", action="append", default=[], choices=COMPILERS,
+                    help="only tests on this compiler's fixtures; may be repeated")
+
+
+def _words(item: pytest.Item) -> Iterator[str]:
+    call = getattr(item, "callspec", None)
+    if call is not None:
+        for value in call.params.values():
+            if isinstance(value, str):
+                yield value
+        yield from call.id.split("-")
+
+
+def about(item: pytest.Item) -> tuple[str, str] | None:
+    """The (target, compiler) a test is about, the compiler "" where it is about none; None for neither."""
+    words = list(_words(item))
+    for word in words:
+        if word in VARIANTS:
+            return VARIANTS[word].target.name, VARIANTS[word].compiler
+    return next(((word, "") for word in words if word in ROWS or word in ARCHES), None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    arches, compilers = config.getoption("arch"), config.getoption("compiler")
+    kept, others = [], []
+    for item in items:
+        found = about(item)
+        if found is not None:
+            # User properties travel from xdist's workers to the process that prints the table.
+            item.user_properties.append((_ABOUT, " ".join(found)))
+        wanted = (not arches or (found is not None and found[0] in arches)) and (
+            not compilers or (found is not None and found[1] in compilers)
+        )
+        (kept if wanted else others).append(item)
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What ran, per target and compiler."""
+    tally: Counter[tuple[str, str, str]] = Counter()
+    for outcome in _OUTCOMES:
+        for report in terminalreporter.stats.get(outcome, ()):
+            found = dict(getattr(report, "user_properties", ())).get(_ABOUT, " ")
+            name, _, compiler = str(found).partition(" ")
+            tally[name, compiler, outcome] += 1
+    if not any(name for name, _, _ in tally):
+        return
+    columns = [outcome for outcome in _OUTCOMES if any(key[2] == outcome for key in tally)]
+    terminalreporter.section("tests by architecture and compiler")
+    terminalreporter.write_line("".join([f"{'':13}{'':10}", *(f"{column:>9}" for column in columns)]))
+    for name in (*ROWS, ""):
+        for compiler in (*COMPILERS, ""):
+            counts = [tally[name, compiler, column] for column in columns]
+            if any(counts):
+                label = f"{name or 'any':13}{compiler or ('either' if name else ''):10}"
+                terminalreporter.write_line(label + "".join(f"{count:9}" for count in counts))

@@ -70,7 +70,7 @@ for name in {sorted(FOREIGN)!r}:
     sys.modules[name] = None
 from relink.link import Linker
 from relink.memory import HostMemory
-image = Linker(HostMemory("riscv64")).load("arch_fixtures/built/riscv64/deps/libleaf.so")
+image = Linker(HostMemory("riscv64")).load("arch_fixtures/built/riscv64-gcc/deps/libleaf.so")
 print(hex(image.symbol("leaf").address))
 """
     assert int(run_alone(code), 16) > 0x40_0000_0000

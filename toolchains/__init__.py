@@ -1,11 +1,14 @@
 """How the fixtures are built, and how real libraries are fetched. Not part of the distribution.
 
-    targets.py      what is built for: one row per target
-    recipes.py      what is built: one row per fixture
-    engine.py       what builds it: a compiler and linker as command templates (`ziglang`'s clang and lld)
+    targets.py      what is built for: one row per target; with a compiler, a variant
+    recipes.py      what is built: one row per linked fixture
+    engine.py       what builds it: compilers and linkers as command templates
+    image.py        the same compilers in a container: Docker, or buildah without a daemon
     build.py        plan, build what changed, check, write the manifest
-    dynamic.py      what dynamic relocations a built file really holds, by an independent reader
+    relocations.py  what relocations a built file really holds, by an independent reader
+    psabi.py        the names of relocation types, for that reader
+    matrix.py       which type which fixture holds, and which none does
     debian.py       real libraries from Debian, for the architectures it serves
     source.py       real libraries compiled from Debian's sources, for the one it does not
-    cli.py          `python -m toolchains build | check | list | fetch`
+    cli.py          `python -m toolchains build | check | list | matrix | image | fetch`
 """

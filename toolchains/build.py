@@ -18,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from toolchains.dynamic import relocation_counts
 from toolchains.engine import Command, Engine
-from toolchains.errors import WrongRelocations
-from toolchains.recipes import RECIPES, Recipe
-from toolchains.targets import TARGETS, Target
+from toolchains.errors import BuildFailed, BuildsFailed, ToolchainError, WrongRelocations
+from toolchains.recipes import RECIPES, Kind, Recipe, words_on
+from toolchains.relocations import relocation_counts
+from toolchains.targets import PREFIX, TARGETS, VARIANTS, Variant
 
 FIXTURES = Path(__file__).resolve().parent.parent / "arch_fixtures"
 SOURCES = FIXTURES / "src"
@@ -81,44 +81,60 @@ def read_sources(path: Path = MANIFEST) -> dict[str, str]:
     return dict(json.loads(path.read_text())["sources"])
 
 
+def read_flags(path: Path = MANIFEST) -> dict[str, dict[str, str]]:
+    """By compiler, what the placeholders `{compile}` and `{link}` in its commands stand for."""
+    return dict(json.loads(path.read_text())["flags"]) if path.is_file() else {}
+
+
 def write_manifest(manifest: Manifest, engine: Engine, path: Path = MANIFEST) -> None:
-    """Writes the manifest, sorted, a list on one line, so that diffs are small."""
+    """Writes the manifest, sorted, a list on one line, so that diffs are small.
+
+    `engine` is what built last; the other compiler's flags stay as they are.
+    """
     files = {}
     for name in sorted(manifest):
         pairs = asdict(manifest[name]).items()
         fields = (f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in pairs)
         files[name] = "{\n" + ",\n".join(fields) + "\n  }"
     blocks = ",\n".join(f"  {json.dumps(name)}: {block}" for name, block in files.items())
-    flags = {name: shlex.join(words) for name, words in engine.flags.items()}
-    head = json.dumps({"version": 1, "flags": flags, "sources": sources()}, indent=1).removesuffix("\n}")
+    flags = read_flags(path) | {engine.compiler: {name: shlex.join(words) for name, words in engine.flags.items()}}
+    facts = {"version": 2, "flags": dict(sorted(flags.items())), "sources": sources()}
+    head = json.dumps(facts, indent=1).removesuffix("\n}")
     path.write_text(f'{head},\n "files": {{\n{blocks}\n }}\n}}\n')
 
 
-def selected(targets: Iterable[str] | None = None) -> list[tuple[Target, list[Recipe]]]:
-    """Each target with its recipes, in build order. `None` selects every target."""
-    wanted = [TARGETS[name] for name in (TARGETS if targets is None else targets)]
-    return [(target, [r for r in RECIPES.values() if target.name in r.targets]) for target in wanted]
+def selected(compiler: str, targets: Iterable[str] | None = None) -> list[tuple[Variant, list[Recipe]]]:
+    """Each variant of `compiler` with its recipes, in build order. `None` selects every target."""
+    wanted = [Variant(TARGETS[name], compiler) for name in (TARGETS if targets is None else targets)]
+    return [(variant, [r for r in RECIPES.values() if variant.name in r.variants]) for variant in wanted]
 
 
-def commands_for(recipe: Recipe, target: Target, engine: Engine) -> list[Command]:
-    """What builds `recipe` for `target`: its compiles, its stub libraries, and last the link."""
-    pic = "-fno-pic" if not recipe.pic else "-fPIE" if recipe.executable else "-fPIC"
-    cflags = (pic, *recipe.cflags, *recipe.cflags_on.get(target.name, ()))
+def commands_for(recipe: Recipe, variant: Variant, engine: Engine) -> list[Command]:
+    """What builds `recipe` for `variant`: its compiles, its stub libraries, and last the link or archive."""
+    target = variant.target
+    output = f"{{built}}/{variant.name}/{recipe.file}"
+    pic = "-fno-pic" if not recipe.pic else "-fPIE" if recipe.kind is Kind.EXECUTABLE else "-fPIC"
+    cflags = (pic, *recipe.cflags, *words_on(recipe.cflags_on, variant))
+    if recipe.kind is Kind.OBJECT:
+        (source,) = recipe.sources
+        return [engine.compile(target, source, output, cflags)]
+    if recipe.kind is Kind.ARCHIVE:
+        members = [f"{{work}}/{Path(source).stem}.o" for source in recipe.sources]
+        compiles = (engine.compile(target, *pair, cflags) for pair in zip(recipe.sources, members, strict=True))
+        return [*compiles, engine.archive(target, members, output)]
     commands, objects, libraries = [], [], []
     for number, source in enumerate(recipe.sources):
-        output = f"{{work}}/{number}.o"
-        commands.append(engine.compile(target, source, output, cflags))
-        objects.append(output)
+        objects.append(f"{{work}}/{number}.o")
+        commands.append(engine.compile(target, source, objects[-1], cflags))
     if recipe.stubs:
         commands.append(engine.compile(target, "empty.c", "{work}/empty.o", ("-fPIC",)))
     for soname in recipe.stubs:
         stub = f"{{work}}/{soname}"
         commands.append(engine.link(target, ("{work}/empty.o",), stub, ("-shared", f"-soname={soname}")))
         libraries.append(stub)
-    libraries += [f"{{built}}/{target.name}/{RECIPES[need].file}" for need in recipe.needs]
-    kind = () if recipe.executable else ("-shared", *_soname(recipe))
-    ldflags = (*kind, *recipe.strip, *recipe.ldflags, *recipe.ldflags_on.get(target.name, ()))
-    output = f"{{built}}/{target.name}/{recipe.file}"
+    libraries += [f"{{built}}/{variant.name}/{RECIPES[need].file}" for need in recipe.needs]
+    kind = () if recipe.kind is Kind.EXECUTABLE else ("-shared", *_soname(recipe))
+    ldflags = (*kind, *recipe.strip, *recipe.ldflags, *words_on(recipe.ldflags_on, variant))
     commands.append(engine.link(target, (*objects, *libraries), output, ldflags))
     return commands
 
@@ -128,39 +144,43 @@ def _soname(recipe: Recipe) -> tuple[str, ...]:
     return (f"-soname={name}",) if name else ()
 
 
-def _inputs(recipe: Recipe, target: Target) -> tuple[str, ...]:
+def _inputs(recipe: Recipe, variant: Variant) -> tuple[str, ...]:
     read = (*recipe.sources, _HEADER, *recipe.inputs, *(("empty.c",) if recipe.stubs else ()))
-    needed = (f"built/{target.name}/{RECIPES[need].file}" for need in recipe.needs)
+    needed = (f"built/{variant.name}/{RECIPES[need].file}" for need in recipe.needs)
     return (*(f"src/{name}" for name in read), *needed)
 
 
-def _origin(inputs: tuple[str, ...], built: Path, words: tuple[str, ...], engine: Engine) -> str:
-    digest = hashlib.sha256(json.dumps([engine.version, {**engine.flags}, words]).encode())
+def _origin(inputs: tuple[str, ...], built: Path, words: tuple[str, ...], engine: Engine, version: str) -> str:
+    digest = hashlib.sha256(json.dumps([version, {**engine.flags}, words]).encode())
     for name in inputs:
         place = built / name.removeprefix("built/") if name.startswith("built/") else FIXTURES / name
         digest.update(f"{name} {sha256_of(place)}\n".encode())
     return digest.hexdigest()
 
 
-def expected_types(recipe: Recipe, target: Target) -> tuple[str, ...]:
-    """The psABI names of the relocation types `recipe` must hold on `target`."""
-    roles = recipe.expects | recipe.expects_on.get(target.name, frozenset())
-    return tuple(sorted({target.relocations[role].name for role in roles}))
+def expected_types(recipe: Recipe, variant: Variant) -> tuple[str, ...]:
+    """The psABI names of the relocation types `recipe` must hold as `variant`."""
+    target = variant.target
+    roles = set(recipe.expects).union(*(recipe.expects_on.get(key, ()) for key in variant.keys))
+    held = {f"{PREFIX[target.arch]}_{name}" for name in words_on(recipe.holds_on, variant)}
+    return tuple(sorted({target.relocations[role].name for role in roles} | held))
 
 
 def build_one(
-    recipe: Recipe, target: Target, engine: Engine, built: Path, known: Entry | None
+    recipe: Recipe, variant: Variant, engine: Engine, built: Path, known: Entry | None
 ) -> tuple[Entry, bool]:
     """Builds one file under `built` unless `known` describes it already.
 
     Returns its manifest entry, and whether it was built. Raises `BuildFailed`, `WrongRelocations`.
     """
-    commands = commands_for(recipe, target, engine)
+    version = engine.version(variant.target)
+    commands = commands_for(recipe, variant, engine)
     words = tuple(shlex.join(command) for command in commands)
-    inputs = _inputs(recipe, target)
-    origin = _origin(inputs, built, words, engine)
-    expected = expected_types(recipe, target)
-    output = built / target.name / recipe.file
+    inputs = _inputs(recipe, variant)
+    origin = _origin(inputs, built, words, engine, version)
+    expected = expected_types(recipe, variant)
+    fixture = f"{variant.name}/{recipe.file}"
+    output = built / fixture
     if (
         known is not None
         and (known.origin, known.expected) == (origin, expected)
@@ -169,17 +189,18 @@ def build_one(
     ):
         return known, False
     output.parent.mkdir(parents=True, exist_ok=True)
-    fixture = f"{target.name}/{recipe.file}"
+    output.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="relink-fixture-") as work:
+        places = {"work": work, "built": str(built), "sources": str(SOURCES)}
         for command in commands:
-            engine.run(fixture, command, {"work": work, "built": str(built)}, SOURCES)
+            engine.run(fixture, command, places, SOURCES)
     output.chmod(0o644)
-    counts = relocation_counts(output, target)
+    counts = relocation_counts(output, variant.target.arch)
     missing = set(expected) - set(counts)
     if missing:
         output.unlink()
         raise WrongRelocations(fixture, missing, counts)
-    entry = Entry(recipe.name, target.name, engine.version, inputs, words, origin, output.stat().st_size,
+    entry = Entry(recipe.name, variant.target.name, version, inputs, words, origin, output.stat().st_size,
                   sha256_of(output), counts, expected)
     return entry, True
 
@@ -192,24 +213,36 @@ def build(
 
     `manifest` is what is known already (nothing: build all). Returns its update: entries of the targets
     built replace theirs, so that a recipe that is gone leaves no entry. `report(file, "built"|"kept")` is
-    called for each file. Raises the first `ToolchainError` met.
+    called for each file. Raises `CompilerMissing`, `CompilerTooOld`, or `BuildsFailed` with all that failed.
     """
     known = dict(manifest or {})
+    failures: list[ToolchainError] = []
 
-    def build_target(target: Target, recipes: list[Recipe]) -> Manifest:
+    def build_variant(variant: Variant, recipes: list[Recipe]) -> Manifest:
         entries: Manifest = {}
+        failed: set[str] = set()
         for recipe in recipes:
-            name = f"{target.name}/{recipe.file}"
-            entries[name], fresh = build_one(recipe, target, engine, built, known.get(name))
+            name = f"{variant.name}/{recipe.file}"
+            if failed.intersection(recipe.needs):
+                failed.add(recipe.name)
+                continue
+            try:
+                entries[name], fresh = build_one(recipe, variant, engine, built, known.get(name))
+            except (BuildFailed, WrongRelocations) as failure:
+                failed.add(recipe.name)
+                failures.append(failure)
+                continue
             if report:
                 report(name, "built" if fresh else "kept")
         return entries
 
-    chosen = selected(targets)
+    chosen = selected(engine.compiler, targets)
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        results = list(pool.map(lambda pair: build_target(*pair), chosen))
-    names = {target.name for target, _ in chosen}
-    updated = {name: entry for name, entry in known.items() if entry.target not in names}
+        results = list(pool.map(lambda pair: build_variant(*pair), chosen))
+    if failures:
+        raise BuildsFailed(failures)
+    kept = set(VARIANTS) - {variant.name for variant, _ in chosen}
+    updated = {name: entry for name, entry in known.items() if name.partition("/")[0] in kept}
     for entries in results:
         updated.update(entries)
     return updated

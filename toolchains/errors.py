@@ -2,7 +2,10 @@
 
     ToolchainError
     ├── CompilerMissing      the compiler's package is not installed
+    ├── CompilerTooOld       it is installed, and cannot make what the fixtures want
+    ├── EngineMissing        no container engine, or it does not answer
     ├── BuildFailed          a compile or link command failed: names fixture, command and what it said
+    ├── BuildsFailed         all that failed in one build
     ├── WrongRelocations     built, but the relocation kinds the recipe promises are not there
     └── FetchError           a real library cannot be had
         ├── ToolMissing        this host has no apt, dpkg-deb, or what a source wants
@@ -20,6 +23,22 @@ class ToolchainError(Exception):
 
 class CompilerMissing(ToolchainError):
     """The compiler cannot be found; the message says how to get it."""
+
+
+class CompilerTooOld(ToolchainError):
+    """`tool` calls itself `version`; release `least` is wanted."""
+
+    def __init__(self, tool: str, version: str, least: tuple[int, int]) -> None:
+        self.tool = tool
+        wanted = ".".join(map(str, least))
+        super().__init__(
+            f"{tool} is too old for the fixtures: it says {version!r}, and {wanted} is wanted, as in Debian 13. "
+            "Build in a container instead: --engine docker, --engine buildah"
+        )
+
+
+class EngineMissing(ToolchainError):
+    """The container engine is not installed or does not answer; the message says what to do."""
 
 
 class BuildFailed(ToolchainError):
@@ -41,6 +60,14 @@ class WrongRelocations(ToolchainError):
         self.found = tuple(sorted(found))
         held = ", ".join(self.found) or "none"
         super().__init__(f"{fixture}: expected {', '.join(self.missing)}, but it holds only {held}")
+
+
+class BuildsFailed(ToolchainError):
+    """Every failure of one build, in `failures`; the message says them all."""
+
+    def __init__(self, failures: Iterable[ToolchainError]) -> None:
+        self.failures = tuple(failures)
+        super().__init__("\n".join(map(str, self.failures)))
 
 
 class FetchError(ToolchainError):

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from toolchains.targets import TARGETS, Role
+from toolchains.targets import COMPILERS, TARGETS, VARIANTS, Role, Variant
 
 ALL = tuple(TARGETS)
-HAVE_TLSDESC = tuple(name for name, target in TARGETS.items() if Role.TLS_DESC in target.relocations)
 X86 = ("x86_64", "i386")
 ARM = ("arm", "thumb")
 RELA = tuple(name for name in ALL if name not in ("i386", *ARM))
 
 
+class Kind(enum.Enum):
+    """What a recipe makes; the value is the file's suffix."""
+
+    SHARED = ".so"
+    EXECUTABLE = ".elf"
+    OBJECT = ".o"
+    ARCHIVE = ".a"
+
+
+LINKED = (Kind.SHARED, Kind.EXECUTABLE)
+
+On = Mapping[str, tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How one file is made, on every target in `targets`.
+    """How one file is made, for every variant it is made for.
 
-    name      its path under `built/<target>/`, without suffix
-    sources   relative to `arch_fixtures/src`
+    A mapping named `…_on` adds to the field before it; its keys are compilers (`gcc`), targets (`riscv32`) or
+    variants (`riscv32-gcc`), and the most general comes first.
+
+    name      its path under `built/<variant>/`, without suffix
+    sources   relative to `arch_fixtures/src`; each becomes an object, an archive's member
     needs     recipes it is linked against, in DT_NEEDED order
     stubs     SONAMEs it needs without their being built first (cycles): empty libraries stand in
     inputs    other files the commands read (version scripts)
-    expects   relocation roles it must hold, asserted after the build; `expects_on` adds some per target
+    expects   dynamic relocation roles it must hold, asserted after the build
+    holds_on  static relocation types it must hold (without R_<ARCH>_), asserted too
+    lacks     which compilers, targets or variants cannot make it, and why not
     soname    None: the file's own name; "": none at all
+    pic       the code's position independence, where `cflags` does not say
     """
 
     name: str
@@ -35,19 +55,42 @@ class Recipe:
     stubs: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     targets: tuple[str, ...] = ALL
+    compilers: tuple[str, ...] = COMPILERS
     expects: frozenset[Role] = frozenset()
     expects_on: Mapping[str, frozenset[Role]] = field(default_factory=dict)
-    cflags_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    ldflags_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    holds_on: On = field(default_factory=dict)
+    cflags_on: On = field(default_factory=dict)
+    ldflags_on: On = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
     soname: str | None = None
     pic: bool = True
     strip: tuple[str, ...] = ("--strip-all",)
-    executable: bool = False
+    kind: Kind = Kind.SHARED
 
     @property
     def file(self) -> str:
-        """Its path under `built/<target>/`."""
-        return f"{self.name}.elf" if self.executable else f"{self.name}.so"
+        """Its path under `built/<variant>/`."""
+        return f"{self.name}{self.kind.value}"
+
+    def lacking(self, variant: Variant) -> str | None:
+        """Why this compiler cannot make it for this target; None where it can."""
+        return next((self.lacks[key] for key in variant.keys if key in self.lacks), None)
+
+    def wanted(self, variant: Variant) -> bool:
+        """Whether the fixture is meant for `variant`, able to make it or not."""
+        return variant.target.name in self.targets and variant.compiler in self.compilers
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants it is built for, in order."""
+        return tuple(
+            name for name, variant in VARIANTS.items() if self.wanted(variant) and self.lacking(variant) is None
+        )
+
+
+def words_on(words: On, variant: Variant) -> tuple[str, ...]:
+    """What a mapping named `…_on` says of `variant`."""
+    return tuple(word for key in variant.keys for word in words.get(key, ()))
 
 
 R = Role
@@ -61,8 +104,11 @@ def _for(targets: tuple[str, ...], *roles: Role) -> Mapping[str, frozenset[Role]
     return {target: frozenset(roles) for target in targets}
 
 
+# What GNU ld does on x86 unless told otherwise, as these fixtures are for the sake of size.
+_SEPARATE = {f"{name}-gcc": ("-z", "separate-code") for name in X86}
 _BASIC = [
-    Recipe("basic", ("basic/basic.c",), expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT)),
+    Recipe("basic", ("basic/basic.c",), ldflags_on=_SEPARATE,
+           expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT)),
     Recipe("basic-dwarf", ("basic/basic.c", "basic/prototypes.c"), cflags=("-g", "-gdwarf-4"), strip=()),
     Recipe("basic-dwarf5", ("basic/prototypes.c",), cflags=("-g", "-gdwarf-5"), strip=()),
     # The same code in other containers: no section headers at all, and segments laid out for 64 KiB pages.
@@ -70,8 +116,8 @@ _BASIC = [
     Recipe("basic-64k", ("basic/basic.c",), ldflags=("-z", "max-page-size=65536"),
            expects=_roles(R.RELATIVE)),
     Recipe("basic-now", ("basic/basic.c",), ldflags=("-z", "now", "-z", "nodelete"),
-           expects=_roles(R.JUMP_SLOT)),
-    Recipe("cxx", ("cxx/cxx.cpp",), expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT)),
+           ldflags_on=_SEPARATE, expects=_roles(R.JUMP_SLOT)),
+    Recipe("cxx", ("cxx/cxx.cpp",), ldflags_on=_SEPARATE, expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT)),
     Recipe("bss", ("relocs/bss.c",), expects=_roles(R.SYMBOLIC)),
     Recipe("imports", ("relocs/imports.c",), expects=_roles(R.SYMBOLIC, R.JUMP_SLOT)),
     Recipe("interwork", ("relocs/interwork.c",), targets=ARM, expects=_roles(R.SYMBOLIC, R.RELATIVE)),
@@ -135,50 +181,67 @@ _STARTUP = [
     Recipe("ctor_fault", ("startup/ctor_fault.c",), needs=("startup/liblog",)),
 ]
 
-_TRADITIONAL_TLS = tuple(name for name in ALL if name != "aarch64")
-_DIALECT = {name: ("-mtls-dialect=gnu2" if name in X86 else "-mtls-dialect=desc",)
-            for name in HAVE_TLSDESC if name != "aarch64"}
-_TLS_EXPECTS = {**_for(_TRADITIONAL_TLS, R.TLS_MODULE, R.TLS_OFFSET), **_for(("aarch64",), R.TLS_DESC)}
+# AArch64 has descriptors by default: clang knows nothing else there, gcc is asked for the traditional dialect.
+_TRADITIONAL = {"aarch64-gcc": ("-mtls-dialect=trad",)}
+_DIALECT = {name: ("-mtls-dialect=gnu2" if name in (*X86, *ARM) else "-mtls-dialect=desc",)
+            for name in ALL if name != "aarch64"}
+_TLS_EXPECTS = {
+    **_for(tuple(name for name in ALL if name != "aarch64"), R.TLS_MODULE, R.TLS_OFFSET),
+    **_for(("aarch64-gcc",), R.TLS_MODULE, R.TLS_OFFSET), **_for(("aarch64-clang",), R.TLS_DESC),
+}
+_NO_DESCRIPTORS = dict.fromkeys((f"{name}-clang" for name in ARM), "clang has no TLS descriptors for Arm")
 
 
 def _tls(name: str, source: str, needs: tuple[str, ...], *roles: Role) -> list[Recipe]:
     """A TLS fixture twice: in the target's default dialect, and with descriptors where it has them."""
     return [
-        Recipe(name, (source,), needs=needs, expects=_roles(*roles), expects_on=_TLS_EXPECTS),
-        Recipe(f"{name}_desc", (source,), needs=needs, targets=HAVE_TLSDESC, cflags_on=_DIALECT,
+        Recipe(name, (source,), needs=needs, expects=_roles(*roles), expects_on=_TLS_EXPECTS,
+               cflags_on=_TRADITIONAL),
+        Recipe(f"{name}_desc", (source,), needs=needs, lacks=_NO_DESCRIPTORS, cflags_on=_DIALECT,
                expects=_roles(R.TLS_DESC, *roles)),
     ]
 
 
 _TLS = [
-    Recipe("libtls_other", ("tls/other.c",), expects_on=_TLS_EXPECTS),
+    Recipe("libtls_other", ("tls/other.c",), expects_on=_TLS_EXPECTS, cflags_on=_TRADITIONAL),
     *_tls("tls", "tls/tls.c", ("libtls_other",), R.TLS_STATIC),
     *_tls("tls_dynamic", "tls/dynamic.c", ()),
     *_tls("tls_aligned", "tls/aligned.c", (), R.TLS_STATIC),
     Recipe("tls_static", ("tls/static_only.c",), expects=_roles(R.TLS_STATIC)),
-    Recipe("tls_weak", ("tls/weak.c",), expects_on=_TLS_EXPECTS),
+    Recipe("tls_weak", ("tls/weak.c",), expects_on=_TLS_EXPECTS, cflags_on=_TRADITIONAL),
     Recipe("tls_textrel", ("tls/textrel.c",), needs=("libtls_other",), targets=("i386",), pic=False,
            ldflags=("-z", "notext"), expects=_roles(R.TLS_STATIC, R.RELATIVE)),
 ]
 
 _IFUNC = [
-    Recipe("ifunc", ("ifunc/ifunc.c",), expects=_roles(R.IRELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT)),
-    Recipe("ifunc_client", ("ifunc/client.c",), needs=("ifunc",), expects=_roles(R.SYMBOLIC, R.JUMP_SLOT)),
+    # GNU as and ld let a Thumb tail call of a hidden IFUNC jump into nowhere.
+    Recipe("ifunc", ("ifunc/ifunc.c",), cflags_on={"thumb-gcc": ("-fno-optimize-sibling-calls",)},
+           expects=_roles(R.IRELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT)),
+    # GNU ld serves a function that is both called and pointed to from one GOT slot on x86.
+    Recipe("ifunc_client", ("ifunc/client.c",), needs=("ifunc",), expects=_roles(R.SYMBOLIC),
+           expects_on={"clang": _roles(R.JUMP_SLOT), **{f"{name}-gcc": _roles(R.GLOB_DAT) for name in X86}}),
     Recipe("ifunc_fault", ("ifunc/fault.c",), expects=_roles(R.JUMP_SLOT)),
 ]
 
+_RELR = {"clang": ("--pack-dyn-relocs=relr",), "gcc": ("-z", "pack-relative-relocs")}
+_NO_RELR = {
+    f"{name}-gcc": "GNU ld ignores -z pack-relative-relocs for this target"
+    for name in (*ARM, "riscv64", "riscv32")
+}
+_NO_APS2 = {"gcc": "GNU ld has no Android packed relocations"}
 _PACKED = [
-    Recipe("relr", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=relr",),
+    Recipe("relr", ("relocs/packed.c",), ldflags_on=_RELR, lacks=_NO_RELR,
            expects=_roles(R.RELR, R.RELATIVE, R.SYMBOLIC)),
-    Recipe("relr_only", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=relr",), cflags=("-DNO_UNALIGNED",),
+    Recipe("relr_only", ("relocs/packed.c",), ldflags_on=_RELR, lacks=_NO_RELR, cflags=("-DNO_UNALIGNED",),
            expects=_roles(R.RELR)),
-    Recipe("android", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=android",), expects=_roles(R.APS2)),
-    Recipe("android_relr", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=android+relr",),
+    Recipe("android", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=android",), lacks=_NO_APS2,
+           expects=_roles(R.APS2)),
+    Recipe("android_relr", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=android+relr",), lacks=_NO_APS2,
            expects=_roles(R.APS2, R.RELR)),
     Recipe("nocombreloc", ("relocs/packed.c",), ldflags=("-z", "nocombreloc"), expects=_roles(R.RELATIVE)),
     # REL where the psABI says RELA: no dynamic linker need accept it; a reader must not crash.
     Recipe("rel_format", ("relocs/packed.c",), ldflags=("-z", "rel"), targets=RELA,
-           expects=_roles(R.RELATIVE)),
+           lacks={"gcc": "GNU ld writes the psABI's format only"}, expects=_roles(R.RELATIVE)),
 ]
 
 _LIST = "relocs/symbolic.list"
@@ -193,13 +256,17 @@ _DATA = [
            expects=_roles(R.SYMBOLIC, R.RELATIVE),
            expects_on={"i386": _roles(R.PC_RELATIVE), "x86_64": _roles(R.SIZE)}),
     Recipe("textrel_nopic", ("relocs/textrel.c",), needs=("libprovider",), ldflags=("-z", "notext"),
-           pic=False, targets=("i386", *ARM), cflags_on=dict.fromkeys(ARM, ("-mno-movt",)),
+           pic=False, targets=("i386", *ARM), cflags_on={
+               **{f"{name}-clang": ("-mno-movt",) for name in ARM},
+               **{f"{name}-gcc": ("-mword-relocations",) for name in ARM},
+           },
            expects=_roles(R.SYMBOLIC), expects_on={"i386": _roles(R.PC_RELATIVE)}),
     # lld resolves at link time what -Bsymbolic allows; the dynamic list keeps the names in the dynamic
     # linker's hands, with DF_SYMBOLIC set.
     *(
         Recipe(name, ("relocs/symbolic.c",), cflags=("-fsemantic-interposition",), ldflags=ldflags,
-               inputs=inputs, expects=_roles(role))
+               inputs=inputs, expects=_roles(role),
+               lacks={"gcc": "with a dynamic list GNU ld leaves DF_SYMBOLIC out"} if inputs else {})
         for name, ldflags, inputs, role in (
             ("symbolic", ("-Bsymbolic",), (), R.RELATIVE),
             ("symbolic_list", ("-Bsymbolic", f"--dynamic-list={_LIST}"), (_LIST,), R.SYMBOLIC),
@@ -215,7 +282,8 @@ _DATA = [
            targets=(*X86, "aarch64"), expects=_roles(R.JUMP_SLOT), cflags=("-fcommon",),
            cflags_on={**dict.fromkeys(X86, ("-fcf-protection=branch",)),
                       "aarch64": ("-mbranch-protection=standard",)},
-           ldflags_on={**dict.fromkeys(X86, ("-z", "force-ibt")),
+           ldflags_on={**{f"{name}-clang": ("-z", "force-ibt") for name in X86},
+                       **{f"{name}-gcc": ("-z", "ibtplt") for name in X86},
                        "aarch64": ("-z", "force-bti")}),
 ]
 
@@ -272,12 +340,15 @@ _PROGRAM = (
     "-rpath", "$ORIGIN/../deps:$ORIGIN/..",
 )
 _EXECUTABLES = [
-    Recipe("exe/pie", ("relocs/startup.c",), needs=("deps/libleaf",), executable=True,
+    # gcc's PIEs on x86_64 copy data unless told otherwise: that is exe/copy's subject.
+    Recipe("exe/pie", ("relocs/startup.c",), needs=("deps/libleaf",), kind=Kind.EXECUTABLE,
+           cflags_on={"x86_64-gcc": ("-mno-direct-extern-access",)},
            ldflags=("-pie", *_PROGRAM), expects=_roles(R.JUMP_SLOT)),
-    Recipe("exe/copy", ("relocs/startup.c",), needs=("deps/libleaf",), executable=True, pic=False,
-           cflags=("-fdirect-access-external-data",), ldflags=("-no-pie", *_PROGRAM),
+    Recipe("exe/copy", ("relocs/startup.c",), needs=("deps/libleaf",), kind=Kind.EXECUTABLE, pic=False,
+           cflags_on={"clang": ("-fdirect-access-external-data",)}, ldflags=("-no-pie", *_PROGRAM),
+           lacks={"loongarch64-gcc": "GNU ld resolves external data to 0 instead of writing a COPY"},
            expects=_roles(R.COPY, R.JUMP_SLOT)),
-    Recipe("exe/tls", ("tls/executable.c",), needs=("libtls_other",), executable=True,
+    Recipe("exe/tls", ("tls/executable.c",), needs=("libtls_other",), kind=Kind.EXECUTABLE,
            ldflags=("-pie", *_PROGRAM), expects=_roles(R.TLS_STATIC)),
 ]
 

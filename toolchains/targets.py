@@ -84,6 +84,7 @@ RELOCATIONS: Mapping[str, Mapping[Role, RelocationType]] = {
         "R_ARM", relative=("RELATIVE", 23), symbolic=("ABS32", 2), glob_dat=("GLOB_DAT", 21),
         jump_slot=("JUMP_SLOT", 22), irelative=("IRELATIVE", 160), copy=("COPY", 20),
         tls_module=("TLS_DTPMOD32", 17), tls_offset=("TLS_DTPOFF32", 18), tls_static=("TLS_TPOFF32", 19),
+        tls_desc=("TLS_DESC", 13),
     ),
     "riscv64": _riscv(64, dtpmod=7, dtprel=9, tprel=11, symbolic=2),
     "riscv32": _riscv(32, dtpmod=6, dtprel=8, tprel=10, symbolic=1),
@@ -96,12 +97,22 @@ RELOCATIONS: Mapping[str, Mapping[Role, RelocationType]] = {
 }
 
 
+PREFIX: Mapping[str, str] = {
+    "x86_64": "R_X86_64", "i386": "R_386", "aarch64": "R_AARCH64", "arm": "R_ARM", "riscv64": "R_RISCV",
+    "riscv32": "R_RISCV", "loongarch64": "R_LARCH",
+}
+"""How each architecture's psABI begins the names of its relocation types."""
+
+
 @dataclass(frozen=True)
 class Target:
     """One thing to compile for.
 
-    `name` is also the folder under `arch_fixtures/built`; `arch` is the architecture's canonical name, which
-    two targets may share (arm and thumb); `emulation` is the linker's `-m`.
+    `arch` is the architecture's canonical name, which two targets may share (arm and thumb); `triple` is
+    clang's, `gnu` the prefix of the GNU tools; `emulation` is either linker's `-m`; `gnu_cflags` says what
+    clang's triple says already, `gnu_ldflags` what keeps the files small. `qemu` is qemu-user's name for the
+    architecture, `cross` the multiarch name under which Debian keeps the target's libc (`/usr/<cross>`):
+    without one, Debian has none.
     """
 
     name: str
@@ -111,6 +122,11 @@ class Target:
     bits: int
     cflags: tuple[str, ...] = ()
     debian: str | None = None
+    gnu: str = ""
+    gnu_cflags: tuple[str, ...] = ()
+    gnu_ldflags: tuple[str, ...] = ()
+    qemu: str = ""
+    cross: str | None = None
 
     @property
     def relocations(self) -> Mapping[Role, RelocationType]:
@@ -118,27 +134,57 @@ class Target:
         return RELOCATIONS[self.arch]
 
 
+# Otherwise GNU ld gives x86 code pages of its own, three pages more a file.
+_DENSE = ("-z", "noseparate-code")
 _ARM = ("-march=armv7-a", "-mfloat-abi=hard", "-mfpu=vfpv3-d16")
 
 TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
-        Target("x86_64", "x86_64", "x86_64-linux-gnu", "elf_x86_64", 64, debian="amd64"),
-        Target("i386", "i386", "i686-linux-gnu", "elf_i386", 32, debian="i386"),
-        Target("aarch64", "aarch64", "aarch64-linux-gnu", "aarch64linux", 64, debian="arm64"),
-        Target("arm", "arm", "arm-linux-gnueabihf", "armelf_linux_eabi", 32, _ARM, debian="armhf"),
-        Target("thumb", "arm", "arm-linux-gnueabihf", "armelf_linux_eabi", 32, (*_ARM, "-mthumb")),
-        Target(
-            "riscv64", "riscv64", "riscv64-linux-gnu", "elf64lriscv", 64, ("-march=rv64gc", "-mabi=lp64d"),
-            debian="riscv64",
-        ),
-        Target(
-            "riscv32", "riscv32", "riscv32-linux-gnu", "elf32lriscv", 32,
-            ("-march=rv32gc", "-mabi=ilp32d"),
-        ),
-        Target(
-            "loongarch64", "loongarch64", "loongarch64-linux-gnu", "elf64loongarch", 64,
-            ("-mno-lsx", "-mno-lasx"), debian="loong64",
-        ),
+        Target("x86_64", "x86_64", "x86_64-linux-gnu", "elf_x86_64", 64, debian="amd64",
+               gnu="x86_64-linux-gnu", gnu_ldflags=_DENSE, qemu="x86_64", cross="x86_64-linux-gnu"),
+        Target("i386", "i386", "i686-linux-gnu", "elf_i386", 32, debian="i386",
+               gnu="i686-linux-gnu", gnu_ldflags=_DENSE, qemu="i386", cross="i686-linux-gnu"),
+        Target("aarch64", "aarch64", "aarch64-linux-gnu", "aarch64linux", 64, debian="arm64",
+               gnu="aarch64-linux-gnu", qemu="aarch64", cross="aarch64-linux-gnu"),
+        Target("arm", "arm", "arm-linux-gnueabihf", "armelf_linux_eabi", 32, _ARM, debian="armhf",
+               gnu="arm-linux-gnueabihf", gnu_cflags=("-marm",), qemu="arm", cross="arm-linux-gnueabihf"),
+        Target("thumb", "arm", "arm-linux-gnueabihf", "armelf_linux_eabi", 32, (*_ARM, "-mthumb"),
+               gnu="arm-linux-gnueabihf", qemu="arm", cross="arm-linux-gnueabihf"),
+        Target("riscv64", "riscv64", "riscv64-linux-gnu", "elf64lriscv", 64,
+               ("-march=rv64gc", "-mabi=lp64d"), debian="riscv64",
+               gnu="riscv64-linux-gnu", qemu="riscv64", cross="riscv64-linux-gnu"),
+        # The 64-bit compiler builds for both; there is no 32-bit libc in Debian.
+        Target("riscv32", "riscv32", "riscv32-linux-gnu", "elf32lriscv", 32,
+               ("-march=rv32gc", "-mabi=ilp32d"), gnu="riscv64-linux-gnu", qemu="riscv32"),
+        Target("loongarch64", "loongarch64", "loongarch64-linux-gnu", "elf64loongarch", 64,
+               ("-mno-lsx", "-mno-lasx"), debian="loong64",
+               gnu="loongarch64-linux-gnu", qemu="loongarch64", cross="loongarch64-linux-gnu"),
     )
+}
+
+COMPILERS = ("clang", "gcc")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A target as one compiler builds for it: one folder under `arch_fixtures/built`."""
+
+    target: Target
+    compiler: str
+
+    @property
+    def name(self) -> str:
+        """The folder's name, and what tests are called after: `riscv32-gcc`."""
+        return f"{self.target.name}-{self.compiler}"
+
+    @property
+    def keys(self) -> tuple[str, str, str]:
+        """The words a recipe may single this variant out by, the most general first."""
+        return (self.compiler, self.target.name, self.name)
+
+
+VARIANTS: Mapping[str, Variant] = {
+    variant.name: variant
+    for variant in (Variant(target, compiler) for target in TARGETS.values() for compiler in COMPILERS)
 }

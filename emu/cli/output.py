@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -22,8 +23,11 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 #: Wide enough that a line in a pipe is never folded.
 _PIPE_WIDTH = 4096
-#: Demangling can expand a name exponentially; beyond this many characters it is left as it is.
+#: Each back-reference of a mangled name may double what it expands to (250 hostile characters can make half a
+#: gigabyte), so a name that is longer, or has more of them, is left as it is.
 _LONGEST_NAME = 2048
+_MOST_REFERENCES = 14
+_REFERENCE = re.compile(r"[ST][0-9A-Z]*_|B[0-9A-Za-z]*_")
 
 
 class Address(int):
@@ -108,9 +112,11 @@ def demangled(name: str) -> str | None:
     """A C++ or Rust name as its source says it; None for any other name."""
     if not name.startswith(("_Z", "_R", "__Z")):
         return None
+    if len(name) > _LONGEST_NAME or not name.isascii() or len(_REFERENCE.findall(name)) > _MOST_REFERENCES:
+        return None
     from pydemumble import demangle
 
-    return demangle(name) or None if len(name) <= _LONGEST_NAME and name.isascii() else None
+    return demangle(name) or None
 
 
 def shown(name: str, *, demangle: bool) -> str:

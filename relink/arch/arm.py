@@ -361,6 +361,7 @@ ARM = Architecture(
         # push {r1}; ldr r0, [r0]; mrc p15, 0, r1, c13, c0, 3; sub r0, r0, r1; pop {r1}; bx lr
         undefined_descriptor_stub=bytes.fromhex("04102de5 000090e5 701f1dee 010040e0 04109de4 1eff2fe1"),
         descriptor_argument=0,
+        descriptor_holds_index=True,
     ),
     image_base=0x4000_0000,
     library_names=("lib/arm-linux-gnueabihf", "lib"),

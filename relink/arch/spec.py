@@ -196,6 +196,9 @@ class Tls:
     dtv_bias: int = 0  #: TLS_DTV_OFFSET: subtracted from stored offsets, added back by __tls_get_addr
     #: Index of the descriptor's word that holds the argument (the other one holds the function).
     descriptor_argument: int = 1
+    #: REL entries: whether the argument word of a descriptor with a symbol holds the symbol's index (for a lazy
+    #: resolver), and so no addend.
+    descriptor_holds_index: bool = False
 
 
 @dataclass(frozen=True, slots=True)

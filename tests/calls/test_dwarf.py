@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -39,6 +40,12 @@ EXPECTED = {
 }
 
 
+def _in_short(text: str) -> str:
+    """With base types as clang calls them: gcc's DWARF says "short int" and "long unsigned int"."""
+    text = re.sub(r"\b((?:short|long)(?: long)?) unsigned int\b", r"unsigned \1", text)
+    return re.sub(r"\b((?:short|long)(?: long)?) int\b", r"\1", text)
+
+
 @pytest.mark.parametrize("name", ["basic-dwarf", "basic-dwarf5"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_prototype_of_the_fixture_is_read_back(target: str, name: str) -> None:
@@ -47,7 +54,7 @@ def test_every_prototype_of_the_fixture_is_read_back(target: str, name: str) -> 
     for function, text in EXPECTED.items():
         found = prototype(decoded, function)
         assert found is not None, function
-        assert found == text.replace("{size}", size)
+        assert _in_short(found) == text.replace("{size}", size)
         parsed = parse_prototype(found, arch_of(target))
         assert parsed.name == function
         if function != "point_by_value":

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from emu.cli.errors import messages
+from emu.cli.output import demangled
 from emu.errors import Frame, UnresolvedCall
 from relink.errors import LinkErrors, UnresolvedSymbol
-from tests.fixtures import fixture
+from tests.fixtures import arch_of, fixture
 
 from .conftest import RunCommand
 
@@ -62,7 +63,7 @@ def test_file_that_is_not_there_and_folder(relink_emu: RunCommand, tmp_path: Pat
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_contradicting_architecture_names_both(relink_emu: RunCommand, target: str, command: str) -> None:
-    other = "i386" if target == "x86_64" else "x86_64"
+    other = "i386" if arch_of(target) == "x86_64" else "x86_64"
     result = relink_emu(*arguments(command, fixture(target, "basic"), "--arch", other))
     assert result.status == 1
     assert f"not {other}" in result.err
@@ -176,3 +177,9 @@ def test_mangled_names_in_messages_are_readable() -> None:
         "lib.so: undefined symbol: _ZN3foo3bazEv: foo::baz()", "lib.so: undefined symbol: plain",
     ]  # fmt: skip
     assert list(messages(unresolved, demangle=False)) == ["lib.so: undefined symbol: _ZN3foo3bazEv"]
+
+
+def test_name_that_would_expand_without_bound_is_left_as_it_is() -> None:
+    pairs = "".join(f"S_IS{digit}_S{digit}_E" for digit in "123456789ABCDEFGHIJKLMNOP")
+    assert demangled(f"_Z1f1PIiiE{pairs}") is None
+    assert demangled("_Z1f1PIiiES0_") == "f(P<int, int>, P<int, int>)"

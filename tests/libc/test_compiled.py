@@ -41,6 +41,12 @@ def _build(target: str, folder: Path) -> Path:
     return folder / "jumps.so"
 
 
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> str:
+    """Once for each target: the compiler is always the wheel's."""
+    return str(request.param)
+
+
 @pytest.fixture
 def library(target: str, tmp_path: Path) -> Library:
     return Machine(arch_of(target)).load(_build(target, tmp_path))

@@ -375,6 +375,8 @@ def expected(
         if A is None:
             A = _signed(int.from_bytes(memory[place : place + width], "little"), width * 8)
         if type_ == DESCRIPTOR[arch]:
+            if arch == "arm" and number:
+                A = 0  # the word holds the symbol's index for a lazy resolver (glibc, sysdeps/arm/dl-tlsdesc.h)
             function = stubs[1] if number and provider is None else stubs[0]
             pair = {argument: S + A + T, word - argument: function}
             for where, value in pair.items():

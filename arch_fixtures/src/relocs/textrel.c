@@ -25,6 +25,9 @@ __asm__(".text\n.balign 8\n"
         ".globl text_relative_words\n.hidden text_relative_words\ntext_relative_words:\n"
         ".quad import_data@SIZE\n"
         ".quad text_own@SIZE + 4\n"
+#ifndef __clang__
+        ".quad import_data - .\n" /* lld refuses it, GNU ld writes R_X86_64_PC64 */
+#endif
 #endif
         ".balign 8\n");
 extern uintptr_t text_words[] HIDDEN;

@@ -1,0 +1,55 @@
+"""Which fixtures hold which relocation type, against the tables the linker is written from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relink.arch import architecture
+from toolchains.build import Manifest
+from toolchains.psabi import relocation_names
+from toolchains.targets import COMPILERS, PACKED, PREFIX, TARGETS
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One relocation type: its psABI name, and per compiler the recipes whose file holds it."""
+
+    name: str
+    files: dict[str, list[str]]
+
+    def count(self, compiler: str) -> int:
+        """How many recipes hold it, as `compiler` builds them."""
+        return len(self.files.get(compiler, ()))
+
+    @property
+    def summary(self) -> str:
+        """The first few recipes by name."""
+        names = list(dict.fromkeys(name for names in self.files.values() for name in names))
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return ", ".join(names[:_NAMED]) + more
+
+
+def matrix_of(arch: str, manifest: Manifest) -> list[Row]:
+    """A row for every type of `arch`: those of the psABI, those of `relink.arch`, those a fixture holds.
+
+    In the order of their numbers, the packed tables last.
+    """
+    numbers = {name: number for number, name in relocation_names(arch).items()}
+    names = dict(relocation_names(arch))
+    for number, reloc in architecture(arch).relocations.items():
+        names.setdefault(number, f"{PREFIX[arch]}_{reloc.name}")
+    holders: dict[str, dict[str, list[str]]] = {}
+    for file, entry in manifest.items():
+        if TARGETS[entry.target].arch == arch:
+            compiler = file.partition("/")[0].rpartition("-")[2]
+            for kind in entry.relocations:
+                recipes = holders.setdefault(kind, {name: [] for name in COMPILERS})[compiler]
+                if entry.recipe not in recipes:
+                    recipes.append(entry.recipe)
+    extra = [kind for kind in holders if kind not in numbers and kind not in names.values()]
+    ordered = [names[number] for number in sorted(names)]
+    packed = [kind.name for kind in PACKED.values()]
+    everything = dict.fromkeys([*ordered, *(kind for kind in extra if kind not in packed), *packed])
+    return [Row(name, holders.get(name, {})) for name in everything]
