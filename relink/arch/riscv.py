@@ -24,7 +24,7 @@ from relink.arch.spec import (
     reloc,
     static,
     static_refused,
-)  # fmt: skip
+)
 from relink.fields import Bits, Pair, Range, Word, address32, signed32, word32, word64
 
 
@@ -42,6 +42,9 @@ CB_TYPE = Bits("3 imm[8|4:3] 3 imm[7:6|2:1|5] 2", Range.SIGNED)
 CJ_TYPE = Bits("3 imm[11|4|9:8|10|6|7|3:1|5] 2", Range.SIGNED)
 LOW_6 = Bits("2 imm[5:0]", Range.WRAP)
 WRAP_8, WRAP_16, WRAP_32 = Word(1), Word(2), Word(4)
+
+_WITHDRAWN = "the psABI withdrew it: GNU ld makes it for itself while relaxing, and no object holds it"
+_CUSTOM = "its meaning belongs to the vendor that the R_RISCV_VENDOR entry before it names"
 
 
 def _relocations(own: Word) -> dict[int, Reloc]:
@@ -90,9 +93,15 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         39: static("SUB32", "V - S - A", WRAP_32, Role.ADD),
         40: static("SUB64", "V - S - A", word64, Role.ADD),
         41: static("GOT32_PCREL", "G + GOT + A - P", distance, slot=Slot.ADDRESS),
+        42: hint("GNU_VTENTRY"),
         43: static("ALIGN", "A", WRAP_32, Role.ALIGN),
         44: static("RVC_BRANCH", "S + A - P", CB_TYPE),
         45: static("RVC_JUMP", "S + A - P", CJ_TYPE, Role.BRANCH),
+        46: static_refused("RVC_LUI", _WITHDRAWN),
+        47: static_refused("GPREL_I", _WITHDRAWN),
+        48: static_refused("GPREL_S", _WITHDRAWN),
+        49: static_refused("TPREL_I", _WITHDRAWN),
+        50: static_refused("TPREL_S", _WITHDRAWN),
         51: hint("RELAX"),
         52: static("SUB6", "V - S - A", LOW_6, Role.ADD),
         53: static("SET6", "S + A", LOW_6, Role.SET),
@@ -108,7 +117,8 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         63: static("TLSDESC_LOAD_LO12", "S", I_TYPE, Role.LOW),
         64: static("TLSDESC_ADD_LO12", "S", I_TYPE, Role.LOW),
         65: hint("TLSDESC_CALL"),
-        191: static_refused("VENDOR", "the next entry's meaning belongs to a vendor"),
+        191: static_refused("VENDOR", "the next entry's meaning belongs to the vendor its symbol names"),
+        **{number: static_refused(f"CUSTOM{number}", _CUSTOM) for number in range(192, 256)},
     }
 
 
@@ -147,6 +157,7 @@ RISCV64 = Architecture(
     library_names=("lib/riscv64-linux-gnu", "lib64/lp64d", "lib64", "lib"),
     multiarch="riscv64-linux-gnu",
     aliases=("rv64", "rv64gc", "riscv64gc", "riscv"),
+    branch_reach=1 << 20,  # jal
     # auipc t1, 0; ld t1, 16(t1); jr t1; nop; address
     stub=Stub(bytes.fromhex("17030000 03330301 67000300 13000000") + bytes(8), 16, 8),
     flags_problem=flags_problem,
@@ -173,6 +184,7 @@ RISCV32 = Architecture(
     library_names=("lib/riscv32-linux-gnu", "lib32/ilp32d", "lib"),
     multiarch="riscv32-linux-gnu",
     aliases=("rv32", "rv32gc", "riscv32gc"),
+    branch_reach=1 << 20,
     # auipc t1, 0; lw t1, 12(t1); jr t1; address
     stub=Stub(bytes.fromhex("17030000 0323c300 67000300") + bytes(4), 12, 4),
     flags_problem=flags_problem,
