@@ -54,7 +54,8 @@ RARE = {
 
 def data_types(arch: str) -> list[int]:
     roles = (Role.DATA, Role.RELATIVE, Role.JUMP_SLOT)
-    return [number for number, row in ARCHITECTURES[arch].relocations.items() if row.role in roles and not row.static]
+    rows = ARCHITECTURES[arch].relocations.items()
+    return [number for number, row in rows if row.role in roles and not row.static]
 
 
 def is_tls(arch: str, number: int) -> bool:

@@ -124,7 +124,7 @@ KINDS: dict[str, Callable[[str], Bad]] = {
     ),
     "not ELF": lambda a: Bad(b"hello", NotElf),
     "another machine": lambda a: Bad(Library("arm" if a != "arm" else "i386"), UnsupportedElf),
-    "a relocatable object": lambda a: Bad(Library(a, e_type=1), UnsupportedElf),
+    "an empty relocatable object": lambda a: Bad(Library(a, e_type=1), MalformedElf),
     "base taken": lambda a: Bad(wrong(a), AddressSpaceError, base=ARCHITECTURES[a].image_base),
     "base unaligned": lambda a: Bad(wrong(a), AddressSpaceError, base=0x1234_5678),
     "base outside": lambda a: Bad(wrong(a), AddressSpaceError, base=(1 << ARCHITECTURES[a].bits) - 0x1000),
@@ -234,11 +234,13 @@ class Stingy(HostMemory):
         super().__init__(arch)
         self.reservations, self.publications = reservations, publications
 
-    def reserve(self, size: int, *, at: int | None = None, align: int = 4096, name: str = "") -> Region:
+    def reserve(
+        self, size: int, *, at: int | None = None, align: int = 4096, below: int | None = None, name: str = ""
+    ) -> Region:
         self.reservations -= 1
         if self.reservations < 0:
             raise AddressSpaceError("spent", size=size)
-        return super().reserve(size, at=at, align=align, name=name)
+        return super().reserve(size, at=at, align=align, below=below, name=name)
 
     def publish(self, region: Region, pages: tuple[Pages, ...]) -> None:  # type: ignore[override]
         self.publications -= 1
