@@ -236,6 +236,8 @@ class Architecture:
     stub: Stub | None = None  #: reaches any address; None: every branch of the ISA does
     #: The same, entered the same way, for cores that lack an instruction of `stub`.
     baseline_stub: Stub | None = None
+    #: Given an object's build attributes (its section of type SHT_LOPROC + 3), whether it is for such a core.
+    is_baseline: Callable[[bytes], bool] = lambda attributes: False
     branch_reach: int = 1 << 31  #: bytes the shortest call reaches: how far apart stubs may lie
     got_header: int = 0  #: words at the start of the GOT that belong to the dynamic linker
     #: Given e_flags, why an image of that ABI cannot join (None: it can).

@@ -11,7 +11,8 @@ import pytest
 
 from emu import Library, Machine
 from relink.arch.arm import ARM
-from tests.objects.rows import implemented
+from relink.arch.spec import Stub
+from tests.objects.rows import implemented, row_of
 from toolchains.engine import find_zig
 from toolchains.errors import CompilerMissing
 
@@ -29,6 +30,24 @@ NOT_RUN = {
     "LDC_SB_G1",
 }  # fmt: skip
 
+STUBS = {"stub": ARM.stub, "baseline": ARM.baseline_stub}
+
+
+def stub_by_hand(name: str, stub: Stub | None) -> str:
+    """For each target, the stub's bytes with its address, and a function of either state that enters it."""
+    assert stub is not None
+    code = ", ".join(map(str, stub.code[: stub.address_at]))
+    entry = row_of(ARM, "THM_CALL").entry - 1
+    return "".join(f"""
+    .balign 4
+{name}_{target}: .byte {code}
+    .word {target}
+function {name}_{target}_arm, arm
+    b {name}_{target}
+function {name}_{target}_thumb, thumb
+    at THM_JUMP24, {name}_{target}, .inst.w {0xF000B800 + (entry - 4) // 2:#x}
+""" for target in ("a_double", "t_double"))
+
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
@@ -38,7 +57,9 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     except CompilerMissing as missing:
         pytest.skip(str(missing))
     folder = tmp_path_factory.mktemp("arm")
-    command = [zig, "clang", "-target", "armv7a-linux-gnueabihf", "-c", SOURCE, "-o", folder / "t.o"]
+    source = folder / "t.s"
+    source.write_text(SOURCE.read_text() + "".join(stub_by_hand(name, stub) for name, stub in STUBS.items()))
+    command = [zig, "clang", "-target", "armv7a-linux-gnueabihf", "-c", source, "-o", folder / "t.o"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with Machine("arm") as machine:
@@ -49,6 +70,13 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
 def test_the_instruction_does_what_its_relocation_says(name: str, loaded: Library) -> None:
     argument, expected = FUNCTIONS[name]
     assert loaded.function(name, "int(int)")(argument) == expected
+
+
+@pytest.mark.parametrize("target", ["a_double", "t_double"])
+@pytest.mark.parametrize("entry", ["arm", "thumb"])
+@pytest.mark.parametrize("stub", STUBS)
+def test_a_stub_goes_from_either_state_to_either(stub: str, entry: str, target: str, loaded: Library) -> None:
+    assert loaded.function(f"{stub}_{target}_{entry}", "int(int)")(21) == 42
 
 
 def test_every_type_is_executed_or_named() -> None:

@@ -1,0 +1,60 @@
+"""What an Arm object's build attributes say about the core it is for.
+
+Addenda to, and Errata in, the ABI for the Arm Architecture (2024Q3), section "Build attributes": a section of type
+SHT_ARM_ATTRIBUTES holds, for the vendor "aeabi", tags with numbers and texts.
+"""
+
+from __future__ import annotations
+
+SHT_ARM_ATTRIBUTES = 0x7000_0003
+
+_TAG_FILE, _TAG_CPU_ARCH, _TAG_COMPATIBILITY = 1, 6, 32
+_TEXTS = (4, 5)  # CPU_raw_name, CPU_name; above 32 a tag's lowest bit says so
+#: Values of Tag_CPU_arch with Thumb but no 32-bit load of the PC: v4T to v6KZ, v6K, v6-M, v6S-M, v8-M.baseline.
+_THUMB_1 = frozenset({2, 3, 4, 5, 6, 7, 9, 11, 12, 16})
+
+
+def lacks_thumb2(section: bytes) -> bool:
+    """Whether the code is for a core that has only 16-bit Thumb (and BL). Sections that cannot be read say no."""
+    try:
+        return _cpu_architecture(section) in _THUMB_1
+    except (IndexError, ValueError):
+        return False
+
+
+def _cpu_architecture(section: bytes) -> int | None:
+    """Tag_CPU_arch of the whole file. Raises IndexError or ValueError where the section is cut short."""
+    at = 1
+    while section[:1] == b"A" and at + 4 < len(section):
+        end = at + max(int.from_bytes(section[at : at + 4], "little"), 5)
+        vendor_end = section.index(0, at + 4)
+        if section[at + 4 : vendor_end] == b"aeabi":
+            start = vendor_end + 1
+            if section[start] == _TAG_FILE:  # which comes first
+                size = int.from_bytes(section[start + 1 : start + 5], "little")
+                return _attribute(section[start + 5 : start + size], _TAG_CPU_ARCH)
+        at = end
+    return None
+
+
+def _attribute(data: bytes, wanted: int) -> int | None:
+    at = 0
+    while at < len(data):
+        tag, at = _uleb128(data, at)
+        is_text = tag in _TEXTS or (tag > _TAG_COMPATIBILITY and tag & 1)
+        if not is_text:
+            value, at = _uleb128(data, at)
+            if tag == wanted:
+                return value
+        if is_text or tag == _TAG_COMPATIBILITY:
+            at = data.index(0, at) + 1
+    return None
+
+
+def _uleb128(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if not data[at - 1] & 0x80:
+            return value, at
