@@ -311,7 +311,13 @@ class Relocator:
         if inside is not None:
             indices = np.arange(len(table.offset))[entries]
             self._report_row(table, indices[~inside], row, RelocationOutOfImage, "the place lies in no segment")
-            entries, offset = indices[inside], offset[inside]
+            entries = indices[inside]
+        self._finish(self._gather(table, row, entries))
+
+    def _gather(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> Batch:
+        """The letters the row's formula names, for these entries."""
+        assert row.formula is not None
+        offset = table.offset[entries]
         where = (offset - self.image.low).astype(np.int64)
         element = self.slot[table.symbol[entries]]
         batch = Batch(table, row, entries, where, element, self.buffer)
@@ -325,7 +331,7 @@ class Relocator:
             batch.letters["S"] = self.bound.address[batch.element]
         if "Z" in row.formula.letters:
             batch.letters["Z"] = self.bound.size[batch.element]
-        self._finish(batch)
+        return batch
 
     @property
     def bound(self) -> Bindings:
@@ -367,9 +373,9 @@ class Relocator:
         write_words(self.buffer, where + size * (1 - argument), size, function)
 
     def _addend(self, table: RelocationTable, row: Reloc, entries: slice | I64, where: I64) -> U64:
-        assert row.word is not None
         if table.addend is not None:
             return table.addend[entries].view(np.uint64)
+        assert row.word is not None
         if row.role is Role.TLSDESC:
             where = where + row.word.size * self.arch.tls.descriptor_argument
         addend = row.word.read(read_words(self.buffer, where, row.word.size))

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from relink.arch import Reloc, Role
+from relink.arch import Reloc, Role, loongarch_stack
 from relink.arch.spec import Slot, reloc
 from relink.elf.constants import SymbolType
 from relink.errors import RelocationError, RelocationOverflow, UnsupportedRelocation
 from relink.fields import Word
-from relink.objects import CombinedObjects
+from relink.objects import CombinedObjects, CombinedTable
 from relink.relocate import Batch, Environment, Outcome, Relocator, evaluate, read_words, write_words
 from relink.symbols import UNRESOLVED
 
@@ -46,6 +46,7 @@ class ObjectRelocator(Relocator):
         assert isinstance(image.decoded, CombinedObjects)
         self.combined = image.decoded
         self.high_parts: list[tuple[U64, U64]] = []  # (place, value) of every HIGH entry
+        self.steps: list[tuple[RelocationTable, I64, U64]] = []  # entries of Role.STACK and their operands
         self.uleb: dict[int, tuple[int, Batch, int]] = {}  # place -> (sum so far, batch, last entry)
 
     def _applies(self, row: Reloc) -> bool:
@@ -58,6 +59,7 @@ class ObjectRelocator(Relocator):
     def run(self) -> Outcome:
         outcome = super().run()
         self._write_ulebs()
+        self._run_stack()
         return outcome
 
     def _prepare(self) -> None:
@@ -164,12 +166,16 @@ class ObjectRelocator(Relocator):
 
     # ------------------------------------------------------------ one type
 
-    def _finish(self, batch: Batch) -> None:
-        row = batch.row
+    def _apply(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
+        if row.role is Role.STACK:
+            self._note_step(table, row, entries)
+        else:
+            super()._apply(table, row, entries)
+
+    def _gather(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> Batch:
+        batch = super()._gather(table, row, entries)
         assert row.formula is not None
-        if row.role is Role.ALIGN:
-            return  # done when the sections were laid out
-        symbols = batch.table.symbol[batch.entries].astype(np.int64)
+        symbols = table.symbol[batch.entries].astype(np.int64)
         if "GOT" in row.formula.letters:
             got = np.uint64(self.combined.got) + self.image.bias_word
             batch.letters["GOT"] = np.full(len(batch.where), got, np.uint64)
@@ -178,6 +184,14 @@ class ObjectRelocator(Relocator):
             if row.tls_slot is not None:
                 slot = np.where(slot < 0, self.combined.slot(row.tls_slot, symbols), slot)
             batch.letters["G"] = slot.astype(np.uint64)
+        return batch
+
+    def _finish(self, batch: Batch) -> None:
+        row = batch.row
+        assert row.formula is not None
+        if row.role is Role.ALIGN:
+            return  # done when the sections were laid out
+        symbols = batch.table.symbol[batch.entries].astype(np.int64)
         if row.role in (Role.ADD, Role.ULEB):
             self._sum(batch)
             return
@@ -243,6 +257,41 @@ class ObjectRelocator(Relocator):
             found = found[paired]
         if len(batch.where):
             self._store(batch, value[found])
+
+    def _note_step(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
+        """Keep a step of the relocation stack machine, with what its formula pushes, for `_run_stack`."""
+        indices = np.arange(len(table))[entries]
+        operands = np.zeros(len(indices), np.uint64)
+        if row.formula is not None:
+            operands = self._value(self._gather(table, row, entries))
+        self.steps.append((table, indices, operands))
+
+    def _run_stack(self) -> None:
+        """LoongArch's first object ABI: expressions spelt as steps, one section's after the other."""
+        if not self.steps:
+            return
+        table = self.steps[0][0]
+        indices = np.concatenate([i for _, i, _ in self.steps])
+        operands = np.concatenate([o for _, _, o in self.steps])
+        order = np.argsort(indices)
+        indices, operands = indices[order], operands[order]
+        assert isinstance(table, CombinedTable)
+        section = np.searchsorted(table.starts, indices, side="right")
+        for number in np.unique(section).tolist():
+            steps = np.flatnonzero(section == number)
+            result = loongarch_stack.run(table.type[indices[steps]].astype(np.int64), operands[steps])
+            for step, problem in result.problems:
+                index = indices[steps[step]]
+                row = self.arch.relocations[int(table.type[index])]
+                self._report_row(table, np.array([index]), row, RelocationError, problem)
+            self._store_popped(table, indices[steps[result.entries]], result.values)
+
+    def _store_popped(self, table: RelocationTable, indices: I64, values: U64) -> None:
+        for number in np.unique(table.type[indices]).tolist():
+            mine = table.type[indices] == number
+            where = (table.offset[indices[mine]] - self.image.low).astype(np.int64)
+            row = self.arch.relocations[number]
+            self._store(Batch(table, row, indices[mine], where, np.zeros_like(where), self.buffer), values[mine])
 
     def _sum(self, batch: Batch) -> None:
         """Entries that add to what is there. Several may add to one place."""
