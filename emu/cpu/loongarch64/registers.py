@@ -23,6 +23,7 @@ CONDITION_FLAGS = tuple(f"fcc{number}" for number in range(8))
 #: field of fcsr is worked out when somebody looks (see `hostops`).
 HIDDEN_REGISTERS: tuple[str, ...] = (
     "ll_valid", "ll_address", "ll_value", "cause_word", "cause_j", "cause_k", "cause_a",
+    "cause_jh", "cause_kh", "cause_ah",
 )  # fmt: skip
 
 #: Everything that makes up the state of the hart, under the names of the SLEIGH specification.
