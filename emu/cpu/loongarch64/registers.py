@@ -41,5 +41,12 @@ ALIASES: dict[str, str] = {
     "s9": "fp",
 }
 
+#: The 128-bit registers by both their names -> their halves, the lower first.
+VECTOR_REGISTERS: dict[str, tuple[str, str]] = {
+    f"{prefix}{number}": halves
+    for number, halves in enumerate(zip(FLOAT_REGISTERS, VECTOR_UPPER_HALVES, strict=True))
+    for prefix in ("v", "vr")
+}
+
 #: The implemented bits of registers that are not 64 bits wide.
 WRITE_MASKS: dict[str, int] = {**dict.fromkeys(CONDITION_FLAGS, 1), "fcsr": 0x1F1F031F}
