@@ -27,7 +27,13 @@ from numpy.typing import NDArray
 from emu.cpu import CpuContext, Stop, StopReason
 from emu.cpu.loongarch64 import ENGINE_ARCHITECTURE, SLEIGH_ROOT
 from emu.cpu.loongarch64.hostops import HostOperations
-from emu.cpu.loongarch64.registers import ALIASES, ENGINE_REGISTERS, INTEGER_REGISTERS, WRITE_MASKS
+from emu.cpu.loongarch64.registers import (
+    ALIASES,
+    ENGINE_REGISTERS,
+    INTEGER_REGISTERS,
+    VECTOR_REGISTERS,
+    WRITE_MASKS,
+)
 from relink.errors import AddressSpaceError
 from relink.memory import Protection
 
@@ -164,10 +170,11 @@ class _Context(CpuContext):
 
 
 class IcicleCpu:
-    """A LoongArch64 hart (base integer, F, D, atomics). Implements `emu.cpu.Cpu`.
+    """A LoongArch64 hart (base integer, F, D, LSX, atomics). Implements `emu.cpu.Cpu`.
 
     Besides the integer registers it has `f0`-`f31` (also `fa0`…, `ft0`…, `fs0`…; raw 64-bit patterns),
-    `fcc0`-`fcc7`, `fcsr` and `pc`; `r0`-`r31` are accepted for the integer registers.
+    `fcc0`-`fcc7`, `fcsr` and `pc`; `r0`-`r31` are accepted for the integer registers. `v0`-`v31` (`vr0`…) are
+    the vectors, 128 bits each, of which `f0`-`f31` are the lower halves.
     """
 
     page_size = PAGE_SIZE
@@ -332,6 +339,9 @@ class IcicleCpu:
 
     def read_register(self, name: str) -> int:
         """The register as an unsigned int. Raises KeyError for a name LoongArch64 does not have."""
+        if name in VECTOR_REGISTERS:
+            low, high = (int(self._engine.reg_read(half)) for half in VECTOR_REGISTERS[name])
+            return low | high << 64
         name = ALIASES[name]
         if name == "zero":
             return 0
@@ -341,6 +351,10 @@ class IcicleCpu:
 
     def write_register(self, name: str, value: int) -> None:
         """Write the bits the register has; `zero` stays 0. Raises KeyError for an unknown name."""
+        if name in VECTOR_REGISTERS:
+            for number, half in enumerate(VECTOR_REGISTERS[name]):
+                self._engine.reg_write(half, value >> 64 * number & _WORD)
+            return
         name = ALIASES[name]
         if name == "zero":
             return

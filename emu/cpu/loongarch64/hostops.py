@@ -210,11 +210,13 @@ class HostOperations:
         if not word:
             return
         operation = _operation(word)
-        assert operation is not None
-        keep = (1 << operation.source) - 1
-        # Postponed only under rounding to nearest, whatever the mode is by now.
-        j, k, a = (engine.reg_read(name) & keep for name in ("cause_j", "cause_k", "cause_a"))
-        _, raised = operation.compute(j, k, a, _ROUNDINGS[0])
+        if operation is None:
+            raised = lsx.postponed_exceptions(engine, word)
+        else:
+            keep = (1 << operation.source) - 1
+            # Postponed only under rounding to nearest, whatever the mode is by now.
+            j, k, a = (engine.reg_read(name) & keep for name in ("cause_j", "cause_k", "cause_a"))
+            _, raised = operation.compute(j, k, a, _ROUNDINGS[0])
         fcsr = engine.reg_read("fcsr") & ~(0x1F << 24)
         engine.reg_write("fcsr", fcsr | raised << 24)
         engine.reg_write("cause_word", 0)

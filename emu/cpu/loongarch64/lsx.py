@@ -1,7 +1,7 @@
 """LSX, the 128-bit vectors of LoongArch, as far as the host computes them.
 
-`vector.sinc` does loads, stores, moves, bitwise operations and other simple things in p-code; whatever else is
-a vector instruction stops the engine and comes here. What each computes is a line of `lsx_tables`; this file
+`vector.sinc` and `vector_float.sinc` do what is simple or hot in p-code; whatever else is a vector instruction
+stops the engine and comes here. What each computes is a line of `lsx_tables`; this file
 turns a line into a function the first time its instruction is met, and keeps it by instruction word.
 
 A vector register is two of the engine's 64-bit ones: the lower half is the floating-point register of the same
@@ -11,9 +11,10 @@ number. Lanes are Python integers, so nothing overflows on the way: a result is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
+from operator import or_
 from struct import Struct
 from typing import Any, Protocol
 
@@ -292,6 +293,35 @@ def _immediate(instruction: Instruction, word: int) -> int:
             return word >> 15 & 31
 
 
+#: Letter of an operand -> the registers that hold its halves.
+_Places = Mapping[str, tuple[str, str]]
+#: Where p-code leaves the operands of an operation whose exceptions it postponed.
+_POSTPONED: _Places = {letter: (f"cause_{letter}", f"cause_{letter}h") for letter in "jka"}
+
+
+def _narrows(instruction: Instruction) -> bool:
+    return instruction.result.bits < instruction.sources[0].bits
+
+
+def _reader(instruction: Instruction, places: _Places) -> Callable[[Engine], list[tuple[int, ...] | None]]:
+    """What reads the lanes of J, K, A and D: None for those that the expression does not use."""
+    used, sources = set(re.findall(r"\w+", instruction.expression)), instruction.sources
+    if _narrows(instruction):
+        used |= {"K"} if instruction.floats else {"D"} if instruction.operands == "us" else set()
+    old = sources[0] if _narrows(instruction) else instruction.result
+    types = {"j": sources[0], "k": sources[-1], "a": sources[-1], "d": old}
+    operands = [
+        (*places[letter], lane.splitter()) if {letter, letter.upper()} & used else None
+        for letter, lane in types.items()
+    ]
+
+    def lanes(engine: Engine) -> list[tuple[int, ...] | None]:
+        read = engine.reg_read
+        return [given and given[2](read(given[0]), read(given[1])) for given in operands]
+
+    return lanes
+
+
 #: Does one instruction word on the engine's registers.
 Action = Callable[[Engine], StopReason | None]
 
@@ -302,49 +332,24 @@ def action(word: int) -> Action | None:
     instruction = decode(word)
     if instruction is None:
         return None
-    compute, used = _computation(instruction), set(re.findall(r"\w+", instruction.expression))
-    u = _immediate(instruction, word)
-    result, sources = instruction.result, instruction.sources
-    narrows = result.bits < sources[0].bits
-    if narrows:
-        used |= {"K"} if instruction.floats else {"D"} if instruction.operands == "us" else set()
-
-    def operand(letter: str, shift: int, lane: Lane) -> tuple[str, str, Split] | None:
-        if letter not in used and letter.upper() not in used:
-            return None
-        number = word >> shift & 31
-        return FLOAT_REGISTERS[number], VECTOR_UPPER_HALVES[number], lane.splitter()
-
-    operands = (
-        operand("j", 5, sources[0]),
-        operand("k", 10, sources[-1]),
-        operand("a", 15, sources[-1]),
-        operand("d", 0, sources[0] if narrows else result),
-    )
-    low_d, high_d = FLOAT_REGISTERS[word & 31], VECTOR_UPPER_HALVES[word & 31]
-    join, zeros = result.joiner(), [0] * (result.count // 2)
-
-    def lanes(engine: Engine) -> list[tuple[int, ...] | None]:
-        read = engine.reg_read
-        return [given and given[2](read(given[0]), read(given[1])) for given in operands]
+    places = {
+        letter: (FLOAT_REGISTERS[word >> shift & 31], VECTOR_UPPER_HALVES[word >> shift & 31])
+        for letter, shift in (("j", 5), ("k", 10), ("a", 15), ("d", 0))
+    }
+    low_d, high_d = places["d"]
+    lanes, compute, join = _reader(instruction, places), _computation(instruction), instruction.result.joiner()
+    u, keep = _immediate(instruction, word), (1 << instruction.result.bits) - 1
+    zeros = [0] * (instruction.result.count // 2 if _narrows(instruction) and instruction.operands == "jk" else 0)
 
     def integers(engine: Engine) -> None:
-        values = compute(*lanes(engine), u, None)
-        if narrows and len(values) < result.count:
-            values += zeros
-        low, high = join(*values)
+        low, high = join(*compute(*lanes(engine), u, None), *zeros)
         engine.reg_write(low_d, low)
         engine.reg_write(high_d, high)
-
-    keep = (1 << result.bits) - 1
 
     def floats(engine: Engine) -> StopReason | None:
         mode = _ROUNDINGS[engine.reg_read("fcsr") >> 8 & 3]
         pairs: list[Result] = compute(*lanes(engine), u, mode)
-        raised = 0
-        for _, exceptions in pairs:
-            raised |= exceptions
-        if report(engine, raised):
+        if report(engine, _together(pairs)):
             return StopReason.ARITHMETIC
         low, high = join(*(bits & keep for bits, _ in pairs))
         engine.reg_write(low_d, low)
@@ -352,6 +357,19 @@ def action(word: int) -> Action | None:
         return None
 
     return floats if instruction.floats else integers
+
+
+def _together(pairs: Iterable[Result]) -> int:
+    """The exceptions that any lane raised."""
+    return reduce(or_, (raised for _, raised in pairs))
+
+
+def postponed_exceptions(engine: Engine, word: int) -> int:
+    """What the instruction `word` raised on the operands in cause_*, under rounding to nearest."""
+    instruction = decode(word)
+    assert instruction is not None
+    operands = _reader(instruction, _POSTPONED)(engine)
+    return _together(_computation(instruction)(*operands, 0, Rounding.NEAREST_EVEN))
 
 
 def report(engine: Engine, raised: int) -> bool:

@@ -23,6 +23,7 @@ CONDITION_FLAGS = tuple(f"fcc{number}" for number in range(8))
 #: field of fcsr is worked out when somebody looks (see `hostops`).
 HIDDEN_REGISTERS: tuple[str, ...] = (
     "ll_valid", "ll_address", "ll_value", "cause_word", "cause_j", "cause_k", "cause_a",
+    "cause_jh", "cause_kh", "cause_ah",
 )  # fmt: skip
 
 #: Everything that makes up the state of the hart, under the names of the SLEIGH specification.
@@ -38,6 +39,13 @@ ALIASES: dict[str, str] = {
     **{f"ft{number}": f"f{number + 8}" for number in range(16)},
     **{f"fs{number}": f"f{number + 24}" for number in range(8)},
     "s9": "fp",
+}
+
+#: The 128-bit registers by both their names -> their halves, the lower first.
+VECTOR_REGISTERS: dict[str, tuple[str, str]] = {
+    f"{prefix}{number}": halves
+    for number, halves in enumerate(zip(FLOAT_REGISTERS, VECTOR_UPPER_HALVES, strict=True))
+    for prefix in ("v", "vr")
 }
 
 #: The implemented bits of registers that are not 64 bits wide.
