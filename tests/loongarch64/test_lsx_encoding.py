@@ -14,11 +14,12 @@ from elftools.elf.elffile import ELFFile
 
 from emu.cpu import StopReason
 from emu.cpu.loongarch64 import lsx
+from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.loongarch64.registers import VECTOR_REGISTERS
-from tests.loongarch64.assembler import put
+from tests.loongarch64.assembler import movfcsr2gr, put, syscall
 from tests.loongarch64.lsx_opcodes import NATIVE_FAMILIES, OPCODES, VectorOpcode
 from tests.loongarch64.reference import mapped
-from tests.loongarch64.test_lsx import PLACES, build, make_case
+from tests.loongarch64.test_lsx import PLACES, SCRATCH, Case, build, encode, make_case
 
 _REGISTER = {"V": "$vr", "R": "$r", "C": "$fcc"}
 #: Immediates are shown scaled by the access they belong to.
@@ -48,14 +49,16 @@ def test_llvm_encodes_every_instruction_alike(tmp_path: Path) -> None:
     rng = random.Random(0)
     lines = [assembly(opcode, rng) for opcode in OPCODES]
     source, built = tmp_path / "lsx.s", tmp_path / "lsx.o"
-    source.write_text("".join(f"{text}\n" for text, _ in lines))
+    source.write_text("".join(f"{line}\n" for line, _ in lines))
     command = [sys.executable, "-m", "ziglang", "cc", "-target", "loongarch64-linux-gnu", "-mcpu=la464", "-c"]
     done = subprocess.run([*command, str(source), "-o", str(built)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:2000]
     with built.open("rb") as file:
-        words = [word for (word,) in struct.iter_unpack("<I", ELFFile(file).get_section_by_name(".text").data())]
+        text = ELFFile(file).get_section_by_name(".text")
+        assert text is not None
+        words = [word for (word,) in struct.iter_unpack("<I", text.data())]
     assert len(words) == len(lines)
-    wrong = [(text, hex(word), hex(llvm)) for (text, word), llvm in zip(lines, words, strict=True) if word != llvm]
+    wrong = [(line, hex(word), hex(llvm)) for (line, word), llvm in zip(lines, words, strict=True) if word != llvm]
     assert not wrong
 
 
@@ -79,6 +82,28 @@ def test_words_that_are_no_instruction_are_refused(word: int) -> None:
     program = build([replace(case, word=word)])
     cpu = mapped(program)
     assert cpu.run(program.entry).reason is StopReason.INVALID_INSTRUCTION
+
+
+HOT = ("vfadd.s", "vfsub.d", "vfmul.s", "vfdiv.d", "vfsqrt.d", "vfmadd.s", "vfnmsub.d", "vfrintrm.d", "vfrintrz.s",
+       "vfcmp.clt.d", "vfcmp.sle.s")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_floating_point_of_ordinary_numbers_does_not_stop_the_engine(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What p-code cannot do goes to the host unnoticed; so would what a broken constructor does not match."""
+    opcode = next(opcode for opcode in OPCODES if opcode.name == name)
+    numbers = struct.pack("<2d", 1.5, 7.25) if opcode.source == "d" else struct.pack("<4f", 1.5, 2.25, 7.0, 0.5)
+    inexact_before = 1 << 16
+    record = numbers * 4 + struct.pack("<4Q", 0, 0, 0, inexact_before)
+    case = Case(opcode, encode(opcode, random.Random(0)), record.ljust(256, b"\0"))
+    program = build([case])
+    cpu = mapped(program)
+    monkeypatch.setattr(HostOperations, "execute", lambda host, pc: StopReason.EXCEPTION)
+    stop = cpu.run(program.entry)
+    stopped_at = int.from_bytes(cpu.read(stop.pc, 4), "little")
+    assert stopped_at in (movfcsr2gr(SCRATCH), syscall()), "only reading Cause may be the host's"
 
 
 def test_vectors_are_read_and_written_whole() -> None:
