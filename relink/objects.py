@@ -102,6 +102,7 @@ class StubTable:
     symbols: I64  #: symbol indices, in stub order
     islands: tuple[int, ...]
     size: int  #: bytes of one stub
+    address_at: int  #: where in a stub its address lies
     number: I64  #: symbol index -> place in the table, -1 for none
 
     def offset(self, symbol: I64, near: I64) -> I64:
@@ -186,6 +187,14 @@ class _Combiner:
         self.symbol_base = np.concatenate(([1], 1 + np.cumsum([len(f.symbols) for f in files]))).astype(np.int64)
         self.sections: dict[tuple[int, int], InputSection] = {}
         self.errors: list[LinkError] = []
+        self.stub = arch.baseline_stub if any(map(self._is_baseline, files)) else arch.stub
+
+    def _is_baseline(self, file: ObjectFile) -> bool:
+        """Whether an object's build attributes say that its core lacks instructions the usual stub has."""
+        if self.arch.baseline_stub is None:
+            return False
+        attributes = (i for i, s in enumerate(file.sections) if s.type == self.arch.attributes_section)
+        return any(self.arch.is_baseline(file.section_bytes(index).tobytes()) for index in attributes)
 
     def run(self) -> CombinedObjects:
         self._keep_sections()
@@ -374,7 +383,7 @@ class _Combiner:
 
     def _stub_symbols(self) -> I64:
         """Symbols that may need a stub: callees outside the image or in another state, and ifuncs."""
-        if self.arch.stub is None:
+        if self.stub is None:
             return np.zeros(0, np.int64)
         undefined = self.section == UNDEFINED
         indirect = (self.info & 15) == SymbolType.GNU_IFUNC
@@ -398,7 +407,7 @@ class _Combiner:
     def _place(self, got_size: int, stub_count: int) -> tuple[int, list[int], int]:
         """Give every section, the GOT, the stubs and the commons their offsets: (GOT, islands, end)."""
         ordered = sorted(self.sections.values(), key=lambda s: (s.kind, s.order))
-        stub = self.arch.stub
+        stub = self.stub
         island = stub_count * len(stub.code) if stub else 0
         self.segments: list[tuple[int, int, int]] = []  # (kind, start, end)
         islands: list[int] = []
@@ -487,7 +496,13 @@ class _Combiner:
     def _stub_table(self, symbols: I64, islands: list[int]) -> StubTable:
         number = np.full(len(self.value), -1, np.int64)
         number[symbols] = np.arange(len(symbols))
-        return StubTable(symbols, tuple(islands), len(self.arch.stub.code) if self.arch.stub else 0, number)
+        return StubTable(
+            symbols,
+            tuple(islands),
+            len(self.stub.code) if self.stub else 0,
+            self.stub.address_at if self.stub else 0,
+            number,
+        )
 
     def _image(
         self, got: int, slots: dict[Slot, tuple[I64, I64]], stubs: StubTable, end: int
@@ -516,8 +531,8 @@ class _Combiner:
                 if section.reversed:
                     content = content.reshape(-1, self.arch.word_size)[::-1].reshape(-1)
                 data[section.offset : section.offset + section.size] = content
-        if self.arch.stub is not None and len(stubs.symbols):
-            code = np.frombuffer(self.arch.stub.code, np.uint8)
+        if self.stub is not None and len(stubs.symbols):
+            code = np.frombuffer(self.stub.code, np.uint8)
             for island in stubs.islands:
                 data[island : island + len(code) * len(stubs.symbols)] = np.tile(code, len(stubs.symbols))
         return data

@@ -136,15 +136,15 @@ class ObjectRelocator(Relocator):
 
     def _fill_stubs(self) -> None:
         """The address each stub jumps to; an ifunc's once its resolver has answered."""
-        stubs, stub = self.combined.stubs, self.arch.stub
-        if stub is None or stubs is None or not len(stubs.symbols):
+        stubs = self.combined.stubs
+        if stubs is None or not len(stubs.symbols):
             return
         element = self.slot[stubs.symbols]
         address = self.bound.address[element]
         indirect = self.bound.type[element] == SymbolType.GNU_IFUNC
         row = _address(self.arch.word_size)
         for island in stubs.islands:
-            where = island + stubs.size * np.arange(len(address)) + stub.address_at
+            where = island + stubs.size * np.arange(len(address)) + stubs.address_at
             self._defer(row, where[indirect], address[indirect], address[indirect])
             write_words(self.buffer, where[~indirect], self.arch.word_size, address[~indirect])
 
@@ -231,8 +231,7 @@ class ObjectRelocator(Relocator):
         """Values that do not fit, computed again with the stub's address for S where there is one."""
         assert batch.row.word is not None
         fits = batch.row.word.fits(value)
-        weak = (batch.element != 0) & (self.bound.provider[batch.element] == UNRESOLVED)
-        retry = (stub >= 0) & (weak | ~np.broadcast_to(np.asarray(fits), value.shape))
+        retry = (stub >= 0) & ~np.broadcast_to(np.asarray(fits), value.shape)
         if not retry.any():
             return value
         batch.letters["S"] = np.where(retry, stub.view(np.uint64), batch.letters["S"])

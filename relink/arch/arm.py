@@ -23,7 +23,7 @@ from functools import partial
 
 import numpy as np
 
-from relink.arch.arm_attributes import lacks_thumb2
+from relink.arch.arm_attributes import SHT_ARM_ATTRIBUTES, lacks_thumb2
 from relink.arch.arm_fields import (
     LONG_OFFSET,
     ArmCall,
@@ -375,6 +375,7 @@ ARM = Architecture(
     stub=Stub(bytes.fromhex("00f09fe5 dff800f0") + bytes(4), 8, 4),
     # A32: ldr pc, [pc, #4]; T16: push {r0, r1}; ldr r0, [pc, #4]; str r0, [sp, #4]; pop {r0, pc}; address
     is_baseline=lacks_thumb2,
+    attributes_section=SHT_ARM_ATTRIBUTES,
     baseline_stub=Stub(bytes.fromhex("04f09fe5 03b4 0148 0190 01bd") + bytes(4), 12, 4),
     flags_problem=flags_problem,
 )

@@ -238,6 +238,7 @@ class Architecture:
     baseline_stub: Stub | None = None
     #: Given an object's build attributes (its section of type SHT_LOPROC + 3), whether it is for such a core.
     is_baseline: Callable[[bytes], bool] = lambda attributes: False
+    attributes_section: int = 0  #: sh_type of the build attributes `is_baseline` reads
     branch_reach: int = 1 << 31  #: bytes the shortest call reaches: how far apart stubs may lie
     got_header: int = 0  #: words at the start of the GOT that belong to the dynamic linker
     #: Given e_flags, why an image of that ABI cannot join (None: it can).
