@@ -72,7 +72,8 @@ def test_liblzma_encodes_and_decodes(machine: Machine) -> None:
     data = text(20_000)
     packed, position = bytearray(len(data) + 1000), length(0)
     encode = library.function(
-        "lzma_easy_buffer_encode", "int(unsigned, int, void *, void *, unsigned long, void *, void *, unsigned long)"
+        "lzma_easy_buffer_encode",
+        "int(unsigned, int, void *, void *, unsigned long, void *, void *, unsigned long)",
     )
     assert encode(1, 4, 0, data, len(data), packed, position, len(packed)) == 0
     packed = packed[: int.from_bytes(position, "little")]
@@ -88,7 +89,9 @@ def test_liblzma_encodes_and_decodes(machine: Machine) -> None:
 
 def test_libpng_tells_its_version(machine: Machine) -> None:
     version = machine.load(real_library(ARCH, "libpng16.so.16")).function("png_get_libpng_ver", "char *(void *)")
-    assert machine.memory.read_cstring(version(0)).startswith(b"1.6.")
+    address = version(0)
+    assert isinstance(address, int)
+    assert machine.memory.read_cstring(address).startswith(b"1.6.")
 
 
 def test_sqlite_creates_inserts_and_selects_in_memory(machine: Machine) -> None:
@@ -97,7 +100,8 @@ def test_sqlite_creates_inserts_and_selects_in_memory(machine: Machine) -> None:
     assert library.function("sqlite3_open", "int(char *, void *)")(":memory:", handle) == 0
     database = int.from_bytes(handle, "little")
     execute = library.function("sqlite3_exec", "int(void *, char *, void *, void *, void *)")
-    assert execute(database, "create table t(a integer primary key, b, c real); create index i on t(b)", 0, 0, 0) == 0
+    create = "create table t(a integer primary key, b, c real); create index i on t(b)"
+    assert execute(database, create, 0, 0, 0) == 0
     insert = (
         "with recursive n(k) as (select 1 union all select k + 1 from n where k < 100)"
         " insert into t select k, 'row ' || k, k * 1.5 from n"
@@ -108,8 +112,7 @@ def test_sqlite_creates_inserts_and_selects_in_memory(machine: Machine) -> None:
     select = library.function("sqlite3_get_table", "int(void *, char *, void *, void *, void *, void *)")
     assert select(database, query, table, rows, columns, 0) == 0
     assert (int.from_bytes(rows, "little"), int.from_bytes(columns, "little")) == (1, 3)
-    cells = machine.memory.read(int.from_bytes(table, "little") + 3 * _SIZE, 3 * _SIZE)
-    values = [
-        machine.memory.read_cstring(int.from_bytes(cells[at : at + _SIZE], "little")) for at in (0, _SIZE, 2 * _SIZE)
-    ]
+    first = int.from_bytes(table, "little") + 3 * _SIZE
+    cells = (machine.memory.read(first + number * _SIZE, _SIZE) for number in range(3))
+    values = [machine.memory.read_cstring(int.from_bytes(cell, "little")) for cell in cells]
     assert values == [b"12", b"369.0", b"row 19"]
