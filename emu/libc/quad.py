@@ -1,19 +1,62 @@
-"""binary128 helpers, where `long double` is one and travels in two integer registers: RISC-V 64, LoongArch64.
+"""binary128 helpers, where `long double` is one.
 
-Such a value is declared as the unsigned __int128 that carries its bits; both psABIs pass the two alike.
-AArch64 passes it in a vector register and RISC-V 32 by reference, so these helpers are not offered there.
+RISC-V 64 and LoongArch64 pass it in two integer registers: it is declared as the unsigned __int128 that carries
+its bits, which both psABIs pass alike. RISC-V 32 passes and returns it by reference (ilp32d: an aggregate wider
+than two registers). AArch64 passes it in a vector register, so these helpers are not offered there.
 """
 
 from __future__ import annotations
 
-from emu.libc.softfloat import Side, export_modes, identity
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from emu.libc.softfloat import Exact, Side, export_modes, identity
+from emu.libc.table import register
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
 
 QUAD_IN_INTEGERS = ("riscv64", "loongarch64")
-_SIDE = Side(QUAD_IN_INTEGERS, as_bits=True, family="quad")
-export_modes(_SIDE, ("tf",))
+_SIZE = 16
 
+
+class _ByReference(Side):
+    """A side on which a binary128 is the address of one, its result the place the first argument names."""
+
+    def export(self, name: str, modes: Sequence[str], operation: Callable[..., Exact | int]) -> None:
+        result, *parameters = modes
+        if {"ti", "uti"} & set(modes):
+            return  # no 128-bit integers on a 32-bit ISA
+
+        def call(libc: Libc, *args: int | float) -> int | float | None:
+            given = args[1:] if result == "tf" else args
+            fetched = [_fetched(libc, mode, value) for mode, value in zip(parameters, given, strict=True)]
+            values = [self._decode(mode, value) for mode, value in zip(parameters, fetched, strict=True)]
+            answer = self._encode(result, operation(*values))
+            if result != "tf":
+                return answer
+            libc.memory.write(int(args[0]), int(answer).to_bytes(_SIZE, "little"))
+            return None
+
+        declared = ["const void *" if mode == "tf" else self.ctype(mode) for mode in parameters]
+        if result == "tf":
+            declared.insert(0, "void *")
+        returned = "void" if result == "tf" else self.ctype(result)
+        register(name, f"{returned} {name}({', '.join(declared)})", call, self.arches, family=self.family)
+
+
+def _fetched(libc: Libc, mode: str, value: int | float) -> int | float:
+    return int.from_bytes(libc.memory.read(int(value), _SIZE), "little") if mode == "tf" else value
+
+
+_IN_INTEGERS = Side(QUAD_IN_INTEGERS, as_bits=True, family="quad")
 # The narrower float of a conversion is in a floating-point register.
 _MIXED = Side(QUAD_IN_INTEGERS, as_bits=False, family="quad")
-for _mode in ("sf", "df"):
-    _MIXED.export(f"__extend{_mode}tf2", ["tf", _mode], identity)
-    _MIXED.export(f"__trunctf{_mode}2", [_mode, "tf"], identity)
+_REFERENCES = _ByReference(("riscv32",), as_bits=False, family="quad")
+
+for _side in (_IN_INTEGERS, _REFERENCES):
+    export_modes(_side, ("tf",))
+for _side in (_MIXED, _REFERENCES):
+    for _mode in ("sf", "df"):
+        _side.export(f"__extend{_mode}tf2", ["tf", _mode], identity)
+        _side.export(f"__trunctf{_mode}2", [_mode, "tf"], identity)
