@@ -196,8 +196,9 @@ class Image:
             usable = (table.section != 0) & (table.section != SHN_ABS) & np.isin(table.type, _ADDRESSED)
             indices = np.flatnonzero(usable)
             functions = np.isin(table.type[indices], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
-            mask = np.where(functions, self.architecture.code_address_mask, self.architecture.address_mask)
-            values = table.value[indices] & mask.astype(np.uint64)
+            masks = self.architecture.code_address_mask, self.architecture.address_mask
+            mask = np.where(functions, *map(np.uint64, masks))
+            values = table.value[indices] & mask
             order = np.argsort(values, kind="stable")
             self._by_value = indices[order], values[order]
         indices, values = self._by_value

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from toolchains.build import BUILT
-from toolchains.recipes import LINKED, RECIPES, Kind
+from toolchains.recipe import LINKED, Kind
+from toolchains.recipes import RECIPES
 from toolchains.targets import TARGETS as _TARGETS
 from toolchains.targets import VARIANTS, Variant
 

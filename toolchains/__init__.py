@@ -1,7 +1,9 @@
 """How the fixtures are built, and how real libraries are fetched. Not part of the distribution.
 
     targets.py      what is built for: one row per target; with a compiler, a variant
-    recipes.py      what is built: one row per linked fixture
+    recipe.py       the language fixtures are described in
+    recipes.py      what is built: one row per fixture, linked ones here
+    objects.py      relocatable objects and archives; static_types.py: the types each must hold
     engine.py       what builds it: compilers and linkers as command templates
     image.py        the same compilers in a container: Docker, or buildah without a daemon
     build.py        plan, build what changed, check, write the manifest

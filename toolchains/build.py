@@ -20,7 +20,8 @@ from pathlib import Path
 
 from toolchains.engine import Command, Engine
 from toolchains.errors import BuildFailed, BuildsFailed, ToolchainError, WrongRelocations
-from toolchains.recipes import RECIPES, Kind, Recipe, words_on
+from toolchains.recipe import Kind, Recipe, words_on
+from toolchains.recipes import RECIPES
 from toolchains.relocations import relocation_counts
 from toolchains.targets import PREFIX, TARGETS, VARIANTS, Variant
 
@@ -257,10 +258,14 @@ def remove_strays(manifest: Manifest, built: Path = BUILT) -> list[str]:
     return strays
 
 
-def differences(manifest: Manifest, rebuilt: Manifest) -> dict[str, str]:
-    """What a rebuild says otherwise than the manifest: file → sentence. Empty when all agree."""
+def differences(manifest: Manifest, rebuilt: Manifest, built: Path = BUILT) -> dict[str, str]:
+    """What a rebuild, or a file under `built`, says otherwise than the manifest: file → sentence.
+
+    Empty when all three agree.
+    """
     problems = {}
     for name, entry in rebuilt.items():
+        path = built / name
         if name not in manifest:
             problems[name] = "is not in the manifest: build it"
         elif manifest[name].compiler != entry.compiler:
@@ -268,4 +273,8 @@ def differences(manifest: Manifest, rebuilt: Manifest) -> dict[str, str]:
         elif manifest[name].sha256 != entry.sha256:
             changed = manifest[name].origin != entry.origin
             problems[name] = "is older than its sources" if changed else "differs with unchanged sources"
+        elif not path.is_file():
+            problems[name] = "is missing: build it"
+        elif sha256_of(path) != entry.sha256:
+            problems[name] = "was changed by hand: what is built comes from its source; build it again"
     return problems

@@ -20,7 +20,8 @@ from toolchains.debian import CACHE_VARIABLE, DEFAULT_PACKAGES, Sysroot
 from toolchains.engine import Engine, Gnu, Llvm, Zig
 from toolchains.errors import ToolchainError
 from toolchains.image import CONTAINERS, STAGES, Buildah, timed_build
-from toolchains.recipes import RECIPES, Recipe
+from toolchains.recipe import Recipe
+from toolchains.recipes import RECIPES
 from toolchains.targets import COMPILERS, TARGETS, VARIANTS, Variant
 
 app = typer.Typer(

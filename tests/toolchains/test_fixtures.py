@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from tests.fixtures import ARCHES, TARGETS, FixtureMissing, all_fixtures, arch_o
 from toolchains import build as building
 from toolchains.engine import Places, Zig, fill
 from toolchains.errors import BuildFailed, CompilerMissing, WrongRelocations
-from toolchains.recipes import RECIPES, Kind, Recipe
-from toolchains.relocations import relocation_counts
+from toolchains.recipe import Kind, Recipe
+from toolchains.recipes import RECIPES
+from toolchains.relocations import archive_members, relocation_counts
 from toolchains.targets import TARGETS as ROWS
 from toolchains.targets import VARIANTS, Role, Target
 
@@ -58,7 +60,7 @@ def test_no_source_changed_since_the_fixtures_were_built() -> None:
 
 
 def test_all_fixtures_together_stay_small() -> None:
-    assert sum(entry.size for entry in MANIFEST.values()) < 8_000_000
+    assert sum(entry.size for entry in MANIFEST.values()) < 9_000_000
 
 
 def test_the_manifest_knows_no_place_on_any_machine() -> None:
@@ -83,9 +85,27 @@ def test_each_file_is_for_the_machine_and_class_of_its_target(target: str) -> No
     row = variant_of(target).target
     for name in MANIFEST:
         if name.startswith(f"{target}/"):
-            with (building.BUILT / name).open("rb") as stream:
-                elf = ELFFile(stream)
-                assert (elf["e_machine"], elf.elfclass) == (_MACHINES[row.arch], row.bits), name
+            content = (building.BUILT / name).read_bytes()
+            members = archive_members(content) if name.endswith(".a") else [(name, content)]
+            for member, image in members:
+                elf = ELFFile(io.BytesIO(image))
+                assert (elf["e_machine"], elf.elfclass) == (_MACHINES[row.arch], row.bits), member
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_objects_are_relocatable_and_named_so(target: str) -> None:
+    objects = [name for of, name in all_fixtures((Kind.OBJECT,)) if of == target]
+    assert len(objects) > 20
+    for name in objects:
+        with fixture(target, name).open("rb") as stream:
+            assert ELFFile(stream)["e_type"] == "ET_REL", name
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_archive_keeps_its_members_in_the_order_given(target: str) -> None:
+    members = dict(archive_members(fixture(target, "objects/libchain").read_bytes()))
+    assert list(members) == ["unused.o", "bottom_with_a_long_member_name.o", "middle.o", "top.o"]
+    assert all(image[:4] == b"\x7fELF" for image in members.values())
 
 
 @pytest.mark.parametrize("arch", ARCHES)
@@ -97,7 +117,18 @@ def test_the_fixtures_together_hold_every_relocation_role_the_target_has(arch: s
 
 def test_a_rebuild_of_a_whole_target_is_byte_identical(zig: Zig, tmp_path: Path) -> None:
     rebuilt = building.build(zig, ["thumb"], built=tmp_path)
-    assert building.differences(MANIFEST, rebuilt) == {}
+    assert building.differences(MANIFEST, rebuilt, tmp_path) == {}
+
+
+def test_a_file_edited_by_hand_is_found_out(tmp_path: Path) -> None:
+    name = "x86_64-gcc/bare.so"
+    (tmp_path / "x86_64-gcc").mkdir()
+    rebuilt = {name: MANIFEST[name]}
+    assert building.differences(MANIFEST, rebuilt, tmp_path) == {name: "is missing: build it"}
+    (tmp_path / name).write_bytes((building.BUILT / name).read_bytes())
+    assert building.differences(MANIFEST, rebuilt, tmp_path) == {}
+    (tmp_path / name).write_bytes(b"by hand")
+    assert "was changed by hand" in building.differences(MANIFEST, rebuilt, tmp_path)[name]
 
 
 def test_only_what_changed_is_built_again(zig: Zig, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+int archive_bottom(int value) { return value + 3; }
