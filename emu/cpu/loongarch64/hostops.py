@@ -1,9 +1,9 @@
 """The instructions that the SLEIGH specification hands to the host.
 
 The engine stops at such an instruction; `HostOperations.execute` does it on the engine's registers. There are
-two kinds: what p-code cannot express (exponents, timers, cpucfg, break), and
-floating-point instructions outside the specification's fast common case: see float.sinc, which also explains
-the postponed Cause that `settle_cause` works out.
+three kinds: what p-code cannot express (exponents, timers, cpucfg, break); floating-point instructions outside
+the specification's fast common case, see float.sinc, which also explains the postponed Cause that
+`settle_cause` works out; and the vectors, which `lsx` computes.
 
 Source: LoongArch Reference Manual volume 1, chapters 2.2.8 and 3.2, table 3 (CPUCFG).
 """
@@ -247,16 +247,9 @@ class HostOperations:
         engine = self._engine
         keep = (1 << operation.source) - 1
         j, k, a = (engine.reg_read(FLOAT_REGISTERS[word >> shift & 31]) & keep for shift in (5, 10, 15))
-        fcsr = engine.reg_read("fcsr")
-        bits, raised = operation.compute(j, k, a, _ROUNDINGS[fcsr >> 8 & 3])
-        raised &= ~operation.masked
-        fcsr = fcsr & ~(0x1F << 24) | raised << 24
-        engine.reg_write("cause_word", 0)
-        if raised & fcsr:
-            # An enabled exception: Cause tells it, Flags and the destination stay.
-            engine.reg_write("fcsr", fcsr)
+        bits, raised = operation.compute(j, k, a, _ROUNDINGS[engine.reg_read("fcsr") >> 8 & 3])
+        if lsx.report(engine, raised & ~operation.masked):
             return StopReason.ARITHMETIC
-        engine.reg_write("fcsr", fcsr | raised << 16)
         if operation.result == 1:
             engine.reg_write(f"fcc{word & 7}", bits)
         else:
