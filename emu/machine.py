@@ -112,7 +112,8 @@ class Machine:
         link = self._convention.link_register
         #: What an interrupted guest function needs to return, and all that a fault in a nested call may spoil.
         self._returns_through = ("sp",) if link is None else ("sp", link)
-        self._interrupted = (*self._returns_through, *self.cpu.registers[:-1])
+        kept = self._convention.preserved_floats
+        self._interrupted = (*self._returns_through, *self.cpu.registers[:-1], *kept)
         self._depth = 0
         self._budget = Budget(0, 0.0)
 

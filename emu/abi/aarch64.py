@@ -49,6 +49,7 @@ AARCH64 = CallingConvention(
         floats=SaveArea(offset_at=28, base_at=16, limit=0, step=16),
     ),
     frame_pointer="x29",
+    preserved_floats=tuple(f"d{n}" for n in range(8, 16)),
     hwcap=HWCAP,
     ifunc_prototype="void *(unsigned long, void *)",
     ifunc_parameters=(HWCAP | IFUNC_ARG_HWCAP, IfuncArgument.BLOCK),

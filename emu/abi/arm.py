@@ -36,6 +36,7 @@ ARM = CallingConvention(
     variadic=VariadicRule.ALL_AS_INTEGERS,
     pair_alignment=PairAlignment.ALWAYS,
     frame_pointer="r11",
+    preserved_floats=tuple(f"d{n}" for n in range(8, 16)),
     hwcap=HWCAP,
     ifunc_prototype="void *(unsigned long)",
     ifunc_parameters=(HWCAP,),

@@ -35,6 +35,7 @@ LOONGARCH64 = CallingConvention(
     pair_split=True,
     sign_extends_words=True,
     frame_pointer="fp",
+    preserved_floats=tuple(f"f{n}" for n in range(24, 32)),
     hwcap=HWCAP,
     ifunc_prototype="void *(unsigned long)",
     ifunc_parameters=(HWCAP,),

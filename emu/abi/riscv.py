@@ -42,6 +42,7 @@ def _page(arch: str, word_size: int) -> CallingConvention:
         pair_split=True,
         sign_extends_words=True,
         frame_pointer="s0",
+        preserved_floats=tuple(f"f{n}" for n in (8, 9, *range(18, 28))),
         hwcap=HWCAP,
         ifunc_prototype="void *(unsigned long long, void *, void *)",
         ifunc_parameters=(HWCAP, 0, 0),

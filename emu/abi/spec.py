@@ -132,6 +132,7 @@ class CallingConvention:
     va_list: VaListStruct | None = None
     x87: X87Stack | None = None  #: floating-point results come on the x87 stack
     frame_pointer: str = ""  #: the register that links frames in code built with frame pointers
+    preserved_floats: tuple[str, ...] = ()  #: floating-point registers a callee keeps
     hwcap: int = 0  #: AT_HWCAP of the CPU that is emulated
     hwcap2: int = 0  #: AT_HWCAP2
     #: The C prototype and the arguments of an IFUNC resolver as glibc's ld.so calls it.
