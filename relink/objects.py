@@ -11,7 +11,7 @@ Each input stays nameable: `origin` turns an entry of the one relocation table b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -32,8 +32,9 @@ from relink.elf.constants import (
 )  # fmt: skip
 from relink.elf.contents import Contents
 from relink.elf.dynamic import Dynamic
+from relink.elf.headers import Section
 from relink.elf.layout import ELF32, ELF64
-from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile
+from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, Group, ObjectFile
 from relink.elf.strings import StringTable
 from relink.errors import DuplicateSymbol, LinkError, LinkErrors, RelocationError
 from relink.fields import Word, address_bits
@@ -135,6 +136,8 @@ class CombinedObjects(Decoded):
     """Objects laid out as one image, before it has an address. `data` is the image itself."""
 
     inputs: tuple[InputSection, ...] = ()
+    files: tuple[ObjectFile, ...] = ()  #: in link order; their symbols follow row 0 of `table` in this order
+    alias: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: row of `table` -> the row its name means
     table: SymbolTable | None = None
     static: CombinedTable | None = None
     got: int = 0  #: image offset of the GOT
@@ -161,6 +164,18 @@ class CombinedObjects(Decoded):
     def fini_array(self) -> tuple[int, int] | None:
         return self.destructors
 
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """None: those of the objects are in `inputs` and `files`."""
+        return ()
+
+    @cached_property
+    def debug_sections(self) -> Mapping[str, bytes]:
+        """The objects' debug sections, as one linked file would hold them (see `relink.debug_sections`)."""
+        from relink.debug_sections import linked_debug_sections
+
+        return linked_debug_sections(self)
+
     def slot(self, kind: Slot, symbols: I64) -> I64:
         """Offset in the GOT of each symbol's slot of a kind; -1 for none."""
         offsets = self._slot_of.get(kind)
@@ -173,6 +188,17 @@ class CombinedObjects(Decoded):
             found[kind] = np.full(len(self.symbols), -1, np.int64)
             found[kind][symbols] = offsets
         return found
+
+
+def discarded_groups(files: Sequence[ObjectFile]) -> Iterator[tuple[int, Group, int]]:
+    """(file, group, file that has it already): the COMDAT groups a link leaves out (gABI, "Section Groups")."""
+    first: dict[str, int] = {}
+    for number, file in enumerate(files):
+        for group in file.groups:
+            if group.comdat and group.signature in first:
+                yield number, group, first[group.signature]
+            elif group.comdat:
+                first[group.signature] = number
 
 
 def combine(name: str, files: Sequence[ObjectFile], arch: Architecture) -> CombinedObjects:
@@ -213,17 +239,11 @@ class _Combiner:
 
     def _keep_sections(self) -> None:
         """Allocated sections, less those of COMDAT groups that were there already (gABI, "Section Groups")."""
-        signatures: set[str] = set()
+        dropped = {(number, index) for number, group, _ in discarded_groups(self.files) for index in group.members}
         for number, file in enumerate(self.files):
-            dropped: set[int] = set()
-            for group in file.groups:
-                if group.comdat and group.signature in signatures:
-                    dropped.update(group.members)
-                elif group.comdat:
-                    signatures.add(group.signature)
             for index, section in enumerate(file.sections):
                 allocated = section.flags & SectionFlag.ALLOC and section.type != SectionType.GROUP
-                if allocated and index not in dropped:
+                if allocated and (number, index) not in dropped:
                     self.sections[number, index] = self._input(file, index)
 
     def _input(self, file: ObjectFile, index: int) -> InputSection:
@@ -514,7 +534,8 @@ class _Combiner:
         header = self.files[0].header
         return CombinedObjects(
             self.name, None, data, None, header, headers, segments, contents, Dynamic.empty(),
-            inputs=tuple(sorted(self.sections.values(), key=lambda s: s.offset)),
+            inputs=tuple(sorted(self.sections.values(), key=lambda s: s.offset)), files=tuple(self.files),
+            alias=self.alias,
             table=self._symbol_table(), static=self._relocation_table(), got=got, slots=slots, stubs=stubs,
             low_bits=self._low_bits(), constructors=self.array(_CONSTRUCTORS),
             destructors=self.array(_DESTRUCTORS),

@@ -7,7 +7,7 @@ an `ElfError`, at once or when the table concerned is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -272,6 +272,11 @@ class Decoded:
     def section(self, name: str) -> Section | None:
         """The first section of that name."""
         return next((section for section in self.sections if section.name == name), None)
+
+    @property
+    def debug_sections(self) -> Mapping[str, bytes] | None:
+        """Debug sections to read in place of the file's own, by name; None where those can be read as they are."""
+        return None
 
     def section_bytes(self, section: Section) -> U8:
         """A section's bytes in the file, a view; empty for SHT_NOBITS. Raises Truncated."""

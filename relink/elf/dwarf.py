@@ -7,14 +7,12 @@ their symbol: DW_AT_linkage_name where there is one (C++, Rust), else DW_AT_name
 
 Reading is lazy: compilation units are walked, top level only, until the name turns up. Nothing outside the
 file is followed (no split or separate debug files). DWARF is a hint: when it is broken or in a form that is
-not understood, the answer is None. That includes relocatable objects of architectures for which pyelftools
-cannot relocate debug sections (RISC-V, LoongArch), unless whoever linked the object hands over debug sections
-that are relocated: `debug_types(object_file, sections)`.
+not understood, the answer is None. A linked relocatable object brings debug sections that are relocated
+(`Decoded.debug_sections`); of one that is not linked, pyelftools relocates those of x86 and Arm only.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -24,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from relink.elf.decode import Decoded
-from relink.elf.dwarf_info import given_info, own_info
+from relink.elf.dwarf_info import debug_info
 from relink.elf.objects import ObjectFile
 
 if TYPE_CHECKING:
@@ -107,20 +105,26 @@ def debug_types(source: Source, sections: Mapping[str, bytes] | None = None) -> 
     """
     if not isinstance(source, Decoded | ObjectFile):
         return DebugTypes(Path(source).read_bytes(), sections)
-    if sections is not None:
-        return DebugTypes(memoryview(source.data), sections)  # type: ignore[arg-type]
-    if (known := _KNOWN.get(source)) is None:
-        known = _KNOWN[source] = DebugTypes(memoryview(source.data))  # type: ignore[arg-type]
-    return known
+    if sections is None and source in _KNOWN:
+        return _KNOWN[source]
+    given = sections
+    if given is None and isinstance(source, Decoded):
+        given = source.debug_sections
+    types = DebugTypes(memoryview(source.data), given, source.header.bits // 8)  # type: ignore[arg-type]
+    if sections is None:
+        _KNOWN[source] = types
+    return types
 
 
 class DebugTypes:
     """The functions and variables one file's DWARF describes. Methods answer None rather than raise."""
 
-    def __init__(self, data: bytes | memoryview, sections: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self, data: bytes | memoryview, sections: Mapping[str, bytes] | None = None, word_size: int = 8
+    ) -> None:
         self._functions: dict[str, _Place] = {}
         self._variables: dict[str, _Place] = {}
-        self._walk = _guarded(_units(data, sections))
+        self._walk = _guarded(_units(data, sections, word_size))
 
     def prototype(self, function: str) -> str | None:
         """The C prototype of a function, or None."""
@@ -197,14 +201,9 @@ def _guarded(walk: Iterator[DIE]) -> Iterator[DIE]:
         return
 
 
-def _units(data: bytes | memoryview, sections: Mapping[str, bytes] | None) -> Iterator[DIE]:
+def _units(data: bytes | memoryview, sections: Mapping[str, bytes] | None, word_size: int) -> Iterator[DIE]:
     """Functions and variables at the top level of every unit, and in namespaces."""
-    from elftools.elf.elffile import ELFFile
-
-    if not len(data):
-        return
-    elf: Any = ELFFile(io.BytesIO(data))
-    info = own_info(elf, len(data)) if sections is None else given_info(elf, sections)
+    info = debug_info(data, sections, word_size)
     if info is None:
         return
     for unit in info.iter_CUs():

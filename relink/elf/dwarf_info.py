@@ -9,7 +9,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from elftools.dwarf.dwarfinfo import DWARFInfo
 
+_UNNAMED = ""  #: pyelftools wants the machine's name only to describe registers
 _MAX_EXPANSION = 64  #: bytes of debug sections per byte of file, once decompressed
+
+
+def debug_info(data: bytes | memoryview, sections: Mapping[str, bytes] | None, word_size: int) -> DWARFInfo | None:
+    """The debug information in a file's `data`, or in the `sections` given in its place; None for none.
+
+    Raises whatever pyelftools does for a file that is damaged.
+    """
+    if sections is not None:
+        return given_info(word_size, sections) if sections else None
+    if not len(data):
+        return None
+    from elftools.elf.elffile import ELFFile
+
+    return own_info(ELFFile(io.BytesIO(data)), len(data))
 
 
 def own_info(elf: Any, size: int) -> DWARFInfo | None:
@@ -22,8 +37,8 @@ def own_info(elf: Any, size: int) -> DWARFInfo | None:
     return info
 
 
-def given_info(elf: Any, sections: Mapping[str, bytes]) -> DWARFInfo:
-    """What `sections` hold; of the file only its class and machine are asked."""
+def given_info(word_size: int, sections: Mapping[str, bytes]) -> DWARFInfo:
+    """What `sections` hold, of a file whose addresses have `word_size` bytes."""
     from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DwarfConfig, DWARFInfo
 
     def section(name: str) -> DebugSectionDescriptor | None:
@@ -31,7 +46,7 @@ def given_info(elf: Any, sections: Mapping[str, bytes]) -> DWARFInfo:
         return None if content is None else DebugSectionDescriptor(io.BytesIO(content), name, 0, len(content), 0)
 
     return DWARFInfo(
-        DwarfConfig(elf.little_endian, elf.get_machine_arch(), elf.elfclass // 8),
+        DwarfConfig(True, _UNNAMED, word_size),
         debug_info_sec=section(".debug_info"), debug_aranges_sec=section(".debug_aranges"),
         debug_abbrev_sec=section(".debug_abbrev"), debug_frame_sec=section(".debug_frame"), eh_frame_sec=None,
         debug_str_sec=section(".debug_str"), debug_loc_sec=section(".debug_loc"),
