@@ -90,7 +90,15 @@ def test_libm_agrees_with_the_host_within_two_units_in_the_last_place(
         assert abs(function(x) - expected) <= 2 * math.ulp(expected), x  # type: ignore[operator]
 
 
-def test_liblzma_packs_what_the_host_unpacks(arch: str, machine: Machine) -> None:
+def test_libm_raises_to_powers(arch: str, machine: Machine) -> None:
+    if arch == "riscv32":
+        pytest.skip("no distribution has a C library for riscv32")
+    power = machine.load(real_library(arch, "libm.so.6")).function("pow", "double(double, double)")
+    for step in range(60):
+        assert power(2.5, step / 7) == pytest.approx(2.5 ** (step / 7), rel=4e-16)
+
+
+def test_liblzma_packs_what_the_host_unpacks_and_the_reverse(arch: str, machine: Machine) -> None:
     library = machine.load(real_library(arch, "liblzma.so.5"))
     encode = library.function(
         "lzma_easy_buffer_encode",
@@ -100,6 +108,15 @@ def test_liblzma_packs_what_the_host_unpacks(arch: str, machine: Machine) -> Non
     out, position = bytearray(len(data) + 1000), word(machine)
     assert encode(6, 4, None, data, len(data), out, position, len(out)) == 0
     assert lzma.decompress(out[: number(position)]) == data
+    decode = library.function(
+        "lzma_stream_buffer_decode",
+        "int(uint64_t *, unsigned, void *, const unsigned char *, size_t *, size_t, unsigned char *, size_t *, size_t)",
+    )
+    packed, back = lzma.compress(data, preset=1), bytearray(len(data))
+    limit = bytearray((1 << 26).to_bytes(8, "little"))
+    read, written = word(machine), word(machine)
+    assert decode(limit, 0, None, packed, read, len(packed), back, written, len(back)) == 0
+    assert back == data
 
 
 def test_libpng_brings_its_zlib_and_decodes(arch: str, machine: Machine) -> None:

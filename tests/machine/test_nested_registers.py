@@ -25,7 +25,7 @@ def test_floating_point_registers_survive_a_fault_in_a_nested_call(machine: Mach
         return value
 
     def fault(value: int) -> int:
-        machine.cpu.write_registers({name: 0 for name in preserved})
+        machine.cpu.write_registers(dict.fromkeys(preserved, 0))
         null_read()
         return value
 
