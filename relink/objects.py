@@ -53,6 +53,9 @@ _FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
 _R, _RX, _TLS, _RW, _BSS = range(5)  #: the order sections lie in
 _SEGMENT_FLAGS = {_R: 4, _RX: 5, _TLS: 6, _RW: 6, _BSS: 6}
 _LAST_PRIORITY = 65536
+_PRIORITY_DIGITS = 9
+_LAST_GROUP = 3  #: of writable sections: after constructors and destructors
+_INDEX_TABLE = ".ARM.exidx"
 _CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 _DESTRUCTORS = (".fini_array", ".dtors")
 
@@ -240,27 +243,50 @@ class _Combiner:
     def _keep_sections(self) -> None:
         """Allocated sections, less those of COMDAT groups that were there already (gABI, "Section Groups")."""
         dropped = {(number, index) for number, group, _ in discarded_groups(self.files) for index in group.members}
+        once: set[str] = set()  # what was there before groups: one of each name is kept
         for number, file in enumerate(self.files):
             for index, section in enumerate(file.sections):
                 allocated = section.flags & SectionFlag.ALLOC and section.type != SectionType.GROUP
-                if allocated and (number, index) not in dropped:
-                    self.sections[number, index] = self._input(file, index)
+                if allocated and (number, index) not in dropped and section.name not in once:
+                    self.sections[number, index] = self._input(number, index)
+                    if section.name.startswith(".gnu.linkonce."):
+                        once.add(section.name)
+        self._gather_named_sections()
 
-    def _input(self, file: ObjectFile, index: int) -> InputSection:
+    def _gather_named_sections(self) -> None:
+        """Sections that C code can name (`__start_x`, `__stop_x`) lie together, all writable if one is."""
+        named: dict[str, list[InputSection]] = {}
+        for section in self.sections.values():
+            if section.name.isidentifier() and section.kind in (_R, _RW, _BSS):
+                named.setdefault(section.name, []).append(section)
+        for number, parts in enumerate(named.values(), 1):
+            kinds = {section.kind for section in parts}
+            for section in parts:
+                section.order = (*section.order, number)
+                if len(kinds) > 1:
+                    section.kind, section.order = _RW, (_LAST_GROUP, number)
+
+    def _input(self, number: int, index: int) -> InputSection:
+        file = self.files[number]
         section = file.sections[index]
         bits = section.type != SectionType.NOBITS
         kept = InputSection(
             file, index, section.name, section.flags, section.size, max(section.addralign, 1), bits
         )
+        constructors = _constructor_order(section.name)
         if section.flags & SectionFlag.TLS:
             kept.kind, kept.order = _TLS, (0 if bits else 1,)
         elif section.flags & SectionFlag.EXECINSTR:
             kept.kind = _RX
+        elif constructors and bits:  # also where an assembler made them read-only
+            kept.kind, kept.order = _RW, constructors
         elif not section.flags & SectionFlag.WRITE:
             kept.kind = _R
+            if section.name.startswith(_INDEX_TABLE):  # in the order of the code it describes, to be searched
+                kept.order = (1, number, section.link)
         else:
             kept.kind = _RW if bits else _BSS
-            kept.order = _constructor_order(section.name)
+            kept.order = (_LAST_GROUP,)
         return kept
 
     # ------------------------------------------------------------ symbols
@@ -431,10 +457,10 @@ class _Combiner:
         island = stub_count * len(stub.code) if stub else 0
         self.segments: list[tuple[int, int, int]] = []  # (kind, start, end)
         islands: list[int] = []
-        position, got = _FIRST, 0
+        position, got = 0, 0
         for kind in range(5):
-            start = position if kind == _R else page_ceil(position) if kind != _BSS else position
-            position = start
+            start = position if kind == _BSS else page_ceil(position)
+            position = start or _FIRST
             since_island = 0
             for section in (s for s in ordered if s.kind == kind):
                 if kind == _RX and island and since_island + section.size > self.arch.branch_reach // 2:
@@ -460,8 +486,14 @@ class _Combiner:
     def _place_commons(self, position: int) -> int:
         """Common symbols that won get bss; st_value is their alignment (gABI)."""
         self.common: dict[int, int] = {}
-        for row in np.flatnonzero((self.section == COMMON) & (self.alias == np.arange(len(self.alias)))).tolist():
-            position = _aligned(position, max(int(self.value[row]), 1))
+        alignments: dict[int, int] = {}  # of all of one name the strictest counts
+        for row in np.flatnonzero(self.section == COMMON).tolist():
+            winner = int(self.alias[row])
+            if self.section[winner] == COMMON:
+                alignments[winner] = max(alignments.get(winner, 1), int(self.value[row]))
+        self.common_alignments = list(alignments.values())
+        for row, align in sorted(alignments.items()):
+            position = _aligned(position, align)
             self.common[row] = position
             position += int(self.size[row])
         return position
@@ -496,20 +528,21 @@ class _Combiner:
         place = _LINKER_SYMBOLS[name](self, got, end) if name in _LINKER_SYMBOLS else None
         for prefix, last in (("__start_", False), ("__stop_", True)):
             if place is None and name.startswith(prefix):
-                parts = [s for s in self.sections.values() if s.name == name.removeprefix(prefix)]
-                if parts:
-                    place = max(s.offset + s.size for s in parts) if last else min(s.offset for s in parts)
+                edges = self.edges(lambda s: s.name == name.removeprefix(prefix))  # noqa: B023
+                place = edges[last] if edges else None
         if place is not None:
             self.value[row], self.shndx[row] = place, 1
             self.other[row] |= np.uint8(Visibility.HIDDEN)
 
     def array(self, names: tuple[str, ...]) -> tuple[int, int] | None:
         """(image offset, words) of the constructor or destructor sections, which lie together."""
-        parts = [s for s in self.sections.values() if s.kind == _RW and s.name.startswith(names) and s.size]
-        if not parts:
-            return None
-        start = min(s.offset for s in parts)
-        return start, (max(s.offset + s.size for s in parts) - start) // self.arch.word_size
+        edges = self.edges(lambda s: s.kind == _RW and s.name.startswith(names) and s.order[0] < _LAST_GROUP)
+        return None if edges is None else (edges[0], (edges[1] - edges[0]) // self.arch.word_size)
+
+    def edges(self, chosen: Callable[[InputSection], bool]) -> tuple[int, int] | None:
+        """(start, end) of the sections `chosen` tells."""
+        parts = [s for s in self.sections.values() if s.size and chosen(s)]
+        return (min(s.offset for s in parts), max(s.offset + s.size for s in parts)) if parts else None
 
     # ------------------------------------------------------------ the result
 
@@ -560,15 +593,17 @@ class _Combiner:
 
     def _program_headers(self) -> Iterable[ProgramHeader]:
         """PT_LOADs by permission, RW and bss as one; PT_TLS."""
-        runs: list[list[int]] = []
+        align = max([PAGE, *(s.align for s in self.sections.values()), *self.common_alignments])
+        runs: list[list[int]] = []  # flags, start, end of what has bytes, end
         for kind, start, end in self.segments:
             flags = _SEGMENT_FLAGS[kind]
-            if runs and runs[-1][0] == flags:
-                runs[-1][2] = end
-            else:
-                runs.append([flags, start, end])
-        for flags, start, end in runs:
-            yield ProgramHeader(SegmentType.LOAD, flags, start, start, start, end - start, end - start, PAGE)
+            if not (runs and runs[-1][0] == flags):
+                runs.append([flags, start, start, end])
+            runs[-1][2:] = runs[-1][2] if kind == _BSS else end, end
+        for flags, start, filled, end in runs:
+            yield ProgramHeader(
+                SegmentType.LOAD, flags, start, start, start, filled - start, end - start, align
+            )
         tls = [s for s in self.sections.values() if s.kind == _TLS]
         if tls:
             end = max(s.offset + s.size for s in tls)
@@ -623,19 +658,17 @@ class _Combiner:
 
 
 def _constructor_order(name: str) -> tuple[int, ...]:
-    """Sorts constructor sections: each kind together, rising priority (GNU ld's SORT_BY_INIT_PRIORITY)."""
+    """Sorts constructor sections: each kind together, rising priority (GNU ld's SORT_BY_INIT_PRIORITY); () for
+    other sections."""
     for kind, prefix in enumerate((*_CONSTRUCTORS, *_DESTRUCTORS), 1):
         if name == prefix or name.startswith(prefix + "."):
             suffix = name[len(prefix) + 1 :]
-            if not suffix.isdigit():
-                priority = _LAST_PRIORITY
-            elif prefix in (".ctors", ".dtors"):
-                priority = 65535 - int(suffix)
-            else:
-                priority = int(suffix)
+            priority = _LAST_PRIORITY
+            if suffix.isascii() and suffix.isdigit() and len(suffix) <= _PRIORITY_DIGITS:
+                priority = _LAST_PRIORITY - 1 - int(suffix) if prefix in (".ctors", ".dtors") else int(suffix)
             group = 1 if prefix in _CONSTRUCTORS else 2
             return (group, 0 if kind == 1 else 1, priority)
-    return (3,)
+    return ()
 
 
 def _aligned(position: int, align: int) -> int:
@@ -656,13 +689,27 @@ def _array_edge(names: tuple[str, ...], last: bool) -> _Place:
     return place
 
 
+def _edge(last: bool, chosen: Callable[[InputSection], bool]) -> _Place:
+    """Start or end of some sections; an empty range where there are none."""
+    return lambda combiner, got, end: (combiner.edges(chosen) or (_FIRST, _FIRST))[last]
+
+
+def _before_bss(combiner: _Combiner, got: int, end: int) -> int:
+    return max((last for kind, _, last in combiner.segments if kind != _BSS), default=_FIRST)
+
+
+def _nowhere(combiner: _Combiner, got: int, end: int) -> int:
+    return _FIRST
+
+
 _LINKER_SYMBOLS: Mapping[str, _Place] = {
     "_GLOBAL_OFFSET_TABLE_": lambda combiner, got, end: got,
-    "__dso_handle": lambda combiner, got, end: _FIRST,
+    "__dso_handle": _nowhere,
     "__ehdr_start": lambda combiner, got, end: 0,
     "__executable_start": lambda combiner, got, end: 0,
-    "_end": lambda combiner, got, end: end,
-    "end": lambda combiner, got, end: end,
+    **dict.fromkeys(("etext", "_etext", "__etext"), _edge(True, lambda s: s.kind == _RX)),
+    **dict.fromkeys(("edata", "_edata", "__bss_start"), _before_bss),
+    **dict.fromkeys(("end", "_end"), lambda combiner, got, end: end),
     "__global_pointer$": lambda combiner, got, end: got + 0x800,
     "__init_array_start": _array_edge((".init_array", ".ctors"), False),
     "__init_array_end": _array_edge((".init_array", ".ctors"), True),
@@ -670,4 +717,10 @@ _LINKER_SYMBOLS: Mapping[str, _Place] = {
     "__fini_array_end": _array_edge(_DESTRUCTORS, True),
     "__preinit_array_start": _array_edge((".preinit_array",), False),
     "__preinit_array_end": _array_edge((".preinit_array",), True),
+    "__exidx_start": _edge(False, lambda s: s.name.startswith(_INDEX_TABLE)),
+    "__exidx_end": _edge(True, lambda s: s.name.startswith(_INDEX_TABLE)),
+    # Ifuncs are resolved by the loader, so a static C library finds no IRELATIVE entries of its own.
+    **dict.fromkeys(
+        ("__rela_iplt_start", "__rela_iplt_end", "__rel_iplt_start", "__rel_iplt_end"), _nowhere
+    ),
 }
