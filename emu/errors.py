@@ -24,13 +24,16 @@ class Frame:
     image: str | None = None
     symbol: str | None = None
     offset: int = 0  #: bytes past `symbol` (or past the image's base when there is no symbol)
+    file: str | None = None  #: the source file, where DWARF tells
+    line: int | None = None
 
     def __str__(self) -> str:
         place = self.symbol or self.image
         if place is None:
             return f"{self.address:#x}"
         image = f" in {self.image}" if self.symbol and self.image else ""
-        return f"{self.address:#x} <{place}+{self.offset:#x}>{image}"
+        source = f" at {self.file}:{self.line}" if self.file is not None else ""
+        return f"{self.address:#x} <{place}+{self.offset:#x}>{image}{source}"
 
 
 class GuestFault(MachineError):

@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from emu.cpu import Cpu, Stop
 from emu.errors import Frame, GuestFault
@@ -34,9 +34,16 @@ Symbolize = Callable[[int], Frame]
 UnwindTables = Callable[[int], CallFrameTable | None]
 
 
+class Sourced(Protocol):
+    """Adds a frame's source line; `returned_to` says that its address is a return address."""
+
+    def __call__(self, frame: Frame, *, returned_to: bool = False) -> Frame: ...
+
+
 def guest_fault(
-    cpu: Cpu, stop: Stop, *, symbolize: Symbolize, unwind_tables: UnwindTables | None = None
-) -> GuestFault:
+    cpu: Cpu, stop: Stop, *, symbolize: Symbolize, unwind_tables: UnwindTables | None = None,
+    sourced: Sourced | None = None,
+) -> GuestFault:  # fmt: skip
     """The error that describes `stop`, which `cpu` has just come to. Never raises."""
     frame = _name(symbolize, stop.pc)
     registers: dict[str, int] = {}
@@ -48,6 +55,10 @@ def guest_fault(
         disassembly = disassemble(cpu, stop.pc, frame)
     with contextlib.suppress(Exception):
         callers = backtrace(cpu, stop.pc, symbolize=symbolize, unwind_tables=unwind_tables)
+    if sourced is not None:
+        with contextlib.suppress(Exception):
+            callers = tuple(sourced(each, returned_to=number > 0) for number, each in enumerate(callers))
+            frame = sourced(frame)
     return GuestFault(
         stop.reason, stop.pc, stop.address, registers=registers, frame=frame, disassembly=disassembly,
         backtrace=callers,

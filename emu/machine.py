@@ -351,7 +351,10 @@ class Machine:
             return BudgetExceeded(self._budget.describe(stop.reason), self.symbolize(stop.pc))
         from emu.faults import guest_fault
 
-        return guest_fault(self.cpu, stop, symbolize=self.symbolize, unwind_tables=self._symbolizer.call_frames)
+        known = self._symbolizer
+        return guest_fault(
+            self.cpu, stop, symbolize=known.frame, unwind_tables=known.call_frames, sourced=known.sourced
+        )
 
     @property
     def call_depth(self) -> int:
@@ -360,9 +363,11 @@ class Machine:
 
     # ------------------------------------------------------------ telling addresses
 
-    def symbolize(self, address: int) -> Frame:
-        """What lies at a guest address, as far as known."""
-        return self._symbolizer.frame(address)
+    def symbolize(self, address: int, *, source: bool = True) -> Frame:
+        """What lies at a guest address, as far as known. `source` looks its source line up too, which reads
+        the image's line tables when it has any."""
+        frame = self._symbolizer.frame(address)
+        return self._symbolizer.sourced(frame) if source else frame
 
     def caller(self) -> Frame:
         """Where the guest function that has just been entered (a trap) will return to."""
@@ -371,4 +376,5 @@ class Machine:
             address = self.cpu.read_register(link)
         else:
             address = self.memory.read_uint(self.cpu.read_register("sp"), self.arch.word_size)
-        return self.symbolize(address & self.arch.code_address_mask)
+        frame = self._symbolizer.frame(address & self.arch.code_address_mask)
+        return self._symbolizer.sourced(frame, returned_to=True)

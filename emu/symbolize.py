@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from emu.errors import Frame
 from emu.space import GuestMemory
 from emu.traps import TrapTable
 from emu.unwind import CallFrameTable
+from relink.elf.dwarf_info import debug_section
+from relink.elf.dwarf_lines import source_line
 from relink.errors import RelinkError
 from relink.image import Image
 from relink.link import Linker
+from relink.objects import CombinedObjects
 
 _EH_FRAME_HDR_VERSION = 1
 _PCREL_SDATA4 = 0x1B  #: DW_EH_PE_pcrel | DW_EH_PE_sdata4, the one encoding linkers write
@@ -26,8 +31,18 @@ class Symbolizer:
         """The loaded image whose region covers a guest address."""
         return next((image for image in self._linker.images if image.contains(address)), None)
 
+    def sourced(self, frame: Frame, *, returned_to: bool = False) -> Frame:
+        """The frame with its source line, where DWARF tells. Of an address that is `returned_to`, the call's line
+        is meant, which may be another than that of the instruction behind it."""
+        image = self.image_at(frame.address)
+        if image is None:
+            return frame
+        vaddr = (frame.address - returned_to - image.bias) & image.architecture.address_mask
+        found = source_line(image.decoded, vaddr)
+        return frame if found is None else replace(frame, file=found.file, line=found.line)
+
     def frame(self, address: int) -> Frame:
-        """What lies at a guest address, as far as known."""
+        """What lies at a guest address, as far as known; not its source line (see `sourced`)."""
         if address in self._traps:
             trap = self._traps.get(address)
             return Frame(address, None, f"[{trap.name if trap else 'unused trap'}]", 0)
@@ -48,7 +63,7 @@ class Symbolizer:
         if image is None:
             return None
         try:
-            return _eh_frame(image) or _debug_frame(image)
+            return _eh_frame(image) or _object_eh_frame(image, address) or _debug_frame(image)
         except RelinkError:  # a backtrace is best effort: damaged tables only make it shorter
             return None
 
@@ -70,9 +85,21 @@ def _eh_frame(image: Image) -> CallFrameTable | None:
     return None
 
 
-def _debug_frame(image: Image) -> CallFrameTable | None:
-    section = image.decoded.section(".debug_frame")
-    if section is None:
+def _object_eh_frame(image: Image, address: int) -> CallFrameTable | None:
+    """.eh_frame of linked objects: of those that describe code, the one of the object the address lies in."""
+    decoded = image.decoded
+    if not isinstance(decoded, CombinedObjects):
         return None
-    data = image.decoded.section_bytes(section).tobytes()
-    return CallFrameTable(data, eh_frame=False, load_bias=image.bias)
+    offset = address - image.base
+    here = next((s for s in decoded.inputs if s.offset <= offset < s.offset + s.size), None)
+    for section in decoded.inputs:
+        if here is not None and section.file is here.file and section.name == ".eh_frame" and section.size:
+            # Relocated as it lies in the guest; being read-only it still is as the linker left it.
+            data = image.region.buffer[section.offset : section.offset + section.size].tobytes()
+            return CallFrameTable(data, image.base + section.offset)
+    return None
+
+
+def _debug_frame(image: Image) -> CallFrameTable | None:
+    data = debug_section(image.decoded, ".debug_frame")
+    return CallFrameTable(data, eh_frame=False, load_bias=image.bias) if data else None

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Types of symbols that name an address in the image.
 _ADDRESSED = (SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.GNU_IFUNC)
+#: What names begin with that an assembler makes up; 0: none at all.
+_ASSEMBLERS = tuple(b".$\0")
 
 
 class Stage(enum.IntEnum):
@@ -195,11 +197,15 @@ class Image:
         if self._by_value is None:
             usable = (table.section != 0) & (table.section != SHN_ABS) & np.isin(table.type, _ADDRESSED)
             indices = np.flatnonzero(usable)
+            # An assembler's labels (".L0") and mapping symbols ("$x") name nothing a person knows.
+            initial = table.names.blob[table.names.start[indices]]
+            indices = indices[(table.bind[indices] != Bind.LOCAL) | ~np.isin(initial, _ASSEMBLERS)]
             functions = np.isin(table.type[indices], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
             masks = self.architecture.code_address_mask, self.architecture.address_mask
             mask = np.where(functions, *map(np.uint64, masks))
             values = table.value[indices] & mask
-            order = np.argsort(values, kind="stable")
+            # Of several at one place the last is told: rather a symbol with a type.
+            order = np.lexsort((table.type[indices] != SymbolType.NOTYPE, values))
             self._by_value = indices[order], values[order]
         indices, values = self._by_value
         position = int(np.searchsorted(values, np.uint64(vaddr), side="right"))

@@ -135,7 +135,7 @@ def report(target: Target, search: Search, loading: Loading, name: str) -> LoadR
 
 
 def _image(machine: Machine, library: Library, image: Image, node: Node, loading: Loading) -> LoadedImage:
-    from relink.plan import constructors
+    from relink.plan import initialisers
 
     root = image is library.image
     unresolved = frozenset(image.outcome.unresolved if image.outcome else ())
@@ -151,8 +151,9 @@ def _image(machine: Machine, library: Library, image: Image, node: Node, loading
         segments=tuple(_segments(image)),
         relocations=dict(image.relocation_counts.most_common()),
         constructors=tuple(
-            Constructor(kind, Address(address), machine.symbolize(address).symbol)
-            for kind, address in constructors(image)
+            Constructor(kind, Address(address), machine.symbolize(address, source=False).symbol)
+            for owner, kind, address in initialisers(library.plan)
+            if owner is image
         ),
         tls=Tls(image.tls.id, image.tls.offset, image.tls.size) if image.tls else None,
         bindings=tuple(_bound(entry, unresolved, loading.definitions) for entry in image.bindings()),

@@ -6,8 +6,13 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from relink.elf.compression import compressed, decompress
+from relink.elf.constants import SectionFlag
+
 if TYPE_CHECKING:
     from elftools.dwarf.dwarfinfo import DWARFInfo
+
+    from relink.elf.decode import Decoded
 
 _UNNAMED = ""  #: pyelftools wants the machine's name only to describe registers
 _MAX_EXPANSION = 64  #: bytes of debug sections per byte of file, once decompressed
@@ -25,6 +30,19 @@ def debug_info(data: bytes | memoryview, sections: Mapping[str, bytes] | None, w
     from elftools.elf.elffile import ELFFile
 
     return own_info(ELFFile(io.BytesIO(data)), len(data))
+
+
+def debug_section(decoded: Decoded, name: str) -> bytes:
+    """The contents of one debug section of an image, decompressed; empty where there is none. Raises ElfError."""
+    if decoded.debug_sections is not None:
+        return decoded.debug_sections.get(name, b"")
+    section = decoded.section(name)
+    if section is None:
+        return b""
+    raw = decoded.section_bytes(section)
+    if not section.flags & SectionFlag.COMPRESSED:
+        return raw.tobytes()
+    return decompress(name, raw, compressed(name, raw, decoded.header.layout), len(decoded.data), 0).tobytes()
 
 
 def own_info(elf: Any, size: int) -> DWARFInfo | None:

@@ -1,0 +1,306 @@
+"""Line numbers out of DWARF: which line of which source file an address belongs to.
+
+Only .debug_line is read (with the two string sections it may refer to), versions 2 to 5: a line table stands for
+itself. Units are read one after the other until one covers the address asked for, and kept. As with all DWARF here
+a damaged table only means that less is known. Source: DWARF 5, section 6.2.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from relink.elf.decode import Decoded
+from relink.elf.dwarf_info import debug_section
+
+__all__ = ["LineTable", "SourceLine", "source_line"]
+
+_SECTIONS = (".debug_line", ".debug_line_str", ".debug_str")
+_MAX_OPCODES = 8_000_000  #: read for one image, which takes some seconds; what lies behind is not known
+
+
+class SourceLine(NamedTuple):
+    """A line of a source file, as the compiler was told its name; lines count from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+_KNOWN: WeakKeyDictionary[Decoded, LineTable] = WeakKeyDictionary()
+
+
+def source_line(decoded: Decoded, vaddr: int) -> SourceLine | None:
+    """The source of the instruction at a link-time address; None where DWARF does not tell. Never raises."""
+    table = _KNOWN.get(decoded)
+    if table is None:
+        try:
+            lines, line_strings, strings = (debug_section(decoded, name) for name in _SECTIONS)
+        except Exception:  # a hint that cannot be read is none
+            lines = line_strings = strings = b""
+        table = _KNOWN[decoded] = LineTable(lines, line_strings, strings, decoded.header.bits // 8)
+    return table.find(vaddr)
+
+
+class _DamagedError(Exception):
+    """A unit that contradicts itself."""
+
+
+@dataclass
+class _Sequence:
+    """Rows of rising address, the last one where the sequence ends."""
+
+    files: list[str]
+    addresses: list[int] = field(default_factory=list)
+    rows: list[tuple[int, int]] = field(default_factory=list)  # (file, line)
+
+    def find(self, address: int) -> SourceLine | None:
+        if not self.addresses[0] <= address < self.addresses[-1]:
+            return None
+        number, line = self.rows[bisect_right(self.addresses, address) - 1]
+        known = 0 <= number < len(self.files) and line > 0
+        return SourceLine(self.files[number], line) if known else None
+
+
+class LineTable:
+    """The line tables of one image: the contents of its sections, addresses of `word_size` bytes."""
+
+    def __init__(self, lines: bytes, line_strings: bytes, strings: bytes, word_size: int) -> None:
+        self._sections = lines, line_strings, strings
+        self._word_size = word_size
+        self._sequences: list[_Sequence] = []
+        self._units = self._read()
+
+    def find(self, address: int) -> SourceLine | None:
+        """The source of the instruction at an address, or None."""
+        for sequence in self._sequences:
+            if (found := sequence.find(address)) is not None:
+                return found
+        for unit in self._units:
+            self._sequences += unit
+            for sequence in unit:
+                if (found := sequence.find(address)) is not None:
+                    return found
+        return None
+
+    def _read(self) -> Iterator[list[_Sequence]]:
+        """The sequences of each unit. Units tell their length, so a damaged one hides no other."""
+        lines = self._sections[0]
+        at, left = 0, _MAX_OPCODES
+        while at + 4 <= len(lines) and left > 0:
+            width, length = 4, int.from_bytes(lines[at : at + 4], "little")
+            at += 4
+            if length == 0xFFFFFFFF:
+                width, length = 8, int.from_bytes(lines[at : at + 8], "little")
+                at += 8
+            end = at + length
+            unit = _Unit(lines[at:end], width, self._sections[1], self._sections[2], self._word_size)
+            with suppress(_DamagedError, IndexError):  # what was read until then counts
+                unit.run(left)
+            left -= unit.executed
+            # Linkers leave dropped code at 0: it would cover what lies there.
+            yield [s for s in unit.sequences if len(s.addresses) > 1 and s.addresses[0]]
+            at = end
+
+
+class _Unit:
+    """One line number program and the machine that runs it (6.2.2 to 6.2.5)."""
+
+    def __init__(self, data: bytes, width: int, line_strings: bytes, strings: bytes, word_size: int) -> None:
+        self.data, self.width, self.word_size = data, width, word_size
+        self.line_strings, self.strings = line_strings, strings
+        self.at = 0
+        self.executed = 0
+        self.sequences: list[_Sequence] = []
+        self.files: list[str] = []
+
+    # ------------------------------------------------------------ reading
+
+    def uint(self, size: int) -> int:
+        value = int.from_bytes(self.data[self.at : self.at + size], "little")
+        self.at += size
+        if self.at > len(self.data):
+            raise _DamagedError
+        return value
+
+    def uleb(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.data[self.at]
+            self.at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+            if shift > 70:
+                raise _DamagedError
+
+    def sleb(self) -> int:
+        start = self.at
+        value = self.uleb()
+        bits = 7 * (self.at - start)
+        return value - (1 << bits) if value >> (bits - 1) else value
+
+    def string(self) -> str:
+        end = self.data.find(b"\0", self.at)
+        if end < 0:
+            raise _DamagedError
+        text = self.data[self.at : end].decode("utf-8", "replace")
+        self.at = end + 1
+        return text
+
+    # ------------------------------------------------------------ the header
+
+    def header(self) -> None:
+        version = self.uint(2)
+        if not 2 <= version <= 5:
+            raise _DamagedError
+        if version >= 5:
+            self.word_size = self.uint(1)
+            self.uint(1)  # segment selectors
+        length = self.uint(self.width)
+        program = self.at + length
+        self.step = self.uint(1)
+        if version >= 4:
+            self.uint(1)  # operations per instruction: of VLIW machines
+        self.uint(1)  # default_is_stmt
+        self.line_base = (self.uint(1) ^ 0x80) - 0x80
+        self.line_range = self.uint(1)
+        self.opcode_base = self.uint(1)
+        self.operands = [0, *(self.uint(1) for _ in range(self.opcode_base - 1))]
+        if not self.line_range or program > len(self.data):
+            raise _DamagedError
+        if version >= 5:
+            folders = [path for path, _ in self.entries()]
+            named = self.entries()
+            self.files = [_joined(folders, folder, name) for name, folder in named]
+        else:
+            self.tables()
+        self.at = program
+
+    def tables(self) -> None:
+        """Folders and files up to version 4; folder 0 is where the compiler ran, and files count from 1."""
+        folders = [""]
+        while folder := self.string():
+            folders.append(folder)
+        self.files = [""]
+        while name := self.string():
+            self.files.append(_joined(folders, self.uleb(), name))
+            self.uleb()  # when it was changed
+            self.uleb()  # its size
+
+    def entries(self) -> list[tuple[str, int]]:
+        """(path, folder) of each entry of a version 5 table (6.2.4.1)."""
+        formats = [(self.uleb(), self.uleb()) for _ in range(self.uint(1))]
+        found = []
+        count = self.uleb()
+        if count > len(self.data) or not formats:
+            count = 0
+        for _ in range(count):
+            path, folder = "", 0
+            for content, form in formats:
+                if form not in _FORMS:
+                    raise _DamagedError
+                value = _FORMS[form](self)
+                if content == 1 and isinstance(value, str):
+                    path = value
+                elif content == 2 and isinstance(value, int):
+                    folder = value
+            found.append((path, folder))
+        return found
+
+    def indirect(self, strings: bytes) -> str:
+        offset = self.uint(self.width)
+        end = strings.find(b"\0", offset)
+        if end < 0:
+            raise _DamagedError
+        return strings[offset:end].decode("utf-8", "replace")
+
+    def skip(self, size: int) -> int:
+        self.at += size
+        return 0
+
+    # ------------------------------------------------------------ the program
+
+    def run(self, most: int) -> None:
+        """Execute up to `most` opcodes. Raises _DamagedError, IndexError."""
+        self.header()
+        data, end = self.data, len(self.data)
+        self.reset()
+        while self.at < end and self.executed < most:
+            opcode = data[self.at]
+            self.at += 1
+            self.executed += 1
+            if opcode >= self.opcode_base:
+                advance, line = divmod(opcode - self.opcode_base, self.line_range)
+                self.address += self.step * advance
+                self.line += self.line_base + line
+                self.emit()
+            elif opcode == 0:
+                self.extended()
+            else:
+                self.standard(opcode)
+
+    def reset(self) -> None:
+        self.address, self.file, self.line = 0, 1, 1
+        self.sequence = _Sequence(self.files)
+
+    def emit(self) -> None:
+        addresses = self.sequence.addresses
+        if addresses and self.address < addresses[-1]:  # DWARF wants them to rise within a sequence
+            raise _DamagedError
+        addresses.append(self.address)
+        self.sequence.rows.append((self.file, self.line))
+
+    def extended(self) -> None:
+        length = self.uleb()
+        after = self.at + length
+        opcode = self.data[self.at] if length else 0
+        self.at += 1
+        if opcode == 1:  # DW_LNE_end_sequence
+            self.emit()
+            self.sequences.append(self.sequence)
+            self.reset()
+        elif opcode == 2:  # DW_LNE_set_address
+            self.address = self.uint(min(length - 1, 8))
+        elif opcode == 3:  # DW_LNE_define_file
+            self.files.append(self.string())
+        self.at = after
+
+    def standard(self, opcode: int) -> None:
+        if opcode == 1:  # DW_LNS_copy
+            self.emit()
+        elif opcode == 2:  # DW_LNS_advance_pc
+            self.address += self.step * self.uleb()
+        elif opcode == 3:  # DW_LNS_advance_line
+            self.line += self.sleb()
+        elif opcode == 4:  # DW_LNS_set_file
+            self.file = self.uleb()
+        elif opcode == 8:  # DW_LNS_const_add_pc
+            self.address += self.step * ((255 - self.opcode_base) // self.line_range)
+        elif opcode == 9:  # DW_LNS_fixed_advance_pc
+            self.address += self.uint(2)
+        else:
+            for _ in range(self.operands[opcode]):
+                self.uleb()
+
+
+#: DW_FORM_* a version 5 table may use (7.5.6): how to read each; what is of no interest is skipped.
+_FORMS: dict[int, Callable[[_Unit], str | int]] = {
+    0x05: lambda unit: unit.uint(2), 0x06: lambda unit: unit.uint(4), 0x07: lambda unit: unit.uint(8),
+    0x08: _Unit.string, 0x09: lambda unit: unit.skip(unit.uleb()), 0x0B: lambda unit: unit.uint(1),
+    0x0E: lambda unit: unit.indirect(unit.strings), 0x0F: _Unit.uleb, 0x1E: lambda unit: unit.skip(16),
+    0x1F: lambda unit: unit.indirect(unit.line_strings),
+}  # fmt: skip
+
+
+def _joined(folders: list[str], number: int, name: str) -> str:
+    """A file's name with its folder, unless that is where the compiler ran (number 0)."""
+    folder = folders[number] if 0 < number < len(folders) else ""
+    return name if not folder or name.startswith("/") else f"{folder}/{name}"
