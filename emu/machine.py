@@ -43,7 +43,7 @@ from relink.elf import decode
 from relink.errors import MachineError, RelinkError, UnsupportedElf
 from relink.image import Image
 from relink.link import Linker, LoadOptions, Policy
-from relink.plan import Plan, constructors, destructors
+from relink.plan import Plan, destructors, initialisers
 from relink.relocate import finish_ifuncs
 from relink.search import SearchPath, Source
 from relink.symbols import DefinedSymbols
@@ -138,9 +138,10 @@ class Machine:
         self.close(run_destructors=kind is None)
 
     def close(self, *, run_destructors: bool = True) -> None:
-        """Unload everything, running destructors unless told not to, and free the engine."""
+        """Unload everything, running atexit handlers and destructors unless told not to, and free the engine."""
         try:
             if run_destructors:
+                self.libc.finish()
                 for image in self.linker.teardown_order():
                     self._run_destructors(image)
         finally:
@@ -213,9 +214,8 @@ class Machine:
         self._run_ifuncs(plan)
         for image in plan.images:
             self._thread.initialise(image)
-        for image in plan.initialise if self.run_initialisers else ():
-            for which, address in constructors(image):
-                self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
+        for image, which, address in initialisers(plan) if self.run_initialisers else ():
+            self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
 
     def _run_ifuncs(self, plan: Plan) -> None:
         """Ask every ifunc resolver once, with the arguments its ABI passes, and store the answers."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from relink.elf.constants import DynamicFlag1
 from relink.graph import Node
 from relink.image import Image, Timings
 from relink.memory import Pages, Region
@@ -32,11 +33,26 @@ class Plan:
     timings: Timings = field(default_factory=Timings)
 
 
-def constructors(image: Image) -> Iterator[tuple[str, int]]:
-    """(which, guest address) of an image's initialisers in the order they run.
+def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
+    """(image, which, guest address) of everything that runs when the plan's images start, in order.
 
-    DT_INIT, then DT_INIT_ARRAY (gABI, "Initialization and Termination Functions"). The array is read after
-    relocation; entries 0 and -1 are skipped, as by ld.so. DT_PREINIT_ARRAY counts only in executables.
+    An executable's DT_PREINIT_ARRAY comes before everything else, constructors after those of what their image
+    needs (gABI, "Initialization and Termination Functions"). Shared objects have no say before others: their
+    DT_PREINIT_ARRAY is passed over.
+    """
+    decoded = plan.root.decoded
+    if plan.root in plan.images and (decoded.interpreter is not None or decoded.flags_1 & DynamicFlag1.PIE):
+        for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
+            yield plan.root, which, address
+    for image in plan.initialise:
+        for which, address in constructors(image):
+            yield image, which, address
+
+
+def constructors(image: Image) -> Iterator[tuple[str, int]]:
+    """(which, guest address) of an image's constructors in the order they run: DT_INIT, then DT_INIT_ARRAY.
+
+    The array is read after relocation; entries 0 and -1 are skipped, as by ld.so.
     """
     decoded = image.decoded
     if decoded.init and image.architecture.runs_init_fini:

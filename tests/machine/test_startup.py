@@ -66,6 +66,12 @@ def test_dependencies_start_first_and_stop_last(machine: Machine, target: str) -
     assert ended == [-number for number in reversed(started[1:])], needs
 
 
+def test_an_executable_is_asked_before_everything_else(machine: Machine, target: str) -> None:
+    """exe/pie notes 1 in its DT_PREINIT_ARRAY and 2 in a constructor."""
+    program = machine.load(fixture(target, "exe/pie"))
+    assert words(machine, program, "startup_log", 3) == [1, 2, 0]
+
+
 def test_a_constructor_that_faults_undoes_the_load(machine: Machine, target: str) -> None:
     log = machine.load(fixture(target, "startup/liblog"))
     regions, images = machine.memory.regions, list(machine.linker.images)
