@@ -35,6 +35,7 @@ _PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
 #: Rows whose value is an address of the symbol, or a distance to it.
 _PLAIN = frozenset({"S", "A", "P"})
 _MOVING = (Role.DATA, Role.HIGH)
+_FUNCTIONS = (SymbolType.FUNC, SymbolType.GNU_IFUNC)
 _DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.TLSDESC, Role.REFUSED)
 
 
@@ -101,7 +102,7 @@ class ObjectRelocator(Relocator):
         for table in self.image.decoded.relocations:
             for number, entries in self._by_type(table):
                 row = self.arch.relocations.get(number)
-                if row is None or row.formula is None or not row.static or row.role is Role.BRANCH:
+                if row is None or row.formula is None or row.role is Role.BRANCH:
                     continue
                 if "S" in row.formula.letters and row.formula.letters <= _PLAIN and row.role in _MOVING:
                     chosen = np.arange(len(table))[entries]
@@ -110,8 +111,9 @@ class ObjectRelocator(Relocator):
         moved[stubs.symbols[self.bound.type[self.slot[stubs.symbols]] == SymbolType.GNU_IFUNC]] = True
         symbols = np.flatnonzero(moved)
         element = self.slot[symbols]
-        weak = self.bound.provider[element] == UNRESOLVED
-        symbols, element = symbols[~weak], element[~weak]
+        # Weak undefined symbols have no stub, and a stub is no stand-in for data: that stays an overflow.
+        movable = (self.bound.provider[element] != UNRESOLVED) & np.isin(self.bound.type[element], _FUNCTIONS)
+        symbols, element = symbols[movable], element[movable]
         self.bound.address[element] = self._stub_address(symbols, np.zeros_like(symbols)).astype(np.uint64)
         self.bound.type[element] = SymbolType.FUNC
 

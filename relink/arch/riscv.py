@@ -11,11 +11,14 @@ between the thread pointer and the first block: the TCB lies below.
 
 from __future__ import annotations
 
+import numpy as np
+
 from relink.arch.spec import (
     NONE,
     Architecture,
     Reloc,
     Role,
+    Sites,
     Slot,
     Stub,
     Tls,
@@ -25,7 +28,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
-from relink.fields import Bits, Pair, Range, Word, address32, signed32, word32, word64
+from relink.fields import U64, Bits, Pair, Range, Word, address32, in_range, signed32, word32, word64
 
 
 # Immediates as the unprivileged ISA manual draws them (section 2.3, "Immediate Encoding Variants"; chapter
@@ -45,6 +48,19 @@ WRAP_8, WRAP_16, WRAP_32 = Word(1), Word(2), Word(4)
 
 _WITHDRAWN = "the psABI withdrew it: GNU ld makes it for itself while relaxing, and no object holds it"
 _CUSTOM = "its meaning belongs to the vendor that the R_RISCV_VENDOR entry before it names"
+
+
+_OPCODE, _LUI = 0x7F, 0x37
+
+
+def absolute_if_undefined(sites: Sites, value: U64) -> U64:
+    """An undefined weak symbol has the address 0, which may lie out of auipc's reach: that becomes lui, as GNU
+    ld has it."""
+    undefined = (sites.letters["S"] == 0) & ~np.asarray(in_range(value + np.uint64(0x800), 32, Range.SIGNED))
+    if undefined.any():
+        where = sites.where[undefined]
+        sites.buffer[where] = sites.buffer[where] & ~np.uint8(_OPCODE) | np.uint8(_LUI)
+    return np.where(undefined, sites.letters["A"], value)
 
 
 def _relocations(own: Word) -> dict[int, Reloc]:
@@ -74,7 +90,10 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         20: static("GOT_HI20", "G + GOT + A - P", u_type, Role.HIGH, slot=Slot.ADDRESS),
         21: static("TLS_GOT_HI20", "G + GOT + A - P", u_type, Role.HIGH, slot=Slot.TLS_IE),
         22: static("TLS_GD_HI20", "G + GOT + A - P", u_type, Role.HIGH, slot=Slot.TLS_GD),
-        23: static("PCREL_HI20", "S + A - P", u_type, Role.HIGH),
+        23: static(
+            "PCREL_HI20", "S + A - P", u_type, Role.HIGH,
+            special=absolute_if_undefined if own.size == 8 else None,
+        ),
         24: static("PCREL_LO12_I", "S", I_TYPE, Role.LOW),
         25: static("PCREL_LO12_S", "S", S_TYPE, Role.LOW),
         26: static("HI20", "S + A", u_type),
