@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from emu.calls import CallPlan, plan_call
 from relink.elf import Names
-from relink.symbols import SymbolRequest, ThreadLocal
+from relink.symbols import DataAddress, SymbolRequest, ThreadLocal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +79,9 @@ class Runtime:
         if not self._hosted_libc:
             return None
         found = self._machine.libc.lookup(name)
-        return found if found is None or isinstance(found, int) else self._trap(name, found)
+        if isinstance(found, int):
+            return DataAddress(found)
+        return found if found is None else self._trap(name, found)
 
     def _trap(self, name: str, function: HostFunction) -> int:
         """A trap whose prototype is parsed when it is first reached: libraries import many functions, call few."""

@@ -61,6 +61,10 @@ class ThreadLocal:
     offset: int  #: bytes into the module's block
 
 
+class DataAddress(int):
+    """The guest address of data of the host's, as a source answers it: no stub can stand for it."""
+
+
 class SymbolSource(Protocol):
     """Answers symbols from outside every image: host functions, a hosted library, a user's hook."""
 
@@ -123,7 +127,8 @@ class Bindings:
         """Bind one reference to something outside every image."""
         thread_local = isinstance(definition, ThreadLocal)
         self.address[where] = definition.offset if isinstance(definition, ThreadLocal) else definition
-        self.type[where] = SymbolType.TLS if thread_local else SymbolType.FUNC
+        data = SymbolType.OBJECT if isinstance(definition, DataAddress) else SymbolType.FUNC
+        self.type[where] = SymbolType.TLS if thread_local else data
         self.provider[where] = HOST
 
 

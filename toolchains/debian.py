@@ -22,7 +22,7 @@ from toolchains import source
 from toolchains.apt import PrivateApt, require, run
 from toolchains.build import sha256_of
 from toolchains.errors import FetchError
-from toolchains.targets import TARGETS
+from toolchains.targets import TARGETS, Target
 
 CACHE_VARIABLE = "RELINK_EMU_CACHE"
 STABLE = "trixie"
@@ -72,11 +72,11 @@ def cache_folder() -> Path:
 class Sysroot:
     """The fetched libraries of one architecture. Safe to use from several processes at once."""
 
-    def __init__(self, arch: str, cache: Path | None = None) -> None:
+    def __init__(self, arch: str | Target, cache: Path | None = None) -> None:
         """Raises `FetchError` for an architecture that is none of `toolchains.targets`."""
-        if arch not in TARGETS:
+        if isinstance(arch, str) and arch not in TARGETS:
             raise FetchError(f"no architecture {arch}; there are {', '.join(TARGETS)}")
-        self.target = TARGETS[TARGETS[arch].arch]
+        self.target = TARGETS[TARGETS[arch].arch] if isinstance(arch, str) else arch
         self.folder = (cache or cache_folder()) / self.target.name
         self.root = self.folder / "root"
         self._record = self.folder / "packages.json"
