@@ -10,10 +10,15 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.fixtures import ARCHES, TARGETS
 from toolchains.targets import COMPILERS, VARIANTS
 from toolchains.targets import TARGETS as ROWS
+
+# The same examples every time, and no verdict on how busy the machine is.
+settings.register_profile("suite", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("suite")
 
 _ABOUT = "relink-about"
 _OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed")

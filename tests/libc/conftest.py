@@ -6,13 +6,8 @@ import ctypes
 import platform
 
 import pytest
-from hypothesis import settings
 
 from tests.libc.fake import Harness
-
-# The machine these run on is shared: how long one example takes says nothing.
-settings.register_profile("libc", deadline=None, max_examples=60)
-settings.load_profile("libc")
 
 
 @pytest.fixture
