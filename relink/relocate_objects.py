@@ -56,6 +56,15 @@ class ObjectRelocator(Relocator):
         row = self.arch.relocations.get(number)
         return 1 if row is None else _PHASES.get(row.role, 1)
 
+    def _refuse(self, table: RelocationTable, number: int, row: Reloc | None, entries: slice | I64) -> None:
+        """A type that is refused says why; those a dynamic linker applies have no meaning in an object."""
+        if row is None:
+            super()._refuse(table, number, row, entries)
+            return
+        indices = np.arange(len(table.offset))[entries]
+        problem = row.reason or "a dynamic relocation: only shared objects and executables have it"
+        self._report(table, indices, UnsupportedRelocation, self.arch.relocation_name(number), problem)
+
     def run(self) -> Outcome:
         outcome = super().run()
         self._write_ulebs()
