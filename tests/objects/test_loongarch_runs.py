@@ -25,6 +25,13 @@ FUNCTIONS = {
 }
 
 
+def stub_by_hand() -> str:
+    """The stub's bytes with an address, and a function that enters them."""
+    assert LOONGARCH64.stub is not None
+    code = ", ".join(map(str, LOONGARCH64.stub.code[: LOONGARCH64.stub.address_at]))
+    return f".text\n.balign 8\n.Lstub: .byte {code}\n.dword twice\nfunction stub\nb .Lstub\n"
+
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     """All functions, in one object."""
@@ -32,8 +39,10 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
         zig = str(find_zig())
     except CompilerMissing as missing:
         pytest.skip(str(missing))
-    output = tmp_path_factory.mktemp("loongarch") / "t.o"
-    command = [zig, "clang", "-target", "loongarch64-linux-gnu", "-c", SOURCE, "-o", output]
+    source = tmp_path_factory.mktemp("loongarch") / "t.s"
+    source.write_text(SOURCE.read_text() + stub_by_hand())
+    output = source.with_suffix(".o")
+    command = [zig, "clang", "-target", "loongarch64-linux-gnu", "-c", source, "-o", output]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with Machine("loongarch64") as machine:
@@ -44,6 +53,10 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
 def test_the_code_does_what_its_relocations_say(name: str, loaded: Library) -> None:
     argument, expected = FUNCTIONS[name]
     assert loaded.function(name, "long(long)")(argument) == expected
+
+
+def test_the_stub_arrives(loaded: Library) -> None:
+    assert loaded.function("stub", "long(long)")(21) == 42
 
 
 def test_every_type_is_executed() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from emu import Library, Machine
-from relink.arch.riscv import RISCV64
+from relink.arch import Architecture
+from relink.arch.riscv import RISCV32, RISCV64
 from tests.objects.rows import implemented
 from toolchains.engine import find_zig
 from toolchains.errors import CompilerMissing
@@ -24,19 +25,29 @@ FUNCTIONS = {
 }
 
 
-@pytest.fixture(scope="module", params=[64, 32], ids=["riscv64", "riscv32"])
+def stub_by_hand(page: Architecture) -> str:
+    """The stub's bytes with an address, and a function that enters them."""
+    assert page.stub is not None
+    code, word = ", ".join(map(str, page.stub.code[: page.stub.address_at])), f".{page.word_size}byte"
+    return f".text\n.balign 8\n.Lstub: .byte {code}\n{word} twice\nfunction stub\nj .Lstub\n"
+
+
+@pytest.fixture(scope="module", params=[RISCV64, RISCV32], ids=lambda page: page.name)
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     """All functions, in one object."""
     try:
         zig = str(find_zig())
     except CompilerMissing as missing:
         pytest.skip(str(missing))
-    isa, output = f"riscv{request.param}", tmp_path_factory.mktemp("riscv") / "t.o"
-    flags = [f"-march=rv{request.param}gc", f"-Wa,--defsym,XLEN={request.param}"]
-    command = [zig, "clang", "-target", f"{isa}-linux-gnu", *flags, "-c", SOURCE, "-o", output]
+    page: Architecture = request.param
+    source = tmp_path_factory.mktemp(page.name) / "t.s"
+    source.write_text(SOURCE.read_text() + stub_by_hand(page))
+    output = source.with_suffix(".o")
+    flags = [f"-march=rv{page.bits}gc", f"-Wa,--defsym,XLEN={page.bits}"]
+    command = [zig, "clang", "-target", f"{page.name}-linux-gnu", *flags, "-c", source, "-o", output]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    with Machine(isa) as machine:
+    with Machine(page.name) as machine:
         yield machine.load(output)
 
 
@@ -44,6 +55,10 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_the_code_does_what_its_relocations_say(name: str, loaded: Library) -> None:
     argument, expected = FUNCTIONS[name]
     assert loaded.function(name, "long(long)")(argument) == expected
+
+
+def test_the_stub_arrives(loaded: Library) -> None:
+    assert loaded.function("stub", "long(long)")(21) == 42
 
 
 def test_every_type_is_executed() -> None:
