@@ -272,7 +272,8 @@ class ObjectRelocator(Relocator):
         indices = np.arange(len(table))[entries]
         operands = np.zeros(len(indices), np.uint64)
         if row.formula is not None:
-            operands = self._value(self._gather(table, row, entries))
+            batch = self._gather(table, row, entries)  # without entries that are wrong, and reported
+            operands[np.searchsorted(indices, batch.indices)] = self._value(batch)
         self.steps.append((table, indices, operands))
 
     def _run_stack(self) -> None:

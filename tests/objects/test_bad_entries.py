@@ -30,6 +30,9 @@ CASES = {
     ("loongarch64", "a popped value too wide"): (
         ".reloc ., R_LARCH_SOP_PUSH_ABSOLUTE, 2048; .reloc ., R_LARCH_SOP_POP_32_S_10_12, 0; addi.d $a0, $a0, 0",
         "R_LARCH_SOP_POP_32_S_10_12", "0x800 does not fit 12 bits"),
+    ("loongarch64", "a thread pointer's distance to what is not thread-local"): (
+        ".reloc ., R_LARCH_SOP_PUSH_TLS_TPREL, v; .reloc ., R_LARCH_SOP_POP_32_S_10_12, 0; addi.d $a0, $a0, 0",
+        "R_LARCH_SOP_PUSH_TLS_TPREL", "no thread-local definition"),
     ("loongarch64", "a low part without its high part"): (
         ".reloc ., R_LARCH_PCADD_LO12, v; addi.d $a0, $a0, 0", "R_LARCH_PCADD_LO12", "no high part"),
     ("loongarch64", "a branch between instructions"): (
