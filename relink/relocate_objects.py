@@ -57,6 +57,15 @@ class ObjectRelocator(Relocator):
         row = self.arch.relocations.get(number)
         return 1 if row is None else _PHASES.get(row.role, 1)
 
+    def _refuse(self, table: RelocationTable, number: int, row: Reloc | None, entries: slice | I64) -> None:
+        """A type that is refused says why; those a dynamic linker applies have no meaning in an object."""
+        if row is None:
+            super()._refuse(table, number, row, entries)
+            return
+        indices = np.arange(len(table.offset))[entries]
+        problem = row.reason or "a dynamic relocation: only shared objects and executables have it"
+        self._report(table, indices, UnsupportedRelocation, self.arch.relocation_name(number), problem)
+
     def run(self) -> Outcome:
         outcome = super().run()
         self._write_ulebs()
@@ -264,7 +273,8 @@ class ObjectRelocator(Relocator):
         indices = np.arange(len(table))[entries]
         operands = np.zeros(len(indices), np.uint64)
         if row.formula is not None:
-            operands = self._value(self._gather(table, row, entries))
+            batch = self._gather(table, row, entries)  # without entries that are wrong, and reported
+            operands[np.searchsorted(indices, batch.indices)] = self._value(batch)
         self.steps.append((table, indices, operands))
 
     def _run_stack(self) -> None:

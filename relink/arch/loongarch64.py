@@ -65,12 +65,12 @@ LU32I = Bits("7 imm[51:32] 5", Range.WRAP, drops_low=True)
 LU52I = Bits("10 imm[63:52] 10", Range.WRAP, drops_low=True)
 HIGH_20 = Bits("7 imm[31:12] 5", Range.WRAP, drops_low=True)  # lu12i.w; lu32i.d may follow
 HIGH_20_ROUNDED = Bits("7 imm[31:12] 5", Range.SIGNED, drops_low=True, rounding=0x800)
-#: pcalau12i's: the formula has rounded already.
-PAGE_20 = Bits("7 imm[31:12] 5", Range.SIGNED, drops_low=True)
+#: The same where nothing follows; pcalau12i's, for which the formula has rounded already.
+HIGH_20_ALONE = Bits("7 imm[31:12] 5", Range.SIGNED, drops_low=True)
 PCADDU18I = Bits("7 imm[37:18] 5", Range.SIGNED, drops_low=True, rounding=0x20000)
 CALL36 = Pair(PCADDU18I, Bits("6 imm[17:2] 10", Range.WRAP))
 #: The low part is unsigned: jirl's six upper bits, which the assembler left zero, stay so.
-CALL30 = Pair(PAGE_20, Bits("12 imm[11:2] 10", Range.UNSIGNED))
+CALL30 = Pair(HIGH_20_ALONE, Bits("12 imm[11:2] 10", Range.UNSIGNED))
 WRAP_8, WRAP_16, WRAP_32 = Word(1), Word(2), Word(4)
 LOW_6 = Bits("2 imm[5:0]", Range.WRAP)
 #: With the byte above it, which it leaves alone.
@@ -88,7 +88,6 @@ class CallOrLow12:
     description = "12 bits (any value, cut to the field)"
     size = 4
     keeps_raw = True
-    address_bits = 64
 
     def read(self, raw: U64) -> U64:
         """The low part the instruction holds, sign-extended."""
@@ -107,23 +106,21 @@ class CallOrLow12:
         return np.asarray((raw >> np.uint64(26)) == 0b010011)
 
 
-@dataclass(frozen=True)
-class HighAbsolute(Bits):
-    """R_LARCH_ABS_HI20's field. Whatever it holds, lu32i.d may extend; alone it reaches 31 bits.
-
-    So `address_bits` asks for a low image, where code without lu32i.d works too.
-    """
-
-    @property
-    def address_bits(self) -> int:
-        return 31
-
-
-HIGH_20_ABSOLUTE = HighAbsolute("7 imm[31:12] 5", Range.WRAP, drops_low=True)
 LOW_12_OR_CALL = CallOrLow12()
 
 
 # ---------------------------------------------------------------- what a formula cannot say
+
+
+def _lu32i_follows(sites: Sites, instructions: range) -> Bools:
+    """Whether one of the instructions so many on is a lu32i.d, which overwrites bits 32 and up."""
+    found = np.zeros(len(sites.where), np.bool_)
+    last = len(sites.buffer) - 4
+    for number in instructions:
+        after = sites.where + 4 * number
+        opcode = sites.buffer[np.clip(after, 0, max(last, 0)) + 3] >> 1
+        found |= (after <= last) & (opcode == 0b0001011)
+    return found
 
 
 def page_distance(sites: Sites, distance: U64) -> U64:
@@ -132,11 +129,16 @@ def page_distance(sites: Sites, distance: U64) -> U64:
     In the extreme code model lu32i.d, two instructions on, supplies bits 32 and up, so here they are cut off.
     Elsewhere the distance is all there is and must fit (laelf, "Normal code model").
     """
-    after = sites.where + 8
-    there = np.minimum(after, len(sites.buffer) - 4)
-    opcode = sites.buffer[np.maximum(there, 0) + 3] >> 1
-    extreme = (there == after) & (opcode == 0b0001011)
-    return np.where(extreme, sign_extended(distance, 32), distance)
+    return np.where(_lu32i_follows(sites, range(2, 3)), sign_extended(distance, 32), distance)
+
+
+def absolute(sites: Sites, address: U64) -> U64:
+    """What lu12i.w makes of an address, of which lu32i.d may supply bits 32 and up.
+
+    Here laelf does not ask for neighbours, so a compiler may have moved it a little. Where there is none the
+    address must fit: code for low addresses, for which the image is placed low.
+    """
+    return np.where(_lu32i_follows(sites, range(1, 33)), sign_extended(address, 32), address)
 
 
 # ---------------------------------------------------------------- rows
@@ -147,7 +149,7 @@ _SYMBOL, _SLOT = "S + A", "G + GOT + A"
 def _page(name: str, target: str, slot: Slot | None = None) -> Reloc:
     """pcalau12i's row. The low part is signed, so what it is relative to is the nearest page (0x800)."""
     formula = f"Page({target} + 0x800) - Page(P)"
-    return static(name, formula, PAGE_20, slot=slot, special=page_distance)
+    return static(name, formula, HIGH_20_ALONE, slot=slot, special=page_distance)
 
 
 def _upper(name: str, target: str, back: int, slot: Slot | None = None) -> Reloc:
@@ -240,7 +242,7 @@ RELOCATIONS: dict[int, Reloc] = {
     64: static("B16", "S + A - P", OFFS_16, Role.BRANCH),
     65: static("B21", "S + A - P", OFFS_21, Role.BRANCH),
     66: static("B26", "S + A - P", OFFS_26, Role.BRANCH),
-    67: static("ABS_HI20", "S + A", HIGH_20_ABSOLUTE),
+    67: static("ABS_HI20", "S + A", HIGH_20_ALONE, special=absolute),
     68: static("ABS_LO12", "S + A", LOW_12),
     69: static("ABS64_LO20", "S + A", LU32I),
     70: static("ABS64_HI12", "S + A", LU52I),

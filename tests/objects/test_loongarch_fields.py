@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from relink.arch.loongarch64 import LOONGARCH64 as PAGE
 from relink.arch.spec import Reloc, Role, Slot
+from relink.fields import address_bits
 from tests.objects.linkers import Target, places
 from tests.objects.rows import field_of, fits, implemented, read, row_of, value_of, written
 
@@ -36,7 +37,8 @@ BOUNDS = {
     (_signed(22), 4): "PCREL20_S2 TLS_LD_PCREL20_S2 TLS_GD_PCREL20_S2 TLS_DESC_PCREL20_S2",
     (_rounded(38, 0x20000), 4): "CALL36",
     (_signed(32), 4): "CALL30",
-    (_signed(32), 1): "PCALA_HI20 GOT_PC_HI20 TLS_IE_PC_HI20 TLS_LD_PC_HI20 TLS_GD_PC_HI20 TLS_DESC_PC_HI20",
+    (_signed(32), 1): """ABS_HI20 PCALA_HI20 GOT_PC_HI20 TLS_IE_PC_HI20 TLS_LD_PC_HI20 TLS_GD_PC_HI20
+        TLS_DESC_PC_HI20""",
     (_rounded(32, 0x800), 1): """PCADD_HI20 GOT_PCADD_HI20 TLS_IE_PCADD_HI20 TLS_LD_PCADD_HI20 TLS_GD_PCADD_HI20
         TLS_DESC_PCADD_HI20 TLS_LE_HI20_R""",
     (_signed(5), 1): "SOP_POP_32_S_10_5",
@@ -46,7 +48,7 @@ BOUNDS = {
     (_signed(20), 1): "SOP_POP_32_S_5_20",
     ((0, (1 << 32) - 1), 1): "SOP_POP_32_U",
     (ANY, 1): """ADD6 ADD8 ADD16 ADD24 ADD32 ADD64 SUB6 SUB8 SUB16 SUB24 SUB32 SUB64 ADD_ULEB128 SUB_ULEB128 ALIGN
-        ABS_HI20 ABS_LO12 ABS64_LO20 ABS64_HI12 PCALA_LO12 PCALA64_LO20 PCALA64_HI12
+        ABS_LO12 ABS64_LO20 ABS64_HI12 PCALA_LO12 PCALA64_LO20 PCALA64_HI12
         GOT_PC_LO12 GOT64_PC_LO20 GOT64_PC_HI12 GOT_HI20 GOT_LO12 GOT64_LO20 GOT64_HI12
         TLS_LE_HI20 TLS_LE_LO12 TLS_LE64_LO20 TLS_LE64_HI12 TLS_LE_LO12_R
         TLS_IE_PC_LO12 TLS_IE64_PC_LO20 TLS_IE64_PC_HI12 TLS_IE_HI20 TLS_IE_LO12 TLS_IE64_LO20 TLS_IE64_HI12
@@ -203,10 +205,11 @@ def test_so_it_does_every_slot(kind: str, slot: int, place: int) -> None:
 def test_absolute_parts_make_the_whole(kind: str, value: int) -> None:
     """lu12i.w; ori; lu32i.d; lu52i.d: each part stands for itself."""
     letters = {"S": value, "A": 0, "T": 0, "G": value, "GOT": 0}
+    code = b"".join(w.to_bytes(4, "little") for w in (0x1400000C, 0x0380018C, 0x1600000C, 0x0300018C))
     parts = ("_HI20", 5, 12, 20), ("_LO12", 10, 0, 12), ("64_LO20", 5, 32, 20), ("64_HI12", 10, 52, 12)
     made = 0
     for name, position, low, width in parts:
-        made |= ((_stored(kind + name, bytes(4), 0, **letters) >> position) & (1 << width) - 1) << low
+        made |= ((_stored(kind + name, code, 0, **letters) >> position) & (1 << width) - 1) << low
     assert made == value
 
 
@@ -225,6 +228,19 @@ def test_the_normal_code_model_reaches_two_gibibytes_less_half_a_page(name: str,
     ]:  # fmt: skip
         value = value_of(row, NORMAL, 0, S=target, G=target, GOT=0, A=0, P=place)
         assert fits(row.word, value) == reached, hex(target)
+
+
+def test_an_absolute_address_without_lu32i_must_be_low() -> None:
+    row = row_of(PAGE, "ABS_HI20")
+    assert row.word is not None
+    lu12i, ori, lu32i, ret = (w.to_bytes(4, "little") for w in (0x1400000C, 0x0380018C, 0x1600000C, 0x4C000020))
+    for code, symbol, reached in [
+        (lu12i + ori + ret, 0x7FFF_FFFF, True), (lu12i + ori + ret, 0x8000_0000, False),
+        (lu12i + ori + ret + lu32i, 0x7FFF_1234_5678, True), (lu12i + ori + lu32i, 0x7FFF_1234_5678, True),
+        (lu12i + ori * 32 + lu32i, 0x7FFF_1234_5678, False),
+    ]:  # fmt: skip
+        assert fits(row.word, value_of(row, code, 0, S=symbol, A=0)) == reached
+    assert address_bits(row.word) == 31
 
 
 def test_only_lu32i_two_instructions_on_lifts_that_limit() -> None:

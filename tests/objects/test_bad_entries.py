@@ -1,0 +1,93 @@
+"""Entries of RISC-V and LoongArch objects that cannot be applied: the error names the place, the type and why."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from relink.errors import RelinkError
+from relink.link import Linker
+from relink.memory import HostMemory
+from toolchains.engine import find_zig
+from toolchains.errors import CompilerMissing
+
+FAR = "far = 0x123456789000"
+EXTREME = {
+    "PCALA_HI20": "pcalau12i $t1, 0", "PCALA_LO12": "addi.d $t0, $zero, 0", "PCALA64_LO20": "lu32i.d $t0, 0",
+    "PCALA64_HI12": "lu52i.d $t0, $t0, 0",
+}  # fmt: skip
+#: ISA, what is wrong → the code at which an entry is wrong, what the error says.
+CASES = {
+    ("loongarch64", "a pop of nothing"): (
+        ".reloc ., R_LARCH_SOP_POP_32_U, v; nop", "R_LARCH_SOP_POP_32_U", "takes 1 values"),
+    ("loongarch64", "a push nobody pops"): (
+        ".reloc ., R_LARCH_SOP_PUSH_ABSOLUTE, 5; nop", "R_LARCH_SOP_PUSH_ABSOLUTE", "nothing pops them"),
+    ("loongarch64", "an assertion that fails"): (
+        ".reloc ., R_LARCH_SOP_PUSH_ABSOLUTE, 0; .reloc ., R_LARCH_SOP_ASSERT, 0; nop", "R_LARCH_SOP_ASSERT",
+        "does not hold"),
+    ("loongarch64", "a popped value too wide"): (
+        ".reloc ., R_LARCH_SOP_PUSH_ABSOLUTE, 2048; .reloc ., R_LARCH_SOP_POP_32_S_10_12, 0; addi.d $a0, $a0, 0",
+        "R_LARCH_SOP_POP_32_S_10_12", "0x800 does not fit 12 bits"),
+    ("loongarch64", "a thread pointer's distance to what is not thread-local"): (
+        ".reloc ., R_LARCH_SOP_PUSH_TLS_TPREL, v; .reloc ., R_LARCH_SOP_POP_32_S_10_12, 0; addi.d $a0, $a0, 0",
+        "R_LARCH_SOP_PUSH_TLS_TPREL", "no thread-local definition"),
+    ("loongarch64", "a low part without its high part"): (
+        ".reloc ., R_LARCH_PCADD_LO12, v; addi.d $a0, $a0, 0", "R_LARCH_PCADD_LO12", "no high part"),
+    ("loongarch64", "a branch between instructions"): (
+        ".reloc ., R_LARCH_B16, _start+2; beq $a0, $a1, 0", "R_LARCH_B16", "multiples of 4"),
+    ("loongarch64", "a page out of the normal code model's reach"): (
+        f"{FAR}; .reloc ., R_LARCH_PCALA_HI20, far; pcalau12i $a0, 0; addi.d $a0, $a0, 0", "R_LARCH_PCALA_HI20",
+        "does not fit 32 bits"),
+    ("riscv64", "a vendor's entry"): (
+        ".reloc ., R_RISCV_CUSTOM200, v; nop", "R_RISCV_CUSTOM200", "belongs to the vendor"),
+    ("riscv64", "a vendor's name"): (
+        ".reloc ., R_RISCV_VENDOR, v; nop", "R_RISCV_VENDOR", "belongs to the vendor"),
+    ("riscv64", "a type of dynamic linkers"): (
+        ".reloc ., R_RISCV_RELATIVE, v; nop", "R_RISCV_RELATIVE", "only shared objects and executables"),
+    ("riscv64", "a low part without its high part"): (
+        ".reloc ., R_RISCV_PCREL_LO12_I, v; addi a0, a0, 0", "R_RISCV_PCREL_LO12_I", "no high part"),
+    ("riscv64", "an absolute address out of reach"): (
+        f"{FAR}; .reloc ., R_RISCV_HI20, far; lui a0, 0", "R_RISCV_HI20", "does not fit 32 bits"),
+    ("riscv64", "a jump to an odd address"): (
+        ".reloc ., R_RISCV_JAL, _start+1; jal zero, 0", "R_RISCV_JAL", "multiples of 2"),
+    ("riscv64", "a ULEB128 too short"): (
+        ".reloc ., R_RISCV_SET_ULEB128, _start+128; .reloc ., R_RISCV_SUB_ULEB128, _start; .byte 0, 0, 0, 0",
+        "R_RISCV_SUB_ULEB128", "does not fit a ULEB128 of 1 bytes"),
+}  # fmt: skip
+
+
+def loaded(isa: str, code: str, folder: Path) -> None:
+    """Assemble and load an object with `code` at .text+4."""
+    try:
+        zig = str(find_zig())
+    except CompilerMissing as missing:
+        pytest.skip(str(missing))
+    source = folder / "bad.s"
+    options = [".option norvc", ".option norelax"] if isa == "riscv64" else []
+    data = [".data", ".dword 0", "v: .dword 1", ""]
+    lines = [*options, ".text", ".globl _start, v", "_start: nop", *code.split("; "), *data]
+    source.write_text("\n".join(lines))
+    command = [zig, "clang", "-target", f"{isa}-linux-gnu", "-c", source, "-o", folder / "bad.o"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    Linker(HostMemory(isa)).load(folder / "bad.o")
+
+
+@pytest.mark.parametrize("case", CASES, ids=" ".join)
+def test_the_error_says_where_what_and_why(case: tuple[str, str], tmp_path: Path) -> None:
+    code, name, problem = CASES[case]
+    with pytest.raises(RelinkError) as caught:
+        loaded(case[0], code, tmp_path)
+    message = str(caught.value)
+    assert name in message
+    assert problem in message
+    assert "bad.o" in message
+    assert ".text" in message
+
+
+def test_the_extreme_code_model_reaches_what_the_normal_one_does_not(tmp_path: Path) -> None:
+    code = "; ".join(f".reloc ., R_LARCH_{name}, far; {instruction}" for name, instruction in EXTREME.items())
+    loaded("loongarch64", f"{FAR}; {code}", tmp_path)
+
