@@ -15,6 +15,7 @@ from relink.image import Image, Symbol
 
 if TYPE_CHECKING:
     from emu.machine import Machine
+    from relink.link_map import LinkMap
     from relink.plan import Plan
 
 
@@ -187,6 +188,13 @@ class Library:
     def symbols(self) -> Mapping[str, Variable]:
         """Exported symbols (of the library or what it depends on) as places in memory, by name."""
         return _Symbols(self._machine, self.image)
+
+    def link_map(self) -> LinkMap:
+        """Sections, symbols, GOT slots and stubs with what they hold now, like a linker's map file.
+
+        Raises UseAfterUnload.
+        """
+        return self.image.link_map(self._machine.memory.read)
 
     def close(self) -> None:
         """Unload: destructors run and memory is freed unless another load or image still needs it."""

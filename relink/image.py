@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,6 +22,7 @@ from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver, SymbolSource
 from relink.tls import TlsModule
 
 if TYPE_CHECKING:
+    from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
     from relink.relocate import Outcome
 
 
@@ -223,6 +224,27 @@ class Image:
     def relocation_counts(self) -> Counter[str]:
         """Entries applied, by the type's full name (RELR for packed relative ones)."""
         return self.outcome.counts if self.outcome else Counter()
+
+    def link_map(self, read: Callable[[int, int], bytes] | None = None) -> LinkMap:
+        """Sections, symbols, GOT slots and stubs with what they reach (see `relink.link_map`).
+
+        `read(address, size)` gives guest bytes; without it what the linker wrote is told. Raises UseAfterUnload.
+        """
+        from relink.link_map import link_map
+
+        return link_map(self, read)
+
+    def section(self, name: str, object: str | None = None) -> MapSection:
+        """Where a section lies; of several of that name the first, or that of an input. Raises LinkError."""
+        return self.link_map().section(name, object)
+
+    def got_slot(self, symbol: str, kind: str | None = None) -> GotSlot:
+        """A symbol's slot in the global offset table, of a kind (see `GotSlot`) if given. Raises LinkError."""
+        return self.link_map().slot(symbol, kind)
+
+    def stub(self, symbol: str) -> MapStub:
+        """The stub that calls of a symbol may go through. Raises LinkError."""
+        return self.link_map().stub(symbol)
 
     def bindings(self) -> Iterator[BoundSymbol]:
         """Every symbol the relocations referred to and what it bound to."""
