@@ -80,13 +80,28 @@ HOLDS: Mapping[str, On] = {
         **_each(RISCV, "TLSDESC_HI20", "TLSDESC_LOAD_LO12", "TLSDESC_ADD_LO12", "TLSDESC_CALL"),
         "loongarch64": ("TLS_DESC_PC_HI20", "TLS_DESC_PC_LO12", "TLS_DESC_LD", "TLS_DESC_CALL"),
     },
+    "tls/size12": {"aarch64": ("TLSLE_ADD_TPREL_LO12",)},
+    "tls/size48": {"aarch64": ("TLSLE_MOVW_TPREL_G2", "TLSLE_MOVW_TPREL_G1_NC", "TLSLE_MOVW_TPREL_G0_NC")},
+    "tls/tiny_initial_exec": {"aarch64": ("TLSIE_LD_GOTTPREL_PREL19",)},
+    "tls/instructions": {"aarch64": (
+        *(f"TLS{model}_LDST{bits}_{kind}_LO12{check}" for model, kind in (("LE", "TPREL"), ("LD", "DTPREL"))
+          for bits in (8, 16, 32, 64) for check in ("", "_NC")),
+        *(f"TLSLD_MOVW_DTPREL_{part}" for part in ("G0", "G0_NC", "G1", "G1_NC", "G2")),
+        "TLSLE_MOVW_TPREL_G1", "TLSLD_ADR_PAGE21", "TLSLD_ADR_PREL21", "TLSLD_ADD_DTPREL_HI12",
+    )},
+    "tls/extreme_initial_exec": {"loongarch64": ("TLS_IE64_PC_LO20", "TLS_IE64_PC_HI12")},
+    "tls/extreme_descriptors": {"loongarch64": ("TLS_DESC64_PC_LO20", "TLS_DESC64_PC_HI12")},
     "words": {
-        "x86_64": ("8", "16", "32", "64", "PC32", "PC64", "GOT64", "GOTOFF64", "GOTPCREL", "PLT32", "SIZE64"),
-        "x86_64-gcc": ("GOTPC32", "GOTPC64"), "i386": ("8", "16", "32", "PC32", "GOT32", "GOTOFF", "PLT32"),
+        "x86_64": ("8", "16", "32", "64", "PC8", "PC16", "PC32", "PC64", "GOT32", "GOT64", "GOTOFF64", "GOTPCREL",
+                   "PLT32", "SIZE32", "SIZE64"),
+        "x86_64-gcc": ("GOTPC32", "GOTPC64"),
+        "i386": ("8", "16", "32", "PC8", "PC16", "PC32", "GOT32", "GOTOFF", "PLT32"), "i386-gcc": ("SIZE32",),
         "aarch64": ("ABS16", "ABS32", "ABS64", "PREL16", "PREL32", "PREL64"),
         **_each(ARM, "ABS8", "ABS16", "ABS32", "REL32", "GOT_BREL", "GOTOFF32", "GOT_PREL", "TARGET1", "TARGET2"),
         **_each(_RELAX, "ADD8", "ADD16", "ADD32", "SUB8", "SUB16", "SUB32", "SUB_ULEB128"),
-        "riscv64-gcc": ("ADD64", "SUB64", "32_PCREL"), "loongarch64-gcc": ("ADD64", "SUB64", "ADD_ULEB128"),
+        **{f"{name}-clang": ("PLT32", "GOT32_PCREL", "SET16", "SET32") for name in RISCV},
+        "riscv32-gcc": ("SET16", "SET32"), "riscv64-gcc": ("SET16", "SET32", "ADD64", "SUB64", "32_PCREL"),
+        "loongarch64-gcc": ("ADD64", "SUB64", "ADD_ULEB128"),
     },
     "branches": {
         "x86_64": ("64", "PC32", "PLT32", "GOTPCRELX", "REX_GOTPCRELX"),
@@ -99,7 +114,9 @@ HOLDS: Mapping[str, On] = {
         ),
         "arm": ("CALL", "JUMP24", "MOVW_ABS_NC", "MOVT_ABS", "MOVW_PREL_NC", "MOVT_PREL"),
         "thumb": ("THM_CALL", "THM_JUMP24", "THM_JUMP19", "THM_MOVW_ABS_NC", "THM_MOVT_ABS", "THM_MOVW_PREL_NC"),
-        **_each(RISCV, "JAL", "CALL_PLT", "HI20", "LO12_I", "LO12_S", "PCREL_LO12_S", "GOT_HI20", "ALIGN"),
-        "loongarch64": ("B16", "B21", "B26", "CALL36", "PCALA_HI20", "ABS_HI20", "ABS64_HI12", "PCREL20_S2"),
+        "thumb-gcc": ("THM_JUMP11", "THM_JUMP8"),  # clang widens the branches
+        **_each(RISCV, "JAL", "CALL", "CALL_PLT", "HI20", "LO12_I", "LO12_S", "PCREL_LO12_S", "GOT_HI20", "ALIGN"),
+        "loongarch64": ("B16", "B21", "B26", "CALL36", "PCALA_HI20", "ABS_HI20", "ABS64_HI12", "PCREL20_S2",
+                        "GOT_HI20", "GOT64_HI12"),
     },
 }

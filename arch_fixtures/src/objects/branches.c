@@ -43,6 +43,9 @@ __asm__(".section .text.branches,\"ax\",%progbits\n.balign 16\n"
         FUNCTION("distance_moves")
         "movz x0, #:prel_g3:near_other\nmovk x0, #:prel_g2_nc:near_other + 4\n"
         "movk x0, #:prel_g1_nc:near_other + 8\nmovk x0, #:prel_g0_nc:near_other + 12\nret\n"
+        FUNCTION("distance_moves_checked")
+        "movz x0, #:prel_g0:near_other\nmovz x1, #:prel_g1:near_other + 4\n"
+        "movz x2, #:prel_g2:near_other + 8\nret\n"
         FUNCTION("load_literal") "ldr x0, near_data\nret\n"
         FUNCTION("load_widths")
         "adrp x1, near_data\nldrb w0, [x1, :lo12:near_data]\nldrh w2, [x1, :lo12:near_data]\n"
@@ -51,6 +54,7 @@ __asm__(".section .text.branches,\"ax\",%progbits\n.balign 16\n"
 #elif defined(__thumb__)
         ".syntax unified\n"
         ".thumb_func\n" FUNCTION("branch_conditional") "cmp r0, #0\nbeq.w near_zero\nb.w near_other\n"
+        ".thumb_func\n" FUNCTION("branch_narrow") "cmp r0, #0\nbeq.n near_zero\nb.n near_other\n"
         ".thumb_func\n" FUNCTION("branch_call") "push {r3, lr}\nbl near_other\npop {r3, pc}\n"
         ".thumb_func\n" FUNCTION("branch_exchange") "push {r3, lr}\nblx near_a32\npop {r3, pc}\n"
         ".thumb_func\n" FUNCTION("address_moves")
@@ -76,6 +80,7 @@ __asm__(".section .text.branches,\"ax\",%progbits\n.balign 16\n"
         "sw ra, 8(sp)\ncall near_other\nlw ra, 8(sp)\n"
 #endif
         "addi sp, sp, 16\nret\n"
+        FUNCTION("branch_call_old") ".reloc ., R_RISCV_CALL, near_other\nauipc t1, 0\njalr zero, 0(t1)\n"
         FUNCTION("address_pcrel") "1: auipc a0, %pcrel_hi(near_other)\naddi a0, a0, %pcrel_lo(1b)\nret\n"
         FUNCTION("address_got") "la a0, near_data\nlga a0, near_other\nret\n"
         FUNCTION("load_pcrel") "1: auipc a5, %pcrel_hi(near_data)\nlw a0, %pcrel_lo(1b)(a5)\n"
@@ -96,6 +101,8 @@ __asm__(".section .text.branches,\"ax\",%progbits\n.balign 16\n"
         FUNCTION("address_got") "pcalau12i $a0, %got_pc_hi20(near_other)\nld.d $a0, $a0, %got_pc_lo12(near_other)\nret\n"
         FUNCTION("address_absolute") "lu12i.w $a0, %abs_hi20(near_other)\nori $a0, $a0, %abs_lo12(near_other)\n"
         "lu32i.d $a0, %abs64_lo20(near_other)\nlu52i.d $a0, $a0, %abs64_hi12(near_other)\nret\n"
+        FUNCTION("address_got_absolute") "lu12i.w $a0, %got_hi20(near_other)\nori $a0, $a0, %got_lo12(near_other)\n"
+        "lu32i.d $a0, %got64_lo20(near_other)\nlu52i.d $a0, $a0, %got64_hi12(near_other)\nld.d $a0, $a0, 0\nret\n"
         FUNCTION("address_pcaddi") "pcaddi $a0, %pcrel_20(near_other)\nret\n"
 #endif
         ".text\n");
