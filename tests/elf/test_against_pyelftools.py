@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.fixtures import TARGETS, fixture
 
 @cache
 def opened(path: Path) -> ELFFile:
-    return ELFFile.load_from_path(str(path))
+    return ELFFile(io.BytesIO(path.read_bytes()))  # kept, but no file stays open
 
 
 def section_of(path: Path, kind: type[Section], name: str | None = None) -> Section | None:
