@@ -22,6 +22,7 @@ from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver, SymbolSource
 from relink.tls import TlsModule
 
 if TYPE_CHECKING:
+    from relink.kernel_module import KernelModule
     from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
     from relink.relocate import Outcome
 
@@ -217,6 +218,28 @@ class Image:
         return (table.names.text(index), past) if past < int(table.size[index]) or not table.size[index] else None
 
     _by_value: tuple[NDArray[np.int64], NDArray[np.uint64]] | None = None
+
+    @property
+    def kernel_module(self) -> KernelModule | None:
+        """What the first of the linked objects that is a kernel module says of itself; None where none is.
+
+        Raises UseAfterUnload, ElfError.
+        """
+        from relink.kernel_module import is_kernel_module, kernel_module
+
+        self.check_open()
+        files = self.decoded.files if isinstance(self.decoded, CombinedObjects) else ()
+        file = next(filter(is_kernel_module, files), None)
+        if file is None:
+            return None
+        exports = self.exports
+        return kernel_module(file, exports.get("init_module"), exports.get("cleanup_module"))
+
+    @property
+    def modinfo(self) -> Mapping[str, tuple[str, ...]]:
+        """The key=value strings of a kernel module, every value of each key; empty for any other image."""
+        module = self.kernel_module
+        return {} if module is None else module.modinfo
 
     # ------------------------------------------------------------ what the link came to
 

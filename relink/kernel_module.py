@@ -1,0 +1,109 @@
+"""What a Linux kernel module (`.ko`) says of itself. It is a relocatable object, and links like one.
+
+    module = machine.load("hello.ko", symbols={"_printk": printk}).image.kernel_module
+    module.name, module.modinfo["license"], module.init
+
+Loading one does what the kernel's loader does to addresses, and no more: it does not run `init_module` (call it, and
+`cleanup_module`), load what `depends` names, compare the CRCs of `__versions` or the vermagic with those of a kernel,
+fill in parameters, patch alternatives, static keys or call sites, or discard `.init.text` after init. Sources:
+Linux, include/linux/module.h, include/linux/moduleparam.h, scripts/mod/modpost.c, Documentation/kbuild/modules.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from relink.elf.objects import ObjectFile
+from relink.errors import MalformedElf
+
+__all__ = ["KernelModule", "is_kernel_module", "kernel_module", "modinfo", "symbol_versions"]
+
+MODINFO, THIS_MODULE = ".modinfo", ".gnu.linkonce.this_module"
+_VERSIONS = "__versions"
+_EXTENDED_NAMES, _EXTENDED_CRCS = "__version_ext_names", "__version_ext_crcs"
+_VERSION_SIZE = 64  #: struct modversion_info: a word with the CRC, then the name
+_EXPORTED = "__ksymtab_"  #: the symbol of each entry of __ksymtab and __ksymtab_gpl
+
+
+@dataclass(frozen=True, slots=True)
+class KernelModule:
+    """A module's own description.
+
+    `modinfo` has every value of each key, in order ("license", "depends", "vermagic", "parm", "alias"…);
+    `versions` the CRC the module expects of each kernel symbol, which nothing here compares; `exports` the names it
+    offers other modules. `init` and `exit` are guest addresses of init_module and cleanup_module, if it has them.
+    """
+
+    name: str
+    modinfo: Mapping[str, tuple[str, ...]]
+    versions: Mapping[str, int]
+    exports: tuple[str, ...]
+    init: int | None = None
+    exit: int | None = None
+
+    @property
+    def depends(self) -> tuple[str, ...]:
+        """The modules it wants loaded before."""
+        return tuple(name for value in self.modinfo.get("depends", ()) for name in value.split(",") if name)
+
+
+def is_kernel_module(file: ObjectFile) -> bool:
+    """Whether an object is a kernel module: it has the section with its `struct module`, or a modinfo."""
+    return file.section(THIS_MODULE) is not None or file.section(MODINFO) is not None
+
+
+def kernel_module(file: ObjectFile, init: int | None = None, exit: int | None = None) -> KernelModule:
+    """Read a module's sections. Raises MalformedElf for a damaged table of versions, ElfError."""
+    info = modinfo(file)
+    name = info.get("name", ("",))[0] or file.name.rpartition("/")[2].removesuffix(".ko")
+    return KernelModule(name, info, symbol_versions(file), tuple(_exports(file)), init, exit)
+
+
+def modinfo(file: ObjectFile) -> Mapping[str, tuple[str, ...]]:
+    """The "key=value" strings of .modinfo, each ended by a NUL; a string without "=" is a key with an empty value."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in _strings(_content(file, MODINFO)):
+        key, _, value = text.partition("=")
+        found[key] = (*found.get(key, ()), value)
+    return found
+
+
+def symbol_versions(file: ObjectFile) -> Mapping[str, int]:
+    """The CRCs of `__versions`, and of `__version_ext_crcs` with its names (since Linux 6.14), by symbol."""
+    word = file.header.bits // 8
+    table = _content(file, _VERSIONS)
+    if len(table) % _VERSION_SIZE:
+        problem = f"{len(table)} bytes are no whole number of {_VERSION_SIZE}-byte versions"
+        raise MalformedElf(f"{file.name}: {_VERSIONS}", problem)
+    found = {}
+    for at in range(0, len(table), _VERSION_SIZE):
+        entry = table[at : at + _VERSION_SIZE]
+        found[_text(entry[word:].partition(b"\0")[0])] = int.from_bytes(entry[:word], "little")
+    names, crcs = list(_strings(_content(file, _EXTENDED_NAMES))), _content(file, _EXTENDED_CRCS)
+    if 4 * len(names) > len(crcs):
+        problem = f"{len(crcs)} bytes for the CRCs of {len(names)} names"
+        raise MalformedElf(f"{file.name}: {_EXTENDED_CRCS}", problem)
+    for number, name in enumerate(names):
+        found[name] = int.from_bytes(crcs[4 * number : 4 * number + 4], "little")
+    return found
+
+
+def _exports(file: ObjectFile) -> Iterator[str]:
+    symbols = file.symbols
+    for name, section in zip(symbols.names.texts(), symbols.section.tolist(), strict=True):
+        if name.startswith(_EXPORTED) and section > 0:
+            yield name.removeprefix(_EXPORTED)
+
+
+def _content(file: ObjectFile, name: str) -> bytes:
+    index = file.section(name)
+    return b"" if index is None else file.section_bytes(index).tobytes()
+
+
+def _strings(data: bytes) -> Iterator[str]:
+    return (_text(part) for part in data.split(b"\0") if part)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
