@@ -55,7 +55,9 @@ _SEGMENT_FLAGS = {_R: 4, _RX: 5, _TLS: 6, _RW: 6, _BSS: 6}
 _LAST_PRIORITY = 65536
 _PRIORITY_DIGITS = 9
 _LAST_GROUP = 3  #: of writable sections: after constructors and destructors
+_ROUNDS = 8  #: of layout: stubs push apart what they join
 _INDEX_TABLE = ".ARM.exidx"
+_TLS_BASE = "_TLS_MODULE_BASE_"  #: the start of the image's block: local dynamic TLS by descriptors
 _CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 _DESTRUCTORS = (".fini_array", ".dtors")
 
@@ -235,6 +237,12 @@ class _Combiner:
         if self.errors:
             raise self.errors[0] if len(self.errors) == 1 else LinkErrors(self.name, self.errors)
         got, islands, end = self._place(got_size, len(stub_symbols))
+        for _ in range(_ROUNDS):
+            far = self._far_callees(stub_symbols)
+            if not len(far):
+                break
+            stub_symbols = np.union1d(stub_symbols, far)
+            got, islands, end = self._place(got_size, len(stub_symbols))
         self._settle_symbols(got, end)
         return self._image(got, slots, self._stub_table(stub_symbols, islands), end)
 
@@ -353,7 +361,7 @@ class _Combiner:
             name: row
             for name, row in self.chosen.items()
             if self.section[row] == UNDEFINED
-            and (name in _LINKER_SYMBOLS or name.startswith(("__start_", "__stop_")))
+            and (name in _LINKER_SYMBOLS or name.startswith(("__start_", "__stop_")) or name == _TLS_BASE)
         }
 
     # ------------------------------------------------------------ relocations
@@ -448,6 +456,61 @@ class _Combiner:
         needs[0] = False
         return np.flatnonzero(needs)
 
+    def _far_callees(self, stubs: I64) -> I64:
+        """Callees of the image's own that, as sections lie now, some branch does not reach, less those of `stubs`.
+
+        A stub arrives at a symbol, so a far branch to symbol plus addend (an assembler's way to name a local
+        label) gets a symbol of its own.
+        """
+        text = self.edges(lambda s: s.kind == _RX)
+        if self.stub is None or text is None or text[1] - text[0] < self.arch.branch_reach:
+            return np.zeros(0, np.int64)
+        found = [np.zeros(0, np.int64)]
+        for number, (target, name, offset, kind, symbols, addend) in enumerate(self.tables):
+            if addend is None or target.kind != _RX:
+                continue
+            far = np.zeros(len(offset), np.bool_)
+            for type_ in np.unique(kind).tolist():
+                row = self.arch.relocations.get(type_)
+                if row is not None and row.role is Role.BRANCH and row.word is not None:
+                    mine = np.flatnonzero((kind == type_) & (self.section[symbols] > 0))
+                    distance = self._image_offsets(symbols[mine]) + addend[mine].view(np.uint64)
+                    far[mine] = ~np.asarray(row.word.fits(distance - offset[mine] - np.uint64(target.offset)), np.bool_)
+            inside = np.flatnonzero(far & (addend != 0))
+            if len(inside):
+                symbols, addend = symbols.copy(), addend.copy()
+                symbols[inside] = self._symbols_inside(symbols[inside], addend[inside])
+                addend[inside] = 0
+                self.tables[number] = (target, name, offset, kind, symbols, addend)
+            found.append(symbols[far])
+        return np.setdiff1d(np.concatenate(found), stubs)
+
+    def _image_offsets(self, symbols: I64) -> U64:
+        """Where symbols that sections define lie, as sections lie now."""
+        rows, inverse = np.unique(symbols, return_inverse=True)
+        offsets = np.zeros(len(rows), np.uint64)
+        for number, row in enumerate(rows.tolist()):
+            section = self.sections[int(self.file[row]), int(self.section[row])]
+            value = int(self.value[row])
+            if section.shrinkage is not None:
+                value, _ = section.shrinkage.moved_symbol(value, 0)
+            offsets[number] = value + section.offset
+        return offsets[inverse]
+
+    def _symbols_inside(self, symbols: I64, addends: I64) -> I64:
+        """Local symbols at symbol plus addend, one for each pair."""
+        pairs, inverse = np.unique(np.stack((symbols, addends)), axis=1, return_inverse=True)
+        bases, first = pairs[0], len(self.value)
+        self.value = np.concatenate((self.value, self.value[bases] + pairs[1].view(np.uint64)))
+        self.section = np.concatenate((self.section, self.section[bases]))
+        self.file = np.concatenate((self.file, self.file[bases]))
+        function = np.full(len(bases), Binding.LOCAL << 4 | SymbolType.FUNC, np.uint8)
+        self.info = np.concatenate((self.info, function))
+        self.size = np.concatenate((self.size, np.zeros(len(bases), np.uint64)))
+        self.other = np.concatenate((self.other, np.zeros(len(bases), np.uint8)))
+        self.alias = np.arange(first + len(bases))[np.concatenate((self.alias, np.arange(len(bases)) + first))]
+        return first + inverse.reshape(-1)
+
     # ------------------------------------------------------------ layout
 
     def _place(self, got_size: int, stub_count: int) -> tuple[int, list[int], int]:
@@ -525,6 +588,11 @@ class _Combiner:
         self.other[winners] |= np.uint8(Visibility.PROTECTED)
 
     def _settle_linker_symbol(self, name: str, row: int, got: int, end: int) -> None:
+        if name == _TLS_BASE:
+            if any(s.kind == _TLS for s in self.sections.values()):
+                self.shndx[row], self.info[row] = 1, Binding.GLOBAL << 4 | SymbolType.TLS
+                self.other[row] |= np.uint8(Visibility.HIDDEN)
+            return
         place = _LINKER_SYMBOLS[name](self, got, end) if name in _LINKER_SYMBOLS else None
         for prefix, last in (("__start_", False), ("__stop_", True)):
             if place is None and name.startswith(prefix):

@@ -34,6 +34,10 @@ Bools = NDArray[np.bool_]
 _PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
 #: Rows whose value is an address of the symbol, or a distance to it.
 _PLAIN = frozenset({"S", "A", "P"})
+#: By ISA and, where that matters, how the row's name begins.
+_PC_BIAS = {"x86_64": -4, "i386": -4, "arm": -8, "arm THM": -4}
+#: What the formula of an offset in a thread-local block names.
+_IN_MODULE = frozenset({"S", "DTV"})
 _MOVING = (Role.DATA, Role.HIGH)
 _FUNCTIONS = (SymbolType.FUNC, SymbolType.GNU_IFUNC)
 _DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.TLSDESC, Role.REFUSED)
@@ -186,6 +190,8 @@ class ObjectRelocator(Relocator):
     def _gather(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> Batch:
         batch = super()._gather(table, row, entries)
         assert row.formula is not None
+        if row.formula.letters >= _IN_MODULE:
+            self._keep_own(batch)
         symbols = table.symbol[batch.entries].astype(np.int64)
         if "GOT" in row.formula.letters:
             got = np.uint64(self.combined.got) + self.image.bias_word
@@ -196,6 +202,19 @@ class ObjectRelocator(Relocator):
                 slot = np.where(slot < 0, self.combined.slot(row.tls_slot, symbols), slot)
             batch.letters["G"] = slot.astype(np.uint64)
         return batch
+
+    def _keep_own(self, batch: Batch) -> None:
+        """Offsets in the image's own block (local dynamic TLS) are of its own symbols only."""
+        elements = np.unique(batch.element)
+        images = self.bound.images
+        provider = self.bound.provider[elements].tolist()
+        # A strong symbol nobody defines has been reported.
+        own = [p >= 0 and images[p] is self.image for p in provider] | (self.bound.provider[elements] == UNRESOLVED)
+        usable = (batch.element == 0) | np.isin(batch.element, elements[own])
+        if not usable.all():
+            problem = "an offset in this image's thread-local block, of a symbol that lies in another's"
+            self._report_row(batch.table, batch.indices[~usable], batch.row, RelocationError, problem)
+            batch.keep(usable)
 
     def _finish(self, batch: Batch) -> None:
         row = batch.row
@@ -245,6 +264,11 @@ class ObjectRelocator(Relocator):
         retry = (stub >= 0) & ~np.broadcast_to(np.asarray(fits), value.shape)
         if not retry.any():
             return value
+        # A stub arrives at the symbol: what the addend says beyond the branch's own bias would be lost.
+        odd = retry & (batch.letters["A"] != np.uint64(_bias(self.arch.name, batch.row) & (1 << 64) - 1))
+        if odd.any():
+            problem = "a stub would have to reach the middle of a function: symbol plus addend"
+            self._report_row(batch.table, batch.indices[odd], batch.row, RelocationError, problem)
         batch.letters["S"] = np.where(retry, stub.view(np.uint64), batch.letters["S"])
         batch.function = batch.function | retry
         return np.where(retry, self._value(batch), value)
@@ -347,6 +371,11 @@ class ObjectRelocator(Relocator):
                 continue
             for i in range(length):
                 self.buffer[where + i] = value >> 7 * i & 0x7F | (0x80 if i < length - 1 else 0)
+
+
+def _bias(arch: str, row: Reloc) -> int:
+    """The addend of a branch to the symbol itself: from the place to where the program counter counts."""
+    return _PC_BIAS.get(f"{arch} {row.name[:3]}", _PC_BIAS.get(arch, 0))
 
 
 def _address(size: int) -> Reloc:

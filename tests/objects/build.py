@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,7 +59,8 @@ def _linked(target: str, objects: tuple[Path, ...], flags: tuple[str, ...]) -> P
     row = variant_of(target).target
     key = hashlib.sha256(repr((target, objects, flags)).encode()).hexdigest()[:16]
     output = Path(_FOLDER.name, f"lib{key}.so")
-    run([zig(), "ld.lld", "-m", row.emulation, "-shared", "-z", "max-page-size=4096", *flags, *objects, "-o", output])
+    command = [zig(), "ld.lld", "-m", row.emulation, "-shared", "-z", "max-page-size=4096", *flags]
+    run([*command, *objects, "-o", output])
     return output
 
 
@@ -76,6 +78,6 @@ def zig() -> str:
         pytest.skip(str(missing))
 
 
-def run(command: list[str | Path]) -> None:
+def run(command: Sequence[str | Path]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

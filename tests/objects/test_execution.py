@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import pytest
 
 from emu import Library, Machine
+from relink import RelinkError
 from tests.fixtures import TARGETS, arch_of, fixture, targets_of, variant_of
-from tests.objects.build import compiled
+from tests.objects.build import compiled, linked
 from toolchains.recipes import RECIPES
 
 FAR = 0x2000_0000  #: where imports lie when they are out of a call's reach
@@ -128,3 +129,120 @@ def test_calls_and_jumps(target: str, name: str, imports: str) -> None:
             assert machine.call(pointer, "int(int)", 7) == (21 if of == "far_function" else 107)
             if imports == "beside":
                 assert pointer == lib.symbols[of].address
+
+
+@pytest.mark.parametrize(("target", "name"), cases("switches"))
+def test_jump_tables_labels_and_constants(target: str, name: str) -> None:
+    with loaded(target, name, other=False) as lib:
+        dense = {0: 10, 1: 7, 2: 18, 3: 17, 4: -1, 5: 77, 6: 8, 7: 14, 8: -1}
+        computed = {0: 2, 1: 24, 2: 306}
+        answers(lib, {}, [
+            *(("dense", (value,), expected) for value, expected in dense.items()),
+            *(("computed", (value,), expected) for value, expected in computed.items()),
+        ])  # fmt: skip
+        assert lib.function("scaled", "double(double)")(2.0) == 2.0 * 3.14159265358979 + 2.71828182845905
+        assert lib.function("scaled_single", "float(float)")(1.0) == pytest.approx(2.19524, abs=1e-5)
+        named = lib.function("named", "uintptr_t(int)")
+        for value, text in ((0, b"to merge\0"), (1, b"a string to merge\0")):
+            address = named(value)
+            assert isinstance(address, int)
+            assert lib._machine.memory.read(address, len(text)) == text
+
+
+@pytest.mark.parametrize(("target", "name"), cases("commons"))
+def test_commons_take_the_greatest_size_and_the_strictest_alignment(target: str, name: str) -> None:
+    compiler_target = variant_of(target).target.name
+    bigger = compiled(compiler_target, "char common_block[5000];\nlong common_shared = 3;\n", "-fcommon", "-fPIC")
+    weak = compiled(compiler_target, "int common_word __attribute__((weak)) = 9;\n", "-fPIC")
+    with Machine(arch_of(target)) as machine:
+        lib = machine.load([fixture(target, name), bigger, weak])  # type: ignore[arg-type]
+        answers(lib, {"get_common": "int()", "block_misalignment": "uintptr_t()", "set_common": "void(int)"}, [
+            ("get_common", (), 0), ("block_misalignment", (), 0), ("set_common", (5,), None), ("get_common", (), 5),
+        ])  # fmt: skip
+        block = lib.symbols["common_block"]
+        assert block.read_bytes(5000)[99] == 5
+        assert lib.symbols["common_shared"].read("long") == 5
+
+
+@pytest.mark.parametrize(("target", "name"), cases("ctors"))
+def test_constructors_run_by_priority_and_destructors_in_reverse(target: str, name: str) -> None:
+    with loaded(target, name, other=False) as lib:
+        machine, order = lib._machine, lib.symbols["order"].address
+
+        def seen() -> list[int]:
+            return [machine.memory.read_uint(order + 4 * i, 4) for i in range(8)]
+
+        assert seen() == [1, 2, 3, 0, 0, 0, 0, 0]
+        machine._run_destructors(lib.image)
+        assert seen() == [1, 2, 3, 4, 5, 0, 0, 0]
+
+
+@pytest.mark.parametrize("target", targets_of("objects/comdat_a"))
+def test_what_two_translation_units_define_inline_exists_once(target: str) -> None:
+    with Machine(arch_of(target)) as machine:
+        lib = machine.load(
+            [fixture(target, "objects/comdat_a"), fixture(target, "objects/comdat_b")],  # type: ignore[arg-type]
+            symbols={"my_host_function": lambda value: value * 2}, allow_unresolved=True,
+        )  # fmt: skip
+        answers(lib, dict.fromkeys(("next_a", "next_b"), "int()"), [
+            ("next_a", (), 12), ("next_b", (), 14), ("next_a", (), 14), ("box_a", (3,), 501), ("box_b", (4,), 602),
+            ("box_a", (3,), 503),
+        ])  # fmt: skip
+
+
+#: Whose compilers take local dynamic's word that `tls_other` is in the module too; the others ask for its own.
+_LOCAL = ("x86_64", "i386", "arm", "thumb", "aarch64")
+TLS = [
+    (target, f"objects/tls/{model}")
+    for model in (
+        "general_dynamic", "local_dynamic", "initial_exec", "initial_exec_nopic", "local_exec", "descriptors"
+    )
+    for target in targets_of(f"objects/tls/{model}")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("target", "name"), TLS)
+@pytest.mark.parametrize("imports", ["beside", "library"])
+def test_thread_local_storage_by_every_model(target: str, name: str, imports: str) -> None:
+    """`tls_other` in the same image, and, but for local exec, in a shared object."""
+    if imports == "library" and name.endswith("local_exec"):
+        return  # says that all is in one module
+    refused = imports == "library" and name.endswith("local_dynamic") and variant_of(target).target.name in _LOCAL
+    with Machine(arch_of(target)) as machine:
+        other = compiled(variant_of(target).target.name, "other.c", *_model(target, name))
+        if imports == "library":
+            other = compiled(variant_of(target).target.name, "other.c", "-fPIC")
+            machine.load(linked(variant_of(target).target.name, [other]))
+            if refused:
+                with pytest.raises(RelinkError) as raised:
+                    machine.load([fixture(target, name)])  # type: ignore[arg-type]
+                assert "against tls_other" in str(raised.value)
+                assert "in another's" in str(raised.value)
+                return
+            lib = machine.load([fixture(target, name)])  # type: ignore[arg-type]
+        else:
+            lib = machine.load([fixture(target, name), other])  # type: ignore[arg-type]
+        none = dict.fromkeys(
+            ("get_own", "get_both", "get_other", "own_address", "private_address"), "int()"
+        ) | {"own_address": "uintptr_t()", "private_address": "uintptr_t()", "set_all": "void(int)"}  # fmt: skip
+        answers(lib, none, [
+            ("get_own", (), 11), ("get_both", (), 45), ("get_other", (), 31), ("get_zero", (39,), 0),
+            *(("get_private", (i,), 21 + i) for i in range(4)), ("set_all", (60,), None), ("get_own", (), 60),
+            ("get_private", (1,), 61), ("get_zero", (39,), 60), ("get_other", (), 62), ("get_both", (), 45),
+            ("own_address", (), lib.symbols["tls_own"].address),
+        ])  # fmt: skip
+        private = lib.function("private_address", "uintptr_t()")()
+        assert isinstance(private, int)
+        assert machine.memory.read_uint(private, 4) == 23
+
+
+@pytest.mark.parametrize("target", targets_of("objects/libchain"))
+def test_an_archive_gives_what_is_needed(target: str) -> None:
+    user = compiled(
+        variant_of(target).target.name,
+        "extern int archive_top(int);\nint use(int value) { return archive_top(value) * 2; }\n", "-fPIC",
+    )  # fmt: skip
+    with Machine(arch_of(target)) as machine:
+        lib = machine.load([fixture(target, "objects/libchain"), user])  # type: ignore[arg-type]
+        assert lib.function("use", "int(int)")(4) == 72
+        assert "archive_unused" not in lib.symbols
