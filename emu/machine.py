@@ -22,7 +22,7 @@ from typing import Self
 
 import numpy as np
 
-from emu.abi import convention
+from emu.abi import CallingConvention, convention, float_convention
 from emu.budget import Budget
 from emu.calls import CallPlan, plan_call
 from emu.cpu import Stop, StopReason, create_cpu
@@ -38,7 +38,7 @@ from emu.stack import Stack
 from emu.symbolize import Symbolizer
 from emu.threads import ThreadBlock
 from emu.traps import TrapTable
-from relink.arch import Architecture, architecture, architecture_of
+from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.elf import decode
 from relink.errors import MachineError, RelinkError, UnsupportedElf
 from relink.image import Image
@@ -71,9 +71,11 @@ class Machine:
     `arch` is any name `relink.arch.architecture` knows. `library_path`, `libraries` and `sysroot` say where
     needed libraries come from (see `relink.search.SearchPath`). `hosted_libc` answers the C library's symbols
     from Python. `symbols` are answered before any image's. `max_instructions` and `timeout` (seconds) bound
-    every call from Python that does not say otherwise; 0 is no bound.
+    every call from Python that does not say otherwise; 0 is no bound. `float_abi` ("soft-float", "single-float",
+    "hard-float") says how guest functions pass floating-point values, where the ISA's psABI knows several ways;
+    images built for another are refused.
 
-    Raises UnknownArchitecture.
+    Raises UnknownArchitecture, UnsupportedElf for a `float_abi` the architecture does not have.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Machine:
         arguments: Sequence[str] = ("relink-emu",), environment: Mapping[str, str] | None = None,
         files: dict[str, bytes | bytearray] | None = None, stdin: bytes = b"",
         stack_size: int = DEFAULT_STACK_SIZE, tls_size: int = DEFAULT_STATIC_SIZE,
-        max_instructions: int = 0, timeout: float = 0.0,
+        max_instructions: int = 0, timeout: float = 0.0, float_abi: FloatAbi | str | None = None,
     ) -> None:  # fmt: skip
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
         self.max_instructions = max_instructions
@@ -93,7 +95,7 @@ class Machine:
         self.cpu.set_trap_range(self.traps.start, self.traps.size)
         self.memory = GuestMemory(self.arch, self.cpu)
         self.heap = Heap(self.memory, self.arch)
-        self._convention = convention(self.arch.name)
+        self._convention = self._choose_convention(float_abi)
         self._stack = Stack(self.memory, stack_size, arguments, environment or {})
         self._thread = ThreadBlock(self.memory, tls_size)
         self.cpu.set_thread_pointer(self._thread.thread_pointer)
@@ -117,6 +119,16 @@ class Machine:
         self._depth = 0
         self._budget = Budget(0, 0.0)
 
+    def _choose_convention(self, float_abi: FloatAbi | str | None) -> CallingConvention:
+        if float_abi is None:
+            return convention(self.arch.name)
+        known = {abi.value: abi for abi in FloatAbi}
+        abi = float_abi if isinstance(float_abi, FloatAbi) else known.get(float_abi)
+        found = None if abi is None else float_convention(self.arch.name, abi)
+        if found is None:
+            raise UnsupportedElf(self.arch.name, f"has no calling convention {float_abi!r}; see FloatAbi")
+        return found
+
     @classmethod
     def for_file(cls, path: str | os.PathLike[str], **options: object) -> Self:
         """A machine of the architecture `path` is for. `options` are the constructor's.
@@ -127,6 +139,8 @@ class Machine:
         arch = architecture_of(decoded.header.machine, decoded.header.bits)
         if arch is None:
             raise UnsupportedElf(decoded.name, f"is for machine {decoded.header.machine}, which is not emulated")
+        if (abi := arch.float_abi(decoded.header.flags, b"")) is not None:
+            options.setdefault("float_abi", abi)
         return cls(arch, **options)  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:
@@ -156,7 +170,8 @@ class Machine:
         return self._thread.thread_pointer
 
     def load(
-        self, source: Source, *, name: str | None = None, symbols: Mapping[str, SymbolValue] | None = None,
+        self, source: Source | Sequence[Source], *, name: str | None = None,
+        symbols: Mapping[str, SymbolValue] | None = None,
         base: int | None = None, local: bool = False, preload: Sequence[Source] = (),
         allow_unresolved: bool = False,
     ) -> Library:  # fmt: skip
@@ -175,6 +190,7 @@ class Machine:
             options = LoadOptions(base, local, preload, sources, unresolved)
             with self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
+                self._check_float_abi(plan)
                 self._carry_out(plan)
                 plan.timings.add("start", time.perf_counter() - start)
             undo.pop_all()
@@ -204,8 +220,18 @@ class Machine:
 
     def host_handler(self, name: str, function: HostFunction) -> Callable[[], int]:
         """What a trap does to run `function` in the guest's place; `name` is what errors call it."""
-        plan = plan_call(self.arch.name, function.prototype)
+        plan = plan_call(self._convention.arch, function.prototype)
         return lambda: plan.leave(self, function.call(*plan.arguments(self)), name)
+
+    def _check_float_abi(self, plan: Plan) -> None:
+        """Floating-point values go where this machine's convention says: images that differ would read garbage."""
+        ours = self._convention.float_abi
+        for image in plan.images:
+            if image.float_abi not in (None, ours):
+                assert image.float_abi is not None
+                theirs = image.float_abi.value
+                problem = f"makes {theirs} calls, this machine {ours.value} ones: give Machine(float_abi={theirs!r})"
+                raise UnsupportedElf(image.name, problem)
 
     def _carry_out(self, plan: Plan) -> None:
         """Do what the linker left to do, in the order `relink.plan` explains."""
@@ -282,7 +308,7 @@ class Machine:
         See `emu.calls` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
         BudgetExceeded, and whatever a host function raises; the machine can be used again after any of them.
         """
-        plan = plan_call(self.arch.name, prototype)
+        plan = plan_call(self._convention.arch, prototype)
         if self._depth:
             return self._call_nested(plan, address, args)
         limit = self.max_instructions if max_instructions is None else max_instructions

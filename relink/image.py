@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relink import place
-from relink.arch import Architecture
+from relink.arch import Architecture, FloatAbi
 from relink.elf import Decoded
 from relink.elf.constants import SHN_ABS, VERSYM_HIDDEN, DynamicFlag, DynamicTag, SymbolType, Visibility
 from relink.elf.constants import Binding as Bind
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.memory import Region
+from relink.objects import CombinedObjects
 from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver, SymbolSource
 from relink.tls import TlsModule
 
@@ -100,6 +101,13 @@ class Image:
         self.address_mask = np.uint64(architecture.address_mask)
         self.bias_word = np.uint64(0)
         self._region: Region | None = None
+
+    @property
+    def float_abi(self) -> FloatAbi | None:
+        """How its calls pass floating-point values; None where it makes none, or the ISA has one way only."""
+        if isinstance(self.decoded, CombinedObjects):
+            return self.decoded.float_abi
+        return self.architecture.float_abi(self.decoded.header.flags, b"")
 
     @property
     def short_name(self) -> str:

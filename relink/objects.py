@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from relink.arch import Architecture, Role
+from relink.arch import Architecture, FloatAbi, Role
 from relink.arch.spec import Slot
 from relink.elf import Decoded, Names, ProgramHeader, RelocationTable, SymbolTable
 from relink.elf.constants import (
@@ -151,6 +151,7 @@ class CombinedObjects(Decoded):
     low_bits: int = 64  #: the image must lie below 2^low_bits, for the narrowest absolute address in it
     constructors: tuple[int, int] | None = None
     destructors: tuple[int, int] | None = None
+    float_abi: FloatAbi | None = None  #: how calls pass floating-point values (None: whichever)
 
     @property
     def symbols(self) -> SymbolTable:
@@ -218,14 +219,27 @@ class _Combiner:
         self.symbol_base = np.concatenate(([1], 1 + np.cumsum([len(f.symbols) for f in files]))).astype(np.int64)
         self.sections: dict[tuple[int, int], InputSection] = {}
         self.errors: list[LinkError] = []
-        self.stub = arch.baseline_stub if any(map(self._is_baseline, files)) else arch.stub
+        attributes = [self._attributes(file) for file in files]
+        self.stub = arch.baseline_stub if any(map(arch.is_baseline, attributes)) else arch.stub
+        self.float_abi = self._common_float_abi(attributes)
 
-    def _is_baseline(self, file: ObjectFile) -> bool:
-        """Whether an object's build attributes say that its core lacks instructions the usual stub has."""
-        if self.arch.baseline_stub is None:
-            return False
-        attributes = (i for i, s in enumerate(file.sections) if s.type == self.arch.attributes_section)
-        return any(self.arch.is_baseline(file.section_bytes(index).tobytes()) for index in attributes)
+    def _attributes(self, file: ObjectFile) -> bytes:
+        """An object's build attributes; empty where it, or its ISA, has none."""
+        wanted = self.arch.attributes_section
+        found = (i for i, section in enumerate(file.sections) if wanted and section.type == wanted)
+        return next((file.section_bytes(index).tobytes() for index in found), b"")
+
+    def _common_float_abi(self, attributes: Sequence[bytes]) -> FloatAbi | None:
+        """How all the objects pass floating-point values; those that differ are errors."""
+        first: tuple[FloatAbi, str] | None = None
+        for file, attribute in zip(self.files, attributes, strict=True):
+            abi = self.arch.float_abi(file.header.flags, attribute)
+            if abi is not None and first is not None and abi is not first[0]:
+                problem = f"makes {abi.value} calls, {first[1]} {first[0].value} ones"
+                self.errors.append(LinkError(file.name, problem))
+            if abi is not None and first is None:
+                first = abi, file.name
+        return first[0] if first else None
 
     def run(self) -> CombinedObjects:
         self._keep_sections()
@@ -639,7 +653,7 @@ class _Combiner:
             alias=self.alias,
             table=self._symbol_table(), static=self._relocation_table(), got=got, slots=slots, stubs=stubs,
             low_bits=self._low_bits(), constructors=self.array(_CONSTRUCTORS),
-            destructors=self.array(_DESTRUCTORS),
+            destructors=self.array(_DESTRUCTORS), float_abi=self.float_abi,
         )  # fmt: skip
 
     def _content(self, stubs: StubTable, size: int) -> U8:

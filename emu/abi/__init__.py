@@ -14,11 +14,11 @@ from emu.abi.spec import (
     VariadicRule,
     X87Stack,
 )  # fmt: skip
-from relink.arch import architecture
+from relink.arch import FloatAbi, architecture
 
 __all__ = [
     "CONVENTIONS", "CallingConvention", "DataModel", "FloatFormat", "IfuncArgument", "PairAlignment",
-    "SaveArea", "VaListStruct", "VariadicRule", "X87Stack", "convention",
+    "SaveArea", "VaListStruct", "VariadicRule", "X87Stack", "convention", "float_convention",
 ]  # fmt: skip
 
 #: Every convention by the canonical name of its architecture.
@@ -31,6 +31,20 @@ CONVENTIONS: dict[str, CallingConvention] = {
 }  # fmt: skip
 
 
+#: Those that pass floating-point values otherwise, by names like "arm:soft-float".
+_VARIANTS = {page.arch: page for page in (*arm.VARIANTS, *riscv.VARIANTS, *loongarch64.VARIANTS)}
+
+
 def convention(arch: str) -> CallingConvention:
-    """The convention of an architecture (canonical name or alias). Raises relink.arch.UnknownArchitecture."""
-    return CONVENTIONS.get(arch) or CONVENTIONS[architecture(arch).name]
+    """The convention of an architecture (canonical name or alias). Raises relink.arch.UnknownArchitecture.
+
+    A convention's own name (`CallingConvention.arch`) names it too: "riscv32:soft-float".
+    """
+    return CONVENTIONS.get(arch) or _VARIANTS.get(arch) or CONVENTIONS[architecture(arch).name]
+
+
+def float_convention(arch: str, float_abi: FloatAbi) -> CallingConvention | None:
+    """The convention of an architecture (canonical name) with that way to pass floating-point values; None where
+    there is none."""
+    usual = CONVENTIONS[arch]
+    return usual if usual.float_abi is float_abi else _VARIANTS.get(f"{arch}:{float_abi.value}")

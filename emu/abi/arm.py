@@ -13,7 +13,16 @@ which is passed just like the pointer. The return address carries the Thumb bit 
 
 from __future__ import annotations
 
-from emu.abi.spec import BINARY64, CallingConvention, DataModel, PairAlignment, VariadicRule, numbered
+from emu.abi.spec import (
+    BINARY64,
+    CallingConvention,
+    DataModel,
+    PairAlignment,
+    VariadicRule,
+    float_variants,
+    numbered,
+)
+from relink.arch import FloatAbi
 
 #: HALF THUMB FAST_MULT VFP EDSP NEON VFPv3 TLS VFPv4 IDIVA IDIVT VFPD32 (Linux,
 #: arch/arm/include/uapi/asm/hwcap.h).
@@ -41,3 +50,5 @@ ARM = CallingConvention(
     ifunc_prototype="void *(unsigned long)",
     ifunc_parameters=(HWCAP,),
 )  # fmt: skip
+
+VARIANTS = float_variants(ARM, FloatAbi.SOFT)

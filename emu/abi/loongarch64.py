@@ -9,7 +9,16 @@ is not NaN-boxed and `char` is signed. `long double` is binary128 in two integer
 
 from __future__ import annotations
 
-from emu.abi.spec import BINARY128, CallingConvention, DataModel, PairAlignment, VariadicRule, numbered
+from emu.abi.spec import (
+    BINARY128,
+    CallingConvention,
+    DataModel,
+    PairAlignment,
+    VariadicRule,
+    float_variants,
+    numbered,
+)
+from relink.arch import FloatAbi
 
 #: CPUCFG LAM UAL FPU LSX (Linux, arch/loongarch/include/uapi/asm/hwcap.h).
 HWCAP = 0b1_1111
@@ -40,3 +49,5 @@ LOONGARCH64 = CallingConvention(
     ifunc_prototype="void *(unsigned long)",
     ifunc_parameters=(HWCAP,),
 )  # fmt: skip
+
+VARIANTS = float_variants(LOONGARCH64, FloatAbi.SOFT, FloatAbi.SINGLE)

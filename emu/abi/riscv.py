@@ -13,7 +13,16 @@ A resolver gets the 64-bit AT_HWCAP, `__riscv_hwprobe` (null, as under glibc bef
 
 from __future__ import annotations
 
-from emu.abi.spec import BINARY128, CallingConvention, DataModel, PairAlignment, VariadicRule, numbered
+from emu.abi.spec import (
+    BINARY128,
+    CallingConvention,
+    DataModel,
+    PairAlignment,
+    VariadicRule,
+    float_variants,
+    numbered,
+)
+from relink.arch import FloatAbi
 
 #: One bit a letter (Linux, arch/riscv/include/uapi/asm/hwcap.h).
 HWCAP = sum(1 << ord(letter) - ord("A") for letter in "IMAFDC")
@@ -51,3 +60,7 @@ def _page(arch: str, word_size: int) -> CallingConvention:
 
 RISCV64 = _page("riscv64", 8)
 RISCV32 = _page("riscv32", 4)
+
+VARIANTS = tuple(
+    variant for page in (RISCV64, RISCV32) for variant in float_variants(page, FloatAbi.SOFT, FloatAbi.SINGLE)
+)

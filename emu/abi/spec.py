@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+from relink.arch import FloatAbi
 
 
 class FloatFormat(NamedTuple):
@@ -128,6 +130,7 @@ class CallingConvention:
     registers_reopen: bool = False
     #: 32-bit integers, unsigned ones too, are sign-extended to 64 bits.
     sign_extends_words: bool = False
+    float_abi: FloatAbi = FloatAbi.HARD  #: which of an ISA's ways to pass floating-point values this is
     red_zone: int = 0  #: bytes below sp that a function may use without moving sp
     va_list: VaListStruct | None = None
     x87: X87Stack | None = None  #: floating-point results come on the x87 stack
@@ -148,6 +151,21 @@ class CallingConvention:
     def ifunc_arguments(self, block: int = 0) -> tuple[int, ...]:
         """The arguments for `ifunc_prototype`; `block` is the guest address `ifunc_block` was copied to."""
         return tuple(block if value is IfuncArgument.BLOCK else int(value) for value in self.ifunc_parameters)
+
+
+
+def float_variants(page: CallingConvention, *abis: FloatAbi) -> tuple[CallingConvention, ...]:
+    """The same convention with fewer floating-point values in registers of their own: the others, and results,
+    go where integers go. Named "<arch>:<float ABI>"."""
+    kept = {FloatAbi.SOFT: (), FloatAbi.SINGLE: (4,)}
+    return tuple(
+        replace(
+            page, arch=f"{page.arch}:{abi.value}", float_abi=abi, floats_spill_to_integers=True,
+            float_arguments={size: page.float_arguments[size] for size in kept[abi]},
+            float_results={size: page.float_results[size] for size in kept[abi]},
+        )
+        for abi in abis
+    )  # fmt: skip
 
 
 def numbered(prefix: str, count: int) -> tuple[str, ...]:

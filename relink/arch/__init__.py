@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from relink.arch import aarch64, arm, i386, loongarch64, riscv, x86_64
-from relink.arch.spec import Architecture, Formula, Reloc, Role, Tls, TlsVariant
+from relink.arch.spec import Architecture, FloatAbi, Formula, Reloc, Role, Tls, TlsVariant
 from relink.errors import RelinkError
 
 __all__ = [
-    "ARCHITECTURES", "Architecture", "Formula", "Reloc", "Role", "Tls", "TlsVariant", "UnknownArchitecture",
-    "architecture", "architecture_of",
+    "ARCHITECTURES", "Architecture", "FloatAbi", "Formula", "Reloc", "Role", "Tls", "TlsVariant",
+    "UnknownArchitecture", "architecture", "architecture_of",
 ]  # fmt: skip
 
 #: Every architecture by its canonical name, in the order people list them.

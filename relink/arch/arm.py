@@ -23,7 +23,7 @@ from functools import partial
 
 import numpy as np
 
-from relink.arch.arm_attributes import SHT_ARM_ATTRIBUTES, lacks_thumb2
+from relink.arch.arm_attributes import SHT_ARM_ATTRIBUTES, float_calls, lacks_thumb2
 from relink.arch.arm_fields import (
     LONG_OFFSET,
     ArmCall,
@@ -40,6 +40,7 @@ from relink.arch.arm_fields import (
 from relink.arch.spec import (
     NONE,
     Architecture,
+    FloatAbi,
     Formula,
     Reloc,
     Role,
@@ -333,6 +334,7 @@ RELOCATIONS: dict[int, Reloc] = {
 EF_ARM_EABIMASK = 0xFF00_0000
 EF_ARM_EABI_VER5 = 0x0500_0000
 EF_ARM_ABI_FLOAT_SOFT = 0x200
+EF_ARM_ABI_FLOAT_HARD = 0x400
 EF_ARM_BE8 = 0x0080_0000
 
 
@@ -342,9 +344,14 @@ def flags_problem(flags: int) -> str | None:
         return f"Arm EABI version {flags >> 24} (only version 5 is supported)"
     if flags & EF_ARM_BE8:
         return "big-endian (BE8) Arm code is not supported"
-    if flags & EF_ARM_ABI_FLOAT_SOFT:
-        return "soft-float procedure calls (the armel ABI); only hard-float (armhf) is supported"
     return None
+
+
+def float_abi(flags: int, attributes: bytes) -> FloatAbi | None:
+    """Linked files say it in e_flags (AAELF32 section 5.2.1), objects in their build attributes."""
+    if flags & (EF_ARM_ABI_FLOAT_SOFT | EF_ARM_ABI_FLOAT_HARD):
+        return FloatAbi.SOFT if flags & EF_ARM_ABI_FLOAT_SOFT else FloatAbi.HARD
+    return float_calls(attributes)
 
 
 ARM = Architecture(
@@ -378,4 +385,5 @@ ARM = Architecture(
     attributes_section=SHT_ARM_ATTRIBUTES,
     baseline_stub=Stub(bytes.fromhex("04f09fe5 03b4 0148 0190 01bd") + bytes(4), 12, 4),
     flags_problem=flags_problem,
+    float_abi=float_abi,
 )

@@ -1,4 +1,4 @@
-"""What an Arm object's build attributes say about the core it is for.
+"""What an Arm object's build attributes say about the core it is for, and about how it passes floats.
 
 Addenda to, and Errata in, the ABI for the Arm Architecture (2024Q3), section "Build attributes": a section of type
 SHT_ARM_ATTRIBUTES holds, for the vendor "aeabi", tags with numbers and texts.
@@ -6,9 +6,12 @@ SHT_ARM_ATTRIBUTES holds, for the vendor "aeabi", tags with numbers and texts.
 
 from __future__ import annotations
 
+from relink.arch.spec import FloatAbi
+
 SHT_ARM_ATTRIBUTES = 0x7000_0003
 
 _TAG_FILE, _TAG_CPU_ARCH, _TAG_COMPATIBILITY = 1, 6, 32
+_TAG_FP_NUMBER_MODEL, _TAG_VFP_ARGS = 23, 28
 _TEXTS = (4, 5)  # CPU_raw_name, CPU_name; above 32 a tag's lowest bit says so
 #: Values of Tag_CPU_arch with Thumb but no 32-bit load of the PC: v4T to v6KZ, v6K, v6-M, v6S-M, v8-M.baseline.
 _THUMB_1 = frozenset({2, 3, 4, 5, 6, 7, 9, 11, 12, 16})
@@ -17,13 +20,23 @@ _THUMB_1 = frozenset({2, 3, 4, 5, 6, 7, 9, 11, 12, 16})
 def lacks_thumb2(section: bytes) -> bool:
     """Whether the code is for a core that has only 16-bit Thumb (and BL). Sections that cannot be read say no."""
     try:
-        return _cpu_architecture(section) in _THUMB_1
+        return _of_file(section, _TAG_CPU_ARCH) in _THUMB_1
     except (IndexError, ValueError):
         return False
 
 
-def _cpu_architecture(section: bytes) -> int | None:
-    """Tag_CPU_arch of the whole file. Raises IndexError or ValueError where the section is cut short."""
+def float_calls(section: bytes) -> FloatAbi | None:
+    """How floating-point values are passed; None where none is, either way will do, or nothing can be read."""
+    try:
+        if not _of_file(section, _TAG_FP_NUMBER_MODEL):  # uses no floating point: assembly, mostly
+            return None
+        return {0: FloatAbi.SOFT, 1: FloatAbi.HARD}.get(_of_file(section, _TAG_VFP_ARGS) or 0)
+    except (IndexError, ValueError):
+        return None
+
+
+def _of_file(section: bytes, tag: int) -> int | None:
+    """A tag's value for the whole file. Raises IndexError or ValueError where the section is cut short."""
     at = 1
     while section[:1] == b"A" and at + 4 < len(section):
         end = at + max(int.from_bytes(section[at : at + 4], "little"), 5)
@@ -32,7 +45,7 @@ def _cpu_architecture(section: bytes) -> int | None:
             start = vendor_end + 1
             if section[start] == _TAG_FILE:  # which comes first
                 size = int.from_bytes(section[start + 1 : start + 5], "little")
-                return _attribute(section[start + 5 : start + size], _TAG_CPU_ARCH)
+                return _attribute(section[start + 5 : start + size], tag)
         at = end
     return None
 

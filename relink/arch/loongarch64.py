@@ -23,6 +23,7 @@ import numpy as np
 from relink.arch.spec import (
     NONE,
     Architecture,
+    FloatAbi,
     Formula,
     Reloc,
     Role,
@@ -319,16 +320,19 @@ RELOCATIONS: dict[int, Reloc] = {
 }
 
 EF_LOONGARCH_ABI_MODIFIER_MASK = 0x7
-EF_LOONGARCH_ABI_DOUBLE_FLOAT = 0x3
-_FLOAT_ABIS = {0x1: "soft-float", 0x2: "single-float"}
+_FLOAT_ABIS = {0x1: FloatAbi.SOFT, 0x2: FloatAbi.SINGLE, 0x3: FloatAbi.HARD}
 
 
 def flags_problem(flags: int) -> str | None:
     """laelf, "e_flags": which base ABIs cannot be linked here."""
-    if (modifier := flags & EF_LOONGARCH_ABI_MODIFIER_MASK) != EF_LOONGARCH_ABI_DOUBLE_FLOAT:
-        name = _FLOAT_ABIS.get(modifier, f"unknown (modifier {modifier})")
-        return f"the {name} calling convention; only the double-float one is supported"
+    if (modifier := flags & EF_LOONGARCH_ABI_MODIFIER_MASK) not in _FLOAT_ABIS:
+        return f"a base ABI that laelf does not name (modifier {modifier})"
     return None
+
+
+def float_abi(flags: int, attributes: bytes) -> FloatAbi | None:
+    """laelf, "e_flags": the base ABI modifier."""
+    return _FLOAT_ABIS.get(flags & EF_LOONGARCH_ABI_MODIFIER_MASK)
 
 
 LOONGARCH64 = Architecture(
@@ -355,5 +359,6 @@ LOONGARCH64 = Architecture(
     stub=Stub(bytes.fromhex("0c00001c 8c41c028 8001004c 00004003") + bytes(8), 16, 8),
     branch_reach=1 << 27,
     flags_problem=flags_problem,
+    float_abi=float_abi,
     runs_init_fini=False,
 )

@@ -16,6 +16,7 @@ import numpy as np
 from relink.arch.spec import (
     NONE,
     Architecture,
+    FloatAbi,
     Reloc,
     Role,
     Sites,
@@ -142,18 +143,20 @@ def _relocations(own: Word) -> dict[int, Reloc]:
 
 
 EF_RISCV_FLOAT_ABI = 0x6
-EF_RISCV_FLOAT_ABI_DOUBLE = 0x4
 EF_RISCV_RVE = 0x8
-_FLOAT_ABIS = {0x0: "soft-float", 0x2: "single-float", 0x6: "quad-float"}
+_FLOAT_ABIS = {0x0: FloatAbi.SOFT, 0x2: FloatAbi.SINGLE, 0x4: FloatAbi.HARD, 0x6: FloatAbi.QUAD}
 
 
 def flags_problem(flags: int) -> str | None:
     """RISC-V ELF Specification, "File Header": which e_flags cannot be linked here."""
     if flags & EF_RISCV_RVE:
         return "the RVE calling convention is not supported"
-    if (float_abi := flags & EF_RISCV_FLOAT_ABI) != EF_RISCV_FLOAT_ABI_DOUBLE:
-        return f"the {_FLOAT_ABIS[float_abi]} calling convention; only the double-float one is supported"
     return None
+
+
+def float_abi(flags: int, attributes: bytes) -> FloatAbi | None:
+    """RISC-V ELF Specification, "File Header": EF_RISCV_FLOAT_ABI."""
+    return _FLOAT_ABIS[flags & EF_RISCV_FLOAT_ABI]
 
 
 RISCV64 = Architecture(
@@ -180,6 +183,7 @@ RISCV64 = Architecture(
     # auipc t1, 0; ld t1, 16(t1); jr t1; nop; address
     stub=Stub(bytes.fromhex("17030000 03330301 67000300 13000000") + bytes(8), 16, 8),
     flags_problem=flags_problem,
+    float_abi=float_abi,
     runs_init_fini=False,
 )
 
@@ -207,5 +211,6 @@ RISCV32 = Architecture(
     # auipc t1, 0; lw t1, 12(t1); jr t1; address
     stub=Stub(bytes.fromhex("17030000 0323c300 67000300") + bytes(4), 12, 4),
     flags_problem=flags_problem,
+    float_abi=float_abi,
     runs_init_fini=False,
 )

@@ -210,6 +210,16 @@ class Stub:
     align: int
 
 
+class FloatAbi(enum.Enum):
+    """How a procedure call standard passes floating-point values: the widest kind that goes in registers of
+    its own. One image cannot call another whose answer differs."""
+
+    SOFT = "soft-float"  #: none
+    SINGLE = "single-float"
+    HARD = "hard-float"  #: doubles
+    QUAD = "quad-float"
+
+
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """One ISA as the linker sees it. Compare by identity; there is one object per ISA."""
@@ -238,11 +248,14 @@ class Architecture:
     baseline_stub: Stub | None = None
     #: Given an object's build attributes (its section of type SHT_LOPROC + 3), whether it is for such a core.
     is_baseline: Callable[[bytes], bool] = lambda attributes: False
-    attributes_section: int = 0  #: sh_type of the build attributes `is_baseline` reads
+    attributes_section: int = 0  #: sh_type of the build attributes `is_baseline` and `float_abi` read
     branch_reach: int = 1 << 31  #: bytes the shortest call reaches: how far apart stubs may lie
     got_header: int = 0  #: words at the start of the GOT that belong to the dynamic linker
     #: Given e_flags, why an image of that ABI cannot join (None: it can).
     flags_problem: Callable[[int], str | None] = lambda flags: None
+    #: Given e_flags and an object's build attributes (empty: none), how it passes floating-point values (None: it
+    #: passes none, or the ISA has one way only).
+    float_abi: Callable[[int, bytes], FloatAbi | None] = lambda flags, attributes: None
 
     @property
     def word_size(self) -> int:
