@@ -39,7 +39,7 @@ from emu.symbolize import Symbolizer
 from emu.threads import ThreadBlock
 from emu.traps import TrapTable
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
-from relink.elf import decode
+from relink.collect import header_of
 from relink.errors import MachineError, RelinkError, UnsupportedElf
 from relink.image import Image
 from relink.link import Linker, LoadOptions, Policy
@@ -131,15 +131,15 @@ class Machine:
 
     @classmethod
     def for_file(cls, path: str | os.PathLike[str], **options: object) -> Self:
-        """A machine of the architecture `path` is for. `options` are the constructor's.
+        """A machine of the architecture `path` (an archive too) is for. `options` are the constructor's.
 
         Raises ElfError, UnsupportedElf for a machine that is none of the seven.
         """
-        decoded = decode(path)
-        arch = architecture_of(decoded.header.machine, decoded.header.bits)
+        header = header_of(path)
+        arch = architecture_of(header.machine, header.bits)
         if arch is None:
-            raise UnsupportedElf(decoded.name, f"is for machine {decoded.header.machine}, which is not emulated")
-        if (abi := arch.float_abi(decoded.header.flags, b"")) is not None:
+            raise UnsupportedElf(os.fspath(path), f"is for machine {header.machine}, which is not emulated")
+        if (abi := arch.float_abi(header.flags, b"")) is not None:
             options.setdefault("float_abi", abi)
         return cls(arch, **options)  # type: ignore[arg-type]
 

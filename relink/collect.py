@@ -11,11 +11,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from relink.elf import Decoded, Names
+from relink.elf import Decoded, Header, Names, decode
 from relink.elf.archive import Archive, is_archive
 from relink.elf.constants import Binding
 from relink.elf.objects import ObjectFile, decode_object
 from relink.elf.source import Source, open_source
+from relink.errors import UnsupportedElf
+
+
+def is_archive_file(source: Source) -> bool:
+    """Whether a file is an archive. Raises ElfError when it cannot be read."""
+    return is_archive(open_source(source, None)[2])
+
+
+def header_of(source: Source) -> Header:
+    """The ELF header of a file, or of an archive's first object: it says which architecture. Raises ElfError."""
+    name, _, data = open_source(source, None)
+    if not is_archive(data):
+        return decode(source).header
+    archive = Archive.open(source)
+    if not (numbers := archive.objects):
+        raise UnsupportedElf(name, "an archive that holds no relocatable object")
+    return archive.object(numbers[0]).header
 
 
 def collect(sources: Sequence[Source | Decoded], *, whole: bool = False) -> list[ObjectFile]:
@@ -36,7 +53,7 @@ def collect(sources: Sequence[Source | Decoded], *, whole: bool = False) -> list
 
 
 def _members(archive: Archive) -> list[ObjectFile]:
-    return [archive.object(number) for number in range(len(archive.members))]
+    return [archive.object(number) for number in archive.objects]
 
 
 def _pulled(objects: list[ObjectFile], archives: Sequence[Archive]) -> list[ObjectFile]:

@@ -3,10 +3,10 @@
     module = machine.load("hello.ko", symbols={"_printk": printk}).image.kernel_module
     module.name, module.modinfo["license"], module.init
 
-Loading one does what the kernel's loader does to addresses, and no more: it does not run `init_module` (call it, and
-`cleanup_module`), load what `depends` names, compare the CRCs of `__versions` or the vermagic with those of a kernel,
-fill in parameters, patch alternatives, static keys or call sites, or discard `.init.text` after init. Sources:
-Linux, include/linux/module.h, include/linux/moduleparam.h, scripts/mod/modpost.c, Documentation/kbuild/modules.rst.
+Loading one does what the kernel's loader does to addresses, and no more: it does not run `init_module` (call it,
+and `cleanup_module`), load what `depends` names, compare the CRCs of `__versions` or the vermagic with those of a
+kernel, fill in parameters, patch alternatives, static keys or call sites, or discard `.init.text` after init.
+Sources: Linux, include/linux/module.h, include/linux/moduleparam.h, scripts/mod/modpost.c.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class KernelModule:
     """A module's own description.
 
     `modinfo` has every value of each key, in order ("license", "depends", "vermagic", "parm", "alias"…);
-    `versions` the CRC the module expects of each kernel symbol, which nothing here compares; `exports` the names it
-    offers other modules. `init` and `exit` are guest addresses of init_module and cleanup_module, if it has them.
+    `versions` the CRC the module expects of each kernel symbol, which nothing here compares; `exports` the names
+    it offers other modules. `init` and `exit` are guest addresses of init_module and cleanup_module, if any.
     """
 
     name: str
@@ -61,7 +61,7 @@ def kernel_module(file: ObjectFile, init: int | None = None, exit: int | None = 
 
 
 def modinfo(file: ObjectFile) -> Mapping[str, tuple[str, ...]]:
-    """The "key=value" strings of .modinfo, each ended by a NUL; a string without "=" is a key with an empty value."""
+    """The "key=value" strings of .modinfo, each ended by a NUL; one without "=" is a key with an empty value."""
     found: dict[str, tuple[str, ...]] = {}
     for text in _strings(_content(file, MODINFO)):
         key, _, value = text.partition("=")

@@ -85,7 +85,7 @@ class Linker:
     # ------------------------------------------------------------ the one call
 
     def load(
-        self, source: Source, *, name: str | None = None, options: LoadOptions | None = None
+        self, source: Source | Sequence[Source], *, name: str | None = None, options: LoadOptions | None = None
     ) -> Image:
         """Load an image with all it needs, without a machine: nothing of it is run.
 
@@ -98,12 +98,12 @@ class Linker:
 
     @contextmanager
     def loading(
-        self, source: Source, *, name: str | None = None, options: LoadOptions | None = None
+        self, source: Source | Sequence[Source], *, name: str | None = None, options: LoadOptions | None = None
     ) -> Iterator[Plan]:
         """Link `source` and yield the plan; commit when the block ends, undo everything when it raises.
 
         `source` is a path, bytes, a file object, or a bare library name to search for; `name` is what
-        messages call it.
+        messages call it. Relocatable objects and archives, or a list of them, become one image.
 
         Raises ElfError, LibraryNotFound, another LinkError or LinkErrors, AddressSpaceError.
         """
@@ -154,7 +154,7 @@ class Linker:
     # ------------------------------------------------------------ the phases
 
     def _link(
-        self, source: Source, name: str | None, options: LoadOptions, undo: ExitStack
+        self, source: Source | Sequence[Source], name: str | None, options: LoadOptions, undo: ExitStack
     ) -> Plan:
         clock = _Clock()
         root, nodes = self.survey(source, name, options.preload)
@@ -175,7 +175,7 @@ class Linker:
         return plan
 
     def survey(
-        self, source: Source, name: str | None = None, preload: Sequence[Source] = ()
+        self, source: Source | Sequence[Source], name: str | None = None, preload: Sequence[Source] = ()
     ) -> tuple[Node, list[Node]]:
         """What a load would bring in, without mapping anything: the root's node and the whole closure.
 
@@ -199,7 +199,7 @@ class Linker:
     def _loaded_from(self, path: Path) -> Image | None:
         return next((i for i in self.images if graph.is_file(i.decoded, path)), None)
 
-    def _root(self, source: Source, name: str | None, surroundings: Surroundings) -> Node:
+    def _root(self, source: Source | Sequence[Source], name: str | None, surroundings: Surroundings) -> Node:
         """The node of what the user asked for; a bare name that is no file here is searched for."""
         if isinstance(source, (str, os.PathLike)):
             path = Path(source)

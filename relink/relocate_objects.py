@@ -40,7 +40,8 @@ _PC_BIAS = {"x86_64": -4, "i386": -4, "arm": -8, "arm THM": -4}
 _IN_MODULE = frozenset({"S", "DTV"})
 _MOVING = (Role.DATA, Role.HIGH)
 _FUNCTIONS = (SymbolType.FUNC, SymbolType.GNU_IFUNC)
-_DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.TLSDESC, Role.REFUSED)
+#: What objects cannot have, or this linker refuses.
+DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.TLSDESC, Role.REFUSED)
 
 
 class ObjectRelocator(Relocator):
@@ -55,7 +56,7 @@ class ObjectRelocator(Relocator):
         self.uleb: dict[int, tuple[int, Batch, int]] = {}  # place -> (sum so far, batch, last entry)
 
     def _applies(self, row: Reloc) -> bool:
-        return row.role not in _DYNAMIC_ONLY
+        return row.role not in DYNAMIC_ONLY
 
     def _phase(self, number: int) -> int:
         row = self.arch.relocations.get(number)

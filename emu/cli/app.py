@@ -19,7 +19,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
 
 app = typer.Typer(
     name="relink-emu",
-    help="Load, link and run ELF shared objects of seven architectures on an emulated machine.",
+    help="Load, link and run ELF shared objects and object files of seven architectures on an emulated machine.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
@@ -48,7 +48,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 Library = Annotated[
-    str, typer.Argument(metavar="LIB", help="A file, or a name to be found through -L or --sysroot.")
+    str, typer.Argument(metavar="LIB", help="A shared object, object or archive, or a name to be found.")
 ]
 
 
@@ -93,14 +93,58 @@ def call(
 
 
 @command
-def inspect(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A shared object, an executable or an object file.")],
-    target: Target, output: Output,
-    symbols: Annotated[bool, typer.Option("--symbols", help="List every dynamic symbol.")] = False,
+def map(
+    library: Library, target: Target, search: Search, loading: Loading, output: Output,
+    every: Annotated[bool, typer.Option("--all", help="Also the images that are loaded with it.")] = False,
 ) -> None:  # fmt: skip
-    """Show what an ELF file says, without loading it."""
-    from emu.cli import inspect, inspect_view
+    """Show where everything lies: sections, symbols, GOT slots, stubs.
+
+    Links without running constructors. With an object or archive as LIB, per input.
+    """
+    from emu.cli import map
+    from emu.cli.output import console, emit
+
+    links = map.maps(target, search, loading, library, every=every)
+    if output.json:
+        emit(map.report(links), lambda report, console: None, as_json=True)
+    else:
+        map.show(links, console())
+
+
+@command
+def report(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Archives and objects.")], output: Output,
+) -> None:  # fmt: skip
+    """Count the relocation types in archives and objects, and say which are implemented.
+
+    The exit status is 1 when a type is refused or unknown.
+    """
+    from emu.cli import report
     from emu.cli.output import emit
+
+    found = report.report(files)
+    emit(found, report.show, as_json=output.json)
+    if not found.complete:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@command
+def inspect(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A shared object, an executable, an object file or an archive.")
+    ],
+    target: Target, output: Output,
+    symbols: Annotated[bool, typer.Option("--symbols", help="List every symbol.")] = False,
+) -> None:  # fmt: skip
+    """Show what an ELF file or an archive says, without loading it."""
+    from emu.cli import inspect, inspect_archive, inspect_view
+    from emu.cli.output import emit
+    from relink.collect import is_archive_file
+
+    if is_archive_file(file):
+        show_archive = partial(inspect_archive.show, symbols=symbols, demangle=output.demangle)
+        emit(inspect_archive.report(target, file), show_archive, as_json=output.json)
+        return
 
     show = partial(inspect_view.show, symbols=symbols, demangle=output.demangle)
     emit(inspect.report(target, file), show, as_json=output.json)

@@ -69,9 +69,7 @@ def run(
         if not as_json:
             machine.libc.stdout.tee = out.write
             machine.libc.stderr.tee = _Passing(sys.stderr.buffer).write
-        library = machine.load(
-            name, base=loading.address, preload=search.preload or (), allow_unresolved=loading.allow_unresolved
-        )
+        library = loading.load(machine, name, search)
         done = []
         for call in calls:
             called = _make(machine, library, call, given)
@@ -145,7 +143,7 @@ class _Prototypes:
                 return self._texts[name], "option"
         if call.result is None:
             decoded = library.image.symbol(call.name, call.version).image.decoded
-            if any(section.name in _DEBUG_SECTIONS for section in decoded.sections):
+            if _DEBUG_SECTIONS & {section.name for section in decoded.sections} or decoded.debug_sections:
                 from relink.elf import dwarf  # whose parser takes a while to load
 
                 declared = dwarf.prototype(decoded, call.name)

@@ -13,7 +13,7 @@ import numpy as np
 
 from emu.cli.output import Address, demangled
 from relink.arch import Architecture, architecture_of
-from relink.elf import Decoded, decode
+from relink.elf import Decoded, SymbolTable, decode
 from relink.elf.constants import (
     SHN_ABS,
     SHN_UNDEF,
@@ -30,6 +30,8 @@ from relink.elf.constants import (
     SymbolType,
     Visibility,
 )
+from relink.elf.objects import ABSOLUTE, UNDEFINED, ObjectFile, ObjectSymbols, decode_object
+from relink.kernel_module import modinfo
 
 if TYPE_CHECKING:
     import enum
@@ -163,6 +165,7 @@ class InspectReport:
     hash_tables: tuple[str, ...]
     constructors: Constructors
     tls: Tls | None
+    modinfo: Mapping[str, tuple[str, ...]]  #: of a kernel module: every value of each key
 
 
 def report(target: Target, file: str) -> InspectReport:
@@ -177,7 +180,8 @@ def report(target: Target, file: str) -> InspectReport:
     arch = architecture_of(header.machine, header.bits)
     tls = decoded.tls
     array_length = partial(_length, decoded)
-    exported, imported = _counts(decoded)
+    object_file = decode_object(decoded) if header.type == FileType.REL else None
+    exported, imported = _counts(decoded.symbols if object_file is None else object_file.symbols)
     return InspectReport(
         file=file, size=Path(file).stat().st_size, kind=_kind(decoded), arch=arch.name if arch else None,
         machine=header.machine, bits=header.bits, flags=Address(header.flags),
@@ -185,7 +189,7 @@ def report(target: Target, file: str) -> InspectReport:
         os_abi=header.os_abi, soname=decoded.soname, interpreter=decoded.interpreter, needed=decoded.needed,
         rpath=decoded.rpath, runpath=decoded.runpath, segments=tuple(_segments(decoded)),
         sections=tuple(_sections(decoded)), dynamic=tuple(_dynamic(decoded)), exported=exported, imported=imported,
-        symbols=tuple(_symbols(decoded)),
+        symbols=tuple(_symbols(decoded) if object_file is None else _object_symbols(object_file)),
         versions_defined=tuple(version.name for version in decoded.versions.defined),
         versions_needed=tuple(
             VersionNeeded(need.library, need.name, bool(need.flags & VER_FLG_WEAK))
@@ -198,6 +202,7 @@ def report(target: Target, file: str) -> InspectReport:
             _address(decoded.fini), array_length("fini_array"),
         ),
         tls=Tls(tls.memsz, tls.filesz, tls.align) if tls else None,
+        modinfo=modinfo(object_file) if object_file is not None else {},
     )  # fmt: skip
 
 
@@ -253,9 +258,8 @@ def _dynamic(decoded: Decoded) -> Iterator[Entry]:
         yield Entry(tag, Address(value), text)
 
 
-def _counts(decoded: Decoded) -> tuple[int, int]:
+def _counts(table: SymbolTable | ObjectSymbols) -> tuple[int, int]:
     """How many symbols a file exports and imports."""
-    table = decoded.symbols
     shared = (table.bind != Binding.LOCAL) & np.isin(table.visibility, (Visibility.DEFAULT, Visibility.PROTECTED))
     defined = table.section != SHN_UNDEF
     imported = shared & ~defined
@@ -279,6 +283,18 @@ def _symbols(decoded: Decoded) -> Iterator[SymbolEntry]:
         yield SymbolEntry(
             name, demangled(name), version, Address(value), size, _name(SymbolType, kind), _name(Binding, bind),
             _name(Visibility, visibility), section != SHN_UNDEF, section == SHN_ABS,
+        )  # fmt: skip
+
+
+def _object_symbols(file: ObjectFile) -> Iterator[SymbolEntry]:
+    """The symbols of a relocatable object; values are offsets in their sections."""
+    table = file.symbols
+    for row in range(1, len(table)):
+        name, section = file.symbol_name(row), int(table.section[row])
+        yield SymbolEntry(
+            name, demangled(name), None, Address(int(table.value[row])), int(table.size[row]),
+            _name(SymbolType, int(table.type[row])), _name(Binding, int(table.bind[row])),
+            _name(Visibility, int(table.visibility[row])), section != UNDEFINED, section == ABSOLUTE,
         )  # fmt: skip
 
 

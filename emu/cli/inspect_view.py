@@ -36,6 +36,13 @@ def show(report: InspectReport, console: Console, *, symbols: bool = False, dema
         for section in report.sections:
             rows.add_row(printable(section.name), hexadecimal(section.size), str(section.flags))
         console.print(rows)
+    if report.modinfo:
+        title("Kernel module")
+        rows = table("key", "value")
+        for key, values in report.modinfo.items():
+            for value in values:
+                rows.add_row(printable(key), printable(value))
+        console.print(rows)
     if report.dynamic:
         title("Dynamic section")
         rows = table("tag", ">value", "")

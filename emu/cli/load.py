@@ -113,9 +113,7 @@ def report(target: Target, search: Search, loading: Loading, name: str) -> LoadR
     start = time.perf_counter()
     with loading.machine(arch, search) as machine:
         made = time.perf_counter() - start
-        library = machine.load(
-            name, base=loading.address, preload=search.preload or (), allow_unresolved=loading.allow_unresolved
-        )
+        library = loading.load(machine, name, search)
         plan = library.plan
         nodes = {id(node.decoded): node for node in plan.nodes if node.decoded is not None}
         return LoadReport(

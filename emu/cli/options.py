@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
+    from emu.library import Library
     from emu.machine import Machine
     from relink.arch import Architecture
     from relink.search import SearchPath
@@ -71,10 +72,10 @@ class Target:
                 param_hint="'--arch'",
             )
         from relink.arch import architecture_of
-        from relink.elf import decode
+        from relink.collect import header_of
         from relink.errors import UnsupportedElf
 
-        header = decode(library).header
+        header = header_of(library)
         found = architecture_of(header.machine, header.bits)
         if found is None:
             problem = f"is for machine {header.machine}, {header.bits} bit, which is none of the seven"
@@ -122,6 +123,11 @@ class Search:
 class Loading:
     """How a library is loaded, and what bounds the code that runs."""
 
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="FILE",
+                     help="Object or archive to link with the object LIB, as one image. May be repeated."),
+    ] = None  # fmt: skip
     define: Annotated[
         list[str] | None,
         typer.Option("--define", "-D", metavar="NAME=VALUE",
@@ -164,6 +170,13 @@ class Loading:
         return Machine(
             arch, library_path=search.library_path or (), sysroot=search.sysroot, hosted_libc=search.libc,
             symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions,
+        )  # fmt: skip
+
+    def load(self, machine: Machine, library: str, search: Search) -> Library:
+        """Load `library` as the options want it. Raises RelinkError."""
+        return machine.load(
+            [library, *self.beside] if self.beside else library, base=self.address, preload=search.preload or (),
+            allow_unresolved=self.allow_unresolved,
         )  # fmt: skip
 
 

@@ -95,6 +95,11 @@ class Archive:
         return decode_object(memoryview(member.data), name=member.full_name)  # type: ignore[arg-type]
 
     @cached_property
+    def objects(self) -> tuple[int, ...]:
+        """The numbers of the members that are relocatable objects; archives may hold other files too."""
+        return tuple(number for number, member in enumerate(self.members) if _is_object(member))
+
+    @cached_property
     def index(self) -> ArchiveIndex:
         """Every symbol that members define, and where: the archive's own index.
 
@@ -108,9 +113,7 @@ class Archive:
     def _index_of_members(self) -> ArchiveIndex:
         names: list[Names] = []
         numbers: list[I64] = []
-        for number, member in enumerate(self.members):
-            if not _is_object(member):
-                continue
+        for number in self.objects:
             symbols = self.object(number).symbols
             names.append(symbols.names.take(symbols.defined_globals))
             numbers.append(np.full(len(symbols.defined_globals), number, np.int64))

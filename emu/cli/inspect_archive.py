@@ -1,0 +1,104 @@
+"""`relink-emu inspect` of a static archive: its members and its index."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from emu.cli.output import demangled, printable, shown, table
+from relink.arch import architecture_of
+from relink.elf.archive import Archive
+from relink.errors import ElfError, UnsupportedElf
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from emu.cli.options import Target
+
+
+@dataclass(frozen=True)
+class MemberEntry:
+    """A member. `arch` is None, and `problem` says why, for one that is no object of the seven."""
+
+    name: str
+    offset: int  #: of its header in the archive
+    size: int  #: bytes
+    arch: str | None
+    sections: int
+    relocations: int
+    defined: int  #: symbols it offers others
+    undefined: int  #: symbols it wants of others
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """A symbol of the index and the member that defines it."""
+
+    symbol: str
+    demangled: str | None
+    member: str
+
+
+@dataclass(frozen=True)
+class ArchiveReport:
+    """What an archive says."""
+
+    schema: ClassVar[str] = "relink-emu/archive/1"
+    file: str
+    size: int  #: bytes
+    thin: bool  #: members are files of their own
+    members: tuple[MemberEntry, ...]
+    index: tuple[IndexEntry, ...]
+
+
+def report(target: Target, file: str) -> ArchiveReport:
+    """Read `file`. Raises ElfError; UnsupportedElf for a member that is not for the architecture named."""
+    archive = Archive.open(file)
+    named = target.architecture()
+    members = tuple(_member(archive, number) for number in range(len(archive.members)))
+    for member in members:
+        if named is not None and member.arch not in (None, named.name):
+            raise UnsupportedElf(f"{file}({member.name})", f"is for {member.arch}, not {named.name}")
+    index = archive.index
+    rows = zip(index.names.texts(), index.member.tolist(), strict=True)
+    entries = (IndexEntry(name, demangled(name), members[number].name) for name, number in rows)
+    return ArchiveReport(file, len(archive.data), archive.thin, members, tuple(entries))
+
+
+def _member(archive: Archive, number: int) -> MemberEntry:
+    member = archive.members[number]
+    arch, counts, problem = None, (0, 0, 0, 0), None
+    try:
+        file = archive.object(number)
+        found = architecture_of(file.header.machine, file.header.bits)
+        arch = found.name if found else None
+        problem = None if found else f"is for machine {file.header.machine}, {file.header.bits} bit"
+        entries = sum(len(rows) for rows in file.relocations)
+        counts = len(file.sections), entries, len(file.symbols.defined_globals), len(file.symbols.undefined)
+    except ElfError as error:
+        problem = error.problem
+    return MemberEntry(member.name, member.offset, member.size, arch, *counts, problem)
+
+
+def show(report: ArchiveReport, console: Console, *, symbols: bool = False, demangle: bool = True) -> None:
+    """Print a report; `symbols` lists the index."""
+    kind = "thin archive" if report.thin else "archive"
+    arches = Counter(member.arch for member in report.members if member.arch)
+    what = f"{len(report.members)} members, {len(report.index)} symbols, {', '.join(arches) or 'no objects'}"
+    console.print(f"{printable(report.file)}: {kind}, {report.size} bytes", style="bold", soft_wrap=True)
+    console.print(what)
+    console.print()
+    rows = table("member", ">size", ">sections", ">relocations", ">defined", ">undefined", "")
+    for member in report.members:
+        numbers = (member.size, member.sections, member.relocations, member.defined, member.undefined)
+        rows.add_row(printable(member.name), *map(str, numbers), printable(member.problem or ""))
+    console.print(rows)
+    if symbols:
+        console.print()
+        console.print("Index", style="bold")
+        index = table("symbol", "member")
+        for entry in report.index:
+            index.add_row(shown(entry.symbol, demangle=demangle), printable(entry.member))
+        console.print(index)
