@@ -46,6 +46,10 @@ Bools = NDArray[np.bool_]
 
 #: Entries reported one by one before the rest of the same kind are only counted.
 _REPORTED = 20
+#: A table with no more changes of type than this is sorted by type, as linkers leave it.
+_FEW_RUNS = 64
+#: log2 of the sizes of words.
+_SHIFT = {2: 1, 4: 2, 8: 3}
 #: Every psABI numbers its types below this.
 _TYPE_LIMIT = 1 << 16
 _SYMBOL_LETTERS = frozenset("SMTZ")
@@ -113,7 +117,8 @@ def read_words(buffer: NDArray[np.uint8], where: I64, size: int) -> U64:
     if size == 1:
         return buffer[where].astype(np.uint64)
     if not _misaligned(where, size):
-        return buffer.view(f"<u{size}")[where // size].astype(np.uint64)
+        words: U64 = buffer.view(f"<u{size}")[where >> _SHIFT[size]].astype(np.uint64)
+        return words
     rows = buffer[where[:, None] + np.arange(size)]
     return np.ascontiguousarray(rows).view(f"<u{size}")[:, 0].astype(np.uint64)
 
@@ -123,7 +128,7 @@ def write_words(buffer: NDArray[np.uint8], where: I64, size: int, value: U64) ->
     if size == 1:
         buffer[where] = value.astype(np.uint8)
     elif not _misaligned(where, size):
-        buffer.view(f"<u{size}")[where // size] = value.astype(f"<u{size}")
+        buffer.view(f"<u{size}")[where >> _SHIFT[size]] = value.astype(f"<u{size}", copy=False)
     else:
         rows = np.ascontiguousarray(value.astype(f"<u{size}")).view(np.uint8).reshape(-1, size)
         buffer[where[:, None] + np.arange(size)] = rows
@@ -141,10 +146,18 @@ class Batch:
     row: Reloc
     entries: slice | I64  #: which of the table's
     where: I64  #: byte index of each place in the image's buffer
-    element: I64  #: of the bindings
+    slots: I64  #: symbol index -> element of the bindings
     buffer: NDArray[np.uint8]
     letters: dict[str, U64] = field(default_factory=dict)
     function: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  #: whether S is a function's
+    _element: I64 | None = None
+
+    @property
+    def element(self) -> I64:
+        """The element of the bindings each entry's symbol is."""
+        if self._element is None:
+            self._element = self.slots[self.table.symbol[self.entries]]
+        return self._element
 
     @property
     def indices(self) -> I64:
@@ -153,7 +166,7 @@ class Batch:
 
     def keep(self, chosen: Bools) -> None:
         self.entries = self.indices[chosen]
-        self.where, self.element = self.where[chosen], self.element[chosen]
+        self.where, self._element = self.where[chosen], None
         self.letters = {letter: values[chosen] for letter, values in self.letters.items()}
 
 
@@ -203,7 +216,7 @@ class Relocator:
 
     def _by_type(self, table: RelocationTable) -> list[tuple[int, slice | I64]]:
         """The entries of each type: a slice where they are neighbours, as linkers sort them, else indices."""
-        types = table.type
+        types = np.ascontiguousarray(table.type)
         if not len(types):
             return []
         if int(types.max()) >= _TYPE_LIMIT:
@@ -211,13 +224,14 @@ class Relocator:
             name = f"type {int(types[odd[0]]):#x}"
             self._report(table, odd, UnknownRelocation, name, "no psABI has such a type")
             types = np.where(types >= _TYPE_LIMIT, 0, types)
-        groups: list[tuple[int, slice | I64]] = []
-        for number in np.flatnonzero(np.bincount(types)).tolist():
-            entries = np.flatnonzero(types == number)
-            first, last = int(entries[0]), int(entries[-1])
-            together = last - first + 1 == len(entries)
-            groups.append((number, slice(first, last + 1) if together else entries))
-        return groups
+        edges = np.flatnonzero(types[1:] != types[:-1]) + 1
+        if len(edges) < _FEW_RUNS:
+            starts = [0, *edges.tolist()]
+            numbers = types[starts].tolist()
+            if len(set(numbers)) == len(numbers):
+                ends = [*starts[1:], len(types)]
+                return [(n, slice(a, b)) for n, a, b in zip(numbers, starts, ends, strict=True)]
+        return [(n, np.flatnonzero(types == n)) for n in np.flatnonzero(np.bincount(types)).tolist()]
 
     def _refuse(self, table: RelocationTable, number: int, row: Reloc | None, entries: slice | I64) -> None:
         indices = np.arange(len(table.offset))[entries]
@@ -319,8 +333,7 @@ class Relocator:
         assert row.formula is not None
         offset = table.offset[entries]
         where = (offset - self.image.low).astype(np.int64)
-        element = self.slot[table.symbol[entries]]
-        batch = Batch(table, row, entries, where, element, self.buffer)
+        batch = Batch(table, row, entries, where, self.slot, self.buffer)
         if "A" in row.formula.letters:
             batch.letters["A"] = self._addend(table, row, entries, where)
         if "P" in row.formula.letters:

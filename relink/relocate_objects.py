@@ -136,9 +136,8 @@ class ObjectRelocator(Relocator):
         assert row.formula is not None
         assert row.word is not None
         where = (table.offset[chosen] - self.image.low).astype(np.int64)
-        element = self.slot[table.symbol[chosen]]
-        batch = Batch(table, row, chosen, where, element, self.buffer)
-        batch.letters["S"] = self.bound.address[element]
+        batch = Batch(table, row, chosen, where, self.slot, self.buffer)
+        batch.letters["S"] = self.bound.address[batch.element]
         batch.letters["A"] = self._addend(table, row, chosen, where)
         batch.letters["P"] = table.offset[chosen] + self.image.bias_word
         batch.function = np.ones(len(chosen), np.bool_)
@@ -327,7 +326,7 @@ class ObjectRelocator(Relocator):
             mine = table.type[indices] == number
             where = (table.offset[indices[mine]] - self.image.low).astype(np.int64)
             row = self.arch.relocations[number]
-            self._store(Batch(table, row, indices[mine], where, np.zeros_like(where), self.buffer), values[mine])
+            self._store(Batch(table, row, indices[mine], where, self.slot, self.buffer), values[mine])
 
     def _sum(self, batch: Batch) -> None:
         """Entries that add to what is there. Several may add to one place."""
