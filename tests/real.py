@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from toolchains.archives import SHELVES, archives
 from toolchains.debian import PACKAGE_OF, Sysroot, cache_folder
 from toolchains.errors import ToolchainError
 from toolchains.programs import program
@@ -34,6 +35,19 @@ def real_library(arch: str, soname: str) -> Path:
         sysroot.folder.mkdir(parents=True, exist_ok=True)
         note.write_text(str(error))
         pytest.skip(f"{soname} for {arch} is not to be had: {error}")
+
+
+def real_archives(flavour: str, name: str) -> tuple[Path, ...]:
+    """The static library `name` of a flavour (`toolchains.archives`); skips the test, with the reason, without it."""
+    note = cache_folder() / f"{SHELVES[flavour].files[name][0]}-{flavour}.unavailable"
+    if note.is_file() and time.time() - note.stat().st_mtime < _SECONDS_A_FAILURE_IS_REMEMBERED:
+        pytest.skip(f"{name} for {flavour} is not to be had: {note.read_text()}")
+    try:
+        return archives(flavour, name)
+    except ToolchainError as error:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(error))
+        pytest.skip(f"{name} for {flavour} is not to be had: {error}")
 
 
 def real_root(arch: str) -> Path:

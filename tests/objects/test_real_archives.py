@@ -1,0 +1,69 @@
+"""Static libraries as distributions ship them: every member links, whole archives and members by themselves.
+
+What an archive leaves undefined is bound to one address, as a trap would be: nothing is called here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emu.cli.report import report
+from relink import HostMemory, Linker
+from relink.elf.archive import Archive
+from relink.image import Image
+from relink.link import LoadOptions
+from relink.objects import CombinedObjects
+from relink.relocate_objects import DYNAMIC_ONLY
+from tests.real import real_archives
+from toolchains.archives import SHELVES
+
+pytestmark = pytest.mark.real
+
+LIBRARIES = [pytest.param(flavour, name, id=f"{flavour}-{name}")
+             for flavour, shelf in SHELVES.items() for name in shelf.files]  # fmt: skip
+_TRAP = 0x2000_0000
+_TLS_SIZE = 1 << 16
+_ALONE = 24  #: members of each archive that are linked by themselves, spread evenly
+
+
+def _link(arch: str, source: Path | bytes, name: str | None = None) -> Image:
+    linker = Linker(HostMemory(arch), tls_size=_TLS_SIZE)
+    return linker.load(source, name=name, options=LoadOptions(unresolved=lambda image, symbol: _TRAP))
+
+
+@pytest.mark.parametrize(("flavour", "name"), LIBRARIES)
+def test_every_relocation_type_of_an_archive_is_implemented(flavour: str, name: str) -> None:
+    found = report([str(path) for path in real_archives(flavour, name)])
+    assert not found.skipped
+    assert [(kind.name, kind.status) for part in found.architectures for kind in part.types
+            if kind.status != "implemented"] == []  # fmt: skip
+    assert [part.share for part in found.architectures] == [1.0]
+
+
+@pytest.mark.parametrize(("flavour", "name"), LIBRARIES)
+def test_a_whole_archive_links_into_one_image(flavour: str, name: str) -> None:
+    for path in real_archives(flavour, name):
+        image = _link(SHELVES[flavour].arch, path)
+        combined = image.decoded
+        assert isinstance(combined, CombinedObjects)
+        archive = Archive.open(path)
+        assert len(combined.files) == len(archive.objects) > 0
+        # Nothing was passed over: what was applied is what the kept sections hold, less what only marks something.
+        page, applied = image.architecture, sum(image.relocation_counts.values())
+        numbers = combined.relocations[0].type.tolist()
+        silent = sum(page.relocations[number].formula is None for number in numbers)
+        assert applied + silent >= len(numbers)
+        assert not any(page.relocations[number].role in DYNAMIC_ONLY for number in set(numbers))
+
+
+@pytest.mark.parametrize(("flavour", "name"), LIBRARIES)
+def test_members_link_by_themselves(flavour: str, name: str) -> None:
+    for path in real_archives(flavour, name):
+        archive = Archive.open(path)
+        step = max(len(archive.objects) // _ALONE, 1)
+        for number in archive.objects[::step]:
+            member = archive.members[number]
+            if any(section.flags & 2 and section.size for section in archive.object(number).sections):
+                _link(SHELVES[flavour].arch, member.data.tobytes(), member.full_name)
