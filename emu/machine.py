@@ -43,10 +43,11 @@ from relink.collect import header_of
 from relink.errors import MachineError, RelinkError, UnsupportedElf
 from relink.image import Image
 from relink.link import Linker, LoadOptions, Policy
+from relink.objects import CombinedObjects
 from relink.plan import Plan, destructors, initialisers
 from relink.relocate import finish_ifuncs
 from relink.search import SearchPath, Source
-from relink.symbols import DefinedSymbols
+from relink.symbols import UNRESOLVED, DefinedSymbols
 from relink.tls import DEFAULT_STATIC_SIZE
 
 #: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
@@ -284,6 +285,12 @@ class Machine:
     def _run_destructors(self, image: Image) -> None:
         for which, address in destructors(image):
             self._run_initialiser(image, which, address)
+        # What crtbegin.o does for a shared object; nobody links it into relocatable ones.
+        handle = image.decoded.dso_handle if isinstance(image.decoded, CombinedObjects) else None
+        if handle is not None:
+            finalize = self.linker.resolver.find("__cxa_finalize", None, image.scope, hosts=True)
+            if finalize.provider[0] != UNRESOLVED:
+                self.call(int(finalize.address[0]), "void(void *)", image.address_of(handle))
 
     def _unresolved_trap(self, traps: list[int], image: str, symbol: str) -> int:
         def reached() -> int:

@@ -151,6 +151,8 @@ class CombinedObjects(Decoded):
     low_bits: int = 64  #: the image must lie below 2^low_bits, for the narrowest absolute address in it
     constructors: tuple[int, int] | None = None
     destructors: tuple[int, int] | None = None
+    #: Image offset of `__dso_handle`, by which code registers what __cxa_finalize is to call; None if it does not.
+    dso_handle: int | None = None
     float_abi: FloatAbi | None = None  #: how calls pass floating-point values (None: whichever)
 
     @property
@@ -489,7 +491,8 @@ class _Combiner:
                 if row is not None and row.role is Role.BRANCH and row.word is not None:
                     mine = np.flatnonzero((kind == type_) & (self.section[symbols] > 0))
                     distance = self._image_offsets(symbols[mine]) + addend[mine].view(np.uint64)
-                    far[mine] = ~np.asarray(row.word.fits(distance - offset[mine] - np.uint64(target.offset)), np.bool_)
+                    distance -= offset[mine] + np.uint64(target.offset)
+                    far[mine] = ~np.asarray(row.word.fits(distance), np.bool_)
             inside = np.flatnonzero(far & (addend != 0))
             if len(inside):
                 symbols, addend = symbols.copy(), addend.copy()
@@ -654,6 +657,7 @@ class _Combiner:
             table=self._symbol_table(), static=self._relocation_table(), got=got, slots=slots, stubs=stubs,
             low_bits=self._low_bits(), constructors=self.array(_CONSTRUCTORS),
             destructors=self.array(_DESTRUCTORS), float_abi=self.float_abi,
+            dso_handle=_FIRST if "__dso_handle" in self.linker_symbols else None,
         )  # fmt: skip
 
     def _content(self, stubs: StubTable, size: int) -> U8:

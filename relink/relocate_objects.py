@@ -209,7 +209,7 @@ class ObjectRelocator(Relocator):
         images = self.bound.images
         provider = self.bound.provider[elements].tolist()
         # A strong symbol nobody defines has been reported.
-        own = [p >= 0 and images[p] is self.image for p in provider] | (self.bound.provider[elements] == UNRESOLVED)
+        own = np.array([p == UNRESOLVED or (p >= 0 and images[p] is self.image) for p in provider], np.bool_)
         usable = (batch.element == 0) | np.isin(batch.element, elements[own])
         if not usable.all():
             problem = "an offset in this image's thread-local block, of a symbol that lies in another's"
@@ -221,10 +221,12 @@ class ObjectRelocator(Relocator):
         assert row.formula is not None
         if row.role is Role.ALIGN:
             return  # done when the sections were laid out
-        symbols = batch.table.symbol[batch.entries].astype(np.int64)
         if row.role in (Role.ADD, Role.ULEB):
             self._sum(batch)
             return
+        if row.role is Role.DATA and isinstance(row.word, Word) and "S" in row.formula.letters <= _PLAIN:
+            self._put_off_ifuncs(batch)  # of other images: where any distance fits no stub was made
+        symbols = batch.table.symbol[batch.entries].astype(np.int64)
         stub = self._stub_address(symbols, batch.where)
         stub = np.where(stub >= 0, stub + row.entry, stub)
         if "S" in row.formula.letters:
