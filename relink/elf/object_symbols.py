@@ -20,10 +20,10 @@ from relink.elf.constants import (
     Machine,
     SymbolType,
 )
-from relink.elf.contents import I64, U8, U32, U64, AnyArray, Bools, frozen
+from relink.elf.contents import I64, U8, U32, AnyArray, Bools, frozen
 from relink.elf.layout import ELF64
-from relink.elf.names import Names
 from relink.elf.strings import StringTable
+from relink.elf.symbols import SymbolRows
 from relink.errors import MalformedElf, UnsupportedElf
 
 #: What `ObjectSymbols.section` holds in place of a section's index.
@@ -38,62 +38,18 @@ _RESERVED_OF = {Machine.X86_64: {SHN_X86_64_LCOMMON: COMMON}}
 
 
 @dataclass(frozen=True, eq=False)
-class ObjectSymbols:
+class ObjectSymbols(SymbolRows):
     """One row per symbol, row 0 the undefined symbol; all arrays read-only.
 
     `section` (int64[n]) is the index of the section that defines each, `UNDEFINED` (0), `ABSOLUTE` (-1) or
     `COMMON` (-2, `value` then is an alignment); extended indices are resolved. `first_global` is the index of
-    the first symbol that is not local. `records` are the rows as they lie in the file.
+    the first symbol that is not local. `value` is an offset in the defining section, or what `section` says
+    otherwise.
     """
 
-    records: AnyArray
-    strings: StringTable
     section: I64
     first_global: int
     machine: int
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    @cached_property
-    def value(self) -> U64:
-        """st_value, uint64[n]: an offset in the defining section, or what `section` says otherwise."""
-        return frozen(self.records["value"].astype(np.uint64))
-
-    @cached_property
-    def size(self) -> U64:
-        """st_size in bytes, uint64[n]."""
-        return frozen(self.records["size"].astype(np.uint64))
-
-    @cached_property
-    def info(self) -> U8:
-        """st_info, uint8[n]."""
-        return frozen(self.records["info"].copy())
-
-    @cached_property
-    def other(self) -> U8:
-        """st_other, uint8[n]."""
-        return frozen(self.records["other"].copy())
-
-    @cached_property
-    def bind(self) -> U8:
-        """The `Binding` of each symbol, uint8[n]."""
-        return frozen(self.info >> np.uint8(4))
-
-    @cached_property
-    def type(self) -> U8:
-        """The `SymbolType` of each symbol, uint8[n]."""
-        return frozen(self.info & np.uint8(15))
-
-    @cached_property
-    def visibility(self) -> U8:
-        """The `Visibility` of each symbol, uint8[n]."""
-        return frozen(self.other & np.uint8(3))
-
-    @cached_property
-    def names(self) -> Names:
-        """The name of each symbol. Raises MalformedElf for one outside the string table or without an end."""
-        return self.strings.names(self.records["name"], "symbol names")
 
     @cached_property
     def defined_globals(self) -> I64:

@@ -17,23 +17,15 @@ from relink.errors import MalformedElf
 
 
 @dataclass(frozen=True, eq=False)
-class SymbolTable:
-    """DT_SYMTAB: one row per symbol, row 0 the undefined symbol. Raw fields, link-time values.
+class SymbolRows:
+    """What every symbol table says of its symbols, as read-only arrays of one element each.
 
-    `records` are the rows as they lie in the image (`Layout.symbol`), `strings` the table their names are in,
-    `hash_table` the way in by name, `versym` the raw DT_VERSYM row (uint16[n]) or None.
+    `records` are the rows as they lie in the file or image (`Layout.symbol`), `strings` the table their names
+    are in.
     """
 
     records: AnyArray
     strings: StringTable
-    hash_table: HashTable
-    versym: U16 | None
-
-    @classmethod
-    def empty(cls, name: str) -> SymbolTable:
-        """No symbols at all."""
-        strings = StringTable(name, frozen(np.empty(0, np.uint8)))
-        return cls(frozen(np.empty(0, ELF64.symbol)), strings, NoHash(), None)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -59,11 +51,6 @@ class SymbolTable:
         return frozen(self.records["other"].copy())
 
     @cached_property
-    def section(self) -> U16:
-        """st_shndx, uint16[n]; 0 means undefined."""
-        return frozen(self.records["shndx"].copy())
-
-    @cached_property
     def bind(self) -> U8:
         """The `Binding` of each symbol, uint8[n]."""
         return frozen(self.info >> np.uint8(4))
@@ -78,6 +65,34 @@ class SymbolTable:
         """The `Visibility` of each symbol, uint8[n]."""
         return frozen(self.other & np.uint8(3))
 
+    @cached_property
+    def names(self) -> Names:
+        """The name of each symbol. Raises MalformedElf for one outside the string table or without an end."""
+        return self.strings.names(self.records["name"], "symbol names")
+
+
+@dataclass(frozen=True, eq=False)
+class SymbolTable(SymbolRows):
+    """DT_SYMTAB: one row per symbol, row 0 the undefined symbol. Raw fields, link-time values.
+
+    `records` are the rows as they lie in the image (`Layout.symbol`), `strings` the table their names are in,
+    `hash_table` the way in by name, `versym` the raw DT_VERSYM row (uint16[n]) or None.
+    """
+
+    hash_table: HashTable
+    versym: U16 | None
+
+    @classmethod
+    def empty(cls, name: str) -> SymbolTable:
+        """No symbols at all."""
+        strings = StringTable(name, frozen(np.empty(0, np.uint8)))
+        return cls(frozen(np.empty(0, ELF64.symbol)), strings, NoHash(), None)
+
+    @cached_property
+    def section(self) -> U16:
+        """st_shndx, uint16[n]; 0 means undefined."""
+        return frozen(self.records["shndx"].copy())
+
     @property
     def has_versions(self) -> bool:
         """Whether the image has DT_VERSYM."""
@@ -87,11 +102,6 @@ class SymbolTable:
     def version(self) -> U16:
         """The raw versym entry (index and hidden bit) of each symbol, uint16[n]; all 1 without DT_VERSYM."""
         return frozen(np.ones(len(self), np.uint16)) if self.versym is None else self.versym
-
-    @cached_property
-    def names(self) -> Names:
-        """The name of each symbol. Raises MalformedElf for one outside the string table or without an end."""
-        return self.strings.names(self.records["name"], "symbol names")
 
     def candidates(self, names: Names) -> tuple[I64, I64]:
         """Every definition of any of `names`: (request, symbol), int64[m] each.
