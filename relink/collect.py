@@ -2,7 +2,7 @@
 
 A static linker's rule (gABI, "Archive File"): a member is taken when it defines a name that is undefined so far,
 and not weakly so; taking it may ask for more. An archive given with nothing beside it has nobody to ask, and is
-taken whole.
+taken whole, unless the user names symbols to begin with.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ def header_of(source: Source) -> Header:
     return archive.object(numbers[0]).header
 
 
-def collect(sources: Sequence[Source | Decoded], *, whole: bool = False) -> list[ObjectFile]:
-    """The objects of a link, in the order a linker meets them. `whole` takes archives whole.
+def collect(
+    sources: Sequence[Source | Decoded], *, want: Sequence[str] = (), whole: bool = False
+) -> list[ObjectFile]:  # fmt: skip
+    """The objects of a link, in the order a linker meets them. `whole` takes archives whole; `want` names symbols
+    that count as undefined from the start (ld's -u), so that archives can be asked without an object beside them.
 
     Raises ElfError for damaged objects and archives.
     """
@@ -47,19 +50,19 @@ def collect(sources: Sequence[Source | Decoded], *, whole: bool = False) -> list
             objects.append(decode_object(source))
         else:
             archives.append(Archive.open(source))
-    if whole or not objects:
+    if whole or not (objects or want):
         return [*objects, *(member for archive in archives for member in _members(archive))]
-    return _pulled(objects, archives)
+    return _pulled(objects, archives, want)
 
 
 def _members(archive: Archive) -> list[ObjectFile]:
     return [archive.object(number) for number in archive.objects]
 
 
-def _pulled(objects: list[ObjectFile], archives: Sequence[Archive]) -> list[ObjectFile]:
+def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], want: Sequence[str]) -> list[ObjectFile]:
     """Add members until no archive answers anything that is still undefined."""
     defined: set[str] = set()
-    wanted: set[str] = set()
+    wanted = set(want)
 
     def take(file: ObjectFile) -> None:
         table = file.symbols

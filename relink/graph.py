@@ -70,19 +70,22 @@ class Surroundings:
     fallbacks: frozenset[str] = frozenset()  #: names the host answers when no file is found
 
 
-def open_image(source: Source | Sequence[Source], arch: Architecture, name: str | None = None) -> Decoded:
+def open_image(
+    source: Source | Sequence[Source], arch: Architecture, name: str | None = None, want: Sequence[str] = ()
+) -> Decoded:
     """Decode a file and check that it is for `arch` and something to load. Raises ElfError.
 
-    Relocatable objects, archives and lists of them become one image (see `relink.collect`, `relink.objects`).
+    Relocatable objects, archives and lists of them become one image (see `relink.collect`, `relink.objects`);
+    `want` names symbols that archives are asked for beside what the objects need.
     """
     if isinstance(source, (list, tuple)):
-        return open_objects(source, arch, name)
+        return open_objects(source, arch, name, want)
     assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
     opened, _, data = open_source(source, name)
     if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
         source = data.tobytes()  # a file object can be read only once
     if is_archive(data):
-        return open_objects([source], arch, opened)
+        return open_objects([source], arch, opened, want)
     decoded = decode(source, name=opened)
     check_architecture(decoded.name, decoded.header, arch)
     if decoded.header.type == FileType.REL:
@@ -97,9 +100,11 @@ def open_image(source: Source | Sequence[Source], arch: Architecture, name: str 
     return decoded
 
 
-def open_objects(sources: Sequence[Source | Decoded], arch: Architecture, name: str | None) -> Decoded:
+def open_objects(
+    sources: Sequence[Source | Decoded], arch: Architecture, name: str | None, want: Sequence[str] = ()
+) -> Decoded:
     """Relocatable objects and archives as one image."""
-    files = collect(sources)
+    files = collect(sources, want=want)
     for file in files:
         check_architecture(file.name, file.header, arch)
     if not files:

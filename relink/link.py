@@ -58,6 +58,8 @@ class LoadOptions:
     sources: Sequence[SymbolSource] = ()  #: asked before every image for what the new images refer to
     #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
+    #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see `relink.collect`.
+    want: Sequence[str] = ()
 
 
 class Linker:
@@ -157,7 +159,7 @@ class Linker:
         self, source: Source | Sequence[Source], name: str | None, options: LoadOptions, undo: ExitStack
     ) -> Plan:
         clock = _Clock()
-        root, nodes = self.survey(source, name, options.preload)
+        root, nodes = self.survey(source, name, options.preload, options.want)
         clock.lap("open")
         if root.stand_in:
             raise LinkError(root.name, "is answered by the host: there is no image to load")
@@ -175,14 +177,15 @@ class Linker:
         return plan
 
     def survey(
-        self, source: Source | Sequence[Source], name: str | None = None, preload: Sequence[Source] = ()
-    ) -> tuple[Node, list[Node]]:
+        self, source: Source | Sequence[Source], name: str | None = None, preload: Sequence[Source] = (),
+        want: Sequence[str] = (),
+    ) -> tuple[Node, list[Node]]:  # fmt: skip
         """What a load would bring in, without mapping anything: the root's node and the whole closure.
 
         Missing libraries are nodes whose `missing` is set; nothing is raised for them.
         """
         surroundings = self._surroundings()
-        root = self._root(source, name, surroundings)
+        root = self._root(source, name, surroundings, want)
         preloads = [self._root(library, None, surroundings) for library in preload]
         return root, graph.closure(root, surroundings, preloads)
 
@@ -199,7 +202,10 @@ class Linker:
     def _loaded_from(self, path: Path) -> Image | None:
         return next((i for i in self.images if graph.is_file(i.decoded, path)), None)
 
-    def _root(self, source: Source | Sequence[Source], name: str | None, surroundings: Surroundings) -> Node:
+    def _root(
+        self, source: Source | Sequence[Source], name: str | None, surroundings: Surroundings,
+        want: Sequence[str] = (),
+    ) -> Node:  # fmt: skip
         """The node of what the user asked for; a bare name that is no file here is searched for."""
         if isinstance(source, (str, os.PathLike)):
             path = Path(source)
@@ -209,7 +215,7 @@ class Linker:
                     return Node(str(source), None, "already loaded", image=same)
             else:
                 return graph.find(str(source), surroundings)
-        decoded = graph.open_image(source, self.architecture, name)
+        decoded = graph.open_image(source, self.architecture, name, want)
         return Node(decoded.name, None, "asked for", decoded=decoded)
 
     def _check_versions(self, root: Node, nodes: Sequence[Node]) -> None:
