@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 I64 = NDArray[np.int64]
 
 _PREFIXES = (".debug_", ".zdebug_")
+_MAX_ALIGN = 16  #: bytes; no debug section has reason to ask for more
 _MAX_EXPANSION = 64  #: bytes of debug sections per byte of object, once decompressed
 
 
@@ -81,7 +82,7 @@ class _DebugLinker:
         for name, members in named.items():
             start = position = position + -position % 16
             for number, index, size in members:
-                align = max(self.combined.files[number].sections[index].addralign, 1)
+                align = min(files[number].section_align(index), _MAX_ALIGN)
                 position += -(position - start) % align
                 self.offset[number][index], self.place[number, index] = position - start, position
                 position += size

@@ -110,6 +110,14 @@ class ObjectFile:
             return self._compressed(index).size
         return section.size
 
+    def section_align(self, index: int) -> int:
+        """Bytes section `index` is aligned to in memory, at least 1: compressed ones say it elsewhere."""
+        section = self.sections[index]
+        align = section.addralign
+        if section.flags & _COMPRESSED and section.type != SectionType.NOBITS:
+            align = self._compressed(index).addralign
+        return max(align, 1) if align & (align - 1) == 0 else 1
+
     def section(self, name: str) -> int | None:
         """The index of the first section of that name."""
         return next((index for index, section in enumerate(self.sections) if section.name == name), None)
