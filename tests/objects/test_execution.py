@@ -41,7 +41,9 @@ def _model(target: str, name: str) -> tuple[str, ...]:
     return () if "nopic" in name or "kernel" in name or "medlow" in name else ("-fPIC",)
 
 
-def answers(lib: Library, functions: dict[str, str], calls: Sequence[tuple[str, tuple[object, ...], object]]) -> None:
+def answers(
+    lib: Library, functions: dict[str, str], calls: Sequence[tuple[str, tuple[object, ...], object]]
+) -> None:
     wrong = {}
     for name, arguments, expected in calls:
         got = lib.function(name, functions.get(name, "int(int)"))(*arguments)
