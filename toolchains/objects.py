@@ -95,8 +95,7 @@ _TLS += [
     *(_object(f"tls/size{bits}", "tls.c", "-ftls-model=local-exec", f"-mtls-size={bits}", f"-mcmodel={model}",
               pic=False, targets=_A64) for bits, model in ((12, "small"), (32, "small"), (48, "large"))),
     _object("tls/tiny_initial_exec", "tls.c", "-mcmodel=tiny", "-ftls-model=initial-exec", targets=_A64),
-    _object("tls/instructions", "tls_insns.c", targets=_A64,
-            lacks={"clang": "clang's assembler knows neither the local-dynamic page nor moves of an offset"}),
+    _object("tls/instructions", "tls_insns.c", targets=_A64),
     *(_object(f"tls/extreme_{name}", "tls.c", "-mcmodel=extreme", *flags, targets=LOONGARCH)
       for name, flags in (
           ("general_dynamic", ("-ftls-model=global-dynamic",)), ("initial_exec", ("-ftls-model=initial-exec",)),

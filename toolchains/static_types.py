@@ -87,7 +87,10 @@ HOLDS: Mapping[str, On] = {
         *(f"TLS{model}_LDST{bits}_{kind}_LO12{check}" for model, kind in (("LE", "TPREL"), ("LD", "DTPREL"))
           for bits in (8, 16, 32, 64) for check in ("", "_NC")),
         *(f"TLSLD_MOVW_DTPREL_{part}" for part in ("G0", "G0_NC", "G1", "G1_NC", "G2")),
-        "TLSLE_MOVW_TPREL_G1", "TLSLD_ADR_PAGE21", "TLSLD_ADR_PREL21", "TLSLD_ADD_DTPREL_HI12",
+        "TLSLE_MOVW_TPREL_G1", "TLSLD_ADD_DTPREL_HI12",
+    ), "aarch64-gcc": (
+        "TLSLD_ADR_PAGE21", "TLSLD_ADR_PREL21", "TLSLD_ADD_LO12_NC", "TLSGD_ADR_PREL21", "TLSDESC_ADR_PREL21",
+        "TLSDESC_LD_PREL19",
     )},
     "tls/extreme_initial_exec": {"loongarch64": ("TLS_IE64_PC_LO20", "TLS_IE64_PC_HI12")},
     "tls/extreme_descriptors": {"loongarch64": ("TLS_DESC64_PC_LO20", "TLS_DESC64_PC_HI12")},
