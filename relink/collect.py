@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from relink.elf import Decoded, Header, Names, decode
 from relink.elf.archive import Archive, is_archive
 from relink.elf.constants import Binding
@@ -62,26 +60,25 @@ def _members(archive: Archive) -> list[ObjectFile]:
 def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], want: Sequence[str]) -> list[ObjectFile]:
     """Add members until no archive answers anything that is still undefined."""
     defined: set[str] = set()
-    wanted = set(want)
+    wanted = dict.fromkeys(want)  # in the order of asking
 
     def take(file: ObjectFile) -> None:
         table = file.symbols
         defined.update(table.names.take(table.defined_globals).texts())
         strong = table.undefined[table.bind[table.undefined] != Binding.WEAK]
-        wanted.update(table.names.take(strong).texts())
+        wanted.update(dict.fromkeys(table.names.take(strong).texts()))
 
     for file in objects:
         take(file)
-    taken: set[tuple[int, int]] = set()
-    asked: set[str] = set()
-    while new := sorted((wanted - defined) - asked):
-        asked.update(new)
-        names = Names.of(new)
-        for number, archive in enumerate(archives):
-            for member in np.unique(archive.defining(names)).tolist():
-                if member >= 0 and (number, member) not in taken:
-                    taken.add((number, member))
-                    objects.append(archive.object(member))
+    asked = 0
+    while asked < len(wanted):
+        new = [name for name in list(wanted)[asked:] if name not in defined]
+        asked = len(wanted)
+        answers = [archive.defining(Names.of(new)).tolist() for archive in archives]
+        for position, name in enumerate(new):
+            for archive, members in zip(archives, answers, strict=True):
+                # A member taken for another name, of whichever archive, may have answered this one.
+                if name not in defined and members[position] >= 0:
+                    objects.append(archive.object(members[position]))
                     take(objects[-1])
     return objects
-

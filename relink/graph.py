@@ -109,7 +109,7 @@ def open_objects(
         check_architecture(file.name, file.header, arch)
     if not files:
         raise UnsupportedElf(name or "<objects>", "holds no relocatable object")
-    return combine(name or files[0].name, files, arch)
+    return combine(name or files[0].name, files, arch, want)
 
 
 def check_architecture(name: str, header: Header, arch: Architecture) -> None:

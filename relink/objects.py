@@ -209,14 +209,21 @@ def discarded_groups(files: Sequence[ObjectFile]) -> Iterator[tuple[int, Group, 
                 first[group.signature] = number
 
 
-def combine(name: str, files: Sequence[ObjectFile], arch: Architecture) -> CombinedObjects:
-    """Lay `files` out as one image. Raises LinkErrors for duplicate symbols, ElfError for damaged input."""
-    return _Combiner(name, files, arch).run()
+def combine(
+    name: str, files: Sequence[ObjectFile], arch: Architecture, exported: Sequence[str] = ()
+) -> CombinedObjects:
+    """Lay `files` out as one image. `exported` are names others may bind to whatever the objects say of them.
+
+    Raises LinkErrors for duplicate symbols, ElfError for damaged input.
+    """
+    return _Combiner(name, files, arch, frozenset(exported)).run()
 
 
 class _Combiner:
-    def __init__(self, name: str, files: Sequence[ObjectFile], arch: Architecture) -> None:
-        self.name, self.files, self.arch = name, files, arch
+    def __init__(
+        self, name: str, files: Sequence[ObjectFile], arch: Architecture, exported: frozenset[str]
+    ) -> None:
+        self.name, self.files, self.arch, self.exported = name, files, arch, exported
         self.layout = ELF64 if arch.bits == 64 else ELF32
         self.symbol_base = np.concatenate(([1], 1 + np.cumsum([len(f.symbols) for f in files]))).astype(np.int64)
         self.sections: dict[tuple[int, int], InputSection] = {}
@@ -367,7 +374,9 @@ class _Combiner:
             best = self.chosen[name]
             self.alias[rows_] = best
             hidden = [int(self.other[row]) & 3 for row in rows_ if int(self.other[row]) & 3]
-            if hidden:
+            if name in self.exported:  # a C library's own objects call its functions hidden
+                self.other[best] &= ~np.uint8(3)
+            elif hidden:
                 self.other[best] = self.other[best] & ~np.uint8(3) | np.uint8(min(hidden))
         self._define_linker_symbols()
 
