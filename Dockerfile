@@ -63,7 +63,7 @@ FROM fixtures AS test
 COPY --chown=relink:relink pyproject.toml README.md LICENSE-APACHE LICENSE-MIT ./
 COPY --chown=relink:relink relink relink
 COPY --chown=relink:relink emu emu
-ENV VIRTUAL_ENV=/home/relink/venv PATH=/home/relink/venv/bin:/usr/local/bin:/usr/bin:/bin \
+ENV VIRTUAL_ENV=/home/relink/venv PATH=/home/relink/venv/bin:/usr/local/bin:/usr/bin:/bin:/usr/lib/llvm-19/bin \
     PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN --mount=type=secret,id=pip_conf,uid=1000 --mount=type=secret,id=ca_bundle,uid=1000 \
     set -eu; \
