@@ -79,6 +79,7 @@ class Linker:
         self.search = search or SearchPath()
         self.policy = policy or Policy()
         self.resolver = Resolver()
+        self.resolver.holds_data = self._holds_data
         self.tls = TlsLayout(self.architecture, tls_size)
         self.images: list[Image] = []  #: everything loaded, in load order
         self.global_scope: list[Image] = []  #: what later images see
@@ -320,6 +321,11 @@ class Linker:
             plan.regions.append((region, (Pages(0, PAGE, Protection.R | Protection.X),)))
             self._descriptor_stub = region
         return self._descriptor_stub.address, self._descriptor_stub.address + _SECOND_STUB
+
+    def _holds_data(self, address: int) -> bool:
+        """Whether memory that cannot be executed lies at an address."""
+        protection = self.memory.protection(address)
+        return protection is not None and not protection & Protection.X
 
     # ------------------------------------------------------------ undoing
 

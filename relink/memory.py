@@ -106,6 +106,9 @@ class AddressSpace(Protocol):
     def release(self, region: Region) -> None:
         """Give a region back, published or not."""
 
+    def protection(self, address: int) -> Protection | None:
+        """The permissions of the page at `address`; None where nothing is published."""
+
     def read(self, address: int, size: int) -> bytes:
         """Bytes of published memory, whatever its permissions. Raises AddressSpaceError where unmapped."""
 

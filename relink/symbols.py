@@ -158,6 +158,8 @@ class Resolver:
         self.before: list[SymbolSource] = []
         self.after: list[SymbolSource] = []
         self.versions = VersionIds()
+        #: Whether a guest address that a source has answered is one of data, which no stub can stand for.
+        self.holds_data: Callable[[int], bool] = lambda address: False
         self.host_tls: TlsModule | None = None  #: the module of what sources answer with a ThreadLocal
         self.unique: dict[str, tuple[Image, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
 
@@ -230,6 +232,8 @@ class Resolver:
                 request = SymbolRequest(names.text(index), self._version_name(int(required[index])), asking)
                 definition = source.lookup(request)
                 if definition is not None:
+                    if isinstance(definition, int) and self.holds_data(definition):
+                        definition = DataAddress(definition)
                     bindings.define_host(int(where[index]), definition)
                     answered[element] = True
             pending = pending[~answered]
