@@ -27,16 +27,20 @@ def _engine(arch: Architecture) -> str:
 def support() -> str:
     """The support table."""
     lines = [
-        "| architecture | also called | psABI | CPU | dynamic relocation types | TLS |",
-        "|---|---|---|---|---|---|",
+        "| architecture | also called | psABI | CPU | types in shared objects | in relocatable objects | TLS |",
+        "|---|---|---|---|---|---|---|",
     ]
     for arch in ARCHITECTURES.values():
         idle = (Role.NONE, Role.REFUSED, Role.COPY)
-        applied = [r for r in arch.relocations.values() if not r.static and r.role not in idle]
+        rows = arch.relocations.values()
+        shared = sum(not row.static and row.role not in idle for row in rows)
+        own = [row for row in rows if row.static]
+        refused = sum(row.role is Role.REFUSED for row in own)
+        objects = f"{len(own) - refused}, {refused} refused" if refused else f"{len(own)}"
         variant = "I" if arch.tls.variant is TlsVariant.I else "II"
         aliases = ", ".join(f"`{alias}`" for alias in arch.aliases[:5])
         lines.append(
-            f"| `{arch.name}` | {aliases} | {arch.psabi} | {_engine(arch)} | {len(applied)} "
+            f"| `{arch.name}` | {aliases} | {arch.psabi} | {_engine(arch)} | {shared} | {objects} "
             f"| variant {variant}, descriptors |"
         )
     return "\n".join(lines)
