@@ -7,7 +7,9 @@ Two things, in microseconds, best of several rounds, per ISA:
 call        set two registers and the return address, run a function that returns at once, learn that it returned,
             read its result;
 trap        the guest calls a host function, the host reads its argument, writes a result and lets the guest go on
-            (the second half of one outer call, repeated in a guest loop).
+            (the second half of one outer call, repeated in a guest loop);
+function    what a user writes: `add(20, 22)` on a function of a loaded library, with all that prototypes, argument
+            checks and the machine's own loop cost; its ratio is to the bare call.
 
 "bare" is what a careful user of the Unicorn binding writes: `reg_write`, `emu_start` up to an unmapped address,
 `UcError` caught, `reg_read`. LoongArch64 runs on icicle and has no bare counterpart.
@@ -26,8 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import unicorn
 from unicorn import arm64_const, arm_const, riscv_const, x86_const
 
+from emu import Machine
 from emu.cpu import StopReason
 from tests.cpu.guests import CODE, GUESTS, PAGE, STACK, TRAPS, Bench, Guest
+from tests.fixtures import arch_of, fixture
 
 ROUNDS, CALLS = 7, 3000
 #: UC_ARCH, UC_MODE, UC_CPU, the module of register constants and its prefix, the program counter.
@@ -133,12 +137,23 @@ class ThroughCpu:
         assert cpu.run(back).reason is StopReason.TRAP
 
 
+def whole_call(target: str) -> float:
+    """Microseconds of a guest function called as a user does."""
+    with Machine(arch_of(target)) as machine:
+        library = machine.load(fixture(target, "basic"), allow_unresolved=True)
+        add = library.function("add", "int(int, int)")
+        assert add(20, 22) == 42
+        return microseconds(lambda: add(20, 22))  # type: ignore[arg-type,return-value]
+
+
 def main() -> None:
-    print(f"{'µs':12} {'call':>8} {'bare':>8} {'ratio':>6}   {'trap':>8} {'bare':>8} {'ratio':>6}")
+    titles = [f"{title:>8} {'bare':>8} {'ratio':>6}" for title in ("call", "trap")]
+    print(f"{'µs':12} {'   '.join(titles)}   {'function':>8} {'ratio':>6}")
     for guest in GUESTS.values():
         ours = ThroughCpu(guest)
         bare = BareUnicorn(guest) if guest.name in BARE else None
         cells = []
+        bare_call = None
         for crossing, program in (("call", "return"), ("trap", "call forever")):
             code = guest.code(program)
             ours.cpu.write(CODE, code)
@@ -148,10 +163,13 @@ def main() -> None:
                 bare.uc.ctl_remove_cache(CODE, CODE + len(code))
                 bare.call()
                 theirs = microseconds(getattr(bare, crossing))
+                bare_call = bare_call or theirs
             ours.call()
             mine = microseconds(getattr(ours, crossing))
             beside = f"{theirs:8.2f} {mine / theirs:6.2f}" if theirs else f"{'-':>8} {'-':>6}"
             cells.append(f"{mine:8.2f} {beside}")
+        whole = whole_call(f"{guest.name}-clang")
+        cells.append(f"{whole:8.2f} {whole / bare_call:6.2f}" if bare_call else f"{whole:8.2f} {'-':>6}")
         print(f"{guest.name:12} {'   '.join(cells)}")
 
 
