@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from relink.arch import Reloc, Role
 from relink.arch.spec import Slot
 from relink.elf.constants import SHN_ABS, Binding, SectionFlag, SymbolType, Visibility
+from relink.elf.object_relocations import RELOCATION_SECTIONS
 from relink.elf.objects import COMMON, UNDEFINED
 from relink.errors import LinkError
 from relink.memory import Protection
@@ -114,7 +115,8 @@ class MapStub:
 
 @dataclass(frozen=True, slots=True)
 class DiscardedGroup:
-    """A COMDAT group of `object` that was left out, for `kept` has one of that signature already."""
+    """A COMDAT group of `object` that was left out, for `kept` has one of that signature already; the sections
+    in it less those with relocations."""
 
     signature: str
     object: str
@@ -283,7 +285,8 @@ class _Mapper:
     def discarded(self) -> Iterator[DiscardedGroup]:
         files = self.combined.files if self.combined else ()
         for number, group, kept in discarded_groups(files):
-            names = tuple(files[number].sections[member].name for member in group.members)
+            members = (files[number].sections[member] for member in group.members)
+            names = tuple(member.name for member in members if member.type not in RELOCATION_SECTIONS)
             yield DiscardedGroup(group.signature, files[number].name, files[kept].name, names)
 
     # ------------------------------------------------------------ slots and stubs
