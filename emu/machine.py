@@ -231,8 +231,8 @@ class Machine:
             if image.float_abi not in (None, ours):
                 assert image.float_abi is not None
                 theirs = image.float_abi.value
-                problem = f"makes {theirs} calls, this machine {ours.value} ones: give Machine(float_abi={theirs!r})"
-                raise UnsupportedElf(image.name, problem)
+                problem = f"makes {theirs} calls, this machine {ours.value} ones"
+                raise UnsupportedElf(image.name, f"{problem}: give Machine(float_abi={theirs!r})")
 
     def _carry_out(self, plan: Plan) -> None:
         """Do what the linker left to do, in the order `relink.plan` explains."""

@@ -38,7 +38,7 @@ def real_library(arch: str, soname: str) -> Path:
 
 
 def real_archives(flavour: str, name: str) -> tuple[Path, ...]:
-    """The static library `name` of a flavour (see `toolchains.archives`); skips the test, saying why, without it."""
+    """The static library `name` of a flavour (see `toolchains.archives`); without it the test is skipped."""
     note = cache_folder() / f"{SHELVES[flavour].files[name][0]}-{flavour}.unavailable"
     if note.is_file() and time.time() - note.stat().st_mtime < _SECONDS_A_FAILURE_IS_REMEMBERED:
         pytest.skip(f"{name} for {flavour} is not to be had: {note.read_text()}")

@@ -110,7 +110,7 @@ def test_liblzma_packs_what_the_host_unpacks_and_the_reverse(arch: str, machine:
     assert lzma.decompress(out[: number(position)]) == data
     decode = library.function(
         "lzma_stream_buffer_decode",
-        "int(uint64_t *, unsigned, void *, const unsigned char *, size_t *, size_t, unsigned char *, size_t *, size_t)",
+        "int(uint64_t *, unsigned, void *, const char *, size_t *, size_t, unsigned char *, size_t *, size_t)",
     )
     packed, back = lzma.compress(data, preset=1), bytearray(len(data))
     limit = bytearray((1 << 26).to_bytes(8, "little"))
