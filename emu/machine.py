@@ -174,7 +174,7 @@ class Machine:
         self, source: Source | Sequence[Source], *, name: str | None = None,
         symbols: Mapping[str, SymbolValue] | None = None,
         base: int | None = None, local: bool = False, preload: Sequence[Source] = (),
-        allow_unresolved: bool = False, want: Sequence[str] = (),
+        allow_unresolved: bool = False, want: Sequence[str] = (), whole_archive: bool = False,
     ) -> Library:  # fmt: skip
         """Load a library with all it needs, and run its constructors.
 
@@ -188,7 +188,7 @@ class Machine:
             undo.callback(self._remove_traps, traps)
             sources = [DefinedSymbols(self.define_all(symbols, traps))] if symbols else []
             unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
-            options = LoadOptions(base, local, preload, sources, unresolved, want)
+            options = LoadOptions(base, local, preload, sources, unresolved, want, whole_archive)
             with self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
                 self._check_float_abi(plan)

@@ -7,6 +7,7 @@ taken whole, unless the user names symbols to begin with.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from relink.elf import Decoded, Header, Names, decode
@@ -44,10 +45,16 @@ def collect(
     objects: list[ObjectFile] = []
     archives: list[Archive] = []
     for source in sources:
-        if isinstance(source, Decoded) or not is_archive(open_source(source, None)[2]):
+        if isinstance(source, Decoded):
             objects.append(decode_object(source))
+            continue
+        name, _, data = open_source(source, None)
+        if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
+            source = data.tobytes()  # a file object can be read only once
+        if is_archive(data):
+            archives.append(Archive.open(source, name=name))
         else:
-            archives.append(Archive.open(source))
+            objects.append(decode_object(source, name=name))
     if whole or not (objects or want):
         return [*objects, *(member for archive in archives for member in _members(archive))]
     return _pulled(objects, archives, want)

@@ -71,21 +71,23 @@ class Surroundings:
 
 
 def open_image(
-    source: Source | Sequence[Source], arch: Architecture, name: str | None = None, want: Sequence[str] = ()
-) -> Decoded:
+    source: Source | Sequence[Source], arch: Architecture, name: str | None = None, want: Sequence[str] = (),
+    *, whole_archive: bool = False,
+) -> Decoded:  # fmt: skip
     """Decode a file and check that it is for `arch` and something to load. Raises ElfError.
 
     Relocatable objects, archives and lists of them become one image (see `relink.collect`, `relink.objects`);
-    `want` names symbols that archives are asked for beside what the objects need.
+    `want` names symbols that archives are asked for beside what the objects need; `whole_archive` takes all of
+    their members.
     """
     if isinstance(source, (list, tuple)):
-        return open_objects(source, arch, name, want)
+        return open_objects(source, arch, name, want, whole_archive=whole_archive)
     assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
     opened, _, data = open_source(source, name)
     if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
         source = data.tobytes()  # a file object can be read only once
     if is_archive(data):
-        return open_objects([source], arch, opened, want)
+        return open_objects([source], arch, opened, want, whole_archive=whole_archive)
     decoded = decode(source, name=opened)
     check_architecture(decoded.name, decoded.header, arch)
     if decoded.header.type == FileType.REL:
@@ -101,10 +103,11 @@ def open_image(
 
 
 def open_objects(
-    sources: Sequence[Source | Decoded], arch: Architecture, name: str | None, want: Sequence[str] = ()
+    sources: Sequence[Source | Decoded], arch: Architecture, name: str | None, want: Sequence[str] = (),
+    *, whole_archive: bool = False,
 ) -> Decoded:
     """Relocatable objects and archives as one image."""
-    files = collect(sources, want=want)
+    files = collect(sources, want=want, whole=whole_archive)
     for file in files:
         check_architecture(file.name, file.header, arch)
     if not files:

@@ -60,6 +60,7 @@ class LoadOptions:
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
     #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see `relink.collect`.
     want: Sequence[str] = ()
+    whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
 
 
 class Linker:
@@ -160,7 +161,9 @@ class Linker:
         self, source: Source | Sequence[Source], name: str | None, options: LoadOptions, undo: ExitStack
     ) -> Plan:
         clock = _Clock()
-        root, nodes = self.survey(source, name, options.preload, options.want)
+        root, nodes = self.survey(
+            source, name, options.preload, options.want, whole_archive=options.whole_archive
+        )
         clock.lap("open")
         if root.stand_in:
             raise LinkError(root.name, "is answered by the host: there is no image to load")
@@ -179,14 +182,14 @@ class Linker:
 
     def survey(
         self, source: Source | Sequence[Source], name: str | None = None, preload: Sequence[Source] = (),
-        want: Sequence[str] = (),
+        want: Sequence[str] = (), *, whole_archive: bool = False,
     ) -> tuple[Node, list[Node]]:  # fmt: skip
         """What a load would bring in, without mapping anything: the root's node and the whole closure.
 
         Missing libraries are nodes whose `missing` is set; nothing is raised for them.
         """
         surroundings = self._surroundings()
-        root = self._root(source, name, surroundings, want)
+        root = self._root(source, name, surroundings, want, whole_archive=whole_archive)
         preloads = [self._root(library, None, surroundings) for library in preload]
         return root, graph.closure(root, surroundings, preloads)
 
@@ -205,7 +208,7 @@ class Linker:
 
     def _root(
         self, source: Source | Sequence[Source], name: str | None, surroundings: Surroundings,
-        want: Sequence[str] = (),
+        want: Sequence[str] = (), *, whole_archive: bool = False,
     ) -> Node:  # fmt: skip
         """The node of what the user asked for; a bare name that is no file here is searched for."""
         if isinstance(source, (str, os.PathLike)):
@@ -216,7 +219,7 @@ class Linker:
                     return Node(str(source), None, "already loaded", image=same)
             else:
                 return graph.find(str(source), surroundings)
-        decoded = graph.open_image(source, self.architecture, name, want)
+        decoded = graph.open_image(source, self.architecture, name, want, whole_archive=whole_archive)
         return Node(decoded.name, None, "asked for", decoded=decoded)
 
     def _check_versions(self, root: Node, nodes: Sequence[Node]) -> None:
