@@ -1,10 +1,11 @@
-"""The command `relink-emu`: load, call, inspect, tree, arches.
+"""The command `relink-emu`: load, call, map, inspect, report, tree, arches.
 
     app        the commands and their options, and `run`, where every failure becomes a message and a status
     options    options several commands share, and what they mean
     output     facts (frozen dataclasses) to JSON or to tables
     errors     exceptions to messages
-    load, call, inspect, tree, arches    one command each: `report` gathers facts, `show` prints them
+    load, call, map, inspect, report, tree, arches    one command each: `report` gathers facts, `show` prints them
+    inspect_archive, inspect_view                     `inspect` of archives; how it shows ELF files
 
 Start-up time counts here: a module is imported when the command that needs it runs, not before.
 """

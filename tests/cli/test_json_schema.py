@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures import fixture
+from tests.objects.build import archived, compiled
 
 from .conftest import RunCommand, needing_the_c_library
 
@@ -52,6 +53,29 @@ def leaves(value: Any, path: str, known: dict[str, list[str]]) -> Iterator[tuple
         yield path, value
 
 
+def object_samples(folder: Path) -> list[tuple[str, ...]]:
+    """The same for objects and archives."""
+    comdat = [str(fixture("riscv64-gcc", f"objects/comdat_{name}")) for name in "ab"]
+    archive = str(fixture("arm", "objects/libchain"))
+    return [
+        ("map", comdat[0], "--with", comdat[1], "--allow-unresolved"),
+        ("map", str(fixture("aarch64", "objects/commons"))),
+        ("map", str(fixture("i386", "basic")), "--all", "-D", "my_host_function=0"),
+        ("map", str(fixture("riscv64", "objects/pic/calls")), "--allow-unresolved"),
+        ("report", archive, str(archive_with(folder, b"no object")), str(fixture("x86_64", "objects/words"))),
+        ("inspect", str(archive_with(folder, b"no object"))), ("inspect", archive),
+        ("inspect", str(compiled("x86_64", "module.c"))),
+    ]  # fmt: skip
+
+
+def archive_with(folder: Path, content: bytes) -> Path:
+    """An archive of an object of C++ and of something else."""
+    other = folder / "other.txt"
+    other.write_bytes(content)
+    path = folder / "mixed.a"
+    return path if path.exists() else archived(path, [fixture("x86_64", "objects/comdat_a"), other])
+
+
 def samples(folder: Path) -> list[tuple[str, ...]]:
     """Command lines whose output has every documented field at least once."""
     deps = fixture("riscv64", "deps/libtop")
@@ -68,7 +92,7 @@ def samples(folder: Path) -> list[tuple[str, ...]]:
         ("inspect", str(deps)), ("inspect", str(fixture("x86_64", "exe/pie"))),
         ("tree", str(fixture("arm", "deps/needs_missing"))), ("tree", str(deps), "-L", str(deps.parent)),
         ("tree", str(deps), "-L", str(deps.parent), "--preload", str(fixture("riscv64", "interposer"))),
-        ("arches",),
+        ("arches",), *object_samples(folder),
     ]  # fmt: skip
 
 
