@@ -13,7 +13,7 @@ from relink.elf.dwarf_lines import source_line
 from relink.errors import RelinkError
 from relink.image import Image
 from relink.link import Linker
-from relink.objects import CombinedObjects
+from relink.objects import CombinedObjects, InputSection
 
 _EH_FRAME_HDR_VERSION = 1
 _PCREL_SDATA4 = 0x1B  #: DW_EH_PE_pcrel | DW_EH_PE_sdata4, the one encoding linkers write
@@ -51,7 +51,7 @@ class Symbolizer:
             found = image.symbol_at(address)
             if found is None:
                 return Frame(address, image.short_name, None, address - image.base)
-            return Frame(address, image.short_name, found[0], found[1])
+            return Frame(address, _object_name(image, address) or image.short_name, found[0], found[1])
         region = self._memory.region_at(address)
         if region is not None and region.name:
             return Frame(address, region.name, None, address - region.address)
@@ -85,15 +85,31 @@ def _eh_frame(image: Image) -> CallFrameTable | None:
     return None
 
 
+def _input_at(image: Image, address: int) -> InputSection | None:
+    """The section of an object that lies at a guest address; None where no linked object has one."""
+    inputs = image.decoded.inputs if isinstance(image.decoded, CombinedObjects) else ()
+    offset = address - image.base
+    return next((section for section in inputs if section.offset <= offset < section.offset + section.size), None)
+
+
+def _object_name(image: Image, address: int) -> str | None:
+    """Which of several objects an address is of ("libz.a(crc32.o)"), without its folder."""
+    if not isinstance(image.decoded, CombinedObjects) or len(image.decoded.files) < 2:
+        return None
+    section = _input_at(image, address)
+    if section is None:
+        return None
+    archive, bracket, member = section.file.name.partition("(")
+    return archive.rpartition("/")[2] + bracket + member
+
+
 def _object_eh_frame(image: Image, address: int) -> CallFrameTable | None:
     """.eh_frame of linked objects: of those that describe code, the one of the object the address lies in."""
-    decoded = image.decoded
-    if not isinstance(decoded, CombinedObjects):
+    here = _input_at(image, address)
+    if here is None or not isinstance(image.decoded, CombinedObjects):
         return None
-    offset = address - image.base
-    here = next((s for s in decoded.inputs if s.offset <= offset < s.offset + s.size), None)
-    for section in decoded.inputs:
-        if here is not None and section.file is here.file and section.name == ".eh_frame" and section.size:
+    for section in image.decoded.inputs:
+        if section.file is here.file and section.name == ".eh_frame" and section.size:
             # Relocated as it lies in the guest; being read-only it still is as the linker left it.
             data = image.region.buffer[section.offset : section.offset + section.size].tobytes()
             return CallFrameTable(data, image.base + section.offset)

@@ -146,7 +146,7 @@ def test_a_refused_and_an_unknown_type_are_named_and_the_status_says_so(
     content = bytearray(source.read_bytes())
     with source.open("rb") as file:
         rows: Any = ELFFile(file).get_section_by_name(".rela.text")
-        content[rows["sh_offset"] + 8] = 250  # r_info's type
+        content[rows["sh_offset"] + 8] = 200  # r_info's type
     path = tmp_path / "odd.o"
     path.write_bytes(content)
     result = relink_emu("report", path)

@@ -158,6 +158,8 @@ def test_faults_and_backtraces_name_source_lines(library: Library) -> None:
     assert caught.value.frame.symbol == frames[0].symbol == "crash"
     assert caught.value.frame.line == frames[0].line == WRITES
     assert [frame.symbol for frame in frames[:2]] == ["crash", "call_crash"]
+    names = [path.rpartition("/")[2] for path in library.link_map().objects]
+    assert [frame.image for frame in frames[:2]] == names, "the object each is in"
     assert frames[1].line == CALLS, "that of the call, not of what comes behind it"
     assert frames[0].file != frames[1].file
     assert f"{frames[0].file}:{WRITES}" in caught.value.report()
