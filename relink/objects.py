@@ -32,11 +32,18 @@ from relink.elf.constants import (
 )  # fmt: skip
 from relink.elf.contents import Contents
 from relink.elf.dynamic import Dynamic
-from relink.elf.headers import Section
+from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Section
 from relink.elf.layout import ELF32, ELF64
 from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, Group, ObjectFile
 from relink.elf.strings import StringTable
-from relink.errors import DuplicateSymbol, LinkError, LinkErrors, RelocationError
+from relink.errors import (
+    DuplicateSymbol,
+    LinkError,
+    LinkErrors,
+    MalformedElf,
+    RelocationError,
+    UnsupportedElf,
+)  # fmt: skip
 from relink.fields import Word, address_bits
 from relink.memory import PAGE, page_ceil
 from relink.shrink import Shrinkage, shrink
@@ -56,6 +63,8 @@ _LAST_PRIORITY = 65536
 _PRIORITY_DIGITS = 9
 _LAST_GROUP = 3  #: of writable sections: after constructors and destructors
 _ROUNDS = 8  #: of layout: stubs push apart what they join
+_WORD = (1 << 64) - 1
+_NO_CONTENT = (SectionType.NULL, SectionType.GROUP)
 _INDEX_TABLE = ".ARM.exidx"
 _TLS_BASE = "_TLS_MODULE_BASE_"  #: the start of the image's block: local dynamic TLS by descriptors
 _CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
@@ -277,7 +286,7 @@ class _Combiner:
         once: set[str] = set()  # what was there before groups: one of each name is kept
         for number, file in enumerate(self.files):
             for index, section in enumerate(file.sections):
-                allocated = section.flags & SectionFlag.ALLOC and section.type != SectionType.GROUP
+                allocated = section.flags & SectionFlag.ALLOC and section.type not in _NO_CONTENT
                 if allocated and (number, index) not in dropped and section.name not in once:
                     self.sections[number, index] = self._input(number, index)
                     if section.name.startswith(".gnu.linkonce."):
@@ -302,7 +311,7 @@ class _Combiner:
         section = file.sections[index]
         bits = section.type != SectionType.NOBITS
         kept = InputSection(
-            file, index, section.name, section.flags, section.size, max(section.addralign, 1), bits
+            file, index, section.name, section.flags, file.section_size(index), max(section.addralign, 1), bits
         )
         constructors = _constructor_order(section.name)
         if section.flags & SectionFlag.TLS:
@@ -520,7 +529,7 @@ class _Combiner:
             value = int(self.value[row])
             if section.shrinkage is not None:
                 value, _ = section.shrinkage.moved_symbol(value, 0)
-            offsets[number] = value + section.offset
+            offsets[number] = (value + section.offset) & _WORD
         return offsets[inverse]
 
     def _symbols_inside(self, symbols: I64, addends: I64) -> I64:
@@ -570,6 +579,9 @@ class _Combiner:
                 position = self._place_commons(position)
             if position > start:
                 self.segments.append((kind, start, position))
+        if position > MAX_SPAN:
+            problem = f"would take {position:#x} bytes, more than {MAX_SPAN:#x}, the most taken on"
+            raise UnsupportedElf(self.name, problem)
         return got, islands, position
 
     def _place_commons(self, position: int) -> int:
@@ -578,8 +590,12 @@ class _Combiner:
         alignments: dict[int, int] = {}  # of all of one name the strictest counts
         for row in np.flatnonzero(self.section == COMMON).tolist():
             winner = int(self.alias[row])
+            align = int(self.value[row])
+            if align & (align - 1) or align > MAX_ALIGN:
+                problem = f"a common symbol aligned to {align:#x}, no power of two up to {MAX_ALIGN:#x}"
+                raise MalformedElf(self.files[int(self.file[row])].name, problem)
             if self.section[winner] == COMMON:
-                alignments[winner] = max(alignments.get(winner, 1), int(self.value[row]))
+                alignments[winner] = max(alignments.get(winner, 1), align)
         self.common_alignments = list(alignments.values())
         for row, align in sorted(alignments.items()):
             position = _aligned(position, align)
@@ -597,7 +613,8 @@ class _Combiner:
             value = int(self.value[row])
             if section.shrinkage is not None:
                 value, self.size[row] = section.shrinkage.moved_symbol(value, int(self.size[row]))
-            self.value[row] = value + section.offset - (self.tls_start if section.kind == _TLS else 0)
+            value += section.offset - (self.tls_start if section.kind == _TLS else 0)
+            self.value[row] = value & _WORD
             self.shndx[row] = 1
             if section.kind == _TLS:
                 self.info[row] = self.info[row] & np.uint8(0xF0) | np.uint8(SymbolType.TLS)
@@ -732,6 +749,10 @@ class _Combiner:
             offsets.append(offset + np.uint64(target.offset))
             origins.append((f"{target.file.name}({name})", target.offset))
         addends = [t[5] for t in self.tables]
+        odd = next((t for t in self.tables if (t[5] is None) != (addends[0] is None)), None)
+        if odd is not None:
+            problem = "its entries have their addends elsewhere (SHT_REL, SHT_RELA) than the first object's"
+            raise UnsupportedElf(f"{odd[0].file.name}({odd[1]})", problem)
         return CombinedTable(
             ".rela", np.concatenate(offsets), np.concatenate([t[3] for t in self.tables]),
             np.concatenate([t[4] for t in self.tables]).astype(np.uint32),

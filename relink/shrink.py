@@ -20,6 +20,7 @@ from relink.errors import MalformedElf
 
 _NOP = {"riscv64": (b"\x01\x00", b"\x13\x00\x00\x00"), "riscv32": (b"\x01\x00", b"\x13\x00\x00\x00"),
         "loongarch64": (b"", b"\x00\x00\x40\x03")}  # fmt: skip
+_NOP_UNIT = {arch: len(short or long) for arch, (short, long) in _NOP.items()}
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Shrinkage:
 
     def moved_symbol(self, value: int, size: int) -> tuple[int, int]:
         """New value and size of a symbol: its end moves too."""
-        start, end = self.moved(np.array([value, value + size], np.uint64)).tolist()
-        return start, end - start
+        start, end = self.moved(np.array([value, value + size & (1 << 64) - 1], np.uint64)).tolist()
+        return start, max(end - start, 0)
 
 
 def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Shrinkage | None:
@@ -49,20 +50,25 @@ def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Sh
     """
     kinds = [number for number, row in arch.relocations.items() if row.role is Role.ALIGN]
     entries = np.flatnonzero(np.isin(table.type, kinds)) if kinds else np.zeros(0, np.int64)
-    if not len(entries) or table.addend is None:
+    if not len(entries):
         return None
+    if table.addend is None:
+        problem = "entries without addends (SHT_REL) do not say how to align"
+        raise MalformedElf(f"{file.name}: {table.name}", problem)
     entries = entries[np.argsort(table.offset[entries], kind="stable")]
     content = file.section_bytes(table.section).copy()
     request = _REQUESTS[arch.name]
     keep = np.ones(len(content), np.bool_)
-    cuts, removed, gone = [], [], 0
+    cuts, removed, gone, last = [], [], 0, 0
     for index in entries.tolist():
         offset = int(table.offset[index])
         align, padding, most = request(int(table.addend[index]), int(table.symbol[index]))
-        needed = -(offset - gone) % align
+        needed = -(offset - gone) % max(align, 1)
         if needed > most:
             needed = 0
-        if needed > padding or offset + padding > len(content):
+        room = last <= offset <= offset + padding <= len(content)
+        last = offset + padding
+        if needed > padding or not room or align & (align - 1) or needed % _NOP_UNIT[arch.name]:
             raise MalformedElf(
                 f"{file.name}: {table.name}",
                 f"{padding} bytes of padding at {offset:#x} cannot align what follows to {align}",
