@@ -15,7 +15,7 @@ from relink.collect import is_archive_file
 from relink.elf.archive import Archive
 from relink.elf.constants import SectionFlag
 from relink.elf.objects import ObjectFile, decode_object
-from relink.errors import ElfError
+from relink.errors import ElfError, NotElf
 from relink.relocate_objects import DYNAMIC_ONLY
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ArchitectureReport:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A member that was not counted, and why."""
+    """A file or member that was not counted, and why."""
 
     name: str
     problem: str
@@ -79,26 +79,38 @@ class _Tally:
 
 
 def report(files: Sequence[str]) -> RelocationReport:
-    """Read every object of the files. A member that cannot be read is noted as skipped.
+    """Read every object of the files. A file or member that is none is noted as skipped.
 
-    Raises ElfError for a file that is neither an archive nor an object.
+    Raises ElfError when there is nothing else.
     """
     tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
     arches: dict[str, Architecture] = {}
     skipped: list[Skipped] = []
+    errors: list[ElfError] = []
     for file in files:
-        for found in _objects(file):
-            problem = found if isinstance(found, Skipped) else _count(found, tallies, arches)
-            if problem is not None:
-                skipped.append(problem)
+        try:
+            for found in _objects(file):
+                problem = found if isinstance(found, Skipped) else _count(found, tallies, arches)
+                if problem is not None:
+                    skipped.append(problem)
+        except ElfError as error:
+            errors.append(error)
+            skipped.append(Skipped(file, error.problem))
+    if errors and not tallies:
+        raise errors[0]
     return RelocationReport(
         tuple(files), tuple(_summary(arches[name], tally) for name, tally in tallies.items()), tuple(skipped)
     )
 
 
 def _objects(file: str) -> Iterator[ObjectFile | Skipped]:
+    """The objects of a file. Raises ElfError for one that is neither an archive nor an object."""
     if not is_archive_file(file):
-        yield decode_object(file)
+        try:
+            yield decode_object(file)
+        except NotElf:
+            Archive.open(file)  # which knows what else is called .a
+            raise
         return
     archive = Archive.open(file)
     for number, member in enumerate(archive.members):

@@ -170,6 +170,20 @@ def test_a_report_of_something_else_is_an_error(relink_emu: RunCommand) -> None:
     assert "not a relocatable object" in result.err
 
 
+def test_an_ld_script_among_archives_is_skipped_by_name_and_alone_an_error(
+    relink_emu: RunCommand, tmp_path: Path
+) -> None:
+    script = tmp_path / "libm.a"
+    script.write_text("/* GNU ld script\n*/\nGROUP ( /lib/libm-2.36.a )\n")
+    archive = archived(tmp_path / "lib.a", [compiled("x86_64", ADD)])
+    result = relink_emu("report", script, archive)
+    assert result.status == 0
+    assert "libm.a: a GNU ld script, not an archive" in result.out
+    alone = relink_emu("report", script)
+    assert alone.status == 1
+    assert "a GNU ld script" in alone.err
+
+
 # ---------------------------------------------------------------- inspect
 
 
