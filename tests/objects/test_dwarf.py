@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from emu import Library, Machine
 from emu.errors import GuestFault
-from relink import HostMemory, Linker
+from relink import HostMemory, Linker, RelinkError
 from relink.elf import decode
 from relink.elf.dwarf import prototypes, variable_type
 from relink.elf.dwarf_lines import LineTable, source_line
+from relink.link import LoadOptions
 from relink.objects import CombinedObjects
 from tests.fixtures import TARGETS as FIXTURE_TARGETS
 from tests.fixtures import arch_of, fixture
@@ -253,3 +254,21 @@ def test_an_extended_opcode_without_length_does_not_loop() -> None:
     header = bytes([1, 1, 1, 0xFB, 14, 13, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1]) + b"\0" + b"a.c\0\0\0\0\0"
     unit = (4).to_bytes(2, "little") + len(header).to_bytes(4, "little") + header + b"\0\0" * 1000
     assert LineTable(len(unit).to_bytes(4, "little") + unit, b"", b"", 8).find(1) is None
+
+
+@pytest.mark.parametrize("target", ["x86_64", "arm", "riscv64", "loongarch64"])
+@given(random_=st.randoms(use_true_random=False))
+def test_damaged_objects_are_refused_or_tell_less(target: str, random_: random.Random) -> None:
+    content = bytearray(objects(target)[0].read_bytes())
+    for _ in range(random_.randrange(1, 6)):
+        content[random_.randrange(64, len(content))] = random_.randrange(256)
+    linker = Linker(HostMemory(arch_of(target)))
+    try:
+        image = linker.load(bytes(content), options=LoadOptions(unresolved=lambda image, symbol: 0))
+    except RelinkError:
+        return
+    dict(prototypes(image.decoded))
+    for vaddr in range(image.decoded.min_vaddr, image.decoded.min_vaddr + image.decoded.span, 64):
+        source_line(image.decoded, vaddr)
+    str(image.link_map())
+    assert image.kernel_module is None or image.modinfo is not None
