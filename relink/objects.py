@@ -107,7 +107,7 @@ class InputSection:
     @property
     def reversed(self) -> bool:
         """.ctors and .dtors run from the last word to the first."""
-        return self.name.startswith((".ctors", ".dtors"))
+        return self.kind == _RW and self.name.split(".")[1:2] in (["ctors"], ["dtors"])
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,17 @@ class CombinedTable(RelocationTable):
 
     starts: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: first entry of each input table
     origins: tuple[tuple[str, int], ...] = ()  #: (object and section, image offset of the section) of each
+    ends: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: image offset of the section's end, of each
 
     def origin(self, index: int) -> tuple[str, int]:
         number = int(np.searchsorted(self.starts, index, side="right")) - 1
         name, base = self.origins[number]
         return name, int(self.offset[index]) - base
+
+    def room(self, entries: I64) -> U64:
+        """Bytes from each place to the end of its section."""
+        numbers = np.searchsorted(self.starts, entries, side="right") - 1
+        return self.ends[numbers].astype(np.uint64) - self.offset[entries]
 
 
 @dataclass(frozen=True, eq=False)
@@ -695,6 +701,9 @@ class _Combiner:
                 if section.shrinkage is not None:
                     content = section.shrinkage.content
                 if section.reversed:
+                    if len(content) % self.arch.word_size:
+                        problem = f"{section.name}: {len(content):#x} bytes are no whole number of addresses"
+                        raise MalformedElf(section.file.name, problem)
                     content = content.reshape(-1, self.arch.word_size)[::-1].reshape(-1)
                 data[section.offset : section.offset + section.size] = content
         if self.stub is not None and len(stubs.symbols):
@@ -758,6 +767,7 @@ class _Combiner:
             np.concatenate([t[4] for t in self.tables]).astype(np.uint32),
             None if addends[0] is None else np.concatenate([a for a in addends if a is not None]),
             np.cumsum([0, *(len(t[2]) for t in self.tables)])[:-1], tuple(origins),
+            np.array([t[0].offset + t[0].size for t in self.tables], np.int64),
         )  # fmt: skip
 
     def _low_bits(self) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from relink.arch import Reloc, Role, loongarch_stack
 from relink.arch.spec import Slot, reloc
 from relink.elf.constants import SymbolType
-from relink.errors import RelocationError, RelocationOverflow, UnsupportedRelocation
+from relink.errors import RelocationError, RelocationOutOfImage, RelocationOverflow, UnsupportedRelocation
 from relink.fields import Word
 from relink.objects import CombinedObjects, CombinedTable
 from relink.relocate import Batch, Environment, Outcome, Relocator, evaluate, read_words, write_words
@@ -38,6 +38,7 @@ _PLAIN = frozenset({"S", "A", "P"})
 _PC_BIAS = {"x86_64": -4, "i386": -4, "arm": -8, "arm THM": -4}
 #: What the formula of an offset in a thread-local block names.
 _IN_MODULE = frozenset({"S", "DTV"})
+_ULEB_LIMIT = 16  #: bytes; ten hold 64 bits
 _MOVING = (Role.DATA, Role.HIGH)
 _FUNCTIONS = (SymbolType.FUNC, SymbolType.GNU_IFUNC)
 #: What objects cannot have, or this linker refuses.
@@ -182,6 +183,15 @@ class ObjectRelocator(Relocator):
     # ------------------------------------------------------------ one type
 
     def _apply(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
+        if row.role is Role.ALIGN:
+            return  # done when the sections were laid out
+        if isinstance(table, CombinedTable) and len(table.ends) and row.word is not None:
+            indices = np.arange(len(table))[entries]
+            whole = table.room(indices) >= row.word.size
+            if not whole.all():
+                problem = "the place does not lie whole in its section"
+                self._report_row(table, indices[~whole], row, RelocationOutOfImage, problem)
+                entries = indices[whole]
         if row.role is Role.STACK:
             self._note_step(table, row, entries)
         else:
@@ -219,8 +229,6 @@ class ObjectRelocator(Relocator):
     def _finish(self, batch: Batch) -> None:
         row = batch.row
         assert row.formula is not None
-        if row.role is Role.ALIGN:
-            return  # done when the sections were laid out
         if row.role in (Role.ADD, Role.ULEB):
             self._sum(batch)
             return
@@ -356,12 +364,12 @@ class ObjectRelocator(Relocator):
     def _read_uleb(self, where: int) -> tuple[int, int]:
         """(value, bytes) of the ULEB128 in the image at `where`."""
         value = length = 0
-        while True:
-            byte = int(self.buffer[where + length])
+        for byte in self.buffer[where : where + _ULEB_LIMIT].tolist():
             value |= (byte & 0x7F) << 7 * length
             length += 1
-            if not byte & 0x80 or where + length >= len(self.buffer):
-                return value, length
+            if not byte & 0x80:
+                break
+        return value, length
 
     def _write_ulebs(self) -> None:
         """Store the sums; each keeps the length the assembler gave it (RISC-V psABI, laelf)."""

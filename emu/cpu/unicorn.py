@@ -40,6 +40,10 @@ from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, ISAS, UnicornIsa, 
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import AddressSpaceError, MachineError
 
+#: The engine never drops translated code but for want of room: by default it takes a gigabyte before.
+_TRANSLATED: Final = 32 << 20
+# As uc_ctl encodes a call that writes one argument.
+_SET_TRANSLATION_BUFFER: Final = uc.UC_CTL_TCG_BUFFER_SIZE | 1 << 26 | uc.UC_CTL_IO_WRITE << 30
 _NO_TIMEOUT: Final = ctypes.c_uint64(0)
 _CPSR_IT: Final = 0x0600_FC00  # CPSR[26:25] and [15:10], the state of a Thumb IT block
 _SYSCALL_INSTRUCTION: Final = 0x80  # syscall and sysenter, under the number of the i386 system call
@@ -188,6 +192,8 @@ class UnicornCpu:
         self._handle = handle = ctypes.c_void_p()
         engine, mode = getattr(uc, f"UC_ARCH_{isa.engine}"), getattr(uc, f"UC_MODE_{isa.mode}")
         _check(uclib.uc_open(engine, mode, ctypes.byref(handle)), f"open {arch}")
+        size = ctypes.c_uint32(_TRANSLATED)
+        _check(uclib.uc_ctl(handle, _SET_TRANSLATION_BUFFER, size), "bound the cache of translated code")
         self._watch = Watch(lambda: _emu_stop(handle))
         WATCHDOG.add(self._watch)
         self._seen = _Seen()
