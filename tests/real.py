@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,14 @@ def real_archives(flavour: str, name: str) -> tuple[Path, ...]:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(str(error))
         pytest.skip(f"{name} for {flavour} is not to be had: {error}")
+
+
+def available(command: Callable[[str], list[str]], target: str) -> list[str]:
+    """The command of `toolchains.linkers` for a target; skips the test, with the reason, without it."""
+    try:
+        return command(target)
+    except ToolchainError as error:
+        pytest.skip(f"no such linker for {target}: {error}")
 
 
 def real_root(arch: str) -> Path:

@@ -1,0 +1,359 @@
+"""Members of real archives linked by us and by another linker, every section at the same address.
+
+`link_both` gives both linkers the same objects: the members, and one more that defines what they leave undefined,
+at one address each (and thread-local variables as such). The other linker gets a script that puts each input
+section where ours went. As every linker orders its GOT as it likes, ours is then relocated once more, with each
+slot where theirs has one of the same content. `Sides.differences` compares bytes; `Allowed` says which may differ.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from elftools.elf.elffile import ELFFile
+from numpy.typing import NDArray
+
+from relink import HostMemory, Linker, place
+from relink.arch import Architecture, Role
+from relink.arch.spec import Reloc, Slot
+from relink.elf.archive import Archive
+from relink.elf.constants import Binding, SectionFlag, SymbolType
+from relink.elf.objects import COMMON, ObjectFile
+from relink.image import Image
+from relink.link import LoadOptions
+from relink.objects import CombinedObjects
+from relink.relocate import Environment
+from relink.relocate_objects import ObjectRelocator
+from toolchains.engine import find_zig
+from toolchains.targets import TARGETS
+
+BASE = 0x100_0000  #: where our image goes: within every branch's reach of _OUTSIDE, and low
+_OUTSIDE = BASE - 0x1_0000  #: addresses given to what the members leave undefined, 16 bytes apart
+#: Names the linkers define themselves, at addresses of their own choosing.
+_LINKERS_OWN = ("__start_", "__stop_", "__init_array", "__fini_array", "__preinit_array", "_end", "end", "_edata",
+                "__ehdr_start", "_etext", "__rel", "__bss_start", "_DYNAMIC", "__executable_start",
+                "__global_pointer$", "__exidx", "__dso_handle", "_TLS_MODULE_BASE_", "__data_start")  # fmt: skip
+#: Sections other linkers rewrite rather than copy.
+_WEAK_CALLS_VARY = ("arm", "riscv64", "riscv32", "loongarch64")
+_REWRITTEN = (".eh_frame", ".ARM.exidx", ".note.gnu.property", ".ARM.attributes", ".sframe")
+
+
+class Allowed(enum.Enum):
+    """Why a place may hold something else."""
+
+    GOT = "they need no slot, or it holds 0, as others do"
+    RELAXED = "they read no slot where they could, --no-relax or not"
+    TLS = "they relax thread-local accesses, we do not"
+    IFUNC = "an ifunc is reached through their PLT, or our stub"
+    WEAK = "a call of an undefined weak function does nothing or is never reached: linkers spell that in many ways"
+    PADDING = "both hold no-ops, of other lengths"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A place of one section that differs; `entry` is the relocation there, if any."""
+
+    section: str
+    offset: int
+    ours: bytes
+    theirs: bytes
+    entry: str
+
+
+@dataclass
+class Sides:
+    """One link, twice. `theirs` has the other linker's bytes at the image offsets of ours."""
+
+    image: Image
+    combined: CombinedObjects
+    ours: NDArray[np.uint8]
+    theirs: NDArray[np.uint8]
+    placed: NDArray[np.bool_]  #: which bytes the other linker wrote
+    relaxes: frozenset[str]  #: types the other linker relaxes in any case
+    slots: dict[int, int]  #: symbol -> offset of its slot in their GOT, from our GOT's base
+    allowed: Counter[Allowed] = field(default_factory=Counter)
+    compared: int = 0  #: bytes
+    entries: int = 0
+
+    def differences(self) -> list[Difference]:
+        """Every section's bytes that differ and may not."""
+        excused = self._excused()
+        found: list[Difference] = []
+        for part in self.combined.inputs:
+            if not part.bits or not part.size or part.name.startswith(_REWRITTEN):
+                continue
+            span = slice(part.offset, part.offset + part.size)
+            assert self.placed[span].all(), f"{part.file.name}({part.name}) is not in their output"
+            self.compared += part.size
+            wrong = np.flatnonzero((self.ours[span] != self.theirs[span]) & ~excused[span])
+            last = -8
+            for at in wrong.tolist():
+                if at - last >= 4:
+                    found.append(self._difference(part.file.name, part.name, part.offset, at))
+                    last = at
+        return found
+
+    def _difference(self, file: str, section: str, base: int, at: int) -> Difference:
+        table, start = self.combined.relocations[0], base + at
+        near = np.flatnonzero((table.offset <= start) & (table.offset > start - 8))
+        names = self.combined.symbols.names
+        entry = ", ".join(
+            f"{self.image.architecture.relocation_name(int(table.type[i]))}+{int(table.offset[i]) - base:#x} "
+            f"{names.text(int(table.symbol[i]))}" for i in near.tolist()
+        )  # fmt: skip
+        low, high = max(start - 4, 0), start + 8
+        ours, theirs = (side[low:high].tobytes() for side in (self.ours, self.theirs))
+        return Difference(f"{file}({section})", at, ours, theirs, entry)
+
+    def _excused(self) -> NDArray[np.bool_]:
+        """The bytes of entries whose value depends on what another linker may decide otherwise."""
+        table = self.combined.relocations[0]
+        excused = np.zeros(len(self.ours), np.bool_)
+        arch = self.image.architecture
+        symbols = self.combined.symbols
+        indirect = symbols.type[table.symbol] == SymbolType.GNU_IFUNC
+        undefined_weak = (symbols.section[table.symbol] == 0) & (symbols.bind[table.symbol] == Binding.WEAK)
+        same_slot = np.zeros(len(symbols), np.bool_)
+        same_slot[list(self.slots)] = True
+        high: dict[int, Allowed] = {}
+        self.entries += len(table)
+        for index, (number, offset) in enumerate(zip(table.type.tolist(), table.offset.tolist(), strict=True)):
+            row = arch.relocations[number]
+            why = Allowed.IFUNC if indirect[index] else _may_differ(row)
+            if row.role is Role.LOW:
+                why = high.get(int(symbols.value[table.symbol[index]]))
+            if row.role is Role.ALIGN:
+                self._excuse_padding(excused, offset, arch)
+            if row.name in self.relaxes:
+                why = Allowed.RELAXED
+            elif why is Allowed.GOT and same_slot[table.symbol[index]]:
+                why = None
+            if row.role is Role.HIGH and why is not None:
+                high[offset] = why
+            if row.role is Role.BRANCH and undefined_weak[index] and arch.name in _WEAK_CALLS_VARY:
+                why = Allowed.WEAK
+            if why is not None:
+                self.allowed[why] += 1
+                before, after = _WINDOWS[arch.name, why] if (arch.name, why) in _WINDOWS else (0, _size(row))
+                excused[max(offset - before, 0) : offset + after] = True
+        return excused
+
+    def _excuse_padding(self, excused: NDArray[np.bool_], offset: int, arch: Architecture) -> None:
+        """RISC-V's padding is of 2- and 4-byte no-ops, in whichever order."""
+        if not arch.name.startswith("riscv"):
+            return
+        ours, theirs = (side[offset : offset + 64].tobytes() for side in (self.ours, self.theirs))
+        size = min(_no_ops(ours), _no_ops(theirs))
+        if ours[:size] != theirs[:size]:
+            self.allowed[Allowed.PADDING] += 1
+            excused[offset : offset + size] = True
+
+
+def _no_ops(code: bytes) -> int:
+    """Bytes of RISC-V no-ops that `code` begins with."""
+    at = 0
+    while code[at : at + 2] == b"\x01\x00" or code[at : at + 4] == b"\x13\x00\x00\x00":
+        at += 2 if code[at] == 1 else 4
+    return at
+
+
+def _size(row: Reloc) -> int:
+    return row.word.size if row.word is not None else 4
+
+
+#: Bytes (before, after) the place of an access they may have rewritten.
+_WINDOWS = {
+    ("x86_64", Allowed.TLS): (4, 12), ("i386", Allowed.TLS): (3, 9),
+    ("i386", Allowed.RELAXED): (2, 4),
+}  # fmt: skip
+_TLS_SLOTS = (Slot.TLS_GD, Slot.TLS_LD, Slot.TLS_IE, Slot.TLS_DESC)
+
+
+def _may_differ(row: Reloc) -> Allowed | None:
+    if row.slot in _TLS_SLOTS or row.name.startswith(("TLSDESC", "TLS_DESC", "TLS_GOTDESC")):
+        return Allowed.TLS
+    return Allowed.GOT if row.slot is Slot.ADDRESS else None
+
+
+# ---------------------------------------------------------------- linking
+
+
+def sample(paths: Sequence[Path], count: int) -> list[tuple[str, bytes]]:
+    """`count` members spread evenly over the archives, of those that ask for no name every linker defines its own
+    way, and hold no common symbols."""
+    fit: list[tuple[str, bytes]] = []
+    for path in paths:
+        archive = Archive.open(path)
+        for number in archive.objects:
+            if _is_fit(archive.object(number)):
+                fit.append((archive.members[number].full_name, archive.members[number].data.tobytes()))
+    step = max(len(fit) // count, 1)
+    return fit[::step][:count]
+
+
+def _is_fit(file: ObjectFile) -> bool:
+    symbols = file.symbols
+    undefined = symbols.names.take(symbols.undefined).texts()
+    names = [section.name for section in file.sections if section.flags & SectionFlag.ALLOC and section.size]
+    repeated = len(set(names)) != len(names)
+    own = any(
+        name == known or (known.startswith("__") and name.startswith(known))
+        for name in undefined for known in _LINKERS_OWN
+    )  # fmt: skip
+    return not own and not repeated and bool(names) and not bool((symbols.section == COMMON).any())
+
+
+def link_both(
+    arch: Architecture, members: Sequence[tuple[str, bytes]], linker: Sequence[str], folder: Path,
+    cflags: Sequence[str] = (), relaxes: frozenset[str] = frozenset(),
+) -> Sides:  # fmt: skip
+    """Link members by us and by the command `linker` in `folder`; `cflags` say which ABI they are of."""
+    files = []
+    for number, (_, data) in enumerate(members):
+        files.append(folder / f"m{number:03}.o")
+        files[-1].write_bytes(_plain(data))
+    files.append(_definitions(members, arch.name, cflags, folder))
+    loader = Linker(HostMemory(arch), tls_size=1 << 20)
+    image = loader.load([str(file) for file in files], name="ours", options=LoadOptions(base=BASE))
+    combined = image.decoded
+    assert isinstance(combined, CombinedObjects)
+    script = folder / "layout.ld"
+    script.write_text(_script(combined, arch))
+    linked = folder / "theirs"
+    command = [*linker, *map(str, files), "-T", str(script), "-o", str(linked), "-e", "0", "--no-relax"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    theirs, placed = _laid_out(linked, len(image.region.buffer))
+    slots = _their_slots(image, combined, linked)
+    return Sides(image, combined, _relocated_with(combined, image, slots), theirs, placed, relaxes, slots)
+
+
+def _their_slots(image: Image, combined: CombinedObjects, linked: Path) -> dict[int, int]:
+    """Where their GOT has what ours has, by symbol. A slot that holds 0 looks like any other."""
+    word, base = image.architecture.word_size, BASE + combined.got
+    held: dict[int, int] = {}
+    with linked.open("rb") as stream:
+        for section in map(ELFFile(stream).get_section_by_name, (".got.plt", ".got")):
+            data = section.data() if section is not None else b""
+            for at in range(0, len(data), word):
+                held[int.from_bytes(data[at : at + word], "little")] = section["sh_addr"] + at - base
+    symbols, offsets = combined.slots.get(Slot.ADDRESS, ((), ()))
+    found = {}
+    for symbol, offset in zip(map(int, symbols), map(int, offsets), strict=True):
+        value = int.from_bytes(image.region.buffer[combined.got + offset :][:word].tobytes(), "little")
+        if value and value in held:
+            found[symbol] = held[value]
+    return found
+
+
+class _WithoutGot(ObjectRelocator):
+    """Slots lie where another linker has them, which is not in this image: nothing is put there."""
+
+    def _fill_got(self) -> None:
+        pass
+
+
+def _relocated_with(combined: CombinedObjects, image: Image, slots: Mapping[int, int]) -> NDArray[np.uint8]:
+    """The image's bytes with each symbol's slot at that offset of the GOT; our own where there is none."""
+    symbols, offsets = combined.slots.get(Slot.ADDRESS, (np.zeros(0, np.int64), np.zeros(0, np.int64)))
+    moved = np.array([slots.get(int(s), int(o)) for s, o in zip(symbols, offsets, strict=True)], np.int64)
+    changed = replace(combined, slots={**combined.slots, Slot.ADDRESS: (symbols, moved)})
+    linker = Linker(HostMemory(image.architecture), tls_size=1 << 20)
+    again = Image(changed, image.architecture, linker.resolver)
+    again.place(place.reserve(linker.memory, changed, BASE))
+    place.fill(again.region, changed)
+    again.tls = image.tls
+    outcome = _WithoutGot(again, [again], Environment(linker.resolver, lambda: (0, 0))).run()
+    assert not outcome.errors
+    return again.region.buffer.copy()
+
+
+def _definitions(
+    members: Sequence[tuple[str, bytes]], target: str, cflags: Sequence[str], folder: Path
+) -> Path:  # fmt: skip
+    """An object that defines what the members leave undefined: functions at absolute addresses, TLS variables."""
+    defined: set[str] = {"_GLOBAL_OFFSET_TABLE_"}
+    wanted: dict[str, int] = {}
+    for name, data in members:
+        symbols = decode(name, data).symbols
+        defined.update(symbols.names.take(symbols.defined_globals).texts())
+        strong = symbols.undefined[symbols.bind[symbols.undefined] != Binding.WEAK]
+        names, kinds = symbols.names.take(strong).texts(), symbols.type[strong].tolist()
+        wanted |= {name: max(kind, wanted.get(name, 0)) for name, kind in zip(names, kinds, strict=True)}
+    lines, arm = [], TARGETS[target].arch == "arm"
+    for number, (name, kind) in enumerate(item for item in wanted.items() if item[0] and item[0] not in defined):
+        quoted = f'"{name}"'
+        lines.append(f".globl {quoted}")
+        if kind == SymbolType.TLS:
+            lines += ['.section .tbss,"awT",%nobits', f".type {quoted},%object", f"{quoted}: .zero 8"]
+        else:
+            address = _OUTSIDE + 16 * number + (1 if arm else 0)
+            assert address < BASE
+            lines += [f".type {quoted},%function", f".set {quoted}, {address:#x}"]
+    source, made = folder / "defs.s", folder / "defs.o"
+    source.write_text("\n".join(lines) + "\n")
+    clang = [str(find_zig()), "clang", "-target", TARGETS[target].triple, *TARGETS[target].cflags, *cflags]
+    done = subprocess.run([*clang, "-c", source, "-o", made], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return made
+
+
+def _plain(data: bytes) -> bytes:
+    """The object with nothing to merge: that is a linker's choice, which GNU ld leaves nobody."""
+    copy = bytearray(data)
+    wide = data[4] == 2
+    word, at = ("<Q", 40) if wide else ("<I", 32)
+    (table,) = struct.unpack_from(word, data, at)
+    size, count = struct.unpack_from("<HH", data, 58 if wide else 46)
+    for header in range(table, table + size * count, size):
+        flags = struct.unpack_from(word, data, header + 8)[0] & ~int(SectionFlag.MERGE | SectionFlag.STRINGS)
+        struct.pack_into(word, copy, header + 8, flags)
+    return bytes(copy)
+
+
+def decode(name: str, data: bytes) -> ObjectFile:
+    from relink.elf.objects import decode_object
+
+    return decode_object(data, name=name)
+
+
+def _script(combined: CombinedObjects, arch: Architecture) -> str:
+    """A linker script that puts every input section where ours is, and their GOT's base where ours is."""
+    base = ".got.plt" if arch.name in ("x86_64", "i386") else ".got"
+    other = ".got" if base == ".got.plt" else ".got.plt"
+    end = BASE + len(combined.data) + 0x1_0000
+    placed = [(BASE + combined.got, f"{base} {BASE + combined.got:#x} : {{ *({base}) }}")]
+    for number, part in enumerate(combined.inputs):
+        if not part.size or part.name.startswith(_REWRITTEN):
+            continue
+        at, stem = BASE + part.offset, Path(part.file.name).name
+        kind = {".init_array": ".init_array", ".fini_array": ".fini_array"}.get(part.name, "")
+        placed.append((at, f".s{number}{kind} {at:#x} : {{ *{stem}({_quoted(part.name)}) }}"))
+    lines = [line for _, line in sorted(placed, key=lambda item: item[0])]
+    lines.append(f"{other} {end:#x} : {{ *({other}) }}")
+    lines.append("/DISCARD/ : { *(.eh_frame*) *(.ARM.exidx*) *(.note*) *(.sframe) }")
+    return "SECTIONS {\n  " + "\n  ".join(lines) + "\n}\n"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if not name.replace(".", "").replace("_", "").isalnum() else name
+
+
+def _laid_out(linked: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    content, placed = np.zeros(size, np.uint8), np.zeros(size, np.bool_)
+    with linked.open("rb") as stream:
+        for section in ELFFile(stream).iter_sections():
+            at = section["sh_addr"] - BASE
+            held = section["sh_flags"] & SectionFlag.ALLOC and section["sh_type"] != "SHT_NOBITS"
+            if not held or not 0 <= at < size:
+                continue
+            data = np.frombuffer(section.data(), np.uint8)[: size - at]
+            content[at : at + len(data)], placed[at : at + len(data)] = data, True
+    return content, placed

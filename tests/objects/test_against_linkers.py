@@ -1,0 +1,56 @@
+"""Members of real archives, byte for byte what lld and GNU ld make of them at the same addresses.
+
+docs/objects.md lists what may differ, and why; `Allowed` names it. Everything else is a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from relink.arch import architecture
+from tests.objects.side_by_side import Allowed, link_both, sample
+from tests.real import available, real_archives
+from toolchains.archives import SHELVES
+from toolchains.linkers import gnu_ld, lld
+
+pytestmark = pytest.mark.real
+
+LINKERS: Mapping[str, tuple[Callable[[str], list[str]], tuple[str, ...]]] = {
+    "lld": (lld, ("-static", "-O0", "-z", "norelro")),
+    "gnu": (gnu_ld, ("-static", "--no-warn-rwx-segments")),
+}
+LIBRARIES = ("libz.a", "libc.a", "libcrypto.a", "libstdc++.a", "libgcc.a", "musl libc.a")
+#: The ABI of the object that defines what members leave undefined, where it is not the target's usual one.
+CFLAGS = {
+    "thumb-v6m": ("-target", "thumbv6m-none-eabi", "-march=armv6-m", "-mfloat-abi=soft"),
+    "thumb-v7m": ("-target", "thumbv7m-none-eabi", "-march=armv7-m", "-mfloat-abi=soft"),
+    "thumb-v7em": ("-target", "thumbv7em-none-eabihf", "-march=armv7e-m", "-mfloat-abi=hard"),
+    "riscv32-imac": ("-march=rv32imac", "-mabi=ilp32"),
+}
+#: Types a linker relaxes whatever it is told.
+RELAXES = {
+    ("gnu", "i386"): frozenset({"GOT32X"}),
+    ("lld", "loongarch64"): frozenset({"GOT_PC_HI20", "GOT_PC_LO12"}),
+}
+MEMBERS = 60
+CASES = [
+    pytest.param(flavour, name, linker, id=f"{linker}-{flavour}-{name}")
+    for flavour, shelf in SHELVES.items() for name in LIBRARIES if name in shelf.files for linker in LINKERS
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flavour", "name", "linker"), CASES)
+def test_members_are_linked_to_the_same_bytes(flavour: str, name: str, linker: str, tmp_path: Path) -> None:
+    arch = architecture(SHELVES[flavour].arch)
+    command, flags = LINKERS[linker]
+    members = sample(real_archives(flavour, name), MEMBERS)
+    sides = link_both(
+        arch, members, [*available(command, arch.name), *flags], tmp_path, CFLAGS.get(flavour, ()),
+        RELAXES.get((linker, arch.name), frozenset()),
+    )  # fmt: skip
+    assert sides.differences() == []
+    assert sides.compared > 1000
+    assert sides.allowed[Allowed.PADDING] < 20
