@@ -69,7 +69,7 @@ def run(
         if not as_json:
             machine.libc.stdout.tee = out.write
             machine.libc.stderr.tee = _Passing(sys.stderr.buffer).write
-        library = loading.load(machine, name, search)
+        library = loading.load(machine, name, search, [name for call in calls for name in _names(call)])
         done = []
         for call in calls:
             called = _make(machine, library, call, given)
@@ -106,6 +106,12 @@ def _parse(text: str) -> Call:
         return parse_call(text)
     except ExpressionError as error:
         raise Usage(str(error), param_hint="'CALL'") from None
+
+
+def _names(call: Call) -> list[str]:
+    """The symbols a call is about: what an archive is asked for."""
+    arguments = (argument.value for argument in call.arguments)
+    return [call.name, *(value.name for value in arguments if isinstance(value, SymbolAddress))]
 
 
 # ---------------------------------------------------------------- prototypes

@@ -7,7 +7,7 @@ gets all of them: `expand` rewrites its signature.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -128,6 +128,14 @@ class Loading:
         typer.Option("--with", metavar="FILE",
                      help="Object or archive to link with the object LIB, as one image. May be repeated."),
     ] = None  # fmt: skip
+    want: Annotated[
+        list[str] | None,
+        typer.Option("--want", "-u", metavar="NAME",
+                     help="Symbol that archives are asked for. May be repeated."),
+    ] = None  # fmt: skip
+    whole_archive: Annotated[
+        bool, typer.Option("--whole-archive", help="Take archives whole, not by need.")
+    ] = False
     define: Annotated[
         list[str] | None,
         typer.Option("--define", "-D", metavar="NAME=VALUE",
@@ -172,11 +180,12 @@ class Loading:
             symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions,
         )  # fmt: skip
 
-    def load(self, machine: Machine, library: str, search: Search) -> Library:
-        """Load `library` as the options want it. Raises RelinkError."""
+    def load(self, machine: Machine, library: str, search: Search, want: Sequence[str] = ()) -> Library:
+        """Load `library` as the options say; archives are asked for `want` too. Raises RelinkError."""
         return machine.load(
             [library, *self.beside] if self.beside else library, base=self.address, preload=search.preload or (),
-            allow_unresolved=self.allow_unresolved,
+            allow_unresolved=self.allow_unresolved, want=[*(self.want or ()), *want],
+            whole_archive=self.whole_archive,
         )  # fmt: skip
 
 

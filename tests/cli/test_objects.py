@@ -44,6 +44,17 @@ def test_an_archive_by_itself_is_taken_whole(relink_emu: RunCommand, archive: Pa
     assert {call["prototype_from"] for call in result.json["calls"]} == {"dwarf"}, "of -g objects"
 
 
+def test_a_call_pulls_in_what_it_needs_and_no_more(relink_emu: RunCommand, kind: str, tmp_path: Path) -> None:
+    broken = "extern int nowhere(void); int other(void) { return nowhere(); }\n"
+    path = archived(tmp_path / "lib.a", [compiled(kind, text) for text in (ADD, TWICE, broken)])
+    assert relink_emu("call", path, "int twice(int)(21)").out == "42\n"
+    assert relink_emu("load", path).status == 1, "all of it needs more"
+    assert relink_emu("load", path, "--want", "add").status == 0
+    whole = relink_emu("call", path, "--whole-archive", "twice(21)")
+    assert whole.status == 1
+    assert "undefined symbol: nowhere" in whole.err
+
+
 def test_what_no_file_defines_is_named(relink_emu: RunCommand, kind: str) -> None:
     result = relink_emu("load", compiled(kind, TWICE))
     assert result.status == 1
