@@ -1,4 +1,4 @@
-"""`python -m toolchains`: build, check, list, matrix, image, fetch."""
+"""`python -m toolchains`: build, check, list, matrix, image, fetch, oracle, static-oracle."""
 
 from __future__ import annotations
 
@@ -256,6 +256,42 @@ def fetch(
             out.print(f"  {package} {facts.version}  sha256 {facts.sha256}", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def oracle(
+    arch: Arch = None,
+    compiler: Annotated[
+        CompilerName | None, typer.Option("--compiler", "-c", help="Only this compiler's fixtures.")
+    ] = None,
+    fixture: Annotated[
+        list[str] | None,
+        typer.Option("--fixture", "-f", help="Only show what it says of this one; may be repeated."),
+    ] = None,
+    real: Annotated[bool, typer.Option("--real", help="Ask about real libraries, fetched.")] = False,
+) -> None:
+    """Ask each target's real dynamic linker, and write the golden files."""
+    from toolchains.cli_oracle import ask
+
+    compilers = [compiler.value] if compiler else COMPILERS
+    ask([Variant(TARGETS[name], each) for name in _chosen(arch) for each in compilers], fixture or (), real)
+
+
+@app.command(name="static-oracle")
+def static_oracle(
+    objects: Annotated[list[Path], typer.Argument(help="Object files, in link order.", exists=True)],
+    arch: Annotated[str, typer.Option("--arch", "-a", help="What they are for.")],
+    at: Annotated[list[str], typer.Option(help="SECTION=ADDRESS, for each section.")],
+    symbol: Annotated[list[str] | None, typer.Option(help="NAME=ADDRESS, for what they leave undefined.")] = None,
+    linker: Annotated[str, typer.Option(help="lld (of the ziglang wheel) or gnu.")] = "lld",
+) -> None:
+    """Link objects at given addresses with somebody else's linker, and print the sections."""
+    from toolchains.cli_oracle import link
+    from toolchains.static_link import Linker
+
+    if linker not in [each.value for each in Linker]:
+        raise typer.BadParameter(f"{linker}: not one of {', '.join(Linker)}")
+    link(objects, arch, at, symbol or (), Linker(linker))
 
 
 def main() -> None:

@@ -16,7 +16,10 @@ from toolchains.apt import PrivateApt, require, run
 from toolchains.debian import STABLE, cache_folder
 from toolchains.errors import FetchError
 
-PACKAGE_OF: Mapping[str, str] = {"qemu-loongarch64": "qemu-user"}
+PACKAGE_OF: Mapping[str, str] = dict.fromkeys(
+    ("qemu-x86_64", "qemu-i386", "qemu-aarch64", "qemu-arm", "qemu-riscv64", "qemu-riscv32", "qemu-loongarch64"),
+    "qemu-user",
+)
 """The package that holds each program."""
 
 
@@ -42,9 +45,11 @@ def _fetch(name: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="relink-debs-", dir=folder) as place:
         for deb in apt.download([PACKAGE_OF[name]], Path(place)):
             run(["dpkg-deb", "-x", deb, Path(place) / "tree"])
-        found = Path(place) / "tree/usr/bin" / name
-        if not found.is_file():
-            raise FetchError(f"{PACKAGE_OF[name]} was unpacked, but holds no {name}")
         (folder / "bin").mkdir(exist_ok=True)
-        shutil.copy2(found, folder / "bin" / f"{name}.new")
-        (folder / "bin" / f"{name}.new").replace(folder / "bin" / name)
+        # The package's other programs are kept too: it is downloaded once for all of them.
+        for other in (other for other, package in PACKAGE_OF.items() if package == PACKAGE_OF[name]):
+            found = Path(place) / "tree/usr/bin" / other
+            if not found.is_file():
+                raise FetchError(f"{PACKAGE_OF[name]} was unpacked, but holds no {other}")
+            shutil.copy2(found, folder / "bin" / f"{other}.new")
+            (folder / "bin" / f"{other}.new").replace(folder / "bin" / other)

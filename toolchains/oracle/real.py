@@ -1,0 +1,73 @@
+"""Real libraries before the oracle: fetched, never committed, so their golden is a hash for each.
+
+`arch_fixtures/golden/real.json`: by architecture and SONAME, the file's sha256, how many relocated words there
+are, and the sha256 over all of them in words. Where the file is the same, the hash must be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from toolchains.build import FIXTURES, sha256_of
+from toolchains.debian import Sysroot
+from toolchains.oracle.run import Oracle
+from toolchains.targets import TARGETS, VARIANTS
+
+REAL_GOLDEN = FIXTURES / "golden" / "real.json"
+LIBRARIES = ("libz.so.1", "liblzma.so.5", "libpng16.so.16", "libsqlite3.so.0", "libm.so.6", "libcrypto.so.3")
+_NEEDS: Mapping[str, tuple[str, ...]] = {"libcrypto.so.3": ("libzstd.so.1",)}
+ARCHES = tuple(name for name, target in TARGETS.items() if target.debian is not None)
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What is kept of a library: `file` and `digest` are sha256, `words` a count."""
+
+    file: str
+    words: int
+    digest: str
+
+
+def library(arch: str, soname: str) -> Path:
+    """The library, with what it needs beyond the default packages. Raises `FetchError`."""
+    sysroot = Sysroot(arch)
+    for need in _NEEDS.get(soname, ()):
+        sysroot.library(need)
+    return sysroot.library(soname).resolve()
+
+
+def digest(path: Path, words: Mapping[int, str]) -> Digest:
+    """The digest of `words`, an observation of the library at `path`."""
+    # An import is told by its name and the rest by the file's own name, which a symlink does not change.
+    text = "\n".join(f"{address:x}={told}" for address, told in sorted(words.items()))
+    return Digest(sha256_of(path), len(words), hashlib.sha256(text.encode()).hexdigest())
+
+
+def read() -> dict[str, dict[str, Digest]]:
+    """The golden file, by architecture and SONAME; empty when there is none."""
+    if not REAL_GOLDEN.is_file():
+        return {}
+    rows = json.loads(REAL_GOLDEN.read_text())
+    return {arch: {name: Digest(**row) for name, row in each.items()} for arch, each in rows.items()}
+
+
+def make(arch: str) -> dict[str, Digest]:
+    """Asks the oracle about every library of `arch`. Raises `ToolchainError`."""
+    found = {}
+    with Oracle(VARIANTS[f"{arch}-clang"]) as oracle:
+        for soname in LIBRARIES:
+            path = library(arch, soname)
+            found[soname] = digest(path, oracle.observe_library(path))
+    return found
+
+
+def write(found: Mapping[str, Mapping[str, Digest]]) -> None:
+    """Puts `found` into the golden file; architectures it does not name stay."""
+    rows = {
+        arch: {name: asdict(row) for name, row in each.items()} for arch, each in (read() | dict(found)).items()
+    }
+    REAL_GOLDEN.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
