@@ -597,6 +597,9 @@ class _Combiner:
         for row in np.flatnonzero(self.section == COMMON).tolist():
             winner = int(self.alias[row])
             align = int(self.value[row])
+            if self.info[row] & 15 == SymbolType.TLS:
+                file = self.files[int(self.file[row])].name
+                raise UnsupportedElf(file, "has a thread-local common symbol, which no psABI describes")
             if align & (align - 1) or align > MAX_ALIGN:
                 problem = f"a common symbol aligned to {align:#x}, no power of two up to {MAX_ALIGN:#x}"
                 raise MalformedElf(self.files[int(self.file[row])].name, problem)

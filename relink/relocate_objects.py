@@ -186,7 +186,7 @@ class ObjectRelocator(Relocator):
         if row.role is Role.ALIGN:
             return  # done when the sections were laid out
         if isinstance(table, CombinedTable) and len(table.ends) and row.word is not None:
-            indices = np.arange(len(table))[entries]
+            indices = np.arange(entries.start, entries.stop) if isinstance(entries, slice) else entries
             whole = table.room(indices) >= row.word.size
             if not whole.all():
                 problem = "the place does not lie whole in its section"

@@ -7,6 +7,7 @@ import pytest
 from emu import Library, Machine
 from relink import Linker, RelinkError, place
 from relink.memory import HostMemory, Protection
+from relink.objects import CombinedObjects
 from tests.fixtures import arch_of
 from tests.objects.build import TARGETS, compiled, linked
 
@@ -126,6 +127,37 @@ def test_more_sections_than_a_symbol_can_number(target: str) -> None:
     distance = int.from_bytes(linker_memory[at : at + 4].tobytes(), "little", signed=True)
     assert last + distance == before
     assert linker_memory[before - lib.region.address] == 7
+
+
+@pytest.mark.parametrize("target", ["i386", "arm"])
+def test_sections_linked_once_by_name(target: str) -> None:
+    """.gnu.linkonce: what compilers wrote before there were groups."""
+    number = {"i386": "movl ${0}, %eax\nret\n", "arm": "mov r0, #{0}\nbx lr\n"}[target]
+    once = '.section .gnu.linkonce.t.{0},"ax",%progbits\n.weak {0}\n.type {0}, %function\n{0}: {1}'
+    parts = [compiled(target, once.format("f", number.format(n)), language="assembler") for n in (1, 2)]
+    with Machine(arch_of(target)) as machine:
+        lib = load(machine, *parts)
+        assert lib.function("f", "int()")() == 1
+        combined = lib.image.decoded
+        assert isinstance(combined, CombinedObjects)
+        assert [s.name for s in combined.inputs if "linkonce" in s.name] == [".gnu.linkonce.t.f"]
+
+
+@pytest.mark.parametrize("target", ["arm", "thumb"])
+def test_the_index_of_unwind_tables_is_sorted_by_address(target: str) -> None:
+    """.ARM.exidx is searched: its sections lie as the code they describe does, between two names."""
+    source = "int a{0}(int (*f)(int)) {{ return f(0) + 1; }} int b{0}(int (*f)(int)) {{ return f(0) + 2; }}\n"
+    parts = [compiled(target, source.format(n), "-ffunction-sections", "-funwind-tables") for n in range(3)]
+    bounds = "extern char __exidx_start[], __exidx_end[]; char *first = __exidx_start, *last = __exidx_end;\n"
+    with Machine("arm") as machine:
+        lib = load(machine, *parts, compiled(target, bounds))
+        first, last = (machine.memory.read_uint(lib.symbols[name].address, 4) for name in ("first", "last"))
+        starts = []
+        for place in range(first, last, 8):
+            offset = machine.memory.read_uint(place, 4)
+            starts.append((place + offset - (offset >> 30 & 1) * (1 << 31)) & 0xFFFF_FFFF)
+        assert len(starts) >= 6
+        assert starts == sorted(starts)
 
 
 # ---------------------------------------------------------------- constructors
