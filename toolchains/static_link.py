@@ -18,8 +18,8 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from toolchains.engine import find_zig
-from toolchains.errors import BuildFailed, CompilerMissing, ToolchainError
+from toolchains.errors import BuildFailed, ToolchainError
+from toolchains.linkers import gnu_ld, lld
 from toolchains.targets import Target
 
 _SHF_ALLOC = 2
@@ -49,14 +49,14 @@ class UnplacedSection(ToolchainError):
 
 
 def linker_command(target: Target, linker: Linker) -> list[str]:
-    """The command that links for `target`. Raises `CompilerMissing`."""
+    """The command that links for `target`; GNU ld is the installed one, or Debian's, fetched on first use.
+
+    Raises `CompilerMissing`, `FetchError`.
+    """
     if linker is Linker.LLD:
-        return [str(find_zig()), "ld.lld", "-m", target.emulation]
+        return lld(target.name)
     tool = shutil.which(f"{target.gnu}-ld")
-    if tool is None:
-        package = f"binutils-{target.gnu.replace('_', '-')}"
-        raise CompilerMissing(f"{target.gnu}-ld is not installed here: install {package}, or use lld")
-    return [tool, "-m", target.emulation]
+    return [tool, "-m", target.emulation] if tool is not None else gnu_ld(target.name)
 
 
 def _script(addresses: Mapping[str, int], symbols: Mapping[str, int]) -> str:
@@ -98,7 +98,7 @@ def link_at(
     what they leave undefined. Notes and unwind tables are dropped: linkers rewrite them.
 
     Raises `UnplacedSection`; `BuildFailed` with what the linker said (an undefined symbol, an overflow);
-    `CompilerMissing`.
+    `CompilerMissing`, `FetchError`.
     """
     if unplaced := _unplaced(objects, addresses):
         raise UnplacedSection(unplaced)
