@@ -124,7 +124,6 @@ KINDS: dict[str, Callable[[str], Bad]] = {
     ),
     "not ELF": lambda a: Bad(b"hello", NotElf),
     "another machine": lambda a: Bad(Library("arm" if a != "arm" else "i386"), UnsupportedElf),
-    "an empty relocatable object": lambda a: Bad(Library(a, e_type=1), MalformedElf),
     "base taken": lambda a: Bad(wrong(a), AddressSpaceError, base=ARCHITECTURES[a].image_base),
     "base unaligned": lambda a: Bad(wrong(a), AddressSpaceError, base=0x1234_5678),
     "base outside": lambda a: Bad(wrong(a), AddressSpaceError, base=(1 << ARCHITECTURES[a].bits) - 0x1000),
