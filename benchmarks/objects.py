@@ -3,7 +3,7 @@
     python benchmarks/objects.py [--arch NAME]… [--library libcrypto.a] [--rounds N]
 
 Ours: every member of the archive laid out, bound and relocated in a `HostMemory`, externals at one address, from
-the file's bytes on. lld: `--whole-archive -r`, and `-shared` where it takes the code (`-z notext`, undefined symbols
+the bytes on. lld: `--whole-archive -r`, and `-shared` where it takes the code (`-z notext`, undefined symbols
 allowed), each a process that reads the archive and writes its output to /dev/shm or the temporary folder. Prints
 medians, objects a second, and the ratio to each of lld's.
 """

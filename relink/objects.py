@@ -353,11 +353,18 @@ class _Combiner:
             self.info[rows], self.other[rows] = table.info, table.other
             self.section[rows] = table.section
             self.file[rows] = number
-        self.dropped = np.zeros(count, np.bool_)
-        for index in np.flatnonzero(self.section > 0).tolist():
-            if (int(self.file[index]), int(self.section[index])) not in self.sections:
-                self.section[index] = UNDEFINED
-                self.dropped[index] = self.info[index] >> 4 == Binding.LOCAL
+        self.kept = self._kept_sections()
+        gone = (self.section > 0) & (self.kept < 0)
+        self.section[gone] = UNDEFINED
+        self.dropped = gone & (self.info >> 4 == Binding.LOCAL)
+
+    def _kept_sections(self) -> I64:
+        """For each symbol the place of its section among those that are kept; -1 for none."""
+        first = np.concatenate(([0], np.cumsum([len(file.sections) for file in self.files])))
+        place = np.full(int(first[-1]) + 1, -1, np.int64)
+        for order, (number, index) in enumerate(self.sections):
+            place[first[number] + index] = order
+        return np.where(self.section > 0, place[first[self.file] + np.maximum(self.section, 0)], -1)
 
     def _resolve_names(self) -> None:
         """Which row each global name means: strong before common before weak before undefined (gABI, "Symbol
@@ -366,7 +373,9 @@ class _Combiner:
         self.alias = np.arange(len(self.value))
         defined = self.section != UNDEFINED
         weak = bind == Binding.WEAK
-        rank = np.where(defined, np.where(self.section == COMMON, 3, np.where(weak, 2, 4)), np.where(weak, 0, 1))
+        rank = np.where(
+            defined, np.where(self.section == COMMON, 3, np.where(weak, 2, 4)), np.where(weak, 0, 1)
+        ).tolist()
         self.chosen: dict[str, int] = {}
         members: dict[str, list[int]] = {}
         for number, file in enumerate(self.files):
@@ -617,16 +626,15 @@ class _Combiner:
         tls = [s for s in self.sections.values() if s.kind == _TLS]
         self.tls_start = min((s.offset for s in tls), default=0)
         self.shndx = np.zeros(len(self.value), np.uint16)
-        for row in np.flatnonzero(self.section > 0).tolist():
-            section = self.sections[int(self.file[row]), int(self.section[row])]
-            value = int(self.value[row])
-            if section.shrinkage is not None:
-                value, self.size[row] = section.shrinkage.moved_symbol(value, int(self.size[row]))
-            value += section.offset - (self.tls_start if section.kind == _TLS else 0)
-            self.value[row] = value & _WORD
-            self.shndx[row] = 1
-            if section.kind == _TLS:
-                self.info[row] = self.info[row] & np.uint8(0xF0) | np.uint8(SymbolType.TLS)
+        self._shrink_symbols()
+        placed = np.flatnonzero(self.section > 0)
+        sections = list(self.sections.values())
+        kept, thread_local = self.kept[placed], np.array([s.kind == _TLS for s in sections], np.bool_)
+        offsets = np.array([s.offset for s in sections], np.int64) - np.where(thread_local, self.tls_start, 0)
+        self.value[placed] += offsets[kept].astype(np.uint64)
+        self.shndx[placed] = 1
+        in_tls = placed[thread_local[kept]]
+        self.info[in_tls] = self.info[in_tls] & np.uint8(0xF0) | np.uint8(SymbolType.TLS)
         self.shndx[self.section == ABSOLUTE] = SHN_ABS
         for row, offset in self.common.items():
             self.value[row], self.shndx[row] = offset, 1
@@ -638,6 +646,17 @@ class _Combiner:
         self.shndx[lost] = 0
         winners = (self.shndx != 0) & ((self.info >> 4) != Binding.LOCAL) & ((self.other & 3) == 0)
         self.other[winners] |= np.uint8(Visibility.PROTECTED)
+
+    def _shrink_symbols(self) -> None:
+        """Values and sizes in sections that have lost padding."""
+        rows = np.flatnonzero(self.section > 0)
+        rows = rows[np.argsort(self.kept[rows], kind="stable")]
+        edges = np.searchsorted(self.kept[rows], np.arange(len(self.sections) + 1))
+        for order, section in enumerate(self.sections.values()):
+            mine = rows[edges[order] : edges[order + 1]]
+            if section.shrinkage is not None and len(mine):
+                moved = section.shrinkage.moved_symbols(self.value[mine], self.size[mine])
+                self.value[mine], self.size[mine] = moved
 
     def _settle_linker_symbol(self, name: str, row: int, got: int, end: int) -> None:
         if name == _TLS_BASE:
@@ -789,6 +808,8 @@ class _Combiner:
 def _constructor_order(name: str) -> tuple[int, ...]:
     """Sorts constructor sections: each kind together, rising priority (GNU ld's SORT_BY_INIT_PRIORITY); () for
     other sections."""
+    if not name.startswith((*_CONSTRUCTORS, *_DESTRUCTORS)):
+        return ()
     for kind, prefix in enumerate((*_CONSTRUCTORS, *_DESTRUCTORS), 1):
         if name == prefix or name.startswith(prefix + "."):
             suffix = name[len(prefix) + 1 :]

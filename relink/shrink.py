@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relink.arch import Architecture, Role
+from relink.arch import Architecture, Role, architecture
 from relink.elf.objects import ObjectFile, ObjectRelocations
 from relink.errors import MalformedElf
 
@@ -37,6 +38,13 @@ class Shrinkage:
         before = np.searchsorted(self.cuts, offsets.astype(np.int64), side="right")
         return offsets - gone[before].astype(np.uint64)
 
+    def moved_symbols(
+        self, values: NDArray[np.uint64], sizes: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """New values and sizes of symbols: their ends move too."""
+        start, end = self.moved(values), self.moved(values + sizes)
+        return start, np.where(end > start, end - start, np.uint64(0))
+
     def moved_symbol(self, value: int, size: int) -> tuple[int, int]:
         """New value and size of a symbol: its end moves too."""
         start, end = self.moved(np.array([value, value + size & (1 << 64) - 1], np.uint64)).tolist()
@@ -48,7 +56,7 @@ def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Sh
 
     Raises MalformedElf for padding that lies outside the section or cannot reach its alignment.
     """
-    kinds = [number for number, row in arch.relocations.items() if row.role is Role.ALIGN]
+    kinds = _kinds(arch.name)
     entries = np.flatnonzero(np.isin(table.type, kinds)) if kinds else np.zeros(0, np.int64)
     if not len(entries):
         return None
@@ -79,6 +87,12 @@ def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Sh
         cuts.append(offset + padding)
         removed.append(gone)
     return Shrinkage(content[keep], np.array(cuts, np.int64), np.array(removed, np.int64))
+
+
+@cache
+def _kinds(arch: str) -> tuple[int, ...]:
+    """The types that align, of an architecture."""
+    return tuple(number for number, row in architecture(arch).relocations.items() if row.role is Role.ALIGN)
 
 
 def _nops(arch: str, size: int) -> bytes:
