@@ -10,6 +10,7 @@ import pytest
 from tests.fixtures import TARGETS, variant_of
 from tests.oracle import ours
 from tests.real import real_library, real_program
+from toolchains.engine import find_zig
 from toolchains.errors import ToolchainError
 from toolchains.oracle import goldens, real
 from toolchains.oracle.run import LEAST_QEMU, Oracle, is_native, musl_path
@@ -26,6 +27,7 @@ def _available(target: str) -> None:
     """Skips, with the reason, what cannot be asked about here."""
     variant = variant_of(target)
     try:
+        find_zig()
         if not uses_musl(variant):
             real_library(variant.target.arch, "libc.so.6")
         elif not musl_path(variant.target).is_file():
