@@ -554,6 +554,7 @@ class _Combiner:
         self.value = np.concatenate((self.value, self.value[bases] + pairs[1].view(np.uint64)))
         self.section = np.concatenate((self.section, self.section[bases]))
         self.file = np.concatenate((self.file, self.file[bases]))
+        self.kept = np.concatenate((self.kept, self.kept[bases]))
         function = np.full(len(bases), Binding.LOCAL << 4 | SymbolType.FUNC, np.uint8)
         self.info = np.concatenate((self.info, function))
         self.size = np.concatenate((self.size, np.zeros(len(bases), np.uint64)))
