@@ -36,6 +36,8 @@ _BASIC = [
     Recipe("basic-now", ("basic/basic.c",), ldflags=("-z", "now", "-z", "nodelete"),
            ldflags_on=_SEPARATE, expects=_roles(R.JUMP_SLOT)),
     Recipe("cxx", ("cxx/cxx.cpp",), ldflags_on=_SEPARATE, expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT)),
+    Recipe("cxx_exceptions", ("cxx/exceptions.cpp",), cflags=("-fexceptions",), ldflags_on=_SEPARATE,
+           expects=_roles(R.JUMP_SLOT)),
     Recipe("bss", ("relocs/bss.c",), expects=_roles(R.SYMBOLIC)),
     Recipe("imports", ("relocs/imports.c",), expects=_roles(R.SYMBOLIC, R.JUMP_SLOT)),
     Recipe("interwork", ("relocs/interwork.c",), targets=ARM, expects=_roles(R.SYMBOLIC, R.RELATIVE)),
