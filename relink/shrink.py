@@ -76,7 +76,7 @@ def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Sh
             needed = 0
         room = last <= offset <= offset + padding <= len(content)
         last = offset + padding
-        if needed > padding or not room or align & (align - 1) or padding % _NOP_UNIT[arch.name]:
+        if needed > padding or not room or align & (align - 1) or (needed | padding) % _NOP_UNIT[arch.name]:
             raise MalformedElf(
                 f"{file.name}: {table.name}",
                 f"{padding} bytes of padding at {offset:#x} cannot align what follows to {align}",
