@@ -185,6 +185,7 @@ class Machine:
         """
         traps: list[int] = []
         with ExitStack() as undo:
+            undo.callback(self.libc.forget_handlers, self._is_mapped)
             undo.callback(self._remove_traps, traps)
             sources = [DefinedSymbols(self.define_all(symbols, traps))] if symbols else []
             unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
@@ -205,6 +206,10 @@ class Machine:
             self._run_destructors(doomed)
         for released in self.linker.unload(image):
             self._remove_traps(self._owned_traps.pop(released, []))
+        self.libc.forget_handlers(self._is_mapped)
+
+    def _is_mapped(self, address: int) -> bool:
+        return address in self.traps or self.memory.region_at(address) is not None
 
     def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
         """Guest addresses for what a user gave for symbols; new traps are noted in `traps`."""

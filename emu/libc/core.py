@@ -171,6 +171,14 @@ class Libc:
 
         run_handlers(self, self.state(Handlers).registered)
 
+    def forget_handlers(self, is_there: Callable[[int], bool]) -> None:
+        """Drop what atexit and its kin registered whose code, says `is_there` of its address, is gone."""
+        from emu.libc.process import Handlers
+
+        handlers = self.state(Handlers)
+        for registered in (handlers.registered, handlers.quick):
+            registered[:] = [handler for handler in registered if is_there(handler.function)]
+
     def call_int(self, address: int, prototype: str, *args: int) -> int:
         """Call a guest function whose result is an integer."""
         result = self.machine.call(address, prototype, *args)

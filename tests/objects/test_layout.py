@@ -218,6 +218,32 @@ def test_atexit_functions_run_when_the_object_goes(target: str) -> None:
         assert notes == [1, 2, 254, 255]
 
 
+@EACH
+def test_atexit_functions_of_what_is_gone_are_forgotten(target: str) -> None:
+    """Registered by a constructor of a load that then fails, or without a handle by an object that is closed."""
+    source = """
+        extern "C" void note(int); extern "C" int atexit(void (*)()); static void last() { note(7); }
+        struct Noisy { ~Noisy() { note(5); } }; static Noisy one;
+        __attribute__((constructor(65535))) static void late() { atexit(last); note(3); }
+        """
+
+    def note(value: int) -> None:
+        notes.append(value)
+        if failing and value == 3:
+            raise RuntimeError("as asked")
+
+    path = compiled(target, source, "-fno-exceptions", "-fno-rtti", language="c++")
+    for failing in (False, True):
+        notes: list[int] = []
+        with Machine(arch_of(target)) as machine:
+            if failing:
+                with pytest.raises(RuntimeError, match="as asked"):
+                    load(machine, path, symbols={"note": note})
+            else:
+                load(machine, path, symbols={"note": note}).close()
+        assert notes == ([3] if failing else [3, 5])
+
+
 # ---------------------------------------------------------------- names
 
 
