@@ -53,7 +53,7 @@ class Runtime:
             # The GNU variant takes its argument in eax (Drepper, section 4.1.1): what GD code really calls.
             self._own["___tls_get_addr"] = self._tls_get_addr_eax
         linker = machine.linker
-        linker.resolver.host_tls = linker.tls.allocate("the hosted C library", _TLS_SIZE, _TLS_SIZE, 0)
+        linker.resolver.host_tls = linker.tls.allocate_far(_TLS_SIZE, _TLS_SIZE)
         machine.libc.errno_address = machine.thread_pointer + linker.resolver.host_tls.offset
 
     @cached_property

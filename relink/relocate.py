@@ -52,6 +52,7 @@ _FEW_RUNS = 64
 _SHIFT = {2: 1, 4: 2, 8: 3}
 #: Every psABI numbers its types below this.
 _TYPE_LIMIT = 1 << 16
+_TLS_LETTERS = frozenset({"M", "T", "DTV"})
 _SYMBOL_LETTERS = frozenset("SMTZ")
 
 
@@ -360,7 +361,10 @@ class Relocator:
             resolver = evaluate(row, self.image, **batch.letters)
             self._defer(row, batch.where, resolver & self.image.address_mask, batch.letters["A"])
             return
-        if "S" in row.formula.letters and "T" not in row.formula.letters:
+        if row.formula.letters & _TLS_LETTERS and row.role is not Role.TLSDESC:
+            # ld.so leaves the words of an undefined weak thread-local symbol alone: it has no module.
+            batch.keep((batch.element == 0) | (self.bound.provider[batch.element] != UNRESOLVED))
+        elif "S" in row.formula.letters and "T" not in row.formula.letters:
             self._put_off_ifuncs(batch)
         value = evaluate(row, self.image, **batch.letters)
         if row.role is Role.TLSDESC:

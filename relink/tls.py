@@ -16,6 +16,7 @@ from relink.errors import TlsError
 DEFAULT_STATIC_SIZE = 0x10000
 #: The thread pointer's own alignment, and so the greatest p_align a TLS segment may have.
 MAX_ALIGN = 4096
+_HOST_ID = 0x4000_0000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,15 @@ class TlsLayout:
             )
         number = next(n for n in range(1, len(self.modules) + 2) if n not in self.modules)
         module = self.modules[number] = TlsModule(number, offset, size)
+        return module
+
+    def allocate_far(self, size: int, align: int) -> TlsModule:
+        """The host's own block, at the far end of the static area and under an id no image gets.
+
+        Local-exec code expects an executable's block, the first one, nearest to the thread pointer.
+        """
+        offset = (self.static_size - size) & -align if self.variant is TlsVariant.I else -self.static_size & -align
+        module = self.modules[_HOST_ID] = TlsModule(_HOST_ID, offset, size)
         return module
 
     def release(self, module: TlsModule) -> None:

@@ -110,6 +110,11 @@ def here_if_undefined(sites: Sites, value: U64) -> U64:
     return np.where(sites.letters["S"] == 0, sites.letters["A"], value)
 
 
+def next_if_undefined(sites: Sites, value: U64) -> U64:
+    """Branches to an undefined weak symbol go to the next instruction ("Call and Jump relocations")."""
+    return np.where(sites.letters["S"] == 0, np.uint64(4), value)
+
+
 def page_here_if_undefined(sites: Sites, value: U64) -> U64:
     """The same where pages are counted."""
     place, pages = sites.letters["P"], np.uint64(0xFFFF_FFFF_FFFF_F000)
@@ -132,9 +137,13 @@ _TPREL, _DTPREL = "S + A + T", "S + A - DTV"
 _GD, _LD, _IE, _DESC = Slot.TLS_GD, Slot.TLS_LD, Slot.TLS_IE, Slot.TLS_DESC
 
 
-def _near(name: str, word: Bits | SignedMove, role: Role = Role.DATA) -> Reloc:
+def _near(name: str, word: Bits | SignedMove) -> Reloc:
     """The distance from the place to the symbol, in an instruction."""
-    return static(name, _DISTANCE, word, role, special=here_if_undefined)
+    return static(name, _DISTANCE, word, special=here_if_undefined)
+
+
+def _branch(name: str, word: Bits) -> Reloc:
+    return static(name, _DISTANCE, word, Role.BRANCH, special=next_if_undefined)
 
 
 RELOCATIONS: dict[int, Reloc] = {
@@ -162,10 +171,10 @@ RELOCATIONS: dict[int, Reloc] = {
     276: static("ADR_PREL_PG_HI21_NC", "Page(S + A) - Page(P)", ADRP_NC, special=page_here_if_undefined),
     277: static("ADD_ABS_LO12_NC", "S + A", ADD_LO12_NC),
     278: static("LDST8_ABS_LO12_NC", "S + A", _load_store(8)),
-    279: _near("TSTBR14", BRANCH_14, Role.BRANCH),
-    280: _near("CONDBR19", BRANCH_19, Role.BRANCH),
-    282: static("JUMP26", _DISTANCE, BRANCH_26, Role.BRANCH),
-    283: static("CALL26", _DISTANCE, BRANCH_26, Role.BRANCH),
+    279: _branch("TSTBR14", BRANCH_14),
+    280: _branch("CONDBR19", BRANCH_19),
+    282: _branch("JUMP26", BRANCH_26),
+    283: _branch("CALL26", BRANCH_26),
     284: static("LDST16_ABS_LO12_NC", "S + A", _load_store(16)),
     285: static("LDST32_ABS_LO12_NC", "S + A", _load_store(32)),
     286: static("LDST64_ABS_LO12_NC", "S + A", _load_store(64)),

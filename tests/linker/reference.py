@@ -362,6 +362,8 @@ def expected(
                 S, Z = symbol.value, symbol.size
                 if symbol.section != 0xFFF1 and symbol.type != 6:
                     S += provider.bias
+        if provider is None and wanted.type == 6 and type_ != DESCRIPTOR[arch]:
+            continue  # ld.so leaves the words of an undefined thread-local symbol alone
         tls = provider.image.tls if provider is not None else None
         M, T = (tls.id, tls.offset) if tls else (0, 0)
         word = asking.bits // 8

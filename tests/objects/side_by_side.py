@@ -41,7 +41,7 @@ _LINKERS_OWN = ("__start_", "__stop_", "__init_array", "__fini_array", "__preini
                 "__ehdr_start", "_etext", "__rel", "__bss_start", "_DYNAMIC", "__executable_start",
                 "__global_pointer$", "__exidx", "__dso_handle", "_TLS_MODULE_BASE_", "__data_start")  # fmt: skip
 #: Sections other linkers rewrite rather than copy.
-_WEAK_CALLS_VARY = ("arm", "riscv64", "riscv32", "loongarch64")
+_WEAK_CALLS_VARY = ("aarch64", "arm", "riscv64", "riscv32", "loongarch64")
 _REWRITTEN = (".eh_frame", ".ARM.exidx", ".note.gnu.property", ".ARM.attributes", ".sframe")
 
 
@@ -65,6 +65,10 @@ class Difference:
     ours: bytes
     theirs: bytes
     entry: str
+
+
+class TheyRefuse(Exception):
+    """The other linker did not link it, for the reason it gives."""
 
 
 @dataclass
@@ -141,7 +145,8 @@ class Sides:
                 why = Allowed.WEAK
             if why is not None:
                 self.allowed[why] += 1
-                before, after = _WINDOWS[arch.name, why] if (arch.name, why) in _WINDOWS else (0, _size(row))
+                usual = _WINDOWS.get((arch.name, why), (0, _size(row)))
+                before, after = _WINDOWS.get((arch.name, row.name), usual)
                 excused[max(offset - before, 0) : offset + after] = True
         return excused
 
@@ -169,7 +174,8 @@ def _size(row: Reloc) -> int:
 
 
 #: Bytes (before, after) the place of an access they may have rewritten.
-_WINDOWS = {
+_WINDOWS: dict[tuple[str, Allowed | str], tuple[int, int]] = {
+    ("aarch64", "TLSGD_ADD_LO12_NC"): (0, 12),
     ("x86_64", Allowed.TLS): (4, 12), ("i386", Allowed.TLS): (3, 9),
     ("i386", Allowed.RELAXED): (2, 4),
 }  # fmt: skip
@@ -178,6 +184,9 @@ _TLS_SLOTS = (Slot.TLS_GD, Slot.TLS_LD, Slot.TLS_IE, Slot.TLS_DESC)
 
 def _may_differ(row: Reloc) -> Allowed | None:
     if row.slot in _TLS_SLOTS or row.name.startswith(("TLSDESC", "TLS_DESC", "TLS_GOTDESC")):
+        return Allowed.TLS
+    # What a local-dynamic access adds to its block's address, which they relax to the thread pointer.
+    if row.name in ("DTPOFF32", "TLS_LDO_32", "TLS_CALL", "THM_TLS_CALL"):
         return Allowed.TLS
     return Allowed.GOT if row.slot is Slot.ADDRESS else None
 
@@ -192,13 +201,13 @@ def sample(paths: Sequence[Path], count: int) -> list[tuple[str, bytes]]:
     for path in paths:
         archive = Archive.open(path)
         for number in archive.objects:
-            if _is_fit(archive.object(number)):
+            if is_fit(archive.object(number)):
                 fit.append((archive.members[number].full_name, archive.members[number].data.tobytes()))
     step = max(len(fit) // count, 1)
     return fit[::step][:count]
 
 
-def _is_fit(file: ObjectFile) -> bool:
+def is_fit(file: ObjectFile) -> bool:
     symbols = file.symbols
     undefined = symbols.names.take(symbols.undefined).texts()
     names = [section.name for section in file.sections if section.flags & SectionFlag.ALLOC and section.size]
@@ -212,14 +221,18 @@ def _is_fit(file: ObjectFile) -> bool:
 
 def link_both(
     arch: Architecture, members: Sequence[tuple[str, bytes]], linker: Sequence[str], folder: Path,
-    cflags: Sequence[str] = (), relaxes: frozenset[str] = frozenset(),
+    cflags: Sequence[str] = (), relaxes: frozenset[str] = frozenset(), *, thumb: bool = True,
 ) -> Sides:  # fmt: skip
-    """Link members by us and by the command `linker` in `folder`; `cflags` say which ABI they are of."""
+    """Link members by us and by the command `linker` in `folder`.
+
+    `cflags` say which ABI they are of, `thumb` whether on Arm what they call is Thumb code: it must be of their
+    own state, since every linker has veneers of its own between the two. Raises TheyRefuse.
+    """
     files = []
     for number, (_, data) in enumerate(members):
         files.append(folder / f"m{number:03}.o")
         files[-1].write_bytes(_plain(data))
-    files.append(_definitions(members, arch.name, cflags, folder))
+    files.append(_definitions(members, arch.name, cflags, folder, thumb))
     loader = Linker(HostMemory(arch), tls_size=1 << 20)
     image = loader.load([str(file) for file in files], name="ours", options=LoadOptions(base=BASE))
     combined = image.decoded
@@ -229,7 +242,8 @@ def link_both(
     linked = folder / "theirs"
     command = [*linker, *map(str, files), "-T", str(script), "-o", str(linked), "-e", "0", "--no-relax"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    if done.returncode:
+        raise TheyRefuse(done.stderr[-3000:])
     theirs, placed = _laid_out(linked, len(image.region.buffer))
     slots = _their_slots(image, combined, linked)
     return Sides(image, combined, _relocated_with(combined, image, slots), theirs, placed, relaxes, slots)
@@ -276,7 +290,7 @@ def _relocated_with(combined: CombinedObjects, image: Image, slots: Mapping[int,
 
 
 def _definitions(
-    members: Sequence[tuple[str, bytes]], target: str, cflags: Sequence[str], folder: Path
+    members: Sequence[tuple[str, bytes]], target: str, cflags: Sequence[str], folder: Path, thumb: bool
 ) -> Path:  # fmt: skip
     """An object that defines what the members leave undefined: functions at absolute addresses, TLS variables."""
     defined: set[str] = {"_GLOBAL_OFFSET_TABLE_"}
@@ -287,14 +301,14 @@ def _definitions(
         strong = symbols.undefined[symbols.bind[symbols.undefined] != Binding.WEAK]
         names, kinds = symbols.names.take(strong).texts(), symbols.type[strong].tolist()
         wanted |= {name: max(kind, wanted.get(name, 0)) for name, kind in zip(names, kinds, strict=True)}
-    lines, arm = [], TARGETS[target].arch == "arm"
+    lines, odd = [], thumb and TARGETS[target].arch == "arm"
     for number, (name, kind) in enumerate(item for item in wanted.items() if item[0] and item[0] not in defined):
         quoted = f'"{name}"'
         lines.append(f".globl {quoted}")
         if kind == SymbolType.TLS:
             lines += ['.section .tbss,"awT",%nobits', f".type {quoted},%object", f"{quoted}: .zero 8"]
         else:
-            address = _OUTSIDE + 16 * number + (1 if arm else 0)
+            address = _OUTSIDE + 16 * number + odd
             assert address < BASE
             lines += [f".type {quoted},%function", f".set {quoted}, {address:#x}"]
     source, made = folder / "defs.s", folder / "defs.o"

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from relink.arch import architecture
-from tests.objects.side_by_side import Allowed, link_both, sample
+from tests.objects.side_by_side import Allowed, TheyRefuse, decode, is_fit, link_both, sample
 from tests.real import available, real_archives
 from toolchains.archives import SHELVES
+from toolchains.build import BUILT
 from toolchains.linkers import gnu_ld, lld
+from toolchains.targets import VARIANTS
 
 pytestmark = pytest.mark.real
 
@@ -54,3 +56,35 @@ def test_members_are_linked_to_the_same_bytes(flavour: str, name: str, linker: s
     assert sides.differences() == []
     assert sides.compared > 1000
     assert sides.allowed[Allowed.PADDING] < 20
+
+
+#: Fixtures whose symbols must lie at addresses of the test's choosing.
+ELSEWHERE = ("words.o", "branches.o")
+#: What a linker says that knows fewer types than we do.
+IGNORANT = ("unknown relocation", "unrecognized relocation", "assertion fail", "unsupported")
+
+
+@pytest.mark.parametrize("linker", LINKERS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_compiled_objects_are_linked_to_the_same_bytes(variant: str, linker: str, tmp_path: Path) -> None:
+    """Each code model and TLS model, by itself."""
+    arch = architecture(VARIANTS[variant].target.arch)
+    command, flags = LINKERS[linker]
+    tool = [*available(command, arch.name), *flags]
+    relaxes, compared = RELAXES.get((linker, arch.name), frozenset()), 0
+    for path in sorted((BUILT / variant / "objects").rglob("*.o")):
+        data = path.read_bytes()
+        if path.name in ELSEWHERE or not is_fit(decode(str(path), data)):
+            continue
+        try:
+            sides = link_both(
+                arch, [(str(path), data)], tool, tmp_path, relaxes=relaxes, thumb=variant.startswith("thumb")
+            )  # fmt: skip
+        except TheyRefuse as refusal:
+            if not any(word in str(refusal) for word in IGNORANT):
+                raise
+            continue
+        assert sides.differences() == [], path
+        compared += sides.compared
+    if not compared:
+        pytest.skip(f"no objects are built for {variant}")

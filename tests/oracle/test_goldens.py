@@ -36,26 +36,14 @@ CASES = [
     for scenario in scenarios(VARIANTS[target])
 ]
 
-#: Known faults of this project's own, each to go once it is mended: (architecture, scenario) → what is wrong.
-FAULTS = {
-    **{
-        (arch, "exe/tls"): "the hosted C library's thread-local block lies where a program's own must"
-        for arch in ("riscv64", "loongarch64")
-    },
-    ("riscv64", "tls_weak"): "DTPREL of a weak symbol nobody defines is written; glibc leaves the word alone",
-}
-
-
 @pytest.mark.parametrize(("target", "scenario"), CASES)
 def test_every_word_is_what_the_real_dynamic_linker_wrote(
-    target: str, scenario: Scenario, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+    target: str, scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
     variant, known = VARIANTS[target], golden(target)
     if scenario.key in known.none:
         pytest.skip(f"no oracle: {known.none[scenario.key]}")
     assert scenario.key in known.outcomes, f"{golden_path(variant).name} lacks it: python -m toolchains oracle"
-    if (fault := FAULTS.get((variant.target.arch, scenario.key))) is not None:
-        request.applymarker(pytest.mark.xfail(reason=fault, strict=True))
     expected = known.outcomes[scenario.key]
     check_fixtures(known, expected, variant, RECIPES)
     found = observe(variant, scenario, expected.hosts)
