@@ -193,10 +193,16 @@ def test_the_veneer_jumps_to_the_address_it_carries() -> None:
 PLACE = 0x40_0000_1234
 
 
-@pytest.mark.parametrize("name", ["LD_PREL_LO19", "ADR_PREL_LO21", "TSTBR14", "MOVW_PREL_G0", "MOVW_PREL_G3"])
+@pytest.mark.parametrize("name", ["LD_PREL_LO19", "ADR_PREL_LO21", "MOVW_PREL_G0", "MOVW_PREL_G3"])
 def test_an_undefined_weak_symbol_lies_at_the_place(name: str) -> None:
     assert value_of(row_of(AARCH64, name), bytes(4), 0, S=0, A=8, P=PLACE) == 8
     assert value_of(row_of(AARCH64, name), bytes(4), 0, S=PLACE + 12, A=8, P=PLACE) == 20
+
+
+@pytest.mark.parametrize("name", ["TSTBR14", "CONDBR19", "JUMP26", "CALL26"])
+def test_a_branch_to_an_undefined_weak_symbol_goes_to_the_next_instruction(name: str) -> None:
+    assert value_of(row_of(AARCH64, name), bytes(4), 0, S=0, A=0, P=PLACE) == 4
+    assert value_of(row_of(AARCH64, name), bytes(4), 0, S=PLACE + 12, A=0, P=PLACE) == 12
 
 
 def test_an_undefined_weak_symbol_lies_on_the_page_of_the_place() -> None:
