@@ -255,7 +255,9 @@ def _their_slots(image: Image, combined: CombinedObjects, linked: Path) -> dict[
     held: dict[int, int] = {}
     with linked.open("rb") as stream:
         for section in map(ELFFile(stream).get_section_by_name, (".got.plt", ".got")):
-            data = section.data() if section is not None else b""
+            if section is None:
+                continue
+            data = section.data()
             for at in range(0, len(data), word):
                 held[int.from_bytes(data[at : at + word], "little")] = section["sh_addr"] + at - base
     symbols, offsets = combined.slots.get(Slot.ADDRESS, ((), ()))
