@@ -107,10 +107,24 @@ def _musl(target: Target) -> Interpreter:
     return Interpreter(path, path, None, f"musl {note.read_text()}, built from Debian's source")
 
 
+def installed(target: Target) -> Interpreter | None:
+    """The dynamic linker of Debian's cross packages, where they are installed, as in the container image."""
+    if target.cross is None:
+        return None
+    folder = Path("/usr", target.cross, "lib")
+    found, library = sorted(folder.glob("ld-linux*.so.*")), folder / "libc.so.6"
+    if not found or not library.is_file():
+        return None
+    return Interpreter(found[0], library, folder / "libm.so.6", f"glibc of {folder}")
+
+
 @functools.cache
 def interpreter(target: Target) -> Interpreter:
-    """The dynamic linker of `target`, fetched or built on first use. Raises `FetchError`, `CompilerMissing`."""
+    """The dynamic linker of `target`: installed, fetched, or built on first use. Raises `FetchError`,
+    `CompilerMissing`."""
     target = TARGETS[target.arch]
+    if (found_installed := installed(target)) is not None:
+        return found_installed
     if target.debian is None:
         return _musl(target)
     sysroot = Sysroot(target.arch)
