@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Nothing here multiplies matrices; numpy's BLAS would start a thread per core, and let them spin.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Importing makes many objects and no garbage: fewer collections are a tenth of the time of a small load.
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(200_000, 20, 100)
     from emu.cli.app import run
 
     raise SystemExit(run(sys.argv[1:] if arguments is None else list(arguments)))
