@@ -66,7 +66,6 @@ class Field(Protocol):
     def keeps_raw(self) -> bool:
         """Whether `write` needs the word that was there."""
 
-
     def read(self, raw: U64) -> U64:
         """The addend a REL entry keeps in place: sign-extended to 64 bits where the field is signed."""
 

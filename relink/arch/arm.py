@@ -83,11 +83,11 @@ PREL31 = Bits("1 imm[30:0]", Range.SIGNED)
 
 
 def _alu(groups: int, checked: bool) -> UpDown:
-    return UpDown(Residual(groups, Rotated(checked)), _ADD, _SUB)
+    return UpDown(Residual(Rotated(checked), groups), _ADD, _SUB)
 
 
 def _load(groups: int, offset: Bits) -> UpDown:
-    return UpDown(Residual(groups, offset), _U_BIT, 0)
+    return UpDown(Residual(offset, groups), _U_BIT, 0)
 
 
 # ---------------------------------------------------------------- values that depend on the instruction

@@ -13,6 +13,7 @@ what lies in memory: of a 32-bit T32 instruction the first halfword is the low o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -27,75 +28,90 @@ def _negative(value: U64) -> Bools:
     return sign
 
 
+# ---------------------------------------------------------------- fields over fields
+
+
+_Inner = TypeVar("_Inner", bound=Field, covariant=True)
+
+
+@dataclass(frozen=True)
+class Over(Generic[_Inner]):
+    """A field that is another one's, `inner`, but for what its class says."""
+
+    inner: _Inner
+
+    keeps_raw = True
+
+    @property
+    def size(self) -> int:
+        return self.inner.size
+
+    @property
+    def description(self) -> str:
+        return self.inner.description
+
+    def read(self, raw: U64) -> U64:
+        return self.inner.read(raw)
+
+    def fits(self, value: U64) -> Bools | bool:
+        return self.inner.fits(value)
+
+    def write(self, raw: U64, value: U64) -> U64:
+        return self.inner.write(raw, value)
+
+
 # ---------------------------------------------------------------- parts of an address
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Over[Bits]):
     """A part of a value, from bit `shift` up, where the addend is not shifted (MOVW, MOVT, v6-M's MOVS and ADDS).
 
     The document's odd rule lets a MOVW and a MOVT with the same immediate form one address: both have that
     immediate as addend, and each takes its half of the sum.
     """
 
-    bits: Bits
     shift: int = 0
     range: Range = Range.WRAP
 
-    keeps_raw = True
-
-    @property
-    def size(self) -> int:
-        return self.bits.size
-
     @property
     def description(self) -> str:
-        return f"{self.bits.top} bits from bit {self.shift} ({self.range.value})"
-
-    def read(self, raw: U64) -> U64:
-        return self.bits.read(raw)
+        return f"{self.inner.top} bits from bit {self.shift} ({self.range.value})"
 
     def fits(self, value: U64) -> Bools | bool:
-        return in_range(value, self.bits.top, self.range)
+        return in_range(value, self.inner.top, self.range)
 
     def write(self, raw: U64, value: U64) -> U64:
-        return self.bits.write(raw, value >> np.uint64(self.shift))
+        return self.inner.write(raw, value >> np.uint64(self.shift))
 
 
 # ---------------------------------------------------------------- sign and magnitude
 
 
 @dataclass(frozen=True)
-class UpDown:
+class UpDown(Over[Field]):
     """A magnitude, and opcode bits that say whether it is added (`up`) or subtracted (`down`)."""
 
-    magnitude: Field
     up: int
     down: int
 
-    keeps_raw = True
-
-    @property
-    def size(self) -> int:
-        return self.magnitude.size
-
     @property
     def description(self) -> str:
-        return f"sign and {self.magnitude.description}"
+        return f"sign and {self.inner.description}"
 
     def read(self, raw: U64) -> U64:
-        value = self.magnitude.read(raw)
+        value = self.inner.read(raw)
         signed: U64 = np.where((raw & np.uint64(self.up | self.down)) == self.down, -value, value)
         return signed
 
     def fits(self, value: U64) -> Bools | bool:
-        return self.magnitude.fits(np.where(_negative(value), -value, value))
+        return self.inner.fits(np.where(_negative(value), -value, value))
 
     def write(self, raw: U64, value: U64) -> U64:
         down = _negative(value)
         kept = raw & np.uint64(0xFFFF_FFFF ^ (self.up | self.down))
         sign = np.where(down, np.uint64(self.down), np.uint64(self.up))
-        return self.magnitude.write(kept | sign, np.where(down, -value, value) & _32_BITS)
+        return self.inner.write(kept | sign, np.where(down, -value, value) & _32_BITS)
 
 
 def leading_group(value: U64) -> U64:
@@ -142,35 +158,25 @@ class Rotated:
 
 
 @dataclass(frozen=True)
-class Residual:
+class Residual(Over[Field]):
     """What earlier instructions of a sequence, `groups` of them, leave of a magnitude."""
 
     groups: int
-    rest: Field
-
-    keeps_raw = True
-
-    @property
-    def size(self) -> int:
-        return self.rest.size
 
     @property
     def description(self) -> str:
-        return f"{self.rest.description} after {self.groups} group(s)" if self.groups else self.rest.description
+        return f"{self.inner.description} after {self.groups} group(s)" if self.groups else self.inner.description
 
     def of(self, value: U64) -> U64:
         for _ in range(self.groups):
             value = value ^ leading_group(value)
         return value
 
-    def read(self, raw: U64) -> U64:
-        return self.rest.read(raw)
-
     def fits(self, value: U64) -> Bools | bool:
-        return self.rest.fits(self.of(value))
+        return self.inner.fits(self.of(value))
 
     def write(self, raw: U64, value: U64) -> U64:
-        return self.rest.write(raw, self.of(value))
+        return self.inner.write(raw, self.of(value))
 
 
 # ---------------------------------------------------------------- branches
@@ -267,82 +273,48 @@ LONG_OFFSET = LongOffset()
 
 
 @dataclass(frozen=True)
-class ToThumb:
+class ToThumb(Over[Field]):
     """A T32 branch that cannot change the instruction set: its target must have bit 0 set, which is not stored."""
 
-    offset: Field
-
-    keeps_raw = True
-
-    @property
-    def size(self) -> int:
-        return self.offset.size
 
     @property
     def description(self) -> str:
-        return f"{self.offset.description}, plus 1: a Thumb target"
-
-    def read(self, raw: U64) -> U64:
-        return self.offset.read(raw)
+        return f"{self.inner.description}, plus 1: a Thumb target"
 
     def fits(self, value: U64) -> Bools | bool:
         odd: Bools = (value & _ONE) != 0
-        return odd & self.offset.fits(value & _ODD)
+        return odd & self.inner.fits(value & _ODD)
 
     def write(self, raw: U64, value: U64) -> U64:
-        return self.offset.write(raw, value & _ODD)
+        return self.inner.write(raw, value & _ODD)
 
 
 @dataclass(frozen=True)
-class Forward:
+class Forward(Over[Bits]):
     """An offset that is never negative, but whose addend may be the -4 of a place itself (THM_PC8, THM_JUMP6)."""
 
-    offset: Bits
-
-    keeps_raw = True
-
-    @property
-    def size(self) -> int:
-        return self.offset.size
-
-    @property
-    def description(self) -> str:
-        return self.offset.description
 
     def read(self, raw: U64) -> U64:
         """((offset + 4) modulo the field) - 4, as "Addends and PC-bias compensation" says."""
         four = np.uint64(4)
-        return ((self.offset.read(raw) + four) & np.uint64((1 << self.offset.top) - 1)) - four
-
-    def fits(self, value: U64) -> Bools | bool:
-        return self.offset.fits(value)
-
-    def write(self, raw: U64, value: U64) -> U64:
-        return self.offset.write(raw, value)
+        return ((self.inner.read(raw) + four) & np.uint64((1 << self.inner.top) - 1)) - four
 
 
 @dataclass(frozen=True)
-class BranchFuture:
+class BranchFuture(Over[Bits]):
     """Armv8.1-M's BF…, a hint: out of reach it becomes a NOP, "no errors are required"."""
 
-    offset: Bits
-
-    size = 4
-    keeps_raw = True
 
     @property
     def description(self) -> str:
-        return f"{self.offset.description}; else a NOP"
-
-    def read(self, raw: U64) -> U64:
-        return self.offset.read(raw)
+        return f"{self.inner.description}; else a NOP"
 
     def fits(self, value: U64) -> Bools | bool:
         return True
 
     def write(self, raw: U64, value: U64) -> U64:
-        near = np.asarray(self.offset.fits(value & _ODD)) & ((value & _ONE) != 0)
-        return np.where(near, self.offset.write(raw, value & _ODD), np.uint64(0x8000_F3AF))
+        near = np.asarray(self.inner.fits(value & _ODD)) & ((value & _ONE) != 0)
+        return np.where(near, self.inner.write(raw, value & _ODD), np.uint64(0x8000_F3AF))
 
 
 # ---------------------------------------------------------------- instructions replaced whole
