@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +15,8 @@ from elftools.elf.elffile import ELFFile
 
 from relink.arch import Architecture
 from relink.arch.spec import Reloc, Role, Slot, TlsVariant
+from tests.objects.build import run, zig
 from tests.objects.rows import narrowed, read, value_of, written
-from toolchains.engine import find_zig
-from toolchains.errors import CompilerMissing
 
 
 @dataclass(frozen=True)
@@ -55,30 +52,17 @@ def places(target: Target, linker: str, source: str, folder: Path, *flags: str) 
     """Assemble `source`, link it with `linker` ("lld" or "gnu") and compare every place of .text."""
     text, linked = folder / "t.s", folder / "linked"
     text.write_text(source)
-    zig = _zig()
-    _run([zig, "clang", "-target", target.triple, "-c", text, "-o", folder / "t.o"])
-    command = [zig, "ld.lld"] if linker == "lld" else [_gnu(target), *target.gnu[1:]]
-    _run([*command, folder / "t.o", "-o", linked, *flags])
+    run([zig(), "clang", "-target", target.triple, "-c", text, "-o", folder / "t.o"])
+    command = [zig(), "ld.lld"] if linker == "lld" else [_gnu(target), *target.gnu[1:]]
+    run([*command, folder / "t.o", "-o", linked, *flags])
     with (folder / "t.o").open("rb") as before, linked.open("rb") as after:
         return _Comparison(target, linker, ELFFile(before), ELFFile(after)).places()
-
-
-def _zig() -> str:
-    try:
-        return str(find_zig())
-    except CompilerMissing as missing:
-        pytest.skip(str(missing))
 
 
 def _gnu(target: Target) -> str:
     if not (found := shutil.which(target.gnu[0])):
         pytest.skip(f"no {target.gnu[0]} on this host")
     return found
-
-
-def _run(command: Sequence[str | Path]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def _number(code: bytes | bytearray) -> int:

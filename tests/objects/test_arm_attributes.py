@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relink.arch.arm_attributes import SHT_ARM_ATTRIBUTES, lacks_thumb2
-from toolchains.engine import find_zig
-from toolchains.errors import CompilerMissing
+from tests.objects.build import run, zig
 
 #: `-march` → whether it has only 16-bit Thumb.
 CORES = {
@@ -24,14 +22,10 @@ CORES = {
 
 @pytest.mark.parametrize(("core", "expected"), CORES.items())
 def test_the_core_an_object_was_built_for_is_read(core: str, expected: bool, tmp_path: Path) -> None:
-    try:
-        zig = str(find_zig())
-    except CompilerMissing as missing:
-        pytest.skip(str(missing))
     source, built = tmp_path / "t.c", tmp_path / "t.o"
     source.write_text("int f(void) { return 1; }")
     flags = ["-target", "arm-none-eabi", f"-march={core}", "-mthumb", "-c"]
-    subprocess.run([zig, "clang", *flags, source, "-o", built], check=True)
+    run([zig(), "clang", *flags, source, "-o", built])
     with built.open("rb") as file:
         (section,) = ELFFile(file).iter_sections("SHT_ARM_ATTRIBUTES")
         assert lacks_thumb2(section.data()) is expected

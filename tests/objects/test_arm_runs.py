@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import pytest
 from emu import Library, Machine
 from relink.arch.arm import ARM
 from relink.arch.spec import Stub
+from tests.objects.build import compiled
 from tests.objects.rows import implemented, row_of
-from toolchains.engine import find_zig
-from toolchains.errors import CompilerMissing
 
 SOURCE = Path(__file__).with_name("arm_runs.s")
 FUNCTIONS = {
@@ -50,20 +48,12 @@ function {name}_{target}_thumb, thumb
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+def loaded() -> Iterator[Library]:
     """All functions, in one object."""
-    try:
-        zig = str(find_zig())
-    except CompilerMissing as missing:
-        pytest.skip(str(missing))
-    folder = tmp_path_factory.mktemp("arm")
-    source = folder / "t.s"
-    source.write_text(SOURCE.read_text() + "".join(stub_by_hand(name, stub) for name, stub in STUBS.items()))
-    command = [zig, "clang", "-target", "armv7a-linux-gnueabihf", "-c", source, "-o", folder / "t.o"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    text = SOURCE.read_text() + "".join(stub_by_hand(name, stub) for name, stub in STUBS.items())
+    plugin = compiled("arm", text, language="assembler")
     with Machine("arm") as machine:
-        yield machine.load(folder / "t.o")
+        yield machine.load(plugin)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,7 @@ import pytest
 from relink.errors import RelinkError
 from relink.link import Linker
 from relink.memory import HostMemory
-from toolchains.engine import find_zig
-from toolchains.errors import CompilerMissing
+from tests.objects.build import compiled
 
 FAR = "far = 0x123456789000"
 EXTREME = {
@@ -58,36 +56,28 @@ CASES = {
 }  # fmt: skip
 
 
-def loaded(isa: str, code: str, folder: Path) -> None:
-    """Assemble and load an object with `code` at .text+4."""
-    try:
-        zig = str(find_zig())
-    except CompilerMissing as missing:
-        pytest.skip(str(missing))
-    source = folder / "bad.s"
+def assembled(isa: str, code: str) -> Path:
+    """An object with `code` at .text+4."""
     options = [".option norvc", ".option norelax"] if isa == "riscv64" else []
     data = [".data", ".dword 0", "v: .dword 1", ""]
     lines = [*options, ".text", ".globl _start, v", "_start: nop", *code.split("; "), *data]
-    source.write_text("\n".join(lines))
-    command = [zig, "clang", "-target", f"{isa}-linux-gnu", "-c", source, "-o", folder / "bad.o"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    Linker(HostMemory(isa)).load(folder / "bad.o")
+    return compiled(isa, "\n".join(lines), language="assembler")
 
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
-def test_the_error_says_where_what_and_why(case: tuple[str, str], tmp_path: Path) -> None:
+def test_the_error_says_where_what_and_why(case: tuple[str, str]) -> None:
     code, name, problem = CASES[case]
+    plugin = assembled(case[0], code)
     with pytest.raises(RelinkError) as caught:
-        loaded(case[0], code, tmp_path)
+        Linker(HostMemory(case[0])).load(plugin)
     message = str(caught.value)
     assert name in message
     assert problem in message
-    assert "bad.o" in message
+    assert plugin.name in message
     assert ".text" in message
 
 
-def test_the_extreme_code_model_reaches_what_the_normal_one_does_not(tmp_path: Path) -> None:
+def test_the_extreme_code_model_reaches_what_the_normal_one_does_not() -> None:
     code = "; ".join(f".reloc ., R_LARCH_{name}, far; {instruction}" for name, instruction in EXTREME.items())
-    loaded("loongarch64", f"{FAR}; {code}", tmp_path)
+    Linker(HostMemory("loongarch64")).load(assembled("loongarch64", f"{FAR}; {code}"))
 

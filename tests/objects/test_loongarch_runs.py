@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import pytest
 from emu import Library, Machine
 from relink.arch.loongarch64 import LOONGARCH64
 from relink.arch.spec import Role
+from tests.objects.build import compiled
 from tests.objects.rows import implemented
-from toolchains.engine import find_zig
-from toolchains.errors import CompilerMissing
 
 SOURCE = Path(__file__).with_name("loongarch_runs.s")
 FUNCTIONS = {
@@ -33,20 +31,11 @@ def stub_by_hand() -> str:
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+def loaded() -> Iterator[Library]:
     """All functions, in one object."""
-    try:
-        zig = str(find_zig())
-    except CompilerMissing as missing:
-        pytest.skip(str(missing))
-    source = tmp_path_factory.mktemp("loongarch") / "t.s"
-    source.write_text(SOURCE.read_text() + stub_by_hand())
-    output = source.with_suffix(".o")
-    command = [zig, "clang", "-target", "loongarch64-linux-gnu", "-c", source, "-o", output]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    plugin = compiled("loongarch64", SOURCE.read_text() + stub_by_hand(), language="assembler")
     with Machine("loongarch64") as machine:
-        yield machine.load(output)
+        yield machine.load(plugin)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

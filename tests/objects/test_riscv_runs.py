@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import pytest
 from emu import Library, Machine
 from relink.arch import Architecture
 from relink.arch.riscv import RISCV32, RISCV64
+from tests.objects.build import compiled
 from tests.objects.rows import implemented
-from toolchains.engine import find_zig
-from toolchains.errors import CompilerMissing
 
 SOURCE = Path(__file__).with_name("riscv_runs.s")
 FUNCTIONS = {
@@ -33,22 +31,13 @@ def stub_by_hand(page: Architecture) -> str:
 
 
 @pytest.fixture(scope="module", params=[RISCV64, RISCV32], ids=lambda page: page.name)
-def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+def loaded(request: pytest.FixtureRequest) -> Iterator[Library]:
     """All functions, in one object."""
-    try:
-        zig = str(find_zig())
-    except CompilerMissing as missing:
-        pytest.skip(str(missing))
     page: Architecture = request.param
-    source = tmp_path_factory.mktemp(page.name) / "t.s"
-    source.write_text(SOURCE.read_text() + stub_by_hand(page))
-    output = source.with_suffix(".o")
-    flags = [f"-march=rv{page.bits}gc", f"-Wa,--defsym,XLEN={page.bits}"]
-    command = [zig, "clang", "-target", f"{page.name}-linux-gnu", *flags, "-c", source, "-o", output]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    text, width = SOURCE.read_text() + stub_by_hand(page), f"-Wa,--defsym,XLEN={page.bits}"
+    plugin = compiled(page.name, text, width, language="assembler")
     with Machine(page.name) as machine:
-        yield machine.load(output)
+        yield machine.load(plugin)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
