@@ -55,6 +55,16 @@ def fits(field: Field, value: int) -> bool:
     return bool(np.all(field.fits(one(value))))
 
 
+def assert_bounds(field: Field, low: int, high: int, step: int, *, bounded: bool = True) -> None:
+    """The field takes `low` and the last of its steps up to `high`; if bounded, nothing beyond them."""
+    highest = high - (high - low) % step
+    assert fits(field, low)
+    assert fits(field, highest)
+    if bounded:
+        assert not fits(field, low - step)
+        assert not fits(field, highest + step)
+
+
 def written(field: Field, raw: int, value: int) -> int:
     """The word after storing."""
     return int(field.write(one(raw), one(value))[0])

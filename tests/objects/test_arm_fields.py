@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from relink.arch.arm import ARM
 from relink.arch.spec import Role
 from relink.fields import Word
-from tests.objects.rows import field_of, fits, implemented, narrowed, read, written
+from tests.objects.rows import assert_bounds, field_of, fits, implemented, narrowed, read, written
 
 A32 = keystone.Ks(keystone.KS_ARCH_ARM, keystone.KS_MODE_ARM)
 T32 = keystone.Ks(keystone.KS_ARCH_ARM, keystone.KS_MODE_THUMB)
@@ -72,10 +72,7 @@ GROUPED = [(name.format(base), *values) for name, values in GROUPS.items() for b
 @pytest.mark.parametrize(("name", "low", "high", "step"), BOUNDED)
 def test_the_bounds_pass_and_one_beyond_does_not(name: str, low: int, high: int, step: int) -> None:
     field = field_of(ARM, name)
-    assert fits(field, low)
-    assert fits(field, high)
-    assert not fits(field, low - step)
-    assert not fits(field, high + step)
+    assert_bounds(field, low, high, step)
     if step > 1:
         assert not any(fits(field, low + part) for part in range(1, step))
 

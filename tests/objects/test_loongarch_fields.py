@@ -13,7 +13,7 @@ from relink.arch.loongarch64 import LOONGARCH64 as PAGE
 from relink.arch.spec import Reloc, Role, Slot
 from relink.fields import address_bits
 from tests.objects.linkers import Target, places
-from tests.objects.rows import field_of, fits, implemented, read, row_of, value_of, written
+from tests.objects.rows import assert_bounds, field_of, fits, implemented, read, row_of, value_of, written
 
 # ---------------------------------------------------------------- bounds
 
@@ -62,13 +62,7 @@ CASES = [(name, *bounds, step) for (bounds, step), names in BOUNDS.items() for n
 
 @pytest.mark.parametrize(("name", "low", "high", "step"), CASES, ids=[case[0] for case in CASES])
 def test_the_bounds_pass_and_one_beyond_does_not(name: str, low: int, high: int, step: int) -> None:
-    field = field_of(PAGE, name)
-    highest = high & -step
-    assert fits(field, low)
-    assert fits(field, highest)
-    if (low, high) != ANY:
-        assert not fits(field, low - step)
-        assert not fits(field, highest + step)
+    assert_bounds(field_of(PAGE, name), low, high, step, bounded=(low, high) != ANY)
 
 
 @pytest.mark.parametrize("name", [case[0] for case in CASES if case[3] > 1])

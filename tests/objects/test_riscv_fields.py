@@ -14,7 +14,17 @@ from relink.arch import Architecture
 from relink.arch.riscv import RISCV32, RISCV64
 from relink.arch.spec import Role, Slot
 from tests.objects.linkers import Target, places
-from tests.objects.rows import field_of, fits, implemented, narrowed, read, row_of, value_of, written
+from tests.objects.rows import (
+    assert_bounds,
+    field_of,
+    fits,
+    implemented,
+    narrowed,
+    read,
+    row_of,
+    value_of,
+    written,
+)  # fmt: skip
 
 PAGES = {page.name: page for page in (RISCV64, RISCV32)}
 both = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
@@ -41,13 +51,7 @@ CASES = [(name, *bounds, step) for (bounds, step), names in BOUNDS.items() for n
 
 @pytest.mark.parametrize(("name", "low", "high", "step"), CASES, ids=[case[0] for case in CASES])
 def test_the_bounds_pass_and_one_beyond_does_not(name: str, low: int, high: int, step: int) -> None:
-    field = field_of(RISCV64, name)
-    highest = high & -step
-    assert fits(field, low)
-    assert fits(field, highest)
-    if (low, high) != ANY:
-        assert not fits(field, low - step)
-        assert not fits(field, highest + step)
+    assert_bounds(field_of(RISCV64, name), low, high, step, bounded=(low, high) != ANY)
 
 
 @both

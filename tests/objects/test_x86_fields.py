@@ -14,7 +14,17 @@ from relink.arch.spec import Architecture, Slot
 from relink.arch.x86_64 import X86_64
 from relink.fields import Word
 from tests.objects.linkers import Target, places
-from tests.objects.rows import field_of, fits, implemented, narrowed, read, row_of, value_of, written
+from tests.objects.rows import (
+    assert_bounds,
+    field_of,
+    fits,
+    implemented,
+    narrowed,
+    read,
+    row_of,
+    value_of,
+    written,
+)  # fmt: skip
 
 PAGES = {page.name: page for page in (X86_64, I386)}
 ASSEMBLERS = {"x86_64": keystone.KS_MODE_64, "i386": keystone.KS_MODE_32}
@@ -38,12 +48,7 @@ CASES = [(name, low, high) for (low, high), names in BOUNDS.items() for name in 
 
 @pytest.mark.parametrize(("name", "low", "high"), CASES)
 def test_the_bounds_pass_and_one_beyond_does_not(name: str, low: int, high: int) -> None:
-    field = field_of(X86_64, name)
-    assert fits(field, low)
-    assert fits(field, high)
-    if (low, high) != ANY:
-        assert not fits(field, low - 1)
-        assert not fits(field, high + 1)
+    assert_bounds(field_of(X86_64, name), low, high, step=1, bounded=(low, high) != ANY)
 
 
 def test_every_type_of_x86_64_objects_has_its_bounds() -> None:
