@@ -90,6 +90,12 @@ def combine(
 
 
 class Combiner:
+    """One run of `combine`: the objects' symbols as parallel arrays, their sections laid out in rounds.
+
+    `symbol_base[i]` is the row of file i's first symbol (int64[files + 1]; row 0 is no symbol). Errors gather
+    in `errors`, so that all of them are reported in one go.
+    """
+
     def __init__(
         self, name: str, files: Sequence[ObjectFile], arch: Architecture, exported: frozenset[str]
     ) -> None:
@@ -521,10 +527,11 @@ class Combiner:
                 self.other[row] |= np.uint8(Visibility.HIDDEN)
             return
         place = LINKER_SYMBOLS[name](self, got, end) if name in LINKER_SYMBOLS else None
-        for prefix, last in (("__start_", False), ("__stop_", True)):
-            if place is None and name.startswith(prefix):
-                edges = self.edges(lambda s: s.name == name.removeprefix(prefix))  # noqa: B023
-                place = edges[last] if edges else None
+        if place is None and name.startswith(("__start_", "__stop_")):
+            stop = name.startswith("__stop_")
+            section = name.removeprefix("__stop_" if stop else "__start_")
+            edges = self.edges(lambda s: s.name == section)
+            place = edges[stop] if edges else None
         if place is not None:
             self.value[row], self.shndx[row] = place, 1
             self.other[row] |= np.uint8(Visibility.HIDDEN)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.enums import ENUM_SH_TYPE_ARM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ def test_the_core_an_object_was_built_for_is_read(core: str, expected: bool, tmp
     with built.open("rb") as file:
         (section,) = ELFFile(file).iter_sections("SHT_ARM_ATTRIBUTES")
         assert lacks_thumb2(section.data()) is expected
-    assert SHT_ARM_ATTRIBUTES == 0x70000003
+    assert ENUM_SH_TYPE_ARM["SHT_ARM_ATTRIBUTES"] == SHT_ARM_ATTRIBUTES
 
 
 @given(section=st.binary(max_size=64))
