@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
-#: Wide enough that a line in a pipe is never folded.
-_PIPE_WIDTH = 4096
+#: Columns enough that no line is folded or cropped: a pipe's width.
+UNFOLDED_WIDTH = 4096
 #: Each back-reference of a mangled name may double what it expands to (250 hostile characters can make half a
 #: gigabyte), so a name that is longer, or has more of them, is left as it is.
 _LONGEST_NAME = 2048
@@ -86,7 +86,7 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     file = sys.stderr if stderr else sys.stdout
-    width = None if file.isatty() or os.environ.get("COLUMNS", "").isdigit() else _PIPE_WIDTH
+    width = None if file.isatty() or os.environ.get("COLUMNS", "").isdigit() else UNFOLDED_WIDTH
     return Console(file=file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.cli.output import printable
+from emu.cli.output import UNFOLDED_WIDTH, printable
 from emu.runtime import host_libraries
 from relink.graph import Node
 from relink.link import Linker, Policy
@@ -93,6 +93,7 @@ def _found(node: Node, numbers: dict[int, int], *, preloaded: bool) -> Found:
 
 def show(report: TreeReport, console: Console) -> None:
     """Print the tree, then for each missing library the places considered."""
+    console.width = UNFOLDED_WIDTH  # rich crops a branch at the width; the terminal folds what is longer
     seen: set[int] = set()
     for top in (*report.preload, report.root):
         console.print(_branch(report.libraries, top, seen), soft_wrap=True)
