@@ -32,6 +32,15 @@ def test_cycle_is_shown_once_round(relink_emu: RunCommand, target: str) -> None:
     assert "(above)" in result.out
 
 
+def test_a_narrow_terminal_cuts_nothing(
+    relink_emu: RunCommand, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fixture(target, "deps/libcycle_a")
+    wide = relink_emu("tree", path, "-L", path.parent)
+    monkeypatch.setenv("COLUMNS", "20")
+    assert relink_emu("tree", path, "-L", path.parent).out == wide.out
+
+
 def test_every_missing_library_is_told_with_the_places_considered(
     relink_emu: RunCommand, target: str, tmp_path: Path
 ) -> None:
