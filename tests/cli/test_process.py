@@ -62,7 +62,9 @@ def test_pipe_gets_plain_text_and_whole_lines(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_a_running_guest_at_once_and_quietly() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     process = start("call", fixture("aarch64", "faults"), "-D", "host_callback=0", "survivor(1)", "loop_forever()")
+    signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     assert process.stdout.readline() == b"2\n"
     time.sleep(0.2)

@@ -7,7 +7,12 @@ import unicorn
 from unicorn import arm64_const as a64
 from unicorn import x86_const as x86
 
+from emu import Machine
 from relink.arch import ARCHITECTURES
+from relink.arch.arm import ARM
+from relink.arch.spec import Stub
+from tests.objects.build import compiled
+from tests.objects.rows import row_of
 
 STUB, TARGET, STACK = 0x20_0000, 0x10_3004, 0x30_0000
 FAR = 0x7F12_3456_7000
@@ -50,3 +55,54 @@ def test_a_stub_arrives_and_keeps_the_registers(isa: str) -> None:
         assert engine.reg_read(counter) == TARGET
         assert engine.reg_read(stack) == STACK + 0x800
         assert [engine.reg_read(r) for r in kept] == [0x1111 * (n + 1) for n in range(len(kept))]
+
+
+# ---------------------------------------------------------------- where only a machine runs them
+
+
+_THUMB_JUMP = 0xF000B800 + (row_of(ARM, "THM_CALL").entry - 5) // 2
+
+#: ISA → functions that double a number, one for each instruction set.
+DOUBLES = {
+    "arm": (".arm\ndouble: add r0, r0, r0\nbx lr", ".thumb\ndouble: adds r0, r0, r0\nbx lr"),
+    "riscv64": ("double: add a0, a0, a0\nret",),
+    "riscv32": ("double: add a0, a0, a0\nret",),
+    "loongarch64": ("double: add.d $a0, $a0, $a0\nret",),
+}
+
+#: ISA → jumps to "stub", one for each instruction set.
+JUMPS = {
+    "arm": (".arm\nenter: b stub", f".thumb\nenter: .reloc ., R_ARM_THM_JUMP24, stub\n.inst.w {_THUMB_JUMP:#x}"),
+    "riscv64": ("enter: j stub",),
+    "riscv32": ("enter: j stub",),
+    "loongarch64": ("enter: b stub",),
+}
+
+CODES = [
+    (isa, stub, double, jump)
+    for isa in DOUBLES
+    for stub in (ARCHITECTURES[isa].stub, ARCHITECTURES[isa].baseline_stub) if stub is not None
+    for double in DOUBLES[isa]
+    for jump in JUMPS[isa]
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("isa", "stub", "double", "jump"), CODES)
+def test_a_stub_goes_from_either_state_to_either(isa: str, stub: Stub, double: str, jump: str) -> None:
+    code, word = ", ".join(map(str, stub.code[: stub.address_at])), f".{ARCHITECTURES[isa].word_size}byte"
+    text = f"""
+    .text
+    .balign 8
+stub: .byte {code}
+    {word} double
+    .balign 8
+    .globl double, enter
+    .type double, %function
+    .type enter, %function
+    {double}
+    .balign 4
+    {jump}
+"""
+    with Machine(isa) as machine:
+        enter = machine.load(compiled(isa, text, language="assembler")).function("enter", "int(int)")
+        assert enter(21) == 42

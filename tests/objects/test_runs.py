@@ -1,0 +1,110 @@
+"""Static types at work: a page of assembly for each ISA that uses every one, linked by the machine and called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
+
+from emu import Library, Machine
+from relink.arch import ARCHITECTURES
+from relink.arch.spec import Role
+from tests.objects.build import SOURCES as FOLDER
+from tests.objects.build import compiled
+from tests.objects.rows import implemented
+
+#: ISA → its assembly, of which a function stands for a type, or for a sequence of types that compilers emit.
+SOURCES = {
+    "x86_64": "x86_64_runs.s", "i386": "i386_runs.s", "aarch64": "aarch64_runs.s", "arm": "arm_runs.s",
+    "riscv64": "riscv_runs.s", "riscv32": "riscv_runs.s", "loongarch64": "loongarch_runs.s",
+}  # fmt: skip
+
+#: What is not executed.
+NOT_RUN = {
+    # There is no address below 4096 to name, no static base near enough for one or two groups, no Armv8.1-M core,
+    # and no name for THM_GOT_BREL12 in the assembler.
+    "arm": {
+        "ABS12", "THM_ABS5", "THM_BF16", "THM_BF12", "THM_BF18", "THM_GOT_BREL12", "GOTOFF12", "MOVW_BREL",
+        "THM_MOVW_BREL", "ALU_SB_G0", "ALU_SB_G1", "LDR_SB_G0", "LDR_SB_G1", "LDRS_SB_G0", "LDRS_SB_G1",
+        "LDC_SB_G0", "LDC_SB_G1",
+    },
+    # In the code that compilers emit with relaxation on (test_execution), where the linker has to obey it.
+    "riscv64": {"ALIGN"}, "riscv32": {"ALIGN"}, "loongarch64": {"ALIGN"},
+}  # fmt: skip
+
+
+R_X86_64_PC32 = 2
+RELA64 = [("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4"), ("addend", "<i8")]
+#: What the assembler must not know, so that it leaves it to the linker; AArch64's `add x0, x0, x0` among it.
+SYMBOLS = {"doubling": 0x8B000000, "value8": 100, "value16": 60000}
+
+
+@cache
+def functions(isa: str) -> list[tuple[str, int, int]]:
+    """(name, argument, result), as comments in the assembly have them."""
+    text = (FOLDER / SOURCES[isa]).read_text()
+    found = re.findall(r"^ *\w+ (\w+).* (?:#|//|@) (-?\d+) -> (-?\d+)$", text, re.M)
+    return [(name, int(argument), int(result)) for name, argument, result in found]
+
+
+@cache
+def assembled(isa: str) -> Path:
+    width = f"-Wa,--defsym,XLEN={ARCHITECTURES[isa].bits}"
+    path = compiled(isa, SOURCES[isa], width, language="assembler")
+    return renumbered(path) if isa == "x86_64" else path
+
+
+def renumbered(path: Path) -> Path:
+    """With the types the assembler has no name for: PC32 stands for them, with their number above the addend."""
+    content = np.fromfile(path, np.uint8)
+    for start, size in tables_of(path):
+        rela = content[start : start + size].view(RELA64)
+        number = np.where(rela["type"] == R_X86_64_PC32, (rela["addend"] + (1 << 31)) >> 32, 0)
+        rela["type"] = np.where(number, number, rela["type"])
+        rela["addend"] -= number << 32
+    changed = path.with_suffix(".numbered.o")
+    content.tofile(changed)
+    return changed
+
+
+def tables_of(path: Path) -> list[tuple[int, int]]:
+    """Where the relocation sections lie in the file, and their sizes."""
+    with path.open("rb") as file:
+        sections = ELFFile(file).iter_sections()
+        return [(s["sh_offset"], s["sh_size"]) for s in sections if isinstance(s, RelocationSection)]
+
+
+def types_in(path: Path) -> set[int]:
+    """The numbers of all relocation types in the file."""
+    with path.open("rb") as file:
+        tables = [s for s in ELFFile(file).iter_sections() if isinstance(s, RelocationSection)]
+        return {int(entry["r_info_type"]) for table in tables for entry in table.iter_relocations()}
+
+
+CASES = [(isa, *function) for isa in SOURCES for function in functions(isa)]
+
+
+@pytest.fixture(scope="module")
+def loaded(request: pytest.FixtureRequest) -> Iterator[Library]:
+    """All functions of an ISA, in one object."""
+    with Machine(request.param) as machine:
+        yield machine.load(assembled(request.param), symbols=SYMBOLS)
+
+
+@pytest.mark.parametrize(("loaded", "name", "argument", "expected"), CASES, indirect=["loaded"])
+def test_the_code_does_what_its_relocations_say(name: str, argument: int, expected: int, loaded: Library) -> None:
+    assert loaded.function(name, "long(long)")(argument) == expected
+
+
+@pytest.mark.parametrize("isa", SOURCES)
+def test_every_type_is_executed_or_named(isa: str) -> None:
+    page = ARCHITECTURES[isa]
+    run = {page.relocations[number].name for number in types_in(assembled(isa))}
+    steps = {row.name for row in page.relocations.values() if row.role is Role.STACK}
+    assert (implemented(page) | steps) - run == NOT_RUN.get(isa, set())
