@@ -537,3 +537,42 @@ function plt_address, arm @ 4 -> 8
     bx r1
 1:
     at PLT32_ABS, t_double, .word 0
+
+@ Short distances: of the static base from itself, and of a symbol below 4096.
+    .macro short name, state, type, symbol, code:vararg
+function \name, \state
+    adr r1, short_words
+    at \type, \symbol, \code
+    .endm
+    short absolute_12, arm, ABS12, eight, ldr r0, [r1, #4] @ 0 -> 103
+    bx lr
+    short t_absolute_5, thumb, THM_ABS5, eight, ldr r0, [r1, #4] @ 0 -> 103
+    bx lr
+    short base_offset_12, arm, GOTOFF12, _GLOBAL_OFFSET_TABLE_, ldr r0, [r1, #12] @ 0 -> 103
+    bx lr
+    short base_movw, arm, MOVW_BREL, _GLOBAL_OFFSET_TABLE_, movw r0, #30000 @ 0 -> 30000
+    bx lr
+    short t_base_movw, thumb, THM_MOVW_BREL, _GLOBAL_OFFSET_TABLE_, movw r0, #30000 @ 0 -> 30000
+    bx lr
+    short base_alu_0, arm, ALU_SB_G0, _GLOBAL_OFFSET_TABLE_, add r1, r1, #12 @ 0 -> 103
+    ldr r0, [r1]
+    bx lr
+    short base_alu_1, arm, ALU_SB_G1, _GLOBAL_OFFSET_TABLE_, add r1, r1, #12 @ 0 -> 100
+    ldr r0, [r1]
+    bx lr
+    short base_ldr_0, arm, LDR_SB_G0, _GLOBAL_OFFSET_TABLE_, ldr r0, [r1, #12] @ 0 -> 103
+    bx lr
+    short base_ldr_1, arm, LDR_SB_G1, _GLOBAL_OFFSET_TABLE_, ldr r0, [r1, #0x808] @ 0 -> 102
+    bx lr
+    short base_ldrh_0, arm, LDRS_SB_G0, _GLOBAL_OFFSET_TABLE_, ldrh r0, [r1, #12] @ 0 -> 103
+    bx lr
+    short base_ldrh_1, arm, LDRS_SB_G1, _GLOBAL_OFFSET_TABLE_, ldrh r0, [r1, #12] @ 0 -> 100
+    bx lr
+    short base_vldr_0, arm, LDC_SB_G0, _GLOBAL_OFFSET_TABLE_, vldr s0, [r1, #12] @ 0 -> 103
+    vmov r0, s0
+    bx lr
+    short base_vldr_1, arm, LDC_SB_G1, _GLOBAL_OFFSET_TABLE_, vldr s0, [r1, #12] @ 0 -> 100
+    vmov r0, s0
+    bx lr
+    .balign 4
+short_words: .word 100, 101, 102, 103
