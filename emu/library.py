@@ -28,22 +28,22 @@ class Function:
 
     def __init__(self, machine: Machine, symbol: Symbol, prototype: Prototype) -> None:
         self._machine = machine
-        self._symbol = symbol
+        self.symbol = symbol
         self.prototype = prototype
         self._target = 0
 
     @property
     def name(self) -> str:
-        return self._symbol.name
+        return self.symbol.name
 
     @property
     def address(self) -> int:
         """The guest address that is called: for an ifunc what its resolver answered."""
-        address = self._symbol.address
-        if self._symbol.type != SymbolType.GNU_IFUNC:
+        address = self.symbol.address
+        if self.symbol.type != SymbolType.GNU_IFUNC:
             return address
         if not self._target:
-            self._target = self._machine.ifunc_target(self._symbol.image, address)
+            self._target = self._machine.ifunc_target(self.symbol.image, address)
         return self._target
 
     def __call__(
@@ -55,7 +55,7 @@ class Function:
         )
 
     def __repr__(self) -> str:
-        return f"<Function {self.prototype} of {self._symbol.image.name}>"
+        return f"<Function {self.prototype} of {self.symbol.image.name}>"
 
 
 class Variable:

@@ -15,20 +15,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from emu.abi import CallingConvention, convention, float_convention
+from emu.answers import Answers, Symbols, SymbolValue
 from emu.budget import Budget
 from emu.calls import CallPlan, plan_call
 from emu.cpu import Stop, StopReason, create_cpu
 from emu.errors import BudgetExceeded, ConstructorFault, Frame, UnresolvedCall
 from emu.heap import Heap
-from emu.host import HostCallable, HostFunction, host_function
+from emu.host import HostFunction, host_function
 from emu.libc import Libc
 from emu.library import Library
 from emu.prototypes import Integer, Parameter, Prototype, Void
@@ -46,12 +47,13 @@ from relink.link import Linker, LoadOptions, Policy
 from relink.objects import CombinedObjects
 from relink.plan import Plan, destructors, initialisers
 from relink.relocate import finish_ifuncs
-from relink.search import SearchPath, Source
-from relink.symbols import UNRESOLVED, DefinedSymbols
+from relink.search import Finder, SearchPath, Source
+from relink.symbols import UNRESOLVED
 from relink.tls import DEFAULT_STATIC_SIZE
 
-#: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
-SymbolValue = HostCallable | HostFunction | tuple[HostCallable, str] | int
+if TYPE_CHECKING:
+    from relink.elf import Decoded
+    from relink.handlers import RelocationHandler
 
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
@@ -71,7 +73,8 @@ class Machine:
 
     `arch` is any name `relink.arch.architecture` knows. `library_path`, `libraries` and `sysroot` say where
     needed libraries come from (see `relink.search.SearchPath`). `hosted_libc` answers the C library's symbols
-    from Python. `symbols` are answered before any image's. `max_instructions` and `timeout` (seconds) bound
+    from Python. `symbols`, a table or a function of a `SymbolRequest`, are answered before any image's;
+    `finders` are asked for libraries before the search path. `max_instructions` and `timeout` (seconds) bound
     every call from Python that does not say otherwise; 0 is no bound. `float_abi` ("soft-float", "single-float",
     "hard-float") says how guest functions pass floating-point values, where the ISA's psABI knows several ways;
     images built for another are refused.
@@ -82,7 +85,7 @@ class Machine:
     def __init__(
         self, arch: str | Architecture, *, library_path: Sequence[str | os.PathLike[str]] = (),
         libraries: Mapping[str, Source] | None = None, sysroot: str | os.PathLike[str] | None = None,
-        hosted_libc: bool = True, symbols: Mapping[str, SymbolValue] | None = None,
+        finders: Sequence[Finder] = (), hosted_libc: bool = True, symbols: Symbols | None = None,
         arguments: Sequence[str] = ("relink-emu",), environment: Mapping[str, str] | None = None,
         files: dict[str, bytes | bytearray] | None = None, stdin: bytes = b"",
         stack_size: int = DEFAULT_STACK_SIZE, tls_size: int = DEFAULT_STATIC_SIZE,
@@ -101,12 +104,14 @@ class Machine:
         self._thread = ThreadBlock(self.memory, tls_size)
         self.cpu.set_thread_pointer(self._thread.thread_pointer)
         self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
-        search = SearchPath(libraries or {}, library_path, sysroot)
+        search = SearchPath(libraries or {}, library_path, sysroot, finders)
         policy = Policy(*host_libraries(hosted_libc=hosted_libc))
         self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
         self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
+        self.answers = Answers(self)  #: makes definitions of what users give for symbols
+        self.linker.resolver.host_value = self.answers.definition
         if symbols:
-            self.linker.resolver.before.append(DefinedSymbols(self.define_all(symbols)))
+            self.linker.resolver.before.append(self.answers.source(symbols))
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
         self._symbolizer = Symbolizer(self.linker, self.memory, self.traps)
         self._owned_traps: dict[Image, list[int]] = {}
@@ -172,13 +177,16 @@ class Machine:
 
     def load(
         self, source: Source | Sequence[Source], *, name: str | None = None,
-        symbols: Mapping[str, SymbolValue] | None = None,
+        symbols: Symbols | None = None,
         base: int | None = None, local: bool = False, preload: Sequence[Source] = (),
         allow_unresolved: bool = False, want: Sequence[str] = (), whole_archive: bool = False,
+        place: Mapping[str, int] | Callable[[Decoded], int | None] | None = None,
+        late_symbols: Symbols | None = None, relocation_handlers: Sequence[RelocationHandler] = (),
     ) -> Library:  # fmt: skip
         """Load a library with all it needs, and run its constructors.
 
-        `symbols` answers what this load's images import, before anything else does. `allow_unresolved` binds
+        `symbols`, a table or a function of a `SymbolRequest`, answers what this load's images import before
+        anything else does, `late_symbols` what no image answers. `allow_unresolved` binds
         strong symbols nobody defines to traps that raise UnresolvedCall when reached. The other arguments
         are `relink.link.LoadOptions`. Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError,
         ConstructorFault, or what a host function raised), the machine is as it was before.
@@ -187,10 +195,13 @@ class Machine:
         with ExitStack() as undo:
             undo.callback(self.libc.forget_handlers, self._is_mapped)
             undo.callback(self._remove_traps, traps)
-            sources = [DefinedSymbols(self.define_all(symbols, traps))] if symbols else []
+            sources = [self.answers.source(symbols, traps)] if symbols else []
+            late = [self.answers.source(late_symbols, traps)] if late_symbols else []
             unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
-            options = LoadOptions(base, local, preload, sources, unresolved, want, whole_archive)
-            with self.linker.loading(source, name=name, options=options) as plan:
+            options = LoadOptions(
+                base, local, preload, sources, unresolved, want, whole_archive, place, late, relocation_handlers
+            )
+            with self.answers.owned_by(traps), self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
                 self._check_float_abi(plan)
                 self._carry_out(plan)
@@ -257,6 +268,11 @@ class Machine:
             for resolver in dict.fromkeys(calls.resolver.tolist()):
                 if resolver not in answers:
                     answers[resolver] = self._ask_resolver(calls.image, resolver)
+                if self.linker.observers:
+                    from relink import observe
+
+                    places = int((calls.resolver == resolver).sum())
+                    observe.tell_resolved(self.linker.observers, calls.image, resolver, answers[resolver], places)
             words = finish_ifuncs(calls, np.array([answers[r] for r in calls.resolver.tolist()], np.uint64))
             for place, word in zip(calls.place.tolist(), words.tolist(), strict=True):
                 self.memory.write_uint(place, calls.row.word.size, word)
@@ -282,10 +298,16 @@ class Machine:
         return self._ask_resolver(image, resolver)
 
     def _run_initialiser(self, image: Image, which: str, address: int, *args: int) -> None:
-        try:
-            self.call(address, self._constructor if args else _DESTRUCTOR, *args)
-        except MachineError as error:
-            raise ConstructorFault(image.name, f"{which} {self.symbolize(address)}", error) from error
+        watched = None
+        if self.linker.observers:
+            from relink import observe
+
+            watched = observe.running(self.linker.observers, image, which, address, destructor=not args)
+        with watched or nullcontext():
+            try:
+                self.call(address, self._constructor if args else _DESTRUCTOR, *args)
+            except MachineError as error:
+                raise ConstructorFault(image.name, f"{which} {self.symbolize(address)}", error) from error
 
     def _run_destructors(self, image: Image) -> None:
         for which, address in destructors(image):

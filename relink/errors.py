@@ -15,7 +15,8 @@
     │   │   ├── UnknownRelocation      a type number the psABI does not define
     │   │   ├── UnsupportedRelocation  a type refused on purpose, with the reason
     │   │   ├── RelocationOverflow     the value does not fit the field
-    │   │   └── RelocationOutOfImage   the place lies in no segment
+    │   │   ├── RelocationOutOfImage   the place lies in no segment
+    │   │   └── RelocationVetoed       a relocation handler refused it
     │   ├── TlsError                 static TLS is spent, or a TLS symbol is missing its module
     │   └── LinkErrors               several of these at once (an ExceptionGroup)
     ├── AddressSpaceError          no room, overlap, or an access to memory that is not mapped
@@ -158,6 +159,10 @@ class RelocationOverflow(RelocationError):
 
 class RelocationOutOfImage(RelocationError):
     """The relocated place lies outside every segment of its image."""
+
+
+class RelocationVetoed(RelocationError):
+    """A relocation handler refused the entry; the message gives its reason."""
 
 
 class TlsError(LinkError):

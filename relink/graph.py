@@ -23,7 +23,7 @@ from relink.elf.constants import FileType
 from relink.elf.source import open_source
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
 from relink.objects import CombinedObjects
-from relink.search import EXPLICIT, SearchPath, Source
+from relink.search import EXPLICIT, FINDER, SearchPath, Source
 
 if TYPE_CHECKING:
     from relink.image import Image
@@ -209,7 +209,7 @@ def _find(name: str, parent: Node | None, surroundings: Surroundings) -> Node:
             try:
                 named = None if isinstance(candidate.source, (str, os.PathLike)) else name
                 decoded = open_image(candidate.source, surroundings.architecture, named)
-                if isinstance(decoded, CombinedObjects) and candidate.rule != EXPLICIT:
+                if isinstance(decoded, CombinedObjects) and candidate.rule not in (EXPLICIT, FINDER):
                     raise UnsupportedElf(decoded.name, "is a relocatable object, not a library to be found")
                 node.decoded = decoded
             except (NotElf, UnsupportedElf) as error:

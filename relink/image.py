@@ -19,7 +19,7 @@ from relink.elf.constants import Binding as Bind
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.memory import Region
 from relink.objects import CombinedObjects
-from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver, SymbolSource
+from relink.symbols import HOST, UNRESOLVED, Bindings, Lookup, Resolver, SymbolSource
 from relink.tls import TlsModule
 
 if TYPE_CHECKING:
@@ -92,8 +92,12 @@ class Image:
         self.stage = Stage.OPENED
         self.references = 1  #: explicit loads; see `Linker.unload`
         self.dependencies: list[Image] = []  #: direct, in DT_NEEDED order
+        self.kept: list[Image] = []  #: what else it keeps alive: where hooks and patches made it lead
         self.scope: list[Image] = [self]  #: the image and its dependencies, breadth-first
-        self.sources: tuple[SymbolSource, ...] = ()  #: asked before everything else for this image's references
+        #: Asked before everything else for this image's references, and after all images.
+        self.sources: tuple[SymbolSource | Lookup, ...] = ()
+        self.late_sources: tuple[SymbolSource | Lookup, ...] = ()
+        self.reference_kinds: NDArray[np.uint8] | None = None  #: see `relink.references`
         self.tls: TlsModule | None = None
         self.version_ids: NDArray[np.int64] | None = None
         self.outcome: Outcome | None = None

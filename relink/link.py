@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relink import graph, place
 from relink.arch import Architecture
@@ -31,8 +32,13 @@ from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
 from relink.plan import Plan
 from relink.relocate import Environment, relocate
 from relink.search import SearchPath, Source
-from relink.symbols import Resolver, SymbolSource
+from relink.symbols import Lookup, Resolver, SymbolSource
 from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
+
+if TYPE_CHECKING:
+    from relink.handlers import RelocationHandler
+    from relink.observe import Observer
+    from relink.scan import Scan
 
 #: Where the second stub lies in the page of TLS descriptor stubs.
 _SECOND_STUB = 64
@@ -55,12 +61,17 @@ class LoadOptions:
     base: int | None = None  #: guest address of the root image's first page (None: the address space chooses)
     local: bool = False  #: keep the images out of the scope that later loads see (RTLD_LOCAL)
     preload: Sequence[Source] = ()  #: images that come before the root in the scope
-    sources: Sequence[SymbolSource] = ()  #: asked before every image for what the new images refer to
+    sources: Sequence[SymbolSource | Lookup] = ()  #: asked before every image for what the new images refer to
     #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
     #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see `relink.collect`.
     want: Sequence[str] = ()
     whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
+    #: Guest addresses of images' first pages: by SONAME, name or file name, or told by a function (None:
+    #: anywhere). For the root `base` goes before.
+    place: Mapping[str, int] | Callable[[Decoded], int | None] | None = None
+    late_sources: Sequence[SymbolSource | Lookup] = ()  #: asked after every image, before the linker's own
+    relocation_handlers: Sequence[RelocationHandler] = ()  #: before the linker's own
 
 
 class Linker:
@@ -84,6 +95,8 @@ class Linker:
         self.tls = TlsLayout(self.architecture, tls_size)
         self.images: list[Image] = []  #: everything loaded, in load order
         self.global_scope: list[Image] = []  #: what later images see
+        self.relocation_handlers: list[RelocationHandler] = []  #: see `relink.handlers`
+        self.observers: list[Observer] = []  #: see `relink.observe`
         self._descriptor_stub: Region | None = None
 
     # ------------------------------------------------------------ the one call
@@ -112,10 +125,18 @@ class Linker:
         Raises ElfError, LibraryNotFound, another LinkError or LinkErrors, AddressSpaceError.
         """
         with ExitStack() as undo:
+            if self.observers:
+                from relink import observe
+
+                undo.push(observe.failure_report(self.observers, name, source))
             plan = self._link(source, name, options or LoadOptions(), undo)
             yield plan
             for image in plan.images:
                 image.stage = Stage.INITIALISED
+            if self.observers:
+                from relink import observe
+
+                observe.tell_loaded(self.observers, plan.images)
             for node in plan.nodes:
                 if node.image is not None:
                     node.image.names |= node.names
@@ -133,8 +154,13 @@ class Linker:
             raise LinkError(image.name, "was loaded for others only, there is no load of it to undo")
         doomed = self.unloadable(image)
         image.references -= 1
+        closing = [(old, old.base, old.region.size) for old in doomed] if self.observers else []
         for old in doomed:
             self._forget(old)
+        if closing:
+            from relink import observe
+
+            observe.tell_closed(self.observers, closing)
         return doomed
 
     def unloadable(self, image: Image) -> list[Image]:
@@ -150,10 +176,16 @@ class Linker:
 
     def close(self) -> None:
         """Release everything, whoever still refers to it."""
-        for image in self.teardown_order():
+        images = self.teardown_order()
+        closing = [(image, image.base, image.region.size) for image in images] if self.observers else []
+        for image in images:
             self._forget(image)
         if self._descriptor_stub is not None:
             self._drop_descriptor_stub(self._descriptor_stub)
+        if closing:
+            from relink import observe
+
+            observe.tell_closed(self.observers, closing)
 
     # ------------------------------------------------------------ the phases
 
@@ -167,6 +199,10 @@ class Linker:
         clock.lap("open")
         if root.stand_in:
             raise LinkError(root.name, "is answered by the host: there is no image to load")
+        if self.observers:
+            from relink import observe
+
+            observe.tell_opened(self.observers, nodes)
         self._check_versions(root, nodes)
         plan = self._map(root, nodes, options, undo)
         clock.lap("map")
@@ -192,6 +228,18 @@ class Linker:
         root = self._root(source, name, surroundings, want, whole_archive=whole_archive)
         preloads = [self._root(library, None, surroundings) for library in preload]
         return root, graph.closure(root, surroundings, preloads)
+
+    def scan(
+        self, source: Source | Sequence[Source], name: str | None = None, *, preload: Sequence[Source] = (),
+        want: Sequence[str] = (), whole_archive: bool = False,
+    ) -> Scan:  # fmt: skip
+        """What a load would bring in, for people and planners: see `relink.scan`. Nothing is mapped.
+
+        Missing libraries are no error here. Raises ElfError.
+        """
+        from relink.scan import Scan
+
+        return Scan(self.architecture, *self.survey(source, name, preload, want, whole_archive=whole_archive))
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -259,15 +307,21 @@ class Linker:
             image.names |= node.names
             image.references = int(node.parent is None)
             image.sources = tuple(options.sources)
+            image.late_sources = tuple(options.late_sources)
             image.dependencies = [images[id(child)] for child in node.needs if id(child) in images]
             if not node.decoded.segments:
                 raise MalformedElf(node.decoded.name, "has no segment to load")
-            region = self._reserve_region(node.decoded, options.base if node is root else None, undo)
+            base = options.base if node is root else None
+            region = self._reserve_region(node.decoded, place.chosen(options.place, node.decoded, base), undo)
             image.place(region)
             undo.callback(image.close)
             place.fill(region, node.decoded)
             plan.images.append(image)
             plan.regions.append((region, place.pages(node.decoded)))
+            if self.observers:
+                from relink import observe
+
+                observe.tell_mapped(self.observers, image)
         for image in plan.images:
             image.scope = _breadth_first([image])
         plan.initialise = graph.dependency_order(plan.images, lambda i: i.dependencies)
@@ -296,14 +350,22 @@ class Linker:
             if segment is not None:
                 image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
                 undo.callback(self.tls.release, image.tls)
+                if self.observers:
+                    from relink import observe
+
+                    observe.tell(self.observers, observe.TlsAssigned(image.name, image, image.tls))
 
     def _relocate(
         self, plan: Plan, scope: Sequence[Image], options: LoadOptions, undo: ExitStack
     ) -> None:
         """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
+        if self.observers:
+            from relink import observe
         environment = Environment(
-            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved
-        )
+            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved,
+            (*options.relocation_handlers, *self.relocation_handlers),
+            observe.telling(self.observers) if self.observers else None,
+        )  # fmt: skip
         errors: list[LinkError] = []
         scope = list(dict.fromkeys([*self.global_scope, *scope]))
         for image in plan.initialise:
@@ -311,6 +373,8 @@ class Linker:
             image.stage = Stage.RELOCATED
             errors += image.outcome.errors
             plan.ifuncs += image.outcome.ifuncs
+            if self.observers:
+                observe.tell_relocated(self.observers, image)
         _raise_all(plan.root.name, errors)
 
     def _tls_descriptor_stubs(self, plan: Plan, undo: ExitStack) -> tuple[int, int]:
@@ -362,7 +426,8 @@ class Linker:
             self.tls.release(image.tls)
         region = image.region
         image.close()
-        self.memory.release(region)
+        if not region.foreign:
+            self.memory.release(region)
 
 
 class _Clock:
@@ -394,12 +459,13 @@ def _breadth_first(first: Sequence[Image]) -> list[Image]:
 
 
 def _uses(image: Image) -> list[Image]:
-    """What an image keeps alive: its dependencies and every image it bound a symbol to."""
+    """What an image keeps alive: its dependencies, what hooks made it use, every image it bound a symbol to."""
+    kept = [*image.dependencies, *image.kept]
     bound = image.outcome.bindings if image.outcome else None
     if bound is None:
-        return image.dependencies
+        return kept
     numbers = {int(n) for n in set(bound.provider.tolist()) if n > 0}
-    return [*image.dependencies, *(bound.images[n] for n in numbers)]
+    return [*kept, *(bound.images[n] for n in numbers)]
 
 
 def _drop_reference(image: Image) -> None:

@@ -68,9 +68,14 @@ class Region:
 
     address: int
     size: int  #: bytes, a multiple of the page size
-    buffer: NDArray[np.uint8]  #: uint8[size], zeroed, writable, page-aligned in host memory
+    #: uint8[size], zeroed, writable, and page-aligned in host memory where an engine is to share it.
+    buffer: NDArray[np.uint8]
     name: str
     pages: tuple[Pages, ...] = ()  #: set by `publish`; pages in no run are not part of the guest
+    #: Whether files may be mapped over parts of the buffer: only where its pages are nobody else's.
+    mappable: bool = False
+    #: Whether it lies in memory that somebody else mapped, and that is not released with the image.
+    foreign: bool = False
 
     @property
     def end(self) -> int:
@@ -81,7 +86,7 @@ class Region:
 
         The bytes up to the end of the last page come from the file too (zero past its end).
         """
-        return _map_private(self.buffer, offset, path, file_offset, size)
+        return self.mappable and _map_private(self.buffer, offset, path, file_offset, size)
 
 
 class AddressSpace(Protocol):
@@ -150,7 +155,7 @@ class HostMemory:
             address = self._find_low_room(size, max(align, PAGE), below)
         else:
             address = self._find_room(size, max(align, PAGE))
-        region = Region(address, size, _host_pages(size), name)
+        region = Region(address, size, _host_pages(size), name, mappable=True)
         index = bisect_right(self._starts, address)
         self._starts.insert(index, address)
         self._regions.insert(index, region)

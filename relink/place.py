@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,19 @@ from relink.memory import PAGE, AddressSpace, Pages, Protection, Region, page_ce
 from relink.objects import CombinedObjects
 
 
+def region_size(decoded: Decoded) -> int:
+    """Bytes of address space an image takes, whole pages."""
+    return page_ceil(decoded.min_vaddr + decoded.span) - first_vaddr(decoded)
+
+
 def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
     """Address space for all segments of an image, in one region.
 
     `base` is the guest address of the image's first page; None lets the address space choose. Raises
     AddressSpaceError, also for a base that some segment's p_align forbids.
     """
-    low, align = first_vaddr(decoded), _alignment(decoded)
-    size = page_ceil(decoded.min_vaddr + decoded.span) - low
+    align = alignment(decoded)
+    size = region_size(decoded)
     if base is not None and base % PAGE == 0 and base % align:
         raise AddressSpaceError(f"{decoded.name} wants a base aligned to {align:#x}", address=base, size=size)
     below = None
@@ -29,13 +34,26 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
     return memory.reserve(size, at=base, align=align, below=below, name=decoded.name)
 
 
+def chosen(
+    places: Mapping[str, int] | Callable[[Decoded], int | None] | None, decoded: Decoded, base: int | None
+) -> int | None:
+    """The base a user wants for an image: `base`, or else what `places` says (see `LoadOptions.place`)."""
+    if base is not None or places is None:
+        return base
+    if callable(places):
+        return places(decoded)
+    names = (decoded.soname, decoded.name, decoded.name.rpartition("/")[2])
+    return next((places[name] for name in names if name is not None and name in places), None)
+
+
 def first_vaddr(decoded: Decoded) -> int:
     """The link-time address of a region's first byte: that of the first page, rounded down to the greatest
     p_align, so that an aligned region makes for an aligned load bias (gABI, "Program Header", p_align)."""
-    return decoded.min_vaddr & -_alignment(decoded)
+    return decoded.min_vaddr & -alignment(decoded)
 
 
-def _alignment(decoded: Decoded) -> int:
+def alignment(decoded: Decoded) -> int:
+    """What the region's address must be a multiple of."""
     return max([PAGE, *(segment.align for segment in decoded.segments)])
 
 

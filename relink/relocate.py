@@ -38,7 +38,9 @@ from relink.symbols import UNRESOLVED, Bindings, Resolver
 
 if TYPE_CHECKING:
     from relink.elf import RelocationTable
+    from relink.handlers import Handling, RelocationHandler
     from relink.image import Image
+    from relink.observe import Event
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -89,6 +91,8 @@ class Environment:
     descriptor_stubs: Callable[[], tuple[int, int]]
     #: An address for a strong symbol nobody defines, or None to make it an error.
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
+    handlers: Sequence[RelocationHandler] = ()
+    tell: Callable[[Event], None] | None = None  #: where events go; None: nobody listens
 
 
 def relocate(image: Image, scope: Sequence[Image], environment: Environment) -> Outcome:
@@ -185,9 +189,18 @@ class Relocator:
         self.starts = np.array([s.vaddr for s in segments], np.uint64)
         self.ends = np.array([s.vaddr + s.memsz for s in segments], np.uint64)
         self.slot = np.zeros(0, np.int64)  # symbol index -> element of the bindings
+        self.handling = self._handling() if environment.handlers else None
+
+    def _handling(self) -> Handling | None:
+        from relink.handlers import Handling
+
+        about_this = [handler for handler in self.environment.handlers if handler.wants(self.image)]
+        return Handling(self, about_this) if about_this else None
 
     def run(self) -> Outcome:
         tables = [(table, self._by_type(table)) for table in self.image.decoded.relocations]
+        if self.handling is not None:
+            tables = self.handling.claim(tables)
         self._bind(tables)
         self._prepare()
         for table, groups in tables:
@@ -198,7 +211,18 @@ class Relocator:
                 elif row.role is not Role.NONE:
                     self._apply(table, row, entries)
                     self.outcome.counts[self.arch.prefix + row.name] += _length(entries, table)
+        if self.environment.tell is not None:
+            self._tell_applied(self.environment.tell, tables)
         return self.outcome
+
+    def _tell_applied(
+        self, tell: Callable[[Event], None], tables: list[tuple[RelocationTable, list[tuple[int, slice | I64]]]]
+    ) -> None:
+        from relink.observe import applied
+
+        claimed = {} if self.handling is None else self.handling.claimed
+        for event in applied(self.image, tables, self.outcome.counts["RELR"], claimed):
+            tell(event)
 
     # ------------------------------------------------------------ what relocatable objects do differently
 
@@ -312,8 +336,12 @@ class Relocator:
                     )
                 )  # fmt: skip
             offsets = offsets[inside]
+        if self.handling is not None:
+            offsets = self.handling.claim_packed(offsets)
         where = (offsets - self.image.low).astype(np.int64)
         value = read_words(self.buffer, where, size) + self.image.bias_word
+        if self.handling is not None:
+            value = self.handling.packed_values(offsets, value)
         write_words(self.buffer, where, size, value)
         self.outcome.counts["RELR"] += len(offsets)
 
@@ -368,6 +396,8 @@ class Relocator:
             self._put_off_ifuncs(batch)
         value = evaluate(row, self.image, **batch.letters)
         if row.role is Role.TLSDESC:
+            if self.handling is not None:
+                value = self.handling.values(batch, value)
             undefined = (batch.element != 0) & (self.bound.provider[batch.element] == UNRESOLVED)
             self._write_descriptors(row.word.size if row.word else 0, batch.where, value, undefined)
         else:
@@ -408,6 +438,8 @@ class Relocator:
         word = batch.row.word
         assert word is not None
         value = self._wrapped(value)
+        if self.handling is not None:
+            value = self._wrapped(self.handling.values(batch, value))
         fits = word.fits(value)
         if not isinstance(fits, bool) and not fits.all():
             bad = np.flatnonzero(~fits)

@@ -344,14 +344,19 @@ class ObjectRelocator(Relocator):
         assert word is not None
         nothing = np.zeros(len(batch.where), np.uint64)
         if batch.row.role is Role.ULEB:
-            self._sum_uleb(batch, evaluate(batch.row, self.image, **{**batch.letters, "V": nothing}))
+            self._sum_uleb(batch, self._amount(batch, nothing))
             return
-        delta = evaluate(batch.row, self.image, **{**batch.letters, "V": nothing})
+        delta = self._amount(batch, nothing)
         where, inverse = np.unique(batch.where, return_inverse=True)
         total = np.zeros(len(where), np.uint64)
         np.add.at(total, inverse, delta)
         raw = read_words(self.buffer, where, word.size)
         write_words(self.buffer, where, word.size, word.write(raw, word.read(raw) + total))
+
+    def _amount(self, batch: Batch, nothing: U64) -> U64:
+        """What each entry adds."""
+        amount = evaluate(batch.row, self.image, **{**batch.letters, "V": nothing})
+        return amount if self.handling is None else self.handling.values(batch, amount)
 
     def _sum_uleb(self, batch: Batch, delta: U64) -> None:
         """Add to ULEB128s. Only the finished sum must fit, so it is kept aside until then."""

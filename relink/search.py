@@ -1,10 +1,11 @@
 """Finding a library by name: every place considered, in ld.so's order, and why each was passed over.
 
-    1. the explicit mapping
+    1. the explicit mapping; a user's finders
     2. RPATH of the image that needs it, then of those that led to it (only where there is no RUNPATH)
     3. the library path
     4. RUNPATH of the image that needs it
     5. the default folders of the sysroot
+    6. a user's last finders
 
 The order is ld.so(8)'s (glibc elf/dl-load.c, `_dl_map_object`).
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, TypeAlias
@@ -27,7 +28,11 @@ from relink.elf import Decoded
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
+#: Given a name and the image that needs it (None: a user's request), the library, or None. See `SearchPath`.
+Finder: TypeAlias = "Callable[[str, Decoded | None], Source | None]"
+
 EXPLICIT = "explicit mapping"  #: the rule of `SearchPath.libraries`
+FINDER = "finder"  #: the rule of finders
 _MAX_LINKS = 40  # the kernel's own limit
 #: $NAME ends where an identifier would (glibc elf/dl-load.c, `is_dst`): $LIBS is no token.
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
@@ -49,6 +54,8 @@ class SearchPath:
     libraries: Mapping[str, Source] = field(default_factory=dict)  #: SONAME -> file or bytes
     library_path: Sequence[str | os.PathLike[str]] = ()  #: folders of the host, in order
     sysroot: str | os.PathLike[str] | None = None  #: the guest's file system on the host
+    finders: Sequence[Finder] = ()  #: asked before every rule but the explicit mapping, for any name
+    last_finders: Sequence[Finder] = ()  #: asked after all rules
 
     def candidates(self, name: str, chain: Sequence[Decoded], arch: Architecture) -> Iterator[Candidate]:
         """The places to look for `name`, in order.
@@ -58,6 +65,12 @@ class SearchPath:
         """
         if name in self.libraries:
             yield Candidate(f"explicit mapping of {name}", EXPLICIT, self.libraries[name])
+        asking = chain[0] if chain else None
+        yield from (_asked(finder, name, asking) for finder in self.finders)
+        yield from self._by_rules(name, chain, arch)
+        yield from (_asked(finder, name, asking) for finder in self.last_finders)
+
+    def _by_rules(self, name: str, chain: Sequence[Decoded], arch: Architecture) -> Iterator[Candidate]:
         if "/" in name:
             yield self._from_image(name, "path in DT_NEEDED", chain[0] if chain else None)
             return
@@ -106,6 +119,12 @@ class SearchPath:
         if found is None:
             return Candidate(f"{root}{path}", rule, None, "too many levels of symbolic links")
         return _existing(found, rule)
+
+
+def _asked(finder: Finder, name: str, asking: Decoded | None) -> Candidate:
+    who = f"finder {getattr(finder, '__qualname__', None) or repr(finder)}"
+    found = finder(name, asking)
+    return Candidate(who, FINDER, found, "does not know it" if found is None else "")
 
 
 def _existing(path: Path, rule: str) -> Candidate:

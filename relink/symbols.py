@@ -11,8 +11,8 @@ glibc's elf/dl-lookup.c (`check_match`), which define what `foo@V1` and `foo@@V2
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from relink.elf import Names
 from relink.elf.constants import SHN_ABS, SymbolType, Visibility
 from relink.elf.constants import Binding as Bind
+from relink.errors import LinkError
 
 if TYPE_CHECKING:
-    from relink.image import Image
+    from relink.image import Image, Symbol
+    from relink.references import ReferenceKind
     from relink.tls import TlsModule
 
 U64 = NDArray[np.uint64]
@@ -51,7 +53,16 @@ class SymbolRequest:
 
     name: str
     version: str | None
-    image: str | None  #: the image that refers to it; None for a user's look-up
+    image: str | None  #: the name of the image that refers to it; None for a user's look-up
+    asking: Image | None = field(default=None, repr=False, compare=False)  #: that image
+    index: int = field(default=0, repr=False, compare=False)  #: of the reference in its symbol table
+
+    @property
+    def kind(self) -> ReferenceKind:
+        """Whether a function, data or a thread-local variable is asked for, as far as the image tells."""
+        from relink.references import ReferenceKind, reference_kind
+
+        return ReferenceKind.UNKNOWN if self.asking is None else reference_kind(self.asking, self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +76,18 @@ class DataAddress(int):
     """The guest address of data of the host's, as a source answers it: no stub can stand for it."""
 
 
+#: What a look-up answers: a guest address, a definition in an image, a variable of the host's TLS block, whatever
+#: else `Resolver.host_value` understands (on a machine: a callable, which the guest will run), or None.
+Definition: TypeAlias = "int | ThreadLocal | Symbol | object | None"
+#: A look-up as a plain function.
+Lookup: TypeAlias = "Callable[[SymbolRequest], Definition]"
+
+
 class SymbolSource(Protocol):
     """Answers symbols from outside every image: host functions, a hosted library, a user's hook."""
 
-    def lookup(self, request: SymbolRequest) -> int | ThreadLocal | None:
-        """The guest address of a definition, or None."""
+    def lookup(self, request: SymbolRequest) -> Definition:
+        """A definition, or None."""
 
     def may_know(self, names: Names) -> Bools | None:
         """Which of the names are worth asking for (None: all), so that a big batch stays a batch."""
@@ -99,6 +117,7 @@ class Bindings:
     provider: NDArray[np.int32]  #: index into `images`, or HOST, or UNRESOLVED
     symbol: I64  #: index in the provider's symbol table; -1 if it has none
     images: tuple[Image, ...]
+    asked: I64 | None = None  #: the references, as indices in the asking image's symbol table
 
     @classmethod
     def empty(cls, count: int, images: Sequence[Image]) -> Bindings:
@@ -132,6 +151,13 @@ class Bindings:
         self.provider[where] = HOST
 
 
+    def number_of(self, image: Image) -> int:
+        """The image's index in `images`, which grows by it if need be."""
+        if image not in self.images:
+            self.images = (*self.images, image)
+        return self.images.index(image)
+
+
 class VersionIds:
     """Interns version names, so that comparing versions is comparing integers."""
 
@@ -152,11 +178,16 @@ class VersionIds:
 
 
 class Resolver:
-    """Binds references. `before` sources may interpose on every image; `after` sources fill what is left."""
+    """Binds references. `before` sources may interpose on every image; `after` sources fill what is left.
+
+    A source is a `SymbolSource` or a plain function of a `SymbolRequest`.
+    """
 
     def __init__(self) -> None:
-        self.before: list[SymbolSource] = []
-        self.after: list[SymbolSource] = []
+        self.before: list[SymbolSource | Lookup] = []
+        self.after: list[SymbolSource | Lookup] = []
+        #: Makes an address or a `Symbol` of an answer that is neither: a machine's part.
+        self.host_value: Callable[[SymbolRequest, object], int | Symbol] = _refuse_value
         self.versions = VersionIds()
         #: Whether a guest address that a source has answered is one of data, which no stub can stand for.
         self.holds_data: Callable[[int], bool] = lambda address: False
@@ -171,6 +202,7 @@ class Resolver:
         """
         images = (image, *scope)
         bindings = Bindings.empty(len(symbols), images)
+        bindings.asked = symbols
         table = image.decoded.symbols
         if not len(table):
             return bindings
@@ -215,29 +247,46 @@ class Resolver:
             request, found = self._definitions(provider, names.take(pending), required[pending], newest)
             bindings.define(where[pending[request]], number, found)
             pending = np.delete(pending, request)
-        if hosts and len(pending):
-            self._ask(self.after, bindings, where, names, required, image, pending)
+        after = [*(image.late_sources if image is not None else ()), *(self.after if hosts else ())]
+        if after and len(pending):
+            self._ask(after, bindings, where, names, required, image, pending)
 
     def _ask(
-        self, sources: Sequence[SymbolSource], bindings: Bindings, where: I64, names: Names, required: I64,
-        image: Image | None, pending: I64,
+        self, sources: Sequence[SymbolSource | Lookup], bindings: Bindings, where: I64, names: Names,
+        required: I64, image: Image | None, pending: I64,
     ) -> I64:  # fmt: skip
         """Ask sources outside the images, name by name; what is still pending afterwards."""
         asking = image.name if image is not None else None
-        for source in sources:
+        for source in map(as_source, sources):
             worth_asking = source.may_know(names.take(pending))
             answered = np.zeros(len(pending), np.bool_)
             for element in np.arange(len(pending))[slice(None) if worth_asking is None else worth_asking].tolist():
                 index = int(pending[element])
-                request = SymbolRequest(names.text(index), self._version_name(int(required[index])), asking)
+                at = int(where[index])
+                symbol = int(bindings.asked[at]) if bindings.asked is not None else 0
+                version = self._version_name(int(required[index]))
+                request = SymbolRequest(names.text(index), version, asking, image, symbol)
                 definition = source.lookup(request)
                 if definition is not None:
-                    if isinstance(definition, int) and self.holds_data(definition):
-                        definition = DataAddress(definition)
-                    bindings.define_host(int(where[index]), definition)
+                    self._define(bindings, at, request, definition)
                     answered[element] = True
             pending = pending[~answered]
         return pending
+
+    def _define(self, bindings: Bindings, element: int, request: SymbolRequest, definition: object) -> None:
+        """Bind a reference to what a source has answered."""
+        from relink.image import Symbol
+
+        if not isinstance(definition, int | ThreadLocal | Symbol):
+            definition = self.host_value(request, definition)
+        if isinstance(definition, Symbol):
+            definition.image.check_open(definition.name)
+            number = bindings.number_of(definition.image)
+            bindings.define(np.array([element]), number, np.array([definition.index]))
+            return
+        if isinstance(definition, int) and self.holds_data(definition):
+            definition = DataAddress(definition)
+        bindings.define_host(element, definition)
 
     def _version_name(self, number: int) -> str | None:
         return None if number == _NO_VERSION else list(self.versions._ids)[number]
@@ -320,14 +369,24 @@ class Resolver:
         self.unique = {name: (owner, i) for name, (owner, i) in self.unique.items() if owner is not image}
 
 
-def source_from(function: Callable[[SymbolRequest], int | ThreadLocal | None]) -> SymbolSource:
+def _refuse_value(request: SymbolRequest, value: object) -> int:
+    problem = f"a look-up answered {value!r} for {request.name}: without a machine it takes an address or a Symbol"
+    raise LinkError(request.image or request.name, problem)
+
+
+class _FunctionSource:
+    def __init__(self, function: Lookup) -> None:
+        self.lookup = function
+
+    def may_know(self, names: Names) -> Bools | None:
+        return None
+
+
+def source_from(function: Lookup) -> SymbolSource:
     """A `SymbolSource` from a plain function."""
+    return _FunctionSource(function)
 
-    class FunctionSource:
-        def lookup(self, request: SymbolRequest) -> int | ThreadLocal | None:
-            return function(request)
 
-        def may_know(self, names: Names) -> Bools | None:
-            return None
-
-    return FunctionSource()
+def as_source(source: SymbolSource | Lookup) -> SymbolSource:
+    """The source itself, or one of a plain function."""
+    return cast(SymbolSource, source) if hasattr(source, "lookup") else _FunctionSource(source)

@@ -1,0 +1,70 @@
+"""What kind of thing a reference asks for: as its symbol's type says, or else its relocations.
+
+Compilers leave undefined symbols without a type (STT_NOTYPE) in relocatable objects, and linkers often pass that
+on; but a PLT slot or a call is of a function, and a TLS relocation of a thread-local variable.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Role
+from relink.arch.spec import Slot
+from relink.elf.constants import SymbolType
+
+if TYPE_CHECKING:
+    from relink.arch import Reloc
+    from relink.image import Image
+
+_TLS_LETTERS = frozenset({"M", "T", "DTV"})
+_TLS_SLOTS = (Slot.TLS_GD, Slot.TLS_IE, Slot.TLS_DESC)
+
+
+class ReferenceKind(enum.Enum):
+    """What a reference asks for."""
+
+    FUNCTION = "function"
+    DATA = "data"
+    THREAD_LOCAL = "thread-local variable"
+    UNKNOWN = "unknown"  #: its address is taken, which may be of either a function or data
+
+
+_KINDS = tuple(ReferenceKind)
+_BY_TYPE = {
+    SymbolType.FUNC: ReferenceKind.FUNCTION, SymbolType.GNU_IFUNC: ReferenceKind.FUNCTION,
+    SymbolType.OBJECT: ReferenceKind.DATA, SymbolType.COMMON: ReferenceKind.DATA,
+    SymbolType.TLS: ReferenceKind.THREAD_LOCAL,
+}  # fmt: skip
+
+
+def reference_kind(image: Image, symbol: int) -> ReferenceKind:
+    """The kind of an entry of an image's symbol table. The first question about an image reads its relocations."""
+    if image.reference_kinds is None:
+        image.reference_kinds = _kinds(image)
+    return _KINDS[int(image.reference_kinds[symbol])]
+
+
+def _kinds(image: Image) -> NDArray[np.uint8]:
+    """The place in `_KINDS` of each symbol's kind, uint8[n]."""
+    table = image.decoded.symbols
+    kinds = np.full(len(table), _KINDS.index(ReferenceKind.UNKNOWN), np.uint8)
+    for relocations in image.decoded.relocations:
+        for number in np.unique(relocations.type).tolist():
+            kind = _of_row(image.architecture.relocations.get(number))
+            if kind is not ReferenceKind.UNKNOWN:
+                kinds[relocations.symbol[relocations.type == number]] = _KINDS.index(kind)
+    for number, kind in _BY_TYPE.items():
+        kinds[table.type == number] = _KINDS.index(kind)
+    return kinds
+
+
+def _of_row(row: Reloc | None) -> ReferenceKind:
+    if row is None:
+        return ReferenceKind.UNKNOWN
+    if row.slot in _TLS_SLOTS or (row.formula is not None and row.formula.letters & _TLS_LETTERS):
+        return ReferenceKind.THREAD_LOCAL
+    return ReferenceKind.FUNCTION if row.role in (Role.JUMP_SLOT, Role.BRANCH) else ReferenceKind.UNKNOWN
