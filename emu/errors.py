@@ -88,6 +88,22 @@ class ConstructorFault(MachineError):
         super().__init__(f"{image}: constructor {function} failed: {cause}")
 
 
+class PatchError(MachineError):
+    """A function cannot be replaced, or put back, the way that was asked."""
+
+
+class FunctionTooShort(PatchError):
+    """A function has no room for a jump; the message gives both sizes in bytes."""
+
+
+class AlreadyPatched(PatchError):
+    """The bytes to change belong in part to another patch."""
+
+
+class AssemblyError(PatchError):
+    """Text that is no code of the ISA, or an ISA without an assembler."""
+
+
 class BudgetExceeded(MachineError):
     """The guest used up its `max_instructions` or `timeout`."""
 

@@ -15,6 +15,7 @@ from relink.image import Image, Symbol
 
 if TYPE_CHECKING:
     from emu.machine import Machine
+    from emu.patching import Patch, Replacement
     from relink.link_map import LinkMap
     from relink.plan import Plan
 
@@ -183,6 +184,15 @@ class Library:
         if text is None:
             raise CallError(f"{name}: give a C prototype, {symbol.image.name} has no DWARF that says it")
         return Function(self._machine, symbol, parse_prototype(text, self._machine.arch.name))
+
+    def replace(
+        self, name: str, replacement: Replacement, *, version: str | None = None, size: int | None = None
+    ) -> Patch:
+        """Replace an exported function for every caller; see `Machine.patch`.
+
+        Raises UnresolvedSymbol besides what that raises.
+        """
+        return self._machine.patch(self.image.symbol(name, version), replacement, size=size)
 
     @property
     def symbols(self) -> Mapping[str, Variable]:

@@ -31,7 +31,7 @@ from emu.errors import BudgetExceeded, ConstructorFault, Frame, UnresolvedCall
 from emu.heap import Heap
 from emu.host import HostFunction, host_function
 from emu.libc import Libc
-from emu.library import Library
+from emu.library import Function, Library
 from emu.prototypes import Integer, Parameter, Prototype, Void
 from emu.runtime import Runtime, host_libraries
 from emu.space import GuestMemory
@@ -42,7 +42,7 @@ from emu.traps import TrapTable
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.collect import header_of
 from relink.errors import MachineError, RelinkError, UnsupportedElf
-from relink.image import Image
+from relink.image import Image, Symbol
 from relink.link import Linker, LoadOptions, Policy
 from relink.objects import CombinedObjects
 from relink.plan import Plan, destructors, initialisers
@@ -52,6 +52,7 @@ from relink.symbols import UNRESOLVED
 from relink.tls import DEFAULT_STATIC_SIZE
 
 if TYPE_CHECKING:
+    from emu.patching import Patch, Patcher, Replacement
     from relink.elf import Decoded
     from relink.handlers import RelocationHandler
 
@@ -115,6 +116,7 @@ class Machine:
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
         self._symbolizer = Symbolizer(self.linker, self.memory, self.traps)
         self._owned_traps: dict[Image, list[int]] = {}
+        self._patcher: Patcher | None = None
         self._constructor = _constructor_prototype(self.arch.word_size)
         self._ifunc_block = 0
         link = self._convention.link_register
@@ -194,7 +196,7 @@ class Machine:
         traps: list[int] = []
         with ExitStack() as undo:
             undo.callback(self.libc.forget_handlers, self._is_mapped)
-            undo.callback(self._remove_traps, traps)
+            undo.callback(self.remove_traps, traps)
             sources = [self.answers.source(symbols, traps)] if symbols else []
             late = [self.answers.source(late_symbols, traps)] if late_symbols else []
             unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
@@ -215,9 +217,38 @@ class Machine:
         image.check_open()
         for doomed in self.linker.unloadable(image):
             self._run_destructors(doomed)
-        for released in self.linker.unload(image):
-            self._remove_traps(self._owned_traps.pop(released, []))
+        self._released(self.linker.unload(image))
+
+    def collect(self) -> None:
+        """Let go of images that only something undone (a patch) has kept, running their destructors."""
+        for doomed in self.linker.unneeded():
+            self._run_destructors(doomed)
+        self._released(self.linker.collect())
+
+    def _released(self, images: Sequence[Image]) -> None:
+        for image in images:
+            self.remove_traps(self._owned_traps.pop(image, []))
+            if self._patcher is not None:
+                self._patcher.forget(image)
         self.libc.forget_handlers(self._is_mapped)
+
+    def patch(
+        self, target: Function | Symbol | int, replacement: Replacement, *, size: int | None = None
+    ) -> Patch:
+        """Replace a guest function for every caller, until the result's `undo` (see `emu.patching`).
+
+        `replacement` is another guest function or its address, a host function (a callable, or one with its C
+        prototype), code as bytes, or assembly text for the ISAs keystone knows (x86-64, i386, AArch64, Arm in the
+        function's own instruction set). `size` is how many bytes of the function may be overwritten, where its
+        symbol does not tell or `target` is an address.
+
+        Raises PatchError, FunctionTooShort, AlreadyPatched, AssemblyError, UseAfterUnload.
+        """
+        from emu.patching import Patcher
+
+        if self._patcher is None:
+            self._patcher = Patcher(self)
+        return self._patcher.patch(target, replacement, size)
 
     def _is_mapped(self, address: int) -> bool:
         return address in self.traps or self.memory.region_at(address) is not None
@@ -327,7 +358,8 @@ class Machine:
         traps.append(address)
         return address
 
-    def _remove_traps(self, traps: list[int]) -> None:
+    def remove_traps(self, traps: list[int]) -> None:
+        """Give traps back that `define` has made."""
         for address in traps:
             self.traps.remove(address)
 

@@ -23,6 +23,9 @@
     ├── UseAfterUnload             a handle outlived its image
     └── MachineError               the running guest is at fault (declared in `emu.errors`)
         ├── GuestFault, UnresolvedCall, ConstructorFault, BudgetExceeded, GuestExit, GuestAbort
+        ├── PatchError               a function cannot be replaced
+        │   ├── FunctionTooShort, AlreadyPatched
+        │   └── AssemblyError          text that is no code
         └── CallError                a prototype or an argument that cannot be passed
 """
 

@@ -154,13 +154,7 @@ class Linker:
             raise LinkError(image.name, "was loaded for others only, there is no load of it to undo")
         doomed = self.unloadable(image)
         image.references -= 1
-        closing = [(old, old.base, old.region.size) for old in doomed] if self.observers else []
-        for old in doomed:
-            self._forget(old)
-        if closing:
-            from relink import observe
-
-            observe.tell_closed(self.observers, closing)
+        self._forget_all(doomed)
         return doomed
 
     def unloadable(self, image: Image) -> list[Image]:
@@ -170,22 +164,26 @@ class Linker:
         order = graph.dependency_order(self.images, lambda i: i.dependencies)
         return [i for i in reversed(order) if id(i) not in kept]
 
+    def unneeded(self) -> list[Image]:
+        """What no load and no other image holds any more, dependents first: what a patch held until undone."""
+        kept = {id(i) for i in graph.dependency_order([i for i in self.images if i.references], _uses)}
+        return [image for image in self.teardown_order() if id(image) not in kept]
+
+    def collect(self) -> list[Image]:
+        """Release what is `unneeded`, and say what it was."""
+        doomed = self.unneeded()
+        self._forget_all(doomed)
+        return doomed
+
     def teardown_order(self) -> list[Image]:
         """All images, dependents first: the order destructors run in when everything ends."""
         return list(reversed(graph.dependency_order(self.images, lambda i: i.dependencies)))
 
     def close(self) -> None:
         """Release everything, whoever still refers to it."""
-        images = self.teardown_order()
-        closing = [(image, image.base, image.region.size) for image in images] if self.observers else []
-        for image in images:
-            self._forget(image)
+        self._forget_all(self.teardown_order())
         if self._descriptor_stub is not None:
             self._drop_descriptor_stub(self._descriptor_stub)
-        if closing:
-            from relink import observe
-
-            observe.tell_closed(self.observers, closing)
 
     # ------------------------------------------------------------ the phases
 
@@ -415,6 +413,15 @@ class Linker:
             for name, definition in self.resolver.unique.items()
             if name in unique or definition[0] in nested
         }
+
+    def _forget_all(self, images: Sequence[Image]) -> None:
+        closing = [(image, image.base, image.region.size) for image in images] if self.observers else []
+        for image in images:
+            self._forget(image)
+        if closing:
+            from relink import observe
+
+            observe.tell_closed(self.observers, closing)
 
     def _forget(self, image: Image) -> None:
         """Release everything an image holds."""

@@ -20,6 +20,7 @@ import numpy as np
 from relink.arch.spec import (
     NONE,
     Architecture,
+    Detour,
     Reloc,
     Role,
     Sites,
@@ -299,6 +300,11 @@ RELOCATIONS: dict[int, Reloc] = {
     1044: refused("AUTH_IRELATIVE", _SIGNED_POINTERS),
 }
 
+STUB = Stub(bytes.fromhex("50000058 00021fd6") + bytes(8), 8, 8)  # ldr x16, 8; br x16; address
+_BTI_C, _BTI_JC = bytes.fromhex("5f2403d5"), bytes.fromhex("df2403d5")
+_PACIASP, _PACIBSP = bytes.fromhex("3f2303d5"), bytes.fromhex("7f2303d5")  # land like bti c, and sign lr
+_LANDING_PADS = {_BTI_C: _BTI_C, _BTI_JC: _BTI_JC, _PACIASP: _BTI_C, _PACIBSP: _BTI_C}
+
 AARCH64 = Architecture(
     name="aarch64",
     title="AArch64",
@@ -319,6 +325,7 @@ AARCH64 = Architecture(
     multiarch="aarch64-linux-gnu",
     aliases=("arm64", "armv8", "aarch64_linux_gnu"),
     platform="aarch64",
-    stub=Stub(bytes.fromhex("50000058 00021fd6") + bytes(8), 8, 8),  # ldr x16, 8; br x16; address
+    stub=STUB,
+    detours=(Detour(bytes.fromhex("00000014"), BRANCH_26, 0, 0, STUB, pads=_LANDING_PADS),),  # b
     branch_reach=1 << 27,
 )

@@ -40,6 +40,7 @@ from relink.arch.arm_fields import (
 from relink.arch.spec import (
     NONE,
     Architecture,
+    Detour,
     FloatAbi,
     Formula,
     Reloc,
@@ -384,6 +385,13 @@ ARM = Architecture(
     is_baseline=lacks_thumb2,
     attributes_section=SHT_ARM_ATTRIBUTES,
     baseline_stub=Stub(bytes.fromhex("04f09fe5 03b4 0148 0190 01bd") + bytes(4), 12, 4),
+    detours=(
+        Detour(bytes.fromhex("000000ea"), JUMP, 0, -8, Stub(bytes.fromhex("04f01fe5") + bytes(4), 4, 4)),  # b
+        Detour(
+            bytes.fromhex("00f000b8"), T32_JUMP, 0, -4, Stub(bytes.fromhex("dff800f0") + bytes(4), 4, 4),  # b.w
+            nop=bytes.fromhex("00bf"), entry=_THUMB_ENTRY, padding=rb"(?:\x00\xbf|\xc0\x46|\x00\x00)*", unit=4,
+        ),
+    ),
     flags_problem=flags_problem,
     float_abi=float_abi,
 )

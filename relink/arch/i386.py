@@ -20,6 +20,7 @@ import numpy as np
 from relink.arch.spec import (
     NONE,
     Architecture,
+    Detour,
     Reloc,
     Role,
     Sites,
@@ -32,6 +33,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )  # fmt: skip
+from relink.arch.x86_64 import NOPS
 from relink.fields import U64, Range, Word, address32, word8, word16
 
 SIGNED_8 = Word(1, Range.SIGNED)  #: the displacement of a short branch (jmp, loop, jecxz)
@@ -98,6 +100,9 @@ RELOCATIONS: dict[int, Reloc] = {
     251: hint("GNU_VTENTRY"),
 }
 
+STUB = Stub(bytes.fromhex("68 00000000 c3 0f0b"), 1, 4)  # push $address; ret; ud2
+_ENDBR = bytes.fromhex("f30f1efb")  # endbr32
+
 I386 = Architecture(
     name="i386",
     title="x86 (i386)",
@@ -118,5 +123,8 @@ I386 = Architecture(
     multiarch="i386-linux-gnu",
     aliases=("x86", "i486", "i586", "i686", "ia32"),
     platform="i686",
-    stub=Stub(bytes.fromhex("68 00000000 c3 0f0b"), 1, 4),  # push $address; ret; ud2
+    stub=STUB,
+    detours=(
+        Detour(b"\xe9" + bytes(4), address32, 1, -4, STUB, pads={_ENDBR: _ENDBR}, padding=NOPS, unit=16),  # jmp
+    ),
 )

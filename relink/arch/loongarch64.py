@@ -23,6 +23,7 @@ import numpy as np
 from relink.arch.spec import (
     NONE,
     Architecture,
+    Detour,
     FloatAbi,
     Formula,
     Reloc,
@@ -335,6 +336,9 @@ def float_abi(flags: int, attributes: bytes) -> FloatAbi | None:
     return _FLOAT_ABIS.get(flags & EF_LOONGARCH_ABI_MODIFIER_MASK)
 
 
+# pcaddu12i $t0, 0; ld.d $t0, $t0, 16; jr $t0; nop; address
+STUB = Stub(bytes.fromhex("0c00001c 8c41c028 8001004c 00004003") + bytes(8), 16, 8)
+
 LOONGARCH64 = Architecture(
     name="loongarch64",
     title="LoongArch64",
@@ -355,8 +359,8 @@ LOONGARCH64 = Architecture(
     multiarch="loongarch64-linux-gnu",
     aliases=("loong64", "la64", "loongarch", "loong"),
     platform="loongarch64",
-    # pcaddu12i $t0, 0; ld.d $t0, $t0, 16; jr $t0; nop; address
-    stub=Stub(bytes.fromhex("0c00001c 8c41c028 8001004c 00004003") + bytes(8), 16, 8),
+    stub=STUB,
+    detours=(Detour(bytes.fromhex("00000050"), OFFS_26, 0, 0, STUB),),  # b
     branch_reach=1 << 27,
     flags_problem=flags_problem,
     float_abi=float_abi,

@@ -16,6 +16,7 @@ import numpy as np
 from relink.arch.spec import (
     NONE,
     Architecture,
+    Detour,
     FloatAbi,
     Reloc,
     Role,
@@ -159,6 +160,13 @@ def float_abi(flags: int, attributes: bytes) -> FloatAbi | None:
     return _FLOAT_ABIS[flags & EF_RISCV_FLOAT_ABI]
 
 
+# auipc t1, 0; ld t1, 16(t1); jr t1; nop; address
+STUB_64 = Stub(bytes.fromhex("17030000 03330301 67000300 13000000") + bytes(8), 16, 8)
+# auipc t1, 0; lw t1, 12(t1); jr t1; address
+STUB_32 = Stub(bytes.fromhex("17030000 0323c300 67000300") + bytes(4), 12, 4)
+_NOPS = rb"(?:\x01\x00|\x00\x00)*"  # c.nop
+_JAL = bytes.fromhex("6f000000")  # jal zero
+
 RISCV64 = Architecture(
     name="riscv64",
     title="RISC-V 64",
@@ -180,8 +188,8 @@ RISCV64 = Architecture(
     multiarch="riscv64-linux-gnu",
     aliases=("rv64", "rv64gc", "riscv64gc", "riscv"),
     branch_reach=1 << 20,  # jal
-    # auipc t1, 0; ld t1, 16(t1); jr t1; nop; address
-    stub=Stub(bytes.fromhex("17030000 03330301 67000300 13000000") + bytes(8), 16, 8),
+    stub=STUB_64,
+    detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_64, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,
     float_abi=float_abi,
     runs_init_fini=False,
@@ -208,8 +216,8 @@ RISCV32 = Architecture(
     multiarch="riscv32-linux-gnu",
     aliases=("rv32", "rv32gc", "riscv32gc"),
     branch_reach=1 << 20,
-    # auipc t1, 0; lw t1, 12(t1); jr t1; address
-    stub=Stub(bytes.fromhex("17030000 0323c300 67000300") + bytes(4), 12, 4),
+    stub=STUB_32,
+    detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_32, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,
     float_abi=float_abi,
     runs_init_fini=False,

@@ -210,6 +210,25 @@ class Stub:
     align: int
 
 
+@dataclass(frozen=True, slots=True)
+class Detour:
+    """How a function's first bytes become a jump elsewhere, in one of the ISA's instruction sets."""
+
+    near: bytes  #: the shortest jump that is worth it
+    word: Field  #: takes its distance
+    word_at: int  #: where in `near` the field lies
+    bias: int  #: from the field to where the program counter counts
+    far: Stub  #: reaches any address, laid over the function itself
+    nop: bytes = b""  #: aligns `far` where it has to be
+    entry: int = 0  #: where `Architecture.stub` is entered from here
+    #: Landing pads that indirect calls may have to find at the function's start, and what is kept in their place:
+    #: a pad that does something besides must not do it twice.
+    pads: Mapping[bytes, bytes] = field(default_factory=dict)
+    #: What assemblers put behind a function to align the next one to `unit` bytes: a regular expression.
+    padding: bytes = b""
+    unit: int = 1
+
+
 class FloatAbi(enum.Enum):
     """How a procedure call standard passes floating-point values: the widest kind that goes in registers of
     its own. One image cannot call another whose answer differs."""
@@ -249,6 +268,8 @@ class Architecture:
     #: Given an object's build attributes (its section of type SHT_LOPROC + 3), whether it is for such a core.
     is_baseline: Callable[[bytes], bool] = lambda attributes: False
     attributes_section: int = 0  #: sh_type of the build attributes `is_baseline` and `float_abi` read
+    #: How functions are patched: those whose address has no `code_address_bits`, and those that have.
+    detours: tuple[Detour, ...] = ()
     branch_reach: int = 1 << 31  #: bytes the shortest call reaches: how far apart stubs may lie
     got_header: int = 0  #: words at the start of the GOT that belong to the dynamic linker
     #: Given e_flags, why an image of that ABI cannot join (None: it can).

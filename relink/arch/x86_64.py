@@ -18,6 +18,7 @@ from __future__ import annotations
 from relink.arch.spec import (
     NONE,
     Architecture,
+    Detour,
     Reloc,
     Role,
     Slot,
@@ -96,6 +97,11 @@ RELOCATIONS: dict[int, Reloc] = {
     251: hint("GNU_VTENTRY"),
 }
 
+STUB = Stub(bytes.fromhex("ff2502000000 0f0b") + bytes(8), 8, 8)  # jmp *2(%rip); ud2; address
+#: int3, nop and nopw/nopl with any operand, of one byte to fifteen.
+NOPS = rb"(?s:\xcc|[\x66\x2e]*(?:\x90|\x0f\x1f(?:\x00|\x40.|\x44..|\x80....|\x84.....)))*"
+_ENDBR = bytes.fromhex("f30f1efa")  # endbr64
+
 X86_64 = Architecture(
     name="x86_64",
     title="x86-64",
@@ -116,5 +122,8 @@ X86_64 = Architecture(
     multiarch="x86_64-linux-gnu",
     aliases=("x64", "amd64", "x86_64_linux_gnu"),
     platform="x86_64",
-    stub=Stub(bytes.fromhex("ff2502000000 0f0b") + bytes(8), 8, 8),  # jmp *2(%rip); ud2; address
+    stub=STUB,
+    detours=(
+        Detour(b"\xe9" + bytes(4), signed32, 1, -4, STUB, pads={_ENDBR: _ENDBR}, padding=NOPS, unit=16),  # jmp
+    ),
 )
