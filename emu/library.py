@@ -14,8 +14,10 @@ from relink.errors import UnresolvedSymbol
 from relink.image import Image, Symbol
 
 if TYPE_CHECKING:
+    from emu.answers import SymbolValue
     from emu.machine import Machine
     from emu.patching import Patch, Replacement
+    from emu.redirecting import Redirection
     from relink.link_map import LinkMap
     from relink.plan import Plan
 
@@ -193,6 +195,10 @@ class Library:
         Raises UnresolvedSymbol besides what that raises.
         """
         return self._machine.patch(self.image.symbol(name, version), replacement, size=size)
+
+    def redirect(self, name: str, replacement: Function | Symbol | SymbolValue) -> Redirection:
+        """Redirect the library's own references to a symbol; see `Machine.redirect`."""
+        return self._machine.redirect(self.image, name, replacement)
 
     @property
     def symbols(self) -> Mapping[str, Variable]:

@@ -49,10 +49,11 @@ from relink.plan import Plan, destructors, initialisers
 from relink.relocate import finish_ifuncs
 from relink.search import Finder, SearchPath, Source
 from relink.symbols import UNRESOLVED
-from relink.tls import DEFAULT_STATIC_SIZE
+from relink.tls import DEFAULT_STATIC_SIZE, TlsModule
 
 if TYPE_CHECKING:
     from emu.patching import Patch, Patcher, Replacement
+    from emu.redirecting import Redirection
     from relink.elf import Decoded
     from relink.handlers import RelocationHandler
 
@@ -212,6 +213,30 @@ class Machine:
         self._owned_traps.setdefault(plan.root, []).extend(traps)
         return Library(self, plan)
 
+    def adopt(
+        self, address: int, *, source: Source | None = None, name: str | None = None, relocated: bool,
+        symbols: Symbols | None = None, tls: TlsModule | None = None,
+    ) -> Library:  # fmt: skip
+        """Take an image that lies in guest memory already, its ELF header at `address`, for a library.
+
+        See `Linker.adopting`. One that has been relocated has also been initialised: its constructors and
+        destructors are not run. Its thread-local block is set up afresh.
+        """
+        traps: list[int] = []
+        with ExitStack() as undo:
+            undo.callback(self.libc.forget_handlers, self._is_mapped)
+            undo.callback(self.remove_traps, traps)
+            options = LoadOptions(sources=[self.answers.source(symbols, traps)] if symbols else [])
+            adopting = self.linker.adopting(
+                address, source=source, name=name, relocated=relocated, tls=tls, options=options
+            )
+            with self.answers.owned_by(traps), adopting as plan:
+                self._check_float_abi(plan)
+                self._carry_out(plan)
+            undo.pop_all()
+        self._owned_traps.setdefault(plan.root, []).extend(traps)
+        return Library(self, plan)
+
     def unload(self, image: Image) -> None:
         """Drop one load of an image; when it was the last, run destructors and free what only it needed."""
         image.check_open()
@@ -244,11 +269,23 @@ class Machine:
 
         Raises PatchError, FunctionTooShort, AlreadyPatched, AssemblyError, UseAfterUnload.
         """
-        from emu.patching import Patcher
+        return self._patches().patch(target, replacement, size)
 
+    def redirect(self, image: Image, name: str, replacement: Function | Symbol | SymbolValue) -> Redirection:
+        """Redirect an image's own references to a symbol, until the result's `undo` (see `emu.redirecting`).
+
+        Raises PatchError where it has none, or is made of relocatable objects; UseAfterUnload.
+        """
+        from emu.redirecting import redirect
+
+        return redirect(self._patches(), image, name, replacement)
+
+    def _patches(self) -> Patcher:
         if self._patcher is None:
+            from emu.patching import Patcher
+
             self._patcher = Patcher(self)
-        return self._patcher.patch(target, replacement, size)
+        return self._patcher
 
     def _is_mapped(self, address: int) -> bool:
         return address in self.traps or self.memory.region_at(address) is not None
@@ -341,6 +378,8 @@ class Machine:
                 raise ConstructorFault(image.name, f"{which} {self.symbolize(address)}", error) from error
 
     def _run_destructors(self, image: Image) -> None:
+        if image.runs_elsewhere:
+            return
         for which, address in destructors(image):
             self._run_initialiser(image, which, address)
         # What crtbegin.o does for a shared object; nobody links it into relocatable ones.

@@ -118,16 +118,24 @@ class Patcher:
         patch = Patch(name, start, 0, b"", b"", _patcher=self, _image=image)
         try:
             self._fill(patch, address, room, replacement)
-            self._check_overlap(patch)
-            patch.original = self.machine.memory.read(start, len(patch.code))
-            self.machine.memory.write(start, patch.code)
         except BaseException:
             self._free(patch)
             raise
-        if patch._keeps is not None and image is not None:
-            image.kept.append(patch._keeps)
-        self.patches.append(patch)
+        self.apply(patch)
         return patch
+
+    def apply(self, patch: Patch) -> None:
+        """Write a patch that knows its address and code; one that cannot be is given up."""
+        try:
+            self._check_overlap(patch)
+            patch.original = self.machine.memory.read(patch.address, len(patch.code))
+            self.machine.memory.write(patch.address, patch.code)
+        except BaseException:
+            self._free(patch)
+            raise
+        if patch._keeps is not None and patch._image is not None:
+            patch._image.kept.append(patch._keeps)
+        self.patches.append(patch)
 
     def undo(self, patch: Patch) -> None:
         """Put back what a patch has replaced. Raises PatchError unless it is the last on its function."""

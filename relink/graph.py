@@ -26,6 +26,7 @@ from relink.objects import CombinedObjects
 from relink.search import EXPLICIT, FINDER, SearchPath, Source
 
 if TYPE_CHECKING:
+    from relink.adopt import Adopted
     from relink.image import Image
 
 Item = TypeVar("Item")
@@ -44,6 +45,7 @@ class Node:
     tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was passed over)
     needs: list[Node] = field(default_factory=list)  #: in DT_NEEDED order; shared between parents
     names: set[str] = field(default_factory=set)  #: everything it was asked for as
+    adopted: Adopted | None = None  #: where it lies in memory already
 
     @property
     def contents(self) -> Decoded | None:
@@ -83,6 +85,9 @@ def open_image(
     """
     if isinstance(source, (list, tuple)):
         return open_objects(source, arch, name, want, whole_archive=whole_archive)
+    if isinstance(source, Decoded):
+        objects = source.header.type == FileType.REL
+        return open_objects([source], arch, name or source.name) if objects else _checked(source, arch)
     assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
     opened, _, data = open_source(source, name)
     if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
@@ -90,9 +95,19 @@ def open_image(
     if is_archive(data):
         return open_objects([source], arch, opened, want, whole_archive=whole_archive)
     decoded = decode(source, name=opened)
-    check_architecture(decoded.name, decoded.header, arch)
     if decoded.header.type == FileType.REL:
+        check_architecture(decoded.name, decoded.header, arch)
         return open_objects([decoded], arch, opened)
+    return _checked(decoded, arch)
+
+
+def _checked(decoded: Decoded, arch: Architecture) -> Decoded:
+    """The image, if it is for `arch` and can be loaded."""
+    check_architecture(decoded.name, decoded.header, arch)
+    if decoded.address is not None:
+        from relink.adopt import check_movable
+
+        check_movable(decoded, arch)
     if decoded.header.type != FileType.DYN:
         kind: dict[int, str] = {
             FileType.EXEC: "a fixed-address executable",

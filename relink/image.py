@@ -23,6 +23,7 @@ from relink.symbols import HOST, UNRESOLVED, Bindings, Lookup, Resolver, SymbolS
 from relink.tls import TlsModule
 
 if TYPE_CHECKING:
+    from relink.adopt import Adopted
     from relink.kernel_module import KernelModule
     from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
     from relink.relocate import Outcome
@@ -99,6 +100,7 @@ class Image:
         self.late_sources: tuple[SymbolSource | Lookup, ...] = ()
         self.reference_kinds: NDArray[np.uint8] | None = None  #: see `relink.references`
         self.tls: TlsModule | None = None
+        self.adopted: Adopted | None = None  #: set for an image that lay in memory already (see `relink.adopt`)
         self.version_ids: NDArray[np.int64] | None = None
         self.outcome: Outcome | None = None
         self.low = np.uint64(place.first_vaddr(decoded))
@@ -156,6 +158,11 @@ class Image:
     @property
     def closed(self) -> bool:
         return self.stage is Stage.CLOSED
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether it was relocated and initialised by somebody else: then it is not to be again."""
+        return self.adopted is not None and self.adopted.relocated
 
     def check_open(self, symbol: str | None = None) -> None:
         """Raise UseAfterUnload once the image is closed."""

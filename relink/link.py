@@ -33,7 +33,7 @@ from relink.plan import Plan
 from relink.relocate import Environment, relocate
 from relink.search import SearchPath, Source
 from relink.symbols import Lookup, Resolver, SymbolSource
-from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
+from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout, TlsModule
 
 if TYPE_CHECKING:
     from relink.handlers import RelocationHandler
@@ -124,23 +124,76 @@ class Linker:
 
         Raises ElfError, LibraryNotFound, another LinkError or LinkErrors, AddressSpaceError.
         """
+        with self._transaction(name, source) as undo:
+            plan = self._link(source, name, options or LoadOptions(), undo)
+            yield plan
+            self._commit(plan)
+
+    @contextmanager
+    def _transaction(self, name: str | None, source: object) -> Iterator[ExitStack]:
+        """What is noted in the stack is undone if the block raises."""
         with ExitStack() as undo:
             if self.observers:
                 from relink import observe
 
                 undo.push(observe.failure_report(self.observers, name, source))
-            plan = self._link(source, name, options or LoadOptions(), undo)
-            yield plan
-            for image in plan.images:
-                image.stage = Stage.INITIALISED
+            yield undo
+            undo.pop_all()
+
+    def _commit(self, plan: Plan) -> None:
+        for image in plan.images:
+            image.stage = Stage.INITIALISED
+        if self.observers:
+            from relink import observe
+
+            observe.tell_loaded(self.observers, plan.images)
+        for node in plan.nodes:
+            if node.image is not None:
+                node.image.names |= node.names
+
+    @contextmanager
+    def adopting(
+        self, address: int, *, source: Source | None = None, name: str | None = None, relocated: bool,
+        tls: TlsModule | None = None, options: LoadOptions | None = None,
+    ) -> Iterator[Plan]:  # fmt: skip
+        """`loading` for an image that lies in memory already, its ELF header at `address` (see `relink.adopt`).
+
+        `source` is the file it came from; without, all is read from memory. `relocated` says whether it has been
+        relocated there. An image that has not is linked as by `loading`, libraries it needs included; of one
+        that has, only what is loaded already counts as needed. `tls` is the module and place in the static TLS
+        area that a relocated image's words lead to, where they do not tell themselves.
+
+        Raises ElfError, LinkError, TlsError, AddressSpaceError where memory is not mapped.
+        """
+        from relink.adopt import adopted_nodes, write_back
+
+        with self._transaction(name, f"<image at {address:#x}>") as undo:
+            clock = _Clock()
+            root, nodes = adopted_nodes(self, address, source, name, relocated=relocated, tls=tls)
+            clock.lap("open")
             if self.observers:
                 from relink import observe
 
-                observe.tell_loaded(self.observers, plan.images)
-            for node in plan.nodes:
-                if node.image is not None:
-                    node.image.names |= node.names
-            undo.pop_all()
+                observe.tell_opened(self.observers, nodes)
+            if not relocated:
+                self._check_versions(root, nodes)
+            plan = self._link_nodes(root, nodes, options or LoadOptions(), undo, clock)
+            if not relocated:
+                write_back(self.memory, plan.root, undo)
+            yield plan
+            self._commit(plan)
+
+    def adopt(
+        self, address: int, *, source: Source | None = None, name: str | None = None, relocated: bool,
+        tls: TlsModule | None = None, options: LoadOptions | None = None,
+    ) -> Image:  # fmt: skip
+        """`load` for an image that lies in memory already: see `adopting`."""
+        with self.adopting(
+            address, source=source, name=name, relocated=relocated, tls=tls, options=options
+        ) as plan:
+            for region, pages in plan.regions:
+                self.memory.publish(region, pages)
+        return plan.root
 
     def unload(self, image: Image) -> list[Image]:
         """Drop one reference to `image`; release it and whatever only it needed once none is left.
@@ -202,6 +255,11 @@ class Linker:
 
             observe.tell_opened(self.observers, nodes)
         self._check_versions(root, nodes)
+        return self._link_nodes(root, nodes, options, undo, clock)
+
+    def _link_nodes(
+        self, root: Node, nodes: Sequence[Node], options: LoadOptions, undo: ExitStack, clock: _Clock
+    ) -> Plan:
         plan = self._map(root, nodes, options, undo)
         clock.lap("map")
         if root.image is not None:
@@ -222,7 +280,7 @@ class Linker:
 
         Missing libraries are nodes whose `missing` is set; nothing is raised for them.
         """
-        surroundings = self._surroundings()
+        surroundings = self.surroundings()
         root = self._root(source, name, surroundings, want, whole_archive=whole_archive)
         preloads = [self._root(library, None, surroundings) for library in preload]
         return root, graph.closure(root, surroundings, preloads)
@@ -239,7 +297,8 @@ class Linker:
 
         return Scan(self.architecture, *self.survey(source, name, preload, want, whole_archive=whole_archive))
 
-    def _surroundings(self) -> Surroundings:
+    def surroundings(self) -> Surroundings:
+        """What the closure of a load is computed against."""
         return Surroundings(
             self.architecture, self.search, self.loaded, self._loaded_from, self.policy.stand_ins,
             self.policy.fallbacks,
@@ -309,13 +368,18 @@ class Linker:
             image.dependencies = [images[id(child)] for child in node.needs if id(child) in images]
             if not node.decoded.segments:
                 raise MalformedElf(node.decoded.name, "has no segment to load")
-            base = options.base if node is root else None
-            region = self._reserve_region(node.decoded, place.chosen(options.place, node.decoded, base), undo)
-            image.place(region)
-            undo.callback(image.close)
-            place.fill(region, node.decoded)
+            if node.adopted is not None:
+                image.adopted = node.adopted
+                image.place(node.adopted.region)
+                undo.callback(image.close)
+            else:
+                base = options.base if node is root else None
+                region = self._reserve_region(node.decoded, place.chosen(options.place, node.decoded, base), undo)
+                image.place(region)
+                undo.callback(image.close)
+                place.fill(region, node.decoded)
+                plan.regions.append((region, place.pages(node.decoded)))
             plan.images.append(image)
-            plan.regions.append((region, place.pages(node.decoded)))
             if self.observers:
                 from relink import observe
 
@@ -346,8 +410,13 @@ class Linker:
         for image in plan.images:
             segment = image.decoded.tls
             if segment is not None:
-                image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
-                undo.callback(self.tls.release, image.tls)
+                if image.runs_elsewhere:
+                    from relink.adopt import claim_tls
+
+                    image.tls = claim_tls(self, image, undo)
+                else:
+                    image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
+                    undo.callback(self.tls.release, image.tls)
                 if self.observers:
                     from relink import observe
 
@@ -367,6 +436,9 @@ class Linker:
         errors: list[LinkError] = []
         scope = list(dict.fromkeys([*self.global_scope, *scope]))
         for image in plan.initialise:
+            if image.runs_elsewhere:
+                image.stage = Stage.RELOCATED
+                continue
             image.outcome = relocate(image, scope, environment)
             image.stage = Stage.RELOCATED
             errors += image.outcome.errors

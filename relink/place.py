@@ -75,7 +75,10 @@ def fill(region: Region, decoded: Decoded) -> None:
             and region.map_file(start - lead, decoded.path, segment.offset - lead, segment.filesz + lead)
         )
         if not mapped:
-            region.buffer[start:end] = decoded.data[segment.offset : segment.offset + segment.filesz]
+            if decoded.address is None:
+                region.buffer[start:end] = decoded.data[segment.offset : segment.offset + segment.filesz]
+            else:
+                region.buffer[start:end] = decoded.bytes_at(segment.vaddr, segment.filesz)
         if segment.memsz > segment.filesz and (mapped or shares_page):
             region.buffer[end : page_ceil(end)] = 0  # what the mapping brought there
 

@@ -41,10 +41,13 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     DT_PREINIT_ARRAY is passed over.
     """
     decoded = plan.root.decoded
-    if plan.root in plan.images and (decoded.interpreter is not None or decoded.flags_1 & DynamicFlag1.PIE):
+    executable = decoded.interpreter is not None or decoded.flags_1 & DynamicFlag1.PIE
+    if plan.root in plan.images and executable and not plan.root.runs_elsewhere:
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
     for image in plan.initialise:
+        if image.runs_elsewhere:
+            continue
         for which, address in constructors(image):
             yield image, which, address
 

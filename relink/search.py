@@ -26,7 +26,8 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 from relink.arch import Architecture
 from relink.elf import Decoded
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
+#: A library: a path, its bytes, a binary file object, or what has been decoded already (from memory, say).
+Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Decoded"
 
 #: Given a name and the image that needs it (None: a user's request), the library, or None. See `SearchPath`.
 Finder: TypeAlias = "Callable[[str, Decoded | None], Source | None]"
