@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from emu import Machine
+from relink import HostMemory, Protection, decode
+from relink.place import fill, region_size
+from tests.fixtures import fixture
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -13,3 +23,53 @@ def test_generated_documentation_is_current() -> None:
     command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+_BLOCK = re.compile(r"(?:^    .*\n(?:\n(?=    ))?)+", re.M)
+_RESULT = re.compile(r"  # → (.*)$")
+
+
+class _Checked(ast.NodeTransformer):
+    """Makes an assertion of every expression whose line ends with `# → value`."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self.count = 0
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        found = _RESULT.search(self.lines[(node.end_lineno or 1) - 1])
+        if found is None:
+            return node
+        self.count += 1
+        call = ast.parse(f"check(None, {found[1]!r})").body[0]
+        assert isinstance(call, ast.Expr)
+        assert isinstance(call.value, ast.Call)
+        call.value.args[0] = node.value
+        return ast.copy_location(call, node)
+
+
+def test_the_examples_of_hooks_do_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, target in (("plugin.so", "x86_64"), ("riscv.so", "riscv64"), ("plugin_riscv.so", "riscv64")):
+        (tmp_path / name).write_bytes(fixture(target, "basic").read_bytes())
+    decoded = decode(tmp_path / "plugin.so")
+    region = HostMemory("x86_64").reserve(region_size(decoded))
+    fill(region, decoded)
+    (tmp_path / "flat.bin").write_bytes(region.buffer.tobytes())
+    monkeypatch.chdir(tmp_path)
+
+    def check(value: object, expected: str) -> None:
+        assert repr(value) == expected
+
+    text = (ROOT / "docs" / "hooks.md").read_text()
+    names: dict[str, object] = {"check": check, "Protection": Protection}
+    done = 0
+    for block in _BLOCK.findall(text):
+        source = dedent(block)
+        checked = _Checked(source.splitlines())
+        tree = ast.fix_missing_locations(checked.visit(ast.parse(source)))
+        exec(compile(tree, "docs/hooks.md", "exec"), names)
+        done += checked.count
+    assert done == text.count("# →") >= 10
+    machine = names["machine"]
+    assert isinstance(machine, Machine)
+    machine.close()

@@ -91,8 +91,8 @@ class Section:
     entsize: int
 
 
-def read_header(name: str, data: bytes) -> Header:
-    """The header from the first bytes of a file. `data` needs no more than 64 bytes."""
+def read_header(name: str, data: bytes, *, core: bool = False) -> Header:
+    """The header from the first bytes of a file, 64 at most; of a core file only where `core` says so."""
     if data[:4] != ELF_MAGIC:
         raise NotElf(name, "not an ELF file: it does not begin with the bytes 7f 45 4c 46", 0)
     if len(data) < _IDENT_SIZE:
@@ -115,7 +115,7 @@ def read_header(name: str, data: bytes) -> Header:
      phentsize, phnum, shentsize, shnum, shstrndx) = layout.header.unpack_from(data, _IDENT_SIZE)  # fmt: skip
     if version != EV_CURRENT:
         raise MalformedElf(name, f"e_version is {version}, not 1", 20)
-    if type_ not in (FileType.REL, FileType.EXEC, FileType.DYN):
+    if type_ not in (FileType.REL, FileType.EXEC, FileType.DYN) and not (core and type_ == FileType.CORE):
         kind = "a core file" if type_ == FileType.CORE else f"of e_type {type_:#x}"
         raise UnsupportedElf(
             name, f"{kind}; only relocatable, executable and shared objects can be linked", 16
