@@ -202,8 +202,10 @@ class Machine:
             late = [self.answers.source(late_symbols, traps)] if late_symbols else []
             unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
             options = LoadOptions(
-                base, local, preload, sources, unresolved, want, whole_archive, place, late, relocation_handlers
-            )
+                base=base, local=local, preload=preload, sources=sources, unresolved=unresolved, want=want,
+                whole_archive=whole_archive, place=place, late_sources=late,
+                relocation_handlers=relocation_handlers,
+            )  # fmt: skip
             with self.answers.owned_by(traps), self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
                 self._check_float_abi(plan)

@@ -256,7 +256,7 @@ def claim_tls(linker: Linker, image: Image, undo: ExitStack) -> TlsModule:
             if other.offset < module.offset + module.size and module.offset < other.offset + other.size:
                 problem = f"its words name the TLS block at offset {module.offset}, where module {other.id} lies"
                 raise TlsError(image.name, problem)
-        if abs(module.offset) + module.size > linker.tls.static_size:
+        if max(-module.offset, module.offset + module.size) > linker.tls.static_size:
             raise TlsError(image.name, f"its TLS block lies at offset {module.offset}, outside the static area")
         taken[number] = module
     undo.callback(linker.tls.release, module)

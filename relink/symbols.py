@@ -275,15 +275,16 @@ class Resolver:
 
     def _define(self, bindings: Bindings, element: int, request: SymbolRequest, definition: object) -> None:
         """Bind a reference to what a source has answered."""
-        from relink.image import Symbol
+        if not isinstance(definition, (int, ThreadLocal)):
+            from relink.image import Symbol
 
-        if not isinstance(definition, int | ThreadLocal | Symbol):
-            definition = self.host_value(request, definition)
-        if isinstance(definition, Symbol):
-            definition.image.check_open(definition.name)
-            number = bindings.number_of(definition.image)
-            bindings.define(np.array([element]), number, np.array([definition.index]))
-            return
+            if not isinstance(definition, Symbol):
+                definition = self.host_value(request, definition)
+            if isinstance(definition, Symbol):
+                definition.image.check_open(definition.name)
+                number = bindings.number_of(definition.image)
+                bindings.define(np.array([element]), number, np.array([definition.index]))
+                return
         if isinstance(definition, int) and self.holds_data(definition):
             definition = DataAddress(definition)
         bindings.define_host(element, definition)
