@@ -15,6 +15,7 @@ from emu import Machine
 from relink import HostMemory, Protection, decode
 from relink.place import fill, region_size
 from tests.fixtures import fixture
+from tests.linker.cores import mappings_of, write_core
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,6 +56,11 @@ def test_the_examples_of_hooks_do_what_they_say(tmp_path: Path, monkeypatch: pyt
     region = HostMemory("x86_64").reserve(region_size(decoded))
     fill(region, decoded)
     (tmp_path / "flat.bin").write_bytes(region.buffer.tobytes())
+    with Machine("x86_64") as process:
+        library = process.load(tmp_path / "plugin.so", base=0x7800_0000, symbols={"my_host_function": lambda v: v})
+        library.function("set_counter", "void(int)")(1234)
+        core = write_core("x86_64", mappings_of(process, library, dumped=False))
+        (tmp_path / "core.1234").write_bytes(core)
     monkeypatch.chdir(tmp_path)
 
     def check(value: object, expected: str) -> None:
