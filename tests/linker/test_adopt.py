@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -25,12 +26,13 @@ from relink.memory import HostMemory, Pages, Protection
 from relink.observe import Event, ImageClosed, ImageLoaded, ImageMapped, InitialiserStarting
 from relink.place import fill, region_size
 from relink.tls import TlsModule
-from tests.fixtures import arch_of, fixture
+from tests.fixtures import arch_of, fixture, variant_of
 from tests.linker.craft import DATA, Rel, Sym, undefined
 from tests.linker.craft import Library as Crafted
 from tests.linker.helpers import snapshot, word_at
 from tests.linker.numbers import SYMBOLIC
 from tests.linker.reference import RELATIVE
+from toolchains.oracle.goldens import golden_path
 
 RWX = Protection.R | Protection.W | Protection.X
 ELSEWHERE = 0x5000_0000
@@ -91,6 +93,31 @@ def test_a_relocated_image_serves_where_it_was_dumped_from(target: str, machine:
     assert dict(adopted.image.exports) == exports
     assert exercise(adopted) == [5, 12, 2, 41, 1, 20], "with the counter as it was"
     assert machine.memory.read(base, 4) == content[:4]
+
+
+def as_ld_so_left_it(machine: Machine, target: str, base: int) -> bytes:
+    """`basic` in memory with the words of the golden file, which the target's real dynamic linker wrote."""
+    golden = json.loads(golden_path(variant_of(target)).read_text())
+    content = bytearray(unrelocated(target, "basic"))
+    size = machine.arch.word_size
+    host = machine.define("my_host_function", (lambda value: 42, "int(int)"))
+    for run in golden["scenarios"]["basic"]["words"]["basic"].split(" | "):
+        first, _, words = run.partition("=")
+        for number, word in enumerate(words.split(",")):
+            value = host if word == "@my_host_function" else base + int(word, 16)
+            at = int(first, 16) + number * size
+            content[at : at + size] = value.to_bytes(size, "little")
+    return bytes(content)
+
+
+def test_an_image_the_real_ld_so_has_relocated_serves(target: str, machine: Machine) -> None:
+    put(machine, ELSEWHERE, as_ld_so_left_it(machine, target, ELSEWHERE))
+    adopted = machine.adopt(ELSEWHERE, relocated=True)
+    assert exercise(adopted) == FRESH
+    assert adopted.function("awesome_func", "int(int)")(1) == 42
+    adopted.close()
+    with pytest.raises(LinkError, match="has been relocated"):
+        machine.adopt(ELSEWHERE, relocated=False)
 
 
 def test_an_image_that_is_not_relocated_is_linked_in_place_anywhere(target: str, machine: Machine) -> None:
