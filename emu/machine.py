@@ -173,8 +173,9 @@ class Machine:
     def load(
         self, source: Source | Sequence[Source], *, name: str | None = None,
         symbols: Mapping[str, SymbolValue] | None = None,
-        base: int | None = None, local: bool = False, preload: Sequence[Source] = (),
-        allow_unresolved: bool = False, want: Sequence[str] = (), whole_archive: bool = False,
+        base: int | None = None, local: bool = False, deep_bind: bool = False, no_load: bool = False,
+        no_delete: bool = False, preload: Sequence[Source] = (), allow_unresolved: bool = False,
+        want: Sequence[str] = (), whole_archive: bool = False,
     ) -> Library:  # fmt: skip
         """Load a library with all it needs, and run its constructors.
 
@@ -189,7 +190,10 @@ class Machine:
             undo.callback(self._remove_traps, traps)
             sources = [DefinedSymbols(self.define_all(symbols, traps))] if symbols else []
             unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
-            options = LoadOptions(base, local, preload, sources, unresolved, want, whole_archive)
+            options = LoadOptions(
+                base=base, local=local, deep_bind=deep_bind, no_load=no_load, no_delete=no_delete,
+                preload=preload, sources=sources, unresolved=unresolved, want=want, whole_archive=whole_archive,
+            )  # fmt: skip
             with self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
                 self._check_float_abi(plan)

@@ -43,6 +43,8 @@ class Node:
     stand_in: bool = False  #: its symbols come from the host (see `Surroundings.stand_ins`)
     tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was passed over)
     needs: list[Node] = field(default_factory=list)  #: in DT_NEEDED order; shared between parents
+    filtees: list[Node] = field(default_factory=list)  #: what it is a filter for
+    optional: bool = False  #: an auxiliary filter does without it
     names: set[str] = field(default_factory=set)  #: everything it was asked for as
 
     @property
@@ -52,7 +54,7 @@ class Node:
 
     @property
     def missing(self) -> bool:
-        return self.decoded is None and self.image is None and not self.stand_in
+        return self.decoded is None and self.image is None and not self.stand_in and not self.optional
 
     def error(self) -> LibraryNotFound:
         """What to raise for a missing one."""
@@ -141,7 +143,10 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
         node = queue.popleft()
         if node.decoded is None:
             continue
-        for name in node.decoded.needed:
+        filtees = node.decoded.filtees
+        wanted = [(name, node.filtees, required) for name, required in filtees]
+        wanted += [(name, node.needs, True) for name in node.decoded.needed]
+        for name, children, required in wanted:
             child = by_name.get(name)
             if child is None:
                 child = _find(name, node, surroundings)
@@ -150,11 +155,13 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
                     child = by_name[name] = twin
                     twin.names.add(name)
                 else:
+                    child.optional = True
                     _register(by_name, child)
                     order.append(child)
                     queue.append(child)
-            if child not in node.needs:
-                node.needs.append(child)
+            child.optional = child.optional and not required
+            if child not in children:
+                children.append(child)
     return order
 
 

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from relink import place
 from relink.arch import Architecture, FloatAbi
 from relink.elf import Decoded
-from relink.elf.constants import SHN_ABS, VERSYM_HIDDEN, DynamicFlag, DynamicTag, SymbolType, Visibility
+from relink.elf.constants import (
+    SHN_ABS,
+    VERSYM_HIDDEN,
+    DynamicFlag,
+    DynamicFlag1,
+    DynamicTag,
+    SymbolType,
+    Visibility,
+)  # fmt: skip
 from relink.elf.constants import Binding as Bind
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.memory import Region
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from relink.kernel_module import KernelModule
     from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
     from relink.relocate import Outcome
+    from relink.scopes import Group
 
 
 #: Types of symbols that name an address in the image.
@@ -93,6 +102,11 @@ class Image:
         self.references = 1  #: explicit loads; see `Linker.unload`
         self.dependencies: list[Image] = []  #: direct, in DT_NEEDED order
         self.scope: list[Image] = [self]  #: the image and its dependencies, breadth-first
+        self.filtees: list[Image] = []  #: what it is a filter for: searched right before it
+        self.keeps: list[Image] = []  #: what stays loaded as long as it, beside dependencies and bindings
+        self.groups: list[Group] = []  #: the search lists of the loads it is part of; see `relink.scopes`
+        self.deep_bind = False  #: its own search lists come before the global scope (RTLD_DEEPBIND)
+        self.no_delete = bool(decoded.flags_1 & DynamicFlag1.NODELETE)  #: never unloaded before the end
         self.sources: tuple[SymbolSource, ...] = ()  #: asked before everything else for this image's references
         self.tls: TlsModule | None = None
         self.version_ids: NDArray[np.int64] | None = None

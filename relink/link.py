@@ -30,6 +30,7 @@ from relink.image import Image, Stage, Timings
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
 from relink.plan import Plan
 from relink.relocate import Environment, relocate
+from relink.scopes import Group, breadth_first, lookup_scope
 from relink.search import SearchPath, Source
 from relink.symbols import Resolver, SymbolSource
 from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
@@ -54,7 +55,10 @@ class LoadOptions:
 
     base: int | None = None  #: guest address of the root image's first page (None: the address space chooses)
     local: bool = False  #: keep the images out of the scope that later loads see (RTLD_LOCAL)
-    preload: Sequence[Source] = ()  #: images that come before the root in the scope
+    deep_bind: bool = False  #: the images look into their own search list first (RTLD_DEEPBIND)
+    no_load: bool = False  #: only what is loaded already (RTLD_NOLOAD)
+    no_delete: bool = False  #: the root stays until everything ends (RTLD_NODELETE)
+    preload: Sequence[Source] = ()  #: images that come before the root in the scope, and stay as long as it
     sources: Sequence[SymbolSource] = ()  #: asked before every image for what the new images refer to
     #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
@@ -139,14 +143,14 @@ class Linker:
 
     def unloadable(self, image: Image) -> list[Image]:
         """What unloading `image` now would release, dependents first: the order destructors run in."""
-        roots = [i for i in self.images if i.references > (i is image)]
+        roots = [i for i in self.images if i.references > (i is image) or i.no_delete]
         kept = {id(i) for i in graph.dependency_order(roots, _uses)}
-        order = graph.dependency_order(self.images, lambda i: i.dependencies)
+        order = graph.dependency_order(self.images, _needs)
         return [i for i in reversed(order) if id(i) not in kept]
 
     def teardown_order(self) -> list[Image]:
         """All images, dependents first: the order destructors run in when everything ends."""
-        return list(reversed(graph.dependency_order(self.images, lambda i: i.dependencies)))
+        return list(reversed(graph.dependency_order(self.images, _needs)))
 
     def close(self) -> None:
         """Release everything, whoever still refers to it."""
@@ -161,6 +165,8 @@ class Linker:
         self, source: Source | Sequence[Source], name: str | None, options: LoadOptions, undo: ExitStack
     ) -> Plan:
         clock = _Clock()
+        if options.no_load and not self.is_loaded(source):
+            raise LinkError(name or str(source), "is not loaded, and was not to be")
         root, nodes = self.survey(
             source, name, options.preload, options.want, whole_archive=options.whole_archive
         )
@@ -170,12 +176,10 @@ class Linker:
         self._check_versions(root, nodes)
         plan = self._map(root, nodes, options, undo)
         clock.lap("map")
-        if root.image is not None:
-            root.image.references += 1
-            undo.callback(_drop_reference, root.image)
-        scope = self._join_scopes(plan, options.local, undo)
+        self._hold(plan, options, undo)
+        self._join_scopes(plan, options, undo)
         self._assign_tls(plan, undo)
-        self._relocate(plan, scope, options, undo)
+        self._relocate(plan, options, undo)
         clock.lap("relocate")
         plan.timings = clock.timings
         return plan
@@ -202,6 +206,12 @@ class Linker:
     def loaded(self, name: str) -> Image | None:
         """The loaded image of that SONAME, or that was asked for by that name before."""
         return next((i for i in self.images if name == i.soname or name in i.names), None)
+
+    def is_loaded(self, source: Source | Sequence[Source]) -> bool:
+        """Whether loading `source` would find it loaded already: by name, SONAME or file."""
+        return isinstance(source, (str, os.PathLike)) and (
+            self.loaded(str(source)) is not None or self._loaded_from(Path(source)) is not None
+        )
 
     def _loaded_from(self, path: Path) -> Image | None:
         return next((i for i in self.images if graph.is_file(i.decoded, path)), None)
@@ -257,9 +267,11 @@ class Linker:
                 continue
             image = images[id(node)]
             image.names |= node.names
-            image.references = int(node.parent is None)
+            image.references = 0
             image.sources = tuple(options.sources)
+            image.deep_bind = options.deep_bind
             image.dependencies = [images[id(child)] for child in node.needs if id(child) in images]
+            image.filtees = [images[id(child)] for child in node.filtees if id(child) in images]
             if not node.decoded.segments:
                 raise MalformedElf(node.decoded.name, "has no segment to load")
             region = self._reserve_region(node.decoded, options.base if node is root else None, undo)
@@ -269,9 +281,9 @@ class Linker:
             plan.images.append(image)
             plan.regions.append((region, place.pages(node.decoded)))
         for image in plan.images:
-            image.scope = _breadth_first([image])
-        plan.initialise = graph.dependency_order(plan.images, lambda i: i.dependencies)
-        plan.initialise = [image for image in plan.initialise if image in plan.images]
+            image.scope = breadth_first([image])
+        ordered = graph.dependency_order(plan.images, _needs)
+        plan.initialise = [image for image in ordered if image in plan.images]
         return plan
 
     def _reserve_region(self, decoded: Decoded, base: int | None, undo: ExitStack) -> Region:
@@ -279,16 +291,29 @@ class Linker:
         undo.callback(self.memory.release, region)
         return region
 
-    def _join_scopes(self, plan: Plan, local: bool, undo: ExitStack) -> list[Image]:
-        """Preloads, the root and what they need, breadth-first: joined to the global scope unless local."""
+    def _hold(self, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
+        """What keeps the images loaded: a reference to the root, and the root keeps the preloads."""
+        root = plan.root
+        undo.callback(_restore_holds, root, root.references, root.no_delete, list(root.keeps))
+        root.references += 1
+        root.no_delete = root.no_delete or options.no_delete
+        root.keeps += [image for image in plan.first if image is not root and image not in root.keeps]
+
+    def _join_scopes(self, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
+        """Preloads, the root and what they need, breadth-first: joined to the global scope unless local.
+
+        Images that were there before get the new search list as well, after those they have.
+        """
         undo.callback(
             self._leave_scopes, plan.images, set(self.images), set(self.global_scope), set(self.resolver.unique)
         )
         self.images += plan.images
-        scope = _breadth_first(plan.first)
-        if not local:
-            self.global_scope += [image for image in scope if image not in self.global_scope]
-        return scope
+        group = Group(plan.root, breadth_first(plan.first))
+        for image in group.members:
+            if image in plan.images or all(known.root is not group.root for known in image.groups):
+                image.groups.append(group)
+        if not options.local:
+            self.global_scope += [image for image in group.members if image not in self.global_scope]
 
     def _assign_tls(self, plan: Plan, undo: ExitStack) -> None:
         for image in plan.images:
@@ -297,17 +322,14 @@ class Linker:
                 image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
                 undo.callback(self.tls.release, image.tls)
 
-    def _relocate(
-        self, plan: Plan, scope: Sequence[Image], options: LoadOptions, undo: ExitStack
-    ) -> None:
+    def _relocate(self, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
         """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
         environment = Environment(
             self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved
         )
         errors: list[LinkError] = []
-        scope = list(dict.fromkeys([*self.global_scope, *scope]))
         for image in plan.initialise:
-            image.outcome = relocate(image, scope, environment)
+            image.outcome = relocate(image, lookup_scope(image, self.global_scope), environment)
             image.stage = Stage.RELOCATED
             errors += image.outcome.errors
             plan.ifuncs += image.outcome.ifuncs
@@ -344,6 +366,7 @@ class Linker:
         What its constructors have loaded or unloaded meanwhile (dlopen) is no part of it and stays so.
         """
         nested = {image for image in self.images if image not in images and image not in new}
+        self._drop_groups({*new})
         self.images[:] = [image for image in self.images if image not in new]
         self.global_scope[:] = [image for image in self.global_scope if image in scope or image in nested]
         self.resolver.unique = {
@@ -352,9 +375,15 @@ class Linker:
             if name in unique or definition[0] in nested
         }
 
+    def _drop_groups(self, roots: set[Image]) -> None:
+        """Take the search lists of loads whose root is gone from the images that stay."""
+        for image in self.images:
+            image.groups[:] = [group for group in image.groups if group.root not in roots]
+
     def _forget(self, image: Image) -> None:
         """Release everything an image holds."""
         self.images.remove(image)
+        self._drop_groups({image})
         if image in self.global_scope:
             self.global_scope.remove(image)
         self.resolver.forget(image)
@@ -386,24 +415,23 @@ def _raise_all(image: str, errors: Sequence[LinkError]) -> None:
         raise LinkErrors(image, errors)
 
 
-def _breadth_first(first: Sequence[Image]) -> list[Image]:
-    scope = list(dict.fromkeys(first))
-    for member in scope:
-        scope += [child for child in dict.fromkeys(member.dependencies) if child not in scope]
-    return scope
+def _needs(image: Image) -> list[Image]:
+    """What is initialised before an image, and outlives it."""
+    return [*image.filtees, *image.dependencies] if image.filtees else image.dependencies
 
 
 def _uses(image: Image) -> list[Image]:
-    """What an image keeps alive: its dependencies and every image it bound a symbol to."""
+    """What an image keeps alive: all it needs or was told to keep, and every image it bound a symbol to."""
+    kept = [*_needs(image), *image.keeps]
     bound = image.outcome.bindings if image.outcome else None
     if bound is None:
-        return image.dependencies
+        return kept
     numbers = {int(n) for n in set(bound.provider.tolist()) if n > 0}
-    return [*image.dependencies, *(bound.images[n] for n in numbers)]
+    return [*kept, *(bound.images[n] for n in numbers)]
 
 
-def _drop_reference(image: Image) -> None:
-    image.references -= 1
+def _restore_holds(image: Image, references: int, no_delete: bool, keeps: list[Image]) -> None:
+    image.references, image.no_delete, image.keeps = references, no_delete, keeps
 
 
 def _exists(path: Path) -> bool:

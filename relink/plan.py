@@ -44,7 +44,7 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     if plan.root in plan.images and (decoded.interpreter is not None or decoded.flags_1 & DynamicFlag1.PIE):
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
-    for image in plan.initialise:
+    for image in sorted(plan.initialise, key=lambda image: not image.decoded.flags_1 & DynamicFlag1.INITFIRST):
         for which, address in constructors(image):
             yield image, which, address
 
