@@ -29,6 +29,7 @@ from emu.cpu import Stop, StopReason, create_cpu
 from emu.errors import BudgetExceeded, ConstructorFault, Frame, UnresolvedCall
 from emu.heap import Heap
 from emu.host import HostCallable, HostFunction, host_function
+from emu.lazy import FirstCall, LazyCalls
 from emu.libc import Libc
 from emu.library import Library
 from emu.prototypes import Integer, Parameter, Prototype, Void
@@ -42,6 +43,7 @@ from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.collect import header_of
 from relink.errors import MachineError, RelinkError, UnsupportedElf
 from relink.image import Image
+from relink.lazy import Binding
 from relink.link import Linker, LoadOptions, Policy
 from relink.objects import CombinedObjects
 from relink.plan import Plan, destructors, initialisers
@@ -74,7 +76,8 @@ class Machine:
     from Python. `symbols` are answered before any image's. `max_instructions` and `timeout` (seconds) bound
     every call from Python that does not say otherwise; 0 is no bound. `float_abi` ("soft-float", "single-float",
     "hard-float") says how guest functions pass floating-point values, where the ISA's psABI knows several ways;
-    images built for another are refused.
+    images built for another are refused. `binding` ("now", "lazy", "faithful"; see `relink.lazy.Binding`) is when
+    calls by way of the PLT are bound, where a load does not say otherwise.
 
     Raises UnknownArchitecture, UnsupportedElf for a `float_abi` the architecture does not have.
     """
@@ -87,6 +90,7 @@ class Machine:
         files: dict[str, bytes | bytearray] | None = None, stdin: bytes = b"",
         stack_size: int = DEFAULT_STACK_SIZE, tls_size: int = DEFAULT_STATIC_SIZE,
         max_instructions: int = 0, timeout: float = 0.0, float_abi: FloatAbi | str | None = None,
+        binding: Binding | str = Binding.NOW,
     ) -> None:  # fmt: skip
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
         self.max_instructions = max_instructions
@@ -105,6 +109,8 @@ class Machine:
         policy = Policy(*host_libraries(hosted_libc=hosted_libc))
         self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
         self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
+        self.binding = Binding(binding)
+        self._lazy = self.linker.lazy_host = LazyCalls(self)
         if symbols:
             self.linker.resolver.before.append(DefinedSymbols(self.define_all(symbols)))
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
@@ -174,8 +180,8 @@ class Machine:
         self, source: Source | Sequence[Source], *, name: str | None = None,
         symbols: Mapping[str, SymbolValue] | None = None,
         base: int | None = None, local: bool = False, deep_bind: bool = False, no_load: bool = False,
-        no_delete: bool = False, preload: Sequence[Source] = (), allow_unresolved: bool = False,
-        want: Sequence[str] = (), whole_archive: bool = False,
+        no_delete: bool = False, binding: Binding | str | None = None, preload: Sequence[Source] = (),
+        allow_unresolved: bool = False, want: Sequence[str] = (), whole_archive: bool = False,
     ) -> Library:  # fmt: skip
         """Load a library with all it needs, and run its constructors.
 
@@ -188,11 +194,13 @@ class Machine:
         with ExitStack() as undo:
             undo.callback(self.libc.forget_handlers, self._is_mapped)
             undo.callback(self._remove_traps, traps)
+            undo.callback(lambda: self._lazy.forget(image for image in self._lazy.images if image.closed))
             sources = [DefinedSymbols(self.define_all(symbols, traps))] if symbols else []
             unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
             options = LoadOptions(
                 base=base, local=local, deep_bind=deep_bind, no_load=no_load, no_delete=no_delete,
-                preload=preload, sources=sources, unresolved=unresolved, want=want, whole_archive=whole_archive,
+                binding=self.binding if binding is None else Binding(binding), preload=preload, sources=sources,
+                unresolved=unresolved, want=want, whole_archive=whole_archive,
             )  # fmt: skip
             with self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
@@ -209,6 +217,7 @@ class Machine:
         for doomed in self.linker.unloadable(image):
             self._run_destructors(doomed)
         for released in self.linker.unload(image):
+            self._lazy.forget([released])
             self._remove_traps(self._owned_traps.pop(released, []))
         self.libc.forget_handlers(self._is_mapped)
 
@@ -276,6 +285,15 @@ class Machine:
             raise ConstructorFault(image.name, f"ifunc resolver {self.symbolize(resolver)}", error) from error
         assert isinstance(answer, int)
         return answer
+
+    @property
+    def first_calls(self) -> list[FirstCall]:
+        """Who called what first, and when, of calls that were bound lazily: an audit of the links in use."""
+        return self._lazy.first_calls
+
+    def link_map_address(self, image: Image) -> int:
+        """The word that tells a PLT's resolver which image it is called for."""
+        return image.base
 
     def tls_block(self, image: Image) -> int:
         """Guest address of an image's thread-local block."""
@@ -411,12 +429,16 @@ class Machine:
         frame = self._symbolizer.frame(address)
         return self._symbolizer.sourced(frame) if source else frame
 
-    def caller(self) -> Frame:
+    def return_address(self) -> int:
         """Where the guest function that has just been entered (a trap) will return to."""
         link = self._convention.link_register
         if link is not None:
             address = self.cpu.read_register(link)
         else:
             address = self.memory.read_uint(self.cpu.read_register("sp"), self.arch.word_size)
-        frame = self._symbolizer.frame(address & self.arch.code_address_mask)
-        return self._symbolizer.sourced(frame, returned_to=True)
+        return address & self.arch.code_address_mask
+
+    def caller(self, *, source: bool = True) -> Frame:
+        """What lies there, as far as known."""
+        frame = self._symbolizer.frame(self.return_address())
+        return self._symbolizer.sourced(frame, returned_to=True) if source else frame

@@ -32,6 +32,7 @@ from relink.tls import TlsModule
 
 if TYPE_CHECKING:
     from relink.kernel_module import KernelModule
+    from relink.lazy import LazySlots
     from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
     from relink.relocate import Outcome
     from relink.scopes import Group
@@ -111,6 +112,7 @@ class Image:
         self.tls: TlsModule | None = None
         self.version_ids: NDArray[np.int64] | None = None
         self.outcome: Outcome | None = None
+        self.lazy: LazySlots | None = None  #: jump slots that are bound when first called
         self.low = np.uint64(place.first_vaddr(decoded))
         self.address_mask = np.uint64(architecture.address_mask)
         self.bias_word = np.uint64(0)
@@ -292,18 +294,21 @@ class Image:
         return self.link_map().stub(symbol)
 
     def bindings(self) -> Iterator[BoundSymbol]:
-        """Every symbol the relocations referred to and what it bound to."""
-        if self.outcome is None or self.outcome.bindings is None:
-            return
-        bound = self.outcome.bindings
-        names = self.decoded.symbols.names
-        for element, index in enumerate(self.outcome.symbols.tolist(), 1):
-            number = int(bound.provider[element])
-            kind = {UNRESOLVED: "weak", HOST: "host"}.get(number, "image")
-            provider = bound.images[number].name if kind == "image" else None
-            yield BoundSymbol(
-                names.text(index), self.required_version(index), provider, int(bound.address[element]), kind
-            )
+        """Every symbol the relocations referred to and what it bound to; of jump slots that are bound when first
+        called those that have been, in the order of their calls."""
+        if self.outcome is not None and self.outcome.bindings is not None:
+            bound = self.outcome.bindings
+            names = self.decoded.symbols.names
+            for element, index in enumerate(self.outcome.symbols.tolist(), 1):
+                number = int(bound.provider[element])
+                kind = {UNRESOLVED: "weak", HOST: "host"}.get(number, "image")
+                provider = bound.images[number].name if kind == "image" else None
+                yield BoundSymbol(
+                    names.text(index), self.required_version(index), provider, int(bound.address[element]), kind
+                )
+        for answer in self.lazy.bound.values() if self.lazy is not None else ():
+            owner = answer.provider.name if answer.provider is not None else None
+            yield BoundSymbol(answer.name, answer.version, owner, answer.address, answer.kind)
 
 
 def symbol_of(found: Bindings, element: int, name: str) -> Symbol:

@@ -27,6 +27,7 @@ from relink.elf.constants import VER_FLG_WEAK
 from relink.errors import LinkError, LinkErrors, MalformedElf, VersionNotFound
 from relink.graph import Node, Surroundings
 from relink.image import Image, Stage, Timings
+from relink.lazy import Answer, Binding, LazyHost
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
 from relink.plan import Plan
 from relink.relocate import Environment, relocate
@@ -58,6 +59,7 @@ class LoadOptions:
     deep_bind: bool = False  #: the images look into their own search list first (RTLD_DEEPBIND)
     no_load: bool = False  #: only what is loaded already (RTLD_NOLOAD)
     no_delete: bool = False  #: the root stays until everything ends (RTLD_NODELETE)
+    binding: Binding = Binding.NOW  #: when what is called by way of the PLT is bound
     preload: Sequence[Source] = ()  #: images that come before the root in the scope, and stay as long as it
     sources: Sequence[SymbolSource] = ()  #: asked before every image for what the new images refer to
     #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.
@@ -88,6 +90,7 @@ class Linker:
         self.tls = TlsLayout(self.architecture, tls_size)
         self.images: list[Image] = []  #: everything loaded, in load order
         self.global_scope: list[Image] = []  #: what later images see
+        self.lazy_host: LazyHost | None = None  #: who has traps for lazy binding; without one all is bound at once
         self._descriptor_stub: Region | None = None
 
     # ------------------------------------------------------------ the one call
@@ -183,6 +186,11 @@ class Linker:
         clock.lap("relocate")
         plan.timings = clock.timings
         return plan
+
+    def bind_slot(self, image: Image, slot: int) -> Answer:
+        """Look up what a jump slot that waits is for, in the scope of its image. Raises UnresolvedSymbol."""
+        assert image.lazy is not None
+        return image.lazy.bind(slot, self.resolver, lookup_scope(image, self.global_scope))
 
     def survey(
         self, source: Source | Sequence[Source], name: str | None = None, preload: Sequence[Source] = (),
@@ -325,8 +333,9 @@ class Linker:
     def _relocate(self, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
         """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
         environment = Environment(
-            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved
-        )
+            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved, options.binding,
+            self.lazy_host,
+        )  # fmt: skip
         errors: list[LinkError] = []
         for image in plan.initialise:
             image.outcome = relocate(image, lookup_scope(image, self.global_scope), environment)
@@ -423,6 +432,8 @@ def _needs(image: Image) -> list[Image]:
 def _uses(image: Image) -> list[Image]:
     """What an image keeps alive: all it needs or was told to keep, and every image it bound a symbol to."""
     kept = [*_needs(image), *image.keeps]
+    if image.lazy is not None:
+        kept += [answer.provider for answer in image.lazy.bound.values() if answer.provider is not None]
     bound = image.outcome.bindings if image.outcome else None
     if bound is None:
         return kept

@@ -33,6 +33,7 @@ from relink.errors import (
     UnsupportedRelocation,
 )  # fmt: skip
 from relink.fields import address32
+from relink.lazy import Binding, LazyHost, LazySlots, wants_now
 from relink.objects import CombinedObjects
 from relink.symbols import UNRESOLVED, Bindings, Resolver
 
@@ -89,6 +90,8 @@ class Environment:
     descriptor_stubs: Callable[[], tuple[int, int]]
     #: An address for a strong symbol nobody defines, or None to make it an error.
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
+    binding: Binding = Binding.NOW  #: when jump slots are bound
+    lazy: LazyHost | None = None  #: whose traps they hold until then
 
 
 def relocate(image: Image, scope: Sequence[Image], environment: Environment) -> Outcome:
@@ -185,6 +188,9 @@ class Relocator:
         self.starts = np.array([s.vaddr for s in segments], np.uint64)
         self.ends = np.array([s.vaddr + s.memsz for s in segments], np.uint64)
         self.slot = np.zeros(0, np.int64)  # symbol index -> element of the bindings
+        later = environment.lazy is not None and not wants_now(image)
+        self.binding = environment.binding if later else Binding.NOW
+        self.waiting: list[tuple[RelocationTable, Reloc, I64]] = []  # jump slots that are bound when called
 
     def run(self) -> Outcome:
         tables = [(table, self._by_type(table)) for table in self.image.decoded.relocations]
@@ -198,6 +204,8 @@ class Relocator:
                 elif row.role is not Role.NONE:
                     self._apply(table, row, entries)
                     self.outcome.counts[self.arch.prefix + row.name] += _length(entries, table)
+        if self.waiting:
+            self._leave_for_later()
         return self.outcome
 
     # ------------------------------------------------------------ what relocatable objects do differently
@@ -257,7 +265,7 @@ class Relocator:
         for table, groups in tables:
             for number, entries in groups:
                 row = self.arch.relocations.get(number)
-                if row is None or row.formula is None:
+                if row is None or row.formula is None or self._waits(row):
                     continue
                 if row.formula.letters & _SYMBOL_LETTERS or row.slot is not None:
                     wanted[table.symbol[entries]] = True
@@ -327,7 +335,46 @@ class Relocator:
             indices = np.arange(len(table.offset))[entries]
             self._report_row(table, indices[~inside], row, RelocationOutOfImage, "the place lies in no segment")
             entries = indices[inside]
-        self._finish(self._gather(table, row, entries))
+        if self._waits(row):
+            self.waiting.append((table, row, np.arange(len(table.offset))[entries]))
+        else:
+            self._finish(self._gather(table, row, entries))
+
+    def _waits(self, row: Reloc) -> bool:
+        return row.role is Role.JUMP_SLOT and self.binding is not Binding.NOW
+
+    def _leave_for_later(self) -> None:
+        """Fill the jump slots that are bound at their first call with what leads there."""
+        lazy, image, size = self.environment.lazy, self.image, self.arch.word_size
+        assert lazy is not None
+        offset = np.concatenate([table.offset[entries] for table, _, entries in self.waiting])
+        where = (offset - image.low).astype(np.int64)
+        explicit = [row.formula is not None and "A" in row.formula.letters for _, row, _ in self.waiting]
+        slots = image.lazy = LazySlots(
+            image,
+            place=offset + image.bias_word & image.address_mask,
+            symbol=np.concatenate([table.symbol[entries] for table, _, entries in self.waiting]).astype(np.int64),
+            addend=np.concatenate([
+                table.addend[entries].view(np.uint64)
+                if wanted and table.addend is not None else np.zeros(len(entries), np.uint64)
+                for wanted, (table, _, entries) in zip(explicit, self.waiting, strict=True)
+            ]),
+            entry=np.concatenate([
+                entries if table.section.endswith(".plt") else np.full(len(entries), -1)
+                for table, _, entries in self.waiting
+            ]),
+        )  # fmt: skip
+        table_at = image.decoded.pltgot
+        if self.binding is Binding.FAITHFUL and table_at is not None:
+            words = lazy.resolver_words(slots)
+            at = np.array([self.arch.plt.link_map_word, self.arch.plt.resolver_word])
+            own = np.uint64(table_at) - image.low + np.uint64(size) * at.astype(np.uint64)
+            write_words(self.buffer, own.astype(np.int64), size, np.array(words, np.uint64))
+            value = read_words(self.buffer, where, size) + image.bias_word
+        else:
+            first, spacing = lazy.slot_traps(slots)
+            value = np.arange(len(slots), dtype=np.uint64) * np.uint64(spacing) + np.uint64(first)
+        write_words(self.buffer, where, size, value)
 
     def _gather(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> Batch:
         """The letters the row's formula names, for these entries."""

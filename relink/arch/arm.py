@@ -42,10 +42,12 @@ from relink.arch.spec import (
     Architecture,
     FloatAbi,
     Formula,
+    Plt,
     Reloc,
     Role,
     Sites,
     Slot,
+    SlotNamed,
     Stub,
     Tls,
     TlsVariant,
@@ -378,6 +380,8 @@ ARM = Architecture(
     platform="v7l",
     code_address_bits=1,
     branch_reach=1 << 20,  # B<c>.W, the shortest that may take a stub
+    # str lr, [sp, #-4]!, with the slot's address in ip
+    plt=Plt(named=SlotNamed.BY_ADDRESS, at="r12", pushed=4, saved=("lr", 0)),
     # A32: ldr pc, [pc]; T32: ldr.w pc, [pc]; address
     stub=Stub(bytes.fromhex("00f09fe5 dff800f0") + bytes(4), 8, 4),
     # A32: ldr pc, [pc, #4]; T16: push {r0, r1}; ldr r0, [pc, #4]; str r0, [sp, #4]; pop {r0, pc}; address

@@ -20,6 +20,7 @@ import numpy as np
 from relink.arch.spec import (
     NONE,
     Architecture,
+    Plt,
     Reloc,
     Role,
     Sites,
@@ -118,5 +119,7 @@ I386 = Architecture(
     multiarch="i386-linux-gnu",
     aliases=("x86", "i486", "i586", "i686", "ia32"),
     platform="i686",
+    # As on x86-64, but the number is a byte offset into DT_JMPREL, whose entries have 8.
+    plt=Plt(at=4, divisor=8, pushed=8),
     stub=Stub(bytes.fromhex("68 00000000 c3 0f0b"), 1, 4),  # push $address; ret; ud2
 )

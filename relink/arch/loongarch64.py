@@ -25,6 +25,7 @@ from relink.arch.spec import (
     Architecture,
     FloatAbi,
     Formula,
+    Plt,
     Reloc,
     Role,
     Sites,
@@ -356,6 +357,8 @@ LOONGARCH64 = Architecture(
     aliases=("loong64", "la64", "loongarch", "loong"),
     platform="loongarch64",
     # pcaddu12i $t0, 0; ld.d $t0, $t0, 16; jr $t0; nop; address
+    # The header leaves the slot's byte offset among the jump slots in t1, and the map's word in t0.
+    plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
     stub=Stub(bytes.fromhex("0c00001c 8c41c028 8001004c 00004003") + bytes(8), 16, 8),
     branch_reach=1 << 27,
     flags_problem=flags_problem,

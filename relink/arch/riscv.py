@@ -17,6 +17,7 @@ from relink.arch.spec import (
     NONE,
     Architecture,
     FloatAbi,
+    Plt,
     Reloc,
     Role,
     Sites,
@@ -180,6 +181,8 @@ RISCV64 = Architecture(
     multiarch="riscv64-linux-gnu",
     aliases=("rv64", "rv64gc", "riscv64gc", "riscv"),
     branch_reach=1 << 20,  # jal
+    # The header leaves the slot's byte offset among the jump slots in t1, and the map's word in t0.
+    plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
     # auipc t1, 0; ld t1, 16(t1); jr t1; nop; address
     stub=Stub(bytes.fromhex("17030000 03330301 67000300 13000000") + bytes(8), 16, 8),
     flags_problem=flags_problem,
@@ -208,6 +211,7 @@ RISCV32 = Architecture(
     multiarch="riscv32-linux-gnu",
     aliases=("rv32", "rv32gc", "riscv32gc"),
     branch_reach=1 << 20,
+    plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=4),
     # auipc t1, 0; lw t1, 12(t1); jr t1; address
     stub=Stub(bytes.fromhex("17030000 0323c300 67000300") + bytes(4), 12, 4),
     flags_problem=flags_problem,

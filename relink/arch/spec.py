@@ -201,6 +201,28 @@ class Tls:
     descriptor_holds_index: bool = False
 
 
+class SlotNamed(enum.Enum):
+    """How a PLT's header tells the resolver which jump slot it comes from."""
+
+    BY_ADDRESS = "the slot's own address"
+    BY_ENTRY = "the number of its entry in DT_JMPREL"
+
+
+@dataclass(frozen=True, slots=True)
+class Plt:
+    """What the code of a procedure linkage table, which static linkers make, expects of the dynamic linker."""
+
+    link_map_word: int = 1  #: index in DT_PLTGOT's words of what names the image
+    resolver_word: int = 2  #: and of the resolver's address
+    named: SlotNamed = SlotNamed.BY_ENTRY
+    #: Where the resolver finds that: a register, or an offset in bytes from the stack pointer.
+    at: str | int = 0
+    divisor: int = 1  #: what an entry's number has been multiplied by
+    pushed: int = 0  #: bytes the header has put on the stack, to be dropped
+    #: (register, offset from the stack pointer) of a register the header has saved and used.
+    saved: tuple[str, int] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Stub:
     """Code that jumps to an address it carries, clobbering only what a PLT entry may."""
@@ -243,6 +265,7 @@ class Architecture:
     code_address_bits: int = 0  #: low bits of a function's address that are not part of it (Thumb's)
     #: Names, without prefix, of types only a static linker meets, where pyelftools knows none.
     static_names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    plt: Plt = Plt()
     stub: Stub | None = None  #: reaches any address; None: every branch of the ISA does
     #: The same, entered the same way, for cores that lack an instruction of `stub`.
     baseline_stub: Stub | None = None

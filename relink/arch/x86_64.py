@@ -18,6 +18,7 @@ from __future__ import annotations
 from relink.arch.spec import (
     NONE,
     Architecture,
+    Plt,
     Reloc,
     Role,
     Slot,
@@ -116,5 +117,7 @@ X86_64 = Architecture(
     multiarch="x86_64-linux-gnu",
     aliases=("x64", "amd64", "x86_64_linux_gnu"),
     platform="x86_64",
+    # The header pushes the map's word on top of the entry's number, which the PLT entry has pushed.
+    plt=Plt(at=8, pushed=16),
     stub=Stub(bytes.fromhex("ff2502000000 0f0b") + bytes(8), 8, 8),  # jmp *2(%rip); ud2; address
 )
