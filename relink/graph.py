@@ -246,7 +246,7 @@ def dependency_order(items: Iterable[Item], needs: Callable[[Item], Iterable[Ite
     """Dependencies before dependents: depth-first post-order; a cycle is cut where it closes.
 
     The order in which constructors run (gABI, "Initialization and Termination Functions"); destructors run
-    in the reverse.
+    in the reverse. What that leaves open glibc decides by starting with the image loaded last (elf/dl-sort-maps.c).
     """
     order: list[Item] = []
     seen: set[int] = set()

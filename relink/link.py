@@ -148,12 +148,12 @@ class Linker:
         """What unloading `image` now would release, dependents first: the order destructors run in."""
         roots = [i for i in self.images if i.references > (i is image) or i.no_delete]
         kept = {id(i) for i in graph.dependency_order(roots, _uses)}
-        order = graph.dependency_order(self.images, _needs)
+        order = graph.dependency_order(reversed(self.images), _uses)
         return [i for i in reversed(order) if id(i) not in kept]
 
     def teardown_order(self) -> list[Image]:
         """All images, dependents first: the order destructors run in when everything ends."""
-        return list(reversed(graph.dependency_order(self.images, _needs)))
+        return list(reversed(graph.dependency_order(reversed(self.images), _uses)))
 
     def close(self) -> None:
         """Release everything, whoever still refers to it."""
@@ -290,7 +290,7 @@ class Linker:
             plan.regions.append((region, place.pages(node.decoded)))
         for image in plan.images:
             image.scope = breadth_first([image])
-        ordered = graph.dependency_order(plan.images, _needs)
+        ordered = graph.dependency_order(reversed(plan.images), _needs)
         plan.initialise = [image for image in ordered if image in plan.images]
         return plan
 
