@@ -246,7 +246,8 @@ def dependency_order(items: Iterable[Item], needs: Callable[[Item], Iterable[Ite
     """Dependencies before dependents: depth-first post-order; a cycle is cut where it closes.
 
     The order in which constructors run (gABI, "Initialization and Termination Functions"); destructors run
-    in the reverse. What that leaves open glibc decides by starting with the image loaded last (elf/dl-sort-maps.c).
+    in the reverse. Given the images from the last loaded on, what that leaves open is settled as glibc does
+    (elf/dl-sort-maps.c).
     """
     order: list[Item] = []
     seen: set[int] = set()

@@ -256,7 +256,7 @@ class Linker:
                 defined = decoded.versions.defined
                 # glibc tolerates a library without any versions (elf/dl-version.c, match_symbol).
                 if defined and need.name not in {version.name for version in defined}:
-                    errors.append(VersionNotFound(node.decoded.name, need.library, need.name))
+                    errors.append(VersionNotFound(node.decoded.name, need.library, need.name, decoded.name))
         _raise_all(root.name, errors)
 
     def _map(self, root: Node, nodes: Sequence[Node], options: LoadOptions, undo: ExitStack) -> Plan:

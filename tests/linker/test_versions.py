@@ -219,4 +219,4 @@ def test_a_client_of_v3_needs_v3(target: str) -> None:
     for age in ("v1", "v2"):
         with pytest.raises((VersionNotFound, LinkErrors)) as caught:
             client(target, "client_v3", age)
-        assert "version V3 not found in libversions.so" in str(caught.value)
+        assert "libversions.so: version `V3' not found (required by " in str(caught.value)

@@ -127,6 +127,18 @@ def built(scenario: Scenario, target: str) -> Path:
 # ---------------------------------------------------------------- on a machine
 
 
+def message(scenario: Scenario, target: str, library: str) -> str:
+    """What a machine says of a library that cannot be loaded; "" where it can."""
+    folder = built(scenario, target)
+    with Machine(arch_of(target)) as machine:
+        machine.load(folder / "libtrace.so")
+        try:
+            machine.load(folder / f"{library}.so")
+        except RelinkError as error:
+            return str(error)
+    return ""
+
+
 def played(scenario: Scenario, target: str, binding: Binding = Binding.LAZY) -> list[Answer]:
     """The answers of a machine; `binding` is what "lazy" means."""
     folder = built(scenario, target)
@@ -232,3 +244,10 @@ def played_natively(scenario: Scenario) -> Sequence[Answer]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [tuple(answer) if isinstance(answer, list) else answer for answer in json.loads(done.stdout)]
+
+
+def message_of_the_host(scenario: Scenario, library: str) -> str:
+    """What the host's own dynamic linker says of it."""
+    path = built(scenario, "x86_64") / f"{library}.so"
+    script = "import ctypes, sys\ntry: ctypes.CDLL(sys.argv[1])\nexcept OSError as error: print(error, end='')"
+    return subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True).stdout
