@@ -246,7 +246,7 @@ def dependency_order(items: Iterable[Item], needs: Callable[[Item], Iterable[Ite
     """Dependencies before dependents: depth-first post-order; a cycle is cut where it closes.
 
     The order in which constructors run (gABI, "Initialization and Termination Functions"); destructors run
-    in the reverse. Given the images from the last loaded on, what that leaves open is settled as glibc does
+    in the reverse. Given images from the last loaded on, what that leaves open is settled as by glibc
     (elf/dl-sort-maps.c).
     """
     order: list[Item] = []

@@ -106,6 +106,7 @@ class Image:
         self.filtees: list[Image] = []  #: what it is a filter for: searched right before it
         self.keeps: list[Image] = []  #: what stays loaded as long as it, beside dependencies and bindings
         self.groups: list[Group] = []  #: the search lists of the loads it is part of; see `relink.scopes`
+        self.turn = 0  #: images are initialised in the order of this number
         self.deep_bind = False  #: its own search lists come before the global scope (RTLD_DEEPBIND)
         self.no_delete = bool(decoded.flags_1 & DynamicFlag1.NODELETE)  #: never unloaded before the end
         self.sources: tuple[SymbolSource, ...] = ()  #: asked before everything else for this image's references

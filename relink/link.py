@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from relink import graph, place
@@ -92,6 +93,7 @@ class Linker:
         self.global_scope: list[Image] = []  #: what later images see
         self.lazy_host: LazyHost | None = None  #: who has traps for lazy binding; without one all is bound at once
         self._descriptor_stub: Region | None = None
+        self._turns = count()
 
     # ------------------------------------------------------------ the one call
 
@@ -148,12 +150,12 @@ class Linker:
         """What unloading `image` now would release, dependents first: the order destructors run in."""
         roots = [i for i in self.images if i.references > (i is image) or i.no_delete]
         kept = {id(i) for i in graph.dependency_order(roots, _uses)}
-        order = graph.dependency_order(reversed(self.images), _uses)
-        return [i for i in reversed(order) if id(i) not in kept]
+        return [i for i in self.teardown_order() if id(i) not in kept]
 
     def teardown_order(self) -> list[Image]:
         """All images, dependents first: the order destructors run in when everything ends."""
-        return list(reversed(graph.dependency_order(reversed(self.images), _uses)))
+        by_turn = sorted(self.images, key=lambda i: i.turn)
+        return list(reversed(graph.dependency_order(by_turn, _outlived_by)))
 
     def close(self) -> None:
         """Release everything, whoever still refers to it."""
@@ -291,7 +293,10 @@ class Linker:
         for image in plan.images:
             image.scope = breadth_first([image])
         ordered = graph.dependency_order(reversed(plan.images), _needs)
-        plan.initialise = [image for image in ordered if image in plan.images]
+        # Where needs go in a circle, the root comes last all the same (glibc's force_first).
+        plan.initialise = sorted((i for i in ordered if i in plan.images), key=lambda i: i is plan.root)
+        for image in plan.initialise:
+            image.turn = next(self._turns)
         return plan
 
     def _reserve_region(self, decoded: Decoded, base: int | None, undo: ExitStack) -> Region:
@@ -439,6 +444,11 @@ def _uses(image: Image) -> list[Image]:
         return kept
     numbers = {int(n) for n in set(bound.provider.tolist()) if n > 0}
     return [*kept, *(bound.images[n] for n in numbers)]
+
+
+def _outlived_by(image: Image) -> list[Image]:
+    """What is torn down after an image: needs that were initialised before it, and whom else it is bound to."""
+    return [used for used in _uses(image) if used.turn < image.turn or used not in image.scope]
 
 
 def _restore_holds(image: Image, references: int, no_delete: bool, keeps: list[Image]) -> None:

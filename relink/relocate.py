@@ -265,8 +265,10 @@ class Relocator:
         for table, groups in tables:
             for number, entries in groups:
                 row = self.arch.relocations.get(number)
-                if row is None or row.formula is None or self._waits(row):
+                if row is None or row.formula is None:
                     continue
+                if self._waits(row):
+                    entries = self._bound_at_once(table, entries)
                 if row.formula.letters & _SYMBOL_LETTERS or row.slot is not None:
                     wanted[table.symbol[entries]] = True
         wanted[0] = False
@@ -336,12 +338,20 @@ class Relocator:
             self._report_row(table, indices[~inside], row, RelocationOutOfImage, "the place lies in no segment")
             entries = indices[inside]
         if self._waits(row):
-            self.waiting.append((table, row, np.arange(len(table.offset))[entries]))
-        else:
-            self._finish(self._gather(table, row, entries))
+            at_once = self._bound_at_once(table, entries)
+            self.waiting.append((table, row, np.setdiff1d(np.arange(len(table.offset))[entries], at_once)))
+            entries = at_once
+        self._finish(self._gather(table, row, entries))
 
     def _waits(self, row: Reloc) -> bool:
         return row.role is Role.JUMP_SLOT and self.binding is not Binding.NOW
+
+    def _bound_at_once(self, table: RelocationTable, entries: slice | I64) -> I64:
+        """Those of a type that waits which do not: functions whose arguments ld.so's resolver would not keep."""
+        marked = np.uint8(self.arch.plt.bound_at_once if self.binding is Binding.FAITHFUL else 0)
+        indices = np.arange(len(table.offset))[entries]
+        chosen: I64 = indices[self.image.decoded.symbols.other[table.symbol[indices]] & marked != 0]
+        return chosen
 
     def _leave_for_later(self) -> None:
         """Fill the jump slots that are bound at their first call with what leads there."""

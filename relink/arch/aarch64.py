@@ -322,7 +322,7 @@ AARCH64 = Architecture(
     aliases=("arm64", "armv8", "aarch64_linux_gnu"),
     platform="aarch64",
     # stp x16, x30, [sp, #-16]!, with the slot's address in x16
-    plt=Plt(named=SlotNamed.BY_ADDRESS, at=0, pushed=16, saved=("x30", 8)),
+    plt=Plt(named=SlotNamed.BY_ADDRESS, at=0, pushed=16, saved=("x30", 8), bound_at_once=0x80),
     stub=Stub(bytes.fromhex("50000058 00021fd6") + bytes(8), 8, 8),  # ldr x16, 8; br x16; address
     branch_reach=1 << 27,
 )

@@ -221,6 +221,8 @@ class Plt:
     pushed: int = 0  #: bytes the header has put on the stack, to be dropped
     #: (register, offset from the stack pointer) of a register the header has saved and used.
     saved: tuple[str, int] | None = None
+    #: Bits of st_other that mark functions of another calling convention, where ld.so binds those at once.
+    bound_at_once: int = 0
 
 
 @dataclass(frozen=True, slots=True)

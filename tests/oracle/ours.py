@@ -37,7 +37,10 @@ def observe(variant: Variant, scenario: Scenario, hosts: tuple[str, ...]) -> Out
     folder = BUILT / variant.name
     program_itself = scenario.recipe.kind is Kind.EXECUTABLE
     paths = [folder / name for name in scenario.path]
-    with Machine(variant.target.arch, library_path=paths, max_instructions=10_000_000) as machine:
+    binding = "faithful" if scenario.lazy else "now"
+    with Machine(
+        variant.target.arch, library_path=paths, max_instructions=10_000_000, binding=binding
+    ) as machine:
         # The oracle tells of a program before its own code has run, its constructors included.
         machine.run_initialisers = not program_itself
         preload = [folder / RECIPES[name].file for name in scenario.preload]

@@ -39,7 +39,22 @@ SCENARIOS = (
         (load("top"), call("top", "top", 42, 21), trace(1, 3, 2, 4), close("top"), trace(-4, -2, -3, -1)),
     ),
     Scenario(
-        "a cycle of needs is loaded and unloaded once",
+        "where needs go in a circle, what is asked for is initialised last",
+        (
+            Lib("second_stub", "int second(int n) { return n; }", flags="-soname=second.so"),
+            Lib("first", "LIFE(1) int second(int); int first(int n) { return n ? second(n - 1) + 1 : 0; }",
+                ("second_stub",)),
+            Lib("second", "LIFE(2) int first(int); int second(int n) { return n ? first(n - 1) + 10 : 0; }",
+                ("first",)),
+        ),
+        (
+            load("f", "first"), trace(2, 1), call("f", "first", 22, 4), close("f"), trace(-1, -2),
+            load("s", "second"), trace(1, 2), load("f", "first"), close("s"), trace(),
+            call("f", "first", 11, 2), close("f"),
+        ),
+    ),
+    Scenario(
+        "a chain of needs is unloaded link by link",
         (
             Lib("one", "LIFE(1) int one(int n) { return n + 1; }"),
             Lib("two", "LIFE(2) int one(int); int two(int n) { return one(n) + 10; }", ("one",)),
