@@ -3,7 +3,7 @@
     open      decode the file, find and decode everything it needs        relink.elf, relink.graph
     check     every version asked for exists                              (here)
     map       a region and a load bias for each new image, its bytes      relink.place
-    tls       a module id and a static offset for each that has TLS       relink.tls
+    tls       a module id, and perhaps a static offset, for each with TLS relink.tls
     relocate  bind symbols, apply relocations in host buffers             relink.symbols, relink.relocate
     → Plan    what is left to do on the machine                           relink.plan
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from relink.plan import Plan
 from relink.relocate import Environment, relocate
 from relink.search import SearchPath, Source
 from relink.symbols import Resolver, SymbolSource
-from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
+from relink.tls import DEFAULT_STATIC_SIZE, LoadTls, TlsLayout
 
 #: Where the second stub lies in the page of TLS descriptor stubs.
 _SECOND_STUB = 64
@@ -61,6 +61,7 @@ class LoadOptions:
     #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see `relink.collect`.
     want: Sequence[str] = ()
     whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
+    dynamic_tls: bool = False  #: thread-local storage is dynamic but where it must be static; see `relink.tls`
 
 
 class Linker:
@@ -84,6 +85,8 @@ class Linker:
         self.tls = TlsLayout(self.architecture, tls_size)
         self.images: list[Image] = []  #: everything loaded, in load order
         self.global_scope: list[Image] = []  #: what later images see
+        #: Guest addresses something outside still uses (a thread-local destructor's): their images stay.
+        self.held: Callable[[], Collection[int]] = tuple
         self._descriptor_stub: Region | None = None
 
     # ------------------------------------------------------------ the one call
@@ -137,9 +140,17 @@ class Linker:
             self._forget(old)
         return doomed
 
-    def unloadable(self, image: Image) -> list[Image]:
+    def unload_unused(self) -> list[Image]:
+        """Release what nothing needs any longer, as `unload` does: images something outside has held till now."""
+        doomed = self.unloadable()
+        for old in doomed:
+            self._forget(old)
+        return doomed
+
+    def unloadable(self, image: Image | None = None) -> list[Image]:
         """What unloading `image` now would release, dependents first: the order destructors run in."""
-        roots = [i for i in self.images if i.references > (i is image)]
+        held = self.held()
+        roots = [i for i in self.images if i.references > (i is image) or any(map(i.contains, held))]
         kept = {id(i) for i in graph.dependency_order(roots, _uses)}
         order = graph.dependency_order(self.images, lambda i: i.dependencies)
         return [i for i in reversed(order) if id(i) not in kept]
@@ -174,8 +185,10 @@ class Linker:
             root.image.references += 1
             undo.callback(_drop_reference, root.image)
         scope = self._join_scopes(plan, options.local, undo)
-        self._assign_tls(plan, undo)
-        self._relocate(plan, scope, options, undo)
+        tls = LoadTls(self.tls, undo, options.dynamic_tls)
+        tls.assign(plan.images)
+        self._relocate(plan, scope, options, tls, undo)
+        plan.static_tls = [*plan.images, *tls.late]
         clock.lap("relocate")
         plan.timings = clock.timings
         return plan
@@ -290,19 +303,12 @@ class Linker:
             self.global_scope += [image for image in scope if image not in self.global_scope]
         return scope
 
-    def _assign_tls(self, plan: Plan, undo: ExitStack) -> None:
-        for image in plan.images:
-            segment = image.decoded.tls
-            if segment is not None:
-                image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
-                undo.callback(self.tls.release, image.tls)
-
     def _relocate(
-        self, plan: Plan, scope: Sequence[Image], options: LoadOptions, undo: ExitStack
+        self, plan: Plan, scope: Sequence[Image], options: LoadOptions, tls: LoadTls, undo: ExitStack
     ) -> None:
         """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
         environment = Environment(
-            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved
+            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved, tls
         )
         errors: list[LinkError] = []
         scope = list(dict.fromkeys([*self.global_scope, *scope]))
