@@ -187,7 +187,7 @@ class Machine:
     def use_thread(self, thread: Thread) -> Iterator[Thread]:
         """Inside the block, calls of the guest run as `thread`, and thread-local variables are that thread's.
 
-        Raises LinkError if it has ended.
+        Raises CallError if it has ended.
         """
         with self.threads.using(thread):
             yield thread
@@ -195,20 +195,21 @@ class Machine:
     def exit_thread(self, thread: Thread) -> None:
         """End a thread: its thread-local destructors run, what only they kept loaded goes, its storage is freed.
 
-        Raises CallError for the main thread or one that is in use, LinkError if it has ended, and what a
-        destructor raises; the thread has ended all the same.
+        Raises CallError for the main thread, one that is in use or has ended, and what a destructor raises; the
+        thread has ended all the same.
         """
-        if thread in (self.threads.main, self.threads.current):
+        if thread is self.threads.main or self.threads.is_running(thread):
             raise CallError(f"{thread!r} cannot be ended: it is the main thread, or in use")
-        try:
-            with self.use_thread(thread):
-                self.libc.end_thread()
-        finally:
-            self.threads.end(thread)
-            self.libc.forget_thread(thread.thread_pointer)
-            for doomed in self.linker.unloadable():
-                self._run_destructors(doomed)
-            self._clean_up(self.linker.unload_unused())
+        with ExitStack() as ending, self.use_thread(thread):
+            ending.callback(self._bury, thread)
+            self.libc.end_thread()
+
+    def _bury(self, thread: Thread) -> None:
+        self.threads.end(thread)
+        self.libc.forget_thread(thread.thread_pointer)
+        for doomed in self.linker.unloadable():
+            self._run_destructors(doomed)
+        self._clean_up(self.linker.unload_unused())
 
     def load(
         self, source: Source | Sequence[Source], *, name: str | None = None,

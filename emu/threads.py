@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from emu.errors import GuestAbort
+from emu.errors import CallError, GuestAbort
 from emu.heap import Heap
 from emu.space import GuestMemory
 from relink.arch import TlsVariant
-from relink.errors import LinkError
 from relink.image import Image
 from relink.memory import PAGE, page_ceil
 from relink.tls import TlsModule
@@ -69,6 +68,7 @@ class Threads:
         self._functions: dict[int, int] = {}  # dynamic module -> the trap its descriptors call
         self.main = self.current = Thread(memory, linker.tls.static_size)
         self.alive = [self.main]
+        self._outer: list[Thread] = []  # whom `using` will go back to
         linker.tls.blocks = self
         cpu.set_thread_pointer(self.main.thread_pointer)
 
@@ -84,15 +84,19 @@ class Threads:
 
     @contextmanager
     def using(self, thread: Thread) -> Iterator[None]:
-        """Let the guest run as `thread`. Raises LinkError if it has ended."""
+        """Let the guest run as `thread`. Raises CallError if it has ended."""
         if not thread.alive:
-            raise LinkError(repr(thread), "has ended: nothing can run as it")
-        before = self.current
+            raise CallError(f"{thread!r}: nothing can run as it")
+        self._outer.append(self.current)
         self._switch(thread)
         try:
             yield
         finally:
-            self._switch(before)
+            self._switch(self._outer.pop())
+
+    def is_running(self, thread: Thread) -> bool:
+        """Whether the guest runs as `thread`, or will again."""
+        return thread is self.current or thread in self._outer
 
     def _switch(self, thread: Thread) -> None:
         self.current = thread
@@ -100,7 +104,7 @@ class Threads:
         self.on_switch()
 
     def end(self, thread: Thread) -> None:
-        """Free all a thread has. It must be neither the main nor the current one."""
+        """Free all a thread has. It must be neither the main one nor in use."""
         self.alive.remove(thread)
         thread.alive = False
         for number in tuple(thread.blocks):
