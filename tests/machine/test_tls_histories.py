@@ -21,7 +21,7 @@ from tests.linker.numbers import TPOFF
 from tests.machine.test_dynamic_tls import is_static, state
 
 #: (bytes, alignment) of each provider's block; together more than the static area.
-BLOCKS = ((40, 8), (200, 64), (700, 16), (1500, 256), (24, 4096))
+BLOCKS = ((40, 8), (200, 64), (700, 16), (2400, 256), (24, 4096))
 STATIC = 0x1000
 
 STEPS = ("load", "load", "close", "write", "write", "bind", "bind", "start", "end")
