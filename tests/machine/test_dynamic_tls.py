@@ -156,6 +156,24 @@ def test_a_failed_load_makes_no_older_module_static(make_machine: MakeMachine, t
     assert not is_static(other.image)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_failed_load_leaves_no_function_for_descriptors(target: str) -> None:
+    user = library(target, """
+        extern __thread int variable;
+        extern int nobody(void);
+        int *where(void) { return &variable + nobody(); }
+    """)  # fmt: skip
+    with Machine(arch_of(target), dynamic_tls=True) as machine:
+        lib = machine.load(library(target, "__thread int variable = 3;\n"))
+        before = state(machine)
+        with pytest.raises(RelinkError, match="nobody"):
+            machine.load(user)
+        assert state(machine) == before
+        late = machine.load(user, symbols={"nobody": lambda: 1})
+        where = late.function("where", "unsigned long(void)")()
+        assert where == lib.symbols["variable"].address + 4
+
+
 def test_a_spent_static_area_makes_modules_dynamic_but_those_that_cannot_be(
     make_machine: MakeMachine, target: str
 ) -> None:

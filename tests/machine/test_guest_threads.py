@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emu import Library, Machine
-from emu.errors import CallError, ConstructorFault, GuestFault
+from emu.errors import CallError, ConstructorFault, GuestExit, GuestFault
 from emu.threads import STACK_GUARD
 from relink.errors import LinkError, UseAfterUnload
 from tests.fixtures import arch_of, fixture, variant_of
@@ -35,6 +35,8 @@ DESTRUCTORS = """
         __cxa_thread_atexit_impl(destroy, &object[1], &__dso_handle);
     }
     void make_late(void) { __cxa_thread_atexit_impl(late, 0, &__dso_handle); }
+    extern void exit(int);
+    void quit(void) { exit(3); }
     void at_exit(void) { __cxa_atexit(last, 0, 0); }
     void crash(void *nothing) { *(volatile int *)0 = 0; }
     void make_crash(void) { __cxa_thread_atexit_impl(crash, 0, &__dso_handle); }
@@ -243,6 +245,18 @@ def test_closing_the_machine_runs_the_main_thread_s_destructors_before_all_else(
             lib.function("make", "void(int)")(20)  # exit does not end other threads (POSIX): theirs do not run
         lib.close()
     assert said == [11, 10, 1000, 2000]
+
+
+def test_exit_runs_the_calling_thread_s_destructors_first(make_machine: MakeMachine, target: str) -> None:
+    machine, said = make_machine(), list[int]()
+    lib = load_destructors(machine, target, said)
+    lib.function("make", "void(int)")(10)
+    lib.function("at_exit", "void(void)")()
+    with machine.use_thread(machine.new_thread()):
+        lib.function("make", "void(int)")(20)
+        with pytest.raises(GuestExit):
+            lib.function("quit", "void(void)")()
+    assert said == [21, 20, 1000]
 
 
 def test_a_destructor_that_crashes_ends_its_thread_all_the_same(make_machine: MakeMachine, target: str) -> None:
