@@ -28,6 +28,7 @@ _DESCRIPTORS = {
     "x86_64": ("-mtls-dialect=gnu2",), "i386": ("-mtls-dialect=gnu2",), "riscv64": ("-mtls-dialect=desc",),
     "riscv32": ("-mtls-dialect=desc",), "loongarch64": ("-mtls-dialect=desc",),
 }  # fmt: skip
+WITH_DESCRIPTORS = [target for target in TARGETS if target not in ("arm", "thumb")]
 MODES = pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 
 
@@ -156,7 +157,7 @@ def test_a_failed_load_makes_no_older_module_static(make_machine: MakeMachine, t
     assert not is_static(other.image)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", WITH_DESCRIPTORS)
 def test_a_failed_load_leaves_no_function_for_descriptors(target: str) -> None:
     user = library(target, """
         extern __thread int variable;
@@ -241,7 +242,7 @@ def test_an_executable_comes_first_or_not_at_all(make_machine: MakeMachine, targ
 # ---------------------------------------------------------------- descriptors
 
 
-@pytest.mark.parametrize("target", [t for t in TARGETS if t not in ("arm", "thumb")])
+@pytest.mark.parametrize("target", WITH_DESCRIPTORS)
 @MODES
 def test_values_live_across_a_descriptor_call(target: str, dynamic: bool) -> None:
     """Compilers keep everything but the result register in place around one."""
