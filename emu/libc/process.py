@@ -55,7 +55,7 @@ def at_quick_exit(libc: Libc, function: int) -> int:
     return 0
 
 
-@export("int __cxa_thread_atexit_impl(void *function, void *object, void *dso)")
+@export("int __cxa_thread_atexit(void *function, void *object, void *dso)", alias=("__cxa_thread_atexit_impl",))
 def cxa_thread_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
     """Runs when the thread ends, before any atexit handler; the image `dso` lies in stays loaded until then."""
     thread = libc.machine.thread_pointer

@@ -291,3 +291,36 @@ def test_a_failed_load_s_destructors_hold_nothing(make_machine: MakeMachine, tar
         machine.load(path)
     assert machine.linker.held() == ()
     machine.libc.finish()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@MODES
+def test_cxx_thread_local_objects_are_made_and_destroyed_thread_by_thread(target: str, dynamic: bool) -> None:
+    source = """
+        extern "C" void say(int);
+        extern "C" { __attribute__((visibility("hidden"))) void *__dso_handle = &__dso_handle; }
+        struct Counter {
+            int count;
+            Counter(int start) : count(start) { say(start); }
+            ~Counter() { say(-count); }
+        };
+        thread_local Counter shared(100);
+        extern "C" int count() { return ++shared.count; }
+        extern "C" int inner() { static thread_local Counter mine(200); return ++mine.count; }
+    """
+    said: list[int] = []
+    path = linked(target, [compiled(target, source, "-fPIC", "-fno-exceptions", language="c++")])
+    with Machine(arch_of(target), dynamic_tls=dynamic) as machine:
+        lib = machine.load(path, symbols={"say": (said.append, "void(int)")})
+        count, inner = lib.function("count", "int()"), lib.function("inner", "int()")
+        thread = machine.new_thread()
+        assert [count(), count(), inner()] == [101, 102, 201]
+        with machine.use_thread(thread):
+            assert [inner(), count()] == [201, 101]
+        assert said == [100, 200, 200, 100]
+        machine.exit_thread(thread)
+        assert said[4:] == [-101, -201]
+        assert [count(), inner()] == [103, 202]
+        lib.close()
+        assert not lib.image.closed
+    assert said[6:] == [-202, -103]
