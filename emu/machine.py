@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -26,7 +26,7 @@ from emu.abi import CallingConvention, convention, float_convention
 from emu.budget import Budget
 from emu.calls import CallPlan, plan_call
 from emu.cpu import Stop, StopReason, create_cpu
-from emu.errors import BudgetExceeded, ConstructorFault, Frame, UnresolvedCall
+from emu.errors import BudgetExceeded, CallError, ConstructorFault, Frame, UnresolvedCall
 from emu.heap import Heap
 from emu.host import HostCallable, HostFunction, host_function
 from emu.lazy import FirstCall, LazyCalls
@@ -37,7 +37,7 @@ from emu.runtime import Runtime, host_libraries
 from emu.space import GuestMemory
 from emu.stack import Stack
 from emu.symbolize import Symbolizer
-from emu.threads import ThreadBlock
+from emu.threads import Thread, Threads
 from emu.traps import TrapTable
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.collect import header_of
@@ -77,7 +77,8 @@ class Machine:
     every call from Python that does not say otherwise; 0 is no bound. `float_abi` ("soft-float", "single-float",
     "hard-float") says how guest functions pass floating-point values, where the ISA's psABI knows several ways;
     images built for another are refused. `binding` ("now", "lazy", "faithful"; see `relink.lazy.Binding`) is when
-    calls by way of the PLT are bound, where a load does not say otherwise.
+    calls by way of the PLT are bound, where a load does not say otherwise. `tls_size` bytes are each thread's for
+    static thread-local storage; with `dynamic_tls` only what must be static is (see `relink.tls`).
 
     Raises UnknownArchitecture, UnsupportedElf for a `float_abi` the architecture does not have.
     """
@@ -90,7 +91,7 @@ class Machine:
         files: dict[str, bytes | bytearray] | None = None, stdin: bytes = b"",
         stack_size: int = DEFAULT_STACK_SIZE, tls_size: int = DEFAULT_STATIC_SIZE,
         max_instructions: int = 0, timeout: float = 0.0, float_abi: FloatAbi | str | None = None,
-        binding: Binding | str = Binding.NOW,
+        binding: Binding | str = Binding.NOW, dynamic_tls: bool = False,
     ) -> None:  # fmt: skip
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
         self.max_instructions = max_instructions
@@ -102,12 +103,13 @@ class Machine:
         self.heap = Heap(self.memory, self.arch)
         self._convention = self._choose_convention(float_abi)
         self._stack = Stack(self.memory, stack_size, arguments, environment or {})
-        self._thread = ThreadBlock(self.memory, tls_size)
-        self.cpu.set_thread_pointer(self._thread.thread_pointer)
-        self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
         search = SearchPath(libraries or {}, library_path, sysroot)
         policy = Policy(*host_libraries(hosted_libc=hosted_libc))
         self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
+        self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
+        self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
+        self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
+        self.linker.held = self.libc.held_addresses
         self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
         self.binding = Binding(binding)
         self._lazy = self.linker.lazy_host = LazyCalls(self)
@@ -159,7 +161,10 @@ class Machine:
         self.close(run_destructors=kind is None)
 
     def close(self, *, run_destructors: bool = True) -> None:
-        """Unload everything, running atexit handlers and destructors unless told not to, and free the engine."""
+        """Unload everything and free the engine.
+
+        Unless told not to, destructors of the thread in use run, atexit handlers, and those of the images.
+        """
         try:
             if run_destructors:
                 self.libc.finish()
@@ -174,7 +179,42 @@ class Machine:
     @property
     def thread_pointer(self) -> int:
         """The guest address the ISA's thread pointer holds."""
-        return self._thread.thread_pointer
+        return self.threads.current.thread_pointer
+
+    def new_thread(self) -> Thread:
+        """A guest thread: thread-local storage of its own, freshly initialised. See `use_thread`.
+
+        Raises AddressSpaceError.
+        """
+        return self.threads.new()
+
+    @contextmanager
+    def use_thread(self, thread: Thread) -> Iterator[Thread]:
+        """Inside the block, calls of the guest run as `thread`, and thread-local variables are that thread's.
+
+        Raises CallError if it has ended.
+        """
+        with self.threads.using(thread):
+            yield thread
+
+    def exit_thread(self, thread: Thread) -> None:
+        """End a thread: its thread-local destructors run, what only they kept loaded goes, its storage is freed.
+
+        Raises CallError for the main thread, one that is in use or has ended, and what a destructor raises; the
+        thread has ended all the same.
+        """
+        if thread is self.threads.main or self.threads.is_running(thread):
+            raise CallError(f"{thread!r} cannot be ended: it is the main thread, or in use")
+        with ExitStack() as ending, self.use_thread(thread):
+            ending.callback(self._bury, thread)
+            self.libc.end_thread()
+
+    def _bury(self, thread: Thread) -> None:
+        self.threads.end(thread)
+        self.libc.forget_thread(thread.thread_pointer)
+        for doomed in self.linker.unloadable():
+            self._run_destructors(doomed)
+        self._clean_up(self.linker.unload_unused())
 
     def load(
         self, source: Source | Sequence[Source], *, name: str | None = None,
@@ -201,6 +241,7 @@ class Machine:
                 base=base, local=local, deep_bind=deep_bind, no_load=no_load, no_delete=no_delete,
                 binding=self.binding if binding is None else Binding(binding), preload=preload, sources=sources,
                 unresolved=unresolved, want=want, whole_archive=whole_archive,
+                dynamic_tls=self.dynamic_tls,
             )  # fmt: skip
             with self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
@@ -216,9 +257,12 @@ class Machine:
         image.check_open()
         for doomed in self.linker.unloadable(image):
             self._run_destructors(doomed)
-        for released in self.linker.unload(image):
-            self._lazy.forget([released])
-            self._remove_traps(self._owned_traps.pop(released, []))
+        self._clean_up(self.linker.unload(image))
+
+    def _clean_up(self, released: Sequence[Image]) -> None:
+        for image in released:
+            self._lazy.forget([image])
+            self._remove_traps(self._owned_traps.pop(image, []))
         self.libc.forget_handlers(self._is_mapped)
 
     def _is_mapped(self, address: int) -> bool:
@@ -257,8 +301,7 @@ class Machine:
         for region, pages in plan.regions:
             self.memory.publish(region, pages)
         self._run_ifuncs(plan)
-        for image in plan.images:
-            self._thread.initialise(image)
+        self.threads.initialise(plan.static_tls)
         for image, which, address in initialisers(plan) if self.run_initialisers else ():
             self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
 
@@ -296,8 +339,11 @@ class Machine:
         return image.base
 
     def tls_block(self, image: Image) -> int:
-        """Guest address of an image's thread-local block."""
-        return self._thread.block(image)
+        """Guest address of an image's thread-local block in the thread in use.
+
+        Raises GuestAbort when there is no memory for a block that is due now.
+        """
+        return self.threads.block(image)
 
     def ifunc_target(self, image: Image, resolver: int) -> int:
         """The function an STT_GNU_IFUNC symbol stands for."""

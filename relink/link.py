@@ -3,7 +3,7 @@
     open      decode the file, find and decode everything it needs        relink.elf, relink.graph
     check     every version asked for exists                              (here)
     map       a region and a load bias for each new image, its bytes      relink.place
-    tls       a module id and a static offset for each that has TLS       relink.tls
+    tls       a module id, and perhaps a static offset, for each with TLS relink.tls
     relocate  bind symbols, apply relocations in host buffers             relink.symbols, relink.relocate
     → Plan    what is left to do on the machine                           relink.plan
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -35,7 +35,7 @@ from relink.relocate import Environment, relocate
 from relink.scopes import Group, breadth_first, lookup_scope
 from relink.search import SearchPath, Source
 from relink.symbols import Resolver, SymbolSource
-from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
+from relink.tls import DEFAULT_STATIC_SIZE, LoadTls, TlsLayout
 
 #: Where the second stub lies in the page of TLS descriptor stubs.
 _SECOND_STUB = 64
@@ -68,6 +68,7 @@ class LoadOptions:
     #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see `relink.collect`.
     want: Sequence[str] = ()
     whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
+    dynamic_tls: bool = False  #: thread-local storage is dynamic but where it must be static; see `relink.tls`
 
 
 class Linker:
@@ -92,6 +93,8 @@ class Linker:
         self.images: list[Image] = []  #: everything loaded, in load order
         self.global_scope: list[Image] = []  #: what later images see
         self.lazy_host: LazyHost | None = None  #: who has traps for lazy binding; without one all is bound at once
+        #: Guest addresses something outside still uses (a thread-local destructor's): their images stay.
+        self.held: Callable[[], Collection[int]] = tuple
         self._descriptor_stub: Region | None = None
         self._turns = count()
 
@@ -146,9 +149,20 @@ class Linker:
             self._forget(old)
         return doomed
 
-    def unloadable(self, image: Image) -> list[Image]:
+    def unload_unused(self) -> list[Image]:
+        """Release what nothing needs any longer, as `unload` does: images something outside has held till now."""
+        doomed = self.unloadable()
+        for old in doomed:
+            self._forget(old)
+        return doomed
+
+    def unloadable(self, image: Image | None = None) -> list[Image]:
         """What unloading `image` now would release, dependents first: the order destructors run in."""
-        roots = [i for i in self.images if i.references > (i is image) or i.no_delete]
+        held = self.held()
+        roots = [
+            i for i in self.images
+            if i.references > (i is image) or i.no_delete or any(map(i.contains, held))
+        ]  # fmt: skip
         kept = {id(i) for i in graph.dependency_order(roots, _uses)}
         return [i for i in self.teardown_order() if id(i) not in kept]
 
@@ -183,8 +197,10 @@ class Linker:
         clock.lap("map")
         self._hold(plan, options, undo)
         self._join_scopes(plan, options, undo)
-        self._assign_tls(plan, undo)
-        self._relocate(plan, options, undo)
+        tls = LoadTls(self.tls, undo, options.dynamic_tls)
+        tls.assign(plan.images)
+        self._relocate(plan, options, tls, undo)
+        plan.static_tls = [*plan.images, *tls.late]
         clock.lap("relocate")
         plan.timings = clock.timings
         return plan
@@ -328,18 +344,11 @@ class Linker:
         if not options.local:
             self.global_scope += [image for image in group.members if image not in self.global_scope]
 
-    def _assign_tls(self, plan: Plan, undo: ExitStack) -> None:
-        for image in plan.images:
-            segment = image.decoded.tls
-            if segment is not None:
-                image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
-                undo.callback(self.tls.release, image.tls)
-
-    def _relocate(self, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
+    def _relocate(self, plan: Plan, options: LoadOptions, tls: LoadTls, undo: ExitStack) -> None:
         """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
         environment = Environment(
-            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved, options.binding,
-            self.lazy_host,
+            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved, tls,
+            options.binding, self.lazy_host,
         )  # fmt: skip
         errors: list[LinkError] = []
         for image in plan.initialise:

@@ -29,6 +29,7 @@ class Plan:
     nodes: list[Node] = field(default_factory=list)  #: the whole closure, stand-ins and old images included
     regions: list[tuple[Region, tuple[Pages, ...]]] = field(default_factory=list)
     ifuncs: list[IfuncCalls] = field(default_factory=list)
+    static_tls: list[Image] = field(default_factory=list)  #: whose static blocks, if any, are to be initialised
     initialise: list[Image] = field(default_factory=list)  #: dependencies first
     timings: Timings = field(default_factory=Timings)
 

@@ -40,6 +40,7 @@ from relink.symbols import UNRESOLVED, Bindings, Resolver
 if TYPE_CHECKING:
     from relink.elf import RelocationTable
     from relink.image import Image
+    from relink.tls import LoadTls
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -55,6 +56,7 @@ _SHIFT = {2: 1, 4: 2, 8: 3}
 _TYPE_LIMIT = 1 << 16
 _TLS_LETTERS = frozenset({"M", "T", "DTV"})
 _SYMBOL_LETTERS = frozenset("SMTZ")
+NO_MACHINE = "a TLS descriptor for a module with dynamic thread-local storage needs a machine to answer it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Environment:
     descriptor_stubs: Callable[[], tuple[int, int]]
     #: An address for a strong symbol nobody defines, or None to make it an error.
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
+    #: Who decides about modules without a static place; None where there are none.
+    tls: LoadTls | None = None
     binding: Binding = Binding.NOW  #: when jump slots are bound
     lazy: LazyHost | None = None  #: whose traps they hold until then
 
@@ -425,8 +429,9 @@ class Relocator:
             self._put_off_ifuncs(batch)
         value = evaluate(row, self.image, **batch.letters)
         if row.role is Role.TLSDESC:
-            undefined = (batch.element != 0) & (self.bound.provider[batch.element] == UNRESOLVED)
-            self._write_descriptors(row.word.size if row.word else 0, batch.where, value, undefined)
+            functions, unanswered = self._descriptor_functions(batch.element)
+            self._report_tls(batch, unanswered, NO_MACHINE)
+            self._write_descriptors(row.word.size if row.word else 0, batch.where, value, functions)
         else:
             self._store(batch, value)
 
@@ -438,13 +443,30 @@ class Relocator:
             self._defer(batch.row, batch.where[indirect], batch.letters["S"][indirect], addend[indirect])
             batch.keep(~indirect)
 
-    def _write_descriptors(self, size: int, where: I64, value: U64, undefined: Bools) -> None:
+    def _write_descriptors(self, size: int, where: I64, value: U64, function: U64) -> None:
         """Fill TLS descriptors of two `size`-byte words: a function, and the argument it finds beside itself."""
         argument = self.arch.tls.descriptor_argument
-        static, weak = self.environment.descriptor_stubs()
         write_words(self.buffer, where + size * argument, size, value)
-        function = np.where(undefined, np.uint64(weak), np.uint64(static))
         write_words(self.buffer, where + size * (1 - argument), size, function)
+
+    def _descriptor_functions(self, element: I64) -> tuple[U64, Bools]:
+        """What descriptors of these symbols call, and those for which there is nothing to call."""
+        static, weak = self.environment.descriptor_stubs()
+        provider = np.where(element == 0, 0, self.bound.provider[element])
+        functions = np.where(provider == UNRESOLVED, np.uint64(weak), np.uint64(static))
+        unanswered = np.zeros(len(element), np.bool_)
+        for number in self._dynamic_providers(provider):
+            assert self.environment.tls is not None
+            found = self.environment.tls.descriptor(self.bound.images[number])
+            functions[provider == number] = found or 0
+            unanswered |= (provider == number) & (found is None)
+        return functions, unanswered
+
+    def _dynamic_providers(self, provider: NDArray[np.int32] | I64) -> list[int]:
+        """Which of these providers (indices into the images bound to) are modules without a static place."""
+        images = self.bound.images
+        candidates = (number for number in np.unique(provider).tolist() if number >= 0)
+        return [n for n in candidates if (module := images[n].tls) is not None and not module.static]
 
     def _addend(self, table: RelocationTable, row: Reloc, entries: slice | I64, where: I64) -> U64:
         if table.addend is not None:
@@ -493,22 +515,42 @@ class Relocator:
         usable: Bools = weak | ((ids[provider] != 0) & thread_local)
         return ids[provider], offsets[provider], usable
 
+    def _make_static(self, element: I64) -> tuple[Bools, str]:
+        """Make modules static whose offset a place is to hold: where that cannot be, and why."""
+        provider = np.where(element == 0, 0, self.bound.provider[element])
+        refused, problem = np.zeros(len(element), np.bool_), ""
+        for number in self._dynamic_providers(provider):
+            assert self.environment.tls is not None
+            why = self.environment.tls.make_static(self.bound.images[number])
+            if why is not None:
+                problem = why
+                refused |= provider == number
+        return refused, problem
+
     def _add_tls_letters(self, batch: Batch) -> None:
         """M and T; entries whose symbol is not thread-local are reported and dropped."""
+        assert batch.row.formula is not None
+        if "T" in batch.row.formula.letters and batch.row.role is not Role.TLSDESC:
+            refused, problem = self._make_static(batch.element)
+            if refused.any():
+                self._report_tls(batch, refused, problem)
+                batch.keep(~refused)
         batch.letters["M"], batch.letters["T"], usable = self._tls_modules(batch.element)
-        if usable.all():
-            return
-        for index in batch.indices[~usable][:_REPORTED].tolist():
+        if not usable.all():
+            self._report_tls(batch, ~usable, "no thread-local definition")
+            batch.keep(usable)
+
+    def _report_tls(self, batch: Batch, chosen: Bools, problem: str) -> None:
+        for index in batch.indices[chosen][:_REPORTED].tolist():
             symbol = self._symbol_name(batch.table, index)
             section, offset = batch.table.origin(index)
             self.outcome.errors.append(
                 TlsError(
                     self.image.name,
                     f"{section}+{offset:#x}: {self.arch.prefix}{batch.row.name} against "
-                    f"{symbol or 'its own module'}: no thread-local definition",
+                    f"{symbol or 'its own module'}: {problem}",
                 )
             )
-        batch.keep(usable)
 
     # ------------------------------------------------------------ checks and reports
 

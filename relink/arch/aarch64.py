@@ -315,6 +315,8 @@ AARCH64 = Architecture(
         descriptor_stub=bytes.fromhex("000440f9 c0035fd6"),  # ldr x0, [x0, #8]; ret
         # str x1, [sp, #-16]!; ldr x0, [x0, #8]; mrs x1, tpidr_el0; sub x0, x0, x1; ldr x1, [sp], #16; ret
         undefined_descriptor_stub=bytes.fromhex("e10f1ff8 000440f9 41d03bd5 000001cb e10741f8 c0035fd6"),
+        descriptor_register="x0",
+        descriptor_link="x30",
     ),
     image_base=0x40_0000_0000,
     library_names=("lib/aarch64-linux-gnu", "lib64", "lib"),

@@ -370,6 +370,8 @@ ARM = Architecture(
         descriptor_stub=bytes.fromhex("000090e5 1eff2fe1"),  # ldr r0, [r0]; bx lr
         # push {r1}; ldr r0, [r0]; mrc p15, 0, r1, c13, c0, 3; sub r0, r0, r1; pop {r1}; bx lr
         undefined_descriptor_stub=bytes.fromhex("04102de5 000090e5 701f1dee 010040e0 04109de4 1eff2fe1"),
+        descriptor_register="r0",
+        descriptor_link="lr",
         descriptor_argument=0,
         descriptor_holds_index=True,
     ),

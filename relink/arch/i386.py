@@ -113,6 +113,8 @@ I386 = Architecture(
         descriptor_stub=bytes.fromhex("8b4004 c3"),  # mov 4(%eax), %eax; ret
         # mov 4(%eax), %eax; sub %gs:0, %eax; ret
         undefined_descriptor_stub=bytes.fromhex("8b4004 652b0500000000 c3"),
+        descriptor_register="eax",
+        descriptor_link=None,
     ),
     image_base=0x4000_0000,
     library_names=("lib/i386-linux-gnu", "lib32", "lib"),

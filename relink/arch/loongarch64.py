@@ -350,6 +350,8 @@ LOONGARCH64 = Architecture(
         descriptor_stub=bytes.fromhex("8420c028 2000004c"),  # ld.d a0, a0, 8; ret
         # ld.d a0, a0, 8; sub.d a0, a0, tp; ret
         undefined_descriptor_stub=bytes.fromhex("8420c028 84881100 2000004c"),
+        descriptor_register="a0",
+        descriptor_link="ra",
     ),
     image_base=0x40_0000_0000,
     library_names=("lib/loongarch64-linux-gnu", "lib64", "lib"),

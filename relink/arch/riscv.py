@@ -175,6 +175,8 @@ RISCV64 = Architecture(
         descriptor_stub=bytes.fromhex("03358500 67800200"),  # ld a0, 8(a0); jr t0
         # ld a0, 8(a0); sub a0, a0, tp; jr t0
         undefined_descriptor_stub=bytes.fromhex("03358500 33054540 67800200"),
+        descriptor_register="a0",
+        descriptor_link="t0",
     ),
     image_base=0x40_0000_0000,
     library_names=("lib/riscv64-linux-gnu", "lib64/lp64d", "lib64", "lib"),
@@ -205,6 +207,8 @@ RISCV32 = Architecture(
         descriptor_stub=bytes.fromhex("03254500 67800200"),  # lw a0, 4(a0); jr t0
         # lw a0, 4(a0); sub a0, a0, tp; jr t0
         undefined_descriptor_stub=bytes.fromhex("03254500 33054540 67800200"),
+        descriptor_register="a0",
+        descriptor_link="t0",
     ),
     image_base=0x4000_0000,
     library_names=("lib/riscv32-linux-gnu", "lib32/ilp32d", "lib"),

@@ -193,6 +193,10 @@ class Tls:
     #: The same for an undefined weak symbol: the offset from the thread pointer to the address that is the
     #: argument, so that taking the symbol's address yields the addend alone.
     undefined_descriptor_stub: bytes
+    #: The register a descriptor's function finds the descriptor's address in, and leaves the offset from the
+    #: thread pointer in; every other one it keeps.
+    descriptor_register: str
+    descriptor_link: str | None  #: the register that holds its return address; None: on the stack
     dtv_bias: int = 0  #: TLS_DTV_OFFSET: subtracted from stored offsets, added back by __tls_get_addr
     #: Index of the descriptor's word that holds the argument (the other one holds the function).
     descriptor_argument: int = 1

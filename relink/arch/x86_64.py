@@ -111,6 +111,8 @@ X86_64 = Architecture(
         descriptor_stub=bytes.fromhex("488b4008 c3"),  # mov 8(%rax), %rax; ret
         # mov 8(%rax), %rax; sub %fs:0, %rax; ret
         undefined_descriptor_stub=bytes.fromhex("488b4008 64482b042500000000 c3"),
+        descriptor_register="rax",
+        descriptor_link=None,
     ),
     image_base=0x40_0000_0000,
     library_names=("lib/x86_64-linux-gnu", "lib64", "lib"),
