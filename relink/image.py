@@ -64,7 +64,7 @@ class BoundSymbol(NamedTuple):
     kind: str  #: "image", "host" or "weak"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Symbol:
     """A definition in a loaded image. Reading `address` after the image is closed raises UseAfterUnload."""
 

@@ -267,15 +267,27 @@ class Linker:
             if node.decoded is None:
                 continue
             for need in node.decoded.versions.needed:
-                provider = providers.get(need.library)
-                decoded = provider.contents if provider is not None else None
-                if decoded is None or need.flags & VER_FLG_WEAK:
+                if need.flags & VER_FLG_WEAK:
+                    continue
+                provider, loaded = providers.get(need.library), self.loaded(need.library)
+                if provider is None and loaded is None and need.library not in self._hosts:
+                    # glibc stops at an assertion here (elf/dl-version.c, find_needed).
+                    problem = f"asks for version {need.name} of {need.library}, which it does not need"
+                    errors.append(LinkError(node.decoded.name, problem))
+                    continue
+                found = provider.contents if provider is not None else None
+                decoded = loaded.decoded if provider is None and loaded is not None else found
+                if decoded is None:
                     continue
                 defined = decoded.versions.defined
                 # glibc tolerates a library without any versions (elf/dl-version.c, match_symbol).
                 if defined and need.name not in {version.name for version in defined}:
                     errors.append(VersionNotFound(node.decoded.name, need.library, need.name, decoded.name))
         _raise_all(root.name, errors)
+
+    @property
+    def _hosts(self) -> frozenset[str]:
+        return self.policy.stand_ins | self.policy.fallbacks
 
     def _map(self, root: Node, nodes: Sequence[Node], options: LoadOptions, undo: ExitStack) -> Plan:
         """Regions, biases and bytes for every new image; edges between images."""

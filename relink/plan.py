@@ -19,7 +19,7 @@ from relink.memory import Pages, Region
 from relink.relocate import IfuncCalls, read_words
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Plan:
     """One load, linked but not yet visible to the guest."""
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from relink.errors import LinkErrors, UnresolvedSymbol, VersionNotFound
+from relink.errors import LinkError, LinkErrors, UnresolvedSymbol, VersionNotFound
 from relink.image import Image
 from relink.link import Linker, LoadOptions
 from relink.memory import HostMemory
@@ -189,6 +189,13 @@ def test_a_version_of_a_library_loaded_earlier_is_checked_too(arch: str) -> None
     linker.load("libv.so")
     with pytest.raises(VersionNotFound):
         linker.load(Library(arch, "libask.so", ["libv.so"], needs=[("libv.so", "V9", 0)]).image())
+
+
+def test_a_version_of_a_library_that_is_not_needed_is_an_error(arch: str) -> None:
+    asker = Library(arch, "libask.so", needs=[("libv.so", "V1", 0)])
+    with pytest.raises(LinkError, match=r"asks for version V1 of libv\.so, which it does not need"):
+        load(asker, two(arch))
+    load(Library(arch, "libask.so", needs=[("libv.so", "V1", 2)]))
 
 
 # ---------------------------------------------------------------- the fixtures
