@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -27,9 +27,10 @@ from emu.answers import Answers, Symbols, SymbolValue
 from emu.budget import Budget
 from emu.calls import CallPlan, plan_call
 from emu.cpu import Stop, StopReason, create_cpu
-from emu.errors import BudgetExceeded, ConstructorFault, Frame, UnresolvedCall
+from emu.errors import BudgetExceeded, CallError, ConstructorFault, Frame, UnresolvedCall
 from emu.heap import Heap
 from emu.host import HostFunction, host_function
+from emu.lazy import FirstCall, LazyCalls
 from emu.libc import Libc
 from emu.library import Function, Library
 from emu.prototypes import Integer, Parameter, Prototype, Void
@@ -37,12 +38,13 @@ from emu.runtime import Runtime, host_libraries
 from emu.space import GuestMemory
 from emu.stack import Stack
 from emu.symbolize import Symbolizer
-from emu.threads import ThreadBlock
+from emu.threads import Thread, Threads
 from emu.traps import TrapTable
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.collect import header_of
 from relink.errors import MachineError, RelinkError, UnsupportedElf
 from relink.image import Image, Symbol
+from relink.lazy import Binding
 from relink.link import Linker, LoadOptions, Policy
 from relink.objects import CombinedObjects
 from relink.plan import Plan, destructors, initialisers
@@ -79,7 +81,9 @@ class Machine:
     `finders` are asked for libraries before the search path. `max_instructions` and `timeout` (seconds) bound
     every call from Python that does not say otherwise; 0 is no bound. `float_abi` ("soft-float", "single-float",
     "hard-float") says how guest functions pass floating-point values, where the ISA's psABI knows several ways;
-    images built for another are refused.
+    images built for another are refused. `binding` ("now", "lazy", "faithful"; see `relink.lazy.Binding`) is when
+    calls by way of the PLT are bound, where a load does not say otherwise. `tls_size` bytes are each thread's for
+    static thread-local storage; with `dynamic_tls` only what must be static is (see `relink.tls`).
 
     Raises UnknownArchitecture, UnsupportedElf for a `float_abi` the architecture does not have.
     """
@@ -92,6 +96,7 @@ class Machine:
         files: dict[str, bytes | bytearray] | None = None, stdin: bytes = b"",
         stack_size: int = DEFAULT_STACK_SIZE, tls_size: int = DEFAULT_STATIC_SIZE,
         max_instructions: int = 0, timeout: float = 0.0, float_abi: FloatAbi | str | None = None,
+        binding: Binding | str = Binding.NOW, dynamic_tls: bool = False,
     ) -> None:  # fmt: skip
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
         self.max_instructions = max_instructions
@@ -103,15 +108,18 @@ class Machine:
         self.heap = Heap(self.memory, self.arch)
         self._convention = self._choose_convention(float_abi)
         self._stack = Stack(self.memory, stack_size, arguments, environment or {})
-        self._thread = ThreadBlock(self.memory, tls_size)
-        self.cpu.set_thread_pointer(self._thread.thread_pointer)
-        self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
         search = SearchPath(libraries or {}, library_path, sysroot, finders)
         policy = Policy(*host_libraries(hosted_libc=hosted_libc))
         self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
+        self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
+        self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
+        self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
+        self.linker.held = self.libc.held_addresses
         self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
         self.answers = Answers(self)  #: makes definitions of what users give for symbols
         self.linker.resolver.host_value = self.answers.definition
+        self.binding = Binding(binding)
+        self._lazy = self.linker.lazy_host = LazyCalls(self)
         if symbols:
             self.linker.resolver.before.append(self.answers.source(symbols))
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
@@ -161,7 +169,10 @@ class Machine:
         self.close(run_destructors=kind is None)
 
     def close(self, *, run_destructors: bool = True) -> None:
-        """Unload everything, running atexit handlers and destructors unless told not to, and free the engine."""
+        """Unload everything and free the engine.
+
+        Unless told not to, destructors of the thread in use run, atexit handlers, and those of the images.
+        """
         try:
             if run_destructors:
                 self.libc.finish()
@@ -176,12 +187,52 @@ class Machine:
     @property
     def thread_pointer(self) -> int:
         """The guest address the ISA's thread pointer holds."""
-        return self._thread.thread_pointer
+        return self.threads.current.thread_pointer
+
+    def new_thread(self) -> Thread:
+        """A guest thread: thread-local storage of its own, freshly initialised. See `use_thread`.
+
+        Raises AddressSpaceError.
+        """
+        return self.threads.new()
+
+    @contextmanager
+    def use_thread(self, thread: Thread) -> Iterator[Thread]:
+        """Inside the block, calls of the guest run as `thread`, and thread-local variables are that thread's.
+
+        Raises CallError if it has ended.
+        """
+        with self.threads.using(thread):
+            yield thread
+
+    def exit_thread(self, thread: Thread) -> None:
+        """End a thread: its thread-local destructors run, what only they kept loaded goes, its storage is freed.
+
+        Raises CallError for the main thread, one that is in use or has ended, and what a destructor raises; the
+        thread has ended all the same.
+        """
+        if thread is self.threads.main or self.threads.is_running(thread):
+            raise CallError(f"{thread!r} cannot be ended: it is the main thread, or in use")
+        with ExitStack() as ending, self.use_thread(thread):
+            ending.callback(self._bury, thread)
+            self.libc.end_thread()
+
+    def _bury(self, thread: Thread) -> None:
+        self.threads.end(thread)
+        self.libc.forget_thread(thread.thread_pointer)
+        self.collect()
+
+    def collect(self) -> None:
+        """Let go of images nothing needs any longer (a thread or a patch has kept them), destructors run."""
+        for doomed in self.linker.unloadable():
+            self._run_destructors(doomed)
+        self._clean_up(self.linker.unload_unused())
 
     def load(
         self, source: Source | Sequence[Source], *, name: str | None = None,
         symbols: Symbols | None = None,
-        base: int | None = None, local: bool = False, preload: Sequence[Source] = (),
+        base: int | None = None, local: bool = False, deep_bind: bool = False, no_load: bool = False,
+        no_delete: bool = False, binding: Binding | str | None = None, preload: Sequence[Source] = (),
         allow_unresolved: bool = False, want: Sequence[str] = (), whole_archive: bool = False,
         place: Mapping[str, int] | Callable[[Decoded], int | None] | None = None,
         late_symbols: Symbols | None = None, relocation_handlers: Sequence[RelocationHandler] = (),
@@ -198,13 +249,15 @@ class Machine:
         with ExitStack() as undo:
             undo.callback(self.libc.forget_handlers, self._is_mapped)
             undo.callback(self.remove_traps, traps)
+            undo.callback(lambda: self._lazy.forget(image for image in self._lazy.images if image.closed))
             sources = [self.answers.source(symbols, traps)] if symbols else []
             late = [self.answers.source(late_symbols, traps)] if late_symbols else []
             unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
             options = LoadOptions(
-                base=base, local=local, preload=preload, sources=sources, unresolved=unresolved, want=want,
-                whole_archive=whole_archive, place=place, late_sources=late,
-                relocation_handlers=relocation_handlers,
+                base=base, local=local, deep_bind=deep_bind, no_load=no_load, no_delete=no_delete,
+                binding=self.binding if binding is None else Binding(binding), preload=preload, sources=sources,
+                unresolved=unresolved, want=want, whole_archive=whole_archive, place=place, late_sources=late,
+                relocation_handlers=relocation_handlers, dynamic_tls=self.dynamic_tls,
             )  # fmt: skip
             with self.answers.owned_by(traps), self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
@@ -244,16 +297,11 @@ class Machine:
         image.check_open()
         for doomed in self.linker.unloadable(image):
             self._run_destructors(doomed)
-        self._released(self.linker.unload(image))
+        self._clean_up(self.linker.unload(image))
 
-    def collect(self) -> None:
-        """Let go of images that only something undone (a patch) has kept, running their destructors."""
-        for doomed in self.linker.unneeded():
-            self._run_destructors(doomed)
-        self._released(self.linker.collect())
-
-    def _released(self, images: Sequence[Image]) -> None:
-        for image in images:
+    def _clean_up(self, released: Sequence[Image]) -> None:
+        for image in released:
+            self._lazy.forget([image])
             self.remove_traps(self._owned_traps.pop(image, []))
             if self._patcher is not None:
                 self._patcher.forget(image)
@@ -325,8 +373,7 @@ class Machine:
         for region, pages in plan.regions:
             self.memory.publish(region, pages)
         self._run_ifuncs(plan)
-        for image in plan.images:
-            self._thread.initialise(image)
+        self.threads.initialise(plan.static_tls)
         for image, which, address in initialisers(plan) if self.run_initialisers else ():
             self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
 
@@ -359,9 +406,21 @@ class Machine:
         assert isinstance(answer, int)
         return answer
 
+    @property
+    def first_calls(self) -> list[FirstCall]:
+        """Who called what first, and when, of calls that were bound lazily: an audit of the links in use."""
+        return self._lazy.first_calls
+
+    def link_map_address(self, image: Image) -> int:
+        """The word that tells a PLT's resolver which image it is called for."""
+        return image.base
+
     def tls_block(self, image: Image) -> int:
-        """Guest address of an image's thread-local block."""
-        return self._thread.block(image)
+        """Guest address of an image's thread-local block in the thread in use.
+
+        Raises GuestAbort when there is no memory for a block that is due now.
+        """
+        return self.threads.block(image)
 
     def ifunc_target(self, image: Image, resolver: int) -> int:
         """The function an STT_GNU_IFUNC symbol stands for."""
@@ -502,12 +561,16 @@ class Machine:
         frame = self._symbolizer.frame(address)
         return self._symbolizer.sourced(frame) if source else frame
 
-    def caller(self) -> Frame:
+    def return_address(self) -> int:
         """Where the guest function that has just been entered (a trap) will return to."""
         link = self._convention.link_register
         if link is not None:
             address = self.cpu.read_register(link)
         else:
             address = self.memory.read_uint(self.cpu.read_register("sp"), self.arch.word_size)
-        frame = self._symbolizer.frame(address & self.arch.code_address_mask)
-        return self._symbolizer.sourced(frame, returned_to=True)
+        return address & self.arch.code_address_mask
+
+    def caller(self, *, source: bool = True) -> Frame:
+        """What lies there, as far as known."""
+        frame = self._symbolizer.frame(self.return_address())
+        return self._symbolizer.sourced(frame, returned_to=True) if source else frame

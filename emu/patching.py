@@ -134,7 +134,7 @@ class Patcher:
             self._free(patch)
             raise
         if patch._keeps is not None and patch._image is not None:
-            patch._image.kept.append(patch._keeps)
+            patch._image.keeps.append(patch._keeps)
         self.patches.append(patch)
 
     def undo(self, patch: Patch) -> None:
@@ -143,7 +143,7 @@ class Patcher:
         self.machine.memory.write(patch.address, patch.original)
         self.patches.remove(patch)
         if patch._keeps is not None and patch._image is not None:
-            patch._image.kept.remove(patch._keeps)
+            patch._image.keeps.remove(patch._keeps)
         self._free(patch)
         if patch._keeps is not None:
             self.machine.collect()

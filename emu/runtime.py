@@ -54,7 +54,12 @@ class Runtime:
             self._own["___tls_get_addr"] = self._tls_get_addr_eax
         linker = machine.linker
         linker.resolver.host_tls = linker.tls.allocate_far(_TLS_SIZE, _TLS_SIZE)
-        machine.libc.errno_address = machine.thread_pointer + linker.resolver.host_tls.offset
+        self._errno_offset = linker.resolver.host_tls.offset
+        machine.threads.on_switch = self._place_errno
+        self._place_errno()
+
+    def _place_errno(self) -> None:
+        self._machine.libc.errno_address = self._machine.thread_pointer + self._errno_offset
 
     @cached_property
     def _tls_plan(self) -> CallPlan:
@@ -103,10 +108,7 @@ class Runtime:
         word = machine.arch.word_size
         module = machine.memory.read_uint(index, word)
         offset = machine.memory.read_uint(index + word, word) + machine.arch.tls.dtv_bias
-        block = machine.linker.tls.modules.get(module)
-        # Module 0 is an undefined weak symbol: its address is its offset, as good as null.
-        base = machine.thread_pointer + block.offset if block is not None else 0
-        return (base + offset) & machine.arch.address_mask
+        return machine.threads.address(module, offset) & machine.arch.address_mask
 
     def _tls_get_addr(self) -> int:
         (index,) = self._tls_plan.arguments(self._machine)

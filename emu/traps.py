@@ -6,8 +6,10 @@ Each address in use has a handler that acts in Python and tells where the guest 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from relink.arch import Architecture
@@ -16,7 +18,6 @@ from relink.errors import AddressSpaceError
 #: Called when the guest reaches the trap; returns the address to resume at (on Arm bit 0 tells Thumb).
 Handler: TypeAlias = Callable[[], int]
 
-_SPACING = 16  #: bytes between traps: never an odd address, and room for any ISA's alignment
 _RANGES = {32: (0xFE00_0000, 0x80_0000), 64: (0x3F_0000_0000, 0x1000_0000)}  #: (start, bytes) by word width
 
 
@@ -28,6 +29,16 @@ class Trap:
     handler: Handler
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Neighbouring traps with one handler, which is given the number of the one that was reached."""
+
+    start: int
+    count: int
+    name: Callable[[int], str]
+    handler: Callable[[int], int]
+
+
 def _never_handled() -> int:
     raise AssertionError("the return trap ends a run and is not handled")
 
@@ -35,22 +46,20 @@ def _never_handled() -> int:
 class TrapTable:
     """Hands out addresses of the trap range. The first one, `return_address`, ends a call of the guest."""
 
+    spacing = 16  #: bytes between traps: never an odd address, and room for any ISA's alignment
+
     def __init__(self, arch: Architecture) -> None:
         self.start, self.size = _RANGES[arch.bits]
         self.return_address = self.start
         self._traps = {self.return_address: Trap("return to the host", _never_handled)}
         self._free: list[int] = []
-        self._next = self.start + _SPACING
+        self._next = self.start + self.spacing
+        self._blocks: list[_Block] = []  #: by address
+        self._gaps: list[tuple[int, int]] = []  #: (start, count) of blocks given back
 
     def add(self, name: str, handler: Handler) -> int:
         """A new trap; its address. Raises AddressSpaceError when the range is used up."""
-        if self._free:
-            address = self._free.pop()
-        else:
-            address = self._next
-            if address >= self.start + self.size:
-                raise AddressSpaceError("the trap range is used up", address=self.start, size=self.size)
-            self._next += _SPACING
+        address = self._free.pop() if self._free else self._take(1)
         self._traps[address] = Trap(name, handler)
         return address
 
@@ -59,12 +68,56 @@ class TrapTable:
         del self._traps[address]
         self._free.append(address)
 
+    def add_block(self, count: int, name: Callable[[int], str], handler: Callable[[int], int]) -> int:
+        """`count` traps, `spacing` bytes apart; the first one's address.
+
+        `name` and `handler` are given the number of the trap in the block. Raises AddressSpaceError.
+        """
+        gap = next((gap for gap in self._gaps if gap[1] >= count), None)
+        if gap is None:
+            start = self._take(count)
+        else:
+            self._gaps.remove(gap)
+            start = gap[0]
+            if gap[1] > count:
+                self._gaps.append((start + count * self.spacing, gap[1] - count))
+        index = bisect_right(self._blocks, start, key=lambda block: block.start)
+        self._blocks.insert(index, _Block(start, count, name, handler))
+        return start
+
+    def remove_block(self, start: int) -> None:
+        """Give the block that begins at `start` back."""
+        block = next(block for block in self._blocks if block.start == start)
+        self._blocks.remove(block)
+        gaps = sorted([*self._gaps, (start, block.count)])
+        self._gaps = gaps[:1]
+        for begin, count in gaps[1:]:
+            last, length = self._gaps[-1]
+            if last + length * self.spacing == begin:
+                self._gaps[-1] = (last, length + count)
+            else:
+                self._gaps.append((begin, count))
+
+    def _take(self, count: int) -> int:
+        address = self._next
+        if address + count * self.spacing > self.start + self.size:
+            raise AddressSpaceError("the trap range is used up", address=self.start, size=self.size)
+        self._next += count * self.spacing
+        return address
+
     def get(self, address: int) -> Trap | None:
         """The trap at exactly this address."""
-        return self._traps.get(address)
+        trap = self._traps.get(address)
+        if trap is None and self._blocks:
+            index = bisect_right(self._blocks, address, key=lambda block: block.start) - 1
+            block = self._blocks[index]
+            number, rest = divmod(address - block.start, self.spacing)
+            if index >= 0 and not rest and number < block.count:
+                return Trap(block.name(number), partial(block.handler, number))
+        return trap
 
     def __contains__(self, address: int) -> bool:
         return self.start <= address < self.start + self.size
 
     def __len__(self) -> int:
-        return len(self._traps)
+        return len(self._traps) + sum(block.count for block in self._blocks)

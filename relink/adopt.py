@@ -252,7 +252,7 @@ def claim_tls(linker: Linker, image: Image, undo: ExitStack) -> TlsModule:
     else:
         number = wanted.id or next(n for n in range(1, len(taken) + 2) if n not in taken)
         module = TlsModule(number, wanted.offset, segment.memsz)
-        for other in taken.values():
+        for other in filter(lambda other: other.static, taken.values()):
             if other.offset < module.offset + module.size and module.offset < other.offset + other.size:
                 problem = f"its words name the TLS block at offset {module.offset}, where module {other.id} lies"
                 raise TlsError(image.name, problem)

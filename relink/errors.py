@@ -76,12 +76,15 @@ class MalformedElf(ElfError):
 
 
 class LinkError(RelinkError):
-    """Linking `image` (its name) failed."""
+    """Linking `image` (its name) failed. `subject` is what the message is about, if not the image.
 
-    def __init__(self, image: str, problem: str) -> None:
+    Where ld.so has words for it, the message has them.
+    """
+
+    def __init__(self, image: str, problem: str, *, subject: str | None = None) -> None:
         self.image = image
         self.problem = problem
-        super().__init__(f"{image}: {problem}")
+        super().__init__(f"{subject or image}: {problem}")
 
 
 class LibraryNotFound(LinkError):
@@ -95,10 +98,9 @@ class LibraryNotFound(LinkError):
         self.needed_by = needed_by
         self.tried = tuple(tried)
         places = "".join(f"\n  {number}. {place}: {why}" for number, (place, why) in enumerate(self.tried, 1))
-        if needed_by is None:
-            super().__init__(name, f"was not found{places}")
-        else:
-            super().__init__(needed_by, f"needs {name}, which was not found{places}")
+        needed = f" (needed by {needed_by})" if needed_by is not None else ""
+        problem = f"cannot open shared object file: No such file or directory{needed}{places}"
+        super().__init__(needed_by or name, problem, subject=name)
 
 
 class UnresolvedSymbol(LinkError):
@@ -123,12 +125,16 @@ class DuplicateSymbol(LinkError):
 
 
 class VersionNotFound(LinkError):
-    """A version that `image` was linked against is not defined by the library that should have it."""
+    """A version that `image` was linked against is not defined by the library that should have it.
 
-    def __init__(self, image: str, library: str, version: str) -> None:
+    `found` is the name of the file that was taken for `library`.
+    """
+
+    def __init__(self, image: str, library: str, version: str, found: str | None = None) -> None:
         self.library = library
         self.version = version
-        super().__init__(image, f"version {version} not found in {library}")
+        problem = f"version `{version}' not found (required by {image})"
+        super().__init__(image, problem, subject=found or library)
 
 
 class RelocationError(LinkError):

@@ -44,6 +44,8 @@ class Node:
     stand_in: bool = False  #: its symbols come from the host (see `Surroundings.stand_ins`)
     tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was passed over)
     needs: list[Node] = field(default_factory=list)  #: in DT_NEEDED order; shared between parents
+    filtees: list[Node] = field(default_factory=list)  #: what it is a filter for
+    optional: bool = False  #: an auxiliary filter does without it
     names: set[str] = field(default_factory=set)  #: everything it was asked for as
     adopted: Adopted | None = None  #: where it lies in memory already
 
@@ -54,7 +56,7 @@ class Node:
 
     @property
     def missing(self) -> bool:
-        return self.decoded is None and self.image is None and not self.stand_in
+        return self.decoded is None and self.image is None and not self.stand_in and not self.optional
 
     def error(self) -> LibraryNotFound:
         """What to raise for a missing one."""
@@ -156,7 +158,10 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
         node = queue.popleft()
         if node.decoded is None:
             continue
-        for name in node.decoded.needed:
+        filtees = node.decoded.filtees
+        wanted = [(name, node.filtees, required) for name, required in filtees]
+        wanted += [(name, node.needs, True) for name in node.decoded.needed]
+        for name, children, required in wanted:
             child = by_name.get(name)
             if child is None:
                 child = _find(name, node, surroundings)
@@ -165,11 +170,13 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
                     child = by_name[name] = twin
                     twin.names.add(name)
                 else:
+                    child.optional = True
                     _register(by_name, child)
                     order.append(child)
                     queue.append(child)
-            if child not in node.needs:
-                node.needs.append(child)
+            child.optional = child.optional and not required
+            if child not in children:
+                children.append(child)
     return order
 
 
@@ -254,7 +261,8 @@ def dependency_order(items: Iterable[Item], needs: Callable[[Item], Iterable[Ite
     """Dependencies before dependents: depth-first post-order; a cycle is cut where it closes.
 
     The order in which constructors run (gABI, "Initialization and Termination Functions"); destructors run
-    in the reverse.
+    in the reverse. Given images from the last loaded on, what that leaves open is settled as by glibc
+    (elf/dl-sort-maps.c).
     """
     order: list[Item] = []
     seen: set[int] = set()

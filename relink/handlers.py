@@ -131,7 +131,7 @@ class Entries:
         relocator = self._relocator
         bound = relocator.environment.resolver.bind(self.image, distinct, relocator.scope)
         keep = {bound.images[number] for number in set(bound.provider.tolist()) if number >= 0}
-        self.image.kept += [image for image in keep if image is not self.image and image not in self.image.kept]
+        self.image.keeps += [image for image in keep if image is not self.image and image not in self.image.keeps]
         return Bindings(
             bound.address[inverse], bound.size[inverse], bound.type[inverse], bound.provider[inverse],
             bound.symbol[inverse], bound.images,

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from relink import place
 from relink.arch import Architecture, FloatAbi
 from relink.elf import Decoded
-from relink.elf.constants import SHN_ABS, VERSYM_HIDDEN, DynamicFlag, DynamicTag, SymbolType, Visibility
+from relink.elf.constants import (
+    SHN_ABS,
+    VERSYM_HIDDEN,
+    DynamicFlag,
+    DynamicFlag1,
+    DynamicTag,
+    SymbolType,
+    Visibility,
+)  # fmt: skip
 from relink.elf.constants import Binding as Bind
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.memory import Region
@@ -25,8 +33,10 @@ from relink.tls import TlsModule
 if TYPE_CHECKING:
     from relink.adopt import Adopted
     from relink.kernel_module import KernelModule
+    from relink.lazy import LazySlots
     from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
     from relink.relocate import Outcome
+    from relink.scopes import Group
 
 
 #: Types of symbols that name an address in the image.
@@ -55,7 +65,7 @@ class BoundSymbol(NamedTuple):
     kind: str  #: "image", "host" or "weak"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Symbol:
     """A definition in a loaded image. Reading `address` after the image is closed raises UseAfterUnload."""
 
@@ -93,8 +103,13 @@ class Image:
         self.stage = Stage.OPENED
         self.references = 1  #: explicit loads; see `Linker.unload`
         self.dependencies: list[Image] = []  #: direct, in DT_NEEDED order
-        self.kept: list[Image] = []  #: what else it keeps alive: where hooks and patches made it lead
         self.scope: list[Image] = [self]  #: the image and its dependencies, breadth-first
+        self.filtees: list[Image] = []  #: what it is a filter for: searched right before it
+        self.keeps: list[Image] = []  #: what stays loaded as long as it, beside dependencies and bindings
+        self.groups: list[Group] = []  #: the search lists of the loads it is part of; see `relink.scopes`
+        self.turn = 0  #: images are initialised in the order of this number
+        self.deep_bind = False  #: its own search lists come before the global scope (RTLD_DEEPBIND)
+        self.no_delete = bool(decoded.flags_1 & DynamicFlag1.NODELETE)  #: never unloaded before the end
         #: Asked before everything else for this image's references, and after all images.
         self.sources: tuple[SymbolSource | Lookup, ...] = ()
         self.late_sources: tuple[SymbolSource | Lookup, ...] = ()
@@ -103,6 +118,7 @@ class Image:
         self.adopted: Adopted | None = None  #: set for an image that lay in memory already (see `relink.adopt`)
         self.version_ids: NDArray[np.int64] | None = None
         self.outcome: Outcome | None = None
+        self.lazy: LazySlots | None = None  #: jump slots that are bound when first called
         self.low = np.uint64(place.first_vaddr(decoded))
         self.address_mask = np.uint64(architecture.address_mask)
         self.bias_word = np.uint64(0)
@@ -289,18 +305,21 @@ class Image:
         return self.link_map().stub(symbol)
 
     def bindings(self) -> Iterator[BoundSymbol]:
-        """Every symbol the relocations referred to and what it bound to."""
-        if self.outcome is None or self.outcome.bindings is None:
-            return
-        bound = self.outcome.bindings
-        names = self.decoded.symbols.names
-        for element, index in enumerate(self.outcome.symbols.tolist(), 1):
-            number = int(bound.provider[element])
-            kind = {UNRESOLVED: "weak", HOST: "host"}.get(number, "image")
-            provider = bound.images[number].name if kind == "image" else None
-            yield BoundSymbol(
-                names.text(index), self.required_version(index), provider, int(bound.address[element]), kind
-            )
+        """Every symbol the relocations referred to and what it bound to; of jump slots that are bound when first
+        called those that have been, in the order of their calls."""
+        if self.outcome is not None and self.outcome.bindings is not None:
+            bound = self.outcome.bindings
+            names = self.decoded.symbols.names
+            for element, index in enumerate(self.outcome.symbols.tolist(), 1):
+                number = int(bound.provider[element])
+                kind = {UNRESOLVED: "weak", HOST: "host"}.get(number, "image")
+                provider = bound.images[number].name if kind == "image" else None
+                yield BoundSymbol(
+                    names.text(index), self.required_version(index), provider, int(bound.address[element]), kind
+                )
+        for answer in self.lazy.bound.values() if self.lazy is not None else ():
+            owner = answer.provider.name if answer.provider is not None else None
+            yield BoundSymbol(answer.name, answer.version, owner, answer.address, answer.kind)
 
 
 def symbol_of(found: Bindings, element: int, name: str) -> Symbol:

@@ -3,7 +3,7 @@
     open      decode the file, find and decode everything it needs        relink.elf, relink.graph
     check     every version asked for exists                              (here)
     map       a region and a load bias for each new image, its bytes      relink.place
-    tls       a module id and a static offset for each that has TLS       relink.tls
+    tls       a module id, and perhaps a static offset, for each with TLS relink.tls
     relocate  bind symbols, apply relocations in host buffers             relink.symbols, relink.relocate
     → Plan    what is left to do on the machine                           relink.plan
 
@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,14 @@ from relink.elf.constants import VER_FLG_WEAK
 from relink.errors import LinkError, LinkErrors, MalformedElf, VersionNotFound
 from relink.graph import Node, Surroundings
 from relink.image import Image, Stage, Timings
+from relink.lazy import Answer, Binding, LazyHost
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
 from relink.plan import Plan
 from relink.relocate import Environment, relocate
+from relink.scopes import Group, breadth_first, lookup_scope
 from relink.search import SearchPath, Source
 from relink.symbols import Lookup, Resolver, SymbolSource
-from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout, TlsModule
+from relink.tls import DEFAULT_STATIC_SIZE, LoadTls, TlsLayout, TlsModule
 
 if TYPE_CHECKING:
     from relink.handlers import RelocationHandler
@@ -60,13 +63,18 @@ class LoadOptions:
 
     base: int | None = None  #: guest address of the root image's first page (None: the address space chooses)
     local: bool = False  #: keep the images out of the scope that later loads see (RTLD_LOCAL)
-    preload: Sequence[Source] = ()  #: images that come before the root in the scope
+    deep_bind: bool = False  #: the images look into their own search list first (RTLD_DEEPBIND)
+    no_load: bool = False  #: only what is loaded already (RTLD_NOLOAD)
+    no_delete: bool = False  #: the root stays until everything ends (RTLD_NODELETE)
+    binding: Binding = Binding.NOW  #: when what is called by way of the PLT is bound
+    preload: Sequence[Source] = ()  #: images that come before the root in the scope, and stay as long as it
     sources: Sequence[SymbolSource | Lookup] = ()  #: asked before every image for what the new images refer to
     #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
     #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see `relink.collect`.
     want: Sequence[str] = ()
     whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
+    dynamic_tls: bool = False  #: thread-local storage is dynamic but where it must be static; see `relink.tls`
     #: Guest addresses of images' first pages: by SONAME, name or file name, or told by a function (None:
     #: anywhere). For the root `base` goes before.
     place: Mapping[str, int] | Callable[[Decoded], int | None] | None = None
@@ -97,7 +105,11 @@ class Linker:
         self.global_scope: list[Image] = []  #: what later images see
         self.relocation_handlers: list[RelocationHandler] = []  #: see `relink.handlers`
         self.observers: list[Observer] = []  #: see `relink.observe`
+        self.lazy_host: LazyHost | None = None  #: who has traps for lazy binding; without one all is bound at once
+        #: Guest addresses something outside still uses (a thread-local destructor's): their images stay.
+        self.held: Callable[[], Collection[int]] = tuple
         self._descriptor_stub: Region | None = None
+        self._turns = count()
 
     # ------------------------------------------------------------ the one call
 
@@ -210,27 +222,26 @@ class Linker:
         self._forget_all(doomed)
         return doomed
 
-    def unloadable(self, image: Image) -> list[Image]:
-        """What unloading `image` now would release, dependents first: the order destructors run in."""
-        roots = [i for i in self.images if i.references > (i is image)]
-        kept = {id(i) for i in graph.dependency_order(roots, _uses)}
-        order = graph.dependency_order(self.images, lambda i: i.dependencies)
-        return [i for i in reversed(order) if id(i) not in kept]
-
-    def unneeded(self) -> list[Image]:
-        """What no load and no other image holds any more, dependents first: what a patch held until undone."""
-        kept = {id(i) for i in graph.dependency_order([i for i in self.images if i.references], _uses)}
-        return [image for image in self.teardown_order() if id(image) not in kept]
-
-    def collect(self) -> list[Image]:
-        """Release what is `unneeded`, and say what it was."""
-        doomed = self.unneeded()
+    def unload_unused(self) -> list[Image]:
+        """Release what nothing needs any longer, as `unload` does: images something outside has held till now."""
+        doomed = self.unloadable()
         self._forget_all(doomed)
         return doomed
 
+    def unloadable(self, image: Image | None = None) -> list[Image]:
+        """What unloading `image` now would release, dependents first: the order destructors run in."""
+        held = self.held()
+        roots = [
+            i for i in self.images
+            if i.references > (i is image) or i.no_delete or any(map(i.contains, held))
+        ]  # fmt: skip
+        kept = {id(i) for i in graph.dependency_order(roots, _uses)}
+        return [i for i in self.teardown_order() if id(i) not in kept]
+
     def teardown_order(self) -> list[Image]:
         """All images, dependents first: the order destructors run in when everything ends."""
-        return list(reversed(graph.dependency_order(self.images, lambda i: i.dependencies)))
+        by_turn = sorted(self.images, key=lambda i: i.turn)
+        return list(reversed(graph.dependency_order(by_turn, _outlived_by)))
 
     def close(self) -> None:
         """Release everything, whoever still refers to it."""
@@ -244,6 +255,8 @@ class Linker:
         self, source: Source | Sequence[Source], name: str | None, options: LoadOptions, undo: ExitStack
     ) -> Plan:
         clock = _Clock()
+        if options.no_load and not self.is_loaded(source):
+            raise LinkError(name or str(source), "is not loaded, and was not to be")
         root, nodes = self.survey(
             source, name, options.preload, options.want, whole_archive=options.whole_archive
         )
@@ -262,15 +275,20 @@ class Linker:
     ) -> Plan:
         plan = self._map(root, nodes, options, undo)
         clock.lap("map")
-        if root.image is not None:
-            root.image.references += 1
-            undo.callback(_drop_reference, root.image)
-        scope = self._join_scopes(plan, options.local, undo)
-        self._assign_tls(plan, undo)
-        self._relocate(plan, scope, options, undo)
+        self._hold(plan, options, undo)
+        self._join_scopes(plan, options, undo)
+        tls = LoadTls(self.tls, undo, options.dynamic_tls)
+        self._assign_tls(plan, tls, undo)
+        self._relocate(plan, options, tls, undo)
+        plan.static_tls = [*plan.images, *tls.late]
         clock.lap("relocate")
         plan.timings = clock.timings
         return plan
+
+    def bind_slot(self, image: Image, slot: int) -> Answer:
+        """Look up what a jump slot that waits is for, in the scope of its image. Raises UnresolvedSymbol."""
+        assert image.lazy is not None
+        return image.lazy.bind(slot, self.resolver, lookup_scope(image, self.global_scope))
 
     def survey(
         self, source: Source | Sequence[Source], name: str | None = None, preload: Sequence[Source] = (),
@@ -308,6 +326,12 @@ class Linker:
         """The loaded image of that SONAME, or that was asked for by that name before."""
         return next((i for i in self.images if name == i.soname or name in i.names), None)
 
+    def is_loaded(self, source: Source | Sequence[Source]) -> bool:
+        """Whether loading `source` would find it loaded already: by name, SONAME or file."""
+        return isinstance(source, (str, os.PathLike)) and (
+            self.loaded(str(source)) is not None or self._loaded_from(Path(source)) is not None
+        )
+
     def _loaded_from(self, path: Path) -> Image | None:
         return next((i for i in self.images if graph.is_file(i.decoded, path)), None)
 
@@ -336,15 +360,27 @@ class Linker:
             if node.decoded is None:
                 continue
             for need in node.decoded.versions.needed:
-                provider = providers.get(need.library)
-                decoded = provider.contents if provider is not None else None
-                if decoded is None or need.flags & VER_FLG_WEAK:
+                if need.flags & VER_FLG_WEAK:
+                    continue
+                provider, loaded = providers.get(need.library), self.loaded(need.library)
+                if provider is None and loaded is None and need.library not in self._hosts:
+                    # glibc stops at an assertion here (elf/dl-version.c, find_needed).
+                    problem = f"asks for version {need.name} of {need.library}, which it does not need"
+                    errors.append(LinkError(node.decoded.name, problem))
+                    continue
+                found = provider.contents if provider is not None else None
+                decoded = loaded.decoded if provider is None and loaded is not None else found
+                if decoded is None:
                     continue
                 defined = decoded.versions.defined
                 # glibc tolerates a library without any versions (elf/dl-version.c, match_symbol).
                 if defined and need.name not in {version.name for version in defined}:
-                    errors.append(VersionNotFound(node.decoded.name, need.library, need.name))
+                    errors.append(VersionNotFound(node.decoded.name, need.library, need.name, decoded.name))
         _raise_all(root.name, errors)
+
+    @property
+    def _hosts(self) -> frozenset[str]:
+        return self.policy.stand_ins | self.policy.fallbacks
 
     def _map(self, root: Node, nodes: Sequence[Node], options: LoadOptions, undo: ExitStack) -> Plan:
         """Regions, biases and bytes for every new image; edges between images."""
@@ -362,10 +398,12 @@ class Linker:
                 continue
             image = images[id(node)]
             image.names |= node.names
-            image.references = int(node.parent is None)
+            image.references = 0
             image.sources = tuple(options.sources)
             image.late_sources = tuple(options.late_sources)
+            image.deep_bind = options.deep_bind
             image.dependencies = [images[id(child)] for child in node.needs if id(child) in images]
+            image.filtees = [images[id(child)] for child in node.filtees if id(child) in images]
             if not node.decoded.segments:
                 raise MalformedElf(node.decoded.name, "has no segment to load")
             if node.adopted is not None:
@@ -385,9 +423,12 @@ class Linker:
 
                 observe.tell_mapped(self.observers, image)
         for image in plan.images:
-            image.scope = _breadth_first([image])
-        plan.initialise = graph.dependency_order(plan.images, lambda i: i.dependencies)
-        plan.initialise = [image for image in plan.initialise if image in plan.images]
+            image.scope = breadth_first([image])
+        ordered = graph.dependency_order(reversed(plan.images), _needs)
+        # Where needs go in a circle, the root comes last all the same (glibc's force_first).
+        plan.initialise = sorted((i for i in ordered if i in plan.images), key=lambda i: i is plan.root)
+        for image in plan.initialise:
+            image.turn = next(self._turns)
         return plan
 
     def _reserve_region(self, decoded: Decoded, base: int | None, undo: ExitStack) -> Region:
@@ -395,51 +436,57 @@ class Linker:
         undo.callback(self.memory.release, region)
         return region
 
-    def _join_scopes(self, plan: Plan, local: bool, undo: ExitStack) -> list[Image]:
-        """Preloads, the root and what they need, breadth-first: joined to the global scope unless local."""
+    def _hold(self, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
+        """What keeps the images loaded: a reference to the root, and the root keeps the preloads."""
+        root = plan.root
+        undo.callback(_restore_holds, root, root.references, root.no_delete, list(root.keeps))
+        root.references += 1
+        root.no_delete = root.no_delete or options.no_delete
+        root.keeps += [image for image in plan.first if image is not root and image not in root.keeps]
+
+    def _join_scopes(self, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
+        """Preloads, the root and what they need, breadth-first: joined to the global scope unless local.
+
+        Images that were there before get the new search list as well, after those they have.
+        """
         undo.callback(
             self._leave_scopes, plan.images, set(self.images), set(self.global_scope), set(self.resolver.unique)
         )
         self.images += plan.images
-        scope = _breadth_first(plan.first)
-        if not local:
-            self.global_scope += [image for image in scope if image not in self.global_scope]
-        return scope
+        group = Group(plan.root, breadth_first(plan.first))
+        for image in group.members:
+            if image in plan.images or all(known.root is not group.root for known in image.groups):
+                image.groups.append(group)
+        if not options.local:
+            self.global_scope += [image for image in group.members if image not in self.global_scope]
 
-    def _assign_tls(self, plan: Plan, undo: ExitStack) -> None:
+    def _assign_tls(self, plan: Plan, tls: LoadTls, undo: ExitStack) -> None:
         for image in plan.images:
-            segment = image.decoded.tls
-            if segment is not None:
-                if image.runs_elsewhere:
-                    from relink.adopt import claim_tls
+            if image.runs_elsewhere and image.decoded.tls is not None:
+                from relink.adopt import claim_tls
 
-                    image.tls = claim_tls(self, image, undo)
-                else:
-                    image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
-                    undo.callback(self.tls.release, image.tls)
-                if self.observers:
-                    from relink import observe
+                image.tls = claim_tls(self, image, undo)
+        tls.assign([image for image in plan.images if not image.runs_elsewhere])
+        if self.observers:
+            from relink import observe
 
-                    observe.tell(self.observers, observe.TlsAssigned(image.name, image, image.tls))
+            observe.tell_tls(self.observers, plan.images)
 
-    def _relocate(
-        self, plan: Plan, scope: Sequence[Image], options: LoadOptions, undo: ExitStack
-    ) -> None:
+    def _relocate(self, plan: Plan, options: LoadOptions, tls: LoadTls, undo: ExitStack) -> None:
         """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
         if self.observers:
             from relink import observe
         environment = Environment(
-            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved,
-            (*options.relocation_handlers, *self.relocation_handlers),
+            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved, tls,
+            options.binding, self.lazy_host, (*options.relocation_handlers, *self.relocation_handlers),
             observe.telling(self.observers) if self.observers else None,
         )  # fmt: skip
         errors: list[LinkError] = []
-        scope = list(dict.fromkeys([*self.global_scope, *scope]))
         for image in plan.initialise:
             if image.runs_elsewhere:
                 image.stage = Stage.RELOCATED
                 continue
-            image.outcome = relocate(image, scope, environment)
+            image.outcome = relocate(image, lookup_scope(image, self.global_scope), environment)
             image.stage = Stage.RELOCATED
             errors += image.outcome.errors
             plan.ifuncs += image.outcome.ifuncs
@@ -478,6 +525,7 @@ class Linker:
         What its constructors have loaded or unloaded meanwhile (dlopen) is no part of it and stays so.
         """
         nested = {image for image in self.images if image not in images and image not in new}
+        self._drop_groups({*new})
         self.images[:] = [image for image in self.images if image not in new]
         self.global_scope[:] = [image for image in self.global_scope if image in scope or image in nested]
         self.resolver.unique = {
@@ -494,10 +542,15 @@ class Linker:
             from relink import observe
 
             observe.tell_closed(self.observers, closing)
+    def _drop_groups(self, roots: set[Image]) -> None:
+        """Take the search lists of loads whose root is gone from the images that stay."""
+        for image in self.images:
+            image.groups[:] = [group for group in image.groups if group.root not in roots]
 
     def _forget(self, image: Image) -> None:
         """Release everything an image holds."""
         self.images.remove(image)
+        self._drop_groups({image})
         if image in self.global_scope:
             self.global_scope.remove(image)
         self.resolver.forget(image)
@@ -530,16 +583,16 @@ def _raise_all(image: str, errors: Sequence[LinkError]) -> None:
         raise LinkErrors(image, errors)
 
 
-def _breadth_first(first: Sequence[Image]) -> list[Image]:
-    scope = list(dict.fromkeys(first))
-    for member in scope:
-        scope += [child for child in dict.fromkeys(member.dependencies) if child not in scope]
-    return scope
+def _needs(image: Image) -> list[Image]:
+    """What is initialised before an image, and outlives it."""
+    return [*image.filtees, *image.dependencies] if image.filtees else image.dependencies
 
 
 def _uses(image: Image) -> list[Image]:
-    """What an image keeps alive: its dependencies, what hooks made it use, every image it bound a symbol to."""
-    kept = [*image.dependencies, *image.kept]
+    """What an image keeps alive: all it needs or was told to keep, and every image it bound a symbol to."""
+    kept = [*_needs(image), *image.keeps]
+    if image.lazy is not None:
+        kept += [answer.provider for answer in image.lazy.bound.values() if answer.provider is not None]
     bound = image.outcome.bindings if image.outcome else None
     if bound is None:
         return kept
@@ -547,8 +600,13 @@ def _uses(image: Image) -> list[Image]:
     return [*kept, *(bound.images[n] for n in numbers)]
 
 
-def _drop_reference(image: Image) -> None:
-    image.references -= 1
+def _outlived_by(image: Image) -> list[Image]:
+    """What is torn down after an image: needs that were initialised before it, and whom else it is bound to."""
+    return [used for used in _uses(image) if used.turn < image.turn or used not in image.scope]
+
+
+def _restore_holds(image: Image, references: int, no_delete: bool, keeps: list[Image]) -> None:
+    image.references, image.no_delete, image.keeps = references, no_delete, keeps
 
 
 def _exists(path: Path) -> bool:

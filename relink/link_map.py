@@ -293,16 +293,22 @@ class _Mapper:
 
     def _providers(self) -> dict[int, str | None]:
         """Symbol index -> what it bound to."""
-        outcome = self.image.outcome
+        outcome, lazy = self.image.outcome, self.image.lazy
         if outcome is None or outcome.bindings is None:
             return {}
+        later: dict[int, str | None] = {}
+        if lazy is not None:
+            later = {
+                int(lazy.symbol[slot]): answer.provider.name if answer.provider is not None else _HOST
+                for slot, answer in lazy.bound.items()
+            }
         bound = outcome.bindings
         names = {number: image.name for number, image in enumerate(bound.images)}
         numbers = bound.provider[1:].tolist()
         return {
             symbol: _HOST if number == HOST else names.get(number)
             for symbol, number in zip(outcome.symbols.tolist(), numbers, strict=True)
-        }
+        } | later
 
     def words(self, address: int, count: int) -> tuple[int, ...]:
         size = self.arch.word_size

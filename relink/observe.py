@@ -253,6 +253,13 @@ def tell_mapped(observers: Sequence[Observer], image: Image) -> None:
     tell(observers, ImageMapped(image.name, image))
 
 
+def tell_tls(observers: Sequence[Observer], images: Sequence[Image]) -> None:
+    """Of the images that have thread-local storage."""
+    for image in images:
+        if image.tls is not None:
+            tell(observers, TlsAssigned(image.name, image, image.tls))
+
+
 def tell_relocated(observers: Sequence[Observer], image: Image) -> None:
     """Of an image whose relocations have been applied."""
     count = len(image.outcome.symbols) if image.outcome else 0

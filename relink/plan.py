@@ -19,7 +19,7 @@ from relink.memory import Pages, Region
 from relink.relocate import IfuncCalls, read_words
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Plan:
     """One load, linked but not yet visible to the guest."""
 
@@ -29,6 +29,7 @@ class Plan:
     nodes: list[Node] = field(default_factory=list)  #: the whole closure, stand-ins and old images included
     regions: list[tuple[Region, tuple[Pages, ...]]] = field(default_factory=list)
     ifuncs: list[IfuncCalls] = field(default_factory=list)
+    static_tls: list[Image] = field(default_factory=list)  #: whose static blocks, if any, are to be initialised
     initialise: list[Image] = field(default_factory=list)  #: dependencies first
     timings: Timings = field(default_factory=Timings)
 
@@ -45,7 +46,7 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     if plan.root in plan.images and executable and not plan.root.runs_elsewhere:
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
-    for image in plan.initialise:
+    for image in sorted(plan.initialise, key=lambda image: not image.decoded.flags_1 & DynamicFlag1.INITFIRST):
         if image.runs_elsewhere:
             continue
         for which, address in constructors(image):

@@ -33,6 +33,7 @@ from relink.errors import (
     UnsupportedRelocation,
 )  # fmt: skip
 from relink.fields import address32
+from relink.lazy import Binding, LazyHost, LazySlots, wants_now
 from relink.objects import CombinedObjects
 from relink.symbols import UNRESOLVED, Bindings, Resolver
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from relink.handlers import Handling, RelocationHandler
     from relink.image import Image
     from relink.observe import Event
+    from relink.tls import LoadTls
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -56,6 +58,7 @@ _SHIFT = {2: 1, 4: 2, 8: 3}
 _TYPE_LIMIT = 1 << 16
 _TLS_LETTERS = frozenset({"M", "T", "DTV"})
 _SYMBOL_LETTERS = frozenset("SMTZ")
+NO_MACHINE = "a TLS descriptor for a module with dynamic thread-local storage needs a machine to answer it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,10 @@ class Environment:
     descriptor_stubs: Callable[[], tuple[int, int]]
     #: An address for a strong symbol nobody defines, or None to make it an error.
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
+    #: Who decides about modules without a static place; None where there are none.
+    tls: LoadTls | None = None
+    binding: Binding = Binding.NOW  #: when jump slots are bound
+    lazy: LazyHost | None = None  #: whose traps they hold until then
     handlers: Sequence[RelocationHandler] = ()
     tell: Callable[[Event], None] | None = None  #: where events go; None: nobody listens
 
@@ -190,6 +197,10 @@ class Relocator:
         self.ends = np.array([s.vaddr + s.memsz for s in segments], np.uint64)
         self.slot = np.zeros(0, np.int64)  # symbol index -> element of the bindings
         self.handling = self._handling() if environment.handlers else None
+        # What a handler is to see must be computed now.
+        later = environment.lazy is not None and not wants_now(image) and self.handling is None
+        self.binding = environment.binding if later else Binding.NOW
+        self.waiting: list[tuple[RelocationTable, Reloc, I64]] = []  # jump slots that are bound when called
 
     def _handling(self) -> Handling | None:
         from relink.handlers import Handling
@@ -211,6 +222,8 @@ class Relocator:
                 elif row.role is not Role.NONE:
                     self._apply(table, row, entries)
                     self.outcome.counts[self.arch.prefix + row.name] += _length(entries, table)
+        if self.waiting:
+            self._leave_for_later()
         if self.environment.tell is not None:
             self._tell_applied(self.environment.tell, tables)
         return self.outcome
@@ -283,6 +296,8 @@ class Relocator:
                 row = self.arch.relocations.get(number)
                 if row is None or row.formula is None:
                     continue
+                if self._waits(row):
+                    entries = self._bound_at_once(table, entries)
                 if row.formula.letters & _SYMBOL_LETTERS or row.slot is not None:
                     wanted[table.symbol[entries]] = True
         wanted[0] = False
@@ -355,7 +370,54 @@ class Relocator:
             indices = np.arange(len(table.offset))[entries]
             self._report_row(table, indices[~inside], row, RelocationOutOfImage, "the place lies in no segment")
             entries = indices[inside]
+        if self._waits(row):
+            at_once = self._bound_at_once(table, entries)
+            self.waiting.append((table, row, np.setdiff1d(np.arange(len(table.offset))[entries], at_once)))
+            entries = at_once
         self._finish(self._gather(table, row, entries))
+
+    def _waits(self, row: Reloc) -> bool:
+        return row.role is Role.JUMP_SLOT and self.binding is not Binding.NOW
+
+    def _bound_at_once(self, table: RelocationTable, entries: slice | I64) -> I64:
+        """Those of a type that waits which do not: functions whose arguments ld.so's resolver would not keep."""
+        marked = np.uint8(self.arch.plt.bound_at_once if self.binding is Binding.FAITHFUL else 0)
+        indices = np.arange(len(table.offset))[entries]
+        chosen: I64 = indices[self.image.decoded.symbols.other[table.symbol[indices]] & marked != 0]
+        return chosen
+
+    def _leave_for_later(self) -> None:
+        """Fill the jump slots that are bound at their first call with what leads there."""
+        lazy, image, size = self.environment.lazy, self.image, self.arch.word_size
+        assert lazy is not None
+        offset = np.concatenate([table.offset[entries] for table, _, entries in self.waiting])
+        where = (offset - image.low).astype(np.int64)
+        explicit = [row.formula is not None and "A" in row.formula.letters for _, row, _ in self.waiting]
+        slots = image.lazy = LazySlots(
+            image,
+            place=offset + image.bias_word & image.address_mask,
+            symbol=np.concatenate([table.symbol[entries] for table, _, entries in self.waiting]).astype(np.int64),
+            addend=np.concatenate([
+                table.addend[entries].view(np.uint64)
+                if wanted and table.addend is not None else np.zeros(len(entries), np.uint64)
+                for wanted, (table, _, entries) in zip(explicit, self.waiting, strict=True)
+            ]),
+            entry=np.concatenate([
+                entries if table.section.endswith(".plt") else np.full(len(entries), -1)
+                for table, _, entries in self.waiting
+            ]),
+        )  # fmt: skip
+        table_at = image.decoded.pltgot
+        if self.binding is Binding.FAITHFUL and table_at is not None:
+            words = lazy.resolver_words(slots)
+            at = np.array([self.arch.plt.link_map_word, self.arch.plt.resolver_word])
+            own = np.uint64(table_at) - image.low + np.uint64(size) * at.astype(np.uint64)
+            write_words(self.buffer, own.astype(np.int64), size, np.array(words, np.uint64))
+            value = read_words(self.buffer, where, size) + image.bias_word
+        else:
+            first, spacing = lazy.slot_traps(slots)
+            value = np.arange(len(slots), dtype=np.uint64) * np.uint64(spacing) + np.uint64(first)
+        write_words(self.buffer, where, size, value)
 
     def _gather(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> Batch:
         """The letters the row's formula names, for these entries."""
@@ -398,8 +460,9 @@ class Relocator:
         if row.role is Role.TLSDESC:
             if self.handling is not None:
                 value = self.handling.values(batch, value)
-            undefined = (batch.element != 0) & (self.bound.provider[batch.element] == UNRESOLVED)
-            self._write_descriptors(row.word.size if row.word else 0, batch.where, value, undefined)
+            functions, unanswered = self._descriptor_functions(batch.element)
+            self._report_tls(batch, unanswered, NO_MACHINE)
+            self._write_descriptors(row.word.size if row.word else 0, batch.where, value, functions)
         else:
             self._store(batch, value)
 
@@ -411,13 +474,30 @@ class Relocator:
             self._defer(batch.row, batch.where[indirect], batch.letters["S"][indirect], addend[indirect])
             batch.keep(~indirect)
 
-    def _write_descriptors(self, size: int, where: I64, value: U64, undefined: Bools) -> None:
+    def _write_descriptors(self, size: int, where: I64, value: U64, function: U64) -> None:
         """Fill TLS descriptors of two `size`-byte words: a function, and the argument it finds beside itself."""
         argument = self.arch.tls.descriptor_argument
-        static, weak = self.environment.descriptor_stubs()
         write_words(self.buffer, where + size * argument, size, value)
-        function = np.where(undefined, np.uint64(weak), np.uint64(static))
         write_words(self.buffer, where + size * (1 - argument), size, function)
+
+    def _descriptor_functions(self, element: I64) -> tuple[U64, Bools]:
+        """What descriptors of these symbols call, and those for which there is nothing to call."""
+        static, weak = self.environment.descriptor_stubs()
+        provider = np.where(element == 0, 0, self.bound.provider[element])
+        functions = np.where(provider == UNRESOLVED, np.uint64(weak), np.uint64(static))
+        unanswered = np.zeros(len(element), np.bool_)
+        for number in self._dynamic_providers(provider):
+            assert self.environment.tls is not None
+            found = self.environment.tls.descriptor(self.bound.images[number])
+            functions[provider == number] = found or 0
+            unanswered |= (provider == number) & (found is None)
+        return functions, unanswered
+
+    def _dynamic_providers(self, provider: NDArray[np.int32] | I64) -> list[int]:
+        """Which of these providers (indices into the images bound to) are modules without a static place."""
+        images = self.bound.images
+        candidates = (number for number in np.unique(provider).tolist() if number >= 0)
+        return [n for n in candidates if (module := images[n].tls) is not None and not module.static]
 
     def _addend(self, table: RelocationTable, row: Reloc, entries: slice | I64, where: I64) -> U64:
         if table.addend is not None:
@@ -468,22 +548,42 @@ class Relocator:
         usable: Bools = weak | ((ids[provider] != 0) & thread_local)
         return ids[provider], offsets[provider], usable
 
+    def _make_static(self, element: I64) -> tuple[Bools, str]:
+        """Make modules static whose offset a place is to hold: where that cannot be, and why."""
+        provider = np.where(element == 0, 0, self.bound.provider[element])
+        refused, problem = np.zeros(len(element), np.bool_), ""
+        for number in self._dynamic_providers(provider):
+            assert self.environment.tls is not None
+            why = self.environment.tls.make_static(self.bound.images[number])
+            if why is not None:
+                problem = why
+                refused |= provider == number
+        return refused, problem
+
     def _add_tls_letters(self, batch: Batch) -> None:
         """M and T; entries whose symbol is not thread-local are reported and dropped."""
+        assert batch.row.formula is not None
+        if "T" in batch.row.formula.letters and batch.row.role is not Role.TLSDESC:
+            refused, problem = self._make_static(batch.element)
+            if refused.any():
+                self._report_tls(batch, refused, problem)
+                batch.keep(~refused)
         batch.letters["M"], batch.letters["T"], usable = self._tls_modules(batch.element)
-        if usable.all():
-            return
-        for index in batch.indices[~usable][:_REPORTED].tolist():
+        if not usable.all():
+            self._report_tls(batch, ~usable, "no thread-local definition")
+            batch.keep(usable)
+
+    def _report_tls(self, batch: Batch, chosen: Bools, problem: str) -> None:
+        for index in batch.indices[chosen][:_REPORTED].tolist():
             symbol = self._symbol_name(batch.table, index)
             section, offset = batch.table.origin(index)
             self.outcome.errors.append(
                 TlsError(
                     self.image.name,
                     f"{section}+{offset:#x}: {self.arch.prefix}{batch.row.name} against "
-                    f"{symbol or 'its own module'}: no thread-local definition",
+                    f"{symbol or 'its own module'}: {problem}",
                 )
             )
-        batch.keep(usable)
 
     # ------------------------------------------------------------ checks and reports
 

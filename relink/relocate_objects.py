@@ -16,10 +16,16 @@ from numpy.typing import NDArray
 from relink.arch import Reloc, Role, loongarch_stack
 from relink.arch.spec import Slot, reloc
 from relink.elf.constants import SymbolType
-from relink.errors import RelocationError, RelocationOutOfImage, RelocationOverflow, UnsupportedRelocation
+from relink.errors import (
+    RelocationError,
+    RelocationOutOfImage,
+    RelocationOverflow,
+    TlsError,
+    UnsupportedRelocation,
+)  # fmt: skip
 from relink.fields import Word
 from relink.objects import CombinedObjects, CombinedTable
-from relink.relocate import Batch, Environment, Outcome, Relocator, evaluate, read_words, write_words
+from relink.relocate import NO_MACHINE, Batch, Environment, Outcome, Relocator, evaluate, read_words, write_words
 from relink.symbols import UNRESOLVED
 
 if TYPE_CHECKING:
@@ -95,13 +101,17 @@ class ObjectRelocator(Relocator):
             if kind is Slot.ADDRESS:
                 self._fill_addresses(symbols, element, where, address)
                 continue
+            if kind is Slot.TLS_IE:
+                refused, problem = self._make_static(element)
+                self._report_slots(symbols[refused], offsets[refused], kind, problem)
             module, offset, usable = self._tls_modules(np.zeros_like(element) if kind is Slot.TLS_LD else element)
             self._report_not_thread_local(symbols[~usable])
             if kind is Slot.TLS_IE:
                 write_words(self.buffer, where, word, address + offset)
             elif kind is Slot.TLS_DESC:
-                undefined = (element != 0) & (self.bound.provider[element] == UNRESOLVED)
-                self._write_descriptors(word, where, address + offset, undefined)
+                functions, unanswered = self._descriptor_functions(element)
+                self._report_slots(symbols[unanswered], offsets[unanswered], kind, NO_MACHINE)
+                self._write_descriptors(word, where, address + offset, functions)
             else:
                 inside = np.zeros_like(address) if kind is Slot.TLS_LD else address
                 write_words(self.buffer, where, word, module)
@@ -179,6 +189,12 @@ class ObjectRelocator(Relocator):
                     section="GOT", offset=0, type_name="slot", symbol=names.text(symbol),
                 )
             )  # fmt: skip
+
+    def _report_slots(self, symbols: I64, offsets: I64, kind: Slot, problem: str) -> None:
+        names = self.combined.symbols.names
+        for symbol, offset in zip(symbols.tolist(), offsets.tolist(), strict=True):
+            what = f"GOT+{offset:#x}: {kind.name} slot of {names.text(symbol) or 'its own module'}: {problem}"
+            self.outcome.errors.append(TlsError(self.image.name, what))
 
     # ------------------------------------------------------------ one type
 

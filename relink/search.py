@@ -25,6 +25,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 
 from relink.arch import Architecture
 from relink.elf import Decoded
+from relink.elf.constants import DynamicFlag1
 
 #: A library: a path, its bytes, a binary file object, or what has been decoded already (from memory, say).
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Decoded"
@@ -83,6 +84,10 @@ class SearchPath:
             yield _existing(Path(folder) / name, "library path")
         if chain and chain[0].runpath:
             yield from self._listed(chain[0].runpath, name, f"RUNPATH of {chain[0].name}", chain[0], arch)
+        if chain and chain[0].flags_1 & DynamicFlag1.NODEFLIB:
+            problem = f"{chain[0].name} wants none of them (DF_1_NODEFLIB)"
+            yield Candidate("default folders", "default folder", None, problem)
+            return
         if self.sysroot is None:
             yield Candidate("default folders", "default folder", None, "no sysroot was given")
             return

@@ -244,7 +244,8 @@ class Resolver:
             provider = bindings.images[number]
             if number and image is not None and symbolic and provider is image:
                 continue
-            request, found = self._definitions(provider, names.take(pending), required[pending], newest)
+            some = names if len(pending) == len(names) else names.take(pending)
+            request, found = self._definitions(provider, some, required[pending], newest)
             bindings.define(where[pending[request]], number, found)
             pending = np.delete(pending, request)
         after = [*(image.late_sources if image is not None else ()), *(self.after if hosts else ())]

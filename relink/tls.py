@@ -1,21 +1,40 @@
-"""Static thread-local storage: module ids, and each module's offset from the thread pointer.
+"""Thread-local storage: module ids, and each module's offset from the thread pointer.
 
-Every module, whenever it is loaded, gets its block in the static area, as ld.so does for the modules present
-at start-up and, from its surplus, for late ones that ask for it. Offsets follow the ISA's variant (Drepper,
-"ELF Handling For Thread-Local Storage", section 3.4): I above the thread pointer, II below it.
+A *static* module has its block at the same offset from every thread pointer. Offsets follow the ISA's variant
+(Drepper, "ELF Handling For Thread-Local Storage", section 3.4): I above the thread pointer, II below it. A
+*dynamic* one has an id only: each thread gets its block, wherever there is memory, when it first asks for it.
+
+Modules are static while there is room, whenever they are loaded, since that is quicker; what is kept back of
+the area is for those that must be: code of the initial- or local-exec model has the offset written into it. A
+dynamic module that such a relocation names becomes static, unless a thread has a block of it already (glibc,
+elf/dl-reloc.c, _dl_try_allocate_static_tls).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from relink.arch import Architecture, TlsVariant
+from relink.elf.constants import DynamicFlag, DynamicFlag1, FileType
 from relink.errors import TlsError
+
+if TYPE_CHECKING:
+    from relink.elf import Decoded, ProgramHeader
+    from relink.image import Image
 
 #: Bytes of static TLS, surplus included. glibc's default surplus is 1664 bytes; nothing here needs thrift.
 DEFAULT_STATIC_SIZE = 0x10000
-#: The thread pointer's own alignment, and so the greatest p_align a TLS segment may have.
+#: What part of the area modules that need no place in it leave to those that do.
+_SURPLUS = 4
+#: The thread pointer's own alignment, and so the greatest p_align of a static module.
 MAX_ALIGN = 4096
+#: The greatest block of a dynamic module, and its greatest alignment, in bytes.
+MAX_DYNAMIC_SIZE = 1 << 28
+MAX_DYNAMIC_ALIGN = 1 << 24
+_SPENT = "cannot allocate memory in static TLS block"  #: as glibc words it
 _HOST_ID = 0x4000_0000
 
 
@@ -24,8 +43,22 @@ class TlsModule:
     """One image's TLS block."""
 
     id: int  #: what DTPMOD stores; 1 is the first
-    offset: int  #: of the block from the thread pointer (T): negative in variant II
+    offset: int  #: of a static block from the thread pointer (T): negative in variant II; 0 if dynamic
     size: int  #: bytes, p_memsz
+    static: bool = True  #: whether the block has the same place in every thread
+
+
+class Blocks(Protocol):
+    """Who gives threads their blocks of dynamic modules: a machine."""
+
+    def descriptor(self, image: Image, undo: ExitStack) -> int:
+        """Guest address of the function for TLS descriptors whose argument is an offset in the image's block."""
+
+    def in_use(self, module: TlsModule) -> bool:
+        """Whether a thread has a block of this dynamic module."""
+
+    def forget(self, module: TlsModule) -> None:
+        """Free what there is of a module that is going; its id may come back as another's."""
 
 
 class TlsLayout:
@@ -36,24 +69,62 @@ class TlsLayout:
         self.tcb_size = arch.tls.tcb_size
         self.static_size = static_size
         self.modules: dict[int, TlsModule] = {}
+        self.blocks: Blocks | None = None
 
     def allocate(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
-        """A block of `size` bytes whose address is congruent to `vaddr` modulo `align`.
+        """A static block of `size` bytes whose address is congruent to `vaddr` modulo `align`.
 
         Raises TlsError naming `image` if the alignment cannot be met or the static area is spent.
         """
-        align = max(align, 1)
-        if align > MAX_ALIGN:
-            raise TlsError(image, f"a TLS segment aligned to {align:#x} bytes; at most {MAX_ALIGN:#x} can be met")
-        offset = self._place(size, align, vaddr % align)
-        if offset is None:
-            used = sum(module.size for module in self.modules.values())
+        return self._add(self._offset(image, size, align, vaddr), size)
+
+    def allocate_spare(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
+        """The same out of what those that need no static place may have; a dynamic module if that is spent.
+
+        Raises TlsError naming `image` for a block that is too big, or aligned more, than can be.
+        """
+        spare = self.static_size - self.static_size // _SURPLUS
+        offset = self._place(size, align, vaddr, spare) if align <= MAX_ALIGN else None
+        return self.allocate_dynamic(image, size, align) if offset is None else self._add(offset, size)
+
+    def allocate_dynamic(self, image: str, size: int, align: int) -> TlsModule:
+        """An id alone. Raises TlsError naming `image` for a block too big, or aligned more, than can be."""
+        if size > MAX_DYNAMIC_SIZE or align > MAX_DYNAMIC_ALIGN:
             raise TlsError(
-                image, f"needs {size} bytes of static TLS; {used} of {self.static_size} are in use already"
+                image,
+                f"a TLS segment of {size} bytes aligned to {align:#x}; at most {MAX_DYNAMIC_SIZE} bytes and "
+                f"{MAX_DYNAMIC_ALIGN:#x} can be met",
             )
+        return self._add(None, size)
+
+    def make_static(self, module: TlsModule, image: str, align: int, vaddr: int) -> TlsModule:
+        """A dynamic module's successor of the same id with a static place. Raises TlsError as `allocate`."""
+        offset = self._offset(image, module.size, align, vaddr)
+        self.modules[module.id] = TlsModule(module.id, offset, module.size)
+        return self.modules[module.id]
+
+    def is_first(self, module: TlsModule, align: int, vaddr: int) -> bool:
+        """Whether a static module lies where static linkers put an executable's: nearest to the thread pointer."""
+        return module.offset == self._fit([], module.size, max(align, 1), vaddr)
+
+    def _add(self, offset: int | None, size: int) -> TlsModule:
         number = next(n for n in range(1, len(self.modules) + 2) if n not in self.modules)
-        module = self.modules[number] = TlsModule(number, offset, size)
+        module = TlsModule(number, offset or 0, size, offset is not None)
+        self.modules[number] = module
         return module
+
+    def _offset(self, image: str, size: int, align: int, vaddr: int) -> int:
+        if align > MAX_ALIGN:
+            raise TlsError(
+                image, f"{_SPENT}: a TLS segment aligned to {align:#x} bytes; at most {MAX_ALIGN:#x} can be met"
+            )
+        offset = self._place(size, align, vaddr, self.static_size)
+        if offset is None:
+            used = sum(module.size for module in self.modules.values() if module.static)
+            raise TlsError(
+                image, f"{_SPENT}: needs {size} bytes; {used} of {self.static_size} are in use already"
+            )
+        return offset
 
     def allocate_far(self, size: int, align: int) -> TlsModule:
         """The host's own block, at the far end of the static area and under an id no image gets.
@@ -66,11 +137,20 @@ class TlsLayout:
 
     def release(self, module: TlsModule) -> None:
         """Give a block and its module id back; both may be used again."""
+        if self.blocks is not None:
+            self.blocks.forget(module)
         del self.modules[module.id]
 
-    def _place(self, size: int, align: int, residue: int) -> int | None:
-        """The free offset nearest to the thread pointer, or None."""
-        taken = sorted((m.offset, m.offset + m.size) for m in self.modules.values())
+    def _place(self, size: int, align: int, vaddr: int, limit: int) -> int | None:
+        """The free offset nearest to the thread pointer within `limit` bytes of it, or None."""
+        taken = sorted((m.offset, m.offset + m.size) for m in self.modules.values() if m.static)
+        offset = self._fit(taken, size, max(align, 1), vaddr)
+        reach = offset + size if self.variant is TlsVariant.I else -offset
+        return offset if reach <= limit else None
+
+    def _fit(self, taken: Sequence[tuple[int, int]], size: int, align: int, vaddr: int) -> int:
+        """The offset nearest to the thread pointer that meets none of the ranges `taken` (sorted)."""
+        residue = vaddr % align
         if self.variant is TlsVariant.I:
             offset = self.tcb_size + (residue - self.tcb_size) % align
             for low, high in taken:
@@ -78,11 +158,84 @@ class TlsLayout:
                     break
                 if high > offset:
                     offset = high + (residue - high) % align
-            return offset if offset + size <= self.static_size else None
+            return offset
         offset = -size - (-size - residue) % align
         for low, high in reversed(taken):
             if offset >= high:
                 break
             if low < offset + size:
                 offset = low - size - (low - size - residue) % align
-        return offset if -offset <= self.static_size else None
+        return offset
+
+
+@dataclass(slots=True)
+class LoadTls:
+    """The thread-local side of one load: gives its images their modules and decides who is static."""
+
+    layout: TlsLayout
+    undo: ExitStack
+    dynamic: bool = False  #: whether only what must be static is
+    #: Images of earlier loads whose modules became static: every thread's block is to be initialised.
+    late: list[Image] = field(default_factory=list)
+    _new: set[Image] = field(default_factory=set)
+
+    def assign(self, images: Sequence[Image]) -> None:
+        """A module for each new image that has thread-local storage, executables first. Raises TlsError."""
+        self._new.update(images)
+        users = [image for image in images if image.decoded.tls is not None]
+        for image in sorted(users, key=lambda image: not _is_executable(image.decoded)):
+            assert image.decoded.tls is not None
+            image.tls = self._module(image, image.decoded.tls)
+            self.undo.callback(self.layout.release, image.tls)
+
+    def _module(self, image: Image, segment: ProgramHeader) -> TlsModule:
+        layout, decoded = self.layout, image.decoded
+        what = image.name, segment.memsz, segment.align
+        if _is_executable(decoded):
+            module = layout.allocate(*what, segment.vaddr)
+            if not layout.is_first(module, segment.align, segment.vaddr):
+                layout.release(module)
+                raise TlsError(image.name, f"{_SPENT}: an executable's block must be the first; others are loaded")
+            return module
+        if decoded.flags & DynamicFlag.STATIC_TLS:
+            try:
+                return layout.allocate(*what, segment.vaddr)
+            except TlsError:
+                pass  # it may mean the TLS of others; a relocation against its own says what is wrong, and where
+        elif not self.dynamic:
+            return layout.allocate_spare(*what, segment.vaddr)
+        return layout.allocate_dynamic(*what[:3])
+
+    def make_static(self, image: Image) -> str | None:
+        """See to it that an image's module is static; None, or why it cannot be."""
+        segment, module = image.decoded.tls, image.tls
+        assert segment is not None
+        assert module is not None
+        if module.static:
+            return None
+        layout = self.layout
+        if layout.blocks is not None and layout.blocks.in_use(module):
+            return f"{_SPENT}: {image.short_name} has been used as a dynamic module already"
+        try:
+            image.tls = layout.make_static(module, image.name, segment.align, segment.vaddr)
+        except TlsError as error:
+            return f"{error.problem}, for {image.short_name}"
+        if image not in self._new:
+            self.late.append(image)
+        self.undo.callback(self._restore, image, module)
+        return None
+
+    def _restore(self, image: Image, module: TlsModule) -> None:
+        image.tls = self.layout.modules[module.id] = module
+
+    def descriptor(self, image: Image) -> int | None:
+        """The function of descriptors for a dynamic module's variables; None where no machine runs any."""
+        blocks = self.layout.blocks
+        return None if blocks is None else blocks.descriptor(image, self.undo)
+
+
+def _is_executable(decoded: Decoded) -> bool:
+    """Whether local-exec code of the static linker's may be in an image: it leaves no relocation."""
+    if decoded.header.type == FileType.EXEC or decoded.flags_1 & DynamicFlag1.PIE:
+        return True
+    return decoded.interpreter is not None and decoded.soname is None  # libc.so.6 can be run too

@@ -79,6 +79,9 @@ def call(
         list[str] | None,
         typer.Option("--prototype", "-p", metavar="C", help="C prototype; with a name, of that function only."),
     ] = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Bind lazily and tell who called what first, and when.")
+    ] = False,
 ) -> None:  # fmt: skip
     """Call functions of a library and print what they return.
 
@@ -89,7 +92,9 @@ def call(
     """
     from emu.cli import call
 
-    call.run(target, search, loading, library, expressions, prototype or [], as_json=output.json)
+    call.run(
+        target, search, loading, library, expressions, prototype or [], audit=audit, as_json=output.json
+    )
 
 
 @command

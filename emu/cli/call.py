@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 from emu.cli.expression import Argument, Call, ExpressionError, SymbolAddress, parse_call
@@ -20,6 +20,7 @@ from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
     from emu.cli.options import Loading, Search, Target
+    from emu.lazy import FirstCall
     from emu.library import Library
     from emu.machine import Machine
 
@@ -45,6 +46,19 @@ class Called:
 
 
 @dataclass(frozen=True)
+class First:
+    """The first call by way of a slot that was bound lazily."""
+
+    seconds: float  #: since the machine was made
+    image: str
+    caller: str
+    symbol: str
+    version: str | None
+    provider: str | None
+    address: Address
+
+
+@dataclass(frozen=True)
 class CallReport:
     """All calls of one command."""
 
@@ -52,18 +66,24 @@ class CallReport:
     arch: str
     library: str
     calls: tuple[Called, ...]
+    first_calls: tuple[First, ...]
 
 
 def run(
     target: Target, search: Search, loading: Loading, name: str, texts: Sequence[str],
-    prototypes: Sequence[str], *, as_json: bool,
+    prototypes: Sequence[str], *, audit: bool = False, as_json: bool,
 ) -> None:  # fmt: skip
-    """Load `name` and make the calls, printing each result when it is there. Raises RelinkError and Usage."""
+    """Load `name` and make the calls, printing each result when it is there. Raises RelinkError and Usage.
+
+    With `audit` what was bound lazily, which is then the least, is told on standard error at the end.
+    """
     arch = target.of(name, search)
     calls = [_parse(text) for text in texts]
     given = _Prototypes(prototypes, arch)
     for call in calls:
         given.check(call)
+    if audit and loading.binding == "now":
+        loading = replace(loading, binding="lazy")
     with loading.machine(arch, search) as machine:
         out = _Passing(sys.stdout.buffer)
         if not as_json:
@@ -76,9 +96,18 @@ def run(
             done.append(called)
             if not as_json:
                 out.line(_text(called))
+        if audit and not as_json:
+            for first in machine.first_calls:
+                print(first, file=sys.stderr)
         if as_json:
-            report = CallReport(arch.name, library.name, tuple(done))
+            report = CallReport(arch.name, library.name, tuple(done), tuple(map(_first, machine.first_calls)))
             write_json({"schema": report.schema, **json_fields(report)})
+
+
+def _first(call: FirstCall) -> First:
+    return First(
+        call.seconds, call.image, str(call.caller), call.symbol, call.version, call.provider, Address(call.address)
+    )
 
 
 class _Passing:

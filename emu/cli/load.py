@@ -57,7 +57,7 @@ class Tls:
     """An image's block of thread-local storage."""
 
     module: int
-    offset: int  #: bytes from the thread pointer
+    offset: int | None  #: bytes from the thread pointer; None where each thread's block lies elsewhere
     size: int  #: bytes
 
 
@@ -153,9 +153,14 @@ def _image(machine: Machine, library: Library, image: Image, node: Node, loading
             for owner, kind, address in initialisers(library.plan)
             if owner is image
         ),
-        tls=Tls(image.tls.id, image.tls.offset, image.tls.size) if image.tls else None,
+        tls=_tls(image),
         bindings=tuple(_bound(entry, unresolved, loading.definitions) for entry in image.bindings()),
     )
+
+
+def _tls(image: Image) -> Tls | None:
+    module = image.tls
+    return Tls(module.id, module.offset if module.static else None, module.size) if module else None
 
 
 def _segments(image: Image) -> Iterator[Segment]:
@@ -260,7 +265,9 @@ class _View:
                 )  # fmt: skip
         for image in self.report.images:
             if image.tls is not None:
-                place = f"tp {'-' if image.tls.offset < 0 else '+'} {abs(image.tls.offset):#x}"
+                place = "dynamic"
+                if image.tls.offset is not None:
+                    place = f"tp {'-' if image.tls.offset < 0 else '+'} {abs(image.tls.offset):#x}"
                 access = f"TLS {image.tls.module}"
                 rows.add_row(place, "", f"{image.tls.size:#x}", access, *self._which(image.name))
         self.console.print(rows)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from relink.search import SearchPath
 
 
+#: `relink.lazy.Binding`, which to import would cost --help the linker.
+_BINDINGS = ("now", "lazy", "faithful")
+
+
 class Usage(typer.BadParameter):
     """A command line that cannot be meant: exit status 2."""
 
@@ -147,6 +151,10 @@ class Loading:
     base: Annotated[
         str | None, typer.Option("--base", metavar="ADDRESS", help="Guest address of the library's first page.")
     ] = None
+    binding: Annotated[
+        str, typer.Option("--binding", metavar="WHEN",
+                          help="Bind calls between images now, lazy (each when first made), faithful (as ld.so).")
+    ] = "now"  # fmt: skip
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, metavar="SECONDS", help="For each entry into the guest; 0: none.")
     ] = 60.0
@@ -164,6 +172,9 @@ class Loading:
             if not equals or not name.strip():
                 raise Usage(f"{text!r} is not of the form NAME=VALUE", param_hint="'--define'")
             self.definitions[name.strip()] = _integer(value, "--define", text)
+        if self.binding not in _BINDINGS:
+            problem = f"{self.binding!r} is none of {', '.join(_BINDINGS)}"
+            raise Usage(problem, param_hint="'--binding'")
         if self.base is not None:
             object.__setattr__(self, "address", _integer(self.base, "--base", self.base))
 
@@ -178,6 +189,7 @@ class Loading:
         return Machine(
             arch, library_path=search.library_path or (), sysroot=search.sysroot, hosted_libc=search.libc,
             symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions,
+            binding=self.binding,
         )  # fmt: skip
 
     def load(self, machine: Machine, library: str, search: Search, want: Sequence[str] = ()) -> Library:

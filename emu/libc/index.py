@@ -74,13 +74,14 @@ NAMES: dict[str, str] = {
     """,
     "process": """
         _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail
-        __cxa_atexit __cxa_deleted_virtual __cxa_finalize __cxa_pure_virtual __cxa_thread_atexit_impl
-        __errno __errno_location __fortify_fail __getauxval __getpagesize __libc_fatal __relink_dlerror
-        __sched_cpucount __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf _exit
-        _rtld_global_ro abort at_quick_exit atexit bsd_signal dlclose dlerror dlopen dlsym exit fork
-        get_nprocs get_nprocs_conf getauxval getegid geteuid getgid getpagesize getpid getppid gettid getuid
-        pthread_sigmask quick_exit raise sched_getaffinity sigaction sigaddset sigdelset sigemptyset
-        sigfillset sigismember signal sigprocmask syscall sysconf system sysv_signal uname
+        __cxa_atexit __cxa_deleted_virtual __cxa_finalize __cxa_pure_virtual __cxa_thread_atexit
+        __cxa_thread_atexit_impl __errno __errno_location __fortify_fail __getauxval __getpagesize
+        __libc_fatal __relink_dlerror __sched_cpucount __stack_chk_fail __stack_chk_fail_local
+        __stack_chk_guard __sysconf _exit _rtld_global_ro abort at_quick_exit atexit bsd_signal dlclose
+        dlerror dlopen dlsym exit fork get_nprocs get_nprocs_conf getauxval getegid geteuid getgid
+        getpagesize getpid getppid gettid getuid pthread_sigmask quick_exit raise sched_getaffinity
+        sigaction sigaddset sigdelset sigemptyset sigfillset sigismember signal sigprocmask syscall sysconf
+        system sysv_signal uname
     """,
     "reports": """
         err errx warn warnx

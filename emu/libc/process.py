@@ -29,6 +29,7 @@ class Handlers:
     def __init__(self, libc: Libc) -> None:
         self.registered: list[Handler] = []
         self.quick: list[Handler] = []
+        self.thread: dict[int, list[Handler]] = {}  #: thread pointer -> destructors of its thread-local objects
 
 
 def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None) -> None:
@@ -54,7 +55,24 @@ def at_quick_exit(libc: Libc, function: int) -> int:
     return 0
 
 
-@export("int __cxa_atexit(void *function, void *argument, void *dso)", alias=("__cxa_thread_atexit_impl",))
+@export("int __cxa_thread_atexit(void *function, void *object, void *dso)", alias=("__cxa_thread_atexit_impl",))
+def cxa_thread_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
+    """Runs when the thread ends, before any atexit handler; the image `dso` lies in stays loaded until then."""
+    thread = libc.machine.thread_pointer
+    libc.state(Handlers).thread.setdefault(thread, []).append(Handler(function, argument, dso))
+    return 0
+
+
+def run_thread_handlers(libc: Libc) -> None:
+    """The destructors of the current thread's thread-local objects, last first (glibc, __call_tls_dtors)."""
+    thread = libc.machine.thread_pointer
+    handlers = libc.state(Handlers)
+    if thread in handlers.thread:
+        run_handlers(libc, handlers.thread[thread])
+        del handlers.thread[thread]
+
+
+@export("int __cxa_atexit(void *function, void *argument, void *dso)")
 def cxa_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
     libc.state(Handlers).registered.append(Handler(function, argument, dso))
     return 0
@@ -73,6 +91,7 @@ def cxa_finalize(libc: Libc, dso: int) -> None:
 
 @export("void exit(int status)")
 def exit_(libc: Libc, status: int) -> None:
+    run_thread_handlers(libc)
     run_handlers(libc, libc.state(Handlers).registered)
     raise GuestExit(status)
 

@@ -1,4 +1,4 @@
-"""pthread for one thread: locks that notice misuse, run-once, thread-specific data.
+"""pthread where one thread runs at a time: locks that notice misuse, run-once, thread-specific data.
 
 A mutex's state is the word at its address (0: free), as a static initialiser leaves it. Locking a held,
 non-recursive mutex would wait for ever, so it aborts, saying so.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _RECURSIVE, _ERRORCHECK = 1, 2
 _MOST_KEYS = 1024
+_DESTRUCTOR_ROUNDS = 4  # PTHREAD_DESTRUCTOR_ITERATIONS
 
 
 class Threads:
@@ -25,7 +26,8 @@ class Threads:
     def __init__(self, libc: Libc) -> None:
         self.depth: dict[int, int] = {}  # mutex -> times held
         self.kinds: dict[int, int] = {}  # mutex -> its attribute's type, where one was given
-        self.values: dict[int, int] = {}  # key -> value
+        self.destructors: dict[int, int] = {}  # key -> its destructor, or 0
+        self.values: dict[int, dict[int, int]] = {}  # thread pointer -> key -> value
         self.next_key = 0
 
 
@@ -126,7 +128,7 @@ def pthread_key_create(libc: Libc, key: int, destructor: int) -> int:
     state = libc.state(Threads)
     if state.next_key >= _MOST_KEYS:
         return Errno.EAGAIN
-    state.values[state.next_key] = 0
+    state.destructors[state.next_key] = destructor
     libc.memory.write_uint(key, 4, state.next_key)
     state.next_key += 1
     return 0
@@ -134,26 +136,45 @@ def pthread_key_create(libc: Libc, key: int, destructor: int) -> int:
 
 @export("int pthread_key_delete(unsigned key)")
 def pthread_key_delete(libc: Libc, key: int) -> int:
-    return 0 if libc.state(Threads).values.pop(key, None) is not None else Errno.EINVAL
+    state = libc.state(Threads)
+    if state.destructors.pop(key, None) is None:
+        return Errno.EINVAL
+    for values in state.values.values():
+        values.pop(key, None)
+    return 0
 
 
 @export("void *pthread_getspecific(unsigned key)", alias=("__pthread_getspecific",))
 def pthread_getspecific(libc: Libc, key: int) -> int:
-    return libc.state(Threads).values.get(key, 0)
+    return libc.state(Threads).values.get(libc.machine.thread_pointer, {}).get(key, 0)
 
 
 @export("int pthread_setspecific(unsigned key, const void *value)", alias=("__pthread_setspecific",))
 def pthread_setspecific(libc: Libc, key: int, value: int) -> int:
-    values = libc.state(Threads).values
-    if key not in values:
+    state = libc.state(Threads)
+    if key not in state.destructors:
         return Errno.EINVAL
-    values[key] = value
+    state.values.setdefault(libc.machine.thread_pointer, {})[key] = value
     return 0
+
+
+def run_key_destructors(libc: Libc) -> None:
+    """At a thread's end: each key's destructor with its value there, again while they set new ones
+    (POSIX, pthread_key_create)."""
+    state = libc.state(Threads)
+    values = state.values.get(libc.machine.thread_pointer, {})
+    for _ in range(_DESTRUCTOR_ROUNDS):
+        due = [(key, value) for key, value in values.items() if value and state.destructors.get(key)]
+        for key, value in due:
+            values[key] = 0
+            libc.machine.call(state.destructors[key], "void(void *)", value)
+        if not due:
+            return
 
 
 @export("int pthread_create(void *thread, const void *attributes, void *start, void *argument)")
 def pthread_create(libc: Libc, thread: int, attributes: int, start: int, argument: int) -> int:
-    """There is one thread: EAGAIN, "insufficient resources", is the honest answer."""
+    """Threads do not run by themselves here: EAGAIN, "insufficient resources", is the honest answer."""
     return Errno.EAGAIN
 
 

@@ -21,10 +21,12 @@ from relink.arch.spec import (
     NONE,
     Architecture,
     Detour,
+    Plt,
     Reloc,
     Role,
     Sites,
     Slot,
+    SlotNamed,
     Stub,
     Tls,
     TlsVariant,
@@ -319,12 +321,16 @@ AARCH64 = Architecture(
         descriptor_stub=bytes.fromhex("000440f9 c0035fd6"),  # ldr x0, [x0, #8]; ret
         # str x1, [sp, #-16]!; ldr x0, [x0, #8]; mrs x1, tpidr_el0; sub x0, x0, x1; ldr x1, [sp], #16; ret
         undefined_descriptor_stub=bytes.fromhex("e10f1ff8 000440f9 41d03bd5 000001cb e10741f8 c0035fd6"),
+        descriptor_register="x0",
+        descriptor_link="x30",
     ),
     image_base=0x40_0000_0000,
     library_names=("lib/aarch64-linux-gnu", "lib64", "lib"),
     multiarch="aarch64-linux-gnu",
     aliases=("arm64", "armv8", "aarch64_linux_gnu"),
     platform="aarch64",
+    # stp x16, x30, [sp, #-16]!, with the slot's address in x16
+    plt=Plt(named=SlotNamed.BY_ADDRESS, at=0, pushed=16, saved=("x30", 8), bound_at_once=0x80),
     stub=STUB,
     detours=(Detour(bytes.fromhex("00000014"), BRANCH_26, 0, 0, STUB, pads=_LANDING_PADS),),  # b
     branch_reach=1 << 27,

@@ -43,10 +43,12 @@ from relink.arch.spec import (
     Detour,
     FloatAbi,
     Formula,
+    Plt,
     Reloc,
     Role,
     Sites,
     Slot,
+    SlotNamed,
     Stub,
     Tls,
     TlsVariant,
@@ -369,6 +371,8 @@ ARM = Architecture(
         descriptor_stub=bytes.fromhex("000090e5 1eff2fe1"),  # ldr r0, [r0]; bx lr
         # push {r1}; ldr r0, [r0]; mrc p15, 0, r1, c13, c0, 3; sub r0, r0, r1; pop {r1}; bx lr
         undefined_descriptor_stub=bytes.fromhex("04102de5 000090e5 701f1dee 010040e0 04109de4 1eff2fe1"),
+        descriptor_register="r0",
+        descriptor_link="lr",
         descriptor_argument=0,
         descriptor_holds_index=True,
     ),
@@ -379,6 +383,8 @@ ARM = Architecture(
     platform="v7l",
     code_address_bits=1,
     branch_reach=1 << 20,  # B<c>.W, the shortest that may take a stub
+    # str lr, [sp, #-4]!, with the slot's address in ip
+    plt=Plt(named=SlotNamed.BY_ADDRESS, at="r12", pushed=4, saved=("lr", 0)),
     # A32: ldr pc, [pc]; T32: ldr.w pc, [pc]; address
     stub=Stub(bytes.fromhex("00f09fe5 dff800f0") + bytes(4), 8, 4),
     # A32: ldr pc, [pc, #4]; T16: push {r0, r1}; ldr r0, [pc, #4]; str r0, [sp, #4]; pop {r0, pc}; address

@@ -21,6 +21,7 @@ from relink.arch.spec import (
     NONE,
     Architecture,
     Detour,
+    Plt,
     Reloc,
     Role,
     Sites,
@@ -117,12 +118,16 @@ I386 = Architecture(
         descriptor_stub=bytes.fromhex("8b4004 c3"),  # mov 4(%eax), %eax; ret
         # mov 4(%eax), %eax; sub %gs:0, %eax; ret
         undefined_descriptor_stub=bytes.fromhex("8b4004 652b0500000000 c3"),
+        descriptor_register="eax",
+        descriptor_link=None,
     ),
     image_base=0x4000_0000,
     library_names=("lib/i386-linux-gnu", "lib32", "lib"),
     multiarch="i386-linux-gnu",
     aliases=("x86", "i486", "i586", "i686", "ia32"),
     platform="i686",
+    # As on x86-64, but the number is a byte offset into DT_JMPREL, whose entries have 8.
+    plt=Plt(at=4, divisor=8, pushed=8),
     stub=STUB,
     detours=(
         Detour(b"\xe9" + bytes(4), address32, 1, -4, STUB, pads={_ENDBR: _ENDBR}, padding=NOPS, unit=16),  # jmp

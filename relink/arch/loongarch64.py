@@ -26,6 +26,7 @@ from relink.arch.spec import (
     Detour,
     FloatAbi,
     Formula,
+    Plt,
     Reloc,
     Role,
     Sites,
@@ -353,12 +354,16 @@ LOONGARCH64 = Architecture(
         descriptor_stub=bytes.fromhex("8420c028 2000004c"),  # ld.d a0, a0, 8; ret
         # ld.d a0, a0, 8; sub.d a0, a0, tp; ret
         undefined_descriptor_stub=bytes.fromhex("8420c028 84881100 2000004c"),
+        descriptor_register="a0",
+        descriptor_link="ra",
     ),
     image_base=0x40_0000_0000,
     library_names=("lib/loongarch64-linux-gnu", "lib64", "lib"),
     multiarch="loongarch64-linux-gnu",
     aliases=("loong64", "la64", "loongarch", "loong"),
     platform="loongarch64",
+    # The header leaves the slot's byte offset among the jump slots in t1, and the map's word in t0.
+    plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
     stub=STUB,
     detours=(Detour(bytes.fromhex("00000050"), OFFS_26, 0, 0, STUB),),  # b
     branch_reach=1 << 27,

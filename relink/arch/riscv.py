@@ -18,6 +18,7 @@ from relink.arch.spec import (
     Architecture,
     Detour,
     FloatAbi,
+    Plt,
     Reloc,
     Role,
     Sites,
@@ -182,12 +183,16 @@ RISCV64 = Architecture(
         descriptor_stub=bytes.fromhex("03358500 67800200"),  # ld a0, 8(a0); jr t0
         # ld a0, 8(a0); sub a0, a0, tp; jr t0
         undefined_descriptor_stub=bytes.fromhex("03358500 33054540 67800200"),
+        descriptor_register="a0",
+        descriptor_link="t0",
     ),
     image_base=0x40_0000_0000,
     library_names=("lib/riscv64-linux-gnu", "lib64/lp64d", "lib64", "lib"),
     multiarch="riscv64-linux-gnu",
     aliases=("rv64", "rv64gc", "riscv64gc", "riscv"),
     branch_reach=1 << 20,  # jal
+    # The header leaves the slot's byte offset among the jump slots in t1, and the map's word in t0.
+    plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
     stub=STUB_64,
     detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_64, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,
@@ -210,12 +215,15 @@ RISCV32 = Architecture(
         descriptor_stub=bytes.fromhex("03254500 67800200"),  # lw a0, 4(a0); jr t0
         # lw a0, 4(a0); sub a0, a0, tp; jr t0
         undefined_descriptor_stub=bytes.fromhex("03254500 33054540 67800200"),
+        descriptor_register="a0",
+        descriptor_link="t0",
     ),
     image_base=0x4000_0000,
     library_names=("lib/riscv32-linux-gnu", "lib32/ilp32d", "lib"),
     multiarch="riscv32-linux-gnu",
     aliases=("rv32", "rv32gc", "riscv32gc"),
     branch_reach=1 << 20,
+    plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=4),
     stub=STUB_32,
     detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_32, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,

@@ -193,12 +193,40 @@ class Tls:
     #: The same for an undefined weak symbol: the offset from the thread pointer to the address that is the
     #: argument, so that taking the symbol's address yields the addend alone.
     undefined_descriptor_stub: bytes
+    #: The register a descriptor's function finds the descriptor's address in, and leaves the offset from the
+    #: thread pointer in; every other one it keeps.
+    descriptor_register: str
+    descriptor_link: str | None  #: the register that holds its return address; None: on the stack
     dtv_bias: int = 0  #: TLS_DTV_OFFSET: subtracted from stored offsets, added back by __tls_get_addr
     #: Index of the descriptor's word that holds the argument (the other one holds the function).
     descriptor_argument: int = 1
     #: REL entries: whether the argument word of a descriptor with a symbol holds the symbol's index (for a lazy
     #: resolver), and so no addend.
     descriptor_holds_index: bool = False
+
+
+class SlotNamed(enum.Enum):
+    """How a PLT's header tells the resolver which jump slot it comes from."""
+
+    BY_ADDRESS = "the slot's own address"
+    BY_ENTRY = "the number of its entry in DT_JMPREL"
+
+
+@dataclass(frozen=True, slots=True)
+class Plt:
+    """What the code of a procedure linkage table, which static linkers make, expects of the dynamic linker."""
+
+    link_map_word: int = 1  #: index in DT_PLTGOT's words of what names the image
+    resolver_word: int = 2  #: and of the resolver's address
+    named: SlotNamed = SlotNamed.BY_ENTRY
+    #: Where the resolver finds that: a register, or an offset in bytes from the stack pointer.
+    at: str | int = 0
+    divisor: int = 1  #: what an entry's number has been multiplied by
+    pushed: int = 0  #: bytes the header has put on the stack, to be dropped
+    #: (register, offset from the stack pointer) of a register the header has saved and used.
+    saved: tuple[str, int] | None = None
+    #: Bits of st_other that mark functions of another calling convention, where ld.so binds those at once.
+    bound_at_once: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +290,7 @@ class Architecture:
     code_address_bits: int = 0  #: low bits of a function's address that are not part of it (Thumb's)
     #: Names, without prefix, of types only a static linker meets, where pyelftools knows none.
     static_names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    plt: Plt = Plt()
     stub: Stub | None = None  #: reaches any address; None: every branch of the ISA does
     #: The same, entered the same way, for cores that lack an instruction of `stub`.
     baseline_stub: Stub | None = None

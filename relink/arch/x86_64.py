@@ -19,6 +19,7 @@ from relink.arch.spec import (
     NONE,
     Architecture,
     Detour,
+    Plt,
     Reloc,
     Role,
     Slot,
@@ -116,12 +117,16 @@ X86_64 = Architecture(
         descriptor_stub=bytes.fromhex("488b4008 c3"),  # mov 8(%rax), %rax; ret
         # mov 8(%rax), %rax; sub %fs:0, %rax; ret
         undefined_descriptor_stub=bytes.fromhex("488b4008 64482b042500000000 c3"),
+        descriptor_register="rax",
+        descriptor_link=None,
     ),
     image_base=0x40_0000_0000,
     library_names=("lib/x86_64-linux-gnu", "lib64", "lib"),
     multiarch="x86_64-linux-gnu",
     aliases=("x64", "amd64", "x86_64_linux_gnu"),
     platform="x86_64",
+    # The header pushes the map's word on top of the entry's number, which the PLT entry has pushed.
+    plt=Plt(at=8, pushed=16),
     stub=STUB,
     detours=(
         Detour(b"\xe9" + bytes(4), signed32, 1, -4, STUB, pads={_ENDBR: _ENDBR}, padding=NOPS, unit=16),  # jmp

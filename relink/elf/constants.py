@@ -100,6 +100,8 @@ class DynamicTag(enum.IntEnum):
     VERDEFNUM = 0x6FFFFFFD
     VERNEED = 0x6FFFFFFE
     VERNEEDNUM = 0x6FFFFFFF
+    AUXILIARY = 0x7FFFFFFD
+    FILTER = 0x7FFFFFFF
 
 
 #: Tags whose value is an address: what a loader may have rebased in an image that lies in memory.
@@ -127,7 +129,6 @@ class DynamicFlag1(enum.IntFlag):
     """DT_FLAGS_1 (the bits this project acts on)."""
 
     NOW = 1
-    GLOBAL = 2
     NODELETE = 8
     INITFIRST = 0x20
     NOOPEN = 0x40

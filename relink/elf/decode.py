@@ -121,6 +121,15 @@ class Decoded:
         )
 
     @cached_property
+    def filtees(self) -> tuple[tuple[str, bool], ...]:
+        """(name, whether it has to be there) of DT_FILTER and DT_AUXILIARY, in order."""
+        return tuple(
+            (self.strings.text(offset, DynamicTag(tag).name), tag == DynamicTag.FILTER)
+            for tag, offset in self.dynamic
+            if tag in (DynamicTag.FILTER, DynamicTag.AUXILIARY)
+        )
+
+    @cached_property
     def soname(self) -> str | None:
         """DT_SONAME."""
         return self._string(DynamicTag.SONAME)

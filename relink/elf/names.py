@@ -18,6 +18,8 @@ from relink.elf.contents import I64, U8, U32, U64, Bools, frozen
 _SWEEP = 1 << 17
 #: A name longer than this (bytes) is hashed by itself, so that it does not set the pace of the whole batch.
 _LONG = 1024
+#: So few names are hashed and compared one by one: that is what arrays cost.
+_FEW = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,11 @@ class Names:
     def take(self, indices: I64 | Sequence[int]) -> Names:
         """The names at `indices`, in that order, sharing this blob."""
         picked = np.asarray(indices, np.int64)
-        return Names(self.blob, frozen(self.start[picked]), frozen(self.length[picked]))
+        taken = Names(self.blob, frozen(self.start[picked]), frozen(self.length[picked]))
+        for known in ("gnu_hash", "sysv_hash"):
+            if known in self.__dict__:
+                taken.__dict__[known] = frozen(self.__dict__[known][picked])
+        return taken
 
     def compact(self) -> Names:
         """The same names end to end in a blob of their own: for keeping a few names of a big table."""
@@ -88,6 +94,8 @@ class Names:
         33^(n-8k-8). Past the end of a name a word is zero and that exponent negative; 33 is odd, so it has an
         inverse modulo 2^32 and both cancel.
         """
+        if len(self) <= _FEW:
+            return frozen(np.array([_gnu_hash_of(self.raw(index)) for index in range(len(self))], np.uint32))
         hashes = np.empty(len(self), np.uint32)
         short = np.flatnonzero(self.length <= _LONG)
         powers = _powers_of_33(-8, int(self.length[short].max(initial=0)) + 1)
@@ -131,6 +139,9 @@ class Names:
         """bool[m]: whether name `mine[k]` here and name `theirs[k]` of `other` are the same bytes."""
         lengths = self.length[mine]
         same: Bools = lengths == other.length[theirs]
+        if len(mine) <= _FEW:
+            columns = zip(mine.tolist(), theirs.tolist(), same.tolist(), strict=True)
+            return np.array([equal and self.raw(m) == other.raw(t) for m, t, equal in columns], np.bool_)
         pairs = np.flatnonzero(same)
         for some in _sweeps(lengths[pairs]):
             differ = np.flatnonzero(self._words(mine[pairs[some]]) != other._words(theirs[pairs[some]]))
@@ -161,6 +172,13 @@ class Names:
         words: U64 = self._windows[place]
         words[last] = (words[last] >> (beyond << 3).astype(np.uint64)) & _TAIL[length[some] & 7]
         return words
+
+
+def _gnu_hash_of(name: bytes) -> int:
+    value = 5381
+    for byte in name:
+        value = value * 33 + byte & 0xFFFFFFFF
+    return value
 
 
 #: What counts of the last word of a name, by the name's length modulo 8.

@@ -86,6 +86,7 @@ def samples(folder: Path) -> list[tuple[str, ...]]:
         ("load", str(fixture("loongarch64", "tls_static"))), ("load", str(ctors), "-L", str(ctors.parent)),
         ("call", str(fixture("aarch64", "basic-dwarf")), "-D", "my_host_function=0", "add(1, 2)",
          "a_double(1, 2)", "nothing()", 'a_string("x", 0)', "a_pointer(NULL)"),
+        ("call", str(fixture("riscv64", "deps/libtop")), "-L", str(deps.parent), "--audit", "top()"),
         ("inspect", str(fixture("i386", "tls_static"))), ("inspect", str(fixture("arm", "ctors"))),
         ("inspect", str(fixture("riscv64", "versions/client_v2"))),
         ("inspect", str(fixture("riscv64", "versions/v2/libversions"))),

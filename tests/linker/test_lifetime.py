@@ -41,7 +41,7 @@ def test_what_somebody_else_loaded_stays(target: str) -> None:
     folder = fixture(target, "deps/libleaf").parent
     linker.search = SearchPath(library_path=[folder])
     top = linker.load(folder / "libtop.so")
-    assert sonames(linker.unload(top)) == ["libtop.so", "libside.so", "libmid.so"]
+    assert sonames(linker.unload(top)) == ["libtop.so", "libmid.so", "libside.so"]
     assert linker.images == [leaf]
     assert leaf.symbol("leaf").address
 

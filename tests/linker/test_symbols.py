@@ -309,8 +309,9 @@ def test_a_source_is_told_name_version_and_who_asks(arch: str) -> None:
         asked.append(request)
         return 0x10 if request.name == "s" else None
 
-    wants = refers(arch, undefined("s", version="V9"), needs=[("libq.so", "V9", 0)])
-    linker_for(arch).load(wants.image(), name="me", options=LoadOptions(sources=(source_from(lookup),)))
+    wants = refers(arch, undefined("s", version="V9"), needed=["libq.so"], needs=[("libq.so", "V9", 0)])
+    options = LoadOptions(sources=(source_from(lookup),))
+    linker_for(arch, Library(arch, "libq.so")).load(wants.image(), name="me", options=options)
     assert asked == [SymbolRequest("s", "V9", "me")]
 
 
@@ -338,7 +339,7 @@ def test_all_unresolved_symbols_of_all_images_are_told_at_once(arch: str) -> Non
         relocations=[Rel(PLACE + 8 * n, SYMBOLIC[arch], name) for n, name in enumerate("xyx")],
     )  # fmt: skip
     with pytest.raises(LinkErrors) as caught:
-        load(refers(arch, undefined("z", version="V1"), needed=["liba.so"], needs=[("libv.so", "V1", 0)]), deep)
+        load(refers(arch, undefined("z", version="V1"), needed=["liba.so"], needs=[("liba.so", "V1", 0)]), deep)
     errors = caught.value.exceptions
     assert [(type(e), e.symbol) for e in errors if isinstance(e, UnresolvedSymbol)] == [
         (UnresolvedSymbol, "x"), (UnresolvedSymbol, "y"), (UnresolvedSymbol, "z"),

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relink.arch import ARCHITECTURES, TlsVariant
+from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
 from relink.link import Linker
 from relink.memory import HostMemory
@@ -80,13 +81,39 @@ def test_an_alignment_the_thread_pointer_cannot_give_is_refused() -> None:
         layout.allocate("lib.so", 8, 2 * MAX_ALIGN, 0)
 
 
-def test_loading_until_tls_is_spent_and_again_after_unloading(arch: str) -> None:
+def test_modules_that_need_no_static_place_leave_the_surplus_and_are_dynamic_then(arch: str) -> None:
     linker = Linker(HostMemory(arch), tls_size=0x1000)
-    library = Library(arch, "liba.so", tls=(b"", 0x300, 16)).image()
+    library = Library(arch, "liba.so", tls=(b"", 0x380, 16)).image()
     images = [linker.load(library) for _ in range(5)]
-    with pytest.raises(TlsError, match="static TLS"):
-        linker.load(library)
-    assert len(linker.tls.modules) == len(images)
+    assert [image.tls.static for image in images if image.tls] == [True] * 3 + [False] * 2
+    assert [image.tls.id for image in images if image.tls] == [1, 2, 3, 4, 5]
     gone = images[2].tls
     linker.unload(images[2])
     assert linker.load(library).tls == gone
+
+
+def test_a_library_that_says_it_needs_static_tls_gets_the_surplus(arch: str) -> None:
+    linker = Linker(HostMemory(arch), tls_size=0x1000)
+    for _ in range(3):
+        linker.load(Library(arch, "liba.so", tls=(b"", 0x380, 16)).image())
+    needy = Library(arch, "libb.so", tls=(b"", 0x380, 16), flags=DynamicFlag.STATIC_TLS)
+    image = linker.load(needy.image())
+    assert image.tls is not None
+    assert image.tls.static
+
+
+def test_dynamic_modules_overlap_nobody_and_take_no_room() -> None:
+    layout = TlsLayout(ARCHITECTURES["aarch64"], 0x1000)
+    dynamic = layout.allocate_dynamic("liba.so", 0x100000, 1 << 16)
+    assert (dynamic.id, dynamic.static) == (1, False)
+    first = layout.allocate("libb.so", 0x1000 - layout.tcb_size, 1, 0)
+    assert first.id == 2
+    with pytest.raises(TlsError, match=r"static TLS block: needs 1048576 bytes; \d+ of 4096"):
+        layout.make_static(dynamic, "liba.so", 16, 0)
+    assert layout.modules[1] == dynamic
+
+
+@pytest.mark.parametrize(("size", "align"), [((1 << 28) + 1, 1), (8, 1 << 25)])
+def test_dynamic_blocks_have_bounds_too(size: int, align: int) -> None:
+    with pytest.raises(TlsError, match="can be met"):
+        TlsLayout(ARCHITECTURES["arm"]).allocate_spare("lib.so", size, align, 0)

@@ -105,10 +105,10 @@ KINDS: dict[str, Callable[[str], Bad]] = {
     "several": lambda a: Bad(
         wrong(a, Rel(PLACE + 32, SYMBOLIC[a], "missing"), Rel(0x80000, RELATIVE[a])), LinkErrors
     ),
-    "TLS spent": lambda a: Bad(wrong(a, tls=(b"", 1 << 20, 16)), TlsError),
+    "TLS too big": lambda a: Bad(wrong(a, tls=(b"", 1 << 29, 16)), TlsError),
     "TLS alignment": lambda a: Bad(wrong(a, tls=(b"", 16, 1 << 16), align=1 << 16), (TlsError, MalformedElf)),
-    "TLS spent by a dependency": lambda a: Bad(
-        wrong(a, needed=["libmid.so"]), TlsError, (Library(a, "libmid.so", tls=(b"", 1 << 20, 16)),)
+    "TLS too big in a dependency": lambda a: Bad(
+        wrong(a, needed=["libmid.so"]), TlsError, (Library(a, "libmid.so", tls=(b"", 1 << 29, 16)),)
     ),
     "damaged dependency": lambda a: Bad(
         wrong(a, needed=["libmid.so", "libbroken.so"]), (Truncated, MalformedElf), (Library(a, "libmid.so"),),

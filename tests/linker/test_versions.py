@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from relink.errors import LinkErrors, UnresolvedSymbol, VersionNotFound
+from relink.errors import LinkError, LinkErrors, UnresolvedSymbol, VersionNotFound
 from relink.image import Image
 from relink.link import Linker, LoadOptions
 from relink.memory import HostMemory
@@ -191,6 +191,13 @@ def test_a_version_of_a_library_loaded_earlier_is_checked_too(arch: str) -> None
         linker.load(Library(arch, "libask.so", ["libv.so"], needs=[("libv.so", "V9", 0)]).image())
 
 
+def test_a_version_of_a_library_that_is_not_needed_is_an_error(arch: str) -> None:
+    asker = Library(arch, "libask.so", needs=[("libv.so", "V1", 0)])
+    with pytest.raises(LinkError, match=r"asks for version V1 of libv\.so, which it does not need"):
+        load(asker, two(arch))
+    load(Library(arch, "libask.so", needs=[("libv.so", "V1", 2)]))
+
+
 # ---------------------------------------------------------------- the fixtures
 
 
@@ -219,4 +226,4 @@ def test_a_client_of_v3_needs_v3(target: str) -> None:
     for age in ("v1", "v2"):
         with pytest.raises((VersionNotFound, LinkErrors)) as caught:
             client(target, "client_v3", age)
-        assert "version V3 not found in libversions.so" in str(caught.value)
+        assert "libversions.so: version `V3' not found (required by " in str(caught.value)

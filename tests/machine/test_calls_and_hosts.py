@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from emu import HostFunction, Machine
@@ -183,3 +186,15 @@ def test_a_limit_covers_what_host_functions_call(make_machine: MakeMachine, targ
     with pytest.raises(BudgetExceeded):
         library.function("fault_around_host", "int(int)")(1)
     assert library.function("survivor", "int(int)")(1) == 2
+
+
+def test_nothing_keeps_what_a_user_has_let_go(machine: Machine, target: str) -> None:
+    """Handles can be referred to weakly, and an image goes with its last handle once it is closed."""
+    library = machine.load(fixture(target, "bss"))
+    function, variable = library.function("bss_sum", "int(void)"), library.symbols["bss_sum"]
+    held = (library, library.plan, library.image, function, variable, variable.symbol)
+    references = [weakref.ref(each) for each in held]
+    library.close()
+    del library, function, variable, held
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 6

@@ -32,12 +32,16 @@ def _hosts(names: tuple[str, ...]) -> Mapping[str, SymbolValue]:
     return {name: (_stand_in, "int f(void)") for name in names if not name.startswith(("_Zn", "_Zd"))}
 
 
-def observe(variant: Variant, scenario: Scenario, hosts: tuple[str, ...]) -> Outcome:
+def observe(
+    variant: Variant, scenario: Scenario, hosts: tuple[str, ...], *, dynamic_tls: bool = False
+) -> Outcome:
     """What this project makes of `scenario`, `hosts` answering as the oracle's stand-in library does."""
     folder = BUILT / variant.name
     program_itself = scenario.recipe.kind is Kind.EXECUTABLE
     paths = [folder / name for name in scenario.path]
-    with Machine(variant.target.arch, library_path=paths, max_instructions=10_000_000) as machine:
+    binding = "faithful" if scenario.lazy else "now"
+    options = {"max_instructions": 10_000_000, "dynamic_tls": dynamic_tls, "binding": binding}
+    with Machine(variant.target.arch, library_path=paths, **options) as machine:
         # The oracle tells of a program before its own code has run, its constructors included.
         machine.run_initialisers = not program_itself
         preload = [folder / RECIPES[name].file for name in scenario.preload]
@@ -105,7 +109,23 @@ def loaded(machine: Machine, folder: Path | None, only: Image | None = None) -> 
     def read(module: Module, start: int, size: int) -> bytes:
         return machine.memory.read(images[module.name].address_of(start), size)
 
-    return Loaded(machine.thread_pointer, modules, read, {at: frozenset(each) for at, each in names.items()})
+    known = {at: frozenset(each) for at, each in names.items()}
+    descriptors = dict(_descriptors(machine, images))
+    return Loaded(machine.thread_pointer, modules, read, known, descriptors=descriptors)
+
+
+def _descriptors(
+    machine: Machine, images: Mapping[str, Image]
+) -> Iterator[tuple[tuple[str, int], tuple[int, int]]]:
+    """The descriptors that are not static: their function is a trap, of one module, their argument an offset."""
+    argument = machine.arch.tls.descriptor_argument
+    owners = {image.name: image for image in machine.linker.images}
+    for name, image in images.items():
+        for slot in image.link_map(machine.memory.read).slots:
+            if slot.kind == "TLS_DESC" and slot.words[1 - argument] in machine.traps:
+                provider = image if not slot.symbol else owners[slot.provider or ""]
+                assert provider.tls is not None
+                yield (name, slot.address - image.bias), (provider.tls.id, slot.words[argument])
 
 
 def _meant(machine: Machine, image: Image, bound: BoundSymbol) -> int:

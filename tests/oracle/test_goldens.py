@@ -59,6 +59,18 @@ def test_every_word_is_what_the_real_dynamic_linker_wrote(
     record_property("words", str(found.compared))
 
 
+@pytest.mark.parametrize(("target", "scenario"), [case for case in CASES if "tls" in str(case.id)])
+def test_dynamic_tls_is_the_same_to_the_word_and_in_every_result(target: str, scenario: Scenario) -> None:
+    """What ld.so made of these by dlopen: which modules are static may differ, what words mean does not."""
+    variant, known = VARIANTS[target], golden(target)
+    expected = known.outcomes.get(scenario.key)
+    if expected is None or beyond_oracle(scenario, variant) or different(scenario, variant):
+        pytest.skip("no oracle")
+    found = observe(variant, scenario, expected.hosts, dynamic_tls=True)
+    assert differences(expected, found) == []
+    assert found.compared == expected.compared
+
+
 def test_enough_is_compared_for_every_target() -> None:
     words = changed = 0
     print()

@@ -4,6 +4,7 @@
    its constructors. It reads orders from the environment (ORACLE, one a line, words separated by spaces):
 
        open PATH              dlopen(PATH, RTLD_NOW | RTLD_GLOBAL); a refusal is told, and ends it
+       lazy PATH              the same with RTLD_LAZY
        name SYMBOL VERSION    where the global scope has SYMBOL (VERSION "-": the default one)
        dump PREFIX            the memory of every module whose path starts so ("-": the program itself)
        descriptor PREFIX OFF  the two words the second word of a TLS descriptor points to
@@ -36,7 +37,7 @@ struct module { /* struct dl_phdr_info, dl_iterate_phdr(3) */
     void *tls_block;
 };
 
-enum { PT_LOAD = 1, RTLD_NOW = 2, RTLD_GLOBAL = 0x100, LINE = 4096 };
+enum { PT_LOAD = 1, RTLD_LAZY = 1, RTLD_NOW = 2, RTLD_GLOBAL = 0x100, LINE = 4096 };
 #define RTLD_DEFAULT ((void *)0)
 
 extern int dl_iterate_phdr(int (*each)(struct module *, word, void *), void *);
@@ -148,8 +149,8 @@ static void call(void *handle, const char *name, char **rest) {
 static void obey(char *line, void **handle) {
     char *rest = 0, *order = strtok_r(line, " ", &rest), *first = strtok_r(0, " ", &rest);
     if (!order || !first) return;
-    if (!strcmp(order, "open")) {
-        *handle = dlopen(first, RTLD_NOW | RTLD_GLOBAL);
+    if (!strcmp(order, "open") || !strcmp(order, "lazy")) {
+        *handle = dlopen(first, (*order == 'o' ? RTLD_NOW : RTLD_LAZY) | RTLD_GLOBAL);
         if (!*handle) {
             dprintf(1, "refused %s\n", dlerror());
             _exit(0);

@@ -217,7 +217,7 @@ class Oracle:
         files = _files(self.folder, scenario)
         program_itself = scenario.recipe.kind is Kind.EXECUTABLE
         hosts = self._hosts(files)
-        orders = [] if program_itself or scenario.at_start else [f"open {main}"]
+        orders = [] if program_itself or scenario.at_start else [f"{'lazy' if scenario.lazy else 'open'} {main}"]
         elves = {path: read_elf(path, self.target.arch) for path in files}
         orders += self._names(elves.values(), hosts)
         orders += ["modules -", f"dump {self.folder}/"]
@@ -236,7 +236,8 @@ class Oracle:
             *([main] if scenario.at_start and not program_itself else []),
         ]
         paths = [self.folder / folder for folder in scenario.path]
-        status, output = self._run(preload, paths, main if program_itself else self._host, orders)
+        host = main if program_itself else self._host
+        status, output = self._run(preload, paths, host, orders, now=not scenario.lazy)
         told = {str(path.relative_to(self.folder).with_suffix("")): sha256_of(path) for path in files}
         if status < 0 or status >= 128:
             return Outcome(fault=-status if status < 0 else status - 128, files=told, hosts=tuple(sorted(hosts)))
@@ -278,8 +279,9 @@ class Oracle:
         return wanted - known
 
     def _run(
-        self, preload: Sequence[Path], paths: Sequence[Path], host: Path, orders: Sequence[str]
-    ) -> tuple[int, bytes]:
+        self, preload: Sequence[Path], paths: Sequence[Path], host: Path, orders: Sequence[str], *,
+        now: bool = True,
+    ) -> tuple[int, bytes]:  # fmt: skip
         folders = ":".join(map(str, (*paths, self.interpreter.library.parent)))
         words = (
             *emulator(self.target),
@@ -290,7 +292,7 @@ class Oracle:
             ":".join(map(str, preload)),
             str(host),
         )
-        environment = {"ORACLE": "\n".join(orders), "LD_BIND_NOW": "1", "PATH": os.defpath}
+        environment = {"ORACLE": "\n".join(orders), "PATH": os.defpath} | ({"LD_BIND_NOW": "1"} if now else {})
         try:
             done = subprocess.run(
                 words, capture_output=True, env=environment, timeout=_SECONDS, check=False, cwd=self._work.name

@@ -19,6 +19,7 @@ class Scenario:
     at_start  whether it is there when the program starts, and not opened later: static TLS beyond what dynamic
               linkers keep in reserve, and, with musl, any static TLS at all
     calls     functions to call once everything is loaded, in order: a name and up to three integers
+    lazy      whether jump slots are left for their first call, by way of the PLT's header
     """
 
     fixture: str
@@ -26,13 +27,14 @@ class Scenario:
     path: tuple[str, ...] = ()
     at_start: bool = False
     calls: tuple[str, ...] = ()
+    lazy: bool = False
 
     @property
     def key(self) -> str:
         """What the golden file calls it."""
         above = "".join(f" after {name}" for name in self.preload)
         age = f" with {self.path[0]}" if self.fixture.startswith("versions/client") else ""
-        return f"{self.fixture}{above}{age}"
+        return f"{self.fixture}{above}{age}{' lazily' if self.lazy else ''}"
 
     @property
     def recipe(self) -> Recipe:
@@ -118,6 +120,12 @@ CALLS: Mapping[str, tuple[str, ...]] = {
 VOID = frozenset({"set_counter", "tls_set", "dynamic_set", "static_set", "exe_set", "set_copied_value"})
 """Functions of those that return nothing."""
 
+_LAZY = (
+    "basic", "datarel", "plt_landing_pads", "ifunc", "ifunc_client", "variant_pcs", "deps/libtop", "tls",
+    "tls_desc", "cxx",
+)  # fmt: skip
+"""Fixtures that are also loaded lazily, by dynamic linkers that do so."""
+
 _AGES = ("versions/v1", "versions/v2", "versions/v3", "versions/none")
 
 _IGNORED: Mapping[str, tuple[str, ...]] = {
@@ -167,6 +175,8 @@ def scenarios(variant: Variant) -> list[Scenario]:
             found.append(Scenario(recipe.name, (), path, _at_start(recipe, variant), CALLS.get(recipe.name, ())))
             if recipe.name in ("symbolic", "symbolic_list", "not_symbolic"):
                 found.append(Scenario(recipe.name, ("interposer",), path, False, CALLS[recipe.name]))
+            if recipe.name in _LAZY and not uses_musl(variant):
+                found.append(Scenario(recipe.name, (), path, calls=CALLS.get(recipe.name, ()), lazy=True))
     return found
 
 
@@ -201,7 +211,7 @@ def beyond_oracle(scenario: Scenario, variant: Variant) -> str | None:
         return _NO_IFUNC
     if arch.startswith("riscv") and Role.TLS_DESC in scenario.recipe.expects:
         return _NO_DESCRIPTORS
-    return _BEYOND.get((arch, name)) or _BEYOND.get((variant.name, name))
+    return _BEYOND.get((arch, name)) or _BEYOND.get((variant.name, scenario.key))
 
 
 _NO_IFUNC = "musl has no indirect functions"
@@ -210,6 +220,7 @@ _WEAK_TLS = "the module of a weak thread-local symbol nobody defines is read all
 _BEYOND: Mapping[tuple[str, str], str] = {
     ("riscv32", "tls_weak"): _WEAK_TLS,
     ("loongarch64", "tls_weak"): _WEAK_TLS,
+    ("i386-gcc", "tls_desc lazily"): "glibc 2.41 crashes when it is to bind descriptors of GNU ld's lazily",
     ("x86_64-gcc", "textrel"): "glibc does not know R_X86_64_PC64 in a shared object",
 }
 

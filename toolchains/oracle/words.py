@@ -260,11 +260,10 @@ class Describer:
         """What thread-local variable a descriptor stands for. Arm's has the argument first."""
         size = len(raw) // 2
         argument = int.from_bytes(raw[:size] if self.arch == "arm" else raw[size:], "little")
-        if (found := self.thread_local(self.loaded.thread + argument)) is not None:
-            return found
-        pair = self.loaded.descriptors.get((module.name, address))
-        owner = next((one.name for one in self.loaded.modules if pair and one.tls_id == pair[0]), None)
-        return f"tls {owner}+{pair[1]:#x}" if pair and owner else "unknown descriptor"
+        if (pair := self.loaded.descriptors.get((module.name, address))) is not None:
+            owner = next((one.name for one in self.loaded.modules if one.tls_id == pair[0]), None)
+            return f"tls {owner}+{pair[1]:#x}" if owner else "unknown descriptor"
+        return self.thread_local(self.loaded.thread + argument) or "unknown descriptor"
 
     def thread_local(self, address: int) -> str | None:
         """`tls module+offset` for an address in a module's block."""

@@ -1,0 +1,120 @@
+"""Lazy binding: jump slots that are bound when they are first called through.
+
+A slot that waits holds the address of a trap of its own: the PLT entry jumps there, the address names the
+slot, and no register has been touched. In faithful mode it holds what the static linker put there, rebased, as
+ld.so leaves it: the first call goes through the PLT's header to the resolver, by the convention of each psABI
+(`relink.arch.spec.Plt`), with the words of DT_PLTGOT that belong to the dynamic linker filled in.
+
+Which symbol a slot gets is THE resolver's answer, in the scope of the image that calls.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.elf.constants import Binding as Bind
+from relink.elf.constants import DynamicFlag, DynamicFlag1, DynamicTag, SymbolType
+from relink.errors import UnresolvedSymbol
+from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver
+
+if TYPE_CHECKING:
+    from relink.image import Image
+
+
+class Binding(enum.StrEnum):
+    """When references by way of the PLT are bound."""
+
+    NOW = "now"  #: all of them while loading
+    LAZY = "lazy"  #: each when it is first called, by a trap in its slot; images that ask for NOW get it
+    FAITHFUL = "faithful"  #: the same through the PLT's header, as under ld.so
+
+
+class LazyHost(Protocol):
+    """Who owns the machine, and so the addresses that a call through an unbound slot ends up at."""
+
+    def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
+        """(first guest address, bytes from each to the next) of traps, one for each slot."""
+
+    def resolver_words(self, slots: LazySlots) -> tuple[int, int]:
+        """(what names the image, the resolver's guest address): the words a PLT's header looks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a slot is bound to."""
+
+    name: str
+    version: str | None
+    address: int  #: guest address; for an ifunc that of its resolver
+    provider: Image | None  #: None for the host, and for a weak symbol nobody defines
+    indirect: bool  #: `address` is an ifunc resolver's
+    kind: str  #: "image", "host" or "weak", as in `BoundSymbol`
+
+
+@dataclass(eq=False, slots=True)
+class LazySlots:
+    """The jump slots of an image that were left for later. Arrays have one element per slot."""
+
+    image: Image
+    place: NDArray[np.uint64]  #: guest addresses
+    symbol: NDArray[np.int64]  #: indices in the symbol table
+    addend: NDArray[np.uint64]  #: zeros where the psABI's JUMP_SLOT has none
+    entry: NDArray[np.int64]  #: numbers of the entries in DT_JMPREL
+    bound: dict[int, Answer] = field(default_factory=dict)  #: by slot, in the order of their first calls
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def name(self, slot: int) -> str:
+        """The symbol a slot is for."""
+        return self.image.decoded.symbols.names.text(int(self.symbol[slot]))
+
+    def slot_at(self, place: int) -> int | None:
+        """The slot at a guest address."""
+        found = np.flatnonzero(self.place == np.uint64(place))
+        return int(found[0]) if len(found) else None
+
+    def slot_of_entry(self, entry: int) -> int | None:
+        """The slot an entry of DT_JMPREL fills."""
+        found = np.flatnonzero(self.entry == entry)
+        return int(found[0]) if len(found) else None
+
+    def bind(self, slot: int, resolver: Resolver, scope: Sequence[Image]) -> Answer:
+        """Look a slot's symbol up, and remember the answer.
+
+        Raises UnresolvedSymbol for a strong symbol nobody defines.
+        """
+        index = int(self.symbol[slot])
+        image = self.image
+        found = resolver.bind(image, np.array([index], np.int64), scope)
+        answer = _answer(found, self.name(slot), image.required_version(index), int(self.addend[slot]))
+        if answer.kind == "weak" and image.decoded.symbols.bind[index] != Bind.WEAK:
+            raise UnresolvedSymbol(image.name, answer.name, answer.version, detail="bound at its first call")
+        self.bound[slot] = answer
+        return answer
+
+
+def _answer(found: Bindings, name: str, version: str | None, addend: int) -> Answer:
+    number = int(found.provider[0])
+    kind = {UNRESOLVED: "weak", HOST: "host"}.get(number, "image")
+    mask = int(found.images[0].address_mask)
+    return Answer(
+        name, version, int(found.address[0]) + addend & mask, found.images[number] if kind == "image" else None,
+        found.type[0] == SymbolType.GNU_IFUNC, kind,
+    )  # fmt: skip
+
+
+def wants_now(image: Image) -> bool:
+    """Whether an image asks for all of its symbols at once (DF_BIND_NOW, DF_1_NOW, DT_BIND_NOW)."""
+    decoded = image.decoded
+    return bool(
+        decoded.flags & DynamicFlag.BIND_NOW
+        or decoded.flags_1 & DynamicFlag1.NOW
+        or DynamicTag.BIND_NOW in decoded.dynamic
+    )

@@ -1,0 +1,54 @@
+"""Scopes: which images a reference is looked up in, and in what order.
+
+An image's references are looked up in the global scope and then in the search list of the load that brought it
+in; lists of later loads that need it as well come after that (glibc's l_scope). A search list is breadth-first
+over DT_NEEDED, as the gABI has it ("Shared Object Dependencies"); what a filter stands for comes right before the
+filter itself (DT_FILTER, DT_AUXILIARY; glibc elf/dl-deps.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relink.image import Image
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """The search list of one load."""
+
+    root: Image
+    members: list[Image]
+
+
+def breadth_first(first: Sequence[Image]) -> list[Image]:
+    """The search list that begins with `first`."""
+    order = list(dict.fromkeys(first))
+    position = 0
+    while position < len(order):
+        image = order[position]
+        if filtees := [filtee for filtee in dict.fromkeys(image.filtees) if filtee not in order]:
+            order[position:position] = filtees
+            continue
+        order += [child for child in dict.fromkeys(image.dependencies) if child not in order]
+        position += 1
+    return order
+
+
+def lookup_scope(image: Image, global_scope: Iterable[Image]) -> list[Image]:
+    """Where the references of `image` are looked up, in order (RTLD_DEFAULT, seen from there)."""
+    own = chain.from_iterable(group.members for group in image.groups)
+    lists = (own, global_scope) if image.deep_bind else (global_scope, own)
+    return [member for member in dict.fromkeys(chain.from_iterable(lists)) if not member.closed]
+
+
+def scope_after(image: Image) -> list[Image]:
+    """What comes after `image` in the search list of the load that brought it in (RTLD_NEXT)."""
+    if not image.groups:
+        return []
+    members = image.groups[0].members
+    return [member for member in members[members.index(image) + 1 :] if not member.closed]
