@@ -102,6 +102,10 @@ class LazyCalls:
                 address,
             )
         )  # fmt: skip
+        if machine.linker.observers:
+            from relink import observe
+
+            observe.tell_bound(machine.linker.observers, slots.image, answer, address)
         return address
 
     def _resolve(self, slots: LazySlots) -> int:

@@ -14,7 +14,8 @@ unload, or as a note on the error that made the load fail.
 Of one load, in order: `ImageOpened` of each image, `SegmentMapped` of each segment and `ImageMapped`,
 `TlsAssigned`, then for each image, dependencies first, `RelocationsApplied` of each type, `SymbolsBound`, and
 `ImageRelocated`; what a machine does follows: `IfuncResolved`, `InitialiserStarting` and `InitialiserDone`; at
-last `ImageLoaded` of each. A load that fails ends with `LoadFailed` instead, once all is as it was before.
+last `ImageLoaded` of each. A load that fails ends with `LoadFailed` instead, once all is as it was before. Of slots that
+are bound lazily `SymbolBound` tells, whenever one is first called.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
     from relink.graph import Node
     from relink.handlers import Groups
     from relink.image import BoundSymbol, Image
+    from relink.lazy import Answer
     from relink.tls import TlsModule
 
 __all__ = [
     "DestructorDone", "DestructorStarting", "Event", "IfuncResolved", "ImageClosed", "ImageLoaded", "ImageMapped",
     "ImageOpened", "ImageRelocated", "InitialiserDone", "InitialiserStarting", "LoadFailed", "Observer",
-    "RelocationsApplied", "SegmentMapped", "SymbolsBound", "TlsAssigned", "on", "tell", "tell_all",
+    "RelocationsApplied", "SegmentMapped", "SymbolBound", "SymbolsBound", "TlsAssigned", "on", "tell", "tell_all",
 ]  # fmt: skip
 
 
@@ -102,6 +104,16 @@ class SymbolsBound(_OfImage):
 
     def __iter__(self) -> Iterator[BoundSymbol]:
         return self.image.bindings()
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolBound(_OfImage):
+    """A jump slot left for later has been bound by its first call."""
+
+    symbol: str
+    version: str | None
+    provider: str | None  #: the defining image's name; None for the host
+    address: int  #: guest address of the function that is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +263,12 @@ def tell_mapped(observers: Sequence[Observer], image: Image) -> None:
         address, protection = image.address_of(segment.vaddr), Protection(segment.flags & 7)
         tell(observers, SegmentMapped(image.name, image, segment, address, segment.memsz, protection))
     tell(observers, ImageMapped(image.name, image))
+
+
+def tell_bound(observers: Sequence[Observer], image: Image, answer: Answer, address: int) -> None:
+    """Of a slot that its first call has bound."""
+    provider = answer.provider.name if answer.provider is not None else None
+    tell(observers, SymbolBound(image.name, image, answer.name, answer.version, provider, address))
 
 
 def tell_tls(observers: Sequence[Observer], images: Sequence[Image]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from emu import Machine
 from emu.errors import CallError, ConstructorFault
+from relink.handlers import RelocationHandler
 from relink.image import Symbol
 from relink.observe import (
     DestructorDone,
@@ -18,6 +19,7 @@ from relink.observe import (
     InitialiserDone,
     InitialiserStarting,
     LoadFailed,
+    SymbolBound,
     on,
 )  # fmt: skip
 from relink.references import ReferenceKind
@@ -148,6 +150,34 @@ def test_what_ifunc_resolvers_chose_is_told(machine: Machine, target: str) -> No
         assert library.image.contains(event.answer)
         assert library.image.contains(event.resolver)
         assert event.places >= 1
+
+
+@pytest.mark.parametrize("binding", ["lazy", "faithful"])
+def test_a_slot_that_its_first_call_binds_is_told_once(machine: Machine, target: str, binding: str) -> None:
+    bound: list[SymbolBound] = []
+    machine.linker.observers.append(on(SymbolBound, bound.append))
+    host = {"my_host_function": lambda value: value}
+    library = machine.load(fixture(target, "basic"), symbols=host, binding=binding)
+    assert not bound
+    awesome = library.function("awesome_func", "int(int)")
+    assert (awesome(1), awesome(2)) == (1, 2)
+    if library.image.lazy is None:
+        pytest.skip("calls nothing by way of a PLT")
+    assert [(event.symbol, event.provider, event.image) for event in bound] == [
+        ("my_host_function", None, library.image)
+    ]
+    assert bound[0].address in machine.traps
+
+
+def test_a_relocation_handler_makes_an_image_bind_at_once(machine: Machine, target: str) -> None:
+    seen: list[str] = []
+    handler = RelocationHandler(after=lambda entries: seen.extend(entries.names))
+    library = machine.load(
+        fixture(target, "basic"), symbols={"my_host_function": lambda value: value}, binding="lazy",
+        relocation_handlers=[handler],
+    )  # fmt: skip
+    assert library.image.lazy is None
+    assert "my_host_function" in seen
 
 
 def test_machines_share_nothing(make_machine: MakeMachine, target: str) -> None:
