@@ -62,7 +62,7 @@ class CoreImage(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CoreDump:
-    """A core file, decoded. `segments` are its PT_LOADs, `files` what NT_FILE tells, if it is there; by address."""
+    """A core file, decoded: its PT_LOAD segments, and the mapped `files` of NT_FILE if it is there, by address."""
 
     name: str
     data: U8
