@@ -12,7 +12,7 @@ are of (fs/binfmt_elf.c, `fill_files_note`). The kernel leaves file-backed pages
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -62,7 +62,7 @@ class CoreImage(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CoreDump:
-    """A core file, decoded. `segments` are its PT_LOADs by address, `files` what NT_FILE tells, if it is there."""
+    """A core file, decoded: its PT_LOAD segments, and the mapped `files` of NT_FILE if it is there, by address."""
 
     name: str
     data: U8
@@ -89,7 +89,7 @@ class CoreDump:
             if row.type == SegmentType.NOTE:
                 notes = data[row.offset : row.offset + row.filesz].tobytes()
                 files += _mapped_files(name, notes, header.layout.word_size)
-        return cls(name, data, header, loads, tuple(files))
+        return cls(name, data, header, loads, tuple(sorted(files, key=lambda file: file.start)))
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes of the process's memory. Raises AddressSpaceError where the dump has none."""
@@ -107,11 +107,11 @@ class CoreDump:
     @property
     def images(self) -> tuple[CoreImage, ...]:
         """The ELF images NT_FILE tells of: files mapped from their start, that begin like ELF."""
-        found: list[CoreImage] = []
+        found: dict[str, CoreImage] = {}
         for file in self.files:
-            if file.offset == 0 and file.path not in {image.path for image in found} and self._is_elf(file.start):
-                found.append(CoreImage(file.path, file.start))
-        return tuple(found)
+            if file.offset == 0 and file.path not in found and self._is_elf(file.start):
+                found[file.path] = CoreImage(file.path, file.start)
+        return tuple(found.values())
 
     def _is_elf(self, address: int) -> bool:
         try:
@@ -122,15 +122,18 @@ class CoreDump:
     @property
     def stretches(self) -> tuple[Stretch, ...]:
         """What the process had mapped, by address: the dump's segments, and file mappings it left out whole."""
-        found = []
+        found: list[Stretch] = []
+        left_out: list[Stretch] = []
         for s in self.segments:
             backing = self._file_at(s.vaddr)
             found.append(Stretch(s.vaddr, s.vaddr + s.memsz, Protection(s.flags & 7), backing and backing.path))
-        dumped = [(s.start, s.end) for s in found]
+        found = [s for s in found if s.start < s.end]
+        starts = [s.start for s in found]
         for file in self.files:
-            if not any(start < file.end and file.start < end for start, end in dumped):
-                found.append(Stretch(file.start, file.end, None, file.path))
-        return tuple(sorted((s for s in found if s.start < s.end), key=lambda s: s.start))
+            before = bisect_left(starts, file.end) - 1  # the last one that may reach into the mapping
+            if file.start < file.end and (before < 0 or found[before].end <= file.start):
+                left_out.append(Stretch(file.start, file.end, None, file.path))
+        return tuple(sorted([*found, *left_out], key=lambda s: s.start))
 
     def restore(
         self, memory: AddressSpace, *, files: Callable[[str], bytes | None] = lambda path: None,
@@ -171,7 +174,8 @@ class CoreDump:
         return tuple(missing)
 
     def _file_at(self, address: int) -> MappedFile | None:
-        return next((file for file in self.files if file.start <= address < file.end), None)
+        at = bisect_right(self.files, address, key=lambda file: file.start) - 1
+        return self.files[at] if at >= 0 and address < self.files[at].end else None
 
     def _segment_at(self, address: int) -> ProgramHeader | None:
         at = bisect_right(self.segments, address, key=lambda s: s.vaddr) - 1

@@ -170,3 +170,10 @@ def test_a_process_of_this_host_runs_on_where_gcore_took_it(tmp_path: Path, comp
         if libc is not None:
             assert libc.image.tls is not None
             assert libc.function("strtol", "long(const char *, void *, int)")("4711", 0, 10) == 4711
+
+
+def test_a_core_file_of_very_many_mappings_is_read_in_no_time() -> None:
+    mappings = [Mapping(0x1000_0000 + 2 * PAGE * n, b"x" * (n % 2), 4, f"/f{n % 7}") for n in range(20_000)]
+    dump = CoreDump.open(write_core("x86_64", mappings))
+    assert len(dump.stretches) == 10_000
+    assert dump.images == ()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -187,3 +190,15 @@ def test_a_load_of_what_is_there_maps_nothing_and_says_so(arch: str) -> None:
     events.clear()
     linker.load("libdep.so", options=LoadOptions(local=True))
     assert events == []
+
+
+def test_without_hooks_their_code_is_not_even_loaded() -> None:
+    program = (
+        "import sys; from relink import HostMemory, Linker; linker = Linker(HostMemory('x86_64'));"
+        "linker.resolver.after.append(lambda request: 0x1000); linker.load(sys.argv[1]); linker.close();"
+        "print([name for name in ('observe', 'handlers', 'scan', 'adopt', 'core', 'references')"
+        " if f'relink.{name}' in sys.modules])"
+    )
+    command = [sys.executable, "-c", program, str(fixture("x86_64", "basic"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stdout == "[]\n"
