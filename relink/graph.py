@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from relink.arch import Architecture, architecture_of
-from relink.collect import collect
-from relink.combine import combine
 from relink.elf import Decoded, Header, decode
 from relink.elf.archive import is_archive
 from relink.elf.constants import FileType
@@ -125,6 +123,9 @@ def open_objects(
     *, whole_archive: bool = False,
 ) -> Decoded:
     """Relocatable objects and archives as one image."""
+    from relink.collect import collect  # whose classes take their time to make
+    from relink.combine import combine
+
     files = collect(sources, want=want, whole=whole_archive)
     for file in files:
         check_architecture(file.name, file.header, arch)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from emu.abi import aarch64, arm, i386, loongarch64, riscv, x86_64
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
 from emu.abi.spec import (
     CallingConvention,
     DataModel,
@@ -14,25 +18,45 @@ from emu.abi.spec import (
     VariadicRule,
     X87Stack,
 )  # fmt: skip
-from relink.arch import FloatAbi, architecture
+from relink.arch import ARCHITECTURES, FloatAbi, architecture
 
 __all__ = [
     "CONVENTIONS", "CallingConvention", "DataModel", "FloatFormat", "IfuncArgument", "PairAlignment",
     "SaveArea", "VaListStruct", "VariadicRule", "X87Stack", "convention", "float_convention",
 ]  # fmt: skip
 
-#: Every convention by the canonical name of its architecture.
-CONVENTIONS: dict[str, CallingConvention] = {
-    page.arch: page
-    for page in (
-        x86_64.X86_64, i386.I386, aarch64.AARCH64, arm.ARM,
-        riscv.RISCV64, riscv.RISCV32, loongarch64.LOONGARCH64,
-    )
-}  # fmt: skip
+class _Conventions(Mapping[str, CallingConvention]):
+    def __getitem__(self, arch: str) -> CallingConvention:
+        return _page(arch)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ARCHITECTURES)
+
+    def __len__(self) -> int:
+        return len(ARCHITECTURES)
 
 
-#: Those that pass floating-point values otherwise, by names like "arm:soft-float".
-_VARIANTS = {page.arch: page for page in (*arm.VARIANTS, *riscv.VARIANTS, *loongarch64.VARIANTS)}
+#: Every convention by the canonical name of its architecture; its page is read when first asked for.
+CONVENTIONS: Mapping[str, CallingConvention] = _Conventions()
+
+
+def _module(arch: str) -> ModuleType:
+    if arch not in ARCHITECTURES:
+        raise KeyError(arch)
+    return import_module(f"emu.abi.{arch.rstrip('0123456789') if arch.startswith('riscv') else arch}")
+
+
+@cache
+def _page(arch: str) -> CallingConvention:
+    page: CallingConvention = getattr(_module(arch), arch.upper())
+    return page
+
+
+@cache
+def _variants(arch: str) -> dict[str, CallingConvention]:
+    """Those that pass floating-point values otherwise, by names like "arm:soft-float"."""
+    pages: tuple[CallingConvention, ...] = getattr(_module(arch), "VARIANTS", ())
+    return {page.arch: page for page in pages}
 
 
 def convention(arch: str) -> CallingConvention:
@@ -40,11 +64,16 @@ def convention(arch: str) -> CallingConvention:
 
     A convention's own name (`CallingConvention.arch`) names it too: "riscv32:soft-float".
     """
-    return CONVENTIONS.get(arch) or _VARIANTS.get(arch) or CONVENTIONS[architecture(arch).name]
+    if arch in ARCHITECTURES:
+        return CONVENTIONS[arch]
+    plain, colon, _ = arch.partition(":")
+    if colon and plain in ARCHITECTURES and arch in _variants(plain):
+        return _variants(plain)[arch]
+    return CONVENTIONS[architecture(arch).name]
 
 
 def float_convention(arch: str, float_abi: FloatAbi) -> CallingConvention | None:
     """The convention of an architecture (canonical name) with that way to pass floating-point values; None where
     there is none."""
     usual = CONVENTIONS[arch]
-    return usual if usual.float_abi is float_abi else _VARIANTS.get(f"{arch}:{float_abi.value}")
+    return usual if usual.float_abi is float_abi else _variants(arch).get(f"{arch}:{float_abi.value}")

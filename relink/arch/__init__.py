@@ -1,8 +1,11 @@
-"""The seven architectures: one page each, found by name, alias or ELF header."""
+"""The seven architectures: one page each, found by name, alias or ELF header, and read when first asked for."""
 
 from __future__ import annotations
 
-from relink.arch import aarch64, arm, i386, loongarch64, riscv, x86_64
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+
 from relink.arch.spec import Architecture, FloatAbi, Formula, Reloc, Role, Tls, TlsVariant
 from relink.errors import RelinkError
 
@@ -11,17 +14,32 @@ __all__ = [
     "UnknownArchitecture", "architecture", "architecture_of",
 ]  # fmt: skip
 
-#: Every architecture by its canonical name, in the order people list them.
-ARCHITECTURES: dict[str, Architecture] = {
-    page.name: page
-    for page in (
-        x86_64.X86_64, i386.I386, aarch64.AARCH64, arm.ARM,
-        riscv.RISCV64, riscv.RISCV32, loongarch64.LOONGARCH64,
-    )
+#: Name → (the module of its page, which has it under its name in capitals; e_machine; 32 or 64).
+_PAGES = {
+    "x86_64": ("x86_64", 62, 64), "i386": ("i386", 3, 32), "aarch64": ("aarch64", 183, 64), "arm": ("arm", 40, 32),
+    "riscv64": ("riscv", 243, 64), "riscv32": ("riscv", 243, 32), "loongarch64": ("loongarch64", 258, 64),
 }  # fmt: skip
 
-_BY_ALIAS = {alias: page for page in ARCHITECTURES.values() for alias in (page.name, *page.aliases)}
-_BY_HEADER = {(page.machine, page.bits): page for page in ARCHITECTURES.values()}
+
+class _Architectures(Mapping[str, Architecture]):
+    def __getitem__(self, name: str) -> Architecture:
+        return _page(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PAGES)
+
+    def __len__(self) -> int:
+        return len(_PAGES)
+
+
+@cache
+def _page(name: str) -> Architecture:
+    page: Architecture = getattr(import_module(f"relink.arch.{_PAGES[name][0]}"), name.upper())
+    return page
+
+
+#: Every architecture by its canonical name, in the order people list them.
+ARCHITECTURES: Mapping[str, Architecture] = _Architectures()
 
 
 class UnknownArchitecture(RelinkError):
@@ -30,13 +48,17 @@ class UnknownArchitecture(RelinkError):
 
 def architecture(name: str) -> Architecture:
     """The architecture people call `name` (canonical or alias, any case). Raises UnknownArchitecture."""
-    try:
-        return _BY_ALIAS[name.strip().lower().replace("-", "_")]
-    except KeyError:
-        known = ", ".join(ARCHITECTURES)
-        raise UnknownArchitecture(f"unknown architecture {name!r}; there are {known}") from None
+    plain = name.strip().lower().replace("-", "_")
+    if plain in ARCHITECTURES:
+        return ARCHITECTURES[plain]
+    for page in ARCHITECTURES.values():
+        if plain in page.aliases:
+            return page
+    known = ", ".join(ARCHITECTURES)
+    raise UnknownArchitecture(f"unknown architecture {name!r}; there are {known}")
 
 
 def architecture_of(machine: int, bits: int) -> Architecture | None:
     """The architecture an ELF header's e_machine and class (32 or 64) name, if it is one of ours."""
-    return _BY_HEADER.get((machine, bits))
+    name = next((name for name, (_, *header) in _PAGES.items() if header == [machine, bits]), None)
+    return None if name is None else ARCHITECTURES[name]
