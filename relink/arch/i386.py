@@ -34,7 +34,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )  # fmt: skip
-from relink.arch.x86_64 import NOPS
+from relink.arch.x86_padding import NOPS
 from relink.fields import U64, Range, Word, address32, word8, word16
 
 SIGNED_8 = Word(1, Range.SIGNED)  #: the displacement of a short branch (jmp, loop, jecxz)

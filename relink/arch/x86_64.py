@@ -30,6 +30,7 @@ from relink.arch.spec import (
     reloc,
     static,
 )  # fmt: skip
+from relink.arch.x86_padding import NOPS
 from relink.fields import Range, Word, signed32, unsigned32, word8, word16, word64
 
 #: The displacement of a short branch (jmp, loop, jrcxz) and of a 16-bit one.
@@ -99,8 +100,6 @@ RELOCATIONS: dict[int, Reloc] = {
 }
 
 STUB = Stub(bytes.fromhex("ff2502000000 0f0b") + bytes(8), 8, 8)  # jmp *2(%rip); ud2; address
-#: int3, nop and nopw/nopl with any operand, of one byte to fifteen.
-NOPS = rb"(?s:\xcc|[\x66\x2e]*(?:\x90|\x0f\x1f(?:\x00|\x40.|\x44..|\x80....|\x84.....)))*"
 _ENDBR = bytes.fromhex("f30f1efa")  # endbr64
 
 X86_64 = Architecture(
