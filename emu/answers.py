@@ -54,11 +54,14 @@ class Answers:
 
         if isinstance(value, Function | Variable):
             return value.symbol
+        if not callable(value) and not isinstance(value, tuple | HostFunction):
+            raise CallError(f"{request.name}: {value!r} can stand for no symbol")
+        if len(self._owners) == 1 and request.asking is not None:  # bound late: the trap goes with the image
+            owned = self._machine.traps_of(request.asking)
+            return self._machine.define(request.name, cast(SymbolValue, value), owned)
         traps, known = self._owners[-1]
         key = request.name, id(value)
         if key not in known:
-            if not callable(value) and not isinstance(value, tuple | HostFunction):
-                raise CallError(f"{request.name}: {value!r} can stand for no symbol")
             address = self._machine.define(request.name, cast(SymbolValue, value), traps)
             known[key] = address, value  # kept, so that no other object gets its id
         return known[key][0]

@@ -458,6 +458,10 @@ class Machine:
         traps.append(address)
         return address
 
+    def traps_of(self, image: Image) -> list[int]:
+        """The traps that go when an image goes; more may be added."""
+        return self._owned_traps.setdefault(image, [])
+
     def remove_traps(self, traps: list[int]) -> None:
         """Give traps back that `define` has made."""
         for address in traps:
