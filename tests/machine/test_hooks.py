@@ -169,6 +169,22 @@ def test_a_slot_that_its_first_call_binds_is_told_once(machine: Machine, target:
     assert bound[0].address in machine.traps
 
 
+def test_the_trap_of_a_late_answer_goes_with_its_image(machine: Machine, target: str) -> None:
+    def look(request: SymbolRequest) -> object:
+        return (lambda value: value + 1) if request.name == "my_host_function" else None
+
+    library = machine.load(fixture(target, "basic"), symbols=look, binding="lazy")
+    if library.image.lazy is None:
+        pytest.skip("calls nothing by way of a PLT")
+    before = len(machine.traps)
+    awesome = library.function("awesome_func", "int(int)")
+    assert (awesome(1), awesome(2)) == (2, 3)
+    assert len(machine.traps) == before + 1
+    slots = len(library.image.lazy)
+    library.close()
+    assert len(machine.traps) == before - slots
+
+
 def test_a_relocation_handler_makes_an_image_bind_at_once(machine: Machine, target: str) -> None:
     seen: list[str] = []
     handler = RelocationHandler(after=lambda entries: seen.extend(entries.names))
