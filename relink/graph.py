@@ -93,13 +93,9 @@ def open_image(
     check_architecture(decoded.name, decoded.header, arch)
     if decoded.header.type == FileType.REL:
         return open_objects([decoded], arch, opened)
-    if decoded.header.type != FileType.DYN:
-        kind: dict[int, str] = {
-            FileType.EXEC: "a fixed-address executable",
-            FileType.CORE: "a core file",
-        }
-        what = kind.get(decoded.header.type, f"of ELF type {decoded.header.type}")
-        raise UnsupportedElf(decoded.name, f"is {what}; only shared objects and PIEs can be loaded")
+    if decoded.header.type not in (FileType.DYN, FileType.EXEC):
+        what = "a core file" if decoded.header.type == FileType.CORE else f"of ELF type {decoded.header.type}"
+        raise UnsupportedElf(decoded.name, f"is {what}; only shared objects and executables can be loaded")
     return decoded
 
 
@@ -211,6 +207,8 @@ def _find(name: str, parent: Node | None, surroundings: Surroundings) -> Node:
                 decoded = open_image(candidate.source, surroundings.architecture, named)
                 if isinstance(decoded, CombinedObjects) and candidate.rule != EXPLICIT:
                     raise UnsupportedElf(decoded.name, "is a relocatable object, not a library to be found")
+                if parent is not None and decoded.is_executable:
+                    raise UnsupportedElf(decoded.name, "is an executable, not a library")
                 node.decoded = decoded
             except (NotElf, UnsupportedElf) as error:
                 problem = error.problem

@@ -22,17 +22,17 @@ from pathlib import Path
 
 from relink import graph, place
 from relink.arch import Architecture
-from relink.elf import Decoded
+from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import VER_FLG_WEAK
-from relink.errors import LinkError, LinkErrors, MalformedElf, VersionNotFound
+from relink.errors import LinkError, LinkErrors, MalformedElf, TlsError, VersionNotFound
 from relink.graph import Node, Surroundings
 from relink.image import Image, Stage, Timings
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
 from relink.plan import Plan
-from relink.relocate import Environment, relocate
+from relink.relocate import Environment, Outcome, relocate
 from relink.search import SearchPath, Source
 from relink.symbols import Resolver, SymbolSource
-from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
+from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout, TlsModule
 
 #: Where the second stub lies in the page of TLS descriptor stubs.
 _SECOND_STUB = 64
@@ -61,6 +61,8 @@ class LoadOptions:
     #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see `relink.collect`.
     want: Sequence[str] = ()
     whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
+    #: The root is going to be started at its entry: a static PIE then relocates itself, as when a kernel starts it.
+    program: bool = False
 
 
 class Linker:
@@ -272,6 +274,11 @@ class Linker:
             image.scope = _breadth_first([image])
         plan.initialise = graph.dependency_order(plan.images, lambda i: i.dependencies)
         plan.initialise = [image for image in plan.initialise if image in plan.images]
+        if plan.root in plan.images and plan.root.decoded.is_executable:
+            # The program is the first of all, also before what is preloaded (gABI, "Shared Object Dependencies").
+            for images_of in (plan.first, plan.images):
+                images_of.remove(plan.root)
+                images_of.insert(0, plan.root)
         return plan
 
     def _reserve_region(self, decoded: Decoded, base: int | None, undo: ExitStack) -> Region:
@@ -288,6 +295,10 @@ class Linker:
         scope = _breadth_first(plan.first)
         if not local:
             self.global_scope += [image for image in scope if image not in self.global_scope]
+            program = next((image for image in self.global_scope if image.decoded.is_executable), None)
+            if program is not None:  # of several, the first to come
+                self.global_scope.remove(program)
+                self.global_scope.insert(0, program)
         return scope
 
     def _assign_tls(self, plan: Plan, undo: ExitStack) -> None:
@@ -296,21 +307,35 @@ class Linker:
             if segment is not None:
                 image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
                 undo.callback(self.tls.release, image.tls)
+                if image.decoded.is_executable and not self._is_nearest(image.tls, segment):
+                    problem = "its thread-local data must come first: load the executable before all others"
+                    raise TlsError(image.name, problem)
+
+    def _is_nearest(self, module: TlsModule, segment: ProgramHeader) -> bool:
+        """Whether a block lies where an executable's linker has assumed it (Drepper, section 3.4.1)."""
+        first = TlsLayout(self.architecture, self.tls.static_size)
+        return module.offset == first.allocate("", segment.memsz, segment.align, segment.vaddr).offset
 
     def _relocate(
         self, plan: Plan, scope: Sequence[Image], options: LoadOptions, undo: ExitStack
     ) -> None:
         """Relocate dependencies first, as ld.so does; report what is wrong with all of them together."""
         environment = Environment(
-            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved
-        )
+            self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved, self.memory.read,
+            lambda image: image not in plan.images,
+        )  # fmt: skip
         errors: list[LinkError] = []
         scope = list(dict.fromkeys([*self.global_scope, *scope]))
         for image in plan.initialise:
-            image.outcome = relocate(image, scope, environment)
+            itself = options.program and image is plan.root and is_static(image.decoded)
+            image.outcome = Outcome() if itself else relocate(image, scope, environment)
             image.stage = Stage.RELOCATED
             errors += image.outcome.errors
             plan.ifuncs += image.outcome.ifuncs
+            if image.outcome.copies:
+                from relink.copies import copied_ifuncs
+
+                plan.ifuncs += copied_ifuncs(image.outcome.copies, plan.ifuncs)
         _raise_all(plan.root.name, errors)
 
     def _tls_descriptor_stubs(self, plan: Plan, undo: ExitStack) -> tuple[int, int]:
@@ -363,6 +388,11 @@ class Linker:
         region = image.region
         image.close()
         self.memory.release(region)
+
+
+def is_static(decoded: Decoded) -> bool:
+    """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
+    return decoded.is_executable and decoded.interpreter is None and not decoded.needed
 
 
 class _Clock:

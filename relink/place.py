@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relink.elf import Decoded, ProgramHeader
+from relink.elf.constants import FileType
 from relink.errors import AddressSpaceError
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
 from relink.objects import CombinedObjects
@@ -16,11 +17,15 @@ from relink.objects import CombinedObjects
 def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
     """Address space for all segments of an image, in one region.
 
-    `base` is the guest address of the image's first page; None lets the address space choose. Raises
-    AddressSpaceError, also for a base that some segment's p_align forbids.
+    `base` is the guest address of the image's first page; None lets the address space choose. An ET_EXEC lies
+    where it was linked for. Raises AddressSpaceError, also for a base that some segment's p_align forbids.
     """
     low, align = first_vaddr(decoded), _alignment(decoded)
     size = page_ceil(decoded.min_vaddr + decoded.span) - low
+    if decoded.header.type == FileType.EXEC:
+        if base not in (None, low):
+            raise AddressSpaceError(f"{decoded.name} is linked for {low:#x} and no other base", address=base)
+        return memory.reserve(size, at=low, name=decoded.name)
     if base is not None and base % PAGE == 0 and base % align:
         raise AddressSpaceError(f"{decoded.name} wants a base aligned to {align:#x}", address=base, size=size)
     below = None
@@ -32,6 +37,8 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
 def first_vaddr(decoded: Decoded) -> int:
     """The link-time address of a region's first byte: that of the first page, rounded down to the greatest
     p_align, so that an aligned region makes for an aligned load bias (gABI, "Program Header", p_align)."""
+    if decoded.header.type == FileType.EXEC:
+        return decoded.min_vaddr  # whose load bias is 0 whatever lies below
     return decoded.min_vaddr & -_alignment(decoded)
 
 

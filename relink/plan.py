@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from relink.elf.constants import DynamicFlag1
 from relink.graph import Node
 from relink.image import Image, Timings
 from relink.memory import Pages, Region
@@ -41,7 +40,7 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     DT_PREINIT_ARRAY is passed over.
     """
     decoded = plan.root.decoded
-    if plan.root in plan.images and (decoded.interpreter is not None or decoded.flags_1 & DynamicFlag1.PIE):
+    if plan.root in plan.images and decoded.is_executable:
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
     for image in plan.initialise:

@@ -10,6 +10,7 @@ glibc's elf/dl-lookup.c (`check_match`), which define what `foo@V1` and `foo@@V2
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relink.elf import Names
-from relink.elf.constants import SHN_ABS, SymbolType, Visibility
+from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolType, Visibility
 from relink.elf.constants import Binding as Bind
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ _GLOBAL_BINDINGS = np.zeros(16, np.bool_)
 _GLOBAL_BINDINGS[[Bind.GLOBAL, Bind.WEAK, Bind.GNU_UNIQUE]] = True
 
 
+class Use(enum.IntEnum):
+    """What a reference is for (glibc's type classes, sysdeps/generic/ldsodefs.h)."""
+
+    ADDRESS = 0  #: the address: where an executable has made its PLT entry the function's address, that
+    CALL = 1  #: to be called (ELF_RTYPE_CLASS_PLT): the function itself
+    COPY = 2  #: its contents (ELF_RTYPE_CLASS_COPY): the definition behind the one that asks
+
+
 @dataclass(frozen=True, slots=True)
 class SymbolRequest:
     """One reference, as a symbol source sees it."""
@@ -63,6 +72,15 @@ class ThreadLocal:
 
 class DataAddress(int):
     """The guest address of data of the host's, as a source answers it: no stub can stand for it."""
+
+    size = 0  #: bytes, where the source knows
+
+    @classmethod
+    def of(cls, address: int, size: int) -> DataAddress:
+        """`size` bytes at `address`."""
+        data = cls(address)
+        data.size = size
+        return data
 
 
 class SymbolSource(Protocol):
@@ -98,6 +116,7 @@ class Bindings:
     type: NDArray[np.uint8]  #: STT_* of the definition
     provider: NDArray[np.int32]  #: index into `images`, or HOST, or UNRESOLVED
     symbol: I64  #: index in the provider's symbol table; -1 if it has none
+    canonical: Bools  #: whether the address is the provider's PLT entry, which stands for a function elsewhere
     images: tuple[Image, ...]
 
     @classmethod
@@ -108,6 +127,7 @@ class Bindings:
             np.zeros(count, np.uint8),
             np.full(count, UNRESOLVED, np.int32),
             np.full(count, -1, np.int64),
+            np.zeros(count, np.bool_),
             tuple(images),
         )
 
@@ -122,6 +142,7 @@ class Bindings:
         self.type[where] = table.type[symbols]
         self.provider[where] = provider
         self.symbol[where] = symbols
+        self.canonical[where] = table.section[symbols] == SHN_UNDEF
 
     def define_host(self, where: int, definition: int | ThreadLocal) -> None:
         """Bind one reference to something outside every image."""
@@ -129,6 +150,7 @@ class Bindings:
         self.address[where] = definition.offset if isinstance(definition, ThreadLocal) else definition
         data = SymbolType.OBJECT if isinstance(definition, DataAddress) else SymbolType.FUNC
         self.type[where] = SymbolType.TLS if thread_local else data
+        self.size[where] = definition.size if isinstance(definition, DataAddress) else 0
         self.provider[where] = HOST
 
 
@@ -163,11 +185,14 @@ class Resolver:
         self.host_tls: TlsModule | None = None  #: the module of what sources answer with a ThreadLocal
         self.unique: dict[str, tuple[Image, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
 
-    def bind(self, image: Image, symbols: I64, scope: Sequence[Image]) -> Bindings:
+    def bind(
+        self, image: Image, symbols: I64, scope: Sequence[Image], uses: NDArray[np.uint8] | None = None
+    ) -> Bindings:
         """Bind the symbol-table entries `symbols` (int64[n]) of `image` in `scope`.
 
         Local and non-preemptible ones bind to the image itself; the others to the first provider that has
-        them. Unresolved ones come back as such: the caller knows which of them matter.
+        them, for the `Use` of each (None: addresses). Unresolved ones come back as such: the caller knows
+        which of them matter.
         """
         images = (image, *scope)
         bindings = Bindings.empty(len(symbols), images)
@@ -176,12 +201,16 @@ class Resolver:
             return bindings
         defined = table.section[symbols] != 0
         own = defined & ((table.bind[symbols] == Bind.LOCAL) | (table.visibility[symbols] != Visibility.DEFAULT))
+        if uses is not None:
+            own &= uses != Use.COPY
         bindings.define(np.flatnonzero(own), 0, symbols[own])
         open_ = np.flatnonzero(~own & (symbols != 0))
         if len(open_):
             wanted = symbols[open_]
             names = table.names.take(wanted)
-            self._search(bindings, open_, names, self._required(image, wanted), image, newest=False)
+            needed = self._required(image, wanted)
+            chosen = None if uses is None else uses[open_]
+            self._search(bindings, open_, names, needed, image, newest=False, uses=chosen)
         self._keep_unique(bindings)
         return bindings
 
@@ -199,9 +228,10 @@ class Resolver:
 
     def _search(
         self, bindings: Bindings, where: I64, names: Names, required: I64, image: Image | None, *,
-        newest: bool, hosts: bool = True,
+        newest: bool, hosts: bool = True, uses: NDArray[np.uint8] | None = None,
     ) -> None:  # fmt: skip
-        """Ask the providers in order; `names` and `required` belong to the references `where`."""
+        """Ask the providers in order; `names`, `required` and `uses` belong to the references `where`."""
+        uses = np.zeros(len(where), np.uint8) if uses is None else uses
         pending = np.arange(len(where))
         before = [*(image.sources if image is not None else ()), *(self.before if hosts else ())]
         pending = self._ask(before, bindings, where, names, required, image, pending)
@@ -212,7 +242,12 @@ class Resolver:
             provider = bindings.images[number]
             if number and image is not None and symbolic and provider is image:
                 continue
-            request, found = self._definitions(provider, names.take(pending), required[pending], newest)
+            use = uses[pending]
+            request, found = self._definitions(
+                provider, names.take(pending), required[pending], newest, use == Use.CALL
+            )
+            if provider is image:  # a copy is of what lies behind the executable's own
+                request, found = request[use[request] != Use.COPY], found[use[request] != Use.COPY]
             bindings.define(where[pending[request]], number, found)
             pending = np.delete(pending, request)
         if hosts and len(pending):
@@ -251,8 +286,13 @@ class Resolver:
         ids = self.versions.of_image(image)
         return np.where(index > 1, ids[np.minimum(index, len(ids) - 1)], _NO_VERSION)
 
-    def _definitions(self, provider: Image, names: Names, required: I64, newest: bool) -> tuple[I64, I64]:
-        """(request, symbol): for each name at most one acceptable definition in `provider`."""
+    def _definitions(
+        self, provider: Image, names: Names, required: I64, newest: bool, calls: Bools
+    ) -> tuple[I64, I64]:
+        """(request, symbol): for each name at most one acceptable definition in `provider`.
+
+        One that is to be called (`calls`) is never another image's PLT entry for it.
+        """
         table = provider.decoded.symbols
         request, symbol = table.candidates(names)
         if not len(request):
@@ -267,6 +307,9 @@ class Resolver:
                 | (table.type[symbol] == SymbolType.TLS)
             )
         )
+        undefined = table.section[symbol] == SHN_UNDEF
+        if undefined.any():  # with an address all the same: that of a PLT entry
+            usable &= ~undefined | (~calls[request] & (table.type[symbol] != SymbolType.TLS))
         request, symbol = request[usable], symbol[usable]
         if table.has_versions and len(request):
             request, symbol = self._matching_versions(provider, request, symbol, required, newest)
