@@ -251,7 +251,7 @@ class Linker:
                 images[id(node)] = node.image
             elif node.decoded is not None:
                 images[id(node)] = Image(node.decoded, self.architecture, self.resolver)
-        plan = Plan(images[id(root)], nodes=list(nodes))
+        plan = Plan(images[id(root)], nodes=list(nodes), program=options.program)
         asked_for = nodes[: nodes.index(root) + 1]
         plan.first = [images[id(node)] for node in asked_for if id(node) in images]
         for node in nodes:
@@ -304,7 +304,7 @@ class Linker:
     def _assign_tls(self, plan: Plan, undo: ExitStack) -> None:
         for image in plan.images:
             segment = image.decoded.tls
-            if segment is not None:
+            if segment is not None and not plan.relocates_itself(image):
                 image.tls = self.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
                 undo.callback(self.tls.release, image.tls)
                 if image.decoded.is_executable and not self._is_nearest(image.tls, segment):
@@ -327,7 +327,7 @@ class Linker:
         errors: list[LinkError] = []
         scope = list(dict.fromkeys([*self.global_scope, *scope]))
         for image in plan.initialise:
-            itself = options.program and image is plan.root and is_static(image.decoded)
+            itself = plan.relocates_itself(image)
             image.outcome = Outcome() if itself else relocate(image, scope, environment)
             image.stage = Stage.RELOCATED
             errors += image.outcome.errors
@@ -388,11 +388,6 @@ class Linker:
         region = image.region
         image.close()
         self.memory.release(region)
-
-
-def is_static(decoded: Decoded) -> bool:
-    """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
-    return decoded.is_executable and decoded.interpreter is None and not decoded.needed
 
 
 class _Clock:

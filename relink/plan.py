@@ -12,10 +12,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from relink.elf import Decoded
 from relink.graph import Node
 from relink.image import Image, Timings
 from relink.memory import Pages, Region
 from relink.relocate import IfuncCalls, read_words
+
+
+def is_static(decoded: Decoded) -> bool:
+    """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
+    return decoded.is_executable and decoded.interpreter is None and not decoded.needed
 
 
 @dataclass(slots=True)
@@ -30,6 +36,11 @@ class Plan:
     ifuncs: list[IfuncCalls] = field(default_factory=list)
     initialise: list[Image] = field(default_factory=list)  #: dependencies first
     timings: Timings = field(default_factory=Timings)
+    program: bool = False  #: the root is to be started at its entry, and then runs its own constructors
+
+    def relocates_itself(self, image: Image) -> bool:
+        """Whether an image is a static program about to be started: relocations and TLS are its own business."""
+        return self.program and image is self.root and is_static(image.decoded)
 
 
 def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
@@ -40,10 +51,12 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     DT_PREINIT_ARRAY is passed over.
     """
     decoded = plan.root.decoded
-    if plan.root in plan.images and decoded.is_executable:
+    if plan.root in plan.images and decoded.is_executable and not plan.relocates_itself(plan.root):
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
     for image in plan.initialise:
+        if plan.program and image is plan.root:
+            continue  # whose C library does it, before main
         for which, address in constructors(image):
             yield image, which, address
 

@@ -267,7 +267,8 @@ class Resolver:
                 request = SymbolRequest(names.text(index), self._version_name(int(required[index])), asking)
                 definition = source.lookup(request)
                 if definition is not None:
-                    if isinstance(definition, int) and self.holds_data(definition):
+                    known = isinstance(definition, ThreadLocal | DataAddress)
+                    if not known and self.holds_data(definition):
                         definition = DataAddress(definition)
                     bindings.define_host(int(where[index]), definition)
                     answered[element] = True

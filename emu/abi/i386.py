@@ -27,5 +27,6 @@ I386 = CallingConvention(
     stack_alignment=16,
     link_register=None,
     x87=X87Stack("st0", "fpsw", "fptag"),
+    start_register="edx",
     frame_pointer="ebp",
 )  # fmt: skip

@@ -48,5 +48,6 @@ X86_64 = CallingConvention(
         floats=SaveArea(offset_at=4, base_at=16, limit=176, step=16),
     ),
     x87=X87Stack("st0", "fpsw", "fptag"),
+    start_register="rdx",
     frame_pointer="rbp",
 )

@@ -15,7 +15,7 @@ from emu.errors import GuestAbort
 from emu.host import HostFunction
 from emu.libc import table
 from emu.libc.errno import Errno
-from emu.libc.guest import Guest, Memory
+from emu.libc.guest import Guest, Memory, Program
 from emu.libc.streams import CaptureStream
 
 _S = TypeVar("_S")
@@ -42,11 +42,13 @@ class Libc:
         self.environment = dict(environment or {})  #: what the guest finds in `environ` when it first looks
         self.files: dict[str, bytes | bytearray] = {} if files is None else files
         self.stdin = stdin
+        self.program: Program | None = None  #: the program that runs, if one does
         self.stdout = CaptureStream()
         self.stderr = CaptureStream()
         self._states: dict[Callable[[Libc], object], object] = {}
         self._bound: dict[str, HostFunction | None] = {}
         self._variables: dict[table.DataExport, int] = {}
+        self._sizes: dict[table.DataExport, int] = {}
         self._page = self._page_end = 0
 
     # ---------------------------------------------------------------- for the linker
@@ -71,9 +73,21 @@ class Libc:
             return None
         if row not in self._variables:
             content = row.initial(self)
+            self._sizes[row] = len(content)
             self._variables[row] = self.allocate(len(content))
             self.memory.write(self._variables[row], content)
         return self._variables[row]
+
+    def variable_size(self, name: str) -> int:
+        """Bytes of the exported variable at `data_symbol(name)`."""
+        row = table.find(name, self.arch.name)
+        return self._sizes.get(row, 0) if isinstance(row, table.DataExport) else 0
+
+    def place_variable(self, name: str, address: int) -> None:
+        """From now on the exported variable lies at `address`: an executable has taken it over."""
+        row = table.find(name, self.arch.name)
+        if isinstance(row, table.DataExport):
+            self._variables[row] = address
 
     @property
     def symbols(self) -> Mapping[str, HostFunction]:
@@ -170,6 +184,10 @@ class Libc:
         from emu.libc.process import Handlers, run_handlers
 
         run_handlers(self, self.state(Handlers).registered)
+
+    def drop_handlers(self) -> None:
+        """Forget what atexit and its kin registered: the process is over."""
+        self.forget_handlers(lambda address: False)
 
     def forget_handlers(self, is_there: Callable[[int], bool]) -> None:
         """Drop what atexit and its kin registered whose code, says `is_there` of its address, is gone."""

@@ -82,6 +82,9 @@ NAMES: dict[str, str] = {
         pthread_sigmask quick_exit raise sched_getaffinity sigaction sigaddset sigdelset sigemptyset
         sigfillset sigismember signal sigprocmask syscall sysconf system sysv_signal uname
     """,
+    "startup": """
+        __libc_start_main
+    """,
     "reports": """
         err errx warn warnx
     """,

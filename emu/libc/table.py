@@ -26,7 +26,7 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 #: The files that hold the functions, by subject, in the order of the generated documentation.
 FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "numbers", "sorting", "stdio", "formatted", "files",
-    "paths", "process", "reports", "environment", "clock", "rand", "jumps", "threads", "fortify", "libm",
+    "paths", "process", "startup", "reports", "environment", "clock", "rand", "jumps", "threads", "fortify", "libm",
     "integers", "softfloat", "quad", "eabi", "atomics",
 )  # fmt: skip
 
