@@ -89,7 +89,7 @@ class Machine:
         libraries: Mapping[str, Source] | None = None, sysroot: str | os.PathLike[str] | None = None,
         hosted_libc: bool = True, symbols: Mapping[str, SymbolValue] | None = None,
         arguments: Sequence[str] = ("relink-emu",), environment: Mapping[str, str] | None = None,
-        files: dict[str, bytes | bytearray] | None = None, stdin: bytes = b"",
+        files: dict[str, bytes | bytearray] | None = None, stdin: bytes | Callable[[int], bytes] = b"",
         stack_size: int = DEFAULT_STACK_SIZE, tls_size: int = DEFAULT_STATIC_SIZE,
         max_instructions: int = 0, timeout: float = 0.0, float_abi: FloatAbi | str | None = None,
     ) -> None:  # fmt: skip
@@ -317,7 +317,7 @@ class Machine:
         self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
 
     def _set_global_pointer(self, program: Image) -> None:
-        """What ld.so does for the program's code that runs before its entry (glibc, sysdeps/riscv/dl-machine.h)."""
+        """For the program's code that runs before its entry, as ld.so does (glibc, sysdeps/riscv/dl-machine.h)."""
         if self.convention.global_pointer is not None:
             register, symbol = self.convention.global_pointer
             address = program.exports.get(symbol)

@@ -151,8 +151,9 @@ class Process:
         machine = self._machine
         arch = machine.arch
         texts = [text.encode("utf-8", "surrogateescape") for text in self.arguments]
-        environment = [f"{name}={value}".encode("utf-8", "surrogateescape") for name, value in self.environment.items()]
-        strings = {
+        pairs = (f"{name}={value}" for name, value in self.environment.items())
+        environment = [text.encode("utf-8", "surrogateescape") for text in pairs]
+        strings: dict[int, bytes] = {
             Aux.EXECFN: self.image.name.encode("utf-8", "surrogateescape") + b"\0",
             Aux.RANDOM: random.Random(_SEED).randbytes(_RANDOM_SIZE),
         }  # fmt: skip

@@ -125,12 +125,13 @@ class GuestMemory(HostMemory):
                 self.unmap(region.address)
 
     def protect_pages(self, address: int, size: int, protection: Protection) -> None:
-        """Change permissions (mprotect). Raises AddressSpaceError, with nothing changed, where nothing is mapped."""
+        """Change permissions (mprotect). Raises AddressSpaceError, nothing being changed, where nothing is mapped."""
         regions = self._within(address, size)
         covered = 0
         for region in regions:
             low, high = address - region.address, address + size - region.address
-            covered += sum(piece.size for run in region.pages for piece, inside in _split(run, low, high) if inside)
+            pieces = (piece for run in region.pages for piece in _split(run, low, high))
+            covered += sum(piece.size for piece, inside in pieces if inside)
         if covered < size:
             raise AddressSpaceError("not mapped", address=address, size=size)
         for region in regions:

@@ -89,7 +89,7 @@ def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int
     provider = None if number == HOST else bound.images[number]
     where = "the host" if provider is None else provider.name
     if kind == SymbolType.TLS:
-        raise TlsError(image.name, f"{section}+{offset:#x}: {name} of {where} is thread-local: it cannot be copied")
+        raise TlsError(image.name, f"{section}+{offset:#x}: {name} of {where} is thread-local: not to be copied")
     if kind in (SymbolType.FUNC, SymbolType.GNU_IFUNC):
         raise refused(f"{where} defines it as a function, which cannot be copied", UnsupportedRelocation)
     size = int(image.decoded.symbols.size[symbol])

@@ -61,7 +61,7 @@ class LoadOptions:
     #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see `relink.collect`.
     want: Sequence[str] = ()
     whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
-    #: The root is going to be started at its entry: a static PIE then relocates itself, as when a kernel starts it.
+    #: The root is going to be started at its entry: a static PIE relocates itself then, as a kernel expects.
     program: bool = False
 
 

@@ -303,9 +303,9 @@ class Relocator:
     def _bound(self, chosen: I64, uses: NDArray[np.uint8], again: I64, copies: I64) -> Bindings:
         """Bind symbol 0 and `chosen` for their `uses`, then `again` for calls and `copies` for their contents."""
         symbols = np.concatenate(([0], chosen, again, copies))
-        counts = [len(again), len(copies)]
-        all_uses = np.concatenate(([np.uint8(0)], uses, np.repeat([np.uint8(Use.CALL), np.uint8(Use.COPY)], counts)))
-        return self.environment.resolver.bind(self.image, symbols, self.scope, all_uses)
+        more = np.repeat(np.array([Use.CALL, Use.COPY], np.uint8), [len(again), len(copies)])
+        uses = np.concatenate((np.zeros(1, np.uint8), uses, more))
+        return self.environment.resolver.bind(self.image, symbols, self.scope, uses)
 
     def _settle_unresolved(self, bound: Bindings, chosen: I64, addressed: int) -> None:
         """Undefined weak symbols are 0 (gABI, "Symbol Table"); strong ones an error, unless allowed."""

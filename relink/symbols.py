@@ -267,8 +267,7 @@ class Resolver:
                 request = SymbolRequest(names.text(index), self._version_name(int(required[index])), asking)
                 definition = source.lookup(request)
                 if definition is not None:
-                    known = isinstance(definition, ThreadLocal | DataAddress)
-                    if not known and self.holds_data(definition):
+                    if not isinstance(definition, ThreadLocal | DataAddress) and self.holds_data(definition):
                         definition = DataAddress(definition)
                     bindings.define_host(int(where[index]), definition)
                     answered[element] = True

@@ -120,22 +120,9 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Loading:
-    """How a library is loaded, and what bounds the code that runs."""
+class Running:
+    """What a guest is given, and what bounds the code that runs."""
 
-    beside: Annotated[
-        list[str] | None,
-        typer.Option("--with", metavar="FILE",
-                     help="Object or archive to link with the object LIB, as one image. May be repeated."),
-    ] = None  # fmt: skip
-    want: Annotated[
-        list[str] | None,
-        typer.Option("--want", "-u", metavar="NAME",
-                     help="Symbol that archives are asked for. May be repeated."),
-    ] = None  # fmt: skip
-    whole_archive: Annotated[
-        bool, typer.Option("--whole-archive", help="Take archives whole, not by need.")
-    ] = False
     define: Annotated[
         list[str] | None,
         typer.Option("--define", "-D", metavar="NAME=VALUE",
@@ -145,7 +132,7 @@ class Loading:
         bool, typer.Option("--allow-unresolved", help="Go on without; a call of one is reported when it happens.")
     ] = False
     base: Annotated[
-        str | None, typer.Option("--base", metavar="ADDRESS", help="Guest address of the library's first page.")
+        str | None, typer.Option("--base", metavar="ADDRESS", help="Guest address of the image's first page.")
     ] = None
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, metavar="SECONDS", help="For each entry into the guest; 0: none.")
@@ -167,8 +154,11 @@ class Loading:
         if self.base is not None:
             object.__setattr__(self, "address", _integer(self.base, "--base", self.base))
 
-    def machine(self, arch: Architecture, search: Search) -> Machine:
-        """A machine as the options want it. Raises Usage for a definition the architecture has no address for."""
+    def machine(self, arch: Architecture, search: Search, **options: Any) -> Machine:
+        """A machine as the options want it, and `options` of its constructor.
+
+        Raises Usage for a definition the architecture has no address for.
+        """
         from emu.machine import Machine
 
         for name, value in self.definitions.items():
@@ -177,8 +167,27 @@ class Loading:
                 raise Usage(problem, param_hint="'--define'")
         return Machine(
             arch, library_path=search.library_path or (), sysroot=search.sysroot, hosted_libc=search.libc,
-            symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions,
+            symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions, **options,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Loading(Running):
+    """How a library is loaded."""
+
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="FILE",
+                     help="Object or archive to link with the object LIB, as one image. May be repeated."),
+    ] = None  # fmt: skip
+    want: Annotated[
+        list[str] | None,
+        typer.Option("--want", "-u", metavar="NAME",
+                     help="Symbol that archives are asked for. May be repeated."),
+    ] = None  # fmt: skip
+    whole_archive: Annotated[
+        bool, typer.Option("--whole-archive", help="Take archives whole, not by need.")
+    ] = False
 
     def load(self, machine: Machine, library: str, search: Search, want: Sequence[str] = ()) -> Library:
         """Load `library` as the options say; archives are asked for `want` too. Raises RelinkError."""

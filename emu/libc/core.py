@@ -27,13 +27,14 @@ class Libc:
 
     `clock` returns nanoseconds since the Unix epoch (give a constant or a counter for reproducible runs).
     `files` is the guest's whole file system, path -> contents, changed in place as the guest writes; the
-    host's disk is never touched. `stdout` and `stderr` capture what the guest prints.
+    host's disk is never touched. `stdin` is what can be read, or a function that gives at most so many bytes (none
+    at the end). `stdout` and `stderr` capture what the guest prints.
     """
 
     def __init__(
         self, machine: Guest, *, clock: Callable[[], int] = time.time_ns,
         environment: Mapping[str, str] | None = None, files: dict[str, bytes | bytearray] | None = None,
-        stdin: bytes = b"",
+        stdin: bytes | Callable[[int], bytes] = b"",
     ) -> None:
         self.machine = machine
         self.arch = machine.arch

@@ -1,8 +1,8 @@
 """What a program's start files call: from `_start` to main, and from there to exit.
 
 glibc's `__libc_start_main` (csu/libc-start.c) and musl's (src/env/__libc_start_main.c) have one prototype but for
-the last argument, which musl has not, and differ in who runs the program's constructors: since glibc 2.34 it does so
-itself, before it was given a function of the program's for that.
+the last argument, which musl has not. The program's constructors are run here, or before glibc 2.34 by a function
+of the program's that is passed.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def _first_break(kernel: SystemCalls) -> int:
 @call("mmap")
 def mmap(kernel: SystemCalls, hint: int, size: int, bits: int, flags: int, number: int, offset: int) -> int:
     """Zeroed memory, or a private copy of a file's bytes."""
-    if not size or hint % PAGE and flags & _MAP_FIXED:
+    if not size or (hint % PAGE and flags & _MAP_FIXED):
         return -Errno.EINVAL
     content = b""
     if not flags & _MAP_ANONYMOUS:

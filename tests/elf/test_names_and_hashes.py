@@ -88,7 +88,7 @@ def test_every_defined_name_is_found_and_no_other(
 
 @pytest.mark.parametrize("hashes", [("gnu",), ("sysv",)])
 def test_undefined_symbols_are_no_candidates(hashes: tuple[str, ...]) -> None:
-    image = Symbols([b"puts"], section=0, values={1: 0}, hashes=hashes).image()
+    image = Symbols([b"puts"], section=0, value=0, hashes=hashes).image()
     assert decode(image).symbols.find("puts").tolist() == []
 
 
