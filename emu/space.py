@@ -125,7 +125,7 @@ class GuestMemory(HostMemory):
                 self.unmap(region.address)
 
     def protect_pages(self, address: int, size: int, protection: Protection) -> None:
-        """Change permissions (mprotect). Raises AddressSpaceError, nothing being changed, where nothing is mapped."""
+        """Change permissions (mprotect). Raises AddressSpaceError, nothing changed, where nothing is mapped."""
         regions = self._within(address, size)
         covered = 0
         for region in regions:

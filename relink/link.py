@@ -269,7 +269,7 @@ class Linker:
             undo.callback(image.close)
             place.fill(region, node.decoded)
             plan.images.append(image)
-            plan.regions.append((region, place.pages(node.decoded)))
+            plan.regions.append((region, place.pages(node.decoded, relro=not plan.relocates_itself(image))))
         for image in plan.images:
             image.scope = _breadth_first([image])
         plan.initialise = graph.dependency_order(plan.images, lambda i: i.dependencies)

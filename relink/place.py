@@ -69,8 +69,8 @@ def fill(region: Region, decoded: Decoded) -> None:
             region.buffer[end : page_ceil(end)] = 0  # what the mapping brought there
 
 
-def pages(decoded: Decoded) -> tuple[Pages, ...]:
-    """The final permissions: as the segments say, less writing where PT_GNU_RELRO covers whole pages.
+def pages(decoded: Decoded, *, relro: bool = True) -> tuple[Pages, ...]:
+    """The final permissions: as the segments say, less writing where PT_GNU_RELRO covers whole pages (`relro`).
 
     Where two segments share a page the later one decides, as it does when ld.so maps them in order.
     """
@@ -82,7 +82,7 @@ def pages(decoded: Decoded) -> tuple[Pages, ...]:
         covered = _page_slice(segment, low)
         mapped[covered] = 1
         flags[covered] = segment.flags & 7
-    if decoded.relro is not None:
+    if relro and decoded.relro is not None:
         first = page_floor(decoded.relro.vaddr) - low
         last = page_floor(decoded.relro.vaddr + decoded.relro.memsz) - low
         flags[max(first, 0) // PAGE : max(last, 0) // PAGE] &= 7 & ~int(Protection.W)

@@ -123,7 +123,7 @@ class FileSystem:
         self._directory_flag = O_DIRECTORY_ARM if libc.arch.name in ("arm", "aarch64") else O_DIRECTORY_GENERIC
         given = {"input": libc.stdin} if callable(libc.stdin) else {"data": libc.stdin}
         self.descriptors: dict[int, Descriptor] = {
-            0: Descriptor("<stdin>", **given),  # type: ignore[arg-type]
+            0: Descriptor("<stdin>", **given),
             1: Descriptor("<stdout>", O_WRONLY, output=libc.stdout.write),
             2: Descriptor("<stderr>", O_WRONLY, output=libc.stderr.write),
         }
