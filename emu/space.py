@@ -144,6 +144,15 @@ class GuestMemory(HostMemory):
                     pages.append(piece._replace(protection=protection) if inside else piece)
             region.pages = tuple(pages)
 
+    def is_free(self, address: int, size: int) -> bool:
+        """Whether nothing is mapped in [address, address + size)."""
+        return not any(
+            inside
+            for region in self._within(address, size)
+            for run in region.pages
+            for _, inside in _split(run, address - region.address, address + size - region.address)
+        )
+
     def check_range(self, address: int, size: int) -> None:
         """Raise AddressSpaceError unless [address, address + size) is whole pages a guest may map."""
         if address % PAGE or size % PAGE or size <= 0 or address + size > self.architecture.address_mask + 1:

@@ -39,7 +39,9 @@ def brk(kernel: SystemCalls, wanted: int) -> int:
         return kernel.break_end
     try:
         if needed > mapped:
-            kernel.memory.map_anonymous(needed - mapped, name="[heap]", at=mapped)
+            if not kernel.memory.is_free(mapped, needed - mapped):
+                return kernel.break_end
+            kernel.memory.map_over(mapped, needed - mapped, Protection.R | Protection.W, name="[heap]")
         elif needed < mapped:
             kernel.memory.unmap_pages(needed, mapped - needed)
     except AddressSpaceError:
