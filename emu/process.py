@@ -159,6 +159,8 @@ class Process:
         }  # fmt: skip
         if arch.platform:
             strings[Aux.PLATFORM] = arch.platform.encode() + b"\0"
+        if self.image not in plan.images:
+            raise MachineError(f"{self.image.name}: has been loaded already; a program starts afresh")
         if not self.image.decoded.is_executable:
             raise UnsupportedElf(self.image.name, "is no executable: load it, and call its functions")
         stack = machine.stack

@@ -233,6 +233,16 @@ def fsync(libc: Libc, number: int) -> int:
     return attempt(libc, operation)
 
 
+@export("int posix_fadvise(int number, off_t offset, off_t size, int advice)")
+def posix_fadvise(libc: Libc, number: int, offset: int, size: int, advice: int) -> int:
+    return 0
+
+
+@export("int posix_fadvise64(int number, off64_t offset, off64_t size, int advice)")
+def posix_fadvise64(libc: Libc, number: int, offset: int, size: int, advice: int) -> int:
+    return 0
+
+
 @export("int fchmod(int number, unsigned mode)")
 def fchmod(libc: Libc, number: int, mode: int) -> int:
     return fsync(libc, number)
