@@ -139,6 +139,18 @@ def test_contents_are_copied_and_everybody_means_the_copy(arch: str) -> None:
 
 
 @pytest.mark.parametrize("arch", ARCHES)
+def test_a_position_independent_executable_copies_too(arch: str) -> None:
+    place = DATA + 0x100
+    program = executable(
+        arch, Sym("v", place), relocations=[Rel(place, COPY[arch], "v")], base=0, e_type=3,
+        tags={0x6FFF_FFFB: 0x0800_0000},
+    )  # fmt: skip
+    linker, image = linked(arch, program, library(arch, Sym("v", THERE)))
+    assert image.bias
+    assert linker.memory.read(image.address_of(place), 8) == bytes(range(0x40, 0x48))
+
+
+@pytest.mark.parametrize("arch", ARCHES)
 def test_what_is_copied_is_relocated_first(arch: str) -> None:
     lib = library(arch, Sym("v", POINTER, size=8), relocations=[Rel(POINTER, RELATIVE[arch], None, THERE)])
     linker, image = linked(arch, copying(arch), lib)

@@ -246,6 +246,40 @@ def test_a_program_can_be_loaded_and_its_functions_called(target: str) -> None:
         assert loaded.function("call_leaf", "int(int)")(3) == 13
 
 
+_MAIN = ["argument", "value", "environ 1", "atexit"]
+#: What each style of start files prints, and its status. DT_INIT and DT_FINI are not run by the newest ports.
+STARTS = {
+    1: (["A=value", *_MAIN, "destructor"], 5),
+    2: (["init", *_MAIN, "fini", "destructor"], 5),
+    3: (["DT_INIT", "A=value", *_MAIN, "destructor", "DT_FINI"], 5),
+    4: (["A=value", *_MAIN[:3]], 6),
+}
+_STAND_IN = """\
+char **environ; void __libc_start_main(void) {} void puts(void) {} void atexit(void) {} void getenv(void) {}
+void _exit(void) {}
+"""
+
+
+@pytest.mark.parametrize("style", STARTS)
+@pytest.mark.parametrize("kind", DYNAMIC)
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_hosted_c_library_starts_main_as_the_programs_start_files_expect(
+    target: str, kind: str, style: int
+) -> None:
+    libc = linked(target, [compiled(target, _STAND_IN, "-fPIC", "-fno-builtin")], "-soname", "libc.so.6")
+    compiler, linker = DYNAMIC[kind]
+    code = built(target, "main.c", f"-DSTYLE={style}", "-fno-direct-access-external-data", *compiler)
+    path = program(target, [code, libc], "--dynamic-linker=/lib/ld-linux.so.2", *linker)
+    with Machine(arch_of(target)) as machine:
+        printed, status = STARTS[style]
+        assert machine.run(path, ["main", "argument"], {"A": "value"}) == status
+        unrun = set() if machine.arch.runs_init_fini else {"DT_INIT", "DT_FINI"}
+        expected = [line for line in printed if line not in unrun]
+        assert machine.libc.stdout.getvalue().decode().splitlines() == expected
+        machine.close()
+        assert machine.libc.stdout.getvalue().decode().splitlines() == expected, "nothing runs twice"
+
+
 # ---------------------------------------------------------------- lifetimes and failures
 
 
@@ -330,6 +364,31 @@ def test_busybox_of_debian_runs_its_shell(arch: str) -> None:
         assert machine.run(path, ["sort"]) == 0
         assert machine.libc.stdout.getvalue() == b"fig\npear\n"
         assert set(machine.syscalls.unknown) <= {"rseq", "riscv_hwprobe"}
+
+
+CORE = {
+    ("echo", "-e", r"one\ttwo"): (0, b"one\ttwo\n", b""),
+    ("true",): (0, b"", b""),
+    ("false",): (1, b"", b""),
+    ("basename", "-s", ".c", "/a/b.c", "x/y.c"): (0, b"b\ny\n", b""),
+    ("seq", "-w", "8", "10"): (0, b"08\n09\n10\n", b""),
+    ("printenv", "HOME"): (0, b"/home\n", b""),
+    ("basename", "--bad"): (
+        1, b"", b"basename: unrecognized option '--bad'\nTry 'basename --help' for more information.\n",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("command", CORE, ids="_".join)
+@pytest.mark.parametrize("arch", [arch for arch in ARCHES if arch != "riscv32"])
+def test_coreutils_of_debian_run_on_the_hosted_c_library(arch: str, command: tuple[str, ...]) -> None:
+    """Position-independent, linked against glibc, with copies of its variables on x86-64."""
+    path = real_program_of(arch, "coreutils", f"usr/bin/{command[0]}")
+    status, out, err = CORE[command]
+    with Machine(arch, sysroot=real_root(arch)) as machine:
+        assert machine.run(path, command, {"HOME": "/home"}) == status
+        assert (machine.libc.stdout.getvalue(), machine.libc.stderr.getvalue()) == (out, err)
 
 
 def test_nothing_of_the_hosts_environment_comes_through() -> None:
