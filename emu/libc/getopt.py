@@ -207,7 +207,7 @@ class _Scan:
         self.position += 1
         if not chosen:
             return self.fail(0, b"unrecognized option '%s%s'" % (prefix, word[dashes:]))
-        if any((o.argument, o.flag, o.value) != (chosen[0].argument, chosen[0].flag, chosen[0].value) for o in chosen):
+        if len({(option.argument, option.flag, option.value) for option in chosen}) > 1:
             same = b"".join(b" '%s%s'" % (prefix, option.name) for option in chosen)
             problem = b"option '%s%s' is ambiguous; possibilities:%s"
             return self.fail(0, problem % (prefix, word[dashes:], same))

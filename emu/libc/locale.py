@@ -61,7 +61,9 @@ def dngettext(libc: Libc, domain: int, one: int, many: int, count: int) -> int:
     return ngettext(libc, one, many, count)
 
 
-@export("char *dcngettext(const char *domain, const char *one, const char *many, unsigned long count, int category)")
+@export(
+    "char *dcngettext(const char *domain, const char *one, const char *many, unsigned long count, int category)"
+)
 def dcngettext(libc: Libc, domain: int, one: int, many: int, count: int, category: int) -> int:
     return ngettext(libc, one, many, count)
 

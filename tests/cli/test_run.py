@@ -71,7 +71,8 @@ def test_unknown_system_calls_are_remarked_upon(relink_emu: RunCommand) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "problem"),
     [
-        ((), 2, "Usage"), (("-e", "HOME", "x"), 2, "NAME=VALUE"), (("--file", "/no/such", "x"), 2, "cannot be read"),
+        ((), 2, "Usage"), (("-e", "HOME", "x"), 2, "NAME=VALUE"),
+        (("--file", "/no/such", "x"), 2, "cannot be read"),
         (("/no/such",), 1, "cannot be read"), (("--with", "x", "y"), 2, "No such option"),
     ],
 )  # fmt: skip

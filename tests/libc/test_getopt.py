@@ -10,7 +10,9 @@ import pytest
 from emu.libc.getopt import Progress
 from tests.libc.fake import Harness
 
-_LONGS = ((b"alpha", 0, 1000), (b"alps", 0, 1001), (b"beta", 1, 1002), (b"be", 2, 1003), (b"colour", 1, ord("c")))
+_LONGS = (
+    (b"alpha", 0, 1000), (b"alps", 0, 1001), (b"beta", 1, 1002), (b"be", 2, 1003), (b"colour", 1, ord("c")),
+)  # fmt: skip
 _WORDS = (
     b"-a", b"-b", b"-bx", b"-c", b"-cx", b"-ab", b"-xa", b"-", b"--", b"file", b"other", b"--alpha", b"--al",
     b"--alpha=1", b"--beta", b"--beta=2", b"--be", b"--be=3", b"--bet", b"--nothing", b"-alpha", b"-beta=4", b"--c",

@@ -22,7 +22,16 @@ from relink.search import SearchPath
 from relink.symbols import DefinedSymbols
 from tests.fixtures import ARCHES
 from tests.linker.craft import (
-    DATA, FUNC, IFUNC, PROTECTED, TLS, WEAK, Library, Rel, Sym, undefined,
+    DATA,
+    FUNC,
+    IFUNC,
+    PROTECTED,
+    TLS,
+    WEAK,
+    Library,
+    Rel,
+    Sym,
+    undefined,
 )  # fmt: skip
 from tests.linker.numbers import COPY, SYMBOLIC
 from tests.linker.reference import IRELATIVE, JUMP_SLOT, RELATIVE

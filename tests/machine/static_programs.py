@@ -1,5 +1,5 @@
-"""`static_program("riscv32")` is a program with musl linked into it, built beforehand: zig compiles musl anew for every
-target, which takes half a minute each. `python -m tests.machine.static_programs` builds them all again."""
+"""`static_program("riscv32")` is a program with musl linked into it, built beforehand: zig compiles musl anew for
+every target, which takes half a minute each. `python -m tests.machine.static_programs` builds them all again."""
 
 from __future__ import annotations
 
