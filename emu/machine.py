@@ -54,6 +54,7 @@ from relink.tls import DEFAULT_STATIC_SIZE
 if TYPE_CHECKING:
     from emu.process import Process
     from emu.syscalls import SystemCalls
+    from relink.copies import Copied
 
 #: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
 SymbolValue = HostCallable | HostFunction | tuple[HostCallable, str] | int
@@ -69,6 +70,11 @@ def _constructor_prototype(word_size: int) -> Prototype:
     """void(int argc, char **argv, char **envp), as ld.so calls constructors."""
     pointer = Parameter("", Integer(word_size, False, "unsigned long"))
     return Prototype("", Void(), (Parameter("", Integer(4, True, "int")), pointer, pointer))
+
+
+def _from_host(image: Image) -> list[Copied]:
+    """The hosted C library's variables that an image took over."""
+    return [copied for copied in image.outcome.copies if copied.provider is None] if image.outcome else []
 
 
 class Machine:
@@ -231,7 +237,11 @@ class Machine:
 
         process = Process(self, program, arguments, environment or {})
         options = LoadOptions(base, preload=preload, program=True)
-        self._load(program, name, symbols or {}, options, process, allow_unresolved=allow_unresolved)
+        try:
+            self._load(program, name, symbols or {}, options, process, allow_unresolved=allow_unresolved)
+        except BaseException:
+            process.abandon()
+            raise
         self.program = process
         return process
 
@@ -258,6 +268,7 @@ class Machine:
             self._run_destructors(doomed)
         for released in self.linker.unload(image):
             self._finalised.discard(released)
+            self._return_variables(released)
             self._remove_traps(self._owned_traps.pop(released, []))
         self.libc.forget_handlers(self._is_mapped)
 
@@ -297,15 +308,19 @@ class Machine:
         for region, pages in plan.regions:
             self.memory.publish(region, pages)
         for image in plan.images:
-            for copied in image.outcome.copies if image.outcome else ():
-                if copied.provider is None:
-                    undo.callback(self.libc.place_variable, copied.symbol, copied.source)
-                    self.libc.place_variable(copied.symbol, copied.destination)
+            undo.callback(self._return_variables, image)
+            for copied in _from_host(image):
+                self.libc.place_variable(copied.symbol, copied.destination)
+        if plan.root in plan.images and plan.root.decoded.is_executable:
+            self._set_global_pointer(plan.root, undo)
+
+    def _return_variables(self, image: Image) -> None:
+        """The hosted C library has its variables back that an executable took over."""
+        for copied in _from_host(image):
+            self.libc.place_variable(copied.symbol, copied.source)
 
     def _carry_out(self, plan: Plan) -> None:
         """Do what the linker left to do, in the order `relink.plan` explains."""
-        if plan.root in plan.images and plan.root.decoded.is_executable:
-            self._set_global_pointer(plan.root)
         self._run_ifuncs(plan)
         for image in plan.images:
             self._thread.initialise(image)
@@ -316,12 +331,13 @@ class Machine:
         """Run one of a program's constructors. Raises ConstructorFault."""
         self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
 
-    def _set_global_pointer(self, program: Image) -> None:
+    def _set_global_pointer(self, program: Image, undo: ExitStack) -> None:
         """For the program's code that runs before its entry, as ld.so does (glibc, sysdeps/riscv/dl-machine.h)."""
         if self.convention.global_pointer is not None:
             register, symbol = self.convention.global_pointer
             address = program.exports.get(symbol)
             if address is not None:
+                undo.callback(self.cpu.write_register, register, self.cpu.read_register(register))
                 self.cpu.write_register(register, address)
 
     def _run_ifuncs(self, plan: Plan) -> None:

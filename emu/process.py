@@ -117,8 +117,8 @@ class Process:
         self._machine = machine
         self.arguments = tuple([str(called)] if arguments is None else arguments)
         self.environment = dict(environment)
-        machine.libc.environment = dict(environment)
-        machine.libc.program = self
+        self._libc_before = machine.libc.environment, machine.libc.program
+        machine.libc.environment, machine.libc.program = dict(environment), self
         self.stack: InitialStack | None = None
         self.status: int | None = None  #: how it exited; None before
         self._plan: Plan | None = None
@@ -172,7 +172,11 @@ class Process:
         self._stack_before = top, stack.constructor_arguments
         undo.callback(stack.occupy, *self._stack_before)
         stack.occupy(self.stack.sp & -stack.ALIGNMENT, (len(texts), self.stack.argv, self.stack.envp))
-        machine.syscalls.program_name = strings[Aux.EXECFN][:-1]
+        machine.syscalls.begin(strings[Aux.EXECFN][:-1])
+
+    def abandon(self) -> None:
+        """Take back what has been said of it where its load has failed."""
+        self._machine.libc.environment, self._machine.libc.program = self._libc_before
 
     def _vector(self) -> dict[int, int]:
         """The auxiliary vector, in the kernel's order, but for what points at the stack."""
@@ -217,8 +221,8 @@ class Process:
         try:
             machine.run_program(self.entry, registers, max_instructions, timeout)
         except GuestExit as done:
-            self.status = done.status
-            return done.status
+            self.status = done.status & 0xFF
+            return self.status
         finally:
             self._end()
         raise AssertionError("a program's entry has nowhere to return to")

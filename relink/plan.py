@@ -21,7 +21,7 @@ from relink.relocate import IfuncCalls, read_words
 
 def is_static(decoded: Decoded) -> bool:
     """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
-    return decoded.is_executable and decoded.interpreter is None and not decoded.needed
+    return decoded.is_executable and not decoded.has_interpreter and not decoded.needed
 
 
 @dataclass(slots=True)

@@ -54,6 +54,12 @@ class SystemCalls:
         self._names = names(machine.arch.name)
         self._registers = (self.abi.number, *self.abi.arguments)
 
+    def begin(self, program_name: bytes) -> None:
+        """A program starts: it has a heap and signal actions of its own."""
+        self.program_name = program_name
+        self.break_start = self.break_end = 0
+        self.actions = {}
+
     def answer(self, pc: int) -> int:
         """Do what the system-call instruction at `pc` asks; the address to go on at.
 

@@ -107,7 +107,12 @@ class Decoded:
         if self.header.type != FileType.DYN:
             return self.header.type == FileType.EXEC
         pie = bool(self.flags_1 & DynamicFlag1.PIE)
-        return pie or (self.interpreter is not None and DynamicTag.SONAME not in self.dynamic)
+        return pie or (self.has_interpreter and DynamicTag.SONAME not in self.dynamic)
+
+    @property
+    def has_interpreter(self) -> bool:
+        """Whether there is a PT_INTERP, whatever it says."""
+        return any(header.type == SegmentType.INTERP for header in self.program_headers)
 
     def _program_header(self, type_: SegmentType) -> ProgramHeader | None:
         return find_program_header(self.name, self.program_headers, type_)

@@ -15,8 +15,8 @@ _LONGS = (
 )  # fmt: skip
 _WORDS = (
     b"-a", b"-b", b"-bx", b"-c", b"-cx", b"-ab", b"-xa", b"-", b"--", b"file", b"other", b"--alpha", b"--al",
-    b"--alpha=1", b"--beta", b"--beta=2", b"--be", b"--be=3", b"--bet", b"--nothing", b"-alpha", b"-beta=4", b"--c",
-    b"",
+    b"--alpha=1", b"--beta", b"--beta=2", b"--be", b"--be=3", b"--bet", b"--nothing", b"-alpha", b"-beta=4",
+    b"--c", b"",
 )  # fmt: skip
 _LETTERS = (b"ab:c::", b"+ab:c::", b"-ab:c::", b":ab:c::", b"+:a")
 

@@ -16,7 +16,7 @@ import pytest
 from emu import Machine
 from emu.errors import BudgetExceeded, GuestAbort, GuestFault
 from emu.process import Aux, initial_stack
-from relink.errors import AddressSpaceError, MachineError, UnsupportedElf
+from relink.errors import AddressSpaceError, LinkError, MachineError, UnsupportedElf
 from tests.fixtures import ARCHES, arch_of, fixture, variant_of
 from tests.machine.static_programs import NOTE, source_digest, static_program
 from tests.objects.build import TARGETS, compiled, linked, program
@@ -300,6 +300,29 @@ def test_what_is_no_program_is_refused_and_nothing_stays() -> None:
         with pytest.raises(UnsupportedElf, match="is no executable"):
             machine.start(fixture("riscv64", "basic"), symbols={"my_host_function": lambda value: value})
         assert (machine.linker.images, machine.memory.regions, machine.stack.top) == ([], regions, before)
+
+
+def test_a_start_that_fails_leaves_the_machine_as_it_was() -> None:
+    with Machine("riscv32", environment={"KEPT": "1"}) as machine:
+        gp, regions = machine.cpu.read_register("gp"), machine.memory.regions
+        unresolved = copying("riscv32", "fixed")
+        with pytest.raises(LinkError, match=r"libshared\.so"):
+            machine.start(unresolved, environment={"OTHER": "2"})
+        assert machine.memory.regions == regions
+        assert machine.cpu.read_register("gp") == gp
+        assert (machine.libc.environment, machine.libc.program) == ({"KEPT": "1"}, None)
+        assert machine.program is None
+
+
+def test_variables_the_program_took_over_come_back_when_it_is_unloaded() -> None:
+    source = "extern char *optarg; char **const where = &optarg; void _start(void) {}\n"
+    libc = linked("x86_64", [compiled("x86_64", "char *optarg; int unused;\n", "-fPIC")], "-soname", "libc.so.6")
+    path = program("x86_64", [compiled("x86_64", source), libc], "--dynamic-linker=/x", "-no-pie")
+    with Machine("x86_64") as machine:
+        before = machine.libc.data_symbol("optarg")
+        with machine.load(path) as loaded:
+            assert machine.libc.data_symbol("optarg") == loaded.symbols["optarg"].address != before
+        assert machine.libc.data_symbol("optarg") == before
 
 
 def test_two_fixed_programs_at_one_address_clash() -> None:
