@@ -18,6 +18,7 @@ from emu.libc.errno import Errno
 from emu.libc.filesystem import FileError
 from emu.syscalls.table import ABIS, names
 from relink.errors import AddressSpaceError
+from relink.memory import Protection
 
 if TYPE_CHECKING:
     from emu.machine import Machine
@@ -59,6 +60,12 @@ class SystemCalls:
         self.program_name = program_name
         self.break_start = self.break_end = 0
         self.actions = {}
+        if self.abi.user_page is not None:
+            address, content = self.abi.user_page
+            if self.memory.region_at(address) is None:
+                protection = Protection.R | Protection.X
+                self.memory.map_anonymous(len(content), protection, name="[vectors]", at=address)
+                self.memory.write(address, content)
 
     def answer(self, pc: int) -> int:
         """Do what the system-call instruction at `pc` asks; the address to go on at.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
 from emu.libc.files import status_bytes
-from emu.libc.filesystem import FileError, Status, file_system
+from emu.libc.filesystem import FileError, Status, file_system, inode
 from emu.syscalls import call
 
 if TYPE_CHECKING:
@@ -184,6 +184,33 @@ def poll(kernel: SystemCalls, descriptors: int, count: int) -> int:
         kernel.put(place + 6, events if number >= 0 else 0, size=2)
         ready += bool(events and number >= 0)
     return ready
+
+
+_DT_DIR, _DT_REG = 4, 8
+
+
+@call("getdents64")
+def getdents64(kernel: SystemCalls, number: int, buffer: int, size: int) -> int:
+    """struct linux_dirent64: ino, off, reclen, type, name; the descriptor's position counts entries."""
+    files = file_system(kernel.libc)
+    descriptor = files.get(kernel.signed(number, 4))
+    if descriptor.path in files.files or not files.is_directory(descriptor.path):
+        return -Errno.ENOTDIR
+    content = b""
+    for name in [".", "..", *files.children(descriptor.path)][descriptor.position :]:
+        path = f"{descriptor.path.rstrip('/')}/{name}"
+        kind = _DT_REG if path in files.files else _DT_DIR
+        text = name.encode("utf-8", "surrogateescape") + b"\0"
+        length = (19 + len(text) + 7) & -8
+        if len(content) + length > size:
+            if not content:
+                return -Errno.EINVAL  # not even one fits
+            break
+        descriptor.position += 1
+        entry = struct.pack("<QqHB", inode(path), descriptor.position, length, kind) + text
+        content += entry.ljust(length, b"\0")
+    kernel.memory.write(buffer, content)
+    return len(content)
 
 
 # ---------------------------------------------------------------- paths

@@ -12,6 +12,8 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from emu.syscalls import arm_helpers
+
 #: One row a call: its number on x86-64, i386, Arm, and in the generic table as 64-bit and as 32-bit ISAs have it.
 _NUMBERS = """
 read                    0    3    3   63   63
@@ -73,6 +75,7 @@ fcntl                  72    -    -   25    -
 fcntl64                 -  221  221    -   25
 fsync                  74  118  118   82   82
 ftruncate              77    -    -   46    -
+getdents64            217  220  217   61   61
 getcwd                 79  183  183   17   17
 chdir                  80   12   12   49   49
 rename                 82   38   38    -    -
@@ -128,6 +131,7 @@ class KernelAbi:
     word: int = 8
     pairs_aligned: bool = False  #: an argument of two registers starts at an even one
     sigaction_restorer: bool = True  #: struct sigaction has sa_restorer
+    user_page: tuple[int, bytes] | None = None  #: address and content of a page every process has
 
 
 _A = tuple(f"a{n}" for n in range(6))
@@ -137,11 +141,12 @@ ABIS: Mapping[str, KernelAbi] = {
     "x86_64": KernelAbi("rax", ("rdi", "rsi", "rdx", "r10", "r8", "r9"), "rax", "x86_64", instruction=2),
     "i386": KernelAbi("eax", ("ebx", "ecx", "edx", "esi", "edi", "ebp"), "eax", "i686", instruction=2, word=4),
     "aarch64": KernelAbi("x8", tuple(f"x{n}" for n in range(6)), "x0", "aarch64"),
-    "arm": KernelAbi("r7", tuple(f"r{n}" for n in range(6)), "r0", "armv7l", word=4, pairs_aligned=True),
+    "arm": KernelAbi("r7", tuple(f"r{n}" for n in range(6)), "r0", "armv7l", word=4, pairs_aligned=True,
+                     user_page=(arm_helpers.PAGE_ADDRESS, arm_helpers.page())),
     "riscv64": KernelAbi(*_RISCV, "riscv64", sigaction_restorer=False),
     "riscv32": KernelAbi(*_RISCV, "riscv32", word=4, sigaction_restorer=False),
     "loongarch64": KernelAbi(*_RISCV, "loongarch64", sigaction_restorer=False),
-}
+}  # fmt: skip
 
 
 @functools.cache

@@ -164,3 +164,44 @@ def test_a_wait_nobody_ends_is_a_deadlock_by_name(machine: Machine) -> None:
         assert ask(machine, futex, at, 1, 1, 0) == 0
         with pytest.raises(Exception, match="nobody to wake it"):
             ask(machine, futex, at, 0, 0, 0)
+
+
+def test_a_folder_is_listed_in_pieces(machine: Machine) -> None:
+    with machine:
+        machine.libc.files |= {"/data/one": b"1", "/data/sub/two": b"2"}
+        path, buffer = machine.memory.map_anonymous(PAGE), machine.memory.map_anonymous(PAGE)
+        machine.memory.write(path, b"/data\0")
+        number = ask(machine, "openat", -100, path, 0)
+        names_: list[bytes] = []
+        while (size := ask(machine, "getdents64", number, buffer, 48)) > 0:
+            content = machine.memory.read(buffer, size)
+            while content:
+                length = int.from_bytes(content[16:18], "little")
+                names_.append(content[19:length].rstrip(b"\0") + b" %d" % content[18])
+                content = content[length:]
+        assert (size, names_) == (0, [b". 4", b".. 4", b"one 8", b"sub 4"])
+        assert ask(machine, "getdents64", 1, buffer, 48) == -Errno.ENOTDIR
+
+
+def test_arms_page_of_helpers_does_what_linux_documents() -> None:
+    """Linux, Documentation/arch/arm/kernel_user_helpers.rst."""
+    with Machine("arm") as machine:
+        machine.syscalls.begin(b"")
+        assert machine.memory.read_uint(0xFFFF0FFC, 4) == 5
+        assert machine.call(0xFFFF0FE0, "unsigned(void)") == machine.thread_pointer
+        machine.call(0xFFFF0FA0, "void(void)")
+        at = machine.memory.map_anonymous(PAGE)
+        machine.memory.write_uint(at, 4, 7)
+        exchange = "int(int expected, int value, int *at)"
+        assert machine.call(0xFFFF0FC0, exchange, 6, 9, at) != 0
+        assert not machine.cpu.read_register("cpsr") >> 29 & 1, "C is set exactly when it was stored"
+        assert machine.memory.read_uint(at, 4) == 7
+        assert machine.call(0xFFFF0FC0, exchange, 7, 9, at) == 0
+        assert machine.cpu.read_register("cpsr") >> 29 & 1
+        assert machine.memory.read_uint(at, 4) == 9
+        for place, value in ((at + 8, 1 << 40), (at + 16, 1 << 40), (at + 24, 3 << 33), (at + 32, 5)):
+            machine.memory.write_uint(place, 8, value)
+        wide = "int(void *expected, void *value, void *at)"
+        assert machine.call(0xFFFF0F60, wide, at + 32, at + 24, at + 8) != 0
+        assert machine.call(0xFFFF0F60, wide, at + 16, at + 24, at + 8) == 0
+        assert machine.memory.read_uint(at + 8, 8) == 3 << 33
