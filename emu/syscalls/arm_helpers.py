@@ -1,4 +1,4 @@
-"""The page of helpers that Linux maps into every 32-bit Arm process, for code older than the instructions it needs.
+"""The page of helpers that Linux maps into every 32-bit Arm process, for code older than the instructions in them.
 
 Linux, Documentation/arch/arm/kernel_user_helpers.rst. Each helper lies at a fixed address, called like a function.
 """
