@@ -126,15 +126,9 @@ class GuestMemory(HostMemory):
 
     def protect_pages(self, address: int, size: int, protection: Protection) -> None:
         """Change permissions (mprotect). Raises AddressSpaceError, nothing changed, where nothing is mapped."""
-        regions = self._within(address, size)
-        covered = 0
-        for region in regions:
-            low, high = address - region.address, address + size - region.address
-            pieces = (piece for run in region.pages for piece in _split(run, low, high))
-            covered += sum(piece.size for piece, inside in pieces if inside)
-        if covered < size:
+        if not self.is_mapped(address, size):
             raise AddressSpaceError("not mapped", address=address, size=size)
-        for region in regions:
+        for region in self._within(address, size):
             low, high = address - region.address, address + size - region.address
             pages = []
             for run in region.pages:
@@ -146,11 +140,20 @@ class GuestMemory(HostMemory):
 
     def is_free(self, address: int, size: int) -> bool:
         """Whether nothing is mapped in [address, address + size)."""
-        return not any(
-            inside
+        return self._mapped(address, size) == 0
+
+    def is_mapped(self, address: int, size: int) -> bool:
+        """Whether all of [address, address + size) is mapped."""
+        return self._mapped(address, size) == size
+
+    def _mapped(self, address: int, size: int) -> int:
+        """How many bytes of [address, address + size), whole pages, are mapped."""
+        return sum(
+            piece.size
             for region in self._within(address, size)
             for run in region.pages
-            for _, inside in _split(run, address - region.address, address + size - region.address)
+            for piece, inside in _split(run, address - region.address, address + size - region.address)
+            if inside
         )
 
     def check_range(self, address: int, size: int) -> None:

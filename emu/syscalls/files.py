@@ -176,6 +176,8 @@ def ftruncate(kernel: SystemCalls, number: int, size: int) -> int:
 @call("poll", "ppoll", "ppoll_time64")
 def poll(kernel: SystemCalls, descriptors: int, count: int) -> int:
     """struct pollfd: fd, events, revents. Files are always ready, and what is not open is POLLNVAL."""
+    if count > _MOST_VECTORS:
+        return -Errno.EINVAL
     files = file_system(kernel.libc)
     ready = 0
     for place in range(descriptors, descriptors + 8 * count, 8):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _MAP_FIXED, _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x10_0000
 _MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
+_MADV_DONTNEED = 4
 _MAP_UNIT = 4096  #: bytes in which mmap2 counts offsets
 #: Room kept free for the break above a program that can lie anywhere.
 _BREAK_ROOM = 64 << 20
@@ -126,11 +127,12 @@ def mremap(kernel: SystemCalls, old: int, old_size: int, size: int, flags: int) 
         return -Errno.EFAULT
     if not flags & _MREMAP_MAYMOVE:
         return -Errno.ENOMEM
+    content = kernel.memory.read(old, old_size)
     try:
         address = kernel.memory.map_anonymous(size, protection, name="[mmap]")
     except AddressSpaceError:
         return -Errno.ENOMEM
-    kernel.memory.write(address, kernel.memory.read(old, old_size))
+    kernel.memory.write(address, content)
     kernel.memory.unmap_pages(old, old_size)
     return address
 
@@ -140,6 +142,8 @@ def madvise(kernel: SystemCalls, address: int, size: int, advice: int) -> int:
     """MADV_DONTNEED gives zeros afterwards; other advice is taken with thanks."""
     if address % PAGE:
         return -Errno.EINVAL
-    if advice == 4:
+    if advice == _MADV_DONTNEED and size:
+        if not kernel.memory.is_mapped(address, page_ceil(size)):
+            return -Errno.ENOMEM
         kernel.memory.write(address, bytes(page_ceil(size)))
     return 0

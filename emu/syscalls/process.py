@@ -72,6 +72,7 @@ def sched_getaffinity(kernel: SystemCalls, process: int, size: int, mask: int) -
     return kernel.word
 
 
+_MOST_RANDOM = 0x1_0000
 _STACK_LIMIT, _FILES_LIMIT = 3, 7
 
 
@@ -100,10 +101,10 @@ def getrlimit(kernel: SystemCalls, resource: int, limits: int) -> int:
 
 @call("getrandom")
 def getrandom(kernel: SystemCalls, buffer: int, size: int) -> int:
-    """Reproducible bytes, those of the hosted C library's getrandom."""
+    """Reproducible bytes, those of the hosted C library's getrandom; of a great many, the first."""
     from emu.libc.rand import getrandom as from_libc
 
-    return from_libc(kernel.libc, buffer, size, 0)
+    return from_libc(kernel.libc, buffer, min(size, _MOST_RANDOM), 0)
 
 
 # ---------------------------------------------------------------- the thread pointer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import subprocess
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emu import Machine
-from emu.errors import GuestExit
+from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno
 from emu.syscalls import _handlers
 from emu.syscalls.table import ABIS, names
@@ -205,3 +206,23 @@ def test_arms_page_of_helpers_does_what_linux_documents() -> None:
         assert machine.call(0xFFFF0F60, wide, at + 32, at + 24, at + 8) != 0
         assert machine.call(0xFFFF0F60, wide, at + 16, at + 24, at + 8) == 0
         assert machine.memory.read_uint(at + 8, 8) == 3 << 33
+
+
+#: Words that are likely to hit something: ends of ranges, sizes, descriptors, signs.
+WORDS = (0, 1, 2, 3, 4, 8, 17, 0x22, 0x32, PAGE - 1, PAGE, 5 * PAGE, 1 << 20, 1 << 30, (1 << 31) - 1, 1 << 31, -1, -100)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_arguments_at_all_give_a_result_or_end_the_guest(machine: Machine, seed: int) -> None:
+    dice = random.Random(f"{machine.arch.name} {seed}")
+    with machine:
+        area = machine.memory.map_anonymous(4 * PAGE)
+        known = sorted(set(names(machine.arch.name).values()))
+        for _ in range(150):
+            name = dice.choice(known)
+            words = [dice.choice([dice.choice(WORDS), area, area + dice.randrange(4 * PAGE)]) for _ in range(6)]
+            try:
+                result = ask(machine, name, *words)
+            except (GuestExit, GuestAbort):
+                continue
+            assert isinstance(result, int), name
