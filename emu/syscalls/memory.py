@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _MAP_FIXED, _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x10_0000
 _MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
 _MADV_DONTNEED = 4
+#: Bytes of the greatest mapping and heap: engines take time for every page, and one of them has no room for more.
+_LARGEST = 1 << 32
 _MAP_UNIT = 4096  #: bytes in which mmap2 counts offsets
 #: Room kept free for the break above a program that can lie anywhere.
 _BREAK_ROOM = 64 << 20
@@ -36,7 +38,7 @@ def brk(kernel: SystemCalls, wanted: int) -> int:
     if not kernel.break_start:
         kernel.break_start = kernel.break_end = _first_break(kernel)
     mapped, needed = page_ceil(kernel.break_end), page_ceil(wanted)
-    if wanted < kernel.break_start:
+    if not 0 <= wanted - kernel.break_start <= _LARGEST:
         return kernel.break_end
     try:
         if needed > mapped:
@@ -66,6 +68,8 @@ def mmap(kernel: SystemCalls, hint: int, size: int, bits: int, flags: int, numbe
     """Zeroed memory, or a private copy of a file's bytes."""
     if not size or (hint % PAGE and flags & _MAP_FIXED):
         return -Errno.EINVAL
+    if size > _LARGEST:
+        return -Errno.ENOMEM
     content = b""
     if not flags & _MAP_ANONYMOUS:
         content = file_system(kernel.libc).get(kernel.signed(number, 4)).read(size, offset)
@@ -118,6 +122,8 @@ def mremap(kernel: SystemCalls, old: int, old_size: int, size: int, flags: int) 
     old_size, size = page_ceil(old_size), page_ceil(size)
     if old % PAGE or not size or flags & ~_MREMAP_MAYMOVE:
         return -Errno.EINVAL
+    if max(size, old_size) > _LARGEST:
+        return -Errno.ENOMEM
     if size <= old_size:
         if size < old_size:
             kernel.memory.unmap_pages(old + size, old_size - size)
