@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -247,11 +247,11 @@ class Machine:
 
     def run(
         self, program: Source, arguments: Sequence[str] | None = None,
-        environment: Mapping[str, str] | None = None, *, max_instructions: int | None = None,
-        timeout: float | None = None, **loading: Any,
+        environment: Mapping[str, str] | None = None, *, symbols: Mapping[str, SymbolValue] | None = None,
+        preload: Sequence[Source] = (), max_instructions: int | None = None, timeout: float | None = None,
     ) -> int:  # fmt: skip
-        """Start a program (see `start`, which gets `loading`) and run it to its exit; its status."""
-        process = self.start(program, arguments, environment, **loading)
+        """Start a program (see `start`) and run it to its exit; its status (see `Process.run`)."""
+        process = self.start(program, arguments, environment, symbols=symbols, preload=preload)
         return process.run(max_instructions=max_instructions, timeout=timeout)
 
     @cached_property

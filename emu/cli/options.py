@@ -154,11 +154,11 @@ class Running:
         if self.base is not None:
             object.__setattr__(self, "address", _integer(self.base, "--base", self.base))
 
-    def machine(self, arch: Architecture, search: Search, **options: Any) -> Machine:
-        """A machine as the options want it, and `options` of its constructor.
-
-        Raises Usage for a definition the architecture has no address for.
-        """
+    def machine(
+        self, arch: Architecture, search: Search, *, files: dict[str, bytes | bytearray] | None = None,
+        stdin: bytes | Callable[[int], bytes] = b"",
+    ) -> Machine:  # fmt: skip
+        """A machine as the options want it. Raises Usage for a definition the architecture has no address for."""
         from emu.machine import Machine
 
         for name, value in self.definitions.items():
@@ -167,7 +167,8 @@ class Running:
                 raise Usage(problem, param_hint="'--define'")
         return Machine(
             arch, library_path=search.library_path or (), sysroot=search.sysroot, hosted_libc=search.libc,
-            symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions, **options,
+            symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions,
+            files=files, stdin=stdin,
         )  # fmt: skip
 
 
