@@ -8,22 +8,25 @@ scope (gABI, "Relocation"; glibc, `elf_machine_rela`, R_*_COPY, and ELF_RTYPE_CL
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relink.elf.constants import SymbolType, Visibility
+from relink.elf.constants import SegmentType, SymbolType, Visibility
 from relink.errors import LinkError, RelocationOutOfImage, TlsError, UnsupportedRelocation
 from relink.symbols import HOST, UNRESOLVED
 
 if TYPE_CHECKING:
     from relink.arch import Reloc
-    from relink.elf import RelocationTable
+    from relink.elf import Decoded, RelocationTable
     from relink.image import Image
     from relink.relocate import IfuncCalls, Relocator
 
+#: The Linux gABI extensions, "Program Property": the note's type, and the property that is bits of what is needed.
+_NT_GNU_PROPERTY_TYPE_0, _1_NEEDED = 5, 0xB000_8000
 #: st_other's visibility of a variable its library reaches without asking the scope.
 _PROTECTED = Visibility.PROTECTED
 
@@ -38,6 +41,7 @@ class Copied:
     destination: int
     size: int  #: st_size in the executable: the room there
     provided: int  #: st_size in the library
+    protected: bool = False  #: the library goes on using its own
 
     @property
     def taken(self) -> int:
@@ -54,6 +58,8 @@ class Copied:
         text = f"{self.symbol}: {self.taken} bytes copied from {where}"
         if self.differs:
             text += f", where it has {self.provided} bytes and not {self.size}: consider re-linking"
+        if self.protected:
+            text += ", where it is protected: the library goes on using its own"
         return text
 
 
@@ -94,10 +100,11 @@ def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int
         raise refused(f"{where} defines it as a function, which cannot be copied", UnsupportedRelocation)
     size = int(image.decoded.symbols.size[symbol])
     provided = int(bound.size[element])
+    protected = False
     if provider is not None:
-        if int(provider.decoded.symbols.visibility[bound.symbol[element]]) == _PROTECTED:
-            problem = f"it is protected in {where}, which would go on using its own: not copyable"
-            raise refused(problem, UnsupportedRelocation)
+        protected = int(provider.decoded.symbols.visibility[bound.symbol[element]]) == _PROTECTED
+        if protected and needs_indirect_access(provider.decoded):
+            raise refused(f"it is protected in {where}, which says it is not copyable", UnsupportedRelocation)
         if relocator.environment.is_running(provider):
             problem = f"{where} was loaded earlier and uses its own: load the executable first"
             raise refused(problem, UnsupportedRelocation)
@@ -105,7 +112,7 @@ def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int
         provided = size
     copied = Copied(
         name, None if provider is None else provider.name, int(bound.address[element]), image.address_of(offset),
-        size, provided,
+        size, provided, protected,
     )  # fmt: skip
     content = _contents(relocator, provider, copied.source, copied.taken)
     if content is None:
@@ -125,6 +132,29 @@ def _contents(relocator: Relocator, provider: Image | None, address: int, size: 
     if low < 0 or low + size > provider.region.size:
         return None
     return provider.region.buffer[low : low + size].tobytes()
+
+
+def needs_indirect_access(decoded: Decoded) -> bool:
+    """Whether an image forbids copies of its protected data: GNU_PROPERTY_1_NEEDED_INDIRECT_EXTERN_ACCESS.
+
+    glibc warns of other copies of such data, and makes them (sysdeps/generic/dl-protected.h). Notes that make no
+    sense say nothing.
+    """
+    word = decoded.header.layout.word_size
+    for header in decoded.program_headers:
+        if header.type != SegmentType.GNU_PROPERTY:
+            continue
+        note = decoded.bytes_at(header.vaddr, header.filesz).tobytes()
+        name_size, size, kind = struct.unpack_from("<III", note) if len(note) >= 16 else (0, 0, 0)
+        if (name_size, kind, note[12:16]) != (4, _NT_GNU_PROPERTY_TYPE_0, b"GNU\0"):
+            continue
+        content = note[16 : 16 + size]
+        while len(content) >= 12:
+            property_, length, bits = struct.unpack_from("<III", content)
+            if property_ == _1_NEEDED and length == 4:
+                return bool(bits & 1)
+            content = content[8 + (length + word - 1 & -word) :]  # padded to words
+    return False
 
 
 def copied_ifuncs(copies: Iterable[Copied], pending: Iterable[IfuncCalls]) -> list[IfuncCalls]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import pytest
@@ -213,13 +214,52 @@ def test_a_copy_of_the_hosts_data_is_taken_from_memory() -> None:
 
 
 REFUSED = {
-    "protected": (Sym("v", THERE, visibility=PROTECTED), UnsupportedRelocation, "protected.*not copyable"),
     "function": (Sym("v", THERE, type=FUNC), UnsupportedRelocation, "as a function"),
     "ifunc": (Sym("v", THERE, type=IFUNC), UnsupportedRelocation, "as a function"),
     "thread-local": (Sym("v", 0, type=TLS), TlsError, "thread-local"),
     "missing": (Sym("other", THERE), UnresolvedSymbol, "v"),
     "outside": (Sym("v", DATA + 0x10_0000), RelocationOutOfImage, "lie in no segment"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+@pytest.mark.parametrize("bits", [None, 0, 1, 2, 3])
+def test_protected_data_is_copied_unless_its_library_forbids_it(arch: str, bits: int | None) -> None:
+    """As glibc does, which warns of the former: the library goes on using its own."""
+    lib = library(arch, Sym("v", THERE, visibility=PROTECTED))
+    if bits is not None:
+        word = 8 if arch == "x86_64" else 4
+        other = struct.pack("<III", 0xC0000002, 4, 3).ljust(8 + word, b"\0")
+        needed = struct.pack("<III", 0xB0008000, 4, bits).ljust(8 + word, b"\0")
+        note = struct.pack("<III4s", 4, len(other + needed), 5, b"GNU\0") + other + needed
+        lib = library(
+            arch, Sym("v", THERE, visibility=PROTECTED), data=bytes(0x200) + note.ljust(0x200, b"\0"), relro=0x200
+        )
+        # The segment that names the note: the RELRO one, made into what is wanted.
+        number, where = struct.pack("<I", 0x6474E552), struct.pack("<I", 0x6474E553)
+        at = lib.index(number)
+        lib = lib[:at] + where + lib[at + 4 :]
+        lib = _moved(lib, at, arch, 0x200, len(note))
+    linker = Linker(HostMemory(arch), search=SearchPath({"lib.so": lib}))
+    if bits is not None and bits & 1:
+        with pytest.raises(UnsupportedRelocation, match=r"protected in lib\.so, which says it is not copyable"):
+            linker.load(copying(arch))
+        return
+    outcome = linker.load(copying(arch)).outcome
+    assert outcome is not None
+    assert outcome.copies[0].protected
+    assert "goes on using its own" in str(outcome.copies[0])
+
+
+def _moved(image: bytes, header: int, arch: str, distance: int, size: int) -> bytes:
+    """The program header at `header` moved on by `distance` bytes, and cut to `size`."""
+    layout = "<IIQQQQQQ" if arch == "x86_64" else "<IIIIIIII"
+    fields = list(struct.unpack_from(layout, image, header))
+    offset, vaddr, filesz, memsz = (2, 3, 5, 6) if arch == "x86_64" else (1, 2, 4, 5)
+    fields[offset] += distance
+    fields[vaddr] += distance
+    fields[filesz] = fields[memsz] = size
+    return image[:header] + struct.pack(layout, *fields) + image[header + struct.calcsize(layout) :]
 
 
 @pytest.mark.parametrize("arch", ARCHES)
