@@ -62,7 +62,7 @@ def relocations() -> str:
             field = row.word.description if row.word else ""
             role = f"refused: {row.reason}" if row.role is Role.REFUSED else row.role.value
             if row.role is Role.COPY:
-                role = "refused in shared objects: it belongs to executables"
+                role = f"{row.role.value}; refused in shared objects: it belongs to executables"
             parts.append(f"| {number} | `{arch.prefix}{row.name}` | {formula} | {field} | {role} |")
         parts.append("")
     return "\n".join(parts)

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from emu.host import HostFunction
     from emu.library import Function, Library, Variable
     from emu.machine import Machine
+    from emu.process import Process
 
-__all__ = ["Function", "HostFunction", "Library", "Machine", "Variable"]
+__all__ = ["Function", "HostFunction", "Library", "Machine", "Process", "Variable"]
 
 _HOMES = {
     "Function": "library", "HostFunction": "host", "Library": "library", "Machine": "machine",
-    "Variable": "library",
+    "Process": "process", "Variable": "library",
 }  # fmt: skip
 
 

@@ -16,7 +16,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -55,7 +56,10 @@ from relink.tls import DEFAULT_STATIC_SIZE, TlsModule
 
 if TYPE_CHECKING:
     from emu.patching import Patch, Patcher, Replacement
+    from emu.process import Process
     from emu.redirecting import Redirection
+    from emu.syscalls import SystemCalls
+    from relink.copies import Copied
     from relink.elf import Decoded
     from relink.handlers import RelocationHandler
 
@@ -70,6 +74,11 @@ def _constructor_prototype(word_size: int) -> Prototype:
     """void(int argc, char **argv, char **envp), as ld.so calls constructors."""
     pointer = Parameter("", Integer(word_size, False, "unsigned long"))
     return Prototype("", Void(), (Parameter("", Integer(4, True, "int")), pointer, pointer))
+
+
+def _from_host(image: Image) -> list[Copied]:
+    """The hosted C library's variables that an image took over."""
+    return [copied for copied in image.outcome.copies if copied.provider is None] if image.outcome else []
 
 
 class Machine:
@@ -93,7 +102,7 @@ class Machine:
         libraries: Mapping[str, Source] | None = None, sysroot: str | os.PathLike[str] | None = None,
         finders: Sequence[Finder] = (), hosted_libc: bool = True, symbols: Symbols | None = None,
         arguments: Sequence[str] = ("relink-emu",), environment: Mapping[str, str] | None = None,
-        files: dict[str, bytes | bytearray] | None = None, stdin: bytes = b"",
+        files: dict[str, bytes | bytearray] | None = None, stdin: bytes | Callable[[int], bytes] = b"",
         stack_size: int = DEFAULT_STACK_SIZE, tls_size: int = DEFAULT_STATIC_SIZE,
         max_instructions: int = 0, timeout: float = 0.0, float_abi: FloatAbi | str | None = None,
         binding: Binding | str = Binding.NOW, dynamic_tls: bool = False,
@@ -106,7 +115,7 @@ class Machine:
         self.cpu.set_trap_range(self.traps.start, self.traps.size)
         self.memory = GuestMemory(self.arch, self.cpu)
         self.heap = Heap(self.memory, self.arch)
-        self._convention = self._choose_convention(float_abi)
+        self.convention = self._choose_convention(float_abi)
         self._stack = Stack(self.memory, stack_size, arguments, environment or {})
         search = SearchPath(libraries or {}, library_path, sysroot, finders)
         policy = Policy(*host_libraries(hosted_libc=hosted_libc))
@@ -123,15 +132,17 @@ class Machine:
         if symbols:
             self.linker.resolver.before.append(self.answers.source(symbols))
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
+        self.program: Process | None = None  #: the one started last
+        self._finalised: set[Image] = set()  # whose destructors have run
         self._symbolizer = Symbolizer(self.linker, self.memory, self.traps)
         self._owned_traps: dict[Image, list[int]] = {}
         self._patcher: Patcher | None = None
         self._constructor = _constructor_prototype(self.arch.word_size)
         self._ifunc_block = 0
-        link = self._convention.link_register
+        link = self.convention.link_register
         #: What an interrupted guest function needs to return, and all that a fault in a nested call may spoil.
         self._returns_through = ("sp",) if link is None else ("sp", link)
-        kept = self._convention.preserved_floats
+        kept = self.convention.preserved_floats
         self._interrupted = (*self._returns_through, *self.cpu.registers[:-1], *kept)
         self._depth = 0
         self._budget = Budget(0, 0.0)
@@ -245,28 +256,82 @@ class Machine:
         are `relink.link.LoadOptions`. Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError,
         ConstructorFault, or what a host function raised), the machine is as it was before.
         """
+        options = LoadOptions(
+            base=base, local=local, deep_bind=deep_bind, no_load=no_load, no_delete=no_delete,
+            binding=self.binding if binding is None else Binding(binding), preload=preload, want=want,
+            whole_archive=whole_archive, place=place, relocation_handlers=relocation_handlers,
+            dynamic_tls=self.dynamic_tls,
+        )  # fmt: skip
+        return Library(
+            self, self._load(source, name, symbols, options, late=late_symbols, allow_unresolved=allow_unresolved)
+        )
+
+    def _load(
+        self, source: Source | Sequence[Source], name: str | None, symbols: Symbols | None, options: LoadOptions,
+        process: Process | None = None, *, late: Symbols | None = None, allow_unresolved: bool,
+    ) -> Plan:  # fmt: skip
         traps: list[int] = []
         with ExitStack() as undo:
             undo.callback(self.libc.forget_handlers, self._is_mapped)
             undo.callback(self.remove_traps, traps)
             undo.callback(lambda: self._lazy.forget(image for image in self._lazy.images if image.closed))
             sources = [self.answers.source(symbols, traps)] if symbols else []
-            late = [self.answers.source(late_symbols, traps)] if late_symbols else []
+            later = [self.answers.source(late, traps)] if late else []
             unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
-            options = LoadOptions(
-                base=base, local=local, deep_bind=deep_bind, no_load=no_load, no_delete=no_delete,
-                binding=self.binding if binding is None else Binding(binding), preload=preload, sources=sources,
-                unresolved=unresolved, want=want, whole_archive=whole_archive, place=place, late_sources=late,
-                relocation_handlers=relocation_handlers, dynamic_tls=self.dynamic_tls,
-            )  # fmt: skip
+            options = replace(options, sources=sources, late_sources=later, unresolved=unresolved)
             with self.answers.owned_by(traps), self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
                 self._check_float_abi(plan)
+                self._publish(plan, undo)
+                if process is not None:
+                    process.prepare(plan, undo)
                 self._carry_out(plan)
                 plan.timings.add("start", time.perf_counter() - start)
             undo.pop_all()
         self._owned_traps.setdefault(plan.root, []).extend(traps)
-        return Library(self, plan)
+        return plan
+
+    def start(
+        self, program: Source, arguments: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None, *, name: str | None = None,
+        symbols: Symbols | None = None, base: int | None = None, binding: Binding | str | None = None,
+        preload: Sequence[Source] = (), allow_unresolved: bool = False,
+    ) -> Process:  # fmt: skip
+        """Load an executable with its libraries, whose constructors run, and make it ready to be run.
+
+        `arguments` begin with what the program is called (None: its file's name alone). The other arguments are
+        those of `load`. Raises what `load` does, and UnsupportedElf for a file that is no executable.
+        """
+        from emu.process import Process
+
+        process = Process(self, program, arguments, environment or {})
+        options = LoadOptions(
+            base=base, binding=self.binding if binding is None else Binding(binding), preload=preload,
+            dynamic_tls=self.dynamic_tls, program=True,
+        )  # fmt: skip
+        try:
+            self._load(program, name, symbols, options, process, allow_unresolved=allow_unresolved)
+        except BaseException:
+            process.abandon()
+            raise
+        self.program = process
+        return process
+
+    def run(
+        self, program: Source, arguments: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None, *, symbols: Symbols | None = None,
+        preload: Sequence[Source] = (), max_instructions: int | None = None, timeout: float | None = None,
+    ) -> int:  # fmt: skip
+        """Start a program (see `start`) and run it to its exit; its status (see `Process.run`)."""
+        process = self.start(program, arguments, environment, symbols=symbols, preload=preload)
+        return process.run(max_instructions=max_instructions, timeout=timeout)
+
+    @cached_property
+    def syscalls(self) -> SystemCalls:
+        """The kernel guests find: what it was asked that it does not know is in its `unknown`."""
+        from emu.syscalls import SystemCalls
+
+        return SystemCalls(self)
 
     def adopt(
         self, address: int, *, source: Source | None = None, name: str | None = None, relocated: bool,
@@ -301,6 +366,8 @@ class Machine:
 
     def _clean_up(self, released: Sequence[Image]) -> None:
         for image in released:
+            self._finalised.discard(image)
+            self._return_variables(image)
             self._lazy.forget([image])
             self.remove_traps(self._owned_traps.pop(image, []))
             if self._patcher is not None:
@@ -355,12 +422,12 @@ class Machine:
 
     def host_handler(self, name: str, function: HostFunction) -> Callable[[], int]:
         """What a trap does to run `function` in the guest's place; `name` is what errors call it."""
-        plan = plan_call(self._convention.arch, function.prototype)
+        plan = plan_call(self.convention.arch, function.prototype)
         return lambda: plan.leave(self, function.call(*plan.arguments(self)), name)
 
     def _check_float_abi(self, plan: Plan) -> None:
         """Floating-point values go where this machine's convention says: images that differ would read garbage."""
-        ours = self._convention.float_abi
+        ours = self.convention.float_abi
         for image in plan.images:
             if image.float_abi not in (None, ours):
                 assert image.float_abi is not None
@@ -368,14 +435,41 @@ class Machine:
                 problem = f"makes {theirs} calls, this machine {ours.value} ones"
                 raise UnsupportedElf(image.name, f"{problem}: give Machine(float_abi={theirs!r})")
 
-    def _carry_out(self, plan: Plan) -> None:
-        """Do what the linker left to do, in the order `relink.plan` explains."""
+    def _publish(self, plan: Plan, undo: ExitStack) -> None:
+        """Give the guest its memory, and the hosted C library the variables an executable took over."""
         for region, pages in plan.regions:
             self.memory.publish(region, pages)
+        for image in plan.images:
+            undo.callback(self._return_variables, image)
+            for copied in _from_host(image):
+                self.libc.place_variable(copied.symbol, copied.destination)
+        if plan.root in plan.images and plan.root.decoded.is_executable:
+            self._set_global_pointer(plan.root, undo)
+
+    def _return_variables(self, image: Image) -> None:
+        """The hosted C library has its variables back that an executable took over."""
+        for copied in _from_host(image):
+            self.libc.place_variable(copied.symbol, copied.source)
+
+    def _carry_out(self, plan: Plan) -> None:
+        """Do what the linker left to do, in the order `relink.plan` explains."""
         self._run_ifuncs(plan)
         self.threads.initialise(plan.static_tls)
         for image, which, address in initialisers(plan) if self.run_initialisers else ():
             self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
+
+    def run_initialiser(self, image: Image, which: str, address: int) -> None:
+        """Run one of a program's constructors. Raises ConstructorFault."""
+        self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
+
+    def _set_global_pointer(self, program: Image, undo: ExitStack) -> None:
+        """For the program's code that runs before its entry, as ld.so does (glibc, sysdeps/riscv/dl-machine.h)."""
+        if self.convention.global_pointer is not None:
+            register, symbol = self.convention.global_pointer
+            address = program.exports.get(symbol)
+            if address is not None:
+                undo.callback(self.cpu.write_register, register, self.cpu.read_register(register))
+                self.cpu.write_register(register, address)
 
     def _run_ifuncs(self, plan: Plan) -> None:
         """Ask every ifunc resolver once, with the arguments its ABI passes, and store the answers."""
@@ -395,7 +489,7 @@ class Machine:
                 self.memory.write_uint(place, calls.row.word.size, word)
 
     def _ask_resolver(self, image: Image, resolver: int) -> int:
-        rules = self._convention
+        rules = self.convention
         if rules.ifunc_block and not self._ifunc_block:
             self._ifunc_block = self.memory.map_anonymous(len(rules.ifunc_block), name="[ifunc]")
             self.memory.write(self._ifunc_block, rules.ifunc_block)
@@ -439,8 +533,9 @@ class Machine:
                 raise ConstructorFault(image.name, f"{which} {self.symbolize(address)}", error) from error
 
     def _run_destructors(self, image: Image) -> None:
-        if image.runs_elsewhere:
+        if image.runs_elsewhere or image in self._finalised:
             return
+        self._finalised.add(image)
         for which, address in destructors(image):
             self._run_initialiser(image, which, address)
         # What crtbegin.o does for a shared object; nobody links it into relocatable ones.
@@ -478,7 +573,7 @@ class Machine:
         See `emu.calls` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
         BudgetExceeded, and whatever a host function raises; the machine can be used again after any of them.
         """
-        plan = plan_call(self._convention.arch, prototype)
+        plan = plan_call(self.convention.arch, prototype)
         if self._depth:
             return self._call_nested(plan, address, args)
         limit = self.max_instructions if max_instructions is None else max_instructions
@@ -521,8 +616,36 @@ class Machine:
                 entry.finish(copy_back=returned)
         return result
 
+    @property
+    def stack(self) -> Stack:
+        """The guest thread's stack."""
+        return self._stack
+
+    def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
+        """Run destructors, of all images (dependents first) or one; or consider them run."""
+        for each in self.linker.teardown_order() if image is None else [image]:
+            if run:
+                self._run_destructors(each)
+            else:
+                self._finalised.add(each)
+
+    def run_program(
+        self, pc: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None
+    ) -> None:
+        """Run from `pc` with these registers until the guest exits: GuestExit. Raises MachineError in a call."""
+        if self._depth:
+            raise MachineError("a program cannot be run out of a host function")
+        limit = self.max_instructions if max_instructions is None else max_instructions
+        self._budget = Budget(limit, self.timeout if timeout is None else timeout)
+        self._depth = 1
+        try:
+            self.cpu.write_registers(registers)
+            self._run(pc)
+        finally:
+            self._depth = 0
+
     def _run(self, pc: int) -> None:
-        """Run until the return trap, handling the other traps on the way."""
+        """Run until the return trap, handling the other traps and system calls on the way."""
         run, traps, budget = self.cpu.run, self.traps, self._budget
         end = traps.return_address
         while True:
@@ -530,16 +653,19 @@ class Machine:
                 stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
             else:
                 stop = run(pc)
-            if stop.reason is not StopReason.TRAP:
+            if stop.reason is StopReason.TRAP:
+                if stop.pc == end:
+                    return
+                trap = traps.get(stop.pc)
+                if trap is None:
+                    raise self._stopped(Stop(StopReason.FETCH_UNMAPPED, stop.pc, stop.pc))
+            elif stop.reason is StopReason.SYSCALL:
+                trap = None
+            else:
                 raise self._stopped(stop)
-            if stop.pc == end:
-                return
-            trap = traps.get(stop.pc)
-            if trap is None:
-                raise self._stopped(Stop(StopReason.FETCH_UNMAPPED, stop.pc, stop.pc))
             if budget.bounded and budget.spent_on_trap():
                 raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
-            pc = trap.handler()
+            pc = self.syscalls.answer(stop.pc) if trap is None else trap.handler()
 
     def _stopped(self, stop: Stop) -> RelinkError:
         """The exception for a guest that did not get to its end."""
@@ -567,7 +693,7 @@ class Machine:
 
     def return_address(self) -> int:
         """Where the guest function that has just been entered (a trap) will return to."""
-        link = self._convention.link_register
+        link = self.convention.link_register
         if link is not None:
             address = self.cpu.read_register(link)
         else:

@@ -85,7 +85,7 @@ class Runtime:
             return None
         found = self._machine.libc.lookup(name)
         if isinstance(found, int):
-            return DataAddress(found)
+            return DataAddress.of(found, self._machine.libc.variable_size(name))
         return found if found is None else self._trap(name, found)
 
     def _trap(self, name: str, function: HostFunction) -> int:

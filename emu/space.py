@@ -7,14 +7,22 @@ knows what it has translated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from emu.cpu import Cpu
 from relink.arch import Architecture
 from relink.errors import AddressSpaceError
-from relink.memory import PAGE, HostMemory, Pages, Protection, Region
+from relink.memory import PAGE, HostMemory, Pages, Protection, Region, page_ceil
 
 _CHUNK = 256  #: bytes read at a time when looking for the end of a string
+
+
+def _split(run: Pages, low: int, high: int) -> Iterator[tuple[Pages, bool]]:
+    """A run of pages cut at the offsets `low` and `high`: (piece, whether it lies between them)."""
+    edges = sorted({run.offset, run.offset + run.size, *(e for e in (low, high) if 0 < e - run.offset < run.size)})
+    for start, end in pairwise(edges):
+        yield Pages(start, end - start, run.protection), low <= start < high
 
 
 class GuestMemory(HostMemory):
@@ -74,6 +82,88 @@ class GuestMemory(HostMemory):
         if region is None:
             raise AddressSpaceError("not the start of an anonymous mapping", address=address)
         self.release(region)
+
+    # ------------------------------------------------------------ page by page, as a kernel does
+
+    def map_over(self, address: int, size: int, protection: Protection, *, name: str = "") -> None:
+        """Map zeroed memory at exactly [address, address + size), whatever lay there (mmap's MAP_FIXED).
+
+        Raises AddressSpaceError if the range is not one of pages within the address space.
+        """
+        size = page_ceil(size)
+        self.check_range(address, size)
+        self.unmap_pages(address, size)
+        position, end = address, address + size
+        for region in self._within(address, size):
+            if position < region.address:
+                self.map_anonymous(region.address - position, protection, name=name, at=position)
+            position = min(region.end, end)
+            offset = max(address, region.address) - region.address
+            run = Pages(offset, position - region.address - offset, protection)
+            buffer = region.buffer[run.offset : run.offset + run.size]
+            buffer[:] = 0
+            self._cpu.map(region.address + run.offset, run.size, protection, buffer)
+            region.pages = tuple(sorted((*region.pages, run)))
+        if position < end:
+            self.map_anonymous(end - position, protection, name=name, at=position)
+
+    def unmap_pages(self, address: int, size: int) -> None:
+        """Unmap what is mapped in [address, address + size), whoever mapped it (munmap).
+
+        A region of `map_anonymous` that has no page left is given back; an image keeps its addresses.
+        """
+        for region in self._within(address, size):
+            kept = []
+            for run in region.pages:
+                for piece, inside in _split(run, address - region.address, address + size - region.address):
+                    if inside:
+                        self._cpu.unmap(region.address + piece.offset, piece.size)
+                    else:
+                        kept.append(piece)
+            region.pages = tuple(kept)
+            if not kept and self._anonymous.get(region.address) is region:
+                self.unmap(region.address)
+
+    def protect_pages(self, address: int, size: int, protection: Protection) -> None:
+        """Change permissions (mprotect). Raises AddressSpaceError, nothing changed, where nothing is mapped."""
+        if not self.is_mapped(address, size):
+            raise AddressSpaceError("not mapped", address=address, size=size)
+        for region in self._within(address, size):
+            low, high = address - region.address, address + size - region.address
+            pages = []
+            for run in region.pages:
+                for piece, inside in _split(run, low, high):
+                    if inside:
+                        self._cpu.protect(region.address + piece.offset, piece.size, protection)
+                    pages.append(piece._replace(protection=protection) if inside else piece)
+            region.pages = tuple(pages)
+
+    def is_free(self, address: int, size: int) -> bool:
+        """Whether nothing is mapped in [address, address + size)."""
+        return self._mapped(address, size) == 0
+
+    def is_mapped(self, address: int, size: int) -> bool:
+        """Whether all of [address, address + size) is mapped."""
+        return self._mapped(address, size) == size
+
+    def _mapped(self, address: int, size: int) -> int:
+        """How many bytes of [address, address + size), whole pages, are mapped."""
+        return sum(
+            piece.size
+            for region in self._within(address, size)
+            for run in region.pages
+            for piece, inside in _split(run, address - region.address, address + size - region.address)
+            if inside
+        )
+
+    def check_range(self, address: int, size: int) -> None:
+        """Raise AddressSpaceError unless [address, address + size) is whole pages a guest may map."""
+        if address % PAGE or size % PAGE or size <= 0 or address + size > self.architecture.address_mask + 1:
+            raise AddressSpaceError("not a range of pages", address=address, size=size)
+
+    def _within(self, address: int, size: int) -> list[Region]:
+        """The regions that share an address with [address, address + size)."""
+        return [region for region in self.regions if region.address < address + size and address < region.end]
 
     def read_uint(self, address: int, size: int) -> int:
         """A little-endian unsigned integer of `size` bytes."""

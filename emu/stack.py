@@ -24,6 +24,7 @@ class Stack:
         strings = [text.encode("utf-8", "surrogateescape") + b"\0" for text in texts]
         needed = sum(map(len, strings)) + word * (len(strings) + 2) + self.ALIGNMENT
         start = memory.map_anonymous(size + needed, name="[stack]")
+        self.bottom = start  #: the lowest address
         self.top = (start + size) & -self.ALIGNMENT
         address = self.top + word * (len(strings) + 2)
         pointers = []
@@ -36,3 +37,7 @@ class Stack:
         memory.write(self.top, b"".join(pointer.to_bytes(word, "little") for pointer in table))
         #: (argc, address of argv, address of envp)
         self.constructor_arguments = (count, self.top, self.top + word * (count + 1))
+
+    def occupy(self, top: int, constructor_arguments: tuple[int, int, int]) -> None:
+        """Have calls begin below `top`, and constructors get these arguments."""
+        self.top, self.constructor_arguments = top, constructor_arguments

@@ -108,13 +108,9 @@ def _checked(decoded: Decoded, arch: Architecture) -> Decoded:
         from relink.adopt import check_movable
 
         check_movable(decoded, arch)
-    if decoded.header.type != FileType.DYN:
-        kind: dict[int, str] = {
-            FileType.EXEC: "a fixed-address executable",
-            FileType.CORE: "a core file",
-        }
-        what = kind.get(decoded.header.type, f"of ELF type {decoded.header.type}")
-        raise UnsupportedElf(decoded.name, f"is {what}; only shared objects and PIEs can be loaded")
+    if decoded.header.type not in (FileType.DYN, FileType.EXEC):
+        what = "a core file" if decoded.header.type == FileType.CORE else f"of ELF type {decoded.header.type}"
+        raise UnsupportedElf(decoded.name, f"is {what}; only shared objects and executables can be loaded")
     return decoded
 
 
@@ -234,6 +230,8 @@ def _find(name: str, parent: Node | None, surroundings: Surroundings) -> Node:
                 decoded = open_image(candidate.source, surroundings.architecture, named)
                 if isinstance(decoded, CombinedObjects) and candidate.rule not in (EXPLICIT, FINDER):
                     raise UnsupportedElf(decoded.name, "is a relocatable object, not a library to be found")
+                if parent is not None and decoded.is_executable:
+                    raise UnsupportedElf(decoded.name, "is an executable, not a library")
                 node.decoded = decoded
             except (NotElf, UnsupportedElf) as error:
                 problem = error.problem

@@ -134,7 +134,7 @@ class Entries:
         self.image.keeps += [image for image in keep if image is not self.image and image not in self.image.keeps]
         return Bindings(
             bound.address[inverse], bound.size[inverse], bound.type[inverse], bound.provider[inverse],
-            bound.symbol[inverse], bound.images,
+            bound.symbol[inverse], bound.canonical[inverse], bound.images,
         )  # fmt: skip
 
     @property

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from relink.elf.constants import Binding as Bind
 from relink.elf.constants import DynamicFlag, DynamicFlag1, DynamicTag, SymbolType
 from relink.errors import UnresolvedSymbol
-from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver
+from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver, Use
 
 if TYPE_CHECKING:
     from relink.image import Image
@@ -92,7 +92,7 @@ class LazySlots:
         """
         index = int(self.symbol[slot])
         image = self.image
-        found = resolver.bind(image, np.array([index], np.int64), scope)
+        found = resolver.bind(image, np.array([index], np.int64), scope, np.array([Use.CALL], np.uint8))
         answer = _answer(found, self.name(slot), image.required_version(index), int(self.addend[slot]))
         if answer.kind == "weak" and image.decoded.symbols.bind[index] != Bind.WEAK:
             raise UnresolvedSymbol(image.name, answer.name, answer.version, detail="bound at its first call")

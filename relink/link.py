@@ -32,8 +32,8 @@ from relink.image import Image, Stage, Timings
 from relink.lazy import Answer, Binding, LazyHost
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
 from relink.plan import Plan
-from relink.relocate import Environment, relocate
-from relink.scopes import Group, breadth_first, lookup_scope
+from relink.relocate import Environment, Outcome, relocate
+from relink.scopes import Group, breadth_first, lookup_scope, search_list
 from relink.search import SearchPath, Source
 from relink.symbols import Lookup, Resolver, SymbolSource
 from relink.tls import DEFAULT_STATIC_SIZE, LoadTls, TlsLayout, TlsModule
@@ -80,6 +80,8 @@ class LoadOptions:
     place: Mapping[str, int] | Callable[[Decoded], int | None] | None = None
     late_sources: Sequence[SymbolSource | Lookup] = ()  #: asked after every image, before the linker's own
     relocation_handlers: Sequence[RelocationHandler] = ()  #: before the linker's own
+    #: The root is going to be started at its entry: a static PIE relocates itself then, as a kernel expects.
+    program: bool = False
 
 
 class Linker:
@@ -390,7 +392,7 @@ class Linker:
                 images[id(node)] = node.image
             elif node.decoded is not None:
                 images[id(node)] = Image(node.decoded, self.architecture, self.resolver)
-        plan = Plan(images[id(root)], nodes=list(nodes))
+        plan = Plan(images[id(root)], nodes=list(nodes), program=options.program)
         asked_for = nodes[: nodes.index(root) + 1]
         plan.first = [images[id(node)] for node in asked_for if id(node) in images]
         for node in nodes:
@@ -416,7 +418,8 @@ class Linker:
                 image.place(region)
                 undo.callback(image.close)
                 place.fill(region, node.decoded)
-                plan.regions.append((region, place.pages(node.decoded)))
+                relro = not plan.relocates_itself(image)
+                plan.regions.append((region, place.pages(node.decoded, relro=relro)))
             plan.images.append(image)
             if self.observers:
                 from relink import observe
@@ -429,6 +432,11 @@ class Linker:
         plan.initialise = sorted((i for i in ordered if i in plan.images), key=lambda i: i is plan.root)
         for image in plan.initialise:
             image.turn = next(self._turns)
+        if plan.root in plan.images and plan.root.decoded.is_executable:
+            # The program is the first of all, also before what is preloaded (gABI, "Shared Object Dependencies").
+            for images_of in (plan.first, plan.images):
+                images_of.remove(plan.root)
+                images_of.insert(0, plan.root)
         return plan
 
     def _reserve_region(self, decoded: Decoded, base: int | None, undo: ExitStack) -> Region:
@@ -453,12 +461,16 @@ class Linker:
             self._leave_scopes, plan.images, set(self.images), set(self.global_scope), set(self.resolver.unique)
         )
         self.images += plan.images
-        group = Group(plan.root, breadth_first(plan.first))
+        group = Group(plan.root, search_list(plan.first))
         for image in group.members:
             if image in plan.images or all(known.root is not group.root for known in image.groups):
                 image.groups.append(group)
         if not options.local:
             self.global_scope += [image for image in group.members if image not in self.global_scope]
+            program = next((image for image in self.global_scope if image.decoded.is_executable), None)
+            if program is not None:  # of several, the first to come
+                self.global_scope.remove(program)
+                self.global_scope.insert(0, program)
 
     def _assign_tls(self, plan: Plan, tls: LoadTls, undo: ExitStack) -> None:
         for image in plan.images:
@@ -466,7 +478,7 @@ class Linker:
                 from relink.adopt import claim_tls
 
                 image.tls = claim_tls(self, image, undo)
-        tls.assign([image for image in plan.images if not image.runs_elsewhere])
+        tls.assign([i for i in plan.images if not (i.runs_elsewhere or plan.relocates_itself(i))])
         if self.observers:
             from relink import observe
 
@@ -479,17 +491,23 @@ class Linker:
         environment = Environment(
             self.resolver, lambda: self._tls_descriptor_stubs(plan, undo), options.unresolved, tls,
             options.binding, self.lazy_host, (*options.relocation_handlers, *self.relocation_handlers),
-            observe.telling(self.observers) if self.observers else None,
+            observe.telling(self.observers) if self.observers else None, self.memory.read,
+            lambda image: image not in plan.images,
         )  # fmt: skip
         errors: list[LinkError] = []
         for image in plan.initialise:
             if image.runs_elsewhere:
                 image.stage = Stage.RELOCATED
                 continue
-            image.outcome = relocate(image, lookup_scope(image, self.global_scope), environment)
+            itself, scope = plan.relocates_itself(image), lookup_scope(image, self.global_scope)
+            image.outcome = Outcome() if itself else relocate(image, scope, environment)
             image.stage = Stage.RELOCATED
             errors += image.outcome.errors
             plan.ifuncs += image.outcome.ifuncs
+            if image.outcome.copies:
+                from relink.copies import copied_ifuncs
+
+                plan.ifuncs += copied_ifuncs(image.outcome.copies, plan.ifuncs)
             if self.observers:
                 observe.tell_relocated(self.observers, image)
         _raise_all(plan.root.name, errors)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relink.elf import Decoded, ProgramHeader
+from relink.elf.constants import FileType
 from relink.errors import AddressSpaceError
 from relink.memory import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
 from relink.objects import CombinedObjects
@@ -21,11 +22,16 @@ def region_size(decoded: Decoded) -> int:
 def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
     """Address space for all segments of an image, in one region.
 
-    `base` is the guest address of the image's first page; None lets the address space choose. Raises
-    AddressSpaceError, also for a base that some segment's p_align forbids.
+    `base` is the guest address of the image's first page; None lets the address space choose. An ET_EXEC lies
+    where it was linked for. Raises AddressSpaceError, also for a base that some segment's p_align forbids.
     """
     align = alignment(decoded)
     size = region_size(decoded)
+    if decoded.header.type == FileType.EXEC:
+        low = first_vaddr(decoded)
+        if base not in (None, low):
+            raise AddressSpaceError(f"{decoded.name} is linked for {low:#x} and no other base", address=base)
+        return memory.reserve(size, at=low, name=decoded.name)
     if base is not None and base % PAGE == 0 and base % align:
         raise AddressSpaceError(f"{decoded.name} wants a base aligned to {align:#x}", address=base, size=size)
     below = None
@@ -49,6 +55,8 @@ def chosen(
 def first_vaddr(decoded: Decoded) -> int:
     """The link-time address of a region's first byte: that of the first page, rounded down to the greatest
     p_align, so that an aligned region makes for an aligned load bias (gABI, "Program Header", p_align)."""
+    if decoded.header.type == FileType.EXEC:
+        return decoded.min_vaddr  # whose load bias is 0 whatever lies below
     return decoded.min_vaddr & -alignment(decoded)
 
 
@@ -83,8 +91,8 @@ def fill(region: Region, decoded: Decoded) -> None:
             region.buffer[end : page_ceil(end)] = 0  # what the mapping brought there
 
 
-def pages(decoded: Decoded) -> tuple[Pages, ...]:
-    """The final permissions: as the segments say, less writing where PT_GNU_RELRO covers whole pages.
+def pages(decoded: Decoded, *, relro: bool = True) -> tuple[Pages, ...]:
+    """The final permissions: as the segments say, less writing where PT_GNU_RELRO covers whole pages (`relro`).
 
     Where two segments share a page the later one decides, as it does when ld.so maps them in order.
     """
@@ -96,7 +104,7 @@ def pages(decoded: Decoded) -> tuple[Pages, ...]:
         covered = _page_slice(segment, low)
         mapped[covered] = 1
         flags[covered] = segment.flags & 7
-    if decoded.relro is not None:
+    if relro and decoded.relro is not None:
         first = page_floor(decoded.relro.vaddr) - low
         last = page_floor(decoded.relro.vaddr + decoded.relro.memsz) - low
         flags[max(first, 0) // PAGE : max(last, 0) // PAGE] &= 7 & ~int(Protection.W)

@@ -12,11 +12,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from relink.elf import Decoded
 from relink.elf.constants import DynamicFlag1
 from relink.graph import Node
 from relink.image import Image, Timings
 from relink.memory import Pages, Region
 from relink.relocate import IfuncCalls, read_words
+
+
+def is_static(decoded: Decoded) -> bool:
+    """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
+    return decoded.is_executable and not decoded.has_interpreter and not decoded.needed
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -32,6 +38,11 @@ class Plan:
     static_tls: list[Image] = field(default_factory=list)  #: whose static blocks, if any, are to be initialised
     initialise: list[Image] = field(default_factory=list)  #: dependencies first
     timings: Timings = field(default_factory=Timings)
+    program: bool = False  #: the root is to be started at its entry, and then runs its own constructors
+
+    def relocates_itself(self, image: Image) -> bool:
+        """Whether an image is a static program about to be started: relocations and TLS are its own business."""
+        return self.program and image is self.root and is_static(image.decoded)
 
 
 def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
@@ -42,13 +53,13 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     DT_PREINIT_ARRAY is passed over.
     """
     decoded = plan.root.decoded
-    executable = decoded.interpreter is not None or decoded.flags_1 & DynamicFlag1.PIE
+    executable = decoded.is_executable and not plan.relocates_itself(plan.root)
     if plan.root in plan.images and executable and not plan.root.runs_elsewhere:
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
     for image in sorted(plan.initialise, key=lambda image: not image.decoded.flags_1 & DynamicFlag1.INITFIRST):
-        if image.runs_elsewhere:
-            continue
+        if image.runs_elsewhere or (plan.program and image is plan.root):
+            continue  # the C library of a program to be started does it, before main
         for which, address in constructors(image):
             yield image, which, address
 

@@ -6,7 +6,8 @@ inferred from DT_RELACOUNT, from section order or from the presence of RELR.
 
 Order matters in two places only. Places that need a guest function's answer (IRELATIVE, and any reference
 to an STT_GNU_IFUNC symbol) are returned as `IfuncCalls`: their resolvers may read relocated data, so they
-run once everything else is in place. And the errors of all entries are collected, not raised one by one.
+run once everything else is in place. COPY (see `relink.copies`) comes after all else of its image. And the
+errors of all entries are collected, not raised one by one.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from relink.errors import (
 from relink.fields import address32
 from relink.lazy import Binding, LazyHost, LazySlots, wants_now
 from relink.objects import CombinedObjects
-from relink.symbols import UNRESOLVED, Bindings, Resolver
+from relink.symbols import UNRESOLVED, Bindings, Resolver, Use
 
 if TYPE_CHECKING:
+    from relink.copies import Copied
     from relink.elf import RelocationTable
     from relink.handlers import Handling, RelocationHandler
     from relink.image import Image
@@ -59,6 +61,8 @@ _TYPE_LIMIT = 1 << 16
 _TLS_LETTERS = frozenset({"M", "T", "DTV"})
 _SYMBOL_LETTERS = frozenset("SMTZ")
 NO_MACHINE = "a TLS descriptor for a module with dynamic thread-local storage needs a machine to answer it"
+#: What the roles that want more than an address ask of a symbol.
+_USES = {Role.JUMP_SLOT: Use.CALL, Role.COPY: Use.COPY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Outcome:
     symbols: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: what `bindings` is about
     weak_unresolved: list[str] = field(default_factory=list)  #: bound to 0, as the gABI says
     unresolved: list[str] = field(default_factory=list)  #: strong, and left open on request
+    copies: list[Copied] = field(default_factory=list)  #: variables an executable took over
 
 
 @dataclass(slots=True)
@@ -100,6 +105,9 @@ class Environment:
     lazy: LazyHost | None = None  #: whose traps they hold until then
     handlers: Sequence[RelocationHandler] = ()
     tell: Callable[[Event], None] | None = None  #: where events go; None: nobody listens
+    #: Bytes of memory that is published already: what an executable copies from the host.
+    read: Callable[[int, int], bytes] = lambda address, size: bytes(size)
+    is_running: Callable[[Image], bool] = lambda image: False  #: whether an image was there before this load
 
 
 def relocate(image: Image, scope: Sequence[Image], environment: Environment) -> Outcome:
@@ -196,6 +204,7 @@ class Relocator:
         self.starts = np.array([s.vaddr for s in segments], np.uint64)
         self.ends = np.array([s.vaddr + s.memsz for s in segments], np.uint64)
         self.slot = np.zeros(0, np.int64)  # symbol index -> element of the bindings
+        self.call_slot = self.copy_slot = self.slot  # the same for those uses (see `Use`)
         self.handling = self._handling() if environment.handlers else None
         # What a handler is to see must be computed now.
         later = environment.lazy is not None and not wants_now(image) and self.handling is None
@@ -240,11 +249,14 @@ class Relocator:
     # ------------------------------------------------------------ what relocatable objects do differently
 
     def _applies(self, row: Reloc) -> bool:
-        return not row.static and row.role not in (Role.REFUSED, Role.COPY)
+        if row.role is Role.COPY:
+            return self.image.decoded.is_executable
+        return not row.static and row.role is not Role.REFUSED
 
     def _phase(self, number: int) -> int:
         """Types of a lower phase come first."""
-        return 0
+        row = self.arch.relocations.get(number)
+        return int(row is not None and row.role is Role.COPY)
 
     def _prepare(self) -> None:
         """What must be in place before the first type."""
@@ -275,7 +287,7 @@ class Relocator:
         indices = np.arange(len(table.offset))[entries]
         name = self.arch.relocation_name(number)
         if row is not None and row.role is Role.COPY:
-            problem = "copy relocations belong to executables, which are not linked here"
+            problem = "copy relocations belong to executables, this is a shared object"
             self._report(table, indices, UnsupportedRelocation, name, problem)
         elif row is not None and not row.static:
             self._report(table, indices, UnsupportedRelocation, name, row.reason)
@@ -289,28 +301,52 @@ class Relocator:
 
     def _bind(self, tables: list[tuple[RelocationTable, list[tuple[int, slice | I64]]]]) -> None:
         """Bind every symbol some formula asks for, each once."""
-        symbols = self.image.decoded.symbols
-        wanted = np.zeros(max(len(symbols), 1), np.bool_)
+        wanted, called, copied = self._wanted(tables)
+        chosen, copies = np.flatnonzero(wanted | called), np.flatnonzero(copied)
+        uses = np.where(wanted[chosen], Use.ADDRESS, Use.CALL).astype(np.uint8)
+        again = np.zeros(0, np.int64)
+        bound = self._bound(chosen, uses, again, copies)
+        # A symbol that is both called and pointed at is two where an executable's PLT entry is its address.
+        both = np.flatnonzero((wanted & called)[chosen])
+        again = chosen[both[bound.canonical[both + 1]]]
+        if len(again):
+            bound = self._bound(chosen, uses, again, copies)
+        # Element 0 is symbol 0: nothing, at 0. It saves a special case per formula.
+        self.slot = np.zeros(len(wanted), np.int64)
+        self.slot[chosen] = np.arange(1, len(chosen) + 1)
+        self.call_slot, self.copy_slot = self.slot.copy() if len(again) else self.slot, np.zeros_like(self.slot)
+        self.call_slot[again] = len(chosen) + np.arange(1, len(again) + 1)
+        self.copy_slot[copies] = len(chosen) + len(again) + np.arange(1, len(copies) + 1)
+        self.outcome.bindings = bound
+        self.outcome.symbols = np.concatenate((chosen, again, copies))
+        self._settle_unresolved(bound, self.outcome.symbols, len(chosen) + len(again))
+
+    def _wanted(
+        self, tables: list[tuple[RelocationTable, list[tuple[int, slice | I64]]]]
+    ) -> tuple[Bools, Bools, Bools]:
+        """Whose address, whose code and whose contents some entry asks for, by symbol."""
+        masks = [np.zeros(max(len(self.image.decoded.symbols), 1), np.bool_) for _ in Use]
         for table, groups in tables:
             for number, entries in groups:
                 row = self.arch.relocations.get(number)
-                if row is None or row.formula is None:
+                if row is None or row.formula is None or (row.role is Role.COPY and not self._applies(row)):
                     continue
                 if self._waits(row):
                     entries = self._bound_at_once(table, entries)
                 if row.formula.letters & _SYMBOL_LETTERS or row.slot is not None:
-                    wanted[table.symbol[entries]] = True
-        wanted[0] = False
-        chosen = np.flatnonzero(wanted)
-        # Element 0 is symbol 0: nothing, at 0. It saves a special case per formula.
-        bound = self.environment.resolver.bind(self.image, np.concatenate(([0], chosen)), self.scope)
-        self.slot = np.zeros(len(wanted), np.int64)
-        self.slot[chosen] = np.arange(1, len(chosen) + 1)
-        self._settle_unresolved(bound, chosen)
-        self.outcome.bindings = bound
-        self.outcome.symbols = chosen
+                    masks[_USES.get(row.role, Use.ADDRESS)][table.symbol[entries]] = True
+        for mask in masks:
+            mask[0] = False
+        return masks[Use.ADDRESS], masks[Use.CALL], masks[Use.COPY]
 
-    def _settle_unresolved(self, bound: Bindings, chosen: I64) -> None:
+    def _bound(self, chosen: I64, uses: NDArray[np.uint8], again: I64, copies: I64) -> Bindings:
+        """Bind symbol 0 and `chosen` for their `uses`, then `again` for calls and `copies` for their contents."""
+        symbols = np.concatenate(([0], chosen, again, copies))
+        more = np.repeat(np.array([Use.CALL, Use.COPY], np.uint8), [len(again), len(copies)])
+        uses = np.concatenate((np.zeros(1, np.uint8), uses, more))
+        return self.environment.resolver.bind(self.image, symbols, self.scope, uses)
+
+    def _settle_unresolved(self, bound: Bindings, chosen: I64, addressed: int) -> None:
         """Undefined weak symbols are 0 (gABI, "Symbol Table"); strong ones an error, unless allowed."""
         symbols = self.image.decoded.symbols
         open_ = np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1
@@ -330,7 +366,7 @@ class Relocator:
                 self.outcome.errors.append(UnresolvedSymbol(self.image.name, name, version))
                 continue
             self.outcome.unresolved.append(name)
-            if not is_tls:  # which has no address a trap could stand for
+            if not is_tls and element <= addressed:  # a trap stands for no thread-local address, nor for contents
                 bound.define_host(element, address)
 
     # ------------------------------------------------------------ compute and store
@@ -364,6 +400,11 @@ class Relocator:
         """Apply all entries of one type."""
         assert row.formula is not None
         assert row.word is not None
+        if row.role is Role.COPY:
+            from relink.copies import copy_symbols
+
+            copy_symbols(self, table, row, np.arange(len(table.offset))[entries].tolist())
+            return
         offset = table.offset[entries]
         inside = self._inside(offset, row.word.size * (2 if row.role is Role.TLSDESC else 1))
         if inside is not None:
@@ -424,7 +465,8 @@ class Relocator:
         assert row.formula is not None
         offset = table.offset[entries]
         where = (offset - self.image.low).astype(np.int64)
-        batch = Batch(table, row, entries, where, self.slot, self.buffer)
+        slots = self.call_slot if row.role is Role.JUMP_SLOT else self.slot
+        batch = Batch(table, row, entries, where, slots, self.buffer)
         if "A" in row.formula.letters:
             batch.letters["A"] = self._addend(table, row, entries, where)
         if "P" in row.formula.letters:

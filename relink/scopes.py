@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from relink.elf.constants import DynamicFlag1
+
 if TYPE_CHECKING:
     from relink.image import Image
 
@@ -37,6 +39,14 @@ def breadth_first(first: Sequence[Image]) -> list[Image]:
         order += [child for child in dict.fromkeys(image.dependencies) if child not in order]
         position += 1
     return order
+
+
+def search_list(first: Sequence[Image]) -> list[Image]:
+    """The search list of a load: of a program's libraries, interposers come first (DF_1_INTERPOSE)."""
+    order = breadth_first(first)
+    if not order[0].decoded.is_executable:
+        return order
+    return sorted(order, key=lambda i: i not in first and not i.decoded.flags_1 & DynamicFlag1.INTERPOSE)
 
 
 def lookup_scope(image: Image, global_scope: Iterable[Image]) -> list[Image]:

@@ -10,6 +10,7 @@ glibc's elf/dl-lookup.c (`check_match`), which define what `foo@V1` and `foo@@V2
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relink.elf import Names
-from relink.elf.constants import SHN_ABS, SymbolType, Visibility
+from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolType, Visibility
 from relink.elf.constants import Binding as Bind
 from relink.errors import LinkError
 
@@ -45,6 +46,14 @@ _LINKABLE_TYPES[
 ] = True
 _GLOBAL_BINDINGS = np.zeros(16, np.bool_)
 _GLOBAL_BINDINGS[[Bind.GLOBAL, Bind.WEAK, Bind.GNU_UNIQUE]] = True
+
+
+class Use(enum.IntEnum):
+    """What a reference is for (glibc's type classes, sysdeps/generic/ldsodefs.h)."""
+
+    ADDRESS = 0  #: the address: where an executable has made its PLT entry the function's address, that
+    CALL = 1  #: to be called (ELF_RTYPE_CLASS_PLT): the function itself
+    COPY = 2  #: its contents (ELF_RTYPE_CLASS_COPY): the definition behind the one that asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,15 @@ class ThreadLocal:
 
 class DataAddress(int):
     """The guest address of data of the host's, as a source answers it: no stub can stand for it."""
+
+    size = 0  #: bytes, where the source knows
+
+    @classmethod
+    def of(cls, address: int, size: int) -> DataAddress:
+        """`size` bytes at `address`."""
+        data = cls(address)
+        data.size = size
+        return data
 
 
 #: What a look-up answers: a guest address, a definition in an image, a variable of the host's TLS block, whatever
@@ -116,6 +134,7 @@ class Bindings:
     type: NDArray[np.uint8]  #: STT_* of the definition
     provider: NDArray[np.int32]  #: index into `images`, or HOST, or UNRESOLVED
     symbol: I64  #: index in the provider's symbol table; -1 if it has none
+    canonical: Bools  #: whether the address is the provider's PLT entry, which stands for a function elsewhere
     images: tuple[Image, ...]
     asked: I64 | None = None  #: the references, as indices in the asking image's symbol table
 
@@ -127,6 +146,7 @@ class Bindings:
             np.zeros(count, np.uint8),
             np.full(count, UNRESOLVED, np.int32),
             np.full(count, -1, np.int64),
+            np.zeros(count, np.bool_),
             tuple(images),
         )
 
@@ -141,6 +161,7 @@ class Bindings:
         self.type[where] = table.type[symbols]
         self.provider[where] = provider
         self.symbol[where] = symbols
+        self.canonical[where] = table.section[symbols] == SHN_UNDEF
 
     def define_host(self, where: int, definition: int | ThreadLocal) -> None:
         """Bind one reference to something outside every image."""
@@ -148,6 +169,7 @@ class Bindings:
         self.address[where] = definition.offset if isinstance(definition, ThreadLocal) else definition
         data = SymbolType.OBJECT if isinstance(definition, DataAddress) else SymbolType.FUNC
         self.type[where] = SymbolType.TLS if thread_local else data
+        self.size[where] = definition.size if isinstance(definition, DataAddress) else 0
         self.provider[where] = HOST
 
 
@@ -194,11 +216,14 @@ class Resolver:
         self.host_tls: TlsModule | None = None  #: the module of what sources answer with a ThreadLocal
         self.unique: dict[str, tuple[Image, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
 
-    def bind(self, image: Image, symbols: I64, scope: Sequence[Image]) -> Bindings:
+    def bind(
+        self, image: Image, symbols: I64, scope: Sequence[Image], uses: NDArray[np.uint8] | None = None
+    ) -> Bindings:
         """Bind the symbol-table entries `symbols` (int64[n]) of `image` in `scope`.
 
         Local and non-preemptible ones bind to the image itself; the others to the first provider that has
-        them. Unresolved ones come back as such: the caller knows which of them matter.
+        them, for the `Use` of each (None: addresses). Unresolved ones come back as such: the caller knows
+        which of them matter.
         """
         images = (image, *scope)
         bindings = Bindings.empty(len(symbols), images)
@@ -208,12 +233,16 @@ class Resolver:
             return bindings
         defined = table.section[symbols] != 0
         own = defined & ((table.bind[symbols] == Bind.LOCAL) | (table.visibility[symbols] != Visibility.DEFAULT))
+        if uses is not None:
+            own &= uses != Use.COPY
         bindings.define(np.flatnonzero(own), 0, symbols[own])
         open_ = np.flatnonzero(~own & (symbols != 0))
         if len(open_):
             wanted = symbols[open_]
             names = table.names.take(wanted)
-            self._search(bindings, open_, names, self._required(image, wanted), image, newest=False)
+            needed = self._required(image, wanted)
+            chosen = None if uses is None else uses[open_]
+            self._search(bindings, open_, names, needed, image, newest=False, uses=chosen)
         self._keep_unique(bindings)
         return bindings
 
@@ -231,9 +260,10 @@ class Resolver:
 
     def _search(
         self, bindings: Bindings, where: I64, names: Names, required: I64, image: Image | None, *,
-        newest: bool, hosts: bool = True,
+        newest: bool, hosts: bool = True, uses: NDArray[np.uint8] | None = None,
     ) -> None:  # fmt: skip
-        """Ask the providers in order; `names` and `required` belong to the references `where`."""
+        """Ask the providers in order; `names`, `required` and `uses` belong to the references `where`."""
+        uses = np.zeros(len(where), np.uint8) if uses is None else uses
         pending = np.arange(len(where))
         before = [*(image.sources if image is not None else ()), *(self.before if hosts else ())]
         pending = self._ask(before, bindings, where, names, required, image, pending)
@@ -245,7 +275,10 @@ class Resolver:
             if number and image is not None and symbolic and provider is image:
                 continue
             some = names if len(pending) == len(names) else names.take(pending)
-            request, found = self._definitions(provider, some, required[pending], newest)
+            use = uses[pending]
+            request, found = self._definitions(provider, some, required[pending], newest, use == Use.CALL)
+            if provider is image:  # a copy is of what lies behind the executable's own
+                request, found = request[use[request] != Use.COPY], found[use[request] != Use.COPY]
             bindings.define(where[pending[request]], number, found)
             pending = np.delete(pending, request)
         after = [*(image.late_sources if image is not None else ()), *(self.after if hosts else ())]
@@ -286,7 +319,7 @@ class Resolver:
                 number = bindings.number_of(definition.image)
                 bindings.define(np.array([element]), number, np.array([definition.index]))
                 return
-        if isinstance(definition, int) and self.holds_data(definition):
+        if not isinstance(definition, ThreadLocal | DataAddress) and self.holds_data(definition):
             definition = DataAddress(definition)
         bindings.define_host(element, definition)
 
@@ -302,8 +335,13 @@ class Resolver:
         ids = self.versions.of_image(image)
         return np.where(index > 1, ids[np.minimum(index, len(ids) - 1)], _NO_VERSION)
 
-    def _definitions(self, provider: Image, names: Names, required: I64, newest: bool) -> tuple[I64, I64]:
-        """(request, symbol): for each name at most one acceptable definition in `provider`."""
+    def _definitions(
+        self, provider: Image, names: Names, required: I64, newest: bool, calls: Bools
+    ) -> tuple[I64, I64]:
+        """(request, symbol): for each name at most one acceptable definition in `provider`.
+
+        One that is to be called (`calls`) is never another image's PLT entry for it.
+        """
         table = provider.decoded.symbols
         request, symbol = table.candidates(names)
         if not len(request):
@@ -318,6 +356,9 @@ class Resolver:
                 | (table.type[symbol] == SymbolType.TLS)
             )
         )
+        undefined = table.section[symbol] == SHN_UNDEF
+        if undefined.any():  # with an address all the same: that of a PLT entry
+            usable &= ~undefined | (~calls[request] & (table.type[symbol] != SymbolType.TLS))
         request, symbol = request[usable], symbol[usable]
         if table.has_versions and len(request):
             request, symbol = self._matching_versions(provider, request, symbol, required, newest)

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from relink.arch import Architecture, TlsVariant
-from relink.elf.constants import DynamicFlag, DynamicFlag1, FileType
+from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
 
 if TYPE_CHECKING:
-    from relink.elf import Decoded, ProgramHeader
+    from relink.elf import ProgramHeader
     from relink.image import Image
 
 #: Bytes of static TLS, surplus included. glibc's default surplus is 1664 bytes; nothing here needs thrift.
@@ -183,7 +183,7 @@ class LoadTls:
         """A module for each new image that has thread-local storage, executables first. Raises TlsError."""
         self._new.update(images)
         users = [image for image in images if image.decoded.tls is not None]
-        for image in sorted(users, key=lambda image: not _is_executable(image.decoded)):
+        for image in sorted(users, key=lambda image: not image.decoded.is_executable):
             assert image.decoded.tls is not None
             image.tls = self._module(image, image.decoded.tls)
             self.undo.callback(self.layout.release, image.tls)
@@ -191,11 +191,12 @@ class LoadTls:
     def _module(self, image: Image, segment: ProgramHeader) -> TlsModule:
         layout, decoded = self.layout, image.decoded
         what = image.name, segment.memsz, segment.align
-        if _is_executable(decoded):
+        if decoded.is_executable:
             module = layout.allocate(*what, segment.vaddr)
             if not layout.is_first(module, segment.align, segment.vaddr):
                 layout.release(module)
-                raise TlsError(image.name, f"{_SPENT}: an executable's block must be the first; others are loaded")
+                problem = "an executable's block must be the first: load the executable before all others"
+                raise TlsError(image.name, f"{_SPENT}: {problem}")
             return module
         if decoded.flags & DynamicFlag.STATIC_TLS:
             try:
@@ -232,10 +233,3 @@ class LoadTls:
         """The function of descriptors for a dynamic module's variables; None where no machine runs any."""
         blocks = self.layout.blocks
         return None if blocks is None else blocks.descriptor(image, self.undo)
-
-
-def _is_executable(decoded: Decoded) -> bool:
-    """Whether local-exec code of the static linker's may be in an image: it leaves no relocation."""
-    if decoded.header.type == FileType.EXEC or decoded.flags_1 & DynamicFlag1.PIE:
-        return True
-    return decoded.interpreter is not None and decoded.soname is None  # libc.so.6 can be run too

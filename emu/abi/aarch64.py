@@ -48,6 +48,7 @@ AARCH64 = CallingConvention(
         integers=SaveArea(offset_at=24, base_at=8, limit=0, step=8),
         floats=SaveArea(offset_at=28, base_at=16, limit=0, step=16),
     ),
+    start_register="x0",
     frame_pointer="x29",
     preserved_floats=tuple(f"d{n}" for n in range(8, 16)),
     hwcap=HWCAP,

@@ -44,6 +44,7 @@ ARM = CallingConvention(
     float_backfill=True,
     variadic=VariadicRule.ALL_AS_INTEGERS,
     pair_alignment=PairAlignment.ALWAYS,
+    start_register="r0",
     frame_pointer="r11",
     preserved_floats=tuple(f"d{n}" for n in range(8, 16)),
     hwcap=HWCAP,

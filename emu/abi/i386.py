@@ -12,6 +12,7 @@ times, the stack overflows. 64-bit integers come back in edx:eax.
 from __future__ import annotations
 
 from emu.abi.spec import X87, CallingConvention, DataModel, X87Stack
+from emu.abi.x86_64 import HWCAP
 
 I386 = CallingConvention(
     arch="i386",
@@ -27,5 +28,7 @@ I386 = CallingConvention(
     stack_alignment=16,
     link_register=None,
     x87=X87Stack("st0", "fpsw", "fptag"),
+    hwcap=HWCAP,
+    start_register="edx",
     frame_pointer="ebp",
 )  # fmt: skip

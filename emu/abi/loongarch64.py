@@ -43,6 +43,7 @@ LOONGARCH64 = CallingConvention(
     pair_alignment=PairAlignment.VARIADIC,
     pair_split=True,
     sign_extends_words=True,
+    start_register="a0",
     frame_pointer="fp",
     preserved_floats=tuple(f"f{n}" for n in range(24, 32)),
     hwcap=HWCAP,

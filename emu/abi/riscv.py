@@ -50,6 +50,8 @@ def _page(arch: str, word_size: int) -> CallingConvention:
         pair_alignment=PairAlignment.VARIADIC,
         pair_split=True,
         sign_extends_words=True,
+        global_pointer=("gp", "__global_pointer$"),
+        start_register="a0",
         frame_pointer="s0",
         preserved_floats=tuple(f"f{n}" for n in (8, 9, *range(18, 28))),
         hwcap=HWCAP,

@@ -134,6 +134,11 @@ class CallingConvention:
     red_zone: int = 0  #: bytes below sp that a function may use without moving sp
     va_list: VaListStruct | None = None
     x87: X87Stack | None = None  #: floating-point results come on the x87 stack
+    #: A register that an executable's code addresses its small data by, and the symbol with its value.
+    global_pointer: tuple[str, str] | None = None
+    #: Where a program finds, at its entry, the function to call at its exit (psABI, "Process Initialization";
+    #: glibc, sysdeps/*/dl-machine.h and start.S).
+    start_register: str = ""
     frame_pointer: str = ""  #: the register that links frames in code built with frame pointers
     preserved_floats: tuple[str, ...] = ()  #: floating-point registers a callee keeps
     hwcap: int = 0  #: AT_HWCAP of the CPU that is emulated

@@ -25,6 +25,8 @@ from emu.abi.spec import (
 )  # fmt: skip
 
 _XMM = numbered("xmm", 8)
+#: CPUID.1:EDX, which is AT_HWCAP on x86 (Linux, arch/x86/include/asm/elf.h, ELF_HWCAP), of the emulated CPU.
+HWCAP = 0x078B_FBFD
 
 X86_64 = CallingConvention(
     arch="x86_64",
@@ -48,5 +50,7 @@ X86_64 = CallingConvention(
         floats=SaveArea(offset_at=4, base_at=16, limit=176, step=16),
     ),
     x87=X87Stack("st0", "fpsw", "fptag"),
+    hwcap=HWCAP,
+    start_register="rdx",
     frame_pointer="rbp",
 )

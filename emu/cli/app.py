@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from emu.cli.options import Loading, Output, Search, Target, expand
+from emu.cli.options import Loading, Output, Running, Search, Target, expand
 
 #: The exceptions of click, wherever this Typer keeps it.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -95,6 +95,40 @@ def call(
     call.run(
         target, search, loading, library, expressions, prototype or [], audit=audit, as_json=output.json
     )
+
+
+# What follows the program's name is the program's, options too.
+@app.command("run", no_args_is_help=True, context_settings={"allow_interspersed_args": False})
+@expand
+def run_program(
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="An executable, or a name to be found.")],
+    target: Target, search: Search, running: Running,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its arguments.")] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", "-e", metavar="NAME=VALUE", help="A variable of its environment. May be repeated."),
+    ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("--file", metavar="PATH[=FILE]",
+                     help="A file of the host (read only once) that it finds at PATH. May be repeated."),
+    ] = None,
+    argv0: Annotated[str | None, typer.Option("--argv0", metavar="NAME", help="What it is called.")] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say on standard error what was loaded and not known.")
+    ] = False,
+) -> None:  # fmt: skip
+    """Run a program from its entry to its exit; the exit status is the program's.
+
+    Its standard input, output and error are this command's; its files are its own (see --file). The
+    C library is answered from the host, or linked into the program, which then finds a small Linux kernel.
+    """
+    from emu.cli import run
+
+    status = run.run(
+        target, search, running, program, arguments or [], env or [], file or [], called=argv0, verbose=verbose
+    )
+    raise typer.Exit(status)
 
 
 @command
@@ -187,6 +221,8 @@ def arches(output: Output) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit status: 0 done, 1 the file, the link or the guest is at fault, 2 usage."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if arguments[:1] == ["run"]:
+        options = ()  # they are the program's for the most part
     debug = "--debug" in options or os.environ.get("RELINK_EMU_DEBUG", "") not in ("", "0")
     try:
         status = _invoke(arguments)

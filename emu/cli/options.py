@@ -124,22 +124,9 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Loading:
-    """How a library is loaded, and what bounds the code that runs."""
+class Running:
+    """What a guest is given, and what bounds the code that runs."""
 
-    beside: Annotated[
-        list[str] | None,
-        typer.Option("--with", metavar="FILE",
-                     help="Object or archive to link with the object LIB, as one image. May be repeated."),
-    ] = None  # fmt: skip
-    want: Annotated[
-        list[str] | None,
-        typer.Option("--want", "-u", metavar="NAME",
-                     help="Symbol that archives are asked for. May be repeated."),
-    ] = None  # fmt: skip
-    whole_archive: Annotated[
-        bool, typer.Option("--whole-archive", help="Take archives whole, not by need.")
-    ] = False
     define: Annotated[
         list[str] | None,
         typer.Option("--define", "-D", metavar="NAME=VALUE",
@@ -149,7 +136,7 @@ class Loading:
         bool, typer.Option("--allow-unresolved", help="Go on without; a call of one is reported when it happens.")
     ] = False
     base: Annotated[
-        str | None, typer.Option("--base", metavar="ADDRESS", help="Guest address of the library's first page.")
+        str | None, typer.Option("--base", metavar="ADDRESS", help="Guest address of the image's first page.")
     ] = None
     binding: Annotated[
         str, typer.Option("--binding", metavar="WHEN",
@@ -178,7 +165,10 @@ class Loading:
         if self.base is not None:
             object.__setattr__(self, "address", _integer(self.base, "--base", self.base))
 
-    def machine(self, arch: Architecture, search: Search) -> Machine:
+    def machine(
+        self, arch: Architecture, search: Search, *, files: dict[str, bytes | bytearray] | None = None,
+        stdin: bytes | Callable[[int], bytes] = b"",
+    ) -> Machine:  # fmt: skip
         """A machine as the options want it. Raises Usage for a definition the architecture has no address for."""
         from emu.machine import Machine
 
@@ -189,8 +179,27 @@ class Loading:
         return Machine(
             arch, library_path=search.library_path or (), sysroot=search.sysroot, hosted_libc=search.libc,
             symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions,
-            binding=self.binding,
+            binding=self.binding, files=files, stdin=stdin,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Loading(Running):
+    """How a library is loaded."""
+
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="FILE",
+                     help="Object or archive to link with the object LIB, as one image. May be repeated."),
+    ] = None  # fmt: skip
+    want: Annotated[
+        list[str] | None,
+        typer.Option("--want", "-u", metavar="NAME",
+                     help="Symbol that archives are asked for. May be repeated."),
+    ] = None  # fmt: skip
+    whole_archive: Annotated[
+        bool, typer.Option("--whole-archive", help="Take archives whole, not by need.")
+    ] = False
 
     def load(self, machine: Machine, library: str, search: Search, want: Sequence[str] = ()) -> Library:
         """Load `library` as the options say; archives are asked for `want` too. Raises RelinkError."""

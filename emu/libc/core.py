@@ -15,7 +15,7 @@ from emu.errors import GuestAbort
 from emu.host import HostFunction
 from emu.libc import table
 from emu.libc.errno import Errno
-from emu.libc.guest import Guest, Memory
+from emu.libc.guest import Guest, Memory, Program
 from emu.libc.streams import CaptureStream
 
 _S = TypeVar("_S")
@@ -27,13 +27,14 @@ class Libc:
 
     `clock` returns nanoseconds since the Unix epoch (give a constant or a counter for reproducible runs).
     `files` is the guest's whole file system, path -> contents, changed in place as the guest writes; the
-    host's disk is never touched. `stdout` and `stderr` capture what the guest prints.
+    host's disk is never touched. `stdin` is what can be read, or a function that gives at most so many bytes (none
+    at the end). `stdout` and `stderr` capture what the guest prints.
     """
 
     def __init__(
         self, machine: Guest, *, clock: Callable[[], int] = time.time_ns,
         environment: Mapping[str, str] | None = None, files: dict[str, bytes | bytearray] | None = None,
-        stdin: bytes = b"",
+        stdin: bytes | Callable[[int], bytes] = b"",
     ) -> None:
         self.machine = machine
         self.arch = machine.arch
@@ -42,11 +43,13 @@ class Libc:
         self.environment = dict(environment or {})  #: what the guest finds in `environ` when it first looks
         self.files: dict[str, bytes | bytearray] = {} if files is None else files
         self.stdin = stdin
+        self.program: Program | None = None  #: the program that runs, if one does
         self.stdout = CaptureStream()
         self.stderr = CaptureStream()
         self._states: dict[Callable[[Libc], object], object] = {}
         self._bound: dict[str, HostFunction | None] = {}
         self._variables: dict[table.DataExport, int] = {}
+        self._sizes: dict[table.DataExport, int] = {}
         self._page = self._page_end = 0
 
     # ---------------------------------------------------------------- for the linker
@@ -71,9 +74,21 @@ class Libc:
             return None
         if row not in self._variables:
             content = row.initial(self)
+            self._sizes[row] = len(content)
             self._variables[row] = self.allocate(len(content))
             self.memory.write(self._variables[row], content)
         return self._variables[row]
+
+    def variable_size(self, name: str) -> int:
+        """Bytes of the exported variable at `data_symbol(name)`."""
+        row = table.find(name, self.arch.name)
+        return self._sizes.get(row, 0) if isinstance(row, table.DataExport) else 0
+
+    def place_variable(self, name: str, address: int) -> None:
+        """From now on the exported variable lies at `address`: an executable has taken it over."""
+        row = table.find(name, self.arch.name)
+        if isinstance(row, table.DataExport):
+            self._variables[row] = address
 
     @property
     def symbols(self) -> Mapping[str, HostFunction]:
@@ -195,6 +210,10 @@ class Libc:
 
         waiting = self.state(Handlers).thread.values()
         return tuple(handler.dso for handlers in waiting for handler in handlers)
+
+    def drop_handlers(self) -> None:
+        """Forget what atexit and its kin registered: the process is over."""
+        self.forget_handlers(lambda address: False)
 
     def forget_handlers(self, is_there: Callable[[int], bool]) -> None:
         """Drop what atexit and its kin registered whose code, says `is_there` of its address, is gone."""

@@ -113,9 +113,20 @@ def _text_variable(libc: Libc, text: bytes) -> bytes:
     return address.to_bytes(libc.word, "little")
 
 
-@export_data("program_invocation_name", "program_invocation_short_name", "__progname", "__progname_full")
+def called_as(libc: Libc) -> bytes:
+    """What the program is called: argv[0]."""
+    called = libc.program.arguments[0] if libc.program and libc.program.arguments else "relink-emu"
+    return called.encode("utf-8", "surrogateescape")
+
+
+@export_data("program_invocation_name", "__progname_full")
 def program_name(libc: Libc) -> bytes:
-    return _text_variable(libc, b"relink-emu")
+    return _text_variable(libc, called_as(libc))
+
+
+@export_data("program_invocation_short_name", "__progname")
+def program_short_name(libc: Libc) -> bytes:
+    return _text_variable(libc, called_as(libc).rpartition(b"/")[2])
 
 
 @export_data("__libc_single_threaded")

@@ -161,6 +161,7 @@ class Errno(enum.IntEnum):
     EAGAIN = 11
     ENOMEM = 12
     EACCES = 13
+    EFAULT = 14
     EBUSY = 16
     EEXIST = 17
     ENOTDIR = 20

@@ -66,8 +66,9 @@ def stat_layout(arch: str, suffix: str) -> _Layout:
     return _STAT.get((arch, suffix), _X86_64 if arch == "x86_64" else _GENERIC)
 
 
-def _put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> None:
-    layout = stat_layout(libc.arch.name, suffix)
+def status_bytes(arch: str, status: fs.Status, suffix: str) -> bytes:
+    """struct stat of stat{suffix} on an ISA."""
+    layout = stat_layout(arch, suffix)
     block = bytearray(layout[""][1])
     values = {
         "dev": 1, "ino": status.inode, "mode": status.mode, "nlink": 1, "size": status.size, "blksize": 4096,
@@ -76,7 +77,11 @@ def _put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> Non
     for field, value in values.items():
         offset, size = layout[field]
         block[offset : offset + size] = value.to_bytes(size, "little")
-    libc.memory.write(address, block)
+    return bytes(block)
+
+
+def _put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> None:
+    libc.memory.write(address, status_bytes(libc.arch.name, status, suffix))
 
 
 def _stat(libc: Libc, path: int, buffer: int, suffix: str) -> int:
@@ -226,6 +231,16 @@ def fsync(libc: Libc, number: int) -> int:
         fs.file_system(libc).get(number)
 
     return attempt(libc, operation)
+
+
+@export("int posix_fadvise(int number, off_t offset, off_t size, int advice)")
+def posix_fadvise(libc: Libc, number: int, offset: int, size: int, advice: int) -> int:
+    return 0
+
+
+@export("int posix_fadvise64(int number, off64_t offset, off64_t size, int advice)")
+def posix_fadvise64(libc: Libc, number: int, offset: int, size: int, advice: int) -> int:
+    return 0
 
 
 @export("int fchmod(int number, unsigned mode)")

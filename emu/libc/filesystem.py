@@ -34,25 +34,32 @@ class FileError(Exception):
 
 @dataclass
 class Descriptor:
-    """One open file. `data` None: a stream (`output` takes what is written)."""
+    """One open file. `data` None: a stream (`output` takes what is written, `input` gives at most so many bytes,
+    none at its end)."""
 
     path: str
     flags: int = 0
     data: bytearray | bytes | None = None
     output: Callable[[bytes], object] | None = None
     position: int = 0
+    input: Callable[[int], bytes] | None = None
 
     @property
     def readable(self) -> bool:
-        return self.flags & 3 != O_WRONLY and self.data is not None
+        return self.flags & 3 != O_WRONLY and (self.data is not None or self.input is not None)
 
     @property
     def writable(self) -> bool:
         return self.flags & 3 != 0
 
     def read(self, count: int, at: int | None = None) -> bytes:
-        if not self.readable or self.data is None:
+        if not self.readable:
             raise FileError(Errno.EBADF)
+        if self.input is not None:
+            if at is not None:
+                raise FileError(Errno.ESPIPE)
+            return self.input(count) if count else b""
+        assert self.data is not None
         start = self.position if at is None else at
         piece = bytes(self.data[start : start + count])
         if at is None:
@@ -114,8 +121,9 @@ class FileSystem:
         self.directories: set[str] = {"/"}
         self.working_directory = "/"
         self._directory_flag = O_DIRECTORY_ARM if libc.arch.name in ("arm", "aarch64") else O_DIRECTORY_GENERIC
+        given = {"input": libc.stdin} if callable(libc.stdin) else {"data": libc.stdin}
         self.descriptors: dict[int, Descriptor] = {
-            0: Descriptor("<stdin>", 0, libc.stdin),
+            0: Descriptor("<stdin>", **given),
             1: Descriptor("<stdout>", O_WRONLY, output=libc.stdout.write),
             2: Descriptor("<stderr>", O_WRONLY, output=libc.stderr.write),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from emu.heap import Heap
@@ -45,6 +46,20 @@ class Guest(Protocol):
         """How many `call`s are under way, nested ones included."""
 
     def call(self, address: int, prototype: str, *args: int | float) -> int | float | None: ...
+
+
+class Program(Protocol):
+    """A program under way, as the C library's start-up sees it: `emu.process.Process`."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]: ...
+    @property
+    def auxv(self) -> Mapping[int, int]: ...
+    @property
+    def finisher(self) -> int:
+        """The guest address of a function that runs all destructors."""
+
+    def run_constructors(self, init: int) -> None: ...
 
 
 class Arguments(Protocol):

@@ -28,8 +28,9 @@ NAMES: dict[str, str] = {
         iswpunct iswspace iswupper iswxdigit isxdigit isxdigit_l toascii tolower toupper towlower towupper
     """,
     "wide": """
-        mbrtowc mbstowcs mbtowc wcrtomb wcscat wcschr wcscmp wcscoll wcscpy wcslen wcsncmp wcsncpy wcsnlen
-        wcsrchr wcstombs wmemchr wmemcmp wmemcpy wmemmove wmemset
+        __mbrlen c32rtomb mbrlen mbrtoc32 mbrtowc mbsinit mbstowcs mbtowc wcrtomb wcscat wcschr wcscmp
+        wcscoll wcscpy wcslen wcsncmp wcsncpy wcsnlen wcsrchr wcstombs wmemchr wmemcmp wmemcpy wmemmove
+        wmemset
     """,
     "numbers": """
         __isoc23_strtod __isoc23_strtof __isoc23_strtoimax __isoc23_strtol __isoc23_strtold __isoc23_strtoll
@@ -66,7 +67,12 @@ NAMES: dict[str, str] = {
         __lxstat __lxstat64 __open __open64 __open64_2 __open_2 __read __read_chk __stat64_time64 __write
         __xstat __xstat64 close creat creat64 dup dup2 fchmod fchown fcntl fcntl64 fdatasync fstat fstat64
         fsync ftruncate ftruncate64 ioctl isatty lseek lseek64 lstat lstat64 madvise mmap mmap64 mprotect
-        mremap msync munmap open open64 posix_madvise pread pread64 pwrite pwrite64 read stat stat64 write
+        mremap msync munmap open open64 posix_fadvise posix_fadvise64 posix_madvise pread pread64 pwrite
+        pwrite64 read stat stat64 write
+    """,
+    "stdio_ext": """
+        __fbufsize __flbf __fpending __fpurge __freadable __freading __fsetlocking __fwritable __fwriting
+        fpurge
     """,
     "paths": """
         __utime64 __utimes64 access chdir chmod getcwd mkdir readlink realpath remove rename rmdir unlink
@@ -83,8 +89,11 @@ NAMES: dict[str, str] = {
         sigaction sigaddset sigdelset sigemptyset sigfillset sigismember signal sigprocmask syscall sysconf
         system sysv_signal uname
     """,
+    "startup": """
+        __libc_start_main
+    """,
     "reports": """
-        err errx warn warnx
+        err error errx warn warnx
     """,
     "environment": """
         __dcgettext __dso_handle __environ __libc_single_threaded __progname __progname_full __relink_lconv
@@ -92,6 +101,14 @@ NAMES: dict[str, str] = {
         clearenv dcgettext dgettext environ getenv gettext localeconv optarg opterr optind optopt
         program_invocation_name program_invocation_short_name putenv secure_getenv setenv setlocale signgam
         textdomain unsetenv
+    """,
+    "getopt": """
+        __posix_getopt getopt getopt_long getopt_long_only
+    """,
+    "locale": """
+        __duplocale __freelocale __newlocale __nl_langinfo_l __relink_langinfo __uselocale
+        bind_textdomain_codeset dcngettext dngettext duplocale freelocale newlocale ngettext nl_langinfo
+        nl_langinfo_l uselocale
     """,
     "clock": """
         __clock_getres64 __clock_gettime __clock_gettime64 __ctime64 __ctime64_r __difftime64

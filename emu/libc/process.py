@@ -243,7 +243,8 @@ def syscall(libc: Libc, number: int, arguments: Arguments) -> int:
 
 @export("unsigned long getauxval(unsigned long kind)", alias=("__getauxval",))
 def getauxval(libc: Libc, kind: int) -> int:
-    return libc.arch.page_size if kind == 6 else libc.fail(Errno.ENOENT, 0)
+    auxv = {6: libc.arch.page_size} if libc.program is None else libc.program.auxv
+    return auxv[kind] if kind in auxv else libc.fail(Errno.ENOENT, 0)
 
 
 @export("void *signal(int number, void *handler)", alias=("bsd_signal", "sysv_signal"))

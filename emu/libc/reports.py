@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.libc.environment import called_as
 from emu.libc.errno import message
 from emu.libc.formatted import formatted
 from emu.libc.guest import Arguments
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def _report(libc: Libc, template: int, arguments: Arguments, *, error: bool) -> None:
     text = formatted(libc, template, arguments) or b"" if template else b""
     suffix = b": " + message(libc.errno) if error else b""
-    write_stream(libc, standard_stream(libc, 2), b"relink-emu: " + text + suffix + b"\n")
+    called = called_as(libc).rpartition(b"/")[2]
+    write_stream(libc, standard_stream(libc, 2), called + b": " + text + suffix + b"\n")
 
 
 @export("void warn(const char *format, ...)")
@@ -41,3 +43,13 @@ def err(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
 def errx(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
     _report(libc, template, arguments, error=False)
     exit_(libc, status)
+
+
+@export("void error(int status, int number, const char *format, ...)")
+def error(libc: Libc, status: int, number: int, template: int, arguments: Arguments) -> None:
+    """glibc's: flushes, says so, and exits unless `status` is 0."""
+    text = formatted(libc, template, arguments) or b""
+    suffix = b": " + message(number) if number else b""
+    write_stream(libc, standard_stream(libc, 2), called_as(libc) + b": " + text + suffix + b"\n")
+    if status:
+        exit_(libc, status)

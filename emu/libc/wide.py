@@ -189,3 +189,24 @@ def wcrtomb(libc: Libc, dest: int, c: int, state: int) -> int:
         return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
     libc.memory.write(dest, text)
     return len(text)
+
+
+@export("int mbsinit(const void *state)")
+def mbsinit(libc: Libc, state: int) -> int:
+    """No conversion keeps a state between calls."""
+    return 1
+
+
+@export("size_t mbrtoc32(unsigned *dest, const char *src, size_t n, void *state)")
+def mbrtoc32(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
+    return mbrtowc(libc, dest, src, n, state)
+
+
+@export("size_t c32rtomb(char *dest, unsigned c, void *state)")
+def c32rtomb(libc: Libc, dest: int, c: int, state: int) -> int:
+    return wcrtomb(libc, dest, c, state)
+
+
+@export("size_t mbrlen(const char *src, size_t n, void *state)", alias=("__mbrlen",))
+def mbrlen(libc: Libc, src: int, n: int, state: int) -> int:
+    return mbrtowc(libc, 0, src, n, state)

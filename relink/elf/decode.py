@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relink.elf.constants import PAGE, DynamicTag, FileType, SegmentType
+from relink.elf.constants import PAGE, DynamicFlag1, DynamicTag, FileType, SegmentType
 from relink.elf.contents import U8, U64, Contents, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.hashes import GnuHash, HashTable, NoHash, SysvHash
@@ -97,6 +97,22 @@ class Decoded:
         if found is None:
             return None
         return StringTable(self.name, self.bytes_at(found.vaddr, found.filesz)).text(0, "PT_INTERP")
+
+    @cached_property
+    def is_executable(self) -> bool:
+        """Whether it is a program, fixed or position-independent, and no shared object.
+
+        Not every PIE says so by DF_1_PIE; libc.so.6, which has PT_INTERP, has a DT_SONAME, which no program has.
+        """
+        if self.header.type != FileType.DYN:
+            return self.header.type == FileType.EXEC
+        pie = bool(self.flags_1 & DynamicFlag1.PIE)
+        return pie or (self.has_interpreter and DynamicTag.SONAME not in self.dynamic)
+
+    @property
+    def has_interpreter(self) -> bool:
+        """Whether there is a PT_INTERP, whatever it says."""
+        return any(header.type == SegmentType.INTERP for header in self.program_headers)
 
     def _program_header(self, type_: SegmentType) -> ProgramHeader | None:
         return find_program_header(self.name, self.program_headers, type_)

@@ -106,9 +106,10 @@ class SymbolTable(SymbolRows):
     def candidates(self, names: Names) -> tuple[I64, I64]:
         """Every definition of any of `names`: (request, symbol), int64[m] each.
 
-        `names[request[k]]` is the name of the defined symbol `symbol[k]` (st_shndx not 0); pairs come ordered
-        by request, then as the image's hash table chains them. Ask for each name once: asked for
-        repeatedly it is answered repeatedly. Raises MalformedElf when the table is all collisions.
+        `names[request[k]]` is the name of the symbol `symbol[k]`, which is defined (st_shndx not 0) or, being
+        undefined, stands for its PLT entry (st_value not 0); pairs come ordered by request, then as the
+        image's hash table chains them. Ask for each name once: asked for repeatedly it is answered
+        repeatedly. Raises MalformedElf when the table is all collisions.
         """
         keys, symbols = self._index
         hashes = self.hash_table.hash_of(names)
@@ -137,6 +138,8 @@ class SymbolTable(SymbolRows):
         """Hashes of all defined entries in ascending order (without the lost bits), and their symbols."""
         hashes, symbols = self.hash_table.entries(self.names)
         defined = self.records["shndx"][symbols] != SHN_UNDEF
+        if not defined.all():
+            defined |= self.records["value"][symbols] != 0
         keys = hashes[defined] >> np.uint32(self.hash_table.lost_bits)
         symbols = symbols[defined]
         # Key and position in one number: a plain sort is then stable, and several times faster than argsort.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keystone import KS_ARCH_ARM, KS_ARCH_ARM64, KS_MODE_ARM, KS_MODE_LITTLE_ENDIAN, Ks
 
+from emu import Machine
 from emu.abi import CONVENTIONS
 from emu.cpu import Cpu, Protection, StopReason, create_cpu
 
@@ -96,6 +97,16 @@ def test_a_promised_instruction_runs(
     assert stop.reason is StopReason.INSTRUCTION_LIMIT, (name, stop)
 
 
-@pytest.mark.parametrize("arch", CONVENTIONS)
+@pytest.mark.parametrize("arch", ["x86_64", "i386"])
+def test_on_x86_it_is_what_the_cpu_says_of_itself(arch: str) -> None:
+    """CPUID.1:EDX (Linux, arch/x86/include/asm/elf.h, ELF_HWCAP)."""
+    with Machine(arch) as machine:
+        at = machine.memory.map_anonymous(4096, Protection.R | Protection.X)
+        # push ebx; mov eax, 1; xor ecx, ecx; cpuid; mov eax, edx; pop ebx; ret
+        machine.memory.write(at, bytes.fromhex("53 b801000000 31c9 0fa2 89d0 5b c3"))
+        assert machine.call(at, "unsigned(void)") == CONVENTIONS[arch].hwcap
+
+
+@pytest.mark.parametrize("arch", [arch for arch in CONVENTIONS if arch not in ("x86_64", "i386")])
 def test_every_bit_of_hwcap_is_proven(arch: str) -> None:
     assert CONVENTIONS[arch].hwcap == sum(1 << row[2] for row in BITS if row[0] == arch)

@@ -135,13 +135,14 @@ class Symbols:
     buckets: int = 3
     extra: Sequence[Table] = ()
     values: Mapping[int, int] = field(default_factory=dict)
+    value: int = 0x100  #: of every symbol
 
     def tables(self) -> list[Table]:
         strings, rows = b"\0", [symbol(self.layout, 0, section=0, info=0)]
         # A GNU table wants its symbols by bucket.
         order = sorted(self.names, key=lambda name: gnu_hash_of(name) % self.buckets)
         for name in order:
-            rows.append(symbol(self.layout, len(strings), section=self.section))
+            rows.append(symbol(self.layout, len(strings), value=self.value, section=self.section))
             strings += name + b"\0"
         found = [Table(Tag.STRTAB, strings, Tag.STRSZ), Table(Tag.SYMTAB, b"".join(rows))]
         if "gnu" in self.hashes:

@@ -88,7 +88,14 @@ def test_every_defined_name_is_found_and_no_other(
 
 @pytest.mark.parametrize("hashes", [("gnu",), ("sysv",)])
 def test_undefined_symbols_are_no_candidates(hashes: tuple[str, ...]) -> None:
-    assert decode(Symbols([b"puts"], section=0, hashes=hashes).image()).symbols.find("puts").tolist() == []
+    image = Symbols([b"puts"], section=0, value=0, hashes=hashes).image()
+    assert decode(image).symbols.find("puts").tolist() == []
+
+
+@pytest.mark.parametrize("hashes", [("gnu",), ("sysv",)])
+def test_undefined_symbols_that_stand_for_their_plt_entry_are(hashes: tuple[str, ...]) -> None:
+    image = Symbols([b"puts"], section=0, hashes=hashes).image()
+    assert decode(image).symbols.find("puts").tolist() == [1]
 
 
 def test_without_any_hash_table_relocations_say_how_many_symbols_there_are() -> None:

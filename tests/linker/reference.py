@@ -107,14 +107,16 @@ def _read_symbols(of: Object) -> None:
     for number in _hash_order(of):
         symbol = of.symbols[number]
         seen = symbol.bind and symbol.visibility in (0, 3) and symbol.type in (0, 1, 2, 5, 6, 10)
-        if symbol.section and seen and (symbol.value or symbol.section == 0xFFF1 or symbol.type == 6):
+        there = symbol.section if symbol.type == 6 else symbol.value or symbol.section == 0xFFF1
+        if seen and there:  # an undefined symbol with a value is the address of its PLT entry
             of.exported.setdefault(symbol.name, []).append(symbol)
 
 
 def _hash_order(of: Object) -> Iterator[int]:
     """Symbols in the order a look-up meets them: that of the GNU table, or else along the SysV chains."""
     if 0x6FFFFEF5 in of.tags or 4 not in of.tags:
-        yield from range(len(of.symbols))
+        first = _u(of, of.tags[0x6FFFFEF5] + 4, 4) if 0x6FFFFEF5 in of.tags else 0
+        yield from range(first, len(of.symbols))
         return
     buckets = _u(of, of.tags[4], 4)
     for bucket in range(buckets):
@@ -248,6 +250,10 @@ RELATIVE = {
 IRELATIVE = {
     "x86_64": 37, "i386": 42, "aarch64": 1032, "arm": 160, "riscv64": 58, "riscv32": 58, "loongarch64": 12,
 }  # fmt: skip
+JUMP_SLOT = {
+    "x86_64": 7, "i386": 7, "aarch64": 1026, "arm": 22, "riscv64": 5, "riscv32": 5, "loongarch64": 5,
+}  # fmt: skip
+COPY = {"x86_64": 5, "i386": 5, "aarch64": 1024, "arm": 20, "riscv64": 4, "riscv32": 4, "loongarch64": 4}
 DESCRIPTOR = {
     "x86_64": 36, "i386": 41, "aarch64": 1031, "arm": 13, "riscv64": 12, "riscv32": 12, "loongarch64": 14,
 }  # fmt: skip
@@ -313,12 +319,16 @@ MACHINES: Mapping[str, Formula] = {
 # ---------------------------------------------------------------- binding and applying
 
 
-def find(wanted: Symbol, asking: Object, scope: Sequence[Object]) -> tuple[Object, Symbol] | None:
-    if wanted.section and (wanted.bind == 0 or wanted.visibility):
+def find(
+    wanted: Symbol, asking: Object, scope: Sequence[Object], *, call: bool = False, copy: bool = False
+) -> tuple[Object, Symbol] | None:
+    if not copy and wanted.section and (wanted.bind == 0 or wanted.visibility):
         return asking, wanted
     symbolic = 16 in asking.tags or asking.tags.get(30, 0) & 2
     for provider in [asking, *scope] if symbolic else scope:
-        found = provider.exported.get(wanted.name, [])
+        if copy and provider is asking:
+            continue
+        found = [s for s in provider.exported.get(wanted.name, []) if s.section or not call]
         if not provider.versioned and found:
             return provider, found[0]
         if wanted.version is not None:
@@ -351,7 +361,16 @@ def expected(
         undefined = False
         if number:
             wanted = asking.symbols[number]
-            bound = find(wanted, asking, scope)
+            copy = type_ == COPY[arch]
+            bound = find(wanted, asking, scope, call=type_ == JUMP_SLOT[arch], copy=copy)
+            if copy:
+                assert bound is not None
+                source, there = bound
+                size = min(wanted.size, there.size)
+                for start, content in expected(source, scope, host, stubs).items():
+                    if start <= there.value < start + len(content):
+                        memory[at : at + size] = content[there.value - start :][:size]
+                continue
             if bound is None:
                 provider, undefined = None, wanted.bind == 2
                 S = 0 if undefined or wanted.type == 6 else host(wanted.name)

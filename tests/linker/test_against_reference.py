@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from relink.errors import LinkErrors, UnsupportedElf
+from relink.errors import LinkErrors
 from relink.link import Linker, LoadOptions
 from relink.memory import HostMemory
 from relink.search import SearchPath
@@ -19,7 +19,7 @@ from tests.linker.numbers import SYMBOLIC
 from tests.linker.reference import RELATIVE, Object, expected, read_object
 
 #: Fixtures made to be refused, and as what.
-REFUSED = {"deps/needs_missing": LinkErrors, "exe/copy": UnsupportedElf}
+REFUSED = {"deps/needs_missing": LinkErrors}
 
 
 def stand_in(name: str) -> int:

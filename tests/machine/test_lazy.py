@@ -104,7 +104,7 @@ def test_every_register_reaches_the_function_as_the_caller_left_it(target: str, 
     for when in (Binding.NOW, binding):
         with Machine(arch_of(target)) as machine:
             cpu = machine.cpu
-            vectors = {name for kind in machine._convention.float_arguments.values() for name in kind}
+            vectors = {name for kind in machine.convention.float_arguments.values() for name in kind}
             names = sorted({*cpu.registers, *vectors} - {"pc", "sp"})
             seen: list[list[int]] = []
 

@@ -64,6 +64,20 @@ def _linked(target: str, objects: tuple[Path, ...], flags: tuple[str, ...]) -> P
     return output
 
 
+def program(target: str, objects: list[Path], *flags: str | Path) -> Path:
+    """An executable of `objects`, by lld; flags say which kind."""
+    return _program(target, tuple(objects), flags)
+
+
+@cache
+def _program(target: str, objects: tuple[Path, ...], flags: tuple[str | Path, ...]) -> Path:
+    row = variant_of(target).target
+    output = Path(_FOLDER.name, hashlib.sha256(repr((target, objects, flags)).encode()).hexdigest()[:16])
+    command = [zig(), "ld.lld", "-m", row.emulation, "-z", "max-page-size=4096", *objects, *flags]
+    run([*command, "-o", output])
+    return output
+
+
 def archived(path: Path, members: list[Path], flags: str = "rcsD") -> Path:
     """An archive at `path`; with T among the flags a thin one."""
     run([zig(), "ar", flags, path, *members])

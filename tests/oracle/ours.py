@@ -47,11 +47,11 @@ def observe(
         preload = [folder / RECIPES[name].file for name in scenario.preload]
         try:
             machine.load(folder / scenario.recipe.file, symbols=_hosts(hosts), preload=preload)
+            return _outcome(machine, variant, scenario)
         except MachineError:
             return Outcome(fault=_SIGSEGV)
         except RelinkError as error:
             return Outcome(refused=str(error))
-        return _outcome(machine, variant, scenario)
 
 
 def _outcome(machine: Machine, variant: Variant, scenario: Scenario) -> Outcome:

@@ -1,0 +1,86 @@
+"""`relink-emu run`: run a program from its entry to its exit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from emu.cli.options import Usage
+
+if TYPE_CHECKING:
+    from emu.cli.options import Running, Search, Target
+    from emu.machine import Machine
+    from emu.process import Process
+
+
+def run(
+    target: Target, search: Search, running: Running, program: str, arguments: Sequence[str],
+    environment: Sequence[str], files: Sequence[str], *, called: str | None, verbose: bool,
+) -> int:  # fmt: skip
+    """Run `program` on the standard streams; its exit status. Raises RelinkError, Usage."""
+    arch = target.of(program, search)
+    variables = dict(_pair(text, "--env") for text in environment)
+    with running.machine(arch, search, files=dict(_files(files)), stdin=_read_input) as machine:
+        machine.libc.stdout.tee = _Passing(sys.stdout.buffer).write
+        machine.libc.stderr.tee = _Passing(sys.stderr.buffer).write
+        process = machine.start(
+            program, [program if called is None else called, *arguments], variables, base=running.address,
+            preload=search.preload or (), allow_unresolved=running.allow_unresolved,
+        )  # fmt: skip
+        try:
+            return process.run()
+        finally:
+            if verbose:
+                for line in _remarks(machine, process):
+                    print(f"relink-emu: {line}", file=sys.stderr)
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise Usage(f"{text!r} is not of the form NAME=VALUE", param_hint=f"'{option}'")
+    return name, value
+
+
+def _files(texts: Sequence[str]) -> Iterator[tuple[str, bytes | bytearray]]:
+    """Files of the host put into the guest's file system: PATH there, or PATH=FILE."""
+    for text in texts:
+        path, _, file = text.partition("=")
+        try:
+            yield path, Path(file or path).read_bytes()
+        except OSError as error:
+            raise Usage(f"{file or path} cannot be read: {error.strerror}", param_hint="'--file'") from None
+
+
+def _read_input(size: int) -> bytes:
+    """Up to `size` bytes of standard input, as soon as there are any."""
+    read: bytes = sys.stdin.buffer.read1(size)  # type: ignore[union-attr]
+    return read
+
+
+@dataclass
+class _Passing:
+    """Lets bytes through to a stream of the host at once."""
+
+    stream: BinaryIO
+
+    def write(self, data: bytes) -> None:
+        self.stream.write(data)
+        self.stream.flush()
+
+
+def _remarks(machine: Machine, process: Process) -> Iterator[str]:
+    """What a person may want to know of a run that looks odd."""
+    for image in machine.linker.images:
+        yield f"{image.name} at {image.base:#x}"
+        for copied in image.outcome.copies if image.outcome else ():
+            yield str(copied)
+    for name, times in machine.syscalls.unknown.items():
+        yield f"{name} is not known: answered with ENOSYS, {times} times"
+    end = "did not exit" if process.status is None else f"exited with {process.status}"
+    yield f"{process.image.name} {end}"
+
+

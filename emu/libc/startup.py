@@ -1,0 +1,38 @@
+"""What a program's start files call: from `_start` to main, and from there to exit.
+
+glibc's `__libc_start_main` (csu/libc-start.c) and musl's (src/env/__libc_start_main.c) have one prototype but for
+the last argument, which musl has not. The program's constructors are run here, or before glibc 2.34 by a function
+of the program's that is passed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.errors import GuestAbort
+from emu.libc.process import Handler, Handlers, exit_
+from emu.libc.table import export
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+
+@export(
+    "void __libc_start_main(void *main, int argc, void *argv, void *init, void *fini, void *finish, void *stack)"
+)
+def libc_start_main(
+    libc: Libc, main: int, argc: int, argv: int, init: int, fini: int, finish: int, stack: int
+) -> None:
+    program = libc.program
+    if program is None:
+        raise GuestAbort("__libc_start_main was called, and no program has been started")
+    environment = argv + libc.word * (argc + 1)
+    libc.set_pointer(libc.data_symbol("environ") or 0, environment)
+    registered = libc.state(Handlers).registered
+    # musl is given none, and knows for itself.
+    registered.append(Handler(finish or program.finisher, None, 0))
+    if finish and fini:
+        registered.append(Handler(fini, None, 0))
+    program.run_constructors(init)
+    status = libc.call_int(main, "int main(int argc, char **argv, char **envp)", argc, argv, environment)
+    exit_(libc, status)
