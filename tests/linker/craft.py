@@ -79,6 +79,7 @@ class Library:
     needs: Sequence[tuple[str, str, int]] = ()  #: (library, version, flags)
     hashes: Sequence[str] = ("gnu", "sysv")
     flags: int = 0  #: DT_FLAGS
+    flags_1: int = 0  #: DT_FLAGS_1
     tls: tuple[bytes, int, int] | None = None  #: initial bytes, memory size, alignment
     relro: int = 0  #: bytes of RELRO at the start of the data segment
     align: int = 4096
@@ -129,6 +130,8 @@ class _Writer:
                 self.dynamic.append((tag, self.text(name)))
         if of.flags:
             self.dynamic.append((30, of.flags))
+        if of.flags_1:
+            self.dynamic.append((0x6FFFFFFB, of.flags_1))
         self._symbols()
         self._relocations()
         self.table(5, bytes(self.strings), 10)

@@ -123,6 +123,22 @@ def test_the_program_is_first_in_the_scope_also_before_what_is_preloaded(arch: s
     assert word(linker, image, WORD) == linker.global_scope[1].address_of(DATA)
 
 
+@pytest.mark.parametrize("arch", ARCHES)
+def test_interposers_of_a_program_come_before_its_other_libraries(arch: str) -> None:
+    """DF_1_INTERPOSE, as glibc's start-up has it (elf/rtld.c); a library loaded later has no such say."""
+    ordinary = Library(arch, "ordinary.so", symbols=[Sym("w", DATA)])
+    other = Library(arch, "other.so", symbols=[Sym("w", DATA)])
+    eager = Library(arch, "eager.so", symbols=[Sym("w", DATA)], flags_1=0x400)
+    libraries = {f"{each.soname}": each.image() for each in (ordinary, eager, other)}
+    for make, first in ((executable, "eager.so"), (library, "ordinary.so")):
+        root = make(arch, undefined("w"), needed=["ordinary.so", "eager.so", "other.so"])
+        linker = Linker(HostMemory(arch), search=SearchPath(libraries))
+        image = linker.load(root)
+        names = [each.soname for each in linker.global_scope]
+        assert names[:2] == [image.soname, first]
+        assert names[-1] == "other.so"
+
+
 def _addend(arch: str, lib_at: int) -> int:
     """REL keeps the addend in place: there the library's bytes, else 0."""
     if arch not in ("i386", "arm"):

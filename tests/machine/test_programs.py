@@ -222,6 +222,19 @@ def test_data_is_shared_and_functions_have_one_address(target: str, kind: str) -
         assert copies == ({"counter": 4, "table": 16, "inside": word} if kind == "fixed" else {})
 
 
+@pytest.mark.parametrize("binding", ["lazy", "faithful"])
+@pytest.mark.parametrize("kind", DYNAMIC)
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_same_bound_at_the_first_call(target: str, kind: str, binding: str) -> None:
+    """A function's canonical address is a PLT entry, whose slot is bound to the function itself."""
+    with Machine(arch_of(target), libraries={"libshared.so": shared(target)}, binding=binding) as machine:
+        process = machine.start(copying(target, kind), ["copying", "last"])
+        assert process.image.lazy is not None
+        assert process.run() == 3
+        assert machine.libc.stdout.getvalue().decode() == COPYING
+        assert {call.image for call in machine.first_calls} >= {process.image.name}
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_destructors_run_once(target: str) -> None:
     with Machine(arch_of(target), libraries={"libshared.so": shared(target)}) as machine:
