@@ -16,9 +16,9 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from emu.heap import Heap
 from emu.host import HostCallable, HostFunction, host_function
 from emu.libc import Libc
 from emu.library import Library
+from emu.link_maps import LinkMaps, State
 from emu.prototypes import Integer, Parameter, Prototype, Void
 from emu.runtime import Runtime, host_libraries
 from emu.space import GuestMemory
@@ -41,6 +42,7 @@ from emu.traps import TrapTable
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.collect import header_of
 from relink.errors import MachineError, RelinkError, UnsupportedElf
+from relink.graph import Node
 from relink.image import Image
 from relink.link import Linker, LoadOptions, Policy
 from relink.objects import CombinedObjects
@@ -49,6 +51,9 @@ from relink.relocate import finish_ifuncs
 from relink.search import SearchPath, Source
 from relink.symbols import UNRESOLVED, DefinedSymbols
 from relink.tls import DEFAULT_STATIC_SIZE
+
+if TYPE_CHECKING:
+    from emu.dynamic import DynamicLoader
 
 #: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
 SymbolValue = HostCallable | HostFunction | tuple[HostCallable, str] | int
@@ -104,6 +109,7 @@ class Machine:
         search = SearchPath(libraries or {}, library_path, sysroot)
         policy = Policy(*host_libraries(hosted_libc=hosted_libc))
         self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
+        self.link_maps = LinkMaps(self)  #: what the guest and a debugger see of the loaded images
         self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
         if symbols:
             self.linker.resolver.before.append(DefinedSymbols(self.define_all(symbols)))
@@ -171,7 +177,7 @@ class Machine:
         return self._thread.thread_pointer
 
     def load(
-        self, source: Source | Sequence[Source], *, name: str | None = None,
+        self, source: Source | Sequence[Source] | Node, *, name: str | None = None,
         symbols: Mapping[str, SymbolValue] | None = None,
         base: int | None = None, local: bool = False, deep_bind: bool = False, no_load: bool = False,
         no_delete: bool = False, preload: Sequence[Source] = (), allow_unresolved: bool = False,
@@ -179,6 +185,7 @@ class Machine:
     ) -> Library:  # fmt: skip
         """Load a library with all it needs, and run its constructors.
 
+        `source` is what `relink.link.Linker.loading` takes.
         `symbols` answers what this load's images import, before anything else does. `allow_unresolved` binds
         strong symbols nobody defines to traps that raise UnresolvedCall when reached. The other arguments
         are `relink.link.LoadOptions`. Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError,
@@ -188,6 +195,7 @@ class Machine:
         with ExitStack() as undo:
             undo.callback(self.libc.forget_handlers, self._is_mapped)
             undo.callback(self._remove_traps, traps)
+            undo.callback(self.link_maps.relink)
             sources = [DefinedSymbols(self.define_all(symbols, traps))] if symbols else []
             unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
             options = LoadOptions(
@@ -197,19 +205,24 @@ class Machine:
             with self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
                 self._check_float_abi(plan)
-                self._carry_out(plan)
+                try:
+                    self._carry_out(plan)
+                except BaseException:
+                    self.dynamic.abandon(plan.images)
+                    raise
                 plan.timings.add("start", time.perf_counter() - start)
             undo.pop_all()
         self._owned_traps.setdefault(plan.root, []).extend(traps)
         return Library(self, plan)
 
-    def unload(self, image: Image) -> None:
+    def unload(self, image: Image, *, run_destructors: bool = True) -> None:
         """Drop one load of an image; when it was the last, run destructors and free what only it needed."""
         image.check_open()
-        for doomed in self.linker.unloadable(image):
+        for doomed in self.linker.unloadable(image) if run_destructors else ():
             self._run_destructors(doomed)
-        for released in self.linker.unload(image):
-            self._remove_traps(self._owned_traps.pop(released, []))
+        with self.link_maps.changing(State.DELETE):
+            for released in self.linker.unload(image):
+                self._remove_traps(self._owned_traps.pop(released, []))
         self.libc.forget_handlers(self._is_mapped)
 
     def _is_mapped(self, address: int) -> bool:
@@ -245,8 +258,9 @@ class Machine:
 
     def _carry_out(self, plan: Plan) -> None:
         """Do what the linker left to do, in the order `relink.plan` explains."""
-        for region, pages in plan.regions:
-            self.memory.publish(region, pages)
+        with self.link_maps.changing(State.ADD, len(plan.images)):
+            for region, pages in plan.regions:
+                self.memory.publish(region, pages)
         self._run_ifuncs(plan)
         for image in plan.images:
             self._thread.initialise(image)
@@ -280,6 +294,13 @@ class Machine:
     def tls_block(self, image: Image) -> int:
         """Guest address of an image's thread-local block."""
         return self._thread.block(image)
+
+    @cached_property
+    def dynamic(self) -> DynamicLoader:
+        """What the guest asks of the dynamic linker: dlopen and its kin."""
+        from emu.dynamic import DynamicLoader
+
+        return DynamicLoader(self)
 
     def ifunc_target(self, image: Image, resolver: int) -> int:
         """The function an STT_GNU_IFUNC symbol stands for."""
@@ -413,10 +434,17 @@ class Machine:
 
     def caller(self) -> Frame:
         """Where the guest function that has just been entered (a trap) will return to."""
+        return self._symbolizer.sourced(self._symbolizer.frame(self.caller_address()), returned_to=True)
+
+    def caller_address(self) -> int:
+        """The guest address of `caller`, without a Thumb bit."""
         link = self._convention.link_register
         if link is not None:
             address = self.cpu.read_register(link)
         else:
             address = self.memory.read_uint(self.cpu.read_register("sp"), self.arch.word_size)
-        frame = self._symbolizer.frame(address & self.arch.code_address_mask)
-        return self._symbolizer.sourced(frame, returned_to=True)
+        return address & self.arch.code_address_mask
+
+    def image_at(self, address: int) -> Image | None:
+        """The loaded image whose region covers a guest address."""
+        return self._symbolizer.image_at(address)

@@ -210,6 +210,14 @@ def _index(table: CallFrameTable, word: int) -> list[tuple[int, int, int]]:
     return found
 
 
+def function_entries(table: CallFrameTable, word: int) -> list[tuple[int, int]]:
+    """(start address, offset of its FDE) of every function a table describes, in address order.
+
+    `word` is the bytes in a pointer. Damage ends the list early.
+    """
+    return [(start, entry) for start, _, entry in _index(table, word)]
+
+
 def _pointer_encoding(table: CallFrameTable, cie: int, word: int) -> int | None:
     """The DW_EH_PE_* by which the entries of a CIE give addresses; None if the CIE cannot be read."""
     try:

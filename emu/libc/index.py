@@ -75,12 +75,12 @@ NAMES: dict[str, str] = {
     "process": """
         _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail
         __cxa_atexit __cxa_deleted_virtual __cxa_finalize __cxa_pure_virtual __cxa_thread_atexit_impl
-        __errno __errno_location __fortify_fail __getauxval __getpagesize __libc_fatal __relink_dlerror
-        __sched_cpucount __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf _exit
-        _rtld_global_ro abort at_quick_exit atexit bsd_signal dlclose dlerror dlopen dlsym exit fork
-        get_nprocs get_nprocs_conf getauxval getegid geteuid getgid getpagesize getpid getppid gettid getuid
-        pthread_sigmask quick_exit raise sched_getaffinity sigaction sigaddset sigdelset sigemptyset
-        sigfillset sigismember signal sigprocmask syscall sysconf system sysv_signal uname
+        __errno __errno_location __fortify_fail __getauxval __getpagesize __libc_fatal __sched_cpucount
+        __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf _exit _rtld_global_ro abort
+        at_quick_exit atexit bsd_signal exit fork get_nprocs get_nprocs_conf getauxval getegid geteuid
+        getgid getpagesize getpid getppid gettid getuid pthread_sigmask quick_exit raise sched_getaffinity
+        sigaction sigaddset sigdelset sigemptyset sigfillset sigismember signal sigprocmask syscall sysconf
+        system sysv_signal uname
     """,
     "reports": """
         err errx warn warnx
@@ -268,5 +268,9 @@ NAMES: dict[str, str] = {
         __sync_val_compare_and_swap_16 __sync_val_compare_and_swap_2 __sync_val_compare_and_swap_4
         __sync_val_compare_and_swap_8 __sync_xor_and_fetch_1 __sync_xor_and_fetch_16 __sync_xor_and_fetch_2
         __sync_xor_and_fetch_4 __sync_xor_and_fetch_8
+    """,
+    "dlfcn": """
+        __dlsym_time64 __gnu_Unwind_Find_exidx _dl_find_object dl_iterate_phdr dl_unwind_find_exidx dladdr
+        dladdr1 dlclose dlerror dlinfo dlmopen dlopen dlsym dlvsym
     """,
 }

@@ -27,7 +27,7 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "numbers", "sorting", "stdio", "formatted", "files",
     "paths", "process", "reports", "environment", "clock", "rand", "jumps", "threads", "fortify", "libm",
-    "integers", "softfloat", "quad", "eabi", "atomics",
+    "integers", "softfloat", "quad", "eabi", "atomics", "dlfcn",
 )  # fmt: skip
 
 #: The ISAs with 64-bit registers, and those without.
