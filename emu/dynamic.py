@@ -126,9 +126,12 @@ class DynamicLoader:
             from emu.libc.filesystem import file_system
 
             files = file_system(self.machine.libc)
-            if (content := files.files.get(files.resolve(path.encode("utf-8", "surrogateescape")))) is not None:
-                decoded = graph.open_image(bytes(content), self._linker.architecture, path)
-                return Node(path, None, "file of the guest", decoded=decoded)
+            key = files.resolve(path.encode("utf-8", "surrogateescape"))
+            if (image := self._linker.loaded(key)) is not None:
+                return Node(key, None, "already loaded", image=image)
+            if key in files.files:
+                decoded = graph.open_image(bytes(files.files[key]), self._linker.architecture, key)
+                return Node(key, None, "file of the guest", decoded=decoded)
         chain = [] if caller is None else [caller]
         chain += [image for image in self.link_maps.images[:1] if is_program(image) and image not in chain]
         return self._linker.find(path, chain)
