@@ -90,7 +90,9 @@ class DynamicLoader:
         self._stand_ins: Counter[str] = Counter()
 
     def caller(self) -> Image | None:
-        """The image whose code has just called a host function."""
+        """The image whose code has just called a host function; None when Python calls."""
+        if not self.machine.call_depth:
+            return None
         return self.machine.image_at(self.machine.caller_address())
 
     # ------------------------------------------------------------ dlopen, dlclose

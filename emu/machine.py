@@ -26,7 +26,7 @@ from emu.abi import CallingConvention, convention, float_convention
 from emu.budget import Budget
 from emu.calls import CallPlan, plan_call
 from emu.cpu import Stop, StopReason, create_cpu
-from emu.errors import BudgetExceeded, ConstructorFault, Frame, UnresolvedCall
+from emu.errors import BudgetExceeded, ConstructorFault, Frame, GuestUnwinding, UnresolvedCall
 from emu.heap import Heap
 from emu.host import HostCallable, HostFunction, host_function
 from emu.libc import Libc
@@ -54,6 +54,7 @@ from relink.tls import DEFAULT_STATIC_SIZE
 
 if TYPE_CHECKING:
     from emu.dynamic import DynamicLoader
+    from emu.host_frames import HostFrames
 
 #: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
 SymbolValue = HostCallable | HostFunction | tuple[HostCallable, str] | int
@@ -124,6 +125,7 @@ class Machine:
         kept = self._convention.preserved_floats
         self._interrupted = (*self._returns_through, *self.cpu.registers[:-1], *kept)
         self._depth = 0
+        self._suspended: list[Sequence[int]] = []  #: `_interrupted` of each guest function that waits for the host
         self._budget = Budget(0, 0.0)
 
     def _choose_convention(self, float_abi: FloatAbi | str | None) -> CallingConvention:
@@ -362,6 +364,7 @@ class Machine:
         cpu = self.cpu
         before = cpu.read_registers(self._interrupted)
         self._depth += 1
+        self._suspended.append(before)
         try:
             result = self._enter(plan, address, args, before[0])
         except BaseException:
@@ -369,18 +372,20 @@ class Machine:
             raise
         finally:
             self._depth -= 1
+            self._suspended.pop()
         # The callee kept what its ABI says; the interrupted function returns through these.
         cpu.write_registers(zip(self._returns_through, before, strict=False))
         return result
 
     def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> int | float | None:
-        entry = plan.enter(self, args, sp, self.traps.return_address)
+        back = self.traps.return_to(self._depth)
+        entry = plan.enter(self, args, sp, back)
         returned = False
         try:
             if entry.stack:
                 self.cpu.write(entry.sp, entry.stack)
             self.cpu.write_registers(entry.registers)
-            self._run(address)
+            self._run(address, back)
             result = plan.result(self)
             returned = True
         finally:
@@ -388,10 +393,9 @@ class Machine:
                 entry.finish(copy_back=returned)
         return result
 
-    def _run(self, pc: int) -> None:
-        """Run until the return trap, handling the other traps on the way."""
+    def _run(self, pc: int, end: int) -> None:
+        """Run until the trap `end`, handling the other traps on the way."""
         run, traps, budget = self.cpu.run, self.traps, self._budget
-        end = traps.return_address
         while True:
             if budget.bounded:
                 stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
@@ -406,7 +410,12 @@ class Machine:
                 raise self._stopped(Stop(StopReason.FETCH_UNMAPPED, stop.pc, stop.pc))
             if budget.bounded and budget.spent_on_trap():
                 raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
-            pc = trap.handler()
+            try:
+                pc = trap.handler()
+            except GuestUnwinding as unwinding:
+                if unwinding.depth == self._depth:
+                    raise
+                pc = self.host_frames.resume(unwinding)
 
     def _stopped(self, stop: Stop) -> RelinkError:
         """The exception for a guest that did not get to its end."""
@@ -418,6 +427,26 @@ class Machine:
         return guest_fault(
             self.cpu, stop, symbolize=known.frame, unwind_tables=known.call_frames, sourced=known.sourced
         )
+
+    @cached_property
+    def host_frames(self) -> HostFrames:
+        """The host's side of the call stack, as an unwinder of the guest sees it."""
+        from emu.host_frames import HostFrames
+
+        return HostFrames(self)
+
+    def host_callers(self) -> list[tuple[int, int]]:
+        """(canonical frame address, place it returns to) of each call of a host function that has called the
+        guest in turn, outermost first."""
+        if self._convention.link_register is not None:
+            return [(before[0], before[1]) for before in self._suspended]
+        word = self.arch.word_size
+        return [(before[0] + word, self.memory.read_uint(before[0], word)) for before in self._suspended]
+
+    @property
+    def first_argument(self) -> str | None:
+        """The register a first pointer argument is passed in; None where it is on the stack."""
+        return next(iter(self._convention.integer_arguments), None)
 
     @property
     def call_depth(self) -> int:

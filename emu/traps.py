@@ -39,6 +39,7 @@ class TrapTable:
         self.start, self.size = _RANGES[arch.bits]
         self.return_address = self.start
         self._traps = {self.return_address: Trap("return to the host", _never_handled)}
+        self._returns = [self.return_address]
         self._free: list[int] = []
         self._next = self.start + _SPACING
 
@@ -53,6 +54,16 @@ class TrapTable:
             self._next += _SPACING
         self._traps[address] = Trap(name, handler)
         return address
+
+    def return_to(self, depth: int) -> int:
+        """The trap that ends a call at a depth, from 1: each has its own, so that unwinders tell them apart."""
+        while len(self._returns) < depth:
+            self._returns.append(self.add("return to the host", _never_handled))
+        return self._returns[depth - 1]
+
+    def is_return(self, address: int) -> bool:
+        """Whether an address ends a call."""
+        return address in self._returns
 
     def remove(self, address: int) -> None:
         """Give a trap back."""

@@ -241,19 +241,22 @@ def _header_info(libc: Libc, loader: DynamicLoader, image: Image) -> bytes:
 
 @export("int _dl_find_object(void *address, void *result)")
 def dl_find_object(libc: Libc, address: int, result: int) -> int:
-    """Fills a struct dl_find_object; -1 outside every image."""
+    """Fills a struct dl_find_object; -1 outside every image and every host function's frame."""
     loader = libc.machine.dynamic
     image = loader.machine.image_at(address)
-    if image is None:
-        return -1
-    maps = loader.link_maps
-    unwind = maps.unwind_table(image)
-    table, size = unwind if unwind is not None else (0, 0)
-    start, end = image.base, image.region.end
-    words = [start, end, maps.link_map_address(image), table]
-    if libc.arch.name in _EH_DBASE:
+    maps, frames = loader.link_maps, loader.machine.host_frames
+    pltgot = None
+    if image is not None:
+        table, size = maps.unwind_table(image) or (0, 0)
+        words = [image.base, image.region.end, maps.link_map_address(image), table]
         pltgot = image.decoded.pltgot
-        words += [0 if pltgot is None else image.address_of(pltgot), 0]
+    elif frames.covers(address) and libc.arch.name not in _EH_COUNT:
+        table, size = frames.table()
+        words = [address, address + 1, 0, table]
+    else:
+        return -1
+    if libc.arch.name in _EH_DBASE:
+        words += [0 if pltgot is None or image is None else image.address_of(pltgot), 0]
     elif libc.arch.name in _EH_COUNT:
         words += [size // 8, 0]
     body = b"".join(word.to_bytes(libc.word, "little") for word in words)

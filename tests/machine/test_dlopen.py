@@ -1,4 +1,4 @@
-"""dlopen, dlsym, dlvsym and dlclose by guest code: the behaviours of glibc, as its dlfcn/ and elf/ tests have them."""
+"""dlopen, dlsym, dlvsym and dlclose by guest code: glibc's behaviours, as its dlfcn/ and elf/ tests have them."""
 
 from __future__ import annotations
 
@@ -230,7 +230,8 @@ def test_versions_are_asked_for_exactly(target: str) -> None:
     with Guest(target, libraries={"libversions.so": folder / "libversions.so"}) as guest:
         handle = guest.open("libversions.so")
         old, new = guest.versioned(handle, "versioned", "V1"), guest.versioned(handle, "versioned", "V2")
-        assert old and new and old != new
+        assert old
+        assert new not in (0, old)
         assert guest.symbol(handle, "versioned") == new, "the default one"
         assert guest.versioned(handle, "versioned", "V9") == 0
         assert guest.error() == f"{folder / 'libversions.so'}: undefined symbol: versioned, version V9"
@@ -258,7 +259,7 @@ def test_a_constructor_that_faults_takes_along_what_it_opened(target: str) -> No
     with Guest(target, "crasher", "one", "two") as guest:
         regions = len(guest.machine.memory.regions)
         for _ in range(2):
-            with pytest.raises(ConstructorFault, match="libcrasher|constructor"):
+            with pytest.raises(ConstructorFault, match="constructor"):
                 guest.open("libcrasher.so")
             assert not any(map(guest.loaded, ("crasher", "one", "two")))
         assert len(guest.machine.memory.regions) <= regions + 2, "link maps only"
