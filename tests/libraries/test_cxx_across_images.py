@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emu import Machine
+from emu import HostFunction, Machine
 from emu.errors import GuestAbort
 from emu.library import Library
 from tests.fixtures import ARCHES
@@ -126,3 +126,89 @@ def test_libraries_opened_by_the_guest_throw_too(arch: str, machine: Machine, li
         assert machine.call(address, "int(int)", 3) == 3130
         assert dlclose.call(handle) == 0
         assert not [image for image in machine.linker.images if image.short_name.startswith("libstdc")]
+
+
+# ---------------------------------------------------------------- through the host
+
+
+class Crosser:
+    """The library whose exceptions cross host functions; `log` says what Python saw."""
+
+    def __init__(self, arch: str, libraries: dict[str, Path]) -> None:
+        self.log: list[str] = []
+        thrower = libraries["libthrower.so"]
+        files = {**libraries, "libfails.so": built(arch, "fails_at_start", thrower)}
+        symbols = {"host_calls": HostFunction(self._host_calls, "int host_calls(void *function, int argument)")}
+        self.machine = Machine(arch, sysroot=real_root(arch), libraries=files, symbols=symbols)
+        self.library = self.machine.load(built(arch, "crosser", thrower))
+
+    def _host_calls(self, function: int, argument: int) -> int:
+        self.log.append("enter")
+        try:
+            result = self.machine.call(function, "int(int)", argument)
+            assert isinstance(result, int)
+            return result + 100
+        finally:
+            self.log.append("leave")
+
+    def call(self, name: str, *arguments: object, prototype: str = "int(int)") -> int:
+        result = self.library.function(name, prototype)(*arguments)
+        assert isinstance(result, int)
+        return result
+
+    @property
+    def guards(self) -> int:
+        return int(self.library.symbols["guards"].read("int"))
+
+
+@pytest.fixture
+def crosser(arch: str, libraries: dict[str, Path]) -> Iterator[Crosser]:
+    found = Crosser(arch, libraries)
+    yield found
+    found.machine.close()
+
+
+def test_a_comparator_may_throw_out_of_the_host_s_qsort(arch: str, crosser: Crosser) -> None:
+    assert crosser.call("sorts", 3) == 1
+    for _ in range(3):
+        assert crosser.call("sorts", 13) == 101 + 102 + 103 + 104 + 13, "what the caller kept is whole"
+    assert crosser.guards == 4
+    assert crosser.machine.call_depth == 0
+
+
+def test_a_constructor_may_throw_out_of_dlopen_and_the_load_is_undone(arch: str, crosser: Crosser) -> None:
+    images, regions = list(crosser.machine.linker.images), 0
+    for round_ in range(3):
+        assert crosser.call("opens", "libfails.so", prototype="int(const char *)") == 1042
+        assert crosser.machine.linker.images == images
+        if round_:
+            assert len(crosser.machine.memory.regions) == regions
+        regions = len(crosser.machine.memory.regions)
+    assert crosser.guards == 3
+    assert crosser.call("opens", "libthrower.so", prototype="int(const char *)") == 1
+
+
+def test_python_is_unwound_in_between(arch: str, crosser: Crosser) -> None:
+    assert crosser.call("across_two", 0) == 0 + 100 + 10 + 100
+    crosser.log.clear()
+    assert crosser.call("across_two", 1) == 43
+    assert crosser.log == ["enter", "enter", "leave", "leave"]
+    assert crosser.call("across_two", 2) == 2
+    assert crosser.guards == 3
+
+
+def test_a_host_function_beyond_the_handler_hears_nothing(arch: str, crosser: Crosser) -> None:
+    assert crosser.call("across_one", 1) == 42 + 2 + 100
+    assert crosser.log == ["enter", "enter", "leave", "leave"]
+
+
+def test_what_is_thrown_on_crosses_the_host(arch: str, crosser: Crosser) -> None:
+    assert crosser.call("across_rethrown", 1) == 45
+    assert crosser.guards == 1
+
+
+def test_what_nobody_catches_terminates_below_the_host(arch: str, crosser: Crosser) -> None:
+    with pytest.raises(GuestAbort):
+        crosser.call("across_rethrown", 6)
+    assert crosser.log == ["enter", "leave"]
+    assert crosser.call("across_rethrown", 1) == 45
