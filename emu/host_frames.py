@@ -22,13 +22,14 @@ from emu.errors import GuestUnwinding
 from emu.host import HostFunction
 from emu.program_headers import UnwindTable
 from emu.unwind import DWARF_REGISTERS
+from relink.image import Image
 from relink.memory import PAGE, Protection
 
 if TYPE_CHECKING:
     from emu.machine import Machine
 
 _SEARCH_PHASE = 1  #: _UA_SEARCH_PHASE
-_INSTALL_CONTEXT, _CONTINUE_UNWIND = 7, 8  #: of _Unwind_Reason_Code
+INSTALL_CONTEXT, CONTINUE_UNWIND = 7, 8  #: of _Unwind_Reason_Code
 _PERSONALITY = "int host_frame(int version, int actions, uint64_t kind, void *exception, void *context)"
 #: An .eh_frame_hdr: version 1; .eh_frame pc-relative in 4 bytes, right behind; neither count nor search table.
 _INDEX_HEADER = bytes((1, 0x1B, 0xFF, 0xFF, 4, 0, 0, 0))
@@ -40,28 +41,75 @@ _COVERED = 2  #: bytes: the return address and the one before it, which unwinder
 
 
 class HostFrames:
-    """The frames of one machine's host functions."""
+    """The frames of one machine's host functions, whatever the tables that describe them are like."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self.personality = self.define_personality()
+        self.landing = machine.traps.add("host frame", self._landed)
+        self._pending: GuestUnwinding | None = None
+
+    def define_personality(self) -> int:
+        """The trap that is the frames' personality routine."""
+        raise NotImplementedError
+
+    def covers(self, address: int) -> bool:
+        """Whether an unwinder that asks for `address` means the return to a host function, or a way into it."""
+        raise NotImplementedError
+
+    def table(self, address: int) -> UnwindTable:
+        """What describes the frame at `address`, in guest memory, for the calls that are under way now."""
+        raise NotImplementedError
+
+    def resume(self, unwinding: GuestUnwinding) -> int:
+        """Where the guest function that called the host goes on: in the unwinder. Registers are as they were."""
+        first = self._machine.first_argument
+        assert first is not None
+        self._machine.cpu.write_register(first, unwinding.exception)
+        return unwinding.resume_at
+
+    def unwinder(self) -> Image:
+        """The image that has called the personality routine."""
+        image = self._machine.image_at(self._machine.caller_address())
+        assert image is not None, "an unwinder is guest code"
+        return image
+
+    def land(self, unwinder: Image, exception: int) -> None:
+        """The unwinder will jump to `landing`."""
+        resume = unwinder.symbol("_Unwind_Resume").address
+        self._pending = GuestUnwinding(exception, self._machine.call_depth, resume)
+
+    def _landed(self) -> int:
+        assert self._pending is not None
+        unwinding, self._pending = self._pending, None
+        raise unwinding
+
+
+class DwarfHostFrames(HostFrames):
+    """Described by .eh_frame."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
         self._word = machine.arch.word_size
         isa = DWARF_REGISTERS[machine.arch.name]
         self._sp = isa.sp
         self._return_column = len(isa.names) - 1 if isa.link is None else isa.link
-        self._personality = machine.define("host frame", HostFunction(self._decide, _PERSONALITY))
-        self._landing = machine.traps.add("host frame", self._landed)
-        self._pending: GuestUnwinding | None = None
         self._table = UnwindTable(0, 0)
         self._cells: list[int] = []  #: of each depth from 2: what the frame's CFA and return address are
         self._readable: dict[int, NDArray[np.uint8]] = {}  #: i386: pages of traps
         self._entry = self._entered = 0  #: i386: guest code that enters the unwinder, and at which address
 
-    def covers(self, address: int) -> bool:
-        """Whether an unwinder that asks for `address` means the return to a host function."""
-        return self._machine.traps.is_return(address) or self._machine.traps.is_return(address + 1)
+    def define_personality(self) -> int:
+        return self._machine.define("host frame", HostFunction(self._decide, _PERSONALITY))
 
-    def table(self) -> UnwindTable:
-        """An .eh_frame_hdr in guest memory, for all calls that are under way now."""
+    def covers(self, address: int) -> bool:
+        traps = self._machine.traps
+        if self._entry and self._entry <= address < self._entry + PAGE:
+            return True
+        return traps.is_return(address) or traps.is_return(address + 1)
+
+    def table(self, address: int) -> UnwindTable:
+        """An .eh_frame_hdr for all calls."""
         callers = self._machine.host_callers()
         arena = self._machine.link_maps.arena
         if not self._table.size or len(callers) > len(self._cells):
@@ -73,33 +121,21 @@ class HostFrames:
         return self._table
 
     def resume(self, unwinding: GuestUnwinding) -> int:
-        """Where the guest function that called the host goes on: in the unwinder. Registers are as they were."""
-        cpu, first = self._machine.cpu, self._machine.first_argument
-        if first is not None:
-            cpu.write_register(first, unwinding.exception)
-            return unwinding.resume_at
+        if self._machine.first_argument is not None:
+            return super().resume(unwinding)
         self._prepare_entry(unwinding.resume_at)
-        cpu.write_register("eax", unwinding.exception)
+        self._machine.cpu.write_register("eax", unwinding.exception)
         return self._entry
 
-    # ------------------------------------------------------------ the personality routine
-
     def _decide(self, version: int, actions: int, kind: int, exception: int, context: int) -> int:
-        """Lets the search pass; has the unwinding itself land in the host."""
+        """The personality routine: lets the search pass, and has the unwinding itself land in the host."""
         if actions & _SEARCH_PHASE:
-            return _CONTINUE_UNWIND
-        machine = self._machine
-        unwinder = machine.image_at(machine.caller_address())
-        assert unwinder is not None, "an unwinder is guest code"
-        set_ip, resume = (unwinder.symbol(name).address for name in ("_Unwind_SetIP", "_Unwind_Resume"))
-        machine.call(set_ip, "void(void *, void *)", context, self._landing)
-        self._pending = GuestUnwinding(exception, machine.call_depth, resume)
-        return _INSTALL_CONTEXT
-
-    def _landed(self) -> int:
-        assert self._pending is not None
-        unwinding, self._pending = self._pending, None
-        raise unwinding
+            return CONTINUE_UNWIND
+        unwinder = self.unwinder()
+        self.land(unwinder, exception)
+        set_ip = unwinder.symbol("_Unwind_SetIP").address
+        self._machine.call(set_ip, "void(void *, void *)", context, self.landing)
+        return INSTALL_CONTEXT
 
     # ------------------------------------------------------------ the table
 
@@ -119,7 +155,7 @@ class HostFrames:
             rules = bytes((_DEF_CFA, self._sp, _I386_STACK, _OFFSET | column, 1))
             out += self._function(len(out), 0, self._entry, PAGE, rules)
         inner = len(out)
-        out += self._record(0, self._description(b"zPR", b"\0" + self._address(self._personality) + b"\0"))
+        out += self._record(0, self._description(b"zPR", b"\0" + self._address(self.personality) + b"\0"))
         for depth, cell in enumerate(self._cells, 2):
             cfa = _ADDR + self._address(cell) + _DEREF
             place = _ADDR + self._address(cell + self._word)

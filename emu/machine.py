@@ -431,9 +431,13 @@ class Machine:
     @cached_property
     def host_frames(self) -> HostFrames:
         """The host's side of the call stack, as an unwinder of the guest sees it."""
-        from emu.host_frames import HostFrames
+        from emu.host_frames import DwarfHostFrames
 
-        return HostFrames(self)
+        if self.arch.name == "arm":
+            from emu.host_frames_arm import ArmHostFrames
+
+            return ArmHostFrames(self)
+        return DwarfHostFrames(self)
 
     def host_callers(self) -> list[tuple[int, int]]:
         """(canonical frame address, place it returns to) of each call of a host function that has called the

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from emu.libc.table import export
+from emu.program_headers import EXIDX_ENTRY
 from relink.errors import AddressSpaceError, ElfError, LinkError
 
 if TYPE_CHECKING:
@@ -250,15 +251,15 @@ def dl_find_object(libc: Libc, address: int, result: int) -> int:
         table, size = maps.unwind_table(image) or (0, 0)
         words = [image.base, image.region.end, maps.link_map_address(image), table]
         pltgot = image.decoded.pltgot
-    elif frames.covers(address) and libc.arch.name not in _EH_COUNT:
-        table, size = frames.table()
+    elif frames.covers(address):
+        table, size = frames.table(address)
         words = [address, address + 1, 0, table]
     else:
         return -1
     if libc.arch.name in _EH_DBASE:
         words += [0 if pltgot is None or image is None else image.address_of(pltgot), 0]
     elif libc.arch.name in _EH_COUNT:
-        words += [size // 8, 0]
+        words += [size // EXIDX_ENTRY, 0]
     body = b"".join(word.to_bytes(libc.word, "little") for word in words)
     libc.memory.write(result, bytes(8) + body + bytes(7 * 8))
     return 0
@@ -267,8 +268,11 @@ def dl_find_object(libc: Libc, address: int, result: int) -> int:
 @export("void *__gnu_Unwind_Find_exidx(void *pc, int *count)", alias=("dl_unwind_find_exidx",), arches=("arm",))
 def find_exidx(libc: Libc, pc: int, count: int) -> int:
     """The index table of the image `pc` lies in, and the number of its entries (EHABI, section 9)."""
-    loader = libc.machine.dynamic
-    image = loader.machine.image_at(pc)
-    unwind = None if image is None else loader.link_maps.unwind_table(image)
-    libc.memory.write_uint(count, 4, 0 if unwind is None else unwind.size // 8)
+    machine = libc.machine.dynamic.machine
+    image, unwind = machine.image_at(pc), None
+    if image is not None:
+        unwind = machine.link_maps.unwind_table(image)
+    elif machine.host_frames.covers(pc):
+        unwind = machine.host_frames.table(pc)
+    libc.memory.write_uint(count, 4, 0 if unwind is None else unwind.size // EXIDX_ENTRY)
     return 0 if unwind is None else unwind.address
