@@ -8,6 +8,7 @@ the one resolver that everything else uses; `emu.libc.dlfcn` is the C side.
 from __future__ import annotations
 
 import enum
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
@@ -16,6 +17,7 @@ import numpy as np
 
 from emu.link_maps import is_program
 from relink import graph
+from relink.arch import ARCHITECTURES
 from relink.elf import Decoded
 from relink.elf.constants import Binding, DynamicFlag1, DynamicTag, FileType, SymbolType
 from relink.errors import (
@@ -114,7 +116,7 @@ class DynamicLoader:
             return self.link_maps.stand_in(path)
         if node.image is None:
             if node.decoded is None:
-                raise DlError(_missing(node))
+                raise DlError(_missing(node, self._linker.architecture.bits))
             _check_openable(path, node.decoded)
             if mode & Mode.NOLOAD:
                 return 0
@@ -148,7 +150,10 @@ class DynamicLoader:
             self._stand_ins[name] -= 1
             return
         image = self._image(handle)
-        if not (opens := self._opens.get(image)):
+        opens = self._opens.get(image)
+        if not opens and image.no_delete:
+            return  # it stays, however often it is closed
+        if not opens:
             raise DlError(f"{self.name(image)}: shared object not open")
         caller = opens.pop()
         try:
@@ -171,7 +176,7 @@ class DynamicLoader:
             self._opens[image].remove(caller)
             if image not in gone:
                 before = set(self._linker.images)
-                self.machine.unload(image, run_destructors=False)
+                self.machine.discard(image)
                 gone |= before - set(self._linker.images)
         left = self._opens.items()
         self._opens = {image: callers for image, callers in left if callers and image not in gone}
@@ -344,13 +349,16 @@ def _check_openable(path: str, decoded: Decoded) -> None:
         raise DlError(f"{path}: shared object cannot be dlopen()ed")
 
 
-def _missing(node: Node) -> str:
-    """Why nothing was found, as glibc says it."""
+def _missing(node: Node, bits: int) -> str:
+    """Why nothing was found, as glibc says it to a program of `bits`."""
     for place, problem in node.tried:
         if problem.startswith("not an ELF file"):
             return f"{place}: invalid ELF header"
         if "fixed-address executable" in problem:
             return f"{place}: cannot dynamically load executable"
+        if (foreign := re.match(r"is for (\w+),", problem)) and foreign[1] in ARCHITECTURES:
+            if (other := ARCHITECTURES[foreign[1]].bits) != bits:
+                return f"{node.name}: wrong ELF class: ELFCLASS{other}"
     return f"{node.name}: {_NO_SUCH_FILE}"
 
 

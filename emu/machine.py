@@ -115,6 +115,7 @@ class Machine:
         if symbols:
             self.linker.resolver.before.append(DefinedSymbols(self.define_all(symbols)))
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
+        self._unloading: list[Image] | None = None  #: what is still to be unloaded, while something is
         self._symbolizer = Symbolizer(self.linker, self.memory, self.traps)
         self._owned_traps: dict[Image, list[int]] = {}
         self._constructor = _constructor_prototype(self.arch.word_size)
@@ -164,6 +165,7 @@ class Machine:
         """Unload everything, running atexit handlers and destructors unless told not to, and free the engine."""
         try:
             if run_destructors:
+                self._unloading = []  # everything goes: what is unloaded now need not go by itself
                 self.libc.finish()
                 for image in self.linker.teardown_order():
                     self._run_destructors(image)
@@ -217,11 +219,37 @@ class Machine:
         self._owned_traps.setdefault(plan.root, []).extend(traps)
         return Library(self, plan)
 
-    def unload(self, image: Image, *, run_destructors: bool = True) -> None:
-        """Drop one load of an image; when it was the last, run destructors and free what only it needed."""
+    def unload(self, image: Image) -> None:
+        """Drop one load of an image; when it was the last, run destructors and free what only it needed.
+
+        What destructors unload in turn goes after that, as in ld.so. Raises UseAfterUnload, ConstructorFault of a
+        destructor that did not return: its image stays.
+        """
         image.check_open()
-        for doomed in self.linker.unloadable(image) if run_destructors else ():
+        if self._unloading is not None:
+            self._unloading.append(image)
+            return
+        self._unloading = pending = [image]
+        errors: list[RelinkError] = []
+        try:
+            while pending:
+                try:
+                    self._unload(pending.pop(0))
+                except RelinkError as error:
+                    errors.append(error)
+        finally:
+            self._unloading = None
+        if errors:
+            raise errors[0]
+
+    def _unload(self, image: Image) -> None:
+        image.check_open()
+        for doomed in self.linker.unloadable(image):
             self._run_destructors(doomed)
+        self.discard(image)
+
+    def discard(self, image: Image) -> None:
+        """Like `unload`, but at once, and nothing of the guest's is run."""
         with self.link_maps.changing(State.DELETE):
             for released in self.linker.unload(image):
                 self._remove_traps(self._owned_traps.pop(released, []))
