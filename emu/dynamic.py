@@ -356,9 +356,10 @@ def _missing(node: Node, bits: int) -> str:
             return f"{place}: invalid ELF header"
         if "fixed-address executable" in problem:
             return f"{place}: cannot dynamically load executable"
-        if (foreign := re.match(r"is for (\w+),", problem)) and foreign[1] in ARCHITECTURES:
-            if (other := ARCHITECTURES[foreign[1]].bits) != bits:
-                return f"{node.name}: wrong ELF class: ELFCLASS{other}"
+        foreign = re.match(r"is for (\w+),", problem)
+        other = ARCHITECTURES.get(foreign[1]) if foreign is not None else None
+        if other is not None and other.bits != bits:
+            return f"{node.name}: wrong ELF class: ELFCLASS{other.bits}"
     return f"{node.name}: {_NO_SUCH_FILE}"
 
 
