@@ -129,10 +129,14 @@ class DynamicLoader:
         if "/" in path and self._linker.loaded(path) is None and path not in self._linker.search.libraries:
             from emu.libc.filesystem import file_system
 
+            # What dladdr has told of a library leads back to it.
+            for image in self._linker.images:
+                if self.link_maps.guest_path(image) == path:
+                    return Node(path, None, "already loaded", image=image)
             files = file_system(self.machine.libc)
             key = files.resolve(path.encode("utf-8", "surrogateescape"))
-            if (image := self._linker.loaded(key)) is not None:
-                return Node(key, None, "already loaded", image=image)
+            if (known := self._linker.loaded(key)) is not None:
+                return Node(key, None, "already loaded", image=known)
             if key in files.files:
                 decoded = graph.open_image(bytes(files.files[key]), self._linker.architecture, key)
                 return Node(key, None, "file of the guest", decoded=decoded)

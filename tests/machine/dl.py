@@ -76,6 +76,16 @@ SOURCES: Mapping[str, str] = {
     "link1": "int chain(void) { return 1 + 10 * ((int (*)(void))dlsym((void *)-1, \"chain\"))(); }\n",
     "link2": "int chain(void) { return 2 + 10 * ((int (*)(void))dlsym((void *)-1, \"chain\"))(); }\n",
     "link3": "int chain(void) { void *next = dlsym((void *)-1, \"chain\"); return next ? -1 : 3; }\n",
+    # What crtbegin.o makes of a C++ library's static objects.
+    "registers": "int __cxa_atexit(void (*)(void *), void *, void *); void __cxa_finalize(void *);\n"
+    "static void *dso = &dso; static void at_exit(void *n) { note((int)(size_t)n); }\n"
+    "__attribute__((constructor)) static void begin(void)\n"
+    "{ __cxa_atexit(at_exit, (void *)41, &dso); __cxa_atexit(at_exit, (void *)42, &dso); }\n"
+    "__attribute__((destructor)) static void end(void) { note(-40); __cxa_finalize(&dso); note(-43); }\n",
+    "registers_too": "int __cxa_atexit(void (*)(void *), void *, void *); void __cxa_finalize(void *);\n"
+    "static void *dso = &dso; static void at_exit(void *n) { note((int)(size_t)n); }\n"
+    "__attribute__((constructor)) static void begin(void) { __cxa_atexit(at_exit, (void *)51, &dso); }\n"
+    "__attribute__((destructor)) static void end(void) { __cxa_finalize(&dso); note(-53); }\n",
     "chained": "int chain(void); int start(void) { return chain(); }\n",
 }  # fmt: skip
 #: A name -> the libraries it needs.

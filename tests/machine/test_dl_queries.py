@@ -243,6 +243,19 @@ def test_dladdr_tells_image_and_exported_symbol(target: str) -> None:
         assert guest.ask("map_of_symbol") == 1
 
 
+def test_the_name_dladdr_tells_opens_the_library(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries that must stay pin themselves so; by whatever relative path Python has loaded them."""
+    path = asker(target)
+    monkeypatch.chdir(path.parent)
+    with Guest(target) as guest:
+        loaded = guest.machine.load(f"./{path.name}")
+        assert loaded.function("address_of_exported", "int(void)")() == 1
+        word = guest.machine.arch.word_size
+        name = guest.machine.memory.read_uint(loaded.symbols["info"].address, word)
+        handle = guest.open(guest.machine.memory.read_cstring(name).decode())
+        assert handle == guest.machine.link_maps.link_map_address(loaded.image)
+
+
 def test_dlinfo_answers_by_handle(target: str) -> None:
     with Asker(target, "one") as guest:
         handle, image = guest.open("libone.so"), guest.machine.linker.loaded("libone.so")

@@ -237,6 +237,17 @@ def test_versions_are_asked_for_exactly(target: str) -> None:
         assert guest.error() == f"{folder / 'libversions.so'}: undefined symbol: versioned, version V9"
 
 
+def test_closing_runs_what_the_library_has_registered_and_no_other_s(target: str) -> None:
+    with Guest(target, "registers", "registers_too") as guest:
+        first, second = guest.open("libregisters.so"), guest.open("libregisters_too.so")
+        guest.close(first)
+        assert guest.notes == [-40, 42, 41, -43]
+        guest.open("libregisters.so")
+        assert second
+        guest.notes.clear()
+    assert guest.notes == [42, 41, 51, -40, -43, -53], "at the end handlers run before destructors, last first"
+
+
 def test_a_constructor_may_open_and_its_destructor_close(target: str) -> None:
     with Guest(target, "opener", "one") as guest:
         handle = guest.open("libopener.so")
