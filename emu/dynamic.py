@@ -95,7 +95,7 @@ class DynamicLoader:
         """The image whose code has just called a host function; None when Python calls."""
         if not self.machine.call_depth:
             return None
-        return self.machine.image_at(self.machine.caller_address())
+        return self.machine.image_at(self.machine.return_address())
 
     # ------------------------------------------------------------ dlopen, dlclose
 

@@ -70,7 +70,7 @@ class HostFrames:
 
     def unwinder(self) -> Image:
         """The image that has called the personality routine."""
-        image = self._machine.image_at(self._machine.caller_address())
+        image = self._machine.image_at(self._machine.return_address())
         assert image is not None, "an unwinder is guest code"
         return image
 

@@ -325,6 +325,10 @@ class Machine:
         """Guest address of an image's thread-local block."""
         return self._thread.block(image)
 
+    def image_at(self, address: int) -> Image | None:
+        """The loaded image whose region covers a guest address."""
+        return self._symbolizer.image_at(address)
+
     @cached_property
     def dynamic(self) -> DynamicLoader:
         """What the guest asks of the dynamic linker: dlopen and its kin."""
@@ -493,12 +497,8 @@ class Machine:
         frame = self._symbolizer.frame(address)
         return self._symbolizer.sourced(frame) if source else frame
 
-    def caller(self) -> Frame:
+    def return_address(self) -> int:
         """Where the guest function that has just been entered (a trap) will return to."""
-        return self._symbolizer.sourced(self._symbolizer.frame(self.caller_address()), returned_to=True)
-
-    def caller_address(self) -> int:
-        """The guest address of `caller`, without a Thumb bit."""
         link = self._convention.link_register
         if link is not None:
             address = self.cpu.read_register(link)
@@ -506,6 +506,7 @@ class Machine:
             address = self.memory.read_uint(self.cpu.read_register("sp"), self.arch.word_size)
         return address & self.arch.code_address_mask
 
-    def image_at(self, address: int) -> Image | None:
-        """The loaded image whose region covers a guest address."""
-        return self._symbolizer.image_at(address)
+    def caller(self, *, source: bool = True) -> Frame:
+        """What lies there, as far as known."""
+        frame = self._symbolizer.frame(self.return_address())
+        return self._symbolizer.sourced(frame, returned_to=True) if source else frame
