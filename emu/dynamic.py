@@ -19,7 +19,8 @@ from emu.link_maps import is_program
 from relink import graph
 from relink.arch import ARCHITECTURES
 from relink.elf import Decoded
-from relink.elf.constants import Binding, DynamicFlag1, DynamicTag, FileType, SymbolType
+from relink.elf.constants import Binding as Bind
+from relink.elf.constants import DynamicFlag1, DynamicTag, FileType, SymbolType
 from relink.errors import (
     LibraryNotFound,
     LinkErrors,
@@ -298,7 +299,7 @@ class DynamicLoader:
             return None
         table = image.decoded.symbols
         usable = (table.section != 0) & (table.type != SymbolType.TLS) & (table.type != SymbolType.SECTION)
-        indices = np.flatnonzero(usable & (table.type != SymbolType.FILE) & (table.bind != Binding.LOCAL))
+        indices = np.flatnonzero(usable & (table.type != SymbolType.FILE) & (table.bind != Bind.LOCAL))
         # What `address` is past each symbol, modulo the word: one before a symbol becomes huge.
         # On Arm bit 0 of a function's address tells Thumb.
         masks = (np.uint64(image.architecture.code_address_mask), image.address_mask)
