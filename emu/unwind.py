@@ -293,6 +293,9 @@ def _evaluate(expression: Sequence[int], frame: Registers, read: ReadMemory, ini
         elif op in _CONSTANTS:
             stack.append(struct.unpack_from(_CONSTANTS[op], code, at)[0])
             at += struct.calcsize(_CONSTANTS[op])
+        elif op == 0x03:  # addr
+            stack.append(int.from_bytes(code[at : at + frame.isa.word], "little"))
+            at += frame.isa.word
         elif op in (0x10, 0x11, 0x23):  # constu, consts, plus_uconst
             value, at = _leb128(code, at, signed=op == 0x11)
             stack.append(stack.pop() + value if op == 0x23 else value)
