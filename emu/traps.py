@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from emu.errors import GuestAbort
 from relink.arch import Architecture
 from relink.errors import AddressSpaceError
 
@@ -29,7 +30,8 @@ class Trap:
 
 
 def _never_handled() -> int:
-    raise AssertionError("the return trap ends a run and is not handled")
+    # The one of the innermost call ends a run and is not handled.
+    raise GuestAbort("the guest returned to the host from a call that is not the innermost one")
 
 
 class TrapTable:

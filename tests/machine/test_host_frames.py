@@ -1,10 +1,11 @@
-"""The host's side of the call stack, as an unwinder sees it: tables that lead from a host function to its caller."""
+"""The host's side of the call stack, as unwinders see it: tables that lead from a host function to its caller."""
 
 from __future__ import annotations
 
 import pytest
 
 from emu import HostFunction, Machine
+from emu.errors import GuestAbort
 from emu.unwind import DWARF_REGISTERS, CallFrameTable, Registers, caller_by_rules
 from tests.fixtures import arch_of
 from tests.machine.dl import FLAGS
@@ -93,11 +94,13 @@ def test_the_guest_finds_the_frame_it_returns_to(target: str) -> None:
     stack.machine.close()
 
 
-def test_a_call_that_returns_to_another_depth_is_no_return(target: str) -> None:
-    """Each depth has a trap of its own."""
+def test_each_depth_returns_to_a_trap_of_its_own(target: str) -> None:
     stack = Stack(target)
     traps = stack.machine.traps
     assert len({traps.return_to(depth) for depth in range(1, 9)}) == 8
     assert all(traps.is_return(traps.return_to(depth)) for depth in range(1, 9))
     assert not traps.is_return(stack.machine.define("any", HostFunction(lambda: None, "void(void)")))
+    with pytest.raises(GuestAbort, match="a call that is not the innermost"):
+        stack.machine.call(traps.return_to(3), "void(void)")
+    assert stack.library.function("first", "int(int)")(0) == 2
     stack.machine.close()
