@@ -212,3 +212,33 @@ def test_what_nobody_catches_terminates_below_the_host(arch: str, crosser: Cross
         crosser.call("across_rethrown", 6)
     assert crosser.log == ["enter", "leave"]
     assert crosser.call("across_rethrown", 1) == 45
+
+
+# ---------------------------------------------------------------- libstdc++ itself, over the hosted C library
+
+
+def test_streams_format_by_the_c_locale(arch: str) -> None:
+    with Machine(arch, sysroot=real_root(arch)) as machine:
+        library = machine.load(real_library(arch, "libstdc++.so.6"))
+        cout, wide = library.symbols["_ZSt4cout"].address, library.symbols["_ZSt5wcout"].address
+        library.function("_ZNSolsEi", "void *(void *, int)")(cout, -42)
+        library.function("_ZNSo3putEc", "void *(void *, int)")(cout, ord(" "))
+        library.function("_ZNSolsEd", "void *(void *, double)")(cout, 0.1)
+        library.function("_ZNSo3putEc", "void *(void *, int)")(cout, ord(" "))
+        library.function("_ZNSolsEPKv", "void *(void *, void *)")(cout, 0xBEEF)
+        library.function("_ZNSo5flushEv", "void *(void *)")(cout)
+        assert machine.libc.stdout.getvalue() == b"-42 0.1 0xbeef"
+        library.function("_ZNSt13basic_ostreamIwSt11char_traitsIwEE3putEw", "void *(void *, int)")(wide, ord("€"))
+        library.function("_ZNSt13basic_ostreamIwSt11char_traitsIwEElsEi", "void *(void *, int)")(wide, 7)
+        assert machine.libc.stdout.getvalue() == "-42 0.1 0xbeef€7".encode()
+
+
+def test_every_symbol_the_run_time_refers_to_is_there(arch: str) -> None:
+    with Machine(arch, sysroot=real_root(arch)) as machine:
+        library = machine.load(real_library(arch, "libstdc++.so.6"))
+        missing = {
+            bound.symbol for image in library.plan.images for bound in image.bindings() if bound.kind == "weak"
+        }
+        # For transactional memory, profilers, and a program that knows of time zones elsewhere.
+        hooks = ("_ITM_", "_ZGTt", "__gmon_start__", "_ZN9__gnu_cxx21zoneinfo_dir_override")
+        assert not [name for name in missing if not name.startswith(hooks)]
