@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,10 +28,10 @@ _DL_SYMENT, _DL_LINKMAP = 1, 2
 _EH_DBASE, _EH_COUNT = frozenset({"i386"}), frozenset({"arm"})
 
 
-class Errors:
-    """What the last dl* call complained of, until dlerror has told it; and where it was told."""
+class _ThreadErrors:
+    """What a thread's last dl* call complained of, until dlerror has told it; and where it was told."""
 
-    def __init__(self, libc: Libc) -> None:
+    def __init__(self) -> None:
         self.pending: str | None = None
         self._buffer = self._room = 0
 
@@ -47,11 +48,22 @@ class Errors:
         return self._buffer
 
 
+class Errors:
+    """Each thread's, by its thread pointer."""
+
+    def __init__(self, libc: Libc) -> None:
+        self._threads: defaultdict[int, _ThreadErrors] = defaultdict(_ThreadErrors)
+
+    def mine(self, libc: Libc) -> _ThreadErrors:
+        """Those of the thread that runs."""
+        return self._threads[libc.machine.thread_pointer]
+
+
 def _attempt(libc: Libc, operation: Callable[[DynamicLoader], _T], failed: _T) -> _T:
     """The operation's result, or `failed` and something for dlerror to tell. Like glibc, success clears that."""
     from emu.dynamic import DlError, wording
 
-    errors = libc.state(Errors)
+    errors = libc.state(Errors).mine(libc)
     errors.pending = None
     try:
         return operation(libc.machine.dynamic)
@@ -82,7 +94,7 @@ def dlmopen(libc: Libc, namespace_id: int, path: int, mode: int) -> int:
     """The base namespace is dlopen's; another one would be another machine."""
     if namespace_id == _LM_ID_BASE:
         return _open(libc, path, mode)
-    libc.state(Errors).pending = "dlmopen: invalid namespace: there is one, others are separate machines here"
+    libc.state(Errors).mine(libc).pending = "dlmopen: invalid namespace: there is one, others are separate machines here"
     return 0
 
 
@@ -97,7 +109,7 @@ def dlclose(libc: Libc, handle: int) -> int:
 
 @export("char *dlerror(void)")
 def dlerror(libc: Libc) -> int:
-    return libc.state(Errors).tell(libc)
+    return libc.state(Errors).mine(libc).tell(libc)
 
 
 def _symbol(libc: Libc, handle: int, name: str, version: str | None) -> int:
