@@ -94,7 +94,8 @@ def dlmopen(libc: Libc, namespace_id: int, path: int, mode: int) -> int:
     """The base namespace is dlopen's; another one would be another machine."""
     if namespace_id == _LM_ID_BASE:
         return _open(libc, path, mode)
-    libc.state(Errors).mine(libc).pending = "dlmopen: invalid namespace: there is one, others are separate machines here"
+    problem = "dlmopen: invalid namespace: there is one, others are separate machines here"
+    libc.state(Errors).mine(libc).pending = problem
     return 0
 
 

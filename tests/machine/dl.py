@@ -29,6 +29,8 @@ void *symbol(void *handle, const char *name) { return dlsym(handle, name); }
 void *versioned(void *handle, const char *name, const char *version) { return dlvsym(handle, name, version); }
 int close(void *handle) { return dlclose(handle); }
 char *error(void) { return dlerror(); }
+void *dlmopen(long, const char *, int);
+void *elsewhere(long space, const char *path, int mode) { return dlmopen(space, path, mode); }
 void *any(const char *name) { return dlsym(0, name); }
 void *next(const char *name) { return dlsym((void *)-1, name); }
 int call(void *function) { return ((int (*)(void))function)(); }

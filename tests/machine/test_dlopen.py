@@ -48,6 +48,15 @@ def test_the_host_s_own_load_cannot_be_closed_by_the_guest(target: str) -> None:
         assert mine.symbols["one_value"].read("int") == 11
 
 
+def test_there_is_one_namespace(target: str) -> None:
+    with Guest(target, "one") as guest:
+        elsewhere = guest.driver.function("elsewhere", "void *(long, const char *, int)")
+        assert elsewhere(0, "libone.so", NOW) == guest.open("libone.so") != 0
+        assert elsewhere(-1, "libone.so", NOW) == 0
+        assert guest.error() == "dlmopen: invalid namespace: there is one, others are separate machines here"
+        assert guest.notes == [1]
+
+
 def test_what_the_guest_left_open_is_closed_with_the_machine(target: str) -> None:
     with Guest(target, "one") as guest:
         guest.open("libone.so")
