@@ -221,8 +221,10 @@ class LinkMaps:
         """The machine maps or unmaps images in the block; `added` of them are new."""
         self.added += added
         self._announce(state)
-        yield
-        self.relink()
+        try:
+            yield
+        finally:
+            self.relink()
         self._announce(State.CONSISTENT)
 
     def relink(self) -> None:
