@@ -410,14 +410,13 @@ class Machine:
         return result
 
     def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> int | float | None:
-        back = self.traps.return_to(self._depth)
-        entry = plan.enter(self, args, sp, back)
+        entry = plan.enter(self, args, sp, self.traps.return_to(self._depth))
         returned = False
         try:
             if entry.stack:
                 self.cpu.write(entry.sp, entry.stack)
             self.cpu.write_registers(entry.registers)
-            self._run(address, back)
+            self._run(address)
             result = plan.result(self)
             returned = True
         finally:
@@ -425,9 +424,10 @@ class Machine:
                 entry.finish(copy_back=returned)
         return result
 
-    def _run(self, pc: int, end: int) -> None:
-        """Run until the trap `end`, handling the other traps on the way."""
+    def _run(self, pc: int) -> None:
+        """Run until the return trap of this depth, handling the other traps on the way."""
         run, traps, budget = self.cpu.run, self.traps, self._budget
+        end = traps.return_to(self._depth or 1)
         while True:
             if budget.bounded:
                 stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
