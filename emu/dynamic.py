@@ -11,7 +11,7 @@ import enum
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from relink.image import Image
 from relink.objects import CombinedObjects
 from relink.scopes import lookup_scope, scope_after
 from relink.search import EXPLICIT
-from relink.symbols import UNRESOLVED, SymbolRequest, SymbolSource, ThreadLocal
+from relink.symbols import HOST, UNRESOLVED
 
 if TYPE_CHECKING:
     from emu.machine import Machine
@@ -215,28 +215,26 @@ class DynamicLoader:
         """RTLD_DEFAULT: as a reference of the caller would be bound. Raises DlError."""
         linker = self._linker
         scope = linker.global_scope if caller is None else lookup_scope(caller, linker.global_scope)
-        before = (*(caller.sources if caller is not None else ()), *linker.resolver.before)
-        found = self._hosted(name, version, before)
-        if found is None:
-            found = self._in_images(name, version, scope, caller)
-        return self._or_undefined(found, name, version, caller)
+        searches: list[_Search] = [(scope, True)] if version is None else _searches(scope, version, hosts=True)
+        return self._or_undefined(self._first(searches, name, version, caller), name, version, caller)
 
     def next_symbol(self, name: str, version: str | None, caller: Image | None) -> int:
         """RTLD_NEXT: what comes after the caller in the search list it was loaded with. Raises DlError."""
         if caller is None:
             raise DlError("RTLD_NEXT used in code not dynamically loaded")
-        found = self._in_images(name, version, scope_after(caller), caller)
-        return self._or_undefined(found, name, version, caller)
+        searches = _searches(scope_after(caller), version, hosts=True)
+        return self._or_undefined(self._first(searches, name, version, caller), name, version, caller)
 
     def symbol(self, handle: int, name: str, version: str | None) -> int:
         """A symbol of what a handle is for and of its dependencies, breadth-first. Raises DlError."""
         if handle == self.link_maps.program:
             return self.default_symbol(name, version, None)
         if (stand_in := self.link_maps.stand_in_at(handle)) is not None:
-            found = self._hosted(name, version, self._linker.resolver.after)
+            found = self._first(_searches((), version, hosts=True), name, version, None)
             return self._or_undefined(found, name, version, None, stand_in)
         image = self._image(handle)
-        found = self._in_images(name, version, image.scope, None, hosted=self._needs_host(image))
+        searches = _searches(image.scope, version, hosts=self._needs_host(image))
+        found = self._first(searches, name, version, None)
         return self._or_undefined(found, name, version, image)
 
     def _or_undefined(
@@ -255,40 +253,35 @@ class DynamicLoader:
             self._linker.loaded(name) is None for name in needed & policy.fallbacks
         )
 
-    def _in_images(
-        self, name: str, version: str | None, scope: Sequence[Image], caller: Image | None, *, hosted: bool = True
+    def _first(
+        self, searches: Sequence[_Search], name: str, version: str | None, caller: Image | None
     ) -> int | None:
-        """The address of a definition in `scope`, which `caller` keeps; after all images the host is asked."""
-        resolver = self._linker.resolver
-        candidates = [scope] if version is None else [[image] for image in scope]
-        for images in candidates:
-            found = resolver.find(name, version, images)
-            number, symbol = int(found.provider[0]), int(found.symbol[0])
-            if number == UNRESOLVED or (version and not _has_version(found.images[number], symbol, version)):
+        """The address of the first definition; `caller` keeps the image that has it."""
+        for images, hosts in searches:
+            found = self._linker.resolver.find(name, version, images, hosts=hosts)
+            number, kind, value = int(found.provider[0]), int(found.type[0]), int(found.address[0])
+            if number == HOST:
+                return self._host_value(kind, value)
+            if number == UNRESOLVED:
                 continue
             image = found.images[number]
+            if version is not None and not _has_version(image, int(found.symbol[0]), version):
+                continue
             if caller is not None and image is not caller and image not in caller.keeps:
                 caller.keeps.append(image)  # glibc's DL_LOOKUP_ADD_DEPENDENCY
-            return self._value(image, int(found.type[0]), int(found.address[0]))
-        return self._hosted(name, version, resolver.after) if hosted else None
+            return self._value(image, kind, value)
+        return None
 
     def _value(self, image: Image, kind: int, value: int) -> int:
         if kind == SymbolType.TLS:
             return (self.machine.tls_block(image) + value) & self.machine.arch.address_mask
         return self.machine.ifunc_target(image, value) if kind == SymbolType.GNU_IFUNC else value
 
-    def _hosted(self, name: str, version: str | None, sources: Sequence[SymbolSource]) -> int | None:
-        """What sources outside the images answer."""
-        for source in sources:
-            found = source.lookup(SymbolRequest(name, version, None))
-            if isinstance(found, ThreadLocal):
-                module = self._linker.resolver.host_tls
-                assert module is not None
-                address = self.machine.thread_pointer + module.offset + found.offset
-                return address & self.machine.arch.address_mask
-            if found is not None:
-                return found
-        return None
+    def _host_value(self, kind: int, value: int) -> int:
+        module = self._linker.resolver.host_tls
+        if kind == SymbolType.TLS and module is not None:
+            return (self.machine.thread_pointer + module.offset + value) & self.machine.arch.address_mask
+        return value
 
     # ------------------------------------------------------------ dladdr, dlinfo
 
@@ -333,6 +326,16 @@ class DynamicLoader:
             kind = {"library": 2, "default": 0x40}.get(candidate.rule.split()[0], 4)
             folders.setdefault(place, kind)
         return list(folders.items())
+
+
+#: Images to look into, and whether sources outside all images are asked too.
+_Search: TypeAlias = "tuple[Sequence[Image], bool]"
+
+
+def _searches(scope: Sequence[Image], version: str | None, *, hosts: bool) -> list[_Search]:
+    """The images, and at last the host. Asked for a version, image after image: a later one may have it."""
+    last: list[_Search] = [((), True)] if hosts else []
+    return [(scope, False), *last] if version is None else [*(([image], False) for image in scope), *last]
 
 
 def _has_version(image: Image, symbol: int, version: str) -> bool:
