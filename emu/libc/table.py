@@ -25,9 +25,9 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 
 #: The files that hold the functions, by subject, in the order of the generated documentation.
 FAMILIES = (
-    "allocation", "memory", "strings", "ctype", "wide", "numbers", "sorting", "stdio", "formatted", "files",
-    "paths", "process", "reports", "environment", "clock", "rand", "jumps", "threads", "fortify", "libm",
-    "integers", "softfloat", "quad", "eabi", "atomics",
+    "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
+    "files", "paths", "directories", "process", "dlfcn", "reports", "environment", "clock", "rand", "jumps",
+    "threads", "fortify", "libm", "integers", "softfloat", "quad", "eabi", "atomics",
 )  # fmt: skip
 
 #: The ISAs with 64-bit registers, and those without.
