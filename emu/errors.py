@@ -113,6 +113,21 @@ class BudgetExceeded(MachineError):
         super().__init__(f"stopped after {limit}, pc {frame}")
 
 
+class GuestUnwinding(BaseException):
+    """A C++ exception of the guest on its way through a host function, to a guest function that will catch it.
+
+    Python frames are unwound by it like guest frames by the unwinder; `finally` and context managers do their
+    work. It is not to be caught: what has raised it has found who will. `exception` is the guest's exception
+    object, `depth` the depth of the call it leaves, `resume_at` the unwinder's entry for going on.
+    """
+
+    def __init__(self, exception: int, depth: int, resume_at: int) -> None:
+        self.exception = exception
+        self.depth = depth
+        self.resume_at = resume_at
+        super().__init__(f"a C++ exception at {exception:#x} is on its way")
+
+
 class GuestExit(MachineError):
     """The guest called exit (or _exit); `status` is its argument."""
 

@@ -28,12 +28,13 @@ from emu.answers import Answers, Symbols, SymbolValue
 from emu.budget import Budget
 from emu.calls import CallPlan, plan_call
 from emu.cpu import Stop, StopReason, create_cpu
-from emu.errors import BudgetExceeded, CallError, ConstructorFault, Frame, UnresolvedCall
+from emu.errors import BudgetExceeded, CallError, ConstructorFault, Frame, GuestUnwinding, UnresolvedCall
 from emu.heap import Heap
 from emu.host import HostFunction, host_function
 from emu.lazy import FirstCall, LazyCalls
 from emu.libc import Libc
 from emu.library import Function, Library
+from emu.link_maps import LinkMaps, State
 from emu.prototypes import Integer, Parameter, Prototype, Void
 from emu.runtime import Runtime, host_libraries
 from emu.space import GuestMemory
@@ -44,6 +45,7 @@ from emu.traps import TrapTable
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.collect import header_of
 from relink.errors import MachineError, RelinkError, UnsupportedElf
+from relink.graph import Node
 from relink.image import Image, Symbol
 from relink.lazy import Binding
 from relink.link import Linker, LoadOptions, Policy
@@ -55,6 +57,8 @@ from relink.symbols import UNRESOLVED
 from relink.tls import DEFAULT_STATIC_SIZE, TlsModule
 
 if TYPE_CHECKING:
+    from emu.dynamic import DynamicLoader
+    from emu.host_frames import HostFrames
     from emu.patching import Patch, Patcher, Replacement
     from emu.process import Process
     from emu.redirecting import Redirection
@@ -124,6 +128,7 @@ class Machine:
         self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
         self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
         self.linker.held = self.libc.held_addresses
+        self.link_maps = LinkMaps(self)  #: what the guest and a debugger see of the loaded images
         self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
         self.answers = Answers(self)  #: makes definitions of what users give for symbols
         self.linker.resolver.host_value = self.answers.definition
@@ -134,6 +139,7 @@ class Machine:
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
         self.program: Process | None = None  #: the one started last
         self._finalised: set[Image] = set()  # whose destructors have run
+        self._unloading: list[Image] | None = None  #: what is still to be unloaded, while something is
         self._symbolizer = Symbolizer(self.linker, self.memory, self.traps)
         self._owned_traps: dict[Image, list[int]] = {}
         self._patcher: Patcher | None = None
@@ -145,6 +151,7 @@ class Machine:
         kept = self.convention.preserved_floats
         self._interrupted = (*self._returns_through, *self.cpu.registers[:-1], *kept)
         self._depth = 0
+        self._suspended: list[Sequence[int]] = []  #: `_interrupted` of each guest function that waits for the host
         self._budget = Budget(0, 0.0)
 
     def _choose_convention(self, float_abi: FloatAbi | str | None) -> CallingConvention:
@@ -186,6 +193,7 @@ class Machine:
         """
         try:
             if run_destructors:
+                self._unloading = []  # everything goes: what is unloaded now need not go by itself
                 self.libc.finish()
                 for image in self.linker.teardown_order():
                     self._run_destructors(image)
@@ -237,10 +245,11 @@ class Machine:
         """Let go of images nothing needs any longer (a thread or a patch has kept them), destructors run."""
         for doomed in self.linker.unloadable():
             self._run_destructors(doomed)
-        self._clean_up(self.linker.unload_unused())
+        with self.link_maps.changing(State.DELETE):
+            self._clean_up(self.linker.unload_unused())
 
     def load(
-        self, source: Source | Sequence[Source], *, name: str | None = None,
+        self, source: Source | Sequence[Source] | Node, *, name: str | None = None,
         symbols: Symbols | None = None,
         base: int | None = None, local: bool = False, deep_bind: bool = False, no_load: bool = False,
         no_delete: bool = False, binding: Binding | str | None = None, preload: Sequence[Source] = (),
@@ -250,6 +259,7 @@ class Machine:
     ) -> Library:  # fmt: skip
         """Load a library with all it needs, and run its constructors.
 
+        `source` is what `relink.link.Linker.loading` takes.
         `symbols`, a table or a function of a `SymbolRequest`, answers what this load's images import before
         anything else does, `late_symbols` what no image answers. `allow_unresolved` binds
         strong symbols nobody defines to traps that raise UnresolvedCall when reached. The other arguments
@@ -267,13 +277,15 @@ class Machine:
         )
 
     def _load(
-        self, source: Source | Sequence[Source], name: str | None, symbols: Symbols | None, options: LoadOptions,
-        process: Process | None = None, *, late: Symbols | None = None, allow_unresolved: bool,
+        self, source: Source | Sequence[Source] | Node, name: str | None, symbols: Symbols | None,
+        options: LoadOptions, process: Process | None = None, *, late: Symbols | None = None,
+        allow_unresolved: bool,
     ) -> Plan:  # fmt: skip
         traps: list[int] = []
         with ExitStack() as undo:
             undo.callback(self.libc.forget_handlers, self._is_mapped)
             undo.callback(self.remove_traps, traps)
+            undo.callback(self.link_maps.relink)
             undo.callback(lambda: self._lazy.forget(image for image in self._lazy.images if image.closed))
             sources = [self.answers.source(symbols, traps)] if symbols else []
             later = [self.answers.source(late, traps)] if late else []
@@ -282,10 +294,14 @@ class Machine:
             with self.answers.owned_by(traps), self.linker.loading(source, name=name, options=options) as plan:
                 start = time.perf_counter()
                 self._check_float_abi(plan)
-                self._publish(plan, undo)
-                if process is not None:
-                    process.prepare(plan, undo)
-                self._carry_out(plan)
+                try:
+                    self._publish(plan, undo)
+                    if process is not None:
+                        process.prepare(plan, undo)
+                    self._carry_out(plan)
+                except BaseException:
+                    self.dynamic.abandon(plan.images)
+                    raise
                 plan.timings.add("start", time.perf_counter() - start)
             undo.pop_all()
         self._owned_traps.setdefault(plan.root, []).extend(traps)
@@ -346,6 +362,7 @@ class Machine:
         with ExitStack() as undo:
             undo.callback(self.libc.forget_handlers, self._is_mapped)
             undo.callback(self.remove_traps, traps)
+            undo.callback(self.link_maps.relink)
             options = LoadOptions(sources=[self.answers.source(symbols, traps)] if symbols else [])
             adopting = self.linker.adopting(
                 address, source=source, name=name, relocated=relocated, tls=tls, options=options
@@ -358,11 +375,38 @@ class Machine:
         return Library(self, plan)
 
     def unload(self, image: Image) -> None:
-        """Drop one load of an image; when it was the last, run destructors and free what only it needed."""
+        """Drop one load of an image; when it was the last, run destructors and free what only it needed.
+
+        What destructors unload in turn goes after that, as in ld.so. Raises UseAfterUnload, ConstructorFault of a
+        destructor that did not return: its image stays.
+        """
+        image.check_open()
+        if self._unloading is not None:
+            self._unloading.append(image)
+            return
+        self._unloading = pending = [image]
+        errors: list[RelinkError] = []
+        try:
+            while pending:
+                try:
+                    self._unload(pending.pop(0))
+                except RelinkError as error:
+                    errors.append(error)
+        finally:
+            self._unloading = None
+        if errors:
+            raise errors[0]
+
+    def _unload(self, image: Image) -> None:
         image.check_open()
         for doomed in self.linker.unloadable(image):
             self._run_destructors(doomed)
-        self._clean_up(self.linker.unload(image))
+        self.discard(image)
+
+    def discard(self, image: Image) -> None:
+        """Like `unload`, but at once, and nothing of the guest's is run."""
+        with self.link_maps.changing(State.DELETE):
+            self._clean_up(self.linker.unload(image))
 
     def _clean_up(self, released: Sequence[Image]) -> None:
         for image in released:
@@ -437,8 +481,9 @@ class Machine:
 
     def _publish(self, plan: Plan, undo: ExitStack) -> None:
         """Give the guest its memory, and the hosted C library the variables an executable took over."""
-        for region, pages in plan.regions:
-            self.memory.publish(region, pages)
+        with self.link_maps.changing(State.ADD, len(plan.images)):
+            for region, pages in plan.regions:
+                self.memory.publish(region, pages)
         for image in plan.images:
             undo.callback(self._return_variables, image)
             for copied in _from_host(image):
@@ -507,7 +552,7 @@ class Machine:
 
     def link_map_address(self, image: Image) -> int:
         """The word that tells a PLT's resolver which image it is called for."""
-        return image.base
+        return self.link_maps.link_map_address(image)
 
     def tls_block(self, image: Image) -> int:
         """Guest address of an image's thread-local block in the thread in use.
@@ -515,6 +560,17 @@ class Machine:
         Raises GuestAbort when there is no memory for a block that is due now.
         """
         return self.threads.block(image)
+
+    def image_at(self, address: int) -> Image | None:
+        """The loaded image whose region covers a guest address."""
+        return self._symbolizer.image_at(address)
+
+    @cached_property
+    def dynamic(self) -> DynamicLoader:
+        """What the guest asks of the dynamic linker: dlopen and its kin."""
+        from emu.dynamic import DynamicLoader
+
+        return DynamicLoader(self)
 
     def ifunc_target(self, image: Image, resolver: int) -> int:
         """The function an STT_GNU_IFUNC symbol stands for."""
@@ -590,6 +646,7 @@ class Machine:
         cpu = self.cpu
         before = cpu.read_registers(self._interrupted)
         self._depth += 1
+        self._suspended.append(before)
         try:
             result = self._enter(plan, address, args, before[0])
         except BaseException:
@@ -597,12 +654,13 @@ class Machine:
             raise
         finally:
             self._depth -= 1
+            self._suspended.pop()
         # The callee kept what its ABI says; the interrupted function returns through these.
         cpu.write_registers(zip(self._returns_through, before, strict=False))
         return result
 
     def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> int | float | None:
-        entry = plan.enter(self, args, sp, self.traps.return_address)
+        entry = plan.enter(self, args, sp, self.traps.return_to(self._depth))
         returned = False
         try:
             if entry.stack:
@@ -645,9 +703,9 @@ class Machine:
             self._depth = 0
 
     def _run(self, pc: int) -> None:
-        """Run until the return trap, handling the other traps and system calls on the way."""
+        """Run until the return trap of this depth, handling the other traps and system calls on the way."""
         run, traps, budget = self.cpu.run, self.traps, self._budget
-        end = traps.return_address
+        end = traps.return_to(self._depth or 1)
         while True:
             if budget.bounded:
                 stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
@@ -665,7 +723,15 @@ class Machine:
                 raise self._stopped(stop)
             if budget.bounded and budget.spent_on_trap():
                 raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
-            pc = self.syscalls.answer(stop.pc) if trap is None else trap.handler()
+            if trap is None:
+                pc = self.syscalls.answer(stop.pc)
+                continue
+            try:
+                pc = trap.handler()
+            except GuestUnwinding as unwinding:
+                if unwinding.depth == self._depth:
+                    raise
+                pc = self.host_frames.resume(unwinding)
 
     def _stopped(self, stop: Stop) -> RelinkError:
         """The exception for a guest that did not get to its end."""
@@ -677,6 +743,30 @@ class Machine:
         return guest_fault(
             self.cpu, stop, symbolize=known.frame, unwind_tables=known.call_frames, sourced=known.sourced
         )
+
+    @cached_property
+    def host_frames(self) -> HostFrames:
+        """The host's side of the call stack, as an unwinder of the guest sees it."""
+        from emu.host_frames import DwarfHostFrames
+
+        if self.arch.name == "arm":
+            from emu.host_frames_arm import ArmHostFrames
+
+            return ArmHostFrames(self)
+        return DwarfHostFrames(self)
+
+    def host_callers(self) -> list[tuple[int, int]]:
+        """(canonical frame address, place it returns to) of each call of a host function that has called the
+        guest in turn, outermost first."""
+        if self.convention.link_register is not None:
+            return [(before[0], before[1]) for before in self._suspended]
+        word = self.arch.word_size
+        return [(before[0] + word, self.memory.read_uint(before[0], word)) for before in self._suspended]
+
+    @property
+    def first_argument(self) -> str | None:
+        """The register a first pointer argument is passed in; None where it is on the stack."""
+        return next(iter(self.convention.integer_arguments), None)
 
     @property
     def call_depth(self) -> int:

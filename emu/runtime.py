@@ -52,6 +52,11 @@ class Runtime:
         if machine.arch.name == "i386":
             # The GNU variant takes its argument in eax (Drepper, section 4.1.1): what GD code really calls.
             self._own["___tls_get_addr"] = self._tls_get_addr_eax
+        maps = machine.link_maps
+        #: What lies in guest memory: for debuggers, and programs that do as debuggers do.
+        self._memory: dict[str, Callable[[], int]] = {
+            "_r_debug": lambda: DataAddress(maps.debug), "_dl_debug_state": lambda: maps.breakpoint,
+        }  # fmt: skip
         linker = machine.linker
         linker.resolver.host_tls = linker.tls.allocate_far(_TLS_SIZE, _TLS_SIZE)
         self._errno_offset = linker.resolver.host_tls.offset
@@ -81,6 +86,8 @@ class Runtime:
         handler = self._own.get(name)
         if handler is not None:
             return self._machine.traps.add(name, handler)
+        if name in self._memory:
+            return self._memory[name]()
         if not self._hosted_libc:
             return None
         found = self._machine.libc.lookup(name)

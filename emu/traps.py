@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from emu.errors import GuestAbort
 from relink.arch import Architecture
 from relink.errors import AddressSpaceError
 
@@ -40,7 +41,8 @@ class _Block:
 
 
 def _never_handled() -> int:
-    raise AssertionError("the return trap ends a run and is not handled")
+    # The one of the innermost call ends a run and is not handled.
+    raise GuestAbort("the guest returned to the host from a call that is not the innermost one")
 
 
 class TrapTable:
@@ -52,6 +54,7 @@ class TrapTable:
         self.start, self.size = _RANGES[arch.bits]
         self.return_address = self.start
         self._traps = {self.return_address: Trap("return to the host", _never_handled)}
+        self._returns = [self.return_address]
         self._free: list[int] = []
         self._next = self.start + self.spacing
         self._blocks: list[_Block] = []  #: by address
@@ -62,6 +65,16 @@ class TrapTable:
         address = self._free.pop() if self._free else self._take(1)
         self._traps[address] = Trap(name, handler)
         return address
+
+    def return_to(self, depth: int) -> int:
+        """The trap that ends a call at a depth, from 1: each has its own, so that unwinders tell them apart."""
+        while len(self._returns) < depth:
+            self._returns.append(self.add("return to the host", _never_handled))
+        return self._returns[depth - 1]
+
+    def is_return(self, address: int) -> bool:
+        """Whether an address ends a call."""
+        return address in self._returns
 
     def remove(self, address: int) -> None:
         """Give a trap back."""

@@ -210,6 +210,14 @@ def _index(table: CallFrameTable, word: int) -> list[tuple[int, int, int]]:
     return found
 
 
+def function_entries(table: CallFrameTable, word: int) -> list[tuple[int, int]]:
+    """(start address, offset of its FDE) of every function a table describes, in address order.
+
+    `word` is the bytes in a pointer. Damage ends the list early.
+    """
+    return [(start, entry) for start, _, entry in _index(table, word)]
+
+
 def _pointer_encoding(table: CallFrameTable, cie: int, word: int) -> int | None:
     """The DW_EH_PE_* by which the entries of a CIE give addresses; None if the CIE cannot be read."""
     try:
@@ -285,6 +293,9 @@ def _evaluate(expression: Sequence[int], frame: Registers, read: ReadMemory, ini
         elif op in _CONSTANTS:
             stack.append(struct.unpack_from(_CONSTANTS[op], code, at)[0])
             at += struct.calcsize(_CONSTANTS[op])
+        elif op == 0x03:  # addr
+            stack.append(int.from_bytes(code[at : at + frame.isa.word], "little"))
+            at += frame.isa.word
         elif op in (0x10, 0x11, 0x23):  # constu, consts, plus_uconst
             value, at = _leb128(code, at, signed=op == 0x11)
             stack.append(stack.pop() + value if op == 0x23 else value)

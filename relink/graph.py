@@ -177,9 +177,10 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
     return order
 
 
-def find(name: str, surroundings: Surroundings) -> Node:
-    """A user's own request by name, through the same rules."""
-    return _find(name, None, surroundings)
+def find(name: str, surroundings: Surroundings, chain: Sequence[Decoded] = ()) -> Node:
+    """A request by name, through the same rules: a user's own, or by an image that is loaded (see `chain` of
+    `SearchPath.candidates`)."""
+    return _find(name, None, surroundings, chain)
 
 
 def _register(by_name: dict[str, Node], node: Node) -> None:
@@ -213,7 +214,9 @@ def is_file(decoded: Decoded, path: Path) -> bool:
         return False
 
 
-def _find(name: str, parent: Node | None, surroundings: Surroundings) -> Node:
+def _find(
+    name: str, parent: Node | None, surroundings: Surroundings, chain: Sequence[Decoded] | None = None
+) -> Node:
     """Look one library up. A candidate that is not ELF or not for this machine is passed over, as by ld.so."""
     node = Node(name, parent)
     if name in surroundings.stand_ins:
@@ -222,7 +225,8 @@ def _find(name: str, parent: Node | None, surroundings: Surroundings) -> Node:
     if (image := surroundings.loaded(name)) is not None:
         node.image, node.rule = image, "already loaded"
         return node
-    for candidate in surroundings.search.candidates(name, _chain(parent), surroundings.architecture):
+    chain = _chain(parent) if chain is None else chain
+    for candidate in surroundings.search.candidates(name, chain, surroundings.architecture):
         problem = candidate.problem
         if candidate.source is not None:
             try:

@@ -116,8 +116,9 @@ class Linker:
     # ------------------------------------------------------------ the one call
 
     def load(
-        self, source: Source | Sequence[Source], *, name: str | None = None, options: LoadOptions | None = None
-    ) -> Image:
+        self, source: Source | Sequence[Source] | Node, *, name: str | None = None,
+        options: LoadOptions | None = None,
+    ) -> Image:  # fmt: skip
         """Load an image with all it needs, without a machine: nothing of it is run.
 
         See `loading` for the arguments. Places an IFUNC decides are left as they were.
@@ -129,12 +130,13 @@ class Linker:
 
     @contextmanager
     def loading(
-        self, source: Source | Sequence[Source], *, name: str | None = None, options: LoadOptions | None = None
-    ) -> Iterator[Plan]:
+        self, source: Source | Sequence[Source] | Node, *, name: str | None = None,
+        options: LoadOptions | None = None,
+    ) -> Iterator[Plan]:  # fmt: skip
         """Link `source` and yield the plan; commit when the block ends, undo everything when it raises.
 
-        `source` is a path, bytes, a file object, or a bare library name to search for; `name` is what
-        messages call it. Relocatable objects and archives, or a list of them, become one image.
+        `source` is a path, bytes, a file object, a bare library name to search for, or what `find` has found;
+        `name` is what messages call it. Relocatable objects and archives, or a list of them, become one image.
 
         Raises ElfError, LibraryNotFound, another LinkError or LinkErrors, AddressSpaceError.
         """
@@ -254,7 +256,7 @@ class Linker:
     # ------------------------------------------------------------ the phases
 
     def _link(
-        self, source: Source | Sequence[Source], name: str | None, options: LoadOptions, undo: ExitStack
+        self, source: Source | Sequence[Source] | Node, name: str | None, options: LoadOptions, undo: ExitStack
     ) -> Plan:
         clock = _Clock()
         if options.no_load and not self.is_loaded(source):
@@ -293,7 +295,7 @@ class Linker:
         return image.lazy.bind(slot, self.resolver, lookup_scope(image, self.global_scope))
 
     def survey(
-        self, source: Source | Sequence[Source], name: str | None = None, preload: Sequence[Source] = (),
+        self, source: Source | Sequence[Source] | Node, name: str | None = None, preload: Sequence[Source] = (),
         want: Sequence[str] = (), *, whole_archive: bool = False,
     ) -> tuple[Node, list[Node]]:  # fmt: skip
         """What a load would bring in, without mapping anything: the root's node and the whole closure.
@@ -317,6 +319,14 @@ class Linker:
 
         return Scan(self.architecture, *self.survey(source, name, preload, want, whole_archive=whole_archive))
 
+    def find(self, name: str, chain: Sequence[Image] = ()) -> Node:
+        """A library by the name an image gives it, through the rules for DT_NEEDED; opened, not mapped.
+
+        `chain` is the image that asks and those whose RPATH counts too, nearest first. Names with a slash are
+        paths of the guest's file system. Raises what opening a damaged file raises.
+        """
+        return graph.find(name, self.surroundings(), [image.decoded for image in chain])
+
     def surroundings(self) -> Surroundings:
         """What the closure of a load is computed against."""
         return Surroundings(
@@ -328,8 +338,10 @@ class Linker:
         """The loaded image of that SONAME, or that was asked for by that name before."""
         return next((i for i in self.images if name == i.soname or name in i.names), None)
 
-    def is_loaded(self, source: Source | Sequence[Source]) -> bool:
+    def is_loaded(self, source: Source | Sequence[Source] | Node) -> bool:
         """Whether loading `source` would find it loaded already: by name, SONAME or file."""
+        if isinstance(source, Node):
+            return source.image is not None
         return isinstance(source, (str, os.PathLike)) and (
             self.loaded(str(source)) is not None or self._loaded_from(Path(source)) is not None
         )
@@ -338,10 +350,12 @@ class Linker:
         return next((i for i in self.images if graph.is_file(i.decoded, path)), None)
 
     def _root(
-        self, source: Source | Sequence[Source], name: str | None, surroundings: Surroundings,
+        self, source: Source | Sequence[Source] | Node, name: str | None, surroundings: Surroundings,
         want: Sequence[str] = (), *, whole_archive: bool = False,
     ) -> Node:  # fmt: skip
         """The node of what the user asked for; a bare name that is no file here is searched for."""
+        if isinstance(source, Node):
+            return source
         if isinstance(source, (str, os.PathLike)):
             path = Path(source)
             if "/" in str(source) or _exists(path):

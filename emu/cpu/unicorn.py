@@ -221,7 +221,7 @@ class UnicornCpu:
             self._map_gdt()
 
     def set_trap_range(self, start: int, size: int) -> None:
-        """Declare [start, start + size) the trap range. Nothing may be mapped there."""
+        """Declare [start, start + size) the trap range. Only read-only pages may be mapped there."""
         self._trap_start, self._trap_end = start, start + size
         # Unicorn also stops, without an error, where it is told to run until; let that be a trap as well.
         self._until.value = start
@@ -234,7 +234,8 @@ class UnicornCpu:
             raise AddressSpaceError("the buffer does not fit the mapping", address=address, size=size)
         if buffer.ctypes.data % PAGE_SIZE:
             raise AddressSpaceError("the buffer is not page-aligned", address=address, size=size)
-        if address < self._trap_end and self._trap_start < address + size:
+        overlaps = address < self._trap_end and self._trap_start < address + size
+        if overlaps and protection != Protection.R:  # what cannot run stops like what is not there
             raise AddressSpaceError("mapping overlaps the trap range", address=address, size=size)
         self._pages.add(address, memoryview(cast(Any, buffer)), protection)
         host = ctypes.c_void_p(buffer.ctypes.data)

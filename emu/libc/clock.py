@@ -15,8 +15,8 @@ from emu.libc.table import export, export_data, register
 if TYPE_CHECKING:
     from emu.libc.core import Libc
 
-_WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-_MONTHS = (
+WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
@@ -60,7 +60,7 @@ def broken_down(seconds: int) -> list[int]:
     return [rest % 60, rest // 60 % 60, rest // 3600, day, month - 1, year - 1900, (days + 4) % 7, day_of_year, 0]
 
 
-def _read_tm(libc: Libc, address: int) -> list[int]:
+def read_tm(libc: Libc, address: int) -> list[int]:
     data = libc.memory.read(address, 36)
     return [int.from_bytes(data[i : i + 4], "little", signed=True) for i in range(0, 36, 4)]
 
@@ -141,7 +141,7 @@ def _gmtime(libc: Libc, size: int, time: int) -> int:
 
 
 def _mktime(libc: Libc, size: int, fields: int) -> int:
-    seconds = _seconds_of(_read_tm(libc, fields))
+    seconds = _seconds_of(read_tm(libc, fields))
     if size == 4 and not -(1 << 31) <= seconds < 1 << 31:
         return libc.fail(Errno.EOVERFLOW)
     return seconds if _write_tm(libc, fields, broken_down(seconds)) else -1
@@ -239,14 +239,14 @@ def tzset(libc: Libc) -> None:
 
 
 def _asctime_text(tm: list[int]) -> bytes:
-    weekday = _WEEKDAYS[tm[6]][:3] if 0 <= tm[6] < 7 else "???"
-    month = _MONTHS[tm[4]][:3] if 0 <= tm[4] < 12 else "???"
+    weekday = WEEKDAYS[tm[6]][:3] if 0 <= tm[6] < 7 else "???"
+    month = MONTHS[tm[4]][:3] if 0 <= tm[4] < 12 else "???"
     return f"{weekday} {month}{tm[3]:3d} {tm[2]:02d}:{tm[1]:02d}:{tm[0]:02d} {1900 + tm[5]}\n".encode()
 
 
 @export("char *asctime_r(const void *fields, char *buffer)")
 def asctime_r(libc: Libc, fields: int, buffer: int) -> int:
-    libc.put_string(buffer, _asctime_text(_read_tm(libc, fields)))
+    libc.put_string(buffer, _asctime_text(read_tm(libc, fields)))
     return buffer
 
 
@@ -279,9 +279,9 @@ _COMPOSED = {
 }  # fmt: skip
 #: conversion -> text of a struct tm, in the C locale
 _FIELDS: dict[str, _Field] = {
-    "a": lambda t: _WEEKDAYS[t[6] % 7][:3], "A": lambda t: _WEEKDAYS[t[6] % 7],
-    "b": lambda t: _MONTHS[t[4] % 12][:3], "h": lambda t: _MONTHS[t[4] % 12][:3],
-    "B": lambda t: _MONTHS[t[4] % 12],
+    "a": lambda t: WEEKDAYS[t[6] % 7][:3], "A": lambda t: WEEKDAYS[t[6] % 7],
+    "b": lambda t: MONTHS[t[4] % 12][:3], "h": lambda t: MONTHS[t[4] % 12][:3],
+    "B": lambda t: MONTHS[t[4] % 12],
     "C": lambda t: f"{(t[5] + 1900) // 100:02d}", "d": lambda t: f"{t[3]:02d}", "e": lambda t: f"{t[3]:2d}",
     "g": lambda t: f"{_iso_week(t)[0] % 100:02d}", "G": lambda t: str(_iso_week(t)[0]),
     "H": lambda t: f"{t[2]:02d}", "I": lambda t: f"{(t[2] - 1) % 12 + 1:02d}", "j": lambda t: f"{t[7] + 1:03d}",
@@ -321,7 +321,7 @@ def strftime_text(template: str, tm: list[int]) -> str:
 
 @export("size_t strftime(char *dest, size_t size, const char *format, const void *fields)")
 def strftime(libc: Libc, dest: int, size: int, template: int, fields: int) -> int:
-    text = strftime_text(libc.string(template).decode("latin-1"), _read_tm(libc, fields)).encode("latin-1")
+    text = strftime_text(libc.string(template).decode("latin-1"), read_tm(libc, fields)).encode("latin-1")
     if len(text) >= size:
         return 0
     libc.put_string(dest, text)

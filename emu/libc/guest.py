@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from emu.heap import Heap
 from relink.arch import Architecture
+
+if TYPE_CHECKING:
+    from emu.dynamic import DynamicLoader
 
 
 class Memory(Protocol):
@@ -44,6 +47,10 @@ class Guest(Protocol):
     @property
     def call_depth(self) -> int:
         """How many `call`s are under way, nested ones included."""
+
+    @property
+    def dynamic(self) -> DynamicLoader:
+        """What serves dlopen and its kin."""
 
     def call(self, address: int, prototype: str, *args: int | float) -> int | float | None: ...
 

@@ -32,16 +32,25 @@ NAMES: dict[str, str] = {
         wcscoll wcscpy wcslen wcsncmp wcsncpy wcsnlen wcsrchr wcstombs wmemchr wmemcmp wmemcpy wmemmove
         wmemset
     """,
+    "locale": """
+        __duplocale __freelocale __iswctype_l __newlocale __nl_langinfo_l __relink_c_locale __strcoll_l
+        __strftime_l __strxfrm_l __tolower_l __toupper_l __towlower_l __towupper_l __uselocale __wcscoll_l
+        __wcsftime_l __wcsxfrm_l __wctype_l _nl_C_locobj bind_textdomain_codeset btowc dcngettext dngettext
+        duplocale fgetwc fputwc freelocale getwc iswctype iswctype_l mbsnrtowcs mbsrtowcs newlocale ngettext
+        nl_langinfo nl_langinfo_l putwc strcoll_l strftime_l strxfrm_l tolower_l toupper_l towlower_l
+        towupper_l ungetwc uselocale wcscoll_l wcsftime wcsftime_l wcsnrtombs wcsrtombs wcsxfrm wcsxfrm_l
+        wctob wctype wctype_l
+    """,
     "numbers": """
         __isoc23_strtod __isoc23_strtof __isoc23_strtoimax __isoc23_strtol __isoc23_strtold __isoc23_strtoll
         __isoc23_strtoq __isoc23_strtoul __isoc23_strtoull __isoc23_strtoumax __isoc23_strtouq
-        __strtod_internal __strtod_nan __strtof128_nan __strtof_internal __strtof_nan __strtoimax
-        __strtoimax_internal __strtol __strtol_internal __strtold_internal __strtold_nan __strtoll
-        __strtoll_internal __strtoq __strtoq_internal __strtoul __strtoul_internal __strtoull
-        __strtoull_internal __strtoumax __strtoumax_internal __strtouq __strtouq_internal abs atof atoi atol
-        atoll div imaxabs imaxdiv labs ldiv llabs lldiv strtod strtod_l strtof strtof_l strtoimax
-        strtoimax_l strtol strtol_l strtold strtold_l strtoll strtoll_l strtoq strtoq_l strtoul strtoul_l
-        strtoull strtoull_l strtoumax strtoumax_l strtouq strtouq_l
+        __strtod_internal __strtod_l __strtod_nan __strtof128_nan __strtof_internal __strtof_l __strtof_nan
+        __strtoimax __strtoimax_internal __strtol __strtol_internal __strtold_internal __strtold_l
+        __strtold_nan __strtoll __strtoll_internal __strtoq __strtoq_internal __strtoul __strtoul_internal
+        __strtoull __strtoull_internal __strtoumax __strtoumax_internal __strtouq __strtouq_internal abs
+        atof atoi atol atoll div imaxabs imaxdiv labs ldiv llabs lldiv strfromf128 strtod strtod_l strtof
+        strtof128 strtof_l strtoimax strtoimax_l strtol strtol_l strtold strtold_l strtoll strtoll_l strtoq
+        strtoq_l strtoul strtoul_l strtoull strtoull_l strtoumax strtoumax_l strtouq strtouq_l
     """,
     "sorting": """
         bsearch lfind lsearch qsort qsort_r
@@ -78,19 +87,27 @@ NAMES: dict[str, str] = {
         __utime64 __utimes64 access chdir chmod getcwd mkdir readlink realpath remove rename rmdir unlink
         utime utimes
     """,
+    "directories": """
+        __closedir __openat64_2 __opendir __poll __readdir __readdir64 __utimensat64 closedir dirfd fchmodat
+        fdopendir iconv iconv_close iconv_open link openat openat64 opendir poll readdir readdir64 rewinddir
+        sendfile sendfile64 statvfs statvfs64 symlink truncate truncate64 unlinkat utimensat writev
+    """,
     "process": """
         _Exit ___errno __aeabi_atexit __assert __assert2 __assert_fail __assert_perror_fail __chk_fail
         __cxa_atexit __cxa_deleted_virtual __cxa_finalize __cxa_pure_virtual __cxa_thread_atexit
         __cxa_thread_atexit_impl __errno __errno_location __fortify_fail __getauxval __getpagesize
-        __libc_fatal __relink_dlerror __sched_cpucount __stack_chk_fail __stack_chk_fail_local
-        __stack_chk_guard __sysconf _exit _rtld_global_ro abort at_quick_exit atexit bsd_signal dlclose
-        dlerror dlopen dlsym exit fork get_nprocs get_nprocs_conf getauxval getegid geteuid getgid
-        getpagesize getpid getppid gettid getuid pthread_sigmask quick_exit raise sched_getaffinity
-        sigaction sigaddset sigdelset sigemptyset sigfillset sigismember signal sigprocmask syscall sysconf
-        system sysv_signal uname
+        __libc_fatal __sched_cpucount __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf
+        _exit _rtld_global_ro abort at_quick_exit atexit bsd_signal exit fork get_nprocs get_nprocs_conf
+        getauxval getegid geteuid getgid getpagesize getpid getppid gettid getuid pthread_sigmask quick_exit
+        raise sched_getaffinity sigaction sigaddset sigdelset sigemptyset sigfillset sigismember signal
+        sigprocmask syscall sysconf system sysv_signal uname
     """,
     "startup": """
         __libc_start_main
+    """,
+    "dlfcn": """
+        __dlsym_time64 __gnu_Unwind_Find_exidx _dl_find_object dl_iterate_phdr dl_unwind_find_exidx dladdr
+        dladdr1 dlclose dlerror dlinfo dlmopen dlopen dlsym dlvsym
     """,
     "reports": """
         err error errx warn warnx
@@ -104,11 +121,6 @@ NAMES: dict[str, str] = {
     """,
     "getopt": """
         __posix_getopt getopt getopt_long getopt_long_only
-    """,
-    "locale": """
-        __duplocale __freelocale __newlocale __nl_langinfo_l __relink_langinfo __uselocale
-        bind_textdomain_codeset dcngettext dngettext duplocale freelocale newlocale ngettext nl_langinfo
-        nl_langinfo_l uselocale
     """,
     "clock": """
         __clock_getres64 __clock_gettime __clock_gettime64 __ctime64 __ctime64_r __difftime64

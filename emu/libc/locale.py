@@ -1,54 +1,115 @@
-"""Locales beside setlocale: there is one, "C", whatever is asked for; messages stay as they are."""
+"""Locales as objects: there is one, "C" (as "POSIX" and "" too), and everything `_l` answers in it.
+
+Its multibyte encoding is UTF-8, as in `emu.libc.wide`. Layout of struct __locale_struct, the numbers of
+nl_langinfo's items and the C locale's texts: glibc, bits/types/__locale_t.h, langinfo.h, locale/C-time.c.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.libc.clock import MONTHS, WEEKDAYS, read_tm, strftime, strftime_text
+from emu.libc.ctype import CLASSES, tolower, toupper
+from emu.libc.errno import Errno
+from emu.libc.stdio import EOF, fgetc, fputc, ungetc
+from emu.libc.strings import strcmp, strxfrm
 from emu.libc.table import export, export_data
+from emu.libc.wide import WCHAR, encode_wide, read_wide, wcscmp
 
 if TYPE_CHECKING:
     from emu.libc.core import Libc
 
-#: nl_item of CODESET and RADIXCHAR, the same in glibc and musl (langinfo.h).
-_CODESET, _RADIX = 14, 0x10000
-#: Characters are UTF-8 here (see the wide family), as musl says of its C locale too.
-_TEXTS = b"UTF-8\0.\0\0"
+_CATEGORIES = 13
+_GLOBAL_LOCALE = -1  #: LC_GLOBAL_LOCALE
+_NAMES = (b"", b"C", b"POSIX")
+_WEOF = 0xFFFF_FFFF
 
 
-@export_data("__relink_langinfo")
-def langinfo_texts(libc: Libc) -> bytes:
-    return _TEXTS
+class Current:
+    """What uselocale has set."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.locale = _GLOBAL_LOCALE & libc.arch.address_mask
+
+
+@export_data("__relink_c_locale", "_nl_C_locobj")
+def c_locale(libc: Libc) -> bytes:
+    """struct __locale_struct: data of 13 categories (none is shown), three tables of ctype, 13 names."""
+    names = ("__ctype_b", "__ctype_tolower", "__ctype_toupper")
+    tables = [libc.pointer(libc.data_symbol(name) or 0) for name in names]
+    name = libc.pointer(libc.data_symbol("__relink_locale_name") or 0)
+    words = [*[0] * _CATEGORIES, *tables, *[name] * _CATEGORIES]
+    return b"".join(word.to_bytes(libc.word, "little") for word in words)
+
+
+def _c_locale(libc: Libc) -> int:
+    return libc.data_symbol("__relink_c_locale") or 0
+
+
+@export("void *newlocale(int mask, const char *name, void *base)", alias=("__newlocale",))
+def newlocale(libc: Libc, mask: int, name: int, base: int) -> int:
+    if not name:
+        return libc.fail(Errno.EINVAL, 0)
+    return _c_locale(libc) if libc.string(name) in _NAMES else libc.fail(Errno.ENOENT, 0)
+
+
+@export("void *duplocale(void *locale)", alias=("__duplocale",))
+def duplocale(libc: Libc, locale: int) -> int:
+    return _c_locale(libc)
+
+
+@export("void freelocale(void *locale)", alias=("__freelocale",))
+def freelocale(libc: Libc, locale: int) -> None:
+    """There is one, and it stays."""
+
+
+@export("void *uselocale(void *locale)", alias=("__uselocale",))
+def uselocale(libc: Libc, locale: int) -> int:
+    current = libc.state(Current)
+    before = current.locale
+    current.locale = locale or before
+    return before
+
+
+# ---------------------------------------------------------------- what the locale says
+
+_FORMATS = ("%a %b %e %H:%M:%S %Y", "%m/%d/%y", "%H:%M:%S", "%I:%M:%S %p")
+_TIME = (
+    *(day[:3] for day in WEEKDAYS), *WEEKDAYS, *(month[:3] for month in MONTHS), *MONTHS, "AM", "PM", *_FORMATS,
+)  # fmt: skip
+_WIDE_TIME = 0x20034  #: _NL_WABDAY_1
+_ITEMS = {
+    14: "UTF-8", 0x1_0000: ".", 0x4_000F: "-", 0x5_0000: "^[yY]", 0x5_0001: "^[nN]",
+    **{0x2_0000 + number: text for number, text in enumerate(_TIME)},
+}  # fmt: skip
+
+
+class Texts:
+    """Answers already laid into memory."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.addresses: dict[bytes, int] = {}
+
+    def address(self, libc: Libc, text: bytes) -> int:
+        if text not in self.addresses:
+            self.addresses[text] = libc.allocate(len(text))
+            libc.memory.write(self.addresses[text], text)
+        return self.addresses[text]
 
 
 @export("char *nl_langinfo(int item)")
 def nl_langinfo(libc: Libc, item: int) -> int:
-    texts = libc.data_symbol("__relink_langinfo") or 0
-    return texts + {_CODESET: 0, _RADIX: 6}.get(item, 8)
+    """An item's text; the empty string for an item that is unknown or has none."""
+    if _WIDE_TIME <= item < _WIDE_TIME + len(_TIME):
+        text = f"{_TIME[item - _WIDE_TIME]}\0".encode("utf-32-le")
+    else:
+        text = f"{_ITEMS.get(item, '')}\0".encode()
+    return libc.state(Texts).address(libc, text)
 
 
 @export("char *nl_langinfo_l(int item, void *locale)", alias=("__nl_langinfo_l",))
 def nl_langinfo_l(libc: Libc, item: int, locale: int) -> int:
     return nl_langinfo(libc, item)
-
-
-@export("void *newlocale(int mask, const char *name, void *base)", alias=("__newlocale",))
-def newlocale(libc: Libc, mask: int, name: int, base: int) -> int:
-    return base or (libc.data_symbol("__relink_langinfo") or 0)
-
-
-@export("void *duplocale(void *locale)", alias=("__duplocale",))
-def duplocale(libc: Libc, locale: int) -> int:
-    return locale
-
-
-@export("void *uselocale(void *locale)", alias=("__uselocale",))
-def uselocale(libc: Libc, locale: int) -> int:
-    return libc.data_symbol("__relink_langinfo") or 0
-
-
-@export("void freelocale(void *locale)", alias=("__freelocale",))
-def freelocale(libc: Libc, locale: int) -> None:
-    """One serves all."""
 
 
 @export("char *ngettext(const char *one, const char *many, unsigned long count)")
@@ -71,3 +132,212 @@ def dcngettext(libc: Libc, domain: int, one: int, many: int, count: int, categor
 @export("char *bind_textdomain_codeset(const char *domain, const char *codeset)")
 def bind_textdomain_codeset(libc: Libc, domain: int, codeset: int) -> int:
     return codeset
+
+
+# ---------------------------------------------------------------- comparing, converting
+
+
+@export("int strcoll_l(const char *a, const char *b, void *locale)", alias=("__strcoll_l",))
+def strcoll_l(libc: Libc, a: int, b: int, locale: int) -> int:
+    return strcmp(libc, a, b)
+
+
+@export("size_t strxfrm_l(char *dest, const char *src, size_t n, void *locale)", alias=("__strxfrm_l",))
+def strxfrm_l(libc: Libc, dest: int, src: int, n: int, locale: int) -> int:
+    return strxfrm(libc, dest, src, n)
+
+
+@export("int wcscoll_l(const wchar_t *a, const wchar_t *b, void *locale)", alias=("__wcscoll_l",))
+def wcscoll_l(libc: Libc, a: int, b: int, locale: int) -> int:
+    return wcscmp(libc, a, b)
+
+
+@export("size_t wcsxfrm(wchar_t *dest, const wchar_t *src, size_t n)")
+def wcsxfrm(libc: Libc, dest: int, src: int, n: int) -> int:
+    units = read_wide(libc, src)
+    if len(units) < n:
+        _write_wide(libc, dest, [*units, 0])
+    return len(units)
+
+
+@export("size_t wcsxfrm_l(wchar_t *dest, const wchar_t *src, size_t n, void *locale)", alias=("__wcsxfrm_l",))
+def wcsxfrm_l(libc: Libc, dest: int, src: int, n: int, locale: int) -> int:
+    return wcsxfrm(libc, dest, src, n)
+
+
+@export(
+    "size_t strftime_l(char *dest, size_t size, const char *format, const void *fields, void *locale)",
+    alias=("__strftime_l",),
+)
+def strftime_l(libc: Libc, dest: int, size: int, template: int, fields: int, locale: int) -> int:
+    return strftime(libc, dest, size, template, fields)
+
+
+@export("size_t wcsftime(wchar_t *dest, size_t size, const wchar_t *format, const void *fields)")
+def wcsftime(libc: Libc, dest: int, size: int, template: int, fields: int) -> int:
+    text = strftime_text("".join(map(chr, read_wide(libc, template))), read_tm(libc, fields))
+    if len(text) >= size:
+        return 0
+    _write_wide(libc, dest, [*map(ord, text), 0])
+    return len(text)
+
+
+@export(
+    "size_t wcsftime_l(wchar_t *dest, size_t size, const wchar_t *format, const void *fields, void *locale)",
+    alias=("__wcsftime_l",),
+)
+def wcsftime_l(libc: Libc, dest: int, size: int, template: int, fields: int, locale: int) -> int:
+    return wcsftime(libc, dest, size, template, fields)
+
+
+# ---------------------------------------------------------------- wide characters
+
+
+@export("int towlower_l(unsigned c, void *locale)", alias=("__towlower_l", "tolower_l", "__tolower_l"))
+def towlower_l(libc: Libc, c: int, locale: int) -> int:
+    return tolower(libc, c)
+
+
+@export("int towupper_l(unsigned c, void *locale)", alias=("__towupper_l", "toupper_l", "__toupper_l"))
+def towupper_l(libc: Libc, c: int, locale: int) -> int:
+    return toupper(libc, c)
+
+
+@export("unsigned long wctype(const char *name)")
+def wctype(libc: Libc, name: int) -> int:
+    """A class's number, from 1; 0 for a name that is none."""
+    found = CLASSES.get(libc.string(name).decode("latin-1"))
+    return 0 if found is None else found[1] + 1
+
+
+@export("unsigned long wctype_l(const char *name, void *locale)", alias=("__wctype_l",))
+def wctype_l(libc: Libc, name: int, locale: int) -> int:
+    return wctype(libc, name)
+
+
+@export("int iswctype(unsigned c, unsigned long type)")
+def iswctype(libc: Libc, c: int, type_: int) -> int:
+    return int(c < 128 and any(c in members for members, bit in CLASSES.values() if bit + 1 == type_))
+
+
+@export("int iswctype_l(unsigned c, unsigned long type, void *locale)", alias=("__iswctype_l",))
+def iswctype_l(libc: Libc, c: int, type_: int, locale: int) -> int:
+    return iswctype(libc, c, type_)
+
+
+@export("unsigned btowc(int c)")
+def btowc(libc: Libc, c: int) -> int:
+    return c if 0 <= c < 128 else _WEOF
+
+
+@export("int wctob(unsigned c)")
+def wctob(libc: Libc, c: int) -> int:
+    return c if c < 128 else EOF
+
+
+def _write_wide(libc: Libc, address: int, units: list[int]) -> None:
+    libc.memory.write(address, b"".join(unit.to_bytes(WCHAR, "little") for unit in units))
+
+
+@export("size_t mbsnrtowcs(wchar_t *dest, const char **src, size_t bytes, size_t n, void *state)")
+def mbsnrtowcs(libc: Libc, dest: int, src: int, count: int, n: int, state: int) -> int:
+    """Stateless: a character cut off by `bytes` is left, to be offered again whole."""
+    start = libc.pointer(src)
+    data = libc.bounded_string(start, count)
+    ended = len(data) < count
+    done = written = 0
+    failed = False
+    while done < len(data) and (not dest or written < n):
+        size = next((k for k in range(1, 5) if _is_character(data[done : done + k])), 0)
+        if not size:
+            failed = ended or len(data) - done >= 4 or not _is_prefix(data[done:])
+            break
+        if dest:
+            _write_wide(libc, dest + WCHAR * written, [ord(data[done : done + size].decode())])
+        done, written = done + size, written + 1
+    if not dest:
+        return libc.fail(Errno.EILSEQ, libc.arch.address_mask) if failed else written
+    at_end = not failed and ended and done == len(data) and written < n
+    if at_end:
+        _write_wide(libc, dest + WCHAR * written, [0])
+    libc.set_pointer(src, 0 if at_end else start + done)
+    return libc.fail(Errno.EILSEQ, libc.arch.address_mask) if failed else written
+
+
+def _is_character(data: bytes) -> bool:
+    try:
+        return len(data.decode()) == 1
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_prefix(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return "unexpected end" in error.reason
+    return True
+
+
+@export("size_t mbsrtowcs(wchar_t *dest, const char **src, size_t n, void *state)")
+def mbsrtowcs(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
+    return mbsnrtowcs(libc, dest, src, len(libc.string(libc.pointer(src))) + 1, n, state)
+
+
+@export("size_t wcsnrtombs(char *dest, const wchar_t **src, size_t units, size_t n, void *state)")
+def wcsnrtombs(libc: Libc, dest: int, src: int, count: int, n: int, state: int) -> int:
+    start = libc.pointer(src)
+    units = read_wide(libc, start, count)
+    ended = len(units) < count
+    text = b""
+    for done, unit in enumerate(units):
+        character = encode_wide([unit])
+        if character is None:
+            if dest:
+                libc.set_pointer(src, start + WCHAR * done)
+            return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
+        if dest and len(text) + len(character) > n:
+            libc.memory.write(dest, text)
+            libc.set_pointer(src, start + WCHAR * done)
+            return len(text)
+        text += character
+    if dest:
+        whole = ended and len(text) < n
+        libc.memory.write(dest, text + b"\0" if whole else text)
+        libc.set_pointer(src, 0 if whole else start + WCHAR * len(units))
+    return len(text)
+
+
+@export("size_t wcsrtombs(char *dest, const wchar_t **src, size_t n, void *state)")
+def wcsrtombs(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
+    return wcsnrtombs(libc, dest, src, len(read_wide(libc, libc.pointer(src))) + 1, n, state)
+
+
+@export("unsigned putwc(int c, void *stream)", alias=("fputwc",))
+def putwc(libc: Libc, c: int, stream: int) -> int:
+    text = encode_wide([c & 0xFFFF_FFFF])
+    if text is None:
+        return libc.fail(Errno.EILSEQ, _WEOF)
+    return _WEOF if any(fputc(libc, byte, stream) == EOF for byte in text) else c & 0xFFFF_FFFF
+
+
+@export("unsigned getwc(void *stream)", alias=("fgetwc",))
+def getwc(libc: Libc, stream: int) -> int:
+    data = b""
+    while len(data) < 4 and (byte := fgetc(libc, stream)) != EOF:
+        data += bytes([byte])
+        if _is_character(data):
+            return ord(data.decode())
+        if not _is_prefix(data):
+            break
+    return libc.fail(Errno.EILSEQ, _WEOF) if data else _WEOF
+
+
+@export("unsigned ungetwc(unsigned c, void *stream)")
+def ungetwc(libc: Libc, c: int, stream: int) -> int:
+    text = None if c == _WEOF else encode_wide([c])
+    if text is None:
+        return _WEOF
+    for byte in reversed(text):
+        ungetc(libc, byte, stream)
+    return c

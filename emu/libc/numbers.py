@@ -95,7 +95,7 @@ def _strtold_by_reference(libc: Libc, result: int, text: int, end: int, *_: int)
 def _export_real(name: str, ctype: str, form: Format | None) -> None:
     parameters = "const char *text, char **end"
     for spelled, extra in (
-        (name, ""), (f"__isoc23_{name}", ""), (f"{name}_l", ", void *locale"),
+        (name, ""), (f"__isoc23_{name}", ""), (f"{name}_l", ", void *locale"), (f"__{name}_l", ", void *locale"),
         (f"__{name}_internal", ", int grouping"),
     ):  # fmt: skip
         convert = _real_converter(form)
@@ -129,6 +129,12 @@ def strtof128_nan(libc: Libc, text: int, end: int, stop: int) -> None:
     if libc.arch.name != "x86_64":
         raise GuestAbort("__strtof128_nan: a __float128 result is not supported on i386")
     libc.machine.cpu.write_register("xmm0", QUAD.nan)
+
+
+@export("void strtof128(const char *text, char **end)", alias=("strfromf128",), arches=("x86_64", "i386"))
+def strtof128(libc: Libc, text: int, end: int) -> None:
+    """Nothing here takes or gives a __float128; libstdc++ refers to both for its std::float128_t."""
+    raise GuestAbort("strtof128, strfromf128: __float128 values are not supported")
 
 
 @export("int atoi(const char *text)")

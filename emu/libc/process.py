@@ -176,34 +176,6 @@ def errno_location(libc: Libc) -> int:
     return libc.errno_address
 
 
-# ---------------------------------------------------------------- dynamic loading: refused, saying so
-
-
-@export("void *dlopen(const char *path, int flags)")
-def dlopen(libc: Libc, path: int, flags: int) -> int:
-    return 0
-
-
-@export("void *dlsym(void *handle, const char *name)")
-def dlsym(libc: Libc, handle: int, name: int) -> int:
-    return 0
-
-
-@export("int dlclose(void *handle)")
-def dlclose(libc: Libc, handle: int) -> int:
-    return -1
-
-
-@export("char *dlerror(void)")
-def dlerror(libc: Libc) -> int:
-    return libc.data_symbol("__relink_dlerror") or 0
-
-
-@export_data("__relink_dlerror")
-def dlerror_text(libc: Libc) -> bytes:
-    return b"the hosted C library loads no objects\0"
-
-
 # ---------------------------------------------------------------- who and where am I
 
 PROCESS_ID = 4242

@@ -25,9 +25,10 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 
 #: The files that hold the functions, by subject, in the order of the generated documentation.
 FAMILIES = (
-    "allocation", "memory", "strings", "ctype", "wide", "numbers", "sorting", "stdio", "formatted", "files",
-    "stdio_ext", "paths", "process", "startup", "reports", "environment", "getopt", "locale", "clock", "rand",
-    "jumps", "threads", "fortify", "libm", "integers", "softfloat", "quad", "eabi", "atomics",
+    "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
+    "files", "stdio_ext", "paths", "directories", "process", "startup", "dlfcn", "reports", "environment",
+    "getopt", "clock", "rand", "jumps", "threads", "fortify", "libm", "integers", "softfloat", "quad", "eabi",
+    "atomics",
 )  # fmt: skip
 
 #: The ISAs with 64-bit registers, and those without.

@@ -55,6 +55,22 @@ def test_overlapping_or_ragged_mappings_are_refused(bench: Bench) -> None:
     bench.cpu.map(AREA + 2 * PAGE, PAGE, RW, page_buffer())
 
 
+def test_traps_stop_where_they_can_be_read(bench: Bench) -> None:
+    """For unwinders that look at what they return to."""
+    if not bench.cpu.shares_memory:
+        with pytest.raises(AddressSpaceError):
+            bench.cpu.map(TRAPS, PAGE, Protection.R, page_buffer())
+        return
+    bench.cpu.map(TRAPS, PAGE, Protection.R, page_buffer(PAGE, b"readable"))
+    assert bench.cpu.read(TRAPS, 8) == b"readable"
+    store = bench.load("store")
+    bench.cpu.map(AREA, PAGE, RW, page_buffer())
+    bench.prepare(value=0x55, address=AREA)
+    stop = bench.cpu.run(store)
+    assert stop.reason is StopReason.TRAP
+    assert TRAPS <= stop.pc < TRAPS + PAGE
+
+
 def test_part_of_a_mapping_can_be_protected_and_unmapped(bench: Bench) -> None:
     cpu = bench.cpu
     buffer = page_buffer(5 * PAGE, b"".join(bytes([number]) * PAGE for number in range(5)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emu.dynamic import DynamicLoader
 from emu.heap import Heap
 from emu.libc import Libc
 from relink.arch import architecture
@@ -81,6 +82,10 @@ class FakeMachine:
         self.cpu = FakeRegisters()
         self.heap = Heap(self.memory, self.arch)
         self.functions: dict[int, Callable[..., int | float | None]] = {}
+
+    @property
+    def dynamic(self) -> DynamicLoader:
+        raise AssertionError("a fake machine loads nothing")
 
     def function(self, body: Callable[..., int | float | None]) -> int:
         """The address of a "guest" function."""

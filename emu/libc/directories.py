@@ -1,0 +1,258 @@
+"""Directories of the in-memory file system, calls relative to one, and calls on several buffers or files.
+
+There are no links: making one is EPERM, as on a file system without them. Layouts of struct dirent, struct
+pollfd and struct statvfs: glibc, sysdeps/unix/sysv/linux/bits.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from emu.libc import filesystem as fs
+from emu.libc.errno import Errno
+from emu.libc.files import attempt, open_
+from emu.libc.paths import access, rmdir, unlink
+from emu.libc.table import export
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+    from emu.libc.guest import Arguments
+
+_AT_FDCWD = -100
+_AT_REMOVEDIR = 0x200
+_DT_DIR, _DT_REG = 4, 8
+_DIRENT = 280  #: bytes of the largest struct dirent
+_BLOCK = 4096
+_POLLIN, _POLLOUT, _POLLNVAL = 1, 4, 0x20
+
+
+class Directories:
+    """Open directories: address of the DIR -> (descriptor, entries, how many have been read)."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.open: dict[int, tuple[int, list[str], int]] = {}
+
+
+def _directory(libc: Libc, number: int) -> int:
+    files = fs.file_system(libc)
+    try:
+        path = files.get(number).path
+        if path in files.files or not files.is_directory(path):
+            raise fs.FileError(Errno.ENOTDIR)
+    except fs.FileError as error:
+        return libc.fail(error.errno, 0)
+    address = libc.machine.heap.malloc(_DIRENT)
+    if not address:
+        return libc.fail(Errno.ENOMEM, 0)
+    libc.state(Directories).open[address] = number, [".", "..", *files.children(path)], 0
+    return address
+
+
+@export("void *opendir(const char *path)", alias=("__opendir",))
+def opendir(libc: Libc, path: int) -> int:
+    number = open_(libc, path, 0)
+    if number < 0:
+        return 0
+    directory = _directory(libc, number)
+    if not directory:
+        fs.file_system(libc).close(number)
+    return directory
+
+
+@export("void *fdopendir(int number)")
+def fdopendir(libc: Libc, number: int) -> int:
+    return _directory(libc, number)
+
+
+@export("int dirfd(void *directory)")
+def dirfd(libc: Libc, directory: int) -> int:
+    found = libc.state(Directories).open.get(directory)
+    return libc.fail(Errno.EINVAL) if found is None else found[0]
+
+
+@export("int closedir(void *directory)", alias=("__closedir",))
+def closedir(libc: Libc, directory: int) -> int:
+    found = libc.state(Directories).open.pop(directory, None)
+    if found is None:
+        return libc.fail(Errno.EBADF)
+    libc.machine.heap.free(directory)
+    return attempt(libc, lambda: fs.file_system(libc).close(found[0]))
+
+
+@export("void rewinddir(void *directory)")
+def rewinddir(libc: Libc, directory: int) -> None:
+    directories = libc.state(Directories).open
+    if directory in directories:
+        number, _, _ = directories[directory]
+        files = fs.file_system(libc)
+        directories[directory] = number, [".", "..", *files.children(files.get(number).path)], 0
+
+
+def _next_entry(libc: Libc, directory: int, offset_size: int) -> int:
+    """The next entry, written into the DIR: d_ino, d_off, d_reclen, d_type, d_name; 0 at the end."""
+    directories = libc.state(Directories).open
+    if directory not in directories:
+        return libc.fail(Errno.EBADF, 0)
+    number, names, position = directories[directory]
+    if position == len(names):
+        return 0
+    directories[directory] = number, names, position + 1
+    files = fs.file_system(libc)
+    path = posixpath.normpath(posixpath.join("/", files.get(number).path, names[position]))
+    kind = _DT_DIR if files.is_directory(path) else _DT_REG
+    name = names[position].encode("utf-8", "surrogateescape")[:255]
+    head = fs.inode(path).to_bytes(offset_size, "little") + (position + 1).to_bytes(offset_size, "little")
+    size = (len(head) + 3 + len(name) + 1 + 7) & -8
+    libc.memory.write(directory, head + size.to_bytes(2, "little") + bytes([kind]) + name + b"\0")
+    return directory
+
+
+@export("void *readdir(void *directory)", alias=("__readdir",))
+def readdir(libc: Libc, directory: int) -> int:
+    return _next_entry(libc, directory, 8 if libc.arch.name == "riscv32" else libc.word)
+
+
+@export("void *readdir64(void *directory)", alias=("__readdir64",))
+def readdir64(libc: Libc, directory: int) -> int:
+    return _next_entry(libc, directory, 8)
+
+
+# ---------------------------------------------------------------- relative to a directory
+
+
+def _from_here(libc: Libc, directory: int, path: int) -> bool:
+    """Whether `path` is looked up from the root or the working directory; other directories are EBADF."""
+    return directory == _AT_FDCWD or libc.string(path).startswith(b"/")
+
+
+@export("int openat(int directory, const char *path, int flags, ...)", alias=("openat64", "__openat64_2"))
+def openat(libc: Libc, directory: int, path: int, flags: int, mode: Arguments | None = None) -> int:
+    if _from_here(libc, directory, path):
+        return open_(libc, path, flags)
+    files = fs.file_system(libc)
+
+    def operation() -> int:
+        base = files.get(directory).path
+        if not files.is_directory(base):
+            raise fs.FileError(Errno.ENOTDIR)
+        return files.open(posixpath.join(base.encode("utf-8", "surrogateescape"), libc.string(path)), flags)
+
+    return attempt(libc, operation)
+
+
+@export("int unlinkat(int directory, const char *path, int flags)")
+def unlinkat(libc: Libc, directory: int, path: int, flags: int) -> int:
+    if not _from_here(libc, directory, path):
+        return libc.fail(Errno.EBADF)
+    return rmdir(libc, path) if flags & _AT_REMOVEDIR else unlink(libc, path)
+
+
+@export("int fchmodat(int directory, const char *path, unsigned mode, int flags)")
+def fchmodat(libc: Libc, directory: int, path: int, mode: int, flags: int) -> int:
+    return access(libc, path, 0) if _from_here(libc, directory, path) else libc.fail(Errno.EBADF)
+
+
+@export("int utimensat(int directory, const char *path, const void *times, int flags)", alias=("__utimensat64",))
+def utimensat(libc: Libc, directory: int, path: int, times: int, flags: int) -> int:
+    """Files have no times; what exists can be told them."""
+    return access(libc, path, 0) if _from_here(libc, directory, path) else libc.fail(Errno.EBADF)
+
+
+@export("int link(const char *old, const char *new_path)", alias=("symlink",))
+def link(libc: Libc, old: int, new_path: int) -> int:
+    return libc.fail(Errno.EPERM)
+
+
+@export("int truncate(const char *path, off_t size)")
+def truncate(libc: Libc, path: int, size: int) -> int:
+    def operation() -> None:
+        files = fs.file_system(libc)
+        number = files.open(libc.string(path), fs.O_WRONLY)
+        try:
+            files.get(number).resize(size)
+        finally:
+            files.close(number)
+
+    return attempt(libc, operation)
+
+
+@export("int truncate64(const char *path, off64_t size)")
+def truncate64(libc: Libc, path: int, size: int) -> int:
+    return truncate(libc, path, size)
+
+
+@export("int statvfs(const char *path, void *result)", alias=("statvfs64",))
+def statvfs(libc: Libc, path: int, result: int) -> int:
+    """The in-memory file system keeps no account of its space: ENOSYS for what exists."""
+    return libc.fail(Errno.ENOSYS) if access(libc, path, 0) == 0 else -1
+
+
+# ---------------------------------------------------------------- several at once
+
+
+@export("ssize_t writev(int number, const void *pieces, int count)")
+def writev(libc: Libc, number: int, pieces: int, count: int) -> int:
+    data = b""
+    for piece in range(pieces, pieces + 2 * libc.word * count, 2 * libc.word):
+        size = libc.pointer(piece + libc.word)
+        data += libc.memory.read(libc.pointer(piece), size) if size else b""
+    return attempt(libc, lambda: fs.file_system(libc).get(number).write(data))
+
+
+def _sendfile(libc: Libc, target: int, source: int, offset: int, count: int, size: int) -> int:
+    def operation() -> int:
+        files = fs.file_system(libc)
+        at = libc.memory.read_uint(offset, size) if offset else None
+        data = files.get(source).read(count, at)
+        files.get(target).write(data)
+        if offset and at is not None:
+            libc.memory.write_uint(offset, size, at + len(data))
+        return len(data)
+
+    return attempt(libc, operation)
+
+
+@export("ssize_t sendfile(int target, int source, void *offset, size_t count)")
+def sendfile(libc: Libc, target: int, source: int, offset: int, count: int) -> int:
+    return _sendfile(libc, target, source, offset, count, 8 if libc.arch.name == "riscv32" else libc.word)
+
+
+@export("ssize_t sendfile64(int target, int source, void *offset, size_t count)")
+def sendfile64(libc: Libc, target: int, source: int, offset: int, count: int) -> int:
+    return _sendfile(libc, target, source, offset, count, 8)
+
+
+@export("int poll(void *descriptors, unsigned long count, int milliseconds)", alias=("__poll",))
+def poll(libc: Libc, descriptors: int, count: int, milliseconds: int) -> int:
+    """Files are always ready."""
+    ready = 0
+    for at in range(descriptors, descriptors + 8 * count, 8):
+        number = int.from_bytes(libc.memory.read(at, 4), "little", signed=True)
+        wanted = libc.memory.read_uint(at + 4, 2) & (_POLLIN | _POLLOUT)
+        if number < 0:
+            found = 0
+        else:
+            found = wanted if number in fs.file_system(libc).descriptors else _POLLNVAL
+        libc.memory.write_uint(at + 6, 2, found)
+        ready += bool(found)
+    return ready
+
+
+# ---------------------------------------------------------------- conversions
+
+
+@export("void *iconv_open(const char *to, const char *from_code)")
+def iconv_open(libc: Libc, to: int, from_code: int) -> int:
+    """No conversion is supported, which POSIX tells by EINVAL."""
+    return libc.fail(Errno.EINVAL, libc.arch.address_mask)
+
+
+@export("size_t iconv(void *conversion, char **in, size_t *in_left, char **out, size_t *out_left)")
+def iconv(libc: Libc, conversion: int, source: int, source_left: int, out: int, out_left: int) -> int:
+    return libc.fail(Errno.EBADF, libc.arch.address_mask)
+
+
+@export("int iconv_close(void *conversion)")
+def iconv_close(libc: Libc, conversion: int) -> int:
+    return libc.fail(Errno.EBADF)
