@@ -23,7 +23,9 @@ LIBRARIES = (
     "libgcc_s.so.1", "libstdc++.so.6",
 )  # fmt: skip
 #: Those whose own definitions another library interposes on where the oracle runs.
-INTERPOSED = {("i386", "libgcc_s.so.1"): "i386's glibc defines libgcc's old frame registry itself, and comes first"}
+INTERPOSED = {
+    ("i386", "libgcc_s.so.1"): "i386's glibc defines libgcc's old frame registry itself, and comes first",
+}
 _NEEDS: Mapping[str, tuple[str, ...]] = {"libcrypto.so.3": ("libzstd.so.1",)}
 ARCHES = tuple(name for name, target in TARGETS.items() if target.debian is not None)
 
