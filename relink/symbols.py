@@ -46,6 +46,8 @@ _LINKABLE_TYPES[
 ] = True
 _GLOBAL_BINDINGS = np.zeros(16, np.bool_)
 _GLOBAL_BINDINGS[[Bind.GLOBAL, Bind.WEAK, Bind.GNU_UNIQUE]] = True
+_SEEN_BY_OTHERS = np.zeros(4, np.bool_)
+_SEEN_BY_OTHERS[[Visibility.DEFAULT, Visibility.PROTECTED]] = True
 
 
 class Use(enum.IntEnum):
@@ -349,7 +351,7 @@ class Resolver:
         usable = (
             _LINKABLE_TYPES[table.type[symbol]]
             & _GLOBAL_BINDINGS[table.bind[symbol]]
-            & np.isin(table.visibility[symbol], (Visibility.DEFAULT, Visibility.PROTECTED))
+            & _SEEN_BY_OTHERS[table.visibility[symbol]]
             & (
                 (table.value[symbol] != 0)
                 | (table.section[symbol] == SHN_ABS)
