@@ -22,7 +22,7 @@ from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
 
 if TYPE_CHECKING:
-    from relink.elf import ProgramHeader
+    from relink.elf import Decoded, ProgramHeader
     from relink.image import Image
 
 #: Bytes of static TLS, surplus included. glibc's default surplus is 1664 bytes; nothing here needs thrift.
@@ -36,6 +36,13 @@ MAX_DYNAMIC_SIZE = 1 << 28
 MAX_DYNAMIC_ALIGN = 1 << 24
 _SPENT = "cannot allocate memory in static TLS block"  #: as glibc words it
 _HOST_ID = 0x4000_0000
+
+
+def static_size_for(decoded: Decoded) -> int:
+    """Bytes of static TLS for a machine to run a program: as much as usual, and room for the program's own,
+    however big it is, as ld.so makes at start-up."""
+    segment = decoded.tls
+    return DEFAULT_STATIC_SIZE + (0 if segment is None else segment.memsz + segment.align)
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,10 +167,11 @@ class Running:
 
     def machine(
         self, arch: Architecture, search: Search, *, files: dict[str, bytes | bytearray] | None = None,
-        stdin: bytes | Callable[[int], bytes] = b"",
+        stdin: bytes | Callable[[int], bytes] = b"", tls_size: int = 0,
     ) -> Machine:  # fmt: skip
         """A machine as the options want it. Raises Usage for a definition the architecture has no address for."""
         from emu.machine import Machine
+        from relink.tls import DEFAULT_STATIC_SIZE
 
         for name, value in self.definitions.items():
             if value > arch.address_mask:
@@ -179,7 +180,7 @@ class Running:
         return Machine(
             arch, library_path=search.library_path or (), sysroot=search.sysroot, hosted_libc=search.libc,
             symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions,
-            binding=self.binding, files=files, stdin=stdin,
+            binding=self.binding, files=files, stdin=stdin, tls_size=tls_size or DEFAULT_STATIC_SIZE,
         )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ def run(
     """Run `program` on the standard streams; its exit status. Raises RelinkError, Usage."""
     arch = target.of(program, search)
     variables = dict(_pair(text, "--env") for text in environment)
-    with running.machine(arch, search, files=dict(_files(files)), stdin=_read_input) as machine:
+    room = _tls_size(program)
+    with running.machine(arch, search, files=dict(_files(files)), stdin=_read_input, tls_size=room) as machine:
         machine.libc.stdout.tee = _Passing(sys.stdout.buffer).write
         machine.libc.stderr.tee = _Passing(sys.stderr.buffer).write
         process = machine.start(
@@ -36,6 +37,18 @@ def run(
             if verbose:
                 for line in _remarks(machine, process):
                     print(f"relink-emu: {line}", file=sys.stderr)
+
+
+def _tls_size(program: str) -> int:
+    """Static TLS for a program; 0 where it is no file here, or none that can be read, which `start` will say."""
+    from relink.elf import decode
+    from relink.errors import ElfError
+    from relink.tls import static_size_for
+
+    try:
+        return static_size_for(decode(program))
+    except ElfError:
+        return 0
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures import fixture
 from tests.machine.static_programs import static_program
 from tests.machine.test_programs import copying, shared
-from tests.objects.build import TARGETS
+from tests.objects.build import TARGETS, compiled, linked, program
 
 from .conftest import RunCommand
 
@@ -107,3 +107,15 @@ def test_input_is_read_as_it_comes_and_output_is_not_kept_back() -> None:
     out, _ = process.communicate(b"through a pipe\n", timeout=60)
     assert process.returncode == 42
     assert b"stdin through a pipe\n" in out
+
+
+def test_a_program_has_room_for_as_much_thread_local_storage_as_it_wants(relink_emu: RunCommand) -> None:
+    """Dynamic, so that the machine lays it out, and not the program's own C library."""
+    text = """
+_Thread_local char big[300000] = {5};
+void exit(int) __attribute__((noreturn));
+void _start(void) { big[299999] = 7; exit(big[0] + big[299999]); }
+"""
+    stub = linked("riscv64", [compiled("riscv64", "void exit(int status) {}\n", "-fPIC")], "-soname=libc.so.6")
+    parts = [compiled("riscv64", text, "-fPIE"), stub]
+    assert relink_emu("run", program("riscv64", parts, "-pie", "--dynamic-linker=/lib/ld.so")).status == 12
