@@ -369,7 +369,12 @@ class Machine:
             )
             with self.answers.owned_by(traps), adopting as plan:
                 self._check_float_abi(plan)
-                self._carry_out(plan)
+                try:
+                    self._publish(plan, undo)
+                    self._carry_out(plan)
+                except BaseException:
+                    self.dynamic.abandon(plan.images)
+                    raise
             undo.pop_all()
         self._owned_traps.setdefault(plan.root, []).extend(traps)
         return Library(self, plan)
