@@ -25,10 +25,9 @@ import numpy as np
 
 from emu.abi import CallingConvention, convention, float_convention
 from emu.answers import Answers, Symbols, SymbolValue
-from emu.budget import Budget
-from emu.calls import CallPlan, plan_call
-from emu.cpu import Stop, StopReason, create_cpu
-from emu.errors import BudgetExceeded, CallError, ConstructorFault, Frame, GuestUnwinding, UnresolvedCall
+from emu.calls import plan_call
+from emu.cpu import create_cpu
+from emu.errors import CallError, ConstructorFault, Frame, UnresolvedCall
 from emu.heap import Heap
 from emu.host import HostFunction, host_function
 from emu.lazy import FirstCall, LazyCalls
@@ -36,6 +35,7 @@ from emu.libc import Libc
 from emu.library import Function, Library
 from emu.link_maps import LinkMaps, State
 from emu.prototypes import Integer, Parameter, Prototype, Void
+from emu.running import Runner
 from emu.runtime import Runtime, host_libraries
 from emu.space import GuestMemory
 from emu.stack import Stack
@@ -120,10 +120,16 @@ class Machine:
         self.memory = GuestMemory(self.arch, self.cpu)
         self.heap = Heap(self.memory, self.arch)
         self.convention = self._choose_convention(float_abi)
-        self._stack = Stack(self.memory, stack_size, arguments, environment or {})
+        self.stack = Stack(self.memory, stack_size, arguments, environment or {})  #: the guest's
         search = SearchPath(libraries or {}, library_path, sysroot, finders)
         policy = Policy(*host_libraries(hosted_libc=hosted_libc))
         self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
+        self.symbolizer = Symbolizer(self.linker, self.memory, self.traps)  #: what lies at an address
+        self.runner = Runner(
+            self.cpu, self.memory, self.heap, self.traps, self.stack, self.convention, self.symbolizer,
+            syscall=lambda pc: self.syscalls.answer(pc),
+            resume=lambda unwinding: self.host_frames.resume(unwinding),
+        )  # fmt: skip
         self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
         self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
         self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
@@ -140,19 +146,10 @@ class Machine:
         self.program: Process | None = None  #: the one started last
         self._finalised: set[Image] = set()  # whose destructors have run
         self._unloading: list[Image] | None = None  #: what is still to be unloaded, while something is
-        self._symbolizer = Symbolizer(self.linker, self.memory, self.traps)
         self._owned_traps: dict[Image, list[int]] = {}
         self._patcher: Patcher | None = None
         self._constructor = _constructor_prototype(self.arch.word_size)
         self._ifunc_block = 0
-        link = self.convention.link_register
-        #: What an interrupted guest function needs to return, and all that a fault in a nested call may spoil.
-        self._returns_through = ("sp",) if link is None else ("sp", link)
-        kept = self.convention.preserved_floats
-        self._interrupted = (*self._returns_through, *self.cpu.registers[:-1], *kept)
-        self._depth = 0
-        self._suspended: list[Sequence[int]] = []  #: `_interrupted` of each guest function that waits for the host
-        self._budget = Budget(0, 0.0)
 
     def _choose_convention(self, float_abi: FloatAbi | str | None) -> CallingConvention:
         if float_abi is None:
@@ -506,11 +503,11 @@ class Machine:
         self._run_ifuncs(plan)
         self.threads.initialise(plan.static_tls)
         for image, which, address in initialisers(plan) if self.run_initialisers else ():
-            self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
+            self._run_initialiser(image, which, address, *self.stack.constructor_arguments)
 
     def run_initialiser(self, image: Image, which: str, address: int) -> None:
         """Run one of a program's constructors. Raises ConstructorFault."""
-        self._run_initialiser(image, which, address, *self._stack.constructor_arguments)
+        self._run_initialiser(image, which, address, *self.stack.constructor_arguments)
 
     def _set_global_pointer(self, program: Image, undo: ExitStack) -> None:
         """For the program's code that runs before its entry, as ld.so does (glibc, sysdeps/riscv/dl-machine.h)."""
@@ -568,7 +565,7 @@ class Machine:
 
     def image_at(self, address: int) -> Image | None:
         """The loaded image whose region covers a guest address."""
-        return self._symbolizer.image_at(address)
+        return self.symbolizer.image_at(address)
 
     @cached_property
     def dynamic(self) -> DynamicLoader:
@@ -634,55 +631,10 @@ class Machine:
         See `emu.calls` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
         BudgetExceeded, and whatever a host function raises; the machine can be used again after any of them.
         """
-        plan = plan_call(self.convention.arch, prototype)
-        if self._depth:
-            return self._call_nested(plan, address, args)
         limit = self.max_instructions if max_instructions is None else max_instructions
         seconds = self.timeout if timeout is None else timeout
-        self._budget = Budget(limit, seconds)
-        self._depth = 1
-        try:
-            return self._enter(plan, address, args, self._stack.top)
-        finally:
-            self._depth = 0
-
-    def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> int | float | None:
-        """A call out of a host function: the interrupted guest function finds its registers as they were."""
-        cpu = self.cpu
-        before = cpu.read_registers(self._interrupted)
-        self._depth += 1
-        self._suspended.append(before)
-        try:
-            result = self._enter(plan, address, args, before[0])
-        except BaseException:
-            cpu.write_registers(zip(self._interrupted, before, strict=True))
-            raise
-        finally:
-            self._depth -= 1
-            self._suspended.pop()
-        # The callee kept what its ABI says; the interrupted function returns through these.
-        cpu.write_registers(zip(self._returns_through, before, strict=False))
-        return result
-
-    def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> int | float | None:
-        entry = plan.enter(self, args, sp, self.traps.return_to(self._depth))
-        returned = False
-        try:
-            if entry.stack:
-                self.cpu.write(entry.sp, entry.stack)
-            self.cpu.write_registers(entry.registers)
-            self._run(address)
-            result = plan.result(self)
-            returned = True
-        finally:
-            if entry.buffers is not None:
-                entry.finish(copy_back=returned)
-        return result
-
-    @property
-    def stack(self) -> Stack:
-        """The guest thread's stack."""
-        return self._stack
+        plan = plan_call(self.convention.arch, prototype)
+        return self.runner.call(plan, address, args, limit, seconds)
 
     def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
         """Run destructors, of all images (dependents first) or one; or consider them run."""
@@ -696,58 +648,8 @@ class Machine:
         self, pc: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None
     ) -> None:
         """Run from `pc` with these registers until the guest exits: GuestExit. Raises MachineError in a call."""
-        if self._depth:
-            raise MachineError("a program cannot be run out of a host function")
         limit = self.max_instructions if max_instructions is None else max_instructions
-        self._budget = Budget(limit, self.timeout if timeout is None else timeout)
-        self._depth = 1
-        try:
-            self.cpu.write_registers(registers)
-            self._run(pc)
-        finally:
-            self._depth = 0
-
-    def _run(self, pc: int) -> None:
-        """Run until the return trap of this depth, handling the other traps and system calls on the way."""
-        run, traps, budget = self.cpu.run, self.traps, self._budget
-        end = traps.return_to(self._depth or 1)
-        while True:
-            if budget.bounded:
-                stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
-            else:
-                stop = run(pc)
-            if stop.reason is StopReason.TRAP:
-                if stop.pc == end:
-                    return
-                trap = traps.get(stop.pc)
-                if trap is None:
-                    raise self._stopped(Stop(StopReason.FETCH_UNMAPPED, stop.pc, stop.pc))
-            elif stop.reason is StopReason.SYSCALL:
-                trap = None
-            else:
-                raise self._stopped(stop)
-            if budget.bounded and budget.spent_on_trap():
-                raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
-            if trap is None:
-                pc = self.syscalls.answer(stop.pc)
-                continue
-            try:
-                pc = trap.handler()
-            except GuestUnwinding as unwinding:
-                if unwinding.depth == self._depth:
-                    raise
-                pc = self.host_frames.resume(unwinding)
-
-    def _stopped(self, stop: Stop) -> RelinkError:
-        """The exception for a guest that did not get to its end."""
-        if stop.reason in (StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT):
-            return BudgetExceeded(self._budget.describe(stop.reason), self.symbolize(stop.pc))
-        from emu.faults import guest_fault
-
-        known = self._symbolizer
-        return guest_fault(
-            self.cpu, stop, symbolize=known.frame, unwind_tables=known.call_frames, sourced=known.sourced
-        )
+        self.runner.run_program(pc, registers, limit, self.timeout if timeout is None else timeout)
 
     @cached_property
     def host_frames(self) -> HostFrames:
@@ -761,12 +663,8 @@ class Machine:
         return DwarfHostFrames(self)
 
     def host_callers(self) -> list[tuple[int, int]]:
-        """(canonical frame address, place it returns to) of each call of a host function that has called the
-        guest in turn, outermost first."""
-        if self.convention.link_register is not None:
-            return [(before[0], before[1]) for before in self._suspended]
-        word = self.arch.word_size
-        return [(before[0] + word, self.memory.read_uint(before[0], word)) for before in self._suspended]
+        """Where the calls of host functions under way come from: see `Runner.host_callers`."""
+        return self.runner.host_callers()
 
     @property
     def first_argument(self) -> str | None:
@@ -776,26 +674,21 @@ class Machine:
     @property
     def call_depth(self) -> int:
         """How many calls of the guest are under way: 0 when it is idle, 2 in a call out of a host function."""
-        return self._depth
+        return self.runner.depth
 
     # ------------------------------------------------------------ telling addresses
 
     def symbolize(self, address: int, *, source: bool = True) -> Frame:
         """What lies at a guest address, as far as known. `source` looks its source line up too, which reads
         the image's line tables when it has any."""
-        frame = self._symbolizer.frame(address)
-        return self._symbolizer.sourced(frame) if source else frame
+        frame = self.symbolizer.frame(address)
+        return self.symbolizer.sourced(frame) if source else frame
 
     def return_address(self) -> int:
         """Where the guest function that has just been entered (a trap) will return to."""
-        link = self.convention.link_register
-        if link is not None:
-            address = self.cpu.read_register(link)
-        else:
-            address = self.memory.read_uint(self.cpu.read_register("sp"), self.arch.word_size)
-        return address & self.arch.code_address_mask
+        return self.runner.return_address()
 
     def caller(self, *, source: bool = True) -> Frame:
         """What lies there, as far as known."""
-        frame = self._symbolizer.frame(self.return_address())
-        return self._symbolizer.sourced(frame, returned_to=True) if source else frame
+        frame = self.symbolizer.frame(self.return_address())
+        return self.symbolizer.sourced(frame, returned_to=True) if source else frame
