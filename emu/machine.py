@@ -13,28 +13,26 @@ here, outside the engine, so they may themselves call the guest, to any depth.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
-from functools import cached_property, partial
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-
-import numpy as np
 
 from emu.abi import CallingConvention, convention, float_convention
 from emu.answers import Answers, Symbols, SymbolValue
 from emu.calls import plan_call
 from emu.cpu import create_cpu
-from emu.errors import CallError, ConstructorFault, Frame, UnresolvedCall
+from emu.errors import CallError, Frame
 from emu.heap import Heap
-from emu.host import HostFunction, host_function
+from emu.host import HostFunction
+from emu.initialisers import Initialisers
 from emu.lazy import FirstCall, LazyCalls
 from emu.libc import Libc
 from emu.library import Function, Library
-from emu.link_maps import LinkMaps, State
-from emu.prototypes import Integer, Parameter, Prototype, Void
+from emu.link_maps import LinkMaps
+from emu.loading import Loader
+from emu.prototypes import Prototype
 from emu.running import Runner
 from emu.runtime import Runtime, host_libraries
 from emu.space import GuestMemory
@@ -44,16 +42,12 @@ from emu.threads import Thread, Threads
 from emu.traps import TrapTable
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.collect import header_of
-from relink.errors import MachineError, RelinkError, UnsupportedElf
+from relink.errors import UnsupportedElf
 from relink.graph import Node
 from relink.image import Image, Symbol
 from relink.lazy import Binding
 from relink.link import Linker, LoadOptions, Policy
-from relink.objects import CombinedObjects
-from relink.plan import Plan, destructors, initialisers
-from relink.relocate import finish_ifuncs
 from relink.search import Finder, SearchPath, Source
-from relink.symbols import UNRESOLVED
 from relink.tls import DEFAULT_STATIC_SIZE, TlsModule
 
 if TYPE_CHECKING:
@@ -63,26 +57,10 @@ if TYPE_CHECKING:
     from emu.process import Process
     from emu.redirecting import Redirection
     from emu.syscalls import SystemCalls
-    from relink.copies import Copied
     from relink.elf import Decoded
     from relink.handlers import RelocationHandler
 
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
-
-
-# Built, not parsed: parsing loads a C parser, and nearly every library has a constructor.
-_DESTRUCTOR = Prototype("", Void(), ())
-
-
-def _constructor_prototype(word_size: int) -> Prototype:
-    """void(int argc, char **argv, char **envp), as ld.so calls constructors."""
-    pointer = Parameter("", Integer(word_size, False, "unsigned long"))
-    return Prototype("", Void(), (Parameter("", Integer(4, True, "int")), pointer, pointer))
-
-
-def _from_host(image: Image) -> list[Copied]:
-    """The hosted C library's variables that an image took over."""
-    return [copied for copied in image.outcome.copies if copied.provider is None] if image.outcome else []
 
 
 class Machine:
@@ -139,17 +117,12 @@ class Machine:
         self.answers = Answers(self)  #: makes definitions of what users give for symbols
         self.linker.resolver.host_value = self.answers.definition
         self.binding = Binding(binding)
-        self._lazy = self.linker.lazy_host = LazyCalls(self)
-        if symbols:
-            self.linker.resolver.before.append(self.answers.source(symbols))
+        self.lazy_calls = self.linker.lazy_host = LazyCalls(self)
+        self.linker.resolver.before += self.answers.sources(symbols)
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
         self.program: Process | None = None  #: the one started last
-        self._finalised: set[Image] = set()  # whose destructors have run
-        self._unloading: list[Image] | None = None  #: what is still to be unloaded, while something is
-        self._owned_traps: dict[Image, list[int]] = {}
-        self._patcher: Patcher | None = None
-        self._constructor = _constructor_prototype(self.arch.word_size)
-        self._ifunc_block = 0
+        self.initialisers = Initialisers(self)  #: runs ifunc resolvers, constructors, destructors
+        self.loader = Loader(self)  #: carries out loads, and takes them back
 
     def _choose_convention(self, float_abi: FloatAbi | str | None) -> CallingConvention:
         if float_abi is None:
@@ -190,10 +163,7 @@ class Machine:
         """
         try:
             if run_destructors:
-                self._unloading = []  # everything goes: what is unloaded now need not go by itself
-                self.libc.finish()
-                for image in self.linker.teardown_order():
-                    self._run_destructors(image)
+                self.loader.finish()
         finally:
             self.linker.close()
             self.cpu.close()
@@ -240,10 +210,7 @@ class Machine:
 
     def collect(self) -> None:
         """Let go of images nothing needs any longer (a thread or a patch has kept them), destructors run."""
-        for doomed in self.linker.unloadable():
-            self._run_destructors(doomed)
-        with self.link_maps.changing(State.DELETE):
-            self._clean_up(self.linker.unload_unused())
+        self.loader.collect()
 
     def load(
         self, source: Source | Sequence[Source] | Node, *, name: str | None = None,
@@ -269,40 +236,11 @@ class Machine:
             whole_archive=whole_archive, place=place, relocation_handlers=relocation_handlers,
             dynamic_tls=self.dynamic_tls,
         )  # fmt: skip
-        return Library(
-            self, self._load(source, name, symbols, options, late=late_symbols, allow_unresolved=allow_unresolved)
-        )
-
-    def _load(
-        self, source: Source | Sequence[Source] | Node, name: str | None, symbols: Symbols | None,
-        options: LoadOptions, process: Process | None = None, *, late: Symbols | None = None,
-        allow_unresolved: bool,
-    ) -> Plan:  # fmt: skip
-        traps: list[int] = []
-        with ExitStack() as undo:
-            undo.callback(self.libc.forget_handlers, self._is_mapped)
-            undo.callback(self.remove_traps, traps)
-            undo.callback(self.link_maps.relink)
-            undo.callback(lambda: self._lazy.forget(image for image in self._lazy.images if image.closed))
-            sources = [self.answers.source(symbols, traps)] if symbols else []
-            later = [self.answers.source(late, traps)] if late else []
-            unresolved = partial(self._unresolved_trap, traps) if allow_unresolved else LoadOptions.unresolved
-            options = replace(options, sources=sources, late_sources=later, unresolved=unresolved)
-            with self.answers.owned_by(traps), self.linker.loading(source, name=name, options=options) as plan:
-                start = time.perf_counter()
-                self._check_float_abi(plan)
-                try:
-                    self._publish(plan, undo)
-                    if process is not None:
-                        process.prepare(plan, undo)
-                    self._carry_out(plan)
-                except BaseException:
-                    self.dynamic.abandon(plan.images)
-                    raise
-                plan.timings.add("start", time.perf_counter() - start)
-            undo.pop_all()
-        self._owned_traps.setdefault(plan.root, []).extend(traps)
-        return plan
+        plan = self.loader.load(
+            source, options, name=name, symbols=symbols, late_symbols=late_symbols,
+            allow_unresolved=allow_unresolved,
+        )  # fmt: skip
+        return Library(self, plan)
 
     def start(
         self, program: Source, arguments: Sequence[str] | None = None,
@@ -323,7 +261,9 @@ class Machine:
             dynamic_tls=self.dynamic_tls, program=True,
         )  # fmt: skip
         try:
-            self._load(program, name, symbols, options, process, allow_unresolved=allow_unresolved)
+            self.loader.load(
+                program, options, name=name, symbols=symbols, allow_unresolved=allow_unresolved, process=process
+            )
         except BaseException:
             process.abandon()
             raise
@@ -355,25 +295,9 @@ class Machine:
         See `Linker.adopting`. One that has been relocated has also been initialised: its constructors and
         destructors are not run. Its thread-local block is set up afresh.
         """
-        traps: list[int] = []
-        with ExitStack() as undo:
-            undo.callback(self.libc.forget_handlers, self._is_mapped)
-            undo.callback(self.remove_traps, traps)
-            undo.callback(self.link_maps.relink)
-            options = LoadOptions(sources=[self.answers.source(symbols, traps)] if symbols else [])
-            adopting = self.linker.adopting(
-                address, source=source, name=name, relocated=relocated, tls=tls, options=options
-            )
-            with self.answers.owned_by(traps), adopting as plan:
-                self._check_float_abi(plan)
-                try:
-                    self._publish(plan, undo)
-                    self._carry_out(plan)
-                except BaseException:
-                    self.dynamic.abandon(plan.images)
-                    raise
-            undo.pop_all()
-        self._owned_traps.setdefault(plan.root, []).extend(traps)
+        plan = self.loader.adopt(
+            address, source=source, name=name, relocated=relocated, symbols=symbols, tls=tls
+        )
         return Library(self, plan)
 
     def unload(self, image: Image) -> None:
@@ -382,43 +306,11 @@ class Machine:
         What destructors unload in turn goes after that, as in ld.so. Raises UseAfterUnload, ConstructorFault of a
         destructor that did not return: its image stays.
         """
-        image.check_open()
-        if self._unloading is not None:
-            self._unloading.append(image)
-            return
-        self._unloading = pending = [image]
-        errors: list[RelinkError] = []
-        try:
-            while pending:
-                try:
-                    self._unload(pending.pop(0))
-                except RelinkError as error:
-                    errors.append(error)
-        finally:
-            self._unloading = None
-        if errors:
-            raise errors[0]
-
-    def _unload(self, image: Image) -> None:
-        image.check_open()
-        for doomed in self.linker.unloadable(image):
-            self._run_destructors(doomed)
-        self.discard(image)
+        self.loader.unload(image)
 
     def discard(self, image: Image) -> None:
         """Like `unload`, but at once, and nothing of the guest's is run."""
-        with self.link_maps.changing(State.DELETE):
-            self._clean_up(self.linker.unload(image))
-
-    def _clean_up(self, released: Sequence[Image]) -> None:
-        for image in released:
-            self._finalised.discard(image)
-            self._return_variables(image)
-            self._lazy.forget([image])
-            self.remove_traps(self._owned_traps.pop(image, []))
-            if self._patcher is not None:
-                self._patcher.forget(image)
-        self.libc.forget_handlers(self._is_mapped)
+        self.loader.discard(image)
 
     def patch(
         self, target: Function | Symbol | int, replacement: Replacement, *, size: int | None = None
@@ -432,7 +324,7 @@ class Machine:
 
         Raises PatchError, FunctionTooShort, AlreadyPatched, AssemblyError, UseAfterUnload.
         """
-        return self._patches().patch(target, replacement, size)
+        return self.patcher.patch(target, replacement, size)
 
     def redirect(self, image: Image, name: str, replacement: Function | Symbol | SymbolValue) -> Redirection:
         """Redirect an image's own references to a symbol, until the result's `undo` (see `emu.redirecting`).
@@ -441,116 +333,35 @@ class Machine:
         """
         from emu.redirecting import redirect
 
-        return redirect(self._patches(), image, name, replacement)
+        return redirect(self.patcher, image, name, replacement)
 
-    def _patches(self) -> Patcher:
-        if self._patcher is None:
-            from emu.patching import Patcher
+    @cached_property
+    def patcher(self) -> Patcher:
+        """The patches that are in force, and what makes them."""
+        from emu.patching import Patcher
 
-            self._patcher = Patcher(self)
-        return self._patcher
-
-    def _is_mapped(self, address: int) -> bool:
-        return address in self.traps or self.memory.region_at(address) is not None
+        return Patcher(self)
 
     def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
         """Guest addresses for what a user gave for symbols; new traps are noted in `traps`."""
-        return {name: self.define(name, value, traps) for name, value in symbols.items()}
+        return {name: self.answers.define(name, value, traps) for name, value in symbols.items()}
 
     def define(self, name: str, value: SymbolValue, traps: list[int] | None = None) -> int:
         """The guest address that stands for `value`: the number itself, or a trap that runs the callable."""
-        if isinstance(value, int):
-            return value & self.arch.address_mask
-        address = self.traps.add(name, self.host_handler(name, host_function(value, name)))
-        if traps is not None:
-            traps.append(address)
-        return address
+        return self.answers.define(name, value, traps)
 
     def host_handler(self, name: str, function: HostFunction) -> Callable[[], int]:
         """What a trap does to run `function` in the guest's place; `name` is what errors call it."""
-        plan = plan_call(self.convention.arch, function.prototype)
-        return lambda: plan.leave(self, function.call(*plan.arguments(self)), name)
-
-    def _check_float_abi(self, plan: Plan) -> None:
-        """Floating-point values go where this machine's convention says: images that differ would read garbage."""
-        ours = self.convention.float_abi
-        for image in plan.images:
-            if image.float_abi not in (None, ours):
-                assert image.float_abi is not None
-                theirs = image.float_abi.value
-                problem = f"makes {theirs} calls, this machine {ours.value} ones"
-                raise UnsupportedElf(image.name, f"{problem}: give Machine(float_abi={theirs!r})")
-
-    def _publish(self, plan: Plan, undo: ExitStack) -> None:
-        """Give the guest its memory, and the hosted C library the variables an executable took over."""
-        with self.link_maps.changing(State.ADD, len(plan.images)):
-            for region, pages in plan.regions:
-                self.memory.publish(region, pages)
-        for image in plan.images:
-            undo.callback(self._return_variables, image)
-            for copied in _from_host(image):
-                self.libc.place_variable(copied.symbol, copied.destination)
-        if plan.root in plan.images and plan.root.decoded.is_executable:
-            self._set_global_pointer(plan.root, undo)
-
-    def _return_variables(self, image: Image) -> None:
-        """The hosted C library has its variables back that an executable took over."""
-        for copied in _from_host(image):
-            self.libc.place_variable(copied.symbol, copied.source)
-
-    def _carry_out(self, plan: Plan) -> None:
-        """Do what the linker left to do, in the order `relink.plan` explains."""
-        self._run_ifuncs(plan)
-        self.threads.initialise(plan.static_tls)
-        for image, which, address in initialisers(plan) if self.run_initialisers else ():
-            self._run_initialiser(image, which, address, *self.stack.constructor_arguments)
+        return self.answers.handler(name, function)
 
     def run_initialiser(self, image: Image, which: str, address: int) -> None:
         """Run one of a program's constructors. Raises ConstructorFault."""
-        self._run_initialiser(image, which, address, *self.stack.constructor_arguments)
-
-    def _set_global_pointer(self, program: Image, undo: ExitStack) -> None:
-        """For the program's code that runs before its entry, as ld.so does (glibc, sysdeps/riscv/dl-machine.h)."""
-        if self.convention.global_pointer is not None:
-            register, symbol = self.convention.global_pointer
-            address = program.exports.get(symbol)
-            if address is not None:
-                undo.callback(self.cpu.write_register, register, self.cpu.read_register(register))
-                self.cpu.write_register(register, address)
-
-    def _run_ifuncs(self, plan: Plan) -> None:
-        """Ask every ifunc resolver once, with the arguments its ABI passes, and store the answers."""
-        answers: dict[int, int] = {}
-        for calls in plan.ifuncs:
-            assert calls.row.word is not None
-            for resolver in dict.fromkeys(calls.resolver.tolist()):
-                if resolver not in answers:
-                    answers[resolver] = self._ask_resolver(calls.image, resolver)
-                if self.linker.observers:
-                    from relink import observe
-
-                    places = int((calls.resolver == resolver).sum())
-                    observe.tell_resolved(self.linker.observers, calls.image, resolver, answers[resolver], places)
-            words = finish_ifuncs(calls, np.array([answers[r] for r in calls.resolver.tolist()], np.uint64))
-            for place, word in zip(calls.place.tolist(), words.tolist(), strict=True):
-                self.memory.write_uint(place, calls.row.word.size, word)
-
-    def _ask_resolver(self, image: Image, resolver: int) -> int:
-        rules = self.convention
-        if rules.ifunc_block and not self._ifunc_block:
-            self._ifunc_block = self.memory.map_anonymous(len(rules.ifunc_block), name="[ifunc]")
-            self.memory.write(self._ifunc_block, rules.ifunc_block)
-        try:
-            answer = self.call(resolver, rules.ifunc_prototype, *rules.ifunc_arguments(self._ifunc_block))
-        except MachineError as error:
-            raise ConstructorFault(image.name, f"ifunc resolver {self.symbolize(resolver)}", error) from error
-        assert isinstance(answer, int)
-        return answer
+        self.initialisers.run_constructor(image, which, address)
 
     @property
     def first_calls(self) -> list[FirstCall]:
         """Who called what first, and when, of calls that were bound lazily: an audit of the links in use."""
-        return self._lazy.first_calls
+        return self.lazy_calls.first_calls
 
     def link_map_address(self, image: Image) -> int:
         """The word that tells a PLT's resolver which image it is called for."""
@@ -576,49 +387,15 @@ class Machine:
 
     def ifunc_target(self, image: Image, resolver: int) -> int:
         """The function an STT_GNU_IFUNC symbol stands for."""
-        return self._ask_resolver(image, resolver)
-
-    def _run_initialiser(self, image: Image, which: str, address: int, *args: int) -> None:
-        watched = None
-        if self.linker.observers:
-            from relink import observe
-
-            watched = observe.running(self.linker.observers, image, which, address, destructor=not args)
-        with watched or nullcontext():
-            try:
-                self.call(address, self._constructor if args else _DESTRUCTOR, *args)
-            except MachineError as error:
-                raise ConstructorFault(image.name, f"{which} {self.symbolize(address)}", error) from error
-
-    def _run_destructors(self, image: Image) -> None:
-        if image.runs_elsewhere or image in self._finalised:
-            return
-        self._finalised.add(image)
-        for which, address in destructors(image):
-            self._run_initialiser(image, which, address)
-        # What crtbegin.o does for a shared object; nobody links it into relocatable ones.
-        handle = image.decoded.dso_handle if isinstance(image.decoded, CombinedObjects) else None
-        if handle is not None:
-            finalize = self.linker.resolver.find("__cxa_finalize", None, image.scope, hosts=True)
-            if finalize.provider[0] != UNRESOLVED:
-                self.call(int(finalize.address[0]), "void(void *)", image.address_of(handle))
-
-    def _unresolved_trap(self, traps: list[int], image: str, symbol: str) -> int:
-        def reached() -> int:
-            raise UnresolvedCall(symbol, self.caller())
-
-        address = self.traps.add(f"unresolved {symbol}", reached)
-        traps.append(address)
-        return address
+        return self.initialisers.ifunc_target(image, resolver)
 
     def traps_of(self, image: Image) -> list[int]:
         """The traps that go when an image goes; more may be added."""
-        return self._owned_traps.setdefault(image, [])
+        return self.answers.owned[image]
 
     def remove_traps(self, traps: list[int]) -> None:
         """Give traps back that `define` has made."""
-        for address in traps:
-            self.traps.remove(address)
+        self.answers.remove(traps)
 
     # ------------------------------------------------------------ calling
 
@@ -638,11 +415,7 @@ class Machine:
 
     def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
         """Run destructors, of all images (dependents first) or one; or consider them run."""
-        for each in self.linker.teardown_order() if image is None else [image]:
-            if run:
-                self._run_destructors(each)
-            else:
-                self._finalised.add(each)
+        self.initialisers.finalise(image, run=run)
 
     def run_program(
         self, pc: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None

@@ -110,6 +110,7 @@ class Patcher:
         self.machine = machine
         self.patches: list[Patch] = []  #: those that are active, oldest first
         self._mask = machine.arch.code_address_mask
+        machine.loader.on_release.append(self._forget)
 
     def patch(self, target: Function | Symbol | int, replacement: Replacement, size: int | None = None) -> Patch:
         """Replace a function; see `Machine.patch`."""
@@ -157,7 +158,7 @@ class Patcher:
         if over is not None:
             raise PatchError(f"{patch.name} has been patched again: undo that patch (to {over.target:#x}) first")
 
-    def forget(self, image: Image) -> None:
+    def _forget(self, image: Image) -> None:
         """An image is gone, and its patches with it."""
         for patch in [p for p in self.patches if p._image is image]:
             self.patches.remove(patch)
@@ -167,7 +168,7 @@ class Patcher:
         patch.active = False
         if patch._page is not None:
             self.machine.memory.unmap(patch._page)
-        self.machine.remove_traps(patch._traps)
+        self.machine.answers.remove(patch._traps)
         patch._page, patch._traps = None, []
 
     # ------------------------------------------------------------ what and where
@@ -177,7 +178,7 @@ class Patcher:
         machine = self.machine
         symbol = target.symbol if isinstance(target, Function) else target
         if isinstance(symbol, int):
-            image = next((i for i in machine.linker.images if i.contains(symbol)), None)
+            image = machine.image_at(symbol)
             name, address, room = str(machine.symbolize(symbol & self._mask, source=False)), symbol, size
         else:
             name, image, room = symbol.name, symbol.image, symbol.size if size is None else size
