@@ -19,13 +19,12 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from emu.abi import CallingConvention, convention, float_convention
+from emu.abi import chosen_convention
 from emu.answers import Answers, Symbols, SymbolValue
 from emu.calls import plan_call
 from emu.cpu import create_cpu
 from emu.errors import CallError, Frame
 from emu.heap import Heap
-from emu.host import HostFunction
 from emu.initialisers import Initialisers
 from emu.lazy import FirstCall, LazyCalls
 from emu.libc import Libc
@@ -97,7 +96,7 @@ class Machine:
         self.cpu.set_trap_range(self.traps.start, self.traps.size)
         self.memory = GuestMemory(self.arch, self.cpu)
         self.heap = Heap(self.memory, self.arch)
-        self.convention = self._choose_convention(float_abi)
+        self.convention = chosen_convention(self.arch.name, float_abi)
         self.stack = Stack(self.memory, stack_size, arguments, environment or {})  #: the guest's
         search = SearchPath(libraries or {}, library_path, sysroot, finders)
         policy = Policy(*host_libraries(hosted_libc=hosted_libc))
@@ -123,16 +122,6 @@ class Machine:
         self.program: Process | None = None  #: the one started last
         self.initialisers = Initialisers(self)  #: runs ifunc resolvers, constructors, destructors
         self.loader = Loader(self)  #: carries out loads, and takes them back
-
-    def _choose_convention(self, float_abi: FloatAbi | str | None) -> CallingConvention:
-        if float_abi is None:
-            return convention(self.arch.name)
-        known = {abi.value: abi for abi in FloatAbi}
-        abi = float_abi if isinstance(float_abi, FloatAbi) else known.get(float_abi)
-        found = None if abi is None else float_convention(self.arch.name, abi)
-        if found is None:
-            raise UnsupportedElf(self.arch.name, f"has no calling convention {float_abi!r}; see FloatAbi")
-        return found
 
     @classmethod
     def for_file(cls, path: str | os.PathLike[str], **options: object) -> Self:
@@ -169,48 +158,6 @@ class Machine:
             self.cpu.close()
 
     # ------------------------------------------------------------ loading
-
-    @property
-    def thread_pointer(self) -> int:
-        """The guest address the ISA's thread pointer holds."""
-        return self.threads.current.thread_pointer
-
-    def new_thread(self) -> Thread:
-        """A guest thread: thread-local storage of its own, freshly initialised. See `use_thread`.
-
-        Raises AddressSpaceError.
-        """
-        return self.threads.new()
-
-    @contextmanager
-    def use_thread(self, thread: Thread) -> Iterator[Thread]:
-        """Inside the block, calls of the guest run as `thread`, and thread-local variables are that thread's.
-
-        Raises CallError if it has ended.
-        """
-        with self.threads.using(thread):
-            yield thread
-
-    def exit_thread(self, thread: Thread) -> None:
-        """End a thread: its thread-local destructors run, what only they kept loaded goes, its storage is freed.
-
-        Raises CallError for the main thread, one that is in use or has ended, and what a destructor raises; the
-        thread has ended all the same.
-        """
-        if thread is self.threads.main or self.threads.is_running(thread):
-            raise CallError(f"{thread!r} cannot be ended: it is the main thread, or in use")
-        with ExitStack() as ending, self.use_thread(thread):
-            ending.callback(self._bury, thread)
-            self.libc.end_thread()
-
-    def _bury(self, thread: Thread) -> None:
-        self.threads.end(thread)
-        self.libc.forget_thread(thread.thread_pointer)
-        self.collect()
-
-    def collect(self) -> None:
-        """Let go of images nothing needs any longer (a thread or a patch has kept them), destructors run."""
-        self.loader.collect()
 
     def load(
         self, source: Source | Sequence[Source] | Node, *, name: str | None = None,
@@ -279,13 +226,6 @@ class Machine:
         process = self.start(program, arguments, environment, symbols=symbols, preload=preload)
         return process.run(max_instructions=max_instructions, timeout=timeout)
 
-    @cached_property
-    def syscalls(self) -> SystemCalls:
-        """The kernel guests find: what it was asked that it does not know is in its `unknown`."""
-        from emu.syscalls import SystemCalls
-
-        return SystemCalls(self)
-
     def adopt(
         self, address: int, *, source: Source | None = None, name: str | None = None, relocated: bool,
         symbols: Symbols | None = None, tls: TlsModule | None = None,
@@ -312,6 +252,61 @@ class Machine:
         """Like `unload`, but at once, and nothing of the guest's is run."""
         self.loader.discard(image)
 
+    def collect(self) -> None:
+        """Let go of images nothing needs any longer (a thread or a patch has kept them), destructors run."""
+        self.loader.collect()
+
+    def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
+        """Run destructors, of all images (dependents first) or one; or consider them run."""
+        self.initialisers.finalise(image, run=run)
+
+    # ------------------------------------------------------------ calling
+
+    def call(
+        self, address: int, prototype: Prototype | str, *args: object, max_instructions: int | None = None,
+        timeout: float | None = None,
+    ) -> int | float | None:  # fmt: skip
+        """Call the guest function at `address` and give its result.
+
+        See `emu.calls` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
+        BudgetExceeded, and whatever a host function raises; the machine can be used again after any of them.
+        """
+        limit = self.max_instructions if max_instructions is None else max_instructions
+        seconds = self.timeout if timeout is None else timeout
+        plan = plan_call(self.convention.arch, prototype)
+        return self.runner.call(plan, address, args, limit, seconds)
+
+    def run_program(
+        self, pc: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None
+    ) -> None:
+        """Run from `pc` with these registers until the guest exits: GuestExit. Raises MachineError in a call."""
+        limit = self.max_instructions if max_instructions is None else max_instructions
+        self.runner.run_program(pc, registers, limit, self.timeout if timeout is None else timeout)
+
+    @property
+    def call_depth(self) -> int:
+        """How many calls of the guest are under way: 0 when it is idle, 2 in a call out of a host function."""
+        return self.runner.depth
+
+    @property
+    def first_calls(self) -> list[FirstCall]:
+        """Who called what first, and when, of calls that were bound lazily: an audit of the links in use."""
+        return self.lazy_calls.first_calls
+
+    # ------------------------------------------------------------ changing what runs
+
+    def define(self, name: str, value: SymbolValue, traps: list[int] | None = None) -> int:
+        """The guest address that stands for `value`: the number itself, or a trap that runs the callable."""
+        return self.answers.define(name, value, traps)
+
+    def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
+        """Guest addresses for what a user gave for symbols; new traps are noted in `traps`."""
+        return {name: self.answers.define(name, value, traps) for name, value in symbols.items()}
+
+    def remove_traps(self, traps: list[int]) -> None:
+        """Give traps back that `define` has made."""
+        self.answers.remove(traps)
+
     def patch(
         self, target: Function | Symbol | int, replacement: Replacement, *, size: int | None = None
     ) -> Patch:
@@ -335,37 +330,45 @@ class Machine:
 
         return redirect(self.patcher, image, name, replacement)
 
-    @cached_property
-    def patcher(self) -> Patcher:
-        """The patches that are in force, and what makes them."""
-        from emu.patching import Patcher
+    # ------------------------------------------------------------ threads
 
-        return Patcher(self)
+    def new_thread(self) -> Thread:
+        """A guest thread: thread-local storage of its own, freshly initialised. See `use_thread`.
 
-    def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
-        """Guest addresses for what a user gave for symbols; new traps are noted in `traps`."""
-        return {name: self.answers.define(name, value, traps) for name, value in symbols.items()}
+        Raises AddressSpaceError.
+        """
+        return self.threads.new()
 
-    def define(self, name: str, value: SymbolValue, traps: list[int] | None = None) -> int:
-        """The guest address that stands for `value`: the number itself, or a trap that runs the callable."""
-        return self.answers.define(name, value, traps)
+    @contextmanager
+    def use_thread(self, thread: Thread) -> Iterator[Thread]:
+        """Inside the block, calls of the guest run as `thread`, and thread-local variables are that thread's.
 
-    def host_handler(self, name: str, function: HostFunction) -> Callable[[], int]:
-        """What a trap does to run `function` in the guest's place; `name` is what errors call it."""
-        return self.answers.handler(name, function)
+        Raises CallError if it has ended.
+        """
+        with self.threads.using(thread):
+            yield thread
 
-    def run_initialiser(self, image: Image, which: str, address: int) -> None:
-        """Run one of a program's constructors. Raises ConstructorFault."""
-        self.initialisers.run_constructor(image, which, address)
+    def exit_thread(self, thread: Thread) -> None:
+        """End a thread: its thread-local destructors run, what only they kept loaded goes, its storage is freed.
+
+        Raises CallError for the main thread, one that is in use or has ended, and what a destructor raises; the
+        thread has ended all the same.
+        """
+        if thread is self.threads.main or self.threads.is_running(thread):
+            raise CallError(f"{thread!r} cannot be ended: it is the main thread, or in use")
+        with ExitStack() as ending, self.use_thread(thread):
+            ending.callback(self._bury, thread)
+            self.libc.end_thread()
+
+    def _bury(self, thread: Thread) -> None:
+        self.threads.end(thread)
+        self.libc.forget_thread(thread.thread_pointer)
+        self.collect()
 
     @property
-    def first_calls(self) -> list[FirstCall]:
-        """Who called what first, and when, of calls that were bound lazily: an audit of the links in use."""
-        return self.lazy_calls.first_calls
-
-    def link_map_address(self, image: Image) -> int:
-        """The word that tells a PLT's resolver which image it is called for."""
-        return self.link_maps.link_map_address(image)
+    def thread_pointer(self) -> int:
+        """The guest address the ISA's thread pointer holds."""
+        return self.threads.current.thread_pointer
 
     def tls_block(self, image: Image) -> int:
         """Guest address of an image's thread-local block in the thread in use.
@@ -374,9 +377,32 @@ class Machine:
         """
         return self.threads.block(image)
 
+    # ------------------------------------------------------------ telling addresses
+
+    def symbolize(self, address: int, *, source: bool = True) -> Frame:
+        """What lies at a guest address, as far as known. `source` looks its source line up too, which reads
+        the image's line tables when it has any."""
+        frame = self.symbolizer.frame(address)
+        return self.symbolizer.sourced(frame) if source else frame
+
     def image_at(self, address: int) -> Image | None:
         """The loaded image whose region covers a guest address."""
         return self.symbolizer.image_at(address)
+
+    def ifunc_target(self, image: Image, resolver: int) -> int:
+        """The function an STT_GNU_IFUNC symbol stands for."""
+        return self.initialisers.ifunc_target(image, resolver)
+
+    def return_address(self) -> int:
+        """Where the guest function that has just been entered (a trap) will return to."""
+        return self.runner.return_address()
+
+    def caller(self, *, source: bool = True) -> Frame:
+        """What lies at `return_address`, as far as known."""
+        frame = self.symbolizer.frame(self.return_address())
+        return self.symbolizer.sourced(frame, returned_to=True) if source else frame
+
+    # ------------------------------------------------------------ parts made when they are first asked for
 
     @cached_property
     def dynamic(self) -> DynamicLoader:
@@ -385,44 +411,12 @@ class Machine:
 
         return DynamicLoader(self)
 
-    def ifunc_target(self, image: Image, resolver: int) -> int:
-        """The function an STT_GNU_IFUNC symbol stands for."""
-        return self.initialisers.ifunc_target(image, resolver)
+    @cached_property
+    def syscalls(self) -> SystemCalls:
+        """The kernel guests find: what it was asked that it does not know is in its `unknown`."""
+        from emu.syscalls import SystemCalls
 
-    def traps_of(self, image: Image) -> list[int]:
-        """The traps that go when an image goes; more may be added."""
-        return self.answers.owned[image]
-
-    def remove_traps(self, traps: list[int]) -> None:
-        """Give traps back that `define` has made."""
-        self.answers.remove(traps)
-
-    # ------------------------------------------------------------ calling
-
-    def call(
-        self, address: int, prototype: Prototype | str, *args: object, max_instructions: int | None = None,
-        timeout: float | None = None,
-    ) -> int | float | None:  # fmt: skip
-        """Call the guest function at `address` and give its result.
-
-        See `emu.calls` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
-        BudgetExceeded, and whatever a host function raises; the machine can be used again after any of them.
-        """
-        limit = self.max_instructions if max_instructions is None else max_instructions
-        seconds = self.timeout if timeout is None else timeout
-        plan = plan_call(self.convention.arch, prototype)
-        return self.runner.call(plan, address, args, limit, seconds)
-
-    def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
-        """Run destructors, of all images (dependents first) or one; or consider them run."""
-        self.initialisers.finalise(image, run=run)
-
-    def run_program(
-        self, pc: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None
-    ) -> None:
-        """Run from `pc` with these registers until the guest exits: GuestExit. Raises MachineError in a call."""
-        limit = self.max_instructions if max_instructions is None else max_instructions
-        self.runner.run_program(pc, registers, limit, self.timeout if timeout is None else timeout)
+        return SystemCalls(self)
 
     @cached_property
     def host_frames(self) -> HostFrames:
@@ -435,33 +429,9 @@ class Machine:
             return ArmHostFrames(self)
         return DwarfHostFrames(self)
 
-    def host_callers(self) -> list[tuple[int, int]]:
-        """Where the calls of host functions under way come from: see `Runner.host_callers`."""
-        return self.runner.host_callers()
+    @cached_property
+    def patcher(self) -> Patcher:
+        """The patches that are in force, and what makes them."""
+        from emu.patching import Patcher
 
-    @property
-    def first_argument(self) -> str | None:
-        """The register a first pointer argument is passed in; None where it is on the stack."""
-        return next(iter(self.convention.integer_arguments), None)
-
-    @property
-    def call_depth(self) -> int:
-        """How many calls of the guest are under way: 0 when it is idle, 2 in a call out of a host function."""
-        return self.runner.depth
-
-    # ------------------------------------------------------------ telling addresses
-
-    def symbolize(self, address: int, *, source: bool = True) -> Frame:
-        """What lies at a guest address, as far as known. `source` looks its source line up too, which reads
-        the image's line tables when it has any."""
-        frame = self.symbolizer.frame(address)
-        return self.symbolizer.sourced(frame) if source else frame
-
-    def return_address(self) -> int:
-        """Where the guest function that has just been entered (a trap) will return to."""
-        return self.runner.return_address()
-
-    def caller(self, *, source: bool = True) -> Frame:
-        """What lies there, as far as known."""
-        frame = self.symbolizer.frame(self.return_address())
-        return self.symbolizer.sourced(frame, returned_to=True) if source else frame
+        return Patcher(self)

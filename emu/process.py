@@ -241,10 +241,10 @@ class Process:
         """
         machine, image = self._machine, self.image
         if init and init != image.address_of(image.decoded.init or 0):
-            machine.run_initialiser(image, "init", init)
+            machine.initialisers.run_constructor(image, "init", init)
             return
         for which, address in constructors(image):
-            machine.run_initialiser(image, which, address)
+            machine.initialisers.run_constructor(image, which, address)
 
     def finish(self) -> None:
         """Run the destructors of the program and its libraries, dependents first, as exit does at last."""
