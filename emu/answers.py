@@ -50,6 +50,10 @@ class Answers:
             traps.append(address)
         return address
 
+    def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
+        """`define` for each of a table."""
+        return {name: self.define(name, value, traps) for name, value in symbols.items()}
+
     def handler(self, name: str, function: HostFunction) -> Callable[[], int]:
         """What a trap does to run `function` in the guest's place; `name` is what errors call it."""
         machine = self._machine
@@ -92,7 +96,7 @@ class Answers:
         if not symbols:
             return []
         if isinstance(symbols, Mapping):
-            return [DefinedSymbols({name: self.define(name, value, traps) for name, value in symbols.items()})]
+            return [DefinedSymbols(self.define_all(symbols, traps))]
         return [symbols]
 
     def definition(self, request: SymbolRequest, value: object) -> int | Symbol:

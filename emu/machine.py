@@ -5,9 +5,9 @@
         crc32 = library.function("crc32", "unsigned long(unsigned long, const char *, unsigned)")
         crc32(0, "123456789", 9)
 
-`load` carries out the linker's plan: publish the segments, run the ifunc resolvers, set up TLS, run the
-constructors. `call` runs one guest function; host functions and other traps it meets on the way are handled
-here, outside the engine, so they may themselves call the guest, to any depth.
+`Machine` puts the parts together and hands out what a user asks for. `load` links a file, gives the guest its
+memory and runs its constructors (`emu.loading`); `call` runs one guest function, with the host functions it meets
+on the way (`emu.running`).
 """
 
 from __future__ import annotations
@@ -301,7 +301,7 @@ class Machine:
 
     def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
         """Guest addresses for what a user gave for symbols; new traps are noted in `traps`."""
-        return {name: self.answers.define(name, value, traps) for name, value in symbols.items()}
+        return self.answers.define_all(symbols, traps)
 
     def remove_traps(self, traps: list[int]) -> None:
         """Give traps back that `define` has made."""
