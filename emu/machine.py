@@ -91,6 +91,11 @@ class Machine:
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
         self.max_instructions = max_instructions
         self.timeout = timeout
+        self.binding = Binding(binding)
+        self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
+        self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
+        self.program: Process | None = None  #: the one started last
+
         self.cpu = create_cpu(self.arch.name)
         self.traps = TrapTable(self.arch)
         self.cpu.set_trap_range(self.traps.start, self.traps.size)
@@ -108,20 +113,18 @@ class Machine:
             resume=lambda unwinding: self.host_frames.resume(unwinding),
         )  # fmt: skip
         self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
-        self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
         self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
-        self.linker.held = self.libc.held_addresses
         self.link_maps = LinkMaps(self)  #: what the guest and a debugger see of the loaded images
-        self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
         self.answers = Answers(self)  #: makes definitions of what users give for symbols
-        self.linker.resolver.host_value = self.answers.definition
-        self.binding = Binding(binding)
-        self.lazy_calls = self.linker.lazy_host = LazyCalls(self)
-        self.linker.resolver.before += self.answers.sources(symbols)
-        self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
-        self.program: Process | None = None  #: the one started last
+        self.lazy_calls = LazyCalls(self)  #: binds jump slots at their first call
         self.initialisers = Initialisers(self)  #: runs ifunc resolvers, constructors, destructors
         self.loader = Loader(self)  #: carries out loads, and takes them back
+
+        self.linker.held = self.libc.held_addresses
+        self.linker.lazy_host = self.lazy_calls
+        self.linker.resolver.host_value = self.answers.definition
+        self.linker.resolver.before += self.answers.sources(symbols)
+        self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
 
     @classmethod
     def for_file(cls, path: str | os.PathLike[str], **options: object) -> Self:

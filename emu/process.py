@@ -169,7 +169,6 @@ class Process:
         if self.stack.sp < stack.bottom + PAGE:
             raise MachineError(f"{self.image.name}: its arguments do not fit {top - stack.bottom} bytes of stack")
         machine.memory.write(self.stack.sp, self.stack.content)
-        self._stack_before = top, stack.constructor_arguments
         undo.callback(stack.occupy, *self._stack_before)
         stack.occupy(self.stack.sp & -stack.ALIGNMENT, (len(texts), self.stack.argv, self.stack.envp))
         machine.syscalls.begin(strings[Aux.EXECFN][:-1])
