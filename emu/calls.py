@@ -54,7 +54,7 @@ class _Heap(Protocol):
 
 
 class CallMachine(Protocol):
-    """What marshalling needs of `emu.machine.Machine`."""
+    """What marshalling needs of a machine: `emu.machine.Machine` has it, and `emu.running.Runner`."""
 
     @property
     def cpu(self) -> Cpu: ...

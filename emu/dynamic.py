@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 
-from emu.link_maps import is_program
 from relink import graph
 from relink.arch import ARCHITECTURES
 from relink.elf import Decoded
@@ -145,15 +144,14 @@ class DynamicLoader:
             if key in files.files:
                 decoded = graph.open_image(bytes(files.files[key]), self._linker.architecture, key)
                 return Node(key, None, "file of the guest", decoded=decoded)
-        chain = [] if caller is None else [caller]
-        chain += [image for image in self.link_maps.images[:1] if is_program(image) and image not in chain]
-        return self._linker.find(path, chain)
+        chain = dict.fromkeys(image for image in (caller, self.link_maps.executable) if image is not None)
+        return self._linker.find(path, list(chain))
 
     def close(self, handle: int) -> None:
         """Undo one `open`. Raises DlError, what a destructor raises."""
         if handle == self.link_maps.program:
             return
-        if (name := self.link_maps.stand_in_at(handle)) is not None:
+        if (name := self.link_maps.stand_in_of(handle)) is not None:
             if not self._stand_ins[name]:
                 raise DlError(f"{name}: shared object not open")
             self._stand_ins[name] -= 1
@@ -193,7 +191,7 @@ class DynamicLoader:
     # ------------------------------------------------------------ handles
 
     def _image(self, handle: int) -> Image:
-        image = self.link_maps.image_at(handle)
+        image = self.link_maps.image_of(handle)
         if image is None:
             raise DlError("invalid handle")
         return image
@@ -203,15 +201,15 @@ class DynamicLoader:
 
         Raises DlError for what is no handle.
         """
-        if self.link_maps.stand_in_at(handle) is not None:
+        if self.link_maps.stand_in_of(handle) is not None:
             return None
         if handle == self.link_maps.program:
-            return self.link_maps.image_at(handle)
+            return self.link_maps.image_of(handle)
         return self._image(handle)
 
     def name(self, image: Image | None) -> str:
         """What errors call an image."""
-        return _PROGRAM if image is None or is_program(image) else self.link_maps.guest_path(image)
+        return _PROGRAM if image is None or image.decoded.is_executable else self.link_maps.guest_path(image)
 
     # ------------------------------------------------------------ dlsym, dlvsym
 
@@ -233,7 +231,7 @@ class DynamicLoader:
         """A symbol of what a handle is for and of its dependencies, breadth-first. Raises DlError."""
         if handle == self.link_maps.program:
             return self.default_symbol(name, version, None)
-        if (stand_in := self.link_maps.stand_in_at(handle)) is not None:
+        if (stand_in := self.link_maps.stand_in_of(handle)) is not None:
             found = self._first(_searches((), version, hosts=True), name, version, None)
             return self._or_undefined(found, name, version, None, stand_in)
         image = self._image(handle)

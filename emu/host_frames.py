@@ -63,7 +63,7 @@ class HostFrames:
 
     def resume(self, unwinding: GuestUnwinding) -> int:
         """Where the guest function that called the host goes on: in the unwinder. Registers are as they were."""
-        first = self._machine.first_argument
+        first = self._machine.convention.first_argument
         assert first is not None
         self._machine.cpu.write_register(first, unwinding.exception)
         return unwinding.resume_at
@@ -110,7 +110,7 @@ class DwarfHostFrames(HostFrames):
 
     def table(self, address: int) -> UnwindTable:
         """An .eh_frame_hdr for all calls."""
-        callers = self._machine.host_callers()
+        callers = self._machine.runner.host_callers()
         arena = self._machine.link_maps.arena
         if not self._table.size or len(callers) > len(self._cells):
             self._cells += [arena.allocate(2 * self._word) for _ in callers[len(self._cells) :]]
@@ -121,7 +121,7 @@ class DwarfHostFrames(HostFrames):
         return self._table
 
     def resume(self, unwinding: GuestUnwinding) -> int:
-        if self._machine.first_argument is not None:
+        if self._machine.convention.first_argument is not None:
             return super().resume(unwinding)
         self._prepare_entry(unwinding.resume_at)
         self._machine.cpu.write_register("eax", unwinding.exception)

@@ -83,7 +83,7 @@ class ArmHostFrames(HostFrames):
         machine = self._machine
         machine.call(unwinder.symbol("_Unwind_VRS_Get").address, _REGISTER, context, 0, _PC, 0, self._value)
         here = machine.memory.read_uint(self._value, 4) & ~1
-        callers = machine.host_callers()
+        callers = machine.runner.host_callers()
         depths = range(2, len(callers) + 2)
         return next(caller for depth, caller in zip(depths, callers, strict=True)
                     if machine.traps.return_to(depth) == here)  # fmt: skip

@@ -17,8 +17,6 @@ from relink.errors import LinkError, UnresolvedSymbol
 from relink.lazy import LazySlots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from emu.machine import Machine
     from relink.image import Image
 
@@ -60,21 +58,20 @@ class LazyCalls:
     def resolver_words(self, slots: LazySlots) -> tuple[int, int]:
         name = f"resolver of {slots.image.short_name}"
         trap = self._resolvers[slots.image] = self._machine.traps.add(name, partial(self._resolve, slots))
-        return self._machine.link_map_address(slots.image), trap
+        return self._machine.link_maps.link_map_address(slots.image), trap
 
-    @property
-    def images(self) -> list[Image]:
-        """The images that have traps here."""
-        return [*self._blocks, *self._resolvers]
-
-    def forget(self, images: Iterable[Image]) -> None:
-        """Take the traps of images that are gone back."""
+    def forget(self, image: Image) -> None:
+        """Take the traps of an image that is gone back."""
         traps = self._machine.traps
-        for image in images:
-            if (start := self._blocks.pop(image, None)) is not None:
-                traps.remove_block(start)
-            if (trap := self._resolvers.pop(image, None)) is not None:
-                traps.remove(trap)
+        if (start := self._blocks.pop(image, None)) is not None:
+            traps.remove_block(start)
+        if (trap := self._resolvers.pop(image, None)) is not None:
+            traps.remove(trap)
+
+    def forget_closed(self) -> None:
+        """Take the traps of all images that have been closed back: a load that fails has closed its own."""
+        for image in [image for image in (*self._blocks, *self._resolvers) if image.closed]:
+            self.forget(image)
 
     # ------------------------------------------------------------ at a call
 

@@ -28,7 +28,7 @@ from emu.program_headers import (
     own_headers,
     own_unwind_table,
 )
-from relink.elf.constants import DynamicFlag1, DynamicTag, FileType, SegmentType
+from relink.elf.constants import DynamicTag, SegmentType
 from relink.image import Image
 from relink.memory import PAGE, Protection, page_ceil
 
@@ -97,16 +97,6 @@ class _Entry:
     texts: dict[str, int] = field(default_factory=dict)
 
 
-def is_program(image: Image) -> bool:
-    """Whether an image is an executable: it asks for a dynamic linker, or says so itself (DF_1_PIE)."""
-    decoded = image.decoded
-    return (
-        decoded.interpreter is not None
-        or bool(decoded.flags_1 & DynamicFlag1.PIE)
-        or decoded.header.type == FileType.EXEC
-    )
-
-
 class LinkMaps:
     """The structures of one machine. `added` counts the images ever loaded (dlpi_adds)."""
 
@@ -127,7 +117,12 @@ class LinkMaps:
     @property
     def images(self) -> list[Image]:
         """Everything loaded: an executable first, then in load order."""
-        return sorted(self._machine.linker.images, key=lambda image: not is_program(image))
+        return sorted(self._machine.linker.images, key=lambda image: not image.decoded.is_executable)
+
+    @property
+    def executable(self) -> Image | None:
+        """The program, where one is loaded."""
+        return next((image for image in self.images[:1] if image.decoded.is_executable), None)
 
     # ------------------------------------------------------------ what is asked for
 
@@ -136,8 +131,8 @@ class LinkMaps:
         image.check_open()
         return self._entry(image).map
 
-    def image_at(self, address: int) -> Image | None:
-        """The image whose struct link_map lies at a guest address."""
+    def image_of(self, address: int) -> Image | None:
+        """The image whose struct link_map a guest address is."""
         return next((image for image, entry in self._entries.items() if entry.map == address), None)
 
     @cached_property
@@ -148,8 +143,8 @@ class LinkMaps:
     def program(self) -> int:
         """The head of the chain: the executable's link_map, or the entry that stands for one."""
         self._activate()
-        first = next(iter(self.images), None)
-        return self._entry(first).map if first is not None and is_program(first) else self._program
+        executable = self.executable
+        return self._program if executable is None else self._entry(executable).map
 
     def stand_in(self, name: str) -> int:
         """The link_map of a library the host stands in for."""
@@ -158,8 +153,8 @@ class LinkMaps:
             self._stand_ins[name] = self.arena.place(self._packed(0, text, 0, 0, 0))
         return self._stand_ins[name]
 
-    def stand_in_at(self, address: int) -> str | None:
-        """The stand-in whose link_map lies at a guest address."""
+    def stand_in_of(self, address: int) -> str | None:
+        """The stand-in whose link_map a guest address is."""
         return next((name for name, at in self._stand_ins.items() if at == address), None)
 
     @property
@@ -231,11 +226,10 @@ class LinkMaps:
         """Make the chain what is loaded now."""
         if not self._active:
             return
-        images = self.images
         for gone in [image for image in self._entries if image.closed]:
             self._release(self._entries.pop(gone))
-        chain = [] if images and is_program(images[0]) else [self._program]
-        chain += [self._new_entry(image).map for image in images]
+        chain = [self._program] if self.executable is None else []
+        chain += [self._new_entry(image).map for image in self.images]
         write, word = self._machine.memory.write_uint, self._word
         for before, here, after in zip([0, *chain], chain, [*chain[1:], 0], strict=False):
             write(here + 3 * word, word, after)
@@ -255,7 +249,7 @@ class LinkMaps:
 
     def _new_entry(self, image: Image) -> _Entry:
         if image not in self._entries:
-            path = "" if is_program(image) else self.guest_path(image)
+            path = "" if image.decoded.is_executable else self.guest_path(image)
             name = self.arena.place(path.encode("utf-8", "surrogateescape") + b"\0")
             contents = self._packed(image.bias, name, self._dynamic(image), 0, 0)
             self._entries[image] = _Entry(self.arena.place(contents), name)
@@ -302,10 +296,10 @@ class LinkMaps:
 
     def _tell_program(self) -> None:
         """DT_DEBUG of an executable leads to r_debug (gABI, "Dynamic Section")."""
-        for image in self.images[:1]:
-            tags = image.decoded.dynamic.tags.tolist()
-            if is_program(image) and DynamicTag.DEBUG in tags and (dynamic := self._dynamic(image)):
-                place = dynamic + (2 * tags.index(DynamicTag.DEBUG) + 1) * self._word
-                if self._machine.memory.protection(place) is None:
-                    return  # not published yet
-                self._machine.memory.write_uint(place, self._word, self._debug)
+        image = self.executable
+        tags = [] if image is None else image.decoded.dynamic.tags.tolist()
+        if image is not None and DynamicTag.DEBUG in tags and (dynamic := self._dynamic(image)):
+            place = dynamic + (2 * tags.index(DynamicTag.DEBUG) + 1) * self._word
+            if self._machine.memory.protection(place) is None:
+                return  # not published yet
+            self._machine.memory.write_uint(place, self._word, self._debug)

@@ -58,12 +58,12 @@ class Patch:
     target: int  #: guest address of what runs instead (on Arm bit 0 tells Thumb)
     original: bytes  #: what was there
     code: bytes  #: what is there
+    patcher: Patcher = field(repr=False)
+    image: Image | None = field(default=None, repr=False)  #: that the function is of, where known
+    keeps: Image | None = field(default=None, repr=False)  #: what runs instead, which stays loaded meanwhile
+    page: int | None = field(default=None, repr=False)  #: guest address of pages of its own, for code or a stub
+    traps: list[int] = field(default_factory=list, repr=False)
     active: bool = True
-    _patcher: Patcher | None = None
-    _image: Image | None = None
-    _keeps: Image | None = None
-    _page: int | None = None
-    _traps: list[int] = field(default_factory=list)
 
     @property
     def end(self) -> int:
@@ -75,8 +75,8 @@ class Patch:
 
         Raises PatchError while a later patch lies on top of this one.
         """
-        if self.active and self._patcher is not None:
-            self._patcher.undo(self)
+        if self.active:
+            self.patcher.undo(self)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -84,9 +84,8 @@ class Patch:
 
         Raises PatchError while a later patch lies on top of this one.
         """
-        assert self._patcher is not None
-        self._patcher.check_top(self)
-        memory = self._patcher.machine.memory
+        self.patcher.check_top(self)
+        memory = self.patcher.machine.memory
         memory.write(self.address, self.original)
         try:
             yield
@@ -110,12 +109,13 @@ class Patcher:
         self.machine = machine
         self.patches: list[Patch] = []  #: those that are active, oldest first
         self._mask = machine.arch.code_address_mask
+        machine.loader.on_release.append(self._forget)
 
     def patch(self, target: Function | Symbol | int, replacement: Replacement, size: int | None = None) -> Patch:
         """Replace a function; see `Machine.patch`."""
         name, address, room, image = self._place(target, size)
         start = address & self._mask
-        patch = Patch(name, start, 0, b"", b"", _patcher=self, _image=image)
+        patch = Patch(name, start, 0, b"", b"", self, image)
         try:
             self._fill(patch, address, room, replacement)
         except BaseException:
@@ -133,8 +133,8 @@ class Patcher:
         except BaseException:
             self._free(patch)
             raise
-        if patch._keeps is not None and patch._image is not None:
-            patch._image.keeps.append(patch._keeps)
+        if patch.keeps is not None and patch.image is not None:
+            patch.image.keeps.append(patch.keeps)
         self.patches.append(patch)
 
     def undo(self, patch: Patch) -> None:
@@ -142,10 +142,10 @@ class Patcher:
         self.check_top(patch)
         self.machine.memory.write(patch.address, patch.original)
         self.patches.remove(patch)
-        if patch._keeps is not None and patch._image is not None:
-            patch._image.keeps.remove(patch._keeps)
+        if patch.keeps is not None and patch.image is not None:
+            patch.image.keeps.remove(patch.keeps)
         self._free(patch)
-        if patch._keeps is not None:
+        if patch.keeps is not None:
             self.machine.collect()
 
     def check_top(self, patch: Patch) -> None:
@@ -157,18 +157,18 @@ class Patcher:
         if over is not None:
             raise PatchError(f"{patch.name} has been patched again: undo that patch (to {over.target:#x}) first")
 
-    def forget(self, image: Image) -> None:
+    def _forget(self, image: Image) -> None:
         """An image is gone, and its patches with it."""
-        for patch in [p for p in self.patches if p._image is image]:
+        for patch in [p for p in self.patches if p.image is image]:
             self.patches.remove(patch)
             self._free(patch)
 
     def _free(self, patch: Patch) -> None:
         patch.active = False
-        if patch._page is not None:
-            self.machine.memory.unmap(patch._page)
-        self.machine.remove_traps(patch._traps)
-        patch._page, patch._traps = None, []
+        if patch.page is not None:
+            self.machine.memory.unmap(patch.page)
+        self.machine.remove_traps(patch.traps)
+        patch.page, patch.traps = None, []
 
     # ------------------------------------------------------------ what and where
 
@@ -177,7 +177,7 @@ class Patcher:
         machine = self.machine
         symbol = target.symbol if isinstance(target, Function) else target
         if isinstance(symbol, int):
-            image = next((i for i in machine.linker.images if i.contains(symbol)), None)
+            image = machine.image_at(symbol)
             name, address, room = str(machine.symbolize(symbol & self._mask, source=False)), symbol, size
         else:
             name, image, room = symbol.name, symbol.image, symbol.size if size is None else size
@@ -230,9 +230,9 @@ class Patcher:
             symbol = replacement.symbol if isinstance(replacement, Function) else replacement
             if symbol.type not in (*_CODE_TYPES, SymbolType.GNU_IFUNC):
                 raise PatchError(f"{symbol.name} of {symbol.image.name} is not a function")
-            patch._keeps = symbol.image if symbol.image is not patch._image else None
+            patch.keeps = symbol.image if symbol.image is not patch.image else None
         else:
-            patch.target = self.machine.define(f"patched {patch.name}", replacement, patch._traps)
+            patch.target = self.machine.define(f"patched {patch.name}", replacement, patch.traps)
         pad = self._landing_pad(detour, patch.address)
         for keep in dict.fromkeys((pad, b"")):
             code = self._jump(patch, detour, state, keep, room)
@@ -294,7 +294,7 @@ class Patcher:
         """A jump to a stub on a page nearby."""
         stub = self.machine.arch.stub
         address = self._free_pages(PAGE, at, detour)
-        if stub is None or address is None or patch._page is not None:
+        if stub is None or address is None or patch.page is not None:
             return None
         page = self._map(patch, PAGE, address)
         self.machine.memory.write(page, self._carrying(stub.code, stub.address_at, patch.target))
@@ -302,10 +302,10 @@ class Patcher:
 
     def _map(self, patch: Patch, size: int, at: int | None) -> int:
         memory = self.machine.memory
-        patch._page = memory.map_anonymous(
+        patch.page = memory.map_anonymous(
             size, Protection.R | Protection.X, name=f"[patch of {patch.name}]", at=at
         )
-        return patch._page
+        return patch.page
 
     def _free_pages(self, size: int, near: int, detour: Detour) -> int | None:
         """The free pages nearest to `near` that the short jump reaches, leaving a page free on either side."""

@@ -169,7 +169,6 @@ class Process:
         if self.stack.sp < stack.bottom + PAGE:
             raise MachineError(f"{self.image.name}: its arguments do not fit {top - stack.bottom} bytes of stack")
         machine.memory.write(self.stack.sp, self.stack.content)
-        self._stack_before = top, stack.constructor_arguments
         undo.callback(stack.occupy, *self._stack_before)
         stack.occupy(self.stack.sp & -stack.ALIGNMENT, (len(texts), self.stack.argv, self.stack.envp))
         machine.syscalls.begin(strings[Aux.EXECFN][:-1])
@@ -241,10 +240,10 @@ class Process:
         """
         machine, image = self._machine, self.image
         if init and init != image.address_of(image.decoded.init or 0):
-            machine.run_initialiser(image, "init", init)
+            machine.initialisers.run_constructor(image, "init", init)
             return
         for which, address in constructors(image):
-            machine.run_initialiser(image, which, address)
+            machine.initialisers.run_constructor(image, which, address)
 
     def finish(self) -> None:
         """Run the destructors of the program and its libraries, dependents first, as exit does at last."""

@@ -43,8 +43,8 @@ class Redirection:
     def undo(self) -> None:
         """Put the words back. Raises PatchError while a later redirection lies on top of this one."""
         for word in self.words:
-            if word.active and word._patcher is not None:
-                word._patcher.check_top(word)
+            if word.active:
+                word.patcher.check_top(word)
         for word in reversed(self.words):
             word.undo()
 
@@ -84,8 +84,8 @@ def redirect(
             # The first one, which is undone last, holds what all of them need.
             first = not words
             patch = Patch(
-                name, address, target, b"", code, _patcher=patcher, _image=image, _keeps=keeps if first else None,
-                _traps=traps if first else [],
+                name, address, target, b"", code, patcher, image, keeps=keeps if first else None,
+                traps=traps if first else [],
             )  # fmt: skip
             patcher.apply(patch)
             words.append(patch)

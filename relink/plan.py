@@ -1,8 +1,8 @@
 """What is left to do on the machine once everything is linked in host buffers.
 
 The linker never touches a CPU; it hands over a `Plan`, and whoever owns the machine carries it out in this
-order: publish the regions, set up TLS blocks, run the ifunc resolvers and store their answers, run the
-constructors. Up to `publish` the guest is untouched.
+order: publish the regions, run the ifunc resolvers and store their answers, set up TLS blocks (the initial
+contents may hold such answers), run the constructors. Up to `publish` the guest is untouched.
 """
 
 from __future__ import annotations

@@ -19,11 +19,13 @@ from emu.abi.spec import (
     X87Stack,
 )  # fmt: skip
 from relink.arch import ARCHITECTURES, FloatAbi, architecture
+from relink.errors import UnsupportedElf
 
 __all__ = [
     "CONVENTIONS", "CallingConvention", "DataModel", "FloatFormat", "IfuncArgument", "PairAlignment",
-    "SaveArea", "VaListStruct", "VariadicRule", "X87Stack", "convention", "float_convention",
+    "SaveArea", "VaListStruct", "VariadicRule", "X87Stack", "chosen_convention", "convention", "float_convention",
 ]  # fmt: skip
+
 
 class _Conventions(Mapping[str, CallingConvention]):
     def __getitem__(self, arch: str) -> CallingConvention:
@@ -77,3 +79,15 @@ def float_convention(arch: str, float_abi: FloatAbi) -> CallingConvention | None
     there is none."""
     usual = CONVENTIONS[arch]
     return usual if usual.float_abi is float_abi else _variants(arch).get(f"{arch}:{float_abi.value}")
+
+
+def chosen_convention(arch: str, float_abi: FloatAbi | str | None) -> CallingConvention:
+    """The same for what a user gives: perhaps a name; None is the usual way. Raises UnsupportedElf."""
+    if float_abi is None:
+        return CONVENTIONS[arch]
+    known = {abi.value: abi for abi in FloatAbi}
+    abi = float_abi if isinstance(float_abi, FloatAbi) else known.get(float_abi)
+    found = None if abi is None else float_convention(arch, abi)
+    if found is None:
+        raise UnsupportedElf(arch, f"has no calling convention {float_abi!r}; see FloatAbi")
+    return found

@@ -153,10 +153,14 @@ class CallingConvention:
         """Bytes of an integer register, of a stack slot and of a pointer."""
         return self.data.pointer_size
 
+    @property
+    def first_argument(self) -> str | None:
+        """The register a first pointer argument is passed in; None where it is on the stack."""
+        return next(iter(self.integer_arguments), None)
+
     def ifunc_arguments(self, block: int = 0) -> tuple[int, ...]:
         """The arguments for `ifunc_prototype`; `block` is the guest address `ifunc_block` was copied to."""
         return tuple(block if value is IfuncArgument.BLOCK else int(value) for value in self.ifunc_parameters)
-
 
 
 def float_variants(page: CallingConvention, *abis: FloatAbi) -> tuple[CallingConvention, ...]:

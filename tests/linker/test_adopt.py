@@ -131,6 +131,21 @@ def test_an_image_that_is_not_relocated_is_linked_in_place_anywhere(target: str,
     assert plain.image.relocation_counts == adopted.image.relocation_counts
 
 
+def test_what_it_needs_is_loaded_for_it_and_told_of(target: str) -> None:
+    folder = fixture(target, "deps/libmid").parent
+    with Machine(arch_of(target), library_path=[folder]) as machine:
+        first = machine.link_maps.program  # from now on the chain of link maps is kept
+        put(machine, ELSEWHERE, unrelocated(target, "deps/libmid"))
+        adopted = machine.adopt(ELSEWHERE, relocated=False)
+        assert adopted.function("mid", "int(int)")(5) == 30, "libleaf's code and data are there"
+        assert [image.soname for image in machine.linker.images] == ["libmid.so", "libleaf.so"]
+        word, chain = machine.arch.word_size, [first]
+        while following := machine.memory.read_uint(chain[-1] + 3 * word, word):
+            chain.append(following)
+        assert chain[1:] == [machine.link_maps.link_map_address(image) for image in machine.linker.images]
+        assert machine.link_maps.added == 2
+
+
 def test_memory_stays_its_owner_s(target: str, machine: Machine) -> None:
     regions = len(machine.memory.regions)
     put(machine, ELSEWHERE, unrelocated(target, "basic"))

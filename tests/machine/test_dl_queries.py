@@ -224,6 +224,21 @@ def test_the_machine_of_a_program_shows_the_program_first_and_tells_it_of_r_debu
             assert machine.memory.read_uint(row + word, word) == machine.link_maps.debug
 
 
+def test_a_library_that_can_be_run_too_is_no_program(target: str) -> None:
+    """Like libc.so.6: it has a PT_INTERP, and a DT_SONAME, which no program has."""
+    source = 'const char path[] __attribute__((section(".interp"))) = "/lib/ld.so"; int f(void) { return 5; }'
+    path = linked(target, [compiled(target, source, "-fPIC")], "-soname", "librun.so")
+    with Guest(target) as guest:
+        image = guest.machine.load(path).image
+        assert image.decoded.has_interpreter
+        maps = guest.machine.link_maps
+        assert maps.executable is None
+        assert maps.program != maps.link_map_address(image)
+        assert guest.machine.memory.read_cstring(maps.name_address(image)).decode() == str(path)
+        handle = guest.open(str(path))
+        assert guest.call(handle, "f") == 5
+
+
 def test_dladdr_tells_image_and_exported_symbol(target: str) -> None:
     with Asker(target) as guest:
         machine = guest.machine

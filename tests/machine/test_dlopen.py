@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from emu.errors import ConstructorFault
+from relink.elf import decode
+from relink.memory import HostMemory, Protection
+from relink.place import fill, region_size
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import FUNC, UNIQUE, Library, Sym
 from tests.machine.dl import DEEPBIND, GLOBAL, LAZY, NODELETE, NOLOAD, NOW, Guest, library
@@ -285,6 +288,23 @@ def test_a_constructor_that_faults_takes_along_what_it_opened(target: str) -> No
                 guest.open("libcrasher.so")
             assert not any(map(guest.loaded, ("crasher", "one", "two")))
         assert len(guest.machine.memory.regions) <= regions + 2, "link maps only"
+        assert guest.open("libtwo.so")
+
+
+def test_so_does_one_of_an_image_that_was_in_memory(target: str) -> None:
+    path = library(target, "crasher")
+    region = HostMemory(arch_of(target)).reserve(region_size(decode(path)))
+    fill(region, decode(path))
+    with Guest(target, "one", "two") as guest:
+        memory, images = guest.machine.memory, list(guest.machine.linker.images)
+        address = memory.map_anonymous(len(region.buffer), Protection.R | Protection.W | Protection.X)
+        memory.write(address, region.buffer.tobytes())
+        traps, regions = len(guest.machine.traps), len(memory.regions)
+        with pytest.raises(ConstructorFault, match="constructor"):
+            guest.machine.adopt(address, relocated=False)
+        assert guest.machine.linker.images == images
+        assert len(memory.regions) <= regions + 3, "link maps and the heap only"
+        assert len(guest.machine.traps) <= traps + 3, "dlopen and its kin only"
         assert guest.open("libtwo.so")
 
 

@@ -296,7 +296,7 @@ def test_a_descriptor_s_function_keeps_every_register(
         cpu.write_register("sp", stack)
         names = [n for n in dict.fromkeys((*cpu.registers, *floats)) if n not in ("pc", "rip", "eip")]
         before = dict(zip(names, cpu.read_registers(names), strict=True))
-        machine._run(function)
+        machine.runner.run(function, machine.traps.return_address)
         after = dict(zip(names, cpu.read_registers(names), strict=True))
         result = after[tls.descriptor_register]
         assert result + machine.thread_pointer & mask == lib.symbols["dynamic_variable"].address

@@ -48,7 +48,7 @@ def test_constructors_receive_arguments_and_environment(make_machine: MakeMachin
 
 def test_destructors_run_in_reverse_when_the_library_goes(machine: Machine, target: str) -> None:
     library = machine.load(fixture(target, "ctors"))
-    machine._run_destructors(library.image)
+    machine.initialisers.destruct(library.image)
     expected = [1, 2, 3, 4, 5, 6, 7, 8] if machine.arch.runs_init_fini else [2, 3, 4, 5, 6, 7]
     assert words(machine, library, "order", len(expected)) == expected
 

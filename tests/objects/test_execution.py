@@ -176,7 +176,7 @@ def test_constructors_run_by_priority_and_destructors_in_reverse(target: str, na
             return [machine.memory.read_uint(order + 4 * i, 4) for i in range(8)]
 
         assert seen() == [1, 2, 3, 0, 0, 0, 0, 0]
-        machine._run_destructors(lib.image)
+        machine.initialisers.destruct(lib.image)
         assert seen() == [1, 2, 3, 4, 5, 0, 0, 0]
 
 

@@ -183,7 +183,7 @@ def test_old_and_new_constructors_by_priority(target: str) -> None:
     with Machine(arch_of(target)) as machine:
         lib = load(machine, compiled(target, source))
         assert words(lib, "order", 8) == [1, 2, 3, 4, 5, 0, 0, 0]
-        machine._run_destructors(lib.image)
+        machine.initialisers.destruct(lib.image)
         assert words(lib, "order", 8) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
