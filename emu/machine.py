@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from types import TracebackType
@@ -42,6 +42,7 @@ from emu.stack import Stack
 from emu.symbolize import Symbolizer
 from emu.threads import Thread, Threads
 from emu.traps import TrapTable
+from relink import tell
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.collect import header_of
 from relink.errors import MachineError, RelinkError, UnsupportedElf
@@ -50,8 +51,8 @@ from relink.image import Image, Symbol
 from relink.lazy import Binding
 from relink.link import Linker, LoadOptions, Policy
 from relink.objects import CombinedObjects
+from relink.outcome import finish_ifuncs
 from relink.plan import Plan, destructors, initialisers
-from relink.relocate import finish_ifuncs
 from relink.search import Finder, SearchPath, Source
 from relink.symbols import UNRESOLVED
 from relink.tls import DEFAULT_STATIC_SIZE, TlsModule
@@ -524,11 +525,8 @@ class Machine:
             for resolver in dict.fromkeys(calls.resolver.tolist()):
                 if resolver not in answers:
                     answers[resolver] = self._ask_resolver(calls.image, resolver)
-                if self.linker.observers:
-                    from relink import observe
-
-                    places = int((calls.resolver == resolver).sum())
-                    observe.tell_resolved(self.linker.observers, calls.image, resolver, answers[resolver], places)
+                places = int((calls.resolver == resolver).sum())
+                tell.resolved(self.linker.observers, calls.image, resolver, answers[resolver], places)
             words = finish_ifuncs(calls, np.array([answers[r] for r in calls.resolver.tolist()], np.uint64))
             for place, word in zip(calls.place.tolist(), words.tolist(), strict=True):
                 self.memory.write_uint(place, calls.row.word.size, word)
@@ -577,12 +575,7 @@ class Machine:
         return self._ask_resolver(image, resolver)
 
     def _run_initialiser(self, image: Image, which: str, address: int, *args: int) -> None:
-        watched = None
-        if self.linker.observers:
-            from relink import observe
-
-            watched = observe.running(self.linker.observers, image, which, address, destructor=not args)
-        with watched or nullcontext():
+        with tell.running(self.linker.observers, image, which, address, destructor=not args):
             try:
                 self.call(address, self._constructor if args else _DESTRUCTOR, *args)
             except MachineError as error:
