@@ -155,7 +155,7 @@ def leave_for_later(image: Image, waiting: Sequence[Waiting], binding: Binding, 
 
 
 def _slots(image: Image, waiting: Sequence[Waiting]) -> LazySlots:
-    """What is kept of the entries. Numbers count in DT_JMPREL, as a PLT's header does; -1 for entries elsewhere."""
+    """What is kept of the entries. Numbers count in DT_JMPREL, as a PLT's header does; -1 for others."""
     place, symbol, addend, number = [], [], [], []
     for table, row, entries in waiting:
         addends = table.addend if row.formula is not None and "A" in row.formula.letters else None

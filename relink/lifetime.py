@@ -38,7 +38,9 @@ def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:
 def teardown_order(images: Sequence[Image]) -> list[Image]:
     """All of these images, dependents first: the order destructors run in when everything ends."""
     by_turn = sorted(images, key=lambda image: image.turn)
-    return list(reversed(dependency_order(by_turn, _outlived_by)))
+    order = dependency_order(by_turn, _outlived_by)
+    # What a load that failed took with it may still be named by what its constructors had loaded.
+    return [image for image in reversed(order) if not image.closed]
 
 
 def unloadable(images: Sequence[Image], held: Collection[int], image: Image | None) -> list[Image]:

@@ -37,7 +37,6 @@ from relink.memory import AddressSpace, Protection
 from relink.options import LoadOptions, Policy
 from relink.plan import Plan
 from relink.relocate import Environment, relocate
-from relink.scopes import Group
 from relink.search import SearchPath, Source
 from relink.symbols import Resolver
 from relink.tls import DEFAULT_STATIC_SIZE, DescriptorStubs, LoadTls, TlsLayout, TlsModule
@@ -251,7 +250,7 @@ class Linker:
 
     def _join_scopes(self, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
         """Preloads, the root and what they need, breadth-first: joined to the global scope unless local."""
-        group = Group(plan.root, scopes.search_list(plan.first))
+        group = scopes.Group(plan.root, scopes.search_list(plan.first))
         added = [] if options.local else [i for i in group.members if i not in self.global_scope]
         before = set(self.images), set(self.resolver.unique)
         undo.callback(self._leave_scopes, plan.images, group, added, *before)
@@ -260,8 +259,9 @@ class Linker:
         scopes.join_global(self.global_scope, added)
 
     def _leave_scopes(
-        self, new: Sequence[Image], group: Group, added: Sequence[Image], before: set[Image], unique: set[str]
-    ) -> None:
+        self, new: Sequence[Image], group: scopes.Group, added: Sequence[Image], before: set[Image],
+        unique: set[str],
+    ) -> None:  # fmt: skip
         """Take a failed load out of all it joined, given which images and unique symbols were there before.
 
         What its constructors have loaded or unloaded meanwhile (dlopen) is no part of it and stays so.

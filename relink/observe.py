@@ -12,10 +12,10 @@ out of it; so it is a way to stop a load at any stage. Once there is nothing to 
 unload, or as a note on the error that made the load fail.
 
 Of one load, in order: `ImageOpened` of each image, `SegmentMapped` of each segment and `ImageMapped`,
-`TlsAssigned`, then for each image, dependencies first, `RelocationsApplied` of each type, `SymbolsBound`, and
-`ImageRelocated`; what a machine does follows: `IfuncResolved`, `InitialiserStarting` and `InitialiserDone`; at
-last `ImageLoaded` of each. A load that fails ends with `LoadFailed` instead, once all is as it was before.
-Of slots that are bound lazily `SymbolBound` tells, whenever one is first called.
+`TlsAssigned`, then for each image that is relocated here, dependencies first, `RelocationsApplied` of each type,
+`SymbolsBound`, and `ImageRelocated`; what a machine does follows: `IfuncResolved`, `InitialiserStarting` and
+`InitialiserDone`; at last `ImageLoaded` of each. A load that fails ends with `LoadFailed` instead, once all is
+as it was before. Of slots that are bound lazily `SymbolBound` tells, whenever one is first called.
 """
 
 from __future__ import annotations
