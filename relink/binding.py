@@ -7,7 +7,6 @@ is not what calls of it reach, and a COPY relocation wants the definition behind
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,13 +41,13 @@ def asks_for_symbol(row: Reloc) -> bool:
     return row.formula is not None and (row.slot is not None or bool(row.formula.letters & _SYMBOL_LETTERS))
 
 
-@dataclass(slots=True)
 class References:
     """What an image's references are bound to. Element 0 is symbol 0: nothing, at 0; it saves special cases."""
 
-    bindings: Bindings
-    symbols: I64  #: the symbols of elements 1, 2, …
-    elements: tuple[I64, I64, I64]  #: for each `Use`: symbol index -> element of the bindings
+    def __init__(self, bindings: Bindings, symbols: I64, elements: tuple[I64, I64, I64]) -> None:
+        self.bindings = bindings
+        self.symbols = symbols  #: the symbols of elements 1, 2, …
+        self.elements = elements  #: for each `Use`: symbol index -> element of the bindings
 
 
 def bind_references(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from relink import place
 from relink.arch import Reloc, Role
 from relink.batch import Groups, Tables, indices_of
 from relink.elf import RelocationTable
@@ -91,7 +92,7 @@ class Entries:
 
     def inside(self, size: int) -> Bools:
         """Which places lie with `size` bytes whole in one segment."""
-        found = self._relocator.inside(self.vaddr, size)
+        found = place.inside(self.image.decoded, self.vaddr, size)
         return np.ones(len(self), np.bool_) if found is None else found
 
     @cached_property

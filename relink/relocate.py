@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from relink import place
 from relink.arch import Reloc, Role
 from relink.batch import Batch, by_type, evaluate, indices_of
 from relink.binding import References, asks_for_symbol, bind_references, settle_unresolved, use_of
@@ -40,7 +41,6 @@ from relink.lazy import Binding, LazyHost, Waiting, bound_at_once, leave_for_lat
 from relink.objects import CombinedObjects
 from relink.outcome import IfuncCalls, Outcome
 from relink.relocate_tls import NO_MACHINE, descriptor_functions, make_static, modules_of, write_descriptors
-from relink.relocation_errors import OUTSIDE, entry_errors, packed_errors, tls_errors
 from relink.symbols import UNRESOLVED, Bindings, Resolver, Use
 from relink.words import read_words, write_words
 
@@ -102,9 +102,6 @@ class Relocator:
         self.arch = image.architecture
         self.buffer = image.region.buffer
         self.outcome = Outcome()
-        segments = image.decoded.segments
-        self.starts = np.array([s.vaddr for s in segments], np.uint64)
-        self.ends = np.array([s.vaddr + s.memsz for s in segments], np.uint64)
         self.tables: Tables = []
         self.handling = self._handling() if environment.handlers else None
         # What a handler is to see must be computed now.
@@ -218,8 +215,10 @@ class Relocator:
         if not len(offsets):
             return
         size = self.arch.word_size
-        inside = self.inside(offsets, size)
+        inside = place.inside(self.image.decoded, offsets, size)
         if inside is not None:
+            from relink.relocation_errors import packed_errors
+
             self.outcome.errors += packed_errors(self.image, offsets[~inside])
             offsets = offsets[inside]
         if self.handling is not None:
@@ -239,10 +238,11 @@ class Relocator:
 
             copy_symbols(self, table, row, indices_of(table, entries).tolist())
             return
-        inside = self.inside(table.offset[entries], row.word.size * (2 if row.role is Role.TLSDESC else 1))
+        size = row.word.size * (2 if row.role is Role.TLSDESC else 1)
+        inside = place.inside(self.image.decoded, table.offset[entries], size)
         if inside is not None:
             indices = indices_of(table, entries)
-            self.report_row(table, indices[~inside], row, RelocationOutOfImage, OUTSIDE)
+            self.report_row(table, indices[~inside], row, RelocationOutOfImage, "the place lies in no segment")
             entries = indices[inside]
         if self._waits(row):
             indices = indices_of(table, entries)
@@ -328,15 +328,16 @@ class Relocator:
 
     def defer(self, row: Reloc, where: I64, resolver: U64, addend: U64) -> None:
         """Leave places (byte indices in the buffer) to what resolver functions will answer."""
-        place = where.astype(np.uint64) + np.uint64(self.image.region.address)
-        self.outcome.ifuncs.append(IfuncCalls(self.image, row, place, resolver, addend))
+        addresses = where.astype(np.uint64) + np.uint64(self.image.region.address)
+        self.outcome.ifuncs.append(IfuncCalls(self.image, row, addresses, resolver, addend))
 
     def _store_descriptors(self, batch: Batch) -> None:
         value = evaluate(batch.row, self.image, **batch.letters)
         if self.handling is not None:
             value = self.handling.values(batch, value)
         functions, unanswered = self.descriptor_functions(batch.element)
-        self._report_tls(batch, unanswered, NO_MACHINE)
+        if unanswered.any():
+            self._report_tls(batch, unanswered, NO_MACHINE)
         size = batch.row.word.size if batch.row.word else 0
         write_descriptors(self.buffer, batch.where, size, value, functions, self.arch)
 
@@ -367,28 +368,15 @@ class Relocator:
         """The value as the ISA's own arithmetic has it: modulo 2^32 on a 32-bit one, sign-extended."""
         return value if self.arch.bits == 64 else address32.read(value & self.image.address_mask)
 
-    # ------------------------------------------------------------ checks and reports
-
-    def inside(self, offset: U64, size: int) -> Bools | None:
-        """Which places lie whole in one segment; None when all do (the usual case, told by two compares)."""
-        if not len(offset):
-            return None
-        low, high = int(offset.min()), int(offset.max())
-        if any(
-            start <= low and high + size <= end
-            for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True)
-        ):
-            return None
-        segment = np.searchsorted(self.starts, offset, side="right") - 1
-        end = np.where(segment >= 0, self.ends[segment], 0)
-        inside: Bools = np.asarray((offset < end) & (end - offset >= np.uint64(size)), np.bool_)
-        return None if bool(np.all(inside)) else inside
+    # ------------------------------------------------------------ reports
 
     def report(
         self, table: RelocationTable, indices: I64, kind: type[RelocationError], type_name: str, problem: str,
         formula: str | None = None,
     ) -> None:  # fmt: skip
         """Note an error for each of these entries."""
+        from relink.relocation_errors import entry_errors
+
         self.outcome.errors += entry_errors(self.image, table, indices, kind, type_name, problem, formula)
 
     def report_row(
@@ -399,4 +387,6 @@ class Relocator:
         self.report(table, indices, kind, self.arch.prefix + row.name, problem, formula)
 
     def _report_tls(self, batch: Batch, chosen: Bools, problem: str) -> None:
+        from relink.relocation_errors import tls_errors
+
         self.outcome.errors += tls_errors(self.image, batch.table, batch.indices[chosen], batch.row, problem)

@@ -21,7 +21,6 @@ from relink.errors import (
     RelocationError,
     RelocationOutOfImage,
     RelocationOverflow,
-    TlsError,
     UnsupportedRelocation,
 )  # fmt: skip
 from relink.fields import Word
@@ -29,6 +28,7 @@ from relink.objects import CombinedObjects, CombinedTable
 from relink.outcome import Outcome
 from relink.relocate import Environment, Relocator
 from relink.relocate_tls import NO_MACHINE, make_static, modules_of, write_descriptors
+from relink.relocation_errors import not_thread_local, slot_errors
 from relink.symbols import UNRESOLVED
 from relink.words import read_uleb, read_words, write_uleb, write_words
 
@@ -105,15 +105,16 @@ class ObjectRelocator(Relocator):
                 continue
             if kind is Slot.TLS_IE:
                 refused, problem = make_static(self.bound, element, self.environment.tls)
-                self._report_slots(symbols[refused], offsets[refused], kind, problem)
+                self.outcome.errors += slot_errors(self.image, symbols[refused], offsets[refused], kind, problem)
             of = np.zeros_like(element) if kind is Slot.TLS_LD else element
             module, offset, usable = modules_of(self.bound, of, self.environment.resolver.host_tls)
-            self._report_not_thread_local(symbols[~usable])
+            self.outcome.errors += not_thread_local(self.image, symbols[~usable])
             if kind is Slot.TLS_IE:
                 write_words(self.buffer, where, word, address + offset)
             elif kind is Slot.TLS_DESC:
                 functions, unanswered = self.descriptor_functions(element)
-                self._report_slots(symbols[unanswered], offsets[unanswered], kind, NO_MACHINE)
+                left = symbols[unanswered], offsets[unanswered]
+                self.outcome.errors += slot_errors(self.image, *left, kind, NO_MACHINE)
                 write_descriptors(self.buffer, where, word, address + offset, functions, self.arch)
             else:
                 inside = np.zeros_like(address) if kind is Slot.TLS_LD else address
@@ -181,22 +182,6 @@ class ObjectRelocator(Relocator):
         assert self.combined.stubs is not None
         offset = self.combined.stubs.offset(symbols, near)
         return np.where(offset < 0, -1, offset + self.image.region.address)
-
-    def _report_not_thread_local(self, symbols: I64) -> None:
-        names = self.combined.symbols.names
-        for symbol in symbols.tolist():
-            self.outcome.errors.append(
-                RelocationError(
-                    self.image.name, "a TLS slot for a symbol that has no thread-local definition",
-                    section="GOT", offset=0, type_name="slot", symbol=names.text(symbol),
-                )
-            )  # fmt: skip
-
-    def _report_slots(self, symbols: I64, offsets: I64, kind: Slot, problem: str) -> None:
-        names = self.combined.symbols.names
-        for symbol, offset in zip(symbols.tolist(), offsets.tolist(), strict=True):
-            what = f"GOT+{offset:#x}: {kind.name} slot of {names.text(symbol) or 'its own module'}: {problem}"
-            self.outcome.errors.append(TlsError(self.image.name, what))
 
     # ------------------------------------------------------------ one type
 

@@ -15,6 +15,7 @@ from relink.errors import RelocationError, RelocationOutOfImage, TlsError
 
 if TYPE_CHECKING:
     from relink.arch import Reloc
+    from relink.arch.spec import Slot
     from relink.elf import RelocationTable
     from relink.image import Image
 
@@ -23,7 +24,6 @@ I64 = NDArray[np.int64]
 
 #: Entries reported one by one before the rest of the same kind are only counted.
 _REPORTED = 20
-OUTSIDE = "the place lies in no segment"
 
 
 def entry_errors(
@@ -53,9 +53,28 @@ def tls_errors(
 def packed_errors(image: Image, offsets: U64) -> Iterator[RelocationError]:
     """Of RELR entries outside the image; `offsets` are link-time addresses."""
     for offset, tail in _first(offsets, "packed entries"):
+        problem = f"the place lies in no segment{tail}"
         yield RelocationOutOfImage(
-            image.name, OUTSIDE + tail, section=".relr.dyn", offset=offset, type_name="RELR", formula="B + A"
+            image.name, problem, section=".relr.dyn", offset=offset, type_name="RELR", formula="B + A"
         )
+
+
+def slot_errors(image: Image, symbols: I64, offsets: I64, kind: Slot, problem: str) -> Iterator[TlsError]:
+    """Of slots for symbols, at these offsets in the global offset table of linked objects."""
+    names = image.decoded.symbols.names
+    for symbol, offset in zip(symbols.tolist(), offsets.tolist(), strict=True):
+        what = f"GOT+{offset:#x}: {kind.name} slot of {names.text(symbol) or 'its own module'}: {problem}"
+        yield TlsError(image.name, what)
+
+
+def not_thread_local(image: Image, symbols: I64) -> Iterator[RelocationError]:
+    """Of thread-local slots for these symbols."""
+    names = image.decoded.symbols.names
+    for symbol in symbols.tolist():
+        yield RelocationError(
+            image.name, "a TLS slot for a symbol that has no thread-local definition", section="GOT", offset=0,
+            type_name="slot", symbol=names.text(symbol),
+        )  # fmt: skip
 
 
 def _first(numbers: U64 | I64, what: str) -> Iterator[tuple[int, str]]:
