@@ -42,7 +42,8 @@ def make_static(bound: Bindings, element: I64, tls: LoadTls | None) -> tuple[Boo
     provider = _providers(bound, element)
     refused, problem = np.zeros(len(element), np.bool_), ""
     for number in _with_module(bound, provider):
-        if tls is not None and (why := tls.make_static(bound.images[number])) is not None:
+        assert tls is not None
+        if (why := tls.make_static(bound.images[number])) is not None:
             problem = why
             refused |= provider == number
     return refused, problem
@@ -60,10 +61,13 @@ def descriptor_functions(
     functions = np.where(provider == UNRESOLVED, np.uint64(weak), np.uint64(static))
     unanswered = np.zeros(len(element), np.bool_)
     for number in _with_module(bound, provider):
-        module = bound.images[number].tls
-        if module is None or module.static:
+        image = bound.images[number]
+        assert image.tls is not None
+        assert tls is not None
+        if image.tls.static:
+            tls.rely_on(image)
             continue
-        found = tls.descriptor(bound.images[number]) if tls is not None else None
+        found = tls.descriptor(image)
         functions[provider == number] = found or 0
         unanswered |= (provider == number) & (found is None)
     return functions, unanswered

@@ -224,8 +224,7 @@ class LoadTls:
         assert segment is not None
         assert module is not None
         if module.static:
-            if image not in self._new and image not in self.late:
-                self.layout.rely_on(module, self.undo)
+            self.rely_on(image)
             return None
         layout = self.layout
         if layout.blocks is not None and layout.blocks.in_use(module):
@@ -238,6 +237,11 @@ class LoadTls:
             self.late.append(image)
         self.undo.callback(self._restore, image, module)
         return None
+
+    def rely_on(self, image: Image) -> None:
+        """Note that this load has written the offset of an image's static module somewhere."""
+        if image.tls is not None and image not in self._new and image not in self.late:
+            self.layout.rely_on(image.tls, self.undo)
 
     def _restore(self, image: Image, module: TlsModule) -> None:
         """Make a module dynamic again, unless a load made by a constructor of this one holds its offset."""

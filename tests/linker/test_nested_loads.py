@@ -78,6 +78,19 @@ def test_a_module_stays_static_while_an_image_that_stays_holds_its_offset(arch: 
     assert end <= module.offset or module.offset + module.size <= start
 
 
+def test_a_descriptor_with_the_offset_keeps_a_module_static_too(arch: str) -> None:
+    linker = linker_for(arch)
+    old = linker.load(owner(arch).image(), options=DYNAMIC)
+    variable = undefined("t", type=TLS)
+    entry = Rel(PLACE, DESCRIPTOR[arch], variable)
+    nested = Library(arch, "libnested.so", symbols=[variable], relocations=[entry])
+    failing_load(
+        linker, initial_exec(arch, "libouter.so"), lambda: linker.load(nested.image(), options=DYNAMIC),
+        dynamic_tls=True,
+    )  # fmt: skip
+    assert module_of(old).static
+
+
 def test_a_module_is_dynamic_again_where_the_load_inside_failed_too(arch: str) -> None:
     linker = linker_for(arch)
     old = linker.load(owner(arch).image(), options=DYNAMIC)
