@@ -208,9 +208,7 @@ class Linker:
         clock = Clock()
         if options.no_load and not self.is_loaded(source):
             raise LinkError(name or str(source), "is not loaded, and was not to be")
-        root, nodes = self.survey(
-            source, name, options.preload, options.want, whole_archive=options.whole_archive
-        )
+        root, nodes = self.survey(source, name, options.preload, options.want, whole_archive=options.whole_archive)
         if root.stand_in:
             raise LinkError(root.name, "is answered by the host: there is no image to load")
         return self._link_nodes(root, nodes, options, undo, clock, check=True)

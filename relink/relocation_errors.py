@@ -39,9 +39,7 @@ def entry_errors(
         )  # fmt: skip
 
 
-def tls_errors(
-    image: Image, table: RelocationTable, indices: I64, row: Reloc, problem: str
-) -> Iterator[TlsError]:
+def tls_errors(image: Image, table: RelocationTable, indices: I64, row: Reloc, problem: str) -> Iterator[TlsError]:
     """Of entries whose symbol has no place in thread-local storage that would do."""
     for index, tail in _first(indices, "entries of this type"):
         section, offset = table.origin(index)

@@ -107,9 +107,7 @@ def test_a_module_is_dynamic_again_where_the_load_inside_failed_too(arch: str) -
 def test_a_module_whose_image_a_constructor_unloads_does_not_come_back(arch: str) -> None:
     linker = linker_for(arch)
     old = linker.load(owner(arch).image(), options=DYNAMIC)
-    failing_load(
-        linker, initial_exec(arch, "libouter.so"), lambda: linker._forget_all([old]), dynamic_tls=True
-    )
+    failing_load(linker, initial_exec(arch, "libouter.so"), lambda: linker._forget_all([old]), dynamic_tls=True)
     assert not linker.tls.modules
 
 
@@ -121,9 +119,7 @@ def test_descriptor_stubs_stay_for_who_uses_them(arch: str) -> None:
 
     linker = linker_for(arch)
     loaded: list[Image] = []
-    failing_load(
-        linker, library("outer"), lambda: loaded.append(linker.load(library("nested").image()))
-    )
+    failing_load(linker, library("outer"), lambda: loaded.append(linker.load(library("nested").image())))
     size = loaded[0].architecture.word_size
     words = [word_at(loaded[0], PLACE + offset, size) for offset in (0, size)]
     stubs = [region for region in memory_of(linker).regions if "stubs" in region.name]
