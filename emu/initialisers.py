@@ -5,17 +5,17 @@ Which, and in what order, is `relink.plan`'s to say; how each is called is the A
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emu.errors import ConstructorFault
 from emu.prototypes import Integer, Parameter, Prototype, Void
+from relink import tell
 from relink.errors import MachineError
 from relink.objects import CombinedObjects
+from relink.outcome import finish_ifuncs
 from relink.plan import Plan, destructors, initialisers
-from relink.relocate import finish_ifuncs
 from relink.symbols import UNRESOLVED
 
 if TYPE_CHECKING:
@@ -54,11 +54,8 @@ class Initialisers:
             for resolver in dict.fromkeys(calls.resolver.tolist()):
                 if resolver not in answers:
                     answers[resolver] = self.ifunc_target(calls.image, resolver)
-                if self._linker.observers:
-                    from relink import observe
-
-                    places = int((calls.resolver == resolver).sum())
-                    observe.tell_resolved(self._linker.observers, calls.image, resolver, answers[resolver], places)
+                places = int((calls.resolver == resolver).sum())
+                tell.resolved(self._linker.observers, calls.image, resolver, answers[resolver], places)
             words = finish_ifuncs(calls, np.array([answers[r] for r in calls.resolver.tolist()], np.uint64))
             for place, word in zip(calls.place.tolist(), words.tolist(), strict=True):
                 memory.write_uint(place, calls.row.word.size, word)
@@ -114,12 +111,7 @@ class Initialisers:
         self._finalised.discard(image)
 
     def _run(self, image: Image, which: str, address: int, *args: int) -> None:
-        watched = None
-        if self._linker.observers:
-            from relink import observe
-
-            watched = observe.running(self._linker.observers, image, which, address, destructor=not args)
-        with watched or nullcontext():
+        with tell.running(self._linker.observers, image, which, address, destructor=not args):
             try:
                 self._machine.call(address, self._constructor if args else _DESTRUCTOR, *args)
             except MachineError as error:

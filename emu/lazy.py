@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.errors import Frame, UnresolvedCall
+from relink import tell
 from relink.arch.spec import SlotNamed
 from relink.errors import LinkError, UnresolvedSymbol
 from relink.lazy import LazySlots
@@ -99,10 +100,7 @@ class LazyCalls:
                 address,
             )
         )  # fmt: skip
-        if machine.linker.observers:
-            from relink import observe
-
-            observe.tell_bound(machine.linker.observers, slots.image, answer, address)
+        tell.bound(machine.linker.observers, slots.image, answer, address)
         return address
 
     def _resolve(self, slots: LazySlots) -> int:

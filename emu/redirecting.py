@@ -20,7 +20,7 @@ from relink.arch import Role
 from relink.fields import Word
 from relink.image import Image, Symbol
 from relink.objects import CombinedObjects
-from relink.relocate import read_words
+from relink.words import read_words
 
 if TYPE_CHECKING:
     from emu.answers import SymbolValue

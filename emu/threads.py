@@ -10,6 +10,7 @@ A thread here is its storage. It runs when it is told to (`Machine.use_thread`),
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -66,6 +67,7 @@ class Threads:
         self._linker = linker
         self.on_switch: Callable[[], None] = lambda: None  #: told whenever another thread comes in use
         self._functions: dict[int, int] = {}  # dynamic module -> the trap its descriptors call
+        self._uses: Counter[int] = Counter()  # trap -> how often it was asked for
         self.main = self.current = Thread(memory, linker.tls.static_size)
         self.alive = [self.main]
         self._outer: list[Thread] = []  # whom `using` will go back to
@@ -184,8 +186,17 @@ class Threads:
         number = image.tls.id
         if number not in self._functions:
             self._functions[number] = self._traps.add(f"TLS descriptor of {image.name}", self._answer(image))
-            undo.callback(self._drop_function, number)
-        return self._functions[number]
+        address = self._functions[number]
+        self._uses[address] += 1
+        undo.callback(self._give_up_function, number, address)
+        return address
+
+    def _give_up_function(self, number: int, address: int) -> None:
+        """Drop it where no load is left that has written its address into a descriptor."""
+        if self._functions.get(number) == address:
+            self._uses[address] -= 1
+            if not self._uses[address]:
+                self._drop_function(number)
 
     def _answer(self, image: Image) -> Callable[[], int]:
         """The descriptor convention (see `relink.arch.spec.Tls`): what is not written here stays as it was."""
@@ -210,6 +221,7 @@ class Threads:
     def _drop_function(self, number: int) -> None:
         address = self._functions.pop(number, None)
         if address is not None:
+            del self._uses[address]
             self._traps.remove(address)
 
     def in_use(self, module: TlsModule) -> bool:

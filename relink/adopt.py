@@ -26,8 +26,8 @@ from relink.elf.constants import PAGE, FileType, SymbolType
 from relink.errors import LinkError, MalformedElf, TlsError, UnsupportedElf
 from relink.graph import Node
 from relink.memory import Region
-from relink.relocate import read_words
 from relink.tls import TlsModule
+from relink.words import read_words
 
 if TYPE_CHECKING:
     from relink.arch import Architecture

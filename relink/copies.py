@@ -17,13 +17,14 @@ import numpy as np
 
 from relink.elf.constants import SegmentType, SymbolType, Visibility
 from relink.errors import LinkError, RelocationOutOfImage, TlsError, UnsupportedRelocation
-from relink.symbols import HOST, UNRESOLVED
+from relink.symbols import HOST, UNRESOLVED, Use
 
 if TYPE_CHECKING:
     from relink.arch import Reloc
     from relink.elf import Decoded, RelocationTable
     from relink.image import Image
-    from relink.relocate import IfuncCalls, Relocator
+    from relink.outcome import IfuncCalls
+    from relink.relocate import Relocator
 
 #: The Linux gABI extensions, "Program Property": the note's type, and the property that is bits of what is needed.
 _NT_GNU_PROPERTY_TYPE_0, _1_NEEDED = 5, 0xB000_8000
@@ -78,7 +79,7 @@ def copy_symbols(relocator: Relocator, table: RelocationTable, row: Reloc, indic
 def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int) -> Copied | None:
     image, bound = relocator.image, relocator.bound
     symbol = int(table.symbol[index])
-    element = int(relocator.copy_slot[symbol])
+    element = int(relocator.references.elements[Use.COPY][symbol])
     number = int(bound.provider[element])
     if number == UNRESOLVED:
         return None  # reported already, or weak: stays zero

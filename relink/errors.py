@@ -196,6 +196,14 @@ class LinkErrors(LinkError, ExceptionGroup[LinkError]):
         return LinkErrors(self.image, excs)
 
 
+def raise_all(image: str, errors: Sequence[LinkError]) -> None:
+    """Raise one error as itself, several as a LinkErrors, none not at all."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise LinkErrors(image, errors)
+
+
 # ---------------------------------------------------------------- memory and lifetime
 
 

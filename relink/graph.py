@@ -53,6 +53,11 @@ class Node:
         return self.image.decoded if self.image is not None else self.decoded
 
     @property
+    def is_new(self) -> bool:
+        """Whether this load brings it in: a file (or an image adopted) that is no image of the linker yet."""
+        return self.decoded is not None and self.image is None
+
+    @property
     def missing(self) -> bool:
         return self.decoded is None and self.image is None and not self.stand_in and not self.optional
 
@@ -175,6 +180,30 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
             if child not in children:
                 children.append(child)
     return order
+
+
+def root(
+    source: Source | Sequence[Source] | Node, surroundings: Surroundings, name: str | None = None,
+    want: Sequence[str] = (), *, whole_archive: bool = False,
+) -> Node:  # fmt: skip
+    """The node of what a user asks to load; a bare name that is no file here is searched for. See `open_image`."""
+    if isinstance(source, Node):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if "/" not in str(source) and not _exists(path):
+            return find(str(source), surroundings)
+        if (same := surroundings.loaded_from(path)) is not None:
+            return Node(str(source), None, "already loaded", image=same)
+    decoded = open_image(source, surroundings.architecture, name, want, whole_archive=whole_archive)
+    return Node(decoded.name, None, "asked for", decoded=decoded)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def find(name: str, surroundings: Surroundings, chain: Sequence[Decoded] = ()) -> Node:

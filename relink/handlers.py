@@ -21,21 +21,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from relink import place
 from relink.arch import Reloc, Role
+from relink.batch import Groups, Tables, indices_of
 from relink.elf import RelocationTable
 from relink.errors import RelocationVetoed
-from relink.relocate import read_words
 from relink.symbols import Bindings
+from relink.words import read_words
 
 if TYPE_CHECKING:
+    from relink.batch import Batch
     from relink.image import Image
-    from relink.relocate import Batch, Relocator
+    from relink.relocate import Relocator
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Groups = list[tuple[int, "slice | I64"]]
 
 RELR = "RELR"  #: what packed relative entries are called, which have no type
 
@@ -90,7 +92,7 @@ class Entries:
 
     def inside(self, size: int) -> Bools:
         """Which places lie with `size` bytes whole in one segment."""
-        found = self._relocator._inside(self.vaddr, size)
+        found = place.inside(self.image.decoded, self.vaddr, size)
         return np.ones(len(self), np.bool_) if found is None else found
 
     @cached_property
@@ -114,11 +116,11 @@ class Entries:
         size = self.row.word.size if self.row is not None and self.row.word else self._relocator.arch.word_size
         inside = self.inside(size)
         found = np.zeros(len(self), np.uint64)
-        where = self.where[inside]
         if known and self.row is not None:
-            found[inside] = self._relocator._addend(self.table, self.row, self.indices[inside], where)
+            batch = self._relocator.batch(self.table, self.row, self.indices[inside])
+            found[inside] = self._relocator.addend(batch)
         else:
-            found[inside] = read_words(self.buffer, where, size)
+            found[inside] = read_words(self.buffer, self.where[inside], size)
         return found
 
     @cached_property
@@ -197,7 +199,7 @@ class Handling:
         self._handlers = handlers
         self.claimed: dict[tuple[str, str], int] = {}  #: (section, type) -> entries
 
-    def claim(self, tables: list[tuple[RelocationTable, Groups]]) -> list[tuple[RelocationTable, Groups]]:
+    def claim(self, tables: Tables) -> Tables:
         """Ask the `before` handlers; the groups less what was claimed or vetoed."""
         return [(table, self._claim_groups(table, groups)) for table, groups in tables]
 
@@ -206,7 +208,7 @@ class Handling:
         for number, entries in groups:
             row = self._relocator.arch.relocations.get(number)
             name = self._relocator.arch.relocation_name(number)
-            indices = np.arange(len(table.offset))[entries]
+            indices = indices_of(table, entries)
             kept = self._unclaimed(table, number, row, indices, name)
             if len(kept) == len(indices):
                 left.append((number, entries))
@@ -276,7 +278,7 @@ class Handling:
         gone = np.zeros(len(entries), np.bool_)
         for positions, reason in entries.vetoed:
             gone[positions] = True
-            self._relocator._report(
+            self._relocator.report(
                 entries.table, entries.indices[positions], RelocationVetoed, entries.type, reason, entries.formula
             )
         return gone

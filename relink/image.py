@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from relink.kernel_module import KernelModule
     from relink.lazy import LazySlots
     from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
-    from relink.relocate import Outcome
+    from relink.outcome import Outcome
     from relink.scopes import Group
 
 
@@ -343,3 +344,17 @@ class Timings:
     @property
     def total(self) -> float:
         return sum(self.phases.values())
+
+
+class Clock:
+    """Splits a load's time into phases."""
+
+    def __init__(self) -> None:
+        self.timings = Timings()
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Count the time since the last lap as this phase's."""
+        now = time.perf_counter()
+        self.timings.add(phase, now - self._last)
+        self._last = now

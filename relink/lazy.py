@@ -6,6 +6,8 @@ ld.so leaves it: the first call goes through the PLT's header to the resolver, b
 (`relink.arch.spec.Plt`), with the words of DT_PLTGOT that belong to the dynamic linker filled in.
 
 Which symbol a slot gets is THE resolver's answer, in the scope of the image that calls.
+
+`bound_at_once` and `leave_for_later` are the engine's side of it, `LazySlots` what is kept until the calls come.
 """
 
 from __future__ import annotations
@@ -18,13 +20,24 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from relink import place
 from relink.elf.constants import Binding as Bind
 from relink.elf.constants import DynamicFlag, DynamicFlag1, DynamicTag, SymbolType
-from relink.errors import UnresolvedSymbol
+from relink.errors import RelocationOutOfImage, UnresolvedSymbol
 from relink.symbols import HOST, UNRESOLVED, Bindings, Resolver, Use
+from relink.words import read_words, write_words
 
 if TYPE_CHECKING:
+    from relink.arch import Reloc
+    from relink.elf import RelocationTable
     from relink.image import Image
+
+I64 = NDArray[np.int64]
+#: Jump slots that are not bound while loading: the entries of one type of a table.
+Waiting = tuple["RelocationTable", "Reloc", I64]
+
+
+_ALL_ONES = (1 << 64) - 1
 
 
 class Binding(enum.StrEnum):
@@ -117,4 +130,56 @@ def wants_now(image: Image) -> bool:
         decoded.flags & DynamicFlag.BIND_NOW
         or decoded.flags_1 & DynamicFlag1.NOW
         or DynamicTag.BIND_NOW in decoded.dynamic
+    )
+
+
+def bound_at_once(image: Image, table: RelocationTable, indices: I64, binding: Binding) -> I64:
+    """Those entries of a type that waits which do not: they name no symbol to look up, or ld.so's resolver would
+    lose their functions' arguments."""
+    symbol = table.symbol[indices]
+    at_once = symbol == 0
+    if binding is Binding.FAITHFUL and image.architecture.plt.bound_at_once and not at_once.all():
+        at_once |= image.decoded.symbols.other[symbol] & np.uint8(image.architecture.plt.bound_at_once) != 0
+    chosen: I64 = indices[at_once]
+    return chosen
+
+
+def leave_for_later(
+    image: Image, waiting: Sequence[Waiting], binding: Binding, host: LazyHost
+) -> RelocationOutOfImage | None:
+    """Fill the jump slots that are bound at their first call with what leads there. Returns what is wrong."""
+    arch, buffer = image.architecture, image.region.buffer
+    slots = image.lazy = _slots(image, waiting)
+    offset = np.concatenate([table.offset[entries] for table, _, entries in waiting])
+    where = (offset - image.low).astype(np.int64)
+    size, table_at = arch.word_size, image.decoded.pltgot
+    if binding is Binding.FAITHFUL and table_at is not None:
+        words = [arch.plt.link_map_word, arch.plt.resolver_word]
+        own = np.array([table_at + size * word & _ALL_ONES for word in words], np.uint64)
+        if place.inside(image.decoded, own, size) is not None:
+            return RelocationOutOfImage(
+                image.name, "the words of the dynamic linker lie in no segment", section=".got.plt",
+                offset=table_at, type_name="DT_PLTGOT",
+            )  # fmt: skip
+        resolver = np.array(host.resolver_words(slots), np.uint64)
+        write_words(buffer, (own - image.low).astype(np.int64), size, resolver)
+        value = read_words(buffer, where, size) + image.bias_word
+    else:
+        first, spacing = host.slot_traps(slots)
+        value = np.arange(len(slots), dtype=np.uint64) * np.uint64(spacing) + np.uint64(first)
+    write_words(buffer, where, size, value)
+    return None
+
+
+def _slots(image: Image, waiting: Sequence[Waiting]) -> LazySlots:
+    """What is kept of the entries. Numbers count in DT_JMPREL, as a PLT's header does; -1 for others."""
+    place, symbol, addend, number = [], [], [], []
+    for table, row, entries in waiting:
+        addends = table.addend if row.formula is not None and "A" in row.formula.letters else None
+        place.append(table.offset[entries] + image.bias_word & image.address_mask)
+        symbol.append(table.symbol[entries].astype(np.int64))
+        addend.append(np.zeros(len(entries), np.uint64) if addends is None else addends[entries].view(np.uint64))
+        number.append(entries if table.section.endswith(".plt") else np.full(len(entries), -1))
+    return LazySlots(
+        image, np.concatenate(place), np.concatenate(symbol), np.concatenate(addend), np.concatenate(number)
     )

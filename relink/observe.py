@@ -12,28 +12,23 @@ out of it; so it is a way to stop a load at any stage. Once there is nothing to 
 unload, or as a note on the error that made the load fail.
 
 Of one load, in order: `ImageOpened` of each image, `SegmentMapped` of each segment and `ImageMapped`,
-`TlsAssigned`, then for each image, dependencies first, `RelocationsApplied` of each type, `SymbolsBound`, and
-`ImageRelocated`; what a machine does follows: `IfuncResolved`, `InitialiserStarting` and `InitialiserDone`; at
-last `ImageLoaded` of each. A load that fails ends with `LoadFailed` instead, once all is as it was before.
-Of slots that are bound lazily `SymbolBound` tells, whenever one is first called.
+`TlsAssigned`, then for each image that is relocated here, dependencies first, `RelocationsApplied` of each type,
+`SymbolsBound`, and `ImageRelocated`; what a machine does follows: `IfuncResolved`, `InitialiserStarting` and
+`InitialiserDone`; at last `ImageLoaded` of each. A load that fails ends with `LoadFailed` instead, once all is
+as it was before. Of slots that are bound lazily `SymbolBound` tells, whenever one is first called.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from relink.memory import Protection
 
 if TYPE_CHECKING:
-    from relink.elf import Decoded, ProgramHeader, RelocationTable
-    from relink.graph import Node
-    from relink.handlers import Groups
+    from relink.elf import Decoded, ProgramHeader
     from relink.image import BoundSymbol, Image
-    from relink.lazy import Answer
     from relink.tls import TlsModule
 
 __all__ = [
@@ -207,108 +202,3 @@ def tell_all(observers: Sequence[Observer], events: Sequence[Event]) -> None:
                 first = first or error
     if first is not None:
         raise first
-
-
-def applied(
-    image: Image, tables: Sequence[tuple[RelocationTable, Groups]], packed: int,
-    claimed: Mapping[tuple[str, str], int],
-) -> Iterator[RelocationsApplied]:
-    """The events of one image's relocation: a line for each type of each table, `packed` RELR entries first."""
-    arch = image.architecture
-    counts: dict[tuple[str, str], int] = {}
-    if packed:
-        counts[".relr.dyn", "RELR"] = packed
-    for table, groups in tables:
-        for number, entries in groups:
-            key = table.section, arch.relocation_name(number)
-            counts[key] = counts.get(key, 0) + len(table.offset[entries])
-    for section, type_ in dict.fromkeys([*counts, *claimed]):
-        key = section, type_
-        yield RelocationsApplied(image.name, image, section, type_, counts.get(key, 0), claimed.get(key, 0))
-
-
-def telling(observers: Sequence[Observer]) -> Callable[[Event], None]:
-    """A function that tells them."""
-    return lambda event: tell(observers, event)
-
-
-def failure_report(
-    observers: Sequence[Observer], name: str | None, source: object
-) -> Callable[[type[BaseException] | None, BaseException | None, object], None]:
-    """What an ExitStack calls at the end of a load that may have failed."""
-    what = name or (str(source) if isinstance(source, str | os.PathLike) else f"<{type(source).__name__}>")
-
-    def report(kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            return
-        try:
-            tell_all(observers, [LoadFailed(what, error)])
-        except Exception as own:
-            error.add_note(f"an observer of the failed load raised {own!r}")
-
-    return report
-
-
-def tell_opened(observers: Sequence[Observer], nodes: Sequence[Node]) -> None:
-    """Of every file that is new."""
-    for node in nodes:
-        if node.decoded is not None:
-            needed_by = node.parent.name if node.parent else None
-            tell(observers, ImageOpened(node.decoded.name, node.decoded, node.rule, needed_by))
-
-
-def tell_mapped(observers: Sequence[Observer], image: Image) -> None:
-    """Of an image that has got its region."""
-    for segment in image.decoded.segments:
-        address, protection = image.address_of(segment.vaddr), Protection(segment.flags & 7)
-        tell(observers, SegmentMapped(image.name, image, segment, address, segment.memsz, protection))
-    tell(observers, ImageMapped(image.name, image))
-
-
-def tell_bound(observers: Sequence[Observer], image: Image, answer: Answer, address: int) -> None:
-    """Of a slot that its first call has bound."""
-    provider = answer.provider.name if answer.provider is not None else None
-    tell(observers, SymbolBound(image.name, image, answer.name, answer.version, provider, address))
-
-
-def tell_tls(observers: Sequence[Observer], images: Sequence[Image]) -> None:
-    """Of the images that have thread-local storage."""
-    for image in images:
-        if image.tls is not None:
-            tell(observers, TlsAssigned(image.name, image, image.tls))
-
-
-def tell_relocated(observers: Sequence[Observer], image: Image) -> None:
-    """Of an image whose relocations have been applied."""
-    count = len(image.outcome.symbols) if image.outcome else 0
-    tell(observers, SymbolsBound(image.name, image, count))
-    tell(observers, ImageRelocated(image.name, image))
-
-
-def tell_resolved(observers: Sequence[Observer], image: Image, resolver: int, answer: int, places: int) -> None:
-    """Of an ifunc resolver that has answered."""
-    tell(observers, IfuncResolved(image.name, image, resolver, answer, places))
-
-
-@contextmanager
-def running(
-    observers: Sequence[Observer], image: Image, which: str, address: int, *, destructor: bool
-) -> Iterator[None]:
-    """Around the run of a constructor or destructor; the end is told only of one that returned."""
-    starting, done = (
-        (DestructorStarting, DestructorDone) if destructor else (InitialiserStarting, InitialiserDone)
-    )
-    tell(observers, starting(image.name, image, which, address))
-    yield
-    tell(observers, done(image.name, image, which, address))
-
-
-def tell_loaded(observers: Sequence[Observer], images: Sequence[Image]) -> None:
-    """Of images that are ready."""
-    for image in images:
-        tell(observers, ImageLoaded(image.name, image))
-
-
-def tell_closed(observers: Sequence[Observer], closed: Sequence[tuple[Image, int, int]]) -> None:
-    """Of images that are gone, with where they were and how many bytes they had."""
-    tell_all(observers, [ImageClosed(image.name, image, base, size) for image, base, size in closed])

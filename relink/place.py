@@ -65,6 +65,24 @@ def alignment(decoded: Decoded) -> int:
     return max([PAGE, *(segment.align for segment in decoded.segments)])
 
 
+def inside(decoded: Decoded, vaddr: NDArray[np.uint64], size: int) -> NDArray[np.bool_] | None:
+    """Which places of `size` bytes at these link-time addresses lie whole in one segment.
+
+    None when all do: the usual case, told by two compares.
+    """
+    if not len(vaddr):
+        return None
+    low, high = int(vaddr.min()), int(vaddr.max()) + size
+    if any(s.vaddr <= low and high <= s.vaddr + s.memsz for s in decoded.segments):
+        return None
+    starts = np.array([s.vaddr for s in decoded.segments], np.uint64)
+    ends = np.array([s.vaddr + s.memsz for s in decoded.segments], np.uint64)
+    segment = np.searchsorted(starts, vaddr, side="right") - 1
+    end = np.where(segment >= 0, ends[segment], 0)
+    found: NDArray[np.bool_] = (vaddr < end) & (end - vaddr >= np.uint64(size))
+    return None if bool(found.all()) else found
+
+
 def fill(region: Region, decoded: Decoded) -> None:
     """Lay the file's segments into the region: mapped where the host can, copied where not; bss is zero."""
     low = first_vaddr(decoded)

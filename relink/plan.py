@@ -17,7 +17,8 @@ from relink.elf.constants import DynamicFlag1
 from relink.graph import Node
 from relink.image import Image, Timings
 from relink.memory import Pages, Region
-from relink.relocate import IfuncCalls, read_words
+from relink.outcome import IfuncCalls
+from relink.words import read_words
 
 
 def is_static(decoded: Decoded) -> bool:
@@ -40,9 +41,10 @@ class Plan:
     timings: Timings = field(default_factory=Timings)
     program: bool = False  #: the root is to be started at its entry, and then runs its own constructors
 
-    def relocates_itself(self, image: Image) -> bool:
-        """Whether an image is a static program about to be started: relocations and TLS are its own business."""
-        return self.program and image is self.root and is_static(image.decoded)
+    def is_linked_elsewhere(self, image: Image) -> bool:
+        """Whether relocations and TLS are not the linker's business: those of an image that somebody else has
+        relocated, and of a static program about to be started, which relocates itself."""
+        return image.runs_elsewhere or (self.program and image is self.root and is_static(image.decoded))
 
 
 def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
@@ -53,8 +55,7 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     DT_PREINIT_ARRAY is passed over.
     """
     decoded = plan.root.decoded
-    executable = decoded.is_executable and not plan.relocates_itself(plan.root)
-    if plan.root in plan.images and executable and not plan.root.runs_elsewhere:
+    if plan.root in plan.images and decoded.is_executable and not plan.is_linked_elsewhere(plan.root):
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
     for image in sorted(plan.initialise, key=lambda image: not image.decoded.flags_1 & DynamicFlag1.INITFIRST):

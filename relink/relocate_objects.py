@@ -15,18 +15,22 @@ from numpy.typing import NDArray
 
 from relink.arch import Reloc, Role, loongarch_stack
 from relink.arch.spec import Slot, reloc
+from relink.batch import Batch, evaluate, indices_of
 from relink.elf.constants import SymbolType
 from relink.errors import (
     RelocationError,
     RelocationOutOfImage,
     RelocationOverflow,
-    TlsError,
     UnsupportedRelocation,
 )  # fmt: skip
 from relink.fields import Word
 from relink.objects import CombinedObjects, CombinedTable
-from relink.relocate import NO_MACHINE, Batch, Environment, Outcome, Relocator, evaluate, read_words, write_words
+from relink.outcome import Outcome
+from relink.relocate import Environment, Relocator
+from relink.relocate_tls import NO_MACHINE, make_static, modules_of, write_descriptors
+from relink.relocation_errors import not_thread_local, slot_errors
 from relink.symbols import UNRESOLVED
+from relink.words import read_uleb, read_words, write_uleb, write_words
 
 if TYPE_CHECKING:
     from relink.elf import RelocationTable
@@ -44,7 +48,6 @@ _PLAIN = frozenset({"S", "A", "P"})
 _PC_BIAS = {"x86_64": -4, "i386": -4, "arm": -8, "arm THM": -4}
 #: What the formula of an offset in a thread-local block names.
 _IN_MODULE = frozenset({"S", "DTV"})
-_ULEB_LIMIT = 16  #: bytes; ten hold 64 bits
 _MOVING = (Role.DATA, Role.HIGH)
 _FUNCTIONS = (SymbolType.FUNC, SymbolType.GNU_IFUNC)
 #: What objects cannot have, or this linker refuses.
@@ -69,14 +72,13 @@ class ObjectRelocator(Relocator):
         row = self.arch.relocations.get(number)
         return 1 if row is None else _PHASES.get(row.role, 1)
 
-    def _refuse(self, table: RelocationTable, number: int, row: Reloc | None, entries: slice | I64) -> None:
+    def _refuse(self, table: RelocationTable, number: int, row: Reloc | None, indices: I64) -> None:
         """A type that is refused says why; those a dynamic linker applies have no meaning in an object."""
         if row is None:
-            super()._refuse(table, number, row, entries)
+            super()._refuse(table, number, row, indices)
             return
-        indices = np.arange(len(table.offset))[entries]
         problem = row.reason or "a dynamic relocation: only shared objects and executables have it"
-        self._report(table, indices, UnsupportedRelocation, self.arch.relocation_name(number), problem)
+        self.report(table, indices, UnsupportedRelocation, self.arch.relocation_name(number), problem)
 
     def run(self) -> Outcome:
         outcome = super().run()
@@ -96,22 +98,24 @@ class ObjectRelocator(Relocator):
         word = self.arch.word_size
         for kind, (symbols, offsets) in self.combined.slots.items():
             where = self.combined.got + offsets
-            element = self.slot[symbols]
+            element = self.element(symbols)
             address = self.bound.address[element]
             if kind is Slot.ADDRESS:
                 self._fill_addresses(symbols, element, where, address)
                 continue
             if kind is Slot.TLS_IE:
-                refused, problem = self._make_static(element)
-                self._report_slots(symbols[refused], offsets[refused], kind, problem)
-            module, offset, usable = self._tls_modules(np.zeros_like(element) if kind is Slot.TLS_LD else element)
-            self._report_not_thread_local(symbols[~usable])
+                refused, problem = make_static(self.bound, element, self.environment.tls)
+                self.outcome.errors += slot_errors(self.image, symbols[refused], offsets[refused], kind, problem)
+            of = np.zeros_like(element) if kind is Slot.TLS_LD else element
+            module, offset, usable = modules_of(self.bound, of, self.environment.resolver.host_tls)
+            self.outcome.errors += not_thread_local(self.image, symbols[~usable])
             if kind is Slot.TLS_IE:
                 write_words(self.buffer, where, word, address + offset)
             elif kind is Slot.TLS_DESC:
-                functions, unanswered = self._descriptor_functions(element)
-                self._report_slots(symbols[unanswered], offsets[unanswered], kind, NO_MACHINE)
-                self._write_descriptors(word, where, address + offset, functions)
+                functions, unanswered = self.descriptor_functions(element)
+                left = symbols[unanswered], offsets[unanswered]
+                self.outcome.errors += slot_errors(self.image, *left, kind, NO_MACHINE)
+                write_descriptors(self.buffer, where, word, address + offset, functions, self.arch)
             else:
                 inside = np.zeros_like(address) if kind is Slot.TLS_LD else address
                 write_words(self.buffer, where, word, module)
@@ -123,19 +127,19 @@ class ObjectRelocator(Relocator):
         stubs = self.combined.stubs
         if stubs is None or not len(stubs.symbols):
             return
-        moved = np.zeros(len(self.slot), np.bool_)
-        for table in self.image.decoded.relocations:
-            for number, entries in self._by_type(table):
+        moved = np.zeros(len(self.combined.symbols), np.bool_)
+        for table, groups in self.tables:
+            for number, entries in groups:
                 row = self.arch.relocations.get(number)
                 if row is None or row.formula is None or row.role is Role.BRANCH:
                     continue
                 if "S" in row.formula.letters and row.formula.letters <= _PLAIN and row.role in _MOVING:
-                    chosen = np.arange(len(table))[entries]
+                    chosen = indices_of(table, entries)
                     chosen = chosen[stubs.number[table.symbol[chosen]] >= 0]
                     moved[table.symbol[chosen[~self._fitting(table, row, chosen)]]] = True
-        moved[stubs.symbols[self.bound.type[self.slot[stubs.symbols]] == SymbolType.GNU_IFUNC]] = True
+        moved[stubs.symbols[self.bound.type[self.element(stubs.symbols)] == SymbolType.GNU_IFUNC]] = True
         symbols = np.flatnonzero(moved)
-        element = self.slot[symbols]
+        element = self.element(symbols)
         # Weak undefined symbols have no stub, and a stub is no stand-in for data: that stays an overflow.
         movable = (self.bound.provider[element] != UNRESOLVED) & np.isin(self.bound.type[element], _FUNCTIONS)
         symbols, element = symbols[movable], element[movable]
@@ -146,18 +150,17 @@ class ObjectRelocator(Relocator):
         """Which entries can hold the value their symbol's own address yields."""
         assert row.formula is not None
         assert row.word is not None
-        where = (table.offset[chosen] - self.image.low).astype(np.int64)
-        batch = Batch(table, row, chosen, where, self.slot, self.buffer)
+        batch = self.batch(table, row, chosen)
         batch.letters["S"] = self.bound.address[batch.element]
-        batch.letters["A"] = self._addend(table, row, chosen, where)
+        batch.letters["A"] = self.addend(batch)
         batch.letters["P"] = table.offset[chosen] + self.image.bias_word
         batch.function = np.ones(len(chosen), np.bool_)
-        return np.broadcast_to(np.asarray(row.word.fits(self._value(batch))), where.shape)
+        return np.broadcast_to(np.asarray(row.word.fits(self._value(batch))), chosen.shape)
 
     def _fill_addresses(self, symbols: I64, element: I64, where: I64, address: U64) -> None:
         """Addresses; an ifunc of another image waits for its resolver's answer."""
         waiting = self.bound.type[element] == SymbolType.GNU_IFUNC
-        self._defer(_address(self.arch.word_size), where[waiting], address[waiting], address[waiting])
+        self.defer(_address(self.arch.word_size), where[waiting], address[waiting], address[waiting])
         write_words(self.buffer, where[~waiting], self.arch.word_size, address[~waiting])
 
     def _fill_stubs(self) -> None:
@@ -165,13 +168,13 @@ class ObjectRelocator(Relocator):
         stubs = self.combined.stubs
         if stubs is None or not len(stubs.symbols):
             return
-        element = self.slot[stubs.symbols]
+        element = self.element(stubs.symbols)
         address = self.bound.address[element]
         indirect = self.bound.type[element] == SymbolType.GNU_IFUNC
         row = _address(self.arch.word_size)
         for island in stubs.islands:
             where = island + stubs.size * np.arange(len(address)) + stubs.address_at
-            self._defer(row, where[indirect], address[indirect], address[indirect])
+            self.defer(row, where[indirect], address[indirect], address[indirect])
             write_words(self.buffer, where[~indirect], self.arch.word_size, address[~indirect])
 
     def _stub_address(self, symbols: I64, near: I64) -> I64:
@@ -180,45 +183,30 @@ class ObjectRelocator(Relocator):
         offset = self.combined.stubs.offset(symbols, near)
         return np.where(offset < 0, -1, offset + self.image.region.address)
 
-    def _report_not_thread_local(self, symbols: I64) -> None:
-        names = self.combined.symbols.names
-        for symbol in symbols.tolist():
-            self.outcome.errors.append(
-                RelocationError(
-                    self.image.name, "a TLS slot for a symbol that has no thread-local definition",
-                    section="GOT", offset=0, type_name="slot", symbol=names.text(symbol),
-                )
-            )  # fmt: skip
-
-    def _report_slots(self, symbols: I64, offsets: I64, kind: Slot, problem: str) -> None:
-        names = self.combined.symbols.names
-        for symbol, offset in zip(symbols.tolist(), offsets.tolist(), strict=True):
-            what = f"GOT+{offset:#x}: {kind.name} slot of {names.text(symbol) or 'its own module'}: {problem}"
-            self.outcome.errors.append(TlsError(self.image.name, what))
-
     # ------------------------------------------------------------ one type
 
     def _apply(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
         if row.role is Role.ALIGN:
             return  # done when the sections were laid out
         if isinstance(table, CombinedTable) and len(table.ends) and row.word is not None:
-            indices = np.arange(entries.start, entries.stop) if isinstance(entries, slice) else entries
+            indices = indices_of(table, entries)
             whole = table.room(indices) >= row.word.size
             if not whole.all():
                 problem = "the place does not lie whole in its section"
-                self._report_row(table, indices[~whole], row, RelocationOutOfImage, problem)
+                self.report_row(table, indices[~whole], row, RelocationOutOfImage, problem)
                 entries = indices[whole]
         if row.role is Role.STACK:
             self._note_step(table, row, entries)
         else:
             super()._apply(table, row, entries)
 
-    def _gather(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> Batch:
-        batch = super()._gather(table, row, entries)
+    def _gather(self, batch: Batch) -> Batch:
+        super()._gather(batch)
+        row = batch.row
         assert row.formula is not None
         if row.formula.letters >= _IN_MODULE:
             self._keep_own(batch)
-        symbols = table.symbol[batch.entries].astype(np.int64)
+        symbols = batch.table.symbol[batch.entries].astype(np.int64)
         if "GOT" in row.formula.letters:
             got = np.uint64(self.combined.got) + self.image.bias_word
             batch.letters["GOT"] = np.full(len(batch.where), got, np.uint64)
@@ -239,7 +227,7 @@ class ObjectRelocator(Relocator):
         usable = (batch.element == 0) | np.isin(batch.element, elements[own])
         if not usable.all():
             problem = "an offset in this image's thread-local block, of a symbol that lies in another's"
-            self._report_row(batch.table, batch.indices[~usable], batch.row, RelocationError, problem)
+            self.report_row(batch.table, batch.indices[~usable], batch.row, RelocationError, problem)
             batch.keep(usable)
 
     def _finish(self, batch: Batch) -> None:
@@ -249,7 +237,7 @@ class ObjectRelocator(Relocator):
             self._sum(batch)
             return
         if row.role is Role.DATA and isinstance(row.word, Word) and "S" in row.formula.letters <= _PLAIN:
-            self._put_off_ifuncs(batch)  # of other images: where any distance fits no stub was made
+            self.put_off_ifuncs(batch)  # of other images: where any distance fits no stub was made
         symbols = batch.table.symbol[batch.entries].astype(np.int64)
         stub = self._stub_address(symbols, batch.where)
         stub = np.where(stub >= 0, stub + row.entry, stub)
@@ -266,13 +254,13 @@ class ObjectRelocator(Relocator):
         if row.role is Role.HIGH:
             place = batch.where.astype(np.uint64) + np.uint64(self.image.region.address)
             self.high_parts.append((place, value))
-        self._store(batch, value)
+        self.store(batch, value)
 
     def _value(self, batch: Batch) -> U64:
         value = evaluate(batch.row, self.image, **batch.letters)
         if batch.row.special is not None:
             value = batch.row.special(batch, value)
-        return self._wrapped(value)
+        return self.wrapped(value)
 
     def _refuse_slot_addends(self, batch: Batch) -> None:
         """AAELF64's slots are of symbol plus addend (GDAT(S + A)); those here are of symbols. No compiler adds."""
@@ -281,7 +269,7 @@ class ObjectRelocator(Relocator):
         odd = batch.table.addend[batch.entries] != 0
         if odd.any():
             problem = "a GOT slot for a symbol plus an addend"
-            self._report_row(batch.table, batch.indices[odd], batch.row, UnsupportedRelocation, problem)
+            self.report_row(batch.table, batch.indices[odd], batch.row, UnsupportedRelocation, problem)
 
     def _through_stubs(self, batch: Batch, value: U64, stub: I64) -> U64:
         """Values that do not fit, computed again with the stub's address for S where there is one."""
@@ -294,7 +282,7 @@ class ObjectRelocator(Relocator):
         odd = retry & (batch.letters["A"] != np.uint64(_bias(self.arch.name, batch.row) & (1 << 64) - 1))
         if odd.any():
             problem = "a stub would have to reach the middle of a function: symbol plus addend"
-            self._report_row(batch.table, batch.indices[odd], batch.row, RelocationError, problem)
+            self.report_row(batch.table, batch.indices[odd], batch.row, RelocationError, problem)
         batch.letters["S"] = np.where(retry, stub.view(np.uint64), batch.letters["S"])
         batch.function = batch.function | retry
         return np.where(retry, self._value(batch), value)
@@ -312,18 +300,18 @@ class ObjectRelocator(Relocator):
         paired = place[found] == label if len(place) else np.zeros(len(label), np.bool_)
         if not paired.all():
             problem = "no high part lies at the label it names"
-            self._report_row(batch.table, batch.indices[~paired], batch.row, RelocationError, problem)
+            self.report_row(batch.table, batch.indices[~paired], batch.row, RelocationError, problem)
             batch.keep(paired)
             found = found[paired]
         if len(batch.where):
-            self._store(batch, value[found])
+            self.store(batch, value[found])
 
     def _note_step(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
         """Keep a step of the relocation stack machine, with what its formula pushes, for `_run_stack`."""
-        indices = np.arange(len(table))[entries]
+        indices = indices_of(table, entries)
         operands = np.zeros(len(indices), np.uint64)
         if row.formula is not None:
-            batch = self._gather(table, row, entries)  # without entries that are wrong, and reported
+            batch = self._gather(self.batch(table, row, entries))  # without entries that are wrong, and reported
             operands[np.searchsorted(indices, batch.indices)] = self._value(batch)
         self.steps.append((table, indices, operands))
 
@@ -344,15 +332,13 @@ class ObjectRelocator(Relocator):
             for step, problem in result.problems:
                 index = indices[steps[step]]
                 row = self.arch.relocations[int(table.type[index])]
-                self._report_row(table, np.array([index]), row, RelocationError, problem)
+                self.report_row(table, np.array([index]), row, RelocationError, problem)
             self._store_popped(table, indices[steps[result.entries]], result.values)
 
     def _store_popped(self, table: RelocationTable, indices: I64, values: U64) -> None:
         for number in np.unique(table.type[indices]).tolist():
             mine = table.type[indices] == number
-            where = (table.offset[indices[mine]] - self.image.low).astype(np.int64)
-            row = self.arch.relocations[number]
-            self._store(Batch(table, row, indices[mine], where, self.slot, self.buffer), values[mine])
+            self.store(self.batch(table, self.arch.relocations[number], indices[mine]), values[mine])
 
     def _sum(self, batch: Batch) -> None:
         """Entries that add to what is there. Several may add to one place."""
@@ -379,29 +365,20 @@ class ObjectRelocator(Relocator):
         assert batch.row.formula is not None
         begins = "V" not in batch.row.formula.letters
         for number, (where, amount) in enumerate(zip(batch.where.tolist(), delta.tolist(), strict=True)):
-            before = 0 if begins else self.uleb[where][0] if where in self.uleb else self._read_uleb(where)[0]
+            before = 0
+            if not begins:
+                before = self.uleb[where][0] if where in self.uleb else read_uleb(self.buffer, where)[0]
             self.uleb[where] = (before + amount) & ((1 << 64) - 1), batch, number
-
-    def _read_uleb(self, where: int) -> tuple[int, int]:
-        """(value, bytes) of the ULEB128 in the image at `where`."""
-        value = length = 0
-        for byte in self.buffer[where : where + _ULEB_LIMIT].tolist():
-            value |= (byte & 0x7F) << 7 * length
-            length += 1
-            if not byte & 0x80:
-                break
-        return value, length
 
     def _write_ulebs(self) -> None:
         """Store the sums; each keeps the length the assembler gave it (RISC-V psABI, laelf)."""
         for where, (value, batch, number) in self.uleb.items():
-            _, length = self._read_uleb(where)
+            _, length = read_uleb(self.buffer, where)
             if value >> 7 * length:
                 problem = f"{value:#x} does not fit a ULEB128 of {length} bytes"
-                self._report_row(batch.table, batch.indices[[number]], batch.row, RelocationOverflow, problem)
+                self.report_row(batch.table, batch.indices[[number]], batch.row, RelocationOverflow, problem)
                 continue
-            for i in range(length):
-                self.buffer[where + i] = value >> 7 * i & 0x7F | (0x80 if i < length - 1 else 0)
+            write_uleb(self.buffer, where, length, value)
 
 
 def _bias(arch: str, row: Reloc) -> int:

@@ -8,7 +8,7 @@ filter itself (DT_FILTER, DT_AUXILIARY; glibc elf/dl-deps.c).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -62,3 +62,25 @@ def scope_after(image: Image) -> list[Image]:
         return []
     members = image.groups[0].members
     return [member for member in members[members.index(image) + 1 :] if not member.closed]
+
+
+def join_group(group: Group, new: Collection[Image]) -> None:
+    """Give the search list of a load to its new images; those that were there before have it after their own."""
+    for image in group.members:
+        if image in new or all(known.root is not group.root for known in image.groups):
+            image.groups.append(group)
+
+
+def leave_groups(images: Iterable[Image], roots: Collection[Image], failed: Group | None = None) -> None:
+    """Take the search lists of loads whose root is gone, and of one that failed, from images that stay."""
+    for image in images:
+        image.groups[:] = [group for group in image.groups if group is not failed and group.root not in roots]
+
+
+def join_global(global_scope: list[Image], images: Iterable[Image]) -> None:
+    """Add images to the global scope, a program at its head (of several, the first to come)."""
+    global_scope += images
+    program = next((image for image in global_scope if image.decoded.is_executable), None)
+    if program is not None:
+        global_scope.remove(program)
+        global_scope.insert(0, program)

@@ -12,6 +12,7 @@ elf/dl-reloc.c, _dl_try_allocate_static_tls).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from relink.arch import Architecture, TlsVariant
 from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
+from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
 
 if TYPE_CHECKING:
     from relink.elf import Decoded, ProgramHeader
@@ -36,6 +38,8 @@ MAX_DYNAMIC_SIZE = 1 << 28
 MAX_DYNAMIC_ALIGN = 1 << 24
 _SPENT = "cannot allocate memory in static TLS block"  #: as glibc words it
 _HOST_ID = 0x4000_0000
+#: Where the second stub lies in the page of TLS descriptor stubs.
+_SECOND_STUB = 64
 
 
 def static_size_for(decoded: Decoded) -> int:
@@ -76,6 +80,8 @@ class TlsLayout:
         self.tcb_size = arch.tls.tcb_size
         self.static_size = static_size
         self.modules: dict[int, TlsModule] = {}
+        #: By module id: how many loads have written the offset of a static module of an earlier one somewhere.
+        self.relied_on: Counter[int] = Counter()
         self.blocks: Blocks | None = None
 
     def allocate(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
@@ -146,7 +152,12 @@ class TlsLayout:
         """Give a block and its module id back; both may be used again."""
         if self.blocks is not None:
             self.blocks.forget(module)
-        del self.modules[module.id]
+        del self.modules[module.id], self.relied_on[module.id]
+
+    def rely_on(self, module: TlsModule, undo: ExitStack) -> None:
+        """Note that a load, unless it is undone, needs a static module to stay where it is."""
+        self.relied_on[module.id] += 1
+        undo.callback(self.relied_on.subtract, (module.id,))
 
     def _place(self, size: int, align: int, vaddr: int, limit: int) -> int | None:
         """The free offset nearest to the thread pointer within `limit` bytes of it, or None."""
@@ -220,6 +231,7 @@ class LoadTls:
         assert segment is not None
         assert module is not None
         if module.static:
+            self.rely_on(image)
             return None
         layout = self.layout
         if layout.blocks is not None and layout.blocks.in_use(module):
@@ -233,10 +245,54 @@ class LoadTls:
         self.undo.callback(self._restore, image, module)
         return None
 
+    def rely_on(self, image: Image) -> None:
+        """Note that this load has written the offset of an image's static module somewhere."""
+        if image.tls is not None and image not in self._new and image not in self.late:
+            self.layout.rely_on(image.tls, self.undo)
+
     def _restore(self, image: Image, module: TlsModule) -> None:
-        image.tls = self.layout.modules[module.id] = module
+        """Make a module dynamic again, unless a load made by a constructor of this one holds its offset."""
+        if image in self._new or not (image.closed or self.layout.relied_on[module.id] > 0):
+            image.tls = self.layout.modules[module.id] = module
 
     def descriptor(self, image: Image) -> int | None:
         """The function of descriptors for a dynamic module's variables; None where no machine runs any."""
         blocks = self.layout.blocks
         return None if blocks is None else blocks.descriptor(image, self.undo)
+
+
+class DescriptorStubs:
+    """The guest code that answers TLS descriptors of static modules and of undefined weak symbols: one page.
+
+    It goes with the load that made it, if that fails, unless another has come to use it since (a constructor's).
+    """
+
+    def __init__(self, memory: AddressSpace) -> None:
+        self._memory = memory
+        self._region: Region | None = None
+        self._uses = 0
+
+    def addresses(
+        self, regions: list[tuple[Region, tuple[Pages, ...]]], undo: ExitStack
+    ) -> tuple[int, int]:
+        """Guest addresses of the two; the first load that needs them adds their region to what it publishes."""
+        if self._region is None:
+            region = self._region = self._memory.reserve(PAGE, name="TLS descriptor stubs")
+            tls = self._memory.architecture.tls
+            for offset, code in ((0, tls.descriptor_stub), (_SECOND_STUB, tls.undefined_descriptor_stub)):
+                region.buffer[offset : offset + len(code)] = list(code)
+            regions.append((region, (Pages(0, PAGE, Protection.R | Protection.X),)))
+        self._uses += 1
+        undo.callback(self._give_up)
+        return self._region.address, self._region.address + _SECOND_STUB
+
+    def _give_up(self) -> None:
+        self._uses -= 1
+        if not self._uses:
+            self.close()
+
+    def close(self) -> None:
+        """Release the page, if there is one."""
+        region, self._region = self._region, None
+        if region is not None:
+            self._memory.release(region)

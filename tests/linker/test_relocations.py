@@ -18,7 +18,7 @@ from relink.errors import (
     UnsupportedRelocation,
 )  # fmt: skip
 from relink.link import LoadOptions
-from relink.relocate import finish_ifuncs
+from relink.outcome import finish_ifuncs
 from tests.linker.craft import (
     ABS,
     DATA,

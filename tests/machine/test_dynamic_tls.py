@@ -158,6 +158,28 @@ def test_a_failed_load_makes_no_older_module_static(make_machine: MakeMachine, t
 
 
 @pytest.mark.parametrize("target", WITH_DESCRIPTORS)
+def test_a_function_for_descriptors_stays_for_what_was_loaded_by_a_load_that_fails(target: str) -> None:
+    user = library(target, "extern __thread int variable; int *where(void) { return &variable; }\n")
+    outer = library(target, "extern __thread int variable; int *outer(void) { return &variable; }\n")
+    with Machine(arch_of(target), dynamic_tls=True) as machine:
+        lib = machine.load(library(target, "__thread int variable = 3;\n"))
+        found: list[Library] = []
+
+        def load() -> None:
+            with machine.linker.loading(outer, options=LoadOptions(dynamic_tls=True)):
+                found.append(machine.load(user))
+                raise KeyError("outer")
+
+        with pytest.raises(KeyError, match="outer"):
+            load()
+        where = found[0].function("where", "unsigned long(void)")
+        assert not is_static(lib.image)
+        assert where() == lib.symbols["variable"].address
+        with machine.use_thread(machine.new_thread()):
+            assert where() == lib.symbols["variable"].address
+
+
+@pytest.mark.parametrize("target", WITH_DESCRIPTORS)
 def test_a_failed_load_leaves_no_function_for_descriptors(target: str) -> None:
     user = library(target, """
         extern __thread int variable;

@@ -1,0 +1,93 @@
+"""Batches: the entries of one relocation type, taken together, and the value of their formula.
+
+A table is split by type first (`by_type`); each entry counts by its own type, whatever section it is in and
+wherever it stands there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Reloc
+
+if TYPE_CHECKING:
+    from relink.elf import RelocationTable
+    from relink.image import Image
+
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+#: Entries of a table, a pair of type number and positions for each type.
+Groups = list[tuple[int, "slice | I64"]]
+Tables = list[tuple["RelocationTable", Groups]]
+
+#: A table with no more changes of type than this is sorted by type, as linkers leave it.
+_FEW_RUNS = 64
+
+
+@dataclass(slots=True)
+class Batch:
+    """Entries of one type, gathered. Arrays have one element per entry; `keep` drops some of all of them."""
+
+    table: RelocationTable
+    row: Reloc
+    entries: slice | I64  #: which of the table's
+    where: I64  #: byte index of each place in the image's buffer
+    elements: I64  #: symbol index -> element of the bindings
+    buffer: NDArray[np.uint8]
+    letters: dict[str, U64] = field(default_factory=dict)
+    function: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  #: whether S is a function's
+    _element: I64 | None = None
+
+    @property
+    def element(self) -> I64:
+        """The element of the bindings each entry's symbol is."""
+        if self._element is None:
+            self._element = self.elements[self.table.symbol[self.entries]]
+        return self._element
+
+    @property
+    def indices(self) -> I64:
+        """The entries as indices into the table."""
+        return indices_of(self.table, self.entries)
+
+    def keep(self, chosen: Bools) -> None:
+        self.entries = self.indices[chosen]
+        self.where, self._element = self.where[chosen], None
+        self.letters = {letter: values[chosen] for letter, values in self.letters.items()}
+
+
+def indices_of(table: RelocationTable, entries: slice | I64) -> I64:
+    """Entries as indices into their table."""
+    return np.arange(len(table.offset))[entries] if isinstance(entries, slice) else entries
+
+
+def by_type(types: NDArray[np.uint32]) -> Groups:
+    """The entries of each type: a slice where they are neighbours, as linkers sort them, else indices."""
+    if not len(types):
+        return []
+    edges = np.flatnonzero(types[1:] != types[:-1]) + 1
+    if len(edges) < _FEW_RUNS:
+        starts = [0, *edges.tolist()]
+        numbers = types[starts].tolist()
+        if len(set(numbers)) == len(numbers):
+            ends = [*starts[1:], len(types)]
+            return [(n, slice(a, b)) for n, a, b in zip(numbers, starts, ends, strict=True)]
+    return [(n, np.flatnonzero(types == n)) for n in np.flatnonzero(np.bincount(types)).tolist()]
+
+
+def evaluate(row: Reloc, image: Image, **letters: U64 | np.uint64) -> U64:
+    """The value of a row's formula, modulo 2^64. `letters` holds what the formula needs beside B and DTV."""
+    assert row.formula is not None
+    tls = image.architecture.tls
+    names = {"B": image.bias_word, "DTV": np.uint64(tls.dtv_bias), "Page": _page, **letters}
+    value: U64 = eval(row.formula.code, {"__builtins__": {}}, names)
+    return value
+
+
+def _page(address: U64) -> U64:
+    return address & np.uint64(~0xFFF & ((1 << 64) - 1))

@@ -1,0 +1,89 @@
+"""Relocation entries as errors: each names its image, section, offset, type and symbol.
+
+One error per entry, for the first few of a batch; the last says how many more there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.errors import RelocationError, RelocationOutOfImage, TlsError
+
+if TYPE_CHECKING:
+    from relink.arch import Reloc
+    from relink.arch.spec import Slot
+    from relink.elf import RelocationTable
+    from relink.image import Image
+
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+
+#: Entries reported one by one before the rest of the same kind are only counted.
+_REPORTED = 20
+
+
+def entry_errors(
+    image: Image, table: RelocationTable, indices: I64, kind: type[RelocationError], type_name: str, problem: str,
+    formula: str | None = None,
+) -> Iterator[RelocationError]:  # fmt: skip
+    """Of entries of `table`, all of one type."""
+    for index, tail in _first(indices, "entries of this type"):
+        section, offset = table.origin(index)
+        yield kind(
+            image.name, problem + tail, section=section, offset=offset, type_name=type_name,
+            symbol=_symbol_name(image, table, index), formula=formula,
+        )  # fmt: skip
+
+
+def tls_errors(image: Image, table: RelocationTable, indices: I64, row: Reloc, problem: str) -> Iterator[TlsError]:
+    """Of entries whose symbol has no place in thread-local storage that would do."""
+    for index, tail in _first(indices, "entries of this type"):
+        section, offset = table.origin(index)
+        against = _symbol_name(image, table, index) or "its own module"
+        what = f"{image.architecture.prefix}{row.name} against {against}"
+        yield TlsError(image.name, f"{section}+{offset:#x}: {what}: {problem}{tail}")
+
+
+def packed_errors(image: Image, offsets: U64) -> Iterator[RelocationError]:
+    """Of RELR entries outside the image; `offsets` are link-time addresses."""
+    for offset, tail in _first(offsets, "packed entries"):
+        problem = f"the place lies in no segment{tail}"
+        yield RelocationOutOfImage(
+            image.name, problem, section=".relr.dyn", offset=offset, type_name="RELR", formula="B + A"
+        )
+
+
+def slot_errors(image: Image, symbols: I64, offsets: I64, kind: Slot, problem: str) -> Iterator[TlsError]:
+    """Of slots for symbols, at these offsets in the global offset table of linked objects."""
+    names = image.decoded.symbols.names
+    for symbol, offset in zip(symbols.tolist(), offsets.tolist(), strict=True):
+        what = f"GOT+{offset:#x}: {kind.name} slot of {names.text(symbol) or 'its own module'}: {problem}"
+        yield TlsError(image.name, what)
+
+
+def not_thread_local(image: Image, symbols: I64) -> Iterator[RelocationError]:
+    """Of thread-local slots for these symbols."""
+    names = image.decoded.symbols.names
+    for symbol in symbols.tolist():
+        yield RelocationError(
+            image.name, "a TLS slot for a symbol that has no thread-local definition", section="GOT", offset=0,
+            type_name="slot", symbol=names.text(symbol),
+        )  # fmt: skip
+
+
+def _first(numbers: U64 | I64, what: str) -> Iterator[tuple[int, str]]:
+    """The first few, the last of them with word of how many more there are."""
+    more = len(numbers) - _REPORTED
+    for count, number in enumerate(numbers[:_REPORTED].tolist(), 1):
+        yield number, f" (and {more} more {what})" if count == _REPORTED and more > 0 else ""
+
+
+def _symbol_name(image: Image, table: RelocationTable, index: int) -> str | None:
+    symbol = int(table.symbol[index])
+    if not symbol:
+        return None
+    return image.decoded.symbols.names.text(symbol) or f"symbol {symbol}"
