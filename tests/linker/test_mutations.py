@@ -9,6 +9,7 @@ import os
 import random
 import time
 import tracemalloc
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 
 from relink.elf import decode
 from relink.errors import RelinkError
+from relink.image import Image
+from relink.lazy import Binding, LazySlots
 from relink.link import Linker, LoadOptions
 from relink.memory import HostMemory
 from relink.plan import constructors, destructors
@@ -89,18 +92,40 @@ def client(target: str, path: Path) -> bytes:
     return Library(arch, None, ["libmutant.so"], symbols, relocations, needs=needs).image()
 
 
-def link(target: str, path: Path, content: bytes, as_dependency: bool = False) -> bool:
+class Traps:
+    """A `relink.lazy.LazyHost` whose traps nobody reaches."""
+
+    def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
+        return 0x2000, 16
+
+    def resolver_words(self, slots: LazySlots) -> tuple[int, int]:
+        return 1, 0x3000
+
+
+def bind_all(linker: Linker, image: Image) -> None:
+    """What the first calls through every slot that waits would do."""
+    for slot in range(0 if image.lazy is None else min(len(image.lazy), 50)):
+        with suppress(RelinkError):
+            linker.bind_slot(image, slot)
+
+
+def link(
+    target: str, path: Path, content: bytes, as_dependency: bool = False, binding: Binding = Binding.NOW
+) -> bool:
     """Whether it linked. Only RelinkErrors pass, quickly, and a failure leaves nothing mapped."""
     memory = HostMemory(arch_of(target))
     linker = Linker(memory, search=SearchPath({"libmutant.so": content}, folders_of(path, target)))
+    linker.lazy_host = Traps()
     source = client(target, path) if as_dependency else content
     begin = time.process_time()
+    options = LoadOptions(unresolved=lambda image, symbol: 0x1000, binding=binding)
     try:
-        with linker.loading(source, options=LoadOptions(unresolved=lambda image, symbol: 0x1000)) as plan:
+        with linker.loading(source, options=options) as plan:
             for region, pages in plan.regions:
                 memory.publish(region, pages)
             for image in plan.initialise:
                 _ = list(constructors(image)), list(destructors(image)), image.exports, image.symbol_at(image.base)
+                bind_all(linker, image)
                 _ = [*image.bindings()]
         linked = True
     except RelinkError as error:
@@ -118,13 +143,13 @@ def link(target: str, path: Path, content: bytes, as_dependency: bool = False) -
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, (1 << 64) - 1))
 def test_a_mutated_fixture_links_or_is_refused(seed: int) -> None:
-    link(*mutated(seed))
+    link(*mutated(seed), binding=[*Binding][seed % 3])
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, (1 << 64) - 1))
 def test_a_mutated_dependency_links_or_is_refused(seed: int) -> None:
-    link(*mutated(seed), as_dependency=True)
+    link(*mutated(seed), as_dependency=True, binding=[*Binding][seed % 3])
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -155,7 +180,8 @@ def test_mutations_for_as_long_as_asked() -> None:
     end, count, linked = time.monotonic() + seconds, 0, 0
     while time.monotonic() < end:
         try:
-            linked += link(*mutated(seed + count), as_dependency=count % 3 == 0)
+            binding = [*Binding][count % 4 % 3]
+            linked += link(*mutated(seed + count), as_dependency=count % 3 == 0, binding=binding)
         except Exception as error:
             error.add_note(f"RELINK_FUZZ_SEED={seed + count}")
             raise
