@@ -42,8 +42,7 @@ def make_static(bound: Bindings, element: I64, tls: LoadTls | None) -> tuple[Boo
     provider = _providers(bound, element)
     refused, problem = np.zeros(len(element), np.bool_), ""
     for number in _with_module(bound, provider):
-        assert tls is not None
-        if (why := tls.make_static(bound.images[number])) is not None:
+        if tls is not None and (why := tls.make_static(bound.images[number])) is not None:
             problem = why
             refused |= provider == number
     return refused, problem
@@ -63,11 +62,11 @@ def descriptor_functions(
     for number in _with_module(bound, provider):
         image = bound.images[number]
         assert image.tls is not None
-        assert tls is not None
         if image.tls.static:
-            tls.rely_on(image)
+            if tls is not None:
+                tls.rely_on(image)
             continue
-        found = tls.descriptor(image)
+        found = None if tls is None else tls.descriptor(image)
         functions[provider == number] = found or 0
         unanswered |= (provider == number) & (found is None)
     return functions, unanswered
