@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from emu.errors import Frame
 from emu.space import GuestMemory
 from emu.traps import TrapTable
-from emu.unwind import CallFrameTable
-from relink.elf.dwarf_info import debug_section
 from relink.elf.dwarf_lines import source_line
-from relink.errors import RelinkError
 from relink.image import Image
 from relink.link import Linker
 from relink.objects import CombinedObjects, InputSection
 
-_EH_FRAME_HDR_VERSION = 1
-_PCREL_SDATA4 = 0x1B  #: DW_EH_PE_pcrel | DW_EH_PE_sdata4, the one encoding linkers write
+if TYPE_CHECKING:
+    from emu.unwind import CallFrameTable
 
 
 class Symbolizer:
@@ -59,33 +57,13 @@ class Symbolizer:
 
     def call_frames(self, address: int) -> CallFrameTable | None:
         """The call-frame information that covers a guest address: .eh_frame, or else .debug_frame."""
+        from emu.call_frames import call_frames
+
         image = self.image_at(address)
-        if image is None:
-            return None
-        try:
-            return _eh_frame(image) or _object_eh_frame(image, address) or _debug_frame(image)
-        except RelinkError:  # a backtrace is best effort: damaged tables only make it shorter
-            return None
+        return None if image is None else call_frames(image, address)
 
 
-def _eh_frame(image: Image) -> CallFrameTable | None:
-    """.eh_frame, found through PT_GNU_EH_FRAME (LSB Core, section 10.6.2): it needs no section headers."""
-    header = image.decoded.eh_frame
-    if header is None or header.filesz < 8:
-        return None
-    content = image.decoded.bytes_at(header.vaddr, 8).tobytes()
-    if content[0] != _EH_FRAME_HDR_VERSION or content[1] != _PCREL_SDATA4:
-        return None
-    vaddr = header.vaddr + 4 + int.from_bytes(content[4:8], "little", signed=True)
-    for segment in image.decoded.segments:
-        if segment.vaddr <= vaddr < segment.vaddr + segment.filesz:
-            # Its length is nowhere said; it ends with a zero word, which the parser stops at.
-            data = image.decoded.bytes_at(vaddr, segment.vaddr + segment.filesz - vaddr)
-            return CallFrameTable(data.tobytes(), image.address_of(vaddr))
-    return None
-
-
-def _input_at(image: Image, address: int) -> InputSection | None:
+def input_at(image: Image, address: int) -> InputSection | None:
     """The section of an object that lies at a guest address; None where no linked object has one."""
     inputs = image.decoded.inputs if isinstance(image.decoded, CombinedObjects) else ()
     offset = address - image.base
@@ -96,26 +74,8 @@ def _object_name(image: Image, address: int) -> str | None:
     """Which of several objects an address is of ("libz.a(crc32.o)"), without its folder."""
     if not isinstance(image.decoded, CombinedObjects) or len(image.decoded.files) < 2:
         return None
-    section = _input_at(image, address)
+    section = input_at(image, address)
     if section is None:
         return None
     archive, bracket, member = section.file.name.partition("(")
     return archive.rpartition("/")[2] + bracket + member
-
-
-def _object_eh_frame(image: Image, address: int) -> CallFrameTable | None:
-    """.eh_frame of linked objects: of those that describe code, the one of the object the address lies in."""
-    here = _input_at(image, address)
-    if here is None or not isinstance(image.decoded, CombinedObjects):
-        return None
-    for section in image.decoded.inputs:
-        if section.file is here.file and section.name == ".eh_frame" and section.size:
-            # Relocated as it lies in the guest; being read-only it still is as the linker left it.
-            data = image.region.buffer[section.offset : section.offset + section.size].tobytes()
-            return CallFrameTable(data, image.base + section.offset)
-    return None
-
-
-def _debug_frame(image: Image) -> CallFrameTable | None:
-    data = debug_section(image.decoded, ".debug_frame")
-    return CallFrameTable(data, eh_frame=False, load_bias=image.bias) if data else None

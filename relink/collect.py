@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from relink.elf import Decoded, Header, Names, decode
-from relink.elf.archive import Archive, is_archive
 from relink.elf.constants import Binding
 from relink.elf.objects import ObjectFile, decode_object
-from relink.elf.source import Source, open_source
+from relink.elf.source import Source, is_archive, open_source
 from relink.errors import UnsupportedElf
+
+if TYPE_CHECKING:
+    from relink.elf.archive import Archive
 
 
 def is_archive_file(source: Source) -> bool:
@@ -28,6 +31,8 @@ def header_of(source: Source) -> Header:
     name, _, data = open_source(source, None)
     if not is_archive(data):
         return decode(source).header
+    from relink.elf.archive import Archive  # whose parsers take their time to import
+
     archive = Archive.open(source)
     if not (numbers := archive.objects):
         raise UnsupportedElf(name, "an archive that holds no relocatable object")
@@ -43,6 +48,8 @@ def collect(
     Raises ElfError for damaged objects and archives.
     """
     objects: list[ObjectFile] = []
+    from relink.elf.archive import Archive
+
     archives: list[Archive] = []
     for source in sources:
         if isinstance(source, Decoded):

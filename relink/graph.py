@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from relink.arch import Architecture, architecture_of
 from relink.elf import Decoded, Header, decode
-from relink.elf.archive import is_archive
 from relink.elf.constants import FileType
-from relink.elf.source import open_source
+from relink.elf.source import is_archive, open_source
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
 from relink.objects import CombinedObjects
 from relink.search import EXPLICIT, FINDER, SearchPath, Source

@@ -183,14 +183,14 @@ class Libc:
     def finish(self) -> None:
         """What exit does: thread-local destructors of the current thread, then handlers of atexit and
         __cxa_atexit that still wait, last first."""
-        from emu.libc.process import Handlers, run_handlers, run_thread_handlers
+        from emu.libc.handlers import Handlers, run_handlers, run_thread_handlers
 
         run_thread_handlers(self)
         run_handlers(self, self.state(Handlers).registered)
 
     def end_thread(self) -> None:
         """What the end of the current thread runs: destructors of thread-local objects, then those of keys."""
-        from emu.libc.process import run_thread_handlers
+        from emu.libc.handlers import run_thread_handlers
         from emu.libc.threads import run_key_destructors
 
         run_thread_handlers(self)
@@ -198,7 +198,7 @@ class Libc:
 
     def forget_thread(self, thread_pointer: int) -> None:
         """Drop what is kept for a thread that has ended."""
-        from emu.libc.process import Handlers
+        from emu.libc.handlers import Handlers
         from emu.libc.threads import Threads
 
         self.state(Handlers).thread.pop(thread_pointer, None)
@@ -206,7 +206,7 @@ class Libc:
 
     def held_addresses(self) -> tuple[int, ...]:
         """Addresses in images that thread-local destructors still to run keep loaded."""
-        from emu.libc.process import Handlers
+        from emu.libc.handlers import Handlers
 
         waiting = self.state(Handlers).thread.values()
         return tuple(handler.dso for handlers in waiting for handler in handlers)
@@ -217,7 +217,7 @@ class Libc:
 
     def forget_handlers(self, is_there: Callable[[int], bool]) -> None:
         """Drop what atexit and its kin registered whose code, says `is_there` of its address, is gone."""
-        from emu.libc.process import Handlers
+        from emu.libc.handlers import Handlers
 
         handlers = self.state(Handlers)
         for registered in (handlers.registered, handlers.quick, *handlers.thread.values()):

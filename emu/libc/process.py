@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno, message
+from emu.libc.handlers import Handler, Handlers, run_handlers, run_thread_handlers
 from emu.libc.table import export, export_data
 
 if TYPE_CHECKING:
     from emu.libc.core import Libc
     from emu.libc.guest import Arguments
-
-
-@dataclass(frozen=True)
-class Handler:
-    """What atexit or __cxa_atexit registered. `dso` is 0 for plain atexit."""
-
-    function: int
-    argument: int | None
-    dso: int
-
-
-class Handlers:
-    """Registered handlers, the last one registered last."""
-
-    def __init__(self, libc: Libc) -> None:
-        self.registered: list[Handler] = []
-        self.quick: list[Handler] = []
-        self.thread: dict[int, list[Handler]] = {}  #: thread pointer -> destructors of its thread-local objects
-
-
-def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None) -> None:
-    """Call and forget the handlers (of one DSO), last first; ones registered meanwhile run too."""
-    while chosen := [h for h in handlers if dso is None or h.dso == dso]:
-        handler = chosen[-1]
-        handlers.remove(handler)
-        if handler.argument is None:
-            libc.machine.call(handler.function, "void(void)")
-        else:
-            libc.machine.call(handler.function, "void(void *)", handler.argument)
 
 
 @export("int atexit(void *function)")
@@ -61,15 +32,6 @@ def cxa_thread_atexit(libc: Libc, function: int, argument: int, dso: int) -> int
     thread = libc.machine.thread_pointer
     libc.state(Handlers).thread.setdefault(thread, []).append(Handler(function, argument, dso))
     return 0
-
-
-def run_thread_handlers(libc: Libc) -> None:
-    """The destructors of the current thread's thread-local objects, last first (glibc, __call_tls_dtors)."""
-    thread = libc.machine.thread_pointer
-    handlers = libc.state(Handlers)
-    if thread in handlers.thread:
-        run_handlers(libc, handlers.thread[thread])
-        del handlers.thread[thread]
 
 
 @export("int __cxa_atexit(void *function, void *argument, void *dso)")

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
-from emu.libc.process import Handler, Handlers, exit_
+from emu.libc.handlers import Handler, Handlers
+from emu.libc.process import exit_
 from emu.libc.table import export
 
 if TYPE_CHECKING:

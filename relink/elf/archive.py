@@ -27,23 +27,17 @@ from relink.elf.contents import I64, U8
 from relink.elf.headers import read_header
 from relink.elf.names import Names
 from relink.elf.objects import ObjectFile, decode_object
-from relink.elf.source import Source, map_file, open_source
+from relink.elf.source import ARCHIVE, THIN_ARCHIVE, Source, is_archive, map_file, open_source
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
 
-__all__ = ["Archive", "ArchiveIndex", "Member", "is_archive"]
+__all__ = ["Archive", "ArchiveIndex", "Member"]
 
-_MAGIC, _THIN_MAGIC = b"!<arch>\n", b"!<thin>\n"
 _SCRIPT = b"/* GNU ld script"  #: what glibc's libm.a is on some targets
 _HEADER = 60  #: bytes: name 16, date 12, uid 6, gid 6, mode 8, size 10, then two that end it
 _END_OF_HEADER = b"`\n"
 _MAX_NESTING = 8  #: of thin archives within thin archives
 # Members' names may overlap in the table of long names: all together are held to this multiple of it.
 _OVERLAP, _SLACK = 4, 64
-
-
-def is_archive(data: bytes | bytearray | memoryview | U8) -> bool:
-    """Whether these bytes (eight are enough) begin an archive, thin or not."""
-    return bytes(data[: len(_MAGIC)]) in (_MAGIC, _THIN_MAGIC)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +136,7 @@ def _open(name: str, path: Path | None, data: U8, depth: int) -> Archive:
         if data[: len(_SCRIPT)].tobytes() == _SCRIPT:
             raise NotElf(name, "a GNU ld script, not an archive: the archives it names can be read", 0)
         raise NotElf(name, "not an archive: it begins with neither !<arch> nor !<thin>", 0)
-    thin = data[: len(_MAGIC)].tobytes() == _THIN_MAGIC
+    thin = data[: len(ARCHIVE)].tobytes() == THIN_ARCHIVE
     reader = _Reader(name, path, data, thin, depth)
     members, index = reader.read()
     return Archive(name, path, data, thin, members, index)
@@ -165,7 +159,7 @@ class _Reader:
     def read(self) -> tuple[tuple[Member, ...], RawIndex | None]:
         members: list[Member] = []
         index: RawIndex | None = None
-        at, end = len(_MAGIC), len(self.data)
+        at, end = len(ARCHIVE), len(self.data)
         while at < end:
             raw_name, size = self.header(at)
             begin = at + _HEADER

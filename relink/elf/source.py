@@ -13,6 +13,8 @@ import numpy as np
 from relink.elf.contents import U8, frozen
 from relink.errors import ElfError
 
+ARCHIVE, THIN_ARCHIVE = b"!<arch>\n", b"!<thin>\n"  #: what archives begin with
+
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
@@ -30,6 +32,11 @@ def open_source(source: Source, name: str | None) -> tuple[str, Path | None, U8]
         return name or "<bytes>", None, buffer(source)
     name = name or str(getattr(source, "name", "<file>"))
     return name, None, buffer(read_all(source, name))
+
+
+def is_archive(data: bytes | bytearray | memoryview | U8) -> bool:
+    """Whether these bytes (eight are enough) begin an archive, thin or not."""
+    return bytes(data[: len(ARCHIVE)]) in (ARCHIVE, THIN_ARCHIVE)
 
 
 def map_file(path: Path, name: str) -> U8:

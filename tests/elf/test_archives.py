@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from relink.elf.archive import Archive, is_archive
+from relink.elf.archive import Archive
 from relink.elf.names import Names
+from relink.elf.source import is_archive
 from relink.errors import ElfError, MalformedElf, NotElf, Truncated
 from tests.elf.build_archive import bsd_archive, gnu_archive, member_header, padded
 from tests.elf.build_object import Sym, simple_object

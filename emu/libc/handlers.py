@@ -1,0 +1,48 @@
+"""What is registered to run at the end: of the process, of a thread, of a library.
+
+Apart from the functions that register it (`emu.libc.process`), because every machine looks here when it ends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from emu.libc.core import Libc
+
+
+class Handler(NamedTuple):
+    """What atexit or __cxa_atexit registered. `dso` is 0 for plain atexit."""
+
+    function: int
+    argument: int | None
+    dso: int
+
+
+class Handlers:
+    """Registered handlers, the last one registered last."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.registered: list[Handler] = []
+        self.quick: list[Handler] = []
+        self.thread: dict[int, list[Handler]] = {}  #: thread pointer -> destructors of its thread-local objects
+
+
+def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None) -> None:
+    """Call and forget the handlers (of one DSO), last first; ones registered meanwhile run too."""
+    while chosen := [h for h in handlers if dso is None or h.dso == dso]:
+        handler = chosen[-1]
+        handlers.remove(handler)
+        if handler.argument is None:
+            libc.machine.call(handler.function, "void(void)")
+        else:
+            libc.machine.call(handler.function, "void(void *)", handler.argument)
+
+
+def run_thread_handlers(libc: Libc) -> None:
+    """The destructors of the current thread's thread-local objects, last first (glibc, __call_tls_dtors)."""
+    thread = libc.machine.thread_pointer
+    handlers = libc.state(Handlers)
+    if thread in handlers.thread:
+        run_handlers(libc, handlers.thread[thread])
+        del handlers.thread[thread]
