@@ -7,6 +7,7 @@ the guest goes on at the function with every register as the caller left it; the
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +21,10 @@ from relink.lazy import LazySlots
 if TYPE_CHECKING:
     from emu.machine import Machine
     from relink.image import Image
+
+
+#: First calls that are kept: loads and closes without end must not grow memory.
+_REMEMBERED = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class LazyCalls:
         self._start = time.perf_counter()
         self._blocks: dict[Image, int] = {}
         self._resolvers: dict[Image, int] = {}
-        self.first_calls: list[FirstCall] = []  #: in the order they happened: who called what first, when
+        #: In the order they happened: who called what first, when. Of very many the last.
+        self.first_calls: deque[FirstCall] = deque(maxlen=_REMEMBERED)
 
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
         traps = self._machine.traps

@@ -293,8 +293,9 @@ class Machine:
 
     @property
     def first_calls(self) -> list[FirstCall]:
-        """Who called what first, and when, of calls that were bound lazily: an audit of the links in use."""
-        return self.lazy_calls.first_calls
+        """Who called what first, and when, of calls that were bound lazily: an audit of the links in use. Of more
+        than 65,536 the last."""
+        return list(self.lazy_calls.first_calls)
 
     # ------------------------------------------------------------ changing what runs
 
