@@ -14,9 +14,10 @@ from emu import Machine
 from emu.errors import GuestExit, UnresolvedCall
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.lazy import Binding
-from tests.fixtures import TARGETS, arch_of, fixture
+from tests.fixtures import TARGETS, arch_of, fixture, targets_of
 from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked
+from toolchains.oracle.scenarios import CALLS
 
 LATER = [Binding.LAZY, Binding.FAITHFUL]
 
@@ -209,6 +210,29 @@ def test_what_compilers_and_linkers_made_runs_bound_late(target: str, binding: B
         assert lib.image.lazy is not None
         assert [lib.function("awesome_func", "int(int)")(n) for n in (20, 21)] == [40, 42]
         assert [call.symbol for call in machine.first_calls] == ["my_host_function"]
+
+
+NAMES = ("datarel", "plt_landing_pads", "deps/libtop", "versions/client_v2")
+
+
+@pytest.mark.parametrize(("target", "name"), [(target, name) for name in NAMES for target in targets_of(name)])
+@BINDINGS
+def test_results_do_not_depend_on_when_calls_are_bound(target: str, name: str, binding: Binding) -> None:
+    """Of what both compilers and linkers make, PLTs with landing pads among it."""
+    path, results = fixture(target, name), []
+    folders = [path.parent, path.parent / "v2", path.parents[1] if "/" in name else path.parent]
+    for when in (Binding.NOW, binding):
+        with Machine(arch_of(target), library_path=folders) as machine:
+            lib = machine.load(path, binding=when, allow_unresolved=True)
+            values = []
+            for call in CALLS[name]:
+                function, *texts = call.split(" ")
+                arguments = [*map(int, texts), 0, 0, 0][:3]
+                value = lib.function(function, "long(long, long, long)")(*arguments)
+                values.append(value)
+            results.append(values)
+            assert bool(machine.first_calls) == (when is not Binding.NOW)
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("target", ["x86_64", "aarch64"])
