@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 I64 = NDArray[np.int64]
 #: Jump slots that are not bound while loading: the entries of one type of a table.
 Waiting = tuple["RelocationTable", "Reloc", I64]
-
-
 _ALL_ONES = (1 << 64) - 1
 
 
@@ -173,13 +171,13 @@ def leave_for_later(
 
 def _slots(image: Image, waiting: Sequence[Waiting]) -> LazySlots:
     """What is kept of the entries. Numbers count in DT_JMPREL, as a PLT's header does; -1 for others."""
-    place, symbol, addend, number = [], [], [], []
+    places, symbols, summands, numbers = [], [], [], []
     for table, row, entries in waiting:
         addends = table.addend if row.formula is not None and "A" in row.formula.letters else None
-        place.append(table.offset[entries] + image.bias_word & image.address_mask)
-        symbol.append(table.symbol[entries].astype(np.int64))
-        addend.append(np.zeros(len(entries), np.uint64) if addends is None else addends[entries].view(np.uint64))
-        number.append(entries if table.section.endswith(".plt") else np.full(len(entries), -1))
+        places.append(table.offset[entries] + image.bias_word & image.address_mask)
+        symbols.append(table.symbol[entries].astype(np.int64))
+        summands.append(np.zeros(len(entries), np.uint64) if addends is None else addends[entries].view(np.uint64))
+        numbers.append(entries if table.section.endswith(".plt") else np.full(len(entries), -1))
     return LazySlots(
-        image, np.concatenate(place), np.concatenate(symbol), np.concatenate(addend), np.concatenate(number)
+        image, np.concatenate(places), np.concatenate(symbols), np.concatenate(summands), np.concatenate(numbers)
     )
