@@ -1,15 +1,6 @@
 // One function for each type, or for each sequence of types: it takes a number and returns one.
 // "function NAME // 5 -> 10" says that NAME(5) is 10; "at TYPE, SYMBOL, INSTRUCTION" puts an entry at an instruction.
 
-    .macro function name
-    .globl \name
-    .type \name, @function
-\name:
-    .endm
-    .macro at type, symbol, instruction:vararg
-    .reloc ., R_AARCH64_\type, \symbol
-    \instruction
-    .endm
     .macro got // x1: the global offset table
     at ADR_PREL_PG_HI21, _GLOBAL_OFFSET_TABLE_, adrp x1, 0
     at ADD_ABS_LO12_NC, _GLOBAL_OFFSET_TABLE_, add x1, x1, 0

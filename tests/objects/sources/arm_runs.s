@@ -5,10 +5,6 @@
     .arch armv7-a
     .fpu vfpv3
     .eabi_attribute 28, 1
-    .macro at kind, symbol, code:vararg
-    .reloc ., R_ARM_\kind, \symbol
-    \code
-    .endm
     .macro function name, state
     .text
     .balign 4

@@ -2,11 +2,6 @@
 # "function NAME # 5 -> 10" says that NAME(5) is 10. "last TYPE, SYMBOL, INSTRUCTION" puts an entry at the last
 # four bytes of an instruction, which hold the addend; "ends SIZE, ..." at the last SIZE.
 
-    .macro function name
-    .globl \name
-    .type \name, @function
-\name:
-    .endm
     .macro ends size, type, symbol, instruction:vararg
     \instruction
     .reloc . - \size, R_386_\type, \symbol

@@ -1,15 +1,6 @@
 # One function for each type, or for each sequence of types: it takes a number and returns one.
 # "function NAME # 5 -> 10" says that NAME(5) is 10; "at TYPE, SYMBOL, INSTRUCTION" puts an entry at an instruction.
 
-    .macro function name
-    .globl \name
-    .type \name, @function
-\name:
-    .endm
-    .macro at type, symbol, instruction:vararg
-    .reloc ., R_LARCH_\type, \symbol
-    \instruction
-    .endm
     .macro absolute high, low, upper, symbol
     at \high, \symbol, lu12i.w $a0, 0
     at \low, \symbol, ori $a0, $a0, 0

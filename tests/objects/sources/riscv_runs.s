@@ -2,15 +2,6 @@
 # "function NAME # 5 -> 10" says that NAME(5) is 10; "at TYPE, SYMBOL, INSTRUCTION" puts an entry at an instruction.
 # XLEN is 32 or 64.
 
-    .macro function name
-    .globl \name
-    .type \name, @function
-\name:
-    .endm
-    .macro at type, symbol, instruction:vararg
-    .reloc ., R_RISCV_\type, \symbol
-    \instruction
-    .endm
     .macro get register, offset, base # a word of the ISA
     .if XLEN == 64
     ld \register, \offset(\base)
