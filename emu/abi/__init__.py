@@ -18,7 +18,7 @@ from emu.abi.spec import (
     VariadicRule,
     X87Stack,
 )  # fmt: skip
-from relink.arch import ARCHITECTURES, FloatAbi, architecture
+from relink.arch import ARCHITECTURES, FloatAbi, architecture, module_name
 from relink.errors import UnsupportedElf
 
 __all__ = [
@@ -43,9 +43,7 @@ CONVENTIONS: Mapping[str, CallingConvention] = _Conventions()
 
 
 def _module(arch: str) -> ModuleType:
-    if arch not in ARCHITECTURES:
-        raise KeyError(arch)
-    return import_module(f"emu.abi.{arch.rstrip('0123456789') if arch.startswith('riscv') else arch}")
+    return import_module(f"emu.abi.{module_name(arch)}")
 
 
 @cache

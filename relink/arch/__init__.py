@@ -11,7 +11,7 @@ from relink.errors import RelinkError
 
 __all__ = [
     "ARCHITECTURES", "Architecture", "FloatAbi", "Formula", "Reloc", "Role", "Tls", "TlsVariant",
-    "UnknownArchitecture", "architecture", "architecture_of",
+    "UnknownArchitecture", "architecture", "architecture_of", "module_name",
 ]  # fmt: skip
 
 #: Name → (the module of its page, which has it under its name in capitals; e_machine; 32 or 64).
@@ -34,8 +34,13 @@ class _Architectures(Mapping[str, Architecture]):
 
 @cache
 def _page(name: str) -> Architecture:
-    page: Architecture = getattr(import_module(f"relink.arch.{_PAGES[name][0]}"), name.upper())
+    page: Architecture = getattr(import_module(f"relink.arch.{module_name(name)}"), name.upper())
     return page
+
+
+def module_name(name: str) -> str:
+    """The module an architecture (canonical name) has its pages in, here and in `emu.abi`. Raises KeyError."""
+    return _PAGES[name][0]
 
 
 #: Every architecture by its canonical name, in the order people list them.
