@@ -39,12 +39,17 @@ BARE: dict[str, tuple[int, int, int | None, Any, str, str]] = {
     "x86_64": (unicorn.UC_ARCH_X86, unicorn.UC_MODE_64, None, x86_const, "X86", "RIP"),
     "i386": (unicorn.UC_ARCH_X86, unicorn.UC_MODE_32, None, x86_const, "X86", "EIP"),
     "aarch64": (
-        unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM, arm64_const.UC_CPU_ARM64_MAX, arm64_const, "ARM64", "PC",
+        unicorn.UC_ARCH_ARM64,
+        unicorn.UC_MODE_ARM,
+        arm64_const.UC_CPU_ARM64_MAX,
+        arm64_const,
+        "ARM64",
+        "PC",
     ),
     "arm": (unicorn.UC_ARCH_ARM, unicorn.UC_MODE_ARM, arm_const.UC_CPU_ARM_MAX, arm_const, "ARM", "PC"),
     "riscv64": (unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64, None, riscv_const, "RISCV", "PC"),
     "riscv32": (unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV32, None, riscv_const, "RISCV", "PC"),
-}  # fmt: skip
+}
 
 
 def microseconds(action: Callable[[], None]) -> float:

@@ -79,9 +79,17 @@ def main() -> None:
     arguments = parser.parse_args()
     flavours = arguments.arch or [name for name, shelf in SHELVES.items() if arguments.library in shelf.files]
     table = Table(
-        "architecture", "objects", "relocations", "relink-emu ms", "objects/s", "lld -r ms", "ratio",
-        "lld -shared ms", "ratio", title=f"{arguments.library}, whole",
-    )  # fmt: skip
+        "architecture",
+        "objects",
+        "relocations",
+        "relink-emu ms",
+        "objects/s",
+        "lld -r ms",
+        "ratio",
+        "lld -shared ms",
+        "ratio",
+        title=f"{arguments.library}, whole",
+    )
     for flavour in flavours:
         arch, (library, *_) = SHELVES[flavour].arch, archives(flavour, arguments.library)
         objects, (_, relocations) = len(Archive.open(library).objects), ours(arch, library)

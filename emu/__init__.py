@@ -1,10 +1,10 @@
 """The emulated machine: loads what `relink` links, and runs it.
 
-    from emu import Machine
+from emu import Machine
 
-    with Machine("riscv64") as machine:
-        library = machine.load("lib.so", symbols={"my_host_function": lambda value: value * 2})
-        library.function("awesome_func", "int(int)")(42)
+with Machine("riscv64") as machine:
+    library = machine.load("lib.so", symbols={"my_host_function": lambda value: value * 2})
+    library.function("awesome_func", "int(int)")(42)
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["Function", "HostFunction", "Library", "Machine", "Process", "Variable"]
 
 _HOMES = {
-    "Function": "library", "HostFunction": "host", "Library": "library", "Machine": "machine",
-    "Process": "process", "Variable": "library",
-}  # fmt: skip
+    "Function": "library",
+    "HostFunction": "host",
+    "Library": "library",
+    "Machine": "machine",
+    "Process": "process",
+    "Variable": "library",
+}
 
 
 def __getattr__(name: str) -> object:

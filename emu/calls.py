@@ -105,9 +105,7 @@ def _plan_extras(arch: str, prototype: Prototype, extras: tuple[Parameter, ...])
 class CallPlan:
     """Where arguments and result of one prototype go on one ABI. Stateless; share it freely."""
 
-    def __init__(
-        self, rules: CallingConvention, prototype: Prototype, extras: tuple[Parameter, ...] = ()
-    ) -> None:
+    def __init__(self, rules: CallingConvention, prototype: Prototype, extras: tuple[Parameter, ...] = ()) -> None:
         self.convention = rules
         self.prototype = prototype
         self._parameters = parameters = (*prototype.parameters, *extras)
@@ -137,9 +135,7 @@ class CallPlan:
         )
         self._lends = any(isinstance(parameter.type, Pointer | VaListType) for parameter in parameters)
         self._decoders = tuple(decoder(parameter.type) for parameter in parameters)
-        self._va_lists = [
-            number for number, each in enumerate(parameters) if isinstance(each.type, VaListType)
-        ]
+        self._va_lists = [number for number, each in enumerate(parameters) if isinstance(each.type, VaListType)]
         self._encode_result = result_encoder(rules, prototype.result, self.result_location)
         self._result_registers = tuple(piece.register or "" for piece in self.result_location)
         #: The x87 stack, if the result is there.
@@ -149,8 +145,7 @@ class CallPlan:
         self._register_pieces = self._pieces_in_registers()
         self._stack_pieces = self._pieces_on_stack()
         self._targets = tuple(
-            (place[0].register or "", encode)
-            for place, encode in zip(self.locations, self._encoders, strict=True)
+            (place[0].register or "", encode) for place, encode in zip(self.locations, self._encoders, strict=True)
         )
         self._read_names = self._registers_read()
 
@@ -309,9 +304,7 @@ class CallPlan:
         wanted = len(prototype.parameters)
         if len(args) < wanted or (len(args) > wanted and not prototype.variadic):
             least = "at least " if prototype.variadic else ""
-            raise CallError(
-                f"{prototype} takes {least}{wanted} argument{'s' * (wanted != 1)}, {len(args)} given"
-            )
+            raise CallError(f"{prototype} takes {least}{wanted} argument{'s' * (wanted != 1)}, {len(args)} given")
         arch = self.convention.arch
         extras = [
             extra_type(self.convention, value, lambda text: parse_type(text, arch)) for value in args[wanted:]

@@ -45,8 +45,15 @@ class GuestFault(MachineError):
     """
 
     def __init__(
-        self, reason: StopReason, pc: int, address: int | None, *, registers: Mapping[str, int],
-        frame: Frame, disassembly: tuple[str, ...] = (), backtrace: tuple[Frame, ...] = (),
+        self,
+        reason: StopReason,
+        pc: int,
+        address: int | None,
+        *,
+        registers: Mapping[str, int],
+        frame: Frame,
+        disassembly: tuple[str, ...] = (),
+        backtrace: tuple[Frame, ...] = (),
     ) -> None:
         self.reason = reason
         self.pc = pc

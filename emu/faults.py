@@ -41,9 +41,13 @@ class Sourced(Protocol):
 
 
 def guest_fault(
-    cpu: Cpu, stop: Stop, *, symbolize: Symbolize, unwind_tables: UnwindTables | None = None,
+    cpu: Cpu,
+    stop: Stop,
+    *,
+    symbolize: Symbolize,
+    unwind_tables: UnwindTables | None = None,
     sourced: Sourced | None = None,
-) -> GuestFault:  # fmt: skip
+) -> GuestFault:
     """The error that describes `stop`, which `cpu` has just come to. Never raises."""
     frame = _name(symbolize, stop.pc)
     registers: dict[str, int] = {}
@@ -60,9 +64,14 @@ def guest_fault(
             callers = tuple(sourced(each, returned_to=number > 0) for number, each in enumerate(callers))
             frame = sourced(frame)
     return GuestFault(
-        stop.reason, stop.pc, stop.address, registers=registers, frame=frame, disassembly=disassembly,
+        stop.reason,
+        stop.pc,
+        stop.address,
+        registers=registers,
+        frame=frame,
+        disassembly=disassembly,
         backtrace=callers,
-    )  # fmt: skip
+    )
 
 
 def _name(symbolize: Symbolize, address: int) -> Frame:
@@ -85,9 +94,7 @@ def backtrace(
     return tuple(frames)
 
 
-def _callers(
-    cpu: Cpu, pc: int, symbolize: Symbolize, unwind_tables: UnwindTables | None
-) -> Iterator[Frame]:
+def _callers(cpu: Cpu, pc: int, symbolize: Symbolize, unwind_tables: UnwindTables | None) -> Iterator[Frame]:
     frame = _innermost(cpu, pc)
     named = _name(symbolize, pc)
     first = True
@@ -136,9 +143,7 @@ def _leads_nowhere(frame: Registers, caller: Registers) -> bool:
     return caller.values[sp] < frame.values[sp]
 
 
-def _guess(
-    frame: Registers, named: Frame, cpu: Cpu, symbolize: Symbolize, first: bool
-) -> Registers | None:
+def _guess(frame: Registers, named: Frame, cpu: Cpu, symbolize: Symbolize, first: bool) -> Registers | None:
     """The caller by convention alone, if that is code the machine knows."""
     for caller in _just_called(frame, named, cpu) if first else ():
         there = _name_return(symbolize, caller.pc)

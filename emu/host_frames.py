@@ -198,4 +198,3 @@ class DwarfHostFrames(HostFrames):
             after = self._entry + len(_I386_ENTRY) + 4
             memory.write(self._entry, _I386_ENTRY + self._address((unwinder - after) & 0xFFFF_FFFF))
             self._entered = unwinder
-

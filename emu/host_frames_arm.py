@@ -85,8 +85,9 @@ class ArmHostFrames(HostFrames):
         here = machine.memory.read_uint(self._value, 4) & ~1
         callers = machine.runner.host_callers()
         depths = range(2, len(callers) + 2)
-        return next(caller for depth, caller in zip(depths, callers, strict=True)
-                    if machine.traps.return_to(depth) == here)  # fmt: skip
+        return next(
+            caller for depth, caller in zip(depths, callers, strict=True) if machine.traps.return_to(depth) == here
+        )
 
     def _set(self, unwinder: Image, context: int, register: int, value: int) -> None:
         self._machine.memory.write_uint(self._value, 4, value)

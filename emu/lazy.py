@@ -102,10 +102,15 @@ class LazyCalls:
         provider = answer.provider.name if answer.provider is not None else None
         self.first_calls.append(
             FirstCall(
-                time.perf_counter() - self._start, slots.image.name, caller, answer.name, answer.version, provider,
+                time.perf_counter() - self._start,
+                slots.image.name,
+                caller,
+                answer.name,
+                answer.version,
+                provider,
                 address,
             )
-        )  # fmt: skip
+        )
         tell.bound(machine.linker.observers, slots.image, answer, address)
         return address
 

@@ -37,9 +37,14 @@ if TYPE_CHECKING:
 
 #: A function that only returns, for a debugger to break on.
 _RETURN = {
-    "x86_64": "c3", "i386": "c3", "aarch64": "c0035fd6", "arm": "1eff2fe1", "riscv64": "67800000",
-    "riscv32": "67800000", "loongarch64": "2000004c",
-}  # fmt: skip
+    "x86_64": "c3",
+    "i386": "c3",
+    "aarch64": "c0035fd6",
+    "arm": "1eff2fe1",
+    "riscv64": "67800000",
+    "riscv32": "67800000",
+    "loongarch64": "2000004c",
+}
 _R_VERSION = 1  #: one namespace
 
 

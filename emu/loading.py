@@ -45,32 +45,48 @@ class Loader:
         self._linker = machine.linker
         #: Told of each image that has gone.
         self.on_release: list[Callable[[Image], None]] = [
-            machine.initialisers.forget, self._return_variables, machine.lazy_calls.forget, machine.answers.forget,
-        ]  # fmt: skip
+            machine.initialisers.forget,
+            self._return_variables,
+            machine.lazy_calls.forget,
+            machine.answers.forget,
+        ]
         self._unloading: list[Image] | None = None  #: what is still to be unloaded, while something is
 
     # ------------------------------------------------------------ coming
 
     def load(
-        self, source: Source | Sequence[Source] | Node, options: LoadOptions, *, name: str | None = None,
-        symbols: Symbols | None = None, late_symbols: Symbols | None = None, allow_unresolved: bool = False,
+        self,
+        source: Source | Sequence[Source] | Node,
+        options: LoadOptions,
+        *,
+        name: str | None = None,
+        symbols: Symbols | None = None,
+        late_symbols: Symbols | None = None,
+        allow_unresolved: bool = False,
         process: Process | None = None,
-    ) -> Plan:  # fmt: skip
+    ) -> Plan:
         """Load an image with all it needs, or a program for its `process`: see `Machine.load`, `Machine.start`."""
         answers = self._machine.answers
         with self._undoing() as (undo, traps):
             options = replace(
-                options, sources=answers.sources(symbols, traps),
+                options,
+                sources=answers.sources(symbols, traps),
                 late_sources=answers.sources(late_symbols, traps),
                 unresolved=partial(answers.unresolved, traps) if allow_unresolved else options.unresolved,
-            )  # fmt: skip
+            )
             linking = self._linker.loading(source, name=name, options=options)
             return self._carry_out(linking, undo, traps, process)
 
     def adopt(
-        self, address: int, *, source: Source | None, name: str | None, relocated: bool, symbols: Symbols | None,
+        self,
+        address: int,
+        *,
+        source: Source | None,
+        name: str | None,
+        relocated: bool,
+        symbols: Symbols | None,
         tls: TlsModule | None,
-    ) -> Plan:  # fmt: skip
+    ) -> Plan:
         """Take what lies at `address` for an image: see `Machine.adopt`."""
         with self._undoing() as (undo, traps):
             options = LoadOptions(sources=self._machine.answers.sources(symbols, traps))
@@ -97,9 +113,12 @@ class Loader:
             undo.pop_all()
 
     def _carry_out(
-        self, linking: AbstractContextManager[Plan], undo: ExitStack, traps: list[int],
+        self,
+        linking: AbstractContextManager[Plan],
+        undo: ExitStack,
+        traps: list[int],
         process: Process | None = None,
-    ) -> Plan:  # fmt: skip
+    ) -> Plan:
         """Link, and do what the linker leaves to do."""
         machine = self._machine
         with linking as plan:

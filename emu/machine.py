@@ -79,15 +79,27 @@ class Machine:
     """
 
     def __init__(
-        self, arch: str | Architecture, *, library_path: Sequence[str | os.PathLike[str]] = (),
-        libraries: Mapping[str, Source] | None = None, sysroot: str | os.PathLike[str] | None = None,
-        finders: Sequence[Finder] = (), hosted_libc: bool = True, symbols: Symbols | None = None,
-        arguments: Sequence[str] = ("relink-emu",), environment: Mapping[str, str] | None = None,
-        files: dict[str, bytes | bytearray] | None = None, stdin: bytes | Callable[[int], bytes] = b"",
-        stack_size: int = DEFAULT_STACK_SIZE, tls_size: int = DEFAULT_STATIC_SIZE,
-        max_instructions: int = 0, timeout: float = 0.0, float_abi: FloatAbi | str | None = None,
-        binding: Binding | str = Binding.NOW, dynamic_tls: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        arch: str | Architecture,
+        *,
+        library_path: Sequence[str | os.PathLike[str]] = (),
+        libraries: Mapping[str, Source] | None = None,
+        sysroot: str | os.PathLike[str] | None = None,
+        finders: Sequence[Finder] = (),
+        hosted_libc: bool = True,
+        symbols: Symbols | None = None,
+        arguments: Sequence[str] = ("relink-emu",),
+        environment: Mapping[str, str] | None = None,
+        files: dict[str, bytes | bytearray] | None = None,
+        stdin: bytes | Callable[[int], bytes] = b"",
+        stack_size: int = DEFAULT_STACK_SIZE,
+        tls_size: int = DEFAULT_STATIC_SIZE,
+        max_instructions: int = 0,
+        timeout: float = 0.0,
+        float_abi: FloatAbi | str | None = None,
+        binding: Binding | str = Binding.NOW,
+        dynamic_tls: bool = False,
+    ) -> None:
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
         self.max_instructions = max_instructions
         self.timeout = timeout
@@ -108,10 +120,16 @@ class Machine:
         self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
         self.symbolizer = Symbolizer(self.linker, self.memory, self.traps)  #: what lies at an address
         self.runner = Runner(
-            self.cpu, self.memory, self.heap, self.traps, self.stack, self.convention, self.symbolizer,
+            self.cpu,
+            self.memory,
+            self.heap,
+            self.traps,
+            self.stack,
+            self.convention,
+            self.symbolizer,
             syscall=lambda pc: self.syscalls.answer(pc),
             resume=lambda unwinding: self.host_frames.resume(unwinding),
-        )  # fmt: skip
+        )
         self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
         self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
         self.link_maps = LinkMaps(self)  #: what the guest and a debugger see of the loaded images
@@ -163,14 +181,25 @@ class Machine:
     # ------------------------------------------------------------ loading
 
     def load(
-        self, source: Source | Sequence[Source] | Node, *, name: str | None = None,
+        self,
+        source: Source | Sequence[Source] | Node,
+        *,
+        name: str | None = None,
         symbols: Symbols | None = None,
-        base: int | None = None, local: bool = False, deep_bind: bool = False, no_load: bool = False,
-        no_delete: bool = False, binding: Binding | str | None = None, preload: Sequence[Source] = (),
-        allow_unresolved: bool = False, want: Sequence[str] = (), whole_archive: bool = False,
+        base: int | None = None,
+        local: bool = False,
+        deep_bind: bool = False,
+        no_load: bool = False,
+        no_delete: bool = False,
+        binding: Binding | str | None = None,
+        preload: Sequence[Source] = (),
+        allow_unresolved: bool = False,
+        want: Sequence[str] = (),
+        whole_archive: bool = False,
         place: Mapping[str, int] | Callable[[Decoded], int | None] | None = None,
-        late_symbols: Symbols | None = None, relocation_handlers: Sequence[RelocationHandler] = (),
-    ) -> Library:  # fmt: skip
+        late_symbols: Symbols | None = None,
+        relocation_handlers: Sequence[RelocationHandler] = (),
+    ) -> Library:
         """Load a library with all it needs, and run its constructors.
 
         `source` is what `relink.link.Linker.loading` takes.
@@ -181,23 +210,42 @@ class Machine:
         ConstructorFault, or what a host function raised), the machine is as it was before.
         """
         options = LoadOptions(
-            base=base, local=local, deep_bind=deep_bind, no_load=no_load, no_delete=no_delete,
-            binding=self.binding if binding is None else Binding(binding), preload=preload, want=want,
-            whole_archive=whole_archive, place=place, relocation_handlers=relocation_handlers,
+            base=base,
+            local=local,
+            deep_bind=deep_bind,
+            no_load=no_load,
+            no_delete=no_delete,
+            binding=self.binding if binding is None else Binding(binding),
+            preload=preload,
+            want=want,
+            whole_archive=whole_archive,
+            place=place,
+            relocation_handlers=relocation_handlers,
             dynamic_tls=self.dynamic_tls,
-        )  # fmt: skip
+        )
         plan = self.loader.load(
-            source, options, name=name, symbols=symbols, late_symbols=late_symbols,
+            source,
+            options,
+            name=name,
+            symbols=symbols,
+            late_symbols=late_symbols,
             allow_unresolved=allow_unresolved,
-        )  # fmt: skip
+        )
         return Library(self, plan)
 
     def start(
-        self, program: Source, arguments: Sequence[str] | None = None,
-        environment: Mapping[str, str] | None = None, *, name: str | None = None,
-        symbols: Symbols | None = None, base: int | None = None, binding: Binding | str | None = None,
-        preload: Sequence[Source] = (), allow_unresolved: bool = False,
-    ) -> Process:  # fmt: skip
+        self,
+        program: Source,
+        arguments: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        *,
+        name: str | None = None,
+        symbols: Symbols | None = None,
+        base: int | None = None,
+        binding: Binding | str | None = None,
+        preload: Sequence[Source] = (),
+        allow_unresolved: bool = False,
+    ) -> Process:
         """Load an executable with its libraries, whose constructors run, and make it ready to be run.
 
         `arguments` begin with what the program is called (None: its file's name alone). The other arguments are
@@ -207,9 +255,12 @@ class Machine:
 
         process = Process(self, program, arguments, environment or {})
         options = LoadOptions(
-            base=base, binding=self.binding if binding is None else Binding(binding), preload=preload,
-            dynamic_tls=self.dynamic_tls, program=True,
-        )  # fmt: skip
+            base=base,
+            binding=self.binding if binding is None else Binding(binding),
+            preload=preload,
+            dynamic_tls=self.dynamic_tls,
+            program=True,
+        )
         try:
             self.loader.load(
                 program, options, name=name, symbols=symbols, allow_unresolved=allow_unresolved, process=process
@@ -221,26 +272,36 @@ class Machine:
         return process
 
     def run(
-        self, program: Source, arguments: Sequence[str] | None = None,
-        environment: Mapping[str, str] | None = None, *, symbols: Symbols | None = None,
-        preload: Sequence[Source] = (), max_instructions: int | None = None, timeout: float | None = None,
-    ) -> int:  # fmt: skip
+        self,
+        program: Source,
+        arguments: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        *,
+        symbols: Symbols | None = None,
+        preload: Sequence[Source] = (),
+        max_instructions: int | None = None,
+        timeout: float | None = None,
+    ) -> int:
         """Start a program (see `start`) and run it to its exit; its status (see `Process.run`)."""
         process = self.start(program, arguments, environment, symbols=symbols, preload=preload)
         return process.run(max_instructions=max_instructions, timeout=timeout)
 
     def adopt(
-        self, address: int, *, source: Source | None = None, name: str | None = None, relocated: bool,
-        symbols: Symbols | None = None, tls: TlsModule | None = None,
-    ) -> Library:  # fmt: skip
+        self,
+        address: int,
+        *,
+        source: Source | None = None,
+        name: str | None = None,
+        relocated: bool,
+        symbols: Symbols | None = None,
+        tls: TlsModule | None = None,
+    ) -> Library:
         """Take an image that lies in guest memory already, its ELF header at `address`, for a library.
 
         See `Linker.adopting`. One that has been relocated has also been initialised: its constructors and
         destructors are not run. Its thread-local block is set up afresh.
         """
-        plan = self.loader.adopt(
-            address, source=source, name=name, relocated=relocated, symbols=symbols, tls=tls
-        )
+        plan = self.loader.adopt(address, source=source, name=name, relocated=relocated, symbols=symbols, tls=tls)
         return Library(self, plan)
 
     def unload(self, image: Image) -> None:
@@ -266,9 +327,13 @@ class Machine:
     # ------------------------------------------------------------ calling
 
     def call(
-        self, address: int, prototype: Prototype | str, *args: object, max_instructions: int | None = None,
+        self,
+        address: int,
+        prototype: Prototype | str,
+        *args: object,
+        max_instructions: int | None = None,
         timeout: float | None = None,
-    ) -> int | float | None:  # fmt: skip
+    ) -> int | float | None:
         """Call the guest function at `address` and give its result.
 
         See `emu.calls` for what Python values mean. Raises CallError for a wrong argument, GuestFault,

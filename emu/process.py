@@ -73,9 +73,13 @@ class InitialStack:
 
 
 def initial_stack(
-    top: int, word: int, arguments: Sequence[bytes], environment: Sequence[bytes], auxv: Mapping[int, int],
+    top: int,
+    word: int,
+    arguments: Sequence[bytes],
+    environment: Sequence[bytes],
+    auxv: Mapping[int, int],
     strings: Mapping[int, bytes],
-) -> InitialStack:  # fmt: skip
+) -> InitialStack:
     """The stack of a new process, below `top`; `word` is in bytes.
 
     `strings` are entries of the auxiliary vector that point at bytes (NULs included) on the stack itself.
@@ -156,7 +160,7 @@ class Process:
         strings: dict[int, bytes] = {
             Aux.EXECFN: self.image.name.encode("utf-8", "surrogateescape") + b"\0",
             Aux.RANDOM: random.Random(_SEED).randbytes(_RANDOM_SIZE),
-        }  # fmt: skip
+        }
         if arch.platform:
             strings[Aux.PLATFORM] = arch.platform.encode() + b"\0"
         if self.image not in plan.images:
@@ -184,10 +188,18 @@ class Process:
         if (headers := self._program_headers()) is not None:
             vector[Aux.PHDR] = headers
         vector |= {
-            Aux.PHENT: header.layout.program_header.size, Aux.PHNUM: len(self.image.decoded.program_headers),
-            Aux.BASE: 0, Aux.FLAGS: 0, Aux.ENTRY: self.entry, Aux.UID: _USER, Aux.EUID: _USER, Aux.GID: _USER,
-            Aux.EGID: _USER, Aux.SECURE: 0, Aux.HWCAP2: rules.hwcap2,
-        }  # fmt: skip
+            Aux.PHENT: header.layout.program_header.size,
+            Aux.PHNUM: len(self.image.decoded.program_headers),
+            Aux.BASE: 0,
+            Aux.FLAGS: 0,
+            Aux.ENTRY: self.entry,
+            Aux.UID: _USER,
+            Aux.EUID: _USER,
+            Aux.GID: _USER,
+            Aux.EGID: _USER,
+            Aux.SECURE: 0,
+            Aux.HWCAP2: rules.hwcap2,
+        }
         return vector
 
     def _program_headers(self) -> int | None:

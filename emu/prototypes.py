@@ -182,15 +182,21 @@ def parse_type(text: str, arch: str) -> CType:
 _CHARACTERS = {("char",): None, ("char", "signed"): True, ("char", "unsigned"): False}
 #: The words of an integer type, sorted and without signed, unsigned and a redundant int -> bytes (0: long).
 _WIDTHS = {
-    (): 4, ("short",): 2, ("long",): 0, ("long", "long"): 8, ("__int128",): 16,
-}  # fmt: skip
+    (): 4,
+    ("short",): 2,
+    ("long",): 0,
+    ("long", "long"): 8,
+    ("__int128",): 16,
+}
 
 
-_KEYWORDS = frozenset("""
+_KEYWORDS = frozenset(
+    """
     auto break case char const continue default do double else enum extern float for goto if inline int long
     register restrict return short signed sizeof static struct switch typedef union unsigned void volatile
     while _Bool _Complex _Thread_local _Static_assert _Atomic _Alignof _Alignas __int128
-""".split())  # noqa: SIM905
+""".split()
+)
 #: GNU spellings that mean a standard one, or nothing here.
 _SPELLINGS = {
     "__restrict": "restrict", "__restrict__": "restrict", "__const": "const", "__const__": "const",

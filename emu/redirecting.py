@@ -84,9 +84,16 @@ def redirect(
             # The first one, which is undone last, holds what all of them need.
             first = not words
             patch = Patch(
-                name, address, target, b"", code, patcher, image, keeps=keeps if first else None,
+                name,
+                address,
+                target,
+                b"",
+                code,
+                patcher,
+                image,
+                keeps=keeps if first else None,
                 traps=traps if first else [],
-            )  # fmt: skip
+            )
             patcher.apply(patch)
             words.append(patch)
     except BaseException:

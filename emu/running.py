@@ -29,10 +29,18 @@ class Runner:
     """
 
     def __init__(
-        self, cpu: Cpu, memory: GuestMemory, heap: Heap, traps: TrapTable, stack: Stack,
-        convention: CallingConvention, symbolizer: Symbolizer, *, syscall: Callable[[int], int],
+        self,
+        cpu: Cpu,
+        memory: GuestMemory,
+        heap: Heap,
+        traps: TrapTable,
+        stack: Stack,
+        convention: CallingConvention,
+        symbolizer: Symbolizer,
+        *,
+        syscall: Callable[[int], int],
         resume: Callable[[GuestUnwinding], int],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.cpu, self.memory, self.heap = cpu, memory, heap  #: what an `emu.calls.CallMachine` has
         self.depth = 0  #: how many calls are under way
         self._traps = traps
@@ -99,9 +107,7 @@ class Runner:
                 entry.finish(copy_back=returned)
         return result
 
-    def run_program(
-        self, entry: int, registers: Mapping[str, int], max_instructions: int, timeout: float
-    ) -> None:
+    def run_program(self, entry: int, registers: Mapping[str, int], max_instructions: int, timeout: float) -> None:
         """Run a program from its entry, with these registers, until it exits: GuestExit.
 
         Raises MachineError in a call.

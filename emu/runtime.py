@@ -55,8 +55,9 @@ class Runtime:
         maps = machine.link_maps
         #: What lies in guest memory: for debuggers, and programs that do as debuggers do.
         self._memory: dict[str, Callable[[], int]] = {
-            "_r_debug": lambda: DataAddress(maps.debug), "_dl_debug_state": lambda: maps.breakpoint,
-        }  # fmt: skip
+            "_r_debug": lambda: DataAddress(maps.debug),
+            "_dl_debug_state": lambda: maps.breakpoint,
+        }
         linker = machine.linker
         linker.resolver.host_tls = linker.tls.allocate_far(_TLS_SIZE, _TLS_SIZE)
         self._errno_offset = linker.resolver.host_tls.offset

@@ -60,9 +60,13 @@ class GuestMemory(HostMemory):
     # ------------------------------------------------------------ for everyone else
 
     def map_anonymous(
-        self, size: int, protection: Protection = Protection.R | Protection.W, *, name: str = "",
+        self,
+        size: int,
+        protection: Protection = Protection.R | Protection.W,
+        *,
+        name: str = "",
         at: int | None = None,
-    ) -> int:  # fmt: skip
+    ) -> int:
         """Map `size` bytes (rounded up to pages) of zeroed memory and give its address.
 
         Raises AddressSpaceError if there is no room, or if `at` is taken.

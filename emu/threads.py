@@ -57,9 +57,7 @@ class Thread:
 class Threads:
     """The machine's threads. Gives dynamic modules their blocks (`relink.tls.Blocks`)."""
 
-    def __init__(
-        self, memory: GuestMemory, heap: Heap, cpu: Cpu, traps: TrapTable, linker: Linker
-    ) -> None:
+    def __init__(self, memory: GuestMemory, heap: Heap, cpu: Cpu, traps: TrapTable, linker: Linker) -> None:
         self._memory = memory
         self._heap = heap
         self._cpu = cpu
@@ -153,9 +151,7 @@ class Threads:
         past = segment.vaddr % align  # the block is as far past an aligned address as the segment
         base = self._heap.aligned_alloc(align, past + segment.memsz)
         if not base:
-            raise GuestAbort(
-                f"{image.name}: cannot allocate memory for thread-local data: {segment.memsz} bytes"
-            )
+            raise GuestAbort(f"{image.name}: cannot allocate memory for thread-local data: {segment.memsz} bytes")
         self._fill(image, base + past)
         return base + past, base
 

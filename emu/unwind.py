@@ -74,9 +74,7 @@ _X86_64 = DwarfRegisters(
     ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)), "pc"),
     7, 6, None, 8, ((0, 8),),
 )  # fmt: skip
-_I386 = DwarfRegisters(
-    ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "pc"), 4, 5, None, 4, ((0, 4),)
-)
+_I386 = DwarfRegisters(("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "pc"), 4, 5, None, 4, ((0, 4),))
 _AARCH64 = DwarfRegisters((*_series("x", 31), "sp"), 31, 29, 30, 8, ((0, 8),))
 #: clang's {fp, lr} record, then GCC's, which leaves fp at the upper word.
 _ARM = DwarfRegisters(_series("r", 16), 13, 11, 14, 4, ((0, 4), (-4, 0)))
@@ -101,9 +99,7 @@ class Registers:
         self.mask = (1 << 8 * isa.word) - 1
 
 
-def caller_by_rules(
-    frame: Registers, table: CallFrameTable, lookup: int, read: ReadMemory
-) -> Registers | None:
+def caller_by_rules(frame: Registers, table: CallFrameTable, lookup: int, read: ReadMemory) -> Registers | None:
     """The caller's registers by the rules for `lookup`; None if they say that there is no caller.
 
     Raises LookupError if no entry covers `lookup`, and whatever damaged tables or a damaged stack lead to.

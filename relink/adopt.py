@@ -68,9 +68,14 @@ def check_movable(decoded: Decoded, arch: Architecture) -> None:
 
 
 def adopted_nodes(
-    linker: Linker, address: int, source: Source | None, name: str | None, *, relocated: bool,
+    linker: Linker,
+    address: int,
+    source: Source | None,
+    name: str | None,
+    *,
+    relocated: bool,
     tls: TlsModule | None,
-) -> tuple[Node, list[Node]]:  # fmt: skip
+) -> tuple[Node, list[Node]]:
     """The node of the image at `address` and its closure: for a relocated one, what is loaded of it already."""
     decoded = read_image(linker.memory, address, source, name)
     bias = (address - header_vaddr(decoded)) % (1 << 64)
@@ -210,9 +215,7 @@ def _own_offsets(decoded: Decoded, arch: Architecture, region: Region) -> set[in
     return found
 
 
-def _own_entries(
-    decoded: Decoded, arch: Architecture, region: Region, formula: str
-) -> Iterator[tuple[U64, U64]]:
+def _own_entries(decoded: Decoded, arch: Architecture, region: Region, formula: str) -> Iterator[tuple[U64, U64]]:
     """(S + A, word) of entries of this formula that are about the image's own module."""
     symbols = decoded.symbols
     # One more element, for images that have no symbols, not even symbol 0.

@@ -41,7 +41,7 @@ def header_of(source: Source) -> Header:
 
 def collect(
     sources: Sequence[Source | Decoded], *, want: Sequence[str] = (), whole: bool = False
-) -> list[ObjectFile]:  # fmt: skip
+) -> list[ObjectFile]:
     """The objects of a link, in the order a linker meets them. `whole` takes archives whole; `want` names symbols
     that count as undefined from the start (ld's -u), so that archives can be asked without an object beside them.
 

@@ -24,7 +24,7 @@ from relink.elf.constants import (
     SegmentType,
     SymbolType,
     Visibility,
-)  # fmt: skip
+)
 from relink.elf.contents import Contents
 from relink.elf.dynamic import Dynamic
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN
@@ -38,7 +38,7 @@ from relink.errors import (
     MalformedElf,
     RelocationError,
     UnsupportedElf,
-)  # fmt: skip
+)
 from relink.fields import Word, address_bits
 from relink.linker_symbols import LINKER_SYMBOLS
 from relink.memory import PAGE, page_ceil
@@ -307,10 +307,13 @@ class Combiner:
         for offset in offsets[:20].tolist():
             self.errors.append(
                 RelocationError(
-                    self.name, "refers to a section that was dropped with its group", offset=offset,
-                    section=f"{target.file.name}({name})", type_name="relocation",
+                    self.name,
+                    "refers to a section that was dropped with its group",
+                    offset=offset,
+                    section=f"{target.file.name}({name})",
+                    type_name="relocation",
                 )
-            )  # fmt: skip
+            )
 
     def _rows_used(self) -> list[tuple[int, I64]]:
         """(type number, symbols it refers to) over all tables."""
@@ -559,23 +562,36 @@ class Combiner:
             number,
         )
 
-    def _image(
-        self, got: int, slots: dict[Slot, tuple[I64, I64]], stubs: StubTable, end: int
-    ) -> CombinedObjects:
+    def _image(self, got: int, slots: dict[Slot, tuple[I64, I64]], stubs: StubTable, end: int) -> CombinedObjects:
         data = self._content(stubs, page_ceil(max(end, 1)))
         headers = tuple(self._program_headers())
         segments = tuple(header for header in headers if header.type == SegmentType.LOAD)
         contents = Contents(self.name, segments, lambda s: data[s.offset : s.offset + s.filesz])
         header = self.files[0].header
         return CombinedObjects(
-            self.name, None, data, None, header, headers, segments, contents, Dynamic.empty(),
-            inputs=tuple(sorted(self.sections.values(), key=lambda s: s.offset)), files=tuple(self.files),
+            self.name,
+            None,
+            data,
+            None,
+            header,
+            headers,
+            segments,
+            contents,
+            Dynamic.empty(),
+            inputs=tuple(sorted(self.sections.values(), key=lambda s: s.offset)),
+            files=tuple(self.files),
             alias=self.alias,
-            table=self._symbol_table(), static=self._relocation_table(), got=got, slots=slots, stubs=stubs,
-            low_bits=self._low_bits(), constructors=self.array(CONSTRUCTORS),
-            destructors=self.array(DESTRUCTORS), float_abi=self.float_abi,
+            table=self._symbol_table(),
+            static=self._relocation_table(),
+            got=got,
+            slots=slots,
+            stubs=stubs,
+            low_bits=self._low_bits(),
+            constructors=self.array(CONSTRUCTORS),
+            destructors=self.array(DESTRUCTORS),
+            float_abi=self.float_abi,
             dso_handle=FIRST if "__dso_handle" in self.linker_symbols else None,
-        )  # fmt: skip
+        )
 
     def _content(self, stubs: StubTable, size: int) -> U8:
         """The image's bytes before relocation."""
@@ -607,17 +623,21 @@ class Combiner:
                 runs.append([flags, start, start, end])
             runs[-1][2:] = runs[-1][2] if kind == BSS else end, end
         for flags, start, filled, end in runs:
-            yield ProgramHeader(
-                SegmentType.LOAD, flags, start, start, start, filled - start, end - start, align
-            )
+            yield ProgramHeader(SegmentType.LOAD, flags, start, start, start, filled - start, end - start, align)
         tls = [s for s in self.sections.values() if s.kind == TLS]
         if tls:
             end = max(s.offset + s.size for s in tls)
             filled = max((s.offset + s.size for s in tls if s.bits), default=self.tls_start)
             yield ProgramHeader(
-                SegmentType.TLS, 4, self.tls_start, self.tls_start, self.tls_start, filled - self.tls_start,
-                end - self.tls_start, max(s.align for s in tls),
-            )  # fmt: skip
+                SegmentType.TLS,
+                4,
+                self.tls_start,
+                self.tls_start,
+                self.tls_start,
+                filled - self.tls_start,
+                end - self.tls_start,
+                max(s.align for s in tls),
+            )
 
     def _symbol_table(self) -> SymbolTable:
         blobs = [np.zeros(1, np.uint8), *(file.symbols.strings.data for file in self.files)]
@@ -648,12 +668,15 @@ class Combiner:
             problem = "its entries have their addends elsewhere (SHT_REL, SHT_RELA) than the first object's"
             raise UnsupportedElf(f"{odd[0].file.name}({odd[1]})", problem)
         return CombinedTable(
-            ".rela", np.concatenate(offsets), np.concatenate([t[3] for t in self.tables]),
+            ".rela",
+            np.concatenate(offsets),
+            np.concatenate([t[3] for t in self.tables]),
             np.concatenate([t[4] for t in self.tables]).astype(np.uint32),
             None if addends[0] is None else np.concatenate([a for a in addends if a is not None]),
-            np.cumsum([0, *(len(t[2]) for t in self.tables)])[:-1], tuple(origins),
+            np.cumsum([0, *(len(t[2]) for t in self.tables)])[:-1],
+            tuple(origins),
             np.array([t[0].offset + t[0].size for t in self.tables], np.int64),
-        )  # fmt: skip
+        )
 
     def _low_bits(self) -> int:
         """How low the image must lie for its narrowest absolute address: x86-64's small model, RISC-V's medlow."""

@@ -88,9 +88,13 @@ def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int
 
     def refused(problem: str, kind: type[UnsupportedRelocation | RelocationOutOfImage]) -> LinkError:
         return kind(
-            image.name, problem, section=section, offset=offset, type_name=image.architecture.prefix + row.name,
+            image.name,
+            problem,
+            section=section,
+            offset=offset,
+            type_name=image.architecture.prefix + row.name,
             symbol=name,
-        )  # fmt: skip
+        )
 
     kind = int(bound.type[element])
     provider = None if number == HOST else bound.images[number]
@@ -112,9 +116,14 @@ def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int
     elif not provided:
         provided = size
     copied = Copied(
-        name, None if provider is None else provider.name, int(bound.address[element]), image.address_of(offset),
-        size, provided, protected,
-    )  # fmt: skip
+        name,
+        None if provider is None else provider.name,
+        int(bound.address[element]),
+        image.address_of(offset),
+        size,
+        provided,
+        protected,
+    )
     content = _contents(relocator, provider, copied.source, copied.taken)
     if content is None:
         raise refused(f"its {copied.taken} bytes in {where} lie in no segment", RelocationOutOfImage)
@@ -177,5 +186,3 @@ def _moved(calls: IfuncCalls, chosen: np.ndarray[tuple[int], np.dtype[np.int64]]
     if calls.row.formula is not None and "P" in calls.row.formula.letters:
         addend = addend + step
     return replace(calls, place=calls.place[chosen] + step, resolver=calls.resolver[chosen], addend=addend)
-
-

@@ -136,7 +136,10 @@ class CoreDump:
         return tuple(sorted([*found, *left_out], key=lambda s: s.start))
 
     def restore(
-        self, memory: AddressSpace, *, files: Callable[[str], bytes | None] = lambda path: None,
+        self,
+        memory: AddressSpace,
+        *,
+        files: Callable[[str], bytes | None] = lambda path: None,
         wanted: Callable[[Stretch], bool] = lambda stretch: True,
     ) -> tuple[Stretch, ...]:
         """Put the process's memory back where it was, with its permissions.

@@ -110,9 +110,18 @@ class _DebugLinker:
                 self.combined.stubs, symbols=nothing, islands=(), number=np.full(len(symbols), -1, np.int64)
             )
         debug = replace(
-            self.combined, data=buffer, program_headers=(segment,), segments=(segment,), inputs=(), table=symbols,
-            static=table, slots={}, stubs=stubs, constructors=None, destructors=None,
-        )  # fmt: skip
+            self.combined,
+            data=buffer,
+            program_headers=(segment,),
+            segments=(segment,),
+            inputs=(),
+            table=symbols,
+            static=table,
+            slots={},
+            stubs=stubs,
+            constructors=None,
+            destructors=None,
+        )
         resolver = Resolver()
         image = Image(debug, self.arch, resolver)
         image.place(Region(0, size, buffer, "debug sections"))
@@ -137,11 +146,14 @@ class _DebugLinker:
             return CombinedTable(".rela", nothing, nothing.astype(np.uint32), nothing.astype(np.uint32), None)
         addends = [addend for *_, addend in columns if addend is not None]
         return CombinedTable(
-            ".rela.debug", np.concatenate([c[0] for c in columns]), np.concatenate([c[1] for c in columns]),
+            ".rela.debug",
+            np.concatenate([c[0] for c in columns]),
+            np.concatenate([c[1] for c in columns]),
             np.concatenate([c[2] for c in columns]).astype(np.uint32),
             np.concatenate(addends) if len(addends) == len(columns) else None,
-            np.cumsum([0, *(len(c[0]) for c in columns)])[:-1], tuple(origins),
-        )  # fmt: skip
+            np.cumsum([0, *(len(c[0]) for c in columns)])[:-1],
+            tuple(origins),
+        )
 
     def _symbols(self) -> SymbolTable:
         """The image's symbols, each bound to itself, and those of debug sections with their offsets there."""

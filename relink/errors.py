@@ -1,32 +1,32 @@
 """Everything that can go wrong, as one tree.
 
-    RelinkError
-    ├── ElfError                   the bytes are at fault: names the file and the place in it
-    │   ├── NotElf                   no ELF magic
-    │   ├── Truncated                something lies past the end of the file
-    │   ├── UnsupportedElf           well-formed, but not for us: class, byte order, machine, type
-    │   └── MalformedElf             headers, tables, hashes or strings that contradict themselves
-    ├── LinkError                  the link is at fault: names the image
-    │   ├── LibraryNotFound          a DT_NEEDED nobody could find, with every place tried
-    │   ├── UnresolvedSymbol         a strong reference without a definition
-    │   ├── DuplicateSymbol            two objects of one image define the same name strongly
-    │   ├── VersionNotFound          a DT_VERNEED version its library does not define
-    │   ├── RelocationError          one relocation entry: names image, offset, symbol, type, formula
-    │   │   ├── UnknownRelocation      a type number the psABI does not define
-    │   │   ├── UnsupportedRelocation  a type refused on purpose, with the reason
-    │   │   ├── RelocationOverflow     the value does not fit the field
-    │   │   ├── RelocationOutOfImage   the place lies in no segment
-    │   │   └── RelocationVetoed       a relocation handler refused it
-    │   ├── TlsError                 static TLS is spent, or a TLS symbol is missing its module
-    │   └── LinkErrors               several of these at once (an ExceptionGroup)
-    ├── AddressSpaceError          no room, overlap, or an access to memory that is not mapped
-    ├── UseAfterUnload             a handle outlived its image
-    └── MachineError               the running guest is at fault (declared in `emu.errors`)
-        ├── GuestFault, UnresolvedCall, ConstructorFault, BudgetExceeded, GuestExit, GuestAbort
-        ├── PatchError               a function cannot be replaced
-        │   ├── FunctionTooShort, AlreadyPatched
-        │   └── AssemblyError          text that is no code
-        └── CallError                a prototype or an argument that cannot be passed
+RelinkError
+├── ElfError                   the bytes are at fault: names the file and the place in it
+│   ├── NotElf                   no ELF magic
+│   ├── Truncated                something lies past the end of the file
+│   ├── UnsupportedElf           well-formed, but not for us: class, byte order, machine, type
+│   └── MalformedElf             headers, tables, hashes or strings that contradict themselves
+├── LinkError                  the link is at fault: names the image
+│   ├── LibraryNotFound          a DT_NEEDED nobody could find, with every place tried
+│   ├── UnresolvedSymbol         a strong reference without a definition
+│   ├── DuplicateSymbol            two objects of one image define the same name strongly
+│   ├── VersionNotFound          a DT_VERNEED version its library does not define
+│   ├── RelocationError          one relocation entry: names image, offset, symbol, type, formula
+│   │   ├── UnknownRelocation      a type number the psABI does not define
+│   │   ├── UnsupportedRelocation  a type refused on purpose, with the reason
+│   │   ├── RelocationOverflow     the value does not fit the field
+│   │   ├── RelocationOutOfImage   the place lies in no segment
+│   │   └── RelocationVetoed       a relocation handler refused it
+│   ├── TlsError                 static TLS is spent, or a TLS symbol is missing its module
+│   └── LinkErrors               several of these at once (an ExceptionGroup)
+├── AddressSpaceError          no room, overlap, or an access to memory that is not mapped
+├── UseAfterUnload             a handle outlived its image
+└── MachineError               the running guest is at fault (declared in `emu.errors`)
+    ├── GuestFault, UnresolvedCall, ConstructorFault, BudgetExceeded, GuestExit, GuestAbort
+    ├── PatchError               a function cannot be replaced
+    │   ├── FunctionTooShort, AlreadyPatched
+    │   └── AssemblyError          text that is no code
+    └── CallError                a prototype or an argument that cannot be passed
 """
 
 from __future__ import annotations
@@ -141,8 +141,15 @@ class RelocationError(LinkError):
     """One relocation entry cannot be applied."""
 
     def __init__(
-        self, image: str, problem: str, *, section: str, offset: int, type_name: str,
-        symbol: str | None = None, formula: str | None = None,
+        self,
+        image: str,
+        problem: str,
+        *,
+        section: str,
+        offset: int,
+        type_name: str,
+        symbol: str | None = None,
+        formula: str | None = None,
     ) -> None:
         self.section = section
         self.offset = offset

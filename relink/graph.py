@@ -78,9 +78,13 @@ class Surroundings:
 
 
 def open_image(
-    source: Source | Sequence[Source], arch: Architecture, name: str | None = None, want: Sequence[str] = (),
-    *, whole_archive: bool = False,
-) -> Decoded:  # fmt: skip
+    source: Source | Sequence[Source],
+    arch: Architecture,
+    name: str | None = None,
+    want: Sequence[str] = (),
+    *,
+    whole_archive: bool = False,
+) -> Decoded:
     """Decode a file and check that it is for `arch` and something to load. Raises ElfError.
 
     Relocatable objects, archives and lists of them become one image (see `relink.collect`, `relink.objects`);
@@ -119,8 +123,12 @@ def _checked(decoded: Decoded, arch: Architecture) -> Decoded:
 
 
 def open_objects(
-    sources: Sequence[Source | Decoded], arch: Architecture, name: str | None, want: Sequence[str] = (),
-    *, whole_archive: bool = False,
+    sources: Sequence[Source | Decoded],
+    arch: Architecture,
+    name: str | None,
+    want: Sequence[str] = (),
+    *,
+    whole_archive: bool = False,
 ) -> Decoded:
     """Relocatable objects and archives as one image."""
     from relink.collect import collect  # whose classes take their time to make
@@ -182,9 +190,13 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
 
 
 def root(
-    source: Source | Sequence[Source] | Node, surroundings: Surroundings, name: str | None = None,
-    want: Sequence[str] = (), *, whole_archive: bool = False,
-) -> Node:  # fmt: skip
+    source: Source | Sequence[Source] | Node,
+    surroundings: Surroundings,
+    name: str | None = None,
+    want: Sequence[str] = (),
+    *,
+    whole_archive: bool = False,
+) -> Node:
     """The node of what a user asks to load; a bare name that is no file here is searched for. See `open_image`."""
     if isinstance(source, Node):
         return source

@@ -135,9 +135,14 @@ class Entries:
         keep = {bound.images[number] for number in set(bound.provider.tolist()) if number >= 0}
         self.image.keeps += [image for image in keep if image is not self.image and image not in self.image.keeps]
         return Bindings(
-            bound.address[inverse], bound.size[inverse], bound.type[inverse], bound.provider[inverse],
-            bound.symbol[inverse], bound.canonical[inverse], bound.images,
-        )  # fmt: skip
+            bound.address[inverse],
+            bound.size[inverse],
+            bound.type[inverse],
+            bound.provider[inverse],
+            bound.symbol[inverse],
+            bound.canonical[inverse],
+            bound.images,
+        )
 
     @property
     def target(self) -> U64:
@@ -184,11 +189,13 @@ class RelocationHandler:
         names = {type, type.removeprefix(prefix)}
         packed = type == RELR
         return any(
-            wanted in names if isinstance(wanted, str)
-            else (row is not None and wanted is row.role) if isinstance(wanted, Role)
+            wanted in names
+            if isinstance(wanted, str)
+            else (row is not None and wanted is row.role)
+            if isinstance(wanted, Role)
             else wanted == number and not packed
             for wanted in self.types
-        )  # fmt: skip
+        )
 
 
 class Handling:
@@ -227,9 +234,7 @@ class Handling:
         none = np.zeros(len(offsets), np.uint32)
         return RelocationTable(".relr.dyn", offsets, none + np.uint32(number), none, None), number, row
 
-    def _unclaimed(
-        self, table: RelocationTable, number: int, row: Reloc | None, indices: I64, name: str
-    ) -> I64:
+    def _unclaimed(self, table: RelocationTable, number: int, row: Reloc | None, indices: I64, name: str) -> I64:
         prefix = self._relocator.arch.prefix
         for handler in self._handlers:
             if handler.before is None or not len(indices) or not handler.takes(prefix, name, number, row):

@@ -23,7 +23,7 @@ from relink.elf.constants import (
     DynamicTag,
     SymbolType,
     Visibility,
-)  # fmt: skip
+)
 from relink.elf.constants import Binding as Bind
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.memory import Region
@@ -327,9 +327,13 @@ def symbol_of(found: Bindings, element: int, name: str) -> Symbol:
     """A user's handle on a binding to an image."""
     image = found.images[int(found.provider[element])]
     return Symbol(
-        name, image, int(found.symbol[element]), int(found.address[element]), int(found.size[element]),
+        name,
+        image,
+        int(found.symbol[element]),
+        int(found.address[element]),
+        int(found.size[element]),
         int(found.type[element]),
-    )  # fmt: skip
+    )
 
 
 @dataclass(slots=True)

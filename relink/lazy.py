@@ -116,9 +116,13 @@ def _answer(found: Bindings, name: str, version: str | None, addend: int) -> Ans
     kind = {UNRESOLVED: "weak", HOST: "host"}.get(number, "image")
     mask = int(found.images[0].address_mask)
     return Answer(
-        name, version, int(found.address[0]) + addend & mask, found.images[number] if kind == "image" else None,
-        found.type[0] == SymbolType.GNU_IFUNC, kind,
-    )  # fmt: skip
+        name,
+        version,
+        int(found.address[0]) + addend & mask,
+        found.images[number] if kind == "image" else None,
+        found.type[0] == SymbolType.GNU_IFUNC,
+        kind,
+    )
 
 
 def wants_now(image: Image) -> bool:
@@ -156,9 +160,12 @@ def leave_for_later(
         own = np.array([table_at + size * word & _ALL_ONES for word in words], np.uint64)
         if place.inside(image.decoded, own, size) is not None:
             return RelocationOutOfImage(
-                image.name, "the words of the dynamic linker lie in no segment", section=".got.plt",
-                offset=table_at, type_name="DT_PLTGOT",
-            )  # fmt: skip
+                image.name,
+                "the words of the dynamic linker lie in no segment",
+                section=".got.plt",
+                offset=table_at,
+                type_name="DT_PLTGOT",
+            )
         resolver = np.array(host.resolver_words(slots), np.uint64)
         write_words(buffer, (own - image.low).astype(np.int64), size, resolver)
         value = read_words(buffer, where, size) + image.bias_word

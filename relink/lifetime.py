@@ -48,9 +48,7 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
 
     Images that hold one of the guest addresses `held` are used.
     """
-    roots = [
-        i for i in images if i.references > (i is image) or i.no_delete or any(map(i.contains, held))
-    ]  # fmt: skip
+    roots = [i for i in images if i.references > (i is image) or i.no_delete or any(map(i.contains, held))]
     kept = set(dependency_order(roots, _uses))
     return [i for i in teardown_order(images) if i not in kept]
 

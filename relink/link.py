@@ -58,9 +58,13 @@ class Linker:
     """
 
     def __init__(
-        self, memory: AddressSpace, *, search: SearchPath | None = None, policy: Policy | None = None,
+        self,
+        memory: AddressSpace,
+        *,
+        search: SearchPath | None = None,
+        policy: Policy | None = None,
         tls_size: int = DEFAULT_STATIC_SIZE,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.memory = memory
         self.architecture: Architecture = memory.architecture
         self.search = search or SearchPath()
@@ -81,9 +85,12 @@ class Linker:
     # ------------------------------------------------------------ the one call
 
     def load(
-        self, source: Source | Sequence[Source] | Node, *, name: str | None = None,
+        self,
+        source: Source | Sequence[Source] | Node,
+        *,
+        name: str | None = None,
         options: LoadOptions | None = None,
-    ) -> Image:  # fmt: skip
+    ) -> Image:
         """Load an image with all it needs, without a machine: nothing of it is run.
 
         See `loading` for the arguments. Places an IFUNC decides are left as they were.
@@ -95,9 +102,12 @@ class Linker:
 
     @contextmanager
     def loading(
-        self, source: Source | Sequence[Source] | Node, *, name: str | None = None,
+        self,
+        source: Source | Sequence[Source] | Node,
+        *,
+        name: str | None = None,
         options: LoadOptions | None = None,
-    ) -> Iterator[Plan]:  # fmt: skip
+    ) -> Iterator[Plan]:
         """Link `source` and yield the plan; commit when the block ends, undo everything when it raises.
 
         `source` is a path, bytes, a file object, a bare library name to search for, or what `find` has found;
@@ -131,9 +141,15 @@ class Linker:
 
     @contextmanager
     def adopting(
-        self, address: int, *, source: Source | None = None, name: str | None = None, relocated: bool,
-        tls: TlsModule | None = None, options: LoadOptions | None = None,
-    ) -> Iterator[Plan]:  # fmt: skip
+        self,
+        address: int,
+        *,
+        source: Source | None = None,
+        name: str | None = None,
+        relocated: bool,
+        tls: TlsModule | None = None,
+        options: LoadOptions | None = None,
+    ) -> Iterator[Plan]:
         """`loading` for an image that lies in memory already, its ELF header at `address` (see `relink.adopt`).
 
         `source` is the file it came from; without, all is read from memory. `relocated` says whether it has been
@@ -155,9 +171,15 @@ class Linker:
             self._commit(plan)
 
     def adopt(
-        self, address: int, *, source: Source | None = None, name: str | None = None, relocated: bool,
-        tls: TlsModule | None = None, options: LoadOptions | None = None,
-    ) -> Image:  # fmt: skip
+        self,
+        address: int,
+        *,
+        source: Source | None = None,
+        name: str | None = None,
+        relocated: bool,
+        tls: TlsModule | None = None,
+        options: LoadOptions | None = None,
+    ) -> Image:
         """`load` for an image that lies in memory already: see `adopting`."""
         with self.adopting(
             address, source=source, name=name, relocated=relocated, tls=tls, options=options
@@ -214,9 +236,15 @@ class Linker:
         return self._link_nodes(root, nodes, options, undo, clock, check=True)
 
     def _link_nodes(
-        self, root: Node, nodes: Sequence[Node], options: LoadOptions, undo: ExitStack, clock: Clock, *,
+        self,
+        root: Node,
+        nodes: Sequence[Node],
+        options: LoadOptions,
+        undo: ExitStack,
+        clock: Clock,
+        *,
         check: bool,
-    ) -> Plan:  # fmt: skip
+    ) -> Plan:
         clock.lap("open")
         tell.opened(self.observers, nodes)
         if check:
@@ -257,9 +285,13 @@ class Linker:
         scopes.join_global(self.global_scope, added)
 
     def _leave_scopes(
-        self, new: Sequence[Image], group: scopes.Group, added: Sequence[Image], before: set[Image],
+        self,
+        new: Sequence[Image],
+        group: scopes.Group,
+        added: Sequence[Image],
+        before: set[Image],
         unique: set[str],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Take a failed load out of all it joined, given which images and unique symbols were there before.
 
         What its constructors have loaded or unloaded meanwhile (dlopen) is no part of it and stays so.
@@ -324,9 +356,14 @@ class Linker:
     # ------------------------------------------------------------ what is there, and what would be found
 
     def survey(
-        self, source: Source | Sequence[Source] | Node, name: str | None = None, preload: Sequence[Source] = (),
-        want: Sequence[str] = (), *, whole_archive: bool = False,
-    ) -> tuple[Node, list[Node]]:  # fmt: skip
+        self,
+        source: Source | Sequence[Source] | Node,
+        name: str | None = None,
+        preload: Sequence[Source] = (),
+        want: Sequence[str] = (),
+        *,
+        whole_archive: bool = False,
+    ) -> tuple[Node, list[Node]]:
         """What a load would bring in, without mapping anything: the root's node and the whole closure.
 
         Missing libraries are nodes whose `missing` is set; nothing is raised for them.
@@ -337,9 +374,14 @@ class Linker:
         return root, graph.closure(root, surroundings, preloads)
 
     def scan(
-        self, source: Source | Sequence[Source], name: str | None = None, *, preload: Sequence[Source] = (),
-        want: Sequence[str] = (), whole_archive: bool = False,
-    ) -> Scan:  # fmt: skip
+        self,
+        source: Source | Sequence[Source],
+        name: str | None = None,
+        *,
+        preload: Sequence[Source] = (),
+        want: Sequence[str] = (),
+        whole_archive: bool = False,
+    ) -> Scan:
         """What a load would bring in, for people and planners: see `relink.scan`. Nothing is mapped.
 
         Missing libraries are no error here. Raises ElfError.
@@ -359,9 +401,13 @@ class Linker:
     def surroundings(self) -> Surroundings:
         """What the closure of a load is computed against."""
         return Surroundings(
-            self.architecture, self.search, self.loaded, self._loaded_from, self.policy.stand_ins,
+            self.architecture,
+            self.search,
+            self.loaded,
+            self._loaded_from,
+            self.policy.stand_ins,
             self.policy.fallbacks,
-        )  # fmt: skip
+        )
 
     def loaded(self, name: str) -> Image | None:
         """The loaded image of that SONAME, or that was asked for by that name before."""

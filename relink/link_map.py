@@ -41,8 +41,13 @@ Read = Callable[[int, int], bytes]
 PLT, IRELATIVE = "PLT", "IRELATIVE"
 
 _SYMBOL_TYPES = (
-    SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.COMMON, SymbolType.TLS, SymbolType.GNU_IFUNC,
-)  # fmt: skip
+    SymbolType.NOTYPE,
+    SymbolType.OBJECT,
+    SymbolType.FUNC,
+    SymbolType.COMMON,
+    SymbolType.TLS,
+    SymbolType.GNU_IFUNC,
+)
 _MADE_UP = (".L", "$")  #: how names begin that an assembler or compiler made up
 _HOST = "the host"
 
@@ -207,7 +212,10 @@ class _Mapper:
     def run(self) -> LinkMap:
         image, combined = self.image, self.combined
         return LinkMap(
-            image.name, self.arch.name, image.base, image.region.size,
+            image.name,
+            self.arch.name,
+            image.base,
+            image.region.size,
             objects=tuple(file.name for file in combined.files) if combined else (),
             segments=tuple(self.segments()),
             sections=tuple(sorted(self.sections(), key=lambda s: (s.address, s.size))),
@@ -217,7 +225,7 @@ class _Mapper:
             stubs=tuple(self.stubs()),
             discarded=tuple(self.discarded()),
             commons=tuple(self.commons()),
-        )  # fmt: skip
+        )
 
     def segments(self) -> Iterator[MapSegment]:
         for pages in self.image.region.pages:
@@ -235,9 +243,13 @@ class _Mapper:
         for section in self.decoded.sections:
             if section.flags & SectionFlag.ALLOC:
                 yield MapSection(
-                    section.name, None, self.image.address_of(section.addr), section.size,
-                    max(section.addralign, 1), _access(section.flags),
-                )  # fmt: skip
+                    section.name,
+                    None,
+                    self.image.address_of(section.addr),
+                    section.size,
+                    max(section.addralign, 1),
+                    _access(section.flags),
+                )
 
     # ------------------------------------------------------------ symbols
 
@@ -246,17 +258,28 @@ class _Mapper:
         wanted = np.flatnonzero((table.section != 0) & np.isin(table.type, _SYMBOL_TYPES))
         owners = self._owners(wanted)
         columns = zip(
-            table.names.take(wanted).texts(), table.value[wanted].tolist(), table.size[wanted].tolist(),
-            table.type[wanted].tolist(), table.bind[wanted].tolist(), table.visibility[wanted].tolist(),
-            table.section[wanted].tolist(), owners, strict=True,
-        )  # fmt: skip
+            table.names.take(wanted).texts(),
+            table.value[wanted].tolist(),
+            table.size[wanted].tolist(),
+            table.type[wanted].tolist(),
+            table.bind[wanted].tolist(),
+            table.visibility[wanted].tolist(),
+            table.section[wanted].tolist(),
+            owners,
+            strict=True,
+        )
         for name, value, size, kind, bind, visibility, section, owner in columns:
             if name and not (bind == Binding.LOCAL and name.startswith(_MADE_UP)):
                 fixed = kind == SymbolType.TLS or section == SHN_ABS
                 yield MapSymbol(
-                    name, value if fixed else self.image.address_of(value), size, _name(SymbolType, kind),
-                    _name(Binding, bind), _name(Visibility, visibility), owner,
-                )  # fmt: skip
+                    name,
+                    value if fixed else self.image.address_of(value),
+                    size,
+                    _name(SymbolType, kind),
+                    _name(Binding, bind),
+                    _name(Visibility, visibility),
+                    owner,
+                )
 
     def _owners(self, rows: I64) -> list[str | None]:
         """The object each row of the combined table is of; None for what the linker defines."""
@@ -277,9 +300,12 @@ class _Mapper:
                 index = first + row
                 if table.section[index] != UNDEFINED:
                     yield MapCommon(
-                        file.symbol_name(row), self.image.address_of(int(table.value[index])),
-                        int(table.size[index]), int(file.symbols.value[row]), file.name,
-                    )  # fmt: skip
+                        file.symbol_name(row),
+                        self.image.address_of(int(table.value[index])),
+                        int(table.size[index]),
+                        int(file.symbols.value[row]),
+                        file.name,
+                    )
             first += len(file.symbols)
 
     def discarded(self) -> Iterator[DiscardedGroup]:
@@ -346,9 +372,12 @@ class _Mapper:
                     address = self.image.address_of(offset)
                     count = Slot[kind].words if kind in Slot.__members__ else 1
                     yield GotSlot(
-                        kind or Slot.ADDRESS.name, names.text(symbol) if symbol else "", address,
-                        self.words(address, count), self.providers.get(symbol),
-                    )  # fmt: skip
+                        kind or Slot.ADDRESS.name,
+                        names.text(symbol) if symbol else "",
+                        address,
+                        self.words(address, count),
+                        self.providers.get(symbol),
+                    )
 
     def stubs(self) -> Iterator[MapStub]:
         table: StubTable | None = self.combined.stubs if self.combined else None
@@ -427,9 +456,7 @@ def _lines(link: LinkMap) -> Iterator[str]:
         for s in link.stubs
     )
     yield from _titled("Stubs", stubs)
-    commons = (
-        f"  {address(c.address)}  {c.size:>#10x}  {c.align:>6}  {c.name}  {c.object}" for c in link.commons
-    )
+    commons = (f"  {address(c.address)}  {c.size:>#10x}  {c.align:>6}  {c.name}  {c.object}" for c in link.commons)
     yield from _titled("Common symbols", commons)
     groups = (f"  {g.signature}  {g.object}, kept from {g.kept}: {', '.join(g.sections)}" for g in link.discarded)
     yield from _titled("Discarded groups", groups)

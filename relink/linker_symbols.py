@@ -58,7 +58,5 @@ LINKER_SYMBOLS: Mapping[str, _Place] = {
     "__exidx_start": _edge(False, lambda s: s.name.startswith(INDEX_TABLE)),
     "__exidx_end": _edge(True, lambda s: s.name.startswith(INDEX_TABLE)),
     # Ifuncs are resolved by the loader, so a static C library finds no IRELATIVE entries of its own.
-    **dict.fromkeys(
-        ("__rela_iplt_start", "__rela_iplt_end", "__rel_iplt_start", "__rel_iplt_end"), _nowhere
-    ),
+    **dict.fromkeys(("__rela_iplt_start", "__rela_iplt_end", "__rel_iplt_start", "__rel_iplt_end"), _nowhere),
 }

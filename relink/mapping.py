@@ -43,9 +43,12 @@ def plan_of(
         images[node].scope = breadth_first([images[node]])
     asked_for = nodes[: nodes.index(root) + 1]  # after the preloads comes the root (see `graph.closure`)
     return Plan(
-        images[root], [images[node] for node in new], [images[node] for node in asked_for if node in images],
-        list(nodes), program=options.program,
-    )  # fmt: skip
+        images[root],
+        [images[node] for node in new],
+        [images[node] for node in asked_for if node in images],
+        list(nodes),
+        program=options.program,
+    )
 
 
 def put_program_first(plan: Plan) -> None:

@@ -35,10 +35,12 @@ class ReferenceKind(enum.Enum):
 
 _KINDS = tuple(ReferenceKind)
 _BY_TYPE = {
-    SymbolType.FUNC: ReferenceKind.FUNCTION, SymbolType.GNU_IFUNC: ReferenceKind.FUNCTION,
-    SymbolType.OBJECT: ReferenceKind.DATA, SymbolType.COMMON: ReferenceKind.DATA,
+    SymbolType.FUNC: ReferenceKind.FUNCTION,
+    SymbolType.GNU_IFUNC: ReferenceKind.FUNCTION,
+    SymbolType.OBJECT: ReferenceKind.DATA,
+    SymbolType.COMMON: ReferenceKind.DATA,
     SymbolType.TLS: ReferenceKind.THREAD_LOCAL,
-}  # fmt: skip
+}
 
 
 def reference_kind(image: Image, symbol: int) -> ReferenceKind:

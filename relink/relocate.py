@@ -35,7 +35,7 @@ from relink.errors import (
     RelocationOverflow,
     UnknownRelocation,
     UnsupportedRelocation,
-)  # fmt: skip
+)
 from relink.fields import address32
 from relink.lazy import Binding, LazyHost, Waiting, bound_at_once, leave_for_later, wants_now
 from relink.objects import CombinedObjects
@@ -373,9 +373,14 @@ class Relocator:
     # ------------------------------------------------------------ reports
 
     def report(
-        self, table: RelocationTable, indices: I64, kind: type[RelocationError], type_name: str, problem: str,
+        self,
+        table: RelocationTable,
+        indices: I64,
+        kind: type[RelocationError],
+        type_name: str,
+        problem: str,
         formula: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Note an error for each of these entries."""
         from relink.relocation_errors import entry_errors
 

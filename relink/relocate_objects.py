@@ -22,7 +22,7 @@ from relink.errors import (
     RelocationOutOfImage,
     RelocationOverflow,
     UnsupportedRelocation,
-)  # fmt: skip
+)
 from relink.fields import Word
 from relink.objects import CombinedObjects, CombinedTable
 from relink.outcome import Outcome
@@ -389,4 +389,3 @@ def _bias(arch: str, row: Reloc) -> int:
 def _address(size: int) -> Reloc:
     """A row that stores an address: what a GOT slot and a stub hold."""
     return reloc("address", "S", Word(size))
-

@@ -27,16 +27,26 @@ _REPORTED = 20
 
 
 def entry_errors(
-    image: Image, table: RelocationTable, indices: I64, kind: type[RelocationError], type_name: str, problem: str,
+    image: Image,
+    table: RelocationTable,
+    indices: I64,
+    kind: type[RelocationError],
+    type_name: str,
+    problem: str,
     formula: str | None = None,
-) -> Iterator[RelocationError]:  # fmt: skip
+) -> Iterator[RelocationError]:
     """Of entries of `table`, all of one type."""
     for index, tail in _first(indices, "entries of this type"):
         section, offset = table.origin(index)
         yield kind(
-            image.name, problem + tail, section=section, offset=offset, type_name=type_name,
-            symbol=_symbol_name(image, table, index), formula=formula,
-        )  # fmt: skip
+            image.name,
+            problem + tail,
+            section=section,
+            offset=offset,
+            type_name=type_name,
+            symbol=_symbol_name(image, table, index),
+            formula=formula,
+        )
 
 
 def tls_errors(image: Image, table: RelocationTable, indices: I64, row: Reloc, problem: str) -> Iterator[TlsError]:
@@ -70,9 +80,13 @@ def not_thread_local(image: Image, symbols: I64) -> Iterator[RelocationError]:
     names = image.decoded.symbols.names
     for symbol in symbols.tolist():
         yield RelocationError(
-            image.name, "a TLS slot for a symbol that has no thread-local definition", section="GOT", offset=0,
-            type_name="slot", symbol=names.text(symbol),
-        )  # fmt: skip
+            image.name,
+            "a TLS slot for a symbol that has no thread-local definition",
+            section="GOT",
+            offset=0,
+            type_name="slot",
+            symbol=names.text(symbol),
+        )
 
 
 def _first(numbers: U64 | I64, what: str) -> Iterator[tuple[int, str]]:

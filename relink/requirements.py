@@ -28,9 +28,11 @@ def check(
 
 
 def _missing_versions(
-    decoded: Decoded, providers: dict[str, Decoded | None], loaded: Callable[[str], Image | None],
+    decoded: Decoded,
+    providers: dict[str, Decoded | None],
+    loaded: Callable[[str], Image | None],
     hosts: Collection[str],
-) -> Iterator[LinkError]:  # fmt: skip
+) -> Iterator[LinkError]:
     """What an image's version needs ask in vain (gABI symbol versioning). The host's libraries answer any."""
     for need in decoded.versions.needed:
         if need.flags & VER_FLG_WEAK:

@@ -1,12 +1,12 @@
 """Scan before load: what a load would bring in, to plan with, before anything is mapped.
 
-    scan = linker.scan("plugin.so")
-    base, addresses = 0x2000_0000, {}
-    for library in scan.new:
-        base = -(-base // library.alignment) * library.alignment
-        addresses[library.name] = base
-        base += library.size
-    linker.load("plugin.so", options=LoadOptions(place=addresses))
+scan = linker.scan("plugin.so")
+base, addresses = 0x2000_0000, {}
+for library in scan.new:
+    base = -(-base // library.alignment) * library.alignment
+    addresses[library.name] = base
+    base += library.size
+linker.load("plugin.so", options=LoadOptions(place=addresses))
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ScannedLibrary:
 
     @property
     def status(self) -> str:
-        """"new", "loaded" (already), "host" (answered by the host) or "missing"."""
+        """ "new", "loaded" (already), "host" (answered by the host) or "missing"."""
         if self.node.image is not None:
             return "loaded"
         return "missing" if self.node.missing else "host" if self.node.stand_in else "new"
@@ -133,9 +133,7 @@ class ScannedLibrary:
             return tuple(ScannedSection(s.name, s.offset, s.size, True) for s in decoded.inputs)
         if decoded is None:
             return ()
-        return tuple(
-            ScannedSection(s.name, s.addr, s.size, bool(s.flags & 2)) for s in decoded.sections if s.type
-        )
+        return tuple(ScannedSection(s.name, s.addr, s.size, bool(s.flags & 2)) for s in decoded.sections if s.type)
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:

@@ -19,8 +19,11 @@ from relink.arch import Architecture, Role, architecture
 from relink.elf.objects import ObjectFile, ObjectRelocations
 from relink.errors import MalformedElf
 
-_NOP = {"riscv64": (b"\x01\x00", b"\x13\x00\x00\x00"), "riscv32": (b"\x01\x00", b"\x13\x00\x00\x00"),
-        "loongarch64": (b"", b"\x00\x00\x40\x03")}  # fmt: skip
+_NOP = {
+    "riscv64": (b"\x01\x00", b"\x13\x00\x00\x00"),
+    "riscv32": (b"\x01\x00", b"\x13\x00\x00\x00"),
+    "loongarch64": (b"", b"\x00\x00\x40\x03"),
+}
 _NOP_UNIT = {arch: len(short or long) for arch, (short, long) in _NOP.items()}
 
 
@@ -114,5 +117,7 @@ def _loongarch(addend: int, symbol: int) -> tuple[int, int, int]:
 
 
 _REQUESTS: dict[str, Callable[[int, int], tuple[int, int, int]]] = {
-    "riscv64": _riscv, "riscv32": _riscv, "loongarch64": _loongarch,
-}  # fmt: skip
+    "riscv64": _riscv,
+    "riscv32": _riscv,
+    "loongarch64": _loongarch,
+}

@@ -40,7 +40,11 @@ _NO_VERSION = -1
 _LINKABLE_TYPES = np.zeros(16, np.bool_)
 _LINKABLE_TYPES[
     [
-        SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.COMMON, SymbolType.TLS,
+        SymbolType.NOTYPE,
+        SymbolType.OBJECT,
+        SymbolType.FUNC,
+        SymbolType.COMMON,
+        SymbolType.TLS,
         SymbolType.GNU_IFUNC,
     ]
 ] = True
@@ -174,7 +178,6 @@ class Bindings:
         self.size[where] = definition.size if isinstance(definition, DataAddress) else 0
         self.provider[where] = HOST
 
-
     def number_of(self, image: Image) -> int:
         """The image's index in `images`, which grows by it if need be."""
         if image not in self.images:
@@ -261,9 +264,17 @@ class Resolver:
         return bindings
 
     def _search(
-        self, bindings: Bindings, where: I64, names: Names, required: I64, image: Image | None, *,
-        newest: bool, hosts: bool = True, uses: NDArray[np.uint8] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        bindings: Bindings,
+        where: I64,
+        names: Names,
+        required: I64,
+        image: Image | None,
+        *,
+        newest: bool,
+        hosts: bool = True,
+        uses: NDArray[np.uint8] | None = None,
+    ) -> None:
         """Ask the providers in order; `names`, `required` and `uses` belong to the references `where`."""
         uses = np.zeros(len(where), np.uint8) if uses is None else uses
         pending = np.arange(len(where))
@@ -288,9 +299,15 @@ class Resolver:
             self._ask(after, bindings, where, names, required, image, pending)
 
     def _ask(
-        self, sources: Sequence[SymbolSource | Lookup], bindings: Bindings, where: I64, names: Names,
-        required: I64, image: Image | None, pending: I64,
-    ) -> I64:  # fmt: skip
+        self,
+        sources: Sequence[SymbolSource | Lookup],
+        bindings: Bindings,
+        where: I64,
+        names: Names,
+        required: I64,
+        image: Image | None,
+        pending: I64,
+    ) -> I64:
         """Ask sources outside the images, name by name; what is still pending afterwards."""
         asking = image.name if image is not None else None
         for source in map(as_source, sources):

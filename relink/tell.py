@@ -55,9 +55,12 @@ def given_tls(observers: Sequence[Observer], images: Sequence[Image]) -> None:
 
 
 def applied(
-    observers: Sequence[Observer], image: Image, tables: Tables, packed: int,
+    observers: Sequence[Observer],
+    image: Image,
+    tables: Tables,
+    packed: int,
     claimed: Mapping[tuple[str, str], int],
-) -> None:  # fmt: skip
+) -> None:
     """Of one image's relocation types: each of each table, `packed` RELR entries first."""
     if not observers:
         return
@@ -107,9 +110,10 @@ def running(
     from relink import observe
 
     starting, done = (
-        (observe.DestructorStarting, observe.DestructorDone) if destructor
+        (observe.DestructorStarting, observe.DestructorDone)
+        if destructor
         else (observe.InitialiserStarting, observe.InitialiserDone)
-    )  # fmt: skip
+    )
     observe.tell(observers, starting(image.name, image, which, address))
     yield
     observe.tell(observers, done(image.name, image, which, address))

@@ -134,9 +134,7 @@ class TlsLayout:
         offset = self._place(size, align, vaddr, self.static_size)
         if offset is None:
             used = sum(module.size for module in self.modules.values() if module.static)
-            raise TlsError(
-                image, f"{_SPENT}: needs {size} bytes; {used} of {self.static_size} are in use already"
-            )
+            raise TlsError(image, f"{_SPENT}: needs {size} bytes; {used} of {self.static_size} are in use already")
         return offset
 
     def allocate_far(self, size: int, align: int) -> TlsModule:
@@ -272,9 +270,7 @@ class DescriptorStubs:
         self._region: Region | None = None
         self._uses = 0
 
-    def addresses(
-        self, regions: list[tuple[Region, tuple[Pages, ...]]], undo: ExitStack
-    ) -> tuple[int, int]:
+    def addresses(self, regions: list[tuple[Region, tuple[Pages, ...]]], undo: ExitStack) -> tuple[int, int]:
         """Guest addresses of the two; the first load that needs them adds their region to what it publishes."""
         if self._region is None:
             region = self._region = self._memory.reserve(PAGE, name="TLS descriptor stubs")

@@ -35,10 +35,21 @@ def target(request: pytest.FixtureRequest) -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("relink-emu")
-    group.addoption("--arch", action="append", default=[], metavar="ARCH", choices=(*ROWS,),
-                    help=f"only tests about this target, of {', '.join(ROWS)}; may be repeated")
-    group.addoption("--compiler", action="append", default=[], choices=COMPILERS,
-                    help="only tests on this compiler's fixtures; may be repeated")
+    group.addoption(
+        "--arch",
+        action="append",
+        default=[],
+        metavar="ARCH",
+        choices=(*ROWS,),
+        help=f"only tests about this target, of {', '.join(ROWS)}; may be repeated",
+    )
+    group.addoption(
+        "--compiler",
+        action="append",
+        default=[],
+        choices=COMPILERS,
+        help="only tests on this compiler's fixtures; may be repeated",
+    )
 
 
 def _words(item: pytest.Item) -> Iterator[str]:

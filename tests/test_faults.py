@@ -139,15 +139,35 @@ def built(compiler: str, arch: str, flags: tuple[str, ...], directory: Path) -> 
     name.with_suffix(".c").write_text(SOURCE)
     for command in (
         [
-            compiler, "clang", "-target", target.triple, *target.flags, *flags, "-O1", "-fno-pic",
-            "-ffreestanding", "-fno-optimize-sibling-calls", "-fno-stack-protector", "-c", f"{name}.c",
-            "-o", f"{name}.o",
+            compiler,
+            "clang",
+            "-target",
+            target.triple,
+            *target.flags,
+            *flags,
+            "-O1",
+            "-fno-pic",
+            "-ffreestanding",
+            "-fno-optimize-sibling-calls",
+            "-fno-stack-protector",
+            "-c",
+            f"{name}.c",
+            "-o",
+            f"{name}.o",
         ],
         [
-            compiler, "ld.lld", "-m", target.emulation, "-e", "entry", "--eh-frame-hdr", f"{name}.o",
-            "-o", f"{name}.elf",
+            compiler,
+            "ld.lld",
+            "-m",
+            target.emulation,
+            "-e",
+            "entry",
+            "--eh-frame-hdr",
+            f"{name}.o",
+            "-o",
+            f"{name}.elf",
         ],
-    ):  # fmt: skip
+    ):
         subprocess.run(command, check=True, env={**os.environ, **caches}, capture_output=True)
     return name.with_suffix(".elf").read_bytes()
 

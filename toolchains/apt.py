@@ -35,7 +35,12 @@ def run(argv: Sequence[str | Path], cwd: Path | None = None) -> str:
     """The command's output. Raises `Unreachable` with what it complained of."""
     try:
         done = subprocess.run(
-            argv, cwd=cwd, env=_ENVIRONMENT, capture_output=True, text=True, timeout=_SECONDS,
+            argv,
+            cwd=cwd,
+            env=_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
@@ -56,8 +61,9 @@ def host_mirror() -> str:
     if given := os.environ.get(MIRROR_VARIABLE):
         return given
     require("apt-get")
-    listing = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
-                   "Created-By: Packages"])
+    listing = run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
+    )
     for line in listing.splitlines():
         uri, release, component = line.split()
         if component == "main" and uri.rstrip("/").endswith("/debian") and "-" not in release:

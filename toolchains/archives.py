@@ -35,13 +35,17 @@ def _debian(arch: str, gcc: int) -> Shelf:
     multiarch = {"i386": "i386-linux-gnu"}.get(arch, TARGETS[arch].gnu)
     musl = {"i386": "i386-linux-musl", "arm": "arm-linux-musleabihf"}.get(arch, f"{arch}-linux-musl")
     plain = {
-        "libc.a": "libc6-dev", "libm.a": "libc6-dev", "libz.a": "zlib1g-dev", "libsqlite3.a": "libsqlite3-dev",
+        "libc.a": "libc6-dev",
+        "libm.a": "libc6-dev",
+        "libz.a": "zlib1g-dev",
+        "libsqlite3.a": "libsqlite3-dev",
         "libcrypto.a": "libssl-dev",
-    }  # fmt: skip
+    }
     compiler = {
-        "libgcc.a": f"libgcc-{gcc}-dev", "libgcc_eh.a": f"libgcc-{gcc}-dev",
+        "libgcc.a": f"libgcc-{gcc}-dev",
+        "libgcc_eh.a": f"libgcc-{gcc}-dev",
         "libstdc++.a": f"libstdc++-{gcc}-dev",
-    }  # fmt: skip
+    }
     files = {name: (package, f"usr/lib/{multiarch}/{name}") for name, package in plain.items()}
     files |= {name: (package, f"usr/lib/gcc/*/{gcc}/{name}") for name, package in compiler.items()}
     files["musl libc.a"] = ("musl-dev", f"usr/lib/{musl}/libc.a")

@@ -201,14 +201,29 @@ def build_one(
     if missing:
         output.unlink()
         raise WrongRelocations(fixture, missing, counts)
-    entry = Entry(recipe.name, variant.target.name, version, inputs, words, origin, output.stat().st_size,
-                  sha256_of(output), counts, expected)
+    entry = Entry(
+        recipe.name,
+        variant.target.name,
+        version,
+        inputs,
+        words,
+        origin,
+        output.stat().st_size,
+        sha256_of(output),
+        counts,
+        expected,
+    )
     return entry, True
 
 
 def build(
-    engine: Engine, targets: Iterable[str] | None = None, *, built: Path = BUILT,
-    manifest: Manifest | None = None, jobs: int = 1, report: Report | None = None,
+    engine: Engine,
+    targets: Iterable[str] | None = None,
+    *,
+    built: Path = BUILT,
+    manifest: Manifest | None = None,
+    jobs: int = 1,
+    report: Report | None = None,
 ) -> Manifest:
     """Builds every fixture of `targets` into `built`; at most `jobs` targets at a time.
 

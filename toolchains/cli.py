@@ -26,10 +26,12 @@ from toolchains.targets import COMPILERS, TARGETS, VARIANTS, Variant
 
 app = typer.Typer(
     help="Builds the fixtures of every architecture and fetches real libraries.",
-    no_args_is_help=True, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 out = Console()
 err = Console(stderr=True)
+
 
 class EngineName(enum.StrEnum):
     """What builds: see `engine.py` and `image.py`."""
@@ -49,10 +51,18 @@ class CompilerName(enum.StrEnum):
 
 Arch = Annotated[list[str] | None, typer.Option("--arch", "-a", help="Only this target; may be repeated.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Targets built at a time.")]
-Builder = Annotated[EngineName, typer.Option("--engine", "-e", help="What builds: the ziglang wheel, Debian's "
-                    "compilers on this host, or those in a container.")]
-Which = Annotated[CompilerName | None, typer.Option("--compiler", "-c", help="zig has clang; the others gcc, "
-                  "and clang 19 for comparison.")]
+Builder = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine",
+        "-e",
+        help="What builds: the ziglang wheel, Debian's compilers on this host, or those in a container.",
+    ),
+]
+Which = Annotated[
+    CompilerName | None,
+    typer.Option("--compiler", "-c", help="zig has clang; the others gcc, and clang 19 for comparison."),
+]
 _JOBS = min(4, os.cpu_count() or 1)
 
 
@@ -109,13 +119,17 @@ def _say_what_is_lacking(compiler: str, targets: list[str]) -> None:
             if recipe.wanted(variant) and (reason := recipe.lacking(variant)):
                 reasons.setdefault((name, reason), []).append(target)
     for (name, reason), where in reasons.items():
-        err.print(f"not built: {name} ({', '.join(where)}): {reason}", markup=False, highlight=False,
-                  soft_wrap=True)
+        err.print(
+            f"not built: {name} ({', '.join(where)}): {reason}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 @app.command()
 def build(
-    arch: Arch = None, engine: Builder = EngineName.ZIG, compiler: Which = None, jobs: Jobs = _JOBS,
+    arch: Arch = None,
+    engine: Builder = EngineName.ZIG,
+    compiler: Which = None,
+    jobs: Jobs = _JOBS,
     output: Annotated[
         Path | None, typer.Option(help="Build into this folder, with a manifest of its own.")
     ] = None,
@@ -136,14 +150,14 @@ def build(
     strays = building.remove_strays(manifest, built) if output is None else []
     _say_what_is_lacking(which, targets)
     size = sum(entry.size for entry in manifest.values())
-    out.print(f"{tally['built']} built, {tally['kept']} unchanged, {len(strays)} removed; "
-              f"{len(manifest)} files, {size / 1e6:.2f} MB in all")
+    out.print(
+        f"{tally['built']} built, {tally['kept']} unchanged, {len(strays)} removed; "
+        f"{len(manifest)} files, {size / 1e6:.2f} MB in all"
+    )
 
 
 @app.command()
-def check(
-    arch: Arch = None, engine: Builder = EngineName.ZIG, compiler: Which = None, jobs: Jobs = _JOBS
-) -> None:
+def check(arch: Arch = None, engine: Builder = EngineName.ZIG, compiler: Which = None, jobs: Jobs = _JOBS) -> None:
     """Rebuild everything elsewhere and compare with the manifest and the committed files, byte for byte."""
     targets, which = _chosen(arch), _compiler(engine, compiler)
     if engine in CONTAINERS:
@@ -166,10 +180,13 @@ def list_fixtures() -> None:
     manifest = building.read_manifest()
     table = Table("fixture", *TARGETS)
     for recipe in RECIPES.values():
-        table.add_row(recipe.name, *(
-            " ".join(_size(manifest, recipe, VARIANTS[f"{target}-{compiler}"]) for compiler in COMPILERS)
-            for target in TARGETS
-        ))
+        table.add_row(
+            recipe.name,
+            *(
+                " ".join(_size(manifest, recipe, VARIANTS[f"{target}-{compiler}"]) for compiler in COMPILERS)
+                for target in TARGETS
+            ),
+        )
     out.print(table)
     for compiler in COMPILERS:
         _say_what_is_lacking(compiler, list(TARGETS))
@@ -199,8 +216,12 @@ def matrix(
             for row in rows:
                 table.add_row(row.name, *(str(row.count(compiler)) for compiler in COMPILERS), row.summary)
             out.print(table)
-        out.print(f"{name}: {len(rows) - len(missing)} of {len(rows)} types held; in no fixture: "
-                  f"{', '.join(missing) or 'none'}", soft_wrap=True, highlight=False)
+        out.print(
+            f"{name}: {len(rows) - len(missing)} of {len(rows)} types held; in no fixture: "
+            f"{', '.join(missing) or 'none'}",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 @app.command()
@@ -236,9 +257,7 @@ def fetch(
     arch: Arch = None,
     cache: Annotated[
         Path | None,
-        typer.Option(
-            help="Where to keep them.", envvar=CACHE_VARIABLE, show_default="~/.cache/relink-emu/debian"
-        ),
+        typer.Option(help="Where to keep them.", envvar=CACHE_VARIABLE, show_default="~/.cache/relink-emu/debian"),
     ] = None,
 ) -> None:
     """Fetch real libraries from the host's Debian mirror into a cache; build those of riscv32 from source."""

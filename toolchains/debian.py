@@ -28,7 +28,13 @@ CACHE_VARIABLE = "RELINK_EMU_CACHE"
 STABLE = "trixie"
 UNSTABLE = "sid"
 DEFAULT_PACKAGES = (
-    "zlib1g", "libc6", "liblzma5", "libpng16-16t64", "libsqlite3-0", "libgcc-s1", "libssl3t64",
+    "zlib1g",
+    "libc6",
+    "liblzma5",
+    "libpng16-16t64",
+    "libsqlite3-0",
+    "libgcc-s1",
+    "libssl3t64",
 )
 """What is fetched when nothing is named, wherever Debian has a port."""
 

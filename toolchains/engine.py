@@ -30,16 +30,28 @@ Places = Mapping[str, str | tuple[str, ...]]
 
 # Freestanding and reproducible: no build paths, no producer note.
 _COMPILE = (
-    "-nostdinc", "-ffreestanding", "-O2", "-fno-ident", "-fno-stack-protector", "-fno-exceptions",
-    "-fno-asynchronous-unwind-tables", "-Wall", "-Wno-unused-parameter", "-Wno-infinite-recursion", "-I.",
+    "-nostdinc",
+    "-ffreestanding",
+    "-O2",
+    "-fno-ident",
+    "-fno-stack-protector",
+    "-fno-exceptions",
+    "-fno-asynchronous-unwind-tables",
+    "-Wall",
+    "-Wno-unused-parameter",
+    "-Wno-infinite-recursion",
+    "-I.",
 )
 _CXX = ("-fno-rtti", "-fno-threadsafe-statics")
 _CLANG = (
-    "-fdebug-compilation-dir=.", "-Wno-builtin-requires-header", "-Wno-incompatible-library-redeclaration",
+    "-fdebug-compilation-dir=.",
+    "-Wno-builtin-requires-header",
+    "-Wno-incompatible-library-redeclaration",
     "-Wno-deprecated-non-prototype",
 )
 _GCC = (
-    "-ffile-prefix-map={sources}=.", "-Wno-builtin-declaration-mismatch",
+    "-ffile-prefix-map={sources}=.",
+    "-Wno-builtin-declaration-mismatch",
 )
 _LINK = ("-z", "max-page-size=4096", "--no-undefined-version", "--build-id=none")
 
@@ -135,8 +147,17 @@ class Clang:
 
     def compile(self, target: Target, source: str, output: str, cflags: Sequence[str]) -> Command:
         return (
-            *self._clang, "-target", target.triple, *target.cflags, "{compile}", *_cxx(source), *cflags,
-            "-c", source, "-o", output,
+            *self._clang,
+            "-target",
+            target.triple,
+            *target.cflags,
+            "{compile}",
+            *_cxx(source),
+            *cflags,
+            "-c",
+            source,
+            "-o",
+            output,
         )
 
     def link(self, target: Target, inputs: Sequence[str], output: str, ldflags: Sequence[str]) -> Command:
@@ -220,14 +241,29 @@ class Gnu:
     def compile(self, target: Target, source: str, output: str, cflags: Sequence[str]) -> Command:
         driver = "g++" if _cxx(source) else "gcc"
         return (
-            f"{target.gnu}-{driver}", *target.cflags, *target.gnu_cflags, "{compile}", *_cxx(source), *cflags,
-            "-c", source, "-o", output,
+            f"{target.gnu}-{driver}",
+            *target.cflags,
+            *target.gnu_cflags,
+            "{compile}",
+            *_cxx(source),
+            *cflags,
+            "-c",
+            source,
+            "-o",
+            output,
         )
 
     def link(self, target: Target, inputs: Sequence[str], output: str, ldflags: Sequence[str]) -> Command:
         return (
-            f"{target.gnu}-ld", "-m", target.emulation, "{link}", *target.gnu_ldflags, *ldflags, *inputs,
-            "-o", output,
+            f"{target.gnu}-ld",
+            "-m",
+            target.emulation,
+            "{link}",
+            *target.gnu_ldflags,
+            *ldflags,
+            *inputs,
+            "-o",
+            output,
         )
 
     def archive(self, target: Target, members: Sequence[str], output: str) -> Command:

@@ -1,15 +1,15 @@
 """What can go wrong while building fixtures or fetching libraries.
 
-    ToolchainError
-    ├── CompilerMissing      the compiler's package is not installed
-    ├── CompilerTooOld       it is installed, and cannot make what the fixtures want
-    ├── EngineMissing        no container engine, or it does not answer
-    ├── BuildFailed          a compile or link command failed: names fixture, command and what it said
-    ├── BuildsFailed         all that failed in one build
-    ├── WrongRelocations     built, but the relocation kinds the recipe promises are not there
-    └── FetchError           a real library cannot be had
-        ├── ToolMissing        this host has no apt, dpkg-deb, or what a source wants
-        └── Unreachable        the archive did not answer, or no longer has the package
+ToolchainError
+├── CompilerMissing      the compiler's package is not installed
+├── CompilerTooOld       it is installed, and cannot make what the fixtures want
+├── EngineMissing        no container engine, or it does not answer
+├── BuildFailed          a compile or link command failed: names fixture, command and what it said
+├── BuildsFailed         all that failed in one build
+├── WrongRelocations     built, but the relocation kinds the recipe promises are not there
+└── FetchError           a real library cannot be had
+    ├── ToolMissing        this host has no apt, dpkg-deb, or what a source wants
+    └── Unreachable        the archive did not answer, or no longer has the package
 """
 
 from __future__ import annotations

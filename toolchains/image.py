@@ -120,8 +120,10 @@ class Docker:
         self._require()
         proxies = [word for name in _PROXIES if name in os.environ for word in ("--build-arg", name)]
         with secrets() as options:
-            run(["docker", "build", "--target", stage, "-t", IMAGE[stage], *options, *proxies, "."],
-                {"DOCKER_BUILDKIT": "1"})
+            run(
+                ["docker", "build", "--target", stage, "-t", IMAGE[stage], *options, *proxies, "."],
+                {"DOCKER_BUILDKIT": "1"},
+            )
 
     def run(self, stage: str, argv: Sequence[str], *, mount: bool) -> None:
         self._require()
@@ -177,8 +179,19 @@ class Buildah:
             print(f"{BASE} is not here yet: made with debootstrap", file=sys.stderr)
             self.bootstrap()
         with secrets() as options:
-            self._buildah("bud", "--layers", "--pull=false", "--network", "host", *options, "--target", stage,
-                          "-t", IMAGE[stage], ".")
+            self._buildah(
+                "bud",
+                "--layers",
+                "--pull=false",
+                "--network",
+                "host",
+                *options,
+                "--target",
+                stage,
+                "-t",
+                IMAGE[stage],
+                ".",
+            )
 
     def run(self, stage: str, argv: Sequence[str], *, mount: bool) -> None:
         self._require()

@@ -18,13 +18,26 @@ _NONE: On = {}
 
 
 def _object(
-    name: str, source: str, *cflags: str, pic: bool = True, targets: tuple[str, ...] = ALL, on: On = _NONE,
+    name: str,
+    source: str,
+    *cflags: str,
+    pic: bool = True,
+    targets: tuple[str, ...] = ALL,
+    on: On = _NONE,
     lacks: Mapping[str, str] | None = None,
 ) -> Recipe:
     return Recipe(
-        f"objects/{name}", (f"objects/{source}",), cflags=cflags, cflags_on=on, pic=pic, targets=targets,
-        lacks=lacks or {}, kind=Kind.OBJECT, holds_on=HOLDS.get(name, _NONE),
+        f"objects/{name}",
+        (f"objects/{source}",),
+        cflags=cflags,
+        cflags_on=on,
+        pic=pic,
+        targets=targets,
+        lacks=lacks or {},
+        kind=Kind.OBJECT,
+        holds_on=HOLDS.get(name, _NONE),
     )
+
 
 # ---------------------------------------------------------------- the same sources, with and without -fPIC
 
@@ -54,20 +67,39 @@ _PLAIN = [
 
 _MODELS: Mapping[str, tuple[tuple[str, ...], bool]] = {
     # name: (targets, position-independent)
-    "large": (_X64, True), "kernel": (_X64, False),
-    "tiny": (_A64, False), "medlow": (RISCV, False), "medany": (RISCV, False),
+    "large": (_X64, True),
+    "kernel": (_X64, False),
+    "tiny": (_A64, False),
+    "medlow": (RISCV, False),
+    "medany": (RISCV, False),
 }
 _BY_MODEL = [
-    *(_object(f"{model}/{name}", f"{name}.c", f"-mcmodel={model}", pic=pic, targets=targets)
-      for model, (targets, pic) in _MODELS.items() for name in ("basic", "calls", "data")),
+    *(
+        _object(f"{model}/{name}", f"{name}.c", f"-mcmodel={model}", pic=pic, targets=targets)
+        for model, (targets, pic) in _MODELS.items()
+        for name in ("basic", "calls", "data")
+    ),
     # AArch64's and LoongArch's largest models are not for position-independent code, or only for it.
-    *(_object(f"large_absolute/{name}", f"{name}.c", "-mcmodel=large", pic=False, targets=(*_X64, *_A64))
-      for name in ("basic", "calls")),
-    *(_object(f"{model}/{name}", f"{name}.c", f"-mcmodel={model}", targets=LOONGARCH)
-      for model in ("normal", "extreme") for name in ("basic", "calls")),
+    *(
+        _object(f"large_absolute/{name}", f"{name}.c", "-mcmodel=large", pic=False, targets=(*_X64, *_A64))
+        for name in ("basic", "calls")
+    ),
+    *(
+        _object(f"{model}/{name}", f"{name}.c", f"-mcmodel={model}", targets=LOONGARCH)
+        for model in ("normal", "extreme")
+        for name in ("basic", "calls")
+    ),
     # Every datum counts as large: .ldata, .lbss, .lrodata, reached by 64-bit distances.
-    *(_object(f"medium/{name}", f"{name}.c", "-mcmodel=medium", targets=(*_X64, *LOONGARCH),
-              on={"x86_64": ("-mlarge-data-threshold=0",)}) for name in ("basic", "calls", "data")),
+    *(
+        _object(
+            f"medium/{name}",
+            f"{name}.c",
+            "-mcmodel=medium",
+            targets=(*_X64, *LOONGARCH),
+            on={"x86_64": ("-mlarge-data-threshold=0",)},
+        )
+        for name in ("basic", "calls", "data")
+    ),
     # A GOT of at most 32 KiB, reached from its page.
     _object("small_pic/basic", "basic.c", "-fpic", targets=_A64),
 ]
@@ -77,36 +109,71 @@ _BY_MODEL = [
 _NO_DESCRIPTORS = dict.fromkeys((f"{name}-clang" for name in ARM), "clang has no TLS descriptors for Arm")
 _TRADITIONAL = {"aarch64-clang": "clang has only TLS descriptors for AArch64"}
 _TLS = [
-    _object("tls/general_dynamic", "tls.c", "-ftls-model=global-dynamic", lacks=_TRADITIONAL,
-            on={"aarch64-gcc": ("-mtls-dialect=trad",)}),
-    _object("tls/local_dynamic", "tls.c", "-ftls-model=local-dynamic", lacks=_TRADITIONAL,
-            on={"aarch64-gcc": ("-mtls-dialect=trad",)}),
+    _object(
+        "tls/general_dynamic",
+        "tls.c",
+        "-ftls-model=global-dynamic",
+        lacks=_TRADITIONAL,
+        on={"aarch64-gcc": ("-mtls-dialect=trad",)},
+    ),
+    _object(
+        "tls/local_dynamic",
+        "tls.c",
+        "-ftls-model=local-dynamic",
+        lacks=_TRADITIONAL,
+        on={"aarch64-gcc": ("-mtls-dialect=trad",)},
+    ),
     _object("tls/initial_exec", "tls.c", "-ftls-model=initial-exec"),
     _object("tls/initial_exec_nopic", "tls.c", "-ftls-model=initial-exec", pic=False),
     _object("tls/local_exec", "tls.c", "-ftls-model=local-exec", pic=False),
-    _object("tls/descriptors", "tls.c", lacks=_NO_DESCRIPTORS, on={
-        **dict.fromkeys((*X86, *ARM), ("-mtls-dialect=gnu2",)),
-        **dict.fromkeys((*RISCV, *LOONGARCH), ("-mtls-dialect=desc",)),
-    }),
+    _object(
+        "tls/descriptors",
+        "tls.c",
+        lacks=_NO_DESCRIPTORS,
+        on={
+            **dict.fromkeys((*X86, *ARM), ("-mtls-dialect=gnu2",)),
+            **dict.fromkeys((*RISCV, *LOONGARCH), ("-mtls-dialect=desc",)),
+        },
+    ),
 ]
 
 # How far thread-local data may lie, in bits; the tiny model's short distances; LoongArch's 64-bit ones.
 _TLS += [
-    *(_object(f"tls/size{bits}", "tls.c", "-ftls-model=local-exec", f"-mtls-size={bits}", f"-mcmodel={model}",
-              pic=False, targets=_A64) for bits, model in ((12, "small"), (32, "small"), (48, "large"))),
+    *(
+        _object(
+            f"tls/size{bits}",
+            "tls.c",
+            "-ftls-model=local-exec",
+            f"-mtls-size={bits}",
+            f"-mcmodel={model}",
+            pic=False,
+            targets=_A64,
+        )
+        for bits, model in ((12, "small"), (32, "small"), (48, "large"))
+    ),
     _object("tls/tiny_initial_exec", "tls.c", "-mcmodel=tiny", "-ftls-model=initial-exec", targets=_A64),
     _object("tls/instructions", "tls_insns.c", targets=_A64),
-    *(_object(f"tls/extreme_{name}", "tls.c", "-mcmodel=extreme", *flags, targets=LOONGARCH)
-      for name, flags in (
-          ("general_dynamic", ("-ftls-model=global-dynamic",)), ("initial_exec", ("-ftls-model=initial-exec",)),
-          ("local_exec", ("-ftls-model=local-exec",)), ("descriptors", ("-mtls-dialect=desc",)))),
+    *(
+        _object(f"tls/extreme_{name}", "tls.c", "-mcmodel=extreme", *flags, targets=LOONGARCH)
+        for name, flags in (
+            ("general_dynamic", ("-ftls-model=global-dynamic",)),
+            ("initial_exec", ("-ftls-model=initial-exec",)),
+            ("local_exec", ("-ftls-model=local-exec",)),
+            ("descriptors", ("-mtls-dialect=desc",)),
+        )
+    ),
 ]
 
 # ---------------------------------------------------------------- archives
 
 _ARCHIVES = [
-    Recipe("objects/libchain", tuple(f"objects/archive/{name}.c" for name in (
-        "unused", "bottom_with_a_long_member_name", "middle", "top")), kind=Kind.ARCHIVE),
+    Recipe(
+        "objects/libchain",
+        tuple(
+            f"objects/archive/{name}.c" for name in ("unused", "bottom_with_a_long_member_name", "middle", "top")
+        ),
+        kind=Kind.ARCHIVE,
+    ),
 ]
 
 OBJECTS: tuple[Recipe, ...] = (*_PLAIN, *_BY_MODEL, *_TLS, *_ARCHIVES)

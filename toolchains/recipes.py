@@ -25,19 +25,32 @@ def _for(targets: tuple[str, ...], *roles: Role) -> Mapping[str, frozenset[Role]
 # What GNU ld does on x86 unless told otherwise, as these fixtures are for the sake of size.
 _SEPARATE = {f"{name}-gcc": ("-z", "separate-code") for name in X86}
 _BASIC = [
-    Recipe("basic", ("basic/basic.c",), ldflags_on=_SEPARATE,
-           expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT)),
+    Recipe(
+        "basic",
+        ("basic/basic.c",),
+        ldflags_on=_SEPARATE,
+        expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT),
+    ),
     Recipe("basic-dwarf", ("basic/basic.c", "basic/prototypes.c"), cflags=("-g", "-gdwarf-4"), strip=()),
     Recipe("basic-dwarf5", ("basic/prototypes.c",), cflags=("-g", "-gdwarf-5"), strip=()),
     # The same code in other containers: no section headers at all, and segments laid out for 64 KiB pages.
     Recipe("basic-nosections", ("basic/basic.c",), ldflags=("-z", "nosectionheader")),
-    Recipe("basic-64k", ("basic/basic.c",), ldflags=("-z", "max-page-size=65536"),
-           expects=_roles(R.RELATIVE)),
-    Recipe("basic-now", ("basic/basic.c",), ldflags=("-z", "now", "-z", "nodelete"),
-           ldflags_on=_SEPARATE, expects=_roles(R.JUMP_SLOT)),
+    Recipe("basic-64k", ("basic/basic.c",), ldflags=("-z", "max-page-size=65536"), expects=_roles(R.RELATIVE)),
+    Recipe(
+        "basic-now",
+        ("basic/basic.c",),
+        ldflags=("-z", "now", "-z", "nodelete"),
+        ldflags_on=_SEPARATE,
+        expects=_roles(R.JUMP_SLOT),
+    ),
     Recipe("cxx", ("cxx/cxx.cpp",), ldflags_on=_SEPARATE, expects=_roles(R.RELATIVE, R.SYMBOLIC, R.JUMP_SLOT)),
-    Recipe("cxx_exceptions", ("cxx/exceptions.cpp",), cflags=("-fexceptions",), ldflags_on=_SEPARATE,
-           expects=_roles(R.JUMP_SLOT)),
+    Recipe(
+        "cxx_exceptions",
+        ("cxx/exceptions.cpp",),
+        cflags=("-fexceptions",),
+        ldflags_on=_SEPARATE,
+        expects=_roles(R.JUMP_SLOT),
+    ),
     Recipe("bss", ("relocs/bss.c",), expects=_roles(R.SYMBOLIC)),
     Recipe("imports", ("relocs/imports.c",), expects=_roles(R.SYMBOLIC, R.JUMP_SLOT)),
     Recipe("interwork", ("relocs/interwork.c",), targets=ARM, expects=_roles(R.SYMBOLIC, R.RELATIVE)),
@@ -61,13 +74,25 @@ _RPATH = [
     Recipe("rpath/lib/libdeep", ("deps/deep.c",)),
     # Needs libdeep.so but says nothing of where: only an inherited RPATH finds it.
     Recipe("rpath/lib/libinner", ("deps/inner.c",), needs=("rpath/lib/libdeep",)),
-    Recipe("rpath/by_rpath", ("deps/application.c",), needs=("rpath/lib/libinner",),
-           ldflags=("--disable-new-dtags", "-rpath", "$ORIGIN/lib")),
-    Recipe("rpath/by_runpath", ("deps/application.c",), needs=("rpath/lib/libinner",),
-           ldflags=("--enable-new-dtags", "-rpath", "$ORIGIN/lib")),
+    Recipe(
+        "rpath/by_rpath",
+        ("deps/application.c",),
+        needs=("rpath/lib/libinner",),
+        ldflags=("--disable-new-dtags", "-rpath", "$ORIGIN/lib"),
+    ),
+    Recipe(
+        "rpath/by_runpath",
+        ("deps/application.c",),
+        needs=("rpath/lib/libinner",),
+        ldflags=("--enable-new-dtags", "-rpath", "$ORIGIN/lib"),
+    ),
     *(
-        Recipe(f"rpath/{name}", ("deps/application.c",), needs=_INNER_AND_DEEP,
-               ldflags=("--enable-new-dtags", "-rpath", path))
+        Recipe(
+            f"rpath/{name}",
+            ("deps/application.c",),
+            needs=_INNER_AND_DEEP,
+            ldflags=("--enable-new-dtags", "-rpath", path),
+        )
         for name, path in (
             ("by_runpath_direct", "$ORIGIN/lib"),
             ("by_braces", "${ORIGIN}/lib"),
@@ -83,13 +108,22 @@ def _noting(
     name: str, symbol: str, number: int, *needs: str, calls: str = "", stubs: tuple[str, ...] = ()
 ) -> Recipe:
     defines = (f"-DNAME={symbol}", f"-DNUMBER={number}", *((f"-DCALLS={calls}",) if calls else ()))
-    return Recipe(f"startup/{name}", ("startup/noting.c",), cflags=defines, stubs=stubs,
-                  needs=(*(f"startup/{need}" for need in needs), "startup/liblog"))
+    return Recipe(
+        f"startup/{name}",
+        ("startup/noting.c",),
+        cflags=defines,
+        stubs=stubs,
+        needs=(*(f"startup/{need}" for need in needs), "startup/liblog"),
+    )
 
 
 _STARTUP = [
-    Recipe("ctors", ("startup/ctors.c",), ldflags=("-init=fixture_init", "-fini=fixture_fini"),
-           expects=_roles(R.RELATIVE)),
+    Recipe(
+        "ctors",
+        ("startup/ctors.c",),
+        ldflags=("-init=fixture_init", "-fini=fixture_fini"),
+        expects=_roles(R.RELATIVE),
+    ),
     Recipe("startup/liblog", ("startup/log.c",)),
     _noting("libbase", "base", 10),
     _noting("libmiddle", "middle", 20, "libbase", calls="base"),
@@ -103,11 +137,15 @@ _STARTUP = [
 
 # AArch64 has descriptors by default: clang knows nothing else there, gcc is asked for the traditional dialect.
 _TRADITIONAL = {"aarch64-gcc": ("-mtls-dialect=trad",)}
-_DIALECT = {name: ("-mtls-dialect=gnu2" if name in (*X86, *ARM) else "-mtls-dialect=desc",)
-            for name in ALL if name != "aarch64"}
+_DIALECT = {
+    name: ("-mtls-dialect=gnu2" if name in (*X86, *ARM) else "-mtls-dialect=desc",)
+    for name in ALL
+    if name != "aarch64"
+}
 _TLS_EXPECTS = {
     **_for(tuple(name for name in ALL if name != "aarch64"), R.TLS_MODULE, R.TLS_OFFSET),
-    **_for(("aarch64-gcc",), R.TLS_MODULE, R.TLS_OFFSET), **_for(("aarch64-clang",), R.TLS_DESC),
+    **_for(("aarch64-gcc",), R.TLS_MODULE, R.TLS_OFFSET),
+    **_for(("aarch64-clang",), R.TLS_DESC),
 }
 _NO_DESCRIPTORS = dict.fromkeys((f"{name}-clang" for name in ARM), "clang has no TLS descriptors for Arm")
 
@@ -115,10 +153,17 @@ _NO_DESCRIPTORS = dict.fromkeys((f"{name}-clang" for name in ARM), "clang has no
 def _tls(name: str, source: str, needs: tuple[str, ...], *roles: Role) -> list[Recipe]:
     """A TLS fixture twice: in the target's default dialect, and with descriptors where it has them."""
     return [
-        Recipe(name, (source,), needs=needs, expects=_roles(*roles), expects_on=_TLS_EXPECTS,
-               cflags_on=_TRADITIONAL),
-        Recipe(f"{name}_desc", (source,), needs=needs, lacks=_NO_DESCRIPTORS, cflags_on=_DIALECT,
-               expects=_roles(R.TLS_DESC, *roles)),
+        Recipe(
+            name, (source,), needs=needs, expects=_roles(*roles), expects_on=_TLS_EXPECTS, cflags_on=_TRADITIONAL
+        ),
+        Recipe(
+            f"{name}_desc",
+            (source,),
+            needs=needs,
+            lacks=_NO_DESCRIPTORS,
+            cflags_on=_DIALECT,
+            expects=_roles(R.TLS_DESC, *roles),
+        ),
     ]
 
 
@@ -129,17 +174,33 @@ _TLS = [
     *_tls("tls_aligned", "tls/aligned.c", (), R.TLS_STATIC),
     Recipe("tls_static", ("tls/static_only.c",), expects=_roles(R.TLS_STATIC)),
     Recipe("tls_weak", ("tls/weak.c",), expects_on=_TLS_EXPECTS, cflags_on=_TRADITIONAL),
-    Recipe("tls_textrel", ("tls/textrel.c",), needs=("libtls_other",), targets=("i386",), pic=False,
-           ldflags=("-z", "notext"), expects=_roles(R.TLS_STATIC, R.RELATIVE)),
+    Recipe(
+        "tls_textrel",
+        ("tls/textrel.c",),
+        needs=("libtls_other",),
+        targets=("i386",),
+        pic=False,
+        ldflags=("-z", "notext"),
+        expects=_roles(R.TLS_STATIC, R.RELATIVE),
+    ),
 ]
 
 _IFUNC = [
     # GNU as and ld let a Thumb tail call of a hidden IFUNC jump into nowhere.
-    Recipe("ifunc", ("ifunc/ifunc.c",), cflags_on={"thumb-gcc": ("-fno-optimize-sibling-calls",)},
-           expects=_roles(R.IRELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT)),
+    Recipe(
+        "ifunc",
+        ("ifunc/ifunc.c",),
+        cflags_on={"thumb-gcc": ("-fno-optimize-sibling-calls",)},
+        expects=_roles(R.IRELATIVE, R.SYMBOLIC, R.JUMP_SLOT, R.GLOB_DAT),
+    ),
     # GNU ld serves a function that is both called and pointed to from one GOT slot on x86.
-    Recipe("ifunc_client", ("ifunc/client.c",), needs=("ifunc",), expects=_roles(R.SYMBOLIC),
-           expects_on={"clang": _roles(R.JUMP_SLOT), **{f"{name}-gcc": _roles(R.GLOB_DAT) for name in X86}}),
+    Recipe(
+        "ifunc_client",
+        ("ifunc/client.c",),
+        needs=("ifunc",),
+        expects=_roles(R.SYMBOLIC),
+        expects_on={"clang": _roles(R.JUMP_SLOT), **{f"{name}-gcc": _roles(R.GLOB_DAT) for name in X86}},
+    ),
     Recipe("ifunc_fault", ("ifunc/fault.c",), expects=_roles(R.JUMP_SLOT)),
 ]
 
@@ -150,43 +211,95 @@ _NO_RELR = {
 }
 _NO_APS2 = {"gcc": "GNU ld has no Android packed relocations"}
 _PACKED = [
-    Recipe("relr", ("relocs/packed.c",), ldflags_on=_RELR, lacks=_NO_RELR,
-           expects=_roles(R.RELR, R.RELATIVE, R.SYMBOLIC)),
-    Recipe("relr_only", ("relocs/packed.c",), ldflags_on=_RELR, lacks=_NO_RELR, cflags=("-DNO_UNALIGNED",),
-           expects=_roles(R.RELR)),
-    Recipe("android", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=android",), lacks=_NO_APS2,
-           expects=_roles(R.APS2)),
-    Recipe("android_relr", ("relocs/packed.c",), ldflags=("--pack-dyn-relocs=android+relr",), lacks=_NO_APS2,
-           expects=_roles(R.APS2, R.RELR)),
+    Recipe(
+        "relr",
+        ("relocs/packed.c",),
+        ldflags_on=_RELR,
+        lacks=_NO_RELR,
+        expects=_roles(R.RELR, R.RELATIVE, R.SYMBOLIC),
+    ),
+    Recipe(
+        "relr_only",
+        ("relocs/packed.c",),
+        ldflags_on=_RELR,
+        lacks=_NO_RELR,
+        cflags=("-DNO_UNALIGNED",),
+        expects=_roles(R.RELR),
+    ),
+    Recipe(
+        "android",
+        ("relocs/packed.c",),
+        ldflags=("--pack-dyn-relocs=android",),
+        lacks=_NO_APS2,
+        expects=_roles(R.APS2),
+    ),
+    Recipe(
+        "android_relr",
+        ("relocs/packed.c",),
+        ldflags=("--pack-dyn-relocs=android+relr",),
+        lacks=_NO_APS2,
+        expects=_roles(R.APS2, R.RELR),
+    ),
     Recipe("nocombreloc", ("relocs/packed.c",), ldflags=("-z", "nocombreloc"), expects=_roles(R.RELATIVE)),
     # REL where the psABI says RELA: no dynamic linker need accept it; a reader must not crash.
-    Recipe("rel_format", ("relocs/packed.c",), ldflags=("-z", "rel"), targets=RELA,
-           lacks={"gcc": "GNU ld writes the psABI's format only"}, expects=_roles(R.RELATIVE)),
+    Recipe(
+        "rel_format",
+        ("relocs/packed.c",),
+        ldflags=("-z", "rel"),
+        targets=RELA,
+        lacks={"gcc": "GNU ld writes the psABI's format only"},
+        expects=_roles(R.RELATIVE),
+    ),
 ]
 
 _LIST = "relocs/symbolic.list"
 _DATA = [
     Recipe("libprovider", ("relocs/provider.c",)),
     *(
-        Recipe(name, ("relocs/datarel.c", "relocs/special.c"), needs=("libprovider",), cflags=("-fcommon",),
-               ldflags=ldflags, expects=_roles(R.RELATIVE, R.SYMBOLIC, R.GLOB_DAT, R.JUMP_SLOT))
+        Recipe(
+            name,
+            ("relocs/datarel.c", "relocs/special.c"),
+            needs=("libprovider",),
+            cflags=("-fcommon",),
+            ldflags=ldflags,
+            expects=_roles(R.RELATIVE, R.SYMBOLIC, R.GLOB_DAT, R.JUMP_SLOT),
+        )
         for name, ldflags in (("datarel", ()), ("datarel_now", ("-z", "now", "-z", "relro")))
     ),
-    Recipe("textrel", ("relocs/textrel.c",), needs=("libprovider",), ldflags=("-z", "notext"),
-           expects=_roles(R.SYMBOLIC, R.RELATIVE),
-           expects_on={"i386": _roles(R.PC_RELATIVE), "x86_64": _roles(R.SIZE)}),
-    Recipe("textrel_nopic", ("relocs/textrel.c",), needs=("libprovider",), ldflags=("-z", "notext"),
-           pic=False, targets=("i386", *ARM), cflags_on={
-               **{f"{name}-clang": ("-mno-movt",) for name in ARM},
-               **{f"{name}-gcc": ("-mword-relocations",) for name in ARM},
-           },
-           expects=_roles(R.SYMBOLIC), expects_on={"i386": _roles(R.PC_RELATIVE)}),
+    Recipe(
+        "textrel",
+        ("relocs/textrel.c",),
+        needs=("libprovider",),
+        ldflags=("-z", "notext"),
+        expects=_roles(R.SYMBOLIC, R.RELATIVE),
+        expects_on={"i386": _roles(R.PC_RELATIVE), "x86_64": _roles(R.SIZE)},
+    ),
+    Recipe(
+        "textrel_nopic",
+        ("relocs/textrel.c",),
+        needs=("libprovider",),
+        ldflags=("-z", "notext"),
+        pic=False,
+        targets=("i386", *ARM),
+        cflags_on={
+            **{f"{name}-clang": ("-mno-movt",) for name in ARM},
+            **{f"{name}-gcc": ("-mword-relocations",) for name in ARM},
+        },
+        expects=_roles(R.SYMBOLIC),
+        expects_on={"i386": _roles(R.PC_RELATIVE)},
+    ),
     # lld resolves at link time what -Bsymbolic allows; the dynamic list keeps the names in the dynamic
     # linker's hands, with DF_SYMBOLIC set.
     *(
-        Recipe(name, ("relocs/symbolic.c",), cflags=("-fsemantic-interposition",), ldflags=ldflags,
-               inputs=inputs, expects=_roles(role),
-               lacks={"gcc": "with a dynamic list GNU ld leaves DF_SYMBOLIC out"} if inputs else {})
+        Recipe(
+            name,
+            ("relocs/symbolic.c",),
+            cflags=("-fsemantic-interposition",),
+            ldflags=ldflags,
+            inputs=inputs,
+            expects=_roles(role),
+            lacks={"gcc": "with a dynamic list GNU ld leaves DF_SYMBOLIC out"} if inputs else {},
+        )
         for name, ldflags, inputs, role in (
             ("symbolic", ("-Bsymbolic",), (), R.RELATIVE),
             ("symbolic_list", ("-Bsymbolic", f"--dynamic-list={_LIST}"), (_LIST,), R.SYMBOLIC),
@@ -194,25 +307,42 @@ _DATA = [
         )
     ),
     Recipe("interposer", ("relocs/interposer.c",)),
-    Recipe("variant_pcs", ("relocs/variant.c",), stubs=("libprovider.so",), expects=_roles(R.JUMP_SLOT),
-           targets=("aarch64", "riscv64", "riscv32")),
+    Recipe(
+        "variant_pcs",
+        ("relocs/variant.c",),
+        stubs=("libprovider.so",),
+        expects=_roles(R.JUMP_SLOT),
+        targets=("aarch64", "riscv64", "riscv32"),
+    ),
     # PLT entries of another shape: landing pads. Not -z pac-plt: its entries authenticate pointers that no
     # dynamic linker signs (under glibc they fault).
-    Recipe("plt_landing_pads", ("relocs/datarel.c", "relocs/special.c"), needs=("libprovider",),
-           targets=(*X86, "aarch64"), expects=_roles(R.JUMP_SLOT), cflags=("-fcommon",),
-           cflags_on={**dict.fromkeys(X86, ("-fcf-protection=branch",)),
-                      "aarch64": ("-mbranch-protection=standard",)},
-           ldflags_on={**{f"{name}-clang": ("-z", "force-ibt") for name in X86},
-                       **{f"{name}-gcc": ("-z", "ibtplt") for name in X86},
-                       "aarch64": ("-z", "force-bti")}),
+    Recipe(
+        "plt_landing_pads",
+        ("relocs/datarel.c", "relocs/special.c"),
+        needs=("libprovider",),
+        targets=(*X86, "aarch64"),
+        expects=_roles(R.JUMP_SLOT),
+        cflags=("-fcommon",),
+        cflags_on={
+            **dict.fromkeys(X86, ("-fcf-protection=branch",)),
+            "aarch64": ("-mbranch-protection=standard",),
+        },
+        ldflags_on={
+            **{f"{name}-clang": ("-z", "force-ibt") for name in X86},
+            **{f"{name}-gcc": ("-z", "ibtplt") for name in X86},
+            "aarch64": ("-z", "force-bti"),
+        },
+    ),
 ]
 
 
 def _age(name: str, *defines: str, script: str = "") -> Recipe:
     return Recipe(
-        f"versions/{name}/libversions", ("versions/versions.c",),
+        f"versions/{name}/libversions",
+        ("versions/versions.c",),
         cflags=tuple(f"-D{define}" for define in defines),
-        ldflags=(f"--version-script={script}",) if script else (), inputs=(script,) if script else (),
+        ldflags=(f"--version-script={script}",) if script else (),
+        inputs=(script,) if script else (),
     )
 
 
@@ -245,37 +375,78 @@ _HASH = [
 ]
 
 _CALLS = [
-    Recipe("abi", ("abi/callee.c", "abi/caller.c"), cflags=("-ffp-contract=off",),
-           expects=_roles(R.JUMP_SLOT)),
-    Recipe("faults", ("faults/faults.c",), cflags=("-fno-optimize-sibling-calls", "-fno-omit-frame-pointer"),
-           strip=("--strip-debug",), expects=_roles(R.JUMP_SLOT)),
-    Recipe("libcuser", ("libc/libcuser.c",), cflags=("-fno-builtin", "-fstack-protector-strong"),
-           expects=_roles(R.JUMP_SLOT, R.GLOB_DAT)),
+    Recipe("abi", ("abi/callee.c", "abi/caller.c"), cflags=("-ffp-contract=off",), expects=_roles(R.JUMP_SLOT)),
+    Recipe(
+        "faults",
+        ("faults/faults.c",),
+        cflags=("-fno-optimize-sibling-calls", "-fno-omit-frame-pointer"),
+        strip=("--strip-debug",),
+        expects=_roles(R.JUMP_SLOT),
+    ),
+    Recipe(
+        "libcuser",
+        ("libc/libcuser.c",),
+        cflags=("-fno-builtin", "-fstack-protector-strong"),
+        expects=_roles(R.JUMP_SLOT, R.GLOB_DAT),
+    ),
     Recipe("mathuser", ("libc/mathuser.c",), cflags=("-fno-builtin",), expects=_roles(R.JUMP_SLOT)),
     Recipe("helpers", ("libc/helpers.c",)),
 ]
 
 _PROGRAM = (
-    "--export-dynamic", "--allow-shlib-undefined", "-dynamic-linker=/lib/ld-fixture.so.1",
-    "-rpath", "$ORIGIN/../deps:$ORIGIN/..",
+    "--export-dynamic",
+    "--allow-shlib-undefined",
+    "-dynamic-linker=/lib/ld-fixture.so.1",
+    "-rpath",
+    "$ORIGIN/../deps:$ORIGIN/..",
 )
 _EXECUTABLES = [
     # gcc's PIEs on x86_64 copy data unless told otherwise: that is exe/copy's subject.
-    Recipe("exe/pie", ("relocs/startup.c",), needs=("deps/libleaf",), kind=Kind.EXECUTABLE,
-           cflags_on={"x86_64-gcc": ("-mno-direct-extern-access",)},
-           ldflags=("-pie", *_PROGRAM), expects=_roles(R.JUMP_SLOT)),
-    Recipe("exe/copy", ("relocs/startup.c",), needs=("deps/libleaf",), kind=Kind.EXECUTABLE, pic=False,
-           cflags_on={"clang": ("-fdirect-access-external-data",)}, ldflags=("-no-pie", *_PROGRAM),
-           lacks={"loongarch64-gcc": "GNU ld resolves external data to 0 instead of writing a COPY"},
-           expects=_roles(R.COPY, R.JUMP_SLOT)),
-    Recipe("exe/tls", ("tls/executable.c",), needs=("libtls_other",), kind=Kind.EXECUTABLE,
-           ldflags=("-pie", *_PROGRAM), expects=_roles(R.TLS_STATIC)),
+    Recipe(
+        "exe/pie",
+        ("relocs/startup.c",),
+        needs=("deps/libleaf",),
+        kind=Kind.EXECUTABLE,
+        cflags_on={"x86_64-gcc": ("-mno-direct-extern-access",)},
+        ldflags=("-pie", *_PROGRAM),
+        expects=_roles(R.JUMP_SLOT),
+    ),
+    Recipe(
+        "exe/copy",
+        ("relocs/startup.c",),
+        needs=("deps/libleaf",),
+        kind=Kind.EXECUTABLE,
+        pic=False,
+        cflags_on={"clang": ("-fdirect-access-external-data",)},
+        ldflags=("-no-pie", *_PROGRAM),
+        lacks={"loongarch64-gcc": "GNU ld resolves external data to 0 instead of writing a COPY"},
+        expects=_roles(R.COPY, R.JUMP_SLOT),
+    ),
+    Recipe(
+        "exe/tls",
+        ("tls/executable.c",),
+        needs=("libtls_other",),
+        kind=Kind.EXECUTABLE,
+        ldflags=("-pie", *_PROGRAM),
+        expects=_roles(R.TLS_STATIC),
+    ),
 ]
 
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        *_BASIC, *_DEPS, *_RPATH, *_STARTUP, *_TLS, *_IFUNC, *_PACKED, *_DATA, *_VERSIONS, *_HASH, *_CALLS,
-        *_EXECUTABLES, *OBJECTS,
+        *_BASIC,
+        *_DEPS,
+        *_RPATH,
+        *_STARTUP,
+        *_TLS,
+        *_IFUNC,
+        *_PACKED,
+        *_DATA,
+        *_VERSIONS,
+        *_HASH,
+        *_CALLS,
+        *_EXECUTABLES,
+        *OBJECTS,
     )
 }

@@ -64,36 +64,67 @@ def _prebuilt_png_configuration(folder: Path, engine: Zig) -> None:
 def _amalgamate_sqlite(folder: Path, engine: Zig) -> None:
     """Generates sqlite3.c with SQLite's own makefile; its generators are compiled for the host first."""
     compiler = f"{engine.path} cc -O0 -w -fno-sanitize=undefined"
-    run(["make", "-s", "-f", "main.mk", "TOP=.", f"BCC={compiler}", "TCC=false", "TCLSH=tclsh", "sqlite3.c"],
-        cwd=folder)
+    run(
+        ["make", "-s", "-f", "main.mk", "TOP=.", f"BCC={compiler}", "TCC=false", "TCLSH=tclsh", "sqlite3.c"],
+        cwd=folder,
+    )
 
 
 _LZMA_FOLDERS = ("api", "common", "check", "lz", "rangecoder", "lzma", "delta", "simple")
 _LZMA_FILTERS = (
-    "LZMA1", "LZMA2", "DELTA", "X86", "ARM", "ARM64", "ARMTHUMB", "POWERPC", "IA64", "SPARC", "RISCV",
+    "LZMA1",
+    "LZMA2",
+    "DELTA",
+    "X86",
+    "ARM",
+    "ARM64",
+    "ARMTHUMB",
+    "POWERPC",
+    "IA64",
+    "SPARC",
+    "RISCV",
 )
 
 SOURCES: Mapping[str, Source] = {
     "zlib1g": Source(
-        "zlib", "libz.so.1", ("*.c",), defines=("HAVE_UNISTD_H", "HAVE_STDARG_H", "HAVE_HIDDEN"),
-        headers=("zlib.h", "zconf.h"), script="zlib.map",
+        "zlib",
+        "libz.so.1",
+        ("*.c",),
+        defines=("HAVE_UNISTD_H", "HAVE_STDARG_H", "HAVE_HIDDEN"),
+        headers=("zlib.h", "zconf.h"),
+        script="zlib.map",
     ),
     "libpng16-16t64": Source(
-        "libpng1.6", "libpng16.so.16", ("png*.c",), without=("pngtest.c",),
-        defines=("PNG_HARDWARE_OPTIMIZATIONS=0",), headers=("png.h", "pngconf.h", "pnglibconf.h"),
-        needs=("zlib1g",), prepare=_prebuilt_png_configuration,
+        "libpng1.6",
+        "libpng16.so.16",
+        ("png*.c",),
+        without=("pngtest.c",),
+        defines=("PNG_HARDWARE_OPTIMIZATIONS=0",),
+        headers=("png.h", "pngconf.h", "pnglibconf.h"),
+        needs=("zlib1g",),
+        prepare=_prebuilt_png_configuration,
     ),
     "liblzma5": Source(
-        "xz-utils", "liblzma.so.5",
+        "xz-utils",
+        "liblzma.so.5",
         (
-            "src/common/tuklib_physmem.c", "src/common/tuklib_cpucores.c",
+            "src/common/tuklib_physmem.c",
+            "src/common/tuklib_cpucores.c",
             *(f"src/liblzma/{folder}/*.c" for folder in _LZMA_FOLDERS),
         ),
         without=("*_tablegen.c", "*_small.c", "stream_*_mt.c", "outqueue.c", "crc*_clmul*.c"),
         defines=(
-            "HAVE_STDBOOL_H", "HAVE_STDINT_H", "HAVE_INTTYPES_H", "HAVE_VISIBILITY=1", "NDEBUG",
-            "ASSUME_RAM=128", "HAVE_ENCODERS", "HAVE_DECODERS", "HAVE_LZIP_DECODER",
-            "TUKLIB_SYMBOL_PREFIX=lzma_", "SIZEOF_SIZE_T=4",
+            "HAVE_STDBOOL_H",
+            "HAVE_STDINT_H",
+            "HAVE_INTTYPES_H",
+            "HAVE_VISIBILITY=1",
+            "NDEBUG",
+            "ASSUME_RAM=128",
+            "HAVE_ENCODERS",
+            "HAVE_DECODERS",
+            "HAVE_LZIP_DECODER",
+            "TUKLIB_SYMBOL_PREFIX=lzma_",
+            "SIZEOF_SIZE_T=4",
             *(f"HAVE_CHECK_{name}" for name in ("CRC32", "CRC64", "SHA256")),
             *(f"HAVE_MF_{finder}" for finder in ("HC3", "HC4", "BT2", "BT3", "BT4")),
             *(f"HAVE_{side}CODER_{name}" for side in ("EN", "DE") for name in _LZMA_FILTERS),
@@ -102,7 +133,11 @@ SOURCES: Mapping[str, Source] = {
         script="src/liblzma/liblzma_generic.map",
     ),
     "libsqlite3-0": Source(
-        "sqlite3", "libsqlite3.so.0", ("sqlite3.c",), prepare=_amalgamate_sqlite, tools=("make", "tclsh"),
+        "sqlite3",
+        "libsqlite3.so.0",
+        ("sqlite3.c",),
+        prepare=_amalgamate_sqlite,
+        tools=("make", "tclsh"),
         defines=("SQLITE_THREADSAFE=0", "SQLITE_OMIT_LOAD_EXTENSION", "HAVE_USLEEP"),
         cflags=("-O1",),
     ),
@@ -137,9 +172,15 @@ def _flags(recipe: Source, zig: Path, root: Path) -> tuple[str, ...]:
     headers = ("riscv-linux-gnu", "generic-glibc", "riscv-linux-any", "any-linux-any")
     system = (zig.parent / "lib/include", *(libc / name for name in headers), root / "usr/include")
     return (
-        "-nostdinc", *(word for path in system for word in ("-isystem", str(path))),
-        *(f"-I{path}" for path in recipe.includes), *(f"-D{define}" for define in recipe.defines),
-        "-D__GLIBC_MINOR__=41", *recipe.cflags, "-fPIC", "-w", "-fno-ident",
+        "-nostdinc",
+        *(word for path in system for word in ("-isystem", str(path))),
+        *(f"-I{path}" for path in recipe.includes),
+        *(f"-D{define}" for define in recipe.defines),
+        "-D__GLIBC_MINOR__=41",
+        *recipe.cflags,
+        "-fPIC",
+        "-w",
+        "-fno-ident",
     )
 
 
@@ -160,8 +201,23 @@ def make(name: str, target: Target, apt: PrivateApt, work: Path, root: Path) -> 
     for number, path in enumerate(_files(recipe, folder)):
         objects.append(str(work / f"{number}.o"))
         relative = str(path.relative_to(folder))
-        engine.run(name, ("{zig}", "clang", "-target", target.triple, *target.cflags, *flags, "-c", relative,
-                          "-o", objects[-1]), {}, folder)
+        engine.run(
+            name,
+            (
+                "{zig}",
+                "clang",
+                "-target",
+                target.triple,
+                *target.cflags,
+                *flags,
+                "-c",
+                relative,
+                "-o",
+                objects[-1],
+            ),
+            {},
+            folder,
+        )
     tree = work / "tree"
     _link(name, recipe, target, objects, folder, tree / LIBRARY_FOLDER, root)
     (tree / "usr/include").mkdir(parents=True)
@@ -178,8 +234,25 @@ def _link(
     script = (f"--version-script={recipe.script}", "--undefined-version") if recipe.script else ()
     needed = [str(root / LIBRARY_FOLDER / SOURCES[need].soname) for need in recipe.needs]
     engine = Zig()
-    engine.run(name, (
-        "{zig}", "ld.lld", "-m", target.emulation, "-shared", f"-soname={recipe.soname}",
-        "-z", "max-page-size=4096", "--build-id=none", "--strip-debug", *script, *objects, *needed,
-        "-o", str(into / recipe.soname),
-    ), {}, folder)
+    engine.run(
+        name,
+        (
+            "{zig}",
+            "ld.lld",
+            "-m",
+            target.emulation,
+            "-shared",
+            f"-soname={recipe.soname}",
+            "-z",
+            "max-page-size=4096",
+            "--build-id=none",
+            "--strip-debug",
+            *script,
+            *objects,
+            *needed,
+            "-o",
+            str(into / recipe.soname),
+        ),
+        {},
+        folder,
+    )

@@ -17,7 +17,7 @@ from emu.abi.spec import (
     VaListStruct,
     VariadicRule,
     X87Stack,
-)  # fmt: skip
+)
 from relink.arch import ARCHITECTURES, FloatAbi, architecture, module_name
 from relink.errors import UnsupportedElf
 

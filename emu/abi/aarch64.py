@@ -23,7 +23,7 @@ from emu.abi.spec import (
     SaveArea,
     VaListStruct,
     numbered,
-)  # fmt: skip
+)
 
 #: FP ASIMD AES PMULL SHA1 SHA2 CRC32 ATOMICS (Linux, arch/arm64/include/uapi/asm/hwcap.h).
 HWCAP = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8

@@ -23,7 +23,7 @@ from emu.prototypes import (
     Struct,
     VaListType,
     Void,
-)  # fmt: skip
+)
 
 
 class Piece(NamedTuple):
@@ -126,9 +126,7 @@ class Assigner:
         names = rules.integer_arguments
         words = -(-size // word)
         pairing = rules.pair_alignment
-        if alignment > word and (
-            pairing is PairAlignment.ALWAYS or (pairing is PairAlignment.VARIADIC and extra)
-        ):
+        if alignment > word and (pairing is PairAlignment.ALWAYS or (pairing is PairAlignment.VARIADIC and extra)):
             self.integers_used += self.integers_used & 1
         first = self.integers_used
         free = max(len(names) - first, 0)

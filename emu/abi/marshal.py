@@ -55,9 +55,7 @@ def decoder(ctype: CType) -> Decoder:
     raise CallError(f"a value of type {ctype} cannot be passed")
 
 
-def result_encoder(
-    rules: CallingConvention, ctype: CType, location: Location
-) -> Callable[[object, str], int]:
+def result_encoder(rules: CallingConvention, ctype: CType, location: Location) -> Callable[[object, str], int]:
     """What turns a host function's return value (and its name, for errors) into the result's pattern."""
     if isinstance(ctype, Void):
         return lambda value, function: 0
@@ -86,9 +84,7 @@ def result_encoder(
     return encode
 
 
-def extra_type(
-    rules: CallingConvention, value: object, parse: Callable[[str], CType]
-) -> tuple[CType, object]:
+def extra_type(rules: CallingConvention, value: object, parse: Callable[[str], CType]) -> tuple[CType, object]:
     """The C type an argument that matches `...` is passed as, and the value. Raises CallError if none fits.
 
     `parse` turns the text of an explicit (text, value) pair into a type.

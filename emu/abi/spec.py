@@ -169,12 +169,15 @@ def float_variants(page: CallingConvention, *abis: FloatAbi) -> tuple[CallingCon
     kept = {FloatAbi.SOFT: (), FloatAbi.SINGLE: (4,)}
     return tuple(
         replace(
-            page, arch=f"{page.arch}:{abi.value}", float_abi=abi, floats_spill_to_integers=True,
+            page,
+            arch=f"{page.arch}:{abi.value}",
+            float_abi=abi,
+            floats_spill_to_integers=True,
             float_arguments={size: page.float_arguments[size] for size in kept[abi]},
             float_results={size: page.float_results[size] for size in kept[abi]},
         )
         for abi in abis
-    )  # fmt: skip
+    )
 
 
 def numbered(prefix: str, count: int) -> tuple[str, ...]:

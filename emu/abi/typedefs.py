@@ -17,9 +17,7 @@ _BY_SIZE: dict[tuple[int | str, bool], str] = {
         "socklen_t useconds_t pthread_key_t"
     ),
     (8, True): "int64_t __int64_t int_least64_t int_fast64_t s64 intmax_t loff_t off64_t quad_t",
-    (8, False): (
-        "uint64_t __uint64_t uint_least64_t uint_fast64_t u_int64_t u64 uintmax_t u_quad_t dev_t"
-    ),
+    (8, False): ("uint64_t __uint64_t uint_least64_t uint_fast64_t u_int64_t u64 uintmax_t u_quad_t dev_t"),
     ("pointer_size", True): "ssize_t intptr_t ptrdiff_t int_fast16_t int_fast32_t clock_t register_t",
     ("pointer_size", False): (
         "size_t uintptr_t uint_fast16_t uint_fast32_t u_long ulong nfds_t rlim_t pthread_t wctype_t"

@@ -53,9 +53,7 @@ class VarArgs(ABC):
 class RegisterArguments(VarArgs):
     """`...` of the function the guest has just entered: what registers hold, then the stack."""
 
-    def __init__(
-        self, machine: CallMachine, assigner: Assigner, registers: Mapping[str, int], stack: int
-    ) -> None:
+    def __init__(self, machine: CallMachine, assigner: Assigner, registers: Mapping[str, int], stack: int) -> None:
         self._machine = machine
         self._rules = assigner.convention
         self._assigner = assigner

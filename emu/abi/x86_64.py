@@ -22,7 +22,7 @@ from emu.abi.spec import (
     VariadicRule,
     X87Stack,
     numbered,
-)  # fmt: skip
+)
 
 _XMM = numbered("xmm", 8)
 #: CPUID.1:EDX, which is AT_HWCAP on x86 (Linux, arch/x86/include/asm/elf.h, ELF_HWCAP), of the emulated CPU.

@@ -22,10 +22,12 @@ def pop(cpu: Cpu, names: X87Stack) -> int:
     """Take the value on top off the stack: its 80 bits."""
     value, status, tags = cpu.read_registers(names)
     top = status >> 11 & 7
-    cpu.write_registers((
-        (names.status, status & ~_TOP | (top + 1 & 7) << 11),
-        (names.tags, tags | _EMPTY << 2 * top),
-    ))
+    cpu.write_registers(
+        (
+            (names.status, status & ~_TOP | (top + 1 & 7) << 11),
+            (names.tags, tags | _EMPTY << 2 * top),
+        )
+    )
     return value
 
 
@@ -34,8 +36,10 @@ def push(cpu: Cpu, names: X87Stack, value: int) -> None:
     status, tags = cpu.read_registers((names.status, names.tags))
     top = (status >> 11) - 1 & 7
     # st0 is relative to TOP, so TOP moves first and in a crossing of its own.
-    cpu.write_registers((
-        (names.status, status & ~_TOP | top << 11),
-        (names.tags, tags & ~(_EMPTY << 2 * top)),
-    ))
+    cpu.write_registers(
+        (
+            (names.status, status & ~_TOP | top << 11),
+            (names.tags, tags & ~(_EMPTY << 2 * top)),
+        )
+    )
     cpu.write_registers(((names.top, value),))

@@ -20,9 +20,12 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
 app = typer.Typer(
     name="relink-emu",
     help="Load, link and run ELF shared objects and object files of seven architectures on an emulated machine.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-)  # fmt: skip
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -54,9 +57,13 @@ Library = Annotated[
 
 @command
 def load(
-    library: Library, target: Target, search: Search, loading: Loading, output: Output,
+    library: Library,
+    target: Target,
+    search: Search,
+    loading: Loading,
+    output: Output,
     bindings: Annotated[bool, typer.Option("--bindings", help="List every binding.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Load a library and show what came of it.
 
     What it needs is loaded with it, and constructors are run.
@@ -70,7 +77,11 @@ def load(
 
 @command
 def call(
-    library: Library, target: Target, search: Search, loading: Loading, output: Output,
+    library: Library,
+    target: Target,
+    search: Search,
+    loading: Loading,
+    output: Output,
     expressions: Annotated[
         list[str],
         typer.Argument(metavar="CALL...", help="What to call, in order: 'add(2, 3)', 'double cos(1.0)'."),
@@ -82,7 +93,7 @@ def call(
     audit: Annotated[
         bool, typer.Option("--audit", help="Bind lazily and tell who called what first, and when.")
     ] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Call functions of a library and print what they return.
 
     Arguments are C literals (42, 0x2a, 052, 'c', 1.5, 1.5f, "text\\n", NULL), b"bytes", or names of the
@@ -92,9 +103,7 @@ def call(
     """
     from emu.cli import call
 
-    call.run(
-        target, search, loading, library, expressions, prototype or [], audit=audit, as_json=output.json
-    )
+    call.run(target, search, loading, library, expressions, prototype or [], audit=audit, as_json=output.json)
 
 
 # What follows the program's name is the program's, options too.
@@ -102,7 +111,9 @@ def call(
 @expand
 def run_program(
     program: Annotated[str, typer.Argument(metavar="PROGRAM", help="An executable, or a name to be found.")],
-    target: Target, search: Search, running: Running,
+    target: Target,
+    search: Search,
+    running: Running,
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its arguments.")] = None,
     env: Annotated[
         list[str] | None,
@@ -110,14 +121,17 @@ def run_program(
     ] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option("--file", metavar="PATH[=FILE]",
-                     help="A file of the host (read only once) that it finds at PATH. May be repeated."),
+        typer.Option(
+            "--file",
+            metavar="PATH[=FILE]",
+            help="A file of the host (read only once) that it finds at PATH. May be repeated.",
+        ),
     ] = None,
     argv0: Annotated[str | None, typer.Option("--argv0", metavar="NAME", help="What it is called.")] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Say on standard error what was loaded and not known.")
     ] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Run a program from its entry to its exit; the exit status is the program's.
 
     Its standard input, output and error are this command's; its files are its own (see --file). The
@@ -133,9 +147,13 @@ def run_program(
 
 @command
 def map(
-    library: Library, target: Target, search: Search, loading: Loading, output: Output,
+    library: Library,
+    target: Target,
+    search: Search,
+    loading: Loading,
+    output: Output,
     every: Annotated[bool, typer.Option("--all", help="Also the images that are loaded with it.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Show where everything lies: sections, symbols, GOT slots, stubs.
 
     Links without running constructors. With an object or archive as LIB, per input.
@@ -152,8 +170,9 @@ def map(
 
 @command
 def report(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Archives and objects.")], output: Output,
-) -> None:  # fmt: skip
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Archives and objects.")],
+    output: Output,
+) -> None:
     """Count the relocation types in archives and objects, and say which are implemented.
 
     The exit status is 1 when a type is refused or unknown.
@@ -172,9 +191,10 @@ def inspect(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="A shared object, an executable, an object file or an archive.")
     ],
-    target: Target, output: Output,
+    target: Target,
+    output: Output,
     symbols: Annotated[bool, typer.Option("--symbols", help="List every symbol.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Show what an ELF file or an archive says, without loading it."""
     from emu.cli import inspect, inspect_archive, inspect_view
     from emu.cli.output import emit

@@ -48,10 +48,18 @@ def report() -> ArchesReport:
         rows = arch.relocations.values()
         entries.append(
             ArchitectureEntry(
-                arch.name, arch.title, arch.aliases, arch.bits, arch.machine, arch.psabi, engine, _version(engine),
-                len(rows), sum(row.role is Role.REFUSED for row in rows),
+                arch.name,
+                arch.title,
+                arch.aliases,
+                arch.bits,
+                arch.machine,
+                arch.psabi,
+                engine,
+                _version(engine),
+                len(rows),
+                sum(row.role is Role.REFUSED for row in rows),
             )
-        )  # fmt: skip
+        )
     return ArchesReport(tuple(entries))
 
 
@@ -67,9 +75,7 @@ def show(report: ArchesReport, console: Console) -> None:
     rows = table("name", "also called", "psABI", "engine", ">types")
     rows.columns[2].no_wrap = True
     for entry in report.architectures:
-        rows.add_row(
-            entry.name, ", ".join(entry.aliases), entry.psabi, entry.engine, str(entry.relocations)
-        )
+        rows.add_row(entry.name, ", ".join(entry.aliases), entry.psabi, entry.engine, str(entry.relocations))
     console.print(rows)
     engines = {entry.engine: entry.engine_version for entry in report.architectures}
     versions = ", ".join(f"{engine} {found or '(not installed)'}" for engine, found in engines.items())

@@ -70,9 +70,16 @@ class CallReport:
 
 
 def run(
-    target: Target, search: Search, loading: Loading, name: str, texts: Sequence[str],
-    prototypes: Sequence[str], *, audit: bool = False, as_json: bool,
-) -> None:  # fmt: skip
+    target: Target,
+    search: Search,
+    loading: Loading,
+    name: str,
+    texts: Sequence[str],
+    prototypes: Sequence[str],
+    *,
+    audit: bool = False,
+    as_json: bool,
+) -> None:
     """Load `name` and make the calls, printing each result when it is there. Raises RelinkError and Usage.
 
     With `audit` what was bound lazily, which is then the least, is told on standard error at the end.
@@ -215,9 +222,7 @@ def _make(machine: Machine, library: Library, call: Call, given: _Prototypes) ->
     if isinstance(kind, Pointer) and isinstance(result, int):
         result = Address(result)
     printed = [stream.getvalue().decode(errors="backslashreplace") for stream in streams]
-    return Called(
-        call.text, call.name, text, source, result, str(kind), string, printed[0], printed[1], seconds
-    )
+    return Called(call.text, call.name, text, source, result, str(kind), string, printed[0], printed[1], seconds)
 
 
 def _value(machine: Machine, library: Library, argument: Argument) -> object:

@@ -41,19 +41,22 @@ if TYPE_CHECKING:
     from emu.cli.options import Target
 
 _KINDS: dict[int, str] = {
-    FileType.REL: "relocatable object", FileType.EXEC: "executable at a fixed address",
+    FileType.REL: "relocatable object",
+    FileType.EXEC: "executable at a fixed address",
     FileType.DYN: "shared object",
-}  # fmt: skip
+}
 _HASH_TABLES = (("gnu", DynamicTag.GNU_HASH), ("sysv", DynamicTag.HASH))
 _STRING_TAGS = frozenset({DynamicTag.NEEDED, DynamicTag.SONAME, DynamicTag.RPATH, DynamicTag.RUNPATH})
 #: The processor's own tags and segment types, by e_machine (AAELF32, AAELF64, RISC-V ELF Specification).
 _PROCESSOR_TAGS = {
     183: {0x70000001: "AARCH64_BTI_PLT", 0x70000003: "AARCH64_PAC_PLT", 0x70000005: "AARCH64_VARIANT_PCS"},
     243: {0x70000001: "RISCV_VARIANT_CC"},
-}  # fmt: skip
+}
 _PROCESSOR_SEGMENTS = {
-    40: {0x70000001: "ARM_EXIDX"}, 183: {0x70000002: "AARCH64_MEMTAG_MTE"}, 243: {0x70000003: "RISCV_ATTRIBUTES"},
-}  # fmt: skip
+    40: {0x70000001: "ARM_EXIDX"},
+    183: {0x70000002: "AARCH64_MEMTAG_MTE"},
+    243: {0x70000003: "RISCV_ATTRIBUTES"},
+}
 
 
 @dataclass(frozen=True)
@@ -183,12 +186,26 @@ def report(target: Target, file: str) -> InspectReport:
     object_file = decode_object(decoded) if header.type == FileType.REL else None
     exported, imported = _counts(decoded.symbols if object_file is None else object_file.symbols)
     return InspectReport(
-        file=file, size=Path(file).stat().st_size, kind=_kind(decoded), arch=arch.name if arch else None,
-        machine=header.machine, bits=header.bits, flags=Address(header.flags),
-        flags_problem=arch.flags_problem(header.flags) if arch else None, entry=Address(header.entry),
-        os_abi=header.os_abi, soname=decoded.soname, interpreter=decoded.interpreter, needed=decoded.needed,
-        rpath=decoded.rpath, runpath=decoded.runpath, segments=tuple(_segments(decoded)),
-        sections=tuple(_sections(decoded)), dynamic=tuple(_dynamic(decoded)), exported=exported, imported=imported,
+        file=file,
+        size=Path(file).stat().st_size,
+        kind=_kind(decoded),
+        arch=arch.name if arch else None,
+        machine=header.machine,
+        bits=header.bits,
+        flags=Address(header.flags),
+        flags_problem=arch.flags_problem(header.flags) if arch else None,
+        entry=Address(header.entry),
+        os_abi=header.os_abi,
+        soname=decoded.soname,
+        interpreter=decoded.interpreter,
+        needed=decoded.needed,
+        rpath=decoded.rpath,
+        runpath=decoded.runpath,
+        segments=tuple(_segments(decoded)),
+        sections=tuple(_sections(decoded)),
+        dynamic=tuple(_dynamic(decoded)),
+        exported=exported,
+        imported=imported,
         symbols=tuple(_symbols(decoded) if object_file is None else _object_symbols(object_file)),
         versions_defined=tuple(version.name for version in decoded.versions.defined),
         versions_needed=tuple(
@@ -198,12 +215,15 @@ def report(target: Target, file: str) -> InspectReport:
         relocations=_relocations(decoded, arch),
         hash_tables=tuple(name for name, tag in _HASH_TABLES if tag in decoded.dynamic),
         constructors=Constructors(
-            _address(decoded.init), array_length("init_array"), array_length("preinit_array"),
-            _address(decoded.fini), array_length("fini_array"),
+            _address(decoded.init),
+            array_length("init_array"),
+            array_length("preinit_array"),
+            _address(decoded.fini),
+            array_length("fini_array"),
         ),
         tls=Tls(tls.memsz, tls.filesz, tls.align) if tls else None,
         modinfo=modinfo(object_file) if object_file is not None else {},
-    )  # fmt: skip
+    )
 
 
 def _kind(decoded: Decoded) -> str:
@@ -234,9 +254,14 @@ def _segments(decoded: Decoded) -> Iterator[Segment]:
         letters = "".join(letter if entry.flags & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
         kind = own.get(entry.type) or _name(SegmentType, entry.type)
         yield Segment(
-            kind, letters, entry.offset, Address(entry.vaddr), entry.filesz,
-            entry.memsz, entry.align,
-        )  # fmt: skip
+            kind,
+            letters,
+            entry.offset,
+            Address(entry.vaddr),
+            entry.filesz,
+            entry.memsz,
+            entry.align,
+        )
 
 
 def _sections(decoded: Decoded) -> Iterator[SectionEntry]:
@@ -281,9 +306,17 @@ def _symbols(decoded: Decoded) -> Iterator[SymbolEntry]:
             default = section != SHN_UNDEF and not raw_version & VERSYM_HIDDEN
             version = ("@@" if default else "@") + (decoded.versions.name_of(raw_version) or "?")
         yield SymbolEntry(
-            name, demangled(name), version, Address(value), size, _name(SymbolType, kind), _name(Binding, bind),
-            _name(Visibility, visibility), section != SHN_UNDEF, section == SHN_ABS,
-        )  # fmt: skip
+            name,
+            demangled(name),
+            version,
+            Address(value),
+            size,
+            _name(SymbolType, kind),
+            _name(Binding, bind),
+            _name(Visibility, visibility),
+            section != SHN_UNDEF,
+            section == SHN_ABS,
+        )
 
 
 def _object_symbols(file: ObjectFile) -> Iterator[SymbolEntry]:
@@ -292,10 +325,17 @@ def _object_symbols(file: ObjectFile) -> Iterator[SymbolEntry]:
     for row in range(1, len(table)):
         name, section = file.symbol_name(row), int(table.section[row])
         yield SymbolEntry(
-            name, demangled(name), None, Address(int(table.value[row])), int(table.size[row]),
-            _name(SymbolType, int(table.type[row])), _name(Binding, int(table.bind[row])),
-            _name(Visibility, int(table.visibility[row])), section != UNDEFINED, section == ABSOLUTE,
-        )  # fmt: skip
+            name,
+            demangled(name),
+            None,
+            Address(int(table.value[row])),
+            int(table.size[row]),
+            _name(SymbolType, int(table.type[row])),
+            _name(Binding, int(table.bind[row])),
+            _name(Visibility, int(table.visibility[row])),
+            section != UNDEFINED,
+            section == ABSOLUTE,
+        )
 
 
 def _relocations(decoded: Decoded, arch: Architecture | None) -> dict[str, dict[str, int]]:

@@ -242,9 +242,12 @@ class _View:
         for image in self.report.images:
             bias = (hexadecimal(image.bias),) if biased else ()
             rows.add_row(
-                self.labels[image.name], printable(image.rule), self._address(image.base), *bias,
+                self.labels[image.name],
+                printable(image.rule),
+                self._address(image.base),
+                *bias,
                 f"{image.size:#x}",
-            )  # fmt: skip
+            )
         for library in self.report.host_libraries:
             rows.add_row(printable(library.name), "answered by the host")
         self.console.print(rows)
@@ -260,9 +263,12 @@ class _View:
         for image in self.report.images:
             for segment in image.segments:
                 rows.add_row(
-                    self._address(segment.address), self._address(segment.address + segment.size),
-                    f"{segment.size:#x}", segment.permissions, *self._which(image.name),
-                )  # fmt: skip
+                    self._address(segment.address),
+                    self._address(segment.address + segment.size),
+                    f"{segment.size:#x}",
+                    segment.permissions,
+                    *self._which(image.name),
+                )
         for image in self.report.images:
             if image.tls is not None:
                 place = "dynamic"
@@ -302,9 +308,11 @@ class _View:
         for image, bound in entries:
             version = f"@{printable(bound.version)}" if bound.version else ""
             rows.add_row(
-                shown(bound.symbol, demangle=self.demangle) + version, self._provider(bound),
-                self._address(bound.address), *self._which(image.name),
-            )  # fmt: skip
+                shown(bound.symbol, demangle=self.demangle) + version,
+                self._provider(bound),
+                self._address(bound.address),
+                *self._which(image.name),
+            )
         return rows
 
     def _provider(self, bound: Bound) -> str:
@@ -318,9 +326,11 @@ class _View:
         for name in self.report.initialised:
             for constructor in images[name].constructors:
                 rows.add_row(
-                    constructor.kind, self._address(constructor.address),
-                    shown(constructor.symbol or "", demangle=self.demangle), *self._which(name),
-                )  # fmt: skip
+                    constructor.kind,
+                    self._address(constructor.address),
+                    shown(constructor.symbol or "", demangle=self.demangle),
+                    *self._which(name),
+                )
         if rows.row_count:
             self._title("Constructors, in the order they ran")
             self.console.print(rows)
@@ -335,5 +345,8 @@ def _labels(names: Iterable[str]) -> dict[str, str]:
 
 #: What a binding of each kind but "image" is bound to.
 _PROVIDERS = {
-    "host": "the host", "define": "--define", "weak": "nothing (weak)", "unresolved": "nothing (unresolved)",
-}  # fmt: skip
+    "host": "the host",
+    "define": "--define",
+    "weak": "nothing (weak)",
+    "unresolved": "nothing (unresolved)",
+}

@@ -129,9 +129,13 @@ class Running:
 
     define: Annotated[
         list[str] | None,
-        typer.Option("--define", "-D", metavar="NAME=VALUE",
-                     help="Answer an imported symbol with this address. May be repeated."),
-    ] = None  # fmt: skip
+        typer.Option(
+            "--define",
+            "-D",
+            metavar="NAME=VALUE",
+            help="Answer an imported symbol with this address. May be repeated.",
+        ),
+    ] = None
     allow_unresolved: Annotated[
         bool, typer.Option("--allow-unresolved", help="Go on without; a call of one is reported when it happens.")
     ] = False
@@ -139,9 +143,13 @@ class Running:
         str | None, typer.Option("--base", metavar="ADDRESS", help="Guest address of the image's first page.")
     ] = None
     binding: Annotated[
-        str, typer.Option("--binding", metavar="WHEN",
-                          help="Bind calls between images now, lazy (each when first made), faithful (as ld.so).")
-    ] = "now"  # fmt: skip
+        str,
+        typer.Option(
+            "--binding",
+            metavar="WHEN",
+            help="Bind calls between images now, lazy (each when first made), faithful (as ld.so).",
+        ),
+    ] = "now"
     timeout: Annotated[
         float, typer.Option("--timeout", min=0, metavar="SECONDS", help="For each entry into the guest; 0: none.")
     ] = 60.0
@@ -166,9 +174,14 @@ class Running:
             object.__setattr__(self, "address", _integer(self.base, "--base", self.base))
 
     def machine(
-        self, arch: Architecture, search: Search, *, files: dict[str, bytes | bytearray] | None = None,
-        stdin: bytes | Callable[[int], bytes] = b"", tls_size: int = 0,
-    ) -> Machine:  # fmt: skip
+        self,
+        arch: Architecture,
+        search: Search,
+        *,
+        files: dict[str, bytes | bytearray] | None = None,
+        stdin: bytes | Callable[[int], bytes] = b"",
+        tls_size: int = 0,
+    ) -> Machine:
         """A machine as the options want it. Raises Usage for a definition the architecture has no address for."""
         from emu.machine import Machine
         from relink.tls import DEFAULT_STATIC_SIZE
@@ -178,10 +191,18 @@ class Running:
                 problem = f"{name}={value:#x} does not fit the {arch.bits} bits of {arch.name}"
                 raise Usage(problem, param_hint="'--define'")
         return Machine(
-            arch, library_path=search.library_path or (), sysroot=search.sysroot, hosted_libc=search.libc,
-            symbols=self.definitions, timeout=self.timeout, max_instructions=self.max_instructions,
-            binding=self.binding, files=files, stdin=stdin, tls_size=tls_size or DEFAULT_STATIC_SIZE,
-        )  # fmt: skip
+            arch,
+            library_path=search.library_path or (),
+            sysroot=search.sysroot,
+            hosted_libc=search.libc,
+            symbols=self.definitions,
+            timeout=self.timeout,
+            max_instructions=self.max_instructions,
+            binding=self.binding,
+            files=files,
+            stdin=stdin,
+            tls_size=tls_size or DEFAULT_STATIC_SIZE,
+        )
 
 
 @dataclass(frozen=True)
@@ -190,25 +211,30 @@ class Loading(Running):
 
     beside: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="FILE",
-                     help="Object or archive to link with the object LIB, as one image. May be repeated."),
-    ] = None  # fmt: skip
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            help="Object or archive to link with the object LIB, as one image. May be repeated.",
+        ),
+    ] = None
     want: Annotated[
         list[str] | None,
-        typer.Option("--want", "-u", metavar="NAME",
-                     help="Symbol that archives are asked for. May be repeated."),
-    ] = None  # fmt: skip
-    whole_archive: Annotated[
-        bool, typer.Option("--whole-archive", help="Take archives whole, not by need.")
-    ] = False
+        typer.Option("--want", "-u", metavar="NAME", help="Symbol that archives are asked for. May be repeated."),
+    ] = None
+    whole_archive: Annotated[bool, typer.Option("--whole-archive", help="Take archives whole, not by need.")] = (
+        False
+    )
 
     def load(self, machine: Machine, library: str, search: Search, want: Sequence[str] = ()) -> Library:
         """Load `library` as the options say; archives are asked for `want` too. Raises RelinkError."""
         return machine.load(
-            [library, *self.beside] if self.beside else library, base=self.address, preload=search.preload or (),
-            allow_unresolved=self.allow_unresolved, want=[*(self.want or ()), *want],
+            [library, *self.beside] if self.beside else library,
+            base=self.address,
+            preload=search.preload or (),
+            allow_unresolved=self.allow_unresolved,
+            want=[*(self.want or ()), *want],
             whole_archive=self.whole_archive,
-        )  # fmt: skip
+        )
 
 
 def _integer(text: str, option: str, whole: str) -> int:

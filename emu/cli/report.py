@@ -120,9 +120,7 @@ def _objects(file: str) -> Iterator[ObjectFile | Skipped]:
             yield Skipped(member.full_name, error.problem)
 
 
-def _count(
-    file: ObjectFile, tallies: defaultdict[str, _Tally], arches: dict[str, Architecture]
-) -> Skipped | None:
+def _count(file: ObjectFile, tallies: defaultdict[str, _Tally], arches: dict[str, Architecture]) -> Skipped | None:
     """Add an object to the tally of its architecture; why not, if it cannot be."""
     arch = architecture_of(file.header.machine, file.header.bits)
     if arch is None:

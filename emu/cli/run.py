@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 
 
 def run(
-    target: Target, search: Search, running: Running, program: str, arguments: Sequence[str],
-    environment: Sequence[str], files: Sequence[str], *, called: str | None, verbose: bool,
-) -> int:  # fmt: skip
+    target: Target,
+    search: Search,
+    running: Running,
+    program: str,
+    arguments: Sequence[str],
+    environment: Sequence[str],
+    files: Sequence[str],
+    *,
+    called: str | None,
+    verbose: bool,
+) -> int:
     """Run `program` on the standard streams; its exit status. Raises RelinkError, Usage."""
     arch = target.of(program, search)
     variables = dict(_pair(text, "--env") for text in environment)
@@ -28,9 +36,13 @@ def run(
         machine.libc.stdout.tee = _Passing(sys.stdout.buffer).write
         machine.libc.stderr.tee = _Passing(sys.stderr.buffer).write
         process = machine.start(
-            program, [program if called is None else called, *arguments], variables, base=running.address,
-            preload=search.preload or (), allow_unresolved=running.allow_unresolved,
-        )  # fmt: skip
+            program,
+            [program if called is None else called, *arguments],
+            variables,
+            base=running.address,
+            preload=search.preload or (),
+            allow_unresolved=running.allow_unresolved,
+        )
         try:
             return process.run()
         finally:
@@ -95,5 +107,3 @@ def _remarks(machine: Machine, process: Process) -> Iterator[str]:
         yield f"{name} is not known: answered with ENOSYS, {times} times"
     end = "did not exit" if process.status is None else f"exited with {process.status}"
     yield f"{process.image.name} {end}"
-
-

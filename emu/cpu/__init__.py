@@ -49,9 +49,14 @@ class StopReason(enum.Enum):
         return self not in _NOT_FAULTS
 
 
-_NOT_FAULTS = frozenset({
-    StopReason.TRAP, StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT, StopReason.SYSCALL,
-})  # fmt: skip
+_NOT_FAULTS = frozenset(
+    {
+        StopReason.TRAP,
+        StopReason.INSTRUCTION_LIMIT,
+        StopReason.TIMEOUT,
+        StopReason.SYSCALL,
+    }
+)
 
 
 class Stop(NamedTuple):

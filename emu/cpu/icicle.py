@@ -130,11 +130,17 @@ class _Vocabulary:
         }
 
 
-_HAS_ADDRESS = frozenset({
-    StopReason.READ_UNMAPPED, StopReason.READ_PROTECTED,
-    StopReason.WRITE_UNMAPPED, StopReason.WRITE_PROTECTED,
-    StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED, StopReason.UNALIGNED,
-})  # fmt: skip
+_HAS_ADDRESS = frozenset(
+    {
+        StopReason.READ_UNMAPPED,
+        StopReason.READ_PROTECTED,
+        StopReason.WRITE_UNMAPPED,
+        StopReason.WRITE_PROTECTED,
+        StopReason.FETCH_UNMAPPED,
+        StopReason.FETCH_PROTECTED,
+        StopReason.UNALIGNED,
+    }
+)
 
 _vocabulary: _Vocabulary | None = None
 

@@ -49,9 +49,11 @@ _CPSR_IT: Final = 0x0600_FC00  # CPSR[26:25] and [15:10], the state of a Thumb I
 _SYSCALL_INSTRUCTION: Final = 0x80  # syscall and sysenter, under the number of the i386 system call
 
 _CONSTANTS = {
-    "x86": unicorn.x86_const, "arm64": unicorn.arm64_const, "arm": unicorn.arm_const,
+    "x86": unicorn.x86_const,
+    "arm64": unicorn.arm64_const,
+    "arm": unicorn.arm_const,
     "riscv": unicorn.riscv_const,
-}  # fmt: skip
+}
 
 # The binding's prototypes convert every argument again on every call. These have none: what is passed below
 # has its C type already.
@@ -60,9 +62,14 @@ _reg_read, _reg_write = uclib["uc_reg_read"], uclib["uc_reg_write"]
 _reg_read_batch, _reg_write_batch = uclib["uc_reg_read_batch"], uclib["uc_reg_write_batch"]
 
 _MEMORY_HOOK = ctypes.CFUNCTYPE(
-    ctypes.c_bool, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64,
+    ctypes.c_bool,
     ctypes.c_void_p,
-)  # fmt: skip
+    ctypes.c_int,
+    ctypes.c_uint64,
+    ctypes.c_int,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+)
 _INTERRUPT_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
 _INSTRUCTION_HOOK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -106,8 +113,12 @@ class _Wide(ctypes.Structure):
 
 #: A register's width in bytes -> the type of its buffer.
 _BUFFERS: Mapping[int, Any] = {
-    2: ctypes.c_uint16, 4: ctypes.c_uint32, 8: ctypes.c_uint64, 10: _Wide, 16: _Wide,
-}  # fmt: skip
+    2: ctypes.c_uint16,
+    4: ctypes.c_uint32,
+    8: ctypes.c_uint64,
+    10: _Wide,
+    16: _Wide,
+}
 
 
 class _Seen:
@@ -510,14 +521,15 @@ class UnicornCpu:
         self._suspended = None
 
 
-
 class _DescriptorTable(ctypes.Structure):
     """uc_x86_mmr, as GDTR wants it."""
 
     _fields_ = (
-        ("selector", ctypes.c_uint16), ("base", ctypes.c_uint64),
-        ("limit", ctypes.c_uint32), ("flags", ctypes.c_uint32),
-    )  # fmt: skip
+        ("selector", ctypes.c_uint16),
+        ("base", ctypes.c_uint64),
+        ("limit", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+    )
 
 
 def _register_slots(isa: UnicornIsa) -> dict[str, tuple[int, Any, Any]]:
@@ -554,14 +566,17 @@ def _install(handle: ctypes.c_void_p, isa: UnicornIsa, hooks: tuple[Any, Any, An
     wanted: list[tuple[int, Any, tuple[int, ...]]] = [
         (data_faults, memory, ()),
         (uc.UC_HOOK_INTR, interrupt, ()),
-        *(
-            (uc.UC_HOOK_INSN, syscall, (getattr(unicorn.x86_const, f"UC_{name}"),))
-            for name in isa.syscalls
-        ),
+        *((uc.UC_HOOK_INSN, syscall, (getattr(unicorn.x86_const, f"UC_{name}"),)) for name in isa.syscalls),
     ]
     for kind, callback, extra in wanted:
         status = uclib.uc_hook_add(
-            handle, ctypes.byref(ctypes.c_size_t()), kind, ctypes.cast(callback, ctypes.c_void_p), None,
-            ctypes.c_uint64(1), ctypes.c_uint64(0), *(ctypes.c_int(value) for value in extra),
-        )  # fmt: skip
+            handle,
+            ctypes.byref(ctypes.c_size_t()),
+            kind,
+            ctypes.cast(callback, ctypes.c_void_p),
+            None,
+            ctypes.c_uint64(1),
+            ctypes.c_uint64(0),
+            *(ctypes.c_int(value) for value in extra),
+        )
         _check(status, "install a hook")

@@ -27,9 +27,13 @@ def gdt_entry(base: int, privilege: int) -> bytes:
     """A 4 GiB, writable, accessed data segment at `base` (Intel SDM volume 3, "Segment Descriptors")."""
     limit, access, flags = 0xFFFFF, 0x93 | privilege << 5, 0xC  # present; 4 KiB granules, 32-bit stack
     entry = (
-        limit & 0xFFFF | (base & 0xFFFFFF) << 16 | access << 40 | (limit >> 16) << 48 | flags << 52
+        limit & 0xFFFF
+        | (base & 0xFFFFFF) << 16
+        | access << 40
+        | (limit >> 16) << 48
+        | flags << 52
         | (base >> 24 & 0xFF) << 56
-    )  # fmt: skip
+    )
     return entry.to_bytes(8, "little")
 
 
@@ -64,7 +68,6 @@ _RISCV_EXCEPTIONS = {
     9: StopReason.SYSCALL,
     11: StopReason.SYSCALL,
 }
-
 
 
 def _x86_overshoot(number: int, before: bytes, thumb: bool) -> int:
@@ -108,7 +111,6 @@ class UnicornIsa:
     setup: Mapping[str, int] = field(default_factory=dict)  #: bits set in registers after a reset
     syscalls: tuple[str, ...] = ()  #: UC_*_INS_* that enter the kernel without raising an exception
 
-
     def full_address(self, address: int | None) -> int | None:
         """A faulting address with the bits back that the engine dropped."""
         if address is None or self.address_bits == 64 or not address >> (self.address_bits - 1):
@@ -125,9 +127,7 @@ def _numbered(prefix: str, count: int, size: int, constant: str | None = None) -
     return {f"{prefix}{n}": (f"{constant or prefix.upper()}{n}", size) for n in range(count)}
 
 
-def _x86(
-    word: int, general: tuple[str, ...], flags: str, vectors: int, thread_pointer: str | None
-) -> UnicornIsa:
+def _x86(word: int, general: tuple[str, ...], flags: str, vectors: int, thread_pointer: str | None) -> UnicornIsa:
     pc, sp = ("rip", "rsp") if word == 8 else ("eip", "esp")
     names = {
         **_plain((*general, pc, flags), word),
@@ -143,12 +143,22 @@ def _x86(
     if thread_pointer:
         names |= _plain(("fs_base", "gs_base"), word)
     return UnicornIsa(
-        "x86", "X86", "64" if word == 8 else "32", word, "X86_HASWELL", names, (*general, flags, pc),
-        thread_pointer, _X86_EXCEPTIONS, _x86_overshoot, halts=(b"\xf4",),
+        "x86",
+        "X86",
+        "64" if word == 8 else "32",
+        word,
+        "X86_HASWELL",
+        names,
+        (*general, flags, pc),
+        thread_pointer,
+        _X86_EXCEPTIONS,
+        _x86_overshoot,
+        halts=(b"\xf4",),
         # What a Linux process starts with: exceptions masked, 64-bit x87 significands, an empty x87 stack.
         setup={"fpcw": 0x37F, "fptag": 0xFFFF, "mxcsr": 0x1F80},
-        address_bits=52 if word == 8 else 64, syscalls=("X86_INS_SYSCALL", "X86_INS_SYSENTER"),
-    )  # fmt: skip
+        address_bits=52 if word == 8 else 64,
+        syscalls=("X86_INS_SYSCALL", "X86_INS_SYSENTER"),
+    )
 
 
 def _aarch64() -> UnicornIsa:
@@ -163,9 +173,18 @@ def _aarch64() -> UnicornIsa:
         **_numbered("s", 32, 4),
     }
     return UnicornIsa(
-        "arm64", "ARM64", "ARM", 8, "ARM64_MAX", names, (*general, "pstate", "sp", "pc"), "tpidr_el0",
-        _ARM_EXCEPTIONS, _arm_overshoot, halts=(bytes.fromhex("7f2003d5"),),
-    )  # fmt: skip
+        "arm64",
+        "ARM64",
+        "ARM",
+        8,
+        "ARM64_MAX",
+        names,
+        (*general, "pstate", "sp", "pc"),
+        "tpidr_el0",
+        _ARM_EXCEPTIONS,
+        _arm_overshoot,
+        halts=(bytes.fromhex("7f2003d5"),),
+    )
 
 
 def _arm() -> UnicornIsa:
@@ -197,9 +216,12 @@ _RISCV_X = (
     *_series("s", 2, 11), *_series("t", 3, 6),
 )  # fmt: skip
 _RISCV_F = (
-    *_series("ft", 0, 7), *_series("fs", 0, 1), *_series("fa", 0, 7), *_series("fs", 2, 11),
+    *_series("ft", 0, 7),
+    *_series("fs", 0, 1),
+    *_series("fa", 0, 7),
+    *_series("fs", 2, 11),
     *_series("ft", 8, 11),
-)  # fmt: skip
+)
 
 
 def _riscv(word: int) -> UnicornIsa:
@@ -213,22 +235,34 @@ def _riscv(word: int) -> UnicornIsa:
         **_plain(("fcsr", "mstatus"), word),
     }
     return UnicornIsa(
-        "riscv", "RISCV", f"RISCV{8 * word}", word, None, names, (*_RISCV_X[1:], "pc"), "tp",
-        _RISCV_EXCEPTIONS, _riscv_overshoot, halts=(bytes.fromhex("73005010"),),
+        "riscv",
+        "RISCV",
+        f"RISCV{8 * word}",
+        word,
+        None,
+        names,
+        (*_RISCV_X[1:], "pc"),
+        "tp",
+        _RISCV_EXCEPTIONS,
+        _riscv_overshoot,
+        halts=(bytes.fromhex("73005010"),),
         # Illegal instructions arrive as exception 2; what Unicorn refuses by itself is ebreak.
         refused=StopReason.BREAKPOINT,
         setup={"mstatus": 0x6000},  # FS = Dirty: floating point does not trap
-    )  # fmt: skip
+    )
 
 
 ISAS: Mapping[str, UnicornIsa] = {
     "x86_64": _x86(
-        8, ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16))),
-        "rflags", 16, "fs_base",
+        8,
+        ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16))),
+        "rflags",
+        16,
+        "fs_base",
     ),
     "i386": _x86(4, ("eax", "ebx", "ecx", "edx", "esi", "edi", "ebp", "esp"), "eflags", 8, None),
     "aarch64": _aarch64(),
     "arm": _arm(),
     "riscv64": _riscv(8),
     "riscv32": _riscv(4),
-}  # fmt: skip
+}

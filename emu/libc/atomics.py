@@ -18,10 +18,13 @@ _TYPES = {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t", 16: "unsign
 _Combine = Callable[[int, int], int]
 
 _OPERATIONS: dict[str, _Combine] = {
-    "add": lambda old, value: old + value, "sub": lambda old, value: old - value,
-    "and": lambda old, value: old & value, "or": lambda old, value: old | value,
-    "xor": lambda old, value: old ^ value, "nand": lambda old, value: ~(old & value),
-}  # fmt: skip
+    "add": lambda old, value: old + value,
+    "sub": lambda old, value: old - value,
+    "and": lambda old, value: old & value,
+    "or": lambda old, value: old | value,
+    "xor": lambda old, value: old ^ value,
+    "nand": lambda old, value: ~(old & value),
+}
 
 
 def _load(libc: Libc, address: int, size: int) -> int:
@@ -66,25 +69,44 @@ def _export_sized(size: int) -> None:
         register(full, prototype.replace("NAME", full).replace("T", value_type), call, arches)
 
     add("__atomic_load", f"T NAME({reading}, int order)", lambda libc, at, order: _load(libc, at, size))
-    add("__atomic_store", f"void NAME({writing}, T value, int order)",
-        lambda libc, at, value, order: _store(libc, at, size, value))  # fmt: skip
-    add("__atomic_exchange", f"T NAME({writing}, T value, int order)",
-        lambda libc, at, value, order: _modify(libc, at, size, value, lambda old, new: new)[0])  # fmt: skip
-    add("__sync_lock_test_and_set", f"T NAME({writing}, T value)",
-        lambda libc, at, value: _modify(libc, at, size, value, lambda old, new: new)[0])  # fmt: skip
+    add(
+        "__atomic_store",
+        f"void NAME({writing}, T value, int order)",
+        lambda libc, at, value, order: _store(libc, at, size, value),
+    )
+    add(
+        "__atomic_exchange",
+        f"T NAME({writing}, T value, int order)",
+        lambda libc, at, value, order: _modify(libc, at, size, value, lambda old, new: new)[0],
+    )
+    add(
+        "__sync_lock_test_and_set",
+        f"T NAME({writing}, T value)",
+        lambda libc, at, value: _modify(libc, at, size, value, lambda old, new: new)[0],
+    )
     add("__sync_lock_release", f"void NAME({writing})", lambda libc, at: _store(libc, at, size, 0))
-    add("__atomic_compare_exchange",
+    add(
+        "__atomic_compare_exchange",
         f"_Bool NAME({writing}, {value_type} *expected, T desired, int success, int failure)",
-        lambda libc, at, expected, desired, *_: _compare_exchange(libc, at, expected, desired, size))  # fmt: skip
-    add("__sync_val_compare_and_swap", f"T NAME({writing}, T expected, T desired)",
-        lambda libc, at, expected, desired: _swap_if(libc, at, expected, desired, size))  # fmt: skip
-    add("__sync_bool_compare_and_swap", f"_Bool NAME({writing}, T expected, T desired)",
-        lambda libc, at, old, new: int(_swap_if(libc, at, old, new, size) == old))  # fmt: skip
+        lambda libc, at, expected, desired, *_: _compare_exchange(libc, at, expected, desired, size),
+    )
+    add(
+        "__sync_val_compare_and_swap",
+        f"T NAME({writing}, T expected, T desired)",
+        lambda libc, at, expected, desired: _swap_if(libc, at, expected, desired, size),
+    )
+    add(
+        "__sync_bool_compare_and_swap",
+        f"_Bool NAME({writing}, T expected, T desired)",
+        lambda libc, at, old, new: int(_swap_if(libc, at, old, new, size) == old),
+    )
     for stem, combine in _OPERATIONS.items():
         spellings = ((f"fetch_{stem}", f"fetch_and_{stem}"), (f"{stem}_fetch", f"{stem}_and_fetch"))
         for order, (form, other) in enumerate(spellings):
-            def modify(libc: Libc, at: int, value: int, model: int = 0, *, pick: int = order,
-                       combine: _Combine = combine) -> int:  # fmt: skip
+
+            def modify(
+                libc: Libc, at: int, value: int, model: int = 0, *, pick: int = order, combine: _Combine = combine
+            ) -> int:
                 return _modify(libc, at, size, value, combine)[pick]
 
             add(f"__atomic_{form}", f"T NAME({writing}, T value, int order)", modify)
@@ -136,15 +158,18 @@ def synchronize(libc: Libc) -> None:
 # GCC and LLVM call these unless told -mno-outline-atomics: __aarch64_<operation><bytes>_<order>.
 
 _OUTLINE: dict[str, _Combine] = {
-    "swp": lambda old, value: value, "ldadd": lambda old, value: old + value,
-    "ldclr": lambda old, value: old & ~value, "ldeor": lambda old, value: old ^ value,
+    "swp": lambda old, value: value,
+    "ldadd": lambda old, value: old + value,
+    "ldclr": lambda old, value: old & ~value,
+    "ldeor": lambda old, value: old ^ value,
     "ldset": lambda old, value: old | value,
-}  # fmt: skip
+}
 
 
 def _export_outline() -> None:
     for order in ("relax", "acq", "rel", "acq_rel", "sync"):
         for size, ctype in _TYPES.items():
+
             def cas(libc: Libc, expected: int, desired: int, at: int, *, size: int = size) -> int:
                 return _swap_if(libc, at, expected, desired, size)
 
@@ -153,8 +178,10 @@ def _export_outline() -> None:
             if size == 16:
                 continue
             for stem, combine in _OUTLINE.items():
-                def modify(libc: Libc, value: int, at: int, *, size: int = size,
-                           combine: _Combine = combine) -> int:  # fmt: skip
+
+                def modify(
+                    libc: Libc, value: int, at: int, *, size: int = size, combine: _Combine = combine
+                ) -> int:
                     return _modify(libc, at, size, value, combine)[0]
 
                 name = f"__aarch64_{stem}{size}_{order}"

@@ -186,6 +186,7 @@ _TIMED: dict[str, tuple[str, Callable[..., int | float]]] = {
 
 def _export_timed() -> None:
     for name, (prototype, implementation) in _TIMED.items():
+
         def call(libc: Libc, *args: int, run: Callable[..., int | float] = implementation) -> int | float:
             return run(libc, 4 if libc.arch.name in _TIME_SIZE_32 else 8, *args)
 

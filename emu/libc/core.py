@@ -32,8 +32,12 @@ class Libc:
     """
 
     def __init__(
-        self, machine: Guest, *, clock: Callable[[], int] = time.time_ns,
-        environment: Mapping[str, str] | None = None, files: dict[str, bytes | bytearray] | None = None,
+        self,
+        machine: Guest,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        environment: Mapping[str, str] | None = None,
+        files: dict[str, bytes | bytearray] | None = None,
         stdin: bytes | Callable[[int], bytes] = b"",
     ) -> None:
         self.machine = machine
@@ -62,9 +66,11 @@ class Libc:
         """The exported function, bound to this library."""
         if name not in self._bound:
             row = table.find(name, self.arch.name)
-            self._bound[name] = None if not isinstance(row, table.Export) else HostFunction(
-                functools.partial(row.call, self), row.prototype
-            )  # fmt: skip
+            self._bound[name] = (
+                None
+                if not isinstance(row, table.Export)
+                else HostFunction(functools.partial(row.call, self), row.prototype)
+            )
         return self._bound[name]
 
     def data_symbol(self, name: str) -> int | None:

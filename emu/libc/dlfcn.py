@@ -246,11 +246,14 @@ def _header_info(libc: Libc, loader: DynamicLoader, image: Image) -> bytes:
     headers = maps.program_headers(image)
     words = (image.bias, maps.name_address(image), headers.address, headers.rows)
     subtracted = maps.added - len(maps.images)
-    return b"".join([
-        *(word.to_bytes(libc.word, "little") for word in words),
-        maps.added.to_bytes(8, "little"), subtracted.to_bytes(8, "little"),
-        *(word.to_bytes(libc.word, "little") for word in _tls(libc, image)),
-    ])  # fmt: skip
+    return b"".join(
+        [
+            *(word.to_bytes(libc.word, "little") for word in words),
+            maps.added.to_bytes(8, "little"),
+            subtracted.to_bytes(8, "little"),
+            *(word.to_bytes(libc.word, "little") for word in _tls(libc, image)),
+        ]
+    )
 
 
 @export("int _dl_find_object(void *address, void *result)")

@@ -49,9 +49,13 @@ def _test(condition: Callable[[int], bool]) -> Callable[[Exact, Exact], int]:
 
 _ARITHMETIC = {"add": add, "sub": subtract, "mul": multiply, "div": divide, "rsub": _reverse_subtract}
 _TESTS: dict[str, Callable[[Exact, Exact], int]] = {
-    "eq": _test(lambda o: o == 0), "lt": _test(lambda o: o < 0), "le": _test(lambda o: o <= 0),
-    "gt": _test(lambda o: o > 0), "ge": _test(lambda o: o >= 0), "un": lambda a, b: int(unordered(a, b)),
-}  # fmt: skip
+    "eq": _test(lambda o: o == 0),
+    "lt": _test(lambda o: o < 0),
+    "le": _test(lambda o: o <= 0),
+    "gt": _test(lambda o: o > 0),
+    "ge": _test(lambda o: o >= 0),
+    "un": lambda a, b: int(unordered(a, b)),
+}
 
 
 def _export_floating_point() -> None:
@@ -64,14 +68,18 @@ def _export_floating_point() -> None:
         for integer, bits, letters in (("si", 32, "i"), ("di", 64, "l")):
             for prefix, signed in (("", True), ("u", False)):
                 _SIDE.export(
-                    f"__aeabi_{letter}2{prefix}{letters}z", [prefix + integer, mode],
+                    f"__aeabi_{letter}2{prefix}{letters}z",
+                    [prefix + integer, mode],
                     lambda value, bits=bits, signed=signed: truncate(value, bits, signed=signed),
-                )  # fmt: skip
+                )
                 _SIDE.export(f"__aeabi_{prefix}{letters}2{letter}", [mode, prefix + integer], of_integer)
     for name, modes in {
-        "__aeabi_f2d": ("df", "sf"), "__aeabi_d2f": ("sf", "df"), "__aeabi_h2f": ("sf", "hf"),
-        "__aeabi_f2h": ("hf", "sf"), "__aeabi_d2h": ("hf", "df"),
-    }.items():  # fmt: skip
+        "__aeabi_f2d": ("df", "sf"),
+        "__aeabi_d2f": ("sf", "df"),
+        "__aeabi_h2f": ("sf", "hf"),
+        "__aeabi_f2h": ("hf", "sf"),
+        "__aeabi_d2h": ("hf", "df"),
+    }.items():
         _SIDE.export(name, modes, identity)
 
 
@@ -90,6 +98,7 @@ def _set_flags(libc: Libc, a: Exact, b: Exact) -> None:
 
 for _letter, _form, _type in (("f", SINGLE, "uint32_t"), ("d", DOUBLE, "uint64_t")):
     for _name, _swapped in (("cmpeq", False), ("cmple", False), ("rcmple", True)):
+
         def _compare(libc: Libc, a: int, b: int, form=_form, swapped: bool = _swapped) -> None:  # type: ignore[no-untyped-def]
             x, y = form.exact(a), form.exact(b)
             _set_flags(libc, *((y, x) if swapped else (x, y)))
@@ -143,10 +152,18 @@ def _unaligned_write(libc: Libc, value: int, address: int, size: int) -> int:
     return value
 
 
-register("__aeabi_uwrite4", "unsigned __aeabi_uwrite4(unsigned value, void *at)",
-         lambda libc, value, at: _unaligned_write(libc, value, at, 4), _ARM)  # fmt: skip
-register("__aeabi_uwrite8", "uint64_t __aeabi_uwrite8(uint64_t value, void *at)",
-         lambda libc, value, at: _unaligned_write(libc, value, at, 8), _ARM)  # fmt: skip
+register(
+    "__aeabi_uwrite4",
+    "unsigned __aeabi_uwrite4(unsigned value, void *at)",
+    lambda libc, value, at: _unaligned_write(libc, value, at, 4),
+    _ARM,
+)
+register(
+    "__aeabi_uwrite8",
+    "uint64_t __aeabi_uwrite8(uint64_t value, void *at)",
+    lambda libc, value, at: _unaligned_write(libc, value, at, 8),
+    _ARM,
+)
 
 
 def _division_by_zero(libc: Libc, result: int) -> int:
@@ -193,8 +210,11 @@ def read_tp(libc: Libc) -> int:
     return libc.machine.thread_pointer
 
 
-@export("int __aeabi_unwind_cpp_pr0(int state, void *block, void *context)",
-        alias=("__aeabi_unwind_cpp_pr1", "__aeabi_unwind_cpp_pr2"), arches=_ARM)  # fmt: skip
+@export(
+    "int __aeabi_unwind_cpp_pr0(int state, void *block, void *context)",
+    alias=("__aeabi_unwind_cpp_pr1", "__aeabi_unwind_cpp_pr2"),
+    arches=_ARM,
+)
 def unwind_cpp_pr(libc: Libc, state: int, block: int, context: int) -> int:
     """Referred to by every unwind table, called only when an exception unwinds: _URC_FAILURE."""
     return 9

@@ -48,9 +48,13 @@ _ARM_TIME64: _Layout = {**_I386_TIME64, "blocks": (56, 8), "": (0, 112)}
 
 #: (ISA, name's suffix) -> layout; an ISA with 64-bit offsets has one for all.
 _STAT: dict[tuple[str, str], _Layout] = {
-    ("i386", ""): _OLD_32, ("i386", "64"): _I386_64, ("i386", "64_time64"): _I386_TIME64,
-    ("arm", ""): _OLD_32, ("arm", "64"): _ARM_64, ("arm", "64_time64"): _ARM_TIME64,
-}  # fmt: skip
+    ("i386", ""): _OLD_32,
+    ("i386", "64"): _I386_64,
+    ("i386", "64_time64"): _I386_TIME64,
+    ("arm", ""): _OLD_32,
+    ("arm", "64"): _ARM_64,
+    ("arm", "64_time64"): _ARM_TIME64,
+}
 
 
 def attempt(libc: Libc, operation: Callable[[], int | None]) -> int:
@@ -71,9 +75,14 @@ def status_bytes(arch: str, status: fs.Status, suffix: str) -> bytes:
     layout = stat_layout(arch, suffix)
     block = bytearray(layout[""][1])
     values = {
-        "dev": 1, "ino": status.inode, "mode": status.mode, "nlink": 1, "size": status.size, "blksize": 4096,
+        "dev": 1,
+        "ino": status.inode,
+        "mode": status.mode,
+        "nlink": 1,
+        "size": status.size,
+        "blksize": 4096,
         "blocks": (status.size + 511) // 512,
-    }  # fmt: skip
+    }
     for field, value in values.items():
         offset, size = layout[field]
         block[offset : offset + size] = value.to_bytes(size, "little")
@@ -85,22 +94,21 @@ def _put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> Non
 
 
 def _stat(libc: Libc, path: int, buffer: int, suffix: str) -> int:
-    return attempt(libc, lambda: _put_status(
-        libc, fs.file_system(libc).status(libc.string(path)), buffer, suffix
-    ))  # fmt: skip
+    return attempt(libc, lambda: _put_status(libc, fs.file_system(libc).status(libc.string(path)), buffer, suffix))
 
 
 def _fstat(libc: Libc, number: int, buffer: int, suffix: str) -> int:
-    return attempt(libc, lambda: _put_status(
-        libc, fs.file_system(libc).descriptor_status(number), buffer, suffix
-    ))  # fmt: skip
+    return attempt(libc, lambda: _put_status(libc, fs.file_system(libc).descriptor_status(number), buffer, suffix))
 
 
 def _export_stat_family() -> None:
     for stem, parameter, call in (
-        ("stat", "const char *path", _stat), ("lstat", "const char *path", _stat), ("fstat", "int number", _fstat)
-    ):  # fmt: skip
+        ("stat", "const char *path", _stat),
+        ("lstat", "const char *path", _stat),
+        ("fstat", "int number", _fstat),
+    ):
         for suffix in ("", "64"):
+
             def plain(libc: Libc, what: int, buffer: int, *, call=call, suffix=suffix) -> int:  # type: ignore[no-untyped-def]
                 return int(call(libc, what, buffer, suffix))
 
@@ -262,6 +270,7 @@ _F_UNLCK = 2
 @export("int fcntl(int number, int command, ...)", alias=("fcntl64", "__fcntl_time64"))
 def fcntl(libc: Libc, number: int, command: int, arguments: Arguments | None = None) -> int:
     """Flags can be read; every lock is free and granted, for there is nobody else; the rest is EINVAL."""
+
     def operation() -> int:
         descriptor = fs.file_system(libc).get(number)
         if command == _F_GETFL:
@@ -354,5 +363,3 @@ def munmap(libc: Libc, address: int, size: int) -> int:
 @export("int msync(void *address, size_t size, int flags)", alias=("madvise", "posix_madvise"))
 def msync(libc: Libc, address: int, size: int, flags: int) -> int:
     return 0
-
-

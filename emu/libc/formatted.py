@@ -226,8 +226,10 @@ def _scanf(libc: Libc, template: int, arguments: Arguments) -> int:
 
 def _export_scanf_family() -> None:
     for stem, lead, call in (
-        ("sscanf", "const char *text, ", _sscanf), ("fscanf", "void *stream, ", _fscanf), ("scanf", "", _scanf)
-    ):  # fmt: skip
+        ("sscanf", "const char *text, ", _sscanf),
+        ("fscanf", "void *stream, ", _fscanf),
+        ("scanf", "", _scanf),
+    ):
         for prefix, last in (("", "..."), ("v", "va_list arguments")):
             for name in (f"{prefix}{stem}", f"__isoc99_{prefix}{stem}", f"__isoc23_{prefix}{stem}"):
                 register(name, f"int {name}({lead}const char *format, {last})", call)

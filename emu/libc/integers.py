@@ -107,8 +107,14 @@ def _export() -> None:
             declared = prototype.replace("S", signed).replace("U", unsigned)
             result_bits = 32 if prototype.startswith("int") else bits
 
-            def call(libc: Libc, *args: int, run: _Operation = operation, bits: int = bits,
-                     result_bits: int = result_bits, signed: bool = prototype[0] != "U") -> int:  # fmt: skip
+            def call(
+                libc: Libc,
+                *args: int,
+                run: _Operation = operation,
+                bits: int = bits,
+                result_bits: int = result_bits,
+                signed: bool = prototype[0] != "U",
+            ) -> int:
                 return wrapped(run(libc, bits, *args), result_bits, signed=signed)
 
             register(full, declared.replace("(", f" {full}(", 1), call, arches)

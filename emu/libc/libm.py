@@ -135,6 +135,7 @@ _ODD = frozenset({"sinh", "tgamma"})
 
 def _ieee(name: str, function: Callable[..., float]) -> Callable[..., float]:
     """The function with annex F's answers (and errno) where Python raises."""
+
     def call(libc: Libc, *args: float) -> float:
         try:
             result = function(*args)
@@ -204,9 +205,11 @@ def _next_after(ctype: str) -> Callable[..., float]:
 for _ctype, _suffix in _WIDTHS:
     for _stem, _other in (("nextafter", _ctype), ("nexttoward", "long double")):
         register(
-            f"{_stem}{_suffix}", f"{_ctype} {_stem}{_suffix}({_ctype} x, {_other} y)", _next_after(_ctype),
+            f"{_stem}{_suffix}",
+            f"{_ctype} {_stem}{_suffix}({_ctype} x, {_other} y)",
+            _next_after(_ctype),
             None if "long double" not in (_ctype, _other) else PASS_LONG_DOUBLE,
-        )  # fmt: skip
+        )
 
 # ---------------------------------------------------------------- integer results, classification
 
@@ -257,9 +260,11 @@ _export("finite", "T x", lambda libc, x: int(math.isfinite(x)), result="int", al
 _export("__signbit", "T x", lambda libc, x: int(math.copysign(1, x) < 0), result="int")
 for _ctype, _suffix in _WIDTHS:
     register(
-        f"__fpclassify{_suffix}", f"int __fpclassify{_suffix}({_ctype} x)", _classify(_ctype),
+        f"__fpclassify{_suffix}",
+        f"int __fpclassify{_suffix}({_ctype} x)",
+        _classify(_ctype),
         None if _ctype != "long double" else PASS_LONG_DOUBLE,
-    )  # fmt: skip
+    )
 
 # ---------------------------------------------------------------- results through pointers
 
@@ -319,24 +324,32 @@ for _name, _result, _parameters, _implementation in (
     ("remquo", "T", "T x, T y, int *quotient", _remquo),
 ):
     for _ctype, _suffix in _WIDTHS:
-        def _through_pointer(libc: Libc, *args: float, ctype: str = _ctype,
-                             run: Callable[..., float | None] = _implementation) -> float | None:  # fmt: skip
+
+        def _through_pointer(
+            libc: Libc, *args: float, ctype: str = _ctype, run: Callable[..., float | None] = _implementation
+        ) -> float | None:
             result = run(libc, ctype, *args)
             return single(result) if result is not None and ctype == "float" else result
 
         _stem = _name.removesuffix("_r")
         _full = f"{_stem}{_suffix}{'_r' if _name != _stem else ''}"
         register(
-            _full, f"{_result} {_full}({_parameters})".replace("T", _ctype), _through_pointer,
+            _full,
+            f"{_result} {_full}({_parameters})".replace("T", _ctype),
+            _through_pointer,
             None if _ctype != "long double" else PASS_LONG_DOUBLE,
-        )  # fmt: skip
+        )
 
 # The rounding mode is to nearest, and no exception is ever flagged.
 for _name, _prototype in {
-    "fegetround": "int fegetround(void)", "fesetround": "int fesetround(int mode)",
-    "feclearexcept": "int feclearexcept(int mask)", "fetestexcept": "int fetestexcept(int mask)",
-    "feraiseexcept": "int feraiseexcept(int mask)", "fegetenv": "int fegetenv(void *environment)",
-    "fesetenv": "int fesetenv(const void *environment)", "feholdexcept": "int feholdexcept(void *environment)",
+    "fegetround": "int fegetround(void)",
+    "fesetround": "int fesetround(int mode)",
+    "feclearexcept": "int feclearexcept(int mask)",
+    "fetestexcept": "int fetestexcept(int mask)",
+    "feraiseexcept": "int feraiseexcept(int mask)",
+    "fegetenv": "int fegetenv(void *environment)",
+    "fesetenv": "int fesetenv(const void *environment)",
+    "feholdexcept": "int feholdexcept(void *environment)",
     "feupdateenv": "int feupdateenv(const void *environment)",
 }.items():
     register(_name, _prototype, lambda libc, *args: 0)

@@ -75,13 +75,23 @@ def uselocale(libc: Libc, locale: int) -> int:
 
 _FORMATS = ("%a %b %e %H:%M:%S %Y", "%m/%d/%y", "%H:%M:%S", "%I:%M:%S %p")
 _TIME = (
-    *(day[:3] for day in WEEKDAYS), *WEEKDAYS, *(month[:3] for month in MONTHS), *MONTHS, "AM", "PM", *_FORMATS,
-)  # fmt: skip
+    *(day[:3] for day in WEEKDAYS),
+    *WEEKDAYS,
+    *(month[:3] for month in MONTHS),
+    *MONTHS,
+    "AM",
+    "PM",
+    *_FORMATS,
+)
 _WIDE_TIME = 0x20034  #: _NL_WABDAY_1
 _ITEMS = {
-    14: "UTF-8", 0x1_0000: ".", 0x4_000F: "-", 0x5_0000: "^[yY]", 0x5_0001: "^[nN]",
+    14: "UTF-8",
+    0x1_0000: ".",
+    0x4_000F: "-",
+    0x5_0000: "^[yY]",
+    0x5_0001: "^[nN]",
     **{0x2_0000 + number: text for number, text in enumerate(_TIME)},
-}  # fmt: skip
+}
 
 
 class Texts:

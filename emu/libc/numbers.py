@@ -52,6 +52,7 @@ _INTEGERS = {
     "strtoq": ("long long", 64), "strtouq": ("unsigned long long", 64),
 }  # fmt: skip
 
+
 def _integer_converter(bits: int, *, signed: bool) -> Callable[..., int]:
     def convert(libc: Libc, text: int, end: int, base: int, *_: int) -> int:
         return _strto_integer(libc, text, end, base, bits or libc.arch.bits, signed=signed)
@@ -62,9 +63,12 @@ def _integer_converter(bits: int, *, signed: bool) -> Callable[..., int]:
 for _name, (_type, _bits) in _INTEGERS.items():
     _convert = _integer_converter(_bits, signed=not _type.startswith("u"))
     for _spelled, _extra in (
-        (_name, ""), (f"__isoc23_{_name}", ""), (f"__{_name}", ""), (f"{_name}_l", ", void *locale"),
+        (_name, ""),
+        (f"__isoc23_{_name}", ""),
+        (f"__{_name}", ""),
+        (f"{_name}_l", ", void *locale"),
         (f"__{_name}_internal", ", int grouping"),
-    ):  # fmt: skip
+    ):
         register(_spelled, f"{_type} {_spelled}(const char *text, char **end, int base{_extra})", _convert)
 
 
@@ -95,9 +99,12 @@ def _strtold_by_reference(libc: Libc, result: int, text: int, end: int, *_: int)
 def _export_real(name: str, ctype: str, form: Format | None) -> None:
     parameters = "const char *text, char **end"
     for spelled, extra in (
-        (name, ""), (f"__isoc23_{name}", ""), (f"{name}_l", ", void *locale"), (f"__{name}_l", ", void *locale"),
+        (name, ""),
+        (f"__isoc23_{name}", ""),
+        (f"{name}_l", ", void *locale"),
+        (f"__{name}_l", ", void *locale"),
         (f"__{name}_internal", ", int grouping"),
-    ):  # fmt: skip
+    ):
         convert = _real_converter(form)
         if form is not None:
             register(spelled, f"{ctype} {spelled}({parameters}{extra})", convert)
@@ -114,13 +121,17 @@ _export_real("strtold", "long double", None)
 
 
 for _name, _type, _arches in (
-    ("strtod", "double", None), ("strtof", "float", None), ("strtold", "long double", PASS_LONG_DOUBLE)
-):  # fmt: skip
+    ("strtod", "double", None),
+    ("strtof", "float", None),
+    ("strtold", "long double", PASS_LONG_DOUBLE),
+):
     # What glibc's libm makes nan("tag") of; the payload is not kept.
     register(
-        f"__{_name}_nan", f"{_type} __{_name}_nan(const char *text, char **end, int stop)",
-        lambda libc, text, end, stop: math.nan, _arches,
-    )  # fmt: skip
+        f"__{_name}_nan",
+        f"{_type} __{_name}_nan(const char *text, char **end, int stop)",
+        lambda libc, text, end, stop: math.nan,
+        _arches,
+    )
 
 
 @export("void __strtof128_nan(const char *text, char **end, int stop)", arches=("x86_64", "i386"))

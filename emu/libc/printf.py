@@ -111,9 +111,16 @@ def _spec(match: re.Match[bytes]) -> Spec:
     if precision is not None and precision < 0:
         precision = None
     return Spec(
-        match[0], match["flags"].decode(), width, width_argument, precision, precision_argument,
-        match["length"] or b"", match["conversion"].decode("latin-1"), int(match["argument"] or 0),
-    )  # fmt: skip
+        match[0],
+        match["flags"].decode(),
+        width,
+        width_argument,
+        precision,
+        precision_argument,
+        match["length"] or b"",
+        match["conversion"].decode("latin-1"),
+        int(match["argument"] or 0),
+    )
 
 
 def _number(text: bytes | None) -> tuple[int | None, int | None]:
@@ -287,9 +294,11 @@ def _hexadecimal(value: float, precision: int | None, *, point: bool) -> str:
         significand, exponent = 0, 0
     else:
         exponent = max(exponent - 1, -1022)
-        significand = int(math.ldexp(value, 52 - exponent)) if exponent > -1000 else int(
-            math.ldexp(math.ldexp(value, 600), 52 - exponent - 600)
-        )  # fmt: skip
+        significand = (
+            int(math.ldexp(value, 52 - exponent))
+            if exponent > -1000
+            else int(math.ldexp(math.ldexp(value, 600), 52 - exponent - 600))
+        )
     if precision is not None and precision < 13:
         dropped = 4 * (13 - precision)
         kept, rest = significand >> dropped, significand & ((1 << dropped) - 1)

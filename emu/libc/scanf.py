@@ -98,9 +98,13 @@ def scan(template: bytes, source: Source, target: Target) -> int:
         if match["conversion"] is None:
             return assigned
         spec = _Spec(
-            int(match["argument"] or 0), bool(match["star"]), int(match["width"]) if match["width"] else None,
-            bool(match["allocate"]), match["length"] or b"", match["conversion"],
-        )  # fmt: skip
+            int(match["argument"] or 0),
+            bool(match["star"]),
+            int(match["width"]) if match["width"] else None,
+            bool(match["allocate"]),
+            match["length"] or b"",
+            match["conversion"],
+        )
         position = match.end()
         outcome = _convert(spec, reader, target)
         if outcome is None:
@@ -228,10 +232,7 @@ def _real_text(reader: _Counted) -> bytes:
     while (byte := reader.peek()) != _EOF:
         candidate = text + bytes([byte])
         # A prefix may be one that only becomes a number with more: complete it in every way C knows.
-        if not any(
-            parse_real(candidate + ending).consumed >= len(candidate)
-            for ending in _ENDINGS
-        ):
+        if not any(parse_real(candidate + ending).consumed >= len(candidate) for ending in _ENDINGS):
             break
         text = candidate
         reader.next()

@@ -28,9 +28,10 @@ Exact: TypeAlias = "Fraction | float"
 FORMATS: dict[str, Format] = {"hf": HALF, "sf": SINGLE, "df": DOUBLE, "tf": QUAD}
 #: Integer mode -> (signed type, unsigned type, bits)
 INTEGERS: dict[str, tuple[str, str, int]] = {
-    "si": ("int", "unsigned", 32), "di": ("int64_t", "uint64_t", 64),
+    "si": ("int", "unsigned", 32),
+    "di": ("int64_t", "uint64_t", 64),
     "ti": ("__int128", "unsigned __int128", 128),
-}  # fmt: skip
+}
 _BITS_TYPES = {"hf": "uint16_t", "sf": "uint32_t", "df": "uint64_t", "tf": "unsigned __int128"}
 _NATIVE_TYPES = {"sf": "float", "df": "double"}
 _NOT_ARM = ("x86_64", "i386", "aarch64", "riscv64", "riscv32", "loongarch64")
@@ -172,9 +173,13 @@ ARM = Side(("arm",), as_bits=True)
 
 #: name with {} for the mode -> operation; F is that mode.
 ARITHMETIC: dict[str, tuple[str, Callable[..., Exact | int]]] = {
-    "__add{}3": ("F F F", add), "__sub{}3": ("F F F", subtract), "__mul{}3": ("F F F", multiply),
-    "__div{}3": ("F F F", divide), "__neg{}2": ("F F", negate), "__powi{}2": ("F F si", power),
-}  # fmt: skip
+    "__add{}3": ("F F F", add),
+    "__sub{}3": ("F F F", subtract),
+    "__mul{}3": ("F F F", multiply),
+    "__div{}3": ("F F F", divide),
+    "__neg{}2": ("F F", negate),
+    "__powi{}2": ("F F si", power),
+}
 
 
 def _comparison(when_unordered: int) -> Callable[[Exact, Exact], int]:
@@ -221,7 +226,10 @@ for _side in (NATIVE, ARM):
     _side.export("__truncdfsf2", ["sf", "df"], identity)
 # A _Float16 argument is in a vector register on most ISAs; Arm alone passes its bits.
 for _name, _modes in {
-    "__gnu_h2f_ieee": ("sf", "hf"), "__gnu_f2h_ieee": ("hf", "sf"), "__extendhfsf2": ("sf", "hf"),
-    "__truncsfhf2": ("hf", "sf"), "__truncdfhf2": ("hf", "df"),
-}.items():  # fmt: skip
+    "__gnu_h2f_ieee": ("sf", "hf"),
+    "__gnu_f2h_ieee": ("hf", "sf"),
+    "__extendhfsf2": ("sf", "hf"),
+    "__truncsfhf2": ("hf", "sf"),
+    "__truncdfhf2": ("hf", "df"),
+}.items():
     ARM.export(_name, _modes, identity)

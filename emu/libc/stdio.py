@@ -65,6 +65,7 @@ def find_stream(libc: Libc, address: int) -> Stream:
 
 
 for _number, _name in enumerate(("stdin", "stdout", "stderr")):
+
     def _stream_variable(libc: Libc, number: int = _number) -> bytes:
         return standard_stream(libc, number).to_bytes(libc.word, "little")
 

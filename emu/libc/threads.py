@@ -188,8 +188,10 @@ def pthread_cond_wait(libc: Libc, condition: int, mutex: int) -> int:
     raise GuestAbort(f"deadlock: the only thread waits on the condition variable at {condition:#x}")
 
 
-@export("int pthread_cond_timedwait(void *condition, void *mutex, const void *deadline)",
-        alias=("__pthread_cond_timedwait64",))  # fmt: skip
+@export(
+    "int pthread_cond_timedwait(void *condition, void *mutex, const void *deadline)",
+    alias=("__pthread_cond_timedwait64",),
+)
 def pthread_cond_timedwait(libc: Libc, condition: int, mutex: int, deadline: int) -> int:
     return Errno.ETIMEDOUT
 
@@ -201,19 +203,41 @@ def _nothing(libc: Libc, *args: int) -> int:
 #: Functions that have nothing to do with one thread, by the number of their (word-sized) parameters.
 _NO_OPERATION = {
     1: (
-        "pthread_attr_init", "pthread_attr_destroy", "pthread_cond_destroy", "pthread_cond_signal",
-        "pthread_cond_broadcast", "pthread_condattr_init", "pthread_condattr_destroy", "pthread_rwlock_destroy",
-        "pthread_rwlock_rdlock", "pthread_rwlock_wrlock", "pthread_rwlock_tryrdlock", "pthread_rwlock_trywrlock",
-        "pthread_rwlock_unlock", "pthread_detach", "pthread_spin_lock", "pthread_spin_unlock",
-        "pthread_spin_trylock", "pthread_spin_destroy", "pthread_rwlockattr_init", "pthread_rwlockattr_destroy",
+        "pthread_attr_init",
+        "pthread_attr_destroy",
+        "pthread_cond_destroy",
+        "pthread_cond_signal",
+        "pthread_cond_broadcast",
+        "pthread_condattr_init",
+        "pthread_condattr_destroy",
+        "pthread_rwlock_destroy",
+        "pthread_rwlock_rdlock",
+        "pthread_rwlock_wrlock",
+        "pthread_rwlock_tryrdlock",
+        "pthread_rwlock_trywrlock",
+        "pthread_rwlock_unlock",
+        "pthread_detach",
+        "pthread_spin_lock",
+        "pthread_spin_unlock",
+        "pthread_spin_trylock",
+        "pthread_spin_destroy",
+        "pthread_rwlockattr_init",
+        "pthread_rwlockattr_destroy",
     ),
     2: (
-        "pthread_cond_init", "pthread_rwlock_init", "pthread_attr_setdetachstate", "pthread_attr_setstacksize",
-        "pthread_condattr_setclock", "pthread_spin_init", "pthread_setcancelstate", "pthread_setcanceltype",
-        "pthread_mutexattr_setpshared", "pthread_mutexattr_setprotocol",
+        "pthread_cond_init",
+        "pthread_rwlock_init",
+        "pthread_attr_setdetachstate",
+        "pthread_attr_setstacksize",
+        "pthread_condattr_setclock",
+        "pthread_spin_init",
+        "pthread_setcancelstate",
+        "pthread_setcanceltype",
+        "pthread_mutexattr_setpshared",
+        "pthread_mutexattr_setprotocol",
     ),
     3: ("pthread_atfork",),
-}  # fmt: skip
+}
 
 for _count, _names in _NO_OPERATION.items():
     for _name in _names:

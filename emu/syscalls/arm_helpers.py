@@ -17,7 +17,7 @@ _HELPERS: Mapping[int, str] = {
     # eors r3, r0, r4; eorseq r3, r1, r5; strexdeq r3, r6, r7, [r2]; teqeq r3, #1; beq 1b; rsbs r0, r3, #0;
     # pop {r4-r7}; bx lr
     0xF60: "e92d00f0 e1c040d0 e1c160d0 e1b20f9f e0303004 00313005 01a23f96 03330001 0afffff9 e2730000 e8bd00f0"
-           " e12fff1e",
+    " e12fff1e",
     # __kuser_memory_barrier: dmb ish; bx lr
     0xFA0: "f57ff05b e12fff1e",
     # __kuser_cmpxchg: 1: ldrex r3, [r2]; subs r3, r3, r0; strexeq r3, r1, [r2]; teqeq r3, #1; beq 1b;
@@ -25,7 +25,7 @@ _HELPERS: Mapping[int, str] = {
     0xFC0: "e1923f9f e0533000 01823f91 03330001 0afffffa e2730000 e12fff1e",
     # __kuser_get_tls: mrc p15, 0, r0, c13, c0, 3; bx lr
     0xFE0: "ee1d0f70 e12fff1e",
-}  # fmt: skip
+}
 
 
 def page() -> bytes:

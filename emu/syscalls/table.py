@@ -141,12 +141,19 @@ ABIS: Mapping[str, KernelAbi] = {
     "x86_64": KernelAbi("rax", ("rdi", "rsi", "rdx", "r10", "r8", "r9"), "rax", "x86_64", instruction=2),
     "i386": KernelAbi("eax", ("ebx", "ecx", "edx", "esi", "edi", "ebp"), "eax", "i686", instruction=2, word=4),
     "aarch64": KernelAbi("x8", tuple(f"x{n}" for n in range(6)), "x0", "aarch64"),
-    "arm": KernelAbi("r7", tuple(f"r{n}" for n in range(6)), "r0", "armv7l", word=4, pairs_aligned=True,
-                     user_page=(arm_helpers.PAGE_ADDRESS, arm_helpers.page())),
+    "arm": KernelAbi(
+        "r7",
+        tuple(f"r{n}" for n in range(6)),
+        "r0",
+        "armv7l",
+        word=4,
+        pairs_aligned=True,
+        user_page=(arm_helpers.PAGE_ADDRESS, arm_helpers.page()),
+    ),
     "riscv64": KernelAbi(*_RISCV, "riscv64", sigaction_restorer=False),
     "riscv32": KernelAbi(*_RISCV, "riscv32", word=4, sigaction_restorer=False),
     "loongarch64": KernelAbi(*_RISCV, "loongarch64", sigaction_restorer=False),
-}  # fmt: skip
+}
 
 
 @functools.cache

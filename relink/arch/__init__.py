@@ -16,9 +16,14 @@ __all__ = [
 
 #: Name → (the module of its page, which has it under its name in capitals; e_machine; 32 or 64).
 _PAGES = {
-    "x86_64": ("x86_64", 62, 64), "i386": ("i386", 3, 32), "aarch64": ("aarch64", 183, 64), "arm": ("arm", 40, 32),
-    "riscv64": ("riscv", 243, 64), "riscv32": ("riscv", 243, 32), "loongarch64": ("loongarch64", 258, 64),
-}  # fmt: skip
+    "x86_64": ("x86_64", 62, 64),
+    "i386": ("i386", 3, 32),
+    "aarch64": ("aarch64", 183, 64),
+    "arm": ("arm", 40, 32),
+    "riscv64": ("riscv", 243, 64),
+    "riscv32": ("riscv", 243, 32),
+    "loongarch64": ("loongarch64", 258, 64),
+}
 
 
 class _Architectures(Mapping[str, Architecture]):

@@ -162,21 +162,30 @@ def _known(word: Rewrite, sites: Sites, value: U64) -> U64:
 # the descriptor's function would; the rest of it becomes MOV or NOP.
 _A32_NOP, _T16_NOP, _T16_NOPS = 0xE1A0_0000, 0x46C0, 0x46C0_46C0
 _ANY = 0
-_A32_TLS_CALL = Rewrite(4, (
-    (0xFF00_0000, 0xEB00_0000, _ANY, _A32_NOP),  # bl
-    (0xFE00_0000, 0xFA00_0000, _ANY, _A32_NOP),  # blx
-))  # fmt: skip
+_A32_TLS_CALL = Rewrite(
+    4,
+    (
+        (0xFF00_0000, 0xEB00_0000, _ANY, _A32_NOP),  # bl
+        (0xFE00_0000, 0xFA00_0000, _ANY, _A32_NOP),  # blx
+    ),
+)
 _T32_TLS_CALL = Rewrite(4, ((0xC000_F800, 0xC000_F000, _ANY, _T16_NOPS),))
-_A32_TLS_SEQUENCE = Rewrite(4, (
-    (0xFFFF_0FF0, 0xE08F_0000, 0xFFFF, _A32_NOP),  # add rx, pc, ry: mov rx, ry
-    (0xFFF0_0FFF, 0xE590_0004, _ANY, _A32_NOP),  # ldr rx, [ry, #4]
-    (0xFFFF_FFF0, 0xE12F_FF30, _ANY, _A32_NOP),  # blx rx
-))  # fmt: skip
-_T16_TLS_SEQUENCE = Rewrite(2, (
-    (0xFF78, 0x4478, _ANY, _T16_NOP),  # add rx, pc
-    (0xFFC0, 0x6840, _ANY, _T16_NOP),  # ldr rx, [ry, #4]
-    (0xFF87, 0x4780, _ANY, _T16_NOP),  # blx rx
-))  # fmt: skip
+_A32_TLS_SEQUENCE = Rewrite(
+    4,
+    (
+        (0xFFFF_0FF0, 0xE08F_0000, 0xFFFF, _A32_NOP),  # add rx, pc, ry: mov rx, ry
+        (0xFFF0_0FFF, 0xE590_0004, _ANY, _A32_NOP),  # ldr rx, [ry, #4]
+        (0xFFFF_FFF0, 0xE12F_FF30, _ANY, _A32_NOP),  # blx rx
+    ),
+)
+_T16_TLS_SEQUENCE = Rewrite(
+    2,
+    (
+        (0xFF78, 0x4478, _ANY, _T16_NOP),  # add rx, pc
+        (0xFFC0, 0x6840, _ANY, _T16_NOP),  # ldr rx, [ry, #4]
+        (0xFF87, 0x4780, _ANY, _T16_NOP),  # blx rx
+    ),
+)
 _T32_TLS_SEQUENCE = Rewrite(4, ((0x0FFF_FFF0, 0x0004_F8D0, _ANY, _T16_NOPS),))  # ldr.w rx, [ry, #4]
 
 
@@ -197,12 +206,14 @@ _THUMB_ENTRY = 4 + 1  # of both stubs
 def _groups(first: int, base: str, formula: str) -> dict[int, Reloc]:
     """The thirteen or fourteen types of one base ("Group relocations"); LDR_PC_G0 has a number of its own."""
     named = [
-        *((f"ALU_{base}_G{n}{'' if checked else '_NC'}", _alu(n, checked))
-          for n, checked in ((0, False), (0, True), (1, False), (1, True), (2, True))),
+        *(
+            (f"ALU_{base}_G{n}{'' if checked else '_NC'}", _alu(n, checked))
+            for n, checked in ((0, False), (0, True), (1, False), (1, True), (2, True))
+        ),
         *((f"LDR_{base}_G{n}", _load(n, _WORD_OFFSET)) for n in range(1 if base == "PC" else 0, 3)),
         *((f"LDRS_{base}_G{n}", _load(n, _HALF_OFFSET)) for n in range(3)),
         *((f"LDC_{base}_G{n}", _load(n, _COPROCESSOR_OFFSET)) for n in range(3)),
-    ]  # fmt: skip
+    ]
     return {first + i: static(name, formula, word) for i, (name, word) in enumerate(named)}
 
 
@@ -394,8 +405,15 @@ ARM = Architecture(
     detours=(
         Detour(bytes.fromhex("000000ea"), JUMP, 0, -8, Stub(bytes.fromhex("04f01fe5") + bytes(4), 4, 4)),  # b
         Detour(
-            bytes.fromhex("00f000b8"), T32_JUMP, 0, -4, Stub(bytes.fromhex("dff800f0") + bytes(4), 4, 4),  # b.w
-            nop=bytes.fromhex("00bf"), entry=_THUMB_ENTRY, padding=rb"(?:\x00\xbf|\xc0\x46|\x00\x00)*", unit=4,
+            bytes.fromhex("00f000b8"),
+            T32_JUMP,
+            0,
+            -4,
+            Stub(bytes.fromhex("dff800f0") + bytes(4), 4, 4),  # b.w
+            nop=bytes.fromhex("00bf"),
+            entry=_THUMB_ENTRY,
+            padding=rb"(?:\x00\xbf|\xc0\x46|\x00\x00)*",
+            unit=4,
         ),
     ),
     flags_problem=flags_problem,

@@ -276,7 +276,6 @@ LONG_OFFSET = LongOffset()
 class ToThumb(Over[Field]):
     """A T32 branch that cannot change the instruction set: its target must have bit 0 set, which is not stored."""
 
-
     @property
     def description(self) -> str:
         return f"{self.inner.description}, plus 1: a Thumb target"
@@ -293,7 +292,6 @@ class ToThumb(Over[Field]):
 class Forward(Over[Bits]):
     """An offset that is never negative, but whose addend may be the -4 of a place itself (THM_PC8, THM_JUMP6)."""
 
-
     def read(self, raw: U64) -> U64:
         """((offset + 4) modulo the field) - 4, as "Addends and PC-bias compensation" says."""
         four = np.uint64(4)
@@ -303,7 +301,6 @@ class Forward(Over[Bits]):
 @dataclass(frozen=True)
 class BranchFuture(Over[Bits]):
     """Armv8.1-M's BF…, a hint: out of reach it becomes a NOP, "no errors are required"."""
-
 
     @property
     def description(self) -> str:

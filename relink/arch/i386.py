@@ -33,7 +33,7 @@ from relink.arch.spec import (
     reloc,
     static,
     static_refused,
-)  # fmt: skip
+)
 from relink.arch.x86_padding import NOPS
 from relink.fields import U64, Range, Word, address32, word8, word16
 

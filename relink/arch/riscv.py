@@ -94,7 +94,10 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         21: static("TLS_GOT_HI20", "G + GOT + A - P", u_type, Role.HIGH, slot=Slot.TLS_IE),
         22: static("TLS_GD_HI20", "G + GOT + A - P", u_type, Role.HIGH, slot=Slot.TLS_GD),
         23: static(
-            "PCREL_HI20", "S + A - P", u_type, Role.HIGH,
+            "PCREL_HI20",
+            "S + A - P",
+            u_type,
+            Role.HIGH,
             special=absolute_if_undefined if own.size == 8 else None,
         ),
         24: static("PCREL_LO12_I", "S", I_TYPE, Role.LOW),

@@ -149,9 +149,15 @@ def reloc(name: str, formula: str, word: Field, role: Role = Role.DATA) -> Reloc
 
 
 def static(
-    name: str, formula: str, word: Field, role: Role = Role.DATA, *, slot: Slot | None = None,
-    special: Callable[[Sites, NDArray[np.uint64]], NDArray[np.uint64]] | None = None, entry: int = 0,
-) -> Reloc:  # fmt: skip
+    name: str,
+    formula: str,
+    word: Field,
+    role: Role = Role.DATA,
+    *,
+    slot: Slot | None = None,
+    special: Callable[[Sites, NDArray[np.uint64]], NDArray[np.uint64]] | None = None,
+    entry: int = 0,
+) -> Reloc:
     """The same for a type that only relocatable objects have."""
     return Reloc(name, Formula(formula), word, role, slot=slot, static=True, special=special, entry=entry)
 

@@ -29,7 +29,7 @@ from relink.arch.spec import (
     hint,
     reloc,
     static,
-)  # fmt: skip
+)
 from relink.arch.x86_padding import NOPS
 from relink.fields import Range, Word, signed32, unsigned32, word8, word16, word64
 

@@ -166,9 +166,7 @@ class _Reader:
             special = raw_name in _SPECIAL or raw_name.startswith("__.SYMDEF")
             held = size if special or not self.thin else 0
             if begin + held > end:
-                raise Truncated(
-                    self.name, f"the member {raw_name!r} has {size} bytes, {end - begin} are left", at
-                )
+                raise Truncated(self.name, f"the member {raw_name!r} has {size} bytes, {end - begin} are left", at)
             if special:
                 content = self.data[begin : begin + size]
                 found = self.special(raw_name, content, at)

@@ -132,9 +132,7 @@ class Decoded:
     @cached_property
     def needed(self) -> tuple[str, ...]:
         """DT_NEEDED, in order."""
-        return tuple(
-            self.strings.text(offset, "DT_NEEDED") for offset in self.dynamic.values(DynamicTag.NEEDED)
-        )
+        return tuple(self.strings.text(offset, "DT_NEEDED") for offset in self.dynamic.values(DynamicTag.NEEDED))
 
     @cached_property
     def filtees(self) -> tuple[tuple[str, bool], ...]:
@@ -326,9 +324,7 @@ def decode(source: Source, *, name: str | None = None) -> Decoded:
     segments: tuple[ProgramHeader, ...] = ()
     if header.type != FileType.REL:
         segments = loadable_segments(name, header, program_headers, len(data))
-    contents = Contents(
-        name, segments, lambda segment: data[segment.offset : segment.offset + segment.filesz]
-    )
+    contents = Contents(name, segments, lambda segment: data[segment.offset : segment.offset + segment.filesz])
     return _assemble(name, path, data, None, header, program_headers, segments, contents)
 
 
@@ -341,9 +337,7 @@ def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str)
     memory counts as rebased. The words relocations have changed are as the loader left them.
     """
     header = read_header(name, bytes(read(address, 64)))
-    program_headers = read_program_headers(
-        name, header, lambda offset, size: bytes(read(address + offset, size))
-    )
+    program_headers = read_program_headers(name, header, lambda offset, size: bytes(read(address + offset, size)))
     if header.type == FileType.REL:
         raise MalformedElf(name, "a relocatable object does not lie loaded in memory", address)
     segments = loadable_segments(name, header, program_headers, None)
@@ -369,10 +363,16 @@ def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str)
 
 
 def _assemble(
-    name: str, path: Path | None, data: U8, address: int | None, header: Header,
-    program_headers: tuple[ProgramHeader, ...], segments: tuple[ProgramHeader, ...], contents: Contents,
+    name: str,
+    path: Path | None,
+    data: U8,
+    address: int | None,
+    header: Header,
+    program_headers: tuple[ProgramHeader, ...],
+    segments: tuple[ProgramHeader, ...],
+    contents: Contents,
     normalise: Callable[[int], int] | None = None,
-) -> Decoded:  # fmt: skip
+) -> Decoded:
     decoded = Decoded(name, path, data, address, header, program_headers, segments, contents, Dynamic.empty())
     if header.type == FileType.REL:
         return decoded

@@ -37,15 +37,46 @@ _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _C_WORDS = frozenset({
     "char", "short", "int", "long", "signed", "unsigned", "float", "double", "__int128", "_Bool",
 })  # fmt: skip
-_KEYWORDS = _C_WORDS | frozenset({
-    "auto", "bool", "break", "case", "const", "continue", "default", "do", "else", "enum", "extern", "false",
-    "for", "goto", "if", "inline", "register", "restrict", "return", "sizeof", "static", "struct", "switch",
-    "true", "typedef", "union", "void", "volatile", "while",
-})  # fmt: skip
+_KEYWORDS = _C_WORDS | frozenset(
+    {
+        "auto",
+        "bool",
+        "break",
+        "case",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "else",
+        "enum",
+        "extern",
+        "false",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "register",
+        "restrict",
+        "return",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "true",
+        "typedef",
+        "union",
+        "void",
+        "volatile",
+        "while",
+    }
+)
 #: Typedefs (and, on x86-64, the structure) that keep their names.
 _KEPT = {
-    "va_list": "va_list", "__builtin_va_list": "va_list", "__gnuc_va_list": "va_list", "wchar_t": "wchar_t",
-}  # fmt: skip
+    "va_list": "va_list",
+    "__builtin_va_list": "va_list",
+    "__gnuc_va_list": "va_list",
+    "wchar_t": "wchar_t",
+}
 _VA_LIST_TAG = "__va_list_tag"  #: AMD64 psABI, 3.5.7: va_list is an array of one of these
 #: DW_ATE_* (DWARF 5, table 7.11) -> C type by size in bytes, for base types whose name is not C's.
 _ENCODINGS: dict[int, dict[int, str]] = {
@@ -58,13 +89,17 @@ _ENCODINGS: dict[int, dict[int, str]] = {
     0x10: {1: "uint8_t", 2: "uint16_t", 4: "uint32_t"},
 }
 _QUALIFIERS = {
-    "DW_TAG_const_type": "const", "DW_TAG_volatile_type": "volatile", "DW_TAG_restrict_type": "restrict",
+    "DW_TAG_const_type": "const",
+    "DW_TAG_volatile_type": "volatile",
+    "DW_TAG_restrict_type": "restrict",
     "DW_TAG_atomic_type": "",
-}  # fmt: skip
+}
 _POINTERS = frozenset({"DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type"})
 _AGGREGATES = {
-    "DW_TAG_structure_type": "struct", "DW_TAG_class_type": "struct", "DW_TAG_union_type": "union",
-}  # fmt: skip
+    "DW_TAG_structure_type": "struct",
+    "DW_TAG_class_type": "struct",
+    "DW_TAG_union_type": "union",
+}
 
 
 class _NotCError(Exception):

@@ -101,9 +101,7 @@ def read_header(name: str, data: bytes, *, core: bool = False) -> Header:
     if elf_class not in (ELFCLASS32, ELFCLASS64):
         raise MalformedElf(name, f"EI_CLASS is {elf_class}, neither 32-bit nor 64-bit", 4)
     if byte_order == ELFDATA2MSB:
-        raise UnsupportedElf(
-            name, "a big-endian file (ELFDATA2MSB); every supported target is little-endian", 5
-        )
+        raise UnsupportedElf(name, "a big-endian file (ELFDATA2MSB); every supported target is little-endian", 5)
     if byte_order != ELFDATA2LSB:
         raise MalformedElf(name, f"EI_DATA is {byte_order}, no known byte order", 5)
     if version != EV_CURRENT:
@@ -111,25 +109,49 @@ def read_header(name: str, data: bytes, *, core: bool = False) -> Header:
     layout = ELF64 if elf_class == ELFCLASS64 else ELF32
     if len(data) < _IDENT_SIZE + layout.header.size:
         raise Truncated(name, f"the ELF header is cut short: {len(data)} bytes", len(data))
-    (type_, machine, version, entry, phoff, shoff, flags, _ehsize,
-     phentsize, phnum, shentsize, shnum, shstrndx) = layout.header.unpack_from(data, _IDENT_SIZE)  # fmt: skip
+    (
+        type_,
+        machine,
+        version,
+        entry,
+        phoff,
+        shoff,
+        flags,
+        _ehsize,
+        phentsize,
+        phnum,
+        shentsize,
+        shnum,
+        shstrndx,
+    ) = layout.header.unpack_from(data, _IDENT_SIZE)
     if version != EV_CURRENT:
         raise MalformedElf(name, f"e_version is {version}, not 1", 20)
     if type_ not in (FileType.REL, FileType.EXEC, FileType.DYN) and not (core and type_ == FileType.CORE):
         kind = "a core file" if type_ == FileType.CORE else f"of e_type {type_:#x}"
-        raise UnsupportedElf(
-            name, f"{kind}; only relocatable, executable and shared objects can be linked", 16
-        )
+        raise UnsupportedElf(name, f"{kind}; only relocatable, executable and shared objects can be linked", 16)
     return Header(
-        bits=layout.bits, machine=machine, type=type_, flags=flags, entry=entry, os_abi=os_abi,
-        abi_version=abi_version, phoff=phoff, phentsize=phentsize, phnum=phnum, shoff=shoff,
-        shentsize=shentsize, shnum=shnum, shstrndx=shstrndx,
-    )  # fmt: skip
+        bits=layout.bits,
+        machine=machine,
+        type=type_,
+        flags=flags,
+        entry=entry,
+        os_abi=os_abi,
+        abi_version=abi_version,
+        phoff=phoff,
+        phentsize=phentsize,
+        phnum=phnum,
+        shoff=shoff,
+        shentsize=shentsize,
+        shnum=shnum,
+        shstrndx=shstrndx,
+    )
 
 
 def read_program_headers(
-    name: str, header: Header, read: Callable[[int, int], bytes],
-) -> tuple[ProgramHeader, ...]:  # fmt: skip
+    name: str,
+    header: Header,
+    read: Callable[[int, int], bytes],
+) -> tuple[ProgramHeader, ...]:
     """The program headers; `read(offset, size)` yields file bytes, fewer where the file ends."""
     if header.phnum == 0:
         return ()
@@ -157,19 +179,18 @@ def read_program_headers(
 
 
 def loadable_segments(
-    name: str, header: Header, program_headers: Sequence[ProgramHeader], file_size: int | None,
-) -> tuple[ProgramHeader, ...]:  # fmt: skip
+    name: str,
+    header: Header,
+    program_headers: Sequence[ProgramHeader],
+    file_size: int | None,
+) -> tuple[ProgramHeader, ...]:
     """The PT_LOADs in vaddr order, each sound by itself and none overlapping another.
 
     `file_size` is None for an image in memory. Empty segments (p_memsz 0) are left out. Raises MalformedElf,
     Truncated for bytes past the end of the file, UnsupportedElf for an image wider than MAX_SPAN.
     """
     segments = sorted(
-        (
-            entry
-            for entry in program_headers
-            if entry.type == SegmentType.LOAD and (entry.memsz or entry.filesz)
-        ),
+        (entry for entry in program_headers if entry.type == SegmentType.LOAD and (entry.memsz or entry.filesz)),
         key=lambda entry: entry.vaddr,
     )
     if not segments:
@@ -181,8 +202,7 @@ def loadable_segments(
         if before.vaddr + before.memsz > after.vaddr:
             raise MalformedElf(
                 name,
-                f"segments overlap: {before.vaddr:#x}+{before.memsz:#x} and {after.vaddr:#x}+"
-                f"{after.memsz:#x}",
+                f"segments overlap: {before.vaddr:#x}+{before.memsz:#x} and {after.vaddr:#x}+{after.memsz:#x}",
             )
     span = segments[-1].vaddr + segments[-1].memsz - segments[0].vaddr
     if span > MAX_SPAN:
@@ -222,13 +242,9 @@ def _check_extent(name: str, header: Header, segment: ProgramHeader, file_size: 
 def _check_alignment(name: str, segment: ProgramHeader) -> None:
     align = segment.align or 1
     if align & (align - 1):
-        raise MalformedElf(
-            name, f"{_kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is no power of two"
-        )
+        raise MalformedElf(name, f"{_kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is no power of two")
     if align > MAX_ALIGN:
-        raise UnsupportedElf(
-            name, f"{_kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is beyond reason"
-        )
+        raise UnsupportedElf(name, f"{_kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is beyond reason")
     unit = max(align, PAGE) if segment.type == SegmentType.LOAD else 1
     if (segment.vaddr - segment.offset) % unit:
         raise MalformedElf(
@@ -243,8 +259,10 @@ def _kind(segment: ProgramHeader) -> str:
 
 
 def find_program_header(
-    name: str, program_headers: Sequence[ProgramHeader], type_: SegmentType,
-) -> ProgramHeader | None:  # fmt: skip
+    name: str,
+    program_headers: Sequence[ProgramHeader],
+    type_: SegmentType,
+) -> ProgramHeader | None:
     """The one program header of `type_`, None without one. Two contradict each other: MalformedElf."""
     found = [entry for entry in program_headers if entry.type == type_]
     if len(found) > 1:
@@ -255,9 +273,12 @@ def find_program_header(
 
 
 def check_special_segment(
-    name: str, header: Header, segment: ProgramHeader | None, loaded: Sequence[ProgramHeader],
+    name: str,
+    header: Header,
+    segment: ProgramHeader | None,
+    loaded: Sequence[ProgramHeader],
     file_size: int | None,
-) -> None:  # fmt: skip
+) -> None:
     """PT_TLS, PT_GNU_RELRO, PT_DYNAMIC: sound by itself, and inside one PT_LOAD.
 
     Of PT_TLS only the file-backed bytes are: .tbss has no place in the image. PT_GNU_RELRO is, to the end of
@@ -292,9 +313,7 @@ def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:
     names_index = first[6] if header.shstrndx == SHN_XINDEX else header.shstrndx
     end = header.shoff + count * entry.size
     if end > len(data):
-        raise Truncated(
-            name, f"{count} section headers at {header.shoff:#x} reach past the end", header.shoff
-        )
+        raise Truncated(name, f"{count} section headers at {header.shoff:#x} reach past the end", header.shoff)
     rows = list(entry.iter_unpack(data[header.shoff : end].tobytes()))
     names = StringTable(name, data[:0])  # which also keeps names that overlap from costing without bound
     if names_index:

@@ -33,9 +33,7 @@ class Names:
     @classmethod
     def of(cls, names: Iterable[str | bytes]) -> Names:
         """The names given, text as UTF-8 (surrogate escapes give their bytes back)."""
-        encoded = [
-            name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name for name in names
-        ]
+        encoded = [name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name for name in names]
         return cls._packed(b"".join(encoded), np.fromiter(map(len, encoded), np.int64, len(encoded)))
 
     @classmethod

@@ -16,9 +16,15 @@ from relink.elf.layout import Layout
 from relink.elf.packed import decode_aps2, decode_crel
 from relink.errors import MalformedElf
 
-RELOCATION_SECTIONS = frozenset({
-    SectionType.REL, SectionType.RELA, SectionType.CREL, SectionType.ANDROID_REL, SectionType.ANDROID_RELA,
-})  # fmt: skip
+RELOCATION_SECTIONS = frozenset(
+    {
+        SectionType.REL,
+        SectionType.RELA,
+        SectionType.CREL,
+        SectionType.ANDROID_REL,
+        SectionType.ANDROID_RELA,
+    }
+)
 _R_NONE = 0  # on every target
 
 
@@ -47,8 +53,14 @@ class ObjectRelocations:
 
 
 def read_object_relocations(
-    name: str, layout: Layout, index: int, section: Section, data: U8, target_size: int, symbol_count: int,
-) -> ObjectRelocations:  # fmt: skip
+    name: str,
+    layout: Layout,
+    index: int,
+    section: Section,
+    data: U8,
+    target_size: int,
+    symbol_count: int,
+) -> ObjectRelocations:
     """The rows of relocation section `index`, its bytes `data`, that patches `target_size` bytes.
 
     Raises MalformedElf as `ObjectRelocations` promises, and for rows that do not fill the section.
@@ -77,8 +89,12 @@ def read_object_relocations(
 
 
 def _columns(
-    where: str, layout: Layout, section: Section, data: U8, target_size: int,
-) -> tuple[U64, U32, U32, I64 | None]:  # fmt: skip
+    where: str,
+    layout: Layout,
+    section: Section,
+    data: U8,
+    target_size: int,
+) -> tuple[U64, U32, U32, I64 | None]:
     """Offset, type, symbol, addend."""
     if section.type == SectionType.CREL:
         compact = decode_crel(where, data, layout.bits)

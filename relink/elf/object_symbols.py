@@ -102,8 +102,12 @@ def no_symbols(name: str, machine: int) -> ObjectSymbols:
 
 
 def symbol_sections(
-    name: str, records: AnyArray, extended: U32 | None, section_count: int, machine: int,
-) -> I64:  # fmt: skip
+    name: str,
+    records: AnyArray,
+    extended: U32 | None,
+    section_count: int,
+    machine: int,
+) -> I64:
     """What `ObjectSymbols.section` holds, from st_shndx and the rows of SHT_SYMTAB_SHNDX.
 
     Raises MalformedElf for an index out of range or SHN_XINDEX without a table, UnsupportedElf for a reserved

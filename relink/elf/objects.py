@@ -164,9 +164,8 @@ class ObjectFile:
     def _extended_indices(self, symbol_table: int, count: int) -> U32 | None:
         """The rows of the SHT_SYMTAB_SHNDX section that goes with the symbol table."""
         tables = [
-            index for index in self._of_type(SectionType.SYMTAB_SHNDX)
-            if self.sections[index].link == symbol_table
-        ]  # fmt: skip
+            index for index in self._of_type(SectionType.SYMTAB_SHNDX) if self.sections[index].link == symbol_table
+        ]
         if not tables:
             return None
         rows: U32 = self._rows(tables[0], np.dtype("<u4"))
@@ -202,10 +201,17 @@ class ObjectFile:
         for index, section in enumerate(self.sections):
             if section.type in RELOCATION_SECTIONS:
                 self._check_target(index)
-                tables.append(read_object_relocations(
-                    self.name, self.header.layout, index, section, self.section_bytes(index),
-                    self._relocatable_size(section.info), len(self.symbols),
-                ))  # fmt: skip
+                tables.append(
+                    read_object_relocations(
+                        self.name,
+                        self.header.layout,
+                        index,
+                        section,
+                        self.section_bytes(index),
+                        self._relocatable_size(section.info),
+                        len(self.symbols),
+                    )
+                )
         return tuple(tables)
 
     def _relocatable_size(self, index: int) -> int:
@@ -280,9 +286,7 @@ class ObjectFile:
             raise MalformedElf(where, f"sh_entsize is {section.entsize}, an entry has {dtype.itemsize} bytes")
         data = self.section_bytes(index)
         if len(data) % dtype.itemsize:
-            raise MalformedElf(
-                where, f"{len(data):#x} bytes are no whole number of {dtype.itemsize}-byte entries"
-            )
+            raise MalformedElf(where, f"{len(data):#x} bytes are no whole number of {dtype.itemsize}-byte entries")
         return data.view(dtype)
 
 
@@ -338,7 +342,6 @@ def _check_sections(name: str, sections: Sequence[Section], file_size: int) -> N
         raise MalformedElf(
             name, f"the sections overlap so much that they have {in_file:#x} bytes, the file {file_size:#x}"
         )
-
 
 
 def _refuse_alignment(name: str, index: int, section: Section) -> None:

@@ -138,9 +138,7 @@ def _group_heads(name: str, numbers: I64, total: int, has_addends: bool) -> _Gro
         shared, apart = layouts[flags]
         at += 2 + shared + size * apart
         if at > len(numbers):
-            raise MalformedElf(
-                name, f"a packed relocation group of {size} entries runs past the end of its table"
-            )
+            raise MalformedElf(name, f"a packed relocation group of {size} entries runs past the end of its table")
         done += size
     first, sizes, kinds, ats = np.array(heads, np.int64).reshape(-1, 4).T
     return _Groups(first, sizes, kinds, ats)
@@ -251,9 +249,11 @@ def decode_crel(name: str, data: U8, bits: int) -> CompactRelocations:
     if bits == 32:
         addends = addends.astype(np.int32).astype(np.int64)
     return CompactRelocations(
-        frozen(table[:, 0] & np.uint64((1 << bits) - 1)), frozen(table[:, 1].astype(np.uint32)),
-        frozen(table[:, 2].astype(np.uint32)), frozen(addends) if explicit else None,
-    )  # fmt: skip
+        frozen(table[:, 0] & np.uint64((1 << bits) - 1)),
+        frozen(table[:, 1].astype(np.uint32)),
+        frozen(table[:, 2].astype(np.uint32)),
+        frozen(addends) if explicit else None,
+    )
 
 
 _WORD = (1 << 64) - 1

@@ -55,8 +55,9 @@ def read_relocations(contents: Contents, layout: Layout, dynamic: Dynamic) -> tu
     tables: list[RelocationTable] = []
     plt = _plt_range(contents, dynamic)
     for tag, size_tag, entry_tag, explicit in (
-        (Tag.RELA, Tag.RELASZ, Tag.RELAENT, True), (Tag.REL, Tag.RELSZ, Tag.RELENT, False),
-    ):  # fmt: skip
+        (Tag.RELA, Tag.RELASZ, Tag.RELAENT, True),
+        (Tag.REL, Tag.RELSZ, Tag.RELENT, False),
+    ):
         found = _range(contents, dynamic, tag, size_tag, explicit)
         dtype = layout.rela if explicit else layout.rel
         _check_entry_size(contents, dynamic, entry_tag, dtype.itemsize)
@@ -66,8 +67,9 @@ def read_relocations(contents: Contents, layout: Layout, dynamic: Dynamic) -> tu
         parts = [found] if plt is None or plt.explicit != explicit else _without(found, plt)
         tables += [_read(contents, layout, section, part) for part in parts if part.size]
     for tag, size_tag, explicit in (
-        (Tag.ANDROID_RELA, Tag.ANDROID_RELASZ, True), (Tag.ANDROID_REL, Tag.ANDROID_RELSZ, False),
-    ):  # fmt: skip
+        (Tag.ANDROID_RELA, Tag.ANDROID_RELASZ, True),
+        (Tag.ANDROID_REL, Tag.ANDROID_RELSZ, False),
+    ):
         found = _range(contents, dynamic, tag, size_tag, explicit)
         if found is not None:
             tables.append(_unpack(contents, layout, found))
@@ -81,8 +83,9 @@ def read_relr(contents: Contents, layout: Layout, dynamic: Dynamic) -> U64:
     found: list[U64] = []
     most = contents.backed_size // layout.word_size
     for tag, size_tag, entry_tag in (
-        (Tag.RELR, Tag.RELRSZ, Tag.RELRENT), (Tag.ANDROID_RELR, Tag.ANDROID_RELRSZ, Tag.ANDROID_RELRENT),
-    ):  # fmt: skip
+        (Tag.RELR, Tag.RELRSZ, Tag.RELRENT),
+        (Tag.ANDROID_RELR, Tag.ANDROID_RELRSZ, Tag.ANDROID_RELRENT),
+    ):
         _check_entry_size(contents, dynamic, entry_tag, layout.word_size)
         table = _range(contents, dynamic, tag, size_tag, False)
         if table is not None:
@@ -107,9 +110,7 @@ def _range(contents: Contents, dynamic: Dynamic, tag: Tag, size_tag: Tag, explic
 def _plt_range(contents: Contents, dynamic: Dynamic) -> _Range | None:
     kind = dynamic.value(Tag.PLTREL)
     if Tag.JMPREL in dynamic and kind not in (Tag.REL, Tag.RELA):
-        raise MalformedElf(
-            contents.name, f"DT_JMPREL with DT_PLTREL {kind}, which is neither DT_REL nor DT_RELA"
-        )
+        raise MalformedElf(contents.name, f"DT_JMPREL with DT_PLTREL {kind}, which is neither DT_REL nor DT_RELA")
     return _range(contents, dynamic, Tag.JMPREL, Tag.PLTRELSZ, kind == Tag.RELA)
 
 
@@ -128,9 +129,7 @@ def _without(table: _Range, taken: _Range) -> list[_Range]:
 def _check_entry_size(contents: Contents, dynamic: Dynamic, tag: Tag, size: int) -> None:
     declared = dynamic.value(tag, size)
     if declared != size:
-        raise MalformedElf(
-            contents.name, f"DT_{tag.name} is {declared}, an entry of this class has {size} bytes"
-        )
+        raise MalformedElf(contents.name, f"DT_{tag.name} is {declared}, an entry of this class has {size} bytes")
 
 
 def _row_count(contents: Contents, table: _Range, row_size: int, what: str) -> int:
@@ -154,9 +153,12 @@ def _columns(layout: Layout, section: str, rows: AnyArray, *, explicit: bool) ->
         return RelocationTable(section, rows["offset"], rows["type"], rows["symbol"], addend)
     info = rows["info"]
     return RelocationTable(
-        section, frozen(rows["offset"].astype(np.uint64)), frozen(info & np.uint32(0xFF)),
-        frozen(info >> np.uint32(8)), None if addend is None else frozen(addend),
-    )  # fmt: skip
+        section,
+        frozen(rows["offset"].astype(np.uint64)),
+        frozen(info & np.uint32(0xFF)),
+        frozen(info >> np.uint32(8)),
+        None if addend is None else frozen(addend),
+    )
 
 
 def _unpack(contents: Contents, layout: Layout, table: _Range) -> RelocationTable:
@@ -166,6 +168,9 @@ def _unpack(contents: Contents, layout: Layout, table: _Range) -> RelocationTabl
     packed = decode_aps2(contents.name, data, layout.bits, table.explicit, contents.backed_size // 4)
     shift, mask = (32, 0xFFFFFFFF) if layout.bits == 64 else (8, 0xFF)
     return RelocationTable(
-        section, packed.offset, frozen((packed.info & np.uint64(mask)).astype(np.uint32)),
-        frozen((packed.info >> np.uint64(shift)).astype(np.uint32)), packed.addend,
-    )  # fmt: skip
+        section,
+        packed.offset,
+        frozen((packed.info & np.uint64(mask)).astype(np.uint32)),
+        frozen((packed.info >> np.uint64(shift)).astype(np.uint32)),
+        packed.addend,
+    )

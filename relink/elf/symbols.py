@@ -119,9 +119,7 @@ class SymbolTable(SymbolRows):
         first[order] = np.searchsorted(keys, wanted[order], "left")
         count[order] = np.searchsorted(keys, wanted[order], "right") - first[order]
         if int(count.sum()) > 8 * (len(names) + len(self)) + 1024:
-            raise MalformedElf(
-                self.strings.name, f"{int(count.sum())} hash collisions over {len(self)} symbols"
-            )
+            raise MalformedElf(self.strings.name, f"{int(count.sum())} hash collisions over {len(self)} symbols")
         request = np.repeat(np.arange(len(names)), count)
         symbol = symbols[flat_indices(first, count)]
         met = np.flatnonzero(self.hash_table.reaches(hashes[request], symbol))

@@ -13,8 +13,17 @@ from relink.elf.dynamic import Dynamic
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf
 
-_VERDEF = np.dtype([("version", "<u2"), ("flags", "<u2"), ("index", "<u2"), ("count", "<u2"),
-                    ("hash", "<u4"), ("aux", "<u4"), ("next", "<u4")])  # fmt: skip
+_VERDEF = np.dtype(
+    [
+        ("version", "<u2"),
+        ("flags", "<u2"),
+        ("index", "<u2"),
+        ("count", "<u2"),
+        ("hash", "<u4"),
+        ("aux", "<u4"),
+        ("next", "<u4"),
+    ]
+)
 _VERDAUX = np.dtype([("name", "<u4"), ("next", "<u4")])
 _VERNEED = np.dtype([("version", "<u2"), ("count", "<u2"), ("file", "<u4"), ("aux", "<u4"), ("next", "<u4")])
 _VERNAUX = np.dtype([("hash", "<u4"), ("flags", "<u2"), ("index", "<u2"), ("name", "<u4"), ("next", "<u4")])
@@ -67,9 +76,7 @@ class Versions:
 
 def read_versions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> Versions:
     """Both chains. Raises MalformedElf for records outside the image, absurd counts and bad strings."""
-    return Versions(
-        tuple(_definitions(contents, dynamic, strings)), tuple(_needs(contents, dynamic, strings))
-    )
+    return Versions(tuple(_definitions(contents, dynamic, strings)), tuple(_needs(contents, dynamic, strings)))
 
 
 def _definitions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> list[VersionDef]:
@@ -97,9 +104,7 @@ def _needs(contents: Contents, dynamic: Dynamic, strings: StringTable) -> list[V
         "DT_VERNEED",
     ):
         library = strings.text(file, "a needed version's library")
-        for _, (hash_, flags, index, name, _) in _chain(
-            contents, at + aux, count, _VERNAUX, "a needed version"
-        ):
+        for _, (hash_, flags, index, name, _) in _chain(contents, at + aux, count, _VERNAUX, "a needed version"):
             found.append(
                 VersionNeed(library, index & VERSYM_INDEX, strings.text(name, "a version name"), flags, hash_)
             )
@@ -109,8 +114,12 @@ def _needs(contents: Contents, dynamic: Dynamic, strings: StringTable) -> list[V
 
 
 def _chain(
-    contents: Contents, at: int | None, count: int | None, dtype: np.dtype[np.void], what: str,
-) -> list[tuple[int, tuple[int, ...]]]:  # fmt: skip
+    contents: Contents,
+    at: int | None,
+    count: int | None,
+    dtype: np.dtype[np.void],
+    what: str,
+) -> list[tuple[int, tuple[int, ...]]]:
     """The records of a chain with their addresses. A link is an unsigned distance forward, 0 ends the chain,
     and `count` bounds it, so no chain goes round."""
     if at is None or count == 0:

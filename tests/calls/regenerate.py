@@ -118,8 +118,10 @@ void(int, int, int, int, int, int, ...) <- int, __int128, int
 
 _RESULT_SIGNATURES = (
     *(f"{name}(void)" for name in (*_SCALARS, "__int128", "long double")),
-    "double(int, ...)", "float(int, ...)", "long long(int, ...)",
-)  # fmt: skip
+    "double(int, ...)",
+    "float(int, ...)",
+    "long long(int, ...)",
+)
 
 
 def signatures(seed: int = 7, count: int = 40) -> list[str]:
@@ -155,8 +157,7 @@ def _callee(number: int, signature: str) -> str:
     if extras:
         lines += ["__builtin_va_list list;", f"__builtin_va_start(list, p{len(named) - 1});"]
         lines += [
-            f"STORE({ctype}, {i}, __builtin_va_arg(list, {ctype}));"
-            for i, ctype in enumerate(extras, len(named))
+            f"STORE({ctype}, {i}, __builtin_va_arg(list, {ctype}));" for i, ctype in enumerate(extras, len(named))
         ]
     return f"void f{number}({parameters}) {{ {' '.join(lines)} }}\n"
 
@@ -175,12 +176,26 @@ def _compile(arch: str, source: str) -> tuple[bytes, dict[str, int]]:
         path.write_text(f"#define STORE(T, i, v) *(T volatile *)({_OUT:#x} + {_SLOT} * (i)) = (v)\n" + source)
         subprocess.run(
             [
-                find_zig(), "clang", "-target", target.triple, *target.cflags, "-O1", "-ffreestanding",
-                "-nostdinc", "-fno-pic", "-mno-relax" if "riscv" in arch or "loong" in arch else "-O1",
-                "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-w", "-c", path, "-o", output,
+                find_zig(),
+                "clang",
+                "-target",
+                target.triple,
+                *target.cflags,
+                "-O1",
+                "-ffreestanding",
+                "-nostdinc",
+                "-fno-pic",
+                "-mno-relax" if "riscv" in arch or "loong" in arch else "-O1",
+                "-fno-stack-protector",
+                "-fno-asynchronous-unwind-tables",
+                "-w",
+                "-c",
+                path,
+                "-o",
+                output,
             ],
             check=True,
-        )  # fmt: skip
+        )
         with output.open("rb") as file:
             elf: Any = ELFFile(file)
             text = elf.get_section_by_name(".text")
@@ -204,9 +219,14 @@ class _Bench:
         self.word = TARGETS[arch].bits // 8
         self.cpu.set_trap_range(_TRAP, 4096)
         everything = Protection.R | Protection.W | Protection.X
-        self._room = [self._map(address, size, everything) for address, size in (
-            (_CODE, -(-len(code) // 4096) * 4096), (_OUT, 4096), (_STACK, 16384),
-        )]  # fmt: skip
+        self._room = [
+            self._map(address, size, everything)
+            for address, size in (
+                (_CODE, -(-len(code) // 4096) * 4096),
+                (_OUT, 4096),
+                (_STACK, 16384),
+            )
+        ]
         self.cpu.write(_CODE, code)
 
     def _map(self, address: int, size: int, protection: Protection) -> np.ndarray:
@@ -261,9 +281,17 @@ def sizes(arch: str) -> dict[str, int]:
     word = TARGETS[arch].bits // 8
     long_double = {"x86_64": 10, "i386": 10, "arm": 8}.get(arch, 16)
     return {
-        "char": 1, "short": 2, "int": 4, "long": word, "long long": 8, "float": 4, "double": 8,
-        "void *": word, "__int128": 16, "long double": long_double,
-    }  # fmt: skip
+        "char": 1,
+        "short": 2,
+        "int": 4,
+        "long": word,
+        "long long": 8,
+        "float": 4,
+        "double": 8,
+        "void *": word,
+        "__int128": 16,
+        "long double": long_double,
+    }
 
 
 def arguments_of(arch: str) -> dict[str, list[str]]:

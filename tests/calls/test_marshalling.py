@@ -53,10 +53,11 @@ _PROMOTED = {"char", "signed char", "short", "unsigned short", "float", "bool"}
 def _calls(draw: st.DrawFn) -> tuple[str, str, list[object], list[tuple[str, object]]]:
     arch = draw(st.sampled_from(ARCHES))
     types = [
-        name for name in _VALUES
+        name
+        for name in _VALUES
         if not (name in _ONLY_64 and CONVENTIONS[arch].word_size == 4)
         and not (name == "long double" and arch == "riscv32")
-    ]  # fmt: skip
+    ]
     named = draw(st.lists(st.sampled_from(types), max_size=20))
     values = [draw(_VALUES[name]) for name in named]
     extras: list[tuple[str, object]] = []
@@ -71,7 +72,7 @@ def _calls(draw: st.DrawFn) -> tuple[str, str, list[object], list[tuple[str, obj
 
 @given(_calls())
 def test_the_callee_reads_what_the_caller_passed(
-    call: tuple[str, str, list[object], list[tuple[str, object]]]
+    call: tuple[str, str, list[object], list[tuple[str, object]]],
 ) -> None:
     arch, prototype, values, extras = call
     machine = FakeMachine(arch)
@@ -252,7 +253,7 @@ def test_a_refused_argument_gives_back_what_earlier_ones_borrowed() -> None:
         ("int f(char *, ...)", (0, ("int", 1 << 40)), r"argument 2 of f: 1099511627776 does not fit int"),
         ("int f(char *, ...)", (0, ("stuff", 1)), r"unknown type name 'stuff'"),
     ],
-)  # fmt: skip
+)
 def test_an_argument_that_does_not_fit_is_named(prototype: str, args: tuple[object, ...], message: str) -> None:
     with pytest.raises(CallError, match=message):
         FakeMachine("x86_64").enter(plan_call("x86_64", prototype), *args)

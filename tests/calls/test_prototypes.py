@@ -85,12 +85,34 @@ def test_what_is_no_prototype_is_said_plainly(text: str, message: str) -> None:
         parse_prototype(text, "x86_64")
 
 
-@given(st.one_of(
-    st.text(max_size=60),
-    st.lists(st.sampled_from(
-        ["int", "char", "*", "(", ")", ",", "...", "void", "f", "struct", "[", "]", "3", "const", "size_t", "foo"]
-    ), max_size=20).map(" ".join),
-))  # fmt: skip
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.lists(
+            st.sampled_from(
+                [
+                    "int",
+                    "char",
+                    "*",
+                    "(",
+                    ")",
+                    ",",
+                    "...",
+                    "void",
+                    "f",
+                    "struct",
+                    "[",
+                    "]",
+                    "3",
+                    "const",
+                    "size_t",
+                    "foo",
+                ]
+            ),
+            max_size=20,
+        ).map(" ".join),
+    )
+)
 def test_any_text_is_a_prototype_or_a_call_error(text: str) -> None:
     with contextlib.suppress(CallError):
         parse_prototype(text, "arm")
@@ -112,11 +134,15 @@ def test_pointer_sized_types_follow_the_data_model(arch: str) -> None:
 @pytest.mark.parametrize(
     ("arch", "char_signed", "wchar_signed", "long_double", "off_t"),
     [
-        ("x86_64", True, True, 16, 8), ("i386", True, True, 12, 4), ("aarch64", False, False, 16, 8),
-        ("arm", False, False, 8, 4), ("riscv64", False, True, 16, 8), ("riscv32", False, True, 16, 8),
+        ("x86_64", True, True, 16, 8),
+        ("i386", True, True, 12, 4),
+        ("aarch64", False, False, 16, 8),
+        ("arm", False, False, 8, 4),
+        ("riscv64", False, True, 16, 8),
+        ("riscv32", False, True, 16, 8),
         ("loongarch64", True, True, 16, 8),
     ],
-)  # fmt: skip
+)
 def test_types_that_differ_between_abis(
     arch: str, char_signed: bool, wchar_signed: bool, long_double: int, off_t: int
 ) -> None:
@@ -135,9 +161,14 @@ def test_types_agree_with_ctypes_on_this_host() -> None:
         pytest.skip("the host is neither x86_64 nor aarch64")
     arch = platform.machine()
     for name, known in (
-        ("char", ctypes.c_char), ("short", ctypes.c_short), ("long", ctypes.c_long), ("size_t", ctypes.c_size_t),
-        ("wchar_t", ctypes.c_wchar), ("long double", ctypes.c_longdouble), ("float", ctypes.c_float),
-    ):  # fmt: skip
+        ("char", ctypes.c_char),
+        ("short", ctypes.c_short),
+        ("long", ctypes.c_long),
+        ("size_t", ctypes.c_size_t),
+        ("wchar_t", ctypes.c_wchar),
+        ("long double", ctypes.c_longdouble),
+        ("float", ctypes.c_float),
+    ):
         ctype = parse_type(name, arch)
         assert isinstance(ctype, Integer | Floating)
         assert ctype.size == ctypes.sizeof(known), name

@@ -26,11 +26,14 @@ def arguments(command: str, *rest: object) -> tuple[object, ...]:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"#!/bin/sh\n", "not an ELF file"), (b"", "the file is empty"), (b"\x7fELF\x02", "cut short"),
-        (b"\x7fELF\x02\x02\x01" + bytes(100), "big-endian"), (b"\x7fELF\x07\x01\x01" + bytes(100), "EI_CLASS"),
+        (b"#!/bin/sh\n", "not an ELF file"),
+        (b"", "the file is empty"),
+        (b"\x7fELF\x02", "cut short"),
+        (b"\x7fELF\x02\x02\x01" + bytes(100), "big-endian"),
+        (b"\x7fELF\x07\x01\x01" + bytes(100), "EI_CLASS"),
     ],
     ids=["script", "empty", "five bytes", "big-endian", "class 7"],
-)  # fmt: skip
+)
 def test_file_that_is_no_usable_elf(
     relink_emu: RunCommand, tmp_path: Path, command: str, content: bytes, problem: str
 ) -> None:
@@ -107,14 +110,21 @@ def test_constructor_that_faults_is_named_with_the_fault(relink_emu: RunCommand,
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--arch", "vax"], "unknown architecture 'vax'"), (["--define", "x"], "not of the form NAME=VALUE"),
-        (["--define", "=1"], "not of the form NAME=VALUE"), (["--define", "x=y"], "'y' is no number"),
-        (["--define", "x=-1"], "not between"), (["--define", "x=0x1ffffffff"], "does not fit the 32 bits of arm"),
-        (["--base", "here"], "'here' is no number"), (["-L", "/no/such/folder"], "is no folder"),
-        (["--sysroot", "/no/such/folder"], "is no folder"), (["--timeout", "-1"], "-1"),
-        (["--max-instructions", "many"], "many"), (["--frobnicate"], "--frobnicate"), (["--timeout"], "--timeout"),
+        (["--arch", "vax"], "unknown architecture 'vax'"),
+        (["--define", "x"], "not of the form NAME=VALUE"),
+        (["--define", "=1"], "not of the form NAME=VALUE"),
+        (["--define", "x=y"], "'y' is no number"),
+        (["--define", "x=-1"], "not between"),
+        (["--define", "x=0x1ffffffff"], "does not fit the 32 bits of arm"),
+        (["--base", "here"], "'here' is no number"),
+        (["-L", "/no/such/folder"], "is no folder"),
+        (["--sysroot", "/no/such/folder"], "is no folder"),
+        (["--timeout", "-1"], "-1"),
+        (["--max-instructions", "many"], "many"),
+        (["--frobnicate"], "--frobnicate"),
+        (["--timeout"], "--timeout"),
     ],
-)  # fmt: skip
+)
 def test_command_line_that_cannot_be_meant_is_status_2(
     relink_emu: RunCommand, options: list[str], problem: str
 ) -> None:
@@ -175,8 +185,9 @@ def test_mangled_names_in_messages_are_readable() -> None:
         "call of unresolved symbol puts from 0x1000 <foo::bar(int)+0x4> in lib.so"
     ]
     assert list(messages(LinkErrors("lib.so", [unresolved, UnresolvedSymbol("lib.so", "plain")]))) == [
-        "lib.so: undefined symbol: _ZN3foo3bazEv: foo::baz()", "lib.so: undefined symbol: plain",
-    ]  # fmt: skip
+        "lib.so: undefined symbol: _ZN3foo3bazEv: foo::baz()",
+        "lib.so: undefined symbol: plain",
+    ]
     assert list(messages(unresolved, demangle=False)) == ["lib.so: undefined symbol: _ZN3foo3bazEv"]
 
 

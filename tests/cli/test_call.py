@@ -65,8 +65,9 @@ def test_json_has_the_prototype_and_where_it_is_from(relink_emu: RunCommand) -> 
     report = relink_emu(*arguments).json
     assert report["arch"] == "riscv32"
     assert [(c["prototype"], c["prototype_from"], c["result"]) for c in report["calls"]] == [
-        ("unsigned long add(long, long)", "arguments", 3), ("int add(int, int)", "expression", 3),
-    ]  # fmt: skip
+        ("unsigned long add(long, long)", "arguments", 3),
+        ("int add(int, int)", "expression", 3),
+    ]
 
 
 def test_integer_too_wide_for_a_long_is_a_long_long(relink_emu: RunCommand) -> None:
@@ -132,10 +133,12 @@ def test_ifunc_is_called_through_its_resolver(relink_emu: RunCommand, target: st
 @pytest.mark.parametrize(
     ("call", "problem"),
     [
-        ("add(1", "ends with its arguments"), ("strange add(1)", "unknown type name 'strange'"),
-        ("int add(int, strange)(1, 2)", "unknown type name 'strange'"), ("add(1,,2)", "argument is missing"),
+        ("add(1", "ends with its arguments"),
+        ("strange add(1)", "unknown type name 'strange'"),
+        ("int add(int, strange)(1, 2)", "unknown type name 'strange'"),
+        ("add(1,,2)", "argument is missing"),
     ],
-)  # fmt: skip
+)
 def test_malformed_call_is_a_usage_error(relink_emu: RunCommand, call: str, problem: str) -> None:
     result = relink_emu("call", fixture("arm", "basic"), *DEFINED, "add(1, 2)", call)
     assert (result.status, result.out) == (2, "")
@@ -155,11 +158,13 @@ def test_prototypes_that_do_not_parse_or_agree_are_usage_errors(
 @pytest.mark.parametrize(
     ("call", "problem"),
     [
-        ("nowhere(1)", "undefined symbol: nowhere"), ("add(&nowhere, 1)", "undefined symbol: nowhere"),
-        ("int add(int, int)(1, 4294967296)", "4294967296"), ("int add(int, int)(1)", "argument"),
-        ("int add(int, int)(1, \"x\")", "argument"),
+        ("nowhere(1)", "undefined symbol: nowhere"),
+        ("add(&nowhere, 1)", "undefined symbol: nowhere"),
+        ("int add(int, int)(1, 4294967296)", "4294967296"),
+        ("int add(int, int)(1)", "argument"),
+        ('int add(int, int)(1, "x")', "argument"),
     ],
-)  # fmt: skip
+)
 def test_call_that_cannot_be_made_fails(relink_emu: RunCommand, call: str, problem: str) -> None:
     result = relink_emu("call", fixture("arm", "basic"), *DEFINED, call)
     assert (result.status, result.out) == (1, "")
@@ -169,6 +174,7 @@ def test_call_that_cannot_be_made_fails(relink_emu: RunCommand, call: str, probl
 @pytest.mark.parametrize("arch", ARCHES)
 def test_zlib_of_debian_computes_the_checksum_everybody_knows(relink_emu: RunCommand, arch: str) -> None:
     real_library(arch, "libz.so.1")
-    result = relink_emu("call", "--arch", arch, "--sysroot", real_root(arch), "libz.so.1",
-                        'crc32(0, "123456789", 9)')  # fmt: skip
+    result = relink_emu(
+        "call", "--arch", arch, "--sysroot", real_root(arch), "libz.so.1", 'crc32(0, "123456789", 9)'
+    )
     assert (result.status, result.out) == (0, "3421780262\n")

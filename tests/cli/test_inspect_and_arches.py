@@ -33,8 +33,9 @@ def test_facts_agree_with_pyelftools(relink_emu: RunCommand, target: str) -> Non
         tables = {s.name: s.num_relocations() for s in sections if s.name.startswith((".rela.", ".rel."))}
     assert {name: sum(counts.values()) for name, counts in report["relocations"].items()} == tables
     assert {(v["library"], v["version"]) for v in report["versions_needed"]} == {
-        ("libversions.so", "V1"), ("libversions.so", "V2"),
-    }  # fmt: skip
+        ("libversions.so", "V1"),
+        ("libversions.so", "V2"),
+    }
 
 
 def test_report_for_people_has_every_part(relink_emu: RunCommand, target: str) -> None:

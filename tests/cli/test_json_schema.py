@@ -21,9 +21,11 @@ _HEADING = re.compile(r"^### (?P<schema>relink-emu/\w+/\d+)$")
 _TYPES: dict[str, Callable[[Any], object]] = {
     "string": lambda v: isinstance(v, str),
     "address": lambda v: isinstance(v, str) and re.fullmatch("0x[0-9a-f]+", v),
-    "integer": lambda v: type(v) is int, "number": lambda v: type(v) in (int, float),
-    "boolean": lambda v: isinstance(v, bool), "null": lambda v: v is None,
-}  # fmt: skip
+    "integer": lambda v: type(v) is int,
+    "number": lambda v: type(v) in (int, float),
+    "boolean": lambda v: isinstance(v, bool),
+    "null": lambda v: v is None,
+}
 
 
 @cache

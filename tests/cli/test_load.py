@@ -12,6 +12,7 @@ from .conftest import RunCommand
 
 DEFINED = ("-D", "my_host_function=0x1000")
 
+
 def test_report_names_segments_relocations_and_bindings(relink_emu: RunCommand, target: str) -> None:
     result = relink_emu("load", fixture(target, "basic"), *DEFINED)
     assert (result.status, result.err) == (0, "")
@@ -29,9 +30,13 @@ def test_json_says_where_everything_went(relink_emu: RunCommand, target: str) ->
     assert not any("w" in s["permissions"] and "x" in s["permissions"] for s in image["segments"])
     bound = {b["symbol"]: b for b in image["bindings"]}
     assert bound["my_host_function"] | {"version": None} == {
-        "symbol": "my_host_function", "demangled": None, "version": None, "kind": "define", "provider": None,
+        "symbol": "my_host_function",
+        "demangled": None,
+        "version": None,
+        "kind": "define",
+        "provider": None,
         "address": "0x1000",
-    }  # fmt: skip
+    }
     assert bound["counter"]["provider"] == image["name"]
     assert set(report["timings"]) >= {"machine", "open", "map", "relocate", "start"}
 

@@ -32,14 +32,28 @@ def test_status_streams_arguments_and_environment_are_the_programs(
     data = tmp_path / "data.txt"
     data.write_bytes(b"first\nend\n")
     result = relink_emu(
-        "run", "-e", "HOME=/h", "--file", f"/data.txt={data}", "--argv0", "called", static_program(target),
-        "--json", "-e", "--", "last",
-    )  # fmt: skip
+        "run",
+        "-e",
+        "HOME=/h",
+        "--file",
+        f"/data.txt={data}",
+        "--argv0",
+        "called",
+        static_program(target),
+        "--json",
+        "-e",
+        "--",
+        "last",
+    )
     assert (result.status, result.err) == (42, "to stderr\n")
     lines = result.out.splitlines()
     assert [line for line in lines if line.startswith("argv")] == [
-        "argv called", "argv --json", "argv -e", "argv --", "argv last",
-    ]  # fmt: skip
+        "argv called",
+        "argv --json",
+        "argv -e",
+        "argv --",
+        "argv last",
+    ]
     assert [line for line in lines if line.startswith("env")] == ["env HOME=/h"]
     assert {"read first", "end end", "stdin a line"} <= set(lines)
     assert lines[-1] == "destructor"
@@ -71,11 +85,13 @@ def test_unknown_system_calls_are_remarked_upon(relink_emu: RunCommand) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "problem"),
     [
-        ((), 2, "Usage"), (("-e", "HOME", "x"), 2, "NAME=VALUE"),
+        ((), 2, "Usage"),
+        (("-e", "HOME", "x"), 2, "NAME=VALUE"),
         (("--file", "/no/such", "x"), 2, "cannot be read"),
-        (("/no/such",), 1, "cannot be read"), (("--with", "x", "y"), 2, "No such option"),
+        (("/no/such",), 1, "cannot be read"),
+        (("--with", "x", "y"), 2, "No such option"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_meant_or_read(
     relink_emu: RunCommand, arguments: tuple[str, ...], status: int, problem: str
 ) -> None:

@@ -98,9 +98,15 @@ def _x86(name: str, a: str, b: str, seg: str, extra: Mapping[str, str | bytes]) 
 
 
 _X86_64 = _x86("x86_64", "rax", "rbx", "fs", {"syscall instruction": "nop; syscall; nop"})
-_I386 = _x86("i386", "eax", "ebx", "gs", {
-    "sysenter": "nop; sysenter; nop",
-})  # fmt: skip
+_I386 = _x86(
+    "i386",
+    "eax",
+    "ebx",
+    "gs",
+    {
+        "sysenter": "nop; sysenter; nop",
+    },
+)
 _AARCH64 = Guest(
     "aarch64", "aarch64", 8, "x0", "x1", "x30", ("d0", "d1"), 4,
     {
@@ -240,8 +246,7 @@ def _loongarch64() -> Guest:
 
 
 GUESTS = {
-    guest.name: guest
-    for guest in (_X86_64, _I386, _AARCH64, _ARM, _THUMB, _riscv(8), _riscv(4), _loongarch64())
+    guest.name: guest for guest in (_X86_64, _I386, _AARCH64, _ARM, _THUMB, _riscv(8), _riscv(4), _loongarch64())
 }
 
 

@@ -31,12 +31,18 @@ def test_reading_and_writing_cross_adjacent_mappings(bench: Bench) -> None:
     assert cpu.read(AREA, 0) == b""
 
 
-@pytest.mark.parametrize(("address", "size"), [
-    (AREA - 1, 1), (AREA - 1, 2), (AREA + PAGE - 1, 2), (AREA + PAGE, 1), (AREA, 1 << 40), (0, 8),
-])  # fmt: skip
-def test_touching_any_unmapped_byte_is_refused_and_writes_nothing(
-    bench: Bench, address: int, size: int
-) -> None:
+@pytest.mark.parametrize(
+    ("address", "size"),
+    [
+        (AREA - 1, 1),
+        (AREA - 1, 2),
+        (AREA + PAGE - 1, 2),
+        (AREA + PAGE, 1),
+        (AREA, 1 << 40),
+        (0, 8),
+    ],
+)
+def test_touching_any_unmapped_byte_is_refused_and_writes_nothing(bench: Bench, address: int, size: int) -> None:
     bench.cpu.map(AREA, PAGE, RW, page_buffer())
     with pytest.raises(AddressSpaceError):
         bench.cpu.read(address, size)
@@ -83,9 +89,12 @@ def test_part_of_a_mapping_can_be_protected_and_unmapped(bench: Bench) -> None:
         bench.prepare(value=0x55, address=AREA + number * PAGE + 8)
         outcomes.append(bench.cpu.run(store).reason)
     assert outcomes == [
-        StopReason.TRAP, StopReason.WRITE_PROTECTED, StopReason.TRAP, StopReason.WRITE_UNMAPPED,
         StopReason.TRAP,
-    ]  # fmt: skip
+        StopReason.WRITE_PROTECTED,
+        StopReason.TRAP,
+        StopReason.WRITE_UNMAPPED,
+        StopReason.TRAP,
+    ]
     assert [cpu.read(AREA + n * PAGE, 1)[0] for n in (0, 1, 2, 4)] == [0, 1, 2, 4]
     assert [cpu.read(AREA + n * PAGE + 8, 1)[0] for n in (0, 1, 2, 4)] == [0x55, 1, 0x55, 0x55]
     with pytest.raises(AddressSpaceError):
@@ -107,12 +116,15 @@ def test_pages_that_are_not_all_mapped_cannot_be_changed(bench: Bench, action: s
     bench.cpu.write(AREA, b"still there")
 
 
-@pytest.mark.parametrize(("protection", "reads", "writes", "runs"), [
-    (Protection.R, True, False, False),
-    (Protection.R | Protection.W, True, True, False),
-    (Protection.R | Protection.X, True, False, True),
-    (Protection.NONE, False, False, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("protection", "reads", "writes", "runs"),
+    [
+        (Protection.R, True, False, False),
+        (Protection.R | Protection.W, True, True, False),
+        (Protection.R | Protection.X, True, False, True),
+        (Protection.NONE, False, False, False),
+    ],
+)
 def test_the_guest_is_held_to_the_permissions_of_a_page(
     bench: Bench, protection: Protection, reads: bool, writes: bool, runs: bool
 ) -> None:
@@ -270,13 +282,22 @@ def test_using_a_closed_cpu_is_an_error_and_not_a_crash() -> None:
     cpu.close()
     cpu.close()
     for use in (
-        lambda: cpu.run(entry), lambda: cpu.run(entry, max_instructions=5), lambda: cpu.run(entry, timeout=1),
-        lambda: cpu.read(CODE, 1), lambda: cpu.write(CODE, b"x"), lambda: cpu.unmap(CODE, PAGE),
-        lambda: cpu.map(AREA, PAGE, RW, page_buffer()), lambda: cpu.protect(CODE, PAGE, RW),
-        lambda: cpu.read_register("x0"), lambda: cpu.write_register("x0", 1),
-        lambda: cpu.read_registers(["x0"]), lambda: cpu.write_registers({"x0": 1}),
-        lambda: cpu.set_thread_pointer(0), lambda: cpu.save(), lambda: cpu.restore(context),
-    ):  # fmt: skip
+        lambda: cpu.run(entry),
+        lambda: cpu.run(entry, max_instructions=5),
+        lambda: cpu.run(entry, timeout=1),
+        lambda: cpu.read(CODE, 1),
+        lambda: cpu.write(CODE, b"x"),
+        lambda: cpu.unmap(CODE, PAGE),
+        lambda: cpu.map(AREA, PAGE, RW, page_buffer()),
+        lambda: cpu.protect(CODE, PAGE, RW),
+        lambda: cpu.read_register("x0"),
+        lambda: cpu.write_register("x0", 1),
+        lambda: cpu.read_registers(["x0"]),
+        lambda: cpu.write_registers({"x0": 1}),
+        lambda: cpu.set_thread_pointer(0),
+        lambda: cpu.save(),
+        lambda: cpu.restore(context),
+    ):
         with pytest.raises((MachineError, ctypes.ArgumentError)):
             use()
 

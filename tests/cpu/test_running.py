@@ -110,14 +110,17 @@ def test_a_trap_address_may_be_run_directly(bench: Bench) -> None:
 # ---------------------------------------------------------------- faults
 
 
-@pytest.mark.parametrize(("program", "address", "reason"), [
-    ("load", HOLE, StopReason.READ_UNMAPPED),
-    ("load", CLOSED, StopReason.READ_PROTECTED),
-    ("load", 0, StopReason.READ_UNMAPPED),
-    ("store", HOLE + 8, StopReason.WRITE_UNMAPPED),
-    ("store", CODE + 0x800, StopReason.WRITE_PROTECTED),
-    ("store", CLOSED, StopReason.WRITE_PROTECTED),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("program", "address", "reason"),
+    [
+        ("load", HOLE, StopReason.READ_UNMAPPED),
+        ("load", CLOSED, StopReason.READ_PROTECTED),
+        ("load", 0, StopReason.READ_UNMAPPED),
+        ("store", HOLE + 8, StopReason.WRITE_UNMAPPED),
+        ("store", CODE + 0x800, StopReason.WRITE_PROTECTED),
+        ("store", CLOSED, StopReason.WRITE_PROTECTED),
+    ],
+)
 def test_a_bad_access_mid_block_names_pc_and_address(
     bench: Bench, program: str, address: int, reason: StopReason
 ) -> None:
@@ -137,12 +140,15 @@ def test_the_highest_addresses_are_reported_in_full(bench: Bench) -> None:
         assert bench.cpu.run(entry) == (StopReason.READ_UNMAPPED, CODE + bench.guest.nop, address)
 
 
-@pytest.mark.parametrize(("address", "reason"), [
-    (HOLE, StopReason.FETCH_UNMAPPED),
-    (0, StopReason.FETCH_UNMAPPED),
-    (DATA + 0x10, StopReason.FETCH_PROTECTED),
-    (CLOSED, StopReason.FETCH_PROTECTED),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        (HOLE, StopReason.FETCH_UNMAPPED),
+        (0, StopReason.FETCH_UNMAPPED),
+        (DATA + 0x10, StopReason.FETCH_PROTECTED),
+        (CLOSED, StopReason.FETCH_PROTECTED),
+    ],
+)
 def test_a_jump_astray_stops_at_its_target(bench: Bench, address: int, reason: StopReason) -> None:
     entry = bench.load("jump")
     bench.prepare(address=address)

@@ -49,6 +49,7 @@ def _symtab(rows: bytes, names: bytes = b"\0") -> bytes:
 _GLOBAL = 1
 _OVERLAPPING = [Sec("s", size=900, offset=0)] * 100 + [Sec("t", data=bytes(900))]
 
+
 def _names_overlap() -> bytes:
     """A thousand sections, each named by most of one long string."""
     content = bytearray(write_object([Sec("n" * 20_000)] + [Sec("")] * 1000))
@@ -132,9 +133,12 @@ _COMPRESSED: Mapping[str, Case] = {
     "bomb": (_debug(1, 1 << 40, _ZIPPED), UnsupportedElf, "once decompressed"),
 }
 _TABLES = {
-    "headers": _HEADERS, "symbols": _SYMBOLS, "relocations": _RELOCATIONS, "groups": _GROUPS,
+    "headers": _HEADERS,
+    "symbols": _SYMBOLS,
+    "relocations": _RELOCATIONS,
+    "groups": _GROUPS,
     "compressed": _COMPRESSED,
-}  # fmt: skip
+}
 #: What is wrong, by name: the bytes, the error's type, and a pattern its message matches.
 BROKEN: Mapping[str, Case] = {
     f"{table}-{name}": case for table, cases in _TABLES.items() for name, case in cases.items()

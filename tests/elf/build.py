@@ -64,9 +64,11 @@ def with_segments(
 
 
 def image(
-    tables: Sequence[Table] = (), values: Mapping[int, int] | None = None, layout: Layout = ELF64,
+    tables: Sequence[Table] = (),
+    values: Mapping[int, int] | None = None,
+    layout: Layout = ELF64,
     segments: Sequence[Segment] = (),
-) -> bytes:  # fmt: skip
+) -> bytes:
     """A shared object with `tables` and a dynamic section of their tags, then `values` (which win)."""
     count = 2 + len(segments)
     at = 16 + layout.header.size + count * layout.program_header.size

@@ -17,8 +17,12 @@ def padded(data: bytes) -> bytes:
 
 
 def gnu_archive(
-    members: Mapping[str, bytes], index: Mapping[str, int] | None = None, *, width: int = 4, thin: bool = False,
-) -> bytes:  # fmt: skip
+    members: Mapping[str, bytes],
+    index: Mapping[str, int] | None = None,
+    *,
+    width: int = 4,
+    thin: bool = False,
+) -> bytes:
     """A GNU archive; `index` maps symbols to the number of a member, `width` 8 writes it as `/SYM64/`."""
     long_names, fields = b"", []
     for name in members:

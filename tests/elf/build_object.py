@@ -63,8 +63,13 @@ def symbol_rows(symbols: Sequence[Sym], layout: Layout = ELF64) -> tuple[bytes, 
 
 
 def write_object(
-    sections: Sequence[Sec], layout: Layout = ELF64, machine: int = 62, *, extended: bool = False, **changes: int,
-) -> bytes:  # fmt: skip
+    sections: Sequence[Sec],
+    layout: Layout = ELF64,
+    machine: int = 62,
+    *,
+    extended: bool = False,
+    **changes: int,
+) -> bytes:
     """An ET_REL file: section 0, `sections` (numbered from 1), then `.shstrtab`.
 
     `extended` puts the numbers of sections and of `.shstrtab` into section 0, as a file of more than 65,279
@@ -80,8 +85,20 @@ def write_object(
         body += bytes(padding) + section.data
         offset = at + padding if section.offset is None else section.offset
         size = len(section.data) if section.size is None else section.size
-        rows.append((name, section.type, section.flags, 0, offset, size,
-                     section.link, section.info, section.align, section.entsize))  # fmt: skip
+        rows.append(
+            (
+                name,
+                section.type,
+                section.flags,
+                0,
+                offset,
+                size,
+                section.link,
+                section.info,
+                section.align,
+                section.entsize,
+            )
+        )
         at += padding + len(section.data)
     count = len(named) + 1
     first = (0, 0, 0, 0, 0, count, len(named), 0, 0, 0) if extended else (0,) * 10
@@ -96,9 +113,14 @@ def write_object(
 
 
 def simple_object(
-    symbols: Sequence[Sym] = (), extra: Sequence[Sec] = (), layout: Layout = ELF64, machine: int = 62,
-    *, first_global: int | None = None, **symtab: int,
-) -> bytes:  # fmt: skip
+    symbols: Sequence[Sym] = (),
+    extra: Sequence[Sec] = (),
+    layout: Layout = ELF64,
+    machine: int = 62,
+    *,
+    first_global: int | None = None,
+    **symtab: int,
+) -> bytes:
     """.text (1, of 16 bytes), .symtab (2), .strtab (3), then `extra` (from 4)."""
     listed = [Sym(), *symbols]
     rows, names = symbol_rows(listed, layout)

@@ -162,15 +162,18 @@ def lying(values: dict[int, int], layout: Layout = ELF64, **symbols: object) -> 
         ({Tag.HASH: 0x10000000}, "the DT_HASH header at 0x10000000"),
         ({Tag.GNU_HASH: 0x10000000}, "the DT_GNU_HASH header at 0x10000000"),
     ],
-)  # fmt: skip
+)
 def test_a_dynamic_section_that_lies_is_found_out(layout: Layout, values: dict[int, int], problem: str) -> None:
     with pytest.raises(MalformedElf, match=problem):
         read_everything(decode(lying(values, layout)))
 
 
 def test_a_string_table_without_an_end_is_refused() -> None:
-    tables = [Table(Tag.STRTAB, b"\0abc", Tag.STRSZ), Table(Tag.SYMTAB, symbol(ELF64, 0) + symbol(ELF64, 1)),
-              Table(Tag.HASH, words(1, 2, 1, 0, 0))]  # fmt: skip
+    tables = [
+        Table(Tag.STRTAB, b"\0abc", Tag.STRSZ),
+        Table(Tag.SYMTAB, symbol(ELF64, 0) + symbol(ELF64, 1)),
+        Table(Tag.HASH, words(1, 2, 1, 0, 0)),
+    ]
     with pytest.raises(MalformedElf, match="the string at offset 0x1 has no end"):
         read_everything(decode(image(tables)))
 
@@ -178,8 +181,11 @@ def test_a_string_table_without_an_end_is_refused() -> None:
 def test_a_thousand_names_that_share_one_long_string_are_refused() -> None:
     text = b"\0" + b"a" * 100_000 + b"\0"
     rows = symbol(ELF64, 0) + b"".join(symbol(ELF64, 1 + i) for i in range(1000))
-    tables = [Table(Tag.STRTAB, text, Tag.STRSZ), Table(Tag.SYMTAB, rows),
-              Table(Tag.HASH, words(1, 1001, *[0] * 1002))]  # fmt: skip
+    tables = [
+        Table(Tag.STRTAB, text, Tag.STRSZ),
+        Table(Tag.SYMTAB, rows),
+        Table(Tag.HASH, words(1, 1001, *[0] * 1002)),
+    ]
     with pytest.raises(MalformedElf, match="overlap"):
         read_everything(decode(image(tables)))
 

@@ -22,13 +22,32 @@ from tests.fixtures import TARGETS, fixture
 def told(decoded: Decoded) -> tuple[object, ...]:
     """What every way of reading the same image must agree on."""
     return (
-        decoded.header, decoded.program_headers, decoded.min_vaddr, decoded.span, list(decoded.dynamic),
-        decoded.needed, decoded.soname, decoded.symbols.names.texts(), decoded.symbols.value.tolist(),
-        decoded.symbols.version.tolist(), decoded.versions, decoded.init_array,
-        [(t.section, t.offset.tolist(), t.type.tolist(), t.symbol.tolist(),
-          None if t.addend is None else t.addend.tolist()) for t in decoded.relocations],
-        decoded.relr.tolist(), decoded.tls, decoded.relro,
-    )  # fmt: skip
+        decoded.header,
+        decoded.program_headers,
+        decoded.min_vaddr,
+        decoded.span,
+        list(decoded.dynamic),
+        decoded.needed,
+        decoded.soname,
+        decoded.symbols.names.texts(),
+        decoded.symbols.value.tolist(),
+        decoded.symbols.version.tolist(),
+        decoded.versions,
+        decoded.init_array,
+        [
+            (
+                t.section,
+                t.offset.tolist(),
+                t.type.tolist(),
+                t.symbol.tolist(),
+                None if t.addend is None else t.addend.tolist(),
+            )
+            for t in decoded.relocations
+        ],
+        decoded.relr.tolist(),
+        decoded.tls,
+        decoded.relro,
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -40,8 +40,9 @@ def symbols(names: list[bytes], *tables: Table) -> bytes:
 
 def one_sysv_chain() -> bytes:
     """Every symbol in the chain of a single bucket."""
-    return symbols([b"n%d" % i for i in range(COUNT)],
-                   Table(Tag.HASH, words(1, COUNT + 1, 1, 0, *range(2, COUNT + 1), 0)))  # fmt: skip
+    return symbols(
+        [b"n%d" % i for i in range(COUNT)], Table(Tag.HASH, words(1, COUNT + 1, 1, 0, *range(2, COUNT + 1), 0))
+    )
 
 
 def one_gnu_chain() -> bytes:
@@ -63,8 +64,13 @@ def names_that_collide() -> bytes:
 def every_name_a_suffix() -> bytes:
     text = b"\0" + b"a" * COUNT + b"\0"
     rows = symbol(ELF64, 0) + b"".join(symbol(ELF64, 1 + i) for i in range(COUNT))
-    return image([Table(Tag.STRTAB, text, Tag.STRSZ), Table(Tag.SYMTAB, rows),
-                  Table(Tag.HASH, words(1, COUNT + 1, *[0] * (COUNT + 2)))])  # fmt: skip
+    return image(
+        [
+            Table(Tag.STRTAB, text, Tag.STRSZ),
+            Table(Tag.SYMTAB, rows),
+            Table(Tag.HASH, words(1, COUNT + 1, *[0] * (COUNT + 2))),
+        ]
+    )
 
 
 def one_long_name() -> bytes:

@@ -72,9 +72,11 @@ def test_text_that_is_no_utf8_survives_the_round_trip() -> None:
 
 @settings(max_examples=60)
 @given(
-    unique_names, st.sampled_from((ELF32, ELF64)), st.integers(1, 9),
+    unique_names,
+    st.sampled_from((ELF32, ELF64)),
+    st.integers(1, 9),
     st.sampled_from((("gnu",), ("sysv",), ("gnu", "sysv"))),
-)  # fmt: skip
+)
 def test_every_defined_name_is_found_and_no_other(
     names: list[bytes], layout: Layout, buckets: int, hashes: tuple[str, ...]
 ) -> None:

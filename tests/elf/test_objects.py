@@ -65,7 +65,7 @@ def test_symbols_and_relocations_are_those_pyelftools_reads(target: str, flags: 
         expected = [
             (s.name, s["st_value"], s["st_size"], _SPECIAL.get(s["st_shndx"], s["st_shndx"]))
             for s in table.iter_symbols()
-        ]  # fmt: skip
+        ]
         symbols = one.symbols
         found = zip(
             symbols.names.texts(),
@@ -79,8 +79,10 @@ def test_symbols_and_relocations_are_those_pyelftools_reads(target: str, flags: 
         for section in theirs.iter_sections():
             if not isinstance(section, RelocationSection):
                 continue
-            rows = [(r["r_offset"], r["r_info_type"], r["r_info_sym"], r.entry.get("r_addend"))
-                    for r in section.iter_relocations()]  # fmt: skip
+            rows = [
+                (r["r_offset"], r["r_info_type"], r["r_info_sym"], r.entry.get("r_addend"))
+                for r in section.iter_relocations()
+            ]
             mine = ours[section.name]
             addends = [None] * len(mine) if mine.addend is None else mine.addend.tolist()
             assert (
@@ -266,10 +268,14 @@ def test_an_object_of_seventy_thousand_sections_is_read() -> None:
     symbols = struct.pack("<IBBHQQ", 0, 0, 0, 0, 0, 0) + struct.pack("<IBBHQQ", 1, 0x10, 0, 0xFFFF, 0, 0)
     extended = struct.pack("<2I", 0, count - 1)
     content = write_object(
-        [*many, Sec(".symtab", 2, symbols, link=count + 2, info=1, entsize=24), Sec(".strtab", 3, b"\0last\0"),
-         Sec(".symtab_shndx", SHT_SHNDX, extended, link=count + 1, entsize=4)],
+        [
+            *many,
+            Sec(".symtab", 2, symbols, link=count + 2, info=1, entsize=24),
+            Sec(".strtab", 3, b"\0last\0"),
+            Sec(".symtab_shndx", SHT_SHNDX, extended, link=count + 1, entsize=4),
+        ],
         extended=True,
-    )  # fmt: skip
+    )
     one = decode_object(content)
     assert len(one.sections) == count + 5
     assert one.sections[-1].name == ".shstrtab"
@@ -281,10 +287,14 @@ def test_an_extended_index_may_look_like_a_reserved_one() -> None:
     many = [Sec("s") for _ in range(count)]
     symbols = bytes(24) + struct.pack("<IBBHQQ", 0, 0, 0, 0xFFFF, 0, 0)
     content = write_object(
-        [*many, Sec(".symtab", 2, symbols, link=count + 2, info=2, entsize=24), Sec(".strtab", 3, b"\0"),
-         Sec(".symtab_shndx", SHT_SHNDX, struct.pack("<2I", 0, 0xFFF1), link=count + 1, entsize=4)],
+        [
+            *many,
+            Sec(".symtab", 2, symbols, link=count + 2, info=2, entsize=24),
+            Sec(".strtab", 3, b"\0"),
+            Sec(".symtab_shndx", SHT_SHNDX, struct.pack("<2I", 0, 0xFFF1), link=count + 1, entsize=4),
+        ],
         extended=True,
-    )  # fmt: skip
+    )
     assert decode_object(content).symbols.section.tolist() == [0, 0xFFF1]
 
 

@@ -134,8 +134,11 @@ def test_aps2_agrees_with_the_state_machine(numbers: list[int]) -> None:
 def test_aps2_addends_start_over_after_a_group_without() -> None:
     shared = 1 | 2
     assert aps2([4, 0, 1, shared | 8, 8, 3, 50, 1, shared, 8, 3, 2, shared | 8, 8, 3, 7, -2]) == [
-        (8, 3, 50), (16, 3, 0), (24, 3, 7), (32, 3, 5),
-    ]  # fmt: skip
+        (8, 3, 50),
+        (16, 3, 0),
+        (24, 3, 7),
+        (32, 3, 5),
+    ]
 
 
 @pytest.mark.parametrize(

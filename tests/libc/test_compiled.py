@@ -71,10 +71,14 @@ def test_arithmetic_the_isa_lacks_is_computed_by_helpers(library: Library) -> No
 
 
 _TRIPLES = {
-    "x86_64": "x86_64-linux-gnu", "i386": "x86-linux-gnu", "aarch64": "aarch64-linux-gnu",
-    "arm": "arm-linux-gnueabihf", "riscv64": "riscv64-linux-gnu", "riscv32": "riscv32-linux-gnu",
+    "x86_64": "x86_64-linux-gnu",
+    "i386": "x86-linux-gnu",
+    "aarch64": "aarch64-linux-gnu",
+    "arm": "arm-linux-gnueabihf",
+    "riscv64": "riscv64-linux-gnu",
+    "riscv32": "riscv32-linux-gnu",
     "loongarch64": "loongarch64-linux-gnu",
-}  # fmt: skip
+}
 _VARIANTS = [(arch, suffix) for arch in ARCHITECTURES for suffix in ("", "64")]
 _VARIANTS += [("i386", "64_time64"), ("arm", "64_time64")]
 
@@ -85,10 +89,21 @@ def test_struct_stat_is_laid_out_as_glibcs_headers_say(arch: str, suffix: str, t
     name = "stat64" if suffix == "64" else "stat"
     output = tmp_path / "layout.o"
     subprocess.run(
-        [_zig(), "cc", "-target", _TRIPLES[arch], f"-DSTAT={name}", *wide_time, "-c", _HERE / "stat_layout.c",
-         "-o", output],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            _zig(),
+            "cc",
+            "-target",
+            _TRIPLES[arch],
+            f"-DSTAT={name}",
+            *wide_time,
+            "-c",
+            _HERE / "stat_layout.c",
+            "-o",
+            output,
+        ],
+        check=True,
+        capture_output=True,
+    )
     with output.open("rb") as file:
         elf = ELFFile(file)
         symbol = elf.get_section_by_name(".symtab").get_symbol_by_name("layout")[0]

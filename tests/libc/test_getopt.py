@@ -11,8 +11,12 @@ from emu.libc.getopt import Progress
 from tests.libc.fake import Harness
 
 _LONGS = (
-    (b"alpha", 0, 1000), (b"alps", 0, 1001), (b"beta", 1, 1002), (b"be", 2, 1003), (b"colour", 1, ord("c")),
-)  # fmt: skip
+    (b"alpha", 0, 1000),
+    (b"alps", 0, 1001),
+    (b"beta", 1, 1002),
+    (b"be", 2, 1003),
+    (b"colour", 1, ord("c")),
+)
 _WORDS = (
     b"-a", b"-b", b"-bx", b"-c", b"-cx", b"-ab", b"-xa", b"-", b"--", b"file", b"other", b"--alpha", b"--al",
     b"--alpha=1", b"--beta", b"--beta=2", b"--be", b"--be=3", b"--bet", b"--nothing", b"-alpha", b"-beta=4",
@@ -23,8 +27,11 @@ _LETTERS = (b"ab:c::", b"+ab:c::", b"-ab:c::", b":ab:c::", b"+:a")
 
 class _Option(ctypes.Structure):
     _fields_ = (
-        ("name", ctypes.c_char_p), ("argument", ctypes.c_int), ("flag", ctypes.c_void_p), ("value", ctypes.c_int),
-    )  # fmt: skip
+        ("name", ctypes.c_char_p),
+        ("argument", ctypes.c_int),
+        ("flag", ctypes.c_void_p),
+        ("value", ctypes.c_int),
+    )
 
 
 def theirs(glibc: ctypes.CDLL, name: str, words: list[bytes], letters: bytes) -> list[object]:
@@ -93,11 +100,13 @@ def test_options_that_set_a_flag_and_say_their_place(arch: str) -> None:
 
 
 MESSAGES = {
-    b"-x": b"invalid option -- 'x'", b"-b": b"option requires an argument -- 'b'",
-    b"--nothing": b"unrecognized option '--nothing'", b"--alpha=1": b"option '--alpha' doesn't allow an argument",
+    b"-x": b"invalid option -- 'x'",
+    b"-b": b"option requires an argument -- 'b'",
+    b"--nothing": b"unrecognized option '--nothing'",
+    b"--alpha=1": b"option '--alpha' doesn't allow an argument",
     b"--beta": b"option '--beta' requires an argument",
     b"--al": b"option '--al' is ambiguous; possibilities: '--alpha' '--alps'",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("argument", MESSAGES)

@@ -19,10 +19,14 @@ _I64 = st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-9, 9))
 _U64 = st.one_of(st.integers(0, (1 << 64) - 1), st.integers(0, 9))
 _ARM, _RISCV = Harness("arm"), Harness("riscv64")
 #: Doubles with every class well represented, as bits.
-_DOUBLES = st.one_of(st.integers(0, (1 << 64) - 1), st.floats().map(double_bits), st.integers(-20, 20).map(
-    lambda n: double_bits(float(n))))  # fmt: skip
-_SINGLES = st.one_of(st.integers(0, (1 << 32) - 1), st.floats(width=32).map(
-    lambda x: struct.unpack("<I", struct.pack("<f", x))[0]))  # fmt: skip
+_DOUBLES = st.one_of(
+    st.integers(0, (1 << 64) - 1),
+    st.floats().map(double_bits),
+    st.integers(-20, 20).map(lambda n: double_bits(float(n))),
+)
+_SINGLES = st.one_of(
+    st.integers(0, (1 << 32) - 1), st.floats(width=32).map(lambda x: struct.unpack("<I", struct.pack("<f", x))[0])
+)
 
 
 @given(_I64, _I64.filter(bool))
@@ -149,9 +153,16 @@ def test_eabi_memset_takes_its_value_last():
     assert _ARM.memory.read(place, 5) == b"aaaa\0"
 
 
-@pytest.mark.parametrize(("name", "expected"), [
-    ("ldadd", 0x105), ("swp", 5), ("ldclr", 0x100 & ~5), ("ldeor", 0x105), ("ldset", 0x105),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ldadd", 0x105),
+        ("swp", 5),
+        ("ldclr", 0x100 & ~5),
+        ("ldeor", 0x105),
+        ("ldset", 0x105),
+    ],
+)
 def test_outline_atomics_answer_the_old_value(name, expected):
     host = Harness("aarch64")
     place = host.place((0x100).to_bytes(8, "little"))

@@ -25,9 +25,14 @@ def library(machine: Machine, target: str) -> Library:
 
 
 _SCORES = {
-    "use_malloc(1000)": 499500, "use_aligned()": 0, "use_sort()": 12345794, "strtol_overflow()": 34,
-    "use_ctype_tables()": 7, "set_errno(12)": 12, "guarded(5)": 5,
-}  # fmt: skip
+    "use_malloc(1000)": 499500,
+    "use_aligned()": 0,
+    "use_sort()": 12345794,
+    "strtol_overflow()": 34,
+    "use_ctype_tables()": 7,
+    "set_errno(12)": 12,
+    "guarded(5)": 5,
+}
 
 
 @pytest.mark.parametrize("call", _SCORES)
@@ -100,10 +105,15 @@ def test_fortified_calls(machine: Machine, library: Library) -> None:
         use_fortify(33)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("double_free", "double free"), ("call_abort", r"abort\(\) called"), ("smash_stack", "stack smashing"),
-    ("failed_assertion", "libcuser.c:42: failed_assertion: Assertion `1 == 2' failed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("double_free", "double free"),
+        ("call_abort", r"abort\(\) called"),
+        ("smash_stack", "stack smashing"),
+        ("failed_assertion", "libcuser.c:42: failed_assertion: Assertion `1 == 2' failed"),
+    ],
+)
 def test_misuse_ends_in_an_abort_and_the_machine_goes_on(library: Library, name: str, message: str) -> None:
     with pytest.raises(GuestAbort, match=message):
         library.function(name, "int(void)")()

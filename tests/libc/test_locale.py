@@ -87,11 +87,19 @@ def _wide(host: Harness, text: str) -> int:
     return host.place(text.encode("utf-32-le") + bytes(4))
 
 
-@pytest.mark.parametrize(("data", "limit", "room", "written", "consumed"), [
-    (b"abc", 4, 10, 3, None), (b"abc", 3, 10, 3, 3), (b"abc", 4, 2, 2, 2), (b"abc", 4, 3, 3, 3),
-    ("aäz€".encode(), 20, 10, 4, None), ("aä".encode(), 2, 10, 1, 1), (b"a\xffb", 4, 10, FAILED, 1),
-    (b"", 1, 5, 0, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "limit", "room", "written", "consumed"),
+    [
+        (b"abc", 4, 10, 3, None),
+        (b"abc", 3, 10, 3, 3),
+        (b"abc", 4, 2, 2, 2),
+        (b"abc", 4, 3, 3, 3),
+        ("aäz€".encode(), 20, 10, 4, None),
+        ("aä".encode(), 2, 10, 1, 1),
+        (b"a\xffb", 4, 10, FAILED, 1),
+        (b"", 1, 5, 0, None),
+    ],
+)
 def test_bytes_to_wide_characters(
     host: Harness, data: bytes, limit: int, room: int, written: int, consumed: int | None
 ) -> None:
@@ -106,10 +114,16 @@ def test_bytes_to_wide_characters(
         assert units == data.decode(errors="ignore")[:written]
 
 
-@pytest.mark.parametrize(("text", "limit", "room", "written", "consumed"), [
-    ("abc", 4, 10, 3, None), ("abc", 3, 10, 3, 3), ("abc", 4, 2, 2, 2), ("aä€", 10, 3, 3, 2),
-    ("aä€", 10, 20, 6, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "limit", "room", "written", "consumed"),
+    [
+        ("abc", 4, 10, 3, None),
+        ("abc", 3, 10, 3, 3),
+        ("abc", 4, 2, 2, 2),
+        ("aä€", 10, 3, 3, 2),
+        ("aä€", 10, 20, 6, None),
+    ],
+)
 def test_wide_characters_to_bytes(
     host: Harness, text: str, limit: int, room: int, written: int, consumed: int | None
 ) -> None:

@@ -39,8 +39,11 @@ def _theirs(glibc: ctypes.CDLL, name: str, restype: type, text: bytes, *rest: in
     return value, (end.value or 0) - ctypes.addressof(start), ctypes.get_errno()
 
 
-@given(st.sampled_from(["strtol", "strtoul", "strtoll", "strtoull"]), _INTEGER_TEXT,
-       st.sampled_from([0, 8, 10, 16, 36]))  # fmt: skip
+@given(
+    st.sampled_from(["strtol", "strtoul", "strtoll", "strtoull"]),
+    _INTEGER_TEXT,
+    st.sampled_from([0, 8, 10, 16, 36]),
+)
 @example("strtol", b"-9223372036854775809", 10)
 @example("strtoul", b"-18446744073709551615", 10)
 @example("strtoul", b"18446744073709551616", 0)
@@ -147,9 +150,16 @@ def test_long_doubles_hold_every_double(value):
         assert _same(float(form.exact(form.round(value))), value)
 
 
-@pytest.mark.parametrize("text", [
-    b" " * 300 + b"42", b" " * 255 + b"-42", b"0" * 300 + b"7", b"1" * 252 + b"e5", b"1" * 255 + b".5e-300x",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        b" " * 300 + b"42",
+        b" " * 255 + b"-42",
+        b"0" * 300 + b"7",
+        b"1" * 252 + b"e5",
+        b"1" * 255 + b".5e-300x",
+    ],
+)
 @pytest.mark.parametrize("name", ["strtol", "strtod"])
 def test_long_numbers_are_read_to_their_end(glibc, name, text):
     restype, rest = (ctypes.c_long, (10,)) if name == "strtol" else (ctypes.c_double, ())

@@ -31,8 +31,14 @@ def _our_format(template: bytes, *args: int | float) -> tuple[int, bytes]:
     return host.call("snprintf", out, 4096, template, Values(*args)), host.string(out)
 
 
-@given(_FLAGS, _WIDTHS, _PRECISIONS, st.sampled_from(sorted(_LENGTHS)), st.sampled_from(b"diouxX"),
-       st.one_of(st.integers(-300, 300), st.integers(-(1 << 63), (1 << 63) - 1)))  # fmt: skip
+@given(
+    _FLAGS,
+    _WIDTHS,
+    _PRECISIONS,
+    st.sampled_from(sorted(_LENGTHS)),
+    st.sampled_from(b"diouxX"),
+    st.one_of(st.integers(-300, 300), st.integers(-(1 << 63), (1 << 63) - 1)),
+)
 def test_integers(glibc, flags, width, precision, length, conversion, value):
     template = b"<%" + flags + width + precision + length + bytes([conversion]) + b">"
     ctype = ctypes.c_int if ctypes.sizeof(_LENGTHS[length]) < 4 else _LENGTHS[length]
@@ -63,15 +69,30 @@ def test_strings(glibc, width, precision, text, left):
 @pytest.mark.parametrize(
     ("template", "args"),
     [
-        (b"%2$d-%1$s-%2$d", ("s", 7)), (b"%*d|%-*d|%.*d", (6, 1, 6, 2, 3, 3)), (b"%*d", (-5, 3)),
+        (b"%2$d-%1$s-%2$d", ("s", 7)),
+        (b"%*d|%-*d|%.*d", (6, 1, 6, 2, 3, 3)),
+        (b"%*d", (-5, 3)),
         (b"%.*f", (-1, 2.5)),
-        (b"%2$*1$d", (8, 42)), (b"%c%%%c", (65, 66)), (b"%5c|%-5c|", (65, 66)), (b"%#x %#o %#X", (0, 0, 0)),
-        (b"%p %p", (0, 0x1234)), (b"%10p|%-10p|", (0, 0xABC)), (b"%.0d|%.0x", (0, 0)), (b"%y %d", (3,)),
-        (b"%.3s|%s", ("abcdef", "xyz")), (b"%s|%.3s|%.6s", (0, 0, 0)), (b"%+d % d %+u", (1, 2, 3)),
-        (b"%'d", (1234567,)), (b"%.100f", (0.1,)), (b"%a", (5e-324,)), (b"%.0a %.1a", (1.5, 1.96875)),
-        (b"%g %g %g", (1e5, 1e6, 1e-5)), (b"%#g %#.0f", (1.0, 3.0)), (b"%08.3f|%-8.3f|", (-3.14159, 2.71828)),
+        (b"%2$*1$d", (8, 42)),
+        (b"%c%%%c", (65, 66)),
+        (b"%5c|%-5c|", (65, 66)),
+        (b"%#x %#o %#X", (0, 0, 0)),
+        (b"%p %p", (0, 0x1234)),
+        (b"%10p|%-10p|", (0, 0xABC)),
+        (b"%.0d|%.0x", (0, 0)),
+        (b"%y %d", (3,)),
+        (b"%.3s|%s", ("abcdef", "xyz")),
+        (b"%s|%.3s|%.6s", (0, 0, 0)),
+        (b"%+d % d %+u", (1, 2, 3)),
+        (b"%'d", (1234567,)),
+        (b"%.100f", (0.1,)),
+        (b"%a", (5e-324,)),
+        (b"%.0a %.1a", (1.5, 1.96875)),
+        (b"%g %g %g", (1e5, 1e6, 1e-5)),
+        (b"%#g %#.0f", (1.0, 3.0)),
+        (b"%08.3f|%-8.3f|", (-3.14159, 2.71828)),
     ],
-)  # fmt: skip
+)
 def test_corners(glibc, template, args):
     host = Harness()
     out = host.buffer(4096)
@@ -88,8 +109,10 @@ def test_n_stores_the_count_in_the_size_its_length_says(host):
     places = [host.place(b"\xff" * 8) for _ in range(3)]
     host.call("snprintf", 0, 0, b"abc%hhn de%n f%lln", Values(*places))
     assert [host.memory.read(p, 8).hex() for p in places] == [
-        "03ffffffffffffff", "06000000ffffffff", "0800000000000000",
-    ]  # fmt: skip
+        "03ffffffffffffff",
+        "06000000ffffffff",
+        "0800000000000000",
+    ]
 
 
 def test_a_long_has_the_bits_of_the_target():

@@ -15,9 +15,7 @@ from tests.objects.build import compiled, linked
 from tests.real import real_library, real_root
 
 #: Debian has no RISC-V 32; its libraries for tests are compiled, and libstdc++ is not among them.
-pytestmark = [
-    pytest.mark.real, pytest.mark.parametrize("arch", [arch for arch in ARCHES if arch != "riscv32"])
-]  # fmt: skip
+pytestmark = [pytest.mark.real, pytest.mark.parametrize("arch", [arch for arch in ARCHES if arch != "riscv32"])]
 SOURCES = Path(__file__).with_name("cxx")
 FLAGS = (
     "-fPIC", "-std=c++17", "-nostdinc++", "-fexceptions", "-fcxx-exceptions", "-frtti", "-funwind-tables",
@@ -52,9 +50,14 @@ def catcher(machine: Machine) -> Library:
 
 
 CASES = {
-    "nothing": (0, 1000), "int": (1, 42), "std::runtime_error": (2, 2000), "own type": (3, 3130),
-    "derived as its base": (4, 3240), "type both have": (5, 4100), "anything": (6, 5000),
-}  # fmt: skip
+    "nothing": (0, 1000),
+    "int": (1, 42),
+    "std::runtime_error": (2, 2000),
+    "own type": (3, 3130),
+    "derived as its base": (4, 3240),
+    "type both have": (5, 4100),
+    "anything": (6, 5000),
+}
 
 
 @pytest.mark.parametrize("case", CASES)

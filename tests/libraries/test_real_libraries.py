@@ -127,11 +127,13 @@ def test_libpng_brings_its_zlib_and_decodes(arch: str, machine: Machine) -> None
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     rows = [bytes((x * 40 + y) & 255 for x in range(6)) for y in range(4)]
-    png = b"\x89PNG\r\n\x1a\n" + b"".join([
-        chunk(b"IHDR", struct.pack(">IIBBBBB", 6, 4, 8, 0, 0, 0, 0)),
-        chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))),
-        chunk(b"IEND", b""),
-    ])  # fmt: skip
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        [
+            chunk(b"IHDR", struct.pack(">IIBBBBB", 6, 4, 8, 0, 0, 0, 0)),
+            chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))),
+            chunk(b"IEND", b""),
+        ]
+    )
     # The simplified interface: png_image is {opaque, version, width, height, format, …} and 64 bytes of message.
     image = bytearray(200)
     size = machine.arch.word_size

@@ -62,6 +62,14 @@ def mappings_of(machine: Machine, library: Library, *, dumped: bool) -> list[Map
         vaddr = run.offset + int(image.low)
         segment = next(s for s in image.decoded.segments if s.vaddr & -PAGE <= vaddr < s.vaddr + s.memsz)
         offset = (segment.offset & -PAGE) + vaddr - (segment.vaddr & -PAGE)
-        found.append(Mapping(start, content, int(run.protection), str(image.decoded.path), offset,
-                             dumped or not executable or run.offset == 0))  # fmt: skip
+        found.append(
+            Mapping(
+                start,
+                content,
+                int(run.protection),
+                str(image.decoded.path),
+                offset,
+                dumped or not executable or run.offset == 0,
+            )
+        )
     return found

@@ -100,9 +100,16 @@ def _read_symbols(of: Object) -> None:
             )
         index = _u(of, of.tags[0x6FFFFFF0] + 2 * number, 2) if of.versioned else 1
         symbol = Symbol(
-            _text(of, name), value, size, info >> 4, info & 15, other & 3, section,
-            versions.get(index & 0x7FFF) if index & 0x7FFF > 1 else None, index,
-        )  # fmt: skip
+            _text(of, name),
+            value,
+            size,
+            info >> 4,
+            info & 15,
+            other & 3,
+            section,
+            versions.get(index & 0x7FFF) if index & 0x7FFF > 1 else None,
+            index,
+        )
         of.symbols.append(symbol)
     for number in _hash_order(of):
         symbol = of.symbols[number]
@@ -245,18 +252,42 @@ def _aps2(of: Object, packed: bytes, rela: bool) -> Iterator[Entry]:
 # ---------------------------------------------------------------- formulas, one machine after the other
 
 RELATIVE = {
-    "x86_64": 8, "i386": 8, "aarch64": 1027, "arm": 23, "riscv64": 3, "riscv32": 3, "loongarch64": 3,
-}  # fmt: skip
+    "x86_64": 8,
+    "i386": 8,
+    "aarch64": 1027,
+    "arm": 23,
+    "riscv64": 3,
+    "riscv32": 3,
+    "loongarch64": 3,
+}
 IRELATIVE = {
-    "x86_64": 37, "i386": 42, "aarch64": 1032, "arm": 160, "riscv64": 58, "riscv32": 58, "loongarch64": 12,
-}  # fmt: skip
+    "x86_64": 37,
+    "i386": 42,
+    "aarch64": 1032,
+    "arm": 160,
+    "riscv64": 58,
+    "riscv32": 58,
+    "loongarch64": 12,
+}
 JUMP_SLOT = {
-    "x86_64": 7, "i386": 7, "aarch64": 1026, "arm": 22, "riscv64": 5, "riscv32": 5, "loongarch64": 5,
-}  # fmt: skip
+    "x86_64": 7,
+    "i386": 7,
+    "aarch64": 1026,
+    "arm": 22,
+    "riscv64": 5,
+    "riscv32": 5,
+    "loongarch64": 5,
+}
 COPY = {"x86_64": 5, "i386": 5, "aarch64": 1024, "arm": 20, "riscv64": 4, "riscv32": 4, "loongarch64": 4}
 DESCRIPTOR = {
-    "x86_64": 36, "i386": 41, "aarch64": 1031, "arm": 13, "riscv64": 12, "riscv32": 12, "loongarch64": 14,
-}  # fmt: skip
+    "x86_64": 36,
+    "i386": 41,
+    "aarch64": 1031,
+    "arm": 13,
+    "riscv64": 12,
+    "riscv32": 12,
+    "loongarch64": 14,
+}
 
 #: type → (bytes written, value), by machine. Letters as in the psABIs; M and T are the module's id and offset.
 Formula = Callable[..., int]
@@ -285,30 +316,54 @@ def aarch64(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[i
 
 def arm(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
     return {
-        2: (4, S + A), 3: (4, S + A - P), 17: (4, M), 18: (4, S + A), 19: (4, S + A + T), 21: (4, S), 22: (4, S),
+        2: (4, S + A),
+        3: (4, S + A - P),
+        17: (4, M),
+        18: (4, S + A),
+        19: (4, S + A + T),
+        21: (4, S),
+        22: (4, S),
         23: (4, B + A),
-    }  # fmt: skip
+    }
 
 
 def riscv64(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
     return {
-        1: (4, S + A), 2: (8, S + A), 3: (8, B + A), 5: (8, S), 7: (8, M), 9: (8, S + A - 0x800),
-        11: (8, S + A + T), 57: (4, S + A - P),
-    }  # fmt: skip
+        1: (4, S + A),
+        2: (8, S + A),
+        3: (8, B + A),
+        5: (8, S),
+        7: (8, M),
+        9: (8, S + A - 0x800),
+        11: (8, S + A + T),
+        57: (4, S + A - P),
+    }
 
 
 def riscv32(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
     return {
-        1: (4, S + A), 3: (4, B + A), 5: (4, S), 6: (4, M), 8: (4, S + A - 0x800), 10: (4, S + A + T),
+        1: (4, S + A),
+        3: (4, B + A),
+        5: (4, S),
+        6: (4, M),
+        8: (4, S + A - 0x800),
+        10: (4, S + A + T),
         57: (4, S + A - P),
-    }  # fmt: skip
+    }
 
 
 def loongarch64(S: int, A: int, P: int, B: int, M: int, T: int, Z: int) -> Mapping[int, tuple[int, int]]:
     return {
-        1: (4, S + A), 2: (8, S + A), 3: (8, B + A), 5: (8, S), 7: (8, M), 9: (8, S + A), 11: (8, S + A + T),
-        99: (4, S + A - P), 109: (8, S + A - P),
-    }  # fmt: skip
+        1: (4, S + A),
+        2: (8, S + A),
+        3: (8, B + A),
+        5: (8, S),
+        7: (8, M),
+        9: (8, S + A),
+        11: (8, S + A + T),
+        99: (4, S + A - P),
+        109: (8, S + A - P),
+    }
 
 
 MACHINES: Mapping[str, Formula] = {

@@ -19,7 +19,7 @@ from relink.errors import (
     UnresolvedSymbol,
     UnsupportedElf,
     UseAfterUnload,
-)  # fmt: skip
+)
 from relink.image import Image
 from relink.link import Linker, LoadOptions
 from relink.memory import HostMemory, Pages, Protection
@@ -186,9 +186,11 @@ def test_others_bind_to_what_was_adopted(target: str, machine: Machine) -> None:
     add = adopted.image.symbol("add").address
     linker = machine.linker
     crafted = Crafted(
-        machine.arch.name, symbols=[undefined("add")], relocations=[Rel(DATA, SYMBOLIC[machine.arch.name], "add")],
+        machine.arch.name,
+        symbols=[undefined("add")],
+        relocations=[Rel(DATA, SYMBOLIC[machine.arch.name], "add")],
         e_flags=adopted.image.decoded.header.flags,
-    )  # fmt: skip
+    )
     other = machine.load(crafted.image(), name="other")
     assert word_at(other.image, DATA, machine.arch.word_size) == add
     linker.unload(adopted.image)
@@ -346,10 +348,12 @@ def test_bytes_copied_out_of_memory_load_anywhere(arch: str) -> None:
     """Not relocated, or of an ISA that keeps addends in the tables: relocated for the new place."""
     page = 8 if arch not in ("i386", "arm", "riscv32") else 4
     library = Crafted(
-        arch, "libc.so", symbols=[Sym("s", DATA + 16)],
+        arch,
+        "libc.so",
+        symbols=[Sym("s", DATA + 16)],
         relocations=[Rel(DATA + 32, RELATIVE[arch], None, DATA + 8), Rel(DATA + 48, SYMBOLIC[arch], "s")],
         data=bytes(32) + (DATA + 8).to_bytes(page, "little") + bytes(0x200),
-    )  # fmt: skip
+    )
     linker = host_with(arch, library, ELSEWHERE)
     copied = decode_memory(linker.memory.read, ELSEWHERE, name="copied")
     image = linker.load(copied)

@@ -104,9 +104,14 @@ def random_library(dice: random.Random, arch: str, number: int, count: int) -> L
 
 #: GLOB_DAT, JUMP_SLOT and PC-relative types as wide as an address.
 WHOLE_WORDS = {
-    "x86_64": (6, 7, 24, 33), "i386": (2, 6, 7, 38), "aarch64": (1025, 1026, 260), "arm": (3, 21, 22),
-    "riscv64": (5,), "riscv32": (5, 57), "loongarch64": (5, 109),
-}  # fmt: skip
+    "x86_64": (6, 7, 24, 33),
+    "i386": (2, 6, 7, 38),
+    "aarch64": (1025, 1026, 260),
+    "arm": (3, 21, 22),
+    "riscv64": (5,),
+    "riscv32": (5, 57),
+    "loongarch64": (5, 109),
+}
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -15,7 +15,7 @@ from relink.errors import (
     UnresolvedSymbol,
     UnsupportedElf,
     UnsupportedRelocation,
-)  # fmt: skip
+)
 from relink.image import Image
 from relink.link import Linker, LoadOptions
 from relink.memory import HostMemory
@@ -33,7 +33,7 @@ from tests.linker.craft import (
     Rel,
     Sym,
     undefined,
-)  # fmt: skip
+)
 from tests.linker.numbers import COPY, SYMBOLIC
 from tests.linker.reference import IRELATIVE, JUMP_SLOT, RELATIVE
 
@@ -168,9 +168,13 @@ def test_contents_are_copied_and_everybody_means_the_copy(arch: str) -> None:
 def test_a_position_independent_executable_copies_too(arch: str) -> None:
     place = DATA + 0x100
     program = executable(
-        arch, Sym("v", place), relocations=[Rel(place, COPY[arch], "v")], base=0, e_type=3,
+        arch,
+        Sym("v", place),
+        relocations=[Rel(place, COPY[arch], "v")],
+        base=0,
+        e_type=3,
         tags={0x6FFF_FFFB: 0x0800_0000},
-    )  # fmt: skip
+    )
     linker, image = linked(arch, program, library(arch, Sym("v", THERE)))
     assert image.bias
     assert linker.memory.read(image.address_of(place), 8) == bytes(range(0x40, 0x48))
@@ -211,9 +215,11 @@ def test_a_copy_takes_the_version_it_asks_for() -> None:
     symbols = [Sym("v", THERE, version="V1", hidden=True), Sym("v", THERE + 8, version="V2")]
     lib = library("riscv32", *symbols, defines=["V1", "V2"])
     program = executable(
-        "riscv32", Sym("v", PLACE, version="V1"), relocations=[Rel(PLACE, COPY["riscv32"], "v")],
+        "riscv32",
+        Sym("v", PLACE, version="V1"),
+        relocations=[Rel(PLACE, COPY["riscv32"], "v")],
         needs=[("lib.so", "V1", 0)],
-    )  # fmt: skip
+    )
     linker, _ = linked("riscv32", program, lib)
     assert linker.memory.read(PLACE, 8) == bytes(range(0x40, 0x48))
 
@@ -235,7 +241,7 @@ REFUSED = {
     "thread-local": (Sym("v", 0, type=TLS), TlsError, "thread-local"),
     "missing": (Sym("other", THERE), UnresolvedSymbol, "v"),
     "outside": (Sym("v", DATA + 0x10_0000), RelocationOutOfImage, "lie in no segment"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "i386"])
@@ -371,5 +377,3 @@ def test_an_executables_thread_local_data_must_be_the_first() -> None:
     with pytest.raises(TlsError, match="load the executable before all others"):
         linker.load(program)
     assert len(linker.tls.modules) == 1
-
-

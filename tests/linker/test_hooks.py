@@ -17,7 +17,7 @@ from relink.errors import (
     UnresolvedSymbol,
     UnsupportedRelocation,
     UseAfterUnload,
-)  # fmt: skip
+)
 from relink.handlers import Entries, RelocationHandler
 from relink.link import Linker, LoadOptions
 from relink.memory import HostMemory
@@ -103,9 +103,7 @@ def test_a_thread_local_symbol_may_be_the_answer(arch: str) -> None:
     linker = linker_for(arch)
     symbols = [Sym("pad", 0, type=TLS), Sym("t", 8, type=TLS)]
     other = linker.load(Library(arch, "libother.so", symbols=symbols, tls=(b"", 16, 8)).image())
-    library = Library(
-        arch, symbols=[undefined("mine", type=TLS)], relocations=[Rel(PLACE, TPOFF[arch], "mine")]
-    )
+    library = Library(arch, symbols=[undefined("mine", type=TLS)], relocations=[Rel(PLACE, TPOFF[arch], "mine")])
     image = linker.load(library.image(), options=LoadOptions(sources=[lambda r: other.symbol("t")]))
     assert other.tls is not None
     expected = (other.tls.offset + 8) & image.architecture.address_mask
@@ -120,18 +118,24 @@ def test_without_a_machine_a_callable_is_no_answer(arch: str) -> None:
     assert snapshot(linker) == before
 
 
-@pytest.mark.parametrize(("type_", "kind"), [
-    (FUNC, ReferenceKind.FUNCTION), (OBJECT, ReferenceKind.DATA), (TLS, ReferenceKind.THREAD_LOCAL),
-    (0, ReferenceKind.UNKNOWN),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("type_", "kind"),
+    [
+        (FUNC, ReferenceKind.FUNCTION),
+        (OBJECT, ReferenceKind.DATA),
+        (TLS, ReferenceKind.THREAD_LOCAL),
+        (0, ReferenceKind.UNKNOWN),
+    ],
+)
 def test_a_request_says_what_kind_is_asked_for_by_the_symbol_s_type(
     arch: str, type_: int, kind: ReferenceKind
 ) -> None:
     kinds = []
     library = Library(
-        arch, symbols=[undefined("x", type=type_)],
+        arch,
+        symbols=[undefined("x", type=type_)],
         relocations=[Rel(PLACE, (TPOFF if type_ == TLS else SYMBOLIC)[arch], "x")],
-    )  # fmt: skip
+    )
 
     def look(request: SymbolRequest) -> int | None:
         kinds.append(request.kind)
@@ -295,9 +299,10 @@ def test_a_handler_that_answers_the_wrong_shape_is_told(arch: str) -> None:
     ):
         linker = linker_for(arch)
         with pytest.raises(ValueError, match=r"\(7,\)"):
-            linker.load(wants(arch, "a").image(), options=LoadOptions(
-                sources=[lambda request: 1], relocation_handlers=[handler]
-            ))  # fmt: skip
+            linker.load(
+                wants(arch, "a").image(),
+                options=LoadOptions(sources=[lambda request: 1], relocation_handlers=[handler]),
+            )
         assert not linker.images
 
 
@@ -309,9 +314,11 @@ def test_packed_relative_entries_are_handled_too(arch: str) -> None:
         return entries.vaddr == PLACE
 
     linker, _ = handled(
-        library, RelocationHandler(["RELR"], before=claim_first,
-                                   after=lambda e: None if e.value is None else e.value + np.uint64(1)),
-    )  # fmt: skip
+        library,
+        RelocationHandler(
+            ["RELR"], before=claim_first, after=lambda e: None if e.value is None else e.value + np.uint64(1)
+        ),
+    )
     image = linker.images[0]
     assert word_at(image, PLACE, size) == DATA, "claimed and left as it was"
     assert word_at(image, PLACE + 64, size) == image.address_of(DATA) + 1
@@ -320,9 +327,14 @@ def test_packed_relative_entries_are_handled_too(arch: str) -> None:
 def test_types_are_meant_by_name_number_or_role(arch: str) -> None:
     page = ARCHITECTURES[arch]
     name = page.relocations[RELATIVE[arch]].name
-    library = Library(arch, symbols=[undefined("a")], relocations=[
-        Rel(PLACE, RELATIVE[arch], None, DATA), Rel(PLACE + 16, SYMBOLIC[arch], "a"),
-    ])  # fmt: skip
+    library = Library(
+        arch,
+        symbols=[undefined("a")],
+        relocations=[
+            Rel(PLACE, RELATIVE[arch], None, DATA),
+            Rel(PLACE + 16, SYMBOLIC[arch], "a"),
+        ],
+    )
     for types in ([name], [page.prefix + name], [RELATIVE[arch]], [Role.RELATIVE]):
         seen: list[str] = []
         handled(library, RelocationHandler(types, before=lambda e, s=seen: s.append(e.type)), defined={"a": 1})  # type: ignore[misc]
@@ -355,10 +367,12 @@ def test_every_written_word_of_a_compiled_library_passes_a_handler(target: str) 
     linker = Linker(HostMemory(arch_of(target)), search=SearchPath(library_path=folders_of(path, target)))
     linker.resolver.after.append(lambda request: 0x1000)
     before, after = [], []
-    linker.relocation_handlers.append(RelocationHandler(
-        before=lambda entries: before.extend(entries.vaddr.tolist()),
-        after=lambda entries: after.extend(entries.vaddr.tolist()) or entries.value,
-    ))  # fmt: skip
+    linker.relocation_handlers.append(
+        RelocationHandler(
+            before=lambda entries: before.extend(entries.vaddr.tolist()),
+            after=lambda entries: after.extend(entries.vaddr.tolist()) or entries.value,
+        )
+    )
     image = linker.load(path)
     assert bytes(image.region.buffer) == bytes(expected.region.buffer)
     assert before
@@ -384,9 +398,12 @@ def test_relocatable_objects_are_handled_like_shared_ones(target: str) -> None:
     page = ARCHITECTURES[arch_of(target)]
     linker = Linker(HostMemory(page))
     linker.resolver.after.append(lambda request: page.image_base + 0x10000 if request.name == "other" else None)
-    options = LoadOptions(relocation_handlers=[
-        RelocationHandler(before=note), RelocationHandler([SYMBOLIC[page.name], "TARGET1"], after=move),
-    ])  # fmt: skip
+    options = LoadOptions(
+        relocation_handlers=[
+            RelocationHandler(before=note),
+            RelocationHandler([SYMBOLIC[page.name], "TARGET1"], after=move),
+        ]
+    )
     image = linker.load(compiled(target, _OBJECT, "-fPIC"), options=options)
     pointer = image.symbol("pointer").address
     assert word_at(linker, pointer, page.word_size) == page.image_base + 0x10000 + 8

@@ -95,9 +95,14 @@ def test_a_closed_image_answers_nothing(arch: str) -> None:
     base = image.base
     linker.unload(image)
     uses: list[Callable[[], object]] = [
-        lambda: image.symbol("s"), lambda: image.exports, lambda: image.region, lambda: image.base,
-        lambda: symbol.address, lambda: linker.unload(image), lambda: image.check_open(),
-    ]  # fmt: skip
+        lambda: image.symbol("s"),
+        lambda: image.exports,
+        lambda: image.region,
+        lambda: image.base,
+        lambda: symbol.address,
+        lambda: linker.unload(image),
+        lambda: image.check_open(),
+    ]
     for use in uses:
         with pytest.raises(UseAfterUnload) as caught:
             use()

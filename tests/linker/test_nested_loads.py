@@ -85,9 +85,11 @@ def test_a_descriptor_with_the_offset_keeps_a_module_static_too(arch: str) -> No
     entry = Rel(PLACE, DESCRIPTOR[arch], variable)
     nested = Library(arch, "libnested.so", symbols=[variable], relocations=[entry])
     failing_load(
-        linker, initial_exec(arch, "libouter.so"), lambda: linker.load(nested.image(), options=DYNAMIC),
+        linker,
+        initial_exec(arch, "libouter.so"),
+        lambda: linker.load(nested.image(), options=DYNAMIC),
         dynamic_tls=True,
-    )  # fmt: skip
+    )
     assert module_of(old).static
 
 
@@ -97,9 +99,11 @@ def test_a_module_is_dynamic_again_where_the_load_inside_failed_too(arch: str) -
     before = snapshot(linker)
     inner = initial_exec(arch, "libinner.so")
     failing_load(
-        linker, initial_exec(arch, "libouter.so"),
-        lambda: failing_load(linker, inner, lambda: None, dynamic_tls=True), dynamic_tls=True,
-    )  # fmt: skip
+        linker,
+        initial_exec(arch, "libouter.so"),
+        lambda: failing_load(linker, inner, lambda: None, dynamic_tls=True),
+        dynamic_tls=True,
+    )
     assert not module_of(old).static
     assert snapshot(linker) == before
 

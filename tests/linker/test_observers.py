@@ -25,7 +25,7 @@ from relink.observe import (
     SymbolsBound,
     TlsAssigned,
     on,
-)  # fmt: skip
+)
 from relink.search import SearchPath
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined
@@ -40,12 +40,18 @@ def pair(arch: str) -> tuple[Linker, Library, list[Event]]:
     """A linker with an observer, and a library that needs libdep.so."""
     dependency = Library(arch, "libdep.so", symbols=[Sym("dep", DATA + 8)])
     root = Library(
-        arch, "libroot.so", ["libdep.so"], symbols=[undefined("dep"), Sym("t", 0, type=TLS)], tls=(b"ab", 16, 8),
+        arch,
+        "libroot.so",
+        ["libdep.so"],
+        symbols=[undefined("dep"), Sym("t", 0, type=TLS)],
+        tls=(b"ab", 16, 8),
         relocations=[
-            Rel(PLACE, SYMBOLIC[arch], "dep"), Rel(PLACE + 16, SYMBOLIC[arch], "dep"),
-            Rel(PLACE + 32, RELATIVE[arch], None, DATA), Rel(PLACE + 48, TPOFF[arch], "t"),
+            Rel(PLACE, SYMBOLIC[arch], "dep"),
+            Rel(PLACE + 16, SYMBOLIC[arch], "dep"),
+            Rel(PLACE + 32, RELATIVE[arch], None, DATA),
+            Rel(PLACE + 48, TPOFF[arch], "t"),
         ],
-    )  # fmt: skip
+    )
     linker = linker_for(arch, dependency)
     events: list[Event] = []
     linker.observers.append(events.append)
@@ -83,16 +89,22 @@ def test_events_carry_what_happened(arch: str) -> None:
     assert [(e.rule, e.needed_by) for e in opened] == [("asked for", None), ("explicit mapping", "root")]
     segments = [event for event in events if isinstance(event, SegmentMapped) and event.image is image]
     assert [(s.address, s.protection) for s in segments] == [
-        (image.base, Protection.R | Protection.X), (image.address_of(DATA), Protection.R | Protection.W),
-    ]  # fmt: skip
+        (image.base, Protection.R | Protection.X),
+        (image.address_of(DATA), Protection.R | Protection.W),
+    ]
     (assigned,) = [event for event in events if isinstance(event, TlsAssigned)]
     assert assigned.module is image.tls
     applied = {e.type: e.count for e in events if isinstance(e, RelocationsApplied)}
     page = image.architecture
-    assert applied == dict(image.relocation_counts) == {
-        page.relocation_name(SYMBOLIC[arch]): 2, page.relocation_name(RELATIVE[arch]): 1,
-        page.relocation_name(TPOFF[arch]): 1,
-    }  # fmt: skip
+    assert (
+        applied
+        == dict(image.relocation_counts)
+        == {
+            page.relocation_name(SYMBOLIC[arch]): 2,
+            page.relocation_name(RELATIVE[arch]): 1,
+            page.relocation_name(TPOFF[arch]): 1,
+        }
+    )
     bound = next(e for e in events if isinstance(e, SymbolsBound) and e.image is image)
     assert bound.count == 2
     assert {(b.symbol, b.provider) for b in bound} == {("dep", "libdep.so"), ("t", "root")}
@@ -110,10 +122,19 @@ def test_the_counts_of_compiled_libraries_are_the_outcome_s(target: str) -> None
     assert {type_: n for type_, n in applied.items() if type_ != none} == dict(image.relocation_counts)
 
 
-@pytest.mark.parametrize("kind", [
-    ImageOpened, SegmentMapped, ImageMapped, TlsAssigned, RelocationsApplied, SymbolsBound, ImageRelocated,
-    ImageLoaded,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ImageOpened,
+        SegmentMapped,
+        ImageMapped,
+        TlsAssigned,
+        RelocationsApplied,
+        SymbolsBound,
+        ImageRelocated,
+        ImageLoaded,
+    ],
+)
 def test_an_observer_that_raises_undoes_the_load(arch: str, kind: type[Event]) -> None:
     linker, root, events = pair(arch)
 

@@ -31,9 +31,11 @@ def test_every_type_narrower_than_an_address_has_its_range_tested() -> None:
         for arch in ARCHES
         for number in data_types(arch)
         for row in [ARCHITECTURES[arch].relocations[number]]
-        if row.word is not None and row.formula is not None and row.formula.text != "M"
+        if row.word is not None
+        and row.formula is not None
+        and row.formula.text != "M"
         and row.word.size < ARCHITECTURES[arch].word_size
-    }  # fmt: skip
+    }
     assert narrow == set(LIMITS)
 
 

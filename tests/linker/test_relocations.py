@@ -16,7 +16,7 @@ from relink.errors import (
     UnknownRelocation,
     UnresolvedSymbol,
     UnsupportedRelocation,
-)  # fmt: skip
+)
 from relink.link import LoadOptions
 from relink.outcome import finish_ifuncs
 from tests.linker.craft import (
@@ -32,7 +32,7 @@ from tests.linker.craft import (
     Rel,
     Sym,
     undefined,
-)  # fmt: skip
+)
 from tests.linker.helpers import linker_for, load, word_at
 from tests.linker.numbers import COPY, DTPMOD, SYMBOLIC, TPOFF
 from tests.linker.reference import IRELATIVE, MACHINES, RELATIVE
@@ -41,15 +41,22 @@ ARCHES = tuple(ARCHITECTURES)
 every_arch = pytest.mark.parametrize("arch", ARCHES)
 #: Types compilers do not emit dynamically and the reference therefore lacks: size, and value from S A P T.
 RARE = {
-    "x86_64": {12: (2, "S+A"), 13: (2, "S+A-P"), 14: (1, "S+A"), 15: (1, "S+A-P"), 21: (4, "S+A"),
-               23: (4, "S+A+T"), 38: (8, "B+A")},
+    "x86_64": {
+        12: (2, "S+A"),
+        13: (2, "S+A-P"),
+        14: (1, "S+A"),
+        15: (1, "S+A-P"),
+        21: (4, "S+A"),
+        23: (4, "S+A+T"),
+        38: (8, "B+A"),
+    },
     "i386": {20: (2, "S+A"), 21: (2, "S+A-P"), 22: (1, "S+A"), 23: (1, "S+A-P")},
     "aarch64": {259: (2, "S+A"), 262: (2, "S+A-P")},
     "arm": {5: (2, "S+A"), 8: (1, "S+A"), 55: (4, "S+A"), 56: (4, "S+A-P")},
     "riscv64": {6: (4, "M"), 8: (4, "S+A-0x800"), 10: (4, "S+A+T")},
     "riscv32": {7: (8, "M"), 9: (8, "S+A-0x800"), 11: (8, "S+A+T"), 2: (8, "S+A")},
     "loongarch64": {6: (4, "M"), 8: (4, "S+A"), 10: (4, "S+A+T")},
-}  # fmt: skip
+}
 
 
 def data_types(arch: str) -> list[int]:
@@ -102,9 +109,14 @@ def test_each_type_computes_its_formula(arch: str, number: int, unaligned: int) 
     assert image.tls is not None
     rebased = symbol.section != ABS and symbol.type != TLS
     letters = {
-        "S": symbol.value + image.bias * rebased, "A": addend, "P": place + image.bias, "B": image.bias,
-        "M": image.tls.id, "T": image.tls.offset, "Z": symbol.size,
-    }  # fmt: skip
+        "S": symbol.value + image.bias * rebased,
+        "A": addend,
+        "P": place + image.bias,
+        "B": image.bias,
+        "M": image.tls.id,
+        "T": image.tls.offset,
+        "Z": symbol.size,
+    }
     width, value = value_of(arch, number, **letters)
     assert width == size
     assert word_at(image, place, size) == value % (1 << 8 * size)
@@ -189,11 +201,18 @@ def test_a_copy_relocation_is_refused_with_the_reason(arch: str) -> None:
     assert caught.value.symbol == "s"
 
 
-@pytest.mark.parametrize(("arch", "number", "name"), [
-    ("x86_64", 4, "R_X86_64_PLT32"), ("i386", 9, "R_386_GOTOFF"), ("aarch64", 283, "R_AARCH64_CALL26"),
-    ("arm", 28, "R_ARM_CALL"), ("riscv64", 19, "R_RISCV_CALL_PLT"), ("riscv32", 16, "R_RISCV_BRANCH"),
-    ("loongarch64", 66, "R_LARCH_B26"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arch", "number", "name"),
+    [
+        ("x86_64", 4, "R_X86_64_PLT32"),
+        ("i386", 9, "R_386_GOTOFF"),
+        ("aarch64", 283, "R_AARCH64_CALL26"),
+        ("arm", 28, "R_ARM_CALL"),
+        ("riscv64", 19, "R_RISCV_CALL_PLT"),
+        ("riscv32", 16, "R_RISCV_BRANCH"),
+        ("loongarch64", 66, "R_LARCH_B26"),
+    ],
+)
 def test_a_static_type_is_refused_as_static(arch: str, number: int, name: str) -> None:
     with pytest.raises(UnsupportedRelocation, match="only a static linker") as caught:
         load(Library(arch, symbols=[Sym("s")], relocations=[Rel(DATA, number, "s")]))
@@ -226,9 +245,12 @@ def test_many_bad_entries_are_counted_rather_than_listed(arch: str) -> None:
 @every_arch
 def test_everything_wrong_is_told_in_one_go(arch: str) -> None:
     entries = [
-        Rel(DATA, SYMBOLIC[arch], "one"), Rel(DATA + 8, SYMBOLIC[arch], "two"), Rel(0x80000, RELATIVE[arch]),
-        Rel(DATA + 16, 250), Rel(DATA + 24, COPY[arch], "one"),
-    ]  # fmt: skip
+        Rel(DATA, SYMBOLIC[arch], "one"),
+        Rel(DATA + 8, SYMBOLIC[arch], "two"),
+        Rel(0x80000, RELATIVE[arch]),
+        Rel(DATA + 16, 250),
+        Rel(DATA + 24, COPY[arch], "one"),
+    ]
     with pytest.raises(LinkErrors) as caught:
         load(Library(arch, symbols=[undefined("one"), undefined("two")], relocations=entries))
     found = [type(error) for error in caught.value.exceptions]
@@ -267,9 +289,11 @@ def test_relr_and_left_over_relative_both_apply(arch: str) -> None:
         data[at] = 0x20
     # An address, then a bitmap of the words behind it: the first and the third.
     library = Library(
-        arch, data=bytes(data), relr=[DATA + 0x100, 0b1011],
+        arch,
+        data=bytes(data),
+        relr=[DATA + 0x100, 0b1011],
         relocations=[Rel(DATA, RELATIVE[arch], None, 0x20), Rel(DATA + 0x201, RELATIVE[arch], None, 0x20)],
-    )  # fmt: skip
+    )
     image = load(library)
     for at in (0, 0x100, 0x100 + size, 0x100 + 3 * size, 0x201):
         assert word_at(image, DATA + at, size) == image.bias + 0x20
@@ -306,9 +330,12 @@ def test_addends_count_in_rela_and_in_rel_on_every_machine(arch: str, explicit: 
     data = bytearray(0x400)
     data[0:size] = data[8 : 8 + size] = (0x30).to_bytes(size, "little")
     library = Library(
-        arch, symbols=[Sym("s")], data=bytes(data), explicit=explicit,
+        arch,
+        symbols=[Sym("s")],
+        data=bytes(data),
+        explicit=explicit,
         relocations=[Rel(DATA, SYMBOLIC[arch], "s", 0x30), Rel(DATA + 8, RELATIVE[arch], None, 0x30)],
-    )  # fmt: skip
+    )
     image = load(library)
     assert word_at(image, DATA, size) == image.bias + DATA + 0x30
     assert word_at(image, DATA + 8, size) == image.bias + 0x30
@@ -326,9 +353,15 @@ def test_a_negative_addend_wraps_to_the_address_width(arch: str) -> None:
 def test_an_image_linked_above_its_load_address_gets_a_negative_bias(arch: str) -> None:
     size = ARCHITECTURES[arch].word_size
     base = 0x7000_0000
-    library = Library(arch, base=base, symbols=[Sym("s", base + DATA + 4)], relocations=[
-        Rel(base + DATA, SYMBOLIC[arch], "s"), Rel(base + DATA + 8, RELATIVE[arch], None, base + 0x40),
-    ])  # fmt: skip
+    library = Library(
+        arch,
+        base=base,
+        symbols=[Sym("s", base + DATA + 4)],
+        relocations=[
+            Rel(base + DATA, SYMBOLIC[arch], "s"),
+            Rel(base + DATA + 8, RELATIVE[arch], None, base + 0x40),
+        ],
+    )
     data = bytearray(0x400)
     data[8 : 8 + size] = (base + 0x40).to_bytes(size, "little")
     library.data = bytes(data)
@@ -346,9 +379,12 @@ def test_plt_entries_inside_the_main_table_are_applied_once(arch: str) -> None:
     data = bytearray(0x400)
     data[0:size] = (0x40).to_bytes(size, "little")
     library = Library(
-        arch, relocations=[Rel(DATA, RELATIVE[arch], None, 0x40)], data=bytes(data), explicit=False,
+        arch,
+        relocations=[Rel(DATA, RELATIVE[arch], None, 0x40)],
+        data=bytes(data),
+        explicit=False,
         tags={23: 0, 2: ARCHITECTURES[arch].word_size * 2, 20: 17},
-    )  # fmt: skip
+    )
     table = decode(library.image()).dynamic.value(17)
     assert table is not None
     library.tags = {**library.tags, 23: table}
@@ -402,9 +438,11 @@ def test_symbol_zero_means_the_image_s_own_module(arch: str) -> None:
 def test_an_undefined_weak_tls_symbol_is_zero(arch: str) -> None:
     size = ARCHITECTURES[arch].word_size
     library = Library(
-        arch, symbols=[undefined("w", WEAK, type=TLS)], tls=(b"", 8, 8),
+        arch,
+        symbols=[undefined("w", WEAK, type=TLS)],
+        tls=(b"", 8, 8),
         relocations=[Rel(DATA, DTPMOD[arch], "w"), Rel(DATA + 8, TPOFF[arch], "w")],
-    )  # fmt: skip
+    )
     image = load(library)
     assert word_at(image, DATA, size) == word_at(image, DATA + 8, size) == 0
     assert image.outcome is not None
@@ -417,12 +455,16 @@ def test_ifunc_places_are_left_to_the_machine_with_all_it_needs(arch: str) -> No
     data = bytearray(0x400)
     data[0:size] = (0x500).to_bytes(size, "little")
     library = Library(
-        arch, symbols=[Sym("i", 0x600, type=IFUNC), Sym("f", 0x700, type=FUNC)], data=bytes(data),
+        arch,
+        symbols=[Sym("i", 0x600, type=IFUNC), Sym("f", 0x700, type=FUNC)],
+        data=bytes(data),
         relocations=[
-            Rel(DATA, IRELATIVE[arch], None, 0x500), Rel(DATA + 8, SYMBOLIC[arch], "i"),
-            Rel(DATA + 16, SYMBOLIC[arch], "f"), Rel(DATA + 24, SYMBOLIC[arch], "i"),
+            Rel(DATA, IRELATIVE[arch], None, 0x500),
+            Rel(DATA + 8, SYMBOLIC[arch], "i"),
+            Rel(DATA + 16, SYMBOLIC[arch], "f"),
+            Rel(DATA + 24, SYMBOLIC[arch], "i"),
         ],
-    )  # fmt: skip
+    )
     linker = linker_for(arch)
     with linker.loading(library.image()) as plan:
         found = {

@@ -63,8 +63,13 @@ def test_a_scan_tells_sections_imports_and_thread_local_size(target: str) -> Non
 
 
 def test_a_scan_shows_what_is_missing_and_where_it_was_sought(arch: str) -> None:
-    root = Library(arch, "libroot.so", ["liba.so", "libnowhere.so"], needs=[("liba.so", "V1", 0)],
-                   symbols=[undefined("f", version="V1")])  # fmt: skip
+    root = Library(
+        arch,
+        "libroot.so",
+        ["liba.so", "libnowhere.so"],
+        needs=[("liba.so", "V1", 0)],
+        symbols=[undefined("f", version="V1")],
+    )
     linker = linker_for(arch, Library(arch, "liba.so"))
     scan = linker.scan(root.image())
     (missing,) = scan.missing
@@ -242,8 +247,11 @@ def test_an_address_space_may_record_what_is_asked_of_it(arch: str) -> None:
     linker = Linker(memory, search=SearchPath({"liba.so": Library(arch, "liba.so").image()}))
     image = linker.load(Library(arch, None, ["liba.so"]).image(), name="root")
     assert memory.diary == [
-        ("reserve", "root"), ("reserve", "liba.so"), ("publish", "root"), ("publish", "liba.so"),
-    ]  # fmt: skip
+        ("reserve", "root"),
+        ("reserve", "liba.so"),
+        ("publish", "root"),
+        ("publish", "liba.so"),
+    ]
     del memory.diary[:]
     linker.unload(image)
     assert memory.diary == [("release", "root"), ("release", "liba.so")]
@@ -280,9 +288,12 @@ def full(arch: str, value: int) -> Library:
     """A library with TLS and a unique symbol, under a SONAME that others have too."""
     unique, thread = Sym("unique", DATA + 0x20 + value, bind=UNIQUE), Sym("t", 0, type=TLS)
     return Library(
-        arch, "libsame.so", symbols=[unique, thread, Sym("own", DATA + value)], tls=(b"x" * value, 16 * value, 8),
+        arch,
+        "libsame.so",
+        symbols=[unique, thread, Sym("own", DATA + value)],
+        tls=(b"x" * value, 16 * value, 8),
         relocations=[Rel(PLACE, SYMBOLIC[arch], unique), Rel(PLACE + 16, TPOFF[arch], thread)],
-    )  # fmt: skip
+    )
 
 
 def test_linkers_share_nothing(arch: str) -> None:

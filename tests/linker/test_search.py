@@ -31,9 +31,13 @@ def named(soname: str = "liba.so", arch: str = ARCH, **more: object) -> Library:
 
 
 def find(
-    root: Path | Library, *, explicit: dict[str, Source] | None = None, library_path: list[Path] | None = None,
-    sysroot: Path | None = None, **options: object,
-) -> Image:  # fmt: skip
+    root: Path | Library,
+    *,
+    explicit: dict[str, Source] | None = None,
+    library_path: list[Path] | None = None,
+    sysroot: Path | None = None,
+    **options: object,
+) -> Image:
     linker = Linker(HostMemory(ARCH), search=SearchPath(explicit or {}, library_path or [], sysroot))
     source = root if isinstance(root, Path) else root.image()
     return linker.load(source, options=LoadOptions(**options))  # type: ignore[arg-type]
@@ -59,8 +63,10 @@ def tried(root: Path | Library, **where: object) -> list[tuple[str, str]]:
 def everywhere(tmp_path: Path, *, runpath: bool) -> tuple[Path, dict[str, Path]]:
     """liba.so in every place a rule names; the image that needs it in `app`."""
     places = {
-        "tags": tmp_path / "app/tags", "library path": tmp_path / "path", "sysroot": tmp_path / "root/lib",
-    }  # fmt: skip
+        "tags": tmp_path / "app/tags",
+        "library path": tmp_path / "path",
+        "sysroot": tmp_path / "root/lib",
+    }
     for folder in places.values():
         write(folder / "liba.so", named())
     how = {"runpath": "$ORIGIN/tags"} if runpath else {"rpath": "$ORIGIN/tags"}
@@ -426,8 +432,10 @@ def test_a_survey_maps_nothing_and_names_the_rule_for_each(tmp_path: Path) -> No
     linker = Linker(HostMemory(ARCH))
     _, nodes = linker.survey(root)
     assert [(node.name.rsplit("/")[-1], node.rule.split(" of ")[0]) for node in nodes] == [
-        ("root.so", "asked for"), ("libmid.so", "RPATH"), ("libdeep.so", "RPATH"),
-    ]  # fmt: skip
+        ("root.so", "asked for"),
+        ("libmid.so", "RPATH"),
+        ("libdeep.so", "RPATH"),
+    ]
     assert not linker.images
     with pytest.raises(MalformedElf):
         linker.survey(b"\x7fELF\x07" + bytes(80))

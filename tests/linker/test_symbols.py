@@ -29,7 +29,7 @@ from tests.linker.craft import (
     Rel,
     Sym,
     undefined,
-)  # fmt: skip
+)
 from tests.linker.helpers import built, linker_for, load, word_at
 from tests.linker.numbers import SYMBOLIC, TPOFF
 
@@ -42,9 +42,13 @@ def refers(
     """A library with one word, at PLACE, that wants `symbol`; its own definitions are `symbol` and `others`."""
     others = more.pop("others", ())
     return Library(
-        arch, soname, needed, symbols=[symbol, *others], relocations=[Rel(PLACE, SYMBOLIC[arch], symbol)],  # type: ignore[misc]
+        arch,
+        soname,
+        needed,
+        symbols=[symbol, *others],
+        relocations=[Rel(PLACE, SYMBOLIC[arch], symbol)],  # type: ignore[misc]
         **more,  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
 
 
 def bound(image: Image) -> int:
@@ -129,11 +133,19 @@ def test_a_weak_reference_takes_a_definition_when_there_is_one(arch: str) -> Non
     assert bound(image) == image.scope[1].address_of(DATA)
 
 
-@pytest.mark.parametrize("symbol", [
-    Sym("s", DATA + 1, visibility=HIDDEN), Sym("s", DATA + 1, visibility=INTERNAL),
-    Sym("s", DATA + 1, bind=LOCAL), Sym("s", 0, type=NOTYPE), Sym("s", DATA + 1, type=3), Sym("s", DATA, type=4),
-    Sym("s", DATA + 1, bind=13),
-], ids=["hidden", "internal", "local", "at 0", "section", "file", "processor binding"])  # fmt: skip
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        Sym("s", DATA + 1, visibility=HIDDEN),
+        Sym("s", DATA + 1, visibility=INTERNAL),
+        Sym("s", DATA + 1, bind=LOCAL),
+        Sym("s", 0, type=NOTYPE),
+        Sym("s", DATA + 1, type=3),
+        Sym("s", DATA, type=4),
+        Sym("s", DATA + 1, bind=13),
+    ],
+    ids=["hidden", "internal", "local", "at 0", "section", "file", "processor binding"],
+)
 def test_what_is_no_definition_for_others_is_passed_over(arch: str, symbol: Sym) -> None:
     root = refers(arch, undefined("s"), needed=["liba.so", "libb.so"])
     image = load(
@@ -291,8 +303,10 @@ def test_sources_before_win_over_images_and_sources_after_only_fill(arch: str) -
     size = image.architecture.word_size
     assert [word_at(image, PLACE + 8 * n, size) for n in range(3)] == [0x111, image.address_of(DATA + 4), 0x444]
     assert {binding.symbol: binding.kind for binding in image.bindings()} == {
-        "first": "host", "own": "image", "last": "host",
-    }  # fmt: skip
+        "first": "host",
+        "own": "image",
+        "last": "host",
+    }
 
 
 def test_a_load_s_own_sources_come_before_the_linker_s(arch: str) -> None:
@@ -335,15 +349,19 @@ def test_hashes_of_host_names_that_collide_do_not_confuse(arch: str) -> None:
 
 def test_all_unresolved_symbols_of_all_images_are_told_at_once(arch: str) -> None:
     deep = Library(
-        arch, "liba.so", symbols=[undefined("x"), undefined("y")],
+        arch,
+        "liba.so",
+        symbols=[undefined("x"), undefined("y")],
         relocations=[Rel(PLACE + 8 * n, SYMBOLIC[arch], name) for n, name in enumerate("xyx")],
-    )  # fmt: skip
+    )
     with pytest.raises(LinkErrors) as caught:
         load(refers(arch, undefined("z", version="V1"), needed=["liba.so"], needs=[("liba.so", "V1", 0)]), deep)
     errors = caught.value.exceptions
     assert [(type(e), e.symbol) for e in errors if isinstance(e, UnresolvedSymbol)] == [
-        (UnresolvedSymbol, "x"), (UnresolvedSymbol, "y"), (UnresolvedSymbol, "z"),
-    ]  # fmt: skip
+        (UnresolvedSymbol, "x"),
+        (UnresolvedSymbol, "y"),
+        (UnresolvedSymbol, "z"),
+    ]
     assert "z, version V1" in str(caught.value)
 
 

@@ -57,8 +57,14 @@ def test_blocks_keep_their_promises_through_any_sequence(page: object, steps: li
 def test_the_first_block_lies_where_static_linkers_put_it(page: object) -> None:
     """What local-exec code of an executable assumes: behind the TCB, or just below the pointer."""
     expected = {
-        "x86_64": -48, "i386": -48, "aarch64": 16, "arm": 16, "riscv64": 0, "riscv32": 0, "loongarch64": 0,
-    }  # fmt: skip
+        "x86_64": -48,
+        "i386": -48,
+        "aarch64": 16,
+        "arm": 16,
+        "riscv64": 0,
+        "riscv32": 0,
+        "loongarch64": 0,
+    }
     layout = TlsLayout(page)  # type: ignore[arg-type]
     assert layout.allocate("exe", 40, 16, 0).offset == expected[page.name]  # type: ignore[attr-defined]
 

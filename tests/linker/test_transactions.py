@@ -26,7 +26,7 @@ from relink.errors import (
     UnsupportedElf,
     UnsupportedRelocation,
     VersionNotFound,
-)  # fmt: skip
+)
 from relink.image import Image
 from relink.link import Linker, LoadOptions
 from relink.memory import HostMemory, Pages, Region
@@ -46,9 +46,13 @@ def good(arch: str) -> Library:
     thread = Sym("good_tls", 0, type=TLS)
     symbols = [unique, thread, Sym("good_data", DATA + 0x30)]
     return Library(
-        arch, "libgood.so", ["libdep.so"], symbols=symbols, tls=(b"abc", 16, 8),
+        arch,
+        "libgood.so",
+        ["libdep.so"],
+        symbols=symbols,
+        tls=(b"abc", 16, 8),
         relocations=[Rel(PLACE, SYMBOLIC[arch], unique), Rel(PLACE + 16, DESCRIPTOR[arch], thread)],
-    )  # fmt: skip
+    )
 
 
 @dataclass

@@ -107,10 +107,16 @@ def _of_tables(instruction: Instruction) -> list[VectorOpcode]:
     source = kind if (instruction.floats and kind in ("h", "s", "d")) or name.startswith("vfclass") else "i"
     if instruction.operands == "jkc":
         return [
-            VectorOpcode(name.replace("vfcmp", f"vfcmp.{'cs'[quiet]}{condition}"), word | code + quiet << 15,
-                         _OPERANDS["jkc"], source, raises=True)
-            for code, condition in CONDITIONS.items() for quiet in (0, 1)
-        ]  # fmt: skip
+            VectorOpcode(
+                name.replace("vfcmp", f"vfcmp.{'cs'[quiet]}{condition}"),
+                word | code + quiet << 15,
+                _OPERANDS["jkc"],
+                source,
+                raises=True,
+            )
+            for code, condition in CONDITIONS.items()
+            for quiet in (0, 1)
+        ]
     if instruction.operands == "us":
         bits = instruction.sources[0].bits
         operands: tuple[str, ...] = ("Vd", "Vj", f"u{bits.bit_length() - 1}@10")
@@ -122,7 +128,10 @@ def _of_tables(instruction: Instruction) -> list[VectorOpcode]:
 
 OPCODES: tuple[VectorOpcode, ...] = (
     *_native(),
-    *(opcode for instruction in (*members(NATIVE_FAMILIES, floats=False), *instructions())
-      for opcode in _of_tables(instruction)),
-)  # fmt: skip
+    *(
+        opcode
+        for instruction in (*members(NATIVE_FAMILIES, floats=False), *instructions())
+        for opcode in _of_tables(instruction)
+    ),
+)
 assert len({opcode.name for opcode in OPCODES}) == len(OPCODES)

@@ -130,10 +130,15 @@ def _parse(table: str) -> list[Opcode]:
 
 def _comparisons() -> list[Opcode]:
     return [
-        Opcode(f"fcmp.{'cs'[signaling]}{name}.{'sd'[double]}",
-               (0x0C200000 if double else 0x0C100000) | code + signaling << 15, ("cd", "J", "K"))
-        for double in (0, 1) for code, name in CONDITIONS.items() for signaling in (0, 1)
-    ]  # fmt: skip
+        Opcode(
+            f"fcmp.{'cs'[signaling]}{name}.{'sd'[double]}",
+            (0x0C200000 if double else 0x0C100000) | code + signaling << 15,
+            ("cd", "J", "K"),
+        )
+        for double in (0, 1)
+        for code, name in CONDITIONS.items()
+        for signaling in (0, 1)
+    ]
 
 
 NON_FLOATING: tuple[Opcode, ...] = (*_parse(INTEGER), *_parse(MEMORY))

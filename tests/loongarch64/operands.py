@@ -22,12 +22,33 @@ VALUES = [
 
 #: Patterns no Python float reaches safely: infinities, NaNs quiet and signaling, the ends of the subnormals.
 PATTERNS = {
-    "s": [0x7F800000, 0x7FC00000, 0x7FC12345, 0x7F800001, 0x7FA00000, 0x7FFFFFFF, 0x00000001, 0x007FFFFF,
-          0x00800000, 0x00800001, 0x7F7FFFFF],
-    "d": [0x7FF0000000000000, 0x7FF8000000000000, 0x7FF8000012345678, 0x7FF0000000000001, 0x7FF4000000000000,
-          0x7FFFFFFFFFFFFFFF, 1, 0x000FFFFFFFFFFFFF, 0x0010000000000000, 0x0010000000000001,
-          0x7FEFFFFFFFFFFFFF],
-}  # fmt: skip
+    "s": [
+        0x7F800000,
+        0x7FC00000,
+        0x7FC12345,
+        0x7F800001,
+        0x7FA00000,
+        0x7FFFFFFF,
+        0x00000001,
+        0x007FFFFF,
+        0x00800000,
+        0x00800001,
+        0x7F7FFFFF,
+    ],
+    "d": [
+        0x7FF0000000000000,
+        0x7FF8000000000000,
+        0x7FF8000012345678,
+        0x7FF0000000000001,
+        0x7FF4000000000000,
+        0x7FFFFFFFFFFFFFFF,
+        1,
+        0x000FFFFFFFFFFFFF,
+        0x0010000000000000,
+        0x0010000000000001,
+        0x7FEFFFFFFFFFFFFF,
+    ],
+}
 
 
 def integer(rng: random.Random) -> int:

@@ -54,13 +54,20 @@ class Program:
 def finish(results: int, size: int) -> list[int]:
     """Write the results to standard output and exit; the project's CPU stops at the first system call."""
     return [
-        *load_immediate(A1, results), *load_immediate(A2, size),
-        insn("ori", A0, ZERO, 1), insn("ori", A7, ZERO, WRITE), syscall(),
+        *load_immediate(A1, results),
+        *load_immediate(A2, size),
+        insn("ori", A0, ZERO, 1),
+        insn("ori", A7, ZERO, WRITE),
+        syscall(),
         # a short write (a pipe) goes on with the rest
-        insn("add.d", A1, A1, A0), insn("sub.d", A2, A2, A0), insn("ori", A0, ZERO, 1),
+        insn("add.d", A1, A1, A0),
+        insn("sub.d", A2, A2, A0),
+        insn("ori", A0, ZERO, 1),
         0x44000000 | (-4 & 0xFFFF) << 10 | A2 << 5 | 0x1F,  # bnez a2, to the syscall
-        insn("ori", A0, ZERO, 0), insn("ori", A7, ZERO, EXIT), syscall(),
-    ]  # fmt: skip
+        insn("ori", A0, ZERO, 0),
+        insn("ori", A7, ZERO, EXIT),
+        syscall(),
+    ]
 
 
 def elf(program: Program) -> bytes:
@@ -70,8 +77,19 @@ def elf(program: Program) -> bytes:
     headers, body = [], b""
     for segment in program.segments:
         place = offset + len(body)
-        headers.append(struct.pack("<IIQQQQQQ", 1, int(segment.protection), place, segment.address,
-                                   segment.address, segment.size, segment.size, PAGE))  # fmt: skip
+        headers.append(
+            struct.pack(
+                "<IIQQQQQQ",
+                1,
+                int(segment.protection),
+                place,
+                segment.address,
+                segment.address,
+                segment.size,
+                segment.size,
+                PAGE,
+            )
+        )
         body += segment.data.ljust(segment.size, b"\0")
     identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
     header = identity + struct.pack(

@@ -96,9 +96,11 @@ def make_case(opcode: Opcode, rng: random.Random) -> Case:
 def case_code(case: Case, address: int) -> list[int]:
     """Load the state from the record at `address`, do the instruction, store the state."""
     words = [
-        *load_immediate(POINTER, address), insn("addi.d", BASE, POINTER, MEMORY), insn("ori", INDEX, ZERO, 8),
+        *load_immediate(POINTER, address),
+        insn("addi.d", BASE, POINTER, MEMORY),
+        insn("ori", INDEX, ZERO, 8),
         *(insn("fld.d", f, POINTER, FLOATS_IN + 8 * f) for f in FLOAT_POOL),
-    ]  # fmt: skip
+    ]
     for flag in FLAG_POOL:
         words += [insn("ld.d", SCRATCH, POINTER, FLAGS_IN + 8 * flag), insn("movgr2cf", flag, SCRATCH)]
     words += [insn("ld.d", SCRATCH, POINTER, FCSR_IN), movgr2fcsr(SCRATCH)]
@@ -139,10 +141,7 @@ def describe(case: Case, expected: dict[str, int | bytes], found: dict[str, int 
         for name in expected
         if expected[name] != found[name]
     }
-    return (
-        f"{case.opcode.name} ({case.word:08x}) on {[hex(value) for value in inputs]}:"
-        f" (qemu, cpu) = {shown}"
-    )
+    return f"{case.opcode.name} ({case.word:08x}) on {[hex(value) for value in inputs]}: (qemu, cpu) = {shown}"
 
 
 def compare(opcodes: list[Opcode], repetitions: int, seed: int, directory: Path) -> list[str]:

@@ -102,12 +102,16 @@ def test_a_store_conditional_fails_elsewhere_or_after_a_change(cpu: IcicleCpu) -
     ("word", "load", "bound", "holds"),
     [
         (word + number * 0x8000, load, bound, bound <= DATA if above else bound >= DATA)
-        for word, load, above in ((0x38780000, True, 1), (0x387A0000, True, 0), (0x387C0000, False, 1),
-                                  (0x387E0000, False, 0))
+        for word, load, above in (
+            (0x38780000, True, 1),
+            (0x387A0000, True, 0),
+            (0x387C0000, False, 1),
+            (0x387E0000, False, 0),
+        )
         for number in range(4)
         for bound in (DATA - 1, DATA + 1)
     ],
-)  # fmt: skip
+)
 def test_bound_checked_accesses_happen_only_within_the_bound(
     cpu: IcicleCpu, word: int, load: bool, bound: int, holds: bool
 ) -> None:

@@ -45,9 +45,7 @@ def offset16(opcode: int) -> Callable[[int], int]:
 
 
 def offset21(opcode: int, operand: int) -> Callable[[int], int]:
-    return lambda offset: (
-        opcode << 26 | (offset >> 2 & 0xFFFF) << 10 | operand << 5 | (offset >> 18 & 0x1F)
-    )
+    return lambda offset: opcode << 26 | (offset >> 2 & 0xFFFF) << 10 | operand << 5 | (offset >> 18 & 0x1F)
 
 
 def offset26(opcode: int) -> Callable[[int], int]:
@@ -115,13 +113,23 @@ def case_words(case: Case, number: int) -> list[int]:
     """A near target, the case proper with its branch at BRANCH_AT, a near target."""
     start = CASES + number * STRIDE
     a1, a2 = case.pair
-    setup = [*LANDING, *load_immediate(A1, a1), *load_immediate(A2, a2), *load_immediate(RA, 0),
-             insn("ori", A0, ZERO, 0), insn("movgr2cf", 1, A1)]  # fmt: skip
+    setup = [
+        *LANDING,
+        *load_immediate(A1, a1),
+        *load_immediate(A2, a2),
+        *load_immediate(RA, 0),
+        insn("ori", A0, ZERO, 0),
+        insn("movgr2cf", 1, A1),
+    ]
     setup += load_immediate(T2, start + BRANCH_AT + 8)
     words = setup + [insn("andi", ZERO, ZERO, 0)] * (BRANCH_AT // 4 - len(setup))
     words.append(case.branch.encode(case.offset))
-    words += [insn("addi.d", A0, A0, NOT_TAKEN), insn("st.d", A0, T0, 0), insn("st.d", RA, T0, 8),
-              insn("addi.d", T0, T0, RESULT)]  # fmt: skip
+    words += [
+        insn("addi.d", A0, A0, NOT_TAKEN),
+        insn("st.d", A0, T0, 0),
+        insn("st.d", RA, T0, 8),
+        insn("addi.d", T0, T0, RESULT),
+    ]
     words.append(offset26(0x14)(STRIDE + 4 * len(LANDING) - 4 * len(words)))  # b, past both near targets
     words += [insn("andi", ZERO, ZERO, 0)] * (NEAR_AFTER // 4 - len(words))
     words += LANDING
@@ -183,8 +191,13 @@ def test_jirl_adds_its_offset_and_links_even_into_its_own_base(link: int, offset
     results = Segment(STATE, bytes(8), Protection.R | Protection.W)
     landing = [*load_immediate(T0, STATE), insn("st.d", link, T0, 0), *finish(STATE, 8)]
     program = Program(
-        (Segment(CASES, code(*words), Protection.R | Protection.X),
-         Segment(target, code(*landing), Protection.R | Protection.X), results), CASES, results,
-    )  # fmt: skip
+        (
+            Segment(CASES, code(*words), Protection.R | Protection.X),
+            Segment(target, code(*landing), Protection.R | Protection.X),
+            results,
+        ),
+        CASES,
+        results,
+    )
     linked = int.from_bytes(run_on_cpu(program), "little")
     assert linked == (0 if link == ZERO else CASES + 4 * len(words))

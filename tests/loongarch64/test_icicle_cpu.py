@@ -110,9 +110,7 @@ def test_a_system_call_stops_at_the_instruction(cpu: IcicleCpu) -> None:
         (0x387A0000 | T1 << 10 | T0 << 5, StopReason.EXCEPTION),  # ldle.b zero, t0, t1
     ],
 )
-def test_what_cannot_be_executed_stops_at_the_instruction(
-    cpu: IcicleCpu, word: int, reason: StopReason
-) -> None:
+def test_what_cannot_be_executed_stops_at_the_instruction(cpu: IcicleCpu, word: int, reason: StopReason) -> None:
     at_code(cpu, insn("ori", T0, ZERO, 2), insn("ori", T1, ZERO, 1), word)
     assert cpu.run(CODE) == Stop(reason, CODE + 8)
 
@@ -149,9 +147,11 @@ def test_a_fetch_fault_tells_unmapped_from_not_executable_and_unaligned(cpu: Ici
     at_code(cpu, RETURN)
     cpu.map(DATA, PAGE, RW, pages(returning(1)))
     for target, reason in (
-        (0x900000, StopReason.FETCH_UNMAPPED), (0, StopReason.FETCH_UNMAPPED),
-        (DATA, StopReason.FETCH_PROTECTED), (CODE + 2, StopReason.UNALIGNED),
-    ):  # fmt: skip
+        (0x900000, StopReason.FETCH_UNMAPPED),
+        (0, StopReason.FETCH_UNMAPPED),
+        (DATA, StopReason.FETCH_PROTECTED),
+        (CODE + 2, StopReason.UNALIGNED),
+    ):
         cpu.write_register("ra", target)
         assert cpu.run(CODE) == Stop(reason, target, target)
 
@@ -363,8 +363,9 @@ def test_a_store_that_reaches_from_code_into_a_protected_page_faults(cpu: Icicle
 
 
 def test_code_and_the_data_it_changes_may_share_a_page(cpu: IcicleCpu) -> None:
-    at_code(cpu, insn("ld.d", A1, T0, 0), insn("addi.d", A1, A1, 1), insn("st.d", A1, T0, 0), RETURN,
-            protection=RWX)  # fmt: skip
+    at_code(
+        cpu, insn("ld.d", A1, T0, 0), insn("addi.d", A1, A1, 1), insn("st.d", A1, T0, 0), RETURN, protection=RWX
+    )
     cpu.write_register("t0", CODE + 256)
     for _ in range(3):
         assert cpu.run(CODE).reason is StopReason.TRAP

@@ -73,9 +73,10 @@ def vector(kind: str, rng: random.Random) -> bytes:
         size = {"h": 2, "s": 4, "d": 8}[kind]
         lanes = (
             rng.choice((0, 0x8000, 0x7C00, 0xFC00, 0x7E01, 0x7C01, 1, 0x3FF, 0x400, 0x3C00, rng.getrandbits(16)))
-            if kind == "h" else floating(rng, kind)
+            if kind == "h"
+            else floating(rng, kind)
             for _ in range(16 // size)
-        )  # fmt: skip
+        )
         return b"".join(lane.to_bytes(8, "little")[:size] for lane in lanes)
     if rng.random() < 0.4:
         return rng.randbytes(16)

@@ -92,8 +92,10 @@ SOURCES: Mapping[str, str] = {
 }  # fmt: skip
 #: A name -> the libraries it needs.
 NEEDED: Mapping[str, Sequence[str]] = {
-    "two": ["one"], "chained": ["link2", "link3"], "failing_opener": [],
-}  # fmt: skip
+    "two": ["one"],
+    "chained": ["link2", "link3"],
+    "failing_opener": [],
+}
 FLAGS = ("-fPIC", "-fno-optimize-sibling-calls", "-fno-builtin")
 
 

@@ -81,9 +81,7 @@ def test_a_host_function_survives_a_fault_of_the_guest_it_calls(machine: Machine
             null_read()
         return value * 3
 
-    library = machine.load(
-        fixture(target, "faults"), symbols={"host_callback": HostFunction(careful, "int(int)")}
-    )
+    library = machine.load(fixture(target, "faults"), symbols={"host_callback": HostFunction(careful, "int(int)")})
     null_read = library.function("null_read", "int(void)")
     assert library.function("fault_around_host", "int(int)")(14) == 42
 

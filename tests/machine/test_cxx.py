@@ -11,9 +11,10 @@ from tests.fixtures import fixture
 
 def test_code_with_exceptions_runs_until_it_throws(machine: Machine, target: str) -> None:
     library = machine.load(
-        fixture(target, "cxx_exceptions"), allow_unresolved=True,
+        fixture(target, "cxx_exceptions"),
+        allow_unresolved=True,
         symbols={"my_host_function": HostFunction(lambda value: value * 2, "int(int)")},
-    )  # fmt: skip
+    )
     guarded, caught = library.function("guarded", "int(int)"), library.function("caught", "int(int)")
     assert guarded(3) == 6 + 1
     assert caught(4) == 8

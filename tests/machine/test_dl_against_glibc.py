@@ -218,9 +218,14 @@ def test_a_machine_answers_as_glibc_does(folder: Path, scenario: str) -> None:
 
 
 QUESTIONS = (
-    "address_of_exported", "static_data_has_no_name", "on_the_stack", "entry_of_symbol", "map_of_symbol",
-    "finds_itself", "exidx",
-)  # fmt: skip
+    "address_of_exported",
+    "static_data_has_no_name",
+    "on_the_stack",
+    "entry_of_symbol",
+    "map_of_symbol",
+    "finds_itself",
+    "exidx",
+)
 _ASKED = r"""
 import ctypes, json, sys
 asker = ctypes.CDLL(f"{sys.argv[1]}/libasker.so")

@@ -41,7 +41,9 @@ int dl_iterate_phdr(int (*)(struct phdr_info *, size_t, void *), void *);
 int _dl_find_object(void *, struct found *);
 """
 
-_ASKER = _DECLARED + """
+_ASKER = (
+    _DECLARED
+    + """
 static int same(const char *a, const char *b) { while (*a && *a == *b) ++a, ++b; return *a == *b; }
 static int ends(const char *a, const char *b)
 {
@@ -163,6 +165,7 @@ int exidx(void)
 int exidx(void) { return 1; }
 #endif
 """
+)
 
 
 def asker(target: str) -> Path:
@@ -303,8 +306,13 @@ def test_dlinfo_lists_the_folders_that_are_searched(target: str, tmp_path: Path)
         size, count = guest.machine.memory.read_uint(place, word), guest.machine.memory.read_uint(place + word, 4)
         assert dlinfo.call(handle, 4, place) == 0
         rows = [place + 2 * word + n * 2 * word for n in range(count)]
-        found = [(guest.text_at(guest.machine.memory.read_uint(row, word)),
-                  guest.machine.memory.read_uint(row + word, 4)) for row in rows]  # fmt: skip
+        found = [
+            (
+                guest.text_at(guest.machine.memory.read_uint(row, word)),
+                guest.machine.memory.read_uint(row + word, 4),
+            )
+            for row in rows
+        ]
         assert found == [(str(tmp_path), 2), ("/somewhere", 2), (f"{tmp_path}/a", 4), (f"{tmp_path}/b", 4)]
         assert size == 2 * word + count * 2 * word + sum(len(name) + 1 for name, _ in found)
 
@@ -360,8 +368,9 @@ def test_the_index_of_an_image_is_its_own(target: str) -> None:
 
 
 def test_relocatable_objects_get_program_headers_and_an_index(target: str) -> None:
-    source = compiled(target, SOURCES["deep"] + "int other(int (*f)(void)) { return f() + common; }\n",
-                      *FLAGS, "-funwind-tables")  # fmt: skip
+    source = compiled(
+        target, SOURCES["deep"] + "int other(int (*f)(void)) { return f() + common; }\n", *FLAGS, "-funwind-tables"
+    )
     with Asker(target) as guest:
         objects = guest.machine.load(source)
         function = objects.symbols["other"].address & guest.machine.arch.code_address_mask
@@ -385,12 +394,15 @@ def test_relocatable_objects_get_program_headers_and_an_index(target: str) -> No
         assert all(objects.image.contains(table + entry) for _, entry in rows)
 
 
-_DEBUGGED = _DECLARED + """
+_DEBUGGED = (
+    _DECLARED
+    + """
 extern struct r_debug _r_debug;
 extern void _dl_debug_state(void);
 struct r_debug *debug(void) { return &_r_debug; }
 void *breakpoint(void) { return (void *)_dl_debug_state; }
 """
+)
 
 
 def test_a_debugger_hears_of_every_change(target: str) -> None:
@@ -432,6 +444,7 @@ def test_nothing_is_written_for_machines_that_never_ask(target: str) -> None:
 
 def test_entries_are_used_again_and_none_is_lost(target: str) -> None:
     with Guest(target, "one", "two", "crasher") as guest:
+
         def round_() -> None:
             guest.close(guest.open("libtwo.so"))
             with pytest.raises(ConstructorFault):

@@ -66,11 +66,14 @@ def test_what_the_guest_left_open_is_closed_with_the_machine(target: str) -> Non
     assert guest.notes == [1, -1]
 
 
-@pytest.mark.parametrize(("mode", "error"), [
-    (0, "libone.so: invalid mode for dlopen(): Invalid argument"),
-    (GLOBAL, "libone.so: invalid mode for dlopen(): Invalid argument"),
-    (NOW | 0x40000, "invalid mode parameter"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mode", "error"),
+    [
+        (0, "libone.so: invalid mode for dlopen(): Invalid argument"),
+        (GLOBAL, "libone.so: invalid mode for dlopen(): Invalid argument"),
+        (NOW | 0x40000, "invalid mode parameter"),
+    ],
+)
 def test_a_mode_must_say_lazy_or_now(target: str, mode: int, error: str) -> None:
     with Guest(target, "one") as guest:
         assert guest.open("libone.so", mode) == 0
@@ -311,8 +314,11 @@ def test_so_does_one_of_an_image_that_was_in_memory(target: str) -> None:
 def test_what_is_no_library_for_dlopen_is_refused_by_name(target: str) -> None:
     closed = library(target, "global", "-z", "nodlopen")
     files = {"libclosed.so": closed, "program": fixture(target, "exe/pie")}
-    with Guest(target, libraries=files, files={"/tmp/text.so": b"not ELF at all, but long enough to be read " * 4,
-                                               "/tmp/short.so": b"\x7fELF"}) as guest:  # fmt: skip
+    with Guest(
+        target,
+        libraries=files,
+        files={"/tmp/text.so": b"not ELF at all, but long enough to be read " * 4, "/tmp/short.so": b"\x7fELF"},
+    ) as guest:
         assert guest.open("libclosed.so") == 0
         assert guest.error() == "libclosed.so: shared object cannot be dlopen()ed"
         assert guest.open("program") == 0

@@ -25,9 +25,12 @@ from tests.objects.build import TARGETS, compiled, linked
 
 #: How clang is asked for descriptors, where it must be.
 _DESCRIPTORS = {
-    "x86_64": ("-mtls-dialect=gnu2",), "i386": ("-mtls-dialect=gnu2",), "riscv64": ("-mtls-dialect=desc",),
-    "riscv32": ("-mtls-dialect=desc",), "loongarch64": ("-mtls-dialect=desc",),
-}  # fmt: skip
+    "x86_64": ("-mtls-dialect=gnu2",),
+    "i386": ("-mtls-dialect=gnu2",),
+    "riscv64": ("-mtls-dialect=desc",),
+    "riscv32": ("-mtls-dialect=desc",),
+    "loongarch64": ("-mtls-dialect=desc",),
+}
 WITH_DESCRIPTORS = [target for target in TARGETS if target not in ("arm", "thumb")]
 MODES = pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 
@@ -53,9 +56,12 @@ def state(machine: Machine) -> tuple[object, ...]:
     """What a load and its undoing must leave as they were."""
     return (
         [region.address for region in machine.memory.regions if region.name not in ("[heap]", "[ifunc]")],
-        machine.heap.live_blocks, machine.heap.live_bytes, len(machine.traps), dict(machine.linker.tls.modules),
+        machine.heap.live_blocks,
+        machine.heap.live_bytes,
+        len(machine.traps),
+        dict(machine.linker.tls.modules),
         [image.name for image in machine.linker.images],
-    )  # fmt: skip
+    )
 
 
 # ---------------------------------------------------------------- the models
@@ -73,8 +79,10 @@ def test_general_and_local_dynamic_and_descriptors_reach_a_dynamic_block(
     lib.function("dynamic_set", "void(int)")(5)
     assert (get(), local()) == (5, 6)
     address = lib.function("dynamic_address", "unsigned long(void)")()
-    assert address == lib.symbols["dynamic_variable"].address == lib.image.symbol("dynamic_variable").value + (
-        machine.tls_block(lib.image)
+    assert (
+        address
+        == lib.symbols["dynamic_variable"].address
+        == lib.image.symbol("dynamic_variable").value + (machine.tls_block(lib.image))
     )
     assert lib.symbols["dynamic_variable"].read("int") == 5
     assert lib.symbols["dynamic_block"].read_bytes(1000) == bytes(1000)
@@ -143,11 +151,14 @@ def test_a_dynamic_module_in_use_cannot_become_static(make_machine: MakeMachine,
 
 def test_a_failed_load_makes_no_older_module_static(make_machine: MakeMachine, target: str) -> None:
     target = variant_of(target).target.name
-    user = library(target, """
+    user = library(
+        target,
+        """
         extern __thread int other_ie __attribute__((tls_model("initial-exec")));
         extern int nobody(void);
         int *where(void) { return &other_ie + nobody(); }
-    """)  # fmt: skip
+    """,
+    )
     machine = make_machine(dynamic_tls=True)
     other = machine.load(fixture(target, "libtls_other"))
     before = state(machine)
@@ -181,11 +192,14 @@ def test_a_function_for_descriptors_stays_for_what_was_loaded_by_a_load_that_fai
 
 @pytest.mark.parametrize("target", WITH_DESCRIPTORS)
 def test_a_failed_load_leaves_no_function_for_descriptors(target: str) -> None:
-    user = library(target, """
+    user = library(
+        target,
+        """
         extern __thread int variable;
         extern int nobody(void);
         int *where(void) { return &variable + nobody(); }
-    """)  # fmt: skip
+    """,
+    )
     with Machine(arch_of(target), dynamic_tls=True) as machine:
         lib = machine.load(library(target, "__thread int variable = 3;\n"))
         before = state(machine)
@@ -217,12 +231,15 @@ def test_a_spent_static_area_makes_modules_dynamic_but_those_that_cannot_be(
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_blocks_are_aligned_as_their_segment_says_wherever_it_begins(target: str) -> None:
-    path = library(target, """
+    path = library(
+        target,
+        """
         __thread char odd = 3;
         __thread int wide __attribute__((aligned(1024))) = 9;
         __thread char zero[3000];
         unsigned long wide_at(void) { return (unsigned long)&wide; }
-    """)  # fmt: skip
+    """,
+    )
     with Machine(arch_of(target), dynamic_tls=True) as machine:
         machine.heap.malloc(48)
         lib = machine.load(path)
@@ -268,7 +285,9 @@ def test_an_executable_comes_first_or_not_at_all(make_machine: MakeMachine, targ
 @MODES
 def test_values_live_across_a_descriptor_call(target: str, dynamic: bool) -> None:
     """Compilers keep everything but the result register in place around one."""
-    path = library(target, """
+    path = library(
+        target,
+        """
         __thread int first = 11;
         static __thread int second = 20;
         double mixed(int a, double b, long c, float d, int e, int f, double g, double h) {
@@ -278,7 +297,8 @@ def test_values_live_across_a_descriptor_call(target: str, dynamic: bool) -> Non
         int many(int a, int b, int c, int d, int e, int f) {
             return a + 2 * b + 3 * c + first + 4 * d + 5 * e + second + 6 * f;
         }
-    """)  # fmt: skip
+    """,
+    )
     with Machine(arch_of(target), dynamic_tls=dynamic) as machine:
         lib = machine.load(path)
         assert [slot.kind for slot in lib.link_map().slots if slot.symbol == "first"] == ["TLS_DESC"]
@@ -454,9 +474,7 @@ def test_a_reused_module_id_finds_the_new_module_s_block(make_machine: MakeMachi
             assert new.symbols["other_gd"].read("int") == 41
 
 
-def test_no_memory_for_a_block_aborts_the_guest_naming_the_library(
-    make_machine: MakeMachine, target: str
-) -> None:
+def test_no_memory_for_a_block_aborts_the_guest_naming_the_library(make_machine: MakeMachine, target: str) -> None:
     machine = make_machine(dynamic_tls=True)
     lib = machine.load(fixture(target, "tls_dynamic"))
     machine.heap.limit = machine.heap.mapped

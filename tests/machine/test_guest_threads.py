@@ -105,7 +105,7 @@ def test_a_host_function_may_run_the_guest_as_another_thread(target: str) -> Non
         int get(void) { return mine; }
         void set(int value) { mine = value; }
         int both(int value) { mine = value; int other = in_another(value + 1); return other * 1000 + mine; }
-    """  # fmt: skip
+    """
     with Machine(arch_of(target)) as machine:
         thread = machine.new_thread()
 
@@ -144,7 +144,7 @@ def test_errno_and_keys_are_a_thread_s_own(machine: Machine, target: str) -> Non
         int put(long value) { return pthread_setspecific(key, (void *)value); }
         long get(void) { return (long)pthread_getspecific(key); }
         int error(void) { return errno; }
-    """  # fmt: skip
+    """
     said: list[int] = []
     lib = machine.load(
         linked(target, [compiled(target, source, "-fPIC")]), symbols={"say": (said.append, "void(int)")}
@@ -278,7 +278,12 @@ def test_a_destructor_that_crashes_ends_its_thread_all_the_same(make_machine: Ma
 
 def test_a_failed_load_s_destructors_hold_nothing(make_machine: MakeMachine, target: str) -> None:
     machine, arch = make_machine(), variant_of(target).target.name
-    path = linked(arch, [compiled(arch, """
+    path = linked(
+        arch,
+        [
+            compiled(
+                arch,
+                """
         extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
         static int here;
         static void destroy(void *nothing) { here = 1; }
@@ -286,7 +291,11 @@ def test_a_failed_load_s_destructors_hold_nothing(make_machine: MakeMachine, tar
             __cxa_thread_atexit_impl(destroy, 0, &here);
             *(volatile int *)0 = 0;
         }
-    """, "-fPIC")])  # fmt: skip
+    """,
+                "-fPIC",
+            )
+        ],
+    )
     with pytest.raises(ConstructorFault):
         machine.load(path)
     assert machine.linker.held() == ()

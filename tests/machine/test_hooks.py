@@ -21,7 +21,7 @@ from relink.observe import (
     LoadFailed,
     SymbolBound,
     on,
-)  # fmt: skip
+)
 from relink.references import ReferenceKind
 from relink.symbols import SymbolRequest
 from tests.fixtures import fixture
@@ -189,9 +189,11 @@ def test_a_relocation_handler_makes_an_image_bind_at_once(machine: Machine, targ
     seen: list[str] = []
     handler = RelocationHandler(after=lambda entries: seen.extend(entries.names))
     library = machine.load(
-        fixture(target, "basic"), symbols={"my_host_function": lambda value: value}, binding="lazy",
+        fixture(target, "basic"),
+        symbols={"my_host_function": lambda value: value},
+        binding="lazy",
         relocation_handlers=[handler],
-    )  # fmt: skip
+    )
     assert library.image.lazy is None
     assert "my_host_function" in seen
 

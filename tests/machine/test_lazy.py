@@ -73,9 +73,7 @@ def pair(target: str, shape: str = "plain", *flags: str) -> tuple[Path, Path]:
 
 @SHAPED
 @BINDINGS
-def test_calls_arrive_with_every_argument_and_once_by_the_trap(
-    target: str, shape: str, binding: Binding
-) -> None:
+def test_calls_arrive_with_every_argument_and_once_by_the_trap(target: str, shape: str, binding: Binding) -> None:
     caller, callee = pair(target, shape)
     with Machine(arch_of(target)) as machine:
         machine.load(callee)

@@ -118,9 +118,12 @@ def test_patching_before_the_first_call_is_no_different(library: Library) -> Non
 @pytest.mark.parametrize("target", ["x86_64", "i386", "aarch64", "arm", "thumb"])
 def test_assembled_code_takes_the_place(target: str) -> None:
     text = {
-        "x86_64": "lea eax, [rdi + 77]; ret", "i386": "mov eax, [esp + 4]; add eax, 77; ret",
-        "aarch64": "add w0, w0, #77; ret", "arm": "add r0, r0, #77; bx lr", "thumb": "adds r0, #77; bx lr",
-    }[target]  # fmt: skip
+        "x86_64": "lea eax, [rdi + 77]; ret",
+        "i386": "mov eax, [esp + 4]; add eax, 77; ret",
+        "aarch64": "add w0, w0, #77; ret",
+        "arm": "add r0, r0, #77; bx lr",
+        "thumb": "adds r0, #77; bx lr",
+    }[target]
     with Machine(arch_of(target)) as machine:
         library = machine.load(library_of(target))
         regions = machine.memory.regions

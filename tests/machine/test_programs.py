@@ -92,9 +92,10 @@ def test_a_program_finds_its_stack_as_the_psabi_says(target: str, kind: str) -> 
         aux = vector(told)
         assert aux == dict(process.auxv)
         decoded = process.image.decoded
-        assert machine.memory.read(aux[Aux.PHDR], aux[Aux.PHENT]) == decoded.data[
-            decoded.header.phoff : decoded.header.phoff + decoded.header.phentsize
-        ].tobytes()
+        assert (
+            machine.memory.read(aux[Aux.PHDR], aux[Aux.PHENT])
+            == decoded.data[decoded.header.phoff : decoded.header.phoff + decoded.header.phentsize].tobytes()
+        )
         assert aux[Aux.PHNUM] == decoded.header.phnum
         assert aux[Aux.ENTRY] == process.entry == process.image.address_of(decoded.header.entry)
         assert (aux[Aux.BASE], aux[Aux.SECURE], aux[Aux.PAGESZ], aux[Aux.CLKTCK]) == (0, 0, 4096, 100)
@@ -112,8 +113,11 @@ def test_linux_says_the_same_of_the_stack(target: str, kind: str) -> None:
         pytest.skip(f"nothing to run {target} with: {error}")
     done = subprocess.run(
         [*words, "-0", ARGUMENTS[0], path, *ARGUMENTS[1:]] if words else ARGUMENTS,
-        executable=None if words else path, env=ENVIRONMENT, capture_output=True, check=False,
-    )  # fmt: skip
+        executable=None if words else path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+    )
     with Machine(arch_of(target)) as machine:
         assert machine.run(path, ARGUMENTS, ENVIRONMENT) == done.returncode == 7
         ours, theirs = facts(machine.libc.stdout.getvalue()), facts(done.stdout)
@@ -407,9 +411,11 @@ CORE = {
     ("seq", "-w", "8", "10"): (0, b"08\n09\n10\n", b""),
     ("printenv", "HOME"): (0, b"/home\n", b""),
     ("basename", "--bad"): (
-        1, b"", b"basename: unrecognized option '--bad'\nTry 'basename --help' for more information.\n",
+        1,
+        b"",
+        b"basename: unrecognized option '--bad'\nTry 'basename --help' for more information.\n",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.real

@@ -21,9 +21,14 @@ from tests.objects.build import zig
 
 #: Folders of zig's copy of Linux's headers.
 _HEADERS = {
-    "x86_64": "x86", "i386": "x86", "aarch64": "aarch64", "arm": "arm", "riscv64": "riscv", "riscv32": "riscv",
+    "x86_64": "x86",
+    "i386": "x86",
+    "aarch64": "aarch64",
+    "arm": "arm",
+    "riscv64": "riscv",
+    "riscv32": "riscv",
     "loongarch64": "loongarch",
-}  # fmt: skip
+}
 #: Arm's own calls have names of their own in the headers: __ARM_NR_*.
 _OTHERWISE = {"arm_set_tls": "set_tls", "arm_cacheflush": "cacheflush"}
 RW = Protection.R | Protection.W
@@ -41,8 +46,10 @@ def test_every_number_is_the_kernels_own(arch: str) -> None:
         [*command, "-x", "c", "-"], input="#include <asm/unistd.h>\n", capture_output=True, text=True, check=True
     )
     defined = dict(re.findall(r"#define __NR_(\w+) (.+)", done.stdout))
-    defined |= {name: "0x0f0000 + " + text.rpartition("+")[2] for name, text in
-                re.findall(r"#define __ARM_NR_(\w+) (.+)", done.stdout)}  # fmt: skip
+    defined |= {
+        name: "0x0f0000 + " + text.rpartition("+")[2]
+        for name, text in re.findall(r"#define __ARM_NR_(\w+) (.+)", done.stdout)
+    }
     theirs = {name: _number(text, defined) for name, text in defined.items()}
     ours = {name: number for number, name in names(arch).items()}
     for name, number in ours.items():

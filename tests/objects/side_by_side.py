@@ -110,8 +110,9 @@ class Sides:
         names = self.combined.symbols.names
         entry = ", ".join(
             f"{self.image.architecture.relocation_name(int(table.type[i]))}+{int(table.offset[i]) - base:#x} "
-            f"{names.text(int(table.symbol[i]))}" for i in near.tolist()
-        )  # fmt: skip
+            f"{names.text(int(table.symbol[i]))}"
+            for i in near.tolist()
+        )
         low, high = max(start - 4, 0), start + 8
         ours, theirs = (side[low:high].tobytes() for side in (self.ours, self.theirs))
         return Difference(f"{file}({section})", at, ours, theirs, entry)
@@ -176,9 +177,10 @@ def _size(row: Reloc) -> int:
 #: Bytes (before, after) the place of an access they may have rewritten.
 _WINDOWS: dict[tuple[str, Allowed | str], tuple[int, int]] = {
     ("aarch64", "TLSGD_ADD_LO12_NC"): (0, 12),
-    ("x86_64", Allowed.TLS): (4, 12), ("i386", Allowed.TLS): (3, 9),
+    ("x86_64", Allowed.TLS): (4, 12),
+    ("i386", Allowed.TLS): (3, 9),
     ("i386", Allowed.RELAXED): (2, 4),
-}  # fmt: skip
+}
 _TLS_SLOTS = (Slot.TLS_GD, Slot.TLS_LD, Slot.TLS_IE, Slot.TLS_DESC)
 
 
@@ -214,15 +216,22 @@ def is_fit(file: ObjectFile) -> bool:
     repeated = len(set(names)) != len(names)
     own = any(
         name == known or (known.startswith("__") and name.startswith(known))
-        for name in undefined for known in _LINKERS_OWN
-    )  # fmt: skip
+        for name in undefined
+        for known in _LINKERS_OWN
+    )
     return not own and not repeated and bool(names) and not bool((symbols.section == COMMON).any())
 
 
 def link_both(
-    arch: Architecture, members: Sequence[tuple[str, bytes]], linker: Sequence[str], folder: Path,
-    cflags: Sequence[str] = (), relaxes: frozenset[str] = frozenset(), *, thumb: bool = True,
-) -> Sides:  # fmt: skip
+    arch: Architecture,
+    members: Sequence[tuple[str, bytes]],
+    linker: Sequence[str],
+    folder: Path,
+    cflags: Sequence[str] = (),
+    relaxes: frozenset[str] = frozenset(),
+    *,
+    thumb: bool = True,
+) -> Sides:
     """Link members by us and by the command `linker` in `folder`.
 
     `cflags` say which ABI they are of, `thumb` whether on Arm what they call is Thumb code: it must be of their
@@ -293,7 +302,7 @@ def _relocated_with(combined: CombinedObjects, image: Image, slots: Mapping[int,
 
 def _definitions(
     members: Sequence[tuple[str, bytes]], target: str, cflags: Sequence[str], folder: Path, thumb: bool
-) -> Path:  # fmt: skip
+) -> Path:
     """An object that defines what the members leave undefined: functions at absolute addresses, TLS variables."""
     defined: set[str] = {"_GLOBAL_OFFSET_TABLE_"}
     wanted: dict[str, int] = {}

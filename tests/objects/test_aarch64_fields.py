@@ -102,9 +102,7 @@ def test_signed_pointers_are_refused_with_the_reason() -> None:
 
 # ---------------------------------------------------------------- fields
 
-FIELDS = {
-    name: field for name in BY_NAME if isinstance(field := field_of(AARCH64, name), Bits | SignedMove)
-}
+FIELDS = {name: field for name in BY_NAME if isinstance(field := field_of(AARCH64, name), Bits | SignedMove)}
 
 
 @given(st.sampled_from(sorted(FIELDS)), st.integers(0, (1 << 32) - 1), st.data())
@@ -245,8 +243,13 @@ def test_patchinst_leaves_the_instruction_alone_unless_the_symbol_is_defined() -
 
 # ---------------------------------------------------------------- whole links
 
-SLOTS = {Slot.ADDRESS: "GLOB_DAT", Slot.TLS_GD: "TLS_DTPMOD64", Slot.TLS_LD: "TLS_DTPMOD64",
-         Slot.TLS_IE: "TLS_TPREL64", Slot.TLS_DESC: "TLSDESC"}  # fmt: skip
+SLOTS = {
+    Slot.ADDRESS: "GLOB_DAT",
+    Slot.TLS_GD: "TLS_DTPMOD64",
+    Slot.TLS_LD: "TLS_DTPMOD64",
+    Slot.TLS_IE: "TLS_TPREL64",
+    Slot.TLS_DESC: "TLSDESC",
+}
 TARGET = Target(AARCH64, "aarch64-linux-gnu", ("aarch64-linux-gnu-ld",), SLOTS, (".got", ".got"))
 
 DATA = """
@@ -354,10 +357,13 @@ ONLY_GNU = [
 UNKNOWN = {
     "lld": {"TLSLE_ADD_TPREL_LO12", *(f"TLSLE_LDST{size}_TPREL_LO12" for size in (8, 16, 32, 64, 128))},
     "gnu": {
-        "PLT32", "TLSLE_LDST128_TPREL_LO12", "TLSLE_LDST128_TPREL_LO12_NC", "TLSLD_LDST128_DTPREL_LO12",
+        "PLT32",
+        "TLSLE_LDST128_TPREL_LO12",
+        "TLSLE_LDST128_TPREL_LO12_NC",
+        "TLSLD_LDST128_DTPREL_LO12",
         "TLSLD_LDST128_DTPREL_LO12_NC",
     },
-}  # fmt: skip
+}
 LINKS = [
     ("lld", ABSOLUTE, "-static"),
     ("gnu", [*ABSOLUTE, NEGATIVE_G3], "-static"),

@@ -40,8 +40,11 @@ RELAXES = {
 MEMBERS = 60
 CASES = [
     pytest.param(flavour, name, linker, id=f"{linker}-{flavour}-{name}")
-    for flavour, shelf in SHELVES.items() for name in LIBRARIES if name in shelf.files for linker in LINKERS
-]  # fmt: skip
+    for flavour, shelf in SHELVES.items()
+    for name in LIBRARIES
+    if name in shelf.files
+    for linker in LINKERS
+]
 
 
 @pytest.mark.parametrize(("flavour", "name", "linker"), CASES)
@@ -50,9 +53,13 @@ def test_members_are_linked_to_the_same_bytes(flavour: str, name: str, linker: s
     command, flags = LINKERS[linker]
     members = sample(real_archives(flavour, name), MEMBERS)
     sides = link_both(
-        arch, members, [*available(command, arch.name), *flags], tmp_path, CFLAGS.get(flavour, ()),
+        arch,
+        members,
+        [*available(command, arch.name), *flags],
+        tmp_path,
+        CFLAGS.get(flavour, ()),
         RELAXES.get((linker, arch.name), frozenset()),
-    )  # fmt: skip
+    )
     assert sides.differences() == []
     assert sides.compared > 1000
     assert sides.allowed[Allowed.PADDING] < 20
@@ -79,7 +86,7 @@ def test_compiled_objects_are_linked_to_the_same_bytes(variant: str, linker: str
         try:
             sides = link_both(
                 arch, [(str(path), data)], tool, tmp_path, relaxes=relaxes, thumb=variant.startswith("thumb")
-            )  # fmt: skip
+            )
         except TheyRefuse as refusal:
             if not any(word in str(refusal) for word in IGNORANT):
                 raise

@@ -231,10 +231,14 @@ def test_loads_and_closes_leave_nothing() -> None:
 
         def state() -> tuple[object, ...]:
             return (
-                len(machine.linker.images), len(machine.linker.global_scope), len(machine.linker.tls.modules),
-                len(machine.traps), len(machine.answers.owned), len(machine.linker.resolver.before),
+                len(machine.linker.images),
+                len(machine.linker.global_scope),
+                len(machine.linker.tls.modules),
+                len(machine.traps),
+                len(machine.answers.owned),
+                len(machine.linker.resolver.before),
                 [(region.address, region.size) for region in machine.memory.regions],
-            )  # fmt: skip
+            )
 
         def once() -> None:
             lib = machine.load(data, symbols={"host": lambda value: value * 2})

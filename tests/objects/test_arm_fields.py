@@ -186,11 +186,21 @@ def test_a_field_reads_what_keystone_assembled(name: str, x: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "word", "addend"),
-    [("ALU_PC_G0", 0xE2410FFF, -1020), ("LDR_PC_G2", 0xE59F0010, 16), ("THM_CALL", 0xFFFE_F7FF, -4),
-     ("ABS8", 0xF0, -16), ("MOVW_ABS_NC", 0xE30F_0FFC, -4), ("MOVT_ABS", 0xE34F_0FFC, -4), ("THM_PC8", 0x48FF, -4),
-     ("THM_JUMP6", 0xBBF0, -4), ("THM_JUMP6", 0xB910, 4),
-     ("CALL", 0xEBFF_FFFE, -8), ("CALL", 0xFBFF_FFFE, -6), ("ALU_PC_G0", 0xE28F_F10F, 0xC000_0003 - (1 << 32))],
-)  # fmt: skip
+    [
+        ("ALU_PC_G0", 0xE2410FFF, -1020),
+        ("LDR_PC_G2", 0xE59F0010, 16),
+        ("THM_CALL", 0xFFFE_F7FF, -4),
+        ("ABS8", 0xF0, -16),
+        ("MOVW_ABS_NC", 0xE30F_0FFC, -4),
+        ("MOVT_ABS", 0xE34F_0FFC, -4),
+        ("THM_PC8", 0x48FF, -4),
+        ("THM_JUMP6", 0xBBF0, -4),
+        ("THM_JUMP6", 0xB910, 4),
+        ("CALL", 0xEBFF_FFFE, -8),
+        ("CALL", 0xFBFF_FFFE, -6),
+        ("ALU_PC_G0", 0xE28F_F10F, 0xC000_0003 - (1 << 32)),
+    ],
+)
 def test_addends_are_read_as_the_document_s_examples_say(name: str, word: int, addend: int) -> None:
     assert narrowed(ARM, read(field_of(ARM, name), word)) == addend
 
@@ -233,7 +243,12 @@ def test_a_move_takes_its_half_and_gives_it_back_signed(name: str, value: int) -
 @given(value=st.integers(-(1 << 31), (1 << 31) - 1))
 def test_three_groups_and_a_load_add_up_to_the_value(value: int) -> None:
     """What ADD or SUB G0, ADD or SUB G1 and LDR G2 leave in an address is the whole distance, where it fits."""
-    parts = [read(field, written(field, raw, value)) for field, raw in (
-        (field_of(ARM, "ALU_PC_G0_NC"), 0xE28F_1000), (field_of(ARM, "ALU_PC_G1_NC"), 0xE281_1000),
-        (field_of(ARM, "LDR_PC_G2"), 0xE591_1000))]  # fmt: skip
+    parts = [
+        read(field, written(field, raw, value))
+        for field, raw in (
+            (field_of(ARM, "ALU_PC_G0_NC"), 0xE28F_1000),
+            (field_of(ARM, "ALU_PC_G1_NC"), 0xE281_1000),
+            (field_of(ARM, "LDR_PC_G2"), 0xE591_1000),
+        )
+    ]
     assert (sum(parts) == value) == fits(field_of(ARM, "LDR_PC_G2"), value)

@@ -15,8 +15,11 @@ from relink.arch.spec import Slot
 from tests.objects.linkers import Target, places
 
 SLOTS = {
-    Slot.ADDRESS: "GLOB_DAT", Slot.TLS_GD: "TLS_DTPMOD32", Slot.TLS_LD: "TLS_DTPMOD32", Slot.TLS_IE: "TLS_TPOFF32",
-}  # fmt: skip
+    Slot.ADDRESS: "GLOB_DAT",
+    Slot.TLS_GD: "TLS_DTPMOD32",
+    Slot.TLS_LD: "TLS_DTPMOD32",
+    Slot.TLS_IE: "TLS_TPOFF32",
+}
 TARGET = Target(ARM, "armv7a-linux-gnueabihf", ("arm-linux-gnueabihf-ld",), SLOTS, (".got.plt", ".got"))
 
 DEFINITIONS = """

@@ -68,18 +68,27 @@ def test_jumps_to_the_other_state_need_a_stub() -> None:
 
 @pytest.mark.parametrize(
     ("name", "raw", "text", "engine"),
-    [("CALL", BL, "bl", A32), ("CALL", BLX, "blx", A32), ("JUMP24", B, "b", A32), ("THM_CALL", T_BL, "bl", T32),
-     ("THM_JUMP24", T_B, "b.w", T32)],
-)  # fmt: skip
+    [
+        ("CALL", BL, "bl", A32),
+        ("CALL", BLX, "blx", A32),
+        ("JUMP24", B, "b", A32),
+        ("THM_CALL", T_BL, "bl", T32),
+        ("THM_JUMP24", T_B, "b.w", T32),
+    ],
+)
 def test_a_branch_to_no_function_keeps_its_state(name: str, raw: int, text: str, engine: keystone.Ks) -> None:
     assert branch(name, raw, 0x2000, function=False) == targets(engine, f"{text} #0x2000")
 
 
 @pytest.mark.parametrize(
     ("name", "raw", "text", "engine"),
-    [("CALL", BL, "bl", A32), ("JUMP24", B, "b", A32), ("THM_CALL", T_BL, "bl", T32),
-     ("THM_JUMP24", T_B, "b.w", T32)],
-)  # fmt: skip
+    [
+        ("CALL", BL, "bl", A32),
+        ("JUMP24", B, "b", A32),
+        ("THM_CALL", T_BL, "bl", T32),
+        ("THM_JUMP24", T_B, "b.w", T32),
+    ],
+)
 def test_a_branch_to_an_undefined_weak_symbol_goes_on(name: str, raw: int, text: str, engine: keystone.Ks) -> None:
     assert branch(name, raw, 0, function=False) == targets(engine, f"{text} #0x1004")
 
@@ -93,10 +102,13 @@ def test_no_interworking_means_no_thumb_bit() -> None:
 # ---------------------------------------------------------------- stubs
 
 
-@pytest.mark.parametrize(("stub", "thumb"), [
-    (ARM.stub, ["ldr.w pc, [pc, #0]"]),
-    (ARM.baseline_stub, ["push {r0, r1}", "ldr r0, [pc, #4]", "str r0, [sp, #4]", "pop {r0, pc}"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stub", "thumb"),
+    [
+        (ARM.stub, ["ldr.w pc, [pc, #0]"]),
+        (ARM.baseline_stub, ["push {r0, r1}", "ldr r0, [pc, #4]", "str r0, [sp, #4]", "pop {r0, pc}"]),
+    ],
+)
 def test_a_stub_loads_its_address_in_either_state(stub: Stub, thumb: list[str]) -> None:
     entry = row_of(ARM, "THM_CALL").entry
     assert entry % 2 == 1
@@ -117,13 +129,18 @@ def test_a_stub_loads_its_address_in_either_state(stub: Stub, thumb: list[str]) 
 
 @pytest.mark.parametrize(
     ("name", "engine", "before", "after"),
-    [("TLS_CALL", A32, "bl #0x100", "mov r0, r0"), ("THM_TLS_CALL", T32, "bl #0x100", "mov r8, r8; mov r8, r8"),
-     ("TLS_DESCSEQ", A32, "add r0, pc, r3", "mov r0, r3"), ("TLS_DESCSEQ", A32, "ldr r1, [r0, #4]", "mov r0, r0"),
-     ("TLS_DESCSEQ", A32, "blx r1", "mov r0, r0"), ("THM_TLS_DESCSEQ16", T32, "add r0, pc", "mov r8, r8"),
-     ("THM_TLS_DESCSEQ16", T32, "ldr r1, [r0, #4]", "mov r8, r8"),
-     ("THM_TLS_DESCSEQ16", T32, "blx r1", "mov r8, r8"),
-     ("THM_TLS_DESCSEQ32", T32, "ldr.w r9, [r0, #4]", "mov r8, r8; mov r8, r8")],
-)  # fmt: skip
+    [
+        ("TLS_CALL", A32, "bl #0x100", "mov r0, r0"),
+        ("THM_TLS_CALL", T32, "bl #0x100", "mov r8, r8; mov r8, r8"),
+        ("TLS_DESCSEQ", A32, "add r0, pc, r3", "mov r0, r3"),
+        ("TLS_DESCSEQ", A32, "ldr r1, [r0, #4]", "mov r0, r0"),
+        ("TLS_DESCSEQ", A32, "blx r1", "mov r0, r0"),
+        ("THM_TLS_DESCSEQ16", T32, "add r0, pc", "mov r8, r8"),
+        ("THM_TLS_DESCSEQ16", T32, "ldr r1, [r0, #4]", "mov r8, r8"),
+        ("THM_TLS_DESCSEQ16", T32, "blx r1", "mov r8, r8"),
+        ("THM_TLS_DESCSEQ32", T32, "ldr.w r9, [r0, #4]", "mov r8, r8; mov r8, r8"),
+    ],
+)
 def test_a_descriptor_sequence_leaves_the_offset_in_r0(
     name: str, engine: keystone.Ks, before: str, after: str
 ) -> None:

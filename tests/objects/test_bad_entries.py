@@ -13,9 +13,11 @@ from tests.objects.build import compiled
 
 FAR = "far = 0x123456789000"
 EXTREME = {
-    "PCALA_HI20": "pcalau12i $t1, 0", "PCALA_LO12": "addi.d $t0, $zero, 0", "PCALA64_LO20": "lu32i.d $t0, 0",
+    "PCALA_HI20": "pcalau12i $t1, 0",
+    "PCALA_LO12": "addi.d $t0, $zero, 0",
+    "PCALA64_LO20": "lu32i.d $t0, 0",
     "PCALA64_HI12": "lu52i.d $t0, $t0, 0",
-}  # fmt: skip
+}
 #: ISA, what is wrong → the code at which an entry is wrong, what the error says.
 CASES = {
     ("loongarch64", "a pop of nothing"): (
@@ -80,4 +82,3 @@ def test_the_error_says_where_what_and_why(case: tuple[str, str]) -> None:
 def test_the_extreme_code_model_reaches_what_the_normal_one_does_not() -> None:
     code = "; ".join(f".reloc ., R_LARCH_{name}, far; {instruction}" for name, instruction in EXTREME.items())
     Linker(HostMemory("loongarch64")).load(assembled("loongarch64", f"{FAR}; {code}"))
-

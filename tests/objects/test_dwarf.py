@@ -124,12 +124,19 @@ def test_what_is_told_is_what_lld_relocates(target: str, flags: str) -> None:
 
 
 def test_code_dropped_with_its_group_describes_nothing() -> None:
-    shared = 'inline __attribute__((noinline)) int shared(int x) { return x + 1; }\n'
+    shared = "inline __attribute__((noinline)) int shared(int x) { return x + 1; }\n"
     parts = [
-        compiled("x86_64", f"{shared}\nint {name}(int x) {{ return shared(x); }}\n", "-g", "-std=c++17",
-                 "-fno-exceptions", "-x", "c++")
+        compiled(
+            "x86_64",
+            f"{shared}\nint {name}(int x) {{ return shared(x); }}\n",
+            "-g",
+            "-std=c++17",
+            "-fno-exceptions",
+            "-x",
+            "c++",
+        )
         for name in ("first", "second")
-    ]  # fmt: skip
+    ]
     image = Linker(HostMemory("x86_64")).load(parts)
     (group,) = image.link_map().discarded
     assert group.kept == str(parts[0])

@@ -80,9 +80,14 @@ def test_data_calls_and_pointers(target: str, name: str) -> None:
 @pytest.mark.parametrize(("target", "name"), cases("data"))
 def test_words_in_data(target: str, name: str) -> None:
     with loaded(target, name) as lib:
-        answers(lib, {"sum": "int()", "missing_is_null": "int()"}, [
-            ("sum", (), 1 + 3 + 7 + 9 + 10 + 14), ("missing_is_null", (), 1),
-        ])  # fmt: skip
+        answers(
+            lib,
+            {"sum": "int()", "missing_is_null": "int()"},
+            [
+                ("sum", (), 1 + 3 + 7 + 9 + 10 + 14),
+                ("missing_is_null", (), 1),
+            ],
+        )
         machine, size = lib._machine, lib._machine.arch.word_size
         array = lib.symbols["other_array"].address
 
@@ -107,9 +112,12 @@ CALLS = [
 ]  # fmt: skip
 CALL_FIXTURES = [
     *cases("calls"),
-    *((target, f"objects/{name}") for name in ("sections", "unwind", "no_plt", "no_relax", "long_calls")
-      for target in targets_of(f"objects/{name}")),
-]  # fmt: skip
+    *(
+        (target, f"objects/{name}")
+        for name in ("sections", "unwind", "no_plt", "no_relax", "long_calls")
+        for target in targets_of(f"objects/{name}")
+    ),
+]
 
 
 @pytest.mark.parametrize(("target", "name"), CALL_FIXTURES)
@@ -138,10 +146,14 @@ def test_jump_tables_labels_and_constants(target: str, name: str) -> None:
     with loaded(target, name, other=False) as lib:
         dense = {0: 10, 1: 7, 2: 18, 3: 17, 4: -1, 5: 77, 6: 8, 7: 14, 8: -1}
         computed = {0: 2, 1: 24, 2: 306}
-        answers(lib, {}, [
-            *(("dense", (value,), expected) for value, expected in dense.items()),
-            *(("computed", (value,), expected) for value, expected in computed.items()),
-        ])  # fmt: skip
+        answers(
+            lib,
+            {},
+            [
+                *(("dense", (value,), expected) for value, expected in dense.items()),
+                *(("computed", (value,), expected) for value, expected in computed.items()),
+            ],
+        )
         assert lib.function("scaled", "double(double)")(2.0) == 2.0 * 3.14159265358979 + 2.71828182845905
         assert lib.function("scaled_single", "float(float)")(1.0) == pytest.approx(2.19524, abs=1e-5)
         named = lib.function("named", "uintptr_t(int)")
@@ -158,10 +170,16 @@ def test_commons_take_the_greatest_size_and_the_strictest_alignment(target: str,
     weak = compiled(compiler_target, "int common_word __attribute__((weak)) = 9;\n", "-fPIC")
     with Machine(arch_of(target)) as machine:
         lib = machine.load([fixture(target, name), bigger, weak])
-        answers(lib, {"get_common": "int()", "block_misalignment": "uintptr_t()", "set_common": "void(int)"}, [
-            ("get_common", (), 0), ("block_misalignment", (), 0), ("set_common", (5,), None),
-            ("get_common", (), 5),
-        ])  # fmt: skip
+        answers(
+            lib,
+            {"get_common": "int()", "block_misalignment": "uintptr_t()", "set_common": "void(int)"},
+            [
+                ("get_common", (), 0),
+                ("block_misalignment", (), 0),
+                ("set_common", (5,), None),
+                ("get_common", (), 5),
+            ],
+        )
         block = lib.symbols["common_block"]
         assert block.read_bytes(5000)[99] == 5
         assert lib.symbols["common_shared"].read("long") == 5
@@ -185,12 +203,21 @@ def test_what_two_translation_units_define_inline_exists_once(target: str) -> No
     with Machine(arch_of(target)) as machine:
         lib = machine.load(
             [fixture(target, "objects/comdat_a"), fixture(target, "objects/comdat_b")],
-            symbols={"my_host_function": lambda value: value * 2}, allow_unresolved=True,
-        )  # fmt: skip
-        answers(lib, dict.fromkeys(("next_a", "next_b"), "int()"), [
-            ("next_a", (), 12), ("next_b", (), 14), ("next_a", (), 14), ("box_a", (3,), 501), ("box_b", (4,), 602),
-            ("box_a", (3,), 503),
-        ])  # fmt: skip
+            symbols={"my_host_function": lambda value: value * 2},
+            allow_unresolved=True,
+        )
+        answers(
+            lib,
+            dict.fromkeys(("next_a", "next_b"), "int()"),
+            [
+                ("next_a", (), 12),
+                ("next_b", (), 14),
+                ("next_a", (), 14),
+                ("box_a", (3,), 501),
+                ("box_b", (4,), 602),
+                ("box_a", (3,), 503),
+            ],
+        )
 
 
 #: Whose compilers take local dynamic's word that `tls_other` is in the module too; the others ask for its own.
@@ -198,10 +225,15 @@ _LOCAL = ("x86_64-clang", "x86_64-gcc", "i386-clang", "i386-gcc", "arm-gcc", "th
 TLS = [
     (target, f"objects/tls/{model}")
     for model in (
-        "general_dynamic", "local_dynamic", "initial_exec", "initial_exec_nopic", "local_exec", "descriptors"
+        "general_dynamic",
+        "local_dynamic",
+        "initial_exec",
+        "initial_exec_nopic",
+        "local_exec",
+        "descriptors",
     )
     for target in targets_of(f"objects/tls/{model}")
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("target", "name"), TLS)
@@ -225,15 +257,29 @@ def test_thread_local_storage_by_every_model(target: str, name: str, imports: st
             lib = machine.load([fixture(target, name)])
         else:
             lib = machine.load([fixture(target, name), other])
-        none = dict.fromkeys(
-            ("get_own", "get_both", "get_other", "own_address", "private_address"), "int()"
-        ) | {"own_address": "uintptr_t()", "private_address": "uintptr_t()", "set_all": "void(int)"}  # fmt: skip
-        answers(lib, none, [
-            ("get_own", (), 11), ("get_both", (), 45), ("get_other", (), 31), ("get_zero", (39,), 0),
-            *(("get_private", (i,), 21 + i) for i in range(4)), ("set_all", (60,), None), ("get_own", (), 60),
-            ("get_private", (1,), 61), ("get_zero", (39,), 60), ("get_other", (), 62), ("get_both", (), 45),
-            ("own_address", (), lib.symbols["tls_own"].address),
-        ])  # fmt: skip
+        none = dict.fromkeys(("get_own", "get_both", "get_other", "own_address", "private_address"), "int()") | {
+            "own_address": "uintptr_t()",
+            "private_address": "uintptr_t()",
+            "set_all": "void(int)",
+        }
+        answers(
+            lib,
+            none,
+            [
+                ("get_own", (), 11),
+                ("get_both", (), 45),
+                ("get_other", (), 31),
+                ("get_zero", (39,), 0),
+                *(("get_private", (i,), 21 + i) for i in range(4)),
+                ("set_all", (60,), None),
+                ("get_own", (), 60),
+                ("get_private", (1,), 61),
+                ("get_zero", (39,), 60),
+                ("get_other", (), 62),
+                ("get_both", (), 45),
+                ("own_address", (), lib.symbols["tls_own"].address),
+            ],
+        )
         private = lib.function("private_address", "uintptr_t()")()
         assert isinstance(private, int)
         assert machine.memory.read_uint(private, 4) == 23
@@ -243,8 +289,9 @@ def test_thread_local_storage_by_every_model(target: str, name: str, imports: st
 def test_an_archive_gives_what_is_needed(target: str) -> None:
     user = compiled(
         variant_of(target).target.name,
-        "extern int archive_top(int);\nint use(int value) { return archive_top(value) * 2; }\n", "-fPIC",
-    )  # fmt: skip
+        "extern int archive_top(int);\nint use(int value) { return archive_top(value) * 2; }\n",
+        "-fPIC",
+    )
     with Machine(arch_of(target)) as machine:
         lib = machine.load([fixture(target, "objects/libchain"), user])
         assert lib.function("use", "int(int)")(4) == 72

@@ -32,30 +32,49 @@ class Isa:
 
 
 _RISCV = Isa(
-    MIB, "addi sp, sp, -16\n{store} ra, 8(sp)\njal ra, far{addend}\n{load} ra, 8(sp)\naddi sp, sp, 16\nret",
-    "jal zero, far", "addi a0, a0, {number}", "ret", ".option norelax\n.option norvc\n",
-)  # fmt: skip
+    MIB,
+    "addi sp, sp, -16\n{store} ra, 8(sp)\njal ra, far{addend}\n{load} ra, 8(sp)\naddi sp, sp, 16\nret",
+    "jal zero, far",
+    "addi a0, a0, {number}",
+    "ret",
+    ".option norelax\n.option norvc\n",
+)
 ISAS = {
     "aarch64": Isa(
-        128 * MIB, "str x30, [sp, #-16]!\nbl far{addend}\nldr x30, [sp], #16\nret", "b far",
-        "add w0, w0, #{number}", "ret",
+        128 * MIB,
+        "str x30, [sp, #-16]!\nbl far{addend}\nldr x30, [sp], #16\nret",
+        "b far",
+        "add w0, w0, #{number}",
+        "ret",
     ),
     "riscv64": _RISCV,
     "riscv32": _RISCV,
     "loongarch64": Isa(
         128 * MIB,
         "addi.d $sp, $sp, -16\nst.d $ra, $sp, 8\nbl %b26(far{addend})\nld.d $ra, $sp, 8\naddi.d $sp, $sp, 16\nret",
-        "b far", "addi.w $a0, $a0, {number}", "ret",
+        "b far",
+        "addi.w $a0, $a0, {number}",
+        "ret",
     ),
     "arm": Isa(
-        32 * MIB, "push {{r3, lr}}\nbl far\npop {{r3, pc}}", "b far", "add r0, r0, #{number}", "bx lr",
-        ".syntax unified\n.arm\n", ".type {name}, %function",
+        32 * MIB,
+        "push {{r3, lr}}\nbl far\npop {{r3, pc}}",
+        "b far",
+        "add r0, r0, #{number}",
+        "bx lr",
+        ".syntax unified\n.arm\n",
+        ".type {name}, %function",
     ),
     "thumb": Isa(
-        16 * MIB, "push {{r3, lr}}\nbl far\npop {{r3, pc}}", "b.w far", "add.w r0, r0, #{number}", "bx lr",
-        ".syntax unified\n.thumb\n", ".type {name}, %function\n.thumb_func",
+        16 * MIB,
+        "push {{r3, lr}}\nbl far\npop {{r3, pc}}",
+        "b.w far",
+        "add.w r0, r0, #{number}",
+        "bx lr",
+        ".syntax unified\n.thumb\n",
+        ".type {name}, %function\n.thumb_func",
     ),
-}  # fmt: skip
+}
 ADDENDS = ("aarch64", "riscv64", "riscv32", "loongarch64")
 
 
@@ -87,12 +106,13 @@ def test_a_call_and_a_jump_across_more_than_their_reach(target: str) -> None:
     isa = ISAS[target]
     with Machine(arch_of(target)) as machine:
         lib = load(
-            machine, target,
+            machine,
+            target,
             section(target, "near", function(target, "call", isa.call), function(target, "jump", isa.jump)),
             gap("gap", isa.reach + 4096),
             section(target, "far", function(target, "far", add(target, 5), isa.leave)),
             section(target, "beside", function(target, "call_beside", isa.call)),
-        )  # fmt: skip
+        )
         for name in ("call", "jump", "call_beside", "far"):
             assert lib.function(name, "int(int)")(37) == 42
         combined = lib.image.decoded
@@ -125,9 +145,12 @@ def test_a_conditional_branch_beyond_a_mebibyte(target: str) -> None:
     conditional = function(target, "jump_if_zero", "cmp r0, #0", "beq.w far", "movs r0, #7", "bx lr")
     with Machine(arch_of(target)) as machine:
         lib = load(
-            machine, target, section(target, "near", conditional), gap("gap", MIB + 4096),
+            machine,
+            target,
+            section(target, "near", conditional),
+            gap("gap", MIB + 4096),
             section(target, "far", function(target, "far", add(target, 5), "bx lr")),
-        )  # fmt: skip
+        )
         assert lib.function("jump_if_zero", "int(int)")(0) == 5
         assert lib.function("jump_if_zero", "int(int)")(1) == 7
 
@@ -141,9 +164,12 @@ def test_a_far_branch_to_symbol_plus_addend_arrives_there(target: str) -> None:
     inside = [call.format(name=f"call_{n}", addend=f" + {4 * n}", **words) for n in (0, 1, 2)]
     with Machine(arch_of(target)) as machine:
         lib = load(
-            machine, target, section(target, "near", *inside), gap("gap", isa.reach + 4096),
+            machine,
+            target,
+            section(target, "near", *inside),
+            gap("gap", isa.reach + 4096),
             section(target, "far", function(target, "far", *(add(target, 1) for _ in range(3)), isa.leave)),
-        )  # fmt: skip
+        )
         assert [lib.function(f"call_{n}", "int(int)")(10) for n in (0, 1, 2)] == [13, 12, 11]
 
 
@@ -155,8 +181,9 @@ def test_a_stub_cannot_stand_for_the_middle_of_another_images_function(target: s
     linker = Linker(HostMemory(arch_of(target)))
     with pytest.raises(RelocationError, match="symbol plus addend") as raised:
         linker.load(
-            compiled(target, text, language="assembler"), options=_answering("far", 0x7FFF_0000),
-        )  # fmt: skip
+            compiled(target, text, language="assembler"),
+            options=_answering("far", 0x7FFF_0000),
+        )
     assert raised.value.symbol == "far"
 
 
@@ -184,9 +211,11 @@ def test_alignment_within_relaxed_code_really_holds(target: str) -> None:
     nop, ret = ("nop", "ret")
     one = "addi a0, a0, 1" if target != "loongarch64" else "addi.w $a0, $a0, 1"
     compressed = "c.addi a0, 1" if target != "loongarch64" else one
-    place = "1: auipc a0, %pcrel_hi({0})\naddi a0, a0, %pcrel_lo(1b)" if target != "loongarch64" else (
-        "pcalau12i $a0, %pc_hi20({0})\naddi.d $a0, $a0, %pc_lo12({0})"
-    )  # fmt: skip
+    place = (
+        "1: auipc a0, %pcrel_hi({0})\naddi a0, a0, %pcrel_lo(1b)"
+        if target != "loongarch64"
+        else ("pcalau12i $a0, %pc_hi20({0})\naddi.d $a0, $a0, %pc_lo12({0})")
+    )
     aligns = (4, 8, 16, 32, 64, 256, 4096)
     text = ".text\n.globl run\nrun:\n"
     for align in aligns:

@@ -60,7 +60,7 @@ def test_relaxable_got_entries_of_position_independent_x86_code() -> None:
         lib = machine.load(
             [compiled("x86_64", *arguments), compiled("x86_64", "int datum = 7;\n", "-fPIC")],
             symbols={"host": lambda value: value * 2},
-        )  # fmt: skip
+        )
         assert lib.function("get", "int()")() == 7
         assert lib.function("address", "uintptr_t()")() == lib.symbols["datum"].address
         assert lib.function("call", "int(int)")(4) == 9

@@ -36,13 +36,15 @@ class Kernel:
 
     def load(self, target: str) -> Library:
         return self.machine.load(
-            module_of(target), base=MODULES,
+            module_of(target),
+            base=MODULES,
             symbols={
-                "_printk": (self.printk, "int(const char *, int)"), "jiffies": JIFFIES,
+                "_printk": (self.printk, "int(const char *, int)"),
+                "jiffies": JIFFIES,
                 "kernel_alloc": (lambda size: self.machine.memory.map_anonymous(size), "void *(unsigned long)"),
                 "try_module_get": (lambda module: module, "void *(void *)"),
             },
-        )  # fmt: skip
+        )
 
     def printk(self, format_: bytes, value: int) -> int:
         text = self.machine.memory.read_cstring(format_) if isinstance(format_, int) else format_

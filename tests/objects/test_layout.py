@@ -85,7 +85,7 @@ def test_sections_of_one_c_name_lie_together(target: str) -> None:
     parts = [compiled(target, entry.format(f"e{i}", 10**i)) for i in (1, 2, 3)]
     constant = compiled(
         target, '__attribute__((section("registry"), used)) static const int c = 20000;\nint d = -1;\n'
-    )  # fmt: skip
+    )
     with Machine(arch_of(target)) as machine:
         lib = load(machine, parts[0], compiled(target, user, "-fPIC"), *parts[1:], constant)
         assert lib.function("count", "int()")() == 5
@@ -105,8 +105,9 @@ def test_bounds_of_a_section_nobody_has_are_weakly_null(target: str) -> None:
 @EACH
 def test_functions_and_data_in_sections_of_their_own(target: str) -> None:
     count = 200
-    source = "\n".join(f"int d{i} = {i}; __attribute__((noinline)) int f{i}(int v) {{ return v + d{i}; }}"
-                       for i in range(count))  # fmt: skip
+    source = "\n".join(
+        f"int d{i} = {i}; __attribute__((noinline)) int f{i}(int v) {{ return v + d{i}; }}" for i in range(count)
+    )
     source += "\nint all(int v) { " + " ".join(f"v = f{i}(v);" for i in range(count)) + " return v; }\n"
     with Machine(arch_of(target)) as machine:
         lib = load(machine, compiled(target, source, "-ffunction-sections", "-fdata-sections"))
@@ -210,9 +211,10 @@ def test_atexit_functions_run_when_the_object_goes(target: str) -> None:
     notes: list[int] = []
     with Machine(arch_of(target)) as machine:
         lib = load(
-            machine, compiled(target, source, "-fno-exceptions", "-fno-rtti", language="c++"),
+            machine,
+            compiled(target, source, "-fno-exceptions", "-fno-rtti", language="c++"),
             symbols={"note": lambda value: notes.append(value & 0xFF)},
-        )  # fmt: skip
+        )
         assert notes == [1, 2]
         lib.close()
         assert notes == [1, 2, 254, 255]
@@ -258,10 +260,12 @@ def test_a_function_has_one_address(target: str) -> None:
         shared = machine.load(linked(target, [library]))
         size = machine.arch.word_size
         seen = {
-            lib.function("a", "uintptr_t()")(), lib.function("b", "uintptr_t()")(),
+            lib.function("a", "uintptr_t()")(),
+            lib.function("b", "uintptr_t()")(),
             shared.function("c", "uintptr_t()")(),
-            machine.memory.read_uint(lib.symbols["in_data"].address, size), lib.symbols["f"].address,
-        }  # fmt: skip
+            machine.memory.read_uint(lib.symbols["in_data"].address, size),
+            lib.symbols["f"].address,
+        }
         assert len(seen) == 1
 
 

@@ -94,9 +94,7 @@ def test_slots_hold_what_their_symbols_bound_to(library: Library) -> None:
     memory, word = library._machine.memory, library.image.architecture.word_size
     assert link.slots
     for slot in link.slots:
-        assert slot.words == tuple(
-            memory.read_uint(slot.address + i * word, word) for i in range(len(slot.words))
-        )
+        assert slot.words == tuple(memory.read_uint(slot.address + i * word, word) for i in range(len(slot.words)))
         if slot.kind == "ADDRESS" and slot.provider == library.image.name:
             assert slot.value == library.symbols[slot.symbol].address
     if any(slot.symbol == "other_word" for slot in link.slots):

@@ -217,9 +217,11 @@ def test_the_normal_code_model_reaches_two_gibibytes_less_half_a_page(name: str,
     assert row.word is not None
     page = place & ~0xFFF
     for target, reached in [
-        (page - (1 << 31) - 0x800, True), (page - (1 << 31) - 0x801, False),
-        (page + (1 << 31) - 0x801, True), (page + (1 << 31) - 0x800, False),
-    ]:  # fmt: skip
+        (page - (1 << 31) - 0x800, True),
+        (page - (1 << 31) - 0x801, False),
+        (page + (1 << 31) - 0x801, True),
+        (page + (1 << 31) - 0x800, False),
+    ]:
         value = value_of(row, NORMAL, 0, S=target, G=target, GOT=0, A=0, P=place)
         assert fits(row.word, value) == reached, hex(target)
 
@@ -229,10 +231,12 @@ def test_an_absolute_address_without_lu32i_must_be_low() -> None:
     assert row.word is not None
     lu12i, ori, lu32i, ret = (w.to_bytes(4, "little") for w in (0x1400000C, 0x0380018C, 0x1600000C, 0x4C000020))
     for code, symbol, reached in [
-        (lu12i + ori + ret, 0x7FFF_FFFF, True), (lu12i + ori + ret, 0x8000_0000, False),
-        (lu12i + ori + ret + lu32i, 0x7FFF_1234_5678, True), (lu12i + ori + lu32i, 0x7FFF_1234_5678, True),
+        (lu12i + ori + ret, 0x7FFF_FFFF, True),
+        (lu12i + ori + ret, 0x8000_0000, False),
+        (lu12i + ori + ret + lu32i, 0x7FFF_1234_5678, True),
+        (lu12i + ori + lu32i, 0x7FFF_1234_5678, True),
         (lu12i + ori * 32 + lu32i, 0x7FFF_1234_5678, False),
-    ]:  # fmt: skip
+    ]:
         assert fits(row.word, value_of(row, code, 0, S=symbol, A=0)) == reached
     assert address_bits(row.word) == 31
 
@@ -274,10 +278,12 @@ def test_the_stub_is_what_clang_assembles() -> None:
 # ---------------------------------------------------------------- lld
 
 TARGET = Target(
-    PAGE, "loongarch64-linux-gnu", ("loongarch64-linux-gnu-ld",),
+    PAGE,
+    "loongarch64-linux-gnu",
+    ("loongarch64-linux-gnu-ld",),
     {Slot.ADDRESS: "64", Slot.TLS_GD: "TLS_DTPMOD64", Slot.TLS_IE: "TLS_TPREL64", Slot.TLS_DESC: "TLS_DESC64"},
     (".got", ".got"),
-)  # fmt: skip
+)
 
 DATA = """
     .data
@@ -306,16 +312,23 @@ def at(instruction: str, *types: str) -> str:
 
 
 PCALAU12I, ADDI, LU32I, LU52I, LU12I, PCADDI, PCADDU12I = (
-    "pcalau12i $t1, 0", "addi.d $t0, $zero, 0", "lu32i.d $t0, 0", "lu52i.d $t0, $t0, 0", "lu12i.w $t0, 0",
-    "pcaddi $t0, 0", "pcaddu12i $t0, 0",
-)  # fmt: skip
+    "pcalau12i $t1, 0",
+    "addi.d $t0, $zero, 0",
+    "lu32i.d $t0, 0",
+    "lu52i.d $t0, $t0, 0",
+    "lu12i.w $t0, 0",
+    "pcaddi $t0, 0",
+    "pcaddu12i $t0, 0",
+)
 
 
 def extreme(high: str, low: str, upper: str, symbol: str) -> str:
     return (
-        at(PCALAU12I, f"{high} {symbol}") + at(ADDI, f"{low} {symbol}")
-        + at(LU32I, f"{upper}_LO20 {symbol}") + at(LU52I, f"{upper}_HI12 {symbol}")
-    )  # fmt: skip
+        at(PCALAU12I, f"{high} {symbol}")
+        + at(ADDI, f"{low} {symbol}")
+        + at(LU32I, f"{upper}_LO20 {symbol}")
+        + at(LU52I, f"{upper}_HI12 {symbol}")
+    )
 
 
 def pairs(label: str, kind: str, symbol: str) -> str:
@@ -324,9 +337,11 @@ def pairs(label: str, kind: str, symbol: str) -> str:
 
 def absolute(kind: str, symbol: str) -> str:
     return (
-        at(LU12I, f"{kind}_HI20 {symbol}") + at("ori $t0, $t0, 0", f"{kind}_LO12 {symbol}")
-        + at(LU32I, f"{kind}64_LO20 {symbol}") + at(LU52I, f"{kind}64_HI12 {symbol}")
-    )  # fmt: skip
+        at(LU12I, f"{kind}_HI20 {symbol}")
+        + at("ori $t0, $t0, 0", f"{kind}_LO12 {symbol}")
+        + at(LU32I, f"{kind}64_LO20 {symbol}")
+        + at(LU52I, f"{kind}64_HI12 {symbol}")
+    )
 
 
 CODE = "".join([
@@ -345,28 +360,57 @@ SYMBOLS = "".join(
     extreme("PCALA_HI20", "PCALA_LO12", "PCALA64", symbol)
     for symbol in ("near", "other", "near+0x7ff", "other-0x900")
 )
-NEARBY = "".join([
-    at("pcalau12i $ra, 0", "PCALA_HI20 near"), at("jirl $ra, $ra, 0", "PCALA_LO12 near"),
-    pairs("p", "PCADD", "other"),
-])  # fmt: skip
-SHARED = DATA + CODE + SYMBOLS + "".join([
-    extreme("GOT_PC_HI20", "GOT_PC_LO12", "GOT64_PC", "far"),
-    extreme("TLS_GD_PC_HI20", "GOT_PC_LO12", "GOT64_PC", "tfar"),
-    extreme("TLS_LD_PC_HI20", "GOT_PC_LO12", "GOT64_PC", "tfar"),
-    extreme("TLS_IE_PC_HI20", "TLS_IE_PC_LO12", "TLS_IE64_PC", "tfar"),
-    extreme("TLS_DESC_PC_HI20", "TLS_DESC_PC_LO12", "TLS_DESC64_PC", "tfar"),
-])  # fmt: skip
-GOT_NEARBY = "".join([
-    at(PCADDI, "TLS_GD_PCREL20_S2 tfar"), at(PCADDI, "TLS_DESC_PCREL20_S2 tfar"), pairs("g", "GOT_PCADD", "far"),
-    pairs("gd", "TLS_GD_PCADD", "tfar"), pairs("ie", "TLS_IE_PCADD", "tfar"),
-])  # fmt: skip
-STATIC = DATA + CODE + SYMBOLS + "".join([
-    absolute("ABS", "near"), absolute("ABS", "other-0x900"), absolute("GOT", "far"),
-    absolute("TLS_LE", "tfar"), at(LU12I, "TLS_LE_HI20_R tfar+0x7f8"), at(ADDI, "TLS_LE_LO12_R tfar+0x7f8"),
-    at("add.d $t0, $t0, $tp", "TLS_LE_ADD_R tfar"), absolute("TLS_IE", "tnear"),
-    absolute("TLS_DESC", "tfar"), at(".word 0", "TLS_DTPREL32 tfar"), at(".dword 0", "TLS_DTPREL64 tfar"),
-    at(".word 0", "32 tiny"),
-])  # fmt: skip
+NEARBY = "".join(
+    [
+        at("pcalau12i $ra, 0", "PCALA_HI20 near"),
+        at("jirl $ra, $ra, 0", "PCALA_LO12 near"),
+        pairs("p", "PCADD", "other"),
+    ]
+)
+SHARED = (
+    DATA
+    + CODE
+    + SYMBOLS
+    + "".join(
+        [
+            extreme("GOT_PC_HI20", "GOT_PC_LO12", "GOT64_PC", "far"),
+            extreme("TLS_GD_PC_HI20", "GOT_PC_LO12", "GOT64_PC", "tfar"),
+            extreme("TLS_LD_PC_HI20", "GOT_PC_LO12", "GOT64_PC", "tfar"),
+            extreme("TLS_IE_PC_HI20", "TLS_IE_PC_LO12", "TLS_IE64_PC", "tfar"),
+            extreme("TLS_DESC_PC_HI20", "TLS_DESC_PC_LO12", "TLS_DESC64_PC", "tfar"),
+        ]
+    )
+)
+GOT_NEARBY = "".join(
+    [
+        at(PCADDI, "TLS_GD_PCREL20_S2 tfar"),
+        at(PCADDI, "TLS_DESC_PCREL20_S2 tfar"),
+        pairs("g", "GOT_PCADD", "far"),
+        pairs("gd", "TLS_GD_PCADD", "tfar"),
+        pairs("ie", "TLS_IE_PCADD", "tfar"),
+    ]
+)
+STATIC = (
+    DATA
+    + CODE
+    + SYMBOLS
+    + "".join(
+        [
+            absolute("ABS", "near"),
+            absolute("ABS", "other-0x900"),
+            absolute("GOT", "far"),
+            absolute("TLS_LE", "tfar"),
+            at(LU12I, "TLS_LE_HI20_R tfar+0x7f8"),
+            at(ADDI, "TLS_LE_LO12_R tfar+0x7f8"),
+            at("add.d $t0, $t0, $tp", "TLS_LE_ADD_R tfar"),
+            absolute("TLS_IE", "tnear"),
+            absolute("TLS_DESC", "tfar"),
+            at(".word 0", "TLS_DTPREL32 tfar"),
+            at(".dword 0", "TLS_DTPREL64 tfar"),
+            at(".word 0", "32 tiny"),
+        ]
+    )
+)
 #: name → (source, flags, places compared at the least).
 LINKS = {
     "static": (STATIC + NEARBY, "-static -Ttext=0x123450000 -Tdata=0x1239a0000", 70),

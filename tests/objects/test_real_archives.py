@@ -21,8 +21,11 @@ from toolchains.archives import SHELVES
 
 pytestmark = pytest.mark.real
 
-LIBRARIES = [pytest.param(flavour, name, id=f"{flavour}-{name}")
-             for flavour, shelf in SHELVES.items() for name in shelf.files]  # fmt: skip
+LIBRARIES = [
+    pytest.param(flavour, name, id=f"{flavour}-{name}")
+    for flavour, shelf in SHELVES.items()
+    for name in shelf.files
+]
 _TRAP = 0x2000_0000
 _TLS_SIZE = 1 << 16
 _ALONE = 24  #: members of each archive that are linked by themselves, spread evenly
@@ -37,8 +40,12 @@ def _link(arch: str, source: Path | bytes, name: str | None = None) -> Image:
 def test_every_relocation_type_of_an_archive_is_implemented(flavour: str, name: str) -> None:
     found = report([str(path) for path in real_archives(flavour, name)])
     assert not found.skipped
-    assert [(kind.name, kind.status) for part in found.architectures for kind in part.types
-            if kind.status != "implemented"] == []  # fmt: skip
+    assert [
+        (kind.name, kind.status)
+        for part in found.architectures
+        for kind in part.types
+        if kind.status != "implemented"
+    ] == []
     assert [part.share for part in found.architectures] == [1.0]
 
 

@@ -24,7 +24,7 @@ from tests.objects.rows import (
     row_of,
     value_of,
     written,
-)  # fmt: skip
+)
 
 PAGES = {page.name: page for page in (RISCV64, RISCV32)}
 both = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
@@ -97,18 +97,27 @@ def test_the_late_types_have_their_numbers(page: Architecture) -> None:
     """Those that changed hands or came after glibc 2.36's header."""
     numbers = {page.relocations[n].name: n for n in (41, 59, 60, 61, 62, 63, 64, 65)}
     assert numbers == {
-        "GOT32_PCREL": 41, "PLT32": 59, "SET_ULEB128": 60, "SUB_ULEB128": 61, "TLSDESC_HI20": 62,
-        "TLSDESC_LOAD_LO12": 63, "TLSDESC_ADD_LO12": 64, "TLSDESC_CALL": 65,
-    }  # fmt: skip
+        "GOT32_PCREL": 41,
+        "PLT32": 59,
+        "SET_ULEB128": 60,
+        "SUB_ULEB128": 61,
+        "TLSDESC_HI20": 62,
+        "TLSDESC_LOAD_LO12": 63,
+        "TLSDESC_ADD_LO12": 64,
+        "TLSDESC_CALL": 65,
+    }
 
 
 @both
 def test_every_slot_kind_has_the_rows_that_ask_for_it(page: Architecture) -> None:
     kinds = {row.name: row.slot for row in page.relocations.values() if row.slot is not None}
     assert kinds == {
-        "GOT_HI20": Slot.ADDRESS, "GOT32_PCREL": Slot.ADDRESS, "TLS_GOT_HI20": Slot.TLS_IE,
-        "TLS_GD_HI20": Slot.TLS_GD, "TLSDESC_HI20": Slot.TLS_DESC,
-    }  # fmt: skip
+        "GOT_HI20": Slot.ADDRESS,
+        "GOT32_PCREL": Slot.ADDRESS,
+        "TLS_GOT_HI20": Slot.TLS_IE,
+        "TLS_GD_HI20": Slot.TLS_GD,
+        "TLSDESC_HI20": Slot.TLS_DESC,
+    }
 
 
 # ---------------------------------------------------------------- fields
@@ -232,16 +241,22 @@ def at(instruction: str, *types: str) -> str:
 
 
 AUIPC, ADDI, STORE, LUI, CALL = (
-    ".option norvc; auipc a0, 0", "addi a0, a0, 0", "sw a0, 0(a0)", "lui a0, 0", "auipc ra, 0; jalr ra, ra, 0",
-)  # fmt: skip
+    ".option norvc; auipc a0, 0",
+    "addi a0, a0, 0",
+    "sw a0, 0(a0)",
+    "lui a0, 0",
+    "auipc ra, 0; jalr ra, ra, 0",
+)
 
 
 def pair(label: str, high: str, symbol: str, low: str = "PCREL") -> str:
     lows = ("_LO12_I", "_LO12_S") if low == "PCREL" else ("_LOAD_LO12", "_ADD_LO12")
     return (
-        f".L{label}:\n" + at(AUIPC, f"{high} {symbol}") + at(ADDI, f"{low}{lows[0]} .L{label}")
+        f".L{label}:\n"
+        + at(AUIPC, f"{high} {symbol}")
+        + at(ADDI, f"{low}{lows[0]} .L{label}")
         + at(STORE if low == "PCREL" else ADDI, f"{low}{lows[1]} .L{label}")
-    )  # fmt: skip
+    )
 
 
 BRANCHES = "".join([
@@ -257,27 +272,54 @@ BRANCHES = "".join([
 ])  # fmt: skip
 SET_32 = at(".word 0", "SET32 near", "SUB32 other")  # lld holds the first of the two to 32 signed bits
 PAIRS = pair("p", "PCREL_HI20", "near") + pair("q", "PCREL_HI20", "other-0x900")
-SHARED = DATA + BRANCHES + PAIRS + "".join([
-    pair("g", "GOT_HI20", "far"), pair("ie", "TLS_GOT_HI20", "tfar"), pair("gd", "TLS_GD_HI20", "tfar"),
-    pair("d", "TLSDESC_HI20", "tfar", "TLSDESC"), at("jalr t0, 0(t0)", "TLSDESC_CALL .Ld"),
-    at(".word 0", "GOT32_PCREL far"),
-])  # fmt: skip
-STATIC = DATA + BRANCHES + PAIRS + "".join([
-    at(LUI, "HI20 near"), at(ADDI, "LO12_I near"), at(STORE, "LO12_S near+4"), at(LUI, "HI20 tiny"),
-    at(LUI, "TPREL_HI20 tfar+0x7f8"), at("add a0, a0, tp", "TPREL_ADD tfar"), at(ADDI, "TPREL_LO12_I tfar+0x7f8"),
-    at(STORE, "TPREL_LO12_S tnear"), at(".word 0", "32 tiny"),
-])  # fmt: skip
+SHARED = (
+    DATA
+    + BRANCHES
+    + PAIRS
+    + "".join(
+        [
+            pair("g", "GOT_HI20", "far"),
+            pair("ie", "TLS_GOT_HI20", "tfar"),
+            pair("gd", "TLS_GD_HI20", "tfar"),
+            pair("d", "TLSDESC_HI20", "tfar", "TLSDESC"),
+            at("jalr t0, 0(t0)", "TLSDESC_CALL .Ld"),
+            at(".word 0", "GOT32_PCREL far"),
+        ]
+    )
+)
+STATIC = (
+    DATA
+    + BRANCHES
+    + PAIRS
+    + "".join(
+        [
+            at(LUI, "HI20 near"),
+            at(ADDI, "LO12_I near"),
+            at(STORE, "LO12_S near+4"),
+            at(LUI, "HI20 tiny"),
+            at(LUI, "TPREL_HI20 tfar+0x7f8"),
+            at("add a0, a0, tp", "TPREL_ADD tfar"),
+            at(ADDI, "TPREL_LO12_I tfar+0x7f8"),
+            at(STORE, "TPREL_LO12_S tnear"),
+            at(".word 0", "32 tiny"),
+        ]
+    )
+)
 TARGETS = {
     page.name: Target(
-        page, f"{page.name}-linux-gnu", ("riscv64-linux-gnu-ld", "-m", f"elf{page.bits}lriscv"),
+        page,
+        f"{page.name}-linux-gnu",
+        ("riscv64-linux-gnu-ld", "-m", f"elf{page.bits}lriscv"),
         {
-            Slot.ADDRESS: str(page.bits), Slot.TLS_DESC: "TLSDESC",
-            Slot.TLS_GD: f"TLS_DTPMOD{page.bits}", Slot.TLS_IE: f"TLS_TPREL{page.bits}",
+            Slot.ADDRESS: str(page.bits),
+            Slot.TLS_DESC: "TLSDESC",
+            Slot.TLS_GD: f"TLS_DTPMOD{page.bits}",
+            Slot.TLS_IE: f"TLS_TPREL{page.bits}",
         },
         (".got", ".got"),
     )
     for page in PAGES.values()
-}  # fmt: skip
+}
 LINKS = [
     ("riscv64", STATIC + SET_32, "-static -Ttext=0x41000000 -Tdata=0x61234560"),
     ("riscv32", STATIC + SET_32, "-static -Ttext=0x41000000 -Tdata=0x61234560"),

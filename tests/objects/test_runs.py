@@ -21,9 +21,14 @@ from tests.objects.rows import implemented
 
 #: ISA → its assembly, of which a function stands for a type, or for a sequence of types that compilers emit.
 SOURCES = {
-    "x86_64": "x86_64_runs.s", "i386": "i386_runs.s", "aarch64": "aarch64_runs.s", "arm": "arm_runs.s",
-    "riscv64": "riscv_runs.s", "riscv32": "riscv_runs.s", "loongarch64": "loongarch_runs.s",
-}  # fmt: skip
+    "x86_64": "x86_64_runs.s",
+    "i386": "i386_runs.s",
+    "aarch64": "aarch64_runs.s",
+    "arm": "arm_runs.s",
+    "riscv64": "riscv_runs.s",
+    "riscv32": "riscv_runs.s",
+    "loongarch64": "loongarch_runs.s",
+}
 
 #: What all of them are written with: an entry at an instruction, and the beginning of a function (of which Arm's
 #: has a state, and a macro of its own).
@@ -46,8 +51,10 @@ NOT_RUN = {
     # No emulated core has Armv8.1-M's branch future; the assembler has no name for THM_GOT_BREL12.
     "arm": {"THM_BF16", "THM_BF12", "THM_BF18", "THM_GOT_BREL12"},
     # In the code that compilers emit with relaxation on (test_execution), where the linker has to obey it.
-    "riscv64": {"ALIGN"}, "riscv32": {"ALIGN"}, "loongarch64": {"ALIGN"},
-}  # fmt: skip
+    "riscv64": {"ALIGN"},
+    "riscv32": {"ALIGN"},
+    "loongarch64": {"ALIGN"},
+}
 
 
 R_X86_64_PC32 = 2

@@ -53,14 +53,15 @@ def _flavours(stack: str) -> list[str]:
     wanted = STACKS[stack].libraries
     bare = stack in ("picolibc", "newlib")
     return [
-        name for name, shelf in SHELVES.items()
+        name
+        for name, shelf in SHELVES.items()
         if set(wanted) <= set(shelf.files) and bare == ("libz.a" not in shelf.files)
-    ]  # fmt: skip
+    ]
 
 
 CASES = [
     pytest.param((flavour, stack), id=f"{stack}-{flavour}") for stack in STACKS for flavour in _flavours(stack)
-]  # fmt: skip
+]
 
 
 def _float_abi(flavour: str) -> FloatAbi | None:

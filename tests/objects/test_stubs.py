@@ -20,19 +20,27 @@ FAR = 0x7F12_3456_7000
 #: ISA → (unicorn's machine, stack pointer, program counter, registers a stub must keep, where a stub may lie).
 MACHINES = {
     "x86_64": (
-        (unicorn.UC_ARCH_X86, unicorn.UC_MODE_64), x86.UC_X86_REG_RSP, x86.UC_X86_REG_RIP,
-        (x86.UC_X86_REG_RAX, x86.UC_X86_REG_RDI, x86.UC_X86_REG_R10, x86.UC_X86_REG_R11), (STUB, FAR),
+        (unicorn.UC_ARCH_X86, unicorn.UC_MODE_64),
+        x86.UC_X86_REG_RSP,
+        x86.UC_X86_REG_RIP,
+        (x86.UC_X86_REG_RAX, x86.UC_X86_REG_RDI, x86.UC_X86_REG_R10, x86.UC_X86_REG_R11),
+        (STUB, FAR),
     ),
     "i386": (
-        (unicorn.UC_ARCH_X86, unicorn.UC_MODE_32), x86.UC_X86_REG_ESP, x86.UC_X86_REG_EIP,
-        (x86.UC_X86_REG_EAX, x86.UC_X86_REG_ECX, x86.UC_X86_REG_EDX, x86.UC_X86_REG_EBX), (STUB, 0xF7F0_0000),
+        (unicorn.UC_ARCH_X86, unicorn.UC_MODE_32),
+        x86.UC_X86_REG_ESP,
+        x86.UC_X86_REG_EIP,
+        (x86.UC_X86_REG_EAX, x86.UC_X86_REG_ECX, x86.UC_X86_REG_EDX, x86.UC_X86_REG_EBX),
+        (STUB, 0xF7F0_0000),
     ),
     "aarch64": (
-        (unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM), a64.UC_ARM64_REG_SP, a64.UC_ARM64_REG_PC,
+        (unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM),
+        a64.UC_ARM64_REG_SP,
+        a64.UC_ARM64_REG_PC,
         (*range(a64.UC_ARM64_REG_X0, a64.UC_ARM64_REG_X0 + 16), a64.UC_ARM64_REG_X18, a64.UC_ARM64_REG_X30),
         (STUB, FAR),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("isa", MACHINES)
@@ -81,10 +89,11 @@ JUMPS = {
 CODES = [
     (isa, stub, double, jump)
     for isa in DOUBLES
-    for stub in (ARCHITECTURES[isa].stub, ARCHITECTURES[isa].baseline_stub) if stub is not None
+    for stub in (ARCHITECTURES[isa].stub, ARCHITECTURES[isa].baseline_stub)
+    if stub is not None
     for double in DOUBLES[isa]
     for jump in JUMPS[isa]
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("isa", "stub", "double", "jump"), CODES)

@@ -24,7 +24,7 @@ from tests.objects.rows import (
     row_of,
     value_of,
     written,
-)  # fmt: skip
+)
 
 PAGES = {page.name: page for page in (X86_64, I386)}
 ASSEMBLERS = {"x86_64": keystone.KS_MODE_64, "i386": keystone.KS_MODE_32}
@@ -172,10 +172,20 @@ def test_no_number_of_the_psabi_is_missing() -> None:
 
 # ---------------------------------------------------------------- whole links
 
-SLOTS_64 = {Slot.ADDRESS: "GLOB_DAT", Slot.TLS_GD: "DTPMOD64", Slot.TLS_LD: "DTPMOD64", Slot.TLS_IE: "TPOFF64",
-            Slot.TLS_DESC: "TLSDESC"}  # fmt: skip
-SLOTS_32 = {Slot.ADDRESS: "GLOB_DAT", Slot.TLS_GD: "TLS_DTPMOD32", Slot.TLS_LD: "TLS_DTPMOD32",
-            Slot.TLS_IE: "TLS_TPOFF", Slot.TLS_DESC: "TLS_DESC"}  # fmt: skip
+SLOTS_64 = {
+    Slot.ADDRESS: "GLOB_DAT",
+    Slot.TLS_GD: "DTPMOD64",
+    Slot.TLS_LD: "DTPMOD64",
+    Slot.TLS_IE: "TPOFF64",
+    Slot.TLS_DESC: "TLSDESC",
+}
+SLOTS_32 = {
+    Slot.ADDRESS: "GLOB_DAT",
+    Slot.TLS_GD: "TLS_DTPMOD32",
+    Slot.TLS_LD: "TLS_DTPMOD32",
+    Slot.TLS_IE: "TLS_TPOFF",
+    Slot.TLS_DESC: "TLS_DESC",
+}
 GNU_LD = "x86_64-linux-gnu-ld"
 TARGETS = {
     "x86_64": Target(X86_64, "x86_64-linux-gnu", (GNU_LD,), SLOTS_64, (".got.plt", ".got.plt")),
@@ -217,47 +227,93 @@ def at_words(size: int, *rows: str) -> str:
     return "\n".join(lines)
 
 
-STATIC_64 = DATA + "\n".join([
-    at_words(8, "R_X86_64_64 near+5", "R_X86_64_PC64 near-8", "R_X86_64_TPOFF64 tnear+1", "R_X86_64_SIZE64 near"),
-    at_words(4, "R_X86_64_32 near+5", "R_X86_64_32S near-4", "R_X86_64_PC32 near-4", "R_X86_64_PLT32 _start-4",
-             "R_X86_64_TPOFF32 tnear+4", "R_X86_64_SIZE32 near"),
-    at_words(2, "R_X86_64_16 small", "R_X86_64_PC16 _start-2"),
-    at_words(1, "R_X86_64_8 small", "R_X86_64_PC8 _start-1"),
-])  # fmt: skip
-SHARED_64 = DATA + "\n".join([
-    at_words(4, "R_X86_64_GOTPCREL far-4", "R_X86_64_GOTPC32 _GLOBAL_OFFSET_TABLE_-4", "R_X86_64_TLSGD tfar-4",
-             "R_X86_64_TLSLD tnear-4", "R_X86_64_GOTTPOFF texec-4", "R_X86_64_GOT32 far",
-             "R_X86_64_GOTPC32_TLSDESC tdesc-4", "R_X86_64_DTPOFF32 tnear+4", "R_X86_64_GOTPCREL far-5"),
-    at_words(8, "R_X86_64_GOTOFF64 near+3", "R_X86_64_GOT64 far", "R_X86_64_GOTPC64 _GLOBAL_OFFSET_TABLE_+2"),
-    "movq far@GOTPCREL(%rip), %rax",
-    "movl far@GOTPCREL(%rip), %eax",
-    "addq far@GOTPCREL(%rip), %r9",
-])  # fmt: skip
-ONLY_LLD_64 = SHARED_64 + "\n" + "\n".join([  # GNU ld 2.40 knows no APX and asserts that DTPOFF64 is in data
-    at_words(8, "R_X86_64_DTPOFF64 tnear+4"),
-    at_words(4, "R_X86_64_CODE_4_GOTPCRELX far-4", "R_X86_64_CODE_4_GOTTPOFF texec-4",
-             "R_X86_64_CODE_4_GOTPC32_TLSDESC tdesc-4", "R_X86_64_CODE_6_GOTTPOFF texec-4"),
-])  # fmt: skip
-ONLY_GNU_64 = SHARED_64 + "\n" + at_words(
-    8, "R_X86_64_GOTPCREL64 far-8", "R_X86_64_GOTPLT64 far", "R_X86_64_PLTOFF64 _local"
-) + "\n.hidden _local; _local: nop"  # fmt: skip
-STATIC_32 = DATA + "\n".join([
-    at_words(4, "R_386_32 near", "R_386_PC32 near", "R_386_PLT32 _start", "R_386_TLS_LE tnear",
-             "R_386_TLS_LE_32 tnear"),
-    at_words(2, "R_386_16 small", "R_386_PC16 _start"),
-    at_words(1, "R_386_8 small", "R_386_PC8 _start"),
-    "cmpl far@GOT, %edi",
-    "cmpl far@GOT(%ebx), %edi",
-])  # fmt: skip
-SHARED_32 = DATA + "\n".join([
-    at_words(4, "R_386_GOTOFF near", "R_386_GOTPC _GLOBAL_OFFSET_TABLE_", "R_386_TLS_LDO_32 tnear"),
-    "movl far@GOT(%ebx), %ecx",
-    "leal tfar@tlsgd(,%ebx,1), %eax; call ___tls_get_addr@PLT",
-    "leal tnear@tlsldm(%ebx), %eax; call ___tls_get_addr@PLT",
-    "movl texec@gotntpoff(%ebx), %ecx",
-    "movl texec@indntpoff, %ecx",
-    "leal tdesc@tlsdesc(%ebx), %eax; call *tdesc@tlscall(%eax)",
-])  # fmt: skip
+STATIC_64 = DATA + "\n".join(
+    [
+        at_words(
+            8, "R_X86_64_64 near+5", "R_X86_64_PC64 near-8", "R_X86_64_TPOFF64 tnear+1", "R_X86_64_SIZE64 near"
+        ),
+        at_words(
+            4,
+            "R_X86_64_32 near+5",
+            "R_X86_64_32S near-4",
+            "R_X86_64_PC32 near-4",
+            "R_X86_64_PLT32 _start-4",
+            "R_X86_64_TPOFF32 tnear+4",
+            "R_X86_64_SIZE32 near",
+        ),
+        at_words(2, "R_X86_64_16 small", "R_X86_64_PC16 _start-2"),
+        at_words(1, "R_X86_64_8 small", "R_X86_64_PC8 _start-1"),
+    ]
+)
+SHARED_64 = DATA + "\n".join(
+    [
+        at_words(
+            4,
+            "R_X86_64_GOTPCREL far-4",
+            "R_X86_64_GOTPC32 _GLOBAL_OFFSET_TABLE_-4",
+            "R_X86_64_TLSGD tfar-4",
+            "R_X86_64_TLSLD tnear-4",
+            "R_X86_64_GOTTPOFF texec-4",
+            "R_X86_64_GOT32 far",
+            "R_X86_64_GOTPC32_TLSDESC tdesc-4",
+            "R_X86_64_DTPOFF32 tnear+4",
+            "R_X86_64_GOTPCREL far-5",
+        ),
+        at_words(8, "R_X86_64_GOTOFF64 near+3", "R_X86_64_GOT64 far", "R_X86_64_GOTPC64 _GLOBAL_OFFSET_TABLE_+2"),
+        "movq far@GOTPCREL(%rip), %rax",
+        "movl far@GOTPCREL(%rip), %eax",
+        "addq far@GOTPCREL(%rip), %r9",
+    ]
+)
+ONLY_LLD_64 = (
+    SHARED_64
+    + "\n"
+    + "\n".join(
+        [  # GNU ld 2.40 knows no APX and asserts that DTPOFF64 is in data
+            at_words(8, "R_X86_64_DTPOFF64 tnear+4"),
+            at_words(
+                4,
+                "R_X86_64_CODE_4_GOTPCRELX far-4",
+                "R_X86_64_CODE_4_GOTTPOFF texec-4",
+                "R_X86_64_CODE_4_GOTPC32_TLSDESC tdesc-4",
+                "R_X86_64_CODE_6_GOTTPOFF texec-4",
+            ),
+        ]
+    )
+)
+ONLY_GNU_64 = (
+    SHARED_64
+    + "\n"
+    + at_words(8, "R_X86_64_GOTPCREL64 far-8", "R_X86_64_GOTPLT64 far", "R_X86_64_PLTOFF64 _local")
+    + "\n.hidden _local; _local: nop"
+)
+STATIC_32 = DATA + "\n".join(
+    [
+        at_words(
+            4,
+            "R_386_32 near",
+            "R_386_PC32 near",
+            "R_386_PLT32 _start",
+            "R_386_TLS_LE tnear",
+            "R_386_TLS_LE_32 tnear",
+        ),
+        at_words(2, "R_386_16 small", "R_386_PC16 _start"),
+        at_words(1, "R_386_8 small", "R_386_PC8 _start"),
+        "cmpl far@GOT, %edi",
+        "cmpl far@GOT(%ebx), %edi",
+    ]
+)
+SHARED_32 = DATA + "\n".join(
+    [
+        at_words(4, "R_386_GOTOFF near", "R_386_GOTPC _GLOBAL_OFFSET_TABLE_", "R_386_TLS_LDO_32 tnear"),
+        "movl far@GOT(%ebx), %ecx",
+        "leal tfar@tlsgd(,%ebx,1), %eax; call ___tls_get_addr@PLT",
+        "leal tnear@tlsldm(%ebx), %eax; call ___tls_get_addr@PLT",
+        "movl texec@gotntpoff(%ebx), %ecx",
+        "movl texec@indntpoff, %ecx",
+        "leal tdesc@tlsdesc(%ebx), %eax; call *tdesc@tlscall(%eax)",
+    ]
+)
 #: (ISA, linker, source, flags, places compared at the least)
 LINKS = [
     ("x86_64", "lld", STATIC_64, "-static", 14),

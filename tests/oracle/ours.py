@@ -32,9 +32,7 @@ def _hosts(names: tuple[str, ...]) -> Mapping[str, SymbolValue]:
     return {name: (_stand_in, "int f(void)") for name in names if not name.startswith(("_Zn", "_Zd"))}
 
 
-def observe(
-    variant: Variant, scenario: Scenario, hosts: tuple[str, ...], *, dynamic_tls: bool = False
-) -> Outcome:
+def observe(variant: Variant, scenario: Scenario, hosts: tuple[str, ...], *, dynamic_tls: bool = False) -> Outcome:
     """What this project makes of `scenario`, `hosts` answering as the oracle's stand-in library does."""
     folder = BUILT / variant.name
     program_itself = scenario.recipe.kind is Kind.EXECUTABLE

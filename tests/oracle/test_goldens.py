@@ -36,6 +36,7 @@ CASES = [
     for scenario in scenarios(VARIANTS[target])
 ]
 
+
 @pytest.mark.parametrize(("target", "scenario"), CASES)
 def test_every_word_is_what_the_real_dynamic_linker_wrote(
     target: str, scenario: Scenario, record_property: Callable[[str, object], None]

@@ -110,8 +110,11 @@ def test_a_branch_spans_from_its_place_to_its_target(compiled: Path, target: str
         table = ELFFile(stream).get_section_by_name(".rela.text" if target == "aarch64" else ".rel.text")
         assert isinstance(table, RelocationSection)
         kinds = {283: 26, 28: 24}  # R_AARCH64_CALL26, R_ARM_CALL: bits of the field, in words
-        (offset, bits), *_ = [(one["r_offset"], kinds[one["r_info_type"]]) for one in table.iter_relocations()
-                              if one["r_info_type"] in kinds]  # fmt: skip
+        (offset, bits), *_ = [
+            (one["r_offset"], kinds[one["r_info_type"]])
+            for one in table.iter_relocations()
+            if one["r_info_type"] in kinds
+        ]
     (word,) = struct.unpack_from("<I", made[".text"], offset)
     ahead = 8 if target == "arm" else 0
     assert _AT[".text"] + offset + ahead + 4 * (word & (1 << bits) - 1) == _SYMBOLS["outside"]
@@ -137,8 +140,11 @@ def test_a_fixture_object_links_at_given_addresses(target: str) -> None:
         pytest.skip(f"no {path.name} for {target}")
     with path.open("rb") as stream:
         elf = ELFFile(stream)
-        sizes = {section.name: int(section["sh_size"]) for section in elf.iter_sections()
-                 if section["sh_flags"] & 2 and section["sh_size"]}  # fmt: skip
+        sizes = {
+            section.name: int(section["sh_size"])
+            for section in elf.iter_sections()
+            if section["sh_flags"] & 2 and section["sh_size"]
+        }
         named = (symbol for symbol in _symbols(elf) if symbol.name)
         wanted = [symbol.name for symbol in named if symbol["st_shndx"] == "SHN_UNDEF"]
     sections = {name: 0x10000 + 0x10000 * index for index, name in enumerate(sizes)}

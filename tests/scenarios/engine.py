@@ -116,11 +116,26 @@ def built(scenario: Scenario, target: str) -> Path:
             script = folder / f"{lib.name}.map"
             script.write_text(lib.versions)
             flags.append(f"--version-script={script}")
-        run([
-            zig(), "ld.lld", "-m", emulation, "-shared", "-z", "max-page-size=4096", "-rpath", "$ORIGIN",
-            "-soname", f"{lib.name}.so", *flags, part,
-            *(folder / f"{need}.so" for need in lib.needs), "-o", folder / f"{lib.name}.so",
-        ])  # fmt: skip
+        run(
+            [
+                zig(),
+                "ld.lld",
+                "-m",
+                emulation,
+                "-shared",
+                "-z",
+                "max-page-size=4096",
+                "-rpath",
+                "$ORIGIN",
+                "-soname",
+                f"{lib.name}.so",
+                *flags,
+                part,
+                *(folder / f"{need}.so" for need in lib.needs),
+                "-o",
+                folder / f"{lib.name}.so",
+            ]
+        )
     return folder
 
 
@@ -171,10 +186,13 @@ class _Player:
         flags = step.flags.split()
         try:
             self.handles[step.handle] = self.machine.load(
-                self.folder / f"{step.name}.so", local="global" not in flags, deep_bind="deepbind" in flags,
-                no_load="noload" in flags, no_delete="nodelete" in flags,
+                self.folder / f"{step.name}.so",
+                local="global" not in flags,
+                deep_bind="deepbind" in flags,
+                no_load="noload" in flags,
+                no_delete="nodelete" in flags,
                 binding=self.binding if "lazy" in flags else Binding.NOW,
-            )  # fmt: skip
+            )
         except RelinkError:
             return "failed"
         return "loaded"

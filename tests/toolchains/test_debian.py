@@ -73,10 +73,12 @@ def test_unknown_sonames_and_architectures_are_refused_by_name(tmp_path: Path) -
 
 
 def test_the_host_mirror_is_a_whole_archive_and_not_its_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    listing = ("http://mirror.invalid/debian-security/ stable-security main\n"
-               "http://mirror.invalid/debian/ stable-updates main\n"
-               "http://mirror.invalid/debian/ stable contrib\n"
-               "http://mirror.invalid/debian/ stable main\n")
+    listing = (
+        "http://mirror.invalid/debian-security/ stable-security main\n"
+        "http://mirror.invalid/debian/ stable-updates main\n"
+        "http://mirror.invalid/debian/ stable contrib\n"
+        "http://mirror.invalid/debian/ stable main\n"
+    )
     monkeypatch.delenv(apt.MIRROR_VARIABLE, raising=False)
     monkeypatch.setattr(apt, "require", lambda *tools: None)
     monkeypatch.setattr(apt, "run", lambda argv, cwd=None: listing)
@@ -106,10 +108,11 @@ def test_the_private_configuration_clears_hooks_and_owns_its_state(
     apt.PrivateApt(tmp_path, "riscv64", "trixie").update()
     config = (tmp_path / "apt.conf").read_text()
     assert f'Dir "{tmp_path}";' in config
-    assert '#clear APT::Update::Post-Invoke-Success;' in config
+    assert "#clear APT::Update::Post-Invoke-Success;" in config
     assert "http://mirror.invalid/debian trixie main" in (tmp_path / "etc/sources.list").read_text()
-    assert commands == [["apt-get", "-c", f"{tmp_path}/apt.conf", "-q", "-o", "APT::Update::Error-Mode=any",
-                         "update"]]
+    assert commands == [
+        ["apt-get", "-c", f"{tmp_path}/apt.conf", "-q", "-o", "APT::Update::Error-Mode=any", "update"]
+    ]
 
 
 def test_packages_already_unpacked_are_not_asked_for_again(
@@ -130,8 +133,12 @@ def test_sources_are_built_after_what_they_need() -> None:
 
 def test_the_command_line_lists_and_refuses_without_a_traceback() -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "toolchains", *words], capture_output=True, text=True,
-                              cwd=Path(__file__).parents[2])
+        return subprocess.run(
+            [sys.executable, "-m", "toolchains", *words],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
 
     listed = run("list")
     assert listed.returncode == 0

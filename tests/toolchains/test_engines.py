@@ -24,8 +24,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def toolchains(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "toolchains", *words], capture_output=True, text=True, cwd=ROOT,
-                          env={"COLUMNS": "300", **environment} if environment else None)
+    return subprocess.run(
+        [sys.executable, "-m", "toolchains", *words],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"COLUMNS": "300", **environment} if environment else None,
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,13 @@ from toolchains.targets import VARIANTS, Role, Target
 
 MANIFEST = building.read_manifest()
 _MACHINES = {
-    "x86_64": "EM_X86_64", "i386": "EM_386", "aarch64": "EM_AARCH64", "arm": "EM_ARM", "riscv64": "EM_RISCV",
-    "riscv32": "EM_RISCV", "loongarch64": "EM_LOONGARCH",
+    "x86_64": "EM_X86_64",
+    "i386": "EM_386",
+    "aarch64": "EM_AARCH64",
+    "arm": "EM_ARM",
+    "riscv64": "EM_RISCV",
+    "riscv32": "EM_RISCV",
+    "loongarch64": "EM_LOONGARCH",
 }
 
 
@@ -149,8 +154,13 @@ def test_a_promised_relocation_that_is_missing_fails_the_build(zig: Zig, tmp_pat
 
 def test_a_compiler_that_complains_fails_the_build_and_is_quoted(zig: Zig, tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match=r"unknown argument.*--no-such-flag"):
-        building.build_one(Recipe("bare", ("hash/bare.c",), ldflags=("--no-such-flag",)),
-                           VARIANTS["i386-clang"], zig, tmp_path, None)
+        building.build_one(
+            Recipe("bare", ("hash/bare.c",), ldflags=("--no-such-flag",)),
+            VARIANTS["i386-clang"],
+            zig,
+            tmp_path,
+            None,
+        )
 
 
 def test_a_missing_wheel_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,9 +161,14 @@ def _outcome(row: Mapping[str, object], files: Mapping[str, str], size: int) -> 
     refused, fault, compared = row.get("refused"), row.get("fault"), row.get("compared", 0)
     assert isinstance(compared, int)
     return Outcome(
-        table, pairs, refused if isinstance(refused, str) else None, fault if isinstance(fault, int) else None,
-        {name: files[name] for name in names}, tuple(hosts), compared,
-    )  # fmt: skip
+        table,
+        pairs,
+        refused if isinstance(refused, str) else None,
+        fault if isinstance(fault, int) else None,
+        {name: files[name] for name in names},
+        tuple(hosts),
+        compared,
+    )
 
 
 def check_fixtures(golden: Golden, outcome: Outcome, variant: Variant, recipes: Mapping[str, Recipe]) -> None:

@@ -279,9 +279,14 @@ class Oracle:
         return wanted - known
 
     def _run(
-        self, preload: Sequence[Path], paths: Sequence[Path], host: Path, orders: Sequence[str], *,
+        self,
+        preload: Sequence[Path],
+        paths: Sequence[Path],
+        host: Path,
+        orders: Sequence[str],
+        *,
         now: bool = True,
-    ) -> tuple[int, bytes]:  # fmt: skip
+    ) -> tuple[int, bytes]:
         folders = ":".join(map(str, (*paths, self.interpreter.library.parent)))
         words = (
             *emulator(self.target),

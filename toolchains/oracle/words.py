@@ -83,10 +83,16 @@ def read_elf(path: Path, arch: str) -> Elf:
         elif symbol.name and entry.st_info.type != "STT_TLS":
             undefined[symbol.name] = entry.st_info.bind == "STB_WEAK"
     return Elf(
-        elf.elfclass, segments, (int(dynamic["p_vaddr"]), int(dynamic["p_memsz"])), pltgot,
-        _places(dynamic, arch, [symbol.name for symbol in symbols]), undefined, defined,
-        {name: frozenset(found) for name, found in versions.items()}, elf["e_type"] == "ET_EXEC",
-    )  # fmt: skip
+        elf.elfclass,
+        segments,
+        (int(dynamic["p_vaddr"]), int(dynamic["p_memsz"])),
+        pltgot,
+        _places(dynamic, arch, [symbol.name for symbol in symbols]),
+        undefined,
+        defined,
+        {name: frozenset(found) for name, found in versions.items()},
+        elf["e_type"] == "ET_EXEC",
+    )
 
 
 def _versions(elf: ELFFile) -> dict[int, str]:

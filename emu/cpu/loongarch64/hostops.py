@@ -152,10 +152,15 @@ def _comparisons(form: Format, opcode: int) -> dict[int, Operation]:
 
 _BY_SHIFT: tuple[tuple[int, dict[int, Operation]], ...] = (
     (20, _fused(SINGLE, 0x81) | _fused(DOUBLE, 0x82)),
-    (15, _three_registers(SINGLE, 0x201) | _three_registers(DOUBLE, 0x202)
-         | _comparisons(SINGLE, 0xC1) | _comparisons(DOUBLE, 0xC2)),
+    (
+        15,
+        _three_registers(SINGLE, 0x201)
+        | _three_registers(DOUBLE, 0x202)
+        | _comparisons(SINGLE, 0xC1)
+        | _comparisons(DOUBLE, 0xC2),
+    ),
     (10, _two_registers(SINGLE, 1) | _two_registers(DOUBLE, 2) | _conversions()),
-)  # fmt: skip
+)
 
 
 @lru_cache(maxsize=4096)

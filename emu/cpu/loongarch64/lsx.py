@@ -104,10 +104,14 @@ def to_unsigned(form: Format, bits: int, width: int, mode: Rounding) -> Result:
     return kept, int(inexact)
 
 
-_FUNCTIONS: dict[str, object] = {
-    function.__name__: function
-    for function in (rounded, quotient, first_negative, classify, inverse_root, compare, widened, to_unsigned)
-} | {"HALF": HALF, "SINGLE": SINGLE} | {mode.name: mode for mode in Rounding}  # fmt: skip
+_FUNCTIONS: dict[str, object] = (
+    {
+        function.__name__: function
+        for function in (rounded, quotient, first_negative, classify, inverse_root, compare, widened, to_unsigned)
+    }
+    | {"HALF": HALF, "SINGLE": SINGLE}
+    | {mode.name: mode for mode in Rounding}
+)
 
 
 # ---------------------------------------------------------------- lanes
@@ -263,17 +267,23 @@ def _computation(instruction: Instruction) -> Computation:
     least, greatest = (-1 << result.bits - 1 if result.signed else 0), (1 << result.bits - result.signed) - 1
     expression = re.sub(r"\bsat\(", f"clamp({least}, {greatest}, ", expression)
     if not instruction.floats:
-        expression = f"{expression} & {(1 << result.bits) - 1}" if instruction.long_result else (
-            f"({expression}) & {(1 << result.bits) - 1}"
+        expression = (
+            f"{expression} & {(1 << result.bits) - 1}"
+            if instruction.long_result
+            else (f"({expression}) & {(1 << result.bits) - 1}")
         )
     variables = ", ".join(["i", *runs]) if runs else "i"
     ranges = ", ".join(["range(n)", *runs.values()])
     loop = f"for {variables} in zip({ranges})" if runs else "for i in range(n)"
     form = _FORMATS.get(source.bits if instruction.name.split(".")[-1][-1] in "hsd" else result.bits)
     constants = {
-        "n": result.count, "N": result.bits, "S": source.bits, "mask": (1 << source.bits) - 1, "f": form,
+        "n": result.count,
+        "N": result.bits,
+        "S": source.bits,
+        "mask": (1 << source.bits) - 1,
+        "f": form,
         "clamp": lambda low, high, value: low if value < low else high if value > high else value,
-    }  # fmt: skip
+    }
     text = f"lambda J, K, A, D, u, m: [{expression} {loop}]"
     compiled: Computation = eval(text, _FUNCTIONS | constants)
     return compiled

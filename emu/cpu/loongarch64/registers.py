@@ -28,8 +28,14 @@ HIDDEN_REGISTERS: tuple[str, ...] = (
 
 #: Everything that makes up the state of the hart, under the names of the SLEIGH specification.
 ENGINE_REGISTERS = (
-    *INTEGER_REGISTERS, *FLOAT_REGISTERS, *VECTOR_UPPER_HALVES, *CONDITION_FLAGS, "fcsr", *HIDDEN_REGISTERS, "pc",
-)  # fmt: skip
+    *INTEGER_REGISTERS,
+    *FLOAT_REGISTERS,
+    *VECTOR_UPPER_HALVES,
+    *CONDITION_FLAGS,
+    "fcsr",
+    *HIDDEN_REGISTERS,
+    "pc",
+)
 
 #: Every accepted name of a register -> its name in the SLEIGH specification.
 ALIASES: dict[str, str] = {

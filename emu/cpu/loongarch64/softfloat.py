@@ -199,9 +199,7 @@ class Format:
             return Number(sign, 0, 0, infinite=True)
         return Number(sign, x.mantissa * y.mantissa, x.exponent + y.exponent)
 
-    def multiply_add(
-        self, x: int, y: int, z: int, rounding: Rounding, *, negate_z: bool, negate: bool
-    ) -> Result:
+    def multiply_add(self, x: int, y: int, z: int, rounding: Rounding, *, negate_z: bool, negate: bool) -> Result:
         """±(x * y ± z) with one rounding, of the negated sum (so QEMU; the manual says nothing)."""
         if self.is_nan(x) or self.is_nan(y) or self.is_nan(z):
             bits, flags = self.propagate(z, x, y)
