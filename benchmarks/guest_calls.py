@@ -29,7 +29,7 @@ import unicorn
 from unicorn import arm64_const, arm_const, riscv_const, x86_const
 
 from emu import Machine
-from emu.cpu import StopReason
+from emu.cpu.protocol import StopReason
 from tests.cpu.guests import CODE, GUESTS, PAGE, STACK, TRAPS, Bench, Guest
 from tests.fixtures import arch_of, fixture
 

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from emu import Machine
 from relink.elf import decode
-from relink.link import Policy
+from relink.linker import Policy
 
 _DEFAULTS = ("libcrypto.so.3", "libLLVM-14.so.1", "libLLVM-15.so.1")
 _FOLDERS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib64")

@@ -25,7 +25,7 @@ from rich.table import Table
 from relink import HostMemory, Linker
 from relink.elf.archive import Archive
 from relink.image import Timings
-from relink.link import LoadOptions
+from relink.linker import LoadOptions
 from toolchains.archives import SHELVES, archives
 from toolchains.linkers import lld
 

@@ -12,19 +12,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from emu.host import HostFunction
+    from emu.host.functions import HostFunction
     from emu.library import Function, Library, Variable
+    from emu.linux.process import Process
     from emu.machine import Machine
-    from emu.process import Process
 
 __all__ = ["Function", "HostFunction", "Library", "Machine", "Process", "Variable"]
 
 _HOMES = {
     "Function": "library",
-    "HostFunction": "host",
+    "HostFunction": "host.functions",
     "Library": "library",
     "Machine": "machine",
-    "Process": "process",
+    "Process": "linux.process",
     "Variable": "library",
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from relink.errors import MachineError
 
 if TYPE_CHECKING:
-    from emu.cpu import StopReason
+    from emu.cpu.protocol import StopReason
 
 
 class CallError(MachineError):

@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from emu.calls.prototypes import CType, Floating, Integer, Pointer, Prototype, parse_prototype, parse_type
 from emu.errors import CallError
-from emu.prototypes import CType, Floating, Integer, Pointer, Prototype, parse_prototype, parse_type
 from relink.elf.constants import SymbolType
 from relink.errors import UnresolvedSymbol
 from relink.image import Image, Symbol
 
 if TYPE_CHECKING:
-    from emu.answers import SymbolValue
+    from emu.host.symbols import SymbolValue
     from emu.machine import Machine
-    from emu.patching import Patch, Replacement
-    from emu.redirecting import Redirection
+    from emu.patch.functions import Patch, Replacement
+    from emu.patch.imports import Redirection
     from relink.link_map import LinkMap
-    from relink.plan import Plan
+    from relink.load.plan import Plan
 
 
 class Function:

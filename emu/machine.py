@@ -6,8 +6,8 @@
         crc32(0, "123456789", 9)
 
 `Machine` puts the parts together and hands out what a user asks for. `load` links a file, gives the guest its
-memory and runs its constructors (`emu.loading`); `call` runs one guest function, with the host functions it meets
-on the way (`emu.running`).
+memory and runs its constructors (`emu.load.loader`); `call` runs one guest function, with the host functions it
+meets on the way (`emu.run.runner`).
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from emu.abi import chosen_convention
-from emu.answers import Answers, Symbols, SymbolValue
-from emu.calls import plan_call
-from emu.cpu import create_cpu
+from emu.calls.plan import plan_call
+from emu.calls.prototypes import Prototype
+from emu.cpu.create import create_cpu
+from emu.debug.link_maps import LinkMaps
+from emu.debug.symbolizer import Symbolizer
 from emu.errors import CallError, Frame
-from emu.heap import Heap
-from emu.initialisers import Initialisers
-from emu.lazy import FirstCall, LazyCalls
+from emu.host.runtime import Runtime, host_libraries
+from emu.host.symbols import Answers, Symbols, SymbolValue
+from emu.isa import chosen_convention
 from emu.libc import Libc
 from emu.library import Function, Library
-from emu.link_maps import LinkMaps
-from emu.loading import Loader
-from emu.prototypes import Prototype
-from emu.running import Runner
-from emu.runtime import Runtime, host_libraries
-from emu.space import GuestMemory
-from emu.stack import Stack
-from emu.symbolize import Symbolizer
-from emu.threads import Thread, Threads
-from emu.traps import TrapTable
+from emu.load.initialisers import Initialisers
+from emu.load.lazy_binding import FirstCall, LazyCalls
+from emu.load.loader import Loader
+from emu.memory.guest_memory import GuestMemory
+from emu.memory.heap import Heap
+from emu.run.runner import Runner
+from emu.run.stack import Stack
+from emu.run.threads import Thread, Threads
+from emu.run.traps import TrapTable
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
-from relink.collect import header_of
 from relink.errors import UnsupportedElf
-from relink.graph import Node
 from relink.image import Image, Symbol
-from relink.lazy import Binding
-from relink.link import Linker, LoadOptions, Policy
-from relink.search import Finder, SearchPath, Source
+from relink.linker import Linker, LoadOptions, Policy
+from relink.objects.archive_members import header_of
+from relink.relocate.lazy import Binding
+from relink.search.graph import Node
+from relink.search.search_path import Finder, SearchPath, Source
 from relink.tls import DEFAULT_STATIC_SIZE, TlsModule
 
 if TYPE_CHECKING:
-    from emu.dynamic import DynamicLoader
-    from emu.host_frames import HostFrames
-    from emu.patching import Patch, Patcher, Replacement
-    from emu.process import Process
-    from emu.redirecting import Redirection
-    from emu.syscalls import SystemCalls
+    from emu.debug.host_frames import HostFrames
+    from emu.linux.ldso import DynamicLoader
+    from emu.linux.process import Process
+    from emu.linux.syscalls import SystemCalls
+    from emu.patch.functions import Patch, Patcher, Replacement
+    from emu.patch.imports import Redirection
     from relink.elf import Decoded
-    from relink.handlers import RelocationHandler
+    from relink.relocate.handlers import RelocationHandler
 
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
@@ -66,12 +66,13 @@ class Machine:
     """One emulated machine and what is loaded into it.
 
     `arch` is any name `relink.arch.architecture` knows. `library_path`, `libraries` and `sysroot` say where
-    needed libraries come from (see `relink.search.SearchPath`). `hosted_libc` answers the C library's symbols
-    from Python. `symbols`, a table or a function of a `SymbolRequest`, are answered before any image's;
+    needed libraries come from (see `relink.search.search_path.SearchPath`). `hosted_libc` answers the C library's
+    symbols from Python. `symbols`, a table or a function of a `SymbolRequest`, are answered before any image's;
     `finders` are asked for libraries before the search path. `max_instructions` and `timeout` (seconds) bound
     every call from Python that does not say otherwise; 0 is no bound. `float_abi` ("soft-float", "single-float",
     "hard-float") says how guest functions pass floating-point values, where the ISA's psABI knows several ways;
-    images built for another are refused. `binding` ("now", "lazy", "faithful"; see `relink.lazy.Binding`) is when
+    images built for another are refused. `binding` ("now", "lazy", "faithful"; see `relink.relocate.lazy.Binding`)
+    is when
     calls by way of the PLT are bound, where a load does not say otherwise. `tls_size` bytes are each thread's for
     static thread-local storage; with `dynamic_tls` only what must be static is (see `relink.tls`).
 
@@ -202,11 +203,11 @@ class Machine:
     ) -> Library:
         """Load a library with all it needs, and run its constructors.
 
-        `source` is what `relink.link.Linker.loading` takes.
+        `source` is what `relink.linker.Linker.loading` takes.
         `symbols`, a table or a function of a `SymbolRequest`, answers what this load's images import before
         anything else does, `late_symbols` what no image answers. `allow_unresolved` binds
         strong symbols nobody defines to traps that raise UnresolvedCall when reached. The other arguments
-        are `relink.link.LoadOptions`. Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError,
+        are `relink.linker.LoadOptions`. Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError,
         ConstructorFault, or what a host function raised), the machine is as it was before.
         """
         options = LoadOptions(
@@ -251,7 +252,7 @@ class Machine:
         `arguments` begin with what the program is called (None: its file's name alone). The other arguments are
         those of `load`. Raises what `load` does, and UnsupportedElf for a file that is no executable.
         """
-        from emu.process import Process
+        from emu.linux.process import Process
 
         process = Process(self, program, arguments, environment or {})
         options = LoadOptions(
@@ -336,7 +337,7 @@ class Machine:
     ) -> int | float | None:
         """Call the guest function at `address` and give its result.
 
-        See `emu.calls` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
+        See `emu.calls.plan` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
         BudgetExceeded, and whatever a host function raises; the machine can be used again after any of them.
         """
         limit = self.max_instructions if max_instructions is None else max_instructions
@@ -379,7 +380,7 @@ class Machine:
     def patch(
         self, target: Function | Symbol | int, replacement: Replacement, *, size: int | None = None
     ) -> Patch:
-        """Replace a guest function for every caller, until the result's `undo` (see `emu.patching`).
+        """Replace a guest function for every caller, until the result's `undo` (see `emu.patch.functions`).
 
         `replacement` is another guest function or its address, a host function (a callable, or one with its C
         prototype), code as bytes, or assembly text for the ISAs keystone knows (x86-64, i386, AArch64, Arm in the
@@ -391,11 +392,11 @@ class Machine:
         return self.patcher.patch(target, replacement, size)
 
     def redirect(self, image: Image, name: str, replacement: Function | Symbol | SymbolValue) -> Redirection:
-        """Redirect an image's own references to a symbol, until the result's `undo` (see `emu.redirecting`).
+        """Redirect an image's own references to a symbol, until the result's `undo` (see `emu.patch.imports`).
 
         Raises PatchError where it has none, or is made of relocatable objects; UseAfterUnload.
         """
-        from emu.redirecting import redirect
+        from emu.patch.imports import redirect
 
         return redirect(self.patcher, image, name, replacement)
 
@@ -476,24 +477,24 @@ class Machine:
     @cached_property
     def dynamic(self) -> DynamicLoader:
         """What the guest asks of the dynamic linker: dlopen and its kin."""
-        from emu.dynamic import DynamicLoader
+        from emu.linux.ldso import DynamicLoader
 
         return DynamicLoader(self)
 
     @cached_property
     def syscalls(self) -> SystemCalls:
         """The kernel guests find: what it was asked that it does not know is in its `unknown`."""
-        from emu.syscalls import SystemCalls
+        from emu.linux.syscalls import SystemCalls
 
         return SystemCalls(self)
 
     @cached_property
     def host_frames(self) -> HostFrames:
         """The host's side of the call stack, as an unwinder of the guest sees it."""
-        from emu.host_frames import DwarfHostFrames
+        from emu.debug.host_frames import DwarfHostFrames
 
         if self.arch.name == "arm":
-            from emu.host_frames_arm import ArmHostFrames
+            from emu.debug.host_frames_arm import ArmHostFrames
 
             return ArmHostFrames(self)
         return DwarfHostFrames(self)
@@ -501,6 +502,6 @@ class Machine:
     @cached_property
     def patcher(self) -> Patcher:
         """The patches that are in force, and what makes them."""
-        from emu.patching import Patcher
+        from emu.patch.functions import Patcher
 
         return Patcher(self)

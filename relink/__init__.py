@@ -15,9 +15,9 @@ from relink.arch import ARCHITECTURES, Architecture, architecture
 from relink.elf import decode
 from relink.errors import RelinkError
 from relink.image import Image, Symbol
-from relink.link import Linker, LoadOptions, Policy
-from relink.memory import AddressSpace, HostMemory, Protection, Region
-from relink.search import SearchPath
+from relink.linker import Linker, LoadOptions, Policy
+from relink.memory.address_space import AddressSpace, HostMemory, Protection, Region
+from relink.search.search_path import SearchPath
 
 __all__ = [
     "ARCHITECTURES", "AddressSpace", "Architecture", "HostMemory", "Image", "Linker", "LoadOptions", "Policy",

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from relink import place
 from relink.arch import Architecture, FloatAbi
 from relink.elf import Decoded
 from relink.elf.constants import (
@@ -26,18 +25,19 @@ from relink.elf.constants import (
 )
 from relink.elf.constants import Binding as Bind
 from relink.errors import UnresolvedSymbol, UseAfterUnload
-from relink.memory import Region
-from relink.objects import CombinedObjects
-from relink.symbols import HOST, UNRESOLVED, Bindings, Lookup, Resolver, SymbolSource
+from relink.memory import placement as place
+from relink.memory.address_space import Region
+from relink.objects.combined import CombinedObjects
+from relink.resolve.resolver import HOST, UNRESOLVED, Bindings, Lookup, Resolver, SymbolSource
 from relink.tls import TlsModule
 
 if TYPE_CHECKING:
-    from relink.adopt import Adopted
-    from relink.kernel_module import KernelModule
-    from relink.lazy import LazySlots
     from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
-    from relink.outcome import Outcome
-    from relink.scopes import Group
+    from relink.load.adopt import Adopted
+    from relink.objects.kernel_module import KernelModule
+    from relink.relocate.lazy import LazySlots
+    from relink.relocate.result import Outcome
+    from relink.resolve.scopes import Group
 
 
 #: Types of symbols that name an address in the image.
@@ -107,16 +107,18 @@ class Image:
         self.scope: list[Image] = [self]  #: the image and its dependencies, breadth-first
         self.filtees: list[Image] = []  #: what it is a filter for: searched right before it
         self.keeps: list[Image] = []  #: what stays loaded as long as it, beside dependencies and bindings
-        self.groups: list[Group] = []  #: the search lists of the loads it is part of; see `relink.scopes`
+        self.groups: list[Group] = []  #: the search lists of the loads it is part of; see `relink.resolve.scopes`
         self.turn = 0  #: images are initialised in the order of this number
         self.deep_bind = False  #: its own search lists come before the global scope (RTLD_DEEPBIND)
         self.no_delete = bool(decoded.flags_1 & DynamicFlag1.NODELETE)  #: never unloaded before the end
         #: Asked before everything else for this image's references, and after all images.
         self.sources: tuple[SymbolSource | Lookup, ...] = ()
         self.late_sources: tuple[SymbolSource | Lookup, ...] = ()
-        self.reference_kinds: NDArray[np.uint8] | None = None  #: see `relink.references`
+        self.reference_kinds: NDArray[np.uint8] | None = None  #: see `relink.resolve.reference_kind`
         self.tls: TlsModule | None = None
-        self.adopted: Adopted | None = None  #: set for an image that lay in memory already (see `relink.adopt`)
+        self.adopted: Adopted | None = (
+            None  #: set for an image that lay in memory already (see `relink.load.adopt`)
+        )
         self.version_ids: NDArray[np.int64] | None = None
         self.outcome: Outcome | None = None
         self.lazy: LazySlots | None = None  #: jump slots that are bound when first called
@@ -261,7 +263,7 @@ class Image:
 
         Raises UseAfterUnload, ElfError.
         """
-        from relink.kernel_module import is_kernel_module, kernel_module
+        from relink.objects.kernel_module import is_kernel_module, kernel_module
 
         self.check_open()
         files = self.decoded.files if isinstance(self.decoded, CombinedObjects) else ()

@@ -25,9 +25,9 @@ from relink.elf.constants import SHN_ABS, Binding, SectionFlag, SymbolType, Visi
 from relink.elf.object_relocations import RELOCATION_SECTIONS
 from relink.elf.objects import COMMON, UNDEFINED
 from relink.errors import LinkError
-from relink.memory import Protection
-from relink.objects import CombinedObjects, StubTable, discarded_groups
-from relink.symbols import HOST
+from relink.memory.address_space import Protection
+from relink.objects.combined import CombinedObjects, StubTable, discarded_groups
+from relink.resolve.resolver import HOST
 
 if TYPE_CHECKING:
     from relink.image import Image

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from relink.arch import Architecture, TlsVariant
 from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
-from relink.memory import PAGE, AddressSpace, Pages, Protection, Region
+from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region
 
 if TYPE_CHECKING:
     from relink.elf import Decoded, ProgramHeader

@@ -13,7 +13,7 @@ import pytest
 
 from emu import Machine
 from relink import HostMemory, Protection, decode
-from relink.place import fill, region_size
+from relink.memory.placement import fill, region_size
 from tests.fixtures import fixture
 from tests.linker.cores import mappings_of, write_core
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emu.cpu import Cpu, Protection, StopReason, create_cpu
+from emu.cpu.create import create_cpu
+from emu.cpu.protocol import Cpu, Protection, StopReason
+from emu.debug.faults import MAX_FRAMES, CallFrameTable, backtrace, guest_fault
+from emu.debug.unwind import DWARF_REGISTERS, table_by_index
 from emu.errors import Frame, GuestFault
-from emu.faults import MAX_FRAMES, CallFrameTable, backtrace, guest_fault
-from emu.unwind import DWARF_REGISTERS, table_by_index
 
 from .cpu.guests import page_buffer
 

@@ -6,7 +6,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,97 @@ def imported(path: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             yield from (str(arg.value).partition(".")[0] for arg in node.args if isinstance(arg, ast.Constant))
+
+
+#: The rooms of each package (folders, and files at its top), lowest first. A file imports from its own room and
+#: from rooms on lower rows, whatever the kind of import: module-level, function-local or for type checking.
+ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "relink": (
+        ("errors",),
+        ("arch",),
+        ("elf",),
+        ("memory",),
+        ("tls",),
+        ("search",),
+        ("resolve",),
+        ("objects",),
+        ("relocate",),
+        ("load",),
+        ("core_dump",),
+        ("image",),
+        ("link_map", "events"),
+        ("linker",),
+    ),
+    "emu": (
+        ("errors",),
+        ("isa",),
+        ("cpu",),
+        ("memory",),
+        ("calls",),
+        ("run",),
+        ("host",),
+        ("debug",),
+        ("libc",),
+        ("load",),
+        ("linux",),
+        ("patch",),
+        ("library",),
+        ("machine",),
+        ("cli",),
+    ),
+}
+
+
+def project_imports(path: Path) -> Iterator[str]:
+    """Dotted names of the project's modules a file imports, at any depth and whatever the kind of import."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in ROOMS)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ROOMS:
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                yield submodule if is_module(submodule) else node.module
+
+
+def is_module(dotted: str) -> bool:
+    path = ROOT / dotted.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def dotted_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def upward_imports(package: str) -> set[str]:
+    row = {room: number for number, rooms in enumerate(ROOMS[package]) for room in rooms}
+    found = set()
+    for path in modules_of(package):
+        importer = dotted_name(path)
+        if "." not in importer:
+            continue  # the package's own __init__ offers names of every room
+        room = importer.split(".")[1]
+        for imported_name in project_imports(path):
+            parts = imported_name.split(".")
+            if parts[0] != package or len(parts) == 1 or parts[1] == room:
+                continue
+            if row[parts[1]] >= row[room]:
+                found.add(f"{importer} -> {imported_name}")
+    return found
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_no_file_imports_from_a_room_above_its_own(package: str) -> None:
+    """Exceptions are listed beside this file; a listed import that has gone is to be taken off the list."""
+    known = (ROOT / f"tests/layering_{package}.txt").read_text().split("\n")
+    assert upward_imports(package) == {line for line in known if line}
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_file_and_folder_is_a_room(package: str) -> None:
+    top = {
+        path.stem for path in (ROOT / package).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert top - {"__init__"} == {room for rooms in ROOMS[package] for room in rooms}
 
 
 @pytest.mark.parametrize("path", modules_of("relink"), ids=lambda path: str(path.relative_to(ROOT)))
@@ -68,8 +159,8 @@ def test_relink_alone_links_a_library() -> None:
 import sys
 for name in {sorted(FOREIGN)!r}:
     sys.modules[name] = None
-from relink.link import Linker
-from relink.memory import HostMemory
+from relink.linker import Linker
+from relink.memory.address_space import HostMemory
 image = Linker(HostMemory("riscv64")).load("arch_fixtures/built/riscv64-gcc/deps/libleaf.so")
 print(hex(image.symbol("leaf").address))
 """

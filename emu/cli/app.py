@@ -198,7 +198,7 @@ def inspect(
     """Show what an ELF file or an archive says, without loading it."""
     from emu.cli import inspect, inspect_archive, inspect_view
     from emu.cli.output import emit
-    from relink.collect import is_archive_file
+    from relink.objects.archive_members import is_archive_file
 
     if is_archive_file(file):
         show_archive = partial(inspect_archive.show, symbols=symbols, demangle=output.demangle)

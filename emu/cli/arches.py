@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
 from emu.cli.output import table
-from emu.cpu import engine_of
+from emu.cpu.create import engine_of
 from relink.arch import ARCHITECTURES, Role
 
 if TYPE_CHECKING:

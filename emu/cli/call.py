@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
+from emu.calls.prototypes import Integer, Pointer, Prototype, parse_prototype
 from emu.cli.expression import Argument, Call, ExpressionError, SymbolAddress, parse_call
 from emu.cli.options import Usage
 from emu.cli.output import Address, write_json
 from emu.cli.output import fields_of as json_fields
 from emu.errors import CallError
-from emu.prototypes import Integer, Pointer, Prototype, parse_prototype
 from relink.arch import Architecture
 from relink.elf.constants import SymbolType
 from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
     from emu.cli.options import Loading, Search, Target
-    from emu.lazy import FirstCall
     from emu.library import Library
+    from emu.load.lazy_binding import FirstCall
     from emu.machine import Machine
 
 #: The result of a function nobody has told the type of: a word, taken as unsigned.

@@ -31,7 +31,7 @@ from relink.elf.constants import (
     Visibility,
 )
 from relink.elf.objects import ABSOLUTE, UNDEFINED, ObjectFile, ObjectSymbols, decode_object
-from relink.kernel_module import modinfo
+from relink.objects.kernel_module import modinfo
 
 if TYPE_CHECKING:
     import enum
@@ -177,7 +177,7 @@ def report(target: Target, file: str) -> InspectReport:
     decoded = decode(file)
     header = decoded.header
     if named is not None:
-        from relink.graph import check_architecture
+        from relink.search.graph import check_architecture
 
         check_architecture(decoded.name, decoded.header, named)
     arch = architecture_of(header.machine, header.bits)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from emu.cli.options import Loading, Search, Target
     from emu.library import Library
     from emu.machine import Machine
-    from relink.graph import Node
     from relink.image import BoundSymbol, Image
+    from relink.search.graph import Node
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def report(target: Target, search: Search, loading: Loading, name: str) -> LoadR
 
 
 def _image(machine: Machine, library: Library, image: Image, node: Node, loading: Loading) -> LoadedImage:
-    from relink.plan import initialisers
+    from relink.load.plan import initialisers
 
     root = image is library.image
     unresolved = frozenset(image.outcome.unresolved if image.outcome else ())
@@ -164,7 +164,7 @@ def _tls(image: Image) -> Tls | None:
 
 
 def _segments(image: Image) -> Iterator[Segment]:
-    from relink.memory import Protection
+    from relink.memory.address_space import Protection
 
     for pages in image.region.pages:
         letters = "".join(

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from emu.library import Library
     from emu.machine import Machine
     from relink.arch import Architecture
-    from relink.search import SearchPath
+    from relink.search.search_path import SearchPath
 
 
-#: `relink.lazy.Binding`, which to import would cost --help the linker.
+#: `relink.relocate.lazy.Binding`, which to import would cost --help the linker.
 _BINDINGS = ("now", "lazy", "faithful")
 
 
@@ -76,8 +76,8 @@ class Target:
                 param_hint="'--arch'",
             )
         from relink.arch import architecture_of
-        from relink.collect import header_of
         from relink.errors import UnsupportedElf
+        from relink.objects.archive_members import header_of
 
         header = header_of(library)
         found = architecture_of(header.machine, header.bits)
@@ -118,7 +118,7 @@ class Search:
 
     @property
     def path(self) -> SearchPath:
-        from relink.search import SearchPath
+        from relink.search.search_path import SearchPath
 
         return SearchPath({}, self.library_path or (), self.sysroot)
 

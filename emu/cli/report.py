@@ -11,12 +11,12 @@ import numpy as np
 
 from emu.cli.output import printable, table
 from relink.arch import Architecture, Role, architecture_of
-from relink.collect import is_archive_file
 from relink.elf.archive import Archive
 from relink.elf.constants import SectionFlag
 from relink.elf.objects import ObjectFile, decode_object
 from relink.errors import ElfError, NotElf
-from relink.relocate_objects import DYNAMIC_ONLY
+from relink.objects.archive_members import is_archive_file
+from relink.relocate.static import DYNAMIC_ONLY
 
 if TYPE_CHECKING:
     from rich.console import Console

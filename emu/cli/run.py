@@ -12,8 +12,8 @@ from emu.cli.options import Usage
 
 if TYPE_CHECKING:
     from emu.cli.options import Running, Search, Target
+    from emu.linux.process import Process
     from emu.machine import Machine
-    from emu.process import Process
 
 
 def run(

@@ -8,10 +8,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from emu.cli.output import UNFOLDED_WIDTH, printable
-from emu.runtime import host_libraries
-from relink.graph import Node
-from relink.link import Linker, Policy
-from relink.memory import HostMemory
+from emu.host.runtime import host_libraries
+from relink.linker import Linker, Policy
+from relink.memory.address_space import HostMemory
+from relink.search.graph import Node
 
 if TYPE_CHECKING:
     from rich.console import Console

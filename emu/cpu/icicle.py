@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.cpu import CpuContext, Stop, StopReason
 from emu.cpu.loongarch64 import ENGINE_ARCHITECTURE, SLEIGH_ROOT
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.loongarch64.registers import (
@@ -34,8 +33,9 @@ from emu.cpu.loongarch64.registers import (
     VECTOR_REGISTERS,
     WRITE_MASKS,
 )
+from emu.cpu.protocol import CpuContext, Stop, StopReason
 from relink.errors import AddressSpaceError
-from relink.memory import Protection
+from relink.memory.address_space import Protection
 
 PAGE_SIZE = 4096
 #: Upper bound of guest memory in pages (4 GiB); only pages that are touched cost host memory.

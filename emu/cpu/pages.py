@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import NamedTuple
 
-from emu.cpu import Protection
+from emu.cpu.protocol import Protection
 from relink.errors import AddressSpaceError
 
 PAGE_SIZE = 4096

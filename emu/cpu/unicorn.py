@@ -34,8 +34,8 @@ import unicorn.x86_const
 from numpy.typing import NDArray
 from unicorn.unicorn_py3.unicorn import uclib
 
-from emu.cpu import CpuContext, Protection, Stop, StopReason
 from emu.cpu.pages import PAGE_SIZE, PageMap, Piece
+from emu.cpu.protocol import CpuContext, Protection, Stop, StopReason
 from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, ISAS, UnicornIsa, gdt_entry
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import AddressSpaceError, MachineError

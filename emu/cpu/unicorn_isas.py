@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from emu.cpu import StopReason
+from emu.cpu.protocol import StopReason
 
 #: i386 has no register for the thread pointer: %gs selects this GDT entry, whose base is the thread pointer.
 #: The table lies in a page of its own, above every address a Linux i386 process can have (3 GiB), in the

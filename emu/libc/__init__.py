@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emu.libc.core import Libc
+from emu.libc.library import Libc
 from emu.libc.streams import CaptureStream
 from emu.libc.table import export, export_data
 

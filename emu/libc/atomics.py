@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from emu.libc.table import WIDE, export, register
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 _TYPES = {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t", 16: "unsigned __int128"}
 _Combine = Callable[[int, int], int]

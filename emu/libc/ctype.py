@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from emu.libc.table import export, export_data, register
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 _PRINTABLE = bytes(range(0x20, 0x7F))
 _ALNUM = (string.ascii_letters + string.digits).encode()

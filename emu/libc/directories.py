@@ -16,8 +16,8 @@ from emu.libc.paths import access, rmdir, unlink
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
     from emu.libc.guest import Arguments
+    from emu.libc.library import Libc
 
 _AT_FDCWD = -100
 _AT_REMOVEDIR = 0x200

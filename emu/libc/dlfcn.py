@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from emu.debug.synthetic_headers import EXIDX_ENTRY
 from emu.libc.table import export
-from emu.program_headers import EXIDX_ENTRY
 from relink.errors import AddressSpaceError, ElfError, LinkError
 
 if TYPE_CHECKING:
-    from emu.dynamic import DynamicLoader
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
+    from emu.linux.ldso import DynamicLoader
     from relink.image import Image
 
 _T = TypeVar("_T")
@@ -61,7 +61,7 @@ class Errors:
 
 def _attempt(libc: Libc, operation: Callable[[DynamicLoader], _T], failed: _T) -> _T:
     """The operation's result, or `failed` and something for dlerror to tell. Like glibc, success clears that."""
-    from emu.dynamic import DlError, wording
+    from emu.linux.ldso import DlError, wording
 
     errors = libc.state(Errors).mine(libc)
     errors.pending = None
@@ -174,7 +174,7 @@ def dlinfo(libc: Libc, handle: int, request: int, result: int) -> int:
 
 
 def _dlinfo(libc: Libc, loader: DynamicLoader, handle: int, request: int, result: int) -> int:
-    from emu.dynamic import DlError
+    from emu.linux.ldso import DlError
 
     image = loader.image_of(handle)
     if request in (_SERINFO, _SERINFOSIZE):

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from emu.libc import table
 from relink.arch import ARCHITECTURES
 
-INDEX = Path(__file__).with_name("index.py")
+INDEX = Path(__file__).with_name("generated_index.py")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "libc.md"
 
 _INTRODUCTION = """\
@@ -75,7 +75,7 @@ def render() -> str:
 
 
 def render_index() -> str:
-    """The source of `emu.libc.index`."""
+    """The source of `emu.libc.generated_index`."""
     names: dict[str, list[str]] = {family: [] for family in table.FAMILIES}
     for row in table.functions():
         names[row.family].append(row.name)

@@ -31,7 +31,7 @@ from emu.libc.softfloat import (
 from emu.libc.table import export, register
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 _ARM = ("arm",)
 _SIDE = Side(_ARM, as_bits=True, family="eabi")

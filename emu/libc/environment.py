@@ -8,7 +8,7 @@ from emu.libc.errno import Errno
 from emu.libc.table import export, export_data
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 
 def _strings(libc: Libc) -> list[int]:

@@ -15,8 +15,8 @@ from emu.libc.table import export, register
 from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
     from emu.libc.guest import Arguments
+    from emu.libc.library import Libc
 
 #: Field -> (offset, bytes), with "size" of the whole under "".
 _Layout = dict[str, tuple[int, int]]

@@ -18,7 +18,7 @@ from emu.libc.table import register
 from emu.libc.wide import encode_wide, read_wide
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 # ---------------------------------------------------------------- printf
 

@@ -15,7 +15,7 @@ from emu.libc.memory import overflow_abort
 from emu.libc.table import Implementation, export, register
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 _Need: TypeAlias = "Callable[..., int]"
 

@@ -10,7 +10,7 @@ from emu.libc.stdio import standard_stream, write_stream
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 _BAD, _MISSING, _END = ord("?"), ord(":"), -1
 _REQUIRED = 1  # no_argument is 0, optional_argument 2

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from emu.heap import Heap
+from emu.memory.heap import Heap
 from relink.arch import Architecture
 
 if TYPE_CHECKING:
-    from emu.dynamic import DynamicLoader
+    from emu.linux.ldso import DynamicLoader
 
 
 class Memory(Protocol):
@@ -56,7 +56,7 @@ class Guest(Protocol):
 
 
 class Program(Protocol):
-    """A program under way, as the C library's start-up sees it: `emu.process.Process`."""
+    """A program under way, as the C library's start-up sees it: `emu.linux.process.Process`."""
 
     @property
     def arguments(self) -> tuple[str, ...]: ...
@@ -70,6 +70,6 @@ class Program(Protocol):
 
 
 class Arguments(Protocol):
-    """Variadic arguments, taken one at a time as C types: `emu.calls.VarArgs`, or a guest's va_list."""
+    """Variadic arguments, taken one at a time as C types: `emu.calls.plan.VarArgs`, or a guest's va_list."""
 
     def take(self, ctype: str) -> int | float: ...

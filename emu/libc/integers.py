@@ -15,7 +15,7 @@ from emu.libc.numbers import truncated_division
 from emu.libc.table import WIDE, register
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 #: Takes the Libc, the width in bits, then the arguments.
 _Operation: TypeAlias = "Callable[..., int]"

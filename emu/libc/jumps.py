@@ -18,7 +18,7 @@ from emu.errors import GuestAbort
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from emu.libc.ieee import bits_single, double_bits, long_double, single, single_
 from emu.libc.table import PASS_LONG_DOUBLE, register
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 _INF, _NAN = math.inf, math.nan
 

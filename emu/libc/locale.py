@@ -17,7 +17,7 @@ from emu.libc.table import export, export_data
 from emu.libc.wide import WCHAR, encode_wide, read_wide, wcscmp
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 _CATEGORIES = 13
 _GLOBAL_LOCALE = -1  #: LC_GLOBAL_LOCALE

@@ -8,7 +8,7 @@ from emu.errors import GuestAbort
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 
 def first_difference(a: bytes, b: bytes) -> int:

@@ -14,7 +14,7 @@ from emu.libc.parse import SPACE, Integer, Real, parse_integer, parse_real
 from emu.libc.table import PASS_LONG_DOUBLE, WIDE, export, register
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 
 _NUMBER = TypeVar("_NUMBER", Integer, Real)

@@ -11,7 +11,7 @@ from emu.libc.filesystem import FileError, file_system
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 
 @export("int unlink(const char *path)")

@@ -10,8 +10,8 @@ from emu.libc.handlers import Handler, Handlers, run_handlers, run_thread_handle
 from emu.libc.table import export, export_data
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
     from emu.libc.guest import Arguments
+    from emu.libc.library import Libc
 
 
 @export("int atexit(void *function)")

@@ -14,7 +14,7 @@ from emu.libc.softfloat import Exact, Side, export_modes, identity
 from emu.libc.table import register
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 QUAD_IN_INTEGERS = ("riscv64", "loongarch64")
 _SIZE = 16

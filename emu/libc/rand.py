@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 _MASK = 0xFFFF_FFFF
 

@@ -13,7 +13,7 @@ from emu.libc.stdio import standard_stream, write_stream
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 
 def _report(libc: Libc, template: int, arguments: Arguments, *, error: bool) -> None:

@@ -20,7 +20,7 @@ from emu.libc.integers import wrapped
 from emu.libc.table import WIDE, register
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 #: An exact value: a Fraction, or the float zero, infinity or NaN it is.
 Exact: TypeAlias = "Fraction | float"

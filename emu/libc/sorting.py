@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 _COMPARATOR = "int(const void *, const void *)"
 _COMPARATOR_R = "int(const void *, const void *, void *)"

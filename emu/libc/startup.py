@@ -15,7 +15,7 @@ from emu.libc.process import exit_
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 
 @export(

@@ -15,7 +15,7 @@ from emu.libc.memory import overflow_abort
 from emu.libc.table import export, export_data
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 EOF = -1
 _FILE_SIZE = 512  # more than any libc's FILE

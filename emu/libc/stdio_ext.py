@@ -9,7 +9,7 @@ from emu.libc.stdio import find_stream
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 
 @export("size_t __fpending(void *stream)")

@@ -9,7 +9,7 @@ from emu.libc.memory import first_difference
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 
 class TokenState:

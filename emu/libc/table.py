@@ -136,7 +136,7 @@ def family_of(name: str) -> str | None:
 
 @functools.cache
 def _index() -> dict[str, str]:
-    from emu.libc.index import NAMES
+    from emu.libc.generated_index import NAMES
 
     return {name: family for family, names in NAMES.items() for name in names.split()}
 

@@ -13,7 +13,7 @@ from emu.libc.errno import Errno
 from emu.libc.table import export, register
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 _RECURSIVE, _ERRORCHECK = 1, 2
 _MOST_KEYS = 1024

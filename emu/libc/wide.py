@@ -8,7 +8,7 @@ from emu.libc.errno import Errno
 from emu.libc.table import export
 
 if TYPE_CHECKING:
-    from emu.libc.core import Libc
+    from emu.libc.library import Libc
 
 WCHAR = 4  #: bytes
 #: wchar_t is unsigned on Arm and AArch64, signed elsewhere; results of comparisons follow.

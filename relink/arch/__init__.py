@@ -44,7 +44,7 @@ def _page(name: str) -> Architecture:
 
 
 def module_name(name: str) -> str:
-    """The module an architecture (canonical name) has its pages in, here and in `emu.abi`. Raises KeyError."""
+    """The module an architecture (canonical name) has its pages in, here and in `emu.isa`. Raises KeyError."""
     return _PAGES[name][0]
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from relink.arch.fields import U64, Bits, Bools, Range, in_range, signed32, unsigned32, word16, word32, word64
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -36,7 +37,6 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
-from relink.fields import U64, Bits, Bools, Range, in_range, signed32, unsigned32, word16, word32, word64
 
 _SIGNED_POINTERS = "pointer authentication (PAuth ABI) needs keys no portable CPU model shares"
 

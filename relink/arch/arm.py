@@ -37,6 +37,7 @@ from relink.arch.arm_fields import (
     ToThumb,
     UpDown,
 )
+from relink.arch.fields import U64, Bits, Bools, Range, address32, word8, word16
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -57,7 +58,6 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
-from relink.fields import U64, Bits, Bools, Range, address32, word8, word16
 
 # Immediates as the Architecture Reference Manual draws them (DDI 0406C, chapters A6 and A8).
 _U_BIT, _ADD, _SUB = 1 << 23, 1 << 23, 1 << 22

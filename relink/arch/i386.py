@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from relink.arch.fields import U64, Range, Word, address32, word8, word16
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -35,7 +36,6 @@ from relink.arch.spec import (
     static_refused,
 )
 from relink.arch.x86_padding import NOPS
-from relink.fields import U64, Range, Word, address32, word8, word16
 
 SIGNED_8 = Word(1, Range.SIGNED)  #: the displacement of a short branch (jmp, loop, jecxz)
 

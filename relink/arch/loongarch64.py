@@ -20,6 +20,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from relink.arch.fields import (
+    U64,
+    Bits,
+    Bools,
+    Field,
+    Pair,
+    Range,
+    Word,
+    sign_extended,
+    signed32,
+    unsigned32,
+    word32,
+    word64,
+)
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -39,20 +53,6 @@ from relink.arch.spec import (
     reloc,
     static,
     static_refused,
-)
-from relink.fields import (
-    U64,
-    Bits,
-    Bools,
-    Field,
-    Pair,
-    Range,
-    Word,
-    sign_extended,
-    signed32,
-    unsigned32,
-    word32,
-    word64,
 )
 
 # ---------------------------------------------------------------- fields

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from relink.arch.fields import U64, Bits, Pair, Range, Word, address32, in_range, signed32, word32, word64
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -31,7 +32,6 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
-from relink.fields import U64, Bits, Pair, Range, Word, address32, in_range, signed32, word32, word64
 
 
 # Immediates as the unprivileged ISA manual draws them (section 2.3, "Immediate Encoding Variants"; chapter

@@ -41,7 +41,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from relink.fields import Field
+from relink.arch.fields import Field
 
 LETTERS = frozenset({"S", "A", "P", "B", "M", "T", "Z", "DTV", "GOT", "G", "V"})
 

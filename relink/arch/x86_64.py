@@ -15,6 +15,7 @@ through the GOT they are what their plain form is.
 
 from __future__ import annotations
 
+from relink.arch.fields import Range, Word, signed32, unsigned32, word8, word16, word64
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -31,7 +32,6 @@ from relink.arch.spec import (
     static,
 )
 from relink.arch.x86_padding import NOPS
-from relink.fields import Range, Word, signed32, unsigned32, word8, word16, word64
 
 #: The displacement of a short branch (jmp, loop, jrcxz) and of a 16-bit one.
 SIGNED_8, SIGNED_16 = Word(1, Range.SIGNED), Word(2, Range.SIGNED)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from emu.abi import convention
+from emu.isa import convention
 
 TOP = 0x4_0000  #: where the stack begins
 HEAP = 0x10_0000
@@ -14,7 +14,7 @@ RETURN_TO = 0x1234_5678
 
 
 class FakeMachine:
-    """What `emu.calls` needs, and no more. `heap` never reuses an address and counts live blocks."""
+    """What `emu.calls.plan` needs, and no more. `heap` never reuses an address and counts live blocks."""
 
     def __init__(self, arch: str) -> None:
         self.rules = convention(arch)

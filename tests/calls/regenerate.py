@@ -4,7 +4,7 @@
 
 For every signature and target, a function that stores each of its arguments to memory is compiled by the
 clang in the `ziglang` wheel and run with every argument register and stack byte holding a pattern of its own.
-The bytes it stores then tell where each argument was. Nothing of `emu.abi` or `emu.calls` takes part, so the
+The bytes it stores then tell where each argument was. Nothing of `emu.isa` or `emu.calls.plan` takes part, so the
 table is an independent witness; only the engines behind `emu.cpu` are shared.
 
 The table maps architecture -> signature -> one entry an argument, as `rdi[0:4]` or `a7[0:8] stack[0:8]`:
@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from elftools.elf.elffile import ELFFile
 
-from emu.cpu import Cpu, Protection, create_cpu
+from emu.cpu.create import create_cpu
+from emu.cpu.protocol import Cpu, Protection
 from toolchains.engine import find_zig
 from toolchains.targets import TARGETS
 

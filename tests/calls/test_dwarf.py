@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from emu.abi import CONVENTIONS
-from emu.calls import plan_call
-from emu.prototypes import parse_prototype
+from emu.calls.plan import plan_call
+from emu.calls.prototypes import parse_prototype
+from emu.isa import CONVENTIONS
 from relink.elf import decode
 from relink.elf.dwarf import DebugTypes, prototype, prototypes, variable_type
 from tests.fixtures import TARGETS, arch_of, fixture

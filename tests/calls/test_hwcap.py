@@ -9,8 +9,9 @@ import pytest
 from keystone import KS_ARCH_ARM, KS_ARCH_ARM64, KS_MODE_ARM, KS_MODE_LITTLE_ENDIAN, Ks
 
 from emu import Machine
-from emu.abi import CONVENTIONS
-from emu.cpu import Cpu, Protection, StopReason, create_cpu
+from emu.cpu.create import create_cpu
+from emu.cpu.protocol import Cpu, Protection, StopReason
+from emu.isa import CONVENTIONS
 
 _CODE, _DATA, _TRAP = 0x10000, 0x20000, 0x40000
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.abi import CONVENTIONS
-from emu.abi.spec import BINARY32, BINARY64, BINARY128, X87
-from emu.abi.values import decode_float, encode_float
-from emu.calls import VaList, plan_call
+from emu.calls.plan import VaList, plan_call
+from emu.calls.values import decode_float, encode_float
 from emu.errors import CallError
+from emu.isa import CONVENTIONS
+from emu.isa.spec import BINARY32, BINARY64, BINARY128, X87
 from tests.calls.fake import RETURN_TO, TOP, FakeMachine
 
 ARCHES = tuple(CONVENTIONS)

@@ -1,6 +1,6 @@
 """Arguments and results go where clang has them, on every architecture.
 
-`placement.json` was found out by running what clang compiles (`regenerate.py`); nothing of `emu.abi` made it.
+`placement.json` was found out by running what clang compiles (`regenerate.py`); nothing of `emu.isa` made it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from emu.abi import CallingConvention, PairAlignment, VariadicRule, convention
-from emu.abi.assign import Location
-from emu.calls import CallPlan
+from emu.calls.assign import Location
+from emu.calls.plan import CallPlan
+from emu.calls.prototypes import Parameter, parse_prototype, parse_type
 from emu.errors import CallError
-from emu.prototypes import Parameter, parse_prototype, parse_type
+from emu.isa import CallingConvention, PairAlignment, VariadicRule, convention
 from tests.calls.regenerate import ARCHES, TABLE, arguments_of, sizes, split
 
 

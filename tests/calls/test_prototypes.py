@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emu.abi import CONVENTIONS
+from emu.calls.prototypes import Array, Floating, Integer, Pointer, parse_prototype, parse_type
 from emu.errors import CallError
-from emu.prototypes import Array, Floating, Integer, Pointer, parse_prototype, parse_type
+from emu.isa import CONVENTIONS
 
 ARCHES = tuple(CONVENTIONS)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from emu import Machine
-from emu.cpu import Protection
+from emu.cpu.protocol import Protection
 
 #: Architecture and type -> code that returns its one argument as it came.
 IDENTITY = {

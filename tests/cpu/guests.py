@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.cpu import Cpu, Protection, create_cpu
+from emu.cpu.create import create_cpu
+from emu.cpu.protocol import Cpu, Protection
 
 CODE, DATA, CLOSED, STACK = 0x1_0000, 0x2_0000, 0x4_0000, 0x5_0000
 HOLE = 0x3_0000  #: nothing is mapped here

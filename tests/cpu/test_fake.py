@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from emu.cpu import Cpu, Protection, Stop, StopReason
-from emu.cpu.fake import Crossing, FakeCpu, RecordingCpu
+from emu.cpu.protocol import Cpu, Protection, Stop, StopReason
 from relink.errors import AddressSpaceError
+from tests.cpu.fake import Crossing, FakeCpu, RecordingCpu
 
 from .guests import CODE, GUESTS, PAGE, RW, RX, TRAPS, Bench, Guest, page_buffer
 

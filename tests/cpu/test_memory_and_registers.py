@@ -8,7 +8,8 @@ import weakref
 
 import pytest
 
-from emu.cpu import Protection, StopReason, create_cpu
+from emu.cpu.create import create_cpu
+from emu.cpu.protocol import Protection, StopReason
 from relink.errors import AddressSpaceError, MachineError
 
 from .guests import CODE, DATA, GUESTS, HOLE, PAGE, RW, RX, TRAPS, Bench, page_buffer

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from emu.cpu import StopReason
+from emu.cpu.protocol import StopReason
 
 from .guests import CLOSED, CODE, DATA, GUESTS, HOLE, PAGE, RW, RX, STACK, TRAPS, Bench, page_buffer
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.dynamic import DynamicLoader
-from emu.heap import Heap
 from emu.libc import Libc
+from emu.linux.ldso import DynamicLoader
+from emu.memory.heap import Heap
 from relink.arch import architecture
 from relink.errors import AddressSpaceError
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from emu.errors import GuestAbort
-from emu.heap import Heap
+from emu.memory.heap import Heap
 from relink.arch import architecture
 from tests.libc.fake import FakeMemory
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from emu.calls import plan_call
+from emu.calls.plan import plan_call
 from emu.libc import document, table
 from relink.arch import ARCHITECTURES
 from tests.libc.fake import Harness

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from relink.image import Image
-from relink.link import Linker, LoadOptions, Policy
-from relink.memory import HostMemory
-from relink.search import SearchPath, Source
-from relink.symbols import DefinedSymbols
+from relink.linker import Linker, LoadOptions, Policy
+from relink.memory.address_space import HostMemory
+from relink.resolve.resolver import DefinedSymbols
+from relink.search.search_path import SearchPath, Source
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import Library
 

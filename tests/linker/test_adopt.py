@@ -20,11 +20,11 @@ from relink.errors import (
     UnsupportedElf,
     UseAfterUnload,
 )
+from relink.events import Event, ImageClosed, ImageLoaded, ImageMapped, InitialiserStarting
 from relink.image import Image
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory, Pages, Protection
-from relink.observe import Event, ImageClosed, ImageLoaded, ImageMapped, InitialiserStarting
-from relink.place import fill, region_size
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import HostMemory, Pages, Protection
+from relink.memory.placement import fill, region_size
 from relink.tls import TlsModule
 from tests.fixtures import arch_of, fixture, variant_of
 from tests.linker.craft import DATA, Rel, Sym, undefined

@@ -9,9 +9,9 @@ import zlib
 import pytest
 
 from relink.errors import LinkErrors
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory
-from relink.search import SearchPath
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import HostMemory
+from relink.search.search_path import SearchPath
 from tests.fixtures import ARCHES, all_fixtures, arch_of, fixture
 from tests.linker.craft import ABS, DATA, GLOBAL, LOCAL, PROTECTED, WEAK, Library, Rel, Sym
 from tests.linker.helpers import folders_of

@@ -14,10 +14,10 @@ import pytest
 
 from emu import Machine
 from relink.arch import ARCHITECTURES
-from relink.core import CoreDump, CoreImage
+from relink.core_dump import CoreDump, CoreImage
 from relink.elf.layout import ELF32, ELF64
 from relink.errors import AddressSpaceError, ElfError, MalformedElf, NotElf, Truncated, UnsupportedElf
-from relink.memory import PAGE, Protection
+from relink.memory.address_space import PAGE, Protection
 from tests.fixtures import arch_of, fixture
 from tests.linker.cores import Mapping, mappings_of, write_core
 

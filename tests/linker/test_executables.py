@@ -17,10 +17,10 @@ from relink.errors import (
     UnsupportedRelocation,
 )
 from relink.image import Image
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory
-from relink.search import SearchPath
-from relink.symbols import DefinedSymbols
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import HostMemory
+from relink.resolve.resolver import DefinedSymbols
+from relink.search.search_path import SearchPath
 from tests.fixtures import ARCHES
 from tests.linker.craft import (
     DATA,

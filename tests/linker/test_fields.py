@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relink.fields import Range, Word
+from relink.arch.fields import Range, Word
 
 SIZES = (1, 2, 4, 8)
 WORDS = [Word(size, range_) for size in SIZES for range_ in Range]

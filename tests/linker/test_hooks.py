@@ -18,12 +18,12 @@ from relink.errors import (
     UnsupportedRelocation,
     UseAfterUnload,
 )
-from relink.handlers import Entries, RelocationHandler
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory
-from relink.references import ReferenceKind
-from relink.search import SearchPath
-from relink.symbols import DefinedSymbols, SymbolRequest
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import HostMemory
+from relink.relocate.handlers import Entries, RelocationHandler
+from relink.resolve.reference_kind import ReferenceKind
+from relink.resolve.resolver import DefinedSymbols, SymbolRequest
+from relink.search.search_path import SearchPath
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, FUNC, OBJECT, TLS, Library, Rel, Sym, undefined
 from tests.linker.helpers import folders_of, linker_for, snapshot, word_at

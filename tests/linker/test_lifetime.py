@@ -11,9 +11,9 @@ import pytest
 
 from relink.errors import LinkError, UseAfterUnload
 from relink.image import Image, Stage
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory
-from relink.search import SearchPath
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import HostMemory
+from relink.search.search_path import SearchPath
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined
 from tests.linker.helpers import built, linker_for, memory_of, word_at

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from relink.elf import decode
 from relink.errors import RelinkError
 from relink.image import Image
-from relink.lazy import Binding, LazySlots
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory
-from relink.plan import constructors, destructors
-from relink.search import SearchPath
+from relink.linker import Linker, LoadOptions
+from relink.load.plan import constructors, destructors
+from relink.memory.address_space import HostMemory
+from relink.relocate.lazy import Binding, LazySlots
+from relink.search.search_path import SearchPath
 from tests.fixtures import TARGETS, all_fixtures, arch_of, fixture
 from tests.linker.craft import DATA, WEAK, Library, Rel, undefined
 from tests.linker.helpers import folders_of
@@ -93,7 +93,7 @@ def client(target: str, path: Path) -> bytes:
 
 
 class Traps:
-    """A `relink.lazy.LazyHost` whose traps nobody reaches."""
+    """A `relink.relocate.lazy.LazyHost` whose traps nobody reaches."""
 
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
         return 0x2000, 16

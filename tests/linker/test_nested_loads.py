@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from relink.image import Image
-from relink.link import Linker, LoadOptions
+from relink.linker import Linker, LoadOptions
 from relink.tls import TlsModule
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, memory_of, snapshot, word_at

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from relink.errors import LinkErrors, UnresolvedSymbol
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory, Protection
-from relink.observe import (
+from relink.events import (
     Event,
     ImageClosed,
     ImageLoaded,
@@ -26,7 +24,9 @@ from relink.observe import (
     TlsAssigned,
     on,
 )
-from relink.search import SearchPath
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import HostMemory, Protection
+from relink.search.search_path import SearchPath
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined
 from tests.linker.helpers import folders_of, linker_for, snapshot

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from relink.arch import ARCHITECTURES
 from relink.errors import AddressSpaceError, MalformedElf, RelinkError, UnsupportedElf
 from relink.image import Image
-from relink.link import Linker, LoadOptions
-from relink.memory import PAGE, HostMemory, Pages, Protection
-from relink.search import SearchPath
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import PAGE, HostMemory, Pages, Protection
+from relink.search.search_path import SearchPath
 from tests.elf.build import Segment, with_segments
 from tests.elf.build import image as plain_image
 from tests.fixtures import arch_of, fixture, targets_of

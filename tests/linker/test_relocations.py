@@ -17,8 +17,8 @@ from relink.errors import (
     UnresolvedSymbol,
     UnsupportedRelocation,
 )
-from relink.link import LoadOptions
-from relink.outcome import finish_ifuncs
+from relink.linker import LoadOptions
+from relink.relocate.result import finish_ifuncs
 from tests.linker.craft import (
     ABS,
     DATA,

@@ -10,9 +10,9 @@ import pytest
 from relink.arch import ARCHITECTURES
 from relink.elf import Decoded
 from relink.errors import AddressSpaceError, LibraryNotFound, NotElf
-from relink.link import Linker, LoadOptions
-from relink.memory import PAGE, HostMemory, Pages, Protection, Region
-from relink.search import SearchPath, Source
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import PAGE, HostMemory, Pages, Protection, Region
+from relink.search.search_path import SearchPath, Source
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, TLS, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import built, folders_of, linker_for, snapshot, word_at

@@ -10,9 +10,9 @@ import pytest
 from relink.arch import ARCHITECTURES
 from relink.errors import LibraryNotFound, LinkError, LinkErrors, MalformedElf, RelinkError, Truncated
 from relink.image import Image
-from relink.link import Linker, LoadOptions, Policy
-from relink.memory import HostMemory
-from relink.search import SearchPath, Source, resolve_in_root
+from relink.linker import Linker, LoadOptions, Policy
+from relink.memory.address_space import HostMemory
+from relink.search.search_path import SearchPath, Source, resolve_in_root
 from tests.fixtures import ARCHES, arch_of, fixture
 from tests.linker.craft import Library, Sym
 

@@ -10,8 +10,8 @@ from relink.arch import ARCHITECTURES
 from relink.elf import Names
 from relink.errors import LinkErrors, UnresolvedSymbol
 from relink.image import Image
-from relink.link import Linker, LoadOptions
-from relink.symbols import DefinedSymbols, SymbolRequest, source_from
+from relink.linker import Linker, LoadOptions
+from relink.resolve.resolver import DefinedSymbols, SymbolRequest, source_from
 from tests.fixtures import fixture, targets_of
 from tests.linker.craft import (
     DATA,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from relink.arch import ARCHITECTURES, TlsVariant
 from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
-from relink.link import Linker
-from relink.memory import HostMemory
+from relink.linker import Linker
+from relink.memory.address_space import HostMemory
 from relink.tls import MAX_ALIGN, TlsLayout, TlsModule
 from tests.linker.craft import Library
 

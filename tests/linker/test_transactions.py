@@ -28,10 +28,10 @@ from relink.errors import (
     VersionNotFound,
 )
 from relink.image import Image
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory, Pages, Region
-from relink.plan import Plan
-from relink.search import SearchPath
+from relink.linker import Linker, LoadOptions
+from relink.load.plan import Plan
+from relink.memory.address_space import HostMemory, Pages, Region
+from relink.search.search_path import SearchPath
 from tests.linker.craft import DATA, IFUNC, TLS, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, snapshot, word_at
 from tests.linker.numbers import COPY, SYMBOLIC

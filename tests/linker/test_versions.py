@@ -11,9 +11,9 @@ import pytest
 
 from relink.errors import LinkError, LinkErrors, UnresolvedSymbol, VersionNotFound
 from relink.image import Image
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory
-from relink.search import SearchPath
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import HostMemory
+from relink.search.search_path import SearchPath
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, LOCAL, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, load, word_at

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.cpu import Protection
+from emu.cpu.protocol import Protection
 from tests.loongarch64.assembler import (
     FIELDS,
     ZERO,

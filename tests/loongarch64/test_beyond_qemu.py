@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from emu.cpu import Protection, Stop, StopReason
 from emu.cpu.icicle import IcicleCpu
 from emu.cpu.loongarch64.hostops import COUNTER_FREQUENCY
+from emu.cpu.protocol import Protection, Stop, StopReason
 from tests.loongarch64.assembler import A0, A1, T0, T1, ZERO, code, insn, movfcsr2gr, movgr2fcsr
 from tests.loongarch64.opcodes import FLOATING
 from tests.loongarch64.operands import pattern

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from emu.cpu import Protection, Stop, StopReason, create_cpu
+from emu.cpu.create import create_cpu
 from emu.cpu.icicle import IcicleCpu
+from emu.cpu.protocol import Protection, Stop, StopReason
 from relink.errors import AddressSpaceError
 from tests.loongarch64.assembler import A0, A1, A2, RA, T0, T1, ZERO, code, insn, jirl, load_immediate, syscall
 

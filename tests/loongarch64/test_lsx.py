@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.cpu import Protection
+from emu.cpu.protocol import Protection
 from tests.loongarch64.assembler import ZERO, code, insn, load_immediate, movfcsr2gr, movgr2fcsr, put
 from tests.loongarch64.lsx_opcodes import OPCODES, VectorOpcode
 from tests.loongarch64.operands import floating, integer

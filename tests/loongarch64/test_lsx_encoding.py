@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from emu.cpu import StopReason
 from emu.cpu.loongarch64 import lsx
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.loongarch64.registers import VECTOR_REGISTERS
+from emu.cpu.protocol import StopReason
 from tests.loongarch64.assembler import movfcsr2gr, put, syscall
 from tests.loongarch64.lsx_opcodes import NATIVE_FAMILIES, OPCODES, VectorOpcode
 from tests.loongarch64.reference import mapped

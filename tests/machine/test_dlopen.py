@@ -6,8 +6,8 @@ import pytest
 
 from emu.errors import ConstructorFault
 from relink.elf import decode
-from relink.memory import HostMemory, Protection
-from relink.place import fill, region_size
+from relink.memory.address_space import HostMemory, Protection
+from relink.memory.placement import fill, region_size
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import FUNC, UNIQUE, Library, Sym
 from tests.machine.dl import DEEPBIND, GLOBAL, LAZY, NODELETE, NOLOAD, NOW, Guest, library

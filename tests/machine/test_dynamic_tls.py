@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from emu import Library, Machine
-from emu.abi import convention
 from emu.errors import GuestAbort
+from emu.isa import convention
 from relink.errors import LinkErrors, RelinkError, TlsError
 from relink.image import Image
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import HostMemory
 from tests.fixtures import ARCHES, arch_of, fixture, targets_of, variant_of
 from tests.linker.craft import Library as Crafted
 from tests.machine.conftest import MakeMachine

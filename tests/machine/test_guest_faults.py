@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu import Machine
-from emu.cpu import StopReason
+from emu.cpu.protocol import StopReason
 from emu.errors import GuestFault
 from emu.library import Library
 from tests.fixtures import arch_of, fixture

@@ -8,7 +8,7 @@ import pytest
 
 from emu import Library, Machine
 from emu.errors import CallError, ConstructorFault, GuestExit, GuestFault
-from emu.threads import STACK_GUARD
+from emu.run.threads import STACK_GUARD
 from relink.errors import LinkError, UseAfterUnload
 from tests.fixtures import arch_of, fixture, variant_of
 from tests.machine.conftest import MakeMachine

@@ -8,9 +8,7 @@ import pytest
 
 from emu import Machine
 from emu.errors import CallError, ConstructorFault
-from relink.handlers import RelocationHandler
-from relink.image import Symbol
-from relink.observe import (
+from relink.events import (
     DestructorDone,
     DestructorStarting,
     Event,
@@ -22,8 +20,10 @@ from relink.observe import (
     SymbolBound,
     on,
 )
-from relink.references import ReferenceKind
-from relink.symbols import SymbolRequest
+from relink.image import Symbol
+from relink.relocate.handlers import RelocationHandler
+from relink.resolve.reference_kind import ReferenceKind
+from relink.resolve.resolver import SymbolRequest
 from tests.fixtures import fixture
 from tests.machine.conftest import MakeMachine
 

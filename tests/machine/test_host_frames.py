@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emu import HostFunction, Machine
+from emu.debug.unwind import DWARF_REGISTERS, CallFrameTable, Registers, caller_by_rules
 from emu.errors import GuestAbort
-from emu.unwind import DWARF_REGISTERS, CallFrameTable, Registers, caller_by_rules
 from tests.fixtures import arch_of
 from tests.machine.dl import FLAGS
 from tests.objects.build import TARGETS, compiled, linked

@@ -13,7 +13,7 @@ import pytest
 from emu import Machine
 from emu.errors import GuestExit, UnresolvedCall
 from relink.errors import UnresolvedSymbol, UseAfterUnload
-from relink.lazy import Binding
+from relink.relocate.lazy import Binding
 from tests.fixtures import TARGETS, arch_of, fixture, targets_of
 from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked

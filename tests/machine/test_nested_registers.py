@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emu import HostFunction, Machine
-from emu.abi import convention
 from emu.errors import GuestFault
+from emu.isa import convention
 from tests.fixtures import fixture
 
 

@@ -11,7 +11,7 @@ import pytest
 from emu import Library, Machine
 from emu.errors import AlreadyPatched, AssemblyError, FunctionTooShort, GuestFault, PatchError
 from relink.errors import UnresolvedSymbol, UseAfterUnload
-from relink.memory import Protection
+from relink.memory.address_space import Protection
 from tests.fixtures import arch_of, fixture, targets_of
 from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked

@@ -15,7 +15,7 @@ import pytest
 
 from emu import Machine
 from emu.errors import BudgetExceeded, GuestAbort, GuestFault
-from emu.process import Aux, initial_stack
+from emu.linux.process import Aux, initial_stack
 from relink.errors import AddressSpaceError, LinkError, MachineError, UnsupportedElf
 from tests.fixtures import ARCHES, arch_of, fixture, variant_of
 from tests.machine.static_programs import NOTE, source_digest, static_program

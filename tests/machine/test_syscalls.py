@@ -12,10 +12,10 @@ import pytest
 from emu import Machine
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno
-from emu.syscalls import _handlers
-from emu.syscalls.table import ABIS, names
+from emu.linux.syscalls import _handlers
+from emu.linux.syscalls.table import ABIS, names
 from relink.errors import AddressSpaceError
-from relink.memory import PAGE, Protection
+from relink.memory.address_space import PAGE, Protection
 from tests.fixtures import ARCHES, variant_of
 from tests.objects.build import zig
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emu import Library, Machine
-from emu.threads import Thread
+from emu.run.threads import Thread
 from relink.errors import TlsError
 from tests.fixtures import ARCHES
 from tests.linker.craft import DATA, TLS, Rel, Sym, undefined

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relink.arch import Architecture
+from relink.arch.fields import Field
 from relink.arch.spec import Reloc
-from relink.fields import Field
 
 PAGE = np.uint64(0xFFFF_FFFF_FFFF_F000)
 

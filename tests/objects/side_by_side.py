@@ -20,17 +20,18 @@ import numpy as np
 from elftools.elf.elffile import ELFFile
 from numpy.typing import NDArray
 
-from relink import HostMemory, Linker, place
+from relink import HostMemory, Linker
 from relink.arch import Architecture, Role
 from relink.arch.spec import Reloc, Slot
 from relink.elf.archive import Archive
 from relink.elf.constants import Binding, SectionFlag, SymbolType
 from relink.elf.objects import COMMON, ObjectFile
 from relink.image import Image
-from relink.link import LoadOptions
-from relink.objects import CombinedObjects
-from relink.relocate import Environment
-from relink.relocate_objects import ObjectRelocator
+from relink.linker import LoadOptions
+from relink.memory import placement as place
+from relink.objects.combined import CombinedObjects
+from relink.relocate.engine import Environment
+from relink.relocate.static import ObjectRelocator
 from toolchains.engine import find_zig
 from toolchains.targets import TARGETS
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relink.arch.aarch64 import AARCH64, SignedMove
+from relink.arch.fields import Bits
 from relink.arch.spec import Slot
-from relink.fields import Bits
 from tests.objects.linkers import Target, places
 from tests.objects.rows import assert_bounds, field_of, fits, implemented, read, row_of, value_of, written
 

@@ -10,9 +10,9 @@ import pytest
 from emu import Library, Machine
 from relink import RelinkError
 from relink.errors import DuplicateSymbol, ElfError, UnresolvedSymbol, UnsupportedElf
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory
-from relink.search import Source
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import HostMemory
+from relink.search.search_path import Source
 from tests.fixtures import arch_of
 from tests.objects.build import TARGETS, archived, compiled, linked
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relink.arch.arm import ARM
+from relink.arch.fields import Word
 from relink.arch.spec import Role
-from relink.fields import Word
 from tests.objects.rows import assert_bounds, field_of, fits, implemented, narrowed, read, written
 
 A32 = keystone.Ks(keystone.KS_ARCH_ARM, keystone.KS_MODE_ARM)

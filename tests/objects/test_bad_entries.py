@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from relink.errors import RelinkError
-from relink.link import Linker
-from relink.memory import HostMemory
+from relink.linker import Linker
+from relink.memory.address_space import HostMemory
 from tests.objects.build import compiled
 
 FAR = "far = 0x123456789000"

@@ -28,9 +28,9 @@ from relink.errors import (
     UnknownRelocation,
     UnsupportedElf,
 )
-from relink.link import Linker, LoadOptions
-from relink.memory import HostMemory
-from relink.plan import constructors, destructors
+from relink.linker import Linker, LoadOptions
+from relink.load.plan import constructors, destructors
+from relink.memory.address_space import HostMemory
 from tests.fixtures import arch_of, fixture, targets_of
 from tests.objects.build import TARGETS, archived, compiled
 from toolchains.recipe import Kind

@@ -19,8 +19,8 @@ from relink import HostMemory, Linker, RelinkError
 from relink.elf import decode
 from relink.elf.dwarf import prototypes, variable_type
 from relink.elf.dwarf_lines import LineTable, source_line
-from relink.link import LoadOptions
-from relink.objects import CombinedObjects
+from relink.linker import LoadOptions
+from relink.objects.combined import CombinedObjects
 from tests.fixtures import TARGETS as FIXTURE_TARGETS
 from tests.fixtures import arch_of, fixture
 from tests.objects.build import TARGETS, compiled, linked

@@ -9,9 +9,9 @@ import pytest
 from emu import Library, Machine
 from relink import HostMemory, Linker
 from relink.errors import RelocationError
-from relink.link import LoadOptions
-from relink.objects import CombinedObjects
-from relink.symbols import DefinedSymbols
+from relink.linker import LoadOptions
+from relink.objects.combined import CombinedObjects
+from relink.resolve.resolver import DefinedSymbols
 from tests.fixtures import arch_of
 from tests.objects.build import compiled
 

@@ -13,8 +13,8 @@ from emu import Machine
 from relink.arch import architecture
 from relink.elf.objects import decode_object
 from relink.errors import RelinkError, RelocationOverflow
-from relink.link import Linker
-from relink.memory import HostMemory
+from relink.linker import Linker
+from relink.memory.address_space import HostMemory
 from tests.fixtures import arch_of
 from tests.objects.build import TARGETS, compiled
 

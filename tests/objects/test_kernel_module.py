@@ -12,7 +12,7 @@ import pytest
 from emu import Library, Machine
 from relink.elf.objects import decode_object
 from relink.errors import MalformedElf, RelocationOverflow, UnresolvedSymbol
-from relink.kernel_module import is_kernel_module, kernel_module, modinfo, symbol_versions
+from relink.objects.kernel_module import is_kernel_module, kernel_module, modinfo, symbol_versions
 from tests.fixtures import arch_of, fixture
 from tests.objects.build import TARGETS, compiled
 

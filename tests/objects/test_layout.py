@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from emu import Library, Machine
-from relink import Linker, RelinkError, place
-from relink.memory import HostMemory, Protection
-from relink.objects import CombinedObjects
+from relink import Linker, RelinkError
+from relink.memory import placement as place
+from relink.memory.address_space import HostMemory, Protection
+from relink.objects.combined import CombinedObjects
 from tests.fixtures import arch_of
 from tests.objects.build import TARGETS, compiled, linked
 

@@ -14,8 +14,8 @@ from emu.errors import GuestFault
 from relink import HostMemory, Linker
 from relink.arch import architecture
 from relink.errors import LinkError, UseAfterUnload
-from relink.link import LoadOptions
 from relink.link_map import LinkMap
+from relink.linker import LoadOptions
 from tests.fixtures import TARGETS as FIXTURE_TARGETS
 from tests.fixtures import arch_of, fixture
 from tests.objects.build import TARGETS, compiled, linked

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relink.arch.fields import address_bits
 from relink.arch.loongarch64 import LOONGARCH64 as PAGE
 from relink.arch.spec import Reloc, Role, Slot
-from relink.fields import address_bits
 from tests.objects.linkers import Target, places
 from tests.objects.rows import assert_bounds, field_of, fits, implemented, read, row_of, value_of, written
 

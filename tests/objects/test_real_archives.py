@@ -13,9 +13,9 @@ from emu.cli.report import report
 from relink import HostMemory, Linker
 from relink.elf.archive import Archive
 from relink.image import Image
-from relink.link import LoadOptions
-from relink.objects import CombinedObjects
-from relink.relocate_objects import DYNAMIC_ONLY
+from relink.linker import LoadOptions
+from relink.objects.combined import CombinedObjects
+from relink.relocate.static import DYNAMIC_ONLY
 from tests.real import real_archives
 from toolchains.archives import SHELVES
 

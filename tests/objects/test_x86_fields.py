@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relink.arch.fields import Word
 from relink.arch.i386 import I386
 from relink.arch.spec import Architecture, Slot
 from relink.arch.x86_64 import X86_64
-from relink.fields import Word
 from tests.objects.linkers import Target, places
 from tests.objects.rows import (
     assert_bounds,

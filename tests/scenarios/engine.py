@@ -21,8 +21,8 @@ from typing import TypeAlias
 
 from emu import Library, Machine
 from relink.errors import RelinkError
-from relink.lazy import Binding
-from relink.symbols import UNRESOLVED
+from relink.relocate.lazy import Binding
+from relink.resolve.resolver import UNRESOLVED
 from tests.fixtures import arch_of, variant_of
 from tests.objects.build import compiled, run, zig
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from relink.lazy import Binding
+from relink.relocate.lazy import Binding
 from tests.objects.build import TARGETS
 from tests.scenarios.engine import Lib, Scenario, message, message_of_the_host, played, played_natively
 from tests.scenarios.scenarios import SCENARIOS

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from emu.cpu import StopReason
 from emu.cpu.loongarch64 import lsx
 from emu.cpu.loongarch64.registers import FLOAT_REGISTERS, INTEGER_REGISTERS
 from emu.cpu.loongarch64.softfloat import DOUBLE, INEXACT, SINGLE, Format, Result, Rounding
+from emu.cpu.protocol import StopReason
 
 _WORD = (1 << 64) - 1
 _ROUNDINGS = tuple(Rounding)

@@ -18,7 +18,6 @@ from operator import or_
 from struct import Struct
 from typing import Any, Protocol
 
-from emu.cpu import StopReason
 from emu.cpu.loongarch64.lsx_tables import FLOATS, INTEGERS, KINDS
 from emu.cpu.loongarch64.registers import FLOAT_REGISTERS, VECTOR_UPPER_HALVES
 from emu.cpu.loongarch64.softfloat import (
@@ -30,6 +29,7 @@ from emu.cpu.loongarch64.softfloat import (
     Rounding,
     round_mantissa,
 )
+from emu.cpu.protocol import StopReason
 
 
 class Engine(Protocol):

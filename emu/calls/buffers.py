@@ -1,0 +1,72 @@
+"""Python buffers lent to the guest for the time of a call.
+
+Small ones lie on the guest's stack, between the caller's frame and the arguments, so a call needs no
+allocation; once a call has lent more than `STACK_LIMIT` bytes, further ones come from the guest heap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.errors import CallError
+
+if TYPE_CHECKING:
+    from emu.calls.plan import CallMachine
+
+STACK_LIMIT = 64 * 1024  #: bytes of buffers on the stack per call
+_ALIGNMENT = 16
+
+
+class Buffers:
+    """What one call lends. `bottom` is the lowest stack address used so far."""
+
+    __slots__ = ("_back", "_heap", "_machine", "_seen", "_top", "blocks", "bottom")
+
+    def __init__(self, machine: CallMachine, top: int) -> None:
+        self._machine = machine
+        self._top = top
+        self.bottom = top
+        self.blocks: list[tuple[int, bytes]] = []  #: (stack address, contents)
+        self._heap: list[int] = []
+        self._back: list[tuple[int, memoryview]] = []
+        self._seen: dict[int, int] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether `finish` has anything to do."""
+        return bool(self._back or self._heap)
+
+    def lend(self, data: bytes) -> int:
+        """Copy `data` in; its guest address. Raises CallError when guest memory is spent."""
+        address = self.bottom - len(data) & -_ALIGNMENT
+        if self._top - address <= STACK_LIMIT:
+            self.bottom = address
+            self.blocks.append((address, data))
+            return address
+        address = self._machine.heap.malloc(len(data))
+        if not address:
+            raise CallError(f"no guest memory for an argument of {len(data)} bytes")
+        self._heap.append(address)
+        self._machine.memory.write(address, data)
+        return address
+
+    def lend_writable(self, owner: object, view: memoryview) -> int:
+        """Copy a writable buffer in, to be copied back by `finish`; the same object twice has one address."""
+        address = self._seen.get(id(owner))
+        if address is None:
+            flat = view.cast("B")
+            address = self._seen[id(owner)] = self.lend(flat.tobytes())
+            self._back.append((address, flat))
+        return address
+
+    def finish(self, *, copy_back: bool) -> None:
+        """Copy writable buffers back (unless the call did not return) and free heap blocks. Idempotent."""
+        back, self._back = self._back, []
+        heap, self._heap = self._heap, []
+        try:
+            if copy_back:
+                for address, view in back:
+                    view[:] = self._machine.memory.read(address, len(view))
+        finally:
+            for address in heap:
+                self._machine.heap.free(address)

@@ -1,0 +1,219 @@
+"""Python values to bit patterns and back, one small function per parameter, chosen when a call is planned.
+
+An encoder takes the Python value and the call's `Buffers` and gives the pattern of the value, extended as the
+ABI wants it in a register. A decoder takes a pattern and gives the Python value.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from emu.calls.assign import Location
+from emu.calls.prototypes import CType, Floating, Integer, Pointer, VaListType, Void
+from emu.calls.values import decode_float, encode_float, extender, truncator
+from emu.errors import CallError
+from emu.isa.spec import BINARY32, BINARY64, X87, CallingConvention
+
+if TYPE_CHECKING:
+    from emu.calls.buffers import Buffers
+
+Encoder: TypeAlias = Callable[[object, "Buffers | None"], int]
+Decoder: TypeAlias = Callable[[int], "int | float"]
+
+_NAN_BOX = 0xFFFF_FFFF_0000_0000
+
+
+def encoder(rules: CallingConvention, ctype: CType, location: Location, label: str) -> Encoder:
+    """The encoder of one argument; `label` is what error messages call it."""
+    match ctype:
+        case Integer():
+            return _integer_encoder(rules, ctype, label)
+        case Floating():
+            boxed = rules.float_boxed and location[0].register in rules.float_arguments.get(ctype.size, ())
+            return _float_encoder(ctype, label, box=_NAN_BOX if boxed and ctype.format is BINARY32 else 0)
+        case Pointer():
+            return _pointer_encoder(rules, ctype, label)
+        case VaListType():
+            return _pointer_encoder(rules, Pointer(Void(), False, rules.word_size), label)
+    raise CallError(f"{label}: a value of type {ctype} cannot be passed")
+
+
+def decoder(ctype: CType) -> Decoder:
+    """The decoder of a value of this type: signed as the type is, pointers unsigned."""
+    match ctype:
+        case Integer(is_bool=True):
+            return lambda bits: bits & 0xFF and 1
+        case Integer():
+            return truncator(ctype.size, signed=ctype.signed)
+        case Floating():
+            fmt = ctype.format
+            return lambda bits: decode_float(bits, fmt)
+        case Pointer() | VaListType():
+            return truncator(ctype.size, signed=False)
+    raise CallError(f"a value of type {ctype} cannot be passed")
+
+
+def result_encoder(rules: CallingConvention, ctype: CType, location: Location) -> Callable[[object, str], int]:
+    """What turns a host function's return value (and its name, for errors) into the result's pattern."""
+    if isinstance(ctype, Void):
+        return lambda value, function: 0
+    zero_for_none = not isinstance(ctype, Floating)
+    register = location[0].register
+    box = _NAN_BOX if rules.float_boxed and register == rules.float_results.get(4) else 0
+    on_x87 = rules.x87 is not None and register == rules.x87.top
+
+    def named(function: str) -> Encoder:
+        label = f"result of host function {function}".rstrip()
+        if isinstance(ctype, Floating):
+            return _float_encoder(ctype, label, box=box if ctype.format is BINARY32 else 0, on_x87=on_x87)
+        if isinstance(ctype, Integer):
+            return _integer_encoder(rules, ctype, label)
+        return _address_encoder(rules.word_size, ctype, label)
+
+    encoders: dict[str, Encoder] = {}
+
+    def encode(value: object, function: str) -> int:
+        if value is None and zero_for_none:
+            return 0
+        if (known := encoders.get(function)) is None:
+            known = encoders[function] = named(function)
+        return known(value, None)
+
+    return encode
+
+
+def extra_type(rules: CallingConvention, value: object, parse: Callable[[str], CType]) -> tuple[CType, object]:
+    """The C type an argument that matches `...` is passed as, and the value. Raises CallError if none fits.
+
+    `parse` turns the text of an explicit (text, value) pair into a type.
+    """
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
+        return parse(value[0]), value[1]
+    if isinstance(value, float):
+        return Floating(8, "double", BINARY64), value
+    if isinstance(value, int) and not hasattr(value, "address"):
+        if -(1 << 31) <= value < 1 << 31:
+            return Integer(4, True, "int"), value
+        if 0 <= value < 1 << 32 and rules.word_size == 4:
+            return Integer(4, False, "unsigned int"), value
+        return Integer(8, value < 0, "long long"), value
+    return Pointer(Void(), False, rules.word_size), value
+
+
+def _refuse(label: str, ctype: CType, value: object, why: str) -> NoReturn:
+    shown = repr(value)
+    raise CallError(f"{label}: {shown if len(shown) <= 80 else shown[:77] + '...'} {why} {ctype}")
+
+
+def _integer_encoder(rules: CallingConvention, ctype: Integer, label: str) -> Encoder:
+    size, word = ctype.size, rules.word_size
+    low, high = -1 << 8 * size - 1, 1 << 8 * size
+    extended = ctype.signed or (rules.sign_extends_words and size == 4)
+    extend = extender(size, word, signed=extended)
+    unchanged = 1 << 8 * size - extended  # patterns below this are the value itself
+
+    def slow(value: object) -> int:
+        if isinstance(value, float):
+            _refuse(label, ctype, value, "is a float and does not convert to")
+        try:
+            number = operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            address = getattr(value, "address", None)
+            if not isinstance(address, int):
+                _refuse(label, ctype, value, f"({type(value).__name__}) does not convert to")
+            number = address
+        if ctype.is_bool:
+            return int(number != 0)
+        if not low <= number < high:
+            _refuse(label, ctype, value, "does not fit")
+        return extend(number)
+
+    if ctype.is_bool:
+        return lambda value, buffers: slow(value)
+
+    def encode(value: object, buffers: Buffers | None) -> int:
+        if value.__class__ is int:
+            if 0 <= value < unchanged:
+                return value
+            if low <= value < high:
+                return extend(value)
+        return slow(value)
+
+    return encode
+
+
+def _float_encoder(ctype: Floating, label: str, *, box: int = 0, on_x87: bool = False) -> Encoder:
+    fmt = ctype.format
+
+    def encode(value: object, buffers: Buffers | None) -> int:
+        if value.__class__ is not float:
+            if isinstance(value, str | bytes | bytearray):
+                _refuse(label, ctype, value, "does not convert to")
+            try:
+                value = float(value)  # type: ignore[arg-type]
+            except (TypeError, ValueError, OverflowError):
+                _refuse(label, ctype, value, "does not convert to")
+        bits = encode_float(value, fmt)
+        return encode_float(decode_float(bits, fmt), X87) if on_x87 else bits | box
+
+    return encode
+
+
+def _address_encoder(word: int, ctype: CType, label: str) -> Encoder:
+    """Numbers and objects with an address; nothing that would have to be copied."""
+    low, high, mask = -1 << 8 * word - 1, 1 << 8 * word, (1 << 8 * word) - 1
+
+    def encode(value: object, buffers: Buffers | None) -> int:
+        if value is None:
+            return 0
+        number: Any = getattr(value, "address", value)
+        if isinstance(number, float):
+            _refuse(label, ctype, value, "is a float and does not convert to")
+        try:
+            number = operator.index(number)
+        except TypeError:
+            _refuse(label, ctype, value, f"({type(value).__name__}) does not convert to")
+        if not low <= number < high:
+            _refuse(label, ctype, value, "does not fit")
+        return int(number) & mask
+
+    return encode
+
+
+def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> Encoder:
+    mask = (1 << 8 * rules.word_size) - 1
+    address = _address_encoder(rules.word_size, ctype, label)
+    wide = isinstance(ctype.target, Integer) and ctype.target.name == "wchar_t"
+
+    def encode(value: object, buffers: Buffers | None) -> int:
+        kind = value.__class__
+        if kind is int and 0 <= value <= mask:  # type: ignore[operator]
+            return value  # type: ignore[return-value]
+        if buffers is None or value is None:
+            return address(value, None)
+        if kind is str:
+            text = value.encode("utf-32-le" if wide else "utf-8", "surrogateescape")  # type: ignore[attr-defined]
+            return buffers.lend(text + bytes(4 if wide else 1))
+        if kind is bytes:
+            return buffers.lend(bytes(value) + b"\0")  # type: ignore[call-overload]
+        if kind is not bytearray and (hasattr(value, "address") or _is_index(value)):
+            return address(value, None)
+        try:
+            view = memoryview(value)  # type: ignore[arg-type]
+        except TypeError:
+            return address(value, None)
+        if not view.c_contiguous:
+            _refuse(label, ctype, value, "is not contiguous and cannot be lent as")
+        return buffers.lend(view.tobytes()) if view.readonly else buffers.lend_writable(value, view)
+
+    return encode
+
+
+def _is_index(value: object) -> bool:
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True

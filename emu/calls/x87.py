@@ -1,0 +1,45 @@
+"""The x87 stack, as far as returning a value on it needs (i386; `long double` on x86-64).
+
+Intel SDM volume 1, 8.1: TOP is bits 11..13 of the status word and names the physical register that is st0;
+the tag word has two bits for each physical register, 3 meaning empty. A caller pops a result by emptying
+st0's register and counting TOP up; skipping that overflows the stack after eight calls.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.isa.spec import X87Stack
+
+if TYPE_CHECKING:
+    from emu.cpu.protocol import Cpu
+
+_TOP = 7 << 11
+_EMPTY = 3
+
+
+def pop(cpu: Cpu, names: X87Stack) -> int:
+    """Take the value on top off the stack: its 80 bits."""
+    value, status, tags = cpu.read_registers(names)
+    top = status >> 11 & 7
+    cpu.write_registers(
+        (
+            (names.status, status & ~_TOP | (top + 1 & 7) << 11),
+            (names.tags, tags | _EMPTY << 2 * top),
+        )
+    )
+    return value
+
+
+def push(cpu: Cpu, names: X87Stack, value: int) -> None:
+    """Put 80 bits on top of the stack."""
+    status, tags = cpu.read_registers((names.status, names.tags))
+    top = (status >> 11) - 1 & 7
+    # st0 is relative to TOP, so TOP moves first and in a crossing of its own.
+    cpu.write_registers(
+        (
+            (names.status, status & ~_TOP | top << 11),
+            (names.tags, tags & ~(_EMPTY << 2 * top)),
+        )
+    )
+    cpu.write_registers(((names.top, value),))

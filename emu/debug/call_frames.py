@@ -1,0 +1,56 @@
+"""Where an image keeps its call-frame information, which only a backtrace asks for."""
+
+from __future__ import annotations
+
+from emu.debug.symbolizer import input_at
+from emu.debug.unwind import CallFrameTable
+from relink.elf.dwarf_info import debug_section
+from relink.errors import RelinkError
+from relink.image import Image
+from relink.objects.combined import CombinedObjects
+
+_EH_FRAME_HDR_VERSION = 1
+_PCREL_SDATA4 = 0x1B  #: DW_EH_PE_pcrel | DW_EH_PE_sdata4, the one encoding linkers write
+
+
+def call_frames(image: Image, address: int) -> CallFrameTable | None:
+    """What covers a guest address in `image`: .eh_frame, or else .debug_frame."""
+    try:
+        return _eh_frame(image) or _object_eh_frame(image, address) or _debug_frame(image)
+    except RelinkError:  # a backtrace is best effort: damaged tables only make it shorter
+        return None
+
+
+def _eh_frame(image: Image) -> CallFrameTable | None:
+    """.eh_frame, found through PT_GNU_EH_FRAME (LSB Core, section 10.6.2): it needs no section headers."""
+    header = image.decoded.eh_frame
+    if header is None or header.filesz < 8:
+        return None
+    content = image.decoded.bytes_at(header.vaddr, 8).tobytes()
+    if content[0] != _EH_FRAME_HDR_VERSION or content[1] != _PCREL_SDATA4:
+        return None
+    vaddr = header.vaddr + 4 + int.from_bytes(content[4:8], "little", signed=True)
+    for segment in image.decoded.segments:
+        if segment.vaddr <= vaddr < segment.vaddr + segment.filesz:
+            # Its length is nowhere said; it ends with a zero word, which the parser stops at.
+            data = image.decoded.bytes_at(vaddr, segment.vaddr + segment.filesz - vaddr)
+            return CallFrameTable(data.tobytes(), image.address_of(vaddr))
+    return None
+
+
+def _object_eh_frame(image: Image, address: int) -> CallFrameTable | None:
+    """.eh_frame of linked objects: of those that describe code, the one of the object the address lies in."""
+    here = input_at(image, address)
+    if here is None or not isinstance(image.decoded, CombinedObjects):
+        return None
+    for section in image.decoded.inputs:
+        if section.file is here.file and section.name == ".eh_frame" and section.size:
+            # Relocated as it lies in the guest; being read-only it still is as the linker left it.
+            data = image.region.buffer[section.offset : section.offset + section.size].tobytes()
+            return CallFrameTable(data, image.base + section.offset)
+    return None
+
+
+def _debug_frame(image: Image) -> CallFrameTable | None:
+    data = debug_section(image.decoded, ".debug_frame")
+    return CallFrameTable(data, eh_frame=False, load_bias=image.bias) if data else None

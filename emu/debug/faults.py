@@ -1,0 +1,283 @@
+"""From a stopped CPU to a `GuestFault`: registers, disassembly and backtrace, as far as each can be had.
+
+What has crashed may have done so because its stack, its registers or its code are nonsense. So nothing here
+raises, everything is bounded, and each part is gathered by itself: one that fails is left out.
+
+The callers are found, frame by frame, by the best means at hand: DWARF call-frame information; in the
+innermost frame the return-address register (or, after a jump to nowhere, the top of the stack); the chain of
+frame pointers. The last two are guesses, and are believed only when they lead to code the machine knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
+
+from emu.cpu.protocol import Cpu, Stop
+from emu.debug.unwind import DWARF_REGISTERS, CallFrameTable, Registers, caller_by_rules
+from emu.errors import Frame, GuestFault
+
+__all__ = ["MAX_FRAMES", "CallFrameTable", "backtrace", "disassemble", "guest_fault"]
+
+MAX_FRAMES: Final = 64
+_LINES_BEFORE: Final = 4
+_LINES_AFTER: Final = 3
+_LONGEST_INSTRUCTION: Final = 15  # bytes, x86
+_SYMBOL_REACH: Final = 4096  # bytes: from how far a function's start is disassembled to get the window right
+
+#: Names the code at an address.
+Symbolize = Callable[[int], Frame]
+#: The call-frame information of the image an address lies in.
+UnwindTables = Callable[[int], CallFrameTable | None]
+
+
+class Sourced(Protocol):
+    """Adds a frame's source line; `returned_to` says that its address is a return address."""
+
+    def __call__(self, frame: Frame, *, returned_to: bool = False) -> Frame: ...
+
+
+def guest_fault(
+    cpu: Cpu,
+    stop: Stop,
+    *,
+    symbolize: Symbolize,
+    unwind_tables: UnwindTables | None = None,
+    sourced: Sourced | None = None,
+) -> GuestFault:
+    """The error that describes `stop`, which `cpu` has just come to. Never raises."""
+    frame = _name(symbolize, stop.pc)
+    registers: dict[str, int] = {}
+    disassembly: tuple[str, ...] = ()
+    callers: tuple[Frame, ...] = ()
+    with contextlib.suppress(Exception):
+        registers = dict(zip(cpu.registers, cpu.read_registers(cpu.registers), strict=True))
+    with contextlib.suppress(Exception):
+        disassembly = disassemble(cpu, stop.pc, frame)
+    with contextlib.suppress(Exception):
+        callers = backtrace(cpu, stop.pc, symbolize=symbolize, unwind_tables=unwind_tables)
+    if sourced is not None:
+        with contextlib.suppress(Exception):
+            callers = tuple(sourced(each, returned_to=number > 0) for number, each in enumerate(callers))
+            frame = sourced(frame)
+    return GuestFault(
+        stop.reason,
+        stop.pc,
+        stop.address,
+        registers=registers,
+        frame=frame,
+        disassembly=disassembly,
+        backtrace=callers,
+    )
+
+
+def _name(symbolize: Symbolize, address: int) -> Frame:
+    with contextlib.suppress(Exception):
+        return symbolize(address)
+    return Frame(address)
+
+
+# ---------------------------------------------------------------- backtrace
+
+
+def backtrace(
+    cpu: Cpu, pc: int, *, symbolize: Symbolize, unwind_tables: UnwindTables | None = None
+) -> tuple[Frame, ...]:
+    """The frame at `pc` and its callers, innermost first, at most `MAX_FRAMES`. Never raises."""
+    frames = [_name(symbolize, pc)]
+    with contextlib.suppress(Exception):
+        for frame in itertools.islice(_callers(cpu, pc, symbolize, unwind_tables), MAX_FRAMES - 1):
+            frames.append(frame)  # one by one: what was found stays found
+    return tuple(frames)
+
+
+def _callers(cpu: Cpu, pc: int, symbolize: Symbolize, unwind_tables: UnwindTables | None) -> Iterator[Frame]:
+    frame = _innermost(cpu, pc)
+    named = _name(symbolize, pc)
+    first = True
+    while True:
+        # A return address may be the first byte behind its function; the call itself lies before it.
+        lookup = pc if first else frame.pc - 1
+        try:
+            table = unwind_tables(lookup) if unwind_tables else None
+            if table is None:
+                raise LookupError
+            caller = caller_by_rules(frame, table, lookup, cpu.read)
+        except Exception:
+            caller = _guess(frame, named, cpu, symbolize, first)
+        if caller is None or _leads_nowhere(frame, caller):
+            return
+        named = _name_return(symbolize, caller.pc)
+        if not _known(named):
+            return
+        yield named
+        frame, first = caller, False
+
+
+def _innermost(cpu: Cpu, pc: int) -> Registers:
+    isa = DWARF_REGISTERS["thumb" if cpu.arch == "arm" and cpu.read_register("pc") & 1 else cpu.arch]
+    return Registers(isa, pc, dict(enumerate(cpu.read_registers(isa.names))))
+
+
+def _known(frame: Frame) -> bool:
+    return frame.image is not None or frame.symbol is not None
+
+
+def _name_return(symbolize: Symbolize, address: int) -> Frame:
+    """Name a return address after the call before it: the next byte may belong to another function."""
+    named = _name(symbolize, address)
+    if named.image is None and named.symbol is not None:  # a trap: no code lies before it
+        return named
+    before = _name(symbolize, address - 1)
+    return dataclasses.replace(before, address=address, offset=before.offset + 1) if _known(before) else named
+
+
+def _leads_nowhere(frame: Registers, caller: Registers) -> bool:
+    """The stack grows down, so a caller's frame cannot lie below; two equal frames would go on for ever."""
+    sp = frame.isa.sp
+    if caller.values[sp] == frame.values[sp]:
+        return caller.pc == frame.pc
+    return caller.values[sp] < frame.values[sp]
+
+
+def _guess(frame: Registers, named: Frame, cpu: Cpu, symbolize: Symbolize, first: bool) -> Registers | None:
+    """The caller by convention alone, if that is code the machine knows."""
+    for caller in _just_called(frame, named, cpu) if first else ():
+        there = _name_return(symbolize, caller.pc)
+        # A return address into the same function was left by a call that has long returned.
+        if _known(there) and (there.symbol is None or there.symbol != named.symbol):
+            # Where the frame is set up already, its record holds the same address, and leads further.
+            return next((same for same in _by_frame_pointer(frame, cpu) if same.pc == caller.pc), caller)
+    for caller in _by_frame_pointer(frame, cpu):
+        if _known(_name_return(symbolize, caller.pc)):
+            return caller
+    return None
+
+
+def _just_called(frame: Registers, named: Frame, cpu: Cpu) -> Iterator[Registers]:
+    """The caller of a function that has not yet touched its return address."""
+    isa = frame.isa
+    if isa.link is not None:
+        yield Registers(isa, frame.values[isa.link], frame.values)
+    elif not _known(named):  # on x86 only a jump to nowhere is sure to have its return address on top
+        with contextlib.suppress(Exception):
+            top = frame.values[isa.sp]
+            back = int.from_bytes(cpu.read(top, isa.word), "little")
+            yield Registers(isa, back, {**frame.values, isa.sp: top + isa.word})
+
+
+def _by_frame_pointer(frame: Registers, cpu: Cpu) -> Iterator[Registers]:
+    isa = frame.isa
+    pointer = frame.values.get(isa.fp, 0)
+    for saved_pointer, saved_return in isa.frame_records:
+        with contextlib.suppress(Exception):
+            record = [
+                int.from_bytes(cpu.read(pointer + offset, isa.word), "little")
+                for offset in (saved_pointer, saved_return)
+            ]
+            above = pointer + max(saved_pointer, saved_return, -isa.word) + isa.word
+            yield Registers(isa, record[1], {**frame.values, isa.fp: record[0], isa.sp: above})
+
+
+# ---------------------------------------------------------------- disassembly
+
+#: arch -> capstone's architecture, modes, and the shortest instruction in bytes.
+_CAPSTONE: Final = {
+    "x86_64": ("X86", ("64",), 1),
+    "i386": ("X86", ("32",), 1),
+    "aarch64": ("ARM64", ("ARM",), 4),
+    "arm": ("ARM", ("ARM",), 4),
+    "thumb": ("ARM", ("THUMB",), 2),
+    "riscv64": ("RISCV", ("RISCV64", "RISCVC"), 2),
+    "riscv32": ("RISCV", ("RISCV32", "RISCVC"), 2),
+}
+
+
+def disassemble(cpu: Cpu, pc: int, frame: Frame | None = None) -> tuple[str, ...]:
+    """A few instructions around `pc`, the one there marked; empty if nothing is mapped there.
+
+    `frame` names the code at `pc`: where it begins tells where the instructions before `pc` begin. Capstone 5
+    does not know LoongArch: its instructions are given as words.
+    Raises AddressSpaceError if `pc` is unmapped.
+    """
+    state = "thumb" if cpu.arch == "arm" and cpu.read_register("pc") & 1 else cpu.arch
+    after = _mapped(cpu, pc, _LINES_AFTER * _LONGEST_INSTRUCTION + _LONGEST_INSTRUCTION)
+    if state not in _CAPSTONE:
+        reach = 4 * _LINES_BEFORE
+        before = _mapped_before(cpu, pc, reach)
+        code, start = before + after[: 4 + 4 * _LINES_AFTER], pc - len(before)
+        lines = [
+            (start + at, code[at : at + 4], f".word {int.from_bytes(code[at : at + 4], 'little'):#010x}")
+            for at in range(0, len(code), 4)
+        ]
+        return ("(no disassembler for this architecture: raw words)", *(_line(line, pc) for line in lines))
+    engine, shortest = _engine(state)
+    before_lines = _lines_before(engine, shortest, cpu, pc, frame)
+    following = _sweep(engine, shortest, after, pc)
+    chosen = [*before_lines[-_LINES_BEFORE:], *following[: 1 + _LINES_AFTER]]
+    return tuple(_line(line, pc) for line in chosen)
+
+
+_Line = tuple[int, bytes, str]
+
+
+def _line(line: _Line, pc: int) -> str:
+    address, code, text = line
+    return f"{'=>' if address == pc else '  '} {address:#x}  {code.hex():<16}  {text}"
+
+
+def _engine(state: str) -> tuple[Any, int]:
+    import capstone
+
+    arch, modes, shortest = _CAPSTONE[state]
+    mode = sum(getattr(capstone, f"CS_MODE_{name}") for name in modes)
+    return capstone.Cs(getattr(capstone, f"CS_ARCH_{arch}"), mode), shortest
+
+
+def _sweep(engine: Any, shortest: int, code: bytes, address: int) -> list[_Line]:
+    """All of `code`, instruction by instruction; what cannot be decoded as data."""
+    lines: list[_Line] = []
+    at = 0
+    while at < len(code):
+        decoded = False
+        for _, size, mnemonic, operands in engine.disasm_lite(code[at:], address + at):
+            lines.append((address + at, code[at : at + size], f"{mnemonic} {operands}".rstrip()))
+            at += size
+            decoded = True
+        if at < len(code) and not decoded:
+            piece = code[at : at + shortest]
+            lines.append((address + at, piece, f".byte {', '.join(f'{byte:#04x}' for byte in piece)}"))
+            at += shortest
+    return lines
+
+
+def _lines_before(engine: Any, shortest: int, cpu: Cpu, pc: int, frame: Frame | None) -> list[_Line]:
+    """The instructions that end exactly at `pc`: from the start of the function, or where decoding agrees."""
+    starts = [pc - size for size in range(_LINES_BEFORE * _LONGEST_INSTRUCTION // 2, 0, -shortest)]
+    if frame is not None and frame.symbol and 0 < frame.offset <= _SYMBOL_REACH:
+        starts.insert(0, pc - frame.offset)
+    for start in starts:
+        with contextlib.suppress(Exception):
+            lines = _sweep(engine, shortest, cpu.read(start, pc - start), start)
+            if lines and all(not text.startswith(".byte") for _, _, text in lines):
+                return lines
+    return []
+
+
+def _mapped(cpu: Cpu, address: int, size: int) -> bytes:
+    """What is mapped of [address, address + size), from its start. Raises if not even the start is."""
+    try:
+        return cpu.read(address, size)
+    except Exception:
+        return cpu.read(address, min(size, -address % cpu.page_size or cpu.page_size))
+
+
+def _mapped_before(cpu: Cpu, address: int, size: int) -> bytes:
+    try:
+        return cpu.read(address - size, size)
+    except Exception:
+        size = min(size, address % cpu.page_size)
+        return cpu.read(address - size, size)

@@ -1,0 +1,200 @@
+"""Host functions as frames that an unwinder can cross: C++ exceptions through qsort, dlopen or a user's callable.
+
+When a host function calls the guest, that call returns to a trap of its own for each depth. To the unwinder the
+trap is code like any other: `_dl_find_object` gives it a table made here (LSB Core, section 10.6), by which the
+frame's caller is the guest function that called the host. Its personality routine (Itanium C++ ABI: Exception
+Handling, section 1.6) lets the search pass; when the stack is really unwound it stops there, and the Python
+frames are unwound first, by `GuestUnwinding`: a dlopen under way is undone. Then the unwinder goes on in the
+guest function, as if that had called `_Unwind_Resume` in the host function's place.
+
+The frame of the outermost call has no caller: there the search ends, and an exception nobody catches terminates.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.debug.synthetic_headers import UnwindTable
+from emu.debug.unwind import DWARF_REGISTERS
+from emu.errors import GuestUnwinding
+from emu.host.functions import HostFunction
+from relink.image import Image
+from relink.memory.address_space import PAGE, Protection
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+
+_SEARCH_PHASE = 1  #: _UA_SEARCH_PHASE
+INSTALL_CONTEXT, CONTINUE_UNWIND = 7, 8  #: of _Unwind_Reason_Code
+_PERSONALITY = "int host_frame(int version, int actions, uint64_t kind, void *exception, void *context)"
+#: An .eh_frame_hdr: version 1; .eh_frame pc-relative in 4 bytes, right behind; neither count nor search table.
+_INDEX_HEADER = bytes((1, 0x1B, 0xFF, 0xFF, 4, 0, 0, 0))
+#: Calls the unwinder where arguments are on the stack (sub esp, 8; push eax; call …), with its frame's size.
+_I386_ENTRY, _I386_STACK = bytes.fromhex("83ec0850e8"), 16
+_DEF_CFA, _DEF_CFA_EXPRESSION, _EXPRESSION, _UNDEFINED, _OFFSET = 0x0C, 0x0F, 0x10, 0x07, 0x80  #: DW_CFA_*
+_ADDR, _DEREF = b"\x03", b"\x06"  #: DW_OP_*
+_COVERED = 2  #: bytes: the return address and the one before it, which unwinders ask for
+
+
+class HostFrames:
+    """The frames of one machine's host functions, whatever the tables that describe them are like."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.personality = self.define_personality()
+        self.landing = machine.traps.add("host frame", self._landed)
+        self._pending: GuestUnwinding | None = None
+
+    def define_personality(self) -> int:
+        """The trap that is the frames' personality routine."""
+        raise NotImplementedError
+
+    def covers(self, address: int) -> bool:
+        """Whether an unwinder that asks for `address` means the return to a host function, or a way into it."""
+        raise NotImplementedError
+
+    def table(self, address: int) -> UnwindTable:
+        """What describes the frame at `address`, in guest memory, for the calls that are under way now."""
+        raise NotImplementedError
+
+    def resume(self, unwinding: GuestUnwinding) -> int:
+        """Where the guest function that called the host goes on: in the unwinder. Registers are as they were."""
+        first = self._machine.convention.first_argument
+        assert first is not None
+        self._machine.cpu.write_register(first, unwinding.exception)
+        return unwinding.resume_at
+
+    def unwinder(self) -> Image:
+        """The image that has called the personality routine."""
+        image = self._machine.image_at(self._machine.return_address())
+        assert image is not None, "an unwinder is guest code"
+        return image
+
+    def land(self, unwinder: Image, exception: int) -> None:
+        """The unwinder will jump to `landing`."""
+        resume = unwinder.symbol("_Unwind_Resume").address
+        self._pending = GuestUnwinding(exception, self._machine.call_depth, resume)
+
+    def _landed(self) -> int:
+        assert self._pending is not None
+        unwinding, self._pending = self._pending, None
+        raise unwinding
+
+
+class DwarfHostFrames(HostFrames):
+    """Described by .eh_frame."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self._word = machine.arch.word_size
+        isa = DWARF_REGISTERS[machine.arch.name]
+        self._sp = isa.sp
+        self._return_column = len(isa.names) - 1 if isa.link is None else isa.link
+        self._table = UnwindTable(0, 0)
+        self._cells: list[int] = []  #: of each depth from 2: what the frame's CFA and return address are
+        self._readable: dict[int, NDArray[np.uint8]] = {}  #: i386: pages of traps
+        self._entry = self._entered = 0  #: i386: guest code that enters the unwinder, and at which address
+
+    def define_personality(self) -> int:
+        return self._machine.define("host frame", HostFunction(self._decide, _PERSONALITY))
+
+    def covers(self, address: int) -> bool:
+        traps = self._machine.traps
+        if self._entry and self._entry <= address < self._entry + PAGE:
+            return True
+        return traps.is_return(address) or traps.is_return(address + 1)
+
+    def table(self, address: int) -> UnwindTable:
+        """An .eh_frame_hdr for all calls."""
+        callers = self._machine.runner.host_callers()
+        arena = self._machine.link_maps.arena
+        if not self._table.size or len(callers) > len(self._cells):
+            self._cells += [arena.allocate(2 * self._word) for _ in callers[len(self._cells) :]]
+            self._place(_INDEX_HEADER + self._frames())
+            self._make_readable()
+        for cell, (cfa, return_address) in zip(self._cells, callers, strict=False):
+            self._machine.memory.write(cell, self._address(cfa) + self._address(return_address))
+        return self._table
+
+    def resume(self, unwinding: GuestUnwinding) -> int:
+        if self._machine.convention.first_argument is not None:
+            return super().resume(unwinding)
+        self._prepare_entry(unwinding.resume_at)
+        self._machine.cpu.write_register("eax", unwinding.exception)
+        return self._entry
+
+    def _decide(self, version: int, actions: int, kind: int, exception: int, context: int) -> int:
+        """The personality routine: lets the search pass, and has the unwinding itself land in the host."""
+        if actions & _SEARCH_PHASE:
+            return CONTINUE_UNWIND
+        unwinder = self.unwinder()
+        self.land(unwinder, exception)
+        set_ip = unwinder.symbol("_Unwind_SetIP").address
+        self._machine.call(set_ip, "void(void *, void *)", context, self.landing)
+        return INSTALL_CONTEXT
+
+    # ------------------------------------------------------------ the table
+
+    def _place(self, content: bytes) -> None:
+        arena = self._machine.link_maps.arena
+        if self._table.size:
+            arena.free(self._table.address)
+        self._table = UnwindTable(arena.place(content), len(content))
+
+    def _frames(self) -> bytes:
+        """.eh_frame: a CIE and the FDE of the outermost call, those of host functions, the end."""
+        traps, column = self._machine.traps, self._return_column
+        ends = bytes((_DEF_CFA, self._sp, 0, _UNDEFINED, column))
+        out = self._record(0, self._description(b"zR", b"\0") + ends)
+        out += self._function(len(out), 0, traps.return_to(1) - 1, _COVERED, b"")
+        if self._entry:
+            rules = bytes((_DEF_CFA, self._sp, _I386_STACK, _OFFSET | column, 1))
+            out += self._function(len(out), 0, self._entry, PAGE, rules)
+        inner = len(out)
+        out += self._record(0, self._description(b"zPR", b"\0" + self._address(self.personality) + b"\0"))
+        for depth, cell in enumerate(self._cells, 2):
+            cfa = _ADDR + self._address(cell) + _DEREF
+            place = _ADDR + self._address(cell + self._word)
+            rules = bytes((_DEF_CFA_EXPRESSION, len(cfa))) + cfa + bytes((_EXPRESSION, column, len(place))) + place
+            out += self._function(len(out), inner, traps.return_to(depth) - 1, _COVERED, rules)
+        return out + bytes(4)
+
+    def _description(self, augmentation: bytes, data: bytes) -> bytes:
+        """A CIE's contents up to its instructions; data is aligned to words downwards."""
+        alignments = bytes((1, -self._word & 0x7F, self._return_column))
+        return bytes((1,)) + augmentation + b"\0" + alignments + bytes((len(data),)) + data
+
+    def _function(self, at: int, description: int, start: int, size: int, rules: bytes) -> bytes:
+        """The FDE at offset `at` of .eh_frame, of the CIE at another."""
+        return self._record(at + 4 - description, self._address(start) + self._address(size) + b"\0" + rules)
+
+    def _record(self, identifier: int, content: bytes) -> bytes:
+        content += bytes(-(4 + len(content)) % self._word)  # DW_CFA_nop
+        return (4 + len(content)).to_bytes(4, "little") + identifier.to_bytes(4, "little") + content
+
+    def _address(self, value: int) -> bytes:
+        return value.to_bytes(self._word, "little")
+
+    def _make_readable(self) -> None:
+        """libgcc for i386 looks at what lies at each return address, for the kernel's signal trampolines."""
+        if self._machine.arch.name != "i386":
+            return
+        for depth in range(1, len(self._cells) + 2):
+            page = self._machine.traps.return_to(depth) & -PAGE
+            if page not in self._readable:
+                self._readable[page] = np.frombuffer(mmap.mmap(-1, PAGE), np.uint8)
+                self._machine.cpu.map(page, PAGE, Protection.R, self._readable[page])
+
+    def _prepare_entry(self, unwinder: int) -> None:
+        memory = self._machine.memory
+        if not self._entry:
+            self._entry = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[unwind]")
+            self._table = self._table._replace(size=0)  # to be made again, with an FDE for this
+        if self._entered != unwinder:
+            after = self._entry + len(_I386_ENTRY) + 4
+            memory.write(self._entry, _I386_ENTRY + self._address((unwinder - after) & 0xFFFF_FFFF))
+            self._entered = unwinder

@@ -1,0 +1,100 @@
+"""Host functions as frames, for Arm's unwinder (Exception Handling ABI for the Arm Architecture).
+
+There a personality routine does the unwinding of its frame itself, through `_Unwind_VRS_Set`; the table that
+leads to it is one entry of .ARM.exidx (section 6), made for the address asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.debug.host_frames import CONTINUE_UNWIND, INSTALL_CONTEXT, HostFrames
+from emu.debug.synthetic_headers import EXIDX_ENTRY, UnwindTable
+from emu.errors import GuestUnwinding
+from emu.host.functions import HostFunction
+from relink.image import Image
+from relink.memory.address_space import PAGE, Protection
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+
+_VIRTUAL, _STARTING, _RESUME, _ACTION = 0, 1, 2, 3  #: _Unwind_State and its mask (section 8.2)
+_CANTUNWIND = 1  #: EXIDX_CANTUNWIND
+_SP, _PC = 13, 15
+_PERSONALITY = "int host_frame(int state, void *control, void *context)"
+_REGISTER = "int(void *, int, unsigned, int, void *)"  #: of _Unwind_VRS_Get and _Unwind_VRS_Set
+_JUMP = bytes.fromhex("04f01fe5")  #: ldr pc, [pc, #-4]: the trap is out of a table's reach
+
+
+class ArmHostFrames(HostFrames):
+    """The frames of one Arm machine's host functions."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self._outermost = self._inner = UnwindTable(0, 0)
+        self._value = 0  #: a word in guest memory
+        self._resumed = (0, 0)  #: sp of the guest function that goes on, and the place it returns to
+
+    def define_personality(self) -> int:
+        return self._machine.define("host frame", HostFunction(self._unwind, _PERSONALITY))
+
+    def covers(self, address: int) -> bool:
+        # Unwinders ask for two bytes before the return address.
+        return self._machine.traps.is_return(address + 2)
+
+    def table(self, address: int) -> UnwindTable:
+        if not self._inner.size:
+            self._make_tables()
+        return self._outermost if address + 2 == self._machine.traps.return_to(1) else self._inner
+
+    def resume(self, unwinding: GuestUnwinding) -> int:
+        registers = self._machine.cpu.read_registers(("sp", "lr"))
+        self._resumed = (registers[0], registers[1])
+        return super().resume(unwinding)
+
+    def _make_tables(self) -> None:
+        """Two tables of one entry; and a personality routine that is guest code, within their reach."""
+        memory, arena = self._machine.memory, self._machine.link_maps.arena
+        code = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[unwind]")
+        memory.write(code, _JUMP + self.personality.to_bytes(4, "little"))
+        self._value = arena.allocate(4)
+        rows = arena.allocate(2 * EXIDX_ENTRY + 4)
+        outer, inner, entry = rows, rows + EXIDX_ENTRY, rows + 2 * EXIDX_ENTRY
+        # Functions begin at the tables: below every trap, and that is all that is asked of them.
+        words = (0, _CANTUNWIND, _prel31(inner, inner), _prel31(entry, inner + 4), _prel31(code, entry))
+        memory.write(rows, b"".join(word.to_bytes(4, "little") for word in words))
+        self._outermost, self._inner = UnwindTable(outer, EXIDX_ENTRY), UnwindTable(inner, EXIDX_ENTRY)
+
+    def _unwind(self, state: int, control: int, context: int) -> int:
+        """The personality routine: to the caller, except that the unwinding itself first lands in the host."""
+        action = state & _ACTION
+        unwinder = self.unwinder()
+        if action == _STARTING:
+            self.land(unwinder, control)
+            self._set(unwinder, context, _PC, self.landing)
+            return INSTALL_CONTEXT
+        caller = self._resumed if action == _RESUME else self._caller(unwinder, context)
+        self._set(unwinder, context, _SP, caller[0])
+        self._set(unwinder, context, _PC, caller[1])
+        return CONTINUE_UNWIND
+
+    def _caller(self, unwinder: Image, context: int) -> tuple[int, int]:
+        """(sp, return address) of the guest function that waits for the frame `context` is at."""
+        machine = self._machine
+        machine.call(unwinder.symbol("_Unwind_VRS_Get").address, _REGISTER, context, 0, _PC, 0, self._value)
+        here = machine.memory.read_uint(self._value, 4) & ~1
+        callers = machine.runner.host_callers()
+        depths = range(2, len(callers) + 2)
+        return next(
+            caller for depth, caller in zip(depths, callers, strict=True) if machine.traps.return_to(depth) == here
+        )
+
+    def _set(self, unwinder: Image, context: int, register: int, value: int) -> None:
+        self._machine.memory.write_uint(self._value, 4, value)
+        address = unwinder.symbol("_Unwind_VRS_Set").address
+        self._machine.call(address, _REGISTER, context, 0, register, 0, self._value)
+
+
+def _prel31(target: int, place: int) -> int:
+    """A place-relative 31-bit offset (section 6)."""
+    return (target - place) & 0x7FFF_FFFF

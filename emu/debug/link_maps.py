@@ -1,0 +1,310 @@
+"""What the dynamic linker shows of itself in guest memory: the chain of `struct link_map` and `struct r_debug`.
+
+A debugger finds every image through them (SVR4's rendezvous; glibc's elf/link.h and elf/dl-debug.c), and a
+program that takes its `dlopen` handle for a `struct link_map *` reads one. Nothing is written until somebody
+asks for the first time; from then on the machine's loads and unloads keep it up to date, and once `r_debug`
+itself was asked for they tell of every change as ld.so does: state, call of `r_brk`, change, state, call.
+
+The chain begins with the program: the executable, or where none is loaded an entry without a name or an image
+that stands for the machine. Libraries the host stands in for have an entry too, outside the chain.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from emu.debug.synthetic_headers import (
+    HeaderTable,
+    UnwindTable,
+    encoded,
+    made_headers,
+    made_unwind_table,
+    own_headers,
+    own_unwind_table,
+)
+from relink.elf.constants import DynamicTag, SegmentType
+from relink.image import Image
+from relink.memory.address_space import PAGE, Protection, page_ceil
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+
+#: A function that only returns, for a debugger to break on.
+_RETURN = {
+    "x86_64": "c3",
+    "i386": "c3",
+    "aarch64": "c0035fd6",
+    "arm": "1eff2fe1",
+    "riscv64": "67800000",
+    "riscv32": "67800000",
+    "loongarch64": "2000004c",
+}
+_R_VERSION = 1  #: one namespace
+
+
+class State(enum.IntEnum):
+    """r_state."""
+
+    CONSISTENT = 0
+    ADD = 1
+    DELETE = 2
+
+
+class Arena:
+    """Guest memory of the dynamic linker's own. What is freed is used again as late as possible."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._memory = machine.memory
+        self._next = self._end = 0
+        self._sizes: dict[int, int] = {}
+        self._free: dict[int, deque[int]] = defaultdict(deque)
+
+    def allocate(self, size: int) -> int:
+        """`size` bytes, 16-byte aligned. Their contents are undefined."""
+        size = (size + 15) & -16 or 16
+        if self._free[size]:
+            address = self._free[size].popleft()
+        else:
+            if self._next + size > self._end:
+                extent = page_ceil(size)
+                self._next = self._memory.map_anonymous(extent, name="[ld.so]")
+                self._end = self._next + extent
+            address = self._next
+            self._next += size
+        self._sizes[address] = size
+        return address
+
+    def place(self, data: bytes) -> int:
+        """Where `data` has been put."""
+        address = self.allocate(len(data))
+        self._memory.write(address, data)
+        return address
+
+    def free(self, address: int) -> None:
+        self._free[self._sizes.pop(address)].append(address)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What one image has in the arena."""
+
+    map: int  #: address of its struct link_map
+    name: int  #: of l_name
+    blocks: list[int] = field(default_factory=list)  #: everything else
+    unwind: UnwindTable | None = None
+    headers: HeaderTable | None = None
+    texts: dict[str, int] = field(default_factory=dict)
+
+
+class LinkMaps:
+    """The structures of one machine. `added` counts the images ever loaded (dlpi_adds)."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._word = machine.arch.word_size
+        self.added = 0
+        self._entries: dict[Image, _Entry] = {}
+        self._stand_ins: dict[str, int] = {}
+        self._debug = 0
+        self._active = False
+
+    @cached_property
+    def arena(self) -> Arena:
+        """Where the structures lie."""
+        return Arena(self._machine)
+
+    @property
+    def images(self) -> list[Image]:
+        """Everything loaded: an executable first, then in load order."""
+        return sorted(self._machine.linker.images, key=lambda image: not image.decoded.is_executable)
+
+    @property
+    def executable(self) -> Image | None:
+        """The program, where one is loaded."""
+        return next((image for image in self.images[:1] if image.decoded.is_executable), None)
+
+    # ------------------------------------------------------------ what is asked for
+
+    def link_map_address(self, image: Image) -> int:
+        """Guest address of an image's struct link_map. Raises UseAfterUnload."""
+        image.check_open()
+        return self._entry(image).map
+
+    def image_of(self, address: int) -> Image | None:
+        """The image whose struct link_map a guest address is."""
+        return next((image for image, entry in self._entries.items() if entry.map == address), None)
+
+    @cached_property
+    def _program(self) -> int:
+        return self.arena.place(self._packed(0, self.arena.place(b"\0"), 0, 0, 0))
+
+    @property
+    def program(self) -> int:
+        """The head of the chain: the executable's link_map, or the entry that stands for one."""
+        self._activate()
+        executable = self.executable
+        return self._program if executable is None else self._entry(executable).map
+
+    def stand_in(self, name: str) -> int:
+        """The link_map of a library the host stands in for."""
+        if name not in self._stand_ins:
+            text = self.arena.place(name.encode() + b"\0")
+            self._stand_ins[name] = self.arena.place(self._packed(0, text, 0, 0, 0))
+        return self._stand_ins[name]
+
+    def stand_in_of(self, address: int) -> str | None:
+        """The stand-in whose link_map a guest address is."""
+        return next((name for name, at in self._stand_ins.items() if at == address), None)
+
+    @property
+    def debug(self) -> int:
+        """Guest address of struct r_debug (`_r_debug`); from now on changes are told through it."""
+        if not self._debug:
+            self._activate()
+            self._debug = self.arena.allocate(5 * 8)
+            self._write_debug(State.CONSISTENT)
+            self._tell_program()
+        return self._debug
+
+    @cached_property
+    def breakpoint(self) -> int:
+        """r_brk (`_dl_debug_state`): guest code that is called around every change, and only returns."""
+        memory, code = self._machine.memory, bytes.fromhex(_RETURN[self._machine.arch.name])
+        address = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[_dl_debug_state]")
+        memory.write(address, code)
+        return address
+
+    def name_address(self, image: Image) -> int:
+        """l_name: the path as the guest knows it; empty for an executable."""
+        return self._entry(image).name
+
+    def text(self, image: Image, text: str) -> int:
+        """A C string that lives as long as the image."""
+        entry = self._entry(image)
+        if text not in entry.texts:
+            entry.texts[text] = self.arena.place(text.encode("utf-8", "surrogateescape") + b"\0")
+        return entry.texts[text]
+
+    def program_headers(self, image: Image) -> HeaderTable:
+        """An image's program headers in guest memory (see `emu.debug.synthetic_headers`)."""
+        entry = self._entry(image)
+        if entry.headers is None:
+            entry.headers = own_headers(image)
+        if entry.headers is None:
+            headers = made_headers(image, self.unwind_table(image))
+            address = self.arena.place(encoded(image, headers))
+            entry.blocks.append(address)
+            entry.headers = HeaderTable(address, len(headers))
+        return entry.headers
+
+    def unwind_table(self, image: Image) -> UnwindTable | None:
+        """An image's unwind index in guest memory: .eh_frame_hdr, or on Arm .ARM.exidx."""
+        entry = self._entry(image)
+        if entry.unwind is None:
+            entry.unwind = own_unwind_table(image)
+        if entry.unwind is None and (made := made_unwind_table(image, self.arena.allocate)) is not None:
+            entry.unwind, content = made
+            self._machine.memory.write(entry.unwind.address, content)
+            entry.blocks.append(entry.unwind.address)
+        return entry.unwind
+
+    # ------------------------------------------------------------ kept up to date
+
+    @contextmanager
+    def changing(self, state: State, added: int = 0) -> Iterator[None]:
+        """The machine maps or unmaps images in the block; `added` of them are new."""
+        self.added += added
+        self._announce(state)
+        try:
+            yield
+        finally:
+            self.relink()
+        self._announce(State.CONSISTENT)
+
+    def relink(self) -> None:
+        """Make the chain what is loaded now."""
+        if not self._active:
+            return
+        for gone in [image for image in self._entries if image.closed]:
+            self._release(self._entries.pop(gone))
+        chain = [self._program] if self.executable is None else []
+        chain += [self._new_entry(image).map for image in self.images]
+        write, word = self._machine.memory.write_uint, self._word
+        for before, here, after in zip([0, *chain], chain, [*chain[1:], 0], strict=False):
+            write(here + 3 * word, word, after)
+            write(here + 4 * word, word, before)
+        if self._debug:
+            write(self._debug + word, word, chain[0])
+            write(self._debug + 3 * word, 4, State.CONSISTENT)
+
+    def _activate(self) -> None:
+        if not self._active:
+            self._active = True
+            self.relink()
+
+    def _entry(self, image: Image) -> _Entry:
+        self._activate()
+        return self._new_entry(image)
+
+    def _new_entry(self, image: Image) -> _Entry:
+        if image not in self._entries:
+            path = "" if image.decoded.is_executable else self.guest_path(image)
+            name = self.arena.place(path.encode("utf-8", "surrogateescape") + b"\0")
+            contents = self._packed(image.bias, name, self._dynamic(image), 0, 0)
+            self._entries[image] = _Entry(self.arena.place(contents), name)
+        return self._entries[image]
+
+    def _release(self, entry: _Entry) -> None:
+        for address in (entry.map, entry.name, *entry.blocks, *entry.texts.values()):
+            self.arena.free(address)
+
+    def _packed(self, *words: int) -> bytes:
+        return b"".join(word.to_bytes(self._word, "little") for word in words)
+
+    def _dynamic(self, image: Image) -> int:
+        rows = image.decoded.program_headers
+        found = next((row for row in rows if row.type == SegmentType.DYNAMIC), None)
+        return 0 if found is None else image.address_of(found.vaddr)
+
+    def guest_path(self, image: Image) -> str:
+        """What the guest would call an image's file: below the sysroot if it lies there."""
+        path, root = image.decoded.path, self._machine.linker.search.sysroot
+        if path is None:
+            return image.name
+        absolute = path.absolute()
+        if root is not None:
+            for folder in (absolute, absolute.parent.resolve() / absolute.name):
+                try:
+                    return f"/{folder.relative_to(type(path)(root).resolve())}"
+                except ValueError:
+                    continue
+        return str(absolute)
+
+    # ------------------------------------------------------------ the debugger's side
+
+    def _write_debug(self, state: State) -> None:
+        """struct r_debug: r_version, r_map, r_brk, r_state, r_ldbase, each as wide as a word with its padding."""
+        contents = self._packed(_R_VERSION, self.program, self.breakpoint, state, 0)
+        self._machine.memory.write(self._debug, contents)
+
+    def _announce(self, state: State) -> None:
+        if self._debug:
+            self._machine.memory.write_uint(self._debug + 3 * self._word, 4, state)
+            self._tell_program()
+            self._machine.call(self.breakpoint, "void(void)")
+
+    def _tell_program(self) -> None:
+        """DT_DEBUG of an executable leads to r_debug (gABI, "Dynamic Section")."""
+        image = self.executable
+        tags = [] if image is None else image.decoded.dynamic.tags.tolist()
+        if image is not None and DynamicTag.DEBUG in tags and (dynamic := self._dynamic(image)):
+            place = dynamic + (2 * tags.index(DynamicTag.DEBUG) + 1) * self._word
+            if self._machine.memory.protection(place) is None:
+                return  # not published yet
+            self._machine.memory.write_uint(place, self._word, self._debug)

@@ -1,0 +1,81 @@
+"""Telling what lies at a guest address: a symbol, an image, a trap, a mapping; and how to unwind from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from emu.errors import Frame
+from emu.memory.guest_memory import GuestMemory
+from emu.run.traps import TrapTable
+from relink.elf.dwarf_lines import source_line
+from relink.image import Image
+from relink.linker import Linker
+from relink.objects.combined import CombinedObjects, InputSection
+
+if TYPE_CHECKING:
+    from emu.debug.unwind import CallFrameTable
+
+
+class Symbolizer:
+    """Looks addresses up in everything a machine has loaded."""
+
+    def __init__(self, linker: Linker, memory: GuestMemory, traps: TrapTable) -> None:
+        self._linker = linker
+        self._memory = memory
+        self._traps = traps
+
+    def image_at(self, address: int) -> Image | None:
+        """The loaded image whose region covers a guest address."""
+        return next((image for image in self._linker.images if image.contains(address)), None)
+
+    def sourced(self, frame: Frame, *, returned_to: bool = False) -> Frame:
+        """The frame with its source line, where DWARF tells. Of an address that is `returned_to`, the call's line
+        is meant, which may be another than that of the instruction behind it."""
+        image = self.image_at(frame.address)
+        if image is None:
+            return frame
+        vaddr = (frame.address - returned_to - image.bias) & image.architecture.address_mask
+        found = source_line(image.decoded, vaddr)
+        return frame if found is None else replace(frame, file=found.file, line=found.line)
+
+    def frame(self, address: int) -> Frame:
+        """What lies at a guest address, as far as known; not its source line (see `sourced`)."""
+        if address in self._traps:
+            trap = self._traps.get(address)
+            return Frame(address, None, f"[{trap.name if trap else 'unused trap'}]", 0)
+        image = self.image_at(address)
+        if image is not None:
+            found = image.symbol_at(address)
+            if found is None:
+                return Frame(address, image.short_name, None, address - image.base)
+            return Frame(address, _object_name(image, address) or image.short_name, found[0], found[1])
+        region = self._memory.region_at(address)
+        if region is not None and region.name:
+            return Frame(address, region.name, None, address - region.address)
+        return Frame(address)
+
+    def call_frames(self, address: int) -> CallFrameTable | None:
+        """The call-frame information that covers a guest address: .eh_frame, or else .debug_frame."""
+        from emu.debug.call_frames import call_frames
+
+        image = self.image_at(address)
+        return None if image is None else call_frames(image, address)
+
+
+def input_at(image: Image, address: int) -> InputSection | None:
+    """The section of an object that lies at a guest address; None where no linked object has one."""
+    inputs = image.decoded.inputs if isinstance(image.decoded, CombinedObjects) else ()
+    offset = address - image.base
+    return next((section for section in inputs if section.offset <= offset < section.offset + section.size), None)
+
+
+def _object_name(image: Image, address: int) -> str | None:
+    """Which of several objects an address is of ("libz.a(crc32.o)"), without its folder."""
+    if not isinstance(image.decoded, CombinedObjects) or len(image.decoded.files) < 2:
+        return None
+    section = input_at(image, address)
+    if section is None:
+        return None
+    archive, bracket, member = section.file.name.partition("(")
+    return archive.rpartition("/")[2] + bracket + member

@@ -1,0 +1,120 @@
+"""Program headers in guest memory: where an image's own lie, or a table made for one that has none there.
+
+Unwinders and debuggers read them through `dl_iterate_phdr` and `dlinfo`. Linked relocatable objects never had
+any: theirs name the segments, and what describes their code to an unwinder, for which an index is made
+(.eh_frame_hdr; LSB Core, section 10.6.2).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from emu.debug.unwind import CallFrameTable, function_entries
+from relink.elf.constants import SegmentType
+from relink.elf.headers import ProgramHeader
+from relink.image import Image
+from relink.objects.combined import INDEX_TABLE, CombinedObjects
+
+PT_ARM_EXIDX = 0x7000_0001  #: ELF for the Arm Architecture, section 5.2
+EXIDX_ENTRY = 8  #: bytes of one entry of that index
+_PF_R = 4
+#: version 1; .eh_frame pc-relative in 4 bytes, the count in 4, the table relative to the header in 4 and 4
+_INDEX_HEADER = struct.pack("<4B", 1, 0x1B, 0x03, 0x3B)
+
+
+class HeaderTable(NamedTuple):
+    """An array of ElfN_Phdr in guest memory."""
+
+    address: int
+    rows: int
+
+
+class UnwindTable(NamedTuple):
+    """What PT_GNU_EH_FRAME or PT_ARM_EXIDX covers, in guest memory."""
+
+    address: int
+    size: int  #: bytes
+
+
+def own_headers(image: Image) -> HeaderTable | None:
+    """The image's own headers, if a segment brings them into memory."""
+    decoded, header = image.decoded, image.decoded.header
+    size = header.phentsize * header.phnum
+    if isinstance(decoded, CombinedObjects) or not size:
+        return None
+    for segment in decoded.segments:
+        if segment.offset <= header.phoff and header.phoff + size <= segment.offset + segment.filesz:
+            vaddr = segment.vaddr + header.phoff - segment.offset
+            return HeaderTable(image.address_of(vaddr), header.phnum)
+    return None
+
+
+def encoded(image: Image, headers: list[ProgramHeader]) -> bytes:
+    """The headers as they lie in a file of the image's class."""
+    layout = image.decoded.header.layout
+    fields = layout.program_header_fields
+    return b"".join(layout.program_header.pack(*(getattr(row, name) for name in fields)) for row in headers)
+
+
+def made_headers(image: Image, unwind: UnwindTable | None) -> list[ProgramHeader]:
+    """Headers for an image whose own are not in memory; for linked objects, with one for `unwind`."""
+    decoded = image.decoded
+    if not isinstance(decoded, CombinedObjects):
+        return list(decoded.program_headers)
+    headers = list(decoded.segments)
+    if decoded.tls is not None:
+        headers.append(decoded.tls)
+    if unwind is not None:
+        vaddr = (unwind.address - image.bias) & image.architecture.address_mask
+        kind = unwind_segment(image)
+        headers.append(ProgramHeader(kind, _PF_R, 0, vaddr, vaddr, unwind.size, unwind.size, 4))
+    return headers
+
+
+def unwind_segment(image: Image) -> int:
+    """The type of the segment that describes an image's frames: PT_ARM_EXIDX on Arm, PT_GNU_EH_FRAME elsewhere."""
+    return PT_ARM_EXIDX if image.architecture.name == "arm" else int(SegmentType.GNU_EH_FRAME)
+
+
+def own_unwind_table(image: Image) -> UnwindTable | None:
+    """The image's unwind index as its headers, or on Arm the objects it was linked from, tell it."""
+    decoded = image.decoded
+    if not isinstance(decoded, CombinedObjects):
+        wanted = unwind_segment(image)
+        found = next((row for row in decoded.program_headers if row.type == wanted), None)
+        return None if found is None else UnwindTable(image.address_of(found.vaddr), found.memsz)
+    index = [section for section in decoded.inputs if section.name.startswith(INDEX_TABLE) and section.size]
+    if unwind_segment(image) != PT_ARM_EXIDX or not index:
+        return None
+    first = min(section.offset for section in index)
+    last = max(section.offset + section.size for section in index)
+    return UnwindTable(image.base + first, last - first)
+
+
+def made_unwind_table(image: Image, allocate: Callable[[int], int]) -> tuple[UnwindTable, bytes] | None:
+    """An .eh_frame_hdr for linked objects: where `allocate` puts it, and its bytes. None where there is nothing
+    to index, or it would lie out of reach of the code."""
+    decoded = image.decoded
+    if not isinstance(decoded, CombinedObjects) or unwind_segment(image) == PT_ARM_EXIDX:
+        return None
+    word = image.architecture.word_size
+    rows: list[tuple[int, int]] = []
+    frames: list[int] = []
+    for section in decoded.inputs:
+        if section.name == ".eh_frame" and section.size:
+            # Relocated as it lies in the guest; being read-only it still is as the linker left it.
+            data = image.region.buffer[section.offset : section.offset + section.size].tobytes()
+            table = CallFrameTable(data, image.base + section.offset)
+            frames.append(table.address)
+            rows += [(start, table.address + entry) for start, entry in function_entries(table, word)]
+    if not rows:
+        return None
+    size = len(_INDEX_HEADER) + 8 + 8 * len(rows)
+    at = allocate(size)
+    numbers = [frames[0] - at - len(_INDEX_HEADER), len(rows)]
+    numbers += [number - at for row in sorted(rows) for number in row]
+    if not all(-(1 << 31) <= number < 1 << 31 for number in numbers):
+        return None
+    return UnwindTable(at, size), _INDEX_HEADER + struct.pack(f"<iI{2 * len(rows)}i", *numbers)

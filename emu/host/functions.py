@@ -1,0 +1,55 @@
+"""Host functions: Python callables that answer symbols the guest imports.
+
+`HostFunction` pairs a callable with the C prototype that tells how its arguments arrive. The machine gives
+each one a trap address; when the guest reaches it, arguments are read as the ABI passes them, the callable
+runs outside the engine (so it may call the guest again, to any depth, or raise), and its result goes where
+the ABI returns it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from emu.errors import CallError
+
+if TYPE_CHECKING:
+    from emu.calls.plan import VarArgs
+
+#: What crosses between Python and C on a host function's side: integers and pointers are ints (signed as
+#: their type is), float and double are floats, and `...` arrives as one last VarArgs.
+HostValue: TypeAlias = "int | float | VarArgs"
+HostCallable: TypeAlias = Callable[..., "int | float | bool | None"]
+
+
+@dataclass(frozen=True)
+class HostFunction:
+    """A callable and the C prototype it is called by, e.g. ``int add(int a, int b)`` or ``double(int)``."""
+
+    call: HostCallable
+    prototype: str
+
+
+def host_function(value: HostCallable | HostFunction | tuple[HostCallable, str], name: str) -> HostFunction:
+    """What a user may give for a symbol, as a HostFunction.
+
+    A bare callable takes as many pointer-wide signed integers as it has positional parameters and returns
+    one. Raises CallError if its signature cannot be told (pass a prototype then).
+    """
+    if isinstance(value, HostFunction):
+        return value
+    if isinstance(value, tuple):
+        call, prototype = value
+        return HostFunction(call, prototype)
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise CallError(f"host function for {name}: give a prototype, its signature is hidden ({error})") from None
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        raise CallError(f"host function for {name}: give a prototype, *args does not tell how many arguments")
+    arity = sum(
+        p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty for p in parameters
+    )
+    return HostFunction(value, f"long({', '.join(['long'] * arity) or 'void'})")

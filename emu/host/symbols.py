@@ -1,0 +1,117 @@
+"""What a user gives for symbols, made into something the resolver understands.
+
+A table of names, or a function that is asked for each; what is given for a symbol may be an address, a callable
+(with a prototype or without), which gets a trap, a `Function` or `Variable` of a loaded library, or its `Symbol`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from emu.calls.plan import plan_call
+from emu.errors import CallError, UnresolvedCall
+from emu.host.functions import HostCallable, HostFunction, host_function
+from relink.resolve.resolver import DefinedSymbols, Lookup, SymbolRequest, SymbolSource
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+    from relink.image import Image, Symbol
+
+#: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
+SymbolValue: TypeAlias = "HostCallable | HostFunction | tuple[HostCallable, str] | int"
+#: A table of them, or a function of a `SymbolRequest` (or a `SymbolSource`) that answers with one, or None.
+Symbols: TypeAlias = "Mapping[str, SymbolValue] | Lookup | SymbolSource"
+
+
+class Answers:
+    """Makes definitions of what users give. A trap made on the way belongs to the load it was made for."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        # The last is the load under way; the first, what is bound outside of any and stays.
+        self._owners: list[tuple[list[int], dict[tuple[str, int], tuple[int, object]]]] = [([], {})]
+        #: Traps that go when an image goes.
+        self.owned: defaultdict[Image, list[int]] = defaultdict(list)
+
+    # ------------------------------------------------------------ traps that run Python
+
+    def define(self, name: str, value: SymbolValue, traps: list[int] | None = None) -> int:
+        """The guest address that stands for `value`: the number itself, or a trap that runs the callable.
+
+        A new trap is noted in `traps`.
+        """
+        if isinstance(value, int):
+            return value & self._machine.arch.address_mask
+        address = self._machine.traps.add(name, self.handler(name, host_function(value, name)))
+        if traps is not None:
+            traps.append(address)
+        return address
+
+    def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
+        """`define` for each of a table."""
+        return {name: self.define(name, value, traps) for name, value in symbols.items()}
+
+    def handler(self, name: str, function: HostFunction) -> Callable[[], int]:
+        """What a trap does to run `function` in the guest's place; `name` is what errors call it."""
+        machine = self._machine
+        plan = plan_call(machine.convention.arch, function.prototype)
+        return lambda: plan.leave(machine, function.call(*plan.arguments(machine)), name)
+
+    def unresolved(self, traps: list[int], image: str, symbol: str) -> int:
+        """A trap for a symbol nobody defines, noted in `traps`. Reaching it raises UnresolvedCall."""
+
+        def reached() -> int:
+            raise UnresolvedCall(symbol, self._machine.caller())
+
+        address = self._machine.traps.add(f"unresolved {symbol}", reached)
+        traps.append(address)
+        return address
+
+    def remove(self, traps: Iterable[int]) -> None:
+        """Give traps back."""
+        for address in traps:
+            self._machine.traps.remove(address)
+
+    def forget(self, image: Image) -> None:
+        """Give the traps of an image that is gone back."""
+        self.remove(self.owned.pop(image, ()))
+
+    # ------------------------------------------------------------ for the resolver
+
+    @contextmanager
+    def owned_by(self, traps: list[int]) -> Iterator[None]:
+        """Note traps made meanwhile in `traps`."""
+        owner = (traps, dict[tuple[str, int], tuple[int, object]]())
+        self._owners.append(owner)
+        try:
+            yield
+        finally:
+            self._owners.remove(owner)
+
+    def sources(self, symbols: Symbols | None, traps: list[int] | None = None) -> list[SymbolSource | Lookup]:
+        """What to ask the user's symbols through: nothing where none are given."""
+        if not symbols:
+            return []
+        if isinstance(symbols, Mapping):
+            return [DefinedSymbols(self.define_all(symbols, traps))]
+        return [symbols]
+
+    def definition(self, request: SymbolRequest, value: object) -> int | Symbol:
+        """The address or symbol an answer stands for (see `Resolver.host_value`). Raises CallError."""
+        from emu.library import Function, Variable
+
+        if isinstance(value, Function | Variable):
+            return value.symbol
+        if not callable(value) and not isinstance(value, tuple | HostFunction):
+            raise CallError(f"{request.name}: {value!r} can stand for no symbol")
+        if len(self._owners) == 1 and request.asking is not None:  # bound late: the trap goes with the image
+            return self.define(request.name, cast(SymbolValue, value), self.owned[request.asking])
+        traps, known = self._owners[-1]
+        key = request.name, id(value)
+        if key not in known:
+            address = self.define(request.name, cast(SymbolValue, value), traps)
+            known[key] = address, value  # kept, so that no other object gets its id
+        return known[key][0]

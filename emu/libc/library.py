@@ -1,0 +1,254 @@
+"""`Libc`: the hosted C library of one machine: its state, and how the linker finds its symbols.
+
+The functions live in the family files (`emu.libc.table` lists them). State belongs to the family that needs
+it: a family declares a class and asks for `libc.state(ThatClass)`, made on first use and kept per machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from emu.errors import GuestAbort
+from emu.host.functions import HostFunction
+from emu.libc import table
+from emu.libc.errno import Errno
+from emu.libc.guest import Guest, Memory, Program
+from emu.libc.streams import CaptureStream
+
+_S = TypeVar("_S")
+_PAGE = 4096
+
+
+class Libc:
+    """The C library that answers when no guest libc is loaded.
+
+    `clock` returns nanoseconds since the Unix epoch (give a constant or a counter for reproducible runs).
+    `files` is the guest's whole file system, path -> contents, changed in place as the guest writes; the
+    host's disk is never touched. `stdin` is what can be read, or a function that gives at most so many bytes (none
+    at the end). `stdout` and `stderr` capture what the guest prints.
+    """
+
+    def __init__(
+        self,
+        machine: Guest,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        environment: Mapping[str, str] | None = None,
+        files: dict[str, bytes | bytearray] | None = None,
+        stdin: bytes | Callable[[int], bytes] = b"",
+    ) -> None:
+        self.machine = machine
+        self.arch = machine.arch
+        self.word = machine.arch.word_size  #: bytes of a pointer, a long, a size_t
+        self.clock = clock
+        self.environment = dict(environment or {})  #: what the guest finds in `environ` when it first looks
+        self.files: dict[str, bytes | bytearray] = {} if files is None else files
+        self.stdin = stdin
+        self.program: Program | None = None  #: the program that runs, if one does
+        self.stdout = CaptureStream()
+        self.stderr = CaptureStream()
+        self._states: dict[Callable[[Libc], object], object] = {}
+        self._bound: dict[str, HostFunction | None] = {}
+        self._variables: dict[table.DataExport, int] = {}
+        self._sizes: dict[table.DataExport, int] = {}
+        self._page = self._page_end = 0
+
+    # ---------------------------------------------------------------- for the linker
+
+    def lookup(self, name: str) -> HostFunction | int | None:
+        """What answers the symbol `name` (bare, no version): a function, the address of a variable, or None."""
+        return self.function(name) or self.data_symbol(name)
+
+    def function(self, name: str) -> HostFunction | None:
+        """The exported function, bound to this library."""
+        if name not in self._bound:
+            row = table.find(name, self.arch.name)
+            self._bound[name] = (
+                None
+                if not isinstance(row, table.Export)
+                else HostFunction(functools.partial(row.call, self), row.prototype)
+            )
+        return self._bound[name]
+
+    def data_symbol(self, name: str) -> int | None:
+        """Address of the exported variable, laid into guest memory on first use."""
+        row = table.find(name, self.arch.name)
+        if not isinstance(row, table.DataExport):
+            return None
+        if row not in self._variables:
+            content = row.initial(self)
+            self._sizes[row] = len(content)
+            self._variables[row] = self.allocate(len(content))
+            self.memory.write(self._variables[row], content)
+        return self._variables[row]
+
+    def variable_size(self, name: str) -> int:
+        """Bytes of the exported variable at `data_symbol(name)`."""
+        row = table.find(name, self.arch.name)
+        return self._sizes.get(row, 0) if isinstance(row, table.DataExport) else 0
+
+    def place_variable(self, name: str, address: int) -> None:
+        """From now on the exported variable lies at `address`: an executable has taken it over."""
+        row = table.find(name, self.arch.name)
+        if isinstance(row, table.DataExport):
+            self._variables[row] = address
+
+    @property
+    def symbols(self) -> Mapping[str, HostFunction]:
+        """Every function this ISA has, by name; each is bound when looked at."""
+        return _Symbols(self)
+
+    # ---------------------------------------------------------------- for the families
+
+    @property
+    def memory(self) -> Memory:
+        return self.machine.memory
+
+    def state(self, kind: Callable[[Libc], _S]) -> _S:
+        """This machine's one instance of a family's state class."""
+        if kind not in self._states:
+            self._states[kind] = kind(self)
+        return self._states[kind]  # type: ignore[return-value]
+
+    def allocate(self, size: int) -> int:
+        """Zeroed guest memory for the library's own variables, 16-byte aligned, never freed."""
+        size = (size + 15) & -16 or 16
+        if self._page + size > self._page_end:
+            extent = (size + _PAGE - 1) & -_PAGE
+            self._page = self.memory.map_anonymous(extent, name="[libc]")
+            self._page_end = self._page + extent
+        self._page += size
+        return self._page - size
+
+    @functools.cached_property
+    def errno_address(self) -> int:
+        return self.allocate(4)
+
+    @property
+    def errno(self) -> int:
+        return self.memory.read_uint(self.errno_address, 4)
+
+    @errno.setter
+    def errno(self, value: int) -> None:
+        self.memory.write_uint(self.errno_address, 4, value)
+
+    def fail(self, error: Errno, result: int = -1) -> int:
+        """Set errno and give the failing result."""
+        self.errno = error
+        return result
+
+    def pointer(self, address: int) -> int:
+        """The pointer stored at `address`."""
+        return self.memory.read_uint(address, self.word)
+
+    def set_pointer(self, address: int, value: int) -> None:
+        self.memory.write_uint(address, self.word, value & self.arch.address_mask)
+
+    def string(self, address: int) -> bytes:
+        """The C string at `address`, its NUL left out."""
+        return self.memory.read_cstring(address)
+
+    def bounded_string(self, address: int, limit: int) -> bytes:
+        """At most `limit` bytes of the string at `address`, touching no page past its NUL or the limit."""
+        return b"".join(self.pieces_until(address, limit, 0))
+
+    def beginning(self, address: int, enough: int = 256) -> tuple[bytes, bool]:
+        """Up to `enough` bytes of the string at `address`, and whether that is all of it.
+
+        For functions that mostly look at the start of what may be a long text.
+        """
+        start = self.bounded_string(address, enough)
+        return start, len(start) < enough
+
+    def pieces_until(self, address: int, limit: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `address` up to the first `stop` (left out) or `limit` of them, page by page."""
+        while limit > 0:
+            piece = self.memory.read(address, min(limit, _PAGE - address % _PAGE))
+            end = piece.find(stop)
+            if end >= 0:
+                yield piece[:end]
+                return
+            yield piece
+            address += len(piece)
+            limit -= len(piece)
+
+    def put_string(self, address: int, text: bytes) -> None:
+        self.memory.write(address, text + b"\0")
+
+    def new_string(self, text: bytes) -> int:
+        """A heap copy of `text` with its NUL, or 0 with ENOMEM."""
+        address = self.machine.heap.malloc(len(text) + 1)
+        if not address:
+            return self.fail(Errno.ENOMEM, 0)
+        self.put_string(address, text)
+        return address
+
+    def finish(self) -> None:
+        """What exit does: thread-local destructors of the current thread, then handlers of atexit and
+        __cxa_atexit that still wait, last first."""
+        from emu.libc.handlers import Handlers, run_handlers, run_thread_handlers
+
+        run_thread_handlers(self)
+        run_handlers(self, self.state(Handlers).registered)
+
+    def end_thread(self) -> None:
+        """What the end of the current thread runs: destructors of thread-local objects, then those of keys."""
+        from emu.libc.handlers import run_thread_handlers
+        from emu.libc.threads import run_key_destructors
+
+        run_thread_handlers(self)
+        run_key_destructors(self)
+
+    def forget_thread(self, thread_pointer: int) -> None:
+        """Drop what is kept for a thread that has ended."""
+        from emu.libc.handlers import Handlers
+        from emu.libc.threads import Threads
+
+        self.state(Handlers).thread.pop(thread_pointer, None)
+        self.state(Threads).values.pop(thread_pointer, None)
+
+    def held_addresses(self) -> tuple[int, ...]:
+        """Addresses in images that thread-local destructors still to run keep loaded."""
+        from emu.libc.handlers import Handlers
+
+        waiting = self.state(Handlers).thread.values()
+        return tuple(handler.dso for handlers in waiting for handler in handlers)
+
+    def drop_handlers(self) -> None:
+        """Forget what atexit and its kin registered: the process is over."""
+        self.forget_handlers(lambda address: False)
+
+    def forget_handlers(self, is_there: Callable[[int], bool]) -> None:
+        """Drop what atexit and its kin registered whose code, says `is_there` of its address, is gone."""
+        from emu.libc.handlers import Handlers
+
+        handlers = self.state(Handlers)
+        for registered in (handlers.registered, handlers.quick, *handlers.thread.values()):
+            registered[:] = [handler for handler in registered if is_there(handler.function)]
+
+    def call_int(self, address: int, prototype: str, *args: int) -> int:
+        """Call a guest function whose result is an integer."""
+        result = self.machine.call(address, prototype, *args)
+        if not isinstance(result, int):
+            raise GuestAbort(f"the function at {address:#x} returned {result!r} where C wants an integer")
+        return result
+
+
+class _Symbols(Mapping[str, HostFunction]):
+    def __init__(self, libc: Libc) -> None:
+        self._libc = libc
+
+    def __getitem__(self, name: str) -> HostFunction:
+        found = self._libc.function(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (row.name for row in table.functions(self._libc.arch.name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -1,0 +1,393 @@
+"""What a running guest asks of the dynamic linker: dlopen, dlsym, dlclose and what they tell, on `relink.linker`.
+
+The rules are glibc's (dlfcn/, elf/dl-open.c, elf/dl-sym.c, elf/dl-close.c), the wording of its errors too. A
+handle is the guest address of the image's `struct link_map`. Loads and look-ups go through the one linker and
+the one resolver that everything else uses; `emu.libc.dlfcn` is the C side.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict
+
+import numpy as np
+
+from relink.arch import ARCHITECTURES
+from relink.elf import Decoded
+from relink.elf.constants import Binding as Bind
+from relink.elf.constants import DynamicFlag1, DynamicTag, FileType, SymbolType
+from relink.errors import (
+    LibraryNotFound,
+    LinkErrors,
+    NotElf,
+    RelinkError,
+    Truncated,
+    UnresolvedSymbol,
+    VersionNotFound,
+)
+from relink.image import Image
+from relink.objects.combined import CombinedObjects
+from relink.relocate.lazy import Binding
+from relink.resolve.resolver import HOST, UNRESOLVED
+from relink.resolve.scopes import lookup_scope, scope_after
+from relink.search import graph
+from relink.search.graph import Node
+from relink.search.search_path import EXPLICIT
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+
+_PROGRAM = "<main program>"  #: what glibc calls a program that has no name
+_NO_SUCH_FILE = "cannot open shared object file: No such file or directory"
+
+
+class Mode(enum.IntFlag):
+    """dlopen's modes: the same numbers on all seven (glibc's bits/dlfcn.h, musl's dlfcn.h)."""
+
+    LAZY = 1
+    NOW = 2
+    NOLOAD = 4
+    DEEPBIND = 8
+    GLOBAL = 0x100
+    NODELETE = 0x1000
+
+
+class DlError(Exception):
+    """A request that is refused; the text is what dlerror says."""
+
+
+class _LoadArguments(TypedDict):
+    local: bool
+    binding: Binding
+    deep_bind: bool
+    no_delete: bool
+
+
+def load_arguments(mode: Mode, lazily: Binding) -> _LoadArguments:
+    """What `Machine.load` is told for a mode; `lazily` is what RTLD_LAZY means."""
+    return {
+        "binding": Binding.NOW if Mode.NOW in mode else lazily,
+        "local": Mode.GLOBAL not in mode,
+        "deep_bind": Mode.DEEPBIND in mode,
+        "no_delete": Mode.NODELETE in mode,
+    }
+
+
+class AddressInfo(NamedTuple):
+    """What dladdr finds. `symbol` is the row of the image's symbol table; None where no symbol matches."""
+
+    image: Image
+    symbol: int | None
+
+
+class DynamicLoader:
+    """The dl* calls of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.link_maps = machine.link_maps
+        self._linker = machine.linker
+        #: Who has opened what, one element for each dlopen that has not been closed.
+        self._opens: dict[Image, list[Image | None]] = {}
+        self._stand_ins: Counter[str] = Counter()
+
+    def caller(self) -> Image | None:
+        """The image whose code has just called a host function; None when Python calls."""
+        if not self.machine.call_depth:
+            return None
+        return self.machine.image_at(self.machine.return_address())
+
+    # ------------------------------------------------------------ dlopen, dlclose
+
+    def open(self, path: str, mode: int, caller: Image | None) -> int:
+        """A handle; 0 for what RTLD_NOLOAD finds not loaded. An empty path is the program.
+
+        Raises DlError, what `Machine.load` raises.
+        """
+        if mode & ~int(Mode(0x110F)):
+            raise DlError("invalid mode parameter")
+        if not mode & (Mode.LAZY | Mode.NOW):
+            raise DlError(f"{path}: invalid mode for dlopen(): Invalid argument".removeprefix(": "))
+        if not path:
+            return self.link_maps.program
+        node = self._find(path, caller)
+        if node.stand_in:
+            self._stand_ins[path] += 1
+            return self.link_maps.stand_in(path)
+        if node.image is None:
+            if node.decoded is None:
+                raise DlError(_missing(node, self._linker.architecture.bits))
+            _check_openable(path, node.decoded)
+            if mode & Mode.NOLOAD:
+                return 0
+        lazily = Binding.FAITHFUL if self.machine.binding is Binding.FAITHFUL else Binding.LAZY
+        image = self.machine.load(node, **load_arguments(Mode(mode), lazily)).image
+        self._opens.setdefault(image, []).append(caller)
+        return self.link_maps.link_map_address(image)
+
+    def _find(self, path: str, caller: Image | None) -> Node:
+        """What a name means to the image that gives it: a file of the guest's own, or what the linker finds."""
+        if "/" in path and self._linker.loaded(path) is None and path not in self._linker.search.libraries:
+            from emu.libc.filesystem import file_system
+
+            # What dladdr has told of a library leads back to it.
+            for image in self._linker.images:
+                if self.link_maps.guest_path(image) == path:
+                    return Node(path, None, "already loaded", image=image)
+            files = file_system(self.machine.libc)
+            key = files.resolve(path.encode("utf-8", "surrogateescape"))
+            if (known := self._linker.loaded(key)) is not None:
+                return Node(key, None, "already loaded", image=known)
+            if key in files.files:
+                decoded = graph.open_image(bytes(files.files[key]), self._linker.architecture, key)
+                return Node(key, None, "file of the guest", decoded=decoded)
+        chain = dict.fromkeys(image for image in (caller, self.link_maps.executable) if image is not None)
+        return self._linker.find(path, list(chain))
+
+    def close(self, handle: int) -> None:
+        """Undo one `open`. Raises DlError, what a destructor raises."""
+        if handle == self.link_maps.program:
+            return
+        if (name := self.link_maps.stand_in_of(handle)) is not None:
+            if not self._stand_ins[name]:
+                raise DlError(f"{name}: shared object not open")
+            self._stand_ins[name] -= 1
+            return
+        image = self._image(handle)
+        opens = self._opens.get(image)
+        if not opens and image.no_delete:
+            return  # it stays, however often it is closed
+        if not opens:
+            raise DlError(f"{self.name(image)}: shared object not open")
+        caller = opens.pop()
+        try:
+            self.machine.unload(image)
+        except BaseException:
+            opens.append(caller)
+            raise
+        if not opens:
+            self._opens.pop(image, None)
+
+    def abandon(self, images: Sequence[Image]) -> None:
+        """Close what the images of a load that failed have opened, without running anything."""
+        gone = set(images)
+        while True:
+            opens = [(image, caller) for image, callers in self._opens.items() for caller in callers]
+            found = [(image, caller) for image, caller in opens if caller in gone]
+            if not found:
+                break
+            image, caller = found[-1]
+            self._opens[image].remove(caller)
+            if image not in gone:
+                before = set(self._linker.images)
+                self.machine.discard(image)
+                gone |= before - set(self._linker.images)
+        left = self._opens.items()
+        self._opens = {image: callers for image, callers in left if callers and image not in gone}
+
+    # ------------------------------------------------------------ handles
+
+    def _image(self, handle: int) -> Image:
+        image = self.link_maps.image_of(handle)
+        if image is None:
+            raise DlError("invalid handle")
+        return image
+
+    def image_of(self, handle: int) -> Image | None:
+        """The image a handle is for; None for the program without an executable, and for a stand-in.
+
+        Raises DlError for what is no handle.
+        """
+        if self.link_maps.stand_in_of(handle) is not None:
+            return None
+        if handle == self.link_maps.program:
+            return self.link_maps.image_of(handle)
+        return self._image(handle)
+
+    def name(self, image: Image | None) -> str:
+        """What errors call an image."""
+        return _PROGRAM if image is None or image.decoded.is_executable else self.link_maps.guest_path(image)
+
+    # ------------------------------------------------------------ dlsym, dlvsym
+
+    def default_symbol(self, name: str, version: str | None, caller: Image | None) -> int:
+        """RTLD_DEFAULT: as a reference of the caller would be bound. Raises DlError."""
+        linker = self._linker
+        scope = linker.global_scope if caller is None else lookup_scope(caller, linker.global_scope)
+        searches: list[_Search] = [(scope, True)] if version is None else _searches(scope, version, hosts=True)
+        return self._or_undefined(self._first(searches, name, version, caller), name, version, caller)
+
+    def next_symbol(self, name: str, version: str | None, caller: Image | None) -> int:
+        """RTLD_NEXT: what comes after the caller in the search list it was loaded with. Raises DlError."""
+        if caller is None:
+            raise DlError("RTLD_NEXT used in code not dynamically loaded")
+        searches = _searches(scope_after(caller), version, hosts=True)
+        return self._or_undefined(self._first(searches, name, version, caller), name, version, caller)
+
+    def symbol(self, handle: int, name: str, version: str | None) -> int:
+        """A symbol of what a handle is for and of its dependencies, breadth-first. Raises DlError."""
+        if handle == self.link_maps.program:
+            return self.default_symbol(name, version, None)
+        if (stand_in := self.link_maps.stand_in_of(handle)) is not None:
+            found = self._first(_searches((), version, hosts=True), name, version, None)
+            return self._or_undefined(found, name, version, None, stand_in)
+        image = self._image(handle)
+        searches = _searches(image.scope, version, hosts=self._needs_host(image))
+        found = self._first(searches, name, version, None)
+        return self._or_undefined(found, name, version, image)
+
+    def _or_undefined(
+        self, found: int | None, name: str, version: str | None, image: Image | None, asked: str = ""
+    ) -> int:
+        if found is None:
+            wanted = f"{name}, version {version}" if version else name
+            raise DlError(f"{asked or self.name(image)}: undefined symbol: {wanted}")
+        return found
+
+    def _needs_host(self, image: Image) -> bool:
+        """Whether the image or a dependency of it needs a library the host stands in for."""
+        policy = self._linker.policy
+        needed = {name for member in image.scope for name in member.decoded.needed}
+        return bool(needed & policy.stand_ins) or any(
+            self._linker.loaded(name) is None for name in needed & policy.fallbacks
+        )
+
+    def _first(
+        self, searches: Sequence[_Search], name: str, version: str | None, caller: Image | None
+    ) -> int | None:
+        """The address of the first definition; `caller` keeps the image that has it."""
+        for images, hosts in searches:
+            found = self._linker.resolver.find(name, version, images, hosts=hosts)
+            number, kind, value = int(found.provider[0]), int(found.type[0]), int(found.address[0])
+            if number == HOST:
+                return self._host_value(kind, value)
+            if number == UNRESOLVED:
+                continue
+            image = found.images[number]
+            if version is not None and not _has_version(image, int(found.symbol[0]), version):
+                continue
+            if caller is not None and image is not caller and image not in caller.keeps:
+                caller.keeps.append(image)  # glibc's DL_LOOKUP_ADD_DEPENDENCY
+            return self._value(image, kind, value)
+        return None
+
+    def _value(self, image: Image, kind: int, value: int) -> int:
+        if kind == SymbolType.TLS:
+            return (self.machine.tls_block(image) + value) & self.machine.arch.address_mask
+        return self.machine.ifunc_target(image, value) if kind == SymbolType.GNU_IFUNC else value
+
+    def _host_value(self, kind: int, value: int) -> int:
+        module = self._linker.resolver.host_tls
+        if kind == SymbolType.TLS and module is not None:
+            return (self.machine.thread_pointer + module.offset + value) & self.machine.arch.address_mask
+        return value
+
+    # ------------------------------------------------------------ dladdr, dlinfo
+
+    def address_info(self, address: int) -> AddressInfo | None:
+        """The image and the symbol a guest address lies in (glibc, elf/dl-addr.c). None outside every image."""
+        image = self.machine.image_at(address)
+        if image is None:
+            return None
+        table = image.decoded.symbols
+        usable = (table.section != 0) & (table.type != SymbolType.TLS) & (table.type != SymbolType.SECTION)
+        indices = np.flatnonzero(usable & (table.type != SymbolType.FILE) & (table.bind != Bind.LOCAL))
+        # What `address` is past each symbol, modulo the word: one before a symbol becomes huge.
+        # On Arm bit 0 of a function's address tells Thumb.
+        masks = (np.uint64(image.architecture.code_address_mask), image.address_mask)
+        mask = np.where(table.type[indices] == SymbolType.FUNC, *masks)
+        place = np.uint64((address - image.bias) & image.architecture.address_mask)
+        past = ((place & mask) - (table.value[indices] & mask)) & image.address_mask
+        found = np.flatnonzero((past < table.size[indices]) | (past == 0))
+        if not len(found):
+            return AddressInfo(image, None)
+        return AddressInfo(image, int(indices[found[np.argmin(past[found])]]))
+
+    def symbol_entry(self, image: Image, index: int) -> int:
+        """Guest address of a row of the image's DT_SYMTAB; 0 for linked objects, which have none in memory."""
+        vaddr = image.decoded.dynamic.value(DynamicTag.SYMTAB)
+        if vaddr is None or isinstance(image.decoded, CombinedObjects):
+            return 0
+        return image.address_of(vaddr + index * image.decoded.header.layout.symbol.itemsize)
+
+    def search_folders(self, image: Image | None) -> list[tuple[str, int]]:
+        """(folder, LA_SER_* of where it comes from) that dependencies of an image are looked for in, in order."""
+        search = self._linker.search
+        chain = [] if image is None else [image.decoded]
+        root = None if search.sysroot is None else str(search.sysroot).rstrip("/")
+        folders: dict[str, int] = {}
+        for candidate in search.candidates("", chain, self._linker.architecture):
+            if candidate.rule == EXPLICIT or candidate.place == "default folders":
+                continue
+            place = candidate.place.rstrip("/") or "/"
+            if root and place.startswith(f"{root}/"):
+                place = place.removeprefix(root)
+            kind = {"library": 2, "default": 0x40}.get(candidate.rule.split()[0], 4)
+            folders.setdefault(place, kind)
+        return list(folders.items())
+
+
+#: Images to look into, and whether sources outside all images are asked too.
+_Search: TypeAlias = "tuple[Sequence[Image], bool]"
+
+
+def _searches(scope: Sequence[Image], version: str | None, *, hosts: bool) -> list[_Search]:
+    """The images, and at last the host. Asked for a version, image after image: a later one may have it."""
+    last: list[_Search] = [((), True)] if hosts else []
+    return [(scope, False), *last] if version is None else [*(([image], False) for image in scope), *last]
+
+
+def _has_version(image: Image, symbol: int, version: str) -> bool:
+    """Whether a definition has exactly that version; any has in an image without versions (glibc, check_match)."""
+    table = image.decoded.symbols
+    if not table.has_versions:
+        return True
+    number = int(table.version[symbol]) & 0x7FFF
+    return number > 1 and image.decoded.versions.name_of(number) == version
+
+
+def _check_openable(path: str, decoded: Decoded) -> None:
+    """Raises DlError for a file that may not be opened by a running program (glibc, elf/dl-load.c)."""
+    if decoded.header.type == FileType.EXEC:
+        raise DlError(f"{path}: cannot dynamically load executable")
+    if decoded.flags_1 & DynamicFlag1.PIE:
+        raise DlError(f"{path}: cannot dynamically load position-independent executable")
+    if decoded.flags_1 & DynamicFlag1.NOOPEN:
+        raise DlError(f"{path}: shared object cannot be dlopen()ed")
+
+
+def _missing(node: Node, bits: int) -> str:
+    """Why nothing was found, as glibc says it to a program of `bits`."""
+    for place, problem in node.tried:
+        if problem.startswith("not an ELF file"):
+            return f"{place}: invalid ELF header"
+        if "fixed-address executable" in problem:
+            return f"{place}: cannot dynamically load executable"
+        foreign = re.match(r"is for (\w+),", problem)
+        other = ARCHITECTURES.get(foreign[1]) if foreign is not None else None
+        if other is not None and other.bits != bits:
+            return f"{node.name}: wrong ELF class: ELFCLASS{other.bits}"
+    return f"{node.name}: {_NO_SUCH_FILE}"
+
+
+def wording(error: RelinkError) -> str:
+    """What dlerror says of a load that failed: glibc's words where it has some, of the first error alone."""
+    match error:
+        case LinkErrors() if isinstance(first := error.exceptions[0], RelinkError):
+            return wording(first)
+        case LibraryNotFound():
+            return f"{error.name}: {_NO_SUCH_FILE}"
+        case VersionNotFound():
+            return str(error)
+        case UnresolvedSymbol():
+            wanted = f"{error.symbol}, version {error.version}" if error.version else error.symbol
+            return f"{error.image}: undefined symbol: {wanted}"
+        case NotElf():
+            return f"{error.source}: invalid ELF header"
+        case Truncated() if "file is empty" in error.problem or "header is cut short" in error.problem:
+            return f"{error.source}: file too short"
+        case _:
+            return str(error)

@@ -1,0 +1,273 @@
+"""A program as a process: the stack it finds at its entry, the registers, and the run from there to its exit.
+
+    process = machine.start("hello", ["hello", "world"], {"HOME": "/"})
+    process.run()                                                   # its exit status
+
+What a kernel does is done here: argc, argv, envp and the auxiliary vector on the stack (gABI and each psABI,
+"Process Initialization"; Linux, fs/binfmt_elf.c, `create_elf_tables`). What ld.so does for a program with an
+interpreter the linker has done: libraries linked, their constructors run. The program's own constructors are its
+C library's business (`__libc_start_main`), as is all of a static program.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emu.errors import GuestExit
+from relink.errors import MachineError, UnsupportedElf
+from relink.load.plan import constructors, is_static
+from relink.memory.address_space import PAGE
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+    from relink.image import Image
+    from relink.load.plan import Plan
+
+_ALIGNMENT = 16  #: of sp at the entry, on all seven ISAs
+_RANDOM_SIZE = 16
+_CLOCK_TICKS = 100
+_USER = 1000
+#: Seeds AT_RANDOM: a run is to be like the last one.
+_SEED = 0x5EED
+
+
+class Aux(enum.IntEnum):
+    """Types of the auxiliary vector (Linux, include/uapi/linux/auxvec.h)."""
+
+    NULL = 0
+    PHDR = 3
+    PHENT = 4
+    PHNUM = 5
+    PAGESZ = 6
+    BASE = 7
+    FLAGS = 8
+    ENTRY = 9
+    UID = 11
+    EUID = 12
+    GID = 13
+    EGID = 14
+    PLATFORM = 15
+    HWCAP = 16
+    CLKTCK = 17
+    SECURE = 23
+    RANDOM = 25
+    HWCAP2 = 26
+    EXECFN = 31
+
+
+@dataclass(frozen=True)
+class InitialStack:
+    """What lies at the top of a new process's stack. `sp` is where argc is; addresses are the guest's."""
+
+    sp: int
+    content: bytes  #: from `sp` up
+    argv: int
+    envp: int
+    auxv: Mapping[int, int]  #: as written, without AT_NULL
+
+
+def initial_stack(
+    top: int,
+    word: int,
+    arguments: Sequence[bytes],
+    environment: Sequence[bytes],
+    auxv: Mapping[int, int],
+    strings: Mapping[int, bytes],
+) -> InitialStack:
+    """The stack of a new process, below `top`; `word` is in bytes.
+
+    `strings` are entries of the auxiliary vector that point at bytes (NULs included) on the stack itself.
+    """
+    address = top
+    placed: dict[int, int] = {}
+    texts: list[tuple[int, bytes]] = []
+
+    def push(data: bytes) -> int:
+        nonlocal address
+        address -= len(data)
+        texts.append((address, data))
+        return address
+
+    for kind, data in strings.items():
+        placed[kind] = push(data)
+    envp = [push(text + b"\0") for text in reversed(environment)][::-1]
+    argv = [push(text + b"\0") for text in reversed(arguments)][::-1]
+    vector = {**auxv, **placed}
+    words = [len(argv), *argv, 0, *envp, 0]
+    words += [number for entry in vector.items() for number in entry] + [Aux.NULL, 0]
+    sp = (address - word * len(words)) & -_ALIGNMENT
+    content = bytearray(top - sp)
+    for place, data in texts:
+        content[place - sp : place - sp + len(data)] = data
+    table = b"".join((number & (1 << 8 * word) - 1).to_bytes(word, "little") for number in words)
+    content[: len(table)] = table
+    first = sp + word
+    return InitialStack(sp, bytes(content), first, first + word * (len(argv) + 1), vector)
+
+
+class Process:
+    """A program that is loaded and ready to be run, once. Made by `Machine.start`."""
+
+    def __init__(
+        self, machine: Machine, program: object, arguments: Sequence[str] | None, environment: Mapping[str, str]
+    ) -> None:
+        called = os.fspath(program) if isinstance(program, (str, os.PathLike)) else "program"
+        self._machine = machine
+        self.arguments = tuple([str(called)] if arguments is None else arguments)
+        self.environment = dict(environment)
+        self._libc_before = machine.libc.environment, machine.libc.program
+        machine.libc.environment, machine.libc.program = dict(environment), self
+        self.stack: InitialStack | None = None
+        self.status: int | None = None  #: how it exited; None before
+        self._plan: Plan | None = None
+        self._stack_before = machine.stack.top, machine.stack.constructor_arguments
+        self._started = False
+        self._finisher = 0
+
+    @property
+    def image(self) -> Image:
+        """The program's image."""
+        assert self._plan is not None
+        return self._plan.root
+
+    @property
+    def entry(self) -> int:
+        """Where it starts: e_entry as a guest address."""
+        return self.image.address_of(self.image.decoded.header.entry)
+
+    @property
+    def auxv(self) -> Mapping[int, int]:
+        """The auxiliary vector (see `Aux`)."""
+        assert self.stack is not None
+        return self.stack.auxv
+
+    # ------------------------------------------------------------ made ready
+
+    def prepare(self, plan: Plan, undo: ExitStack) -> None:
+        """Build the stack, once the program's memory is there and before any code runs."""
+        self._plan = plan
+        machine = self._machine
+        arch = machine.arch
+        texts = [text.encode("utf-8", "surrogateescape") for text in self.arguments]
+        pairs = (f"{name}={value}" for name, value in self.environment.items())
+        environment = [text.encode("utf-8", "surrogateescape") for text in pairs]
+        strings: dict[int, bytes] = {
+            Aux.EXECFN: self.image.name.encode("utf-8", "surrogateescape") + b"\0",
+            Aux.RANDOM: random.Random(_SEED).randbytes(_RANDOM_SIZE),
+        }
+        if arch.platform:
+            strings[Aux.PLATFORM] = arch.platform.encode() + b"\0"
+        if self.image not in plan.images:
+            raise MachineError(f"{self.image.name}: has been loaded already; a program starts afresh")
+        if not self.image.decoded.is_executable:
+            raise UnsupportedElf(self.image.name, "is no executable: load it, and call its functions")
+        stack = machine.stack
+        top = stack.top
+        self.stack = initial_stack(top, arch.word_size, texts, environment, self._vector(), strings)
+        if self.stack.sp < stack.bottom + PAGE:
+            raise MachineError(f"{self.image.name}: its arguments do not fit {top - stack.bottom} bytes of stack")
+        machine.memory.write(self.stack.sp, self.stack.content)
+        undo.callback(stack.occupy, *self._stack_before)
+        stack.occupy(self.stack.sp & -stack.ALIGNMENT, (len(texts), self.stack.argv, self.stack.envp))
+        machine.syscalls.begin(strings[Aux.EXECFN][:-1])
+
+    def abandon(self) -> None:
+        """Take back what has been said of it where its load has failed."""
+        self._machine.libc.environment, self._machine.libc.program = self._libc_before
+
+    def _vector(self) -> dict[int, int]:
+        """The auxiliary vector, in the kernel's order, but for what points at the stack."""
+        rules, header = self._machine.convention, self.image.decoded.header
+        vector: dict[int, int] = {Aux.HWCAP: rules.hwcap, Aux.PAGESZ: PAGE, Aux.CLKTCK: _CLOCK_TICKS}
+        if (headers := self._program_headers()) is not None:
+            vector[Aux.PHDR] = headers
+        vector |= {
+            Aux.PHENT: header.layout.program_header.size,
+            Aux.PHNUM: len(self.image.decoded.program_headers),
+            Aux.BASE: 0,
+            Aux.FLAGS: 0,
+            Aux.ENTRY: self.entry,
+            Aux.UID: _USER,
+            Aux.EUID: _USER,
+            Aux.GID: _USER,
+            Aux.EGID: _USER,
+            Aux.SECURE: 0,
+            Aux.HWCAP2: rules.hwcap2,
+        }
+        return vector
+
+    def _program_headers(self) -> int | None:
+        """The guest address of the program headers; None where no segment holds them."""
+        offset = self.image.decoded.header.phoff
+        for segment in self.image.decoded.segments:
+            if segment.offset <= offset < segment.offset + segment.filesz:
+                return self.image.address_of(segment.vaddr + offset - segment.offset)
+        return None
+
+    # ------------------------------------------------------------ run
+
+    def run(self, *, max_instructions: int | None = None, timeout: float | None = None) -> int:
+        """Run the program from its entry until it exits; its status.
+
+        Limits are those of `Machine.call`. Raises GuestFault, GuestAbort, BudgetExceeded, and whatever a host
+        function raises; MachineError for a second run.
+        """
+        if self._started:
+            raise MachineError(f"{self.image.name}: a process runs once")
+        self.image.check_open()
+        assert self.stack is not None
+        self._started = True
+        machine = self._machine
+        rules = machine.convention
+        registers = dict.fromkeys((*rules.integer_arguments, rules.frame_pointer, rules.start_register), 0)
+        registers["sp"] = self.stack.sp
+        if not is_static(self.image.decoded):
+            registers[rules.start_register] = self.finisher
+        try:
+            machine.run_program(self.entry, registers, max_instructions, timeout)
+        except GuestExit as done:
+            self.status = done.status & 0xFF
+            return self.status
+        finally:
+            self._end()
+        raise AssertionError("a program's entry has nowhere to return to")
+
+    @property
+    def finisher(self) -> int:
+        """The guest address of what a program is told to call at its exit (`_dl_fini`): it runs destructors."""
+        if not self._finisher:
+            self._finisher = self._machine.define("_dl_fini", (self.finish, "void(void)"))
+        return self._finisher
+
+    def run_constructors(self, init: int) -> None:
+        """What `__libc_start_main` does before main; `init` is the program's own way to its constructors or 0.
+
+        glibc's before 2.34 were given `__libc_csu_init`; musl's `_init`, which is DT_INIT alone.
+        """
+        machine, image = self._machine, self.image
+        if init and init != image.address_of(image.decoded.init or 0):
+            machine.initialisers.run_constructor(image, "init", init)
+            return
+        for which, address in constructors(image):
+            machine.initialisers.run_constructor(image, which, address)
+
+    def finish(self) -> None:
+        """Run the destructors of the program and its libraries, dependents first, as exit does at last."""
+        self._machine.finalise()
+
+    def _end(self) -> None:
+        """Nothing of an ended process runs any more, whether or not it came to its destructors."""
+        machine = self._machine
+        machine.cpu.set_thread_pointer(machine.thread_pointer)
+        machine.stack.occupy(*self._stack_before)
+        machine.libc.drop_handlers()
+        machine.finalise(run=False)
+        if self._finisher:
+            machine.traps.remove(self._finisher)
+            self._finisher = 0

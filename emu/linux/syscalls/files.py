@@ -1,0 +1,339 @@
+"""System calls about files: the same in-memory file system the hosted C library has.
+
+struct stat is the C library's own on every ISA that has the call (Linux, arch/*/include/uapi/asm/stat.h), struct
+statx the same on all (include/uapi/linux/stat.h).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from emu.libc.errno import Errno
+from emu.libc.files import status_bytes
+from emu.libc.filesystem import FileError, Status, file_system, inode
+from emu.linux.syscalls import call
+
+if TYPE_CHECKING:
+    from emu.linux.syscalls import SystemCalls
+
+_AT_FDCWD = -100
+_AT_REMOVEDIR, _AT_EMPTY_PATH = 0x200, 0x1000
+_MOST_VECTORS = 1024
+_PROGRAM_LINK = b"/proc/self/exe"
+_F_DUPFD, _F_GETFL, _F_DUPFD_CLOEXEC = 0, 3, 1030
+_F_ACCEPTED = frozenset({1, 2, 4})  # F_GETFD F_SETFD F_SETFL
+
+
+def _path_at(kernel: SystemCalls, folder: int, address: int) -> bytes:
+    """A path relative to a descriptor's folder. Raises FileError."""
+    path = kernel.path(address)
+    number = kernel.signed(folder, 4)
+    if path.startswith(b"/") or number == _AT_FDCWD:
+        return path
+    below = file_system(kernel.libc).get(number).path
+    return f"{below}/".encode("utf-8", "surrogateescape") + path
+
+
+# ---------------------------------------------------------------- reading and writing
+
+
+@call("read")
+def read(kernel: SystemCalls, number: int, buffer: int, size: int) -> int:
+    data = file_system(kernel.libc).get(kernel.signed(number, 4)).read(size)
+    kernel.memory.write(buffer, data)
+    return len(data)
+
+
+@call("write")
+def write(kernel: SystemCalls, number: int, buffer: int, size: int) -> int:
+    descriptor = file_system(kernel.libc).get(kernel.signed(number, 4))
+    return descriptor.write(kernel.memory.read(buffer, size))
+
+
+def _vectors(kernel: SystemCalls, address: int, count: int) -> list[tuple[int, int]]:
+    """struct iovec: (base, length) of each."""
+    if count > _MOST_VECTORS:
+        raise FileError(Errno.EINVAL)
+    places = [address + 2 * kernel.word * n for n in range(count)]
+    return [(kernel.get(place), kernel.get(place + kernel.word)) for place in places]
+
+
+@call("readv")
+def readv(kernel: SystemCalls, number: int, address: int, count: int) -> int:
+    total = 0
+    for base, size in _vectors(kernel, address, count):
+        done = read(kernel, number, base, size)
+        total += done
+        if done < size:
+            break
+    return total
+
+
+@call("writev")
+def writev(kernel: SystemCalls, number: int, address: int, count: int) -> int:
+    descriptor = file_system(kernel.libc).get(kernel.signed(number, 4))
+    pieces = [kernel.memory.read(base, size) for base, size in _vectors(kernel, address, count) if size]
+    return descriptor.write(b"".join(pieces))
+
+
+def _offset(kernel: SystemCalls, first: int, second: int, third: int) -> int:
+    """A 64-bit offset after three arguments: in a pair where words are narrow, an even one where the ABI says."""
+    if kernel.word == 8:
+        return kernel.signed(first)
+    return kernel.wide(second, third) if kernel.abi.pairs_aligned else kernel.wide(first, second)
+
+
+@call("pread64")
+def pread64(kernel: SystemCalls, number: int, buffer: int, size: int, a: int, b: int, c: int) -> int:
+    at = _offset(kernel, a, b, c)
+    if at < 0:
+        return -Errno.EINVAL
+    data = file_system(kernel.libc).get(kernel.signed(number, 4)).read(size, at)
+    kernel.memory.write(buffer, data)
+    return len(data)
+
+
+@call("pwrite64")
+def pwrite64(kernel: SystemCalls, number: int, buffer: int, size: int, a: int, b: int, c: int) -> int:
+    at = _offset(kernel, a, b, c)
+    if at < 0:
+        return -Errno.EINVAL
+    return file_system(kernel.libc).get(kernel.signed(number, 4)).write(kernel.memory.read(buffer, size), at)
+
+
+@call("lseek")
+def lseek(kernel: SystemCalls, number: int, offset: int, whence: int) -> int:
+    return file_system(kernel.libc).get(kernel.signed(number, 4)).seek(kernel.signed(offset), whence)
+
+
+@call("llseek")
+def llseek(kernel: SystemCalls, number: int, high: int, low: int, result: int, whence: int) -> int:
+    position = file_system(kernel.libc).get(kernel.signed(number, 4)).seek(kernel.wide(low, high), whence)
+    kernel.put(result, position, size=8)
+    return 0
+
+
+# ---------------------------------------------------------------- descriptors
+
+
+@call("openat")
+def openat(kernel: SystemCalls, folder: int, path: int, flags: int) -> int:
+    return file_system(kernel.libc).open(_path_at(kernel, folder, path), flags)
+
+
+@call("open")
+def open_(kernel: SystemCalls, path: int, flags: int) -> int:
+    return openat(kernel, _AT_FDCWD, path, flags)
+
+
+@call("close")
+def close(kernel: SystemCalls, number: int) -> int:
+    file_system(kernel.libc).close(kernel.signed(number, 4))
+    return 0
+
+
+@call("fsync")
+def fsync(kernel: SystemCalls, number: int) -> int:
+    file_system(kernel.libc).get(kernel.signed(number, 4))
+    return 0
+
+
+@call("ioctl")
+def ioctl(kernel: SystemCalls, number: int) -> int:
+    """No descriptor is a terminal."""
+    fsync(kernel, number)
+    return -Errno.ENOTTY
+
+
+@call("dup")
+def dup(kernel: SystemCalls, number: int) -> int:
+    return file_system(kernel.libc).duplicate(kernel.signed(number, 4))
+
+
+@call("dup2", "dup3")
+def dup2(kernel: SystemCalls, number: int, target: int) -> int:
+    return file_system(kernel.libc).duplicate(kernel.signed(number, 4), kernel.signed(target, 4))
+
+
+@call("fcntl", "fcntl64")
+def fcntl(kernel: SystemCalls, number: int, command: int) -> int:
+    files = file_system(kernel.libc)
+    descriptor = files.get(kernel.signed(number, 4))
+    if command == _F_GETFL:
+        return descriptor.flags
+    if command in (_F_DUPFD, _F_DUPFD_CLOEXEC):
+        return files.duplicate(kernel.signed(number, 4))
+    return 0 if command in _F_ACCEPTED else -Errno.EINVAL
+
+
+@call("ftruncate")
+def ftruncate(kernel: SystemCalls, number: int, size: int) -> int:
+    file_system(kernel.libc).get(kernel.signed(number, 4)).resize(kernel.signed(size))
+    return 0
+
+
+@call("poll", "ppoll", "ppoll_time64")
+def poll(kernel: SystemCalls, descriptors: int, count: int) -> int:
+    """struct pollfd: fd, events, revents. Files are always ready, and what is not open is POLLNVAL."""
+    if count > _MOST_VECTORS:
+        return -Errno.EINVAL
+    files = file_system(kernel.libc)
+    ready = 0
+    for place in range(descriptors, descriptors + 8 * count, 8):
+        number = kernel.signed(kernel.get(place, 4), 4)
+        events = kernel.get(place + 4, 2) & 5 if number in files.descriptors else 0x20
+        kernel.put(place + 6, events if number >= 0 else 0, size=2)
+        ready += bool(events and number >= 0)
+    return ready
+
+
+_DT_DIR, _DT_REG = 4, 8
+
+
+@call("getdents64")
+def getdents64(kernel: SystemCalls, number: int, buffer: int, size: int) -> int:
+    """struct linux_dirent64: ino, off, reclen, type, name; the descriptor's position counts entries."""
+    files = file_system(kernel.libc)
+    descriptor = files.get(kernel.signed(number, 4))
+    if descriptor.path in files.files or not files.is_directory(descriptor.path):
+        return -Errno.ENOTDIR
+    content = b""
+    for name in [".", "..", *files.children(descriptor.path)][descriptor.position :]:
+        path = f"{descriptor.path.rstrip('/')}/{name}"
+        kind = _DT_REG if path in files.files else _DT_DIR
+        text = name.encode("utf-8", "surrogateescape") + b"\0"
+        length = (19 + len(text) + 7) & -8
+        if len(content) + length > size:
+            if not content:
+                return -Errno.EINVAL  # not even one fits
+            break
+        descriptor.position += 1
+        entry = struct.pack("<QqHB", inode(path), descriptor.position, length, kind) + text
+        content += entry.ljust(length, b"\0")
+    kernel.memory.write(buffer, content)
+    return len(content)
+
+
+# ---------------------------------------------------------------- paths
+
+
+@call("stat", "lstat", "stat64", "lstat64")
+def stat(kernel: SystemCalls, path: int, buffer: int) -> int:
+    return _put_status(kernel, file_system(kernel.libc).status(kernel.path(path)), buffer)
+
+
+@call("fstat", "fstat64")
+def fstat(kernel: SystemCalls, number: int, buffer: int) -> int:
+    return _put_status(kernel, file_system(kernel.libc).descriptor_status(kernel.signed(number, 4)), buffer)
+
+
+@call("newfstatat", "fstatat64")
+def newfstatat(kernel: SystemCalls, folder: int, path: int, buffer: int, flags: int) -> int:
+    return _put_status(kernel, _status_at(kernel, folder, path, flags), buffer)
+
+
+def _status_at(kernel: SystemCalls, folder: int, path: int, flags: int) -> Status:
+    files = file_system(kernel.libc)
+    if flags & _AT_EMPTY_PATH and not (path and kernel.path(path)):
+        return files.descriptor_status(kernel.signed(folder, 4))
+    return files.status(_path_at(kernel, folder, path))
+
+
+def _put_status(kernel: SystemCalls, status: Status, buffer: int) -> int:
+    kernel.memory.write(buffer, status_bytes(kernel.machine.arch.name, status, "64"))
+    return 0
+
+
+@call("statx")
+def statx(kernel: SystemCalls, folder: int, path: int, flags: int, mask: int, buffer: int) -> int:
+    status = _status_at(kernel, folder, path, flags)
+    blocks = (status.size + 511) // 512
+    # mask, blksize, attributes, nlink, uid, gid, mode, padding, ino, size, blocks; times and devices are 0.
+    head = struct.pack(
+        "<IIQIIIHHQQQ", 0x7FF, 4096, 0, 1, 1000, 1000, status.mode, 0, status.inode, status.size, blocks
+    )
+    kernel.memory.write(buffer, head.ljust(256, b"\0"))
+    return 0
+
+
+@call("faccessat", "faccessat2")
+def faccessat(kernel: SystemCalls, folder: int, path: int) -> int:
+    file_system(kernel.libc).status(_path_at(kernel, folder, path))
+    return 0
+
+
+@call("access")
+def access(kernel: SystemCalls, path: int) -> int:
+    return faccessat(kernel, _AT_FDCWD, path)
+
+
+@call("readlinkat")
+def readlinkat(kernel: SystemCalls, folder: int, path: int, buffer: int, size: int) -> int:
+    """There is one symbolic link: the program's own."""
+    name = _path_at(kernel, folder, path)
+    if name == _PROGRAM_LINK and kernel.program_name:
+        data = kernel.program_name[:size]
+        kernel.memory.write(buffer, data)
+        return len(data)
+    file_system(kernel.libc).status(name)
+    return -Errno.EINVAL
+
+
+@call("readlink")
+def readlink(kernel: SystemCalls, path: int, buffer: int, size: int) -> int:
+    return readlinkat(kernel, _AT_FDCWD, path, buffer, size)
+
+
+@call("getcwd")
+def getcwd(kernel: SystemCalls, buffer: int, size: int) -> int:
+    text = file_system(kernel.libc).working_directory.encode("utf-8", "surrogateescape") + b"\0"
+    if len(text) > size:
+        return -Errno.ERANGE
+    kernel.memory.write(buffer, text)
+    return len(text)
+
+
+@call("chdir")
+def chdir(kernel: SystemCalls, path: int) -> int:
+    files = file_system(kernel.libc)
+    folder = files.resolve(kernel.path(path))
+    if not files.is_directory(folder):
+        return -(Errno.ENOTDIR if folder in files.files else Errno.ENOENT)
+    files.working_directory = folder
+    return 0
+
+
+@call("unlinkat")
+def unlinkat(kernel: SystemCalls, folder: int, path: int, flags: int) -> int:
+    files = file_system(kernel.libc)
+    name = _path_at(kernel, folder, path)
+    files.remove_directory(name) if flags & _AT_REMOVEDIR else files.unlink(name)
+    return 0
+
+
+@call("unlink")
+def unlink(kernel: SystemCalls, path: int) -> int:
+    return unlinkat(kernel, _AT_FDCWD, path, 0)
+
+
+@call("mkdirat")
+def mkdirat(kernel: SystemCalls, folder: int, path: int) -> int:
+    file_system(kernel.libc).make_directory(_path_at(kernel, folder, path))
+    return 0
+
+
+@call("mkdir")
+def mkdir(kernel: SystemCalls, path: int) -> int:
+    return mkdirat(kernel, _AT_FDCWD, path)
+
+
+@call("renameat2")
+def renameat2(kernel: SystemCalls, old_folder: int, old: int, new_folder: int, new: int) -> int:
+    file_system(kernel.libc).rename(_path_at(kernel, old_folder, old), _path_at(kernel, new_folder, new))
+    return 0
+
+
+@call("rename")
+def rename(kernel: SystemCalls, old: int, new: int) -> int:
+    return renameat2(kernel, _AT_FDCWD, old, _AT_FDCWD, new)

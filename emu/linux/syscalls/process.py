@@ -1,0 +1,253 @@
+"""System calls about the process itself: leaving, identity, limits, signals, the thread pointer, time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.errors import GuestAbort, GuestExit
+from emu.libc.errno import Errno
+from emu.libc.process import PROCESS_ID
+from emu.linux.syscalls import call
+
+if TYPE_CHECKING:
+    from emu.linux.syscalls import SystemCalls
+
+#: Signals that do nothing unless caught: SIGCHLD SIGCONT SIGURG SIGWINCH.
+_IGNORED_SIGNALS = frozenset({17, 18, 23, 28})
+_SIGNALS = {
+    1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE",
+    9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM",
+}  # fmt: skip
+
+
+@call("exit", "exit_group")
+def exit_(kernel: SystemCalls, status: int) -> int:
+    raise GuestExit(status & 0xFF)
+
+
+@call("getpid", "gettid", "set_tid_address")
+def getpid(kernel: SystemCalls) -> int:
+    return PROCESS_ID
+
+
+@call("getppid")
+def getppid(kernel: SystemCalls) -> int:
+    return 1
+
+
+@call("getuid", "geteuid", "getgid", "getegid")
+def getuid(kernel: SystemCalls) -> int:
+    return 1000
+
+
+@call("setuid", "setgid")
+def setuid(kernel: SystemCalls, identity: int) -> int:
+    return 0 if identity == 1000 else -Errno.EPERM
+
+
+@call("sched_yield", "set_robust_list", "sigaltstack", "umask", "riscv_flush_icache", "arm_cacheflush")
+def nothing_to_do(kernel: SystemCalls) -> int:
+    return 0
+
+
+@call("prctl")
+def prctl(kernel: SystemCalls, option: int) -> int:
+    return 0 if option == 15 else -Errno.EINVAL  # PR_SET_NAME
+
+
+@call("uname")
+def uname(kernel: SystemCalls, names_: int) -> int:
+    """struct new_utsname: six fields of 65 bytes."""
+    fields = ("Linux", "relink-emu", "6.1.0", "#1", kernel.abi.machine, "(none)")
+    kernel.memory.write(names_, b"".join(field.encode().ljust(65, b"\0") for field in fields))
+    return 0
+
+
+@call("sched_getaffinity")
+def sched_getaffinity(kernel: SystemCalls, process: int, size: int, mask: int) -> int:
+    """One processor, number 0; the result is how many bytes of mask a kernel with few processors has."""
+    if size < kernel.word:
+        return -Errno.EINVAL
+    kernel.put(mask, 1)
+    return kernel.word
+
+
+_MOST_RANDOM = 0x1_0000
+_STACK_LIMIT, _FILES_LIMIT = 3, 7
+
+
+def _limits(kernel: SystemCalls, resource: int) -> tuple[int, int]:
+    infinity = (1 << 64) - 1
+    found = {_STACK_LIMIT: (8 << 20, infinity), _FILES_LIMIT: (1024, 4096)}
+    return found.get(resource, (infinity, infinity))
+
+
+@call("prlimit64")
+def prlimit64(kernel: SystemCalls, process: int, resource: int, new: int, old: int) -> int:
+    if resource > 15:
+        return -Errno.EINVAL
+    if old:
+        kernel.put(old, *_limits(kernel, resource), size=8)
+    return 0
+
+
+@call("getrlimit", "ugetrlimit")
+def getrlimit(kernel: SystemCalls, resource: int, limits: int) -> int:
+    if resource > 15:
+        return -Errno.EINVAL
+    kernel.put(limits, *_limits(kernel, resource))
+    return 0
+
+
+@call("getrandom")
+def getrandom(kernel: SystemCalls, buffer: int, size: int) -> int:
+    """Reproducible bytes, those of the hosted C library's getrandom; of a great many, the first."""
+    from emu.libc.rand import getrandom as from_libc
+
+    return from_libc(kernel.libc, buffer, min(size, _MOST_RANDOM), 0)
+
+
+# ---------------------------------------------------------------- the thread pointer
+
+
+@call("arch_prctl")
+def arch_prctl(kernel: SystemCalls, code: int, address: int) -> int:
+    """ARCH_SET_GS, ARCH_SET_FS, ARCH_GET_FS, ARCH_GET_GS (Linux, arch/x86/include/uapi/asm/prctl.h)."""
+    registers = {0x1001: "gs_base", 0x1002: "fs_base", 0x1003: "fs_base", 0x1004: "gs_base"}
+    if code not in registers or kernel.word == 4:
+        return -Errno.EINVAL
+    if code in (0x1001, 0x1002):
+        kernel.machine.cpu.write_register(registers[code], address)
+    else:
+        kernel.put(address, kernel.machine.cpu.read_register(registers[code]))
+    return 0
+
+
+#: What a program gets for entry number -1 (GDT_ENTRY_TLS_MIN, arch/x86/include/asm/segment.h).
+_TLS_ENTRY = 6
+
+
+@call("set_thread_area")
+def set_thread_area(kernel: SystemCalls, descriptor: int) -> int:
+    """struct user_desc: entry_number, base_addr, limit, flags. There is one entry, the one %gs selects."""
+    number, base = kernel.get(descriptor), kernel.get(descriptor + 4)
+    if number not in (_TLS_ENTRY, 0xFFFF_FFFF):
+        return -Errno.EINVAL
+    kernel.machine.cpu.set_thread_pointer(base)
+    kernel.put(descriptor, _TLS_ENTRY)
+    return 0
+
+
+@call("arm_set_tls")
+def arm_set_tls(kernel: SystemCalls, address: int) -> int:
+    kernel.machine.cpu.set_thread_pointer(address)
+    return 0
+
+
+# ---------------------------------------------------------------- signals and waiting
+
+
+@call("rt_sigaction")
+def rt_sigaction(kernel: SystemCalls, signal: int, action: int, old: int) -> int:
+    """Actions are kept, and none is ever taken: signals come from nobody but the program itself."""
+    if not 0 < signal <= 64 or signal in (9, 19):
+        return -Errno.EINVAL
+    size = kernel.word * (3 if kernel.abi.sigaction_restorer else 2) + 8
+    before = kernel.actions.get(signal, bytes(size))
+    if action:
+        kernel.actions[signal] = kernel.memory.read(action, size)
+    if old:
+        kernel.memory.write(old, before)
+    return 0
+
+
+@call("rt_sigprocmask")
+def rt_sigprocmask(kernel: SystemCalls, how: int, new: int, old: int, size: int) -> int:
+    if old:
+        kernel.memory.write(old, bytes(min(size, 8)))
+    return 0
+
+
+@call("kill", "tkill")
+def kill(kernel: SystemCalls, process: int, signal: int) -> int:
+    """A signal to the program itself: there is no other process."""
+    if kernel.signed(process) not in (PROCESS_ID, 0, -1, -PROCESS_ID):
+        return -Errno.ESRCH
+    handler = int.from_bytes(kernel.actions.get(signal, b"")[: kernel.word], "little")
+    if signal == 0 or handler == 1 or (handler == 0 and signal in _IGNORED_SIGNALS):  # SIG_IGN, SIG_DFL
+        return 0
+    name = _SIGNALS.get(signal, f"signal {signal}")
+    if handler and signal not in (6, 9):
+        raise GuestAbort(f"the guest sent itself {name}, and its handlers are not run here")
+    raise GuestAbort(f"the guest ended itself by {name}")
+
+
+@call("tgkill")
+def tgkill(kernel: SystemCalls, group: int, process: int, signal: int) -> int:
+    return kill(kernel, process, signal)
+
+
+_FUTEX_COMMAND, _FUTEX_WAIT, _FUTEX_WAIT_BITSET = 0x7F, 0, 9
+
+
+@call("futex", "futex_time64")
+def futex(kernel: SystemCalls, address: int, operation: int, value: int, timeout: int) -> int:
+    """Nobody else can wake a waiter: a wait either need not be, or times out, or is a deadlock."""
+    if operation & _FUTEX_COMMAND not in (_FUTEX_WAIT, _FUTEX_WAIT_BITSET):
+        return 0
+    if kernel.get(address, 4) != value & 0xFFFF_FFFF:
+        return -Errno.EAGAIN
+    if timeout:
+        return -Errno.ETIMEDOUT
+    raise GuestAbort(f"the guest waits for a futex at {address:#x}, and there is nobody to wake it")
+
+
+# ---------------------------------------------------------------- time
+
+_SECOND = 1_000_000_000
+
+
+def _clock(kernel: SystemCalls, clock: int, address: int, size: int) -> int:
+    if not 0 <= kernel.signed(clock, 4) <= 11:
+        return -Errno.EINVAL
+    kernel.put(address, *divmod(kernel.libc.clock(), _SECOND), size=size)
+    return 0
+
+
+@call("clock_gettime")
+def clock_gettime(kernel: SystemCalls, clock: int, address: int) -> int:
+    return _clock(kernel, clock, address, kernel.word)
+
+
+@call("clock_gettime64")
+def clock_gettime64(kernel: SystemCalls, clock: int, address: int) -> int:
+    return _clock(kernel, clock, address, 8)
+
+
+@call("clock_getres", "clock_getres_time64")
+def clock_getres(kernel: SystemCalls, clock: int, address: int) -> int:
+    if address:
+        kernel.put(address, 0, 1, size=8 if kernel.machine.arch.name == "riscv32" else kernel.word)
+    return 0
+
+
+@call("gettimeofday")
+def gettimeofday(kernel: SystemCalls, address: int) -> int:
+    seconds, rest = divmod(kernel.libc.clock(), _SECOND)
+    if address:
+        kernel.put(address, seconds, rest // 1000)
+    return 0
+
+
+@call("time")
+def time(kernel: SystemCalls, address: int) -> int:
+    seconds = kernel.libc.clock() // _SECOND
+    if address:
+        kernel.put(address, seconds)
+    return seconds
+
+
+@call("nanosleep", "clock_nanosleep", "clock_nanosleep_time64")
+def nanosleep(kernel: SystemCalls) -> int:
+    """Sleeping takes no time."""
+    return 0

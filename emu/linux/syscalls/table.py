@@ -1,0 +1,167 @@
+"""How each ISA asks Linux for something: registers, numbers, and what the numbers mean. Pure data.
+
+Registers: Linux, arch/*/include/asm/syscall.h and syscall(2), "Architecture calling conventions". Every one of
+the seven returns a result, or minus an errno, in one register. Numbers: arch/x86/entry/syscalls/syscall_64.tbl and
+syscall_32.tbl, arch/arm/tools/syscall.tbl, and include/uapi/asm-generic/unistd.h, which AArch64, RISC-V and
+LoongArch share; of the latter the 32-bit RISC-V has the calls with 64-bit times only.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emu.linux.syscalls import arm_helpers
+
+#: One row a call: its number on x86-64, i386, Arm, and in the generic table as 64-bit and as 32-bit ISAs have it.
+_NUMBERS = """
+read                    0    3    3   63   63
+write                   1    4    4   64   64
+open                    2    5    5    -    -
+close                   3    6    6   57   57
+stat                    4    -    -    -    -
+fstat                   5    -    -   80    -
+lstat                   6    -    -    -    -
+stat64                  -  195  195    -    -
+lstat64                 -  196  196    -    -
+fstat64                 -  197  197    -    -
+fstatat64               -  300  327    -    -
+newfstatat            262    -    -   79    -
+statx                 332  383  397  291  291
+poll                    7  168  168    -    -
+ppoll                 271  309  336   73    -
+ppoll_time64            -  414  414    -  414
+lseek                   8   19   19   62    -
+llseek                  -  140  140    -   62
+mmap                    9    -    -  222    -
+mmap2                   -  192  192    -  222
+mprotect               10  125  125  226  226
+munmap                 11   91   91  215  215
+brk                    12   45   45  214  214
+mremap                 25  163  163  216  216
+madvise                28  219  220  233  233
+rt_sigaction           13  174  174  134  134
+rt_sigprocmask         14  175  175  135  135
+sigaltstack           131  186  186  132  132
+ioctl                  16   54   54   29   29
+pread64                17  180  180   67   67
+pwrite64               18  181  181   68   68
+readv                  19  145  145   65   65
+writev                 20  146  146   66   66
+access                 21   33   33    -    -
+faccessat             269  307  334   48   48
+faccessat2            439  439  439  439  439
+sched_yield            24  158  158  124  124
+dup                    32   41   41   23   23
+dup2                   33   63   63    -    -
+dup3                  292  330  358   24   24
+nanosleep              35  162  162  101    -
+clock_nanosleep       230  267  265  115    -
+clock_nanosleep_time64  -  407  407    -  407
+getpid                 39   20   20  172  172
+getppid               110   64   64  173  173
+gettid                186  224  224  178  178
+getuid                102  199  199  174  174
+geteuid               107  201  201  175  175
+getgid                104  200  200  176  176
+getegid               108  202  202  177  177
+setuid                105  213  213  146  146
+setgid                106  214  214  144  144
+exit                   60    1    1   93   93
+exit_group            231  252  248   94   94
+uname                  63  122  122  160  160
+fcntl                  72    -    -   25    -
+fcntl64                 -  221  221    -   25
+fsync                  74  118  118   82   82
+ftruncate              77    -    -   46    -
+getdents64            217  220  217   61   61
+getcwd                 79  183  183   17   17
+chdir                  80   12   12   49   49
+rename                 82   38   38    -    -
+renameat2             316  353  382  276  276
+mkdir                  83   39   39    -    -
+mkdirat               258  296  323   34   34
+unlink                 87   10   10    -    -
+unlinkat              263  301  328   35   35
+readlink               89   85   85    -    -
+readlinkat            267  305  332   78   78
+umask                  95   60   60  166  166
+gettimeofday           96   78   78  169    -
+getrlimit              97    -    -  163    -
+ugetrlimit              -  191  191    -    -
+prlimit64             302  340  369  261  261
+arch_prctl            158  384    -    -    -
+set_thread_area         -  243    -    -    -
+arm_set_tls             -    - 983045   -    -
+arm_cacheflush          -    - 983042   -    -
+prctl                 157  172  172  167  167
+tkill                 200  238  238  130  130
+tgkill                234  270  268  131  131
+kill                   62   37   37  129  129
+time                  201   13    -    -    -
+futex                 202  240  240   98    -
+futex_time64            -  422  422    -  422
+set_tid_address       218  258  256   96   96
+clock_gettime         228  265  263  113    -
+clock_gettime64         -  403  403    -  403
+clock_getres          229  266  264  114    -
+clock_getres_time64     -  406  406    -  406
+openat                257  295  322   56   56
+set_robust_list       273  311  338   99   99
+getrandom             318  355  384  278  278
+sched_getaffinity     204  242  242  123  123
+riscv_hwprobe           -    -    -  258  258
+riscv_flush_icache      -    -    -  259  259
+rseq                  334  386  398  293  293
+membarrier            324  375  389  283  283
+"""
+_COLUMNS = {"x86_64": 1, "i386": 2, "arm": 3, "aarch64": 4, "riscv64": 4, "loongarch64": 4, "riscv32": 5}
+
+
+@dataclass(frozen=True, slots=True)
+class KernelAbi:
+    """How a program enters the kernel. Register names are those of `emu.cpu.Cpu`."""
+
+    number: str  #: the register that says which call
+    arguments: tuple[str, ...]
+    result: str  #: the result, or minus an errno
+    machine: str  #: utsname.machine
+    instruction: int = 4  #: bytes of the instruction that enters it (Thumb's has 2)
+    word: int = 8
+    pairs_aligned: bool = False  #: an argument of two registers starts at an even one
+    sigaction_restorer: bool = True  #: struct sigaction has sa_restorer
+    user_page: tuple[int, bytes] | None = None  #: address and content of a page every process has
+
+
+_A = tuple(f"a{n}" for n in range(6))
+_RISCV = ("a7", _A, "a0")
+
+ABIS: Mapping[str, KernelAbi] = {
+    "x86_64": KernelAbi("rax", ("rdi", "rsi", "rdx", "r10", "r8", "r9"), "rax", "x86_64", instruction=2),
+    "i386": KernelAbi("eax", ("ebx", "ecx", "edx", "esi", "edi", "ebp"), "eax", "i686", instruction=2, word=4),
+    "aarch64": KernelAbi("x8", tuple(f"x{n}" for n in range(6)), "x0", "aarch64"),
+    "arm": KernelAbi(
+        "r7",
+        tuple(f"r{n}" for n in range(6)),
+        "r0",
+        "armv7l",
+        word=4,
+        pairs_aligned=True,
+        user_page=(arm_helpers.PAGE_ADDRESS, arm_helpers.page()),
+    ),
+    "riscv64": KernelAbi(*_RISCV, "riscv64", sigaction_restorer=False),
+    "riscv32": KernelAbi(*_RISCV, "riscv32", word=4, sigaction_restorer=False),
+    "loongarch64": KernelAbi(*_RISCV, "loongarch64", sigaction_restorer=False),
+}
+
+
+@functools.cache
+def names(arch: str) -> Mapping[int, str]:
+    """The name of each call by its number on an ISA (canonical name)."""
+    column = _COLUMNS[arch]
+    rows = (line.split() for line in _NUMBERS.split("\n") if line)
+    found = {int(row[column]): row[0] for row in rows if row[column] != "-"}
+    # Of those that share the generic table, RISC-V has calls of its own, and LoongArch came too late for some.
+    others = {"loongarch64": ("riscv", "getrlimit")}.get(arch, () if arch.startswith("riscv") else ("riscv",))
+    return {number: name for number, name in found.items() if not name.startswith(others)}

@@ -1,0 +1,119 @@
+"""The guest code that runs as images come and go: ifunc resolvers, constructors, destructors.
+
+Which, and in what order, is `relink.load.plan`'s to say; how each is called is the ABI's and glibc's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emu.calls.prototypes import Integer, Parameter, Prototype, Void
+from emu.errors import ConstructorFault
+from relink.errors import MachineError
+from relink.load import announce as tell
+from relink.load.plan import Plan, destructors, initialisers
+from relink.objects.combined import CombinedObjects
+from relink.relocate.result import finish_ifuncs
+from relink.resolve.resolver import UNRESOLVED
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+    from relink.image import Image
+
+
+# Built, not parsed: parsing loads a C parser, and nearly every library has a constructor.
+_DESTRUCTOR = Prototype("", Void(), ())
+
+
+def _constructor_prototype(word_size: int) -> Prototype:
+    """void(int argc, char **argv, char **envp), as ld.so calls constructors."""
+    pointer = Parameter("", Integer(word_size, False, "unsigned long"))
+    return Prototype("", Void(), (Parameter("", Integer(4, True, "int")), pointer, pointer))
+
+
+class Initialisers:
+    """Runs what one machine's images want run."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._linker = machine.linker
+        self._constructor = _constructor_prototype(machine.arch.word_size)
+        self._ifunc_block = 0
+        self._finalised: set[Image] = set()  # whose destructors have run
+
+    # ------------------------------------------------------------ ifuncs
+
+    def resolve_ifuncs(self, plan: Plan) -> None:
+        """Ask every ifunc resolver once, with the arguments its ABI passes, and store the answers."""
+        memory = self._machine.memory
+        answers: dict[int, int] = {}
+        for calls in plan.ifuncs:
+            assert calls.row.word is not None
+            for resolver in dict.fromkeys(calls.resolver.tolist()):
+                if resolver not in answers:
+                    answers[resolver] = self.ifunc_target(calls.image, resolver)
+                places = int((calls.resolver == resolver).sum())
+                tell.resolved(self._linker.observers, calls.image, resolver, answers[resolver], places)
+            words = finish_ifuncs(calls, np.array([answers[r] for r in calls.resolver.tolist()], np.uint64))
+            for place, word in zip(calls.place.tolist(), words.tolist(), strict=True):
+                memory.write_uint(place, calls.row.word.size, word)
+
+    def ifunc_target(self, image: Image, resolver: int) -> int:
+        """The function an ifunc's resolver, at a guest address, chooses. Raises ConstructorFault."""
+        machine, rules = self._machine, self._machine.convention
+        if rules.ifunc_block and not self._ifunc_block:
+            self._ifunc_block = machine.memory.map_anonymous(len(rules.ifunc_block), name="[ifunc]")
+            machine.memory.write(self._ifunc_block, rules.ifunc_block)
+        try:
+            answer = machine.call(resolver, rules.ifunc_prototype, *rules.ifunc_arguments(self._ifunc_block))
+        except MachineError as error:
+            raise ConstructorFault(image.name, f"ifunc resolver {machine.symbolize(resolver)}", error) from error
+        assert isinstance(answer, int)
+        return answer
+
+    # ------------------------------------------------------------ constructors and destructors
+
+    def construct(self, plan: Plan) -> None:
+        """Run the constructors of a load. Raises ConstructorFault."""
+        for image, which, address in initialisers(plan):
+            self.run_constructor(image, which, address)
+
+    def run_constructor(self, image: Image, which: str, address: int) -> None:
+        """Run one constructor, which is given the program's arguments. Raises ConstructorFault."""
+        self._run(image, which, address, *self._machine.stack.constructor_arguments)
+
+    def destruct(self, image: Image) -> None:
+        """Run an image's destructors, unless that has been done. Raises ConstructorFault."""
+        if image.runs_elsewhere or image in self._finalised:
+            return
+        self._finalised.add(image)
+        for which, address in destructors(image):
+            self._run(image, which, address)
+        # What crtbegin.o does for a shared object; nobody links it into relocatable ones.
+        handle = image.decoded.dso_handle if isinstance(image.decoded, CombinedObjects) else None
+        if handle is not None:
+            finalize = self._linker.resolver.find("__cxa_finalize", None, image.scope, hosts=True)
+            if finalize.provider[0] != UNRESOLVED:
+                self._machine.call(int(finalize.address[0]), "void(void *)", image.address_of(handle))
+
+    def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
+        """Run destructors, of all images (dependents first) or one; or consider them run."""
+        for each in self._linker.teardown_order() if image is None else [image]:
+            if run:
+                self.destruct(each)
+            else:
+                self._finalised.add(each)
+
+    def forget(self, image: Image) -> None:
+        """An image is gone."""
+        self._finalised.discard(image)
+
+    def _run(self, image: Image, which: str, address: int, *args: int) -> None:
+        with tell.running(self._linker.observers, image, which, address, destructor=not args):
+            try:
+                self._machine.call(address, self._constructor if args else _DESTRUCTOR, *args)
+            except MachineError as error:
+                where = f"{which} {self._machine.symbolize(address)}"
+                raise ConstructorFault(image.name, where, error) from error

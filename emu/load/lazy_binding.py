@@ -1,0 +1,136 @@
+"""The machine's side of lazy binding: the traps that unbound jump slots lead to.
+
+A trap means a call through the PLT of a slot that is not bound yet. The symbol is looked up, the slot written, and
+the guest goes on at the function with every register as the caller left it; the next call does not come here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from emu.errors import Frame, UnresolvedCall
+from relink.arch.spec import SlotNamed
+from relink.errors import LinkError, UnresolvedSymbol
+from relink.load import announce as tell
+from relink.relocate.lazy import LazySlots
+
+if TYPE_CHECKING:
+    from emu.machine import Machine
+    from relink.image import Image
+
+
+#: First calls that are kept: loads and closes without end must not grow memory.
+_REMEMBERED = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class FirstCall:
+    """A slot's first call, which bound it."""
+
+    seconds: float  #: since the machine was made
+    image: str  #: whose slot it is
+    caller: Frame  #: where the call returns to
+    symbol: str
+    version: str | None
+    provider: str | None  #: the defining image; None for the host, and for a weak symbol nobody defines
+    address: int  #: the function that is called
+
+    def __str__(self) -> str:
+        version = f"@{self.version}" if self.version else ""
+        place = f"{self.provider or 'the host'} at {self.address:#x}"
+        return f"{self.seconds:.6f}  {self.caller} calls {self.symbol}{version}: {place}"
+
+
+class LazyCalls:
+    """A `relink.relocate.lazy.LazyHost`: gives images their traps, and binds what is called."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._start = time.perf_counter()
+        self._blocks: dict[Image, int] = {}
+        self._resolvers: dict[Image, int] = {}
+        #: In the order they happened: who called what first, when. Of very many the last.
+        self.first_calls: deque[FirstCall] = deque(maxlen=_REMEMBERED)
+
+    def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
+        traps = self._machine.traps
+        start = traps.add_block(len(slots), lambda slot: f"{slots.name(slot)}@plt", partial(self._called, slots))
+        self._blocks[slots.image] = start
+        return start, traps.spacing
+
+    def resolver_words(self, slots: LazySlots) -> tuple[int, int]:
+        name = f"resolver of {slots.image.short_name}"
+        trap = self._resolvers[slots.image] = self._machine.traps.add(name, partial(self._resolve, slots))
+        return self._machine.link_maps.link_map_address(slots.image), trap
+
+    def forget(self, image: Image) -> None:
+        """Take the traps of an image that is gone back."""
+        traps = self._machine.traps
+        if (start := self._blocks.pop(image, None)) is not None:
+            traps.remove_block(start)
+        if (trap := self._resolvers.pop(image, None)) is not None:
+            traps.remove(trap)
+
+    def forget_closed(self) -> None:
+        """Take the traps of all images that have been closed back: a load that fails has closed its own."""
+        for image in [image for image in (*self._blocks, *self._resolvers) if image.closed]:
+            self.forget(image)
+
+    # ------------------------------------------------------------ at a call
+
+    def _called(self, slots: LazySlots, slot: int) -> int:
+        """Bind a slot; the address of the function. Every register stays as it is."""
+        machine = self._machine
+        caller = machine.caller(source=False)
+        context = machine.cpu.save()  # an ifunc's resolver, or whoever answers for a symbol, may run guest code
+        try:
+            answer = machine.linker.bind_slot(slots.image, slot)
+            address = answer.address
+            if answer.indirect and answer.provider is not None:
+                address = machine.ifunc_target(answer.provider, address)
+        except UnresolvedSymbol as missing:
+            raise UnresolvedCall(missing.symbol, caller) from missing
+        finally:
+            machine.cpu.restore(context)
+        if answer.kind == "weak":
+            raise UnresolvedCall(answer.name, caller)
+        machine.memory.write_uint(int(slots.place[slot]), machine.arch.word_size, address)
+        provider = answer.provider.name if answer.provider is not None else None
+        self.first_calls.append(
+            FirstCall(
+                time.perf_counter() - self._start,
+                slots.image.name,
+                caller,
+                answer.name,
+                answer.version,
+                provider,
+                address,
+            )
+        )
+        tell.bound(machine.linker.observers, slots.image, answer, address)
+        return address
+
+    def _resolve(self, slots: LazySlots) -> int:
+        """What ld.so's resolver does: learn the slot from the PLT's header, and undo what that has done."""
+        machine, plt = self._machine, self._machine.arch.plt
+        cpu, word = machine.cpu, machine.arch.word_size
+        sp = cpu.read_register("sp")
+        if isinstance(plt.at, str):
+            number = cpu.read_register(plt.at)
+        else:
+            number = machine.memory.read_uint(sp + plt.at, word)
+        by_address = plt.named is SlotNamed.BY_ADDRESS
+        slot = slots.slot_at(number) if by_address else slots.slot_of_entry(number // plt.divisor)
+        if slot is None:
+            problem = f"its PLT asks for jump slot {number:#x} ({plt.named.value}), and there is none"
+            raise LinkError(slots.image.name, problem)
+        if plt.saved is not None:
+            register, offset = plt.saved
+            cpu.write_register(register, machine.memory.read_uint(sp + offset, word))
+        if plt.pushed:
+            cpu.write_register("sp", sp + plt.pushed)
+        return self._called(slots, slot)

@@ -1,0 +1,256 @@
+"""The guest heap: blocks in guest memory, bookkeeping in Python.
+
+The guest can write past a block and spoil its neighbours, but never the allocator: sizes and free lists live
+outside its memory, so a bad `free` is always told, and told by name.
+
+Blocks of up to `SMALL_LIMIT` bytes come in classes 16 bytes apart; a freed one waits on its class's list and
+is handed out again as it is. Larger blocks are cut best-fit from free *extents*; a freed one is joined with
+its free neighbours. Extents come from arenas mapped with `map_anonymous`, each twice the size of the last.
+Arenas are never joined to each other, since an access must not cross from one mapping into another.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from typing import Protocol
+
+from emu.errors import GuestAbort
+from relink.errors import AddressSpaceError
+
+ALIGNMENT = 16  #: bytes; what max_align_t needs on the widest of the ISAs, used on all
+SMALL_LIMIT = 1024  #: bytes; the largest size class
+DEFAULT_LIMIT = 1 << 30  #: bytes of arenas before malloc answers NULL
+_FIRST_ARENA = 1 << 18
+_LARGEST_STEP = 1 << 26
+_RUN = 1 << 14  # bytes taken from the extents at a time to cut small blocks from
+
+
+class HeapMemory(Protocol):
+    """What the heap needs of guest memory (`emu.memory.guest_memory.GuestMemory` has it)."""
+
+    def read(self, address: int, size: int) -> bytes: ...
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None: ...
+    def map_anonymous(self, size: int, *, name: str = "") -> int: ...
+
+
+class HeapArch(Protocol):
+    """What the heap needs of `relink.arch.Architecture`."""
+
+    @property
+    def address_mask(self) -> int: ...
+
+
+class Heap:
+    """malloc and its family on guest memory. Addresses are unsigned; 0 is NULL; sizes are bytes."""
+
+    def __init__(self, memory: HeapMemory, arch: HeapArch, *, limit: int = DEFAULT_LIMIT) -> None:
+        self.memory = memory
+        self.limit = min(limit, arch.address_mask)
+        self.mapped = 0  #: bytes of arenas so far
+        self._live: dict[int, int] = {}  # address -> capacity, of every block handed out
+        self._bins: list[list[int]] = [[] for _ in range(SMALL_LIMIT // ALIGNMENT + 1)]
+        self._run = self._run_end = 0
+        self._extents: list[tuple[int, int]] = []  # (size, start), sorted: best fit is one bisection
+        self._extent_at: dict[int, int] = {}  # start -> size
+        self._extent_ending: dict[int, int] = {}  # end -> start
+        self._arena_bounds: set[int] = set()
+        self._next_arena = _FIRST_ARENA
+
+    # ---------------------------------------------------------------- the C interface
+
+    def malloc(self, size: int) -> int:
+        """Address of at least `size` bytes (a block of its own even for 0), or 0 past the limit."""
+        capacity = (size + 15) & -16 or 16
+        if capacity > SMALL_LIMIT:
+            address = self._take(capacity)
+            if not address:
+                return 0
+        else:
+            freed = self._bins[capacity >> 4]
+            if freed:
+                address = freed.pop()
+            else:
+                address = self._run
+                if address + capacity > self._run_end:
+                    address = self._new_run(capacity)
+                    if not address:
+                        return 0
+                self._run = address + capacity
+        self._live[address] = capacity
+        return address
+
+    def calloc(self, count: int, size: int) -> int:
+        """As malloc of `count * size` bytes, zeroed."""
+        total = count * size
+        address = self.malloc(total)
+        if address and total:
+            self.memory.write(address, bytes(total))
+        return address
+
+    def realloc(self, address: int, size: int) -> int:
+        """Resize, moving if need be. 0 (and the old block kept) past the limit. `realloc(0, n)` is malloc."""
+        if not address:
+            return self.malloc(size)
+        old = self._live.get(address)
+        if old is None:
+            raise self._bad_pointer("realloc", address)
+        capacity = (size + 15) & -16 or 16
+        if capacity <= old and capacity * 2 > old:
+            return address
+        if old > SMALL_LIMIT and capacity > SMALL_LIMIT and self._resize_extent(address, old, capacity):
+            return address
+        moved = self.malloc(size)
+        if moved:
+            self.memory.write(moved, self.memory.read(address, min(old, size)))
+            self.free(address)
+        return moved
+
+    def aligned_alloc(self, alignment: int, size: int) -> int:
+        """As malloc, at a multiple of `alignment` (a power of two; ValueError otherwise)."""
+        if alignment <= 0 or alignment & (alignment - 1):
+            raise ValueError(f"alignment {alignment} is not a power of two")
+        if alignment <= ALIGNMENT:
+            return self.malloc(size)
+        capacity = (size + 15) & -16 or 16
+        start = self._take(capacity + alignment - ALIGNMENT)
+        if not start:
+            return 0
+        address = (start + alignment - 1) & -alignment
+        self._give(start, address - start)
+        self._give(address + capacity, start + alignment - ALIGNMENT - address)
+        self._live[address] = capacity
+        return address
+
+    posix_memalign = aligned_alloc
+
+    def free(self, address: int) -> None:
+        """Give a block back. Raises GuestAbort naming the pointer if it is not one of ours (0 is fine)."""
+        capacity = self._live.pop(address, 0)
+        if not capacity:
+            if not address:
+                return
+            raise self._bad_pointer("free", address)
+        if capacity <= SMALL_LIMIT:
+            self._bins[capacity >> 4].append(address)
+        else:
+            self._give(address, capacity)
+
+    def usable_size(self, address: int) -> int:
+        """Bytes usable at `address` (0 for NULL). Raises GuestAbort for a pointer that is not a live block."""
+        if not address:
+            return 0
+        capacity = self._live.get(address)
+        if capacity is None:
+            raise self._bad_pointer("malloc_usable_size", address)
+        return capacity
+
+    # ---------------------------------------------------------------- for people
+
+    @property
+    def live_blocks(self) -> int:
+        """Number of blocks not yet freed."""
+        return len(self._live)
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes in blocks not yet freed, rounding included."""
+        return sum(self._live.values())
+
+    def blocks(self) -> dict[int, int]:
+        """Every live block: address -> usable bytes, in order of address."""
+        return dict(sorted(self._live.items()))
+
+    def _bad_pointer(self, function: str, address: int) -> GuestAbort:
+        for start, size in self._live.items():
+            if start < address < start + size:
+                inside = f"{address - start} bytes into the block at {start:#x}"
+                return GuestAbort(f"{function}(): {address:#x} is {inside}")
+        for start, size in self._extent_at.items():
+            if start <= address < start + size:
+                return GuestAbort(f"{function}(): double free: {address:#x} lies in memory already freed")
+        if any(address in freed for freed in self._bins):
+            return GuestAbort(f"{function}(): double free of {address:#x}")
+        return GuestAbort(f"{function}(): invalid pointer {address:#x}: the heap never handed it out")
+
+    # ---------------------------------------------------------------- extents
+
+    def _new_run(self, capacity: int) -> int:
+        """Start a fresh run for small blocks; what is left of the old one becomes a smaller block to reuse."""
+        left = self._run_end - self._run
+        if left:
+            self._bins[left >> 4].append(self._run)
+            self._run = self._run_end = 0
+        start = self._take(_RUN)
+        if start:
+            self._run_end = start + _RUN
+            return start
+        return self._take(capacity)  # near the limit: a block by itself, no run
+
+    def _take(self, size: int) -> int:
+        """Cut `size` bytes from the tightest extent that has them, growing if none has. 0: no room."""
+        index = bisect_left(self._extents, (size, 0))
+        if index == len(self._extents):
+            if not self._grow(size):
+                return 0
+            index = bisect_left(self._extents, (size, 0))
+        available, start = self._extents[index]
+        self._forget(start, available)
+        if available > size:
+            self._remember(start + size, available - size)
+        return start
+
+    def _give(self, start: int, size: int) -> None:
+        """Make [start, start + size) free, joined with free neighbours of the same arena."""
+        if not size:
+            return
+        end = start + size
+        if end not in self._arena_bounds:
+            following = self._extent_at.get(end)
+            if following:
+                self._forget(end, following)
+                end += following
+        if start not in self._arena_bounds:
+            preceding = self._extent_ending.get(start)
+            if preceding is not None:
+                self._forget(preceding, start - preceding)
+                start = preceding
+        self._remember(start, end - start)
+
+    def _resize_extent(self, address: int, old: int, new: int) -> bool:
+        """Grow or shrink a large block where it is."""
+        end = address + old
+        if new > old:
+            following = 0 if end in self._arena_bounds else self._extent_at.get(end, 0)
+            if old + following < new:
+                return False
+            self._forget(end, following)
+            end += following
+        self._live[address] = new
+        self._give(address + new, end - address - new)
+        return True
+
+    def _remember(self, start: int, size: int) -> None:
+        insort(self._extents, (size, start))
+        self._extent_at[start] = size
+        self._extent_ending[start + size] = start
+
+    def _forget(self, start: int, size: int) -> None:
+        del self._extents[bisect_left(self._extents, (size, start))]
+        del self._extent_at[start]
+        del self._extent_ending[start + size]
+
+    def _grow(self, size: int) -> bool:
+        needed = (size + 4095) & -4096
+        for arena in (max(needed, self._next_arena), needed):
+            if self.mapped + arena > self.limit:
+                continue
+            try:
+                start = self.memory.map_anonymous(arena, name="[heap]")
+            except AddressSpaceError:
+                continue
+            self.mapped += arena
+            self._next_arena = min(max(self._next_arena, arena) * 2, _LARGEST_STEP)
+            self._arena_bounds.update((start, start + arena))
+            self._remember(start, arena)
+            return True
+        return False

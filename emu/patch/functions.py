@@ -1,0 +1,336 @@
+"""Hot patching: a function of a loaded library replaced by another one, and put back.
+
+The function's first bytes become a jump, so every caller arrives at the replacement: through PLTs and pointers,
+and by direct calls inside the library too. In order of preference the jump is
+
+    the ISA's short one, straight to the replacement              where that is in reach
+    the ISA's stub, which carries the address, over the function   where the function is long enough
+    the short one, to a stub on a page set aside nearby
+
+`Architecture.detours` has the instructions. A landing pad (endbr, bti) at the function's start is kept where
+there is room behind it, so that indirect calls still land on one.
+
+Replacing a function the guest is in the middle of is safe only if it will not come back to the replaced bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+import numpy as np
+
+from emu.errors import AlreadyPatched, FunctionTooShort, PatchError
+from emu.library import Function
+from emu.patch.assemble import assemble
+from relink.elf.constants import SymbolType
+from relink.errors import AddressSpaceError
+from relink.image import Image, Symbol
+from relink.memory.address_space import PAGE, Protection, page_ceil
+
+if TYPE_CHECKING:
+    from emu.host.symbols import SymbolValue
+    from emu.machine import Machine
+    from relink.arch.spec import Detour
+
+#: What may take a function's place: a guest function, an address, a host function (with a prototype or without),
+#: machine code as bytes, or as text to be assembled.
+Replacement: TypeAlias = "Function | Symbol | SymbolValue | bytes | str"
+
+_CODE_TYPES = (SymbolType.FUNC, SymbolType.NOTYPE)
+
+
+@dataclass(eq=False)
+class Patch:
+    """A function that has been replaced. `undo` puts it back; so does leaving a `with` block over it.
+
+    Patches of one function lie on top of each other: the last must be undone first. When the library is closed,
+    its patches are gone with it.
+    """
+
+    name: str  #: of the function
+    address: int  #: guest address of the first byte that was changed
+    target: int  #: guest address of what runs instead (on Arm bit 0 tells Thumb)
+    original: bytes  #: what was there
+    code: bytes  #: what is there
+    patcher: Patcher = field(repr=False)
+    image: Image | None = field(default=None, repr=False)  #: that the function is of, where known
+    keeps: Image | None = field(default=None, repr=False)  #: what runs instead, which stays loaded meanwhile
+    page: int | None = field(default=None, repr=False)  #: guest address of pages of its own, for code or a stub
+    traps: list[int] = field(default_factory=list, repr=False)
+    active: bool = True
+
+    @property
+    def end(self) -> int:
+        """One past the last changed byte."""
+        return self.address + len(self.code)
+
+    def undo(self) -> None:
+        """Put the function back. Does nothing if that has been done, or the library has been closed.
+
+        Raises PatchError while a later patch lies on top of this one.
+        """
+        if self.active:
+            self.patcher.undo(self)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """The original function, for the length of a `with` block: so a replacement can call what it replaces.
+
+        Raises PatchError while a later patch lies on top of this one.
+        """
+        self.patcher.check_top(self)
+        memory = self.patcher.machine.memory
+        memory.write(self.address, self.original)
+        try:
+            yield
+        finally:
+            if self.active:
+                memory.write(self.address, self.code)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.undo()
+
+
+class Patcher:
+    """The patches of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.patches: list[Patch] = []  #: those that are active, oldest first
+        self._mask = machine.arch.code_address_mask
+        machine.loader.on_release.append(self._forget)
+
+    def patch(self, target: Function | Symbol | int, replacement: Replacement, size: int | None = None) -> Patch:
+        """Replace a function; see `Machine.patch`."""
+        name, address, room, image = self._place(target, size)
+        start = address & self._mask
+        patch = Patch(name, start, 0, b"", b"", self, image)
+        try:
+            self._fill(patch, address, room, replacement)
+        except BaseException:
+            self._free(patch)
+            raise
+        self.apply(patch)
+        return patch
+
+    def apply(self, patch: Patch) -> None:
+        """Write a patch that knows its address and code; one that cannot be is given up."""
+        try:
+            self._check_overlap(patch)
+            patch.original = self.machine.memory.read(patch.address, len(patch.code))
+            self.machine.memory.write(patch.address, patch.code)
+        except BaseException:
+            self._free(patch)
+            raise
+        if patch.keeps is not None and patch.image is not None:
+            patch.image.keeps.append(patch.keeps)
+        self.patches.append(patch)
+
+    def undo(self, patch: Patch) -> None:
+        """Put back what a patch has replaced. Raises PatchError unless it is the last on its function."""
+        self.check_top(patch)
+        self.machine.memory.write(patch.address, patch.original)
+        self.patches.remove(patch)
+        if patch.keeps is not None and patch.image is not None:
+            patch.image.keeps.remove(patch.keeps)
+        self._free(patch)
+        if patch.keeps is not None:
+            self.machine.collect()
+
+    def check_top(self, patch: Patch) -> None:
+        """Raise PatchError where another patch lies over this one, or it is gone."""
+        if not patch.active:
+            raise PatchError(f"the patch of {patch.name} has been undone")
+        later = self.patches[self.patches.index(patch) + 1 :]
+        over = next((p for p in later if p.address < patch.end and patch.address < p.end), None)
+        if over is not None:
+            raise PatchError(f"{patch.name} has been patched again: undo that patch (to {over.target:#x}) first")
+
+    def _forget(self, image: Image) -> None:
+        """An image is gone, and its patches with it."""
+        for patch in [p for p in self.patches if p.image is image]:
+            self.patches.remove(patch)
+            self._free(patch)
+
+    def _free(self, patch: Patch) -> None:
+        patch.active = False
+        if patch.page is not None:
+            self.machine.memory.unmap(patch.page)
+        self.machine.remove_traps(patch.traps)
+        patch.page, patch.traps = None, []
+
+    # ------------------------------------------------------------ what and where
+
+    def _place(self, target: Function | Symbol | int, size: int | None) -> tuple[str, int, int, Image | None]:
+        """(name, address with its state, bytes that may be overwritten, image) of the function to replace."""
+        machine = self.machine
+        symbol = target.symbol if isinstance(target, Function) else target
+        if isinstance(symbol, int):
+            image = machine.image_at(symbol)
+            name, address, room = str(machine.symbolize(symbol & self._mask, source=False)), symbol, size
+        else:
+            name, image, room = symbol.name, symbol.image, symbol.size if size is None else size
+            address = symbol.address
+            if size is None and room:
+                room += self._padding(symbol, room)
+            if symbol.type == SymbolType.GNU_IFUNC:
+                chosen = "patch the function its resolver chose, by address and size"
+                raise PatchError(f"{name} of {image.name} is an ifunc: {chosen}")
+            if symbol.type not in _CODE_TYPES:
+                raise PatchError(f"{name} of {image.name} is not a function")
+        protection = machine.memory.protection(address & self._mask)
+        if protection is None or not protection & Protection.X:
+            raise PatchError(f"{name}: no executable memory lies at {address:#x}")
+        if not room:
+            raise PatchError(f"{name}: its symbol does not tell how long it is, give its size in bytes")
+        return name, address, room, image
+
+    def _padding(self, symbol: Symbol, size: int) -> int:
+        """Bytes behind a function that only align the next one, and that no symbol names."""
+        machine, image = self.machine, symbol.image
+        detour = machine.arch.detours[symbol.address & machine.arch.code_address_bits]
+        end = (symbol.address & self._mask) + size
+        gap = -end % detour.unit
+        if not gap or not detour.padding or machine.memory.protection(end + gap - 1) is None:
+            return 0
+        table = image.decoded.symbols
+        named = (table.value[table.section != 0] + image.bias_word) & np.uint64(self._mask)
+        inside = ((named >= np.uint64(end)) & (named < np.uint64(end + gap))).any()
+        return 0 if inside or not re.fullmatch(detour.padding, machine.memory.read(end, gap)) else gap
+
+    def _check_overlap(self, patch: Patch) -> None:
+        for other in self.patches:
+            if other.address < patch.end and patch.address < other.end and other.address != patch.address:
+                raise AlreadyPatched(
+                    f"{patch.name} ({patch.address:#x}..{patch.end:#x}) overlaps the patch of {other.name} "
+                    f"({other.address:#x}..{other.end:#x})"
+                )
+
+    # ------------------------------------------------------------ the replacement
+
+    def _fill(self, patch: Patch, address: int, room: int, replacement: Replacement) -> None:
+        """Set a patch's target and code, with whatever memory they need."""
+        state = address & self.machine.arch.code_address_bits
+        detour = self.machine.arch.detours[state]
+        if isinstance(replacement, bytes | bytearray | str):
+            patch.target = self._map_code(patch, replacement, state)
+        elif isinstance(replacement, Function | Symbol):
+            patch.target = replacement.address
+            symbol = replacement.symbol if isinstance(replacement, Function) else replacement
+            if symbol.type not in (*_CODE_TYPES, SymbolType.GNU_IFUNC):
+                raise PatchError(f"{symbol.name} of {symbol.image.name} is not a function")
+            patch.keeps = symbol.image if symbol.image is not patch.image else None
+        else:
+            patch.target = self.machine.define(f"patched {patch.name}", replacement, patch.traps)
+        pad = self._landing_pad(detour, patch.address)
+        for keep in dict.fromkeys((pad, b"")):
+            code = self._jump(patch, detour, state, keep, room)
+            if code is not None:
+                patch.code = code
+                return
+        short, long = len(detour.near), len(detour.far.code)
+        raise FunctionTooShort(f"{patch.name} has {room} bytes; a jump takes {short}, out of its reach {long}")
+
+    def _landing_pad(self, detour: Detour, address: int) -> bytes:
+        """What must stay at a function's start; nothing for one that is patched already."""
+        longest = max((len(pad) for pad in detour.pads), default=0)
+        if not longest:
+            return b""
+        try:
+            there = self.machine.memory.read(address, longest)
+        except AddressSpaceError:
+            return b""
+        return next((kept for pad, kept in detour.pads.items() if there.startswith(pad)), b"")
+
+    def _jump(self, patch: Patch, detour: Detour, state: int, pad: bytes, room: int) -> bytes | None:
+        """The bytes to put at the function's start, if there is room for any."""
+        at = patch.address + len(pad)
+        if len(pad) + len(detour.near) <= room and patch.target & self.machine.arch.code_address_bits == state:
+            near = _near(detour, at, patch.target)
+            if near is not None:
+                return pad + near
+        lead = detour.nop if at % detour.far.align and detour.nop else b""
+        far = pad + lead + self._carrying(detour.far.code, detour.far.address_at, patch.target)
+        if len(far) <= room:
+            return far
+        if len(pad) + len(detour.near) > room:
+            return None
+        island = self._island(patch, detour, at)
+        return None if island is None else pad + island
+
+    def _carrying(self, stub: bytes, address_at: int, target: int) -> bytes:
+        word = self.machine.arch.word_size
+        return stub[:address_at] + target.to_bytes(word, "little") + stub[address_at + word :]
+
+    # ------------------------------------------------------------ memory nearby
+
+    def _map_code(self, patch: Patch, code: bytes | bytearray | str, state: int) -> int:
+        """Put code on pages of its own, near the function where there is room; its address."""
+        size = PAGE if isinstance(code, str) else page_ceil(len(code))
+        reach = self.machine.arch.detours[state]
+        address = self._free_pages(size, patch.address, reach)
+        page = self._map(patch, size, address)
+        if isinstance(code, str):
+            code = assemble(self.machine.arch, code, page, thumb=bool(state))
+            if len(code) > size:
+                raise PatchError(f"{patch.name}: {len(code)} bytes of assembled code, at most {size} are taken")
+        if not code:
+            raise PatchError(f"{patch.name}: no code to put in its place")
+        self.machine.memory.write(page, code)
+        return page | state
+
+    def _island(self, patch: Patch, detour: Detour, at: int) -> bytes | None:
+        """A jump to a stub on a page nearby."""
+        stub = self.machine.arch.stub
+        address = self._free_pages(PAGE, at, detour)
+        if stub is None or address is None or patch.page is not None:
+            return None
+        page = self._map(patch, PAGE, address)
+        self.machine.memory.write(page, self._carrying(stub.code, stub.address_at, patch.target))
+        return _near(detour, at, page + detour.entry)
+
+    def _map(self, patch: Patch, size: int, at: int | None) -> int:
+        memory = self.machine.memory
+        patch.page = memory.map_anonymous(
+            size, Protection.R | Protection.X, name=f"[patch of {patch.name}]", at=at
+        )
+        return patch.page
+
+    def _free_pages(self, size: int, near: int, detour: Detour) -> int | None:
+        """The free pages nearest to `near` that the short jump reaches, leaving a page free on either side."""
+        memory, traps = self.machine.memory, self.machine.traps
+        regions = memory.regions
+        edges = [(0x10000, 0x10000), *((r.address, r.end) for r in regions)]
+        edges.append((self.machine.arch.address_mask & -PAGE,) * 2)
+        found = []
+        for (_, low), (high, _) in pairwise(edges):
+            first, last = low + PAGE, high - PAGE - size
+            found += [first, last] if first <= last else []
+        found.sort(key=lambda address: abs(address - near))
+        for address in found:
+            taken = address in traps or address + size - 1 in traps
+            if not taken and _near(detour, near, address + detour.entry) is not None:
+                return address
+        return None
+
+
+def _near(detour: Detour, at: int, target: int) -> bytes | None:
+    """The short jump from `at` to `target`; None where it does not reach."""
+    place = detour.word_at
+    distance = np.array([(target + detour.bias - at - place) % (1 << 64)], np.uint64)
+    if not np.all(detour.word.fits(distance)):
+        return None
+    raw = np.array([int.from_bytes(detour.near[place:], "little")], np.uint64)
+    word = int(detour.word.write(raw, distance)[0])
+    return detour.near[:place] + word.to_bytes(detour.word.size, "little")

@@ -1,0 +1,134 @@
+"""Redirecting imports: what one image's references to a symbol lead to, changed after the load, and put back.
+
+Every word of the image that a relocation has filled with the symbol's address (GOT and PLT slots, pointers in
+data) is filled anew. Callers elsewhere are not concerned, and neither are copies the program has made; where all
+callers are meant, `emu.patch.functions` changes the function itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from emu.errors import PatchError
+from emu.library import Function
+from emu.patch.functions import Patch, Patcher
+from relink.arch import Role
+from relink.arch.fields import Word
+from relink.image import Image, Symbol
+from relink.memory.buffers import read_words
+from relink.objects.combined import CombinedObjects
+
+if TYPE_CHECKING:
+    from emu.host.symbols import SymbolValue
+
+_ADDRESSES = ("S", "S + A")  #: formulas that store a symbol's address
+
+
+class Redirection:
+    """References that have been redirected. `undo`, or leaving a `with` block, puts them back."""
+
+    def __init__(self, name: str, words: list[Patch]) -> None:
+        self.name = name  #: of the symbol
+        self.words = tuple(words)  #: a patch of each word
+
+    @property
+    def active(self) -> bool:
+        """Whether it still holds."""
+        return any(word.active for word in self.words)
+
+    def undo(self) -> None:
+        """Put the words back. Raises PatchError while a later redirection lies on top of this one."""
+        for word in self.words:
+            if word.active:
+                word.patcher.check_top(word)
+        for word in reversed(self.words):
+            word.undo()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.undo()
+
+
+def redirect(
+    patcher: Patcher, image: Image, name: str, replacement: Function | Symbol | SymbolValue
+) -> Redirection:
+    """See `Machine.redirect`."""
+    image.check_open(name)
+    if isinstance(image.decoded, CombinedObjects):
+        raise PatchError(f"{image.name}: calls of linked objects may go straight to {name}: patch it there")
+    places = list(_places(image, name))
+    if not places:
+        raise PatchError(f"{image.name}: no word of it holds the address of {name}")
+    machine = patcher.machine
+    traps: list[int] = []
+    keeps: Image | None = None
+    if isinstance(replacement, Function | Symbol):
+        target = replacement.address
+        symbol = replacement.symbol if isinstance(replacement, Function) else replacement
+        keeps = symbol.image if symbol.image is not image else None
+    else:
+        target = machine.define(f"redirected {name}", replacement, traps)
+    size = machine.arch.word_size
+    words: list[Patch] = []
+    try:
+        for address, addend in places:
+            code = ((target + addend) & machine.arch.address_mask).to_bytes(size, "little")
+            # The first one, which is undone last, holds what all of them need.
+            first = not words
+            patch = Patch(
+                name,
+                address,
+                target,
+                b"",
+                code,
+                patcher,
+                image,
+                keeps=keeps if first else None,
+                traps=traps if first else [],
+            )
+            patcher.apply(patch)
+            words.append(patch)
+    except BaseException:
+        for patch in reversed(words):
+            patch.undo()
+        raise
+    return Redirection(name, words)
+
+
+def _places(image: Image, name: str) -> Iterator[tuple[int, int]]:
+    """(guest address, addend) of every word that holds the address of the symbol."""
+    symbols, arch = image.decoded.symbols, image.architecture
+    same = np.array([text == name for text in symbols.names.texts()], np.bool_)
+    for table in image.decoded.relocations:
+        for number in np.unique(table.type).tolist():
+            row = arch.relocations.get(number)
+            chosen = (table.type == number) & same[table.symbol]
+            if row is None or row.static or row.formula is None or row.formula.text not in _ADDRESSES:
+                continue
+            whole = isinstance(row.word, Word) and row.word.size == arch.word_size
+            if not chosen.any() or not whole or row.role not in (Role.DATA, Role.JUMP_SLOT):
+                continue
+            offset = table.offset[chosen]
+            addend = np.zeros(len(offset), np.uint64)
+            if "A" in row.formula.letters:
+                if table.addend is not None:
+                    addend = table.addend[chosen].view(np.uint64)
+                elif image.decoded.address is not None and image.runs_elsewhere:
+                    raise PatchError(f"{image.name}: the addends of {name} are gone: adopt it with its file")
+                else:
+                    addend = np.array([_addend_in_file(image, vaddr) for vaddr in offset.tolist()], np.uint64)
+            for vaddr, extra in zip(offset.tolist(), addend.tolist(), strict=True):
+                yield image.address_of(vaddr), extra
+
+
+def _addend_in_file(image: Image, vaddr: int) -> int:
+    size = image.architecture.word_size
+    return int(read_words(image.decoded.bytes_at(vaddr, size), np.zeros(1, np.int64), size)[0])

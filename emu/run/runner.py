@@ -1,0 +1,188 @@
+"""Calls into the guest: where they start, what they may use up, what happens on the way, how they end.
+
+A call sets registers and runs until the guest comes to the return trap of its depth. Other traps and system calls
+it meets are answered in between, outside the engine, so what answers them may call the guest again, to any depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from emu.calls.plan import CallPlan
+from emu.cpu.protocol import Cpu, Stop, StopReason
+from emu.debug.symbolizer import Symbolizer
+from emu.errors import BudgetExceeded, GuestUnwinding
+from emu.isa import CallingConvention
+from emu.memory.guest_memory import GuestMemory
+from emu.memory.heap import Heap
+from emu.run.budget import Budget
+from emu.run.stack import Stack
+from emu.run.traps import TrapTable
+from relink.errors import MachineError, RelinkError
+
+
+class Runner:
+    """The calls of one machine: one outermost at a time, and those that host functions make within it.
+
+    `syscall` is told where the guest asks the kernel for something, `resume` of an exception that leaves a host
+    function for the guest; both answer with where the guest goes on.
+    """
+
+    def __init__(
+        self,
+        cpu: Cpu,
+        memory: GuestMemory,
+        heap: Heap,
+        traps: TrapTable,
+        stack: Stack,
+        convention: CallingConvention,
+        symbolizer: Symbolizer,
+        *,
+        syscall: Callable[[int], int],
+        resume: Callable[[GuestUnwinding], int],
+    ) -> None:
+        self.cpu, self.memory, self.heap = cpu, memory, heap  #: what an `emu.calls.plan.CallMachine` has
+        self.depth = 0  #: how many calls are under way
+        self._traps = traps
+        self._stack = stack
+        self._symbolizer = symbolizer
+        self._syscall = syscall
+        self._resume = resume
+        self._link = link = convention.link_register
+        #: What an interrupted guest function needs to return, and all that a fault in a nested call may spoil.
+        self._returns_through = ("sp",) if link is None else ("sp", link)
+        self._interrupted = (*self._returns_through, *cpu.registers[:-1], *convention.preserved_floats)
+        self._suspended: list[Sequence[int]] = []  #: `_interrupted` of each guest function that waits for the host
+        self._budget = Budget(0, 0.0)
+
+    # ------------------------------------------------------------ calls
+
+    def call(
+        self, plan: CallPlan, address: int, args: Sequence[object], max_instructions: int, timeout: float
+    ) -> int | float | None:
+        """Call a guest function and give its result. A call out of a host function has the outermost one's limits.
+
+        See `Machine.call` for what is raised.
+        """
+        if self.depth:
+            return self._call_nested(plan, address, args)
+        self._budget = Budget(max_instructions, timeout)
+        self.depth = 1
+        try:
+            return self._enter(plan, address, args, self._stack.top)
+        finally:
+            self.depth = 0
+
+    def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> int | float | None:
+        """A call out of a host function: the interrupted guest function finds its registers as they were."""
+        cpu = self.cpu
+        before = cpu.read_registers(self._interrupted)
+        self.depth += 1
+        self._suspended.append(before)
+        try:
+            result = self._enter(plan, address, args, before[0])
+        except BaseException:
+            cpu.write_registers(zip(self._interrupted, before, strict=True))
+            raise
+        finally:
+            self.depth -= 1
+            self._suspended.pop()
+        # The callee kept what its ABI says; the interrupted function returns through these.
+        cpu.write_registers(zip(self._returns_through, before, strict=False))
+        return result
+
+    def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> int | float | None:
+        end = self._traps.return_to(self.depth)
+        entry = plan.enter(self, args, sp, end)
+        returned = False
+        try:
+            if entry.stack:
+                self.cpu.write(entry.sp, entry.stack)
+            self.cpu.write_registers(entry.registers)
+            self.run(address, end)
+            result = plan.result(self)
+            returned = True
+        finally:
+            if entry.buffers is not None:
+                entry.finish(copy_back=returned)
+        return result
+
+    def run_program(self, entry: int, registers: Mapping[str, int], max_instructions: int, timeout: float) -> None:
+        """Run a program from its entry, with these registers, until it exits: GuestExit.
+
+        Raises MachineError in a call.
+        """
+        if self.depth:
+            raise MachineError("a program cannot be run out of a host function")
+        self._budget = Budget(max_instructions, timeout)
+        self.depth = 1
+        try:
+            self.cpu.write_registers(registers)
+            self.run(entry, self._traps.return_to(1))
+        finally:
+            self.depth = 0
+
+    # ------------------------------------------------------------ until it ends
+
+    def run(self, pc: int, end: int) -> None:
+        """Run from `pc` until the guest comes to `end`, a return trap; other traps and system calls are answered.
+
+        Registers are as they have been set. Raises GuestFault, BudgetExceeded, and what a trap's handler raises.
+        """
+        run, traps, budget = self.cpu.run, self._traps, self._budget
+        while True:
+            if budget.bounded:
+                stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
+            else:
+                stop = run(pc)
+            if stop.reason is StopReason.TRAP:
+                if stop.pc == end:
+                    return
+                trap = traps.get(stop.pc)
+                if trap is None:
+                    raise self._stopped(Stop(StopReason.FETCH_UNMAPPED, stop.pc, stop.pc))
+            elif stop.reason is StopReason.SYSCALL:
+                trap = None
+            else:
+                raise self._stopped(stop)
+            if budget.bounded and budget.spent_on_trap():
+                raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
+            if trap is None:
+                pc = self._syscall(stop.pc)
+                continue
+            try:
+                pc = trap.handler()
+            except GuestUnwinding as unwinding:
+                if unwinding.depth == self.depth:
+                    raise
+                pc = self._resume(unwinding)
+
+    def _stopped(self, stop: Stop) -> RelinkError:
+        """The exception for a guest that did not get to its end."""
+        known = self._symbolizer
+        if stop.reason in (StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT):
+            return BudgetExceeded(self._budget.describe(stop.reason), known.sourced(known.frame(stop.pc)))
+        from emu.debug.faults import guest_fault
+
+        return guest_fault(
+            self.cpu, stop, symbolize=known.frame, unwind_tables=known.call_frames, sourced=known.sourced
+        )
+
+    # ------------------------------------------------------------ where calls come from
+
+    def return_address(self) -> int:
+        """Where the guest function that has just been entered (a trap) will return to."""
+        arch = self.memory.architecture
+        if self._link is not None:
+            address = self.cpu.read_register(self._link)
+        else:
+            address = self.memory.read_uint(self.cpu.read_register("sp"), arch.word_size)
+        return address & arch.code_address_mask
+
+    def host_callers(self) -> list[tuple[int, int]]:
+        """(canonical frame address, place it returns to) of each call of a host function that has called the
+        guest in turn, outermost first."""
+        if self._link is not None:
+            return [(before[0], before[1]) for before in self._suspended]
+        word = self.memory.architecture.word_size
+        return [(before[0] + word, self.memory.read_uint(before[0], word)) for before in self._suspended]

@@ -1,0 +1,43 @@
+"""The guest's stack, with the program arguments and environment at its top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from emu.memory.guest_memory import GuestMemory
+
+
+class Stack:
+    """`size` bytes of stack. Calls begin below `top`; above it lie argv, envp and their strings.
+
+    Constructors receive (argc, argv, envp), as glibc passes them. An unmapped page below the stack makes an
+    overflow a fault.
+    """
+
+    ALIGNMENT = 64
+
+    def __init__(
+        self, memory: GuestMemory, size: int, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
+        word = memory.architecture.word_size
+        texts = [*arguments, *(f"{name}={value}" for name, value in environment.items())]
+        strings = [text.encode("utf-8", "surrogateescape") + b"\0" for text in texts]
+        needed = sum(map(len, strings)) + word * (len(strings) + 2) + self.ALIGNMENT
+        start = memory.map_anonymous(size + needed, name="[stack]")
+        self.bottom = start  #: the lowest address
+        self.top = (start + size) & -self.ALIGNMENT
+        address = self.top + word * (len(strings) + 2)
+        pointers = []
+        for string in strings:
+            memory.write(address, string)
+            pointers.append(address)
+            address += len(string)
+        count = len(arguments)
+        table = [*pointers[:count], 0, *pointers[count:], 0]
+        memory.write(self.top, b"".join(pointer.to_bytes(word, "little") for pointer in table))
+        #: (argc, address of argv, address of envp)
+        self.constructor_arguments = (count, self.top, self.top + word * (count + 1))
+
+    def occupy(self, top: int, constructor_arguments: tuple[int, int, int]) -> None:
+        """Have calls begin below `top`, and constructors get these arguments."""
+        self.top, self.constructor_arguments = top, constructor_arguments

@@ -1,0 +1,236 @@
+"""Guest threads: each one's thread pointer, TCB, static TLS area and blocks of dynamic modules.
+
+Drepper, "ELF Handling For Thread-Local Storage", section 3: in variant II the blocks lie below the thread
+pointer and the TCB above it; in variant I the blocks lie above, and the C library's own part of the TCB
+below. The table of a thread's blocks (its dtv) is kept here, not in guest memory: nothing in it can be stale,
+since a module that goes takes its entries with it, and so there are no generations to compare.
+
+A thread here is its storage. It runs when it is told to (`Machine.use_thread`), on the machine's one stack.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from emu.errors import CallError, GuestAbort
+from emu.memory.guest_memory import GuestMemory
+from emu.memory.heap import Heap
+from relink.arch import TlsVariant
+from relink.image import Image
+from relink.memory.address_space import PAGE, page_ceil
+from relink.tls import TlsModule
+
+if TYPE_CHECKING:
+    from emu.cpu.protocol import Cpu
+    from emu.run.traps import TrapTable
+    from relink.linker import Linker
+
+#: Offsets from the thread pointer of what compilers read there by itself: (self pointers, stack guard).
+#: x86-64 and i386: the head of glibc's tcbhead_t (sysdeps/*/nptl/tls.h), an ABI of -fstack-protector.
+_TCB_SELF = {"x86_64": (0x0, 0x10), "i386": (0x0, 0x8)}
+_TCB_GUARD = {"x86_64": 0x28, "i386": 0x14}
+STACK_GUARD = 0x5BD1_E995_A3C6_4F00  #: its low byte is 0, as glibc's is, to stop string overflows
+
+
+class Thread:
+    """One guest thread's storage. `static_size` bytes are set aside for static modules' blocks."""
+
+    def __init__(self, memory: GuestMemory, static_size: int) -> None:
+        arch = memory.architecture
+        area = page_ceil(static_size)
+        self.start = memory.map_anonymous(area + PAGE, name="[tls]")
+        self.thread_pointer = self.start + (area if arch.tls.variant is TlsVariant.II else PAGE)
+        self.blocks: dict[int, tuple[int, int]] = {}  #: dynamic module -> (its block, the heap's)
+        self.alive = True
+        for offset in _TCB_SELF.get(arch.name, ()):
+            memory.write_uint(self.thread_pointer + offset, arch.word_size, self.thread_pointer)
+        if (guard := _TCB_GUARD.get(arch.name)) is not None:
+            memory.write_uint(self.thread_pointer + guard, arch.word_size, STACK_GUARD)
+
+    def __repr__(self) -> str:
+        return f"<Thread {self.thread_pointer:#x}{'' if self.alive else ' (ended)'}>"
+
+
+class Threads:
+    """The machine's threads. Gives dynamic modules their blocks (`relink.tls.Blocks`)."""
+
+    def __init__(self, memory: GuestMemory, heap: Heap, cpu: Cpu, traps: TrapTable, linker: Linker) -> None:
+        self._memory = memory
+        self._heap = heap
+        self._cpu = cpu
+        self._traps = traps
+        self._linker = linker
+        self.on_switch: Callable[[], None] = lambda: None  #: told whenever another thread comes in use
+        self._functions: dict[int, int] = {}  # dynamic module -> the trap its descriptors call
+        self._uses: Counter[int] = Counter()  # trap -> how often it was asked for
+        self.main = self.current = Thread(memory, linker.tls.static_size)
+        self.alive = [self.main]
+        self._outer: list[Thread] = []  # whom `using` will go back to
+        linker.tls.blocks = self
+        cpu.set_thread_pointer(self.main.thread_pointer)
+
+    # ------------------------------------------------------------ threads
+
+    def new(self) -> Thread:
+        """A thread with fresh blocks of every static module. Raises AddressSpaceError."""
+        thread = Thread(self._memory, self._linker.tls.static_size)
+        self.alive.append(thread)
+        for image in self._linker.images:
+            self._initialise(thread, image)
+        return thread
+
+    @contextmanager
+    def using(self, thread: Thread) -> Iterator[None]:
+        """Let the guest run as `thread`. Raises CallError if it has ended."""
+        if not thread.alive:
+            raise CallError(f"{thread!r}: nothing can run as it")
+        self._outer.append(self.current)
+        self._switch(thread)
+        try:
+            yield
+        finally:
+            self._switch(self._outer.pop())
+
+    def is_running(self, thread: Thread) -> bool:
+        """Whether the guest runs as `thread`, or will again."""
+        return thread is self.current or thread in self._outer
+
+    def _switch(self, thread: Thread) -> None:
+        self.current = thread
+        self._cpu.set_thread_pointer(thread.thread_pointer)
+        self.on_switch()
+
+    def end(self, thread: Thread) -> None:
+        """Free all a thread has. It must be neither the main one nor in use."""
+        self.alive.remove(thread)
+        thread.alive = False
+        for number in tuple(thread.blocks):
+            self._free(thread, number)
+        self._memory.unmap(thread.start)
+
+    # ------------------------------------------------------------ blocks
+
+    def initialise(self, images: Iterable[Image]) -> None:
+        """Fresh static blocks of these images, in every thread."""
+        for image in images:
+            for thread in self.alive:
+                self._initialise(thread, image)
+
+    def _initialise(self, thread: Thread, image: Image) -> None:
+        if image.tls is not None and image.tls.static:
+            self._fill(image, thread.thread_pointer + image.tls.offset)
+
+    def _fill(self, image: Image, block: int) -> None:
+        """Copy an image's (relocated) initialisation image into a block and zero the rest."""
+        segment = image.decoded.tls
+        assert segment is not None
+        content = self._memory.read(image.address_of(segment.vaddr), segment.filesz) if segment.filesz else b""
+        self._memory.write(block, content + bytes(segment.memsz - segment.filesz))
+
+    def block(self, image: Image) -> int:
+        """Guest address of an image's block in the current thread, which may get it now.
+
+        The image must have thread-local storage. Raises GuestAbort when there is no memory for it.
+        """
+        module, thread = image.tls, self.current
+        assert module is not None
+        if module.static:
+            return thread.thread_pointer + module.offset
+        found = thread.blocks.get(module.id)
+        if found is None:
+            found = thread.blocks[module.id] = self._allocate(image)
+        return found[0]
+
+    def _allocate(self, image: Image) -> tuple[int, int]:
+        segment = image.decoded.tls
+        assert segment is not None
+        align = max(segment.align, 1)
+        past = segment.vaddr % align  # the block is as far past an aligned address as the segment
+        base = self._heap.aligned_alloc(align, past + segment.memsz)
+        if not base:
+            raise GuestAbort(f"{image.name}: cannot allocate memory for thread-local data: {segment.memsz} bytes")
+        self._fill(image, base + past)
+        return base + past, base
+
+    def address(self, module: int, offset: int) -> int:
+        """What `__tls_get_addr` answers for a module id and an offset in its block.
+
+        Raises GuestAbort for a module that is not loaded, or when there is no memory for its block.
+        """
+        thread = self.current
+        known = self._linker.tls.modules.get(module)
+        if known is not None and known.static:
+            return thread.thread_pointer + known.offset + offset
+        found = thread.blocks.get(module)
+        if found is not None:
+            return found[0] + offset
+        if not module:  # an undefined weak symbol: its address is its offset, as good as null
+            return offset
+        image = next((i for i in self._linker.images if i.tls is not None and i.tls.id == module), None)
+        if image is None:
+            raise GuestAbort(f"__tls_get_addr: no loaded image has the TLS module {module}")
+        return self.block(image) + offset
+
+    # ------------------------------------------------------------ what the linker asks
+
+    def descriptor(self, image: Image, undo: ExitStack) -> int:
+        """The trap for TLS descriptors of a dynamic module: their argument is the offset in its block."""
+        assert image.tls is not None
+        number = image.tls.id
+        if number not in self._functions:
+            self._functions[number] = self._traps.add(f"TLS descriptor of {image.name}", self._answer(image))
+        address = self._functions[number]
+        self._uses[address] += 1
+        undo.callback(self._give_up_function, number, address)
+        return address
+
+    def _give_up_function(self, number: int, address: int) -> None:
+        """Drop it where no load is left that has written its address into a descriptor."""
+        if self._functions.get(number) == address:
+            self._uses[address] -= 1
+            if not self._uses[address]:
+                self._drop_function(number)
+
+    def _answer(self, image: Image) -> Callable[[], int]:
+        """The descriptor convention (see `relink.arch.spec.Tls`): what is not written here stays as it was."""
+        cpu, memory = self._cpu, self._memory
+        arch = memory.architecture
+        word, mask, tls = arch.word_size, arch.address_mask, arch.tls
+        place = word * tls.descriptor_argument
+
+        def called() -> int:
+            descriptor = cpu.read_register(tls.descriptor_register)
+            argument = memory.read_uint(descriptor + place & mask, word)
+            offset = self.block(image) + argument - self.current.thread_pointer
+            cpu.write_register(tls.descriptor_register, offset & mask)
+            if tls.descriptor_link is not None:
+                return cpu.read_register(tls.descriptor_link)
+            sp = cpu.read_register("sp")
+            cpu.write_register("sp", sp + word)
+            return memory.read_uint(sp, word)
+
+        return called
+
+    def _drop_function(self, number: int) -> None:
+        address = self._functions.pop(number, None)
+        if address is not None:
+            del self._uses[address]
+            self._traps.remove(address)
+
+    def in_use(self, module: TlsModule) -> bool:
+        """Whether a thread has a block of this dynamic module."""
+        return any(module.id in thread.blocks for thread in self.alive)
+
+    def forget(self, module: TlsModule) -> None:
+        """Free the blocks of a module that is going, and what its descriptors call."""
+        self._drop_function(module.id)
+        for thread in self.alive:
+            if module.id in thread.blocks:
+                self._free(thread, module.id)
+
+    def _free(self, thread: Thread, number: int) -> None:
+        with suppress(GuestAbort):  # the guest has freed it, which is none of its business: gone all the same
+            self._heap.free(thread.blocks.pop(number)[1])

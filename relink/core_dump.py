@@ -1,0 +1,247 @@
+"""Core dumps: the memory of a process that was, to be looked at, or put back into an address space.
+
+    core = CoreDump.open("core.1234")
+    core.restore(machine.memory, files=lambda path: Path(path).read_bytes())
+    for image in core.images:
+        machine.adopt(image.address, name=image.path, relocated=True)
+
+A core file is ELF whose PT_LOAD segments are the process's mappings; the Linux note NT_FILE tells which files they
+are of (fs/binfmt_elf.c, `fill_files_note`). The kernel leaves file-backed pages nobody changed out of the dump.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from relink.arch import architecture_of
+from relink.elf import decode
+from relink.elf.constants import PAGE, FileType, SegmentType
+from relink.elf.contents import U8
+from relink.elf.headers import Header, ProgramHeader, read_header, read_program_headers
+from relink.elf.source import Source, open_source
+from relink.errors import AddressSpaceError, ElfError, MalformedElf, Truncated, UnsupportedElf
+from relink.memory.address_space import AddressSpace, Pages, Protection, page_ceil
+
+__all__ = ["CoreDump", "CoreImage", "MappedFile", "Stretch"]
+
+_NT_FILE = 0x46494C45
+_MAGIC = b"\x7fELF"
+
+
+class MappedFile(NamedTuple):
+    """A stretch of the process's memory that a file was mapped to."""
+
+    path: str
+    start: int
+    end: int
+    offset: int  #: bytes into the file
+
+
+class Stretch(NamedTuple):
+    """A mapping the process had."""
+
+    start: int
+    end: int
+    protection: Protection | None  #: None where only its file tells
+    path: str | None  #: the file's, if it was one's
+
+
+class CoreImage(NamedTuple):
+    """An ELF image of the process: what `Linker.adopt` is told."""
+
+    path: str
+    address: int  #: of its ELF header
+
+
+@dataclass(frozen=True, eq=False)
+class CoreDump:
+    """A core file, decoded: its PT_LOAD segments, and the mapped `files` of NT_FILE if it is there, by address."""
+
+    name: str
+    data: U8
+    header: Header
+    segments: tuple[ProgramHeader, ...]
+    files: tuple[MappedFile, ...]
+
+    @classmethod
+    def open(cls, source: Source, *, name: str | None = None) -> CoreDump:
+        """Read a core file. Raises ElfError, UnsupportedElf for any other file."""
+        name, _, data = open_source(source, name)
+        header = read_header(name, data[:64].tobytes(), core=True)
+        if header.type != FileType.CORE:
+            raise UnsupportedElf(name, "is no core file")
+        rows = read_program_headers(name, header, lambda offset, size: data[offset : offset + size].tobytes())
+        for row in rows:
+            if row.offset + row.filesz > len(data):
+                raise Truncated(name, "a segment lies past the end of the core file", row.offset)
+        loads = tuple(sorted((row for row in rows if row.type == SegmentType.LOAD), key=lambda row: row.vaddr))
+        if any(a.vaddr + a.memsz > b.vaddr for a, b in pairwise(loads)):
+            raise MalformedElf(name, "segments of the core file overlap")
+        files: list[MappedFile] = []
+        for row in rows:
+            if row.type == SegmentType.NOTE:
+                notes = data[row.offset : row.offset + row.filesz].tobytes()
+                files += _mapped_files(name, notes, header.layout.word_size)
+        return cls(name, data, header, loads, tuple(sorted(files, key=lambda file: file.start)))
+
+    def read(self, address: int, size: int) -> bytes:
+        """`size` bytes of the process's memory. Raises AddressSpaceError where the dump has none."""
+        pieces = []
+        while size > 0:
+            segment = self._segment_at(address)
+            left = segment.vaddr + segment.filesz - address if segment is not None else 0
+            if segment is None or left <= 0:
+                raise AddressSpaceError(f"{self.name} does not hold it", address=address, size=size)
+            start = segment.offset + address - segment.vaddr
+            pieces.append(self.data[start : start + min(left, size)].tobytes())
+            size, address = size - len(pieces[-1]), address + len(pieces[-1])
+        return b"".join(pieces)
+
+    @property
+    def images(self) -> tuple[CoreImage, ...]:
+        """The ELF images NT_FILE tells of: files mapped from their start, that begin like ELF."""
+        found: dict[str, CoreImage] = {}
+        for file in self.files:
+            if file.offset == 0 and file.path not in found and self._is_elf(file.start):
+                found[file.path] = CoreImage(file.path, file.start)
+        return tuple(found.values())
+
+    def _is_elf(self, address: int) -> bool:
+        try:
+            return self.read(address, 4) == _MAGIC
+        except AddressSpaceError:
+            return False
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """What the process had mapped, by address: the dump's segments, and file mappings it left out whole."""
+        found: list[Stretch] = []
+        left_out: list[Stretch] = []
+        for s in self.segments:
+            backing = self._file_at(s.vaddr)
+            found.append(Stretch(s.vaddr, s.vaddr + s.memsz, Protection(s.flags & 7), backing and backing.path))
+        found = [s for s in found if s.start < s.end]
+        starts = [s.start for s in found]
+        for file in self.files:
+            before = bisect_left(starts, file.end) - 1  # the last one that may reach into the mapping
+            if file.start < file.end and (before < 0 or found[before].end <= file.start):
+                left_out.append(Stretch(file.start, file.end, None, file.path))
+        return tuple(sorted([*found, *left_out], key=lambda s: s.start))
+
+    def restore(
+        self,
+        memory: AddressSpace,
+        *,
+        files: Callable[[str], bytes | None] = lambda path: None,
+        wanted: Callable[[Stretch], bool] = lambda stretch: True,
+    ) -> tuple[Stretch, ...]:
+        """Put the process's memory back where it was, with its permissions.
+
+        `files` gives the content of a mapped file by its path, for what the dump leaves out; `wanted` chooses
+        stretches. Returns those that were not put back, for neither the dump nor a file holds all of them: nothing
+        is mapped there. Raises AddressSpaceError (with nothing mapped) where a place is taken, UnsupportedElf
+        for a process of another architecture.
+        """
+        arch = architecture_of(self.header.machine, self.header.bits)
+        if arch is not memory.architecture:
+            what = arch.name if arch is not None else f"machine {self.header.machine}"
+            raise UnsupportedElf(self.name, f"is of {what}, not {memory.architecture.name}")
+        missing, restored = [], []
+        try:
+            for stretch in filter(wanted, self.stretches):
+                backing = self._file_at(stretch.start)
+                whole = None if backing is None or self._is_dumped(stretch) else files(backing.path)
+                content = self._content(stretch, backing, whole)
+                if content is None:
+                    missing.append(stretch)
+                    continue
+                protection = stretch.protection
+                if protection is None:
+                    protection = _protection_in(whole or b"", backing.offset if backing is not None else 0)
+                name = stretch.path or f"[{self.name}]"
+                region = memory.reserve(page_ceil(stretch.end - stretch.start), at=stretch.start, name=name)
+                restored.append(region)
+                region.buffer[: len(content)] = np.frombuffer(content, np.uint8)
+                memory.publish(region, [Pages(0, region.size, protection)])
+        except BaseException:
+            for region in restored:
+                memory.release(region)
+            raise
+        return tuple(missing)
+
+    def _file_at(self, address: int) -> MappedFile | None:
+        at = bisect_right(self.files, address, key=lambda file: file.start) - 1
+        return self.files[at] if at >= 0 and address < self.files[at].end else None
+
+    def _segment_at(self, address: int) -> ProgramHeader | None:
+        at = bisect_right(self.segments, address, key=lambda s: s.vaddr) - 1
+        segment = self.segments[at] if at >= 0 else None
+        return segment if segment is not None and address < segment.vaddr + segment.memsz else None
+
+    def _is_dumped(self, stretch: Stretch) -> bool:
+        segment = self._segment_at(stretch.start)
+        return segment is not None and segment.filesz >= segment.memsz
+
+    def _content(self, stretch: Stretch, backing: MappedFile | None, whole: bytes | None) -> bytes | None:
+        """A stretch's bytes; None where neither the dump nor a file has them. Untouched anonymous pages are 0."""
+        segment = self._segment_at(stretch.start)
+        size = stretch.end - stretch.start
+        content = b""
+        if segment is not None:
+            content = self.data[segment.offset : segment.offset + min(segment.filesz, size)].tobytes()
+        if len(content) == size or backing is None:
+            return content
+        if whole is None:
+            return None
+        offset = backing.offset + stretch.start - backing.start
+        return content + whole[offset + len(content) : offset + size]
+
+
+def _protection_in(content: bytes, offset: int) -> Protection:
+    """How an ELF file wants the page at a file offset mapped; readable where it is no ELF."""
+    try:
+        segments = decode(content).segments
+    except ElfError:
+        return Protection.R
+    found = next((s for s in segments if s.offset & -PAGE <= offset < s.offset + s.filesz), None)
+    return Protection.R if found is None else Protection(found.flags & 7)
+
+
+def _mapped_files(name: str, notes: bytes, word: int) -> Iterator[MappedFile]:
+    """The entries of every NT_FILE note. Raises MalformedElf."""
+    for type_, content in _notes(name, notes):
+        if type_ != _NT_FILE:
+            continue
+        code = "Q" if word == 8 else "I"
+        try:
+            count, unit = struct.unpack_from(f"<2{code}", content)
+            if count * 3 * word > len(content):
+                raise struct.error("more entries than bytes")
+            numbers = struct.unpack_from(f"<{3 * count}{code}", content, 2 * word)
+        except struct.error as error:
+            raise MalformedElf(name, f"its NT_FILE note is damaged: {error}") from None
+        names = content[(2 + 3 * count) * word :].split(b"\0")
+        if len(names) < count:
+            raise MalformedElf(name, f"its NT_FILE note tells {count} mappings and {len(names)} names")
+        for number in range(count):
+            start, end, offset = numbers[3 * number : 3 * number + 3]
+            yield MappedFile(names[number].decode("utf-8", "surrogateescape"), start, end, offset * (unit or PAGE))
+
+
+def _notes(name: str, data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, content) of each note (gABI, "Note Section"; entries are 4-byte aligned on Linux)."""
+    at = 0
+    while at + 12 <= len(data):
+        name_size, size, type_ = struct.unpack_from("<3I", data, at)
+        begin = at + 12 + (name_size + 3 & -4)
+        if begin + size > len(data):
+            raise MalformedElf(name, f"a note of {size:#x} bytes reaches past its segment")
+        yield type_, data[begin : begin + size]
+        at = begin + (size + 3 & -4)

@@ -1,0 +1,292 @@
+"""Images that lie in guest memory already: put there by a firmware, restored from a dump, mapped by another one.
+
+An adopted image is read where it lies, from its ELF header and PT_DYNAMIC on, or with the help of the file it came
+from. Its memory stays its owner's: it is not released when the image is closed.
+
+A *relocated* one is taken as it is: nothing is written, no constructor or destructor runs, and what it bound
+to is its own affair; its symbols serve calls and other images. One that is not relocated is relocated in place:
+linked in a copy first, and written back once nothing can fail any more but the machine's own steps; if one
+of those does, the old bytes are put back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Role
+from relink.elf import Decoded, decode, decode_memory
+from relink.elf.constants import PAGE, FileType, SymbolType
+from relink.errors import LinkError, MalformedElf, TlsError, UnsupportedElf
+from relink.memory import placement as place
+from relink.memory.address_space import Region
+from relink.memory.buffers import read_words
+from relink.search import graph
+from relink.search.graph import Node
+from relink.tls import TlsModule
+
+if TYPE_CHECKING:
+    from relink.arch import Architecture
+    from relink.image import Image
+    from relink.linker import Linker
+    from relink.memory.address_space import AddressSpace
+    from relink.search.search_path import Source
+
+U64 = NDArray[np.uint64]
+U8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What an image in memory is taken for."""
+
+    region: Region  #: its place; the buffer is a copy
+    relocated: bool
+    tls: TlsModule | None = None  #: of a relocated image: the block its words lead to
+    before: U8 | None = None  #: the buffer as it was
+
+
+def check_movable(decoded: Decoded, arch: Architecture) -> None:
+    """Raise LinkError for an image read from memory whose words cannot be relocated again elsewhere.
+
+    Addends of their own (RELA) can be applied any number of times; those kept in place (REL, RELR) are gone.
+    """
+    if not len(decoded.relr) and all(table.addend is not None for table in decoded.relocations):
+        return
+    assert decoded.address is not None
+    low = place.first_vaddr(decoded)
+    buffer = np.zeros(place.region_size(decoded), np.uint8)
+    for segment in decoded.segments:
+        content = decoded.bytes_at(segment.vaddr, segment.filesz)
+        buffer[segment.vaddr - low : segment.vaddr - low + segment.filesz] = content
+    address = (decoded.address - header_vaddr(decoded) + low) & arch.address_mask
+    check_relocated(decoded, arch, Region(address, len(buffer), buffer, decoded.name), relocated=False)
+
+
+def adopted_nodes(
+    linker: Linker,
+    address: int,
+    source: Source | None,
+    name: str | None,
+    *,
+    relocated: bool,
+    tls: TlsModule | None,
+) -> tuple[Node, list[Node]]:
+    """The node of the image at `address` and its closure: for a relocated one, what is loaded of it already."""
+    decoded = read_image(linker.memory, address, source, name)
+    bias = (address - header_vaddr(decoded)) % (1 << 64)
+    region = copy_region(linker.memory, decoded, bias)
+    for image in linker.images:
+        if image.base < region.end and region.address < image.base + image.region.size:
+            raise LinkError(decoded.name, f"lies at {region.address:#x}, where {image.name} is")
+    check_relocated(decoded, linker.architecture, region, relocated=relocated)
+    if relocated and tls is None:
+        tls = module_of(decoded, linker.architecture, region)
+    root = Node(decoded.name, None, "adopted", decoded=decoded)
+    root.adopted = Adopted(region, relocated, tls, region.buffer.copy())
+    if not relocated:
+        return root, graph.closure(root, linker.surroundings())
+    root.names.add(root.name)
+    for needed in decoded.needed:
+        if (loaded := linker.loaded(needed)) is not None:
+            root.needs.append(Node(needed, root, "already loaded", image=loaded))
+    return root, [root, *root.needs]
+
+
+def read_image(memory: AddressSpace, address: int, source: Source | None, name: str | None) -> Decoded:
+    """What the image says of itself, or its file. Raises ElfError, AddressSpaceError."""
+    if source is None:
+        decoded = decode_memory(memory.read, address, name=name or f"<image at {address:#x}>")
+    else:
+        decoded = source if isinstance(source, Decoded) else decode(source, name=name)
+    graph.check_architecture(decoded.name, decoded.header, memory.architecture)
+    if decoded.header.type not in (FileType.DYN, FileType.EXEC):
+        raise UnsupportedElf(decoded.name, "is neither a shared object nor an executable")
+    if not decoded.segments:
+        raise MalformedElf(decoded.name, "has no segment to load")
+    if decoded.header.type == FileType.EXEC and address != header_vaddr(decoded):
+        raise LinkError(decoded.name, f"belongs at {header_vaddr(decoded):#x}, not at {address:#x}")
+    return decoded
+
+
+def header_vaddr(decoded: Decoded) -> int:
+    """The link-time address of the ELF header; of the first page where no segment holds it."""
+    return next((s.vaddr for s in decoded.segments if s.offset == 0), decoded.min_vaddr)
+
+
+def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
+    """A region over the image's place, its buffer a copy of what lies there.
+
+    Raises LinkError for a place that is not page-aligned, AddressSpaceError where a segment is not mapped. (A
+    greater p_align is not insisted on: ld.so did not for long.)
+    """
+    mask = memory.architecture.address_mask
+    if bias % PAGE:
+        raise LinkError(decoded.name, f"lies at a load bias of {bias & mask:#x}, which is no multiple of a page")
+    low, size = place.first_vaddr(decoded), place.region_size(decoded)
+    buffer = np.zeros(size, np.uint8)
+    for segment in decoded.segments:
+        content = memory.read((segment.vaddr + bias) & mask, segment.memsz)
+        buffer[segment.vaddr - low : segment.vaddr - low + segment.memsz] = np.frombuffer(content, np.uint8)
+    pages = place.pages(decoded)
+    return Region((low + bias) & mask, size, buffer, decoded.name, pages, foreign=True)
+
+
+# ---------------------------------------------------------------- relocated or not
+
+
+def check_relocated(decoded: Decoded, arch: Architecture, region: Region, *, relocated: bool) -> None:
+    """Raise LinkError where most words that are to be rebased speak against `relocated`.
+
+    A running program may have changed some of them, so it takes most.
+    """
+    low = place.first_vaddr(decoded)
+    bias = (region.address - low) & arch.address_mask
+    words = _relative_words(decoded, arch, region)
+    words = words[words != 0]
+    if not bias or not len(words):
+        return
+    start, end = np.uint64(region.address), np.uint64(region.end)
+    here = int(((words >= start) & (words <= end)).sum())
+    linked = int(((words >= np.uint64(low)) & (words <= np.uint64(low + region.size))).sum())
+    if relocated and 2 * here < len(words):
+        why = "has not been relocated" if 2 * linked > len(words) else "was relocated for another address"
+        raise LinkError(decoded.name, f"{why}: {len(words) - here} of {len(words)} pointers lead elsewhere")
+    if not relocated and 2 * here > len(words):
+        raise LinkError(decoded.name, f"has been relocated: {here} of {len(words)} pointers lead to where it lies")
+
+
+def _relative_words(decoded: Decoded, arch: Architecture, region: Region) -> U64:
+    """The words that relative relocations are about, as they are now."""
+    offsets = [decoded.relr]
+    for table in decoded.relocations:
+        for number in np.unique(table.type).tolist():
+            row = arch.relocations.get(number)
+            if row is not None and row.role is Role.RELATIVE:
+                offsets.append(table.offset[table.type == number])
+    where = np.concatenate(offsets) - np.uint64(place.first_vaddr(decoded))
+    where = where[where <= np.uint64(region.size - arch.word_size)]
+    return read_words(region.buffer, where.astype(np.int64), arch.word_size)
+
+
+# ---------------------------------------------------------------- thread-local storage
+
+
+def module_of(decoded: Decoded, arch: Architecture, region: Region) -> TlsModule | None:
+    """The TLS module a relocated image's own words speak of; None where they do not.
+
+    Raises TlsError where they name a module id or an offset, and not both can be told.
+    """
+    segment = decoded.tls
+    if segment is None:
+        return None
+    ids, offsets = _own_ids(decoded, arch, region), _own_offsets(decoded, arch, region)
+    if not ids and not offsets:
+        return None
+    if len(ids) > 1 or len(offsets) > 1:
+        several = f"several modules {sorted(ids)} or offsets {sorted(offsets)}"
+        raise TlsError(decoded.name, f"its words name {several}: say which is its own")
+    # An id alone does not tell where the block is, an offset alone not under what id: any that fits will do.
+    number = next(iter(ids), 0)
+    return TlsModule(number, next(iter(offsets), NO_OFFSET), segment.memsz)
+
+
+NO_OFFSET = 1 << 62  #: of a module whose place its image's words do not tell
+
+
+def _own_ids(decoded: Decoded, arch: Architecture, region: Region) -> set[int]:
+    found: set[int] = set()
+    for _, words in _own_entries(decoded, arch, region, "M"):
+        found |= set(words.tolist())
+    return found - {0}
+
+
+def _own_offsets(decoded: Decoded, arch: Architecture, region: Region) -> set[int]:
+    """Of entries with an addend of their own, or of a symbol, whose addend linkers leave 0."""
+    found: set[int] = set()
+    for known, words in _own_entries(decoded, arch, region, "S + A + T"):
+        differences = (words - known) & np.uint64(arch.address_mask)
+        half = 1 << (arch.bits - 1)
+        found |= {(value ^ half) - half for value in differences.tolist()}
+    return found
+
+
+def _own_entries(decoded: Decoded, arch: Architecture, region: Region, formula: str) -> Iterator[tuple[U64, U64]]:
+    """(S + A, word) of entries of this formula that are about the image's own module."""
+    symbols = decoded.symbols
+    # One more element, for images that have no symbols, not even symbol 0.
+    defined = np.append((symbols.section != 0) & (symbols.type == SymbolType.TLS), False)
+    value = np.append(symbols.value, np.uint64(0))
+    for table in decoded.relocations:
+        for number in np.unique(table.type).tolist():
+            row = arch.relocations.get(number)
+            if row is None or row.formula is None or row.formula.text != formula or row.role is Role.TLSDESC:
+                continue
+            chosen = table.type == number
+            symbol = table.symbol[chosen].astype(np.int64)
+            none = symbol == 0
+            own = defined[symbol] | (none if formula == "M" or table.addend is not None else False)
+            known = np.where(none, np.uint64(0), value[symbol])
+            if table.addend is not None:
+                known = known + table.addend[chosen].view(np.uint64)
+            where = (table.offset[chosen] - np.uint64(place.first_vaddr(decoded))).astype(np.int64)
+            own &= (where >= 0) & (where <= region.size - arch.word_size)
+            yield known[own], read_words(region.buffer, where[own], arch.word_size)
+
+
+def claim_tls(linker: Linker, image: Image, undo: ExitStack) -> TlsModule:
+    """Give a relocated image the very module its words speak of. Raises TlsError if that is taken."""
+    segment, adopted = image.decoded.tls, image.adopted
+    assert segment is not None
+    wanted = adopted.tls if adopted is not None else None
+    taken = linker.tls.modules
+    if wanted is not None and wanted.id in taken:
+        raise TlsError(image.name, f"its words name TLS module {wanted.id}, which another image has")
+    if wanted is None or wanted.offset == NO_OFFSET:
+        module = linker.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
+        if wanted is not None and wanted.id not in (0, module.id):
+            linker.tls.release(module)
+            module = TlsModule(wanted.id, module.offset, segment.memsz)
+            taken[module.id] = module
+    else:
+        number = wanted.id or next(n for n in range(1, len(taken) + 2) if n not in taken)
+        module = TlsModule(number, wanted.offset, segment.memsz)
+        for other in filter(lambda other: other.static, taken.values()):
+            if other.offset < module.offset + module.size and module.offset < other.offset + other.size:
+                problem = f"its words name the TLS block at offset {module.offset}, where module {other.id} lies"
+                raise TlsError(image.name, problem)
+        if max(-module.offset, module.offset + module.size) > linker.tls.static_size:
+            raise TlsError(image.name, f"its TLS block lies at offset {module.offset}, outside the static area")
+        taken[number] = module
+    undo.callback(linker.tls.release, module)
+    return module
+
+
+# ---------------------------------------------------------------- writing back
+
+
+def write_back(memory: AddressSpace, image: Image, undo: ExitStack) -> None:
+    """Store what relocating the copy has changed; undo puts the old bytes back."""
+    adopted = image.adopted
+    assert adopted is not None
+    assert adopted.before is not None
+    base, buffer, before = image.base, image.region.buffer, adopted.before
+    for start, end in _changed(buffer, before):
+        memory.write(base + start, buffer[start:end].tobytes())
+        undo.callback(memory.write, base + start, before[start:end].tobytes())
+
+
+def _changed(buffer: U8, before: U8) -> Sequence[tuple[int, int]]:
+    """Runs of bytes that differ; those less than a cache line apart are one."""
+    where = np.flatnonzero(buffer != before)
+    if not len(where):
+        return []
+    breaks = np.flatnonzero(np.diff(where) > 64)
+    starts = [where[0], *where[breaks + 1]]
+    ends = [*where[breaks], where[-1]]
+    return [(int(start), int(end) + 1) for start, end in zip(starts, ends, strict=True)]

@@ -1,0 +1,79 @@
+"""Map: an image for each new file of a load, laid out in a region, with the edges to those it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from relink.errors import MalformedElf
+from relink.image import Image
+from relink.load.plan import Plan
+from relink.memory import placement as place
+from relink.resolve.scopes import breadth_first
+
+if TYPE_CHECKING:
+    from relink.arch import Architecture
+    from relink.load.options import LoadOptions
+    from relink.memory.address_space import AddressSpace
+    from relink.resolve.resolver import Resolver
+    from relink.search.graph import Node
+
+
+def plan_of(
+    root: Node, nodes: Sequence[Node], options: LoadOptions, architecture: Architecture, resolver: Resolver
+) -> Plan:
+    """The plan of a load with its images, which have no place yet."""
+    images = {node: node.image for node in nodes if node.image is not None}
+    new = [node for node in nodes if node.is_new]
+    for node in new:
+        assert node.decoded is not None
+        images[node] = Image(node.decoded, architecture, resolver)
+    for node in new:
+        image = images[node]
+        image.names |= node.names
+        image.references = 0
+        image.sources = tuple(options.sources)
+        image.late_sources = tuple(options.late_sources)
+        image.deep_bind = options.deep_bind
+        image.adopted = node.adopted
+        image.dependencies = [images[child] for child in node.needs if child in images]
+        image.filtees = [images[child] for child in node.filtees if child in images]
+    for node in new:
+        images[node].scope = breadth_first([images[node]])
+    asked_for = nodes[: nodes.index(root) + 1]  # after the preloads comes the root (see `graph.closure`)
+    return Plan(
+        images[root],
+        [images[node] for node in new],
+        [images[node] for node in asked_for if node in images],
+        list(nodes),
+        program=options.program,
+    )
+
+
+def put_program_first(plan: Plan) -> None:
+    """A program is the first of all, also before what is preloaded (gABI, "Shared Object Dependencies")."""
+    if plan.root in plan.images and plan.root.decoded.is_executable:
+        for images in (plan.first, plan.images):
+            images.sort(key=lambda image: image is not plan.root)
+
+
+def give_place(image: Image, memory: AddressSpace, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
+    """A region and the bytes of the file for an image; one that lies in memory already has them.
+
+    Raises MalformedElf for a file without segments, AddressSpaceError.
+    """
+    decoded = image.decoded
+    if not decoded.segments:
+        raise MalformedElf(decoded.name, "has no segment to load")
+    if image.adopted is not None:
+        image.place(image.adopted.region)
+        undo.callback(image.close)
+        return
+    base = options.base if image is plan.root else None
+    region = place.reserve(memory, decoded, place.chosen(options.place, decoded, base))
+    undo.callback(memory.release, region)
+    image.place(region)
+    undo.callback(image.close)
+    place.fill(region, decoded)
+    plan.regions.append((region, place.pages(decoded, relro=not plan.is_linked_elsewhere(image))))

@@ -1,0 +1,53 @@
+"""What a user may ask of a linker and of one load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from relink.relocate.lazy import Binding
+
+if TYPE_CHECKING:
+    from relink.elf import Decoded
+    from relink.relocate.handlers import RelocationHandler
+    from relink.resolve.resolver import Lookup, SymbolSource
+    from relink.search.search_path import Source
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Libraries the host stands in for."""
+
+    #: SONAMEs the host always answers for itself (a hosted C library), never looked for as files.
+    stand_ins: frozenset[str] = frozenset()
+    #: SONAMEs the host answers for when no file is found.
+    fallbacks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How one load is done."""
+
+    base: int | None = None  #: guest address of the root image's first page (None: the address space chooses)
+    local: bool = False  #: keep the images out of the scope that later loads see (RTLD_LOCAL)
+    deep_bind: bool = False  #: the images look into their own search list first (RTLD_DEEPBIND)
+    no_load: bool = False  #: only what is loaded already (RTLD_NOLOAD)
+    no_delete: bool = False  #: the root stays until everything ends (RTLD_NODELETE)
+    binding: Binding = Binding.NOW  #: when what is called by way of the PLT is bound
+    preload: Sequence[Source] = ()  #: images that come before the root in the scope, and stay as long as it
+    sources: Sequence[SymbolSource | Lookup] = ()  #: asked before every image for what the new images refer to
+    #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.
+    unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
+    #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see
+    #: `relink.objects.archive_members`.
+    want: Sequence[str] = ()
+    whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
+    dynamic_tls: bool = False  #: thread-local storage is dynamic but where it must be static; see `relink.tls`
+    #: Guest addresses of images' first pages: by SONAME, name or file name, or told by a function (None:
+    #: anywhere). For the root `base` goes before.
+    place: Mapping[str, int] | Callable[[Decoded], int | None] | None = None
+    late_sources: Sequence[SymbolSource | Lookup] = ()  #: asked after every image, before the linker's own
+    relocation_handlers: Sequence[RelocationHandler] = ()  #: before the linker's own
+    #: The root is going to be started at its entry: a static PIE relocates itself then, as a kernel expects.
+    program: bool = False

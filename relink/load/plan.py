@@ -1,0 +1,95 @@
+"""What is left to do on the machine once everything is linked in host buffers.
+
+The linker never touches a CPU; it hands over a `Plan`, and whoever owns the machine carries it out in this
+order: publish the regions, run the ifunc resolvers and store their answers, set up TLS blocks (the initial
+contents may hold such answers), run the constructors. Up to `publish` the guest is untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from relink.elf import Decoded
+from relink.elf.constants import DynamicFlag1
+from relink.image import Image, Timings
+from relink.memory.address_space import Pages, Region
+from relink.memory.buffers import read_words
+from relink.relocate.result import IfuncCalls
+from relink.search.graph import Node
+
+
+def is_static(decoded: Decoded) -> bool:
+    """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
+    return decoded.is_executable and not decoded.has_interpreter and not decoded.needed
+
+
+@dataclass(slots=True, weakref_slot=True)
+class Plan:
+    """One load, linked but not yet visible to the guest."""
+
+    root: Image
+    images: list[Image] = field(default_factory=list)  #: newly mapped, in load order
+    first: list[Image] = field(default_factory=list)  #: preloads and the root: where scopes begin
+    nodes: list[Node] = field(default_factory=list)  #: the whole closure, stand-ins and old images included
+    regions: list[tuple[Region, tuple[Pages, ...]]] = field(default_factory=list)
+    ifuncs: list[IfuncCalls] = field(default_factory=list)
+    static_tls: list[Image] = field(default_factory=list)  #: whose static blocks, if any, are to be initialised
+    initialise: list[Image] = field(default_factory=list)  #: dependencies first
+    timings: Timings = field(default_factory=Timings)
+    program: bool = False  #: the root is to be started at its entry, and then runs its own constructors
+
+    def is_linked_elsewhere(self, image: Image) -> bool:
+        """Whether relocations and TLS are not the linker's business: those of an image that somebody else has
+        relocated, and of a static program about to be started, which relocates itself."""
+        return image.runs_elsewhere or (self.program and image is self.root and is_static(image.decoded))
+
+
+def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
+    """(image, which, guest address) of everything that runs when the plan's images start, in order.
+
+    An executable's DT_PREINIT_ARRAY comes before everything else, constructors after those of what their image
+    needs (gABI, "Initialization and Termination Functions"). Shared objects have no say before others: their
+    DT_PREINIT_ARRAY is passed over.
+    """
+    decoded = plan.root.decoded
+    if plan.root in plan.images and decoded.is_executable and not plan.is_linked_elsewhere(plan.root):
+        for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
+            yield plan.root, which, address
+    for image in sorted(plan.initialise, key=lambda image: not image.decoded.flags_1 & DynamicFlag1.INITFIRST):
+        if image.runs_elsewhere or (plan.program and image is plan.root):
+            continue  # the C library of a program to be started does it, before main
+        for which, address in constructors(image):
+            yield image, which, address
+
+
+def constructors(image: Image) -> Iterator[tuple[str, int]]:
+    """(which, guest address) of an image's constructors in the order they run: DT_INIT, then DT_INIT_ARRAY.
+
+    The array is read after relocation; entries 0 and -1 are skipped, as by ld.so.
+    """
+    decoded = image.decoded
+    if decoded.init and image.architecture.runs_init_fini:
+        yield "DT_INIT", image.address_of(decoded.init)
+    yield from _array(image, "init_array", decoded.init_array)
+
+
+def destructors(image: Image) -> Iterator[tuple[str, int]]:
+    """(which, guest address) of an image's terminators in the order they run: DT_FINI_ARRAY backwards, DT_FINI."""
+    decoded = image.decoded
+    yield from reversed(list(_array(image, "fini_array", decoded.fini_array)))
+    if decoded.fini and image.architecture.runs_init_fini:
+        yield "DT_FINI", image.address_of(decoded.fini)
+
+
+def _array(image: Image, name: str, array: tuple[int, int] | None) -> Iterable[tuple[str, int]]:
+    if array is None:
+        return
+    vaddr, count = array
+    size = image.architecture.word_size
+    where = vaddr - int(image.low) + size * np.arange(count, dtype=np.int64)
+    for index, address in enumerate(read_words(image.region.buffer, where, size).tolist()):
+        if address not in (0, image.architecture.address_mask):
+            yield f"{name}[{index}]", address

@@ -1,0 +1,188 @@
+"""What relocatable objects become: one image, laid out, that the linker's phases can link.
+
+`CombinedObjects` is a `Decoded`: to the rest of the linker the objects look like a shared object whose
+relocations happen to be static ones, over one symbol table, and which has room for the GOT slots and stubs its
+code asks of a linker. `relink.objects.combine` makes it.
+
+Each input stays nameable: `origin` turns an entry of the one relocation table back into object, section, offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import FloatAbi
+from relink.arch.spec import Slot
+from relink.elf import Decoded, Names, RelocationTable, SymbolTable
+from relink.elf.headers import Section
+from relink.elf.objects import Group, ObjectFile
+from relink.objects.align import Shrinkage
+
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+U32 = NDArray[np.uint32]
+U8 = NDArray[np.uint8]
+
+FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
+R, RX, TLS, RW, BSS = range(5)  #: the order sections lie in
+INDEX_TABLE = ".ARM.exidx"
+CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
+DESTRUCTORS = (".fini_array", ".dtors")
+
+
+@dataclass(frozen=True, eq=False)
+class Offered:
+    """A hash table of the symbols others may bind to: one of each name, no locals."""
+
+    symbols: I64
+    lost_bits = 0
+
+    def hash_of(self, names: Names) -> U32:
+        return names.gnu_hash
+
+    def entries(self, names: Names) -> tuple[U32, I64]:
+        return names.take(self.symbols).gnu_hash, self.symbols
+
+    def reaches(self, hashes: U32, symbols: I64) -> NDArray[np.bool_]:
+        return np.ones(len(symbols), np.bool_)
+
+
+@dataclass(slots=True, eq=False)
+class InputSection:
+    """A section of an object that is part of the image."""
+
+    file: ObjectFile
+    index: int
+    name: str
+    flags: int
+    size: int  #: bytes, after shrinking
+    align: int
+    bits: bool  #: has bytes in the file
+    kind: int = R
+    order: tuple[int, ...] = ()  #: sorts constructors
+    offset: int = -1  #: in the image
+    shrinkage: Shrinkage | None = None
+
+    @property
+    def reversed(self) -> bool:
+        """.ctors and .dtors run from the last word to the first."""
+        return self.kind == RW and self.name.split(".")[1:2] in (["ctors"], ["dtors"])
+
+
+@dataclass(frozen=True)
+class StubTable:
+    """Where stubs lie. `islands` are image offsets of copies of the table, in rising order."""
+
+    symbols: I64  #: symbol indices, in stub order
+    islands: tuple[int, ...]
+    size: int  #: bytes of one stub
+    address_at: int  #: where in a stub its address lies
+    number: I64  #: symbol index -> place in the table, -1 for none
+
+    def offset(self, symbol: I64, near: I64) -> I64:
+        """Image offset of each symbol's stub in the island nearest to `near` (image offsets); -1 for none."""
+        number = self.number[symbol]
+        if not self.islands:
+            return np.full(len(symbol), -1, np.int64)
+        islands = np.array(self.islands)
+        after = np.minimum(np.searchsorted(islands, near), len(islands) - 1)
+        before = np.maximum(after - 1, 0)
+        nearest = np.where(np.abs(islands[after] - near) < np.abs(islands[before] - near), after, before)
+        return np.where(number < 0, -1, islands[nearest] + number * self.size)
+
+
+@dataclass(frozen=True)
+class CombinedTable(RelocationTable):
+    """All static relocations of an image, offsets in the image, symbols in its one table."""
+
+    starts: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: first entry of each input table
+    origins: tuple[tuple[str, int], ...] = ()  #: (object and section, image offset of the section) of each
+    ends: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: image offset of the section's end, of each
+
+    def origin(self, index: int) -> tuple[str, int]:
+        number = int(np.searchsorted(self.starts, index, side="right")) - 1
+        name, base = self.origins[number]
+        return name, int(self.offset[index]) - base
+
+    def room(self, entries: I64) -> U64:
+        """Bytes from each place to the end of its section."""
+        numbers = np.searchsorted(self.starts, entries, side="right") - 1
+        return self.ends[numbers].astype(np.uint64) - self.offset[entries]
+
+
+@dataclass(frozen=True, eq=False)
+class CombinedObjects(Decoded):
+    """Objects laid out as one image, before it has an address. `data` is the image itself."""
+
+    inputs: tuple[InputSection, ...] = ()
+    files: tuple[ObjectFile, ...] = ()  #: in link order; their symbols follow row 0 of `table` in this order
+    alias: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: row of `table` -> the row its name means
+    table: SymbolTable | None = None
+    static: CombinedTable | None = None
+    got: int = 0  #: image offset of the GOT
+    slots: Mapping[Slot, tuple[I64, I64]] = field(default_factory=dict)  #: kind -> (symbols, offsets in the GOT)
+    stubs: StubTable | None = None
+    low_bits: int = 64  #: the image must lie below 2^low_bits, for the narrowest absolute address in it
+    constructors: tuple[int, int] | None = None
+    destructors: tuple[int, int] | None = None
+    #: Image offset of `__dso_handle`, by which code registers what __cxa_finalize is to call; None if it does not.
+    dso_handle: int | None = None
+    float_abi: FloatAbi | None = None  #: how calls pass floating-point values (None: whichever)
+
+    @property
+    def symbols(self) -> SymbolTable:
+        assert self.table is not None
+        return self.table
+
+    @property
+    def relocations(self) -> tuple[RelocationTable, ...]:
+        return (self.static,) if self.static is not None else ()
+
+    @property
+    def init_array(self) -> tuple[int, int] | None:
+        return self.constructors
+
+    @property
+    def fini_array(self) -> tuple[int, int] | None:
+        return self.destructors
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """None: those of the objects are in `inputs` and `files`."""
+        return ()
+
+    @cached_property
+    def debug_sections(self) -> Mapping[str, bytes]:
+        """The objects' debug sections, as one linked file would hold them (see `relink.relocate.debug_info`)."""
+        from relink.relocate.debug_info import linked_debug_sections
+
+        return linked_debug_sections(self)
+
+    def slot(self, kind: Slot, symbols: I64) -> I64:
+        """Offset in the GOT of each symbol's slot of a kind; -1 for none."""
+        offsets = self._slot_of.get(kind)
+        return np.full(len(symbols), -1, np.int64) if offsets is None else offsets[symbols]
+
+    @cached_property
+    def _slot_of(self) -> Mapping[Slot, I64]:
+        found = {}
+        for kind, (symbols, offsets) in self.slots.items():
+            found[kind] = np.full(len(self.symbols), -1, np.int64)
+            found[kind][symbols] = offsets
+        return found
+
+
+def discarded_groups(files: Sequence[ObjectFile]) -> Iterator[tuple[int, Group, int]]:
+    """(file, group, file that has it already): the COMDAT groups a link leaves out (gABI, "Section Groups")."""
+    first: dict[str, int] = {}
+    for number, file in enumerate(files):
+        for group in file.groups:
+            if group.comdat and group.signature in first:
+                yield number, group, first[group.signature]
+            elif group.comdat:
+                first[group.signature] = number

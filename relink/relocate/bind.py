@@ -1,0 +1,112 @@
+"""Binding: every symbol the relocations of an image refer to is looked up once for each use, all together.
+
+What a reference is for matters (`relink.resolve.resolver.Use`): an executable's PLT entry may be a function's
+address but is not what calls of it reach, and a COPY relocation wants the definition behind the executable's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Reloc, Role
+from relink.elf.constants import Binding as Bind
+from relink.elf.constants import SymbolType
+from relink.errors import UnresolvedSymbol
+from relink.resolve.resolver import UNRESOLVED, Bindings, Resolver, Use
+
+if TYPE_CHECKING:
+    from relink.image import Image
+    from relink.relocate.result import Outcome
+
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+I64 = NDArray[np.int64]
+
+_SYMBOL_LETTERS = frozenset("SMTZ")
+#: What the roles that want more than an address ask of a symbol.
+_USES = {Role.JUMP_SLOT: Use.CALL, Role.COPY: Use.COPY}
+
+
+def use_of(row: Reloc) -> Use:
+    """What entries of this type want a symbol for."""
+    return _USES.get(row.role, Use.ADDRESS)
+
+
+def asks_for_symbol(row: Reloc) -> bool:
+    """Whether the value of entries of this type depends on what their symbol is bound to."""
+    return row.formula is not None and (row.slot is not None or bool(row.formula.letters & _SYMBOL_LETTERS))
+
+
+class References:
+    """What an image's references are bound to. Element 0 is symbol 0: nothing, at 0; it saves special cases."""
+
+    def __init__(self, bindings: Bindings, symbols: I64, elements: tuple[I64, I64, I64]) -> None:
+        self.bindings = bindings
+        self.symbols = symbols  #: the symbols of elements 1, 2, …
+        self.elements = elements  #: for each `Use`: symbol index -> element of the bindings
+
+
+def bind_references(
+    image: Image, scope: Sequence[Image], resolver: Resolver, asked: Iterable[tuple[Use, U32]]
+) -> References:
+    """Bind the symbols `asked` for (indices in the image's table), each once, for their uses."""
+    masks = [np.zeros(max(len(image.decoded.symbols), 1), np.bool_) for _ in Use]
+    for use, symbols in asked:
+        masks[use][symbols] = True
+    for mask in masks:
+        mask[0] = False
+    addressed, called, copied = masks
+
+    def bound(twice: I64) -> Bindings:
+        symbols = np.concatenate(([0], once, twice, copies))
+        more = np.repeat(np.array([Use.CALL, Use.COPY], np.uint8), [len(twice), len(copies)])
+        return resolver.bind(image, symbols, scope, np.concatenate((np.zeros(1, np.uint8), uses, more)))
+
+    once, copies = np.flatnonzero(addressed | called), np.flatnonzero(copied)
+    uses: U8 = np.where(addressed[once], Use.ADDRESS, Use.CALL).astype(np.uint8)
+    twice = np.zeros(0, np.int64)
+    bindings = bound(twice)
+    # A symbol that is both called and pointed at is two where an executable's PLT entry is its address.
+    both = np.flatnonzero((addressed & called)[once])
+    twice = once[both[bindings.canonical[both + 1]]]
+    if len(twice):
+        bindings = bound(twice)
+    by_address = np.zeros(len(addressed), np.int64)
+    by_address[once] = np.arange(1, len(once) + 1)
+    by_call, by_copy = by_address, np.zeros_like(by_address)
+    if len(twice):
+        by_call = by_address.copy()
+        by_call[twice] = len(once) + np.arange(1, len(twice) + 1)
+    by_copy[copies] = len(once) + len(twice) + np.arange(1, len(copies) + 1)
+    return References(bindings, np.concatenate((once, twice, copies)), (by_address, by_call, by_copy))
+
+
+def settle_unresolved(
+    image: Image, references: References, unresolved: Callable[[str, str], int | None], outcome: Outcome
+) -> None:
+    """Undefined weak symbols are 0 (gABI, "Symbol Table"); strong ones an error, but `unresolved` may allow it."""
+    symbols, bound = image.decoded.symbols, references.bindings
+    open_ = np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1
+    indices = references.symbols[open_ - 1]
+    weak = (symbols.bind[indices] == Bind.WEAK).tolist()
+    # A trap stands for no thread-local address, nor for contents.
+    trapped = symbols.type[indices] != SymbolType.TLS
+    trapped &= references.elements[Use.COPY][indices] != open_
+    names = symbols.names.take(indices).texts()
+    for element, index, name, is_weak, is_trapped in zip(
+        open_.tolist(), indices.tolist(), names, weak, trapped.tolist(), strict=True
+    ):
+        if is_weak:
+            outcome.weak_unresolved.append(name)
+            continue
+        address = unresolved(image.name, name)
+        if address is None:
+            outcome.errors.append(UnresolvedSymbol(image.name, name, image.required_version(index)))
+            continue
+        outcome.unresolved.append(name)
+        if is_trapped:
+            bound.define_host(element, address)

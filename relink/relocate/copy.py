@@ -1,0 +1,188 @@
+"""COPY relocations: an executable takes a library's variable over, contents and all.
+
+Code that is not position-independent has the addresses of variables written into it, so they must lie in the
+executable: its linker makes room there and defines the symbol. At start-up the initial contents are copied from
+the library, which is relocated by then, and everybody else binds to the executable's definition, the first in the
+scope (gABI, "Relocation"; glibc, `elf_machine_rela`, R_*_COPY, and ELF_RTYPE_CLASS_COPY in elf/dl-lookup.c).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from relink.elf.constants import SegmentType, SymbolType, Visibility
+from relink.errors import LinkError, RelocationOutOfImage, TlsError, UnsupportedRelocation
+from relink.resolve.resolver import HOST, UNRESOLVED, Use
+
+if TYPE_CHECKING:
+    from relink.arch import Reloc
+    from relink.elf import Decoded, RelocationTable
+    from relink.image import Image
+    from relink.relocate.engine import Relocator
+    from relink.relocate.result import IfuncCalls
+
+#: The Linux gABI extensions, "Program Property": the note's type, and the property that is bits of what is needed.
+_NT_GNU_PROPERTY_TYPE_0, _1_NEEDED = 5, 0xB000_8000
+#: st_other's visibility of a variable its library reaches without asking the scope.
+_PROTECTED = Visibility.PROTECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """One variable taken over. Sizes in bytes, addresses of the guest."""
+
+    symbol: str
+    provider: str | None  #: the library it is from; None: the host's own C library
+    source: int
+    destination: int
+    size: int  #: st_size in the executable: the room there
+    provided: int  #: st_size in the library
+    protected: bool = False  #: the library goes on using its own
+
+    @property
+    def taken(self) -> int:
+        """Bytes copied."""
+        return min(self.size, self.provided)
+
+    @property
+    def differs(self) -> bool:
+        """Whether the executable was linked against another layout of the variable."""
+        return self.size != self.provided
+
+    def __str__(self) -> str:
+        where = self.provider or "the C library"
+        text = f"{self.symbol}: {self.taken} bytes copied from {where}"
+        if self.differs:
+            text += f", where it has {self.provided} bytes and not {self.size}: consider re-linking"
+        if self.protected:
+            text += ", where it is protected: the library goes on using its own"
+        return text
+
+
+def copy_symbols(relocator: Relocator, table: RelocationTable, row: Reloc, indices: Iterable[int]) -> None:
+    """Apply the COPY entries `indices` of `table`; each error is noted and ends its own entry only."""
+    for index in indices:
+        try:
+            copied = _copied(relocator, table, row, index)
+        except LinkError as error:
+            relocator.outcome.errors.append(error)
+            continue
+        if copied is not None:
+            relocator.outcome.copies.append(copied)
+
+
+def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int) -> Copied | None:
+    image, bound = relocator.image, relocator.bound
+    symbol = int(table.symbol[index])
+    element = int(relocator.references.elements[Use.COPY][symbol])
+    number = int(bound.provider[element])
+    if number == UNRESOLVED:
+        return None  # reported already, or weak: stays zero
+    section, offset = table.origin(index)
+    name = image.decoded.symbols.names.text(symbol)
+
+    def refused(problem: str, kind: type[UnsupportedRelocation | RelocationOutOfImage]) -> LinkError:
+        return kind(
+            image.name,
+            problem,
+            section=section,
+            offset=offset,
+            type_name=image.architecture.prefix + row.name,
+            symbol=name,
+        )
+
+    kind = int(bound.type[element])
+    provider = None if number == HOST else bound.images[number]
+    where = "the host" if provider is None else provider.name
+    if kind == SymbolType.TLS:
+        raise TlsError(image.name, f"{section}+{offset:#x}: {name} of {where} is thread-local: not to be copied")
+    if kind in (SymbolType.FUNC, SymbolType.GNU_IFUNC):
+        raise refused(f"{where} defines it as a function, which cannot be copied", UnsupportedRelocation)
+    size = int(image.decoded.symbols.size[symbol])
+    provided = int(bound.size[element])
+    protected = False
+    if provider is not None:
+        protected = int(provider.decoded.symbols.visibility[bound.symbol[element]]) == _PROTECTED
+        if protected and needs_indirect_access(provider.decoded):
+            raise refused(f"it is protected in {where}, which says it is not copyable", UnsupportedRelocation)
+        if relocator.environment.is_running(provider):
+            problem = f"{where} was loaded earlier and uses its own: load the executable first"
+            raise refused(problem, UnsupportedRelocation)
+    elif not provided:
+        provided = size
+    copied = Copied(
+        name,
+        None if provider is None else provider.name,
+        int(bound.address[element]),
+        image.address_of(offset),
+        size,
+        provided,
+        protected,
+    )
+    content = _contents(relocator, provider, copied.source, copied.taken)
+    if content is None:
+        raise refused(f"its {copied.taken} bytes in {where} lie in no segment", RelocationOutOfImage)
+    low = copied.destination - image.region.address
+    if low < 0 or low + len(content) > len(relocator.buffer):
+        raise refused("the place lies in no segment", RelocationOutOfImage)
+    relocator.buffer[low : low + len(content)] = np.frombuffer(content, np.uint8)
+    return copied
+
+
+def _contents(relocator: Relocator, provider: Image | None, address: int, size: int) -> bytes | None:
+    """The provider's bytes; None where it has none there."""
+    if provider is None:
+        return relocator.environment.read(address, size)
+    low = address - provider.region.address
+    if low < 0 or low + size > provider.region.size:
+        return None
+    return provider.region.buffer[low : low + size].tobytes()
+
+
+def needs_indirect_access(decoded: Decoded) -> bool:
+    """Whether an image forbids copies of its protected data: GNU_PROPERTY_1_NEEDED_INDIRECT_EXTERN_ACCESS.
+
+    glibc warns of other copies of such data, and makes them (sysdeps/generic/dl-protected.h). Notes that make no
+    sense say nothing.
+    """
+    word = decoded.header.layout.word_size
+    for header in decoded.program_headers:
+        if header.type != SegmentType.GNU_PROPERTY:
+            continue
+        note = decoded.bytes_at(header.vaddr, header.filesz).tobytes()
+        name_size, size, kind = struct.unpack_from("<III", note) if len(note) >= 16 else (0, 0, 0)
+        if (name_size, kind, note[12:16]) != (4, _NT_GNU_PROPERTY_TYPE_0, b"GNU\0"):
+            continue
+        content = note[16 : 16 + size]
+        while len(content) >= 12:
+            property_, length, bits = struct.unpack_from("<III", content)
+            if property_ == _1_NEEDED and length == 4:
+                return bool(bits & 1)
+            content = content[8 + (length + word - 1 & -word) :]  # padded to words
+    return False
+
+
+def copied_ifuncs(copies: Iterable[Copied], pending: Iterable[IfuncCalls]) -> list[IfuncCalls]:
+    """The places within copies that wait for a resolver's answer as their originals do."""
+    found = []
+    for copy in copies:
+        for calls in pending:
+            size = calls.row.word.size if calls.row.word is not None else 0
+            inside = (calls.place >= copy.source) & (calls.place + np.uint64(size) <= copy.source + copy.taken)
+            if inside.any():
+                found.append(_moved(calls, np.flatnonzero(inside), copy.destination - copy.source))
+    return found
+
+
+def _moved(calls: IfuncCalls, chosen: np.ndarray[tuple[int], np.dtype[np.int64]], distance: int) -> IfuncCalls:
+    """Some of the places, `distance` bytes on, to hold the very words of the originals."""
+    step = np.uint64(distance % (1 << 64))
+    addend = calls.addend[chosen]
+    if calls.row.formula is not None and "P" in calls.row.formula.letters:
+        addend = addend + step
+    return replace(calls, place=calls.place[chosen] + step, resolver=calls.resolver[chosen], addend=addend)

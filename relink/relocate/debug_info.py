@@ -1,0 +1,194 @@
+"""The debug sections of linked objects, as one linked file would hold them.
+
+Sections that are not allocated are no part of the image: a load leaves them alone. When somebody asks for
+prototypes or line numbers, this relocates a copy, with the same engine: sections of one name are laid end to end,
+a symbol in code or data is worth its image offset (what `Image.bias` is added to), one in a debug section its
+offset there. Code that was dropped with its COMDAT group lies in the upper half of the address space, where no
+image is, so that nothing describes it by mistake.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Architecture, architecture_of
+from relink.elf import ProgramHeader, SymbolTable
+from relink.elf.constants import SHN_ABS, Binding, SectionFlag, SegmentType, SymbolType
+from relink.elf.objects import UNDEFINED, ObjectFile
+from relink.errors import ElfError
+from relink.memory.address_space import Region, page_ceil
+
+if TYPE_CHECKING:
+    from relink.objects.combined import CombinedObjects, CombinedTable
+
+I64 = NDArray[np.int64]
+
+_PREFIXES = (".debug_", ".zdebug_")
+_MAX_ALIGN = 16  #: bytes; no debug section has reason to ask for more
+_MAX_EXPANSION = 64  #: bytes of debug sections per byte of object, once decompressed
+
+
+def linked_debug_sections(combined: CombinedObjects) -> Mapping[str, bytes]:
+    """The relocated debug sections of all objects of an image, by name (".debug_info").
+
+    Entries that cannot be applied are left as they are: DWARF is a hint. An object whose debug sections are
+    damaged counts as one without any.
+    """
+    arch = architecture_of(combined.header.machine, combined.header.bits)
+    return {} if arch is None else _DebugLinker(combined, arch).run()
+
+
+class _DebugLinker:
+    def __init__(self, combined: CombinedObjects, arch: Architecture) -> None:
+        self.combined, self.arch = combined, arch
+        self.base = 1 + np.cumsum([0, *(len(file.symbols) for file in combined.files)])
+        # file -> section -> offset in the sections of that name
+        self.offset: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        self.place: dict[tuple[int, int], int] = {}  # (file, section) -> offset in the buffer
+
+    def run(self) -> Mapping[str, bytes]:
+        parts = self._lay_out()
+        end = max((stop for _, stop in parts.values()), default=0)
+        if not end:
+            return {}
+        buffer = np.zeros(page_ceil(end), np.uint8)
+        for (number, index), at in self.place.items():
+            content = self.combined.files[number].section_bytes(index)
+            buffer[at : at + len(content)] = content
+        self._relocate(buffer)
+        return {name: buffer[start:stop].tobytes() for name, (start, stop) in parts.items()}
+
+    def _lay_out(self) -> Mapping[str, tuple[int, int]]:
+        """Where each name's sections lie in the buffer: (start, end)."""
+        from relink.objects.combined import discarded_groups
+
+        files = self.combined.files
+        dropped = {(number, index) for number, group, _ in discarded_groups(files) for index in group.members}
+        named: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
+        for number, file in enumerate(files):
+            sizes = _sizes(file)
+            if sum(sizes.values()) > _MAX_EXPANSION * len(file.data):
+                continue
+            for index, size in sizes.items():
+                if (number, index) not in dropped:
+                    named[file.sections[index].name].append((number, index, size))
+        position, parts = 0, {}
+        for name, members in named.items():
+            start = position = position + -position % 16
+            for number, index, size in members:
+                align = min(files[number].section_align(index), _MAX_ALIGN)
+                position += -(position - start) % align
+                self.offset[number][index], self.place[number, index] = position - start, position
+                position += size
+            parts[name] = start, position
+        return parts
+
+    # ------------------------------------------------------------ relocating
+
+    def _relocate(self, buffer: NDArray[np.uint8]) -> None:
+        """Let the engine work on an image that consists of the debug sections only."""
+        from relink.image import Image
+        from relink.relocate.engine import Environment, relocate
+        from relink.resolve.resolver import Resolver
+
+        table = self._relocations()
+        if not len(table):
+            return
+        size = len(buffer)
+        segment = ProgramHeader(SegmentType.LOAD, 6, 0, 0, 0, size, size, 1)
+        symbols = self._symbols()
+        nothing = np.zeros(0, np.int64)
+        stubs = None
+        if self.combined.stubs is not None:
+            stubs = replace(
+                self.combined.stubs, symbols=nothing, islands=(), number=np.full(len(symbols), -1, np.int64)
+            )
+        debug = replace(
+            self.combined,
+            data=buffer,
+            program_headers=(segment,),
+            segments=(segment,),
+            inputs=(),
+            table=symbols,
+            static=table,
+            slots={},
+            stubs=stubs,
+            constructors=None,
+            destructors=None,
+        )
+        resolver = Resolver()
+        image = Image(debug, self.arch, resolver)
+        image.place(Region(0, size, buffer, "debug sections"))
+        relocate(image, [image], Environment(resolver, lambda: (0, 0), lambda image, symbol: 0))
+
+    def _relocations(self) -> CombinedTable:
+        from relink.objects.combined import CombinedTable
+
+        columns: list[tuple[NDArray[np.uint64], NDArray[np.uint32], I64, NDArray[np.int64] | None]] = []
+        origins = []
+        for number, file in enumerate(self.combined.files):
+            for rows in file.relocations:
+                at = self.place.get((number, rows.section))
+                if at is None or not len(rows):
+                    continue
+                own = rows.symbol.astype(np.int64) + self.base[number]
+                symbols = np.where(rows.symbol == 0, 0, self.combined.alias[own])
+                columns.append((rows.offset + np.uint64(at), rows.type, symbols, rows.addend))
+                origins.append((f"{file.name}({rows.name})", at))
+        if not columns:
+            nothing = np.zeros(0, np.uint64)
+            return CombinedTable(".rela", nothing, nothing.astype(np.uint32), nothing.astype(np.uint32), None)
+        addends = [addend for *_, addend in columns if addend is not None]
+        return CombinedTable(
+            ".rela.debug",
+            np.concatenate([c[0] for c in columns]),
+            np.concatenate([c[1] for c in columns]),
+            np.concatenate([c[2] for c in columns]).astype(np.uint32),
+            np.concatenate(addends) if len(addends) == len(columns) else None,
+            np.cumsum([0, *(len(c[0]) for c in columns)])[:-1],
+            tuple(origins),
+        )
+
+    def _symbols(self) -> SymbolTable:
+        """The image's symbols, each bound to itself, and those of debug sections with their offsets there."""
+        table = self.combined.symbols
+        records = table.records.copy()
+        dropped = np.uint64(1 << (self.arch.bits - 1))
+        for number, file in enumerate(self.combined.files):
+            rows = slice(int(self.base[number]), int(self.base[number + 1]))
+            section, value = file.symbols.section, file.symbols.value
+            inside = np.full(len(file.sections), -1, np.int64)
+            for index, offset in self.offset[number].items():
+                inside[index] = offset
+            where = np.where(section > 0, inside[np.maximum(section, 0)], -1)
+            mine = self.combined.alias[rows] == np.arange(rows.start, rows.stop)
+            gone = (section > 0) & (table.section[rows] == UNDEFINED) & mine
+            settled = np.where(gone, dropped + value, table.value[rows])
+            records["value"][rows] = np.where(where >= 0, value + where.astype(np.uint64), settled)
+            records["shndx"][rows] = np.where(section == UNDEFINED, table.section[rows], 1)
+        records["shndx"][records["shndx"] == UNDEFINED] = SHN_ABS
+        kind = records["info"] & 15
+        kind[kind == SymbolType.GNU_IFUNC] = SymbolType.FUNC
+        records["info"] = kind | np.uint8(Binding.LOCAL << 4)
+        return replace(table, records=records)
+
+
+def _sizes(file: ObjectFile) -> Mapping[int, int]:
+    """The debug sections of an object and their bytes; none when something about them is damaged."""
+    try:
+        found = {
+            index: file.section_size(index)
+            for index, section in enumerate(file.sections)
+            if section.name.startswith(_PREFIXES) and not section.flags & SectionFlag.ALLOC
+        }
+        for index in found:
+            file.section_bytes(index)
+    except ElfError:
+        return {}
+    return found

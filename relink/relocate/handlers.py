@@ -1,0 +1,289 @@
+"""Relocation handlers: a user's code in the place of, or beside, the relocation engine.
+
+    linker.relocation_handlers.append(RelocationHandler(["JUMP_SLOT"], before=divert))
+
+A handler gets whole batches, all entries of one type of one table, as arrays. *Before* anything of an image is
+relocated it may claim entries, which are then its own affair: the engine neither binds their symbols nor
+writes their places, and types it would refuse or does not know are no error. *After* the engine has computed
+the values of the rest, and before they are checked and written, it sees them and may give others.
+
+Either may veto entries: each becomes a `RelocationVetoed` among the errors of the load. Raising anything
+stops the load at once. Handlers are asked in order, each about what those before it have left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Reloc, Role
+from relink.elf import RelocationTable
+from relink.errors import RelocationVetoed
+from relink.memory import placement as place
+from relink.memory.buffers import read_words
+from relink.relocate.batch import Groups, Tables, indices_of
+from relink.resolve.resolver import Bindings
+
+if TYPE_CHECKING:
+    from relink.image import Image
+    from relink.relocate.batch import Batch
+    from relink.relocate.engine import Relocator
+
+U8 = NDArray[np.uint8]
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+RELR = "RELR"  #: what packed relative entries are called, which have no type
+
+
+@dataclass(eq=False)
+class Entries:
+    """A batch of relocation entries of one type. Arrays have one element per entry."""
+
+    _relocator: Relocator
+    table: RelocationTable
+    number: int  #: the type; for RELR the ISA's RELATIVE
+    row: Reloc | None  #: the page's row; None for a type it does not know
+    indices: I64  #: which of the table's entries
+    type: str  #: the psABI's full name, "RELR", or "R_…_type N"
+    #: After only: what will be written, modulo the ISA's word: the value of the formula, for an instruction the
+    #: number that goes into its field, for sums what is added, for TLS descriptors the argument.
+    value: U64 | None = None
+    vetoed: list[tuple[I64, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def image(self) -> Image:
+        """The image that is relocated."""
+        return self._relocator.image
+
+    @property
+    def section(self) -> str:
+        """The table's name: ".rela.dyn", …"""
+        return self.table.section
+
+    @property
+    def buffer(self) -> U8:
+        """uint8: the bytes of the image, writable. `buffer[where]` are the first bytes of the places."""
+        return self._relocator.buffer
+
+    @cached_property
+    def vaddr(self) -> U64:
+        """Link-time addresses of the places."""
+        return self.table.offset[self.indices]
+
+    @cached_property
+    def where(self) -> I64:
+        """Index of each place in `buffer`; one that lies in no segment may be out of bounds (see `inside`)."""
+        return (self.vaddr - self.image.low).astype(np.int64)
+
+    @cached_property
+    def place(self) -> U64:
+        """P: guest addresses of the places."""
+        return (self.vaddr + self.image.bias_word) & self.image.address_mask
+
+    def inside(self, size: int) -> Bools:
+        """Which places lie with `size` bytes whole in one segment."""
+        found = place.inside(self.image.decoded, self.vaddr, size)
+        return np.ones(len(self), np.bool_) if found is None else found
+
+    @cached_property
+    def symbol(self) -> I64:
+        """Indices in the image's symbol table; 0 for none."""
+        return self.table.symbol[self.indices].astype(np.int64)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The symbols' names; "" for none."""
+        distinct, inverse = np.unique(self.symbol, return_inverse=True)
+        texts = self.image.decoded.symbols.names.take(distinct).texts() if distinct.any() else [""]
+        return [texts[i] for i in inverse.tolist()]
+
+    @cached_property
+    def addend(self) -> U64:
+        """A, modulo 2^64: the entry's own, or what the place holds (of an unknown type: as a word of the ISA)."""
+        if self.table.addend is not None:
+            return self.table.addend[self.indices].view(np.uint64)
+        known = self.row is not None and self.row.word is not None
+        size = self.row.word.size if self.row is not None and self.row.word else self._relocator.arch.word_size
+        inside = self.inside(size)
+        found = np.zeros(len(self), np.uint64)
+        if known and self.row is not None:
+            batch = self._relocator.batch(self.table, self.row, self.indices[inside])
+            found[inside] = self._relocator.addend(batch)
+        else:
+            found[inside] = read_words(self.buffer, self.where[inside], size)
+        return found
+
+    @cached_property
+    def bindings(self) -> Bindings:
+        """What the symbols bind to, an element per entry; unresolved ones are no error here.
+
+        Asking makes the image keep what they bind to alive.
+        """
+        distinct, inverse = np.unique(self.symbol, return_inverse=True)
+        relocator = self._relocator
+        bound = relocator.environment.resolver.bind(self.image, distinct, relocator.scope)
+        keep = {bound.images[number] for number in set(bound.provider.tolist()) if number >= 0}
+        self.image.keeps += [image for image in keep if image is not self.image and image not in self.image.keeps]
+        return Bindings(
+            bound.address[inverse],
+            bound.size[inverse],
+            bound.type[inverse],
+            bound.provider[inverse],
+            bound.symbol[inverse],
+            bound.canonical[inverse],
+            bound.images,
+        )
+
+    @property
+    def target(self) -> U64:
+        """S: guest addresses of the symbols (for TLS: offsets in their blocks); 0 for none and unresolved ones."""
+        return self.bindings.address
+
+    @property
+    def formula(self) -> str | None:
+        """The page's formula in the psABI's letters."""
+        return None if self.row is None or self.row.formula is None else self.row.formula.text
+
+    def veto(self, which: Bools | I64 | int, reason: str) -> None:
+        """Refuse entries (a mask, indices or one index of this batch): each becomes a RelocationVetoed."""
+        positions = np.arange(len(self))[np.atleast_1d(np.asarray(which))]
+        self.vetoed.append((positions, reason))
+
+
+@dataclass(frozen=True)
+class RelocationHandler:
+    """What a user wants to do about some relocations.
+
+    `types` are names, with or without the psABI's prefix ("RELR" for packed ones), type numbers (below 65536)
+    or roles; none means all. `image` restricts it to one image (its name, short name or SONAME) or to those a
+    function says yes to.
+    """
+
+    types: Collection[str | int | Role] = ()
+    image: str | Callable[[Image], bool] | None = None
+    #: Given a batch, which entries it claims: bool[n]; None for none of them.
+    before: Callable[[Entries], Bools | None] | None = None
+    #: Given a batch with its `value`, the values to store instead: uint64[n]; None to leave them.
+    after: Callable[[Entries], U64 | None] | None = None
+
+    def wants(self, image: Image) -> bool:
+        """Whether it is about this image."""
+        if self.image is None or callable(self.image):
+            return self.image is None or bool(self.image(image))
+        return self.image in (image.name, image.short_name, image.soname)
+
+    def takes(self, prefix: str, type: str, number: int, row: Reloc | None) -> bool:
+        """Whether it is about this type."""
+        if not self.types:
+            return True
+        names = {type, type.removeprefix(prefix)}
+        packed = type == RELR
+        return any(
+            wanted in names
+            if isinstance(wanted, str)
+            else (row is not None and wanted is row.role)
+            if isinstance(wanted, Role)
+            else wanted == number and not packed
+            for wanted in self.types
+        )
+
+
+class Handling:
+    """The handlers that are about one image, at work. Made only where there are some."""
+
+    def __init__(self, relocator: Relocator, handlers: Sequence[RelocationHandler]) -> None:
+        self._relocator = relocator
+        self._handlers = handlers
+        self.claimed: dict[tuple[str, str], int] = {}  #: (section, type) -> entries
+
+    def claim(self, tables: Tables) -> Tables:
+        """Ask the `before` handlers; the groups less what was claimed or vetoed."""
+        return [(table, self._claim_groups(table, groups)) for table, groups in tables]
+
+    def _claim_groups(self, table: RelocationTable, groups: Groups) -> Groups:
+        left: Groups = []
+        for number, entries in groups:
+            row = self._relocator.arch.relocations.get(number)
+            name = self._relocator.arch.relocation_name(number)
+            indices = indices_of(table, entries)
+            kept = self._unclaimed(table, number, row, indices, name)
+            if len(kept) == len(indices):
+                left.append((number, entries))
+            elif len(kept):
+                left.append((number, kept))
+        return left
+
+    def claim_packed(self, offsets: U64) -> U64:
+        """The same for RELR, which is shown as a table of relative entries: the offsets that are left."""
+        table, number, row = self._packed(offsets)
+        return offsets[self._unclaimed(table, number, row, np.arange(len(offsets)), RELR)]
+
+    def _packed(self, offsets: U64) -> tuple[RelocationTable, int, Reloc]:
+        rows = self._relocator.arch.relocations.items()
+        number, row = next((n, row) for n, row in rows if row.role is Role.RELATIVE)
+        none = np.zeros(len(offsets), np.uint32)
+        return RelocationTable(".relr.dyn", offsets, none + np.uint32(number), none, None), number, row
+
+    def _unclaimed(self, table: RelocationTable, number: int, row: Reloc | None, indices: I64, name: str) -> I64:
+        prefix = self._relocator.arch.prefix
+        for handler in self._handlers:
+            if handler.before is None or not len(indices) or not handler.takes(prefix, name, number, row):
+                continue
+            entries = Entries(self._relocator, table, number, row, indices, name)
+            claimed = handler.before(entries)
+            gone = np.zeros(len(indices), np.bool_) if claimed is None else np.array(claimed, np.bool_)
+            if gone.shape != indices.shape:
+                raise ValueError(f"a handler of {name} claims {gone.shape}, there are {indices.shape} entries")
+            key = (table.section, name)
+            if gone.any():
+                self.claimed[key] = self.claimed.get(key, 0) + int(gone.sum())
+            indices = indices[~(gone | self._vetoed(entries))]
+        return indices
+
+    def values(self, batch: Batch, value: U64) -> U64:
+        """Ask the `after` handlers; the values to go on with."""
+        arch = self._relocator.arch
+        number = next(n for n, other in arch.relocations.items() if other is batch.row)
+        return self._answers(batch.table, number, batch.row, batch.indices, arch.prefix + batch.row.name, value)
+
+    def packed_values(self, offsets: U64, value: U64) -> U64:
+        """The same for RELR."""
+        table, number, row = self._packed(offsets)
+        return self._answers(table, number, row, np.arange(len(offsets)), RELR, value)
+
+    def _answers(
+        self, table: RelocationTable, number: int, row: Reloc, indices: I64, name: str, value: U64
+    ) -> U64:
+        arch = self._relocator.arch
+        for handler in self._handlers:
+            if handler.after is None or not handler.takes(arch.prefix, name, number, row):
+                continue
+            shown = value & self._relocator.image.address_mask
+            entries = Entries(self._relocator, table, number, row, indices, name, shown)
+            answer = handler.after(entries)
+            self._vetoed(entries)
+            if answer is not None:
+                value = np.asarray(answer).astype(np.uint64)
+                if value.shape != indices.shape:
+                    raise ValueError(f"a handler of {name} gives {value.shape}, there are {indices.shape} entries")
+        return value
+
+    def _vetoed(self, entries: Entries) -> Bools:
+        """Report what was vetoed; which entries it is."""
+        gone = np.zeros(len(entries), np.bool_)
+        for positions, reason in entries.vetoed:
+            gone[positions] = True
+            self._relocator.report(
+                entries.table, entries.indices[positions], RelocationVetoed, entries.type, reason, entries.formula
+            )
+        return gone

@@ -1,0 +1,391 @@
+"""Relocating what `relink.objects.combined` has combined: the static types, the GOT and the stubs.
+
+The same engine with more letters and an order among roles. Before the first entry, stubs and GOT slots get
+their contents from the bindings. A call out of reach goes through the symbol's stub; a function whose address is
+out of reach for some entry has its stub's address in the whole image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relink.arch import Reloc, Role, loongarch_stack
+from relink.arch.fields import Word
+from relink.arch.spec import Slot, reloc
+from relink.elf.constants import SymbolType
+from relink.errors import (
+    RelocationError,
+    RelocationOutOfImage,
+    RelocationOverflow,
+    UnsupportedRelocation,
+)
+from relink.memory.buffers import read_uleb, read_words, write_uleb, write_words
+from relink.objects.combined import CombinedObjects, CombinedTable
+from relink.relocate.batch import Batch, evaluate, indices_of
+from relink.relocate.diagnostics import not_thread_local, slot_errors
+from relink.relocate.engine import Environment, Relocator
+from relink.relocate.result import Outcome
+from relink.relocate.tls import NO_MACHINE, make_static, modules_of, write_descriptors
+from relink.resolve.resolver import UNRESOLVED
+
+if TYPE_CHECKING:
+    from relink.elf import RelocationTable
+    from relink.image import Image
+
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+Bools = NDArray[np.bool_]
+
+#: What must come after what: sums begin before they grow, high parts exist before low parts ask for them.
+_PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
+#: Rows whose value is an address of the symbol, or a distance to it.
+_PLAIN = frozenset({"S", "A", "P"})
+#: By ISA and, where that matters, how the row's name begins.
+_PC_BIAS = {"x86_64": -4, "i386": -4, "arm": -8, "arm THM": -4}
+#: What the formula of an offset in a thread-local block names.
+_IN_MODULE = frozenset({"S", "DTV"})
+_MOVING = (Role.DATA, Role.HIGH)
+_FUNCTIONS = (SymbolType.FUNC, SymbolType.GNU_IFUNC)
+#: What objects cannot have, or this linker refuses.
+DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.TLSDESC, Role.REFUSED)
+
+
+class ObjectRelocator(Relocator):
+    """The relocation of one combined image."""
+
+    def __init__(self, image: Image, scope: Sequence[Image], environment: Environment) -> None:
+        super().__init__(image, scope, environment)
+        assert isinstance(image.decoded, CombinedObjects)
+        self.combined = image.decoded
+        self.high_parts: list[tuple[U64, U64]] = []  # (place, value) of every HIGH entry
+        self.steps: list[tuple[RelocationTable, I64, U64]] = []  # entries of Role.STACK and their operands
+        self.uleb: dict[int, tuple[int, Batch, int]] = {}  # place -> (sum so far, batch, last entry)
+
+    def _applies(self, row: Reloc) -> bool:
+        return row.role not in DYNAMIC_ONLY
+
+    def _phase(self, number: int) -> int:
+        row = self.arch.relocations.get(number)
+        return 1 if row is None else _PHASES.get(row.role, 1)
+
+    def _refuse(self, table: RelocationTable, number: int, row: Reloc | None, indices: I64) -> None:
+        """A type that is refused says why; those a dynamic linker applies have no meaning in an object."""
+        if row is None:
+            super()._refuse(table, number, row, indices)
+            return
+        problem = row.reason or "a dynamic relocation: only shared objects and executables have it"
+        self.report(table, indices, UnsupportedRelocation, self.arch.relocation_name(number), problem)
+
+    def run(self) -> Outcome:
+        outcome = super().run()
+        self._write_ulebs()
+        self._run_stack()
+        return outcome
+
+    def _prepare(self) -> None:
+        self._fill_stubs()
+        self._move_to_stubs()
+        self._fill_got()
+
+    # ------------------------------------------------------------ synthesis
+
+    def _fill_got(self) -> None:
+        """What every slot holds (see `Slot`)."""
+        word = self.arch.word_size
+        for kind, (symbols, offsets) in self.combined.slots.items():
+            where = self.combined.got + offsets
+            element = self.element(symbols)
+            address = self.bound.address[element]
+            if kind is Slot.ADDRESS:
+                self._fill_addresses(symbols, element, where, address)
+                continue
+            if kind is Slot.TLS_IE:
+                refused, problem = make_static(self.bound, element, self.environment.tls)
+                self.outcome.errors += slot_errors(self.image, symbols[refused], offsets[refused], kind, problem)
+            of = np.zeros_like(element) if kind is Slot.TLS_LD else element
+            module, offset, usable = modules_of(self.bound, of, self.environment.resolver.host_tls)
+            self.outcome.errors += not_thread_local(self.image, symbols[~usable])
+            if kind is Slot.TLS_IE:
+                write_words(self.buffer, where, word, address + offset)
+            elif kind is Slot.TLS_DESC:
+                functions, unanswered = self.descriptor_functions(element)
+                left = symbols[unanswered], offsets[unanswered]
+                self.outcome.errors += slot_errors(self.image, *left, kind, NO_MACHINE)
+                write_descriptors(self.buffer, where, word, address + offset, functions, self.arch)
+            else:
+                inside = np.zeros_like(address) if kind is Slot.TLS_LD else address
+                write_words(self.buffer, where, word, module)
+                write_words(self.buffer, where + word, word, inside - np.uint64(self.arch.tls.dtv_bias))
+
+    def _move_to_stubs(self) -> None:
+        """Give functions whose own address some entry cannot hold their stub's instead: all entries of this image
+        must agree, the high and the low half of an address before all. An ifunc has no address but its stub's."""
+        stubs = self.combined.stubs
+        if stubs is None or not len(stubs.symbols):
+            return
+        moved = np.zeros(len(self.combined.symbols), np.bool_)
+        for table, groups in self.tables:
+            for number, entries in groups:
+                row = self.arch.relocations.get(number)
+                if row is None or row.formula is None or row.role is Role.BRANCH:
+                    continue
+                if "S" in row.formula.letters and row.formula.letters <= _PLAIN and row.role in _MOVING:
+                    chosen = indices_of(table, entries)
+                    chosen = chosen[stubs.number[table.symbol[chosen]] >= 0]
+                    moved[table.symbol[chosen[~self._fitting(table, row, chosen)]]] = True
+        moved[stubs.symbols[self.bound.type[self.element(stubs.symbols)] == SymbolType.GNU_IFUNC]] = True
+        symbols = np.flatnonzero(moved)
+        element = self.element(symbols)
+        # Weak undefined symbols have no stub, and a stub is no stand-in for data: that stays an overflow.
+        movable = (self.bound.provider[element] != UNRESOLVED) & np.isin(self.bound.type[element], _FUNCTIONS)
+        symbols, element = symbols[movable], element[movable]
+        self.bound.address[element] = self._stub_address(symbols, np.zeros_like(symbols)).astype(np.uint64)
+        self.bound.type[element] = SymbolType.FUNC
+
+    def _fitting(self, table: RelocationTable, row: Reloc, chosen: I64) -> Bools:
+        """Which entries can hold the value their symbol's own address yields."""
+        assert row.formula is not None
+        assert row.word is not None
+        batch = self.batch(table, row, chosen)
+        batch.letters["S"] = self.bound.address[batch.element]
+        batch.letters["A"] = self.addend(batch)
+        batch.letters["P"] = table.offset[chosen] + self.image.bias_word
+        batch.function = np.ones(len(chosen), np.bool_)
+        return np.broadcast_to(np.asarray(row.word.fits(self._value(batch))), chosen.shape)
+
+    def _fill_addresses(self, symbols: I64, element: I64, where: I64, address: U64) -> None:
+        """Addresses; an ifunc of another image waits for its resolver's answer."""
+        waiting = self.bound.type[element] == SymbolType.GNU_IFUNC
+        self.defer(_address(self.arch.word_size), where[waiting], address[waiting], address[waiting])
+        write_words(self.buffer, where[~waiting], self.arch.word_size, address[~waiting])
+
+    def _fill_stubs(self) -> None:
+        """The address each stub jumps to; an ifunc's once its resolver has answered."""
+        stubs = self.combined.stubs
+        if stubs is None or not len(stubs.symbols):
+            return
+        element = self.element(stubs.symbols)
+        address = self.bound.address[element]
+        indirect = self.bound.type[element] == SymbolType.GNU_IFUNC
+        row = _address(self.arch.word_size)
+        for island in stubs.islands:
+            where = island + stubs.size * np.arange(len(address)) + stubs.address_at
+            self.defer(row, where[indirect], address[indirect], address[indirect])
+            write_words(self.buffer, where[~indirect], self.arch.word_size, address[~indirect])
+
+    def _stub_address(self, symbols: I64, near: I64) -> I64:
+        """Guest address of each symbol's stub nearest to an image offset; -1 for none."""
+        assert self.combined.stubs is not None
+        offset = self.combined.stubs.offset(symbols, near)
+        return np.where(offset < 0, -1, offset + self.image.region.address)
+
+    # ------------------------------------------------------------ one type
+
+    def _apply(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
+        if row.role is Role.ALIGN:
+            return  # done when the sections were laid out
+        if isinstance(table, CombinedTable) and len(table.ends) and row.word is not None:
+            indices = indices_of(table, entries)
+            whole = table.room(indices) >= row.word.size
+            if not whole.all():
+                problem = "the place does not lie whole in its section"
+                self.report_row(table, indices[~whole], row, RelocationOutOfImage, problem)
+                entries = indices[whole]
+        if row.role is Role.STACK:
+            self._note_step(table, row, entries)
+        else:
+            super()._apply(table, row, entries)
+
+    def _gather(self, batch: Batch) -> Batch:
+        super()._gather(batch)
+        row = batch.row
+        assert row.formula is not None
+        if row.formula.letters >= _IN_MODULE:
+            self._keep_own(batch)
+        symbols = batch.table.symbol[batch.entries].astype(np.int64)
+        if "GOT" in row.formula.letters:
+            got = np.uint64(self.combined.got) + self.image.bias_word
+            batch.letters["GOT"] = np.full(len(batch.where), got, np.uint64)
+        if "G" in row.formula.letters and row.slot is not None:
+            slot = self.combined.slot(row.slot, symbols)
+            if row.tls_slot is not None:
+                slot = np.where(slot < 0, self.combined.slot(row.tls_slot, symbols), slot)
+            batch.letters["G"] = slot.astype(np.uint64)
+        return batch
+
+    def _keep_own(self, batch: Batch) -> None:
+        """Offsets in the image's own block (local dynamic TLS) are of its own symbols only."""
+        elements = np.unique(batch.element)
+        images = self.bound.images
+        provider = self.bound.provider[elements].tolist()
+        # A strong symbol nobody defines has been reported.
+        own = np.array([p == UNRESOLVED or (p >= 0 and images[p] is self.image) for p in provider], np.bool_)
+        usable = (batch.element == 0) | np.isin(batch.element, elements[own])
+        if not usable.all():
+            problem = "an offset in this image's thread-local block, of a symbol that lies in another's"
+            self.report_row(batch.table, batch.indices[~usable], batch.row, RelocationError, problem)
+            batch.keep(usable)
+
+    def _finish(self, batch: Batch) -> None:
+        row = batch.row
+        assert row.formula is not None
+        if row.role in (Role.ADD, Role.ULEB):
+            self._sum(batch)
+            return
+        if row.role is Role.DATA and isinstance(row.word, Word) and "S" in row.formula.letters <= _PLAIN:
+            self.put_off_ifuncs(batch)  # of other images: where any distance fits no stub was made
+        symbols = batch.table.symbol[batch.entries].astype(np.int64)
+        stub = self._stub_address(symbols, batch.where)
+        stub = np.where(stub >= 0, stub + row.entry, stub)
+        if "S" in row.formula.letters:
+            batch.function = np.isin(self.bound.type[batch.element], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
+        if row.role is Role.LOW:
+            self._low_parts(batch)
+            return
+        if row.slot is not None and "A" not in row.formula.letters:
+            self._refuse_slot_addends(batch)
+        value = self._value(batch)
+        if row.role is Role.BRANCH:
+            value = self._through_stubs(batch, value, stub)
+        if row.role is Role.HIGH:
+            place = batch.where.astype(np.uint64) + np.uint64(self.image.region.address)
+            self.high_parts.append((place, value))
+        self.store(batch, value)
+
+    def _value(self, batch: Batch) -> U64:
+        value = evaluate(batch.row, self.image, **batch.letters)
+        if batch.row.special is not None:
+            value = batch.row.special(batch, value)
+        return self.wrapped(value)
+
+    def _refuse_slot_addends(self, batch: Batch) -> None:
+        """AAELF64's slots are of symbol plus addend (GDAT(S + A)); those here are of symbols. No compiler adds."""
+        if batch.table.addend is None:
+            return
+        odd = batch.table.addend[batch.entries] != 0
+        if odd.any():
+            problem = "a GOT slot for a symbol plus an addend"
+            self.report_row(batch.table, batch.indices[odd], batch.row, UnsupportedRelocation, problem)
+
+    def _through_stubs(self, batch: Batch, value: U64, stub: I64) -> U64:
+        """Values that do not fit, computed again with the stub's address for S where there is one."""
+        assert batch.row.word is not None
+        fits = batch.row.word.fits(value)
+        retry = (stub >= 0) & ~np.broadcast_to(np.asarray(fits), value.shape)
+        if not retry.any():
+            return value
+        # A stub arrives at the symbol: what the addend says beyond the branch's own bias would be lost.
+        odd = retry & (batch.letters["A"] != np.uint64(_bias(self.arch.name, batch.row) & (1 << 64) - 1))
+        if odd.any():
+            problem = "a stub would have to reach the middle of a function: symbol plus addend"
+            self.report_row(batch.table, batch.indices[odd], batch.row, RelocationError, problem)
+        batch.letters["S"] = np.where(retry, stub.view(np.uint64), batch.letters["S"])
+        batch.function = batch.function | retry
+        return np.where(retry, self._value(batch), value)
+
+    # ------------------------------------------------------------ the stateful ones
+
+    def _low_parts(self, batch: Batch) -> None:
+        """A LOW entry's symbol is a label at the HIGH entry's place; it takes the low part of that value."""
+        place = np.concatenate([p for p, _ in self.high_parts] or [np.zeros(0, np.uint64)])
+        value = np.concatenate([v for _, v in self.high_parts] or [np.zeros(0, np.uint64)])
+        order = np.argsort(place, kind="stable")
+        place, value = place[order], value[order]
+        label = batch.letters["S"]
+        found = np.minimum(np.searchsorted(place, label), max(len(place) - 1, 0))
+        paired = place[found] == label if len(place) else np.zeros(len(label), np.bool_)
+        if not paired.all():
+            problem = "no high part lies at the label it names"
+            self.report_row(batch.table, batch.indices[~paired], batch.row, RelocationError, problem)
+            batch.keep(paired)
+            found = found[paired]
+        if len(batch.where):
+            self.store(batch, value[found])
+
+    def _note_step(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
+        """Keep a step of the relocation stack machine, with what its formula pushes, for `_run_stack`."""
+        indices = indices_of(table, entries)
+        operands = np.zeros(len(indices), np.uint64)
+        if row.formula is not None:
+            batch = self._gather(self.batch(table, row, entries))  # without entries that are wrong, and reported
+            operands[np.searchsorted(indices, batch.indices)] = self._value(batch)
+        self.steps.append((table, indices, operands))
+
+    def _run_stack(self) -> None:
+        """LoongArch's first object ABI: expressions spelt as steps, one section's after the other."""
+        if not self.steps:
+            return
+        table = self.steps[0][0]
+        indices = np.concatenate([i for _, i, _ in self.steps])
+        operands = np.concatenate([o for _, _, o in self.steps])
+        order = np.argsort(indices)
+        indices, operands = indices[order], operands[order]
+        assert isinstance(table, CombinedTable)
+        section = np.searchsorted(table.starts, indices, side="right")
+        for number in np.unique(section).tolist():
+            steps = np.flatnonzero(section == number)
+            result = loongarch_stack.run(table.type[indices[steps]].astype(np.int64), operands[steps])
+            for step, problem in result.problems:
+                index = indices[steps[step]]
+                row = self.arch.relocations[int(table.type[index])]
+                self.report_row(table, np.array([index]), row, RelocationError, problem)
+            self._store_popped(table, indices[steps[result.entries]], result.values)
+
+    def _store_popped(self, table: RelocationTable, indices: I64, values: U64) -> None:
+        for number in np.unique(table.type[indices]).tolist():
+            mine = table.type[indices] == number
+            self.store(self.batch(table, self.arch.relocations[number], indices[mine]), values[mine])
+
+    def _sum(self, batch: Batch) -> None:
+        """Entries that add to what is there. Several may add to one place."""
+        word = batch.row.word
+        assert word is not None
+        nothing = np.zeros(len(batch.where), np.uint64)
+        if batch.row.role is Role.ULEB:
+            self._sum_uleb(batch, self._amount(batch, nothing))
+            return
+        delta = self._amount(batch, nothing)
+        where, inverse = np.unique(batch.where, return_inverse=True)
+        total = np.zeros(len(where), np.uint64)
+        np.add.at(total, inverse, delta)
+        raw = read_words(self.buffer, where, word.size)
+        write_words(self.buffer, where, word.size, word.write(raw, word.read(raw) + total))
+
+    def _amount(self, batch: Batch, nothing: U64) -> U64:
+        """What each entry adds."""
+        amount = evaluate(batch.row, self.image, **{**batch.letters, "V": nothing})
+        return amount if self.handling is None else self.handling.values(batch, amount)
+
+    def _sum_uleb(self, batch: Batch, delta: U64) -> None:
+        """Add to ULEB128s. Only the finished sum must fit, so it is kept aside until then."""
+        assert batch.row.formula is not None
+        begins = "V" not in batch.row.formula.letters
+        for number, (where, amount) in enumerate(zip(batch.where.tolist(), delta.tolist(), strict=True)):
+            before = 0
+            if not begins:
+                before = self.uleb[where][0] if where in self.uleb else read_uleb(self.buffer, where)[0]
+            self.uleb[where] = (before + amount) & ((1 << 64) - 1), batch, number
+
+    def _write_ulebs(self) -> None:
+        """Store the sums; each keeps the length the assembler gave it (RISC-V psABI, laelf)."""
+        for where, (value, batch, number) in self.uleb.items():
+            _, length = read_uleb(self.buffer, where)
+            if value >> 7 * length:
+                problem = f"{value:#x} does not fit a ULEB128 of {length} bytes"
+                self.report_row(batch.table, batch.indices[[number]], batch.row, RelocationOverflow, problem)
+                continue
+            write_uleb(self.buffer, where, length, value)
+
+
+def _bias(arch: str, row: Reloc) -> int:
+    """The addend of a branch to the symbol itself: from the place to where the program counter counts."""
+    return _PC_BIAS.get(f"{arch} {row.name[:3]}", _PC_BIAS.get(arch, 0))
+
+
+def _address(size: int) -> Reloc:
+    """A row that stores an address: what a GOT slot and a stub hold."""
+    return reloc("address", "S", Word(size))

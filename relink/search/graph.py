@@ -1,0 +1,327 @@
+"""Who needs whom: the closure of DT_NEEDED, and the orders that follow from it.
+
+Libraries are found breadth-first and each once, by SONAME, by the name asked for, or by being the same file
+(gABI, "Shared Object Dependencies"). Nothing is mapped here: the result tells what was found, by which rule,
+and for what is missing every place that was considered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from relink.arch import Architecture, architecture_of
+from relink.elf import Decoded, Header, decode
+from relink.elf.constants import FileType
+from relink.elf.source import is_archive, open_source
+from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
+from relink.objects.combined import CombinedObjects
+from relink.search.search_path import EXPLICIT, FINDER, SearchPath, Source
+
+if TYPE_CHECKING:
+    from relink.image import Image
+    from relink.load.adopt import Adopted
+
+Item = TypeVar("Item")
+
+
+@dataclass(eq=False)
+class Node:
+    """One library of a load: a file to be mapped, an image already there, a stand-in, or something missing."""
+
+    name: str  #: as it was asked for
+    parent: Node | None
+    rule: str = ""  #: how it was found
+    decoded: Decoded | None = None
+    image: Image | None = None  #: when it is loaded already
+    stand_in: bool = False  #: its symbols come from the host (see `Surroundings.stand_ins`)
+    tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was passed over)
+    needs: list[Node] = field(default_factory=list)  #: in DT_NEEDED order; shared between parents
+    filtees: list[Node] = field(default_factory=list)  #: what it is a filter for
+    optional: bool = False  #: an auxiliary filter does without it
+    names: set[str] = field(default_factory=set)  #: everything it was asked for as
+    adopted: Adopted | None = None  #: where it lies in memory already
+
+    @property
+    def contents(self) -> Decoded | None:
+        """What its file says, whether it is new or loaded already."""
+        return self.image.decoded if self.image is not None else self.decoded
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this load brings it in: a file (or an image adopted) that is no image of the linker yet."""
+        return self.decoded is not None and self.image is None
+
+    @property
+    def missing(self) -> bool:
+        return self.decoded is None and self.image is None and not self.stand_in and not self.optional
+
+    def error(self) -> LibraryNotFound:
+        """What to raise for a missing one."""
+        return LibraryNotFound(self.name, self.parent.name if self.parent else None, self.tried)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a closure is computed against."""
+
+    architecture: Architecture
+    search: SearchPath
+    loaded: Callable[[str], Image | None] = lambda name: None  #: by SONAME or name
+    loaded_from: Callable[[Path], Image | None] = lambda path: None  #: by being the same file
+    stand_ins: frozenset[str] = frozenset()  #: names the host always answers itself
+    fallbacks: frozenset[str] = frozenset()  #: names the host answers when no file is found
+
+
+def open_image(
+    source: Source | Sequence[Source],
+    arch: Architecture,
+    name: str | None = None,
+    want: Sequence[str] = (),
+    *,
+    whole_archive: bool = False,
+) -> Decoded:
+    """Decode a file and check that it is for `arch` and something to load. Raises ElfError.
+
+    Relocatable objects, archives and lists of them become one image (see `relink.objects.archive_members`,
+    `relink.objects.combined`);
+    `want` names symbols that archives are asked for beside what the objects need; `whole_archive` takes all of
+    their members.
+    """
+    if isinstance(source, (list, tuple)):
+        return open_objects(source, arch, name, want, whole_archive=whole_archive)
+    if isinstance(source, Decoded):
+        objects = source.header.type == FileType.REL
+        return open_objects([source], arch, name or source.name) if objects else _checked(source, arch)
+    assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
+    opened, _, data = open_source(source, name)
+    if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
+        source = data.tobytes()  # a file object can be read only once
+    if is_archive(data):
+        return open_objects([source], arch, opened, want, whole_archive=whole_archive)
+    decoded = decode(source, name=opened)
+    if decoded.header.type == FileType.REL:
+        check_architecture(decoded.name, decoded.header, arch)
+        return open_objects([decoded], arch, opened)
+    return _checked(decoded, arch)
+
+
+def _checked(decoded: Decoded, arch: Architecture) -> Decoded:
+    """The image, if it is for `arch` and can be loaded."""
+    check_architecture(decoded.name, decoded.header, arch)
+    if decoded.address is not None:
+        from relink.load.adopt import check_movable
+
+        check_movable(decoded, arch)
+    if decoded.header.type not in (FileType.DYN, FileType.EXEC):
+        what = "a core file" if decoded.header.type == FileType.CORE else f"of ELF type {decoded.header.type}"
+        raise UnsupportedElf(decoded.name, f"is {what}; only shared objects and executables can be loaded")
+    return decoded
+
+
+def open_objects(
+    sources: Sequence[Source | Decoded],
+    arch: Architecture,
+    name: str | None,
+    want: Sequence[str] = (),
+    *,
+    whole_archive: bool = False,
+) -> Decoded:
+    """Relocatable objects and archives as one image."""
+    from relink.objects.archive_members import collect  # whose classes take their time to make
+    from relink.objects.combine import combine
+
+    files = collect(sources, want=want, whole=whole_archive)
+    for file in files:
+        check_architecture(file.name, file.header, arch)
+    if not files:
+        raise UnsupportedElf(name or "<objects>", "holds no relocatable object")
+    return combine(name or files[0].name, files, arch, want)
+
+
+def check_architecture(name: str, header: Header, arch: Architecture) -> None:
+    """Raise UnsupportedElf unless the file is for `arch` and its ABI is the one emulated."""
+    if (header.machine, header.bits) != (arch.machine, arch.bits):
+        found = architecture_of(header.machine, header.bits)
+        what = found.name if found else f"machine {header.machine}, {header.bits} bit"
+        raise UnsupportedElf(name, f"is for {what}, not {arch.name}")
+    if problem := arch.flags_problem(header.flags):
+        raise UnsupportedElf(name, f"is for {problem}")
+
+
+def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()) -> list[Node]:
+    """All libraries of a load, breadth-first: preloads, then the root, then what they need.
+
+    Raises only what opening a damaged file raises; missing libraries are nodes with `missing` set.
+    """
+    order = _distinct([root, *preload])
+    order = [*order[1:], root]
+    by_name: dict[str, Node] = {}
+    for node in order:
+        _register(by_name, node)
+    queue = deque(order)
+    while queue:
+        node = queue.popleft()
+        if node.decoded is None:
+            continue
+        filtees = node.decoded.filtees
+        wanted = [(name, node.filtees, required) for name, required in filtees]
+        wanted += [(name, node.needs, True) for name in node.decoded.needed]
+        for name, children, required in wanted:
+            child = by_name.get(name)
+            if child is None:
+                child = _find(name, node, surroundings)
+                twin = next((n for n in order if _same(n, child)), None)
+                if twin is not None:
+                    child = by_name[name] = twin
+                    twin.names.add(name)
+                else:
+                    child.optional = True
+                    _register(by_name, child)
+                    order.append(child)
+                    queue.append(child)
+            child.optional = child.optional and not required
+            if child not in children:
+                children.append(child)
+    return order
+
+
+def root(
+    source: Source | Sequence[Source] | Node,
+    surroundings: Surroundings,
+    name: str | None = None,
+    want: Sequence[str] = (),
+    *,
+    whole_archive: bool = False,
+) -> Node:
+    """The node of what a user asks to load; a bare name that is no file here is searched for. See `open_image`."""
+    if isinstance(source, Node):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if "/" not in str(source) and not _exists(path):
+            return find(str(source), surroundings)
+        if (same := surroundings.loaded_from(path)) is not None:
+            return Node(str(source), None, "already loaded", image=same)
+    decoded = open_image(source, surroundings.architecture, name, want, whole_archive=whole_archive)
+    return Node(decoded.name, None, "asked for", decoded=decoded)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def find(name: str, surroundings: Surroundings, chain: Sequence[Decoded] = ()) -> Node:
+    """A request by name, through the same rules: a user's own, or by an image that is loaded (see `chain` of
+    `SearchPath.candidates`)."""
+    return _find(name, None, surroundings, chain)
+
+
+def _register(by_name: dict[str, Node], node: Node) -> None:
+    node.names.add(node.name)
+    by_name.setdefault(node.name, node)
+    if node.contents is not None and node.contents.soname:
+        by_name.setdefault(node.contents.soname, node)
+
+
+def _distinct(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes less those that are the same library as an earlier one."""
+    kept: list[Node] = []
+    for node in nodes:
+        if not any(_same(earlier, node) for earlier in kept):
+            kept.append(node)
+    return kept
+
+
+def _same(one: Node, other: Node) -> bool:
+    if one.image is not None or other.image is not None:
+        return one.image is other.image
+    b = other.decoded.path if other.decoded else None
+    return one.decoded is not None and b is not None and is_file(one.decoded, b)
+
+
+def is_file(decoded: Decoded, path: Path) -> bool:
+    """Whether an image was read from the file at `path`, by whatever name."""
+    try:
+        return decoded.path is not None and os.path.samefile(decoded.path, path)
+    except (OSError, ValueError):
+        return False
+
+
+def _find(
+    name: str, parent: Node | None, surroundings: Surroundings, chain: Sequence[Decoded] | None = None
+) -> Node:
+    """Look one library up. A candidate that is not ELF or not for this machine is passed over, as by ld.so."""
+    node = Node(name, parent)
+    if name in surroundings.stand_ins:
+        node.stand_in, node.rule = True, "answered by the host"
+        return node
+    if (image := surroundings.loaded(name)) is not None:
+        node.image, node.rule = image, "already loaded"
+        return node
+    chain = _chain(parent) if chain is None else chain
+    for candidate in surroundings.search.candidates(name, chain, surroundings.architecture):
+        problem = candidate.problem
+        if candidate.source is not None:
+            try:
+                named = None if isinstance(candidate.source, (str, os.PathLike)) else name
+                decoded = open_image(candidate.source, surroundings.architecture, named)
+                if isinstance(decoded, CombinedObjects) and candidate.rule not in (EXPLICIT, FINDER):
+                    raise UnsupportedElf(decoded.name, "is a relocatable object, not a library to be found")
+                if parent is not None and decoded.is_executable:
+                    raise UnsupportedElf(decoded.name, "is an executable, not a library")
+                node.decoded = decoded
+            except (NotElf, UnsupportedElf) as error:
+                problem = error.problem
+            else:
+                node.rule = candidate.rule
+                image = surroundings.loaded_from(node.decoded.path) if node.decoded.path else None
+                if image is not None:
+                    node.image, node.decoded, node.rule = image, None, "already loaded"
+                return node
+        node.tried.append((candidate.place, problem))
+    if name in surroundings.fallbacks:
+        node.stand_in, node.rule = True, "answered by the host"
+    return node
+
+
+def _chain(node: Node | None) -> list[Decoded]:
+    chain = []
+    while node is not None:
+        if node.decoded is not None:
+            chain.append(node.decoded)
+        node = node.parent
+    return chain
+
+
+def dependency_order(items: Iterable[Item], needs: Callable[[Item], Iterable[Item]]) -> list[Item]:
+    """Dependencies before dependents: depth-first post-order; a cycle is cut where it closes.
+
+    The order in which constructors run (gABI, "Initialization and Termination Functions"); destructors run
+    in the reverse. Given images from the last loaded on, what that leaves open is settled as by glibc
+    (elf/dl-sort-maps.c).
+    """
+    order: list[Item] = []
+    seen: set[int] = set()
+    for start in items:
+        stack: list[tuple[Item, Iterable[Item]]] = []
+        if id(start) not in seen:
+            seen.add(id(start))
+            stack.append((start, iter(needs(start))))
+        while stack:
+            item, rest = stack[-1]
+            child = next((c for c in rest if id(c) not in seen), None)
+            if child is None:
+                order.append(item)
+                stack.pop()
+            else:
+                seen.add(id(child))
+                stack.append((child, iter(needs(child))))
+    return order

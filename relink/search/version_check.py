@@ -1,0 +1,54 @@
+"""Check: every library a load needs is there, and has the versions that are asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from relink.elf import Decoded
+from relink.elf.constants import VER_FLG_WEAK
+from relink.errors import LinkError, VersionNotFound, raise_all
+from relink.image import Image
+from relink.search.graph import Node
+
+
+def check(
+    root: Node, nodes: Sequence[Node], loaded: Callable[[str], Image | None], hosts: Collection[str]
+) -> None:
+    """Raise one LinkError, or LinkErrors of all, for missing libraries and versions among the closure `nodes`.
+
+    `loaded` finds libraries of earlier loads, `hosts` are the names the host may answer for.
+    """
+    errors: list[LinkError] = [node.error() for node in nodes if node.missing]
+    providers = {node.name: node.contents for node in nodes}
+    providers |= {n.decoded.soname: n.decoded for n in nodes if n.decoded is not None and n.decoded.soname}
+    for node in nodes:
+        if node.decoded is not None:
+            errors += _missing_versions(node.decoded, providers, loaded, hosts)
+    raise_all(root.name, errors)
+
+
+def _missing_versions(
+    decoded: Decoded,
+    providers: dict[str, Decoded | None],
+    loaded: Callable[[str], Image | None],
+    hosts: Collection[str],
+) -> Iterator[LinkError]:
+    """What an image's version needs ask in vain (gABI symbol versioning). The host's libraries answer any."""
+    for need in decoded.versions.needed:
+        if need.flags & VER_FLG_WEAK:
+            continue
+        if need.library in providers:
+            provider = providers[need.library]
+        elif (image := loaded(need.library)) is not None:
+            provider = image.decoded
+        elif need.library in hosts:
+            provider = None
+        else:
+            # glibc stops at an assertion here (elf/dl-version.c, find_needed).
+            problem = f"asks for version {need.name} of {need.library}, which it does not need"
+            yield LinkError(decoded.name, problem)
+            continue
+        # glibc tolerates a library without any versions (elf/dl-version.c, match_symbol).
+        defined = provider.versions.defined if provider is not None else ()
+        if provider is not None and defined and need.name not in {version.name for version in defined}:
+            yield VersionNotFound(decoded.name, need.library, need.name, provider.name)
