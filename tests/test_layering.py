@@ -51,9 +51,10 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("linker",),
     ),
     "emu": (
-        ("errors",),
         ("isa",),
         ("cpu",),
+        ("errors",),
+        ("ports",),
         ("memory",),
         ("calls",),
         ("run",),

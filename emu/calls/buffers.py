@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from emu.errors import CallError
 
 if TYPE_CHECKING:
-    from emu.calls.plan import CallMachine
+    from emu.ports import Guest
 
 STACK_LIMIT = 64 * 1024  #: bytes of buffers on the stack per call
 _ALIGNMENT = 16
@@ -20,10 +20,10 @@ _ALIGNMENT = 16
 class Buffers:
     """What one call lends. `bottom` is the lowest stack address used so far."""
 
-    __slots__ = ("_back", "_heap", "_machine", "_seen", "_top", "blocks", "bottom")
+    __slots__ = ("_back", "_guest", "_heap", "_seen", "_top", "blocks", "bottom")
 
-    def __init__(self, machine: CallMachine, top: int) -> None:
-        self._machine = machine
+    def __init__(self, guest: Guest, top: int) -> None:
+        self._guest = guest
         self._top = top
         self.bottom = top
         self.blocks: list[tuple[int, bytes]] = []  #: (stack address, contents)
@@ -43,11 +43,11 @@ class Buffers:
             self.bottom = address
             self.blocks.append((address, data))
             return address
-        address = self._machine.heap.malloc(len(data))
+        address = self._guest.heap.malloc(len(data))
         if not address:
             raise CallError(f"no guest memory for an argument of {len(data)} bytes")
         self._heap.append(address)
-        self._machine.memory.write(address, data)
+        self._guest.memory.write(address, data)
         return address
 
     def lend_writable(self, owner: object, view: memoryview) -> int:
@@ -66,7 +66,7 @@ class Buffers:
         try:
             if copy_back:
                 for address, view in back:
-                    view[:] = self._machine.memory.read(address, len(view))
+                    view[:] = self._guest.memory.read(address, len(view))
         finally:
             for address in heap:
-                self._machine.heap.free(address)
+                self._guest.heap.free(address)

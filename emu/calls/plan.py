@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from emu.calls import x87
 from emu.calls.assign import Assigner, Location, by_base_standard, promoted, result_location
@@ -36,33 +36,12 @@ from emu.isa import CallingConvention, convention
 from emu.isa.spec import X87, VariadicRule
 
 if TYPE_CHECKING:
-    from emu.cpu.protocol import Cpu
+    from emu.ports import Guest
 
 __all__ = ["CallPlan", "Entry", "VaList", "VarArgs", "plan_call"]
 
 Value: TypeAlias = "int | float | VarArgs"
 _ONLY_INTS = frozenset({int})
-
-
-class _Memory(Protocol):
-    def read(self, address: int, size: int) -> bytes: ...
-    def write(self, address: int, data: bytes | bytearray | memoryview) -> None: ...
-
-
-class _Heap(Protocol):
-    def malloc(self, size: int) -> int: ...
-    def free(self, address: int) -> None: ...
-
-
-class CallMachine(Protocol):
-    """What marshalling needs of a machine: `emu.machine.Machine` has it, and `emu.run.runner.Runner`."""
-
-    @property
-    def cpu(self) -> Cpu: ...
-    @property
-    def memory(self) -> _Memory: ...
-    @property
-    def heap(self) -> _Heap: ...
 
 
 class Entry(NamedTuple):
@@ -152,7 +131,7 @@ class CallPlan:
 
     # ---------------------------------------------------------------- calling the guest
 
-    def enter(self, machine: CallMachine, args: Sequence[object], sp: int, return_to: int) -> Entry:
+    def enter(self, guest: Guest, args: Sequence[object], sp: int, return_to: int) -> Entry:
         """Lay out a call with `args`, below guest stack address `sp`, that returns to `return_to`.
 
         Nothing is written but big buffers, which are copied to the heap. Raises CallError for a wrong number
@@ -176,7 +155,7 @@ class CallPlan:
         else:
             plan = self
         sp -= self.convention.red_zone
-        buffers = Buffers(machine, sp) if plan._lends else None
+        buffers = Buffers(guest, sp) if plan._lends else None
         try:
             return plan._layout(args, sp, return_to, buffers)
         except BaseException:
@@ -210,7 +189,7 @@ class CallPlan:
             image[address - bottom : address - bottom + len(data)] = data
         return Entry(registers, bytes(image), bottom, buffers)
 
-    def result(self, machine: CallMachine) -> int | float | None:
+    def result(self, guest: Guest) -> int | float | None:
         """What the function that has just returned gave back: int, float, or None for void."""
         decode = self._decode_result
         if decode is None:
@@ -218,14 +197,14 @@ class CallPlan:
         names = self._result_registers
         if len(names) == 1:
             if self._x87 is not None:
-                return decode(x87.pop(machine.cpu, self._x87))
-            return decode(machine.cpu.read_register(names[0]))
-        values = dict(zip(names, machine.cpu.read_registers(names), strict=True))
+                return decode(x87.pop(guest.cpu, self._x87))
+            return decode(guest.cpu.read_register(names[0]))
+        values = dict(zip(names, guest.cpu.read_registers(names), strict=True))
         return decode(gather(self.result_location, values, _no_stack))
 
     # ---------------------------------------------------------------- called by the guest
 
-    def arguments(self, machine: CallMachine) -> tuple[Value, ...]:
+    def arguments(self, guest: Guest) -> tuple[Value, ...]:
         """The arguments of the call whose first instruction the guest has stopped at.
 
         Integers are signed as their types are, pointers unsigned; `va_list` arrives as a VaList, and what
@@ -233,7 +212,7 @@ class CallPlan:
         """
         if not self._read_names:
             return ()
-        cpu = machine.cpu
+        cpu = guest.cpu
         if len(self._read_names) == 1:  # a batch of one costs more
             values = [cpu.read_register(self._read_names[0])]
         else:
@@ -244,7 +223,7 @@ class CallPlan:
         else:
             registers = dict(zip(self._read_names, values, strict=True))
             stack = registers["sp"] + self._pushed
-            block = machine.memory.read(stack, self.stack_size) if self.stack_size else b""
+            block = guest.memory.read(stack, self.stack_size) if self.stack_size else b""
 
             def stacked(offset: int, size: int) -> int:
                 return int.from_bytes(block[offset : offset + size], "little")
@@ -254,19 +233,19 @@ class CallPlan:
                 for decode, place in zip(self._decoders, self.locations, strict=True)
             ]
             if self.prototype.variadic:
-                found.append(RegisterArguments(machine, self._assigner.copy(), registers, stack))
+                found.append(RegisterArguments(guest, self._assigner.copy(), registers, stack))
         for number in self._va_lists:
-            found[number] = VaList(machine, self.convention, int(found[number]))  # type: ignore[arg-type]
+            found[number] = VaList(guest, self.convention, int(found[number]))  # type: ignore[arg-type]
         return tuple(found)
 
-    def leave(self, machine: CallMachine, value: object, function: str = "") -> int:
+    def leave(self, guest: Guest, value: object, function: str = "") -> int:
         """Return `value` from the function the guest has stopped at.
 
         Gives the address to resume at (on Arm, bit 0 tells Thumb). None stands for 0 or NULL where an integer
         or pointer is due. Raises CallError, naming `function`, for a value the result type cannot hold.
         """
         rules = self.convention
-        cpu = machine.cpu
+        cpu = guest.cpu
         pattern = self._encode_result(value, function or self.prototype.name)
         if self._x87 is not None:
             x87.push(cpu, self._x87, pattern)
@@ -286,7 +265,7 @@ class CallPlan:
                 cpu.write_registers(registers)
             return cpu.read_register(self._link)
         sp = cpu.read_register("sp")
-        return_to = int.from_bytes(machine.memory.read(sp, self._pushed), "little")
+        return_to = int.from_bytes(guest.memory.read(sp, self._pushed), "little")
         cpu.write_registers([*registers, ("sp", sp + self._pushed)])
         return return_to
 

@@ -12,7 +12,7 @@ from emu.calls.prototypes import CType, Floating, parse_type
 from emu.isa.spec import CallingConvention, PairAlignment, SaveArea
 
 if TYPE_CHECKING:
-    from emu.calls.plan import CallMachine
+    from emu.ports import Guest
 
 
 def gather(location: Location, registers: Mapping[str, int], stacked: Callable[[int, int], int]) -> int:
@@ -53,8 +53,8 @@ class VarArgs(ABC):
 class RegisterArguments(VarArgs):
     """`...` of the function the guest has just entered: what registers hold, then the stack."""
 
-    def __init__(self, machine: CallMachine, assigner: Assigner, registers: Mapping[str, int], stack: int) -> None:
-        self._machine = machine
+    def __init__(self, guest: Guest, assigner: Assigner, registers: Mapping[str, int], stack: int) -> None:
+        self._guest = guest
         self._rules = assigner.convention
         self._assigner = assigner
         self._registers = registers
@@ -65,7 +65,7 @@ class RegisterArguments(VarArgs):
         return gather(location, self._registers, self._stacked)
 
     def _stacked(self, offset: int, size: int) -> int:
-        return int.from_bytes(self._machine.memory.read(self._stack + offset, size), "little")
+        return int.from_bytes(self._guest.memory.read(self._stack + offset, size), "little")
 
 
 class VaList(VarArgs):
@@ -74,8 +74,8 @@ class VaList(VarArgs):
     The guest's own copy does not move: C leaves it indeterminate after the callee has used it.
     """
 
-    def __init__(self, machine: CallMachine, rules: CallingConvention, pointer: int) -> None:
-        self._machine = machine
+    def __init__(self, guest: Guest, rules: CallingConvention, pointer: int) -> None:
+        self._guest = guest
         self._rules = rules
         self.pointer = pointer  #: the word: where the list (or, on some ABIs, its next argument) is
         layout = rules.va_list
@@ -99,7 +99,7 @@ class VaList(VarArgs):
             return None
         offset = self._offsets.get(area)
         if offset is None:
-            raw = self._machine.memory.read(self.pointer + area.offset_at, 4)
+            raw = self._guest.memory.read(self.pointer + area.offset_at, 4)
             offset = int.from_bytes(raw, "little", signed=True)
         registers = 1 if floating else -(-size // area.step)
         if registers == 2 and rules.pair_alignment is PairAlignment.ALWAYS:
@@ -121,7 +121,7 @@ class VaList(VarArgs):
         return address
 
     def _read(self, address: int, size: int) -> int:
-        return int.from_bytes(self._machine.memory.read(address, size), "little")
+        return int.from_bytes(self._guest.memory.read(address, size), "little")
 
     def _word(self, address: int) -> int:
         return self._read(address, self._rules.word_size)

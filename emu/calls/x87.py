@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from emu.isa.spec import X87Stack
 
 if TYPE_CHECKING:
-    from emu.cpu.protocol import Cpu
+    from emu.ports import Registers
 
 _TOP = 7 << 11
 _EMPTY = 3
 
 
-def pop(cpu: Cpu, names: X87Stack) -> int:
+def pop(cpu: Registers, names: X87Stack) -> int:
     """Take the value on top off the stack: its 80 bits."""
     value, status, tags = cpu.read_registers(names)
     top = status >> 11 & 7
@@ -31,7 +31,7 @@ def pop(cpu: Cpu, names: X87Stack) -> int:
     return value
 
 
-def push(cpu: Cpu, names: X87Stack, value: int) -> None:
+def push(cpu: Registers, names: X87Stack, value: int) -> None:
     """Put 80 bits on top of the stack."""
     status, tags = cpu.read_registers((names.status, names.tags))
     top = (status >> 11) - 1 & 7

@@ -15,8 +15,9 @@ from emu.errors import GuestAbort
 from emu.host.functions import HostFunction
 from emu.libc import table
 from emu.libc.errno import Errno
-from emu.libc.guest import Guest, Memory, Program
+from emu.libc.guest import Guest, Program
 from emu.libc.streams import CaptureStream
+from emu.ports import MappableMemory
 
 _S = TypeVar("_S")
 _PAGE = 4096
@@ -104,7 +105,7 @@ class Libc:
     # ---------------------------------------------------------------- for the families
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> MappableMemory:
         return self.machine.memory
 
     def state(self, kind: Callable[[Libc], _S]) -> _S:

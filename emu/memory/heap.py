@@ -12,10 +12,14 @@ Arenas are never joined to each other, since an access must not cross from one m
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from relink.errors import AddressSpaceError
+
+if TYPE_CHECKING:
+    from emu.ports import MappableMemory
+    from relink.arch import Architecture
 
 ALIGNMENT = 16  #: bytes; what max_align_t needs on the widest of the ISAs, used on all
 SMALL_LIMIT = 1024  #: bytes; the largest size class
@@ -25,25 +29,10 @@ _LARGEST_STEP = 1 << 26
 _RUN = 1 << 14  # bytes taken from the extents at a time to cut small blocks from
 
 
-class HeapMemory(Protocol):
-    """What the heap needs of guest memory (`emu.memory.guest_memory.GuestMemory` has it)."""
-
-    def read(self, address: int, size: int) -> bytes: ...
-    def write(self, address: int, data: bytes | bytearray | memoryview) -> None: ...
-    def map_anonymous(self, size: int, *, name: str = "") -> int: ...
-
-
-class HeapArch(Protocol):
-    """What the heap needs of `relink.arch.Architecture`."""
-
-    @property
-    def address_mask(self) -> int: ...
-
-
 class Heap:
     """malloc and its family on guest memory. Addresses are unsigned; 0 is NULL; sizes are bytes."""
 
-    def __init__(self, memory: HeapMemory, arch: HeapArch, *, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, memory: MappableMemory, arch: Architecture, *, limit: int = DEFAULT_LIMIT) -> None:
         self.memory = memory
         self.limit = min(limit, arch.address_mask)
         self.mapped = 0  #: bytes of arenas so far

@@ -1,0 +1,65 @@
+"""Ports: what the parts of a machine use of each other, as protocols of a few methods.
+
+A part names a port in its constructor for what sits above it, and where it runs on a fake in tests; what sits
+below it, it names itself. No part is given the whole machine: what its constructor lists is all it can reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+
+class Memory(Protocol):
+    """Guest memory. Every access that touches an unmapped address raises AddressSpaceError.
+
+    Words are little-endian. `emu.memory.guest_memory.GuestMemory` is one.
+    """
+
+    def read(self, address: int, size: int) -> bytes: ...
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None: ...
+    def read_uint(self, address: int, size: int) -> int:
+        """The unsigned integer of `size` bytes."""
+
+    def write_uint(self, address: int, size: int, value: int) -> None:
+        """Store the low `size` bytes of `value`."""
+
+    def read_cstring(self, address: int, limit: int = 1 << 24) -> bytes:
+        """The bytes up to a NUL, which is left out."""
+
+
+class MappableMemory(Memory, Protocol):
+    """Guest memory that can be asked for more."""
+
+    def map_anonymous(self, size: int, *, name: str = "") -> int:
+        """The address of `size` zeroed bytes, readable and writable. Raises AddressSpaceError without room."""
+
+    def unmap(self, address: int) -> None:
+        """Unmap what `map_anonymous` returned."""
+
+
+class Registers(Protocol):
+    """Registers by their psABI names, values unsigned (see `emu.cpu.protocol.Cpu`)."""
+
+    def read_register(self, name: str) -> int: ...
+    def write_register(self, name: str, value: int) -> None: ...
+    def read_registers(self, names: Sequence[str]) -> list[int]: ...
+    def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None: ...
+
+
+class Allocator(Protocol):
+    """C's allocator on guest memory; 0 is NULL."""
+
+    def malloc(self, size: int) -> int: ...
+    def free(self, address: int) -> None: ...
+
+
+class Guest(Protocol):
+    """What passing arguments and results uses: `emu.run.runner.Runner` has it."""
+
+    @property
+    def cpu(self) -> Registers: ...
+    @property
+    def memory(self) -> Memory: ...
+    @property
+    def heap(self) -> Allocator: ...
