@@ -19,12 +19,11 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from emu.calls.plan import plan_call
 from emu.calls.prototypes import Prototype
 from emu.cpu.create import create_cpu
 from emu.debug.link_maps import LinkMaps
 from emu.debug.symbolizer import Symbolizer
-from emu.errors import CallError, Frame
+from emu.errors import CallError, Frame, GuestFault
 from emu.host.runtime import Runtime, host_libraries
 from emu.host.symbols import Answers, Symbols, SymbolValue
 from emu.isa import chosen_convention
@@ -50,6 +49,7 @@ from relink.search.search_path import Finder, SearchPath, Source
 from relink.tls import DEFAULT_STATIC_SIZE, TlsModule
 
 if TYPE_CHECKING:
+    from emu.cpu.protocol import Stop
     from emu.debug.host_frames import HostFrames
     from emu.linux.ldso import DynamicLoader
     from emu.linux.process import Process
@@ -102,8 +102,6 @@ class Machine:
         dynamic_tls: bool = False,
     ) -> None:
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
-        self.max_instructions = max_instructions
-        self.timeout = timeout
         self.binding = Binding(binding)
         self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
@@ -127,7 +125,10 @@ class Machine:
             self.traps,
             self.stack,
             self.convention,
-            self.symbolizer,
+            max_instructions=max_instructions,
+            timeout=timeout,
+            frame=self.symbolize,
+            describe_fault=self._describe_fault,
             syscall=lambda pc: self.syscalls.answer(pc),
             resume=lambda unwinding: self.host_frames.resume(unwinding),
         )
@@ -340,17 +341,13 @@ class Machine:
         See `emu.calls.plan` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
         BudgetExceeded, and whatever a host function raises; the machine can be used again after any of them.
         """
-        limit = self.max_instructions if max_instructions is None else max_instructions
-        seconds = self.timeout if timeout is None else timeout
-        plan = plan_call(self.convention.arch, prototype)
-        return self.runner.call(plan, address, args, limit, seconds)
+        return self.runner.call(address, prototype, *args, max_instructions=max_instructions, timeout=timeout)
 
     def run_program(
         self, pc: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None
     ) -> None:
         """Run from `pc` with these registers until the guest exits: GuestExit. Raises MachineError in a call."""
-        limit = self.max_instructions if max_instructions is None else max_instructions
-        self.runner.run_program(pc, registers, limit, self.timeout if timeout is None else timeout)
+        self.runner.run_program(pc, registers, max_instructions, timeout)
 
     @property
     def call_depth(self) -> int:
@@ -471,6 +468,11 @@ class Machine:
         """What lies at `return_address`, as far as known."""
         frame = self.symbolizer.frame(self.return_address())
         return self.symbolizer.sourced(frame, returned_to=True) if source else frame
+
+    def _describe_fault(self, stop: Stop) -> GuestFault:
+        from emu.debug.faults import describe_fault
+
+        return describe_fault(self.cpu, stop, self.symbolizer)
 
     # ------------------------------------------------------------ parts made when they are first asked for
 

@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 from emu.cpu.protocol import Cpu, Stop
+from emu.debug.call_frames import call_frames
+from emu.debug.symbolizer import Symbolizer
 from emu.debug.unwind import DWARF_REGISTERS, CallFrameTable, Registers, caller_by_rules
 from emu.errors import Frame, GuestFault
 
-__all__ = ["MAX_FRAMES", "CallFrameTable", "backtrace", "disassemble", "guest_fault"]
+__all__ = ["MAX_FRAMES", "CallFrameTable", "backtrace", "describe_fault", "disassemble", "guest_fault"]
 
 MAX_FRAMES: Final = 64
 _LINES_BEFORE: Final = 4
@@ -71,6 +73,18 @@ def guest_fault(
         frame=frame,
         disassembly=disassembly,
         backtrace=callers,
+    )
+
+
+def describe_fault(cpu: Cpu, stop: Stop, symbolizer: Symbolizer) -> GuestFault:
+    """`guest_fault` with all that is loaded to name and unwind by."""
+
+    def unwind_tables(address: int) -> CallFrameTable | None:
+        image = symbolizer.image_at(address)
+        return None if image is None else call_frames(image, address)
+
+    return guest_fault(
+        cpu, stop, symbolize=symbolizer.frame, unwind_tables=unwind_tables, sourced=symbolizer.sourced
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from emu.errors import Frame
 from emu.memory.guest_memory import GuestMemory
@@ -12,9 +11,6 @@ from relink.elf.dwarf_lines import source_line
 from relink.image import Image
 from relink.linker import Linker
 from relink.objects.combined import CombinedObjects, InputSection
-
-if TYPE_CHECKING:
-    from emu.debug.unwind import CallFrameTable
 
 
 class Symbolizer:
@@ -54,13 +50,6 @@ class Symbolizer:
         if region is not None and region.name:
             return Frame(address, region.name, None, address - region.address)
         return Frame(address)
-
-    def call_frames(self, address: int) -> CallFrameTable | None:
-        """The call-frame information that covers a guest address: .eh_frame, or else .debug_frame."""
-        from emu.debug.call_frames import call_frames
-
-        image = self.image_at(address)
-        return None if image is None else call_frames(image, address)
 
 
 def input_at(image: Image, address: int) -> InputSection | None:

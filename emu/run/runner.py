@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from emu.calls.plan import CallPlan
+from emu.calls.plan import CallPlan, plan_call
+from emu.calls.prototypes import Prototype
 from emu.cpu.protocol import Cpu, Stop, StopReason
-from emu.debug.symbolizer import Symbolizer
-from emu.errors import BudgetExceeded, GuestUnwinding
+from emu.errors import BudgetExceeded, Frame, GuestUnwinding
 from emu.isa import CallingConvention
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
@@ -24,8 +24,10 @@ from relink.errors import MachineError, RelinkError
 class Runner:
     """The calls of one machine: one outermost at a time, and those that host functions make within it.
 
-    `syscall` is told where the guest asks the kernel for something, `resume` of an exception that leaves a host
-    function for the guest; both answer with where the guest goes on.
+    `max_instructions` and `timeout` (seconds) bound an outermost call that does not say otherwise; 0: no bound.
+    `frame` names the code at an address, with its source line; `describe_fault` makes the error for a stop that is
+    a fault. `syscall` is given the address of a system-call instruction, `resume` a C++ exception that leaves a
+    host function for the guest; both return the address the guest goes on at.
     """
 
     def __init__(
@@ -36,16 +38,22 @@ class Runner:
         traps: TrapTable,
         stack: Stack,
         convention: CallingConvention,
-        symbolizer: Symbolizer,
         *,
+        max_instructions: int = 0,
+        timeout: float = 0.0,
+        frame: Callable[[int], Frame],
+        describe_fault: Callable[[Stop], RelinkError],
         syscall: Callable[[int], int],
         resume: Callable[[GuestUnwinding], int],
     ) -> None:
-        self.cpu, self.memory, self.heap = cpu, memory, heap  #: what an `emu.calls.plan.CallMachine` has
+        self.cpu, self.memory, self.heap = cpu, memory, heap  #: what an `emu.ports.Guest` has
+        self.max_instructions, self.timeout = max_instructions, timeout
         self.depth = 0  #: how many calls are under way
         self._traps = traps
         self._stack = stack
-        self._symbolizer = symbolizer
+        self._arch = convention.arch
+        self._frame = frame
+        self._describe_fault = describe_fault
         self._syscall = syscall
         self._resume = resume
         self._link = link = convention.link_register
@@ -58,15 +66,21 @@ class Runner:
     # ------------------------------------------------------------ calls
 
     def call(
-        self, plan: CallPlan, address: int, args: Sequence[object], max_instructions: int, timeout: float
+        self,
+        address: int,
+        prototype: Prototype | str,
+        *args: object,
+        max_instructions: int | None = None,
+        timeout: float | None = None,
     ) -> int | float | None:
-        """Call a guest function and give its result. A call out of a host function has the outermost one's limits.
+        """Call a guest function and return its result. A nested call has the limits of the outermost one.
 
         See `Machine.call` for what is raised.
         """
+        plan = plan_call(self._arch, prototype)
         if self.depth:
             return self._call_nested(plan, address, args)
-        self._budget = Budget(max_instructions, timeout)
+        self._budget = self._new_budget(max_instructions, timeout)
         self.depth = 1
         try:
             return self._enter(plan, address, args, self._stack.top)
@@ -107,14 +121,22 @@ class Runner:
                 entry.finish(copy_back=returned)
         return result
 
-    def run_program(self, entry: int, registers: Mapping[str, int], max_instructions: int, timeout: float) -> None:
+    def _new_budget(self, max_instructions: int | None, timeout: float | None) -> Budget:
+        return Budget(
+            self.max_instructions if max_instructions is None else max_instructions,
+            self.timeout if timeout is None else timeout,
+        )
+
+    def run_program(
+        self, entry: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None
+    ) -> None:
         """Run a program from its entry, with these registers, until it exits: GuestExit.
 
-        Raises MachineError in a call.
+        Raises MachineError when a call is under way.
         """
         if self.depth:
             raise MachineError("a program cannot be run out of a host function")
-        self._budget = Budget(max_instructions, timeout)
+        self._budget = self._new_budget(max_instructions, timeout)
         self.depth = 1
         try:
             self.cpu.write_registers(registers)
@@ -159,14 +181,9 @@ class Runner:
 
     def _stopped(self, stop: Stop) -> RelinkError:
         """The exception for a guest that did not get to its end."""
-        known = self._symbolizer
         if stop.reason in (StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT):
-            return BudgetExceeded(self._budget.describe(stop.reason), known.sourced(known.frame(stop.pc)))
-        from emu.debug.faults import guest_fault
-
-        return guest_fault(
-            self.cpu, stop, symbolize=known.frame, unwind_tables=known.call_frames, sourced=known.sourced
-        )
+            return BudgetExceeded(self._budget.describe(stop.reason), self._frame(stop.pc))
+        return self._describe_fault(stop)
 
     # ------------------------------------------------------------ where calls come from
 
