@@ -21,10 +21,11 @@ from typing import NamedTuple
 import numpy as np
 
 from relink.arch import architecture_of
+from relink.arrays import U8
 from relink.elf import decode
 from relink.elf.constants import PAGE, FileType, SegmentType
-from relink.elf.contents import U8
-from relink.elf.headers import Header, ProgramHeader, read_header, read_program_headers
+from relink.elf.contents import ProgramHeader
+from relink.elf.headers import Header, read_header, read_program_headers
 from relink.elf.source import Source, open_source
 from relink.errors import AddressSpaceError, ElfError, MalformedElf, Truncated, UnsupportedElf
 from relink.memory.address_space import AddressSpace, Pages, Protection, page_ceil

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Architecture, FloatAbi
+from relink.arrays import I64, U8, U64
 from relink.elf import Decoded
 from relink.elf.constants import (
     SHN_ABS,
@@ -114,12 +114,12 @@ class Image:
         #: Asked before everything else for this image's references, and after all images.
         self.sources: tuple[SymbolSource | Lookup, ...] = ()
         self.late_sources: tuple[SymbolSource | Lookup, ...] = ()
-        self.reference_kinds: NDArray[np.uint8] | None = None  #: see `relink.resolve.reference_kind`
+        self.reference_kinds: U8 | None = None  #: see `relink.resolve.reference_kind`
         self.tls: TlsModule | None = None
         self.adopted: Adopted | None = (
             None  #: set for an image that lay in memory already (see `relink.load.adopt`)
         )
-        self.version_ids: NDArray[np.int64] | None = None
+        self.version_ids: I64 | None = None
         self.outcome: Outcome | None = None
         self.lazy: LazySlots | None = None  #: jump slots that are bound when first called
         self.low = np.uint64(place.first_vaddr(decoded))
@@ -255,7 +255,7 @@ class Image:
         # A symbol of unknown size reaches to the next one; what lies past a known size is not its own.
         return (table.names.text(index), past) if past < int(table.size[index]) or not table.size[index] else None
 
-    _by_value: tuple[NDArray[np.int64], NDArray[np.uint64]] | None = None
+    _by_value: tuple[I64, U64] | None = None
 
     @property
     def kernel_module(self) -> KernelModule | None:

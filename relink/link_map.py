@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Reloc, Role
 from relink.arch.spec import Slot
+from relink.arrays import I64
 from relink.elf.constants import SHN_ABS, Binding, SectionFlag, SymbolType, Visibility
 from relink.elf.object_relocations import RELOCATION_SECTIONS
 from relink.elf.objects import COMMON, UNDEFINED
@@ -32,7 +32,6 @@ from relink.resolve.resolver import HOST
 if TYPE_CHECKING:
     from relink.image import Image
 
-I64 = NDArray[np.int64]
 
 #: `read(address, size)`: bytes of the guest.
 Read = Callable[[int, int], bytes]

@@ -35,7 +35,7 @@ def imported(path: Path) -> Iterator[str]:
 #: from rooms on lower rows, whatever the kind of import: module-level, function-local or for type checking.
 ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relink": (
-        ("errors",),
+        ("errors", "arrays"),
         ("arch",),
         ("elf",),
         ("memory",),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from emu.debug.unwind import CallFrameTable, function_entries
 from relink.elf.constants import SegmentType
-from relink.elf.headers import ProgramHeader
+from relink.elf.contents import ProgramHeader
 from relink.image import Image
 from relink.objects.combined import INDEX_TABLE, CombinedObjects
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from relink.arch.fields import U64, Bits, Bools, Range, in_range, signed32, unsigned32, word16, word32, word64
+from relink.arch.fields import Bits, Range, in_range, signed32, unsigned32, word16, word32, word64
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -37,6 +37,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
+from relink.arrays import U64, Bools
 
 _SIGNED_POINTERS = "pointer authentication (PAuth ABI) needs keys no portable CPU model shares"
 

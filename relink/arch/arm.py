@@ -37,7 +37,7 @@ from relink.arch.arm_fields import (
     ToThumb,
     UpDown,
 )
-from relink.arch.fields import U64, Bits, Bools, Range, address32, word8, word16
+from relink.arch.fields import Bits, Range, address32, word8, word16
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -58,6 +58,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
+from relink.arrays import U64, Bools
 
 # Immediates as the Architecture Reference Manual draws them (DDI 0406C, chapters A6 and A8).
 _U_BIT, _ADD, _SUB = 1 << 23, 1 << 23, 1 << 22

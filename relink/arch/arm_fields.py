@@ -17,7 +17,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from relink.arch.fields import U64, Bits, Bools, Field, Range, in_range
+from relink.arch.fields import Bits, Field, Range, in_range
+from relink.arrays import U64, Bools
 
 _ONE, _ODD = np.uint64(1), np.uint64((1 << 64) - 2)
 _32_BITS = np.uint64(0xFFFF_FFFF)

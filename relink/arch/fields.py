@@ -18,10 +18,8 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-U64 = NDArray[np.uint64]
-Bools = NDArray[np.bool_]
+from relink.arrays import U64, Bools
 
 
 class Range(enum.Enum):

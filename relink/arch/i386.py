@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from relink.arch.fields import U64, Range, Word, address32, word8, word16
+from relink.arch.fields import Range, Word, address32, word8, word16
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -36,6 +36,7 @@ from relink.arch.spec import (
     static_refused,
 )
 from relink.arch.x86_padding import NOPS
+from relink.arrays import U64
 
 SIGNED_8 = Word(1, Range.SIGNED)  #: the displacement of a short branch (jmp, loop, jecxz)
 

@@ -20,20 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from relink.arch.fields import (
-    U64,
-    Bits,
-    Bools,
-    Field,
-    Pair,
-    Range,
-    Word,
-    sign_extended,
-    signed32,
-    unsigned32,
-    word32,
-    word64,
-)
+from relink.arch.fields import Bits, Field, Pair, Range, Word, sign_extended, signed32, unsigned32, word32, word64
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -54,6 +41,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
+from relink.arrays import U64, Bools
 
 # ---------------------------------------------------------------- fields
 # Immediates as the reference manual (volume 1, section 1.2, "Instruction encodings") names them: offs and si

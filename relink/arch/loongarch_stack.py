@@ -24,10 +24,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-I64 = NDArray[np.int64]
-U64 = NDArray[np.uint64]
+from relink.arrays import I64, U64
 
 PUSHES = frozenset({22, 23, 25, 26, 27, 28, 29})
 ASSERT = 30

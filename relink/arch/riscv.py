@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from relink.arch.fields import U64, Bits, Pair, Range, Word, address32, in_range, signed32, word32, word64
+from relink.arch.fields import Bits, Pair, Range, Word, address32, in_range, signed32, word32, word64
 from relink.arch.spec import (
     NONE,
     Architecture,
@@ -32,6 +32,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
+from relink.arrays import U64
 
 
 # Immediates as the unprivileged ISA manual draws them (section 2.3, "Immediate Encoding Variants"; chapter

@@ -38,10 +38,8 @@ from functools import cached_property
 from types import CodeType
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from relink.arch.fields import Field
+from relink.arrays import I64, U8, U64, Bools
 
 LETTERS = frozenset({"S", "A", "P", "B", "M", "T", "Z", "DTV", "GOT", "G", "V"})
 
@@ -109,19 +107,19 @@ class Sites(Protocol):
     """The places of one batch of entries, for the few types a formula cannot describe. Arrays of n elements."""
 
     @property
-    def buffer(self) -> NDArray[np.uint8]:
+    def buffer(self) -> U8:
         """The image's bytes."""
 
     @property
-    def where(self) -> NDArray[np.int64]:
+    def where(self) -> I64:
         """Index of each place in `buffer`."""
 
     @property
-    def letters(self) -> Mapping[str, NDArray[np.uint64]]:
+    def letters(self) -> Mapping[str, U64]:
         """What the row's formula names, beside B and DTV."""
 
     @property
-    def function(self) -> NDArray[np.bool_]:
+    def function(self) -> Bools:
         """Whether S is that of a function (STT_FUNC, STT_GNU_IFUNC) or stub: on Arm, has a state in bit 0."""
 
 
@@ -139,7 +137,7 @@ class Reloc:
     static: bool = False  #: only relocatable objects have it
     #: A named function that computes the value where the formula depends on the instruction at the place; it
     #: gets the sites and what the formula alone yields.
-    special: Callable[[Sites, NDArray[np.uint64]], NDArray[np.uint64]] | None = None
+    special: Callable[[Sites, U64], U64] | None = None
     entry: int = 0  #: for BRANCH: what to add to a stub's address, where another instruction set enters elsewhere
 
 
@@ -155,7 +153,7 @@ def static(
     role: Role = Role.DATA,
     *,
     slot: Slot | None = None,
-    special: Callable[[Sites, NDArray[np.uint64]], NDArray[np.uint64]] | None = None,
+    special: Callable[[Sites, U64], U64] | None = None,
     entry: int = 0,
 ) -> Reloc:
     """The same for a type that only relocatable objects have."""

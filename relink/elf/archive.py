@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from relink.arrays import I64, U8
 from relink.elf.archive_index import ArchiveIndex, RawIndex, read_bsd_index, read_gnu_index
 from relink.elf.constants import ELF_MAGIC, FileType
-from relink.elf.contents import I64, U8
 from relink.elf.headers import read_header
 from relink.elf.names import Names
 from relink.elf.objects import ObjectFile, decode_object

@@ -14,7 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from relink.elf.contents import I64, U8, U64, frozen
+from relink.arrays import I64, U8, U64
+from relink.elf.contents import frozen
 from relink.elf.names import Names
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, Truncated

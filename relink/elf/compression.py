@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relink.arrays import U8
 from relink.elf.constants import Compression
-from relink.elf.contents import U8
 from relink.elf.layout import Layout
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
 

@@ -8,23 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from relink.arrays import U8, AnyArray
 from relink.errors import MalformedElf
 
-if TYPE_CHECKING:
-    from relink.elf.headers import ProgramHeader
-
-U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
-U32 = npt.NDArray[np.uint32]
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-AnyArray = npt.NDArray[Any]
 Array = TypeVar("Array", bound=AnyArray)
 
 
@@ -32,6 +23,20 @@ def frozen(array: Array) -> Array:
     """The same array, no longer writable through this reference."""
     array.flags.writeable = False
     return array
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramHeader:
+    """One program header, fields as in the gABI without their `p_`; offsets and sizes in bytes."""
+
+    type: int
+    flags: int
+    offset: int
+    vaddr: int
+    paddr: int
+    filesz: int
+    memsz: int
+    align: int
 
 
 class Contents:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from relink.arrays import U8, U64
 from relink.elf.constants import PAGE, DynamicFlag1, DynamicTag, FileType, SegmentType
-from relink.elf.contents import U8, U64, Contents, frozen
+from relink.elf.contents import Contents, ProgramHeader, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.hashes import GnuHash, HashTable, NoHash, SysvHash
 from relink.elf.headers import (
     Header,
-    ProgramHeader,
     Section,
     check_special_segment,
     find_program_header,

@@ -9,8 +9,9 @@ from typing import overload
 
 import numpy as np
 
+from relink.arrays import U64, AnyArray
 from relink.elf.constants import ADDRESS_TAGS, DynamicTag
-from relink.elf.contents import U64, AnyArray, frozen
+from relink.elf.contents import frozen
 
 
 @dataclass(frozen=True, eq=False)

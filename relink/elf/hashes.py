@@ -16,7 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-from relink.elf.contents import I64, U32, Bools, Contents, frozen
+from relink.arrays import I64, U32, Bools
+from relink.elf.contents import Contents, frozen
 from relink.elf.layout import Layout
 from relink.elf.names import Names
 from relink.errors import MalformedElf

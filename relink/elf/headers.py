@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from relink.arrays import U8
 from relink.elf.constants import (
     ELF_MAGIC,
     ELFCLASS32,
@@ -22,7 +23,7 @@ from relink.elf.constants import (
     SectionType,
     SegmentType,
 )
-from relink.elf.contents import U8
+from relink.elf.contents import ProgramHeader
 from relink.elf.layout import ELF32, ELF64, Layout
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
@@ -59,20 +60,6 @@ class Header:
     def layout(self) -> Layout:
         """The record formats of this file's class."""
         return ELF64 if self.bits == 64 else ELF32
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramHeader:
-    """One program header, fields as in the gABI without their `p_`; offsets and sizes in bytes."""
-
-    type: int
-    flags: int
-    offset: int
-    vaddr: int
-    paddr: int
-    filesz: int
-    memsz: int
-    align: int
 
 
 @dataclass(frozen=True, slots=True)

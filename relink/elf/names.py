@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from relink.elf.contents import I64, U8, U32, U64, Bools, frozen
+from relink.arrays import I64, U8, U32, U64, Bools
+from relink.elf.contents import frozen
 
 #: Bytes of names worked on in one sweep: what bounds the memory an operation takes.
 _SWEEP = 1 << 17

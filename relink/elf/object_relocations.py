@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relink.arrays import I64, U8, U32, U64
 from relink.elf.constants import SectionType
-from relink.elf.contents import I64, U8, U32, U64, frozen
+from relink.elf.contents import frozen
 from relink.elf.headers import Section
 from relink.elf.layout import Layout
 from relink.elf.packed import decode_aps2, decode_crel

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from relink.arrays import I64, U8, U32, AnyArray, Bools
 from relink.elf.constants import (
     SHN_ABS,
     SHN_COMMON,
@@ -20,7 +21,7 @@ from relink.elf.constants import (
     Machine,
     SymbolType,
 )
-from relink.elf.contents import I64, U8, U32, AnyArray, Bools, frozen
+from relink.elf.contents import frozen
 from relink.elf.layout import ELF64
 from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolRows

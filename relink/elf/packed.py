@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relink.elf.contents import I64, U8, U32, U64, frozen
+from relink.arrays import I64, U8, U32, U64
+from relink.elf.contents import frozen
 from relink.elf.names import flat_indices
 from relink.errors import MalformedElf
 

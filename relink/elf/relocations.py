@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relink.arrays import I64, U32, U64, AnyArray
 from relink.elf.constants import DynamicTag as Tag
-from relink.elf.contents import I64, U32, U64, AnyArray, Contents, frozen
+from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.layout import Layout
 from relink.elf.packed import decode_aps2, decode_relr

@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from relink.elf.contents import U8, frozen
+from relink.arrays import U8
+from relink.elf.contents import frozen
 from relink.errors import ElfError
 
 ARCHIVE, THIN_ARCHIVE = b"!<arch>\n", b"!<thin>\n"  #: what archives begin with

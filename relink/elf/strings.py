@@ -6,7 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from relink.elf.contents import I64, U8, U32, frozen
+from relink.arrays import I64, U8, U32
+from relink.elf.contents import frozen
 from relink.elf.names import Names
 from relink.errors import MalformedElf
 

@@ -7,8 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from relink.arrays import I64, U8, U16, U32, U64, AnyArray
 from relink.elf.constants import SHN_UNDEF
-from relink.elf.contents import I64, U8, U16, U32, U64, AnyArray, frozen
+from relink.elf.contents import frozen
 from relink.elf.hashes import HashTable, NoHash
 from relink.elf.layout import ELF64
 from relink.elf.names import Names, flat_indices

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Role
+from relink.arrays import U8, U64
 from relink.elf import Decoded, decode, decode_memory
 from relink.elf.constants import PAGE, FileType, SymbolType
 from relink.errors import LinkError, MalformedElf, TlsError, UnsupportedElf
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from relink.linker import Linker
     from relink.memory.address_space import AddressSpace
     from relink.search.search_path import Source
-
-U64 = NDArray[np.uint64]
-U8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

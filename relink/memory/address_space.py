@@ -21,9 +21,9 @@ from functools import cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Architecture, architecture
+from relink.arrays import U8
 from relink.errors import AddressSpaceError
 
 __all__ = ["AddressSpace", "HostMemory", "Pages", "Protection", "Region"]
@@ -69,7 +69,7 @@ class Region:
     address: int
     size: int  #: bytes, a multiple of the page size
     #: uint8[size], zeroed, writable, and page-aligned in host memory where an engine is to share it.
-    buffer: NDArray[np.uint8]
+    buffer: U8
     name: str
     pages: tuple[Pages, ...] = ()  #: set by `publish`; pages in no run are not part of the guest
     #: Whether files may be mapped over parts of the buffer: only where its pages are nobody else's.
@@ -192,7 +192,7 @@ class HostMemory:
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         self._bytes(address, len(data))[:] = np.frombuffer(data, np.uint8)
 
-    def _bytes(self, address: int, size: int) -> NDArray[np.uint8]:
+    def _bytes(self, address: int, size: int) -> U8:
         region = self.region_at(address)
         if region is None or not _covered(region.pages, address - region.address, size):
             raise AddressSpaceError("not mapped", address=address, size=size)
@@ -252,7 +252,7 @@ def _window(arch: Architecture) -> tuple[int, int]:
 # ---------------------------------------------------------------- host pages
 
 
-def _host_pages(size: int) -> NDArray[np.uint8]:
+def _host_pages(size: int) -> U8:
     """uint8[size] of zeroed, page-aligned memory that costs nothing until it is touched."""
     no_reserve = getattr(mmap, "MAP_NORESERVE", 0x4000 if os.uname().sysname == "Linux" else 0)
     try:
@@ -281,9 +281,7 @@ def _libc_mmap() -> ctypes._NamedFuncPointer:
 _MAP_FIXED = 0x10  # the same on Linux and macOS
 
 
-def _map_private(
-    buffer: NDArray[np.uint8], offset: int, path: os.PathLike[str], file_offset: int, size: int
-) -> bool:
+def _map_private(buffer: U8, offset: int, path: os.PathLike[str], file_offset: int, size: int) -> bool:
     """Replace pages of `buffer` by a private mapping of a file. Python's mmap cannot place a mapping."""
     granularity = mmap.PAGESIZE
     if offset % granularity or file_offset % granularity:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
+from relink.arrays import I64, U8, U64
 
 #: log2 of the sizes of words.
 _SHIFT = {2: 1, 4: 2, 8: 3}
 _ULEB_LIMIT = 16  #: bytes; ten hold 64 bits
 
 
-def read_words(buffer: NDArray[np.uint8], where: I64, size: int) -> U64:
+def read_words(buffer: U8, where: I64, size: int) -> U64:
     """Little-endian words of `size` bytes at the byte indices `where`, as uint64[n]."""
     if size == 1:
         return buffer[where].astype(np.uint64)
@@ -24,7 +22,7 @@ def read_words(buffer: NDArray[np.uint8], where: I64, size: int) -> U64:
     return np.ascontiguousarray(rows).view(f"<u{size}")[:, 0].astype(np.uint64)
 
 
-def write_words(buffer: NDArray[np.uint8], where: I64, size: int, value: U64) -> None:
+def write_words(buffer: U8, where: I64, size: int, value: U64) -> None:
     """Store `value` (cut to `size` bytes) at the byte indices `where`; where two coincide the later wins."""
     if size == 1:
         buffer[where] = value.astype(np.uint8)
@@ -35,7 +33,7 @@ def write_words(buffer: NDArray[np.uint8], where: I64, size: int, value: U64) ->
         buffer[where[:, None] + np.arange(size)] = rows
 
 
-def read_uleb(buffer: NDArray[np.uint8], where: int) -> tuple[int, int]:
+def read_uleb(buffer: U8, where: int) -> tuple[int, int]:
     """(value, bytes) of the ULEB128 at the byte index `where`."""
     value = length = 0
     for byte in buffer[where : where + _ULEB_LIMIT].tolist():
@@ -46,7 +44,7 @@ def read_uleb(buffer: NDArray[np.uint8], where: int) -> tuple[int, int]:
     return value, length
 
 
-def write_uleb(buffer: NDArray[np.uint8], where: int, length: int, value: int) -> None:
+def write_uleb(buffer: U8, where: int, length: int, value: int) -> None:
     """Store a ULEB128 of `length` bytes, which `value` must fit."""
     for i in range(length):
         buffer[where + i] = value >> 7 * i & 0x7F | (0x80 if i < length - 1 else 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from relink.arrays import U8, U64, Bools
 from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import FileType
 from relink.errors import AddressSpaceError
@@ -65,7 +65,7 @@ def alignment(decoded: Decoded) -> int:
     return max([PAGE, *(segment.align for segment in decoded.segments)])
 
 
-def inside(decoded: Decoded, vaddr: NDArray[np.uint64], size: int) -> NDArray[np.bool_] | None:
+def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
     """Which places of `size` bytes at these link-time addresses lie whole in one segment.
 
     None when all do: the usual case, told by two compares.
@@ -79,7 +79,7 @@ def inside(decoded: Decoded, vaddr: NDArray[np.uint64], size: int) -> NDArray[np
     ends = np.array([s.vaddr + s.memsz for s in decoded.segments], np.uint64)
     segment = np.searchsorted(starts, vaddr, side="right") - 1
     end = np.where(segment >= 0, ends[segment], 0)
-    found: NDArray[np.bool_] = (vaddr < end) & (end - vaddr >= np.uint64(size))
+    found: Bools = (vaddr < end) & (end - vaddr >= np.uint64(size))
     return None if bool(found.all()) else found
 
 
@@ -135,7 +135,7 @@ def _page_slice(segment: ProgramHeader, low: int) -> slice:
     return slice(first // PAGE, last // PAGE)
 
 
-def _runs(mapped: NDArray[np.uint8], flags: NDArray[np.uint8]) -> Sequence[Pages]:
+def _runs(mapped: U8, flags: U8) -> Sequence[Pages]:
     """Runs of equal permissions among the mapped pages."""
     key = mapped * 8 + flags
     edges = np.flatnonzero(np.diff(key)) + 1

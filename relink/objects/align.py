@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Architecture, Role, architecture
+from relink.arrays import I64, U8, U64
 from relink.elf.objects import ObjectFile, ObjectRelocations
 from relink.errors import MalformedElf
 
@@ -31,19 +31,17 @@ _NOP_UNIT = {arch: len(short or long) for arch, (short, long) in _NOP.items()}
 class Shrinkage:
     """A section after shrinking. `cuts` are offsets in the old section, `removed` the bytes gone up to each."""
 
-    content: NDArray[np.uint8]
-    cuts: NDArray[np.int64]
-    removed: NDArray[np.int64]
+    content: U8
+    cuts: I64
+    removed: I64
 
-    def moved(self, offsets: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    def moved(self, offsets: U64) -> U64:
         """New offsets of places (uint64[n])."""
         gone = np.concatenate(([0], self.removed))
         before = np.searchsorted(self.cuts, offsets.astype(np.int64), side="right")
         return offsets - gone[before].astype(np.uint64)
 
-    def moved_symbols(
-        self, values: NDArray[np.uint64], sizes: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    def moved_symbols(self, values: U64, sizes: U64) -> tuple[U64, U64]:
         """New values and sizes of symbols: their ends move too."""
         start, end = self.moved(values), self.moved(values + sizes)
         return start, np.where(end > start, end - start, np.uint64(0))

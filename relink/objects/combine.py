@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Architecture, FloatAbi, Role
 from relink.arch.fields import Word, address_bits
 from relink.arch.spec import Slot
+from relink.arrays import I64, U8, U32, U64
 from relink.elf import ProgramHeader, SymbolTable
 from relink.elf.constants import (
     SHN_ABS,
@@ -60,11 +60,6 @@ from relink.objects.combined import (
     discarded_groups,
 )
 from relink.objects.linker_symbols import LINKER_SYMBOLS
-
-I64 = NDArray[np.int64]
-U64 = NDArray[np.uint64]
-U32 = NDArray[np.uint32]
-U8 = NDArray[np.uint8]
 
 #: Sections that describe code, its dropped copies too.
 _TABLES = (".eh_frame", ".gcc_except_table", ".ARM.exidx", ".ARM.extab", "__patchable_function_entries")

@@ -14,19 +14,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import FloatAbi
 from relink.arch.spec import Slot
+from relink.arrays import I64, U32, U64, Bools
 from relink.elf import Decoded, Names, RelocationTable, SymbolTable
 from relink.elf.headers import Section
 from relink.elf.objects import Group, ObjectFile
 from relink.objects.align import Shrinkage
-
-I64 = NDArray[np.int64]
-U64 = NDArray[np.uint64]
-U32 = NDArray[np.uint32]
-U8 = NDArray[np.uint8]
 
 FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
 R, RX, TLS, RW, BSS = range(5)  #: the order sections lie in
@@ -48,7 +43,7 @@ class Offered:
     def entries(self, names: Names) -> tuple[U32, I64]:
         return names.take(self.symbols).gnu_hash, self.symbols
 
-    def reaches(self, hashes: U32, symbols: I64) -> NDArray[np.bool_]:
+    def reaches(self, hashes: U32, symbols: I64) -> Bools:
         return np.ones(len(symbols), np.bool_)
 
 

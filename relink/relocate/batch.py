@@ -10,17 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Reloc
+from relink.arrays import I64, U8, U32, U64, Bools
 
 if TYPE_CHECKING:
     from relink.elf import RelocationTable
     from relink.image import Image
 
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 #: Entries of a table, a pair of type number and positions for each type.
 Groups = list[tuple[int, "slice | I64"]]
 Tables = list[tuple["RelocationTable", Groups]]
@@ -38,7 +35,7 @@ class Batch:
     entries: slice | I64  #: which of the table's
     where: I64  #: byte index of each place in the image's buffer
     elements: I64  #: symbol index -> element of the bindings
-    buffer: NDArray[np.uint8]
+    buffer: U8
     letters: dict[str, U64] = field(default_factory=dict)
     function: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  #: whether S is a function's
     _element: I64 | None = None
@@ -66,7 +63,7 @@ def indices_of(table: RelocationTable, entries: slice | I64) -> I64:
     return np.arange(len(table.offset))[entries] if isinstance(entries, slice) else entries
 
 
-def by_type(types: NDArray[np.uint32]) -> Groups:
+def by_type(types: U32) -> Groups:
     """The entries of each type: a slice where they are neighbours, as linkers sort them, else indices."""
     if not len(types):
         return []

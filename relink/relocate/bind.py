@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Reloc, Role
+from relink.arrays import I64, U8, U32
 from relink.elf.constants import Binding as Bind
 from relink.elf.constants import SymbolType
 from relink.errors import UnresolvedSymbol
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from relink.image import Image
     from relink.relocate.result import Outcome
 
-U8 = NDArray[np.uint8]
-U32 = NDArray[np.uint32]
-I64 = NDArray[np.int64]
 
 _SYMBOL_LETTERS = frozenset("SMTZ")
 #: What the roles that want more than an address ask of a symbol.

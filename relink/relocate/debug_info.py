@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Architecture, architecture_of
+from relink.arrays import I64, U8, U32, U64
 from relink.elf import ProgramHeader, SymbolTable
 from relink.elf.constants import SHN_ABS, Binding, SectionFlag, SegmentType, SymbolType
 from relink.elf.objects import UNDEFINED, ObjectFile
@@ -27,7 +27,6 @@ from relink.memory.address_space import Region, page_ceil
 if TYPE_CHECKING:
     from relink.objects.combined import CombinedObjects, CombinedTable
 
-I64 = NDArray[np.int64]
 
 _PREFIXES = (".debug_", ".zdebug_")
 _MAX_ALIGN = 16  #: bytes; no debug section has reason to ask for more
@@ -91,7 +90,7 @@ class _DebugLinker:
 
     # ------------------------------------------------------------ relocating
 
-    def _relocate(self, buffer: NDArray[np.uint8]) -> None:
+    def _relocate(self, buffer: U8) -> None:
         """Let the engine work on an image that consists of the debug sections only."""
         from relink.image import Image
         from relink.relocate.engine import Environment, relocate
@@ -130,7 +129,7 @@ class _DebugLinker:
     def _relocations(self) -> CombinedTable:
         from relink.objects.combined import CombinedTable
 
-        columns: list[tuple[NDArray[np.uint64], NDArray[np.uint32], I64, NDArray[np.int64] | None]] = []
+        columns: list[tuple[U64, U32, I64, I64 | None]] = []
         origins = []
         for number, file in enumerate(self.combined.files):
             for rows in file.relocations:

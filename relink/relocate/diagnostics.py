@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from relink.arrays import I64, U64
 from relink.errors import RelocationError, RelocationOutOfImage, TlsError
 
 if TYPE_CHECKING:
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from relink.elf import RelocationTable
     from relink.image import Image
 
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
 
 #: Entries reported one by one before the rest of the same kind are only counted.
 _REPORTED = 20

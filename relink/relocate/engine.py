@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Reloc, Role
 from relink.arch.fields import address32
+from relink.arrays import I64, U32, U64, Bools
 from relink.elf.constants import SymbolType
 from relink.errors import (
     RelocationError,
@@ -52,9 +52,6 @@ if TYPE_CHECKING:
     from relink.relocate.handlers import Handling, RelocationHandler
     from relink.tls import LoadTls
 
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 #: Every psABI numbers its types below this.
 _TYPE_LIMIT = 1 << 16
@@ -185,7 +182,7 @@ class Relocator:
         self.references, self.outcome.bindings, self.outcome.symbols = found, found.bindings, found.symbols
         settle_unresolved(self.image, found, self.environment.unresolved, self.outcome)
 
-    def _asked(self) -> Iterator[tuple[Use, NDArray[np.uint32]]]:
+    def _asked(self) -> Iterator[tuple[Use, U32]]:
         """The symbols that entries ask for, and what for. Jump slots that wait ask when they are called."""
         for table, groups in self.tables:
             for number, entries in groups:

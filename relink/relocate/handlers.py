@@ -19,9 +19,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Reloc, Role
+from relink.arrays import I64, U8, U64, Bools
 from relink.elf import RelocationTable
 from relink.errors import RelocationVetoed
 from relink.memory import placement as place
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from relink.relocate.batch import Batch
     from relink.relocate.engine import Relocator
 
-U8 = NDArray[np.uint8]
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 RELR = "RELR"  #: what packed relative entries are called, which have no type
 

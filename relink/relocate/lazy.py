@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from relink.arrays import I64, U64
 from relink.elf.constants import Binding as Bind
 from relink.elf.constants import DynamicFlag, DynamicFlag1, DynamicTag, SymbolType
 from relink.errors import RelocationOutOfImage, UnresolvedSymbol
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from relink.elf import RelocationTable
     from relink.image import Image
 
-I64 = NDArray[np.int64]
 #: Jump slots that are not bound while loading: the entries of one type of a table.
 Waiting = tuple["RelocationTable", "Reloc", I64]
 _ALL_ONES = (1 << 64) - 1
@@ -73,10 +72,10 @@ class LazySlots:
     """The jump slots of an image that were left for later. Arrays have one element per slot."""
 
     image: Image
-    place: NDArray[np.uint64]  #: guest addresses
-    symbol: NDArray[np.int64]  #: indices in the symbol table
-    addend: NDArray[np.uint64]  #: zeros where the psABI's JUMP_SLOT has none
-    entry: NDArray[np.int64]  #: numbers of the entries in DT_JMPREL
+    place: U64  #: guest addresses
+    symbol: I64  #: indices in the symbol table
+    addend: U64  #: zeros where the psABI's JUMP_SLOT has none
+    entry: I64  #: numbers of the entries in DT_JMPREL
     bound: dict[int, Answer] = field(default_factory=dict)  #: by slot, in the order of their first calls
 
     def __len__(self) -> int:

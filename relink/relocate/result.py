@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Reloc, Role
+from relink.arrays import I64, U64
 from relink.errors import LinkError
 from relink.relocate.batch import evaluate
 from relink.resolve.resolver import Bindings
@@ -17,9 +17,6 @@ from relink.resolve.resolver import Bindings
 if TYPE_CHECKING:
     from relink.image import Image
     from relink.relocate.copy import Copied
-
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

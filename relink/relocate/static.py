@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Reloc, Role, loongarch_stack
 from relink.arch.fields import Word
 from relink.arch.spec import Slot, reloc
+from relink.arrays import I64, U64, Bools
 from relink.elf.constants import SymbolType
 from relink.errors import (
     RelocationError,
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from relink.elf import RelocationTable
     from relink.image import Image
 
-I64 = NDArray[np.int64]
-U64 = NDArray[np.uint64]
-Bools = NDArray[np.bool_]
 
 #: What must come after what: sums begin before they grow, high parts exist before low parts ask for them.
 _PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}

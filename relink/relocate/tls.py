@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from relink.arrays import I64, U8, U64, Bools
 from relink.elf.constants import SymbolType
 from relink.memory.buffers import write_words
 from relink.resolve.resolver import UNRESOLVED, Bindings
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from relink.arch import Architecture
     from relink.tls import LoadTls
 
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 NO_MACHINE = "a TLS descriptor for a module with dynamic thread-local storage needs a machine to answer it"
 
@@ -72,9 +69,7 @@ def descriptor_functions(
     return functions, unanswered
 
 
-def write_descriptors(
-    buffer: NDArray[np.uint8], where: I64, size: int, value: U64, function: U64, arch: Architecture
-) -> None:
+def write_descriptors(buffer: U8, where: I64, size: int, value: U64, function: U64, arch: Architecture) -> None:
     """Fill descriptors of two `size`-byte words: a function, and the argument it finds beside itself."""
     argument = arch.tls.descriptor_argument
     write_words(buffer, where + size * argument, size, value)

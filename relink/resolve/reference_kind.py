@@ -10,10 +10,10 @@ import enum
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relink.arch import Role
 from relink.arch.spec import Slot
+from relink.arrays import U8
 from relink.elf.constants import SymbolType
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def reference_kind(image: Image, symbol: int) -> ReferenceKind:
     return _KINDS[int(image.reference_kinds[symbol])]
 
 
-def _kinds(image: Image) -> NDArray[np.uint8]:
+def _kinds(image: Image) -> U8:
     """The place in `_KINDS` of each symbol's kind, uint8[n]."""
     table = image.decoded.symbols
     kinds = np.full(len(table), _KINDS.index(ReferenceKind.UNKNOWN), np.uint8)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from relink.arrays import I64, U8, U64, Bools
 from relink.elf import Names
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolType, Visibility
 from relink.elf.constants import Binding as Bind
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from relink.resolve.reference_kind import ReferenceKind
     from relink.tls import TlsModule
 
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 #: Providers that are not images have these places in `Bindings.provider`.
 UNRESOLVED = -1
@@ -137,7 +135,7 @@ class Bindings:
 
     address: U64  #: S: the address, the absolute value, or for TLS the offset in the module's block; 0 unresolved
     size: U64  #: Z
-    type: NDArray[np.uint8]  #: STT_* of the definition
+    type: U8  #: STT_* of the definition
     provider: NDArray[np.int32]  #: index into `images`, or HOST, or UNRESOLVED
     symbol: I64  #: index in the provider's symbol table; -1 if it has none
     canonical: Bools  #: whether the address is the provider's PLT entry, which stands for a function elsewhere
@@ -221,9 +219,7 @@ class Resolver:
         self.host_tls: TlsModule | None = None  #: the module of what sources answer with a ThreadLocal
         self.unique: dict[str, tuple[Image, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
 
-    def bind(
-        self, image: Image, symbols: I64, scope: Sequence[Image], uses: NDArray[np.uint8] | None = None
-    ) -> Bindings:
+    def bind(self, image: Image, symbols: I64, scope: Sequence[Image], uses: U8 | None = None) -> Bindings:
         """Bind the symbol-table entries `symbols` (int64[n]) of `image` in `scope`.
 
         Local and non-preemptible ones bind to the image itself; the others to the first provider that has
@@ -273,7 +269,7 @@ class Resolver:
         *,
         newest: bool,
         hosts: bool = True,
-        uses: NDArray[np.uint8] | None = None,
+        uses: U8 | None = None,
     ) -> None:
         """Ask the providers in order; `names`, `required` and `uses` belong to the references `where`."""
         uses = np.zeros(len(where), np.uint8) if uses is None else uses

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relink.arrays import AnyArray
 from relink.elf import Decoded, decode, decode_memory
 from relink.elf.constants import ADDRESS_TAGS, PAGE, DynamicTag
-from relink.elf.contents import AnyArray
 from relink.errors import AddressSpaceError, ElfError, MalformedElf, NotElf
 from tests.elf.build import Symbols
 from tests.elf.helpers import linked_fixtures, read_everything
