@@ -133,7 +133,18 @@ class Machine:
             resume=lambda unwinding: self.host_frames.resume(unwinding),
         )
         self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
-        self.libc = Libc(self, environment=environment, files=files, stdin=stdin)
+        self.libc = Libc(
+            self.arch,
+            self.memory,
+            self.cpu,
+            self.heap,
+            self.runner,
+            self.threads,
+            dynamic=lambda: self.dynamic,
+            environment=environment,
+            files=files,
+            stdin=stdin,
+        )
         self.link_maps = LinkMaps(self)  #: what the guest and a debugger see of the loaded images
         self.answers = Answers(self)  #: makes definitions of what users give for symbols
         self.lazy_calls = LazyCalls(self)  #: binds jump slots at their first call
@@ -435,7 +446,7 @@ class Machine:
     @property
     def thread_pointer(self) -> int:
         """The guest address the ISA's thread pointer holds."""
-        return self.threads.current.thread_pointer
+        return self.threads.thread_pointer
 
     def tls_block(self, image: Image) -> int:
         """Guest address of an image's thread-local block in the thread in use.

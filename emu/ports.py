@@ -7,7 +7,10 @@ below it, it names itself. No part is given the whole machine: what its construc
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from relink.image import Image
 
 
 class Memory(Protocol):
@@ -45,6 +48,31 @@ class Registers(Protocol):
     def write_register(self, name: str, value: int) -> None: ...
     def read_registers(self, names: Sequence[str]) -> list[int]: ...
     def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None: ...
+
+
+class Caller(Protocol):
+    """Calls of guest functions."""
+
+    @property
+    def depth(self) -> int:
+        """How many calls are under way: 0 when the guest is idle, 2 in a call out of a host function."""
+
+    def call(self, address: int, prototype: str, *args: object) -> int | float | None:
+        """Call the function at a guest address and return its result. See `emu.machine.Machine.call`."""
+
+    def return_address(self) -> int:
+        """Where the guest function that has just been entered (a trap) will return to."""
+
+
+class Threads(Protocol):
+    """Thread-local storage of the thread in use."""
+
+    @property
+    def thread_pointer(self) -> int:
+        """The guest address its thread pointer holds."""
+
+    def block(self, image: Image) -> int:
+        """The guest address of its block of an image. Raises GuestAbort without memory for one."""
 
 
 class Allocator(Protocol):

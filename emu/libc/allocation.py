@@ -17,20 +17,20 @@ def _or_enomem(libc: Libc, address: int) -> int:
 
 @export("void *malloc(size_t size)", alias=("_Znwm", "_Znwj", "_Znam", "_Znaj"))
 def malloc(libc: Libc, size: int) -> int:
-    return libc.machine.heap.malloc(size) or libc.fail(Errno.ENOMEM, 0)
+    return libc.heap.malloc(size) or libc.fail(Errno.ENOMEM, 0)
 
 
 @export("void *calloc(size_t count, size_t size)")
 def calloc(libc: Libc, count: int, size: int) -> int:
-    return _or_enomem(libc, libc.machine.heap.calloc(count, size))
+    return _or_enomem(libc, libc.heap.calloc(count, size))
 
 
 @export("void *realloc(void *old, size_t size)")
 def realloc(libc: Libc, old: int, size: int) -> int:
     if old and not size:  # glibc frees and answers NULL
-        libc.machine.heap.free(old)
+        libc.heap.free(old)
         return 0
-    return _or_enomem(libc, libc.machine.heap.realloc(old, size))
+    return _or_enomem(libc, libc.heap.realloc(old, size))
 
 
 @export("void *reallocarray(void *old, size_t count, size_t size)")
@@ -42,19 +42,19 @@ def reallocarray(libc: Libc, old: int, count: int, size: int) -> int:
 
 @export("void free(void *block)", alias=("cfree", "_ZdlPv", "_ZdaPv"))
 def free(libc: Libc, block: int) -> None:
-    libc.machine.heap.free(block)
+    libc.heap.free(block)
 
 
 @export("void _ZdlPvm(void *block, size_t size)", alias=("_ZdlPvj", "_ZdaPvm", "_ZdaPvj"))
 def sized_delete(libc: Libc, block: int, size: int) -> None:
-    libc.machine.heap.free(block)
+    libc.heap.free(block)
 
 
 @export("void *aligned_alloc(size_t alignment, size_t size)", alias=("memalign",))
 def aligned_alloc(libc: Libc, alignment: int, size: int) -> int:
     if alignment <= 0 or alignment & (alignment - 1):
         return libc.fail(Errno.EINVAL, 0)
-    return _or_enomem(libc, libc.machine.heap.aligned_alloc(alignment, size))
+    return _or_enomem(libc, libc.heap.aligned_alloc(alignment, size))
 
 
 @export("void *valloc(size_t size)")
@@ -66,7 +66,7 @@ def valloc(libc: Libc, size: int) -> int:
 def posix_memalign(libc: Libc, result: int, alignment: int, size: int) -> int:
     if alignment < libc.word or alignment & (alignment - 1):
         return Errno.EINVAL
-    address = libc.machine.heap.posix_memalign(alignment, size)
+    address = libc.heap.posix_memalign(alignment, size)
     if not address:
         return Errno.ENOMEM
     libc.set_pointer(result, address)
@@ -75,7 +75,7 @@ def posix_memalign(libc: Libc, result: int, alignment: int, size: int) -> int:
 
 @export("size_t malloc_usable_size(void *block)")
 def malloc_usable_size(libc: Libc, block: int) -> int:
-    return libc.machine.heap.usable_size(block)
+    return libc.heap.usable_size(block)
 
 
 @export("int malloc_trim(size_t pad)")

@@ -42,7 +42,7 @@ def _directory(libc: Libc, number: int) -> int:
             raise fs.FileError(Errno.ENOTDIR)
     except fs.FileError as error:
         return libc.fail(error.errno, 0)
-    address = libc.machine.heap.malloc(_DIRENT)
+    address = libc.heap.malloc(_DIRENT)
     if not address:
         return libc.fail(Errno.ENOMEM, 0)
     libc.state(Directories).open[address] = number, [".", "..", *files.children(path)], 0
@@ -76,7 +76,7 @@ def closedir(libc: Libc, directory: int) -> int:
     found = libc.state(Directories).open.pop(directory, None)
     if found is None:
         return libc.fail(Errno.EBADF)
-    libc.machine.heap.free(directory)
+    libc.heap.free(directory)
     return attempt(libc, lambda: fs.file_system(libc).close(found[0]))
 
 

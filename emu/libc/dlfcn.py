@@ -56,7 +56,7 @@ class Errors:
 
     def mine(self, libc: Libc) -> _ThreadErrors:
         """Those of the thread that runs."""
-        return self._threads[libc.machine.thread_pointer]
+        return self._threads[libc.thread_pointer]
 
 
 def _attempt(libc: Libc, operation: Callable[[DynamicLoader], _T], failed: _T) -> _T:
@@ -66,7 +66,7 @@ def _attempt(libc: Libc, operation: Callable[[DynamicLoader], _T], failed: _T) -
     errors = libc.state(Errors).mine(libc)
     errors.pending = None
     try:
-        return operation(libc.machine.dynamic)
+        return operation(libc.dynamic)
     except DlError as refused:
         text = str(refused)
     except (LinkError, ElfError, AddressSpaceError) as error:
@@ -145,7 +145,7 @@ def dladdr(libc: Libc, address: int, info: int) -> int:
 @export("int dladdr1(const void *address, void *info, void **extra, int flags)")
 def dladdr1(libc: Libc, address: int, info: int, extra: int, flags: int) -> int:
     """Fills a Dl_info; 0, and no error for dlerror, outside every image."""
-    loader = libc.machine.dynamic
+    loader = libc.dynamic
     found = loader.address_info(address)
     if found is None:
         return 0
@@ -199,7 +199,7 @@ def _tls(libc: Libc, image: Image | None) -> tuple[int, int]:
     """The id of an image's TLS module and the address of the thread's block; zeros without one."""
     if image is None or image.tls is None:
         return 0, 0
-    return image.tls.id, libc.machine.dynamic.machine.tls_block(image)
+    return image.tls.id, libc.dynamic.machine.tls_block(image)
 
 
 def _write_search_list(libc: Libc, folders: list[tuple[str, int]], result: int, *, names: bool) -> None:
@@ -224,7 +224,7 @@ def _write_search_list(libc: Libc, folders: list[tuple[str, int]], result: int, 
 @export("int dl_iterate_phdr(void *callback, void *data)")
 def dl_iterate_phdr(libc: Libc, callback: int, data: int) -> int:
     """Tells of each image until the callback gives something else than 0, which is the result."""
-    loader = libc.machine.dynamic
+    loader = libc.dynamic
     arena = loader.link_maps.arena
     offset = 4 * libc.word  # dlpi_phnum's padding ends there on all seven
     size = offset + 16 + 2 * libc.word
@@ -259,7 +259,7 @@ def _header_info(libc: Libc, loader: DynamicLoader, image: Image) -> bytes:
 @export("int _dl_find_object(void *address, void *result)")
 def dl_find_object(libc: Libc, address: int, result: int) -> int:
     """Fills a struct dl_find_object; -1 outside every image and every host function's frame."""
-    loader = libc.machine.dynamic
+    loader = libc.dynamic
     image = loader.machine.image_at(address)
     maps, frames = loader.link_maps, loader.machine.host_frames
     pltgot = None
@@ -284,7 +284,7 @@ def dl_find_object(libc: Libc, address: int, result: int) -> int:
 @export("void *__gnu_Unwind_Find_exidx(void *pc, int *count)", alias=("dl_unwind_find_exidx",), arches=("arm",))
 def find_exidx(libc: Libc, pc: int, count: int) -> int:
     """The index table of the image `pc` lies in, and the number of its entries (EHABI, section 9)."""
-    machine = libc.machine.dynamic.machine
+    machine = libc.dynamic.machine
     image, unwind = machine.image_at(pc), None
     if image is not None:
         unwind = machine.link_maps.unwind_table(image)

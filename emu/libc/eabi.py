@@ -91,9 +91,9 @@ _FLAG_Z, _FLAG_C = 1 << 30, 1 << 29
 def _set_flags(libc: Libc, a: Exact, b: Exact) -> None:
     """Z set: equal; C clear: less (section 5.1.2, table 5). Unordered is neither."""
     order = 1 if unordered(a, b) else three_way(a, b)
-    cpsr = libc.machine.cpu.read_register("cpsr") & ~(_FLAG_Z | _FLAG_C)
+    cpsr = libc.registers.read_register("cpsr") & ~(_FLAG_Z | _FLAG_C)
     cpsr |= (_FLAG_Z if order == 0 else 0) | (_FLAG_C if order >= 0 else 0)
-    libc.machine.cpu.write_register("cpsr", cpsr)
+    libc.registers.write_register("cpsr", cpsr)
 
 
 for _letter, _form, _type in (("f", SINGLE, "uint32_t"), ("d", DOUBLE, "uint64_t")):
@@ -117,8 +117,8 @@ def _divmod(libc: Libc, a: int, b: int) -> int:
 def _long_divmod(libc: Libc, a: int, b: int) -> int:
     """Quotient in r0, r1 and remainder in r2, r3, which no C type returns: the pair is set by hand."""
     quotient, remainder = truncated_division(a, b, "__aeabi_ldivmod")
-    libc.machine.cpu.write_register("r2", remainder & 0xFFFF_FFFF)
-    libc.machine.cpu.write_register("r3", remainder >> 32 & 0xFFFF_FFFF)
+    libc.registers.write_register("r2", remainder & 0xFFFF_FFFF)
+    libc.registers.write_register("r3", remainder >> 32 & 0xFFFF_FFFF)
     return wrapped(quotient, 64, signed=False)
 
 
@@ -207,7 +207,7 @@ for _alignment in ("", "4", "8"):
 @export("void *__aeabi_read_tp(void)", arches=_ARM)
 def read_tp(libc: Libc) -> int:
     """May change r0 alone; a host function changes nothing but its result's registers."""
-    return libc.machine.thread_pointer
+    return libc.thread_pointer
 
 
 @export(

@@ -205,7 +205,7 @@ class PointerTarget:
         self._libc.memory.write(address, data)
 
     def allocate(self, data: bytes) -> int:
-        address = self._libc.machine.heap.malloc(len(data))
+        address = self._libc.heap.malloc(len(data))
         if address:
             self._libc.memory.write(address, data)
         return address

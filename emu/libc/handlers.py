@@ -34,14 +34,14 @@ def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None) ->
         handler = chosen[-1]
         handlers.remove(handler)
         if handler.argument is None:
-            libc.machine.call(handler.function, "void(void)")
+            libc.call(handler.function, "void(void)")
         else:
-            libc.machine.call(handler.function, "void(void *)", handler.argument)
+            libc.call(handler.function, "void(void *)", handler.argument)
 
 
 def run_thread_handlers(libc: Libc) -> None:
     """The destructors of the current thread's thread-local objects, last first (glibc, __call_tls_dtors)."""
-    thread = libc.machine.thread_pointer
+    thread = libc.thread_pointer
     handlers = libc.state(Handlers)
     if thread in handlers.thread:
         run_handlers(libc, handlers.thread[thread])

@@ -48,15 +48,15 @@ PRESERVED: dict[str, Preserved] = {
 
 
 def _return_address(libc: Libc, saved: Preserved, stack: int) -> int:
-    return libc.pointer(stack) if saved.link is None else libc.machine.cpu.read_register(saved.link)
+    return libc.pointer(stack) if saved.link is None else libc.registers.read_register(saved.link)
 
 
 @export("int setjmp(void *buffer)", alias=("_setjmp",))
 def setjmp(libc: Libc, buffer: int) -> int:
     saved = PRESERVED[libc.arch.name]
-    read = libc.machine.cpu.read_register
+    read = libc.registers.read_register
     stack = read("sp")
-    words = [_return_address(libc, saved, stack), stack, libc.machine.call_depth, *map(read, saved.integers)]
+    words = [_return_address(libc, saved, stack), stack, libc.call_depth, *map(read, saved.integers)]
     block = b"".join(word.to_bytes(libc.word, "little") for word in words)
     block += bytes(-len(block) % 8)
     block += b"".join((read(name) & ((1 << 64) - 1)).to_bytes(8, "little") for name in saved.floats)
@@ -72,7 +72,7 @@ def sigsetjmp(libc: Libc, buffer: int, save_mask: int) -> int:
 @export("int longjmp(void *buffer, int value)", alias=("_longjmp", "siglongjmp", "__longjmp_chk"))
 def longjmp(libc: Libc, buffer: int, value: int) -> int:
     saved = PRESERVED[libc.arch.name]
-    cpu = libc.machine.cpu
+    registers = libc.registers
     integers = 3 + len(saved.integers)
     floats_at = (integers * libc.word + 7) & -8
     block = libc.memory.read(buffer, floats_at + 8 * len(saved.floats))
@@ -80,21 +80,21 @@ def longjmp(libc: Libc, buffer: int, value: int) -> int:
     target, stack, depth = words[:3]
     if not target:
         raise GuestAbort(f"longjmp with a buffer no setjmp filled, at {buffer:#x}")
-    if depth != libc.machine.call_depth:
+    if depth != libc.call_depth:
         raise GuestAbort(
             f"longjmp by {buffer:#x} out of a call that Python made: "
-            f"setjmp ran at call depth {depth}, longjmp at {libc.machine.call_depth}"
+            f"setjmp ran at call depth {depth}, longjmp at {libc.call_depth}"
         )
-    if stack < cpu.read_register("sp"):
+    if stack < registers.read_register("sp"):
         raise GuestAbort(f"longjmp into a function that has returned (stack {stack:#x}), by {buffer:#x}")
-    cpu.write_register("sp", stack)
+    registers.write_register("sp", stack)
     for name, word in zip(saved.integers, words[3:], strict=True):
-        cpu.write_register(name, word)
+        registers.write_register(name, word)
     for number, name in enumerate(saved.floats):
         at = floats_at + 8 * number
-        cpu.write_register(name, int.from_bytes(block[at : at + 8], "little"))
+        registers.write_register(name, int.from_bytes(block[at : at + 8], "little"))
     if saved.link is None:
         libc.set_pointer(stack, target)
     else:
-        cpu.write_register(saved.link, target)
+        registers.write_register(saved.link, target)
     return value or 1

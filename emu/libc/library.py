@@ -9,15 +9,20 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from emu.errors import GuestAbort
 from emu.host.functions import HostFunction
 from emu.libc import table
 from emu.libc.errno import Errno
-from emu.libc.guest import Guest, Program
 from emu.libc.streams import CaptureStream
-from emu.ports import MappableMemory
+
+if TYPE_CHECKING:
+    from emu.libc.guest import Program
+    from emu.linux.ldso import DynamicLoader
+    from emu.memory.heap import Heap
+    from emu.ports import Caller, MappableMemory, Registers, Threads
+    from relink.arch import Architecture
 
 _S = TypeVar("_S")
 _PAGE = 4096
@@ -34,16 +39,22 @@ class Libc:
 
     def __init__(
         self,
-        machine: Guest,
+        arch: Architecture,
+        memory: MappableMemory,
+        registers: Registers,
+        heap: Heap,
+        caller: Caller,
+        threads: Threads,
         *,
+        dynamic: Callable[[], DynamicLoader] | None = None,
         clock: Callable[[], int] = time.time_ns,
         environment: Mapping[str, str] | None = None,
         files: dict[str, bytes | bytearray] | None = None,
         stdin: bytes | Callable[[int], bytes] = b"",
     ) -> None:
-        self.machine = machine
-        self.arch = machine.arch
-        self.word = machine.arch.word_size  #: bytes of a pointer, a long, a size_t
+        self.arch, self.memory, self.registers, self.heap = arch, memory, registers, heap
+        self._caller, self._threads, self._dynamic = caller, threads, dynamic
+        self.word = arch.word_size  #: bytes of a pointer, a long, a size_t
         self.clock = clock
         self.environment = dict(environment or {})  #: what the guest finds in `environ` when it first looks
         self.files: dict[str, bytes | bytearray] = {} if files is None else files
@@ -105,8 +116,21 @@ class Libc:
     # ---------------------------------------------------------------- for the families
 
     @property
-    def memory(self) -> MappableMemory:
-        return self.machine.memory
+    def thread_pointer(self) -> int:
+        """The guest address the thread pointer of the running thread holds."""
+        return self._threads.thread_pointer
+
+    @property
+    def call_depth(self) -> int:
+        """How many calls of the guest are under way, nested ones included."""
+        return self._caller.depth
+
+    @property
+    def dynamic(self) -> DynamicLoader:
+        """What serves dlopen and its kin. Raises GuestAbort where there is no dynamic linker."""
+        if self._dynamic is None:
+            raise GuestAbort("the guest called the dynamic linker, and this machine has none")
+        return self._dynamic()
 
     def state(self, kind: Callable[[Libc], _S]) -> _S:
         """This machine's one instance of a family's state class."""
@@ -181,7 +205,7 @@ class Libc:
 
     def new_string(self, text: bytes) -> int:
         """A heap copy of `text` with its NUL, or 0 with ENOMEM."""
-        address = self.machine.heap.malloc(len(text) + 1)
+        address = self.heap.malloc(len(text) + 1)
         if not address:
             return self.fail(Errno.ENOMEM, 0)
         self.put_string(address, text)
@@ -230,9 +254,13 @@ class Libc:
         for registered in (handlers.registered, handlers.quick, *handlers.thread.values()):
             registered[:] = [handler for handler in registered if is_there(handler.function)]
 
+    def call(self, address: int, prototype: str, *args: int | float) -> int | float | None:
+        """Call a guest function."""
+        return self._caller.call(address, prototype, *args)
+
     def call_int(self, address: int, prototype: str, *args: int) -> int:
         """Call a guest function whose result is an integer."""
-        result = self.machine.call(address, prototype, *args)
+        result = self._caller.call(address, prototype, *args)
         if not isinstance(result, int):
             raise GuestAbort(f"the function at {address:#x} returned {result!r} where C wants an integer")
         return result

@@ -139,7 +139,7 @@ def strtof128_nan(libc: Libc, text: int, end: int, stop: int) -> None:
     """libm's nanf128 alone calls it. Its result is in xmm0 on x86_64; on i386 no convention here can return it."""
     if libc.arch.name != "x86_64":
         raise GuestAbort("__strtof128_nan: a __float128 result is not supported on i386")
-    libc.machine.cpu.write_register("xmm0", QUAD.nan)
+    libc.registers.write_register("xmm0", QUAD.nan)
 
 
 @export("void strtof128(const char *text, char **end)", alias=("strfromf128",), arches=("x86_64", "i386"))

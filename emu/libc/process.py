@@ -29,7 +29,7 @@ def at_quick_exit(libc: Libc, function: int) -> int:
 @export("int __cxa_thread_atexit(void *function, void *object, void *dso)", alias=("__cxa_thread_atexit_impl",))
 def cxa_thread_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
     """Runs when the thread ends, before any atexit handler; the image `dso` lies in stays loaded until then."""
-    thread = libc.machine.thread_pointer
+    thread = libc.thread_pointer
     libc.state(Handlers).thread.setdefault(thread, []).append(Handler(function, argument, dso))
     return 0
 

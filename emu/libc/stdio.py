@@ -198,7 +198,7 @@ def getdelim(libc: Libc, line: int, size: int, stop: int, stream: int) -> int:
     buffer, room = libc.pointer(line), libc.pointer(size)
     if not buffer or room <= len(text):
         room = max(120, len(text) + 1)
-        buffer = libc.machine.heap.realloc(buffer, room)
+        buffer = libc.heap.realloc(buffer, room)
         if not buffer:
             return libc.fail(Errno.ENOMEM)
         libc.set_pointer(line, buffer)

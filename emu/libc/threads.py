@@ -106,7 +106,7 @@ def pthread_once(libc: Libc, control: int, routine: int) -> int:
     if not libc.memory.read_uint(control, 4):
         libc.memory.write_uint(control, 4, 2)
         try:
-            libc.machine.call(routine, "void(void)")
+            libc.call(routine, "void(void)")
         except BaseException:
             libc.memory.write_uint(control, 4, 0)
             raise
@@ -115,7 +115,7 @@ def pthread_once(libc: Libc, control: int, routine: int) -> int:
 
 @export("unsigned long pthread_self(void)")
 def pthread_self(libc: Libc) -> int:
-    return libc.machine.thread_pointer or 1
+    return libc.thread_pointer or 1
 
 
 @export("int pthread_equal(unsigned long a, unsigned long b)")
@@ -146,7 +146,7 @@ def pthread_key_delete(libc: Libc, key: int) -> int:
 
 @export("void *pthread_getspecific(unsigned key)", alias=("__pthread_getspecific",))
 def pthread_getspecific(libc: Libc, key: int) -> int:
-    return libc.state(Threads).values.get(libc.machine.thread_pointer, {}).get(key, 0)
+    return libc.state(Threads).values.get(libc.thread_pointer, {}).get(key, 0)
 
 
 @export("int pthread_setspecific(unsigned key, const void *value)", alias=("__pthread_setspecific",))
@@ -154,7 +154,7 @@ def pthread_setspecific(libc: Libc, key: int, value: int) -> int:
     state = libc.state(Threads)
     if key not in state.destructors:
         return Errno.EINVAL
-    state.values.setdefault(libc.machine.thread_pointer, {})[key] = value
+    state.values.setdefault(libc.thread_pointer, {})[key] = value
     return 0
 
 
@@ -162,12 +162,12 @@ def run_key_destructors(libc: Libc) -> None:
     """At a thread's end: each key's destructor with its value there, again while they set new ones
     (POSIX, pthread_key_create)."""
     state = libc.state(Threads)
-    values = state.values.get(libc.machine.thread_pointer, {})
+    values = state.values.get(libc.thread_pointer, {})
     for _ in range(_DESTRUCTOR_ROUNDS):
         due = [(key, value) for key, value in values.items() if value and state.destructors.get(key)]
         for key, value in due:
             values[key] = 0
-            libc.machine.call(state.destructors[key], "void(void *)", value)
+            libc.call(state.destructors[key], "void(void *)", value)
         if not due:
             return
 

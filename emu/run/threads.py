@@ -82,6 +82,11 @@ class Threads:
             self._initialise(thread, image)
         return thread
 
+    @property
+    def thread_pointer(self) -> int:
+        """The guest address the thread pointer of the thread in use holds."""
+        return self.current.thread_pointer
+
     @contextmanager
     def using(self, thread: Thread) -> Iterator[None]:
         """Let the guest run as `thread`. Raises CallError if it has ended."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from emu.libc import Libc
-from emu.linux.ldso import DynamicLoader
 from emu.memory.heap import Heap
 from relink.arch import architecture
 from relink.errors import AddressSpaceError
@@ -74,7 +73,7 @@ class FakeMachine:
     """Enough of a machine for the hosted library."""
 
     thread_pointer = 0x7000
-    call_depth = 1
+    depth = 1
 
     def __init__(self, arch: str = "x86_64") -> None:
         self.arch = architecture(arch)
@@ -82,10 +81,6 @@ class FakeMachine:
         self.cpu = FakeRegisters()
         self.heap = Heap(self.memory, self.arch)
         self.functions: dict[int, Callable[..., int | float | None]] = {}
-
-    @property
-    def dynamic(self) -> DynamicLoader:
-        raise AssertionError("a fake machine loads nothing")
 
     def function(self, body: Callable[..., int | float | None]) -> int:
         """The address of a "guest" function."""
@@ -115,7 +110,16 @@ class Harness:
     def __init__(self, arch: str = "x86_64", **options: object) -> None:
         self.machine = FakeMachine(arch)
         self.memory = self.machine.memory
-        self.libc = Libc(self.machine, **options)  # type: ignore[arg-type]
+        machine = self.machine
+        self.libc = Libc(
+            machine.arch,
+            machine.memory,
+            machine.cpu,  # type: ignore[arg-type]
+            machine.heap,
+            machine,  # type: ignore[arg-type]
+            machine,  # type: ignore[arg-type]
+            **options,  # type: ignore[arg-type]
+        )
 
     def place(self, data: bytes) -> int:
         address = self.machine.heap.malloc(len(data))

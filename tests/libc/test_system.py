@@ -216,7 +216,7 @@ def test_longjmp_out_of_a_python_frame_is_refused():
     host.machine.cpu.values.update({"sp": 0x8000, "x30": 0x1234})
     buffer = host.buffer(256)
     host.call("_setjmp", buffer)
-    host.machine.call_depth = 2
+    host.machine.depth = 2
     with pytest.raises(GuestAbort, match="setjmp ran at call depth 1, longjmp at 2"):
         host.call("longjmp", buffer, 5)
 
