@@ -70,7 +70,7 @@ RUN --mount=type=secret,id=pip_conf,uid=1000 --mount=type=secret,id=ca_bundle,ui
     if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi; \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
     python3 -m venv "$VIRTUAL_ENV"; \
-    pip install --quiet --editable '.[test,lint,fixtures]'; \
+    pip install --quiet --editable '.[test,lint]'; \
     pip freeze --exclude-editable > "$VIRTUAL_ENV/packages.txt"
 COPY --chown=relink:relink . .
 CMD ["pytest", "-n", "auto"]

@@ -111,6 +111,20 @@ class AssemblyError(PatchError):
     """Text that is no code of the ISA, or an ISA without an assembler."""
 
 
+class AssemblerMissing(AssemblyError):
+    """Assembly text was given, and keystone, which assembles it, is not installed or cannot be loaded.
+
+    `detail` is what Python said when it was imported.
+    """
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(
+            f"assembly text needs keystone, which cannot be imported ({detail}): "
+            "pip install 'relink-emu[assemble]', or give the code as bytes"
+        )
+
+
 class BudgetExceeded(MachineError):
     """The guest used up its `max_instructions` or `timeout`."""
 

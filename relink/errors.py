@@ -26,6 +26,7 @@ RelinkError
     ├── PatchError               a function cannot be replaced
     │   ├── FunctionTooShort, AlreadyPatched
     │   └── AssemblyError          text that is no code
+    │       └── AssemblerMissing     keystone is not installed
     └── CallError                a prototype or an argument that cannot be passed
 """
 

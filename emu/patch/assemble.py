@@ -1,8 +1,14 @@
-"""Assembling a piece of code with keystone, for the ISAs it knows."""
+"""Assembling a piece of code with keystone, for the ISAs it knows.
+
+keystone is imported here alone, and only when text is to be assembled: it is large, and has no wheel for Linux on
+AArch64 or macOS on arm64. Everything else works without it.
+"""
 
 from __future__ import annotations
 
-from emu.errors import AssemblyError
+from types import ModuleType
+
+from emu.errors import AssemblerMissing, AssemblyError
 from relink.arch import Architecture
 
 _KNOWN = ("x86_64", "i386", "aarch64", "arm")
@@ -11,12 +17,12 @@ _KNOWN = ("x86_64", "i386", "aarch64", "arm")
 def assemble(arch: Architecture, text: str, address: int, *, thumb: bool = False) -> bytes:
     """Machine code for `text`, to lie at `address`. Intel syntax on x86; statements end with a newline or `;`.
 
-    Raises AssemblyError for text that is no code, and for ISAs keystone does not know.
+    Raises AssemblyError for text that is no code, and for ISAs keystone does not know; AssemblerMissing where
+    keystone is not installed.
     """
     if arch.name not in _KNOWN:
         raise AssemblyError(f"no assembler for {arch.name} is at hand: give the code as bytes")
-    import keystone  # large, and few need it
-
+    keystone = _keystone()
     kind, mode = {
         "x86_64": (keystone.KS_ARCH_X86, keystone.KS_MODE_64),
         "i386": (keystone.KS_ARCH_X86, keystone.KS_MODE_32),
@@ -30,3 +36,11 @@ def assemble(arch: Architecture, text: str, address: int, *, thumb: bool = False
     if not code:
         raise AssemblyError(f"{text!r} assembles to nothing")
     return bytes(code)
+
+
+def _keystone() -> ModuleType:
+    try:
+        import keystone
+    except ImportError as error:  # its package is missing, or the library inside cannot be loaded
+        raise AssemblerMissing(str(error)) from error
+    return keystone  # type: ignore[no-any-return]

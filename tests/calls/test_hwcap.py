@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from keystone import KS_ARCH_ARM, KS_ARCH_ARM64, KS_MODE_ARM, KS_MODE_LITTLE_ENDIAN, Ks
 
 from emu import Machine
 from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Cpu, Protection, StopReason
 from emu.isa import CONVENTIONS
+from tests.assembler import assembled
 
 _CODE, _DATA, _TRAP = 0x10000, 0x20000, 0x40000
 
@@ -61,8 +61,7 @@ def _machine_code(arch: str, text: str | bytes) -> tuple[bytes, bool]:
     """The instruction's bytes, and whether they are Thumb. keystone does not know them all."""
     if isinstance(text, bytes):
         return text.removeprefix(b"thumb"), text.startswith(b"thumb")
-    kind = (KS_ARCH_ARM64, KS_MODE_LITTLE_ENDIAN) if arch == "aarch64" else (KS_ARCH_ARM, KS_MODE_ARM)
-    return bytes(Ks(*kind).asm(text)[0]), False
+    return assembled(arch, text), False
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ given as words. `value` and `address` are the two registers the programs work on
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Cpu, Protection
+from tests.assembler import assembled
 
 CODE, DATA, CLOSED, STACK = 0x1_0000, 0x2_0000, 0x4_0000, 0x5_0000
 HOLE = 0x3_0000  #: nothing is mapped here
@@ -37,29 +37,18 @@ class Guest:
     nop: int  #: bytes in a nop
     programs: Mapping[str, str | bytes]
     flags: tuple[str, int] = ("", 0)  #: the register and mask of the zero flag
-    keystone: tuple[str, str] | None = None
     extra: Mapping[str, str | bytes] = field(default_factory=dict)
     entry_bit: int = 0
 
     def code(self, name: str) -> bytes:
         program = {**self.programs, **self.extra}[name]
-        return program if isinstance(program, bytes) else assemble(self.keystone, program)
+        return program if isinstance(program, bytes) else assembled(self.name, program, CODE)
 
     def has(self, name: str) -> bool:
         return name in self.programs or name in self.extra
 
     def __str__(self) -> str:
         return self.name
-
-
-@functools.cache
-def assemble(keystone: tuple[str, str] | None, text: str) -> bytes:
-    import keystone as ks
-
-    assert keystone is not None
-    arch, mode = keystone
-    encoding, _count = ks.Ks(getattr(ks, f"KS_ARCH_{arch}"), getattr(ks, f"KS_MODE_{mode}")).asm(text, CODE)
-    return bytes(encoding)
 
 
 def words(*values: int) -> bytes:
@@ -94,7 +83,6 @@ def _x86(name: str, a: str, b: str, seg: str, extra: Mapping[str, str | bytes]) 
             **extra,
         },
         flags=("rflags" if name == "x86_64" else "eflags", 0x40),
-        keystone=("X86", "64" if name == "x86_64" else "32"),
     )  # fmt: skip
 
 
@@ -132,7 +120,6 @@ _AARCH64 = Guest(
         "atomic": words(0xB8210020, 0xD65F03C0),  # ldadd w1, w0, [x1]
     },
     flags=("nzcv", 1 << 30),
-    keystone=("ARM64", "LITTLE_ENDIAN"),
 )  # fmt: skip
 _ARM_PROGRAMS = {
     "return": "bx lr",
@@ -156,7 +143,6 @@ _ARM_PROGRAMS = {
 _ARM = Guest(
     "arm", "arm", 4, "r0", "r1", "lr", ("d0", "d1"), 4, _ARM_PROGRAMS,
     flags=("cpsr", 1 << 30),
-    keystone=("ARM", "ARM"),
     extra={
         "invalid": words(0xE320F000, 0xE7F000F0),
         "flags": "mov r4, lr; cmp r0, r0; blx r1; movne r0, #0; moveq r0, #1; bx r4",
@@ -165,7 +151,6 @@ _ARM = Guest(
 _THUMB = Guest(
     "thumb", "arm", 4, "r0", "r1", "lr", ("d0", "d1"), 2, _ARM_PROGRAMS,
     flags=("cpsr", 1 << 30),
-    keystone=("ARM", "THUMB"),
     extra={
         "invalid": bytes.fromhex("00bf 00de"),
         "flags": "mov r4, lr; cmp r0, r0; blx r1; ite eq; moveq r0, #1; movne r0, #0; bx r4",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from emu import Library, Machine
-from emu.errors import AlreadyPatched, AssemblyError, FunctionTooShort, GuestFault, PatchError
+from emu.errors import AlreadyPatched, AssemblerMissing, AssemblyError, FunctionTooShort, GuestFault, PatchError
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.memory.address_space import Protection
+from tests.assembler import assembled
 from tests.fixtures import arch_of, fixture, targets_of
 from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked
@@ -127,6 +129,7 @@ def test_assembled_code_takes_the_place(target: str) -> None:
     with Machine(arch_of(target)) as machine:
         library = machine.load(library_of(target))
         regions = machine.memory.regions
+        assembled(target, text)  # skips where there is no keystone
         with library.replace("victim", text):
             assert results(library) == [82, 1082, 2082]
         assert results(library) == ORIGINAL
@@ -165,6 +168,20 @@ def test_where_there_is_no_assembler_that_is_said(target: str) -> None:
         with pytest.raises(AssemblyError, match=f"no assembler for {target} is at hand: give the code as bytes"):
             library.replace("victim", "addi a0, a0, 77\nret")
         assert machine.memory.regions == regions
+
+
+@pytest.mark.parametrize("target", ["x86_64", "thumb"])
+def test_without_keystone_text_is_refused_and_bytes_are_not(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keystone", None)  # the import fails
+    with Machine(arch_of(target)) as machine:
+        library = machine.load(library_of(target))
+        regions = machine.memory.regions
+        with pytest.raises(AssemblerMissing, match=r"needs keystone.*pip install 'relink-emu\[assemble\]'"):
+            library.replace("victim", "nop")
+        assert machine.memory.regions == regions
+        assert results(library) == ORIGINAL
+        with library.replace("victim", bytes.fromhex(CODE[target])):
+            assert results(library) == [82, 1082, 2082]
 
 
 def test_patches_lie_on_top_of_each_other_and_are_undone_in_turn(library: Library) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keystone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from relink.arch.aarch64 import AARCH64, SignedMove
 from relink.arch.fields import Bits
 from relink.arch.spec import Slot
+from tests.assembler import assembled_int
 from tests.objects.linkers import Target, places
 from tests.objects.rows import assert_bounds, field_of, fits, implemented, read, row_of, value_of, written
 
@@ -170,8 +170,7 @@ def test_the_field_is_where_keystone_puts_it(name: str, value: int, text: str, b
 
 
 def assembled(text: str) -> int:
-    assembler = keystone.Ks(keystone.KS_ARCH_ARM64, keystone.KS_MODE_LITTLE_ENDIAN)
-    return int.from_bytes(bytes(assembler.asm(text, 0)[0]), "little")
+    return assembled_int("aarch64", text)
 
 
 def test_the_veneer_jumps_to_the_address_it_carries() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keystone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,16 +9,10 @@ from hypothesis import strategies as st
 from relink.arch.arm import ARM
 from relink.arch.fields import Word
 from relink.arch.spec import Role
+from tests.assembler import assembled_int
 from tests.objects.rows import assert_bounds, field_of, fits, implemented, narrowed, read, written
 
-A32 = keystone.Ks(keystone.KS_ARCH_ARM, keystone.KS_MODE_ARM)
-T32 = keystone.Ks(keystone.KS_ARCH_ARM, keystone.KS_MODE_THUMB)
-
-
-def assembled(engine: keystone.Ks, text: str) -> int:
-    """One instruction at address 0, as it lies in memory."""
-    code = bytes(engine.asm(text, 0)[0])
-    return int.from_bytes(code, "little")
+A32, T32 = "arm", "thumb"
 
 
 # ---------------------------------------------------------------- bounds
@@ -155,11 +148,11 @@ TO_THUMB = {"PC24", "THM_CALL", "THM_JUMP24", "THM_JUMP19", "THM_JUMP6", "THM_JU
 
 def instruction(name: str, x: int) -> int:
     """What keystone makes of the case's text with the value `x`."""
-    engine, text, bias, _ = ENCODINGS[name]
+    state, text, bias, _ = ENCODINGS[name]
     words = {f"byte{n}": x >> 8 * n & 0xFF for n in range(4)}
     words |= {"target": x + bias, "magnitude": abs(x), "low": x & 0xFFFF, "high": x >> 16 & 0xFFFF}
     add = "sub" if x < 0 else "add"
-    return assembled(engine, text.format(x=x, add=add, addw=add + "w", **words))
+    return assembled_int(state, text.format(x=x, add=add, addw=add + "w", **words))
 
 
 def emptied(name: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keystone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from relink.arch.fields import Word
 from relink.arch.i386 import I386
 from relink.arch.spec import Architecture, Slot
 from relink.arch.x86_64 import X86_64
+from tests.assembler import assembled
 from tests.objects.linkers import Target, places
 from tests.objects.rows import (
     assert_bounds,
@@ -27,7 +27,6 @@ from tests.objects.rows import (
 )
 
 PAGES = {page.name: page for page in (X86_64, I386)}
-ASSEMBLERS = {"x86_64": keystone.KS_MODE_64, "i386": keystone.KS_MODE_32}
 SIGNED_32, UNSIGNED_32, ANY = (-(1 << 31), (1 << 31) - 1), (0, (1 << 32) - 1), (-(1 << 63), (1 << 63) - 1)
 
 #: (lowest, highest) value that fits → the types of x86-64 it is the rule for.
@@ -101,8 +100,7 @@ def test_the_field_is_where_keystone_puts_it(
     isa: str, name: str, text: str, at: int, addend: int, symbol: int
 ) -> None:
     page, start = PAGES[isa], 0x400000
-    assembler = keystone.Ks(keystone.KS_ARCH_X86, ASSEMBLERS[isa])
-    code = bytes(assembler.asm(text.format(S=hex(symbol)), start)[0])
+    code = assembled(isa, text.format(S=hex(symbol)), start)
     row = row_of(page, name)
     value = narrowed(page, value_of(row, code, at, S=symbol, A=addend, P=start + at))
     field = field_of(page, name)
@@ -117,11 +115,10 @@ STUBS = [(X86_64, "jmp qword ptr [rip+2]; ud2"), (I386, "push 0; ret; ud2")]
 def test_the_stub_jumps_to_the_address_it_carries(page: Architecture, text: str) -> None:
     stub = page.stub
     assert stub is not None
-    assembler = keystone.Ks(keystone.KS_ARCH_X86, ASSEMBLERS[page.name])
     target = 0x1234_5678_9ABC_DEF0 & page.address_mask
     code = bytearray(stub.code)
     code[stub.address_at : stub.address_at + page.word_size] = target.to_bytes(page.word_size, "little")
-    expected = bytes(assembler.asm(text.replace("push 0", f"push {target:#x}"), 0)[0])
+    expected = assembled(page.name, text.replace("push 0", f"push {target:#x}"))
     assert bytes(code).startswith(expected)
     assert len(code) == max(len(expected), stub.address_at + page.word_size)
 
