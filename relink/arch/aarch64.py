@@ -315,6 +315,7 @@ AARCH64 = Architecture(
     machine=183,
     bits=64,
     prefix="R_AARCH64_",
+    elftools_name="AARCH64",
     relocations=RELOCATIONS,
     tls=Tls(
         TlsVariant.I,
@@ -332,6 +333,7 @@ AARCH64 = Architecture(
     platform="aarch64",
     # stp x16, x30, [sp, #-16]!, with the slot's address in x16
     plt=Plt(named=SlotNamed.BY_ADDRESS, at=0, pushed=16, saved=("x30", 8), bound_at_once=0x80),
+    mapping_symbols=b"xd",  # AAELF64 5.5.4
     stub=STUB,
     detours=(Detour(bytes.fromhex("00000014"), BRANCH_26, 0, 0, STUB, pads=_LANDING_PADS),),  # b
     branch_reach=1 << 27,

@@ -112,6 +112,7 @@ I386 = Architecture(
     machine=3,
     bits=32,
     prefix="R_386_",
+    elftools_name="i386",
     relocations=RELOCATIONS,
     tls=Tls(
         TlsVariant.II,
@@ -129,6 +130,7 @@ I386 = Architecture(
     platform="i686",
     # As on x86-64, but the number is a byte offset into DT_JMPREL, whose entries have 8.
     plt=Plt(at=4, divisor=8, pushed=8),
+    branch_bias={"": -4},
     stub=STUB,
     detours=(
         Detour(b"\xe9" + bytes(4), address32, 1, -4, STUB, pads={_ENDBR: _ENDBR}, padding=NOPS, unit=16),  # jmp

@@ -23,6 +23,7 @@ import numpy as np
 from relink.arch.fields import Bits, Field, Pair, Range, Word, sign_extended, signed32, unsigned32, word32, word64
 from relink.arch.spec import (
     NONE,
+    Alignment,
     Architecture,
     Detour,
     FloatAbi,
@@ -325,6 +326,16 @@ def float_abi(flags: int, attributes: bytes) -> FloatAbi | None:
     return _FLOAT_ABIS.get(flags & EF_LOONGARCH_ABI_MODIFIER_MASK)
 
 
+def alignment_request(addend: int, symbol: int) -> tuple[int, int, int]:
+    """R_LARCH_ALIGN: with a symbol the addend holds log2 of the alignment and, above its low byte, the most
+    padding allowed (laelf)."""
+    if symbol == 0:
+        return addend + 4, addend, addend
+    align = 1 << (addend & 0xFF)
+    return align, align - 4, addend >> 8 or align
+
+
+NOP = bytes.fromhex("00004003")
 # pcaddu12i $t0, 0; ld.d $t0, $t0, 16; jr $t0; nop; address
 STUB = Stub(bytes.fromhex("0c00001c 8c41c028 8001004c 00004003") + bytes(8), 16, 8)
 
@@ -335,6 +346,7 @@ LOONGARCH64 = Architecture(
     machine=258,
     bits=64,
     prefix="R_LARCH_",
+    elftools_name="LOONGARCH",
     relocations=RELOCATIONS,
     tls=Tls(
         TlsVariant.I,
@@ -352,6 +364,7 @@ LOONGARCH64 = Architecture(
     platform="loongarch64",
     # The header leaves the slot's byte offset among the jump slots in t1, and the map's word in t0.
     plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
+    alignment=Alignment((NOP,), alignment_request),
     stub=STUB,
     detours=(Detour(bytes.fromhex("00000050"), OFFS_26, 0, 0, STUB),),  # b
     branch_reach=1 << 27,

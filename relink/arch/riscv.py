@@ -16,6 +16,7 @@ import numpy as np
 from relink.arch.fields import Bits, Pair, Range, Word, address32, in_range, signed32, word32, word64
 from relink.arch.spec import (
     NONE,
+    Alignment,
     Architecture,
     Detour,
     FloatAbi,
@@ -165,6 +166,13 @@ def float_abi(flags: int, attributes: bytes) -> FloatAbi | None:
     return _FLOAT_ABIS[flags & EF_RISCV_FLOAT_ABI]
 
 
+def alignment_request(addend: int, symbol: int) -> tuple[int, int, int]:
+    """R_RISCV_ALIGN: the addend is the padding (RISC-V psABI, "Alignment")."""
+    return 1 << (addend + 1).bit_length(), addend, addend
+
+
+ALIGNMENT = Alignment((b"\x13\0\0\0", b"\x01\0"), alignment_request)  # nop, c.nop
+
 # auipc t1, 0; ld t1, 16(t1); jr t1; nop; address
 STUB_64 = Stub(bytes.fromhex("17030000 03330301 67000300 13000000") + bytes(8), 16, 8)
 # auipc t1, 0; lw t1, 12(t1); jr t1; address
@@ -179,6 +187,7 @@ RISCV64 = Architecture(
     machine=243,
     bits=64,
     prefix="R_RISCV_",
+    elftools_name="",
     relocations=_relocations(word64),
     tls=Tls(
         TlsVariant.I,
@@ -197,6 +206,9 @@ RISCV64 = Architecture(
     branch_reach=1 << 20,  # jal
     # The header leaves the slot's byte offset among the jump slots in t1, and the map's word in t0.
     plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
+    alignment=ALIGNMENT,
+    mapping_symbols=b"xd",  # RISC-V psABI, "Mapping Symbol"
+    mapping_names_isa=True,
     stub=STUB_64,
     detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_64, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,
@@ -211,6 +223,7 @@ RISCV32 = Architecture(
     machine=243,
     bits=32,
     prefix="R_RISCV_",
+    elftools_name="",
     relocations=_relocations(address32),
     tls=Tls(
         TlsVariant.I,
@@ -228,6 +241,9 @@ RISCV32 = Architecture(
     aliases=("rv32", "rv32gc", "riscv32gc"),
     branch_reach=1 << 20,
     plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=4),
+    alignment=ALIGNMENT,
+    mapping_symbols=b"xd",  # RISC-V psABI, "Mapping Symbol"
+    mapping_names_isa=True,
     stub=STUB_32,
     detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_32, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,

@@ -261,6 +261,22 @@ class Detour:
     unit: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How a relocation of Role.ALIGN asks for padding, and what fills the padding that stays."""
+
+    nops: tuple[bytes, ...]  #: instructions that do nothing, longest first
+    #: Given addend and symbol index: (alignment, bytes of padding there, most padding worth it).
+    request: Callable[[int, int], tuple[int, int, int]]
+
+    def fill(self, size: int) -> bytes:
+        """`size` bytes of instructions that do nothing; fewer where no instruction is that short."""
+        content = b""
+        for nop in self.nops:
+            content += nop * ((size - len(content)) // len(nop))
+        return content
+
+
 class FloatAbi(enum.Enum):
     """How a procedure call standard passes floating-point values: the widest kind that goes in registers of
     its own. One image cannot call another whose answer differs."""
@@ -281,6 +297,7 @@ class Architecture:
     machine: int  #: e_machine
     bits: int  #: ELF class: 32 or 64
     prefix: str  #: of relocation names, e.g. "R_X86_64_"
+    elftools_name: str  #: of the table in elftools.elf.enums with all types: ENUM_RELOC_TYPE_<name>; "" for none
     relocations: Mapping[int, Reloc] = field(repr=False)
     tls: Tls
     image_base: int  #: where the first image goes when nobody chooses
@@ -304,6 +321,14 @@ class Architecture:
     #: How functions are patched: those whose address has no `code_address_bits`, and those that have.
     detours: tuple[Detour, ...] = ()
     branch_reach: int = 1 << 31  #: bytes the shortest call reaches: how far apart stubs may lie
+    #: The addend of a branch to the symbol itself, by the first three letters of the row's name ("": other rows):
+    #: from the place to where the program counter counts.
+    branch_bias: Mapping[str, int] = field(default_factory=dict)
+    alignment: Alignment | None = None  #: where the table has rows of Role.ALIGN
+    #: The letters that follow `$` in mapping symbols of objects: a: A32, t: Thumb, x: other code, d: data.
+    mapping_symbols: bytes = b""
+    mapping_names_isa: bool = False  #: `$x` may be followed by the name of an ISA: `$xrv64imafdc`
+    large_common: int | None = None  #: a second section index that means SHN_COMMON
     got_header: int = 0  #: words at the start of the GOT that belong to the dynamic linker
     #: Given e_flags, why an image of that ABI cannot join (None: it can).
     flags_problem: Callable[[int], str | None] = lambda flags: None
@@ -340,13 +365,16 @@ class Architecture:
     def _other_name(self, number: int) -> str | None:
         if number in self.static_names:
             return self.prefix + self.static_names[number]
-        return _name_from_elftools(self.machine, number)
+        return _name_from_elftools(self.elftools_name, number)
+
+    def bias_of_branch(self, row: Reloc) -> int:
+        """The addend with which a branch of this type reaches the symbol itself (see `branch_bias`)."""
+        return self.branch_bias.get(row.name[:3], self.branch_bias.get("", 0))
 
 
-def _name_from_elftools(machine: int, number: int) -> str | None:
+def _name_from_elftools(table: str, number: int) -> str | None:
     """Names of types no page has a row for: only error messages want them, so the import is lazy."""
     from elftools.elf import enums
 
-    table = {62: "x64", 3: "i386", 183: "AARCH64", 40: "ARM", 258: "LOONGARCH"}.get(machine)
     names = getattr(enums, f"ENUM_RELOC_TYPE_{table}", {})
     return next((name for name, value in names.items() if value == number and isinstance(name, str)), None)

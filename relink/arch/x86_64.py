@@ -109,6 +109,7 @@ X86_64 = Architecture(
     machine=62,
     bits=64,
     prefix="R_X86_64_",
+    elftools_name="x64",
     relocations=RELOCATIONS,
     tls=Tls(
         TlsVariant.II,
@@ -126,6 +127,8 @@ X86_64 = Architecture(
     platform="x86_64",
     # The header pushes the map's word on top of the entry's number, which the PLT entry has pushed.
     plt=Plt(at=8, pushed=16),
+    branch_bias={"": -4},
+    large_common=0xFF02,  # SHN_X86_64_LCOMMON: every section is placed in reach (AMD64 psABI 4.1, 4.2)
     stub=STUB,
     detours=(
         Detour(b"\xe9" + bytes(4), signed32, 1, -4, STUB, pads={_ENDBR: _ENDBR}, padding=NOPS, unit=16),  # jmp

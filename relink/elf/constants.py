@@ -224,21 +224,11 @@ class Compression(enum.IntEnum):
     ZSTD = 2
 
 
-class Machine(enum.IntEnum):
-    """e_machine, of those whose object files have mapping symbols or section indices of their own."""
-
-    ARM = 40
-    X86_64 = 62
-    AARCH64 = 183
-    RISCV = 243
-
-
 GRP_COMDAT = 1  #: the flag word of a SHT_GROUP section: of groups of one signature, one is kept
 
 
 SHN_UNDEF = 0
 SHN_LORESERVE = 0xFF00
-SHN_X86_64_LCOMMON = 0xFF02
 SHN_ABS = 0xFFF1
 SHN_COMMON = 0xFFF2
 SHN_XINDEX = 0xFFFF

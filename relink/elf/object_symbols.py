@@ -10,15 +10,14 @@ from functools import cached_property
 
 import numpy as np
 
+from relink.arch import Architecture
 from relink.arrays import I64, U8, U32, AnyArray, Bools
 from relink.elf.constants import (
     SHN_ABS,
     SHN_COMMON,
     SHN_LORESERVE,
-    SHN_X86_64_LCOMMON,
     SHN_XINDEX,
     Binding,
-    Machine,
     SymbolType,
 )
 from relink.elf.contents import frozen
@@ -30,12 +29,7 @@ from relink.errors import MalformedElf, UnsupportedElf
 #: What `ObjectSymbols.section` holds in place of a section's index.
 UNDEFINED, ABSOLUTE, COMMON = 0, -1, -2
 
-#: The letters behind `$` in the mapping symbols of a machine (AAELF32 5.5.5, AAELF64 5.5.4, RISC-V psABI
-#: "Mapping Symbol"): A32 code, Thumb code, data, A64 or RISC-V code.
-_MAPPING_LETTERS = {Machine.ARM: b"atd", Machine.AARCH64: b"xd", Machine.RISCV: b"xd"}
 _RESERVED = {SHN_ABS: ABSOLUTE, SHN_COMMON: COMMON}
-#: x86-64's large common is common to a linker that places every section in reach (AMD64 psABI 4.1, 4.2).
-_RESERVED_OF = {Machine.X86_64: {SHN_X86_64_LCOMMON: COMMON}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +44,7 @@ class ObjectSymbols(SymbolRows):
 
     section: I64
     first_global: int
-    machine: int
+    arch: Architecture | None  #: None: a machine that is none of ours
 
     @cached_property
     def defined_globals(self) -> I64:
@@ -73,8 +67,8 @@ class ObjectSymbols(SymbolRows):
         (on RISC-V `$x` may also name an ISA: `$xrv64imafdc`).
         """
         found = np.zeros(len(self), np.uint8)
-        letters = _MAPPING_LETTERS.get(self.machine)  # type: ignore[call-overload]
-        if letters is None or not len(self):
+        letters = b"" if self.arch is None else self.arch.mapping_symbols
+        if not letters or self.arch is None or not len(self):
             return frozen(found)
         names = self.names
         # Binding LOCAL is 0. LLVM makes a TLS symbol of a mapping symbol in .tdata.
@@ -85,7 +79,7 @@ class ObjectSymbols(SymbolRows):
         # A name of two letters ends with the NUL that a string table's every name has.
         behind = names.blob[names.start[some] + 2]
         good = np.isin(letter, list(letters)) & ((behind == 0) | (behind == ord(".")))
-        if self.machine == Machine.RISCV:
+        if self.arch.mapping_names_isa:
             good |= (letter == ord("x")) & (behind == ord("r"))
         found[some[good]] = letter[good]
         return frozen(found)
@@ -96,10 +90,10 @@ class ObjectSymbols(SymbolRows):
         return frozen(self.mapping != 0)
 
 
-def no_symbols(name: str, machine: int) -> ObjectSymbols:
+def no_symbols(name: str, arch: Architecture | None) -> ObjectSymbols:
     """The symbols of an object without a symbol table."""
     strings = StringTable(name, frozen(np.empty(0, np.uint8)))
-    return ObjectSymbols(frozen(np.empty(0, ELF64.symbol)), strings, frozen(np.empty(0, np.int64)), 0, machine)
+    return ObjectSymbols(frozen(np.empty(0, ELF64.symbol)), strings, frozen(np.empty(0, np.int64)), 0, arch)
 
 
 def symbol_sections(
@@ -107,7 +101,7 @@ def symbol_sections(
     records: AnyArray,
     extended: U32 | None,
     section_count: int,
-    machine: int,
+    arch: Architecture | None,
 ) -> I64:
     """What `ObjectSymbols.section` holds, from st_shndx and the rows of SHT_SYMTAB_SHNDX.
 
@@ -131,7 +125,9 @@ def symbol_sections(
         raise MalformedElf(
             name, f"symbol {symbol} is defined in section {int(section[symbol])}, there are {section_count}"
         )
-    meanings = _RESERVED | _RESERVED_OF.get(machine, {})  # type: ignore[call-overload]
+    meanings = dict(_RESERVED)
+    if arch is not None and arch.large_common is not None:
+        meanings[arch.large_common] = COMMON
     for index in np.unique(raw[~behind]).tolist():
         if index not in meanings:
             symbol = int(reserved[raw == index][0])

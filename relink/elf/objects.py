@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from relink.arch import architecture_of
 from relink.arrays import U8, U32, AnyArray
 from relink.elf.compression import Compressed, compressed, decompress
 from relink.elf.constants import GRP_COMDAT, FileType, SectionFlag, SectionType, SymbolType
@@ -146,10 +147,10 @@ class ObjectFile:
     @cached_property
     def symbols(self) -> ObjectSymbols:
         """The symbol table. Raises MalformedElf, and UnsupportedElf for an unknown reserved section index."""
-        index = self._symbol_table
+        index, arch = self._symbol_table, architecture_of(self.header.machine, self.header.bits)
         if index is None:
-            return no_symbols(self.name, self.header.machine)
-        section, where, machine = self.sections[index], self._where(index), self.header.machine
+            return no_symbols(self.name, arch)
+        section, where = self.sections[index], self._where(index)
         records = self._rows(index, self.header.layout.symbol)
         if section.info > len(records):
             raise MalformedElf(where, f"sh_info says {section.info} local symbols, there are {len(records)}")
@@ -157,9 +158,9 @@ class ObjectFile:
         self._check_link(index, "its string table", SectionType.STRTAB)
         strings = StringTable(where, self.section_bytes(section.link))
         sections = symbol_sections(
-            where, records, self._extended_indices(index, len(records)), len(self.sections), machine
+            where, records, self._extended_indices(index, len(records)), len(self.sections), arch
         )
-        return ObjectSymbols(records, strings, sections, section.info, machine)
+        return ObjectSymbols(records, strings, sections, section.info, arch)
 
     def _extended_indices(self, symbol_table: int, count: int) -> U32 | None:
         """The rows of the SHT_SYMTAB_SHNDX section that goes with the symbol table."""

@@ -8,7 +8,6 @@ would otherwise not be aligned. Everything behind moves down; `Shrinkage` says b
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,13 +17,6 @@ from relink.arch import Architecture, Role, architecture
 from relink.arrays import I64, U8, U64
 from relink.elf.objects import ObjectFile, ObjectRelocations
 from relink.errors import MalformedElf
-
-_NOP = {
-    "riscv64": (b"\x01\x00", b"\x13\x00\x00\x00"),
-    "riscv32": (b"\x01\x00", b"\x13\x00\x00\x00"),
-    "loongarch64": (b"", b"\x00\x00\x40\x03"),
-}
-_NOP_UNIT = {arch: len(short or long) for arch, (short, long) in _NOP.items()}
 
 
 @dataclass(frozen=True)
@@ -57,8 +49,10 @@ def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Sh
 
     Raises MalformedElf for padding that lies outside the section or cannot reach its alignment.
     """
-    kinds = _kinds(arch.name)
-    entries = np.flatnonzero(np.isin(table.type, kinds)) if kinds else np.zeros(0, np.int64)
+    rule = arch.alignment
+    if rule is None:
+        return None
+    entries = np.flatnonzero(np.isin(table.type, _kinds(arch.name)))
     if not len(entries):
         return None
     if table.addend is None:
@@ -66,23 +60,23 @@ def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Sh
         raise MalformedElf(f"{file.name}: {table.name}", problem)
     entries = entries[np.argsort(table.offset[entries], kind="stable")]
     content = file.section_bytes(table.section).copy()
-    request = _REQUESTS[arch.name]
+    unit = len(rule.nops[-1])
     keep = np.ones(len(content), np.bool_)
     cuts, removed, gone, last = [], [], 0, 0
     for index in entries.tolist():
         offset = int(table.offset[index])
-        align, padding, most = request(int(table.addend[index]), int(table.symbol[index]))
+        align, padding, most = rule.request(int(table.addend[index]), int(table.symbol[index]))
         needed = -(offset - gone) % max(align, 1)
         if needed > most:
             needed = 0
         room = last <= offset <= offset + padding <= len(content)
         last = offset + padding
-        if needed > padding or not room or align & (align - 1) or (needed | padding) % _NOP_UNIT[arch.name]:
+        if needed > padding or not room or align & (align - 1) or (needed | padding) % unit:
             raise MalformedElf(
                 f"{file.name}: {table.name}",
                 f"{padding} bytes of padding at {offset:#x} cannot align what follows to {align}",
             )
-        content[offset : offset + needed] = np.frombuffer(_nops(arch.name, needed), np.uint8)
+        content[offset : offset + needed] = np.frombuffer(rule.fill(needed), np.uint8)
         keep[offset + needed : offset + padding] = False
         gone += padding - needed
         cuts.append(offset + padding)
@@ -94,28 +88,3 @@ def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Sh
 def _kinds(arch: str) -> tuple[int, ...]:
     """The types that align, of an architecture."""
     return tuple(number for number, row in architecture(arch).relocations.items() if row.role is Role.ALIGN)
-
-
-def _nops(arch: str, size: int) -> bytes:
-    short, long = _NOP[arch]
-    return long * (size // 4) + short * (size % 4 // 2)
-
-
-def _riscv(addend: int, symbol: int) -> tuple[int, int, int]:
-    """(alignment, padding, most padding worth it): the addend is the padding."""
-    return 1 << (addend + 1).bit_length(), addend, addend
-
-
-def _loongarch(addend: int, symbol: int) -> tuple[int, int, int]:
-    """With a symbol the addend holds log2 of the alignment and, above its low byte, the most padding allowed."""
-    if symbol == 0:
-        return addend + 4, addend, addend
-    align = 1 << (addend & 0xFF)
-    return align, align - 4, addend >> 8 or align
-
-
-_REQUESTS: dict[str, Callable[[int, int], tuple[int, int, int]]] = {
-    "riscv64": _riscv,
-    "riscv32": _riscv,
-    "loongarch64": _loongarch,
-}

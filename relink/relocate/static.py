@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 _PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
 #: Rows whose value is an address of the symbol, or a distance to it.
 _PLAIN = frozenset({"S", "A", "P"})
-#: By ISA and, where that matters, how the row's name begins.
-_PC_BIAS = {"x86_64": -4, "i386": -4, "arm": -8, "arm THM": -4}
 #: What the formula of an offset in a thread-local block names.
 _IN_MODULE = frozenset({"S", "DTV"})
 _MOVING = (Role.DATA, Role.HIGH)
@@ -276,7 +274,7 @@ class ObjectRelocator(Relocator):
         if not retry.any():
             return value
         # A stub arrives at the symbol: what the addend says beyond the branch's own bias would be lost.
-        odd = retry & (batch.letters["A"] != np.uint64(_bias(self.arch.name, batch.row) & (1 << 64) - 1))
+        odd = retry & (batch.letters["A"] != np.uint64(self.arch.bias_of_branch(batch.row) & (1 << 64) - 1))
         if odd.any():
             problem = "a stub would have to reach the middle of a function: symbol plus addend"
             self.report_row(batch.table, batch.indices[odd], batch.row, RelocationError, problem)
@@ -376,11 +374,6 @@ class ObjectRelocator(Relocator):
                 self.report_row(batch.table, batch.indices[[number]], batch.row, RelocationOverflow, problem)
                 continue
             write_uleb(self.buffer, where, length, value)
-
-
-def _bias(arch: str, row: Reloc) -> int:
-    """The addend of a branch to the symbol itself: from the place to where the program counter counts."""
-    return _PC_BIAS.get(f"{arch} {row.name[:3]}", _PC_BIAS.get(arch, 0))
 
 
 def _address(size: int) -> Reloc:

@@ -13,8 +13,8 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 
+from relink.arch import architecture
 from relink.elf import MAX_SPAN, decode
-from relink.elf.constants import Machine
 from relink.elf.dwarf import debug_types, prototype
 from relink.elf.layout import ELF32, ELF64
 from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile, decode_object
@@ -246,7 +246,9 @@ def test_large_common_of_x86_64_is_common_and_unknown_elsewhere() -> None:
     listed = [Sym("big", 32, 1 << 20, section=0xFF02, **GLOBAL)]
     assert decode_object(simple_object(listed)).symbols.section.tolist() == [0, COMMON]
     refused(
-        simple_object(listed, machine=Machine.AARCH64), UnsupportedElf, "symbol 1 has the reserved st_shndx 0xff02"
+        simple_object(listed, machine=architecture("aarch64").machine),
+        UnsupportedElf,
+        "symbol 1 has the reserved st_shndx 0xff02",
     )
 
 
@@ -333,23 +335,28 @@ def test_a_group_without_the_comdat_flag_is_none() -> None:
     assert not found.comdat
 
 
+def object_for(arch: str, *symbols: Sym) -> bytes:
+    page = architecture(arch)
+    return simple_object(symbols, layout=ELF32 if page.bits == 32 else ELF64, machine=page.machine)
+
+
 @pytest.mark.parametrize(
-    ("machine", "names", "mapping"),
+    ("arch", "names", "mapping"),
     [
-        (Machine.ARM, ["$a", "$t.1", "$d", "$x", "$ab", "$"], "atd"),
-        (Machine.AARCH64, ["$x", "$d.realdata", "$a", "$xy"], "xd"),
-        (Machine.RISCV, ["$x", "$xrv64i2p1_c2p0", "$d", "$x.7", "$dr", "$t"], "xxdx"),
-        (Machine.X86_64, ["$a", "$x", "$d"], ""),
+        ("arm", ["$a", "$t.1", "$d", "$x", "$ab", "$"], "atd"),
+        ("aarch64", ["$x", "$d.realdata", "$a", "$xy"], "xd"),
+        ("riscv64", ["$x", "$xrv64i2p1_c2p0", "$d", "$x.7", "$dr", "$t"], "xxdx"),
+        ("x86_64", ["$a", "$x", "$d"], ""),
     ],
 )
-def test_mapping_symbols_of_each_machine(machine: int, names: list[str], mapping: str) -> None:
-    symbols = decode_object(simple_object([Sym(name, section=1) for name in names], machine=machine)).symbols
+def test_mapping_symbols_of_each_machine(arch: str, names: list[str], mapping: str) -> None:
+    symbols = decode_object(object_for(arch, *(Sym(name, section=1) for name in names))).symbols
     assert "".join(chr(letter) for letter in symbols.mapping if letter) == mapping
 
 
 def test_a_global_or_a_function_is_no_mapping_symbol() -> None:
     listed = [Sym("$a", section=1, type=2), Sym("$a", section=1, **GLOBAL)]
-    assert not decode_object(simple_object(listed, machine=Machine.ARM)).symbols.is_mapping.any()
+    assert not decode_object(object_for("arm", *listed)).symbols.is_mapping.any()
 
 
 def test_an_object_without_symbols_is_read() -> None:
