@@ -25,7 +25,7 @@ from emu.debug.link_maps import LinkMaps
 from emu.debug.symbolizer import Symbolizer
 from emu.errors import CallError, Frame, GuestFault
 from emu.host.runtime import Runtime, host_libraries
-from emu.host.symbols import Answers, Symbols, SymbolValue
+from emu.host.symbols import HostSymbols, Symbols, SymbolValue
 from emu.isa import chosen_convention
 from emu.libc import Libc
 from emu.library import Function, Library
@@ -127,7 +127,7 @@ class Machine:
             self.convention,
             max_instructions=max_instructions,
             timeout=timeout,
-            frame=self.symbolize,
+            frame=self.symbolizer.symbolize,
             describe_fault=self._describe_fault,
             syscall=lambda pc: self.syscalls.answer(pc),
             resume=lambda unwinding: self.host_frames.resume(unwinding),
@@ -145,16 +145,30 @@ class Machine:
             files=files,
             stdin=stdin,
         )
-        self.link_maps = LinkMaps(self)  #: what the guest and a debugger see of the loaded images
-        self.answers = Answers(self)  #: makes definitions of what users give for symbols
-        self.lazy_calls = LazyCalls(self)  #: binds jump slots at their first call
-        self.initialisers = Initialisers(self)  #: runs ifunc resolvers, constructors, destructors
+        self.link_maps = LinkMaps(
+            self.linker, self.memory, self.runner
+        )  #: what the guest and a debugger see of the loaded images
+        #: makes definitions of what users give for symbols
+        self.host_symbols = HostSymbols(self.traps, self.runner, self.convention, self.caller)
+        #: runs ifunc resolvers, constructors, destructors
+        self.initialisers = Initialisers(
+            self.linker, self.memory, self.runner, self.convention, self.stack, self.symbolizer
+        )
+        self.lazy_calls = LazyCalls(  #: binds jump slots at their first call
+            self.linker,
+            self.memory,
+            self.cpu,
+            self.traps,
+            self.initialisers,
+            self.link_maps,
+            lambda: self.caller(source=False),
+        )
         self.loader = Loader(self)  #: carries out loads, and takes them back
 
         self.linker.held = self.libc.held_addresses
         self.linker.lazy_host = self.lazy_calls
-        self.linker.resolver.host_value = self.answers.definition
-        self.linker.resolver.before += self.answers.sources(symbols)
+        self.linker.resolver.host_value = self.host_symbols.definition
+        self.linker.resolver.before += self.host_symbols.sources(symbols)
         self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
 
     @classmethod
@@ -375,15 +389,15 @@ class Machine:
 
     def define(self, name: str, value: SymbolValue, traps: list[int] | None = None) -> int:
         """The guest address that stands for `value`: the number itself, or a trap that runs the callable."""
-        return self.answers.define(name, value, traps)
+        return self.host_symbols.define(name, value, traps)
 
     def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
         """Guest addresses for what a user gave for symbols; new traps are noted in `traps`."""
-        return self.answers.define_all(symbols, traps)
+        return self.host_symbols.define_all(symbols, traps)
 
     def remove_traps(self, traps: list[int]) -> None:
         """Give traps back that `define` has made."""
-        self.answers.remove(traps)
+        self.host_symbols.remove(traps)
 
     def patch(
         self, target: Function | Symbol | int, replacement: Replacement, *, size: int | None = None
@@ -460,8 +474,7 @@ class Machine:
     def symbolize(self, address: int, *, source: bool = True) -> Frame:
         """What lies at a guest address, as far as known. `source` looks its source line up too, which reads
         the image's line tables when it has any."""
-        frame = self.symbolizer.frame(address)
-        return self.symbolizer.sourced(frame) if source else frame
+        return self.symbolizer.symbolize(address, source=source)
 
     def image_at(self, address: int) -> Image | None:
         """The loaded image whose region covers a guest address."""
@@ -477,8 +490,7 @@ class Machine:
 
     def caller(self, *, source: bool = True) -> Frame:
         """What lies at `return_address`, as far as known."""
-        frame = self.symbolizer.frame(self.return_address())
-        return self.symbolizer.sourced(frame, returned_to=True) if source else frame
+        return self.symbolizer.symbolize(self.return_address(), source=source, returned_to=True)
 
     def _describe_fault(self, stop: Stop) -> GuestFault:
         from emu.debug.faults import describe_fault

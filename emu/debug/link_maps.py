@@ -33,7 +33,9 @@ from relink.image import Image
 from relink.memory.address_space import PAGE, Protection, page_ceil
 
 if TYPE_CHECKING:
-    from emu.machine import Machine
+    from emu.memory.guest_memory import GuestMemory
+    from emu.ports import Caller
+    from relink.linker import Linker
 
 #: A function that only returns, for a debugger to break on.
 _RETURN = {
@@ -59,8 +61,8 @@ class State(enum.IntEnum):
 class Arena:
     """Guest memory of the dynamic linker's own. What is freed is used again as late as possible."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._memory = machine.memory
+    def __init__(self, memory: GuestMemory) -> None:
+        self._memory = memory
         self._next = self._end = 0
         self._sizes: dict[int, int] = {}
         self._free: dict[int, deque[int]] = defaultdict(deque)
@@ -105,9 +107,9 @@ class _Entry:
 class LinkMaps:
     """The structures of one machine. `added` counts the images ever loaded (dlpi_adds)."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._word = machine.arch.word_size
+    def __init__(self, linker: Linker, memory: GuestMemory, caller: Caller) -> None:
+        self._linker, self._memory, self._caller = linker, memory, caller
+        self._word = memory.architecture.word_size
         self.added = 0
         self._entries: dict[Image, _Entry] = {}
         self._stand_ins: dict[str, int] = {}
@@ -117,12 +119,12 @@ class LinkMaps:
     @cached_property
     def arena(self) -> Arena:
         """Where the structures lie."""
-        return Arena(self._machine)
+        return Arena(self._memory)
 
     @property
     def images(self) -> list[Image]:
         """Everything loaded: an executable first, then in load order."""
-        return sorted(self._machine.linker.images, key=lambda image: not image.decoded.is_executable)
+        return sorted(self._linker.images, key=lambda image: not image.decoded.is_executable)
 
     @property
     def executable(self) -> Image | None:
@@ -175,7 +177,8 @@ class LinkMaps:
     @cached_property
     def breakpoint(self) -> int:
         """r_brk (`_dl_debug_state`): guest code that is called around every change, and only returns."""
-        memory, code = self._machine.memory, bytes.fromhex(_RETURN[self._machine.arch.name])
+        memory = self._memory
+        code = bytes.fromhex(_RETURN[memory.architecture.name])
         address = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[_dl_debug_state]")
         memory.write(address, code)
         return address
@@ -210,7 +213,7 @@ class LinkMaps:
             entry.unwind = own_unwind_table(image)
         if entry.unwind is None and (made := made_unwind_table(image, self.arena.allocate)) is not None:
             entry.unwind, content = made
-            self._machine.memory.write(entry.unwind.address, content)
+            self._memory.write(entry.unwind.address, content)
             entry.blocks.append(entry.unwind.address)
         return entry.unwind
 
@@ -235,7 +238,7 @@ class LinkMaps:
             self._release(self._entries.pop(gone))
         chain = [self._program] if self.executable is None else []
         chain += [self._new_entry(image).map for image in self.images]
-        write, word = self._machine.memory.write_uint, self._word
+        write, word = self._memory.write_uint, self._word
         for before, here, after in zip([0, *chain], chain, [*chain[1:], 0], strict=False):
             write(here + 3 * word, word, after)
             write(here + 4 * word, word, before)
@@ -274,7 +277,7 @@ class LinkMaps:
 
     def guest_path(self, image: Image) -> str:
         """What the guest would call an image's file: below the sysroot if it lies there."""
-        path, root = image.decoded.path, self._machine.linker.search.sysroot
+        path, root = image.decoded.path, self._linker.search.sysroot
         if path is None:
             return image.name
         absolute = path.absolute()
@@ -291,13 +294,13 @@ class LinkMaps:
     def _write_debug(self, state: State) -> None:
         """struct r_debug: r_version, r_map, r_brk, r_state, r_ldbase, each as wide as a word with its padding."""
         contents = self._packed(_R_VERSION, self.program, self.breakpoint, state, 0)
-        self._machine.memory.write(self._debug, contents)
+        self._memory.write(self._debug, contents)
 
     def _announce(self, state: State) -> None:
         if self._debug:
-            self._machine.memory.write_uint(self._debug + 3 * self._word, 4, state)
+            self._memory.write_uint(self._debug + 3 * self._word, 4, state)
             self._tell_program()
-            self._machine.call(self.breakpoint, "void(void)")
+            self._caller.call(self.breakpoint, "void(void)")
 
     def _tell_program(self) -> None:
         """DT_DEBUG of an executable leads to r_debug (gABI, "Dynamic Section")."""
@@ -305,6 +308,6 @@ class LinkMaps:
         tags = [] if image is None else image.decoded.dynamic.tags.tolist()
         if image is not None and DynamicTag.DEBUG in tags and (dynamic := self._dynamic(image)):
             place = dynamic + (2 * tags.index(DynamicTag.DEBUG) + 1) * self._word
-            if self._machine.memory.protection(place) is None:
+            if self._memory.protection(place) is None:
                 return  # not published yet
-            self._machine.memory.write_uint(place, self._word, self._debug)
+            self._memory.write_uint(place, self._word, self._debug)

@@ -25,6 +25,11 @@ class Symbolizer:
         """The loaded image whose region covers a guest address."""
         return next((image for image in self._linker.images if image.contains(address)), None)
 
+    def symbolize(self, address: int, *, source: bool = True, returned_to: bool = False) -> Frame:
+        """`frame`, with its source line where DWARF tells (see `sourced`) unless `source` is False."""
+        frame = self.frame(address)
+        return self.sourced(frame, returned_to=returned_to) if source else frame
+
     def sourced(self, frame: Frame, *, returned_to: bool = False) -> Frame:
         """The frame with its source line, where DWARF tells. Of an address that is `returned_to`, the call's line
         is meant, which may be another than that of the instruction behind it."""

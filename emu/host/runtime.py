@@ -103,7 +103,7 @@ class Runtime:
         def reached() -> int:
             nonlocal handler
             if handler is None:
-                handler = self._machine.answers.handler(name, function)
+                handler = self._machine.host_symbols.handler(name, function)
             return handler()
 
         return self._machine.traps.add(name, reached)

@@ -1,7 +1,8 @@
-"""What a user gives for symbols, made into something the resolver understands.
+"""Definitions for the symbols a user answers: what `symbols=` is given, made into what the resolver takes.
 
-A table of names, or a function that is asked for each; what is given for a symbol may be an address, a callable
-(with a prototype or without), which gets a trap, a `Function` or `Variable` of a loaded library, or its `Symbol`.
+Symbols come as a table by name, or as a function that is called with each request. The value of a symbol is a
+guest address, a callable (with its C prototype or without), which gets a trap, a `Function` or `Variable` of a
+loaded library, or its `Symbol`.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from emu.calls.plan import plan_call
 from emu.errors import CallError, UnresolvedCall
 from emu.host.functions import HostCallable, HostFunction, host_function
+from relink.image import Symbol
 from relink.resolve.resolver import DefinedSymbols, Lookup, SymbolRequest, SymbolSource
 
 if TYPE_CHECKING:
-    from emu.machine import Machine
-    from relink.image import Image, Symbol
+    from emu.errors import Frame
+    from emu.isa import CallingConvention
+    from emu.ports import Guest
+    from emu.run.traps import TrapTable
+    from relink.image import Image
 
 #: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
 SymbolValue: TypeAlias = "HostCallable | HostFunction | tuple[HostCallable, str] | int"
@@ -26,11 +31,26 @@ SymbolValue: TypeAlias = "HostCallable | HostFunction | tuple[HostCallable, str]
 Symbols: TypeAlias = "Mapping[str, SymbolValue] | Lookup | SymbolSource"
 
 
-class Answers:
-    """Makes definitions of what users give. A trap made on the way belongs to the load it was made for."""
+def symbol_of(value: object) -> Symbol | None:
+    """The symbol that a `Function` or `Variable` of a library is of, or that `value` is itself."""
+    symbol = value if isinstance(value, Symbol) else getattr(value, "symbol", None)
+    return symbol if isinstance(symbol, Symbol) else None
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+
+class HostSymbols:
+    """Makes definitions of what users give. A trap made on the way belongs to the load it was made for.
+
+    `guest` is what host functions read their arguments from, `caller` names the place a trap returns to.
+    """
+
+    def __init__(
+        self, traps: TrapTable, guest: Guest, convention: CallingConvention, caller: Callable[[], Frame]
+    ) -> None:
+        self._traps = traps
+        self._guest = guest
+        self._arch = convention.arch
+        self._address_mask = (1 << 8 * convention.word_size) - 1
+        self._caller = caller
         # The last is the load under way; the first, what is bound outside of any and stays.
         self._owners: list[tuple[list[int], dict[tuple[str, int], tuple[int, object]]]] = [([], {})]
         #: Traps that go when an image goes.
@@ -44,8 +64,8 @@ class Answers:
         A new trap is noted in `traps`.
         """
         if isinstance(value, int):
-            return value & self._machine.arch.address_mask
-        address = self._machine.traps.add(name, self.handler(name, host_function(value, name)))
+            return value & self._address_mask
+        address = self._traps.add(name, self.handler(name, host_function(value, name)))
         if traps is not None:
             traps.append(address)
         return address
@@ -56,24 +76,24 @@ class Answers:
 
     def handler(self, name: str, function: HostFunction) -> Callable[[], int]:
         """What a trap does to run `function` in the guest's place; `name` is what errors call it."""
-        machine = self._machine
-        plan = plan_call(machine.convention.arch, function.prototype)
-        return lambda: plan.leave(machine, function.call(*plan.arguments(machine)), name)
+        guest = self._guest
+        plan = plan_call(self._arch, function.prototype)
+        return lambda: plan.leave(guest, function.call(*plan.arguments(guest)), name)
 
     def unresolved(self, traps: list[int], image: str, symbol: str) -> int:
         """A trap for a symbol nobody defines, noted in `traps`. Reaching it raises UnresolvedCall."""
 
         def reached() -> int:
-            raise UnresolvedCall(symbol, self._machine.caller())
+            raise UnresolvedCall(symbol, self._caller())
 
-        address = self._machine.traps.add(f"unresolved {symbol}", reached)
+        address = self._traps.add(f"unresolved {symbol}", reached)
         traps.append(address)
         return address
 
     def remove(self, traps: Iterable[int]) -> None:
         """Give traps back."""
         for address in traps:
-            self._machine.traps.remove(address)
+            self._traps.remove(address)
 
     def forget(self, image: Image) -> None:
         """Give the traps of an image that is gone back."""
@@ -101,10 +121,8 @@ class Answers:
 
     def definition(self, request: SymbolRequest, value: object) -> int | Symbol:
         """The address or symbol an answer stands for (see `Resolver.host_value`). Raises CallError."""
-        from emu.library import Function, Variable
-
-        if isinstance(value, Function | Variable):
-            return value.symbol
+        if (symbol := symbol_of(value)) is not None:
+            return symbol
         if not callable(value) and not isinstance(value, tuple | HostFunction):
             raise CallError(f"{request.name}: {value!r} can stand for no symbol")
         if len(self._owners) == 1 and request.asking is not None:  # bound late: the trap goes with the image

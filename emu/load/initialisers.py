@@ -19,8 +19,13 @@ from relink.relocate.result import finish_ifuncs
 from relink.resolve.resolver import UNRESOLVED
 
 if TYPE_CHECKING:
-    from emu.machine import Machine
+    from emu.debug.symbolizer import Symbolizer
+    from emu.isa import CallingConvention
+    from emu.memory.guest_memory import GuestMemory
+    from emu.run.runner import Runner
+    from emu.run.stack import Stack
     from relink.image import Image
+    from relink.linker import Linker
 
 
 # Built, not parsed: parsing loads a C parser, and nearly every library has a constructor.
@@ -36,10 +41,22 @@ def _constructor_prototype(word_size: int) -> Prototype:
 class Initialisers:
     """Runs what one machine's images want run."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._linker = machine.linker
-        self._constructor = _constructor_prototype(machine.arch.word_size)
+    def __init__(
+        self,
+        linker: Linker,
+        memory: GuestMemory,
+        runner: Runner,
+        convention: CallingConvention,
+        stack: Stack,
+        symbolizer: Symbolizer,
+    ) -> None:
+        self._linker = linker
+        self._memory = memory
+        self._runner = runner
+        self._convention = convention
+        self._stack = stack
+        self._symbolizer = symbolizer
+        self._constructor = _constructor_prototype(convention.word_size)
         self._ifunc_block = 0
         self._finalised: set[Image] = set()  # whose destructors have run
 
@@ -47,7 +64,7 @@ class Initialisers:
 
     def resolve_ifuncs(self, plan: Plan) -> None:
         """Ask every ifunc resolver once, with the arguments its ABI passes, and store the answers."""
-        memory = self._machine.memory
+        memory = self._memory
         answers: dict[int, int] = {}
         for calls in plan.ifuncs:
             assert calls.row.word is not None
@@ -62,14 +79,16 @@ class Initialisers:
 
     def ifunc_target(self, image: Image, resolver: int) -> int:
         """The function an ifunc's resolver, at a guest address, chooses. Raises ConstructorFault."""
-        machine, rules = self._machine, self._machine.convention
+        memory, rules = self._memory, self._convention
         if rules.ifunc_block and not self._ifunc_block:
-            self._ifunc_block = machine.memory.map_anonymous(len(rules.ifunc_block), name="[ifunc]")
-            machine.memory.write(self._ifunc_block, rules.ifunc_block)
+            self._ifunc_block = memory.map_anonymous(len(rules.ifunc_block), name="[ifunc]")
+            memory.write(self._ifunc_block, rules.ifunc_block)
         try:
-            answer = machine.call(resolver, rules.ifunc_prototype, *rules.ifunc_arguments(self._ifunc_block))
+            answer = self._runner.call(resolver, rules.ifunc_prototype, *rules.ifunc_arguments(self._ifunc_block))
         except MachineError as error:
-            raise ConstructorFault(image.name, f"ifunc resolver {machine.symbolize(resolver)}", error) from error
+            raise ConstructorFault(
+                image.name, f"ifunc resolver {self._symbolizer.symbolize(resolver)}", error
+            ) from error
         assert isinstance(answer, int)
         return answer
 
@@ -82,7 +101,7 @@ class Initialisers:
 
     def run_constructor(self, image: Image, which: str, address: int) -> None:
         """Run one constructor, which is given the program's arguments. Raises ConstructorFault."""
-        self._run(image, which, address, *self._machine.stack.constructor_arguments)
+        self._run(image, which, address, *self._stack.constructor_arguments)
 
     def destruct(self, image: Image) -> None:
         """Run an image's destructors, unless that has been done. Raises ConstructorFault."""
@@ -96,7 +115,7 @@ class Initialisers:
         if handle is not None:
             finalize = self._linker.resolver.find("__cxa_finalize", None, image.scope, hosts=True)
             if finalize.provider[0] != UNRESOLVED:
-                self._machine.call(int(finalize.address[0]), "void(void *)", image.address_of(handle))
+                self._runner.call(int(finalize.address[0]), "void(void *)", image.address_of(handle))
 
     def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
         """Run destructors, of all images (dependents first) or one; or consider them run."""
@@ -113,7 +132,7 @@ class Initialisers:
     def _run(self, image: Image, which: str, address: int, *args: int) -> None:
         with tell.running(self._linker.observers, image, which, address, destructor=not args):
             try:
-                self._machine.call(address, self._constructor if args else _DESTRUCTOR, *args)
+                self._runner.call(address, self._constructor if args else _DESTRUCTOR, *args)
             except MachineError as error:
-                where = f"{which} {self._machine.symbolize(address)}"
+                where = f"{which} {self._symbolizer.symbolize(address)}"
                 raise ConstructorFault(image.name, where, error) from error

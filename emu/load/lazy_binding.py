@@ -19,8 +19,15 @@ from relink.load import announce as tell
 from relink.relocate.lazy import LazySlots
 
 if TYPE_CHECKING:
-    from emu.machine import Machine
+    from collections.abc import Callable
+
+    from emu.cpu.protocol import Cpu
+    from emu.debug.link_maps import LinkMaps
+    from emu.load.initialisers import Initialisers
+    from emu.memory.guest_memory import GuestMemory
+    from emu.run.traps import TrapTable
     from relink.image import Image
+    from relink.linker import Linker
 
 
 #: First calls that are kept: loads and closes without end must not grow memory.
@@ -48,8 +55,18 @@ class FirstCall:
 class LazyCalls:
     """A `relink.relocate.lazy.LazyHost`: gives images their traps, and binds what is called."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(
+        self,
+        linker: Linker,
+        memory: GuestMemory,
+        cpu: Cpu,
+        traps: TrapTable,
+        initialisers: Initialisers,
+        link_maps: LinkMaps,
+        caller: Callable[[], Frame],
+    ) -> None:
+        self._linker, self._memory, self._cpu, self._traps = linker, memory, cpu, traps
+        self._initialisers, self._link_maps, self._caller = initialisers, link_maps, caller
         self._start = time.perf_counter()
         self._blocks: dict[Image, int] = {}
         self._resolvers: dict[Image, int] = {}
@@ -57,19 +74,19 @@ class LazyCalls:
         self.first_calls: deque[FirstCall] = deque(maxlen=_REMEMBERED)
 
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
-        traps = self._machine.traps
+        traps = self._traps
         start = traps.add_block(len(slots), lambda slot: f"{slots.name(slot)}@plt", partial(self._called, slots))
         self._blocks[slots.image] = start
         return start, traps.spacing
 
     def resolver_words(self, slots: LazySlots) -> tuple[int, int]:
         name = f"resolver of {slots.image.short_name}"
-        trap = self._resolvers[slots.image] = self._machine.traps.add(name, partial(self._resolve, slots))
-        return self._machine.link_maps.link_map_address(slots.image), trap
+        trap = self._resolvers[slots.image] = self._traps.add(name, partial(self._resolve, slots))
+        return self._link_maps.link_map_address(slots.image), trap
 
     def forget(self, image: Image) -> None:
         """Take the traps of an image that is gone back."""
-        traps = self._machine.traps
+        traps = self._traps
         if (start := self._blocks.pop(image, None)) is not None:
             traps.remove_block(start)
         if (trap := self._resolvers.pop(image, None)) is not None:
@@ -84,21 +101,21 @@ class LazyCalls:
 
     def _called(self, slots: LazySlots, slot: int) -> int:
         """Bind a slot; the address of the function. Every register stays as it is."""
-        machine = self._machine
-        caller = machine.caller(source=False)
-        context = machine.cpu.save()  # an ifunc's resolver, or whoever answers for a symbol, may run guest code
+        linker = self._linker
+        caller = self._caller()
+        context = self._cpu.save()  # an ifunc's resolver, or whoever answers for a symbol, may run guest code
         try:
-            answer = machine.linker.bind_slot(slots.image, slot)
+            answer = linker.bind_slot(slots.image, slot)
             address = answer.address
             if answer.indirect and answer.provider is not None:
-                address = machine.ifunc_target(answer.provider, address)
+                address = self._initialisers.ifunc_target(answer.provider, address)
         except UnresolvedSymbol as missing:
             raise UnresolvedCall(missing.symbol, caller) from missing
         finally:
-            machine.cpu.restore(context)
+            self._cpu.restore(context)
         if answer.kind == "weak":
             raise UnresolvedCall(answer.name, caller)
-        machine.memory.write_uint(int(slots.place[slot]), machine.arch.word_size, address)
+        self._memory.write_uint(int(slots.place[slot]), linker.architecture.word_size, address)
         provider = answer.provider.name if answer.provider is not None else None
         self.first_calls.append(
             FirstCall(
@@ -111,18 +128,18 @@ class LazyCalls:
                 address,
             )
         )
-        tell.bound(machine.linker.observers, slots.image, answer, address)
+        tell.bound(linker.observers, slots.image, answer, address)
         return address
 
     def _resolve(self, slots: LazySlots) -> int:
         """What ld.so's resolver does: learn the slot from the PLT's header, and undo what that has done."""
-        machine, plt = self._machine, self._machine.arch.plt
-        cpu, word = machine.cpu, machine.arch.word_size
+        cpu, memory, arch = self._cpu, self._memory, self._linker.architecture
+        plt, word = arch.plt, arch.word_size
         sp = cpu.read_register("sp")
         if isinstance(plt.at, str):
             number = cpu.read_register(plt.at)
         else:
-            number = machine.memory.read_uint(sp + plt.at, word)
+            number = memory.read_uint(sp + plt.at, word)
         by_address = plt.named is SlotNamed.BY_ADDRESS
         slot = slots.slot_at(number) if by_address else slots.slot_of_entry(number // plt.divisor)
         if slot is None:
@@ -130,7 +147,7 @@ class LazyCalls:
             raise LinkError(slots.image.name, problem)
         if plt.saved is not None:
             register, offset = plt.saved
-            cpu.write_register(register, machine.memory.read_uint(sp + offset, word))
+            cpu.write_register(register, memory.read_uint(sp + offset, word))
         if plt.pushed:
             cpu.write_register("sp", sp + plt.pushed)
         return self._called(slots, slot)

@@ -48,7 +48,7 @@ class Loader:
             machine.initialisers.forget,
             self._return_variables,
             machine.lazy_calls.forget,
-            machine.answers.forget,
+            machine.host_symbols.forget,
         ]
         self._unloading: list[Image] | None = None  #: what is still to be unloaded, while something is
 
@@ -66,13 +66,13 @@ class Loader:
         process: Process | None = None,
     ) -> Plan:
         """Load an image with all it needs, or a program for its `process`: see `Machine.load`, `Machine.start`."""
-        answers = self._machine.answers
+        host_symbols = self._machine.host_symbols
         with self._undoing() as (undo, traps):
             options = replace(
                 options,
-                sources=answers.sources(symbols, traps),
-                late_sources=answers.sources(late_symbols, traps),
-                unresolved=partial(answers.unresolved, traps) if allow_unresolved else options.unresolved,
+                sources=host_symbols.sources(symbols, traps),
+                late_sources=host_symbols.sources(late_symbols, traps),
+                unresolved=partial(host_symbols.unresolved, traps) if allow_unresolved else options.unresolved,
             )
             linking = self._linker.loading(source, name=name, options=options)
             return self._carry_out(linking, undo, traps, process)
@@ -89,7 +89,7 @@ class Loader:
     ) -> Plan:
         """Take what lies at `address` for an image: see `Machine.adopt`."""
         with self._undoing() as (undo, traps):
-            options = LoadOptions(sources=self._machine.answers.sources(symbols, traps))
+            options = LoadOptions(sources=self._machine.host_symbols.sources(symbols, traps))
             linking = self._linker.adopting(
                 address, source=source, name=name, relocated=relocated, tls=tls, options=options
             )
@@ -105,10 +105,10 @@ class Loader:
         traps: list[int] = []
         with ExitStack() as undo:
             undo.callback(self._forget_handlers)
-            undo.callback(machine.answers.remove, traps)
+            undo.callback(machine.host_symbols.remove, traps)
             undo.callback(machine.link_maps.relink)
             undo.callback(machine.lazy_calls.forget_closed)
-            with machine.answers.owned_by(traps):
+            with machine.host_symbols.owned_by(traps):
                 yield undo, traps
             undo.pop_all()
 
@@ -136,7 +136,7 @@ class Loader:
                 machine.dynamic.abandon(plan.images)
                 raise
             plan.timings.add("start", time.perf_counter() - start)
-        machine.answers.owned[plan.root] += traps
+        machine.host_symbols.owned[plan.root] += traps
         return plan
 
     def _check_float_abi(self, plan: Plan) -> None:
