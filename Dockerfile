@@ -60,7 +60,7 @@ RUN python3 -m toolchains build --engine local --compiler gcc \
  && python3 -m toolchains check --engine local --compiler gcc
 
 FROM fixtures AS test
-COPY --chown=relink:relink pyproject.toml README.md LICENSE-APACHE LICENSE-MIT ./
+COPY --chown=relink:relink pyproject.toml README.md LICENSE-APACHE LICENSE-MIT NOTICE ./
 COPY --chown=relink:relink relink relink
 COPY --chown=relink:relink emu emu
 ENV VIRTUAL_ENV=/home/relink/venv PATH=/home/relink/venv/bin:/usr/local/bin:/usr/bin:/bin:/usr/lib/llvm-19/bin \
