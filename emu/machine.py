@@ -518,15 +518,25 @@ class Machine:
         """The host's side of the call stack, as an unwinder of the guest sees it."""
         from emu.debug.host_frames import DwarfHostFrames
 
+        kind: type[HostFrames] = DwarfHostFrames
         if self.arch.name == "arm":
             from emu.debug.host_frames_arm import ArmHostFrames
 
-            return ArmHostFrames(self)
-        return DwarfHostFrames(self)
+            kind = ArmHostFrames
+        return kind(
+            self.convention,
+            self.cpu,
+            self.memory,
+            self.traps,
+            self.runner,
+            self.host_symbols,
+            self.symbolizer,
+            self.link_maps.arena,
+        )
 
     @cached_property
     def patcher(self) -> Patcher:
         """The patches that are in force, and what makes them."""
         from emu.patch.functions import Patcher
 
-        return Patcher(self)
+        return Patcher(self.memory, self.traps, self.host_symbols, self.symbolizer, self.loader)

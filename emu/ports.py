@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from relink.image import Image
+    from relink.image import Image, Symbol
 
 
 class Memory(Protocol):
@@ -80,6 +80,16 @@ class Allocator(Protocol):
 
     def malloc(self, size: int) -> int: ...
     def free(self, address: int) -> None: ...
+
+
+class Handle(Protocol):
+    """What a user holds of a symbol of a library: `emu.library.Function` and `emu.library.Variable`."""
+
+    @property
+    def symbol(self) -> Symbol: ...
+    @property
+    def address(self) -> int:
+        """The guest address; of an ifunc that of the function its resolver chose."""
 
 
 class Guest(Protocol):

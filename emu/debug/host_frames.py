@@ -26,7 +26,14 @@ from relink.image import Image
 from relink.memory.address_space import PAGE, Protection
 
 if TYPE_CHECKING:
-    from emu.machine import Machine
+    from emu.cpu.protocol import Cpu
+    from emu.debug.link_maps import Arena
+    from emu.debug.symbolizer import Symbolizer
+    from emu.host.symbols import HostSymbols
+    from emu.isa import CallingConvention
+    from emu.memory.guest_memory import GuestMemory
+    from emu.run.runner import Runner
+    from emu.run.traps import TrapTable
 
 _SEARCH_PHASE = 1  #: _UA_SEARCH_PHASE
 INSTALL_CONTEXT, CONTINUE_UNWIND = 7, 8  #: of _Unwind_Reason_Code
@@ -43,11 +50,32 @@ _COVERED = 2  #: bytes: the return address and the one before it, which unwinder
 class HostFrames:
     """The frames of one machine's host functions, whatever the tables that describe them are like."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(
+        self,
+        convention: CallingConvention,
+        cpu: Cpu,
+        memory: GuestMemory,
+        traps: TrapTable,
+        runner: Runner,
+        host_symbols: HostSymbols,
+        symbolizer: Symbolizer,
+        arena: Arena,
+    ) -> None:
+        self._convention = convention
+        self._cpu = cpu
+        self._memory = memory
+        self._traps = traps
+        self._runner = runner
+        self._host_symbols = host_symbols
+        self._symbolizer = symbolizer
+        self._arena = arena  #: where tables lie
+        self._prepare()
         self.personality = self.define_personality()
-        self.landing = machine.traps.add("host frame", self._landed)
+        self.landing = traps.add("host frame", self._landed)
         self._pending: GuestUnwinding | None = None
+
+    def _prepare(self) -> None:
+        """Set up what a kind of tables needs besides."""
 
     def define_personality(self) -> int:
         """The trap that is the frames' personality routine."""
@@ -63,21 +91,21 @@ class HostFrames:
 
     def resume(self, unwinding: GuestUnwinding) -> int:
         """Where the guest function that called the host goes on: in the unwinder. Registers are as they were."""
-        first = self._machine.convention.first_argument
+        first = self._convention.first_argument
         assert first is not None
-        self._machine.cpu.write_register(first, unwinding.exception)
+        self._cpu.write_register(first, unwinding.exception)
         return unwinding.resume_at
 
     def unwinder(self) -> Image:
         """The image that has called the personality routine."""
-        image = self._machine.image_at(self._machine.return_address())
+        image = self._symbolizer.image_at(self._runner.return_address())
         assert image is not None, "an unwinder is guest code"
         return image
 
     def land(self, unwinder: Image, exception: int) -> None:
         """The unwinder will jump to `landing`."""
         resume = unwinder.symbol("_Unwind_Resume").address
-        self._pending = GuestUnwinding(exception, self._machine.call_depth, resume)
+        self._pending = GuestUnwinding(exception, self._runner.depth, resume)
 
     def _landed(self) -> int:
         assert self._pending is not None
@@ -88,10 +116,9 @@ class HostFrames:
 class DwarfHostFrames(HostFrames):
     """Described by .eh_frame."""
 
-    def __init__(self, machine: Machine) -> None:
-        super().__init__(machine)
-        self._word = machine.arch.word_size
-        isa = DWARF_REGISTERS[machine.arch.name]
+    def _prepare(self) -> None:
+        self._word = self._convention.word_size
+        isa = DWARF_REGISTERS[self._memory.architecture.name]
         self._sp = isa.sp
         self._return_column = len(isa.names) - 1 if isa.link is None else isa.link
         self._table = UnwindTable(0, 0)
@@ -100,31 +127,31 @@ class DwarfHostFrames(HostFrames):
         self._entry = self._entered = 0  #: i386: guest code that enters the unwinder, and at which address
 
     def define_personality(self) -> int:
-        return self._machine.define("host frame", HostFunction(self._decide, _PERSONALITY))
+        return self._host_symbols.define("host frame", HostFunction(self._decide, _PERSONALITY))
 
     def covers(self, address: int) -> bool:
-        traps = self._machine.traps
+        traps = self._traps
         if self._entry and self._entry <= address < self._entry + PAGE:
             return True
         return traps.is_return(address) or traps.is_return(address + 1)
 
     def table(self, address: int) -> UnwindTable:
         """An .eh_frame_hdr for all calls."""
-        callers = self._machine.runner.host_callers()
-        arena = self._machine.link_maps.arena
+        callers = self._runner.host_callers()
+        arena = self._arena
         if not self._table.size or len(callers) > len(self._cells):
             self._cells += [arena.allocate(2 * self._word) for _ in callers[len(self._cells) :]]
             self._place(_INDEX_HEADER + self._frames())
             self._make_readable()
         for cell, (cfa, return_address) in zip(self._cells, callers, strict=False):
-            self._machine.memory.write(cell, self._address(cfa) + self._address(return_address))
+            self._memory.write(cell, self._address(cfa) + self._address(return_address))
         return self._table
 
     def resume(self, unwinding: GuestUnwinding) -> int:
-        if self._machine.convention.first_argument is not None:
+        if self._convention.first_argument is not None:
             return super().resume(unwinding)
         self._prepare_entry(unwinding.resume_at)
-        self._machine.cpu.write_register("eax", unwinding.exception)
+        self._cpu.write_register("eax", unwinding.exception)
         return self._entry
 
     def _decide(self, version: int, actions: int, kind: int, exception: int, context: int) -> int:
@@ -134,20 +161,20 @@ class DwarfHostFrames(HostFrames):
         unwinder = self.unwinder()
         self.land(unwinder, exception)
         set_ip = unwinder.symbol("_Unwind_SetIP").address
-        self._machine.call(set_ip, "void(void *, void *)", context, self.landing)
+        self._runner.call(set_ip, "void(void *, void *)", context, self.landing)
         return INSTALL_CONTEXT
 
     # ------------------------------------------------------------ the table
 
     def _place(self, content: bytes) -> None:
-        arena = self._machine.link_maps.arena
+        arena = self._arena
         if self._table.size:
             arena.free(self._table.address)
         self._table = UnwindTable(arena.place(content), len(content))
 
     def _frames(self) -> bytes:
         """.eh_frame: a CIE and the FDE of the outermost call, those of host functions, the end."""
-        traps, column = self._machine.traps, self._return_column
+        traps, column = self._traps, self._return_column
         ends = bytes((_DEF_CFA, self._sp, 0, _UNDEFINED, column))
         out = self._record(0, self._description(b"zR", b"\0") + ends)
         out += self._function(len(out), 0, traps.return_to(1) - 1, _COVERED, b"")
@@ -181,16 +208,16 @@ class DwarfHostFrames(HostFrames):
 
     def _make_readable(self) -> None:
         """libgcc for i386 looks at what lies at each return address, for the kernel's signal trampolines."""
-        if self._machine.arch.name != "i386":
+        if self._memory.architecture.name != "i386":
             return
         for depth in range(1, len(self._cells) + 2):
-            page = self._machine.traps.return_to(depth) & -PAGE
+            page = self._traps.return_to(depth) & -PAGE
             if page not in self._readable:
                 self._readable[page] = np.frombuffer(mmap.mmap(-1, PAGE), np.uint8)
-                self._machine.cpu.map(page, PAGE, Protection.R, self._readable[page])
+                self._cpu.map(page, PAGE, Protection.R, self._readable[page])
 
     def _prepare_entry(self, unwinder: int) -> None:
-        memory = self._machine.memory
+        memory = self._memory
         if not self._entry:
             self._entry = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[unwind]")
             self._table = self._table._replace(size=0)  # to be made again, with an FDE for this

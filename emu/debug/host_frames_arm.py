@@ -6,17 +6,12 @@ leads to it is one entry of .ARM.exidx (section 6), made for the address asked f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from emu.debug.host_frames import CONTINUE_UNWIND, INSTALL_CONTEXT, HostFrames
 from emu.debug.synthetic_headers import EXIDX_ENTRY, UnwindTable
 from emu.errors import GuestUnwinding
 from emu.host.functions import HostFunction
 from relink.image import Image
 from relink.memory.address_space import PAGE, Protection
-
-if TYPE_CHECKING:
-    from emu.machine import Machine
 
 _VIRTUAL, _STARTING, _RESUME, _ACTION = 0, 1, 2, 3  #: _Unwind_State and its mask (section 8.2)
 _CANTUNWIND = 1  #: EXIDX_CANTUNWIND
@@ -29,32 +24,31 @@ _JUMP = bytes.fromhex("04f01fe5")  #: ldr pc, [pc, #-4]: the trap is out of a ta
 class ArmHostFrames(HostFrames):
     """The frames of one Arm machine's host functions."""
 
-    def __init__(self, machine: Machine) -> None:
-        super().__init__(machine)
+    def _prepare(self) -> None:
         self._outermost = self._inner = UnwindTable(0, 0)
         self._value = 0  #: a word in guest memory
         self._resumed = (0, 0)  #: sp of the guest function that goes on, and the place it returns to
 
     def define_personality(self) -> int:
-        return self._machine.define("host frame", HostFunction(self._unwind, _PERSONALITY))
+        return self._host_symbols.define("host frame", HostFunction(self._unwind, _PERSONALITY))
 
     def covers(self, address: int) -> bool:
         # Unwinders ask for two bytes before the return address.
-        return self._machine.traps.is_return(address + 2)
+        return self._traps.is_return(address + 2)
 
     def table(self, address: int) -> UnwindTable:
         if not self._inner.size:
             self._make_tables()
-        return self._outermost if address + 2 == self._machine.traps.return_to(1) else self._inner
+        return self._outermost if address + 2 == self._traps.return_to(1) else self._inner
 
     def resume(self, unwinding: GuestUnwinding) -> int:
-        registers = self._machine.cpu.read_registers(("sp", "lr"))
+        registers = self._cpu.read_registers(("sp", "lr"))
         self._resumed = (registers[0], registers[1])
         return super().resume(unwinding)
 
     def _make_tables(self) -> None:
         """Two tables of one entry; and a personality routine that is guest code, within their reach."""
-        memory, arena = self._machine.memory, self._machine.link_maps.arena
+        memory, arena = self._memory, self._arena
         code = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[unwind]")
         memory.write(code, _JUMP + self.personality.to_bytes(4, "little"))
         self._value = arena.allocate(4)
@@ -80,19 +74,18 @@ class ArmHostFrames(HostFrames):
 
     def _caller(self, unwinder: Image, context: int) -> tuple[int, int]:
         """(sp, return address) of the guest function that waits for the frame `context` is at."""
-        machine = self._machine
-        machine.call(unwinder.symbol("_Unwind_VRS_Get").address, _REGISTER, context, 0, _PC, 0, self._value)
-        here = machine.memory.read_uint(self._value, 4) & ~1
-        callers = machine.runner.host_callers()
+        self._runner.call(unwinder.symbol("_Unwind_VRS_Get").address, _REGISTER, context, 0, _PC, 0, self._value)
+        here = self._memory.read_uint(self._value, 4) & ~1
+        callers = self._runner.host_callers()
         depths = range(2, len(callers) + 2)
         return next(
-            caller for depth, caller in zip(depths, callers, strict=True) if machine.traps.return_to(depth) == here
+            caller for depth, caller in zip(depths, callers, strict=True) if self._traps.return_to(depth) == here
         )
 
     def _set(self, unwinder: Image, context: int, register: int, value: int) -> None:
-        self._machine.memory.write_uint(self._value, 4, value)
+        self._memory.write_uint(self._value, 4, value)
         address = unwinder.symbol("_Unwind_VRS_Set").address
-        self._machine.call(address, _REGISTER, context, 0, register, 0, self._value)
+        self._runner.call(address, _REGISTER, context, 0, register, 0, self._value)
 
 
 def _prel31(target: int, place: int) -> int:

@@ -21,12 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias, cast
 
 import numpy as np
 
 from emu.errors import AlreadyPatched, FunctionTooShort, PatchError
-from emu.library import Function
+from emu.host.symbols import symbol_of
 from emu.patch.assemble import assemble
 from relink.elf.constants import SymbolType
 from relink.errors import AddressSpaceError
@@ -34,13 +34,17 @@ from relink.image import Image, Symbol
 from relink.memory.address_space import PAGE, Protection, page_ceil
 
 if TYPE_CHECKING:
-    from emu.host.symbols import SymbolValue
-    from emu.machine import Machine
+    from emu.debug.symbolizer import Symbolizer
+    from emu.host.symbols import HostSymbols, SymbolValue
+    from emu.load.loader import Loader
+    from emu.memory.guest_memory import GuestMemory
+    from emu.ports import Handle
+    from emu.run.traps import TrapTable
     from relink.arch.spec import Detour
 
 #: What may take a function's place: a guest function, an address, a host function (with a prototype or without),
 #: machine code as bytes, or as text to be assembled.
-Replacement: TypeAlias = "Function | Symbol | SymbolValue | bytes | str"
+Replacement: TypeAlias = "Handle | Symbol | SymbolValue | bytes | str"
 
 _CODE_TYPES = (SymbolType.FUNC, SymbolType.NOTYPE)
 
@@ -85,7 +89,7 @@ class Patch:
         Raises PatchError while a later patch lies on top of this one.
         """
         self.patcher.check_top(self)
-        memory = self.patcher.machine.memory
+        memory = self.patcher.memory
         memory.write(self.address, self.original)
         try:
             yield
@@ -105,13 +109,25 @@ class Patch:
 class Patcher:
     """The patches of one machine."""
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
+    def __init__(
+        self,
+        memory: GuestMemory,
+        traps: TrapTable,
+        host_symbols: HostSymbols,
+        symbolizer: Symbolizer,
+        loader: Loader,
+    ) -> None:
+        self.memory = memory
+        self.host_symbols = host_symbols
         self.patches: list[Patch] = []  #: those that are active, oldest first
-        self._mask = machine.arch.code_address_mask
-        machine.loader.on_release.append(self._forget)
+        self._traps = traps
+        self._symbolizer = symbolizer
+        self._loader = loader
+        self._arch = memory.architecture
+        self._mask = self._arch.code_address_mask
+        loader.on_release.append(self._forget)
 
-    def patch(self, target: Function | Symbol | int, replacement: Replacement, size: int | None = None) -> Patch:
+    def patch(self, target: Handle | Symbol | int, replacement: Replacement, size: int | None = None) -> Patch:
         """Replace a function; see `Machine.patch`."""
         name, address, room, image = self._place(target, size)
         start = address & self._mask
@@ -128,8 +144,8 @@ class Patcher:
         """Write a patch that knows its address and code; one that cannot be is given up."""
         try:
             self._check_overlap(patch)
-            patch.original = self.machine.memory.read(patch.address, len(patch.code))
-            self.machine.memory.write(patch.address, patch.code)
+            patch.original = self.memory.read(patch.address, len(patch.code))
+            self.memory.write(patch.address, patch.code)
         except BaseException:
             self._free(patch)
             raise
@@ -140,13 +156,13 @@ class Patcher:
     def undo(self, patch: Patch) -> None:
         """Put back what a patch has replaced. Raises PatchError unless it is the last on its function."""
         self.check_top(patch)
-        self.machine.memory.write(patch.address, patch.original)
+        self.memory.write(patch.address, patch.original)
         self.patches.remove(patch)
         if patch.keeps is not None and patch.image is not None:
             patch.image.keeps.remove(patch.keeps)
         self._free(patch)
         if patch.keeps is not None:
-            self.machine.collect()
+            self._loader.collect()
 
     def check_top(self, patch: Patch) -> None:
         """Raise PatchError where another patch lies over this one, or it is gone."""
@@ -166,19 +182,21 @@ class Patcher:
     def _free(self, patch: Patch) -> None:
         patch.active = False
         if patch.page is not None:
-            self.machine.memory.unmap(patch.page)
-        self.machine.remove_traps(patch.traps)
+            self.memory.unmap(patch.page)
+        self.host_symbols.remove(patch.traps)
         patch.page, patch.traps = None, []
 
     # ------------------------------------------------------------ what and where
 
-    def _place(self, target: Function | Symbol | int, size: int | None) -> tuple[str, int, int, Image | None]:
+    def _place(self, target: Handle | Symbol | int, size: int | None) -> tuple[str, int, int, Image | None]:
         """(name, address with its state, bytes that may be overwritten, image) of the function to replace."""
-        machine = self.machine
-        symbol = target.symbol if isinstance(target, Function) else target
-        if isinstance(symbol, int):
-            image = machine.image_at(symbol)
-            name, address, room = str(machine.symbolize(symbol & self._mask, source=False)), symbol, size
+        symbol = symbol_of(target)
+        if symbol is None:
+            if not isinstance(target, int):
+                raise PatchError(f"{target!r} is no function: give a Function, a Symbol, or an address and a size")
+            address, room = target, size
+            image = self._symbolizer.image_at(address)
+            name = str(self._symbolizer.frame(address & self._mask))
         else:
             name, image, room = symbol.name, symbol.image, symbol.size if size is None else size
             address = symbol.address
@@ -189,7 +207,7 @@ class Patcher:
                 raise PatchError(f"{name} of {image.name} is an ifunc: {chosen}")
             if symbol.type not in _CODE_TYPES:
                 raise PatchError(f"{name} of {image.name} is not a function")
-        protection = machine.memory.protection(address & self._mask)
+        protection = self.memory.protection(address & self._mask)
         if protection is None or not protection & Protection.X:
             raise PatchError(f"{name}: no executable memory lies at {address:#x}")
         if not room:
@@ -198,16 +216,16 @@ class Patcher:
 
     def _padding(self, symbol: Symbol, size: int) -> int:
         """Bytes behind a function that only align the next one, and that no symbol names."""
-        machine, image = self.machine, symbol.image
-        detour = machine.arch.detours[symbol.address & machine.arch.code_address_bits]
+        memory, image = self.memory, symbol.image
+        detour = self._arch.detours[symbol.address & self._arch.code_address_bits]
         end = (symbol.address & self._mask) + size
         gap = -end % detour.unit
-        if not gap or not detour.padding or machine.memory.protection(end + gap - 1) is None:
+        if not gap or not detour.padding or memory.protection(end + gap - 1) is None:
             return 0
         table = image.decoded.symbols
         named = (table.value[table.section != 0] + image.bias_word) & np.uint64(self._mask)
         inside = ((named >= np.uint64(end)) & (named < np.uint64(end + gap))).any()
-        return 0 if inside or not re.fullmatch(detour.padding, machine.memory.read(end, gap)) else gap
+        return 0 if inside or not re.fullmatch(detour.padding, memory.read(end, gap)) else gap
 
     def _check_overlap(self, patch: Patch) -> None:
         for other in self.patches:
@@ -221,18 +239,21 @@ class Patcher:
 
     def _fill(self, patch: Patch, address: int, room: int, replacement: Replacement) -> None:
         """Set a patch's target and code, with whatever memory they need."""
-        state = address & self.machine.arch.code_address_bits
-        detour = self.machine.arch.detours[state]
+        state = address & self._arch.code_address_bits
+        detour = self._arch.detours[state]
         if isinstance(replacement, bytes | bytearray | str):
             patch.target = self._map_code(patch, replacement, state)
-        elif isinstance(replacement, Function | Symbol):
-            patch.target = replacement.address
-            symbol = replacement.symbol if isinstance(replacement, Function) else replacement
+        elif (symbol := symbol_of(replacement)) is not None:
+            patch.target = cast("Handle | Symbol", replacement).address
             if symbol.type not in (*_CODE_TYPES, SymbolType.GNU_IFUNC):
                 raise PatchError(f"{symbol.name} of {symbol.image.name} is not a function")
             patch.keeps = symbol.image if symbol.image is not patch.image else None
         else:
-            patch.target = self.machine.define(f"patched {patch.name}", replacement, patch.traps)
+            patch.target = self.host_symbols.define(
+                f"patched {patch.name}",
+                cast("SymbolValue", replacement),
+                patch.traps,
+            )
         pad = self._landing_pad(detour, patch.address)
         for keep in dict.fromkeys((pad, b"")):
             code = self._jump(patch, detour, state, keep, room)
@@ -248,7 +269,7 @@ class Patcher:
         if not longest:
             return b""
         try:
-            there = self.machine.memory.read(address, longest)
+            there = self.memory.read(address, longest)
         except AddressSpaceError:
             return b""
         return next((kept for pad, kept in detour.pads.items() if there.startswith(pad)), b"")
@@ -256,7 +277,7 @@ class Patcher:
     def _jump(self, patch: Patch, detour: Detour, state: int, pad: bytes, room: int) -> bytes | None:
         """The bytes to put at the function's start, if there is room for any."""
         at = patch.address + len(pad)
-        if len(pad) + len(detour.near) <= room and patch.target & self.machine.arch.code_address_bits == state:
+        if len(pad) + len(detour.near) <= room and patch.target & self._arch.code_address_bits == state:
             near = _near(detour, at, patch.target)
             if near is not None:
                 return pad + near
@@ -270,7 +291,7 @@ class Patcher:
         return None if island is None else pad + island
 
     def _carrying(self, stub: bytes, address_at: int, target: int) -> bytes:
-        word = self.machine.arch.word_size
+        word = self._arch.word_size
         return stub[:address_at] + target.to_bytes(word, "little") + stub[address_at + word :]
 
     # ------------------------------------------------------------ memory nearby
@@ -278,30 +299,30 @@ class Patcher:
     def _map_code(self, patch: Patch, code: bytes | bytearray | str, state: int) -> int:
         """Put code on pages of its own, near the function where there is room; its address."""
         size = PAGE if isinstance(code, str) else page_ceil(len(code))
-        reach = self.machine.arch.detours[state]
+        reach = self._arch.detours[state]
         address = self._free_pages(size, patch.address, reach)
         page = self._map(patch, size, address)
         if isinstance(code, str):
-            code = assemble(self.machine.arch, code, page, thumb=bool(state))
+            code = assemble(self._arch, code, page, thumb=bool(state))
             if len(code) > size:
                 raise PatchError(f"{patch.name}: {len(code)} bytes of assembled code, at most {size} are taken")
         if not code:
             raise PatchError(f"{patch.name}: no code to put in its place")
-        self.machine.memory.write(page, code)
+        self.memory.write(page, code)
         return page | state
 
     def _island(self, patch: Patch, detour: Detour, at: int) -> bytes | None:
         """A jump to a stub on a page nearby."""
-        stub = self.machine.arch.stub
+        stub = self._arch.stub
         address = self._free_pages(PAGE, at, detour)
         if stub is None or address is None or patch.page is not None:
             return None
         page = self._map(patch, PAGE, address)
-        self.machine.memory.write(page, self._carrying(stub.code, stub.address_at, patch.target))
+        self.memory.write(page, self._carrying(stub.code, stub.address_at, patch.target))
         return _near(detour, at, page + detour.entry)
 
     def _map(self, patch: Patch, size: int, at: int | None) -> int:
-        memory = self.machine.memory
+        memory = self.memory
         patch.page = memory.map_anonymous(
             size, Protection.R | Protection.X, name=f"[patch of {patch.name}]", at=at
         )
@@ -309,10 +330,10 @@ class Patcher:
 
     def _free_pages(self, size: int, near: int, detour: Detour) -> int | None:
         """The free pages nearest to `near` that the short jump reaches, leaving a page free on either side."""
-        memory, traps = self.machine.memory, self.machine.traps
+        memory, traps = self.memory, self._traps
         regions = memory.regions
         edges = [(0x10000, 0x10000), *((r.address, r.end) for r in regions)]
-        edges.append((self.machine.arch.address_mask & -PAGE,) * 2)
+        edges.append((self._arch.address_mask & -PAGE,) * 2)
         found = []
         for (_, low), (high, _) in pairwise(edges):
             first, last = low + PAGE, high - PAGE - size

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 
 from emu.errors import PatchError
-from emu.library import Function
+from emu.host.symbols import symbol_of
 from emu.patch.functions import Patch, Patcher
 from relink.arch import Role
 from relink.arch.fields import Word
@@ -24,6 +24,7 @@ from relink.objects.combined import CombinedObjects
 
 if TYPE_CHECKING:
     from emu.host.symbols import SymbolValue
+    from emu.ports import Handle
 
 _ADDRESSES = ("S", "S + A")  #: formulas that store a symbol's address
 
@@ -57,9 +58,7 @@ class Redirection:
         self.undo()
 
 
-def redirect(
-    patcher: Patcher, image: Image, name: str, replacement: Function | Symbol | SymbolValue
-) -> Redirection:
+def redirect(patcher: Patcher, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection:
     """See `Machine.redirect`."""
     image.check_open(name)
     if isinstance(image.decoded, CombinedObjects):
@@ -67,20 +66,18 @@ def redirect(
     places = list(_places(image, name))
     if not places:
         raise PatchError(f"{image.name}: no word of it holds the address of {name}")
-    machine = patcher.machine
     traps: list[int] = []
     keeps: Image | None = None
-    if isinstance(replacement, Function | Symbol):
-        target = replacement.address
-        symbol = replacement.symbol if isinstance(replacement, Function) else replacement
+    if (symbol := symbol_of(replacement)) is not None:
+        target = cast("Handle | Symbol", replacement).address
         keeps = symbol.image if symbol.image is not image else None
     else:
-        target = machine.define(f"redirected {name}", replacement, traps)
-    size = machine.arch.word_size
+        target = patcher.host_symbols.define(f"redirected {name}", cast("SymbolValue", replacement), traps)
+    size = image.architecture.word_size
     words: list[Patch] = []
     try:
         for address, addend in places:
-            code = ((target + addend) & machine.arch.address_mask).to_bytes(size, "little")
+            code = ((target + addend) & image.architecture.address_mask).to_bytes(size, "little")
             # The first one, which is undone last, holds what all of them need.
             first = not words
             patch = Patch(
