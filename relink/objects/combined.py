@@ -28,6 +28,7 @@ R, RX, TLS, RW, BSS = range(5)  #: the order sections lie in
 INDEX_TABLE = ".ARM.exidx"
 CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 DESTRUCTORS = (".fini_array", ".dtors")
+LAST_GROUP = 3  #: of writable sections: after constructors and destructors
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,49 +6,54 @@ GNU ld's default linker scripts; gABI and psABIs for `_GLOBAL_OFFSET_TABLE_` and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+import numpy as np
+
+from relink.elf.constants import Binding, SymbolType, Visibility
+from relink.elf.objects import UNDEFINED
 from relink.objects.combined import BSS, DESTRUCTORS, FIRST, INDEX_TABLE, RX, InputSection
+from relink.objects.layout import Layout
+from relink.objects.symbols import Symbols
 
-if TYPE_CHECKING:
-    from relink.objects.combine import Combiner
-
-#: Where a name a linker defines lies: given the combiner, the GOT's offset and the image's end, an image offset.
-_Place: TypeAlias = "Callable[[Combiner, int, int], int]"
+DSO_HANDLE = "__dso_handle"
+_TLS_BASE = "_TLS_MODULE_BASE_"  #: the start of the image's block: local dynamic TLS by descriptors
+#: The image offset of a name a linker defines.
+_Place: TypeAlias = Callable[[Layout], int]
 
 
 def _array_edge(names: tuple[str, ...], last: bool) -> _Place:
-    def place(combiner: Combiner, got: int, end: int) -> int:
-        found = combiner.array(names)
+    def place(layout: Layout) -> int:
+        found = layout.array(names)
         if found is None:
             return FIRST
-        return found[0] + (found[1] * combiner.arch.word_size if last else 0)
+        return found[0] + (found[1] * layout.arch.word_size if last else 0)
 
     return place
 
 
 def _edge(last: bool, chosen: Callable[[InputSection], bool]) -> _Place:
     """Start or end of some sections; an empty range where there are none."""
-    return lambda combiner, got, end: (combiner.edges(chosen) or (FIRST, FIRST))[last]
+    return lambda layout: (layout.edges(chosen) or (FIRST, FIRST))[last]
 
 
-def _before_bss(combiner: Combiner, got: int, end: int) -> int:
-    return max((last for kind, _, last in combiner.segments if kind != BSS), default=FIRST)
+def _before_bss(layout: Layout) -> int:
+    return max((last for kind, _, last in layout.segments if kind != BSS), default=FIRST)
 
 
-def _nowhere(combiner: Combiner, got: int, end: int) -> int:
+def _nowhere(layout: Layout) -> int:
     return FIRST
 
 
-LINKER_SYMBOLS: Mapping[str, _Place] = {
-    "_GLOBAL_OFFSET_TABLE_": lambda combiner, got, end: got,
-    "__dso_handle": _nowhere,
-    "__ehdr_start": lambda combiner, got, end: 0,
-    "__executable_start": lambda combiner, got, end: 0,
+_PLACES: Mapping[str, _Place] = {
+    "_GLOBAL_OFFSET_TABLE_": lambda layout: layout.got,
+    DSO_HANDLE: _nowhere,
+    "__ehdr_start": lambda layout: 0,
+    "__executable_start": lambda layout: 0,
     **dict.fromkeys(("etext", "_etext", "__etext"), _edge(True, lambda s: s.kind == RX)),
     **dict.fromkeys(("edata", "_edata", "__bss_start"), _before_bss),
-    **dict.fromkeys(("end", "_end"), lambda combiner, got, end: end),
-    "__global_pointer$": lambda combiner, got, end: got + 0x800,
+    **dict.fromkeys(("end", "_end"), lambda layout: layout.end),
+    "__global_pointer$": lambda layout: layout.got + 0x800,
     "__init_array_start": _array_edge((".init_array", ".ctors"), False),
     "__init_array_end": _array_edge((".init_array", ".ctors"), True),
     "__fini_array_start": _array_edge(DESTRUCTORS, False),
@@ -60,3 +65,35 @@ LINKER_SYMBOLS: Mapping[str, _Place] = {
     # Ifuncs are resolved by the loader, so a static C library finds no IRELATIVE entries of its own.
     **dict.fromkeys(("__rela_iplt_start", "__rela_iplt_end", "__rel_iplt_start", "__rel_iplt_end"), _nowhere),
 }
+
+
+def asked_for(symbols: Symbols) -> dict[str, int]:
+    """The names a linker defines that the objects refer to and do not define, with their rows."""
+    return {
+        name: row
+        for name, row in symbols.chosen.items()
+        if symbols.section[row] == UNDEFINED
+        and (name in _PLACES or name.startswith(("__start_", "__stop_")) or name == _TLS_BASE)
+    }
+
+
+def define(names: Mapping[str, int], symbols: Symbols, layout: Layout) -> None:
+    """Give the names of `asked_for` their values, once the layout is known; they are seen in the image only."""
+    for name, row in names.items():
+        if name == _TLS_BASE:
+            if layout.thread_local:
+                symbols.shndx[row], symbols.info[row] = 1, Binding.GLOBAL << 4 | SymbolType.TLS
+                symbols.other[row] |= np.uint8(Visibility.HIDDEN)
+            continue
+        place = _PLACES[name](layout) if name in _PLACES else _section_edge(name, layout)
+        if place is not None:
+            symbols.value[row], symbols.shndx[row] = place, 1
+            symbols.other[row] |= np.uint8(Visibility.HIDDEN)
+
+
+def _section_edge(name: str, layout: Layout) -> int | None:
+    """What `__start_x` and `__stop_x` are: the edges of the sections of that name."""
+    stop = name.startswith("__stop_")
+    section = name.removeprefix("__stop_" if stop else "__start_")
+    edges = layout.edges(lambda s: s.name == section)
+    return edges[stop] if edges else None

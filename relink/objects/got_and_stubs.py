@@ -1,0 +1,116 @@
+"""What the objects' code asks of its linker: GOT slots, and stubs for calls that may not reach."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+
+from relink.arch import Architecture, Role
+from relink.arch.fields import Word
+from relink.arch.spec import Slot, Stub
+from relink.arrays import I64, Bools
+from relink.elf.constants import SymbolType
+from relink.elf.objects import UNDEFINED
+from relink.objects.combined import RX, StubTable
+from relink.objects.layout import Layout
+from relink.objects.relocation_tables import InputTable, InputTables
+
+#: Kind of slot -> (rows of the symbols that have one, their offsets in the GOT).
+Slots: TypeAlias = dict[Slot, tuple[I64, I64]]
+
+
+def assign_slots(arch: Architecture, tables: InputTables) -> tuple[Slots, int]:
+    """A GOT slot for every symbol and kind some entry asks for; the GOT's size in bytes."""
+    wanted: dict[Slot, list[I64]] = {}
+    thread_local = tables.symbols.type == SymbolType.TLS
+    for number, symbols in tables.types_used():
+        row = arch.relocations.get(number)
+        if row is None or row.slot is None:
+            continue
+        if row.tls_slot is not None:
+            wanted.setdefault(row.tls_slot, []).append(symbols[thread_local[symbols]])
+            symbols = symbols[~thread_local[symbols]]
+        wanted.setdefault(row.slot, []).append(symbols)
+    slots: Slots = {}
+    size = arch.got_header * arch.word_size
+    for kind, parts in wanted.items():
+        symbols = np.unique(np.concatenate(parts))
+        step = kind.words * arch.word_size
+        if kind is Slot.TLS_LD:  # one for the whole image, whatever symbol asks
+            slots[kind] = symbols, np.full(len(symbols), size)
+            size += step
+        else:
+            slots[kind] = symbols, size + step * np.arange(len(symbols))
+            size += step * len(symbols)
+    return slots, size
+
+
+def stub_symbols(arch: Architecture, stub: Stub | None, tables: InputTables) -> I64:
+    """Symbols that may need a stub: callees outside the image or in another state, and ifuncs."""
+    if stub is None:
+        return np.zeros(0, np.int64)
+    symbols = tables.symbols
+    undefined = symbols.section == UNDEFINED
+    indirect = symbols.type == SymbolType.GNU_IFUNC
+    callable_ = undefined & np.isin(symbols.type, (SymbolType.NOTYPE, SymbolType.FUNC))
+    needs = np.zeros(len(symbols), np.bool_)
+    for number, used in tables.types_used():
+        row = arch.relocations.get(number)
+        if row is None or row.formula is None or row.slot is not None or "S" not in row.formula.letters:
+            continue
+        needs[used[indirect[used]]] = True
+        if row.role is Role.BRANCH:
+            needs[used if arch.code_address_bits else used[undefined[used]]] = True
+        elif not (isinstance(row.word, Word) and row.word.size >= arch.word_size):
+            needs[used[callable_[used]]] = True
+    needs[0] = False
+    return np.flatnonzero(needs)
+
+
+def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: I64) -> I64:
+    """Callees of the image's own that, as sections lie now, some branch does not reach, less those of `stubs`.
+
+    A stub arrives at a symbol, so a far branch to symbol plus addend (an assembler's way to name a local
+    label) gets a symbol of its own.
+    """
+    text = layout.edges(lambda s: s.kind == RX)
+    if layout.stub is None or text is None or text[1] - text[0] < arch.branch_reach:
+        return np.zeros(0, np.int64)
+    found = [np.zeros(0, np.int64)]
+    for number, table in enumerate(tables.tables):
+        if table.addend is None or table.target.kind != RX:
+            continue
+        far = _far(arch, tables, table)
+        inside = np.flatnonzero(far & (table.addend != 0))
+        if len(inside):
+            symbol, addend = table.symbol.copy(), table.addend.copy()
+            symbol[inside] = tables.symbols.add_inside(symbol[inside], addend[inside])
+            addend[inside] = 0
+            table = tables.tables[number] = table._replace(symbol=symbol, addend=addend)
+        found.append(table.symbol[far])
+    return np.setdiff1d(np.concatenate(found), stubs)
+
+
+def _far(arch: Architecture, tables: InputTables, table: InputTable) -> Bools:
+    """Which entries are branches that do not reach a symbol of the image's own."""
+    assert table.addend is not None
+    far = np.zeros(len(table.offset), np.bool_)
+    for type_ in np.unique(table.type).tolist():
+        row = arch.relocations.get(type_)
+        if row is not None and row.role is Role.BRANCH and row.word is not None:
+            mine = np.flatnonzero((table.type == type_) & (tables.symbols.section[table.symbol] > 0))
+            distance = tables.symbols.image_offsets(table.symbol[mine]) + table.addend[mine].view(np.uint64)
+            distance -= table.offset[mine] + np.uint64(table.target.offset)
+            far[mine] = ~np.asarray(row.word.fits(distance), np.bool_)
+    return far
+
+
+def stub_table(symbols: I64, layout: Layout, rows: int) -> StubTable:
+    """The stubs of `symbols` where `layout` has put them; `rows` is how many symbols there are in all."""
+    number = np.full(rows, -1, np.int64)
+    number[symbols] = np.arange(len(symbols))
+    stub = layout.stub
+    return StubTable(
+        symbols, tuple(layout.islands), len(stub.code) if stub else 0, stub.address_at if stub else 0, number
+    )

@@ -1,0 +1,175 @@
+"""Where sections, the GOT, stubs and commons lie in the image, and the segments that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from relink.arch import Architecture
+from relink.arch.spec import Stub
+from relink.arrays import U8
+from relink.elf import ProgramHeader
+from relink.elf.constants import SegmentType, SymbolType
+from relink.elf.headers import MAX_ALIGN, MAX_SPAN
+from relink.elf.objects import COMMON
+from relink.errors import MalformedElf, UnsupportedElf
+from relink.memory.address_space import PAGE, page_ceil
+from relink.objects.combined import BSS, FIRST, LAST_GROUP, RW, RX, TLS, InputSection, R, StubTable
+from relink.objects.symbols import Symbols
+
+_SEGMENT_FLAGS = {R: 4, RX: 5, TLS: 6, RW: 6, BSS: 6}
+
+
+class Layout:
+    """One image's layout; offsets are from the image's start, sizes in bytes. `place` may be called again."""
+
+    def __init__(
+        self,
+        name: str,
+        arch: Architecture,
+        stub: Stub | None,
+        sections: Sequence[InputSection],
+        symbols: Symbols,
+    ) -> None:
+        self.name, self.arch, self.stub, self.symbols = name, arch, stub, symbols
+        self.sections = sorted(sections, key=lambda s: (s.kind, s.order))
+        self.segments: list[tuple[int, int, int]] = []  #: (kind, start, end)
+        self.got = 0
+        self.islands: list[int] = []  #: copies of the stub table, so that each caller has one in reach
+        self.end = 0
+        self.commons: dict[int, int] = {}  #: row of a common symbol that won -> offset
+        self._common_alignments: list[int] = []
+
+    # ------------------------------------------------------------ offsets
+
+    def place(self, got_size: int, stub_count: int) -> None:
+        """Give every section, the GOT, the stubs and the commons their offsets.
+
+        Raises UnsupportedElf for an image that is too big, MalformedElf for a common's odd alignment.
+        """
+        self.segments, self.islands = [], []
+        island = stub_count * len(self.stub.code) if self.stub else 0
+        position = 0
+        for kind in range(5):
+            start = position if kind == BSS else page_ceil(position)
+            position = self._place_sections(kind, start or FIRST, island)
+            if kind == R:
+                self.got = _aligned(position, 16)
+                position = self.got + got_size
+            elif kind == RX and island:
+                position = self._place_island(position, island)
+            elif kind == BSS:
+                position = self._place_commons(position)
+            if position > start:
+                self.segments.append((kind, start, position))
+        if position > MAX_SPAN:
+            problem = f"would take {position:#x} bytes, more than {MAX_SPAN:#x}, the most taken on"
+            raise UnsupportedElf(self.name, problem)
+        self.end = position
+
+    def _place_sections(self, kind: int, position: int, island: int) -> int:
+        since_island = 0
+        for section in (s for s in self.sections if s.kind == kind):
+            if kind == RX and island and since_island + section.size > self.arch.branch_reach // 2:
+                position, since_island = self._place_island(position, island), 0
+            position = section.offset = _aligned(position, section.align)
+            position += section.size
+            since_island += section.size
+        return position
+
+    def _place_island(self, position: int, size: int) -> int:
+        position = _aligned(position, self.stub.align if self.stub else 1)
+        self.islands.append(position)
+        return position + size
+
+    def _place_commons(self, position: int) -> int:
+        """Common symbols that won get bss; st_value is their alignment (gABI)."""
+        symbols = self.symbols
+        self.commons = {}
+        alignments: dict[int, int] = {}  # of all of one name the strictest counts
+        for row in np.flatnonzero(symbols.section == COMMON).tolist():
+            winner = int(symbols.alias[row])
+            align = int(symbols.value[row])
+            if symbols.info[row] & 15 == SymbolType.TLS:
+                problem = "has a thread-local common symbol, which no psABI describes"
+                raise UnsupportedElf(symbols.file_of(row), problem)
+            if align & (align - 1) or align > MAX_ALIGN:
+                problem = f"a common symbol aligned to {align:#x}, no power of two up to {MAX_ALIGN:#x}"
+                raise MalformedElf(symbols.file_of(row), problem)
+            if symbols.section[winner] == COMMON:
+                alignments[winner] = max(alignments.get(winner, 1), align)
+        self._common_alignments = list(alignments.values())
+        for row, align in sorted(alignments.items()):
+            position = _aligned(position, align)
+            self.commons[row] = position
+            position += int(symbols.size[row])
+        return position
+
+    # ------------------------------------------------------------ what lies where
+
+    def edges(self, chosen: Callable[[InputSection], bool]) -> tuple[int, int] | None:
+        """(start, end) of the sections `chosen` tells."""
+        parts = [s for s in self.sections if s.size and chosen(s)]
+        return (min(s.offset for s in parts), max(s.offset + s.size for s in parts)) if parts else None
+
+    def array(self, names: tuple[str, ...]) -> tuple[int, int] | None:
+        """(offset, words) of the constructor or destructor sections, which lie together."""
+        edges = self.edges(lambda s: s.kind == RW and s.name.startswith(names) and s.order[0] < LAST_GROUP)
+        return None if edges is None else (edges[0], (edges[1] - edges[0]) // self.arch.word_size)
+
+    @property
+    def thread_local(self) -> list[InputSection]:
+        """The sections of the TLS block."""
+        return [section for section in self.sections if section.kind == TLS]
+
+    @property
+    def tls_start(self) -> int:
+        """Where the TLS block's initial contents begin."""
+        return min((section.offset for section in self.thread_local), default=0)
+
+    # ------------------------------------------------------------ the image
+
+    def program_headers(self) -> Iterator[ProgramHeader]:
+        """PT_LOADs by permission, writable data and bss as one; PT_TLS."""
+        align = max([PAGE, *(s.align for s in self.sections), *self._common_alignments])
+        runs: list[list[int]] = []  # flags, start, end of what has bytes, end
+        for kind, start, end in self.segments:
+            flags = _SEGMENT_FLAGS[kind]
+            if not (runs and runs[-1][0] == flags):
+                runs.append([flags, start, start, end])
+            runs[-1][2:] = runs[-1][2] if kind == BSS else end, end
+        for flags, start, filled, end in runs:
+            yield ProgramHeader(SegmentType.LOAD, flags, start, start, start, filled - start, end - start, align)
+        if tls := self.thread_local:
+            start = self.tls_start
+            filled = max((s.offset + s.size for s in tls if s.bits), default=start) - start
+            size = max(s.offset + s.size for s in tls) - start
+            yield ProgramHeader(SegmentType.TLS, 4, start, start, start, filled, size, max(s.align for s in tls))
+
+    def content(self, stubs: StubTable) -> U8:
+        """The image's bytes before relocation, whole pages. Raises MalformedElf for .ctors of a broken size."""
+        data = np.zeros(page_ceil(max(self.end, 1)), np.uint8)
+        for section in self.sections:
+            if section.bits and section.size:
+                data[section.offset : section.offset + section.size] = self._section_content(section)
+        if self.stub is not None and len(stubs.symbols):
+            code = np.frombuffer(self.stub.code, np.uint8)
+            for island in stubs.islands:
+                data[island : island + len(code) * len(stubs.symbols)] = np.tile(code, len(stubs.symbols))
+        return data
+
+    def _section_content(self, section: InputSection) -> U8:
+        content = section.file.section_bytes(section.index)
+        if section.shrinkage is not None:
+            content = section.shrinkage.content
+        if not section.reversed:
+            return content
+        if len(content) % self.arch.word_size:
+            problem = f"{section.name}: {len(content):#x} bytes are no whole number of addresses"
+            raise MalformedElf(section.file.name, problem)
+        return content.reshape(-1, self.arch.word_size)[::-1].reshape(-1)
+
+
+def _aligned(position: int, align: int) -> int:
+    return (position + align - 1) & -align

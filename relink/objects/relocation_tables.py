@@ -1,0 +1,134 @@
+"""The static relocations of all objects: entries of kept sections, their symbols as rows of the one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from relink.arch import Architecture, Role
+from relink.arch.fields import address_bits
+from relink.arrays import I64, U32, U64
+from relink.elf.objects import ObjectRelocations
+from relink.errors import LinkError, RelocationError, UnsupportedElf
+from relink.objects.align import shrink
+from relink.objects.combined import CombinedTable, InputSection
+from relink.objects.symbols import Symbols
+
+#: Sections that describe code, its dropped copies too.
+_TABLES = (".eh_frame", ".gcc_except_table", ".ARM.exidx", ".ARM.extab", "__patchable_function_entries")
+_NARROWEST = 31  #: bits of the narrowest absolute address a code model has
+_REPORTED = 20  #: entries of a table reported one by one
+
+
+class InputTable(NamedTuple):
+    """The entries for one section of an object; arrays have one element per entry."""
+
+    target: InputSection
+    name: str  #: of the relocation section
+    offset: U64  #: from the start of `target`
+    type: U32
+    symbol: I64  #: rows of `Symbols`
+    addend: I64 | None
+
+    @property
+    def source(self) -> str:
+        """What errors call it: object and relocation section."""
+        return f"{self.target.file.name}({self.name})"
+
+
+class InputTables:
+    """Every table of a kept section, in link order."""
+
+    def __init__(
+        self, arch: Architecture, symbols: Symbols, sections: Mapping[tuple[int, int], InputSection]
+    ) -> None:
+        self.arch, self.symbols = arch, symbols
+        self.tables: list[InputTable] = []
+        self.errors: list[LinkError] = []
+        for number, file in enumerate(symbols.files):
+            for relocations in file.relocations:
+                target = sections.get((number, relocations.section))
+                if target is not None and len(relocations):
+                    self.tables.append(self._table(number, target, relocations))
+
+    def _table(self, number: int, target: InputSection, relocations: ObjectRelocations) -> InputTable:
+        rows = self.symbols.alias[relocations.symbol.astype(np.int64) + int(self.symbols.base[number])]
+        rows = np.where(relocations.symbol == 0, 0, rows)
+        offset, kind, addend = relocations.offset, relocations.type, relocations.addend
+        shrinkage = shrink(self.arch, target.file, relocations)
+        if shrinkage is not None:
+            target.shrinkage = shrinkage
+            target.size = len(shrinkage.content)
+            offset = shrinkage.moved(offset)
+        gone = self.symbols.dropped[rows]
+        if gone.any():
+            self.errors += self._dropped(target, relocations.name, offset[gone])
+            offset, kind, rows = offset[~gone], kind[~gone], rows[~gone]
+            addend = None if addend is None else addend[~gone]
+        return InputTable(target, relocations.name, offset, kind, rows, addend)
+
+    def _dropped(self, target: InputSection, name: str, offsets: U64) -> Iterator[RelocationError]:
+        """Errors of entries against a section that was dropped with its COMDAT group: tables about code may keep
+        such rows, which then describe nothing; code and data may not."""
+        if target.name.startswith(_TABLES):
+            return
+        for offset in offsets[:_REPORTED].tolist():
+            yield RelocationError(
+                self.symbols.name,
+                "refers to a section that was dropped with its group",
+                offset=offset,
+                section=f"{target.file.name}({name})",
+                type_name="relocation",
+            )
+
+    def types_used(self) -> list[tuple[int, I64]]:
+        """(type number, rows of the symbols its entries refer to), over all tables."""
+        if not self.tables:
+            return []
+        types = np.concatenate([table.type for table in self.tables]).astype(np.int64)
+        symbols = np.concatenate([table.symbol for table in self.tables])
+        return [(int(n), symbols[types == n]) for n in np.unique(types)]
+
+    def low_bits(self) -> int:
+        """n, where the image must lie below 2^n for its narrowest absolute address (x86-64's small code model,
+        RISC-V's medlow)."""
+        bits = 64
+        for number, _ in self.types_used():
+            row = self.arch.relocations.get(number)
+            if row is None or row.formula is None or row.word is None:
+                continue
+            if row.formula.letters <= {"S", "A"} and "S" in row.formula.letters and row.role is Role.DATA:
+                # Fields narrower still are meant for constants.
+                bits = min(bits, address_bits(row.word) if address_bits(row.word) >= _NARROWEST else bits)
+        return bits
+
+    def combined(self) -> CombinedTable:
+        """All entries in one table, offsets in the image. Raises UnsupportedElf where REL and RELA are mixed."""
+        tables = self.tables
+        if not tables:
+            nothing = np.zeros(0, np.uint64)
+            return CombinedTable(".rela", nothing, nothing.astype(np.uint32), nothing.astype(np.uint32), None)
+        addends = [table.addend for table in tables]
+        odd = next((table for table in tables if (table.addend is None) != (addends[0] is None)), None)
+        if odd is not None:
+            problem = "its entries have their addends elsewhere (SHT_REL, SHT_RELA) than the first object's"
+            raise UnsupportedElf(odd.source, problem)
+        return CombinedTable(
+            ".rela",
+            np.concatenate([self._image_offsets(table) for table in tables]),
+            np.concatenate([table.type for table in tables]),
+            np.concatenate([table.symbol for table in tables]).astype(np.uint32),
+            None if addends[0] is None else np.concatenate([a for a in addends if a is not None]),
+            np.cumsum([0, *(len(table.offset) for table in tables)])[:-1],
+            tuple((table.source, table.target.offset) for table in tables),
+            np.array([table.target.offset + table.target.size for table in tables], np.int64),
+        )
+
+    def _image_offsets(self, table: InputTable) -> U64:
+        offset = table.offset
+        if table.target.reversed:
+            word = np.uint64(self.arch.word_size)
+            offset = np.uint64(table.target.size) - word - offset // word * word + offset % word
+        return offset + np.uint64(table.target.offset)

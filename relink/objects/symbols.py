@@ -1,0 +1,204 @@
+"""The symbols of all objects as one table, and which definition each name means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from relink.arrays import I64, U8, U64
+from relink.elf import SymbolTable
+from relink.elf.constants import SHN_ABS, Binding, SymbolType, Visibility
+from relink.elf.layout import Layout
+from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile
+from relink.elf.strings import StringTable
+from relink.errors import DuplicateSymbol, LinkError
+from relink.objects.combined import TLS, InputSection, Offered
+
+_WORD = (1 << 64) - 1
+
+
+class Symbols:
+    """Row 0 (no symbol), then every object's symbols; columns are arrays of one element each.
+
+    `base[i]` is the row of file i's first symbol (int64[files + 1]). Until `settle`, values are section offsets.
+    `alias` leads from every row to the one its name means, `chosen` from every global name.
+    """
+
+    def __init__(
+        self, name: str, files: Sequence[ObjectFile], sections: Mapping[tuple[int, int], InputSection]
+    ) -> None:
+        self.name, self.files, self.sections = name, files, sections
+        self.base: I64 = np.concatenate(([1], 1 + np.cumsum([len(f.symbols) for f in files]))).astype(np.int64)
+        count = int(self.base[-1])
+        self.value: U64 = np.zeros(count, np.uint64)
+        self.size: U64 = np.zeros(count, np.uint64)
+        self.info: U8 = np.zeros(count, np.uint8)
+        self.other: U8 = np.zeros(count, np.uint8)
+        self.section: I64 = np.zeros(count, np.int64)  #: index in the object, or ABSOLUTE, COMMON, UNDEFINED
+        self.file: I64 = np.zeros(count, np.int64)
+        self.alias: I64 = np.arange(count)
+        self.chosen: dict[str, int] = {}
+        for number, file in enumerate(files):
+            table, rows = file.symbols, self.rows_of(number)
+            self.value[rows], self.size[rows] = table.value, table.size
+            self.info[rows], self.other[rows] = table.info, table.other
+            self.section[rows] = table.section
+            self.file[rows] = number
+        self.kept = self._kept_sections()  #: the place of a symbol's section in `sections`; -1 for none
+        gone = (self.section > 0) & (self.kept < 0)
+        self.section[gone] = UNDEFINED
+        self.dropped = gone & (self.bind == Binding.LOCAL)  #: local symbols of sections that were dropped
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    @property
+    def bind(self) -> U8:
+        """The binding of each symbol."""
+        return self.info >> np.uint8(4)
+
+    @property
+    def type(self) -> U8:
+        """The type of each symbol."""
+        return self.info & np.uint8(15)
+
+    def rows_of(self, number: int) -> slice:
+        """The rows of a file's symbols."""
+        return slice(int(self.base[number]), int(self.base[number + 1]))
+
+    def file_of(self, row: int) -> str:
+        """The name of the object a row is from."""
+        return self.files[int(self.file[row])].name
+
+    def _kept_sections(self) -> I64:
+        first = np.concatenate(([0], np.cumsum([len(file.sections) for file in self.files])))
+        place = np.full(int(first[-1]) + 1, -1, np.int64)
+        for order, (number, index) in enumerate(self.sections):
+            place[first[number] + index] = order
+        return np.where(self.section > 0, place[first[self.file] + np.maximum(self.section, 0)], -1)
+
+    # ------------------------------------------------------------ names
+
+    def resolve(self, exported: frozenset[str]) -> list[LinkError]:
+        """Decide which row each global name means: strong before common before weak before undefined (gABI,
+        "Symbol Table"), of commons the largest. Returns an error for each name with two strong definitions.
+
+        `exported` are names others may bind to whatever visibility the objects give them.
+        """
+        rank = self._ranks()
+        members: dict[str, list[int]] = {}
+        errors: list[LinkError] = []
+        for number, file in enumerate(self.files):
+            table = file.symbols
+            rows = np.arange(table.first_global, len(table))
+            base = int(self.base[number])
+            for name, row in zip(table.names.take(rows).texts(), (rows + base).tolist(), strict=True):
+                if not name:
+                    continue
+                members.setdefault(name, []).append(row)
+                best = self.chosen.setdefault(name, row)
+                if best == row:
+                    continue
+                if rank[row] == 4 and rank[best] == 4 and self.info[row] >> 4 != Binding.GNU_UNIQUE:
+                    errors.append(DuplicateSymbol(self.name, name, self.file_of(best), file.name))
+                if rank[row] > rank[best] or (rank[row] == rank[best] == 3 and self.size[row] > self.size[best]):
+                    self.chosen[name] = row
+        for name, members_ in members.items():
+            self._merge(self.chosen[name], members_, exported=name in exported)
+        return errors
+
+    def _ranks(self) -> list[int]:
+        """What makes a row win over others of its name: 4 strong, 3 common, 2 weak, 1 undefined, 0 both."""
+        defined, weak = self.section != UNDEFINED, self.bind == Binding.WEAK
+        among_defined = np.where(self.section == COMMON, 3, np.where(weak, 2, 4))
+        ranks: list[int] = np.where(defined, among_defined, np.where(weak, 0, 1)).tolist()
+        return ranks
+
+    def _merge(self, best: int, rows: list[int], *, exported: bool) -> None:
+        """Make rows of one name aliases of `best`, which gets the most restricting visibility of all."""
+        self.alias[rows] = best
+        hidden = [int(self.other[row]) & 3 for row in rows if int(self.other[row]) & 3]
+        if exported:  # a C library's own objects call its functions hidden
+            self.other[best] &= ~np.uint8(3)
+        elif hidden:
+            self.other[best] = self.other[best] & ~np.uint8(3) | np.uint8(min(hidden))
+
+    # ------------------------------------------------------------ places
+
+    def image_offsets(self, symbols: I64) -> U64:
+        """Where symbols that sections define lie, as sections lie now."""
+        rows, inverse = np.unique(symbols, return_inverse=True)
+        offsets = np.zeros(len(rows), np.uint64)
+        for number, row in enumerate(rows.tolist()):
+            section = self.sections[int(self.file[row]), int(self.section[row])]
+            value = int(self.value[row])
+            if section.shrinkage is not None:
+                value, _ = section.shrinkage.moved_symbol(value, 0)
+            offsets[number] = (value + section.offset) & _WORD
+        return offsets[inverse]
+
+    def add_inside(self, symbols: I64, addends: I64) -> I64:
+        """Add local function symbols at symbol plus addend, one for each distinct pair; the row of each pair."""
+        pairs, inverse = np.unique(np.stack((symbols, addends)), axis=1, return_inverse=True)
+        bases, first = pairs[0], len(self.value)
+        self.value = np.concatenate((self.value, self.value[bases] + pairs[1].view(np.uint64)))
+        self.section = np.concatenate((self.section, self.section[bases]))
+        self.file = np.concatenate((self.file, self.file[bases]))
+        self.kept = np.concatenate((self.kept, self.kept[bases]))
+        function = np.full(len(bases), Binding.LOCAL << 4 | SymbolType.FUNC, np.uint8)
+        self.info = np.concatenate((self.info, function))
+        self.size = np.concatenate((self.size, np.zeros(len(bases), np.uint64)))
+        self.other = np.concatenate((self.other, np.zeros(len(bases), np.uint8)))
+        self.alias = np.arange(first + len(bases))[np.concatenate((self.alias, np.arange(len(bases)) + first))]
+        return first + inverse.reshape(-1)
+
+    def settle(self, commons: Mapping[int, int], tls_start: int) -> None:
+        """Turn section offsets into image offsets (for TLS: offsets in the block), once sections have theirs.
+
+        `commons` are the image offsets of the common symbols that won.
+        """
+        self.shndx = np.zeros(len(self.value), np.uint16)
+        self._move_over_cuts()
+        placed = np.flatnonzero(self.section > 0)
+        sections = list(self.sections.values())
+        kept, thread_local = self.kept[placed], np.array([s.kind == TLS for s in sections], np.bool_)
+        offsets = np.array([s.offset for s in sections], np.int64) - np.where(thread_local, tls_start, 0)
+        self.value[placed] += offsets[kept].astype(np.uint64)
+        self.shndx[placed] = 1
+        in_tls = placed[thread_local[kept]]
+        self.info[in_tls] = self.info[in_tls] & np.uint8(0xF0) | np.uint8(SymbolType.TLS)
+        self.shndx[self.section == ABSOLUTE] = SHN_ABS
+        for row, offset in commons.items():
+            self.value[row], self.shndx[row] = offset, 1
+            self.info[row] = self.info[row] & np.uint8(0xF0) | np.uint8(SymbolType.OBJECT)
+
+    def _move_over_cuts(self) -> None:
+        """Move values and sizes in sections that have lost padding."""
+        rows = np.flatnonzero(self.section > 0)
+        rows = rows[np.argsort(self.kept[rows], kind="stable")]
+        edges = np.searchsorted(self.kept[rows], np.arange(len(self.sections) + 1))
+        for order, section in enumerate(self.sections.values()):
+            mine = rows[edges[order] : edges[order + 1]]
+            if section.shrinkage is not None and len(mine):
+                moved = section.shrinkage.moved_symbols(self.value[mine], self.size[mine])
+                self.value[mine], self.size[mine] = moved
+
+    def bind_to_own_image(self) -> None:
+        """Undefine rows that lost to another of their name; the winners bind to their own image."""
+        lost = self.alias != np.arange(len(self.alias))
+        self.shndx[lost] = 0
+        winners = (self.shndx != 0) & (self.bind != Binding.LOCAL) & ((self.other & 3) == 0)
+        self.other[winners] |= np.uint8(Visibility.PROTECTED)
+
+    def table(self, layout: Layout) -> SymbolTable:
+        """The settled rows as the image's symbol table."""
+        blobs = [np.zeros(1, np.uint8), *(file.symbols.strings.data for file in self.files)]
+        starts = np.cumsum([len(blob) for blob in blobs])
+        records = np.zeros(len(self.value), layout.symbol)
+        for number, file in enumerate(self.files):
+            records["name"][self.rows_of(number)] = file.symbols.records["name"] + starts[number]
+        records["value"], records["size"] = self.value, self.size
+        records["info"], records["other"], records["shndx"] = self.info, self.other, self.shndx
+        offered = np.flatnonzero((self.shndx != 0) & (self.bind != Binding.LOCAL))
+        return SymbolTable(records, StringTable(self.name, np.concatenate(blobs)), Offered(offered), None)
