@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relink.errors import MachineError
+from relink.errors import GuestAccessError, MachineError
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import StopReason
@@ -132,6 +132,25 @@ class BudgetExceeded(MachineError):
         self.limit = limit
         self.frame = frame
         super().__init__(f"stopped after {limit}, pc {frame}")
+
+
+class BadGuestPointer(MachineError):
+    """A function of the hosted C library was given an address its caller may not use: `error` says which.
+
+    Inside a guest's call it becomes the `GuestFault` a C library's own access would have been.
+    """
+
+    def __init__(self, function: str, error: GuestAccessError) -> None:
+        self.function = function
+        self.error = error
+        super().__init__(f"{function}(): {error}")
+
+
+class StackExhausted(MachineError):
+    """Guest and host functions called each other deeper than the host can follow; becomes a `GuestFault`."""
+
+    def __init__(self) -> None:
+        super().__init__("guest and host functions call each other too deeply")
 
 
 class GuestUnwinding(BaseException):

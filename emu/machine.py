@@ -33,6 +33,7 @@ from emu.load.initialisers import Initialisers
 from emu.load.lazy_binding import FirstCall, LazyCalls
 from emu.load.loader import Loader
 from emu.memory.guest_memory import GuestMemory
+from emu.memory.guest_view import GuestView
 from emu.memory.heap import Heap
 from emu.run.runner import Runner
 from emu.run.stack import Stack
@@ -133,8 +134,10 @@ class Machine:
             resume=lambda unwinding: self.host_frames.resume(unwinding),
         )
         self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
+        self.guest_view = GuestView(self.cpu, self.runner.check_budget)  #: the memory, as the guest reaches it
         self.libc = Libc(
             self.arch,
+            self.guest_view,
             self.memory,
             self.cpu,
             self.heap,

@@ -60,6 +60,9 @@ class Caller(Protocol):
     def call(self, address: int, prototype: str, *args: object) -> int | float | None:
         """Call the function at a guest address and return its result. See `emu.machine.Machine.call`."""
 
+    def check_budget(self) -> None:
+        """Raise BudgetExceeded where the call under way has used up its time."""
+
     def return_address(self) -> int:
         """Where the guest function that has just been entered (a trap) will return to."""
 

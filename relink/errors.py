@@ -20,6 +20,7 @@ RelinkError
 │   ├── TlsError                 static TLS is spent, or a TLS symbol is missing its module
 │   └── LinkErrors               several of these at once (an ExceptionGroup)
 ├── AddressSpaceError          no room, overlap, or an access to memory that is not mapped
+│   └── GuestAccessError         an access that the guest's pages do not allow
 ├── UseAfterUnload             a handle outlived its image
 └── MachineError               the running guest is at fault (declared in `emu.errors`)
     ├── GuestFault, UnresolvedCall, ConstructorFault, BudgetExceeded, GuestExit, GuestAbort
@@ -36,7 +37,24 @@ from collections.abc import Sequence
 
 
 class RelinkError(Exception):
-    """The root: whatever this project raises for bad input or a bad link is one of these."""
+    """The root: whatever this project raises for bad input or a bad link is one of these.
+
+    All of them can be pickled, with their facts and what caused them: so they cross from a worker process.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The constructors take facts, not the message; the default would give them the message.
+        return _unpickled, (type(self), self.args, self.__dict__, self.__cause__)
+
+
+def _unpickled(
+    kind: type[RelinkError], args: tuple[object, ...], facts: dict[str, object], cause: BaseException | None
+) -> RelinkError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    error.__cause__ = cause
+    return error
 
 
 # ---------------------------------------------------------------- the bytes
@@ -197,6 +215,9 @@ class LinkErrors(LinkError, ExceptionGroup[LinkError]):
         self.image = image
         self.problem = f"{len(exceptions)} link errors"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return LinkErrors, (self.image, list(self.exceptions))
+
     def __str__(self) -> str:
         return "\n".join([f"{self.image}: {self.problem}:", *(f"  {error}" for error in self.exceptions)])
 
@@ -227,6 +248,21 @@ class AddressSpaceError(RelinkError):
         place = "" if address is None else f" at {address:#x}"
         extent = "" if size is None else f" ({size:#x} bytes)"
         super().__init__(f"{problem}{place}{extent}")
+
+
+class GuestAccessError(AddressSpaceError):
+    """An access to guest memory that its pages do not allow.
+
+    `address` is the first byte that cannot be had, `size` how many bytes of the access are left there; `write`
+    tells a write from a read; `mapped`, that the page is there and its permissions refuse.
+    """
+
+    def __init__(self, address: int, size: int, *, write: bool, mapped: bool = False) -> None:
+        self.write = write
+        self.mapped = mapped
+        access = "write to" if write else "read of"
+        memory = "unmapped" if not mapped else "read-only" if write else "unreadable"
+        super().__init__(f"{access} {memory} memory", address=address, size=size)
 
 
 class UseAfterUnload(RelinkError):

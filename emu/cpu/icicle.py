@@ -34,7 +34,7 @@ from emu.cpu.loongarch64.registers import (
     WRITE_MASKS,
 )
 from emu.cpu.protocol import CpuContext, Stop, StopReason
-from relink.errors import AddressSpaceError
+from relink.errors import AddressSpaceError, GuestAccessError
 from relink.memory.address_space import Protection
 
 PAGE_SIZE = 4096
@@ -77,6 +77,15 @@ class _PageMap:
             for span in self.spans
             if span.start < end and start < span.end
         ]
+
+    def require(self, address: int, size: int, needed: Protection, *, write: bool) -> None:
+        """Raise GuestAccessError unless all of the range is mapped with at least `needed` permissions."""
+        position, end = address, address + size
+        while position < end:
+            span = self.find(position)
+            if span is None or span.protection & needed != needed:
+                raise GuestAccessError(position, end - position, write=write, mapped=span is not None)
+            position = span.end
 
     def covers(self, start: int, end: int) -> bool:
         return sum(span.end - span.start for span in self.overlapping(start, end)) == end - start
@@ -241,24 +250,38 @@ class IcicleCpu:
         self._pages.remove(address, end)
 
     def read(self, address: int, size: int) -> bytes:
-        """Read guest memory whatever its permissions. Raises AddressSpaceError if any byte is unmapped."""
+        """Read guest memory whatever its permissions. Raises GuestAccessError if any byte is unmapped."""
+        return self._read(address, size, Protection.NONE)
+
+    def load(self, address: int, size: int) -> bytes:
+        """Read guest memory as the guest would. Raises GuestAccessError if any byte cannot be read."""
+        return self._read(address, size, Protection.R)
+
+    def _read(self, address: int, size: int, needed: Protection) -> bytes:
         if not size:
             return b""
         # The engine allocates the size before it looks, and aborts the process when it cannot.
-        if size > PAGE_SIZE and not self._pages.covers(address, address + size):
-            raise AddressSpaceError("memory is not mapped", address=address, size=size)
-        try:
-            return bytes(self._engine.mem_read(address, size))
-        except (self._words.memory_error, OverflowError):
-            raise AddressSpaceError("memory is not mapped", address=address, size=size) from None
+        self._pages.require(address, size, needed, write=False)
+        return bytes(self._engine.mem_read(address, size))
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write guest memory whatever its permissions. Raises AddressSpaceError if any byte is unmapped."""
+        """Write guest memory whatever its permissions. Raises GuestAccessError if any byte is unmapped."""
+        self._write(address, data, Protection.NONE)
+
+    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Write guest memory as the guest would. Raises GuestAccessError, with nothing written."""
+        self._write(address, data, Protection.W)
+
+    def extent(self, address: int, needed: Protection) -> int:
+        """How many bytes from `address` on allow `needed`; see `Cpu.extent`."""
+        span = self._pages.find(address)
+        return span.end - address if span is not None and span.protection & needed == needed else 0
+
+    def _write(self, address: int, data: bytes | bytearray | memoryview, needed: Protection) -> None:
         size = len(data)
         if not size:
             return
-        if not self._pages.covers(address, address + size):
-            raise AddressSpaceError("memory is not mapped", address=address, size=size)
+        self._pages.require(address, size, needed, write=True)
         if self._ran.overlapping(address, address + size):
             self._refresh()
         self._engine.mem_write(address, bytes(data))

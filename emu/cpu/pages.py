@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from emu.cpu.protocol import Protection
-from relink.errors import AddressSpaceError
+from relink.errors import AddressSpaceError, GuestAccessError
 
 PAGE_SIZE = 4096
 
@@ -74,27 +74,47 @@ class PageMap:
             raise AddressSpaceError(problem, address=position, size=end - position)
         return found
 
-    def read(self, address: int, size: int) -> bytes:
-        """Copy bytes out. Raises AddressSpaceError if any is not mapped."""
+    def extent(self, address: int, needed: Protection) -> int:
+        """How many bytes from `address` to the end of its piece allow `needed`; 0 where it is not mapped so."""
         piece = self.at(address)
-        if piece is not None and address + size <= piece.end:  # nearly always
+        return piece.end - address if piece is not None and piece.protection & needed == needed else 0
+
+    def read(self, address: int, size: int, needed: Protection = Protection.NONE) -> bytes:
+        """Copy bytes out. Raises GuestAccessError if any is not mapped, or not with `needed` permissions."""
+        piece = self.at(address)
+        if piece is not None and address + size <= piece.end and piece.protection & needed == needed:
             offset = address - piece.start
-            return bytes(piece.memory[offset : offset + size])
+            return bytes(piece.memory[offset : offset + size])  # nearly always
         return b"".join(
             piece.memory[low - piece.start : high - piece.start]
-            for piece, low, high in self.covering(address, size, "read of unmapped memory")
+            for piece, low, high in self._accessible(address, size, needed, write=False)
         )
 
-    def write(self, address: int, data: bytes | bytearray | memoryview) -> list[tuple[Piece, int, int]]:
+    def write(
+        self, address: int, data: bytes | bytearray | memoryview, needed: Protection = Protection.NONE
+    ) -> list[tuple[Piece, int, int]]:
         """Copy bytes in; the pieces written, each with the bounds of its share.
 
-        Raises AddressSpaceError, with nothing written, if any byte is not mapped.
+        Raises GuestAccessError, with nothing written, if any byte is not mapped, or not with `needed` permissions.
         """
         source = memoryview(data).cast("B")
-        written = self.covering(address, len(source), "write to unmapped memory")
+        written = self._accessible(address, len(source), needed, write=True)
         for piece, low, high in written:
             piece.memory[low - piece.start : high - piece.start] = source[low - address : high - address]
         return written
+
+    def _accessible(
+        self, address: int, size: int, needed: Protection, *, write: bool
+    ) -> list[tuple[Piece, int, int]]:
+        try:
+            found = self.covering(address, size, "not mapped")
+        except AddressSpaceError as error:
+            position = address if error.address is None else error.address
+            raise GuestAccessError(position, address + size - position, write=write) from None
+        for piece, low, _ in found:
+            if piece.protection & needed != needed:
+                raise GuestAccessError(low, address + size - low, write=write, mapped=True)
+        return found
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         """Record a change of protection. Raises AddressSpaceError if any page is not mapped."""

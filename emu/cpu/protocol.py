@@ -42,6 +42,7 @@ class StopReason(enum.Enum):
     ARITHMETIC = "arithmetic exception"
     BREAKPOINT = "breakpoint or trap instruction"
     EXCEPTION = "unclassified CPU exception"
+    STACK_EXHAUSTED = "stack exhausted: guest and host functions call each other too deeply"
 
     @property
     def is_fault(self) -> bool:
@@ -104,10 +105,23 @@ class Cpu(Protocol):
         """Unmap; translated code of these pages is forgotten, whatever is mapped there later runs fresh."""
 
     def read(self, address: int, size: int) -> bytes:
-        """Read guest memory whatever its permissions. Raises AddressSpaceError if any byte is unmapped."""
+        """Read guest memory whatever its permissions. Raises GuestAccessError if any byte is unmapped."""
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write guest memory whatever its permissions, forgetting stale translations of it."""
+        """Write guest memory whatever its permissions, forgetting stale translations of it.
+
+        Raises GuestAccessError, with nothing written, if any byte is unmapped.
+        """
+
+    def load(self, address: int, size: int) -> bytes:
+        """Read guest memory as the guest's instructions do: permissions count. Raises GuestAccessError."""
+
+    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Write as the guest's instructions do. Raises GuestAccessError, with nothing written."""
+
+    def extent(self, address: int, needed: Protection) -> int:
+        """How many bytes from `address` on are mapped with at least `needed` permissions: 0 for none; not more
+        than there are, but perhaps less, where the engine keeps what follows apart."""
 
     # -- registers --
     def read_register(self, name: str) -> int: ...

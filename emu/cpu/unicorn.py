@@ -271,8 +271,21 @@ class UnicornCpu:
         self._pages.remove(address, size)
 
     def read(self, address: int, size: int) -> bytes:
-        """Read guest memory whatever its permissions. Raises AddressSpaceError if any byte is unmapped."""
+        """Read guest memory whatever its permissions. Raises GuestAccessError if any byte is unmapped."""
         return self._pages.read(address, size)
+
+    def load(self, address: int, size: int) -> bytes:
+        """Read guest memory as the guest would. Raises GuestAccessError if any byte cannot be read."""
+        return self._pages.read(address, size, Protection.R)
+
+    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Write guest memory as the guest would. Raises GuestAccessError, with nothing written."""
+        for piece, low, high in self._pages.write(address, data, Protection.W):
+            self._forget(piece, low, high)
+
+    def extent(self, address: int, needed: Protection) -> int:
+        """How many bytes from `address` on allow `needed`; see `Cpu.extent`."""
+        return self._pages.extent(address, needed)
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Write guest memory whatever its permissions, forgetting stale translations of it.

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from emu.calls.plan import CallPlan, plan_call
+from emu.host.guard import guarded
 from relink.elf import Names
 from relink.resolve.resolver import DataAddress, SymbolRequest, ThreadLocal
 
@@ -86,7 +87,7 @@ class Runtime:
     def _bind(self, name: str) -> int | None:
         handler = self._own.get(name)
         if handler is not None:
-            return self._machine.traps.add(name, handler)
+            return self._machine.traps.add(name, guarded(f"{name}()", handler, self._machine.runner))
         if name in self._memory:
             return self._memory[name]()
         if not self._hosted_libc:
@@ -106,7 +107,7 @@ class Runtime:
                 handler = self._machine.host_symbols.handler(name, function)
             return handler()
 
-        return self._machine.traps.add(name, reached)
+        return self._machine.traps.add(name, guarded(f"{name}()", reached, self._machine.runner))
 
     # ------------------------------------------------------------ thread-local storage
 

@@ -312,7 +312,7 @@ def _map(libc: Libc, hint: int, size: int, flags: int, number: int, offset: int)
         except fs.FileError as error:
             return libc.fail(error.errno, failed)
     try:
-        address = libc.memory.map_anonymous(size, name="[mmap]")
+        address = libc.mappings.map_anonymous(size, name="[mmap]")
     except AddressSpaceError:
         return libc.fail(Errno.ENOMEM, failed)
     if content:
@@ -354,7 +354,7 @@ def mprotect(libc: Libc, address: int, size: int, protection: int) -> int:
 def munmap(libc: Libc, address: int, size: int) -> int:
     """Unmaps the whole mapping that starts at `address`, which is how mmap's are given back."""
     try:
-        libc.memory.unmap(address)
+        libc.mappings.unmap(address)
     except AddressSpaceError:
         return libc.fail(Errno.EINVAL)
     return 0

@@ -20,6 +20,7 @@ from emu.libc.streams import CaptureStream
 if TYPE_CHECKING:
     from emu.libc.guest import Program
     from emu.linux.ldso import DynamicLoader
+    from emu.memory.guest_view import GuestView
     from emu.memory.heap import Heap
     from emu.ports import Caller, MappableMemory, Registers, Threads
     from relink.arch import Architecture
@@ -40,7 +41,8 @@ class Libc:
     def __init__(
         self,
         arch: Architecture,
-        memory: MappableMemory,
+        memory: GuestView,
+        mappings: MappableMemory,
         registers: Registers,
         heap: Heap,
         caller: Caller,
@@ -52,7 +54,10 @@ class Libc:
         files: dict[str, bytes | bytearray] | None = None,
         stdin: bytes | Callable[[int], bytes] = b"",
     ) -> None:
-        self.arch, self.memory, self.registers, self.heap = arch, memory, registers, heap
+        self.arch, self.registers, self.heap = arch, registers, heap
+        self.memory = memory  #: what functions read and write
+        self.mappings = mappings  #: where memory comes from
+        self.check_budget = caller.check_budget  #: to be called now and then by what may work long
         self._caller, self._threads, self._dynamic = caller, threads, dynamic
         self.word = arch.word_size  #: bytes of a pointer, a long, a size_t
         self.clock = clock
@@ -143,7 +148,7 @@ class Libc:
         size = (size + 15) & -16 or 16
         if self._page + size > self._page_end:
             extent = (size + _PAGE - 1) & -_PAGE
-            self._page = self.memory.map_anonymous(extent, name="[libc]")
+            self._page = self.mappings.map_anonymous(extent, name="[libc]")
             self._page_end = self._page + extent
         self._page += size
         return self._page - size
@@ -178,7 +183,7 @@ class Libc:
 
     def bounded_string(self, address: int, limit: int) -> bytes:
         """At most `limit` bytes of the string at `address`, touching no page past its NUL or the limit."""
-        return b"".join(self.pieces_until(address, limit, 0))
+        return self.memory.read_cstring(address, limit)
 
     def beginning(self, address: int, enough: int = 256) -> tuple[bytes, bool]:
         """Up to `enough` bytes of the string at `address`, and whether that is all of it.
@@ -187,18 +192,6 @@ class Libc:
         """
         start = self.bounded_string(address, enough)
         return start, len(start) < enough
-
-    def pieces_until(self, address: int, limit: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `address` up to the first `stop` (left out) or `limit` of them, page by page."""
-        while limit > 0:
-            piece = self.memory.read(address, min(limit, _PAGE - address % _PAGE))
-            end = piece.find(stop)
-            if end >= 0:
-                yield piece[:end]
-                return
-            yield piece
-            address += len(piece)
-            limit -= len(piece)
 
     def put_string(self, address: int, text: bytes) -> None:
         self.memory.write(address, text + b"\0")

@@ -2,23 +2,63 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from emu.cpu.protocol import Protection
 from emu.errors import GuestAbort
 from emu.libc.table import export
+from emu.memory.guest_view import PIECE
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 
-def first_difference(a: bytes, b: bytes) -> int:
-    """What the comparing functions return: the difference of the first bytes that differ, a longer one last."""
-    if a == b:
-        return 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            return x - y
-    return (a[len(b)] if len(a) > len(b) else 0) - (b[len(a)] if len(b) > len(a) else 0)
+#: Longest thing to be searched for, in bytes: it is held whole, beside what it is searched in.
+_LONGEST_NEEDLE = 16 << 20
+
+
+def needle_bytes(libc: Libc, address: int, size: int) -> bytes:
+    """What a search is for. Raises GuestAbort for more than the host holds at once."""
+    libc.memory.require(address, size)
+    if size > _LONGEST_NEEDLE:
+        raise GuestAbort(f"a search for {size} bytes at once; this library looks for {_LONGEST_NEEDLE} at most")
+    return libc.memory.read(address, size)
+
+
+def find_bytes(pieces: Iterable[bytes], wanted: bytes) -> int:
+    """Offset of the first occurrence of `wanted` (not empty) in what the pieces make together; -1: none."""
+    window, position = b"", 0  # what may hold an occurrence, and where it lies
+    step = max(PIECE, len(wanted))
+    gathered: list[bytes] = []
+    for piece in itertools.chain(pieces, (b"",)):
+        gathered.append(piece)
+        if piece and sum(map(len, gathered)) < step:
+            continue
+        window += b"".join(gathered)
+        gathered.clear()
+        found = window.find(wanted)
+        if found >= 0:
+            return position + found
+        kept = min(len(wanted) - 1, len(window))
+        position += len(window) - kept
+        window = window[len(window) - kept :]
+    return -1
+
+
+def common_length(a: bytes, b: bytes) -> int:
+    """How many bytes `a` and `b` begin with alike."""
+    low, high = 0, min(len(a), len(b))
+    if a[:high] == b[:high]:
+        return high
+    while high - low > 1:  # a[:low] is alike, a[:high] is not
+        middle = (low + high) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def overflow_abort(needed: int, room: int, function: str) -> GuestAbort:
@@ -28,8 +68,7 @@ def overflow_abort(needed: int, room: int, function: str) -> GuestAbort:
 
 @export("void *memcpy(void *dest, const void *src, size_t n)")
 def memcpy(libc: Libc, dest: int, src: int, n: int) -> int:
-    if n:
-        libc.memory.write(dest, libc.memory.read(src, n))
+    libc.memory.copy(dest, src, n)
     return dest
 
 
@@ -45,18 +84,15 @@ def mempcpy(libc: Libc, dest: int, src: int, n: int) -> int:
 
 @export("void *memccpy(void *dest, const void *src, int stop, size_t n)")
 def memccpy(libc: Libc, dest: int, src: int, stop: int, n: int) -> int:
-    data = b"".join(libc.pieces_until(src, n, stop & 255))
-    found = len(data) < n
-    if found:
-        data += bytes([stop & 255])
-    libc.memory.write(dest, data)
-    return dest + len(data) if found else 0
+    found = libc.memory.find(src, stop & 255, n)
+    size = n if found < 0 else found + 1
+    libc.memory.copy(dest, src, size)
+    return 0 if found < 0 else dest + size
 
 
 @export("void *memset(void *dest, int value, size_t n)", alias=("__memset",))
 def memset(libc: Libc, dest: int, value: int, n: int) -> int:
-    if n:
-        libc.memory.write(dest, bytes([value & 255]) * n)
+    libc.memory.fill(dest, bytes([value & 255]), n)
     return dest
 
 
@@ -72,15 +108,17 @@ def bcopy(libc: Libc, src: int, dest: int, n: int) -> None:
 
 @export("int memcmp(const void *a, const void *b, size_t n)", alias=("bcmp", "__memcmpeq"))
 def memcmp(libc: Libc, a: int, b: int, n: int) -> int:
-    if not n:
-        return 0
-    return first_difference(libc.memory.read(a, n), libc.memory.read(b, n))
+    for one, other in libc.memory.pairs(a, b, n):
+        same = common_length(one, other)
+        if same < len(one):
+            return one[same] - other[same]
+    return 0
 
 
 @export("void *memchr(const void *s, int c, size_t n)", alias=("__memchr",))
 def memchr(libc: Libc, s: int, c: int, n: int) -> int:
-    offset = sum(map(len, libc.pieces_until(s, n, c & 255)))
-    return s + offset if offset < n else 0
+    offset = libc.memory.find(s, c & 255, n)
+    return 0 if offset < 0 else s + offset
 
 
 @export("void *rawmemchr(const void *s, int c)", alias=("__rawmemchr",))
@@ -90,8 +128,14 @@ def rawmemchr(libc: Libc, s: int, c: int) -> int:
 
 @export("void *memrchr(const void *s, int c, size_t n)", alias=("__memrchr",))
 def memrchr(libc: Libc, s: int, c: int, n: int) -> int:
-    offset = libc.memory.read(s, n).rfind(c & 255) if n else -1
-    return s + offset if offset >= 0 else 0
+    libc.memory.require(s, n)
+    for end in range(n, 0, -PIECE):
+        start = max(end - PIECE, 0)
+        libc.check_budget()
+        offset = libc.memory.read(s + start, end - start).rfind(c & 255)
+        if offset >= 0:
+            return s + start + offset
+    return 0
 
 
 @export("void *memmem(const void *hay, size_t hay_size, const void *needle, size_t needle_size)")
@@ -100,16 +144,21 @@ def memmem(libc: Libc, hay: int, hay_size: int, needle: int, needle_size: int) -
         return hay
     if hay_size < needle_size:
         return 0
-    offset = libc.memory.read(hay, hay_size).find(libc.memory.read(needle, needle_size))
+    wanted = needle_bytes(libc, needle, needle_size)
+    offset = find_bytes(libc.memory.pieces(hay, hay_size), wanted)
     return hay + offset if offset >= 0 else 0
 
 
 @export("void swab(const void *src, void *dest, ssize_t n)")
 def swab(libc: Libc, src: int, dest: int, n: int) -> None:
-    if n > 1:
-        data = bytearray(libc.memory.read(src, n & ~1))
+    size = max(n, 0) & ~1
+    libc.memory.require(src, size)
+    libc.memory.require(dest, size, Protection.W)
+    for offset in range(0, size, PIECE):
+        libc.check_budget()
+        data = bytearray(libc.memory.read(src + offset, min(PIECE, size - offset)))
         data[::2], data[1::2] = data[1::2], data[::2]
-        libc.memory.write(dest, data)
+        libc.memory.write(dest + offset, data)
 
 
 @export("int ffs(int value)")

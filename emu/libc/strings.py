@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.cpu.protocol import Protection
 from emu.libc.errno import Errno, message
-from emu.libc.memory import first_difference
+from emu.libc.memory import common_length, find_bytes, needle_bytes
 from emu.libc.table import export
 
 if TYPE_CHECKING:
@@ -22,28 +26,35 @@ class TokenState:
 
 @export("size_t strlen(const char *s)", alias=("__strlen",))
 def strlen(libc: Libc, s: int) -> int:
-    return len(libc.string(s))
+    return libc.memory.length(s)
 
 
 @export("size_t strnlen(const char *s, size_t limit)", alias=("__strnlen",))
 def strnlen(libc: Libc, s: int, limit: int) -> int:
-    return len(libc.bounded_string(s, limit))
+    found = libc.memory.find(s, 0, limit)
+    return limit if found < 0 else found
 
 
 # ---------------------------------------------------------------- copying
 
 
+def _copy(libc: Libc, dest: int, src: int, size: int) -> int:
+    """Copy `size` bytes and end them with a NUL; where the NUL lies."""
+    libc.memory.require(dest, size + 1, Protection.W)
+    libc.memory.copy(dest, src, size)
+    libc.memory.write(dest + size, b"\0")
+    return dest + size
+
+
 @export("char *strcpy(char *dest, const char *src)")
 def strcpy(libc: Libc, dest: int, src: int) -> int:
-    libc.put_string(dest, libc.string(src))
+    stpcpy(libc, dest, src)
     return dest
 
 
 @export("char *stpcpy(char *dest, const char *src)", alias=("__stpcpy",))
 def stpcpy(libc: Libc, dest: int, src: int) -> int:
-    text = libc.string(src)
-    libc.put_string(dest, text)
-    return dest + len(text)
+    return _copy(libc, dest, src, strlen(libc, src))
 
 
 @export("char *strncpy(char *dest, const char *src, size_t n)")
@@ -54,30 +65,31 @@ def strncpy(libc: Libc, dest: int, src: int, n: int) -> int:
 
 @export("char *stpncpy(char *dest, const char *src, size_t n)", alias=("__stpncpy",))
 def stpncpy(libc: Libc, dest: int, src: int, n: int) -> int:
-    text = libc.bounded_string(src, n)
-    if n:
-        libc.memory.write(dest, text.ljust(n, b"\0"))
-    return dest + len(text)
+    size = strnlen(libc, src, n)
+    libc.memory.require(dest, n, Protection.W)
+    libc.memory.copy(dest, src, size)
+    libc.memory.fill(dest + size, b"\0", n - size)
+    return dest + size
 
 
 @export("char *strcat(char *dest, const char *src)")
 def strcat(libc: Libc, dest: int, src: int) -> int:
-    libc.put_string(dest + strlen(libc, dest), libc.string(src))
+    stpcpy(libc, dest + strlen(libc, dest), src)
     return dest
 
 
 @export("char *strncat(char *dest, const char *src, size_t n)")
 def strncat(libc: Libc, dest: int, src: int, n: int) -> int:
-    libc.put_string(dest + strlen(libc, dest), libc.bounded_string(src, n))
+    _copy(libc, dest + strlen(libc, dest), src, strnlen(libc, src, n))
     return dest
 
 
 @export("size_t strlcpy(char *dest, const char *src, size_t size)")
 def strlcpy(libc: Libc, dest: int, src: int, size: int) -> int:
-    text = libc.string(src)
+    length = strlen(libc, src)
     if size:
-        libc.put_string(dest, text[: size - 1])
-    return len(text)
+        _copy(libc, dest, src, min(length, size - 1))
+    return length
 
 
 @export("size_t strlcat(char *dest, const char *src, size_t size)")
@@ -88,66 +100,93 @@ def strlcat(libc: Libc, dest: int, src: int, size: int) -> int:
     return used + strlcpy(libc, dest + used, src, size - used)
 
 
+def _duplicate(libc: Libc, s: int, size: int) -> int:
+    address = libc.heap.malloc(size + 1)
+    if not address:
+        return libc.fail(Errno.ENOMEM, 0)
+    _copy(libc, address, s, size)
+    return address
+
+
 @export("char *strdup(const char *s)", alias=("__strdup",))
 def strdup(libc: Libc, s: int) -> int:
-    return libc.new_string(libc.string(s))
+    return _duplicate(libc, s, strlen(libc, s))
 
 
 @export("char *strndup(const char *s, size_t limit)", alias=("__strndup",))
 def strndup(libc: Libc, s: int, limit: int) -> int:
-    return libc.new_string(libc.bounded_string(s, limit))
+    return _duplicate(libc, s, strnlen(libc, s, limit))
 
 
 # ---------------------------------------------------------------- comparing
 
 
+def _compare(libc: Libc, a: int, b: int, n: int, fold: Callable[[bytes], bytes] | None = None) -> int:
+    """The difference of the first bytes that differ, of strings or their first `n` bytes, folded if told."""
+    for one, other in libc.memory.pairs(a, b, n):
+        if fold is not None:
+            one, other = fold(one), fold(other)
+        same = common_length(one, other)
+        end = one.find(0, 0, same)
+        if end >= 0:
+            return 0
+        if same < len(one):
+            return one[same] - other[same]
+    return 0
+
+
+_WHOLE = 1 << 64  #: a limit no string reaches
+
+
 @export("int strcmp(const char *a, const char *b)", alias=("strcoll", "__strcoll"))
 def strcmp(libc: Libc, a: int, b: int) -> int:
-    start_a, whole_a = libc.beginning(a)
-    start_b, whole_b = libc.beginning(b)
-    if start_a != start_b or whole_a or whole_b:
-        return first_difference(start_a, start_b)
-    return first_difference(libc.string(a), libc.string(b))
+    return _compare(libc, a, b, _WHOLE)
 
 
 @export("int strncmp(const char *a, const char *b, size_t n)")
 def strncmp(libc: Libc, a: int, b: int, n: int) -> int:
-    return first_difference(libc.bounded_string(a, n), libc.bounded_string(b, n))
+    return _compare(libc, a, b, n)
 
 
 @export("int strcasecmp(const char *a, const char *b)", alias=("__strcasecmp", "stricmp"))
 def strcasecmp(libc: Libc, a: int, b: int) -> int:
-    return first_difference(libc.string(a).lower(), libc.string(b).lower())
+    return _compare(libc, a, b, _WHOLE, bytes.lower)
 
 
 @export("int strncasecmp(const char *a, const char *b, size_t n)", alias=("__strncasecmp",))
 def strncasecmp(libc: Libc, a: int, b: int, n: int) -> int:
-    return first_difference(libc.bounded_string(a, n).lower(), libc.bounded_string(b, n).lower())
-
-
-@export("int strverscmp(const char *a, const char *b)", alias=("__strverscmp",))
-def strverscmp(libc: Libc, a: int, b: int) -> int:
-    """glibc's version order: runs of digits compare as numbers, those with leading zeros as fractions."""
-    return _version_order(libc.string(a), libc.string(b))
+    return _compare(libc, a, b, n, bytes.lower)
 
 
 _DIGITS = b"0123456789"
 
 
-def _version_order(a: bytes, b: bytes) -> int:
-    common = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    run = len(a[:common].rstrip(_DIGITS))  # where the run of digits that both share begins
-    digits_a, digits_b = (len(s) - run - len(s[run:].lstrip(_DIGITS)) for s in (a, b))
-    shared = a[run:common]
-    if digits_a and digits_b and a[run] != ord("0") != b[run]:
+@export("int strverscmp(const char *a, const char *b)", alias=("__strverscmp",))
+def strverscmp(libc: Libc, a: int, b: int) -> int:
+    """glibc's version order: runs of digits compare as numbers, those with leading zeros as fractions."""
+    common, shared, only_zeros = 0, 0, True  # bytes alike; how many digits end them, and whether all are 0
+    for one, other in libc.memory.pairs(a, b, _WHOLE):
+        same = common_length(one, other)
+        if one.find(0, 0, same) >= 0:
+            return 0
+        alike = one[:same]
+        before = len(alike.rstrip(_DIGITS))
+        if before:
+            shared, only_zeros = 0, True
+        shared += same - before
+        only_zeros = only_zeros and not alike[before:].strip(b"0")
+        common += same
+        if same < len(one):
+            break
+    digits_a, digits_b = (shared + _span(libc, s + common, _DIGITS) for s in (a, b))
+    start_a, start_b = (libc.memory.read(s + common - shared, 1) for s in (a, b))
+    if digits_a and digits_b and start_a != b"0" != start_b:
         if digits_a != digits_b:
             return digits_a - digits_b
-    elif shared and not shared.strip(b"0") and (digits_a > len(shared) or digits_b > len(shared)):
+    elif shared and only_zeros and (digits_a > shared) != (digits_b > shared):
         # A fraction goes on in one of them: whatever follows a zero as a digit comes first.
-        continues_a, continues_b = digits_a > len(shared), digits_b > len(shared)
-        if continues_a != continues_b:
-            return -1 if continues_a else 1
-    return first_difference(a, b)
+        return -1 if digits_a > shared else 1
+    return libc.memory.read_uint(a + common, 1) - libc.memory.read_uint(b + common, 1)
 
 
 @export("size_t strxfrm(char *dest, const char *src, size_t n)", alias=("__strxfrm",))
@@ -160,62 +199,96 @@ def strxfrm(libc: Libc, dest: int, src: int, n: int) -> int:
 
 @export("char *strchr(const char *s, int c)", alias=("index", "__strchr"))
 def strchr(libc: Libc, s: int, c: int) -> int:
-    if not c & 255:
-        return s + strlen(libc, s)
-    for piece in libc.pieces_until(s, libc.arch.address_mask, 0):
-        offset = piece.find(c & 255)
-        if offset >= 0:
-            return s + offset
-        s += len(piece)
-    return 0
+    found = strchrnul(libc, s, c)
+    return found if libc.memory.read_uint(found, 1) == c & 255 else 0
 
 
 @export("char *strrchr(const char *s, int c)", alias=("rindex",))
 def strrchr(libc: Libc, s: int, c: int) -> int:
-    offset = (libc.string(s) + b"\0").rfind(c & 255)
-    return s + offset if offset >= 0 else 0
+    if not c & 255:
+        return s + strlen(libc, s)
+    last = 0
+    for piece in libc.memory.until(s, 0, _WHOLE):
+        offset = piece.rfind(c & 255)
+        if offset >= 0:
+            last = s + offset
+        s += len(piece)
+    return last
 
 
 @export("char *strchrnul(const char *s, int c)", alias=("__strchrnul",))
 def strchrnul(libc: Libc, s: int, c: int) -> int:
-    return strchr(libc, s, c) or s + strlen(libc, s)
+    return s + _complement_span(libc, s, bytes([c & 255]))
 
 
 @export("char *strstr(const char *hay, const char *needle)")
 def strstr(libc: Libc, hay: int, needle: int) -> int:
-    offset = libc.string(hay).find(libc.string(needle))
-    return hay + offset if offset >= 0 else 0
+    return _search(libc, hay, needle, bytes)
 
 
 @export("char *strcasestr(const char *hay, const char *needle)", alias=("__strcasestr",))
 def strcasestr(libc: Libc, hay: int, needle: int) -> int:
-    offset = libc.string(hay).lower().find(libc.string(needle).lower())
+    return _search(libc, hay, needle, bytes.lower)
+
+
+def _search(libc: Libc, hay: int, needle: int, fold: Callable[[bytes], bytes]) -> int:
+    wanted = fold(needle_bytes(libc, needle, strlen(libc, needle)))
+    if not wanted:
+        return hay
+    offset = find_bytes(map(fold, libc.memory.until(hay, 0, _WHOLE)), wanted)
     return hay + offset if offset >= 0 else 0
 
 
-def _span(text: bytes, accepted: bytes) -> int:
-    return len(text) - len(text.lstrip(accepted)) if accepted else 0
+def _span(libc: Libc, s: int, accepted: bytes) -> int:
+    """How many bytes the string begins with that are among `accepted`."""
+    found = 0
+    for piece in libc.memory.ahead(s, _WHOLE) if accepted else ():
+        rest = len(piece.lstrip(accepted))
+        found += len(piece) - rest
+        if rest:
+            break
+    return found
 
 
-def _complement_span(text: bytes, rejected: bytes) -> int:
-    return next((i for i, byte in enumerate(text) if byte in rejected), len(text))
+def _complement_span(libc: Libc, s: int, rejected: bytes) -> int:
+    """How many bytes the string begins with that are not among `rejected`."""
+    find = _any_of(rejected).search
+    found = 0
+    for piece in libc.memory.ahead(s, _WHOLE):
+        if match := find(piece):
+            return found + match.start()
+        found += len(piece)
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _any_of(wanted: bytes) -> re.Pattern[bytes]:
+    """Finds the first of these bytes, or a string's end."""
+    return re.compile(b"[" + re.escape(b"\0" + wanted) + b"]", re.DOTALL)
+
+
+def _set(libc: Libc, address: int) -> bytes:
+    """The bytes of a string, each once, in order."""
+    members: set[int] = set()
+    for piece in libc.memory.until(address, 0, _WHOLE):
+        members.update(piece)
+    return bytes(sorted(members))
 
 
 @export("size_t strspn(const char *s, const char *accept)")
 def strspn(libc: Libc, s: int, accept: int) -> int:
-    return _span(libc.string(s), libc.string(accept))
+    return _span(libc, s, _set(libc, accept))
 
 
 @export("size_t strcspn(const char *s, const char *reject)")
 def strcspn(libc: Libc, s: int, reject: int) -> int:
-    return _complement_span(libc.string(s), libc.string(reject))
+    return _complement_span(libc, s, _set(libc, reject))
 
 
 @export("char *strpbrk(const char *s, const char *accept)")
 def strpbrk(libc: Libc, s: int, accept: int) -> int:
-    text = libc.string(s)
-    offset = _complement_span(text, libc.string(accept))
-    return s + offset if offset < len(text) else 0
+    place = s + strcspn(libc, s, accept)
+    return place if libc.memory.read_uint(place, 1) else 0
 
 
 # ---------------------------------------------------------------- tokens
@@ -225,15 +298,15 @@ def _token(libc: Libc, text: int, delimiters: int) -> tuple[int, int]:
     """(the token or 0, where to go on), as strtok has them."""
     if not text:
         return 0, 0
-    content, separators = libc.string(text), libc.string(delimiters)
-    start = _span(content, separators)
-    if start == len(content):
-        return 0, text + start
-    end = start + _complement_span(content[start:], separators)
-    if end < len(content):
-        libc.memory.write(text + end, b"\0")
-        return text + start, text + end + 1
-    return text + start, text + end
+    separators = _set(libc, delimiters)
+    text += _span(libc, text, separators)
+    if not libc.memory.read_uint(text, 1):
+        return 0, text
+    end = text + _complement_span(libc, text, separators)
+    if libc.memory.read_uint(end, 1):
+        libc.memory.write(end, b"\0")
+        return text, end + 1
+    return text, end
 
 
 @export("char *strtok(char *text, const char *delimiters)")
@@ -255,19 +328,19 @@ def strsep(libc: Libc, text: int, delimiters: int) -> int:
     start = libc.pointer(text)
     if not start:
         return 0
-    content = libc.string(start)
-    end = _complement_span(content, libc.string(delimiters))
-    if end == len(content):
-        libc.set_pointer(text, 0)
+    end = start + _complement_span(libc, start, _set(libc, delimiters))
+    if libc.memory.read_uint(end, 1):
+        libc.memory.write(end, b"\0")
+        libc.set_pointer(text, end + 1)
     else:
-        libc.memory.write(start + end, b"\0")
-        libc.set_pointer(text, start + end + 1)
+        libc.set_pointer(text, 0)
     return start
 
 
 @export("char *basename(const char *path)")
 def basename(libc: Libc, path: int) -> int:
-    return path + libc.string(path).rfind(b"/") + 1
+    slash = strrchr(libc, path, ord("/"))
+    return slash + 1 if slash else path
 
 
 # ---------------------------------------------------------------- messages

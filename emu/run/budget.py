@@ -20,6 +20,11 @@ class Budget:
         self.deadline = time.monotonic() + seconds if seconds else 0.0
         self.bounded = bool(instructions or seconds)
 
+    @property
+    def overdue(self) -> bool:
+        """Whether the time is used up."""
+        return self.deadline > 0 and time.monotonic() >= self.deadline
+
     def seconds_left(self) -> float:
         return max(self.deadline - time.monotonic(), 1e-6) if self.deadline else 0.0
 

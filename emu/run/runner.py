@@ -6,12 +6,13 @@ it meets are answered in between, outside the engine, so what answers them may c
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from emu.calls.plan import CallPlan, plan_call
 from emu.calls.prototypes import Prototype
 from emu.cpu.protocol import Cpu, Stop, StopReason
-from emu.errors import BudgetExceeded, Frame, GuestUnwinding
+from emu.errors import BadGuestPointer, BudgetExceeded, Frame, GuestUnwinding, StackExhausted
 from emu.isa import CallingConvention
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
@@ -19,6 +20,27 @@ from emu.run.budget import Budget
 from emu.run.stack import Stack
 from emu.run.traps import TrapTable
 from relink.errors import MachineError, RelinkError
+
+#: How many calls out of host functions may be under way at once, and below which number none is looked at.
+_DEEPEST, _SHALLOW = 1000, 8
+#: Frames of Python's stack that a host function is left, to run in and to say what has happened.
+_FRAMES_LEFT = 150
+#: What a refused access is called, by (whether it wrote, whether the page is mapped).
+_ACCESSES = {
+    (False, False): StopReason.READ_UNMAPPED,
+    (False, True): StopReason.READ_PROTECTED,
+    (True, False): StopReason.WRITE_UNMAPPED,
+    (True, True): StopReason.WRITE_PROTECTED,
+}
+
+
+def _is_deep() -> bool:
+    """Whether Python's own stack is nearly used up."""
+    try:
+        sys._getframe(max(sys.getrecursionlimit() - _FRAMES_LEFT, 0))
+    except ValueError:
+        return False
+    return True
 
 
 class Runner:
@@ -62,6 +84,8 @@ class Runner:
         self._interrupted = (*self._returns_through, *cpu.registers[:-1], *convention.preserved_floats)
         self._suspended: list[Sequence[int]] = []  #: `_interrupted` of each guest function that waits for the host
         self._budget = Budget(0, 0.0)
+        self._reached = 0  #: the trap or system call that is being answered
+        self.raised_in_call: BaseException | None = None  #: what the last nested call that failed raised
 
     # ------------------------------------------------------------ calls
 
@@ -89,14 +113,17 @@ class Runner:
 
     def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> int | float | None:
         """A call out of a host function: the interrupted guest function finds its registers as they were."""
+        if self.depth >= _DEEPEST or (self.depth > _SHALLOW and _is_deep()):
+            raise StackExhausted
         cpu = self.cpu
         before = cpu.read_registers(self._interrupted)
         self.depth += 1
         self._suspended.append(before)
         try:
             result = self._enter(plan, address, args, before[0])
-        except BaseException:
+        except BaseException as error:
             cpu.write_registers(zip(self._interrupted, before, strict=True))
+            self.raised_in_call = error
             raise
         finally:
             self.depth -= 1
@@ -169,15 +196,31 @@ class Runner:
                 raise self._stopped(stop)
             if budget.bounded and budget.spent_on_trap():
                 raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
-            if trap is None:
-                pc = self._syscall(stop.pc)
-                continue
+            if budget.overdue:
+                raise self._stopped(Stop(StopReason.TIMEOUT, stop.pc))
+            self._reached = stop.pc
             try:
-                pc = trap.handler()
+                pc = self._syscall(stop.pc) if trap is None else trap.handler()
             except GuestUnwinding as unwinding:
                 if unwinding.depth == self.depth:
                     raise
                 pc = self._resume(unwinding)
+            except BadGuestPointer as bad:
+                raise self._stopped(
+                    Stop(_ACCESSES[bad.error.write, bad.error.mapped], stop.pc, bad.error.address)
+                ) from bad
+            except StackExhausted as deep:
+                raise self._stopped(Stop(StopReason.STACK_EXHAUSTED, stop.pc)) from deep
+
+    def check_budget(self) -> None:
+        """Raise BudgetExceeded where the call under way has used up its time. Cheap: for what works long."""
+        if self._budget.overdue:
+            raise self._stopped(Stop(StopReason.TIMEOUT, self._reached))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the call under way has left of its time; None where it has no limit."""
+        return self._budget.seconds_left() if self._budget.deadline else None
 
     def _stopped(self, stop: Stop) -> RelinkError:
         """The exception for a guest that did not get to its end."""

@@ -80,6 +80,15 @@ class FakeCpu:
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         self._pages.write(address, data)
 
+    def load(self, address: int, size: int) -> bytes:
+        return self._pages.read(address, size, Protection.R)
+
+    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        self._pages.write(address, data, Protection.W)
+
+    def extent(self, address: int, needed: Protection) -> int:
+        return self._pages.extent(address, needed)
+
     def protection_at(self, address: int) -> Protection | None:
         """The permissions of a mapped address; None where nothing is mapped."""
         piece = self._pages.at(address)

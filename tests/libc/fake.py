@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emu.cpu.protocol import Protection
 from emu.libc import Libc
+from emu.memory.guest_view import GuestView
 from emu.memory.heap import Heap
 from relink.arch import architecture
-from relink.errors import AddressSpaceError
+from relink.errors import AddressSpaceError, GuestAccessError
 
 
 class FakeMemory:
@@ -32,28 +34,23 @@ class FakeMemory:
         for start, data in self.regions.items():
             if start <= address and address + size <= start + len(data):
                 return data, address - start
-        raise AddressSpaceError("not mapped", address=address, size=size)
+        raise GuestAccessError(address, size, write=False)
 
-    def read(self, address: int, size: int) -> bytes:
+    def extent(self, address: int, needed: Protection) -> int:
+        for start, data in self.regions.items():
+            if start <= address < start + len(data):
+                return start + len(data) - address
+        return 0
+
+    def load(self, address: int, size: int) -> bytes:
         data, offset = self._find(address, size)
         return bytes(data[offset : offset + size])
 
-    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
         region, offset = self._find(address, len(data))
         region[offset : offset + len(data)] = data
 
-    def read_cstring(self, address: int, limit: int = 1 << 24) -> bytes:
-        region, offset = self._find(address, 1)
-        end = region.find(0, offset)
-        if end < 0:
-            raise AddressSpaceError("string runs off", address=address)
-        return bytes(region[offset:end])
-
-    def read_uint(self, address: int, size: int) -> int:
-        return int.from_bytes(self.read(address, size), "little")
-
-    def write_uint(self, address: int, size: int, value: int) -> None:
-        self.write(address, value.to_bytes(size, "little"))
+    read, write = load, store
 
 
 class FakeRegisters:
@@ -74,6 +71,9 @@ class FakeMachine:
 
     thread_pointer = 0x7000
     depth = 1
+
+    def check_budget(self) -> None:
+        """Nothing is bounded here."""
 
     def __init__(self, arch: str = "x86_64") -> None:
         self.arch = architecture(arch)
@@ -109,11 +109,12 @@ class Harness:
 
     def __init__(self, arch: str = "x86_64", **options: object) -> None:
         self.machine = FakeMachine(arch)
-        self.memory = self.machine.memory
         machine = self.machine
+        self.memory = GuestView(machine.memory, machine.check_budget)
         self.libc = Libc(
             machine.arch,
-            machine.memory,
+            self.memory,
+            machine.memory,  # type: ignore[arg-type]
             machine.cpu,  # type: ignore[arg-type]
             machine.heap,
             machine,  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ def test_strtok_gives_the_hosts_tokens(glibc, text, delimiters):
 
 
 def test_memchr_stops_at_the_page_that_has_the_byte(host):
-    page = host.memory.map_anonymous(4096)
+    page = host.machine.memory.map_anonymous(4096)
     host.memory.write(page + 4000, b"ab")
     assert host.call("memchr", page + 4000, ord("b"), (1 << 64) - 1) == page + 4001
     assert host.call("rawmemchr", page + 4000, ord("b")) == page + 4001
@@ -76,7 +76,7 @@ def test_memchr_stops_at_the_page_that_has_the_byte(host):
 
 
 def test_strnlen_reads_nothing_past_its_limit(host):
-    page = host.memory.map_anonymous(4096)
+    page = host.machine.memory.map_anonymous(4096)
     host.memory.write(page, b"x" * 4096)
     assert host.call("strnlen", page, 4096) == 4096
 
@@ -175,6 +175,6 @@ def test_strings_that_differ_late_compare_as_the_host_says(glibc, shared, a, b):
 
 
 def test_strchr_looks_no_further_than_the_page_with_the_byte(host):
-    page = host.memory.map_anonymous(4096)
+    page = host.machine.memory.map_anonymous(4096)
     host.memory.write(page, b"a,".ljust(4096, b"x"))
     assert host.call("strchr", page, ord(",")) == page + 1

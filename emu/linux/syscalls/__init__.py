@@ -45,7 +45,8 @@ class SystemCalls:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.memory = machine.memory
+        self.memory = machine.guest_view  #: what calls read and write
+        self.mappings = machine.memory  #: what mmap and its kin work on
         self.libc = machine.libc
         self.abi = ABIS[machine.arch.name]
         self.word = self.abi.word
@@ -63,10 +64,10 @@ class SystemCalls:
         self.actions = {}
         if self.abi.user_page is not None:
             address, content = self.abi.user_page
-            if self.memory.region_at(address) is None:
+            if self.mappings.region_at(address) is None:
                 protection = Protection.R | Protection.X
-                self.memory.map_anonymous(len(content), protection, name="[vectors]", at=address)
-                self.memory.write(address, content)
+                self.mappings.map_anonymous(len(content), protection, name="[vectors]", at=address)
+                self.mappings.write(address, content)
 
     def answer(self, pc: int) -> int:
         """Do what the system-call instruction at `pc` asks; the address to go on at.

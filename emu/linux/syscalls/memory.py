@@ -42,11 +42,11 @@ def brk(kernel: SystemCalls, wanted: int) -> int:
         return kernel.break_end
     try:
         if needed > mapped:
-            if not kernel.memory.is_free(mapped, needed - mapped):
+            if not kernel.mappings.is_free(mapped, needed - mapped):
                 return kernel.break_end
-            kernel.memory.map_over(mapped, needed - mapped, Protection.R | Protection.W, name="[heap]")
+            kernel.mappings.map_over(mapped, needed - mapped, Protection.R | Protection.W, name="[heap]")
         elif needed < mapped:
-            kernel.memory.unmap_pages(needed, mapped - needed)
+            kernel.mappings.unmap_pages(needed, mapped - needed)
     except AddressSpaceError:
         return kernel.break_end
     kernel.break_end = wanted
@@ -58,8 +58,8 @@ def _first_break(kernel: SystemCalls) -> int:
     program = kernel.machine.program
     if program is not None and not program.image.closed and program.image.bias == 0:
         return program.image.region.end
-    region = kernel.memory.reserve(_BREAK_ROOM)
-    kernel.memory.release(region)
+    region = kernel.mappings.reserve(_BREAK_ROOM)
+    kernel.mappings.release(region)
     return region.address
 
 
@@ -78,12 +78,12 @@ def mmap(kernel: SystemCalls, hint: int, size: int, bits: int, flags: int, numbe
     except AddressSpaceError:
         return -(Errno.EEXIST if flags & _MAP_FIXED_NOREPLACE else Errno.ENOMEM)
     if content:
-        kernel.memory.write(address, content)
+        kernel.mappings.write(address, content)
     return address
 
 
 def _mapped(kernel: SystemCalls, hint: int, size: int, flags: int, protection: Protection) -> int:
-    memory = kernel.memory
+    memory = kernel.mappings
     if flags & _MAP_FIXED_NOREPLACE:
         return memory.map_anonymous(size, protection, name="[mmap]", at=hint)
     if flags & _MAP_FIXED:
@@ -101,7 +101,7 @@ def mmap2(kernel: SystemCalls, hint: int, size: int, bits: int, flags: int, numb
 def munmap(kernel: SystemCalls, address: int, size: int) -> int:
     if address % PAGE or not size:
         return -Errno.EINVAL
-    kernel.memory.unmap_pages(address, page_ceil(size))
+    kernel.mappings.unmap_pages(address, page_ceil(size))
     return 0
 
 
@@ -110,7 +110,7 @@ def mprotect(kernel: SystemCalls, address: int, size: int, bits: int) -> int:
     if address % PAGE:
         return -Errno.EINVAL
     try:
-        kernel.memory.protect_pages(address, page_ceil(size), _protection(bits))
+        kernel.mappings.protect_pages(address, page_ceil(size), _protection(bits))
     except AddressSpaceError:
         return -Errno.ENOMEM
     return 0
@@ -126,20 +126,20 @@ def mremap(kernel: SystemCalls, old: int, old_size: int, size: int, flags: int) 
         return -Errno.ENOMEM
     if size <= old_size:
         if size < old_size:
-            kernel.memory.unmap_pages(old + size, old_size - size)
+            kernel.mappings.unmap_pages(old + size, old_size - size)
         return old
-    protection = kernel.memory.protection(old)
+    protection = kernel.mappings.protection(old)
     if protection is None:
         return -Errno.EFAULT
     if not flags & _MREMAP_MAYMOVE:
         return -Errno.ENOMEM
-    content = kernel.memory.read(old, old_size)
+    content = kernel.mappings.read(old, old_size)
     try:
-        address = kernel.memory.map_anonymous(size, protection, name="[mmap]")
+        address = kernel.mappings.map_anonymous(size, protection, name="[mmap]")
     except AddressSpaceError:
         return -Errno.ENOMEM
-    kernel.memory.write(address, content)
-    kernel.memory.unmap_pages(old, old_size)
+    kernel.mappings.write(address, content)
+    kernel.mappings.unmap_pages(old, old_size)
     return address
 
 
@@ -149,7 +149,7 @@ def madvise(kernel: SystemCalls, address: int, size: int, advice: int) -> int:
     if address % PAGE:
         return -Errno.EINVAL
     if advice == _MADV_DONTNEED and size:
-        if not kernel.memory.is_mapped(address, page_ceil(size)):
+        if not kernel.mappings.is_mapped(address, page_ceil(size)):
             return -Errno.ENOMEM
-        kernel.memory.write(address, bytes(page_ceil(size)))
+        kernel.mappings.write(address, bytes(page_ceil(size)))
     return 0
