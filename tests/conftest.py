@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.fixtures import ARCHES, TARGETS
-from toolchains.targets import COMPILERS, VARIANTS
+from tests.fixtures import TARGETS
+from tests.subject import subject, wanted
+from toolchains.targets import COMPILERS
 from toolchains.targets import TARGETS as ROWS
 
 # The same examples every time, and no verdict on how busy the machine is.
@@ -52,36 +53,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def _words(item: pytest.Item) -> Iterator[str]:
+def _words(item: pytest.Item) -> Iterator[object]:
     call = getattr(item, "callspec", None)
     if call is not None:
-        for value in call.params.values():
-            if isinstance(value, str):
-                yield value
+        yield from call.params.values()
         yield from call.id.split("-")
 
 
-def about(item: pytest.Item) -> tuple[str, str] | None:
-    """The (target, compiler) a test is about, the compiler "" where it is about none; None for neither."""
-    words = list(_words(item))
-    for word in words:
-        if word in VARIANTS:
-            return VARIANTS[word].target.name, VARIANTS[word].compiler
-    return next(((word, "") for word in words if word in ROWS or word in ARCHES), None)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    arches, compilers = config.getoption("arch"), config.getoption("compiler")
     kept, others = [], []
     for item in items:
-        found = about(item)
+        found = subject(_words(item))
         if found is not None:
             # User properties travel from xdist's workers to the process that prints the table.
             item.user_properties.append((_ABOUT, " ".join(found)))
-        wanted = (not arches or (found is not None and found[0] in arches)) and (
-            not compilers or (found is not None and found[1] in compilers)
-        )
-        (kept if wanted else others).append(item)
+        grouped = found is None and hasattr(getattr(item, "function", None), "members")
+        (kept if grouped or wanted(config, found) else others).append(item)
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = kept
