@@ -17,11 +17,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from emu.cpu.create import engine_of  # noqa: E402
 from relink.arch import ARCHITECTURES, Architecture, Role, TlsVariant  # noqa: E402
 
 
 def _engine(arch: Architecture) -> str:
-    return "icicle, own SLEIGH specification" if arch.name == "loongarch64" else "Unicorn"
+    return "icicle, own SLEIGH specification" if engine_of(arch.name) == "icicle" else "Unicorn"
 
 
 def support() -> str:

@@ -26,7 +26,8 @@ from emu.debug.symbolizer import Symbolizer
 from emu.errors import CallError, Frame, GuestFault
 from emu.host.runtime import Runtime, host_libraries
 from emu.host.symbols import HostSymbols, Symbols, SymbolValue
-from emu.isa import chosen_convention
+from emu.isa.registry import ISAS, chosen_convention
+from emu.isa.spec import FrameTables
 from emu.libc import Libc
 from emu.library import Function, Library
 from emu.load.initialisers import Initialisers
@@ -113,10 +114,11 @@ class Machine:
         self.cpu.set_trap_range(self.traps.start, self.traps.size)
         self.memory = GuestMemory(self.arch, self.cpu)
         self.heap = Heap(self.memory, self.arch)
+        self.isa = ISAS[self.arch.name]
         self.convention = chosen_convention(self.arch.name, float_abi)
         self.stack = Stack(self.memory, stack_size, arguments, environment or {})  #: the guest's
         search = SearchPath(libraries or {}, library_path, sysroot, finders)
-        policy = Policy(*host_libraries(hosted_libc=hosted_libc))
+        policy = Policy(*host_libraries(self.isa, hosted_libc=hosted_libc))
         self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
         self.symbolizer = Symbolizer(self.linker, self.memory, self.traps)  #: what lies at an address
         self.runner = Runner(
@@ -522,7 +524,7 @@ class Machine:
         from emu.debug.host_frames import DwarfHostFrames
 
         kind: type[HostFrames] = DwarfHostFrames
-        if self.arch.name == "arm":
+        if self.isa.unwinding.tables is FrameTables.EXIDX:
             from emu.debug.host_frames_arm import ArmHostFrames
 
             kind = ArmHostFrames

@@ -18,8 +18,10 @@ import pytest
 from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Cpu, Protection, StopReason
 from emu.debug.faults import MAX_FRAMES, CallFrameTable, backtrace, guest_fault
-from emu.debug.unwind import DWARF_REGISTERS, table_by_index
+from emu.debug.unwind import table_by_index
 from emu.errors import Frame, GuestFault
+from emu.isa.registry import ISAS
+from emu.isa.spec import DwarfRegisters
 
 from .cpu.guests import page_buffer
 
@@ -112,9 +114,14 @@ class Program:
     def table(self, address: int) -> CallFrameTable | None:
         return self.tables[-1] if self.tables and self.symbolize(address).symbol else None
 
+    @property
+    def dwarf(self) -> DwarfRegisters:
+        thumb = self.name == "thumb"
+        return ISAS["arm" if thumb else self.name].instruction_set(thumb).dwarf
+
     def call(self, function: str, argument: int, where: int = 0) -> GuestFault:
         """Call it, expect a fault, and describe it with the tables if there are any."""
-        cpu, isa = self.cpu, DWARF_REGISTERS[self.name]
+        cpu, isa = self.cpu, self.dwarf
         sp = STACK + 12 * PAGE
         target = TARGETS[self.name]
         if target.argument:
@@ -199,7 +206,7 @@ def test_the_index_of_an_image_leads_to_its_eh_frame(program: Program) -> None:
     if program.index is None:
         assert program.name in ("arm", "thumb"), "no PT_GNU_EH_FRAME"  # the Arm EHABI has tables of its own
         return
-    word = DWARF_REGISTERS[program.name].word
+    word = program.dwarf.word
     table = table_by_index(program.index, program.segments, word, program.cpu.read)
     assert table is not None
     eh_frame = next(table for table in program.tables if table.eh_frame)

@@ -23,7 +23,7 @@ from emu.calls.prototypes import (
     Void,
 )
 from emu.errors import CallError
-from emu.isa.spec import BINARY64, CallingConvention, PairAlignment, VariadicRule
+from emu.isa.convention import BINARY64, CallingConvention, PairAlignment, VariadicRule
 
 
 class Piece(NamedTuple):
@@ -92,7 +92,7 @@ class Assigner:
         size = passed_size(ctype, rules.word_size)
         alignment = min(size, rules.data.maximum_alignment)
         if isinstance(ctype, Floating):
-            if size > 2 * rules.word_size and rules.floats_spill_to_integers:
+            if rules.passes_by_reference(size):
                 raise CallError(f"{ctype} is passed by reference on {rules.arch}, which is not supported")
             if not self._floats_are_integers(extra=extra):
                 if (register := self._float_register(size)) is not None:

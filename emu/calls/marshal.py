@@ -14,7 +14,7 @@ from emu.calls.assign import Location
 from emu.calls.prototypes import CType, Floating, Integer, Pointer, VaListType, Void
 from emu.calls.values import decode_float, encode_float, extender, truncator
 from emu.errors import CallError
-from emu.isa.spec import BINARY32, BINARY64, X87, CallingConvention
+from emu.isa.convention import BINARY32, BINARY64, X87, CallingConvention
 
 if TYPE_CHECKING:
     from emu.calls.buffers import Buffers

@@ -32,8 +32,8 @@ from emu.calls.prototypes import Parameter, Pointer, Prototype, VaListType, Void
 from emu.calls.values import decode_float
 from emu.calls.varargs import RegisterArguments, VaList, VarArgs, gather
 from emu.errors import CallError
-from emu.isa import CallingConvention, convention
-from emu.isa.spec import X87, VariadicRule
+from emu.isa.convention import X87, CallingConvention, VariadicRule
+from emu.isa.registry import convention
 
 if TYPE_CHECKING:
     from emu.ports import Guest

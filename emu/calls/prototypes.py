@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from emu.calls.typedefs import INTEGERS, POINTERS, STRUCTS, TYPEDEFS, VA_LISTS
 from emu.errors import CallError
-from emu.isa import DataModel, FloatFormat, convention
-from emu.isa.spec import BINARY32, BINARY64
+from emu.isa.convention import BINARY32, BINARY64, DataModel, FloatFormat
+from emu.isa.registry import convention
 
 if TYPE_CHECKING:
     from pycparser import c_ast
@@ -363,7 +363,6 @@ class _Resolver:
             return Struct(name)
         if name in POINTERS:
             return Pointer(Struct(name), False, model.pointer_size)
-        if name in ("float_t", "double_t"):  # <math.h>: long double where FLT_EVAL_METHOD is 2, on i386
-            wide = model.maximum_alignment == 4
-            return self._named(["long", "double"] if wide else [name.removesuffix("_t")])
+        if name in ("float_t", "double_t"):
+            return self._named(["long", "double"] if model.extended_float_t else [name.removesuffix("_t")])
         return None

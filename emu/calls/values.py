@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Callable
 
-from emu.isa.spec import BINARY32, BINARY64, FloatFormat
+from emu.isa.convention import BINARY32, BINARY64, FloatFormat
 
 _SINGLE = struct.Struct("<f")
 _DOUBLE = struct.Struct("<d")

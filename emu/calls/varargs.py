@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emu.calls.assign import Assigner, Location, passed_size, promoted
 from emu.calls.marshal import decoder
 from emu.calls.prototypes import CType, Floating, parse_type
-from emu.isa.spec import CallingConvention, PairAlignment, SaveArea
+from emu.isa.convention import CallingConvention, PairAlignment, SaveArea
 
 if TYPE_CHECKING:
     from emu.ports import Guest

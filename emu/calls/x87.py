@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.isa.spec import X87Stack
+from emu.isa.convention import X87Stack
 
 if TYPE_CHECKING:
     from emu.ports import Registers

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from emu.cli.output import UNFOLDED_WIDTH, printable
 from emu.host.runtime import host_libraries
+from emu.isa.registry import ISAS
 from relink.linker import Linker, Policy
 from relink.memory.address_space import HostMemory
 from relink.search.graph import Node
@@ -62,7 +63,7 @@ class TreeReport:
 def report(target: Target, search: Search, name: str) -> TreeReport:
     """Look for everything a load of `name` would bring in. Raises ElfError for a damaged file."""
     arch = target.of(name, search)
-    policy = Policy(*host_libraries(hosted_libc=search.libc))
+    policy = Policy(*host_libraries(ISAS[arch.name], hosted_libc=search.libc))
     linker = Linker(HostMemory(arch), search=search.path, policy=policy)
     root, nodes = linker.survey(name, preload=search.preload or ())
     numbers = {id(node): number for number, node in enumerate(nodes)}

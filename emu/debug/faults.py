@@ -13,14 +13,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from emu.cpu.protocol import Cpu, Stop
 from emu.debug.call_frames import call_frames
 from emu.debug.symbolizer import Symbolizer
-from emu.debug.unwind import DWARF_REGISTERS, CallFrameTable, Registers, caller_by_rules
+from emu.debug.unwind import CallFrameTable, Registers, caller_by_rules
 from emu.errors import Frame, GuestFault
+from emu.isa.registry import ISAS
+from emu.isa.spec import InstructionSet
 
 __all__ = ["MAX_FRAMES", "CallFrameTable", "backtrace", "describe_fault", "disassemble", "guest_fault"]
 
@@ -132,8 +134,13 @@ def _callers(cpu: Cpu, pc: int, symbolize: Symbolize, unwind_tables: UnwindTable
 
 
 def _innermost(cpu: Cpu, pc: int) -> Registers:
-    isa = DWARF_REGISTERS["thumb" if cpu.arch == "arm" and cpu.read_register("pc") & 1 else cpu.arch]
-    return Registers(isa, pc, dict(enumerate(cpu.read_registers(isa.names))))
+    dwarf = _instruction_set(cpu).dwarf
+    return Registers(dwarf, pc, dict(enumerate(cpu.read_registers(dwarf.names))))
+
+
+def _instruction_set(cpu: Cpu) -> InstructionSet:
+    """The one `cpu` has stopped in."""
+    return ISAS[cpu.arch].instruction_set(cpu.read_register("pc"))
 
 
 def _known(frame: Frame) -> bool:
@@ -198,17 +205,6 @@ def _by_frame_pointer(frame: Registers, cpu: Cpu) -> Iterator[Registers]:
 
 # ---------------------------------------------------------------- disassembly
 
-#: arch -> capstone's architecture, modes, and the shortest instruction in bytes.
-_CAPSTONE: Final = {
-    "x86_64": ("X86", ("64",), 1),
-    "i386": ("X86", ("32",), 1),
-    "aarch64": ("ARM64", ("ARM",), 4),
-    "arm": ("ARM", ("ARM",), 4),
-    "thumb": ("ARM", ("THUMB",), 2),
-    "riscv64": ("RISCV", ("RISCV64", "RISCVC"), 2),
-    "riscv32": ("RISCV", ("RISCV32", "RISCVC"), 2),
-}
-
 
 def disassemble(cpu: Cpu, pc: int, frame: Frame | None = None) -> tuple[str, ...]:
     """A few instructions around `pc`, the one there marked; empty if nothing is mapped there.
@@ -217,22 +213,26 @@ def disassemble(cpu: Cpu, pc: int, frame: Frame | None = None) -> tuple[str, ...
     does not know LoongArch: its instructions are given as words.
     Raises AddressSpaceError if `pc` is unmapped.
     """
-    state = "thumb" if cpu.arch == "arm" and cpu.read_register("pc") & 1 else cpu.arch
+    code = _instruction_set(cpu)
     after = _mapped(cpu, pc, _LINES_AFTER * _LONGEST_INSTRUCTION + _LONGEST_INSTRUCTION)
-    if state not in _CAPSTONE:
-        reach = 4 * _LINES_BEFORE
-        before = _mapped_before(cpu, pc, reach)
-        code, start = before + after[: 4 + 4 * _LINES_AFTER], pc - len(before)
-        lines = [
-            (start + at, code[at : at + 4], f".word {int.from_bytes(code[at : at + 4], 'little'):#010x}")
-            for at in range(0, len(code), 4)
-        ]
-        return ("(no disassembler for this architecture: raw words)", *(_line(line, pc) for line in lines))
-    engine, shortest = _engine(state)
-    before_lines = _lines_before(engine, shortest, cpu, pc, frame)
-    following = _sweep(engine, shortest, after, pc)
+    if code.capstone is None:
+        return _words_around(cpu, pc, code.shortest, after)
+    engine = _engine(*code.capstone)
+    before_lines = _lines_before(engine, code.shortest, cpu, pc, frame)
+    following = _sweep(engine, code.shortest, after, pc)
     chosen = [*before_lines[-_LINES_BEFORE:], *following[: 1 + _LINES_AFTER]]
     return tuple(_line(line, pc) for line in chosen)
+
+
+def _words_around(cpu: Cpu, pc: int, size: int, after: bytes) -> tuple[str, ...]:
+    """The instructions, of `size` bytes each, as words."""
+    before = _mapped_before(cpu, pc, size * _LINES_BEFORE)
+    content, start = before + after[: size * (1 + _LINES_AFTER)], pc - len(before)
+    lines = []
+    for at in range(0, len(content), size):
+        word = content[at : at + size]
+        lines.append((start + at, word, f".word {int.from_bytes(word, 'little'):#0{2 + 2 * size}x}"))
+    return ("(no disassembler for this architecture: raw words)", *(_line(line, pc) for line in lines))
 
 
 _Line = tuple[int, bytes, str]
@@ -243,12 +243,11 @@ def _line(line: _Line, pc: int) -> str:
     return f"{'=>' if address == pc else '  '} {address:#x}  {code.hex():<16}  {text}"
 
 
-def _engine(state: str) -> tuple[Any, int]:
+def _engine(arch: str, modes: Sequence[str]) -> Any:
     import capstone
 
-    arch, modes, shortest = _CAPSTONE[state]
     mode = sum(getattr(capstone, f"CS_MODE_{name}") for name in modes)
-    return capstone.Cs(getattr(capstone, f"CS_ARCH_{arch}"), mode), shortest
+    return capstone.Cs(getattr(capstone, f"CS_ARCH_{arch}"), mode)
 
 
 def _sweep(engine: Any, shortest: int, code: bytes, address: int) -> list[_Line]:

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.debug.synthetic_headers import UnwindTable
-from emu.debug.unwind import DWARF_REGISTERS
 from emu.errors import GuestUnwinding
 from emu.host.functions import HostFunction
+from emu.isa.registry import ISAS
 from relink.image import Image
 from relink.memory.address_space import PAGE, Protection
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from emu.debug.link_maps import Arena
     from emu.debug.symbolizer import Symbolizer
     from emu.host.symbols import HostSymbols
-    from emu.isa import CallingConvention
+    from emu.isa.convention import CallingConvention
     from emu.memory.guest_memory import GuestMemory
     from emu.run.runner import Runner
     from emu.run.traps import TrapTable
@@ -40,8 +40,6 @@ INSTALL_CONTEXT, CONTINUE_UNWIND = 7, 8  #: of _Unwind_Reason_Code
 _PERSONALITY = "int host_frame(int version, int actions, uint64_t kind, void *exception, void *context)"
 #: An .eh_frame_hdr: version 1; .eh_frame pc-relative in 4 bytes, right behind; neither count nor search table.
 _INDEX_HEADER = bytes((1, 0x1B, 0xFF, 0xFF, 4, 0, 0, 0))
-#: Calls the unwinder where arguments are on the stack (sub esp, 8; push eax; call …), with its frame's size.
-_I386_ENTRY, _I386_STACK = bytes.fromhex("83ec0850e8"), 16
 _DEF_CFA, _DEF_CFA_EXPRESSION, _EXPRESSION, _UNDEFINED, _OFFSET = 0x0C, 0x0F, 0x10, 0x07, 0x80  #: DW_CFA_*
 _ADDR, _DEREF = b"\x03", b"\x06"  #: DW_OP_*
 _COVERED = 2  #: bytes: the return address and the one before it, which unwinders ask for
@@ -118,13 +116,14 @@ class DwarfHostFrames(HostFrames):
 
     def _prepare(self) -> None:
         self._word = self._convention.word_size
-        isa = DWARF_REGISTERS[self._memory.architecture.name]
-        self._sp = isa.sp
-        self._return_column = len(isa.names) - 1 if isa.link is None else isa.link
+        isa = ISAS[self._memory.architecture.name]
+        dwarf, self._unwinding = isa.dwarf, isa.unwinding
+        self._sp = dwarf.sp
+        self._return_column = len(dwarf.names) - 1 if dwarf.link is None else dwarf.link
         self._table = UnwindTable(0, 0)
         self._cells: list[int] = []  #: of each depth from 2: what the frame's CFA and return address are
-        self._readable: dict[int, NDArray[np.uint8]] = {}  #: i386: pages of traps
-        self._entry = self._entered = 0  #: i386: guest code that enters the unwinder, and at which address
+        self._readable: dict[int, NDArray[np.uint8]] = {}  #: pages of traps made readable
+        self._entry = self._entered = 0  #: guest code of a `StackEntry`, and the unwinder it enters
 
     def define_personality(self) -> int:
         return self._host_symbols.define("host frame", HostFunction(self._decide, _PERSONALITY))
@@ -148,10 +147,11 @@ class DwarfHostFrames(HostFrames):
         return self._table
 
     def resume(self, unwinding: GuestUnwinding) -> int:
-        if self._convention.first_argument is not None:
+        entry = self._unwinding.entry
+        if entry is None:
             return super().resume(unwinding)
-        self._prepare_entry(unwinding.resume_at)
-        self._cpu.write_register("eax", unwinding.exception)
+        self._prepare_entry(entry.code, unwinding.resume_at)
+        self._cpu.write_register(entry.register, unwinding.exception)
         return self._entry
 
     def _decide(self, version: int, actions: int, kind: int, exception: int, context: int) -> int:
@@ -178,8 +178,8 @@ class DwarfHostFrames(HostFrames):
         ends = bytes((_DEF_CFA, self._sp, 0, _UNDEFINED, column))
         out = self._record(0, self._description(b"zR", b"\0") + ends)
         out += self._function(len(out), 0, traps.return_to(1) - 1, _COVERED, b"")
-        if self._entry:
-            rules = bytes((_DEF_CFA, self._sp, _I386_STACK, _OFFSET | column, 1))
+        if self._entry and self._unwinding.entry is not None:
+            rules = bytes((_DEF_CFA, self._sp, self._unwinding.entry.stack, _OFFSET | column, 1))
             out += self._function(len(out), 0, self._entry, PAGE, rules)
         inner = len(out)
         out += self._record(0, self._description(b"zPR", b"\0" + self._address(self.personality) + b"\0"))
@@ -207,8 +207,8 @@ class DwarfHostFrames(HostFrames):
         return value.to_bytes(self._word, "little")
 
     def _make_readable(self) -> None:
-        """libgcc for i386 looks at what lies at each return address, for the kernel's signal trampolines."""
-        if self._memory.architecture.name != "i386":
+        """Map the pages of the return addresses, where unwinders read the code there."""
+        if not self._unwinding.reads_code:
             return
         for depth in range(1, len(self._cells) + 2):
             page = self._traps.return_to(depth) & -PAGE
@@ -216,12 +216,12 @@ class DwarfHostFrames(HostFrames):
                 self._readable[page] = np.frombuffer(mmap.mmap(-1, PAGE), np.uint8)
                 self._cpu.map(page, PAGE, Protection.R, self._readable[page])
 
-    def _prepare_entry(self, unwinder: int) -> None:
+    def _prepare_entry(self, code: bytes, unwinder: int) -> None:
         memory = self._memory
         if not self._entry:
             self._entry = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[unwind]")
             self._table = self._table._replace(size=0)  # to be made again, with an FDE for this
         if self._entered != unwinder:
-            after = self._entry + len(_I386_ENTRY) + 4
-            memory.write(self._entry, _I386_ENTRY + self._address((unwinder - after) & 0xFFFF_FFFF))
+            after = self._entry + len(code) + 4
+            memory.write(self._entry, code + self._address((unwinder - after) & 0xFFFF_FFFF))
             self._entered = unwinder

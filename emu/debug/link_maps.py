@@ -28,6 +28,7 @@ from emu.debug.synthetic_headers import (
     own_headers,
     own_unwind_table,
 )
+from emu.isa.registry import ISAS
 from relink.elf.constants import DynamicTag, SegmentType
 from relink.image import Image
 from relink.memory.address_space import PAGE, Protection, page_ceil
@@ -37,16 +38,6 @@ if TYPE_CHECKING:
     from emu.ports import Caller
     from relink.linker import Linker
 
-#: A function that only returns, for a debugger to break on.
-_RETURN = {
-    "x86_64": "c3",
-    "i386": "c3",
-    "aarch64": "c0035fd6",
-    "arm": "1eff2fe1",
-    "riscv64": "67800000",
-    "riscv32": "67800000",
-    "loongarch64": "2000004c",
-}
 _R_VERSION = 1  #: one namespace
 
 
@@ -178,7 +169,7 @@ class LinkMaps:
     def breakpoint(self) -> int:
         """r_brk (`_dl_debug_state`): guest code that is called around every change, and only returns."""
         memory = self._memory
-        code = bytes.fromhex(_RETURN[memory.architecture.name])
+        code = ISAS[memory.architecture.name].return_instruction
         address = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[_dl_debug_state]")
         memory.write(address, code)
         return address

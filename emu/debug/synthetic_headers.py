@@ -12,12 +12,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from emu.debug.unwind import CallFrameTable, function_entries
+from emu.isa.registry import ISAS
+from emu.isa.spec import FrameTables
 from relink.elf.constants import SegmentType
 from relink.elf.contents import ProgramHeader
 from relink.image import Image
 from relink.objects.combined import INDEX_TABLE, CombinedObjects
 
 PT_ARM_EXIDX = 0x7000_0001  #: ELF for the Arm Architecture, section 5.2
+_SEGMENTS = {FrameTables.DWARF: int(SegmentType.GNU_EH_FRAME), FrameTables.EXIDX: PT_ARM_EXIDX}
 EXIDX_ENTRY = 8  #: bytes of one entry of that index
 _PF_R = 4
 #: version 1; .eh_frame pc-relative in 4 bytes, the count in 4, the table relative to the header in 4 and 4
@@ -74,8 +77,8 @@ def made_headers(image: Image, unwind: UnwindTable | None) -> list[ProgramHeader
 
 
 def unwind_segment(image: Image) -> int:
-    """The type of the segment that describes an image's frames: PT_ARM_EXIDX on Arm, PT_GNU_EH_FRAME elsewhere."""
-    return PT_ARM_EXIDX if image.architecture.name == "arm" else int(SegmentType.GNU_EH_FRAME)
+    """The type of the segment that leads unwinders to what describes an image's frames."""
+    return _SEGMENTS[ISAS[image.architecture.name].unwinding.tables]
 
 
 def own_unwind_table(image: Image) -> UnwindTable | None:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from emu.isa.spec import DwarfRegisters
+
 #: Reads guest memory: (address, size) -> bytes. Raises if it is not mapped.
 ReadMemory = Callable[[int, int], bytes]
 
@@ -53,48 +55,12 @@ def table_by_index(
     return None
 
 
-class DwarfRegisters(NamedTuple):
-    """How an ISA's psABI numbers its registers for DWARF."""
-
-    names: tuple[str, ...]  #: by number; the ones that a frame can save and unwinding needs
-    sp: int
-    fp: int
-    link: int | None  #: the return-address register; None: on the stack
-    word: int  #: bytes
-    #: (where the caller's frame pointer, where the return address is saved), bytes from the frame pointer, in
-    #: the order worth trying
-    frame_records: tuple[tuple[int, int], ...]
-
-
-def _series(prefix: str, count: int) -> tuple[str, ...]:
-    return tuple(f"{prefix}{n}" for n in range(count))
-
-
-_X86_64 = DwarfRegisters(
-    ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" for n in range(8, 16)), "pc"),
-    7, 6, None, 8, ((0, 8),),
-)  # fmt: skip
-_I386 = DwarfRegisters(("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "pc"), 4, 5, None, 4, ((0, 4),))
-_AARCH64 = DwarfRegisters((*_series("x", 31), "sp"), 31, 29, 30, 8, ((0, 8),))
-#: clang's {fp, lr} record, then GCC's, which leaves fp at the upper word.
-_ARM = DwarfRegisters(_series("r", 16), 13, 11, 14, 4, ((0, 4), (-4, 0)))
-_THUMB = _ARM._replace(fp=7)
-_RISCV64 = DwarfRegisters(_series("x", 32), 2, 8, 1, 8, ((-16, -8),))
-_RISCV32 = _RISCV64._replace(word=4, frame_records=((-8, -4),))
-_LOONGARCH64 = DwarfRegisters(_series("r", 32), 3, 22, 1, 8, ((-16, -8),))
-
-DWARF_REGISTERS: Mapping[str, DwarfRegisters] = {
-    "x86_64": _X86_64, "i386": _I386, "aarch64": _AARCH64, "arm": _ARM, "thumb": _THUMB, "riscv64": _RISCV64,
-    "riscv32": _RISCV32, "loongarch64": _LOONGARCH64,
-}  # fmt: skip
-
-
 class Registers:
-    """One frame's registers by DWARF number, as far as they are known, and its pc (without a Thumb bit)."""
+    """One frame's registers by DWARF number, as far as they are known, and its pc (without `code_bits`)."""
 
     def __init__(self, isa: DwarfRegisters, pc: int, values: Mapping[int, int]) -> None:
         self.isa = isa
-        self.pc = pc & ~1 if isa.word == 4 and isa.names[0] == "r0" else pc
+        self.pc = pc & ~isa.code_bits
         self.values = dict(values)
         self.mask = (1 << 8 * isa.word) - 1
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from emu.calls.plan import CallPlan, plan_call
 from emu.host.guard import guarded
+from emu.isa.registry import ISAS
 from relink.elf import Names
 from relink.resolve.resolver import DataAddress, SymbolRequest, ThreadLocal
 
@@ -21,25 +22,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emu.host.functions import HostFunction
+    from emu.isa.spec import Isa
     from emu.machine import Machine
 
-#: SONAMEs of C libraries and their parts: glibc's, musl's, and every dynamic linker's.
-_LIBC = frozenset({
-    "libc.so.6", "libc.so", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1",
-    "ld-linux-x86-64.so.2", "ld-linux.so.2", "ld-linux-aarch64.so.1", "ld-linux-armhf.so.3",
-    "ld-linux-riscv64-lp64d.so.1", "ld-linux-riscv32-ilp32d.so.1", "ld-linux-loongarch-lp64d.so.1",
-    "libc.musl-x86_64.so.1", "libc.musl-x86.so.1", "libc.musl-aarch64.so.1", "libc.musl-armhf.so.1",
-    "libc.musl-riscv64.so.1", "libc.musl-riscv32.so.1", "libc.musl-loongarch64.so.1",
-})  # fmt: skip
+#: SONAMEs of C libraries and their parts. An ISA's page has those that differ by ISA.
+_LIBC = frozenset({"libc.so.6", "libc.so", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1"})
 _FALLBACKS = frozenset({"libm.so.6", "libgcc_s.so.1"})
 #: Thread-local variables of the C library itself: offsets in its TLS module, of `TLS_SIZE` bytes.
 _THREAD_LOCAL = {"errno": 0, "h_errno": 4}
 _TLS_SIZE = 16
 
 
-def host_libraries(*, hosted_libc: bool = True) -> tuple[frozenset[str], frozenset[str]]:
-    """SONAMEs the machine stands in for: always, and when no file is found."""
-    return (_LIBC, _FALLBACKS) if hosted_libc else (frozenset(), frozenset())
+def host_libraries(isa: Isa, *, hosted_libc: bool = True) -> tuple[frozenset[str], frozenset[str]]:
+    """SONAMEs a machine of that ISA stands in for: always, and when no file is found."""
+    return (_LIBC.union(isa.libc.sonames), _FALLBACKS) if hosted_libc else (frozenset(), frozenset())
 
 
 class Runtime:
@@ -50,9 +46,10 @@ class Runtime:
         self._hosted_libc = hosted_libc
         self._addresses: dict[str, int | None] = {}
         self._own: dict[str, Callable[[], int]] = {"__tls_get_addr": self._tls_get_addr}
-        if machine.arch.name == "i386":
-            # The GNU variant takes its argument in eax (Drepper, section 4.1.1): what GD code really calls.
-            self._own["___tls_get_addr"] = self._tls_get_addr_eax
+        self._tls_register = ISAS[machine.arch.name].libc.tls_get_addr_register
+        if self._tls_register is not None:
+            # The GNU variant takes its argument in a register: what general-dynamic code really calls.
+            self._own["___tls_get_addr"] = self._tls_get_addr_in_register
         maps = machine.link_maps
         #: What lies in guest memory: for debuggers, and programs that do as debuggers do.
         self._memory: dict[str, Callable[[], int]] = {
@@ -124,6 +121,7 @@ class Runtime:
         assert isinstance(index, int)
         return self._tls_plan.leave(self._machine, self._tls_address(index))
 
-    def _tls_get_addr_eax(self) -> int:
-        index = self._machine.cpu.read_register("eax")
+    def _tls_get_addr_in_register(self) -> int:
+        assert self._tls_register is not None
+        index = self._machine.cpu.read_register(self._tls_register)
         return self._tls_plan.leave(self._machine, self._tls_address(index))

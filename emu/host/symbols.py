@@ -20,7 +20,7 @@ from relink.resolve.resolver import DefinedSymbols, Lookup, SymbolRequest, Symbo
 
 if TYPE_CHECKING:
     from emu.errors import Frame
-    from emu.isa import CallingConvention
+    from emu.isa.convention import CallingConvention
     from emu.ports import Guest
     from emu.run.traps import TrapTable
     from relink.image import Image

@@ -14,45 +14,130 @@ from __future__ import annotations
 
 import struct
 
-from emu.isa.spec import (
+from emu.isa.convention import (
     BINARY128,
     CallingConvention,
     DataModel,
-    IfuncArgument,
     PairAlignment,
     SaveArea,
     VaListStruct,
+    VariadicRule,
     numbered,
 )
+from emu.isa.spec import (
+    DwarfRegisters,
+    FrameTables,
+    Helpers,
+    Ifunc,
+    IfuncArgument,
+    InstructionSet,
+    Isa,
+    KernelAbi,
+    LibcAbi,
+    ProgramStart,
+    SyscallTable,
+    Tcb,
+    Unwinding,
+)
+from emu.isa.struct_stat import GENERIC
+from relink.arch import FloatAbi
 
 #: FP ASIMD AES PMULL SHA1 SHA2 CRC32 ATOMICS (Linux, arch/arm64/include/uapi/asm/hwcap.h).
 HWCAP = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8
 IFUNC_ARG_HWCAP = 1 << 62
 
-AARCH64 = CallingConvention(
-    arch="aarch64",
-    document="AAPCS64 2024Q3, section 6.8",
-    data=DataModel(
-        pointer_size=8, char_signed=False, wchar_signed=False, long_double=BINARY128, long_double_size=16,
-        time_size=8,
+AARCH64 = Isa(
+    name="aarch64",
+    convention=CallingConvention(
+        arch="aarch64",
+        document="AAPCS64 2024Q3, section 6.8",
+        float_abi=FloatAbi.HARD,
+        data=DataModel(
+            pointer_size=8,
+            char_signed=False,
+            wchar_signed=False,
+            long_double=BINARY128,
+            long_double_size=16,
+            time_size=8,
+            maximum_alignment=16,
+            extended_float_t=False,
+        ),
+        integer_arguments=numbered("x", 8),
+        integer_results=("x0", "x1"),
+        float_arguments={4: numbered("s", 8), 8: numbered("d", 8), 16: numbered("v", 8)},
+        float_results={4: "s0", 8: "d0", 16: "v0"},
+        x87=None,
+        preserved_integers=numbered("x", 11, 19),
+        preserved_floats=numbered("d", 8, 8),
+        link_register="x30",
+        stack_alignment=16,
+        red_zone=0,
+        float_backfill=False,
+        floats_spill_to_integers=False,
+        float_boxed=False,
+        variadic=VariadicRule.SAME,
+        vector_count_register=None,
+        va_list=VaListStruct(
+            overflow_at=0,
+            integers=SaveArea(offset_at=24, base_at=8, limit=0, step=8),
+            floats=SaveArea(offset_at=28, base_at=16, limit=0, step=16),
+        ),
+        pair_alignment=PairAlignment.ALWAYS,
+        pair_split=False,
+        registers_reopen=False,
+        sign_extends_words=False,
     ),
-    integer_arguments=numbered("x", 8),
-    integer_results=("x0", "x1"),
-    float_arguments={4: numbered("s", 8), 8: numbered("d", 8), 16: numbered("v", 8)},
-    float_results={4: "s0", 8: "d0", 16: "v0"},
-    stack_alignment=16,
-    link_register="x30",
-    pair_alignment=PairAlignment.ALWAYS,
-    va_list=VaListStruct(
-        overflow_at=0,
-        integers=SaveArea(offset_at=24, base_at=8, limit=0, step=8),
-        floats=SaveArea(offset_at=28, base_at=16, limit=0, step=16),
+    variants=(),
+    instruction_sets=(
+        InstructionSet(
+            # DWARF for the Arm 64-bit Architecture, section 4.1.
+            dwarf=DwarfRegisters(
+                names=(*numbered("x", 31), "sp"),
+                sp=31,
+                fp=29,
+                link=30,
+                word=8,
+                frame_records=((0, 8),),
+                code_bits=0,
+            ),
+            capstone=("ARM64", ("ARM",)),
+            keystone=("ARM64", "LITTLE_ENDIAN"),
+            shortest=4,
+            system_call=4,
+        ),
     ),
-    start_register="x0",
-    frame_pointer="x29",
-    preserved_floats=tuple(f"d{n}" for n in range(8, 16)),
-    hwcap=HWCAP,
-    ifunc_prototype="void *(unsigned long, void *)",
-    ifunc_parameters=(HWCAP | IFUNC_ARG_HWCAP, IfuncArgument.BLOCK),
-    ifunc_block=struct.pack("<3Q", 24, HWCAP, 0),  # __ifunc_arg_t: its size, AT_HWCAP, AT_HWCAP2
-)  # fmt: skip
+    return_instruction=bytes.fromhex("c0035fd6"),  # ret
+    unwinding=Unwinding(tables=FrameTables.DWARF, data_base=False, reads_code=False, entry=None),
+    start=ProgramStart(
+        hwcap=HWCAP,
+        hwcap2=0,
+        exit_function="x0",
+        global_pointer=None,
+        ifunc=Ifunc(
+            prototype="void *(unsigned long, void *)",
+            parameters=(HWCAP | IFUNC_ARG_HWCAP, IfuncArgument.BLOCK),
+            block=struct.pack("<3Q", 24, HWCAP, 0),  # __ifunc_arg_t: its size, AT_HWCAP, AT_HWCAP2
+        ),
+    ),
+    kernel=KernelAbi(
+        machine="aarch64",
+        number="x8",
+        arguments=numbered("x", 6),
+        result="x0",
+        table=SyscallTable.GENERIC_64,
+        own_calls={},
+        absent_calls=frozenset(),
+        pairs_aligned=False,
+        sigaction_restorer=True,
+        user_page=None,
+    ),
+    libc=LibcAbi(
+        sonames=("ld-linux-aarch64.so.1", "libc.musl-aarch64.so.1"),
+        stat={"": GENERIC, "64": GENERIC},
+        directory_flag=0o40000,
+        ilogb_minimum=False,
+        tls_get_addr_register=None,
+        helpers=frozenset({Helpers.OUTLINE_ATOMICS}),
+    ),
+    tcb=Tcb(self_pointers=(), stack_guard=None),
+)

@@ -13,7 +13,8 @@ which is passed just like the pointer. The return address carries the Thumb bit 
 
 from __future__ import annotations
 
-from emu.isa.spec import (
+from emu.isa import arm_kernel_page
+from emu.isa.convention import (
     BINARY64,
     CallingConvention,
     DataModel,
@@ -22,34 +23,116 @@ from emu.isa.spec import (
     float_variants,
     numbered,
 )
+from emu.isa.spec import (
+    DwarfRegisters,
+    FrameTables,
+    Helpers,
+    Ifunc,
+    InstructionSet,
+    Isa,
+    KernelAbi,
+    LibcAbi,
+    ProgramStart,
+    SyscallTable,
+    Tcb,
+    Unwinding,
+)
+from emu.isa.struct_stat import OLD_32, StructStat, time64
 from relink.arch import FloatAbi
 
 #: HALF THUMB FAST_MULT VFP EDSP NEON VFPv3 TLS VFPv4 IDIVA IDIVT VFPD32 (Linux,
 #: arch/arm/include/uapi/asm/hwcap.h).
 HWCAP = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 12 | 1 << 13 | 1 << 15 | 0xF << 16
 
-ARM = CallingConvention(
+STAT64 = StructStat(
+    dev=(0, 8), ino=(96, 8), mode=(16, 4), nlink=(20, 4), size=(48, 8), blksize=(56, 4), blocks=(64, 8), bytes=104
+)
+
+#: DWARF for the Arm Architecture, section 4.1. Frame records are clang's {fp, lr}, then GCC's, which leaves fp at
+#: the upper word.
+_DWARF = DwarfRegisters(
+    names=numbered("r", 16), sp=13, fp=11, link=14, word=4, frame_records=((0, 4), (-4, 0)), code_bits=1
+)
+
+_CONVENTION = CallingConvention(
     arch="arm",
     document="AAPCS32 2024Q3, sections 6.5 and 7.1",
+    float_abi=FloatAbi.HARD,
     data=DataModel(
-        pointer_size=4, char_signed=False, wchar_signed=False, long_double=BINARY64, long_double_size=8,
-        time_size=4, maximum_alignment=8,
+        pointer_size=4,
+        char_signed=False,
+        wchar_signed=False,
+        long_double=BINARY64,
+        long_double_size=8,
+        time_size=4,
+        maximum_alignment=8,
+        extended_float_t=False,
     ),
     integer_arguments=("r0", "r1", "r2", "r3"),
     integer_results=("r0", "r1"),
     float_arguments={4: numbered("s", 16), 8: numbered("d", 8)},
     float_results={4: "s0", 8: "d0"},
-    stack_alignment=8,
+    x87=None,
+    preserved_integers=numbered("r", 8, 4),
+    preserved_floats=numbered("d", 8, 8),
     link_register="lr",
+    stack_alignment=8,
+    red_zone=0,
     float_backfill=True,
+    floats_spill_to_integers=False,
+    float_boxed=False,
     variadic=VariadicRule.ALL_AS_INTEGERS,
+    vector_count_register=None,
+    va_list=None,
     pair_alignment=PairAlignment.ALWAYS,
-    start_register="r0",
-    frame_pointer="r11",
-    preserved_floats=tuple(f"d{n}" for n in range(8, 16)),
-    hwcap=HWCAP,
-    ifunc_prototype="void *(unsigned long)",
-    ifunc_parameters=(HWCAP,),
-)  # fmt: skip
+    pair_split=False,
+    registers_reopen=False,
+    sign_extends_words=False,
+)
 
-VARIANTS = float_variants(ARM, FloatAbi.SOFT)
+ARM = Isa(
+    name="arm",
+    convention=_CONVENTION,
+    variants=float_variants(_CONVENTION, FloatAbi.SOFT),
+    instruction_sets=(
+        InstructionSet(_DWARF, capstone=("ARM", ("ARM",)), keystone=("ARM", "ARM"), shortest=4, system_call=4),
+        InstructionSet(
+            _DWARF._replace(fp=7),
+            capstone=("ARM", ("THUMB",)),
+            keystone=("ARM", "THUMB"),
+            shortest=2,
+            system_call=2,
+        ),
+    ),
+    return_instruction=bytes.fromhex("1eff2fe1"),  # bx lr
+    unwinding=Unwinding(tables=FrameTables.EXIDX, data_base=False, reads_code=False, entry=None),
+    start=ProgramStart(
+        hwcap=HWCAP,
+        hwcap2=0,
+        exit_function="r0",
+        global_pointer=None,
+        ifunc=Ifunc("void *(unsigned long)", (HWCAP,), b""),
+    ),
+    kernel=KernelAbi(
+        machine="armv7l",
+        number="r7",
+        arguments=numbered("r", 6),
+        result="r0",
+        table=SyscallTable.ARM,
+        # Linux, arch/arm/include/uapi/asm/unistd.h, __ARM_NR_*.
+        own_calls={"arm_cacheflush": 0xF0002, "arm_set_tls": 0xF0005},
+        absent_calls=frozenset(),
+        pairs_aligned=True,
+        sigaction_restorer=True,
+        user_page=(arm_kernel_page.ADDRESS, arm_kernel_page.content()),
+    ),
+    libc=LibcAbi(
+        sonames=("ld-linux-armhf.so.3", "libc.musl-armhf.so.1"),
+        stat={"": OLD_32, "64": STAT64, "64_time64": time64(alignment=8)},
+        directory_flag=0o40000,
+        ilogb_minimum=False,
+        tls_get_addr_register=None,
+        helpers=frozenset({Helpers.AEABI}),
+    ),
+    tcb=Tcb(self_pointers=(), stack_guard=None),
+)

@@ -11,24 +11,120 @@ times, the stack overflows. 64-bit integers come back in edx:eax.
 
 from __future__ import annotations
 
-from emu.isa.spec import X87, CallingConvention, DataModel, X87Stack
+from emu.isa.convention import X87, CallingConvention, DataModel, PairAlignment, VariadicRule, X87Stack
+from emu.isa.spec import (
+    DwarfRegisters,
+    FrameTables,
+    Helpers,
+    Ifunc,
+    InstructionSet,
+    Isa,
+    KernelAbi,
+    LibcAbi,
+    ProgramStart,
+    StackEntry,
+    SyscallTable,
+    Tcb,
+    Unwinding,
+)
+from emu.isa.struct_stat import OLD_32, StructStat, time64
 from emu.isa.x86_64 import HWCAP
+from relink.arch import FloatAbi
 
-I386 = CallingConvention(
-    arch="i386",
-    document="Intel386 psABI 1.1, section 2.2",
-    data=DataModel(
-        pointer_size=4, char_signed=True, wchar_signed=True, long_double=X87, long_double_size=12,
-        time_size=4, maximum_alignment=4,
+STAT64 = StructStat(
+    dev=(0, 8), ino=(88, 8), mode=(16, 4), nlink=(20, 4), size=(44, 8), blksize=(52, 4), blocks=(56, 8), bytes=96
+)
+
+I386 = Isa(
+    name="i386",
+    convention=CallingConvention(
+        arch="i386",
+        document="Intel386 psABI 1.1, section 2.2",
+        float_abi=FloatAbi.HARD,
+        data=DataModel(
+            pointer_size=4,
+            char_signed=True,
+            wchar_signed=True,
+            long_double=X87,
+            long_double_size=12,
+            time_size=4,
+            maximum_alignment=4,
+            extended_float_t=True,
+        ),
+        integer_arguments=(),
+        integer_results=("eax", "edx"),
+        float_arguments={},
+        float_results={},
+        x87=X87Stack("st0", "fpsw", "fptag"),
+        preserved_integers=("ebx", "esi", "edi", "ebp"),
+        preserved_floats=(),
+        link_register=None,
+        stack_alignment=16,
+        red_zone=0,
+        float_backfill=False,
+        floats_spill_to_integers=False,
+        float_boxed=False,
+        variadic=VariadicRule.SAME,
+        vector_count_register=None,
+        va_list=None,
+        pair_alignment=PairAlignment.NEVER,
+        pair_split=False,
+        registers_reopen=False,
+        sign_extends_words=False,
     ),
-    integer_arguments=(),
-    integer_results=("eax", "edx"),
-    float_arguments={},
-    float_results={},
-    stack_alignment=16,
-    link_register=None,
-    x87=X87Stack("st0", "fpsw", "fptag"),
-    hwcap=HWCAP,
-    start_register="edx",
-    frame_pointer="ebp",
-)  # fmt: skip
+    variants=(),
+    instruction_sets=(
+        InstructionSet(
+            # Intel386 psABI, table 2.14 "DWARF Register Number Mapping".
+            dwarf=DwarfRegisters(
+                names=("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "pc"),
+                sp=4,
+                fp=5,
+                link=None,
+                word=4,
+                frame_records=((0, 4),),
+                code_bits=0,
+            ),
+            capstone=("X86", ("32",)),
+            keystone=("X86", "32"),
+            shortest=1,
+            system_call=2,
+        ),
+    ),
+    return_instruction=b"\xc3",
+    unwinding=Unwinding(
+        tables=FrameTables.DWARF,
+        data_base=True,
+        reads_code=True,
+        entry=StackEntry(bytes.fromhex("83ec0850e8"), "eax", stack=16),  # sub esp, 8; push eax; call
+    ),
+    start=ProgramStart(
+        hwcap=HWCAP,
+        hwcap2=0,
+        exit_function="edx",
+        global_pointer=None,
+        ifunc=Ifunc("void *(void)", (), b""),
+    ),
+    kernel=KernelAbi(
+        machine="i686",
+        number="eax",
+        arguments=("ebx", "ecx", "edx", "esi", "edi", "ebp"),
+        result="eax",
+        table=SyscallTable.I386,
+        own_calls={},
+        absent_calls=frozenset(),
+        pairs_aligned=False,
+        sigaction_restorer=True,
+        user_page=None,
+    ),
+    libc=LibcAbi(
+        sonames=("ld-linux.so.2", "libc.musl-x86.so.1"),
+        stat={"": OLD_32, "64": STAT64, "64_time64": time64(alignment=4)},
+        directory_flag=0o200000,
+        ilogb_minimum=True,
+        tls_get_addr_register="eax",
+        helpers=frozenset({Helpers.FLOAT128}),
+    ),
+    # The head of glibc's tcbhead_t (sysdeps/i386/nptl/tls.h).
+    tcb=Tcb(self_pointers=(0x0, 0x8), stack_guard=0x14),
+)

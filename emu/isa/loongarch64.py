@@ -9,7 +9,7 @@ is not NaN-boxed and `char` is signed. `long double` is binary128 in two integer
 
 from __future__ import annotations
 
-from emu.isa.spec import (
+from emu.isa.convention import (
     BINARY128,
     CallingConvention,
     DataModel,
@@ -18,6 +18,20 @@ from emu.isa.spec import (
     float_variants,
     numbered,
 )
+from emu.isa.spec import (
+    DwarfRegisters,
+    FrameTables,
+    Ifunc,
+    InstructionSet,
+    Isa,
+    KernelAbi,
+    LibcAbi,
+    ProgramStart,
+    SyscallTable,
+    Tcb,
+    Unwinding,
+)
+from emu.isa.struct_stat import GENERIC
 from relink.arch import FloatAbi
 
 #: CPUCFG LAM UAL FPU LSX (Linux, arch/loongarch/include/uapi/asm/hwcap.h).
@@ -25,30 +39,91 @@ HWCAP = 0b1_1111
 
 _FLOATS = numbered("fa", 8)
 
-LOONGARCH64 = CallingConvention(
+_CONVENTION = CallingConvention(
     arch="loongarch64",
     document="LoongArch procedure call standard 2.40",
+    float_abi=FloatAbi.HARD,
     data=DataModel(
-        pointer_size=8, char_signed=True, wchar_signed=True, long_double=BINARY128, long_double_size=16,
+        pointer_size=8,
+        char_signed=True,
+        wchar_signed=True,
+        long_double=BINARY128,
+        long_double_size=16,
         time_size=8,
+        maximum_alignment=16,
+        extended_float_t=False,
     ),
     integer_arguments=numbered("a", 8),
     integer_results=("a0", "a1"),
     float_arguments={4: _FLOATS, 8: _FLOATS},
     float_results={4: "fa0", 8: "fa0"},
-    stack_alignment=16,
+    x87=None,
+    preserved_integers=("r21", "fp", *numbered("s", 9)),
+    preserved_floats=numbered("f", 8, 24),
     link_register="ra",
+    stack_alignment=16,
+    red_zone=0,
+    float_backfill=False,
     floats_spill_to_integers=True,
+    float_boxed=False,
     variadic=VariadicRule.EXTRAS_AS_INTEGERS,
+    vector_count_register=None,
+    va_list=None,
     pair_alignment=PairAlignment.VARIADIC,
     pair_split=True,
+    registers_reopen=False,
     sign_extends_words=True,
-    start_register="a0",
-    frame_pointer="fp",
-    preserved_floats=tuple(f"f{n}" for n in range(24, 32)),
-    hwcap=HWCAP,
-    ifunc_prototype="void *(unsigned long)",
-    ifunc_parameters=(HWCAP,),
-)  # fmt: skip
+)
 
-VARIANTS = float_variants(LOONGARCH64, FloatAbi.SOFT, FloatAbi.SINGLE)
+LOONGARCH64 = Isa(
+    name="loongarch64",
+    convention=_CONVENTION,
+    variants=float_variants(_CONVENTION, FloatAbi.SOFT, FloatAbi.SINGLE),
+    instruction_sets=(
+        InstructionSet(
+            dwarf=DwarfRegisters(
+                names=numbered("r", 32),
+                sp=3,
+                fp=22,
+                link=1,
+                word=8,
+                frame_records=((-16, -8),),
+                code_bits=0,
+            ),
+            capstone=None,
+            keystone=None,
+            shortest=4,
+            system_call=4,
+        ),
+    ),
+    return_instruction=bytes.fromhex("2000004c"),  # jr $ra
+    unwinding=Unwinding(tables=FrameTables.DWARF, data_base=False, reads_code=False, entry=None),
+    start=ProgramStart(
+        hwcap=HWCAP,
+        hwcap2=0,
+        exit_function="a0",
+        global_pointer=None,
+        ifunc=Ifunc("void *(unsigned long)", (HWCAP,), b""),
+    ),
+    kernel=KernelAbi(
+        machine="loongarch64",
+        number="a7",
+        arguments=numbered("a", 6),
+        result="a0",
+        table=SyscallTable.GENERIC_64,
+        own_calls={},
+        absent_calls=frozenset({"getrlimit"}),  # the port is younger than prlimit64
+        pairs_aligned=False,
+        sigaction_restorer=False,
+        user_page=None,
+    ),
+    libc=LibcAbi(
+        sonames=("ld-linux-loongarch-lp64d.so.1", "libc.musl-loongarch64.so.1"),
+        stat={"": GENERIC, "64": GENERIC},
+        directory_flag=0o200000,
+        ilogb_minimum=False,
+        tls_get_addr_register=None,
+        helpers=frozenset(),
+    ),
+    tcb=Tcb(self_pointers=(), stack_guard=None),
+)

@@ -13,7 +13,7 @@ A resolver gets the 64-bit AT_HWCAP, `__riscv_hwprobe` (null, as under glibc bef
 
 from __future__ import annotations
 
-from emu.isa.spec import (
+from emu.isa.convention import (
     BINARY128,
     CallingConvention,
     DataModel,
@@ -22,6 +22,20 @@ from emu.isa.spec import (
     float_variants,
     numbered,
 )
+from emu.isa.spec import (
+    DwarfRegisters,
+    FrameTables,
+    Ifunc,
+    InstructionSet,
+    Isa,
+    KernelAbi,
+    LibcAbi,
+    ProgramStart,
+    SyscallTable,
+    Tcb,
+    Unwinding,
+)
+from emu.isa.struct_stat import GENERIC
 from relink.arch import FloatAbi
 
 #: One bit a letter (Linux, arch/riscv/include/uapi/asm/hwcap.h).
@@ -30,39 +44,101 @@ HWCAP = sum(1 << ord(letter) - ord("A") for letter in "IMAFDC")
 _FLOATS = numbered("fa", 8)
 
 
-def _page(arch: str, word_size: int) -> CallingConvention:
+def _convention(arch: str, word: int) -> CallingConvention:
     return CallingConvention(
         arch=arch,
         document="RISC-V ABIs Specification 1.0, chapter 2",
+        float_abi=FloatAbi.HARD,
         data=DataModel(
-            pointer_size=word_size, char_signed=False, wchar_signed=True, long_double=BINARY128,
-            long_double_size=16, time_size=8,
+            pointer_size=word,
+            char_signed=False,
+            wchar_signed=True,
+            long_double=BINARY128,
+            long_double_size=16,
+            time_size=8,
+            maximum_alignment=16,
+            extended_float_t=False,
         ),
         integer_arguments=numbered("a", 8),
         integer_results=("a0", "a1"),
         float_arguments={4: _FLOATS, 8: _FLOATS},
         float_results={4: "fa0", 8: "fa0"},
-        stack_alignment=16,
+        x87=None,
+        preserved_integers=numbered("s", 12),
+        preserved_floats=("f8", "f9", *numbered("f", 10, 18)),
         link_register="ra",
+        stack_alignment=16,
+        red_zone=0,
+        float_backfill=False,
         floats_spill_to_integers=True,
         float_boxed=True,
         variadic=VariadicRule.EXTRAS_AS_INTEGERS,
+        vector_count_register=None,
+        va_list=None,
         pair_alignment=PairAlignment.VARIADIC,
         pair_split=True,
+        registers_reopen=False,
         sign_extends_words=True,
-        global_pointer=("gp", "__global_pointer$"),
-        start_register="a0",
-        frame_pointer="s0",
-        preserved_floats=tuple(f"f{n}" for n in (8, 9, *range(18, 28))),
-        hwcap=HWCAP,
-        ifunc_prototype="void *(unsigned long long, void *, void *)",
-        ifunc_parameters=(HWCAP, 0, 0),
-    )  # fmt: skip
+    )
 
 
-RISCV64 = _page("riscv64", 8)
-RISCV32 = _page("riscv32", 4)
+def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) -> Isa:
+    convention = _convention(arch, word)
+    return Isa(
+        name=arch,
+        convention=convention,
+        variants=float_variants(convention, FloatAbi.SOFT, FloatAbi.SINGLE),
+        instruction_sets=(
+            InstructionSet(
+                # RISC-V DWARF Specification, "DWARF Register Numbers".
+                dwarf=DwarfRegisters(
+                    names=numbered("x", 32),
+                    sp=2,
+                    fp=8,
+                    link=1,
+                    word=word,
+                    frame_records=((-2 * word, -word),),
+                    code_bits=0,
+                ),
+                capstone=("RISCV", (f"RISCV{8 * word}", "RISCVC")),
+                keystone=None,
+                shortest=2,
+                system_call=4,
+            ),
+        ),
+        return_instruction=bytes.fromhex("67800000"),  # ret
+        unwinding=Unwinding(tables=FrameTables.DWARF, data_base=False, reads_code=False, entry=None),
+        start=ProgramStart(
+            hwcap=HWCAP,
+            hwcap2=0,
+            exit_function="a0",
+            global_pointer=("gp", "__global_pointer$"),
+            ifunc=Ifunc("void *(unsigned long long, void *, void *)", (HWCAP, 0, 0), b""),
+        ),
+        kernel=KernelAbi(
+            machine=arch,
+            number="a7",
+            arguments=numbered("a", 6),
+            result="a0",
+            table=table,
+            # Linux, arch/riscv/kernel/sys_riscv.c; from 244 on, numbers of the generic table are the ISA's.
+            own_calls={"riscv_hwprobe": 258, "riscv_flush_icache": 259},
+            absent_calls=frozenset(),
+            pairs_aligned=False,
+            sigaction_restorer=False,
+            user_page=None,
+        ),
+        libc=LibcAbi(
+            sonames=sonames,
+            stat={"": GENERIC, "64": GENERIC},
+            directory_flag=0o200000,
+            ilogb_minimum=False,
+            tls_get_addr_register=None,
+            helpers=frozenset(),
+        ),
+        tcb=Tcb(self_pointers=(), stack_guard=None),
+    )
 
-VARIANTS = tuple(
-    variant for page in (RISCV64, RISCV32) for variant in float_variants(page, FloatAbi.SOFT, FloatAbi.SINGLE)
-)
+
+RISCV64 = _isa("riscv64", 8, SyscallTable.GENERIC_64, ("ld-linux-riscv64-lp64d.so.1", "libc.musl-riscv64.so.1"))
+RISCV32 = _isa("riscv32", 4, SyscallTable.GENERIC_32, ("ld-linux-riscv32-ilp32d.so.1", "libc.musl-riscv32.so.1"))

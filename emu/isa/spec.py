@@ -1,185 +1,202 @@
-"""The words a calling convention's page is written in.
+"""What a page says of an ISA: all that `emu` knows of it, besides its engine's own terms (`emu.cpu`).
 
-A page says, as data, where arguments and results go, what the C types are, and how a function returns.
-`emu.calls.assign` turns that into places for a prototype's parameters, `emu.calls.plan` moves the values.
-All seven conventions are one algorithm (the psABIs describe the same machine: a next integer register, a
-next floating-point register, a next stack address) that differs in the few rules named here.
+What the linker knows of it is in `relink.arch`. No field of a record has a default: a page that leaves one out
+fails when it is imported.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from relink.arch import FloatAbi
+from emu.isa.convention import BINARY128, CallingConvention, DataModel
+from emu.isa.struct_stat import StructStat
 
 
-class FloatFormat(NamedTuple):
-    """A binary floating-point interchange format. Widths in bits, the fraction without its leading bit."""
+class DwarfRegisters(NamedTuple):
+    """How a psABI numbers registers for DWARF, and what a frame looks like without unwind tables."""
 
-    exponent: int
-    fraction: int
-    explicit_one: bool = False  #: the leading bit is stored (x87)
-
-    @property
-    def size(self) -> int:
-        """Bytes that carry the value (without padding)."""
-        return (1 + self.exponent + self.explicit_one + self.fraction) // 8
-
-
-BINARY32 = FloatFormat(8, 23)
-BINARY64 = FloatFormat(11, 52)
-X87 = FloatFormat(15, 63, explicit_one=True)
-BINARY128 = FloatFormat(15, 112)
+    names: tuple[str, ...]  #: by number; those that a frame can save and unwinding needs
+    sp: int
+    fp: int  #: links frames in code built with frame pointers
+    link: int | None  #: the return-address register; None: on the stack
+    word: int  #: bytes
+    #: (where the caller's frame pointer, where the return address is saved), bytes from the frame pointer, in
+    #: the order worth trying.
+    frame_records: tuple[tuple[int, int], ...]
+    code_bits: int  #: low bits of a return address that are not part of it (Thumb's)
 
 
-@dataclass(frozen=True, slots=True)
-class DataModel:
-    """What the basic C types are. Sizes and alignments in bytes."""
+class InstructionSet(NamedTuple):
+    """One of an ISA's instruction sets, as debuggers, assemblers and the kernel's entry see it."""
 
-    pointer_size: int  #: of `long`, `size_t` and pointers too: ILP32 or LP64
-    char_signed: bool
-    wchar_signed: bool
-    long_double: FloatFormat
-    long_double_size: int  #: sizeof(long double)
-    time_size: int  #: sizeof(time_t) and sizeof(off_t), as glibc without _TIME_BITS or _FILE_OFFSET_BITS
-    maximum_alignment: int = 16  #: no basic type is aligned more in memory (i386: 4)
+    dwarf: DwarfRegisters
+    capstone: tuple[str, tuple[str, ...]] | None  #: CS_ARCH_* and CS_MODE_*s; None: capstone 5 does not know it
+    keystone: tuple[str, str] | None  #: KS_ARCH_* and KS_MODE_*; None: keystone does not know it
+    shortest: int  #: bytes of the shortest instruction
+    system_call: int  #: bytes of the instruction that enters the kernel
 
 
-class VariadicRule(enum.Enum):
-    """How a variadic call differs from one with the same arguments named."""
+class FrameTables(enum.Enum):
+    """The tables that unwinders read."""
 
-    SAME = "not at all"
-    EXTRAS_AS_INTEGERS = "floating-point arguments that match the ellipsis go where integers go"
-    ALL_AS_INTEGERS = "all floating-point arguments and the result go where integers go"
-
-
-class PairAlignment(enum.Enum):
-    """When a value of two registers, aligned to its size, starts at an even-numbered one."""
-
-    NEVER = "never"
-    ALWAYS = "always"
-    VARIADIC = "when it matches the ellipsis"
+    DWARF = ".eh_frame, found by PT_GNU_EH_FRAME"
+    EXIDX = ".ARM.exidx, found by PT_ARM_EXIDX (Exception Handling ABI for the Arm Architecture)"
 
 
-class SaveArea(NamedTuple):
-    """Where a `va_list` keeps saved registers of one bank. All but `base_at`'s contents are in bytes."""
+class StackEntry(NamedTuple):
+    """Code that calls a function with its one argument on the stack, where arguments are not in registers."""
 
-    offset_at: int  #: field with the 32-bit signed offset of the next saved register from the base
-    base_at: int  #: field with the base address
-    limit: int  #: the offset at which the bank is spent
-    step: int  #: one saved register
-
-
-class VaListStruct(NamedTuple):
-    """A `va_list` that is a structure (where it is just a pointer to the next argument, there is none)."""
-
-    overflow_at: int  #: field with the address of the next argument on the stack
-    integers: SaveArea
-    floats: SaveArea
+    code: bytes  #: up to the 32-bit distance from the code's end to the function
+    register: str  #: holds the argument
+    stack: int  #: bytes the code puts on the stack
 
 
-class X87Stack(NamedTuple):
-    """Names of the registers a floating-point result on the x87 stack concerns."""
+class Unwinding(NamedTuple):
+    """What C++ unwinders (libgcc_s, libunwind) rely on."""
 
-    top: str
-    status: str  #: TOP is bits 11..13
-    tags: str  #: 16 bits, two for each physical register: 3 is empty
+    tables: FrameTables
+    data_base: bool  #: struct dl_find_object has dlfo_eh_dbase (glibc, bits/dl_find_object.h)
+    reads_code: bool  #: they read the code at return addresses, for the kernel's signal trampolines
+    entry: StackEntry | None  #: enters `_Unwind_Resume`; None: its argument is in a register
 
 
 class IfuncArgument(enum.Enum):
-    """Arguments of an IFUNC resolver that the page cannot write down as numbers."""
+    """Arguments of an IFUNC resolver that a page cannot write down as numbers."""
 
-    BLOCK = "the address of a guest copy of `ifunc_block`"
+    BLOCK = "the address of a guest copy of `Ifunc.block`"
 
 
-@dataclass(frozen=True, slots=True)
-class CallingConvention:
-    """One procedure-call standard. Compare by identity; there is one object per architecture.
+class Ifunc(NamedTuple):
+    """How glibc's ld.so calls the resolver of an IFUNC."""
 
-    Register names are those of `emu.cpu.Cpu`.
+    prototype: str
+    parameters: tuple[int | IfuncArgument, ...]
+    block: bytes  #: what `IfuncArgument.BLOCK` points at (8-byte aligned)
+
+    def arguments(self, block: int = 0) -> tuple[int, ...]:
+        """The arguments for `prototype`; `block` is the guest address `block` was copied to."""
+        return tuple(block if value is IfuncArgument.BLOCK else int(value) for value in self.parameters)
+
+
+class ProgramStart(NamedTuple):
+    """What a program and its C library find when they start."""
+
+    hwcap: int  #: AT_HWCAP of the CPU that is emulated
+    hwcap2: int  #: AT_HWCAP2
+    #: Holds, at a program's entry, the function to call at its exit (psABI, "Process Initialization"; glibc,
+    #: sysdeps/*/dl-machine.h and start.S).
+    exit_function: str
+    #: A register that an executable's code addresses its small data by, and the symbol with its value.
+    global_pointer: tuple[str, str] | None
+    ifunc: Ifunc
+
+
+class SyscallTable(enum.IntEnum):
+    """Linux's tables of system calls: columns of `emu.linux.syscalls.table`."""
+
+    X86_64 = 1
+    I386 = 2
+    ARM = 3
+    GENERIC_64 = 4  #: include/uapi/asm-generic/unistd.h
+    GENERIC_32 = 5
+
+
+class KernelAbi(NamedTuple):
+    """How a program enters the Linux kernel."""
+
+    machine: str  #: utsname.machine
+    number: str  #: the register that says which call
+    arguments: tuple[str, ...]
+    result: str  #: the register of the result, or minus an errno
+    table: SyscallTable
+    own_calls: Mapping[str, int]  #: calls of this ISA alone, by name
+    absent_calls: frozenset[str]  #: calls of the table that this ISA's kernel never had
+    pairs_aligned: bool  #: an argument of two registers starts at an even one
+    sigaction_restorer: bool  #: struct sigaction has sa_restorer
+    user_page: tuple[int, bytes] | None  #: address and content of a page every process has
+
+
+class Helpers(enum.Enum):
+    """Functions that compilers call, of which only some ISAs' libraries have each family."""
+
+    AEABI = "__aeabi_* of Arm's run-time ABI; floats are in integer registers, those of libgcc's helpers too"
+    OUTLINE_ATOMICS = "__aarch64_*, the outline atomics"
+    FLOAT128 = "strtof128 and its like: __float128 is another type than long double"
+
+
+class LibcAbi(NamedTuple):
+    """What glibc's headers and library have of their own on an ISA."""
+
+    sonames: tuple[str, ...]  #: of dynamic linkers, and of musl, whose name differs by ISA
+    #: Layout of struct stat by the end of a function's name: "" (stat), "64" (stat64) and, where time_t has 32
+    #: bits, "64_time64".
+    stat: Mapping[str, StructStat]
+    directory_flag: int  #: O_DIRECTORY
+    ilogb_minimum: bool  #: FP_ILOGB0 and FP_ILOGBNAN both are INT_MIN (glibc, bits/fp-logb.h)
+    tls_get_addr_register: str | None  #: `___tls_get_addr` takes its argument in it (Drepper, section 4.1.1)
+    helpers: frozenset[Helpers]
+
+
+class Tcb(NamedTuple):
+    """Words from the thread pointer on that compilers read by themselves. Offsets in bytes."""
+
+    self_pointers: tuple[int, ...]  #: hold the thread pointer
+    stack_guard: int | None  #: of -fstack-protector; None: the guard is a variable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isa:
+    """One ISA as `emu` sees it. Compare by identity; there is one object for each.
+
+    Register names are those of `emu.cpu.protocol.Cpu`.
     """
 
-    arch: str
-    document: str  #: title and section of the standard
-    data: DataModel
-    integer_arguments: tuple[str, ...]
-    integer_results: tuple[str, ...]  #: low word first
-    #: Size in bytes of a floating-point type -> the registers that pass it. Registers at the same index of
-    #: two sizes are the same register, unless `float_backfill`.
-    float_arguments: Mapping[int, tuple[str, ...]] = field(repr=False)
-    #: Size -> the register that returns it; a size that is missing goes where integers go.
-    float_results: Mapping[int, str] = field(repr=False)
-    stack_alignment: int  #: bytes, of sp at the call instruction
-    link_register: str | None  #: what holds the return address; None: it is pushed on the stack
-    #: Arm: two 4-byte registers make one of 8, and a float takes the lowest one still free.
-    float_backfill: bool = False
-    #: With no floating-point register left, a floating-point value goes where integers go.
-    floats_spill_to_integers: bool = False
-    #: A float in a register has all bits above it set (RISC-V NaN boxing).
-    float_boxed: bool = False
-    variadic: VariadicRule = VariadicRule.SAME
-    #: Set by a variadic call to (at least) the number of floating-point registers used.
-    vector_count_register: str | None = None
-    pair_alignment: PairAlignment = PairAlignment.NEVER
-    #: A pair may lie half in the last register, half on the stack.
-    pair_split: bool = False
-    #: After an argument that did not fit the registers left, a smaller one may still use them.
-    registers_reopen: bool = False
-    #: 32-bit integers, unsigned ones too, are sign-extended to 64 bits.
-    sign_extends_words: bool = False
-    float_abi: FloatAbi = FloatAbi.HARD  #: which of an ISA's ways to pass floating-point values this is
-    red_zone: int = 0  #: bytes below sp that a function may use without moving sp
-    va_list: VaListStruct | None = None
-    x87: X87Stack | None = None  #: floating-point results come on the x87 stack
-    #: A register that an executable's code addresses its small data by, and the symbol with its value.
-    global_pointer: tuple[str, str] | None = None
-    #: Where a program finds, at its entry, the function to call at its exit (psABI, "Process Initialization";
-    #: glibc, sysdeps/*/dl-machine.h and start.S).
-    start_register: str = ""
-    frame_pointer: str = ""  #: the register that links frames in code built with frame pointers
-    preserved_floats: tuple[str, ...] = ()  #: floating-point registers a callee keeps
-    hwcap: int = 0  #: AT_HWCAP of the CPU that is emulated
-    hwcap2: int = 0  #: AT_HWCAP2
-    #: The C prototype and the arguments of an IFUNC resolver as glibc's ld.so calls it.
-    ifunc_prototype: str = "void *(void)"
-    ifunc_parameters: tuple[int | IfuncArgument, ...] = ()
-    ifunc_block: bytes = b""  #: what `IfuncArgument.BLOCK` points at (8-byte aligned)
+    name: str  #: the canonical name, as in `relink.arch`
+    convention: CallingConvention  #: the usual one
+    variants: tuple[CallingConvention, ...]  #: those that pass floating-point values otherwise
+    #: For code whose address has no `Architecture.code_address_bits`, and for code whose address has them.
+    instruction_sets: tuple[InstructionSet, ...]
+    return_instruction: bytes  #: to the address in the link register, or on the stack
+    unwinding: Unwinding
+    start: ProgramStart
+    kernel: KernelAbi
+    libc: LibcAbi
+    tcb: Tcb
 
     @property
-    def word_size(self) -> int:
-        """Bytes of an integer register, of a stack slot and of a pointer."""
-        return self.data.pointer_size
+    def data(self) -> DataModel:
+        """The basic C types."""
+        return self.convention.data
 
     @property
-    def first_argument(self) -> str | None:
-        """The register a first pointer argument is passed in; None where it is on the stack."""
-        return next(iter(self.integer_arguments), None)
+    def wide(self) -> bool:
+        """Whether registers have 64 bits: pairs of them carry 128-bit integers."""
+        return self.convention.word_size == 8
 
-    def ifunc_arguments(self, block: int = 0) -> tuple[int, ...]:
-        """The arguments for `ifunc_prototype`; `block` is the guest address `ifunc_block` was copied to."""
-        return tuple(block if value is IfuncArgument.BLOCK else int(value) for value in self.ifunc_parameters)
+    @property
+    def long_double_by_value(self) -> bool:
+        """Whether a long double is passed by value, and not as its address."""
+        return not self.convention.passes_by_reference(self.data.long_double_size)
 
+    @property
+    def quad_in_integers(self) -> bool:
+        """Whether a long double is a binary128 that goes in integer registers."""
+        in_vectors = self.data.long_double_size in self.convention.float_arguments
+        return self.data.long_double == BINARY128 and not in_vectors and self.long_double_by_value
 
-def float_variants(page: CallingConvention, *abis: FloatAbi) -> tuple[CallingConvention, ...]:
-    """The same convention with fewer floating-point values in registers of their own: the others, and results,
-    go where integers go. Named "<arch>:<float ABI>"."""
-    kept = {FloatAbi.SOFT: (), FloatAbi.SINGLE: (4,)}
-    return tuple(
-        replace(
-            page,
-            arch=f"{page.arch}:{abi.value}",
-            float_abi=abi,
-            floats_spill_to_integers=True,
-            float_arguments={size: page.float_arguments[size] for size in kept[abi]},
-            float_results={size: page.float_results[size] for size in kept[abi]},
-        )
-        for abi in abis
-    )
+    @property
+    def dwarf(self) -> DwarfRegisters:
+        """The numbering of registers, the same for all instruction sets but for the frame pointer."""
+        return self.instruction_sets[0].dwarf
 
+    @property
+    def frame_pointer(self) -> str:
+        """The register that links frames in code built with frame pointers."""
+        return self.dwarf.names[self.dwarf.fp]
 
-def numbered(prefix: str, count: int) -> tuple[str, ...]:
-    """Register names prefix0 … prefix<count-1>."""
-    return tuple(f"{prefix}{number}" for number in range(count))
+    def instruction_set(self, address: int) -> InstructionSet:
+        """The instruction set of code at an address, as a function pointer or the register pc has it."""
+        return self.instruction_sets[address & len(self.instruction_sets) - 1]

@@ -13,44 +13,128 @@ but compilers rely on extension to 32 bits.
 
 from __future__ import annotations
 
-from emu.isa.spec import (
+from emu.isa.convention import (
     X87,
     CallingConvention,
     DataModel,
+    PairAlignment,
     SaveArea,
     VaListStruct,
     VariadicRule,
     X87Stack,
     numbered,
 )
+from emu.isa.spec import (
+    DwarfRegisters,
+    FrameTables,
+    Helpers,
+    Ifunc,
+    InstructionSet,
+    Isa,
+    KernelAbi,
+    LibcAbi,
+    ProgramStart,
+    SyscallTable,
+    Tcb,
+    Unwinding,
+)
+from emu.isa.struct_stat import GENERIC
+from relink.arch import FloatAbi
 
 _XMM = numbered("xmm", 8)
 #: CPUID.1:EDX, which is AT_HWCAP on x86 (Linux, arch/x86/include/asm/elf.h, ELF_HWCAP), of the emulated CPU.
 HWCAP = 0x078B_FBFD
+STAT = GENERIC._replace(nlink=(16, 8), mode=(24, 4), blksize=(56, 8), bytes=144)
 
-X86_64 = CallingConvention(
-    arch="x86_64",
-    document="AMD64 psABI 1.0, section 3.2",
-    data=DataModel(
-        pointer_size=8, char_signed=True, wchar_signed=True, long_double=X87, long_double_size=16, time_size=8
+X86_64 = Isa(
+    name="x86_64",
+    convention=CallingConvention(
+        arch="x86_64",
+        document="AMD64 psABI 1.0, section 3.2",
+        float_abi=FloatAbi.HARD,
+        data=DataModel(
+            pointer_size=8,
+            char_signed=True,
+            wchar_signed=True,
+            long_double=X87,
+            long_double_size=16,
+            time_size=8,
+            maximum_alignment=16,
+            extended_float_t=False,
+        ),
+        integer_arguments=("rdi", "rsi", "rdx", "rcx", "r8", "r9"),
+        integer_results=("rax", "rdx"),
+        float_arguments={4: _XMM, 8: _XMM},
+        float_results={4: "xmm0", 8: "xmm0"},
+        x87=X87Stack("st0", "fpsw", "fptag"),
+        preserved_integers=("rbx", "rbp", "r12", "r13", "r14", "r15"),
+        preserved_floats=(),
+        link_register=None,
+        stack_alignment=16,
+        red_zone=128,
+        float_backfill=False,
+        floats_spill_to_integers=False,
+        float_boxed=False,
+        variadic=VariadicRule.SAME,
+        vector_count_register="rax",
+        va_list=VaListStruct(
+            overflow_at=8,
+            integers=SaveArea(offset_at=0, base_at=16, limit=48, step=8),
+            floats=SaveArea(offset_at=4, base_at=16, limit=176, step=16),
+        ),
+        pair_alignment=PairAlignment.NEVER,
+        pair_split=False,
+        registers_reopen=True,
+        sign_extends_words=False,
     ),
-    integer_arguments=("rdi", "rsi", "rdx", "rcx", "r8", "r9"),
-    integer_results=("rax", "rdx"),
-    float_arguments={4: _XMM, 8: _XMM},
-    float_results={4: "xmm0", 8: "xmm0"},
-    stack_alignment=16,
-    link_register=None,
-    variadic=VariadicRule.SAME,
-    vector_count_register="rax",
-    registers_reopen=True,
-    red_zone=128,
-    va_list=VaListStruct(
-        overflow_at=8,
-        integers=SaveArea(offset_at=0, base_at=16, limit=48, step=8),
-        floats=SaveArea(offset_at=4, base_at=16, limit=176, step=16),
+    variants=(),
+    instruction_sets=(
+        InstructionSet(
+            # AMD64 psABI, table 3.36 "DWARF Register Number Mapping".
+            dwarf=DwarfRegisters(
+                names=("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", *numbered("r", 8, 8), "pc"),
+                sp=7,
+                fp=6,
+                link=None,
+                word=8,
+                frame_records=((0, 8),),
+                code_bits=0,
+            ),
+            capstone=("X86", ("64",)),
+            keystone=("X86", "64"),
+            shortest=1,
+            system_call=2,
+        ),
     ),
-    x87=X87Stack("st0", "fpsw", "fptag"),
-    hwcap=HWCAP,
-    start_register="rdx",
-    frame_pointer="rbp",
+    return_instruction=b"\xc3",
+    unwinding=Unwinding(tables=FrameTables.DWARF, data_base=False, reads_code=False, entry=None),
+    start=ProgramStart(
+        hwcap=HWCAP,
+        hwcap2=0,
+        exit_function="rdx",
+        global_pointer=None,
+        ifunc=Ifunc("void *(void)", (), b""),
+    ),
+    kernel=KernelAbi(
+        machine="x86_64",
+        number="rax",
+        arguments=("rdi", "rsi", "rdx", "r10", "r8", "r9"),
+        result="rax",
+        table=SyscallTable.X86_64,
+        own_calls={},
+        absent_calls=frozenset(),
+        pairs_aligned=False,
+        sigaction_restorer=True,
+        user_page=None,
+    ),
+    libc=LibcAbi(
+        sonames=("ld-linux-x86-64.so.2", "libc.musl-x86_64.so.1"),
+        stat={"": STAT, "64": STAT},
+        directory_flag=0o200000,
+        ilogb_minimum=True,
+        tls_get_addr_register=None,
+        helpers=frozenset({Helpers.FLOAT128}),
+    ),
+    # The head of glibc's tcbhead_t (sysdeps/x86_64/nptl/tls.h).
+    tcb=Tcb(self_pointers=(0x0, 0x10), stack_guard=0x28),
 )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.libc.table import WIDE, export, register
+from emu.isa.spec import Helpers, Isa
+from emu.libc.table import export, register, wide
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -61,12 +62,12 @@ def _swap_if(libc: Libc, address: int, expected: int, desired: int, size: int) -
 
 def _export_sized(size: int) -> None:
     value_type = _TYPES[size]
-    arches = WIDE if size == 16 else None
+    on = wide if size == 16 else None
     reading, writing = f"const volatile {value_type} *at", f"volatile {value_type} *at"
 
     def add(name: str, prototype: str, call: Callable[..., int | None]) -> None:
         full = f"{name}_{size}"
-        register(full, prototype.replace("NAME", full).replace("T", value_type), call, arches)
+        register(full, prototype.replace("NAME", full).replace("T", value_type), call, on)
 
     add("__atomic_load", f"T NAME({reading}, int order)", lambda libc, at, order: _load(libc, at, size))
     add(
@@ -166,6 +167,10 @@ _OUTLINE: dict[str, _Combine] = {
 }
 
 
+def _outlined(isa: Isa) -> bool:
+    return Helpers.OUTLINE_ATOMICS in isa.libc.helpers
+
+
 def _export_outline() -> None:
     for order in ("relax", "acq", "rel", "acq_rel", "sync"):
         for size, ctype in _TYPES.items():
@@ -174,7 +179,7 @@ def _export_outline() -> None:
                 return _swap_if(libc, at, expected, desired, size)
 
             name = f"__aarch64_cas{size}_{order}"
-            register(name, f"{ctype} {name}({ctype} expected, {ctype} desired, void *at)", cas, ("aarch64",))
+            register(name, f"{ctype} {name}({ctype} expected, {ctype} desired, void *at)", cas, _outlined)
             if size == 16:
                 continue
             for stem, combine in _OUTLINE.items():
@@ -185,7 +190,7 @@ def _export_outline() -> None:
                     return _modify(libc, at, size, value, combine)[0]
 
                 name = f"__aarch64_{stem}{size}_{order}"
-                register(name, f"{ctype} {name}({ctype} value, void *at)", modify, ("aarch64",))
+                register(name, f"{ctype} {name}({ctype} value, void *at)", modify, _outlined)
 
 
 _export_outline()

@@ -22,7 +22,6 @@ MONTHS = (
 )  # fmt: skip
 _DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _SECOND = 1_000_000_000
-_TIME_SIZE_32 = frozenset({"i386", "arm"})
 
 
 class ClockState:
@@ -188,7 +187,7 @@ def _export_timed() -> None:
     for name, (prototype, implementation) in _TIMED.items():
 
         def call(libc: Libc, *args: int, run: Callable[..., int | float] = implementation) -> int | float:
-            return run(libc, 4 if libc.arch.name in _TIME_SIZE_32 else 8, *args)
+            return run(libc, libc.isa.data.time_size, *args)
 
         def call64(libc: Libc, *args: int, run: Callable[..., int | float] = implementation) -> int | float:
             return run(libc, 8, *args)
@@ -197,7 +196,7 @@ def _export_timed() -> None:
             register(spelled, prototype.replace("T", "time_t").format(spelled), call)
         stem, reentrant, _ = name.partition("_r") if name.endswith("_r") else (name, "", "")
         wide = f"__{stem}64{reentrant}"
-        register(wide, prototype.replace("T", "int64_t").format(wide), call64, _TIME_SIZE_32)
+        register(wide, prototype.replace("T", "int64_t").format(wide), call64, lambda isa: isa.data.time_size == 4)
 
 
 _export_timed()

@@ -110,7 +110,7 @@ def _next_entry(libc: Libc, directory: int, offset_size: int) -> int:
 
 @export("void *readdir(void *directory)", alias=("__readdir",))
 def readdir(libc: Libc, directory: int) -> int:
-    return _next_entry(libc, directory, 8 if libc.arch.name == "riscv32" else libc.word)
+    return _next_entry(libc, directory, libc.isa.data.time_size)
 
 
 @export("void *readdir64(void *directory)", alias=("__readdir64",))
@@ -215,7 +215,7 @@ def _sendfile(libc: Libc, target: int, source: int, offset: int, count: int, siz
 
 @export("ssize_t sendfile(int target, int source, void *offset, size_t count)")
 def sendfile(libc: Libc, target: int, source: int, offset: int, count: int) -> int:
-    return _sendfile(libc, target, source, offset, count, 8 if libc.arch.name == "riscv32" else libc.word)
+    return _sendfile(libc, target, source, offset, count, libc.isa.data.time_size)
 
 
 @export("ssize_t sendfile64(int target, int source, void *offset, size_t count)")

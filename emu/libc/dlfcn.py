@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from emu.debug.synthetic_headers import EXIDX_ENTRY
+from emu.isa.spec import FrameTables, Isa
 from emu.libc.table import export
 from relink.errors import AddressSpaceError, ElfError, LinkError
 
@@ -24,8 +25,10 @@ _LM_ID_BASE = 0
 _DL_SYMENT, _DL_LINKMAP = 1, 2
 #: dlinfo's requests
 (_LMID, _LINKMAP, _SERINFO, _SERINFOSIZE, _ORIGIN, _TLS_MODID, _TLS_DATA, _PHDR) = (1, 2, 4, 5, 6, 9, 10, 11)
-#: ISAs whose struct dl_find_object has dlfo_eh_dbase, and dlfo_eh_count (glibc, bits/dl_find_object.h).
-_EH_DBASE, _EH_COUNT = frozenset({"i386"}), frozenset({"arm"})
+
+
+def _has_exidx(isa: Isa) -> bool:
+    return isa.unwinding.tables is FrameTables.EXIDX
 
 
 class _ThreadErrors:
@@ -272,16 +275,16 @@ def dl_find_object(libc: Libc, address: int, result: int) -> int:
         words = [address, address + 1, 0, table]
     else:
         return -1
-    if libc.arch.name in _EH_DBASE:
+    if libc.isa.unwinding.data_base:
         words += [0 if pltgot is None or image is None else image.address_of(pltgot), 0]
-    elif libc.arch.name in _EH_COUNT:
+    elif _has_exidx(libc.isa):  # dlfo_eh_count
         words += [size // EXIDX_ENTRY, 0]
     body = b"".join(word.to_bytes(libc.word, "little") for word in words)
     libc.memory.write(result, bytes(8) + body + bytes(7 * 8))
     return 0
 
 
-@export("void *__gnu_Unwind_Find_exidx(void *pc, int *count)", alias=("dl_unwind_find_exidx",), arches=("arm",))
+@export("void *__gnu_Unwind_Find_exidx(void *pc, int *count)", alias=("dl_unwind_find_exidx",), on=_has_exidx)
 def find_exidx(libc: Libc, pc: int, count: int) -> int:
     """The index table of the image `pc` lies in, and the number of its entries (EHABI, section 9)."""
     machine = libc.dynamic.machine

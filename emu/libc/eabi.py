@@ -28,13 +28,12 @@ from emu.libc.softfloat import (
     truncate,
     unordered,
 )
-from emu.libc.table import export, register
+from emu.libc.table import export, has_aeabi, register
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-_ARM = ("arm",)
-_SIDE = Side(_ARM, as_bits=True, family="eabi")
+_SIDE = Side(has_aeabi, as_bits=True, has_128_bits=False, family="eabi")
 
 # ---------------------------------------------------------------- floating point
 
@@ -103,7 +102,8 @@ for _letter, _form, _type in (("f", SINGLE, "uint32_t"), ("d", DOUBLE, "uint64_t
             x, y = form.exact(a), form.exact(b)
             _set_flags(libc, *((y, x) if swapped else (x, y)))
 
-        register(f"__aeabi_c{_letter}{_name}", f"void __aeabi_c{_letter}{_name}({_type}, {_type})", _compare, _ARM)
+        _full = f"__aeabi_c{_letter}{_name}"
+        register(_full, f"void {_full}({_type}, {_type})", _compare, has_aeabi)
 
 # ---------------------------------------------------------------- integers
 
@@ -144,7 +144,7 @@ _INTEGERS: dict[str, tuple[str, Callable[..., int]]] = {
 }  # fmt: skip
 
 for _name, (_prototype, _operation) in _INTEGERS.items():
-    register(f"__aeabi_{_name}", _prototype.replace("(", f" __aeabi_{_name}(", 1), _operation, _ARM)
+    register(f"__aeabi_{_name}", _prototype.replace("(", f" __aeabi_{_name}(", 1), _operation, has_aeabi)
 
 
 def _unaligned_write(libc: Libc, value: int, address: int, size: int) -> int:
@@ -156,13 +156,13 @@ register(
     "__aeabi_uwrite4",
     "unsigned __aeabi_uwrite4(unsigned value, void *at)",
     lambda libc, value, at: _unaligned_write(libc, value, at, 4),
-    _ARM,
+    has_aeabi,
 )
 register(
     "__aeabi_uwrite8",
     "uint64_t __aeabi_uwrite8(uint64_t value, void *at)",
     lambda libc, value, at: _unaligned_write(libc, value, at, 8),
-    _ARM,
+    has_aeabi,
 )
 
 
@@ -170,8 +170,8 @@ def _division_by_zero(libc: Libc, result: int) -> int:
     raise GuestAbort("division by zero (__aeabi_idiv0)")
 
 
-register("__aeabi_idiv0", "int __aeabi_idiv0(int result)", _division_by_zero, _ARM)
-register("__aeabi_ldiv0", "int64_t __aeabi_ldiv0(int64_t result)", _division_by_zero, _ARM)
+register("__aeabi_idiv0", "int __aeabi_idiv0(int result)", _division_by_zero, has_aeabi)
+register("__aeabi_ldiv0", "int64_t __aeabi_ldiv0(int64_t result)", _division_by_zero, has_aeabi)
 
 # ---------------------------------------------------------------- memory
 
@@ -199,12 +199,12 @@ for _alignment in ("", "4", "8"):
         ("memclr", "void *dest, size_t n", _memclr),
     ):
         _full = f"__aeabi_{_name}{_alignment}"
-        register(_full, f"void {_full}({_parameters})", _call, _ARM)
+        register(_full, f"void {_full}({_parameters})", _call, has_aeabi)
 
 # ---------------------------------------------------------------- the rest
 
 
-@export("void *__aeabi_read_tp(void)", arches=_ARM)
+@export("void *__aeabi_read_tp(void)", on=has_aeabi)
 def read_tp(libc: Libc) -> int:
     """May change r0 alone; a host function changes nothing but its result's registers."""
     return libc.thread_pointer
@@ -213,13 +213,13 @@ def read_tp(libc: Libc) -> int:
 @export(
     "int __aeabi_unwind_cpp_pr0(int state, void *block, void *context)",
     alias=("__aeabi_unwind_cpp_pr1", "__aeabi_unwind_cpp_pr2"),
-    arches=_ARM,
+    on=has_aeabi,
 )
 def unwind_cpp_pr(libc: Libc, state: int, block: int, context: int) -> int:
     """Referred to by every unwind table, called only when an exception unwinds: _URC_FAILURE."""
     return 9
 
 
-@export("int __gnu_unwind_frame(void *block, void *context)", arches=_ARM)
+@export("int __gnu_unwind_frame(void *block, void *context)", on=has_aeabi)
 def gnu_unwind_frame(libc: Libc, block: int, context: int) -> int:
     return 9

@@ -1,7 +1,4 @@
-"""open, read, write and their like on the in-memory file system; stat; mmap of anonymous memory.
-
-Layouts of struct stat: glibc, sysdeps/unix/sysv/linux/**/bits/struct_stat.h and its 32-bit time64 form.
-"""
+"""open, read, write and their like on the in-memory file system; stat; mmap of anonymous memory."""
 
 from __future__ import annotations
 
@@ -15,46 +12,9 @@ from emu.libc.table import export, register
 from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
+    from emu.isa.spec import Isa
     from emu.libc.guest import Arguments
     from emu.libc.library import Libc
-
-#: Field -> (offset, bytes), with "size" of the whole under "".
-_Layout = dict[str, tuple[int, int]]
-_GENERIC: _Layout = {
-    "dev": (0, 8), "ino": (8, 8), "mode": (16, 4), "nlink": (20, 4), "size": (48, 8), "blksize": (56, 4),
-    "blocks": (64, 8), "": (0, 128),
-}  # fmt: skip
-_X86_64: _Layout = {
-    "dev": (0, 8), "ino": (8, 8), "nlink": (16, 8), "mode": (24, 4), "size": (48, 8), "blksize": (56, 8),
-    "blocks": (64, 8), "": (0, 144),
-}  # fmt: skip
-_OLD_32: _Layout = {
-    "dev": (0, 8), "ino": (12, 4), "mode": (16, 4), "nlink": (20, 4), "size": (44, 4), "blksize": (48, 4),
-    "blocks": (52, 4), "": (0, 88),
-}  # fmt: skip
-_I386_64: _Layout = {
-    "dev": (0, 8), "ino": (88, 8), "mode": (16, 4), "nlink": (20, 4), "size": (44, 8), "blksize": (52, 4),
-    "blocks": (56, 8), "": (0, 96),
-}  # fmt: skip
-_ARM_64: _Layout = {
-    "dev": (0, 8), "ino": (96, 8), "mode": (16, 4), "nlink": (20, 4), "size": (48, 8), "blksize": (56, 4),
-    "blocks": (64, 8), "": (0, 104),
-}  # fmt: skip
-_I386_TIME64: _Layout = {
-    "dev": (0, 8), "ino": (8, 8), "mode": (16, 4), "nlink": (20, 4), "size": (40, 8), "blksize": (48, 4),
-    "blocks": (52, 8), "": (0, 108),
-}  # fmt: skip
-_ARM_TIME64: _Layout = {**_I386_TIME64, "blocks": (56, 8), "": (0, 112)}
-
-#: (ISA, name's suffix) -> layout; an ISA with 64-bit offsets has one for all.
-_STAT: dict[tuple[str, str], _Layout] = {
-    ("i386", ""): _OLD_32,
-    ("i386", "64"): _I386_64,
-    ("i386", "64_time64"): _I386_TIME64,
-    ("arm", ""): _OLD_32,
-    ("arm", "64"): _ARM_64,
-    ("arm", "64_time64"): _ARM_TIME64,
-}
 
 
 def attempt(libc: Libc, operation: Callable[[], int | None]) -> int:
@@ -65,32 +25,26 @@ def attempt(libc: Libc, operation: Callable[[], int | None]) -> int:
         return libc.fail(error.errno)
 
 
-def stat_layout(arch: str, suffix: str) -> _Layout:
-    """struct stat of stat{suffix} on an ISA: field -> (offset, bytes); "" is the whole."""
-    return _STAT.get((arch, suffix), _X86_64 if arch == "x86_64" else _GENERIC)
-
-
-def status_bytes(arch: str, status: fs.Status, suffix: str) -> bytes:
+def status_bytes(isa: Isa, status: fs.Status, suffix: str) -> bytes:
     """struct stat of stat{suffix} on an ISA."""
-    layout = stat_layout(arch, suffix)
-    block = bytearray(layout[""][1])
+    layout = isa.libc.stat[suffix]
+    block = bytearray(layout.bytes)
     values = {
-        "dev": 1,
-        "ino": status.inode,
-        "mode": status.mode,
-        "nlink": 1,
-        "size": status.size,
-        "blksize": 4096,
-        "blocks": (status.size + 511) // 512,
+        layout.dev: 1,
+        layout.ino: status.inode,
+        layout.mode: status.mode,
+        layout.nlink: 1,
+        layout.size: status.size,
+        layout.blksize: 4096,
+        layout.blocks: (status.size + 511) // 512,
     }
-    for field, value in values.items():
-        offset, size = layout[field]
+    for (offset, size), value in values.items():
         block[offset : offset + size] = value.to_bytes(size, "little")
     return bytes(block)
 
 
 def _put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> None:
-    libc.memory.write(address, status_bytes(libc.arch.name, status, suffix))
+    libc.memory.write(address, status_bytes(libc.isa, status, suffix))
 
 
 def _stat(libc: Libc, path: int, buffer: int, suffix: str) -> int:
@@ -123,7 +77,7 @@ def _export_stat_family() -> None:
             return int(call(libc, what, buffer, "64_time64"))
 
         name = f"__{stem}64_time64"
-        register(name, f"int {name}({parameter}, void *buffer)", time64, ("i386", "arm"))
+        register(name, f"int {name}({parameter}, void *buffer)", time64, lambda isa: "64_time64" in isa.libc.stat)
 
 
 _export_stat_family()

@@ -20,7 +20,6 @@ O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 1, 2, 0o100, 0o200, 0o100
 SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 S_IFDIR, S_IFREG, S_IFCHR = 0o040000, 0o100000, 0o020000
 #: O_DIRECTORY by ISA: Arm's differ from the generic ones.
-O_DIRECTORY_ARM, O_DIRECTORY_GENERIC = 0o40000, 0o200000
 _MOST_DESCRIPTORS = 1024
 
 
@@ -120,7 +119,7 @@ class FileSystem:
         self.files = libc.files
         self.directories: set[str] = {"/"}
         self.working_directory = "/"
-        self._directory_flag = O_DIRECTORY_ARM if libc.arch.name in ("arm", "aarch64") else O_DIRECTORY_GENERIC
+        self._directory_flag = libc.isa.libc.directory_flag
         given = {"input": libc.stdin} if callable(libc.stdin) else {"data": libc.stdin}
         self.descriptors: dict[int, Descriptor] = {
             0: Descriptor("<stdin>", **given),

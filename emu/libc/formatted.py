@@ -198,7 +198,7 @@ class PointerTarget:
         self._libc.memory.write_uint(address, size, value & ((1 << 8 * size) - 1))
 
     def store_real(self, address: int, length: bytes, text: bytes) -> None:
-        form = {b"l": DOUBLE, b"L": long_double(self._libc.arch)[0]}.get(length, SINGLE)
+        form = {b"l": DOUBLE, b"L": long_double(self._libc.isa.data)[0]}.get(length, SINGLE)
         self._libc.memory.write(address, form.round(parse_real(text).value).to_bytes(form.size, "little"))
 
     def store_bytes(self, address: int, data: bytes) -> None:

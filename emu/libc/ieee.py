@@ -11,7 +11,8 @@ import struct
 from dataclasses import dataclass
 from fractions import Fraction
 
-from relink.arch import Architecture
+from emu.isa.convention import BINARY64, BINARY128, DataModel
+from emu.isa.convention import X87 as EXTENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,12 @@ DOUBLE = Format("double", 8, 11, 52)
 QUAD = Format("binary128", 16, 15, 112)
 X87 = Format("x87 extended", 10, 15, 63, explicit=True)
 
-#: What `long double` is, and the bytes it takes in memory.
-_LONG_DOUBLE = {"x86_64": (X87, 16), "i386": (X87, 12), "arm": (DOUBLE, 8)}
+_LONG_DOUBLE = {BINARY64: DOUBLE, EXTENDED: X87, BINARY128: QUAD}
 
 
-def long_double(arch: Architecture) -> tuple[Format, int]:
+def long_double(data: DataModel) -> tuple[Format, int]:
     """The format of `long double` and its sizeof."""
-    return _LONG_DOUBLE.get(arch.name, (QUAD, 16))
+    return _LONG_DOUBLE[data.long_double], data.long_double_size
 
 
 def to_float(value: Fraction | float) -> float:

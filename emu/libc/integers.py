@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from emu.errors import GuestAbort
 from emu.libc.numbers import truncated_division
-from emu.libc.table import WIDE, register
+from emu.libc.table import Condition, register, wide
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -93,16 +93,16 @@ _HELPERS: dict[str, tuple[str, _Operation]] = {
     "__mulo{}4": ("S(S, S, int *)", _reporting(lambda a, b: a * b)),
 }  # fmt: skip
 
-_TYPES = {
+_TYPES: dict[str, tuple[str, str, int, Condition | None]] = {
     "si": ("int", "unsigned", 32, None),
     "di": ("int64_t", "uint64_t", 64, None),
-    "ti": ("__int128", "unsigned __int128", 128, WIDE),
+    "ti": ("__int128", "unsigned __int128", 128, wide),
 }
 
 
 def _export() -> None:
     for name, (prototype, operation) in _HELPERS.items():
-        for width, (signed, unsigned, bits, arches) in _TYPES.items():
+        for width, (signed, unsigned, bits, on) in _TYPES.items():
             full = name.format(width)
             declared = prototype.replace("S", signed).replace("U", unsigned)
             result_bits = 32 if prototype.startswith("int") else bits
@@ -117,7 +117,7 @@ def _export() -> None:
             ) -> int:
                 return wrapped(run(libc, bits, *args), result_bits, signed=signed)
 
-            register(full, declared.replace("(", f" {full}(", 1), call, arches)
+            register(full, declared.replace("(", f" {full}(", 1), call, on)
 
 
 _export()

@@ -11,55 +11,30 @@ called, say) would leave that host call waiting for ever: it is refused by name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
 from emu.libc.table import export
 
 if TYPE_CHECKING:
+    from emu.isa.convention import CallingConvention
     from emu.libc.library import Libc
 
 
-@dataclass(frozen=True, slots=True)
-class Preserved:
-    """Callee-saved registers, beside sp. `link` None: the return address is on the stack."""
-
-    integers: tuple[str, ...]
-    floats: tuple[str, ...]
-    link: str | None
-
-
-def _numbered(letter: str, first: int, last: int) -> tuple[str, ...]:
-    return tuple(f"{letter}{n}" for n in range(first, last + 1))
-
-
-_RISCV = Preserved(_numbered("s", 0, 11), _numbered("fs", 0, 11), "ra")
-#: The psABIs' "preserved across calls".
-PRESERVED: dict[str, Preserved] = {
-    "x86_64": Preserved(("rbx", "rbp", *_numbered("r", 12, 15)), (), None),
-    "i386": Preserved(("ebx", "esi", "edi", "ebp"), (), None),
-    "aarch64": Preserved(_numbered("x", 19, 29), _numbered("d", 8, 15), "x30"),
-    "arm": Preserved(_numbered("r", 4, 11), _numbered("d", 8, 15), "lr"),
-    "riscv64": _RISCV,
-    "riscv32": _RISCV,
-    "loongarch64": Preserved(("r21", "fp", *_numbered("s", 0, 8)), _numbered("fs", 0, 7), "ra"),
-}
-
-
-def _return_address(libc: Libc, saved: Preserved, stack: int) -> int:
-    return libc.pointer(stack) if saved.link is None else libc.registers.read_register(saved.link)
+def _return_address(libc: Libc, saved: CallingConvention, stack: int) -> int:
+    link = saved.link_register
+    return libc.pointer(stack) if link is None else libc.registers.read_register(link)
 
 
 @export("int setjmp(void *buffer)", alias=("_setjmp",))
 def setjmp(libc: Libc, buffer: int) -> int:
-    saved = PRESERVED[libc.arch.name]
+    saved = libc.isa.convention
     read = libc.registers.read_register
     stack = read("sp")
-    words = [_return_address(libc, saved, stack), stack, libc.call_depth, *map(read, saved.integers)]
+    words = [_return_address(libc, saved, stack), stack, libc.call_depth, *map(read, saved.preserved_integers)]
     block = b"".join(word.to_bytes(libc.word, "little") for word in words)
     block += bytes(-len(block) % 8)
-    block += b"".join((read(name) & ((1 << 64) - 1)).to_bytes(8, "little") for name in saved.floats)
+    block += b"".join((read(name) & ((1 << 64) - 1)).to_bytes(8, "little") for name in saved.preserved_floats)
     libc.memory.write(buffer, block)
     return 0
 
@@ -71,11 +46,11 @@ def sigsetjmp(libc: Libc, buffer: int, save_mask: int) -> int:
 
 @export("int longjmp(void *buffer, int value)", alias=("_longjmp", "siglongjmp", "__longjmp_chk"))
 def longjmp(libc: Libc, buffer: int, value: int) -> int:
-    saved = PRESERVED[libc.arch.name]
+    saved = libc.isa.convention
     registers = libc.registers
-    integers = 3 + len(saved.integers)
+    integers = 3 + len(saved.preserved_integers)
     floats_at = (integers * libc.word + 7) & -8
-    block = libc.memory.read(buffer, floats_at + 8 * len(saved.floats))
+    block = libc.memory.read(buffer, floats_at + 8 * len(saved.preserved_floats))
     words = [int.from_bytes(block[i : i + libc.word], "little") for i in range(0, integers * libc.word, libc.word)]
     target, stack, depth = words[:3]
     if not target:
@@ -88,13 +63,13 @@ def longjmp(libc: Libc, buffer: int, value: int) -> int:
     if stack < registers.read_register("sp"):
         raise GuestAbort(f"longjmp into a function that has returned (stack {stack:#x}), by {buffer:#x}")
     registers.write_register("sp", stack)
-    for name, word in zip(saved.integers, words[3:], strict=True):
+    for name, word in zip(saved.preserved_integers, words[3:], strict=True):
         registers.write_register(name, word)
-    for number, name in enumerate(saved.floats):
+    for number, name in enumerate(saved.preserved_floats):
         at = floats_at + 8 * number
         registers.write_register(name, int.from_bytes(block[at : at + 8], "little"))
-    if saved.link is None:
+    if saved.link_register is None:
         libc.set_pointer(stack, target)
     else:
-        registers.write_register(saved.link, target)
+        registers.write_register(saved.link_register, target)
     return value or 1

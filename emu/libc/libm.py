@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
 from emu.libc.ieee import bits_single, double_bits, long_double, single, single_bits, to_float
-from emu.libc.table import PASS_LONG_DOUBLE, register
+from emu.libc.table import long_double_by_value, register
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -170,9 +170,9 @@ def _export(
         for pattern in ("{}", *aliases.split()):
             full = pattern.format(name + suffix)
             prototype = f"{result} {full}({parameters})".replace("T", ctype)
-            # riscv32 passes a long double by reference, which a prototype here cannot say.
-            everywhere = None if ctype != "long double" else PASS_LONG_DOUBLE
-            register(full, prototype, body, everywhere)
+            # A long double passed by reference is more than a prototype here can say.
+            on = None if ctype != "long double" else long_double_by_value
+            register(full, prototype, body, on)
 
 
 for _name, _function in _UNARY.items():
@@ -208,7 +208,7 @@ for _ctype, _suffix in _WIDTHS:
             f"{_stem}{_suffix}",
             f"{_ctype} {_stem}{_suffix}({_ctype} x, {_other} y)",
             _next_after(_ctype),
-            None if "long double" not in (_ctype, _other) else PASS_LONG_DOUBLE,
+            None if "long double" not in (_ctype, _other) else long_double_by_value,
         )
 
 # ---------------------------------------------------------------- integer results, classification
@@ -231,12 +231,12 @@ for _stem, _function in (("rint", _rint), ("round", _round_away)):
 
 
 def _ilogb(libc: Libc, x: float) -> int:
-    """FP_ILOGB0 and FP_ILOGBNAN are both INT_MIN except on Arm and RISC-V-like generic ones: glibc's values."""
-    x86 = libc.arch.name in ("x86_64", "i386")
+    """For 0 and NaN FP_ILOGB0 and FP_ILOGBNAN: INT_MIN, or -INT_MAX and INT_MAX."""
+    minimum = libc.isa.libc.ilogb_minimum
     if x == 0:
-        return -(1 << 31) if x86 else -((1 << 31) - 1)
+        return -(1 << 31) if minimum else -((1 << 31) - 1)
     if math.isnan(x):
-        return -(1 << 31) if x86 else (1 << 31) - 1
+        return -(1 << 31) if minimum else (1 << 31) - 1
     return (1 << 31) - 1 if math.isinf(x) else math.frexp(x)[1] - 1
 
 
@@ -263,7 +263,7 @@ for _ctype, _suffix in _WIDTHS:
         f"__fpclassify{_suffix}",
         f"int __fpclassify{_suffix}({_ctype} x)",
         _classify(_ctype),
-        None if _ctype != "long double" else PASS_LONG_DOUBLE,
+        None if _ctype != "long double" else long_double_by_value,
     )
 
 # ---------------------------------------------------------------- results through pointers
@@ -272,7 +272,7 @@ for _ctype, _suffix in _WIDTHS:
 def store_real(libc: Libc, address: int, value: float, ctype: str) -> None:
     """Store `value` as a C floating type."""
     if ctype == "long double":
-        form, _ = long_double(libc.arch)
+        form, _ = long_double(libc.isa.data)
         libc.memory.write(address, form.round(value).to_bytes(form.size, "little"))
     elif ctype == "float":
         libc.memory.write_uint(address, 4, single_bits(value))
@@ -337,7 +337,7 @@ for _name, _result, _parameters, _implementation in (
             _full,
             f"{_result} {_full}({_parameters})".replace("T", _ctype),
             _through_pointer,
-            None if _ctype != "long double" else PASS_LONG_DOUBLE,
+            None if _ctype != "long double" else long_double_by_value,
         )
 
 # The rounding mode is to nearest, and no exception is ever flagged.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from emu.errors import GuestAbort
 from emu.host.functions import HostFunction
+from emu.isa.registry import ISAS
 from emu.libc import table
 from emu.libc.errno import Errno
 from emu.libc.streams import CaptureStream
@@ -55,6 +56,7 @@ class Libc:
         stdin: bytes | Callable[[int], bytes] = b"",
     ) -> None:
         self.arch, self.registers, self.heap = arch, registers, heap
+        self.isa = ISAS[arch.name]
         self.memory = memory  #: what functions read and write
         self.mappings = mappings  #: where memory comes from
         self.check_budget = caller.check_budget  #: to be called now and then by what may work long
@@ -82,7 +84,7 @@ class Libc:
     def function(self, name: str) -> HostFunction | None:
         """The exported function, bound to this library."""
         if name not in self._bound:
-            row = table.find(name, self.arch.name)
+            row = table.find(name, self.isa)
             self._bound[name] = (
                 None
                 if not isinstance(row, table.Export)
@@ -92,7 +94,7 @@ class Libc:
 
     def data_symbol(self, name: str) -> int | None:
         """Address of the exported variable, laid into guest memory on first use."""
-        row = table.find(name, self.arch.name)
+        row = table.find(name, self.isa)
         if not isinstance(row, table.DataExport):
             return None
         if row not in self._variables:
@@ -104,12 +106,12 @@ class Libc:
 
     def variable_size(self, name: str) -> int:
         """Bytes of the exported variable at `data_symbol(name)`."""
-        row = table.find(name, self.arch.name)
+        row = table.find(name, self.isa)
         return self._sizes.get(row, 0) if isinstance(row, table.DataExport) else 0
 
     def place_variable(self, name: str, address: int) -> None:
         """From now on the exported variable lies at `address`: an executable has taken it over."""
-        row = table.find(name, self.arch.name)
+        row = table.find(name, self.isa)
         if isinstance(row, table.DataExport):
             self._variables[row] = address
 
@@ -270,7 +272,7 @@ class _Symbols(Mapping[str, HostFunction]):
         return found
 
     def __iter__(self) -> Iterator[str]:
-        return (row.name for row in table.functions(self._libc.arch.name))
+        return (row.name for row in table.functions(self._libc.isa))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -8,10 +8,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, TypeVar
 
 from emu.errors import GuestAbort
+from emu.isa.spec import Helpers, Isa
 from emu.libc.errno import Errno
 from emu.libc.ieee import DOUBLE, QUAD, SINGLE, Format, long_double, to_float
 from emu.libc.parse import SPACE, Integer, Real, parse_integer, parse_real
-from emu.libc.table import PASS_LONG_DOUBLE, WIDE, export, register
+from emu.libc.table import Condition, export, long_double_by_value, register, wide
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -87,7 +88,7 @@ def _strto_real(libc: Libc, text: int, end: int, form: Format) -> float:
 
 
 def _real_converter(form: Format | None) -> Callable[..., float]:
-    return lambda libc, text, end, *_: _strto_real(libc, text, end, form or long_double(libc.arch)[0])
+    return lambda libc, text, end, *_: _strto_real(libc, text, end, form or long_double(libc.isa.data)[0])
 
 
 def _strtold_by_reference(libc: Libc, result: int, text: int, end: int, *_: int) -> int:
@@ -109,10 +110,10 @@ def _export_real(name: str, ctype: str, form: Format | None) -> None:
         if form is not None:
             register(spelled, f"{ctype} {spelled}({parameters}{extra})", convert)
             continue
-        register(spelled, f"{ctype} {spelled}({parameters}{extra})", convert, PASS_LONG_DOUBLE)
+        register(spelled, f"{ctype} {spelled}({parameters}{extra})", convert, long_double_by_value)
         # A result larger than two registers goes where a hidden first argument says (RISC-V psABI).
         hidden = f"void *{spelled}(void *result, {parameters}{extra})"
-        register(spelled, hidden, _strtold_by_reference, ("riscv32",))
+        register(spelled, hidden, _strtold_by_reference, lambda isa: not isa.long_double_by_value)
 
 
 _export_real("strtod", "double", DOUBLE)
@@ -120,29 +121,35 @@ _export_real("strtof", "float", SINGLE)
 _export_real("strtold", "long double", None)
 
 
-for _name, _type, _arches in (
+_NANS: tuple[tuple[str, str, Condition | None], ...] = (
     ("strtod", "double", None),
     ("strtof", "float", None),
-    ("strtold", "long double", PASS_LONG_DOUBLE),
-):
+    ("strtold", "long double", long_double_by_value),
+)
+for _name, _type, _on in _NANS:
     # What glibc's libm makes nan("tag") of; the payload is not kept.
     register(
         f"__{_name}_nan",
         f"{_type} __{_name}_nan(const char *text, char **end, int stop)",
         lambda libc, text, end, stop: math.nan,
-        _arches,
+        _on,
     )
 
 
-@export("void __strtof128_nan(const char *text, char **end, int stop)", arches=("x86_64", "i386"))
+def _has_float128(isa: Isa) -> bool:
+    return Helpers.FLOAT128 in isa.libc.helpers
+
+
+@export("void __strtof128_nan(const char *text, char **end, int stop)", on=_has_float128)
 def strtof128_nan(libc: Libc, text: int, end: int, stop: int) -> None:
-    """libm's nanf128 alone calls it. Its result is in xmm0 on x86_64; on i386 no convention here can return it."""
-    if libc.arch.name != "x86_64":
-        raise GuestAbort("__strtof128_nan: a __float128 result is not supported on i386")
-    libc.registers.write_register("xmm0", QUAD.nan)
+    """Only libm's nanf128 calls it. A __float128 is returned where a double is; on i386 that is not a register."""
+    register = libc.isa.convention.float_results.get(8)
+    if register is None:
+        raise GuestAbort(f"__strtof128_nan: a __float128 result is not supported on {libc.isa.name}")
+    libc.registers.write_register(register, QUAD.nan)
 
 
-@export("void strtof128(const char *text, char **end)", alias=("strfromf128",), arches=("x86_64", "i386"))
+@export("void strtof128(const char *text, char **end)", alias=("strfromf128",), on=_has_float128)
 def strtof128(libc: Libc, text: int, end: int) -> None:
     """Nothing here takes or gives a __float128; libstdc++ refers to both for its std::float128_t."""
     raise GuestAbort("strtof128, strfromf128: __float128 values are not supported")
@@ -188,14 +195,14 @@ def truncated_division(numerator: int, denominator: int, what: str) -> tuple[int
     return quotient, numerator - quotient * denominator
 
 
-@export("long long div(int numerator, int denominator)", arches=WIDE)
+@export("long long div(int numerator, int denominator)", on=wide)
 def div(libc: Libc, numerator: int, denominator: int) -> int:
     """div_t is two ints, which the 64-bit ABIs return in one register."""
     quotient, remainder = truncated_division(numerator, denominator, "div")
     return (remainder & 0xFFFF_FFFF) << 32 | quotient & 0xFFFF_FFFF
 
 
-@export("__int128 ldiv(long numerator, long denominator)", alias=("lldiv", "imaxdiv"), arches=WIDE)
+@export("__int128 ldiv(long numerator, long denominator)", alias=("lldiv", "imaxdiv"), on=wide)
 def ldiv(libc: Libc, numerator: int, denominator: int) -> int:
     """ldiv_t is two words, which the 64-bit ABIs return in two registers, as they do an __int128."""
     quotient, remainder = truncated_division(numerator, denominator, "ldiv")

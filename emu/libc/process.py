@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno, message
 from emu.libc.handlers import Handler, Handlers, run_handlers, run_thread_handlers
-from emu.libc.table import export, export_data
+from emu.libc.table import export, export_data, has_aeabi
 
 if TYPE_CHECKING:
     from emu.libc.guest import Arguments
@@ -40,7 +40,7 @@ def cxa_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
     return 0
 
 
-@export("int __aeabi_atexit(void *argument, void *function, void *dso)", arches=("arm",))
+@export("int __aeabi_atexit(void *argument, void *function, void *dso)", on=has_aeabi)
 def aeabi_atexit(libc: Libc, argument: int, function: int, dso: int) -> int:
     """The Arm run-time ABI swaps the first two parameters of __cxa_atexit."""
     return cxa_atexit(libc, function, argument, dso)

@@ -14,9 +14,9 @@ from emu.libc.softfloat import Exact, Side, export_modes, identity
 from emu.libc.table import register
 
 if TYPE_CHECKING:
+    from emu.isa.spec import Isa
     from emu.libc.library import Libc
 
-QUAD_IN_INTEGERS = ("riscv64", "loongarch64")
 _SIZE = 16
 
 
@@ -42,17 +42,25 @@ class _ByReference(Side):
         if result == "tf":
             declared.insert(0, "void *")
         returned = "void" if result == "tf" else self.ctype(result)
-        register(name, f"{returned} {name}({', '.join(declared)})", call, self.arches, family=self.family)
+        register(name, f"{returned} {name}({', '.join(declared)})", call, self.on, family=self.family)
 
 
 def _fetched(libc: Libc, mode: str, value: int | float) -> int | float:
     return int.from_bytes(libc.memory.read(int(value), _SIZE), "little") if mode == "tf" else value
 
 
-_IN_INTEGERS = Side(QUAD_IN_INTEGERS, as_bits=True, family="quad")
+def _in_integers(isa: Isa) -> bool:
+    return isa.quad_in_integers
+
+
+def _by_reference(isa: Isa) -> bool:
+    return not isa.long_double_by_value
+
+
+_IN_INTEGERS = Side(_in_integers, as_bits=True, family="quad")
 # The narrower float of a conversion is in a floating-point register.
-_MIXED = Side(QUAD_IN_INTEGERS, as_bits=False, family="quad")
-_REFERENCES = _ByReference(("riscv32",), as_bits=False, family="quad")
+_MIXED = Side(_in_integers, as_bits=False, family="quad")
+_REFERENCES = _ByReference(_by_reference, as_bits=False, family="quad")
 
 for _side in (_IN_INTEGERS, _REFERENCES):
     export_modes(_side, ("tf",))

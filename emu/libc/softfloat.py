@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from emu.libc.ieee import DOUBLE, HALF, QUAD, SINGLE, Format
 from emu.libc.integers import wrapped
-from emu.libc.table import WIDE, register
+from emu.libc.table import Condition, has_aeabi, register, wide
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -34,7 +34,6 @@ INTEGERS: dict[str, tuple[str, str, int]] = {
 }
 _BITS_TYPES = {"hf": "uint16_t", "sf": "uint32_t", "df": "uint64_t", "tf": "unsigned __int128"}
 _NATIVE_TYPES = {"sf": "float", "df": "double"}
-_NOT_ARM = ("x86_64", "i386", "aarch64", "riscv64", "riscv32", "loongarch64")
 
 
 # ---------------------------------------------------------------- exact arithmetic
@@ -116,11 +115,18 @@ def truncate(value: Exact, bits: int, *, signed: bool) -> int:
 # ---------------------------------------------------------------- exporting an operation on modes
 
 
+def _both(first: Condition, second: Condition) -> Condition:
+    return lambda isa: first(isa) and second(isa)
+
+
 class Side:
     """How a family of helpers takes its floats: as C's types, or as integers that carry their bits."""
 
-    def __init__(self, arches: Sequence[str], *, as_bits: bool, family: str = "softfloat") -> None:
-        self.arches = tuple(arches)
+    def __init__(
+        self, on: Condition, *, as_bits: bool, has_128_bits: bool = True, family: str = "softfloat"
+    ) -> None:
+        self.on = on
+        self.has_128_bits = has_128_bits  #: whether any ISA of this side has integers of 128 bits
         self.family = family
         self.as_bits = as_bits
 
@@ -156,20 +162,22 @@ class Side:
     def export(self, name: str, modes: Sequence[str], operation: Callable[..., Exact | int]) -> None:
         """Export `operation` on exact values; `modes` are the result's, then each parameter's."""
         result, *parameters = modes
-        arches = [a for a in self.arches if a in WIDE or not {"ti", "uti", "tf"} & set(modes)]
-        if not arches:
-            return
+        on = self.on
+        if {"ti", "uti", "tf"} & set(modes):
+            if not self.has_128_bits:
+                return
+            on = _both(on, wide)
 
         def call(libc: Libc, *args: int | float) -> int | float:
             values = [self._decode(mode, value) for mode, value in zip(parameters, args, strict=True)]
             return self._encode(result, operation(*values))
 
         declared = ", ".join(map(self.ctype, parameters))
-        register(name, f"{self.ctype(result)} {name}({declared})", call, arches, family=self.family)
+        register(name, f"{self.ctype(result)} {name}({declared})", call, on, family=self.family)
 
 
-NATIVE = Side(_NOT_ARM, as_bits=False)
-ARM = Side(("arm",), as_bits=True)
+NATIVE = Side(lambda isa: not has_aeabi(isa), as_bits=False)
+ARM = Side(has_aeabi, as_bits=True, has_128_bits=False)
 
 #: name with {} for the mode -> operation; F is that mode.
 ARITHMETIC: dict[str, tuple[str, Callable[..., Exact | int]]] = {

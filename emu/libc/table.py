@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
+from emu.isa.spec import Helpers, Isa
+
 #: Called with the Libc first, then the arguments of the prototype.
 Implementation: TypeAlias = Callable[..., "int | float | None"]
 _F = TypeVar("_F", bound=Implementation)
@@ -31,27 +33,40 @@ FAMILIES = (
     "atomics",
 )  # fmt: skip
 
-#: The ISAs with 64-bit registers, and those without.
-WIDE = ("x86_64", "aarch64", "riscv64", "loongarch64")
-NARROW = ("i386", "arm", "riscv32")
-#: The ISAs that pass a long double by value (RISC-V 32 does so by reference).
-PASS_LONG_DOUBLE = (*WIDE, "i386", "arm")
+#: On which ISAs a function exists, where not on all.
+Condition: TypeAlias = Callable[[Isa], bool]
+
+
+def wide(isa: Isa) -> bool:
+    """64-bit registers, and so 128-bit integers."""
+    return isa.wide
+
+
+def long_double_by_value(isa: Isa) -> bool:
+    """A long double is passed by value."""
+    return isa.long_double_by_value
+
+
+def has_aeabi(isa: Isa) -> bool:
+    """Arm's run-time ABI."""
+    return Helpers.AEABI in isa.libc.helpers
+
 
 _NAME = re.compile(r"(\w+)\s*\(")
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """One exported function. `arches` is None when every ISA has it."""
+    """One exported function. `on` is None when every ISA has it."""
 
     name: str
     prototype: str
     call: Implementation
     family: str
-    arches: frozenset[str] | None = None
+    on: Condition | None = None
 
-    def serves(self, arch: str) -> bool:
-        return self.arches is None or arch in self.arches
+    def serves(self, isa: Isa) -> bool:
+        return self.on is None or self.on(isa)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,32 +83,33 @@ _data: dict[str, DataExport] = {}
 
 
 def register(
-    name: str, prototype: str, call: Implementation, arches: Iterable[str] | None = None, *, family: str = ""
+    name: str, prototype: str, call: Implementation, on: Condition | None = None, *, family: str = ""
 ) -> None:
-    """Add one function: how generated ones enter the table. Raises ValueError for a second definition.
+    """Add one function: how generated ones enter the table.
 
-    `family` is the file that registers it, where that is not the file `call` is written in.
+    Several of one name are told apart by their conditions, of which at most one may hold for an ISA. `family` is
+    the file that registers it, where that is not the file `call` is written in.
     """
-    chosen = None if arches is None else frozenset(arches)
+    row = Export(name, prototype, call, family or call.__module__.rpartition(".")[2], on)
     rows = _functions.setdefault(name, [])
-    for row in rows:
-        if row.arches is None or chosen is None or row.arches & chosen:
-            raise ValueError(f"{name} is exported twice: in {row.family} and {call.__module__}")
-    rows.append(Export(name, prototype, call, family or call.__module__.rpartition(".")[2], chosen))
+    if rows and (on is None or any(other.on is None for other in rows)):
+        raise _twice(row, rows[0])
+    rows.append(row)
 
 
-def export(
-    prototype: str, *, alias: Iterable[str] = (), arches: Iterable[str] | None = None
-) -> Callable[[_F], _F]:
-    """Export a function under the name in its prototype and under every `alias`, on `arches` (None: all)."""
+def _twice(row: Export, other: Export) -> ValueError:
+    return ValueError(f"{row.name} is exported twice: in {other.family} and {row.family}")
+
+
+def export(prototype: str, *, alias: Iterable[str] = (), on: Condition | None = None) -> Callable[[_F], _F]:
+    """Export a function under the name in its prototype and under every `alias`, where `on` holds."""
     found = _NAME.search(prototype)
     if found is None:
         raise ValueError(f"no function name in {prototype!r}")
-    arches = None if arches is None else tuple(arches)
 
     def add(call: _F) -> _F:
         for name in (found[1], *alias):
-            register(name, prototype, call, arches)
+            register(name, prototype, call, on)
         return call
 
     return add
@@ -116,17 +132,20 @@ def _load() -> None:
         importlib.import_module(f"emu.libc.{family}")
 
 
-def find(name: str, arch: str) -> Export | DataExport | None:
-    """The row for `name` on `arch`. Imports only the family that, by the generated index, has it."""
+def find(name: str, isa: Isa) -> Export | DataExport | None:
+    """The row for `name` on an ISA. Imports only the family that, by the generated index, has it.
+
+    Raises ValueError for several rows that serve the ISA.
+    """
     if name not in _functions and name not in _data:
         family = family_of(name)
         if family is None:
             return None
         importlib.import_module(f"emu.libc.{family}")
-    for row in _functions.get(name, ()):
-        if row.serves(arch):
-            return row
-    return _data.get(name)
+    rows = [row for row in _functions.get(name, ()) if row.serves(isa)]
+    if len(rows) > 1:
+        raise _twice(*rows[:2])
+    return rows[0] if rows else _data.get(name)
 
 
 def family_of(name: str) -> str | None:
@@ -141,11 +160,11 @@ def _index() -> dict[str, str]:
     return {name: family for family, names in NAMES.items() for name in names.split()}
 
 
-def functions(arch: str | None = None) -> Iterator[Export]:
+def functions(isa: Isa | None = None) -> Iterator[Export]:
     """Every function row, or those of one ISA."""
     _load()
     for rows in _functions.values():
-        yield from (row for row in rows if arch is None or row.serves(arch))
+        yield from (row for row in rows if isa is None or row.serves(isa))
 
 
 def variables() -> list[DataExport]:

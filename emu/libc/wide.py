@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 WCHAR = 4  #: bytes
-#: wchar_t is unsigned on Arm and AArch64, signed elsewhere; results of comparisons follow.
-_UNSIGNED_WCHAR = frozenset({"arm", "aarch64"})
 
 
 def read_wide(libc: Libc, address: int, limit: int | None = None) -> list[int]:
@@ -39,7 +37,7 @@ def _write(libc: Libc, address: int, units: list[int]) -> None:
 
 
 def _order(libc: Libc, a: list[int], b: list[int]) -> int:
-    if libc.arch.name not in _UNSIGNED_WCHAR:
+    if libc.isa.data.wchar_signed:
         a, b = ([(u ^ 1 << 31) - (1 << 31) for u in units] for units in (a, b))
         return (a > b) - (a < b)
     return (a > b) - (a < b)

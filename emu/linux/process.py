@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestExit
+from emu.isa.registry import ISAS
 from relink.errors import MachineError, UnsupportedElf
 from relink.load.plan import constructors, is_static
 from relink.memory.address_space import PAGE
@@ -183,8 +184,8 @@ class Process:
 
     def _vector(self) -> dict[int, int]:
         """The auxiliary vector, in the kernel's order, but for what points at the stack."""
-        rules, header = self._machine.convention, self.image.decoded.header
-        vector: dict[int, int] = {Aux.HWCAP: rules.hwcap, Aux.PAGESZ: PAGE, Aux.CLKTCK: _CLOCK_TICKS}
+        start, header = ISAS[self._machine.arch.name].start, self.image.decoded.header
+        vector: dict[int, int] = {Aux.HWCAP: start.hwcap, Aux.PAGESZ: PAGE, Aux.CLKTCK: _CLOCK_TICKS}
         if (headers := self._program_headers()) is not None:
             vector[Aux.PHDR] = headers
         vector |= {
@@ -198,7 +199,7 @@ class Process:
             Aux.GID: _USER,
             Aux.EGID: _USER,
             Aux.SECURE: 0,
-            Aux.HWCAP2: rules.hwcap2,
+            Aux.HWCAP2: start.hwcap2,
         }
         return vector
 
@@ -224,11 +225,11 @@ class Process:
         assert self.stack is not None
         self._started = True
         machine = self._machine
-        rules = machine.convention
-        registers = dict.fromkeys((*rules.integer_arguments, rules.frame_pointer, rules.start_register), 0)
+        isa, arguments = ISAS[machine.arch.name], machine.convention.integer_arguments
+        registers = dict.fromkeys((*arguments, isa.frame_pointer, isa.start.exit_function), 0)
         registers["sp"] = self.stack.sp
         if not is_static(self.image.decoded):
-            registers[rules.start_register] = self.finisher
+            registers[isa.start.exit_function] = self.finisher
         try:
             machine.run_program(self.entry, registers, max_instructions, timeout)
         except GuestExit as done:

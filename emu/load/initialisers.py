@@ -11,6 +11,7 @@ import numpy as np
 
 from emu.calls.prototypes import Integer, Parameter, Prototype, Void
 from emu.errors import ConstructorFault
+from emu.isa.registry import ISAS
 from relink.errors import MachineError
 from relink.load import announce as tell
 from relink.load.plan import Plan, destructors, initialisers
@@ -20,7 +21,7 @@ from relink.resolve.resolver import UNRESOLVED
 
 if TYPE_CHECKING:
     from emu.debug.symbolizer import Symbolizer
-    from emu.isa import CallingConvention
+    from emu.isa.convention import CallingConvention
     from emu.memory.guest_memory import GuestMemory
     from emu.run.runner import Runner
     from emu.run.stack import Stack
@@ -79,12 +80,12 @@ class Initialisers:
 
     def ifunc_target(self, image: Image, resolver: int) -> int:
         """The function an ifunc's resolver, at a guest address, chooses. Raises ConstructorFault."""
-        memory, rules = self._memory, self._convention
-        if rules.ifunc_block and not self._ifunc_block:
-            self._ifunc_block = memory.map_anonymous(len(rules.ifunc_block), name="[ifunc]")
-            memory.write(self._ifunc_block, rules.ifunc_block)
+        memory, ifunc = self._memory, ISAS[self._memory.architecture.name].start.ifunc
+        if ifunc.block and not self._ifunc_block:
+            self._ifunc_block = memory.map_anonymous(len(ifunc.block), name="[ifunc]")
+            memory.write(self._ifunc_block, ifunc.block)
         try:
-            answer = self._runner.call(resolver, rules.ifunc_prototype, *rules.ifunc_arguments(self._ifunc_block))
+            answer = self._runner.call(resolver, ifunc.prototype, *ifunc.arguments(self._ifunc_block))
         except MachineError as error:
             raise ConstructorFault(
                 image.name, f"ifunc resolver {self._symbolizer.symbolize(resolver)}", error

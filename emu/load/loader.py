@@ -22,6 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.debug.link_maps import State
+from emu.isa.registry import ISAS
 from relink.errors import RelinkError, UnsupportedElf
 from relink.linker import LoadOptions
 from relink.search.graph import Node
@@ -164,7 +165,7 @@ class Loader:
 
     def _set_global_pointer(self, program: Image, undo: ExitStack) -> None:
         """For the program's code that runs before its entry, as ld.so does (glibc, sysdeps/riscv/dl-machine.h)."""
-        cpu, rule = self._machine.cpu, self._machine.convention.global_pointer
+        cpu, rule = self._machine.cpu, ISAS[self._machine.arch.name].start.global_pointer
         if rule is not None:
             register, symbol = rule
             address = program.exports.get(symbol)

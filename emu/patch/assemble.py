@@ -9,9 +9,8 @@ from __future__ import annotations
 from types import ModuleType
 
 from emu.errors import AssemblerMissing, AssemblyError
+from emu.isa.registry import ISAS
 from relink.arch import Architecture
-
-_KNOWN = ("x86_64", "i386", "aarch64", "arm")
 
 
 def assemble(arch: Architecture, text: str, address: int, *, thumb: bool = False) -> bytes:
@@ -20,15 +19,11 @@ def assemble(arch: Architecture, text: str, address: int, *, thumb: bool = False
     Raises AssemblyError for text that is no code, and for ISAs keystone does not know; AssemblerMissing where
     keystone is not installed.
     """
-    if arch.name not in _KNOWN:
+    known = ISAS[arch.name].instruction_set(int(thumb)).keystone
+    if known is None:
         raise AssemblyError(f"no assembler for {arch.name} is at hand: give the code as bytes")
     keystone = _keystone()
-    kind, mode = {
-        "x86_64": (keystone.KS_ARCH_X86, keystone.KS_MODE_64),
-        "i386": (keystone.KS_ARCH_X86, keystone.KS_MODE_32),
-        "aarch64": (keystone.KS_ARCH_ARM64, keystone.KS_MODE_LITTLE_ENDIAN),
-        "arm": (keystone.KS_ARCH_ARM, keystone.KS_MODE_THUMB if thumb else keystone.KS_MODE_ARM),
-    }[arch.name]
+    kind, mode = getattr(keystone, f"KS_ARCH_{known[0]}"), getattr(keystone, f"KS_MODE_{known[1]}")
     try:
         code, _ = keystone.Ks(kind, mode).asm(text, address, True)
     except keystone.KsError as error:

@@ -13,7 +13,7 @@ from emu.calls.plan import CallPlan, plan_call
 from emu.calls.prototypes import Prototype
 from emu.cpu.protocol import Cpu, Stop, StopReason
 from emu.errors import BadGuestPointer, BudgetExceeded, Frame, GuestUnwinding, StackExhausted
-from emu.isa import CallingConvention
+from emu.isa.convention import CallingConvention
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
 from emu.run.budget import Budget

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from emu.errors import CallError, GuestAbort
+from emu.isa.registry import ISAS
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
 from relink.arch import TlsVariant
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from emu.run.traps import TrapTable
     from relink.linker import Linker
 
-#: Offsets from the thread pointer of what compilers read there by itself: (self pointers, stack guard).
-#: x86-64 and i386: the head of glibc's tcbhead_t (sysdeps/*/nptl/tls.h), an ABI of -fstack-protector.
-_TCB_SELF = {"x86_64": (0x0, 0x10), "i386": (0x0, 0x8)}
-_TCB_GUARD = {"x86_64": 0x28, "i386": 0x14}
 STACK_GUARD = 0x5BD1_E995_A3C6_4F00  #: its low byte is 0, as glibc's is, to stop string overflows
 
 
@@ -45,10 +42,11 @@ class Thread:
         self.thread_pointer = self.start + (area if arch.tls.variant is TlsVariant.II else PAGE)
         self.blocks: dict[int, tuple[int, int]] = {}  #: dynamic module -> (its block, the heap's)
         self.alive = True
-        for offset in _TCB_SELF.get(arch.name, ()):
+        tcb = ISAS[arch.name].tcb
+        for offset in tcb.self_pointers:
             memory.write_uint(self.thread_pointer + offset, arch.word_size, self.thread_pointer)
-        if (guard := _TCB_GUARD.get(arch.name)) is not None:
-            memory.write_uint(self.thread_pointer + guard, arch.word_size, STACK_GUARD)
+        if tcb.stack_guard is not None:
+            memory.write_uint(self.thread_pointer + tcb.stack_guard, arch.word_size, STACK_GUARD)
 
     def __repr__(self) -> str:
         return f"<Thread {self.thread_pointer:#x}{'' if self.alive else ' (ended)'}>"

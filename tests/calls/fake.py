@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from emu.isa import convention
+from emu.isa.registry import convention
 
 TOP = 0x4_0000  #: where the stack begins
 HEAP = 0x10_0000

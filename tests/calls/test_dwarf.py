@@ -9,7 +9,7 @@ import pytest
 
 from emu.calls.plan import plan_call
 from emu.calls.prototypes import parse_prototype
-from emu.isa import CONVENTIONS
+from emu.isa.registry import convention
 from relink.elf import decode
 from relink.elf.dwarf import DebugTypes, prototype, prototypes, variable_type
 from tests.fixtures import TARGETS, arch_of, fixture
@@ -50,7 +50,7 @@ def _in_short(text: str) -> str:
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_prototype_of_the_fixture_is_read_back(target: str, name: str) -> None:
     decoded = decode(fixture(target, name))
-    size = "unsigned int" if CONVENTIONS[arch_of(target)].word_size == 4 else "unsigned long"
+    size = "unsigned int" if convention(arch_of(target)).word_size == 4 else "unsigned long"
     for function, text in EXPECTED.items():
         found = prototype(decoded, function)
         assert found is not None, function

@@ -10,7 +10,7 @@ import pytest
 from emu import Machine
 from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Cpu, Protection, StopReason
-from emu.isa import CONVENTIONS
+from emu.isa.registry import ISAS
 from tests.assembler import assembled
 
 _CODE, _DATA, _TRAP = 0x10000, 0x20000, 0x40000
@@ -85,7 +85,7 @@ def cpus() -> Iterator[dict[str, Cpu]]:
 def test_a_promised_instruction_runs(
     cpus: dict[str, Cpu], arch: str, name: str, bit: int, text: str | bytes
 ) -> None:
-    assert CONVENTIONS[arch].hwcap >> bit & 1
+    assert ISAS[arch].start.hwcap >> bit & 1
     code, thumb = _machine_code(arch, text)
     cpu = cpus[arch]
     at = _CODE + 64 * BITS.index((arch, name, bit, text))  # fresh code: some engines keep translations
@@ -104,9 +104,9 @@ def test_on_x86_it_is_what_the_cpu_says_of_itself(arch: str) -> None:
         at = machine.memory.map_anonymous(4096, Protection.R | Protection.X)
         # push ebx; mov eax, 1; xor ecx, ecx; cpuid; mov eax, edx; pop ebx; ret
         machine.memory.write(at, bytes.fromhex("53 b801000000 31c9 0fa2 89d0 5b c3"))
-        assert machine.call(at, "unsigned(void)") == CONVENTIONS[arch].hwcap
+        assert machine.call(at, "unsigned(void)") == ISAS[arch].start.hwcap
 
 
-@pytest.mark.parametrize("arch", [arch for arch in CONVENTIONS if arch not in ("x86_64", "i386")])
+@pytest.mark.parametrize("arch", [arch for arch in ISAS if arch not in ("x86_64", "i386")])
 def test_every_bit_of_hwcap_is_proven(arch: str) -> None:
-    assert CONVENTIONS[arch].hwcap == sum(1 << row[2] for row in BITS if row[0] == arch)
+    assert ISAS[arch].start.hwcap == sum(1 << row[2] for row in BITS if row[0] == arch)

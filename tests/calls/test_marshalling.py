@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from emu.calls.plan import VaList, plan_call
 from emu.calls.values import decode_float, encode_float
 from emu.errors import CallError
-from emu.isa import CONVENTIONS
-from emu.isa.spec import BINARY32, BINARY64, BINARY128, X87
+from emu.isa.convention import BINARY32, BINARY64, BINARY128, X87
+from emu.isa.registry import ISAS, convention
 from tests.calls.fake import RETURN_TO, TOP, FakeMachine
 
-ARCHES = tuple(CONVENTIONS)
+ARCHES = tuple(ISAS)
 FLOATS = st.floats(allow_nan=False)
 
 
@@ -55,7 +55,7 @@ def _calls(draw: st.DrawFn) -> tuple[str, str, list[object], list[tuple[str, obj
     types = [
         name
         for name in _VALUES
-        if not (name in _ONLY_64 and CONVENTIONS[arch].word_size == 4)
+        if not (name in _ONLY_64 and convention(arch).word_size == 4)
         and not (name == "long double" and arch == "riscv32")
     ]
     named = draw(st.lists(st.sampled_from(types), max_size=20))
@@ -95,13 +95,13 @@ def test_the_caller_reads_the_result_the_callee_left(arch: str, data: st.DataObj
     machine.enter(plan)
     assert plan.leave(machine, value, "f") == RETURN_TO
     assert plan.result(machine) == value
-    assert machine.registers["sp"] % CONVENTIONS[arch].stack_alignment == 0
+    assert machine.registers["sp"] % convention(arch).stack_alignment == 0
     assert machine.registers["fptag"] == 0xFFFF
 
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_the_stack_is_aligned_at_the_call_and_the_red_zone_left_alone(arch: str) -> None:
-    rules = CONVENTIONS[arch]
+    rules = convention(arch)
     for count in range(14):
         machine = FakeMachine(arch)
         entry = machine.enter(plan_call(arch, f"void({', '.join(['int'] * count) or 'void'})"), *range(count))

@@ -16,7 +16,8 @@ from emu.calls.assign import Location
 from emu.calls.plan import CallPlan
 from emu.calls.prototypes import Parameter, parse_prototype, parse_type
 from emu.errors import CallError
-from emu.isa import CallingConvention, PairAlignment, VariadicRule, convention
+from emu.isa.convention import CallingConvention, PairAlignment, VariadicRule
+from emu.isa.registry import convention
 from tests.calls.regenerate import ARCHES, TABLE, arguments_of, sizes, split
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from emu.calls.prototypes import Array, Floating, Integer, Pointer, parse_prototype, parse_type
 from emu.errors import CallError
-from emu.isa import CONVENTIONS
+from emu.isa.registry import ISAS, convention
 
-ARCHES = tuple(CONVENTIONS)
+ARCHES = tuple(ISAS)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_any_text_is_a_prototype_or_a_call_error(text: str) -> None:
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_pointer_sized_types_follow_the_data_model(arch: str) -> None:
-    word = CONVENTIONS[arch].word_size
+    word = convention(arch).word_size
     for name in ("long", "size_t", "ssize_t", "uintptr_t", "ptrdiff_t", "void *", "pthread_t"):
         ctype = parse_type(name, arch)
         assert isinstance(ctype, Integer | Pointer)

@@ -6,31 +6,35 @@ import inspect
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
 from emu.calls.plan import plan_call
-from emu.libc import document, table
-from relink.arch import ARCHITECTURES
+from emu.isa.registry import ISAS
+from emu.libc import table
 from tests.libc.fake import Harness
+from tools import libc_index
+
+_MAKE = "run python -m tools.libc_index"
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", ISAS)
 def test_every_prototype_can_be_passed_and_names_what_it_declares(arch: str) -> None:
-    for row in table.functions(arch):
+    for row in table.functions(ISAS[arch]):
         plan = plan_call(arch, row.prototype)
         assert plan.prototype.name, row.prototype
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", ISAS)
 def test_every_implementation_takes_what_its_prototype_passes(arch: str) -> None:
-    for row in table.functions(arch):
+    for row in table.functions(ISAS[arch]):
         prototype = plan_call(arch, row.prototype).prototype
         passed = [None] * (1 + len(prototype.parameters) + prototype.variadic)
         inspect.signature(row.call).bind(*passed)
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", ISAS)
 def test_every_variable_can_be_had(arch: str) -> None:
     host = Harness(arch)
     for row in table.variables():
@@ -44,12 +48,26 @@ def test_a_second_definition_is_refused() -> None:
         table.register("strlen", "int strlen(void)", lambda libc: 0)
 
 
+@pytest.mark.parametrize("arch", ISAS)
+def test_a_name_has_one_function_on_an_isa(arch: str) -> None:
+    counted = Counter(row.name for row in table.functions(ISAS[arch]))
+    assert not [name for name, count in counted.items() if count > 1]
+
+
+def test_a_second_definition_for_the_same_isa_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table._functions["__addtf3"]
+    monkeypatch.setitem(table._functions, "__addtf3", [*rows, rows[0]])
+    assert table.find("__addtf3", ISAS["riscv32"]) in rows
+    with pytest.raises(ValueError, match="__addtf3 is exported twice: in quad and quad"):
+        table.find("__addtf3", ISAS["riscv64"])
+
+
 def test_the_generated_page_is_current() -> None:
-    assert document.PAGE.read_text(encoding="utf-8") == document.render(), "run python -m emu.libc.document"
+    assert libc_index.PAGE.read_text(encoding="utf-8") == libc_index.render(), _MAKE
 
 
 def test_the_generated_index_is_current() -> None:
-    assert document.INDEX.read_text(encoding="utf-8") == document.render_index(), "run python -m emu.libc.document"
+    assert libc_index.INDEX.read_text(encoding="utf-8") == libc_index.render_index(), _MAKE
 
 
 def test_a_name_belongs_to_one_family() -> None:
@@ -60,9 +78,10 @@ def test_a_name_belongs_to_one_family() -> None:
 def test_looking_a_symbol_up_imports_only_its_family() -> None:
     program = (
         "import sys, emu.libc\n"
+        "from emu.isa.registry import ISAS\n"
         "from emu.libc import table\n"
-        "assert table.find('memcpy', 'arm') and table.find('__cxa_finalize', 'arm')\n"
-        "assert table.find('no_such_symbol', 'arm') is None\n"
+        "assert table.find('memcpy', ISAS['arm']) and table.find('__cxa_finalize', ISAS['arm'])\n"
+        "assert table.find('no_such_symbol', ISAS['arm']) is None\n"
         "print([f for f in table.FAMILIES if f'emu.libc.{f}' in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

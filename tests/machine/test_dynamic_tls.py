@@ -13,7 +13,7 @@ import pytest
 
 from emu import Library, Machine
 from emu.errors import GuestAbort
-from emu.isa import convention
+from emu.isa.registry import convention
 from relink.errors import LinkErrors, RelinkError, TlsError
 from relink.image import Image
 from relink.linker import Linker, LoadOptions

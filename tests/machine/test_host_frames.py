@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu import HostFunction, Machine
-from emu.debug.unwind import DWARF_REGISTERS, CallFrameTable, Registers, caller_by_rules
+from emu.debug.unwind import CallFrameTable, Registers, caller_by_rules
 from emu.errors import GuestAbort
 from tests.fixtures import arch_of
 from tests.machine.dl import FLAGS
@@ -52,7 +52,7 @@ class Stack:
         return result
 
     def _look(self) -> None:
-        machine, isa = self.machine, DWARF_REGISTERS[self.machine.arch.name]
+        machine, isa = self.machine, self.machine.isa.dwarf
         for depth in range(machine.call_depth, 0, -1):
             back = machine.traps.return_to(depth)
             frames = machine.host_frames

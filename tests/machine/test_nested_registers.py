@@ -6,7 +6,7 @@ import pytest
 
 from emu import HostFunction, Machine
 from emu.errors import GuestFault
-from emu.isa import convention
+from emu.isa.registry import convention
 from tests.fixtures import fixture
 
 

@@ -13,7 +13,7 @@ from emu import Machine
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno
 from emu.linux.syscalls import _handlers
-from emu.linux.syscalls.table import ABIS, names
+from emu.linux.syscalls.table import names
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, Protection
 from tests.fixtures import ARCHES, variant_of
@@ -83,11 +83,11 @@ def machine(request: pytest.FixtureRequest) -> Machine:
 
 def ask(machine: Machine, name: str, *arguments: int) -> int:
     """One system call, as the guest makes it but for the instruction."""
-    abi = ABIS[machine.arch.name]
+    abi = machine.isa.kernel
     number = next(number for number, known in names(machine.arch.name).items() if known == name)
     words = [argument & machine.arch.address_mask for argument in (*arguments, 0, 0, 0, 0, 0, 0)][:6]
     machine.cpu.write_registers([(abi.number, number), *zip(abi.arguments, words, strict=True)])
-    assert machine.syscalls.answer(0x1000) == 0x1000 + abi.instruction
+    assert machine.syscalls.answer(0x1000) == 0x1000 + machine.isa.instruction_set(0).system_call
     return machine.syscalls.signed(machine.cpu.read_register(abi.result))
 
 
@@ -149,7 +149,7 @@ def test_failures_are_minus_an_errno(machine: Machine) -> None:
 
 def test_an_unknown_call_is_enosys_and_noted(machine: Machine) -> None:
     with machine:
-        abi = ABIS[machine.arch.name]
+        abi = machine.isa.kernel
         for _ in range(2):
             machine.cpu.write_registers([(abi.number, 9999)])
             machine.syscalls.answer(0x1000)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from emu import Machine
-from emu.isa import float_convention
+from emu.isa.registry import float_convention
 from relink import HostMemory, Linker
 from relink.arch import FloatAbi, architecture
 from relink.errors import LinkError, UnsupportedElf

@@ -15,9 +15,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.isa.registry import ISAS
 from emu.libc.errno import Errno
 from emu.libc.filesystem import FileError
-from emu.linux.syscalls.table import ABIS, names
+from emu.linux.syscalls.table import names
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import Protection
 
@@ -48,8 +49,9 @@ class SystemCalls:
         self.memory = machine.guest_view  #: what calls read and write
         self.mappings = machine.memory  #: what mmap and its kin work on
         self.libc = machine.libc
-        self.abi = ABIS[machine.arch.name]
-        self.word = self.abi.word
+        self.isa = ISAS[machine.arch.name]
+        self.abi = self.isa.kernel
+        self.word = machine.arch.word_size
         self.unknown: Counter[str] = Counter()  #: calls answered with ENOSYS: name or number -> how often
         self.program_name = b""  #: what /proc/self/exe points at
         self.break_start = self.break_end = 0  #: the program break: [start, end) is its heap
@@ -79,7 +81,7 @@ class SystemCalls:
         result = self._result(number & 0xFFFF_FFFF, words)
         cpu.write_register(self.abi.result, result & self.machine.arch.address_mask)
         state = cpu.read_register("pc") & 1 if self.machine.arch.code_address_bits else 0
-        return pc + (2 if state else self.abi.instruction) | state
+        return pc + self.isa.instruction_set(state).system_call | state
 
     def _result(self, number: int, words: list[int]) -> int:
         name = self._names.get(number)

@@ -241,7 +241,7 @@ def _status_at(kernel: SystemCalls, folder: int, path: int, flags: int) -> Statu
 
 
 def _put_status(kernel: SystemCalls, status: Status, buffer: int) -> int:
-    kernel.memory.write(buffer, status_bytes(kernel.machine.arch.name, status, "64"))
+    kernel.memory.write(buffer, status_bytes(kernel.isa, status, "64"))
     return 0
 
 

@@ -227,7 +227,7 @@ def clock_gettime64(kernel: SystemCalls, clock: int, address: int) -> int:
 @call("clock_getres", "clock_getres_time64")
 def clock_getres(kernel: SystemCalls, clock: int, address: int) -> int:
     if address:
-        kernel.put(address, 0, 1, size=8 if kernel.machine.arch.name == "riscv32" else kernel.word)
+        kernel.put(address, 0, 1, size=kernel.isa.data.time_size)
     return 0
 
 

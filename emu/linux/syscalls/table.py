@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from emu.linux.syscalls import arm_helpers
+from emu.isa.registry import ISAS
 
 #: One row a call: its number on x86-64, i386, Arm, and in the generic table as 64-bit and as 32-bit ISAs have it.
 _NUMBERS = """
@@ -93,8 +92,6 @@ ugetrlimit              -  191  191    -    -
 prlimit64             302  340  369  261  261
 arch_prctl            158  384    -    -    -
 set_thread_area         -  243    -    -    -
-arm_set_tls             -    - 983045   -    -
-arm_cacheflush          -    - 983042   -    -
 prctl                 157  172  172  167  167
 tkill                 200  238  238  130  130
 tgkill                234  270  268  131  131
@@ -111,57 +108,16 @@ openat                257  295  322   56   56
 set_robust_list       273  311  338   99   99
 getrandom             318  355  384  278  278
 sched_getaffinity     204  242  242  123  123
-riscv_hwprobe           -    -    -  258  258
-riscv_flush_icache      -    -    -  259  259
 rseq                  334  386  398  293  293
 membarrier            324  375  389  283  283
 """
-_COLUMNS = {"x86_64": 1, "i386": 2, "arm": 3, "aarch64": 4, "riscv64": 4, "loongarch64": 4, "riscv32": 5}
-
-
-@dataclass(frozen=True, slots=True)
-class KernelAbi:
-    """How a program enters the kernel. Register names are those of `emu.cpu.Cpu`."""
-
-    number: str  #: the register that says which call
-    arguments: tuple[str, ...]
-    result: str  #: the result, or minus an errno
-    machine: str  #: utsname.machine
-    instruction: int = 4  #: bytes of the instruction that enters it (Thumb's has 2)
-    word: int = 8
-    pairs_aligned: bool = False  #: an argument of two registers starts at an even one
-    sigaction_restorer: bool = True  #: struct sigaction has sa_restorer
-    user_page: tuple[int, bytes] | None = None  #: address and content of a page every process has
-
-
-_A = tuple(f"a{n}" for n in range(6))
-_RISCV = ("a7", _A, "a0")
-
-ABIS: Mapping[str, KernelAbi] = {
-    "x86_64": KernelAbi("rax", ("rdi", "rsi", "rdx", "r10", "r8", "r9"), "rax", "x86_64", instruction=2),
-    "i386": KernelAbi("eax", ("ebx", "ecx", "edx", "esi", "edi", "ebp"), "eax", "i686", instruction=2, word=4),
-    "aarch64": KernelAbi("x8", tuple(f"x{n}" for n in range(6)), "x0", "aarch64"),
-    "arm": KernelAbi(
-        "r7",
-        tuple(f"r{n}" for n in range(6)),
-        "r0",
-        "armv7l",
-        word=4,
-        pairs_aligned=True,
-        user_page=(arm_helpers.PAGE_ADDRESS, arm_helpers.page()),
-    ),
-    "riscv64": KernelAbi(*_RISCV, "riscv64", sigaction_restorer=False),
-    "riscv32": KernelAbi(*_RISCV, "riscv32", word=4, sigaction_restorer=False),
-    "loongarch64": KernelAbi(*_RISCV, "loongarch64", sigaction_restorer=False),
-}
 
 
 @functools.cache
 def names(arch: str) -> Mapping[int, str]:
     """The name of each call by its number on an ISA (canonical name)."""
-    column = _COLUMNS[arch]
+    kernel = ISAS[arch].kernel
     rows = (line.split() for line in _NUMBERS.split("\n") if line)
-    found = {int(row[column]): row[0] for row in rows if row[column] != "-"}
-    # Of those that share the generic table, RISC-V has calls of its own, and LoongArch came too late for some.
-    others = {"loongarch64": ("riscv", "getrlimit")}.get(arch, () if arch.startswith("riscv") else ("riscv",))
-    return {number: name for number, name in found.items() if not name.startswith(others)}
+    found = {int(row[kernel.table]): row[0] for row in rows if row[kernel.table] != "-"}
+    found |= {number: name for name, number in kernel.own_calls.items()}
+    return {number: name for number, name in found.items() if name not in kernel.absent_calls}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-PAGE_ADDRESS = 0xFFFF_0000
+ADDRESS = 0xFFFF_0000
 _VERSION = 5  #: of the set, at 0xffff0ffc: helpers 1 to 5 are there
 
 #: Offset in the page -> instructions.
@@ -28,11 +28,11 @@ _HELPERS: Mapping[int, str] = {
 }
 
 
-def page() -> bytes:
+def content() -> bytes:
     """What the page holds: 4096 bytes."""
-    content = bytearray(4096)
+    page = bytearray(4096)
     for offset, text in _HELPERS.items():
         code = struct.pack(f"<{len(text.split())}I", *(int(word, 16) for word in text.split()))
-        content[offset : offset + len(code)] = code
-    struct.pack_into("<I", content, 0xFFC, _VERSION)
-    return bytes(content)
+        page[offset : offset + len(code)] = code
+    struct.pack_into("<I", page, 0xFFC, _VERSION)
+    return bytes(page)

@@ -1,0 +1,74 @@
+"""ISAs and their calling conventions by name. A page is imported when it is first asked for.
+
+`relink.arch` has the list of names, and in which module an ISA's page is: `emu.isa.<module>`, under the ISA's name
+in capitals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+
+from emu.isa.convention import CallingConvention
+from emu.isa.spec import Isa
+from relink.arch import ARCHITECTURES, FloatAbi, architecture, module_name
+from relink.errors import UnsupportedElf
+
+
+class _Isas(Mapping[str, Isa]):
+    def __getitem__(self, arch: str) -> Isa:
+        return _page(arch)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ARCHITECTURES)
+
+    def __len__(self) -> int:
+        return len(ARCHITECTURES)
+
+
+@cache
+def _page(arch: str) -> Isa:
+    page: Isa = getattr(import_module(f"emu.isa.{module_name(arch)}"), arch.upper())
+    return page
+
+
+#: Every ISA by the canonical name of its architecture.
+ISAS: Mapping[str, Isa] = _Isas()
+
+
+def convention(arch: str) -> CallingConvention:
+    """The usual convention of an architecture (canonical name or alias), or the one of that name.
+
+    A convention's name is `CallingConvention.arch`, such as "riscv32:soft-float".
+    Raises relink.arch.UnknownArchitecture.
+    """
+    if arch in ARCHITECTURES:
+        return ISAS[arch].convention
+    plain, colon, _ = arch.partition(":")
+    if colon and plain in ARCHITECTURES:
+        for variant in ISAS[plain].variants:
+            if variant.arch == arch:
+                return variant
+    return ISAS[architecture(arch).name].convention
+
+
+def float_convention(arch: str, float_abi: FloatAbi) -> CallingConvention | None:
+    """The convention of an architecture (canonical name) that passes floating-point values that way, or None."""
+    isa = ISAS[arch]
+    return next((page for page in (isa.convention, *isa.variants) if page.float_abi is float_abi), None)
+
+
+def chosen_convention(arch: str, float_abi: FloatAbi | str | None) -> CallingConvention:
+    """The same for a user's choice, which may be a name; None is the usual way.
+
+    Raises UnsupportedElf where the architecture has no such convention.
+    """
+    if float_abi is None:
+        return ISAS[arch].convention
+    known = {abi.value: abi for abi in FloatAbi}
+    abi = float_abi if isinstance(float_abi, FloatAbi) else known.get(float_abi)
+    found = None if abi is None else float_convention(arch, abi)
+    if found is None:
+        raise UnsupportedElf(arch, f"has no calling convention {float_abi!r}; see FloatAbi")
+    return found

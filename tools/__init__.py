@@ -1,0 +1,1 @@
+"""Programs for the project's own sources: what they write is committed. Not installed."""
