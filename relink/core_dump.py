@@ -25,6 +25,7 @@ from relink.arrays import U8
 from relink.elf import decode
 from relink.elf.constants import PAGE, FileType, SegmentType
 from relink.elf.contents import ProgramHeader
+from relink.elf.findings import Findings
 from relink.elf.headers import Header, read_header, read_program_headers
 from relink.elf.source import Source, open_source
 from relink.errors import AddressSpaceError, ElfError, MalformedElf, Truncated, UnsupportedElf
@@ -75,10 +76,11 @@ class CoreDump:
     def open(cls, source: Source, *, name: str | None = None) -> CoreDump:
         """Read a core file. Raises ElfError, UnsupportedElf for any other file."""
         name, _, data = open_source(source, name)
-        header = read_header(name, data[:64].tobytes(), core=True)
+        findings = Findings(name)
+        header = read_header(name, data[:64].tobytes(), findings, core=True)
         if header.type != FileType.CORE:
             raise UnsupportedElf(name, "is no core file")
-        rows = read_program_headers(name, header, lambda offset, size: data[offset : offset + size].tobytes())
+        rows = read_program_headers(header, lambda offset, size: data[offset : offset + size].tobytes(), findings)
         for row in rows:
             if row.offset + row.filesz > len(data):
                 raise Truncated(name, "a segment lies past the end of the core file", row.offset)

@@ -253,6 +253,8 @@ class Linker:
     ) -> Plan:
         clock.lap("open")
         tell.opened(self.observers, nodes)
+        if options.strict:
+            mapping.refuse_warnings(nodes)
         if check:
             hosts = self.policy.stand_ins | self.policy.fallbacks
             requirements.check(root, nodes, self.loaded, hosts)

@@ -6,7 +6,7 @@ needs may lie there.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from relink.arrays import U8, AnyArray
+from relink.elf.findings import Findings
 from relink.errors import MalformedElf
 
 Array = TypeVar("Array", bound=AnyArray)
@@ -39,18 +40,32 @@ class ProgramHeader:
     align: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A stretch of addresses that one segment decides: `backed` bytes of it come from its file bytes."""
+
+    start: int
+    end: int
+    backed: int
+    segment: int  #: its number in the order of mapping
+
+
 class Contents:
-    """Reads `segments` (validated PT_LOADs in vaddr order); `fetch` yields the p_filesz bytes of one."""
+    """Reads `segments` (PT_LOADs in the order they are mapped: a later one covers an earlier one where they
+    overlap); `fetch` yields the p_filesz bytes of one."""
 
     def __init__(
         self,
         name: str,
         segments: Sequence[ProgramHeader],
         fetch: Callable[[ProgramHeader], U8],
+        findings: Findings | None = None,
     ) -> None:
         self.name = name
+        self.findings = findings or Findings(name)
         self._segments = segments
-        self._starts = [segment.vaddr for segment in segments]
+        self._pieces = _pieces(segments)
+        self._starts = [piece.start for piece in self._pieces]
         self._fetch = fetch
         self._bytes: dict[int, U8] = {}
 
@@ -59,23 +74,33 @@ class Contents:
         """Bytes all segments have in the file: what bounds the size of any honest table about them."""
         return sum(segment.filesz for segment in self._segments)
 
-    def segment_at(self, vaddr: int) -> ProgramHeader | None:
-        """The segment with a file-backed byte at `vaddr`."""
+    def _piece_at(self, vaddr: int) -> _Piece | None:
+        """The piece with a file-backed byte at `vaddr`."""
         index = bisect_right(self._starts, vaddr) - 1
         if index < 0:
             return None
-        segment = self._segments[index]
-        return segment if vaddr < segment.vaddr + segment.filesz else None
+        piece = self._pieces[index]
+        return piece if vaddr < piece.start + piece.backed else None
+
+    def holds(self, vaddr: int, size: int) -> bool:
+        """Whether the image has memory at all these addresses, bytes of the file or not."""
+        index = bisect_right(self._starts, vaddr) - 1
+        while size > 0 and 0 <= index < len(self._pieces) and self._pieces[index].start <= vaddr:
+            piece = self._pieces[index]
+            size -= max(piece.end - vaddr, 0)
+            vaddr, index = piece.end, index + 1
+        return size <= 0
 
     def tail(self, vaddr: int, what: str) -> U8:
         """All file-backed bytes from `vaddr` to the end of its segment; MalformedElf outside of any."""
-        segment = self.segment_at(vaddr)
-        if segment is None:
+        piece = self._piece_at(vaddr)
+        if piece is None:
             raise MalformedElf(self.name, f"{what} at {vaddr:#x} lies in no segment's bytes")
-        found = self._bytes.get(segment.vaddr)
+        found = self._bytes.get(piece.segment)
+        segment = self._segments[piece.segment]
         if found is None:
-            found = self._bytes[segment.vaddr] = self._fetch(segment)
-        return found[vaddr - segment.vaddr :]
+            found = self._bytes[piece.segment] = self._fetch(segment)
+        return found[vaddr - segment.vaddr : piece.start + piece.backed - segment.vaddr]
 
     def at(self, vaddr: int, size: int, what: str) -> U8:
         """`size` bytes at `vaddr`. Raises MalformedElf unless one segment backs them all."""
@@ -92,3 +117,27 @@ class Contents:
     def table(self, vaddr: int, count: int, dtype: np.dtype[Any], what: str) -> AnyArray:
         """`count` records of `dtype` at `vaddr`, a view of the image's bytes."""
         return self.at(vaddr, count * dtype.itemsize, what).view(dtype)
+
+
+def _pieces(segments: Sequence[ProgramHeader]) -> list[_Piece]:
+    """Who decides which addresses, in rising order."""
+    pieces: list[_Piece] = []
+    starts: list[int] = []
+    for number, segment in enumerate(segments):
+        start, end = segment.vaddr, segment.vaddr + segment.memsz
+        first = bisect_right(starts, start)
+        if first and pieces[first - 1].end > start:
+            first -= 1
+        last = bisect_left(starts, end, lo=first)
+        covered = pieces[first:last]
+        left = [_cut(piece, piece.start, start) for piece in covered[:1] if piece.start < start]
+        right = [_cut(piece, end, piece.end) for piece in covered[-1:] if piece.end > end]
+        new = [*left, _Piece(start, end, segment.filesz, number), *right]
+        pieces[first:last] = new
+        starts[first:last] = [piece.start for piece in new]
+    return pieces
+
+
+def _cut(piece: _Piece, start: int, end: int) -> _Piece:
+    backed = min(piece.start + piece.backed, end) - start
+    return _Piece(start, end, max(backed, 0), piece.segment)

@@ -1,8 +1,9 @@
 """Bytes become a `Decoded`: what an ELF file says, checked, before anybody knows where it will lie.
 
 `decode` reads a file, `decode_memory` an image that already lies in an address space. Headers and segments
-are read and checked at once; tables when first asked for, as views of the image's bytes. Whatever is wrong is
-an `ElfError`, at once or when the table concerned is asked for.
+are read and checked at once; tables when first asked for, as views of the image's bytes. Whatever no loader would
+take is an `ElfError`, at once or when the table concerned is asked for; what loaders take although the gABI
+forbids it is in `Decoded.warnings` (see `relink.elf.findings`).
 """
 
 from __future__ import annotations
@@ -14,23 +15,22 @@ from pathlib import Path
 
 import numpy as np
 
-from relink.arrays import U8, U64
+from relink.arrays import U8, U64, AnyArray
 from relink.elf.constants import PAGE, DynamicFlag1, DynamicTag, FileType, SegmentType
 from relink.elf.contents import Contents, ProgramHeader, frozen
 from relink.elf.dynamic import Dynamic
+from relink.elf.findings import Findings
 from relink.elf.hashes import GnuHash, HashTable, NoHash, SysvHash
 from relink.elf.headers import (
     Header,
     Section,
-    check_special_segment,
-    find_program_header,
-    loadable_segments,
     read_header,
     read_program_headers,
     read_sections,
     section_bytes,
 )
 from relink.elf.relocations import RelocationTable, read_relocations, read_relr
+from relink.elf.segments import check_not_debug_file, check_special, loadable_segments, special_segment
 from relink.elf.source import Source, buffer, open_source
 from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolTable
@@ -53,9 +53,12 @@ class Decoded:
     address: int | None
     header: Header
     program_headers: tuple[ProgramHeader, ...]
-    segments: tuple[ProgramHeader, ...]  #: the PT_LOADs in vaddr order; none for a relocatable object
+    #: The PT_LOADs in vaddr order, as loaders take them (see `relink.elf.segments`); none for a relocatable
+    #: object.
+    segments: tuple[ProgramHeader, ...]
     contents: Contents  #: the bytes by vaddr
     dynamic: Dynamic
+    layers: tuple[ProgramHeader, ...] = ()  #: the PT_LOADs in the order of the file; () where that is `segments`
 
     # ---------------------------------------------------------- extent and special segments
 
@@ -67,7 +70,26 @@ class Decoded:
     @cached_property
     def span(self) -> int:
         """Bytes from `min_vaddr` to the end of the last segment, not rounded."""
-        return self.segments[-1].vaddr + self.segments[-1].memsz - self.min_vaddr if self.segments else 0
+        return max((s.vaddr + s.memsz for s in self.segments), default=self.min_vaddr) - self.min_vaddr
+
+    @property
+    def mapping_order(self) -> tuple[ProgramHeader, ...]:
+        """The PT_LOADs in the order they are mapped: where two overlap, the later covers the earlier."""
+        return self.layers or self.segments
+
+    @property
+    def findings(self) -> Findings:
+        """What has been found odd so far; see `warnings`."""
+        return self.contents.findings
+
+    @cached_property
+    def warnings(self) -> tuple[ElfError, ...]:
+        """Rules of the gABI that the file breaks and no loader minds, the tables a loader reads included.
+
+        Raises what reading a damaged table raises.
+        """
+        _ = (self.symbols, self.relr, self.versions, self.needed, self.init_array, self.fini_array)
+        return tuple(self.findings.warnings)
 
     @cached_property
     def tls(self) -> ProgramHeader | None:
@@ -75,9 +97,9 @@ class Decoded:
         return self._program_header(SegmentType.TLS)
 
     @cached_property
-    def relro(self) -> ProgramHeader | None:
-        """PT_GNU_RELRO: what becomes read-only after relocation."""
-        return self._program_header(SegmentType.GNU_RELRO)
+    def relro(self) -> tuple[ProgramHeader, ...]:
+        """PT_GNU_RELRO: what becomes read-only after relocation. Of several all are, as in bionic and FreeBSD."""
+        return tuple(header for header in self.program_headers if header.type == SegmentType.GNU_RELRO)
 
     @cached_property
     def eh_frame(self) -> ProgramHeader | None:
@@ -96,18 +118,29 @@ class Decoded:
         found = self._program_header(SegmentType.INTERP)
         if found is None:
             return None
-        return StringTable(self.name, self.bytes_at(found.vaddr, found.filesz)).text(0, "PT_INTERP")
+        if self.address is None:  # Linux reads it from the file: it need not be mapped
+            content = self.data[found.offset : found.offset + found.filesz]
+        else:
+            content = self.bytes_at(found.vaddr, found.filesz)
+        return StringTable(self.name, content).text(0, "PT_INTERP")
 
     @cached_property
     def is_executable(self) -> bool:
         """Whether it is a program, fixed or position-independent, and no shared object.
 
-        Not every PIE says so by DF_1_PIE; libc.so.6, which has PT_INTERP, has a DT_SONAME, which no program has.
+        Not every PIE says so by DF_1_PIE, and libraries that can also be run have PT_INTERP. Linkers give
+        DT_DEBUG, the place for a debugger's hook, to programs only.
         """
         if self.header.type != FileType.DYN:
             return self.header.type == FileType.EXEC
         pie = bool(self.flags_1 & DynamicFlag1.PIE)
-        return pie or (self.has_interpreter and DynamicTag.SONAME not in self.dynamic)
+        debug = DynamicTag.DEBUG in self.dynamic and DynamicTag.SONAME not in self.dynamic
+        return pie or (self.has_interpreter and debug)
+
+    @property
+    def is_no_dependency(self) -> bool:
+        """Whether ld.so refuses it as a library that another image needs (glibc, `_dl_map_object_from_fd`)."""
+        return self.header.type == FileType.EXEC or bool(self.flags_1 & DynamicFlag1.PIE)
 
     @property
     def has_interpreter(self) -> bool:
@@ -115,7 +148,7 @@ class Decoded:
         return any(header.type == SegmentType.INTERP for header in self.program_headers)
 
     def _program_header(self, type_: SegmentType) -> ProgramHeader | None:
-        return find_program_header(self.name, self.program_headers, type_)
+        return special_segment(type_, self.program_headers, self.findings)
 
     # ---------------------------------------------------------- the dynamic section, answered
 
@@ -125,9 +158,27 @@ class Decoded:
         vaddr, size = self.dynamic.value(DynamicTag.STRTAB), self.dynamic.value(DynamicTag.STRSZ)
         if vaddr is None:
             return StringTable(self.name, frozen(np.empty(0, np.uint8)))
+        tail = self.contents.tail(vaddr, "the dynamic string table")
+        # No loader looks at DT_STRSZ: a string may lie beyond it.
         if size is None:
-            raise MalformedElf(self.name, "DT_STRTAB without DT_STRSZ")
-        return StringTable(self.name, self.contents.at(vaddr, size, "the dynamic string table"))
+            self.findings.warn("DT_STRTAB without DT_STRSZ")
+        elif size > len(tail):
+            problem = f"the dynamic string table at {vaddr:#x} claims {size:#x} bytes"
+            self.findings.warn(f"{problem}, its segment holds {len(tail):#x} from there")
+        elif size <= self._furthest_string:
+            self.findings.warn(f"a string is at {self._furthest_string:#x}, beyond DT_STRSZ {size:#x}")
+        if size is None or size > len(tail) or size <= self._furthest_string:
+            size = len(tail)
+        return StringTable(self.name, tail[:size])
+
+    @cached_property
+    def _furthest_string(self) -> int:
+        """The greatest offset into the string table that the dynamic section names."""
+        tags = (
+            DynamicTag.NEEDED, DynamicTag.SONAME, DynamicTag.RPATH, DynamicTag.RUNPATH, DynamicTag.FILTER,
+            DynamicTag.AUXILIARY,
+        )  # fmt: skip
+        return max((value for tag in tags for value in self.dynamic.values(tag)), default=0)
 
     @cached_property
     def needed(self) -> tuple[str, ...]:
@@ -208,9 +259,11 @@ class Decoded:
             return None
         count, rest = divmod(size, self.header.layout.word_size)
         if rest:
-            raise MalformedElf(self.name, f"DT_{size_tag.name} {size:#x} is no whole number of words")
-        self.contents.at(vaddr, size, f"DT_{tag.name}")
-        return vaddr, count
+            self.findings.warn(f"DT_{size_tag.name} {size:#x} is no whole number of words")
+        if not self.contents.holds(vaddr, size - rest):
+            problem = f"DT_{tag.name} at {vaddr:#x} claims {size:#x} bytes, which no segment holds"
+            raise MalformedElf(self.name, problem)
+        return (vaddr, count) if count else None
 
     # ---------------------------------------------------------- the tables
 
@@ -234,8 +287,7 @@ class Decoded:
         """DT_SYMTAB.
 
         No tag says how long it is: DT_HASH does by its nchain; with DT_GNU_HASH alone it ends with the last
-        chain, or where relocations refer further. Raises MalformedElf when a relocation refers past the end
-        that DT_HASH names.
+        chain, or where relocations refer further.
         """
         dynamic, layout = self.dynamic, self.header.layout
         vaddr = dynamic.value(DynamicTag.SYMTAB)
@@ -248,32 +300,51 @@ class Decoded:
             return SymbolTable.empty(self.name)
         row = dynamic.value(DynamicTag.SYMENT, layout.symbol.itemsize)
         if row != layout.symbol.itemsize:
-            raise MalformedElf(
-                self.name, f"DT_SYMENT is {row}, a symbol of this class has {layout.symbol.itemsize}"
-            )
+            self.findings.warn(f"DT_SYMENT is {row}, a symbol of this class has {layout.symbol.itemsize}")
         hash_table, count = self._hash_table()
         if DynamicTag.HASH in dynamic and referred > count:
-            raise MalformedElf(self.name, f"a relocation names symbol {referred - 1}, the table has {count}")
+            self.findings.warn(f"a relocation names symbol {referred - 1}, the table has {count}")
         count = max(count, referred)
         records = self.contents.table(vaddr, count, layout.symbol, "the dynamic symbol table")
         versym_at = dynamic.value(DynamicTag.VERSYM)
         versym = None
         if versym_at is not None:
             versym = self.contents.table(versym_at, count, np.dtype("<u2"), "DT_VERSYM")
-        return SymbolTable(records, self.strings, hash_table, versym)
+        return SymbolTable(records, self._symbol_strings(records), hash_table, versym)
+
+    def _symbol_strings(self, records: AnyArray) -> StringTable:
+        """The string table as far as symbols' names reach into it."""
+        furthest = int(records["name"].max()) if len(records) else 0
+        vaddr = self.dynamic.value(DynamicTag.STRTAB)
+        if furthest < len(self.strings.data) or vaddr is None:
+            return self.strings
+        self.findings.warn(f"a symbol's name is at {furthest:#x}, beyond DT_STRSZ {len(self.strings.data):#x}")
+        tail = self.contents.tail(vaddr, "the dynamic string table")
+        end = np.flatnonzero(tail[furthest:] == 0)
+        return StringTable(self.name, tail[: furthest + int(end[0]) + 1] if len(end) else tail)
 
     def _hash_table(self) -> tuple[HashTable, int]:
-        """The table to look names up in, the GNU one first, and the number of symbols both vouch for."""
-        table: HashTable = NoHash()
-        count = 0
+        """The table to look names up in, and the number of symbols the tables vouch for.
+
+        Loaders use the GNU one where there is one, and do not look at the other; one that cannot be read is passed
+        over here as long as the other can.
+        """
         sysv_at, gnu_at = self.dynamic.value(DynamicTag.HASH), self.dynamic.value(DynamicTag.GNU_HASH)
-        if sysv_at is not None:
-            table = sysv = SysvHash.read(self.contents, sysv_at)
-            count = sysv.count
-        if gnu_at is not None:
-            table = gnu = GnuHash.read(self.contents, self.header.layout, gnu_at)
-            count = max(count, gnu.count)
-        return table, count
+        found: list[GnuHash | SysvHash] = []
+        problems: list[ElfError] = []
+        for at, read in (
+            (gnu_at, lambda at: GnuHash.read(self.contents, self.header.layout, at)),
+            (sysv_at, lambda at: SysvHash.read(self.contents, at)),
+        ):
+            try:
+                found += [] if at is None else [read(at)]
+            except MalformedElf as error:
+                problems.append(error)
+        if problems and not found:
+            raise problems[0]
+        for problem in problems:
+            self.findings.warn(f"{problem.problem}; the other hash table is used")
+        return (found[0] if found else NoHash()), max((table.count for table in found), default=0)
 
     # ---------------------------------------------------------- bytes
 
@@ -306,26 +377,30 @@ class Decoded:
         return section_bytes(self.name, self.data, section.type, section.offset, section.size)
 
 
-def decode(source: Source, *, name: str | None = None) -> Decoded:
+def decode(source: Source, *, name: str | None = None, tolerant: bool = False) -> Decoded:
     """Read an ELF file.
 
     `source` is a path (mapped, so that only what is looked at is read), bytes or a buffer, or a binary file
     object (read from its position to its end). `name` is what errors call it; by default the path, or the
     file object's name. Raises ElfError when it cannot be read, and NotElf, Truncated, UnsupportedElf,
-    MalformedElf.
+    MalformedElf; of what only keeps it from being loaded nothing when `tolerant` (see `Findings.problems`).
     """
     name, path, data = open_source(source, name)
     if len(data) == 0:
         raise Truncated(name, "the file is empty", 0)
-    header = read_header(name, data[:64].tobytes())
+    findings = Findings(name, tolerant=tolerant)
+    header = read_header(name, data[:64].tobytes(), findings)
     program_headers = read_program_headers(
-        name, header, lambda offset, size: data[offset : offset + size].tobytes()
+        header, lambda offset, size: data[offset : offset + size].tobytes(), findings
     )
-    segments: tuple[ProgramHeader, ...] = ()
+    check_not_debug_file(header, data, findings)
+    layers: tuple[ProgramHeader, ...] = ()
     if header.type != FileType.REL:
-        segments = loadable_segments(name, header, program_headers, len(data))
-    contents = Contents(name, segments, lambda segment: data[segment.offset : segment.offset + segment.filesz])
-    return _assemble(name, path, data, None, header, program_headers, segments, contents)
+        layers = loadable_segments(header, program_headers, len(data), findings)
+    contents = Contents(
+        name, layers, lambda segment: data[segment.offset : segment.offset + segment.filesz], findings
+    )
+    return _assemble(path, data, None, header, program_headers, layers, contents)
 
 
 def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str) -> Decoded:
@@ -336,12 +411,15 @@ def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str)
     place, as glibc does, are turned back: a value outside the image's link-time range but inside its place in
     memory counts as rebased. The words relocations have changed are as the loader left them.
     """
-    header = read_header(name, bytes(read(address, 64)))
-    program_headers = read_program_headers(name, header, lambda offset, size: bytes(read(address + offset, size)))
+    findings = Findings(name)
+    header = read_header(name, bytes(read(address, 64)), findings)
+    program_headers = read_program_headers(
+        header, lambda offset, size: bytes(read(address + offset, size)), findings
+    )
     if header.type == FileType.REL:
         raise MalformedElf(name, "a relocatable object does not lie loaded in memory", address)
-    segments = loadable_segments(name, header, program_headers, None)
-    first = next((segment for segment in segments if segment.offset == 0), None)
+    layers = loadable_segments(header, program_headers, None, findings)
+    first = next((segment for segment in layers if segment.offset == 0), None)
     if first is None:
         raise MalformedElf(name, "no segment maps the ELF header, so its address says nothing", address)
     bias = address - first.vaddr
@@ -350,39 +428,61 @@ def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str)
     def fetch(segment: ProgramHeader) -> U8:
         return buffer(bytes(read((segment.vaddr + bias) % limit, segment.filesz)))
 
-    low, high = segments[0].vaddr & -PAGE, segments[-1].vaddr + segments[-1].memsz
+    low = min(segment.vaddr for segment in layers) & -PAGE
+    high = max(segment.vaddr + segment.memsz for segment in layers)
 
     def unrebased(value: int) -> int:
         if low <= value < high or not low <= (value - bias) % limit < high:
             return value
         return (value - bias) % limit
 
-    contents = Contents(name, segments, fetch)
+    contents = Contents(name, layers, fetch, findings)
     nothing = frozen(np.empty(0, np.uint8))
-    return _assemble(name, None, nothing, address, header, program_headers, segments, contents, unrebased)
+    return _assemble(None, nothing, address, header, program_headers, layers, contents, unrebased)
 
 
 def _assemble(
-    name: str,
     path: Path | None,
     data: U8,
     address: int | None,
     header: Header,
     program_headers: tuple[ProgramHeader, ...],
-    segments: tuple[ProgramHeader, ...],
+    layers: tuple[ProgramHeader, ...],
     contents: Contents,
     normalise: Callable[[int], int] | None = None,
 ) -> Decoded:
-    decoded = Decoded(name, path, data, address, header, program_headers, segments, contents, Dynamic.empty())
+    name, findings = contents.name, contents.findings
+    segments = tuple(sorted(layers, key=lambda segment: segment.vaddr))
+    layers = () if segments == layers else layers
+    nothing = Dynamic.empty()
+    decoded = Decoded(name, path, data, address, header, program_headers, segments, contents, nothing, layers)
     if header.type == FileType.REL:
         return decoded
-    file_size = None if address is not None else len(data)
-    dynamic_segment = find_program_header(name, program_headers, SegmentType.DYNAMIC)
-    for special in (decoded.tls, decoded.relro, dynamic_segment):
-        check_special_segment(name, header, special, segments, file_size)
-    if dynamic_segment is None:
+    check_special(header, program_headers, segments, findings)
+    found = special_segment(SegmentType.DYNAMIC, program_headers, findings)
+    if found is None:
         return decoded
-    layout = header.layout
-    count = dynamic_segment.filesz // layout.dynamic.itemsize
-    entries = contents.table(dynamic_segment.vaddr, count, layout.dynamic, "PT_DYNAMIC")
+    try:
+        entries = _dynamic_entries(found, header, contents)
+    except MalformedElf as error:
+        findings.refuse(error)
+        return decoded
     return replace(decoded, dynamic=Dynamic.of(entries, normalise))
+
+
+def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -> AnyArray:
+    """The rows of PT_DYNAMIC up to DT_NULL, wherever p_filesz says they end: no loader looks at it."""
+    record = header.layout.dynamic
+    tail = contents.tail(found.vaddr, "PT_DYNAMIC")
+    for size in (found.filesz, len(tail)):
+        rows: AnyArray = tail[: min(size, len(tail)) // record.itemsize * record.itemsize].view(record)
+        if (rows["tag"] == 0).any():
+            break
+    else:
+        contents.findings.warn("PT_DYNAMIC has no DT_NULL to the end of its segment")
+        return rows[: found.filesz // record.itemsize]
+    if size != found.filesz:
+        contents.findings.warn(
+            f"PT_DYNAMIC: no DT_NULL within its p_filesz {found.filesz:#x}; read on to the next"
+        )
+    return rows

@@ -76,8 +76,10 @@ class GnuHash:
         bucket_count, first, bloom_words, _shift = contents.table(
             vaddr, 4, _U32, "the DT_GNU_HASH header"
         ).tolist()
-        if bucket_count == 0:
-            raise MalformedElf(name, f"DT_GNU_HASH at {vaddr:#x} has no buckets")
+        if bucket_count == 0:  # glibc, musl and bionic find nothing by it
+            contents.findings.warn(f"DT_GNU_HASH at {vaddr:#x} has no buckets: no symbol can be found")
+            nothing = frozen(np.empty(0, np.uint32))
+            return cls(first, nothing, nothing)
         buckets_at = vaddr + 16 + bloom_words * layout.word_size
         contents.at(vaddr + 16, bloom_words * layout.word_size, "the DT_GNU_HASH bloom filter")
         buckets = contents.table(buckets_at, bucket_count, _U32, "the DT_GNU_HASH buckets")
@@ -110,6 +112,8 @@ class GnuHash:
         return self.chain, np.arange(self.first, self.count)
 
     def reaches(self, hashes: U32, symbols: I64) -> Bools:
+        if not len(self.buckets):
+            return np.zeros(len(symbols), np.bool_)
         heads = self.buckets[hashes % np.uint32(len(self.buckets))].astype(np.int64)
         met: Bools = (heads != 0) & (heads <= symbols)
         where = np.flatnonzero(met)
@@ -151,7 +155,7 @@ class SysvHash:
         buckets = contents.table(vaddr + 8, bucket_count, _U32, "the DT_HASH buckets")
         chain = contents.table(vaddr + 8 + 4 * bucket_count, chain_count, _U32, "the DT_HASH chains")
         if bucket_count == 0:
-            raise MalformedElf(contents.name, f"DT_HASH at {vaddr:#x} has no buckets")
+            contents.findings.warn(f"DT_HASH at {vaddr:#x} has no buckets: no symbol can be found")
         return cls(contents.name, buckets, chain)
 
     @property
@@ -163,6 +167,8 @@ class SysvHash:
         return names.sysv_hash
 
     def entries(self, names: Names) -> tuple[U32, I64]:
+        if not len(self.buckets):
+            return frozen(np.empty(0, np.uint32)), frozen(np.empty(0, np.int64))
         bucket, depth = self._places()
         hashes = names.sysv_hash[: self.count]
         met = np.flatnonzero(bucket == (hashes % np.uint32(len(self.buckets))).astype(np.int64))

@@ -5,9 +5,8 @@ gABI chapters 4 (ELF header, sections) and 5 (program header).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from relink.arrays import U8
 from relink.elf.constants import (
@@ -17,13 +16,12 @@ from relink.elf.constants import (
     ELFDATA2LSB,
     ELFDATA2MSB,
     EV_CURRENT,
-    PAGE,
     SHN_XINDEX,
     FileType,
     SectionType,
-    SegmentType,
 )
 from relink.elf.contents import ProgramHeader
+from relink.elf.findings import Findings
 from relink.elf.layout import ELF32, ELF64, Layout
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
@@ -35,6 +33,17 @@ MAX_ALIGN = 1 << 30
 
 _IDENT_SIZE = 16
 _PN_XNUM = 0xFFFF
+
+_LINUX = (0, 3)  #: System V, and GNU's extensions to it
+_ARM = 40  #: e_machine
+_ARM_FDPIC = 65
+_FIRST_OF_PROCESSOR = 64  #: from here on the processor's psABI says what it means: bare machines, mostly
+#: EI_OSABI (gABI chapter 4, and the registry kept for it).
+OS_ABIS = {
+    0: "System V", 1: "HP-UX", 2: "NetBSD", 3: "GNU/Linux", 4: "GNU/Hurd", 6: "Solaris", 7: "AIX", 8: "IRIX",
+    9: "FreeBSD", 10: "Tru64", 11: "Novell Modesto", 12: "OpenBSD", 13: "OpenVMS", 14: "HP NonStop", 15: "AROS",
+    16: "FenixOS", 17: "CloudABI", 18: "OpenVOS", 64: "Arm EABI", 97: "Arm", 255: "a bare machine",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +87,44 @@ class Section:
     entsize: int
 
 
-def read_header(name: str, data: bytes, *, core: bool = False) -> Header:
+def read_header(name: str, data: bytes, findings: Findings | None = None, *, core: bool = False) -> Header:
     """The header from the first bytes of a file, 64 at most; of a core file only where `core` says so."""
+    findings = findings or Findings(name)
+    layout = _layout(name, data, findings)
+    names = tuple(Header.__dataclass_fields__)
+    fields = dict(zip(_FIELDS, layout.header.unpack_from(data, _IDENT_SIZE), strict=True))
+    header = Header(
+        bits=layout.bits,
+        os_abi=data[7],
+        abi_version=data[8],
+        **{name: fields[name] for name in names if name in fields},
+    )
+    if fields["version"] != EV_CURRENT:
+        findings.warn(f"e_version is {fields['version']}, not {EV_CURRENT}", 20)
+    if header.type not in (FileType.REL, FileType.EXEC, FileType.DYN) and not (
+        core and header.type == FileType.CORE
+    ):
+        kind = "a core file" if header.type == FileType.CORE else f"of e_type {header.type:#x}"
+        problem = f"{kind}; only relocatable, executable and shared objects can be linked"
+        findings.refuse(UnsupportedElf(name, problem, 16))
+    _check_os_abi(header, findings)
+    return header
+
+
+#: What the header holds after e_ident, in the order of the gABI.
+_FIELDS = (
+    "type", "machine", "version", "entry", "phoff", "shoff", "flags", "ehsize", "phentsize", "phnum", "shentsize",
+    "shnum", "shstrndx",
+)  # fmt: skip
+
+
+def _layout(name: str, data: bytes, findings: Findings) -> Layout:
+    """The record formats that e_ident names."""
     if data[:4] != ELF_MAGIC:
         raise NotElf(name, "not an ELF file: it does not begin with the bytes 7f 45 4c 46", 0)
     if len(data) < _IDENT_SIZE:
         raise Truncated(name, f"the ELF header is cut short: {len(data)} bytes", len(data))
-    elf_class, byte_order, version, os_abi, abi_version = data[4:9]
+    elf_class, byte_order, version = data[4:7]
     if elf_class not in (ELFCLASS32, ELFCLASS64):
         raise MalformedElf(name, f"EI_CLASS is {elf_class}, neither 32-bit nor 64-bit", 4)
     if byte_order == ELFDATA2MSB:
@@ -92,196 +132,66 @@ def read_header(name: str, data: bytes, *, core: bool = False) -> Header:
     if byte_order != ELFDATA2LSB:
         raise MalformedElf(name, f"EI_DATA is {byte_order}, no known byte order", 5)
     if version != EV_CURRENT:
-        raise MalformedElf(name, f"EI_VERSION is {version}, not 1", 6)
+        findings.warn(f"EI_VERSION is {version}, not {EV_CURRENT}", 6)
     layout = ELF64 if elf_class == ELFCLASS64 else ELF32
     if len(data) < _IDENT_SIZE + layout.header.size:
         raise Truncated(name, f"the ELF header is cut short: {len(data)} bytes", len(data))
-    (
-        type_,
-        machine,
-        version,
-        entry,
-        phoff,
-        shoff,
-        flags,
-        _ehsize,
-        phentsize,
-        phnum,
-        shentsize,
-        shnum,
-        shstrndx,
-    ) = layout.header.unpack_from(data, _IDENT_SIZE)
-    if version != EV_CURRENT:
-        raise MalformedElf(name, f"e_version is {version}, not 1", 20)
-    if type_ not in (FileType.REL, FileType.EXEC, FileType.DYN) and not (core and type_ == FileType.CORE):
-        kind = "a core file" if type_ == FileType.CORE else f"of e_type {type_:#x}"
-        raise UnsupportedElf(name, f"{kind}; only relocatable, executable and shared objects can be linked", 16)
-    return Header(
-        bits=layout.bits,
-        machine=machine,
-        type=type_,
-        flags=flags,
-        entry=entry,
-        os_abi=os_abi,
-        abi_version=abi_version,
-        phoff=phoff,
-        phentsize=phentsize,
-        phnum=phnum,
-        shoff=shoff,
-        shentsize=shentsize,
-        shnum=shnum,
-        shstrndx=shstrndx,
-    )
+    return layout
+
+
+def _check_os_abi(header: Header, findings: Findings) -> None:
+    """Refuse images for another operating system: what they call and how is not what is emulated. Objects call
+    nothing by themselves; only FDPIC ones have relocations of their own."""
+    known = os_abi_name(header)
+    if header.os_abi == _ARM_FDPIC and header.machine == _ARM:
+        problem = "is for Arm FDPIC (EI_OSABI 65): its function descriptors and segment maps are not supported"
+        findings.refuse(UnsupportedElf(findings.name, problem, 7))
+    elif header.os_abi not in _LINUX and header.os_abi < _FIRST_OF_PROCESSOR:
+        if header.type == FileType.REL:
+            findings.warn(f"is for {known} (EI_OSABI {header.os_abi})", 7)
+        else:
+            problem = f"is for {known} (EI_OSABI {header.os_abi}), not for Linux"
+            findings.refuse(UnsupportedElf(findings.name, problem, 7))
+    elif header.abi_version and header.os_abi == 0:
+        findings.warn(f"EI_ABIVERSION is {header.abi_version}, which System V does not define", 8)
+
+
+def os_abi_name(header: Header) -> str:
+    """The operating system EI_OSABI names."""
+    if header.os_abi == _ARM_FDPIC and header.machine == _ARM:
+        return "Arm FDPIC"
+    return OS_ABIS.get(header.os_abi, f"an unknown system (EI_OSABI {header.os_abi})")
 
 
 def read_program_headers(
-    name: str,
-    header: Header,
-    read: Callable[[int, int], bytes],
+    header: Header, read: Callable[[int, int], bytes], findings: Findings
 ) -> tuple[ProgramHeader, ...]:
-    """The program headers; `read(offset, size)` yields file bytes, fewer where the file ends."""
+    """The program headers; `read(offset, size)` yields file bytes, fewer where the file ends.
+
+    Each is e_phentsize bytes from the one before, as musl steps; glibc and Linux ask for the size they know.
+    """
     if header.phnum == 0:
         return ()
+    name, layout = findings.name, header.layout
+    record = layout.program_header
     if header.phnum == _PN_XNUM:
-        raise UnsupportedElf(name, "e_phnum is PN_XNUM: more program headers than a linkable file has", 0)
-    layout = header.layout
-    if header.phentsize != layout.program_header.size:
-        raise MalformedElf(
-            name, f"e_phentsize is {header.phentsize}, ELF{header.bits} has {layout.program_header.size}", 0
-        )
-    size = header.phnum * layout.program_header.size
+        problem = "e_phnum is PN_XNUM: more program headers than a linkable file has"
+        findings.refuse(UnsupportedElf(name, problem, 0))
+    if header.phentsize != record.size:
+        problem = f"e_phentsize is {header.phentsize}, ELF{header.bits} has {record.size}"
+        if header.phentsize < record.size:
+            findings.refuse(MalformedElf(name, problem, 0))
+            return ()
+        findings.warn(problem, 0)
+    size = (header.phnum - 1) * header.phentsize + record.size
     table = read(header.phoff, size)
     if len(table) < size:
-        raise Truncated(
-            name,
-            f"{header.phnum} program headers at {header.phoff:#x} reach past the end of the file",
-            header.phoff,
-        )
+        problem = f"{header.phnum} program headers at {header.phoff:#x} reach past the end of the file"
+        findings.refuse(Truncated(name, problem, header.phoff))
     fields = layout.program_header_fields
     order = [fields.index(field) for field in ProgramHeader.__dataclass_fields__]
-    return tuple(
-        ProgramHeader(*(values[position] for position in order))
-        for values in layout.program_header.iter_unpack(table)
-    )
-
-
-def loadable_segments(
-    name: str,
-    header: Header,
-    program_headers: Sequence[ProgramHeader],
-    file_size: int | None,
-) -> tuple[ProgramHeader, ...]:
-    """The PT_LOADs in vaddr order, each sound by itself and none overlapping another.
-
-    `file_size` is None for an image in memory. Empty segments (p_memsz 0) are left out. Raises MalformedElf,
-    Truncated for bytes past the end of the file, UnsupportedElf for an image wider than MAX_SPAN.
-    """
-    segments = sorted(
-        (entry for entry in program_headers if entry.type == SegmentType.LOAD and (entry.memsz or entry.filesz)),
-        key=lambda entry: entry.vaddr,
-    )
-    if not segments:
-        raise MalformedElf(name, "no loadable segment (PT_LOAD), nothing to link")
-    for segment in segments:
-        _check_extent(name, header, segment, file_size)
-        _check_alignment(name, segment)
-    for before, after in pairwise(segments):
-        if before.vaddr + before.memsz > after.vaddr:
-            raise MalformedElf(
-                name,
-                f"segments overlap: {before.vaddr:#x}+{before.memsz:#x} and {after.vaddr:#x}+{after.memsz:#x}",
-            )
-    span = segments[-1].vaddr + segments[-1].memsz - segments[0].vaddr
-    if span > MAX_SPAN:
-        raise UnsupportedElf(
-            name, f"the segments span {span:#x} bytes, more than {MAX_SPAN:#x}, the most taken on"
-        )
-    return tuple(segments)
-
-
-def _check_extent(name: str, header: Header, segment: ProgramHeader, file_size: int | None) -> None:
-    kind = _kind(segment)
-    if segment.filesz > segment.memsz:
-        raise MalformedElf(
-            name,
-            f"{kind} at {segment.vaddr:#x}: p_filesz {segment.filesz:#x} exceeds p_memsz {segment.memsz:#x}",
-        )
-    if segment.vaddr + segment.memsz > header.layout.address_limit:
-        raise MalformedElf(
-            name, f"{kind} at {segment.vaddr:#x}: p_memsz {segment.memsz:#x} wraps past {header.bits} bits"
-        )
-    if segment.memsz > MAX_SPAN:
-        raise UnsupportedElf(
-            name,
-            f"{kind} at {segment.vaddr:#x}: p_memsz {segment.memsz:#x} is more than {MAX_SPAN:#x}, "
-            "the most taken on",
-        )
-    # A segment without bytes (.bss, .tbss alone) may have its offset anywhere.
-    if file_size is not None and segment.filesz and segment.offset + segment.filesz > file_size:
-        raise Truncated(
-            name,
-            f"{kind} at {segment.vaddr:#x} wants file bytes {segment.offset:#x}+{segment.filesz:#x}, "
-            f"the file has {file_size:#x}",
-            segment.offset,
-        )
-
-
-def _check_alignment(name: str, segment: ProgramHeader) -> None:
-    align = segment.align or 1
-    if align & (align - 1):
-        raise MalformedElf(name, f"{_kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is no power of two")
-    if align > MAX_ALIGN:
-        raise UnsupportedElf(name, f"{_kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is beyond reason")
-    unit = max(align, PAGE) if segment.type == SegmentType.LOAD else 1
-    if (segment.vaddr - segment.offset) % unit:
-        raise MalformedElf(
-            name,
-            f"segment at {segment.vaddr:#x}: p_vaddr and p_offset {segment.offset:#x} differ modulo "
-            f"{unit:#x}, so no page of the file can be mapped there",
-        )
-
-
-def _kind(segment: ProgramHeader) -> str:
-    return "segment" if segment.type == SegmentType.LOAD else f"{SegmentType(segment.type).name} segment"
-
-
-def find_program_header(
-    name: str,
-    program_headers: Sequence[ProgramHeader],
-    type_: SegmentType,
-) -> ProgramHeader | None:
-    """The one program header of `type_`, None without one. Two contradict each other: MalformedElf."""
-    found = [entry for entry in program_headers if entry.type == type_]
-    if len(found) > 1:
-        raise MalformedElf(
-            name, f"{len(found)} program headers of type PT_{type_.name}, one at most is meaningful"
-        )
-    return found[0] if found else None
-
-
-def check_special_segment(
-    name: str,
-    header: Header,
-    segment: ProgramHeader | None,
-    loaded: Sequence[ProgramHeader],
-    file_size: int | None,
-) -> None:
-    """PT_TLS, PT_GNU_RELRO, PT_DYNAMIC: sound by itself, and inside one PT_LOAD.
-
-    Of PT_TLS only the file-backed bytes are: .tbss has no place in the image. PT_GNU_RELRO is, to the end of
-    its last page: linkers round it up.
-    """
-    if segment is None:
-        return
-    _check_extent(name, header, segment, file_size)
-    _check_alignment(name, segment)
-    relro = segment.type == SegmentType.GNU_RELRO
-    size, unit = (segment.memsz, PAGE) if relro else (segment.filesz, 1)
-    end = segment.vaddr + size
-    if size and not any(
-        load.vaddr <= segment.vaddr and end <= -(-(load.vaddr + load.memsz) // unit) * unit for load in loaded
-    ):
-        raise MalformedElf(name, f"{_kind(segment)} {segment.vaddr:#x}+{size:#x} lies in no loadable segment")
+    rows = (record.unpack_from(table, at) for at in range(0, len(table) - record.size + 1, header.phentsize))
+    return tuple(ProgramHeader(*(values[position] for position in order)) for values in rows)
 
 
 def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:

@@ -22,6 +22,7 @@ class Layout:
     program_header_fields: tuple[str, ...]
     section_header: struct.Struct
     compression_header: struct.Struct  #: ch_type, ch_size, ch_addralign (and ELF64's ch_reserved)
+    section_record: np.dtype[Any]  #: the same as `section_header`, by field
     word: np.dtype[Any]
     dynamic: np.dtype[Any]
     symbol: np.dtype[Any]
@@ -46,6 +47,9 @@ ELF32 = Layout(
     program_header_fields=("type", "offset", "vaddr", "paddr", "filesz", "memsz", "flags", "align"),
     section_header=struct.Struct("<10I"),
     compression_header=struct.Struct("<III"),
+    section_record=np.dtype([("name", "<u4"), ("type", "<u4"), ("flags", "<u4"), ("addr", "<u4"),
+                             ("offset", "<u4"), ("size", "<u4"), ("link", "<u4"), ("info", "<u4"),
+                             ("addralign", "<u4"), ("entsize", "<u4")]),
     word=np.dtype("<u4"),
     dynamic=np.dtype([("tag", "<u4"), ("val", "<u4")]),
     symbol=np.dtype([("name", "<u4"), ("value", "<u4"), ("size", "<u4"),
@@ -61,6 +65,9 @@ ELF64 = Layout(
     program_header_fields=("type", "flags", "offset", "vaddr", "paddr", "filesz", "memsz", "align"),
     section_header=struct.Struct("<IIQQQQIIQQ"),
     compression_header=struct.Struct("<IIQQ"),
+    section_record=np.dtype([("name", "<u4"), ("type", "<u4"), ("flags", "<u8"), ("addr", "<u8"),
+                             ("offset", "<u8"), ("size", "<u8"), ("link", "<u4"), ("info", "<u4"),
+                             ("addralign", "<u8"), ("entsize", "<u8")]),
     word=np.dtype("<u8"),
     dynamic=np.dtype([("tag", "<u8"), ("val", "<u8")]),
     symbol=np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"),

@@ -120,17 +120,24 @@ def _chain(
     dtype: np.dtype[np.void],
     what: str,
 ) -> list[tuple[int, tuple[int, ...]]]:
-    """The records of a chain with their addresses. A link is an unsigned distance forward, 0 ends the chain,
-    and `count` bounds it, so no chain goes round."""
-    if at is None or count == 0:
+    """The records of a chain with their addresses.
+
+    A link is an unsigned distance forward, 0 ends the chain: that is what glibc and musl go by. `count` is what
+    bionic goes by, so it only ends a chain whose next link leads nowhere. _MOST bounds both.
+    """
+    if at is None or (count == 0 and what.startswith("DT_")):
         return []
-    if count is None or count > _MOST:
-        raise MalformedElf(contents.name, f"{what} has {count} records")
-    records = []
-    for _ in range(count):
+    records: list[tuple[int, tuple[int, ...]]] = []
+    while True:
+        if count is not None and len(records) == count and not contents.holds(at, dtype.itemsize):
+            break
         row: tuple[int, ...] = contents.table(at, 1, dtype, what)[0].item()
         records.append((at, row))
         if row[-1] == 0:
             break
+        if len(records) > _MOST:
+            raise MalformedElf(contents.name, f"{what} has more than {_MOST} records")
         at += row[-1]
+    if len(records) != count:
+        contents.findings.warn(f"{what} has {len(records)} records, said to be {count}")
     return records

@@ -51,6 +51,13 @@ def plan_of(
     )
 
 
+def refuse_warnings(nodes: Sequence[Node]) -> None:
+    """Raise the first rule of the gABI that a new file breaks, although loaders take it."""
+    for node in nodes:
+        if node.is_new and node.decoded is not None and node.decoded.warnings:
+            raise node.decoded.warnings[0]
+
+
 def put_program_first(plan: Plan) -> None:
     """A program is the first of all, also before what is preloaded (gABI, "Shared Object Dependencies")."""
     if plan.root in plan.images and plan.root.decoded.is_executable:

@@ -51,3 +51,5 @@ class LoadOptions:
     relocation_handlers: Sequence[RelocationHandler] = ()  #: before the linker's own
     #: The root is going to be started at its entry: a static PIE relocates itself then, as a kernel expects.
     program: bool = False
+    #: Refuse what the gABI forbids though loaders take it: raise the first of `Decoded.warnings`.
+    strict: bool = False

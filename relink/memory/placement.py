@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -76,7 +78,8 @@ def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
     if any(s.vaddr <= low and high <= s.vaddr + s.memsz for s in decoded.segments):
         return None
     starts = np.array([s.vaddr for s in decoded.segments], np.uint64)
-    ends = np.array([s.vaddr + s.memsz for s in decoded.segments], np.uint64)
+    # Of segments that overlap the one that ends last counts.
+    ends = np.maximum.accumulate(np.array([s.vaddr + s.memsz for s in decoded.segments], np.uint64))
     segment = np.searchsorted(starts, vaddr, side="right") - 1
     end = np.where(segment >= 0, ends[segment], 0)
     found: Bools = (vaddr < end) & (end - vaddr >= np.uint64(size))
@@ -84,49 +87,102 @@ def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
 
 
 def fill(region: Region, decoded: Decoded) -> None:
-    """Lay the file's segments into the region: mapped where the host can, copied where not; bss is zero."""
-    low = first_vaddr(decoded)
-    taken = -1  # the last page an earlier segment has bytes in
-    for segment in decoded.segments:
-        shares_page = page_floor(segment.vaddr) == taken
-        taken = page_floor(segment.vaddr + max(segment.memsz, 1) - 1)
-        start = segment.vaddr - low
-        end = start + segment.filesz
-        lead = segment.vaddr % PAGE
-        mapped = (
-            decoded.path is not None
-            and segment.filesz > 0
-            and not shares_page  # mapping it would take the earlier segment's bytes away
-            and segment.offset >= lead
-            and region.map_file(start - lead, decoded.path, segment.offset - lead, segment.filesz + lead)
-        )
-        if not mapped:
-            if decoded.address is None:
-                region.buffer[start:end] = decoded.data[segment.offset : segment.offset + segment.filesz]
-            else:
-                region.buffer[start:end] = decoded.bytes_at(segment.vaddr, segment.filesz)
-        if segment.memsz > segment.filesz and (mapped or shares_page):
-            region.buffer[end : page_ceil(end)] = 0  # what the mapping brought there
+    """Lay the file's segments into the region: mapped where the host can, copied where not; bss is zero.
+
+    Either way the guest sees what a mapping shows: the rest of a segment's first and last page comes from the file
+    too, where no other segment has bytes there, and past the file-backed bytes of one with bss it is zero.
+    """
+    low, order = first_vaddr(decoded), decoded.mapping_order
+    filled = np.zeros(len(region.buffer) // PAGE, np.bool_)  # pages that hold bytes of a segment
+    room = _Room(decoded.segments)
+    for segment in order:
+        first, end = page_floor(segment.vaddr) - low, page_ceil(segment.vaddr + segment.filesz) - low
+        pages = slice(first // PAGE, end // PAGE)
+        shared = bool(filled[pages].any())  # mapping it would take another segment's bytes away
+        mapped = not shared and _map(region, decoded, segment, low)
+        if not mapped and segment.filesz:
+            _copy(region, decoded, segment, low, filled, room)
+        if segment.memsz > segment.filesz:
+            end = segment.vaddr + segment.filesz
+            last = min(page_ceil(end), room.after(segment.vaddr + segment.memsz))
+            if room.overlaps:
+                last = max(last, segment.vaddr + segment.memsz)
+            region.buffer[end - low : last - low] = 0
+        filled[pages] = True
+
+
+def _map(region: Region, decoded: Decoded, segment: ProgramHeader, low: int) -> bool:
+    """Map a segment's pages from the file; False where that cannot be."""
+    lead = segment.vaddr % PAGE
+    return (
+        decoded.path is not None
+        and segment.filesz > 0
+        and segment.offset % PAGE == lead
+        and region.map_file(segment.vaddr - lead - low, decoded.path, segment.offset - lead, segment.filesz + lead)
+    )
+
+
+def _copy(region: Region, decoded: Decoded, segment: ProgramHeader, low: int, filled: Bools, room: _Room) -> None:
+    """Copy a segment's bytes, and what of the file a mapping would show around them."""
+    start, end = segment.vaddr, segment.vaddr + segment.filesz
+    if decoded.address is not None:
+        region.buffer[start - low : end - low] = decoded.bytes_at(start, segment.filesz)
+        return
+    first, last = start, end
+    if (segment.vaddr - segment.offset) % PAGE == 0:
+        if not filled[(start - low) // PAGE]:
+            first = max(page_floor(start), room.before(start))
+        if not filled[(end - 1 - low) // PAGE]:
+            last = min(page_ceil(end), room.after(end))
+    shift = segment.offset - segment.vaddr
+    content = decoded.data[first + shift : last + shift]
+    region.buffer[first - low : first - low + len(content)] = content
+
+
+class _Room:
+    """The addresses between segments, that their neighbours' pages may reach into."""
+
+    def __init__(self, segments: Sequence[ProgramHeader]) -> None:
+        self._starts = [segment.vaddr for segment in segments]
+        self._ends = list(accumulate((segment.vaddr + segment.memsz for segment in segments), max))
+        self.overlaps = any(end > start for end, start in zip(self._ends, self._starts[1:], strict=False))
+
+    def before(self, address: int) -> int:
+        """Where what lies before a segment that starts at `address` ends; `address` if something covers it."""
+        index = bisect_left(self._starts, address) - 1
+        return min(self._ends[index], address) if index >= 0 else 0
+
+    def after(self, address: int) -> int:
+        """Where the next segment at or after `address` starts."""
+        index = bisect_left(self._starts, address)
+        return self._starts[index] if index < len(self._starts) else 1 << 64
 
 
 def pages(decoded: Decoded, *, relro: bool = True) -> tuple[Pages, ...]:
     """The final permissions: as the segments say, less writing where PT_GNU_RELRO covers whole pages (`relro`).
 
-    Where two segments share a page the later one decides, as it does when ld.so maps them in order.
+    Where two segments share a page the later one decides, as it does when ld.so maps them in order; where no
+    loader could map them so, both have what they ask for.
     """
     low = first_vaddr(decoded)
     count = (page_ceil(decoded.min_vaddr + decoded.span) - low) // PAGE
     mapped = np.zeros(count, np.uint8)
     flags = np.zeros(count, np.uint8)
-    for segment in decoded.segments:
+    for segment in decoded.mapping_order:
         covered = _page_slice(segment, low)
+        known = flags[covered] * (not mappable(segment))
         mapped[covered] = 1
-        flags[covered] = segment.flags & 7
-    if relro and decoded.relro is not None:
-        first = page_floor(decoded.relro.vaddr) - low
-        last = page_floor(decoded.relro.vaddr + decoded.relro.memsz) - low
+        flags[covered] = segment.flags & 7 | known
+    for protected in decoded.relro if relro else ():
+        first = page_floor(protected.vaddr) - low
+        last = page_floor(protected.vaddr + protected.memsz) - low
         flags[max(first, 0) // PAGE : max(last, 0) // PAGE] &= 7 & ~int(Protection.W)
     return tuple(_runs(mapped, flags))
+
+
+def mappable(segment: ProgramHeader) -> bool:
+    """Whether pages of the file can lie where the segment wants its bytes."""
+    return (segment.vaddr - segment.offset) % PAGE == 0 or not segment.filesz
 
 
 def _page_slice(segment: ProgramHeader, low: int) -> slice:

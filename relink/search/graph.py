@@ -275,7 +275,7 @@ def _find(
                 decoded = open_image(candidate.source, surroundings.architecture, named)
                 if isinstance(decoded, CombinedObjects) and candidate.rule not in (EXPLICIT, FINDER):
                     raise UnsupportedElf(decoded.name, "is a relocatable object, not a library to be found")
-                if parent is not None and decoded.is_executable:
+                if parent is not None and decoded.is_no_dependency:
                     raise UnsupportedElf(decoded.name, "is an executable, not a library")
                 node.decoded = decoded
             except (NotElf, UnsupportedElf) as error:

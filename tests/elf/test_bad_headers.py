@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ from relink.elf.constants import DynamicTag as Tag
 from relink.elf.constants import SegmentType
 from relink.elf.layout import ELF32, ELF64, Layout
 from relink.errors import ElfError, MalformedElf, NotElf, RelinkError, Truncated, UnsupportedElf
+from relink.linker import Linker, LoadOptions
+from relink.memory.address_space import HostMemory
 from tests.elf.build import PT_DYNAMIC, Segment, Symbols, Table, header, image, symbol, with_segments, words
-from tests.elf.helpers import read_everything
+from tests.elf.helpers import linked_fixtures, read_everything
 
 TEXT = Segment(offset=0, vaddr=0, filesz=0x1000, memsz=0x1000)
 DATA = Segment(offset=0x1000, vaddr=0x2000, filesz=0x800, memsz=0x1800)
@@ -39,8 +42,6 @@ GOOD = with_segments([TEXT, DATA])
         (patched(GOOD, 4, b"\x03"), MalformedElf, "EI_CLASS is 3"),
         (patched(GOOD, 5, b"\x02"), UnsupportedElf, "big-endian"),
         (patched(GOOD, 5, b"\x00"), MalformedElf, "EI_DATA is 0"),
-        (patched(GOOD, 6, b"\x02"), MalformedElf, "EI_VERSION is 2"),
-        (with_segments([TEXT], version=3), MalformedElf, "e_version is 3"),
         (with_segments([TEXT], type_=4), UnsupportedElf, "a core file"),
         (with_segments([TEXT], type_=0), UnsupportedElf, "of e_type 0x0"),
         (with_segments([TEXT], phentsize=32), MalformedElf, "e_phentsize is 32, ELF64 has 56"),
@@ -57,7 +58,6 @@ def test_a_bad_header_has_its_own_error(content: bytes, kind: type[RelinkError],
 @pytest.mark.parametrize(
     ("segments", "kind", "problem"),
     [
-        ([replace(TEXT, filesz=0x1001)], MalformedElf, "p_filesz 0x1001 exceeds p_memsz 0x1000"),
         (
             [replace(TEXT, filesz=0x3001, memsz=0x3001)],
             Truncated,
@@ -67,12 +67,6 @@ def test_a_bad_header_has_its_own_error(content: bytes, kind: type[RelinkError],
         ([replace(TEXT, memsz=1 << 60)], UnsupportedElf, "p_memsz 0x10{15} is more than 0x80000000"),
         ([TEXT, replace(DATA, vaddr=MAX_SPAN)], UnsupportedElf, "the segments span"),
         ([TEXT, replace(DATA, vaddr=(1 << 64) - 0x1000)], MalformedElf, "wraps past 64 bits"),
-        ([TEXT, replace(DATA, vaddr=0x0, offset=0x1000)], MalformedElf, "segments overlap"),
-        ([replace(TEXT, memsz=0x2001), DATA], MalformedElf, "segments overlap: 0x0.0x2001 and 0x2000"),
-        ([replace(TEXT, align=3)], MalformedElf, "p_align 0x3 is no power of two"),
-        ([replace(TEXT, align=1 << 40)], UnsupportedElf, "p_align 0x10000000000 is beyond reason"),
-        ([TEXT, replace(DATA, offset=0x1010)], MalformedElf, "differ modulo 0x1000"),
-        ([TEXT, replace(DATA, align=0x10000)], MalformedElf, "differ modulo 0x10000"),
         ([TEXT, Segment(SegmentType.TLS, 0, 0, 8, 4)], MalformedElf, "TLS segment at 0x0: p_filesz"),
         (
             [TEXT, Segment(SegmentType.TLS, 0, 0x5000, 8, 8)],
@@ -80,19 +74,56 @@ def test_a_bad_header_has_its_own_error(content: bytes, kind: type[RelinkError],
             "TLS segment 0x5000.0x8 lies in no",
         ),
         ([TEXT, Segment(SegmentType.TLS, 0, 0, 8, 1 << 60)], UnsupportedElf, "TLS segment at 0x0: p_memsz"),
-        ([TEXT, Segment(SegmentType.GNU_RELRO, 0, 0x9000, 8, 8)], MalformedElf, "GNU_RELRO segment 0x9000"),
-        ([TEXT, Segment(SegmentType.GNU_RELRO, 0, 0, 8, 0x1001)], MalformedElf, "GNU_RELRO segment 0x0.0x1001"),
         ([TEXT, Segment(PT_DYNAMIC, 0, 0x9000, 16, 16)], MalformedElf, "DYNAMIC segment 0x9000"),
-        (
-            [TEXT, *[Segment(PT_DYNAMIC, 0, 0, 16, 16)] * 2],
-            MalformedElf,
-            "2 program headers of type PT_DYNAMIC",
-        ),
+        ([TEXT, Segment(SegmentType.GNU_RELRO, 0, 0x9000, 8, 0x1000)], MalformedElf, "GNU_RELRO segment 0x9000"),
     ],
 )
 def test_a_bad_segment_has_its_own_error(segments: list[Segment], kind: type[RelinkError], problem: str) -> None:
     with pytest.raises(kind, match=problem):
         decode(with_segments(segments))
+
+
+@pytest.mark.parametrize(
+    ("content", "warning"),
+    [
+        (patched(GOOD, 6, b"\x02"), "EI_VERSION is 2"),
+        (with_segments([TEXT], version=3), "e_version is 3"),
+        (patched(GOOD, 8, b"\x01"), "EI_ABIVERSION is 1"),
+        (with_segments([replace(TEXT, filesz=0x1001)]), "p_filesz 0x1001 exceeds p_memsz 0x1000"),
+        (with_segments([TEXT, replace(DATA, vaddr=0x0, offset=0x1000)]), "segments overlap"),
+        (with_segments([replace(TEXT, memsz=0x2001), DATA]), "segments overlap: 0x0.0x2001 and 0x2000"),
+        (with_segments([replace(TEXT, align=3)]), "p_align 0x3 is no power of two"),
+        (with_segments([replace(TEXT, align=1 << 40)]), "p_align 0x10000000000 is beyond reason"),
+        (with_segments([TEXT, replace(DATA, offset=0x1010)]), "differ modulo 0x1000; it is copied"),
+        (with_segments([TEXT, replace(DATA, align=0x10000)]), "differ modulo 0x10000; loaders ask for a page's"),
+        (
+            with_segments([replace(TEXT, filesz=0x2F00, memsz=0x2F00)], size=0x2E80),
+            "the rest of the page reads as",
+        ),
+        (with_segments([TEXT, Segment(SegmentType.GNU_RELRO, 0, 0x9000, 8, 8)]), "GNU_RELRO segment 0x9000"),
+        (with_segments([TEXT, Segment(SegmentType.GNU_RELRO, 0, 0, 8, 0x1001)]), "GNU_RELRO segment 0x0.0x1001"),
+        (
+            with_segments([TEXT, *[Segment(SegmentType.GNU_RELRO, 0, 0, 8, 8)] * 2]),
+            "2 .*_RELRO; all are protected",
+        ),
+        (with_segments([TEXT, *[Segment(PT_DYNAMIC, 0, 0x800, 16, 16)] * 2]), "2 program headers .* PT_DYNAMIC"),
+        (with_segments([TEXT, Segment(SegmentType.TLS, 0, 0, 8, 8, align=24)]), "TLS segment .* no power of two"),
+    ],
+)
+def test_what_loaders_take_is_a_warning_and_an_error_for_the_strict(content: bytes, warning: str) -> None:
+    decoded = decode(content)
+    assert any(re.search(warning, str(found)) for found in decoded.warnings), decoded.warnings
+    read_everything(decoded)
+    linker = Linker(HostMemory("x86_64"))
+    with pytest.raises(MalformedElf):
+        linker.load(content, options=LoadOptions(strict=True))
+    linker.load(content)
+
+
+def test_a_good_file_has_no_warnings() -> None:
+    for target in ("x86_64-gcc", "arm-clang", "riscv32-clang"):
+        for path in linked_fixtures(target):
+            assert decode(path).warnings == ()
 
 
 def test_a_32_bit_segment_that_wraps_is_refused() -> None:
@@ -134,38 +165,73 @@ def lying(values: dict[int, int], layout: Layout = ELF64, **symbols: object) -> 
     ("values", "problem"),
     [
         ({Tag.STRTAB: 0x10000000}, "the dynamic string table at 0x10000000 lies in no segment"),
-        ({Tag.STRSZ: 0xFFFFFFF0}, "the dynamic string table at .* claims 0xfffffff0 bytes"),
-        ({Tag.STRSZ: 4}, "symbol names: (the string at offset|string offset)"),
-        ({Tag.STRSZ: 0}, "lies outside the 0x0-byte string table"),
         ({Tag.SYMTAB: 0x10000000}, "the dynamic symbol table at 0x10000000"),
-        ({Tag.SYMENT: 23}, "DT_SYMENT is 23"),
         ({Tag.NEEDED: 0x1000}, "DT_NEEDED: string offset 0x1000"),
         ({Tag.SONAME: 0x1000}, "DT_SONAME: string offset 0x1000"),
         ({Tag.RELA: 0x40}, "DT_RELA without DT_RELASZ"),
         ({Tag.RELA: 0x40, Tag.RELASZ: 25}, "are no whole number of (24|12)-byte rows"),
         ({Tag.RELA: 0x40, Tag.RELASZ: 24 << 20}, "claims 0x1800000 bytes"),
-        ({Tag.RELAENT: 16}, "DT_RELAENT is 16"),
         ({Tag.REL: 0x10000000, Tag.RELSZ: 16}, "lies in no segment"),
-        ({Tag.RELENT: 12}, "DT_RELENT is 12"),
         ({Tag.JMPREL: 0x40, Tag.PLTRELSZ: 24}, "DT_PLTREL None"),
         ({Tag.JMPREL: 0x40, Tag.PLTRELSZ: 24, Tag.PLTREL: 9}, "DT_PLTREL 9"),
         ({Tag.JMPREL: 0x40, Tag.PLTREL: Tag.RELA}, "DT_JMPREL without DT_PLTRELSZ"),
         ({Tag.RELR: 0x40, Tag.RELRSZ: 7}, "no whole number of"),
-        ({Tag.RELR: 0x40, Tag.RELRSZ: 8, Tag.RELRENT: 3}, "DT_RELRENT is 3"),
         ({Tag.ANDROID_RELA: 0x40, Tag.ANDROID_RELASZ: 8}, "not APS2"),
-        ({Tag.INIT_ARRAY: 0x40, Tag.INIT_ARRAYSZ: 7}, "DT_INIT_ARRAYSZ 0x7 is no whole number"),
         ({Tag.FINI_ARRAY: 0x40, Tag.FINI_ARRAYSZ: 1 << 31}, "DT_FINI_ARRAY at 0x40 claims"),
         ({Tag.VERSYM: 0x10000000}, "DT_VERSYM at 0x10000000"),
-        ({Tag.VERDEF: 0x40, Tag.VERDEFNUM: 0x10000000}, "DT_VERDEF has 268435456 records"),
-        ({Tag.VERNEED: 0x40}, "DT_VERNEED has None records"),
         ({Tag.VERNEED: 0x10000000, Tag.VERNEEDNUM: 1}, "DT_VERNEED at 0x10000000"),
-        ({Tag.HASH: 0x10000000}, "the DT_HASH header at 0x10000000"),
-        ({Tag.GNU_HASH: 0x10000000}, "the DT_GNU_HASH header at 0x10000000"),
     ],
 )
 def test_a_dynamic_section_that_lies_is_found_out(layout: Layout, values: dict[int, int], problem: str) -> None:
     with pytest.raises(MalformedElf, match=problem):
         read_everything(decode(lying(values, layout)))
+
+
+@pytest.mark.parametrize("layout", [ELF32, ELF64])
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        ({Tag.STRSZ: 0xFFFFFFF0}, "the dynamic string table at .* claims 0xfffffff0 bytes"),
+        ({Tag.STRSZ: 4}, "a symbol's name is at 0x5, beyond DT_STRSZ 0x4"),
+        ({Tag.STRSZ: 0}, "beyond DT_STRSZ 0x0"),
+        ({Tag.SYMENT: 23}, "DT_SYMENT is 23"),
+        ({Tag.RELAENT: 16}, "DT_RELAENT is 16"),
+        ({Tag.RELENT: 12}, "DT_RELENT is 12"),
+        ({Tag.RELRENT: 3}, "DT_RELRENT is 3"),
+        ({Tag.HASH: 0x10000000}, "the DT_HASH header at 0x10000000.*; the other hash table is used"),
+        ({Tag.GNU_HASH: 0x10000000}, "the DT_GNU_HASH header at 0x10000000.*; the other hash table is used"),
+        ({Tag.FINI_ARRAY: 0x40, Tag.FINI_ARRAYSZ: 17}, "DT_FINI_ARRAYSZ 0x11 is no whole number"),
+        ({Tag.VERNEED: 0x40, Tag.VERNEEDNUM: 3}, "DT_VERNEED has 1 records, said to be 3"),
+        ({Tag.VERNEED: 0x40}, "DT_VERNEED has 1 records, said to be None"),
+    ],
+)
+def test_what_no_loader_looks_at_is_a_warning(layout: Layout, values: dict[int, int], warning: str) -> None:
+    need = Table(Tag.VERNEED, struct.pack("<HHIII", 1, 0, 1, 16, 0) + struct.pack("<IHHII", 0, 0, 2, 5, 0))
+    if Tag.VERNEED in values:
+        values = {tag: value for tag, value in values.items() if tag != Tag.VERNEED}
+        decoded = decode(lying(values, layout, extra=[need]))
+    else:
+        decoded = decode(lying(values, layout))
+    read_everything(decoded)
+    assert any(re.search(warning, str(found)) for found in decoded.warnings), decoded.warnings
+    assert [len(decoded.symbols.find(name)) for name in ("foo", "bar", "baz")] == [1, 1, 0]
+
+
+def test_the_gnu_table_hides_the_other_one_even_where_it_has_no_buckets() -> None:
+    """As in glibc, musl and bionic, which do not look at DT_HASH then."""
+    tables = [table for table in Symbols([b"foo"]).tables() if table.tag != Tag.GNU_HASH]
+    decoded = decode(image([*tables, Table(Tag.GNU_HASH, words(0, 1, 0, 0))]))
+    assert len(decoded.symbols.find("foo")) == 0
+    assert "no buckets" in str(decoded.warnings[0])
+
+
+@pytest.mark.parametrize("size", [8, 16 * 3])
+def test_the_dynamic_section_ends_with_its_null_wherever_p_filesz_does(size: int) -> None:
+    content = bytearray(Symbols([b"foo"]).image())
+    struct.pack_into("<QQ", content, 64 + 56 + 32, size, size)
+    decoded = decode(bytes(content))
+    assert len(decoded.symbols.find("foo")) == 1
+    assert "no DT_NULL within its p_filesz" in str(decoded.warnings[0])
 
 
 def test_a_string_table_without_an_end_is_refused() -> None:
@@ -190,11 +256,12 @@ def test_a_thousand_names_that_share_one_long_string_are_refused() -> None:
         read_everything(decode(image(tables)))
 
 
-def test_a_relocation_past_the_symbols_of_dt_hash_is_refused() -> None:
+def test_a_relocation_past_the_symbols_of_dt_hash_is_a_warning() -> None:
     rela = struct.pack("<QQq", 0x40, 9 << 32 | 1, 0)
     content = Symbols([b"foo"], extra=[Table(Tag.RELA, rela, Tag.RELASZ)]).image()
-    with pytest.raises(MalformedElf, match="a relocation names symbol 9, the table has 2"):
-        _ = decode(content).symbols
+    decoded = decode(content)
+    assert len(decoded.symbols) == 10
+    assert "a relocation names symbol 9, the table has 2" in str(decoded.warnings[0])
 
 
 def rela_rows(count: int) -> bytes:

@@ -44,8 +44,7 @@ def test_pages_have_the_permissions_of_their_segment_and_gaps_none(target: str) 
     for segment in image.decoded.segments:
         first, last = segment.vaddr & -PAGE, (segment.vaddr + segment.memsz + PAGE - 1) & -PAGE
         expected |= {image.address_of(v): Protection(segment.flags & 7) for v in range(first, last, PAGE)}
-    relro = image.decoded.relro
-    assert relro is not None
+    (relro,) = image.decoded.relro
     for vaddr in range(relro.vaddr & -PAGE, (relro.vaddr + relro.memsz) & -PAGE, PAGE):
         expected[image.address_of(vaddr)] &= ~Protection.W
     assert any(p == R and expected.get(a + PAGE) == RW for a, p in expected.items()), "no RELRO page to judge by"
@@ -195,14 +194,57 @@ def test_an_absurd_p_memsz_is_refused_on_32_bits_too(size: int) -> None:
         linked("riscv32", Library("riscv32", bss=size - DATA).image())
 
 
-def test_overlapping_and_unaligned_segments_are_refused() -> None:
-    whole = Segment(offset=0, vaddr=0, filesz=0x1000, memsz=0x1000)
-    for second in (
-        Segment(offset=0, vaddr=0x800 - 0x800, filesz=8, memsz=8),
-        Segment(offset=0x1000, vaddr=0x1010, filesz=8, memsz=8),
-    ):
-        with pytest.raises(MalformedElf):
-            linked("x86_64", with_segments([whole, second]))
+#: Segments and what the guest sees at some addresses, for a file of pages 00, 11 and 22 behind its headers.
+LAID = {
+    "the later covers the earlier": (
+        [Segment(filesz=0x2000, memsz=0x2000), Segment(offset=0x2000, vaddr=0x1000, filesz=0x800, memsz=0x800)],
+        {0xFF0: 0x00, 0x1000: 0x22, 0x17F0: 0x22},
+    ),
+    "in the order of the file, whatever their addresses": (
+        [Segment(offset=0x2000, vaddr=0x1000, filesz=0x800, memsz=0x800), Segment(filesz=0x2000, memsz=0x2000)],
+        {0xFF0: 0x00, 0x1000: 0x11, 0x17F0: 0x11},
+    ),
+    "bss under the next segment": (
+        [Segment(filesz=0x1000, memsz=0x1008), Segment(offset=0x1000, vaddr=0x1000, filesz=0x1000, memsz=0x1000)],
+        {0x1000: 0x11, 0x1010: 0x11},
+    ),
+    "bss over an earlier segment": (
+        [
+            Segment(offset=0x1000, vaddr=0x1000, filesz=0x1000, memsz=0x1000),
+            Segment(filesz=0x1000, memsz=0x1008),
+        ],
+        {0x1000: 0x00, 0x1010: 0x11},
+    ),
+    "the same twice": ([Segment(filesz=0x2000, memsz=0x2000)] * 2, {0x1000: 0x11}),
+    "unlike modulo the page": (
+        [Segment(filesz=0x1000, memsz=0x1000), Segment(offset=0x1800, vaddr=0x1010, filesz=0x100, memsz=0x180)],
+        {0x1010: 0x11, 0x110F: 0x11, 0x1110: 0x00, 0x100F: 0x00},
+    ),
+    "like modulo the page, not modulo p_align": (
+        [
+            Segment(filesz=0x1000, memsz=0x1000),
+            Segment(offset=0x2000, vaddr=0x11000, filesz=16, memsz=16, align=1 << 21),
+        ],
+        {0x11000: 0x22},
+    ),
+    "padding before and behind": (
+        [
+            Segment(filesz=0x1000, memsz=0x1000),
+            Segment(offset=0x1800, vaddr=0x2800, filesz=0x10, memsz=0x10),
+        ],
+        {0x2000: 0x11, 0x2FFF: 0x11},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LAID)
+def test_segments_are_laid_as_loaders_lay_them_from_a_path_and_from_bytes(tmp_path: Path, case: str) -> None:
+    segments, expected = LAID[case]
+    content = with_segments(segments)[:0x1000] + b"\x11" * 0x1000 + b"\x22" * 0x1000
+    (tmp_path / "odd.so").write_bytes(content)
+    for source in (content, tmp_path / "odd.so"):
+        linker, image = linked("x86_64", source)
+        assert {at: linker.memory.read(image.address_of(at), 1)[0] for at in expected} == expected
 
 
 def test_an_image_without_dynamic_section_or_segments() -> None:

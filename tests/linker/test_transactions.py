@@ -116,7 +116,7 @@ KINDS: dict[str, Callable[[str], Bad]] = {
     ),
     "damaged dependency": lambda a: Bad(
         wrong(a, needed=["libmid.so", "libbroken.so"]), (Truncated, MalformedElf), (Library(a, "libmid.so"),),
-        (("libbroken.so", Library(a, "libbroken.so").image()[:-0x200]),),
+        (("libbroken.so", Library(a, "libbroken.so").image()[:0x1000]),),
     ),
     "damaged relocations of a dependency": lambda a: Bad(
         wrong(a, needed=["libbroken.so"]), MalformedElf,

@@ -57,8 +57,7 @@ def test_pages_are_protected_as_the_segments_say(faults: Library) -> None:
 
 def test_relro_is_read_only_once_the_image_is_linked(machine: Machine, target: str, faults: Library) -> None:
     library = machine.load(fixture(target, "datarel_now"), allow_unresolved=True)
-    relro = library.image.decoded.relro
-    assert relro is not None
+    (relro,) = library.image.decoded.relro
     place = library.image.address_of(relro.vaddr)
     error = fault(faults, "wild_write", "void(unsigned long, int)", place, 1)
     assert error.reason is StopReason.WRITE_PROTECTED
