@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from emu.cli.inspect_records import (
+    Constructors,
+    Entry,
+    InspectReport,
+    SectionEntry,
+    Segment,
+    SymbolEntry,
+    Tls,
+    VersionNeeded,
+)
 from emu.cli.output import Address, demangled
 from relink.arch import Architecture, architecture_of
-from relink.elf import Decoded, SymbolTable, decode
+from relink.elf import Decoded, SymbolTable, Versions, decode
 from relink.elf.constants import (
     SHN_ABS,
     SHN_UNDEF,
@@ -30,7 +39,10 @@ from relink.elf.constants import (
     SymbolType,
     Visibility,
 )
+from relink.elf.headers import os_abi_name
+from relink.elf.notes import alternative_debug_link, build_id, debug_link, notes
 from relink.elf.objects import ABSOLUTE, UNDEFINED, ObjectFile, ObjectSymbols, decode_object
+from relink.errors import ElfError
 from relink.objects.kernel_module import modinfo
 
 if TYPE_CHECKING:
@@ -44,6 +56,7 @@ _KINDS: dict[int, str] = {
     FileType.REL: "relocatable object",
     FileType.EXEC: "executable at a fixed address",
     FileType.DYN: "shared object",
+    FileType.CORE: "core file",
 }
 _HASH_TABLES = (("gnu", DynamicTag.GNU_HASH), ("sysv", DynamicTag.HASH))
 _STRING_TAGS = frozenset({DynamicTag.NEEDED, DynamicTag.SONAME, DynamicTag.RPATH, DynamicTag.RUNPATH})
@@ -59,136 +72,47 @@ _PROCESSOR_SEGMENTS = {
 }
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A program header; `offset` and sizes in bytes."""
-
-    type: str
-    permissions: str
-    offset: int
-    vaddr: Address
-    filesz: int
-    memsz: int
-    align: int
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An entry of the dynamic section; `text` is the string it names, or the flags."""
+class _Reader:
+    """Reads what can be read: what cannot be becomes a problem of the report, and a default value."""
 
-    tag: str
-    value: Address
-    text: str | None
+    def __init__(self, decoded: Decoded) -> None:
+        self.problems = decoded.findings.problems
 
-
-@dataclass(frozen=True)
-class SymbolEntry:
-    """A dynamic symbol. `version` has @ or @@ in front: required or hidden, default."""
-
-    name: str
-    demangled: str | None
-    version: str | None
-    value: Address
-    size: int
-    type: str
-    binding: str
-    visibility: str
-    defined: bool
-    absolute: bool
-
-
-@dataclass(frozen=True)
-class VersionNeeded:
-    """A version asked of another library."""
-
-    library: str
-    version: str
-    weak: bool
-
-
-@dataclass(frozen=True)
-class Constructors:
-    """What runs when the file is loaded and unloaded: link-time addresses, and lengths of the arrays."""
-
-    init: Address | None
-    init_array: int
-    preinit_array: int
-    fini: Address | None
-    fini_array: int
-
-
-@dataclass(frozen=True)
-class Tls:
-    """PT_TLS; sizes and alignment in bytes."""
-
-    size: int
-    initialised: int
-    align: int
-
-
-@dataclass(frozen=True)
-class SectionEntry:
-    """A section header of a relocatable object."""
-
-    name: str
-    type: int
-    flags: Address
-    size: int
-
-
-@dataclass(frozen=True)
-class InspectReport:
-    """What a file says."""
-
-    schema: ClassVar[str] = "relink-emu/inspect/1"
-    file: str
-    size: int  #: bytes
-    kind: str
-    arch: str | None  #: None for a machine that is none of the seven
-    machine: int
-    bits: int
-    flags: Address
-    flags_problem: str | None  #: why an image of that ABI cannot be loaded here
-    entry: Address
-    os_abi: int
-    soname: str | None
-    interpreter: str | None
-    needed: tuple[str, ...]
-    rpath: str | None
-    runpath: str | None
-    segments: tuple[Segment, ...]
-    sections: tuple[SectionEntry, ...]  #: of a relocatable object
-    dynamic: tuple[Entry, ...]
-    exported: int
-    imported: int
-    symbols: tuple[SymbolEntry, ...]
-    versions_defined: tuple[str, ...]
-    versions_needed: tuple[VersionNeeded, ...]
-    relocations: Mapping[str, Mapping[str, int]]  #: by table, by type
-    hash_tables: tuple[str, ...]
-    constructors: Constructors
-    tls: Tls | None
-    modinfo: Mapping[str, tuple[str, ...]]  #: of a kernel module: every value of each key
+    def __call__(self, read: Callable[[], _T], default: _T) -> _T:
+        try:
+            return read()
+        except ElfError as error:
+            if error.problem not in (known.problem for known in self.problems):
+                self.problems.append(error)
+            return default
 
 
 def report(target: Target, file: str) -> InspectReport:
-    """Read `file`. Raises ElfError; UnsupportedElf when it is not for the architecture named."""
+    """Read what can be read of `file`. Raises ElfError when it has no ELF header; UnsupportedElf when it is not
+    for the architecture named."""
     named = target.architecture()
-    decoded = decode(file)
+    decoded = decode(file, tolerant=True)
     header = decoded.header
     if named is not None:
         from relink.search.graph import check_architecture
 
         check_architecture(decoded.name, decoded.header, named)
     arch = architecture_of(header.machine, header.bits)
+    read = _Reader(decoded)
     tls = decoded.tls
     array_length = partial(_length, decoded)
-    object_file = decode_object(decoded) if header.type == FileType.REL else None
-    exported, imported = _counts(decoded.symbols if object_file is None else object_file.symbols)
+    objects = header.type == FileType.REL
+    object_file = read(lambda: decode_object(decoded), None) if objects else None
+    exported, imported = read(lambda: _counts((object_file or decoded).symbols), (0, 0))
+    versions = read(lambda: decoded.versions, Versions())
+    dynamic = decoded.dynamic
     return InspectReport(
         file=file,
         size=Path(file).stat().st_size,
-        kind=_kind(decoded),
+        kind=_kind(decoded, read),
         arch=arch.name if arch else None,
         machine=header.machine,
         bits=header.bits,
@@ -196,39 +120,48 @@ def report(target: Target, file: str) -> InspectReport:
         flags_problem=arch.flags_problem(header.flags) if arch else None,
         entry=Address(header.entry),
         os_abi=header.os_abi,
-        soname=decoded.soname,
-        interpreter=decoded.interpreter,
-        needed=decoded.needed,
-        rpath=decoded.rpath,
-        runpath=decoded.runpath,
+        os_abi_name=os_abi_name(header),
+        soname=read(lambda: decoded.soname, None),
+        interpreter=read(lambda: decoded.interpreter, None),
+        needed=read(lambda: decoded.needed, ()),
+        rpath=read(lambda: decoded.rpath, None),
+        runpath=read(lambda: decoded.runpath, None),
         segments=tuple(_segments(decoded)),
-        sections=tuple(_sections(decoded)),
-        dynamic=tuple(_dynamic(decoded)),
+        sections=read(lambda: tuple(_sections(decoded)), ()),
+        dynamic=read(lambda: tuple(_dynamic(decoded)), ()),
         exported=exported,
         imported=imported,
-        symbols=tuple(_symbols(decoded) if object_file is None else _object_symbols(object_file)),
-        versions_defined=tuple(version.name for version in decoded.versions.defined),
-        versions_needed=tuple(
-            VersionNeeded(need.library, need.name, bool(need.flags & VER_FLG_WEAK))
-            for need in decoded.versions.needed
+        symbols=read(
+            lambda: tuple(_symbols(decoded) if object_file is None else _object_symbols(object_file)), ()
         ),
-        relocations=_relocations(decoded, arch),
-        hash_tables=tuple(name for name, tag in _HASH_TABLES if tag in decoded.dynamic),
+        versions_defined=tuple(version.name for version in versions.defined),
+        versions_needed=tuple(
+            VersionNeeded(need.library, need.name, bool(need.flags & VER_FLG_WEAK)) for need in versions.needed
+        ),
+        relocations=read(lambda: _relocations(decoded, arch), {}),
+        hash_tables=tuple(name for name, tag in _HASH_TABLES if tag in dynamic),
         constructors=Constructors(
             _address(decoded.init),
-            array_length("init_array"),
-            array_length("preinit_array"),
+            read(lambda: array_length("init_array"), 0),
+            read(lambda: array_length("preinit_array"), 0),
             _address(decoded.fini),
-            array_length("fini_array"),
+            read(lambda: array_length("fini_array"), 0),
         ),
         tls=Tls(tls.memsz, tls.filesz, tls.align) if tls else None,
-        modinfo=modinfo(object_file) if object_file is not None else {},
+        modinfo=read(lambda: modinfo(object_file), {}) if object_file is not None else {},
+        build_id=read(lambda: build_id(decoded), None),
+        notes=read(lambda: notes(decoded), ()),
+        debug_link=read(lambda: debug_link(decoded), None),
+        alternative_debug_link=read(lambda: alternative_debug_link(decoded), None),
+        warnings=read(lambda: tuple(error.problem for error in decoded.warnings), ()),
+        problems=tuple(error.problem for error in read.problems),
     )
 
 
-def _kind(decoded: Decoded) -> str:
-    pie = decoded.header.type == FileType.DYN and (decoded.flags_1 & DynamicFlag1.PIE or decoded.interpreter)
-    return "position-independent executable" if pie else _KINDS[decoded.header.type]
+def _kind(decoded: Decoded, read: _Reader) -> str:
+    pie = decoded.header.type == FileType.DYN and read(lambda: decoded.is_executable, False)
+    kind = decoded.header.type
+    return "position-independent executable" if pie else _KINDS.get(kind, f"file of e_type {kind:#x}")
 
 
 def _address(value: int | None) -> Address | None:

@@ -10,7 +10,8 @@ from relink.elf.constants import ADDRESS_TAGS
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from emu.cli.inspect import InspectReport
+    from emu.cli.inspect_records import InspectReport
+    from relink.elf.notes import DebugLink
 
 _ADDRESS_NAMES = frozenset(tag.name for tag in ADDRESS_TAGS)
 
@@ -23,6 +24,14 @@ def show(report: InspectReport, console: Console, *, symbols: bool = False, dema
         console.print(text, style="bold")
 
     _show_header(report, console)
+    for heading, lines in (
+        ("Problems: it cannot be loaded, or not all of it read", report.problems),
+        ("Warnings: rules it breaks that no loader minds", report.warnings),
+    ):
+        if lines:
+            title(heading)
+            for line in lines:
+                console.print(printable(line), soft_wrap=True)
     if report.segments:
         title("Segments")
         rows = table("type", "access", ">offset", ">address", ">in file", ">in memory", ">align")
@@ -35,6 +44,12 @@ def show(report: InspectReport, console: Console, *, symbols: bool = False, dema
         rows = table("section", ">size", ">flags")
         for section in report.sections:
             rows.add_row(printable(section.name), hexadecimal(section.size), str(section.flags))
+        console.print(rows)
+    if report.notes:
+        title("Notes")
+        rows = table("owner", "type", ">size", "")
+        for note in report.notes:
+            rows.add_row(printable(note.owner), note.name, hexadecimal(note.size), printable(note.text or ""))
         console.print(rows)
     if report.modinfo:
         title("Kernel module")
@@ -86,6 +101,7 @@ def _show_header(report: InspectReport, console: Console) -> None:
     tls = report.tls
     facts = (
         ("machine", machine + (f" ({report.flags_problem})" if report.flags_problem else "")),
+        ("system", report.os_abi_name if report.os_abi else None),
         ("soname", report.soname),
         ("interpreter", report.interpreter),
         ("entry", str(report.entry) if report.entry else None),
@@ -97,12 +113,21 @@ def _show_header(report: InspectReport, console: Console) -> None:
         ("hash tables", ", ".join(report.hash_tables)),
         ("constructors", ", ".join(start)),
         ("destructors", ", ".join(end)),
+        ("build id", report.build_id),
+        ("debug information", _link(report.debug_link)),
+        ("and what it shares", _link(report.alternative_debug_link)),
         ("TLS", f"{tls.size:#x} bytes, {tls.initialised:#x} initialised, align {tls.align:#x}" if tls else None),
     )
     for name, fact in facts:
         if fact:
             rows.add_row(name, "\n".join(printable(line) for line in fact.split("\n")))
     console.print(rows)
+
+
+def _link(link: DebugLink | None) -> str | None:
+    if link is None:
+        return None
+    return f"{link.file}, CRC {link.crc}" if link.crc is not None else f"{link.file}, build id {link.build_id}"
 
 
 def _show_symbols(report: InspectReport, console: Console, *, demangle: bool) -> None:

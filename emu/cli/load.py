@@ -78,6 +78,7 @@ class LoadedImage:
     constructors: tuple[Constructor, ...]
     tls: Tls | None
     bindings: tuple[Bound, ...]
+    warnings: tuple[str, ...]  #: rules its file breaks and no loader minds
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ def _image(machine: Machine, library: Library, image: Image, node: Node, loading
         ),
         tls=_tls(image),
         bindings=tuple(_bound(entry, unresolved, loading.definitions) for entry in image.bindings()),
+        warnings=tuple(error.problem for error in image.decoded.warnings),
     )
 
 

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from emu.cli.output import printable
+
 if TYPE_CHECKING:
     from emu.library import Library
     from emu.machine import Machine
     from relink.arch import Architecture
+    from relink.events import Event
     from relink.search.search_path import SearchPath
 
 
@@ -190,7 +193,7 @@ class Running:
             if value > arch.address_mask:
                 problem = f"{name}={value:#x} does not fit the {arch.bits} bits of {arch.name}"
                 raise Usage(problem, param_hint="'--define'")
-        return Machine(
+        machine = Machine(
             arch,
             library_path=search.library_path or (),
             sysroot=search.sysroot,
@@ -203,6 +206,8 @@ class Running:
             stdin=stdin,
             tls_size=tls_size or DEFAULT_STATIC_SIZE,
         )
+        machine.linker.observers.append(_show_warnings)
+        return machine
 
 
 @dataclass(frozen=True)
@@ -235,6 +240,18 @@ class Loading(Running):
             want=[*(self.want or ()), *want],
             whole_archive=self.whole_archive,
         )
+
+
+def _show_warnings(event: Event) -> None:
+    """Say on standard error what is odd about a file that has been loaded all the same."""
+    from emu.cli.output import console
+    from relink.events import ImageLoaded
+
+    if isinstance(event, ImageLoaded):
+        for warning in event.image.decoded.warnings:
+            err = console(stderr=True)
+            err.print("warning: ", style="bold yellow", end="")
+            err.print(printable(str(warning)), soft_wrap=True)
 
 
 def _integer(text: str, option: str, whole: str) -> int:

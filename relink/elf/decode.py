@@ -20,20 +20,12 @@ from relink.elf.constants import PAGE, DynamicFlag1, DynamicTag, FileType, Segme
 from relink.elf.contents import Contents, ProgramHeader, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.findings import Findings
-from relink.elf.hashes import GnuHash, HashTable, NoHash, SysvHash
-from relink.elf.headers import (
-    Header,
-    Section,
-    read_header,
-    read_program_headers,
-    read_sections,
-    section_bytes,
-)
+from relink.elf.headers import Header, Section, read_header, read_program_headers, read_sections, section_bytes
 from relink.elf.relocations import RelocationTable, read_relocations, read_relr
 from relink.elf.segments import check_not_debug_file, check_special, loadable_segments, special_segment
 from relink.elf.source import Source, buffer, open_source
 from relink.elf.strings import StringTable
-from relink.elf.symbols import SymbolTable
+from relink.elf.symbols import SymbolTable, read_strings, read_symbols
 from relink.elf.versions import Versions, read_versions
 from relink.errors import ElfError, MalformedElf, Truncated
 
@@ -155,30 +147,7 @@ class Decoded:
     @cached_property
     def strings(self) -> StringTable:
         """DT_STRTAB."""
-        vaddr, size = self.dynamic.value(DynamicTag.STRTAB), self.dynamic.value(DynamicTag.STRSZ)
-        if vaddr is None:
-            return StringTable(self.name, frozen(np.empty(0, np.uint8)))
-        tail = self.contents.tail(vaddr, "the dynamic string table")
-        # No loader looks at DT_STRSZ: a string may lie beyond it.
-        if size is None:
-            self.findings.warn("DT_STRTAB without DT_STRSZ")
-        elif size > len(tail):
-            problem = f"the dynamic string table at {vaddr:#x} claims {size:#x} bytes"
-            self.findings.warn(f"{problem}, its segment holds {len(tail):#x} from there")
-        elif size <= self._furthest_string:
-            self.findings.warn(f"a string is at {self._furthest_string:#x}, beyond DT_STRSZ {size:#x}")
-        if size is None or size > len(tail) or size <= self._furthest_string:
-            size = len(tail)
-        return StringTable(self.name, tail[:size])
-
-    @cached_property
-    def _furthest_string(self) -> int:
-        """The greatest offset into the string table that the dynamic section names."""
-        tags = (
-            DynamicTag.NEEDED, DynamicTag.SONAME, DynamicTag.RPATH, DynamicTag.RUNPATH, DynamicTag.FILTER,
-            DynamicTag.AUXILIARY,
-        )  # fmt: skip
-        return max((value for tag in tags for value in self.dynamic.values(tag)), default=0)
+        return read_strings(self.contents, self.dynamic)
 
     @cached_property
     def needed(self) -> tuple[str, ...]:
@@ -284,67 +253,9 @@ class Decoded:
 
     @cached_property
     def symbols(self) -> SymbolTable:
-        """DT_SYMTAB.
-
-        No tag says how long it is: DT_HASH does by its nchain; with DT_GNU_HASH alone it ends with the last
-        chain, or where relocations refer further.
-        """
-        dynamic, layout = self.dynamic, self.header.layout
-        vaddr = dynamic.value(DynamicTag.SYMTAB)
+        """DT_SYMTAB (see `relink.elf.symbols.read_symbols`)."""
         referred = max((int(table.symbol.max()) + 1 for table in self.relocations if len(table)), default=0)
-        if vaddr is None:
-            if referred > 1:
-                raise MalformedElf(
-                    self.name, f"a relocation names symbol {referred - 1}, and there is no symbol table"
-                )
-            return SymbolTable.empty(self.name)
-        row = dynamic.value(DynamicTag.SYMENT, layout.symbol.itemsize)
-        if row != layout.symbol.itemsize:
-            self.findings.warn(f"DT_SYMENT is {row}, a symbol of this class has {layout.symbol.itemsize}")
-        hash_table, count = self._hash_table()
-        if DynamicTag.HASH in dynamic and referred > count:
-            self.findings.warn(f"a relocation names symbol {referred - 1}, the table has {count}")
-        count = max(count, referred)
-        records = self.contents.table(vaddr, count, layout.symbol, "the dynamic symbol table")
-        versym_at = dynamic.value(DynamicTag.VERSYM)
-        versym = None
-        if versym_at is not None:
-            versym = self.contents.table(versym_at, count, np.dtype("<u2"), "DT_VERSYM")
-        return SymbolTable(records, self._symbol_strings(records), hash_table, versym)
-
-    def _symbol_strings(self, records: AnyArray) -> StringTable:
-        """The string table as far as symbols' names reach into it."""
-        furthest = int(records["name"].max()) if len(records) else 0
-        vaddr = self.dynamic.value(DynamicTag.STRTAB)
-        if furthest < len(self.strings.data) or vaddr is None:
-            return self.strings
-        self.findings.warn(f"a symbol's name is at {furthest:#x}, beyond DT_STRSZ {len(self.strings.data):#x}")
-        tail = self.contents.tail(vaddr, "the dynamic string table")
-        end = np.flatnonzero(tail[furthest:] == 0)
-        return StringTable(self.name, tail[: furthest + int(end[0]) + 1] if len(end) else tail)
-
-    def _hash_table(self) -> tuple[HashTable, int]:
-        """The table to look names up in, and the number of symbols the tables vouch for.
-
-        Loaders use the GNU one where there is one, and do not look at the other; one that cannot be read is passed
-        over here as long as the other can.
-        """
-        sysv_at, gnu_at = self.dynamic.value(DynamicTag.HASH), self.dynamic.value(DynamicTag.GNU_HASH)
-        found: list[GnuHash | SysvHash] = []
-        problems: list[ElfError] = []
-        for at, read in (
-            (gnu_at, lambda at: GnuHash.read(self.contents, self.header.layout, at)),
-            (sysv_at, lambda at: SysvHash.read(self.contents, at)),
-        ):
-            try:
-                found += [] if at is None else [read(at)]
-            except MalformedElf as error:
-                problems.append(error)
-        if problems and not found:
-            raise problems[0]
-        for problem in problems:
-            self.findings.warn(f"{problem.problem}; the other hash table is used")
-        return (found[0] if found else NoHash()), max((table.count for table in found), default=0)
+        return read_symbols(self.contents, self.header.layout, self.dynamic, self.strings, referred)
 
     # ---------------------------------------------------------- bytes
 

@@ -8,13 +8,14 @@ from functools import cached_property
 import numpy as np
 
 from relink.arrays import I64, U8, U16, U32, U64, AnyArray
-from relink.elf.constants import SHN_UNDEF
-from relink.elf.contents import frozen
-from relink.elf.hashes import HashTable, NoHash
-from relink.elf.layout import ELF64
+from relink.elf.constants import SHN_UNDEF, DynamicTag
+from relink.elf.contents import Contents, frozen
+from relink.elf.dynamic import Dynamic
+from relink.elf.hashes import GnuHash, HashTable, NoHash, SysvHash
+from relink.elf.layout import ELF64, Layout
 from relink.elf.names import Names, flat_indices
 from relink.elf.strings import StringTable
-from relink.errors import MalformedElf
+from relink.errors import ElfError, MalformedElf
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,3 +147,96 @@ class SymbolTable(SymbolRows):
         packed.sort()
         order = (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
         return (packed >> np.uint64(32)).astype(np.uint32), symbols[order]
+
+
+# ---------------------------------------------------------------- read from the dynamic section
+
+
+_STRING_TAGS = (
+    DynamicTag.NEEDED, DynamicTag.SONAME, DynamicTag.RPATH, DynamicTag.RUNPATH, DynamicTag.FILTER,
+    DynamicTag.AUXILIARY,
+)  # fmt: skip
+
+
+def read_strings(contents: Contents, dynamic: Dynamic) -> StringTable:
+    """DT_STRTAB. No loader looks at DT_STRSZ, so a string may lie beyond it."""
+    vaddr, size = dynamic.value(DynamicTag.STRTAB), dynamic.value(DynamicTag.STRSZ)
+    if vaddr is None:
+        return StringTable(contents.name, frozen(np.empty(0, np.uint8)))
+    tail = contents.tail(vaddr, "the dynamic string table")
+    furthest = max((value for tag in _STRING_TAGS for value in dynamic.values(tag)), default=0)
+    if size is None:
+        contents.findings.warn("DT_STRTAB without DT_STRSZ")
+        return StringTable(contents.name, tail)
+    if size > len(tail):
+        problem = f"the dynamic string table at {vaddr:#x} claims {size:#x} bytes"
+        contents.findings.warn(f"{problem}, its segment holds {len(tail):#x} from there")
+    elif size <= furthest:
+        contents.findings.warn(f"a string is at {furthest:#x}, beyond DT_STRSZ {size:#x}")
+        size = len(tail)
+    return StringTable(contents.name, tail[:size])
+
+
+def read_symbols(
+    contents: Contents, layout: Layout, dynamic: Dynamic, strings: StringTable, referred: int
+) -> SymbolTable:
+    """DT_SYMTAB, of which relocations refer to the first `referred` symbols.
+
+    No tag says how long it is: DT_HASH does by its nchain; with DT_GNU_HASH alone it ends with the last chain, or
+    where relocations refer further. Raises MalformedElf.
+    """
+    vaddr = dynamic.value(DynamicTag.SYMTAB)
+    if vaddr is None:
+        if referred > 1:
+            problem = f"a relocation names symbol {referred - 1}, and there is no symbol table"
+            raise MalformedElf(contents.name, problem)
+        return SymbolTable.empty(contents.name)
+    row = dynamic.value(DynamicTag.SYMENT, layout.symbol.itemsize)
+    if row != layout.symbol.itemsize:
+        contents.findings.warn(f"DT_SYMENT is {row}, a symbol of this class has {layout.symbol.itemsize}")
+    hash_table, count = _hash_table(contents, layout, dynamic)
+    if DynamicTag.HASH in dynamic and referred > count:
+        contents.findings.warn(f"a relocation names symbol {referred - 1}, the table has {count}")
+    count = max(count, referred)
+    records = contents.table(vaddr, count, layout.symbol, "the dynamic symbol table")
+    versym_at = dynamic.value(DynamicTag.VERSYM)
+    versym = None
+    if versym_at is not None:
+        versym = contents.table(versym_at, count, np.dtype("<u2"), "DT_VERSYM")
+    return SymbolTable(records, _names_of(records, strings, contents, dynamic), hash_table, versym)
+
+
+def _names_of(records: AnyArray, strings: StringTable, contents: Contents, dynamic: Dynamic) -> StringTable:
+    """The string table as far as the names of symbols reach into it."""
+    furthest = int(records["name"].max()) if len(records) else 0
+    vaddr = dynamic.value(DynamicTag.STRTAB)
+    if furthest < len(strings.data) or vaddr is None:
+        return strings
+    contents.findings.warn(f"a symbol's name is at {furthest:#x}, beyond DT_STRSZ {len(strings.data):#x}")
+    tail = contents.tail(vaddr, "the dynamic string table")
+    end = np.flatnonzero(tail[furthest:] == 0)
+    return StringTable(contents.name, tail[: furthest + int(end[0]) + 1] if len(end) else tail)
+
+
+def _hash_table(contents: Contents, layout: Layout, dynamic: Dynamic) -> tuple[HashTable, int]:
+    """The table to look names up in, and the number of symbols the tables vouch for.
+
+    Loaders use the GNU one where there is one, and do not look at the other; one that cannot be read is passed
+    over here as long as the other can.
+    """
+    found: list[GnuHash | SysvHash] = []
+    problems: list[ElfError] = []
+    for tag in (DynamicTag.GNU_HASH, DynamicTag.HASH):
+        at = dynamic.value(tag)
+        try:
+            if at is not None and tag is DynamicTag.GNU_HASH:
+                found.append(GnuHash.read(contents, layout, at))
+            elif at is not None:
+                found.append(SysvHash.read(contents, at))
+        except MalformedElf as error:
+            problems.append(error)
+    if problems and not found:
+        raise problems[0]
+    for problem in problems:
+        contents.findings.warn(f"{problem.problem}; the other hash table is used")
+    return (found[0] if found else NoHash()), max((table.count for table in found), default=0)

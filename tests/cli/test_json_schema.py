@@ -78,6 +78,16 @@ def archive_with(folder: Path, content: bytes) -> Path:
     return path if path.exists() else archived(path, [fixture("x86_64", "objects/comdat_a"), other])
 
 
+def odd_file(folder: Path, *, loadable: bool = True) -> Path:
+    """A shared object with notes, links to debug information, and something to warn of; or one of another
+    system."""
+    from tests.elf.build_notes import linked_to_debug
+
+    path = folder / ("odd.so" if loadable else "unloadable.so")
+    path.write_bytes(linked_to_debug() if loadable else linked_to_debug()[:7] + b"\x09" + linked_to_debug()[8:])
+    return path
+
+
 def samples(folder: Path) -> list[tuple[str, ...]]:
     """Command lines whose output has every documented field at least once."""
     deps = fixture("riscv64", "deps/libtop")
@@ -95,6 +105,8 @@ def samples(folder: Path) -> list[tuple[str, ...]]:
         ("inspect", str(deps)), ("inspect", str(fixture("x86_64", "exe/pie"))),
         ("tree", str(fixture("arm", "deps/needs_missing"))), ("tree", str(deps), "-L", str(deps.parent)),
         ("tree", str(deps), "-L", str(deps.parent), "--preload", str(fixture("riscv64", "interposer"))),
+        ("load", str(odd_file(folder))), ("inspect", str(odd_file(folder))),
+        ("inspect", str(odd_file(folder, loadable=False))),
         ("arches",), *object_samples(folder),
     ]  # fmt: skip
 

@@ -1,0 +1,178 @@
+"""Notes, and the links from a stripped file to its debug information.
+
+    from relink.elf.notes import build_id, notes
+
+    build_id(decoded), [(note.owner, note.name, note.text) for note in notes(decoded)]
+
+Sources: gABI chapter 5, "Note Section"; elf.h of glibc for GNU's types; the Linux Extensions to gABI for
+NT_GNU_PROPERTY_TYPE_0, with the x86-64, AArch64 and RISC-V psABIs for what a property's bits mean; GDB, "Debugging
+Information in Separate Files", for .gnu_debuglink and .gnu_debugaltlink; systemd's package metadata specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from relink.elf.constants import FileType, SectionType, SegmentType
+from relink.elf.decode import Decoded
+from relink.errors import MalformedElf
+
+_ABI_TAG, _HWCAP, BUILD_ID, _GOLD_VERSION, _PROPERTIES = 1, 2, 3, 4, 5
+_PACKAGE = 0xCAFE1A7E
+_NAMES: Mapping[tuple[str, int], str] = {
+    ("GNU", _ABI_TAG): "ABI_TAG", ("GNU", _HWCAP): "HWCAP", ("GNU", BUILD_ID): "BUILD_ID",
+    ("GNU", _GOLD_VERSION): "GOLD_VERSION", ("GNU", _PROPERTIES): "PROPERTY_TYPE_0",
+    ("FDO", _PACKAGE): "PACKAGE_METADATA", ("FDO", 0x407C0C0A): "DLOPEN_METADATA", ("Go", 4): "GO_BUILD_ID",
+    ("stapsdt", 3): "STAPSDT", ("Android", 1): "ANDROID_IDENT", ("Linux", 0x100): "LINUX_BUILD_SALT",
+    ("CORE", 1): "PRSTATUS", ("CORE", 3): "PRPSINFO", ("CORE", 6): "AUXV", ("CORE", 0x46494C45): "FILE",
+    ("CORE", 0x53494749): "SIGINFO",
+}  # fmt: skip
+_SYSTEMS = ("Linux", "Hurd", "Solaris", "FreeBSD")
+#: Of NT_GNU_PROPERTY_TYPE_0: what a property is called, and its bits. From 0xc0000000 on the processor defines
+#: them.
+_PROPERTY_NAMES: Mapping[tuple[int | None, int], tuple[str, tuple[str, ...]]] = {
+    (None, 1): ("stack size", ()), (None, 2): ("no copy on protected", ()),
+    (None, 0xB0008000): ("1_NEEDED", ("indirect extern access",)),
+    (183, 0xC0000000): ("AArch64 feature", ("BTI", "PAC", "GCS")),
+    (243, 0xC0000000): ("RISC-V feature", ("Zicfilp unlabeled", "Zicfiss", "Zicfilp func-sig")),
+    **{(machine, number): properties for machine in (3, 62) for number, properties in {
+        0xC0000002: ("x86 feature", ("IBT", "SHSTK", "LAM_U48", "LAM_U57")),
+        0xC0008002: ("x86 ISA needed", ("x86-64-baseline", "x86-64-v2", "x86-64-v3", "x86-64-v4")),
+        0xC0010002: ("x86 ISA used", ("x86-64-baseline", "x86-64-v2", "x86-64-v3", "x86-64-v4")),
+        0xC0010001: ("x86 feature used", ("x86", "x87", "MMX", "XMM", "YMM", "ZMM", "FXSR", "XSAVE")),
+    }.items()},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Note:
+    """One note. `text` is what its description says where that is known, else None; `size` is its bytes."""
+
+    owner: str
+    type: int
+    name: str  #: what the type is called; its number where it has no name
+    text: str | None
+    size: int
+
+
+@dataclass(frozen=True)
+class DebugLink:
+    """Where a file's debug information is: a file name, and what that file can be told by."""
+
+    file: str
+    crc: str | None  #: CRC-32 of the file, hexadecimal (.gnu_debuglink)
+    build_id: str | None  #: hexadecimal (.gnu_debugaltlink)
+
+
+def notes(decoded: Decoded) -> tuple[Note, ...]:
+    """All notes of a file. Raises MalformedElf for one that reaches past its end."""
+    machine = decoded.header.machine
+    found = [
+        _note(machine, *raw) for content, align in _contents(decoded) for raw in _raw(decoded, content, align)
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def build_id(decoded: Decoded) -> str | None:
+    """NT_GNU_BUILD_ID, hexadecimal; None without one. Raises MalformedElf."""
+    return next((n.text for n in notes(decoded) if (n.owner, n.type) == ("GNU", BUILD_ID)), None)
+
+
+def debug_link(decoded: Decoded) -> DebugLink | None:
+    """.gnu_debuglink. Raises MalformedElf, Truncated."""
+    found = _text_and_rest(decoded, ".gnu_debuglink")
+    if found is None:
+        return None
+    name, rest = found
+    start = -(len(name) + 1) % 4  # the checksum is aligned to 4 bytes within the section
+    if len(rest) < start + 4:
+        raise MalformedElf(decoded.name, ".gnu_debuglink has no checksum")
+    return DebugLink(_decode(name), f"{int.from_bytes(rest[start : start + 4], 'little'):08x}", None)
+
+
+def alternative_debug_link(decoded: Decoded) -> DebugLink | None:
+    """.gnu_debugaltlink: what several files' debug information has in common (dwz). Raises MalformedElf,
+    Truncated."""
+    found = _text_and_rest(decoded, ".gnu_debugaltlink")
+    return None if found is None else DebugLink(_decode(found[0]), None, found[1].hex())
+
+
+def _text_and_rest(decoded: Decoded, name: str) -> tuple[bytes, bytes] | None:
+    section = decoded.section(name)
+    if section is None or section.type == SectionType.NOBITS:
+        return None
+    text, end, rest = decoded.section_bytes(section).tobytes().partition(b"\0")
+    if not end:
+        raise MalformedElf(decoded.name, f"{name}: the file's name has no end", section.offset)
+    return text, rest
+
+
+def _contents(decoded: Decoded) -> Iterator[tuple[bytes, int]]:
+    """(bytes, alignment) of every PT_NOTE, or of every SHT_NOTE where there are no program headers."""
+    headers = [header for header in decoded.program_headers if header.type == SegmentType.NOTE]
+    if decoded.header.type == FileType.REL or not headers:
+        for section in decoded.sections:
+            if section.type == SectionType.NOTE:
+                yield decoded.section_bytes(section).tobytes(), section.addralign
+        return
+    for header in headers:
+        if decoded.address is not None:
+            yield decoded.bytes_at(header.vaddr, header.filesz).tobytes(), header.align
+        else:
+            yield decoded.data[header.offset : header.offset + header.filesz].tobytes(), header.align
+
+
+def _raw(decoded: Decoded, content: bytes, align: int) -> Iterator[tuple[str, int, bytes]]:
+    """(owner, type, description). Names and descriptions are padded to 4 bytes, to 8 in a segment aligned so."""
+    align = 8 if align == 8 else 4
+    at = 0
+    while at + 12 <= len(content):
+        name_size, size, kind = (int.from_bytes(content[at + i : at + i + 4], "little") for i in (0, 4, 8))
+        start = -(-(at + 12 + name_size) // align) * align
+        if start + size > len(content):
+            raise MalformedElf(decoded.name, f"a note of {size:#x} bytes reaches past the end of its segment")
+        yield _decode(content[at + 12 : at + 12 + name_size].rstrip(b"\0")), kind, content[start : start + size]
+        at = -(-(start + size) // align) * align
+
+
+def _note(machine: int, owner: str, kind: int, description: bytes) -> Note:
+    name = _NAMES.get((owner, kind), f"{kind:#x}")
+    return Note(owner, kind, name, _text(machine, owner, kind, description), len(description))
+
+
+def _text(machine: int, owner: str, kind: int, description: bytes) -> str | None:
+    if (owner, kind) == ("GNU", BUILD_ID):
+        return description.hex()
+    if (owner, kind) == ("GNU", _ABI_TAG) and len(description) >= 16:
+        system, *version = (int.from_bytes(description[i : i + 4], "little") for i in (0, 4, 8, 12))
+        known = _SYSTEMS[system] if system < len(_SYSTEMS) else f"system {system}"
+        return f"{known} {'.'.join(map(str, version))}"
+    if (owner, kind) == ("GNU", _PROPERTIES):
+        return "; ".join(_properties(machine, description)) or None
+    if (owner, kind) == ("GNU", _GOLD_VERSION) or owner in ("FDO", "Go"):
+        return _decode(description.rstrip(b"\0"))
+    return None
+
+
+def _properties(machine: int, description: bytes) -> Iterator[str]:
+    """What NT_GNU_PROPERTY_TYPE_0 says, property by property; 32-bit files pad to 4 bytes, 64-bit ones to 8."""
+    at = 0
+    while at + 8 <= len(description):
+        kind, size = (int.from_bytes(description[at + i : at + i + 4], "little") for i in (0, 4))
+        value = int.from_bytes(description[at + 8 : at + 8 + size], "little")
+        known = _PROPERTY_NAMES.get((machine, kind)) or _PROPERTY_NAMES.get((None, kind))
+        if known is None:
+            yield f"{kind:#x}: {value:#x}"
+        else:
+            name, bits = known
+            unknown = value >> len(bits) << len(bits)
+            parts = [bit for number, bit in enumerate(bits) if value >> number & 1]
+            yield f"{name}: {', '.join([*parts, *([f'{unknown:#x}'] if unknown or not (bits or value) else [])])}"
+        at += 8 + -(-size // 4) * 4
+        if at % 8 and int.from_bytes(description[at : at + 4], "little") == 0:
+            at += 4  # the padding of a 64-bit file
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
