@@ -6,12 +6,14 @@ its parameters: a target (`riscv32-gcc`) or an architecture (`riscv32`).
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
+from tests import toolcache
 from tests.fixtures import TARGETS
 from tests.subject import subject, wanted
 from toolchains.targets import COMPILERS
@@ -45,12 +47,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"only tests about this target, of {', '.join(ROWS)}; may be repeated",
     )
     group.addoption(
+        "--no-tool-cache",
+        action="store_true",
+        help="compile and link everything anew, not only what no earlier run has (tests/toolcache.py)",
+    )
+    group.addoption(
         "--compiler",
         action="append",
         default=[],
         choices=COMPILERS,
         help="only tests on this compiler's fixtures; may be repeated",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("no_tool_cache"):
+        toolcache.use_fresh_folder()
+    elif not hasattr(config, "workerinput"):
+        toolcache.trim()
+
+
+def pytest_collection_finish() -> None:
+    # What is there now stays to the end. The collector need not look at it again: two thirds of a full collection,
+    # which some tests ask for.
+    gc.collect()
+    gc.freeze()
 
 
 def _words(item: pytest.Item) -> Iterator[object]:

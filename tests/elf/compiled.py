@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from tests.fixtures import variant_of
-from toolchains.engine import find_zig
-from toolchains.errors import CompilerMissing
+from tests.objects.build import zig
+from tests.toolcache import OUTPUT, made, text_file
 
 SOURCE = """
 extern int puts(const char *), external_data;
@@ -32,11 +28,6 @@ int use(int x) { return shared(x) + larger(x, 2) + (int)larger(1.0 * x, 2.0); }
 
 
 @cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="relink-objects-")
-
-
-@cache
 def assembled(target: str, text: str) -> Path:
     """The object of assembly `text` for `target`; skips without a compiler."""
     return _built(target, "source.s", text, ())
@@ -50,15 +41,9 @@ def compiled(target: str, *flags: str, cpp: bool = False) -> Path:
 
 
 def _built(target: str, name: str, text: str, flags: tuple[str, ...]) -> Path:
-    try:
-        zig = find_zig()
-    except CompilerMissing as missing:
-        pytest.skip(str(missing))
-    folder = Path(tempfile.mkdtemp(dir=_folder().name))
-    source, output = folder / name, folder / "source.o"
-    source.write_text(text)
     row = variant_of(target).target
-    flags = (f"-ffile-prefix-map={folder}=.", *flags)  # no folder's name in what is compared
-    words = [zig, "clang", "-target", row.triple, *row.cflags, *flags, "-c", source, "-o", output]
-    subprocess.run([str(word) for word in words], check=True, capture_output=True)
-    return output
+    source = text_file(text, Path(name).suffix)
+    # No folder's name in what is compared.
+    flags = (f"-ffile-prefix-map={source.parent}=.", "-fdebug-compilation-dir=.", *flags)
+    command = [zig(), "clang", "-target", row.triple, *row.cflags, *flags, "-c", source, "-o", OUTPUT]
+    return made(command, [source])

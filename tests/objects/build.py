@@ -1,17 +1,16 @@
-"""Objects compiled while the tests run, by the clang of the ziglang wheel; each source once a process."""
+"""Objects compiled while the tests run, by the clang of the ziglang wheel: each source once, ever."""
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.fixtures import variant_of
+from tests.toolcache import OUTPUT, made, text_file
 from toolchains.engine import find_zig
 from toolchains.errors import CompilerMissing
 
@@ -19,12 +18,8 @@ SOURCES = Path(__file__).with_name("sources")
 #: One of each target: what clang compiles for.
 TARGETS = ("x86_64", "i386", "aarch64", "arm", "thumb", "riscv64", "riscv32", "loongarch64")
 
-_FOLDER = TemporaryDirectory(prefix="relink-objects-")
-_FLAGS = (
-    "-O2", "-ffreestanding", "-nostdinc", "-fno-ident", "-fno-stack-protector", "-Wall", "-Werror",
-    f"-I{SOURCES}",
-)  # fmt: skip
 _SUFFIXES = {"c": ".c", "c++": ".cpp", "assembler": ".s"}
+_FLAGS = ("-O2", "-ffreestanding", "-nostdinc", "-fno-ident", "-fno-stack-protector", "-Wall", "-Werror")
 
 
 def compiled(target: str, source: str, *flags: str, language: str = "c") -> Path:
@@ -38,30 +33,23 @@ def compiled(target: str, source: str, *flags: str, language: str = "c") -> Path
 @cache
 def _compiled(target: str, text: str, flags: tuple[str, ...], language: str) -> Path:
     row = variant_of(target).target
-    key = hashlib.sha256(repr((target, text, flags)).encode()).hexdigest()[:16]
-    source = Path(_FOLDER.name, f"{key}{_SUFFIXES[language]}")
-    source.write_text(text)
+    source = text_file(text, _SUFFIXES[language])
     plain = () if language == "assembler" else _FLAGS
     wanted = ("-fno-pic",) if not any("pic" in flag.lower() for flag in flags) else ()
-    command = [zig(), "clang", "-target", row.triple, *row.cflags, *plain, *wanted, *flags, "-c", source]
-    output = source.with_suffix(".o")
-    run([*command, "-o", output])
-    return output
+    flags = (*row.cflags, *plain, *wanted, *flags)
+    return made([zig(), "clang", "-target", row.triple, *flags, "-c", source, "-o", OUTPUT], [source])
 
 
 def linked(target: str, objects: list[Path], *flags: str) -> Path:
-    """A shared object of `objects`, by lld."""
+    """A shared object of `objects`, by lld; files that `flags` name are read too."""
     return _linked(target, tuple(objects), flags)
 
 
 @cache
 def _linked(target: str, objects: tuple[Path, ...], flags: tuple[str, ...]) -> Path:
-    row = variant_of(target).target
-    key = hashlib.sha256(repr((target, objects, flags)).encode()).hexdigest()[:16]
-    output = Path(_FOLDER.name, f"lib{key}.so")
-    command = [zig(), "ld.lld", "-m", row.emulation, "-shared", "-z", "max-page-size=4096", *flags]
-    run([*command, *objects, "-o", output])
-    return output
+    emulation = variant_of(target).target.emulation
+    command = [zig(), "ld.lld", "-m", emulation, "-shared", "-z", "max-page-size=4096", *flags]
+    return made([*command, *objects, "-o", OUTPUT], [*objects, *_files_of(flags)], "lib{}.so")
 
 
 def program(target: str, objects: list[Path], *flags: str | Path) -> Path:
@@ -71,11 +59,15 @@ def program(target: str, objects: list[Path], *flags: str | Path) -> Path:
 
 @cache
 def _program(target: str, objects: tuple[Path, ...], flags: tuple[str | Path, ...]) -> Path:
-    row = variant_of(target).target
-    output = Path(_FOLDER.name, hashlib.sha256(repr((target, objects, flags)).encode()).hexdigest()[:16])
-    command = [zig(), "ld.lld", "-m", row.emulation, "-z", "max-page-size=4096", *objects, *flags]
-    run([*command, "-o", output])
-    return output
+    emulation = variant_of(target).target.emulation
+    command = [zig(), "ld.lld", "-m", emulation, "-z", "max-page-size=4096", *objects, *flags, "-o", OUTPUT]
+    return made(command, [*objects, *_files_of(flags)], "{}")
+
+
+def _files_of(flags: Sequence[str | Path]) -> list[Path]:
+    """Files that flags name, by themselves or behind an equals sign."""
+    named = (Path(str(flag).rpartition("=")[2]) for flag in flags)
+    return [path for path in named if path.is_absolute() and path.is_file()]
 
 
 def archived(path: Path, members: list[Path], flags: str = "rcsD") -> Path:
@@ -84,6 +76,7 @@ def archived(path: Path, members: list[Path], flags: str = "rcsD") -> Path:
     return path
 
 
+@cache
 def zig() -> str:
     """The wheel's binary. Skips without it."""
     try:

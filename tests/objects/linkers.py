@@ -8,15 +8,15 @@ from __future__ import annotations
 import itertools
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
 
 from relink.arch import Architecture
 from relink.arch.spec import Reloc, Role, Slot, TlsVariant
-from tests.objects.build import run, zig
+from tests.objects.build import zig
 from tests.objects.rows import narrowed, read, value_of, written
+from tests.toolcache import OUTPUT, made, text_file
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,13 @@ class Place:
     ours: int
 
 
-def places(target: Target, linker: str, source: str, folder: Path, *flags: str) -> list[Place]:
+def places(target: Target, linker: str, source: str, *flags: str) -> list[Place]:
     """Assemble `source`, link it with `linker` ("lld" or "gnu") and compare every place of .text."""
-    text, linked = folder / "t.s", folder / "linked"
-    text.write_text(source)
-    run([zig(), "clang", "-target", target.triple, "-c", text, "-o", folder / "t.o"])
+    text = text_file(source, ".s")
+    assembled = made([zig(), "clang", "-target", target.triple, "-c", text, "-o", OUTPUT], [text])
     command = [zig(), "ld.lld"] if linker == "lld" else [_gnu(target), *target.gnu[1:]]
-    run([*command, folder / "t.o", "-o", linked, *flags])
-    with (folder / "t.o").open("rb") as before, linked.open("rb") as after:
+    linked = made([*command, assembled, "-o", OUTPUT, *flags], [assembled], "{}")
+    with assembled.open("rb") as before, linked.open("rb") as after:
         return _Comparison(target, linker, ELFFile(before), ELFFile(after)).places()
 
 

@@ -9,8 +9,8 @@ slot where theirs has one of the same content. `Sides.differences` compares byte
 from __future__ import annotations
 
 import enum
+import shutil
 import struct
-import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +32,7 @@ from relink.memory import placement as place
 from relink.objects.combined import CombinedObjects
 from relink.relocate.engine import Environment
 from relink.relocate.static import ObjectRelocator
+from tests.toolcache import OUTPUT, ToolFailed, made, text_file
 from toolchains.engine import find_zig
 from toolchains.targets import TARGETS
 
@@ -242,18 +243,19 @@ def link_both(
     for number, (_, data) in enumerate(members):
         files.append(folder / f"m{number:03}.o")
         files[-1].write_bytes(_plain(data))
-    files.append(_definitions(members, arch.name, cflags, folder, thumb))
+    files.append(folder / "defs.o")
+    shutil.copyfile(_definitions(members, arch.name, cflags, thumb), files[-1])
     loader = Linker(HostMemory(arch), tls_size=1 << 20)
     image = loader.load([str(file) for file in files], name="ours", options=LoadOptions(base=BASE))
     combined = image.decoded
     assert isinstance(combined, CombinedObjects)
     script = folder / "layout.ld"
     script.write_text(_script(combined, arch))
-    linked = folder / "theirs"
-    command = [*linker, *map(str, files), "-T", str(script), "-o", str(linked), "-e", "0", "--no-relax"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise TheyRefuse(done.stderr[-3000:])
+    command = [*linker, *files, "-T", script, "-o", OUTPUT, "-e", "0", "--no-relax"]
+    try:
+        linked = made(command, [*files, script], "{}")
+    except ToolFailed as failure:
+        raise TheyRefuse(str(failure)[-3000:]) from None
     theirs, placed = _laid_out(linked, len(image.region.buffer))
     slots = _their_slots(image, combined, linked)
     return Sides(image, combined, _relocated_with(combined, image, slots), theirs, placed, relaxes, slots)
@@ -301,9 +303,7 @@ def _relocated_with(combined: CombinedObjects, image: Image, slots: Mapping[int,
     return again.region.buffer.copy()
 
 
-def _definitions(
-    members: Sequence[tuple[str, bytes]], target: str, cflags: Sequence[str], folder: Path, thumb: bool
-) -> Path:
+def _definitions(members: Sequence[tuple[str, bytes]], target: str, cflags: Sequence[str], thumb: bool) -> Path:
     """An object that defines what the members leave undefined: functions at absolute addresses, TLS variables."""
     defined: set[str] = {"_GLOBAL_OFFSET_TABLE_"}
     wanted: dict[str, int] = {}
@@ -323,12 +323,9 @@ def _definitions(
             address = _OUTSIDE + 16 * number + odd
             assert address < BASE
             lines += [f".type {quoted},%function", f".set {quoted}, {address:#x}"]
-    source, made = folder / "defs.s", folder / "defs.o"
-    source.write_text("\n".join(lines) + "\n")
+    source = text_file("\n".join(lines) + "\n", ".s")
     clang = [str(find_zig()), "clang", "-target", TARGETS[target].triple, *TARGETS[target].cflags, *cflags]
-    done = subprocess.run([*clang, "-c", source, "-o", made], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return made
+    return made([*clang, "-c", source, "-o", OUTPUT], [source])
 
 
 def _plain(data: bytes) -> bytes:

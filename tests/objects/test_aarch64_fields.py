@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -375,8 +373,8 @@ PLACED = ("-Ttext=0x410000", "-Tdata=0x430000", "-z", "norelro", "--defsym=small
 
 
 @pytest.mark.parametrize(("linker", "rows", "flags"), LINKS)
-def test_another_linker_writes_the_same(linker: str, rows: list[str], flags: str, tmp_path: Path) -> None:
+def test_another_linker_writes_the_same(linker: str, rows: list[str], flags: str) -> None:
     rows = [row for row in rows if row.split()[0] not in UNKNOWN[linker]]
-    compared = places(TARGET, linker, DATA + code(*rows), tmp_path, flags, *PLACED)
+    compared = places(TARGET, linker, DATA + code(*rows), flags, *PLACED)
     assert [place for place in compared if place.ours != place.theirs] == []
     assert {place.name for place in compared} == {row.split()[0] for row in rows} - {"TLSDESC_CALL"}

@@ -6,8 +6,6 @@ of those keystone's encodings are the only witness.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from relink.arch.arm import ARM
@@ -137,9 +135,9 @@ LINKS = {
 
 
 @pytest.mark.parametrize("case", LINKS)
-def test_lld_writes_the_same(case: str, tmp_path: Path) -> None:
+def test_lld_writes_the_same(case: str) -> None:
     code, flags = LINKS[case]
-    got = places(TARGET, "lld", DEFINITIONS + code, tmp_path, "-m", "armelf_linux_eabi", "-e", "0", *flags)
+    got = places(TARGET, "lld", DEFINITIONS + code, "-m", "armelf_linux_eabi", "-e", "0", *flags)
     assert len(got) == code.count(".reloc")
     wrong = [f"{p.name} {p.symbol}: lld {p.theirs:#x}, here {p.ours:#x}" for p in got if p.ours != p.theirs]
     assert not wrong

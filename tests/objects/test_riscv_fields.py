@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -330,9 +329,9 @@ LINKS = [
 
 
 @pytest.mark.parametrize(("isa", "source", "flags"), LINKS, ids=[f"{isa} {flags}" for isa, _, flags in LINKS])
-def test_lld_writes_the_same(isa: str, source: str, flags: str, tmp_path: Path) -> None:
+def test_lld_writes_the_same(isa: str, source: str, flags: str) -> None:
     source = source.replace("{word}", ".dword" if isa == "riscv64" else ".word")
-    compared = places(TARGETS[isa], "lld", source, tmp_path, *flags.split())
+    compared = places(TARGETS[isa], "lld", source, *flags.split())
     assert [place for place in compared if place.ours != place.theirs] == []
     assert len(compared) >= 35
 

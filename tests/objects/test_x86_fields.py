@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -328,10 +326,8 @@ ADDRESSES = ("-Ttext=0x410000", "-Tdata=0x430000", "-z", "notext")
 @pytest.mark.parametrize(
     ("isa", "linker", "source", "flags", "least"), LINKS, ids=[" ".join((*link[:2], link[3])) for link in LINKS]
 )
-def test_another_linker_writes_the_same(
-    isa: str, linker: str, source: str, flags: str, least: int, tmp_path: Path
-) -> None:
-    everywhere = places(TARGETS[isa], linker, source, tmp_path, flags, *ADDRESSES)
+def test_another_linker_writes_the_same(isa: str, linker: str, source: str, flags: str, least: int) -> None:
+    everywhere = places(TARGETS[isa], linker, source, flags, *ADDRESSES)
     # The PLT entry of ___tls_get_addr is theirs alone.
     compared = [place for place in everywhere if place.symbol != "___tls_get_addr"]
     assert [place for place in compared if place.ours != place.theirs] == []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,8 +24,9 @@ from emu import Library, Machine
 from relink.errors import RelinkError
 from relink.relocate.lazy import Binding
 from relink.resolve.resolver import UNRESOLVED
-from tests.fixtures import arch_of, variant_of
-from tests.objects.build import compiled, run, zig
+from tests.fixtures import arch_of
+from tests.objects.build import compiled, linked
+from tests.toolcache import text_file
 
 Answer: TypeAlias = "int | str | tuple[int, ...]"
 
@@ -108,34 +110,13 @@ def built(scenario: Scenario, target: str) -> Path:
     """A folder with the scenario's libraries for a target."""
     folder = Path(_FOLDER.name, target, scenario.identifier)
     folder.mkdir(parents=True, exist_ok=True)
-    emulation = variant_of(target).target.emulation
     for lib in (Lib("libtrace", TRACE), *scenario.libraries):
         part = compiled(target, lib.text if lib.name == "libtrace" else HEADER + lib.text, *_FLAGS)
-        flags = shlex.split(lib.flags)
+        flags = ["-rpath", "$ORIGIN", "-soname", f"{lib.name}.so", *shlex.split(lib.flags)]
         if lib.versions:
-            script = folder / f"{lib.name}.map"
-            script.write_text(lib.versions)
-            flags.append(f"--version-script={script}")
-        run(
-            [
-                zig(),
-                "ld.lld",
-                "-m",
-                emulation,
-                "-shared",
-                "-z",
-                "max-page-size=4096",
-                "-rpath",
-                "$ORIGIN",
-                "-soname",
-                f"{lib.name}.so",
-                *flags,
-                part,
-                *(folder / f"{need}.so" for need in lib.needs),
-                "-o",
-                folder / f"{lib.name}.so",
-            ]
-        )
+            flags.append(f"--version-script={text_file(lib.versions, '.map')}")
+        needs = [folder / f"{need}.so" for need in lib.needs]
+        shutil.copyfile(linked(target, [part, *needs], *flags), folder / f"{lib.name}.so")
     return folder
 
 
