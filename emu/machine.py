@@ -36,6 +36,7 @@ from emu.load.loader import Loader
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.guest_view import GuestView
 from emu.memory.heap import Heap
+from emu.memory.limit import DEFAULT_LIMIT, MemoryLimit
 from emu.run.runner import Runner
 from emu.run.stack import Stack
 from emu.run.threads import Thread, Threads
@@ -71,12 +72,13 @@ class Machine:
     needed libraries come from (see `relink.search.search_path.SearchPath`). `hosted_libc` answers the C library's
     symbols from Python. `symbols`, a table or a function of a `SymbolRequest`, are answered before any image's;
     `finders` are asked for libraries before the search path. `max_instructions` and `timeout` (seconds) bound
-    every call from Python that does not say otherwise; 0 is no bound. `float_abi` ("soft-float", "single-float",
-    "hard-float") says how guest functions pass floating-point values, where the ISA's psABI knows several ways;
-    images built for another are refused. `binding` ("now", "lazy", "faithful"; see `relink.relocate.lazy.Binding`)
-    is when
-    calls by way of the PLT are bound, where a load does not say otherwise. `tls_size` bytes are each thread's for
-    static thread-local storage; with `dynamic_tls` only what must be static is (see `relink.tls`).
+    every call from Python that does not say otherwise; 0 is no bound. `memory_limit` bytes are what the guest's
+    pages, heap, files and captured output may take of the host together. `float_abi` ("soft-float",
+    "single-float", "hard-float") says how guest functions pass floating-point values, where the ISA's psABI knows
+    several ways; images built for another are refused. `binding` ("now", "lazy", "faithful"; see
+    `relink.relocate.lazy.Binding`) is when calls by way of the PLT are bound, where a load does not say otherwise.
+    `tls_size` bytes are each thread's for static thread-local storage; with `dynamic_tls` only what
+    must be static is (see `relink.tls`).
 
     Raises UnknownArchitecture, UnsupportedElf for a `float_abi` the architecture does not have.
     """
@@ -99,6 +101,7 @@ class Machine:
         tls_size: int = DEFAULT_STATIC_SIZE,
         max_instructions: int = 0,
         timeout: float = 0.0,
+        memory_limit: int = DEFAULT_LIMIT,
         float_abi: FloatAbi | str | None = None,
         binding: Binding | str = Binding.NOW,
         dynamic_tls: bool = False,
@@ -112,8 +115,9 @@ class Machine:
         self.cpu = create_cpu(self.arch.name)
         self.traps = TrapTable(self.arch)
         self.cpu.set_trap_range(self.traps.start, self.traps.size)
-        self.memory = GuestMemory(self.arch, self.cpu)
-        self.heap = Heap(self.memory, self.arch)
+        self.memory_limit = MemoryLimit(memory_limit)
+        self.memory = GuestMemory(self.arch, self.cpu, self.memory_limit)
+        self.heap = Heap(self.memory, self.arch, self.memory_limit)
         self.isa = ISAS[self.arch.name]
         self.convention = chosen_convention(self.arch.name, float_abi)
         self.stack = Stack(self.memory, stack_size, arguments, environment or {})  #: the guest's

@@ -40,6 +40,9 @@ class MappableMemory(Memory, Protocol):
     def unmap(self, address: int) -> None:
         """Unmap what `map_anonymous` returned."""
 
+    def zero(self, address: int, size: int) -> None:
+        """Fill mapped memory with zeros."""
+
 
 class Registers(Protocol):
     """Registers by their psABI names, values unsigned (see `emu.cpu.protocol.Cpu`)."""

@@ -193,6 +193,7 @@ class IcicleCpu:
     """
 
     page_size = PAGE_SIZE
+    page_cost = 8448  #: measured: the engine keeps a byte of permissions beside each byte
     shares_memory = False
     registers = (*INTEGER_REGISTERS, "pc")
 

@@ -85,6 +85,7 @@ class Cpu(Protocol):
 
     arch: str  #: canonical architecture name, as in `relink.arch`
     page_size: int  #: bytes; 4096 on every engine so far
+    page_cost: int  #: bytes of host memory behind a page that is used
     shares_memory: bool  #: True: `map` uses the caller's buffer itself; False: it copies the buffer once
     registers: tuple[str, ...]  #: the integer registers worth printing in a fault, pc last
 

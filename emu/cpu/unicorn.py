@@ -191,7 +191,7 @@ class UnicornCpu:
     at `GDT_PAGE` (0xffffe000) is the CPU's own. Not thread-safe, like any CPU.
     """
 
-    page_size = PAGE_SIZE
+    page_size = page_cost = PAGE_SIZE
     shares_memory = True
 
     def __init__(self, arch: str) -> None:

@@ -7,15 +7,27 @@ knows what it has translated.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+import numpy as np
+
 from emu.cpu.protocol import Cpu
+from emu.memory.limit import MemoryLimit
 from relink.arch import Architecture
+from relink.arrays import Bools
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, HostMemory, Pages, Protection, Region, page_ceil
 
 _CHUNK = 256  #: bytes read at a time when looking for the end of a string
+#: The machine's own regions, which a call needs whole: what a guest does to them lasts until the next one.
+_OWN = frozenset({"[stack]", "[tls]", "[heap]", "[libc]", "[ld.so]", "[ifunc]", "[unwind]", "[_dl_debug_state]"})
+_ALWAYS_WRITABLE = frozenset({"[stack]", "[tls]"})
+#: Mappings and runs of pages a guest can have, as Linux bounds them by vm.max_map_count; each costs the host one.
+MOST_MAPPINGS = 16_384
+_BLOCK = 1 << 20  #: bytes written at a time
+_WORTH_REMAPPING = 1 << 20  #: bytes from which fresh pages are quicker than zeros written
 
 
 def _split(run: Pages, low: int, high: int) -> Iterator[tuple[Pages, bool]]:
@@ -28,10 +40,13 @@ def _split(run: Pages, low: int, high: int) -> Iterator[tuple[Pages, bool]]:
 class GuestMemory(HostMemory):
     """Guest memory: an `AddressSpace` for the linker, plain reads and writes for everyone else."""
 
-    def __init__(self, arch: Architecture, cpu: Cpu) -> None:
+    def __init__(self, arch: Architecture, cpu: Cpu, limit: MemoryLimit | None = None) -> None:
         super().__init__(arch)
         self._cpu = cpu
+        self.limit = limit or MemoryLimit()  #: what pages are charged to
         self._anonymous: dict[int, Region] = {}
+        self._committed: dict[Region, Bools] = {}  #: by region, which of its pages are charged
+        self._damaged: set[Region] = set()  #: the machine's own regions that a guest has changed
 
     # ------------------------------------------------------------ for the linker
 
@@ -39,8 +54,7 @@ class GuestMemory(HostMemory):
         mapped: list[Pages] = []
         try:
             for run in pages:
-                offset, size, protection = run
-                self._cpu.map(region.address + offset, size, protection, region.buffer[offset : offset + size])
+                self._map(region, run)
                 mapped.append(run)
         finally:
             super().publish(region, mapped)
@@ -50,6 +64,66 @@ class GuestMemory(HostMemory):
         for offset, size, _ in region.pages:
             self._cpu.unmap(region.address + offset, size)
         region.pages = ()
+        self._damaged.discard(region)
+        committed = self._committed.pop(region, None)
+        if committed is not None:
+            self.limit.give(self._cpu.page_cost * int(np.count_nonzero(committed)))
+
+    def _map(self, region: Region, run: Pages) -> None:
+        """Give the CPU a run of a region's pages. Raises AddressSpaceError past the memory limit."""
+        offset, size, protection = run
+        if protection:
+            self._commit(region, offset, size)
+        self._cpu.map(region.address + offset, size, protection, region.buffer[offset : offset + size])
+
+    def _commit(self, region: Region, offset: int, size: int) -> None:
+        """Charge pages that can now be accessed, once: what they hold stays when their permissions go."""
+        if region.foreign:
+            return
+        if region not in self._committed:
+            self._committed[region] = np.zeros(region.size // PAGE, np.bool_)
+        pages = self._committed[region][offset // PAGE : (offset + size) // PAGE]
+        new = self._cpu.page_cost * (len(pages) - int(np.count_nonzero(pages)))
+        if not self.limit.take(new):
+            problem = f"past the machine's memory limit of {self.limit.limit:#x} bytes"
+            raise AddressSpaceError(problem, address=region.address + offset, size=size)
+        pages[:] = True
+
+    def _drop(self, region: Region, offset: int, size: int) -> None:
+        """Forget what unmapped pages held. What is the machine's own stays charged: it will be mapped again."""
+        if region.foreign:
+            return
+        region.discard(offset, size)
+        if region.name in _OWN:
+            self._damaged.add(region)
+        elif (committed := self._committed.get(region)) is not None:
+            pages = committed[offset // PAGE : (offset + size) // PAGE]
+            self.limit.give(self._cpu.page_cost * int(np.count_nonzero(pages)))
+            pages[:] = False
+
+    def repair(self) -> None:
+        """Map again, zeroed, what a guest has unmapped of the machine's own; its stack becomes writable."""
+        for region in sorted(self._damaged, key=lambda region: region.address):
+            position, pages = 0, []
+            for run in (*region.pages, Pages(region.size, 0, Protection.NONE)):
+                if position < run.offset:
+                    gap = Pages(position, run.offset - position, Protection.R | Protection.W)
+                    self._map(region, gap)
+                    pages.append(gap)
+                if run.size:
+                    pages.append(run)
+                position = run.offset + run.size
+            region.pages = tuple(pages)
+            usable = Protection.R | Protection.W
+            for run in pages:
+                if region.name in _ALWAYS_WRITABLE and run.protection & usable != usable:
+                    self.protect_pages(region.address + run.offset, run.size, run.protection | usable)
+        self._damaged.clear()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether `repair` has something to do."""
+        return bool(self._damaged)
 
     def read(self, address: int, size: int) -> bytes:
         return self._cpu.read(address, size)
@@ -69,8 +143,10 @@ class GuestMemory(HostMemory):
     ) -> int:
         """Map `size` bytes (rounded up to pages) of zeroed memory and give its address.
 
-        Raises AddressSpaceError if there is no room, or if `at` is taken.
+        Raises AddressSpaceError if there is no room or no more of the memory limit, or if `at` is taken.
         """
+        if len(self._regions) >= MOST_MAPPINGS:
+            raise AddressSpaceError(f"more than {MOST_MAPPINGS} mappings", address=at, size=size)
         region = self.reserve(size, at=at, name=name)
         try:
             self.publish(region, [Pages(0, region.size, protection)])
@@ -92,10 +168,12 @@ class GuestMemory(HostMemory):
     def map_over(self, address: int, size: int, protection: Protection, *, name: str = "") -> None:
         """Map zeroed memory at exactly [address, address + size), whatever lay there (mmap's MAP_FIXED).
 
-        Raises AddressSpaceError if the range is not one of pages within the address space.
+        Raises AddressSpaceError if the range is not one of pages within the address space, or past a limit.
         """
         size = page_ceil(size)
         self.check_range(address, size)
+        if size > self.limit.left + self._mapped(address, size):
+            raise AddressSpaceError("past the machine's memory limit", address=address, size=size)
         self.unmap_pages(address, size)
         position, end = address, address + size
         for region in self._within(address, size):
@@ -104,9 +182,8 @@ class GuestMemory(HostMemory):
             position = min(region.end, end)
             offset = max(address, region.address) - region.address
             run = Pages(offset, position - region.address - offset, protection)
-            buffer = region.buffer[run.offset : run.offset + run.size]
-            buffer[:] = 0
-            self._cpu.map(region.address + run.offset, run.size, protection, buffer)
+            region.discard(run.offset, run.size)
+            self._map(region, run)
             region.pages = tuple(sorted((*region.pages, run)))
         if position < end:
             self.map_anonymous(end - position, protection, name=name, at=position)
@@ -122,10 +199,12 @@ class GuestMemory(HostMemory):
                 for piece, inside in _split(run, address - region.address, address + size - region.address):
                     if inside:
                         self._cpu.unmap(region.address + piece.offset, piece.size)
+                        self._drop(region, piece.offset, piece.size)
                     else:
                         kept.append(piece)
             region.pages = tuple(kept)
-            if not kept and self._anonymous.get(region.address) is region:
+            own = region.name in _OWN
+            if not kept and not own and self._anonymous.get(region.address) is region:
                 self.unmap(region.address)
 
     def protect_pages(self, address: int, size: int, protection: Protection) -> None:
@@ -135,9 +214,15 @@ class GuestMemory(HostMemory):
         for region in self._within(address, size):
             low, high = address - region.address, address + size - region.address
             pages = []
+            if len(region.pages) >= MOST_MAPPINGS:
+                raise AddressSpaceError(f"more than {MOST_MAPPINGS} runs of pages", address=address, size=size)
+            if region.name in _OWN:
+                self._damaged.add(region)
             for run in region.pages:
                 for piece, inside in _split(run, low, high):
                     if inside:
+                        if protection:
+                            self._commit(region, piece.offset, piece.size)
                         self._cpu.protect(region.address + piece.offset, piece.size, protection)
                     pages.append(piece._replace(protection=protection) if inside else piece)
             region.pages = tuple(pages)
@@ -167,7 +252,27 @@ class GuestMemory(HostMemory):
 
     def _within(self, address: int, size: int) -> list[Region]:
         """The regions that share an address with [address, address + size)."""
-        return [region for region in self.regions if region.address < address + size and address < region.end]
+        first = max(bisect_right(self._starts, address) - 1, 0)
+        last = bisect_left(self._starts, address + size)
+        return [region for region in self._regions[first:last] if address < region.end]
+
+    def zero(self, address: int, size: int) -> None:
+        """Fill mapped memory with zeros; whole pages of it cost the host nothing where an engine shares them.
+
+        Raises AddressSpaceError, nothing changed, where part of it is not mapped.
+        """
+        whole = range(page_ceil(address), (address + size) // PAGE * PAGE) if self._cpu.shares_memory else range(0)
+        if not self._cpu.shares_memory or len(whole) < _WORTH_REMAPPING:
+            for offset in range(0, size, _BLOCK):
+                self._cpu.write(address + offset, bytes(min(_BLOCK, size - offset)))
+            return
+        if not self.is_mapped(whole.start, len(whole)):
+            raise AddressSpaceError("not mapped", address=address, size=size)
+        self._cpu.write(address, bytes(whole.start - address))
+        self._cpu.write(whole.stop, bytes(address + size - whole.stop))
+        for region in self._within(whole.start, len(whole)):
+            low, high = max(whole.start, region.address), min(whole.stop, region.end)
+            region.discard(low - region.address, high - low)
 
     def read_uint(self, address: int, size: int) -> int:
         """A little-endian unsigned integer of `size` bytes."""

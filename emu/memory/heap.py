@@ -15,6 +15,7 @@ from bisect import bisect_left, insort
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
+from emu.memory.limit import MemoryLimit
 from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 16  #: bytes; what max_align_t needs on the widest of the ISAs, used on all
 SMALL_LIMIT = 1024  #: bytes; the largest size class
-DEFAULT_LIMIT = 1 << 30  #: bytes of arenas before malloc answers NULL
+_COPIED = 1 << 20  #: bytes moved at a time when a block is resized
+#: Bytes the host keeps for a block, live or free: rows of a dictionary and two of lists.
+_BLOCK_COST = 200
 _FIRST_ARENA = 1 << 18
 _LARGEST_STEP = 1 << 26
 _RUN = 1 << 14  # bytes taken from the extents at a time to cut small blocks from
@@ -32,9 +35,19 @@ _RUN = 1 << 14  # bytes taken from the extents at a time to cut small blocks fro
 class Heap:
     """malloc and its family on guest memory. Addresses are unsigned; 0 is NULL; sizes are bytes."""
 
-    def __init__(self, memory: MappableMemory, arch: Architecture, *, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(
+        self,
+        memory: MappableMemory,
+        arch: Architecture,
+        account: MemoryLimit | None = None,
+        *,
+        limit: int | None = None,
+    ) -> None:
         self.memory = memory
-        self.limit = min(limit, arch.address_mask)
+        #: Bytes of arenas before malloc answers NULL, where that comes before the machine's memory limit.
+        self.limit = arch.address_mask if limit is None else limit
+        self._account = account or MemoryLimit()  # for book-keeping; arenas are pages, which charge themselves
+        self._cut = self._charged = 0  # small blocks cut so far, and charged
         self.mapped = 0  #: bytes of arenas so far
         self._live: dict[int, int] = {}  # address -> capacity, of every block handed out
         self._bins: list[list[int]] = [[] for _ in range(SMALL_LIMIT // ALIGNMENT + 1)]
@@ -65,6 +78,7 @@ class Heap:
                     if not address:
                         return 0
                 self._run = address + capacity
+                self._cut += 1
         self._live[address] = capacity
         return address
 
@@ -73,7 +87,7 @@ class Heap:
         total = count * size
         address = self.malloc(total)
         if address and total:
-            self.memory.write(address, bytes(total))
+            self.memory.zero(address, total)
         return address
 
     def realloc(self, address: int, size: int) -> int:
@@ -90,7 +104,9 @@ class Heap:
             return address
         moved = self.malloc(size)
         if moved:
-            self.memory.write(moved, self.memory.read(address, min(old, size)))
+            kept = min(old, size)
+            for offset in range(0, kept, _COPIED):
+                self.memory.write(moved + offset, self.memory.read(address + offset, min(_COPIED, kept - offset)))
             self.free(address)
         return moved
 
@@ -169,6 +185,9 @@ class Heap:
         if left:
             self._bins[left >> 4].append(self._run)
             self._run = self._run_end = 0
+        if not self._account.take((self._cut - self._charged) * _BLOCK_COST):
+            return 0
+        self._charged = self._cut
         start = self._take(_RUN)
         if start:
             self._run_end = start + _RUN
@@ -231,11 +250,13 @@ class Heap:
     def _grow(self, size: int) -> bool:
         needed = (size + 4095) & -4096
         for arena in (max(needed, self._next_arena), needed):
-            if self.mapped + arena > self.limit:
+            cost = arena // SMALL_LIMIT * _BLOCK_COST  # as if cut into large blocks; small ones are counted
+            if self.mapped + arena > self.limit or not self._account.take(cost):
                 continue
             try:
                 start = self.memory.map_anonymous(arena, name="[heap]")
             except AddressSpaceError:
+                self._account.give(cost)
                 continue
             self.mapped += arena
             self._next_arena = min(max(self._next_arena, arena) * 2, _LARGEST_STEP)

@@ -105,6 +105,8 @@ class Runner:
         if self.depth:
             return self._call_nested(plan, address, args)
         self._budget = self._new_budget(max_instructions, timeout)
+        if self.memory.damaged:
+            self.memory.repair()
         self.depth = 1
         try:
             return self._enter(plan, address, args, self._stack.top)

@@ -88,6 +88,11 @@ class Region:
         """
         return self.mappable and _map_private(self.buffer, offset, path, file_offset, size)
 
+    def discard(self, offset: int, size: int) -> None:
+        """Make whole pages zero again, and give the host's memory behind them back where that can be had."""
+        if not (self.mappable and _map_zeros(self.buffer, offset, size)):
+            self.buffer[offset : offset + size] = 0
+
 
 class AddressSpace(Protocol):
     """What the linker needs of the memory it links into."""
@@ -254,9 +259,8 @@ def _window(arch: Architecture) -> tuple[int, int]:
 
 def _host_pages(size: int) -> U8:
     """uint8[size] of zeroed, page-aligned memory that costs nothing until it is touched."""
-    no_reserve = getattr(mmap, "MAP_NORESERVE", 0x4000 if os.uname().sysname == "Linux" else 0)
     try:
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _no_reserve()
         pages = mmap.mmap(-1, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     except (OSError, OverflowError, ValueError) as error:
         raise AddressSpaceError(f"the host has no memory for it: {error}", size=size) from None
@@ -279,6 +283,19 @@ def _libc_mmap() -> ctypes._NamedFuncPointer:
 
 
 _MAP_FIXED = 0x10  # the same on Linux and macOS
+
+
+def _no_reserve() -> int:
+    return int(getattr(mmap, "MAP_NORESERVE", 0x4000 if os.uname().sysname == "Linux" else 0))
+
+
+def _map_zeros(buffer: U8, offset: int, size: int) -> bool:
+    """Replace pages of `buffer` by fresh ones; False where the host cannot."""
+    if not size or offset % mmap.PAGESIZE or size % mmap.PAGESIZE:
+        return False
+    wanted = buffer.ctypes.data + offset
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _no_reserve()
+    return bool(_libc_mmap()(wanted, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) == wanted)
 
 
 def _map_private(buffer: U8, offset: int, path: os.PathLike[str], file_offset: int, size: int) -> bool:

@@ -46,7 +46,7 @@ def _register_file(arch: str) -> tuple[Mapping[str, tuple[str, int]], tuple[str,
 class FakeCpu:
     """A `Cpu` without an engine. Registers start at zero; aliases agree, overlapping registers do not."""
 
-    page_size = PAGE_SIZE
+    page_size = page_cost = PAGE_SIZE
     shares_memory = True
 
     def __init__(self, arch: str, script: Iterable[Step] = ()) -> None:
@@ -148,7 +148,7 @@ class RecordingCpu:
     def __init__(self, inner: Cpu) -> None:
         self.inner = inner
         self.crossings: list[Crossing] = []
-        self.arch, self.page_size = inner.arch, inner.page_size
+        self.arch, self.page_size, self.page_cost = inner.arch, inner.page_size, inner.page_cost
         self.shares_memory, self.registers = inner.shares_memory, inner.registers
 
     def counts(self) -> Counter[str]:

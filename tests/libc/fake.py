@@ -50,6 +50,9 @@ class FakeMemory:
         region, offset = self._find(address, len(data))
         region[offset : offset + len(data)] = data
 
+    def zero(self, address: int, size: int) -> None:
+        self.store(address, bytes(size))
+
     read, write = load, store
 
 

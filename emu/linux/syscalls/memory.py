@@ -151,5 +151,5 @@ def madvise(kernel: SystemCalls, address: int, size: int, advice: int) -> int:
     if advice == _MADV_DONTNEED and size:
         if not kernel.mappings.is_mapped(address, page_ceil(size)):
             return -Errno.ENOMEM
-        kernel.mappings.write(address, bytes(page_ceil(size)))
+        kernel.mappings.zero(address, page_ceil(size))
     return 0
