@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 from emu.cpu.create import create_cpu
-from emu.cpu.protocol import Cpu, Protection, StopReason
+from emu.cpu.protocol import Cpu, Protection, Stop, StopReason
 from emu.debug.faults import MAX_FRAMES, CallFrameTable, backtrace, guest_fault
-from emu.debug.unwind import table_by_index
+from emu.debug.unwind import Registers, UnwindError, _evaluate, table_by_index
 from emu.errors import Frame, GuestFault
 from emu.isa.registry import ISAS
 from emu.isa.spec import DwarfRegisters
+from relink.errors import AddressSpaceError, MalformedElf
 
 from .cpu.guests import page_buffer
 
@@ -280,10 +281,41 @@ def test_damaged_tables_never_raise(program: Program) -> None:
         assert len(frames) <= MAX_FRAMES
 
 
-def test_a_symbolizer_that_raises_costs_only_the_names(program: Program) -> None:
+def test_a_symbol_table_that_is_damaged_costs_only_the_names(program: Program) -> None:
     def broken(address: int) -> Frame:
-        raise RuntimeError(address)
+        raise MalformedElf("guest", f"no symbols at {address:#x}")
 
     program.call("entry", 3)
     pc = program.cpu.read_register("pc") & ~1
     assert backtrace(program.cpu, pc, symbolize=broken) == (Frame(pc),)
+
+
+@pytest.mark.parametrize("part", ["symbolize", "unwind_tables", "sourced"])
+def test_a_mistake_is_not_taken_for_a_fault_of_the_guest(program: Program, part: str) -> None:
+    def mistaken(*_: object, **__: object) -> Frame:
+        raise TypeError("a programming error")
+
+    stop = Stop(StopReason.READ_UNMAPPED, program.functions["crash"][0], 0)
+    with pytest.raises(TypeError, match="a programming error"):
+        guest_fault(program.cpu, stop, **{"symbolize": program.symbolize, part: mistaken})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        b"\x24",  # operands missing
+        b"\x10",  # a constant that ends early
+        b"\x0e\0",
+        b"\x92\0\0",  # bregx, which is not supported
+        b"\x30\x06",  # a dereference of 0
+        b"\x8f\0",  # register 31
+        b"\x31\x0e" + bytes(7) + b"\x40\x24\x06",  # 1 << 2**62
+    ],
+)
+def test_a_damaged_expression_is_an_unwind_error(expression: bytes) -> None:
+    def read(address: int, size: int) -> bytes:
+        raise AddressSpaceError("not mapped", address=address, size=size)
+
+    frame = Registers(ISAS["x86_64"].dwarf, 0x1000, {7: 0x2000})
+    with pytest.raises((UnwindError, AddressSpaceError)):
+        _evaluate(expression, frame, read, None)

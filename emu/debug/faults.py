@@ -1,7 +1,9 @@
 """From a stopped CPU to a `GuestFault`: registers, disassembly and backtrace, as far as each can be had.
 
-What has crashed may have done so because its stack, its registers or its code are nonsense. So nothing here
-raises, everything is bounded, and each part is gathered by itself: one that fails is left out.
+What has crashed may have done so because its stack, its registers or its code are nonsense. So each part is
+gathered by itself and bounded, and what the guest's state does not give (RelinkError: memory that is not mapped,
+damaged tables) is left out. Any other exception is a mistake in this project or in what a user handed in, and is
+raised.
 
 The callers are found, frame by frame, by the best means at hand: DWARF call-frame information; in the
 innermost frame the return-address register (or, after a jump to nowhere, the top of the stack); the chain of
@@ -19,10 +21,11 @@ from typing import Any, Final, Protocol
 from emu.cpu.protocol import Cpu, Stop
 from emu.debug.call_frames import call_frames
 from emu.debug.symbolizer import Symbolizer
-from emu.debug.unwind import CallFrameTable, Registers, caller_by_rules
+from emu.debug.unwind import CallFrameTable, Registers, UnwindError, caller_by_rules
 from emu.errors import Frame, GuestFault
 from emu.isa.registry import ISAS
 from emu.isa.spec import InstructionSet
+from relink.errors import AddressSpaceError, RelinkError
 
 __all__ = ["MAX_FRAMES", "CallFrameTable", "backtrace", "describe_fault", "disassemble", "guest_fault"]
 
@@ -52,19 +55,15 @@ def guest_fault(
     unwind_tables: UnwindTables | None = None,
     sourced: Sourced | None = None,
 ) -> GuestFault:
-    """The error that describes `stop`, which `cpu` has just come to. Never raises."""
+    """The error that describes `stop`, which `cpu` has just come to. Raises nothing on account of the guest."""
     frame = _name(symbolize, stop.pc)
-    registers: dict[str, int] = {}
+    registers = dict(zip(cpu.registers, cpu.read_registers(cpu.registers), strict=True))
     disassembly: tuple[str, ...] = ()
-    callers: tuple[Frame, ...] = ()
-    with contextlib.suppress(Exception):
-        registers = dict(zip(cpu.registers, cpu.read_registers(cpu.registers), strict=True))
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(AddressSpaceError):
         disassembly = disassemble(cpu, stop.pc, frame)
-    with contextlib.suppress(Exception):
-        callers = backtrace(cpu, stop.pc, symbolize=symbolize, unwind_tables=unwind_tables)
+    callers = backtrace(cpu, stop.pc, symbolize=symbolize, unwind_tables=unwind_tables)
     if sourced is not None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(RelinkError):
             callers = tuple(sourced(each, returned_to=number > 0) for number, each in enumerate(callers))
             frame = sourced(frame)
     return GuestFault(
@@ -79,19 +78,26 @@ def guest_fault(
 
 
 def describe_fault(cpu: Cpu, stop: Stop, symbolizer: Symbolizer) -> GuestFault:
-    """`guest_fault` with all that is loaded to name and unwind by."""
+    """`guest_fault`, with everything that is loaded to name addresses and to unwind by.
+
+    What is raised for another reason than the guest's state carries a note of the fault it was to describe.
+    """
 
     def unwind_tables(address: int) -> CallFrameTable | None:
         image = symbolizer.image_at(address)
         return None if image is None else call_frames(image, address)
 
-    return guest_fault(
-        cpu, stop, symbolize=symbolizer.frame, unwind_tables=unwind_tables, sourced=symbolizer.sourced
-    )
+    try:
+        return guest_fault(
+            cpu, stop, symbolize=symbolizer.frame, unwind_tables=unwind_tables, sourced=symbolizer.sourced
+        )
+    except Exception as error:
+        error.add_note(f"while describing a fault of the guest: {stop}")
+        raise
 
 
 def _name(symbolize: Symbolize, address: int) -> Frame:
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(RelinkError):
         return symbolize(address)
     return Frame(address)
 
@@ -102,12 +108,9 @@ def _name(symbolize: Symbolize, address: int) -> Frame:
 def backtrace(
     cpu: Cpu, pc: int, *, symbolize: Symbolize, unwind_tables: UnwindTables | None = None
 ) -> tuple[Frame, ...]:
-    """The frame at `pc` and its callers, innermost first, at most `MAX_FRAMES`. Never raises."""
-    frames = [_name(symbolize, pc)]
-    with contextlib.suppress(Exception):
-        for frame in itertools.islice(_callers(cpu, pc, symbolize, unwind_tables), MAX_FRAMES - 1):
-            frames.append(frame)  # one by one: what was found stays found
-    return tuple(frames)
+    """The frame at `pc` and its callers, innermost first, at most `MAX_FRAMES`; as many as can be found."""
+    callers = _callers(cpu, pc, symbolize, unwind_tables)
+    return (_name(symbolize, pc), *itertools.islice(callers, MAX_FRAMES - 1))
 
 
 def _callers(cpu: Cpu, pc: int, symbolize: Symbolize, unwind_tables: UnwindTables | None) -> Iterator[Frame]:
@@ -120,9 +123,9 @@ def _callers(cpu: Cpu, pc: int, symbolize: Symbolize, unwind_tables: UnwindTable
         try:
             table = unwind_tables(lookup) if unwind_tables else None
             if table is None:
-                raise LookupError
+                raise UnwindError(f"no image with call-frame information lies at {lookup:#x}")
             caller = caller_by_rules(frame, table, lookup, cpu.read)
-        except Exception:
+        except (UnwindError, AddressSpaceError):
             caller = _guess(frame, named, cpu, symbolize, first)
         if caller is None or _leads_nowhere(frame, caller):
             return
@@ -184,7 +187,7 @@ def _just_called(frame: Registers, named: Frame, cpu: Cpu) -> Iterator[Registers
     if isa.link is not None:
         yield Registers(isa, frame.values[isa.link], frame.values)
     elif not _known(named):  # on x86 only a jump to nowhere is sure to have its return address on top
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(AddressSpaceError):
             top = frame.values[isa.sp]
             back = int.from_bytes(cpu.read(top, isa.word), "little")
             yield Registers(isa, back, {**frame.values, isa.sp: top + isa.word})
@@ -194,9 +197,9 @@ def _by_frame_pointer(frame: Registers, cpu: Cpu) -> Iterator[Registers]:
     isa = frame.isa
     pointer = frame.values.get(isa.fp, 0)
     for saved_pointer, saved_return in isa.frame_records:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(AddressSpaceError):
             record = [
-                int.from_bytes(cpu.read(pointer + offset, isa.word), "little")
+                int.from_bytes(cpu.read(pointer + offset & frame.mask, isa.word), "little")
                 for offset in (saved_pointer, saved_return)
             ]
             above = pointer + max(saved_pointer, saved_return, -isa.word) + isa.word
@@ -272,8 +275,8 @@ def _lines_before(engine: Any, shortest: int, cpu: Cpu, pc: int, frame: Frame | 
     starts = [pc - size for size in range(_LINES_BEFORE * _LONGEST_INSTRUCTION // 2, 0, -shortest)]
     if frame is not None and frame.symbol and 0 < frame.offset <= _SYMBOL_REACH:
         starts.insert(0, pc - frame.offset)
-    for start in starts:
-        with contextlib.suppress(Exception):
+    for start in (start for start in starts if start >= 0):
+        with contextlib.suppress(AddressSpaceError):
             lines = _sweep(engine, shortest, cpu.read(start, pc - start), start)
             if lines and all(not text.startswith(".byte") for _, _, text in lines):
                 return lines
@@ -284,13 +287,14 @@ def _mapped(cpu: Cpu, address: int, size: int) -> bytes:
     """What is mapped of [address, address + size), from its start. Raises if not even the start is."""
     try:
         return cpu.read(address, size)
-    except Exception:
+    except AddressSpaceError:
         return cpu.read(address, min(size, -address % cpu.page_size or cpu.page_size))
 
 
 def _mapped_before(cpu: Cpu, address: int, size: int) -> bytes:
+    size = min(size, address)
     try:
         return cpu.read(address - size, size)
-    except Exception:
+    except AddressSpaceError:
         size = min(size, address % cpu.page_size)
         return cpu.read(address - size, size)

@@ -13,13 +13,19 @@ import operator
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from emu.isa.spec import DwarfRegisters
+from relink.errors import RelinkError
 
 #: Reads guest memory: (address, size) -> bytes. Raises if it is not mapped.
 ReadMemory = Callable[[int, int], bytes]
+
+
+class UnwindError(RelinkError):
+    """Call-frame information that is missing or damaged, or does not fit the stack."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +74,13 @@ class Registers:
 def caller_by_rules(frame: Registers, table: CallFrameTable, lookup: int, read: ReadMemory) -> Registers | None:
     """The caller's registers by the rules for `lookup`; None if they say that there is no caller.
 
-    Raises LookupError if no entry covers `lookup`, and whatever damaged tables or a damaged stack lead to.
+    Raises UnwindError if no entry covers `lookup` or the entry makes no sense, AddressSpaceError if the rules lead
+    to memory that is not mapped.
     `lookup` is the pc of the innermost frame, and one less than the return address of any other, so that a
     call at the very end of a function is looked up in that function.
     """
     rules, return_column = _find(table, lookup - table.load_bias, frame.isa.word)
-    cfa_rule = rules["cfa"]
-    if cfa_rule.expr is not None:
-        cfa = _evaluate(cfa_rule.expr, frame, read, None)
-    else:
-        cfa = frame.values[cfa_rule.reg] + cfa_rule.offset
-    cfa &= frame.mask
+    cfa = _canonical_address(rules, frame, read)
     values = dict(frame.values)
     if frame.isa.link is None:
         values.pop(return_column, None)
@@ -90,10 +92,27 @@ def caller_by_rules(frame: Registers, table: CallFrameTable, lookup: int, read: 
                 values.pop(number, None)
             else:
                 values[number] = value & frame.mask
+    if frame.isa.sp not in values:
+        raise UnwindError("the caller's stack pointer cannot be known")
     pc = values.get(return_column)
-    if pc is None:
-        return None
-    return Registers(frame.isa, pc, values)
+    return None if pc is None else Registers(frame.isa, pc, values)
+
+
+def _canonical_address(rules: Mapping[Any, Any], frame: Registers, read: ReadMemory) -> int:
+    """The canonical frame address (DWARF 5, 6.4.1): the caller's stack pointer, unless a rule says otherwise."""
+    rule = rules.get("cfa")
+    if rule is None:
+        raise UnwindError("a row without a rule for the canonical frame address")
+    if rule.expr is not None:
+        return _evaluate(rule.expr, frame, read, None)
+    return _known(frame, rule.reg) + int(rule.offset) & frame.mask
+
+
+def _known(frame: Registers, number: int) -> int:
+    value = frame.values.get(number)
+    if value is None:
+        raise UnwindError(f"a rule uses register {number}, whose value is not known")
+    return value
 
 
 def _recover(rule: Any, number: int, cfa: int, frame: Registers, read: ReadMemory) -> int | None:
@@ -105,7 +124,7 @@ def _recover(rule: Any, number: int, cfa: int, frame: Registers, read: ReadMemor
         case "VAL_OFFSET":
             return cfa + int(rule.arg)
         case "REGISTER":
-            return frame.values.get(rule.arg)
+            return frame.values.get(int(rule.arg))
         case "EXPRESSION":
             return int.from_bytes(read(_evaluate(rule.arg, frame, read, cfa), word), "little")
         case "VAL_EXPRESSION":
@@ -124,13 +143,33 @@ def _find(table: CallFrameTable, pc: int, word: int) -> tuple[dict[Any, Any], in
     index = _index(table, word)
     nearest = bisect_right(index, pc, key=operator.itemgetter(0))
     for _, cie_offset, fde_offset in index[nearest - 1 : nearest] if nearest else ():
-        fde = _parse(table, (cie_offset, fde_offset), word)[1]
-        start = fde.header["initial_location"] & (1 << 8 * word) - 1
-        if start <= pc < start + fde.header["address_range"]:
-            into = pc - start + fde.header["initial_location"]
-            rows = [row for row in fde.get_decoded().table if row["pc"] <= into]
-            return rows[-1], fde.cie.header["return_address_register"]
-    raise LookupError(f"no call-frame information covers {pc:#x}")
+        with _damage_as_unwind_error():
+            fde = _parse(table, (cie_offset, fde_offset), word)[1]
+            start = fde.header["initial_location"] & (1 << 8 * word) - 1
+            if start <= pc < start + fde.header["address_range"]:
+                into = pc - start + fde.header["initial_location"]
+                rows = [row for row in fde.get_decoded().table if row["pc"] <= into]
+                return rows[-1], fde.cie.header["return_address_register"]
+    raise UnwindError(f"no call-frame information covers {pc:#x}")
+
+
+@contextmanager
+def _damage_as_unwind_error() -> Iterator[None]:
+    """pyelftools has no one error for damaged input: these are what it raises on mutated tables."""
+    from elftools.common.exceptions import DWARFError, ELFParseError
+
+    try:
+        yield
+    except (
+        DWARFError,
+        ELFParseError,
+        struct.error,
+        ValueError,
+        LookupError,
+        AssertionError,
+        RecursionError,
+    ) as error:
+        raise UnwindError(f"damaged call-frame information: {error!r}") from error
 
 
 class _Raw(NamedTuple):
@@ -183,8 +222,9 @@ def function_entries(table: CallFrameTable, word: int) -> list[tuple[int, int]]:
 def _pointer_encoding(table: CallFrameTable, cie: int, word: int) -> int | None:
     """The DW_EH_PE_* by which the entries of a CIE give addresses; None if the CIE cannot be read."""
     try:
-        return int(_parse(table, (cie,), word)[0].augmentation_dict.get("FDE_encoding", 0))
-    except Exception:  # pyelftools has no one error for damaged input
+        with _damage_as_unwind_error():
+            return int(_parse(table, (cie,), word)[0].augmentation_dict.get("FDE_encoding", 0))
+    except UnwindError:
         return None
 
 
@@ -203,8 +243,11 @@ def _pointer(table: CallFrameTable, offset: int, encoding: int, word: int) -> in
 
 
 def _parse(table: CallFrameTable, offsets: Sequence[int], word: int) -> list[Any]:
-    """A CIE, or a CIE and one of its FDEs, parsed by pyelftools as if they were a section of their own."""
-    from elftools.dwarf.callframe import CallFrameInfo
+    """A CIE, or a CIE and one of its FDEs, parsed by pyelftools as if they were a section of their own.
+
+    Raises ValueError where something else lies at an offset, and what pyelftools does.
+    """
+    from elftools.dwarf.callframe import CIE, FDE, CallFrameInfo
     from elftools.dwarf.structs import DWARFStructs
 
     pieces = []
@@ -221,14 +264,21 @@ def _parse(table: CallFrameTable, offsets: Sequence[int], word: int) -> list[Any
     entries: list[Any] = CallFrameInfo(
         io.BytesIO(section), len(section), address, structs, for_eh_frame=table.eh_frame
     ).get_entries()
+    if [type(entry) for entry in entries] != [CIE, FDE][: len(offsets)]:
+        raise ValueError("no CIE, or no FDE of it")
     return entries
 
 
 # ---------------------------------------------------------------- DWARF expressions, as far as CFI uses them
 
+
+def _shift_left(value: int, count: int) -> int:
+    return value << count if count < 64 else 0  # a damaged count would take the host's memory
+
+
 _BINARY: Final[Mapping[int, Callable[[int, int], int]]] = {
     0x1A: operator.and_, 0x1C: operator.sub, 0x1E: operator.mul, 0x21: operator.or_, 0x22: operator.add,
-    0x24: operator.lshift, 0x25: operator.rshift, 0x27: operator.xor, 0x29: operator.eq, 0x2A: operator.ge,
+    0x24: _shift_left, 0x25: operator.rshift, 0x27: operator.xor, 0x29: operator.eq, 0x2A: operator.ge,
     0x2B: operator.gt, 0x2C: operator.le, 0x2D: operator.lt, 0x2E: operator.ne,
 }  # fmt: skip
 _CONSTANTS: Final = {
@@ -237,8 +287,17 @@ _CONSTANTS: Final = {
 
 
 def _evaluate(expression: Sequence[int], frame: Registers, read: ReadMemory, initial: int | None) -> int:
-    """Run a DWARF expression (DWARF 5, 2.5). `initial` is what the stack starts with. Raises ValueError."""
-    code = bytes(expression)
+    """Run a DWARF expression (DWARF 5, 2.5). `initial` is what the stack starts with.
+
+    Raises UnwindError, and AddressSpaceError for a dereference of what is not mapped.
+    """
+    try:
+        return _run(bytes(expression), frame, read, initial)
+    except (IndexError, struct.error) as error:  # the stack or the expression ends early
+        raise UnwindError(f"damaged DWARF expression {bytes(expression).hex()}") from error
+
+
+def _run(code: bytes, frame: Registers, read: ReadMemory, initial: int | None) -> int:
     stack = [] if initial is None else [initial]
     at = 0
     while at < len(code):
@@ -250,8 +309,8 @@ def _evaluate(expression: Sequence[int], frame: Registers, read: ReadMemory, ini
             offset, at = _leb128(code, at, signed=True)
             # On x86 the return-address column stands for the frame's own pc (PLT entries use it so).
             number = op - 0x70
-            known = frame.pc if frame.isa.names[number] == "pc" else frame.values[number]
-            stack.append(known + offset)
+            is_pc = number < len(frame.isa.names) and frame.isa.names[number] == "pc"
+            stack.append((frame.pc if is_pc else _known(frame, number)) + offset)
         elif op in _CONSTANTS:
             stack.append(struct.unpack_from(_CONSTANTS[op], code, at)[0])
             at += struct.calcsize(_CONSTANTS[op])
@@ -269,7 +328,7 @@ def _evaluate(expression: Sequence[int], frame: Registers, read: ReadMemory, ini
         elif op == 0x12:  # dup
             stack.append(stack[-1])
         else:
-            raise ValueError(f"DWARF operation {op:#x} is not one that call-frame information uses")
+            raise UnwindError(f"DWARF operation {op:#x} is not one that call-frame information uses")
         stack[-1] &= frame.mask
     return stack[-1]
 
