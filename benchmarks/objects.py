@@ -24,8 +24,8 @@ from rich.table import Table
 
 from relink import HostMemory, Linker
 from relink.elf.archive import Archive
-from relink.image import Timings
 from relink.linker import LoadOptions
+from relink.load.timings import Timings
 from toolchains.archives import SHELVES, archives
 from toolchains.linkers import lld
 

@@ -45,11 +45,12 @@ from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.errors import UnsupportedElf
 from relink.image import Image, Symbol
 from relink.linker import Linker, LoadOptions, Policy
+from relink.module import TlsModule
 from relink.objects.archive_members import header_of
-from relink.relocate.lazy import Binding
+from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
 from relink.search.search_path import Finder, SearchPath, Source
-from relink.tls import DEFAULT_STATIC_SIZE, TlsModule
+from relink.tls import DEFAULT_STATIC_SIZE
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import Stop
@@ -76,7 +77,7 @@ class Machine:
     pages, heap, files and captured output may take of the host together. `float_abi` ("soft-float",
     "single-float", "hard-float") says how guest functions pass floating-point values, where the ISA's psABI knows
     several ways; images built for another are refused. `binding` ("now", "lazy", "faithful"; see
-    `relink.relocate.lazy.Binding`) is when calls by way of the PLT are bound, where a load does not say otherwise.
+    `relink.BindMode`) is when calls by way of the PLT are bound, where a load does not say otherwise.
     `tls_size` bytes are each thread's for static thread-local storage; with `dynamic_tls` only what
     must be static is (see `relink.tls`).
 
@@ -103,11 +104,11 @@ class Machine:
         timeout: float = 0.0,
         memory_limit: int = DEFAULT_LIMIT,
         float_abi: FloatAbi | str | None = None,
-        binding: Binding | str = Binding.NOW,
+        binding: BindMode | str = BindMode.NOW,
         dynamic_tls: bool = False,
     ) -> None:
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
-        self.binding = Binding(binding)
+        self.binding = BindMode(binding)
         self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
         self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
         self.program: Process | None = None  #: the one started last
@@ -227,7 +228,7 @@ class Machine:
         deep_bind: bool = False,
         no_load: bool = False,
         no_delete: bool = False,
-        binding: Binding | str | None = None,
+        binding: BindMode | str | None = None,
         preload: Sequence[Source] = (),
         allow_unresolved: bool = False,
         want: Sequence[str] = (),
@@ -251,7 +252,7 @@ class Machine:
             deep_bind=deep_bind,
             no_load=no_load,
             no_delete=no_delete,
-            binding=self.binding if binding is None else Binding(binding),
+            binding=self.binding if binding is None else BindMode(binding),
             preload=preload,
             want=want,
             whole_archive=whole_archive,
@@ -278,7 +279,7 @@ class Machine:
         name: str | None = None,
         symbols: Symbols | None = None,
         base: int | None = None,
-        binding: Binding | str | None = None,
+        binding: BindMode | str | None = None,
         preload: Sequence[Source] = (),
         allow_unresolved: bool = False,
     ) -> Process:
@@ -292,7 +293,7 @@ class Machine:
         process = Process(self, program, arguments, environment or {})
         options = LoadOptions(
             base=base,
-            binding=self.binding if binding is None else Binding(binding),
+            binding=self.binding if binding is None else BindMode(binding),
             preload=preload,
             dynamic_tls=self.dynamic_tls,
             program=True,

@@ -29,7 +29,7 @@ from relink.memory.address_space import Protection
 if TYPE_CHECKING:
     from relink.elf import Decoded, ProgramHeader
     from relink.image import BoundSymbol, Image
-    from relink.tls import TlsModule
+    from relink.module import TlsModule
 
 __all__ = [
     "DestructorDone", "DestructorStarting", "Event", "IfuncResolved", "ImageClosed", "ImageLoaded", "ImageMapped",

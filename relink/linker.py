@@ -29,22 +29,27 @@ from typing import TYPE_CHECKING
 
 from relink.arch import Architecture
 from relink.errors import LinkError, raise_all
-from relink.image import Clock, Image, Stage
+from relink.image import Image
 from relink.load import announce as tell
 from relink.load import lifetime
 from relink.load import map as mapping
 from relink.load.options import LoadOptions, Policy
 from relink.load.plan import Plan
+from relink.load.timings import Clock
 from relink.memory.address_space import AddressSpace, Protection
-from relink.relocate.engine import Environment, relocate
-from relink.relocate.lazy import Answer, LazyHost
+from relink.module import Stage, TlsModule
+from relink.relocate.lazy import LazyHost, SlotBinding
+from relink.relocate.relocate import relocate
+from relink.relocate.state import Environment
+from relink.relocate.tls import DescriptorStubs
 from relink.resolve import scopes
 from relink.resolve.resolver import Resolver
+from relink.resolve.scopes import LookupScope
 from relink.search import graph
 from relink.search import version_check as requirements
-from relink.search.graph import Node, Surroundings
+from relink.search.graph import Node, SearchContext
 from relink.search.search_path import SearchPath, Source
-from relink.tls import DEFAULT_STATIC_SIZE, DescriptorStubs, LoadTls, TlsLayout, TlsModule
+from relink.tls import DEFAULT_STATIC_SIZE, LoadTls, TlsLayout
 
 if TYPE_CHECKING:
     from relink.events import Observer
@@ -169,7 +174,16 @@ class Linker:
 
         with self._transaction(name, f"<image at {address:#x}>") as undo:
             clock = Clock()
-            root, nodes = adopted_nodes(self, address, source, name, relocated=relocated, tls=tls)
+            root, nodes = adopted_nodes(
+                self.memory,
+                self.images,
+                self.search_context(),
+                address,
+                source,
+                name,
+                relocated=relocated,
+                tls=tls,
+            )
             plan = self._link_nodes(root, nodes, options or LoadOptions(), undo, clock, check=not relocated)
             if not relocated:
                 write_back(self.memory, plan.root, undo)
@@ -202,10 +216,10 @@ class Linker:
         has been undone.
         """
         image.check_open()
-        if image.references < 1:
+        if image.lifetime.references < 1:
             raise LinkError(image.name, "was loaded for others only, there is no load of it to undo")
         doomed = self.unloadable(image)
-        image.references -= 1
+        image.lifetime.references -= 1
         self._forget_all(doomed)
         return doomed
 
@@ -278,7 +292,7 @@ class Linker:
             tell.mapped(self.observers, image)
         plan.initialise = lifetime.initialisation_order(plan.images, plan.root)
         for image in plan.initialise:
-            image.turn = next(self._turns)
+            image.lifetime.init_index = next(self._turns)
         mapping.put_program_first(plan)
         return plan
 
@@ -295,7 +309,7 @@ class Linker:
     def _leave_scopes(
         self,
         new: Sequence[Image],
-        group: scopes.Group,
+        group: scopes.Group[Image],
         added: Sequence[Image],
         before: set[Image],
         unique: set[str],
@@ -316,11 +330,11 @@ class Linker:
 
     def _assign_tls(self, plan: Plan, tls: LoadTls, undo: ExitStack) -> None:
         for image in plan.images:
-            if image.runs_elsewhere and image.decoded.tls is not None:
+            if image.already_initialised and image.decoded.tls is not None:
                 from relink.load.adopt import claim_tls
 
-                image.tls = claim_tls(self, image, undo)
-        tls.assign([image for image in plan.images if not plan.is_linked_elsewhere(image)])
+                image.tls = claim_tls(self.tls, image, undo)
+        tls.assign([image for image in plan.images if not plan.relocates_itself(image)])
         tell.given_tls(self.observers, plan.images)
 
     def _relocate(self, plan: Plan, options: LoadOptions, tls: LoadTls, undo: ExitStack) -> None:
@@ -332,21 +346,22 @@ class Linker:
             tls=tls,
             binding=options.binding,
             lazy=self.lazy_host,
-            handlers=(*options.relocation_handlers, *self.relocation_handlers),
-            observers=self.observers,
             read=self.memory.read,
             is_running=lambda image: image not in plan.images,
         )
+        handlers = (*options.relocation_handlers, *self.relocation_handlers)
         errors: list[LinkError] = []
         for image in plan.initialise:
-            if not plan.is_linked_elsewhere(image):
-                image.outcome = relocate(image, scopes.lookup_scope(image, self.global_scope), environment)
-                errors += image.outcome.errors
-                plan.ifuncs += image.outcome.ifuncs
-                if image.outcome.copies:
+            if not plan.relocates_itself(image):
+                about = [handler for handler in handlers if handler.wants(image)]
+                image.relocated = result = relocate(image, self._lookup_scope(image), environment, about)
+                errors += result.errors
+                plan.ifuncs += result.ifuncs
+                if result.copies:
                     from relink.relocate.copy import copied_ifuncs
 
-                    plan.ifuncs += copied_ifuncs(image.outcome.copies, plan.ifuncs)
+                    plan.ifuncs += copied_ifuncs(result.copies, plan.ifuncs)
+                tell.applied(self.observers, image)
                 tell.relocated(self.observers, image)
             image.stage = Stage.RELOCATED
         raise_all(plan.root.name, errors)
@@ -356,10 +371,17 @@ class Linker:
         protection = self.memory.protection(address)
         return protection is not None and not protection & Protection.X
 
-    def bind_slot(self, image: Image, slot: int) -> Answer:
+    def bind_slot(self, image: Image, slot: int) -> SlotBinding:
         """Look up what a jump slot that waits is for, in the scope of its image. Raises UnresolvedSymbol."""
-        assert image.lazy is not None
-        return image.lazy.bind(slot, self.resolver, scopes.lookup_scope(image, self.global_scope))
+        slots = image.relocated.lazy
+        assert slots is not None
+        return slots.bind(slot, self.resolver, self._lookup_scope(image))
+
+    def _lookup_scope(self, image: Image) -> LookupScope:
+        """Where the references of `image` are looked up."""
+        return LookupScope(
+            scopes.lookup_order(image, self.global_scope), image.scopes.sources, image.scopes.late_sources
+        )
 
     # ------------------------------------------------------------ what is there, and what would be found
 
@@ -376,10 +398,10 @@ class Linker:
 
         Missing libraries are nodes whose `missing` is set; nothing is raised for them.
         """
-        surroundings = self.surroundings()
-        root = graph.root(source, surroundings, name, want, whole_archive=whole_archive)
-        preloads = [graph.root(library, surroundings) for library in preload]
-        return root, graph.closure(root, surroundings, preloads)
+        search_context = self.search_context()
+        root = graph.root(source, search_context, name, want, whole_archive=whole_archive)
+        preloads = [graph.root(library, search_context) for library in preload]
+        return root, graph.closure(root, search_context, preloads)
 
     def scan(
         self,
@@ -404,11 +426,11 @@ class Linker:
         `chain` is the image that asks and those whose RPATH counts too, nearest first. Names with a slash are
         paths of the guest's file system. Raises what opening a damaged file raises.
         """
-        return graph.find(name, self.surroundings(), [image.decoded for image in chain])
+        return graph.find(name, self.search_context(), [image.decoded for image in chain])
 
-    def surroundings(self) -> Surroundings:
+    def search_context(self) -> SearchContext:
         """What the closure of a load is computed against."""
-        return Surroundings(
+        return SearchContext(
             self.architecture,
             self.search,
             self.loaded,

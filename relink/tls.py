@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Protocol
 from relink.arch import Architecture, TlsVariant
 from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
-from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region
+from relink.module import Module, TlsModule
 
 if TYPE_CHECKING:
     from relink.elf import Decoded, ProgramHeader
-    from relink.image import Image
 
 #: Bytes of static TLS, surplus included. glibc's default surplus is 1664 bytes; nothing here needs thrift.
 DEFAULT_STATIC_SIZE = 0x10000
@@ -38,8 +37,6 @@ MAX_DYNAMIC_SIZE = 1 << 28
 MAX_DYNAMIC_ALIGN = 1 << 24
 _SPENT = "cannot allocate memory in static TLS block"  #: as glibc words it
 _HOST_ID = 0x4000_0000
-#: Where the second stub lies in the page of TLS descriptor stubs.
-_SECOND_STUB = 64
 
 
 def static_size_for(decoded: Decoded) -> int:
@@ -49,20 +46,10 @@ def static_size_for(decoded: Decoded) -> int:
     return DEFAULT_STATIC_SIZE + (0 if segment is None else segment.memsz + segment.align)
 
 
-@dataclass(frozen=True, slots=True)
-class TlsModule:
-    """One image's TLS block."""
-
-    id: int  #: what DTPMOD stores; 1 is the first
-    offset: int  #: of a static block from the thread pointer (T): negative in variant II; 0 if dynamic
-    size: int  #: bytes, p_memsz
-    static: bool = True  #: whether the block has the same place in every thread
-
-
 class Blocks(Protocol):
     """Who gives threads their blocks of dynamic modules: a machine."""
 
-    def descriptor(self, image: Image, undo: ExitStack) -> int:
+    def descriptor(self, image: Module, undo: ExitStack) -> int:
         """Guest address of the function for TLS descriptors whose argument is an offset in the image's block."""
 
     def in_use(self, module: TlsModule) -> bool:
@@ -192,10 +179,10 @@ class LoadTls:
     undo: ExitStack
     dynamic: bool = False  #: whether only what must be static is
     #: Images of earlier loads whose modules became static: every thread's block is to be initialised.
-    late: list[Image] = field(default_factory=list)
-    _new: set[Image] = field(default_factory=set)
+    late: list[Module] = field(default_factory=list)
+    _new: set[Module] = field(default_factory=set)
 
-    def assign(self, images: Sequence[Image]) -> None:
+    def assign(self, images: Sequence[Module]) -> None:
         """A module for each new image that has thread-local storage, executables first. Raises TlsError."""
         self._new.update(images)
         users = [image for image in images if image.decoded.tls is not None]
@@ -204,7 +191,7 @@ class LoadTls:
             image.tls = self._module(image, image.decoded.tls)
             self.undo.callback(self.layout.release, image.tls)
 
-    def _module(self, image: Image, segment: ProgramHeader) -> TlsModule:
+    def _module(self, image: Module, segment: ProgramHeader) -> TlsModule:
         layout, decoded = self.layout, image.decoded
         what = image.name, segment.memsz, segment.align
         if decoded.is_executable:
@@ -223,7 +210,7 @@ class LoadTls:
             return layout.allocate_spare(*what, segment.vaddr)
         return layout.allocate_dynamic(*what[:3])
 
-    def make_static(self, image: Image) -> str | None:
+    def make_static(self, image: Module) -> str | None:
         """See to it that an image's module is static; None, or why it cannot be."""
         segment, module = image.decoded.tls, image.tls
         assert segment is not None
@@ -243,52 +230,17 @@ class LoadTls:
         self.undo.callback(self._restore, image, module)
         return None
 
-    def rely_on(self, image: Image) -> None:
+    def rely_on(self, image: Module) -> None:
         """Note that this load has written the offset of an image's static module somewhere."""
         if image.tls is not None and image not in self._new and image not in self.late:
             self.layout.rely_on(image.tls, self.undo)
 
-    def _restore(self, image: Image, module: TlsModule) -> None:
+    def _restore(self, image: Module, module: TlsModule) -> None:
         """Make a module dynamic again, unless a load made by a constructor of this one holds its offset."""
         if image in self._new or not (image.closed or self.layout.relied_on[module.id] > 0):
             image.tls = self.layout.modules[module.id] = module
 
-    def descriptor(self, image: Image) -> int | None:
+    def descriptor(self, image: Module) -> int | None:
         """The function of descriptors for a dynamic module's variables; None where no machine runs any."""
         blocks = self.layout.blocks
         return None if blocks is None else blocks.descriptor(image, self.undo)
-
-
-class DescriptorStubs:
-    """The guest code that answers TLS descriptors of static modules and of undefined weak symbols: one page.
-
-    It goes with the load that made it, if that fails, unless another has come to use it since (a constructor's).
-    """
-
-    def __init__(self, memory: AddressSpace) -> None:
-        self._memory = memory
-        self._region: Region | None = None
-        self._uses = 0
-
-    def addresses(self, regions: list[tuple[Region, tuple[Pages, ...]]], undo: ExitStack) -> tuple[int, int]:
-        """Guest addresses of the two; the first load that needs them adds their region to what it publishes."""
-        if self._region is None:
-            region = self._region = self._memory.reserve(PAGE, name="TLS descriptor stubs")
-            tls = self._memory.architecture.tls
-            for offset, code in ((0, tls.descriptor_stub), (_SECOND_STUB, tls.undefined_descriptor_stub)):
-                region.buffer[offset : offset + len(code)] = list(code)
-            regions.append((region, (Pages(0, PAGE, Protection.R | Protection.X),)))
-        self._uses += 1
-        undo.callback(self._give_up)
-        return self._region.address, self._region.address + _SECOND_STUB
-
-    def _give_up(self) -> None:
-        self._uses -= 1
-        if not self._uses:
-            self.close()
-
-    def close(self) -> None:
-        """Release the page, if there is one."""
-        region, self._region = self._region, None
-        if region is not None:
-            self._memory.release(region)

@@ -97,7 +97,7 @@ def report(target: Target, file: str) -> InspectReport:
     decoded = decode(file, tolerant=True)
     header = decoded.header
     if named is not None:
-        from relink.search.graph import check_architecture
+        from relink.search.open import check_architecture
 
         check_architecture(decoded.name, decoded.header, named)
     arch = architecture_of(header.machine, header.bits)

@@ -137,7 +137,7 @@ def _image(machine: Machine, library: Library, image: Image, node: Node, loading
     from relink.load.plan import initialisers
 
     root = image is library.image
-    unresolved = frozenset(image.outcome.unresolved if image.outcome else ())
+    unresolved = frozenset(image.relocated.unresolved)
     return LoadedImage(
         name=image.name,
         soname=image.soname,

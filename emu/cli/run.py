@@ -101,7 +101,7 @@ def _remarks(machine: Machine, process: Process) -> Iterator[str]:
     """What a person may want to know of a run that looks odd."""
     for image in machine.linker.images:
         yield f"{image.name} at {image.base:#x}"
-        for copied in image.outcome.copies if image.outcome else ():
+        for copied in image.relocated.copies:
             yield str(copied)
     for name, times in machine.syscalls.unknown.items():
         yield f"{name} is not known: answered with ENOSYS, {times} times"

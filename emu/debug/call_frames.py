@@ -7,7 +7,7 @@ from emu.debug.unwind import CallFrameTable
 from relink.elf.dwarf_info import debug_section
 from relink.errors import RelinkError
 from relink.image import Image
-from relink.objects.combined import CombinedObjects
+from relink.objects.combined import combined
 
 _EH_FRAME_HDR_VERSION = 1
 _PCREL_SDATA4 = 0x1B  #: DW_EH_PE_pcrel | DW_EH_PE_sdata4, the one encoding linkers write
@@ -41,9 +41,10 @@ def _eh_frame(image: Image) -> CallFrameTable | None:
 def _object_eh_frame(image: Image, address: int) -> CallFrameTable | None:
     """.eh_frame of linked objects: of those that describe code, the one of the object the address lies in."""
     here = input_at(image, address)
-    if here is None or not isinstance(image.decoded, CombinedObjects):
+    objects = combined(image.decoded)
+    if here is None or objects is None:
         return None
-    for section in image.decoded.inputs:
+    for section in objects.inputs:
         if section.file is here.file and section.name == ".eh_frame" and section.size:
             # Relocated as it lies in the guest; being read-only it still is as the linker left it.
             data = image.region.buffer[section.offset : section.offset + section.size].tobytes()

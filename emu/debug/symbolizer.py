@@ -10,7 +10,7 @@ from emu.run.traps import TrapTable
 from relink.elf.dwarf_lines import source_line
 from relink.image import Image
 from relink.linker import Linker
-from relink.objects.combined import CombinedObjects, InputSection
+from relink.objects.combined import InputSection, combined
 
 
 class Symbolizer:
@@ -59,14 +59,16 @@ class Symbolizer:
 
 def input_at(image: Image, address: int) -> InputSection | None:
     """The section of an object that lies at a guest address; None where no linked object has one."""
-    inputs = image.decoded.inputs if isinstance(image.decoded, CombinedObjects) else ()
+    objects = combined(image.decoded)
+    inputs = objects.inputs if objects is not None else ()
     offset = address - image.base
     return next((section for section in inputs if section.offset <= offset < section.offset + section.size), None)
 
 
 def _object_name(image: Image, address: int) -> str | None:
     """Which of several objects an address is of ("libz.a(crc32.o)"), without its folder."""
-    if not isinstance(image.decoded, CombinedObjects) or len(image.decoded.files) < 2:
+    objects = combined(image.decoded)
+    if objects is None or len(objects.files) < 2:
         return None
     section = input_at(image, address)
     if section is None:

@@ -17,7 +17,7 @@ from emu.isa.spec import FrameTables
 from relink.elf.constants import SegmentType
 from relink.elf.contents import ProgramHeader
 from relink.image import Image
-from relink.objects.combined import INDEX_TABLE, CombinedObjects
+from relink.objects.combined import INDEX_TABLE, combined
 
 PT_ARM_EXIDX = 0x7000_0001  #: ELF for the Arm Architecture, section 5.2
 _SEGMENTS = {FrameTables.DWARF: int(SegmentType.GNU_EH_FRAME), FrameTables.EXIDX: PT_ARM_EXIDX}
@@ -45,7 +45,7 @@ def own_headers(image: Image) -> HeaderTable | None:
     """The image's own headers, if a segment brings them into memory."""
     decoded, header = image.decoded, image.decoded.header
     size = header.phentsize * header.phnum
-    if isinstance(decoded, CombinedObjects) or not size:
+    if decoded.is_relocatable or not size:
         return None
     for segment in decoded.segments:
         if segment.offset <= header.phoff and header.phoff + size <= segment.offset + segment.filesz:
@@ -64,7 +64,7 @@ def encoded(image: Image, headers: list[ProgramHeader]) -> bytes:
 def made_headers(image: Image, unwind: UnwindTable | None) -> list[ProgramHeader]:
     """Headers for an image whose own are not in memory; for linked objects, with one for `unwind`."""
     decoded = image.decoded
-    if not isinstance(decoded, CombinedObjects):
+    if not decoded.is_relocatable:
         return list(decoded.program_headers)
     headers = list(decoded.segments)
     if decoded.tls is not None:
@@ -83,12 +83,12 @@ def unwind_segment(image: Image) -> int:
 
 def own_unwind_table(image: Image) -> UnwindTable | None:
     """The image's unwind index as its headers, or on Arm the objects it was linked from, tell it."""
-    decoded = image.decoded
-    if not isinstance(decoded, CombinedObjects):
+    objects = combined(image.decoded)
+    if objects is None:
         wanted = unwind_segment(image)
-        found = next((row for row in decoded.program_headers if row.type == wanted), None)
+        found = next((row for row in image.decoded.program_headers if row.type == wanted), None)
         return None if found is None else UnwindTable(image.address_of(found.vaddr), found.memsz)
-    index = [section for section in decoded.inputs if section.name.startswith(INDEX_TABLE) and section.size]
+    index = [section for section in objects.inputs if section.name.startswith(INDEX_TABLE) and section.size]
     if unwind_segment(image) != PT_ARM_EXIDX or not index:
         return None
     first = min(section.offset for section in index)
@@ -99,13 +99,13 @@ def own_unwind_table(image: Image) -> UnwindTable | None:
 def made_unwind_table(image: Image, allocate: Callable[[int], int]) -> tuple[UnwindTable, bytes] | None:
     """An .eh_frame_hdr for linked objects: where `allocate` puts it, and its bytes. None where there is nothing
     to index, or it would lie out of reach of the code."""
-    decoded = image.decoded
-    if not isinstance(decoded, CombinedObjects) or unwind_segment(image) == PT_ARM_EXIDX:
+    objects = combined(image.decoded)
+    if objects is None or unwind_segment(image) == PT_ARM_EXIDX:
         return None
     word = image.architecture.word_size
     rows: list[tuple[int, int]] = []
     frames: list[int] = []
-    for section in decoded.inputs:
+    for section in objects.inputs:
         if section.name == ".eh_frame" and section.size:
             # Relocated as it lies in the guest; being read-only it still is as the linker left it.
             data = image.region.buffer[section.offset : section.offset + section.size].tobytes()

@@ -15,7 +15,7 @@ from emu.calls.plan import CallPlan, plan_call
 from emu.host.guard import guarded
 from emu.isa.registry import ISAS
 from relink.elf import Names
-from relink.resolve.resolver import DataAddress, SymbolRequest, ThreadLocal
+from relink.resolve.sources import DataAddress, SymbolRequest, ThreadLocal
 
 if TYPE_CHECKING:
     import numpy as np

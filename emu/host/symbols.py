@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from emu.calls.plan import plan_call
 from emu.errors import CallError, UnresolvedCall
 from emu.host.functions import HostCallable, HostFunction, host_function
-from relink.image import Symbol
-from relink.resolve.resolver import DefinedSymbols, Lookup, SymbolRequest, SymbolSource
+from relink.image import Image, Symbol, image_of
+from relink.resolve.sources import DefinedSymbols, Lookup, SymbolRequest, SymbolSource
 
 if TYPE_CHECKING:
     from emu.errors import Frame
     from emu.isa.convention import CallingConvention
     from emu.ports import Guest
     from emu.run.traps import TrapTable
-    from relink.image import Image
 
 #: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
 SymbolValue: TypeAlias = "HostCallable | HostFunction | tuple[HostCallable, str] | int"
@@ -126,7 +125,7 @@ class HostSymbols:
         if not callable(value) and not isinstance(value, tuple | HostFunction):
             raise CallError(f"{request.name}: {value!r} can stand for no symbol")
         if len(self._owners) == 1 and request.asking is not None:  # bound late: the trap goes with the image
-            return self.define(request.name, cast(SymbolValue, value), self.owned[request.asking])
+            return self.define(request.name, cast(SymbolValue, value), self.owned[image_of(request.asking)])
         traps, known = self._owners[-1]
         key = request.name, id(value)
         if key not in known:

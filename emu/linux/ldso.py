@@ -28,13 +28,12 @@ from relink.errors import (
     UnresolvedSymbol,
     VersionNotFound,
 )
-from relink.image import Image
-from relink.objects.combined import CombinedObjects
-from relink.relocate.lazy import Binding
-from relink.resolve.resolver import HOST, UNRESOLVED
-from relink.resolve.scopes import lookup_scope, scope_after
-from relink.search import graph
+from relink.image import Image, image_of
+from relink.relocate.lazy import BindMode
+from relink.resolve.bindings import HOST, UNRESOLVED
+from relink.resolve.scopes import lookup_order, scope_after
 from relink.search.graph import Node
+from relink.search.open import open_image
 from relink.search.search_path import EXPLICIT
 
 if TYPE_CHECKING:
@@ -61,15 +60,15 @@ class DlError(Exception):
 
 class _LoadArguments(TypedDict):
     local: bool
-    binding: Binding
+    binding: BindMode
     deep_bind: bool
     no_delete: bool
 
 
-def load_arguments(mode: Mode, lazily: Binding) -> _LoadArguments:
+def load_arguments(mode: Mode, lazily: BindMode) -> _LoadArguments:
     """What `Machine.load` is told for a mode; `lazily` is what RTLD_LAZY means."""
     return {
-        "binding": Binding.NOW if Mode.NOW in mode else lazily,
+        "binding": BindMode.NOW if Mode.NOW in mode else lazily,
         "local": Mode.GLOBAL not in mode,
         "deep_bind": Mode.DEEPBIND in mode,
         "no_delete": Mode.NODELETE in mode,
@@ -123,7 +122,7 @@ class DynamicLoader:
             _check_openable(path, node.decoded)
             if mode & Mode.NOLOAD:
                 return 0
-        lazily = Binding.FAITHFUL if self.machine.binding is Binding.FAITHFUL else Binding.LAZY
+        lazily = BindMode.FAITHFUL if self.machine.binding is BindMode.FAITHFUL else BindMode.LAZY
         image = self.machine.load(node, **load_arguments(Mode(mode), lazily)).image
         self._opens.setdefault(image, []).append(caller)
         return self.link_maps.link_map_address(image)
@@ -142,7 +141,7 @@ class DynamicLoader:
             if (known := self._linker.loaded(key)) is not None:
                 return Node(key, None, "already loaded", image=known)
             if key in files.files:
-                decoded = graph.open_image(bytes(files.files[key]), self._linker.architecture, key)
+                decoded = open_image(bytes(files.files[key]), self._linker.architecture, key)
                 return Node(key, None, "file of the guest", decoded=decoded)
         chain = dict.fromkeys(image for image in (caller, self.link_maps.executable) if image is not None)
         return self._linker.find(path, list(chain))
@@ -158,7 +157,7 @@ class DynamicLoader:
             return
         image = self._image(handle)
         opens = self._opens.get(image)
-        if not opens and image.no_delete:
+        if not opens and image.lifetime.no_delete:
             return  # it stays, however often it is closed
         if not opens:
             raise DlError(f"{self.name(image)}: shared object not open")
@@ -216,7 +215,7 @@ class DynamicLoader:
     def default_symbol(self, name: str, version: str | None, caller: Image | None) -> int:
         """RTLD_DEFAULT: as a reference of the caller would be bound. Raises DlError."""
         linker = self._linker
-        scope = linker.global_scope if caller is None else lookup_scope(caller, linker.global_scope)
+        scope = linker.global_scope if caller is None else lookup_order(caller, linker.global_scope)
         searches: list[_Search] = [(scope, True)] if version is None else _searches(scope, version, hosts=True)
         return self._or_undefined(self._first(searches, name, version, caller), name, version, caller)
 
@@ -266,11 +265,11 @@ class DynamicLoader:
                 return self._host_value(kind, value)
             if number == UNRESOLVED:
                 continue
-            image = found.images[number]
+            image = image_of(found.images[number])
             if version is not None and not _has_version(image, int(found.symbol[0]), version):
                 continue
-            if caller is not None and image is not caller and image not in caller.keeps:
-                caller.keeps.append(image)  # glibc's DL_LOOKUP_ADD_DEPENDENCY
+            if caller is not None and image is not caller and image not in caller.lifetime.keeps:
+                caller.lifetime.keeps.append(image)  # glibc's DL_LOOKUP_ADD_DEPENDENCY
             return self._value(image, kind, value)
         return None
 
@@ -309,7 +308,7 @@ class DynamicLoader:
     def symbol_entry(self, image: Image, index: int) -> int:
         """Guest address of a row of the image's DT_SYMTAB; 0 for linked objects, which have none in memory."""
         vaddr = image.decoded.dynamic.value(DynamicTag.SYMTAB)
-        if vaddr is None or isinstance(image.decoded, CombinedObjects):
+        if vaddr is None:
             return 0
         return image.address_of(vaddr + index * image.decoded.header.layout.symbol.itemsize)
 

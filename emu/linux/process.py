@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from emu.errors import GuestExit
 from emu.isa.registry import ISAS
 from relink.errors import MachineError, UnsupportedElf
-from relink.load.plan import constructors, is_static
+from relink.load.plan import constructors
 from relink.memory.address_space import PAGE
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class Process:
         isa, arguments = ISAS[machine.arch.name], machine.convention.integer_arguments
         registers = dict.fromkeys((*arguments, isa.frame_pointer, isa.start.exit_function), 0)
         registers["sp"] = self.stack.sp
-        if not is_static(self.image.decoded):
+        if not self.image.decoded.is_static:
             registers[isa.start.exit_function] = self.finisher
         try:
             machine.run_program(self.entry, registers, max_instructions, timeout)

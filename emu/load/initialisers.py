@@ -13,11 +13,12 @@ from emu.calls.prototypes import Integer, Parameter, Prototype, Void
 from emu.errors import ConstructorFault
 from emu.isa.registry import ISAS
 from relink.errors import MachineError
+from relink.image import Image, image_of
 from relink.load import announce as tell
 from relink.load.plan import Plan, destructors, initialisers
-from relink.objects.combined import CombinedObjects
+from relink.module import Module
 from relink.relocate.result import finish_ifuncs
-from relink.resolve.resolver import UNRESOLVED
+from relink.resolve.bindings import UNRESOLVED
 
 if TYPE_CHECKING:
     from emu.debug.symbolizer import Symbolizer
@@ -68,17 +69,17 @@ class Initialisers:
         memory = self._memory
         answers: dict[int, int] = {}
         for calls in plan.ifuncs:
-            assert calls.row.word is not None
+            assert calls.reloc_type.word is not None
             for resolver in dict.fromkeys(calls.resolver.tolist()):
                 if resolver not in answers:
                     answers[resolver] = self.ifunc_target(calls.image, resolver)
                 places = int((calls.resolver == resolver).sum())
-                tell.resolved(self._linker.observers, calls.image, resolver, answers[resolver], places)
+                tell.resolved(self._linker.observers, image_of(calls.image), resolver, answers[resolver], places)
             words = finish_ifuncs(calls, np.array([answers[r] for r in calls.resolver.tolist()], np.uint64))
             for place, word in zip(calls.place.tolist(), words.tolist(), strict=True):
-                memory.write_uint(place, calls.row.word.size, word)
+                memory.write_uint(place, calls.reloc_type.word.size, word)
 
-    def ifunc_target(self, image: Image, resolver: int) -> int:
+    def ifunc_target(self, image: Module, resolver: int) -> int:
         """The function an ifunc's resolver, at a guest address, chooses. Raises ConstructorFault."""
         memory, ifunc = self._memory, ISAS[self._memory.architecture.name].start.ifunc
         if ifunc.block and not self._ifunc_block:
@@ -106,13 +107,13 @@ class Initialisers:
 
     def destruct(self, image: Image) -> None:
         """Run an image's destructors, unless that has been done. Raises ConstructorFault."""
-        if image.runs_elsewhere or image in self._finalised:
+        if image.already_initialised or image in self._finalised:
             return
         self._finalised.add(image)
         for which, address in destructors(image):
             self._run(image, which, address)
         # What crtbegin.o does for a shared object; nobody links it into relocatable ones.
-        handle = image.decoded.dso_handle if isinstance(image.decoded, CombinedObjects) else None
+        handle = image.decoded.dso_handle
         if handle is not None:
             finalize = self._linker.resolver.find("__cxa_finalize", None, image.scope, hosts=True)
             if finalize.provider[0] != UNRESOLVED:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from emu.errors import Frame, UnresolvedCall
 from relink.arch.spec import SlotNamed
 from relink.errors import LinkError, UnresolvedSymbol
+from relink.image import Image, image_of
 from relink.load import announce as tell
 from relink.relocate.lazy import LazySlots
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from emu.load.initialisers import Initialisers
     from emu.memory.guest_memory import GuestMemory
     from emu.run.traps import TrapTable
-    from relink.image import Image
     from relink.linker import Linker
 
 
@@ -76,13 +76,14 @@ class LazyCalls:
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
         traps = self._traps
         start = traps.add_block(len(slots), lambda slot: f"{slots.name(slot)}@plt", partial(self._called, slots))
-        self._blocks[slots.image] = start
+        self._blocks[image_of(slots.image)] = start
         return start, traps.spacing
 
     def resolver_words(self, slots: LazySlots) -> tuple[int, int]:
-        name = f"resolver of {slots.image.short_name}"
-        trap = self._resolvers[slots.image] = self._traps.add(name, partial(self._resolve, slots))
-        return self._link_maps.link_map_address(slots.image), trap
+        image = image_of(slots.image)
+        name = f"resolver of {image.short_name}"
+        trap = self._resolvers[image] = self._traps.add(name, partial(self._resolve, slots))
+        return self._link_maps.link_map_address(image), trap
 
     def forget(self, image: Image) -> None:
         """Take the traps of an image that is gone back."""
@@ -105,7 +106,7 @@ class LazyCalls:
         caller = self._caller()
         context = self._cpu.save()  # an ifunc's resolver, or whoever answers for a symbol, may run guest code
         try:
-            answer = linker.bind_slot(slots.image, slot)
+            answer = linker.bind_slot(image_of(slots.image), slot)
             address = answer.address
             if answer.indirect and answer.provider is not None:
                 address = self._initialisers.ifunc_target(answer.provider, address)
@@ -128,7 +129,7 @@ class LazyCalls:
                 address,
             )
         )
-        tell.bound(linker.observers, slots.image, answer, address)
+        tell.bound(linker.observers, image_of(slots.image), answer, address)
         return address
 
     def _resolve(self, slots: LazySlots) -> int:

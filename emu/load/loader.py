@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from emu.machine import Machine
     from relink.image import Image
     from relink.load.plan import Plan
-    from relink.relocate.copy import Copied
+    from relink.module import TlsModule
+    from relink.relocate.result import Copied
     from relink.search.search_path import Source
-    from relink.tls import TlsModule
 
 
 class Loader:
@@ -239,4 +239,4 @@ class Loader:
 
 def _from_host(image: Image) -> list[Copied]:
     """The hosted C library's variables that an image took over."""
-    return [copied for copied in image.outcome.copies if copied.provider is None] if image.outcome else []
+    return [copied for copied in image.relocated.copies if copied.provider is None]

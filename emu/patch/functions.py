@@ -150,7 +150,7 @@ class Patcher:
             self._free(patch)
             raise
         if patch.keeps is not None and patch.image is not None:
-            patch.image.keeps.append(patch.keeps)
+            patch.image.lifetime.keeps.append(patch.keeps)
         self.patches.append(patch)
 
     def undo(self, patch: Patch) -> None:
@@ -159,7 +159,7 @@ class Patcher:
         self.memory.write(patch.address, patch.original)
         self.patches.remove(patch)
         if patch.keeps is not None and patch.image is not None:
-            patch.image.keeps.remove(patch.keeps)
+            patch.image.lifetime.keeps.remove(patch.keeps)
         self._free(patch)
         if patch.keeps is not None:
             self._loader.collect()

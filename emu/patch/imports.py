@@ -20,7 +20,6 @@ from relink.arch import Role
 from relink.arch.fields import Word
 from relink.image import Image, Symbol
 from relink.memory.buffers import read_words
-from relink.objects.combined import CombinedObjects
 
 if TYPE_CHECKING:
     from emu.host.symbols import SymbolValue
@@ -61,7 +60,7 @@ class Redirection:
 def redirect(patcher: Patcher, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection:
     """See `Machine.redirect`."""
     image.check_open(name)
-    if isinstance(image.decoded, CombinedObjects):
+    if image.decoded.is_relocatable:
         raise PatchError(f"{image.name}: calls of linked objects may go straight to {name}: patch it there")
     places = list(_places(image, name))
     if not places:
@@ -118,7 +117,7 @@ def _places(image: Image, name: str) -> Iterator[tuple[int, int]]:
             if "A" in row.formula.letters:
                 if table.addend is not None:
                     addend = table.addend[chosen].view(np.uint64)
-                elif image.decoded.address is not None and image.runs_elsewhere:
+                elif image.decoded.address is not None and image.already_initialised:
                     raise PatchError(f"{image.name}: the addends of {name} are gone: adopt it with its file")
                 else:
                     addend = np.array([_addend_in_file(image, vaddr) for vaddr in offset.tolist()], np.uint64)

@@ -20,9 +20,8 @@ from emu.isa.registry import ISAS
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
 from relink.arch import TlsVariant
-from relink.image import Image
 from relink.memory.address_space import PAGE, page_ceil
-from relink.tls import TlsModule
+from relink.module import Module, TlsModule
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import Cpu
@@ -116,24 +115,24 @@ class Threads:
 
     # ------------------------------------------------------------ blocks
 
-    def initialise(self, images: Iterable[Image]) -> None:
+    def initialise(self, images: Iterable[Module]) -> None:
         """Fresh static blocks of these images, in every thread."""
         for image in images:
             for thread in self.alive:
                 self._initialise(thread, image)
 
-    def _initialise(self, thread: Thread, image: Image) -> None:
+    def _initialise(self, thread: Thread, image: Module) -> None:
         if image.tls is not None and image.tls.static:
             self._fill(image, thread.thread_pointer + image.tls.offset)
 
-    def _fill(self, image: Image, block: int) -> None:
+    def _fill(self, image: Module, block: int) -> None:
         """Copy an image's (relocated) initialisation image into a block and zero the rest."""
         segment = image.decoded.tls
         assert segment is not None
         content = self._memory.read(image.address_of(segment.vaddr), segment.filesz) if segment.filesz else b""
         self._memory.write(block, content + bytes(segment.memsz - segment.filesz))
 
-    def block(self, image: Image) -> int:
+    def block(self, image: Module) -> int:
         """Guest address of an image's block in the current thread, which may get it now.
 
         The image must have thread-local storage. Raises GuestAbort when there is no memory for it.
@@ -147,7 +146,7 @@ class Threads:
             found = thread.blocks[module.id] = self._allocate(image)
         return found[0]
 
-    def _allocate(self, image: Image) -> tuple[int, int]:
+    def _allocate(self, image: Module) -> tuple[int, int]:
         segment = image.decoded.tls
         assert segment is not None
         align = max(segment.align, 1)
@@ -179,7 +178,7 @@ class Threads:
 
     # ------------------------------------------------------------ what the linker asks
 
-    def descriptor(self, image: Image, undo: ExitStack) -> int:
+    def descriptor(self, image: Module, undo: ExitStack) -> int:
         """The trap for TLS descriptors of a dynamic module: their argument is the offset in its block."""
         assert image.tls is not None
         number = image.tls.id
@@ -197,7 +196,7 @@ class Threads:
             if not self._uses[address]:
                 self._drop_function(number)
 
-    def _answer(self, image: Image) -> Callable[[], int]:
+    def _answer(self, image: Module) -> Callable[[], int]:
         """The descriptor convention (see `relink.arch.spec.Tls`): what is not written here stays as it was."""
         cpu, memory = self._cpu, self._memory
         arch = memory.architecture

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from relink.arch import Architecture, FloatAbi
 from relink.arrays import U8, U64, AnyArray
-from relink.elf.constants import PAGE, DynamicFlag1, DynamicTag, FileType, SegmentType
+from relink.elf.constants import PAGE, VERSYM_INDEX, DynamicFlag, DynamicFlag1, DynamicTag, FileType, SegmentType
 from relink.elf.contents import Contents, ProgramHeader, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.findings import Findings
@@ -51,6 +52,9 @@ class Decoded:
     contents: Contents  #: the bytes by vaddr
     dynamic: Dynamic
     layers: tuple[ProgramHeader, ...] = ()  #: the PT_LOADs in the order of the file; () where that is `segments`
+    # What only linked relocatable objects have something to say about (`relink.objects.combined`):
+    low_bits: int = 64  #: the image must lie below 2^low_bits, for the narrowest absolute address in it
+    dso_handle: int | None = None  #: vaddr of a `__dso_handle` whose destructors `__cxa_finalize` is to run
 
     # ---------------------------------------------------------- extent and special segments
 
@@ -135,6 +139,16 @@ class Decoded:
         return self.header.type == FileType.EXEC or bool(self.flags_1 & DynamicFlag1.PIE)
 
     @property
+    def is_static(self) -> bool:
+        """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
+        return self.is_executable and not self.has_interpreter and not self.needed
+
+    @property
+    def is_relocatable(self) -> bool:
+        """Whether it is a relocatable object, or several that have been combined."""
+        return self.header.type == FileType.REL
+
+    @property
     def has_interpreter(self) -> bool:
         """Whether there is a PT_INTERP, whatever it says."""
         return any(header.type == SegmentType.INTERP for header in self.program_headers)
@@ -191,6 +205,17 @@ class Decoded:
     def flags_1(self) -> int:
         """DT_FLAGS_1 (`DynamicFlag1`), 0 without."""
         return self.dynamic.value(DynamicTag.FLAGS_1, 0)
+
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether references look into the image itself first (DF_SYMBOLIC, DT_SYMBOLIC)."""
+        return bool(self.flags & DynamicFlag.SYMBOLIC) or DynamicTag.SYMBOLIC in self.dynamic
+
+    @property
+    def binds_now(self) -> bool:
+        """Whether all symbols are to be bound at once (DF_BIND_NOW, DF_1_NOW, DT_BIND_NOW)."""
+        now = self.flags & DynamicFlag.BIND_NOW or self.flags_1 & DynamicFlag1.NOW
+        return bool(now) or DynamicTag.BIND_NOW in self.dynamic
 
     @property
     def init(self) -> int | None:
@@ -250,6 +275,18 @@ class Decoded:
     def versions(self) -> Versions:
         """DT_VERDEF and DT_VERNEED."""
         return read_versions(self.contents, self.dynamic, self.strings)
+
+    def version_of(self, symbol: int) -> str | None:
+        """The version a symbol's DT_VERSYM entry names; None for an unversioned one."""
+        table = self.symbols
+        if not table.has_versions:
+            return None
+        number = int(table.version[symbol]) & VERSYM_INDEX
+        return self.versions.name_of(number) if number > 1 else None
+
+    def float_abi_on(self, arch: Architecture) -> FloatAbi | None:
+        """How its calls pass floating-point values; None where it makes none, or the ISA has one way only."""
+        return arch.float_abi(self.header.flags, b"")
 
     @cached_property
     def symbols(self) -> SymbolTable:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,50 +22,27 @@ from relink.arrays import U8, U64
 from relink.elf import Decoded, decode, decode_memory
 from relink.elf.constants import PAGE, FileType, SymbolType
 from relink.errors import LinkError, MalformedElf, TlsError, UnsupportedElf
+from relink.image import Image
 from relink.memory import placement as place
 from relink.memory.address_space import Region
 from relink.memory.buffers import read_words
+from relink.memory.rebased import check_relocated, header_vaddr
+from relink.module import Adopted, TlsModule
 from relink.search import graph
-from relink.search.graph import Node
-from relink.tls import TlsModule
+from relink.search.graph import Node, SearchContext
+from relink.search.open import check_architecture
+from relink.tls import TlsLayout
 
 if TYPE_CHECKING:
     from relink.arch import Architecture
-    from relink.image import Image
-    from relink.linker import Linker
     from relink.memory.address_space import AddressSpace
     from relink.search.search_path import Source
 
 
-@dataclass(frozen=True)
-class Adopted:
-    """What an image in memory is taken for."""
-
-    region: Region  #: its place; the buffer is a copy
-    relocated: bool
-    tls: TlsModule | None = None  #: of a relocated image: the block its words lead to
-    before: U8 | None = None  #: the buffer as it was
-
-
-def check_movable(decoded: Decoded, arch: Architecture) -> None:
-    """Raise LinkError for an image read from memory whose words cannot be relocated again elsewhere.
-
-    Addends of their own (RELA) can be applied any number of times; those kept in place (REL, RELR) are gone.
-    """
-    if not len(decoded.relr) and all(table.addend is not None for table in decoded.relocations):
-        return
-    assert decoded.address is not None
-    low = place.first_vaddr(decoded)
-    buffer = np.zeros(place.region_size(decoded), np.uint8)
-    for segment in decoded.segments:
-        content = decoded.bytes_at(segment.vaddr, segment.filesz)
-        buffer[segment.vaddr - low : segment.vaddr - low + segment.filesz] = content
-    address = (decoded.address - header_vaddr(decoded) + low) & arch.address_mask
-    check_relocated(decoded, arch, Region(address, len(buffer), buffer, decoded.name), relocated=False)
-
-
 def adopted_nodes(
-    linker: Linker,
+    memory: AddressSpace,
+    images: Sequence[Image],
+    context: SearchContext,
     address: int,
     source: Source | None,
     name: str | None,
@@ -75,22 +51,22 @@ def adopted_nodes(
     tls: TlsModule | None,
 ) -> tuple[Node, list[Node]]:
     """The node of the image at `address` and its closure: for a relocated one, what is loaded of it already."""
-    decoded = read_image(linker.memory, address, source, name)
+    decoded = read_image(memory, address, source, name)
     bias = (address - header_vaddr(decoded)) % (1 << 64)
-    region = copy_region(linker.memory, decoded, bias)
-    for image in linker.images:
+    region = copy_region(memory, decoded, bias)
+    for image in images:
         if image.base < region.end and region.address < image.base + image.region.size:
             raise LinkError(decoded.name, f"lies at {region.address:#x}, where {image.name} is")
-    check_relocated(decoded, linker.architecture, region, relocated=relocated)
+    check_relocated(decoded, context.architecture, region, relocated=relocated)
     if relocated and tls is None:
-        tls = module_of(decoded, linker.architecture, region)
+        tls = module_of(decoded, context.architecture, region)
     root = Node(decoded.name, None, "adopted", decoded=decoded)
     root.adopted = Adopted(region, relocated, tls, region.buffer.copy())
     if not relocated:
-        return root, graph.closure(root, linker.surroundings())
+        return root, graph.closure(root, context)
     root.names.add(root.name)
     for needed in decoded.needed:
-        if (loaded := linker.loaded(needed)) is not None:
+        if (loaded := context.loaded(needed)) is not None:
             root.needs.append(Node(needed, root, "already loaded", image=loaded))
     return root, [root, *root.needs]
 
@@ -101,7 +77,7 @@ def read_image(memory: AddressSpace, address: int, source: Source | None, name: 
         decoded = decode_memory(memory.read, address, name=name or f"<image at {address:#x}>")
     else:
         decoded = source if isinstance(source, Decoded) else decode(source, name=name)
-    graph.check_architecture(decoded.name, decoded.header, memory.architecture)
+    check_architecture(decoded.name, decoded.header, memory.architecture)
     if decoded.header.type not in (FileType.DYN, FileType.EXEC):
         raise UnsupportedElf(decoded.name, "is neither a shared object nor an executable")
     if not decoded.segments:
@@ -109,11 +85,6 @@ def read_image(memory: AddressSpace, address: int, source: Source | None, name: 
     if decoded.header.type == FileType.EXEC and address != header_vaddr(decoded):
         raise LinkError(decoded.name, f"belongs at {header_vaddr(decoded):#x}, not at {address:#x}")
     return decoded
-
-
-def header_vaddr(decoded: Decoded) -> int:
-    """The link-time address of the ELF header; of the first page where no segment holds it."""
-    return next((s.vaddr for s in decoded.segments if s.offset == 0), decoded.min_vaddr)
 
 
 def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
@@ -132,43 +103,6 @@ def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
         buffer[segment.vaddr - low : segment.vaddr - low + segment.memsz] = np.frombuffer(content, np.uint8)
     pages = place.pages(decoded)
     return Region((low + bias) & mask, size, buffer, decoded.name, pages, foreign=True)
-
-
-# ---------------------------------------------------------------- relocated or not
-
-
-def check_relocated(decoded: Decoded, arch: Architecture, region: Region, *, relocated: bool) -> None:
-    """Raise LinkError where most words that are to be rebased speak against `relocated`.
-
-    A running program may have changed some of them, so it takes most.
-    """
-    low = place.first_vaddr(decoded)
-    bias = (region.address - low) & arch.address_mask
-    words = _relative_words(decoded, arch, region)
-    words = words[words != 0]
-    if not bias or not len(words):
-        return
-    start, end = np.uint64(region.address), np.uint64(region.end)
-    here = int(((words >= start) & (words <= end)).sum())
-    linked = int(((words >= np.uint64(low)) & (words <= np.uint64(low + region.size))).sum())
-    if relocated and 2 * here < len(words):
-        why = "has not been relocated" if 2 * linked > len(words) else "was relocated for another address"
-        raise LinkError(decoded.name, f"{why}: {len(words) - here} of {len(words)} pointers lead elsewhere")
-    if not relocated and 2 * here > len(words):
-        raise LinkError(decoded.name, f"has been relocated: {here} of {len(words)} pointers lead to where it lies")
-
-
-def _relative_words(decoded: Decoded, arch: Architecture, region: Region) -> U64:
-    """The words that relative relocations are about, as they are now."""
-    offsets = [decoded.relr]
-    for table in decoded.relocations:
-        for number in np.unique(table.type).tolist():
-            row = arch.relocations.get(number)
-            if row is not None and row.role is Role.RELATIVE:
-                offsets.append(table.offset[table.type == number])
-    where = np.concatenate(offsets) - np.uint64(place.first_vaddr(decoded))
-    where = where[where <= np.uint64(region.size - arch.word_size)]
-    return read_words(region.buffer, where.astype(np.int64), arch.word_size)
 
 
 # ---------------------------------------------------------------- thread-local storage
@@ -236,18 +170,18 @@ def _own_entries(decoded: Decoded, arch: Architecture, region: Region, formula: 
             yield known[own], read_words(region.buffer, where[own], arch.word_size)
 
 
-def claim_tls(linker: Linker, image: Image, undo: ExitStack) -> TlsModule:
+def claim_tls(layout: TlsLayout, image: Image, undo: ExitStack) -> TlsModule:
     """Give a relocated image the very module its words speak of. Raises TlsError if that is taken."""
     segment, adopted = image.decoded.tls, image.adopted
     assert segment is not None
     wanted = adopted.tls if adopted is not None else None
-    taken = linker.tls.modules
+    taken = layout.modules
     if wanted is not None and wanted.id in taken:
         raise TlsError(image.name, f"its words name TLS module {wanted.id}, which another image has")
     if wanted is None or wanted.offset == NO_OFFSET:
-        module = linker.tls.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
+        module = layout.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
         if wanted is not None and wanted.id not in (0, module.id):
-            linker.tls.release(module)
+            layout.release(module)
             module = TlsModule(wanted.id, module.offset, segment.memsz)
             taken[module.id] = module
     else:
@@ -257,10 +191,10 @@ def claim_tls(linker: Linker, image: Image, undo: ExitStack) -> TlsModule:
             if other.offset < module.offset + module.size and module.offset < other.offset + other.size:
                 problem = f"its words name the TLS block at offset {module.offset}, where module {other.id} lies"
                 raise TlsError(image.name, problem)
-        if max(-module.offset, module.offset + module.size) > linker.tls.static_size:
+        if max(-module.offset, module.offset + module.size) > layout.static_size:
             raise TlsError(image.name, f"its TLS block lies at offset {module.offset}, outside the static area")
         taken[number] = module
-    undo.callback(linker.tls.release, module)
+    undo.callback(layout.release, module)
     return module
 
 

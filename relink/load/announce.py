@@ -6,15 +6,14 @@ What they are told, and in what order, is `relink.events`, whose many classes ar
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from relink.events import Observer
     from relink.image import Image
-    from relink.relocate.batch import Tables
-    from relink.relocate.lazy import Answer
+    from relink.relocate.lazy import SlotBinding
     from relink.search.graph import Node
 
 
@@ -54,29 +53,15 @@ def given_tls(observers: Sequence[Observer], images: Sequence[Image]) -> None:
             tell(observers, TlsAssigned(image.name, image, image.tls))
 
 
-def applied(
-    observers: Sequence[Observer],
-    image: Image,
-    tables: Tables,
-    packed: int,
-    claimed: Mapping[tuple[str, str], int],
-) -> None:
-    """Of one image's relocation types: each of each table, `packed` RELR entries first."""
+def applied(observers: Sequence[Observer], image: Image) -> None:
+    """Of one image's relocation types, each of each table."""
     if not observers:
         return
     from relink.events import RelocationsApplied, tell
 
-    counts: dict[tuple[str, str], int] = {}
-    if packed:
-        counts[".relr.dyn", "RELR"] = packed
-    for table, groups in tables:
-        for number, entries in groups:
-            key = table.section, image.architecture.relocation_name(number)
-            counts[key] = counts.get(key, 0) + len(table.offset[entries])
-    for section, type_ in dict.fromkeys([*counts, *claimed]):
-        key = section, type_
-        count = counts.get(key, 0)
-        tell(observers, RelocationsApplied(image.name, image, section, type_, count, claimed.get(key, 0)))
+    entries, claimed = image.relocated.entries, image.relocated.claimed
+    for key in dict.fromkeys([*entries, *claimed]):
+        tell(observers, RelocationsApplied(image.name, image, *key, entries.get(key, 0), claimed.get(key, 0)))
 
 
 def relocated(observers: Sequence[Observer], image: Image) -> None:
@@ -85,8 +70,7 @@ def relocated(observers: Sequence[Observer], image: Image) -> None:
         return
     from relink.events import ImageRelocated, SymbolsBound, tell
 
-    count = len(image.outcome.symbols) if image.outcome else 0
-    tell(observers, SymbolsBound(image.name, image, count))
+    tell(observers, SymbolsBound(image.name, image, len(image.relocated.symbols)))
     tell(observers, ImageRelocated(image.name, image))
 
 
@@ -142,7 +126,7 @@ def failed(observers: Sequence[Observer], name: str | None, source: object, erro
         error.add_note(f"an observer of the failed load raised {own!r}")
 
 
-def bound(observers: Sequence[Observer], image: Image, answer: Answer, address: int) -> None:
+def bound(observers: Sequence[Observer], image: Image, answer: SlotBinding, address: int) -> None:
     """Of a slot that its first call has bound."""
     if not observers:
         return

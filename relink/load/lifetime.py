@@ -10,23 +10,24 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 
-from relink.image import Image
+from relink.image import Image, Lifetime, image_of
 from relink.search.graph import dependency_order
 
 
 def hold(root: Image, first: Sequence[Image], no_delete: bool, undo: ExitStack) -> None:
     """Count one more load of `root`, and let it keep the images loaded in `first` place (preloads)."""
-    preloads = [image for image in first if image is not root and image not in root.keeps]
-    undo.callback(_let_go, root, preloads, root.no_delete)
-    root.references += 1
-    root.no_delete = root.no_delete or no_delete
-    root.keeps += preloads
+    record = root.lifetime
+    preloads = [image for image in first if image is not root and image not in record.keeps]
+    undo.callback(_let_go, record, preloads, record.no_delete)
+    record.references += 1
+    record.no_delete = record.no_delete or no_delete
+    record.keeps += preloads
 
 
-def _let_go(root: Image, preloads: Sequence[Image], no_delete: bool) -> None:
-    root.references -= 1
-    root.no_delete = no_delete
-    root.keeps = [image for image in root.keeps if image not in preloads]
+def _let_go(record: Lifetime, preloads: Sequence[Image], no_delete: bool) -> None:
+    record.references -= 1
+    record.no_delete = no_delete
+    record.keeps = [image for image in record.keeps if image not in preloads]
 
 
 def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:
@@ -37,7 +38,7 @@ def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:
 
 def teardown_order(images: Sequence[Image]) -> list[Image]:
     """All of these images, dependents first: the order destructors run in when everything ends."""
-    by_turn = sorted(images, key=lambda image: image.turn)
+    by_turn = sorted(images, key=lambda image: image.lifetime.init_index)
     order = dependency_order(by_turn, _outlived_by)
     # What a load that failed took with it may still be named by what its constructors had loaded.
     return [image for image in reversed(order) if not image.closed]
@@ -48,28 +49,30 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
 
     Images that hold one of the guest addresses `held` are used.
     """
-    roots = [i for i in images if i.references > (i is image) or i.no_delete or any(map(i.contains, held))]
+    roots = [
+        i
+        for i in images
+        if i.lifetime.references > (i is image) or i.lifetime.no_delete or any(map(i.contains, held))
+    ]
     kept = set(dependency_order(roots, _uses))
     return [i for i in teardown_order(images) if i not in kept]
 
 
 def _needs(image: Image) -> list[Image]:
     """What is initialised before an image."""
-    return [*image.filtees, *image.dependencies] if image.filtees else image.dependencies
+    scopes = image.scopes
+    return [*scopes.filtees, *scopes.dependencies] if scopes.filtees else scopes.dependencies
 
 
 def _uses(image: Image) -> list[Image]:
     """What an image keeps alive: all it needs or was told to keep, and every image it bound a symbol to."""
-    kept = [*_needs(image), *image.keeps]
-    if image.lazy is not None:
-        kept += [answer.provider for answer in image.lazy.bound.values() if answer.provider is not None]
-    bound = image.outcome.bindings if image.outcome else None
-    if bound is None:
-        return kept
-    numbers = {int(n) for n in set(bound.provider.tolist()) if n > 0}
-    return [*kept, *(bound.images[n] for n in numbers)]
+    return [*_needs(image), *image.lifetime.keeps, *map(image_of, image.relocated.providers)]
 
 
 def _outlived_by(image: Image) -> list[Image]:
     """What is torn down after an image: of all it uses what came before it, or was no part of its own closure."""
-    return [used for used in _uses(image) if used.turn < image.turn or used not in image.scope]
+    return [
+        used
+        for used in _uses(image)
+        if used.lifetime.init_index < image.lifetime.init_index or used not in image.scope
+    ]

@@ -32,15 +32,15 @@ def plan_of(
     for node in new:
         image = images[node]
         image.names |= node.names
-        image.references = 0
-        image.sources = tuple(options.sources)
-        image.late_sources = tuple(options.late_sources)
-        image.deep_bind = options.deep_bind
         image.adopted = node.adopted
-        image.dependencies = [images[child] for child in node.needs if child in images]
-        image.filtees = [images[child] for child in node.filtees if child in images]
+        scopes = image.scopes
+        scopes.sources = tuple(options.sources)
+        scopes.late_sources = tuple(options.late_sources)
+        scopes.deep_bind = options.deep_bind
+        scopes.dependencies = [images[child] for child in node.needs if child in images]
+        scopes.filtees = [images[child] for child in node.filtees if child in images]
     for node in new:
-        images[node].scope = breadth_first([images[node]])
+        images[node].scopes.search_list = breadth_first([images[node]])
     asked_for = nodes[: nodes.index(root) + 1]  # after the preloads comes the root (see `graph.closure`)
     return Plan(
         images[root],
@@ -83,4 +83,4 @@ def give_place(image: Image, memory: AddressSpace, plan: Plan, options: LoadOpti
     image.place(region)
     undo.callback(image.close)
     place.fill(region, decoded)
-    plan.regions.append((region, place.pages(decoded, relro=not plan.is_linked_elsewhere(image))))
+    plan.regions.append((region, place.pages(decoded, relro=not plan.relocates_itself(image))))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relink.relocate.lazy import Binding
+from relink.relocate.lazy import BindMode
 
 if TYPE_CHECKING:
     from relink.elf import Decoded
     from relink.relocate.handlers import RelocationHandler
-    from relink.resolve.resolver import Lookup, SymbolSource
+    from relink.resolve.sources import Lookup, SymbolSource
     from relink.search.search_path import Source
 
 
@@ -34,7 +34,7 @@ class LoadOptions:
     deep_bind: bool = False  #: the images look into their own search list first (RTLD_DEEPBIND)
     no_load: bool = False  #: only what is loaded already (RTLD_NOLOAD)
     no_delete: bool = False  #: the root stays until everything ends (RTLD_NODELETE)
-    binding: Binding = Binding.NOW  #: when what is called by way of the PLT is bound
+    binding: BindMode = BindMode.NOW  #: when what is called by way of the PLT is bound
     preload: Sequence[Source] = ()  #: images that come before the root in the scope, and stay as long as it
     sources: Sequence[SymbolSource | Lookup] = ()  #: asked before every image for what the new images refer to
     #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.

@@ -12,18 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from relink.elf import Decoded
 from relink.elf.constants import DynamicFlag1
-from relink.image import Image, Timings
+from relink.image import Image
+from relink.load.timings import Timings
 from relink.memory.address_space import Pages, Region
 from relink.memory.buffers import read_words
+from relink.module import Module
 from relink.relocate.result import IfuncCalls
 from relink.search.graph import Node
-
-
-def is_static(decoded: Decoded) -> bool:
-    """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
-    return decoded.is_executable and not decoded.has_interpreter and not decoded.needed
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -36,15 +32,15 @@ class Plan:
     nodes: list[Node] = field(default_factory=list)  #: the whole closure, stand-ins and old images included
     regions: list[tuple[Region, tuple[Pages, ...]]] = field(default_factory=list)
     ifuncs: list[IfuncCalls] = field(default_factory=list)
-    static_tls: list[Image] = field(default_factory=list)  #: whose static blocks, if any, are to be initialised
+    static_tls: list[Module] = field(default_factory=list)  #: whose static blocks, if any, are to be initialised
     initialise: list[Image] = field(default_factory=list)  #: dependencies first
     timings: Timings = field(default_factory=Timings)
     program: bool = False  #: the root is to be started at its entry, and then runs its own constructors
 
-    def is_linked_elsewhere(self, image: Image) -> bool:
+    def relocates_itself(self, image: Image) -> bool:
         """Whether relocations and TLS are not the linker's business: those of an image that somebody else has
         relocated, and of a static program about to be started, which relocates itself."""
-        return image.runs_elsewhere or (self.program and image is self.root and is_static(image.decoded))
+        return image.already_initialised or (self.program and image is self.root and image.decoded.is_static)
 
 
 def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
@@ -55,11 +51,11 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     DT_PREINIT_ARRAY is passed over.
     """
     decoded = plan.root.decoded
-    if plan.root in plan.images and decoded.is_executable and not plan.is_linked_elsewhere(plan.root):
+    if plan.root in plan.images and decoded.is_executable and not plan.relocates_itself(plan.root):
         for which, address in _array(plan.root, "preinit_array", decoded.preinit_array):
             yield plan.root, which, address
     for image in sorted(plan.initialise, key=lambda image: not image.decoded.flags_1 & DynamicFlag1.INITFIRST):
-        if image.runs_elsewhere or (plan.program and image is plan.root):
+        if image.already_initialised or (plan.program and image is plan.root):
             continue  # the C library of a program to be started does it, before main
         for which, address in constructors(image):
             yield image, which, address

@@ -13,7 +13,6 @@ from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import FileType
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
-from relink.objects.combined import CombinedObjects
 
 
 def region_size(decoded: Decoded) -> int:
@@ -37,7 +36,7 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
     if base is not None and base % PAGE == 0 and base % align:
         raise AddressSpaceError(f"{decoded.name} wants a base aligned to {align:#x}", address=base, size=size)
     below = None
-    if isinstance(decoded, CombinedObjects) and decoded.low_bits < memory.architecture.bits:
+    if decoded.low_bits < memory.architecture.bits:
         below = 1 << decoded.low_bits
     return memory.reserve(size, at=base, align=align, below=below, name=decoded.name)
 

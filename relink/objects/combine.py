@@ -14,6 +14,7 @@ repeated until it fits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +28,14 @@ from relink.elf.layout import ELF32, ELF64
 from relink.elf.objects import ObjectFile
 from relink.errors import LinkError, raise_all
 from relink.objects import linker_symbols
-from relink.objects.combined import CONSTRUCTORS, DESTRUCTORS, FIRST, CombinedObjects
+from relink.objects.combined import (
+    CONSTRUCTORS,
+    DESTRUCTORS,
+    FIRST,
+    CombinedObjects,
+    DebugLinker,
+    no_debug_sections,
+)
 from relink.objects.got_and_stubs import Slots, assign_slots, far_callees, stub_symbols, stub_table
 from relink.objects.layout import Layout
 from relink.objects.relocation_tables import InputTables
@@ -38,9 +46,14 @@ _ROUNDS = 8  #: of layout, at most
 
 
 def combine(
-    name: str, files: Sequence[ObjectFile], arch: Architecture, exported: Sequence[str] = ()
+    name: str,
+    files: Sequence[ObjectFile],
+    arch: Architecture,
+    exported: Sequence[str] = (),
+    link_debug_sections: DebugLinker = no_debug_sections,
 ) -> CombinedObjects:
-    """Lay `files` out as one image. `exported` are names others may bind to whatever the objects say of them.
+    """Lay `files` out as one image. `exported` are names others may bind to whatever the objects say of them;
+    `link_debug_sections` relocates the image's debug sections, should somebody ask for them.
 
     Raises LinkErrors for duplicate symbols, ElfError for damaged input.
     """
@@ -60,7 +73,8 @@ def combine(
     linker_symbols.define(defined_here, symbols, layout)
     symbols.bind_to_own_image()
     dso_handle = FIRST if linker_symbols.DSO_HANDLE in defined_here else None
-    return _image(layout, tables, slots, callees, float_abi, dso_handle)
+    image = _image(layout, tables, slots, callees)
+    return replace(image, float_abi=float_abi, dso_handle=dso_handle, link_debug_sections=link_debug_sections)
 
 
 def _common_abi(
@@ -100,14 +114,7 @@ def _place(layout: Layout, tables: InputTables, got_size: int, callees: I64) -> 
     return callees
 
 
-def _image(
-    layout: Layout,
-    tables: InputTables,
-    slots: Slots,
-    callees: I64,
-    float_abi: FloatAbi | None,
-    dso_handle: int | None,
-) -> CombinedObjects:
+def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> CombinedObjects:
     symbols, files = layout.symbols, layout.symbols.files
     stubs = stub_table(callees, layout, len(symbols))
     data = layout.content(stubs)
@@ -134,6 +141,4 @@ def _image(
         low_bits=tables.low_bits(),
         constructors=layout.array(CONSTRUCTORS),
         destructors=layout.array(DESTRUCTORS),
-        float_abi=float_abi,
-        dso_handle=dso_handle,
     )

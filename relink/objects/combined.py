@@ -9,13 +9,14 @@ Each input stays nameable: `origin` turns an entry of the one relocation table b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
-from relink.arch import FloatAbi
+from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Slot
 from relink.arrays import I64, U32, U64, Bools
 from relink.elf import Decoded, Names, RelocationTable, SymbolTable
@@ -111,6 +112,15 @@ class CombinedTable(RelocationTable):
         return self.ends[numbers].astype(np.uint64) - self.offset[entries]
 
 
+#: What relocates an image's debug sections: name -> bytes.
+DebugLinker: TypeAlias = "Callable[[CombinedObjects], Mapping[str, bytes]]"
+
+
+def no_debug_sections(combined: CombinedObjects) -> Mapping[str, bytes]:
+    """The `DebugLinker` of an image whose debug sections nobody is to read."""
+    return {}
+
+
 @dataclass(frozen=True, eq=False)
 class CombinedObjects(Decoded):
     """Objects laid out as one image, before it has an address. `data` is the image itself."""
@@ -123,12 +133,11 @@ class CombinedObjects(Decoded):
     got: int = 0  #: image offset of the GOT
     slots: Mapping[Slot, tuple[I64, I64]] = field(default_factory=dict)  #: kind -> (symbols, offsets in the GOT)
     stubs: StubTable | None = None
-    low_bits: int = 64  #: the image must lie below 2^low_bits, for the narrowest absolute address in it
     constructors: tuple[int, int] | None = None
     destructors: tuple[int, int] | None = None
-    #: Image offset of `__dso_handle`, by which code registers what __cxa_finalize is to call; None if it does not.
-    dso_handle: int | None = None
     float_abi: FloatAbi | None = None  #: how calls pass floating-point values (None: whichever)
+    #: Relocates the debug sections when they are asked for (see `relink.relocate.debug_info`).
+    link_debug_sections: DebugLinker = field(default=no_debug_sections, repr=False)
 
     @property
     def symbols(self) -> SymbolTable:
@@ -152,12 +161,13 @@ class CombinedObjects(Decoded):
         """None: those of the objects are in `inputs` and `files`."""
         return ()
 
+    def float_abi_on(self, arch: Architecture) -> FloatAbi | None:
+        return self.float_abi
+
     @cached_property
     def debug_sections(self) -> Mapping[str, bytes]:
-        """The objects' debug sections, as one linked file would hold them (see `relink.relocate.debug_info`)."""
-        from relink.relocate.debug_info import linked_debug_sections
-
-        return linked_debug_sections(self)
+        """The objects' debug sections, as one linked file would hold them."""
+        return self.link_debug_sections(self)
 
     def slot(self, kind: Slot, symbols: I64) -> I64:
         """Offset in the GOT of each symbol's slot of a kind; -1 for none."""
@@ -171,6 +181,11 @@ class CombinedObjects(Decoded):
             found[kind] = np.full(len(self.symbols), -1, np.int64)
             found[kind][symbols] = offsets
         return found
+
+
+def combined(decoded: Decoded) -> CombinedObjects | None:
+    """What was linked from relocatable objects; None for any other file."""
+    return decoded if isinstance(decoded, CombinedObjects) else None
 
 
 def discarded_groups(files: Sequence[ObjectFile]) -> Iterator[tuple[int, Group, int]]:

@@ -11,11 +11,13 @@ Sources: Linux, include/linux/module.h, include/linux/moduleparam.h, scripts/mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from relink.elf import Decoded
 from relink.elf.objects import ObjectFile
 from relink.errors import MalformedElf
+from relink.objects.combined import combined
 
 __all__ = ["KernelModule", "is_kernel_module", "kernel_module", "modinfo", "symbol_versions"]
 
@@ -51,6 +53,19 @@ class KernelModule:
 def is_kernel_module(file: ObjectFile) -> bool:
     """Whether an object is a kernel module: it has the section with its `struct module`, or a modinfo."""
     return file.section(THIS_MODULE) is not None or file.section(MODINFO) is not None
+
+
+def kernel_module_of(decoded: Decoded, exports: Callable[[], Mapping[str, int]]) -> KernelModule | None:
+    """What the first kernel module among an image's objects says of itself; None where none is one.
+
+    `exports` gives the guest addresses of the image's symbols. Raises ElfError.
+    """
+    objects = combined(decoded)
+    file = next(filter(is_kernel_module, objects.files if objects is not None else ()), None)
+    if file is None:
+        return None
+    symbols = exports()
+    return kernel_module(file, symbols.get("init_module"), symbols.get("cleanup_module"))
 
 
 def kernel_module(file: ObjectFile, init: int | None = None, exit: int | None = None) -> KernelModule:

@@ -7,20 +7,20 @@ wherever it stands there.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import numpy as np
 
 from relink.arch import Reloc
 from relink.arrays import I64, U8, U32, U64, Bools
+from relink.elf import RelocationTable
+from relink.module import Module
 
-if TYPE_CHECKING:
-    from relink.elf import RelocationTable
-    from relink.image import Image
-
-#: Entries of a table, a pair of type number and positions for each type.
-Groups = list[tuple[int, "slice | I64"]]
-Tables = list[tuple["RelocationTable", Groups]]
+#: Which entries of a table: neighbours, or indices.
+Selection: TypeAlias = slice | I64
+#: Selection of a table: a pair of type number and entries for each type.
+Groups: TypeAlias = list[tuple[int, Selection]]
+Tables: TypeAlias = list[tuple[RelocationTable, Groups]]
 
 #: A table with no more changes of type than this is sorted by type, as linkers leave it.
 _FEW_RUNS = 64
@@ -28,24 +28,24 @@ _FEW_RUNS = 64
 
 @dataclass(slots=True)
 class Batch:
-    """Entries of one type, gathered. Arrays have one element per entry; `keep` drops some of all of them."""
+    """Selection of one type, gathered. Arrays have one element per entry; `keep` drops some of all of them."""
 
     table: RelocationTable
-    row: Reloc
-    entries: slice | I64  #: which of the table's
+    reloc_type: Reloc
+    entries: Selection  #: which of the table's
     where: I64  #: byte index of each place in the image's buffer
-    elements: I64  #: symbol index -> element of the bindings
+    binding_of: I64  #: symbol index -> index in the image's bindings
     buffer: U8
     letters: dict[str, U64] = field(default_factory=dict)
     function: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  #: whether S is a function's
-    _element: I64 | None = None
+    _binding_index: I64 | None = None
 
     @property
-    def element(self) -> I64:
-        """The element of the bindings each entry's symbol is."""
-        if self._element is None:
-            self._element = self.elements[self.table.symbol[self.entries]]
-        return self._element
+    def binding_index(self) -> I64:
+        """Where each entry's symbol is in the bindings."""
+        if self._binding_index is None:
+            self._binding_index = self.binding_of[self.table.symbol[self.entries]]
+        return self._binding_index
 
     @property
     def indices(self) -> I64:
@@ -53,14 +53,20 @@ class Batch:
         return indices_of(self.table, self.entries)
 
     def keep(self, chosen: Bools) -> None:
+        """Drop the entries that are not `chosen` (a mask)."""
         self.entries = self.indices[chosen]
-        self.where, self._element = self.where[chosen], None
+        self.where, self._binding_index = self.where[chosen], None
         self.letters = {letter: values[chosen] for letter, values in self.letters.items()}
 
 
-def indices_of(table: RelocationTable, entries: slice | I64) -> I64:
-    """Entries as indices into their table."""
+def indices_of(table: RelocationTable, entries: Selection) -> I64:
+    """Selection as indices into their table."""
     return np.arange(len(table.offset))[entries] if isinstance(entries, slice) else entries
+
+
+def count_of(table: RelocationTable, entries: Selection) -> int:
+    """How many entries there are."""
+    return len(range(*entries.indices(len(table.offset)))) if isinstance(entries, slice) else len(entries)
 
 
 def by_type(types: U32) -> Groups:
@@ -77,12 +83,12 @@ def by_type(types: U32) -> Groups:
     return [(n, np.flatnonzero(types == n)) for n in np.flatnonzero(np.bincount(types)).tolist()]
 
 
-def evaluate(row: Reloc, image: Image, **letters: U64 | np.uint64) -> U64:
-    """The value of a row's formula, modulo 2^64. `letters` holds what the formula needs beside B and DTV."""
-    assert row.formula is not None
+def evaluate(reloc_type: Reloc, image: Module, **letters: U64 | np.uint64) -> U64:
+    """The value of a type's formula, modulo 2^64. `letters` holds what it needs beside B and DTV."""
+    assert reloc_type.formula is not None
     tls = image.architecture.tls
     names = {"B": image.bias_word, "DTV": np.uint64(tls.dtv_bias), "Page": _page, **letters}
-    value: U64 = eval(row.formula.code, {"__builtins__": {}}, names)
+    value: U64 = eval(reloc_type.formula.code, {"__builtins__": {}}, names)
     return value
 
 

@@ -6,8 +6,7 @@ address but is not what calls of it reach, and a COPY relocation wants the defin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -16,39 +15,40 @@ from relink.arrays import I64, U8, U32
 from relink.elf.constants import Binding as Bind
 from relink.elf.constants import SymbolType
 from relink.errors import UnresolvedSymbol
-from relink.resolve.resolver import UNRESOLVED, Bindings, Resolver, Use
-
-if TYPE_CHECKING:
-    from relink.image import Image
-    from relink.relocate.result import Outcome
-
+from relink.module import Module
+from relink.relocate.result import Relocated
+from relink.resolve.bindings import UNRESOLVED, Bindings
+from relink.resolve.resolver import Resolver, Use
+from relink.resolve.scopes import LookupScope
 
 _SYMBOL_LETTERS = frozenset("SMTZ")
 #: What the roles that want more than an address ask of a symbol.
 _USES = {Role.JUMP_SLOT: Use.CALL, Role.COPY: Use.COPY}
 
 
-def use_of(row: Reloc) -> Use:
+def use_of(reloc_type: Reloc) -> Use:
     """What entries of this type want a symbol for."""
-    return _USES.get(row.role, Use.ADDRESS)
+    return _USES.get(reloc_type.role, Use.ADDRESS)
 
 
-def asks_for_symbol(row: Reloc) -> bool:
+def asks_for_symbol(reloc_type: Reloc) -> bool:
     """Whether the value of entries of this type depends on what their symbol is bound to."""
-    return row.formula is not None and (row.slot is not None or bool(row.formula.letters & _SYMBOL_LETTERS))
+    return reloc_type.formula is not None and (
+        reloc_type.slot is not None or bool(reloc_type.formula.letters & _SYMBOL_LETTERS)
+    )
 
 
 class References:
     """What an image's references are bound to. Element 0 is symbol 0: nothing, at 0; it saves special cases."""
 
-    def __init__(self, bindings: Bindings, symbols: I64, elements: tuple[I64, I64, I64]) -> None:
+    def __init__(self, bindings: Bindings, symbols: I64, binding_of: tuple[I64, I64, I64]) -> None:
         self.bindings = bindings
         self.symbols = symbols  #: the symbols of elements 1, 2, …
-        self.elements = elements  #: for each `Use`: symbol index -> element of the bindings
+        self.binding_of = binding_of  #: for each `Use`: symbol index -> index in the bindings
 
 
 def bind_references(
-    image: Image, scope: Sequence[Image], resolver: Resolver, asked: Iterable[tuple[Use, U32]]
+    image: Module, scope: LookupScope, resolver: Resolver, asked: Iterable[tuple[Use, U32]]
 ) -> References:
     """Bind the symbols `asked` for (indices in the image's table), each once, for their uses."""
     masks = [np.zeros(max(len(image.decoded.symbols), 1), np.bool_) for _ in Use]
@@ -83,7 +83,7 @@ def bind_references(
 
 
 def settle_unresolved(
-    image: Image, references: References, unresolved: Callable[[str, str], int | None], outcome: Outcome
+    image: Module, references: References, unresolved: Callable[[str, str], int | None], result: Relocated
 ) -> None:
     """Undefined weak symbols are 0 (gABI, "Symbol Table"); strong ones an error, but `unresolved` may allow it."""
     symbols, bound = image.decoded.symbols, references.bindings
@@ -92,18 +92,18 @@ def settle_unresolved(
     weak = (symbols.bind[indices] == Bind.WEAK).tolist()
     # A trap stands for no thread-local address, nor for contents.
     trapped = symbols.type[indices] != SymbolType.TLS
-    trapped &= references.elements[Use.COPY][indices] != open_
+    trapped &= references.binding_of[Use.COPY][indices] != open_
     names = symbols.names.take(indices).texts()
-    for element, index, name, is_weak, is_trapped in zip(
+    for number, index, name, is_weak, is_trapped in zip(
         open_.tolist(), indices.tolist(), names, weak, trapped.tolist(), strict=True
     ):
         if is_weak:
-            outcome.weak_unresolved.append(name)
+            result.weak_unresolved.append(name)
             continue
         address = unresolved(image.name, name)
         if address is None:
-            outcome.errors.append(UnresolvedSymbol(image.name, name, image.required_version(index)))
+            result.errors.append(UnresolvedSymbol(image.name, name, image.decoded.version_of(index)))
             continue
-        outcome.unresolved.append(name)
+        result.unresolved.append(name)
         if is_trapped:
-            bound.define_host(element, address)
+            bound.define_host(number, address)

@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 
+from relink.arch import Reloc
+from relink.arrays import I64
+from relink.elf import Decoded, RelocationTable
 from relink.elf.constants import SegmentType, SymbolType, Visibility
 from relink.errors import LinkError, RelocationOutOfImage, TlsError, UnsupportedRelocation
-from relink.resolve.resolver import HOST, UNRESOLVED, Use
-
-if TYPE_CHECKING:
-    from relink.arch import Reloc
-    from relink.elf import Decoded, RelocationTable
-    from relink.image import Image
-    from relink.relocate.engine import Relocator
-    from relink.relocate.result import IfuncCalls
+from relink.module import Module
+from relink.relocate.result import Copied, IfuncCalls
+from relink.relocate.state import Relocation
+from relink.resolve.bindings import HOST, UNRESOLVED
+from relink.resolve.resolver import Use
 
 #: The Linux gABI extensions, "Program Property": the note's type, and the property that is bits of what is needed.
 _NT_GNU_PROPERTY_TYPE_0, _1_NEEDED = 5, 0xB000_8000
@@ -32,55 +31,25 @@ _NT_GNU_PROPERTY_TYPE_0, _1_NEEDED = 5, 0xB000_8000
 _PROTECTED = Visibility.PROTECTED
 
 
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """One variable taken over. Sizes in bytes, addresses of the guest."""
-
-    symbol: str
-    provider: str | None  #: the library it is from; None: the host's own C library
-    source: int
-    destination: int
-    size: int  #: st_size in the executable: the room there
-    provided: int  #: st_size in the library
-    protected: bool = False  #: the library goes on using its own
-
-    @property
-    def taken(self) -> int:
-        """Bytes copied."""
-        return min(self.size, self.provided)
-
-    @property
-    def differs(self) -> bool:
-        """Whether the executable was linked against another layout of the variable."""
-        return self.size != self.provided
-
-    def __str__(self) -> str:
-        where = self.provider or "the C library"
-        text = f"{self.symbol}: {self.taken} bytes copied from {where}"
-        if self.differs:
-            text += f", where it has {self.provided} bytes and not {self.size}: consider re-linking"
-        if self.protected:
-            text += ", where it is protected: the library goes on using its own"
-        return text
-
-
-def copy_symbols(relocator: Relocator, table: RelocationTable, row: Reloc, indices: Iterable[int]) -> None:
+def copy_symbols(
+    relocation: Relocation, table: RelocationTable, reloc_type: Reloc, indices: Iterable[int]
+) -> None:
     """Apply the COPY entries `indices` of `table`; each error is noted and ends its own entry only."""
     for index in indices:
         try:
-            copied = _copied(relocator, table, row, index)
+            copied = _copied(relocation, table, reloc_type, index)
         except LinkError as error:
-            relocator.outcome.errors.append(error)
+            relocation.result.errors.append(error)
             continue
         if copied is not None:
-            relocator.outcome.copies.append(copied)
+            relocation.result.copies.append(copied)
 
 
-def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int) -> Copied | None:
-    image, bound = relocator.image, relocator.bound
+def _copied(relocation: Relocation, table: RelocationTable, reloc_type: Reloc, index: int) -> Copied | None:
+    image, bound = relocation.image, relocation.bound
     symbol = int(table.symbol[index])
-    element = int(relocator.references.elements[Use.COPY][symbol])
-    number = int(bound.provider[element])
+    at = int(relocation.references.binding_of[Use.COPY][symbol])
+    number = int(bound.provider[at])
     if number == UNRESOLVED:
         return None  # reported already, or weak: stays zero
     section, offset = table.origin(index)
@@ -92,11 +61,11 @@ def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int
             problem,
             section=section,
             offset=offset,
-            type_name=image.architecture.prefix + row.name,
+            type_name=image.architecture.prefix + reloc_type.name,
             symbol=name,
         )
 
-    kind = int(bound.type[element])
+    kind = int(bound.type[at])
     provider = None if number == HOST else bound.images[number]
     where = "the host" if provider is None else provider.name
     if kind == SymbolType.TLS:
@@ -104,13 +73,13 @@ def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int
     if kind in (SymbolType.FUNC, SymbolType.GNU_IFUNC):
         raise refused(f"{where} defines it as a function, which cannot be copied", UnsupportedRelocation)
     size = int(image.decoded.symbols.size[symbol])
-    provided = int(bound.size[element])
+    provided = int(bound.size[at])
     protected = False
     if provider is not None:
-        protected = int(provider.decoded.symbols.visibility[bound.symbol[element]]) == _PROTECTED
+        protected = int(provider.decoded.symbols.visibility[bound.symbol[at]]) == _PROTECTED
         if protected and needs_indirect_access(provider.decoded):
             raise refused(f"it is protected in {where}, which says it is not copyable", UnsupportedRelocation)
-        if relocator.environment.is_running(provider):
+        if relocation.environment.is_running(provider):
             problem = f"{where} was loaded earlier and uses its own: load the executable first"
             raise refused(problem, UnsupportedRelocation)
     elif not provided:
@@ -118,26 +87,26 @@ def _copied(relocator: Relocator, table: RelocationTable, row: Reloc, index: int
     copied = Copied(
         name,
         None if provider is None else provider.name,
-        int(bound.address[element]),
+        int(bound.address[at]),
         image.address_of(offset),
         size,
         provided,
         protected,
     )
-    content = _contents(relocator, provider, copied.source, copied.taken)
+    content = _contents(relocation, provider, copied.source, copied.taken)
     if content is None:
         raise refused(f"its {copied.taken} bytes in {where} lie in no segment", RelocationOutOfImage)
     low = copied.destination - image.region.address
-    if low < 0 or low + len(content) > len(relocator.buffer):
+    if low < 0 or low + len(content) > len(relocation.buffer):
         raise refused("the place lies in no segment", RelocationOutOfImage)
-    relocator.buffer[low : low + len(content)] = np.frombuffer(content, np.uint8)
+    relocation.buffer[low : low + len(content)] = np.frombuffer(content, np.uint8)
     return copied
 
 
-def _contents(relocator: Relocator, provider: Image | None, address: int, size: int) -> bytes | None:
+def _contents(relocation: Relocation, provider: Module | None, address: int, size: int) -> bytes | None:
     """The provider's bytes; None where it has none there."""
     if provider is None:
-        return relocator.environment.read(address, size)
+        return relocation.environment.read(address, size)
     low = address - provider.region.address
     if low < 0 or low + size > provider.region.size:
         return None
@@ -172,17 +141,17 @@ def copied_ifuncs(copies: Iterable[Copied], pending: Iterable[IfuncCalls]) -> li
     found = []
     for copy in copies:
         for calls in pending:
-            size = calls.row.word.size if calls.row.word is not None else 0
+            size = calls.reloc_type.word.size if calls.reloc_type.word is not None else 0
             inside = (calls.place >= copy.source) & (calls.place + np.uint64(size) <= copy.source + copy.taken)
             if inside.any():
                 found.append(_moved(calls, np.flatnonzero(inside), copy.destination - copy.source))
     return found
 
 
-def _moved(calls: IfuncCalls, chosen: np.ndarray[tuple[int], np.dtype[np.int64]], distance: int) -> IfuncCalls:
+def _moved(calls: IfuncCalls, chosen: I64, distance: int) -> IfuncCalls:
     """Some of the places, `distance` bytes on, to hold the very words of the originals."""
     step = np.uint64(distance % (1 << 64))
     addend = calls.addend[chosen]
-    if calls.row.formula is not None and "P" in calls.row.formula.letters:
+    if calls.reloc_type.formula is not None and "P" in calls.reloc_type.formula.letters:
         addend = addend + step
     return replace(calls, place=calls.place[chosen] + step, resolver=calls.resolver[chosen], addend=addend)

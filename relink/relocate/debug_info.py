@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,10 +22,12 @@ from relink.elf.constants import SHN_ABS, Binding, SectionFlag, SegmentType, Sym
 from relink.elf.objects import UNDEFINED, ObjectFile
 from relink.errors import ElfError
 from relink.memory.address_space import Region, page_ceil
-
-if TYPE_CHECKING:
-    from relink.objects.combined import CombinedObjects, CombinedTable
-
+from relink.module import Module
+from relink.objects.combined import CombinedObjects, CombinedTable, discarded_groups
+from relink.relocate.state import Environment
+from relink.relocate.static import ObjectRelocator
+from relink.resolve.resolver import Resolver
+from relink.resolve.scopes import LookupScope
 
 _PREFIXES = (".debug_", ".zdebug_")
 _MAX_ALIGN = 16  #: bytes; no debug section has reason to ask for more
@@ -65,8 +66,6 @@ class _DebugLinker:
 
     def _lay_out(self) -> Mapping[str, tuple[int, int]]:
         """Where each name's sections lie in the buffer: (start, end)."""
-        from relink.objects.combined import discarded_groups
-
         files = self.combined.files
         dropped = {(number, index) for number, group, _ in discarded_groups(files) for index in group.members}
         named: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
@@ -92,10 +91,6 @@ class _DebugLinker:
 
     def _relocate(self, buffer: U8) -> None:
         """Let the engine work on an image that consists of the debug sections only."""
-        from relink.image import Image
-        from relink.relocate.engine import Environment, relocate
-        from relink.resolve.resolver import Resolver
-
         table = self._relocations()
         if not len(table):
             return
@@ -121,14 +116,12 @@ class _DebugLinker:
             constructors=None,
             destructors=None,
         )
-        resolver = Resolver()
-        image = Image(debug, self.arch, resolver)
+        image = Module(debug, self.arch)
         image.place(Region(0, size, buffer, "debug sections"))
-        relocate(image, [image], Environment(resolver, lambda: (0, 0), lambda image, symbol: 0))
+        environment = Environment(Resolver(), lambda: (0, 0), lambda image, symbol: 0)
+        ObjectRelocator(image, debug, LookupScope([image]), environment).run()
 
     def _relocations(self) -> CombinedTable:
-        from relink.objects.combined import CombinedTable
-
         columns: list[tuple[U64, U32, I64, I64 | None]] = []
         origins = []
         for number, file in enumerate(self.combined.files):

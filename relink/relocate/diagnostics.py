@@ -6,24 +6,20 @@ One error per entry, for the first few of a batch; the last says how many more t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from relink.arch import Reloc
+from relink.arch.spec import Slot
 from relink.arrays import I64, U64
+from relink.elf import RelocationTable
 from relink.errors import RelocationError, RelocationOutOfImage, TlsError
-
-if TYPE_CHECKING:
-    from relink.arch import Reloc
-    from relink.arch.spec import Slot
-    from relink.elf import RelocationTable
-    from relink.image import Image
-
+from relink.module import Module
 
 #: Entries reported one by one before the rest of the same kind are only counted.
 _REPORTED = 20
 
 
 def entry_errors(
-    image: Image,
+    image: Module,
     table: RelocationTable,
     indices: I64,
     kind: type[RelocationError],
@@ -45,16 +41,18 @@ def entry_errors(
         )
 
 
-def tls_errors(image: Image, table: RelocationTable, indices: I64, row: Reloc, problem: str) -> Iterator[TlsError]:
+def tls_errors(
+    image: Module, table: RelocationTable, indices: I64, reloc_type: Reloc, problem: str
+) -> Iterator[TlsError]:
     """Of entries whose symbol has no place in thread-local storage that would do."""
     for index, tail in _first(indices, "entries of this type"):
         section, offset = table.origin(index)
         against = _symbol_name(image, table, index) or "its own module"
-        what = f"{image.architecture.prefix}{row.name} against {against}"
+        what = f"{image.architecture.prefix}{reloc_type.name} against {against}"
         yield TlsError(image.name, f"{section}+{offset:#x}: {what}: {problem}{tail}")
 
 
-def packed_errors(image: Image, offsets: U64) -> Iterator[RelocationError]:
+def packed_errors(image: Module, offsets: U64) -> Iterator[RelocationError]:
     """Of RELR entries outside the image; `offsets` are link-time addresses."""
     for offset, tail in _first(offsets, "packed entries"):
         problem = f"the place lies in no segment{tail}"
@@ -63,7 +61,7 @@ def packed_errors(image: Image, offsets: U64) -> Iterator[RelocationError]:
         )
 
 
-def slot_errors(image: Image, symbols: I64, offsets: I64, kind: Slot, problem: str) -> Iterator[TlsError]:
+def slot_errors(image: Module, symbols: I64, offsets: I64, kind: Slot, problem: str) -> Iterator[TlsError]:
     """Of slots for symbols, at these offsets in the global offset table of linked objects."""
     names = image.decoded.symbols.names
     for symbol, offset in zip(symbols.tolist(), offsets.tolist(), strict=True):
@@ -71,7 +69,7 @@ def slot_errors(image: Image, symbols: I64, offsets: I64, kind: Slot, problem: s
         yield TlsError(image.name, what)
 
 
-def not_thread_local(image: Image, symbols: I64) -> Iterator[RelocationError]:
+def not_thread_local(image: Module, symbols: I64) -> Iterator[RelocationError]:
     """Of thread-local slots for these symbols."""
     names = image.decoded.symbols.names
     for symbol in symbols.tolist():
@@ -92,7 +90,7 @@ def _first(numbers: U64 | I64, what: str) -> Iterator[tuple[int, str]]:
         yield number, f" (and {more} more {what})" if count == _REPORTED and more > 0 else ""
 
 
-def _symbol_name(image: Image, table: RelocationTable, index: int) -> str | None:
+def _symbol_name(image: Module, table: RelocationTable, index: int) -> str | None:
     symbol = int(table.symbol[index])
     if not symbol:
         return None

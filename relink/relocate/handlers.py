@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,14 +25,10 @@ from relink.elf import RelocationTable
 from relink.errors import RelocationVetoed
 from relink.memory import placement as place
 from relink.memory.buffers import read_words
-from relink.relocate.batch import Groups, Tables, indices_of
-from relink.resolve.resolver import Bindings
-
-if TYPE_CHECKING:
-    from relink.image import Image
-    from relink.relocate.batch import Batch
-    from relink.relocate.engine import Relocator
-
+from relink.module import Module
+from relink.relocate.batch import Batch, Groups, Tables, indices_of
+from relink.relocate.state import Relocation
+from relink.resolve.bindings import Bindings
 
 RELR = "RELR"  #: what packed relative entries are called, which have no type
 
@@ -42,10 +37,10 @@ RELR = "RELR"  #: what packed relative entries are called, which have no type
 class Entries:
     """A batch of relocation entries of one type. Arrays have one element per entry."""
 
-    _relocator: Relocator
+    _relocation: Relocation
     table: RelocationTable
     number: int  #: the type; for RELR the ISA's RELATIVE
-    row: Reloc | None  #: the page's row; None for a type it does not know
+    reloc_type: Reloc | None  #: the row of the ISA's page; None for a type it does not know
     indices: I64  #: which of the table's entries
     type: str  #: the psABI's full name, "RELR", or "R_…_type N"
     #: After only: what will be written, modulo the ISA's word: the value of the formula, for an instruction the
@@ -57,9 +52,9 @@ class Entries:
         return len(self.indices)
 
     @property
-    def image(self) -> Image:
+    def image(self) -> Module:
         """The image that is relocated."""
-        return self._relocator.image
+        return self._relocation.image
 
     @property
     def section(self) -> str:
@@ -69,7 +64,7 @@ class Entries:
     @property
     def buffer(self) -> U8:
         """uint8: the bytes of the image, writable. `buffer[where]` are the first bytes of the places."""
-        return self._relocator.buffer
+        return self._relocation.buffer
 
     @cached_property
     def vaddr(self) -> U64:
@@ -108,13 +103,13 @@ class Entries:
         """A, modulo 2^64: the entry's own, or what the place holds (of an unknown type: as a word of the ISA)."""
         if self.table.addend is not None:
             return self.table.addend[self.indices].view(np.uint64)
-        known = self.row is not None and self.row.word is not None
-        size = self.row.word.size if self.row is not None and self.row.word else self._relocator.arch.word_size
+        word = None if self.reloc_type is None else self.reloc_type.word
+        size = self._relocation.arch.word_size if word is None else word.size
         inside = self.inside(size)
         found = np.zeros(len(self), np.uint64)
-        if known and self.row is not None:
-            batch = self._relocator.batch(self.table, self.row, self.indices[inside])
-            found[inside] = self._relocator.addend(batch)
+        if word is not None and self.reloc_type is not None:
+            batch = self._relocation.batch(self.table, self.reloc_type, self.indices[inside])
+            found[inside] = self._relocation.addend(batch)
         else:
             found[inside] = read_words(self.buffer, self.where[inside], size)
         return found
@@ -126,10 +121,10 @@ class Entries:
         Asking makes the image keep what they bind to alive.
         """
         distinct, inverse = np.unique(self.symbol, return_inverse=True)
-        relocator = self._relocator
-        bound = relocator.environment.resolver.bind(self.image, distinct, relocator.scope)
-        keep = {bound.images[number] for number in set(bound.provider.tolist()) if number >= 0}
-        self.image.keeps += [image for image in keep if image is not self.image and image not in self.image.keeps]
+        relocation = self._relocation
+        bound = relocation.environment.resolver.bind(self.image, distinct, relocation.scope)
+        found = relocation.result.looked_up
+        found += [image for image in bound.providers if image is not self.image and image not in found]
         return Bindings(
             bound.address[inverse],
             bound.size[inverse],
@@ -148,7 +143,7 @@ class Entries:
     @property
     def formula(self) -> str | None:
         """The page's formula in the psABI's letters."""
-        return None if self.row is None or self.row.formula is None else self.row.formula.text
+        return None if self.reloc_type is None or self.reloc_type.formula is None else self.reloc_type.formula.text
 
     def veto(self, which: Bools | I64 | int, reason: str) -> None:
         """Refuse entries (a mask, indices or one index of this batch): each becomes a RelocationVetoed."""
@@ -166,19 +161,19 @@ class RelocationHandler:
     """
 
     types: Collection[str | int | Role] = ()
-    image: str | Callable[[Image], bool] | None = None
+    image: str | Callable[[Module], bool] | None = None
     #: Given a batch, which entries it claims: bool[n]; None for none of them.
     before: Callable[[Entries], Bools | None] | None = None
     #: Given a batch with its `value`, the values to store instead: uint64[n]; None to leave them.
     after: Callable[[Entries], U64 | None] | None = None
 
-    def wants(self, image: Image) -> bool:
+    def wants(self, image: Module) -> bool:
         """Whether it is about this image."""
         if self.image is None or callable(self.image):
             return self.image is None or bool(self.image(image))
-        return self.image in (image.name, image.short_name, image.soname)
+        return self.image in (image.name, image.short_name, image.decoded.soname)
 
-    def takes(self, prefix: str, type: str, number: int, row: Reloc | None) -> bool:
+    def takes(self, prefix: str, type: str, number: int, reloc_type: Reloc | None) -> bool:
         """Whether it is about this type."""
         if not self.types:
             return True
@@ -187,20 +182,19 @@ class RelocationHandler:
         return any(
             wanted in names
             if isinstance(wanted, str)
-            else (row is not None and wanted is row.role)
+            else (reloc_type is not None and wanted is reloc_type.role)
             if isinstance(wanted, Role)
             else wanted == number and not packed
             for wanted in self.types
         )
 
 
-class Handling:
+class HandlerPass:
     """The handlers that are about one image, at work. Made only where there are some."""
 
-    def __init__(self, relocator: Relocator, handlers: Sequence[RelocationHandler]) -> None:
-        self._relocator = relocator
+    def __init__(self, relocation: Relocation, handlers: Sequence[RelocationHandler]) -> None:
+        self._relocation = relocation
         self._handlers = handlers
-        self.claimed: dict[tuple[str, str], int] = {}  #: (section, type) -> entries
 
     def claim(self, tables: Tables) -> Tables:
         """Ask the `before` handlers; the groups less what was claimed or vetoed."""
@@ -209,10 +203,10 @@ class Handling:
     def _claim_groups(self, table: RelocationTable, groups: Groups) -> Groups:
         left: Groups = []
         for number, entries in groups:
-            row = self._relocator.arch.relocations.get(number)
-            name = self._relocator.arch.relocation_name(number)
+            reloc_type = self._relocation.arch.relocations.get(number)
+            name = self._relocation.arch.relocation_name(number)
             indices = indices_of(table, entries)
-            kept = self._unclaimed(table, number, row, indices, name)
+            kept = self._unclaimed(table, number, reloc_type, indices, name)
             if len(kept) == len(indices):
                 left.append((number, entries))
             elif len(kept):
@@ -221,51 +215,54 @@ class Handling:
 
     def claim_packed(self, offsets: U64) -> U64:
         """The same for RELR, which is shown as a table of relative entries: the offsets that are left."""
-        table, number, row = self._packed(offsets)
-        return offsets[self._unclaimed(table, number, row, np.arange(len(offsets)), RELR)]
+        table, number, reloc_type = self._packed(offsets)
+        return offsets[self._unclaimed(table, number, reloc_type, np.arange(len(offsets)), RELR)]
 
     def _packed(self, offsets: U64) -> tuple[RelocationTable, int, Reloc]:
-        rows = self._relocator.arch.relocations.items()
-        number, row = next((n, row) for n, row in rows if row.role is Role.RELATIVE)
+        rows = self._relocation.arch.relocations.items()
+        number, reloc_type = next((n, reloc_type) for n, reloc_type in rows if reloc_type.role is Role.RELATIVE)
         none = np.zeros(len(offsets), np.uint32)
-        return RelocationTable(".relr.dyn", offsets, none + np.uint32(number), none, None), number, row
+        return RelocationTable(".relr.dyn", offsets, none + np.uint32(number), none, None), number, reloc_type
 
-    def _unclaimed(self, table: RelocationTable, number: int, row: Reloc | None, indices: I64, name: str) -> I64:
-        prefix = self._relocator.arch.prefix
+    def _unclaimed(
+        self, table: RelocationTable, number: int, reloc_type: Reloc | None, indices: I64, name: str
+    ) -> I64:
+        prefix = self._relocation.arch.prefix
         for handler in self._handlers:
-            if handler.before is None or not len(indices) or not handler.takes(prefix, name, number, row):
+            if handler.before is None or not len(indices) or not handler.takes(prefix, name, number, reloc_type):
                 continue
-            entries = Entries(self._relocator, table, number, row, indices, name)
+            entries = Entries(self._relocation, table, number, reloc_type, indices, name)
             claimed = handler.before(entries)
             gone = np.zeros(len(indices), np.bool_) if claimed is None else np.array(claimed, np.bool_)
             if gone.shape != indices.shape:
                 raise ValueError(f"a handler of {name} claims {gone.shape}, there are {indices.shape} entries")
-            key = (table.section, name)
+            key, counts = (table.section, name), self._relocation.result.claimed
             if gone.any():
-                self.claimed[key] = self.claimed.get(key, 0) + int(gone.sum())
+                counts[key] = counts.get(key, 0) + int(gone.sum())
             indices = indices[~(gone | self._vetoed(entries))]
         return indices
 
     def values(self, batch: Batch, value: U64) -> U64:
         """Ask the `after` handlers; the values to go on with."""
-        arch = self._relocator.arch
-        number = next(n for n, other in arch.relocations.items() if other is batch.row)
-        return self._answers(batch.table, number, batch.row, batch.indices, arch.prefix + batch.row.name, value)
+        arch = self._relocation.arch
+        number = next(n for n, other in arch.relocations.items() if other is batch.reloc_type)
+        name = arch.prefix + batch.reloc_type.name
+        return self._answers(batch.table, number, batch.reloc_type, batch.indices, name, value)
 
     def packed_values(self, offsets: U64, value: U64) -> U64:
         """The same for RELR."""
-        table, number, row = self._packed(offsets)
-        return self._answers(table, number, row, np.arange(len(offsets)), RELR, value)
+        table, number, reloc_type = self._packed(offsets)
+        return self._answers(table, number, reloc_type, np.arange(len(offsets)), RELR, value)
 
     def _answers(
-        self, table: RelocationTable, number: int, row: Reloc, indices: I64, name: str, value: U64
+        self, table: RelocationTable, number: int, reloc_type: Reloc, indices: I64, name: str, value: U64
     ) -> U64:
-        arch = self._relocator.arch
+        arch = self._relocation.arch
         for handler in self._handlers:
-            if handler.after is None or not handler.takes(arch.prefix, name, number, row):
+            if handler.after is None or not handler.takes(arch.prefix, name, number, reloc_type):
                 continue
-            shown = value & self._relocator.image.address_mask
-            entries = Entries(self._relocator, table, number, row, indices, name, shown)
+            shown = value & self._relocation.image.address_mask
+            entries = Entries(self._relocation, table, number, reloc_type, indices, name, shown)
             answer = handler.after(entries)
             self._vetoed(entries)
             if answer is not None:
@@ -279,7 +276,7 @@ class Handling:
         gone = np.zeros(len(entries), np.bool_)
         for positions, reason in entries.vetoed:
             gone[positions] = True
-            self._relocator.report(
+            self._relocation.report(
                 entries.table, entries.indices[positions], RelocationVetoed, entries.type, reason, entries.formula
             )
         return gone

@@ -7,7 +7,7 @@ ld.so leaves it: the first call goes through the PLT's header to the resolver, b
 
 Which symbol a slot gets is THE resolver's answer, in the scope of the image that calls.
 
-`bound_at_once` and `leave_for_later` are the engine's side of it, `LazySlots` what is kept until the calls come.
+`bound_at_once` and `defer_slots` are the engine's side of it, `LazySlots` what is kept until the calls come.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from relink.arch import Reloc
 from relink.arrays import I64, U64
+from relink.elf import RelocationTable
 from relink.elf.constants import Binding as Bind
-from relink.elf.constants import DynamicFlag, DynamicFlag1, DynamicTag, SymbolType
+from relink.elf.constants import SymbolType
 from relink.errors import RelocationOutOfImage, UnresolvedSymbol
 from relink.memory import placement as place
 from relink.memory.buffers import read_words, write_words
-from relink.resolve.resolver import HOST, UNRESOLVED, Bindings, Resolver, Use
-
-if TYPE_CHECKING:
-    from relink.arch import Reloc
-    from relink.elf import RelocationTable
-    from relink.image import Image
+from relink.module import Module
+from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
+from relink.resolve.resolver import Resolver, Use
+from relink.resolve.scopes import LookupScope
 
 #: Jump slots that are not bound while loading: the entries of one type of a table.
-Waiting = tuple["RelocationTable", "Reloc", I64]
+Waiting: TypeAlias = tuple[RelocationTable, Reloc, I64]
 _ALL_ONES = (1 << 64) - 1
 
 
-class Binding(enum.StrEnum):
+class BindMode(enum.StrEnum):
     """When references by way of the PLT are bound."""
 
     NOW = "now"  #: all of them while loading
@@ -56,13 +56,13 @@ class LazyHost(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SlotBinding:
     """What a slot is bound to."""
 
     name: str
     version: str | None
     address: int  #: guest address; for an ifunc that of its resolver
-    provider: Image | None  #: None for the host, and for a weak symbol nobody defines
+    provider: Module | None  #: None for the host, and for a weak symbol nobody defines
     indirect: bool  #: `address` is an ifunc resolver's
     kind: str  #: "image", "host" or "weak", as in `BoundSymbol`
 
@@ -71,12 +71,12 @@ class Answer:
 class LazySlots:
     """The jump slots of an image that were left for later. Arrays have one element per slot."""
 
-    image: Image
+    image: Module
     place: U64  #: guest addresses
     symbol: I64  #: indices in the symbol table
     addend: U64  #: zeros where the psABI's JUMP_SLOT has none
     entry: I64  #: numbers of the entries in DT_JMPREL
-    bound: dict[int, Answer] = field(default_factory=dict)  #: by slot, in the order of their first calls
+    bound: dict[int, SlotBinding] = field(default_factory=dict)  #: by slot, in the order of their first calls
 
     def __len__(self) -> int:
         return len(self.place)
@@ -95,7 +95,7 @@ class LazySlots:
         found = np.flatnonzero(self.entry == entry)
         return int(found[0]) if len(found) else None
 
-    def bind(self, slot: int, resolver: Resolver, scope: Sequence[Image]) -> Answer:
+    def bind(self, slot: int, resolver: Resolver, scope: LookupScope) -> SlotBinding:
         """Look a slot's symbol up, and remember the answer.
 
         Raises UnresolvedSymbol for a strong symbol nobody defines.
@@ -103,18 +103,18 @@ class LazySlots:
         index = int(self.symbol[slot])
         image = self.image
         found = resolver.bind(image, np.array([index], np.int64), scope, np.array([Use.CALL], np.uint8))
-        answer = _answer(found, self.name(slot), image.required_version(index), int(self.addend[slot]))
+        answer = _answer(found, self.name(slot), image.decoded.version_of(index), int(self.addend[slot]))
         if answer.kind == "weak" and image.decoded.symbols.bind[index] != Bind.WEAK:
             raise UnresolvedSymbol(image.name, answer.name, answer.version, detail="bound at its first call")
         self.bound[slot] = answer
         return answer
 
 
-def _answer(found: Bindings, name: str, version: str | None, addend: int) -> Answer:
+def _answer(found: Bindings, name: str, version: str | None, addend: int) -> SlotBinding:
     number = int(found.provider[0])
     kind = {UNRESOLVED: "weak", HOST: "host"}.get(number, "image")
     mask = int(found.images[0].address_mask)
-    return Answer(
+    return SlotBinding(
         name,
         version,
         int(found.address[0]) + addend & mask,
@@ -124,37 +124,27 @@ def _answer(found: Bindings, name: str, version: str | None, addend: int) -> Ans
     )
 
 
-def wants_now(image: Image) -> bool:
-    """Whether an image asks for all of its symbols at once (DF_BIND_NOW, DF_1_NOW, DT_BIND_NOW)."""
-    decoded = image.decoded
-    return bool(
-        decoded.flags & DynamicFlag.BIND_NOW
-        or decoded.flags_1 & DynamicFlag1.NOW
-        or DynamicTag.BIND_NOW in decoded.dynamic
-    )
-
-
-def bound_at_once(image: Image, table: RelocationTable, indices: I64, binding: Binding) -> I64:
+def bound_at_once(image: Module, table: RelocationTable, indices: I64, binding: BindMode) -> I64:
     """Those entries of a type that waits which do not: they name no symbol to look up, or ld.so's resolver would
     lose their functions' arguments."""
     symbol = table.symbol[indices]
     at_once = symbol == 0
-    if binding is Binding.FAITHFUL and image.architecture.plt.bound_at_once and not at_once.all():
+    if binding is BindMode.FAITHFUL and image.architecture.plt.bound_at_once and not at_once.all():
         at_once |= image.decoded.symbols.other[symbol] & np.uint8(image.architecture.plt.bound_at_once) != 0
     chosen: I64 = indices[at_once]
     return chosen
 
 
-def leave_for_later(
-    image: Image, waiting: Sequence[Waiting], binding: Binding, host: LazyHost
-) -> RelocationOutOfImage | None:
-    """Fill the jump slots that are bound at their first call with what leads there. Returns what is wrong."""
+def defer_slots(
+    image: Module, waiting: Sequence[Waiting], binding: BindMode, host: LazyHost
+) -> LazySlots | RelocationOutOfImage:
+    """Fill jump slots that are bound at their first call with what leads there: the slots, or what is wrong."""
     arch, buffer = image.architecture, image.region.buffer
-    slots = image.lazy = _slots(image, waiting)
+    slots = _slots(image, waiting)
     offset = np.concatenate([table.offset[entries] for table, _, entries in waiting])
     where = (offset - image.low).astype(np.int64)
     size, table_at = arch.word_size, image.decoded.pltgot
-    if binding is Binding.FAITHFUL and table_at is not None:
+    if binding is BindMode.FAITHFUL and table_at is not None:
         words = [arch.plt.link_map_word, arch.plt.resolver_word]
         own = np.array([table_at + size * word & _ALL_ONES for word in words], np.uint64)
         if place.inside(image.decoded, own, size) is not None:
@@ -172,14 +162,15 @@ def leave_for_later(
         first, spacing = host.slot_traps(slots)
         value = np.arange(len(slots), dtype=np.uint64) * np.uint64(spacing) + np.uint64(first)
     write_words(buffer, where, size, value)
-    return None
+    return slots
 
 
-def _slots(image: Image, waiting: Sequence[Waiting]) -> LazySlots:
+def _slots(image: Module, waiting: Sequence[Waiting]) -> LazySlots:
     """What is kept of the entries. Numbers count in DT_JMPREL, as a PLT's header does; -1 for others."""
     places, symbols, summands, numbers = [], [], [], []
-    for table, row, entries in waiting:
-        addends = table.addend if row.formula is not None and "A" in row.formula.letters else None
+    for table, reloc_type, entries in waiting:
+        formula = reloc_type.formula
+        addends = table.addend if formula is not None and "A" in formula.letters else None
         places.append(table.offset[entries] + image.bias_word & image.address_mask)
         symbols.append(table.symbol[entries].astype(np.int64))
         summands.append(np.zeros(len(entries), np.uint64) if addends is None else addends[entries].view(np.uint64))

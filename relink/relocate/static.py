@@ -7,15 +7,13 @@ out of reach for some entry has its stub's address in the whole image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from relink.arch import Reloc, Role, loongarch_stack
 from relink.arch.fields import Word
 from relink.arch.spec import Slot, reloc
 from relink.arrays import I64, U64, Bools
+from relink.elf import RelocationTable
 from relink.elf.constants import SymbolType
 from relink.errors import (
     RelocationError,
@@ -24,18 +22,16 @@ from relink.errors import (
     UnsupportedRelocation,
 )
 from relink.memory.buffers import read_uleb, read_words, write_uleb, write_words
+from relink.module import Module
 from relink.objects.combined import CombinedObjects, CombinedTable
-from relink.relocate.batch import Batch, evaluate, indices_of
+from relink.relocate.batch import Batch, Selection, evaluate, indices_of
 from relink.relocate.diagnostics import not_thread_local, slot_errors
-from relink.relocate.engine import Environment, Relocator
-from relink.relocate.result import Outcome
+from relink.relocate.engine import Relocator
+from relink.relocate.result import Relocated
+from relink.relocate.state import Environment
 from relink.relocate.tls import NO_MACHINE, make_static, modules_of, write_descriptors
-from relink.resolve.resolver import UNRESOLVED
-
-if TYPE_CHECKING:
-    from relink.elf import RelocationTable
-    from relink.image import Image
-
+from relink.resolve.bindings import UNRESOLVED
+from relink.resolve.scopes import LookupScope
 
 #: What must come after what: sums begin before they grow, high parts exist before low parts ask for them.
 _PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
@@ -52,34 +48,35 @@ DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.T
 class ObjectRelocator(Relocator):
     """The relocation of one combined image."""
 
-    def __init__(self, image: Image, scope: Sequence[Image], environment: Environment) -> None:
+    def __init__(
+        self, image: Module, combined: CombinedObjects, scope: LookupScope, environment: Environment
+    ) -> None:
         super().__init__(image, scope, environment)
-        assert isinstance(image.decoded, CombinedObjects)
-        self.combined = image.decoded
+        self.combined = combined
         self.high_parts: list[tuple[U64, U64]] = []  # (place, value) of every HIGH entry
         self.steps: list[tuple[RelocationTable, I64, U64]] = []  # entries of Role.STACK and their operands
         self.uleb: dict[int, tuple[int, Batch, int]] = {}  # place -> (sum so far, batch, last entry)
 
-    def _applies(self, row: Reloc) -> bool:
-        return row.role not in DYNAMIC_ONLY
+    def _applies(self, reloc_type: Reloc) -> bool:
+        return reloc_type.role not in DYNAMIC_ONLY
 
     def _phase(self, number: int) -> int:
-        row = self.arch.relocations.get(number)
-        return 1 if row is None else _PHASES.get(row.role, 1)
+        reloc_type = self.arch.relocations.get(number)
+        return 1 if reloc_type is None else _PHASES.get(reloc_type.role, 1)
 
-    def _refuse(self, table: RelocationTable, number: int, row: Reloc | None, indices: I64) -> None:
+    def _refuse(self, table: RelocationTable, number: int, reloc_type: Reloc | None, indices: I64) -> None:
         """A type that is refused says why; those a dynamic linker applies have no meaning in an object."""
-        if row is None:
-            super()._refuse(table, number, row, indices)
+        if reloc_type is None:
+            super()._refuse(table, number, reloc_type, indices)
             return
-        problem = row.reason or "a dynamic relocation: only shared objects and executables have it"
+        problem = reloc_type.reason or "a dynamic relocation: only shared objects and executables have it"
         self.report(table, indices, UnsupportedRelocation, self.arch.relocation_name(number), problem)
 
-    def run(self) -> Outcome:
-        outcome = super().run()
+    def run(self) -> Relocated:
+        result = super().run()
         self._write_ulebs()
         self._run_stack()
-        return outcome
+        return result
 
     def _prepare(self) -> None:
         self._fill_stubs()
@@ -93,23 +90,23 @@ class ObjectRelocator(Relocator):
         word = self.arch.word_size
         for kind, (symbols, offsets) in self.combined.slots.items():
             where = self.combined.got + offsets
-            element = self.element(symbols)
-            address = self.bound.address[element]
+            index = self.binding_index(symbols)
+            address = self.bound.address[index]
             if kind is Slot.ADDRESS:
-                self._fill_addresses(symbols, element, where, address)
+                self._fill_addresses(symbols, index, where, address)
                 continue
             if kind is Slot.TLS_IE:
-                refused, problem = make_static(self.bound, element, self.environment.tls)
-                self.outcome.errors += slot_errors(self.image, symbols[refused], offsets[refused], kind, problem)
-            of = np.zeros_like(element) if kind is Slot.TLS_LD else element
+                refused, problem = make_static(self.bound, index, self.environment.tls)
+                self.result.errors += slot_errors(self.image, symbols[refused], offsets[refused], kind, problem)
+            of = np.zeros_like(index) if kind is Slot.TLS_LD else index
             module, offset, usable = modules_of(self.bound, of, self.environment.resolver.host_tls)
-            self.outcome.errors += not_thread_local(self.image, symbols[~usable])
+            self.result.errors += not_thread_local(self.image, symbols[~usable])
             if kind is Slot.TLS_IE:
                 write_words(self.buffer, where, word, address + offset)
             elif kind is Slot.TLS_DESC:
-                functions, unanswered = self.descriptor_functions(element)
+                functions, unanswered = self.descriptor_functions(index)
                 left = symbols[unanswered], offsets[unanswered]
-                self.outcome.errors += slot_errors(self.image, *left, kind, NO_MACHINE)
+                self.result.errors += slot_errors(self.image, *left, kind, NO_MACHINE)
                 write_descriptors(self.buffer, where, word, address + offset, functions, self.arch)
             else:
                 inside = np.zeros_like(address) if kind is Slot.TLS_LD else address
@@ -125,36 +122,40 @@ class ObjectRelocator(Relocator):
         moved = np.zeros(len(self.combined.symbols), np.bool_)
         for table, groups in self.tables:
             for number, entries in groups:
-                row = self.arch.relocations.get(number)
-                if row is None or row.formula is None or row.role is Role.BRANCH:
+                reloc_type = self.arch.relocations.get(number)
+                if reloc_type is None or reloc_type.formula is None or reloc_type.role is Role.BRANCH:
                     continue
-                if "S" in row.formula.letters and row.formula.letters <= _PLAIN and row.role in _MOVING:
+                if (
+                    "S" in reloc_type.formula.letters
+                    and reloc_type.formula.letters <= _PLAIN
+                    and reloc_type.role in _MOVING
+                ):
                     chosen = indices_of(table, entries)
                     chosen = chosen[stubs.number[table.symbol[chosen]] >= 0]
-                    moved[table.symbol[chosen[~self._fitting(table, row, chosen)]]] = True
-        moved[stubs.symbols[self.bound.type[self.element(stubs.symbols)] == SymbolType.GNU_IFUNC]] = True
+                    moved[table.symbol[chosen[~self._fitting(table, reloc_type, chosen)]]] = True
+        moved[stubs.symbols[self.bound.type[self.binding_index(stubs.symbols)] == SymbolType.GNU_IFUNC]] = True
         symbols = np.flatnonzero(moved)
-        element = self.element(symbols)
+        index = self.binding_index(symbols)
         # Weak undefined symbols have no stub, and a stub is no stand-in for data: that stays an overflow.
-        movable = (self.bound.provider[element] != UNRESOLVED) & np.isin(self.bound.type[element], _FUNCTIONS)
-        symbols, element = symbols[movable], element[movable]
-        self.bound.address[element] = self._stub_address(symbols, np.zeros_like(symbols)).astype(np.uint64)
-        self.bound.type[element] = SymbolType.FUNC
+        movable = (self.bound.provider[index] != UNRESOLVED) & np.isin(self.bound.type[index], _FUNCTIONS)
+        symbols, index = symbols[movable], index[movable]
+        self.bound.address[index] = self._stub_address(symbols, np.zeros_like(symbols)).astype(np.uint64)
+        self.bound.type[index] = SymbolType.FUNC
 
-    def _fitting(self, table: RelocationTable, row: Reloc, chosen: I64) -> Bools:
+    def _fitting(self, table: RelocationTable, reloc_type: Reloc, chosen: I64) -> Bools:
         """Which entries can hold the value their symbol's own address yields."""
-        assert row.formula is not None
-        assert row.word is not None
-        batch = self.batch(table, row, chosen)
-        batch.letters["S"] = self.bound.address[batch.element]
+        assert reloc_type.formula is not None
+        assert reloc_type.word is not None
+        batch = self.batch(table, reloc_type, chosen)
+        batch.letters["S"] = self.bound.address[batch.binding_index]
         batch.letters["A"] = self.addend(batch)
         batch.letters["P"] = table.offset[chosen] + self.image.bias_word
         batch.function = np.ones(len(chosen), np.bool_)
-        return np.broadcast_to(np.asarray(row.word.fits(self._value(batch))), chosen.shape)
+        return np.broadcast_to(np.asarray(reloc_type.word.fits(self._value(batch))), chosen.shape)
 
-    def _fill_addresses(self, symbols: I64, element: I64, where: I64, address: U64) -> None:
+    def _fill_addresses(self, symbols: I64, index: I64, where: I64, address: U64) -> None:
         """Addresses; an ifunc of another image waits for its resolver's answer."""
-        waiting = self.bound.type[element] == SymbolType.GNU_IFUNC
+        waiting = self.bound.type[index] == SymbolType.GNU_IFUNC
         self.defer(_address(self.arch.word_size), where[waiting], address[waiting], address[waiting])
         write_words(self.buffer, where[~waiting], self.arch.word_size, address[~waiting])
 
@@ -163,13 +164,13 @@ class ObjectRelocator(Relocator):
         stubs = self.combined.stubs
         if stubs is None or not len(stubs.symbols):
             return
-        element = self.element(stubs.symbols)
-        address = self.bound.address[element]
-        indirect = self.bound.type[element] == SymbolType.GNU_IFUNC
-        row = _address(self.arch.word_size)
+        index = self.binding_index(stubs.symbols)
+        address = self.bound.address[index]
+        indirect = self.bound.type[index] == SymbolType.GNU_IFUNC
+        reloc_type = _address(self.arch.word_size)
         for island in stubs.islands:
             where = island + stubs.size * np.arange(len(address)) + stubs.address_at
-            self.defer(row, where[indirect], address[indirect], address[indirect])
+            self.defer(reloc_type, where[indirect], address[indirect], address[indirect])
             write_words(self.buffer, where[~indirect], self.arch.word_size, address[~indirect])
 
     def _stub_address(self, symbols: I64, near: I64) -> I64:
@@ -180,81 +181,85 @@ class ObjectRelocator(Relocator):
 
     # ------------------------------------------------------------ one type
 
-    def _apply(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
-        if row.role is Role.ALIGN:
+    def _apply(self, table: RelocationTable, reloc_type: Reloc, entries: Selection) -> None:
+        if reloc_type.role is Role.ALIGN:
             return  # done when the sections were laid out
-        if isinstance(table, CombinedTable) and len(table.ends) and row.word is not None:
+        if isinstance(table, CombinedTable) and len(table.ends) and reloc_type.word is not None:
             indices = indices_of(table, entries)
-            whole = table.room(indices) >= row.word.size
+            whole = table.room(indices) >= reloc_type.word.size
             if not whole.all():
                 problem = "the place does not lie whole in its section"
-                self.report_row(table, indices[~whole], row, RelocationOutOfImage, problem)
+                self.report_type(table, indices[~whole], reloc_type, RelocationOutOfImage, problem)
                 entries = indices[whole]
-        if row.role is Role.STACK:
-            self._note_step(table, row, entries)
+        if reloc_type.role is Role.STACK:
+            self._note_step(table, reloc_type, entries)
         else:
-            super()._apply(table, row, entries)
+            super()._apply(table, reloc_type, entries)
 
     def _gather(self, batch: Batch) -> Batch:
         super()._gather(batch)
-        row = batch.row
-        assert row.formula is not None
-        if row.formula.letters >= _IN_MODULE:
+        reloc_type = batch.reloc_type
+        assert reloc_type.formula is not None
+        if reloc_type.formula.letters >= _IN_MODULE:
             self._keep_own(batch)
         symbols = batch.table.symbol[batch.entries].astype(np.int64)
-        if "GOT" in row.formula.letters:
+        if "GOT" in reloc_type.formula.letters:
             got = np.uint64(self.combined.got) + self.image.bias_word
             batch.letters["GOT"] = np.full(len(batch.where), got, np.uint64)
-        if "G" in row.formula.letters and row.slot is not None:
-            slot = self.combined.slot(row.slot, symbols)
-            if row.tls_slot is not None:
-                slot = np.where(slot < 0, self.combined.slot(row.tls_slot, symbols), slot)
+        if "G" in reloc_type.formula.letters and reloc_type.slot is not None:
+            slot = self.combined.slot(reloc_type.slot, symbols)
+            if reloc_type.tls_slot is not None:
+                slot = np.where(slot < 0, self.combined.slot(reloc_type.tls_slot, symbols), slot)
             batch.letters["G"] = slot.astype(np.uint64)
         return batch
 
     def _keep_own(self, batch: Batch) -> None:
         """Offsets in the image's own block (local dynamic TLS) are of its own symbols only."""
-        elements = np.unique(batch.element)
+        places = np.unique(batch.binding_index)
         images = self.bound.images
-        provider = self.bound.provider[elements].tolist()
+        provider = self.bound.provider[places].tolist()
         # A strong symbol nobody defines has been reported.
         own = np.array([p == UNRESOLVED or (p >= 0 and images[p] is self.image) for p in provider], np.bool_)
-        usable = (batch.element == 0) | np.isin(batch.element, elements[own])
+        usable = (batch.binding_index == 0) | np.isin(batch.binding_index, places[own])
         if not usable.all():
             problem = "an offset in this image's thread-local block, of a symbol that lies in another's"
-            self.report_row(batch.table, batch.indices[~usable], batch.row, RelocationError, problem)
+            self.report_type(batch.table, batch.indices[~usable], batch.reloc_type, RelocationError, problem)
             batch.keep(usable)
 
     def _finish(self, batch: Batch) -> None:
-        row = batch.row
-        assert row.formula is not None
-        if row.role in (Role.ADD, Role.ULEB):
+        reloc_type = batch.reloc_type
+        assert reloc_type.formula is not None
+        if reloc_type.role in (Role.ADD, Role.ULEB):
             self._sum(batch)
             return
-        if row.role is Role.DATA and isinstance(row.word, Word) and "S" in row.formula.letters <= _PLAIN:
+        if (
+            reloc_type.role is Role.DATA
+            and isinstance(reloc_type.word, Word)
+            and "S" in reloc_type.formula.letters <= _PLAIN
+        ):
             self.put_off_ifuncs(batch)  # of other images: where any distance fits no stub was made
         symbols = batch.table.symbol[batch.entries].astype(np.int64)
         stub = self._stub_address(symbols, batch.where)
-        stub = np.where(stub >= 0, stub + row.entry, stub)
-        if "S" in row.formula.letters:
-            batch.function = np.isin(self.bound.type[batch.element], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
-        if row.role is Role.LOW:
+        stub = np.where(stub >= 0, stub + reloc_type.entry, stub)
+        if "S" in reloc_type.formula.letters:
+            batch.function = np.isin(self.bound.type[batch.binding_index], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
+        if reloc_type.role is Role.LOW:
             self._low_parts(batch)
             return
-        if row.slot is not None and "A" not in row.formula.letters:
+        if reloc_type.slot is not None and "A" not in reloc_type.formula.letters:
             self._refuse_slot_addends(batch)
         value = self._value(batch)
-        if row.role is Role.BRANCH:
+        if reloc_type.role is Role.BRANCH:
             value = self._through_stubs(batch, value, stub)
-        if row.role is Role.HIGH:
+        if reloc_type.role is Role.HIGH:
             place = batch.where.astype(np.uint64) + np.uint64(self.image.region.address)
             self.high_parts.append((place, value))
         self.store(batch, value)
 
     def _value(self, batch: Batch) -> U64:
-        value = evaluate(batch.row, self.image, **batch.letters)
-        if batch.row.special is not None:
-            value = batch.row.special(batch, value)
+        value = evaluate(batch.reloc_type, self.image, **batch.letters)
+        if batch.reloc_type.special is not None:
+            value = batch.reloc_type.special(batch, value)
         return self.wrapped(value)
 
     def _refuse_slot_addends(self, batch: Batch) -> None:
@@ -264,20 +269,20 @@ class ObjectRelocator(Relocator):
         odd = batch.table.addend[batch.entries] != 0
         if odd.any():
             problem = "a GOT slot for a symbol plus an addend"
-            self.report_row(batch.table, batch.indices[odd], batch.row, UnsupportedRelocation, problem)
+            self.report_type(batch.table, batch.indices[odd], batch.reloc_type, UnsupportedRelocation, problem)
 
     def _through_stubs(self, batch: Batch, value: U64, stub: I64) -> U64:
         """Values that do not fit, computed again with the stub's address for S where there is one."""
-        assert batch.row.word is not None
-        fits = batch.row.word.fits(value)
+        assert batch.reloc_type.word is not None
+        fits = batch.reloc_type.word.fits(value)
         retry = (stub >= 0) & ~np.broadcast_to(np.asarray(fits), value.shape)
         if not retry.any():
             return value
         # A stub arrives at the symbol: what the addend says beyond the branch's own bias would be lost.
-        odd = retry & (batch.letters["A"] != np.uint64(self.arch.bias_of_branch(batch.row) & (1 << 64) - 1))
+        odd = retry & (batch.letters["A"] != np.uint64(self.arch.bias_of_branch(batch.reloc_type) & (1 << 64) - 1))
         if odd.any():
             problem = "a stub would have to reach the middle of a function: symbol plus addend"
-            self.report_row(batch.table, batch.indices[odd], batch.row, RelocationError, problem)
+            self.report_type(batch.table, batch.indices[odd], batch.reloc_type, RelocationError, problem)
         batch.letters["S"] = np.where(retry, stub.view(np.uint64), batch.letters["S"])
         batch.function = batch.function | retry
         return np.where(retry, self._value(batch), value)
@@ -295,18 +300,20 @@ class ObjectRelocator(Relocator):
         paired = place[found] == label if len(place) else np.zeros(len(label), np.bool_)
         if not paired.all():
             problem = "no high part lies at the label it names"
-            self.report_row(batch.table, batch.indices[~paired], batch.row, RelocationError, problem)
+            self.report_type(batch.table, batch.indices[~paired], batch.reloc_type, RelocationError, problem)
             batch.keep(paired)
             found = found[paired]
         if len(batch.where):
             self.store(batch, value[found])
 
-    def _note_step(self, table: RelocationTable, row: Reloc, entries: slice | I64) -> None:
+    def _note_step(self, table: RelocationTable, reloc_type: Reloc, entries: Selection) -> None:
         """Keep a step of the relocation stack machine, with what its formula pushes, for `_run_stack`."""
         indices = indices_of(table, entries)
         operands = np.zeros(len(indices), np.uint64)
-        if row.formula is not None:
-            batch = self._gather(self.batch(table, row, entries))  # without entries that are wrong, and reported
+        if reloc_type.formula is not None:
+            batch = self._gather(
+                self.batch(table, reloc_type, entries)
+            )  # without entries that are wrong, and reported
             operands[np.searchsorted(indices, batch.indices)] = self._value(batch)
         self.steps.append((table, indices, operands))
 
@@ -326,8 +333,8 @@ class ObjectRelocator(Relocator):
             result = loongarch_stack.run(table.type[indices[steps]].astype(np.int64), operands[steps])
             for step, problem in result.problems:
                 index = indices[steps[step]]
-                row = self.arch.relocations[int(table.type[index])]
-                self.report_row(table, np.array([index]), row, RelocationError, problem)
+                reloc_type = self.arch.relocations[int(table.type[index])]
+                self.report_type(table, np.array([index]), reloc_type, RelocationError, problem)
             self._store_popped(table, indices[steps[result.entries]], result.values)
 
     def _store_popped(self, table: RelocationTable, indices: I64, values: U64) -> None:
@@ -337,10 +344,10 @@ class ObjectRelocator(Relocator):
 
     def _sum(self, batch: Batch) -> None:
         """Entries that add to what is there. Several may add to one place."""
-        word = batch.row.word
+        word = batch.reloc_type.word
         assert word is not None
         nothing = np.zeros(len(batch.where), np.uint64)
-        if batch.row.role is Role.ULEB:
+        if batch.reloc_type.role is Role.ULEB:
             self._sum_uleb(batch, self._amount(batch, nothing))
             return
         delta = self._amount(batch, nothing)
@@ -352,13 +359,13 @@ class ObjectRelocator(Relocator):
 
     def _amount(self, batch: Batch, nothing: U64) -> U64:
         """What each entry adds."""
-        amount = evaluate(batch.row, self.image, **{**batch.letters, "V": nothing})
-        return amount if self.handling is None else self.handling.values(batch, amount)
+        amount = evaluate(batch.reloc_type, self.image, **{**batch.letters, "V": nothing})
+        return amount if self.handlers is None else self.handlers.values(batch, amount)
 
     def _sum_uleb(self, batch: Batch, delta: U64) -> None:
         """Add to ULEB128s. Only the finished sum must fit, so it is kept aside until then."""
-        assert batch.row.formula is not None
-        begins = "V" not in batch.row.formula.letters
+        assert batch.reloc_type.formula is not None
+        begins = "V" not in batch.reloc_type.formula.letters
         for number, (where, amount) in enumerate(zip(batch.where.tolist(), delta.tolist(), strict=True)):
             before = 0
             if not begins:
@@ -371,11 +378,13 @@ class ObjectRelocator(Relocator):
             _, length = read_uleb(self.buffer, where)
             if value >> 7 * length:
                 problem = f"{value:#x} does not fit a ULEB128 of {length} bytes"
-                self.report_row(batch.table, batch.indices[[number]], batch.row, RelocationOverflow, problem)
+                self.report_type(
+                    batch.table, batch.indices[[number]], batch.reloc_type, RelocationOverflow, problem
+                )
                 continue
             write_uleb(self.buffer, where, length, value)
 
 
 def _address(size: int) -> Reloc:
-    """A row that stores an address: what a GOT slot and a stub hold."""
+    """A reloc_type that stores an address: what a GOT slot and a stub hold."""
     return reloc("address", "S", Word(size))

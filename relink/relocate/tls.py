@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
 
 import numpy as np
 
+from relink.arch import Architecture
 from relink.arrays import I64, U8, U64, Bools
 from relink.elf.constants import SymbolType
+from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region
 from relink.memory.buffers import write_words
-from relink.resolve.resolver import UNRESOLVED, Bindings
-from relink.tls import TlsModule
+from relink.module import TlsModule
+from relink.resolve.bindings import UNRESOLVED, Bindings
+from relink.tls import LoadTls
 
-if TYPE_CHECKING:
-    from relink.arch import Architecture
-    from relink.tls import LoadTls
-
-
+#: Where the second stub lies in the page of TLS descriptor stubs.
+_SECOND_STUB = 64
 NO_MACHINE = "a TLS descriptor for a module with dynamic thread-local storage needs a machine to answer it"
 
 
-def modules_of(bound: Bindings, element: I64, host: TlsModule | None) -> tuple[U64, U64, Bools]:
-    """(M, T, usable) of each element's defining module. Element 0 means the image's own module."""
+def modules_of(bound: Bindings, index: I64, host: TlsModule | None) -> tuple[U64, U64, Bools]:
+    """(M, T, usable) of each index's defining module. Element 0 means the image's own module."""
     # HOST and UNRESOLVED are -2 and -1: they index the array's end.
     modules = [*(image.tls for image in bound.images), host, None]
     ids = np.array([m.id if m else 0 for m in modules], np.uint64)
     offsets = np.array([m.offset if m else 0 for m in modules], np.int64).view(np.uint64)
-    provider = _providers(bound, element)
-    weak = (element != 0) & (provider == UNRESOLVED)
-    thread_local = np.isin(bound.type[element], (SymbolType.TLS, SymbolType.NOTYPE)) | (element == 0)
+    provider = _providers(bound, index)
+    weak = (index != 0) & (provider == UNRESOLVED)
+    thread_local = np.isin(bound.type[index], (SymbolType.TLS, SymbolType.NOTYPE)) | (index == 0)
     usable: Bools = weak | ((ids[provider] != 0) & thread_local)
     return ids[provider], offsets[provider], usable
 
 
-def make_static(bound: Bindings, element: I64, tls: LoadTls | None) -> tuple[Bools, str]:
+def make_static(bound: Bindings, index: I64, tls: LoadTls | None) -> tuple[Bools, str]:
     """Make modules static whose offset a place is to hold: where that cannot be, and why."""
-    provider = _providers(bound, element)
-    refused, problem = np.zeros(len(element), np.bool_), ""
+    provider = _providers(bound, index)
+    refused, problem = np.zeros(len(index), np.bool_), ""
     for number in _with_module(bound, provider):
         if tls is not None and (why := tls.make_static(bound.images[number])) is not None:
             problem = why
@@ -46,16 +46,16 @@ def make_static(bound: Bindings, element: I64, tls: LoadTls | None) -> tuple[Boo
 
 
 def descriptor_functions(
-    bound: Bindings, element: I64, tls: LoadTls | None, stubs: Callable[[], tuple[int, int]]
+    bound: Bindings, index: I64, tls: LoadTls | None, stubs: Callable[[], tuple[int, int]]
 ) -> tuple[U64, Bools]:
     """What descriptors of these symbols call, and those for which there is nothing to call.
 
     `stubs` gives the guest addresses for a static offset and for an undefined weak symbol.
     """
     static, weak = stubs()
-    provider = _providers(bound, element)
+    provider = _providers(bound, index)
     functions = np.where(provider == UNRESOLVED, np.uint64(weak), np.uint64(static))
-    unanswered = np.zeros(len(element), np.bool_)
+    unanswered = np.zeros(len(index), np.bool_)
     for number in _with_module(bound, provider):
         image = bound.images[number]
         assert image.tls is not None
@@ -76,11 +76,46 @@ def write_descriptors(buffer: U8, where: I64, size: int, value: U64, function: U
     write_words(buffer, where + size * (1 - argument), size, function)
 
 
-def _providers(bound: Bindings, element: I64) -> I64:
-    """Who defines each element: indices into the images bound to, of which the first is the image itself."""
-    return np.where(element == 0, 0, bound.provider[element])
+def _providers(bound: Bindings, index: I64) -> I64:
+    """Who defines each index: indices into the images bound to, of which the first is the image itself."""
+    return np.where(index == 0, 0, bound.provider[index])
 
 
 def _with_module(bound: Bindings, provider: I64) -> list[int]:
     """Which of these providers are images with thread-local storage."""
     return [n for n in np.unique(provider).tolist() if n >= 0 and bound.images[n].tls is not None]
+
+
+class DescriptorStubs:
+    """The guest code that answers TLS descriptors of static modules and of undefined weak symbols: one page.
+
+    It goes with the load that made it, if that fails, unless another has come to use it since (a constructor's).
+    """
+
+    def __init__(self, memory: AddressSpace) -> None:
+        self._memory = memory
+        self._region: Region | None = None
+        self._uses = 0
+
+    def addresses(self, regions: list[tuple[Region, tuple[Pages, ...]]], undo: ExitStack) -> tuple[int, int]:
+        """Guest addresses of the two; the first load that needs them adds their region to what it publishes."""
+        if self._region is None:
+            region = self._region = self._memory.reserve(PAGE, name="TLS descriptor stubs")
+            tls = self._memory.architecture.tls
+            for offset, code in ((0, tls.descriptor_stub), (_SECOND_STUB, tls.undefined_descriptor_stub)):
+                region.buffer[offset : offset + len(code)] = list(code)
+            regions.append((region, (Pages(0, PAGE, Protection.R | Protection.X),)))
+        self._uses += 1
+        undo.callback(self._give_up)
+        return self._region.address, self._region.address + _SECOND_STUB
+
+    def _give_up(self) -> None:
+        self._uses -= 1
+        if not self._uses:
+            self.close()
+
+    def close(self) -> None:
+        """Release the page, if there is one."""
+        region, self._region = self._region, None
+        if region is not None:
+            self._memory.release(region)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -15,10 +16,10 @@ from relink.arch import Role
 from relink.arch.spec import Slot
 from relink.arrays import U8
 from relink.elf.constants import SymbolType
+from relink.module import Module
 
 if TYPE_CHECKING:
     from relink.arch import Reloc
-    from relink.image import Image
 
 _TLS_LETTERS = frozenset({"M", "T", "DTV"})
 _TLS_SLOTS = (Slot.TLS_GD, Slot.TLS_IE, Slot.TLS_DESC)
@@ -43,14 +44,18 @@ _BY_TYPE = {
 }
 
 
-def reference_kind(image: Image, symbol: int) -> ReferenceKind:
+_known: WeakKeyDictionary[Module, U8] = WeakKeyDictionary()
+
+
+def reference_kind(image: Module, symbol: int) -> ReferenceKind:
     """The kind of an entry of an image's symbol table. The first question about an image reads its relocations."""
-    if image.reference_kinds is None:
-        image.reference_kinds = _kinds(image)
-    return _KINDS[int(image.reference_kinds[symbol])]
+    known = _known.get(image)
+    if known is None:
+        known = _known[image] = _kinds(image)
+    return _KINDS[int(known[symbol])]
 
 
-def _kinds(image: Image) -> U8:
+def _kinds(image: Module) -> U8:
     """The place in `_KINDS` of each symbol's kind, uint8[n]."""
     table = image.decoded.symbols
     kinds = np.full(len(table), _KINDS.index(ReferenceKind.UNKNOWN), np.uint8)

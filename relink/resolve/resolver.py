@@ -11,29 +11,32 @@ glibc's elf/dl-lookup.c (`check_match`), which define what `foo@V1` and `foo@@V2
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
-from relink.arrays import I64, U8, U64, Bools
+from relink.arrays import I64, U8, Bools
 from relink.elf import Names
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolType, Visibility
 from relink.elf.constants import Binding as Bind
 from relink.errors import LinkError
+from relink.module import Module, TlsModule
+from relink.resolve.bindings import Bindings
+from relink.resolve.scopes import LookupScope
+from relink.resolve.sources import (
+    DataAddress,
+    Lookup,
+    SymbolDefinition,
+    SymbolRequest,
+    SymbolSource,
+    ThreadLocal,
+    as_source,
+)
 
-if TYPE_CHECKING:
-    from relink.image import Image, Symbol
-    from relink.resolve.reference_kind import ReferenceKind
-    from relink.tls import TlsModule
-
-
-#: Providers that are not images have these places in `Bindings.provider`.
-UNRESOLVED = -1
-HOST = -2
-
+_AnySource: TypeAlias = SymbolSource | Lookup
 _NO_VERSION = -1
 _LINKABLE_TYPES = np.zeros(16, np.bool_)
 _LINKABLE_TYPES[
@@ -61,126 +64,15 @@ class Use(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SymbolRequest:
-    """One reference, as a symbol source sees it."""
+class _Search:
+    """References to be bound; arrays have one element per reference."""
 
-    name: str
-    version: str | None
-    image: str | None  #: the name of the image that refers to it; None for a user's look-up
-    asking: Image | None = field(default=None, repr=False, compare=False)  #: that image
-    index: int = field(default=0, repr=False, compare=False)  #: of the reference in its symbol table
-
-    @property
-    def kind(self) -> ReferenceKind:
-        """Whether a function, data or a thread-local variable is asked for, as far as the image tells."""
-        from relink.resolve.reference_kind import ReferenceKind, reference_kind
-
-        return ReferenceKind.UNKNOWN if self.asking is None else reference_kind(self.asking, self.index)
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadLocal:
-    """A thread-local variable of the host's own TLS module (`Resolver.host_tls`)."""
-
-    offset: int  #: bytes into the module's block
-
-
-class DataAddress(int):
-    """The guest address of data of the host's, as a source answers it: no stub can stand for it."""
-
-    size = 0  #: bytes, where the source knows
-
-    @classmethod
-    def of(cls, address: int, size: int) -> DataAddress:
-        """`size` bytes at `address`."""
-        data = cls(address)
-        data.size = size
-        return data
-
-
-#: What a look-up answers: a guest address, a definition in an image, a variable of the host's TLS block, whatever
-#: else `Resolver.host_value` understands (on a machine: a callable, which the guest will run), or None.
-Definition: TypeAlias = "int | ThreadLocal | Symbol | object | None"
-#: A look-up as a plain function.
-Lookup: TypeAlias = "Callable[[SymbolRequest], Definition]"
-
-
-class SymbolSource(Protocol):
-    """Answers symbols from outside every image: host functions, a hosted library, a user's hook."""
-
-    def lookup(self, request: SymbolRequest) -> Definition:
-        """A definition, or None."""
-
-    def may_know(self, names: Names) -> Bools | None:
-        """Which of the names are worth asking for (None: all), so that a big batch stays a batch."""
-
-
-class DefinedSymbols:
-    """A source that is a table of names and guest addresses; versions are not looked at."""
-
-    def __init__(self, addresses: Mapping[str, int]) -> None:
-        self.addresses = addresses
-        self._hashes = Names.of(list(addresses)).gnu_hash
-
-    def lookup(self, request: SymbolRequest) -> int | None:
-        return self.addresses.get(request.name)
-
-    def may_know(self, names: Names) -> Bools | None:
-        return np.isin(names.gnu_hash, self._hashes)
-
-
-@dataclass(slots=True)
-class Bindings:
-    """What a batch of references bound to; every array has one element per reference."""
-
-    address: U64  #: S: the address, the absolute value, or for TLS the offset in the module's block; 0 unresolved
-    size: U64  #: Z
-    type: U8  #: STT_* of the definition
-    provider: NDArray[np.int32]  #: index into `images`, or HOST, or UNRESOLVED
-    symbol: I64  #: index in the provider's symbol table; -1 if it has none
-    canonical: Bools  #: whether the address is the provider's PLT entry, which stands for a function elsewhere
-    images: tuple[Image, ...]
-    asked: I64 | None = None  #: the references, as indices in the asking image's symbol table
-
-    @classmethod
-    def empty(cls, count: int, images: Sequence[Image]) -> Bindings:
-        return cls(
-            np.zeros(count, np.uint64),
-            np.zeros(count, np.uint64),
-            np.zeros(count, np.uint8),
-            np.full(count, UNRESOLVED, np.int32),
-            np.full(count, -1, np.int64),
-            np.zeros(count, np.bool_),
-            tuple(images),
-        )
-
-    def define(self, where: I64, provider: int, symbols: I64) -> None:
-        """Bind the references `where` to `symbols` of image number `provider`."""
-        image = self.images[provider]
-        table = image.decoded.symbols
-        value = table.value[symbols]
-        rebased = (table.section[symbols] != SHN_ABS) & (table.type[symbols] != SymbolType.TLS)
-        self.address[where] = np.where(rebased, (value + image.bias_word) & image.address_mask, value)
-        self.size[where] = table.size[symbols]
-        self.type[where] = table.type[symbols]
-        self.provider[where] = provider
-        self.symbol[where] = symbols
-        self.canonical[where] = table.section[symbols] == SHN_UNDEF
-
-    def define_host(self, where: int, definition: int | ThreadLocal) -> None:
-        """Bind one reference to something outside every image."""
-        thread_local = isinstance(definition, ThreadLocal)
-        self.address[where] = definition.offset if isinstance(definition, ThreadLocal) else definition
-        data = SymbolType.OBJECT if isinstance(definition, DataAddress) else SymbolType.FUNC
-        self.type[where] = SymbolType.TLS if thread_local else data
-        self.size[where] = definition.size if isinstance(definition, DataAddress) else 0
-        self.provider[where] = HOST
-
-    def number_of(self, image: Image) -> int:
-        """The image's index in `images`, which grows by it if need be."""
-        if image not in self.images:
-            self.images = (*self.images, image)
-        return self.images.index(image)
+    bindings: Bindings
+    where: I64  #: their elements of `bindings`
+    names: Names
+    required: I64  #: ids of the versions they ask for
+    uses: U8
+    image: Module | None  #: the image that refers; None for a user's look-up, which prefers the newest version
 
 
 class VersionIds:
@@ -188,18 +80,18 @@ class VersionIds:
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
+        self._of_image: WeakKeyDictionary[Module, I64] = WeakKeyDictionary()
 
     def of(self, name: str | None) -> int:
         return _NO_VERSION if name is None else self._ids.setdefault(name, len(self._ids))
 
-    def of_image(self, image: Image) -> I64:
-        """The id of every version index of an image, by index; the last is for all beyond."""
-        if image.version_ids is None:
-            versions = image.decoded.versions
-            ids = [self.of(name) for name in versions.names]
-            # The last element stands for every index nobody declared.
-            image.version_ids = np.array([*ids, _NO_VERSION], np.int64)
-        return image.version_ids
+    def of_image(self, image: Module) -> I64:
+        """The id of every version index of an image, by index; the last is for all that nobody declared."""
+        known = self._of_image.get(image)
+        if known is None:
+            ids = [self.of(name) for name in image.decoded.versions.names]
+            known = self._of_image[image] = np.array([*ids, _NO_VERSION], np.int64)
+        return known
 
 
 class Resolver:
@@ -212,22 +104,21 @@ class Resolver:
         self.before: list[SymbolSource | Lookup] = []
         self.after: list[SymbolSource | Lookup] = []
         #: Makes an address or a `Symbol` of an answer that is neither: a machine's part.
-        self.host_value: Callable[[SymbolRequest, object], int | Symbol] = _refuse_value
+        self.host_value: Callable[[SymbolRequest, object], int | SymbolDefinition] = _refuse_value
         self.versions = VersionIds()
         #: Whether a guest address that a source has answered is one of data, which no stub can stand for.
         self.holds_data: Callable[[int], bool] = lambda address: False
         self.host_tls: TlsModule | None = None  #: the module of what sources answer with a ThreadLocal
-        self.unique: dict[str, tuple[Image, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
+        self.unique: dict[str, tuple[Module, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
 
-    def bind(self, image: Image, symbols: I64, scope: Sequence[Image], uses: U8 | None = None) -> Bindings:
+    def bind(self, image: Module, symbols: I64, scope: LookupScope, uses: U8 | None = None) -> Bindings:
         """Bind the symbol-table entries `symbols` (int64[n]) of `image` in `scope`.
 
         Local and non-preemptible ones bind to the image itself; the others to the first provider that has
         them, for the `Use` of each (None: addresses). Unresolved ones come back as such: the caller knows
         which of them matter.
         """
-        images = (image, *scope)
-        bindings = Bindings.empty(len(symbols), images)
+        bindings = Bindings.empty(len(symbols), (image, *scope.images))
         bindings.asked = symbols
         table = image.decoded.symbols
         if not len(table):
@@ -240,81 +131,60 @@ class Resolver:
         open_ = np.flatnonzero(~own & (symbols != 0))
         if len(open_):
             wanted = symbols[open_]
-            names = table.names.take(wanted)
-            needed = self._required(image, wanted)
-            chosen = None if uses is None else uses[open_]
-            self._search(bindings, open_, names, needed, image, newest=False, uses=chosen)
+            purposes = np.zeros(len(open_), np.uint8) if uses is None else uses[open_]
+            required = self._required(image, wanted)
+            search = _Search(bindings, open_, table.names.take(wanted), required, purposes, image)
+            self._search(search, [*scope.before, *self.before], [*scope.after, *self.after])
         self._keep_unique(bindings)
         return bindings
 
-    def find(self, name: str, version: str | None, scope: Sequence[Image], *, hosts: bool = False) -> Bindings:
+    def find(self, name: str, version: str | None, scope: Sequence[Module], *, hosts: bool = False) -> Bindings:
         """One name for a user: like `bind`, but an unversioned request takes the default version (dlsym).
 
         `hosts` also asks the sources outside the scope.
         """
         bindings = Bindings.empty(1, scope)
         required = np.array([self.versions.of(version)], np.int64)
-        where = np.zeros(1, np.int64)
-        self._search(bindings, where, Names.of([name]), required, None, newest=True, hosts=hosts)
+        search = _Search(bindings, np.zeros(1, np.int64), Names.of([name]), required, np.zeros(1, np.uint8), None)
+        self._search(search, self.before if hosts else (), self.after if hosts else ())
         self._keep_unique(bindings)
         return bindings
 
-    def _search(
-        self,
-        bindings: Bindings,
-        where: I64,
-        names: Names,
-        required: I64,
-        image: Image | None,
-        *,
-        newest: bool,
-        hosts: bool = True,
-        uses: U8 | None = None,
-    ) -> None:
-        """Ask the providers in order; `names`, `required` and `uses` belong to the references `where`."""
-        uses = np.zeros(len(where), np.uint8) if uses is None else uses
-        pending = np.arange(len(where))
-        before = [*(image.sources if image is not None else ()), *(self.before if hosts else ())]
-        pending = self._ask(before, bindings, where, names, required, image, pending)
-        symbolic = image is not None and image.symbolic
+    def _search(self, search: _Search, before: Sequence[_AnySource], after: Sequence[_AnySource]) -> None:
+        """Ask the providers in order: sources, images, sources."""
+        bindings, image = search.bindings, search.image
+        pending = self._ask(before, search, np.arange(len(search.where)))
+        symbolic = image is not None and image.decoded.is_symbolic
         for number in range(0 if symbolic or image is None else 1, len(bindings.images)):
             if not len(pending):
                 return
             provider = bindings.images[number]
-            if number and image is not None and symbolic and provider is image:
+            if number and symbolic and provider is image:
                 continue
-            some = names if len(pending) == len(names) else names.take(pending)
-            use = uses[pending]
-            request, found = self._definitions(provider, some, required[pending], newest, use == Use.CALL)
+            names = search.names if len(pending) == len(search.names) else search.names.take(pending)
+            use = search.uses[pending]
+            newest = image is None
+            request, found = self._definitions(provider, names, search.required[pending], newest, use == Use.CALL)
             if provider is image:  # a copy is of what lies behind the executable's own
                 request, found = request[use[request] != Use.COPY], found[use[request] != Use.COPY]
-            bindings.define(where[pending[request]], number, found)
+            bindings.define(search.where[pending[request]], number, found)
             pending = np.delete(pending, request)
-        after = [*(image.late_sources if image is not None else ()), *(self.after if hosts else ())]
-        if after and len(pending):
-            self._ask(after, bindings, where, names, required, image, pending)
+        if len(pending):
+            self._ask(after, search, pending)
 
-    def _ask(
-        self,
-        sources: Sequence[SymbolSource | Lookup],
-        bindings: Bindings,
-        where: I64,
-        names: Names,
-        required: I64,
-        image: Image | None,
-        pending: I64,
-    ) -> I64:
+    def _ask(self, sources: Sequence[_AnySource], search: _Search, pending: I64) -> I64:
         """Ask sources outside the images, name by name; what is still pending afterwards."""
+        bindings, image = search.bindings, search.image
         asking = image.name if image is not None else None
         for source in map(as_source, sources):
-            worth_asking = source.may_know(names.take(pending))
+            worth_asking = source.may_know(search.names.take(pending))
             answered = np.zeros(len(pending), np.bool_)
             for element in np.arange(len(pending))[slice(None) if worth_asking is None else worth_asking].tolist():
                 index = int(pending[element])
-                at = int(where[index])
+                at = int(search.where[index])
                 symbol = int(bindings.asked[at]) if bindings.asked is not None else 0
-                version = self._version_name(int(required[index]))
-                request = SymbolRequest(names.text(index), version, asking, image, symbol)
+                version = self._version_name(int(search.required[index]))
+                request = SymbolRequest(search.names.text(index), version, asking, image, symbol)
                 definition = source.lookup(request)
                 if definition is not None:
                     self._define(bindings, at, request, definition)
@@ -325,11 +195,9 @@ class Resolver:
     def _define(self, bindings: Bindings, element: int, request: SymbolRequest, definition: object) -> None:
         """Bind a reference to what a source has answered."""
         if not isinstance(definition, (int, ThreadLocal)):
-            from relink.image import Symbol
-
-            if not isinstance(definition, Symbol):
+            if not isinstance(definition, SymbolDefinition):
                 definition = self.host_value(request, definition)
-            if isinstance(definition, Symbol):
+            if isinstance(definition, SymbolDefinition):
                 definition.image.check_open(definition.name)
                 number = bindings.number_of(definition.image)
                 bindings.define(np.array([element]), number, np.array([definition.index]))
@@ -341,7 +209,7 @@ class Resolver:
     def _version_name(self, number: int) -> str | None:
         return None if number == _NO_VERSION else list(self.versions._ids)[number]
 
-    def _required(self, image: Image, symbols: I64) -> I64:
+    def _required(self, image: Module, symbols: I64) -> I64:
         """The version id each of an image's references asks for; -1 for none."""
         table = image.decoded.symbols
         if not table.has_versions:
@@ -351,7 +219,7 @@ class Resolver:
         return np.where(index > 1, ids[np.minimum(index, len(ids) - 1)], _NO_VERSION)
 
     def _definitions(
-        self, provider: Image, names: Names, required: I64, newest: bool, calls: Bools
+        self, provider: Module, names: Names, required: I64, newest: bool, calls: Bools
     ) -> tuple[I64, I64]:
         """(request, symbol): for each name at most one acceptable definition in `provider`.
 
@@ -382,7 +250,7 @@ class Resolver:
         return request[first], symbol[first]
 
     def _matching_versions(
-        self, provider: Image, request: I64, symbol: I64, required: I64, newest: bool
+        self, provider: Module, request: I64, symbol: I64, required: I64, newest: bool
     ) -> tuple[I64, I64]:
         """Keep the candidates whose version answers the request (glibc, `check_match`)."""
         raw = provider.decoded.symbols.version[symbol].astype(np.int64)
@@ -422,7 +290,7 @@ class Resolver:
                         bindings.images = (*bindings.images, owner)
                     bindings.define(np.array([where]), numbers[owner], np.array([index]))
 
-    def forget(self, image: Image) -> None:
+    def forget(self, image: Module) -> None:
         """Drop what an unloaded image defined."""
         self.unique = {name: (owner, i) for name, (owner, i) in self.unique.items() if owner is not image}
 
@@ -430,21 +298,3 @@ class Resolver:
 def _refuse_value(request: SymbolRequest, value: object) -> int:
     problem = f"a look-up answered {value!r} for {request.name}: without a machine it takes an address or a Symbol"
     raise LinkError(request.image or request.name, problem)
-
-
-class _FunctionSource:
-    def __init__(self, function: Lookup) -> None:
-        self.lookup = function
-
-    def may_know(self, names: Names) -> Bools | None:
-        return None
-
-
-def source_from(function: Lookup) -> SymbolSource:
-    """A `SymbolSource` from a plain function."""
-    return _FunctionSource(function)
-
-
-def as_source(source: SymbolSource | Lookup) -> SymbolSource:
-    """The source itself, or one of a plain function."""
-    return cast(SymbolSource, source) if hasattr(source, "lookup") else _FunctionSource(source)

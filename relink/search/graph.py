@@ -12,19 +12,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from relink.arch import Architecture, architecture_of
-from relink.elf import Decoded, Header, decode
-from relink.elf.constants import FileType
-from relink.elf.source import is_archive, open_source
+from relink.arch import Architecture
+from relink.elf import Decoded
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
-from relink.objects.combined import CombinedObjects
+from relink.image import Image
+from relink.module import Adopted
+from relink.search.open import open_image
 from relink.search.search_path import EXPLICIT, FINDER, SearchPath, Source
-
-if TYPE_CHECKING:
-    from relink.image import Image
-    from relink.load.adopt import Adopted
 
 Item = TypeVar("Item")
 
@@ -38,7 +34,7 @@ class Node:
     rule: str = ""  #: how it was found
     decoded: Decoded | None = None
     image: Image | None = None  #: when it is loaded already
-    stand_in: bool = False  #: its symbols come from the host (see `Surroundings.stand_ins`)
+    stand_in: bool = False  #: its symbols come from the host (see `SearchContext.stand_ins`)
     tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was passed over)
     needs: list[Node] = field(default_factory=list)  #: in DT_NEEDED order; shared between parents
     filtees: list[Node] = field(default_factory=list)  #: what it is a filter for
@@ -66,7 +62,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SearchContext:
     """What a closure is computed against."""
 
     architecture: Architecture
@@ -77,83 +73,7 @@ class Surroundings:
     fallbacks: frozenset[str] = frozenset()  #: names the host answers when no file is found
 
 
-def open_image(
-    source: Source | Sequence[Source],
-    arch: Architecture,
-    name: str | None = None,
-    want: Sequence[str] = (),
-    *,
-    whole_archive: bool = False,
-) -> Decoded:
-    """Decode a file and check that it is for `arch` and something to load. Raises ElfError.
-
-    Relocatable objects, archives and lists of them become one image (see `relink.objects.archive_members`,
-    `relink.objects.combined`);
-    `want` names symbols that archives are asked for beside what the objects need; `whole_archive` takes all of
-    their members.
-    """
-    if isinstance(source, (list, tuple)):
-        return open_objects(source, arch, name, want, whole_archive=whole_archive)
-    if isinstance(source, Decoded):
-        objects = source.header.type == FileType.REL
-        return open_objects([source], arch, name or source.name) if objects else _checked(source, arch)
-    assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
-    opened, _, data = open_source(source, name)
-    if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
-        source = data.tobytes()  # a file object can be read only once
-    if is_archive(data):
-        return open_objects([source], arch, opened, want, whole_archive=whole_archive)
-    decoded = decode(source, name=opened)
-    if decoded.header.type == FileType.REL:
-        check_architecture(decoded.name, decoded.header, arch)
-        return open_objects([decoded], arch, opened)
-    return _checked(decoded, arch)
-
-
-def _checked(decoded: Decoded, arch: Architecture) -> Decoded:
-    """The image, if it is for `arch` and can be loaded."""
-    check_architecture(decoded.name, decoded.header, arch)
-    if decoded.address is not None:
-        from relink.load.adopt import check_movable
-
-        check_movable(decoded, arch)
-    if decoded.header.type not in (FileType.DYN, FileType.EXEC):
-        what = "a core file" if decoded.header.type == FileType.CORE else f"of ELF type {decoded.header.type}"
-        raise UnsupportedElf(decoded.name, f"is {what}; only shared objects and executables can be loaded")
-    return decoded
-
-
-def open_objects(
-    sources: Sequence[Source | Decoded],
-    arch: Architecture,
-    name: str | None,
-    want: Sequence[str] = (),
-    *,
-    whole_archive: bool = False,
-) -> Decoded:
-    """Relocatable objects and archives as one image."""
-    from relink.objects.archive_members import collect  # whose classes take their time to make
-    from relink.objects.combine import combine
-
-    files = collect(sources, want=want, whole=whole_archive)
-    for file in files:
-        check_architecture(file.name, file.header, arch)
-    if not files:
-        raise UnsupportedElf(name or "<objects>", "holds no relocatable object")
-    return combine(name or files[0].name, files, arch, want)
-
-
-def check_architecture(name: str, header: Header, arch: Architecture) -> None:
-    """Raise UnsupportedElf unless the file is for `arch` and its ABI is the one emulated."""
-    if (header.machine, header.bits) != (arch.machine, arch.bits):
-        found = architecture_of(header.machine, header.bits)
-        what = found.name if found else f"machine {header.machine}, {header.bits} bit"
-        raise UnsupportedElf(name, f"is for {what}, not {arch.name}")
-    if problem := arch.flags_problem(header.flags):
-        raise UnsupportedElf(name, f"is for {problem}")
-
-
-def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()) -> list[Node]:
+def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) -> list[Node]:
     """All libraries of a load, breadth-first: preloads, then the root, then what they need.
 
     Raises only what opening a damaged file raises; missing libraries are nodes with `missing` set.
@@ -174,7 +94,7 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
         for name, children, required in wanted:
             child = by_name.get(name)
             if child is None:
-                child = _find(name, node, surroundings)
+                child = _find(name, node, context)
                 twin = next((n for n in order if _same(n, child)), None)
                 if twin is not None:
                     child = by_name[name] = twin
@@ -192,7 +112,7 @@ def closure(root: Node, surroundings: Surroundings, preload: Sequence[Node] = ()
 
 def root(
     source: Source | Sequence[Source] | Node,
-    surroundings: Surroundings,
+    context: SearchContext,
     name: str | None = None,
     want: Sequence[str] = (),
     *,
@@ -204,10 +124,10 @@ def root(
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if "/" not in str(source) and not _exists(path):
-            return find(str(source), surroundings)
-        if (same := surroundings.loaded_from(path)) is not None:
+            return find(str(source), context)
+        if (same := context.loaded_from(path)) is not None:
             return Node(str(source), None, "already loaded", image=same)
-    decoded = open_image(source, surroundings.architecture, name, want, whole_archive=whole_archive)
+    decoded = open_image(source, context.architecture, name, want, whole_archive=whole_archive)
     return Node(decoded.name, None, "asked for", decoded=decoded)
 
 
@@ -218,10 +138,10 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def find(name: str, surroundings: Surroundings, chain: Sequence[Decoded] = ()) -> Node:
+def find(name: str, context: SearchContext, chain: Sequence[Decoded] = ()) -> Node:
     """A request by name, through the same rules: a user's own, or by an image that is loaded (see `chain` of
     `SearchPath.candidates`)."""
-    return _find(name, None, surroundings, chain)
+    return _find(name, None, context, chain)
 
 
 def _register(by_name: dict[str, Node], node: Node) -> None:
@@ -255,25 +175,23 @@ def is_file(decoded: Decoded, path: Path) -> bool:
         return False
 
 
-def _find(
-    name: str, parent: Node | None, surroundings: Surroundings, chain: Sequence[Decoded] | None = None
-) -> Node:
+def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequence[Decoded] | None = None) -> Node:
     """Look one library up. A candidate that is not ELF or not for this machine is passed over, as by ld.so."""
     node = Node(name, parent)
-    if name in surroundings.stand_ins:
+    if name in context.stand_ins:
         node.stand_in, node.rule = True, "answered by the host"
         return node
-    if (image := surroundings.loaded(name)) is not None:
+    if (image := context.loaded(name)) is not None:
         node.image, node.rule = image, "already loaded"
         return node
     chain = _chain(parent) if chain is None else chain
-    for candidate in surroundings.search.candidates(name, chain, surroundings.architecture):
+    for candidate in context.search.candidates(name, chain, context.architecture):
         problem = candidate.problem
         if candidate.source is not None:
             try:
                 named = None if isinstance(candidate.source, (str, os.PathLike)) else name
-                decoded = open_image(candidate.source, surroundings.architecture, named)
-                if isinstance(decoded, CombinedObjects) and candidate.rule not in (EXPLICIT, FINDER):
+                decoded = open_image(candidate.source, context.architecture, named)
+                if decoded.is_relocatable and candidate.rule not in (EXPLICIT, FINDER):
                     raise UnsupportedElf(decoded.name, "is a relocatable object, not a library to be found")
                 if parent is not None and decoded.is_no_dependency:
                     raise UnsupportedElf(decoded.name, "is an executable, not a library")
@@ -282,12 +200,12 @@ def _find(
                 problem = error.problem
             else:
                 node.rule = candidate.rule
-                image = surroundings.loaded_from(node.decoded.path) if node.decoded.path else None
+                image = context.loaded_from(node.decoded.path) if node.decoded.path else None
                 if image is not None:
                     node.image, node.decoded, node.rule = image, None, "already loaded"
                 return node
         node.tried.append((candidate.place, problem))
-    if name in surroundings.fallbacks:
+    if name in context.fallbacks:
         node.stand_in, node.rule = True, "answered by the host"
     return node
 

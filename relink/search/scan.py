@@ -23,7 +23,7 @@ from relink.elf import Decoded
 from relink.elf.constants import Binding as Bind
 from relink.memory import placement as place
 from relink.memory.address_space import Protection
-from relink.objects.combined import CombinedObjects
+from relink.objects.combined import combined
 from relink.search.graph import Node
 
 __all__ = ["Import", "Scan", "ScannedLibrary", "ScannedSection", "ScannedSegment"]
@@ -129,10 +129,10 @@ class ScannedLibrary:
     def sections(self) -> tuple[ScannedSection, ...]:
         """The sections; none where a file has no section headers, as the gABI allows."""
         decoded = self.decoded
-        if isinstance(decoded, CombinedObjects):
-            return tuple(ScannedSection(s.name, s.offset, s.size, True) for s in decoded.inputs)
         if decoded is None:
             return ()
+        if (objects := combined(decoded)) is not None:
+            return tuple(ScannedSection(s.name, s.offset, s.size, True) for s in objects.inputs)
         return tuple(ScannedSection(s.name, s.addr, s.size, bool(s.flags & 2)) for s in decoded.sections if s.type)
 
     @cached_property
@@ -143,13 +143,11 @@ class ScannedLibrary:
     def _imports(self) -> Iterator[Import]:
         if self.decoded is None:
             return
-        table, versions = self.decoded.symbols, self.decoded.versions
+        table = self.decoded.symbols
         undefined = np.flatnonzero((table.section == 0) & (table.bind != Bind.LOCAL))
         for index, name in zip(undefined.tolist(), table.names.take(undefined).texts(), strict=True):
-            number = int(table.version[index]) & 0x7FFF
-            version = versions.name_of(number) if table.has_versions and number > 1 else None
             if name:
-                yield Import(name, version, bool(table.bind[index] == Bind.WEAK))
+                yield Import(name, self.decoded.version_of(index), bool(table.bind[index] == Bind.WEAK))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from relink.image import Image
 from relink.linker import Linker, LoadOptions, Policy
 from relink.memory.address_space import HostMemory
-from relink.resolve.resolver import DefinedSymbols
+from relink.resolve.sources import DefinedSymbols
 from relink.search.search_path import SearchPath, Source
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import Library

@@ -25,7 +25,7 @@ from relink.image import Image
 from relink.linker import Linker, LoadOptions
 from relink.memory.address_space import HostMemory, Pages, Protection
 from relink.memory.placement import fill, region_size
-from relink.tls import TlsModule
+from relink.module import TlsModule
 from tests.fixtures import arch_of, fixture, variant_of
 from tests.linker.craft import DATA, Rel, Sym, undefined
 from tests.linker.craft import Library as Crafted

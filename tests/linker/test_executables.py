@@ -19,7 +19,7 @@ from relink.errors import (
 from relink.image import Image
 from relink.linker import Linker, LoadOptions
 from relink.memory.address_space import HostMemory
-from relink.resolve.resolver import DefinedSymbols
+from relink.resolve.sources import DefinedSymbols
 from relink.search.search_path import SearchPath
 from tests.fixtures import ARCHES
 from tests.linker.craft import (
@@ -156,8 +156,7 @@ def test_contents_are_copied_and_everybody_means_the_copy(arch: str) -> None:
     assert linker.memory.read(PLACE, 8) == bytes(range(0x40, 0x48))
     (other,) = (each for each in linker.images if each is not image)
     assert word(linker, other, POINTER) == (PLACE + _addend(arch, POINTER)) % (1 << linker.architecture.bits)
-    assert image.outcome is not None
-    (copied,) = image.outcome.copies
+    (copied,) = image.relocated.copies
     assert (copied.symbol, copied.provider, copied.taken) == ("v", other.name, 8)
     assert (copied.source, copied.destination, copied.differs) == (other.address_of(THERE), PLACE, False)
     (bound,) = image.bindings()
@@ -205,8 +204,7 @@ def test_words_an_ifunc_decides_are_decided_in_the_copy_too(arch: str) -> None:
 def test_of_two_sizes_the_smaller_is_copied_and_the_difference_told(size: int, provided: int) -> None:
     linker, image = linked("aarch64", copying("aarch64", size), library("aarch64", Sym("v", THERE, size=provided)))
     assert linker.memory.read(PLACE, 16) == bytes(range(0x40, 0x44)) + bytes(12)
-    assert image.outcome is not None
-    (copied,) = image.outcome.copies
+    (copied,) = image.relocated.copies
     assert copied.differs
     assert "consider re-linking" in str(copied)
 
@@ -231,8 +229,7 @@ def test_a_copy_of_the_hosts_data_is_taken_from_memory() -> None:
     source = DefinedSymbols({"v": data.address_of(THERE)})
     image = linker.load(copying(arch), options=LoadOptions(sources=[source]))
     assert linker.memory.read(PLACE, 8) == bytes(range(0x40, 0x48))
-    assert image.outcome is not None
-    assert image.outcome.copies[0].provider is None
+    assert image.relocated.copies[0].provider is None
 
 
 REFUSED = {
@@ -267,10 +264,9 @@ def test_protected_data_is_copied_unless_its_library_forbids_it(arch: str, bits:
         with pytest.raises(UnsupportedRelocation, match=r"protected in lib\.so, which says it is not copyable"):
             linker.load(copying(arch))
         return
-    outcome = linker.load(copying(arch)).outcome
-    assert outcome is not None
-    assert outcome.copies[0].protected
-    assert "goes on using its own" in str(outcome.copies[0])
+    (copied,) = linker.load(copying(arch)).relocated.copies
+    assert copied.protected
+    assert "goes on using its own" in str(copied)
 
 
 def _moved(image: bytes, header: int, arch: str, distance: int, size: int) -> bytes:
@@ -302,16 +298,14 @@ def test_what_cannot_be_copied_is_named(arch: str, what: str) -> None:
 def test_a_missing_weak_variable_stays_zero() -> None:
     linker, image = linked("i386", copying("i386", bind=WEAK), library("i386"))
     assert linker.memory.read(PLACE, 8) == bytes(8)
-    assert image.outcome is not None
-    assert image.outcome.weak_unresolved == ["v"]
-    assert image.outcome.copies == []
+    assert image.relocated.weak_unresolved == ["v"]
+    assert image.relocated.copies == []
 
 
 def test_a_missing_variable_left_open_on_request_stays_zero_too() -> None:
     linker, image = linked("arm", copying("arm"), library("arm"), unresolved=lambda image, symbol: 0x1234)
     assert linker.memory.read(PLACE, 8) == bytes(8)
-    assert image.outcome is not None
-    assert image.outcome.unresolved == ["v"]
+    assert image.relocated.unresolved == ["v"]
 
 
 def test_a_library_that_runs_already_is_not_copied_from() -> None:

@@ -22,7 +22,7 @@ from relink.linker import Linker, LoadOptions
 from relink.memory.address_space import HostMemory
 from relink.relocate.handlers import Entries, RelocationHandler
 from relink.resolve.reference_kind import ReferenceKind
-from relink.resolve.resolver import DefinedSymbols, SymbolRequest
+from relink.resolve.sources import DefinedSymbols, SymbolRequest
 from relink.search.search_path import SearchPath
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, FUNC, OBJECT, TLS, Library, Rel, Sym, undefined

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from relink.errors import LinkError, UseAfterUnload
-from relink.image import Image, Stage
+from relink.image import Image
 from relink.linker import Linker, LoadOptions
 from relink.memory.address_space import HostMemory
+from relink.module import Stage
 from relink.search.search_path import SearchPath
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined

@@ -23,7 +23,7 @@ from relink.image import Image
 from relink.linker import Linker, LoadOptions
 from relink.load.plan import constructors, destructors
 from relink.memory.address_space import HostMemory
-from relink.relocate.lazy import Binding, LazySlots
+from relink.relocate.lazy import BindMode, LazySlots
 from relink.search.search_path import SearchPath
 from tests.fixtures import TARGETS, all_fixtures, arch_of, fixture
 from tests.linker.craft import DATA, WEAK, Library, Rel, undefined
@@ -104,13 +104,13 @@ class Traps:
 
 def bind_all(linker: Linker, image: Image) -> None:
     """What the first calls through every slot that waits would do."""
-    for slot in range(0 if image.lazy is None else min(len(image.lazy), 50)):
+    for slot in range(0 if image.relocated.lazy is None else min(len(image.relocated.lazy), 50)):
         with suppress(RelinkError):
             linker.bind_slot(image, slot)
 
 
 def link(
-    target: str, path: Path, content: bytes, as_dependency: bool = False, binding: Binding = Binding.NOW
+    target: str, path: Path, content: bytes, as_dependency: bool = False, binding: BindMode = BindMode.NOW
 ) -> bool:
     """Whether it linked. Only RelinkErrors pass, quickly, and a failure leaves nothing mapped."""
     memory = HostMemory(arch_of(target))
@@ -143,13 +143,13 @@ def link(
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, (1 << 64) - 1))
 def test_a_mutated_fixture_links_or_is_refused(seed: int) -> None:
-    link(*mutated(seed), binding=[*Binding][seed % 3])
+    link(*mutated(seed), binding=[*BindMode][seed % 3])
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, (1 << 64) - 1))
 def test_a_mutated_dependency_links_or_is_refused(seed: int) -> None:
-    link(*mutated(seed), as_dependency=True, binding=[*Binding][seed % 3])
+    link(*mutated(seed), as_dependency=True, binding=[*BindMode][seed % 3])
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -180,7 +180,7 @@ def test_mutations_for_as_long_as_asked() -> None:
     end, count, linked = time.monotonic() + seconds, 0, 0
     while time.monotonic() < end:
         try:
-            binding = [*Binding][count % 4 % 3]
+            binding = [*BindMode][count % 4 % 3]
             linked += link(*mutated(seed + count), as_dependency=count % 3 == 0, binding=binding)
         except Exception as error:
             error.add_note(f"RELINK_FUZZ_SEED={seed + count}")

@@ -11,7 +11,7 @@ import pytest
 
 from relink.image import Image
 from relink.linker import Linker, LoadOptions
-from relink.tls import TlsModule
+from relink.module import TlsModule
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, memory_of, snapshot, word_at
 from tests.linker.numbers import SYMBOLIC, TPOFF
@@ -139,7 +139,7 @@ def test_references_of_constructors_to_what_was_there_count(arch: str) -> None:
     root = linker.load("libroot.so")
     failing_load(linker, "libroot.so", lambda: linker.load("libroot.so"), preload=["libfirst.so"])
     assert root.references == 2
-    assert root.keeps == []
+    assert root.lifetime.keeps == []
     assert linker.unload(root) == []
     assert linker.unload(root) == [root]
 
@@ -149,9 +149,9 @@ def test_search_lists_of_a_load_that_failed_are_nobody_s(arch: str) -> None:
     dependency = Library(arch, "libdep.so")
     linker = linker_for(arch, dependency, Library(arch, "libfirst.so"))
     linker.load(Library(arch, "libroot.so", ["libdep.so"]).image())
-    groups = {image: list(image.groups) for image in linker.images}
+    groups = {image: list(image.scopes.groups) for image in linker.images}
     failing_load(linker, "libdep.so", lambda: None, preload=["libfirst.so"])
-    assert {image: list(image.groups) for image in linker.images} == groups
+    assert {image: list(image.scopes.groups) for image in linker.images} == groups
 
 
 def test_an_image_that_a_constructor_makes_global_is_global(arch: str) -> None:

@@ -110,7 +110,7 @@ def test_events_carry_what_happened(arch: str) -> None:
     assert {(b.symbol, b.provider) for b in bound} == {("dep", "libdep.so"), ("t", "root")}
 
 
-def test_the_counts_of_compiled_libraries_are_the_outcome_s(target: str) -> None:
+def test_the_counts_of_compiled_libraries_are_those_of_the_result(target: str) -> None:
     path = fixture(target, "relr")
     linker = Linker(HostMemory(arch_of(target)), search=SearchPath(library_path=folders_of(path, target)))
     applied: Counter[str] = Counter()

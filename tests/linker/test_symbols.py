@@ -11,7 +11,7 @@ from relink.elf import Names
 from relink.errors import LinkErrors, UnresolvedSymbol
 from relink.image import Image
 from relink.linker import Linker, LoadOptions
-from relink.resolve.resolver import DefinedSymbols, SymbolRequest, source_from
+from relink.resolve.sources import DefinedSymbols, SymbolRequest, source_from
 from tests.fixtures import fixture, targets_of
 from tests.linker.craft import (
     DATA,
@@ -120,8 +120,7 @@ def test_a_weak_definition_does_not_lose_to_a_later_strong_one(arch: str) -> Non
 def test_an_undefined_weak_symbol_is_zero_and_said_so(arch: str) -> None:
     image = load(refers(arch, undefined("nobody", WEAK)))
     assert bound(image) == 0
-    assert image.outcome is not None
-    assert image.outcome.weak_unresolved == ["nobody"]
+    assert image.relocated.weak_unresolved == ["nobody"]
     (binding,) = image.bindings()
     assert (binding.symbol, binding.kind, binding.provider, binding.address) == ("nobody", "weak", None, 0)
 

@@ -11,7 +11,8 @@ from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
 from relink.linker import Linker
 from relink.memory.address_space import HostMemory
-from relink.tls import MAX_ALIGN, TlsLayout, TlsModule
+from relink.module import TlsModule
+from relink.tls import MAX_ALIGN, TlsLayout
 from tests.linker.craft import Library
 
 PAGES = list(ARCHITECTURES.values())

@@ -23,7 +23,7 @@ from relink.events import (
 from relink.image import Symbol
 from relink.relocate.handlers import RelocationHandler
 from relink.resolve.reference_kind import ReferenceKind
-from relink.resolve.resolver import SymbolRequest
+from relink.resolve.sources import SymbolRequest
 from tests.fixtures import fixture
 from tests.machine.conftest import MakeMachine
 
@@ -161,7 +161,7 @@ def test_a_slot_that_its_first_call_binds_is_told_once(machine: Machine, target:
     assert not bound
     awesome = library.function("awesome_func", "int(int)")
     assert (awesome(1), awesome(2)) == (1, 2)
-    if library.image.lazy is None:
+    if library.image.relocated.lazy is None:
         pytest.skip("calls nothing by way of a PLT")
     assert [(event.symbol, event.provider, event.image) for event in bound] == [
         ("my_host_function", None, library.image)
@@ -174,13 +174,13 @@ def test_the_trap_of_a_late_answer_goes_with_its_image(machine: Machine, target:
         return (lambda value: value + 1) if request.name == "my_host_function" else None
 
     library = machine.load(fixture(target, "basic"), symbols=look, binding="lazy")
-    if library.image.lazy is None:
+    if library.image.relocated.lazy is None:
         pytest.skip("calls nothing by way of a PLT")
     before = len(machine.traps)
     awesome = library.function("awesome_func", "int(int)")
     assert (awesome(1), awesome(2)) == (2, 3)
     assert len(machine.traps) == before + 1
-    slots = len(library.image.lazy)
+    slots = len(library.image.relocated.lazy)
     library.close()
     assert len(machine.traps) == before - slots
 
@@ -194,7 +194,7 @@ def test_a_relocation_handler_makes_an_image_bind_at_once(machine: Machine, targ
         binding="lazy",
         relocation_handlers=[handler],
     )
-    assert library.image.lazy is None
+    assert library.image.relocated.lazy is None
     assert "my_host_function" in seen
 
 

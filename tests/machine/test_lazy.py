@@ -13,13 +13,13 @@ import pytest
 from emu import Machine
 from emu.errors import GuestExit, UnresolvedCall
 from relink.errors import UnresolvedSymbol, UseAfterUnload
-from relink.relocate.lazy import Binding
+from relink.relocate.lazy import BindMode
 from tests.fixtures import TARGETS, arch_of, fixture, targets_of
 from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked
 from toolchains.oracle.scenarios import CALLS
 
-LATER = [Binding.LAZY, Binding.FAITHFUL]
+LATER = [BindMode.LAZY, BindMode.FAITHFUL]
 
 CALLER = """
 double weigh(const char *format, ...);
@@ -73,7 +73,7 @@ def pair(target: str, shape: str = "plain", *flags: str) -> tuple[Path, Path]:
 
 @SHAPED
 @BINDINGS
-def test_calls_arrive_with_every_argument_and_once_by_the_trap(target: str, shape: str, binding: Binding) -> None:
+def test_calls_arrive_with_every_argument_and_once_by_the_trap(target: str, shape: str, binding: BindMode) -> None:
     caller, callee = pair(target, shape)
     with Machine(arch_of(target)) as machine:
         machine.load(callee)
@@ -96,11 +96,11 @@ def test_calls_arrive_with_every_argument_and_once_by_the_trap(target: str, shap
 
 @pytest.mark.parametrize("target", COMPILED)
 @BINDINGS
-def test_every_register_reaches_the_function_as_the_caller_left_it(target: str, binding: Binding) -> None:
+def test_every_register_reaches_the_function_as_the_caller_left_it(target: str, binding: BindMode) -> None:
     """What a host function finds at its trap is the same, bound early or late."""
     caller, _ = pair(target)
     found = []
-    for when in (Binding.NOW, binding):
+    for when in (BindMode.NOW, binding):
         with Machine(arch_of(target)) as machine:
             cpu = machine.cpu
             vectors = {name for kind in machine.convention.float_arguments.values() for name in kind}
@@ -123,7 +123,7 @@ def test_every_register_reaches_the_function_as_the_caller_left_it(target: str, 
 
 @pytest.mark.parametrize("target", COMPILED)
 @BINDINGS
-def test_a_missing_function_is_missed_when_it_is_called(target: str, binding: Binding) -> None:
+def test_a_missing_function_is_missed_when_it_is_called(target: str, binding: BindMode) -> None:
     caller, callee = pair(target)
     with Machine(arch_of(target)) as machine:
         machine.load(callee)
@@ -148,14 +148,14 @@ def test_an_image_that_asks_for_it_is_bound_at_once(target: str) -> None:
         with pytest.raises(UnresolvedSymbol, match="absent"):
             machine.load(caller)
         lib = machine.load(caller, symbols={"absent": lambda value: value})
-        assert lib.image.lazy is None
+        assert lib.image.relocated.lazy is None
         assert lib.function("through", "int(int)")(21) == 84
         assert machine.first_calls == []
 
 
 @pytest.mark.parametrize("target", COMPILED)
 @BINDINGS
-def test_who_was_called_stays_loaded(target: str, binding: Binding) -> None:
+def test_who_was_called_stays_loaded(target: str, binding: BindMode) -> None:
     """A binding made late keeps its provider as one made early does; what was never called keeps nothing."""
     caller, callee = pair(target)
     with Machine(arch_of(target)) as machine:
@@ -180,7 +180,7 @@ def test_who_was_called_stays_loaded(target: str, binding: Binding) -> None:
 
 @pytest.mark.parametrize("target", ["x86_64", "arm", "riscv32", "loongarch64"])
 @BINDINGS
-def test_traps_are_given_back(target: str, binding: Binding) -> None:
+def test_traps_are_given_back(target: str, binding: BindMode) -> None:
     caller, callee = pair(target)
     with Machine(arch_of(target)) as machine:
         machine.load(callee)
@@ -202,10 +202,10 @@ DATA = "extern int nowhere; int f(int); int *p = &nowhere; int g(int v) { return
 
 @pytest.mark.parametrize("target", TARGETS)
 @BINDINGS
-def test_what_compilers_and_linkers_made_runs_bound_late(target: str, binding: Binding) -> None:
+def test_what_compilers_and_linkers_made_runs_bound_late(target: str, binding: BindMode) -> None:
     with Machine(arch_of(target), library_path=[fixture(target, "basic").parent], binding=binding) as machine:
         lib = machine.load(fixture(target, "basic"), symbols={"my_host_function": lambda value: value * 2})
-        assert lib.image.lazy is not None
+        assert lib.image.relocated.lazy is not None
         assert [lib.function("awesome_func", "int(int)")(n) for n in (20, 21)] == [40, 42]
         assert [call.symbol for call in machine.first_calls] == ["my_host_function"]
 
@@ -215,11 +215,11 @@ NAMES = ("datarel", "plt_landing_pads", "deps/libtop", "versions/client_v2")
 
 @pytest.mark.parametrize(("target", "name"), [(target, name) for name in NAMES for target in targets_of(name)])
 @BINDINGS
-def test_results_do_not_depend_on_when_calls_are_bound(target: str, name: str, binding: Binding) -> None:
+def test_results_do_not_depend_on_when_calls_are_bound(target: str, name: str, binding: BindMode) -> None:
     """Of what both compilers and linkers make, PLTs with landing pads among it."""
     path, results = fixture(target, name), []
     folders = [path.parent, path.parent / "v2", path.parents[1] if "/" in name else path.parent]
-    for when in (Binding.NOW, binding):
+    for when in (BindMode.NOW, binding):
         with Machine(arch_of(target), library_path=folders) as machine:
             lib = machine.load(path, binding=when, allow_unresolved=True)
             values = []
@@ -229,7 +229,7 @@ def test_results_do_not_depend_on_when_calls_are_bound(target: str, name: str, b
                 value = lib.function(function, "long(long, long, long)")(*arguments)
                 values.append(value)
             results.append(values)
-            assert bool(machine.first_calls) == (when is not Binding.NOW)
+            assert bool(machine.first_calls) == (when is not BindMode.NOW)
     assert results[0] == results[1]
 
 
@@ -268,7 +268,9 @@ def test_faithful_slots_hold_what_ld_so_leaves_in_them(shape: str) -> None:
     with Machine("x86_64") as machine:
         machine.load(callee)
         lib = machine.load(caller, binding="faithful")
-        places = [int(place) - lib.base for place in lib.image.lazy.place] if lib.image.lazy else []
+        places = (
+            [int(place) - lib.base for place in lib.image.relocated.lazy.place] if lib.image.relocated.lazy else []
+        )
         ours = [machine.memory.read_uint(lib.base + place, 8) - lib.base for place in places]
     command = [sys.executable, "-c", SCRIPT, str(caller), *map(str, places)]
     theirs = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

@@ -219,9 +219,7 @@ def test_data_is_shared_and_functions_have_one_address(target: str, kind: str) -
         assert machine.libc.stdout.getvalue() == b"constructor of last\n", "libraries' run before the entry"
         assert process.run() == 3
         assert machine.libc.stdout.getvalue().decode() == COPYING
-        outcome = process.image.outcome
-        assert outcome is not None
-        copies = {copied.symbol: copied.taken for copied in outcome.copies}
+        copies = {copied.symbol: copied.taken for copied in process.image.relocated.copies}
         word = machine.arch.word_size
         assert copies == ({"counter": 4, "table": 16, "inside": word} if kind == "fixed" else {})
 
@@ -233,7 +231,7 @@ def test_the_same_bound_at_the_first_call(target: str, kind: str, binding: str) 
     """A function's canonical address is a PLT entry, whose slot is bound to the function itself."""
     with Machine(arch_of(target), libraries={"libshared.so": shared(target)}, binding=binding) as machine:
         process = machine.start(copying(target, kind), ["copying", "last"])
-        assert process.image.lazy is not None
+        assert process.image.relocated.lazy is not None
         assert process.run() == 3
         assert machine.libc.stdout.getvalue().decode() == COPYING
         assert {call.image for call in machine.first_calls} >= {process.image.name}

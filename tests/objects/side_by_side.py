@@ -29,9 +29,11 @@ from relink.elf.objects import COMMON, ObjectFile
 from relink.image import Image
 from relink.linker import LoadOptions
 from relink.memory import placement as place
+from relink.module import Module
 from relink.objects.combined import CombinedObjects
-from relink.relocate.engine import Environment
+from relink.relocate.state import Environment
 from relink.relocate.static import ObjectRelocator
+from relink.resolve.scopes import LookupScope
 from tests.toolcache import OUTPUT, ToolFailed, made, text_file
 from toolchains.engine import find_zig
 from toolchains.targets import TARGETS
@@ -294,12 +296,12 @@ def _relocated_with(combined: CombinedObjects, image: Image, slots: Mapping[int,
     moved = np.array([slots.get(int(s), int(o)) for s, o in zip(symbols, offsets, strict=True)], np.int64)
     changed = replace(combined, slots={**combined.slots, Slot.ADDRESS: (symbols, moved)})
     linker = Linker(HostMemory(image.architecture), tls_size=1 << 20)
-    again = Image(changed, image.architecture, linker.resolver)
+    again = Module(changed, image.architecture)
     again.place(place.reserve(linker.memory, changed, BASE))
     place.fill(again.region, changed)
     again.tls = image.tls
-    outcome = _WithoutGot(again, [again], Environment(linker.resolver, lambda: (0, 0))).run()
-    assert not outcome.errors
+    environment = Environment(linker.resolver, lambda: (0, 0))
+    assert not _WithoutGot(again, changed, LookupScope([again]), environment).run().errors
     return again.region.buffer.copy()
 
 

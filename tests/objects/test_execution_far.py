@@ -11,7 +11,7 @@ from relink import HostMemory, Linker
 from relink.errors import RelocationError
 from relink.linker import LoadOptions
 from relink.objects.combined import CombinedObjects
-from relink.resolve.resolver import DefinedSymbols
+from relink.resolve.sources import DefinedSymbols
 from tests.fixtures import arch_of
 from tests.objects.build import compiled
 

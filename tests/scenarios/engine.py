@@ -22,8 +22,8 @@ from typing import TypeAlias
 
 from emu import Library, Machine
 from relink.errors import RelinkError
-from relink.relocate.lazy import Binding
-from relink.resolve.resolver import UNRESOLVED
+from relink.relocate.lazy import BindMode
+from relink.resolve.bindings import UNRESOLVED
 from tests.fixtures import arch_of
 from tests.objects.build import compiled, linked
 from tests.toolcache import text_file
@@ -135,7 +135,7 @@ def message(scenario: Scenario, target: str, library: str) -> str:
     return ""
 
 
-def played(scenario: Scenario, target: str, binding: Binding = Binding.LAZY) -> list[Answer]:
+def played(scenario: Scenario, target: str, binding: BindMode = BindMode.LAZY) -> list[Answer]:
     """The answers of a machine; `binding` is what "lazy" means."""
     folder = built(scenario, target)
     with Machine(arch_of(target)) as machine:
@@ -144,7 +144,7 @@ def played(scenario: Scenario, target: str, binding: Binding = Binding.LAZY) -> 
 
 
 class _Player:
-    def __init__(self, machine: Machine, folder: Path, binding: Binding) -> None:
+    def __init__(self, machine: Machine, folder: Path, binding: BindMode) -> None:
         self.machine, self.folder, self.binding = machine, folder, binding
         self.handles: dict[str, Library] = {"trace": machine.load(folder / "libtrace.so")}
 
@@ -172,7 +172,7 @@ class _Player:
                 deep_bind="deepbind" in flags,
                 no_load="noload" in flags,
                 no_delete="nodelete" in flags,
-                binding=self.binding if "lazy" in flags else Binding.NOW,
+                binding=self.binding if "lazy" in flags else BindMode.NOW,
             )
         except RelinkError:
             return "failed"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from relink.relocate.lazy import Binding
+from relink.relocate.lazy import BindMode
 from tests.objects.build import TARGETS
 from tests.scenarios.engine import Lib, Scenario, message, message_of_the_host, played, played_natively
 from tests.scenarios.scenarios import SCENARIOS
@@ -26,7 +26,7 @@ def test_a_machine_plays_it(scenario: Scenario, target: str) -> None:
 def test_the_same_by_way_of_the_plt(target: str) -> None:
     for scenario in SCENARIOS:
         if any("lazy" in step.flags for step in scenario.steps):
-            assert played(scenario, target, Binding.FAITHFUL) == [step.answer for step in scenario.steps]
+            assert played(scenario, target, BindMode.FAITHFUL) == [step.answer for step in scenario.steps]
 
 
 ON_X86_64 = pytest.mark.skipif(

@@ -1,0 +1,37 @@
+"""Relocating one image, by the engine its file asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from relink.module import Module
+from relink.objects.combined import combined
+from relink.relocate.engine import Relocator
+from relink.relocate.result import Relocated
+from relink.relocate.state import Environment
+from relink.resolve.scopes import LookupScope
+
+if TYPE_CHECKING:
+    from relink.relocate.handlers import RelocationHandler
+
+
+def relocate(
+    image: Module, scope: LookupScope, environment: Environment, handlers: Sequence[RelocationHandler] = ()
+) -> Relocated:
+    """Apply all relocations of `image` to its host buffer, binding symbols in `scope`.
+
+    `handlers` are those a user has for this image. What is wrong with entries is in `Relocated.errors`.
+    """
+    objects = combined(image.decoded)
+    if objects is None:
+        relocator = Relocator(image, scope, environment)
+    else:
+        from relink.relocate.static import ObjectRelocator
+
+        relocator = ObjectRelocator(image, objects, scope, environment)
+    if handlers:
+        from relink.relocate.handlers import HandlerPass
+
+        relocator.handlers = HandlerPass(relocator, handlers)
+    return relocator.run()

@@ -1,0 +1,105 @@
+"""What the steps of one image's relocation share, with the engine's handlers and copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from relink.arch import Reloc, Role
+from relink.arrays import I64, U64
+from relink.elf import RelocationTable
+from relink.errors import RelocationError
+from relink.memory.buffers import read_words
+from relink.module import Module
+from relink.relocate.batch import Batch, Selection
+from relink.relocate.bind import References, use_of
+from relink.relocate.lazy import BindMode, LazyHost
+from relink.relocate.result import Relocated
+from relink.resolve.bindings import Bindings
+from relink.resolve.resolver import Resolver, Use
+from relink.resolve.scopes import LookupScope
+from relink.tls import LoadTls
+
+
+@dataclass(slots=True)
+class Environment:
+    """What relocation asks of whoever links."""
+
+    resolver: Resolver
+    #: Guest addresses of the TLS descriptor stubs: for a static offset, for an undefined weak symbol.
+    descriptor_stubs: Callable[[], tuple[int, int]]
+    #: An address for a strong symbol nobody defines, or None to make it an error.
+    unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
+    #: Who decides about modules without a static place; None where there are none.
+    tls: LoadTls | None = None
+    binding: BindMode = BindMode.NOW  #: when jump slots are bound
+    lazy: LazyHost | None = None  #: whose traps they hold until then
+    #: Bytes of memory that is published already: what an executable copies from the host.
+    read: Callable[[int, int], bytes] = lambda address, size: bytes(size)
+    is_running: Callable[[Module], bool] = lambda image: False  #: whether an image was there before this load
+
+
+class Relocation:
+    """One image's relocation: its inputs, and what it has come to so far."""
+
+    references: References
+
+    def __init__(self, image: Module, scope: LookupScope, environment: Environment) -> None:
+        self.image = image
+        self.scope = scope
+        self.environment = environment
+        self.arch = image.architecture
+        self.buffer = image.region.buffer
+        self.result = Relocated()
+
+    @property
+    def bound(self) -> Bindings:
+        """What the image's references are bound to."""
+        return self.references.bindings
+
+    def binding_index(self, symbols: I64, use: Use = Use.ADDRESS) -> I64:
+        """Where symbols are in `bound`, for a use."""
+        return self.references.binding_of[use][symbols]
+
+    def batch(self, table: RelocationTable, reloc_type: Reloc, entries: Selection) -> Batch:
+        """A batch of entries that lie in the image, without letters yet."""
+        where = (table.offset[entries] - self.image.low).astype(np.int64)
+        return Batch(
+            table, reloc_type, entries, where, self.references.binding_of[use_of(reloc_type)], self.buffer
+        )
+
+    def addend(self, batch: Batch) -> U64:
+        """A: the entries' own addends, or those their places hold."""
+        table, reloc_type, where = batch.table, batch.reloc_type, batch.where
+        if table.addend is not None:
+            return table.addend[batch.entries].view(np.uint64)
+        assert reloc_type.word is not None
+        if reloc_type.role is Role.TLSDESC:
+            where = where + reloc_type.word.size * self.arch.tls.descriptor_argument
+        addend = reloc_type.word.read(read_words(self.buffer, where, reloc_type.word.size))
+        if reloc_type.role is Role.TLSDESC and self.arch.tls.descriptor_holds_index:
+            return np.where(table.symbol[batch.entries] == 0, addend, np.uint64(0))
+        return addend
+
+    def report(
+        self,
+        table: RelocationTable,
+        indices: I64,
+        kind: type[RelocationError],
+        type_name: str,
+        problem: str,
+        formula: str | None = None,
+    ) -> None:
+        """Note an error for each of these entries."""
+        from relink.relocate.diagnostics import entry_errors
+
+        self.result.errors += entry_errors(self.image, table, indices, kind, type_name, problem, formula)
+
+    def report_type(
+        self, table: RelocationTable, indices: I64, reloc_type: Reloc, kind: type[RelocationError], problem: str
+    ) -> None:
+        """The same for entries of a type that the page knows."""
+        formula = reloc_type.formula.text if reloc_type.formula else None
+        self.report(table, indices, kind, self.arch.prefix + reloc_type.name, problem, formula)

@@ -1,0 +1,77 @@
+"""Bindings: what a batch of references bound to, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from relink.arrays import I64, U8, U64, Bools
+from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolType
+from relink.module import Module
+from relink.resolve.sources import DataAddress, ThreadLocal
+
+#: Providers that are not images have these places in `Bindings.provider`.
+UNRESOLVED = -1
+HOST = -2
+
+
+@dataclass(slots=True)
+class Bindings:
+    """What a batch of references bound to; every array has one element per reference."""
+
+    address: U64  #: S: the address, the absolute value, or for TLS the offset in the module's block; 0 unresolved
+    size: U64  #: Z
+    type: U8  #: STT_* of the definition
+    provider: np.ndarray[tuple[int, ...], np.dtype[np.int32]]  #: index into `images`, or HOST, or UNRESOLVED
+    symbol: I64  #: index in the provider's symbol table; -1 if it has none
+    canonical: Bools  #: whether the address is the provider's PLT entry, which stands for a function elsewhere
+    images: tuple[Module, ...]
+    asked: I64 | None = None  #: the references, as indices in the asking image's symbol table
+
+    @classmethod
+    def empty(cls, count: int, images: Sequence[Module]) -> Bindings:
+        """`count` references that nothing has been found for, to be bound to any of `images`."""
+        return cls(
+            np.zeros(count, np.uint64),
+            np.zeros(count, np.uint64),
+            np.zeros(count, np.uint8),
+            np.full(count, UNRESOLVED, np.int32),
+            np.full(count, -1, np.int64),
+            np.zeros(count, np.bool_),
+            tuple(images),
+        )
+
+    def define(self, where: I64, provider: int, symbols: I64) -> None:
+        """Bind the references `where` to `symbols` of image number `provider`."""
+        image = self.images[provider]
+        table = image.decoded.symbols
+        value = table.value[symbols]
+        rebased = (table.section[symbols] != SHN_ABS) & (table.type[symbols] != SymbolType.TLS)
+        self.address[where] = np.where(rebased, (value + image.bias_word) & image.address_mask, value)
+        self.size[where] = table.size[symbols]
+        self.type[where] = table.type[symbols]
+        self.provider[where] = provider
+        self.symbol[where] = symbols
+        self.canonical[where] = table.section[symbols] == SHN_UNDEF
+
+    def define_host(self, where: int, definition: int | ThreadLocal) -> None:
+        """Bind one reference to something outside every image."""
+        thread_local = isinstance(definition, ThreadLocal)
+        self.address[where] = definition.offset if isinstance(definition, ThreadLocal) else definition
+        data = SymbolType.OBJECT if isinstance(definition, DataAddress) else SymbolType.FUNC
+        self.type[where] = SymbolType.TLS if thread_local else data
+        self.size[where] = definition.size if isinstance(definition, DataAddress) else 0
+        self.provider[where] = HOST
+
+    def number_of(self, image: Module) -> int:
+        """The image's index in `images`, which grows by it if need be."""
+        if image not in self.images:
+            self.images = (*self.images, image)
+        return self.images.index(image)
+
+    @property
+    def providers(self) -> list[Module]:
+        """The images that some reference is bound to, other than the first, which is the asking one."""
+        return [self.images[number] for number in sorted(set(self.provider.tolist())) if number > 0]

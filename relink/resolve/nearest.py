@@ -1,0 +1,49 @@
+"""Which symbol a guest address lies in."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from relink.arrays import I64, U64
+from relink.elf.constants import SHN_ABS, SymbolType
+from relink.elf.constants import Binding as Bind
+from relink.module import Module
+
+#: Types of symbols that name an address in the image.
+_ADDRESSED = (SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.GNU_IFUNC)
+#: What names begin with that an assembler makes up; 0: none at all.
+_ASSEMBLERS = tuple(b".$\0")
+#: Of each image that was asked about: its symbols that name an address, and their values, by value.
+_by_value: WeakKeyDictionary[Module, tuple[I64, U64]] = WeakKeyDictionary()
+
+
+def nearest_symbol(image: Module, address: int) -> tuple[str, int] | None:
+    """(name, bytes past its start) of the dynamic symbol a guest address lies in, as dladdr tells."""
+    table = image.decoded.symbols
+    known = _by_value.get(image)
+    if known is None:
+        known = _by_value[image] = _sorted_by_value(image)
+    indices, values = known
+    vaddr = (address - image.bias) & image.architecture.address_mask
+    position = int(np.searchsorted(values, np.uint64(vaddr), side="right"))
+    if not position:
+        return None
+    index, past = int(indices[position - 1]), vaddr - int(values[position - 1])
+    # A symbol of unknown size reaches to the next one; what lies past a known size is not its own.
+    return (table.names.text(index), past) if past < int(table.size[index]) or not table.size[index] else None
+
+
+def _sorted_by_value(image: Module) -> tuple[I64, U64]:
+    table = image.decoded.symbols
+    indices = np.flatnonzero((table.section != 0) & (table.section != SHN_ABS) & np.isin(table.type, _ADDRESSED))
+    # An assembler's labels (".L0") and mapping symbols ("$x") name nothing a person knows.
+    initial = table.names.blob[table.names.start[indices]]
+    indices = indices[(table.bind[indices] != Bind.LOCAL) | ~np.isin(initial, _ASSEMBLERS)]
+    functions = np.isin(table.type[indices], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
+    masks = image.architecture.code_address_mask, image.architecture.address_mask
+    values = table.value[indices] & np.where(functions, *map(np.uint64, masks))
+    # Of several at one place the last is told: rather a symbol with a type.
+    order = np.lexsort((table.type[indices] != SymbolType.NOTYPE, values))
+    return indices[order], values[order]

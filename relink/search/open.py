@@ -1,0 +1,99 @@
+"""Opening: a file, an archive or several objects become one decoded image that can be loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from relink.arch import Architecture, architecture_of
+from relink.elf import Decoded, Header, decode
+from relink.elf.constants import FileType
+from relink.elf.source import is_archive, open_source
+from relink.errors import UnsupportedElf
+from relink.search.search_path import Source
+
+if TYPE_CHECKING:
+    from relink.objects.combined import CombinedObjects
+
+
+def open_image(
+    source: Source | Sequence[Source],
+    arch: Architecture,
+    name: str | None = None,
+    want: Sequence[str] = (),
+    *,
+    whole_archive: bool = False,
+) -> Decoded:
+    """Decode a file and check that it is for `arch` and something to load. Raises ElfError.
+
+    Relocatable objects, archives and lists of them become one image (see `relink.objects.archive_members`,
+    `relink.objects.combined`);
+    `want` names symbols that archives are asked for beside what the objects need; `whole_archive` takes all of
+    their members.
+    """
+    if isinstance(source, (list, tuple)):
+        return open_objects(source, arch, name, want, whole_archive=whole_archive)
+    if isinstance(source, Decoded):
+        objects = source.header.type == FileType.REL
+        return open_objects([source], arch, name or source.name) if objects else _checked(source, arch)
+    assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
+    opened, _, data = open_source(source, name)
+    if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
+        source = data.tobytes()  # a file object can be read only once
+    if is_archive(data):
+        return open_objects([source], arch, opened, want, whole_archive=whole_archive)
+    decoded = decode(source, name=opened)
+    if decoded.header.type == FileType.REL:
+        check_architecture(decoded.name, decoded.header, arch)
+        return open_objects([decoded], arch, opened)
+    return _checked(decoded, arch)
+
+
+def _checked(decoded: Decoded, arch: Architecture) -> Decoded:
+    """The image, if it is for `arch` and can be loaded."""
+    check_architecture(decoded.name, decoded.header, arch)
+    if decoded.address is not None:
+        from relink.memory.rebased import check_movable
+
+        check_movable(decoded, arch)
+    if decoded.header.type not in (FileType.DYN, FileType.EXEC):
+        what = "a core file" if decoded.header.type == FileType.CORE else f"of ELF type {decoded.header.type}"
+        raise UnsupportedElf(decoded.name, f"is {what}; only shared objects and executables can be loaded")
+    return decoded
+
+
+def open_objects(
+    sources: Sequence[Source | Decoded],
+    arch: Architecture,
+    name: str | None,
+    want: Sequence[str] = (),
+    *,
+    whole_archive: bool = False,
+) -> Decoded:
+    """Relocatable objects and archives as one image."""
+    from relink.objects.archive_members import collect  # whose classes take their time to make
+    from relink.objects.combine import combine
+
+    files = collect(sources, want=want, whole=whole_archive)
+    for file in files:
+        check_architecture(file.name, file.header, arch)
+    if not files:
+        raise UnsupportedElf(name or "<objects>", "holds no relocatable object")
+    return combine(name or files[0].name, files, arch, want, _debug_sections)
+
+
+def _debug_sections(combined: CombinedObjects) -> Mapping[str, bytes]:
+    from relink.relocate.debug_info import linked_debug_sections
+
+    return linked_debug_sections(combined)
+
+
+def check_architecture(name: str, header: Header, arch: Architecture) -> None:
+    """Raise UnsupportedElf unless the file is for `arch` and its ABI is the one emulated."""
+    if (header.machine, header.bits) != (arch.machine, arch.bits):
+        found = architecture_of(header.machine, header.bits)
+        what = found.name if found else f"machine {header.machine}, {header.bits} bit"
+        raise UnsupportedElf(name, f"is for {what}, not {arch.name}")
+    if problem := arch.flags_problem(header.flags):
+        raise UnsupportedElf(name, f"is for {problem}")
