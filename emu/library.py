@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from emu.calls.declared import declared_prototype, declared_type
 from emu.calls.prototypes import CType, Floating, Integer, Pointer, Prototype, parse_prototype, parse_type
 from emu.errors import CallError
 from relink.elf.constants import SymbolType
@@ -109,9 +110,7 @@ class Variable:
 
     def _codec(self, text: str | None) -> tuple[struct.Struct, int]:
         if text is None:
-            from relink.elf import dwarf
-
-            text = dwarf.variable_type(self.symbol.image.decoded, self.name)
+            text = declared_type(self.symbol)
             if text is None:
                 raise CallError(f"{self.name}: give a C type, {self.symbol.image.name} has no DWARF that says it")
         code = _struct_code(parse_type(text, self._machine.arch.name), self._machine.arch.word_size)
@@ -175,17 +174,27 @@ class Library:
     def function(self, name: str, prototype: str | None = None, *, version: str | None = None) -> Function:
         """An exported function. Its C prototype comes from DWARF when left out and present.
 
-        Raises UnresolvedSymbol, CallError (no or an unusable prototype), UseAfterUnload.
+        Raises UnresolvedSymbol, CallError (no or an unusable prototype), UseAfterUnload, and DebugInfoError where
+        DWARF is there and does not tell.
         """
         symbol = self.image.symbol(name, version)
-        text = prototype
-        if text is None:
-            from relink.elf import dwarf
-
-            text = dwarf.prototype(symbol.image.decoded, name)
+        text = self.declared_prototype(name, version=version) if prototype is None else prototype
         if text is None:
             raise CallError(f"{name}: give a C prototype, {symbol.image.name} has no DWARF that says it")
         return Function(self._machine, symbol, parse_prototype(text, self._machine.arch.name))
+
+    def declared_prototype(self, name: str, *, version: str | None = None) -> str | None:
+        """The C prototype DWARF gives an exported function; None where none covers it.
+
+        Raises UnresolvedSymbol, and DebugInfoError where DWARF is there and does not tell: damaged, in a file that
+        is not there, a type C cannot say.
+        """
+        symbol = self.image.symbol(name, version)
+        if symbol.type != SymbolType.GNU_IFUNC:
+            return declared_prototype(symbol, symbol.image, symbol.address)
+        address = self._machine.ifunc_target(symbol.image, symbol.address)
+        holder = next((image for image in self._machine.linker.images if image.contains(address)), None)
+        return None if holder is None else declared_prototype(symbol, holder, address)
 
     def replace(
         self, name: str, replacement: Replacement, *, version: str | None = None, size: int | None = None

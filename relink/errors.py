@@ -5,7 +5,8 @@ RelinkError
 │   ├── NotElf                   no ELF magic
 │   ├── Truncated                something lies past the end of the file
 │   ├── UnsupportedElf           well-formed, but not for us: class, byte order, machine, type
-│   └── MalformedElf             headers, tables, hashes or strings that contradict themselves
+│   ├── MalformedElf             headers, tables, hashes or strings that contradict themselves
+│   └── DebugInfoError           debug information that cannot be read, or says what C cannot
 ├── LinkError                  the link is at fault: names the image
 │   ├── LibraryNotFound          a DT_NEEDED nobody could find, with every place tried
 │   ├── UnresolvedSymbol         a strong reference without a definition
@@ -89,6 +90,11 @@ class UnsupportedElf(ElfError):
 
 class MalformedElf(ElfError):
     """The file contradicts itself or the gABI."""
+
+
+class DebugInfoError(ElfError):
+    """Debug information is there and does not give what was asked of it: damaged, in a file that is not there, or
+    a type that C, or a call, has no way to say."""
 
 
 # ---------------------------------------------------------------- the link

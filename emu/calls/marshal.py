@@ -33,6 +33,8 @@ def encoder(rules: CallingConvention, ctype: CType, location: Location, label: s
         case Floating():
             boxed = rules.float_boxed and location[0].register in rules.float_arguments.get(ctype.size, ())
             return _float_encoder(ctype, label, box=_NAN_BOX if boxed and ctype.format is BINARY32 else 0)
+        case Pointer(reference=True):
+            return _reference_encoder(rules, ctype, label)
         case Pointer():
             return _pointer_encoder(rules, ctype, label)
         case VaListType():
@@ -207,6 +209,28 @@ def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> En
         if not view.c_contiguous:
             _refuse(label, ctype, value, "is not contiguous and cannot be lent as")
         return buffers.lend(view.tobytes()) if view.readonly else buffers.lend_writable(value, view)
+
+    return encode
+
+
+def _reference_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> Encoder:
+    """A number is lent to the guest as a value of the type referred to; anything else is as for a pointer."""
+    pointer = _pointer_encoder(rules, ctype, label)
+    target = ctype.target
+    value_of: Encoder
+    if isinstance(target, Integer):
+        value_of = _integer_encoder(rules, target, label)
+    elif isinstance(target, Floating):
+        value_of = _float_encoder(target, label)
+    else:
+        return pointer
+    size = target.size
+
+    def encode(value: object, buffers: Buffers | None) -> int:
+        if buffers is None or not isinstance(value, int | float):
+            return pointer(value, buffers)
+        pattern = value_of(value, None) & (1 << 8 * size) - 1
+        return buffers.lend(pattern.to_bytes(size, "little"))
 
     return encode
 

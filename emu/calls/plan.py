@@ -105,8 +105,9 @@ class CallPlan:
         self._word_mask = (1 << 8 * rules.word_size) - 1
         self._pushed = rules.word_size if rules.link_register is None else 0
         self._link = rules.link_register or ""
-        #: Every argument is one register.
-        self._simple = not prototype.variadic and all(
+        references = any(isinstance(each.type, Pointer) and each.type.reference for each in parameters)
+        #: Every argument is one register, and integers are no values to lend.
+        self._simple = not (prototype.variadic or references) and all(
             len(place) == 1 and place[0].register for place in self.locations
         )
         self._encoders: tuple[Encoder, ...] = tuple(

@@ -66,14 +66,19 @@ class Floating:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A pointer (also an array or function parameter). `const`: the object pointed at is const."""
+    """A pointer (also an array or function parameter). `const`: the object pointed at is const.
+
+    A `reference`, `int &` in a prototype, is given the value itself, which is lent to the guest for the call: how
+    Fortran passes arguments.
+    """
 
     target: CType
     const: bool
     size: int  #: bytes of the pointer itself
+    reference: bool = False
 
     def __str__(self) -> str:
-        return f"{'const ' if self.const else ''}{self.target} *"
+        return f"{'const ' if self.const else ''}{self.target} {'&' if self.reference else '*'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,7 @@ class Parameter:
     type: CType
 
     def __str__(self) -> str:
-        return f"{self.type}{'' if str(self.type).endswith('*') else ' '}{self.name}".rstrip()
+        return f"{self.type}{'' if str(self.type).endswith(('*', '&')) else ' '}{self.name}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,7 @@ _SPELLINGS = {
     "__signed": "signed", "__signed__": "signed", "__extension__": "", "noreturn": "", "_Noreturn": "",
     "__int128_t": "__int128", "__uint128_t": "unsigned __int128",
 }  # fmt: skip
+_REFERENCE = "_Atomic"
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\.\.\.|\S")
 _ATTRIBUTE = re.compile(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)")
@@ -252,7 +258,10 @@ class _Resolver:
         source = _WORD.sub(lambda match: _SPELLINGS.get(match[0], match[0]), source)
         if bad := re.search(r"[;{}#=\"'\\@$]|//|/\*", source):
             raise CallError(f"prototype {self.text!r}: {bad[0]!r} has no place in a prototype")
-        return source
+        if "&" in source and _REFERENCE in source:
+            raise CallError(f"prototype {self.text!r}: references and {_REFERENCE} together are not supported")
+        # C's parser knows no references: a pointer with a qualifier that nothing else here has means one.
+        return source.replace("&", f"* {_REFERENCE} ")
 
     def _diagnosis(self, source: str) -> str:
         """What is wrong with a text that does not parse: most often an unknown type name."""
@@ -276,7 +285,8 @@ class _Resolver:
                 return self._named(node.names)
             case "PtrDecl":
                 quals = getattr(node.type, "quals", None) or []
-                return Pointer(self.ctype(node.type), "const" in quals, self.model.pointer_size)
+                reference = "&" in self.text and _REFERENCE in node.quals
+                return Pointer(self.ctype(node.type), "const" in quals, self.model.pointer_size, reference)
             case "ArrayDecl":
                 return Array(self.ctype(node.type), self._bound(node.dim))
             case "Enum":

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from emu.cli import log
 from emu.cli.options import Loading, Output, Running, Search, Target, expand
 
 #: The exceptions of click, wherever this Typer keeps it.
@@ -139,6 +140,7 @@ def run_program(
     """
     from emu.cli import run
 
+    log.set_output(int(verbose), as_json=False)
     status = run.run(
         target, search, running, program, arguments or [], env or [], file or [], called=argv0, verbose=verbose
     )
@@ -243,6 +245,7 @@ def run(arguments: Sequence[str]) -> int:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if arguments[:1] == ["run"]:
         options = ()  # they are the program's for the most part
+    log.listen()
     debug = "--debug" in options or os.environ.get("RELINK_EMU_DEBUG", "") not in ("", "0")
     try:
         status = _invoke(arguments)

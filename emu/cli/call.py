@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
+from emu.calls.declared import missing_debug_file
 from emu.calls.prototypes import Integer, Pointer, Prototype, parse_prototype
 from emu.cli.expression import Argument, Call, ExpressionError, SymbolAddress, parse_call
 from emu.cli.options import Usage
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from emu.load.lazy_binding import FirstCall
     from emu.machine import Machine
 
+_log = logging.getLogger(__name__)
+
 #: The result of a function nobody has told the type of: a word, taken as unsigned.
 _GUESSED_RESULT = "unsigned long"
-_DEBUG_SECTIONS = frozenset({".debug_info", ".zdebug_info"})
 
 
 @dataclass(frozen=True)
@@ -184,15 +187,17 @@ class _Prototypes:
             if name in self._texts:
                 return self._texts[name], "option"
         if call.result is None:
-            decoded = library.image.symbol(call.name, call.version).image.decoded
-            if _DEBUG_SECTIONS & {section.name for section in decoded.sections} or decoded.debug_sections:
-                from relink.elf import dwarf  # whose parser takes a while to load
-
-                declared = dwarf.prototype(decoded, call.name)
-                if declared is not None:
-                    return declared, "dwarf"
+            declared = library.declared_prototype(call.name, version=call.version)
+            if declared is not None:
+                return declared, "dwarf"
         types = ", ".join(_guess(argument, self._arch) for argument in call.arguments)
-        return f"{call.result or _GUESSED_RESULT} {call.name}({types or 'void'})", "arguments"
+        text = f"{call.result or _GUESSED_RESULT} {call.name}({types or 'void'})"
+        if call.result is None:
+            separate = missing_debug_file(library.image.symbol(call.name, call.version).image)
+            why = "no debug information covers it"
+            why = why if separate is None else f"its debug information is in {separate}, which is not there"
+            _log.warning("%s: %s; called as %s, which is a guess", call.name, why, text)
+        return text, "arguments"
 
 
 def _guess(argument: Argument, arch: Architecture) -> str:

@@ -42,6 +42,15 @@ class Output:
         bool, typer.Option("--demangle/--no-demangle", help="Show C++ and Rust names as in the source.")
     ] = True
     debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False
+    verbose: Annotated[
+        int,
+        typer.Option("--verbose", "-v", count=True, help="Say on standard error what is done; -vv: all."),
+    ] = 0
+
+    def __post_init__(self) -> None:
+        from emu.cli.log import set_output
+
+        set_output(self.verbose, as_json=self.json)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,10 @@ def emit(report: _R, show: Callable[[_R, Console], None], *, as_json: bool) -> N
 
 
 def write_json(value: Mapping[str, Json]) -> None:
-    """One JSON object on standard output."""
+    """One JSON object on standard output, the warnings of the command among its fields."""
+    from emu.cli.log import warnings
+
+    value = {**value, "warnings": jsonable(warnings())}
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 
 

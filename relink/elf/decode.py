@@ -8,10 +8,11 @@ forbids it is in `Decoded.warnings` (see `relink.elf.findings`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolTable, read_strings, read_symbols
 from relink.elf.versions import Versions, read_versions
 from relink.errors import ElfError, MalformedElf, Truncated
+
+if TYPE_CHECKING:
+    from relink.elf.debug_sections import DebugSections
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,8 +320,8 @@ class Decoded:
         return next((section for section in self.sections if section.name == name), None)
 
     @property
-    def debug_sections(self) -> Mapping[str, bytes] | None:
-        """Debug sections to read in place of the file's own, by name; None where those can be read as they are."""
+    def debug_sections(self) -> DebugSections | None:
+        """Debug sections to read in place of the file's own; None where those can be read as they are."""
         return None
 
     def section_bytes(self, section: Section) -> U8:
@@ -349,6 +353,20 @@ def decode(source: Source, *, name: str | None = None, tolerant: bool = False) -
         name, layers, lambda segment: data[segment.offset : segment.offset + segment.filesz], findings
     )
     return _assemble(path, data, None, header, program_headers, layers, contents)
+
+
+def decode_sections(source: Source, *, name: str | None = None) -> Decoded:
+    """Read the header and sections of an ELF file that need not be loadable: one of debug information.
+
+    Raises ElfError as `decode` does, and for damaged section headers.
+    """
+    name, path, data = open_source(source, name)
+    if len(data) == 0:
+        raise Truncated(name, "the file is empty", 0)
+    header = read_header(name, data[:64].tobytes())
+    read_sections(name, header, data)
+    contents = Contents(name, (), lambda segment: data[:0])
+    return Decoded(name, path, data, None, header, (), (), contents, Dynamic.empty(), ())
 
 
 def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str) -> Decoded:

@@ -1,216 +1,330 @@
 """C prototypes and variable types out of DWARF.
 
-A library built with `-g` says what its functions take. `prototype(decoded, "add")` gives that as C text
-("int add(int a, double b)"), with typedefs and enums resolved to basic types, so that the text stands alone;
-`va_list` and `wchar_t` keep their names, for callers treat them apart. Functions are found by the name of
-their symbol: DW_AT_linkage_name where there is one (C++, Rust), else DW_AT_name.
+A library built with `-g` says what its functions take. `prototype(decoded, "add", address)` gives that as C text
+("int add(int a, double b)"). A function is found by its address: its symbol may be an alias, renamed, versioned or
+spelt otherwise than in the source. Without an address it is found by name: DW_AT_linkage_name where there is one
+(C++, Rust), else DW_AT_name.
 
-Reading is lazy: compilation units are walked, top level only, until the name turns up. Nothing outside the
-file is followed (no split or separate debug files). DWARF is a hint: when it is broken or in a form that is
-not understood, the answer is None. A linked relocatable object brings debug sections that are relocated
-(`Decoded.debug_sections`); of one that is not linked, pyelftools relocates those of x86 and Arm only.
+The answer is None where no DWARF covers the function; where it does and does not help (damaged, in a file that is
+not there, a type C cannot say) a DebugInfoError says why. Reading is lazy: units are walked until the function
+turns up, those first that say they cover it. See `relink.elf.dwarf_info` for where DWARF lies,
+`relink.elf.dwarf_text` for the text. Of relocatable objects only linked ones can be read: their debug sections
+come relocated.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from relink.elf.decode import Decoded
-from relink.elf.dwarf_info import debug_info
-from relink.elf.objects import ObjectFile
+from relink.elf.constants import FileType
+from relink.elf.debug_sections import DebugSections, debug_sections
+from relink.elf.decode import Decoded, decode_sections
+from relink.elf.dwarf_info import DebugInformation, Unit, address_of, range_list
+from relink.elf.dwarf_text import MAX_DEPTH, Writer
+from relink.errors import DebugInfoError
 
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE
 
 __all__ = ["DebugTypes", "debug_types", "prototype", "prototypes", "variable_type"]
 
-Source = Decoded | ObjectFile | str | os.PathLike[str]
+Source = Decoded | str | os.PathLike[str]
 
-_MAX_DEPTH = 32  #: of types within types; deeper is broken or not worth it
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
-_C_WORDS = frozenset({
-    "char", "short", "int", "long", "signed", "unsigned", "float", "double", "__int128", "_Bool",
+_log = logging.getLogger(__name__)
+_ASSEMBLER = 0x8001  #: DW_LANG_Mips_Assembler: assemblers describe functions, but not what they take
+_FUNCTIONS = frozenset({"DW_TAG_subprogram", "DW_TAG_entry_point"})
+#: What may hold functions: always, and (nested functions of Fortran, Ada, Pascal, D) when nothing else has the one
+#: asked for.
+_SCOPES = frozenset({
+    "DW_TAG_namespace", "DW_TAG_module", "DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type",
+    "DW_TAG_interface_type", "DW_TAG_enumeration_type",
 })  # fmt: skip
-_KEYWORDS = _C_WORDS | frozenset(
-    {
-        "auto",
-        "bool",
-        "break",
-        "case",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "else",
-        "enum",
-        "extern",
-        "false",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "register",
-        "restrict",
-        "return",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "true",
-        "typedef",
-        "union",
-        "void",
-        "volatile",
-        "while",
-    }
-)
-#: Typedefs (and, on x86-64, the structure) that keep their names.
-_KEPT = {
-    "va_list": "va_list",
-    "__builtin_va_list": "va_list",
-    "__gnuc_va_list": "va_list",
-    "wchar_t": "wchar_t",
-}
-_VA_LIST_TAG = "__va_list_tag"  #: AMD64 psABI, 3.5.7: va_list is an array of one of these
-#: DW_ATE_* (DWARF 5, table 7.11) -> C type by size in bytes, for base types whose name is not C's.
-_ENCODINGS: dict[int, dict[int, str]] = {
-    0x02: {1: "_Bool"},
-    0x04: {4: "float", 8: "double", 10: "long double", 12: "long double", 16: "long double"},
-    0x05: {1: "int8_t", 2: "int16_t", 4: "int32_t", 8: "int64_t", 16: "__int128"},
-    0x07: {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t", 16: "unsigned __int128"},
-    0x06: {1: "signed char"},
-    0x08: {1: "unsigned char"},
-    0x10: {1: "uint8_t", 2: "uint16_t", 4: "uint32_t"},
-}
-_QUALIFIERS = {
-    "DW_TAG_const_type": "const",
-    "DW_TAG_volatile_type": "volatile",
-    "DW_TAG_restrict_type": "restrict",
-    "DW_TAG_atomic_type": "",
-}
-_POINTERS = frozenset({"DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type"})
-_AGGREGATES = {
-    "DW_TAG_structure_type": "struct",
-    "DW_TAG_class_type": "struct",
-    "DW_TAG_union_type": "union",
-}
-
-
-class _NotCError(Exception):
-    """A type C has no words for."""
+_INNER = frozenset({"DW_TAG_subprogram", "DW_TAG_lexical_block"})
+_NO_CALL = 3  #: DW_CC_nocall: the compiler has changed how it is called
+#: Suffixes of functions GCC has made out of others, with other parameters.
+_CLONE = re.compile(r"\.(?:isra|constprop|part|sra|cold)\b")
+_OP_ADDR = 0x03
 
 
 class _Place(NamedTuple):
-    """A DIE found: whether it is a definition, so that it wins over declarations."""
+    """A DIE found, and the unit it is of."""
 
     die: DIE
-    defined: bool
+    unit: Unit
+
+    @property
+    def defined(self) -> bool:
+        """Whether it is a definition, so that it wins over declarations."""
+        return "DW_AT_declaration" not in self.die.attributes
 
 
-def prototype(source: Source, function: str) -> str | None:
-    """The C prototype of the function whose symbol is `function`, or None if DWARF does not tell."""
-    return debug_types(source).prototype(function)
+_KNOWN: WeakKeyDictionary[Decoded, DebugTypes] = WeakKeyDictionary()
 
 
-def variable_type(source: Source, name: str) -> str | None:
-    """The C type of the variable whose symbol is `name` ("int", "double [4]"), or None if unknown."""
-    return debug_types(source).variable_type(name)
+def prototype(source: Source, function: str, address: int | None = None) -> str | None:
+    """The C prototype of a function by its symbol's name, or at a link-time address; None where no DWARF covers
+    it.
+
+    Raises DebugInfoError where DWARF is there and cannot tell.
+    """
+    return debug_types(source).prototype(function, address)
+
+
+def variable_type(source: Source, name: str, address: int | None = None) -> str | None:
+    """The C type of a variable, as `prototype` finds functions."""
+    return debug_types(source).variable_type(name, address)
 
 
 def prototypes(source: Source) -> Mapping[str, str]:
-    """Every function DWARF can tell the prototype of, by symbol name. Prototypes are made when asked for."""
+    """The prototypes of all functions C can say one for, by name; texts are made on demand. Never raises."""
     return debug_types(source).prototypes()
 
 
-_KNOWN: WeakKeyDictionary[Decoded | ObjectFile, DebugTypes] = WeakKeyDictionary()
+def debug_types(source: Source) -> DebugTypes:
+    """What the DWARF of `source` tells; kept as long as a `Decoded` lives.
 
-
-def debug_types(source: Source, sections: Mapping[str, bytes] | None = None) -> DebugTypes:
-    """The debug information of an image; what was walked is kept as long as the `Decoded` or `ObjectFile`.
-
-    `sections`, by name (".debug_info"), are read in place of the image's own: those of a relocatable object,
-    relocated and decompressed. The result is then the caller's to keep.
-    Raises OSError for a path that cannot be read.
+    Raises ElfError for a file not readable.
     """
-    if not isinstance(source, Decoded | ObjectFile):
-        return DebugTypes(Path(source).read_bytes(), sections)
-    if sections is None and source in _KNOWN:
-        return _KNOWN[source]
-    given = sections
-    if given is None and isinstance(source, Decoded):
-        given = source.debug_sections
-    types = DebugTypes(memoryview(source.data), given, source.header.bits // 8)  # type: ignore[arg-type]
-    if sections is None:
-        _KNOWN[source] = types
-    return types
+    if not isinstance(source, Decoded):
+        source = decode_sections(source)
+    if source not in _KNOWN:
+        sections = debug_sections(source)
+        if source.header.type == FileType.REL and source.debug_sections is None and sections:
+            problem = "its debug information is not relocated: link the object first"
+            sections = DebugSections({}, [f"{source.name}: {problem}"], source=source.name)
+        _KNOWN[source] = DebugTypes(sections)
+    return _KNOWN[source]
+
+
+@dataclass(eq=False)
+class _Walk:
+    """What has been read of one unit, and how to go on."""
+
+    unit: Unit
+    dies: Iterator[DIE]
+    finished: bool = False
 
 
 class DebugTypes:
-    """The functions and variables one file's DWARF describes. Methods answer None rather than raise."""
+    """The functions and variables of one image's debug sections. Methods raise DebugInfoError."""
 
-    def __init__(
-        self, data: bytes | memoryview, sections: Mapping[str, bytes] | None = None, word_size: int = 8
-    ) -> None:
+    def __init__(self, sections: DebugSections) -> None:
+        self._source = sections.source
+        self._information = DebugInformation(sections)
+        self._writer = Writer(self._information)
+        self._units = self._information.units()
+        self._walks: list[_Walk] = []
+        self._all_units = False
         self._functions: dict[str, _Place] = {}
         self._variables: dict[str, _Place] = {}
-        self._walk = _guarded(_units(data, sections, word_size))
+        self._at: dict[tuple[str, int], list[_Place]] = {}
+        self._warned = 0
+        self.missing = sections.missing  #: the name of a debug file that is not there, where there is nothing else
 
-    def prototype(self, function: str) -> str | None:
-        """The C prototype of a function, or None."""
-        place = self._find(self._functions, function)
-        return None if place is None else _text(place.die, function)
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences about what could not be read so far."""
+        return tuple(self._information.problems)
 
-    def variable_type(self, name: str) -> str | None:
-        """The C type of a variable, or None."""
-        place = self._find(self._variables, name)
-        return None if place is None else _text(place.die, None)
+    def prototype(self, function: str, address: int | None = None) -> str | None:
+        """The C prototype of a function; see `prototype` of the module."""
+        place = self._named(self._functions, function) if address is None else self._function_at(function, address)
+        if place is not None:
+            return self._text(place, function)
+        self._check_complete(function)
+        return None
+
+    def variable_type(self, name: str, address: int | None = None) -> str | None:
+        """The C type of a variable; see `variable_type` of the module."""
+        place = None if address is None else self._find_at("variable", name, address)
+        if place is None:
+            place = self._named(self._variables, name)
+        if place is not None:
+            die = place.die
+            return self._guarded(lambda: self._writer.type(die, name))
+        self._check_complete(name)
+        return None
 
     def prototypes(self) -> Mapping[str, str]:
         """All prototypes, as `prototypes` of the module has them."""
-        self._find(self._functions, None)
-        return _Prototypes(self._functions)
+        self._named(self._functions, None)
+        self._warn()
+        return _Prototypes(self, self._functions)
 
-    def _find(self, table: dict[str, _Place], name: str | None) -> _Place | None:
-        """Walk on until `name` is found in `table` as a definition; None walks to the end."""
+    def _text(self, place: _Place, function: str) -> str:
+        if _CLONE.search(function):
+            raise DebugInfoError(
+                self._source,
+                f"{function} is a copy the compiler has changed the parameters of; give its C prototype",
+            )
+        if place.die.attributes.get("DW_AT_calling_convention") and self._convention(place.die) == _NO_CALL:
+            raise DebugInfoError(self._source, f"{function} is not called as its ABI says (DW_CC_nocall)")
+        return self._guarded(lambda: self._writer.prototype(place.die, function, place.unit.language))
+
+    def _convention(self, die: DIE) -> object:
+        return die.attributes["DW_AT_calling_convention"].value
+
+    def _guarded(self, write: Callable[[], str]) -> str:
+        """Text from DWARF that may be damaged."""
+        try:
+            return write()
+        except DebugInfoError:
+            raise
+        except Exception as error:  # pyelftools raises whatever its parsing meets
+            self._information.damaged(error)
+            raise DebugInfoError(self._source, self.problems[-1].removeprefix(f"{self._source}: ")) from None
+
+    def _check_complete(self, name: str) -> None:
+        """Raises DebugInfoError where some DWARF could not be read: nobody knows then whether it covers `name`."""
+        if self.problems:
+            first = self.problems[0].removeprefix(f"{self._source}: ")
+            raise DebugInfoError(self._source, f"no type of {name}: {first}")
+
+    def _warn(self) -> None:
+        for problem in self.problems[self._warned :]:
+            _log.warning("%s", problem)
+        self._warned = len(self.problems)
+
+    # ------------------------------------------------------------ looking
+
+    def _function_at(self, function: str, address: int) -> _Place | None:
+        """What describes the function at an address; else a declaration of its name that fixes its parameters."""
+        place = self._find_at("function", function, address)
+        if place is not None:
+            return place
+        declared = self._named(self._functions, function, declared=True)
+        if declared is None or "DW_AT_low_pc" in declared.die.attributes or declared.unit.language == _ASSEMBLER:
+            return None
+        attributes = [each.attributes for each in self._writer.origins(declared.die)]
+        told = any("DW_AT_prototyped" in each or "DW_AT_linkage_name" in each for each in attributes)
+        return declared if told else None
+
+    def _find_at(self, kind: str, name: str, address: int) -> _Place | None:
+        """The function or variable at an address: of several (identical code folded) the one of that name."""
+        for walk in self._covering(address):
+            found = self._best(kind, name, address, exact=True)
+            if found is not None:
+                return found
+            for die in walk.dies:
+                self._enter(die, walk.unit)
+                if (found := self._best(kind, name, address, exact=True)) is not None:
+                    return found
+            walk.finished = True
+        found = self._best(kind, name, address, exact=False)
+        return found if found is not None or kind == "variable" else self._nested(name, address)
+
+    def _best(self, kind: str, name: str, address: int, *, exact: bool) -> _Place | None:
+        places = self._at.get((kind, address), ())
+        for place in places:
+            if name in self._names(place.die):
+                return place
+        return places[0] if places and not exact else None
+
+    def _nested(self, name: str, address: int) -> _Place | None:
+        """A function inside another, of a unit that covers the address."""
+        for walk in self._covering(address):
+            if walk.unit.covers(address) is None:
+                continue
+            for die in self._guarded_walk(walk.unit, inner=True):
+                self._enter(die, walk.unit)
+            if (found := self._best("function", name, address, exact=False)) is not None:
+                return found
+        return None
+
+    def _covering(self, address: int) -> Iterator[_Walk]:
+        """The units that say they describe an address, then those that do not say what they describe."""
+        self._read_units()
+        told = [(walk, walk.unit.covers(address)) for walk in self._walks]
+        yield from (walk for walk, covers in told if covers)
+        yield from (walk for walk, covers in told if covers is None)
+
+    def _named(self, table: dict[str, _Place], name: str | None, *, declared: bool = False) -> _Place | None:
+        """Walk on until `name` is found as a definition (or at all, with `declared`); None walks to the end."""
         found = table.get(name) if name is not None else None
-        while found is None or not found.defined:
-            try:
-                die = next(self._walk)
-            except StopIteration:
-                break
-            self._enter(die)
-            found = table.get(name) if name is not None else None
+        for walk in self._walking():
+            if found is not None and (found.defined or declared):
+                return found
+            for die in walk.dies:
+                self._enter(die, walk.unit)
+                found = table.get(name) if name is not None else None
+                if found is not None and found.defined:
+                    return found
+            walk.finished = True
         return found
 
-    def _enter(self, die: DIE) -> None:
-        table = self._variables if die.tag == "DW_TAG_variable" else self._functions
+    def _walking(self) -> Iterator[_Walk]:
+        """The units not read to their end, in order."""
+        at = 0
+        while True:
+            while at < len(self._walks):
+                if not self._walks[at].finished:
+                    yield self._walks[at]
+                at += 1
+            if self._all_units:
+                return
+            self._read_unit()
+
+    def _read_unit(self) -> None:
+        unit = next(self._units, None)
+        if unit is None:
+            self._all_units = True
+        else:
+            self._walks.append(_Walk(unit, self._guarded_walk(unit)))
+
+    def _read_units(self) -> None:
+        while not self._all_units:
+            self._read_unit()
+
+    def _guarded_walk(self, unit: Unit, *, inner: bool = False) -> Iterator[DIE]:
+        """The functions and variables of a unit, up to where the bytes stop making sense."""
         try:
-            symbol = _symbol_of(die)
-        except Exception:  # whatever pyelftools makes of bytes that are not DWARF
+            yield from _members(unit.top, 0, inner)
+        except Exception as error:  # pyelftools raises whatever its parsing meets: KeyError, struct errors
+            self._information.damaged(error)
+
+    def _enter(self, die: DIE, unit: Unit) -> None:
+        variable = die.tag == "DW_TAG_variable"
+        table = self._variables if variable else self._functions
+        try:
+            names = self._names(die)
+            address = _variable_address(die) if variable else _entry(die)
+        except Exception as error:  # whatever pyelftools makes of bytes that are not DWARF
+            self._information.damaged(error)
             return
-        if symbol is None:
+        place = _Place(die, unit)
+        if not variable and unit.language == _ASSEMBLER:
             return
-        defined = "DW_AT_declaration" not in die.attributes
-        if symbol not in table or (defined and not table[symbol].defined):
-            table[symbol] = _Place(die, defined)
+        if address is not None:
+            self._at.setdefault(("variable" if variable else "function", address), []).append(place)
+        if names and (names[0] not in table or (place.defined and not table[names[0]].defined)):
+            table[names[0]] = place
+
+    def _names(self, die: DIE) -> list[str]:
+        """What its symbol may be called, the likeliest first."""
+        attributes = ("DW_AT_linkage_name", "DW_AT_MIPS_linkage_name", "DW_AT_name")
+        return [name for attribute in attributes if (name := self._writer.string(die, attribute))]
 
 
 @dataclass(frozen=True)
 class _Prototypes(Mapping[str, str]):
     """Prototype texts by symbol, made on demand."""
 
+    types: DebugTypes
     places: Mapping[str, _Place]
     _texts: dict[str, str | None] = field(default_factory=dict)
 
     def __getitem__(self, function: str) -> str:
         if function not in self._texts:
-            self._texts[function] = _text(self.places[function].die, function)
+            try:
+                self._texts[function] = self.types._text(self.places[function], function)
+            except DebugInfoError:
+                self._texts[function] = None
         if (text := self._texts[function]) is None:
             raise KeyError(function)
         return text
@@ -228,211 +342,38 @@ class _Prototypes(Mapping[str, str]):
 # ---------------------------------------------------------------- walking
 
 
-def _guarded(walk: Iterator[DIE]) -> Iterator[DIE]:
-    """The same, ending where the bytes stop making sense."""
-    try:
-        yield from walk
-    except Exception:  # pyelftools raises whatever its parsing meets: KeyError, struct errors, assertions
-        return
-
-
-def _units(data: bytes | memoryview, sections: Mapping[str, bytes] | None, word_size: int) -> Iterator[DIE]:
-    """Functions and variables at the top level of every unit, and in namespaces."""
-    info = debug_info(data, sections, word_size)
-    if info is None:
-        return
-    for unit in info.iter_CUs():
-        yield from _members(unit.get_top_DIE(), 0)
-
-
-def _members(parent: DIE, depth: int) -> Iterator[DIE]:
+def _members(parent: DIE, depth: int, inner: bool) -> Iterator[DIE]:
+    """Functions and variables of a scope and of those in it; with `inner` also those inside functions."""
     last = parent.offset
     for die in parent.iter_children():
         if die.offset <= last:  # DW_AT_sibling leads back: a loop
             return
         last = die.offset
-        if die.tag in ("DW_TAG_subprogram", "DW_TAG_variable"):
+        if die.tag in _FUNCTIONS or die.tag == "DW_TAG_variable":
             yield die
-        elif die.tag == "DW_TAG_namespace" and depth < _MAX_DEPTH:
-            yield from _members(die, depth + 1)
+        if (die.tag in _SCOPES or (inner and die.tag in _INNER)) and depth < MAX_DEPTH:
+            yield from _members(die, depth + 1, inner)
 
 
-def _origins(die: DIE) -> Iterator[DIE]:
-    """The DIE and those it completes (DWARF 5, 2.13.2 and 3.3.8)."""
-    for _ in range(_MAX_DEPTH):
-        yield die
-        for attribute in ("DW_AT_abstract_origin", "DW_AT_specification"):
-            if attribute in die.attributes:
-                die = die.get_DIE_from_attribute(attribute)
-                break
-        else:
-            return
-
-
-def _attribute(die: DIE, name: str) -> Any:
-    """An attribute's value, of the DIE or what it completes; None if absent."""
-    return next((each.attributes[name].value for each in _origins(die) if name in each.attributes), None)
-
-
-def _string(die: DIE, name: str) -> str | None:
-    value = _attribute(die, name)
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else None
-
-
-def _symbol_of(die: DIE) -> str | None:
-    for name in ("DW_AT_linkage_name", "DW_AT_MIPS_linkage_name", "DW_AT_name"):
-        if symbol := _string(die, name):
-            return symbol
-    return None
-
-
-def _type_of(die: DIE) -> DIE | None:
-    """What DW_AT_type refers to; None means void."""
-    for each in _origins(die):
-        if "DW_AT_type" in each.attributes:
-            return each.get_DIE_from_attribute("DW_AT_type")
-    return None
-
-
-# ---------------------------------------------------------------- writing C
-
-
-def _text(die: DIE, function: str | None) -> str | None:
-    """The prototype of a subprogram named `function`, or the type of a variable; None if C cannot say it."""
-    try:
-        if function is None:
-            return _declare(_type_of(die), "", 0)
-        name = function if _IDENTIFIER.fullmatch(function) and function not in _KEYWORDS else "function"
-        return _declare(_type_of(die), f"{name}({_parameters(die, 0)})", 0)
-    except Exception:  # _NotCError, and whatever pyelftools makes of bytes that are not DWARF
-        return None
-
-
-def _parameters(die: DIE, depth: int) -> str:
-    """The inside of the parentheses."""
-    parts = []
-    variadic = False
-    for child in die.iter_children():
-        if child.tag == "DW_TAG_formal_parameter":
-            parts.append(_declare(_type_of(child), _parameter_name(child), depth + 1))
-        variadic = variadic or child.tag == "DW_TAG_unspecified_parameters"
-    if not parts:  # `()` of C before C23 tells nothing of its parameters
-        return "void"
-    return ", ".join(parts + ["..."] * variadic)
-
-
-def _parameter_name(die: DIE) -> str:
-    name = _string(die, "DW_AT_name") or ""
-    # A name that is also a common typedef would read as a type.
-    fine = _IDENTIFIER.fullmatch(name) and name not in _KEYWORDS and not name.endswith("_t")
-    return name if fine else ""
-
-
-def _declare(die: DIE | None, declarator: str, depth: int) -> str:
-    """C for `declarator` being of the type `die` (None: void), inside out as C's grammar has it."""
-    if depth > _MAX_DEPTH:
-        raise _NotCError
-    tag = "" if die is None else die.tag
-    if die is None:
-        return f"void {declarator}".rstrip()
-    if tag in _POINTERS:
-        target = _type_of(die)
-        if target is not None and _string(_unqualified(target), "DW_AT_name") == _VA_LIST_TAG:
-            return f"va_list {declarator}".rstrip()
-        inner = f"*{declarator}"
-        if target is not None and _unqualified(target).tag in ("DW_TAG_subroutine_type", "DW_TAG_array_type"):
-            inner = f"({inner})"
-        return _declare(_behind_pointer(target), inner, depth + 1)
-    if tag in _QUALIFIERS:
-        return _qualify(die, declarator, depth)
-    if tag == "DW_TAG_array_type":
-        return _declare(_type_of(die), declarator + _bounds(die), depth + 1)
-    if tag == "DW_TAG_subroutine_type":
-        return _declare(_type_of(die), f"{declarator}({_parameters(die, depth)})", depth + 1)
-    if tag == "DW_TAG_typedef":
-        name = _string(die, "DW_AT_name") or ""
-        if name in _KEPT:
-            return f"{_KEPT[name]} {declarator}".rstrip()
-        target = _type_of(die)
-        if target is not None and target.tag in _AGGREGATES and not _string(target, "DW_AT_name"):
-            return f"{_AGGREGATES[str(target.tag)]} {_checked(name)} {declarator}".rstrip()
-        return _declare(target, declarator, depth + 1)
-    return f"{_basic(die)} {declarator}".rstrip()
-
-
-def _qualify(die: DIE, declarator: str, depth: int) -> str:
-    """A qualifier goes behind the star of a pointer, and before anything else."""
-    target = _type_of(die)
-    word = _QUALIFIERS[str(die.tag)]
-    if target is None or _unqualified(target).tag not in _POINTERS:
-        return f"{word if word != 'restrict' else ''} {_declare(target, declarator, depth + 1)}".strip()
-    return _declare(target, f"{word} {declarator}".strip(), depth + 1)
-
-
-def _unqualified(die: DIE) -> DIE:
-    """The type under qualifiers and typedefs."""
-    for _ in range(_MAX_DEPTH):
-        if die.tag not in _QUALIFIERS and die.tag != "DW_TAG_typedef":
-            break
-        target = _type_of(die)
-        if target is None:
-            break
-        die = target
-    return die
-
-
-def _behind_pointer(die: DIE | None) -> DIE | None:
-    """What a pointer is said to point at: void, where C has no name for it."""
-    if die is None:
-        return None
-    under = _unqualified(die)
-    if under.tag in _AGGREGATES:
-        return die if _IDENTIFIER.fullmatch(_string(under, "DW_AT_name") or "") else None
-    try:
-        _declare(die, "", 1)
-    except _NotCError:
-        return None
-    return die
-
-
-def _basic(die: DIE) -> str:
-    """A type that is written before the declarator."""
-    tag = str(die.tag)
-    name = _string(die, "DW_AT_name") or ""
-    size = _attribute(die, "DW_AT_byte_size")
-    if tag in _AGGREGATES:
-        return f"{_AGGREGATES[tag]} {_checked(name)}"
-    if die.tag == "DW_TAG_enumeration_type":
-        under = _type_of(die)
-        if under is not None:
-            return _declare(under, "", 1)
-        return _ENCODINGS[0x07].get(size, "") or _no_c()
-    if die.tag == "DW_TAG_unspecified_type":  # decltype(nullptr)
-        return "void *"
-    if die.tag == "DW_TAG_base_type":
-        if name and set(name.split()) <= _C_WORDS:
-            return name
-        return _ENCODINGS.get(_attribute(die, "DW_AT_encoding"), {}).get(size, "") or _no_c()
-    return _no_c()
-
-
-def _checked(name: str) -> str:
-    return name if _IDENTIFIER.fullmatch(name) and name not in _KEYWORDS else "unnamed"
-
-
-def _no_c() -> str:
-    raise _NotCError
-
-
-def _bounds(die: DIE) -> str:
-    """[n] for every dimension; [] where the bound is not a constant."""
-    text = ""
-    for child in die.iter_children():
-        if child.tag != "DW_TAG_subrange_type":
+def _entry(die: DIE) -> int | None:
+    """The address a function is entered at."""
+    for name in ("DW_AT_entry_pc", "DW_AT_low_pc"):
+        found = die.attributes.get(name)
+        if found is None:
             continue
-        count = _attribute(child, "DW_AT_count")
-        upper = _attribute(child, "DW_AT_upper_bound")
-        if count is None and isinstance(upper, int):
-            count = upper + 1
-        text += f"[{count}]" if isinstance(count, int) and count > 0 else "[]"
-    return text or "[]"
+        address = address_of(die, name)
+        if address is not None and found.form.startswith("DW_FORM_data"):  # an offset from the lowest address
+            address += address_of(die, "DW_AT_low_pc") or 0
+        return address
+    if "DW_AT_ranges" not in die.attributes:
+        return None
+    base = address_of(die.cu.get_top_DIE(), "DW_AT_low_pc") or 0
+    return next((start for start, _ in range_list(die, base)), None)
+
+
+def _variable_address(die: DIE) -> int | None:
+    """Where a variable of static storage lies."""
+    found = die.attributes.get("DW_AT_location")
+    if found is None or not isinstance(found.value, list) or len(found.value) not in (5, 9):
+        return None
+    return int.from_bytes(bytes(found.value[1:]), "little") if found.value[0] == _OP_ADDR else None

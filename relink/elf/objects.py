@@ -22,7 +22,7 @@ import numpy as np
 
 from relink.arch import architecture_of
 from relink.arrays import U8, U32, AnyArray
-from relink.elf.compression import Compressed, compressed, decompress
+from relink.elf.compression import Compressed, compressed, decompress, gnu_compressed
 from relink.elf.constants import GRP_COMDAT, FileType, SectionFlag, SectionType, SymbolType
 from relink.elf.decode import Decoded
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header, Section, read_header, read_sections
@@ -83,50 +83,52 @@ class ObjectFile:
     header: Header
     sections: tuple[Section, ...]
     _plain: dict[int, U8] = field(default_factory=dict, repr=False)
+    _tables: dict[int, ObjectRelocations] = field(default_factory=dict, repr=False)
 
     # ---------------------------------------------------------- sections
 
     def section_bytes(self, index: int) -> U8:
         """The bytes of section `index`: a view of the file's; empty for SHT_NOBITS and SHT_NULL.
 
-        A compressed section (SHF_COMPRESSED) is decompressed, once. Raises MalformedElf when that fails, and
-        UnsupportedElf for a compression other than zlib.
+        A compressed section (SHF_COMPRESSED, .zdebug) is decompressed, once. Raises MalformedElf when that fails,
+        and UnsupportedElf for a compression that is not known.
         """
         section = self.sections[index]
         if section.type in (SectionType.NOBITS, SectionType.NULL):
             return self.data[:0]
         raw = self.data[section.offset : section.offset + section.size]
-        if not section.flags & _COMPRESSED:
+        if index in self._plain:
+            return self._plain[index]
+        header = self._compressed(index)
+        if header is None:
             return raw
-        if index not in self._plain:
-            where = self._where(index)
-            spent = sum(len(plain) for plain in self._plain.values())
-            self._plain[index] = decompress(where, raw, self._compressed(index), len(self.data), spent)
+        spent = sum(len(plain) for plain in self._plain.values())
+        self._plain[index] = decompress(self._where(index), raw, header, len(self.data), spent)
         return self._plain[index]
 
     def section_size(self, index: int) -> int:
         """Bytes section `index` has in memory: sh_size, or what it decompresses to."""
-        section = self.sections[index]
-        if section.flags & _COMPRESSED and section.type != SectionType.NOBITS:
-            return self._compressed(index).size
-        return section.size
+        header = self._compressed(index)
+        return self.sections[index].size if header is None else header.size
 
     def section_align(self, index: int) -> int:
         """Bytes section `index` is aligned to in memory, at least 1: compressed ones say it elsewhere."""
-        section = self.sections[index]
-        align = section.addralign
-        if section.flags & _COMPRESSED and section.type != SectionType.NOBITS:
-            align = self._compressed(index).addralign
+        header = self._compressed(index)
+        align = self.sections[index].addralign if header is None else header.addralign
         return max(align, 1) if align & (align - 1) == 0 else 1
 
     def section(self, name: str) -> int | None:
         """The index of the first section of that name."""
         return next((index for index, section in enumerate(self.sections) if section.name == name), None)
 
-    def _compressed(self, index: int) -> Compressed:
+    def _compressed(self, index: int) -> Compressed | None:
+        """The compression header of a section; None for one that is not compressed. Raises Truncated."""
         section = self.sections[index]
+        gnu = not section.flags & _COMPRESSED and section.name.startswith(".zdebug_")
+        if not (section.flags & _COMPRESSED or gnu) or section.type in (SectionType.NOBITS, SectionType.NULL):
+            return None
         raw = self.data[section.offset : section.offset + section.size]
-        return compressed(self._where(index), raw, self.header.layout)
+        return gnu_compressed(raw) if gnu else compressed(self._where(index), raw, self.header.layout)
 
     def _where(self, index: int) -> str:
         return f"{self.name}: section {index} ({self.sections[index].name})"
@@ -198,33 +200,57 @@ class ObjectFile:
 
         Raises MalformedElf for what `ObjectRelocations` promises not to happen.
         """
-        tables = []
-        for index, section in enumerate(self.sections):
-            if section.type in RELOCATION_SECTIONS:
-                self._check_target(index)
-                tables.append(
-                    read_object_relocations(
-                        self.name,
-                        self.header.layout,
-                        index,
-                        section,
-                        self.section_bytes(index),
-                        self._relocatable_size(section.info),
-                        len(self.symbols),
-                    )
-                )
-        return tuple(tables)
+        return tuple(map(self._relocations, self._of_type(*RELOCATION_SECTIONS)))
+
+    @cached_property
+    def loaded_relocations(self) -> tuple[ObjectRelocations, ...]:
+        """Those of sections that are part of an image (SHF_ALLOC): what is not loaded need not be sound.
+
+        Raises MalformedElf for what `ObjectRelocations` promises not to happen, and for a section of no section.
+        """
+        return tuple(
+            self._relocations(index)
+            for index in self._of_type(*RELOCATION_SECTIONS)
+            if self._target(index).flags & _ALLOC
+        )
+
+    def debug_relocations(self, index: int) -> tuple[ObjectRelocations, ...]:
+        """Those that patch section `index`. Raises as `relocations` does, for these."""
+        tables = self._of_type(*RELOCATION_SECTIONS)
+        return tuple(self._relocations(table) for table in tables if self.sections[table].info == index)
+
+    def _relocations(self, index: int) -> ObjectRelocations:
+        """Relocation section `index`, read once."""
+        if index not in self._tables:
+            section = self.sections[index]
+            self._check_target(index)
+            self._tables[index] = read_object_relocations(
+                self.name,
+                self.header.layout,
+                index,
+                section,
+                self.section_bytes(index),
+                self._relocatable_size(section.info),
+                len(self.symbols),
+            )
+        return self._tables[index]
+
+    def _target(self, index: int) -> Section:
+        """What relocation section `index` patches."""
+        info = self.sections[index].info
+        if not 0 < info < len(self.sections) or info == index:
+            raise MalformedElf(
+                self._where(index),
+                f"relocates section {info} (sh_info); there are {len(self.sections)} sections",
+            )
+        return self.sections[info]
 
     def _relocatable_size(self, index: int) -> int:
         return 0 if self.sections[index].type == SectionType.NOBITS else self.section_size(index)
 
     def _check_target(self, index: int) -> None:
         section = self.sections[index]
-        if not 0 < section.info < len(self.sections) or section.info == index:
-            raise MalformedElf(
-                self._where(index),
-                f"relocates section {section.info} (sh_info); there are {len(self.sections)} sections",
-            )
+        self._target(index)
         if section.link != (self._symbol_table or 0) and section.link != 0:
             raise MalformedElf(
                 self._where(index),

@@ -20,6 +20,7 @@ from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Slot
 from relink.arrays import I64, U32, U64, Bools
 from relink.elf import Decoded, Names, RelocationTable, SymbolTable
+from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
 from relink.elf.objects import Group, ObjectFile
 from relink.objects.align import Shrinkage
@@ -165,7 +166,7 @@ class CombinedObjects(Decoded):
         return self.float_abi
 
     @cached_property
-    def debug_sections(self) -> Mapping[str, bytes]:
+    def debug_sections(self) -> DebugSections:
         """The objects' debug sections, as one linked file would hold them."""
         return self.link_debug_sections(self)
 

@@ -48,7 +48,7 @@ class InputTables:
         self.tables: list[InputTable] = []
         self.errors: list[LinkError] = []
         for number, file in enumerate(symbols.files):
-            for relocations in file.relocations:
+            for relocations in file.loaded_relocations:
                 target = sections.get((number, relocations.section))
                 if target is not None and len(relocations):
                     self.tables.append(self._table(number, target, relocations))

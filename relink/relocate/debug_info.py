@@ -19,8 +19,9 @@ from relink.arch import Architecture, architecture_of
 from relink.arrays import I64, U8, U32, U64
 from relink.elf import ProgramHeader, SymbolTable
 from relink.elf.constants import SHN_ABS, Binding, SectionFlag, SegmentType, SymbolType
+from relink.elf.debug_sections import DebugSections, plain_name
 from relink.elf.objects import UNDEFINED, ObjectFile
-from relink.errors import ElfError
+from relink.errors import ElfError, MalformedElf
 from relink.memory.address_space import Region, page_ceil
 from relink.module import Module
 from relink.objects.combined import CombinedObjects, CombinedTable, discarded_groups
@@ -34,14 +35,14 @@ _MAX_ALIGN = 16  #: bytes; no debug section has reason to ask for more
 _MAX_EXPANSION = 64  #: bytes of debug sections per byte of object, once decompressed
 
 
-def linked_debug_sections(combined: CombinedObjects) -> Mapping[str, bytes]:
+def linked_debug_sections(combined: CombinedObjects) -> DebugSections:
     """The relocated debug sections of all objects of an image, by name (".debug_info").
 
-    Entries that cannot be applied are left as they are: DWARF is a hint. An object whose debug sections are
-    damaged counts as one without any.
+    Entries that cannot be applied are left as they are. An object whose debug sections are damaged counts as one
+    without any; the `problems` of what is returned say so.
     """
     arch = architecture_of(combined.header.machine, combined.header.bits)
-    return {} if arch is None else _DebugLinker(combined, arch).run()
+    return DebugSections() if arch is None else _DebugLinker(combined, arch).run()
 
 
 class _DebugLinker:
@@ -51,18 +52,26 @@ class _DebugLinker:
         # file -> section -> offset in the sections of that name
         self.offset: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self.place: dict[tuple[int, int], int] = {}  # (file, section) -> offset in the buffer
+        self.problems: list[str] = []
 
-    def run(self) -> Mapping[str, bytes]:
+    def run(self) -> DebugSections:
         parts = self._lay_out()
         end = max((stop for _, stop in parts.values()), default=0)
         if not end:
-            return {}
+            return self._sections({})
         buffer = np.zeros(page_ceil(end), np.uint8)
         for (number, index), at in self.place.items():
             content = self.combined.files[number].section_bytes(index)
             buffer[at : at + len(content)] = content
         self._relocate(buffer)
-        return {name: buffer[start:stop].tobytes() for name, (start, stop) in parts.items()}
+        return self._sections({name: buffer[start:stop].tobytes() for name, (start, stop) in parts.items()})
+
+    def _sections(self, found: Mapping[str, bytes]) -> DebugSections:
+        header = self.combined.header
+        paths = [file.path for file in self.combined.files if file.path is not None]
+        return DebugSections(
+            found, self.problems, source=self.combined.name, bits=header.bits, machine=header.machine, paths=paths
+        )
 
     def _lay_out(self) -> Mapping[str, tuple[int, int]]:
         """Where each name's sections lie in the buffer: (start, end)."""
@@ -70,12 +79,9 @@ class _DebugLinker:
         dropped = {(number, index) for number, group, _ in discarded_groups(files) for index in group.members}
         named: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
         for number, file in enumerate(files):
-            sizes = _sizes(file)
-            if sum(sizes.values()) > _MAX_EXPANSION * len(file.data):
-                continue
-            for index, size in sizes.items():
+            for index, size in self._sizes(file).items():
                 if (number, index) not in dropped:
-                    named[file.sections[index].name].append((number, index, size))
+                    named[plain_name(file.sections[index].name)].append((number, index, size))
         position, parts = 0, {}
         for name, members in named.items():
             start = position = position + -position % 16
@@ -86,6 +92,24 @@ class _DebugLinker:
                 position += size
             parts[name] = start, position
         return parts
+
+    def _sizes(self, file: ObjectFile) -> Mapping[int, int]:
+        """The debug sections of an object and their bytes; none when something about them is damaged."""
+        try:
+            found = {
+                index: file.section_size(index)
+                for index, section in enumerate(file.sections)
+                if section.name.startswith(_PREFIXES) and not section.flags & SectionFlag.ALLOC
+            }
+            if sum(found.values()) > _MAX_EXPANSION * len(file.data):
+                raise MalformedElf(file.name, "its debug sections are larger than the file explains")
+            for index in found:
+                file.section_bytes(index)
+                file.debug_relocations(index)
+        except ElfError as error:
+            self.problems.append(str(error))
+            return {}
+        return found
 
     # ------------------------------------------------------------ relocating
 
@@ -125,9 +149,10 @@ class _DebugLinker:
         columns: list[tuple[U64, U32, I64, I64 | None]] = []
         origins = []
         for number, file in enumerate(self.combined.files):
-            for rows in file.relocations:
-                at = self.place.get((number, rows.section))
-                if at is None or not len(rows):
+            placed = [index for place, index in self.place if place == number]
+            for rows in (rows for index in placed for rows in file.debug_relocations(index)):
+                at = self.place[number, rows.section]
+                if not len(rows):
                     continue
                 own = rows.symbol.astype(np.int64) + self.base[number]
                 symbols = np.where(rows.symbol == 0, 0, self.combined.alias[own])
@@ -169,18 +194,3 @@ class _DebugLinker:
         kind[kind == SymbolType.GNU_IFUNC] = SymbolType.FUNC
         records["info"] = kind | np.uint8(Binding.LOCAL << 4)
         return replace(table, records=records)
-
-
-def _sizes(file: ObjectFile) -> Mapping[int, int]:
-    """The debug sections of an object and their bytes; none when something about them is damaged."""
-    try:
-        found = {
-            index: file.section_size(index)
-            for index, section in enumerate(file.sections)
-            if section.name.startswith(_PREFIXES) and not section.flags & SectionFlag.ALLOC
-        }
-        for index in found:
-            file.section_bytes(index)
-    except ElfError:
-        return {}
-    return found

@@ -15,7 +15,11 @@ DEFINED = ("-D", "my_host_function=0x1000")
 def test_results_are_printed_one_a_line_and_nothing_else(relink_emu: RunCommand, target: str) -> None:
     calls = ("add(2, 3)", "get_counter()", "apply(1, 10, 4)")
     result = relink_emu("call", fixture(target, "basic"), *DEFINED, *calls)
-    assert (result.status, result.out, result.err) == (0, "5\n7\n6\n", "")
+    assert (result.status, result.out) == (0, "5\n7\n6\n")
+    guesses = [line.partition(":")[2].partition(":")[0].strip() for line in result.err.splitlines()]
+    assert guesses == ["add", "get_counter", "apply"], "the prototype of each is a guess, and said to be"
+    typed = ("int add(int, int)(2, 3)", "int get_counter(void)()")
+    assert relink_emu("call", fixture(target, "basic"), *DEFINED, *typed).err == ""
 
 
 def test_calls_share_one_machine(relink_emu: RunCommand, target: str) -> None:
@@ -79,12 +83,12 @@ def test_integer_too_wide_for_a_long_is_a_long_long(relink_emu: RunCommand) -> N
 def test_what_the_guest_prints_comes_before_the_result_on_the_right_streams(
     relink_emu: RunCommand, target: str
 ) -> None:
-    result = relink_emu("call", fixture(target, "libcuser"), "use_printf()")
+    result = relink_emu("call", fixture(target, "libcuser"), "int use_printf(void)()")
     lines = result.out.splitlines()
     assert lines[-1].isdigit()
     assert "puts" in lines[:-1]
     assert "to stderr too" in result.err + result.out
-    called = relink_emu("call", fixture(target, "libcuser"), "use_printf()", "--json").json["calls"][0]
+    called = relink_emu("call", fixture(target, "libcuser"), "int use_printf(void)()", "--json").json["calls"][0]
     assert called["stdout"].rstrip("\n") == "\n".join(lines[:-1])
     assert called["stderr"] == result.err
 

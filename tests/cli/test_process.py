@@ -15,6 +15,8 @@ from tests.fixtures import fixture
 
 COMMAND = [sys.executable, "-m", "emu.cli"]
 
+QUIET = ("int survivor(int)(1)", "void loop_forever(void)()")  #: calls without a guess to warn of
+
 
 def start(*arguments: object, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
@@ -63,7 +65,7 @@ def test_pipe_gets_plain_text_and_whole_lines(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_a_running_guest_at_once_and_quietly() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    process = start("call", fixture("aarch64", "faults"), "-D", "host_callback=0", "survivor(1)", "loop_forever()")
+    process = start("call", fixture("aarch64", "faults"), "-D", "host_callback=0", *QUIET)
     signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     assert process.stdout.readline() == b"2\n"

@@ -125,7 +125,7 @@ _GROUPS: Mapping[str, Case] = {
 _COMPRESSED: Mapping[str, Case] = {
     "alloc": (write_object([Sec(".x", flags=SHF_COMPRESSED | 2)]), MalformedElf, "SHF_COMPRESSED with SHF_ALLOC"),
     "header": (write_object([Sec(".x", flags=SHF_COMPRESSED, data=bytes(8))]), Truncated, "header is cut short"),
-    "zstd": (_debug(2, 9, b""), UnsupportedElf, "zstd"),
+    "zstd": (_debug(2, 9, b"junk"), MalformedElf, "cannot be decompressed"),
     "type": (_debug(7, 9, b""), UnsupportedElf, "ch_type 7"),
     "garbage": (_debug(1, 9, b"junk"), MalformedElf, "cannot be decompressed"),
     "less": (_debug(1, 101, _ZIPPED), MalformedElf, "ch_size is 0x65, decompressed it has 0x64"),

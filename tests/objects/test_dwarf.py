@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu import Library, Machine
-from emu.errors import GuestFault
+from emu.errors import CallError, GuestFault
 from relink import HostMemory, Linker, RelinkError
 from relink.elf import decode
 from relink.elf.dwarf import prototypes, variable_type
@@ -76,6 +76,19 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 # ---------------------------------------------------------------- prototypes and types
+
+
+def test_a_reference_is_given_a_number_and_passes_its_address(kind: str) -> None:
+    source = "int add(int *a, double *b, short *c) { int sum = *a + (int)*b + *c; *a = 9; return sum; }"
+    with Machine(arch_of(kind)) as machine:
+        add = machine.load(compiled(kind, source)).function("add", "int add(int &a, double &b, short &)")
+        assert str(add.prototype) == "int add(int &a, double &b, short &)"
+        assert add(-40, 80.5, 2) == 42
+        given = bytearray((5).to_bytes(4, "little"))
+        assert add(given, 1, 0) == 6, "a buffer is lent as it is"
+        assert given[0] == 9
+        with pytest.raises(CallError, match="does not fit"):
+            add(1 << 40, 0.0, 0)
 
 
 def test_functions_need_no_prototype_and_variables_no_type(library: Library) -> None:

@@ -1,0 +1,58 @@
+"""What `logging` has under `relink` and `emu`, on standard error and in JSON.
+
+Warnings are always told: an answer may not be what it seems. `-v` adds what was loaded and done, `-vv` all there
+is.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+_PACKAGES = ("relink", "emu")
+_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+
+
+class Messages(logging.Handler):
+    """Writes records to standard error, and keeps the warnings for JSON."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.warnings: list[str] = []
+        self.quiet = False  #: warnings go to JSON instead
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        warning = record.levelno >= logging.WARNING
+        if warning and text not in self.warnings:
+            self.warnings.append(text)
+        elif warning:
+            return
+        if not (warning and self.quiet):
+            sys.stderr.write(f"{record.levelname.lower()}: {text}\n")
+
+
+_messages = Messages()
+
+
+def listen() -> None:
+    """Begin anew: warnings only, none so far."""
+    _messages.warnings.clear()
+    _messages.quiet = False
+    for package in _PACKAGES:
+        logger = logging.getLogger(package)
+        logger.setLevel(logging.WARNING)
+        if _messages not in logger.handlers:
+            logger.addHandler(_messages)
+
+
+def set_output(verbosity: int, *, as_json: bool) -> None:
+    """How much is told (0: warnings, 1: what is done, 2: all), and whether warnings belong to JSON."""
+    _messages.quiet = as_json
+    for package in _PACKAGES:
+        logging.getLogger(package).setLevel(_LEVELS[min(verbosity, 2)])
+
+
+def warnings() -> list[str]:
+    """The warnings so far, each once."""
+    return list(_messages.warnings)

@@ -1,0 +1,66 @@
+"""Whether a parameter comes as a value or as the address of one, where the language leaves that to the compiler.
+
+Fortran passes what has no VALUE attribute by reference, Pascal its `var` parameters, and neither's DWARF has a
+type for it: compilers say where the *value* lies, and that is behind the address. So the parameter's location on
+entry is read: each step through memory between the register or stack slot that brought the argument and the value
+is an indirection. Source: DWARF 5, 2.5 and 2.6; gcc/dwarf2out.cc (DECL_BY_REFERENCE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elftools.dwarf.die import DIE
+
+FORTRAN = frozenset({0x07, 0x08, 0x0E, 0x22, 0x23, 0x2D})  #: DW_LANG_Fortran77 to Fortran18
+#: Those, and Pascal83, Modula2, Modula3, Ada83, Ada95, Ada2005, Ada2012, Cobol74, Cobol85, PLI.
+BY_REFERENCE = FORTRAN | frozenset({0x09, 0x0A, 0x17, 0x03, 0x0D, 0x2E, 0x2F, 0x05, 0x06, 0x0F})
+
+_STACK = frozenset({"DW_OP_fbreg", "DW_OP_call_frame_cfa"})
+#: e_machine -> DWARF number of the stack pointer (each psABI's "DWARF Register Numbers"): x86-64, i386, AArch64,
+#: Arm, RISC-V, LoongArch.
+_STACK_POINTERS: Mapping[int, int] = {62: 7, 3: 4, 183: 31, 40: 13, 243: 2, 258: 3}
+
+
+def passed_by_reference(parameter: DIE, machine: int, language: int) -> bool | None:
+    """Whether the argument is the address of the parameter's value; None where DWARF does not tell.
+
+    Only Fortran passes by reference by default: elsewhere a parameter that has no location counts as a value.
+    """
+    unknown = None if language in FORTRAN else False
+    try:
+        operations = _on_entry(parameter)
+    except Exception:  # pyelftools raises whatever its parsing meets
+        return unknown
+    if not operations:
+        return unknown
+    first = operations[0].op_name
+    if first.startswith("DW_OP_reg"):
+        return False
+    names = [operation.op_name for operation in operations]
+    if "DW_OP_implicit_value" in names or "DW_OP_piece" in names or "DW_OP_implicit_pointer" in names:
+        return unknown
+    on_stack = first in _STACK or first == f"DW_OP_breg{_STACK_POINTERS.get(machine)}"
+    if not (on_stack or first.startswith("DW_OP_breg") or "entry_value" in first):
+        return unknown
+    steps = sum(name.startswith("DW_OP_deref") for name in names)
+    return bool(steps + ("DW_OP_stack_value" not in names) - on_stack > 0)
+
+
+def _on_entry(parameter: DIE) -> list[Any]:
+    """The operations that say where the parameter is when the function starts."""
+    from elftools.dwarf.dwarf_expr import DWARFExprParser
+    from elftools.dwarf.locationlists import LocationExpr, LocationParser
+
+    attribute = parameter.attributes["DW_AT_location"]
+    unit = parameter.cu
+    lists = parameter.dwarfinfo.location_lists()
+    found: Any = LocationParser(lists).parse_from_attribute(attribute, unit["version"], parameter)
+    if isinstance(found, LocationExpr):
+        expression = found.loc_expr
+    else:
+        expression = next(entry.loc_expr for entry in found if hasattr(entry, "loc_expr"))
+    operations: list[Any] = DWARFExprParser(unit.structs).parse_expr(expression)
+    return operations

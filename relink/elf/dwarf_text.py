@@ -1,0 +1,376 @@
+"""C text for what DWARF says of functions and types; `relink.elf.dwarf` finds the entries.
+
+Typedefs and enums are resolved to basic types, so that the text stands alone; `va_list` and `wchar_t` keep their
+names, for callers treat them apart. What C cannot say, or a call cannot pass, is a DebugInfoError that names it:
+never another type of the same size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from relink.elf.dwarf_info import DebugInformation, text_of
+from relink.elf.dwarf_parameters import BY_REFERENCE, passed_by_reference
+from relink.errors import DebugInfoError
+
+if TYPE_CHECKING:
+    from elftools.dwarf.die import DIE
+
+MAX_DEPTH = 32  #: of types within types; deeper is broken or not worth it
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_C_WORDS = frozenset("char short int long signed unsigned float double __int128 _Bool".split())
+_KEYWORDS = _C_WORDS | frozenset(
+    """
+    auto bool break case const continue default do else enum extern false for goto if inline register restrict
+    return sizeof static struct switch true typedef union void volatile while
+""".split()
+)
+#: Typedefs (and, on x86-64, the structure) that keep their names.
+_KEPT = {
+    "va_list": "va_list",
+    "__builtin_va_list": "va_list",
+    "__gnuc_va_list": "va_list",
+    "wchar_t": "wchar_t",
+}
+_VA_LIST_TAG = "__va_list_tag"  #: AMD64 psABI, 3.5.7: va_list is an array of one of these
+_ADDRESS, _BOOLEAN, _FLOAT, _SIGNED, _UNSIGNED = 0x01, 0x02, 0x04, 0x05, 0x07
+#: DW_ATE_* (DWARF 5, table 7.11) -> C type by size in bytes, for base types whose name is not C's.
+_ENCODINGS: dict[int, dict[int, str]] = {
+    _ADDRESS: {4: "void *", 8: "void *"},
+    _BOOLEAN: {1: "_Bool", 2: "int16_t", 4: "int32_t", 8: "int64_t"},  # Fortran's logical kinds
+    _FLOAT: {4: "float", 8: "double", 10: "long double", 12: "long double", 16: "long double"},
+    _SIGNED: {1: "int8_t", 2: "int16_t", 4: "int32_t", 8: "int64_t", 16: "__int128"},
+    _UNSIGNED: {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t", 16: "unsigned __int128"},
+    0x06: {1: "signed char"},
+    0x08: {1: "unsigned char"},
+    0x10: {1: "uint8_t", 2: "uint16_t", 4: "uint32_t"},  # DW_ATE_UTF
+    0x11: {4: "uint32_t"},  # DW_ATE_UCS
+    0x12: {1: "char"},  # DW_ATE_ASCII
+}
+_QUALIFIERS = {
+    "DW_TAG_const_type": "const",
+    "DW_TAG_volatile_type": "volatile",
+    "DW_TAG_restrict_type": "restrict",
+    "DW_TAG_atomic_type": "",
+    "DW_TAG_immutable_type": "",
+    "DW_TAG_shared_type": "",
+    "DW_TAG_packed_type": "",
+}
+_POINTERS = frozenset({"DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type"})
+_AGGREGATES = {
+    "DW_TAG_structure_type": "struct",
+    "DW_TAG_class_type": "struct",
+    "DW_TAG_interface_type": "struct",
+    "DW_TAG_union_type": "union",
+}
+_C_LANGUAGES = frozenset({0x01, 0x02, 0x0C, 0x1D, 0x2C})  #: DW_LANG_C89, C, C99, C11, C17
+_PACKS = frozenset({"DW_TAG_GNU_formal_parameter_pack"})
+#: Names of binary128 where `long double` is another format (x87's, on x86).
+_QUADRUPLE = re.compile(r"__float128|_Float128|real\(kind=16\)|(float|real|f)128", re.IGNORECASE)
+_X86 = (62, 3)  #: e_machine of x86-64 and i386
+#: Types whose values go in registers of their own or in formats no call knows.
+_REFUSED_ENCODINGS = {
+    0x03: "complex",
+    0x09: "imaginary",
+    0x0F: "decimal",
+    0x0D: "fixed-point",
+    0x0E: "fixed-point",
+}
+
+
+class _NotCError(Exception):
+    """A type C, or a call, has no words for; the message names it."""
+
+
+class Writer:
+    """Writes C for entries of one image's debug information. Raises DebugInfoError."""
+
+    def __init__(self, information: DebugInformation) -> None:
+        self._information = information
+        self._source = information.sections.source
+        self._machine = information.sections.machine
+
+    def prototype(self, die: DIE, function: str, language: int) -> str:
+        """The prototype of a subprogram, as that of `function`, whose unit is in a DW_AT_language."""
+        name = function if _IDENTIFIER.fullmatch(function) and function not in _KEYWORDS else "function"
+        try:
+            return self._declare(self.type_of(die), f"{name}({self._parameters(die, 0, language)})", 0)
+        except _NotCError as error:
+            raise DebugInfoError(self._source, f"{function}: {error}") from None
+
+    def type(self, die: DIE, variable: str) -> str:
+        """The C type of a variable."""
+        try:
+            return self._declare(self.type_of(die), "", 0)
+        except _NotCError as error:
+            raise DebugInfoError(self._source, f"{variable}: {error}") from None
+
+    # ------------------------------------------------------------ attributes
+
+    def origins(self, die: DIE) -> Iterator[DIE]:
+        """The DIE and those it completes (DWARF 5, 2.13.2 and 3.3.8)."""
+        for _ in range(MAX_DEPTH):
+            yield die
+            for attribute in ("DW_AT_abstract_origin", "DW_AT_specification"):
+                if attribute in die.attributes:
+                    die = self._information.referred(die, attribute)
+                    break
+            else:
+                return
+
+    def attribute(self, die: DIE, name: str) -> Any:
+        """An attribute's value, of the DIE or what it completes; None if absent."""
+        return next((each.attributes[name].value for each in self.origins(die) if name in each.attributes), None)
+
+    def string(self, die: DIE, name: str) -> str | None:
+        for each in self.origins(die):
+            if name in each.attributes:
+                value = text_of(each, each.attributes[name])
+                return None if value is None else value.decode("utf-8", "replace")
+        return None
+
+    def type_of(self, die: DIE) -> DIE | None:
+        """What DW_AT_type refers to; None means void.
+
+        Type units' skeletons are replaced by the types themselves.
+        """
+        for each in self.origins(die):
+            if "DW_AT_type" in each.attributes:
+                return self._whole(self._information.referred(each, "DW_AT_type"))
+        return None
+
+    def _whole(self, die: DIE) -> DIE:
+        """A type, where `die` only says which type unit has it (DW_AT_signature)."""
+        if "DW_AT_signature" in die.attributes and "DW_AT_declaration" in die.attributes:
+            return self._information.referred(die, "DW_AT_signature")
+        return die
+
+    # ------------------------------------------------------------ parameters
+
+    def _parameters(self, die: DIE, depth: int, language: int) -> str:
+        """The inside of the parentheses."""
+        declared = list(self._declared_parameters(die))
+        formals = [child for child in declared if child.tag == "DW_TAG_formal_parameter"]
+        if language in BY_REFERENCE:
+            formals = _lengths_last(formals, [self.string(child, "DW_AT_name") or "" for child in formals])
+        promoted = language in _C_LANGUAGES and die.tag == "DW_TAG_subprogram" and not self._prototyped(die)
+        parts = [self._parameter(die, child, depth, language) for child in formals]
+        if promoted:  # a definition of before prototypes: float arguments come as double (C11, 6.5.2.2)
+            parts = [re.sub(r"^(const |volatile )*float\b(?! *[*\[(])", r"\1double", part) for part in parts]
+        variadic = any(child.tag == "DW_TAG_unspecified_parameters" for child in declared)
+        return ", ".join(parts + ["..."] * variadic) if parts else "void"
+
+    def _prototyped(self, die: DIE) -> bool:
+        return bool(self.attribute(die, "DW_AT_prototyped"))
+
+    def _declared_parameters(self, die: DIE) -> Iterator[DIE]:
+        """The children that are parameters: of the DIE, or of what it completes where it has none of its own."""
+        for each in self.origins(die):
+            found = [
+                child
+                for child in _children(each)
+                if child.tag in ("DW_TAG_formal_parameter", "DW_TAG_unspecified_parameters")
+            ]
+            if found:
+                yield from found
+                return
+
+    def _parameter(self, function: DIE, die: DIE, depth: int, language: int) -> str:
+        name = self._parameter_name(die)
+        target = self.type_of(die)
+        if language not in BY_REFERENCE or function.tag != "DW_TAG_subprogram":
+            return self._declare(target, name, depth + 1)
+        told = None if target is None else passed_by_reference(die, self._machine, language)
+        if told is None and target is not None and _is_scalar(target):
+            raise _NotCError(f"its debug information does not tell how parameter {name or '?'} is passed")
+        if not told or target is None:
+            return self._declare(target, name, depth + 1)
+        return self._referred_parameter(target, name, depth)
+
+    def _referred_parameter(self, target: DIE, name: str, depth: int) -> str:
+        """A parameter that comes as an address of its own accord: a scalar as a reference, others as pointers."""
+        under = self._unqualified(target)
+        if "DW_AT_data_location" in under.attributes or "DW_AT_allocated" in under.attributes:
+            raise _NotCError(f"parameter {name or '?'} is an array descriptor of its language")
+        if under.tag == "DW_TAG_string_type":
+            return f"char *{name}".rstrip()
+        if under.tag == "DW_TAG_array_type":
+            element = self.type_of(under)
+            return self._declare(element, f"*{name}", depth + 1)
+        if under.tag in _AGGREGATES:
+            return self._declare(target, f"*{name}", depth + 1)
+        return self._declare(target, f"&{name}", depth + 1)
+
+    def _parameter_name(self, die: DIE) -> str:
+        name = self.string(die, "DW_AT_name") or ""
+        # A name that is also a common typedef would read as a type.
+        fine = _IDENTIFIER.fullmatch(name) and name not in _KEYWORDS and not name.endswith("_t")
+        return name if fine else ""
+
+    # ------------------------------------------------------------ types
+
+    def _declare(self, die: DIE | None, declarator: str, depth: int) -> str:
+        """C for `declarator` being of the type `die` (None: void), inside out as C's grammar has it."""
+        if depth > MAX_DEPTH:
+            raise _NotCError("its type is nested too deeply")
+        tag = "" if die is None else die.tag
+        if die is None:
+            return f"void {declarator}".rstrip()
+        if tag in _POINTERS:
+            return self._pointer(die, declarator, depth)
+        if tag in _QUALIFIERS:
+            return self._qualify(die, declarator, depth)
+        if tag == "DW_TAG_array_type":
+            if "DW_AT_GNU_vector" in die.attributes:
+                element = self._declare(self.type_of(die), "", depth + 1)
+                raise _NotCError(f"a vector of {element} cannot be passed by value")
+            return self._declare(self.type_of(die), declarator + self._bounds(die), depth + 1)
+        if tag == "DW_TAG_subroutine_type":
+            return self._declare(self.type_of(die), f"{declarator}({self._parameters(die, depth, 0)})", depth + 1)
+        if tag == "DW_TAG_typedef":
+            return self._typedef(die, declarator, depth)
+        return f"{self._basic(die)} {declarator}".rstrip()
+
+    def _pointer(self, die: DIE, declarator: str, depth: int) -> str:
+        target = self.type_of(die)
+        if target is not None and self.string(self._unqualified(target), "DW_AT_name") == _VA_LIST_TAG:
+            return f"va_list {declarator}".rstrip()
+        inner = f"*{declarator}"
+        if target is not None and self._unqualified(target).tag in ("DW_TAG_subroutine_type", "DW_TAG_array_type"):
+            inner = f"({inner})"
+        shown = self._behind_pointer(target)
+        return self._declare(shown, inner if shown is target else f"*{declarator}", depth + 1)
+
+    def _typedef(self, die: DIE, declarator: str, depth: int) -> str:
+        name = self.string(die, "DW_AT_name") or ""
+        if name in _KEPT:
+            return f"{_KEPT[name]} {declarator}".rstrip()
+        target = self.type_of(die)
+        if target is not None and target.tag in _AGGREGATES and not self.string(target, "DW_AT_name"):
+            return f"{_AGGREGATES[str(target.tag)]} {_checked(name)} {declarator}".rstrip()
+        return self._declare(target, declarator, depth + 1)
+
+    def _qualify(self, die: DIE, declarator: str, depth: int) -> str:
+        """A qualifier goes behind the star of a pointer, and before anything else."""
+        target = self.type_of(die)
+        word = _QUALIFIERS[str(die.tag)]
+        if target is None or self._unqualified(target).tag not in _POINTERS:
+            return f"{word if word != 'restrict' else ''} {self._declare(target, declarator, depth + 1)}".strip()
+        return self._declare(target, f"{word} {declarator}".strip(), depth + 1)
+
+    def _unqualified(self, die: DIE) -> DIE:
+        """The type under qualifiers and typedefs."""
+        for _ in range(MAX_DEPTH):
+            if die.tag not in _QUALIFIERS and die.tag != "DW_TAG_typedef":
+                break
+            target = self.type_of(die)
+            if target is None:
+                break
+            die = target
+        return die
+
+    def _behind_pointer(self, die: DIE | None) -> DIE | None:
+        """What a pointer is said to point at: void, where C has no name for it."""
+        if die is None:
+            return None
+        under = self._unqualified(die)
+        if under.tag in _AGGREGATES:
+            return die if _IDENTIFIER.fullmatch(self.string(under, "DW_AT_name") or "") else None
+        try:
+            self._declare(die, "", 1)
+        except (_NotCError, DebugInfoError):  # a type of a file that is not there, too: the address is the same
+            return None
+        return die
+
+    def _basic(self, die: DIE) -> str:
+        """A type that is written before the declarator."""
+        tag = str(die.tag)
+        name = self.string(die, "DW_AT_name") or ""
+        size = self.attribute(die, "DW_AT_byte_size")
+        if tag in _AGGREGATES:
+            return f"{_AGGREGATES[tag]} {_checked(name)}"
+        if tag == "DW_TAG_enumeration_type":
+            return self._enumeration(die, name, size)
+        if tag == "DW_TAG_subrange_type" and (under := self.type_of(die)) is not None:
+            return self._declare(under, "", 1)
+        if tag == "DW_TAG_unspecified_type":
+            if "nullptr" in name:
+                return "void *"
+            raise _NotCError(f"a value of type {name or 'that is not specified'} cannot be passed")
+        if tag == "DW_TAG_string_type" and size == 1:
+            return "char"
+        if tag == "DW_TAG_base_type":
+            return self._base(die, name, size)
+        kind = tag.removeprefix("DW_TAG_").replace("_", " ")
+        raise _NotCError(f"a value of {f'type {name}' if name else f'a {kind}'} cannot be passed")
+
+    def _base(self, die: DIE, name: str, size: object) -> str:
+        encoding = self.attribute(die, "DW_AT_encoding")
+        refused = _REFUSED_ENCODINGS.get(encoding)
+        foreign = encoding == _FLOAT and self._machine in _X86 and _QUADRUPLE.fullmatch(name)
+        if refused is not None or foreign or name.startswith("_BitInt") or "unsigned _BitInt" in name:
+            raise _NotCError(f"a value of {f'the {refused} ' if refused else ''}type {name} cannot be passed")
+        if name and set(name.split()) <= _C_WORDS:
+            return name
+        text = _ENCODINGS.get(encoding, {}).get(size) if isinstance(size, int) else None
+        if text is None:
+            raise _NotCError(f"a value of type {name or '?'} ({size} bytes) cannot be passed")
+        return text
+
+    def _enumeration(self, die: DIE, name: str, size: object) -> str:
+        """The integer type of an enumeration: the one it names, else signed where an enumerator is negative."""
+        under = self.type_of(die)
+        if under is not None:
+            return self._declare(under, "", 1)
+        values = [
+            child.attributes["DW_AT_const_value"].value
+            for child in die.iter_children()
+            if "DW_AT_const_value" in child.attributes
+        ]
+        negative = any(isinstance(value, int) and value < 0 for value in values)
+        text = _ENCODINGS[_SIGNED if negative else _UNSIGNED].get(size) if isinstance(size, int) else None
+        if text is None:
+            raise _NotCError(f"a value of type enum {name} ({size} bytes) cannot be passed")
+        return text
+
+    def _bounds(self, die: DIE) -> str:
+        """[n] for every dimension; [] where the bound is not a constant."""
+        text = ""
+        for child in die.iter_children():
+            if child.tag != "DW_TAG_subrange_type":
+                continue
+            count = self.attribute(child, "DW_AT_count")
+            upper = self.attribute(child, "DW_AT_upper_bound")
+            if count is None and isinstance(upper, int):
+                count = upper + 1
+            text += f"[{count}]" if isinstance(count, int) and count > 0 else "[]"
+        return text or "[]"
+
+
+def _children(die: DIE) -> Iterator[DIE]:
+    """Its children, those of C++ parameter packs in their place."""
+    for child in die.iter_children():
+        if child.tag in _PACKS:
+            yield from child.iter_children()
+        else:
+            yield child
+
+
+def _lengths_last(formals: list[DIE], names: list[str]) -> list[DIE]:
+    """Lengths of Fortran's strings (`_text` of `text`) behind all other arguments, as they are passed."""
+    hidden = [
+        die
+        for die, name in zip(formals, names, strict=True)
+        if "DW_AT_artificial" in die.attributes and name[:1] == "_" and name[1:] in names
+    ]
+    return [die for die in formals if die not in hidden] + hidden
+
+
+def _is_scalar(die: DIE) -> bool:
+    return die.tag in ("DW_TAG_base_type", "DW_TAG_enumeration_type")
+
+
+def _checked(name: str) -> str:
+    return name if _IDENTIFIER.fullmatch(name) and name not in _KEYWORDS else "unnamed"
