@@ -22,7 +22,7 @@ class Messages(logging.Handler):
         self.quiet = False  #: warnings go to JSON instead
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = _printable(record.getMessage())
         warning = record.levelno >= logging.WARNING
         if warning and text not in self.warnings:
             self.warnings.append(text)
@@ -30,6 +30,13 @@ class Messages(logging.Handler):
             return
         if not (warning and self.quiet):
             sys.stderr.write(f"{record.levelname.lower()}: {text}\n")
+
+
+def _printable(text: str) -> str:
+    """Text from a file, with whatever a terminal would act upon escaped."""
+    from emu.cli.output import printable
+
+    return "\n".join(map(printable, text.split("\n")))
 
 
 _messages = Messages()

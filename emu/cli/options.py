@@ -7,6 +7,7 @@ gets all of them: `expand` rewrites its signature.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import wraps
@@ -15,8 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from emu.cli.output import printable
-
 if TYPE_CHECKING:
     from emu.library import Library
     from emu.machine import Machine
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from relink.events import Event
     from relink.search.search_path import SearchPath
 
-
+_log = logging.getLogger(__name__)
 #: `relink.relocate.lazy.Binding`, which to import would cost --help the linker.
 _BINDINGS = ("now", "lazy", "faithful")
 
@@ -252,15 +251,13 @@ class Loading(Running):
 
 
 def _show_warnings(event: Event) -> None:
-    """Say on standard error what is odd about a file that has been loaded all the same."""
-    from emu.cli.output import console
+    """Warn of what is odd about a file that has been loaded all the same."""
     from relink.events import ImageLoaded
 
     if isinstance(event, ImageLoaded):
+        _log.info("loaded %s at %#x", event.image.name, event.image.base)
         for warning in event.image.decoded.warnings:
-            err = console(stderr=True)
-            err.print("warning: ", style="bold yellow", end="")
-            err.print(printable(str(warning)), soft_wrap=True)
+            _log.warning("%s", warning)
 
 
 def _integer(text: str, option: str, whole: str) -> int:

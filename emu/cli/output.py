@@ -58,7 +58,8 @@ def write_json(value: Mapping[str, Json]) -> None:
     """One JSON object on standard output, the warnings of the command among its fields."""
     from emu.cli.log import warnings
 
-    value = {**value, "warnings": jsonable(warnings())}
+    own = value.get("warnings") or []
+    value = {**value, "warnings": [*(own if isinstance(own, list) else ()), *warnings()]}
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 
 

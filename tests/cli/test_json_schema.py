@@ -118,7 +118,9 @@ def test_every_field_is_documented_with_its_type_and_every_documented_field_occu
     for command in samples(tmp_path):
         report = relink_emu(*command, "--json").json
         schema = report.pop("schema")
-        assert all(isinstance(text, str) for text in report.pop("warnings")), "a list of strings in all of them"
+        assert all(isinstance(text, str) for text in report["warnings"]), "a list of strings in all of them"
+        if "warnings[]" not in documented()[schema]:
+            del report["warnings"]
         known = documented()[schema]
         for path, value in leaves(report, "", known):
             assert path in known, f"{schema}: {path} is not documented"
