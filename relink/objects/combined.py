@@ -114,12 +114,12 @@ class CombinedTable(RelocationTable):
 
 
 #: What relocates an image's debug sections: name -> bytes.
-DebugLinker: TypeAlias = "Callable[[CombinedObjects], Mapping[str, bytes]]"
+DebugLinker: TypeAlias = "Callable[[CombinedObjects], DebugSections]"
 
 
-def no_debug_sections(combined: CombinedObjects) -> Mapping[str, bytes]:
+def no_debug_sections(combined: CombinedObjects) -> DebugSections:
     """The `DebugLinker` of an image whose debug sections nobody is to read."""
-    return {}
+    return DebugSections()
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from relink.arch import Architecture, architecture_of
@@ -14,6 +14,7 @@ from relink.errors import UnsupportedElf
 from relink.search.search_path import Source
 
 if TYPE_CHECKING:
+    from relink.elf.debug_sections import DebugSections
     from relink.objects.combined import CombinedObjects
 
 
@@ -83,7 +84,7 @@ def open_objects(
     return combine(name or files[0].name, files, arch, want, _debug_sections)
 
 
-def _debug_sections(combined: CombinedObjects) -> Mapping[str, bytes]:
+def _debug_sections(combined: CombinedObjects) -> DebugSections:
     from relink.relocate.debug_info import linked_debug_sections
 
     return linked_debug_sections(combined)
