@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relink.elf.debug_sections import has_debug_info
+from relink.elf.debug_files import has_debug_info
 
 if TYPE_CHECKING:
     from relink.image import Image, Symbol

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.cli.output import demangled, printable, shown, table
+from emu.cli.output import demangled, shown, table
+from emu.cli.text import printable
 from relink.arch import architecture_of
 from relink.elf.archive import Archive
 from relink.errors import ElfError, UnsupportedElf

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.cli.output import hexadecimal, printable, shown, table
+from emu.cli.output import hexadecimal, shown, table
+from emu.cli.text import printable
 from relink.elf.constants import ADDRESS_TAGS
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.cli.output import Address, demangled, hexadecimal, printable, shown, table
+from emu.cli.output import Address, demangled, hexadecimal, shown, table
+from emu.cli.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

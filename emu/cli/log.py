@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from emu.cli.text import printable
+
 _PACKAGES = ("relink", "emu")
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
@@ -34,7 +36,6 @@ class Messages(logging.Handler):
 
 def _printable(text: str) -> str:
     """Text from a file, with whatever a terminal would act upon escaped."""
-    from emu.cli.output import printable
 
     return "\n".join(map(printable, text.split("\n")))
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.cli.output import Address, demangled, printable
+from emu.cli.output import Address, demangled
+from emu.cli.text import printable
 from relink.link_map import LinkMap, MapSymbol
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypeVar
 
+from emu.cli.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -126,8 +128,3 @@ def demangled(name: str) -> str | None:
 def shown(name: str, *, demangle: bool) -> str:
     """A symbol's name for people."""
     return printable((demangled(name) if demangle else None) or name)
-
-
-def printable(text: str) -> str:
-    """Text from a file, with whatever a terminal would act upon escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogateescape").decode() for c in text)

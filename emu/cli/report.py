@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from emu.cli.output import printable, table
+from emu.cli.output import table
+from emu.cli.text import printable
 from relink.arch import Architecture, Role, architecture_of
 from relink.elf.archive import Archive
 from relink.elf.constants import SectionFlag

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.cli.output import UNFOLDED_WIDTH, printable
+from emu.cli.output import UNFOLDED_WIDTH
+from emu.cli.text import printable
 from emu.host.runtime import host_libraries
 from emu.isa.registry import ISAS
 from relink.linker import Linker, Policy

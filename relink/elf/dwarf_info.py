@@ -15,14 +15,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relink.elf.debug_sections import DebugSections, debug_sections, own_sections, section_contents
+from relink.elf.debug_files import debug_sections, own_sections, section_contents
+from relink.elf.debug_sections import DebugSections
+from relink.elf.decode import Decoded, decode_sections
 from relink.errors import DebugInfoError, ElfError
 
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE
     from elftools.dwarf.dwarfinfo import DWARFInfo
 
-    from relink.elf.decode import Decoded
 
 _UNNAMED = ""  #: pyelftools wants the machine's name only to describe registers
 _DWO_NAMES = ("DW_AT_dwo_name", "DW_AT_GNU_dwo_name")
@@ -173,7 +174,7 @@ class DebugInformation:
             self.alternate = f"{text} is not there"
             return None
         try:
-            decoded = _decode(path)
+            decoded = decode_sections(path)
             if identity and _build_id(decoded) not in (identity, None):
                 self.alternate = f"{text} is another one: its build ID differs"
                 return None
@@ -207,7 +208,7 @@ class DebugInformation:
         for path in self.sections.paths:
             package = path.with_name(path.name + ".dwp")
             if number is not None and package.is_file():
-                parts = _package_parts(own_sections(_decode(package), split=True), number)
+                parts = _package_parts(own_sections(decode_sections(package), split=True), number)
                 if parts is not None:
                     yield self._of_split(parts)
         folder = skeleton.attributes.get("DW_AT_comp_dir")
@@ -215,7 +216,7 @@ class DebugInformation:
         for start in (compiled_in, *self.sections.folders):
             for path in (start / name, start / Path(name).name):
                 if path.is_file():
-                    yield self._of_split(own_sections(_decode(path), split=True))
+                    yield self._of_split(own_sections(decode_sections(path), split=True))
 
     def _of_split(self, sections: Mapping[str, bytes]) -> DWARFInfo:
         # The addresses of all of them are the image's own.
@@ -230,12 +231,6 @@ class DebugInformation:
             if name in skeleton.attributes:
                 bases["DW_AT_addr_base"] = skeleton.attributes[name].value
         _give_bases(unit, bases)
-
-
-def _decode(path: Path) -> Decoded:
-    from relink.elf.decode import decode_sections
-
-    return decode_sections(path)
 
 
 def _split_bases(unit: Any) -> dict[str, int]:

@@ -19,7 +19,8 @@ from relink.arch import Architecture, architecture_of
 from relink.arrays import I64, U8, U32, U64
 from relink.elf import ProgramHeader, SymbolTable
 from relink.elf.constants import SHN_ABS, Binding, SectionFlag, SegmentType, SymbolType
-from relink.elf.debug_sections import DebugSections, plain_name
+from relink.elf.debug_files import plain_name
+from relink.elf.debug_sections import DebugSections
 from relink.elf.objects import UNDEFINED, ObjectFile
 from relink.errors import ElfError, MalformedElf
 from relink.memory.address_space import Region, page_ceil
