@@ -154,6 +154,7 @@ class Machine:
             environment=environment,
             files=files,
             stdin=stdin,
+            limit=self.memory_limit,
         )
         self.link_maps = LinkMaps(
             self.linker, self.memory, self.runner

@@ -33,8 +33,8 @@ def run(
     variables = dict(_pair(text, "--env") for text in environment)
     room = _tls_size(program)
     with running.machine(arch, search, files=dict(_files(files)), stdin=_read_input, tls_size=room) as machine:
-        machine.libc.stdout.tee = _Passing(sys.stdout.buffer).write
-        machine.libc.stderr.tee = _Passing(sys.stderr.buffer).write
+        for stream, passed_to in ((machine.libc.stdout, sys.stdout), (machine.libc.stderr, sys.stderr)):
+            stream.tee, stream.keep = _Passing(passed_to.buffer).write, False
         process = machine.start(
             program,
             [program if called is None else called, *arguments],

@@ -319,9 +319,13 @@ def strftime_text(template: str, tm: list[int]) -> str:
     return "".join(out)
 
 
+_LONGEST_FORMAT = 1 << 16  #: bytes; what follows is as if it were not there
+
+
 @export("size_t strftime(char *dest, size_t size, const char *format, const void *fields)")
 def strftime(libc: Libc, dest: int, size: int, template: int, fields: int) -> int:
-    text = strftime_text(libc.string(template).decode("latin-1"), read_tm(libc, fields)).encode("latin-1")
+    given = libc.bounded_string(template, _LONGEST_FORMAT)
+    text = strftime_text(given.decode("latin-1"), read_tm(libc, fields)).encode("latin-1")
     if len(text) >= size:
         return 0
     libc.put_string(dest, text)

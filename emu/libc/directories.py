@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno
-from emu.libc.files import attempt, open_
+from emu.libc.files import attempt, open_, write_from
 from emu.libc.paths import access, rmdir, unlink
 from emu.libc.table import export
+from emu.memory.guest_view import PIECE
 
 if TYPE_CHECKING:
     from emu.libc.guest import Arguments
@@ -24,6 +25,7 @@ _AT_REMOVEDIR = 0x200
 _DT_DIR, _DT_REG = 4, 8
 _DIRENT = 280  #: bytes of the largest struct dirent
 _BLOCK = 4096
+_MOST_VECTORS = 1024  #: UIO_MAXIOV, and as many files as can be open
 _POLLIN, _POLLOUT, _POLLNVAL = 1, 4, 0x20
 
 
@@ -45,8 +47,17 @@ def _directory(libc: Libc, number: int) -> int:
     address = libc.heap.malloc(_DIRENT)
     if not address:
         return libc.fail(Errno.ENOMEM, 0)
-    libc.state(Directories).open[address] = number, [".", "..", *files.children(path)], 0
+    names = [".", "..", *files.children(path)]
+    if not libc.limit.take(_name_cost(names)):
+        libc.heap.free(address)
+        return libc.fail(Errno.ENOMEM, 0)
+    libc.state(Directories).open[address] = number, names, 0
     return address
+
+
+def _name_cost(names: list[str]) -> int:
+    """Bytes the host keeps for the names of a folder that is being read."""
+    return sum(80 + 4 * len(name) for name in names)
 
 
 @export("void *opendir(const char *path)", alias=("__opendir",))
@@ -76,6 +87,7 @@ def closedir(libc: Libc, directory: int) -> int:
     found = libc.state(Directories).open.pop(directory, None)
     if found is None:
         return libc.fail(Errno.EBADF)
+    libc.limit.give(_name_cost(found[1]))
     libc.heap.free(directory)
     return attempt(libc, lambda: fs.file_system(libc).close(found[0]))
 
@@ -84,9 +96,12 @@ def closedir(libc: Libc, directory: int) -> int:
 def rewinddir(libc: Libc, directory: int) -> None:
     directories = libc.state(Directories).open
     if directory in directories:
-        number, _, _ = directories[directory]
+        number, names, _ = directories[directory]
         files = fs.file_system(libc)
-        directories[directory] = number, [".", "..", *files.children(files.get(number).path)], 0
+        fresh = [".", "..", *files.children(files.get(number).path)]
+        if libc.limit.take(_name_cost(fresh) - _name_cost(names)):
+            names = fresh
+        directories[directory] = number, names, 0
 
 
 def _next_entry(libc: Libc, directory: int, offset_size: int) -> int:
@@ -123,7 +138,10 @@ def readdir64(libc: Libc, directory: int) -> int:
 
 def _from_here(libc: Libc, directory: int, path: int) -> bool:
     """Whether `path` is looked up from the root or the working directory; other directories are EBADF."""
-    return directory == _AT_FDCWD or libc.string(path).startswith(b"/")
+    try:
+        return directory == _AT_FDCWD or fs.path_at(libc, path).startswith(b"/")
+    except fs.FileError:
+        return True  # which the call that is to be made will find out again
 
 
 @export("int openat(int directory, const char *path, int flags, ...)", alias=("openat64", "__openat64_2"))
@@ -136,7 +154,7 @@ def openat(libc: Libc, directory: int, path: int, flags: int, mode: Arguments | 
         base = files.get(directory).path
         if not files.is_directory(base):
             raise fs.FileError(Errno.ENOTDIR)
-        return files.open(posixpath.join(base.encode("utf-8", "surrogateescape"), libc.string(path)), flags)
+        return files.open(posixpath.join(base.encode("utf-8", "surrogateescape"), fs.path_at(libc, path)), flags)
 
     return attempt(libc, operation)
 
@@ -168,7 +186,7 @@ def link(libc: Libc, old: int, new_path: int) -> int:
 def truncate(libc: Libc, path: int, size: int) -> int:
     def operation() -> None:
         files = fs.file_system(libc)
-        number = files.open(libc.string(path), fs.O_WRONLY)
+        number = files.open(fs.path_at(libc, path), fs.O_WRONLY)
         try:
             files.get(number).resize(size)
         finally:
@@ -193,22 +211,44 @@ def statvfs(libc: Libc, path: int, result: int) -> int:
 
 @export("ssize_t writev(int number, const void *pieces, int count)")
 def writev(libc: Libc, number: int, pieces: int, count: int) -> int:
-    data = b""
-    for piece in range(pieces, pieces + 2 * libc.word * count, 2 * libc.word):
-        size = libc.pointer(piece + libc.word)
-        data += libc.memory.read(libc.pointer(piece), size) if size else b""
-    return attempt(libc, lambda: fs.file_system(libc).get(number).write(data))
+    if not 0 <= count <= _MOST_VECTORS:
+        return libc.fail(Errno.EINVAL)
+
+    def operation() -> int:
+        descriptor = fs.file_system(libc).get(number)
+        total = 0
+        for piece in range(pieces, pieces + 2 * libc.word * count, 2 * libc.word):
+            size = libc.pointer(piece + libc.word)
+            try:
+                done = write_from(libc.memory, descriptor, libc.pointer(piece), size)
+            except fs.FileError:
+                if total:
+                    break
+                raise
+            total += done
+            if done < size:
+                break
+        return total
+
+    return attempt(libc, operation)
 
 
 def _sendfile(libc: Libc, target: int, source: int, offset: int, count: int, size: int) -> int:
     def operation() -> int:
         files = fs.file_system(libc)
         at = libc.memory.read_uint(offset, size) if offset else None
-        data = files.get(source).read(count, at)
-        files.get(target).write(data)
+        origin, sink = files.get(source), files.get(target)
+        total = 0
+        while total < count:
+            data = origin.read(min(PIECE, count - total), None if at is None else at + total)
+            taken = sink.write(data) if data else 0
+            total += taken
+            if not data or taken < len(data):
+                break
+            libc.check_budget()
         if offset and at is not None:
-            libc.memory.write_uint(offset, size, at + len(data))
-        return len(data)
+            libc.memory.write_uint(offset, size, at + total)
+        return total
 
     return attempt(libc, operation)
 
@@ -226,6 +266,8 @@ def sendfile64(libc: Libc, target: int, source: int, offset: int, count: int) ->
 @export("int poll(void *descriptors, unsigned long count, int milliseconds)", alias=("__poll",))
 def poll(libc: Libc, descriptors: int, count: int, milliseconds: int) -> int:
     """Files are always ready."""
+    if count > _MOST_VECTORS:
+        return libc.fail(Errno.EINVAL)
     ready = 0
     for at in range(descriptors, descriptors + 8 * count, 8):
         number = int.from_bytes(libc.memory.read(at, 4), "little", signed=True)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.errors import GuestAbort
 from emu.libc.errno import Errno
 from emu.libc.table import export, export_data
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
+
+
+class Arrays:
+    """The array `environ` points at, where this library made it: it is used again while it has room."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.address = self.room = 0
 
 
 def _strings(libc: Libc) -> list[int]:
@@ -19,13 +27,18 @@ def _strings(libc: Libc) -> list[int]:
     found: list[int] = []
     while array and (entry := libc.pointer(array + len(found) * libc.word)):
         found.append(entry)
+        if len(found) > _MOST_VARIABLES:
+            raise GuestAbort(f"environ has more than {_MOST_VARIABLES} strings")
     return found
 
 
 def _array(libc: Libc, entries: list[int]) -> int:
-    address = libc.allocate((len(entries) + 1) * libc.word)
-    libc.memory.write(address, b"".join(entry.to_bytes(libc.word, "little") for entry in [*entries, 0]))
-    return address
+    arrays = libc.state(Arrays)
+    if len(entries) >= arrays.room:
+        arrays.room = 2 * (len(entries) + 8)
+        arrays.address = libc.allocate(arrays.room * libc.word)
+    libc.memory.write(arrays.address, b"".join(entry.to_bytes(libc.word, "little") for entry in [*entries, 0]))
+    return arrays.address
 
 
 def _set_strings(libc: Libc, entries: list[int]) -> None:
@@ -44,15 +57,19 @@ def environ(libc: Libc) -> bytes:
 
 def _find(libc: Libc, entries: list[int], name: bytes) -> int | None:
     for index, entry in enumerate(entries):
-        if libc.string(entry).startswith(name + b"="):
+        if libc.bounded_string(entry, len(name) + 1) == name + b"=":
             return index
     return None
+
+
+_MOST_VARIABLES = 1 << 16
+_LONGEST_NAME = 1 << 12  #: bytes of a variable's name that are looked at
 
 
 @export("char *getenv(const char *name)", alias=("secure_getenv", "__secure_getenv"))
 def getenv(libc: Libc, name: int) -> int:
     entries = _strings(libc)
-    wanted = libc.string(name)
+    wanted = libc.bounded_string(name, _LONGEST_NAME)
     index = _find(libc, entries, wanted)
     return 0 if index is None else entries[index] + len(wanted) + 1
 
@@ -69,20 +86,23 @@ def _put(libc: Libc, name: bytes, entry: int) -> None:
 
 @export("int setenv(const char *name, const char *value, int overwrite)")
 def setenv(libc: Libc, name: int, value: int, overwrite: int) -> int:
-    key = libc.string(name) if name else b""
-    if not key or b"=" in key:
+    key = libc.bounded_string(name, _LONGEST_NAME) if name else b""
+    if not key or b"=" in key or len(key) == _LONGEST_NAME:
         return libc.fail(Errno.EINVAL)
     if overwrite or not getenv(libc, name):
-        entry = libc.new_string(key + b"=" + libc.string(value))
+        length = libc.memory.length(value)
+        entry = libc.heap.malloc(len(key) + 1 + length + 1)
         if not entry:
-            return -1
+            return libc.fail(Errno.ENOMEM)
+        libc.memory.write(entry, key + b"=")
+        libc.memory.copy(entry + len(key) + 1, value, length + 1)
         _put(libc, key, entry)
     return 0
 
 
 @export("int putenv(char *entry)")
 def putenv(libc: Libc, entry: int) -> int:
-    name, equals, _ = libc.string(entry).partition(b"=")
+    name, equals, _ = libc.bounded_string(entry, _LONGEST_NAME).partition(b"=")
     if equals:
         _put(libc, name, entry)
         return 0
@@ -91,10 +111,11 @@ def putenv(libc: Libc, entry: int) -> int:
 
 @export("int unsetenv(const char *name)")
 def unsetenv(libc: Libc, name: int) -> int:
-    key = libc.string(name)
+    key = libc.bounded_string(name, _LONGEST_NAME)
     if not key or b"=" in key:
         return libc.fail(Errno.EINVAL)
-    _set_strings(libc, [e for e in _strings(libc) if not libc.string(e).startswith(key + b"=")])
+    prefix = key + b"="
+    _set_strings(libc, [e for e in _strings(libc) if libc.bounded_string(e, len(prefix)) != prefix])
     return 0
 
 
@@ -174,7 +195,7 @@ def domain_name(libc: Libc) -> bytes:
 
 @export("char *setlocale(int category, const char *name)")
 def setlocale(libc: Libc, category: int, name: int) -> int:
-    if name and libc.string(name) not in (b"", b"C", b"POSIX"):
+    if name and libc.bounded_string(name, 64) not in (b"", b"C", b"POSIX"):
         return 0
     return libc.pointer(libc.data_symbol("__relink_locale_name") or 0)
 

@@ -168,6 +168,8 @@ class Errno(enum.IntEnum):
     EISDIR = 21
     EINVAL = 22
     EMFILE = 24
+    EFBIG = 27
+    ENOSPC = 28
     ENOTTY = 25
     ESPIPE = 29
     EROFS = 30

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.cpu.protocol import Protection
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno
 from emu.libc.memory import overflow_abort
 from emu.libc.table import export, register
-from relink.errors import AddressSpaceError
+from emu.memory.guest_view import PIECE, GuestView
+from relink.errors import AddressSpaceError, GuestAccessError
 
 if TYPE_CHECKING:
     from emu.isa.spec import Isa
@@ -17,12 +19,17 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 
+_MOST = 0x7FFF_F000  #: bytes one read or write moves at most (Linux, MAX_RW_COUNT)
+
+
 def attempt(libc: Libc, operation: Callable[[], int | None]) -> int:
-    """The operation's result (0 for None), or -1 with errno."""
+    """The operation's result (0 for None), or -1 with errno: EFAULT for a bad address, as from a kernel."""
     try:
         return operation() or 0
     except fs.FileError as error:
         return libc.fail(error.errno)
+    except GuestAccessError:
+        return libc.fail(Errno.EFAULT)
 
 
 def status_bytes(isa: Isa, status: fs.Status, suffix: str) -> bytes:
@@ -48,7 +55,9 @@ def _put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> Non
 
 
 def _stat(libc: Libc, path: int, buffer: int, suffix: str) -> int:
-    return attempt(libc, lambda: _put_status(libc, fs.file_system(libc).status(libc.string(path)), buffer, suffix))
+    return attempt(
+        libc, lambda: _put_status(libc, fs.file_system(libc).status(fs.path_at(libc, path)), buffer, suffix)
+    )
 
 
 def _fstat(libc: Libc, number: int, buffer: int, suffix: str) -> int:
@@ -88,7 +97,7 @@ _export_stat_family()
 
 @export("int open(const char *path, int flags, ...)", alias=("open64", "__open", "__open64"))
 def open_(libc: Libc, path: int, flags: int, mode: Arguments | None = None) -> int:
-    return attempt(libc, lambda: fs.file_system(libc).open(libc.string(path), flags))
+    return attempt(libc, lambda: fs.file_system(libc).open(fs.path_at(libc, path), flags))
 
 
 @export("int __open_2(const char *path, int flags)", alias=("__open64_2",))
@@ -106,18 +115,65 @@ def close(libc: Libc, number: int) -> int:
     return attempt(libc, lambda: fs.file_system(libc).close(number))
 
 
-def _read(libc: Libc, number: int, buffer: int, count: int, at: int | None) -> int:
-    def operation() -> int:
-        data = fs.file_system(libc).get(number).read(count, at)
-        libc.memory.write(buffer, data)
-        return len(data)
+def read_into(memory: GuestView, descriptor: fs.Descriptor, buffer: int, count: int, at: int | None = None) -> int:
+    """Read from a descriptor into guest memory, piece by piece; how many bytes.
 
-    return attempt(libc, operation)
+    Raises FileError, EFAULT where the buffer's first byte cannot be written.
+    """
+    total = 0
+    while total < count:
+        room = memory.available(buffer + total, min(PIECE, count - total), Protection.W)
+        if not room:
+            return _enough(total, Errno.EFAULT)
+        data = descriptor.read(room, None if at is None else at + total)
+        memory.write(buffer + total, data)
+        total += len(data)
+        if len(data) < room or descriptor.input is not None:
+            break
+        memory.check_budget()
+    return total
+
+
+def write_from(memory: GuestView, descriptor: fs.Descriptor, data: int, count: int, at: int | None = None) -> int:
+    """Write guest memory to a descriptor, piece by piece; how many bytes were taken.
+
+    Raises FileError where none were.
+    """
+    if not count:
+        return descriptor.write(b"", at)
+    total = 0
+    while total < count:
+        size = memory.available(data + total, min(PIECE, count - total))
+        if not size:
+            return _enough(total, Errno.EFAULT)
+        try:
+            taken = descriptor.write(memory.read(data + total, size), None if at is None else at + total)
+        except fs.FileError as error:
+            return _enough(total, error.errno)
+        total += taken
+        if taken < size:
+            break
+        memory.check_budget()
+    return total
+
+
+def _enough(total: int, error: Errno) -> int:
+    """What has been done so far, or the error where nothing has."""
+    if not total:
+        raise fs.FileError(error)
+    return total
+
+
+def _read(libc: Libc, number: int, buffer: int, count: int, at: int | None) -> int:
+    return attempt(
+        libc, lambda: read_into(libc.memory, fs.file_system(libc).get(number), buffer, min(count, _MOST), at)
+    )
 
 
 def _write(libc: Libc, number: int, data: int, count: int, at: int | None) -> int:
-    content = libc.memory.read(data, count) if count else b""
-    return attempt(libc, lambda: fs.file_system(libc).get(number).write(content, at))
+    return attempt(
+        libc, lambda: write_from(libc.memory, fs.file_system(libc).get(number), data, min(count, _MOST), at)
+    )
 
 
 @export("ssize_t read(int number, void *buffer, size_t count)", alias=("__read",))

@@ -7,20 +7,27 @@ made bytearrays in the dictionary, so the user sees what the guest wrote.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
+from relink.errors import GuestAccessError
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
+    from emu.memory.limit import MemoryLimit
 
 O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 1, 2, 0o100, 0o200, 0o1000, 0o2000
 SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 S_IFDIR, S_IFREG, S_IFCHR = 0o040000, 0o100000, 0o020000
 #: O_DIRECTORY by ISA: Arm's differ from the generic ones.
 _MOST_DESCRIPTORS = 1024
+PATH_MAX = 4096  #: bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
+_NAME_MAX = 255
+_ZEROS = 1 << 20  # bytes a file grows by at a time
+_ENTRY_COST = 512  #: bytes the host keeps for a file or folder beside its name and content
 
 
 class FileError(Exception):
@@ -39,9 +46,10 @@ class Descriptor:
     path: str
     flags: int = 0
     data: bytearray | bytes | None = None
-    output: Callable[[bytes], object] | None = None
+    output: Callable[[bytes], int] | None = None
     position: int = 0
     input: Callable[[int], bytes] | None = None
+    limit: MemoryLimit | None = None  #: what growth of `data` is charged to
 
     @property
     def readable(self) -> bool:
@@ -69,12 +77,17 @@ class Descriptor:
         if not self.writable:
             raise FileError(Errno.EBADF)
         if self.output is not None:
-            self.output(data)
-            return len(data)
+            taken = self.output(data)
+            if data and not taken:
+                raise FileError(Errno.ENOSPC)
+            return taken
         assert isinstance(self.data, bytearray)
         start = len(self.data) if self.flags & O_APPEND else self.position if at is None else at
-        if data and start > len(self.data):
-            self.resize(start)
+        if data and start + len(data) > len(self.data):
+            if start + len(data) > FileSystem.LARGEST_FILE:
+                raise FileError(Errno.EFBIG)
+            self.resize(max(start, len(self.data)))
+            self._charge(start + len(data) - len(self.data))
         self.data[start : start + len(data)] = data
         if at is None:
             self.position = start + len(data)
@@ -92,12 +105,19 @@ class Descriptor:
     def resize(self, size: int) -> None:
         if not self.writable or not isinstance(self.data, bytearray):
             raise FileError(Errno.EINVAL)
-        if not 0 <= size <= FileSystem.LARGEST_FILE:
+        if size < 0:
             raise FileError(Errno.EINVAL)
+        if size > FileSystem.LARGEST_FILE:
+            raise FileError(Errno.EFBIG)
+        self._charge(size - len(self.data))
         if size < len(self.data):
             del self.data[size:]
-        else:
-            self.data.extend(bytes(size - len(self.data)))
+        while len(self.data) < size:
+            self.data.extend(bytes(min(_ZEROS, size - len(self.data))))
+
+    def _charge(self, size: int) -> None:
+        if self.limit is not None and not self.limit.take(size):
+            raise FileError(Errno.ENOSPC)
 
 
 @dataclass(frozen=True)
@@ -117,7 +137,9 @@ class FileSystem:
 
     def __init__(self, libc: Libc) -> None:
         self.files = libc.files
+        self.limit = libc.limit
         self.directories: set[str] = {"/"}
+        self._index = _Index(self.files)
         self.working_directory = "/"
         self._directory_flag = libc.isa.libc.directory_flag
         given = {"input": libc.stdin} if callable(libc.stdin) else {"data": libc.stdin}
@@ -130,28 +152,30 @@ class FileSystem:
     # ---------------------------------------------------------------- paths
 
     def resolve(self, path: bytes) -> str:
-        """The key of `files` a path names: as it was given there, else absolute and normalised."""
+        """The key of `files` a path names: as it was given there, else absolute and normalised.
+
+        Raises FileError: ENOENT for an empty path, ENAMETOOLONG.
+        """
+        if len(path) >= PATH_MAX or max(map(len, path.split(b"/"))) > _NAME_MAX:
+            raise FileError(Errno.ENAMETOOLONG)
         text = path.decode("utf-8", "surrogateescape")
         if text in self.files:
             return text
         if not text:
             raise FileError(Errno.ENOENT)
         full = posixpath.normpath(posixpath.join(self.working_directory, text)).replace("//", "/")
-        for key in self.files:
-            if posixpath.normpath(posixpath.join("/", key)) == full:
-                return key
-        return full
+        return self._index.key(full) or full
 
     def is_directory(self, path: str) -> bool:
         full = posixpath.normpath(posixpath.join("/", path))
-        prefix = full.rstrip("/") + "/"
-        return full in self.directories or any(posixpath.join("/", key).startswith(prefix) for key in self.files)
+        return full in self.directories or next(self._index.below(full), None) is not None
 
     def children(self, path: str) -> list[str]:
         """Names directly in a directory, sorted."""
-        prefix = posixpath.normpath(posixpath.join("/", path)).rstrip("/") + "/"
-        everything = [posixpath.join("/", key) for key in self.files] + sorted(self.directories)
-        return sorted({k[len(prefix) :].split("/")[0] for k in everything if k.startswith(prefix) and k != prefix})
+        folder = _absolute(path)
+        prefix = folder.rstrip("/") + "/"
+        folders = (each for each in self.directories if each.startswith(prefix) and each != prefix)
+        return sorted({each[len(prefix) :].split("/")[0] for each in (*self._index.below(folder), *folders)})
 
     def status(self, path: bytes) -> Status:
         key = self.resolve(path)
@@ -165,7 +189,18 @@ class FileSystem:
         key = self.resolve(path)
         if key not in self.files:
             raise FileError(Errno.EISDIR if self.is_directory(key) else Errno.ENOENT)
-        del self.files[key]
+        self.limit.give(self._cost(key) if isinstance(self.files[key], bytearray) else 0)
+        self._index.pop(key)
+
+    def _cost(self, key: str) -> int:
+        """What a file the guest has made or changed takes up."""
+        return _ENTRY_COST + 4 * len(key) + len(self.files[key])
+
+    def _store(self, key: str, content: bytearray) -> None:
+        """Make or replace a file; what it takes up is charged. Raises FileError."""
+        if not self.limit.take(_ENTRY_COST + 4 * len(key) + len(content)):
+            raise FileError(Errno.ENOSPC)
+        self._index.put(key, content)
 
     def rename(self, old: bytes, new: bytes) -> None:
         source, target = self.resolve(old), self.resolve(new)
@@ -173,7 +208,11 @@ class FileSystem:
             raise FileError(Errno.ENOENT)
         if self.is_directory(target):
             raise FileError(Errno.EISDIR)
-        self.files[target] = self.files.pop(source)
+        if source == target:
+            return
+        if target in self.files:
+            self.unlink(target.encode("utf-8", "surrogateescape"))
+        self._index.put(target, self._index.pop(source))
 
     def make_directory(self, path: bytes) -> None:
         key = self.resolve(path)
@@ -181,6 +220,8 @@ class FileSystem:
             raise FileError(Errno.EEXIST)
         if not self.is_directory(posixpath.dirname(key)):
             raise FileError(Errno.ENOENT)
+        if not self.limit.take(_ENTRY_COST + 4 * len(key)):
+            raise FileError(Errno.ENOSPC)
         self.directories.add(key)
 
     def remove_directory(self, path: bytes) -> None:
@@ -189,6 +230,10 @@ class FileSystem:
             raise FileError(Errno.ENOTDIR if key in self.files else Errno.ENOENT)
         if self.children(key):
             raise FileError(Errno.ENOTEMPTY)
+        if key == "/":
+            raise FileError(Errno.EBUSY)
+        if key in self.directories:
+            self.limit.give(_ENTRY_COST + 4 * len(key))
         self.directories.discard(key)
 
     # ---------------------------------------------------------------- descriptors
@@ -208,13 +253,14 @@ class FileSystem:
         elif not flags & O_CREAT:
             raise FileError(Errno.ENOENT)
         else:
-            self.files[key] = bytearray()
+            self._store(key, bytearray())
         content = self.files[key]
         if flags & 3 and not isinstance(content, bytearray):
-            content = self.files[key] = bytearray(content)
-        if flags & O_TRUNC and isinstance(content, bytearray):
-            content.clear()
-        return self._add(Descriptor(key, flags, content))
+            self._store(key, content := bytearray(b"" if flags & O_TRUNC else content))
+        descriptor = Descriptor(key, flags, content, limit=self.limit)
+        if flags & O_TRUNC and descriptor.writable:
+            descriptor.resize(0)
+        return self._add(descriptor)
 
     def _add(self, descriptor: Descriptor) -> int:
         number = next(n for n in range(_MOST_DESCRIPTORS + 1) if n not in self.descriptors)
@@ -236,6 +282,8 @@ class FileSystem:
         descriptor = self.get(number)
         if target is None:
             return self._add(descriptor)
+        if not 0 <= target < _MOST_DESCRIPTORS:
+            raise FileError(Errno.EBADF)
         self.descriptors[target] = descriptor
         return target
 
@@ -246,6 +294,66 @@ class FileSystem:
         if descriptor.path not in self.files and self.is_directory(descriptor.path):
             return Status(S_IFDIR | 0o755, 4096, inode(descriptor.path))
         return Status(S_IFREG | 0o644, len(descriptor.data or b""), inode(descriptor.path))
+
+
+class _Index:
+    """Where files lie: absolute path -> key, and the paths in order. So no look-up looks at every file.
+
+    A user may change the dictionary of files between two calls, which is noticed by its size and its last key.
+    """
+
+    def __init__(self, files: dict[str, bytes | bytearray]) -> None:
+        self._files = files
+        self._keys: dict[str, str] = {}
+        self._paths: list[str] = []
+        self._seen: tuple[int, str | None] = (-1, None)
+
+    def _refresh(self) -> None:
+        if self._seen != self._mark():
+            self._keys = {_absolute(key): key for key in reversed(self._files)}  # of two for one path, the first
+            self._paths = sorted(self._keys)
+            self._seen = self._mark()
+
+    def _mark(self) -> tuple[int, str | None]:
+        return len(self._files), next(reversed(self._files), None)
+
+    def key(self, full: str) -> str | None:
+        """The key of the file at an absolute, normalised path."""
+        self._refresh()
+        return self._keys.get(full)
+
+    def below(self, folder: str) -> Iterator[str]:
+        """The absolute paths of the files below an absolute folder, in order."""
+        self._refresh()
+        prefix = folder.rstrip("/") + "/"
+        for place in range(bisect_left(self._paths, prefix), len(self._paths)):
+            if not self._paths[place].startswith(prefix):
+                return
+            yield self._paths[place]
+
+    def put(self, key: str, content: bytes | bytearray) -> None:
+        """Put a file into the dictionary."""
+        self._refresh()
+        full = _absolute(key)
+        if full not in self._keys:
+            self._keys[full] = key
+            insort(self._paths, full)
+        self._files[key] = content
+        self._seen = self._mark()
+
+    def pop(self, key: str) -> bytes | bytearray:
+        """Take a file out of the dictionary."""
+        self._refresh()
+        full = _absolute(key)
+        if self._keys.pop(full, None) is not None:
+            del self._paths[bisect_left(self._paths, full)]
+        content = self._files.pop(key)
+        self._seen = self._mark()
+        return content
+
+
+def _absolute(key: str) -> str:
+    return posixpath.normpath(posixpath.join("/", key))
 
 
 def inode(path: str) -> int:
@@ -259,3 +367,14 @@ def inode(path: str) -> int:
 def file_system(libc: Libc) -> FileSystem:
     """This machine's file system."""
     return libc.state(FileSystem)
+
+
+def path_at(libc: Libc, address: int) -> bytes:
+    """The path a guest names. Raises FileError: EFAULT, ENAMETOOLONG."""
+    try:
+        text = libc.bounded_string(address, PATH_MAX)
+    except GuestAccessError:
+        raise FileError(Errno.EFAULT) from None
+    if len(text) == PATH_MAX:
+        raise FileError(Errno.ENAMETOOLONG)
+    return text

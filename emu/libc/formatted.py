@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.errors import GuestAbort
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno, message
 from emu.libc.guest import Arguments
 from emu.libc.ieee import DOUBLE, SINGLE, long_double
 from emu.libc.memory import overflow_abort
 from emu.libc.parse import parse_real
-from emu.libc.printf import FormatIllegal, FormatInvalid, FormatOverflow, format_bytes
+from emu.libc.printf import LARGEST_FIELD, FormatIllegal, FormatInvalid, FormatOverflow, format_bytes
 from emu.libc.scanf import scan
 from emu.libc.stdio import EOF, Stream, find_stream, read_stream, standard_stream, write_stream
 from emu.libc.table import register
@@ -30,9 +31,8 @@ class Around:
         self._libc = libc
         self.word = libc.word
         self.bounded_string = libc.bounded_string
-        self.string = libc.string
 
-    def wide_string(self, address: int, limit: int | None) -> bytes | None:
+    def wide_string(self, address: int, limit: int) -> bytes | None:
         return encode_wide(read_wide(self._libc, address, limit))
 
     def store(self, address: int, size: int, value: int) -> None:
@@ -45,7 +45,10 @@ class Around:
 def formatted(libc: Libc, template: int, arguments: Arguments) -> bytes | None:
     """The text, or None with errno set."""
     try:
-        return format_bytes(libc.string(template), arguments, Around(libc))
+        text = libc.bounded_string(template, LARGEST_FIELD + 1)
+        if len(text) > LARGEST_FIELD:
+            raise FormatOverflow
+        return format_bytes(text, arguments, Around(libc))
     except FormatOverflow:
         libc.errno = Errno.EOVERFLOW
     except FormatInvalid:
@@ -144,19 +147,33 @@ _export_printf_family()
 # ---------------------------------------------------------------- scanf
 
 
-class StringSource:
-    """Scans a string."""
+_LOOK = 1 << 14  #: bytes scanned between two looks at the budget
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._position = 0
+
+class StringSource:
+    """Scans a string of the guest's, no further than the conversions go."""
+
+    def __init__(self, libc: Libc, address: int) -> None:
+        self._pieces = libc.memory.until(address, 0, 1 << 64)
+        self._check_budget = libc.check_budget
+        self._data = b""
+        self._position = self._taken = 0
 
     def peek(self) -> int:
-        return self._data[self._position] if self._position < len(self._data) else EOF
+        while self._position == len(self._data):
+            piece = next(self._pieces, None)
+            if piece is None:
+                return EOF
+            self._data, self._position = piece, 0
+        return self._data[self._position]
 
     def next(self) -> int:
         byte = self.peek()
-        self._position += 1
+        if byte != EOF:
+            self._position += 1
+            self._taken += 1
+            if not self._taken % _LOOK:
+                self._check_budget()
         return byte
 
 
@@ -166,16 +183,29 @@ class StreamSource:
     def __init__(self, libc: Libc, stream: Stream) -> None:
         self._libc = libc
         self._stream = stream
+        self._ahead: int | None = None
+        self._taken = 0
 
     def peek(self) -> int:
-        byte = self.next()
-        if byte != EOF:
-            self._stream.pushed_back.insert(0, byte)
-        return byte
+        if self._ahead is None:
+            data = read_stream(self._libc, self._stream, 1)
+            self._ahead = data[0] if data else EOF
+        return self._ahead
 
     def next(self) -> int:
-        data = read_stream(self._libc, self._stream, 1)
-        return data[0] if data else EOF
+        byte = self.peek()
+        if byte != EOF:
+            self._ahead = None
+            self._taken += 1
+            if not self._taken % _LOOK:
+                self._libc.check_budget()
+        return byte
+
+    def finish(self) -> None:
+        """Give back what was looked at and not taken."""
+        if self._ahead is not None and self._ahead != EOF:
+            self._stream.pushed_back.insert(0, self._ahead)
+            self._stream.at_end = False
 
 
 class PointerTarget:
@@ -212,12 +242,25 @@ class PointerTarget:
 
 
 def _sscanf(libc: Libc, text: int, template: int, arguments: Arguments) -> int:
-    return scan(libc.string(template), StringSource(libc.string(text)), PointerTarget(libc, arguments))
+    return scan(_scan_format(libc, template), StringSource(libc, text), PointerTarget(libc, arguments))
+
+
+_LONGEST_FORMAT = 1 << 16
+
+
+def _scan_format(libc: Libc, template: int) -> bytes:
+    text = libc.bounded_string(template, _LONGEST_FORMAT + 1)
+    if len(text) > _LONGEST_FORMAT:
+        raise GuestAbort(f"scanf with a format of more than {_LONGEST_FORMAT} bytes")
+    return text
 
 
 def _fscanf(libc: Libc, stream: int, template: int, arguments: Arguments) -> int:
     source = StreamSource(libc, find_stream(libc, stream))
-    return scan(libc.string(template), source, PointerTarget(libc, arguments))
+    try:
+        return scan(_scan_format(libc, template), source, PointerTarget(libc, arguments))
+    finally:
+        source.finish()
 
 
 def _scanf(libc: Libc, template: int, arguments: Arguments) -> int:

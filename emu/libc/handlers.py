@@ -19,6 +19,10 @@ class Handler(NamedTuple):
     dso: int
 
 
+#: Handlers registered at once, per list; each costs the host a hundred bytes.
+MOST_HANDLERS = 1 << 18
+
+
 class Handlers:
     """Registered handlers, the last one registered last."""
 
@@ -28,15 +32,27 @@ class Handlers:
         self.thread: dict[int, list[Handler]] = {}  #: thread pointer -> destructors of its thread-local objects
 
 
+def register(handlers: list[Handler], handler: Handler) -> int:
+    """0, or -1 where there are too many."""
+    if len(handlers) >= MOST_HANDLERS:
+        return -1
+    handlers.append(handler)
+    return 0
+
+
 def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None) -> None:
     """Call and forget the handlers (of one DSO), last first; ones registered meanwhile run too."""
-    while chosen := [h for h in handlers if dso is None or h.dso == dso]:
-        handler = chosen[-1]
-        handlers.remove(handler)
+    while (place := _last(handlers, dso)) is not None:
+        handler = handlers.pop(place)
         if handler.argument is None:
             libc.call(handler.function, "void(void)")
         else:
             libc.call(handler.function, "void(void *)", handler.argument)
+
+
+def _last(handlers: list[Handler], dso: int | None) -> int | None:
+    places = range(len(handlers) - 1, -1, -1)
+    return next((place for place in places if dso is None or handlers[place].dso == dso), None)
 
 
 def run_thread_handlers(libc: Libc) -> None:

@@ -17,6 +17,7 @@ from emu.isa.registry import ISAS
 from emu.libc import table
 from emu.libc.errno import Errno
 from emu.libc.streams import CaptureStream
+from emu.memory.limit import MemoryLimit
 
 if TYPE_CHECKING:
     from emu.libc.guest import Program
@@ -54,6 +55,7 @@ class Libc:
         environment: Mapping[str, str] | None = None,
         files: dict[str, bytes | bytearray] | None = None,
         stdin: bytes | Callable[[int], bytes] = b"",
+        limit: MemoryLimit | None = None,
     ) -> None:
         self.arch, self.registers, self.heap = arch, registers, heap
         self.isa = ISAS[arch.name]
@@ -67,8 +69,9 @@ class Libc:
         self.files: dict[str, bytes | bytearray] = {} if files is None else files
         self.stdin = stdin
         self.program: Program | None = None  #: the program that runs, if one does
-        self.stdout = CaptureStream()
-        self.stderr = CaptureStream()
+        self.limit = limit or MemoryLimit()  #: what files and output are charged to
+        self.stdout = CaptureStream(self.limit)
+        self.stderr = CaptureStream(self.limit)
         self._states: dict[Callable[[Libc], object], object] = {}
         self._bound: dict[str, HostFunction | None] = {}
         self._variables: dict[table.DataExport, int] = {}

@@ -14,7 +14,7 @@ from emu.libc.errno import Errno
 from emu.libc.stdio import EOF, fgetc, fputc, ungetc
 from emu.libc.strings import strcmp, strxfrm
 from emu.libc.table import export, export_data
-from emu.libc.wide import WCHAR, encode_wide, read_wide, wcscmp
+from emu.libc.wide import WCHAR, encode_wide, multibyte, read_wide, wcscmp, wcslen
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -50,7 +50,7 @@ def _c_locale(libc: Libc) -> int:
 def newlocale(libc: Libc, mask: int, name: int, base: int) -> int:
     if not name:
         return libc.fail(Errno.EINVAL, 0)
-    return _c_locale(libc) if libc.string(name) in _NAMES else libc.fail(Errno.ENOENT, 0)
+    return _c_locale(libc) if libc.bounded_string(name, 64) in _NAMES else libc.fail(Errno.ENOENT, 0)
 
 
 @export("void *duplocale(void *locale)", alias=("__duplocale",))
@@ -183,9 +183,16 @@ def strftime_l(libc: Libc, dest: int, size: int, template: int, fields: int, loc
     return strftime(libc, dest, size, template, fields)
 
 
+_LONGEST_FORMAT = 1 << 16
+
+
+def _wide_text(units: list[int]) -> str:
+    return "".join(chr(unit) if unit < 0x11_0000 else "\ufffd" for unit in units)
+
+
 @export("size_t wcsftime(wchar_t *dest, size_t size, const wchar_t *format, const void *fields)")
 def wcsftime(libc: Libc, dest: int, size: int, template: int, fields: int) -> int:
-    text = strftime_text("".join(map(chr, read_wide(libc, template))), read_tm(libc, fields))
+    text = strftime_text(_wide_text(read_wide(libc, template, _LONGEST_FORMAT)), read_tm(libc, fields))
     if len(text) >= size:
         return 0
     _write_wide(libc, dest, [*map(ord, text), 0])
@@ -216,7 +223,7 @@ def towupper_l(libc: Libc, c: int, locale: int) -> int:
 @export("unsigned long wctype(const char *name)")
 def wctype(libc: Libc, name: int) -> int:
     """A class's number, from 1; 0 for a name that is none."""
-    found = CLASSES.get(libc.string(name).decode("latin-1"))
+    found = CLASSES.get(libc.bounded_string(name, 16).decode("latin-1"))
     return 0 if found is None else found[1] + 1
 
 
@@ -253,14 +260,14 @@ def _write_wide(libc: Libc, address: int, units: list[int]) -> None:
 def mbsnrtowcs(libc: Libc, dest: int, src: int, count: int, n: int, state: int) -> int:
     """Stateless: a character cut off by `bytes` is left, to be offered again whole."""
     start = libc.pointer(src)
-    data = libc.bounded_string(start, count)
+    data = multibyte(libc, start, count)
     ended = len(data) < count
     done = written = 0
     failed = False
     while done < len(data) and (not dest or written < n):
         size = next((k for k in range(1, 5) if _is_character(data[done : done + k])), 0)
         if not size:
-            failed = ended or len(data) - done >= 4 or not _is_prefix(data[done:])
+            failed = ended or len(data) - done >= 4 or not _is_prefix(data[done : done + 4])
             break
         if dest:
             _write_wide(libc, dest + WCHAR * written, [ord(data[done : done + size].decode())])
@@ -291,7 +298,7 @@ def _is_prefix(data: bytes) -> bool:
 
 @export("size_t mbsrtowcs(wchar_t *dest, const char **src, size_t n, void *state)")
 def mbsrtowcs(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
-    return mbsnrtowcs(libc, dest, src, len(libc.string(libc.pointer(src))) + 1, n, state)
+    return mbsnrtowcs(libc, dest, src, libc.memory.length(libc.pointer(src)) + 1, n, state)
 
 
 @export("size_t wcsnrtombs(char *dest, const wchar_t **src, size_t units, size_t n, void *state)")
@@ -299,7 +306,7 @@ def wcsnrtombs(libc: Libc, dest: int, src: int, count: int, n: int, state: int) 
     start = libc.pointer(src)
     units = read_wide(libc, start, count)
     ended = len(units) < count
-    text = b""
+    text = bytearray()
     for done, unit in enumerate(units):
         character = encode_wide([unit])
         if character is None:
@@ -313,14 +320,14 @@ def wcsnrtombs(libc: Libc, dest: int, src: int, count: int, n: int, state: int) 
         text += character
     if dest:
         whole = ended and len(text) < n
-        libc.memory.write(dest, text + b"\0" if whole else text)
+        libc.memory.write(dest, bytes(text) + b"\0" if whole else text)
         libc.set_pointer(src, 0 if whole else start + WCHAR * len(units))
     return len(text)
 
 
 @export("size_t wcsrtombs(char *dest, const wchar_t **src, size_t n, void *state)")
 def wcsrtombs(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
-    return wcsnrtombs(libc, dest, src, len(read_wide(libc, libc.pointer(src))) + 1, n, state)
+    return wcsnrtombs(libc, dest, src, wcslen(libc, libc.pointer(src)) + 1, n, state)
 
 
 @export("unsigned putwc(int c, void *stream)", alias=("fputwc",))

@@ -79,19 +79,30 @@ def parse_real(text: bytes) -> Real:
     number = _HEX.match(text, start)
     if number:
         whole, fraction = number[1] or b"", number[2] or number[3] or b""
-        value = _scaled(int(whole + fraction, 16), 2, _exponent(number[4]) - 4 * len(fraction))
+        digits, dropped = _significant(whole + fraction)
+        value = _scaled(int(digits, 16), 2, _exponent(number[4]) + 4 * (dropped - len(fraction)))
         return Real(_signed(value, sign), number.end())
     number = _DECIMAL.match(text, start)
     if not number:
         return Real(0.0, 0)
     whole, _, fraction = number[1].partition(b".")
     fraction = fraction.rstrip(b"0")
-    digits = (whole + fraction).lstrip(b"0") or b"0"
-    exponent = _exponent(number[2]) - len(fraction)
-    if len(digits) > 1200:  # more than any rounding can depend on, but for being inexact
-        exponent += len(digits) - 1200
-        digits = digits[:1199] + b"1"
+    digits, dropped = _significant(whole + fraction)
+    exponent = _exponent(number[2]) + dropped - len(fraction)
     return Real(_signed(_scaled(int(digits), 10, exponent), sign), number.end())
+
+
+_SIGNIFICANT = 1200  # digits: more than any rounding can depend on, but for being inexact
+
+
+def _significant(digits: bytes) -> tuple[bytes, int]:
+    """The digits that tell, and how many were dropped behind them."""
+    digits = digits.lstrip(b"0") or b"0"
+    dropped = max(len(digits) - _SIGNIFICANT, 0)
+    if dropped:
+        rest = b"1" if digits[_SIGNIFICANT - 1 :].strip(b"0") else b"0"
+        digits = digits[: _SIGNIFICANT - 1] + rest
+    return digits, dropped
 
 
 def _exponent(text: bytes | None) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
 from emu.libc.files import attempt
-from emu.libc.filesystem import FileError, file_system
+from emu.libc.filesystem import FileError, file_system, path_at
 from emu.libc.table import export
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @export("int unlink(const char *path)")
 def unlink(libc: Libc, path: int) -> int:
-    return attempt(libc, lambda: file_system(libc).unlink(libc.string(path)))
+    return attempt(libc, lambda: file_system(libc).unlink(path_at(libc, path)))
 
 
 @export("int remove(const char *path)")
 def remove(libc: Libc, path: int) -> int:
     files = file_system(libc)
-    name = libc.string(path)
     try:
+        name = path_at(libc, path)
         if files.is_directory(files.resolve(name)):
             return attempt(libc, lambda: files.remove_directory(name))
     except FileError as error:
@@ -33,23 +33,23 @@ def remove(libc: Libc, path: int) -> int:
 
 @export("int rename(const char *old, const char *new_path)")
 def rename(libc: Libc, old: int, new_path: int) -> int:
-    return attempt(libc, lambda: file_system(libc).rename(libc.string(old), libc.string(new_path)))
+    return attempt(libc, lambda: file_system(libc).rename(path_at(libc, old), path_at(libc, new_path)))
 
 
 @export("int mkdir(const char *path, unsigned mode)")
 def mkdir(libc: Libc, path: int, mode: int) -> int:
-    return attempt(libc, lambda: file_system(libc).make_directory(libc.string(path)))
+    return attempt(libc, lambda: file_system(libc).make_directory(path_at(libc, path)))
 
 
 @export("int rmdir(const char *path)")
 def rmdir(libc: Libc, path: int) -> int:
-    return attempt(libc, lambda: file_system(libc).remove_directory(libc.string(path)))
+    return attempt(libc, lambda: file_system(libc).remove_directory(path_at(libc, path)))
 
 
 @export("int access(const char *path, int mode)")
 def access(libc: Libc, path: int, mode: int) -> int:
     def operation() -> None:
-        file_system(libc).status(libc.string(path))
+        file_system(libc).status(path_at(libc, path))
 
     return attempt(libc, operation)
 
@@ -72,7 +72,7 @@ def readlink(libc: Libc, path: int, buffer: int, size: int) -> int:
 
 @export("char *getcwd(char *buffer, size_t size)")
 def getcwd(libc: Libc, buffer: int, size: int) -> int:
-    text = file_system(libc).working_directory.encode()
+    text = file_system(libc).working_directory.encode("utf-8", "surrogateescape")
     if not buffer:
         return libc.new_string(text)
     if size <= len(text):
@@ -86,7 +86,7 @@ def chdir(libc: Libc, path: int) -> int:
     files = file_system(libc)
 
     def operation() -> None:
-        target = files.resolve(libc.string(path))
+        target = files.resolve(path_at(libc, path))
         if not files.is_directory(target):
             raise FileError(Errno.ENOTDIR if target in files.files else Errno.ENOENT)
         files.working_directory = posixpath.normpath(posixpath.join("/", target))
@@ -98,7 +98,7 @@ def chdir(libc: Libc, path: int) -> int:
 def realpath(libc: Libc, path: int, buffer: int) -> int:
     if access(libc, path, 0) < 0:
         return 0
-    text = posixpath.join("/", file_system(libc).resolve(libc.string(path))).encode()
+    text = posixpath.join("/", file_system(libc).resolve(path_at(libc, path))).encode("utf-8", "surrogateescape")
     if not buffer:
         return libc.new_string(text)
     libc.put_string(buffer, text)

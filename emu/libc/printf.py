@@ -31,7 +31,10 @@ _BASES = {"d": 10, "i": 10, "u": 10, "o": 8, "x": 16, "X": 16, "b": 2, "B": 2}
 _PREFIXES = {"x": "0x", "X": "0X", "b": "0b", "B": "0B"}
 _FLOATS = frozenset("aAeEfFgG")
 #: glibc answers -1 (EOVERFLOW) past INT_MAX; this engine does so earlier, to keep a bad format harmless.
-LARGEST_FIELD = 1 << 26
+LARGEST_FIELD = 1 << 25
+_MOST_PARTS = 1 << 16  # conversions of one format
+_MOST_ARGUMENTS = 4096  # NL_ARGMAX
+_REMEMBERED = 1 << 12  # bytes of a format worth keeping parsed
 
 
 class FormatOverflow(Exception):
@@ -52,8 +55,7 @@ class Surroundings(Protocol):
     @property
     def word(self) -> int: ...
     def bounded_string(self, address: int, limit: int) -> bytes: ...
-    def string(self, address: int) -> bytes: ...
-    def wide_string(self, address: int, limit: int | None) -> bytes | None: ...
+    def wide_string(self, address: int, limit: int) -> bytes | None: ...
     def store(self, address: int, size: int, value: int) -> None: ...
     def error_message(self) -> bytes: ...
 
@@ -84,9 +86,17 @@ class Spec:
         return "void *" if conversion in "sSpn" else None
 
 
-@lru_cache(maxsize=1024)
 def parse(template: bytes) -> tuple[bytes | Spec, ...]:
     """The literals and conversions of a format. Raises FormatInvalid or FormatOverflow."""
+    return _remembered(template) if len(template) <= _REMEMBERED else _parse(template)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(template: bytes) -> tuple[bytes | Spec, ...]:
+    return _parse(template)
+
+
+def _parse(template: bytes) -> tuple[bytes | Spec, ...]:
     parts: list[bytes | Spec] = []
     position = 0
     while True:
@@ -100,6 +110,8 @@ def parse(template: bytes) -> tuple[bytes | Spec, ...]:
         if match["conversion"] is None:
             raise FormatInvalid
         parts.append(_spec(match))
+        if len(parts) > 2 * _MOST_PARTS:
+            raise FormatOverflow
         position = match.end()
 
 
@@ -119,7 +131,7 @@ def _spec(match: re.Match[bytes]) -> Spec:
         precision_argument,
         match["length"] or b"",
         match["conversion"].decode("latin-1"),
-        int(match["argument"] or 0),
+        _position(match["argument"]),
     )
 
 
@@ -127,10 +139,19 @@ def _number(text: bytes | None) -> tuple[int | None, int | None]:
     if text is None:
         return None, None
     if text.startswith(b"*"):
-        return None, int(text[1:-1] or 0)
+        return None, _position(text[1:-1])
     if len(text) > 12:
         raise FormatOverflow
     return int(text), None
+
+
+def _position(text: bytes | None) -> int:
+    """Which argument, from 1; 0 for the next. Raises FormatOverflow past NL_ARGMAX."""
+    if not text:
+        return 0
+    if len(text) > 9 or int(text) > _MOST_ARGUMENTS:
+        raise FormatOverflow
+    return int(text)
 
 
 class _Ordered:
@@ -179,7 +200,7 @@ def format_bytes(template: bytes, arguments: Arguments, around: Surroundings) ->
             around.store(int(value), (_LENGTHS[part.length][1] or around.word * 8) // 8, len(out))
             continue
         out += _convert(part, flags, width or 0, precision, value, around)
-        if len(out) > 1 << 31:
+        if len(out) > LARGEST_FIELD:
             raise FormatOverflow
     return bytes(out)
 
@@ -225,12 +246,15 @@ def _string(spec: Spec, precision: int | None, address: int, around: Surrounding
     if not address:
         return b"(null)" if precision is None or precision >= 6 else b""
     if spec.conversion == "S" or spec.length == b"l":
-        text = around.wide_string(address, precision)
+        text = around.wide_string(address, LARGEST_FIELD + 1 if precision is None else precision)
         if text is None:
             raise FormatIllegal
         # Precision counts bytes; a character that does not fit whole is left out.
         return text if precision is None else text[:precision].decode(errors="ignore").encode()
-    return around.string(address) if precision is None else around.bounded_string(address, precision)
+    text = around.bounded_string(address, LARGEST_FIELD + 1 if precision is None else precision)
+    if len(text) > LARGEST_FIELD:
+        raise FormatOverflow
+    return text
 
 
 def _pad(text: bytes, flags: str, width: int) -> bytes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno, message
-from emu.libc.handlers import Handler, Handlers, run_handlers, run_thread_handlers
+from emu.libc.handlers import Handler, Handlers, register, run_handlers, run_thread_handlers
 from emu.libc.table import export, export_data, has_aeabi
 
 if TYPE_CHECKING:
@@ -16,28 +16,24 @@ if TYPE_CHECKING:
 
 @export("int atexit(void *function)")
 def atexit(libc: Libc, function: int) -> int:
-    libc.state(Handlers).registered.append(Handler(function, None, 0))
-    return 0
+    return register(libc.state(Handlers).registered, Handler(function, None, 0))
 
 
 @export("int at_quick_exit(void *function)")
 def at_quick_exit(libc: Libc, function: int) -> int:
-    libc.state(Handlers).quick.append(Handler(function, None, 0))
-    return 0
+    return register(libc.state(Handlers).quick, Handler(function, None, 0))
 
 
 @export("int __cxa_thread_atexit(void *function, void *object, void *dso)", alias=("__cxa_thread_atexit_impl",))
 def cxa_thread_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
     """Runs when the thread ends, before any atexit handler; the image `dso` lies in stays loaded until then."""
     thread = libc.thread_pointer
-    libc.state(Handlers).thread.setdefault(thread, []).append(Handler(function, argument, dso))
-    return 0
+    return register(libc.state(Handlers).thread.setdefault(thread, []), Handler(function, argument, dso))
 
 
 @export("int __cxa_atexit(void *function, void *argument, void *dso)")
 def cxa_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
-    libc.state(Handlers).registered.append(Handler(function, argument, dso))
-    return 0
+    return register(libc.state(Handlers).registered, Handler(function, argument, dso))
 
 
 @export("int __aeabi_atexit(void *argument, void *function, void *dso)", on=has_aeabi)
@@ -80,8 +76,11 @@ def raise_(libc: Libc, signal: int) -> int:
     raise GuestAbort(f"raise({signal}) called")
 
 
+_LONGEST_TEXT = 1 << 12  #: bytes of what an error quotes
+
+
 def _text(libc: Libc, address: int) -> str:
-    return libc.string(address).decode(errors="replace") if address else "?"
+    return libc.bounded_string(address, _LONGEST_TEXT).decode(errors="replace") if address else "?"
 
 
 @export("void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function)")
@@ -243,13 +242,16 @@ def sched_getaffinity(libc: Libc, process: int, size: int, mask: int) -> int:
     """One processor, number 0."""
     if not size:
         return libc.fail(Errno.EINVAL)
-    libc.memory.write(mask, b"\1".ljust(size, b"\0"))
+    if size < libc.word:
+        return libc.fail(Errno.EINVAL)
+    libc.memory.fill(mask, b"\0", size)
+    libc.memory.write(mask, b"\1")
     return 0
 
 
 @export("int __sched_cpucount(size_t size, const void *mask)")
 def sched_cpucount(libc: Libc, size: int, mask: int) -> int:
-    return int.from_bytes(libc.memory.read(mask, size), "little").bit_count() if size else 0
+    return sum(int.from_bytes(piece, "little").bit_count() for piece in libc.memory.pieces(mask, size))
 
 
 @export("int get_nprocs(void)", alias=("get_nprocs_conf",))

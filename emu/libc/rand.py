@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from emu.cpu.protocol import Protection
+from emu.libc.errno import Errno
 from emu.libc.table import export
 
 if TYPE_CHECKING:
@@ -100,21 +102,38 @@ def mrand48(libc: Libc) -> int:
 
 @export("ssize_t getrandom(void *buffer, size_t size, unsigned flags)")
 def getrandom(libc: Libc, buffer: int, size: int, flags: int) -> int:
-    """Reproducible bytes, from the 48-bit generator: nothing here is secret."""
+    """Reproducible bytes, from the 48-bit generator: nothing here is secret. As from a kernel, EFAULT for a bad
+    buffer, and fewer bytes where it ends early."""
+    room = libc.memory.available(buffer, min(size, _MOST), Protection.W)
+    if size and not room:
+        return libc.fail(Errno.EFAULT)
+    _fill(libc, buffer, room)
+    return room
+
+
+_MOST = 0x1FF_FFFF  #: bytes of one getrandom at most (random(4))
+_STEP = 1 << 16
+
+
+def _fill(libc: Libc, buffer: int, size: int) -> None:
+    libc.memory.require(buffer, size, Protection.W)
     generators = libc.state(Generators)
-    libc.memory.write(buffer, bytes(generators.next48() >> 40 for _ in range(size)))
-    return size
+    for offset in range(0, size, _STEP):
+        libc.check_budget()
+        wanted = min(_STEP, size - offset)
+        libc.memory.write(buffer + offset, bytes(generators.next48() >> 40 for _ in range(wanted)))
 
 
 @export("int getentropy(void *buffer, size_t size)")
 def getentropy(libc: Libc, buffer: int, size: int) -> int:
-    getrandom(libc, buffer, size, 0)
-    return 0
+    if size > 256:
+        return libc.fail(Errno.EIO)
+    return 0 if getrandom(libc, buffer, size, 0) == size else libc.fail(Errno.EFAULT)
 
 
 @export("void arc4random_buf(void *buffer, size_t size)")
 def arc4random_buf(libc: Libc, buffer: int, size: int) -> None:
-    getrandom(libc, buffer, size, 0)
+    _fill(libc, buffer, size)
 
 
 @export("uint32_t arc4random(void)")

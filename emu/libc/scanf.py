@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from emu.errors import GuestAbort
 from emu.libc.parse import SPACE, parse_integer, parse_real
 
 _SPEC = re.compile(
@@ -17,8 +18,8 @@ _SPEC = re.compile(
 _BASES = {"d": 10, "i": 0, "u": 10, "o": 8, "x": 16, "X": 16, "p": 16, "b": 2}
 _SIZES = {b"hh": 1, b"h": 2, b"": 4, b"l": 0, b"ll": 8, b"q": 8, b"L": 8, b"j": 8, b"z": 0, b"t": 0}
 _EOF = -1
-#: What may still come to make a number of a beginning of one.
-_ENDINGS = (b"", b"0", b"f", b"n", b"an", b"nf", b"nity", b"ity", b"ty", b"y", b")")
+_LONGEST = 1 << 24  #: bytes of one field, which is held whole
+_MOST_ARGUMENTS = 4096  #: NL_ARGMAX
 
 
 class Source(Protocol):
@@ -71,7 +72,19 @@ class _Counted:
         out = bytearray()
         while (byte := self.peek()) != _EOF and wanted(byte):
             out.append(self.next())
+            if len(out) > _LONGEST:
+                raise GuestAbort(f"scanf: a field of more than {_LONGEST} bytes")
         return bytes(out)
+
+    def skip_space(self) -> None:
+        """Take white space, however much."""
+        while (byte := self.peek()) != _EOF and byte in SPACE:
+            self.next()
+
+    def take(self, letters: bytes) -> bytes:
+        """The next byte if it is one of `letters`, else nothing."""
+        byte = self.peek()
+        return bytes([self.next()]) if byte != _EOF and byte in letters else b""
 
 
 def scan(template: bytes, source: Source, target: Target) -> int:
@@ -83,13 +96,13 @@ def scan(template: bytes, source: Source, target: Target) -> int:
         byte = template[position]
         reader.field = 1 << 62
         if byte in SPACE:
-            reader.take_while(SPACE.__contains__)
+            reader.skip_space()
             position += 1
             continue
         match = _SPEC.match(template, position)
         if match is None or match["conversion"] == b"%":
             if match is not None:
-                reader.take_while(SPACE.__contains__)
+                reader.skip_space()
             if reader.peek() != byte:
                 return -1 if reader.peek() == _EOF and not assigned else assigned
             reader.next()
@@ -98,13 +111,15 @@ def scan(template: bytes, source: Source, target: Target) -> int:
         if match["conversion"] is None:
             return assigned
         spec = _Spec(
-            int(match["argument"] or 0),
+            _count(match["argument"]),
             bool(match["star"]),
-            int(match["width"]) if match["width"] else None,
+            _count(match["width"]) or None,
             bool(match["allocate"]),
             match["length"] or b"",
             match["conversion"],
         )
+        if spec.argument > _MOST_ARGUMENTS:
+            return assigned
         position = match.end()
         outcome = _convert(spec, reader, target)
         if outcome is None:
@@ -116,6 +131,11 @@ def scan(template: bytes, source: Source, target: Target) -> int:
     return assigned
 
 
+def _count(digits: bytes | None) -> int:
+    """A width or position; of absurd ones only that they are."""
+    return 0 if not digits else int(digits) if len(digits) < 10 else 1 << 31
+
+
 def _convert(spec: _Spec, reader: _Counted, target: Target) -> int | None:
     """1 done, -1 the input had ended, None a mismatch."""
     conversion = chr(spec.conversion[0])
@@ -124,7 +144,7 @@ def _convert(spec: _Spec, reader: _Counted, target: Target) -> int | None:
             target.store(target.next_pointer(spec.argument), _SIZES[spec.length] or target.word, reader.taken)
         return 1
     if conversion not in "c[C":
-        reader.take_while(SPACE.__contains__)
+        reader.skip_space()
     if reader.peek() == _EOF:
         return _EOF
     if spec.width:
@@ -228,12 +248,33 @@ def _integer_text(reader: _Counted, base: int) -> bytes:
 
 def _real_text(reader: _Counted) -> bytes:
     """The longest run that can be the start of a floating-point number, taken from the stream."""
+    text = reader.take(b"+-")
+    for word in (b"infinity", b"nan"):
+        if (first := reader.take(bytes([word[0]]) + bytes([word[0]]).upper())) != b"":
+            return text + first + _word_text(reader, word)
+    digits, exponent = b"0123456789", b"eE"
+    if (zero := reader.take(b"0")) != b"":
+        text += zero
+        if (letter := reader.take(b"xX")) != b"":
+            text, zero, digits, exponent = text + letter, b"", b"0123456789abcdefABCDEF", b"pP"
+    whole = reader.take_while(digits.__contains__)
+    point = reader.take(b".")
+    fraction = reader.take_while(digits.__contains__) if point else b""
+    text += whole + point + fraction
+    if (zero or whole or fraction) and (letter := reader.take(exponent)) != b"":
+        text += letter + reader.take(b"+-") + reader.take_while(b"0123456789".__contains__)
+    return text
+
+
+def _word_text(reader: _Counted, word: bytes) -> bytes:
+    """What follows the first letter of "infinity" or "nan", as far as it goes."""
     text = b""
-    while (byte := reader.peek()) != _EOF:
-        candidate = text + bytes([byte])
-        # A prefix may be one that only becomes a number with more: complete it in every way C knows.
-        if not any(parse_real(candidate + ending).consumed >= len(candidate) for ending in _ENDINGS):
-            break
-        text = candidate
-        reader.next()
+    for letter in word[1:]:
+        if (taken := reader.take(bytes([letter]) + bytes([letter]).upper())) == b"":
+            return text
+        text += taken
+    if word == b"nan" and (opened := reader.take(b"(")) != b"":
+        text += (
+            opened + reader.take_while(lambda byte: chr(byte).isalnum() or byte == ord("_")) + reader.take(b")")
+        )
     return text

@@ -11,7 +11,9 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.cpu.protocol import Protection
 from emu.libc.table import export
+from emu.memory.guest_view import PIECE
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -20,12 +22,55 @@ _COMPARATOR = "int(const void *, const void *)"
 _COMPARATOR_R = "int(const void *, const void *, void *)"
 
 
-def _sort(libc: Libc, base: int, count: int, size: int, order: Callable[[int, int], int]) -> None:
+#: Elements sorted by their positions; more would take more of the host than the elements themselves.
+_BY_POSITION = 1 << 18
+_Order = Callable[[int, int], int]
+
+
+def _sort(libc: Libc, base: int, count: int, size: int, order: _Order) -> None:
     if count < 2 or not size:
         return
+    libc.memory.require(base, count * size)
+    libc.memory.require(base, count * size, Protection.W)
+    if count > _BY_POSITION or size > PIECE:
+        _sort_in_place(libc, base, count, size, order)
+        return
     addresses = sorted(range(base, base + count * size, size), key=functools.cmp_to_key(order))
-    data = libc.memory.read(base, count * size)
-    libc.memory.write(base, b"".join(data[a - base : a - base + size] for a in addresses))
+    if not libc.limit.take(2 * count * size):
+        _sort_in_place(libc, base, count, size, order)
+        return
+    try:
+        data = libc.memory.read(base, count * size)
+        libc.memory.write(base, b"".join(data[a - base : a - base + size] for a in addresses))
+    finally:
+        libc.limit.give(2 * count * size)
+
+
+def _sort_in_place(libc: Libc, base: int, count: int, size: int, order: _Order) -> None:
+    """Heapsort: not stable, but it takes no memory, as glibc's qsort does where it can have none."""
+
+    def swap(a: int, b: int) -> None:
+        for offset in range(0, size, PIECE):
+            step = min(PIECE, size - offset)
+            held = libc.memory.read(a + offset, step)
+            libc.memory.copy(a + offset, b + offset, step)
+            libc.memory.write(b + offset, held)
+
+    def sift(root: int, end: int) -> None:
+        while (child := 2 * root + 1) < end:
+            place = base + child * size
+            if child + 1 < end and order(place, place + size) < 0:
+                child, place = child + 1, place + size
+            if order(base + root * size, place) >= 0:
+                return
+            swap(base + root * size, place)
+            root = child
+
+    for root in range(count // 2 - 1, -1, -1):
+        sift(root, count)
+    for end in range(count - 1, 0, -1):
+        swap(base, base + end * size)
+        sift(0, end)
 
 
 @export("void qsort(void *base, size_t count, size_t size, void *compare)")
@@ -54,6 +99,7 @@ def bsearch(libc: Libc, key: int, base: int, count: int, size: int, compare: int
 @export("void *lfind(const void *key, const void *base, size_t *count, size_t size, void *compare)")
 def lfind(libc: Libc, key: int, base: int, count: int, size: int, compare: int) -> int:
     for element in range(base, base + libc.pointer(count) * size, size or 1):
+        libc.check_budget()
         if libc.call_int(compare, _COMPARATOR, key, element) == 0:
             return element
     return 0
@@ -65,6 +111,6 @@ def lsearch(libc: Libc, key: int, base: int, count: int, size: int, compare: int
     if not found:
         used = libc.pointer(count)
         found = base + used * size
-        libc.memory.write(found, libc.memory.read(key, size))
+        libc.memory.copy(found, key, size)
         libc.set_pointer(count, used + 1)
     return found

@@ -6,19 +6,26 @@ path, `__overflow` and `__uflow`); its state is here. Streams are unbuffered: wh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from emu.cpu.protocol import Protection
 from emu.errors import GuestAbort
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno, message
+from emu.libc.files import write_from
 from emu.libc.memory import overflow_abort
 from emu.libc.table import export, export_data
+from emu.memory.guest_view import PIECE
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 EOF = -1
+INT_MAX = (1 << 31) - 1
 _FILE_SIZE = 512  # more than any libc's FILE
+_MOST_STREAMS = 4096  #: FILEs at once
+_MOST_PUSHED_BACK = 1 << 16  #: bytes ungetc takes
 _MODES = {"r": 0, "w": fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC, "a": fs.O_WRONLY | fs.O_CREAT | fs.O_APPEND}
 
 
@@ -42,7 +49,10 @@ class Streams:
 
 
 def new_stream(libc: Libc, number: int) -> int:
+    """Address of a new FILE on a descriptor. Raises FileError for one too many."""
     streams = libc.state(Streams)
+    if len(streams.by_address) >= _MOST_STREAMS:
+        raise fs.FileError(Errno.EMFILE)
     address = streams.closed.pop() if streams.closed else libc.allocate(_FILE_SIZE)
     streams.by_address[address] = Stream(address, number)
     return address
@@ -74,13 +84,23 @@ for _number, _name in enumerate(("stdin", "stdout", "stderr")):
 
 def write_stream(libc: Libc, address: int, data: bytes) -> int:
     """Bytes written, or -1 with errno and the error flag set."""
+    return _write_stream(libc, address, lambda descriptor: descriptor.write(data))
+
+
+def write_stream_from(libc: Libc, address: int, data: int, size: int) -> int:
+    """Write guest memory, every byte of which must be readable: bytes written, or -1 as `write_stream`."""
+    libc.memory.require(data, size)
+    return _write_stream(libc, address, lambda descriptor: write_from(libc.memory, descriptor, data, size))
+
+
+def _write_stream(libc: Libc, address: int, write: Callable[[fs.Descriptor], int]) -> int:
     stream = find_stream(libc, address)
     try:
         descriptor = fs.file_system(libc).get(stream.number)
         if stream.pushed_back:
-            descriptor.position -= len(stream.pushed_back)
+            descriptor.position = max(descriptor.position - len(stream.pushed_back), 0)
             stream.pushed_back.clear()
-        return descriptor.write(data)
+        return write(descriptor)
     except fs.FileError as error:
         stream.failed = True
         return libc.fail(error.errno)
@@ -123,29 +143,43 @@ def putchar(libc: Libc, c: int) -> int:
 
 @export("int fputs(const char *s, void *stream)", alias=("fputs_unlocked",))
 def fputs(libc: Libc, s: int, stream: int) -> int:
-    return EOF if write_stream(libc, stream, libc.string(s)) < 0 else 1
+    return EOF if write_stream_from(libc, stream, s, libc.memory.length(s)) < 0 else 1
 
 
 @export("int puts(const char *s)")
 def puts(libc: Libc, s: int) -> int:
-    written = write_stream(libc, standard_stream(libc, 1), libc.string(s) + b"\n")
-    return EOF if written < 0 else written
+    size = libc.memory.length(s)
+    if size <= PIECE:
+        written = write_stream(libc, standard_stream(libc, 1), libc.memory.read(s, size) + b"\n")
+    else:
+        written = write_stream_from(libc, standard_stream(libc, 1), s, size)
+        written += write_stream(libc, standard_stream(libc, 1), b"\n") if written == size else 0
+    return EOF if written < 0 else min(written, INT_MAX)
 
 
 @export("size_t fwrite(const void *data, size_t size, size_t count, void *stream)", alias=("fwrite_unlocked",))
 def fwrite(libc: Libc, data: int, size: int, count: int, stream: int) -> int:
     if not size or not count:
         return 0
-    return max(0, write_stream(libc, stream, libc.memory.read(data, size * count))) // size
+    return max(0, write_stream_from(libc, stream, data, size * count)) // size
 
 
 @export("size_t fread(void *dest, size_t size, size_t count, void *stream)", alias=("fread_unlocked",))
 def fread(libc: Libc, dest: int, size: int, count: int, stream: int) -> int:
     if not size or not count:
         return 0
-    data = read_stream(libc, find_stream(libc, stream), size * count)
-    libc.memory.write(dest, data)
-    return len(data) // size
+    found = find_stream(libc, stream)
+    total, wanted = 0, size * count
+    while total < wanted:
+        room = libc.memory.available(dest + total, min(PIECE, wanted - total), Protection.W)
+        libc.memory.require(dest + total, max(room, 1), Protection.W)
+        data = read_stream(libc, found, room)
+        libc.memory.write(dest + total, data)
+        total += len(data)
+        if len(data) < room:
+            break
+        libc.check_budget()
+    return total // size
 
 
 @export("int fgetc(void *stream)", alias=("getc", "_IO_getc", "getc_unlocked", "fgetc_unlocked", "__uflow"))
@@ -161,50 +195,68 @@ def getchar(libc: Libc) -> int:
 
 @export("int ungetc(int c, void *stream)")
 def ungetc(libc: Libc, c: int, stream: int) -> int:
-    if c == EOF:
-        return EOF
     found = find_stream(libc, stream)
+    if c == EOF or len(found.pushed_back) >= _MOST_PUSHED_BACK:
+        return EOF
     found.pushed_back.insert(0, c & 255)
     found.at_end = False
     return c & 255
 
 
-def read_line(libc: Libc, stream: int, limit: int, stop: int = 10) -> bytes:
-    """Up to `limit` bytes, through the first `stop` byte."""
-    found = find_stream(libc, stream)
-    line = bytearray()
-    while len(line) < limit:
-        byte = read_stream(libc, found, 1)
-        line += byte
-        if not byte or byte[0] == stop:
-            break
-    return bytes(line)
+def line_pieces(libc: Libc, stream: Stream, limit: int, stop: int = 10) -> Iterator[bytes]:
+    """Up to `limit` bytes, through the first `stop` byte, in pieces."""
+    step = 128
+    while limit > 0:
+        data = read_stream(libc, stream, min(limit, step if _can_go_back(libc, stream) else 1))
+        end = data.find(stop) + 1
+        if end and end < len(data):
+            fs.file_system(libc).get(stream.number).position -= len(data) - end
+        if not data:
+            return
+        stream.at_end = stream.at_end and not end
+        yield data[:end] if end else data
+        if end or stream.at_end or stream.failed:
+            return
+        limit -= len(data)
+        step = min(2 * step, PIECE)
+        libc.check_budget()
+
+
+def _can_go_back(libc: Libc, stream: Stream) -> bool:
+    """Whether what has been read too much can be given back: of a file it can, of what comes from the host not."""
+    descriptor = fs.file_system(libc).descriptors.get(stream.number)
+    return descriptor is not None and descriptor.data is not None and not stream.pushed_back
 
 
 @export("char *fgets(char *dest, int size, void *stream)", alias=("fgets_unlocked",))
 def fgets(libc: Libc, dest: int, size: int, stream: int) -> int:
-    line = read_line(libc, stream, size - 1)
-    if not line and size > 1:
+    end = dest
+    for piece in line_pieces(libc, find_stream(libc, stream), size - 1):
+        libc.memory.write(end, piece)
+        end += len(piece)
+    if end == dest and size > 1:
         return 0
-    libc.put_string(dest, line)
+    libc.memory.write(end, b"\0")
     return dest
 
 
 @export("ssize_t getdelim(char **line, size_t *size, int stop, void *stream)", alias=("__getdelim",))
 def getdelim(libc: Libc, line: int, size: int, stop: int, stream: int) -> int:
-    text = read_line(libc, stream, fs.FileSystem.LARGEST_FILE, stop & 255)
-    if not text:
+    buffer, room, used = libc.pointer(line), libc.pointer(size), 0
+    for piece in line_pieces(libc, find_stream(libc, stream), fs.FileSystem.LARGEST_FILE, stop & 255):
+        if not buffer or room <= used + len(piece):
+            room = max(120, 2 * used, used + len(piece) + 1)
+            buffer = libc.heap.realloc(buffer, room)
+            if not buffer:
+                return libc.fail(Errno.ENOMEM)
+            libc.set_pointer(line, buffer)
+            libc.set_pointer(size, room)
+        libc.memory.write(buffer + used, piece)
+        used += len(piece)
+    if not used:
         return -1
-    buffer, room = libc.pointer(line), libc.pointer(size)
-    if not buffer or room <= len(text):
-        room = max(120, len(text) + 1)
-        buffer = libc.heap.realloc(buffer, room)
-        if not buffer:
-            return libc.fail(Errno.ENOMEM)
-        libc.set_pointer(line, buffer)
-        libc.set_pointer(size, room)
-    libc.put_string(buffer, text)
-    return len(text)
+    libc.memory.write(buffer + used, b"\0")
+    return used
 
 
 @export("ssize_t getline(char **line, size_t *size, void *stream)")
@@ -214,7 +266,8 @@ def getline(libc: Libc, line: int, size: int, stream: int) -> int:
 
 @export("void perror(const char *what)")
 def perror(libc: Libc, what: int) -> None:
-    prefix = libc.string(what) + b": " if what and libc.string(what) else b""
+    text = libc.bounded_string(what, PIECE) if what else b""
+    prefix = text + b": " if text else b""
     write_stream(libc, standard_stream(libc, 2), prefix + message(libc.errno) + b"\n")
 
 
@@ -223,14 +276,14 @@ def perror(libc: Libc, what: int) -> None:
 
 @export("void *fopen(const char *path, const char *mode)", alias=("fopen64",))
 def fopen(libc: Libc, path: int, mode: int) -> int:
-    text = libc.string(mode).decode("latin-1")
+    text = libc.bounded_string(mode, 64).decode("latin-1")
     if text[:1] not in _MODES:
         return libc.fail(Errno.EINVAL, 0)
     flags = _MODES[text[:1]] | (fs.O_EXCL if "x" in text else 0)
     if "+" in text:
         flags = flags & ~3 | fs.O_RDWR
     try:
-        return new_stream(libc, fs.file_system(libc).open(libc.string(path), flags))
+        return new_stream(libc, fs.file_system(libc).open(fs.path_at(libc, path), flags))
     except fs.FileError as error:
         return libc.fail(error.errno, 0)
 
@@ -239,9 +292,9 @@ def fopen(libc: Libc, path: int, mode: int) -> int:
 def fdopen(libc: Libc, number: int, mode: int) -> int:
     try:
         fs.file_system(libc).get(number)
+        return new_stream(libc, number)
     except fs.FileError as error:
         return libc.fail(error.errno, 0)
-    return new_stream(libc, number)
 
 
 @export("int fclose(void *stream)")

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from emu.memory.limit import MemoryLimit
+
 
 class CaptureStream:
-    """Keeps what is written; `tee`, if set, is given every piece as well (to show it while it comes)."""
+    """Keeps what is written; `tee`, if set, is given every piece as well (to show it while it comes).
 
-    def __init__(self, tee: Callable[[bytes], object] | None = None) -> None:
+    What is kept is charged to `limit`. With `keep` unset nothing is.
+    """
+
+    def __init__(self, limit: MemoryLimit, tee: Callable[[bytes], object] | None = None) -> None:
         self.tee = tee
+        self.keep = True
+        self._limit = limit
         self._data = bytearray()
 
     def write(self, data: bytes) -> int:
-        self._data += data
-        if self.tee is not None:
+        """Bytes taken: all, or what the memory limit leaves room for."""
+        if self.keep:
+            data = data[: self._limit.left]
+            self._limit.take(len(data))
+            self._data += data
+        if self.tee is not None and data:
             self.tee(data)
         return len(data)
 
@@ -23,7 +34,8 @@ class CaptureStream:
         return bytes(self._data)
 
     def clear(self) -> None:
-        self._data.clear()
+        self._limit.give(len(self._data))
+        self._data = bytearray()
 
     def __len__(self) -> int:
         return len(self._data)

@@ -348,12 +348,21 @@ def basename(libc: Libc, path: int) -> int:
 
 @export("char *strerror(int number)", alias=("strerror_l",))
 def strerror(libc: Libc, number: int) -> int:
+    return _static_text(libc, number, message(number), known=0 <= number < _ERRORS)
+
+
+#: Numbers below which an error or signal may have a text that stays; all others share a buffer, as in glibc.
+_ERRORS, _SIGNALS = 4096, 65
+
+
+def _static_text(libc: Libc, number: int, text: bytes, *, known: bool) -> int:
+    """The address of a text by number that is never freed."""
     messages = libc.state(TokenState).messages
-    if number not in messages:
-        text = message(number)
-        messages[number] = libc.allocate(len(text) + 1)
-        libc.put_string(messages[number], text)
-    return messages[number]
+    key = number if known else -1
+    if key not in messages:
+        messages[key] = libc.allocate(max(len(text) + 1, 64))
+    libc.put_string(messages[key], text)
+    return messages[key]
 
 
 @export("char *strerror_r(int number, char *buffer, size_t size)")
@@ -369,4 +378,4 @@ def xpg_strerror_r(libc: Libc, number: int, buffer: int, size: int) -> int:
 
 @export("char *strsignal(int number)")
 def strsignal(libc: Libc, number: int) -> int:
-    return libc.new_string(b"Unknown signal %d" % number)
+    return _static_text(libc, _ERRORS + number, b"Unknown signal %d" % number, known=0 <= number < _SIGNALS)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _RECURSIVE, _ERRORCHECK = 1, 2
 _MOST_KEYS = 1024
+_MOST_MUTEXES = 1 << 18  #: held, or given a type, at once
 _DESTRUCTOR_ROUNDS = 4  # PTHREAD_DESTRUCTOR_ITERATIONS
 
 
@@ -42,6 +43,8 @@ def _kind(libc: Libc, mutex: int) -> int:
 @export("int pthread_mutex_init(void *mutex, const void *attributes)")
 def pthread_mutex_init(libc: Libc, mutex: int, attributes: int) -> int:
     state = libc.state(Threads)
+    if len(state.kinds) >= _MOST_MUTEXES and mutex not in state.kinds:
+        return Errno.ENOMEM
     state.kinds[mutex] = libc.memory.read_uint(attributes, 4) & 3 if attributes else 0
     state.depth.pop(mutex, None)
     return 0
@@ -59,6 +62,8 @@ def pthread_mutex_destroy(libc: Libc, mutex: int) -> int:
 @export("int pthread_mutex_trylock(void *mutex)", alias=("__pthread_mutex_trylock",))
 def pthread_mutex_trylock(libc: Libc, mutex: int) -> int:
     depth = libc.state(Threads).depth
+    if len(depth) >= _MOST_MUTEXES and mutex not in depth:
+        return Errno.EAGAIN
     if depth.get(mutex) and _kind(libc, mutex) != _RECURSIVE:
         return Errno.EBUSY
     depth[mutex] = depth.get(mutex, 0) + 1
@@ -67,8 +72,8 @@ def pthread_mutex_trylock(libc: Libc, mutex: int) -> int:
 
 @export("int pthread_mutex_lock(void *mutex)", alias=("__pthread_mutex_lock",))
 def pthread_mutex_lock(libc: Libc, mutex: int) -> int:
-    if pthread_mutex_trylock(libc, mutex) == 0:
-        return 0
+    if (status := pthread_mutex_trylock(libc, mutex)) != Errno.EBUSY:
+        return status
     if _kind(libc, mutex) == _ERRORCHECK:
         return Errno.EDEADLK
     raise GuestAbort(f"deadlock: the only thread locks the mutex at {mutex:#x} it already holds")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from emu.cpu.protocol import Protection
+from emu.errors import GuestAbort
 from emu.libc.errno import Errno
 from emu.libc.table import export
+from relink.arrays import U32
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
@@ -13,15 +19,50 @@ if TYPE_CHECKING:
 WCHAR = 4  #: bytes
 
 
-def read_wide(libc: Libc, address: int, limit: int | None = None) -> list[int]:
-    """The code units at `address` up to the NUL, or `limit` of them."""
-    units: list[int] = []
-    while limit is None or len(units) < limit:
-        unit = libc.memory.read_uint(address + WCHAR * len(units), WCHAR)
-        if not unit:
+_MOST = 1 << 20  #: characters the host holds at once, to convert or print them
+_WHOLE = 1 << 62  #: characters; a limit no string reaches
+
+
+def wide_ahead(libc: Libc, address: int, most: int) -> Iterator[U32]:
+    """The code units from `address` on, up to `most`, in pieces, touching no page before it is wanted."""
+    rest = b""
+    for piece in libc.memory.ahead(address, WCHAR * most):
+        data = rest + piece
+        whole = len(data) & -WCHAR
+        rest = data[whole:]
+        yield np.frombuffer(data[:whole], "<u4")
+
+
+def _first(units: U32, wanted: int) -> int:
+    """Where a unit first occurs, or how many units there are."""
+    found = np.flatnonzero(units == wanted)
+    return int(found[0]) if len(found) else len(units)
+
+
+def _find(libc: Libc, address: int, wanted: int, most: int, *, string: bool) -> tuple[int, bool]:
+    """How many units come before the first `wanted` among `most` (of a string: or before its NUL), and whether
+    `wanted` is there."""
+    seen = 0
+    for units in wide_ahead(libc, address, most):
+        place = _first(units, wanted)
+        end = _first(units, 0) if string else len(units)
+        if min(place, end) < len(units):
+            return seen + min(place, end), place <= end
+        seen += len(units)
+    return seen, False
+
+
+def read_wide(libc: Libc, address: int, limit: int = _WHOLE) -> list[int]:
+    """The code units at `address` up to the NUL, or `limit` of them. Raises GuestAbort for very many."""
+    pieces: list[int] = []
+    for units in wide_ahead(libc, address, limit):
+        end = _first(units, 0)
+        pieces += units[:end].tolist()
+        if end < len(units):
             break
-        units.append(unit)
-    return units
+        if len(pieces) > _MOST:
+            raise GuestAbort(f"a wide string of more than {_MOST} characters, to be held at once")
+    return pieces
 
 
 def encode_wide(units: list[int]) -> bytes | None:
@@ -45,24 +86,26 @@ def _order(libc: Libc, a: list[int], b: list[int]) -> int:
 
 @export("size_t wcslen(const wchar_t *s)")
 def wcslen(libc: Libc, s: int) -> int:
-    return len(read_wide(libc, s))
+    return wcsnlen(libc, s, _WHOLE)
 
 
 @export("size_t wcsnlen(const wchar_t *s, size_t limit)")
 def wcsnlen(libc: Libc, s: int, limit: int) -> int:
-    return len(read_wide(libc, s, limit))
+    return _find(libc, s, 0, limit, string=True)[0]
 
 
 @export("wchar_t *wcscpy(wchar_t *dest, const wchar_t *src)")
 def wcscpy(libc: Libc, dest: int, src: int) -> int:
-    _write(libc, dest, [*read_wide(libc, src), 0])
+    libc.memory.copy(dest, src, WCHAR * (wcslen(libc, src) + 1))
     return dest
 
 
 @export("wchar_t *wcsncpy(wchar_t *dest, const wchar_t *src, size_t n)")
 def wcsncpy(libc: Libc, dest: int, src: int, n: int) -> int:
-    units = read_wide(libc, src, n)
-    _write(libc, dest, units + [0] * (n - len(units)))
+    length = wcsnlen(libc, src, n)
+    libc.memory.require(dest, WCHAR * n, Protection.W)
+    libc.memory.copy(dest, src, WCHAR * length)
+    libc.memory.fill(dest + WCHAR * length, b"\0", WCHAR * (n - length))
     return dest
 
 
@@ -72,66 +115,93 @@ def wcscat(libc: Libc, dest: int, src: int) -> int:
     return dest
 
 
+def _compare(libc: Libc, a: int, b: int, n: int, *, string: bool) -> int:
+    for one, other in libc.memory.pairs(a, b, WCHAR * n) if not (a | b) % WCHAR else _slow_pairs(libc, a, b, n):
+        units_a, units_b = np.frombuffer(one, "<u4"), np.frombuffer(other, "<u4")
+        differing = np.flatnonzero(units_a != units_b)
+        place = int(differing[0]) if len(differing) else len(units_a)
+        if string and _first(units_a[:place], 0) < place:
+            return 0
+        if place < len(units_a):
+            return _order(libc, [int(units_a[place])], [int(units_b[place])])
+    return 0
+
+
+def _slow_pairs(libc: Libc, a: int, b: int, n: int) -> Iterator[tuple[bytes, bytes]]:
+    """Unit by unit, for addresses that are not aligned."""
+    for place in range(0, WCHAR * min(n, _WHOLE), WCHAR):
+        libc.check_budget()
+        yield libc.memory.read(a + place, WCHAR), libc.memory.read(b + place, WCHAR)
+
+
 @export("int wcscmp(const wchar_t *a, const wchar_t *b)", alias=("wcscoll",))
 def wcscmp(libc: Libc, a: int, b: int) -> int:
-    return _order(libc, read_wide(libc, a), read_wide(libc, b))
+    return _compare(libc, a, b, _WHOLE, string=True)
 
 
 @export("int wcsncmp(const wchar_t *a, const wchar_t *b, size_t n)")
 def wcsncmp(libc: Libc, a: int, b: int, n: int) -> int:
-    return _order(libc, read_wide(libc, a, n), read_wide(libc, b, n))
+    return _compare(libc, a, b, n, string=True)
 
 
 @export("wchar_t *wcschr(const wchar_t *s, int c)")
 def wcschr(libc: Libc, s: int, c: int) -> int:
-    units = [*read_wide(libc, s), 0]
-    wanted = c & 0xFFFF_FFFF
-    return s + WCHAR * units.index(wanted) if wanted in units else 0
+    place, found = _find(libc, s, c & 0xFFFF_FFFF, _WHOLE, string=True)
+    return s + WCHAR * place if found else 0
 
 
 @export("wchar_t *wcsrchr(const wchar_t *s, int c)")
 def wcsrchr(libc: Libc, s: int, c: int) -> int:
-    units = [*read_wide(libc, s), 0]
-    wanted = c & 0xFFFF_FFFF
-    return s + WCHAR * (len(units) - 1 - units[::-1].index(wanted)) if wanted in units else 0
+    wanted, last, place = c & 0xFFFF_FFFF, 0, s
+    for units in wide_ahead(libc, s, _WHOLE):
+        end = _first(units, 0)
+        found = np.flatnonzero(units[: end + 1] == wanted)
+        if len(found):
+            last = place + WCHAR * int(found[-1])
+        if end < len(units):
+            break
+        place += WCHAR * len(units)
+    return last
 
 
 @export("wchar_t *wmemcpy(wchar_t *dest, const wchar_t *src, size_t n)", alias=("wmemmove",))
 def wmemcpy(libc: Libc, dest: int, src: int, n: int) -> int:
-    if n:
-        libc.memory.write(dest, libc.memory.read(src, n * WCHAR))
+    libc.memory.copy(dest, src, n * WCHAR)
     return dest
 
 
 @export("wchar_t *wmemset(wchar_t *dest, int value, size_t n)")
 def wmemset(libc: Libc, dest: int, value: int, n: int) -> int:
-    if n:
-        libc.memory.write(dest, (value & 0xFFFF_FFFF).to_bytes(WCHAR, "little") * n)
+    libc.memory.fill(dest, (value & 0xFFFF_FFFF).to_bytes(WCHAR, "little"), n * WCHAR)
     return dest
-
-
-def _units(libc: Libc, s: int, n: int) -> list[int]:
-    return [libc.memory.read_uint(s + WCHAR * i, WCHAR) for i in range(n)]
 
 
 @export("int wmemcmp(const wchar_t *a, const wchar_t *b, size_t n)")
 def wmemcmp(libc: Libc, a: int, b: int, n: int) -> int:
-    return _order(libc, _units(libc, a, n), _units(libc, b, n))
+    return _compare(libc, a, b, n, string=False)
 
 
 @export("wchar_t *wmemchr(const wchar_t *s, int c, size_t n)")
 def wmemchr(libc: Libc, s: int, c: int, n: int) -> int:
-    units, wanted = _units(libc, s, n), c & 0xFFFF_FFFF
-    return s + WCHAR * units.index(wanted) if wanted in units else 0
+    place, found = _find(libc, s, c & 0xFFFF_FFFF, n, string=False)
+    return s + WCHAR * place if found else 0
 
 
 # ---------------------------------------------------------------- multibyte
 
 
+def multibyte(libc: Libc, address: int, limit: int = _WHOLE) -> bytes:
+    """The string at `address`, to be converted. Raises GuestAbort for a very long one."""
+    text = libc.bounded_string(address, min(limit, 4 * _MOST + 1))
+    if len(text) > 4 * _MOST:
+        raise GuestAbort(f"a string of more than {4 * _MOST} bytes, to be converted at once")
+    return text
+
+
 @export("size_t mbstowcs(wchar_t *dest, const char *src, size_t n)")
 def mbstowcs(libc: Libc, dest: int, src: int, n: int) -> int:
     try:
-        units = [ord(c) for c in libc.string(src).decode()]
+        units = [ord(c) for c in multibyte(libc, src).decode()]
     except UnicodeDecodeError:
         return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
     if dest:

@@ -36,7 +36,7 @@ class GuestView:
 
     def __init__(self, cpu: Accessible, check_budget: Callable[[], None]) -> None:
         self._cpu = cpu
-        self._check_budget = check_budget
+        self.check_budget = check_budget
         self.read = cpu.load  #: (address, size) -> bytes: for sizes the host chooses
         self.write = cpu.store  #: (address, data)
 
@@ -72,7 +72,7 @@ class GuestView:
         """The bytes of a range, in pieces; the whole range is looked up first."""
         self.require(address, size)
         for offset in range(0, size, PIECE):
-            self._check_budget()
+            self.check_budget()
             yield self._cpu.load(address + offset, min(PIECE, size - offset))
 
     def fill(self, address: int, pattern: bytes, size: int) -> None:
@@ -81,7 +81,7 @@ class GuestView:
         step = PIECE // len(pattern) * len(pattern)
         block = pattern * (min(size, step) // len(pattern))
         for offset in range(0, size, step):
-            self._check_budget()
+            self.check_budget()
             self._cpu.store(address + offset, block[: size - offset] if size - offset < step else block)
 
     def copy(self, target: int, source: int, size: int) -> None:
@@ -94,7 +94,7 @@ class GuestView:
         self.require(target, size, Protection.W)
         offsets = range(0, size, PIECE)
         for offset in reversed(offsets) if source < target < source + size else offsets:
-            self._check_budget()
+            self.check_budget()
             self._cpu.store(target + offset, self._cpu.load(source + offset, min(PIECE, size - offset)))
 
     # ------------------------------------------------------------ searches
@@ -115,7 +115,7 @@ class GuestView:
             most -= here
             if wanted < PIECE:
                 wanted *= 4
-            self._check_budget()
+            self.check_budget()
 
     def pairs(self, one: int, other: int, most: int) -> Iterator[tuple[bytes, bytes]]:
         """What `ahead` yields for two places at once, in pieces of equal length."""
@@ -127,7 +127,7 @@ class GuestView:
             one, other, most = one + here, other + here, most - here
             if wanted < PIECE:
                 wanted *= 4
-            self._check_budget()
+            self.check_budget()
 
     def _left(self, address: int, wanted: int) -> int:
         """How many bytes from `address` on may be read at once, at least one: few where few are wanted."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from emu.isa.registry import ISAS
 from emu.libc.errno import Errno
-from emu.libc.filesystem import FileError
+from emu.libc.filesystem import PATH_MAX, FileError
 from emu.linux.syscalls.table import names
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import Protection
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: A call: given the kernel and as many words as it has parameters, its result; FileError carries an errno.
 Handler = Callable[..., int]
+
+_MOST_UNKNOWN = 1024  #: calls nobody knows that are told apart
 
 _HANDLERS: dict[str, Handler] = {}
 
@@ -87,7 +89,9 @@ class SystemCalls:
         name = self._names.get(number)
         handler = None if name is None else _handlers().get(name)
         if handler is None:
-            self.unknown[name or f"system call {number}"] += 1
+            called = name or f"system call {number}"
+            if called in self.unknown or len(self.unknown) < _MOST_UNKNOWN:
+                self.unknown[called] += 1
             return -Errno.ENOSYS
         try:
             return handler(self, *words[: _arity(handler)])
@@ -118,7 +122,10 @@ class SystemCalls:
         return self.memory.read_uint(address, size or self.word)
 
     def path(self, address: int) -> bytes:
-        return self.memory.read_cstring(address)
+        text = self.memory.read_cstring(address, PATH_MAX)
+        if len(text) == PATH_MAX:
+            raise FileError(Errno.ENAMETOOLONG)
+        return text
 
 
 _arities: dict[Handler, int] = {}

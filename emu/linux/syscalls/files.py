@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
-from emu.libc.files import status_bytes
+from emu.libc.files import read_into, status_bytes, write_from
 from emu.libc.filesystem import FileError, Status, file_system, inode
 from emu.linux.syscalls import call
 
@@ -40,15 +40,12 @@ def _path_at(kernel: SystemCalls, folder: int, address: int) -> bytes:
 
 @call("read")
 def read(kernel: SystemCalls, number: int, buffer: int, size: int) -> int:
-    data = file_system(kernel.libc).get(kernel.signed(number, 4)).read(size)
-    kernel.memory.write(buffer, data)
-    return len(data)
+    return read_into(kernel.memory, file_system(kernel.libc).get(kernel.signed(number, 4)), buffer, size)
 
 
 @call("write")
 def write(kernel: SystemCalls, number: int, buffer: int, size: int) -> int:
-    descriptor = file_system(kernel.libc).get(kernel.signed(number, 4))
-    return descriptor.write(kernel.memory.read(buffer, size))
+    return write_from(kernel.memory, file_system(kernel.libc).get(kernel.signed(number, 4)), buffer, size)
 
 
 def _vectors(kernel: SystemCalls, address: int, count: int) -> list[tuple[int, int]]:
@@ -72,9 +69,18 @@ def readv(kernel: SystemCalls, number: int, address: int, count: int) -> int:
 
 @call("writev")
 def writev(kernel: SystemCalls, number: int, address: int, count: int) -> int:
-    descriptor = file_system(kernel.libc).get(kernel.signed(number, 4))
-    pieces = [kernel.memory.read(base, size) for base, size in _vectors(kernel, address, count) if size]
-    return descriptor.write(b"".join(pieces))
+    total = 0
+    for base, size in _vectors(kernel, address, count):
+        try:
+            done = write(kernel, number, base, size)
+        except FileError:
+            if total:
+                break
+            raise
+        total += done
+        if done < size:
+            break
+    return total
 
 
 def _offset(kernel: SystemCalls, first: int, second: int, third: int) -> int:
@@ -89,9 +95,7 @@ def pread64(kernel: SystemCalls, number: int, buffer: int, size: int, a: int, b:
     at = _offset(kernel, a, b, c)
     if at < 0:
         return -Errno.EINVAL
-    data = file_system(kernel.libc).get(kernel.signed(number, 4)).read(size, at)
-    kernel.memory.write(buffer, data)
-    return len(data)
+    return read_into(kernel.memory, file_system(kernel.libc).get(kernel.signed(number, 4)), buffer, size, at)
 
 
 @call("pwrite64")
@@ -99,7 +103,7 @@ def pwrite64(kernel: SystemCalls, number: int, buffer: int, size: int, a: int, b
     at = _offset(kernel, a, b, c)
     if at < 0:
         return -Errno.EINVAL
-    return file_system(kernel.libc).get(kernel.signed(number, 4)).write(kernel.memory.read(buffer, size), at)
+    return write_from(kernel.memory, file_system(kernel.libc).get(kernel.signed(number, 4)), buffer, size, at)
 
 
 @call("lseek")

@@ -104,7 +104,8 @@ def getrandom(kernel: SystemCalls, buffer: int, size: int) -> int:
     """Reproducible bytes, those of the hosted C library's getrandom; of a great many, the first."""
     from emu.libc.rand import getrandom as from_libc
 
-    return from_libc(kernel.libc, buffer, min(size, _MOST_RANDOM), 0)
+    done = from_libc(kernel.libc, buffer, min(size, _MOST_RANDOM), 0)
+    return -Errno.EFAULT if done < 0 else done
 
 
 # ---------------------------------------------------------------- the thread pointer
