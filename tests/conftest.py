@@ -47,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"only tests about this target, of {', '.join(ROWS)}; may be repeated",
     )
     group.addoption(
+        "--member",
+        metavar="TEXT",
+        help="of grouped tests (tests/grouping.py) only members whose name contains TEXT",
+    )
+    group.addoption(
         "--no-tool-cache",
         action="store_true",
         help="compile and link everything anew, not only what no earlier run has (tests/toolcache.py)",
@@ -88,7 +93,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if found is not None:
             # User properties travel from xdist's workers to the process that prints the table.
             item.user_properties.append((_ABOUT, " ".join(found)))
-        grouped = found is None and hasattr(getattr(item, "function", None), "members")
+        grouped = found is None and hasattr(getattr(item, "function", None), "grouped")
         (kept if grouped or wanted(config, found) else others).append(item)
     if others:
         config.hook.pytest_deselected(items=others)

@@ -8,7 +8,7 @@ traceback. It stacks with itself and goes below `pytest.mark.parametrize`, whose
 share what fixtures give; a test that writes to `tmp_path` or changes its fixture is not for grouping.
 
 `--arch` and `--compiler` choose among members as they do among tests. A member may skip; where all do, the test is
-skipped, with their reasons.
+skipped, with their reasons. `--member TEXT` runs only members whose name contains it.
 """
 
 from __future__ import annotations
@@ -17,71 +17,113 @@ import functools
 import inspect
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.subject import chosen
 
 _Test = TypeVar("_Test", bound=Callable[..., None])
+Ids = Callable[[Any], str] | Sequence[str]
+_PARAM = type(pytest.param())
+_Rows = list[tuple[str, dict[str, object]]]
 
 
 def each(
-    names: str | tuple[str, ...], members: Iterable[object], *, ids: Callable[[object], str] | None = None
+    names: str | tuple[str, ...],
+    members: Iterable[object] | Callable[..., Iterable[object]],
+    *,
+    ids: Ids | None = None,
 ) -> Callable[[_Test], _Test]:
     """Run the test for every member within one test; see above.
 
     A member is a value, or with several names a tuple of values, as for `parametrize`; `pytest.param` is one too.
-    A member's name in messages is its `pytest.param` id, what `ids` makes of it, or its values in words.
+    A function as `members` makes them of the test's other parameters. A member's name in messages is its
+    `pytest.param` id, what `ids` says (as for `parametrize`), or its values in words.
     """
     names = tuple(names.replace(",", " ").split()) if isinstance(names, str) else names
-    table = [_row(names, member, ids) for member in members]
+    table = None if callable(members) else _rows(names, members, ids)
 
     def decorate(test: _Test) -> _Test:
         signature = inspect.signature(test)
         left = [parameter for name, parameter in signature.parameters.items() if name not in names]
         assert set(names) <= set(signature.parameters), f"{test.__name__} does not take all of {names}"
-        request = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY)
         asks = "request" in signature.parameters
 
         @functools.wraps(test)
         def together(*, request: pytest.FixtureRequest, **others: object) -> None:
             given = {**others, "request": request} if asks else others
-            _run(test, request.config, [(name, {**values, **given}) for name, values in table])
+            rows = _rows(names, _made(members, others), ids) if table is None else table
+            _run(test, request.config, [(name, {**values, **given}) for name, values in rows])
 
         together.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in left if p.name != "request"]
-            + [request]
+            parameters=[_keyword(parameter.name) for parameter in left if parameter.name != "request"]
+            + [_keyword("request")]
         )
-        together.members = [name for name, _ in table]  # type: ignore[attr-defined]
+        together.grouped = True  # type: ignore[attr-defined]
         del together.__wrapped__  # pytest would take the parameters from there
         return together  # type: ignore[return-value]
 
     return decorate
 
 
+def by(
+    names: str | tuple[str, ...], cases: Iterable[object], *, ids: Ids | None = None
+) -> Callable[[_Test], _Test]:
+    """One test for each value of the first name, with all the cases that begin with it as members."""
+    names = tuple(names.replace(",", " ").split()) if isinstance(names, str) else names
+    groups: dict[str, _Rows] = {}
+    firsts: dict[str, object] = {}
+    for name, values in _rows(names, cases, ids):
+        first = values.pop(names[0])
+        firsts.setdefault(_word(first), first)
+        groups.setdefault(_word(first), []).append((name.removeprefix(f"{_word(first)}-"), values))
+
+    def members(**given: object) -> list[object]:
+        rows = groups[_word(given[names[0]])]
+        return [pytest.param(*values.values(), id=name) for name, values in rows]
+
+    def decorate(test: _Test) -> _Test:
+        parametrised: _Test = pytest.mark.parametrize(names[0], list(firsts.values()), ids=list(firsts))(test)
+        return each(names[1:], members)(parametrised)
+
+    return decorate
+
+
+def _made(members: object, others: dict[str, object]) -> Iterable[object]:
+    assert callable(members)
+    wanted = inspect.signature(members).parameters
+    free = any(parameter.kind is parameter.VAR_KEYWORD for parameter in wanted.values())
+    made: Iterable[object] = members(**{name: value for name, value in others.items() if free or name in wanted})
+    return made
+
+
+def _keyword(name: str) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
+
+
 class MembersFailed(AssertionError):
     """Some members of a grouped test failed: each is named, with its traceback."""
 
     def __init__(self, failures: Mapping[str, BaseException], total: int) -> None:
-        self.members = tuple(failures)
+        self.failures = dict(failures)
         heads = "\n".join(f"  {name}: {_head(error)}" for name, error in failures.items())
         details = "\n".join(f"---- {name}\n{_details(error)}" for name, error in failures.items())
         super().__init__(f"{len(failures)} of {total} members failed:\n{heads}\n\n{details}")
 
 
-def _run(test: Callable[..., None], config: pytest.Config, table: list[tuple[str, dict[str, object]]]) -> None:
+def _run(test: Callable[..., None], config: pytest.Config, rows: _Rows) -> None:
     failures: dict[str, BaseException] = {}
     skips: Counter[str] = Counter()
-    wanted = [row for row in table if chosen(config, [*row[0].split("-"), *row[1].values()])]
+    wanted = [row for row in rows if chosen(config, row[0], [*row[0].split("-"), *row[1].values()])]
     for name, values in wanted:
         try:
             test(**values)
         except pytest.skip.Exception as skip:
             skips[str(skip)] += 1
         except MembersFailed as failed:
-            failures.update({f"{name}, {inner}": failed for inner in failed.members})
+            failures.update({f"{name}, {inner}": error for inner, error in failed.failures.items()})
         except (Exception, pytest.fail.Exception) as error:
             failures[name] = error
     if failures:
@@ -90,18 +132,19 @@ def _run(test: Callable[..., None], config: pytest.Config, table: list[tuple[str
         pytest.skip("; ".join(skips) or "no member is about what was asked for")
 
 
-def _row(
-    names: tuple[str, ...], member: object, ids: Callable[[object], str] | None
-) -> tuple[str, dict[str, object]]:
-    values: tuple[object, ...]
-    given: object = None
-    if hasattr(member, "values") and hasattr(member, "marks"):  # pytest.param
-        values, given = member.values, member.id
-    else:
-        values = member if len(names) > 1 else (member,)  # type: ignore[assignment]
-    assert len(values) == len(names), f"{values} are not values for {names}"
-    name = given or (ids(member) if ids else "-".join(_word(value) for value in values))
-    return str(name), dict(zip(names, values, strict=True))
+def _rows(names: tuple[str, ...], members: Iterable[object], ids: Ids | None) -> _Rows:
+    rows = []
+    for number, member in enumerate(members):
+        values: tuple[object, ...] = member if len(names) > 1 else (member,)  # type: ignore[assignment]
+        name = ids[number] if ids is not None and not callable(ids) else None
+        if isinstance(member, _PARAM):
+            assert not member.marks, f"{member.id}: marks are for tests, not for members"
+            values, name = tuple(member.values), str(member.id or name or "") or None
+        assert len(values) == len(names), f"{values} are not values for {names}"
+        words = (ids(value) if callable(ids) else None for value in values)
+        name = name or "-".join(word or _word(value) for word, value in zip(words, values, strict=True))
+        rows.append((name, dict(zip(names, values, strict=True))))
+    return rows
 
 
 def _word(value: object) -> str:
@@ -110,8 +153,7 @@ def _word(value: object) -> str:
 
 
 def _head(error: BaseException) -> str:
-    lines = traceback.format_exception_only(error)
-    return lines[0].strip()
+    return traceback.format_exception_only(error)[0].strip()
 
 
 def _details(error: BaseException) -> str:

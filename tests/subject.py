@@ -28,7 +28,7 @@ def wanted(config: pytest.Config, found: tuple[str, str] | None) -> bool:
     )
 
 
-def chosen(config: pytest.Config, words: Iterable[object]) -> bool:
-    """Whether a member of a grouped test runs: one that is about nothing does when its test does."""
+def chosen(config: pytest.Config, name: str, words: Iterable[object]) -> bool:
+    """Whether a member of a grouped test runs: one that is about no target does when its test does."""
     found = subject(words)
-    return found is None or wanted(config, found)
+    return str(config.getoption("member") or "") in name and (found is None or wanted(config, found))

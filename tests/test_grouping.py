@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.grouping import MembersFailed, each
+from tests.grouping import MembersFailed, by, each
 
 
 @each(("left", "right"), [(1, 2), pytest.param(3, 4, id="more")])
@@ -20,16 +20,16 @@ def test_fixtures_are_given_to_every_member(left: int, right: int, word: str, tm
 class _Config:
     """As much of pytest's configuration as `each` asks for."""
 
-    def __init__(self, arch: tuple[str, ...] = ()) -> None:
-        self.arch = arch
+    def __init__(self, options: dict[str, object]) -> None:
+        self.options = options
 
-    def getoption(self, name: str) -> tuple[str, ...]:
-        return self.arch if name == "arch" else ()
+    def getoption(self, name: str) -> object:
+        return self.options.get(name, ())
 
 
 class _Request:
-    def __init__(self, *arch: str) -> None:
-        self.config = _Config(arch)
+    def __init__(self, *arch: str, member: str = "") -> None:
+        self.config = _Config({"arch": arch, "member": member})
 
 
 def _fails_on_odd(number: int) -> None:
@@ -51,7 +51,7 @@ def test_every_member_runs_in_order() -> None:
 def test_each_failing_member_is_named_and_the_others_still_run() -> None:
     with pytest.raises(MembersFailed) as caught:
         each("number", [1, 2, 3, 4])(_fails_on_odd)(request=_Request())  # type: ignore[call-arg]
-    assert caught.value.members == ("1", "3")
+    assert list(caught.value.failures) == ["1", "3"]
     text = str(caught.value)
     assert text.startswith("2 of 4 members failed:\n  1: AssertionError: odd")
     assert "3: Failed: by hand" in text
@@ -65,7 +65,7 @@ def test_members_of_an_inner_group_are_named_too() -> None:
 
     with pytest.raises(MembersFailed) as caught:
         each("left", ["a", "b"])(each("right", [1, 2])(claim))(request=_Request())  # type: ignore[call-arg]
-    assert caught.value.members == ("b, 2",)
+    assert list(caught.value.failures) == ["b, 2"]
 
 
 def test_a_group_all_of_whose_members_skip_is_skipped_with_the_reasons() -> None:
@@ -79,3 +79,34 @@ def test_members_about_other_architectures_are_left_out() -> None:
     assert ran == ["riscv64"]
     with pytest.raises(pytest.skip.Exception, match="no member"):
         each("arch", ["arm"])(lambda arch: ran.append(arch))(request=_Request("riscv64"))
+
+
+def test_a_member_can_be_chosen_by_its_name() -> None:
+    ran: list[str] = []
+    each("name", ["plain", "planned", "other"])(lambda name: ran.append(name))(request=_Request(member="plan"))
+    assert ran == ["planned"]
+
+
+_SUMS = [("odd", 1, 3), ("even", 2, 2), ("odd", 5, 7)]
+
+
+@by(("kind", "left", "right"), _SUMS)
+def test_cases_are_grouped_by_their_first_value(kind: str, left: int, right: int) -> None:
+    assert left % 2 == right % 2 == (kind == "odd")
+
+
+def test_a_group_has_the_cases_of_its_first_value_and_no_others() -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    @by(("kind", "left", "right"), _SUMS)
+    def note(kind: str, left: int, right: int) -> None:
+        seen.append((kind, left, right))
+
+    note(kind="odd", request=_Request())  # type: ignore[call-arg]
+    assert seen == [("odd", 1, 3), ("odd", 5, 7)]
+
+
+def test_members_may_be_made_of_the_other_parameters() -> None:
+    seen: list[tuple[int, int]] = []
+    each("low", lambda high: range(high))(lambda low, high: seen.append((low, high)))(high=2, request=_Request())
+    assert seen == [(0, 2), (1, 2)]

@@ -57,11 +57,12 @@ def trim() -> None:
         folder().mkdir(parents=True, exist_ok=True)
 
 
-def text_file(text: str, suffix: str) -> Path:
+def text_file(text: str | bytes, suffix: str) -> Path:
     """A file that holds `text`; its name is made of its content."""
-    place = folder() / (hashlib.sha256(text.encode()).hexdigest()[:20] + suffix)
+    content = text.encode() if isinstance(text, str) else text
+    place = folder() / (hashlib.sha256(content).hexdigest()[:20] + suffix)
     if not place.is_file():
-        _replace(place, lambda part: part.write_text(text))
+        _replace(place, lambda part: part.write_bytes(content))
     return place
 
 
@@ -94,7 +95,7 @@ def _replace(place: Path, write: Callable[[Path], object]) -> None:
     part = place.with_name(f"{os.getpid()}.{place.name}")
     try:
         write(part)
-        part.chmod(0o444)
+        part.chmod(part.stat().st_mode & ~0o222)
         part.replace(place)
     finally:
         part.unlink(missing_ok=True)

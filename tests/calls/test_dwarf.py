@@ -16,6 +16,7 @@ from relink.elf.decode import decode_sections
 from relink.elf.dwarf import debug_types, prototype, prototypes, variable_type
 from relink.errors import DebugInfoError, ElfError
 from tests.fixtures import TARGETS, arch_of, fixture
+from tests.grouping import each
 
 #: Of arch_fixtures/src/basic/prototypes.c. {size}: what size_t is.
 EXPECTED = {
@@ -49,7 +50,7 @@ def _in_short(text: str) -> str:
     return re.sub(r"\b((?:short|long)(?: long)?) int\b", r"\1", text)
 
 
-@pytest.mark.parametrize("name", ["basic-dwarf", "basic-dwarf5"])
+@each("name", ["basic-dwarf", "basic-dwarf5"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_prototype_of_the_fixture_is_read_back(target: str, name: str) -> None:
     decoded = decode(fixture(target, name))

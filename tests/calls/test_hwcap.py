@@ -12,6 +12,7 @@ from emu.cpu.create import create_cpu
 from emu.cpu.protocol import Cpu, Protection, StopReason
 from emu.isa.registry import ISAS
 from tests.assembler import assembled
+from tests.grouping import by
 
 _CODE, _DATA, _TRAP = 0x10000, 0x20000, 0x40000
 
@@ -81,7 +82,7 @@ def cpus() -> Iterator[dict[str, Cpu]]:
         cpu.close()
 
 
-@pytest.mark.parametrize(("arch", "name", "bit", "text"), BITS, ids=[f"{row[0]}-{row[1]}" for row in BITS])
+@by(("arch", "name", "bit", "text"), BITS, ids=[f"{row[0]}-{row[1]}" for row in BITS])
 def test_a_promised_instruction_runs(
     cpus: dict[str, Cpu], arch: str, name: str, bit: int, text: str | bytes
 ) -> None:

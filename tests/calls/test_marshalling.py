@@ -19,6 +19,7 @@ from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY64, BINARY128, X87
 from emu.isa.registry import ISAS, convention
 from tests.calls.fake import RETURN_TO, TOP, FakeMachine
+from tests.grouping import each
 
 ARCHES = tuple(ISAS)
 FLOATS = st.floats(allow_nan=False)
@@ -166,7 +167,7 @@ def test_nan_and_infinity_pass_through_every_format(fmt: object) -> None:
 
 
 @pytest.mark.parametrize("arch", ARCHES)
-@pytest.mark.parametrize(
+@each(
     ("ctype", "value", "expected"),
     [
         ("const char *", "h\u00e9", "h\u00e9".encode() + b"\0"),
@@ -230,7 +231,7 @@ def test_a_refused_argument_gives_back_what_earlier_ones_borrowed() -> None:
 # ---------------------------------------------------------------- refusals
 
 
-@pytest.mark.parametrize(
+@each(
     ("prototype", "args", "message"),
     [
         ("int f(int count)", (1 << 31 << 1,), r"argument 1 \(count\) of f: 4294967296 does not fit int"),

@@ -19,6 +19,7 @@ from emu.errors import CallError
 from emu.isa.convention import CallingConvention, PairAlignment, VariadicRule
 from emu.isa.registry import convention
 from tests.calls.regenerate import ARCHES, TABLE, arguments_of, sizes, split
+from tests.grouping import by
 
 
 @cache
@@ -78,7 +79,7 @@ def test_arguments_lie_where_clang_reads_them(arch: str) -> None:
     assert not _mismatches(convention(arch))
 
 
-@pytest.mark.parametrize(
+@by(
     ("arch", "changed"),
     [
         ("x86_64", {"registers_reopen": False}),

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from emu.calls.prototypes import Array, Floating, Integer, Pointer, parse_prototype, parse_type
 from emu.errors import CallError
 from emu.isa.registry import ISAS, convention
+from tests.grouping import each
 
 ARCHES = tuple(ISAS)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "meaning"),
     [
         ("int add(int a, double b)", "int add(int a, double b)"),
@@ -53,7 +54,7 @@ def test_function_parameters_become_pointers() -> None:
     assert isinstance(signal.result, Pointer)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("int f(foo_t a)", "unknown type name 'foo_t'"),

@@ -12,6 +12,7 @@ from emu.cli.output import demangled
 from emu.errors import Frame, UnresolvedCall
 from relink.errors import LinkErrors, UnresolvedSymbol
 from tests.fixtures import arch_of, fixture
+from tests.grouping import each
 
 from .conftest import RunCommand
 
@@ -22,7 +23,7 @@ def arguments(command: str, *rest: object) -> tuple[object, ...]:
     return (command, *rest, *(("f()",) if command == "call" else ()))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@each("command", COMMANDS)
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -45,7 +46,7 @@ def test_file_that_is_no_usable_elf(
     assert problem in result.err
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@each("command", COMMANDS)
 def test_truncated_file(relink_emu: RunCommand, tmp_path: Path, target: str, command: str) -> None:
     whole = fixture(target, "basic").read_bytes()
     path = tmp_path / "short.so"
@@ -69,7 +70,7 @@ def test_file_that_is_not_there_and_folder(relink_emu: RunCommand, tmp_path: Pat
     assert "directory" in result.err
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@each("command", COMMANDS)
 def test_contradicting_architecture_names_both(relink_emu: RunCommand, target: str, command: str) -> None:
     other = "i386" if arch_of(target) == "x86_64" else "x86_64"
     result = relink_emu(*arguments(command, fixture(target, "basic"), "--arch", other))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fixtures import ARCHES, fixture
+from tests.grouping import each
 from tests.real import real_library, real_root
 
 from .conftest import RunCommand
@@ -106,7 +107,7 @@ def test_fault_is_reported_with_registers_and_backtrace(relink_emu: RunCommand, 
     assert "nested_fault" in {frame["symbol"] for frame in error["backtrace"]}
 
 
-@pytest.mark.parametrize("limit", [("--max-instructions", "10000"), ("--timeout", "0.2")])
+@each("limit", [("--max-instructions", "10000"), ("--timeout", "0.2")])
 def test_runaway_guest_is_stopped(relink_emu: RunCommand, target: str, limit: tuple[str, str]) -> None:
     result = relink_emu("call", fixture(target, "faults"), "-D", "host_callback=0", *limit, "loop_forever()")
     assert result.status == 1

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.cli.expression import Argument, ExpressionError, SymbolAddress, parse_call
+from tests.grouping import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "value", "ctype"),
     [
         ("42", 42, "int"),
@@ -101,7 +102,7 @@ def test_mangled_names_are_names() -> None:
     assert parse_call("_ZN3foo3barEi(1)").name == "_ZN3foo3barEi"
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "problem"),
     [
         ("", "ends with its arguments"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures import fixture
+from tests.grouping import each
 
 from .conftest import RunCommand, needing_the_c_library
 
@@ -63,7 +64,7 @@ def test_missing_libraries_in_json(relink_emu: RunCommand, target: str) -> None:
     assert all(entry["passed_over"] and entry["path"] is None for entry in missing)
 
 
-@pytest.mark.parametrize(("name", "rule"), [("by_rpath", "RPATH of"), ("by_runpath_direct", "RUNPATH of")])
+@each(("name", "rule"), [("by_rpath", "RPATH of"), ("by_runpath_direct", "RUNPATH of")])
 def test_rule_that_found_a_library_is_named(relink_emu: RunCommand, target: str, name: str, rule: str) -> None:
     result = relink_emu("tree", fixture(target, f"rpath/{name}"), "--json")
     assert result.status == 0

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from emu.cpu.protocol import StopReason
+from tests.grouping import each
 
 from .guests import CLOSED, CODE, DATA, GUESTS, HOLE, PAGE, RW, RX, STACK, TRAPS, Bench, page_buffer
 
@@ -110,7 +111,7 @@ def test_a_trap_address_may_be_run_directly(bench: Bench) -> None:
 # ---------------------------------------------------------------- faults
 
 
-@pytest.mark.parametrize(
+@each(
     ("program", "address", "reason"),
     [
         ("load", HOLE, StopReason.READ_UNMAPPED),

@@ -10,10 +10,11 @@ import pytest
 
 from relink.elf import decode
 from tests.fixtures import TARGETS, fixture
+from tests.grouping import each
 
 
 @pytest.mark.skipif(shutil.which("llvm-readobj") is None, reason="llvm-readobj is not installed")
-@pytest.mark.parametrize("name", ["android", "android_relr"])
+@each("name", ["android", "android_relr"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_packed_relocations_unpack_as_llvm_unpacks_them(target: str, name: str) -> None:
     path = fixture(target, name)

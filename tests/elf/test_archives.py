@@ -19,6 +19,7 @@ from tests.elf.build_archive import bsd_archive, gnu_archive, member_header, pad
 from tests.elf.build_object import Sym, simple_object
 from tests.elf.compiled import compiled
 from tests.fixtures import TARGETS
+from tests.grouping import each
 from toolchains.engine import find_zig
 from toolchains.errors import CompilerMissing
 
@@ -207,7 +208,7 @@ BROKEN: dict[str, tuple[bytes, type[ElfError], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", BROKEN)
+@each("case", BROKEN)
 def test_a_broken_archive_is_refused_in_words_that_name_the_place(case: str) -> None:
     content, error, text = BROKEN[case]
     with pytest.raises(error, match=text) as caught:

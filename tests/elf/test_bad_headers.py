@@ -18,6 +18,7 @@ from relink.linker import Linker, LoadOptions
 from relink.memory.address_space import HostMemory
 from tests.elf.build import PT_DYNAMIC, Segment, Symbols, Table, header, image, symbol, with_segments, words
 from tests.elf.helpers import linked_fixtures, read_everything
+from tests.grouping import each
 
 TEXT = Segment(offset=0, vaddr=0, filesz=0x1000, memsz=0x1000)
 DATA = Segment(offset=0x1000, vaddr=0x2000, filesz=0x800, memsz=0x1800)
@@ -30,7 +31,7 @@ def patched(content: bytes, offset: int, new: bytes) -> bytes:
 GOOD = with_segments([TEXT, DATA])
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "kind", "problem"),
     [
         (b"", Truncated, "the file is empty"),
@@ -55,7 +56,7 @@ def test_a_bad_header_has_its_own_error(content: bytes, kind: type[RelinkError],
         decode(content)
 
 
-@pytest.mark.parametrize(
+@each(
     ("segments", "kind", "problem"),
     [
         (
@@ -161,7 +162,7 @@ def lying(values: dict[int, int], layout: Layout = ELF64, **symbols: object) -> 
 
 
 @pytest.mark.parametrize("layout", [ELF32, ELF64])
-@pytest.mark.parametrize(
+@each(
     ("values", "problem"),
     [
         ({Tag.STRTAB: 0x10000000}, "the dynamic string table at 0x10000000 lies in no segment"),

@@ -17,6 +17,7 @@ from relink.errors import AddressSpaceError, ElfError, MalformedElf, NotElf
 from tests.elf.build import Symbols
 from tests.elf.helpers import linked_fixtures, read_everything
 from tests.fixtures import TARGETS, fixture
+from tests.grouping import each
 
 
 def told(decoded: Decoded) -> tuple[object, ...]:
@@ -139,7 +140,7 @@ def loaded(decoded: Decoded, address: int, *, rebase: bool) -> Callable[[int, in
     return read
 
 
-@pytest.mark.parametrize("rebase", [False, True], ids=["as linked", "rebased by its loader"])
+@each("rebase", [False, True], ids=["as linked", "rebased by its loader"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_an_image_in_memory_reads_as_its_file(target: str, rebase: bool) -> None:
     for path in linked_fixtures(target):

@@ -23,6 +23,7 @@ from tests.elf.broken_objects import BROKEN
 from tests.elf.build_object import Sec, Sym, group, rela, simple_object, write_object
 from tests.elf.compiled import assembled, compiled
 from tests.fixtures import TARGETS, fixture
+from tests.grouping import each
 
 SHT_RELA, SHT_NOBITS, SHT_REL, SHT_GROUP, SHT_SHNDX, SHT_CREL = 4, 8, 9, 17, 18, 0x40000014
 GLOBAL = {"bind": 1}
@@ -52,9 +53,7 @@ def refused(content: bytes, error: type[ElfError], text: str) -> ElfError:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize(
-    "flags", [(), ("-ffunction-sections", "-fdata-sections", "-fPIC")], ids=["plain", "sections"]
-)
+@each("flags", [(), ("-ffunction-sections", "-fdata-sections", "-fPIC")], ids=["plain", "sections"])
 def test_symbols_and_relocations_are_those_pyelftools_reads(target: str, flags: tuple[str, ...]) -> None:
     path = compiled(target, *flags)
     one = decode_object(path)
@@ -355,7 +354,7 @@ def test_sections_without_bytes_read_as_empty() -> None:
 # ---------------------------------------------------------------- what is refused
 
 
-@pytest.mark.parametrize("case", BROKEN)
+@each("case", BROKEN)
 def test_a_broken_object_is_refused_in_words_that_name_the_place(case: str) -> None:
     content, error, text = BROKEN[case]
     refused(content, error, text)

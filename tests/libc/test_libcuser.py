@@ -10,6 +10,7 @@ import pytest
 from emu import Library, Machine
 from emu.errors import GuestAbort, GuestExit
 from tests.fixtures import arch_of, fixture
+from tests.grouping import each
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ _SCORES = {
 }
 
 
-@pytest.mark.parametrize("call", _SCORES)
+@each("call", _SCORES)
 def test_functions_of_integers(library: Library, call: str) -> None:
     match = re.fullmatch(r"(\w+)\((\d*)\)", call)
     assert match is not None
@@ -105,7 +106,7 @@ def test_fortified_calls(machine: Machine, library: Library) -> None:
         use_fortify(33)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "message"),
     [
         ("double_free", "double free"),

@@ -13,6 +13,7 @@ from relink.linker import Linker, LoadOptions
 from relink.memory.address_space import HostMemory
 from relink.search.search_path import SearchPath
 from tests.fixtures import ARCHES, all_fixtures, arch_of, fixture
+from tests.grouping import by, each
 from tests.linker.craft import ABS, DATA, GLOBAL, LOCAL, PROTECTED, WEAK, Library, Rel, Sym
 from tests.linker.helpers import folders_of
 from tests.linker.numbers import SYMBOLIC
@@ -27,7 +28,7 @@ def stand_in(name: str) -> int:
     return zlib.crc32(name.encode()) & 0x3FFFFFF0
 
 
-@pytest.mark.parametrize(("target", "name"), all_fixtures(), ids=lambda value: value)
+@by(("target", "name"), all_fixtures(), ids=lambda value: value)
 def test_every_byte_is_what_the_reference_says(target: str, name: str) -> None:
     path = fixture(target, name)
     search = SearchPath({"librenamed.so.1": fixture(target, "deps/renamed_file")}, folders_of(path, target))
@@ -114,7 +115,7 @@ WHOLE_WORDS = {
 }
 
 
-@pytest.mark.parametrize("seed", range(60))
+@each("seed", range(60))
 @pytest.mark.parametrize("arch", ARCHES)
 def test_random_libraries_link_as_the_reference_says(arch: str, seed: int) -> None:
     dice = random.Random(f"{arch} {seed}")

@@ -19,10 +19,11 @@ from relink.elf.layout import ELF32, ELF64
 from relink.errors import AddressSpaceError, ElfError, MalformedElf, NotElf, Truncated, UnsupportedElf
 from relink.memory.address_space import PAGE, Protection
 from tests.fixtures import arch_of, fixture
+from tests.grouping import each
 from tests.linker.cores import Mapping, mappings_of, write_core
 
 
-@pytest.mark.parametrize("dumped", [True, False], ids=["all", "text left out"])
+@each("dumped", [True, False], ids=["all", "text left out"])
 def test_a_library_comes_back_out_of_a_core_file(target: str, dumped: bool) -> None:
     path = fixture(target, "basic")
     with Machine(arch_of(target)) as machine:

@@ -22,6 +22,7 @@ from relink.memory.address_space import HostMemory
 from relink.resolve.sources import DefinedSymbols
 from relink.search.search_path import SearchPath
 from tests.fixtures import ARCHES
+from tests.grouping import each
 from tests.linker.craft import (
     DATA,
     FUNC,
@@ -281,7 +282,7 @@ def _moved(image: bytes, header: int, arch: str, distance: int, size: int) -> by
 
 
 @pytest.mark.parametrize("arch", ARCHES)
-@pytest.mark.parametrize("what", REFUSED)
+@each("what", REFUSED)
 def test_what_cannot_be_copied_is_named(arch: str, what: str) -> None:
     symbol, kind, match = REFUSED[what]
     tls = (bytes(16), 16, 8) if what == "thread-local" else None

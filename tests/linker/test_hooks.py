@@ -25,6 +25,7 @@ from relink.resolve.reference_kind import ReferenceKind
 from relink.resolve.sources import DefinedSymbols, SymbolRequest
 from relink.search.search_path import SearchPath
 from tests.fixtures import arch_of, fixture
+from tests.grouping import each
 from tests.linker.craft import DATA, FUNC, OBJECT, TLS, Library, Rel, Sym, undefined
 from tests.linker.helpers import folders_of, linker_for, snapshot, word_at
 from tests.linker.numbers import SYMBOLIC, TPOFF
@@ -118,7 +119,7 @@ def test_without_a_machine_a_callable_is_no_answer(arch: str) -> None:
     assert snapshot(linker) == before
 
 
-@pytest.mark.parametrize(
+@each(
     ("type_", "kind"),
     [
         (FUNC, ReferenceKind.FUNCTION),

@@ -28,6 +28,7 @@ from relink.linker import Linker, LoadOptions
 from relink.memory.address_space import HostMemory, Protection
 from relink.search.search_path import SearchPath
 from tests.fixtures import arch_of, fixture
+from tests.grouping import each
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined
 from tests.linker.helpers import folders_of, linker_for, snapshot
 from tests.linker.numbers import SYMBOLIC, TPOFF
@@ -122,7 +123,7 @@ def test_the_counts_of_compiled_libraries_are_those_of_the_result(target: str) -
     assert {type_: n for type_, n in applied.items() if type_ != none} == dict(image.relocation_counts)
 
 
-@pytest.mark.parametrize(
+@each(
     "kind",
     [
         ImageOpened,

@@ -19,6 +19,7 @@ from relink.search.search_path import SearchPath
 from tests.elf.build import Segment, with_segments
 from tests.elf.build import image as plain_image
 from tests.fixtures import arch_of, fixture, targets_of
+from tests.grouping import each
 from tests.linker.craft import DATA, Library, Rel, Sym
 from tests.linker.helpers import folders_of, load, memory_of, word_at
 from tests.linker.numbers import SYMBOLIC
@@ -55,16 +56,14 @@ def test_pages_have_the_permissions_of_their_segment_and_gaps_none(target: str) 
                 memory.read(address, 1)
 
 
-@pytest.mark.parametrize(
-    ("size", "read_only"), [(0, 0), (PAGE - 1, 0), (PAGE, 1), (PAGE + 1, 1), (2 * PAGE, 2), (3 * PAGE, 3)]
-)
+@each(("size", "read_only"), [(0, 0), (PAGE - 1, 0), (PAGE, 1), (PAGE + 1, 1), (2 * PAGE, 2), (3 * PAGE, 3)])
 def test_relro_covers_whole_pages_only(arch: str, size: int, read_only: int) -> None:
     linker, image = linked(arch, Library(arch, data=bytes(3 * PAGE), relro=size).image())
     pages = [memory_of(linker).protection(image.address_of(DATA) + n * PAGE) for n in range(3)]
     assert pages == [R] * read_only + [RW] * (3 - read_only)
 
 
-@pytest.mark.parametrize("flags", range(8))
+@each("flags", range(8))
 def test_every_combination_of_permissions_is_kept(arch: str, flags: int) -> None:
     linker, image = linked(arch, Library(arch, data_flags=flags).image())
     assert memory_of(linker).protection(image.address_of(DATA)) == Protection(flags)
@@ -82,9 +81,7 @@ def bss(tmp_path: Path, arch: str, data: int, size: int) -> tuple[bytes, Path]:
     return content, path
 
 
-@pytest.mark.parametrize(
-    ("data", "size"), [(0x400, 0x100), (0x400, 0xC00), (0x400, 0x3000), (PAGE, 0x2000), (1, 1), (0x400, 0)]
-)
+@each(("data", "size"), [(0x400, 0x100), (0x400, 0xC00), (0x400, 0x3000), (PAGE, 0x2000), (1, 1), (0x400, 0)])
 def test_bss_is_zero_however_the_file_goes_on(tmp_path: Path, arch: str, data: int, size: int) -> None:
     for source in bss(tmp_path, arch, data, size):
         linker, image = linked(arch, source)
@@ -279,7 +276,7 @@ def test_the_last_pages_of_the_address_space_can_be_had(arch: str) -> None:
         linked(arch, library.image(), base=base + PAGE)
 
 
-@pytest.mark.parametrize("align", [0, 1, PAGE, 0x10000, DATA])
+@each("align", [0, 1, PAGE, 0x10000, DATA])
 def test_the_load_bias_keeps_p_align(arch: str, align: int) -> None:
     if align < PAGE:
         linker, image = linked("x86_64", with_segments([Segment(filesz=64, memsz=64, align=align)]))
@@ -334,7 +331,7 @@ def test_a_full_address_space_says_so() -> None:
     assert memory.reserve(128 << 20).address >= taken[3].address
 
 
-@pytest.mark.parametrize("seed", range(20))
+@each("seed", range(20))
 def test_regions_never_overlap_and_what_is_chosen_is_obeyed(seed: int) -> None:
     """Against a model that is a set of pages."""
     dice = random.Random(seed)

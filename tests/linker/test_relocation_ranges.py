@@ -6,6 +6,7 @@ import pytest
 
 from relink.arch import ARCHITECTURES
 from relink.errors import RelocationOverflow
+from tests.grouping import by, each
 from tests.linker.craft import ABS, DATA, REL_ARCHES, TLS, Library, Rel, Sym
 from tests.linker.helpers import load, word_at
 from tests.linker.test_relocations import ARCHES, data_types, every_arch, is_tls
@@ -65,8 +66,8 @@ def giving(arch: str, number: int, value: int, place: int, base: int) -> Library
     )
 
 
-@pytest.mark.parametrize(("arch", "number"), LIMITS)
-@pytest.mark.parametrize("end", ["lowest", "highest"])
+@by(("arch", "number"), LIMITS)
+@each("end", ["lowest", "highest"])
 def test_a_value_at_the_end_of_its_range_is_stored_and_one_past_is_an_overflow(
     arch: str, number: int, end: str
 ) -> None:

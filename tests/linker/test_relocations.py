@@ -19,6 +19,7 @@ from relink.errors import (
 )
 from relink.linker import LoadOptions
 from relink.relocate.result import finish_ifuncs
+from tests.grouping import by, each
 from tests.linker.craft import (
     ABS,
     DATA,
@@ -85,8 +86,8 @@ EVERY_TYPE = [
 ]
 
 
-@pytest.mark.parametrize(("arch", "number"), EVERY_TYPE)
-@pytest.mark.parametrize("unaligned", [0, 3])
+@by(("arch", "number"), EVERY_TYPE)
+@each("unaligned", [0, 3])
 def test_each_type_computes_its_formula(arch: str, number: int, unaligned: int) -> None:
     row = ARCHITECTURES[arch].relocations[number]
     assert row.word is not None
@@ -129,7 +130,7 @@ def test_each_type_computes_its_formula(arch: str, number: int, unaligned: int) 
 
 
 @every_arch
-@pytest.mark.parametrize(
+@each(
     "place",
     [0xF0000, DATA - 1, DATA + 0x400, DATA + 0x3FD, DATA + 0x1000, 0xFFFFFFF0, 0xFFFFFFFF],
     ids=[
@@ -302,7 +303,7 @@ def test_relr_and_left_over_relative_both_apply(arch: str) -> None:
 
 
 @every_arch
-@pytest.mark.parametrize("relr", [[1], [0b11], [0xFFFFFFFF], [0x80000], [DATA + 0x400], [DATA + 0x3FE]])
+@each("relr", [[1], [0b11], [0xFFFFFFFF], [0x80000], [DATA + 0x400], [DATA + 0x3FE]])
 def test_garbage_in_relr_is_refused(arch: str, relr: list[int]) -> None:
     with pytest.raises((RelocationOutOfImage, MalformedElf)):
         load(Library(arch, relr=relr))

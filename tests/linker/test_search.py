@@ -14,6 +14,7 @@ from relink.linker import Linker, LoadOptions, Policy
 from relink.memory.address_space import HostMemory
 from relink.search.search_path import SearchPath, Source, resolve_in_root
 from tests.fixtures import ARCHES, arch_of, fixture
+from tests.grouping import each
 from tests.linker.craft import Library, Sym
 
 ARCH = "riscv64"
@@ -130,7 +131,7 @@ def test_an_image_with_runpath_in_between_hides_its_ancestors_rpath(tmp_path: Pa
         find(root)
 
 
-@pytest.mark.parametrize("name", ["by_rpath", "by_runpath_direct", "by_braces", "by_several", "sub/by_parent"])
+@each("name", ["by_rpath", "by_runpath_direct", "by_braces", "by_several", "sub/by_parent"])
 def test_the_rpath_fixtures_load_from_where_they_lie(target: str, name: str) -> None:
     linker = Linker(HostMemory(arch_of(target)))
     image = linker.load(fixture(target, f"rpath/{name}"))

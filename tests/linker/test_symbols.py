@@ -13,6 +13,7 @@ from relink.image import Image
 from relink.linker import Linker, LoadOptions
 from relink.resolve.sources import DefinedSymbols, SymbolRequest, source_from
 from tests.fixtures import fixture, targets_of
+from tests.grouping import each
 from tests.linker.craft import (
     DATA,
     FUNC,
@@ -58,7 +59,7 @@ def bound(image: Image) -> int:
 # ---------------------------------------------------------------- hash tables
 
 
-@pytest.mark.parametrize("hashes", [("gnu",), ("sysv",), ("gnu", "sysv"), ()], ids=lambda h: "+".join(h) or "none")
+@each("hashes", [("gnu",), ("sysv",), ("gnu", "sysv"), ()], ids=lambda h: "+".join(h) or "none")
 def test_any_hash_table_alone_is_enough(arch: str, hashes: tuple[str, ...]) -> None:
     symbols = [Sym(f"name{n}", DATA + n) for n in range(50)]
     wants = refers(arch, undefined("name33"), needed=["liba.so"])
@@ -132,7 +133,7 @@ def test_a_weak_reference_takes_a_definition_when_there_is_one(arch: str) -> Non
     assert bound(image) == image.scope[1].address_of(DATA)
 
 
-@pytest.mark.parametrize(
+@each(
     "symbol",
     [
         Sym("s", DATA + 1, visibility=HIDDEN),
@@ -155,9 +156,7 @@ def test_what_is_no_definition_for_others_is_passed_over(arch: str, symbol: Sym)
         load(refers(arch, undefined("s"), needed=["liba.so"]), Library(arch, "liba.so", symbols=[symbol]))
 
 
-@pytest.mark.parametrize(
-    ("visibility", "bind"), [(PROTECTED, GLOBAL), (HIDDEN, GLOBAL), (0, LOCAL), (INTERNAL, WEAK)]
-)
+@each(("visibility", "bind"), [(PROTECTED, GLOBAL), (HIDDEN, GLOBAL), (0, LOCAL), (INTERNAL, WEAK)])
 def test_what_is_not_preemptible_binds_to_itself(arch: str, visibility: int, bind: int) -> None:
     root = Library(arch, "libroot.so", ["librefers.so"], symbols=[Sym("s", DATA + 7)])
     own = refers(arch, Sym("s", DATA + 3, visibility=visibility, bind=bind))

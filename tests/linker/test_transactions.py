@@ -32,6 +32,7 @@ from relink.linker import Linker, LoadOptions
 from relink.load.plan import Plan
 from relink.memory.address_space import HostMemory, Pages, Region
 from relink.search.search_path import SearchPath
+from tests.grouping import each
 from tests.linker.craft import DATA, IFUNC, TLS, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, snapshot, word_at
 from tests.linker.numbers import COPY, SYMBOLIC
@@ -142,7 +143,7 @@ def prepared(arch: str, bad: Bad) -> Linker:
     return linker
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_a_failed_load_leaves_no_trace_and_the_next_one_works(arch: str, kind: str) -> None:
     if (arch, kind) == ("riscv32", "overflow"):
         pytest.skip("riscv32 has no dynamic type narrower than an address")
@@ -252,8 +253,8 @@ class Stingy(HostMemory):
         super().publish(region, pages)
 
 
-@pytest.mark.parametrize("step", range(3))
-@pytest.mark.parametrize("what", ["reservations", "publications"])
+@each("step", range(3))
+@each("what", ["reservations", "publications"])
 def test_memory_that_gives_out_halfway_leaves_nothing(arch: str, what: str, step: int) -> None:
     memory = Stingy(arch, **{what: step})
     linker = Linker(memory, search=SearchPath({"libdep.so": Library(arch, "libdep.so").image()}))

@@ -15,6 +15,7 @@ from relink.linker import Linker, LoadOptions
 from relink.memory.address_space import HostMemory
 from relink.search.search_path import SearchPath
 from tests.fixtures import arch_of, fixture
+from tests.grouping import each
 from tests.linker.craft import DATA, LOCAL, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, load, word_at
 from tests.linker.numbers import SYMBOLIC
@@ -132,7 +133,7 @@ def test_local_definitions_do_not_answer_whatever_their_version(arch: str) -> No
 # ---------------------------------------------------------------- look-ups by a user (dlsym, dlvsym)
 
 
-@pytest.mark.parametrize(("version", "expected"), [(None, V2), ("V1", V1), ("V2", V2)])
+@each(("version", "expected"), [(None, V2), ("V1", V1), ("V2", V2)])
 def test_a_user_gets_the_default_or_the_version_asked_for(arch: str, version: str | None, expected: int) -> None:
     image = load(two(arch))
     assert image.symbol("foo", version).address == image.address_of(expected)
@@ -207,8 +208,8 @@ def client(target: str, name: str, age: str, **options: object) -> tuple[Linker,
     return linker, linker.load(fixture(target, f"versions/{name}"), options=LoadOptions(**options))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("age", ["v1", "v2", "v3", "none"])
-@pytest.mark.parametrize("name", ["client_v1", "client_v2", "client_unversioned"])
+@each("age", ["v1", "v2", "v3", "none"])
+@each("name", ["client_v1", "client_v2", "client_unversioned"])
 def test_a_client_of_any_age_gets_its_own_version_of_any_later_library(target: str, name: str, age: str) -> None:
     if name == "client_v2" and age == "v1":
         with pytest.raises(VersionNotFound, match="V2"):

@@ -10,6 +10,7 @@ import pytest
 from emu.cpu.icicle import IcicleCpu
 from emu.cpu.loongarch64.hostops import COUNTER_FREQUENCY
 from emu.cpu.protocol import Protection, Stop, StopReason
+from tests.grouping import each
 from tests.loongarch64.assembler import A0, A1, T0, T1, ZERO, code, insn, movfcsr2gr, movgr2fcsr
 from tests.loongarch64.opcodes import FLOATING
 from tests.loongarch64.operands import pattern
@@ -98,7 +99,7 @@ def test_a_store_conditional_fails_elsewhere_or_after_a_change(cpu: IcicleCpu) -
     assert int.from_bytes(cpu.read(DATA, 8), "little") == DATA
 
 
-@pytest.mark.parametrize(
+@each(
     ("word", "load", "bound", "holds"),
     [
         (word + number * 0x8000, load, bound, bound <= DATA if above else bound >= DATA)
@@ -116,6 +117,7 @@ def test_bound_checked_accesses_happen_only_within_the_bound(
     cpu: IcicleCpu, word: int, load: bool, bound: int, holds: bool
 ) -> None:
     size = 1 << (word >> 15 & 3)
+    cpu.write(DATA, OLD.to_bytes(8, "little"))
     cpu.write_registers({"a0": 0x1122334455667788, "t1": bound})
     stop = execute(cpu, three(word, A0, T0, T1))
     assert stop == (Stop(StopReason.TRAP, TRAPS) if holds else Stop(StopReason.EXCEPTION, CODE))

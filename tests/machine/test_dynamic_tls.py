@@ -19,6 +19,7 @@ from relink.image import Image
 from relink.linker import Linker, LoadOptions
 from relink.memory.address_space import HostMemory
 from tests.fixtures import ARCHES, arch_of, fixture, targets_of, variant_of
+from tests.grouping import by, each
 from tests.linker.craft import Library as Crafted
 from tests.machine.conftest import MakeMachine
 from tests.objects.build import TARGETS, compiled, linked
@@ -32,7 +33,7 @@ _DESCRIPTORS = {
     "loongarch64": ("-mtls-dialect=desc",),
 }
 WITH_DESCRIPTORS = [target for target in TARGETS if target not in ("arm", "thumb")]
-MODES = pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+MODES = each("dynamic", [False, True], ids=["static", "dynamic"])
 
 
 def library(target: str, source: str, *flags: str) -> Path:
@@ -67,7 +68,7 @@ def state(machine: Machine) -> tuple[object, ...]:
 # ---------------------------------------------------------------- the models
 
 
-@pytest.mark.parametrize("name", ["tls_dynamic", "tls_dynamic_desc"])
+@each("name", ["tls_dynamic", "tls_dynamic_desc"])
 def test_general_and_local_dynamic_and_descriptors_reach_a_dynamic_block(
     make_machine: MakeMachine, target: str, name: str
 ) -> None:
@@ -96,7 +97,7 @@ def heap_range(machine: Machine, lib: Library) -> tuple[int, int]:
     return next((start, end) for start, end in ranges if start <= block < end)
 
 
-@pytest.mark.parametrize("name", ["tls", "tls_desc"])
+@each("name", ["tls", "tls_desc"])
 def test_initial_exec_makes_the_modules_it_names_static(make_machine: MakeMachine, target: str, name: str) -> None:
     machine = make_machine(dynamic_tls=True)
     lib = machine.load(available(target, name))
@@ -105,7 +106,7 @@ def test_initial_exec_makes_the_modules_it_names_static(make_machine: MakeMachin
     assert [lib.function(call, "int(void)")() for call in calls] == [11, 43, 63, 41, 51]
 
 
-@pytest.mark.parametrize("name", ["tls", "tls_desc"])
+@each("name", ["tls", "tls_desc"])
 def test_a_dynamic_module_no_thread_has_used_becomes_static_for_a_later_load(
     make_machine: MakeMachine, target: str, name: str
 ) -> None:
@@ -349,7 +350,7 @@ def test_a_descriptor_s_function_keeps_every_register(
             assert cpu.read_register("sp") == stack + word
 
 
-@pytest.mark.parametrize("name", ["tls_dynamic_desc", "tls_dynamic"])
+@each("name", ["tls_dynamic_desc", "tls_dynamic"])
 def test_without_a_machine_a_dynamic_descriptor_is_an_error_and_a_module_id_is_not(target: str, name: str) -> None:
     path = available(target, name)
     linker = Linker(HostMemory(arch_of(target)))
@@ -379,7 +380,7 @@ OBJECTS = [
 ]
 
 
-@pytest.mark.parametrize(("target", "model"), OBJECTS)
+@by(("target", "model"), OBJECTS)
 def test_objects_are_dynamic_where_their_code_allows(target: str, model: str) -> None:
     source, arch = fixture(target, f"objects/tls/{model}"), variant_of(target).target.name
     other = compiled(arch, "other.c", *(() if model == "local_exec" else ("-fPIC",)))
@@ -394,7 +395,7 @@ def test_objects_are_dynamic_where_their_code_allows(target: str, model: str) ->
         assert lib.function("own_address", "uintptr_t()")() == lib.symbols["tls_own"].address
 
 
-@pytest.mark.parametrize(("target", "model"), [row for row in OBJECTS if row[1] in ("initial_exec", "local_exec")])
+@by(("target", "model"), [row for row in OBJECTS if row[1] in ("initial_exec", "local_exec")])
 def test_objects_that_need_a_static_place_say_where(target: str, model: str) -> None:
     source, arch = fixture(target, f"objects/tls/{model}"), variant_of(target).target.name
     other = compiled(arch, "other.c", *(() if model == "local_exec" else ("-fPIC",)))
@@ -412,7 +413,7 @@ def test_objects_that_need_a_static_place_say_where(target: str, model: str) -> 
 # ---------------------------------------------------------------- unloading
 
 
-@pytest.mark.parametrize("name", ["tls_dynamic", "tls_dynamic_desc"])
+@each("name", ["tls_dynamic", "tls_dynamic_desc"])
 @MODES
 def test_a_hundred_loads_leave_nothing(make_machine: MakeMachine, target: str, name: str, dynamic: bool) -> None:
     machine = make_machine(dynamic_tls=dynamic)
@@ -458,8 +459,8 @@ def test_a_reused_module_id_finds_the_new_module_s_block(make_machine: MakeMachi
     old = machine.load(fixture(target, "tls_dynamic"))
     assert old.image.tls is not None
     number = old.image.tls.id
-    for each in (machine.threads.main, thread):
-        with machine.use_thread(each):
+    for used in (machine.threads.main, thread):
+        with machine.use_thread(used):
             old.function("dynamic_set", "void(int)")(5)
     old.close()
     with pytest.raises(GuestAbort, match=f"no loaded image has the TLS module {number}"):
@@ -467,8 +468,8 @@ def test_a_reused_module_id_finds_the_new_module_s_block(make_machine: MakeMachi
     new = machine.load(fixture(target, "libtls_other"))
     assert new.image.tls is not None
     assert new.image.tls.id == number
-    for each in (machine.threads.main, thread):
-        with machine.use_thread(each):
+    for used in (machine.threads.main, thread):
+        with machine.use_thread(used):
             where = new.function("other_gd_address", "unsigned long(void)")()
             assert where == new.symbols["other_gd"].address
             assert new.symbols["other_gd"].read("int") == 41

@@ -9,6 +9,7 @@ from emu.cpu.protocol import StopReason
 from emu.errors import GuestFault
 from emu.library import Library
 from tests.fixtures import arch_of, fixture
+from tests.grouping import each
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def fault(library: Library, function: str, prototype: str, *args: int) -> GuestF
     return caught.value
 
 
-@pytest.mark.parametrize(
+@each(
     ("function", "prototype", "args", "reason", "address"),
     [
         ("null_read", "int(void)", (), StopReason.READ_UNMAPPED, 0),

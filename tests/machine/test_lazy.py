@@ -15,6 +15,7 @@ from emu.errors import GuestExit, UnresolvedCall
 from relink.errors import UnresolvedSymbol, UseAfterUnload
 from relink.relocate.lazy import BindMode
 from tests.fixtures import TARGETS, arch_of, fixture, targets_of
+from tests.grouping import by, each
 from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked
 from toolchains.oracle.scenarios import CALLS
@@ -58,8 +59,8 @@ SHAPES = {
 }
 _ONLY = {"ibt": ("x86_64", "i386"), "bti": ("aarch64",), "pac": ("aarch64",), "retpoline": ("x86_64", "i386")}
 CASES = [(t, s) for s in SHAPES for t in COMPILED if t in _ONLY.get(s, COMPILED)]
-SHAPED = pytest.mark.parametrize(("target", "shape"), CASES)
-BINDINGS = pytest.mark.parametrize("binding", LATER)
+SHAPED = by(("target", "shape"), CASES)
+BINDINGS = each("binding", LATER)
 
 
 def pair(target: str, shape: str = "plain", *flags: str) -> tuple[Path, Path]:
@@ -213,7 +214,7 @@ def test_what_compilers_and_linkers_made_runs_bound_late(target: str, binding: B
 NAMES = ("datarel", "plt_landing_pads", "deps/libtop", "versions/client_v2")
 
 
-@pytest.mark.parametrize(("target", "name"), [(target, name) for name in NAMES for target in targets_of(name)])
+@by(("target", "name"), [(target, name) for name in NAMES for target in targets_of(name)])
 @BINDINGS
 def test_results_do_not_depend_on_when_calls_are_bound(target: str, name: str, binding: BindMode) -> None:
     """Of what both compilers and linkers make, PLTs with landing pads among it."""

@@ -18,6 +18,7 @@ from emu.errors import BudgetExceeded, GuestAbort, GuestFault
 from emu.linux.process import Aux, initial_stack
 from relink.errors import AddressSpaceError, LinkError, MachineError, UnsupportedElf
 from tests.fixtures import ARCHES, arch_of, fixture, variant_of
+from tests.grouping import each
 from tests.machine.static_programs import NOTE, source_digest, static_program
 from tests.objects.build import TARGETS, compiled, linked, program
 from tests.real import real_library, real_root
@@ -224,8 +225,8 @@ def test_data_is_shared_and_functions_have_one_address(target: str, kind: str) -
         assert copies == ({"counter": 4, "table": 16, "inside": word} if kind == "fixed" else {})
 
 
-@pytest.mark.parametrize("binding", ["lazy", "faithful"])
-@pytest.mark.parametrize("kind", DYNAMIC)
+@each("binding", ["lazy", "faithful"])
+@each("kind", DYNAMIC)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_same_bound_at_the_first_call(target: str, kind: str, binding: str) -> None:
     """A function's canonical address is a PLT entry, whose slot is bound to the function itself."""
@@ -272,8 +273,8 @@ void _exit(void) {}
 """
 
 
-@pytest.mark.parametrize("style", STARTS)
-@pytest.mark.parametrize("kind", DYNAMIC)
+@each("style", STARTS)
+@each("kind", DYNAMIC)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_hosted_c_library_starts_main_as_the_programs_start_files_expect(
     target: str, kind: str, style: int
@@ -417,7 +418,7 @@ CORE = {
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("command", CORE, ids="_".join)
+@each("command", CORE, ids="_".join)
 @pytest.mark.parametrize("arch", [arch for arch in ARCHES if arch != "riscv32"])
 def test_coreutils_of_debian_run_on_the_hosted_c_library(arch: str, command: tuple[str, ...]) -> None:
     """Position-independent, linked against glibc, with copies of its variables on x86-64."""

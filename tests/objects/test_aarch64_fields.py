@@ -10,6 +10,7 @@ from relink.arch.aarch64 import AARCH64, SignedMove
 from relink.arch.fields import Bits
 from relink.arch.spec import Slot
 from tests.assembler import assembled_int
+from tests.grouping import each
 from tests.objects.linkers import Target, places
 from tests.objects.rows import assert_bounds, field_of, fits, implemented, read, row_of, value_of, written
 
@@ -73,7 +74,7 @@ CASES = [(name, *bounds) for bounds, names in BOUNDS.items() for name in names.s
 BY_NAME = {name: (low, high, step) for name, low, high, step in CASES}
 
 
-@pytest.mark.parametrize(("name", "low", "high", "step"), CASES, ids=[case[0] for case in CASES])
+@each(("name", "low", "high", "step"), CASES, ids=[case[0] for case in CASES])
 def test_the_bounds_pass_and_one_beyond_does_not(name: str, low: int, high: int, step: int) -> None:
     field = field_of(AARCH64, name)
     assert_bounds(field, low, high, step, bounded=low != ANY_LOW)
@@ -160,7 +161,7 @@ ENCODINGS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "text", "before"), ENCODINGS, ids=[e[2] for e in ENCODINGS])
+@each(("name", "value", "text", "before"), ENCODINGS, ids=[e[2] for e in ENCODINGS])
 def test_the_field_is_where_keystone_puts_it(name: str, value: int, text: str, before: str) -> None:
     field = field_of(AARCH64, name)
     assert fits(field, value)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relink.arch import architecture
+from tests.grouping import by, each
 from tests.objects.side_by_side import Allowed, TheyRefuse, decode, is_fit, link_both, sample
 from tests.real import available, real_archives
 from toolchains.archives import SHELVES
@@ -47,7 +48,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("flavour", "name", "linker"), CASES)
+@by(("flavour", "name", "linker"), CASES)
 def test_members_are_linked_to_the_same_bytes(flavour: str, name: str, linker: str, tmp_path: Path) -> None:
     arch = architecture(SHELVES[flavour].arch)
     command, flags = LINKERS[linker]
@@ -71,7 +72,7 @@ ELSEWHERE = ("words.o", "branches.o")
 IGNORANT = ("unknown relocation", "unrecognized relocation", "assertion fail", "unsupported")
 
 
-@pytest.mark.parametrize("linker", LINKERS)
+@each("linker", LINKERS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_compiled_objects_are_linked_to_the_same_bytes(variant: str, linker: str, tmp_path: Path) -> None:
     """Each code model and TLS model, by itself."""

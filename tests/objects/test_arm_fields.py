@@ -10,6 +10,7 @@ from relink.arch.arm import ARM
 from relink.arch.fields import Word
 from relink.arch.spec import Role
 from tests.assembler import assembled_int
+from tests.grouping import each
 from tests.objects.rows import assert_bounds, field_of, fits, implemented, narrowed, read, written
 
 A32, T32 = "arm", "thumb"
@@ -62,7 +63,7 @@ GROUPS = {
 GROUPED = [(name.format(base), *values) for name, values in GROUPS.items() for base in ("PC", "SB")]
 
 
-@pytest.mark.parametrize(("name", "low", "high", "step"), BOUNDED)
+@each(("name", "low", "high", "step"), BOUNDED)
 def test_the_bounds_pass_and_one_beyond_does_not(name: str, low: int, high: int, step: int) -> None:
     field = field_of(ARM, name)
     assert_bounds(field, low, high, step)
@@ -77,7 +78,7 @@ def test_a_call_reaches_as_far_in_either_state(name: str, bits: int) -> None:
     assert not any(fits(field, value) for value in (-half - 4, half, -half - 1, half + 1, 2, -2))
 
 
-@pytest.mark.parametrize(("name", "fitting", "beyond"), GROUPED)
+@each(("name", "fitting", "beyond"), GROUPED)
 def test_a_group_sequence_ends_where_its_last_instruction_does(name: str, fitting: int, beyond: int) -> None:
     field = field_of(ARM, name)
     assert all(fits(field, value) for value in (0, fitting, -fitting))
@@ -85,7 +86,7 @@ def test_a_group_sequence_ends_where_its_last_instruction_does(name: str, fittin
     assert not fits(field, -beyond)
 
 
-@pytest.mark.parametrize("name", FREE)
+@each("name", FREE)
 def test_nothing_is_too_large_for_what_is_not_checked(name: str) -> None:
     field = field_of(ARM, name)
     assert all(fits(field, value) for value in (0, 1, -1, (1 << 31) - 1, -(1 << 31), 0x1234_5679))
@@ -160,7 +161,7 @@ def emptied(name: str) -> int:
     return written(field_of(ARM, name), instruction(name, ENCODINGS[name][3][0]), name in TO_THUMB)
 
 
-@pytest.mark.parametrize(("name", "x"), ENCODED)
+@each(("name", "x"), ENCODED)
 def test_a_field_writes_what_keystone_assembles(name: str, x: int) -> None:
     value = x | (name in TO_THUMB)
     field = field_of(ARM, name)
@@ -170,7 +171,7 @@ def test_a_field_writes_what_keystone_assembles(name: str, x: int) -> None:
 SHIFTED = [name for name in ENCODINGS if "MOV" in name or "ALU_ABS" in name]
 
 
-@pytest.mark.parametrize(("name", "x"), [case for case in ENCODED if case[0] not in SHIFTED])
+@each(("name", "x"), [case for case in ENCODED if case[0] not in SHIFTED])
 def test_a_field_reads_what_keystone_assembled(name: str, x: int) -> None:
     highest = 1 << {"THM_JUMP6": 7, "THM_PC8": 10}.get(name, 40)
     expected = x - highest if x >= highest - 4 else x  # the -4 these two can hold

@@ -14,6 +14,7 @@ import pytest
 from emu import Library, Machine
 from relink import RelinkError
 from tests.fixtures import TARGETS, arch_of, fixture, targets_of, variant_of
+from tests.grouping import by, each
 from tests.objects.build import compiled, linked
 from toolchains.recipes import RECIPES
 
@@ -52,7 +53,7 @@ def answers(
     assert not wrong
 
 
-@pytest.mark.parametrize(("target", "name"), cases("basic") + [(t, "objects/debug") for t in TARGETS])
+@by(("target", "name"), cases("basic") + [(t, "objects/debug") for t in TARGETS])
 def test_data_calls_and_pointers(target: str, name: str) -> None:
     functions = {
         "get_counter": "int()", "counter_address": "uintptr_t()", "bump_hidden": "int()", "read_other": "int()",
@@ -77,7 +78,7 @@ def test_data_calls_and_pointers(target: str, name: str) -> None:
         assert held == pointer, "the pointer in data and the one in code differ"
 
 
-@pytest.mark.parametrize(("target", "name"), cases("data"))
+@by(("target", "name"), cases("data"))
 def test_words_in_data(target: str, name: str) -> None:
     with loaded(target, name) as lib:
         answers(
@@ -120,8 +121,8 @@ CALL_FIXTURES = [
 ]
 
 
-@pytest.mark.parametrize(("target", "name"), CALL_FIXTURES)
-@pytest.mark.parametrize("imports", ["beside", "host"])
+@by(("target", "name"), CALL_FIXTURES)
+@each("imports", ["beside", "host"])
 def test_calls_and_jumps(target: str, name: str, imports: str) -> None:
     """Callees in the image and, by a stub, in Python."""
     with Machine(arch_of(target)) as machine:
@@ -141,7 +142,7 @@ def test_calls_and_jumps(target: str, name: str, imports: str) -> None:
                 assert pointer == lib.symbols[of].address
 
 
-@pytest.mark.parametrize(("target", "name"), cases("switches"))
+@by(("target", "name"), cases("switches"))
 def test_jump_tables_labels_and_constants(target: str, name: str) -> None:
     with loaded(target, name, other=False) as lib:
         dense = {0: 10, 1: 7, 2: 18, 3: 17, 4: -1, 5: 77, 6: 8, 7: 14, 8: -1}
@@ -236,8 +237,8 @@ TLS = [
 ]
 
 
-@pytest.mark.parametrize(("target", "name"), TLS)
-@pytest.mark.parametrize("imports", ["beside", "library"])
+@by(("target", "name"), TLS)
+@each("imports", ["beside", "library"])
 def test_thread_local_storage_by_every_model(target: str, name: str, imports: str) -> None:
     """`tls_other` in the same image, and, but for local exec, in a shared object."""
     if imports == "library" and name.endswith("local_exec"):

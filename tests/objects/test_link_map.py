@@ -18,6 +18,7 @@ from relink.link_map import LinkMap
 from relink.linker import LoadOptions
 from tests.fixtures import TARGETS as FIXTURE_TARGETS
 from tests.fixtures import arch_of, fixture
+from tests.grouping import each
 from tests.objects.build import TARGETS, compiled, linked
 
 IMPORTS = {"my_host_function": lambda value: value * 2}
@@ -215,7 +216,7 @@ def test_a_file_without_sections_still_tells_its_slots(target: str) -> None:
     assert link.slot("my_host_function", "PLT")
 
 
-@pytest.mark.parametrize("name", ["tls", "ifunc"])
+@each("name", ["tls", "ifunc"])
 def test_thread_local_and_ifunc_slots_have_their_kinds(target: str, name: str) -> None:
     path = fixture(target, name)
     with Machine(arch_of(target), library_path=[path.parent]) as machine:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from relink.arch.fields import address_bits
 from relink.arch.loongarch64 import LOONGARCH64 as PAGE
 from relink.arch.spec import Reloc, Role, Slot
+from tests.grouping import each
 from tests.objects.linkers import Target, places
 from tests.objects.rows import assert_bounds, field_of, fits, implemented, read, row_of, value_of, written
 
@@ -58,7 +59,7 @@ BOUNDS = {
 CASES = [(name, *bounds, step) for (bounds, step), names in BOUNDS.items() for name in names.split()]
 
 
-@pytest.mark.parametrize(("name", "low", "high", "step"), CASES, ids=[case[0] for case in CASES])
+@each(("name", "low", "high", "step"), CASES, ids=[case[0] for case in CASES])
 def test_the_bounds_pass_and_one_beyond_does_not(name: str, low: int, high: int, step: int) -> None:
     assert_bounds(field_of(PAGE, name), low, high, step, bounded=(low, high) != ANY)
 
@@ -136,7 +137,7 @@ ENCODINGS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "word", "text"), ENCODINGS, ids=[f"{e[0]} {e[3]}" for e in ENCODINGS])
+@each(("name", "value", "word", "text"), ENCODINGS, ids=[f"{e[0]} {e[3]}" for e in ENCODINGS])
 def test_the_field_is_where_clang_puts_the_immediate(name: str, value: int, word: int, text: str) -> None:
     field = field_of(PAGE, name)
     assert fits(field, value)

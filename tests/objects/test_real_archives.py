@@ -16,6 +16,7 @@ from relink.image import Image
 from relink.linker import LoadOptions
 from relink.objects.combined import CombinedObjects
 from relink.relocate.static import DYNAMIC_ONLY
+from tests.grouping import by
 from tests.real import real_archives
 from toolchains.archives import SHELVES
 
@@ -36,7 +37,7 @@ def _link(arch: str, source: Path | bytes, name: str | None = None) -> Image:
     return linker.load(source, name=name, options=LoadOptions(unresolved=lambda image, symbol: _TRAP))
 
 
-@pytest.mark.parametrize(("flavour", "name"), LIBRARIES)
+@by(("flavour", "name"), LIBRARIES)
 def test_every_relocation_type_of_an_archive_is_implemented(flavour: str, name: str) -> None:
     found = report([str(path) for path in real_archives(flavour, name)])
     assert not found.skipped
@@ -49,7 +50,7 @@ def test_every_relocation_type_of_an_archive_is_implemented(flavour: str, name: 
     assert [part.share for part in found.architectures] == [1.0]
 
 
-@pytest.mark.parametrize(("flavour", "name"), LIBRARIES)
+@by(("flavour", "name"), LIBRARIES)
 def test_a_whole_archive_links_into_one_image(flavour: str, name: str) -> None:
     for path in real_archives(flavour, name):
         image = _link(SHELVES[flavour].arch, path)
@@ -65,7 +66,7 @@ def test_a_whole_archive_links_into_one_image(flavour: str, name: str) -> None:
         assert not any(page.relocations[number].role in DYNAMIC_ONLY for number in set(numbers))
 
 
-@pytest.mark.parametrize(("flavour", "name"), LIBRARIES)
+@by(("flavour", "name"), LIBRARIES)
 def test_members_link_by_themselves(flavour: str, name: str) -> None:
     for path in real_archives(flavour, name):
         archive = Archive.open(path)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from relink.arch import Architecture
 from relink.arch.riscv import RISCV32, RISCV64
 from relink.arch.spec import Role, Slot
+from tests.grouping import each
 from tests.objects.linkers import Target, places
 from tests.objects.rows import (
     assert_bounds,
@@ -48,7 +49,7 @@ BOUNDS = {
 CASES = [(name, *bounds, step) for (bounds, step), names in BOUNDS.items() for name in names.split()]
 
 
-@pytest.mark.parametrize(("name", "low", "high", "step"), CASES, ids=[case[0] for case in CASES])
+@each(("name", "low", "high", "step"), CASES, ids=[case[0] for case in CASES])
 def test_the_bounds_pass_and_one_beyond_does_not(name: str, low: int, high: int, step: int) -> None:
     assert_bounds(field_of(RISCV64, name), low, high, step, bounded=(low, high) != ANY)
 
@@ -166,7 +167,7 @@ ENCODINGS = [
 
 
 @both
-@pytest.mark.parametrize(("name", "value", "word", "text"), ENCODINGS, ids=[f"{e[0]} {e[3]}" for e in ENCODINGS])
+@each(("name", "value", "word", "text"), ENCODINGS, ids=[f"{e[0]} {e[3]}" for e in ENCODINGS])
 def test_the_field_is_where_clang_puts_the_immediate(
     page: Architecture, name: str, value: int, word: int, text: str
 ) -> None:

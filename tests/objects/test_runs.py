@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,9 +14,11 @@ from elftools.elf.relocation import RelocationSection
 from emu import Library, Machine
 from relink.arch import ARCHITECTURES
 from relink.arch.spec import Role
+from tests.grouping import each
 from tests.objects.build import SOURCES as FOLDER
 from tests.objects.build import compiled
 from tests.objects.rows import implemented
+from tests.toolcache import text_file
 
 #: ISA → its assembly, of which a function stands for a type, or for a sequence of types that compilers emit.
 SOURCES = {
@@ -87,9 +88,7 @@ def renumbered(path: Path) -> Path:
         number = np.where(rela["type"] == R_X86_64_PC32, (rela["addend"] + (1 << 31)) >> 32, 0)
         rela["type"] = np.where(number, number, rela["type"])
         rela["addend"] -= number << 32
-    changed = path.with_suffix(".numbered.o")
-    content.tofile(changed)
-    return changed
+    return text_file(content.tobytes(), ".o")
 
 
 def tables_of(path: Path) -> list[tuple[int, int]]:
@@ -106,19 +105,16 @@ def types_in(path: Path) -> set[int]:
         return {int(entry["r_info_type"]) for table in tables for entry in table.iter_relocations()}
 
 
-CASES = [(isa, *function) for isa in SOURCES for function in functions(isa)]
-
-
-@pytest.fixture(scope="module")
-def loaded(request: pytest.FixtureRequest) -> Iterator[Library]:
+@cache
+def loaded(isa: str) -> Library:
     """All functions of an ISA, in one object."""
-    with Machine(request.param) as machine:
-        yield machine.load(assembled(request.param), symbols=SYMBOLS)
+    return Machine(isa).load(assembled(isa), symbols=SYMBOLS)
 
 
-@pytest.mark.parametrize(("loaded", "name", "argument", "expected"), CASES, indirect=["loaded"])
-def test_the_code_does_what_its_relocations_say(name: str, argument: int, expected: int, loaded: Library) -> None:
-    assert loaded.function(name, "long(long)")(argument) == expected
+@pytest.mark.parametrize("isa", SOURCES)
+@each(("name", "argument", "expected"), functions)
+def test_the_code_does_what_its_relocations_say(isa: str, name: str, argument: int, expected: int) -> None:
+    assert loaded(isa).function(name, "long(long)")(argument) == expected
 
 
 @pytest.mark.parametrize("isa", SOURCES)

@@ -11,6 +11,7 @@ from relink.arch.i386 import I386
 from relink.arch.spec import Architecture, Slot
 from relink.arch.x86_64 import X86_64
 from tests.assembler import assembled
+from tests.grouping import by, each
 from tests.objects.linkers import Target, places
 from tests.objects.rows import (
     assert_bounds,
@@ -43,7 +44,7 @@ BOUNDS = {
 CASES = [(name, low, high) for (low, high), names in BOUNDS.items() for name in names.split()]
 
 
-@pytest.mark.parametrize(("name", "low", "high"), CASES)
+@each(("name", "low", "high"), CASES)
 def test_the_bounds_pass_and_one_beyond_does_not(name: str, low: int, high: int) -> None:
     assert_bounds(field_of(X86_64, name), low, high, step=1, bounded=(low, high) != ANY)
 
@@ -93,7 +94,7 @@ ENCODINGS = [
 ]
 
 
-@pytest.mark.parametrize(("isa", "name", "text", "at", "addend", "symbol"), ENCODINGS)
+@by(("isa", "name", "text", "at", "addend", "symbol"), ENCODINGS)
 def test_the_field_is_where_keystone_puts_it(
     isa: str, name: str, text: str, at: int, addend: int, symbol: int
 ) -> None:

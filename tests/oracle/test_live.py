@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fixtures import TARGETS, variant_of
+from tests.grouping import each
 from tests.oracle import ours
 from tests.real import real_library, real_program
 from toolchains.engine import find_zig
@@ -54,7 +55,7 @@ def test_the_real_dynamic_linker_still_says_what_the_golden_says(
                 assert goldens.differences(known.outcomes[scenario.key], found) == [], scenario.key
 
 
-@pytest.mark.parametrize("soname", real.LIBRARIES)
+@each("soname", real.LIBRARIES)
 @pytest.mark.parametrize("arch", real.ARCHES)
 def test_every_relocated_word_of_a_real_library_is_the_real_dynamic_linkers(arch: str, soname: str) -> None:
     if (reason := real.INTERPOSED.get((arch, soname))) is not None:

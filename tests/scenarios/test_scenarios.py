@@ -8,16 +8,17 @@ import sys
 import pytest
 
 from relink.relocate.lazy import BindMode
+from tests.grouping import each
 from tests.objects.build import TARGETS
 from tests.scenarios.engine import Lib, Scenario, message, message_of_the_host, played, played_natively
 from tests.scenarios.scenarios import SCENARIOS
 
-NAMED = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.identifier)
+NAMED = each("scenario", SCENARIOS, ids=lambda scenario: scenario.identifier)
 NATIVE = [scenario for scenario in SCENARIOS if scenario.native]
 
 
-@NAMED
 @pytest.mark.parametrize("target", TARGETS)
+@NAMED
 def test_a_machine_plays_it(scenario: Scenario, target: str) -> None:
     assert played(scenario, target) == [step.answer for step in scenario.steps]
 
@@ -36,7 +37,7 @@ ON_X86_64 = pytest.mark.skipif(
 
 
 @ON_X86_64
-@pytest.mark.parametrize("scenario", NATIVE, ids=lambda scenario: scenario.identifier)
+@each("scenario", NATIVE, ids=lambda scenario: scenario.identifier)
 def test_the_hosts_own_linker_plays_it_so(scenario: Scenario) -> None:
     assert played_natively(scenario) == [step.answer for step in scenario.steps]
 

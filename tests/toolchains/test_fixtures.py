@@ -9,6 +9,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from tests.fixtures import ARCHES, TARGETS, FixtureMissing, all_fixtures, arch_of, fixture, targets_of, variant_of
+from tests.grouping import each
 from toolchains import build as building
 from toolchains.engine import Places, Zig, fill
 from toolchains.errors import BuildFailed, CompilerMissing, WrongRelocations
@@ -174,7 +175,7 @@ def test_placeholders_are_filled_within_words_and_as_several_words() -> None:
     assert fill(("{compile}", "-o{work}/x", "${ORIGIN}"), places) == ["-a", "-b", "-o/w/x", "${ORIGIN}"]
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@each("name", RECIPES)
 def test_a_recipe_needs_only_what_stands_above_it_for_the_same_targets(name: str) -> None:
     above = list(RECIPES)[: list(RECIPES).index(name)]
     for need in RECIPES[name].needs:

@@ -11,6 +11,7 @@ from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
 from tests.fixtures import TARGETS, fixture, targets_of
+from tests.grouping import each
 
 DF_SYMBOLIC, DF_TEXTREL, DF_STATIC_TLS = 2, 4, 16
 SHN_ABS = "SHN_ABS"
@@ -46,7 +47,7 @@ every_target = pytest.mark.parametrize("target", TARGETS)
 
 
 @every_target
-@pytest.mark.parametrize(
+@each(
     ("name", "present", "absent"),
     [
         ("hash_sysv", {SYSV}, {GNU}),
@@ -75,7 +76,7 @@ def test_the_dynamic_section_has_the_tags_the_fixture_is_about(
 
 
 @every_target
-@pytest.mark.parametrize(
+@each(
     ("name", "needed"),
     [
         ("deps/libtop", ["libmid.so", "libside.so"]),
@@ -104,7 +105,7 @@ def test_a_file_may_be_called_otherwise_than_its_soname(target: str) -> None:
 
 
 @every_target
-@pytest.mark.parametrize(
+@each(
     ("name", "flag", "is_set"),
     [
         ("tls", DF_STATIC_TLS, True),
