@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from emu.calls.declared import declared_prototype, declared_type
 from emu.calls.prototypes import CType, Floating, Integer, Pointer, Prototype, parse_prototype, parse_type
@@ -16,11 +16,39 @@ from relink.image import Image, Symbol
 
 if TYPE_CHECKING:
     from emu.host.symbols import SymbolValue
-    from emu.machine import Machine
+    from emu.load.initialisers import Initialisers
     from emu.patch.functions import Patch, Replacement
     from emu.patch.imports import Redirection
+    from emu.ports import Handle, Memory
+    from relink.arch import Architecture
     from relink.link_map import LinkMap
     from relink.load.plan import Plan
+
+
+class Owner(Protocol):
+    """What the handles below ask of the machine they belong to (`emu.machine.Machine`)."""
+
+    @property
+    def arch(self) -> Architecture: ...
+    @property
+    def memory(self) -> Memory: ...
+    @property
+    def initialisers(self) -> Initialisers: ...
+    def call(
+        self,
+        address: int,
+        prototype: Prototype | str,
+        *args: object,
+        max_instructions: int | None = None,
+        timeout: float | None = None,
+    ) -> int | float | None: ...
+    def tls_block(self, image: Image) -> int: ...
+    def image_at(self, address: int) -> Image | None: ...
+    def unload(self, image: Image) -> None: ...
+    def patch(
+        self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None
+    ) -> Patch: ...
+    def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection: ...
 
 
 class Function:
@@ -30,7 +58,7 @@ class Function:
     UseAfterUnload.
     """
 
-    def __init__(self, machine: Machine, symbol: Symbol, prototype: Prototype) -> None:
+    def __init__(self, machine: Owner, symbol: Symbol, prototype: Prototype) -> None:
         self._machine = machine
         self.symbol = symbol
         self.prototype = prototype
@@ -47,7 +75,7 @@ class Function:
         if self.symbol.type != SymbolType.GNU_IFUNC:
             return address
         if not self._target:
-            self._target = self._machine.ifunc_target(self.symbol.image, address)
+            self._target = self._machine.initialisers.ifunc_target(self.symbol.image, address)
         return self._target
 
     def __call__(
@@ -65,7 +93,7 @@ class Function:
 class Variable:
     """A symbol as a place in memory. For a TLS symbol, that of the machine's thread."""
 
-    def __init__(self, machine: Machine, symbol: Symbol) -> None:
+    def __init__(self, machine: Owner, symbol: Symbol) -> None:
         self._machine = machine
         self.symbol = symbol
 
@@ -134,7 +162,7 @@ def _struct_code(ctype: CType, word_size: int) -> str | None:
 class _Symbols(Mapping[str, Variable]):
     """The symbols a library exports, by name."""
 
-    def __init__(self, machine: Machine, image: Image) -> None:
+    def __init__(self, machine: Owner, image: Image) -> None:
         self._machine = machine
         self._image = image
 
@@ -157,7 +185,7 @@ class Library:
     Close it, or use it as a context manager, to unload it; it stays while another image needs it.
     """
 
-    def __init__(self, machine: Machine, plan: Plan) -> None:
+    def __init__(self, machine: Owner, plan: Plan) -> None:
         self._machine = machine
         self.plan = plan  #: what the load came to: images, relocations, timings
         self.image = plan.root
@@ -192,8 +220,8 @@ class Library:
         symbol = self.image.symbol(name, version)
         if symbol.type != SymbolType.GNU_IFUNC:
             return declared_prototype(symbol, symbol.image, symbol.address)
-        address = self._machine.ifunc_target(symbol.image, symbol.address)
-        holder = next((image for image in self._machine.linker.images if image.contains(address)), None)
+        address = self._machine.initialisers.ifunc_target(symbol.image, symbol.address)
+        holder = self._machine.image_at(address)
         return None if holder is None else declared_prototype(symbol, holder, address)
 
     def replace(

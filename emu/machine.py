@@ -1,51 +1,46 @@
 """The machine: an emulated CPU with memory, a linker that fills it, and Python on the other side of every trap.
 
-    with Machine("riscv64") as machine:
+    from emu import Machine
+
+    with Machine("riscv64", library_path=["/opt/guest/lib"]) as machine:
         library = machine.load("libz.so.1")
         crc32 = library.function("crc32", "unsigned long(unsigned long, const char *, unsigned)")
         crc32(0, "123456789", 9)
 
-`Machine` puts the parts together and hands out what a user asks for. `load` links a file, gives the guest its
-memory and runs its constructors (`emu.load.loader`); `call` runs one guest function, with the host functions it
-meets on the way (`emu.run.runner`).
+A `Machine` passes on to its parts, which `emu.parts` has wired together:
+
+    load, adopt, unload    images come and go                             emu.load.loader, relink.linker
+    start, run             programs, by the personality                   emu.personality, emu.linux
+    call                   a guest function; host functions on the way    emu.run.runner, emu.calls, emu.host
+    patch, redirect        change what runs                               emu.patch
+    new_thread, use_thread thread-local storage of several threads        emu.run.threads
+    symbolize, caller      name what lies at an address                   emu.debug
+
+`os` is the operating system the guest finds (see `emu.personality`). With none given it is Linux with a C library
+hosted in Python, of which `machine.libc` has what the guest printed and the files it wrote.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from os import PathLike, fspath
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from emu.calls.prototypes import Prototype
-from emu.cpu.create import create_cpu
-from emu.debug.link_maps import LinkMaps
-from emu.debug.symbolizer import Symbolizer
-from emu.errors import CallError, Frame, GuestFault
-from emu.host.runtime import Runtime, host_libraries
-from emu.host.symbols import HostSymbols, Symbols, SymbolValue
-from emu.isa.registry import ISAS, chosen_convention
-from emu.isa.spec import FrameTables
-from emu.libc import Libc
-from emu.library import Function, Library
-from emu.load.initialisers import Initialisers
-from emu.load.lazy_binding import FirstCall, LazyCalls
-from emu.load.loader import Loader
-from emu.memory.guest_memory import GuestMemory
-from emu.memory.guest_view import GuestView
-from emu.memory.heap import Heap
-from emu.memory.limit import DEFAULT_LIMIT, MemoryLimit
-from emu.run.runner import Runner
-from emu.run.stack import Stack
-from emu.run.threads import Thread, Threads
-from emu.run.traps import TrapTable
+from emu.errors import CallError, Frame
+from emu.host.symbols import Symbols, SymbolValue
+from emu.library import Library
+from emu.load.lazy_binding import FirstCall
+from emu.memory.limit import DEFAULT_LIMIT
+from emu.parts import Parts
+from emu.personality import Personality, Program
+from emu.run.threads import Thread
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
-from relink.errors import UnsupportedElf
-from relink.image import Image, Symbol
-from relink.linker import Linker, LoadOptions, Policy
-from relink.module import TlsModule
+from relink.errors import MachineError, UnsupportedElf
+from relink.image import Image
 from relink.objects.archive_members import header_of
 from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
@@ -53,15 +48,14 @@ from relink.search.search_path import Finder, SearchPath, Source
 from relink.tls import DEFAULT_STATIC_SIZE
 
 if TYPE_CHECKING:
-    from emu.cpu.protocol import Stop
-    from emu.debug.host_frames import HostFrames
-    from emu.linux.ldso import DynamicLoader
-    from emu.linux.process import Process
-    from emu.linux.syscalls import SystemCalls
+    from emu.libc import Libc
+    from emu.linux.personality import Linux, LinuxShortcuts
+    from emu.linux.syscalls.kernel import SystemCalls
+    from emu.load.options import AdoptKeywords, LoadKeywords, StartKeywords
     from emu.patch.functions import Patch, Patcher, Replacement
     from emu.patch.imports import Redirection
-    from relink.elf import Decoded
-    from relink.relocate.handlers import RelocationHandler
+    from emu.ports import Handle
+    from relink.image import Symbol
 
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
@@ -69,17 +63,20 @@ DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 class Machine:
     """One emulated machine and what is loaded into it.
 
-    `arch` is any name `relink.arch.architecture` knows. `library_path`, `libraries` and `sysroot` say where
-    needed libraries come from (see `relink.search.search_path.SearchPath`). `hosted_libc` answers the C library's
-    symbols from Python. `symbols`, a table or a function of a `SymbolRequest`, are answered before any image's;
-    `finders` are asked for libraries before the search path. `max_instructions` and `timeout` (seconds) bound
-    every call from Python that does not say otherwise; 0 is no bound. `memory_limit` bytes are what the guest's
-    pages, heap, files and captured output may take of the host together. `float_abi` ("soft-float",
-    "single-float", "hard-float") says how guest functions pass floating-point values, where the ISA's psABI knows
-    several ways; images built for another are refused. `binding` ("now", "lazy", "faithful"; see
+    `arch` is any name `relink.arch.architecture` knows. `os` is the personality; without one it is
+    `emu.linux.personality.Linux`, whose arguments may be given here (`libc="target"` as `hosted_libc=False`).
+
+    `library_path`, `libraries` and `sysroot` say where needed libraries come from (see
+    `relink.search.search_path.SearchPath`), `finders` are asked before these. `symbols`, a table or a function of
+    a `SymbolRequest`, is asked for every symbol before any image. `binding` ("now", "lazy", "faithful"; see
     `relink.BindMode`) is when calls by way of the PLT are bound, where a load does not say otherwise.
-    `tls_size` bytes are each thread's for static thread-local storage; with `dynamic_tls` only what
-    must be static is (see `relink.tls`).
+    `float_abi` ("soft-float", "single-float", "hard-float") says how guest functions pass floating-point values,
+    where the ISA's psABI has several ways; images built for another are refused.
+
+    `max_instructions` and `timeout` (seconds) bound every call from Python that does not say otherwise; 0 is no
+    bound. Sizes are bytes: `memory_limit` of what the guest's pages, heap, files and captured output may take of
+    the host together, `stack_size` of the stack, `tls_size` of what each thread has for static thread-local
+    storage; with `dynamic_tls` only what must be static is (see `relink.tls`).
 
     Raises UnknownArchitecture, UnsupportedElf for a `float_abi` the architecture does not have.
     """
@@ -88,102 +85,49 @@ class Machine:
         self,
         arch: str | Architecture,
         *,
-        library_path: Sequence[str | os.PathLike[str]] = (),
+        os: Personality | None = None,
+        library_path: Sequence[str | PathLike[str]] = (),
         libraries: Mapping[str, Source] | None = None,
-        sysroot: str | os.PathLike[str] | None = None,
+        sysroot: str | PathLike[str] | None = None,
         finders: Sequence[Finder] = (),
-        hosted_libc: bool = True,
         symbols: Symbols | None = None,
-        arguments: Sequence[str] = ("relink-emu",),
-        environment: Mapping[str, str] | None = None,
-        files: dict[str, bytes | bytearray] | None = None,
-        stdin: bytes | Callable[[int], bytes] = b"",
-        stack_size: int = DEFAULT_STACK_SIZE,
-        tls_size: int = DEFAULT_STATIC_SIZE,
+        binding: BindMode | str = BindMode.NOW,
+        float_abi: FloatAbi | str | None = None,
         max_instructions: int = 0,
         timeout: float = 0.0,
         memory_limit: int = DEFAULT_LIMIT,
-        float_abi: FloatAbi | str | None = None,
-        binding: BindMode | str = BindMode.NOW,
+        stack_size: int = DEFAULT_STACK_SIZE,
+        tls_size: int = DEFAULT_STATIC_SIZE,
         dynamic_tls: bool = False,
+        **linux: Unpack[LinuxShortcuts],
     ) -> None:
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
-        self.binding = BindMode(binding)
-        self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
-        self.run_initialisers = True  #: whether a load runs constructors (ifunc resolvers always run)
-        self.program: Process | None = None  #: the one started last
-
-        self.cpu = create_cpu(self.arch.name)
-        self.traps = TrapTable(self.arch)
-        self.cpu.set_trap_range(self.traps.start, self.traps.size)
-        self.memory_limit = MemoryLimit(memory_limit)
-        self.memory = GuestMemory(self.arch, self.cpu, self.memory_limit)
-        self.heap = Heap(self.memory, self.arch, self.memory_limit)
-        self.isa = ISAS[self.arch.name]
-        self.convention = chosen_convention(self.arch.name, float_abi)
-        self.stack = Stack(self.memory, stack_size, arguments, environment or {})  #: the guest's
-        search = SearchPath(libraries or {}, library_path, sysroot, finders)
-        policy = Policy(*host_libraries(self.isa, hosted_libc=hosted_libc))
-        self.linker = Linker(self.memory, search=search, policy=policy, tls_size=tls_size)
-        self.symbolizer = Symbolizer(self.linker, self.memory, self.traps)  #: what lies at an address
-        self.runner = Runner(
-            self.cpu,
-            self.memory,
-            self.heap,
-            self.traps,
-            self.stack,
-            self.convention,
+        if os is not None and linux:
+            raise TypeError(f"{', '.join(linux)}: with os=, give it to the personality")
+        self.os = _linux(linux) if os is None else os
+        self.parts = parts = Parts(
+            self.arch,
+            self.os,
+            SearchPath(libraries or {}, library_path, sysroot, finders),
+            symbols=symbols,
+            binding=BindMode(binding),
+            float_abi=float_abi,
             max_instructions=max_instructions,
             timeout=timeout,
-            frame=self.symbolizer.symbolize,
-            describe_fault=self._describe_fault,
-            syscall=lambda pc: self.syscalls.answer(pc),
-            resume=lambda unwinding: self.host_frames.resume(unwinding),
+            memory_limit=memory_limit,
+            stack_size=stack_size,
+            tls_size=tls_size,
+            dynamic_tls=dynamic_tls,
         )
-        self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
-        self.guest_view = GuestView(self.cpu, self.runner.check_budget)  #: the memory, as the guest reaches it
-        self.libc = Libc(
-            self.arch,
-            self.guest_view,
-            self.memory,
-            self.cpu,
-            self.heap,
-            self.runner,
-            self.threads,
-            dynamic=lambda: self.dynamic,
-            environment=environment,
-            files=files,
-            stdin=stdin,
-            limit=self.memory_limit,
-        )
-        self.link_maps = LinkMaps(
-            self.linker, self.memory, self.runner
-        )  #: what the guest and a debugger see of the loaded images
-        #: makes definitions of what users give for symbols
-        self.host_symbols = HostSymbols(self.traps, self.runner, self.convention, self.caller)
-        #: runs ifunc resolvers, constructors, destructors
-        self.initialisers = Initialisers(
-            self.linker, self.memory, self.runner, self.convention, self.stack, self.symbolizer
-        )
-        self.lazy_calls = LazyCalls(  #: binds jump slots at their first call
-            self.linker,
-            self.memory,
-            self.cpu,
-            self.traps,
-            self.initialisers,
-            self.link_maps,
-            lambda: self.caller(source=False),
-        )
-        self.loader = Loader(self)  #: carries out loads, and takes them back
-
-        self.linker.held = self.libc.held_addresses
-        self.linker.lazy_host = self.lazy_calls
-        self.linker.resolver.host_value = self.host_symbols.definition
-        self.linker.resolver.before += self.host_symbols.sources(symbols)
-        self.linker.resolver.after.append(Runtime(self, hosted_libc=hosted_libc))
+        self.cpu, self.memory, self.heap, self.stack = parts.cpu, parts.memory, parts.heap, parts.stack
+        self.linker, self.loader, self.link_maps = parts.linker, parts.loader, parts.link_maps
+        self.runner, self.traps, self.threads = parts.runner, parts.traps, parts.threads
+        self.isa, self.convention, self.initialisers = parts.isa, parts.convention, parts.initialisers
+        self.memory_limit, self.guest_view = parts.memory_limit, parts.guest_view
+        self.os.attach(parts)
 
     @classmethod
-    def for_file(cls, path: str | os.PathLike[str], **options: object) -> Self:
+    def for_file(cls, path: str | PathLike[str], **options: object) -> Self:
         """A machine of the architecture `path` (an archive too) is for. `options` are the constructor's.
 
         Raises ElfError, UnsupportedElf for a machine that is none of the seven.
@@ -191,7 +135,7 @@ class Machine:
         header = header_of(path)
         arch = architecture_of(header.machine, header.bits)
         if arch is None:
-            raise UnsupportedElf(os.fspath(path), f"is for machine {header.machine}, which is not emulated")
+            raise UnsupportedElf(fspath(path), f"is for machine {header.machine}, which is not emulated")
         if (abi := arch.float_abi(header.flags, b"")) is not None:
             options.setdefault("float_abi", abi)
         return cls(arch, **options)  # type: ignore[arg-type]
@@ -207,7 +151,8 @@ class Machine:
     def close(self, *, run_destructors: bool = True) -> None:
         """Unload everything and free the engine.
 
-        Unless told not to, destructors of the thread in use run, atexit handlers, and those of the images.
+        Unless `run_destructors` is False, first run destructors of the thread in use, atexit handlers, and the
+        destructors of the images.
         """
         try:
             if run_destructors:
@@ -218,96 +163,46 @@ class Machine:
 
     # ------------------------------------------------------------ loading
 
-    def load(
-        self,
-        source: Source | Sequence[Source] | Node,
-        *,
-        name: str | None = None,
-        symbols: Symbols | None = None,
-        base: int | None = None,
-        local: bool = False,
-        deep_bind: bool = False,
-        no_load: bool = False,
-        no_delete: bool = False,
-        binding: BindMode | str | None = None,
-        preload: Sequence[Source] = (),
-        allow_unresolved: bool = False,
-        want: Sequence[str] = (),
-        whole_archive: bool = False,
-        place: Mapping[str, int] | Callable[[Decoded], int | None] | None = None,
-        late_symbols: Symbols | None = None,
-        relocation_handlers: Sequence[RelocationHandler] = (),
-    ) -> Library:
+    def load(self, source: Source | Sequence[Source] | Node, **options: Unpack[LoadKeywords]) -> Library:
         """Load a library with all it needs, and run its constructors.
 
-        `source` is what `relink.linker.Linker.loading` takes.
-        `symbols`, a table or a function of a `SymbolRequest`, answers what this load's images import before
-        anything else does, `late_symbols` what no image answers. `allow_unresolved` binds
-        strong symbols nobody defines to traps that raise UnresolvedCall when reached. The other arguments
-        are `relink.linker.LoadOptions`. Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError,
-        ConstructorFault, or what a host function raised), the machine is as it was before.
+        `source` is what `relink.linker.Linker.loading` takes, `options` are `emu.load.options.LoadKeywords`.
+        Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError, ConstructorFault, or what a host
+        function raised), the machine is as it was before.
         """
-        options = LoadOptions(
-            base=base,
-            local=local,
-            deep_bind=deep_bind,
-            no_load=no_load,
-            no_delete=no_delete,
-            binding=self.binding if binding is None else BindMode(binding),
-            preload=preload,
-            want=want,
-            whole_archive=whole_archive,
-            place=place,
-            relocation_handlers=relocation_handlers,
-            dynamic_tls=self.dynamic_tls,
-        )
-        plan = self.loader.load(
-            source,
-            options,
-            name=name,
-            symbols=symbols,
-            late_symbols=late_symbols,
-            allow_unresolved=allow_unresolved,
-        )
-        return Library(self, plan)
+        return Library(self, self.loader.load(source, **options))
+
+    def adopt(self, address: int, **options: Unpack[AdoptKeywords]) -> Library:
+        """Make a library of an image that lies in guest memory already, its ELF header at `address`.
+
+        `options` are `emu.load.options.AdoptKeywords`. One that has been relocated has also been initialised: its
+        constructors and destructors are not run. Its thread-local block is set up afresh.
+        """
+        return Library(self, self.loader.adopt(address, **options))
+
+    def unload(self, image: Image) -> None:
+        """Undo one load of an image. After the last, run its destructors, and unload it with the dependencies
+        nothing else uses.
+
+        What destructors unload in turn goes after that, as by ld.so. Raises UseAfterUnload, ConstructorFault of
+        a destructor that did not return: its image stays.
+        """
+        self.loader.unload(image)
 
     def start(
         self,
         program: Source,
         arguments: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
-        *,
-        name: str | None = None,
-        symbols: Symbols | None = None,
-        base: int | None = None,
-        binding: BindMode | str | None = None,
-        preload: Sequence[Source] = (),
-        allow_unresolved: bool = False,
-    ) -> Process:
+        **options: Unpack[StartKeywords],
+    ) -> Program:
         """Load an executable with its libraries, whose constructors run, and make it ready to be run.
 
-        `arguments` begin with what the program is called (None: its file's name alone). The other arguments are
-        those of `load`. Raises what `load` does, and UnsupportedElf for a file that is no executable.
+        `arguments` begin with what the program is called (None: its file's name alone), `options` are
+        `emu.load.options.StartKeywords`. Raises what `load` does, and UnsupportedElf for a file that is no
+        executable.
         """
-        from emu.linux.process import Process
-
-        process = Process(self, program, arguments, environment or {})
-        options = LoadOptions(
-            base=base,
-            binding=self.binding if binding is None else BindMode(binding),
-            preload=preload,
-            dynamic_tls=self.dynamic_tls,
-            program=True,
-        )
-        try:
-            self.loader.load(
-                program, options, name=name, symbols=symbols, allow_unresolved=allow_unresolved, process=process
-            )
-        except BaseException:
-            process.abandon()
-            raise
-        self.program = process
-        return process
+        return self.os.start(program, arguments, environment or {}, **options)
 
     def run(
         self,
@@ -315,52 +210,13 @@ class Machine:
         arguments: Sequence[str] | None = None,
         environment: Mapping[str, str] | None = None,
         *,
-        symbols: Symbols | None = None,
-        preload: Sequence[Source] = (),
         max_instructions: int | None = None,
         timeout: float | None = None,
+        **options: Unpack[StartKeywords],
     ) -> int:
-        """Start a program (see `start`) and run it to its exit; its status (see `Process.run`)."""
-        process = self.start(program, arguments, environment, symbols=symbols, preload=preload)
-        return process.run(max_instructions=max_instructions, timeout=timeout)
-
-    def adopt(
-        self,
-        address: int,
-        *,
-        source: Source | None = None,
-        name: str | None = None,
-        relocated: bool,
-        symbols: Symbols | None = None,
-        tls: TlsModule | None = None,
-    ) -> Library:
-        """Take an image that lies in guest memory already, its ELF header at `address`, for a library.
-
-        See `Linker.adopting`. One that has been relocated has also been initialised: its constructors and
-        destructors are not run. Its thread-local block is set up afresh.
-        """
-        plan = self.loader.adopt(address, source=source, name=name, relocated=relocated, symbols=symbols, tls=tls)
-        return Library(self, plan)
-
-    def unload(self, image: Image) -> None:
-        """Drop one load of an image; when it was the last, run destructors and free what only it needed.
-
-        What destructors unload in turn goes after that, as in ld.so. Raises UseAfterUnload, ConstructorFault of a
-        destructor that did not return: its image stays.
-        """
-        self.loader.unload(image)
-
-    def discard(self, image: Image) -> None:
-        """Like `unload`, but at once, and nothing of the guest's is run."""
-        self.loader.discard(image)
-
-    def collect(self) -> None:
-        """Let go of images nothing needs any longer (a thread or a patch has kept them), destructors run."""
-        self.loader.collect()
-
-    def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
-        """Run destructors, of all images (dependents first) or one; or consider them run."""
-        self.initialisers.finalise(image, run=run)
+        """Start a program (see `start`) and run it to its exit; its status (see `Program.run`)."""
+        started = self.start(program, arguments, environment, **options)
+        return started.run(max_instructions=max_instructions, timeout=timeout)
 
     # ------------------------------------------------------------ calling
 
@@ -372,18 +228,12 @@ class Machine:
         max_instructions: int | None = None,
         timeout: float | None = None,
     ) -> int | float | None:
-        """Call the guest function at `address` and give its result.
+        """Call the guest function at `address` and return its result.
 
         See `emu.calls.plan` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
         BudgetExceeded, and whatever a host function raises; the machine can be used again after any of them.
         """
         return self.runner.call(address, prototype, *args, max_instructions=max_instructions, timeout=timeout)
-
-    def run_program(
-        self, pc: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None
-    ) -> None:
-        """Run from `pc` with these registers until the guest exits: GuestExit. Raises MachineError in a call."""
-        self.runner.run_program(pc, registers, max_instructions, timeout)
 
     @property
     def call_depth(self) -> int:
@@ -392,27 +242,17 @@ class Machine:
 
     @property
     def first_calls(self) -> list[FirstCall]:
-        """Who called what first, and when, of calls that were bound lazily: an audit of the links in use. Of more
-        than 65,536 the last."""
-        return list(self.lazy_calls.first_calls)
+        """The first call of each slot that was bound lazily, in order: an audit of the links in use. The last
+        65,536 are kept."""
+        return list(self.parts.lazy_calls.first_calls)
 
     # ------------------------------------------------------------ changing what runs
 
-    def define(self, name: str, value: SymbolValue, traps: list[int] | None = None) -> int:
+    def define(self, name: str, value: SymbolValue) -> int:
         """The guest address that stands for `value`: the number itself, or a trap that runs the callable."""
-        return self.host_symbols.define(name, value, traps)
+        return self.parts.host_symbols.define(name, value)
 
-    def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
-        """Guest addresses for what a user gave for symbols; new traps are noted in `traps`."""
-        return self.host_symbols.define_all(symbols, traps)
-
-    def remove_traps(self, traps: list[int]) -> None:
-        """Give traps back that `define` has made."""
-        self.host_symbols.remove(traps)
-
-    def patch(
-        self, target: Function | Symbol | int, replacement: Replacement, *, size: int | None = None
-    ) -> Patch:
+    def patch(self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None) -> Patch:
         """Replace a guest function for every caller, until the result's `undo` (see `emu.patch.functions`).
 
         `replacement` is another guest function or its address, a host function (a callable, or one with its C
@@ -424,7 +264,7 @@ class Machine:
         """
         return self.patcher.patch(target, replacement, size)
 
-    def redirect(self, image: Image, name: str, replacement: Function | Symbol | SymbolValue) -> Redirection:
+    def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection:
         """Redirect an image's own references to a symbol, until the result's `undo` (see `emu.patch.imports`).
 
         Raises PatchError where it has none, or is made of relocatable objects; UseAfterUnload.
@@ -452,7 +292,7 @@ class Machine:
             yield thread
 
     def exit_thread(self, thread: Thread) -> None:
-        """End a thread: its thread-local destructors run, what only they kept loaded goes, its storage is freed.
+        """End a thread: run its thread-local destructors, unload what only they kept loaded, free its storage.
 
         Raises CallError for the main thread, one that is in use or has ended, and what a destructor raises; the
         thread has ended all the same.
@@ -460,13 +300,10 @@ class Machine:
         if thread is self.threads.main or self.threads.is_running(thread):
             raise CallError(f"{thread!r} cannot be ended: it is the main thread, or in use")
         with ExitStack() as ending, self.use_thread(thread):
-            ending.callback(self._bury, thread)
-            self.libc.end_thread()
-
-    def _bury(self, thread: Thread) -> None:
-        self.threads.end(thread)
-        self.libc.forget_thread(thread.thread_pointer)
-        self.collect()
+            ending.callback(self.loader.collect)
+            ending.callback(self.os.forget_thread, thread.thread_pointer)
+            ending.callback(self.threads.end, thread)
+            self.os.end_thread()
 
     @property
     def thread_pointer(self) -> int:
@@ -480,74 +317,51 @@ class Machine:
         """
         return self.threads.block(image)
 
-    # ------------------------------------------------------------ telling addresses
+    # ------------------------------------------------------------ naming addresses
 
     def symbolize(self, address: int, *, source: bool = True) -> Frame:
         """What lies at a guest address, as far as known. `source` looks its source line up too, which reads
         the image's line tables when it has any."""
-        return self.symbolizer.symbolize(address, source=source)
+        return self.parts.symbolizer.symbolize(address, source=source)
 
     def image_at(self, address: int) -> Image | None:
         """The loaded image whose region covers a guest address."""
-        return self.symbolizer.image_at(address)
-
-    def ifunc_target(self, image: Image, resolver: int) -> int:
-        """The function an STT_GNU_IFUNC symbol stands for."""
-        return self.initialisers.ifunc_target(image, resolver)
-
-    def return_address(self) -> int:
-        """Where the guest function that has just been entered (a trap) will return to."""
-        return self.runner.return_address()
+        return self.parts.symbolizer.image_at(address)
 
     def caller(self, *, source: bool = True) -> Frame:
-        """What lies at `return_address`, as far as known."""
-        return self.symbolizer.symbolize(self.return_address(), source=source, returned_to=True)
-
-    def _describe_fault(self, stop: Stop) -> GuestFault:
-        from emu.debug.faults import describe_fault
-
-        return describe_fault(self.cpu, stop, self.symbolizer)
-
-    # ------------------------------------------------------------ parts made when they are first asked for
-
-    @cached_property
-    def dynamic(self) -> DynamicLoader:
-        """What the guest asks of the dynamic linker: dlopen and its kin."""
-        from emu.linux.ldso import DynamicLoader
-
-        return DynamicLoader(self)
-
-    @cached_property
-    def syscalls(self) -> SystemCalls:
-        """The kernel guests find: what it was asked that it does not know is in its `unknown`."""
-        from emu.linux.syscalls import SystemCalls
-
-        return SystemCalls(self)
-
-    @cached_property
-    def host_frames(self) -> HostFrames:
-        """The host's side of the call stack, as an unwinder of the guest sees it."""
-        from emu.debug.host_frames import DwarfHostFrames
-
-        kind: type[HostFrames] = DwarfHostFrames
-        if self.isa.unwinding.tables is FrameTables.EXIDX:
-            from emu.debug.host_frames_arm import ArmHostFrames
-
-            kind = ArmHostFrames
-        return kind(
-            self.convention,
-            self.cpu,
-            self.memory,
-            self.traps,
-            self.runner,
-            self.host_symbols,
-            self.symbolizer,
-            self.link_maps.arena,
-        )
+        """In a host function: what lies at the place it returns to, as far as known."""
+        return self.parts.caller(source=source)
 
     @cached_property
     def patcher(self) -> Patcher:
         """The patches that are in force, and what makes them."""
         from emu.patch.functions import Patcher
 
-        return Patcher(self.memory, self.traps, self.host_symbols, self.symbolizer, self.loader)
+        parts = self.parts
+        return Patcher(parts.memory, parts.traps, parts.host_symbols, parts.symbolizer, parts.loader)
+
+    # ------------------------------------------------------------ shortcuts to the Linux personality
+
+    @property
+    def libc(self) -> Libc:
+        """The hosted C library: what the guest printed, its files. Raises MachineError where `os` is not Linux."""
+        return self._linux.libc
+
+    @property
+    def syscalls(self) -> SystemCalls:
+        """The kernel; `unknown` has the calls it does not know. Raises MachineError where `os` is not Linux."""
+        return self._linux.kernel
+
+    @property
+    def _linux(self) -> Linux:
+        from emu.linux.personality import Linux
+
+        if not isinstance(self.os, Linux):
+            raise MachineError(f"{type(self.os).__name__} has no hosted C library and no system calls")
+        return self.os
+
+
+def _linux(shortcuts: LinuxShortcuts) -> Personality:
+    from emu.linux.personality import linux
+
+    return linux(**shortcuts)

@@ -6,11 +6,13 @@ below it, it names itself. No part is given the whole machine: what its construc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from relink.arch import Architecture
     from relink.image import Image, Symbol
+    from relink.linker import Policy
 
 
 class Memory(Protocol):
@@ -86,6 +88,47 @@ class Allocator(Protocol):
 
     def malloc(self, size: int) -> int: ...
     def free(self, address: int) -> None: ...
+
+
+class LoadHooks(Protocol):
+    """What the loader tells the rest of the system of images that come and go."""
+
+    def variable_moved(self, name: str, address: int) -> None:
+        """The host's variable of that name now lies at another guest address: in an executable that has copied it
+        (COPY relocation), or back in its own place."""
+
+    def code_removed(self, exists: Callable[[int], bool]) -> None:
+        """Images were unloaded; `exists` says whether there is still code at a guest address."""
+
+    def load_failed(self, images: Sequence[Image]) -> None:
+        """A load is rolled back, after its images may have run code."""
+
+    def finish(self) -> None:
+        """The machine is closed: run what is due before the destructors of the images."""
+
+
+class System(LoadHooks, Protocol):
+    """What the parts of a machine ask of its operating system: a part of `emu.personality.Personality`."""
+
+    def policy(self, arch: Architecture) -> Policy:
+        """SONAMEs the system answers for itself: always, or where no file is found."""
+
+    @property
+    def arguments(self) -> Sequence[str]:
+        """What constructors receive as argv."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What constructors receive as envp."""
+
+    def syscall(self, pc: int) -> int:
+        """Do what the system-call instruction at `pc` asks; the guest address to go on at (on Arm, bit 0: Thumb).
+
+        What it raises comes out of the call that runs the guest.
+        """
+
+    def pinned_addresses(self) -> Collection[int]:
+        """Guest addresses still in use: their images are not unloaded."""
 
 
 class Handle(Protocol):

@@ -236,7 +236,7 @@ def _value(machine: Machine, library: Library, argument: Argument) -> object:
         return value
     symbol = library.image.symbol(value.name, value.version)
     if symbol.type == SymbolType.GNU_IFUNC:
-        return machine.ifunc_target(symbol.image, symbol.address)
+        return machine.initialisers.ifunc_target(symbol.image, symbol.address)
     if symbol.type == SymbolType.TLS:
         return symbol.address + machine.tls_block(symbol.image)
     return symbol.address

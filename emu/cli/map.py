@@ -33,9 +33,8 @@ def maps(target: Target, search: Search, loading: Loading, name: str, *, every: 
     """Link `name` on a new machine, without running its constructors. Raises RelinkError."""
     arch = target.of(name, search)
     machine = loading.machine(arch, search)
-    machine.run_initialisers = False
     try:
-        library = loading.load(machine, name, search)
+        library = loading.load(machine, name, search, run_initialisers=False)
         images = library.plan.images if every else [library.image]
         return tuple(image.link_map(machine.memory.read) for image in images)
     finally:

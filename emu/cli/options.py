@@ -238,7 +238,15 @@ class Loading(Running):
         False
     )
 
-    def load(self, machine: Machine, library: str, search: Search, want: Sequence[str] = ()) -> Library:
+    def load(
+        self,
+        machine: Machine,
+        library: str,
+        search: Search,
+        want: Sequence[str] = (),
+        *,
+        run_initialisers: bool = True,
+    ) -> Library:
         """Load `library` as the options say; archives are asked for `want` too. Raises RelinkError."""
         return machine.load(
             [library, *self.beside] if self.beside else library,
@@ -247,6 +255,7 @@ class Loading(Running):
             allow_unresolved=self.allow_unresolved,
             want=[*(self.want or ()), *want],
             whole_archive=self.whole_archive,
+            run_initialisers=run_initialisers,
         )
 
 

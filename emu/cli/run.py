@@ -12,8 +12,8 @@ from emu.cli.options import Usage
 
 if TYPE_CHECKING:
     from emu.cli.options import Running, Search, Target
-    from emu.linux.process import Process
     from emu.machine import Machine
+    from emu.personality import Program
 
 
 def run(
@@ -97,7 +97,7 @@ class _Passing:
         self.stream.flush()
 
 
-def _remarks(machine: Machine, process: Process) -> Iterator[str]:
+def _remarks(machine: Machine, process: Program) -> Iterator[str]:
     """What a person may want to know of a run that looks odd."""
     for image in machine.linker.images:
         yield f"{image.name} at {image.base:#x}"

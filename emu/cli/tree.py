@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from emu.cli.output import UNFOLDED_WIDTH
 from emu.cli.text import printable
-from emu.host.runtime import host_libraries
-from emu.isa.registry import ISAS
-from relink.linker import Linker, Policy
+from emu.linux.personality import Linux
+from relink.linker import Linker
 from relink.memory.address_space import HostMemory
 from relink.search.graph import Node
 
@@ -64,7 +63,7 @@ class TreeReport:
 def report(target: Target, search: Search, name: str) -> TreeReport:
     """Look for everything a load of `name` would bring in. Raises ElfError for a damaged file."""
     arch = target.of(name, search)
-    policy = Policy(*host_libraries(ISAS[arch.name], hosted_libc=search.libc))
+    policy = Linux(libc="hosted" if search.libc else "target").policy(arch)
     linker = Linker(HostMemory(arch), search=search.path, policy=policy)
     root, nodes = linker.survey(name, preload=search.preload or ())
     numbers = {id(node): number for number, node in enumerate(nodes)}

@@ -14,7 +14,7 @@ from relink.errors import AddressSpaceError, ElfError, LinkError
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
-    from emu.linux.ldso import DynamicLoader
+    from emu.load.ldso import DynamicLoader
     from relink.image import Image
 
 _T = TypeVar("_T")
@@ -64,7 +64,7 @@ class Errors:
 
 def _attempt(libc: Libc, operation: Callable[[DynamicLoader], _T], failed: _T) -> _T:
     """The operation's result, or `failed` and something for dlerror to tell. Like glibc, success clears that."""
-    from emu.linux.ldso import DlError, wording
+    from emu.load.ldso import DlError, wording
 
     errors = libc.state(Errors).mine(libc)
     errors.pending = None
@@ -177,7 +177,7 @@ def dlinfo(libc: Libc, handle: int, request: int, result: int) -> int:
 
 
 def _dlinfo(libc: Libc, loader: DynamicLoader, handle: int, request: int, result: int) -> int:
-    from emu.linux.ldso import DlError
+    from emu.load.ldso import DlError
 
     image = loader.image_of(handle)
     if request in (_SERINFO, _SERINFOSIZE):
@@ -202,7 +202,7 @@ def _tls(libc: Libc, image: Image | None) -> tuple[int, int]:
     """The id of an image's TLS module and the address of the thread's block; zeros without one."""
     if image is None or image.tls is None:
         return 0, 0
-    return image.tls.id, libc.dynamic.machine.tls_block(image)
+    return image.tls.id, libc.dynamic.tls_block(image)
 
 
 def _write_search_list(libc: Libc, folders: list[tuple[str, int]], result: int, *, names: bool) -> None:
@@ -263,8 +263,8 @@ def _header_info(libc: Libc, loader: DynamicLoader, image: Image) -> bytes:
 def dl_find_object(libc: Libc, address: int, result: int) -> int:
     """Fills a struct dl_find_object; -1 outside every image and every host function's frame."""
     loader = libc.dynamic
-    image = loader.machine.image_at(address)
-    maps, frames = loader.link_maps, loader.machine.host_frames
+    image = loader.image_at(address)
+    maps, frames = loader.link_maps, loader.host_frames
     pltgot = None
     if image is not None:
         table, size = maps.unwind_table(image) or (0, 0)
@@ -287,11 +287,11 @@ def dl_find_object(libc: Libc, address: int, result: int) -> int:
 @export("void *__gnu_Unwind_Find_exidx(void *pc, int *count)", alias=("dl_unwind_find_exidx",), on=_has_exidx)
 def find_exidx(libc: Libc, pc: int, count: int) -> int:
     """The index table of the image `pc` lies in, and the number of its entries (EHABI, section 9)."""
-    machine = libc.dynamic.machine
-    image, unwind = machine.image_at(pc), None
+    loader = libc.dynamic
+    image, unwind = loader.image_at(pc), None
     if image is not None:
-        unwind = machine.link_maps.unwind_table(image)
-    elif machine.host_frames.covers(pc):
-        unwind = machine.host_frames.table(pc)
+        unwind = loader.link_maps.unwind_table(image)
+    elif loader.host_frames.covers(pc):
+        unwind = loader.host_frames.table(pc)
     libc.memory.write_uint(count, 4, 0 if unwind is None else unwind.size // EXIDX_ENTRY)
     return 0 if unwind is None else unwind.address

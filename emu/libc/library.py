@@ -21,7 +21,7 @@ from emu.memory.limit import MemoryLimit
 
 if TYPE_CHECKING:
     from emu.libc.guest import Program
-    from emu.linux.ldso import DynamicLoader
+    from emu.load.ldso import DynamicLoader
     from emu.memory.guest_view import GuestView
     from emu.memory.heap import Heap
     from emu.ports import Caller, MappableMemory, Registers, Threads
@@ -208,49 +208,6 @@ class Libc:
             return self.fail(Errno.ENOMEM, 0)
         self.put_string(address, text)
         return address
-
-    def finish(self) -> None:
-        """What exit does: thread-local destructors of the current thread, then handlers of atexit and
-        __cxa_atexit that still wait, last first."""
-        from emu.libc.handlers import Handlers, run_handlers, run_thread_handlers
-
-        run_thread_handlers(self)
-        run_handlers(self, self.state(Handlers).registered)
-
-    def end_thread(self) -> None:
-        """What the end of the current thread runs: destructors of thread-local objects, then those of keys."""
-        from emu.libc.handlers import run_thread_handlers
-        from emu.libc.threads import run_key_destructors
-
-        run_thread_handlers(self)
-        run_key_destructors(self)
-
-    def forget_thread(self, thread_pointer: int) -> None:
-        """Drop what is kept for a thread that has ended."""
-        from emu.libc.handlers import Handlers
-        from emu.libc.threads import Threads
-
-        self.state(Handlers).thread.pop(thread_pointer, None)
-        self.state(Threads).values.pop(thread_pointer, None)
-
-    def held_addresses(self) -> tuple[int, ...]:
-        """Addresses in images that thread-local destructors still to run keep loaded."""
-        from emu.libc.handlers import Handlers
-
-        waiting = self.state(Handlers).thread.values()
-        return tuple(handler.dso for handlers in waiting for handler in handlers)
-
-    def drop_handlers(self) -> None:
-        """Forget what atexit and its kin registered: the process is over."""
-        self.forget_handlers(lambda address: False)
-
-    def forget_handlers(self, is_there: Callable[[int], bool]) -> None:
-        """Drop what atexit and its kin registered whose code, says `is_there` of its address, is gone."""
-        from emu.libc.handlers import Handlers
-
-        handlers = self.state(Handlers)
-        for registered in (handlers.registered, handlers.quick, *handlers.thread.values()):
-            registered[:] = [handler for handler in registered if is_there(handler.function)]
 
     def call(self, address: int, prototype: str, *args: int | float) -> int | float | None:
         """Call a guest function."""

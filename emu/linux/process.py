@@ -21,12 +21,22 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestExit
 from emu.isa.registry import ISAS
+from emu.libc.lifecycle import drop_handlers
 from relink.errors import MachineError, UnsupportedElf
 from relink.load.plan import constructors
 from relink.memory.address_space import PAGE
 
 if TYPE_CHECKING:
-    from emu.machine import Machine
+    from emu.host.symbols import HostSymbols
+    from emu.isa.convention import CallingConvention
+    from emu.libc.library import Libc
+    from emu.linux.syscalls.kernel import SystemCalls
+    from emu.load.initialisers import Initialisers
+    from emu.memory.guest_memory import GuestMemory
+    from emu.run.runner import Runner
+    from emu.run.stack import Stack
+    from emu.run.threads import Threads
+    from emu.run.traps import TrapTable
     from relink.image import Image
     from relink.load.plan import Plan
 
@@ -116,18 +126,35 @@ class Process:
     """A program that is loaded and ready to be run, once. Made by `Machine.start`."""
 
     def __init__(
-        self, machine: Machine, program: object, arguments: Sequence[str] | None, environment: Mapping[str, str]
+        self,
+        program: object,
+        arguments: Sequence[str] | None,
+        environment: Mapping[str, str],
+        *,
+        convention: CallingConvention,
+        memory: GuestMemory,
+        stack: Stack,
+        traps: TrapTable,
+        runner: Runner,
+        threads: Threads,
+        host_symbols: HostSymbols,
+        initialisers: Initialisers,
+        libc: Libc,
+        kernel: SystemCalls,
     ) -> None:
         called = os.fspath(program) if isinstance(program, (str, os.PathLike)) else "program"
-        self._machine = machine
+        self._convention, self._memory, self._libc, self._kernel = convention, memory, libc, kernel
+        self._traps, self._runner, self._threads = traps, runner, threads
+        self._host_symbols, self._initialisers = host_symbols, initialisers
+        self._guest_stack = stack
         self.arguments = tuple([str(called)] if arguments is None else arguments)
         self.environment = dict(environment)
-        self._libc_before = machine.libc.environment, machine.libc.program
-        machine.libc.environment, machine.libc.program = dict(environment), self
+        self._libc_before = libc.environment, libc.program
+        libc.environment, libc.program = dict(environment), self
         self.stack: InitialStack | None = None
         self.status: int | None = None  #: how it exited; None before
         self._plan: Plan | None = None
-        self._stack_before = machine.stack.top, machine.stack.constructor_arguments
+        self._stack_before = stack.top, stack.constructor_arguments
         self._started = False
         self._finisher = 0
 
@@ -153,8 +180,7 @@ class Process:
     def prepare(self, plan: Plan, undo: ExitStack) -> None:
         """Build the stack, once the program's memory is there and before any code runs."""
         self._plan = plan
-        machine = self._machine
-        arch = machine.arch
+        arch = self._memory.architecture
         texts = [text.encode("utf-8", "surrogateescape") for text in self.arguments]
         pairs = (f"{name}={value}" for name, value in self.environment.items())
         environment = [text.encode("utf-8", "surrogateescape") for text in pairs]
@@ -168,23 +194,24 @@ class Process:
             raise MachineError(f"{self.image.name}: has been loaded already; a program starts afresh")
         if not self.image.decoded.is_executable:
             raise UnsupportedElf(self.image.name, "is no executable: load it, and call its functions")
-        stack = machine.stack
+        stack = self._guest_stack
         top = stack.top
         self.stack = initial_stack(top, arch.word_size, texts, environment, self._vector(), strings)
         if self.stack.sp < stack.bottom + PAGE:
             raise MachineError(f"{self.image.name}: its arguments do not fit {top - stack.bottom} bytes of stack")
-        machine.memory.write(self.stack.sp, self.stack.content)
+        self._memory.write(self.stack.sp, self.stack.content)
         undo.callback(stack.occupy, *self._stack_before)
         stack.occupy(self.stack.sp & -stack.ALIGNMENT, (len(texts), self.stack.argv, self.stack.envp))
-        machine.syscalls.begin(strings[Aux.EXECFN][:-1])
+        undo.callback(self._kernel.end)
+        self._kernel.begin(strings[Aux.EXECFN][:-1], self.image)
 
     def abandon(self) -> None:
         """Take back what has been said of it where its load has failed."""
-        self._machine.libc.environment, self._machine.libc.program = self._libc_before
+        self._libc.environment, self._libc.program = self._libc_before
 
     def _vector(self) -> dict[int, int]:
         """The auxiliary vector, in the kernel's order, but for what points at the stack."""
-        start, header = ISAS[self._machine.arch.name].start, self.image.decoded.header
+        start, header = ISAS[self._memory.architecture.name].start, self.image.decoded.header
         vector: dict[int, int] = {Aux.HWCAP: start.hwcap, Aux.PAGESZ: PAGE, Aux.CLKTCK: _CLOCK_TICKS}
         if (headers := self._program_headers()) is not None:
             vector[Aux.PHDR] = headers
@@ -224,14 +251,13 @@ class Process:
         self.image.check_open()
         assert self.stack is not None
         self._started = True
-        machine = self._machine
-        isa, arguments = ISAS[machine.arch.name], machine.convention.integer_arguments
+        isa, arguments = ISAS[self._memory.architecture.name], self._convention.integer_arguments
         registers = dict.fromkeys((*arguments, isa.frame_pointer, isa.start.exit_function), 0)
         registers["sp"] = self.stack.sp
         if not self.image.decoded.is_static:
             registers[isa.start.exit_function] = self.finisher
         try:
-            machine.run_program(self.entry, registers, max_instructions, timeout)
+            self._runner.run_program(self.entry, registers, max_instructions, timeout)
         except GuestExit as done:
             self.status = done.status & 0xFF
             return self.status
@@ -243,7 +269,7 @@ class Process:
     def finisher(self) -> int:
         """The guest address of what a program is told to call at its exit (`_dl_fini`): it runs destructors."""
         if not self._finisher:
-            self._finisher = self._machine.define("_dl_fini", (self.finish, "void(void)"))
+            self._finisher = self._host_symbols.define("_dl_fini", (self.finish, "void(void)"))
         return self._finisher
 
     def run_constructors(self, init: int) -> None:
@@ -251,24 +277,23 @@ class Process:
 
         glibc's before 2.34 were given `__libc_csu_init`; musl's `_init`, which is DT_INIT alone.
         """
-        machine, image = self._machine, self.image
+        image = self.image
         if init and init != image.address_of(image.decoded.init or 0):
-            machine.initialisers.run_constructor(image, "init", init)
+            self._initialisers.run_constructor(image, "init", init)
             return
         for which, address in constructors(image):
-            machine.initialisers.run_constructor(image, which, address)
+            self._initialisers.run_constructor(image, which, address)
 
     def finish(self) -> None:
         """Run the destructors of the program and its libraries, dependents first, as exit does at last."""
-        self._machine.finalise()
+        self._initialisers.finalise()
 
     def _end(self) -> None:
         """Nothing of an ended process runs any more, whether or not it came to its destructors."""
-        machine = self._machine
-        machine.cpu.set_thread_pointer(machine.thread_pointer)
-        machine.stack.occupy(*self._stack_before)
-        machine.libc.drop_handlers()
-        machine.finalise(run=False)
+        self._threads.restore_pointer()
+        self._guest_stack.occupy(*self._stack_before)
+        drop_handlers(self._libc)
+        self._initialisers.finalise(run=False)
         if self._finisher:
-            machine.traps.remove(self._finisher)
+            self._traps.remove(self._finisher)
             self._finisher = 0

@@ -19,37 +19,74 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from emu.debug.link_maps import State
 from emu.isa.registry import ISAS
 from relink.errors import RelinkError, UnsupportedElf
 from relink.linker import LoadOptions
+from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
 
 if TYPE_CHECKING:
-    from emu.host.symbols import Symbols
-    from emu.linux.process import Process
-    from emu.machine import Machine
+    from emu.cpu.protocol import Cpu
+    from emu.debug.link_maps import LinkMaps
+    from emu.host.symbols import HostSymbols, Symbols
+    from emu.isa.convention import CallingConvention
+    from emu.load.initialisers import Initialisers
+    from emu.load.lazy_binding import LazyCalls
+    from emu.load.options import AdoptingKeywords, LoadKeywords
+    from emu.memory.guest_memory import GuestMemory
+    from emu.ports import LoadHooks
+    from emu.run.threads import Threads
+    from emu.run.traps import TrapTable
     from relink.image import Image
+    from relink.linker import Linker
     from relink.load.plan import Plan
-    from relink.module import TlsModule
     from relink.relocate.result import Copied
     from relink.search.search_path import Source
+
+
+#: What a program needs once its memory is there: given the plan, and where to register its rollback.
+Prepare: TypeAlias = "Callable[[Plan, ExitStack], None]"
 
 
 class Loader:
     """Loads and unloads for one machine."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._linker = machine.linker
-        #: Told of each image that has gone.
+    def __init__(
+        self,
+        linker: Linker,
+        memory: GuestMemory,
+        cpu: Cpu,
+        traps: TrapTable,
+        convention: CallingConvention,
+        threads: Threads,
+        link_maps: LinkMaps,
+        host_symbols: HostSymbols,
+        lazy_calls: LazyCalls,
+        initialisers: Initialisers,
+        hooks: LoadHooks,
+        *,
+        binding: BindMode = BindMode.NOW,
+        dynamic_tls: bool = False,
+    ) -> None:
+        self._linker, self._memory, self._cpu, self._traps = linker, memory, cpu, traps
+        self._convention = convention
+        self._threads = threads
+        self._link_maps = link_maps
+        self._host_symbols = host_symbols
+        self._lazy_calls = lazy_calls
+        self._initialisers = initialisers
+        self._hooks = hooks
+        self.binding = binding  #: of loads that do not say otherwise
+        self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
+        #: Called with each image that has been unloaded.
         self.on_release: list[Callable[[Image], None]] = [
-            machine.initialisers.forget,
+            initialisers.forget,
             self._return_variables,
-            machine.lazy_calls.forget,
-            machine.host_symbols.forget,
+            lazy_calls.forget,
+            host_symbols.forget,
         ]
         self._unloading: list[Image] | None = None  #: what is still to be unloaded, while something is
 
@@ -58,42 +95,43 @@ class Loader:
     def load(
         self,
         source: Source | Sequence[Source] | Node,
-        options: LoadOptions,
         *,
-        name: str | None = None,
-        symbols: Symbols | None = None,
-        late_symbols: Symbols | None = None,
-        allow_unresolved: bool = False,
-        process: Process | None = None,
+        prepare: Prepare | None = None,
+        **keywords: Unpack[LoadKeywords],
     ) -> Plan:
-        """Load an image with all it needs, or a program for its `process`: see `Machine.load`, `Machine.start`."""
-        host_symbols = self._machine.host_symbols
-        with self._undoing() as (undo, traps):
-            options = replace(
-                options,
-                sources=host_symbols.sources(symbols, traps),
-                late_sources=host_symbols.sources(late_symbols, traps),
-                unresolved=partial(host_symbols.unresolved, traps) if allow_unresolved else options.unresolved,
-            )
-            linking = self._linker.loading(source, name=name, options=options)
-            return self._carry_out(linking, undo, traps, process)
+        """Load an image with all it needs (see `Machine.load`); with `prepare` as a program to be started.
 
-    def adopt(
-        self,
-        address: int,
-        *,
-        source: Source | None,
-        name: str | None,
-        relocated: bool,
-        symbols: Symbols | None,
-        tls: TlsModule | None,
-    ) -> Plan:
-        """Take what lies at `address` for an image: see `Machine.adopt`."""
+        `prepare` is called with the plan and the rollback once the guest has its memory, before any code runs.
+        """
         with self._undoing() as (undo, traps):
-            options = LoadOptions(sources=self._machine.host_symbols.sources(symbols, traps))
-            linking = self._linker.adopting(
-                address, source=source, name=name, relocated=relocated, tls=tls, options=options
+            options = self._options(traps, program=prepare is not None, **keywords)
+            linking = self._linker.loading(source, name=keywords.get("name"), options=options)
+            return self._carry_out(
+                linking, undo, traps, prepare, run_initialisers=keywords.get("run_initialisers", True)
             )
+
+    def _options(self, traps: list[int], *, program: bool, **keywords: Unpack[LoadKeywords]) -> LoadOptions:
+        """What the linker is told; traps made for symbols are noted in `traps`."""
+        host_symbols = self._host_symbols
+        options = LoadOptions(
+            binding=BindMode(keywords.pop("binding", None) or self.binding),
+            sources=host_symbols.sources(keywords.pop("symbols", None), traps),
+            late_sources=host_symbols.sources(keywords.pop("late_symbols", None), traps),
+            dynamic_tls=self.dynamic_tls,
+            program=program,
+        )
+        if keywords.pop("allow_unresolved", False):
+            options = replace(options, unresolved=partial(host_symbols.unresolved, traps))
+        passed_on: dict[str, Any] = dict(keywords)
+        for ours in ("name", "run_initialisers"):
+            passed_on.pop(ours, None)
+        return replace(options, **passed_on)
+
+    def adopt(self, address: int, *, symbols: Symbols | None = None, **keywords: Unpack[AdoptingKeywords]) -> Plan:
+        """Make an image of what lies at `address`: see `Machine.adopt`."""
+        with self._undoing() as (undo, traps):
+            options = LoadOptions(sources=self._host_symbols.sources(symbols, traps))
+            linking = self._linker.adopting(address, options=options, **keywords)
             return self._carry_out(linking, undo, traps)
 
     @contextmanager
@@ -102,14 +140,13 @@ class Loader:
 
         By the time the machine takes back its own the linker has closed the images.
         """
-        machine = self._machine
         traps: list[int] = []
         with ExitStack() as undo:
-            undo.callback(self._forget_handlers)
-            undo.callback(machine.host_symbols.remove, traps)
-            undo.callback(machine.link_maps.relink)
-            undo.callback(machine.lazy_calls.forget_closed)
-            with machine.host_symbols.owned_by(traps):
+            undo.callback(self._code_removed)
+            undo.callback(self._host_symbols.remove, traps)
+            undo.callback(self._link_maps.relink)
+            undo.callback(self._lazy_calls.forget_closed)
+            with self._host_symbols.owned_by(traps):
                 yield undo, traps
             undo.pop_all()
 
@@ -118,31 +155,32 @@ class Loader:
         linking: AbstractContextManager[Plan],
         undo: ExitStack,
         traps: list[int],
-        process: Process | None = None,
+        prepare: Prepare | None = None,
+        *,
+        run_initialisers: bool = True,
     ) -> Plan:
         """Link, and do what the linker leaves to do."""
-        machine = self._machine
         with linking as plan:
             start = time.perf_counter()
             self._check_float_abi(plan)
             try:
                 self._publish(plan, undo)
-                if process is not None:
-                    process.prepare(plan, undo)
-                machine.initialisers.resolve_ifuncs(plan)
-                machine.threads.initialise(plan.static_tls)
-                if machine.run_initialisers:
-                    machine.initialisers.construct(plan)
+                if prepare is not None:
+                    prepare(plan, undo)
+                self._initialisers.resolve_ifuncs(plan)
+                self._threads.initialise(plan.static_tls)
+                if run_initialisers:
+                    self._initialisers.construct(plan)
             except BaseException:
-                machine.dynamic.abandon(plan.images)
+                self._hooks.load_failed(plan.images)
                 raise
             plan.timings.add("start", time.perf_counter() - start)
-        machine.host_symbols.owned[plan.root] += traps
+        self._host_symbols.owned[plan.root] += traps
         return plan
 
     def _check_float_abi(self, plan: Plan) -> None:
         """Floating-point values go where this machine's convention says: images that differ would read garbage."""
-        ours = self._machine.convention.float_abi
+        ours = self._convention.float_abi
         for image in plan.images:
             if image.float_abi not in (None, ours):
                 assert image.float_abi is not None
@@ -152,20 +190,19 @@ class Loader:
 
     def _publish(self, plan: Plan, undo: ExitStack) -> None:
         """Give the guest its memory, and the hosted C library the variables an executable took over."""
-        machine = self._machine
-        with machine.link_maps.changing(State.ADD, len(plan.images)):
+        with self._link_maps.changing(State.ADD, len(plan.images)):
             for region, pages in plan.regions:
-                machine.memory.publish(region, pages)
+                self._memory.publish(region, pages)
         for image in plan.images:
             undo.callback(self._return_variables, image)
             for copied in _from_host(image):
-                machine.libc.place_variable(copied.symbol, copied.destination)
+                self._hooks.variable_moved(copied.symbol, copied.destination)
         if plan.root in plan.images and plan.root.decoded.is_executable:
             self._set_global_pointer(plan.root, undo)
 
     def _set_global_pointer(self, program: Image, undo: ExitStack) -> None:
         """For the program's code that runs before its entry, as ld.so does (glibc, sysdeps/riscv/dl-machine.h)."""
-        cpu, rule = self._machine.cpu, ISAS[self._machine.arch.name].start.global_pointer
+        cpu, rule = self._cpu, ISAS[self._memory.architecture.name].start.global_pointer
         if rule is not None:
             register, symbol = rule
             address = program.exports.get(symbol)
@@ -197,7 +234,7 @@ class Loader:
     def _unload(self, image: Image) -> None:
         image.check_open()
         for doomed in self._linker.unloadable(image):
-            self._machine.initialisers.destruct(doomed)
+            self._initialisers.destruct(doomed)
         self.discard(image)
 
     def discard(self, image: Image) -> None:
@@ -207,34 +244,31 @@ class Loader:
     def collect(self) -> None:
         """Let go of images nothing needs any longer, destructors run."""
         for doomed in self._linker.unloadable():
-            self._machine.initialisers.destruct(doomed)
+            self._initialisers.destruct(doomed)
         self._release(self._linker.unload_unused)
 
     def finish(self) -> None:
         """Run what is due when everything ends: handlers of atexit, then all destructors."""
         self._unloading = []  # everything goes: what is unloaded now need not go by itself
-        self._machine.libc.finish()
-        self._machine.initialisers.finalise()
+        self._hooks.finish()
+        self._initialisers.finalise()
 
     def _release(self, unload: Callable[[], list[Image]]) -> None:
         """Have the linker let images go, and forget them."""
-        with self._machine.link_maps.changing(State.DELETE):
+        with self._link_maps.changing(State.DELETE):
             for image in unload():
                 for forget in self.on_release:
                     forget(image)
-            self._forget_handlers()
+            self._code_removed()
 
     def _return_variables(self, image: Image) -> None:
         """The hosted C library has its variables back that an executable took over."""
         for copied in _from_host(image):
-            self._machine.libc.place_variable(copied.symbol, copied.source)
+            self._hooks.variable_moved(copied.symbol, copied.source)
 
-    def _forget_handlers(self) -> None:
-        """Drop the handlers of atexit and its kin whose code is gone."""
-        machine = self._machine
-        machine.libc.forget_handlers(
-            lambda address: address in machine.traps or machine.memory.region_at(address) is not None
-        )
+    def _code_removed(self) -> None:
+        traps, memory = self._traps, self._memory
+        self._hooks.code_removed(lambda address: address in traps or memory.region_at(address) is not None)
 
 
 def _from_host(image: Image) -> list[Copied]:

@@ -105,6 +105,10 @@ class Threads:
         self._cpu.set_thread_pointer(thread.thread_pointer)
         self.on_switch()
 
+    def restore_pointer(self) -> None:
+        """Set the CPU's thread pointer, which a program may have changed, to the thread in use."""
+        self._cpu.set_thread_pointer(self.current.thread_pointer)
+
     def end(self, thread: Thread) -> None:
         """Free all a thread has. It must be neither the main one nor in use."""
         self.alive.remove(thread)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emu.errors import GuestAbort, GuestExit
+from emu.libc.lifecycle import finish
 from tests.libc.fake import Harness, Values
 
 
@@ -243,6 +244,6 @@ def test_finish_runs_what_atexit_registered(host):
     order: list[int] = []
     for number in range(3):
         host.call("atexit", host.machine.function(lambda number=number: order.append(number)))
-    host.libc.finish()
-    host.libc.finish()
+    finish(host.libc)
+    finish(host.libc)
     assert order == [2, 1, 0]

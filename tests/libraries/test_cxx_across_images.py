@@ -127,7 +127,7 @@ def test_libraries_opened_by_the_guest_throw_too(arch: str, machine: Machine, li
         handle = dlopen.call(name, 2)
         assert isinstance(handle, int)
         assert handle
-        address = machine.dynamic.symbol(handle, "catches", None)
+        address = machine.os.dynamic.symbol(handle, "catches", None)
         assert machine.call(address, "int(int)", 3) == 3130
         assert dlclose.call(handle) == 0
         assert not [image for image in machine.linker.images if image.short_name.startswith("libstdc")]

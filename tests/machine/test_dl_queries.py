@@ -418,7 +418,7 @@ def test_a_debugger_hears_of_every_change(target: str) -> None:
         assert machine.memory.read_uint(debug, 4) == 1
         assert machine.memory.read_uint(debug + 2 * word, word) == machine.link_maps.breakpoint
         heard: list[tuple[int, int]] = []
-        call = machine.call
+        call = machine.runner.call
 
         def listening(address: int, *args: object, **options: object) -> object:
             if address == machine.link_maps.breakpoint:
@@ -428,12 +428,12 @@ def test_a_debugger_hears_of_every_change(target: str) -> None:
                 heard.append((machine.memory.read_uint(debug + 3 * word, 4), count))
             return call(address, *args, **options)  # type: ignore[arg-type]
 
-        machine.call = listening  # type: ignore[method-assign, assignment]
+        machine.runner.call = listening  # type: ignore[method-assign, assignment]
         handle = guest.open("libtwo.so", NOW | GLOBAL)
         assert heard == [(1, 3), (0, 5)]
         guest.close(handle)
         assert heard[2:] == [(2, 5), (0, 3)]
-        machine.call = call  # type: ignore[method-assign]
+        machine.runner.call = call  # type: ignore[method-assign]
 
 
 def test_nothing_is_written_for_machines_that_never_ask(target: str) -> None:

@@ -213,7 +213,7 @@ def test_destructors_run_when_their_thread_ends_last_first(
     machine.exit_thread(thread)
     assert said == [21, 20, 77]
     lib.function("at_exit", "void(void)")()
-    machine.libc.finish()
+    machine.os.finish()
     assert said == [21, 20, 77, 11, 10, 1000]
 
 
@@ -299,7 +299,7 @@ def test_a_failed_load_s_destructors_hold_nothing(make_machine: MakeMachine, tar
     with pytest.raises(ConstructorFault):
         machine.load(path)
     assert machine.linker.held() == ()
-    machine.libc.finish()
+    machine.os.finish()
 
 
 @pytest.mark.parametrize("target", TARGETS)

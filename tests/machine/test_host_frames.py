@@ -46,7 +46,7 @@ class Stack:
         self.stacks: list[tuple[int, int]] = []
 
     def _again(self, function: int, more: int) -> int:
-        self.stacks.append((self.machine.cpu.read_register("sp"), self.machine.return_address()))
+        self.stacks.append((self.machine.cpu.read_register("sp"), self.machine.runner.return_address()))
         result = self.machine.call(function, "int(void)")
         assert isinstance(result, int)
         return result
@@ -55,7 +55,7 @@ class Stack:
         machine, isa = self.machine, self.machine.isa.dwarf
         for depth in range(machine.call_depth, 0, -1):
             back = machine.traps.return_to(depth)
-            frames = machine.host_frames
+            frames = machine.parts.host_frames
             if machine.arch.name == "arm":
                 assert frames.covers(back - 2)
                 table, _ = frames.table(back - 2)

@@ -252,8 +252,7 @@ def test_a_program_can_be_loaded_and_its_functions_called(target: str) -> None:
     if target == "loongarch64-clang":
         pytest.skip("this lld makes its code read another page, under glibc too: see the golden file")
     with Machine(arch_of(target), library_path=[fixture(target, "deps/libleaf").parent]) as machine:
-        machine.run_initialisers = False
-        loaded = machine.load(fixture(target, "exe/copy"))
+        loaded = machine.load(fixture(target, "exe/copy"), run_initialisers=False)
         assert loaded.image.bias == 0
         assert loaded.function("copied_value", "int(void)")() == 10
         assert loaded.function("call_leaf", "int(int)")(3) == 13
@@ -327,7 +326,7 @@ def test_a_start_that_fails_leaves_the_machine_as_it_was() -> None:
         assert machine.memory.regions == regions
         assert machine.cpu.read_register("gp") == gp
         assert (machine.libc.environment, machine.libc.program) == ({"KEPT": "1"}, None)
-        assert machine.program is None
+        assert machine.os.program is None
 
 
 def test_variables_the_program_took_over_come_back_when_it_is_unloaded() -> None:

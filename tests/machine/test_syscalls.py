@@ -12,7 +12,7 @@ import pytest
 from emu import Machine
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno
-from emu.linux.syscalls import _handlers
+from emu.linux.syscalls.handlers import HANDLERS
 from emu.linux.syscalls.table import names
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, Protection
@@ -72,7 +72,7 @@ def _number(text: str, defined: dict[str, str]) -> int:
 @pytest.mark.parametrize("arch", ARCHES)
 def test_every_call_with_a_handler_has_a_number_somewhere(arch: str) -> None:
     everywhere = {name for other in ARCHES for name in names(other).values()}
-    assert _handlers().keys() <= everywhere
+    assert HANDLERS.keys() <= everywhere
     assert {"write", "exit_group", "brk", "munmap"} <= set(names(arch).values())
 
 
@@ -194,7 +194,7 @@ def test_a_folder_is_listed_in_pieces(machine: Machine) -> None:
 def test_arms_page_of_helpers_does_what_linux_documents() -> None:
     """Linux, Documentation/arch/arm/kernel_user_helpers.rst."""
     with Machine("arm") as machine:
-        machine.syscalls.begin(b"")
+        machine.syscalls.begin(b"", None)
         assert machine.memory.read_uint(0xFFFF0FFC, 4) == 5
         assert machine.call(0xFFFF0FE0, "unsigned(void)") == machine.thread_pointer
         machine.call(0xFFFF0FA0, "void(void)")

@@ -235,7 +235,7 @@ def test_loads_and_closes_leave_nothing() -> None:
                 len(machine.linker.global_scope),
                 len(machine.linker.tls.modules),
                 len(machine.traps),
-                len(machine.host_symbols.owned),
+                len(machine.parts.host_symbols.owned),
                 len(machine.linker.resolver.before),
                 [(region.address, region.size) for region in machine.memory.regions],
             )

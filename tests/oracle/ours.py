@@ -40,11 +40,15 @@ def observe(variant: Variant, scenario: Scenario, hosts: tuple[str, ...], *, dyn
     binding = "faithful" if scenario.lazy else "now"
     options = {"max_instructions": 10_000_000, "dynamic_tls": dynamic_tls, "binding": binding}
     with Machine(variant.target.arch, library_path=paths, **options) as machine:
-        # The oracle tells of a program before its own code has run, its constructors included.
-        machine.run_initialisers = not program_itself
         preload = [folder / RECIPES[name].file for name in scenario.preload]
         try:
-            machine.load(folder / scenario.recipe.file, symbols=_hosts(hosts), preload=preload)
+            machine.load(
+                folder / scenario.recipe.file,
+                symbols=_hosts(hosts),
+                preload=preload,
+                # The oracle tells of a program before its own code has run, its constructors included.
+                run_initialisers=not program_itself,
+            )
             return _outcome(machine, variant, scenario)
         except MachineError:
             return Outcome(fault=_SIGSEGV)
@@ -87,8 +91,7 @@ def observe_library(arch: str, path: Path) -> dict[int, str]:
     """Every relocated word of a real library, in words; what nobody here has is bound by name all the same."""
     with Machine(arch, library_path=[path.parent]) as machine:
         # Constructors may change what was relocated, and depend on the processor.
-        machine.run_initialisers = False
-        root = machine.load(path, allow_unresolved=True).image
+        root = machine.load(path, allow_unresolved=True, run_initialisers=False).image
         return Describer(loaded(machine, None, root), arch).relocated_of(path)
 
 
@@ -131,7 +134,7 @@ def _meant(machine: Machine, image: Image, bound: BoundSymbol) -> int:
     if bound.kind == "image":
         symbol = image.symbol(bound.symbol, bound.version)
         if symbol.type == SymbolType.GNU_IFUNC:
-            return machine.ifunc_target(symbol.image, bound.address)
+            return machine.initialisers.ifunc_target(symbol.image, bound.address)
     return bound.address
 
 

@@ -187,7 +187,7 @@ class _Player:
         image = found.images[int(found.provider[0])]
         address = int(found.address[0])
         if found.type[0] == 10:  # STT_GNU_IFUNC
-            address = self.machine.ifunc_target(image, address)
+            address = self.machine.initialisers.ifunc_target(image, address)
         answer = self.machine.call(address, prototype, step.argument)
         assert isinstance(answer, int)
         return answer

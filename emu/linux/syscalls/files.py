@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from emu.libc.errno import Errno
 from emu.libc.files import read_into, status_bytes, write_from
 from emu.libc.filesystem import FileError, Status, file_system, inode
-from emu.linux.syscalls import call
+from emu.linux.syscalls.kernel import call
 
 if TYPE_CHECKING:
-    from emu.linux.syscalls import SystemCalls
+    from emu.linux.syscalls.kernel import SystemCalls
 
 _AT_FDCWD = -100
 _AT_REMOVEDIR, _AT_EMPTY_PATH = 0x200, 0x1000

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
 from emu.libc.filesystem import file_system
-from emu.linux.syscalls import call
+from emu.linux.syscalls.kernel import call
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, Protection, page_ceil
 
 if TYPE_CHECKING:
-    from emu.linux.syscalls import SystemCalls
+    from emu.linux.syscalls.kernel import SystemCalls
 
 _MAP_FIXED, _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x10_0000
 _MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
@@ -55,9 +55,9 @@ def brk(kernel: SystemCalls, wanted: int) -> int:
 
 def _first_break(kernel: SystemCalls) -> int:
     """Behind a program at a fixed address, as in Linux; else where there is room."""
-    program = kernel.machine.program
-    if program is not None and not program.image.closed and program.image.bias == 0:
-        return program.image.region.end
+    image = kernel.image
+    if image is not None and not image.closed and image.bias == 0:
+        return image.region.end
     region = kernel.mappings.reserve(_BREAK_ROOM)
     kernel.mappings.release(region)
     return region.address

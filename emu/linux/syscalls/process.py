@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno
 from emu.libc.process import PROCESS_ID
-from emu.linux.syscalls import call
+from emu.linux.syscalls.kernel import call
 
 if TYPE_CHECKING:
-    from emu.linux.syscalls import SystemCalls
+    from emu.linux.syscalls.kernel import SystemCalls
 
 #: Signals that do nothing unless caught: SIGCHLD SIGCONT SIGURG SIGWINCH.
 _IGNORED_SIGNALS = frozenset({17, 18, 23, 28})
@@ -118,9 +118,9 @@ def arch_prctl(kernel: SystemCalls, code: int, address: int) -> int:
     if code not in registers or kernel.word == 4:
         return -Errno.EINVAL
     if code in (0x1001, 0x1002):
-        kernel.machine.cpu.write_register(registers[code], address)
+        kernel.cpu.write_register(registers[code], address)
     else:
-        kernel.put(address, kernel.machine.cpu.read_register(registers[code]))
+        kernel.put(address, kernel.cpu.read_register(registers[code]))
     return 0
 
 
@@ -134,14 +134,14 @@ def set_thread_area(kernel: SystemCalls, descriptor: int) -> int:
     number, base = kernel.get(descriptor), kernel.get(descriptor + 4)
     if number not in (_TLS_ENTRY, 0xFFFF_FFFF):
         return -Errno.EINVAL
-    kernel.machine.cpu.set_thread_pointer(base)
+    kernel.cpu.set_thread_pointer(base)
     kernel.put(descriptor, _TLS_ENTRY)
     return 0
 
 
 @call("arm_set_tls")
 def arm_set_tls(kernel: SystemCalls, address: int) -> int:
-    kernel.machine.cpu.set_thread_pointer(address)
+    kernel.cpu.set_thread_pointer(address)
     return 0
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import enum
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -37,7 +37,15 @@ from relink.search.open import open_image
 from relink.search.search_path import EXPLICIT
 
 if TYPE_CHECKING:
-    from emu.machine import Machine
+    from emu.debug.host_frames import HostFrames
+    from emu.debug.link_maps import LinkMaps
+    from emu.debug.symbolizer import Symbolizer
+    from emu.load.initialisers import Initialisers
+    from emu.load.loader import Loader
+    from emu.load.options import LoadKeywords
+    from emu.run.runner import Runner
+    from emu.run.threads import Threads
+    from relink.linker import Linker
 
 _PROGRAM = "<main program>"  #: what glibc calls a program that has no name
 _NO_SUCH_FILE = "cannot open shared object file: No such file or directory"
@@ -58,15 +66,8 @@ class DlError(Exception):
     """A request that is refused; the text is what dlerror says."""
 
 
-class _LoadArguments(TypedDict):
-    local: bool
-    binding: BindMode
-    deep_bind: bool
-    no_delete: bool
-
-
-def load_arguments(mode: Mode, lazily: BindMode) -> _LoadArguments:
-    """What `Machine.load` is told for a mode; `lazily` is what RTLD_LAZY means."""
+def load_keywords(mode: Mode, lazily: BindMode) -> LoadKeywords:
+    """The options of a load for a mode; `lazily` is what RTLD_LAZY means."""
     return {
         "binding": BindMode.NOW if Mode.NOW in mode else lazily,
         "local": Mode.GLOBAL not in mode,
@@ -82,22 +83,64 @@ class AddressInfo(NamedTuple):
     symbol: int | None
 
 
+class Files(Protocol):
+    """The guest's files: `emu.libc.filesystem.FileSystem`."""
+
+    @property
+    def files(self) -> Mapping[str, bytes | bytearray]:
+        """Contents by absolute path."""
+
+    def resolve(self, path: bytes) -> str:
+        """The absolute path a program means."""
+
+
 class DynamicLoader:
     """The dl* calls of one machine."""
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.link_maps = machine.link_maps
-        self._linker = machine.linker
+    def __init__(
+        self,
+        linker: Linker,
+        loader: Loader,
+        initialisers: Initialisers,
+        link_maps: LinkMaps,
+        threads: Threads,
+        runner: Runner,
+        symbolizer: Symbolizer,
+        *,
+        host_frames: Callable[[], HostFrames],
+        files: Callable[[], Files],
+    ) -> None:
+        self.link_maps = link_maps
+        self._linker = linker
+        self._loader = loader
+        self._initialisers = initialisers
+        self._threads = threads
+        self._runner = runner
+        self._symbolizer = symbolizer
+        self._host_frames = host_frames
+        self._files = files
         #: Who has opened what, one element for each dlopen that has not been closed.
         self._opens: dict[Image, list[Image | None]] = {}
         self._stand_ins: Counter[str] = Counter()
 
     def caller(self) -> Image | None:
         """The image whose code has just called a host function; None when Python calls."""
-        if not self.machine.call_depth:
+        if not self._runner.depth:
             return None
-        return self.machine.image_at(self.machine.return_address())
+        return self.image_at(self._runner.return_address())
+
+    def image_at(self, address: int) -> Image | None:
+        """The loaded image whose region covers a guest address."""
+        return self._symbolizer.image_at(address)
+
+    def tls_block(self, image: Image) -> int:
+        """Guest address of an image's thread-local block in the thread that runs."""
+        return self._threads.block(image)
+
+    @property
+    def host_frames(self) -> HostFrames:
+        """The calls of host functions as an unwinder sees them."""
+        return self._host_frames()
 
     # ------------------------------------------------------------ dlopen, dlclose
 
@@ -122,21 +165,19 @@ class DynamicLoader:
             _check_openable(path, node.decoded)
             if mode & Mode.NOLOAD:
                 return 0
-        lazily = BindMode.FAITHFUL if self.machine.binding is BindMode.FAITHFUL else BindMode.LAZY
-        image = self.machine.load(node, **load_arguments(Mode(mode), lazily)).image
+        lazily = BindMode.FAITHFUL if self._loader.binding is BindMode.FAITHFUL else BindMode.LAZY
+        image = self._loader.load(node, **load_keywords(Mode(mode), lazily)).root
         self._opens.setdefault(image, []).append(caller)
         return self.link_maps.link_map_address(image)
 
     def _find(self, path: str, caller: Image | None) -> Node:
         """What a name means to the image that gives it: a file of the guest's own, or what the linker finds."""
         if "/" in path and self._linker.loaded(path) is None and path not in self._linker.search.libraries:
-            from emu.libc.filesystem import file_system
-
             # What dladdr has told of a library leads back to it.
             for image in self._linker.images:
                 if self.link_maps.guest_path(image) == path:
                     return Node(path, None, "already loaded", image=image)
-            files = file_system(self.machine.libc)
+            files = self._files()
             key = files.resolve(path.encode("utf-8", "surrogateescape"))
             if (known := self._linker.loaded(key)) is not None:
                 return Node(key, None, "already loaded", image=known)
@@ -163,7 +204,7 @@ class DynamicLoader:
             raise DlError(f"{self.name(image)}: shared object not open")
         caller = opens.pop()
         try:
-            self.machine.unload(image)
+            self._loader.unload(image)
         except BaseException:
             opens.append(caller)
             raise
@@ -182,7 +223,7 @@ class DynamicLoader:
             self._opens[image].remove(caller)
             if image not in gone:
                 before = set(self._linker.images)
-                self.machine.discard(image)
+                self._loader.discard(image)
                 gone |= before - set(self._linker.images)
         left = self._opens.items()
         self._opens = {image: callers for image, callers in left if callers and image not in gone}
@@ -275,20 +316,20 @@ class DynamicLoader:
 
     def _value(self, image: Image, kind: int, value: int) -> int:
         if kind == SymbolType.TLS:
-            return (self.machine.tls_block(image) + value) & self.machine.arch.address_mask
-        return self.machine.ifunc_target(image, value) if kind == SymbolType.GNU_IFUNC else value
+            return (self.tls_block(image) + value) & self._linker.architecture.address_mask
+        return self._initialisers.ifunc_target(image, value) if kind == SymbolType.GNU_IFUNC else value
 
     def _host_value(self, kind: int, value: int) -> int:
         module = self._linker.resolver.host_tls
         if kind == SymbolType.TLS and module is not None:
-            return (self.machine.thread_pointer + module.offset + value) & self.machine.arch.address_mask
+            return (self._threads.thread_pointer + module.offset + value) & self._linker.architecture.address_mask
         return value
 
     # ------------------------------------------------------------ dladdr, dlinfo
 
     def address_info(self, address: int) -> AddressInfo | None:
         """The image and the symbol a guest address lies in (glibc, elf/dl-addr.c). None outside every image."""
-        image = self.machine.image_at(address)
+        image = self.image_at(address)
         if image is None:
             return None
         table = image.decoded.symbols

@@ -1,0 +1,65 @@
+"""The hosted C library as a source of symbols: asked after every image, so a real C library goes before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.host.guard import guarded
+from relink.elf import Names
+from relink.resolve.sources import DataAddress, SymbolRequest, ThreadLocal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from emu.host.functions import HostFunction
+    from emu.host.symbols import HostSymbols
+    from emu.libc.library import Libc
+    from emu.run.runner import Runner
+    from emu.run.traps import TrapTable
+
+#: Thread-local variables of the C library itself: offsets in its TLS module, of `TLS_SIZE` bytes.
+ERRNO_OFFSET = 0
+_THREAD_LOCAL = {"errno": ERRNO_OFFSET, "h_errno": 4}
+TLS_SIZE = 16
+
+
+class LibcSymbols:
+    """A `SymbolSource` that answers with what `Libc` has."""
+
+    def __init__(self, libc: Libc, traps: TrapTable, runner: Runner, host_symbols: HostSymbols) -> None:
+        self._libc = libc
+        self._traps = traps
+        self._runner = runner
+        self._host_symbols = host_symbols
+        self._addresses: dict[str, int | None] = {}
+
+    def may_know(self, names: Names) -> NDArray[np.bool_] | None:
+        return None
+
+    def lookup(self, request: SymbolRequest) -> int | ThreadLocal | None:
+        name = request.name
+        if name in _THREAD_LOCAL:
+            return ThreadLocal(_THREAD_LOCAL[name])
+        if name not in self._addresses:
+            self._addresses[name] = self._address(name)
+        return self._addresses[name]
+
+    def _address(self, name: str) -> int | None:
+        found = self._libc.lookup(name)
+        if isinstance(found, int):
+            return DataAddress.of(found, self._libc.variable_size(name))
+        return found if found is None else self._trap(name, found)
+
+    def _trap(self, name: str, function: HostFunction) -> int:
+        """A trap whose prototype is parsed when it is first reached: libraries import many functions, call few."""
+        handler: Callable[[], int] | None = None
+
+        def reached() -> int:
+            nonlocal handler
+            if handler is None:
+                handler = self._host_symbols.handler(name, function)
+            return handler()
+
+        return self._traps.add(name, guarded(f"{name}()", reached, self._runner))

@@ -1,0 +1,223 @@
+"""Linux as a machine's personality: the hosted C library, the kernel, and ld.so as a running guest sees it.
+
+This file wires; the parts are `emu.libc`, `emu.linux.syscalls`, `emu.linux.process` and `emu.load.ldso`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+
+from emu.isa.registry import ISAS
+from emu.libc import Libc
+from emu.libc.symbol_source import ERRNO_OFFSET, TLS_SIZE, LibcSymbols
+from emu.personality import Personality
+from relink.errors import MachineError
+from relink.linker import Policy
+
+if TYPE_CHECKING:
+    from emu.libc.filesystem import FileSystem
+    from emu.linux.process import Process
+    from emu.linux.syscalls.kernel import Handler, SystemCalls
+    from emu.load.ldso import DynamicLoader
+    from emu.load.options import StartKeywords
+    from emu.parts import Parts
+    from relink.arch import Architecture
+    from relink.image import Image
+    from relink.search.search_path import Source
+
+#: SONAMEs of C libraries and their parts. An ISA's page has those that differ by ISA.
+_C_LIBRARIES = frozenset({"libc.so.6", "libc.so", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1"})
+#: The real ones run well: the hosted C library answers for them only where no file is found.
+_FALLBACKS = frozenset({"libm.so.6", "libgcc_s.so.1"})
+
+
+class LinuxKeywords(TypedDict, total=False):
+    """Arguments of `Linux`."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str] | None
+    files: dict[str, bytes | bytearray] | None
+    stdin: bytes | Callable[[int], bytes]
+
+
+class LinuxShortcuts(LinuxKeywords, total=False):
+    """What `Machine` takes for its Linux where it is given no `os`."""
+
+    hosted_libc: bool  #: False is `libc="target"`
+
+
+class Linux(Personality):
+    """Linux for one machine.
+
+    `libc` says whose C library answers: "hosted", this project's in Python (see docs/libc.md), or "target", the
+    one found as a file like any other library. `arguments` and `environment` are what constructors and the hosted
+    C library tell the guest; a program that is started has its own. `files` is the guest's file system, path ->
+    contents; `stdin` what it can read (see `emu.libc.Libc`).
+    """
+
+    def __init__(
+        self,
+        *,
+        libc: Literal["hosted", "target"] = "hosted",
+        arguments: Sequence[str] = ("relink-emu",),
+        environment: Mapping[str, str] | None = None,
+        files: dict[str, bytes | bytearray] | None = None,
+        stdin: bytes | Callable[[int], bytes] = b"",
+    ) -> None:
+        if libc not in ("hosted", "target"):
+            raise ValueError(f"libc={libc!r} is neither 'hosted' nor 'target'")
+        self.hosted = libc == "hosted"
+        self.arguments = arguments
+        self.environment = dict(environment or {})
+        self.program: Process | None = None  #: the one started last
+        self._files = files
+        self._stdin = stdin
+
+    def policy(self, arch: Architecture) -> Policy:
+        if not self.hosted:
+            return Policy()
+        return Policy(_C_LIBRARIES.union(ISAS[arch.name].libc.sonames), _FALLBACKS)
+
+    # ------------------------------------------------------------ its parts
+
+    def attach(self, parts: Parts) -> None:
+        if hasattr(self, "libc"):
+            raise MachineError("a Linux personality serves one machine: give each its own")
+        self._parts = parts
+        self.libc = Libc(
+            parts.memory.architecture,
+            parts.guest_view,
+            parts.memory,
+            parts.cpu,
+            parts.heap,
+            parts.runner,
+            parts.threads,
+            dynamic=lambda: self.dynamic,
+            environment=self.environment,
+            files=self._files,
+            stdin=self._stdin,
+            limit=parts.memory_limit,
+        )
+        resolver = parts.linker.resolver
+        resolver.host_tls = parts.linker.tls.allocate_far(TLS_SIZE, TLS_SIZE)
+        self._errno = resolver.host_tls.offset + ERRNO_OFFSET
+        parts.threads.on_switch = self._place_errno
+        self._place_errno()
+        if self.hosted:
+            resolver.after.append(LibcSymbols(self.libc, parts.traps, parts.runner, parts.host_symbols))
+
+    def _place_errno(self) -> None:
+        self.libc.errno_address = self._parts.threads.thread_pointer + self._errno
+
+    @cached_property
+    def kernel(self) -> SystemCalls:
+        """The kernel; the system calls it was asked for and does not know are in its `unknown`."""
+        from emu.linux.syscalls.kernel import SystemCalls
+
+        def handlers() -> Mapping[str, Handler]:
+            from emu.linux.syscalls.handlers import HANDLERS
+
+            return HANDLERS
+
+        parts = self._parts
+        return SystemCalls(parts.guest_view, parts.memory, parts.cpu, self.libc, handlers)
+
+    @cached_property
+    def dynamic(self) -> DynamicLoader:
+        """ld.so as the guest sees it: dlopen and its kin."""
+        from emu.load.ldso import DynamicLoader
+
+        def files() -> FileSystem:
+            from emu.libc.filesystem import file_system
+
+            return file_system(self.libc)
+
+        parts = self._parts
+        return DynamicLoader(
+            parts.linker,
+            parts.loader,
+            parts.initialisers,
+            parts.link_maps,
+            parts.threads,
+            parts.runner,
+            parts.symbolizer,
+            host_frames=lambda: parts.host_frames,
+            files=files,
+        )
+
+    # ------------------------------------------------------------ what the machine asks
+
+    def syscall(self, pc: int) -> int:
+        return self.kernel.answer(pc)
+
+    def start(
+        self,
+        program: Source,
+        arguments: Sequence[str] | None,
+        environment: Mapping[str, str],
+        **options: Unpack[StartKeywords],
+    ) -> Process:
+        from emu.linux.process import Process
+
+        parts = self._parts
+        process = Process(
+            program,
+            arguments,
+            environment,
+            convention=parts.convention,
+            memory=parts.memory,
+            stack=parts.stack,
+            traps=parts.traps,
+            runner=parts.runner,
+            threads=parts.threads,
+            host_symbols=parts.host_symbols,
+            initialisers=parts.initialisers,
+            libc=self.libc,
+            kernel=self.kernel,
+        )
+        try:
+            parts.loader.load(program, prepare=process.prepare, **options)
+        except BaseException:
+            process.abandon()
+            raise
+        self.program = process
+        return process
+
+    def variable_moved(self, name: str, address: int) -> None:
+        self.libc.place_variable(name, address)
+
+    def code_removed(self, exists: Callable[[int], bool]) -> None:
+        from emu.libc.lifecycle import forget_handlers
+
+        forget_handlers(self.libc, exists)
+
+    def load_failed(self, images: Sequence[Image]) -> None:
+        """Close what constructors have opened with dlopen."""
+        self.dynamic.abandon(images)
+
+    def finish(self) -> None:
+        from emu.libc.lifecycle import finish
+
+        finish(self.libc)
+
+    def pinned_addresses(self) -> Collection[int]:
+        from emu.libc.lifecycle import pinned_addresses
+
+        return pinned_addresses(self.libc)
+
+    def end_thread(self) -> None:
+        from emu.libc.lifecycle import end_thread
+
+        end_thread(self.libc)
+
+    def forget_thread(self, thread_pointer: int) -> None:
+        from emu.libc.lifecycle import forget_thread
+
+        forget_thread(self.libc, thread_pointer)
+
+
+def linux(*, hosted_libc: bool = True, **keywords: Unpack[LinuxKeywords]) -> Linux:
+    """The personality that `LinuxShortcuts` mean."""
+    return Linux(libc="hosted" if hosted_libc else "target", **keywords)

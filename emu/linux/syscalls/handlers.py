@@ -1,0 +1,12 @@
+"""All handlers of system calls, whichever file they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from emu.linux.syscalls import files, memory, process
+from emu.linux.syscalls.kernel import REGISTERED, Handler
+
+__all__ = ["HANDLERS", "files", "memory", "process"]
+
+HANDLERS: Mapping[str, Handler] = REGISTERED  #: by name; importing the files above has filled it

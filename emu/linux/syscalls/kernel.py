@@ -1,0 +1,158 @@
+"""The kernel a guest asks: Linux's system calls, as far as programs that compute and print need them.
+
+The CPU stops on the instruction that enters the kernel; `SystemCalls.answer` reads the call's number and
+arguments as the ISA passes them (`emu.linux.syscalls.table`), acts on the machine's memory, its file system (the
+hosted
+C library's, never the host's disk) and its clock, and goes on behind the instruction. There is one process with
+one thread and no signals: one that would end the process is a GuestAbort. A call that is not known is answered
+with ENOSYS, as a kernel without it does, and noted in `SystemCalls.unknown`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from emu.isa.registry import ISAS
+from emu.libc.errno import Errno
+from emu.libc.filesystem import PATH_MAX, FileError
+from emu.linux.syscalls.table import names
+from relink.errors import AddressSpaceError
+from relink.memory.address_space import Protection
+
+if TYPE_CHECKING:
+    from emu.cpu.protocol import Cpu
+    from emu.libc.library import Libc
+    from emu.memory.guest_memory import GuestMemory
+    from emu.memory.guest_view import GuestView
+    from relink.image import Image
+
+#: A call: given the kernel and as many words as it has parameters, its result; FileError carries an errno.
+Handler = Callable[..., int]
+
+_MOST_UNKNOWN = 1024  #: calls nobody knows that are told apart
+
+REGISTERED: dict[str, Handler] = {}  #: by name, as far as their files have been imported
+
+
+def call(*called: str) -> Callable[[Handler], Handler]:
+    """Register a handler under the names of the table."""
+
+    def add(handler: Handler) -> Handler:
+        REGISTERED.update(dict.fromkeys(called, handler))
+        return handler
+
+    return add
+
+
+class SystemCalls:
+    """One machine's kernel."""
+
+    def __init__(
+        self,
+        memory: GuestView,
+        mappings: GuestMemory,
+        cpu: Cpu,
+        libc: Libc,
+        handlers: Callable[[], Mapping[str, Handler]],
+    ) -> None:
+        self.memory = memory  #: what calls read and write
+        self.mappings = mappings  #: what mmap and its kin work on
+        self.cpu, self.libc = cpu, libc
+        self.arch = mappings.architecture
+        self.isa = ISAS[self.arch.name]
+        self.abi = self.isa.kernel
+        self.word = self.arch.word_size
+        self.unknown: Counter[str] = Counter()  #: calls answered with ENOSYS: name or number -> how often
+        self.program_name = b""  #: what /proc/self/exe points at
+        self.break_start = self.break_end = 0  #: the program break: [start, end) is its heap
+        self.actions: dict[int, bytes] = {}  #: what rt_sigaction was told, by signal
+        self.image: Image | None = None  #: the program's
+        self._handlers = handlers
+        self._names = names(self.arch.name)
+        self._registers = (self.abi.number, *self.abi.arguments)
+
+    def begin(self, program_name: bytes, image: Image | None) -> None:
+        """A program starts: it has a heap and signal actions of its own."""
+        self.program_name, self.image = program_name, image
+        self.break_start = self.break_end = 0
+        self.actions = {}
+        self._map_user_page()
+
+    def end(self) -> None:
+        """The program that was begun is not going to run: its load has failed."""
+        self.image = None
+
+    def _map_user_page(self) -> None:
+        if self.abi.user_page is not None:
+            address, content = self.abi.user_page
+            if self.mappings.region_at(address) is None:
+                protection = Protection.R | Protection.X
+                self.mappings.map_anonymous(len(content), protection, name="[vectors]", at=address)
+                self.mappings.write(address, content)
+
+    def answer(self, pc: int) -> int:
+        """Do what the system-call instruction at `pc` asks; the address to go on at.
+
+        Raises GuestExit, GuestAbort.
+        """
+        cpu = self.cpu
+        number, *words = cpu.read_registers(self._registers)
+        result = self._result(number & 0xFFFF_FFFF, words)
+        cpu.write_register(self.abi.result, result & self.arch.address_mask)
+        state = cpu.read_register("pc") & 1 if self.arch.code_address_bits else 0
+        return pc + self.isa.instruction_set(state).system_call | state
+
+    def _result(self, number: int, words: list[int]) -> int:
+        name = self._names.get(number)
+        handler = None if name is None else self._handlers().get(name)
+        if handler is None:
+            called = name or f"system call {number}"
+            if called in self.unknown or len(self.unknown) < _MOST_UNKNOWN:
+                self.unknown[called] += 1
+            return -Errno.ENOSYS
+        try:
+            return handler(self, *words[: _arity(handler)])
+        except FileError as error:
+            return -error.errno
+        except AddressSpaceError:
+            return -Errno.EFAULT
+
+    # ------------------------------------------------------------ words and memory
+
+    def signed(self, value: int, size: int | None = None) -> int:
+        """A word (or its low `size` bytes) as a signed number."""
+        bits = 8 * (size or self.word)
+        value &= (1 << bits) - 1
+        return value - (1 << bits) if value >> (bits - 1) else value
+
+    def wide(self, low: int, high: int) -> int:
+        """A signed 64-bit argument from two registers of a 32-bit ISA."""
+        return self.signed(low | high << 32, 8)
+
+    def put(self, address: int, *values: int, size: int | None = None) -> None:
+        """Words of `size` bytes, one after another."""
+        size = size or self.word
+        data = b"".join((value & (1 << 8 * size) - 1).to_bytes(size, "little") for value in values)
+        self.memory.write(address, data)
+
+    def get(self, address: int, size: int | None = None) -> int:
+        return self.memory.read_uint(address, size or self.word)
+
+    def path(self, address: int) -> bytes:
+        text = self.memory.read_cstring(address, PATH_MAX)
+        if len(text) == PATH_MAX:
+            raise FileError(Errno.ENAMETOOLONG)
+        return text
+
+
+_arities: dict[Handler, int] = {}
+
+
+def _arity(handler: Handler) -> int:
+    """How many arguments a handler wants beside the kernel."""
+    if handler not in _arities:
+        _arities[handler] = len(inspect.signature(handler).parameters) - 1
+    return _arities[handler]

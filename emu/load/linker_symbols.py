@@ -1,0 +1,83 @@
+"""The dynamic linker's own symbols: `__tls_get_addr`, and what debuggers look for (`_r_debug`, `_dl_debug_state`).
+
+Asked after every image, like the symbols of ld.so at the end of a process's scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from emu.calls.plan import CallPlan, plan_call
+from emu.host.guard import guarded
+from emu.isa.registry import ISAS
+from relink.elf import Names
+from relink.resolve.sources import DataAddress, SymbolRequest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from emu.debug.link_maps import LinkMaps
+    from emu.memory.guest_memory import GuestMemory
+    from emu.run.runner import Runner
+    from emu.run.threads import Threads
+    from emu.run.traps import TrapTable
+
+
+class LinkerSymbols:
+    """A `SymbolSource` of one machine."""
+
+    def __init__(
+        self, traps: TrapTable, runner: Runner, memory: GuestMemory, threads: Threads, link_maps: LinkMaps
+    ) -> None:
+        self._traps, self._runner, self._memory, self._threads = traps, runner, memory, threads
+        self._addresses: dict[str, int] = {}
+        functions = {"__tls_get_addr": self._tls_get_addr}
+        self._tls_register = ISAS[memory.architecture.name].libc.tls_get_addr_register
+        if self._tls_register is not None:
+            # The GNU variant takes its argument in a register: what general-dynamic code really calls.
+            functions["___tls_get_addr"] = self._tls_get_addr_in_register
+        self._known: dict[str, Callable[[], int]] = {
+            **{name: partial(self._trap, name, function) for name, function in functions.items()},
+            # What lies in guest memory: for debuggers, and programs that do as debuggers do.
+            "_r_debug": lambda: DataAddress(link_maps.debug),
+            "_dl_debug_state": lambda: link_maps.breakpoint,
+        }
+
+    @cached_property
+    def _tls_plan(self) -> CallPlan:
+        # Parsing the first prototype loads a C parser: not for a library that has no use for it.
+        return plan_call(self._memory.architecture.name, "void *__tls_get_addr(void *index)")
+
+    def may_know(self, names: Names) -> NDArray[np.bool_] | None:
+        return None
+
+    def lookup(self, request: SymbolRequest) -> int | None:
+        name = request.name
+        if name in self._known and name not in self._addresses:
+            self._addresses[name] = self._known[name]()
+        return self._addresses.get(name)
+
+    def _trap(self, name: str, function: Callable[[], int]) -> int:
+        return self._traps.add(name, guarded(f"{name}()", function, self._runner))
+
+    # ------------------------------------------------------------ thread-local storage
+
+    def _tls_address(self, index: int) -> int:
+        """The address a tls_index {module, offset} names (Drepper, section 3.4.2)."""
+        memory, arch = self._memory, self._memory.architecture
+        module = memory.read_uint(index, arch.word_size)
+        offset = memory.read_uint(index + arch.word_size, arch.word_size) + arch.tls.dtv_bias
+        return self._threads.address(module, offset) & arch.address_mask
+
+    def _tls_get_addr(self) -> int:
+        (index,) = self._tls_plan.arguments(self._runner)
+        assert isinstance(index, int)
+        return self._tls_plan.leave(self._runner, self._tls_address(index))
+
+    def _tls_get_addr_in_register(self) -> int:
+        assert self._tls_register is not None
+        index = self._runner.cpu.read_register(self._tls_register)
+        return self._tls_plan.leave(self._runner, self._tls_address(index))

@@ -1,0 +1,158 @@
+"""The parts of a machine and their wiring: each is made from the parts it uses, in the order that allows it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from emu.cpu.create import create_cpu
+from emu.debug.link_maps import LinkMaps
+from emu.debug.symbolizer import Symbolizer
+from emu.host.symbols import HostSymbols, Symbols
+from emu.isa.registry import ISAS, chosen_convention
+from emu.isa.spec import FrameTables
+from emu.load.initialisers import Initialisers
+from emu.load.lazy_binding import LazyCalls
+from emu.load.linker_symbols import LinkerSymbols
+from emu.load.loader import Loader
+from emu.memory.guest_memory import GuestMemory
+from emu.memory.guest_view import GuestView
+from emu.memory.heap import Heap
+from emu.memory.limit import MemoryLimit
+from emu.run.runner import Runner
+from emu.run.stack import Stack
+from emu.run.threads import Threads
+from emu.run.traps import TrapTable
+from relink.linker import Linker
+
+if TYPE_CHECKING:
+    from emu.cpu.protocol import Stop
+    from emu.debug.host_frames import HostFrames
+    from emu.errors import Frame, GuestFault
+    from emu.ports import System
+    from relink.arch import Architecture, FloatAbi
+    from relink.relocate.lazy import BindMode
+    from relink.search.search_path import SearchPath
+
+
+class Parts:
+    """The parts of one machine. The arguments are those of `emu.machine.Machine`; `system` is its personality."""
+
+    def __init__(
+        self,
+        arch: Architecture,
+        system: System,
+        search: SearchPath,
+        *,
+        symbols: Symbols | None,
+        binding: BindMode,
+        float_abi: FloatAbi | str | None,
+        max_instructions: int,
+        timeout: float,
+        memory_limit: int,
+        stack_size: int,
+        tls_size: int,
+        dynamic_tls: bool,
+    ) -> None:
+        self.isa = ISAS[arch.name]
+        self.cpu = create_cpu(arch.name)
+        self.traps = TrapTable(arch)
+        self.cpu.set_trap_range(self.traps.start, self.traps.size)
+        self.memory_limit = MemoryLimit(memory_limit)
+        self.memory = GuestMemory(arch, self.cpu, self.memory_limit)
+        self.heap = Heap(self.memory, arch, self.memory_limit)
+        self.convention = chosen_convention(arch.name, float_abi)
+        self.stack = Stack(self.memory, stack_size, system.arguments, system.environment)
+        self.linker = Linker(self.memory, search=search, policy=system.policy(arch), tls_size=tls_size)
+        self.symbolizer = Symbolizer(self.linker, self.memory, self.traps)  #: names what lies at an address
+        self.runner = Runner(  #: calls into the guest
+            self.cpu,
+            self.memory,
+            self.heap,
+            self.traps,
+            self.stack,
+            self.convention,
+            max_instructions=max_instructions,
+            timeout=timeout,
+            frame=self.symbolizer.symbolize,
+            describe_fault=self._describe_fault,
+            syscall=system.syscall,
+            resume=lambda unwinding: self.host_frames.resume(unwinding),
+        )
+        self.guest_view = GuestView(self.cpu, self.runner.check_budget)  #: memory as the guest reaches it
+        self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
+        self._make_loader(system, binding, dynamic_tls=dynamic_tls)
+        self._connect(system, symbols)
+
+    def _make_loader(self, system: System, binding: BindMode, *, dynamic_tls: bool) -> None:
+        linker, memory, runner = self.linker, self.memory, self.runner
+        #: what the guest and a debugger see of the loaded images
+        self.link_maps = LinkMaps(linker, memory, runner)
+        #: definitions of what users give for symbols
+        self.host_symbols = HostSymbols(self.traps, runner, self.convention, self.caller)
+        #: ifunc resolvers, constructors, destructors
+        self.initialisers = Initialisers(linker, memory, runner, self.convention, self.stack, self.symbolizer)
+        self.lazy_calls = LazyCalls(  #: binds jump slots at their first call
+            linker,
+            memory,
+            self.cpu,
+            self.traps,
+            self.initialisers,
+            self.link_maps,
+            lambda: self.caller(source=False),
+        )
+        self.loader = Loader(
+            linker,
+            memory,
+            self.cpu,
+            self.traps,
+            self.convention,
+            self.threads,
+            self.link_maps,
+            self.host_symbols,
+            self.lazy_calls,
+            self.initialisers,
+            system,
+            binding=binding,
+            dynamic_tls=dynamic_tls,
+        )
+
+    def _connect(self, system: System, symbols: Symbols | None) -> None:
+        """Tell the linker whom to ask for what it does not know itself."""
+        linker, resolver = self.linker, self.linker.resolver
+        linker.held = system.pinned_addresses
+        linker.lazy_host = self.lazy_calls
+        resolver.host_value = self.host_symbols.definition
+        resolver.before += self.host_symbols.sources(symbols)
+        own = LinkerSymbols(self.traps, self.runner, self.memory, self.threads, self.link_maps)
+        resolver.after.append(own)
+
+    def caller(self, *, source: bool = True) -> Frame:
+        """In a host function: what lies at the place it returns to, as far as known."""
+        return self.symbolizer.symbolize(self.runner.return_address(), source=source, returned_to=True)
+
+    def _describe_fault(self, stop: Stop) -> GuestFault:
+        from emu.debug.faults import describe_fault
+
+        return describe_fault(self.cpu, stop, self.symbolizer)
+
+    @cached_property
+    def host_frames(self) -> HostFrames:
+        """The host's side of the call stack, as an unwinder of the guest sees it."""
+        from emu.debug.host_frames import DwarfHostFrames
+
+        kind: type[HostFrames] = DwarfHostFrames
+        if self.isa.unwinding.tables is FrameTables.EXIDX:
+            from emu.debug.host_frames_arm import ArmHostFrames
+
+            kind = ArmHostFrames
+        return kind(
+            self.convention,
+            self.cpu,
+            self.memory,
+            self.traps,
+            self.runner,
+            self.host_symbols,
+            self.symbolizer,
+            self.link_maps.arena,
+        )
