@@ -13,6 +13,7 @@ from emu.errors import CallError
 from relink.elf.constants import SymbolType
 from relink.errors import UnresolvedSymbol
 from relink.image import Image, Symbol
+from relink.resolve.local_symbols import local_symbols
 
 if TYPE_CHECKING:
     from emu.host.symbols import SymbolValue
@@ -205,11 +206,33 @@ class Library:
         Raises UnresolvedSymbol, CallError (no or an unusable prototype), UseAfterUnload, and DebugInfoError where
         DWARF is there and does not tell.
         """
-        symbol = self.image.symbol(name, version)
+        symbol = self.function_symbol(name, version)
         text = self.declared_prototype(name, version=version) if prototype is None else prototype
         if text is None:
             raise CallError(f"{name}: give a C prototype, {symbol.image.name} has no DWARF that says it")
         return Function(self._machine, symbol, parse_prototype(text, self._machine.arch.name))
+
+    def function_symbol(self, name: str, version: str | None = None) -> Symbol:
+        """The function of that name: exported, or else the only static or hidden one, `.symtab`'s too.
+
+        Raises UnresolvedSymbol (also where several are meant), CallError for a variable, UseAfterUnload.
+        """
+        try:
+            symbol = self.image.symbol(name, version)
+        except UnresolvedSymbol:
+            symbol = self._local(name, version)
+        if symbol.type in (SymbolType.OBJECT, SymbolType.TLS, SymbolType.COMMON):
+            raise CallError(f"{name} of {symbol.image.name} is data, not a function")
+        return symbol
+
+    def _local(self, name: str, version: str | None) -> Symbol:
+        """The only symbol of that name that nothing can bind to. Raises UnresolvedSymbol."""
+        found = () if version is not None else local_symbols(self.image.decoded, name)
+        if len(found) != 1:
+            detail = f"local, in {len(found)} places" if found else "looked up in the image and its dependencies"
+            raise UnresolvedSymbol(self.image.name, name, version, detail=detail)
+        local = found[0]
+        return Symbol(name, self.image, local.row, self.image.address_of(local.value), local.size, local.type)
 
     def declared_prototype(self, name: str, *, version: str | None = None) -> str | None:
         """The C prototype DWARF gives an exported function; None where none covers it.
@@ -217,7 +240,7 @@ class Library:
         Raises UnresolvedSymbol, and DebugInfoError where DWARF is there and does not tell: damaged, in a file that
         is not there, a type C cannot say.
         """
-        symbol = self.image.symbol(name, version)
+        symbol = self.function_symbol(name, version)
         if symbol.type != SymbolType.GNU_IFUNC:
             return declared_prototype(symbol, symbol.image, symbol.address)
         address = self._machine.initialisers.ifunc_target(symbol.image, symbol.address)
