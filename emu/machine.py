@@ -156,7 +156,8 @@ class Machine:
         """
         try:
             if run_destructors:
-                self.loader.finish()
+                with self.runner.one_budget():
+                    self.loader.finish()
         finally:
             self.linker.close()
             self.cpu.close()
@@ -170,7 +171,8 @@ class Machine:
         Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError, ConstructorFault, or what a host
         function raised), the machine is as it was before.
         """
-        return Library(self, self.loader.load(source, **options))
+        with self.runner.one_budget():
+            return Library(self, self.loader.load(source, **options))
 
     def adopt(self, address: int, **options: Unpack[AdoptKeywords]) -> Library:
         """Make a library of an image that lies in guest memory already, its ELF header at `address`.
@@ -178,7 +180,8 @@ class Machine:
         `options` are `emu.load.options.AdoptKeywords`. One that has been relocated has also been initialised: its
         constructors and destructors are not run. Its thread-local block is set up afresh.
         """
-        return Library(self, self.loader.adopt(address, **options))
+        with self.runner.one_budget():
+            return Library(self, self.loader.adopt(address, **options))
 
     def unload(self, image: Image) -> None:
         """Undo one load of an image. After the last, run its destructors, and unload it with the dependencies
@@ -187,7 +190,8 @@ class Machine:
         What destructors unload in turn goes after that, as by ld.so. Raises UseAfterUnload, ConstructorFault of
         a destructor that did not return: its image stays.
         """
-        self.loader.unload(image)
+        with self.runner.one_budget():
+            self.loader.unload(image)
 
     def start(
         self,
@@ -202,7 +206,8 @@ class Machine:
         `emu.load.options.StartKeywords`. Raises what `load` does, and UnsupportedElf for a file that is no
         executable.
         """
-        return self.os.start(program, arguments, environment or {}, **options)
+        with self.runner.one_budget():
+            return self.os.start(program, arguments, environment or {}, **options)
 
     def run(
         self,
@@ -299,7 +304,7 @@ class Machine:
         """
         if thread is self.threads.main or self.threads.is_running(thread):
             raise CallError(f"{thread!r} cannot be ended: it is the main thread, or in use")
-        with ExitStack() as ending, self.use_thread(thread):
+        with self.runner.one_budget(), ExitStack() as ending, self.use_thread(thread):
             ending.callback(self.loader.collect)
             ending.callback(self.os.forget_thread, thread.thread_pointer)
             ending.callback(self.threads.end, thread)
