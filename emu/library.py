@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NoReturn, Protocol, Self
 
 from emu.calls.declared import declared_prototype, declared_type
 from emu.calls.prototypes import CType, Floating, Integer, Pointer, Prototype, parse_prototype, parse_type
@@ -18,6 +18,7 @@ from relink.resolve.local_symbols import local_symbols
 if TYPE_CHECKING:
     from emu.host.symbols import SymbolValue
     from emu.load.initialisers import Initialisers
+    from emu.load.pending import PendingLoad
     from emu.patch.functions import Patch, Replacement
     from emu.patch.imports import Redirection
     from emu.ports import Handle, Memory
@@ -272,6 +273,15 @@ class Library:
         """
         return self.image.link_map(self._machine.memory.read)
 
+    def run_initialisers(self) -> None:
+        """Run the constructors `load(..., run_initialisers=False)` has left, of the library and of what it needs.
+
+        Does nothing where they have run. Raises UseAfterUnload, ConstructorFault: the image it names and those
+        after it are then still to be initialised.
+        """
+        self.image.check_open()
+        self._machine.initialisers.initialise(self.image.scope)
+
     def close(self) -> None:
         """Unload: destructors run and memory is freed unless another load or image still needs it."""
         self._machine.unload(self.image)
@@ -287,3 +297,33 @@ class Library:
 
     def __repr__(self) -> str:
         return f"<Library {self.name}>"
+
+
+class PendingLibrary(Library):
+    """A library whose load has been linked and not finished: see `Machine.loading`.
+
+    The steps are "publish" (the guest gets its memory), "prepare" (nothing, but for a program to be started),
+    "ifuncs" (resolvers are asked, their answers stored), "tls" (blocks are filled) and "construct" (constructors
+    run). Before "publish" only `image` can be looked at: its bytes lie in `image.region.buffer`.
+    """
+
+    def __init__(self, machine: Owner, pending: PendingLoad) -> None:
+        super().__init__(machine, pending.plan)
+        self._pending = pending
+
+    @property
+    def next_step(self) -> str | None:
+        """The step that comes next; None when all have been done."""
+        return self._pending.next_step
+
+    def advance(self, until: str | None = None) -> None:
+        """Do the steps that come before the step `until`; all that are left when it is None.
+
+        Raises what they raise (the load can then only be rolled back); ValueError for a name that is no step, or
+        one that has been done.
+        """
+        self._pending.advance(until)
+
+    def roll_back(self) -> NoReturn:
+        """Undo the load: leaves the `with` block at once, the machine as it was before the load."""
+        self._pending.roll_back()

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from emu.calls.prototypes import Prototype
 from emu.errors import CallError, Frame
 from emu.host.symbols import Symbols, SymbolValue
-from emu.library import Library
+from emu.library import Library, PendingLibrary
 from emu.load.lazy_binding import FirstCall
 from emu.memory.limit import DEFAULT_LIMIT
 from emu.parts import Parts
@@ -173,6 +173,23 @@ class Machine:
         """
         with self.runner.one_budget():
             return Library(self, self.loader.load(source, **options))
+
+    @contextmanager
+    def loading(
+        self, source: Source | Sequence[Source] | Node, **options: Unpack[LoadKeywords]
+    ) -> Iterator[PendingLibrary]:
+        """`load`, stopped where you like: the library is linked, and the guest has not seen it yet.
+
+            with machine.loading("lib.so") as library:
+                library.advance(until="construct")           # memory, ifuncs and TLS are there
+                library.symbols["debug_level"].write(3)
+            library.function("run", "int(void)")()           # constructors have run
+
+        The end of the block does the steps that are left. An exception out of it, or `library.roll_back()`, undoes
+        the load. See `emu.library.PendingLibrary` for the steps.
+        """
+        with self.loader.loading(source, **options) as pending:
+            yield PendingLibrary(self, pending)
 
     def adopt(self, address: int, **options: Unpack[AdoptKeywords]) -> Library:
         """Make a library of an image that lies in guest memory already, its ELF header at `address`.
