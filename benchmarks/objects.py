@@ -48,8 +48,9 @@ def ours(arch: str, library: Path) -> tuple[float, int]:
 def phases(arch: str, library: Path) -> Timings:
     """How long each phase of a link takes."""
     linker = Linker(HostMemory(arch), tls_size=1 << 20)
-    with linker.loading(library, options=LoadOptions(unresolved=lambda image, symbol: _TRAP)) as plan:
-        return plan.timings
+    with linker.begin(library, options=LoadOptions(unresolved=lambda image, symbol: _TRAP)) as load:
+        load.run_to("relocate")
+        return load.timings
 
 
 def peer(arch: str, library: Path, *flags: str) -> float | None:

@@ -120,7 +120,7 @@ class Parts:
     def _connect(self, system: System, symbols: Symbols | None) -> None:
         """Tell the linker whom to ask for what it does not know itself."""
         linker, resolver = self.linker, self.linker.resolver
-        linker.held = system.pinned_addresses
+        linker.pinned_addresses = system.pinned_addresses
         linker.lazy_host = self.lazy_calls
         resolver.host_value = self.host_symbols.definition
         resolver.before += self.host_symbols.sources(symbols)

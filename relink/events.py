@@ -32,9 +32,27 @@ if TYPE_CHECKING:
     from relink.module import TlsModule
 
 __all__ = [
-    "DestructorDone", "DestructorStarting", "Event", "IfuncResolved", "ImageClosed", "ImageLoaded", "ImageMapped",
-    "ImageOpened", "ImageRelocated", "InitialiserDone", "InitialiserStarting", "LoadFailed", "Observer",
-    "RelocationsApplied", "SegmentMapped", "SymbolBound", "SymbolsBound", "TlsAssigned", "on", "tell", "tell_all",
+    "DestructorDone",
+    "DestructorStarting",
+    "Event",
+    "IfuncResolved",
+    "ImageClosed",
+    "ImageLoaded",
+    "ImageMapped",
+    "ImageOpened",
+    "ImageRelocated",
+    "InitialiserDone",
+    "InitialiserStarting",
+    "LoadFailed",
+    "Observer",
+    "RelocationsApplied",
+    "SegmentMapped",
+    "SymbolBound",
+    "SymbolsBound",
+    "TlsAssigned",
+    "emit",
+    "emit_all",
+    "on",
 ]  # fmt: skip
 
 
@@ -185,14 +203,14 @@ def on(kind: type[_Kind], function: Callable[[_Kind], object]) -> Observer:
     return observer
 
 
-def tell(observers: Sequence[Observer], event: Event) -> None:
-    """Tell each of them; the first that raises ends it."""
+def emit(observers: Sequence[Observer], event: Event) -> None:
+    """Call each observer with an event; the first that raises ends it."""
     for observer in tuple(observers):
         observer(event)
 
 
-def tell_all(observers: Sequence[Observer], events: Sequence[Event]) -> None:
-    """Tell each of them everything, whoever raises; raise the first error at the end."""
+def emit_all(observers: Sequence[Observer], events: Sequence[Event]) -> None:
+    """Call each observer with each event, whoever raises; raise the first error at the end."""
     first: BaseException | None = None
     for event in events:
         for observer in tuple(observers):

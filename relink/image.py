@@ -64,6 +64,7 @@ class Lifetime:
 
     no_delete: bool  #: never unloaded before the end
     references: int = 0  #: explicit loads; see `Linker.unload`
+    uncommitted: int = 0  #: of these, loads that are under way
     #: What stays loaded as long as it, beside its dependencies and what its references are bound to.
     keeps: list[Image] = field(default_factory=list)
     init_index: int = 0  #: images are initialised in the order of this number

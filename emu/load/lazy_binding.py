@@ -16,7 +16,7 @@ from emu.errors import Frame, UnresolvedCall
 from relink.arch.spec import SlotNamed
 from relink.errors import LinkError, UnresolvedSymbol
 from relink.image import Image, image_of
-from relink.load import announce as tell
+from relink.load import emit
 from relink.relocate.lazy import LazySlots
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class LazyCalls:
                 address,
             )
         )
-        tell.bound(linker.observers, image_of(slots.image), answer, address)
+        emit.slot_bound(linker.observers, image_of(slots.image), answer, address)
         return address
 
     def _resolve(self, slots: LazySlots) -> int:

@@ -14,17 +14,17 @@ loses what the machine has kept for it: traps, lazy slots, patches, handlers of 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from emu.debug.link_maps import State
 from emu.isa.registry import ISAS
-from emu.load.pending import PendingLoad, RolledBack
 from relink.errors import RelinkError, UnsupportedElf
-from relink.linker import LoadOptions
+from relink.linker import Load, LoadOptions, Phase
 from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
 
@@ -103,32 +103,12 @@ class Loader:
 
         `prepare` is called with the plan and the rollback once the guest has its memory, before any code runs.
         """
-        with self.loading(source, prepare=prepare, **keywords) as pending:
-            pending.advance()
-        return pending.plan
-
-    @contextmanager
-    def loading(
-        self,
-        source: Source | Sequence[Source] | Node,
-        *,
-        prepare: Prepare | None = None,
-        **keywords: Unpack[LoadKeywords],
-    ) -> Iterator[PendingLoad]:
-        """`load` step by step: see `Machine.loading`."""
-        pending: PendingLoad | None = None
-        run_initialisers = keywords.get("run_initialisers", True)
-        try:
-            with self._undoing() as (undo, traps):
-                options = self._options(traps, program=prepare is not None, **keywords)
-                linking = self._linker.loading(source, name=keywords.get("name"), options=options)
-                with self._carrying_out(
-                    linking, undo, traps, prepare, run_initialisers=run_initialisers
-                ) as pending:
-                    yield pending
-        except RolledBack as request:
-            if request.load is not pending:
-                raise
+        with self._undoing() as (undo, traps):
+            options = self._options(traps, program=prepare is not None, **keywords)
+            load = self._linker.begin(source, name=keywords.get("name"), options=options)
+            return self._carry_out(
+                load, undo, traps, prepare, run_initialisers=keywords.get("run_initialisers", True)
+            )
 
     def _options(self, traps: list[int], *, program: bool, **keywords: Unpack[LoadKeywords]) -> LoadOptions:
         """What the linker is told; traps made for symbols are noted in `traps`."""
@@ -151,10 +131,8 @@ class Loader:
         """Make an image of what lies at `address`: see `Machine.adopt`."""
         with self._undoing() as (undo, traps):
             options = LoadOptions(sources=self._host_symbols.sources(symbols, traps))
-            linking = self._linker.adopting(address, options=options, **keywords)
-            with self._carrying_out(linking, undo, traps) as pending:
-                pending.advance()
-            return pending.plan
+            load = self._linker.begin_adoption(address, options=options, **keywords)
+            return self._carry_out(load, undo, traps)
 
     @contextmanager
     def _undoing(self) -> Iterator[tuple[ExitStack, list[int]]]:
@@ -172,45 +150,36 @@ class Loader:
                 yield undo, traps
             undo.pop_all()
 
-    @contextmanager
-    def _carrying_out(
+    def _carry_out(
         self,
-        linking: AbstractContextManager[Plan],
+        load: Load,
         undo: ExitStack,
         traps: list[int],
         prepare: Prepare | None = None,
         *,
         run_initialisers: bool = True,
-    ) -> Iterator[PendingLoad]:
-        """Link; the block does what the linker leaves to do, and what it does not do is done at its end."""
-        with linking as plan:
+    ) -> Plan:
+        """Link, and do what the linker leaves to do."""
+        with load:
+            load.run_to(Phase.RELOCATE)
+            plan = load.plan
+            start = time.perf_counter()
             self._check_float_abi(plan)
-            initialisers = self._initialisers
-            construct = initialisers.construct if run_initialisers else initialisers.defer
-            undo.callback(self._forget_deferred, plan)
-            pending = PendingLoad(
-                plan,
-                {
-                    "publish": partial(self._publish, plan, undo),
-                    "prepare": partial(prepare, plan, undo) if prepare is not None else _nothing,
-                    "ifuncs": partial(initialisers.resolve_ifuncs, plan),
-                    "tls": partial(self._threads.initialise, plan.static_tls),
-                    "construct": partial(construct, plan),
-                },
-            )
             try:
-                yield pending
-                pending.advance()
+                self._publish(load, undo)
+                if prepare is not None:
+                    prepare(plan, undo)
+                self._initialisers.resolve_ifuncs(plan)
+                self._threads.initialise(plan.static_tls)
+                if run_initialisers:
+                    self._initialisers.construct(plan)
             except BaseException:
                 self._hooks.load_failed(plan.images)
                 raise
-        if not run_initialisers:
-            initialisers.mark_deferred(plan)
+            plan.timings.add("start", time.perf_counter() - start)
+            load.commit()
         self._host_symbols.owned[plan.root] += traps
-
-    def _forget_deferred(self, plan: Plan) -> None:
-        for image in plan.images:
-            self._initialisers.forget(image)
+        return plan
 
     def _check_float_abi(self, plan: Plan) -> None:
         """Floating-point values go where this machine's convention says: images that differ would read garbage."""
@@ -222,11 +191,11 @@ class Loader:
                 problem = f"makes {theirs} calls, this machine {ours.value} ones"
                 raise UnsupportedElf(image.name, f"{problem}: give Machine(float_abi={theirs!r})")
 
-    def _publish(self, plan: Plan, undo: ExitStack) -> None:
+    def _publish(self, load: Load, undo: ExitStack) -> None:
         """Give the guest its memory, and the hosted C library the variables an executable took over."""
+        plan = load.plan
         with self._link_maps.changing(State.ADD, len(plan.images)):
-            for region, pages in plan.regions:
-                self._memory.publish(region, pages)
+            load.publish()
         for image in plan.images:
             undo.callback(self._return_variables, image)
             for copied in _from_host(image):
@@ -303,10 +272,6 @@ class Loader:
     def _code_removed(self) -> None:
         traps, memory = self._traps, self._memory
         self._hooks.code_removed(lambda address: address in traps or memory.region_at(address) is not None)
-
-
-def _nothing() -> None:
-    """A step that has nothing to do."""
 
 
 def _from_host(image: Image) -> list[Copied]:

@@ -13,62 +13,95 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relink.arch import Role
+from relink.arch import Architecture, Role
 from relink.arrays import U8, U64
 from relink.elf import Decoded, decode, decode_memory
 from relink.elf.constants import PAGE, FileType, SymbolType
 from relink.errors import LinkError, MalformedElf, TlsError, UnsupportedElf
 from relink.image import Image
+from relink.load.load import Load
+from relink.load.options import LoadOptions
+from relink.load.state import LinkerState
 from relink.memory import placement as place
-from relink.memory.address_space import Region
+from relink.memory.address_space import AddressSpace, Region
 from relink.memory.buffers import read_words
 from relink.memory.rebased import check_relocated, header_vaddr
 from relink.module import Adopted, TlsModule
 from relink.search import graph
-from relink.search.graph import Node, SearchContext
+from relink.search.graph import Node
 from relink.search.open import check_architecture
+from relink.search.search_path import Source
 from relink.tls import TlsLayout
 
-if TYPE_CHECKING:
-    from relink.arch import Architecture
-    from relink.memory.address_space import AddressSpace
-    from relink.search.search_path import Source
 
+class Adoption(Load):
+    """A load whose `open` and `map` read memory. See `Linker.begin_adoption` for the arguments."""
 
-def adopted_nodes(
-    memory: AddressSpace,
-    images: Sequence[Image],
-    context: SearchContext,
-    address: int,
-    source: Source | None,
-    name: str | None,
-    *,
-    relocated: bool,
-    tls: TlsModule | None,
-) -> tuple[Node, list[Node]]:
-    """The node of the image at `address` and its closure: for a relocated one, what is loaded of it already."""
-    decoded = read_image(memory, address, source, name)
-    bias = (address - header_vaddr(decoded)) % (1 << 64)
-    region = copy_region(memory, decoded, bias)
-    for image in images:
-        if image.base < region.end and region.address < image.base + image.region.size:
-            raise LinkError(decoded.name, f"lies at {region.address:#x}, where {image.name} is")
-    check_relocated(decoded, context.architecture, region, relocated=relocated)
-    if relocated and tls is None:
-        tls = module_of(decoded, context.architecture, region)
-    root = Node(decoded.name, None, "adopted", decoded=decoded)
-    root.adopted = Adopted(region, relocated, tls, region.buffer.copy())
-    if not relocated:
-        return root, graph.closure(root, context)
-    root.names.add(root.name)
-    for needed in decoded.needed:
-        if (loaded := context.loaded(needed)) is not None:
-            root.needs.append(Node(needed, root, "already loaded", image=loaded))
-    return root, [root, *root.needs]
+    def __init__(
+        self,
+        state: LinkerState,
+        address: int,
+        *,
+        file: Source | None = None,
+        name: str | None = None,
+        relocated: bool,
+        tls: TlsModule | None = None,
+        options: LoadOptions | None = None,
+    ) -> None:
+        super().__init__(state, f"<image at {address:#x}>", name, options)
+        self.address = address
+        self.file = file  #: where the image came from
+        self.relocated = relocated
+        self.tls = tls
+
+    def _find(self) -> tuple[Node, list[Node]]:
+        """The node of the image, and its closure: for a relocated one, what is loaded of it already."""
+        state = self.state
+        decoded = read_image(state.memory, self.address, self.file, self.name)
+        bias = (self.address - header_vaddr(decoded)) % (1 << 64)
+        region = copy_region(state.memory, decoded, bias)
+        self._check_room(decoded.name, region)
+        check_relocated(decoded, state.architecture, region, relocated=self.relocated)
+        tls = self.tls
+        if self.relocated and tls is None:
+            tls = module_of(decoded, state.architecture, region)
+        root = Node(decoded.name, None, "adopted", decoded=decoded)
+        root.adopted = Adopted(region, self.relocated, tls, region.buffer.copy())
+        if not self.relocated:
+            return root, graph.closure(root, state.search_context())
+        root.names.add(root.name)
+        for needed in decoded.needed:
+            if (loaded := state.loaded(needed)) is not None:
+                root.needs.append(Node(needed, root, "already loaded", image=loaded))
+        return root, [root, *root.needs]
+
+    def _check_closure(self, root: Node) -> None:
+        if not self.relocated:
+            super()._check_closure(root)
+
+    def _check_room(self, name: str, region: Region) -> None:
+        """Raise LinkError where another image lies."""
+        for image in self.state.images:
+            if image.base < region.end and region.address < image.base + image.region.size:
+                raise LinkError(name, f"lies at {region.address:#x}, where {image.name} is")
+
+    def _check_unchanged(self) -> None:
+        super()._check_unchanged()
+        if self.root is not None and self.root.adopted is not None:
+            self._check_room(self.root.name, self.root.adopted.region)
+
+    def _claim_tls(self) -> None:
+        for image in self.plan.images:
+            if image.already_initialised and image.decoded.tls is not None:
+                image.tls = claim_tls(self.state.tls, image, self._rollback)
+
+    def _publish(self) -> None:
+        if not self.relocated:
+            write_back(self.state.memory, self.plan.root, self._rollback)
+        super()._publish()
 
 
 def read_image(memory: AddressSpace, address: int, source: Source | None, name: str | None) -> Decoded:

@@ -20,14 +20,21 @@ def hold(root: Image, first: Sequence[Image], no_delete: bool, undo: ExitStack) 
     preloads = [image for image in first if image is not root and image not in record.keeps]
     undo.callback(_let_go, record, preloads, record.no_delete)
     record.references += 1
+    record.uncommitted += 1
     record.no_delete = record.no_delete or no_delete
     record.keeps += preloads
 
 
 def _let_go(record: Lifetime, preloads: Sequence[Image], no_delete: bool) -> None:
     record.references -= 1
+    record.uncommitted -= 1
     record.no_delete = no_delete
     record.keeps = [image for image in record.keeps if image not in preloads]
+
+
+def settle(root: Image) -> None:
+    """Note that a load that has been counted is complete: it can be undone by `Linker.unload`."""
+    root.lifetime.uncommitted -= 1
 
 
 def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:
@@ -54,7 +61,7 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
         for i in images
         if i.lifetime.references > (i is image) or i.lifetime.no_delete or any(map(i.contains, held))
     ]
-    kept = set(dependency_order(roots, _uses))
+    kept = set(dependency_order(roots, uses))
     return [i for i in teardown_order(images) if i not in kept]
 
 
@@ -64,7 +71,7 @@ def _needs(image: Image) -> list[Image]:
     return [*scopes.filtees, *scopes.dependencies] if scopes.filtees else scopes.dependencies
 
 
-def _uses(image: Image) -> list[Image]:
+def uses(image: Image) -> list[Image]:
     """What an image keeps alive: all it needs or was told to keep, and every image it bound a symbol to."""
     return [*_needs(image), *image.lifetime.keeps, *map(image_of, image.relocated.providers)]
 
@@ -73,6 +80,6 @@ def _outlived_by(image: Image) -> list[Image]:
     """What is torn down after an image: of all it uses what came before it, or was no part of its own closure."""
     return [
         used
-        for used in _uses(image)
+        for used in uses(image)
         if used.lifetime.init_index < image.lifetime.init_index or used not in image.scope
     ]

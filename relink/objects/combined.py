@@ -26,10 +26,7 @@ from relink.elf.objects import Group, ObjectFile
 from relink.objects.align import Shrinkage
 
 FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
-R, RX, RWX, TLS, RW, BSS = range(6)  #: the order sections lie in
-CODE = (RX, RWX)
-#: Each a function of the whole link, which every object adds instructions to.
-CODE_FRAGMENTS = (".init", ".fini")
+R, RX, TLS, RW, BSS = range(5)  #: the order sections lie in
 INDEX_TABLE = ".ARM.exidx"
 CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 DESTRUCTORS = (".fini_array", ".dtors")
@@ -65,8 +62,7 @@ class InputSection:
     align: int
     bits: bool  #: has bytes in the file
     kind: int = R
-    order: tuple[int, ...] = ()  #: sorts sections of equal permission; equal ones lie in link order
-    output_align: int = 1  #: of the output section it is part of, which begins so aligned
+    order: tuple[int, ...] = ()  #: sorts constructors
     offset: int = -1  #: in the image
     shrinkage: Shrinkage | None = None
 
@@ -140,8 +136,6 @@ class CombinedObjects(Decoded):
     stubs: StubTable | None = None
     constructors: tuple[int, int] | None = None
     destructors: tuple[int, int] | None = None
-    #: Image offsets of `_init` and `_fini`, which linkers make DT_INIT and DT_FINI (ld's -init, -fini).
-    routines: tuple[int | None, int | None] = (None, None)
     float_abi: FloatAbi | None = None  #: how calls pass floating-point values (None: whichever)
     #: Relocates the debug sections when they are asked for (see `relink.relocate.debug_info`).
     link_debug_sections: DebugLinker = field(default=no_debug_sections, repr=False)
@@ -154,14 +148,6 @@ class CombinedObjects(Decoded):
     @property
     def relocations(self) -> tuple[RelocationTable, ...]:
         return (self.static,) if self.static is not None else ()
-
-    @property
-    def init(self) -> int | None:
-        return self.routines[0]
-
-    @property
-    def fini(self) -> int | None:
-        return self.routines[1]
 
     @property
     def init_array(self) -> tuple[int, int] | None:

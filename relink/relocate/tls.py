@@ -98,13 +98,14 @@ class DescriptorStubs:
         self._uses = 0
 
     def addresses(self, regions: list[tuple[Region, tuple[Pages, ...]]], undo: ExitStack) -> tuple[int, int]:
-        """Guest addresses of the two; the first load that needs them adds their region to what it publishes."""
+        """Guest addresses of the two. Until it is published their region is added to what each load publishes."""
         if self._region is None:
             region = self._region = self._memory.reserve(PAGE, name="TLS descriptor stubs")
             tls = self._memory.architecture.tls
             for offset, code in ((0, tls.descriptor_stub), (_SECOND_STUB, tls.undefined_descriptor_stub)):
                 region.buffer[offset : offset + len(code)] = list(code)
-            regions.append((region, (Pages(0, PAGE, Protection.R | Protection.X),)))
+        if not self._region.pages and all(region is not self._region for region, _ in regions):
+            regions.append((self._region, (Pages(0, PAGE, Protection.R | Protection.X),)))
         self._uses += 1
         undo.callback(self._give_up)
         return self._region.address, self._region.address + _SECOND_STUB

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 from relink.arch import Architecture
 from relink.elf import Decoded
-from relink.elf.source import is_archive, open_source
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
 from relink.image import Image
 from relink.module import Adopted
@@ -92,13 +91,11 @@ def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) ->
         filtees = node.decoded.filtees
         wanted = [(name, node.filtees, required) for name, required in filtees]
         wanted += [(name, node.needs, True) for name in node.decoded.needed]
-        held: set[tuple[int, int]] = set()
         for name, children, required in wanted:
             child = by_name.get(name)
             if child is None:
                 child = _find(name, node, context)
-                found = child.decoded is not None or child.image is not None
-                twin = next((n for n in order if _same(n, child)), None) if found else None
+                twin = next((n for n in order if _same(n, child)), None)
                 if twin is not None:
                     child = by_name[name] = twin
                     twin.names.add(name)
@@ -108,8 +105,7 @@ def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) ->
                     order.append(child)
                     queue.append(child)
             child.optional = child.optional and not required
-            if (id(children), id(child)) not in held:
-                held.add((id(children), id(child)))
+            if child not in children:
                 children.append(child)
     return order
 
@@ -133,6 +129,30 @@ def root(
             return Node(str(source), None, "already loaded", image=same)
     decoded = open_image(source, context.architecture, name, want, whole_archive=whole_archive)
     return Node(decoded.name, None, "asked for", decoded=decoded)
+
+
+def survey(
+    context: SearchContext,
+    source: Source | Sequence[Source] | Node,
+    name: str | None = None,
+    preload: Sequence[Source] = (),
+    want: Sequence[str] = (),
+    *,
+    whole_archive: bool = False,
+) -> tuple[Node, list[Node]]:
+    """What a load would bring in: the root's node and the whole closure.
+
+    Missing libraries are nodes whose `missing` is set; nothing is raised for them.
+    """
+    top = root(source, context, name, want, whole_archive=whole_archive)
+    return top, closure(top, context, [root(library, context) for library in preload])
+
+
+def source_name(source: Source | Sequence[Source] | Node) -> str:
+    """What messages call a source that has not been opened."""
+    if isinstance(source, Node):
+        return source.name
+    return str(source) if isinstance(source, str | os.PathLike) else f"<{type(source).__name__}>"
 
 
 def _exists(path: Path) -> bool:
@@ -189,14 +209,11 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
         node.image, node.rule = image, "already loaded"
         return node
     chain = _chain(parent) if chain is None else chain
-    needed = parent is not None or not chain
-    for candidate in context.search.candidates(name, chain, context.architecture, needed=needed):
+    for candidate in context.search.candidates(name, chain, context.architecture):
         problem = candidate.problem
         if candidate.source is not None:
             try:
                 named = None if isinstance(candidate.source, (str, os.PathLike)) else name
-                if candidate.rule not in (EXPLICIT, FINDER):
-                    _check_no_archive(candidate.source)  # one would have its members read, wherever they lie
                 decoded = open_image(candidate.source, context.architecture, named)
                 if decoded.is_relocatable and candidate.rule not in (EXPLICIT, FINDER):
                     raise UnsupportedElf(decoded.name, "is a relocatable object, not a library to be found")
@@ -215,14 +232,6 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
     if name in context.fallbacks:
         node.stand_in, node.rule = True, "answered by the host"
     return node
-
-
-def _check_no_archive(source: Source) -> None:
-    """Raise UnsupportedElf for an archive where a library is looked for."""
-    if isinstance(source, (str, os.PathLike)):
-        name, _, data = open_source(source, None)
-        if is_archive(data):
-            raise UnsupportedElf(name, "is an archive, not a library to be found")
 
 
 def _chain(node: Node | None) -> list[Decoded]:

@@ -194,7 +194,9 @@ def test_what_is_copied_is_relocated_first(arch: str) -> None:
 def test_words_an_ifunc_decides_are_decided_in_the_copy_too(arch: str) -> None:
     lib = library(arch, Sym("v", POINTER), relocations=[Rel(POINTER, IRELATIVE[arch], None, 0x10)])
     linker = Linker(HostMemory(arch), search=SearchPath({"lib.so": lib}))
-    with linker.loading(copying(arch)) as plan:
+    with linker.begin(copying(arch)) as load:
+        load.run_to("relocate")
+        plan = load.plan
         other = next(each for each in plan.images if each is not plan.root)
         places = {int(place): int(r) for c in plan.ifuncs for place, r in zip(c.place, c.resolver, strict=True)}
     assert places.keys() == {other.address_of(POINTER), PLACE}

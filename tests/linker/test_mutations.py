@@ -120,13 +120,13 @@ def link(
     begin = time.process_time()
     options = LoadOptions(unresolved=lambda image, symbol: 0x1000, binding=binding)
     try:
-        with linker.loading(source, options=options) as plan:
-            for region, pages in plan.regions:
-                memory.publish(region, pages)
-            for image in plan.initialise:
+        with linker.begin(source, options=options) as load:
+            load.run_to("publish")
+            for image in load.plan.initialise:
                 _ = list(constructors(image)), list(destructors(image)), image.exports, image.symbol_at(image.base)
                 bind_all(linker, image)
                 _ = [*image.bindings()]
+            load.commit()
         linked = True
     except RelinkError as error:
         linked = not str(error)

@@ -32,9 +32,8 @@ def failing_load(
     what = source if isinstance(source, str) else source.image()
 
     def load() -> None:
-        with linker.loading(what, options=LoadOptions(**options)) as plan:  # type: ignore[arg-type]
-            for region, pages in plan.regions:
-                linker.memory.publish(region, pages)
+        with linker.begin(what, options=LoadOptions(**options)) as load:  # type: ignore[arg-type]
+            load.run_to("publish")
             constructor()
             raise Stopped
 
@@ -111,7 +110,7 @@ def test_a_module_is_dynamic_again_where_the_load_inside_failed_too(arch: str) -
 def test_a_module_whose_image_a_constructor_unloads_does_not_come_back(arch: str) -> None:
     linker = linker_for(arch)
     old = linker.load(owner(arch).image(), options=DYNAMIC)
-    failing_load(linker, initial_exec(arch, "libouter.so"), lambda: linker._forget_all([old]), dynamic_tls=True)
+    failing_load(linker, initial_exec(arch, "libouter.so"), lambda: linker._release_all([old]), dynamic_tls=True)
     assert not linker.tls.modules
 
 

@@ -169,10 +169,9 @@ def test_whoever_stops_the_machine_s_part_undoes_the_load(arch: str, error: Base
     plans: list[Plan] = []
 
     def interrupted() -> None:
-        with linker.loading(wrong(arch).image()) as plan:
-            plans.append(plan)
-            for region, pages in plan.regions:
-                linker.memory.publish(region, pages)
+        with linker.begin(wrong(arch).image()) as load:
+            load.run_to("publish")
+            plans.append(load.plan)
             assert len(linker.images) == 3
             raise error
 
@@ -187,7 +186,8 @@ def test_what_a_failing_constructor_has_loaded_itself_stays(arch: str) -> None:
     nested: list[Image] = []
 
     def constructor_loads_and_fails() -> None:
-        with linker.loading(wrong(arch).image()):
+        with linker.begin(wrong(arch).image()) as load:
+            load.run_to("relocate")
             nested.append(linker.load(Library(arch, "libnested.so", symbols=[Sym("n")]).image()))
             raise RuntimeError
 
@@ -208,7 +208,8 @@ def test_loading_again_what_is_there_is_undone_as_a_count(arch: str) -> None:
     counts: list[int] = []
 
     def interrupted() -> None:
-        with linker.loading("libgood.so"):
+        with linker.begin("libgood.so") as load:
+            load.run_to("relocate")
             counts.append(image.references)
             raise RuntimeError
 

@@ -178,7 +178,8 @@ def test_a_function_for_descriptors_stays_for_what_was_loaded_by_a_load_that_fai
         found: list[Library] = []
 
         def load() -> None:
-            with machine.linker.loading(outer, options=LoadOptions(dynamic_tls=True)):
+            with machine.linker.begin(outer, options=LoadOptions(dynamic_tls=True)) as outer_load:
+                outer_load.run_to("relocate")
                 found.append(machine.load(user))
                 raise KeyError("outer")
 

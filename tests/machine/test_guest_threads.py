@@ -271,7 +271,7 @@ def test_a_destructor_that_crashes_ends_its_thread_all_the_same(make_machine: Ma
         machine.exit_thread(thread)
     assert not thread.alive
     assert state(machine)[0] == before[0]
-    assert machine.linker.held() == ()
+    assert machine.linker.pinned_addresses() == ()
     lib.close()
     assert lib.image.closed
 
@@ -298,7 +298,7 @@ def test_a_failed_load_s_destructors_hold_nothing(make_machine: MakeMachine, tar
     )
     with pytest.raises(ConstructorFault):
         machine.load(path)
-    assert machine.linker.held() == ()
+    assert machine.linker.pinned_addresses() == ()
     machine.os.finish()
 
 

@@ -1,0 +1,401 @@
+"""One load: its phases are methods, and whoever called `Linker.begin` may stop between any two.
+
+    open        decode the file, find and decode everything it needs; check   relink.search
+    map         a region and a load bias for each new image, its bytes        relink.load.map, relink.memory
+    join        references are counted, search lists made, scopes joined      relink.load.lifetime, relink.resolve
+    assign_tls  a module id, and perhaps a static offset, for each with TLS   relink.tls
+    relocate    bind symbols, apply relocations in host buffers               relink.relocate
+    publish     the guest gets the regions; until then it is untouched        relink.memory
+    commit      the load is complete and can no longer be rolled back
+
+    with linker.begin("plugin.so") as load:
+        load.run_to("map")
+        load.plan.root.region.buffer[:4]              # look, or change something
+        image = load.finish()                         # or load.rollback()
+
+Each phase registers its rollback before it changes anything others can see. A phase that raises, a `with` block
+that raises and one that ends before `commit` roll the load back: memory, scopes, TLS module ids and reference
+counts are then as they were. A phase called out of its turn is a LoadOrderError, and changes nothing.
+
+Loads may overlap. What other loads have brought in or unloaded since a load was opened is checked before it maps
+and before it joins: a library that has come twice, or one that has gone, is a LinkError.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import wraps
+from types import TracebackType
+from typing import Self
+
+from relink.errors import LinkError, LoadOrderError, LoadRolledBack, raise_all
+from relink.image import Image
+from relink.load import emit, lifetime
+from relink.load import map as mapping
+from relink.load.options import LoadOptions
+from relink.load.plan import Plan
+from relink.load.state import LinkerState
+from relink.load.timings import Timings
+from relink.module import Module, Stage
+from relink.relocate.relocate import relocate
+from relink.relocate.state import Environment
+from relink.resolve import scopes
+from relink.search import graph, version_check
+from relink.search.graph import Node
+from relink.search.search_path import Source
+from relink.tls import LoadTls
+
+
+class Phase(enum.StrEnum):
+    """The phases of a load, in order."""
+
+    OPEN = "open"
+    MAP = "map"
+    JOIN = "join"
+    ASSIGN_TLS = "assign_tls"
+    RELOCATE = "relocate"
+    PUBLISH = "publish"
+    COMMIT = "commit"
+
+
+_ORDER = tuple(Phase)
+#: What the time of a phase counts as in `Plan.timings`.
+_TIMED = {
+    Phase.OPEN: "open",
+    Phase.MAP: "map",
+    Phase.JOIN: "relocate",
+    Phase.ASSIGN_TLS: "relocate",
+    Phase.RELOCATE: "relocate",
+}
+
+
+def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
+    """Make a method a phase: it runs in its turn only, is timed, and rolls the load back where it raises."""
+
+    @wraps(body)
+    def run(load: Load) -> None:
+        phase = Phase(body.__name__)
+        load._check_turn(phase)
+        if load.done is None:
+            load.state.under_way.append(load)
+        load._running = phase
+        started = time.perf_counter()
+        try:
+            body(load)
+        except BaseException as error:
+            load._end(error)
+            raise
+        finally:
+            load._running = None
+        if phase in _TIMED:
+            load.timings.add(_TIMED[phase], time.perf_counter() - started)
+        load.done = phase
+
+    return run
+
+
+class Load:
+    """One load of a linker. `nodes` are there after `open`, the `plan` with its images after `map`."""
+
+    def __init__(
+        self,
+        state: LinkerState,
+        source: Source | Sequence[Source] | Node,
+        name: str | None = None,
+        options: LoadOptions | None = None,
+    ) -> None:
+        self.state = state
+        self.source = source
+        self.name = name  #: what messages call the file
+        self.options = options or LoadOptions()
+        self.done: Phase | None = None  #: the last phase that has run
+        self.timings = Timings()
+        self.root: Node | None = None  #: the node of what is loaded
+        self.nodes: list[Node] = []  #: it and everything it needs
+        self._plan: Plan | None = None
+        self._tls: LoadTls | None = None
+        self._rollback = ExitStack()
+        self._running: Phase | None = None
+        self._ended = ""  # how
+        self._changes = state.changes
+
+    # ------------------------------------------------------------ driving it
+
+    @property
+    def next(self) -> Phase | None:
+        """The phase that is to run next; None once the load has been committed or rolled back."""
+        if self._ended:
+            return None
+        return _ORDER[0] if self.done is None else _ORDER[_ORDER.index(self.done) + 1]
+
+    @property
+    def plan(self) -> Plan:
+        """The images of the load, and what is left to do on the machine. Raises LoadOrderError before `map`."""
+        if self._plan is None:
+            raise LoadOrderError(self._what, "plan", f"is known only after {Phase.MAP}")
+        return self._plan
+
+    def step(self) -> Phase:
+        """Run the next phase, and return it. Raises LoadOrderError after the last, and what the phase raises."""
+        phase = self.next
+        if phase is None:
+            raise LoadOrderError(self._what, "step", f"the load has been {self._ended}")
+        getattr(self, phase.value)()
+        return phase
+
+    def run_to(self, phase: Phase | str) -> None:
+        """Run all phases up to and including this one. Raises LoadOrderError where it has run already."""
+        last = Phase(phase)
+        if self.next is None or _ORDER.index(last) < _ORDER.index(self.next):
+            self._check_turn(last)
+        while self.step() is not last:
+            pass
+
+    def finish(self) -> Image:
+        """Run all phases that are left; the image that was to be loaded."""
+        self.run_to(Phase.COMMIT)
+        return self.plan.root
+
+    def rollback(self) -> None:
+        """Undo every phase that has run. After a commit, or a rollback, LoadOrderError.
+
+        Raises LinkError, and undoes nothing, while an image of another load uses one of this.
+        """
+        if self._ended or self._running is not None:
+            self._check_turn("rollback")
+        for image in self.state.images if self._plan is not None else ():
+            if image not in self.plan.images and not set(self.plan.images).isdisjoint(lifetime.uses(image)):
+                raise LinkError(image.name, f"uses what the load of {self._what} brought in: unload it before")
+        self.abandon()
+
+    def abandon(self) -> None:
+        """`rollback`, whoever uses what the load has brought in."""
+        if self._running is not None:
+            self._check_turn("rollback")
+        if not self._ended:
+            self._end(LoadRolledBack(self._what, f"rolled back after {self.done or 'no phase'}"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ended:
+            return
+        if error is None:
+            self.rollback()
+        else:
+            self._end(error)
+
+    # ------------------------------------------------------------ the phases
+
+    @_phase
+    def open(self) -> None:
+        """Find and decode the file and everything it needs. Raises ElfError, LibraryNotFound, LinkError(s)."""
+        self.root, self.nodes = self._find()
+        self._changes = self.state.changes
+        emit.opened(self.state.observers, self.nodes)
+        if self.options.strict:
+            mapping.refuse_warnings(self.nodes)
+        self._check_closure(self.root)
+
+    @_phase
+    def map(self) -> None:
+        """Give each new image a region, a bias and its bytes. Raises AddressSpaceError, MalformedElf."""
+        self._check_unchanged()
+        state, root = self.state, self.root
+        assert root is not None
+        plan = mapping.plan_of(root, self.nodes, self.options, state.architecture, state.resolver)
+        plan.timings, self._plan = self.timings, plan
+        for image in plan.images:
+            mapping.give_place(image, state.memory, plan, self.options, self._rollback)
+            emit.mapped(state.observers, image)
+        plan.initialise = lifetime.initialisation_order(plan.images, plan.root)
+        for image in plan.initialise:
+            image.lifetime.init_index = next(state.init_indices)
+        mapping.put_program_first(plan)
+
+    @_phase
+    def join(self) -> None:
+        """Count the load, and join the images to the search lists and, unless local, the global scope."""
+        self._check_unchanged()
+        state, plan = self.state, self.plan
+        lifetime.hold(plan.root, plan.first, self.options.no_delete, self._rollback)
+        group = scopes.Group(plan.root, scopes.search_list(plan.first))
+        added = [] if self.options.local else [i for i in group.members if i not in state.global_scope]
+        before = set(state.images), set(state.resolver.unique)
+        self._rollback.callback(self._leave_scopes, group, added, *before)
+        state.images += plan.images
+        state.changes += 1
+        scopes.join_group(group, plan.images)
+        scopes.join_global(state.global_scope, added)
+
+    def _leave_scopes(
+        self, group: scopes.Group[Image], added: Sequence[Image], before: set[Image], unique: set[str]
+    ) -> None:
+        """Take the images out of all they have joined, given which images and unique symbols were there before.
+
+        What constructors of theirs have loaded or unloaded meanwhile (dlopen) is no part of it and stays so.
+        """
+        state, new = self.state, self.plan.images
+        state.images[:] = [image for image in state.images if image not in new]
+        state.changes += 1
+        state.global_scope[:] = [image for image in state.global_scope if image not in added]
+        scopes.leave_groups(state.images, new, group)
+        nested = {*state.images} - before
+        state.resolver.unique = {
+            name: definition
+            for name, definition in state.resolver.unique.items()
+            if name in unique or definition[0] in nested
+        }
+
+    @_phase
+    def assign_tls(self) -> None:
+        """Give each new image with thread-local storage its module. Raises TlsError."""
+        state, plan = self.state, self.plan
+        self._tls = LoadTls(state.tls, self._rollback, self.options.dynamic_tls)
+        self._claim_tls()
+        self._tls.assign([image for image in plan.images if not plan.relocates_itself(image)])
+        emit.tls_assigned(state.observers, plan.images)
+
+    @_phase
+    def relocate(self) -> None:
+        """Relocate dependencies first, as ld.so does. Raises all that is wrong together, as LinkErrors."""
+        state, plan, options, tls = self.state, self.plan, self.options, self._tls
+        assert tls is not None
+        new: set[Module] = set(plan.images)
+        environment = Environment(
+            state.resolver,
+            descriptor_stubs=lambda: state.descriptor_stubs.addresses(plan.regions, self._rollback),
+            unresolved=options.unresolved,
+            tls=tls,
+            binding=options.binding,
+            lazy=state.lazy_host,
+            read=state.memory.read,
+            is_running=lambda image: image not in new,
+        )
+        errors: list[LinkError] = []
+        for image in plan.initialise:
+            if not plan.relocates_itself(image):
+                errors += self._relocate_image(image, environment)
+            image.stage = Stage.RELOCATED
+        raise_all(plan.root.name, errors)
+        plan.static_tls = [*plan.images, *tls.late]
+
+    def _relocate_image(self, image: Image, environment: Environment) -> list[LinkError]:
+        state, plan = self.state, self.plan
+        handlers = (*self.options.relocation_handlers, *state.relocation_handlers)
+        about = [handler for handler in handlers if handler.wants(image)]
+        image.relocated = result = relocate(image, state.lookup_scope(image), environment, about)
+        plan.ifuncs += result.ifuncs
+        if result.copies:
+            from relink.relocate.copy import copied_ifuncs
+
+            plan.ifuncs += copied_ifuncs(result.copies, plan.ifuncs)
+        emit.relocations_applied(state.observers, image)
+        emit.relocated(state.observers, image)
+        return result.errors
+
+    @_phase
+    def publish(self) -> None:
+        """Make the regions part of the guest. Raises AddressSpaceError."""
+        self._publish()
+
+    def _publish(self) -> None:
+        for region, pages in self.plan.regions:
+            if not region.pages:  # descriptor stubs may be another load's already
+                self.state.memory.publish(region, pages)
+
+    @_phase
+    def commit(self) -> None:
+        """End the load: from here on its images are in use, and go by `Linker.unload`."""
+        for image in self.plan.images:
+            image.stage = Stage.INITIALISED
+        emit.loaded(self.state.observers, self.plan.images)
+        for node in self.nodes:
+            if node.image is not None:
+                node.image.names |= node.names
+        lifetime.settle(self.plan.root)
+        self._rollback.pop_all()
+        self._leave("committed")
+
+    # ------------------------------------------------------------ what adoption does differently
+
+    def _find(self) -> tuple[Node, list[Node]]:
+        """The node of what is to be loaded, and those of everything it needs."""
+        state, options = self.state, self.options
+        if options.no_load and not state.is_loaded(self.source):
+            raise LinkError(self.name or str(self.source), "is not loaded, and was not to be")
+        root, nodes = graph.survey(
+            state.search_context(),
+            self.source,
+            self.name,
+            options.preload,
+            options.want,
+            whole_archive=options.whole_archive,
+        )
+        if root.stand_in:
+            raise LinkError(root.name, "is answered by the host: there is no image to load")
+        return root, nodes
+
+    def _check_closure(self, root: Node) -> None:
+        """Raise what is missing: libraries, and versions of them."""
+        hosts = self.state.policy.stand_ins | self.state.policy.fallbacks
+        version_check.check(root, self.nodes, self.state.loaded, hosts)
+
+    def _claim_tls(self) -> None:
+        """Take the modules that images have already."""
+
+    # ------------------------------------------------------------ order and end
+
+    @property
+    def _what(self) -> str:
+        """What messages call the load."""
+        return self.name or graph.source_name(self.source)
+
+    def _check_turn(self, wanted: str) -> None:
+        """Raise LoadOrderError unless `wanted` is next."""
+        if self._running is not None:
+            problem = f"{self._running} is running"
+        elif self._ended:
+            problem = f"the load has been {self._ended}"
+        elif wanted == self.next:
+            return
+        else:
+            problem = f"{self.next} is next"
+        raise LoadOrderError(self._what, wanted, problem)
+
+    def _check_unchanged(self) -> None:
+        """Raise LinkError where another load has changed what this one was opened against."""
+        if self._changes == self.state.changes:
+            return
+        self._changes = self.state.changes
+        for node in self.nodes:
+            if node.image is not None and node.image.closed:
+                raise LinkError(node.name, f"has been unloaded since the load of {self._what} was opened")
+            if node.is_new and (other := self._loaded_meanwhile(node)) is not None:
+                raise LinkError(other.name, f"has been loaded since the load of {self._what} was opened")
+
+    def _loaded_meanwhile(self, node: Node) -> Image | None:
+        """The image another load has made of what `node` is."""
+        assert node.decoded is not None
+        names = [*node.names, *([node.decoded.soname] if node.decoded.soname else [])]
+        found = next((image for image in map(self.state.loaded, names) if image is not None), None)
+        if found is None and node.decoded.path is not None:
+            return self.state.loaded_from(node.decoded.path)
+        return found
+
+    def _end(self, error: BaseException) -> None:
+        """Undo everything, and tell of the error that was the reason."""
+        self._leave("rolled back")
+        self._rollback.close()
+        emit.failed(self.state.observers, self._what, error)
+
+    def _leave(self, how: str) -> None:
+        self._ended = how
+        if self in self.state.under_way:
+            self.state.under_way.remove(self)

@@ -1,0 +1,103 @@
+"""What all loads of one linker share: the memory, the settings, what is loaded, and which loads are under way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from relink.image import Image
+from relink.load.options import Policy
+from relink.memory.address_space import AddressSpace, Protection
+from relink.relocate.lazy import LazyHost
+from relink.relocate.tls import DescriptorStubs
+from relink.resolve import scopes
+from relink.resolve.resolver import Resolver
+from relink.resolve.scopes import LookupScope
+from relink.search import graph
+from relink.search.graph import Node, SearchContext
+from relink.search.search_path import SearchPath, Source
+from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
+
+if TYPE_CHECKING:
+    from relink.events import Observer
+    from relink.relocate.handlers import RelocationHandler
+
+
+class UnderWay(Protocol):
+    """A load (`relink.load.load`), as far as the linker's end is concerned."""
+
+    def abandon(self) -> None:
+        """Undo everything."""
+
+
+class LinkerState:
+    """The state a linker keeps between loads."""
+
+    def __init__(
+        self,
+        memory: AddressSpace,
+        *,
+        search: SearchPath | None = None,
+        policy: Policy | None = None,
+        tls_size: int = DEFAULT_STATIC_SIZE,
+    ) -> None:
+        self.memory = memory
+        self.architecture = memory.architecture
+        self.search = search or SearchPath()
+        self.policy = policy or Policy()
+        self.resolver = Resolver()
+        self.resolver.holds_data = self._holds_data
+        self.tls = TlsLayout(self.architecture, tls_size)
+        self.images: list[Image] = []  #: everything loaded, in load order
+        self.global_scope: list[Image] = []  #: what later images see
+        self.relocation_handlers: list[RelocationHandler] = []  #: see `relink.relocate.handlers`
+        self.observers: list[Observer] = []  #: see `relink.events`
+        self.lazy_host: LazyHost | None = None  #: whose traps bind slots lazily; without one all is bound at once
+        #: Guest addresses something outside still uses (a thread-local destructor's): their images stay.
+        self.pinned_addresses: Callable[[], Collection[int]] = tuple
+        self.descriptor_stubs = DescriptorStubs(memory)
+        self.init_indices = count()
+        self.changes = 0  #: how often images have come or gone
+        self.under_way: list[
+            UnderWay
+        ] = []  #: loads that are neither committed nor rolled back, in order of beginning
+
+    def loaded(self, name: str) -> Image | None:
+        """The loaded image of that SONAME, or that was asked for by that name before."""
+        return next((i for i in self.images if name == i.soname or name in i.names), None)
+
+    def loaded_from(self, path: Path) -> Image | None:
+        """The loaded image that was read from a file."""
+        return next((i for i in self.images if graph.is_file(i.decoded, path)), None)
+
+    def is_loaded(self, source: Source | Sequence[Source] | Node) -> bool:
+        """Whether loading `source` would find it loaded already: by name, SONAME or file."""
+        if isinstance(source, Node):
+            return source.image is not None
+        return isinstance(source, (str, os.PathLike)) and (
+            self.loaded(str(source)) is not None or self.loaded_from(Path(source)) is not None
+        )
+
+    def search_context(self) -> SearchContext:
+        """What the closure of a load is computed against."""
+        return SearchContext(
+            self.architecture,
+            self.search,
+            self.loaded,
+            self.loaded_from,
+            self.policy.stand_ins,
+            self.policy.fallbacks,
+        )
+
+    def lookup_scope(self, image: Image) -> LookupScope:
+        """Where the references of `image` are looked up."""
+        order = scopes.lookup_order(image, self.global_scope)
+        return LookupScope(order, image.scopes.sources, image.scopes.late_sources)
+
+    def _holds_data(self, address: int) -> bool:
+        """Whether memory that cannot be executed lies at an address."""
+        protection = self.memory.protection(address)
+        return protection is not None and not protection & Protection.X
