@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING
 from relink.errors import LinkError
 from relink.image import Image
 from relink.load import emit, lifetime
-from relink.load.load import Load, Phase
+from relink.load.load import Load
 from relink.load.options import LoadOptions, Policy
+from relink.load.phases import Phase
 from relink.load.state import LinkerState
 from relink.module import TlsModule
 from relink.relocate.lazy import SlotBinding

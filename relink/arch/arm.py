@@ -19,10 +19,6 @@ ones, since all thread-local storage here is static.
 
 from __future__ import annotations
 
-from functools import partial
-
-import numpy as np
-
 from relink.arch.arm_attributes import SHT_ARM_ATTRIBUTES, float_calls, lacks_thumb2
 from relink.arch.arm_fields import (
     LONG_OFFSET,
@@ -31,11 +27,24 @@ from relink.arch.arm_fields import (
     Forward,
     Part,
     Residual,
-    Rewrite,
     Rotated,
     ThumbCall,
     ToThumb,
     UpDown,
+)
+from relink.arch.arm_values import (
+    A32_TLS_CALL,
+    A32_TLS_SEQUENCE,
+    T16_TLS_SEQUENCE,
+    T32_TLS_CALL,
+    T32_TLS_SEQUENCE,
+    call,
+    descriptor,
+    jump,
+    no_interworking,
+    short_jump,
+    thumb_call,
+    thumb_jump,
 )
 from relink.arch.fields import Bits, Range, address32, word8, word16
 from relink.arch.spec import (
@@ -47,7 +56,6 @@ from relink.arch.spec import (
     Plt,
     Reloc,
     Role,
-    Sites,
     Slot,
     SlotNamed,
     Stub,
@@ -58,7 +66,6 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
-from relink.arrays import U64, Bools
 
 # Immediates as the Architecture Reference Manual draws them (DDI 0406C, chapters A6 and A8).
 _U_BIT, _ADD, _SUB = 1 << 23, 1 << 23, 1 << 22
@@ -92,106 +99,6 @@ def _alu(groups: int, checked: bool) -> UpDown:
 
 def _load(groups: int, offset: Bits) -> UpDown:
     return UpDown(Residual(offset, groups), _U_BIT, 0)
-
-
-# ---------------------------------------------------------------- values that depend on the instruction
-
-_OUT_OF_REACH = np.uint64(0x8000_0000)
-
-
-def _instructions(sites: Sites, size: int = 4) -> U64:
-    index = sites.where[:, None] + np.arange(size)
-    return np.ascontiguousarray(sites.buffer[index]).view(f"<u{size}")[:, 0].astype(np.uint64)
-
-
-def _undefined(sites: Sites, bias: int) -> Bools:
-    """Branches to an undefined weak symbol: they go to the next instruction ("Call and jump relocations")."""
-    itself = (sites.letters["A"] + np.uint64(bias)) & np.uint64(0xFFFF_FFFF)
-    undefined: Bools = (sites.letters["S"] | itself) == 0
-    return undefined
-
-
-def _to_thumb(sites: Sites, own: Bools) -> Bools:
-    """Whether the target is Thumb. A label that is no function is what the instruction takes it for, `own`."""
-    thumb: Bools = ((sites.letters["S"] & np.uint64(1)) != 0) | (~sites.function & own)
-    return thumb
-
-
-def call(sites: Sites, value: U64) -> U64:
-    """A32's BL and BLX. A conditional BL, or a B, cannot become a BLX."""
-    instruction = _instructions(sites)
-    exchanges = (instruction >> np.uint64(25)) == 0b1111101
-    fixed = ~exchanges & ((instruction >> np.uint64(24)) != 0b11101011)
-    undefined, thumb = _undefined(sites, 8), _to_thumb(sites, exchanges)
-    value = np.where(thumb & fixed, _OUT_OF_REACH, value | thumb)
-    return np.where(undefined, np.uint64((1 << 64) - 4), value)
-
-
-def jump(sites: Sites, value: U64) -> U64:
-    """A32's other branches."""
-    return np.where(_undefined(sites, 8), np.uint64((1 << 64) - 4), value)
-
-
-def thumb_call(sites: Sites, value: U64) -> U64:
-    """T32's BL and BLX. BLX counts from the address of its word."""
-    stays = (_instructions(sites) >> np.uint64(28) & np.uint64(1)) != 0
-    undefined, thumb = _undefined(sites, 4), _to_thumb(sites, stays)
-    value = np.where(thumb, value | np.uint64(1), value + (sites.letters["P"] & np.uint64(2)))
-    return np.where(undefined, np.uint64(1), value)
-
-
-def thumb_jump(sites: Sites, value: U64) -> U64:
-    """T32's 32-bit branches that stay in Thumb state."""
-    return np.where(_undefined(sites, 4), np.uint64(1), value | ~sites.function)
-
-
-def short_jump(sites: Sites, value: U64) -> U64:
-    """T32's 16-bit branches."""
-    return value | ~sites.function
-
-
-def no_interworking(sites: Sites, value: U64) -> U64:
-    """A function's address without its Thumb bit."""
-    return value - (sites.letters["S"] & sites.function)
-
-
-def _known(word: Rewrite, sites: Sites, value: U64) -> U64:
-    return word.knows(_instructions(sites, word.size)).astype(np.uint64)
-
-
-# TLS descriptors: the literal becomes the offset from the thread pointer, which the sequence leaves in r0 as
-# the descriptor's function would; the rest of it becomes MOV or NOP.
-_A32_NOP, _T16_NOP, _T16_NOPS = 0xE1A0_0000, 0x46C0, 0x46C0_46C0
-_ANY = 0
-_A32_TLS_CALL = Rewrite(
-    4,
-    (
-        (0xFF00_0000, 0xEB00_0000, _ANY, _A32_NOP),  # bl
-        (0xFE00_0000, 0xFA00_0000, _ANY, _A32_NOP),  # blx
-    ),
-)
-_T32_TLS_CALL = Rewrite(4, ((0xC000_F800, 0xC000_F000, _ANY, _T16_NOPS),))
-_A32_TLS_SEQUENCE = Rewrite(
-    4,
-    (
-        (0xFFFF_0FF0, 0xE08F_0000, 0xFFFF, _A32_NOP),  # add rx, pc, ry: mov rx, ry
-        (0xFFF0_0FFF, 0xE590_0004, _ANY, _A32_NOP),  # ldr rx, [ry, #4]
-        (0xFFFF_FFF0, 0xE12F_FF30, _ANY, _A32_NOP),  # blx rx
-    ),
-)
-_T16_TLS_SEQUENCE = Rewrite(
-    2,
-    (
-        (0xFF78, 0x4478, _ANY, _T16_NOP),  # add rx, pc
-        (0xFFC0, 0x6840, _ANY, _T16_NOP),  # ldr rx, [ry, #4]
-        (0xFF87, 0x4780, _ANY, _T16_NOP),  # blx rx
-    ),
-)
-_T32_TLS_SEQUENCE = Rewrite(4, ((0x0FFF_FFF0, 0x0004_F8D0, _ANY, _T16_NOPS),))  # ldr.w rx, [ry, #4]
-
-
-def _descriptor(name: str, word: Rewrite) -> Reloc:
-    return static(name, "S + T", word, special=partial(_known, word))
 
 
 # ---------------------------------------------------------------- the table
@@ -295,9 +202,9 @@ RELOCATIONS: dict[int, Reloc] = {
     88: static("THM_MOVT_BREL", _SB_OFFSET, T32_MOVT),
     89: static("THM_MOVW_BREL", _SB_OFFSET, T32_MOVW_CHECKED),
     90: static("TLS_GOTDESC", "S + T", address32),
-    91: _descriptor("TLS_CALL", _A32_TLS_CALL),
-    92: _descriptor("TLS_DESCSEQ", _A32_TLS_SEQUENCE),
-    93: _descriptor("THM_TLS_CALL", _T32_TLS_CALL),
+    91: descriptor("TLS_CALL", A32_TLS_CALL),
+    92: descriptor("TLS_DESCSEQ", A32_TLS_SEQUENCE),
+    93: descriptor("THM_TLS_CALL", T32_TLS_CALL),
     94: static("PLT32_ABS", "S + A", address32),
     95: static("GOT_ABS", "G + GOT + A", address32, slot=Slot.ADDRESS),
     96: static("GOT_PREL", "G + GOT + A - P", address32, slot=Slot.ADDRESS),
@@ -318,8 +225,8 @@ RELOCATIONS: dict[int, Reloc] = {
     111: static("TLS_IE12GP", "G + A", LDR, slot=Slot.TLS_IE),
     **{112 + n: static_refused(f"PRIVATE_{n}", "its meaning belongs to a platform") for n in range(16)},
     128: static_refused("ME_TOO", _OBSOLETE),
-    129: _descriptor("THM_TLS_DESCSEQ16", _T16_TLS_SEQUENCE),
-    130: _descriptor("THM_TLS_DESCSEQ32", _T32_TLS_SEQUENCE),
+    129: descriptor("THM_TLS_DESCSEQ16", T16_TLS_SEQUENCE),
+    130: descriptor("THM_TLS_DESCSEQ32", T32_TLS_SEQUENCE),
     131: static("THM_GOT_BREL12", "G + A", _T32_OFFSET, slot=Slot.ADDRESS),
     132: static("THM_ALU_ABS_G0_NC", "S + A", Part(_T16_BYTE)),
     133: static("THM_ALU_ABS_G1_NC", "S + A", Part(_T16_BYTE, 8)),

@@ -11,9 +11,11 @@ between the thread pointer and the first block: the TCB lies below.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from relink.arch.fields import Bits, Pair, Range, Word, address32, in_range, signed32, word32, word64
+from relink.arch.fields import Bits, Field, Pair, Range, Word, address32, in_range, signed32, word32, word64
 from relink.arch.spec import (
     NONE,
     Alignment,
@@ -73,9 +75,19 @@ def _relocations(own: Word) -> dict[int, Reloc]:
     narrow = own if own.size == 4 else word32
     distance = address32 if own.size == 4 else signed32
     u_type = _u_type(Range.WRAP if own.size == 4 else Range.SIGNED)  # 32-bit addresses wrap
-    call = Pair(u_type, I_TYPE)
     return {
         0: NONE,
+        **_dynamic(own, narrow),
+        **_addresses(u_type, special=absolute_if_undefined if own.size == 8 else None),
+        **_sums(distance),
+        **_compressed_and_later(own, distance, u_type),
+        191: static_refused("VENDOR", "the next entry's meaning belongs to the vendor its symbol names"),
+        **{number: static_refused(f"CUSTOM{number}", _CUSTOM) for number in range(192, 256)},
+    }
+
+
+def _dynamic(own: Word, narrow: Field) -> dict[int, Reloc]:
+    return {
         1: reloc("32", "S + A", narrow),
         2: reloc("64", "S + A", word64),
         3: reloc("RELATIVE", "B + A", own, Role.RELATIVE),
@@ -88,6 +100,13 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         10: reloc("TLS_TPREL32", "S + A + T", narrow),
         11: reloc("TLS_TPREL64", "S + A + T", word64),
         12: reloc("TLSDESC", "S + A + T", own, Role.TLSDESC),
+    }
+
+
+def _addresses(u_type: Bits, special: Callable[[Sites, U64], U64] | None) -> dict[int, Reloc]:
+    """Branches, and the high and low parts of addresses and offsets."""
+    call = Pair(u_type, I_TYPE)
+    return {
         16: static("BRANCH", "S + A - P", B_TYPE),
         17: static("JAL", "S + A - P", J_TYPE, Role.BRANCH),
         18: static("CALL", "S + A - P", call, Role.BRANCH),
@@ -100,7 +119,7 @@ def _relocations(own: Word) -> dict[int, Reloc]:
             "S + A - P",
             u_type,
             Role.HIGH,
-            special=absolute_if_undefined if own.size == 8 else None,
+            special=special,
         ),
         24: static("PCREL_LO12_I", "S", I_TYPE, Role.LOW),
         25: static("PCREL_LO12_S", "S", S_TYPE, Role.LOW),
@@ -111,6 +130,12 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         30: static("TPREL_LO12_I", "S + A + T", I_TYPE),
         31: static("TPREL_LO12_S", "S + A + T", S_TYPE),
         32: hint("TPREL_ADD"),
+    }
+
+
+def _sums(distance: Field) -> dict[int, Reloc]:
+    """What is added to the place, and hints."""
+    return {
         33: static("ADD8", "V + S + A", WRAP_8, Role.ADD),
         34: static("ADD16", "V + S + A", WRAP_16, Role.ADD),
         35: static("ADD32", "V + S + A", WRAP_32, Role.ADD),
@@ -122,6 +147,11 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         41: static("GOT32_PCREL", "G + GOT + A - P", distance, slot=Slot.ADDRESS),
         42: hint("GNU_VTENTRY"),
         43: static("ALIGN", "A", WRAP_32, Role.ALIGN),
+    }
+
+
+def _compressed_and_later(own: Word, distance: Field, u_type: Bits) -> dict[int, Reloc]:
+    return {
         44: static("RVC_BRANCH", "S + A - P", CB_TYPE),
         45: static("RVC_JUMP", "S + A - P", CJ_TYPE, Role.BRANCH),
         46: static_refused("RVC_LUI", _WITHDRAWN),
@@ -144,8 +174,6 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         63: static("TLSDESC_LOAD_LO12", "S", I_TYPE, Role.LOW),
         64: static("TLSDESC_ADD_LO12", "S", I_TYPE, Role.LOW),
         65: hint("TLSDESC_CALL"),
-        191: static_refused("VENDOR", "the next entry's meaning belongs to the vendor its symbol names"),
-        **{number: static_refused(f"CUSTOM{number}", _CUSTOM) for number in range(192, 256)},
     }
 
 

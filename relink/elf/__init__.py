@@ -14,7 +14,8 @@ headers instead of the dynamic section, are read by `objects.decode_object` and 
 from __future__ import annotations
 
 from relink.elf.contents import ProgramHeader
-from relink.elf.decode import Decoded, decode, decode_memory
+from relink.elf.decode import decode, decode_memory
+from relink.elf.decoded import Decoded
 from relink.elf.dynamic import Dynamic
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header, Section
 from relink.elf.names import Names

@@ -14,7 +14,8 @@ from pathlib import Path
 from relink.elf.compression import Compressed, compressed, decompress, gnu_compressed
 from relink.elf.constants import SectionFlag, SectionType
 from relink.elf.debug_sections import DebugSections
-from relink.elf.decode import Decoded, decode_sections
+from relink.elf.decode import decode_sections
+from relink.elf.decoded import Decoded
 from relink.elf.headers import Section
 from relink.errors import ElfError
 

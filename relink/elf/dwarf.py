@@ -25,7 +25,8 @@ from weakref import WeakKeyDictionary
 from relink.elf.constants import FileType
 from relink.elf.debug_files import debug_sections
 from relink.elf.debug_sections import DebugSections
-from relink.elf.decode import Decoded, decode_sections
+from relink.elf.decode import decode_sections
+from relink.elf.decoded import Decoded
 from relink.elf.dwarf_info import DebugInformation, Unit, address_of, range_list
 from relink.elf.dwarf_text import MAX_DEPTH, Writer
 from relink.errors import DebugInfoError

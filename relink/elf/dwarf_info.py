@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from relink.elf.debug_files import debug_sections, own_sections, section_contents
 from relink.elf.debug_sections import DebugSections
-from relink.elf.decode import Decoded, decode_sections
+from relink.elf.decode import decode_sections
+from relink.elf.decoded import Decoded
 from relink.errors import DebugInfoError, ElfError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from relink.elf.decode import Decoded
+from relink.elf.decoded import Decoded
 from relink.elf.dwarf_info import debug_section
 
 __all__ = ["LineTable", "SourceLine", "source_line"]

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from relink.elf.constants import FileType, SectionType, SegmentType
-from relink.elf.decode import Decoded
+from relink.elf.decoded import Decoded
 from relink.errors import MalformedElf
 
 _ABI_TAG, _HWCAP, BUILD_ID, _GOLD_VERSION, _PROPERTIES = 1, 2, 3, 4, 5

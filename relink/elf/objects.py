@@ -24,7 +24,7 @@ from relink.arch import architecture_of
 from relink.arrays import U8, U32, AnyArray
 from relink.elf.compression import Compressed, compressed, decompress, gnu_compressed
 from relink.elf.constants import GRP_COMDAT, FileType, SectionFlag, SectionType, SymbolType
-from relink.elf.decode import Decoded
+from relink.elf.decoded import Decoded
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header, Section, read_header, read_sections
 from relink.elf.object_relocations import RELOCATION_SECTIONS, ObjectRelocations, read_object_relocations
 from relink.elf.object_symbols import (

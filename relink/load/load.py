@@ -23,7 +23,6 @@ and before it joins: a library that has come twice, or one that has gone, is a L
 
 from __future__ import annotations
 
-import enum
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -36,6 +35,7 @@ from relink.image import Image
 from relink.load import emit, lifetime
 from relink.load import map as mapping
 from relink.load.options import LoadOptions
+from relink.load.phases import ORDER, TIMED, Phase
 from relink.load.plan import Plan
 from relink.load.state import LinkerState
 from relink.load.timings import Timings
@@ -47,29 +47,6 @@ from relink.search import graph, version_check
 from relink.search.graph import Node
 from relink.search.search_path import Source
 from relink.tls import LoadTls
-
-
-class Phase(enum.StrEnum):
-    """The phases of a load, in order."""
-
-    OPEN = "open"
-    MAP = "map"
-    JOIN = "join"
-    ASSIGN_TLS = "assign_tls"
-    RELOCATE = "relocate"
-    PUBLISH = "publish"
-    COMMIT = "commit"
-
-
-_ORDER = tuple(Phase)
-#: What the time of a phase counts as in `Plan.timings`.
-_TIMED = {
-    Phase.OPEN: "open",
-    Phase.MAP: "map",
-    Phase.JOIN: "relocate",
-    Phase.ASSIGN_TLS: "relocate",
-    Phase.RELOCATE: "relocate",
-}
 
 
 def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
@@ -90,8 +67,8 @@ def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
             raise
         finally:
             load._running = None
-        if phase in _TIMED:
-            load.timings.add(_TIMED[phase], time.perf_counter() - started)
+        if phase in TIMED:
+            load.timings.add(TIMED[phase], time.perf_counter() - started)
         load.done = phase
 
     return run
@@ -129,7 +106,7 @@ class Load:
         """The phase that is to run next; None once the load has been committed or rolled back."""
         if self._ended:
             return None
-        return _ORDER[0] if self.done is None else _ORDER[_ORDER.index(self.done) + 1]
+        return ORDER[0] if self.done is None else ORDER[ORDER.index(self.done) + 1]
 
     @property
     def plan(self) -> Plan:
@@ -149,7 +126,7 @@ class Load:
     def run_to(self, phase: Phase | str) -> None:
         """Run all phases up to and including this one. Raises LoadOrderError where it has run already."""
         last = Phase(phase)
-        if self.next is None or _ORDER.index(last) < _ORDER.index(self.next):
+        if self.next is None or ORDER.index(last) < ORDER.index(self.next):
             self._check_turn(last)
         while self.step() is not last:
             pass

@@ -45,62 +45,82 @@ def copy_symbols(
             relocation.result.copies.append(copied)
 
 
+class _Refusal:
+    """Errors about one COPY entry."""
+
+    def __init__(self, image: Module, table: RelocationTable, reloc_type: Reloc, index: int) -> None:
+        self.image = image
+        self.section, self.offset = table.origin(index)
+        self.symbol = image.decoded.symbols.names.text(int(table.symbol[index]))
+        self.type_name = image.architecture.prefix + reloc_type.name
+
+    def of(self, kind: type[UnsupportedRelocation | RelocationOutOfImage], problem: str) -> LinkError:
+        """An error of the entry."""
+        return kind(
+            self.image.name,
+            problem,
+            section=self.section,
+            offset=self.offset,
+            type_name=self.type_name,
+            symbol=self.symbol,
+        )
+
+
 def _copied(relocation: Relocation, table: RelocationTable, reloc_type: Reloc, index: int) -> Copied | None:
+    """Apply one entry. None where nothing defines its symbol: that is reported already, or weak and stays zero."""
     image, bound = relocation.image, relocation.bound
     symbol = int(table.symbol[index])
     at = int(relocation.references.binding_of[Use.COPY][symbol])
     number = int(bound.provider[at])
     if number == UNRESOLVED:
-        return None  # reported already, or weak: stays zero
-    section, offset = table.origin(index)
-    name = image.decoded.symbols.names.text(symbol)
-
-    def refused(problem: str, kind: type[UnsupportedRelocation | RelocationOutOfImage]) -> LinkError:
-        return kind(
-            image.name,
-            problem,
-            section=section,
-            offset=offset,
-            type_name=image.architecture.prefix + reloc_type.name,
-            symbol=name,
-        )
-
-    kind = int(bound.type[at])
+        return None
+    refusal = _Refusal(image, table, reloc_type, index)
     provider = None if number == HOST else bound.images[number]
-    where = "the host" if provider is None else provider.name
-    if kind == SymbolType.TLS:
-        raise TlsError(image.name, f"{section}+{offset:#x}: {name} of {where} is thread-local: not to be copied")
-    if kind in (SymbolType.FUNC, SymbolType.GNU_IFUNC):
-        raise refused(f"{where} defines it as a function, which cannot be copied", UnsupportedRelocation)
+    protected = provider is not None and int(provider.decoded.symbols.visibility[bound.symbol[at]]) == _PROTECTED
+    _check_copyable(relocation, refusal, provider, int(bound.type[at]), protected=protected)
     size = int(image.decoded.symbols.size[symbol])
-    provided = int(bound.size[at])
-    protected = False
-    if provider is not None:
-        protected = int(provider.decoded.symbols.visibility[bound.symbol[at]]) == _PROTECTED
-        if protected and needs_indirect_access(provider.decoded):
-            raise refused(f"it is protected in {where}, which says it is not copyable", UnsupportedRelocation)
-        if relocation.environment.is_running(provider):
-            problem = f"{where} was loaded earlier and uses its own: load the executable first"
-            raise refused(problem, UnsupportedRelocation)
-    elif not provided:
-        provided = size
     copied = Copied(
-        name,
+        refusal.symbol,
         None if provider is None else provider.name,
         int(bound.address[at]),
-        image.address_of(offset),
+        image.address_of(refusal.offset),
         size,
-        provided,
+        int(bound.size[at]) or (size if provider is None else 0),
         protected,
     )
     content = _contents(relocation, provider, copied.source, copied.taken)
     if content is None:
-        raise refused(f"its {copied.taken} bytes in {where} lie in no segment", RelocationOutOfImage)
+        problem = f"its {copied.taken} bytes in {_name(provider)} lie in no segment"
+        raise refusal.of(RelocationOutOfImage, problem)
     low = copied.destination - image.region.address
     if low < 0 or low + len(content) > len(relocation.buffer):
-        raise refused("the place lies in no segment", RelocationOutOfImage)
+        raise refusal.of(RelocationOutOfImage, "the place lies in no segment")
     relocation.buffer[low : low + len(content)] = np.frombuffer(content, np.uint8)
     return copied
+
+
+def _check_copyable(
+    relocation: Relocation, refusal: _Refusal, provider: Module | None, kind: int, *, protected: bool
+) -> None:
+    """Raise TlsError or UnsupportedRelocation for what an executable cannot take over."""
+    where = _name(provider)
+    if kind == SymbolType.TLS:
+        what = f"{refusal.section}+{refusal.offset:#x}: {refusal.symbol} of {where}"
+        raise TlsError(refusal.image.name, f"{what} is thread-local: not to be copied")
+    if kind in (SymbolType.FUNC, SymbolType.GNU_IFUNC):
+        problem = f"{where} defines it as a function, which cannot be copied"
+        raise refusal.of(UnsupportedRelocation, problem)
+    if provider is None:
+        return
+    if protected and needs_indirect_access(provider.decoded):
+        raise refusal.of(UnsupportedRelocation, f"it is protected in {where}, which says it is not copyable")
+    if relocation.environment.is_running(provider):
+        problem = f"{where} was loaded earlier and uses its own: load the executable first"
+        raise refusal.of(UnsupportedRelocation, problem)
+
+
+def _name(provider: Module | None) -> str:
+    return "the host" if provider is None else provider.name
 
 
 def _contents(relocation: Relocation, provider: Module | None, address: int, size: int) -> bytes | None:

@@ -1,0 +1,112 @@
+"""Values of Arm's relocations that depend on the instruction at the place: what state a branch arrives in, and
+the instructions of TLS descriptor sequences, which become others.
+
+ELF for the Arm Architecture, "Call and jump relocations" and "Relocations for thread-local storage".
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from relink.arch.arm_fields import Rewrite
+from relink.arch.spec import Reloc, Sites, static
+from relink.arrays import U64, Bools
+
+_OUT_OF_REACH = np.uint64(0x8000_0000)
+
+
+def _instructions(sites: Sites, size: int = 4) -> U64:
+    index = sites.where[:, None] + np.arange(size)
+    return np.ascontiguousarray(sites.buffer[index]).view(f"<u{size}")[:, 0].astype(np.uint64)
+
+
+def _undefined(sites: Sites, bias: int) -> Bools:
+    """Branches to an undefined weak symbol: they go to the next instruction ("Call and jump relocations")."""
+    itself = (sites.letters["A"] + np.uint64(bias)) & np.uint64(0xFFFF_FFFF)
+    undefined: Bools = (sites.letters["S"] | itself) == 0
+    return undefined
+
+
+def _to_thumb(sites: Sites, own: Bools) -> Bools:
+    """Whether the target is Thumb. A label that is no function is what the instruction takes it for, `own`."""
+    thumb: Bools = ((sites.letters["S"] & np.uint64(1)) != 0) | (~sites.function & own)
+    return thumb
+
+
+def call(sites: Sites, value: U64) -> U64:
+    """A32's BL and BLX. A conditional BL, or a B, cannot become a BLX."""
+    instruction = _instructions(sites)
+    exchanges = (instruction >> np.uint64(25)) == 0b1111101
+    fixed = ~exchanges & ((instruction >> np.uint64(24)) != 0b11101011)
+    undefined, thumb = _undefined(sites, 8), _to_thumb(sites, exchanges)
+    value = np.where(thumb & fixed, _OUT_OF_REACH, value | thumb)
+    return np.where(undefined, np.uint64((1 << 64) - 4), value)
+
+
+def jump(sites: Sites, value: U64) -> U64:
+    """A32's other branches."""
+    return np.where(_undefined(sites, 8), np.uint64((1 << 64) - 4), value)
+
+
+def thumb_call(sites: Sites, value: U64) -> U64:
+    """T32's BL and BLX. BLX counts from the address of its word."""
+    stays = (_instructions(sites) >> np.uint64(28) & np.uint64(1)) != 0
+    undefined, thumb = _undefined(sites, 4), _to_thumb(sites, stays)
+    value = np.where(thumb, value | np.uint64(1), value + (sites.letters["P"] & np.uint64(2)))
+    return np.where(undefined, np.uint64(1), value)
+
+
+def thumb_jump(sites: Sites, value: U64) -> U64:
+    """T32's 32-bit branches that stay in Thumb state."""
+    return np.where(_undefined(sites, 4), np.uint64(1), value | ~sites.function)
+
+
+def short_jump(sites: Sites, value: U64) -> U64:
+    """T32's 16-bit branches."""
+    return value | ~sites.function
+
+
+def no_interworking(sites: Sites, value: U64) -> U64:
+    """A function's address without its Thumb bit."""
+    return value - (sites.letters["S"] & sites.function)
+
+
+def known(word: Rewrite, sites: Sites, value: U64) -> U64:
+    return word.knows(_instructions(sites, word.size)).astype(np.uint64)
+
+
+# TLS descriptors: the literal becomes the offset from the thread pointer, which the sequence leaves in r0 as
+# the descriptor's function would; the rest of it becomes MOV or NOP.
+_A32_NOP, _T16_NOP, _T16_NOPS = 0xE1A0_0000, 0x46C0, 0x46C0_46C0
+_ANY = 0
+A32_TLS_CALL = Rewrite(
+    4,
+    (
+        (0xFF00_0000, 0xEB00_0000, _ANY, _A32_NOP),  # bl
+        (0xFE00_0000, 0xFA00_0000, _ANY, _A32_NOP),  # blx
+    ),
+)
+T32_TLS_CALL = Rewrite(4, ((0xC000_F800, 0xC000_F000, _ANY, _T16_NOPS),))
+A32_TLS_SEQUENCE = Rewrite(
+    4,
+    (
+        (0xFFFF_0FF0, 0xE08F_0000, 0xFFFF, _A32_NOP),  # add rx, pc, ry: mov rx, ry
+        (0xFFF0_0FFF, 0xE590_0004, _ANY, _A32_NOP),  # ldr rx, [ry, #4]
+        (0xFFFF_FFF0, 0xE12F_FF30, _ANY, _A32_NOP),  # blx rx
+    ),
+)
+T16_TLS_SEQUENCE = Rewrite(
+    2,
+    (
+        (0xFF78, 0x4478, _ANY, _T16_NOP),  # add rx, pc
+        (0xFFC0, 0x6840, _ANY, _T16_NOP),  # ldr rx, [ry, #4]
+        (0xFF87, 0x4780, _ANY, _T16_NOP),  # blx rx
+    ),
+)
+T32_TLS_SEQUENCE = Rewrite(4, ((0x0FFF_FFF0, 0x0004_F8D0, _ANY, _T16_NOPS),))  # ldr.w rx, [ry, #4]
+
+
+def descriptor(name: str, word: Rewrite) -> Reloc:
+    return static(name, "S + T", word, special=partial(known, word))

@@ -1,0 +1,319 @@
+"""`Decoded`: what an ELF file says, before anybody knows where it will lie. `relink.elf.decode` makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relink.arch import Architecture, FloatAbi
+from relink.arrays import U8, U64
+from relink.elf.constants import PAGE, VERSYM_INDEX, DynamicFlag, DynamicFlag1, DynamicTag, FileType, SegmentType
+from relink.elf.contents import Contents, ProgramHeader
+from relink.elf.dynamic import Dynamic
+from relink.elf.findings import Findings
+from relink.elf.headers import Header, Section, read_sections, section_bytes
+from relink.elf.relocations import RelocationTable, read_relocations, read_relr
+from relink.elf.segments import special_segment
+from relink.elf.strings import StringTable
+from relink.elf.symbols import SymbolTable, read_strings, read_symbols
+from relink.elf.versions import Versions, read_versions
+from relink.errors import ElfError, MalformedElf
+
+if TYPE_CHECKING:
+    from relink.elf.debug_sections import DebugSections
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """An ELF image as its bytes describe it: addresses are link-time ones, sizes bytes, arrays read-only.
+
+    `name` is what errors call it; `path` the file it is mapped from, if any; `data` the file's bytes (empty
+    for an image in memory); `address` where the ELF header of an image in memory lies, else None. A file
+    mapped from a path must not shrink while this is in use.
+    """
+
+    name: str
+    path: Path | None
+    data: U8
+    address: int | None
+    header: Header
+    program_headers: tuple[ProgramHeader, ...]
+    #: The PT_LOADs in vaddr order, as loaders take them (see `relink.elf.segments`); none for a relocatable
+    #: object.
+    segments: tuple[ProgramHeader, ...]
+    contents: Contents  #: the bytes by vaddr
+    dynamic: Dynamic
+    layers: tuple[ProgramHeader, ...] = ()  #: the PT_LOADs in the order of the file; () where that is `segments`
+    # What only linked relocatable objects have something to say about (`relink.objects.combined`):
+    low_bits: int = 64  #: the image must lie below 2^low_bits, for the narrowest absolute address in it
+    dso_handle: int | None = None  #: vaddr of a `__dso_handle` whose destructors `__cxa_finalize` is to run
+
+    # ---------------------------------------------------------- extent and special segments
+
+    @cached_property
+    def min_vaddr(self) -> int:
+        """The first page any segment touches (multiple of 4096)."""
+        return self.segments[0].vaddr & -PAGE if self.segments else 0
+
+    @cached_property
+    def span(self) -> int:
+        """Bytes from `min_vaddr` to the end of the last segment, not rounded."""
+        return max((s.vaddr + s.memsz for s in self.segments), default=self.min_vaddr) - self.min_vaddr
+
+    @property
+    def mapping_order(self) -> tuple[ProgramHeader, ...]:
+        """The PT_LOADs in the order they are mapped: where two overlap, the later covers the earlier."""
+        return self.layers or self.segments
+
+    @property
+    def findings(self) -> Findings:
+        """What has been found odd so far; see `warnings`."""
+        return self.contents.findings
+
+    @cached_property
+    def warnings(self) -> tuple[ElfError, ...]:
+        """Rules of the gABI that the file breaks and no loader minds, the tables a loader reads included.
+
+        Raises what reading a damaged table raises.
+        """
+        _ = (self.symbols, self.relr, self.versions, self.needed, self.init_array, self.fini_array)
+        return tuple(self.findings.warnings)
+
+    @cached_property
+    def tls(self) -> ProgramHeader | None:
+        """PT_TLS: the initialisation image and size of thread-local storage."""
+        return self._program_header(SegmentType.TLS)
+
+    @cached_property
+    def relro(self) -> tuple[ProgramHeader, ...]:
+        """PT_GNU_RELRO: what becomes read-only after relocation. Of several all are, as in bionic and FreeBSD."""
+        return tuple(header for header in self.program_headers if header.type == SegmentType.GNU_RELRO)
+
+    @cached_property
+    def eh_frame(self) -> ProgramHeader | None:
+        """PT_GNU_EH_FRAME: where the unwind index lies."""
+        return self._program_header(SegmentType.GNU_EH_FRAME)
+
+    @cached_property
+    def stack_executable(self) -> bool | None:
+        """What PT_GNU_STACK asks for; None where there is none."""
+        found = self._program_header(SegmentType.GNU_STACK)
+        return None if found is None else bool(found.flags & 1)
+
+    @cached_property
+    def interpreter(self) -> str | None:
+        """PT_INTERP: the dynamic linker an executable asks for."""
+        found = self._program_header(SegmentType.INTERP)
+        if found is None:
+            return None
+        if self.address is None:  # Linux reads it from the file: it need not be mapped
+            content = self.data[found.offset : found.offset + found.filesz]
+        else:
+            content = self.bytes_at(found.vaddr, found.filesz)
+        return StringTable(self.name, content).text(0, "PT_INTERP")
+
+    @cached_property
+    def is_executable(self) -> bool:
+        """Whether it is a program, fixed or position-independent, and no shared object.
+
+        Not every PIE says so by DF_1_PIE, and libraries that can also be run have PT_INTERP. Linkers give
+        DT_DEBUG, the place for a debugger's hook, to programs only.
+        """
+        if self.header.type != FileType.DYN:
+            return self.header.type == FileType.EXEC
+        pie = bool(self.flags_1 & DynamicFlag1.PIE)
+        debug = DynamicTag.DEBUG in self.dynamic and DynamicTag.SONAME not in self.dynamic
+        return pie or (self.has_interpreter and debug)
+
+    @property
+    def is_no_dependency(self) -> bool:
+        """Whether ld.so refuses it as a library that another image needs (glibc, `_dl_map_object_from_fd`)."""
+        return self.header.type == FileType.EXEC or bool(self.flags_1 & DynamicFlag1.PIE)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
+        return self.is_executable and not self.has_interpreter and not self.needed
+
+    @property
+    def is_relocatable(self) -> bool:
+        """Whether it is a relocatable object, or several that have been combined."""
+        return self.header.type == FileType.REL
+
+    @property
+    def has_interpreter(self) -> bool:
+        """Whether there is a PT_INTERP, whatever it says."""
+        return any(header.type == SegmentType.INTERP for header in self.program_headers)
+
+    def _program_header(self, type_: SegmentType) -> ProgramHeader | None:
+        return special_segment(type_, self.program_headers, self.findings)
+
+    # ---------------------------------------------------------- the dynamic section, answered
+
+    @cached_property
+    def strings(self) -> StringTable:
+        """DT_STRTAB."""
+        return read_strings(self.contents, self.dynamic)
+
+    @cached_property
+    def needed(self) -> tuple[str, ...]:
+        """DT_NEEDED, in order."""
+        return tuple(self.strings.text(offset, "DT_NEEDED") for offset in self.dynamic.values(DynamicTag.NEEDED))
+
+    @cached_property
+    def filtees(self) -> tuple[tuple[str, bool], ...]:
+        """(name, whether it has to be there) of DT_FILTER and DT_AUXILIARY, in order."""
+        return tuple(
+            (self.strings.text(offset, DynamicTag(tag).name), tag == DynamicTag.FILTER)
+            for tag, offset in self.dynamic
+            if tag in (DynamicTag.FILTER, DynamicTag.AUXILIARY)
+        )
+
+    @cached_property
+    def soname(self) -> str | None:
+        """DT_SONAME."""
+        return self._string(DynamicTag.SONAME)
+
+    @cached_property
+    def rpath(self) -> str | None:
+        """DT_RPATH, unexpanded."""
+        return self._string(DynamicTag.RPATH)
+
+    @cached_property
+    def runpath(self) -> str | None:
+        """DT_RUNPATH, unexpanded."""
+        return self._string(DynamicTag.RUNPATH)
+
+    def _string(self, tag: DynamicTag) -> str | None:
+        offset = self.dynamic.value(tag)
+        return None if offset is None else self.strings.text(offset, f"DT_{tag.name}")
+
+    @property
+    def flags(self) -> int:
+        """DT_FLAGS (`DynamicFlag`), 0 without."""
+        return self.dynamic.value(DynamicTag.FLAGS, 0)
+
+    @property
+    def flags_1(self) -> int:
+        """DT_FLAGS_1 (`DynamicFlag1`), 0 without."""
+        return self.dynamic.value(DynamicTag.FLAGS_1, 0)
+
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether references look into the image itself first (DF_SYMBOLIC, DT_SYMBOLIC)."""
+        return bool(self.flags & DynamicFlag.SYMBOLIC) or DynamicTag.SYMBOLIC in self.dynamic
+
+    @property
+    def binds_now(self) -> bool:
+        """Whether all symbols are to be bound at once (DF_BIND_NOW, DF_1_NOW, DT_BIND_NOW)."""
+        now = self.flags & DynamicFlag.BIND_NOW or self.flags_1 & DynamicFlag1.NOW
+        return bool(now) or DynamicTag.BIND_NOW in self.dynamic
+
+    @property
+    def init(self) -> int | None:
+        """DT_INIT: the vaddr of the first constructor. None without, or where it is 0."""
+        return self.dynamic.value(DynamicTag.INIT) or None
+
+    @property
+    def fini(self) -> int | None:
+        """DT_FINI: the vaddr of the last destructor. None without, or where it is 0."""
+        return self.dynamic.value(DynamicTag.FINI) or None
+
+    @property
+    def pltgot(self) -> int | None:
+        """DT_PLTGOT: the vaddr the psABI gives it (the GOT, or its .got.plt part)."""
+        return self.dynamic.value(DynamicTag.PLTGOT)
+
+    @cached_property
+    def init_array(self) -> tuple[int, int] | None:
+        """DT_INIT_ARRAY as (vaddr, number of words); None without or when empty."""
+        return self._function_array(DynamicTag.INIT_ARRAY, DynamicTag.INIT_ARRAYSZ)
+
+    @cached_property
+    def fini_array(self) -> tuple[int, int] | None:
+        """DT_FINI_ARRAY as (vaddr, number of words); None without or when empty."""
+        return self._function_array(DynamicTag.FINI_ARRAY, DynamicTag.FINI_ARRAYSZ)
+
+    @cached_property
+    def preinit_array(self) -> tuple[int, int] | None:
+        """DT_PREINIT_ARRAY as (vaddr, number of words); None without or when empty."""
+        return self._function_array(DynamicTag.PREINIT_ARRAY, DynamicTag.PREINIT_ARRAYSZ)
+
+    def _function_array(self, tag: DynamicTag, size_tag: DynamicTag) -> tuple[int, int] | None:
+        vaddr, size = self.dynamic.value(tag), self.dynamic.value(size_tag)
+        if vaddr is None or not size:
+            return None
+        count, rest = divmod(size, self.header.layout.word_size)
+        if rest:
+            self.findings.warn(f"DT_{size_tag.name} {size:#x} is no whole number of words")
+        if not self.contents.holds(vaddr, size - rest):
+            problem = f"DT_{tag.name} at {vaddr:#x} claims {size:#x} bytes, which no segment holds"
+            raise MalformedElf(self.name, problem)
+        return (vaddr, count) if count else None
+
+    # ---------------------------------------------------------- the tables
+
+    @cached_property
+    def relocations(self) -> tuple[RelocationTable, ...]:
+        """REL, RELA, APS2 and PLT relocations, every entry once. See `read_relocations`."""
+        return read_relocations(self.contents, self.header.layout, self.dynamic)
+
+    @cached_property
+    def relr(self) -> U64:
+        """DT_RELR, unpacked: the vaddr of every word to rebase, uint64[n]."""
+        return read_relr(self.contents, self.header.layout, self.dynamic)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """DT_VERDEF and DT_VERNEED."""
+        return read_versions(self.contents, self.dynamic, self.strings)
+
+    def version_of(self, symbol: int) -> str | None:
+        """The version a symbol's DT_VERSYM entry names; None for an unversioned one."""
+        table = self.symbols
+        if not table.has_versions:
+            return None
+        number = int(table.version[symbol]) & VERSYM_INDEX
+        return self.versions.name_of(number) if number > 1 else None
+
+    def float_abi_on(self, arch: Architecture) -> FloatAbi | None:
+        """How its calls pass floating-point values; None where it makes none, or the ISA has one way only."""
+        return arch.float_abi(self.header.flags, b"")
+
+    @cached_property
+    def symbols(self) -> SymbolTable:
+        """DT_SYMTAB (see `relink.elf.symbols.read_symbols`)."""
+        referred = max((int(table.symbol.max()) + 1 for table in self.relocations if len(table)), default=0)
+        return read_symbols(self.contents, self.header.layout, self.dynamic, self.strings, referred)
+
+    # ---------------------------------------------------------- bytes
+
+    def bytes_at(self, vaddr: int, size: int) -> U8:
+        """`size` file-backed bytes at `vaddr`, a view; MalformedElf unless one segment backs them all."""
+        return self.contents.at(vaddr, size, "what is asked for")
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """The section headers. A relocatable object stands or falls with them (ElfError); for other files,
+        which need none, a missing or garbled table reads as empty."""
+        try:
+            return read_sections(self.name, self.header, self.data) if len(self.data) else ()
+        except ElfError:
+            if self.header.type == FileType.REL:
+                raise
+            return ()
+
+    def section(self, name: str) -> Section | None:
+        """The first section of that name."""
+        return next((section for section in self.sections if section.name == name), None)
+
+    @property
+    def debug_sections(self) -> DebugSections | None:
+        """Debug sections to read in place of the file's own; None where those can be read as they are."""
+        return None
+
+    def section_bytes(self, section: Section) -> U8:
+        """A section's bytes in the file, a view; empty for SHT_NOBITS. Raises Truncated."""
+        return section_bytes(self.name, self.data, section.type, section.offset, section.size)

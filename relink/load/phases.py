@@ -1,0 +1,28 @@
+"""The phases of a load; what each does is in `relink.load.load`."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Phase(enum.StrEnum):
+    """The phases of a load, in order."""
+
+    OPEN = "open"
+    MAP = "map"
+    JOIN = "join"
+    ASSIGN_TLS = "assign_tls"
+    RELOCATE = "relocate"
+    PUBLISH = "publish"
+    COMMIT = "commit"
+
+
+ORDER = tuple(Phase)
+#: What the time of a phase counts as in `Plan.timings`.
+TIMED = {
+    Phase.OPEN: "open",
+    Phase.MAP: "map",
+    Phase.JOIN: "relocate",
+    Phase.ASSIGN_TLS: "relocate",
+    Phase.RELOCATE: "relocate",
+}
