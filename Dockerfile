@@ -6,8 +6,8 @@
 #     docker run --rm --network none relink-emu pytest -n auto
 #
 # Everything comes from Debian 13 by release name; its point releases do not change compilers. What was really
-# installed is written to /usr/share/relink-emu/packages.tsv, and every fixture's manifest entry names its
-# compiler. Nothing here names a mirror: a host that needs one passes its sources and pip's configuration as
+# installed is written to /usr/share/relink-emu/packages.tsv, and the fixtures' manifests name their
+# compilers. Nothing here names a mirror: a host that needs one passes its sources and pip's configuration as
 # build secrets (`python -m toolchains image` does), which leave no trace in the image.
 
 ARG BASE=docker.io/library/debian:trixie-slim

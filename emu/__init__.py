@@ -1,10 +1,12 @@
 """The emulated machine: loads what `relink` links, and runs it.
 
-from emu import Machine
+    from emu import Machine
 
-with Machine("riscv64") as machine:
-    library = machine.load("lib.so", symbols={"my_host_function": lambda value: value * 2})
-    library.function("awesome_func", "int(int)")(42)
+    with Machine("riscv64") as machine:
+        library = machine.load("lib.so", symbols={"my_host_function": lambda value: value * 2})
+        library.function("awesome_func", "int(int)")(42)
+
+`emu.machine` is the tour of what a machine does, docs/architecture.md of what it is made of.
 """
 
 from __future__ import annotations
@@ -12,29 +14,78 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from emu.calls.varargs import VaList, VarArgs
+    from emu.cpu.protocol import StopReason
+    from emu.errors import (
+        AlreadyPatched,
+        AssemblerMissing,
+        AssemblyError,
+        BadGuestPointer,
+        BudgetExceeded,
+        CallError,
+        ConstructorFault,
+        Frame,
+        FunctionTooShort,
+        GuestAbort,
+        GuestExit,
+        GuestFault,
+        PatchError,
+        StackExhausted,
+        UnresolvedCall,
+    )
     from emu.host.functions import HostFunction
-    from emu.library import Function, Library, Variable
+    from emu.libc import CaptureStream
+    from emu.library import Function, Library, PendingLibrary, Variable
+    from emu.linux.personality import Linux
     from emu.linux.process import Process
+    from emu.load.lazy_binding import FirstCall
+    from emu.load.options import AdoptKeywords, LoadKeywords, StartKeywords
     from emu.machine import Machine
+    from emu.parts import Parts
+    from emu.patch.functions import Patch
+    from emu.patch.imports import Redirection
+    from emu.personality import Personality, Program
+    from emu.run.threads import Thread
 
-__all__ = ["Function", "HostFunction", "Library", "Machine", "Process", "Variable"]
+__all__ = [
+    "AdoptKeywords", "AlreadyPatched", "AssemblerMissing", "AssemblyError", "BadGuestPointer", "BudgetExceeded",
+    "CallError", "CaptureStream", "ConstructorFault", "FirstCall", "Frame", "Function", "FunctionTooShort",
+    "GuestAbort", "GuestExit", "GuestFault", "HostFunction", "Library", "Linux", "LoadKeywords", "Machine",
+    "Parts", "Patch", "PatchError", "PendingLibrary", "Personality", "Process", "Program", "Redirection",
+    "StackExhausted", "StartKeywords", "StopReason", "Thread", "UnresolvedCall", "VaList", "VarArgs", "Variable",
+]  # fmt: skip
 
+#: Module -> the names that are taken from it. Those of `__all__` that are nowhere here are errors.
 _HOMES = {
-    "Function": "library",
-    "HostFunction": "host.functions",
-    "Library": "library",
-    "Machine": "machine",
-    "Process": "linux.process",
-    "Variable": "library",
+    "calls.varargs": ("VaList", "VarArgs"),
+    "cpu.protocol": ("StopReason",),
+    "host.functions": ("HostFunction",),
+    "libc": ("CaptureStream",),
+    "library": ("Function", "Library", "PendingLibrary", "Variable"),
+    "linux.personality": ("Linux",),
+    "linux.process": ("Process",),
+    "load.lazy_binding": ("FirstCall",),
+    "load.options": ("AdoptKeywords", "LoadKeywords", "StartKeywords"),
+    "machine": ("Machine",),
+    "parts": ("Parts",),
+    "patch.functions": ("Patch",),
+    "patch.imports": ("Redirection",),
+    "personality": ("Personality", "Program"),
+    "run.threads": ("Thread",),
 }
 
 
 def __getattr__(name: str) -> object:
     """The names above, imported when first asked for: `relink-emu --help` needs no machine (PEP 562)."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value: object = getattr(import_module(f"emu.{_HOMES[name]}"), name)
+    home = next((module for module, names in _HOMES.items() if name in names), "errors")
+    value: object = getattr(import_module(f"emu.{home}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NoReturn, Protocol, Self
 
 from emu.calls.declared import declared_prototype, declared_type
 from emu.calls.prototypes import CType, Floating, Integer, Pointer, Prototype, parse_prototype, parse_type
@@ -13,10 +13,12 @@ from emu.errors import CallError
 from relink.elf.constants import SymbolType
 from relink.errors import UnresolvedSymbol
 from relink.image import Image, Symbol
+from relink.resolve.local_symbols import local_symbols
 
 if TYPE_CHECKING:
     from emu.host.symbols import SymbolValue
     from emu.load.initialisers import Initialisers
+    from emu.load.pending import PendingLoad
     from emu.patch.functions import Patch, Replacement
     from emu.patch.imports import Redirection
     from emu.ports import Handle, Memory
@@ -205,11 +207,33 @@ class Library:
         Raises UnresolvedSymbol, CallError (no or an unusable prototype), UseAfterUnload, and DebugInfoError where
         DWARF is there and does not tell.
         """
-        symbol = self.image.symbol(name, version)
+        symbol = self.function_symbol(name, version)
         text = self.declared_prototype(name, version=version) if prototype is None else prototype
         if text is None:
             raise CallError(f"{name}: give a C prototype, {symbol.image.name} has no DWARF that says it")
         return Function(self._machine, symbol, parse_prototype(text, self._machine.arch.name))
+
+    def function_symbol(self, name: str, version: str | None = None) -> Symbol:
+        """The function of that name: exported, or else the only static or hidden one, `.symtab`'s too.
+
+        Raises UnresolvedSymbol (also where several are meant), CallError for a variable, UseAfterUnload.
+        """
+        try:
+            symbol = self.image.symbol(name, version)
+        except UnresolvedSymbol:
+            symbol = self._local(name, version)
+        if symbol.type in (SymbolType.OBJECT, SymbolType.TLS, SymbolType.COMMON):
+            raise CallError(f"{name} of {symbol.image.name} is data, not a function")
+        return symbol
+
+    def _local(self, name: str, version: str | None) -> Symbol:
+        """The only symbol of that name that nothing can bind to. Raises UnresolvedSymbol."""
+        found = () if version is not None else local_symbols(self.image.decoded, name)
+        if len(found) != 1:
+            detail = f"local, in {len(found)} places" if found else "looked up in the image and its dependencies"
+            raise UnresolvedSymbol(self.image.name, name, version, detail=detail)
+        local = found[0]
+        return Symbol(name, self.image, local.row, self.image.address_of(local.value), local.size, local.type)
 
     def declared_prototype(self, name: str, *, version: str | None = None) -> str | None:
         """The C prototype DWARF gives an exported function; None where none covers it.
@@ -217,7 +241,7 @@ class Library:
         Raises UnresolvedSymbol, and DebugInfoError where DWARF is there and does not tell: damaged, in a file that
         is not there, a type C cannot say.
         """
-        symbol = self.image.symbol(name, version)
+        symbol = self.function_symbol(name, version)
         if symbol.type != SymbolType.GNU_IFUNC:
             return declared_prototype(symbol, symbol.image, symbol.address)
         address = self._machine.initialisers.ifunc_target(symbol.image, symbol.address)
@@ -249,6 +273,15 @@ class Library:
         """
         return self.image.link_map(self._machine.memory.read)
 
+    def run_initialisers(self) -> None:
+        """Run the constructors `load(..., run_initialisers=False)` has left, of the library and of what it needs.
+
+        Does nothing where they have run. Raises UseAfterUnload, ConstructorFault: the image it names and those
+        after it are then still to be initialised.
+        """
+        self.image.check_open()
+        self._machine.initialisers.initialise(self.image.scope)
+
     def close(self) -> None:
         """Unload: destructors run and memory is freed unless another load or image still needs it."""
         self._machine.unload(self.image)
@@ -264,3 +297,33 @@ class Library:
 
     def __repr__(self) -> str:
         return f"<Library {self.name}>"
+
+
+class PendingLibrary(Library):
+    """A library whose load has been linked and not finished: see `Machine.loading`.
+
+    The steps are "publish" (the guest gets its memory), "prepare" (nothing, but for a program to be started),
+    "ifuncs" (resolvers are asked, their answers stored), "tls" (blocks are filled) and "construct" (constructors
+    run). Before "publish" only `image` can be looked at: its bytes lie in `image.region.buffer`.
+    """
+
+    def __init__(self, machine: Owner, pending: PendingLoad) -> None:
+        super().__init__(machine, pending.plan)
+        self._pending = pending
+
+    @property
+    def next_step(self) -> str | None:
+        """The step that comes next; None when all have been done."""
+        return self._pending.next_step
+
+    def advance(self, until: str | None = None) -> None:
+        """Do the steps that come before the step `until`; all that are left when it is None.
+
+        Raises what they raise (the load can then only be rolled back); ValueError for a name that is no step, or
+        one that has been done.
+        """
+        self._pending.advance(until)
+
+    def roll_back(self) -> NoReturn:
+        """Undo the load: leaves the `with` block at once, the machine as it was before the load."""
+        self._pending.roll_back()

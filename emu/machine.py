@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from emu.calls.prototypes import Prototype
 from emu.errors import CallError, Frame
 from emu.host.symbols import Symbols, SymbolValue
-from emu.library import Library
+from emu.library import Library, PendingLibrary
 from emu.load.lazy_binding import FirstCall
 from emu.memory.limit import DEFAULT_LIMIT
 from emu.parts import Parts
@@ -156,7 +156,8 @@ class Machine:
         """
         try:
             if run_destructors:
-                self.loader.finish()
+                with self.runner.one_budget():
+                    self.loader.finish()
         finally:
             self.linker.close()
             self.cpu.close()
@@ -170,7 +171,25 @@ class Machine:
         Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError, ConstructorFault, or what a host
         function raised), the machine is as it was before.
         """
-        return Library(self, self.loader.load(source, **options))
+        with self.runner.one_budget():
+            return Library(self, self.loader.load(source, **options))
+
+    @contextmanager
+    def loading(
+        self, source: Source | Sequence[Source] | Node, **options: Unpack[LoadKeywords]
+    ) -> Iterator[PendingLibrary]:
+        """`load`, stopped where you like: the library is linked, and the guest has not seen it yet.
+
+            with machine.loading("lib.so") as library:
+                library.advance(until="construct")           # memory, ifuncs and TLS are there
+                library.symbols["debug_level"].write(3)
+            library.function("run", "int(void)")()           # constructors have run
+
+        The end of the block does the steps that are left. An exception out of it, or `library.roll_back()`, undoes
+        the load. See `emu.library.PendingLibrary` for the steps.
+        """
+        with self.loader.loading(source, **options) as pending:
+            yield PendingLibrary(self, pending)
 
     def adopt(self, address: int, **options: Unpack[AdoptKeywords]) -> Library:
         """Make a library of an image that lies in guest memory already, its ELF header at `address`.
@@ -178,7 +197,8 @@ class Machine:
         `options` are `emu.load.options.AdoptKeywords`. One that has been relocated has also been initialised: its
         constructors and destructors are not run. Its thread-local block is set up afresh.
         """
-        return Library(self, self.loader.adopt(address, **options))
+        with self.runner.one_budget():
+            return Library(self, self.loader.adopt(address, **options))
 
     def unload(self, image: Image) -> None:
         """Undo one load of an image. After the last, run its destructors, and unload it with the dependencies
@@ -187,7 +207,8 @@ class Machine:
         What destructors unload in turn goes after that, as by ld.so. Raises UseAfterUnload, ConstructorFault of
         a destructor that did not return: its image stays.
         """
-        self.loader.unload(image)
+        with self.runner.one_budget():
+            self.loader.unload(image)
 
     def start(
         self,
@@ -202,7 +223,8 @@ class Machine:
         `emu.load.options.StartKeywords`. Raises what `load` does, and UnsupportedElf for a file that is no
         executable.
         """
-        return self.os.start(program, arguments, environment or {}, **options)
+        with self.runner.one_budget():
+            return self.os.start(program, arguments, environment or {}, **options)
 
     def run(
         self,
@@ -299,7 +321,7 @@ class Machine:
         """
         if thread is self.threads.main or self.threads.is_running(thread):
             raise CallError(f"{thread!r} cannot be ended: it is the main thread, or in use")
-        with ExitStack() as ending, self.use_thread(thread):
+        with self.runner.one_budget(), ExitStack() as ending, self.use_thread(thread):
             ending.callback(self.loader.collect)
             ending.callback(self.os.forget_thread, thread.thread_pointer)
             ending.callback(self.threads.end, thread)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from emu.cpu.protocol import Protection
     from relink.arch import Architecture
     from relink.image import Image, Symbol
     from relink.linker import Policy
+    from relink.memory.address_space import Region
 
 
 class Memory(Protocol):
@@ -44,6 +46,26 @@ class MappableMemory(Memory, Protocol):
 
     def zero(self, address: int, size: int) -> None:
         """Fill mapped memory with zeros."""
+
+
+class PageMemory(MappableMemory, Protocol):
+    """Guest memory page by page, as a kernel keeps it (see `emu.memory.guest_memory.GuestMemory`)."""
+
+    def map_anonymous(
+        self,
+        size: int,
+        protection: Protection = ...,
+        *,
+        name: str = "",
+        at: int | None = None,
+    ) -> int: ...
+    def map_over(self, address: int, size: int, protection: Protection, *, name: str = "") -> None: ...
+    def unmap_pages(self, address: int, size: int) -> None: ...
+    def protect_pages(self, address: int, size: int, protection: Protection) -> None: ...
+    def protection(self, address: int) -> Protection | None: ...
+    def region_at(self, address: int) -> Region | None: ...
+    def is_free(self, address: int, size: int) -> bool: ...
+    def is_mapped(self, address: int, size: int) -> bool: ...
 
 
 class Registers(Protocol):

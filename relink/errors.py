@@ -58,6 +58,28 @@ def _unpickled(
     return error
 
 
+#: Characters of a message, and of a name in it: names come from files, and may have any length.
+_LONGEST_MESSAGE, _LONGEST_NAME = 4096, 300
+_MOST_PLACES, _MOST_ERRORS = 24, 100
+
+
+def printable(text: str, longest: int = _LONGEST_NAME) -> str:
+    """A text that came from a file as it may be shown: no control character, nothing that cannot be encoded, and
+    not too long. Escapes are Python's."""
+    if len(text) > longest:
+        text = f"{text[:longest]}... ({len(text)} characters)"
+    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():  # of which no control, surrogate, or mark that changes the direction is one
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x1_0000 else f"\\U{code:08x}"
+
+
 # ---------------------------------------------------------------- the bytes
 
 
@@ -73,7 +95,7 @@ class ElfError(RelinkError):
         self.problem = problem
         self.offset = offset
         where = f" (at offset {offset:#x})" if offset is not None else ""
-        super().__init__(f"{source}: {problem}{where}")
+        super().__init__(f"{printable(source)}: {printable(problem, _LONGEST_MESSAGE)}{where}")
 
 
 class NotElf(ElfError):
@@ -109,7 +131,9 @@ class LinkError(RelinkError):
     def __init__(self, image: str, problem: str, *, subject: str | None = None) -> None:
         self.image = image
         self.problem = problem
-        super().__init__(f"{subject or image}: {problem}")
+        lines = problem.split("\n") if isinstance(self, LibraryNotFound) else [problem]
+        text = "\n".join(printable(line, _LONGEST_MESSAGE) for line in lines)
+        super().__init__(f"{printable(subject or image)}: {text}")
 
 
 class LibraryNotFound(LinkError):
@@ -122,8 +146,11 @@ class LibraryNotFound(LinkError):
         self.name = name
         self.needed_by = needed_by
         self.tried = tuple(tried)
-        places = "".join(f"\n  {number}. {place}: {why}" for number, (place, why) in enumerate(self.tried, 1))
-        needed = f" (needed by {needed_by})" if needed_by is not None else ""
+        shown = [(printable(place), printable(why)) for place, why in self.tried[:_MOST_PLACES]]
+        places = "".join(f"\n  {number}. {place}: {why}" for number, (place, why) in enumerate(shown, 1))
+        if len(self.tried) > len(shown):
+            places += f"\n  and {len(self.tried) - len(shown)} more"
+        needed = f" (needed by {printable(needed_by)})" if needed_by is not None else ""
         problem = f"cannot open shared object file: No such file or directory{needed}{places}"
         super().__init__(needed_by or name, problem, subject=name)
 
@@ -135,7 +162,7 @@ class UnresolvedSymbol(LinkError):
         self.symbol = symbol
         self.version = version
         self.detail = detail
-        wanted = f"{symbol}, version {version}" if version else symbol
+        wanted = f"{printable(symbol)}, version {printable(version)}" if version else printable(symbol)
         super().__init__(image, f"undefined symbol: {wanted}{f' ({detail})' if detail else ''}")
 
 
@@ -146,7 +173,7 @@ class DuplicateSymbol(LinkError):
         self.symbol = symbol
         self.first = first
         self.second = second
-        super().__init__(image, f"{symbol} is defined in {first} and in {second}")
+        super().__init__(image, f"{printable(symbol)} is defined in {printable(first)} and in {printable(second)}")
 
 
 class VersionNotFound(LinkError):
@@ -181,9 +208,9 @@ class RelocationError(LinkError):
         self.type_name = type_name
         self.symbol = symbol
         self.formula = formula
-        against = f" against {symbol}" if symbol else ""
+        against = f" against {printable(symbol)}" if symbol else ""
         computing = f" [{formula}]" if formula else ""
-        super().__init__(image, f"{section}+{offset:#x}: {type_name}{against}{computing}: {problem}")
+        super().__init__(image, f"{printable(section)}+{offset:#x}: {type_name}{against}{computing}: {problem}")
 
 
 class UnknownRelocation(RelocationError):
@@ -237,7 +264,10 @@ class LinkErrors(LinkError, ExceptionGroup[LinkError]):
         return LinkErrors, (self.image, list(self.exceptions))
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.image}: {self.problem}:", *(f"  {error}" for error in self.exceptions)])
+        shown = [f"  {error}" for error in self.exceptions[:_MOST_ERRORS]]
+        if len(self.exceptions) > len(shown):
+            shown.append(f"  and {len(self.exceptions) - len(shown)} more")
+        return "\n".join([f"{printable(self.image)}: {self.problem}:", *shown])
 
     def derive(self, excs: Sequence[LinkError]) -> LinkErrors:  # type: ignore[override]
         return LinkErrors(self.image, excs)
@@ -289,7 +319,7 @@ class UseAfterUnload(RelinkError):
     def __init__(self, image: str, symbol: str | None = None) -> None:
         self.image = image
         self.symbol = symbol
-        what = f"{symbol} of {image}" if symbol else image
+        what = f"{printable(symbol)} of {printable(image)}" if symbol else printable(image)
         super().__init__(f"{what}: the image has been unloaded")
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -24,6 +26,7 @@ settings.register_profile("suite", deadline=None, derandomize=True, max_examples
 settings.load_profile("suite")
 
 _ABOUT = "relink-about"
+_TESTS = Path(__file__).parent
 _OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed")
 
 
@@ -51,6 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="TEXT",
         help="of grouped tests (tests/grouping.py) only members whose name contains TEXT",
     )
+    group.addoption("--note-slow", action="store_true", help="write tests/slow.txt, what `-m quick` leaves out")
     group.addoption(
         "--no-tool-cache",
         action="store_true",
@@ -86,7 +90,28 @@ def _words(item: pytest.Item) -> Iterator[object]:
         yield from call.id.split("-")
 
 
+#: Where tests fetch, run other programs or take long, and single functions that do: none of theirs is quick.
+_SLOW = ("libraries", "oracle", "scenarios", "toolchains", "test_packaging.py", "test_layering.py", "test_docs.py")
+_SLOW_LIST = _TESTS / "slow.txt"
+_SLOW_SECONDS = 0.2
+
+
+def _mark_quick(items: list[pytest.Item]) -> None:
+    """One test of each function of the others, of another architecture from function to function."""
+    listed = set(_SLOW_LIST.read_text().splitlines())
+    functions: dict[tuple[Path, str], list[pytest.Item]] = {}
+    for item in items:
+        slow = not set(item.path.relative_to(_TESTS).parts).isdisjoint(_SLOW) or _function(item.nodeid) in listed
+        if not slow and item.get_closest_marker("real") is None:
+            functions.setdefault((item.path, getattr(item, "originalname", item.name)), []).append(item)
+    for (path, name), tests in functions.items():
+        chosen = tests[crc32(f"{path.name}{name}".encode()) % len(tests)]
+        chosen.add_marker("quick")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _mark_quick(items)
     kept, others = [], []
     for item in items:
         found = subject(_words(item))
@@ -100,8 +125,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = kept
 
 
+def _function(nodeid: str) -> str:
+    return nodeid.partition("[")[0]
+
+
+def _note_slow(reports: Iterable[pytest.TestReport]) -> None:
+    """The list of slow functions, from the times of a run of everything on a machine that does nothing else."""
+    slow = {_function(report.nodeid) for report in reports if report.duration > _SLOW_SECONDS}
+    head = _SLOW_LIST.read_text().partition("\n")[0]
+    _SLOW_LIST.write_text("\n".join([head, *sorted(slow)]) + "\n")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What ran, per target and compiler."""
+    if terminalreporter.config.getoption("note_slow"):
+        _note_slow(terminalreporter.stats.get("passed", ()))
     tally: Counter[tuple[str, str, str]] = Counter()
     for outcome in _OUTCOMES:
         for report in terminalreporter.stats.get(outcome, ()):

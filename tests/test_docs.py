@@ -16,6 +16,7 @@ from relink import HostMemory, Protection, decode
 from relink.memory.placement import fill, region_size
 from tests.fixtures import fixture
 from tests.linker.cores import mappings_of, write_core
+from tests.test_layering import ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +25,16 @@ def test_generated_documentation_is_current() -> None:
     command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_map_of_the_source_names_every_room_and_only_files_there_are() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    paths = re.findall(r"`((?:relink|emu|tests|toolchains)/[\w/.]+)`", text)
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    for package, heading in (("relink", "## The rooms of relink"), ("emu", "## The rooms of emu")):
+        table = text.partition(heading)[2].partition("\n## ")[0]
+        listed = set(re.findall(r"`(\w+)(?:/|\.py)`", "\n".join(re.findall(r"^\|(.*?)\|", table, re.M))))
+        assert listed == {room for rooms in ROOMS[package] for room in rooms}
 
 
 _BLOCK = re.compile(r"(?:^    .*\n(?:\n(?=    ))?)+", re.M)

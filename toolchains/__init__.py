@@ -6,7 +6,8 @@ recipes.py      what is built: one row per fixture, linked ones here
 objects.py      relocatable objects and archives; static_types.py: the types each must hold
 engine.py       what builds it: compilers and linkers as command templates
 image.py        the same compilers in a container: Docker, or buildah without a daemon
-build.py        plan, build what changed, check, write the manifest
+build.py        plan, build what changed, check
+manifest.py     what is known of every built file: one small file for each variant
 relocations.py  what relocations a built file really holds, by an independent reader
 psabi.py        the names of relocation types, for that reader
 matrix.py       which type which fixture holds, and which none does

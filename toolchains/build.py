@@ -1,10 +1,7 @@
-"""Plans, builds what changed, checks, and keeps the manifest.
+"""Plans, builds what changed, and checks.
 
-The manifest (`arch_fixtures/manifest.json`) says of each file what went in (sources and needed fixtures),
-how (the commands, with placeholders for places), with what compiler, and what came out: size, sha256,
-relocation counts and the types it was required to hold. Sources are hashed once for all; `origin` is one hash
-over everything that went into a file. A file is left alone when its origin is what a build would have now,
-and its bytes are what the manifest says.
+A file is left alone when its `origin` (see `toolchains.manifest`) is what a build would have now, its bytes are
+what the manifest says, and it holds what its recipe promises.
 """
 
 from __future__ import annotations
@@ -13,95 +10,24 @@ import hashlib
 import json
 import shlex
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from toolchains.engine import Command, Engine
 from toolchains.errors import BuildFailed, BuildsFailed, ToolchainError, WrongRelocations
+from toolchains.manifest import FIXTURES, Entry, Manifest, sha256_of
 from toolchains.recipe import Kind, Recipe, words_on
 from toolchains.recipes import RECIPES
 from toolchains.relocations import relocation_counts
 from toolchains.targets import PREFIX, TARGETS, VARIANTS, Variant
 
-FIXTURES = Path(__file__).resolve().parent.parent / "arch_fixtures"
 SOURCES = FIXTURES / "src"
 BUILT = FIXTURES / "built"
-MANIFEST = FIXTURES / "manifest.json"
 _HEADER = "fixture.h"
+_ORIGIN_DIGITS = 32
 
 Report = Callable[[str, str], None]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One block of the manifest: a built file and where it came from.
-
-    `inputs` are relative to `arch_fixtures`; `origin` is the sha256 over their contents, the commands with
-    their shared flags, and the compiler's version.
-    """
-
-    recipe: str
-    target: str
-    compiler: str
-    inputs: tuple[str, ...]
-    commands: tuple[str, ...]
-    origin: str
-    size: int
-    sha256: str
-    relocations: Mapping[str, int]
-    expected: tuple[str, ...]
-
-
-Manifest = dict[str, Entry]
-
-
-def sha256_of(path: Path) -> str:
-    """The file's sha256 in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def read_manifest(path: Path = MANIFEST) -> Manifest:
-    """The manifest, by file name relative to `built/`; empty when there is none yet."""
-    if not path.is_file():
-        return {}
-    rows = json.loads(path.read_text())["files"]
-    lists = ("inputs", "commands", "expected")
-    return {name: Entry(**row | {key: tuple(row[key]) for key in lists}) for name, row in rows.items()}
-
-
-def sources() -> dict[str, str]:
-    """The sha256 of every source and script, by path relative to `arch_fixtures`."""
-    files = (path for path in sorted(SOURCES.rglob("*")) if path.is_file())
-    return {str(path.relative_to(FIXTURES)): sha256_of(path) for path in files}
-
-
-def read_sources(path: Path = MANIFEST) -> dict[str, str]:
-    """The sources' hashes as the manifest has them."""
-    return dict(json.loads(path.read_text())["sources"])
-
-
-def read_flags(path: Path = MANIFEST) -> dict[str, dict[str, str]]:
-    """By compiler, what the placeholders `{compile}` and `{link}` in its commands stand for."""
-    return dict(json.loads(path.read_text())["flags"]) if path.is_file() else {}
-
-
-def write_manifest(manifest: Manifest, engine: Engine, path: Path = MANIFEST) -> None:
-    """Writes the manifest, sorted, a list on one line, so that diffs are small.
-
-    `engine` is what built last; the other compiler's flags stay as they are.
-    """
-    files = {}
-    for name in sorted(manifest):
-        pairs = asdict(manifest[name]).items()
-        fields = (f"   {json.dumps(key)}: {json.dumps(value)}" for key, value in pairs)
-        files[name] = "{\n" + ",\n".join(fields) + "\n  }"
-    blocks = ",\n".join(f"  {json.dumps(name)}: {block}" for name, block in files.items())
-    flags = read_flags(path) | {engine.compiler: {name: shlex.join(words) for name, words in engine.flags.items()}}
-    facts = {"version": 2, "flags": dict(sorted(flags.items())), "sources": sources()}
-    head = json.dumps(facts, indent=1).removesuffix("\n}")
-    path.write_text(f'{head},\n "files": {{\n{blocks}\n }}\n}}\n')
 
 
 def selected(compiler: str, targets: Iterable[str] | None = None) -> list[tuple[Variant, list[Recipe]]]:
@@ -151,12 +77,14 @@ def _inputs(recipe: Recipe, variant: Variant) -> tuple[str, ...]:
     return (*(f"src/{name}" for name in read), *needed)
 
 
-def _origin(inputs: tuple[str, ...], built: Path, words: tuple[str, ...], engine: Engine, version: str) -> str:
+def origin_of(recipe: Recipe, variant: Variant, engine: Engine, version: str, built: Path = BUILT) -> str:
+    """A digest of all that goes into the file: nothing is built for it, and no tool has to be there."""
+    words = tuple(shlex.join(command) for command in commands_for(recipe, variant, engine))
     digest = hashlib.sha256(json.dumps([version, {**engine.flags}, words]).encode())
-    for name in inputs:
+    for name in _inputs(recipe, variant):
         place = built / name.removeprefix("built/") if name.startswith("built/") else FIXTURES / name
         digest.update(f"{name} {sha256_of(place)}\n".encode())
-    return digest.hexdigest()
+    return digest.hexdigest()[:_ORIGIN_DIGITS]
 
 
 def expected_types(recipe: Recipe, variant: Variant) -> tuple[str, ...]:
@@ -175,16 +103,14 @@ def build_one(
     Returns its manifest entry, and whether it was built. Raises `BuildFailed`, `WrongRelocations`.
     """
     version = engine.version(variant.target)
-    commands = commands_for(recipe, variant, engine)
-    words = tuple(shlex.join(command) for command in commands)
-    inputs = _inputs(recipe, variant)
-    origin = _origin(inputs, built, words, engine, version)
-    expected = expected_types(recipe, variant)
+    origin = origin_of(recipe, variant, engine, version, built)
+    expected = set(expected_types(recipe, variant))
     fixture = f"{variant.name}/{recipe.file}"
     output = built / fixture
     if (
         known is not None
-        and (known.origin, known.expected) == (origin, expected)
+        and known.origin == origin
+        and expected <= known.relocations.keys()
         and output.is_file()
         and sha256_of(output) == known.sha256
     ):
@@ -193,26 +119,15 @@ def build_one(
     output.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="relink-fixture-") as work:
         places = {"work": work, "built": str(built), "sources": str(SOURCES)}
-        for command in commands:
+        for command in commands_for(recipe, variant, engine):
             engine.run(fixture, command, places, SOURCES)
     output.chmod(0o644)
     counts = relocation_counts(output, variant.target.arch)
-    missing = set(expected) - set(counts)
+    missing = expected - set(counts)
     if missing:
         output.unlink()
         raise WrongRelocations(fixture, missing, counts)
-    entry = Entry(
-        recipe.name,
-        variant.target.name,
-        version,
-        inputs,
-        words,
-        origin,
-        output.stat().st_size,
-        sha256_of(output),
-        counts,
-        expected,
-    )
+    entry = Entry(version, origin, output.stat().st_size, sha256_of(output), counts)
     return entry, True
 
 

@@ -20,6 +20,7 @@ from toolchains.debian import CACHE_VARIABLE, DEFAULT_PACKAGES, Sysroot
 from toolchains.engine import Engine, Gnu, Llvm, Zig
 from toolchains.errors import ToolchainError
 from toolchains.image import CONTAINERS, STAGES, Buildah, timed_build
+from toolchains.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from toolchains.recipe import Recipe
 from toolchains.recipes import RECIPES
 from toolchains.targets import COMPILERS, TARGETS, VARIANTS, Variant
@@ -96,8 +97,8 @@ def _inside(
 
 
 def _build(
-    engine: Engine, targets: list[str], jobs: int, built: Path, known: building.Manifest
-) -> tuple[building.Manifest, Counter[str]]:
+    engine: Engine, targets: list[str], jobs: int, built: Path, known: Manifest
+) -> tuple[Manifest, Counter[str]]:
     tally: Counter[str] = Counter()
     total = sum(len(recipes) for _, recipes in building.selected(engine.compiler, targets))
     with Progress(console=err, transient=True) as progress:
@@ -144,9 +145,9 @@ def build(
         _inside(engine, "build", which, targets, jobs)
         return
     builder = _engine(engine, which)
-    built, place = (output, output / "manifest.json") if output else (building.BUILT, building.MANIFEST)
-    manifest, tally = _build(builder, targets, jobs, built, building.read_manifest(place))
-    building.write_manifest(manifest, builder, place)
+    built, place = (output, output / "manifest") if output else (building.BUILT, MANIFEST)
+    manifest, tally = _build(builder, targets, jobs, built, read_manifest(place))
+    write_manifest(manifest, place)
     strays = building.remove_strays(manifest, built) if output is None else []
     _say_what_is_lacking(which, targets)
     size = sum(entry.size for entry in manifest.values())
@@ -163,7 +164,7 @@ def check(arch: Arch = None, engine: Builder = EngineName.ZIG, compiler: Which =
     if engine in CONTAINERS:
         _inside(engine, "check", which, targets, jobs)
         return
-    manifest = building.read_manifest()
+    manifest = read_manifest()
     with tempfile.TemporaryDirectory(prefix="relink-check-") as place:
         rebuilt, _ = _build(_engine(engine, which), targets, jobs, Path(place), {})
     problems = building.differences(manifest, rebuilt)
@@ -177,7 +178,7 @@ def check(arch: Arch = None, engine: Builder = EngineName.ZIG, compiler: Which =
 @app.command(name="list")
 def list_fixtures() -> None:
     """List the fixtures and, per target, their sizes in bytes by clang and by gcc."""
-    manifest = building.read_manifest()
+    manifest = read_manifest()
     table = Table("fixture", *TARGETS)
     for recipe in RECIPES.values():
         table.add_row(
@@ -192,7 +193,7 @@ def list_fixtures() -> None:
         _say_what_is_lacking(compiler, list(TARGETS))
 
 
-def _size(manifest: building.Manifest, recipe: Recipe, variant: Variant) -> str:
+def _size(manifest: Manifest, recipe: Recipe, variant: Variant) -> str:
     entry = manifest.get(f"{variant.name}/{recipe.file}")
     return str(entry.size) if entry else "-"
 
@@ -207,7 +208,7 @@ def matrix(
     """Which relocation type which fixtures hold, and which of the psABIs' types none does."""
     from toolchains.matrix import matrix_of
 
-    manifest = building.read_manifest()
+    manifest = read_manifest()
     for name in dict.fromkeys(TARGETS[target].arch for target in _chosen(arch)):
         rows = matrix_of(name, manifest)
         missing = [row.name for row in rows if not row.files]

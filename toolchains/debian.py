@@ -20,8 +20,8 @@ from pathlib import Path
 
 from toolchains import source
 from toolchains.apt import PrivateApt, require, run
-from toolchains.build import sha256_of
 from toolchains.errors import FetchError
+from toolchains.manifest import sha256_of
 from toolchains.targets import TARGETS, Target
 
 CACHE_VARIABLE = "RELINK_EMU_CACHE"

@@ -1,9 +1,9 @@
 """What builds: a compiler, a linker and an archiver, as command templates.
 
-A command is a tuple of words in which `{zig}`, `{work}`, `{built}` and `{sources}` stand for places, so that
-the same words go into the manifest and to the machine, and no manifest knows where anybody's files lie.
-`{compile}`, `{cxx}` and `{link}` stand for the flags every command of a compiler shares, which the manifest says
-once. Commands run inside `arch_fixtures/src`; sources are named relative to it.
+A command is a tuple of words in which `{zig}`, `{work}`, `{built}` and `{sources}` stand for places, so that the
+same words go to the machine and into the digest of what built a file, wherever anybody's files lie.
+`{compile}`, `{cxx}` and `{link}` stand for the flags every command of a compiler shares. Commands run inside
+`arch_fixtures/src`; sources are named relative to it.
 
 `Engine` is the seam. Three engines stand here, for two compilers: clang and lld inside the `ziglang` wheel
 (`Zig`), gcc with GNU ld and clang with lld as Debian installs them (`Gnu`, `Llvm`). Containers (`image.py`) run

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relink.arch import architecture
-from toolchains.build import Manifest
+from toolchains.manifest import Manifest
 from toolchains.psabi import relocation_names
-from toolchains.targets import COMPILERS, PACKED, PREFIX, TARGETS
+from toolchains.targets import COMPILERS, PACKED, PREFIX, VARIANTS
 
 _NAMED = 3
 
@@ -42,12 +42,13 @@ def matrix_of(arch: str, manifest: Manifest) -> list[Row]:
         names.setdefault(number, f"{PREFIX[arch]}_{reloc.name}")
     holders: dict[str, dict[str, list[str]]] = {}
     for file, entry in manifest.items():
-        if TARGETS[entry.target].arch == arch:
-            compiler = file.partition("/")[0].rpartition("-")[2]
+        name, _, path = file.partition("/")
+        variant, recipe = VARIANTS[name], path.rpartition(".")[0]
+        if variant.target.arch == arch:
             for kind in entry.relocations:
-                recipes = holders.setdefault(kind, {name: [] for name in COMPILERS})[compiler]
-                if entry.recipe not in recipes:
-                    recipes.append(entry.recipe)
+                recipes = holders.setdefault(kind, {name: [] for name in COMPILERS})[variant.compiler]
+                if recipe not in recipes:
+                    recipes.append(recipe)
     extra = [kind for kind in holders if kind not in numbers and kind not in names.values()]
     ordered = [names[number] for number in sorted(names)]
     packed = [kind.name for kind in PACKED.values()]

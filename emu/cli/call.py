@@ -193,7 +193,7 @@ class _Prototypes:
         types = ", ".join(_guess(argument, self._arch) for argument in call.arguments)
         text = f"{call.result or _GUESSED_RESULT} {call.name}({types or 'void'})"
         if call.result is None:
-            separate = missing_debug_file(library.image.symbol(call.name, call.version).image)
+            separate = missing_debug_file(library.function_symbol(call.name, call.version).image)
             why = "no debug information covers it"
             why = why if separate is None else f"its debug information is in {separate}, which is not there"
             _log.warning("%s: %s; called as %s, which is a guess", call.name, why, text)

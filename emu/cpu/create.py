@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from emu.cpu import unicorn_isas
 from emu.cpu.protocol import Cpu
+from relink.errors import UnsupportedElf
+
+#: What Icicle runs; Unicorn runs the ISAs that `emu.cpu.unicorn_isas` has a row for.
+ICICLE_ISAS = frozenset({"loongarch64"})
 
 
 def engine_of(arch: str) -> str:
-    """The engine that runs `arch` (a canonical name): "icicle" for loongarch64, "unicorn" for the others."""
-    return "icicle" if arch == "loongarch64" else "unicorn"
+    """The engine that runs `arch` (a canonical name), "icicle" or "unicorn". Raises UnsupportedElf for neither."""
+    if arch in ICICLE_ISAS:
+        return "icicle"
+    if arch not in unicorn_isas.ISAS:
+        raise UnsupportedElf(arch, "no engine has a row for this ISA")
+    return "unicorn"
 
 
 def create_cpu(arch: str) -> Cpu:

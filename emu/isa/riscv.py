@@ -82,6 +82,22 @@ def _convention(arch: str, word: int) -> CallingConvention:
     )
 
 
+def _kernel(arch: str, table: SyscallTable) -> KernelAbi:
+    return KernelAbi(
+        machine=arch,
+        number="a7",
+        arguments=numbered("a", 6),
+        result="a0",
+        table=table,
+        # Linux, arch/riscv/kernel/sys_riscv.c; from 244 on, numbers of the generic table are the ISA's.
+        own_calls={"riscv_hwprobe": 258, "riscv_flush_icache": 259},
+        absent_calls=frozenset(),
+        pairs_aligned=False,
+        sigaction_restorer=False,
+        user_page=None,
+    )
+
+
 def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) -> Isa:
     convention = _convention(arch, word)
     return Isa(
@@ -115,19 +131,7 @@ def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) ->
             global_pointer=("gp", "__global_pointer$"),
             ifunc=Ifunc("void *(unsigned long long, void *, void *)", (HWCAP, 0, 0), b""),
         ),
-        kernel=KernelAbi(
-            machine=arch,
-            number="a7",
-            arguments=numbered("a", 6),
-            result="a0",
-            table=table,
-            # Linux, arch/riscv/kernel/sys_riscv.c; from 244 on, numbers of the generic table are the ISA's.
-            own_calls={"riscv_hwprobe": 258, "riscv_flush_icache": 259},
-            absent_calls=frozenset(),
-            pairs_aligned=False,
-            sigaction_restorer=False,
-            user_page=None,
-        ),
+        kernel=_kernel(arch, table),
         libc=LibcAbi(
             sonames=sonames,
             stat={"": GENERIC, "64": GENERIC},

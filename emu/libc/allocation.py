@@ -45,7 +45,12 @@ def free(libc: Libc, block: int) -> None:
     libc.heap.free(block)
 
 
-@export("void _ZdlPvm(void *block, size_t size)", alias=("_ZdlPvj", "_ZdaPvm", "_ZdaPvj"))
+@export("void free_aligned_sized(void *block, size_t alignment, size_t size)")
+def free_aligned_sized(libc: Libc, block: int, alignment: int, size: int) -> None:
+    libc.heap.free(block)
+
+
+@export("void _ZdlPvm(void *block, size_t size)", alias=("_ZdlPvj", "_ZdaPvm", "_ZdaPvj", "free_sized"))
 def sized_delete(libc: Libc, block: int, size: int) -> None:
     libc.heap.free(block)
 

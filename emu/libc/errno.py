@@ -158,19 +158,21 @@ class Errno(enum.IntEnum):
     EINTR = 4
     EIO = 5
     EBADF = 9
+    ECHILD = 10
     EAGAIN = 11
     ENOMEM = 12
     EACCES = 13
     EFAULT = 14
     EBUSY = 16
     EEXIST = 17
+    ENODEV = 19
     ENOTDIR = 20
     EISDIR = 21
     EINVAL = 22
     EMFILE = 24
     EFBIG = 27
-    ENOSPC = 28
     ENOTTY = 25
+    ENOSPC = 28
     ESPIPE = 29
     EROFS = 30
     EDOM = 33
@@ -181,5 +183,14 @@ class Errno(enum.IntEnum):
     ENOTEMPTY = 39
     EILSEQ = 84
     EOVERFLOW = 75
+    EAFNOSUPPORT = 97
     ETIMEDOUT = 110
     ESRCH = 3
+
+
+class FileError(Exception):
+    """An operation on files or mappings that failed; `errno` says how."""
+
+    def __init__(self, errno: Errno) -> None:
+        self.errno = errno
+        super().__init__(errno.name)

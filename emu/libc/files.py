@@ -1,4 +1,4 @@
-"""open, read, write and their like on the in-memory file system; stat; mmap of anonymous memory."""
+"""open, read, write and their like on the in-memory file system; stat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emu.libc.errno import Errno
 from emu.libc.memory import overflow_abort
 from emu.libc.table import export, register
 from emu.memory.guest_view import PIECE, GuestView
-from relink.errors import AddressSpaceError, GuestAccessError
+from relink.errors import GuestAccessError
 
 if TYPE_CHECKING:
     from emu.isa.spec import Isa
@@ -303,73 +303,3 @@ def ioctl(libc: Libc, number: int, request: int, arguments: Arguments | None = N
 @export("int isatty(int number)")
 def isatty(libc: Libc, number: int) -> int:
     return libc.fail(Errno.ENOTTY, 0)
-
-
-# ---------------------------------------------------------------- mappings
-
-_MAP_ANONYMOUS, _MAP_FIXED = 0x20, 0x10
-
-
-def _map(libc: Libc, hint: int, size: int, flags: int, number: int, offset: int) -> int:
-    """Anonymous memory, or a private copy of a file's bytes; a fixed address is refused with EINVAL."""
-    failed = libc.arch.address_mask
-    if not size or flags & _MAP_FIXED:
-        return libc.fail(Errno.EINVAL, failed)
-    content = b""
-    if not flags & _MAP_ANONYMOUS:
-        try:
-            content = fs.file_system(libc).get(number).read(size, offset)
-        except fs.FileError as error:
-            return libc.fail(error.errno, failed)
-    try:
-        address = libc.mappings.map_anonymous(size, name="[mmap]")
-    except AddressSpaceError:
-        return libc.fail(Errno.ENOMEM, failed)
-    if content:
-        libc.memory.write(address, content)
-    return address
-
-
-@export("void *mmap(void *hint, size_t size, int protection, int flags, int number, off_t offset)")
-def mmap(libc: Libc, hint: int, size: int, protection: int, flags: int, number: int, offset: int) -> int:
-    return _map(libc, hint, size, flags, number, offset)
-
-
-@export("void *mmap64(void *hint, size_t size, int protection, int flags, int number, off64_t offset)")
-def mmap64(libc: Libc, hint: int, size: int, protection: int, flags: int, number: int, offset: int) -> int:
-    return _map(libc, hint, size, flags, number, offset)
-
-
-@export("void *mremap(void *old, size_t old_size, size_t size, int flags, ...)")
-def mremap(libc: Libc, old: int, old_size: int, size: int, flags: int, arguments: Arguments | None = None) -> int:
-    """Grown mappings move, which MREMAP_MAYMOVE (1) must allow."""
-    if size <= old_size:
-        return old
-    if not flags & 1:
-        return libc.fail(Errno.ENOMEM, libc.arch.address_mask)
-    address = _map(libc, 0, size, _MAP_ANONYMOUS, -1, 0)
-    if address != libc.arch.address_mask:
-        libc.memory.write(address, libc.memory.read(old, old_size))
-        munmap(libc, old, old_size)
-    return address
-
-
-@export("int mprotect(void *address, size_t size, int protection)")
-def mprotect(libc: Libc, address: int, size: int, protection: int) -> int:
-    """Read and write are what the library's mappings have and keep; execute permission is refused."""
-    return libc.fail(Errno.EACCES) if protection & 4 else 0
-
-
-@export("int munmap(void *address, size_t size)")
-def munmap(libc: Libc, address: int, size: int) -> int:
-    """Unmaps the whole mapping that starts at `address`, which is how mmap's are given back."""
-    try:
-        libc.mappings.unmap(address)
-    except AddressSpaceError:
-        return libc.fail(Errno.EINVAL)
-    return 0
-
-
-@export("int msync(void *address, size_t size, int flags)", alias=("madvise", "posix_madvise"))
-def msync(libc: Libc, address: int, size: int, flags: int) -> int:
-    return 0

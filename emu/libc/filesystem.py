@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
+from emu.libc.errno import FileError as FileError
+from emu.libc.random_bytes import RandomBytes
 from relink.errors import GuestAccessError
 
 if TYPE_CHECKING:
@@ -28,14 +30,6 @@ PATH_MAX = 4096  #: bytes of a path, its NUL included (Linux, include/uapi/linux
 _NAME_MAX = 255
 _ZEROS = 1 << 20  # bytes a file grows by at a time
 _ENTRY_COST = 512  #: bytes the host keeps for a file or folder beside its name and content
-
-
-class FileError(Exception):
-    """A file operation that failed; `errno` says how."""
-
-    def __init__(self, errno: Errno) -> None:
-        self.errno = errno
-        super().__init__(errno.name)
 
 
 @dataclass
@@ -63,7 +57,7 @@ class Descriptor:
         if not self.readable:
             raise FileError(Errno.EBADF)
         if self.input is not None:
-            if at is not None:
+            if at is not None and not self.path.startswith("/dev/"):
                 raise FileError(Errno.ESPIPE)
             return self.input(count) if count else b""
         assert self.data is not None
@@ -94,6 +88,8 @@ class Descriptor:
         return len(data)
 
     def seek(self, offset: int, whence: int) -> int:
+        if self.path.startswith("/dev/") and self.data is None:
+            return 0
         if self.output is not None or self.data is None:
             raise FileError(Errno.ESPIPE)
         bases = {SEEK_SET: 0, SEEK_CUR: self.position, SEEK_END: len(self.data)}
@@ -142,6 +138,14 @@ class FileSystem:
         self._index = _Index(self.files)
         self.working_directory = "/"
         self._directory_flag = libc.isa.libc.directory_flag
+        #: Devices that are always there, by path: what reading gives.
+        self.devices: dict[str, Callable[[int], bytes]] = {
+            "/dev/null": lambda size: b"",
+            "/dev/zero": bytes,
+            "/dev/full": bytes,
+            "/dev/urandom": lambda size: libc.state(RandomBytes).take(size),
+            "/dev/random": lambda size: libc.state(RandomBytes).take(size),
+        }
         given = {"input": libc.stdin} if callable(libc.stdin) else {"data": libc.stdin}
         self.descriptors: dict[int, Descriptor] = {
             0: Descriptor("<stdin>", **given),
@@ -179,6 +183,8 @@ class FileSystem:
 
     def status(self, path: bytes) -> Status:
         key = self.resolve(path)
+        if key in self.devices and key not in self.files:
+            return Status(S_IFCHR | 0o666, 0, inode(key))
         if key in self.files:
             return Status(S_IFREG | 0o644, len(self.files[key]), inode(key))
         if self.is_directory(key):
@@ -241,6 +247,8 @@ class FileSystem:
     def open(self, path: bytes, flags: int) -> int:
         """The lowest free descriptor, opened on `path` with Linux's O_ flags."""
         key = self.resolve(path)
+        if key in self.devices and key not in self.files:
+            return self._add(self._device(key, flags))
         if key not in self.files and self.is_directory(key):
             if flags & 3:
                 raise FileError(Errno.EISDIR)
@@ -261,6 +269,12 @@ class FileSystem:
         if flags & O_TRUNC and descriptor.writable:
             descriptor.resize(0)
         return self._add(descriptor)
+
+    def _device(self, path: str, flags: int) -> Descriptor:
+        """A character device: what is written to it is gone, or refused by /dev/full."""
+        if flags & self._directory_flag:
+            raise FileError(Errno.ENOTDIR)
+        return Descriptor(path, flags, output=_full if path == "/dev/full" else len, input=self.devices[path])
 
     def _add(self, descriptor: Descriptor) -> int:
         number = next(n for n in range(_MOST_DESCRIPTORS + 1) if n not in self.descriptors)
@@ -354,6 +368,11 @@ class _Index:
 
 def _absolute(key: str) -> str:
     return posixpath.normpath(posixpath.join("/", key))
+
+
+def _full(data: bytes) -> int:
+    """What /dev/full makes of data."""
+    raise FileError(Errno.ENOSPC)
 
 
 def inode(path: str) -> int:

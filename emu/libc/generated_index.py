@@ -5,7 +5,8 @@ from __future__ import annotations
 NAMES: dict[str, str] = {
     "allocation": """
         _ZdaPv _ZdaPvj _ZdaPvm _ZdlPv _ZdlPvj _ZdlPvm _Znaj _Znam _Znwj _Znwm aligned_alloc calloc cfree
-        free malloc malloc_trim malloc_usable_size memalign posix_memalign realloc reallocarray valloc
+        free free_aligned_sized free_sized malloc malloc_trim malloc_usable_size memalign posix_memalign
+        realloc reallocarray valloc
     """,
     "memory": """
         __bzero __memchr __memcmpeq __mempcpy __memrchr __memset __rawmemchr bcmp bcopy bzero explicit_bzero
@@ -75,9 +76,20 @@ NAMES: dict[str, str] = {
         __close __fcntl_time64 __fstat64_time64 __fxstat __fxstat64 __ioctl_time64 __lseek __lstat64_time64
         __lxstat __lxstat64 __open __open64 __open64_2 __open_2 __read __read_chk __stat64_time64 __write
         __xstat __xstat64 close creat creat64 dup dup2 fchmod fchown fcntl fcntl64 fdatasync fstat fstat64
-        fsync ftruncate ftruncate64 ioctl isatty lseek lseek64 lstat lstat64 madvise mmap mmap64 mprotect
-        mremap msync munmap open open64 posix_fadvise posix_fadvise64 posix_madvise pread pread64 pwrite
-        pwrite64 read stat stat64 write
+        fsync ftruncate ftruncate64 ioctl isatty lseek lseek64 lstat lstat64 open open64 posix_fadvise
+        posix_fadvise64 pread pread64 pwrite pwrite64 read stat stat64 write
+    """,
+    "mman": """
+        __madvise __mprotect __munmap madvise mlock mmap mmap64 mprotect mremap msync munlock munmap
+        posix_madvise
+    """,
+    "limits": """
+        __brk __register_atfork __sbrk __statfs brk fstatfs fstatfs64 getrlimit getrlimit64 prctl
+        pthread_attr_getstack pthread_getaffinity_np pthread_getattr_np sbrk setrlimit setrlimit64 statfs
+        statfs64 wait waitpid
+    """,
+    "internet": """
+        __inet_pton inet_ntop inet_pton
     """,
     "stdio_ext": """
         __fbufsize __flbf __fpending __fpurge __freadable __freading __fsetlocking __fwritable __fwriting

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from emu.load.ldso import DynamicLoader
     from emu.memory.guest_view import GuestView
     from emu.memory.heap import Heap
-    from emu.ports import Caller, MappableMemory, Registers, Threads
+    from emu.ports import Caller, PageMemory, Registers, Threads
     from relink.arch import Architecture
 
 _S = TypeVar("_S")
@@ -44,7 +44,7 @@ class Libc:
         self,
         arch: Architecture,
         memory: GuestView,
-        mappings: MappableMemory,
+        mappings: PageMemory,
         registers: Registers,
         heap: Heap,
         caller: Caller,

@@ -28,7 +28,8 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 #: The files that hold the functions, by subject, in the order of the generated documentation.
 FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
-    "files", "stdio_ext", "paths", "directories", "process", "startup", "dlfcn", "reports", "environment",
+    "files", "mman", "limits", "internet",
+    "stdio_ext", "paths", "directories", "process", "startup", "dlfcn", "reports", "environment",
     "getopt", "clock", "rand", "jumps", "threads", "fortify", "libm", "integers", "softfloat", "quad", "eabi",
     "atomics",
 )  # fmt: skip

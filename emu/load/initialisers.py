@@ -12,15 +12,18 @@ import numpy as np
 from emu.calls.prototypes import Integer, Parameter, Prototype, Void
 from emu.errors import ConstructorFault
 from emu.isa.registry import ISAS
+from relink.elf.constants import DynamicFlag1
 from relink.errors import MachineError
 from relink.image import Image, image_of
 from relink.load import emit
 from relink.load.plan import Plan, destructors, initialisers
-from relink.module import Module
+from relink.module import Module, Stage
 from relink.relocate.result import finish_ifuncs
 from relink.resolve.bindings import UNRESOLVED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from emu.debug.symbolizer import Symbolizer
     from emu.isa.convention import CallingConvention
     from emu.memory.guest_memory import GuestMemory
@@ -38,6 +41,11 @@ def _constructor_prototype(word_size: int) -> Prototype:
     """void(int argc, char **argv, char **envp), as ld.so calls constructors."""
     pointer = Parameter("", Integer(word_size, False, "unsigned long"))
     return Prototype("", Void(), (Parameter("", Integer(4, True, "int")), pointer, pointer))
+
+
+def _turn(image: Image) -> tuple[bool, int]:
+    """The order of initialisation (see `relink.load.plan.initialisers`)."""
+    return not image.decoded.flags_1 & DynamicFlag1.INITFIRST, image.lifetime.init_index
 
 
 class Initialisers:
@@ -61,6 +69,7 @@ class Initialisers:
         self._constructor = _constructor_prototype(convention.word_size)
         self._ifunc_block = 0
         self._finalised: set[Image] = set()  # whose destructors have run
+        self._deferred: set[Image] = set()  # whose constructors have not run, on request
 
     # ------------------------------------------------------------ ifuncs
 
@@ -100,16 +109,41 @@ class Initialisers:
 
     def construct(self, plan: Plan) -> None:
         """Run the constructors of a load. Raises ConstructorFault."""
+        if self._deferred:
+            self.initialise(image for first in plan.first for image in first.scope)
+        self._construct(plan)
+
+    def _construct(self, plan: Plan) -> None:
         for image, which, address in initialisers(plan):
             self.run_constructor(image, which, address)
+
+    def defer(self, plan: Plan) -> None:
+        """Leave the constructors of a load for `initialise`; until they have run no destructors do."""
+        self._deferred.update(image for image in plan.initialise if not image.already_initialised)
+
+    def mark_deferred(self, plan: Plan) -> None:
+        """Say so of the images, once their load has been committed."""
+        for image in self._deferred.intersection(plan.images):
+            image.stage = Stage.RELOCATED
+
+    def initialise(self, images: Iterable[Image]) -> None:
+        """Run the constructors of images that a load has left for later, dependencies first.
+
+        Raises ConstructorFault: then the image it names and those after it are still to be initialised.
+        """
+        waiting = sorted(self._deferred.intersection(images), key=_turn)
+        for image in waiting:
+            self._construct(Plan(image, images=[image], first=[image], initialise=[image]))
+            self._deferred.discard(image)
+            image.stage = Stage.INITIALISED
 
     def run_constructor(self, image: Image, which: str, address: int) -> None:
         """Run one constructor, which is given the program's arguments. Raises ConstructorFault."""
         self._run(image, which, address, *self._stack.constructor_arguments)
 
     def destruct(self, image: Image) -> None:
-        """Run an image's destructors, unless that has been done. Raises ConstructorFault."""
-        if image.already_initialised or image in self._finalised:
+        """Run an image's destructors, unless they have, or its constructors have not. Raises ConstructorFault."""
+        if image.already_initialised or image in self._finalised or image in self._deferred:
             return
         self._finalised.add(image)
         for which, address in destructors(image):
@@ -132,6 +166,7 @@ class Initialisers:
     def forget(self, image: Image) -> None:
         """An image is gone."""
         self._finalised.discard(image)
+        self._deferred.discard(image)
 
     def _run(self, image: Image, which: str, address: int, *args: int) -> None:
         with emit.running(self._linker.observers, image, which, address, destructor=not args):

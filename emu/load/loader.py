@@ -14,7 +14,6 @@ loses what the machine has kept for it: traps, lazy slots, patches, handlers of 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from emu.debug.link_maps import State
 from emu.isa.registry import ISAS
+from emu.load.pending import PendingLoad, RolledBack
 from relink.errors import RelinkError, UnsupportedElf
 from relink.linker import Load, LoadOptions, Phase
 from relink.relocate.lazy import BindMode
@@ -103,12 +103,30 @@ class Loader:
 
         `prepare` is called with the plan and the rollback once the guest has its memory, before any code runs.
         """
-        with self._undoing() as (undo, traps):
-            options = self._options(traps, program=prepare is not None, **keywords)
-            load = self._linker.begin(source, name=keywords.get("name"), options=options)
-            return self._carry_out(
-                load, undo, traps, prepare, run_initialisers=keywords.get("run_initialisers", True)
-            )
+        with self.loading(source, prepare=prepare, **keywords) as pending:
+            pending.advance()
+        return pending.plan
+
+    @contextmanager
+    def loading(
+        self,
+        source: Source | Sequence[Source] | Node,
+        *,
+        prepare: Prepare | None = None,
+        **keywords: Unpack[LoadKeywords],
+    ) -> Iterator[PendingLoad]:
+        """`load` step by step: see `Machine.loading`."""
+        pending: PendingLoad | None = None
+        run_initialisers = keywords.get("run_initialisers", True)
+        try:
+            with self._undoing() as (undo, traps):
+                options = self._options(traps, program=prepare is not None, **keywords)
+                load = self._linker.begin(source, name=keywords.get("name"), options=options)
+                with self._carrying_out(load, undo, traps, prepare, run_initialisers=run_initialisers) as pending:
+                    yield pending
+        except RolledBack as request:
+            if request.load is not pending:
+                raise
 
     def _options(self, traps: list[int], *, program: bool, **keywords: Unpack[LoadKeywords]) -> LoadOptions:
         """What the linker is told; traps made for symbols are noted in `traps`."""
@@ -132,7 +150,9 @@ class Loader:
         with self._undoing() as (undo, traps):
             options = LoadOptions(sources=self._host_symbols.sources(symbols, traps))
             load = self._linker.begin_adoption(address, options=options, **keywords)
-            return self._carry_out(load, undo, traps)
+            with self._carrying_out(load, undo, traps) as pending:
+                pending.advance()
+            return pending.plan
 
     @contextmanager
     def _undoing(self) -> Iterator[tuple[ExitStack, list[int]]]:
@@ -150,7 +170,8 @@ class Loader:
                 yield undo, traps
             undo.pop_all()
 
-    def _carry_out(
+    @contextmanager
+    def _carrying_out(
         self,
         load: Load,
         undo: ExitStack,
@@ -158,28 +179,39 @@ class Loader:
         prepare: Prepare | None = None,
         *,
         run_initialisers: bool = True,
-    ) -> Plan:
-        """Link, and do what the linker leaves to do."""
+    ) -> Iterator[PendingLoad]:
+        """Link; the block does what the linker leaves to do, and what it does not do is done at its end."""
         with load:
             load.run_to(Phase.RELOCATE)
             plan = load.plan
-            start = time.perf_counter()
             self._check_float_abi(plan)
+            initialisers = self._initialisers
+            construct = initialisers.construct if run_initialisers else initialisers.defer
+            undo.callback(self._forget_deferred, plan)
+            pending = PendingLoad(
+                plan,
+                {
+                    "publish": partial(self._publish, load, undo),
+                    "prepare": partial(prepare, plan, undo) if prepare is not None else _nothing,
+                    "ifuncs": partial(initialisers.resolve_ifuncs, plan),
+                    "tls": partial(self._threads.initialise, plan.static_tls),
+                    "construct": partial(construct, plan),
+                },
+            )
             try:
-                self._publish(load, undo)
-                if prepare is not None:
-                    prepare(plan, undo)
-                self._initialisers.resolve_ifuncs(plan)
-                self._threads.initialise(plan.static_tls)
-                if run_initialisers:
-                    self._initialisers.construct(plan)
+                yield pending
+                pending.advance()
             except BaseException:
                 self._hooks.load_failed(plan.images)
                 raise
-            plan.timings.add("start", time.perf_counter() - start)
             load.commit()
+        if not run_initialisers:
+            initialisers.mark_deferred(plan)
         self._host_symbols.owned[plan.root] += traps
-        return plan
+
+    def _forget_deferred(self, plan: Plan) -> None:
+        for image in plan.images:
+            self._initialisers.forget(image)
 
     def _check_float_abi(self, plan: Plan) -> None:
         """Floating-point values go where this machine's convention says: images that differ would read garbage."""
@@ -272,6 +304,10 @@ class Loader:
     def _code_removed(self) -> None:
         traps, memory = self._traps, self._memory
         self._hooks.code_removed(lambda address: address in traps or memory.region_at(address) is not None)
+
+
+def _nothing() -> None:
+    """A step that has nothing to do."""
 
 
 def _from_host(image: Image) -> list[Copied]:

@@ -7,7 +7,8 @@ it meets are answered in between, outside the engine, so what answers them may c
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from emu.calls.plan import CallPlan, plan_call
 from emu.calls.prototypes import Prototype
@@ -84,6 +85,8 @@ class Runner:
         self._interrupted = (*self._returns_through, *cpu.registers[:-1], *convention.preserved_floats)
         self._suspended: list[Sequence[int]] = []  #: `_interrupted` of each guest function that waits for the host
         self._budget = Budget(0, 0.0)
+        self._sharing = False  #: whether outermost calls have one budget together
+        self._shared: Budget | None = None  #: that budget, once the first of them has begun
         self._reached = 0  #: the trap or system call that is being answered
         self.raised_in_call: BaseException | None = None  #: what the last nested call that failed raised
 
@@ -151,10 +154,29 @@ class Runner:
         return result
 
     def _new_budget(self, max_instructions: int | None, timeout: float | None) -> Budget:
-        return Budget(
+        shares = self._sharing and max_instructions is None and timeout is None
+        if shares and self._shared is not None:
+            return self._shared
+        budget = Budget(
             self.max_instructions if max_instructions is None else max_instructions,
             self.timeout if timeout is None else timeout,
         )
+        if shares:
+            self._shared = budget
+        return budget
+
+    @contextmanager
+    def one_budget(self) -> Iterator[None]:
+        """Have the outermost calls made inside share what one may use up: constructors of a load, handlers at an
+        end. It begins with the first of them."""
+        if self.depth or self._sharing:
+            yield
+            return
+        self._sharing = True
+        try:
+            yield
+        finally:
+            self._sharing, self._shared = False, None
 
     def run_program(
         self, entry: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None

@@ -335,6 +335,7 @@ AARCH64 = Architecture(
     plt=Plt(named=SlotNamed.BY_ADDRESS, at=0, pushed=16, saved=("x30", 8), bound_at_once=0x80),
     mapping_symbols=b"xd",  # AAELF64 5.5.4
     stub=STUB,
+    nops=(bytes.fromhex("1f2003d5"),),
     detours=(Detour(bytes.fromhex("00000014"), BRANCH_26, 0, 0, STUB, pads=_LANDING_PADS),),  # b
     branch_reach=1 << 27,
 )

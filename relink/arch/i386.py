@@ -132,6 +132,7 @@ I386 = Architecture(
     plt=Plt(at=4, divisor=8, pushed=8),
     branch_bias={"": -4},
     stub=STUB,
+    nops=(b"\x90",),
     detours=(
         Detour(b"\xe9" + bytes(4), address32, 1, -4, STUB, pads={_ENDBR: _ENDBR}, padding=NOPS, unit=16),  # jmp
     ),

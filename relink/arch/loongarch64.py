@@ -364,7 +364,8 @@ LOONGARCH64 = Architecture(
     platform="loongarch64",
     # The header leaves the slot's byte offset among the jump slots in t1, and the map's word in t0.
     plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
-    alignment=Alignment((NOP,), alignment_request),
+    nops=(NOP,),
+    alignment=Alignment(alignment_request),
     stub=STUB,
     detours=(Detour(bytes.fromhex("00000050"), OFFS_26, 0, 0, STUB),),  # b
     branch_reach=1 << 27,

@@ -199,7 +199,8 @@ def alignment_request(addend: int, symbol: int) -> tuple[int, int, int]:
     return 1 << (addend + 1).bit_length(), addend, addend
 
 
-ALIGNMENT = Alignment((b"\x13\0\0\0", b"\x01\0"), alignment_request)  # nop, c.nop
+NOPS = (b"\x13\0\0\0", b"\x01\0")  # nop, c.nop
+ALIGNMENT = Alignment(alignment_request)
 
 # auipc t1, 0; ld t1, 16(t1); jr t1; nop; address
 STUB_64 = Stub(bytes.fromhex("17030000 03330301 67000300 13000000") + bytes(8), 16, 8)
@@ -234,6 +235,7 @@ RISCV64 = Architecture(
     branch_reach=1 << 20,  # jal
     # The header leaves the slot's byte offset among the jump slots in t1, and the map's word in t0.
     plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
+    nops=NOPS,
     alignment=ALIGNMENT,
     mapping_symbols=b"xd",  # RISC-V psABI, "Mapping Symbol"
     mapping_names_isa=True,
@@ -269,6 +271,7 @@ RISCV32 = Architecture(
     aliases=("rv32", "rv32gc", "riscv32gc"),
     branch_reach=1 << 20,
     plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=4),
+    nops=NOPS,
     alignment=ALIGNMENT,
     mapping_symbols=b"xd",  # RISC-V psABI, "Mapping Symbol"
     mapping_names_isa=True,

@@ -263,18 +263,10 @@ class Detour:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """How a relocation of Role.ALIGN asks for padding, and what fills the padding that stays."""
+    """How a relocation of Role.ALIGN asks for padding; `Architecture.nops` fill what stays."""
 
-    nops: tuple[bytes, ...]  #: instructions that do nothing, longest first
     #: Given addend and symbol index: (alignment, bytes of padding there, most padding worth it).
     request: Callable[[int, int], tuple[int, int, int]]
-
-    def fill(self, size: int) -> bytes:
-        """`size` bytes of instructions that do nothing; fewer where no instruction is that short."""
-        content = b""
-        for nop in self.nops:
-            content += nop * ((size - len(content)) // len(nop))
-        return content
 
 
 class FloatAbi(enum.Enum):
@@ -324,6 +316,8 @@ class Architecture:
     #: The addend of a branch to the symbol itself, by the first three letters of the row's name ("": other rows):
     #: from the place to where the program counter counts.
     branch_bias: Mapping[str, int] = field(default_factory=dict)
+    #: Instructions that do nothing, longest first; on Arm the last is Thumb's.
+    nops: tuple[bytes, ...] = ()
     alignment: Alignment | None = None  #: where the table has rows of Role.ALIGN
     #: The letters that follow `$` in mapping symbols of objects: a: A32, t: Thumb, x: other code, d: data.
     mapping_symbols: bytes = b""
@@ -345,6 +339,13 @@ class Architecture:
     def address_mask(self) -> int:
         """The greatest address."""
         return (1 << self.bits) - 1
+
+    def fill(self, size: int) -> bytes:
+        """`size` bytes of instructions that do nothing; fewer where no instruction is that short."""
+        content = b""
+        for nop in self.nops:
+            content += nop * ((size - len(content)) // len(nop))
+        return content
 
     @property
     def code_address_mask(self) -> int:

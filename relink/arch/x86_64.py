@@ -130,6 +130,7 @@ X86_64 = Architecture(
     branch_bias={"": -4},
     large_common=0xFF02,  # SHN_X86_64_LCOMMON: every section is placed in reach (AMD64 psABI 4.1, 4.2)
     stub=STUB,
+    nops=(b"\x90",),
     detours=(
         Detour(b"\xe9" + bytes(4), signed32, 1, -4, STUB, pads={_ENDBR: _ENDBR}, padding=NOPS, unit=16),  # jmp
     ),

@@ -60,7 +60,7 @@ def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Sh
         raise MalformedElf(f"{file.name}: {table.name}", problem)
     entries = entries[np.argsort(table.offset[entries], kind="stable")]
     content = file.section_bytes(table.section).copy()
-    unit = len(rule.nops[-1])
+    unit = len(arch.nops[-1])
     keep = np.ones(len(content), np.bool_)
     cuts, removed, gone, last = [], [], 0, 0
     for index in entries.tolist():
@@ -76,7 +76,7 @@ def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Sh
                 f"{file.name}: {table.name}",
                 f"{padding} bytes of padding at {offset:#x} cannot align what follows to {align}",
             )
-        content[offset : offset + needed] = np.frombuffer(rule.fill(needed), np.uint8)
+        content[offset : offset + needed] = np.frombuffer(arch.fill(needed), np.uint8)
         keep[offset + needed : offset + padding] = False
         gone += padding - needed
         cuts.append(offset + padding)

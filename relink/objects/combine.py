@@ -144,4 +144,5 @@ def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> C
         low_bits=tables.low_bits(),
         constructors=layout.array(CONSTRUCTORS),
         destructors=layout.array(DESTRUCTORS),
+        routines=(symbols.offset_of("_init"), symbols.offset_of("_fini")),
     )

@@ -26,7 +26,10 @@ from relink.elf.objects import Group, ObjectFile
 from relink.objects.align import Shrinkage
 
 FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
-R, RX, TLS, RW, BSS = range(5)  #: the order sections lie in
+R, RX, RWX, TLS, RW, BSS = range(6)  #: the order sections lie in
+CODE = (RX, RWX)
+#: Each a function of the whole link, which every object adds instructions to.
+CODE_FRAGMENTS = (".init", ".fini")
 INDEX_TABLE = ".ARM.exidx"
 CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 DESTRUCTORS = (".fini_array", ".dtors")
@@ -62,7 +65,8 @@ class InputSection:
     align: int
     bits: bool  #: has bytes in the file
     kind: int = R
-    order: tuple[int, ...] = ()  #: sorts constructors
+    order: tuple[int, ...] = ()  #: sorts sections of equal permission; equal ones lie in link order
+    output_align: int = 1  #: of the output section it is part of, which begins so aligned
     offset: int = -1  #: in the image
     shrinkage: Shrinkage | None = None
 
@@ -136,6 +140,8 @@ class CombinedObjects(Decoded):
     stubs: StubTable | None = None
     constructors: tuple[int, int] | None = None
     destructors: tuple[int, int] | None = None
+    #: Image offsets of `_init` and `_fini`, which linkers make DT_INIT and DT_FINI (ld's -init, -fini).
+    routines: tuple[int | None, int | None] = (None, None)
     float_abi: FloatAbi | None = None  #: how calls pass floating-point values (None: whichever)
     #: Relocates the debug sections when they are asked for (see `relink.relocate.debug_info`).
     link_debug_sections: DebugLinker = field(default=no_debug_sections, repr=False)
@@ -148,6 +154,14 @@ class CombinedObjects(Decoded):
     @property
     def relocations(self) -> tuple[RelocationTable, ...]:
         return (self.static,) if self.static is not None else ()
+
+    @property
+    def init(self) -> int | None:
+        return self.routines[0]
+
+    @property
+    def fini(self) -> int | None:
+        return self.routines[1]
 
     @property
     def init_array(self) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from relink.arch.spec import Slot, Stub
 from relink.arrays import I64, Bools
 from relink.elf.constants import SymbolType
 from relink.elf.objects import UNDEFINED
-from relink.objects.combined import RX, StubTable
+from relink.objects.combined import CODE, StubTable
 from relink.objects.layout import Layout
 from relink.objects.relocation_tables import InputTable, InputTables
 
@@ -74,12 +74,12 @@ def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: 
     A stub arrives at a symbol, so a far branch to symbol plus addend (an assembler's way to name a local
     label) gets a symbol of its own.
     """
-    text = layout.edges(lambda s: s.kind == RX)
+    text = layout.edges(lambda s: s.kind in CODE)
     if layout.stub is None or text is None or text[1] - text[0] < arch.branch_reach:
         return np.zeros(0, np.int64)
     found = [np.zeros(0, np.int64)]
     for number, table in enumerate(tables.tables):
-        if table.addend is None or table.target.kind != RX:
+        if table.addend is None or table.target.kind not in CODE:
             continue
         far = _far(arch, tables, table)
         inside = np.flatnonzero(far & (table.addend != 0))

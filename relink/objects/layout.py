@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,10 +16,23 @@ from relink.elf.headers import MAX_ALIGN, MAX_SPAN
 from relink.elf.objects import COMMON
 from relink.errors import MalformedElf, UnsupportedElf
 from relink.memory.address_space import PAGE, page_ceil
-from relink.objects.combined import BSS, FIRST, LAST_GROUP, RW, RX, TLS, InputSection, R, StubTable
+from relink.objects.combined import (
+    BSS,
+    CODE,
+    CODE_FRAGMENTS,
+    FIRST,
+    LAST_GROUP,
+    RW,
+    RWX,
+    RX,
+    TLS,
+    InputSection,
+    R,
+    StubTable,
+)
 from relink.objects.symbols import Symbols
 
-_SEGMENT_FLAGS = {R: 4, RX: 5, TLS: 6, RW: 6, BSS: 6}
+_SEGMENT_FLAGS = {R: 4, RX: 5, RWX: 7, TLS: 6, RW: 6, BSS: 6}
 
 
 class Layout:
@@ -51,13 +65,13 @@ class Layout:
         self.segments, self.islands = [], []
         island = stub_count * len(self.stub.code) if self.stub else 0
         position = 0
-        for kind in range(5):
+        for kind in _SEGMENT_FLAGS:
             start = position if kind == BSS else page_ceil(position)
             position = self._place_sections(kind, start or FIRST, island)
             if kind == R:
                 self.got = _aligned(position, 16)
                 position = self.got + got_size
-            elif kind == RX and island:
+            elif (kind == RX and island) or (kind == RWX and island and position > start):
                 position = self._place_island(position, island)
             elif kind == BSS:
                 position = self._place_commons(position)
@@ -69,9 +83,12 @@ class Layout:
         self.end = position
 
     def _place_sections(self, kind: int, position: int, island: int) -> int:
-        since_island = 0
+        since_island, output = 0, None
         for section in (s for s in self.sections if s.kind == kind):
-            if kind == RX and island and since_island + section.size > self.arch.branch_reach // 2:
+            if section.order[:2] != output:  # every output section begins as aligned as any part of it
+                output = section.order[:2]
+                position = _aligned(position, section.output_align)
+            if kind in CODE and island and since_island + section.size > self.arch.branch_reach // 2:
                 position, since_island = self._place_island(position, island), 0
             position = section.offset = _aligned(position, section.align)
             position += section.size
@@ -108,9 +125,9 @@ class Layout:
 
     # ------------------------------------------------------------ what lies where
 
-    def edges(self, chosen: Callable[[InputSection], bool]) -> tuple[int, int] | None:
-        """(start, end) of the sections `chosen` tells."""
-        parts = [s for s in self.sections if s.size and chosen(s)]
+    def edges(self, chosen: Callable[[InputSection], bool], *, empty: bool = False) -> tuple[int, int] | None:
+        """(start, end) of the sections `chosen` tells; those of no size count where `empty`."""
+        parts = [s for s in self.sections if (empty or s.size) and chosen(s)]
         return (min(s.offset for s in parts), max(s.offset + s.size for s in parts)) if parts else None
 
     def array(self, names: tuple[str, ...]) -> tuple[int, int] | None:
@@ -153,11 +170,31 @@ class Layout:
         for section in self.sections:
             if section.bits and section.size:
                 data[section.offset : section.offset + section.size] = self._section_content(section)
+        self._join_fragments(data)
         if self.stub is not None and len(stubs.symbols):
             code = np.frombuffer(self.stub.code, np.uint8)
             for island in stubs.islands:
                 data[island : island + len(code) * len(stubs.symbols)] = np.tile(code, len(stubs.symbols))
         return data
+
+    def _join_fragments(self, data: U8) -> None:
+        """Fill what alignment leaves between parts of `.init` and `.fini` with code that does nothing: execution
+        runs from one part into the next."""
+        for name in CODE_FRAGMENTS:
+            parts = [section for section in self.sections if section.name == name]
+            for before, after in pairwise(parts):
+                start, end = before.offset + before.size, after.offset
+                if start < end:
+                    data[start:end] = np.frombuffer(self._filler(before, end - start), np.uint8)
+
+    def _filler(self, before: InputSection, size: int) -> bytes:
+        """`size` bytes of instructions that do nothing, in the instruction set that code before them is in."""
+        symbols = before.file.symbols
+        rows = np.flatnonzero((symbols.section == before.index) & (symbols.mapping != 0))
+        thumb = bool(len(rows)) and symbols.mapping[rows[np.argmax(symbols.value[rows])]] == ord("t")
+        nop = self.arch.nops[-1]
+        content = nop * (size // len(nop)) if thumb else self.arch.fill(size)
+        return content.ljust(size, b"\0")
 
     def _section_content(self, section: InputSection) -> U8:
         content = section.file.section_bytes(section.index)

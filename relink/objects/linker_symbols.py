@@ -12,7 +12,7 @@ import numpy as np
 
 from relink.elf.constants import Binding, SymbolType, Visibility
 from relink.elf.objects import UNDEFINED
-from relink.objects.combined import BSS, DESTRUCTORS, FIRST, INDEX_TABLE, RX, InputSection
+from relink.objects.combined import BSS, CODE, DESTRUCTORS, FIRST, INDEX_TABLE, InputSection
 from relink.objects.layout import Layout
 from relink.objects.symbols import Symbols
 
@@ -50,7 +50,7 @@ _PLACES: Mapping[str, _Place] = {
     DSO_HANDLE: _nowhere,
     "__ehdr_start": lambda layout: 0,
     "__executable_start": lambda layout: 0,
-    **dict.fromkeys(("etext", "_etext", "__etext"), _edge(True, lambda s: s.kind == RX)),
+    **dict.fromkeys(("etext", "_etext", "__etext"), _edge(True, lambda s: s.kind in CODE)),
     **dict.fromkeys(("edata", "_edata", "__bss_start"), _before_bss),
     **dict.fromkeys(("end", "_end"), lambda layout: layout.end),
     "__global_pointer$": lambda layout: layout.got + 0x800,
@@ -95,5 +95,5 @@ def _section_edge(name: str, layout: Layout) -> int | None:
     """What `__start_x` and `__stop_x` are: the edges of the sections of that name."""
     stop = name.startswith("__stop_")
     section = name.removeprefix("__stop_" if stop else "__start_")
-    edges = layout.edges(lambda s: s.name == section)
+    edges = layout.edges(lambda s: s.name == section, empty=True)
     return edges[stop] if edges else None

@@ -1,23 +1,28 @@
 """Which sections of the objects a link keeps, and in what order they are laid out.
 
 Allocated sections are kept, less those of COMDAT groups that an earlier object had already (gABI, "Section
-Groups"). Sections of equal permission lie together; constructors and destructors are sorted by priority (GNU ld's
-SORT_BY_INIT_PRIORITY), and sections that C code can name (`__start_x`, `__stop_x`) are contiguous.
+Groups"), those with SHF_EXCLUDE, and those whose SHF_LINK_ORDER leads to a section that was not kept (gABI,
+"Section Attribute Flags"). Sections that linkers write into one output section lie together, in link order, and
+have the permissions of all of them: the outputs are GNU ld's and lld's. Constructors and destructors are sorted by
+priority (GNU ld's SORT_BY_INIT_PRIORITY), sections with SHF_LINK_ORDER by what they are about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from relink.elf.constants import SectionFlag, SectionType
 from relink.elf.objects import ObjectFile
 from relink.objects.combined import (
     BSS,
+    CODE_FRAGMENTS,
     CONSTRUCTORS,
     DESTRUCTORS,
     INDEX_TABLE,
     LAST_GROUP,
     RW,
+    RWX,
     RX,
     TLS,
     InputSection,
@@ -28,6 +33,15 @@ from relink.objects.combined import (
 _LAST_PRIORITY = 65536
 _PRIORITY_DIGITS = 9
 _NO_CONTENT = (SectionType.NULL, SectionType.GROUP)
+#: Compilers give functions and variables sections of their own, named after them; linkers gather those in one
+#: (lld, `getOutputSectionName`; GNU ld's default linker script).
+_GATHERED = (
+    ".data.rel.ro", ".data", ".rodata", ".bss.rel.ro", ".bss", ".tbss", ".tdata", ".gcc_except_table",
+    ".ARM.exidx", ".ARM.extab", ".text", ".ldata", ".lrodata", ".lbss", ".sdata", ".sbss", ".srodata",
+)  # fmt: skip
+#: gcc's own start and end of .ctors and .dtors, a counter and an end that mean nothing to who calls constructors
+#: (GNU ld's EXCLUDE_FILE).
+_CRT = re.compile(r"crt(begin|end)[ST]?\.o\)?$")
 
 
 def kept_sections(files: Sequence[ObjectFile]) -> dict[tuple[int, int], InputSection]:
@@ -37,50 +51,112 @@ def kept_sections(files: Sequence[ObjectFile]) -> dict[tuple[int, int], InputSec
     kept: dict[tuple[int, int], InputSection] = {}
     for number, file in enumerate(files):
         for index, section in enumerate(file.sections):
-            allocated = section.flags & SectionFlag.ALLOC and section.type not in _NO_CONTENT
-            if allocated and (number, index) not in dropped and section.name not in once:
-                kept[number, index] = _input(file, number, index)
-                if section.name.startswith(".gnu.linkonce."):
-                    once.add(section.name)
-    _gather_named(kept)
+            if not _is_part(file, index) or (number, index) in dropped or section.name in once:
+                continue
+            if section.name.startswith(".gnu.linkonce."):
+                once.add(section.name)
+            kept[number, index] = InputSection(
+                file,
+                index,
+                section.name,
+                section.flags,
+                file.section_size(index),
+                max(section.addralign, 1),
+                section.type != SectionType.NOBITS,
+            )
+    _drop_orphans(kept)
+    _arrange(kept)
     return kept
 
 
-def _gather_named(kept: Mapping[tuple[int, int], InputSection]) -> None:
-    """Order sections that C code can name next to each other; all of them are writable if one is."""
-    named: dict[str, list[InputSection]] = {}
-    for section in kept.values():
-        if section.name.isidentifier() and section.kind in (R, RW, BSS):
-            named.setdefault(section.name, []).append(section)
-    for number, parts in enumerate(named.values(), 1):
-        kinds = {section.kind for section in parts}
-        for section in parts:
-            section.order = (*section.order, number)
-            if len(kinds) > 1:
-                section.kind, section.order = RW, (LAST_GROUP, number)
-
-
-def _input(file: ObjectFile, number: int, index: int) -> InputSection:
+def _is_part(file: ObjectFile, index: int) -> bool:
     section = file.sections[index]
-    bits = section.type != SectionType.NOBITS
-    kept = InputSection(
-        file, index, section.name, section.flags, file.section_size(index), max(section.addralign, 1), bits
-    )
-    constructors = _constructor_order(section.name)
-    if section.flags & SectionFlag.TLS:
-        kept.kind, kept.order = TLS, (0 if bits else 1,)
-    elif section.flags & SectionFlag.EXECINSTR:
-        kept.kind = RX
-    elif constructors and bits:  # also where an assembler made them read-only
-        kept.kind, kept.order = RW, constructors
-    elif not section.flags & SectionFlag.WRITE:
-        kept.kind = R
-        if section.name.startswith(INDEX_TABLE):  # in the order of the code it describes, to be searched
-            kept.order = (1, number, section.link)
-    else:
-        kept.kind = RW if bits else BSS
-        kept.order = (LAST_GROUP,)
-    return kept
+    if not section.flags & SectionFlag.ALLOC or section.flags & SectionFlag.EXCLUDE or section.type in _NO_CONTENT:
+        return False
+    return not (section.name in (".ctors", ".dtors") and _CRT.search(file.name))
+
+
+def _drop_orphans(kept: dict[tuple[int, int], InputSection]) -> None:
+    """Drop sections about a section that is not kept; what is about those goes with them."""
+    while True:
+        gone = [key for key, section in kept.items() if (about := _about(key, section)) and about not in kept]
+        if not gone:
+            return
+        for key in gone:
+            del kept[key]
+
+
+def _about(key: tuple[int, int], section: InputSection) -> tuple[int, int] | None:
+    """What a section with SHF_LINK_ORDER is about; None where it says nothing (sh_link 0)."""
+    link = section.file.sections[section.index].link
+    ordered = section.flags & SectionFlag.LINK_ORDER or section.name.startswith(INDEX_TABLE)
+    return (key[0], link) if ordered and link else None
+
+
+# ---------------------------------------------------------------- order
+
+
+def output_name(name: str) -> str:
+    """The output section that linkers put a section of that name into."""
+    return next((known for known in _GATHERED if name == known or name.startswith(f"{known}.")), name)
+
+
+def _arrange(kept: Mapping[tuple[int, int], InputSection]) -> None:
+    """Give every section its permissions and its place in the order of layout."""
+    outputs: dict[tuple[str, bool], list[InputSection]] = {}
+    for section in kept.values():
+        constructors = _constructor_order(section.name)
+        thread_local = bool(section.flags & SectionFlag.TLS)
+        if constructors and section.bits and not thread_local:  # also where an assembler made them read-only
+            section.kind, section.order = RW, constructors
+        else:
+            outputs.setdefault((output_name(section.name), thread_local), []).append(section)
+    for number, ((name, thread_local), parts) in enumerate(outputs.items()):
+        kind = TLS if thread_local else _kind(parts)
+        align = max(section.align for section in parts)
+        for section in parts:
+            section.kind, section.order, section.output_align = kind, (*_group(name, kind, parts), number), align
+    _sort_by_what_they_are_about(kept)
+
+
+def _kind(parts: Iterable[InputSection]) -> int:
+    """An output section has the permissions of all its parts."""
+    flags = 0
+    bits = False
+    for section in parts:
+        flags |= section.flags
+        bits |= section.bits
+    if flags & SectionFlag.EXECINSTR:
+        return RWX if flags & SectionFlag.WRITE else RX
+    if not flags & SectionFlag.WRITE:
+        return R
+    return RW if bits else BSS
+
+
+def _group(name: str, kind: int, parts: Sequence[InputSection]) -> tuple[int]:
+    """What comes before what among sections of equal permission."""
+    if kind == TLS:
+        return (0 if any(section.bits for section in parts) else 1,)
+    if kind == RX:
+        return (0 if name in CODE_FRAGMENTS else 1,)
+    if kind == R:
+        return (1 if name == INDEX_TABLE else 0,)
+    return (LAST_GROUP,)
+
+
+def _sort_by_what_they_are_about(kept: Mapping[tuple[int, int], InputSection]) -> None:
+    """Within an output, sections with SHF_LINK_ORDER come last, in the order of the sections they are about."""
+    about = {key: link for key, section in kept.items() if (link := _about(key, section))}
+    if not about:
+        return
+    for key in about:
+        kept[key].order += (1,)
+    for key, section in kept.items():
+        if key not in about:
+            section.order += (0,)
+    place = {key: n for n, key in enumerate(sorted(kept, key=lambda key: (kept[key].kind, kept[key].order)))}
+    for key, link in about.items():
+        kept[key].order += (place[link],)
 
 
 def _constructor_order(name: str) -> tuple[int, ...]:

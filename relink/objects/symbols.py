@@ -191,6 +191,11 @@ class Symbols:
         winners = (self.shndx != 0) & (self.bind != Binding.LOCAL) & ((self.other & 3) == 0)
         self.other[winners] |= np.uint8(Visibility.PROTECTED)
 
+    def offset_of(self, name: str) -> int | None:
+        """The image offset of the function the objects define under a name; None where none does."""
+        row = self.chosen.get(name)
+        return int(self.value[row]) if row is not None and self.section[row] > 0 else None
+
     def table(self, layout: Layout) -> SymbolTable:
         """The settled rows as the image's symbol table."""
         blobs = [np.zeros(1, np.uint8), *(file.symbols.strings.data for file in self.files)]

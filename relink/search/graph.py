@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from relink.arch import Architecture
 from relink.elf import Decoded
+from relink.elf.source import is_archive, open_source
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
 from relink.image import Image
 from relink.module import Adopted
@@ -91,11 +92,13 @@ def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) ->
         filtees = node.decoded.filtees
         wanted = [(name, node.filtees, required) for name, required in filtees]
         wanted += [(name, node.needs, True) for name in node.decoded.needed]
+        held: set[tuple[int, int]] = set()
         for name, children, required in wanted:
             child = by_name.get(name)
             if child is None:
                 child = _find(name, node, context)
-                twin = next((n for n in order if _same(n, child)), None)
+                found = child.decoded is not None or child.image is not None
+                twin = next((n for n in order if _same(n, child)), None) if found else None
                 if twin is not None:
                     child = by_name[name] = twin
                     twin.names.add(name)
@@ -105,7 +108,8 @@ def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) ->
                     order.append(child)
                     queue.append(child)
             child.optional = child.optional and not required
-            if child not in children:
+            if (id(children), id(child)) not in held:
+                held.add((id(children), id(child)))
                 children.append(child)
     return order
 
@@ -209,11 +213,14 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
         node.image, node.rule = image, "already loaded"
         return node
     chain = _chain(parent) if chain is None else chain
-    for candidate in context.search.candidates(name, chain, context.architecture):
+    needed = parent is not None or not chain
+    for candidate in context.search.candidates(name, chain, context.architecture, needed=needed):
         problem = candidate.problem
         if candidate.source is not None:
             try:
                 named = None if isinstance(candidate.source, (str, os.PathLike)) else name
+                if candidate.rule not in (EXPLICIT, FINDER):
+                    _check_no_archive(candidate.source)  # one would have its members read, wherever they lie
                 decoded = open_image(candidate.source, context.architecture, named)
                 if decoded.is_relocatable and candidate.rule not in (EXPLICIT, FINDER):
                     raise UnsupportedElf(decoded.name, "is a relocatable object, not a library to be found")
@@ -232,6 +239,14 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
     if name in context.fallbacks:
         node.stand_in, node.rule = True, "answered by the host"
     return node
+
+
+def _check_no_archive(source: Source) -> None:
+    """Raise UnsupportedElf for an archive where a library is looked for."""
+    if isinstance(source, (str, os.PathLike)):
+        name, _, data = open_source(source, None)
+        if is_archive(data):
+            raise UnsupportedElf(name, "is an archive, not a library to be found")
 
 
 def _chain(node: Node | None) -> list[Decoded]:

@@ -12,6 +12,8 @@ The order is ld.so(8)'s (glibc elf/dl-load.c, `_dl_map_object`).
 The host's own folders never serve a guest by accident: absolute paths inside an image (RPATH, RUNPATH, a
 DT_NEEDED with a slash) mean the guest's file system, so without a sysroot they are passed over. With one,
 nothing an image says leads outside it: `..` and absolute symbolic links stop at its root, as under chroot.
+The folder of an image loaded by its path serves what it needs by `$ORIGIN`, never what lies above it, and never a
+running guest's dlopen.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import BinaryIO, NamedTuple, TypeAlias
 from relink.arch import Architecture
 from relink.elf import Decoded
 from relink.elf.constants import DynamicFlag1
+from relink.errors import printable
 
 #: A library: a path, its bytes, a binary file object, or what has been decoded already (from memory, say).
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Decoded"
@@ -36,6 +39,8 @@ Finder: TypeAlias = "Callable[[str, Decoded | None], Source | None]"
 EXPLICIT = "explicit mapping"  #: the rule of `SearchPath.libraries`
 FINDER = "finder"  #: the rule of finders
 _MAX_LINKS = 40  # the kernel's own limit
+_PATH_MAX = 4096  # bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
+_MOST_FOLDERS = 256  #: of one RPATH or RUNPATH that are looked at
 #: $NAME ends where an identifier would (glibc elf/dl-load.c, `is_dst`): $LIBS is no token.
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
 
@@ -59,31 +64,43 @@ class SearchPath:
     finders: Sequence[Finder] = ()  #: asked before every rule but the explicit mapping, for any name
     last_finders: Sequence[Finder] = ()  #: asked after all rules
 
-    def candidates(self, name: str, chain: Sequence[Decoded], arch: Architecture) -> Iterator[Candidate]:
+    def candidates(
+        self, name: str, chain: Sequence[Decoded], arch: Architecture, *, needed: bool = True
+    ) -> Iterator[Candidate]:
         """The places to look for `name`, in order.
 
         `chain` is the image that needs it, then the one that needed that, and so on; empty for a user's
-        own request.
+        own request. `needed` is False for what a running guest asks for (dlopen): the folder of an image that was
+        loaded by its path serves that image's DT_NEEDED alone.
         """
         if name in self.libraries:
             yield Candidate(f"explicit mapping of {name}", EXPLICIT, self.libraries[name])
         asking = chain[0] if chain else None
         yield from (_asked(finder, name, asking) for finder in self.finders)
-        yield from self._by_rules(name, chain, arch)
+        if len(os.fsencode(name)) >= _PATH_MAX:
+            yield Candidate(printable(name), "a name", None, f"longer than a path may be ({_PATH_MAX} bytes)")
+        else:
+            yield from self._by_rules(name, chain, arch, needed=needed)
         yield from (_asked(finder, name, asking) for finder in self.last_finders)
 
-    def _by_rules(self, name: str, chain: Sequence[Decoded], arch: Architecture) -> Iterator[Candidate]:
+    def _by_rules(
+        self, name: str, chain: Sequence[Decoded], arch: Architecture, *, needed: bool
+    ) -> Iterator[Candidate]:
         if "/" in name:
-            yield self._from_image(name, "path in DT_NEEDED", chain[0] if chain else None)
+            rule = "path in DT_NEEDED" if needed else "path given to dlopen"
+            yield self._from_image(name, rule, chain[0] if chain else None, needed=needed)
             return
         if chain and chain[0].runpath is None:
             for loader in chain:
                 if loader.rpath and loader.runpath is None:
-                    yield from self._listed(loader.rpath, name, f"RPATH of {loader.name}", loader, arch)
+                    yield from self._listed(
+                        loader.rpath, name, f"RPATH of {loader.name}", loader, arch, needed=needed
+                    )
         for folder in self.library_path:
             yield _existing(Path(folder) / name, "library path")
         if chain and chain[0].runpath:
-            yield from self._listed(chain[0].runpath, name, f"RUNPATH of {chain[0].name}", chain[0], arch)
+            rule = f"RUNPATH of {chain[0].name}"
+            yield from self._listed(chain[0].runpath, name, rule, chain[0], arch, needed=needed)
         if chain and chain[0].flags_1 & DynamicFlag1.NODEFLIB:
             problem = f"{chain[0].name} wants none of them (DF_1_NODEFLIB)"
             yield Candidate("default folders", "default folder", None, problem)
@@ -95,15 +112,23 @@ class SearchPath:
             yield self._from_image(f"{folder_name}/{name}", "default folder of the sysroot", None)
 
     def _listed(
-        self, folders: str, name: str, rule: str, loader: Decoded, arch: Architecture
+        self, folders: str, name: str, rule: str, loader: Decoded, arch: Architecture, *, needed: bool
     ) -> Iterator[Candidate]:
-        """A colon-separated list with $ORIGIN, $LIB and $PLATFORM (ld.so(8), "Dynamic string tokens")."""
-        for folder in folders.split(":"):
-            for expanded in _expand_lib(folder, arch):
-                yield self._from_image(f"{expanded or '.'}/{name}", rule, loader)
+        """A colon-separated list with $ORIGIN, $LIB and $PLATFORM (ld.so(8), "Dynamic string tokens").
 
-    def _from_image(self, path: str, rule: str, loader: Decoded | None) -> Candidate:
+        Each folder counts once, and of very many the first.
+        """
+        listed = list(dict.fromkeys(folders.split(":", _MOST_FOLDERS)))
+        for folder in listed[:_MOST_FOLDERS]:
+            for expanded in _expand_lib(folder, arch):
+                yield self._from_image(f"{expanded or '.'}/{name}", rule, loader, needed=needed)
+        if len(listed) > _MOST_FOLDERS:
+            yield Candidate("more folders", rule, None, f"only the first {_MOST_FOLDERS} of a list are looked at")
+
+    def _from_image(self, path: str, rule: str, loader: Decoded | None, *, needed: bool = True) -> Candidate:
         """A path an image names: the guest's, unless it starts at the image's own folder."""
+        if len(os.fsencode(path)) >= _PATH_MAX:
+            return Candidate(printable(path), rule, None, f"longer than a path may be ({_PATH_MAX} bytes)")
         origin = loader.path.absolute().parent if loader is not None and loader.path is not None else None
         path = _normalise_tokens(path)
         root = Path(self.sysroot).resolve() if self.sysroot is not None else None
@@ -112,10 +137,8 @@ class SearchPath:
                 return Candidate(path, rule, None, "$ORIGIN of an image that did not come from a file")
             rest = path.removeprefix("$ORIGIN").lstrip("/")
             real_origin = origin.resolve()
-            if root is None:
-                return _existing(origin / rest, rule)
-            if not real_origin.is_relative_to(root):
-                return _existing_below(origin / rest, real_origin, rule)
+            if root is None or not real_origin.is_relative_to(root):
+                return self._beside(origin, rest, rule, needed=needed)
             path = "/" + str(real_origin.relative_to(root) / rest)
         elif not path.startswith("/"):
             return Candidate(path, rule, None, "relative to a working directory the guest does not have")
@@ -123,8 +146,25 @@ class SearchPath:
             return Candidate(path, rule, None, "a path of the guest's file system, and no sysroot was given")
         found = resolve_in_root(root, path)
         if found is None:
-            return Candidate(f"{root}{path}", rule, None, "too many levels of symbolic links")
+            return Candidate(f"{root}{path}", rule, None, "too many levels of symbolic links, or too long")
         return _existing(found, rule)
+
+    def _beside(self, origin: Path, rest: str, rule: str, *, needed: bool) -> Candidate:
+        """$ORIGIN of an image that lies in no sysroot: its own folder counts, for what it needs, and so do the
+        folders the caller has named; nothing that leads out of them."""
+        path = origin / rest
+        try:
+            real = path.resolve()
+            named = any(real.is_relative_to(Path(folder).resolve()) for folder in self.library_path)
+            below = real.is_relative_to(origin.resolve())
+        except (OSError, RuntimeError, ValueError) as error:
+            return Candidate(str(path), rule, None, str(error))
+        if named or (below and needed):
+            return _existing(path, rule)
+        problem = "leads outside the sysroot and the image's own folder"
+        if below:
+            problem = "the folder of an image loaded by its path serves what it needs, not dlopen"
+        return Candidate(str(path), rule, None, problem)
 
 
 def _asked(finder: Finder, name: str, asking: Decoded | None) -> Candidate:
@@ -143,17 +183,6 @@ def _existing(path: Path, rule: str) -> Candidate:
     except (OSError, ValueError) as error:
         return Candidate(place, rule, None, str(error))
     return Candidate(place, rule, None, "no such file")
-
-
-def _existing_below(path: Path, folder: Path, rule: str) -> Candidate:
-    """Like `_existing`, for $ORIGIN of an image outside the sysroot: only its own folder counts."""
-    try:
-        below = path.resolve().is_relative_to(folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        return Candidate(str(path), rule, None, str(error))
-    if not below:
-        return Candidate(str(path), rule, None, "leads outside the sysroot and the image's own folder")
-    return _existing(path, rule)
 
 
 def _expand_lib(folder: str, arch: Architecture) -> Iterator[str]:
@@ -179,10 +208,11 @@ def _default_folders(arch: Architecture) -> Iterator[str]:
 def resolve_in_root(root: Path, path: str) -> Path | None:
     """`path` of the guest as a path of the host, every symbolic link followed as if `root` were `/`.
 
-    Components that do not exist are kept as they are. None if the links never end.
+    Components that do not exist are kept as they are. None if the links never end, or the path grows too long.
     """
     pending = [part for part in reversed(PurePosixPath(path).parts) if part != "/"]
-    done: list[str] = []
+    top = str(root)
+    done: list[str] = []  # the way so far, each element with all before it
     links = 0
     while pending:
         part = pending.pop()
@@ -190,11 +220,13 @@ def resolve_in_root(root: Path, path: str) -> Path | None:
             if done:
                 done.pop()
             continue
-        here = root.joinpath(*done, part)
+        here = f"{done[-1] if done else top}/{part}"
+        if len(here) >= _PATH_MAX:
+            return None
         try:
             target = os.readlink(here)
         except (OSError, ValueError):
-            done.append(part)
+            done.append(here)
             continue
         links += 1
         if links > _MAX_LINKS:
@@ -202,4 +234,4 @@ def resolve_in_root(root: Path, path: str) -> Path | None:
         if target.startswith("/"):
             done.clear()
         pending.extend(p for p in reversed(PurePosixPath(target).parts) if p != "/")
-    return root.joinpath(*done)
+    return Path(done[-1] if done else top)

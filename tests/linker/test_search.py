@@ -133,8 +133,14 @@ def test_an_image_with_runpath_in_between_hides_its_ancestors_rpath(tmp_path: Pa
 
 @each("name", ["by_rpath", "by_runpath_direct", "by_braces", "by_several", "sub/by_parent"])
 def test_the_rpath_fixtures_load_from_where_they_lie(target: str, name: str) -> None:
-    linker = Linker(HostMemory(arch_of(target)))
-    image = linker.load(fixture(target, f"rpath/{name}"))
+    path = fixture(target, f"rpath/{name}")
+    search = SearchPath()
+    if name == "sub/by_parent":
+        with pytest.raises(LinkError, match="leads outside the sysroot and the image's own folder"):
+            Linker(HostMemory(arch_of(target))).load(path)
+        search = SearchPath(library_path=[path.parent.parent])  # what the caller has named may be reached so
+    linker = Linker(HostMemory(arch_of(target)), search=search)
+    image = linker.load(path)
     assert {i.soname for i in image.scope[1:]} == {"libinner.so", "libdeep.so"}
 
 
@@ -184,6 +190,39 @@ def test_a_longer_word_is_no_token(tmp_path: Path, word: str) -> None:
 def test_an_image_from_bytes_has_no_origin() -> None:
     places = tried(named("root.so", needed=["liba.so"], runpath="$ORIGIN/lib"))
     assert "did not come from a file" in places[0][1]
+
+
+@pytest.mark.parametrize("way", ["$ORIGIN/../secret", "$ORIGIN/link"])
+def test_nothing_above_the_folder_of_an_image_is_read(tmp_path: Path, way: str) -> None:
+    """Neither by dots nor by a link, however it is asked for; a running guest reaches not even the folder."""
+    write(tmp_path / "secret/liba.so", named())
+    root = write(tmp_path / "app/root.so", named("root.so", needed=["liba.so"], runpath=way))
+    (tmp_path / "app/link").symlink_to(tmp_path / "secret")
+    assert "leads outside" in tried(root)[0][1]
+    write(tmp_path / "app/liba.so", named())
+    linker = Linker(HostMemory("riscv64"))
+    image = linker.load(write(root, named("root.so", runpath="$ORIGIN")))
+    for name in ("liba.so", "$ORIGIN/liba.so", f"{way}/liba.so", str(tmp_path / "app/liba.so")):
+        assert linker.find(name, [image]).missing, name
+
+
+@pytest.mark.parametrize("name", ["a/" * 17_000 + "x", "n" * 5000, "$ORIGIN/" + "../" * 2000])
+def test_a_path_that_is_too_long_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    root = write(tmp_path / "root.so", named("root.so", needed=[name], runpath="/b/" * 10_000 + ":$ORIGIN"))
+    (_, why), *_ = tried(root, sysroot=tmp_path)
+    assert "longer than a path may be" in why
+    with pytest.raises(LibraryNotFound) as caught:
+        find(root)
+    assert len(str(caught.value)) < 10_000
+
+
+def test_of_very_many_folders_the_first_are_looked_at(tmp_path: Path) -> None:
+    runpath = ":".join(f"$ORIGIN/{number}" for number in range(5000))
+    root = write(tmp_path / "root.so", named("root.so", needed=["liba.so", "libb.so"], runpath=runpath))
+    with pytest.raises(RelinkError) as caught:
+        find(root)
+    assert "only the first 256 of a list" in str(caught.value.exceptions[0].tried[256])  # type: ignore[attr-defined]
+    assert len(str(caught.value)) < 30_000
 
 
 # ---------------------------------------------------------------- the host's folders

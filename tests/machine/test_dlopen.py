@@ -380,7 +380,10 @@ def test_the_runpath_of_the_caller_is_searched(target: str, tmp_path_factory: py
     with Guest(target) as guest:
         assert guest.open("libone.so") == 0
         guest.driver = guest.machine.load(folder / "driver.so", local=True)
-        handle = guest.open("libone.so")
+        assert guest.open("libone.so") == guest.open("$ORIGIN/sub/libone.so") == 0  # nobody named that folder
+    with Guest(target, library_path=[folder / "sub"]) as guest:
+        guest.driver = guest.machine.load(folder / "driver.so", local=True)
+        handle = guest.open("$ORIGIN/sub/libone.so")
         assert handle, guest.error()
         assert guest.call(handle, "one") == 13
-        assert guest.open("$ORIGIN/sub/libone.so") == handle
+        assert guest.open("libone.so") == handle

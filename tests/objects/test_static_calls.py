@@ -38,7 +38,7 @@ class Stack:
 
 
 STACKS: Mapping[str, Stack] = {
-    "glibc": Stack(("libc.a", "libm.a", "libgcc.a", "libgcc_eh.a", "libz.a"), ("crt1.o", "crti.o")),
+    "glibc": Stack(("libc.a", "libm.a", "libgcc.a", "libgcc_eh.a", "libz.a"), ("crt1.o", "crti.o", "crtn.o")),
     "musl": Stack(("musl libc.a", "libgcc.a", "libgcc_eh.a", "libz.a")),
     "picolibc": Stack(("libc.a", "libm.a", "libgcc.a")),
     "newlib": Stack(("newlib libc.a", "newlib libm.a", "libgcc.a")),

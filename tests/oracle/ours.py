@@ -11,7 +11,8 @@ from emu.machine import SymbolValue
 from relink.elf.constants import SymbolType
 from relink.errors import MachineError, RelinkError, UnresolvedSymbol
 from relink.image import BoundSymbol, Image
-from toolchains.build import BUILT, sha256_of
+from toolchains.build import BUILT
+from toolchains.manifest import sha256_of
 from toolchains.oracle.run import STAND_IN_RESULT, Outcome, told_result
 from toolchains.oracle.scenarios import Scenario, ignored
 from toolchains.oracle.words import Describer, Loaded, Module

@@ -14,7 +14,7 @@ import pytest
 from tests.fixtures import TARGETS
 from tests.grouping import by
 from tests.oracle.ours import observe
-from toolchains.build import FIXTURES
+from toolchains.manifest import FIXTURES
 from toolchains.oracle import goldens
 from toolchains.oracle.goldens import Golden, StaleGolden, check_fixtures, differences, golden_path
 from toolchains.oracle.run import Outcome

@@ -14,9 +14,9 @@ from elftools.elf.elffile import ELFFile
 from tests.fixtures import ARCHES
 from tests.real import real_library
 from toolchains import apt, source
-from toolchains.build import sha256_of
 from toolchains.debian import PACKAGE_OF, Package, Sysroot, cache_folder
 from toolchains.errors import FetchError, ToolMissing, Unreachable
+from toolchains.manifest import sha256_of
 from toolchains.targets import TARGETS
 
 

@@ -14,6 +14,7 @@ from toolchains import build as building
 from toolchains.engine import Gnu, Llvm, Zig, first_line, require_version
 from toolchains.errors import BuildFailed, CompilerMissing, CompilerTooOld, EngineMissing
 from toolchains.image import Buildah, Docker, pip_configuration
+from toolchains.manifest import read_manifest
 from toolchains.matrix import matrix_of
 from toolchains.psabi import relocation_names
 from toolchains.recipe import Kind, Recipe
@@ -124,7 +125,7 @@ def test_objects_of_every_model_promise_types() -> None:
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_the_matrix_has_every_type_the_linker_applies(arch: str) -> None:
-    rows = {row.name: row for row in matrix_of(arch, building.read_manifest())}
+    rows = {row.name: row for row in matrix_of(arch, read_manifest())}
     names = relocation_names(arch)
     for number in ARCHITECTURES[arch].relocations:
         assert names.get(number, ARCHITECTURES[arch].relocation_name(number)) in rows

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchains.build import BUILT, FIXTURES, sha256_of
+from toolchains.build import BUILT
 from toolchains.errors import ToolchainError
+from toolchains.manifest import FIXTURES, sha256_of
 from toolchains.oracle.run import Oracle, Outcome, emulator_version
 from toolchains.oracle.scenarios import no_oracle, scenarios
 from toolchains.recipe import Recipe

@@ -25,10 +25,11 @@ from typing import Self
 
 from toolchains.apt import PrivateApt
 from toolchains.apt import run as run_tool
-from toolchains.build import BUILT, sha256_of
+from toolchains.build import BUILT
 from toolchains.debian import STABLE, Sysroot, cache_folder
 from toolchains.engine import Zig, first_line
 from toolchains.errors import ToolchainError
+from toolchains.manifest import sha256_of
 from toolchains.oracle import musl
 from toolchains.oracle.answer import Answer
 from toolchains.oracle.scenarios import VOID, Scenario, ignored

@@ -1,0 +1,219 @@
+"""Resource limits, file system statistics, the program break, prctl; what threads and forks are asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.calls.prototypes import Integer, parse_type
+from emu.cpu.protocol import Protection
+from emu.libc import filesystem as fs
+from emu.libc.errno import Errno
+from emu.libc.files import attempt
+from emu.libc.table import export
+from relink.errors import AddressSpaceError
+from relink.memory.address_space import page_ceil
+
+if TYPE_CHECKING:
+    from emu.libc.guest import Arguments
+    from emu.libc.library import Libc
+
+_RLIMIT_STACK, _RLIMIT_NOFILE, _RLIMITS = 3, 7, 16
+_STACK_SIZE, _FILES = 8 << 20, (1024, 4096)
+_TMPFS_MAGIC, _BLOCK, _BLOCKS, _LONGEST_NAME = 0x0102_1994, 4096, 1 << 18, 255
+_PR_SET_NAME, _PR_GET_NAME, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 15, 16, 3, 4
+_NAME_SIZE = 16
+_BREAK_ROOM = 64 << 20  #: bytes that are kept for the break
+
+
+# ---------------------------------------------------------------- limits
+
+
+def _put_limits(libc: Libc, resource: int, limits: int, size: int) -> int:
+    """A struct rlimit of two words of `size` bytes."""
+    if not 0 <= resource < _RLIMITS:
+        return libc.fail(Errno.EINVAL)
+    infinity = (1 << 8 * size) - 1
+    known = {_RLIMIT_STACK: (_STACK_SIZE, infinity), _RLIMIT_NOFILE: _FILES}
+    for index, value in enumerate(known.get(resource, (infinity, infinity))):
+        libc.memory.write_uint(limits + index * size, size, value)
+    return 0
+
+
+@export("int getrlimit(int resource, void *limits)")
+def getrlimit(libc: Libc, resource: int, limits: int) -> int:
+    """rlim_t is as wide as off_t: a word, but for riscv32, whose ABI has 64-bit ones alone."""
+    return _put_limits(libc, resource, limits, _count_size(libc))
+
+
+@export("int getrlimit64(int resource, void *limits)")
+def getrlimit64(libc: Libc, resource: int, limits: int) -> int:
+    return _put_limits(libc, resource, limits, 8)
+
+
+@export("int setrlimit(int resource, const void *limits)", alias=("setrlimit64",))
+def setrlimit(libc: Libc, resource: int, limits: int) -> int:
+    """Limits are the machine's to set: EPERM."""
+    return libc.fail(Errno.EPERM if 0 <= resource < _RLIMITS else Errno.EINVAL)
+
+
+# ---------------------------------------------------------------- file systems
+
+
+def _statistics(libc: Libc, buffer: int, word: int) -> int:
+    """A struct statfs whose counts have `word` bytes, of a file system in memory, half full."""
+    head = 8 if libc.word == 8 else 4
+    fields = [(head, _TMPFS_MAGIC), (head, _BLOCK)]
+    fields += [(word, value) for value in (_BLOCKS, _BLOCKS // 2, _BLOCKS // 2, _BLOCKS, _BLOCKS // 2)]
+    fields += [(8, 0), (head, _LONGEST_NAME), (head, _BLOCK), *((head, 0) for _ in range(5))]
+    libc.memory.write(buffer, b"".join(value.to_bytes(size, "little") for size, value in fields))
+    return 0
+
+
+def _count_size(libc: Libc) -> int:
+    """Bytes of rlim_t and of the counts of struct statfs, which are off_t's."""
+    off_t = parse_type("off_t", libc.arch.name)
+    assert isinstance(off_t, Integer)
+    return off_t.size
+
+
+@export("int statfs(const char *path, void *buffer)", alias=("__statfs",))
+def statfs(libc: Libc, path: int, buffer: int) -> int:
+    def operation() -> int:
+        fs.file_system(libc).status(libc.string(path))
+        return _statistics(libc, buffer, _count_size(libc))
+
+    return attempt(libc, operation)
+
+
+@export("int statfs64(const char *path, void *buffer)")
+def statfs64(libc: Libc, path: int, buffer: int) -> int:
+    def operation() -> int:
+        fs.file_system(libc).status(libc.string(path))
+        return _statistics(libc, buffer, 8)
+
+    return attempt(libc, operation)
+
+
+@export("int fstatfs(int number, void *buffer)")
+def fstatfs(libc: Libc, number: int, buffer: int) -> int:
+    def operation() -> int:
+        fs.file_system(libc).get(number)
+        return _statistics(libc, buffer, _count_size(libc))
+
+    return attempt(libc, operation)
+
+
+@export("int fstatfs64(int number, void *buffer)")
+def fstatfs64(libc: Libc, number: int, buffer: int) -> int:
+    def operation() -> int:
+        fs.file_system(libc).get(number)
+        return _statistics(libc, buffer, 8)
+
+    return attempt(libc, operation)
+
+
+# ---------------------------------------------------------------- the break
+
+
+class _Break:
+    """Room of which what lies below the break can be used."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.start = libc.mappings.map_anonymous(_BREAK_ROOM, Protection.NONE, name="[brk]")
+        self.end = self.start
+
+
+def _move(libc: Libc, wanted: int) -> bool:
+    """Move the break; False where there is no room."""
+    state = libc.state(_Break)
+    if not state.start <= wanted <= state.start + _BREAK_ROOM:
+        return False
+    mapped, needed = page_ceil(state.end), page_ceil(wanted)
+    try:
+        if needed > mapped:
+            libc.mappings.protect_pages(mapped, needed - mapped, Protection.R | Protection.W)
+        elif needed < mapped:
+            libc.mappings.zero(needed, mapped - needed)
+            libc.mappings.protect_pages(needed, mapped - needed, Protection.NONE)
+    except AddressSpaceError:
+        return False
+    state.end = wanted
+    return True
+
+
+@export("void *sbrk(intptr_t increment)", alias=("__sbrk",))
+def sbrk(libc: Libc, increment: int) -> int:
+    old = libc.state(_Break).end
+    return old if _move(libc, old + increment) else libc.fail(Errno.ENOMEM, libc.arch.address_mask)
+
+
+@export("int brk(void *address)", alias=("__brk",))
+def brk(libc: Libc, address: int) -> int:
+    return 0 if _move(libc, address) else libc.fail(Errno.ENOMEM)
+
+
+# ---------------------------------------------------------------- processes and threads
+
+
+class _ProcessName:
+    def __init__(self, libc: Libc) -> None:
+        self.name = b"guest"
+
+
+@export("int prctl(int option, ...)")
+def prctl(libc: Libc, option: int, arguments: Arguments) -> int:
+    """The process's name, and whether it may be dumped; EINVAL for what this kernel has not."""
+    if option in (_PR_SET_NAME, _PR_GET_NAME):
+        address = int(arguments.take("unsigned long"))
+        state = libc.state(_ProcessName)
+        if option == _PR_SET_NAME:
+            state.name = libc.memory.read_cstring(address)[: _NAME_SIZE - 1]
+        else:
+            libc.memory.write(address, state.name.ljust(_NAME_SIZE, b"\0"))
+        return 0
+    if option == _PR_GET_DUMPABLE:
+        return 1
+    return 0 if option == _PR_SET_DUMPABLE else libc.fail(Errno.EINVAL)
+
+
+@export("int __register_atfork(void *prepare, void *parent, void *child, void *image)")
+def register_atfork(libc: Libc, prepare: int, parent: int, child: int, image: int) -> int:
+    """Nothing forks here, so nothing is ever called."""
+    return 0
+
+
+@export("int pthread_getaffinity_np(unsigned long thread, size_t size, void *mask)")
+def pthread_getaffinity_np(libc: Libc, thread: int, size: int, mask: int) -> int:
+    """One processor, number 0; an error is the result, and not in errno."""
+    if not size:
+        return Errno.EINVAL
+    libc.memory.write(mask, b"\1".ljust(size, b"\0"))
+    return 0
+
+
+@export("int pthread_getattr_np(unsigned long thread, void *attributes)")
+def pthread_getattr_np(libc: Libc, thread: int, attributes: int) -> int:
+    """Where the stack in use lies, for pthread_attr_getstack; the rest of the attributes is zero."""
+    region = libc.mappings.region_at(libc.registers.read_register("sp"))
+    if region is None:
+        return Errno.ENOENT
+    for index, value in enumerate((region.address, region.size)):
+        libc.memory.write_uint(attributes + index * libc.word, libc.word, value)
+    return 0
+
+
+@export("int pthread_attr_getstack(const void *attributes, void **address, size_t *size)")
+def pthread_attr_getstack(libc: Libc, attributes: int, address: int, size: int) -> int:
+    for index, target in enumerate((address, size)):
+        libc.memory.write_uint(target, libc.word, libc.memory.read_uint(attributes + index * libc.word, libc.word))
+    return 0
+
+
+@export("int wait(int *status)")
+def wait(libc: Libc, status: int) -> int:
+    return libc.fail(Errno.ECHILD)
+
+
+@export("int waitpid(int process, int *status, int options)")
+def waitpid(libc: Libc, process: int, status: int, options: int) -> int:
+    return libc.fail(Errno.ECHILD)

@@ -1,0 +1,139 @@
+"""What mmap and its kin do, page by page as the kernel keeps them: for the hosted C library and for system calls.
+
+Source: mmap(2), mprotect(2), munmap(2), mremap(2), madvise(2) of the Linux man-pages.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from emu.cpu.protocol import Protection
+from emu.libc.errno import Errno, FileError
+from emu.ports import PageMemory
+from relink.errors import AddressSpaceError
+from relink.memory.address_space import PAGE, page_ceil
+
+__all__ = ["advise", "map_memory", "protect", "remap", "unmap"]
+
+_MAP_SHARED, _MAP_FIXED, _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x01, 0x10, 0x20, 0x10_0000
+_PROT_WRITE = 2
+_MREMAP_MAYMOVE = 1
+_MADV_DONTNEED = 4
+#: Bytes of the greatest mapping: engines take time for every page, and one of them has no room for more.
+LARGEST = 1 << 32
+_NAME = "[mmap]"
+
+
+class OpenFile(Protocol):
+    """What a descriptor is open on; `data` is None for what has no contents to map."""
+
+    @property
+    def data(self) -> bytearray | bytes | None: ...
+    def read(self, count: int, at: int | None = None) -> bytes: ...
+
+
+class OpenFiles(Protocol):
+    """The table of descriptors."""
+
+    def get(self, number: int) -> OpenFile: ...
+
+
+def protection_of(bits: int) -> Protection:
+    """PROT_READ, PROT_WRITE and PROT_EXEC are ELF's bits the other way round; what can be written can be read."""
+    found = Protection.NONE
+    for bit, meant in ((1, Protection.R), (2, Protection.W), (4, Protection.X)):
+        if bits & bit:
+            found |= meant
+    return found | Protection.R if found & Protection.W else found
+
+
+def map_memory(
+    memory: PageMemory, files: OpenFiles, hint: int, size: int, bits: int, flags: int, number: int, offset: int
+) -> int:
+    """The address of zeroed memory, or of a private copy of a file's bytes. Raises FileError.
+
+    Writes through a shared mapping do not reach a file here, so ENODEV refuses a writable one of a file.
+    """
+    if not size or offset % PAGE or (hint % PAGE and flags & (_MAP_FIXED | _MAP_FIXED_NOREPLACE)):
+        raise FileError(Errno.EINVAL)
+    if size > LARGEST:
+        raise FileError(Errno.ENOMEM)
+    content = b""
+    if not flags & _MAP_ANONYMOUS:
+        descriptor = files.get(number)
+        if flags & _MAP_SHARED and bits & _PROT_WRITE and isinstance(descriptor.data, bytes | bytearray):
+            raise FileError(Errno.ENODEV)
+        content = descriptor.read(size, offset) if isinstance(descriptor.data, bytes | bytearray) else b""
+    address = _place(memory, hint, page_ceil(size), flags, protection_of(bits))
+    if content:
+        memory.write(address, content)
+    return address
+
+
+def _place(memory: PageMemory, hint: int, size: int, flags: int, protection: Protection) -> int:
+    try:
+        if flags & _MAP_FIXED_NOREPLACE:
+            if not memory.is_free(hint, size):
+                raise FileError(Errno.EEXIST)
+            return memory.map_anonymous(size, protection, name=_NAME, at=hint)
+        if flags & _MAP_FIXED:
+            memory.map_over(hint, size, protection, name=_NAME)
+            return hint
+        return memory.map_anonymous(size, protection, name=_NAME)
+    except AddressSpaceError:
+        raise FileError(Errno.ENOMEM) from None
+
+
+def unmap(memory: PageMemory, address: int, size: int) -> None:
+    """Unmap all pages of a range, mapped or not. Raises FileError."""
+    if address % PAGE or not size:
+        raise FileError(Errno.EINVAL)
+    memory.unmap_pages(address, page_ceil(size))
+
+
+def protect(memory: PageMemory, address: int, size: int, bits: int) -> None:
+    """Change the protection of whole pages. Raises FileError."""
+    if address % PAGE:
+        raise FileError(Errno.EINVAL)
+    if not size:
+        return
+    try:
+        memory.protect_pages(address, page_ceil(size), protection_of(bits))
+    except AddressSpaceError:
+        raise FileError(Errno.ENOMEM) from None
+
+
+def remap(memory: PageMemory, old: int, old_size: int, size: int, flags: int) -> int:
+    """Grown mappings move, which MREMAP_MAYMOVE must allow. Raises FileError."""
+    old_size, size = page_ceil(old_size), page_ceil(size)
+    if old % PAGE or not size or flags & ~_MREMAP_MAYMOVE:
+        raise FileError(Errno.EINVAL)
+    if max(size, old_size) > LARGEST:
+        raise FileError(Errno.ENOMEM)
+    if size <= old_size:
+        if size < old_size:
+            memory.unmap_pages(old + size, old_size - size)
+        return old
+    protection = memory.protection(old)
+    if protection is None:
+        raise FileError(Errno.EFAULT)
+    if not flags & _MREMAP_MAYMOVE:
+        raise FileError(Errno.ENOMEM)
+    content = memory.read(old, old_size)
+    try:
+        address = memory.map_anonymous(size, protection, name=_NAME)
+    except AddressSpaceError:
+        raise FileError(Errno.ENOMEM) from None
+    memory.write(address, content)
+    memory.unmap_pages(old, old_size)
+    return address
+
+
+def advise(memory: PageMemory, address: int, size: int, advice: int) -> None:
+    """MADV_DONTNEED gives zeros afterwards; other advice is taken with thanks. Raises FileError."""
+    if address % PAGE:
+        raise FileError(Errno.EINVAL)
+    if advice == _MADV_DONTNEED and size:
+        if not memory.is_mapped(address, page_ceil(size)):
+            raise FileError(Errno.ENOMEM)
+        memory.zero(address, page_ceil(size))

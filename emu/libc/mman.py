@@ -1,0 +1,66 @@
+"""mmap and its kin (see `emu.libc.mapping`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.libc import mapping
+from emu.libc.files import attempt
+from emu.libc.filesystem import FileError, file_system
+from emu.libc.table import export
+
+if TYPE_CHECKING:
+    from emu.libc.guest import Arguments
+    from emu.libc.library import Libc
+
+
+def _map(libc: Libc, hint: int, size: int, bits: int, flags: int, number: int, offset: int) -> int:
+    memory, files = libc.mappings, file_system(libc)
+    try:
+        return mapping.map_memory(memory, files, hint, size, bits, flags, number, offset)
+    except FileError as error:
+        return libc.fail(error.errno, libc.arch.address_mask)
+
+
+@export("void *mmap(void *hint, size_t size, int protection, int flags, int number, off_t offset)")
+def mmap(libc: Libc, hint: int, size: int, protection: int, flags: int, number: int, offset: int) -> int:
+    return _map(libc, hint, size, protection, flags, number, offset)
+
+
+@export("void *mmap64(void *hint, size_t size, int protection, int flags, int number, off64_t offset)")
+def mmap64(libc: Libc, hint: int, size: int, protection: int, flags: int, number: int, offset: int) -> int:
+    return _map(libc, hint, size, protection, flags, number, offset)
+
+
+@export("void *mremap(void *old, size_t old_size, size_t size, int flags, ...)")
+def mremap(libc: Libc, old: int, old_size: int, size: int, flags: int, arguments: Arguments | None = None) -> int:
+    try:
+        return mapping.remap(libc.mappings, old, old_size, size, flags)
+    except FileError as error:
+        return libc.fail(error.errno, libc.arch.address_mask)
+
+
+@export("int mprotect(void *address, size_t size, int protection)", alias=("__mprotect",))
+def mprotect(libc: Libc, address: int, size: int, protection: int) -> int:
+    return attempt(libc, lambda: mapping.protect(libc.mappings, address, size, protection))
+
+
+@export("int munmap(void *address, size_t size)", alias=("__munmap",))
+def munmap(libc: Libc, address: int, size: int) -> int:
+    return attempt(libc, lambda: mapping.unmap(libc.mappings, address, size))
+
+
+@export("int madvise(void *address, size_t size, int advice)", alias=("__madvise",))
+def madvise(libc: Libc, address: int, size: int, advice: int) -> int:
+    return attempt(libc, lambda: mapping.advise(libc.mappings, address, size, advice))
+
+
+@export("int posix_madvise(void *address, size_t size, int advice)")
+def posix_madvise(libc: Libc, address: int, size: int, advice: int) -> int:
+    """POSIX's advice never drops contents."""
+    return 0
+
+
+@export("int msync(void *address, size_t size, int flags)", alias=("mlock", "munlock"))
+def msync(libc: Libc, address: int, size: int, flags: int) -> int:
+    return 0

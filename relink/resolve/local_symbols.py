@@ -1,0 +1,81 @@
+"""Symbols that no other image can bind to: static and hidden ones, and those of `.symtab` alone.
+
+A link never looks here. A person who names a function of an object, or of a firmware image that has no dynamic
+symbol table, means one of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from relink.elf import Decoded
+from relink.elf.constants import SectionType, SymbolType
+from relink.errors import ElfError
+
+_DEFINED_TYPES = (SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.GNU_IFUNC)
+_ABSOLUTE, _RESERVED = 0xFFF1, 0xFF00
+
+
+@dataclass(frozen=True)
+class LocalSymbol:
+    """A definition by its place: `value` is a link-time address, `row` its row where `decoded.symbols` has it."""
+
+    name: str
+    value: int
+    size: int  #: bytes
+    type: int  #: STT_*
+    row: int
+
+
+def local_symbols(decoded: Decoded, name: str) -> tuple[LocalSymbol, ...]:
+    """The definitions of `name` that others cannot bind to, one for each address. Never raises."""
+    found = (*_of_own_table(decoded, name), *_of_symtab(decoded, name))
+    return tuple({symbol.value: symbol for symbol in reversed(found)}.values())
+
+
+def _of_own_table(decoded: Decoded, name: str) -> list[LocalSymbol]:
+    """Of the table relocations use: that of linked objects has their static symbols too."""
+    try:
+        table = decoded.symbols
+        rows = [row for row, text in enumerate(table.names.texts()) if text == name]
+    except ElfError:
+        return []
+    return [
+        LocalSymbol(name, int(table.value[row]), int(table.size[row]), int(table.type[row]), row)
+        for row in rows
+        if table.section[row] != 0 and int(table.type[row]) in _DEFINED_TYPES
+    ]
+
+
+def _of_symtab(decoded: Decoded, name: str) -> list[LocalSymbol]:
+    """Of `.symtab`, which is not loaded."""
+    section = next((each for each in decoded.sections if each.type == SectionType.SYMTAB), None)
+    if section is None or not 0 < section.link < len(decoded.sections):
+        return []
+    try:
+        strings = decoded.section_bytes(decoded.sections[section.link]).tobytes()
+        raw = decoded.section_bytes(section)
+    except ElfError:
+        return []
+    record = decoded.header.layout.symbol
+    rows = raw[: len(raw) // record.itemsize * record.itemsize].view(record)
+    wanted = _offsets(strings, name.encode("utf-8", "surrogateescape"))
+    chosen = rows[np.isin(rows["name"], wanted)]
+    return [
+        LocalSymbol(name, int(row["value"]), int(row["size"]), int(row["info"]) & 15, -1)
+        for row in chosen
+        if row["shndx"] != 0
+        and (row["shndx"] < _RESERVED or row["shndx"] == _ABSOLUTE)
+        and int(row["info"]) & 15 in _DEFINED_TYPES
+    ]
+
+
+def _offsets(strings: bytes, name: bytes) -> list[int]:
+    """Where a string table has `name`, also as the end of a longer string."""
+    found, at = [], strings.find(name + b"\0")
+    while at >= 0:
+        found.append(at)
+        at = strings.find(name + b"\0", at + 1)
+    return found
