@@ -42,7 +42,7 @@ print(time.perf_counter() - start)
 def ours(library: Path, needed: Sequence[str]) -> tuple[float, int]:
     """Seconds for one load, and the relocations applied."""
     with Machine("x86_64", hosted_libc=False) as machine:
-        machine.linker.policy = Policy(stand_ins=frozenset(needed))
+        machine.linker.policy = Policy(host_provided=frozenset(needed))
         # Constructors would call into libraries that are only stood in for; dlopen's have run before.
         machine.run_initialisers = False
         start = time.perf_counter()

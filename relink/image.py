@@ -11,8 +11,7 @@ import numpy as np
 
 from relink.arch import Architecture, FloatAbi
 from relink.elf import Decoded
-from relink.elf.constants import VERSYM_HIDDEN, DynamicFlag1, SymbolType, Visibility
-from relink.elf.constants import Binding as Bind
+from relink.elf.constants import VERSYM_HIDDEN, DynamicFlag1, SymbolBind, SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
 from relink.module import Module
 from relink.relocate.result import Relocated
@@ -140,7 +139,7 @@ class Image(Module):
         visible = (table.visibility == Visibility.DEFAULT) | (table.visibility == Visibility.PROTECTED)
         default = visible & ((table.version & VERSYM_HIDDEN) == 0)
         wanted = np.flatnonzero(
-            default & (table.section != 0) & (table.bind != Bind.LOCAL) & (table.type != SymbolType.TLS)
+            default & (table.section != 0) & (table.bind != SymbolBind.LOCAL) & (table.type != SymbolType.TLS)
         )
         found = Bindings.empty(len(wanted), (self,))
         found.define(np.arange(len(wanted)), 0, wanted)

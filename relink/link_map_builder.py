@@ -11,7 +11,7 @@ import numpy as np
 from relink.arch import Reloc, Role
 from relink.arch.spec import Slot
 from relink.arrays import I64
-from relink.elf.constants import SHN_ABS, Binding, SectionFlag, SymbolType, Visibility
+from relink.elf.constants import SHN_ABS, SectionFlag, SymbolBind, SymbolType, Visibility
 from relink.elf.object_relocations import RELOCATION_SECTIONS
 from relink.elf.objects import COMMON, UNDEFINED
 from relink.link_map import (
@@ -127,14 +127,14 @@ class _Mapper:
             strict=True,
         )
         for name, value, size, kind, bind, visibility, section, owner in columns:
-            if name and not (bind == Binding.LOCAL and name.startswith(_MADE_UP)):
+            if name and not (bind == SymbolBind.LOCAL and name.startswith(_MADE_UP)):
                 fixed = kind == SymbolType.TLS or section == SHN_ABS
                 yield MapSymbol(
                     name,
                     value if fixed else self.image.address_of(value),
                     size,
                     _name(SymbolType, kind),
-                    _name(Binding, bind),
+                    _name(SymbolBind, bind),
                     _name(Visibility, visibility),
                     owner,
                 )

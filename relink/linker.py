@@ -202,12 +202,12 @@ class Linker(LinkerState):
         source: Source | Sequence[Source] | Node,
         name: str | None = None,
         preload: Sequence[Source] = (),
-        want: Sequence[str] = (),
+        undefined: Sequence[str] = (),
         *,
         whole_archive: bool = False,
     ) -> tuple[Node, list[Node]]:
         """What a load would bring in, without mapping anything: see `relink.search.graph.survey`."""
-        return graph.survey(self.search_context(), source, name, preload, want, whole_archive=whole_archive)
+        return graph.survey(self.search_context(), source, name, preload, undefined, whole_archive=whole_archive)
 
     def scan(
         self,
@@ -215,7 +215,7 @@ class Linker(LinkerState):
         name: str | None = None,
         *,
         preload: Sequence[Source] = (),
-        want: Sequence[str] = (),
+        undefined: Sequence[str] = (),
         whole_archive: bool = False,
     ) -> Scan:
         """What a load would bring in, for people and planners: see `relink.search.scan`. Nothing is mapped.
@@ -224,7 +224,7 @@ class Linker(LinkerState):
         """
         from relink.search.scan import Scan
 
-        return Scan(self.architecture, *self.survey(source, name, preload, want, whole_archive=whole_archive))
+        return Scan(self.architecture, *self.survey(source, name, preload, undefined, whole_archive=whole_archive))
 
     def find(self, name: str, chain: Sequence[Image] = ()) -> Node:
         """A library by the name an image gives it, through the rules for DT_NEEDED; opened, not mapped.

@@ -29,13 +29,13 @@ from relink.elf.constants import (
     VER_FLG_WEAK,
     VERSYM_HIDDEN,
     VERSYM_INDEX,
-    Binding,
     DynamicFlag,
     DynamicFlag1,
     DynamicTag,
     FileType,
     SectionType,
     SegmentType,
+    SymbolBind,
     SymbolType,
     Visibility,
 )
@@ -218,7 +218,9 @@ def _dynamic(decoded: Decoded) -> Iterator[Entry]:
 
 def _counts(table: SymbolTable | ObjectSymbols) -> tuple[int, int]:
     """How many symbols a file exports and imports."""
-    shared = (table.bind != Binding.LOCAL) & np.isin(table.visibility, (Visibility.DEFAULT, Visibility.PROTECTED))
+    shared = (table.bind != SymbolBind.LOCAL) & np.isin(
+        table.visibility, (Visibility.DEFAULT, Visibility.PROTECTED)
+    )
     defined = table.section != SHN_UNDEF
     imported = shared & ~defined
     imported[:1] = False  # row 0 is the undefined symbol itself
@@ -245,7 +247,7 @@ def _symbols(decoded: Decoded) -> Iterator[SymbolEntry]:
             Address(value),
             size,
             _name(SymbolType, kind),
-            _name(Binding, bind),
+            _name(SymbolBind, bind),
             _name(Visibility, visibility),
             section != SHN_UNDEF,
             section == SHN_ABS,
@@ -264,7 +266,7 @@ def _object_symbols(file: ObjectFile) -> Iterator[SymbolEntry]:
             Address(int(table.value[row])),
             int(table.size[row]),
             _name(SymbolType, int(table.type[row])),
-            _name(Binding, int(table.bind[row])),
+            _name(SymbolBind, int(table.bind[row])),
             _name(Visibility, int(table.visibility[row])),
             section != UNDEFINED,
             section == ABSOLUTE,

@@ -125,7 +125,7 @@ def report(target: Target, search: Search, loading: Loading, name: str) -> LoadR
             tuple(
                 HostLibrary(node.name, node.parent.name if node.parent else None)
                 for node in plan.nodes
-                if node.stand_in
+                if node.host_provided
             ),
             tuple(image.name for image in plan.initialise),
             machine.libc.stdout.getvalue().decode(errors="backslashreplace"),

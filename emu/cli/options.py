@@ -230,9 +230,11 @@ class Loading(Running):
             help="Object or archive to link with the object LIB, as one image. May be repeated.",
         ),
     ] = None
-    want: Annotated[
+    undefined: Annotated[
         list[str] | None,
-        typer.Option("--want", "-u", metavar="NAME", help="Symbol that archives are asked for. May be repeated."),
+        typer.Option(
+            "--undefined", "-u", metavar="NAME", help="Symbol that archives are asked for. May be repeated."
+        ),
     ] = None
     whole_archive: Annotated[bool, typer.Option("--whole-archive", help="Take archives whole, not by need.")] = (
         False
@@ -243,17 +245,17 @@ class Loading(Running):
         machine: Machine,
         library: str,
         search: Search,
-        want: Sequence[str] = (),
+        undefined: Sequence[str] = (),
         *,
         run_initialisers: bool = True,
     ) -> Library:
-        """Load `library` as the options say; archives are asked for `want` too. Raises RelinkError."""
+        """Load `library` as the options say; archives are asked for `undefined` too. Raises RelinkError."""
         return machine.load(
             [library, *self.beside] if self.beside else library,
             base=self.address,
             preload=search.preload or (),
             allow_unresolved=self.allow_unresolved,
-            want=[*(self.want or ()), *want],
+            undefined=[*(self.undefined or ()), *undefined],
             whole_archive=self.whole_archive,
             run_initialisers=run_initialisers,
         )

@@ -79,7 +79,7 @@ def _found(node: Node, numbers: dict[int, int], *, preloaded: bool) -> Found:
     decoded = node.decoded
     return Found(
         name=node.name,
-        status="missing" if node.missing else "host" if node.stand_in else "found",
+        status="missing" if node.missing else "host" if node.host_provided else "found",
         rule="preload" if preloaded and not node.missing else node.rule,
         path=str(decoded.path) if decoded is not None and decoded.path is not None else None,
         soname=decoded.soname if decoded is not None else None,

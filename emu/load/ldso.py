@@ -17,8 +17,7 @@ import numpy as np
 
 from relink.arch import ARCHITECTURES
 from relink.elf import Decoded
-from relink.elf.constants import Binding as Bind
-from relink.elf.constants import DynamicFlag1, DynamicTag, FileType, SymbolType
+from relink.elf.constants import DynamicFlag1, DynamicTag, FileType, SymbolBind, SymbolType
 from relink.errors import (
     LibraryNotFound,
     LinkErrors,
@@ -156,7 +155,7 @@ class DynamicLoader:
         if not path:
             return self.link_maps.program
         node = self._find(path, caller)
-        if node.stand_in:
+        if node.host_provided:
             self._stand_ins[path] += 1
             return self.link_maps.stand_in(path)
         if node.image is None:
@@ -291,7 +290,7 @@ class DynamicLoader:
         """Whether the image or a dependency of it needs a library the host stands in for."""
         policy = self._linker.policy
         needed = {name for member in image.scope for name in member.decoded.needed}
-        return bool(needed & policy.stand_ins) or any(
+        return bool(needed & policy.host_provided) or any(
             self._linker.loaded(name) is None for name in needed & policy.fallbacks
         )
 
@@ -334,7 +333,7 @@ class DynamicLoader:
             return None
         table = image.decoded.symbols
         usable = (table.section != 0) & (table.type != SymbolType.TLS) & (table.type != SymbolType.SECTION)
-        indices = np.flatnonzero(usable & (table.type != SymbolType.FILE) & (table.bind != Bind.LOCAL))
+        indices = np.flatnonzero(usable & (table.type != SymbolType.FILE) & (table.bind != SymbolBind.LOCAL))
         # What `address` is past each symbol, modulo the word: one before a symbol becomes huge.
         # On Arm bit 0 of a function's address tells Thumb.
         masks = (np.uint64(image.architecture.code_address_mask), image.address_mask)

@@ -48,7 +48,7 @@ class LoadKeywords(StartKeywords, total=False):
     deep_bind: bool
     no_load: bool
     no_delete: bool
-    want: Sequence[str]
+    undefined: Sequence[str]
     whole_archive: bool
     place: Mapping[str, int] | Callable[[Decoded], int | None] | None
     late_symbols: Symbols | None  #: like `symbols`, for what no image answers

@@ -138,7 +138,7 @@ class DynamicFlag1(enum.IntFlag):
     PIE = 0x08000000
 
 
-class Binding(enum.IntEnum):
+class SymbolBind(enum.IntEnum):
     """The high half of st_info."""
 
     LOCAL = 0

@@ -17,7 +17,7 @@ from relink.elf.constants import (
     SHN_COMMON,
     SHN_LORESERVE,
     SHN_XINDEX,
-    Binding,
+    SymbolBind,
     SymbolType,
 )
 from relink.elf.contents import frozen
@@ -71,7 +71,7 @@ class ObjectSymbols(SymbolRows):
         if not letters or self.arch is None or not len(self):
             return frozen(found)
         names = self.names
-        # Binding LOCAL is 0. LLVM makes a TLS symbol of a mapping symbol in .tdata.
+        # SymbolBind LOCAL is 0. LLVM makes a TLS symbol of a mapping symbol in .tdata.
         plain = (self.info == int(SymbolType.NOTYPE)) | (self.info == int(SymbolType.TLS))
         some = np.flatnonzero(plain & (names.length >= 2))
         some = some[names.blob[names.start[some]] == ord("$")]
@@ -140,7 +140,7 @@ def symbol_sections(
 
 def check_order(name: str, info: U8, first_global: int) -> None:
     """All local symbols come first, and sh_info says where they end (gABI, "sh_link and sh_info")."""
-    is_local = info >> np.uint8(4) == Binding.LOCAL
+    is_local = info >> np.uint8(4) == SymbolBind.LOCAL
     if not is_local[:first_global].all():
         symbol = int(is_local[:first_global].argmin())
         raise MalformedElf(name, f"symbol {symbol} is not local, sh_info says the first {first_global} are")

@@ -54,7 +54,7 @@ class SymbolRows:
 
     @cached_property
     def bind(self) -> U8:
-        """The `Binding` of each symbol, uint8[n]."""
+        """The `SymbolBind` of each symbol, uint8[n]."""
         return frozen(self.info >> np.uint8(4))
 
     @cached_property

@@ -312,16 +312,16 @@ class Load:
             self.source,
             self.name,
             options.preload,
-            options.want,
+            options.undefined,
             whole_archive=options.whole_archive,
         )
-        if root.stand_in:
+        if root.host_provided:
             raise LinkError(root.name, "is answered by the host: there is no image to load")
         return root, nodes
 
     def _check_closure(self, root: Node) -> None:
         """Raise what is missing: libraries, and versions of them."""
-        hosts = self.state.policy.stand_ins | self.state.policy.fallbacks
+        hosts = self.state.policy.host_provided | self.state.policy.fallbacks
         version_check.check(root, self.nodes, self.state.loaded, hosts)
 
     def _claim_tls(self) -> None:

@@ -20,7 +20,7 @@ class Policy:
     """Libraries the host stands in for."""
 
     #: SONAMEs the host always answers for itself (a hosted C library), never looked for as files.
-    stand_ins: frozenset[str] = frozenset()
+    host_provided: frozenset[str] = frozenset()
     #: SONAMEs the host answers for when no file is found.
     fallbacks: frozenset[str] = frozenset()
 
@@ -41,7 +41,7 @@ class LoadOptions:
     unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
     #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see
     #: `relink.objects.archive_members`.
-    want: Sequence[str] = ()
+    undefined: Sequence[str] = ()
     whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
     dynamic_tls: bool = False  #: thread-local storage is dynamic but where it must be static; see `relink.tls`
     #: Guest addresses of images' first pages: by SONAME, name or file name, or told by a function (None:

@@ -88,7 +88,7 @@ class LinkerState:
             self.search,
             self.loaded,
             self.loaded_from,
-            self.policy.stand_ins,
+            self.policy.host_provided,
             self.policy.fallbacks,
         )
 

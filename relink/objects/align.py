@@ -3,7 +3,7 @@
 For code that may be relaxed the assembler cannot know how much padding an alignment needs, so it inserts the
 most that could be, and an entry that tells the linker to keep what is needed (RISC-V psABI, "Alignment";
 laelf, R_LARCH_ALIGN). This linker shortens nothing else, but that much it must do: what follows the padding
-would otherwise not be aligned. Everything behind moves down; `Shrinkage` says by how much.
+would otherwise not be aligned. Everything behind moves down; `Realigned` says by how much.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from relink.errors import MalformedElf
 
 
 @dataclass(frozen=True)
-class Shrinkage:
-    """A section after shrinking. `cuts` are offsets in the old section, `removed` the bytes gone up to each."""
+class Realigned:
+    """A section after realignment. `cuts` are offsets in the old section, `removed` the bytes gone up to each."""
 
     content: U8
     cuts: I64
@@ -44,7 +44,7 @@ class Shrinkage:
         return start, max(end - start, 0)
 
 
-def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Shrinkage | None:
+def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Realigned | None:
     """The section `table` patches without the padding that is too much; None where there is no such entry.
 
     Raises MalformedElf for padding that lies outside the section or cannot reach its alignment.
@@ -81,7 +81,7 @@ def shrink(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Sh
         gone += padding - needed
         cuts.append(offset + padding)
         removed.append(gone)
-    return Shrinkage(content[keep], np.array(cuts, np.int64), np.array(removed, np.int64))
+    return Realigned(content[keep], np.array(cuts, np.int64), np.array(removed, np.int64))
 
 
 @cache

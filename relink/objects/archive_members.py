@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from relink.elf import Decoded, Header, Names, decode
-from relink.elf.constants import Binding
+from relink.elf.constants import SymbolBind
 from relink.elf.objects import ObjectFile, decode_object
 from relink.elf.source import Source, is_archive, open_source
 from relink.errors import UnsupportedElf
@@ -40,10 +40,10 @@ def header_of(source: Source) -> Header:
 
 
 def collect(
-    sources: Sequence[Source | Decoded], *, want: Sequence[str] = (), whole: bool = False
+    sources: Sequence[Source | Decoded], *, undefined: Sequence[str] = (), whole: bool = False
 ) -> list[ObjectFile]:
-    """The objects of a link, in the order a linker meets them. `whole` takes archives whole; `want` names symbols
-    that count as undefined from the start (ld's -u), so that archives can be asked without an object beside them.
+    """The objects of a link, in the order a linker meets them. `whole` takes archives whole; `undefined` names
+    symbols that count as undefined from the start (ld's -u), for archives without an object beside them.
 
     Raises ElfError for damaged objects and archives.
     """
@@ -62,24 +62,24 @@ def collect(
             archives.append(Archive.open(source, name=name))
         else:
             objects.append(decode_object(source, name=name))
-    if whole or not (objects or want):
+    if whole or not (objects or undefined):
         return [*objects, *(member for archive in archives for member in _members(archive))]
-    return _pulled(objects, archives, want)
+    return _pulled(objects, archives, undefined)
 
 
 def _members(archive: Archive) -> list[ObjectFile]:
     return [archive.object(number) for number in archive.objects]
 
 
-def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], want: Sequence[str]) -> list[ObjectFile]:
+def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], undefined: Sequence[str]) -> list[ObjectFile]:
     """Add members until no archive answers anything that is still undefined."""
     defined: set[str] = set()
-    wanted = dict.fromkeys(want)  # in the order of asking
+    wanted = dict.fromkeys(undefined)  # in the order of asking
 
     def take(file: ObjectFile) -> None:
         table = file.symbols
         defined.update(table.names.take(table.defined_globals).texts())
-        strong = table.undefined[table.bind[table.undefined] != Binding.WEAK]
+        strong = table.undefined[table.bind[table.undefined] != SymbolBind.WEAK]
         wanted.update(dict.fromkeys(table.names.take(strong).texts()))
 
     for file in objects:

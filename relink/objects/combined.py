@@ -23,7 +23,7 @@ from relink.elf import Decoded, Names, RelocationTable, SymbolTable
 from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
 from relink.elf.objects import Group, ObjectFile
-from relink.objects.align import Shrinkage
+from relink.objects.align import Realigned
 
 FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
 R, RX, RWX, TLS, RW, BSS = range(6)  #: the order sections lie in
@@ -61,14 +61,14 @@ class InputSection:
     index: int
     name: str
     flags: int
-    size: int  #: bytes, after shrinking
+    size: int  #: bytes, after realignment
     align: int
     bits: bool  #: has bytes in the file
     kind: int = R
     order: tuple[int, ...] = ()  #: sorts sections of equal permission; equal ones lie in link order
     output_align: int = 1  #: of the output section it is part of, which begins so aligned
     offset: int = -1  #: in the image
-    shrinkage: Shrinkage | None = None
+    realigned: Realigned | None = None
 
     @property
     def reversed(self) -> bool:

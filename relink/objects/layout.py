@@ -198,8 +198,8 @@ class Layout:
 
     def _section_content(self, section: InputSection) -> U8:
         content = section.file.section_bytes(section.index)
-        if section.shrinkage is not None:
-            content = section.shrinkage.content
+        if section.realigned is not None:
+            content = section.realigned.content
         if not section.reversed:
             return content
         if len(content) % self.arch.word_size:

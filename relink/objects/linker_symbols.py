@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from relink.elf.constants import Binding, SymbolType, Visibility
+from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.elf.objects import UNDEFINED
 from relink.objects.combined import BSS, CODE, DESTRUCTORS, FIRST, INDEX_TABLE, InputSection
 from relink.objects.layout import Layout
@@ -82,7 +82,7 @@ def define(names: Mapping[str, int], symbols: Symbols, layout: Layout) -> None:
     for name, row in names.items():
         if name == _TLS_BASE:
             if layout.thread_local:
-                symbols.shndx[row], symbols.info[row] = 1, Binding.GLOBAL << 4 | SymbolType.TLS
+                symbols.shndx[row], symbols.info[row] = 1, SymbolBind.GLOBAL << 4 | SymbolType.TLS
                 symbols.other[row] |= np.uint8(Visibility.HIDDEN)
             continue
         place = _PLACES[name](layout) if name in _PLACES else _section_edge(name, layout)

@@ -12,7 +12,7 @@ from relink.arch.fields import address_bits
 from relink.arrays import I64, U32, U64
 from relink.elf.objects import ObjectRelocations
 from relink.errors import LinkError, RelocationError, UnsupportedElf
-from relink.objects.align import shrink
+from relink.objects.align import realign
 from relink.objects.combined import CombinedTable, InputSection
 from relink.objects.symbols import Symbols
 
@@ -57,11 +57,11 @@ class InputTables:
         rows = self.symbols.alias[relocations.symbol.astype(np.int64) + int(self.symbols.base[number])]
         rows = np.where(relocations.symbol == 0, 0, rows)
         offset, kind, addend = relocations.offset, relocations.type, relocations.addend
-        shrinkage = shrink(self.arch, target.file, relocations)
-        if shrinkage is not None:
-            target.shrinkage = shrinkage
-            target.size = len(shrinkage.content)
-            offset = shrinkage.moved(offset)
+        realigned = realign(self.arch, target.file, relocations)
+        if realigned is not None:
+            target.realigned = realigned
+            target.size = len(realigned.content)
+            offset = realigned.moved(offset)
         gone = self.symbols.dropped[rows]
         if gone.any():
             self.errors += self._dropped(target, relocations.name, offset[gone])

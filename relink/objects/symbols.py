@@ -8,7 +8,7 @@ import numpy as np
 
 from relink.arrays import I64, U8, U64
 from relink.elf import SymbolTable
-from relink.elf.constants import SHN_ABS, Binding, SymbolType, Visibility
+from relink.elf.constants import SHN_ABS, SymbolBind, SymbolType, Visibility
 from relink.elf.layout import Layout
 from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile
 from relink.elf.strings import StringTable
@@ -48,7 +48,7 @@ class Symbols:
         self.kept = self._kept_sections()  #: the place of a symbol's section in `sections`; -1 for none
         gone = (self.section > 0) & (self.kept < 0)
         self.section[gone] = UNDEFINED
-        self.dropped = gone & (self.bind == Binding.LOCAL)  #: local symbols of sections that were dropped
+        self.dropped = gone & (self.bind == SymbolBind.LOCAL)  #: local symbols of sections that were dropped
 
     def __len__(self) -> int:
         return len(self.value)
@@ -100,7 +100,7 @@ class Symbols:
                 best = self.chosen.setdefault(name, row)
                 if best == row:
                     continue
-                if rank[row] == 4 and rank[best] == 4 and self.info[row] >> 4 != Binding.GNU_UNIQUE:
+                if rank[row] == 4 and rank[best] == 4 and self.info[row] >> 4 != SymbolBind.GNU_UNIQUE:
                     errors.append(DuplicateSymbol(self.name, name, self.file_of(best), file.name))
                 if rank[row] > rank[best] or (rank[row] == rank[best] == 3 and self.size[row] > self.size[best]):
                     self.chosen[name] = row
@@ -110,7 +110,7 @@ class Symbols:
 
     def _ranks(self) -> list[int]:
         """What makes a row win over others of its name: 4 strong, 3 common, 2 weak, 1 undefined, 0 both."""
-        defined, weak = self.section != UNDEFINED, self.bind == Binding.WEAK
+        defined, weak = self.section != UNDEFINED, self.bind == SymbolBind.WEAK
         among_defined = np.where(self.section == COMMON, 3, np.where(weak, 2, 4))
         ranks: list[int] = np.where(defined, among_defined, np.where(weak, 0, 1)).tolist()
         return ranks
@@ -133,8 +133,8 @@ class Symbols:
         for number, row in enumerate(rows.tolist()):
             section = self.sections[int(self.file[row]), int(self.section[row])]
             value = int(self.value[row])
-            if section.shrinkage is not None:
-                value, _ = section.shrinkage.moved_symbol(value, 0)
+            if section.realigned is not None:
+                value, _ = section.realigned.moved_symbol(value, 0)
             offsets[number] = (value + section.offset) & _WORD
         return offsets[inverse]
 
@@ -146,7 +146,7 @@ class Symbols:
         self.section = np.concatenate((self.section, self.section[bases]))
         self.file = np.concatenate((self.file, self.file[bases]))
         self.kept = np.concatenate((self.kept, self.kept[bases]))
-        function = np.full(len(bases), Binding.LOCAL << 4 | SymbolType.FUNC, np.uint8)
+        function = np.full(len(bases), SymbolBind.LOCAL << 4 | SymbolType.FUNC, np.uint8)
         self.info = np.concatenate((self.info, function))
         self.size = np.concatenate((self.size, np.zeros(len(bases), np.uint64)))
         self.other = np.concatenate((self.other, np.zeros(len(bases), np.uint8)))
@@ -180,15 +180,15 @@ class Symbols:
         edges = np.searchsorted(self.kept[rows], np.arange(len(self.sections) + 1))
         for order, section in enumerate(self.sections.values()):
             mine = rows[edges[order] : edges[order + 1]]
-            if section.shrinkage is not None and len(mine):
-                moved = section.shrinkage.moved_symbols(self.value[mine], self.size[mine])
+            if section.realigned is not None and len(mine):
+                moved = section.realigned.moved_symbols(self.value[mine], self.size[mine])
                 self.value[mine], self.size[mine] = moved
 
     def bind_to_own_image(self) -> None:
         """Undefine rows that lost to another of their name; the winners bind to their own image."""
         lost = self.alias != np.arange(len(self.alias))
         self.shndx[lost] = 0
-        winners = (self.shndx != 0) & (self.bind != Binding.LOCAL) & ((self.other & 3) == 0)
+        winners = (self.shndx != 0) & (self.bind != SymbolBind.LOCAL) & ((self.other & 3) == 0)
         self.other[winners] |= np.uint8(Visibility.PROTECTED)
 
     def offset_of(self, name: str) -> int | None:
@@ -205,5 +205,5 @@ class Symbols:
             records["name"][self.rows_of(number)] = file.symbols.records["name"] + starts[number]
         records["value"], records["size"] = self.value, self.size
         records["info"], records["other"], records["shndx"] = self.info, self.other, self.shndx
-        offered = np.flatnonzero((self.shndx != 0) & (self.bind != Binding.LOCAL))
+        offered = np.flatnonzero((self.shndx != 0) & (self.bind != SymbolBind.LOCAL))
         return SymbolTable(records, StringTable(self.name, np.concatenate(blobs)), Offered(offered), None)

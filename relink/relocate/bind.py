@@ -12,8 +12,7 @@ import numpy as np
 
 from relink.arch import Reloc, Role
 from relink.arrays import I64, U8, U32
-from relink.elf.constants import Binding as Bind
-from relink.elf.constants import SymbolType
+from relink.elf.constants import SymbolBind, SymbolType
 from relink.errors import UnresolvedSymbol
 from relink.module import Module
 from relink.relocate.result import Relocated
@@ -89,7 +88,7 @@ def settle_unresolved(
     symbols, bound = image.decoded.symbols, references.bindings
     open_ = np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1
     indices = references.symbols[open_ - 1]
-    weak = (symbols.bind[indices] == Bind.WEAK).tolist()
+    weak = (symbols.bind[indices] == SymbolBind.WEAK).tolist()
     # A trap stands for no thread-local address, nor for contents.
     trapped = symbols.type[indices] != SymbolType.TLS
     trapped &= references.binding_of[Use.COPY][indices] != open_

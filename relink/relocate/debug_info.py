@@ -18,7 +18,7 @@ import numpy as np
 from relink.arch import Architecture, architecture_of
 from relink.arrays import I64, U8, U32, U64
 from relink.elf import ProgramHeader, SymbolTable
-from relink.elf.constants import SHN_ABS, Binding, SectionFlag, SegmentType, SymbolType
+from relink.elf.constants import SHN_ABS, SectionFlag, SegmentType, SymbolBind, SymbolType
 from relink.elf.debug_files import plain_name
 from relink.elf.debug_sections import DebugSections
 from relink.elf.objects import UNDEFINED, ObjectFile
@@ -193,5 +193,5 @@ class _DebugLinker:
         records["shndx"][records["shndx"] == UNDEFINED] = SHN_ABS
         kind = records["info"] & 15
         kind[kind == SymbolType.GNU_IFUNC] = SymbolType.FUNC
-        records["info"] = kind | np.uint8(Binding.LOCAL << 4)
+        records["info"] = kind | np.uint8(SymbolBind.LOCAL << 4)
         return replace(table, records=records)

@@ -22,8 +22,7 @@ import numpy as np
 from relink.arch import Reloc
 from relink.arrays import I64, U64
 from relink.elf import RelocationTable
-from relink.elf.constants import Binding as Bind
-from relink.elf.constants import SymbolType
+from relink.elf.constants import SymbolBind, SymbolType
 from relink.errors import RelocationOutOfImage, UnresolvedSymbol
 from relink.memory import placement as place
 from relink.memory.buffers import read_words, write_words
@@ -104,7 +103,7 @@ class LazySlots:
         image = self.image
         found = resolver.bind(image, np.array([index], np.int64), scope, np.array([Use.CALL], np.uint8))
         answer = _answer(found, self.name(slot), image.decoded.version_of(index), int(self.addend[slot]))
-        if answer.kind == "weak" and image.decoded.symbols.bind[index] != Bind.WEAK:
+        if answer.kind == "weak" and image.decoded.symbols.bind[index] != SymbolBind.WEAK:
             raise UnresolvedSymbol(image.name, answer.name, answer.version, detail="bound at its first call")
         self.bound[slot] = answer
         return answer

@@ -7,8 +7,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from relink.arrays import I64, U64
-from relink.elf.constants import SHN_ABS, SymbolType
-from relink.elf.constants import Binding as Bind
+from relink.elf.constants import SHN_ABS, SymbolBind, SymbolType
 from relink.module import Module
 
 #: Types of symbols that name an address in the image.
@@ -40,7 +39,7 @@ def _sorted_by_value(image: Module) -> tuple[I64, U64]:
     indices = np.flatnonzero((table.section != 0) & (table.section != SHN_ABS) & np.isin(table.type, _ADDRESSED))
     # An assembler's labels (".L0") and mapping symbols ("$x") name nothing a person knows.
     initial = table.names.blob[table.names.start[indices]]
-    indices = indices[(table.bind[indices] != Bind.LOCAL) | ~np.isin(initial, _ASSEMBLERS)]
+    indices = indices[(table.bind[indices] != SymbolBind.LOCAL) | ~np.isin(initial, _ASSEMBLERS)]
     functions = np.isin(table.type[indices], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
     masks = image.architecture.code_address_mask, image.architecture.address_mask
     values = table.value[indices] & np.where(functions, *map(np.uint64, masks))

@@ -20,8 +20,7 @@ import numpy as np
 
 from relink.arrays import I64, U8, Bools
 from relink.elf import Names
-from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolType, Visibility
-from relink.elf.constants import Binding as Bind
+from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType, Visibility
 from relink.errors import LinkError
 from relink.module import Module, TlsModule
 from relink.resolve.bindings import Bindings
@@ -50,7 +49,7 @@ _LINKABLE_TYPES[
     ]
 ] = True
 _GLOBAL_BINDINGS = np.zeros(16, np.bool_)
-_GLOBAL_BINDINGS[[Bind.GLOBAL, Bind.WEAK, Bind.GNU_UNIQUE]] = True
+_GLOBAL_BINDINGS[[SymbolBind.GLOBAL, SymbolBind.WEAK, SymbolBind.GNU_UNIQUE]] = True
 _SEEN_BY_OTHERS = np.zeros(4, np.bool_)
 _SEEN_BY_OTHERS[[Visibility.DEFAULT, Visibility.PROTECTED]] = True
 
@@ -124,7 +123,9 @@ class Resolver:
         if not len(table):
             return bindings
         defined = table.section[symbols] != 0
-        own = defined & ((table.bind[symbols] == Bind.LOCAL) | (table.visibility[symbols] != Visibility.DEFAULT))
+        own = defined & (
+            (table.bind[symbols] == SymbolBind.LOCAL) | (table.visibility[symbols] != Visibility.DEFAULT)
+        )
         if uses is not None:
             own &= uses != Use.COPY
         bindings.define(np.flatnonzero(own), 0, symbols[own])
@@ -280,7 +281,7 @@ class Resolver:
         for number, image in enumerate(bindings.images):
             mine = np.flatnonzero(bindings.provider == number)
             table = image.decoded.symbols
-            for where in mine[table.bind[bindings.symbol[mine]] == Bind.GNU_UNIQUE].tolist():
+            for where in mine[table.bind[bindings.symbol[mine]] == SymbolBind.GNU_UNIQUE].tolist():
                 symbol = int(bindings.symbol[where])
                 name = table.names.text(symbol)
                 owner, index = self.unique.setdefault(name, (image, symbol))

@@ -35,7 +35,7 @@ class Node:
     rule: str = ""  #: how it was found
     decoded: Decoded | None = None
     image: Image | None = None  #: when it is loaded already
-    stand_in: bool = False  #: its symbols come from the host (see `SearchContext.stand_ins`)
+    host_provided: bool = False  #: its symbols come from the host (see `SearchContext.host_provided`)
     tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was passed over)
     needs: list[Node] = field(default_factory=list)  #: in DT_NEEDED order; shared between parents
     filtees: list[Node] = field(default_factory=list)  #: what it is a filter for
@@ -55,7 +55,7 @@ class Node:
 
     @property
     def missing(self) -> bool:
-        return self.decoded is None and self.image is None and not self.stand_in and not self.optional
+        return self.decoded is None and self.image is None and not self.host_provided and not self.optional
 
     def error(self) -> LibraryNotFound:
         """What to raise for a missing one."""
@@ -70,7 +70,7 @@ class SearchContext:
     search: SearchPath
     loaded: Callable[[str], Image | None] = lambda name: None  #: by SONAME or name
     loaded_from: Callable[[Path], Image | None] = lambda path: None  #: by being the same file
-    stand_ins: frozenset[str] = frozenset()  #: names the host always answers itself
+    host_provided: frozenset[str] = frozenset()  #: names the host always answers itself
     fallbacks: frozenset[str] = frozenset()  #: names the host answers when no file is found
 
 
@@ -118,7 +118,7 @@ def root(
     source: Source | Sequence[Source] | Node,
     context: SearchContext,
     name: str | None = None,
-    want: Sequence[str] = (),
+    undefined: Sequence[str] = (),
     *,
     whole_archive: bool = False,
 ) -> Node:
@@ -131,7 +131,7 @@ def root(
             return find(str(source), context)
         if (same := context.loaded_from(path)) is not None:
             return Node(str(source), None, "already loaded", image=same)
-    decoded = open_image(source, context.architecture, name, want, whole_archive=whole_archive)
+    decoded = open_image(source, context.architecture, name, undefined, whole_archive=whole_archive)
     return Node(decoded.name, None, "asked for", decoded=decoded)
 
 
@@ -140,7 +140,7 @@ def survey(
     source: Source | Sequence[Source] | Node,
     name: str | None = None,
     preload: Sequence[Source] = (),
-    want: Sequence[str] = (),
+    undefined: Sequence[str] = (),
     *,
     whole_archive: bool = False,
 ) -> tuple[Node, list[Node]]:
@@ -148,7 +148,7 @@ def survey(
 
     Missing libraries are nodes whose `missing` is set; nothing is raised for them.
     """
-    top = root(source, context, name, want, whole_archive=whole_archive)
+    top = root(source, context, name, undefined, whole_archive=whole_archive)
     return top, closure(top, context, [root(library, context) for library in preload])
 
 
@@ -206,8 +206,8 @@ def is_file(decoded: Decoded, path: Path) -> bool:
 def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequence[Decoded] | None = None) -> Node:
     """Look one library up. A candidate that is not ELF or not for this machine is passed over, as by ld.so."""
     node = Node(name, parent)
-    if name in context.stand_ins:
-        node.stand_in, node.rule = True, "answered by the host"
+    if name in context.host_provided:
+        node.host_provided, node.rule = True, "answered by the host"
         return node
     if (image := context.loaded(name)) is not None:
         node.image, node.rule = image, "already loaded"
@@ -237,7 +237,7 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
                 return node
         node.tried.append((candidate.place, problem))
     if name in context.fallbacks:
-        node.stand_in, node.rule = True, "answered by the host"
+        node.host_provided, node.rule = True, "answered by the host"
     return node
 
 

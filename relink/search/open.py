@@ -22,19 +22,18 @@ def open_image(
     source: Source | Sequence[Source],
     arch: Architecture,
     name: str | None = None,
-    want: Sequence[str] = (),
+    undefined: Sequence[str] = (),
     *,
     whole_archive: bool = False,
 ) -> Decoded:
     """Decode a file and check that it is for `arch` and something to load. Raises ElfError.
 
     Relocatable objects, archives and lists of them become one image (see `relink.objects.archive_members`,
-    `relink.objects.combined`);
-    `want` names symbols that archives are asked for beside what the objects need; `whole_archive` takes all of
-    their members.
+    `relink.objects.combine`); `undefined` names symbols that archives are asked for beside what the objects need;
+    `whole_archive` takes all of their members.
     """
     if isinstance(source, (list, tuple)):
-        return open_objects(source, arch, name, want, whole_archive=whole_archive)
+        return open_objects(source, arch, name, undefined, whole_archive=whole_archive)
     if isinstance(source, Decoded):
         objects = source.header.type == FileType.REL
         return open_objects([source], arch, name or source.name) if objects else _checked(source, arch)
@@ -43,7 +42,7 @@ def open_image(
     if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
         source = data.tobytes()  # a file object can be read only once
     if is_archive(data):
-        return open_objects([source], arch, opened, want, whole_archive=whole_archive)
+        return open_objects([source], arch, opened, undefined, whole_archive=whole_archive)
     decoded = decode(source, name=opened)
     if decoded.header.type == FileType.REL:
         check_architecture(decoded.name, decoded.header, arch)
@@ -68,7 +67,7 @@ def open_objects(
     sources: Sequence[Source | Decoded],
     arch: Architecture,
     name: str | None,
-    want: Sequence[str] = (),
+    undefined: Sequence[str] = (),
     *,
     whole_archive: bool = False,
 ) -> Decoded:
@@ -76,12 +75,12 @@ def open_objects(
     from relink.objects.archive_members import collect  # whose classes take their time to make
     from relink.objects.combine import combine
 
-    files = collect(sources, want=want, whole=whole_archive)
+    files = collect(sources, undefined=undefined, whole=whole_archive)
     for file in files:
         check_architecture(file.name, file.header, arch)
     if not files:
         raise UnsupportedElf(name or "<objects>", "holds no relocatable object")
-    return combine(name or files[0].name, files, arch, want, _debug_sections)
+    return combine(name or files[0].name, files, arch, undefined, _debug_sections)
 
 
 def _debug_sections(combined: CombinedObjects) -> DebugSections:

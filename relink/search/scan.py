@@ -20,7 +20,7 @@ import numpy as np
 
 from relink.arch import Architecture
 from relink.elf import Decoded
-from relink.elf.constants import Binding as Bind
+from relink.elf.constants import SymbolBind
 from relink.memory import placement as place
 from relink.memory.address_space import Protection
 from relink.objects.combined import combined
@@ -74,7 +74,7 @@ class ScannedLibrary:
         """ "new", "loaded" (already), "host" (answered by the host) or "missing"."""
         if self.node.image is not None:
             return "loaded"
-        return "missing" if self.node.missing else "host" if self.node.stand_in else "new"
+        return "missing" if self.node.missing else "host" if self.node.host_provided else "new"
 
     @property
     def rule(self) -> str:
@@ -144,10 +144,10 @@ class ScannedLibrary:
         if self.decoded is None:
             return
         table = self.decoded.symbols
-        undefined = np.flatnonzero((table.section == 0) & (table.bind != Bind.LOCAL))
+        undefined = np.flatnonzero((table.section == 0) & (table.bind != SymbolBind.LOCAL))
         for index, name in zip(undefined.tolist(), table.names.take(undefined).texts(), strict=True):
             if name:
-                yield Import(name, self.decoded.version_of(index), bool(table.bind[index] == Bind.WEAK))
+                yield Import(name, self.decoded.version_of(index), bool(table.bind[index] == SymbolBind.WEAK))
 
 
 @dataclass(frozen=True)

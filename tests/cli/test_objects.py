@@ -49,7 +49,7 @@ def test_a_call_pulls_in_what_it_needs_and_no_more(relink_emu: RunCommand, kind:
     path = archived(tmp_path / "lib.a", [compiled(kind, text) for text in (ADD, TWICE, broken)])
     assert relink_emu("call", path, "int twice(int)(21)").out == "42\n"
     assert relink_emu("load", path).status == 1, "all of it needs more"
-    assert relink_emu("load", path, "--want", "add").status == 0
+    assert relink_emu("load", path, "--undefined", "add").status == 0
     whole = relink_emu("call", path, "--whole-archive", "twice(21)")
     assert whole.status == 1
     assert "undefined symbol: nowhere" in whole.err

@@ -458,7 +458,7 @@ def test_a_stand_in_is_never_searched_and_a_fallback_only_when_missing(tmp_path:
     write(tmp_path / "libc.so.6", named("libc.so.6", symbols=[Sym("x")]))
     root = named("root.so", needed=["libc.so.6"])
     search = SearchPath(library_path=[tmp_path])
-    stand_in = Linker(HostMemory(ARCH), search=search, policy=Policy(stand_ins=frozenset({"libc.so.6"})))
+    stand_in = Linker(HostMemory(ARCH), search=search, policy=Policy(host_provided=frozenset({"libc.so.6"})))
     assert stand_in.load(root.image()).dependencies == []
     fallback = Policy(fallbacks=frozenset({"libc.so.6"}))
     assert len(Linker(HostMemory(ARCH), search=search, policy=fallback).load(root.image()).dependencies) == 1

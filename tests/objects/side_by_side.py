@@ -24,7 +24,7 @@ from relink import HostMemory, Linker
 from relink.arch import Architecture, Role
 from relink.arch.spec import Reloc, Slot
 from relink.elf.archive import Archive
-from relink.elf.constants import Binding, SectionFlag, SymbolType
+from relink.elf.constants import SectionFlag, SymbolBind, SymbolType
 from relink.elf.objects import COMMON, ObjectFile
 from relink.image import Image
 from relink.linker import LoadOptions
@@ -128,7 +128,7 @@ class Sides:
         arch = self.image.architecture
         symbols = self.combined.symbols
         indirect = symbols.type[table.symbol] == SymbolType.GNU_IFUNC
-        undefined_weak = (symbols.section[table.symbol] == 0) & (symbols.bind[table.symbol] == Binding.WEAK)
+        undefined_weak = (symbols.section[table.symbol] == 0) & (symbols.bind[table.symbol] == SymbolBind.WEAK)
         same_slot = np.zeros(len(symbols), np.bool_)
         same_slot[list(self.slots)] = True
         high: dict[int, Allowed] = {}
@@ -312,7 +312,7 @@ def _definitions(members: Sequence[tuple[str, bytes]], target: str, cflags: Sequ
     for name, data in members:
         symbols = decode(name, data).symbols
         defined.update(symbols.names.take(symbols.defined_globals).texts())
-        strong = symbols.undefined[symbols.bind[symbols.undefined] != Binding.WEAK]
+        strong = symbols.undefined[symbols.bind[symbols.undefined] != SymbolBind.WEAK]
         names, kinds = symbols.names.take(strong).texts(), symbols.type[strong].tolist()
         wanted |= {name: max(kind, wanted.get(name, 0)) for name, kind in zip(names, kinds, strict=True)}
     lines, odd = [], thumb and TARGETS[target].arch == "arm"

@@ -65,7 +65,7 @@ def test_all_members_on_request(tmp_path: Path) -> None:
         lib = machine.load([user, archive], whole_archive=True, symbols={"nobody": lambda: 9})
         assert lib.function("unused", "int()")() == 9
     linker = Linker(HostMemory(A))
-    assert linker.load([user, archive], options=LoadOptions(want=["bottom"])).symbol("bottom").address
+    assert linker.load([user, archive], options=LoadOptions(undefined=["bottom"])).symbol("bottom").address
 
 
 def test_archives_need_each_other_however_often(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def _files(flavour: str, stack: Stack) -> list[Path]:
     return [*(found[0].parent / name for name in stack.beside), *found]
 
 
-def _load(machine: Machine, files: Sequence[Path], want: Sequence[str]) -> Library:
+def _load(machine: Machine, files: Sequence[Path], undefined: Sequence[str]) -> Library:
     heap = machine.memory.map_anonymous(_HEAP, name="newlib's heap")
 
     def sbrk(size: int) -> int:
@@ -84,17 +84,17 @@ def _load(machine: Machine, files: Sequence[Path], want: Sequence[str]) -> Libra
     services: dict[str, SymbolValue] = {"main": lambda: 0, "_sbrk": (sbrk, "unsigned long(long)")}
     newlib = any("newlib" in str(file) for file in files)
     # Of newlib's other system calls (_write, _kill, …) none may be reached.
-    return machine.load(files, want=want, symbols=services, name="static", allow_unresolved=newlib)
+    return machine.load(files, undefined=undefined, symbols=services, name="static", allow_unresolved=newlib)
 
 
 @pytest.fixture(scope="module", params=CASES)
 def linked(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Library]]:
     flavour, stack = request.param
     files = _files(flavour, STACKS[stack])
-    want = (*FUNCTIONS, *(("crc32",) if "libz.a" in STACKS[stack].libraries else ()))
+    undefined = (*FUNCTIONS, *(("crc32",) if "libz.a" in STACKS[stack].libraries else ()))
     tuned = (stack, flavour) == ("glibc", "x86_64")
     with Machine(SHELVES[flavour].arch, hosted_libc=False, float_abi=_float_abi(flavour)) as machine:
-        library = _load(machine, files, (*want, *((_TUNABLE,) if tuned else ())))
+        library = _load(machine, files, (*undefined, *((_TUNABLE,) if tuned else ())))
         if tuned:
             library.symbols[_TUNABLE].write(0xC0000, "long")
         yield machine, library
@@ -155,5 +155,5 @@ def test_code_for_another_float_abi_links_but_is_not_called(flavour: str) -> Non
     files = _files(flavour, STACKS["picolibc"])
     with Machine(SHELVES[flavour].arch, hosted_libc=False) as machine:
         with pytest.raises(UnsupportedElf, match=r"makes soft-float calls, this machine hard-float ones"):
-            machine.load(files, want=["strtod"], name="static")
+            machine.load(files, undefined=["strtod"], name="static")
         assert not machine.linker.images
