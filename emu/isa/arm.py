@@ -127,7 +127,7 @@ ARM = Isa(
         user_page=(arm_kernel_page.ADDRESS, arm_kernel_page.content()),
     ),
     libc=LibcAbi(
-        sonames=("ld-linux-armhf.so.3", "libc.musl-armhf.so.1"),
+        sonames=("ld-linux-armhf.so.3", "ld-linux.so.3", "libc.musl-armhf.so.1"),
         stat={"": OLD_32, "64": STAT64, "64_time64": time64(alignment=8)},
         directory_flag=0o40000,
         ilogb_minimum=False,

@@ -118,7 +118,7 @@ LOONGARCH64 = Isa(
         user_page=None,
     ),
     libc=LibcAbi(
-        sonames=("ld-linux-loongarch-lp64d.so.1", "libc.musl-loongarch64.so.1"),
+        sonames=("ld-linux-loongarch-lp64d.so.1", "ld-linux-loongarch-lp64s.so.1", "libc.musl-loongarch64.so.1"),
         stat={"": GENERIC, "64": GENERIC},
         directory_flag=0o200000,
         ilogb_minimum=False,

@@ -144,5 +144,15 @@ def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) ->
     )
 
 
-RISCV64 = _isa("riscv64", 8, SyscallTable.GENERIC_64, ("ld-linux-riscv64-lp64d.so.1", "libc.musl-riscv64.so.1"))
-RISCV32 = _isa("riscv32", 4, SyscallTable.GENERIC_32, ("ld-linux-riscv32-ilp32d.so.1", "libc.musl-riscv32.so.1"))
+RISCV64 = _isa(
+    "riscv64",
+    8,
+    SyscallTable.GENERIC_64,
+    ("ld-linux-riscv64-lp64d.so.1", "ld-linux-riscv64-lp64.so.1", "libc.musl-riscv64.so.1"),
+)
+RISCV32 = _isa(
+    "riscv32",
+    4,
+    SyscallTable.GENERIC_32,
+    ("ld-linux-riscv32-ilp32d.so.1", "ld-linux-riscv32-ilp32.so.1", "libc.musl-riscv32.so.1"),
+)

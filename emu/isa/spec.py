@@ -130,7 +130,7 @@ class Helpers(enum.Enum):
 class LibcAbi(NamedTuple):
     """What glibc's headers and library have of their own on an ISA."""
 
-    sonames: tuple[str, ...]  #: of dynamic linkers, and of musl, whose name differs by ISA
+    sonames: tuple[str, ...]  #: of glibc's dynamic linkers, for each float ABI, and of musl's C library
     #: Layout of struct stat by the end of a function's name: "" (stat), "64" (stat64) and, where time_t has 32
     #: bits, "64_time64".
     stat: Mapping[str, StructStat]
