@@ -97,6 +97,7 @@ def test_the_pages_of_an_isa_agree(arch: str) -> None:
     """What the linker's page and the machine's page both say."""
     page, isa = architecture(arch), ISAS[arch]
     assert isa.name == isa.convention.arch == arch
+    assert isa.dwarf.sp == page.dwarf_stack_pointer
     assert isa.convention.word_size == isa.dwarf.word == page.word_size
     assert len(isa.instruction_sets) - 1 == isa.dwarf.code_bits == page.code_address_bits
     assert any(row.role is Role.ALIGN for row in page.relocations.values()) == (page.alignment is not None)

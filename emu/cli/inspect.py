@@ -60,16 +60,6 @@ _KINDS: dict[int, str] = {
 }
 _HASH_TABLES = (("gnu", DynamicTag.GNU_HASH), ("sysv", DynamicTag.HASH))
 _STRING_TAGS = frozenset({DynamicTag.NEEDED, DynamicTag.SONAME, DynamicTag.RPATH, DynamicTag.RUNPATH})
-#: The processor's own tags and segment types, by e_machine (AAELF32, AAELF64, RISC-V ELF Specification).
-_PROCESSOR_TAGS = {
-    183: {0x70000001: "AARCH64_BTI_PLT", 0x70000003: "AARCH64_PAC_PLT", 0x70000005: "AARCH64_VARIANT_PCS"},
-    243: {0x70000001: "RISCV_VARIANT_CC"},
-}
-_PROCESSOR_SEGMENTS = {
-    40: {0x70000001: "ARM_EXIDX"},
-    183: {0x70000002: "AARCH64_MEMTAG_MTE"},
-    243: {0x70000003: "RISCV_ATTRIBUTES"},
-}
 
 
 _T = TypeVar("_T")
@@ -182,7 +172,8 @@ def _name(kind: type[enum.IntEnum], number: int) -> str:
 
 
 def _segments(decoded: Decoded) -> Iterator[Segment]:
-    own = _PROCESSOR_SEGMENTS.get(decoded.header.machine, {})
+    arch = architecture_of(decoded.header.machine, decoded.header.bits)
+    own = {} if arch is None else arch.segment_names
     for entry in decoded.program_headers:
         letters = "".join(letter if entry.flags & bit else "-" for letter, bit in (("r", 4), ("w", 2), ("x", 1)))
         kind = own.get(entry.type) or _name(SegmentType, entry.type)
@@ -204,7 +195,8 @@ def _sections(decoded: Decoded) -> Iterator[SectionEntry]:
 
 
 def _dynamic(decoded: Decoded) -> Iterator[Entry]:
-    processor = _PROCESSOR_TAGS.get(decoded.header.machine, {})
+    arch = architecture_of(decoded.header.machine, decoded.header.bits)
+    processor = {} if arch is None else arch.tag_names
     for number, value in decoded.dynamic:
         tag = processor.get(number) or _name(DynamicTag, number)
         text = None

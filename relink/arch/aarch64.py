@@ -315,6 +315,7 @@ AARCH64 = Architecture(
     machine=183,
     bits=64,
     prefix="R_AARCH64_",
+    dwarf_stack_pointer=31,
     elftools_name="AARCH64",
     relocations=RELOCATIONS,
     tls=Tls(
@@ -334,6 +335,10 @@ AARCH64 = Architecture(
     # stp x16, x30, [sp, #-16]!, with the slot's address in x16
     plt=Plt(named=SlotNamed.BY_ADDRESS, at=0, pushed=16, saved=("x30", 8), bound_at_once=0x80),
     mapping_symbols=b"xd",  # AAELF64 5.5.4
+    # AAELF64, "Dynamic Section", "Program Header" and "Program Property".
+    tag_names={0x70000001: "AARCH64_BTI_PLT", 0x70000003: "AARCH64_PAC_PLT", 0x70000005: "AARCH64_VARIANT_PCS"},
+    segment_names={0x70000002: "AARCH64_MEMTAG_MTE"},
+    property_names={0xC0000000: ("AArch64 feature", ("BTI", "PAC", "GCS"))},
     stub=STUB,
     nops=(bytes.fromhex("1f2003d5"),),
     detours=(Detour(bytes.fromhex("00000014"), BRANCH_26, 0, 0, STUB, pads=_LANDING_PADS),),  # b

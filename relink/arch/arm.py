@@ -283,6 +283,7 @@ ARM = Architecture(
     machine=40,
     bits=32,
     prefix="R_ARM_",
+    dwarf_stack_pointer=13,
     elftools_name="ARM",
     relocations=RELOCATIONS,
     tls=Tls(
@@ -308,6 +309,7 @@ ARM = Architecture(
     # A32: ldr pc, [pc]; T32: ldr.w pc, [pc]; address
     branch_bias={"": -8, "THM": -4},
     mapping_symbols=b"atd",  # AAELF32 5.5.5
+    segment_names={0x70000001: "ARM_EXIDX"},  # AAELF32 5.2
     stub=Stub(bytes.fromhex("00f09fe5 dff800f0") + bytes(4), 8, 4),
     # A32: ldr pc, [pc, #4]; T16: push {r0, r1}; ldr r0, [pc, #4]; str r0, [sp, #4]; pop {r0, pc}; address
     is_baseline=lacks_thumb2,

@@ -35,7 +35,7 @@ from relink.arch.spec import (
     static,
     static_refused,
 )
-from relink.arch.x86_padding import NOPS
+from relink.arch.x86_shared import NOPS, PROPERTIES
 from relink.arrays import U64
 
 SIGNED_8 = Word(1, Range.SIGNED)  #: the displacement of a short branch (jmp, loop, jecxz)
@@ -112,6 +112,7 @@ I386 = Architecture(
     machine=3,
     bits=32,
     prefix="R_386_",
+    dwarf_stack_pointer=4,
     elftools_name="i386",
     relocations=RELOCATIONS,
     tls=Tls(
@@ -131,6 +132,8 @@ I386 = Architecture(
     # As on x86-64, but the number is a byte offset into DT_JMPREL, whose entries have 8.
     plt=Plt(at=4, divisor=8, pushed=8),
     branch_bias={"": -4},
+    property_names=PROPERTIES,
+    separate_float128=True,
     stub=STUB,
     nops=(b"\x90",),
     detours=(

@@ -346,6 +346,7 @@ LOONGARCH64 = Architecture(
     machine=258,
     bits=64,
     prefix="R_LARCH_",
+    dwarf_stack_pointer=3,
     elftools_name="LOONGARCH",
     relocations=RELOCATIONS,
     tls=Tls(

@@ -202,6 +202,11 @@ def alignment_request(addend: int, symbol: int) -> tuple[int, int, int]:
 NOPS = (b"\x13\0\0\0", b"\x01\0")  # nop, c.nop
 ALIGNMENT = Alignment(alignment_request)
 
+# RISC-V ELF Specification, "Dynamic Section", "Program Header Table" and "Program Property".
+TAG_NAMES = {0x70000001: "RISCV_VARIANT_CC"}
+SEGMENT_NAMES = {0x70000003: "RISCV_ATTRIBUTES"}
+PROPERTIES = {0xC0000000: ("RISC-V feature", ("Zicfilp unlabeled", "Zicfiss", "Zicfilp func-sig"))}
+
 # auipc t1, 0; ld t1, 16(t1); jr t1; nop; address
 STUB_64 = Stub(bytes.fromhex("17030000 03330301 67000300 13000000") + bytes(8), 16, 8)
 # auipc t1, 0; lw t1, 12(t1); jr t1; address
@@ -216,6 +221,7 @@ RISCV64 = Architecture(
     machine=243,
     bits=64,
     prefix="R_RISCV_",
+    dwarf_stack_pointer=2,
     elftools_name="",
     relocations=_relocations(word64),
     tls=Tls(
@@ -239,6 +245,9 @@ RISCV64 = Architecture(
     alignment=ALIGNMENT,
     mapping_symbols=b"xd",  # RISC-V psABI, "Mapping Symbol"
     mapping_names_isa=True,
+    tag_names=TAG_NAMES,
+    segment_names=SEGMENT_NAMES,
+    property_names=PROPERTIES,
     stub=STUB_64,
     detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_64, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,
@@ -253,6 +262,7 @@ RISCV32 = Architecture(
     machine=243,
     bits=32,
     prefix="R_RISCV_",
+    dwarf_stack_pointer=2,
     elftools_name="",
     relocations=_relocations(address32),
     tls=Tls(
@@ -275,6 +285,9 @@ RISCV32 = Architecture(
     alignment=ALIGNMENT,
     mapping_symbols=b"xd",  # RISC-V psABI, "Mapping Symbol"
     mapping_names_isa=True,
+    tag_names=TAG_NAMES,
+    segment_names=SEGMENT_NAMES,
+    property_names=PROPERTIES,
     stub=STUB_32,
     detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_32, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,

@@ -289,6 +289,7 @@ class Architecture:
     machine: int  #: e_machine
     bits: int  #: ELF class: 32 or 64
     prefix: str  #: of relocation names, e.g. "R_X86_64_"
+    dwarf_stack_pointer: int  #: DWARF number of the stack pointer
     elftools_name: str  #: of the table in elftools.elf.enums with all types: ENUM_RELOC_TYPE_<name>; "" for none
     relocations: Mapping[int, Reloc] = field(repr=False)
     tls: Tls
@@ -322,6 +323,12 @@ class Architecture:
     #: The letters that follow `$` in mapping symbols of objects: a: A32, t: Thumb, x: other code, d: data.
     mapping_symbols: bytes = b""
     mapping_names_isa: bool = False  #: `$x` may be followed by the name of an ISA: `$xrv64imafdc`
+    #: Names of what the processor supplement adds to the gABI, for people who read a file.
+    tag_names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    segment_names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    #: Properties of NT_GNU_PROPERTY_TYPE_0: name, and the names of its bits from bit 0 on.
+    property_names: Mapping[int, tuple[str, tuple[str, ...]]] = field(default_factory=dict, repr=False)
+    separate_float128: bool = False  #: __float128 is another type than long double
     large_common: int | None = None  #: a second section index that means SHN_COMMON
     got_header: int = 0  #: words at the start of the GOT that belong to the dynamic linker
     #: Given e_flags, why an image of that ABI cannot join (None: it can).

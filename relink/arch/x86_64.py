@@ -31,7 +31,7 @@ from relink.arch.spec import (
     reloc,
     static,
 )
-from relink.arch.x86_padding import NOPS
+from relink.arch.x86_shared import NOPS, PROPERTIES
 
 #: The displacement of a short branch (jmp, loop, jrcxz) and of a 16-bit one.
 SIGNED_8, SIGNED_16 = Word(1, Range.SIGNED), Word(2, Range.SIGNED)
@@ -109,6 +109,7 @@ X86_64 = Architecture(
     machine=62,
     bits=64,
     prefix="R_X86_64_",
+    dwarf_stack_pointer=7,
     elftools_name="x64",
     relocations=RELOCATIONS,
     tls=Tls(
@@ -129,6 +130,8 @@ X86_64 = Architecture(
     plt=Plt(at=8, pushed=16),
     branch_bias={"": -4},
     large_common=0xFF02,  # SHN_X86_64_LCOMMON: every section is placed in reach (AMD64 psABI 4.1, 4.2)
+    property_names=PROPERTIES,
+    separate_float128=True,
     stub=STUB,
     nops=(b"\x90",),
     detours=(

@@ -8,23 +8,21 @@ is an indirection. Source: DWARF 5, 2.5 and 2.6; gcc/dwarf2out.cc (DECL_BY_REFER
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE
+
+    from relink.arch import Architecture
 
 FORTRAN = frozenset({0x07, 0x08, 0x0E, 0x22, 0x23, 0x2D})  #: DW_LANG_Fortran77 to Fortran18
 #: Those, and Pascal83, Modula2, Modula3, Ada83, Ada95, Ada2005, Ada2012, Cobol74, Cobol85, PLI.
 BY_REFERENCE = FORTRAN | frozenset({0x09, 0x0A, 0x17, 0x03, 0x0D, 0x2E, 0x2F, 0x05, 0x06, 0x0F})
 
 _STACK = frozenset({"DW_OP_fbreg", "DW_OP_call_frame_cfa"})
-#: e_machine -> DWARF number of the stack pointer (each psABI's "DWARF Register Numbers"): x86-64, i386, AArch64,
-#: Arm, RISC-V, LoongArch.
-_STACK_POINTERS: Mapping[int, int] = {62: 7, 3: 4, 183: 31, 40: 13, 243: 2, 258: 3}
 
 
-def passed_by_reference(parameter: DIE, machine: int, language: int) -> bool | None:
+def passed_by_reference(parameter: DIE, arch: Architecture | None, language: int) -> bool | None:
     """Whether the argument is the address of the parameter's value; None where DWARF does not tell.
 
     Only Fortran passes by reference by default: elsewhere a parameter that has no location counts as a value.
@@ -42,7 +40,7 @@ def passed_by_reference(parameter: DIE, machine: int, language: int) -> bool | N
     names = [operation.op_name for operation in operations]
     if "DW_OP_implicit_value" in names or "DW_OP_piece" in names or "DW_OP_implicit_pointer" in names:
         return unknown
-    on_stack = first in _STACK or first == f"DW_OP_breg{_STACK_POINTERS.get(machine)}"
+    on_stack = first in _STACK or (arch is not None and first == f"DW_OP_breg{arch.dwarf_stack_pointer}")
     if not (on_stack or first.startswith("DW_OP_breg") or "entry_value" in first):
         return unknown
     steps = sum(name.startswith("DW_OP_deref") for name in names)

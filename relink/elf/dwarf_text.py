@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from relink.arch import architecture_of
 from relink.elf.dwarf_info import DebugInformation, text_of
 from relink.elf.dwarf_parameters import BY_REFERENCE, passed_by_reference
 from relink.errors import DebugInfoError
@@ -69,7 +70,6 @@ _C_LANGUAGES = frozenset({0x01, 0x02, 0x0C, 0x1D, 0x2C})  #: DW_LANG_C89, C, C99
 _PACKS = frozenset({"DW_TAG_GNU_formal_parameter_pack"})
 #: Names of binary128 where `long double` is another format (x87's, on x86).
 _QUADRUPLE = re.compile(r"__float128|_Float128|real\(kind=16\)|(float|real|f)128", re.IGNORECASE)
-_X86 = (62, 3)  #: e_machine of x86-64 and i386
 #: Types whose values go in registers of their own or in formats no call knows.
 _REFUSED_ENCODINGS = {
     0x03: "complex",
@@ -90,7 +90,7 @@ class Writer:
     def __init__(self, information: DebugInformation) -> None:
         self._information = information
         self._source = information.sections.source
-        self._machine = information.sections.machine
+        self._arch = architecture_of(information.sections.machine, information.sections.bits)
 
     def prototype(self, die: DIE, function: str, language: int) -> str:
         """The prototype of a subprogram, as that of `function`, whose unit is in a DW_AT_language."""
@@ -182,7 +182,7 @@ class Writer:
         target = self.type_of(die)
         if language not in BY_REFERENCE or function.tag != "DW_TAG_subprogram":
             return self._declare(target, name, depth + 1)
-        told = None if target is None else passed_by_reference(die, self._machine, language)
+        told = None if target is None else passed_by_reference(die, self._arch, language)
         if told is None and target is not None and _is_scalar(target):
             raise _NotCError(f"its debug information does not tell how parameter {name or '?'} is passed")
         if not told or target is None:
@@ -309,7 +309,8 @@ class Writer:
     def _base(self, die: DIE, name: str, size: object) -> str:
         encoding = self.attribute(die, "DW_AT_encoding")
         refused = _REFUSED_ENCODINGS.get(encoding)
-        foreign = encoding == _FLOAT and self._machine in _X86 and _QUADRUPLE.fullmatch(name)
+        separate = self._arch is not None and self._arch.separate_float128
+        foreign = separate and encoding == _FLOAT and _QUADRUPLE.fullmatch(name)
         if refused is not None or foreign or name.startswith("_BitInt") or "unsigned _BitInt" in name:
             raise _NotCError(f"a value of {f'the {refused} ' if refused else ''}type {name} cannot be passed")
         if name and set(name.split()) <= _C_WORDS:

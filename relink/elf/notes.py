@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from relink.arch import architecture_of
 from relink.elf.constants import FileType, SectionType, SegmentType
 from relink.elf.decoded import Decoded
 from relink.errors import MalformedElf
@@ -29,20 +31,13 @@ _NAMES: Mapping[tuple[str, int], str] = {
     ("CORE", 0x53494749): "SIGINFO",
 }  # fmt: skip
 _SYSTEMS = ("Linux", "Hurd", "Solaris", "FreeBSD")
-#: Of NT_GNU_PROPERTY_TYPE_0: what a property is called, and its bits. From 0xc0000000 on the processor defines
-#: them.
-_PROPERTY_NAMES: Mapping[tuple[int | None, int], tuple[str, tuple[str, ...]]] = {
-    (None, 1): ("stack size", ()), (None, 2): ("no copy on protected", ()),
-    (None, 0xB0008000): ("1_NEEDED", ("indirect extern access",)),
-    (183, 0xC0000000): ("AArch64 feature", ("BTI", "PAC", "GCS")),
-    (243, 0xC0000000): ("RISC-V feature", ("Zicfilp unlabeled", "Zicfiss", "Zicfilp func-sig")),
-    **{(machine, number): properties for machine in (3, 62) for number, properties in {
-        0xC0000002: ("x86 feature", ("IBT", "SHSTK", "LAM_U48", "LAM_U57")),
-        0xC0008002: ("x86 ISA needed", ("x86-64-baseline", "x86-64-v2", "x86-64-v3", "x86-64-v4")),
-        0xC0010002: ("x86 ISA used", ("x86-64-baseline", "x86-64-v2", "x86-64-v3", "x86-64-v4")),
-        0xC0010001: ("x86 feature used", ("x86", "x87", "MMX", "XMM", "YMM", "ZMM", "FXSR", "XSAVE")),
-    }.items()},
-}  # fmt: skip
+_Properties: TypeAlias = "Mapping[int, tuple[str, tuple[str, ...]]]"
+#: Properties of NT_GNU_PROPERTY_TYPE_0: name, and names of the bits. Those from 0xc0000000 on are on the ISA's page.
+_PROPERTY_NAMES: _Properties = {
+    1: ("stack size", ()),
+    2: ("no copy on protected", ()),
+    0xB0008000: ("1_NEEDED", ("indirect extern access",)),
+}
 
 
 @dataclass(frozen=True)
@@ -67,9 +62,10 @@ class DebugLink:
 
 def notes(decoded: Decoded) -> tuple[Note, ...]:
     """All notes of a file. Raises MalformedElf for one that reaches past its end."""
-    machine = decoded.header.machine
+    arch = architecture_of(decoded.header.machine, decoded.header.bits)
+    properties = {**_PROPERTY_NAMES, **({} if arch is None else arch.property_names)}
     found = [
-        _note(machine, *raw) for content, align in _contents(decoded) for raw in _raw(decoded, content, align)
+        _note(properties, *raw) for content, align in _contents(decoded) for raw in _raw(decoded, content, align)
     ]
     return tuple(dict.fromkeys(found))
 
@@ -136,12 +132,12 @@ def _raw(decoded: Decoded, content: bytes, align: int) -> Iterator[tuple[str, in
         at = -(-(start + size) // align) * align
 
 
-def _note(machine: int, owner: str, kind: int, description: bytes) -> Note:
+def _note(properties: _Properties, owner: str, kind: int, description: bytes) -> Note:
     name = _NAMES.get((owner, kind), f"{kind:#x}")
-    return Note(owner, kind, name, _text(machine, owner, kind, description), len(description))
+    return Note(owner, kind, name, _text(properties, owner, kind, description), len(description))
 
 
-def _text(machine: int, owner: str, kind: int, description: bytes) -> str | None:
+def _text(properties: _Properties, owner: str, kind: int, description: bytes) -> str | None:
     if (owner, kind) == ("GNU", BUILD_ID):
         return description.hex()
     if (owner, kind) == ("GNU", _ABI_TAG) and len(description) >= 16:
@@ -149,19 +145,19 @@ def _text(machine: int, owner: str, kind: int, description: bytes) -> str | None
         known = _SYSTEMS[system] if system < len(_SYSTEMS) else f"system {system}"
         return f"{known} {'.'.join(map(str, version))}"
     if (owner, kind) == ("GNU", _PROPERTIES):
-        return "; ".join(_properties(machine, description)) or None
+        return "; ".join(_properties(properties, description)) or None
     if (owner, kind) == ("GNU", _GOLD_VERSION) or owner in ("FDO", "Go"):
         return _decode(description.rstrip(b"\0"))
     return None
 
 
-def _properties(machine: int, description: bytes) -> Iterator[str]:
+def _properties(names: _Properties, description: bytes) -> Iterator[str]:
     """What NT_GNU_PROPERTY_TYPE_0 says, property by property; 32-bit files pad to 4 bytes, 64-bit ones to 8."""
     at = 0
     while at + 8 <= len(description):
         kind, size = (int.from_bytes(description[at + i : at + i + 4], "little") for i in (0, 4))
         value = int.from_bytes(description[at + 8 : at + 8 + size], "little")
-        known = _PROPERTY_NAMES.get((machine, kind)) or _PROPERTY_NAMES.get((None, kind))
+        known = names.get(kind)
         if known is None:
             yield f"{kind:#x}: {value:#x}"
         else:
