@@ -32,7 +32,7 @@ _NAMES: Mapping[tuple[str, int], str] = {
 }  # fmt: skip
 _SYSTEMS = ("Linux", "Hurd", "Solaris", "FreeBSD")
 _Properties: TypeAlias = "Mapping[int, tuple[str, tuple[str, ...]]]"
-#: Properties of NT_GNU_PROPERTY_TYPE_0: name, and names of the bits. Those from 0xc0000000 on are on the ISA's page.
+#: Properties of NT_GNU_PROPERTY_TYPE_0: name, names of the bits. Those from 0xc0000000 on are on the ISA's page.
 _PROPERTY_NAMES: _Properties = {
     1: ("stack size", ()),
     2: ("no copy on protected", ()),
