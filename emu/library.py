@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from emu.patch.functions import Patch, Replacement
     from emu.patch.imports import Redirection
     from emu.ports import Handle, Memory
+    from emu.run.runner import Runner
     from relink.arch import Architecture
     from relink.link_map import LinkMap
     from relink.load.plan import Plan
@@ -36,6 +37,8 @@ class Owner(Protocol):
     def memory(self) -> Memory: ...
     @property
     def initialisers(self) -> Initialisers: ...
+    @property
+    def runner(self) -> Runner: ...
     def call(
         self,
         address: int,
@@ -280,7 +283,8 @@ class Library:
         after it are then still to be initialised.
         """
         self.image.check_open()
-        self._machine.initialisers.initialise(self.image.scope)
+        with self._machine.runner.one_budget():
+            self._machine.initialisers.initialise(self.image.scope)
 
     def close(self) -> None:
         """Unload: destructors run and memory is freed unless another load or image still needs it."""
@@ -322,7 +326,8 @@ class PendingLibrary(Library):
         Raises what they raise (the load can then only be rolled back); ValueError for a name that is no step, or
         one that has been done.
         """
-        self._pending.advance(until)
+        with self._machine.runner.one_budget():
+            self._pending.advance(until)
 
     def roll_back(self) -> NoReturn:
         """Undo the load: leaves the `with` block at once, the machine as it was before the load."""

@@ -23,7 +23,7 @@ hosted in Python, of which `machine.libc` has what the guest printed and the fil
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from os import PathLike, fspath
 from types import TracebackType
@@ -102,9 +102,13 @@ class Machine:
         **linux: Unpack[LinuxShortcuts],
     ) -> None:
         self.arch = arch if isinstance(arch, Architecture) else architecture(arch)
-        if os is not None and linux:
+        if os is None:
+            from emu.linux.personality import linux as linux_of
+
+            os = linux_of(**linux)
+        elif linux:
             raise TypeError(f"{', '.join(linux)}: with os=, give it to the personality")
-        self.os = _linux(linux) if os is None else os
+        self.os = os
         self.parts = parts = Parts(
             self.arch,
             self.os,
@@ -189,7 +193,9 @@ class Machine:
         the load. See `emu.library.PendingLibrary` for the steps.
         """
         with self.loader.loading(source, **options) as pending:
-            yield PendingLibrary(self, pending)
+            library = PendingLibrary(self, pending)
+            yield library
+            library.advance()
 
     def adopt(self, address: int, **options: Unpack[AdoptKeywords]) -> Library:
         """Make a library of an image that lies in guest memory already, its ELF header at `address`.
@@ -277,10 +283,8 @@ class Machine:
     def patch(self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None) -> Patch:
         """Replace a guest function for every caller, until the result's `undo` (see `emu.patch.functions`).
 
-        `replacement` is another guest function or its address, a host function (a callable, or one with its C
-        prototype), code as bytes, or assembly text for the ISAs keystone knows (x86-64, i386, AArch64, Arm in the
-        function's own instruction set). `size` is how many bytes of the function may be overwritten, where its
-        symbol does not tell or `target` is an address.
+        `replacement` is another guest function, its address, a host function, code as bytes, or assembly text.
+        `size` is how many bytes of the function may be overwritten, where its symbol does not tell.
 
         Raises PatchError, FunctionTooShort, AlreadyPatched, AssemblyError, UseAfterUnload.
         """
@@ -304,14 +308,12 @@ class Machine:
         """
         return self.threads.new()
 
-    @contextmanager
-    def use_thread(self, thread: Thread) -> Iterator[Thread]:
+    def use_thread(self, thread: Thread) -> AbstractContextManager[Thread]:
         """Inside the block, calls of the guest run as `thread`, and thread-local variables are that thread's.
 
         Raises CallError if it has ended.
         """
-        with self.threads.using(thread):
-            yield thread
+        return self.threads.using(thread)
 
     def exit_thread(self, thread: Thread) -> None:
         """End a thread: run its thread-local destructors, unload what only they kept loaded, free its storage.
@@ -381,9 +383,3 @@ class Machine:
         if not isinstance(self.os, Linux):
             raise MachineError(f"{type(self.os).__name__} has no hosted C library and no system calls")
         return self.os
-
-
-def _linux(shortcuts: LinuxShortcuts) -> Personality:
-    from emu.linux.personality import linux
-
-    return linux(**shortcuts)

@@ -64,7 +64,7 @@ class Errors:
 
 def _attempt(libc: Libc, operation: Callable[[DynamicLoader], _T], failed: _T) -> _T:
     """The operation's result, or `failed` and something for dlerror to tell. Like glibc, success clears that."""
-    from emu.load.ldso import DlError, wording
+    from emu.load.dl_errors import DlError, wording
 
     errors = libc.state(Errors).mine(libc)
     errors.pending = None
@@ -177,7 +177,7 @@ def dlinfo(libc: Libc, handle: int, request: int, result: int) -> int:
 
 
 def _dlinfo(libc: Libc, loader: DynamicLoader, handle: int, request: int, result: int) -> int:
-    from emu.load.ldso import DlError
+    from emu.load.dl_errors import DlError
 
     image = loader.image_of(handle)
     if request in (_SERINFO, _SERINFOSIZE):

@@ -8,25 +8,14 @@ the one resolver that everything else uses; `emu.libc.dlfcn` is the C side.
 from __future__ import annotations
 
 import enum
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from relink.arch import ARCHITECTURES
-from relink.elf import Decoded
-from relink.elf.constants import DynamicFlag1, DynamicTag, FileType, SymbolBind, SymbolType
-from relink.errors import (
-    LibraryNotFound,
-    LinkErrors,
-    NotElf,
-    RelinkError,
-    Truncated,
-    UnresolvedSymbol,
-    VersionNotFound,
-)
+from emu.load.dl_errors import DlError, check_openable, missing
+from relink.elf.constants import DynamicTag, SymbolBind, SymbolType
 from relink.image import Image, image_of
 from relink.relocate.lazy import BindMode
 from relink.resolve.bindings import HOST, UNRESOLVED
@@ -47,7 +36,6 @@ if TYPE_CHECKING:
     from relink.linker import Linker
 
 _PROGRAM = "<main program>"  #: what glibc calls a program that has no name
-_NO_SUCH_FILE = "cannot open shared object file: No such file or directory"
 
 
 class Mode(enum.IntFlag):
@@ -59,10 +47,6 @@ class Mode(enum.IntFlag):
     DEEPBIND = 8
     GLOBAL = 0x100
     NODELETE = 0x1000
-
-
-class DlError(Exception):
-    """A request that is refused; the text is what dlerror says."""
 
 
 def load_keywords(mode: Mode, lazily: BindMode) -> LoadKeywords:
@@ -160,8 +144,8 @@ class DynamicLoader:
             return self.link_maps.stand_in(path)
         if node.image is None:
             if node.decoded is None:
-                raise DlError(_missing(node, self._linker.architecture.bits))
-            _check_openable(path, node.decoded)
+                raise DlError(missing(node, self._linker.architecture.bits))
+            check_openable(path, node.decoded)
             if mode & Mode.NOLOAD:
                 return 0
         lazily = BindMode.FAITHFUL if self._loader.binding is BindMode.FAITHFUL else BindMode.LAZY
@@ -386,47 +370,3 @@ def _has_version(image: Image, symbol: int, version: str) -> bool:
         return True
     number = int(table.version[symbol]) & 0x7FFF
     return number > 1 and image.decoded.versions.name_of(number) == version
-
-
-def _check_openable(path: str, decoded: Decoded) -> None:
-    """Raises DlError for a file that may not be opened by a running program (glibc, elf/dl-load.c)."""
-    if decoded.header.type == FileType.EXEC:
-        raise DlError(f"{path}: cannot dynamically load executable")
-    if decoded.flags_1 & DynamicFlag1.PIE:
-        raise DlError(f"{path}: cannot dynamically load position-independent executable")
-    if decoded.flags_1 & DynamicFlag1.NOOPEN:
-        raise DlError(f"{path}: shared object cannot be dlopen()ed")
-
-
-def _missing(node: Node, bits: int) -> str:
-    """Why nothing was found, as glibc says it to a program of `bits`."""
-    for place, problem in node.tried:
-        if problem.startswith("not an ELF file"):
-            return f"{place}: invalid ELF header"
-        if "fixed-address executable" in problem:
-            return f"{place}: cannot dynamically load executable"
-        foreign = re.match(r"is for (\w+),", problem)
-        other = ARCHITECTURES.get(foreign[1]) if foreign is not None else None
-        if other is not None and other.bits != bits:
-            return f"{node.name}: wrong ELF class: ELFCLASS{other.bits}"
-    return f"{node.name}: {_NO_SUCH_FILE}"
-
-
-def wording(error: RelinkError) -> str:
-    """What dlerror says of a load that failed: glibc's words where it has some, of the first error alone."""
-    match error:
-        case LinkErrors() if isinstance(first := error.exceptions[0], RelinkError):
-            return wording(first)
-        case LibraryNotFound():
-            return f"{error.name}: {_NO_SUCH_FILE}"
-        case VersionNotFound():
-            return str(error)
-        case UnresolvedSymbol():
-            wanted = f"{error.symbol}, version {error.version}" if error.version else error.symbol
-            return f"{error.image}: undefined symbol: {wanted}"
-        case NotElf():
-            return f"{error.source}: invalid ELF header"
-        case Truncated() if "file is empty" in error.problem or "header is cut short" in error.problem:
-            return f"{error.source}: file too short"
-        case _:
-            return str(error)

@@ -85,14 +85,14 @@ class Threads:
         return self.current.thread_pointer
 
     @contextmanager
-    def using(self, thread: Thread) -> Iterator[None]:
+    def using(self, thread: Thread) -> Iterator[Thread]:
         """Let the guest run as `thread`. Raises CallError if it has ended."""
         if not thread.alive:
             raise CallError(f"{thread!r}: nothing can run as it")
         self._outer.append(self.current)
         self._switch(thread)
         try:
-            yield
+            yield thread
         finally:
             self._switch(self._outer.pop())
 

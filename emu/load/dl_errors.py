@@ -1,0 +1,69 @@
+"""What dlerror says: glibc's words for a request that is refused and for a load that failed."""
+
+from __future__ import annotations
+
+import re
+
+from relink.arch import ARCHITECTURES
+from relink.elf import Decoded
+from relink.elf.constants import DynamicFlag1, FileType
+from relink.errors import (
+    LibraryNotFound,
+    LinkErrors,
+    NotElf,
+    RelinkError,
+    Truncated,
+    UnresolvedSymbol,
+    VersionNotFound,
+)
+from relink.search.graph import Node
+
+_NO_SUCH_FILE = "cannot open shared object file: No such file or directory"
+
+
+class DlError(Exception):
+    """A request that is refused; the text is what dlerror says."""
+
+
+def check_openable(path: str, decoded: Decoded) -> None:
+    """Raises DlError for a file that may not be opened by a running program (glibc, elf/dl-load.c)."""
+    if decoded.header.type == FileType.EXEC:
+        raise DlError(f"{path}: cannot dynamically load executable")
+    if decoded.flags_1 & DynamicFlag1.PIE:
+        raise DlError(f"{path}: cannot dynamically load position-independent executable")
+    if decoded.flags_1 & DynamicFlag1.NOOPEN:
+        raise DlError(f"{path}: shared object cannot be dlopen()ed")
+
+
+def missing(node: Node, bits: int) -> str:
+    """Why nothing was found, as glibc says it to a program of `bits`."""
+    for place, problem in node.tried:
+        if problem.startswith("not an ELF file"):
+            return f"{place}: invalid ELF header"
+        if "fixed-address executable" in problem:
+            return f"{place}: cannot dynamically load executable"
+        foreign = re.match(r"is for (\w+),", problem)
+        other = ARCHITECTURES.get(foreign[1]) if foreign is not None else None
+        if other is not None and other.bits != bits:
+            return f"{node.name}: wrong ELF class: ELFCLASS{other.bits}"
+    return f"{node.name}: {_NO_SUCH_FILE}"
+
+
+def wording(error: RelinkError) -> str:
+    """What dlerror says of a load that failed: glibc's words where it has some, of the first error alone."""
+    match error:
+        case LinkErrors() if isinstance(first := error.exceptions[0], RelinkError):
+            return wording(first)
+        case LibraryNotFound():
+            return f"{error.name}: {_NO_SUCH_FILE}"
+        case VersionNotFound():
+            return str(error)
+        case UnresolvedSymbol():
+            wanted = f"{error.symbol}, version {error.version}" if error.version else error.symbol
+            return f"{error.image}: undefined symbol: {wanted}"
+        case NotElf():
+            return f"{error.source}: invalid ELF header"
+        case Truncated() if "file is empty" in error.problem or "header is cut short" in error.problem:
+            return f"{error.source}: file too short"
+        case _:
+            return str(error)
