@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from textwrap import dedent
 import pytest
 
 from emu import Machine
+from emu.cli.app import run
 from relink import HostMemory, Protection, decode
 from relink.memory.placement import fill, region_size
 from tests.fixtures import fixture
@@ -35,6 +38,40 @@ def test_the_map_of_the_source_names_every_room_and_only_files_there_are() -> No
         table = text.partition(heading)[2].partition("\n## ")[0]
         listed = set(re.findall(r"`(\w+)(?:/|\.py)`", "\n".join(re.findall(r"^\|(.*?)\|", table, re.M))))
         assert listed == {room for rooms in ROOMS[package] for room in rooms}
+
+
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("source", re.findall(r"^```python\n(.*?)^```", README, re.M | re.S), ids=lambda text: "")
+def test_python_blocks_of_the_readme_run(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    exec(compile(source, "README.md", "exec"), {})
+
+
+def commands() -> list[list[str]]:
+    """The folder and the words of every `relink-emu` line of the README, but for the loop over Debian's zlib."""
+    found, folder = [], "."
+    for line in README.splitlines():
+        if line.startswith("    cd "):
+            folder = line.split()[1]
+        elif re.match(r"    \S.*\brelink-emu |    relink-emu ", line):
+            words = shlex.split(line.split("relink-emu ", 1)[1], comments=True)
+            found.append(["." if "venv" in line else folder, *words])
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=lambda words: words[1])
+def test_commands_of_the_readme_do_what_they_say(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT / words[0])
+    monkeypatch.setattr(sys, "stdin", open(os.devnull))  # noqa: SIM115
+    status = run(words[1:])
+    printed = capsys.readouterr().out
+    assert status == (42 if words[1] == "run" else 0)
+    answers = {"top(5)": "75\n", "archive_top(4)": "36\n"}
+    assert printed.endswith(answers.get(words[-1], "\n"))
 
 
 _BLOCK = re.compile(r"(?:^    .*\n(?:\n(?=    ))?)+", re.M)
