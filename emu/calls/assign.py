@@ -1,8 +1,8 @@
-"""Where arguments and results go: one algorithm, ruled by a page's data.
+"""Where arguments and results go: one algorithm, whose rules are the fields of a calling convention.
 
 Every convention here keeps three counters: the next integer register, the next floating-point register and
 the next stacked argument. What a psABI adds (pairs, back-filling, spilling, splitting) is a rule named in
-`emu.isa.spec`. The same counters, continued, serve a variadic function's further arguments.
+`emu.isa.convention`. The same counters, continued, serve a variadic function's further arguments.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def promoted(ctype: CType) -> CType:
 
 
 def by_base_standard(convention: CallingConvention, prototype: Prototype) -> bool:
-    """Whether floating-point registers are out of play for the whole function (Arm variadics)."""
+    """Whether no floating-point register is used in the whole function (Arm variadics)."""
     return prototype.variadic and convention.variadic is VariadicRule.ALL_AS_INTEGERS
 
 

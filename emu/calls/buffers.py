@@ -37,7 +37,7 @@ class Buffers:
         return bool(self._back or self._heap)
 
     def lend(self, data: bytes) -> int:
-        """Copy `data` in; its guest address. Raises CallError when guest memory is spent."""
+        """Copy `data` in; its guest address. Raises CallError when guest memory is exhausted."""
         address = self.bottom - len(data) & -_ALIGNMENT
         if self._top - address <= STACK_LIMIT:
             self.bottom = address

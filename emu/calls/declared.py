@@ -15,7 +15,7 @@ def declared_prototype(symbol: Symbol, image: Image, address: int) -> str | None
     it.
 
     For an ifunc, `image` and `address` are those of the implementation chosen. Raises DebugInfoError where DWARF
-    is there and cannot tell.
+    describes it in a way that cannot be used.
     """
     if not has_debug_info(image.decoded):
         return None
@@ -37,7 +37,7 @@ def declared_type(symbol: Symbol) -> str | None:
 
 
 def missing_debug_file(image: Image) -> str | None:
-    """The name of the separate debug file an image asks for, where that is not there."""
+    """The name of the separate debug file an image refers to, where it was not found."""
     if image.decoded.debug_sections is not None or not has_debug_info(image.decoded):
         return None
     from relink.elf import dwarf

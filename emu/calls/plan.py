@@ -13,7 +13,7 @@ What Python values mean (C types on the left):
                  wchar_t *) and bytes (with a NUL) are copied in; bytearray and other writable buffers are
                  copied in, and back after the call
     `...`        int becomes int, or long long when it needs to; float becomes double; strings and buffers
-                 become pointers; a pair (C type, value) says it exactly
+                 become pointers; a pair (C type, value) gives the type
 
 A pattern is rejected, never cut: an argument out of range raises CallError with its number, name and type.
 """
@@ -242,7 +242,7 @@ class CallPlan:
     def leave(self, guest: Guest, value: object, function: str = "") -> int:
         """Return `value` from the function the guest has stopped at.
 
-        Gives the address to resume at (on Arm, bit 0 tells Thumb). None stands for 0 or NULL where an integer
+        Gives the address to resume at (on Arm, bit 0 means Thumb). None stands for 0 or NULL where an integer
         or pointer is due. Raises CallError, naming `function`, for a value the result type cannot hold.
         """
         rules = self.convention
@@ -305,7 +305,7 @@ class CallPlan:
         return ((rules.vector_count_register, used),)
 
     def _registers_read(self) -> tuple[str, ...]:
-        """What `arguments` reads, in one crossing: the arguments' own registers first."""
+        """What `arguments` reads, in one batch: the arguments' own registers first."""
         rules = self.convention
         used = [piece.register for place in self.locations for piece in place if piece.register]
         if self._simple:

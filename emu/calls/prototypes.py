@@ -3,7 +3,7 @@
 `parse_prototype("int add(int a, double b)", "arm")` gives the `Prototype` that `emu.calls.plan` passes arguments
 by; names may be left out (`int(int, double)`). The text is parsed by pycparser; the types of the C and
 POSIX headers (size_t, int32_t, FILE, va_list, …) are known beforehand, each with its size in the
-architecture's data model. A name that is not known is an error that says so, never a guess.
+architecture's data model. An unknown name is an error.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Integer:
 
     size: int
     signed: bool
-    name: str  #: as it was spelt; part of the type, for bool and wchar_t are told by it
+    name: str  #: as it was spelt; part of the type, since bool and wchar_t are recognised by it
 
     @property
     def is_bool(self) -> bool:
@@ -83,7 +83,7 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """An array object, which a parameter never is. `count` is None where the bound is not told."""
+    """An array object, which a parameter never is. `count` is None where the bound is not given."""
 
     target: CType
     count: int | None
@@ -115,7 +115,7 @@ class VaListType:
 
 @dataclass(frozen=True, slots=True)
 class FunctionType:
-    """A function, which only a pointer can lead to."""
+    """A function type; only pointers to it can be passed."""
 
     prototype: Prototype
 
@@ -213,7 +213,7 @@ _REFERENCE = "_Atomic"
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\.\.\.|\S")
 _ATTRIBUTE = re.compile(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)")
-_MAX_TEXT = 16_384  #: characters; what a person writes or DWARF says is far below
+_MAX_TEXT = 16_384  #: characters; prototypes that people write, and those from DWARF, are far shorter
 
 
 class _Resolver:

@@ -1,7 +1,7 @@
 """Names every C prototype may use without declaring them: the typedefs of the C, POSIX and GNU headers.
 
 Sizes are glibc's (without _TIME_BITS and _FILE_OFFSET_BITS); those that differ between data models are given
-as the name of the `DataModel` field that tells them.
+as the name of the `DataModel` field with the size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INTEGERS: dict[str, tuple[int | str, bool]] = {
     name: row for row, names in _BY_SIZE.items() for name in names.split()
 }
 VA_LISTS = frozenset({"va_list", "__builtin_va_list", "__gnuc_va_list"})
-#: Structures that only their library looks into.
+#: Opaque structures.
 STRUCTS = frozenset({
     "FILE", "DIR", "fpos_t", "jmp_buf", "sigjmp_buf", "mbstate_t", "div_t", "ldiv_t", "lldiv_t", "sigset_t",
     "pthread_mutex_t", "pthread_mutexattr_t", "pthread_cond_t", "pthread_attr_t", "pthread_once_t", "fd_set",

@@ -93,7 +93,7 @@ class VaList(VarArgs):
         return self._read(self._stacked(size), size)
 
     def _saved(self, area: SaveArea, size: int, *, floating: bool) -> int | None:
-        """Address of the next argument in a register save area, or None once that is spent."""
+        """Address of the next argument in a register save area, or None when no register is left."""
         rules = self._rules
         if floating and size not in rules.float_arguments:
             return None
@@ -103,7 +103,7 @@ class VaList(VarArgs):
             offset = int.from_bytes(raw, "little", signed=True)
         registers = 1 if floating else -(-size // area.step)
         if registers == 2 and rules.pair_alignment is PairAlignment.ALWAYS:
-            offset += offset & area.step  # the count ends at a multiple of two, so parity can be told from it
+            offset += offset & area.step  # the count ends at a multiple of two, so parity can be computed from it
         end = offset + registers * area.step
         if end > area.limit:
             if not rules.registers_reopen:

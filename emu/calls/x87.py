@@ -35,7 +35,7 @@ def push(cpu: Registers, names: X87Stack, value: int) -> None:
     """Put 80 bits on top of the stack."""
     status, tags = cpu.read_registers((names.status, names.tags))
     top = (status >> 11) - 1 & 7
-    # st0 is relative to TOP, so TOP moves first and in a crossing of its own.
+    # st0 is relative to TOP, so TOP is written first, by itself.
     cpu.write_registers(
         (
             (names.status, status & ~_TOP | top << 11),

@@ -4,7 +4,7 @@ What is particular about it, and hidden here:
 
 * It has no callbacks. An instruction its p-code cannot do (see `loongarch64.hostops`) stops the engine at
   that instruction; `run` does it in Python and goes on. Callers never see it.
-* It never forgets code it has translated, whatever happens to the memory below. So whenever code that may
+* It keeps translated code whatever happens to the memory it was translated from. So whenever code that may
   have run is written, unmapped or loses its execute permission, the engine is emptied and filled again from
   its own memory before it next runs (`_refresh`): slow, right, and rare.
 * It refuses a guest's own store over code that has run; the same refreshing lets the store through.

@@ -85,7 +85,7 @@ class Cpu(Protocol):
 
     arch: str  #: canonical architecture name, as in `relink.arch`
     page_size: int  #: bytes; 4096 on every engine so far
-    page_cost: int  #: bytes of host memory behind a page that is used
+    page_cost: int  #: bytes of host memory for a page that is used
     shares_memory: bool  #: True: `map` uses the caller's buffer itself; False: it copies the buffer once
     registers: tuple[str, ...]  #: the integer registers worth printing in a fault, pc last
 
@@ -103,7 +103,7 @@ class Cpu(Protocol):
         """Change the permissions of mapped pages."""
 
     def unmap(self, address: int, size: int) -> None:
-        """Unmap; translated code of these pages is forgotten, whatever is mapped there later runs fresh."""
+        """Unmap; translated code of these pages is dropped, so what is mapped there later is translated anew."""
 
     def read(self, address: int, size: int) -> bytes:
         """Read guest memory whatever its permissions. Raises GuestAccessError if any byte is unmapped."""

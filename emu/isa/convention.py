@@ -71,7 +71,7 @@ class SaveArea(NamedTuple):
 
     offset_at: int  #: field with the 32-bit signed offset of the next saved register from the base
     base_at: int  #: field with the base address
-    limit: int  #: the offset at which the bank is spent
+    limit: int  #: the offset behind the bank's last register
     step: int  #: one saved register
 
 
@@ -107,7 +107,7 @@ class CallingConvention:
     #: Size in bytes of a floating-point type -> the registers that pass it. Registers at the same index of
     #: two sizes are the same register, unless `float_backfill`.
     float_arguments: Mapping[int, tuple[str, ...]] = field(repr=False)
-    #: Size -> the register that returns it; a size that is missing goes where integers go.
+    #: Size -> the register that returns it; a size that is missing is returned like an integer.
     float_results: Mapping[int, str] = field(repr=False)
     x87: X87Stack | None  #: floating-point results without a register are returned on the x87 stack
     preserved_integers: tuple[str, ...]  #: registers a callee keeps, besides sp and the link register
@@ -117,7 +117,7 @@ class CallingConvention:
     red_zone: int  #: bytes below sp that a function may use without moving sp
     #: Arm: two 4-byte registers make one of 8, and a float takes the lowest one still free.
     float_backfill: bool
-    #: With no floating-point register left, a floating-point value goes where integers go.
+    #: With no floating-point register left, a floating-point value is passed like an integer.
     floats_spill_to_integers: bool
     float_boxed: bool  #: a float in a register has all bits above it set (RISC-V NaN boxing)
     variadic: VariadicRule
@@ -145,8 +145,8 @@ class CallingConvention:
 
 
 def float_variants(page: CallingConvention, *abis: FloatAbi) -> tuple[CallingConvention, ...]:
-    """The same convention with fewer floating-point values in registers of their own: the others, and results,
-    go where integers go. Named "<arch>:<float ABI>"."""
+    """The same convention with fewer floating-point values in floating-point registers: the others, and results,
+    are passed like integers. Named "<arch>:<float ABI>"."""
     kept = {FloatAbi.SOFT: (), FloatAbi.SINGLE: (4,)}
     return tuple(
         replace(

@@ -2,8 +2,8 @@
 
 RISC-V ABIs Specification (riscv-elf-psabi-doc, version 1.0), chapter 2 "Procedure Calling Convention".
 
-What is odd: a floating-point argument that finds no fa register left goes where an integer would go, and so
-does every one that matches an ellipsis. A pair of registers need not start at an even one, except for what
+What is odd: a floating-point argument for which no fa register is left is passed like an integer, and so is
+every one that matches an ellipsis. A pair of registers need not start at an even one, except for what
 matches an ellipsis; it may be split between a7 and the stack. 32-bit integers are sign-extended in 64-bit
 registers, unsigned ones too. A float in an fa register is NaN-boxed: all bits above it are ones. `char` is
 unsigned, `wchar_t` is signed. 32-bit glibc has had a 64-bit `time_t` from its beginning. `long double` is

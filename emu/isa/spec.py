@@ -108,7 +108,7 @@ class KernelAbi(NamedTuple):
     """How a program enters the Linux kernel."""
 
     machine: str  #: utsname.machine
-    number: str  #: the register that says which call
+    number: str  #: the register with the call's number
     arguments: tuple[str, ...]
     result: str  #: the register of the result, or minus an errno
     table: SyscallTable

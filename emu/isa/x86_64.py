@@ -6,8 +6,8 @@ System V Application Binary Interface, AMD64 Architecture Processor Supplement, 
 What is odd: the return address is pushed, so sp is 8 below a multiple of 16 at a function's first
 instruction. A variadic call tells in al how many vector registers it used, because the callee saves them
 only then. An argument that does not fit the registers left does not close them for later ones. `long
-double` is the 80-bit x87 format, goes through memory and comes back on the x87 stack. 128 bytes below sp
-belong to the function running there. Bits of a register above a narrow argument are undefined by the text,
+double` is the 80-bit x87 format, goes through memory and comes back on the x87 stack. A function
+may use 128 bytes below sp. Bits of a register above a narrow argument are undefined by the text,
 but compilers rely on extension to 32 bits.
 """
 

@@ -27,7 +27,7 @@ def calloc(libc: Libc, count: int, size: int) -> int:
 
 @export("void *realloc(void *old, size_t size)")
 def realloc(libc: Libc, old: int, size: int) -> int:
-    if old and not size:  # glibc frees and answers NULL
+    if old and not size:  # glibc frees and returns NULL
         libc.heap.free(old)
         return 0
     return _or_enomem(libc, libc.heap.realloc(old, size))

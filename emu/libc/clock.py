@@ -25,7 +25,7 @@ _SECOND = 1_000_000_000
 
 
 class ClockState:
-    """When the process began, and the buffers of functions that answer a static one."""
+    """When the process began, and the buffers of functions that return a static one."""
 
     def __init__(self, libc: Libc) -> None:
         self.start = libc.clock()
@@ -235,7 +235,7 @@ def sleep(libc: Libc, seconds: int) -> int:
 
 @export("void tzset(void)")
 def tzset(libc: Libc) -> None:
-    """The zone is UTC whatever TZ says."""
+    """The zone is UTC, whatever TZ is."""
 
 
 def _asctime_text(tm: list[int]) -> bytes:

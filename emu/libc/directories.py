@@ -173,7 +173,7 @@ def fchmodat(libc: Libc, directory: int, path: int, mode: int, flags: int) -> in
 
 @export("int utimensat(int directory, const char *path, const void *times, int flags)", alias=("__utimensat64",))
 def utimensat(libc: Libc, directory: int, path: int, times: int, flags: int) -> int:
-    """Files have no times; what exists can be told them."""
+    """Files have no times: succeeds for every file that exists."""
     return access(libc, path, 0) if _from_here(libc, directory, path) else libc.fail(Errno.EBADF)
 
 
@@ -286,7 +286,7 @@ def poll(libc: Libc, descriptors: int, count: int, milliseconds: int) -> int:
 
 @export("void *iconv_open(const char *to, const char *from_code)")
 def iconv_open(libc: Libc, to: int, from_code: int) -> int:
-    """No conversion is supported, which POSIX tells by EINVAL."""
+    """No conversion is supported: EINVAL, as POSIX has it."""
     return libc.fail(Errno.EINVAL, libc.arch.address_mask)
 
 

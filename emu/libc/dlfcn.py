@@ -1,4 +1,4 @@
-"""Dynamic loading: dlopen and its kin, and what unwinders ask of the dynamic linker (see docs/dlfcn.md)."""
+"""Dynamic loading: dlopen and its relatives, and what unwinders call in the dynamic linker (see docs/dlfcn.md)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _has_exidx(isa: Isa) -> bool:
 
 
 class _ThreadErrors:
-    """What a thread's last dl* call complained of, until dlerror has told it; and where it was told."""
+    """The error of a thread's last dl* call until dlerror has returned it, and the buffer it was returned in."""
 
     def __init__(self) -> None:
         self.pending: str | None = None
         self._buffer = self._room = 0
 
     def tell(self, libc: Libc) -> int:
-        """Address of the text, or 0; it is told once and stays until the next is."""
+        """Address of the text, or 0. Each error is returned once; its buffer is valid until the next one."""
         if self.pending is None:
             return 0
         text = self.pending.encode("utf-8", "surrogateescape")
@@ -63,7 +63,7 @@ class Errors:
 
 
 def _attempt(libc: Libc, operation: Callable[[DynamicLoader], _T], failed: _T) -> _T:
-    """The operation's result, or `failed` and something for dlerror to tell. Like glibc, success clears that."""
+    """The operation's result, or `failed` with an error for dlerror. Success clears the error, as in glibc."""
     from emu.load.dl_errors import DlError, wording
 
     errors = libc.state(Errors).mine(libc)
@@ -226,7 +226,7 @@ def _write_search_list(libc: Libc, folders: list[tuple[str, int]], result: int, 
 
 @export("int dl_iterate_phdr(void *callback, void *data)")
 def dl_iterate_phdr(libc: Libc, callback: int, data: int) -> int:
-    """Tells of each image until the callback gives something else than 0, which is the result."""
+    """Call the callback for each image until one returns other than 0, which is the result."""
     loader = libc.dynamic
     arena = loader.link_maps.arena
     offset = 4 * libc.word  # dlpi_phnum's padding ends there on all seven

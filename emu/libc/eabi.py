@@ -1,7 +1,7 @@
 """__aeabi_*: the Run-time ABI for the Arm Architecture (2024Q3), sections 5.1 to 5.4.
 
 Floats travel in integer registers whatever the program's float ABI (section 5.1.1). The memory functions
-return nothing, and memset takes its value last. The functions named cd… and cf… answer in the flags.
+return nothing, and memset takes its value last. The functions named cd… and cf… set the flags.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _divmod(libc: Libc, a: int, b: int) -> int:
 
 
 def _long_divmod(libc: Libc, a: int, b: int) -> int:
-    """Quotient in r0, r1 and remainder in r2, r3, which no C type returns: the pair is set by hand."""
+    """Quotient in r0, r1 and remainder in r2, r3, which no C type returns: r2 and r3 are written here."""
     quotient, remainder = truncated_division(a, b, "__aeabi_ldivmod")
     libc.registers.write_register("r2", remainder & 0xFFFF_FFFF)
     libc.registers.write_register("r3", remainder >> 32 & 0xFFFF_FFFF)

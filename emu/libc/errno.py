@@ -144,7 +144,7 @@ ERRORS = {int(number): (name, message) for number, name, message in _ROWS}
 
 
 def message(number: int) -> bytes:
-    """What strerror says of `number`."""
+    """The text of strerror for `number`."""
     if number == 0:
         return b"Success"
     return ERRORS[number][1].encode() if number in ERRORS else b"Unknown error %d" % number

@@ -279,7 +279,7 @@ _F_UNLCK = 2
 
 @export("int fcntl(int number, int command, ...)", alias=("fcntl64", "__fcntl_time64"))
 def fcntl(libc: Libc, number: int, command: int, arguments: Arguments | None = None) -> int:
-    """Flags can be read; every lock is free and granted, for there is nobody else; the rest is EINVAL."""
+    """Flags can be read; every lock is granted, since there is one process; other commands are EINVAL."""
 
     def operation() -> int:
         descriptor = fs.file_system(libc).get(number)

@@ -118,7 +118,7 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Status:
-    """What stat tells."""
+    """What stat returns."""
 
     mode: int
     size: int
@@ -271,7 +271,7 @@ class FileSystem:
         return self._add(descriptor)
 
     def _device(self, path: str, flags: int) -> Descriptor:
-        """A character device: what is written to it is gone, or refused by /dev/full."""
+        """A character device: what is written to it is discarded; /dev/full refuses it."""
         if flags & self._directory_flag:
             raise FileError(Errno.ENOTDIR)
         return Descriptor(path, flags, output=_full if path == "/dev/full" else len, input=self.devices[path])
@@ -371,12 +371,12 @@ def _absolute(key: str) -> str:
 
 
 def _full(data: bytes) -> int:
-    """What /dev/full makes of data."""
+    """Write to /dev/full: ENOSPC."""
     raise FileError(Errno.ENOSPC)
 
 
 def inode(path: str) -> int:
-    """A number that tells files apart and is the same in every run (FNV-1a)."""
+    """A number for each path, the same in every run (FNV-1a)."""
     value = 0x811C9DC5
     for byte in path.encode("utf-8", "surrogateescape"):
         value = (value ^ byte) * 0x01000193 & 0xFFFF_FFFF

@@ -109,7 +109,7 @@ def _printf(leading: int, sink: Callable[..., int]) -> Callable[..., int]:
 
 
 def _fortified_printf(name: str, leading: int, sink: Callable[..., int]) -> Callable[..., int]:
-    bounded = name in ("sprintf", "snprintf")  # these are told the object's size, after the flag
+    bounded = name in ("sprintf", "snprintf")  # these are given the object's size, after the flag
 
     def call(libc: Libc, *args: int | Arguments) -> int:
         template, arguments = args[leading + 1 + bounded :]

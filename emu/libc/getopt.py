@@ -76,7 +76,7 @@ class _Scan:
         self.libc.set_pointer(self._variable("optarg"), address)
 
     def fail(self, option: int, problem: bytes, result: int = _BAD) -> int:
-        """Say what is wrong, unless the program does not want to hear it, and tell the option in optopt."""
+        """Print what is wrong, unless opterr is 0, and set optopt to the option."""
         libc = self.libc
         libc.memory.write_uint(self._variable("optopt"), 4, option & 0xFFFF_FFFF)
         if not self.quiet and libc.memory.read_uint(self._variable("opterr"), 4):
@@ -140,7 +140,7 @@ class _Scan:
         return 1
 
     def _exchange(self) -> None:
-        """Put the words passed over behind the options that came after them."""
+        """Move the words that were skipped behind the options that followed them."""
         state, position = self.state, self.position
         if state.first != state.last and state.last != position:
             passed = [self.pointer(n) for n in range(state.first, state.last)]
@@ -214,7 +214,7 @@ class _Scan:
         return self._take(chosen[0], prefix, start + dashes + len(name) + 1 if equals else 0)
 
     def _take(self, option: _Long, prefix: bytes, given: int) -> int:
-        """An option with what stands behind its `=`, if anything, or in the next word."""
+        """An option with its argument: what follows its `=`, or the next word."""
         what = (prefix, option.name)
         if given and not option.argument:
             return self.fail(option.value, b"option '%s%s' doesn't allow an argument" % what)

@@ -1,4 +1,4 @@
-"""What the hosted C library asks of a program under way, and of variadic arguments, as protocols."""
+"""What the hosted C library uses of a running program and of variadic arguments, as protocols."""
 
 from __future__ import annotations
 

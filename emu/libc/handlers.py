@@ -41,7 +41,7 @@ def register(handlers: list[Handler], handler: Handler) -> int:
 
 
 def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None) -> None:
-    """Call and forget the handlers (of one DSO), last first; ones registered meanwhile run too."""
+    """Call and drop the handlers (of one DSO), last first; those registered meanwhile run too."""
     while (place := _last(handlers, dso)) is not None:
         handler = handlers.pop(place)
         if handler.argument is None:

@@ -1,4 +1,4 @@
-"""setjmp and longjmp, at the trap: what the ABI has a callee preserve is what a jump buffer holds.
+"""setjmp and longjmp, at the trap: a jump buffer holds the registers that the ABI has a callee preserve.
 
 The registers are kept in the guest's own jmp_buf, so a copied buffer works as it does in C. Every libc's
 jmp_buf has room: the largest set here is AArch64's 22 words, of glibc's 39.
@@ -6,7 +6,7 @@ jmp_buf has room: the largest set here is AArch64's 22 words, of glibc's 39.
 After a host function, the machine resumes at the return address (a register, or the top of the stack).
 `longjmp` puts that, the stack pointer and the preserved registers back as they were at `setjmp`'s entry, and
 so returns from `setjmp` a second time. Jumping over a frame of the host (out of a comparator that qsort
-called, say) would leave that host call waiting for ever: it is refused by name.
+called, say) would leave that host call unfinished: it is refused with an error that names it.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ _ODD = frozenset({"sinh", "tgamma"})
 
 
 def _ieee(name: str, function: Callable[..., float]) -> Callable[..., float]:
-    """The function with annex F's answers (and errno) where Python raises."""
+    """The function with annex F's results (and errno) where Python raises."""
 
     def call(libc: Libc, *args: float) -> float:
         try:

@@ -1,7 +1,7 @@
 """`Libc`: the hosted C library of one machine: its state, and how the linker finds its symbols.
 
 The functions live in the family files (`emu.libc.table` lists them). State belongs to the family that needs
-it: a family declares a class and asks for `libc.state(ThatClass)`, made on first use and kept per machine.
+it: a family declares a class and calls `libc.state(ThatClass)`, made on first use and kept per machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PAGE = 4096
 
 
 class Libc:
-    """The C library that answers when no guest libc is loaded.
+    """The C library that is used when no guest libc is loaded.
 
     `clock` returns nanoseconds since the Unix epoch (give a constant or a counter for reproducible runs).
     `files` is the guest's whole file system, path -> contents, changed in place as the guest writes; the
@@ -81,7 +81,7 @@ class Libc:
     # ---------------------------------------------------------------- for the linker
 
     def lookup(self, name: str) -> HostFunction | int | None:
-        """What answers the symbol `name` (bare, no version): a function, the address of a variable, or None."""
+        """What defines the symbol `name` (bare, no version): a function, the address of a variable, or None."""
         return self.function(name) or self.data_symbol(name)
 
     def function(self, name: str) -> HostFunction | None:

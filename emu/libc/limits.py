@@ -1,4 +1,4 @@
-"""Resource limits, file system statistics, the program break, prctl; what threads and forks are asked for."""
+"""Resource limits, file system statistics, the program break, prctl; attributes of threads and forks."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def pthread_getaffinity_np(libc: Libc, thread: int, size: int, mask: int) -> int
 
 @export("int pthread_getattr_np(unsigned long thread, void *attributes)")
 def pthread_getattr_np(libc: Libc, thread: int, attributes: int) -> int:
-    """Where the stack in use lies, for pthread_attr_getstack; the rest of the attributes is zero."""
+    """Where the stack in use lies, for pthread_attr_getstack; other attributes are zero."""
     region = libc.mappings.region_at(libc.registers.read_register("sp"))
     if region is None:
         return Errno.ENOENT

@@ -1,4 +1,4 @@
-"""Locales as objects: there is one, "C" (as "POSIX" and "" too), and everything `_l` answers in it.
+"""Locales as objects: there is one, "C" (as "POSIX" and "" too), and every `_l` function uses it.
 
 Its multibyte encoding is UTF-8, as in `emu.libc.wide`. Layout of struct __locale_struct, the numbers of
 nl_langinfo's items and the C locale's texts: glibc, bits/types/__locale_t.h, langinfo.h, locale/C-time.c.
@@ -71,7 +71,7 @@ def uselocale(libc: Libc, locale: int) -> int:
     return before
 
 
-# ---------------------------------------------------------------- what the locale says
+# ---------------------------------------------------------------- what the locale holds
 
 _FORMATS = ("%a %b %e %H:%M:%S %Y", "%m/%d/%y", "%H:%M:%S", "%I:%M:%S %p")
 _TIME = (
@@ -95,7 +95,7 @@ _ITEMS = {
 
 
 class Texts:
-    """Answers already laid into memory."""
+    """Texts already in guest memory."""
 
     def __init__(self, libc: Libc) -> None:
         self.addresses: dict[bytes, int] = {}

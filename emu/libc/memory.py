@@ -28,7 +28,7 @@ def needle_bytes(libc: Libc, address: int, size: int) -> bytes:
 
 
 def find_bytes(pieces: Iterable[bytes], wanted: bytes) -> int:
-    """Offset of the first occurrence of `wanted` (not empty) in what the pieces make together; -1: none."""
+    """Offset of the first occurrence of `wanted` (not empty) in the concatenated pieces; -1: none."""
     window, position = b"", 0  # what may hold an occurrence, and where it lies
     step = max(PIECE, len(wanted))
     gathered: list[bytes] = []

@@ -23,7 +23,7 @@ _MARGIN = 32  # bytes; more than may follow the last byte consumed and still hav
 
 
 def _parse(libc: Libc, address: int, parse: Callable[[bytes], _NUMBER]) -> _NUMBER:
-    """The number a text starts with, looking no further into a long text than the number goes."""
+    """The number a text starts with; of a long text no more is read than the number needs."""
     start, whole = libc.beginning(address)
     number = parse(start)
     seen = number.consumed or len(start) - len(start.lstrip(SPACE))
@@ -111,7 +111,7 @@ def _export_real(name: str, ctype: str, form: Format | None) -> None:
             register(spelled, f"{ctype} {spelled}({parameters}{extra})", convert)
             continue
         register(spelled, f"{ctype} {spelled}({parameters}{extra})", convert, long_double_by_value)
-        # A result larger than two registers goes where a hidden first argument says (RISC-V psABI).
+        # A result larger than two registers is stored where a hidden first argument points (RISC-V psABI).
         hidden = f"void *{spelled}(void *result, {parameters}{extra})"
         register(spelled, hidden, _strtold_by_reference, lambda isa: not isa.long_double_by_value)
 

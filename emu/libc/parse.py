@@ -96,7 +96,7 @@ _SIGNIFICANT = 1200  # digits: more than any rounding can depend on, but for bei
 
 
 def _significant(digits: bytes) -> tuple[bytes, int]:
-    """The digits that tell, and how many were dropped behind them."""
+    """The significant digits, and how many were dropped after them."""
     digits = digits.lstrip(b"0") or b"0"
     dropped = max(len(digits) - _SIGNIFICANT, 0)
     if dropped:
@@ -128,5 +128,5 @@ def _signed(value: Fraction, sign: int) -> Fraction | float:
 
 
 def nearest_double(value: Fraction | float) -> float:
-    """The double strtod answers."""
+    """The double that strtod returns."""
     return to_float(value)

@@ -30,7 +30,7 @@ _LENGTHS = {
 _BASES = {"d": 10, "i": 10, "u": 10, "o": 8, "x": 16, "X": 16, "b": 2, "B": 2}
 _PREFIXES = {"x": "0x", "X": "0X", "b": "0b", "B": "0B"}
 _FLOATS = frozenset("aAeEfFgG")
-#: glibc answers -1 (EOVERFLOW) past INT_MAX; this engine does so earlier, to keep a bad format harmless.
+#: glibc returns -1 (EOVERFLOW) past INT_MAX; this engine does so earlier, to keep a bad format harmless.
 LARGEST_FIELD = 1 << 25
 _MOST_PARTS = 1 << 16  # conversions of one format
 _MOST_ARGUMENTS = 4096  # NL_ARGMAX
@@ -38,15 +38,15 @@ _REMEMBERED = 1 << 12  # bytes of a format worth keeping parsed
 
 
 class FormatOverflow(Exception):
-    """A width, precision or result too large: printf answers -1 with EOVERFLOW."""
+    """A width, precision or result too large: printf returns -1 with EOVERFLOW."""
 
 
 class FormatInvalid(Exception):
-    """The format ends inside a conversion: printf answers -1 with EINVAL."""
+    """The format ends inside a conversion: printf returns -1 with EINVAL."""
 
 
 class FormatIllegal(Exception):
-    """A wide character that is none: printf answers -1 with EILSEQ."""
+    """An invalid wide character: printf returns -1 with EILSEQ."""
 
 
 class Surroundings(Protocol):
@@ -170,7 +170,7 @@ class _Ordered:
 
 
 def format_bytes(template: bytes, arguments: Arguments, around: Surroundings) -> bytes:
-    """The formatted bytes. Raises FormatOverflow, FormatInvalid or FormatIllegal where printf answers -1."""
+    """The formatted bytes. Raises FormatOverflow, FormatInvalid or FormatIllegal where printf returns -1."""
     parts = parse(template)
     specs = [part for part in parts if isinstance(part, Spec)]
     positional = any(s.argument or s.width_argument or s.precision_argument for s in specs)

@@ -1,4 +1,4 @@
-"""Leaving: exit, abort, assertions, stack protector, handlers; and what a process asks about itself."""
+"""Exit, abort, assertions, stack protector, exit handlers; and what a process asks about itself."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def stack_chk_guard(libc: Libc) -> bytes:
 
 @export_data("_rtld_global_ro")
 def rtld_global_ro(libc: Libc) -> bytes:
-    """What glibc's libm asks about the processor: zeros, so its ifuncs choose the baseline."""
+    """What glibc's libm reads about the processor: zeros, so its ifuncs choose the baseline."""
     return bytes(4096)
 
 
@@ -140,7 +140,7 @@ def errno_location(libc: Libc) -> int:
 # ---------------------------------------------------------------- who and where am I
 
 PROCESS_ID = 4242
-#: sysconf's numbers on Linux -> answers.
+#: sysconf's numbers on Linux -> values.
 _SYSCONF = {0: 131072, 2: 100, 4: 1024, 30: 4096, 83: 1, 84: 1, 85: 262144, 86: 131072}
 
 

@@ -38,7 +38,7 @@ class Generators:
             word = 16807 * low - 2836 * high
             if word < 0:
                 word += 2147483647
-        # The recurrence goes on from the 34th word, the 32nd to 34th being the first three again.
+        # The recurrence continues from the 34th word, the 32nd to 34th being the first three again.
         self.words = deque(first[3:] + first[:3], maxlen=31)
         for _ in range(310):
             self.next()

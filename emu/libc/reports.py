@@ -47,7 +47,7 @@ def errx(libc: Libc, status: int, template: int, arguments: Arguments) -> None:
 
 @export("void error(int status, int number, const char *format, ...)")
 def error(libc: Libc, status: int, number: int, template: int, arguments: Arguments) -> None:
-    """glibc's: flushes, says so, and exits unless `status` is 0."""
+    """glibc's: flushes, prints the message, and exits unless `status` is 0."""
     text = formatted(libc, template, arguments) or b""
     suffix = b": " + message(number) if number else b""
     write_stream(libc, standard_stream(libc, 2), called_as(libc) + b": " + text + suffix + b"\n")

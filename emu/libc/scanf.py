@@ -23,7 +23,7 @@ _MOST_ARGUMENTS = 4096  #: NL_ARGMAX
 
 
 class Source(Protocol):
-    """Bytes to scan: `peek` tells the next (-1 at the end), `next` takes it."""
+    """Bytes to scan: `peek` returns the next (-1 at the end), `next` consumes it."""
 
     def peek(self) -> int: ...
     def next(self) -> int: ...
@@ -52,7 +52,7 @@ class _Spec:
 
 
 class _Counted:
-    """A source that knows how much was taken and stops after a field's width."""
+    """A source that counts what was consumed and stops after a field's width."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -267,7 +267,7 @@ def _real_text(reader: _Counted) -> bytes:
 
 
 def _word_text(reader: _Counted, word: bytes) -> bytes:
-    """What follows the first letter of "infinity" or "nan", as far as it goes."""
+    """What follows the first letter of "infinity" or "nan", as far as it matches."""
     text = b""
     for letter in word[1:]:
         if (taken := reader.take(bytes([letter]) + bytes([letter]).upper())) == b"":

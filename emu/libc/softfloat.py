@@ -194,7 +194,7 @@ def _comparison(when_unordered: int) -> Callable[[Exact, Exact], int]:
     return lambda a, b: when_unordered if unordered(a, b) else three_way(a, b)
 
 
-#: What each comparison answers for a NaN is chosen so that the test its name suggests fails.
+#: The result of each comparison for a NaN is chosen so that the test its name suggests fails.
 COMPARISONS: dict[str, Callable[[Exact, Exact], int]] = {
     "__eq{}2": _comparison(1), "__ne{}2": _comparison(1), "__lt{}2": _comparison(1), "__le{}2": _comparison(1),
     "__cmp{}2": _comparison(1), "__gt{}2": _comparison(-1), "__ge{}2": _comparison(-1),

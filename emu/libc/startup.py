@@ -30,7 +30,7 @@ def libc_start_main(
     environment = argv + libc.word * (argc + 1)
     libc.set_pointer(libc.data_symbol("environ") or 0, environment)
     registered = libc.state(Handlers).registered
-    # musl is given none, and knows for itself.
+    # musl passes none, and finds them itself.
     registered.append(Handler(finish or program.finisher, None, 0))
     if finish and fini:
         registered.append(Handler(fini, None, 0))

@@ -1,4 +1,4 @@
-"""What gnulib and friends ask of a FILE's insides (stdio_ext.h): streams here keep nothing back."""
+"""The inside of a FILE, which gnulib and others read (stdio_ext.h): streams here buffer nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _descriptor_flags(libc: Libc, stream: int) -> int:
 
 @export("int __freading(void *stream)")
 def freading(libc: Libc, stream: int) -> int:
-    """Whether it is read-only: nobody's last operation is remembered."""
+    """Whether it is read-only: the last operation is not recorded."""
     return int(_descriptor_flags(libc, stream) == 0)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TokenState:
-    """Where strtok goes on."""
+    """Where strtok continues."""
 
     def __init__(self, libc: Libc) -> None:
         self.next = 0
@@ -122,7 +122,7 @@ def strndup(libc: Libc, s: int, limit: int) -> int:
 
 
 def _compare(libc: Libc, a: int, b: int, n: int, fold: Callable[[bytes], bytes] | None = None) -> int:
-    """The difference of the first bytes that differ, of strings or their first `n` bytes, folded if told."""
+    """The difference of the first bytes that differ, of strings or their first `n` bytes, folded by `fold`."""
     for one, other in libc.memory.pairs(a, b, n):
         if fold is not None:
             one, other = fold(one), fold(other)
@@ -184,7 +184,7 @@ def strverscmp(libc: Libc, a: int, b: int) -> int:
         if digits_a != digits_b:
             return digits_a - digits_b
     elif shared and only_zeros and (digits_a > shared) != (digits_b > shared):
-        # A fraction goes on in one of them: whatever follows a zero as a digit comes first.
+        # One of them continues a fraction: whatever follows a zero as a digit comes first.
         return -1 if digits_a > shared else 1
     return libc.memory.read_uint(a + common, 1) - libc.memory.read_uint(b + common, 1)
 
@@ -367,7 +367,7 @@ def _static_text(libc: Libc, number: int, text: bytes, *, known: bool) -> int:
 
 @export("char *strerror_r(int number, char *buffer, size_t size)")
 def strerror_r(libc: Libc, number: int, buffer: int, size: int) -> int:
-    """The GNU form: answers a string of its own, the buffer may go unused."""
+    """The GNU form: returns a static string, the buffer may stay unused."""
     return strerror(libc, number)
 
 

@@ -1,4 +1,4 @@
-"""The hosted C library as a source of symbols: asked after every image, so a real C library goes before."""
+"""The hosted C library as a source of symbols: searched after every image, so a real C library comes first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TLS_SIZE = 16
 
 
 class LibcSymbols:
-    """A `SymbolSource` that answers with what `Libc` has."""
+    """A `SymbolSource` of what `Libc` exports."""
 
     def __init__(self, libc: Libc, traps: TrapTable, runner: Runner, host_symbols: HostSymbols) -> None:
         self._libc = libc

@@ -6,7 +6,7 @@ A function is exported by decorating it with its C prototype; that line is all i
     def strlen(libc: Libc, s: int) -> int: ...
 
 Prototypes stay text: nothing is parsed until a guest binds the symbol. Data symbols are functions that
-return their initial bytes; each is given guest memory when first asked for.
+return their initial bytes; each gets guest memory when it is first bound.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """pthread where one thread runs at a time: locks that notice misuse, run-once, thread-specific data.
 
 A mutex's state is the word at its address (0: free), as a static initialiser leaves it. Locking a held,
-non-recursive mutex would wait for ever, so it aborts, saying so.
+non-recursive mutex would wait forever, so it aborts with a message.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def run_key_destructors(libc: Libc) -> None:
 
 @export("int pthread_create(void *thread, const void *attributes, void *start, void *argument)")
 def pthread_create(libc: Libc, thread: int, attributes: int, start: int, argument: int) -> int:
-    """Threads do not run by themselves here: EAGAIN, "insufficient resources", is the honest answer."""
+    """Threads do not run by themselves here: EAGAIN, "insufficient resources"."""
     return Errno.EAGAIN
 
 

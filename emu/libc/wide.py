@@ -24,7 +24,7 @@ _WHOLE = 1 << 62  #: characters; a limit no string reaches
 
 
 def wide_ahead(libc: Libc, address: int, most: int) -> Iterator[U32]:
-    """The code units from `address` on, up to `most`, in pieces, touching no page before it is wanted."""
+    """The code units from `address` on, up to `most`, in pieces; no page is read before it is needed."""
     rest = b""
     for piece in libc.memory.ahead(address, WCHAR * most):
         data = rest + piece
@@ -224,7 +224,7 @@ def wcstombs(libc: Libc, dest: int, src: int, n: int) -> int:
 
 @export("size_t mbrtowc(wchar_t *dest, const char *src, size_t n, void *state)")
 def mbrtowc(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
-    """Stateless: a character cut off by `n` is told by (size_t)-2 and must be offered again whole."""
+    """Stateless: for a character cut off by `n` the result is (size_t)-2, and all of it must be given again."""
     if not src:
         return 0
     data = b""

@@ -1,6 +1,6 @@
 """LoongArch64 for icicle: the SLEIGH specification, and the instructions the host finishes for it.
 
-The engine knows no LoongArch, but it takes its instruction sets from files: it reads
+The engine has no LoongArch, but it reads its instruction sets from files: it reads
 `$GHIDRA_SRC/Ghidra/Processors/RISCV/data/languages/riscv.ldefs` when asked for `riscv64gc` and attaches no
 RISC-V specific code to what it finds there. `Ghidra/` in this folder is such a tree; the language in it is
 LoongArch64. The odd folder and id names are the price of an engine whose list of architectures is closed.
