@@ -34,6 +34,8 @@ import unicorn.x86_const
 from numpy.typing import NDArray
 from unicorn.unicorn_py3.unicorn import uclib
 
+from emu.cpu.inspector import Inspector
+from emu.cpu.misrun import FINDERS
 from emu.cpu.pages import PAGE_SIZE, PageMap, Piece
 from emu.cpu.protocol import CpuContext, Protection, Stop, StopReason
 from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, ISAS, UnicornIsa, gdt_entry
@@ -94,6 +96,7 @@ _FAULTS = {
     uc.UC_ERR_INSN_INVALID: StopReason.INVALID_INSTRUCTION,
     uc.UC_ERR_EXCEPTION: StopReason.EXCEPTION,
 }
+_REFUSED: Final = -1  #: the status of an instruction that `emu.cpu.inspector` refuses
 _FETCH_FAULTS = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})
 
 
@@ -183,6 +186,30 @@ class _Closed:
         raise MachineError("the CPU has been closed")
 
 
+class _Watched:
+    """The engine as `emu.cpu.inspector` uses it."""
+
+    def __init__(self, handle: ctypes.c_void_p) -> None:
+        self._handle = handle
+
+    def stop(self) -> None:
+        _emu_stop(self._handle)
+
+    def hook_edges(self, callback: Any) -> None:
+        self._hook(uc.UC_HOOK_EDGE_GENERATED, callback, 1, 0)
+
+    def hook_instruction(self, callback: Any, address: int) -> None:
+        self._hook(uc.UC_HOOK_CODE, callback, address, address)
+
+    def drop(self, low: int, high: int) -> None:
+        _control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
+
+    def _hook(self, kind: int, callback: Any, low: int, high: int) -> None:
+        hook, function = ctypes.c_size_t(), ctypes.cast(callback, ctypes.c_void_p)
+        place = ctypes.c_uint64(low), ctypes.c_uint64(high)
+        _check(uclib.uc_hook_add(self._handle, ctypes.byref(hook), kind, function, None, *place), "install a hook")
+
+
 class UnicornCpu:
     """A `Cpu` of one of Unicorn's six ISAs (x86_64, i386, aarch64, arm, riscv64, riscv32).
 
@@ -217,6 +244,8 @@ class UnicornCpu:
         self._slots = _register_slots(isa)
         self._batches: dict[tuple[str, ...], _Batch] = {}
         self._pages = PageMap()
+        #: Steps in where the engine would run an instruction wrong; None where none is known.
+        self._inspector = Inspector(arch, _Watched(handle), self._pages.read) if arch in FINDERS else None
         self._begin, self._until = ctypes.c_uint64(), ctypes.c_uint64((1 << 8 * isa.word) - 1)
         self._count = ctypes.c_size_t()
         self._counting = False
@@ -297,6 +326,8 @@ class UnicornCpu:
 
     def _forget(self, piece: Piece, low: int, high: int) -> None:
         """Drop translations of [low, high)."""
+        if self._inspector is not None:
+            self._inspector.forget()
         if piece.translated:
             _control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
 
@@ -414,12 +445,23 @@ class UnicornCpu:
     def _enter(self, pc: int, limit: int) -> tuple[int, int]:
         """Run, through stops that mean nothing to the guest; Unicorn's status and the pc."""
         identifier, buffer, reference = self._pc_slot
+        inspector = self._inspector
         while True:
+            if inspector is not None:
+                inspector.begin(pc)
             self._begin.value = pc
             self._count.value = limit
             status = _emu_start(self._handle, self._begin, self._until, _NO_TIMEOUT, self._count)
             _reg_read(self._handle, identifier, reference)
             stopped_at: int = buffer.value
+            if inspector is not None and (verdict := inspector.verdict(self)) is not None:
+                if verdict.refused:
+                    return _REFUSED, verdict.pc
+                pc, limit = verdict.pc, max(limit - 1, min(limit, 1))
+                if not self._watch.fired:
+                    continue
+                self.write_register("pc", pc)
+                return uc.UC_ERR_OK, pc
             if status == uc.UC_ERR_OK and self._watch.interrupted:
                 self._watch.interrupted = False
                 if self._trap_start <= stopped_at < self._trap_end or self._seen.interrupt is not None:
@@ -446,8 +488,10 @@ class UnicornCpu:
         elif status == uc.UC_ERR_OK:
             stop = self._halted(pc) or Stop(self._limit(limited), pc)
         else:
-            reason = _FAULTS.get(status, StopReason.EXCEPTION)
-            if reason is StopReason.INVALID_INSTRUCTION:
+            reason = (
+                StopReason.INVALID_INSTRUCTION if status == _REFUSED else _FAULTS.get(status, StopReason.EXCEPTION)
+            )
+            if status == uc.UC_ERR_INSN_INVALID:
                 reason = self._isa.refused
             elif reason in _FETCH_FAULTS:
                 address = fetched = self._fetched(pc)

@@ -1,0 +1,223 @@
+"""Instructions Unicorn runs wrong without a word, found in the bytes of each new block before it first runs.
+
+    x86      VEX and EVEX codes run as their two-operand SSE forms (unicorn 1656, 1666), but for BMI's, which are
+             right: refused. x87's transcendental functions and remainders, and SSE4.2's string comparisons
+             (unicorn 1874), are computed by `emu.cpu.x87` and `emu.cpu.string_compare`.
+    RISC-V   reserved 16-bit codes, among them Zcb's, are no-ops: refused. rdtime is refused by Unicorn: computed.
+
+The rest of what is not supported Unicorn refuses itself. Each function here only looks at bytes and registers;
+`emu.cpu.unicorn` stops the guest before an instruction that is found.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from emu.cpu import string_compare, x87
+
+
+class Guest(Protocol):
+    """What an instruction computed here works on."""
+
+    def read_register(self, name: str) -> int: ...
+    def write_register(self, name: str, value: int) -> None: ...
+    def load(self, address: int, size: int) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Misrun:
+    """An instruction at `address` of `size` bytes: computed by `run`, or refused where that is None."""
+
+    address: int
+    size: int
+    run: Callable[[Guest], None] | None
+
+
+class Finder(Protocol):
+    """Finds them in code at an address, in order, up to the first that is refused; with `to_branch` no further
+    than the first instruction that may lead elsewhere."""
+
+    def __call__(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]: ...
+
+
+_LONGEST = 15  #: bytes of an x86 instruction
+
+
+# ---------------------------------------------------------------- x86
+
+_SUSPECT = re.compile(rb"[\xc4\xc5\x62]|\xd9[\xf0-\xff]|\x0f\x3a[\x60-\x63]")
+_BRANCHES = ("j", "call", "ret", "loop", "int", "iret", "sys", "hlt", "ud2")
+_PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3\xf0")
+_VEX3, _VEX2, _EVEX = 0xC4, 0xC5, 0x62
+#: (opcode map, opcode) of VEX codes on general registers: BMI1 and BMI2, which Unicorn has.
+_BMI = frozenset({(2, 0xF2), (2, 0xF3), (2, 0xF5), (2, 0xF6), (2, 0xF7), (3, 0xF0)})
+
+
+class _X86:
+    """Finds them in x86 code of `bits`."""
+
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+        self._disassembler: Any = None
+
+    def __call__(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+        if _SUSPECT.search(code) is None:
+            return
+        position = 0
+        while position < len(code):
+            piece = code[position : position + _LONGEST]
+            size, name = self._decoded(piece, address + position)
+            found = self._judge(piece, address + position, size)
+            if found is not None:
+                yield found
+                if found.run is None:
+                    return
+            if not size or (to_branch and name.startswith(_BRANCHES)):
+                return
+            position += size
+
+    def _decoded(self, code: bytes, address: int) -> tuple[int, str]:
+        """(bytes of the instruction, its name); (0, "") where the disassembler knows none."""
+        if self._disassembler is None:
+            import capstone
+
+            self._disassembler = capstone.Cs(
+                capstone.CS_ARCH_X86, capstone.CS_MODE_64 if self._bits == 64 else capstone.CS_MODE_32
+            )
+            self._disassembler.detail = True
+        rows = self._disassembler.disasm_lite(code, address, 1)
+        return next(((int(row[1]), str(row[2])) for row in rows), (0, ""))
+
+    def _judge(self, code: bytes, address: int, size: int) -> Misrun | None:
+        start = next((at for at, byte in enumerate(code) if byte not in _PREFIXES), len(code))
+        opcode = code[start : start + 8]
+        if len(opcode) < 2:
+            return None
+        if opcode[0] in (_VEX2, _VEX3, _EVEX) and (self._bits == 64 or opcode[1] >> 6 == 3):
+            vex3 = opcode[0] == _VEX3 and len(opcode) > 3
+            if not (vex3 and (opcode[1] & 31, opcode[3]) in _BMI and not opcode[2] & 4):
+                return Misrun(address, size or 1, None)
+            return None
+        if opcode[0] == 0xD9 and opcode[1] in x87.OPCODES:
+            number = opcode[1]
+            return Misrun(address, size, lambda guest: x87.execute(guest, number))
+        return self._string_comparison(code, start, address, size)
+
+    def _string_comparison(self, code: bytes, start: int, address: int, size: int) -> Misrun | None:
+        rex = code[start] if self._bits == 64 and code[start] >> 4 == 4 else 0
+        opcode = code[start + bool(rex) :]
+        if opcode[:2] != b"\x0f\x3a" or not 0x60 <= opcode[2] <= 0x63 or 0x66 not in code[:start] or not size:
+            return None
+        (instruction,) = self._disassembler.disasm(code[:size], address, 1)
+        first, second, control = instruction.operands
+        prefix = "r" if self._bits == 64 else "e"
+
+        def run(guest: Guest) -> None:
+            one = guest.read_register(instruction.reg_name(first.reg))
+            if second.mem.base or second.mem.index or second.mem.disp or second.type == _MEMORY:
+                at = _effective_address(guest, instruction, second.mem, self._bits, address + size)
+                two = int.from_bytes(guest.load(at, 16), "little")
+            else:
+                two = guest.read_register(instruction.reg_name(second.reg))
+            wide = bool(rex & 8)
+            string_compare.compare(guest, opcode[2], control.imm & 0xFF, one, two, wide=wide, prefix=prefix)
+
+        return Misrun(address, size, run)
+
+
+_MEMORY = 3  #: CS_OP_MEM of capstone 5
+_SEGMENTS = {"fs": "fs_base", "gs": "gs_base"}
+
+
+def _effective_address(guest: Guest, instruction: Any, memory: Any, bits: int, following: int) -> int:
+    """Where a memory operand lies."""
+
+    def value(register: int) -> int:
+        name = instruction.reg_name(register) if register else ""
+        if name in ("rip", "eip"):
+            return following
+        return guest.read_register(name) if name else 0
+
+    address = value(memory.base) + value(memory.index) * memory.scale + memory.disp
+    segment = instruction.reg_name(memory.segment) if memory.segment else ""
+    if segment in _SEGMENTS:
+        address += guest.read_register(_SEGMENTS[segment])
+    return int(address) & (1 << bits) - 1
+
+
+# ---------------------------------------------------------------- RISC-V
+
+_RDTIME, _RDTIMEH = 0xC01, 0xC81
+#: c.j, c.beqz, c.bnez, and c.jal of RV32, under masks of their own; c.jr, c.jalr and c.ebreak are told apart.
+_SHORT_BRANCHES = {32: frozenset({0xA001, 0xC001, 0xE001, 0x2001}), 64: frozenset({0xA001, 0xC001, 0xE001})}
+_LONG_BRANCHES = frozenset({0x63, 0x67, 0x6F, 0x73})
+_TICK = 100  #: nanoseconds of the time counter: 10 MHz, as of QEMU's "virt" board
+
+
+def _riscv(bits: int) -> Finder:
+    branches = _SHORT_BRANCHES[bits]
+
+    def find(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+        position = 0
+        while position + 2 <= len(code):
+            half = code[position] | code[position + 1] << 8
+            if half & 3 != 3:
+                if _reserved(half, bits):
+                    yield Misrun(address + position, 2, None)
+                    return
+                short = half & 0xE003 in branches or half & 0xF07F in (0x8002, 0x9002)
+                if to_branch and short:
+                    return
+                position += 2
+                continue
+            word = int.from_bytes(code[position : position + 4], "little")
+            if word & 0xFFFFF == word & 0xF80 | 0x02073 and word >> 20 in (_RDTIME, _RDTIMEH):
+                yield Misrun(address + position, 4, _time(word >> 7 & 31, word >> 20, bits))
+            if to_branch and word & 0x7F in _LONG_BRANCHES:
+                return
+            position += 4
+
+    return find
+
+
+def _reserved(half: int, bits: int) -> bool:
+    """Whether a 16-bit code is reserved in RV32GC or RV64GC (RISC-V unprivileged ISA, "C" extension, 28.8)."""
+    quadrant, function, register = half & 3, half >> 13, half >> 7 & 31
+    if quadrant == 0:
+        return function == 4 or (function == 0 and not half >> 5 & 0xFF)
+    immediate = (half >> 2 & 31) | (half >> 7 & 32)
+    if quadrant == 1:
+        if function == 3:
+            return not immediate
+        if function == 1:
+            return bits == 64 and not register
+        if function == 4 and half >> 10 & 3 == 3:
+            return bool(half >> 12 & 1) and (bits == 32 or half >> 5 & 3 >= 2)
+        shift = function == 4 and half >> 10 & 3 < 2
+        return shift and bits == 32 and bool(half >> 12 & 1)
+    if function == 0:
+        return bits == 32 and bool(half >> 12 & 1)
+    if function in (2, 3):
+        return not register and (function == 2 or bits == 64)
+    return half == 0x8002
+
+
+def _time(register: int, counter: int, bits: int) -> Callable[[Guest], None]:
+    """Read the time since some moment before."""
+
+    def run(guest: Guest) -> None:
+        ticks = time.monotonic_ns() // _TICK
+        if register:
+            value = ticks >> 32 if counter == _RDTIMEH else ticks
+            guest.write_register(f"x{register}", value & (1 << bits) - 1)
+
+    return run
+
+
+FINDERS: Mapping[str, Finder] = {
+    "x86_64": _X86(64), "i386": _X86(32), "riscv64": _riscv(64), "riscv32": _riscv(32),
+}  # fmt: skip

@@ -1,0 +1,182 @@
+"""Instructions Unicorn runs wrong are computed as hardware does, or refused where they stand; never run.
+
+The expected values are those of an x86-64 processor.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from emu import Machine
+from emu.cpu.misrun import FINDERS
+from emu.errors import GuestFault
+from tests.objects.build import compiled
+
+X86 = """
+.globl moved, added, evex, andn_, shifted, looped, mixed
+moved: vmovd %edi, %xmm1
+ ret
+added: mov $3, %eax
+ movd %eax, %xmm0
+ add $1, %eax
+ vpaddd %xmm0, %xmm1, %xmm2
+ ret
+evex: .byte 0x62, 0xf1, 0x7d, 0x48, 0xfe, 0xc1
+ ret
+andn_: andn %esi, %edi, %eax
+ ret
+shifted: shlx %esi, %edi, %eax
+ ret
+looped: xor %eax, %eax
+1: add $1, %eax
+ cmp $1000, %eax
+ jne 1b
+ jmp 2f
+ .balign 64
+2: vzeroupper
+ ret
+mixed: mov $0xc5c462, %eax
+ movaps %xmm5, %xmm0
+ ret
+"""
+RISCV = """
+.globl zero_extend, negate, load_byte, nothing, jump_zero, hint, tick
+.option push
+zero_extend: .short 0x9d61
+ ret
+negate: .short 0x9d75
+ ret
+load_byte: .short 0x8000
+ ret
+nothing: .short 0
+ ret
+jump_zero: .short 0x8002
+ ret
+hint: .short 0x0001
+ li a0, 7
+ ret
+tick: rdtime a1
+1: rdtime a0
+ bgeu a1, a0, 1b
+ sub a0, a0, a1
+ snez a0, a0
+ ret
+"""
+#: Instruction, st0 and st1 -> st0 afterwards, as (sign and exponent, mantissa).
+X87 = {
+    "fyl2x": [((0xBFFF, 1 << 63), (0x3FFF, 1 << 63), (0xFFFF, 0xC000_0000_0000_0000)),
+              ((0x4000, 0xC000_0000_0000_0000), (0x3FFF, 1 << 63), (0x3FFF, 0xCAE0_0D1C_FDEB_43D0))],
+    "f2xm1": [((0x3FBC, 0xBCE5_0864_9211_1AEB), (0, 0), (0x3FBC, 0x82EE_8A7A_B553_1436)),
+              ((0x3FFD, 0x9999_9999_9999_999A), (0, 0), (0x3FFC, 0xECB1_1EFF_E0CA_3870))],
+    "fpatan": [((0x4000, 0xC000_0000_0000_0000), (0x3FFF, 1 << 63), (0x3FFD, 0xA4BC_7D19_34F7_0924))],
+    "fyl2xp1": [((0x3FBC, 0xBCE5_0864_9211_1AEB), (0x3FFF, 1 << 63), (0x3FBD, 0x8842_39C7_2956_C9B3))],
+    "fsin": [((0x4000, 0xC000_0000_0000_0000), (0, 0), (0x3FFC, 0x9081_C36D_B6AA_DA79))],
+    "fcos": [((0x4000, 0xC000_0000_0000_0000), (0, 0), (0xBFFE, 0xFD70_25F4_2F2E_9308))],
+}  # fmt: skip
+X87_CODE = """
+.globl run_{name}
+run_{name}:
+ {load}
+ fldt 16({base})
+ fldt ({base})
+ {name}
+ fstpt 32({base})
+ fninit
+ ret
+.globl again_{name}
+again_{name}: {load}
+ fldt 16({base})
+ fldt ({base})
+1: fprem
+ fnstsw %ax
+ test $0x400, %ax
+ jnz 1b
+ fstpt 32({base})
+ fninit
+ ret
+"""
+
+
+@pytest.mark.parametrize("name", ["moved", "added", "evex", "looped"])
+def test_vex_and_evex_codes_are_refused_where_they_stand(name: str) -> None:
+    with Machine("x86_64") as machine:
+        library = machine.load(compiled("x86_64", X86, language="assembler"))
+        function = library.function(name, f"int {name}(int)")
+        for _ in range(3):
+            with pytest.raises(GuestFault, match="invalid instruction") as caught:
+                function(1)
+        if name == "added":
+            assert caught.value.pc == function.address + 12
+            assert caught.value.registers["rax"] == 4, "what lies before it has run, once"
+            assert "vpaddd" in caught.value.report()
+
+
+def test_vex_codes_of_general_registers_and_their_bytes_elsewhere_run() -> None:
+    with Machine("x86_64") as machine:
+        library = machine.load(compiled("x86_64", X86, language="assembler"))
+        assert library.function("andn_", "int andn_(int, int)")(5, 7) == 2
+        assert library.function("shifted", "int shifted(int, int)")(5, 3) == 40
+        assert library.function("mixed", "int mixed(void)")() == 0xC5C462
+
+
+@pytest.mark.parametrize("arch", ["riscv64", "riscv32"])
+def test_reserved_16_bit_codes_are_refused_and_hints_and_rdtime_run(arch: str) -> None:
+    with Machine(arch) as machine:
+        library = machine.load(compiled(arch, RISCV, language="assembler"))
+        for name in ("zero_extend", "negate", "load_byte", "nothing", "jump_zero"):
+            with pytest.raises(GuestFault, match="invalid instruction"):
+                library.function(name, f"int {name}(int)")(1)
+        assert library.function("hint", "int hint(void)")() == 7
+        assert library.function("tick", "int tick(void)")() == 1
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_every_16_bit_code_is_reserved_or_not_as_the_manual_says(bits: int) -> None:
+    """Counts of reserved codes by quadrant, and the codes of Zcb among them."""
+    find = FINDERS[f"riscv{bits}"]
+    reserved = [half for half in range(1 << 16) if half & 3 != 3 and any(find(half.to_bytes(2, "little"), 0))]
+    zcb = [0x8000, 0x8400, 0x8440, 0x8800, 0x8C00, 0x9C61, 0x9C65, 0x9C69, 0x9C6D, 0x9C75, 0x9C41]
+    assert set(zcb) <= set(reserved)
+    assert all(half not in reserved for half in (0x0001, 0x0005, 0x8082, 0x9002, 0x4501, 0x852E))
+    assert (0x9C01 in reserved) is (bits == 32), "c.subw"
+
+
+@pytest.mark.parametrize(("arch", "base", "load"), [("x86_64", "%rdi", ""), ("i386", "%edx", "mov 4(%esp), %edx")])
+@pytest.mark.parametrize("name", list(X87))
+def test_x87_computes_in_64_bits(arch: str, base: str, load: str, name: str) -> None:
+    code = X87_CODE.format(name=name, base=base, load=load)
+    with Machine(arch) as machine:
+        library = machine.load(compiled(arch, code, language="assembler"))
+        for x, y, right in X87[name]:
+            assert _x87(library, f"run_{name}", x, y) == right
+        huge, small = (0x405C, 0x813F_3978_F894_0984), (0x4001, 0xA800_0000_0000_0000)
+        assert _x87(library, f"again_{name}", huge, small) == (0x4000, 0xF000_0000_0000_0000), "1e28 mod 5.25"
+
+
+def _x87(library: object, function: str, x: tuple[int, int], y: tuple[int, int]) -> tuple[int, int]:
+    block = bytearray(48)
+    for at, (top, mantissa) in ((0, x), (16, y)):
+        block[at : at + 10] = (top << 64 | mantissa).to_bytes(10, "little")
+    library.function(function, f"void {function}(void *)")(block)  # type: ignore[attr-defined]
+    value = int.from_bytes(block[32:42], "little")
+    return value >> 64, value & (1 << 64) - 1
+
+
+COMPARE = """
+.globl compare
+compare: movdqu (%rdi), %xmm1
+ pcmpistri $0x0c, (%rsi), %xmm1
+ mov %ecx, %eax
+ ret
+"""
+
+
+@pytest.mark.parametrize(("needle", "text", "index"), [
+    (b"ab", b"xxxxxxxxxxxxxxxa", 15), (b"ab", b"xxabxxxxxxxxxxxx", 2), (b"ab", b"xa\0bxxxxxxxxxxxx", 16),
+])  # fmt: skip
+def test_a_string_comparison_sees_a_partial_match_at_the_end(needle: bytes, text: bytes, index: int) -> None:
+    with Machine("x86_64") as machine:
+        library = machine.load(compiled("x86_64", COMPARE, language="assembler"))
+        place = machine.memory.map_anonymous(4096)
+        machine.memory.write(place, needle.ljust(16, b"\0") + text)
+        assert library.function("compare", "int compare(void *, void *)")(place, place + 16) == index
