@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from emu.library import Library
     from emu.machine import Machine
     from relink.arch import Architecture
-    from relink.events import Event
+    from relink.load.plan import Plan
     from relink.search.search_path import SearchPath
 
 _log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ class Running:
             stdin=stdin,
             tls_size=tls_size or DEFAULT_STATIC_SIZE,
         )
-        machine.linker.observers.append(_show_warnings)
+        machine.loader.on_load.append(_show_warnings)
         return machine
 
 
@@ -261,13 +261,11 @@ class Loading(Running):
         )
 
 
-def _show_warnings(event: Event) -> None:
-    """Warn of what is odd about a file that has been loaded all the same."""
-    from relink.events import ImageLoaded
-
-    if isinstance(event, ImageLoaded):
-        _log.info("loaded %s at %#x", event.image.name, event.image.base)
-        for warning in event.image.decoded.warnings:
+def _show_warnings(plan: Plan) -> None:
+    """Warn of what is odd about files that have been loaded all the same."""
+    for image in plan.images:
+        _log.info("loaded %s at %#x", image.name, image.base)
+        for warning in image.decoded.warnings:
             _log.warning("%s", warning)
 
 

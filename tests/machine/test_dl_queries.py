@@ -214,7 +214,8 @@ def test_a_link_map_says_bias_name_and_dynamic_section(target: str) -> None:
 
 
 def test_the_machine_of_a_program_shows_the_program_first_and_tells_it_of_r_debug(target: str) -> None:
-    with Machine(arch_of(target), libraries={"libasker.so": asker(target)}) as machine:
+    libraries, folder = {"libasker.so": asker(target)}, fixture(target, "deps/libleaf").parent
+    with Machine(arch_of(target), libraries=libraries, library_path=[folder]) as machine:
         machine.load("libasker.so")
         program = machine.load(fixture(target, "exe/pie"), symbols={}, allow_unresolved=True)
         assert machine.link_maps.images[0] is program.image
