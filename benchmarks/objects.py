@@ -22,9 +22,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from relink import HostMemory, Linker
+from relink import HostMemory, Linker, LoadOptions
 from relink.elf.archive import Archive
-from relink.linker import LoadOptions
 from relink.load.timings import Timings
 from toolchains.archives import SHELVES, archives
 from toolchains.linkers import lld

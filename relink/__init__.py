@@ -13,18 +13,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from relink.arch import ARCHITECTURES, Architecture, architecture
-from relink.elf import decode
-from relink.errors import RelinkError
-from relink.image import Image, Symbol
-from relink.linker import Linker, LoadOptions, Policy
-from relink.memory.address_space import AddressSpace, HostMemory, Protection, Region
-from relink.search.search_path import SearchPath
-
 if TYPE_CHECKING:
-    from relink.arch import Role
-    from relink.core_dump import CoreDump
-    from relink.elf import decode_memory
+    from relink.arch import (
+        ARCHITECTURES,
+        Architecture,
+        FloatAbi,
+        Reloc,
+        Role,
+        TlsVariant,
+        UnknownArchitecture,
+        architecture,
+        architecture_of,
+    )
+    from relink.core_dump import CoreDump, CoreImage
+    from relink.elf import Decoded, Names, decode, decode_memory
     from relink.errors import (
         AddressSpaceError,
         DebugInfoError,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         MachineError,
         MalformedElf,
         NotElf,
+        RelinkError,
         RelocationError,
         RelocationOutOfImage,
         RelocationOverflow,
@@ -73,36 +76,83 @@ if TYPE_CHECKING:
         TlsAssigned,
         on,
     )
-    from relink.link_map import GotSlot, LinkMap
+    from relink.image import BoundSymbol, Image, Symbol
+    from relink.link_map import (
+        DiscardedGroup,
+        GotSlot,
+        LinkMap,
+        MapCommon,
+        MapSection,
+        MapSegment,
+        MapStub,
+        MapSymbol,
+    )
+    from relink.linker import Linker
     from relink.load.load import Load
+    from relink.load.options import LoadOptions, Policy
     from relink.load.phases import Phase
     from relink.load.plan import Plan
+    from relink.memory.address_space import AddressSpace, HostMemory, Pages, Protection, Region
+    from relink.module import Module, Stage, TlsModule
+    from relink.objects.kernel_module import KernelModule
     from relink.relocate.handlers import Entries, RelocationHandler
     from relink.relocate.lazy import BindMode
+    from relink.relocate.result import Copied, Relocated
     from relink.resolve.reference_kind import ReferenceKind
-    from relink.resolve.sources import SymbolRequest, ThreadLocal
-    from relink.search.scan import Scan, ScannedLibrary
+    from relink.resolve.sources import (
+        DataAddress,
+        DefinedSymbols,
+        Lookup,
+        SymbolDefinition,
+        SymbolRequest,
+        SymbolSource,
+        ThreadLocal,
+    )
+    from relink.search.scan import Import, Scan, ScannedLibrary, ScannedSection, ScannedSegment
+    from relink.search.search_path import Finder, SearchPath, Source
 
 __all__ = [
-    "ARCHITECTURES", "AddressSpace", "AddressSpaceError", "Architecture", "BindMode", "CoreDump",
-    "DebugInfoError", "DestructorDone", "DestructorStarting", "DuplicateSymbol", "ElfError", "Entries",
-    "Event", "GotSlot", "GuestAccessError", "HostMemory", "IfuncResolved", "Image", "ImageClosed",
-    "ImageLoaded", "ImageMapped", "ImageOpened", "ImageRelocated", "InitialiserDone", "InitialiserStarting",
-    "LibraryNotFound", "LinkError", "LinkErrors", "LinkMap", "Linker", "Load", "LoadFailed", "LoadOptions",
-    "LoadOrderError", "LoadRolledBack", "MachineError", "MalformedElf", "NotElf", "Observer", "Phase",
-    "Plan", "Policy", "Protection", "ReferenceKind", "Region", "RelinkError", "RelocationError",
-    "RelocationHandler", "RelocationOutOfImage", "RelocationOverflow", "RelocationVetoed",
-    "RelocationsApplied", "Role", "Scan", "ScannedLibrary", "SearchPath", "SegmentMapped", "Symbol",
-    "SymbolBound", "SymbolRequest", "SymbolsBound", "ThreadLocal", "TlsAssigned", "TlsError", "Truncated",
+    "ARCHITECTURES", "AddressSpace", "AddressSpaceError", "Architecture", "BindMode", "BoundSymbol", "Copied",
+    "CoreDump", "CoreImage", "DataAddress", "DebugInfoError", "Decoded", "DefinedSymbols", "DestructorDone",
+    "DestructorStarting", "DiscardedGroup", "DuplicateSymbol", "ElfError", "Entries", "Event", "Finder",
+    "FloatAbi", "GotSlot", "GuestAccessError", "HostMemory", "IfuncResolved", "Image", "ImageClosed",
+    "ImageLoaded", "ImageMapped", "ImageOpened", "ImageRelocated", "Import", "InitialiserDone",
+    "InitialiserStarting", "KernelModule", "LibraryNotFound", "LinkError", "LinkErrors", "LinkMap", "Linker",
+    "Load", "LoadFailed", "LoadOptions", "LoadOrderError", "LoadRolledBack", "Lookup", "MachineError",
+    "MalformedElf", "MapCommon", "MapSection", "MapSegment", "MapStub", "MapSymbol", "Module", "Names",
+    "NotElf", "Observer", "Pages", "Phase", "Plan", "Policy", "Protection", "ReferenceKind", "Region",
+    "RelinkError", "Reloc", "Relocated", "RelocationError", "RelocationHandler", "RelocationOutOfImage",
+    "RelocationOverflow", "RelocationVetoed", "RelocationsApplied", "Role", "Scan", "ScannedLibrary",
+    "ScannedSection", "ScannedSegment", "SearchPath", "SegmentMapped", "Source", "Stage", "Symbol",
+    "SymbolBound", "SymbolDefinition", "SymbolRequest", "SymbolSource", "SymbolsBound", "ThreadLocal",
+    "TlsAssigned", "TlsError", "TlsModule", "TlsVariant", "Truncated", "UnknownArchitecture",
     "UnknownRelocation", "UnresolvedSymbol", "UnsupportedElf", "UnsupportedRelocation", "UseAfterUnload",
-    "VersionNotFound", "architecture", "decode", "decode_memory", "on",
+    "VersionNotFound", "architecture", "architecture_of", "decode", "decode_memory", "on",
 ]  # fmt: skip
 
-#: Module -> the names that are taken from it when first asked for. Those of `__all__` that are nowhere are errors.
+#: Module -> the names that are taken from it. Those of `__all__` that are nowhere here are errors.
 _HOMES = {
-    "arch": ("Role",),
-    "core_dump": ("CoreDump",),
-    "elf": ("decode_memory",),
+    "arch": (
+        "ARCHITECTURES",
+        "Architecture",
+        "FloatAbi",
+        "Reloc",
+        "Role",
+        "TlsVariant",
+        "UnknownArchitecture",
+        "architecture",
+        "architecture_of",
+    ),
+    "core_dump": (
+        "CoreDump",
+        "CoreImage",
+    ),
+    "elf": (
+        "Decoded",
+        "Names",
+        "decode",
+        "decode_memory",
+    ),
     "events": (
         "DestructorDone",
         "DestructorStarting",
@@ -124,20 +174,78 @@ _HOMES = {
         "TlsAssigned",
         "on",
     ),
-    "link_map": ("GotSlot", "LinkMap"),
+    "image": (
+        "BoundSymbol",
+        "Image",
+        "Symbol",
+    ),
+    "link_map": (
+        "DiscardedGroup",
+        "GotSlot",
+        "LinkMap",
+        "MapCommon",
+        "MapSection",
+        "MapSegment",
+        "MapStub",
+        "MapSymbol",
+    ),
+    "linker": ("Linker",),
     "load.load": ("Load",),
+    "load.options": (
+        "LoadOptions",
+        "Policy",
+    ),
     "load.phases": ("Phase",),
     "load.plan": ("Plan",),
-    "relocate.handlers": ("Entries", "RelocationHandler"),
+    "memory.address_space": (
+        "AddressSpace",
+        "HostMemory",
+        "Pages",
+        "Protection",
+        "Region",
+    ),
+    "module": (
+        "Module",
+        "Stage",
+        "TlsModule",
+    ),
+    "objects.kernel_module": ("KernelModule",),
+    "relocate.handlers": (
+        "Entries",
+        "RelocationHandler",
+    ),
     "relocate.lazy": ("BindMode",),
+    "relocate.result": (
+        "Copied",
+        "Relocated",
+    ),
     "resolve.reference_kind": ("ReferenceKind",),
-    "resolve.sources": ("SymbolRequest", "ThreadLocal"),
-    "search.scan": ("Scan", "ScannedLibrary"),
+    "resolve.sources": (
+        "DataAddress",
+        "DefinedSymbols",
+        "Lookup",
+        "SymbolDefinition",
+        "SymbolRequest",
+        "SymbolSource",
+        "ThreadLocal",
+    ),
+    "search.scan": (
+        "Import",
+        "Scan",
+        "ScannedLibrary",
+        "ScannedSection",
+        "ScannedSegment",
+    ),
+    "search.search_path": (
+        "Finder",
+        "SearchPath",
+        "Source",
+    ),
 }
 
 
 def __getattr__(name: str) -> object:
-    """The names that few need, imported when first asked for, so that a load starts quickly (PEP 562)."""
+    """The names above, imported when first asked for: what needs a part only does not load all (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -27,6 +27,8 @@ _PAGES = {
 
 
 class _Architectures(Mapping[str, Architecture]):
+    """Every architecture by its canonical name; a page is imported when it is first asked for."""
+
     def __getitem__(self, name: str) -> Architecture:
         return _page(name)
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emu import Library, Machine
-from relink.arch import ARCHITECTURES
+from relink import ARCHITECTURES, Protection
 from relink.elf.layout import ELF32, ELF64
-from relink.memory.address_space import PAGE, Protection
+from relink.memory.address_space import PAGE
 from tests.elf.build import Segment, header
 
 PT_NOTE, ET_CORE = 4, 4

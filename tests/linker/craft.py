@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from relink.arch import ARCHITECTURES
+from relink import ARCHITECTURES
 from relink.elf.layout import ELF32, ELF64
 from tests.elf.build import Segment, gnu_hash_of, header, sysv_hash_of, words
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from relink.image import Image
-from relink.linker import Linker, LoadOptions, Policy
-from relink.memory.address_space import HostMemory
-from relink.resolve.sources import DefinedSymbols
-from relink.search.search_path import SearchPath, Source
+from relink import DefinedSymbols, HostMemory, Image, Linker, LoadOptions, Policy, SearchPath, Source
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import Library
 

@@ -9,23 +9,31 @@ import pytest
 
 from emu import Library, Machine
 from emu.errors import GuestFault
-from relink.elf import decode, decode_memory
-from relink.errors import (
+from relink import (
     AddressSpaceError,
+    Event,
+    HostMemory,
+    Image,
+    ImageClosed,
+    ImageLoaded,
+    ImageMapped,
+    InitialiserStarting,
     LibraryNotFound,
+    Linker,
     LinkError,
+    LoadOptions,
     NotElf,
+    Pages,
+    Protection,
     TlsError,
+    TlsModule,
     UnresolvedSymbol,
     UnsupportedElf,
     UseAfterUnload,
+    decode,
+    decode_memory,
 )
-from relink.events import Event, ImageClosed, ImageLoaded, ImageMapped, InitialiserStarting
-from relink.image import Image
-from relink.linker import Linker, LoadOptions
-from relink.memory.address_space import HostMemory, Pages, Protection
 from relink.memory.placement import fill, region_size
-from relink.module import TlsModule
 from tests.fixtures import arch_of, fixture, variant_of
 from tests.linker.craft import DATA, Rel, Sym, undefined
 from tests.linker.craft import Library as Crafted

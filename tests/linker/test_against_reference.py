@@ -8,10 +8,7 @@ import zlib
 
 import pytest
 
-from relink.errors import LinkErrors
-from relink.linker import Linker, LoadOptions
-from relink.memory.address_space import HostMemory
-from relink.search.search_path import SearchPath
+from relink import HostMemory, Linker, LinkErrors, LoadOptions, SearchPath
 from tests.fixtures import ARCHES, all_fixtures, arch_of, fixture
 from tests.grouping import by, each
 from tests.linker.craft import ABS, DATA, GLOBAL, LOCAL, PROTECTED, WEAK, Library, Rel, Sym

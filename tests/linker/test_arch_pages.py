@@ -10,7 +10,7 @@ import capstone
 import pytest
 from elftools.elf import enums
 
-from relink.arch import ARCHITECTURES, Architecture, Role, UnknownArchitecture, architecture, architecture_of
+from relink import ARCHITECTURES, Architecture, Role, UnknownArchitecture, architecture, architecture_of
 from tests.assembler import assembled
 
 ELF_H = Path("/usr/include/elf.h")

@@ -13,11 +13,20 @@ from pathlib import Path
 import pytest
 
 from emu import Machine
-from relink.arch import ARCHITECTURES
-from relink.core_dump import CoreDump, CoreImage
+from relink import (
+    ARCHITECTURES,
+    AddressSpaceError,
+    CoreDump,
+    CoreImage,
+    ElfError,
+    MalformedElf,
+    NotElf,
+    Protection,
+    Truncated,
+    UnsupportedElf,
+)
 from relink.elf.layout import ELF32, ELF64
-from relink.errors import AddressSpaceError, ElfError, MalformedElf, NotElf, Truncated, UnsupportedElf
-from relink.memory.address_space import PAGE, Protection
+from relink.memory.address_space import PAGE
 from tests.fixtures import arch_of, fixture
 from tests.grouping import each
 from tests.linker.cores import Mapping, mappings_of, write_core

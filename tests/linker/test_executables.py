@@ -7,20 +7,21 @@ from collections.abc import Sequence
 
 import pytest
 
-from relink.errors import (
+from relink import (
     AddressSpaceError,
+    DefinedSymbols,
+    HostMemory,
+    Image,
+    Linker,
     LinkErrors,
+    LoadOptions,
     RelocationOutOfImage,
+    SearchPath,
     TlsError,
     UnresolvedSymbol,
     UnsupportedElf,
     UnsupportedRelocation,
 )
-from relink.image import Image
-from relink.linker import Linker, LoadOptions
-from relink.memory.address_space import HostMemory
-from relink.resolve.sources import DefinedSymbols
-from relink.search.search_path import SearchPath
 from tests.fixtures import ARCHES
 from tests.grouping import each
 from tests.linker.craft import (

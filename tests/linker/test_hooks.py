@@ -5,25 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relink.arch import ARCHITECTURES, Role
-from relink.elf import decode
-from relink.elf.constants import SectionType
-from relink.errors import (
+from relink import (
+    ARCHITECTURES,
+    DefinedSymbols,
+    Entries,
+    HostMemory,
+    Linker,
     LinkError,
     LinkErrors,
+    LoadOptions,
+    ReferenceKind,
+    RelocationHandler,
     RelocationOverflow,
     RelocationVetoed,
+    Role,
+    SearchPath,
+    SymbolRequest,
     UnknownRelocation,
     UnresolvedSymbol,
     UnsupportedRelocation,
     UseAfterUnload,
+    decode,
 )
-from relink.linker import Linker, LoadOptions
-from relink.memory.address_space import HostMemory
-from relink.relocate.handlers import Entries, RelocationHandler
-from relink.resolve.reference_kind import ReferenceKind
-from relink.resolve.sources import DefinedSymbols, SymbolRequest
-from relink.search.search_path import SearchPath
+from relink.elf.constants import SectionType
 from tests.fixtures import arch_of, fixture
 from tests.grouping import each
 from tests.linker.craft import DATA, FUNC, OBJECT, TLS, Library, Rel, Sym, undefined

@@ -9,12 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relink.errors import LinkError, UseAfterUnload
-from relink.image import Image
-from relink.linker import Linker, LoadOptions
-from relink.memory.address_space import HostMemory
-from relink.module import Stage
-from relink.search.search_path import SearchPath
+from relink import HostMemory, Image, Linker, LinkError, LoadOptions, SearchPath, Stage, UseAfterUnload
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined
 from tests.linker.helpers import built, linker_for, memory_of, word_at

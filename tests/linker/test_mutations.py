@@ -17,14 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relink.elf import decode
-from relink.errors import RelinkError
-from relink.image import Image
-from relink.linker import Linker, LoadOptions
+from relink import BindMode, HostMemory, Image, Linker, LoadOptions, RelinkError, SearchPath, decode
 from relink.load.plan import constructors, destructors
-from relink.memory.address_space import HostMemory
-from relink.relocate.lazy import BindMode, LazySlots
-from relink.search.search_path import SearchPath
+from relink.relocate.lazy import LazySlots
 from tests.fixtures import TARGETS, all_fixtures, arch_of, fixture
 from tests.linker.craft import DATA, WEAK, Library, Rel, undefined
 from tests.linker.helpers import folders_of

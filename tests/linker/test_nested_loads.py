@@ -9,9 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relink.image import Image
-from relink.linker import Linker, LoadOptions
-from relink.module import TlsModule
+from relink import Image, Linker, LoadOptions, TlsModule
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, memory_of, snapshot, word_at
 from tests.linker.numbers import SYMBOLIC, TPOFF

@@ -9,24 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from relink.errors import LinkErrors, UnresolvedSymbol
-from relink.events import (
+from relink import (
     Event,
+    HostMemory,
     ImageClosed,
     ImageLoaded,
     ImageMapped,
     ImageOpened,
     ImageRelocated,
+    Linker,
+    LinkErrors,
     LoadFailed,
+    LoadOptions,
+    Protection,
     RelocationsApplied,
+    SearchPath,
     SegmentMapped,
     SymbolsBound,
     TlsAssigned,
+    UnresolvedSymbol,
     on,
 )
-from relink.linker import Linker, LoadOptions
-from relink.memory.address_space import HostMemory, Protection
-from relink.search.search_path import SearchPath
 from tests.fixtures import arch_of, fixture
 from tests.grouping import each
 from tests.linker.craft import DATA, TLS, Library, Rel, Sym, undefined

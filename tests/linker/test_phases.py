@@ -8,24 +8,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relink.arrays import U64
-from relink.elf import decode
-from relink.errors import (
+from relink import (
     AddressSpaceError,
+    Entries,
+    Event,
+    Image,
+    ImageLoaded,
+    ImageMapped,
+    Linker,
     LinkError,
+    Load,
+    LoadFailed,
+    LoadOptions,
     LoadOrderError,
     LoadRolledBack,
+    Pages,
+    Phase,
+    Protection,
+    RelocationHandler,
+    Stage,
     UnresolvedSymbol,
     UseAfterUnload,
+    decode,
 )
-from relink.events import Event, ImageLoaded, ImageMapped, LoadFailed
-from relink.image import Image
-from relink.linker import Linker, Load, LoadOptions, Phase
+from relink.arrays import U64
 from relink.load.adopt import Adoption
 from relink.memory import placement as place
-from relink.memory.address_space import Pages, Protection
-from relink.module import Stage
-from relink.relocate.handlers import Entries, RelocationHandler
 from tests.linker.craft import DATA, TLS, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, memory_of, snapshot, word_at
 from tests.linker.numbers import SYMBOLIC

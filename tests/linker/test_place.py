@@ -10,12 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relink.arch import ARCHITECTURES
-from relink.errors import AddressSpaceError, MalformedElf, RelinkError, UnsupportedElf
-from relink.image import Image
-from relink.linker import Linker, LoadOptions
-from relink.memory.address_space import PAGE, HostMemory, Pages, Protection
-from relink.search.search_path import SearchPath
+from relink import (
+    ARCHITECTURES,
+    AddressSpaceError,
+    HostMemory,
+    Image,
+    Linker,
+    LoadOptions,
+    MalformedElf,
+    Pages,
+    Protection,
+    RelinkError,
+    SearchPath,
+    UnsupportedElf,
+)
+from relink.memory.address_space import PAGE
 from tests.elf.build import Segment, with_segments
 from tests.elf.build import image as plain_image
 from tests.fixtures import arch_of, fixture, targets_of

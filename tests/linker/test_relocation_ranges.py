@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relink.arch import ARCHITECTURES
-from relink.errors import RelocationOverflow
+from relink import ARCHITECTURES, RelocationOverflow
 from tests.grouping import by, each
 from tests.linker.craft import ABS, DATA, REL_ARCHES, TLS, Library, Rel, Sym
 from tests.linker.helpers import load, word_at

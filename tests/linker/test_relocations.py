@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relink.arch import ARCHITECTURES, Role
-from relink.elf import decode
-from relink.errors import (
+from relink import (
+    ARCHITECTURES,
     LinkErrors,
+    LoadOptions,
     MalformedElf,
     RelocationError,
     RelocationOutOfImage,
+    Role,
     TlsError,
     UnknownRelocation,
     UnresolvedSymbol,
     UnsupportedRelocation,
+    decode,
 )
-from relink.linker import LoadOptions
 from relink.relocate.result import finish_ifuncs
 from tests.grouping import by, each
 from tests.linker.craft import (

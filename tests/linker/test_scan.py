@@ -7,12 +7,22 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from relink.arch import ARCHITECTURES
-from relink.elf import Decoded
-from relink.errors import AddressSpaceError, LibraryNotFound, NotElf
-from relink.linker import Linker, LoadOptions
-from relink.memory.address_space import PAGE, HostMemory, Pages, Protection, Region
-from relink.search.search_path import SearchPath, Source
+from relink import (
+    ARCHITECTURES,
+    AddressSpaceError,
+    Decoded,
+    HostMemory,
+    LibraryNotFound,
+    Linker,
+    LoadOptions,
+    NotElf,
+    Pages,
+    Protection,
+    Region,
+    SearchPath,
+    Source,
+)
+from relink.memory.address_space import PAGE
 from tests.fixtures import arch_of, fixture
 from tests.linker.craft import DATA, TLS, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import built, folders_of, linker_for, snapshot, word_at

@@ -7,12 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from relink.arch import ARCHITECTURES
-from relink.errors import LibraryNotFound, LinkError, LinkErrors, MalformedElf, RelinkError, Truncated
-from relink.image import Image
-from relink.linker import Linker, LoadOptions, Policy
-from relink.memory.address_space import HostMemory
-from relink.search.search_path import SearchPath, Source, resolve_in_root
+from relink import (
+    ARCHITECTURES,
+    HostMemory,
+    Image,
+    LibraryNotFound,
+    Linker,
+    LinkError,
+    LinkErrors,
+    LoadOptions,
+    MalformedElf,
+    Policy,
+    RelinkError,
+    SearchPath,
+    Source,
+    Truncated,
+)
+from relink.search.search_path import resolve_in_root
 from tests.fixtures import ARCHES, arch_of, fixture
 from tests.grouping import each
 from tests.linker.craft import Library, Sym

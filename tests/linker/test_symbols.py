@@ -6,12 +6,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from relink.arch import ARCHITECTURES
-from relink.elf import Names
-from relink.errors import LinkErrors, UnresolvedSymbol
-from relink.image import Image
-from relink.linker import Linker, LoadOptions
-from relink.resolve.sources import DefinedSymbols, SymbolRequest, source_from
+from relink import (
+    ARCHITECTURES,
+    DefinedSymbols,
+    Image,
+    Linker,
+    LinkErrors,
+    LoadOptions,
+    Names,
+    SymbolRequest,
+    UnresolvedSymbol,
+)
+from relink.resolve.sources import source_from
 from tests.fixtures import fixture, targets_of
 from tests.grouping import each
 from tests.linker.craft import (

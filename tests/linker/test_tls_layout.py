@@ -6,12 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relink.arch import ARCHITECTURES, TlsVariant
+from relink import ARCHITECTURES, HostMemory, Linker, TlsError, TlsModule, TlsVariant
 from relink.elf.constants import DynamicFlag
-from relink.errors import TlsError
-from relink.linker import Linker
-from relink.memory.address_space import HostMemory
-from relink.module import TlsModule
 from relink.tls import MAX_ALIGN, TlsLayout
 from tests.linker.craft import Library
 

@@ -7,18 +7,25 @@ from dataclasses import dataclass
 
 import pytest
 
-from relink.arch import ARCHITECTURES
-from relink.elf.constants import DynamicTag
-from relink.errors import (
+from relink import (
+    ARCHITECTURES,
     AddressSpaceError,
     ElfError,
+    HostMemory,
+    Image,
     LibraryNotFound,
+    Linker,
     LinkErrors,
+    LoadOptions,
     MalformedElf,
     NotElf,
+    Pages,
+    Plan,
+    Region,
     RelinkError,
     RelocationOutOfImage,
     RelocationOverflow,
+    SearchPath,
     TlsError,
     Truncated,
     UnknownRelocation,
@@ -27,11 +34,7 @@ from relink.errors import (
     UnsupportedRelocation,
     VersionNotFound,
 )
-from relink.image import Image
-from relink.linker import Linker, LoadOptions
-from relink.load.plan import Plan
-from relink.memory.address_space import HostMemory, Pages, Region
-from relink.search.search_path import SearchPath
+from relink.elf.constants import DynamicTag
 from tests.grouping import each
 from tests.linker.craft import DATA, IFUNC, TLS, UNIQUE, Library, Rel, Sym, undefined
 from tests.linker.helpers import linker_for, snapshot, word_at

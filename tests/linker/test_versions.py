@@ -9,11 +9,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from relink.errors import LinkError, LinkErrors, UnresolvedSymbol, VersionNotFound
-from relink.image import Image
-from relink.linker import Linker, LoadOptions
-from relink.memory.address_space import HostMemory
-from relink.search.search_path import SearchPath
+from relink import (
+    HostMemory,
+    Image,
+    Linker,
+    LinkError,
+    LinkErrors,
+    LoadOptions,
+    SearchPath,
+    UnresolvedSymbol,
+    VersionNotFound,
+)
 from tests.fixtures import arch_of, fixture
 from tests.grouping import each
 from tests.linker.craft import DATA, LOCAL, Library, Rel, Sym, undefined

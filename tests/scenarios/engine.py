@@ -21,8 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 from emu import Library, Machine
-from relink.errors import RelinkError
-from relink.relocate.lazy import BindMode
+from relink import BindMode, RelinkError
 from relink.resolve.bindings import UNRESOLVED
 from tests.fixtures import arch_of
 from tests.objects.build import compiled, linked

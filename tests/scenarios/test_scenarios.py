@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from relink.relocate.lazy import BindMode
+from relink import BindMode
 from tests.grouping import each
 from tests.objects.build import TARGETS
 from tests.scenarios.engine import Lib, Scenario, message, message_of_the_host, played, played_natively
