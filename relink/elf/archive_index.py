@@ -18,6 +18,7 @@ from relink.arrays import I64, U8, U64
 from relink.elf.contents import frozen
 from relink.elf.names import Names
 from relink.elf.strings import StringTable
+from relink.elf.versioned_names import names_defined
 from relink.errors import MalformedElf, Truncated
 
 
@@ -41,8 +42,11 @@ class ArchiveIndex:
     @cached_property
     def _first(self) -> dict[bytes, int]:
         """The first member to define each name."""
-        rows = range(len(self) - 1, -1, -1)
-        return {self.names.raw(row): int(self.member[row]) for row in rows}
+        first: dict[bytes, int] = {}
+        for name, member in zip(self.names.texts(), self.member.tolist(), strict=True):
+            for defined in names_defined(name) if "@" in name else (name,):
+                first.setdefault(defined.encode("utf-8", "surrogateescape"), member)
+        return first
 
 
 @dataclass(frozen=True, eq=False)

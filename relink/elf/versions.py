@@ -60,11 +60,12 @@ class Versions:
 
     defined: tuple[VersionDef, ...] = ()
     needed: tuple[VersionNeed, ...] = ()
+    asked: tuple[VersionNeed, ...] = ()  #: of objects' references: the version is asked of whoever has the symbol
 
     @cached_property
     def names(self) -> tuple[str | None, ...]:
         """The version name of each index; None for 0 (local), 1 (global) and indices nobody declared."""
-        found: dict[int, str] = {need.index: need.name for need in self.needed}
+        found: dict[int, str] = {need.index: need.name for need in (*self.needed, *self.asked)}
         found.update({definition.index: definition.name for definition in self.defined})
         return tuple(found.get(index) if index > 1 else None for index in range(max(found, default=1) + 1))
 

@@ -15,6 +15,7 @@ from relink.elf import Decoded, Header, Names, decode
 from relink.elf.constants import SymbolBind
 from relink.elf.objects import ObjectFile, decode_object
 from relink.elf.source import Source, is_archive, open_source
+from relink.elf.versioned_names import names_defined, versioned
 from relink.errors import UnsupportedElf
 
 if TYPE_CHECKING:
@@ -78,9 +79,10 @@ def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], undefined: S
 
     def take(file: ObjectFile) -> None:
         table = file.symbols
-        defined.update(table.names.take(table.defined_globals).texts())
+        for name in table.names.take(table.defined_globals).texts():
+            defined.update(names_defined(name))
         strong = table.undefined[table.bind[table.undefined] != SymbolBind.WEAK]
-        wanted.update(dict.fromkeys(table.names.take(strong).texts()))
+        wanted.update((versioned(name).full, None) for name in table.names.take(strong).texts())
 
     for file in objects:
         take(file)

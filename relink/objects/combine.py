@@ -140,6 +140,7 @@ def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> C
         static=tables.combined(),
         got=layout.got,
         slots=slots,
+        object_versions=symbols.versions(),
         stubs=stubs,
         low_bits=tables.low_bits(),
         constructors=layout.array(CONSTRUCTORS),

@@ -19,7 +19,7 @@ import numpy as np
 from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Slot
 from relink.arrays import I64, U32, U64, Bools
-from relink.elf import Decoded, Names, RelocationTable, SymbolTable
+from relink.elf import Decoded, Names, RelocationTable, SymbolTable, Versions
 from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
 from relink.elf.objects import Group, ObjectFile
@@ -142,6 +142,7 @@ class CombinedObjects(Decoded):
     destructors: tuple[int, int] | None = None
     #: Image offsets of `_init` and `_fini`, which linkers make DT_INIT and DT_FINI (ld's -init, -fini).
     routines: tuple[int | None, int | None] = (None, None)
+    object_versions: Versions = field(default_factory=Versions)  #: those that names of symbols have
     float_abi: FloatAbi | None = None  #: how calls pass floating-point values (None: whichever)
     #: Relocates the debug sections when they are asked for (see `relink.relocate.debug_info`).
     link_debug_sections: DebugLinker = field(default=no_debug_sections, repr=False)
@@ -150,6 +151,10 @@ class CombinedObjects(Decoded):
     def symbols(self) -> SymbolTable:
         assert self.table is not None
         return self.table
+
+    @property
+    def versions(self) -> Versions:
+        return self.object_versions
 
     @property
     def relocations(self) -> tuple[RelocationTable, ...]:

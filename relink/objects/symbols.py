@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from relink.arrays import I64, U8, U64
+from relink.arrays import I64, U8, U16, U64
 from relink.elf import SymbolTable
-from relink.elf.constants import SHN_ABS, SymbolBind, SymbolType, Visibility
+from relink.elf.constants import SHN_ABS, VERSYM_HIDDEN, SymbolBind, SymbolType, Visibility
 from relink.elf.layout import Layout
 from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile
 from relink.elf.strings import StringTable
+from relink.elf.versioned_names import VersionedName, versioned
+from relink.elf.versions import VersionDef, VersionNeed, Versions
 from relink.errors import DuplicateSymbol, LinkError
 from relink.objects.combined import TLS, InputSection, Offered
 
 _WORD = (1 << 64) - 1
+_FIRST_VERSION = 3  #: 2 is the base version, which references without a version get
 
 
 class Symbols:
@@ -39,6 +42,7 @@ class Symbols:
         self.file: I64 = np.zeros(count, np.int64)
         self.alias: I64 = np.arange(count)
         self.chosen: dict[str, int] = {}
+        self.versioned: dict[int, VersionedName] = {}  #: rows whose name has a version
         for number, file in enumerate(files):
             table, rows = file.symbols, self.rows_of(number)
             self.value[rows], self.size[rows] = table.value, table.size
@@ -96,17 +100,42 @@ class Symbols:
             for name, row in zip(table.names.take(rows).texts(), (rows + base).tolist(), strict=True):
                 if not name:
                     continue
+                if "@" in name:
+                    name = self._versioned(name, row)
                 members.setdefault(name, []).append(row)
                 best = self.chosen.setdefault(name, row)
                 if best == row:
                     continue
-                if rank[row] == 4 and rank[best] == 4 and self.info[row] >> 4 != SymbolBind.GNU_UNIQUE:
+                if rank[row] == rank[best] == 4 and self._clash(row, best):
                     errors.append(DuplicateSymbol(self.name, name, self.file_of(best), file.name))
                 if rank[row] > rank[best] or (rank[row] == rank[best] == 3 and self.size[row] > self.size[best]):
                     self.chosen[name] = row
+        self._join_versions(members)
         for name, members_ in members.items():
             self._merge(self.chosen[name], members_, exported=name in exported)
         return errors
+
+    def _clash(self, row: int, best: int) -> bool:
+        """Whether two strong definitions of a name are one too many: an assembler's `.symver f, f@@V` keeps f."""
+        if self.info[row] >> 4 == SymbolBind.GNU_UNIQUE:
+            return False
+        one, other = ((int(self.file[r]), int(self.section[r]), int(self.value[r])) for r in (row, best))
+        return one != other or not (row in self.versioned or best in self.versioned)
+
+    def _versioned(self, name: str, row: int) -> str:
+        """Note the version in a name; what the row is to be known as."""
+        found = versioned(name)
+        if found.version is None:
+            return name
+        self.versioned[row] = found
+        return found.base if found.default and self.section[row] != UNDEFINED else found.full
+
+    def _join_versions(self, members: dict[str, list[int]]) -> None:
+        """References to N in a version mean the definition of N that is the default one of that version."""
+        for row, found in list(self.versioned.items()):
+            if found.default and self.chosen.get(found.base) == row and found.full in members:
+                members[found.base] += members.pop(found.full)
+                del self.chosen[found.full]
 
     def _ranks(self) -> list[int]:
         """What makes a row win over others of its name: 4 strong, 3 common, 2 weak, 1 undefined, 0 both."""
@@ -203,7 +232,37 @@ class Symbols:
         records = np.zeros(len(self.value), layout.symbol)
         for number, file in enumerate(self.files):
             records["name"][self.rows_of(number)] = file.symbols.records["name"] + starts[number]
+        names = b""
+        for row, found in self.versioned.items():
+            records["name"][row] = int(starts[-1]) + len(names)
+            names += found.base.encode("utf-8", "surrogateescape") + b"\0"
+        blobs.append(np.frombuffer(names, np.uint8))
         records["value"], records["size"] = self.value, self.size
         records["info"], records["other"], records["shndx"] = self.info, self.other, self.shndx
         offered = np.flatnonzero((self.shndx != 0) & (self.bind != SymbolBind.LOCAL))
-        return SymbolTable(records, StringTable(self.name, np.concatenate(blobs)), Offered(offered), None)
+        return SymbolTable(
+            records, StringTable(self.name, np.concatenate(blobs)), Offered(offered), self._versym()
+        )
+
+    def versions(self) -> Versions:
+        """The versions that names of objects' symbols define and ask for."""
+        index = self._version_numbers()
+        defining = {found.version for row, found in self.versioned.items() if self.section[row] != UNDEFINED}
+        defined = tuple(VersionDef(n, name, 0, (), 0) for name, n in index.items() if name in defining)
+        asked = tuple(VersionNeed("", n, name, 0, 0) for name, n in index.items() if name not in defining)
+        return Versions(defined, (), asked)
+
+    def _version_numbers(self) -> dict[str, int]:
+        names = dict.fromkeys(found.version for found in self.versioned.values() if found.version is not None)
+        return {name: number for number, name in enumerate(names, _FIRST_VERSION)}
+
+    def _versym(self) -> U16 | None:
+        """DT_VERSYM of the rows; None where no name has a version."""
+        if not self.versioned:
+            return None
+        numbers = self._version_numbers()
+        versym = np.ones(len(self.value), np.uint16)
+        for row, found in self.versioned.items():
+            hidden = not found.default and self.section[row] != UNDEFINED
+            versym[row] = numbers[found.version or ""] | (VERSYM_HIDDEN if hidden else 0)
+        return versym
