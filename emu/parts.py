@@ -123,6 +123,7 @@ class Parts:
         linker.pinned_addresses = system.pinned_addresses
         linker.lazy_host = self.lazy_calls
         resolver.host_value = self.host_symbols.definition
+        resolver.is_host_function = self.traps.__contains__
         resolver.before += self.host_symbols.sources(symbols)
         own = LinkerSymbols(self.traps, self.runner, self.memory, self.threads, self.link_maps)
         resolver.after.append(own)

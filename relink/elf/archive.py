@@ -24,6 +24,7 @@ import numpy as np
 from relink.arrays import I64, U8
 from relink.elf.archive_index import ArchiveIndex, RawIndex, read_bsd_index, read_gnu_index
 from relink.elf.constants import ELF_MAGIC, FileType
+from relink.elf.foreign import is_bitcode
 from relink.elf.headers import read_header
 from relink.elf.names import Names
 from relink.elf.objects import ObjectFile, decode_object
@@ -120,8 +121,9 @@ class Archive:
 
 def _is_object(member: Member) -> bool:
     """Whether it is one of ours; what other tools put into archives is left to them."""
-    if member.data[:4].tobytes() != ELF_MAGIC:
-        return False
+    start = member.data[:4].tobytes()
+    if start != ELF_MAGIC:
+        return is_bitcode(start)  # an object that is refused by name
     try:
         return read_header(member.full_name, member.data[:64].tobytes()).type == FileType.REL
     except UnsupportedElf:

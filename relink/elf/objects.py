@@ -25,6 +25,8 @@ from relink.arrays import U8, U32, AnyArray
 from relink.elf.compression import Compressed, compressed, decompress, gnu_compressed
 from relink.elf.constants import GRP_COMDAT, FileType, SectionFlag, SectionType, SymbolType
 from relink.elf.decoded import Decoded
+from relink.elf.findings import Findings
+from relink.elf.foreign import lto_problem
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header, Section, read_header, read_sections
 from relink.elf.object_relocations import RELOCATION_SECTIONS, ObjectRelocations, read_object_relocations
 from relink.elf.object_symbols import (
@@ -36,6 +38,7 @@ from relink.elf.object_symbols import (
     no_symbols,
     symbol_sections,
 )
+from relink.elf.segments import check_not_debug_file
 from relink.elf.source import Source, open_source
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
@@ -335,7 +338,11 @@ def decode_object(source: Source | Decoded, *, name: str | None = None) -> Objec
         raise UnsupportedElf(name, f"e_type is {FileType(header.type).name}, not a relocatable object", 16)
     sections = read_sections(name, header, data)
     _check_sections(name, sections, len(data))
-    return ObjectFile(name, path, data, header, sections)
+    file = ObjectFile(name, path, data, header, sections)
+    check_not_debug_file(header, data, Findings(name))
+    if problem := lto_problem(sections, file.section_bytes):
+        raise UnsupportedElf(name, problem)
+    return file
 
 
 def _check_sections(name: str, sections: Sequence[Section], file_size: int) -> None:

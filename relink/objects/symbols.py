@@ -217,6 +217,9 @@ class Symbols:
         """Undefine rows that lost to another of their name; the winners bind to their own image."""
         lost = self.alias != np.arange(len(self.alias))
         self.shndx[lost] = 0
+        # An undefined symbol that is protected is no other image's either, as linkers have it.
+        undefined = (self.shndx == 0) & ~lost & (self.other & 3 == Visibility.PROTECTED)
+        self.other[undefined] = self.other[undefined] & ~np.uint8(3) | np.uint8(Visibility.HIDDEN)
         winners = (self.shndx != 0) & (self.bind != SymbolBind.LOCAL) & ((self.other & 3) == 0)
         self.other[winners] |= np.uint8(Visibility.PROTECTED)
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from relink.arch import Reloc, Role
 from relink.arrays import I64, U8, U32
-from relink.elf.constants import SymbolBind, SymbolType
+from relink.elf.constants import Binding as Bind
+from relink.elf.constants import SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
 from relink.module import Module
 from relink.relocate.result import Relocated
@@ -101,7 +102,10 @@ def settle_unresolved(
             continue
         address = unresolved(image.name, name)
         if address is None:
-            result.errors.append(UnresolvedSymbol(image.name, name, image.decoded.version_of(index)))
+            hidden = symbols.visibility[index] in (Visibility.HIDDEN, Visibility.INTERNAL)
+            detail = "hidden: only what it is linked with can define it" if hidden else ""
+            version = image.decoded.version_of(index)
+            result.errors.append(UnresolvedSymbol(image.name, name, version, detail=detail))
             continue
         result.unresolved.append(name)
         if is_trapped:

@@ -30,7 +30,7 @@ from relink.relocate.engine import Relocator
 from relink.relocate.result import Relocated
 from relink.relocate.state import Environment
 from relink.relocate.tls import NO_MACHINE, make_static, modules_of, write_descriptors
-from relink.resolve.bindings import UNRESOLVED
+from relink.resolve.bindings import NUMBER, UNRESOLVED
 from relink.resolve.scopes import LookupScope
 
 #: What must come after what: sums begin before they grow, high parts exist before low parts ask for them.
@@ -138,6 +138,7 @@ class ObjectRelocator(Relocator):
         index = self.binding_index(symbols)
         # Weak undefined symbols have no stub, and a stub is no stand-in for data: that stays an overflow.
         movable = (self.bound.provider[index] != UNRESOLVED) & np.isin(self.bound.type[index], _FUNCTIONS)
+        movable &= self.bound.symbol[index] != NUMBER
         symbols, index = symbols[movable], index[movable]
         self.bound.address[index] = self._stub_address(symbols, np.zeros_like(symbols)).astype(np.uint64)
         self.bound.type[index] = SymbolType.FUNC

@@ -15,6 +15,9 @@ from relink.resolve.sources import DataAddress, ThreadLocal
 #: Providers that are not images have these places in `Bindings.provider`.
 UNRESOLVED = -1
 HOST = -2
+#: In `Bindings.symbol`, of what has no entry in a symbol table: nothing, or a number, which nothing stands in for.
+NO_SYMBOL = -1
+NUMBER = -2
 
 
 @dataclass(slots=True)
@@ -25,7 +28,7 @@ class Bindings:
     size: U64  #: Z
     type: U8  #: STT_* of the definition
     provider: np.ndarray[tuple[int, ...], np.dtype[np.int32]]  #: index into `images`, or HOST, or UNRESOLVED
-    symbol: I64  #: index in the provider's symbol table; -1 if it has none
+    symbol: I64  #: index in the provider's symbol table; NO_SYMBOL or NUMBER if it has none
     canonical: Bools  #: whether the address is the provider's PLT entry, which stands for a function elsewhere
     images: tuple[Module, ...]
     asked: I64 | None = None  #: the references, as indices in the asking image's symbol table
@@ -38,7 +41,7 @@ class Bindings:
             np.zeros(count, np.uint64),
             np.zeros(count, np.uint8),
             np.full(count, UNRESOLVED, np.int32),
-            np.full(count, -1, np.int64),
+            np.full(count, NO_SYMBOL, np.int64),
             np.zeros(count, np.bool_),
             tuple(images),
         )
@@ -56,13 +59,14 @@ class Bindings:
         self.symbol[where] = symbols
         self.canonical[where] = table.section[symbols] == SHN_UNDEF
 
-    def define_host(self, where: int, definition: int | ThreadLocal) -> None:
-        """Bind one reference to something outside every image."""
+    def define_host(self, where: int, definition: int | ThreadLocal, *, number: bool = False) -> None:
+        """Bind one reference to something outside every image; a `number` is its value, and no address of code."""
         thread_local = isinstance(definition, ThreadLocal)
         self.address[where] = definition.offset if isinstance(definition, ThreadLocal) else definition
         data = SymbolType.OBJECT if isinstance(definition, DataAddress) else SymbolType.FUNC
         self.type[where] = SymbolType.TLS if thread_local else data
         self.size[where] = definition.size if isinstance(definition, DataAddress) else 0
+        self.symbol[where] = NUMBER if number else NO_SYMBOL
         self.provider[where] = HOST
 
     def number_of(self, image: Module) -> int:

@@ -49,7 +49,9 @@ _LINKABLE_TYPES[
     ]
 ] = True
 _GLOBAL_BINDINGS = np.zeros(16, np.bool_)
-_GLOBAL_BINDINGS[[SymbolBind.GLOBAL, SymbolBind.WEAK, SymbolBind.GNU_UNIQUE]] = True
+_GLOBAL_BINDINGS[[Bind.GLOBAL, Bind.WEAK, Bind.GNU_UNIQUE]] = True
+_OWN_ONLY = np.zeros(4, np.bool_)
+_OWN_ONLY[[Visibility.INTERNAL, Visibility.HIDDEN]] = True
 _SEEN_BY_OTHERS = np.zeros(4, np.bool_)
 _SEEN_BY_OTHERS[[Visibility.DEFAULT, Visibility.PROTECTED]] = True
 
@@ -72,6 +74,8 @@ class _Search:
     required: I64  #: ids of the versions they ask for
     uses: U8
     image: Module | None  #: the image that refers; None for a user's look-up, which prefers the newest version
+    #: Which references no other image answers: undefined, and hidden (gABI, "Symbol Visibility").
+    own_only: Bools | None = None
 
 
 class VersionIds:
@@ -107,6 +111,8 @@ class Resolver:
         self.versions = VersionIds()
         #: Whether a guest address that a source has answered is one of data, which no stub can stand for.
         self.holds_data: Callable[[int], bool] = lambda address: False
+        #: Whether one is that of a host function, which a stub can stand for. Any other is a number as it is.
+        self.is_host_function: Callable[[int], bool] = lambda address: False
         self.host_tls: TlsModule | None = None  #: the module of what sources answer with a ThreadLocal
         self.unique: dict[str, tuple[Module, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
 
@@ -134,7 +140,8 @@ class Resolver:
             wanted = symbols[open_]
             purposes = np.zeros(len(open_), np.uint8) if uses is None else uses[open_]
             required = self._required(image, wanted)
-            search = _Search(bindings, open_, table.names.take(wanted), required, purposes, image)
+            own_only = ~defined[open_] & _OWN_ONLY[table.visibility[wanted]]
+            search = _Search(bindings, open_, table.names.take(wanted), required, purposes, image, own_only)
             self._search(search, [*scope.before, *self.before], [*scope.after, *self.after])
         self._keep_unique(bindings)
         return bindings
@@ -155,10 +162,13 @@ class Resolver:
         """Ask the providers in order: sources, images, sources."""
         bindings, image = search.bindings, search.image
         pending = self._ask(before, search, np.arange(len(search.where)))
+        barred = pending[:0]
+        if search.own_only is not None:
+            barred, pending = pending[search.own_only[pending]], pending[~search.own_only[pending]]
         symbolic = image is not None and image.decoded.is_symbolic
         for number in range(0 if symbolic or image is None else 1, len(bindings.images)):
             if not len(pending):
-                return
+                break
             provider = bindings.images[number]
             if number and symbolic and provider is image:
                 continue
@@ -170,8 +180,8 @@ class Resolver:
                 request, found = request[use[request] != Use.COPY], found[use[request] != Use.COPY]
             bindings.define(search.where[pending[request]], number, found)
             pending = np.delete(pending, request)
-        if len(pending):
-            self._ask(after, search, pending)
+        if len(pending) or len(barred):
+            self._ask(after, search, np.concatenate((pending, barred)))
 
     def _ask(self, sources: Sequence[_AnySource], search: _Search, pending: I64) -> I64:
         """Ask sources outside the images, name by name; what is still pending afterwards."""
@@ -205,7 +215,8 @@ class Resolver:
                 return
         if not isinstance(definition, ThreadLocal | DataAddress) and self.holds_data(definition):
             definition = DataAddress(definition)
-        bindings.define_host(element, definition)
+        number = not isinstance(definition, ThreadLocal | DataAddress) and not self.is_host_function(definition)
+        bindings.define_host(element, definition, number=number)
 
     def _version_name(self, number: int) -> str | None:
         return None if number == _NO_VERSION else list(self.versions._ids)[number]

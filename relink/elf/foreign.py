@@ -1,0 +1,46 @@
+"""What a file is that is no ELF object, or holds no machine code, told by name: compilers have several such
+outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from relink.arrays import U8
+
+if TYPE_CHECKING:
+    from relink.elf.headers import Section
+
+_BITCODE = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")  #: LLVM, "Bitcode Magic Number" and "Bitcode Wrapper Format"
+_LTO = "an object for link-time optimisation: it holds no machine code; compile it without -flto"
+_KINDS: Sequence[tuple[bytes, str]] = (
+    *((magic, f"is LLVM bitcode, {_LTO}") for magic in _BITCODE),
+    (b"\0asm", "is WebAssembly, not ELF"),
+    (b"\xce\xfa\xed\xfe", "is a Mach-O file, not ELF"),
+    (b"\xcf\xfa\xed\xfe", "is a Mach-O file, not ELF"),
+    (b"\xca\xfe\xba\xbe", "is a Mach-O file of several architectures or a Java class, not ELF"),
+    (b"MZ", "is a Windows program or library (PE), not ELF"),
+)
+_LTO_SECTION = ".gnu.lto_.lto."
+_SLIM_AT = 4  #: gcc/lto-streamer.h, `struct lto_section`: two 16-bit versions, then whether the object is slim
+
+
+def foreign_kind(start: bytes) -> str | None:
+    """What a file that begins so is, where it is known; None else."""
+    return next((kind for magic, kind in _KINDS if start.startswith(magic)), None)
+
+
+def is_bitcode(start: bytes) -> bool:
+    """Whether a file that begins so is LLVM bitcode."""
+    return start.startswith(_BITCODE)
+
+
+def lto_problem(sections: Sequence[Section], content: Callable[[int], U8]) -> str | None:
+    """Why a relocatable object cannot be linked though it is ELF: GCC's with -flto and without
+    -ffat-lto-objects."""
+    for number, section in enumerate(sections):
+        if section.name.startswith(_LTO_SECTION):
+            header = content(number)
+            if len(header) > _SLIM_AT and header[_SLIM_AT]:
+                return f"is {_LTO}, or with -ffat-lto-objects"
+    return None
