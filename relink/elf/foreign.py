@@ -4,12 +4,8 @@ outputs."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from relink.arrays import U8
-
-if TYPE_CHECKING:
-    from relink.elf.headers import Section
 
 _BITCODE = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")  #: LLVM, "Bitcode Magic Number" and "Bitcode Wrapper Format"
 _LTO = "an object for link-time optimisation: it holds no machine code; compile it without -flto"
@@ -35,11 +31,11 @@ def is_bitcode(start: bytes) -> bool:
     return start.startswith(_BITCODE)
 
 
-def lto_problem(sections: Sequence[Section], content: Callable[[int], U8]) -> str | None:
+def lto_problem(sections: Sequence[str], content: Callable[[int], U8]) -> str | None:
     """Why a relocatable object cannot be linked though it is ELF: GCC's with -flto and without
     -ffat-lto-objects."""
-    for number, section in enumerate(sections):
-        if section.name.startswith(_LTO_SECTION):
+    for number, name in enumerate(sections):
+        if name.startswith(_LTO_SECTION):
             header = content(number)
             if len(header) > _SLIM_AT and header[_SLIM_AT]:
                 return f"is {_LTO}, or with -ffat-lto-objects"

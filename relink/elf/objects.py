@@ -340,7 +340,7 @@ def decode_object(source: Source | Decoded, *, name: str | None = None) -> Objec
     _check_sections(name, sections, len(data))
     file = ObjectFile(name, path, data, header, sections)
     check_not_debug_file(header, data, Findings(name))
-    if problem := lto_problem(sections, file.section_bytes):
+    if problem := lto_problem([section.name for section in sections], file.section_bytes):
         raise UnsupportedElf(name, problem)
     return file
 
