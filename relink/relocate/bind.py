@@ -12,8 +12,7 @@ import numpy as np
 
 from relink.arch import Reloc, Role
 from relink.arrays import I64, U8, U32
-from relink.elf.constants import Binding as Bind
-from relink.elf.constants import SymbolType, Visibility
+from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
 from relink.module import Module
 from relink.relocate.result import Relocated

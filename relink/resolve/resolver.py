@@ -49,7 +49,7 @@ _LINKABLE_TYPES[
     ]
 ] = True
 _GLOBAL_BINDINGS = np.zeros(16, np.bool_)
-_GLOBAL_BINDINGS[[Bind.GLOBAL, Bind.WEAK, Bind.GNU_UNIQUE]] = True
+_GLOBAL_BINDINGS[[SymbolBind.GLOBAL, SymbolBind.WEAK, SymbolBind.GNU_UNIQUE]] = True
 _OWN_ONLY = np.zeros(4, np.bool_)
 _OWN_ONLY[[Visibility.INTERNAL, Visibility.HIDDEN]] = True
 _SEEN_BY_OTHERS = np.zeros(4, np.bool_)
