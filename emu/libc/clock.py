@@ -1,7 +1,7 @@
 """Time: everything comes from `libc.clock` (nanoseconds since the epoch), and local time is UTC.
 
-On i386 and Arm a time_t is 32 bits, with a second set of functions whose names end in 64 for a 64-bit one;
-the table below makes both from one implementation.
+Where time_t has 32 bits (i386, Arm), a second set of functions, whose names end in 64, takes a 64-bit one; the
+table below makes both from one implementation.
 """
 
 from __future__ import annotations

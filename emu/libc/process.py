@@ -267,7 +267,7 @@ def libc_fatal(libc: Libc, text: int) -> None:
 @export("int uname(void *names)")
 def uname(libc: Libc, names: int) -> int:
     """struct utsname: six fields of 65 bytes."""
-    fields = ("Linux", "relink-emu", "6.1.0", "#1", libc.arch.name, "(none)")
+    fields = ("Linux", "relink-emu", "6.1.0", "#1", libc.isa.kernel.machine, "(none)")
     libc.memory.write(names, b"".join(field.encode().ljust(65, b"\0") for field in fields))
     return 0
 

@@ -77,6 +77,14 @@ def test_a_32_bit_time_has_a_64_bit_twin():
     assert Harness("riscv64").libc.lookup("__time64") is None
 
 
+@pytest.mark.parametrize(("arch", "machine"), [("i386", "i686"), ("arm", "armv7l"), ("riscv32", "riscv32")])
+def test_uname_says_what_the_kernel_says(arch, machine):
+    host = Harness(arch)
+    names = host.libc.allocate(6 * 65)
+    assert host.call("uname", names) == 0
+    assert host.libc.string(names + 4 * 65) == machine.encode()
+
+
 def test_environment_is_the_guests_own_array():
     host = Harness(environment={"HOME": "/root", "X": "1"})
     assert host.string(host.call("getenv", b"HOME")) == b"/root"
