@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -103,3 +104,25 @@ def test_the_pages_of_an_isa_agree(arch: str) -> None:
     assert any(row.role is Role.ALIGN for row in page.relocations.values()) == (page.alignment is not None)
     assert (isa.data.time_size == 4) == ("64_time64" in isa.libc.stat)
     assert [variant.arch for variant in isa.variants] == [f"{arch}:{v.float_abi.value}" for v in isa.variants]
+
+
+def named_isas(path: Path) -> set[str]:
+    """ISAs that string literals of a file name, those of docstrings left out."""
+    tree = ast.parse(path.read_text())
+    texts = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    literals = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in texts}
+    return literals & {*ARCHITECTURES, "thumb"}
+
+
+def test_only_pages_and_engines_name_an_isa() -> None:
+    apart = ("emu/isa", "emu/cpu", "relink/arch")
+    files = [path for package in ("emu", "relink") for path in (ROOT / package).rglob("*.py")]
+    others = [path for path in files if not str(path.relative_to(ROOT)).startswith(apart)]
+    assert len(others) > 200
+    assert not {str(path): found for path in others if (found := named_isas(path))}
