@@ -1,4 +1,4 @@
-"""What stops a running guest. The tree is drawn in `relink.errors`."""
+"""Errors of a running guest, a part of the tree in `relink.errors`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CallError(MachineError):
 
 @dataclass(frozen=True)
 class Frame:
-    """One line of a backtrace: an address and what lies there, as far as known."""
+    """One line of a backtrace: an address, and the image, symbol and source line there, where known."""
 
     address: int
     image: str | None = None
@@ -37,11 +37,12 @@ class Frame:
 
 
 class GuestFault(MachineError):
-    """The guest did something its CPU refuses.
+    """The guest did something that raises an exception on its CPU.
 
-    `reason` tells what, `pc` where, `address` the data address concerned (if any); `registers` maps register
-    names to unsigned values at the fault; `frame` names the code at `pc`; `disassembly` is a window of lines
-    around it (may be empty); `backtrace` holds the callers, innermost first, as far as they could be had.
+    `reason` is the kind of fault, `pc` the instruction, `address` the data address concerned (None: there is
+    none). `registers` maps register names to their unsigned values. `frame` names the code at `pc`,
+    `disassembly` has a few lines around it (may be empty), `backtrace` the callers that could be found, innermost
+    first.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class GuestFault(MachineError):
         super().__init__(f"{reason.value}{touching}, pc {frame}")
 
     def report(self) -> str:
-        """Everything known, for a person: the message, registers, disassembly and backtrace."""
+        """The message, registers, disassembly and backtrace as text."""
         width = max((len(name) for name in self.registers), default=0)
         cells = [f"{name:>{width}} {value:016x}" for name, value in self.registers.items()]
         lines = [str(self), "", *("  ".join(cells[i : i + 4]) for i in range(0, len(cells), 4))]
@@ -87,7 +88,10 @@ class UnresolvedCall(MachineError):
 
 
 class ConstructorFault(MachineError):
-    """A constructor did not return; the load was undone. `__cause__` is what stopped it."""
+    """A constructor, destructor or ifunc resolver did not return; a load has been rolled back.
+
+    `__cause__` is what stopped it.
+    """
 
     def __init__(self, image: str, function: str, cause: BaseException) -> None:
         self.image = image
@@ -96,7 +100,7 @@ class ConstructorFault(MachineError):
 
 
 class PatchError(MachineError):
-    """A function cannot be replaced, or put back, the way that was asked."""
+    """A function cannot be replaced, or restored, as requested."""
 
 
 class FunctionTooShort(PatchError):
@@ -104,11 +108,11 @@ class FunctionTooShort(PatchError):
 
 
 class AlreadyPatched(PatchError):
-    """The bytes to change belong in part to another patch."""
+    """The bytes to change overlap those of another patch."""
 
 
 class AssemblyError(PatchError):
-    """Text that is no code of the ISA, or an ISA without an assembler."""
+    """The text is not valid assembly of the ISA, or the ISA has no assembler."""
 
 
 class AssemblerMissing(AssemblyError):
@@ -154,11 +158,11 @@ class StackExhausted(MachineError):
 
 
 class GuestUnwinding(BaseException):
-    """A C++ exception of the guest on its way through a host function, to a guest function that will catch it.
+    """A C++ exception of the guest that leaves a host function, for a guest function that catches it.
 
-    Python frames are unwound by it like guest frames by the unwinder; `finally` and context managers do their
-    work. It is not to be caught: what has raised it has found who will. `exception` is the guest's exception
-    object, `depth` the depth of the call it leaves, `resume_at` the unwinder's entry for going on.
+    It unwinds the Python frames between the two; `finally` and context managers run. Do not catch it: the guest's
+    unwinder has already found the handler. `exception` is the address of the guest's exception object, `depth`
+    the depth of the call it leaves, `resume_at` the unwinder's entry at which unwinding continues.
     """
 
     def __init__(self, exception: int, depth: int, resume_at: int) -> None:

@@ -1,4 +1,4 @@
-"""What a user holds of a loaded library: functions to call, variables to read and write, a lifetime."""
+"""Handles on a loaded library: its functions, its variables, and the library itself."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """What the handles below ask of the machine they belong to (`emu.machine.Machine`)."""
+    """The machine as its handles use it (see `emu.machine.Machine`)."""
 
     @property
     def arch(self) -> Architecture: ...
@@ -75,7 +75,7 @@ class Function:
 
     @property
     def address(self) -> int:
-        """The guest address that is called: for an ifunc what its resolver answered."""
+        """The guest address that is called: for an ifunc, the function its resolver chose."""
         address = self.symbol.address
         if self.symbol.type != SymbolType.GNU_IFUNC:
             return address
@@ -96,7 +96,7 @@ class Function:
 
 
 class Variable:
-    """A symbol as a place in memory. For a TLS symbol, that of the machine's thread."""
+    """A symbol's place in memory; for a TLS symbol, in the thread in use."""
 
     def __init__(self, machine: Owner, symbol: Symbol) -> None:
         self._machine = machine
@@ -138,7 +138,7 @@ class Variable:
         return self._machine.memory.read(self.address, self.size if size is None else size)
 
     def write_bytes(self, data: bytes | bytearray | memoryview) -> None:
-        """Bytes to the variable's address on."""
+        """Store bytes from the variable's address on."""
         self._machine.memory.write(self.address, data)
 
     def _codec(self, text: str | None) -> tuple[struct.Struct, int]:
@@ -304,11 +304,11 @@ class Library:
 
 
 class PendingLibrary(Library):
-    """A library whose load has been linked and not finished: see `Machine.loading`.
+    """A library that is linked, and whose load is not complete: see `Machine.loading`.
 
-    The steps are "publish" (the guest gets its memory), "prepare" (nothing, but for a program to be started),
-    "ifuncs" (resolvers are asked, their answers stored), "tls" (blocks are filled) and "construct" (constructors
-    run). Before "publish" only `image` can be looked at: its bytes lie in `image.region.buffer`.
+    The steps are "publish" (map its memory into the guest), "prepare" (of a program: build its stack), "ifuncs"
+    (call resolvers and store their results), "tls" (initialise static blocks) and "construct" (run constructors).
+    Before "publish" only `image` can be looked at: its bytes lie in `image.region.buffer`.
     """
 
     def __init__(self, machine: Owner, pending: PendingLoad) -> None:

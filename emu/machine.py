@@ -182,15 +182,15 @@ class Machine:
     def loading(
         self, source: Source | Sequence[Source] | Node, **options: Unpack[LoadKeywords]
     ) -> Iterator[PendingLibrary]:
-        """`load`, stopped where you like: the library is linked, and the guest has not seen it yet.
+        """Load step by step: inside the block the library is linked, and not yet in guest memory.
 
             with machine.loading("lib.so") as library:
                 library.advance(until="construct")           # memory, ifuncs and TLS are there
                 library.symbols["debug_level"].write(3)
             library.function("run", "int(void)")()           # constructors have run
 
-        The end of the block does the steps that are left. An exception out of it, or `library.roll_back()`, undoes
-        the load. See `emu.library.PendingLibrary` for the steps.
+        The end of the block does the remaining steps. An exception that leaves it, or `library.roll_back()`, rolls
+        the load back. See `emu.library.PendingLibrary` for the steps.
         """
         with self.loader.loading(source, **options) as pending:
             library = PendingLibrary(self, pending)
@@ -344,8 +344,8 @@ class Machine:
     # ------------------------------------------------------------ naming addresses
 
     def symbolize(self, address: int, *, source: bool = True) -> Frame:
-        """What lies at a guest address, as far as known. `source` looks its source line up too, which reads
-        the image's line tables when it has any."""
+        """The symbol, image, trap or mapping at a guest address. `source`: with its source line, which reads the
+        image's line tables."""
         return self.parts.symbolizer.symbolize(address, source=source)
 
     def image_at(self, address: int) -> Image | None:
@@ -353,12 +353,12 @@ class Machine:
         return self.parts.symbolizer.image_at(address)
 
     def caller(self, *, source: bool = True) -> Frame:
-        """In a host function: what lies at the place it returns to, as far as known."""
+        """In a host function: the code it will return to."""
         return self.parts.caller(source=source)
 
     @cached_property
     def patcher(self) -> Patcher:
-        """The patches that are in force, and what makes them."""
+        """Makes patches and holds the active ones."""
         from emu.patch.functions import Patcher
 
         parts = self.parts

@@ -1,4 +1,4 @@
-"""The parts of a machine and their wiring: each is made from the parts it uses, in the order that allows it."""
+"""The parts of a machine, and their wiring: each part is given the parts it uses."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Parts:
         )
 
     def _connect(self, system: System, symbols: Symbols | None) -> None:
-        """Tell the linker whom to ask for what it does not know itself."""
+        """Give the linker its symbol sources, lazy binding and what pins images."""
         linker, resolver = self.linker, self.linker.resolver
         linker.pinned_addresses = system.pinned_addresses
         linker.lazy_host = self.lazy_calls
@@ -129,7 +129,7 @@ class Parts:
         resolver.after.append(own)
 
     def caller(self, *, source: bool = True) -> Frame:
-        """In a host function: what lies at the place it returns to, as far as known."""
+        """In a host function: the code it will return to."""
         return self.symbolizer.symbolize(self.runner.return_address(), source=source, returned_to=True)
 
     def _describe_fault(self, stop: Stop) -> GuestFault:
@@ -139,7 +139,7 @@ class Parts:
 
     @cached_property
     def host_frames(self) -> HostFrames:
-        """The host's side of the call stack, as an unwinder of the guest sees it."""
+        """Frames that stand for host functions on the guest's stack, for unwinders."""
         from emu.debug.host_frames import DwarfHostFrames
 
         kind: type[HostFrames] = DwarfHostFrames

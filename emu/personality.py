@@ -1,12 +1,12 @@
-"""What a machine is told of the operating system its guest expects: nothing, Linux, a board's firmware.
+"""Personalities: the operating system a machine's guest runs on, such as Linux, or none.
 
-A machine has a CPU, memory, a linker and calls into the guest. Whose functions answer a library's imports, what a
-system-call instruction does, what a program finds at its entry: that is the business of its *personality*.
+A machine has a CPU, memory, a linker and calls into the guest. Its *personality* decides which functions of the
+host answer a library's imports, what a system-call instruction does, and what a program finds at its entry.
 `emu.linux.personality.Linux` is one, and the default:
 
     Machine("riscv64", os=Linux(files={"/etc/motd": b"hello"}))
 
-A personality for another system subclasses `Personality` and overrides what it has an answer for:
+For another system, subclass `Personality` and override the methods it implements:
 
     class Bare(Personality):
         def syscall(self, pc: int) -> int:
@@ -55,7 +55,7 @@ class Program(Protocol):
 class Personality(System, Protocol):
     """The operating system of one machine.
 
-    What is not overridden does nothing, but for `syscall` and `start`, which raise MachineError.
+    Methods that are not overridden do nothing, except `syscall` and `start`, which raise MachineError.
     """
 
     arguments: Sequence[str] = ()
@@ -65,9 +65,9 @@ class Personality(System, Protocol):
         return Policy()
 
     def attach(self, parts: Parts) -> None:
-        """The machine has been put together: called once, at the end of its constructor.
+        """Called once, at the end of the machine's constructor.
 
-        Symbols the personality answers are sources in `parts.linker.resolver.after`.
+        To answer symbols, append sources to `parts.linker.resolver.after`.
         """
         return
 
@@ -100,9 +100,9 @@ class Personality(System, Protocol):
         return
 
     def end_thread(self) -> None:
-        """The thread in use is going to end: run what is due."""
+        """Run the destructors of the thread in use, which is about to end."""
         return
 
     def forget_thread(self, thread_pointer: int) -> None:
-        """A thread has ended: drop what is kept for it."""
+        """Drop the state of a thread that has ended."""
         return

@@ -1,7 +1,8 @@
-"""Ports: what the parts of a machine use of each other, as protocols of a few methods.
+"""Ports: the interfaces between the parts of a machine, as protocols of a few methods.
 
-A part names a port in its constructor for what sits above it, and where it runs on a fake in tests; what sits
-below it, it names itself. No part is given the whole machine: what its constructor lists is all it can reach.
+A constructor takes a port for a part in a room above its own, and where tests pass a fake; for a part in a room
+below it takes that part's class. No part is given the whole machine: its constructor lists everything it can
+reach.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Allocator(Protocol):
 
 
 class LoadHooks(Protocol):
-    """What the loader tells the rest of the system of images that come and go."""
+    """Notifications from the loader about loads and unloads."""
 
     def variable_moved(self, name: str, address: int) -> None:
         """The host's variable of that name now lies at another guest address: in an executable that has copied it
@@ -126,11 +127,11 @@ class LoadHooks(Protocol):
         """A load is rolled back, after its images may have run code."""
 
     def finish(self) -> None:
-        """The machine is closed: run what is due before the destructors of the images."""
+        """The machine is being closed: run exit handlers, before the destructors of the images."""
 
 
 class System(LoadHooks, Protocol):
-    """What the parts of a machine ask of its operating system: a part of `emu.personality.Personality`."""
+    """The operating system as the parts of a machine use it (see `emu.personality.Personality`)."""
 
     def policy(self, arch: Architecture) -> Policy:
         """SONAMEs the system answers for itself: always, or where no file is found."""
@@ -146,15 +147,15 @@ class System(LoadHooks, Protocol):
     def syscall(self, pc: int) -> int:
         """Do what the system-call instruction at `pc` asks; the guest address to go on at (on Arm, bit 0: Thumb).
 
-        What it raises comes out of the call that runs the guest.
+        Exceptions propagate to the caller that runs the guest.
         """
 
     def pinned_addresses(self) -> Collection[int]:
-        """Guest addresses still in use: their images are not unloaded."""
+        """Guest addresses that keep their images loaded."""
 
 
 class Handle(Protocol):
-    """What a user holds of a symbol of a library: `emu.library.Function` and `emu.library.Variable`."""
+    """A user's handle on a symbol: `emu.library.Function` or `emu.library.Variable`."""
 
     @property
     def symbol(self) -> Symbol: ...
@@ -164,7 +165,7 @@ class Handle(Protocol):
 
 
 class Guest(Protocol):
-    """What passing arguments and results uses: `emu.run.runner.Runner` has it."""
+    """The parts of a guest through which arguments and results pass (see `emu.run.runner.Runner`)."""
 
     @property
     def cpu(self) -> Registers: ...

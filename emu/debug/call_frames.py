@@ -1,4 +1,4 @@
-"""Where an image keeps its call-frame information, which only a backtrace asks for."""
+"""Finds the call-frame information of an image, for backtraces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PCREL_SDATA4 = 0x1B  #: DW_EH_PE_pcrel | DW_EH_PE_sdata4, the one encoding link
 
 
 def call_frames(image: Image, address: int) -> CallFrameTable | None:
-    """What covers a guest address in `image`: .eh_frame, or else .debug_frame."""
+    """The table that covers a guest address in `image`: .eh_frame, else .debug_frame."""
     try:
         return _eh_frame(image) or _object_eh_frame(image, address) or _debug_frame(image)
     except RelinkError:  # a backtrace is best effort: damaged tables only make it shorter

@@ -1,12 +1,12 @@
-"""What the dynamic linker shows of itself in guest memory: the chain of `struct link_map` and `struct r_debug`.
+"""The dynamic linker's structures in guest memory: the chain of `struct link_map`, and `struct r_debug`.
 
-A debugger finds every image through them (SVR4's rendezvous; glibc's elf/link.h and elf/dl-debug.c), and a
-program that takes its `dlopen` handle for a `struct link_map *` reads one. Nothing is written until somebody
-asks for the first time; from then on the machine's loads and unloads keep it up to date, and once `r_debug`
-itself was asked for they tell of every change as ld.so does: state, call of `r_brk`, change, state, call.
+Debuggers find every image through them (the SVR4 rendezvous; glibc, elf/link.h and elf/dl-debug.c), and programs
+may use a `dlopen` handle as a `struct link_map *`. They are created at first use and kept up to date by loads and
+unloads. Once `r_debug` has been used, each change is announced as by ld.so: set the state, call `r_brk`, change,
+set the state, call `r_brk`.
 
-The chain begins with the program: the executable, or where none is loaded an entry without a name or an image
-that stands for the machine. Libraries the host stands in for have an entry too, outside the chain.
+The chain begins with the executable, or, where none is loaded, with an entry without name and image. Libraries the
+host provides have an entry outside the chain.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class State(enum.IntEnum):
 
 
 class Arena:
-    """Guest memory of the dynamic linker's own. What is freed is used again as late as possible."""
+    """Guest memory for the dynamic linker's structures. Freed blocks are reused as late as possible."""
 
     def __init__(self, memory: GuestMemory) -> None:
         self._memory = memory
@@ -74,7 +74,7 @@ class Arena:
         return address
 
     def place(self, data: bytes) -> int:
-        """Where `data` has been put."""
+        """Store `data`; its address."""
         address = self.allocate(len(data))
         self._memory.write(address, data)
         return address
@@ -103,13 +103,13 @@ class LinkMaps:
         self._word = memory.architecture.word_size
         self.added = 0
         self._entries: dict[Image, _Entry] = {}
-        self._stand_ins: dict[str, int] = {}
+        self._host_provided: dict[str, int] = {}
         self._debug = 0
         self._active = False
 
     @cached_property
     def arena(self) -> Arena:
-        """Where the structures lie."""
+        """The memory the structures lie in."""
         return Arena(self._memory)
 
     @property
@@ -144,20 +144,20 @@ class LinkMaps:
         executable = self.executable
         return self._program if executable is None else self._entry(executable).map
 
-    def stand_in(self, name: str) -> int:
-        """The link_map of a library the host stands in for."""
-        if name not in self._stand_ins:
+    def host_provided(self, name: str) -> int:
+        """Guest address of the link_map of a library the host provides."""
+        if name not in self._host_provided:
             text = self.arena.place(name.encode() + b"\0")
-            self._stand_ins[name] = self.arena.place(self._packed(0, text, 0, 0, 0))
-        return self._stand_ins[name]
+            self._host_provided[name] = self.arena.place(self._packed(0, text, 0, 0, 0))
+        return self._host_provided[name]
 
-    def stand_in_of(self, address: int) -> str | None:
-        """The stand-in whose link_map a guest address is."""
-        return next((name for name, at in self._stand_ins.items() if at == address), None)
+    def host_provided_name(self, address: int) -> str | None:
+        """The name of the library the host provides whose link_map lies at a guest address."""
+        return next((name for name, at in self._host_provided.items() if at == address), None)
 
     @property
     def debug(self) -> int:
-        """Guest address of struct r_debug (`_r_debug`); from now on changes are told through it."""
+        """Guest address of struct r_debug (`_r_debug`); changes are announced from now on."""
         if not self._debug:
             self._activate()
             self._debug = self.arena.allocate(5 * 8)
@@ -212,7 +212,7 @@ class LinkMaps:
 
     @contextmanager
     def changing(self, state: State, added: int = 0) -> Iterator[None]:
-        """The machine maps or unmaps images in the block; `added` of them are new."""
+        """Announce that images are mapped or unmapped inside the block; `added` of them are new."""
         self.added += added
         self._announce(state)
         try:
@@ -222,7 +222,7 @@ class LinkMaps:
         self._announce(State.CONSISTENT)
 
     def relink(self) -> None:
-        """Make the chain what is loaded now."""
+        """Rewrite the chain for the images that are loaded now."""
         if not self._active:
             return
         for gone in [image for image in self._entries if image.closed]:
@@ -267,7 +267,7 @@ class LinkMaps:
         return 0 if found is None else image.address_of(found.vaddr)
 
     def guest_path(self, image: Image) -> str:
-        """What the guest would call an image's file: below the sysroot if it lies there."""
+        """The path of an image's file in the guest: relative to the sysroot, if it lies below it."""
         path, root = image.decoded.path, self._linker.search.sysroot
         if path is None:
             return image.name

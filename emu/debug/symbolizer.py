@@ -1,4 +1,4 @@
-"""Telling what lies at a guest address: a symbol, an image, a trap, a mapping; and how to unwind from it."""
+"""Names what lies at a guest address: a symbol, an image, a trap or a mapping."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relink.objects.combined import InputSection, combined
 
 
 class Symbolizer:
-    """Looks addresses up in everything a machine has loaded."""
+    """Looks up addresses among a machine's images, traps and mappings."""
 
     def __init__(self, linker: Linker, memory: GuestMemory, traps: TrapTable) -> None:
         self._linker = linker
@@ -31,8 +31,8 @@ class Symbolizer:
         return self.sourced(frame, returned_to=returned_to) if source else frame
 
     def sourced(self, frame: Frame, *, returned_to: bool = False) -> Frame:
-        """The frame with its source line, where DWARF tells. Of an address that is `returned_to`, the call's line
-        is meant, which may be another than that of the instruction behind it."""
+        """The frame with its source line, where DWARF tells. With `returned_to` the
+        address is a return address, and the line is that of the call before it."""
         image = self.image_at(frame.address)
         if image is None:
             return frame
@@ -41,7 +41,7 @@ class Symbolizer:
         return frame if found is None else replace(frame, file=found.file, line=found.line)
 
     def frame(self, address: int) -> Frame:
-        """What lies at a guest address, as far as known; not its source line (see `sourced`)."""
+        """The symbol, image, trap or mapping at a guest address, without its source line (see `sourced`)."""
         if address in self._traps:
             trap = self._traps.get(address)
             return Frame(address, None, f"[{trap.name if trap else 'unused trap'}]", 0)

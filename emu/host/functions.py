@@ -33,7 +33,7 @@ class HostFunction:
 
 
 def host_function(value: HostCallable | HostFunction | tuple[HostCallable, str], name: str) -> HostFunction:
-    """What a user may give for a symbol, as a HostFunction.
+    """Convert what a user may give for a symbol to a HostFunction.
 
     A bare callable takes as many pointer-wide signed integers as it has positional parameters and returns
     one. Raises CallError if its signature cannot be told (pass a prototype then).

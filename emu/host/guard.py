@@ -1,4 +1,4 @@
-"""What a failure of hosted code is to the guest that called it: typed, whatever the guest has passed."""
+"""Turns exceptions of hosted functions into typed errors of the guest that called them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relink.errors import AddressSpaceError, GuestAccessError, RelinkError
 
 
 class Calls(Protocol):
-    """What is asked of `emu.run.runner.Runner`."""
+    """The part of `emu.run.runner.Runner` that is used here."""
 
     @property
     def raised_in_call(self) -> BaseException | None:
@@ -18,9 +18,9 @@ class Calls(Protocol):
 
 
 def guarded(name: str, handler: Callable[[], int], calls: Calls) -> Callable[[], int]:
-    """`handler`, a trap's of hosted code, with its failures typed. `name` is what errors call it.
+    """Wrap the trap handler of a hosted function: its exceptions become typed errors that name it.
 
-    What a function of the guest's or the user's raises that it calls in turn passes through as it is.
+    Exceptions of guest functions and of the user's functions that it calls pass unchanged.
     """
 
     def reached() -> int:
@@ -38,10 +38,10 @@ def guarded(name: str, handler: Callable[[], int], calls: Calls) -> Callable[[],
 
 
 def typed_error(name: str, error: Exception) -> Exception:
-    """The caller's own fault for a bad pointer; `error` itself where it says what is wrong; else GuestAbort.
+    """BadGuestPointer for a bad pointer, `error` itself if it is typed already, else GuestAbort.
 
-    The last is not expected: hosted code is to find out by itself that it cannot do what it is asked. That it did
-    not is told with its cause, and does not pass for an exception of the user's own code.
+    The last is a mistake in the hosted function, which should have checked its arguments. The error keeps its
+    cause, and cannot be mistaken for an exception of the user's code.
     """
     if isinstance(error, GuestAccessError):
         return BadGuestPointer(name, error)

@@ -37,9 +37,9 @@ def symbol_of(value: object) -> Symbol | None:
 
 
 class HostSymbols:
-    """Makes definitions of what users give. A trap made on the way belongs to the load it was made for.
+    """Makes definitions for the symbols a user answers. A trap belongs to the load it was made for.
 
-    `guest` is what host functions read their arguments from, `caller` names the place a trap returns to.
+    Host functions read arguments from and return results to `guest`; `caller` gives the frame a trap returns to.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class HostSymbols:
         return {name: self.define(name, value, traps) for name, value in symbols.items()}
 
     def handler(self, name: str, function: HostFunction) -> Callable[[], int]:
-        """What a trap does to run `function` in the guest's place; `name` is what errors call it."""
+        """The trap handler that runs `function`; errors call it `name`."""
         guest = self._guest
         plan = plan_call(self._arch, function.prototype)
         return lambda: plan.leave(guest, function.call(*plan.arguments(guest)), name)
@@ -90,19 +90,19 @@ class HostSymbols:
         return address
 
     def remove(self, traps: Iterable[int]) -> None:
-        """Give traps back."""
+        """Free traps."""
         for address in traps:
             self._traps.remove(address)
 
     def forget(self, image: Image) -> None:
-        """Give the traps of an image that is gone back."""
+        """Free the traps of an image that has been unloaded."""
         self.remove(self.owned.pop(image, ()))
 
     # ------------------------------------------------------------ for the resolver
 
     @contextmanager
     def owned_by(self, traps: list[int]) -> Iterator[None]:
-        """Note traps made meanwhile in `traps`."""
+        """Append traps that are made inside the block to `traps`."""
         owner = (traps, dict[tuple[str, int], tuple[int, object]]())
         self._owners.append(owner)
         try:
@@ -111,7 +111,7 @@ class HostSymbols:
             self._owners.remove(owner)
 
     def sources(self, symbols: Symbols | None, traps: list[int] | None = None) -> list[SymbolSource | Lookup]:
-        """What to ask the user's symbols through: nothing where none are given."""
+        """The symbol sources for what a user gave as `symbols`; empty for None."""
         if not symbols:
             return []
         if isinstance(symbols, Mapping):
@@ -119,11 +119,14 @@ class HostSymbols:
         return [symbols]
 
     def definition(self, request: SymbolRequest, value: object) -> int | Symbol:
-        """The address or symbol an answer stands for (see `Resolver.host_value`). Raises CallError."""
+        """The address or symbol for a value that a source returned (see `Resolver.host_value`). Raises
+        CallError."""
         if (symbol := symbol_of(value)) is not None:
             return symbol
         if not callable(value) and not isinstance(value, tuple | HostFunction):
-            raise CallError(f"{request.name}: {value!r} can stand for no symbol")
+            raise CallError(
+                f"{request.name}: {value!r} is not an address, a callable, a Function, a Variable or a Symbol"
+            )
         if len(self._owners) == 1 and request.asking is not None:  # bound late: the trap goes with the image
             return self.define(request.name, cast(SymbolValue, value), self.owned[image_of(request.asking)])
         traps, known = self._owners[-1]

@@ -1,6 +1,6 @@
-"""Linux as a machine's personality: the hosted C library, the kernel, and ld.so as a running guest sees it.
+"""Linux as a machine's personality: the hosted C library, the kernel, and ld.so for a running guest.
 
-This file wires; the parts are `emu.libc`, `emu.linux.syscalls`, `emu.linux.process` and `emu.load.ldso`.
+This file only wires; the parts are `emu.libc`, `emu.linux.syscalls`, `emu.linux.process` and `emu.load.ldso`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Linux(Personality):
 
     @cached_property
     def kernel(self) -> SystemCalls:
-        """The kernel; the system calls it was asked for and does not know are in its `unknown`."""
+        """The kernel; its `unknown` counts system calls that are not implemented."""
         from emu.linux.syscalls.kernel import SystemCalls
 
         def handlers() -> Mapping[str, Handler]:
@@ -194,7 +194,7 @@ class Linux(Personality):
         forget_handlers(self.libc, exists)
 
     def load_failed(self, images: Sequence[Image]) -> None:
-        """Close what constructors have opened with dlopen."""
+        """Undo the dlopens of constructors of these images."""
         self.dynamic.abandon(images)
 
     def finish(self) -> None:

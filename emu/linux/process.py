@@ -3,10 +3,10 @@
     process = machine.start("hello", ["hello", "world"], {"HOME": "/"})
     process.run()                                                   # its exit status
 
-What a kernel does is done here: argc, argv, envp and the auxiliary vector on the stack (gABI and each psABI,
-"Process Initialization"; Linux, fs/binfmt_elf.c, `create_elf_tables`). What ld.so does for a program with an
-interpreter the linker has done: libraries linked, their constructors run. The program's own constructors are its
-C library's business (`__libc_start_main`), as is all of a static program.
+This file does what a kernel does: argc, argv, envp and the auxiliary vector on the stack (gABI and each psABI,
+"Process Initialization"; Linux, fs/binfmt_elf.c, `create_elf_tables`). The linker and
+the loader have done what ld.so does: libraries are linked and their constructors have run. The program's C library
+runs the program's own constructors (`__libc_start_main`); a static program does all of this itself.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class Process:
         self._kernel.begin(strings[Aux.EXECFN][:-1], self.image)
 
     def abandon(self) -> None:
-        """Take back what has been said of it where its load has failed."""
+        """Restore the C library's view of the program, after a failed load."""
         self._libc.environment, self._libc.program = self._libc_before
 
     def _vector(self) -> dict[int, int]:
@@ -267,7 +267,7 @@ class Process:
 
     @property
     def finisher(self) -> int:
-        """The guest address of what a program is told to call at its exit (`_dl_fini`): it runs destructors."""
+        """The guest address of `_dl_fini`, which a program calls at its exit: it runs destructors."""
         if not self._finisher:
             self._finisher = self._host_symbols.define("_dl_fini", (self.finish, "void(void)"))
         return self._finisher
@@ -289,7 +289,7 @@ class Process:
         self._initialisers.finalise()
 
     def _end(self) -> None:
-        """Nothing of an ended process runs any more, whether or not it came to its destructors."""
+        """Clean up after the process: no handler or destructor of it runs any more."""
         self._threads.restore_pointer()
         self._guest_stack.occupy(*self._stack_before)
         drop_handlers(self._libc)

@@ -1,4 +1,4 @@
-"""What dlerror says: glibc's words for a request that is refused and for a load that failed."""
+"""The messages of dlerror, in glibc's words: for refused requests and failed loads."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def missing(node: Node, bits: int) -> str:
 
 
 def wording(error: RelinkError) -> str:
-    """What dlerror says of a load that failed: glibc's words where it has some, of the first error alone."""
+    """dlerror's message for a failed load, in glibc's words where it has any; of several errors the first."""
     match error:
         case LinkErrors() if isinstance(first := error.exceptions[0], RelinkError):
             return wording(first)

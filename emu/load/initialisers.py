@@ -1,6 +1,6 @@
-"""The guest code that runs as images come and go: ifunc resolvers, constructors, destructors.
+"""Runs the guest code of loads and unloads: ifunc resolvers, constructors, destructors.
 
-Which, and in what order, is `relink.load.plan`'s to say; how each is called is the ABI's and glibc's.
+`relink.load.plan` has what runs and in which order; the ISA's page and glibc's conventions how it is called.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _turn(image: Image) -> tuple[bool, int]:
 
 
 class Initialisers:
-    """Runs what one machine's images want run."""
+    """Runs the initialisers and destructors of one machine's images."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Initialisers:
     # ------------------------------------------------------------ ifuncs
 
     def resolve_ifuncs(self, plan: Plan) -> None:
-        """Ask every ifunc resolver once, with the arguments its ABI passes, and store the answers."""
+        """Call every ifunc resolver once, with the arguments of its ABI, and store the results."""
         memory = self._memory
         answers: dict[int, int] = {}
         for calls in plan.ifuncs:
@@ -118,16 +118,16 @@ class Initialisers:
             self.run_constructor(image, which, address)
 
     def defer(self, plan: Plan) -> None:
-        """Leave the constructors of a load for `initialise`; until they have run no destructors do."""
+        """Leave the constructors of a load to `initialise`. Until then its images get no destructors run."""
         self._deferred.update(image for image in plan.initialise if not image.already_initialised)
 
     def mark_deferred(self, plan: Plan) -> None:
-        """Say so of the images, once their load has been committed."""
+        """Set the stage of such images, once their load is complete."""
         for image in self._deferred.intersection(plan.images):
             image.stage = Stage.RELOCATED
 
     def initialise(self, images: Iterable[Image]) -> None:
-        """Run the constructors of images that a load has left for later, dependencies first.
+        """Run the constructors of those of these images that were deferred, dependencies first.
 
         Raises ConstructorFault: then the image it names and those after it are still to be initialised.
         """
@@ -156,7 +156,8 @@ class Initialisers:
                 self._runner.call(int(finalize.address[0]), "void(void *)", image.address_of(handle))
 
     def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
-        """Run destructors, of all images (dependents first) or one; or consider them run."""
+        """Run the destructors of all images (dependents first) or of one; with `run` False only mark them as
+        run."""
         for each in self._linker.teardown_order() if image is None else [image]:
             if run:
                 self.destruct(each)
@@ -164,7 +165,7 @@ class Initialisers:
                 self._finalised.add(each)
 
     def forget(self, image: Image) -> None:
-        """An image is gone."""
+        """Forget an image that has been unloaded."""
         self._finalised.discard(image)
         self._deferred.discard(image)
 

@@ -1,7 +1,8 @@
-"""The machine's side of lazy binding: the traps that unbound jump slots lead to.
+"""Lazy binding: the traps that unbound jump slots point to.
 
-A trap means a call through the PLT of a slot that is not bound yet. The symbol is looked up, the slot written, and
-the guest goes on at the function with every register as the caller left it; the next call does not come here.
+Reaching such a trap means that the guest has called through the PLT of an unbound slot. The handler looks the
+symbol up, writes the slot, and continues at the function, with all registers unchanged. Later calls do not reach
+the trap.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from relink.linker import Linker
 
 
-#: First calls that are kept: loads and closes without end must not grow memory.
+#: How many first calls are kept, so that memory stays bounded.
 _REMEMBERED = 1 << 16
 
 
@@ -86,7 +87,7 @@ class LazyCalls:
         return self._link_maps.link_map_address(image), trap
 
     def forget(self, image: Image) -> None:
-        """Take the traps of an image that is gone back."""
+        """Free the traps of an image that has been unloaded."""
         traps = self._traps
         if (start := self._blocks.pop(image, None)) is not None:
             traps.remove_block(start)
@@ -94,14 +95,14 @@ class LazyCalls:
             traps.remove(trap)
 
     def forget_closed(self) -> None:
-        """Take the traps of all images that have been closed back: a load that fails has closed its own."""
+        """Free the traps of all closed images: those of a load that has been rolled back."""
         for image in [image for image in (*self._blocks, *self._resolvers) if image.closed]:
             self.forget(image)
 
     # ------------------------------------------------------------ at a call
 
     def _called(self, slots: LazySlots, slot: int) -> int:
-        """Bind a slot; the address of the function. Every register stays as it is."""
+        """Bind a slot; return the function's address. All registers are preserved."""
         linker = self._linker
         caller = self._caller()
         context = self._cpu.save()  # an ifunc's resolver, or whoever answers for a symbol, may run guest code
@@ -133,7 +134,7 @@ class LazyCalls:
         return address
 
     def _resolve(self, slots: LazySlots) -> int:
-        """What ld.so's resolver does: learn the slot from the PLT's header, and undo what that has done."""
+        """Bind as ld.so's resolver does: read the slot from the PLT header's arguments, and undo its effects."""
         cpu, memory, arch = self._cpu, self._memory, self._linker.architecture
         plt, word = arch.plt, arch.word_size
         sp = cpu.read_register("sp")

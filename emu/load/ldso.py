@@ -1,8 +1,8 @@
-"""What a running guest asks of the dynamic linker: dlopen, dlsym, dlclose and what they tell, on `relink.linker`.
+"""The dynamic linker for a running guest: dlopen, dlsym, dlclose and queries, on `relink.linker`.
 
-The rules are glibc's (dlfcn/, elf/dl-open.c, elf/dl-sym.c, elf/dl-close.c), the wording of its errors too. A
-handle is the guest address of the image's `struct link_map`. Loads and look-ups go through the one linker and
-the one resolver that everything else uses; `emu.libc.dlfcn` is the C side.
+Rules are those of glibc (dlfcn/, elf/dl-open.c, elf/dl-sym.c, elf/dl-close.c). A handle is the guest address of
+the image's `struct link_map`. Loads and look-ups use the machine's linker and resolver. `emu.libc.dlfcn` is the C
+side.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class DynamicLoader:
         node = self._find(path, caller)
         if node.host_provided:
             self._stand_ins[path] += 1
-            return self.link_maps.stand_in(path)
+            return self.link_maps.host_provided(path)
         if node.image is None:
             if node.decoded is None:
                 raise DlError(missing(node, self._linker.architecture.bits))
@@ -154,7 +154,7 @@ class DynamicLoader:
         return self.link_maps.link_map_address(image)
 
     def _find(self, path: str, caller: Image | None) -> Node:
-        """What a name means to the image that gives it: a file of the guest's own, or what the linker finds."""
+        """Find a library for the image that opens it: among the guest's files, else by the linker's search."""
         if "/" in path and self._linker.loaded(path) is None and path not in self._linker.search.libraries:
             # What dladdr has told of a library leads back to it.
             for image in self._linker.images:
@@ -174,7 +174,7 @@ class DynamicLoader:
         """Undo one `open`. Raises DlError, what a destructor raises."""
         if handle == self.link_maps.program:
             return
-        if (name := self.link_maps.stand_in_of(handle)) is not None:
+        if (name := self.link_maps.host_provided_name(handle)) is not None:
             if not self._stand_ins[name]:
                 raise DlError(f"{name}: shared object not open")
             self._stand_ins[name] -= 1
@@ -224,14 +224,14 @@ class DynamicLoader:
 
         Raises DlError for what is no handle.
         """
-        if self.link_maps.stand_in_of(handle) is not None:
+        if self.link_maps.host_provided_name(handle) is not None:
             return None
         if handle == self.link_maps.program:
             return self.link_maps.image_of(handle)
         return self._image(handle)
 
     def name(self, image: Image | None) -> str:
-        """What errors call an image."""
+        """The name of an image in error messages."""
         return _PROGRAM if image is None or image.decoded.is_executable else self.link_maps.guest_path(image)
 
     # ------------------------------------------------------------ dlsym, dlvsym
@@ -254,7 +254,7 @@ class DynamicLoader:
         """A symbol of what a handle is for and of its dependencies, breadth-first. Raises DlError."""
         if handle == self.link_maps.program:
             return self.default_symbol(name, version, None)
-        if (stand_in := self.link_maps.stand_in_of(handle)) is not None:
+        if (stand_in := self.link_maps.host_provided_name(handle)) is not None:
             found = self._first(_searches((), version, hosts=True), name, version, None)
             return self._or_undefined(found, name, version, None, stand_in)
         image = self._image(handle)
@@ -271,7 +271,7 @@ class DynamicLoader:
         return found
 
     def _needs_host(self, image: Image) -> bool:
-        """Whether the image or a dependency of it needs a library the host stands in for."""
+        """Whether the image or a dependency of it needs a library the host provides."""
         policy = self._linker.policy
         needed = {name for member in image.scope for name in member.decoded.needed}
         return bool(needed & policy.host_provided) or any(

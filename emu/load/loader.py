@@ -1,15 +1,15 @@
-"""Images come and go: the linker's plans carried out on the machine, and everything taken back.
+"""Loads and unloads on a machine.
 
-A load is the linker's transaction (`relink.linker`) with the machine's own steps in it, in this order:
+A load is the linker's transaction (`relink.load.load`) with the machine's own steps in it, in this order:
 
-    publish      the guest gets its memory, debuggers are told           memory.guest_memory, debug.link_maps
-    prepare      a program to be started gets its stack                  linux.process
-    ifuncs       resolvers are asked, their answers stored               load.initialisers
-    tls          blocks are filled: they may hold what ifuncs answered   run.threads
-    construct    constructors run                                        load.initialisers
+    publish      map its memory into the guest, announce it to debuggers memory.guest_memory, debug.link_maps
+    prepare      of a program to be started: build its stack             linux.process
+    ifuncs       call resolvers, store their results                     load.initialisers
+    tls          initialise static blocks (may hold results of ifuncs)   run.threads
+    construct    run constructors                                        load.initialisers
 
-Where any of them fails the machine is as it was before. What goes has its destructors run first, and then
-loses what the machine has kept for it: traps, lazy slots, patches, handlers of atexit.
+If a step fails the load is rolled back, and the machine is as before. An unload runs destructors first, and then
+frees what the machine holds for the image: traps, lazy slots, patches, handlers of atexit.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Loader:
                 raise
 
     def _options(self, traps: list[int], *, program: bool, **keywords: Unpack[LoadKeywords]) -> LoadOptions:
-        """What the linker is told; traps made for symbols are noted in `traps`."""
+        """The linker's options for these keywords; traps made for symbols are appended to `traps`."""
         host_symbols = self._host_symbols
         options = LoadOptions(
             binding=BindMode(keywords.pop("binding", None) or self.binding),
@@ -158,9 +158,9 @@ class Loader:
 
     @contextmanager
     def _undoing(self) -> Iterator[tuple[ExitStack, list[int]]]:
-        """(what is to be done if the block raises, the traps made for this load), around the linker's transaction.
+        """Around the linker's transaction: yields the rollback of the machine's steps, and the list of its traps.
 
-        By the time the machine takes back its own the linker has closed the images.
+        The rollback runs after that of the linker, which has then closed the images.
         """
         traps: list[int] = []
         with ExitStack() as undo:
@@ -182,7 +182,7 @@ class Loader:
         *,
         run_initialisers: bool = True,
     ) -> Iterator[PendingLoad]:
-        """Link; the block does what the linker leaves to do, and what it does not do is done at its end."""
+        """Link, and yield the machine's steps; those the block does not do are done at its end."""
         with load:
             load.run_to(Phase.RELOCATE)
             plan = load.plan
@@ -218,7 +218,7 @@ class Loader:
             self._initialisers.forget(image)
 
     def _check_float_abi(self, plan: Plan) -> None:
-        """Floating-point values go where this machine's convention says: images that differ would read garbage."""
+        """Raise UnsupportedElf for an image that passes floating-point values otherwise than this machine."""
         ours = self._convention.float_abi
         for image in plan.images:
             if image.float_abi not in (None, ours):
@@ -228,7 +228,7 @@ class Loader:
                 raise UnsupportedElf(image.name, f"{problem}: give Machine(float_abi={theirs!r})")
 
     def _publish(self, load: Load, undo: ExitStack) -> None:
-        """Give the guest its memory, and the hosted C library the variables an executable took over."""
+        """Map the images into the guest; report variables of the host that an executable has copied."""
         plan = load.plan
         with self._link_maps.changing(State.ADD, len(plan.images)):
             load.publish()
@@ -240,7 +240,8 @@ class Loader:
             self._set_global_pointer(plan.root, undo)
 
     def _set_global_pointer(self, program: Image, undo: ExitStack) -> None:
-        """For the program's code that runs before its entry, as ld.so does (glibc, sysdeps/riscv/dl-machine.h)."""
+        """Set the global pointer for code of the program that runs before its entry, as ld.so does (glibc,
+        sysdeps/riscv/dl-machine.h)."""
         cpu, rule = self._cpu, ISAS[self._memory.architecture.name].start.global_pointer
         if rule is not None:
             register, symbol = rule
@@ -277,23 +278,23 @@ class Loader:
         self.discard(image)
 
     def discard(self, image: Image) -> None:
-        """Drop one load of an image at once, and run nothing of the guest's."""
+        """Undo one load of an image without running destructors."""
         self._release(partial(self._linker.unload, image))
 
     def collect(self) -> None:
-        """Let go of images nothing needs any longer, destructors run."""
+        """Unload images that nothing uses any longer, after running their destructors."""
         for doomed in self._linker.unloadable():
             self._initialisers.destruct(doomed)
         self._release(self._linker.unload_unused)
 
     def finish(self) -> None:
-        """Run what is due when everything ends: handlers of atexit, then all destructors."""
+        """Run what the end of a machine runs: handlers of atexit, then all destructors."""
         self._unloading = []  # everything goes: what is unloaded now need not go by itself
         self._hooks.finish()
         self._initialisers.finalise()
 
     def _release(self, unload: Callable[[], list[Image]]) -> None:
-        """Have the linker let images go, and forget them."""
+        """Call `unload`, and free what the machine holds for the images it returns."""
         with self._link_maps.changing(State.DELETE):
             for image in unload():
                 for forget in self.on_release:
@@ -301,7 +302,7 @@ class Loader:
             self._code_removed()
 
     def _return_variables(self, image: Image) -> None:
-        """The hosted C library has its variables back that an executable took over."""
+        """Report that variables of the host are back in their own place."""
         for copied in _from_host(image):
             self._hooks.variable_moved(copied.symbol, copied.source)
 

@@ -1,8 +1,8 @@
 """The machine's memory: the linker's regions, published into the CPU.
 
-Up to `publish` a region is host memory only. From then on the CPU has it: an engine that shares memory maps
-the very buffer the linker filled, another one takes a copy. Reads and writes go through the engine, which
-knows what it has translated.
+Up to `publish` a region is host memory only. From then on the CPU has it: an engine that shares memory maps the
+buffer the linker filled, other engines copy it. Reads and writes go through the engine, which invalidates the code
+it has translated.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _split(run: Pages, low: int, high: int) -> Iterator[tuple[Pages, bool]]:
 
 
 class GuestMemory(HostMemory):
-    """Guest memory: an `AddressSpace` for the linker, plain reads and writes for everyone else."""
+    """Guest memory: the linker's `AddressSpace`, with reads, writes and mappings for other parts."""
 
     def __init__(self, arch: Architecture, cpu: Cpu, limit: MemoryLimit | None = None) -> None:
         super().__init__(arch)

@@ -1,12 +1,12 @@
 """The guest heap: blocks in guest memory, bookkeeping in Python.
 
-The guest can write past a block and spoil its neighbours, but never the allocator: sizes and free lists live
-outside its memory, so a bad `free` is always told, and told by name.
+A guest that writes past a block can damage its neighbours, but not the allocator: sizes and free lists are kept
+outside guest memory, so an invalid `free` is always detected and reported.
 
-Blocks of up to `SMALL_LIMIT` bytes come in classes 16 bytes apart; a freed one waits on its class's list and
-is handed out again as it is. Larger blocks are cut best-fit from free *extents*; a freed one is joined with
-its free neighbours. Extents come from arenas mapped with `map_anonymous`, each twice the size of the last.
-Arenas are never joined to each other, since an access must not cross from one mapping into another.
+Blocks of up to `SMALL_LIMIT` bytes come in classes 16 bytes apart; a freed block goes on the free list of its
+class and is reused unchanged. Larger blocks are cut best-fit from free *extents*; a freed one is joined with its
+free neighbours. Extents come from arenas mapped with `map_anonymous`, each twice the size of the last. Arenas are
+never joined to each other, since an access must not cross from one mapping into another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Assembling a piece of code with keystone, for the ISAs it knows.
+"""Assembles code with keystone, for the ISAs it supports.
 
 keystone is imported here alone, and only when text is to be assembled: it is large, and has no wheel for Linux on
 AArch64 or macOS on arm64. Everything else works without it.

@@ -1,4 +1,4 @@
-"""Hot patching: a function of a loaded library replaced by another one, and put back.
+"""Hot patching: replaces a function of a loaded library, and restores it.
 
 The function's first bytes become a jump, so every caller arrives at the replacement: through PLTs and pointers,
 and by direct calls inside the library too. In order of preference the jump is
@@ -10,7 +10,7 @@ and by direct calls inside the library too. In order of preference the jump is
 `Architecture.detours` has the instructions. A landing pad (endbr, bti) at the function's start is kept where
 there is room behind it, so that indirect calls still land on one.
 
-Replacing a function the guest is in the middle of is safe only if it will not come back to the replaced bytes.
+Replacing a function that is executing is safe only if execution will not return to the replaced bytes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _CODE_TYPES = (SymbolType.FUNC, SymbolType.NOTYPE)
 
 @dataclass(eq=False)
 class Patch:
-    """A function that has been replaced. `undo` puts it back; so does leaving a `with` block over it.
+    """A replaced function. `undo` restores it; so does leaving a `with` block over it.
 
     Patches of one function lie on top of each other: the last must be undone first. When the library is closed,
     its patches are gone with it.
@@ -75,7 +75,7 @@ class Patch:
         return self.address + len(self.code)
 
     def undo(self) -> None:
-        """Put the function back. Does nothing if that has been done, or the library has been closed.
+        """Restore the function. Does nothing if that has been done, or the library has been closed.
 
         Raises PatchError while a later patch lies on top of this one.
         """
@@ -141,7 +141,7 @@ class Patcher:
         return patch
 
     def apply(self, patch: Patch) -> None:
-        """Write a patch that knows its address and code; one that cannot be is given up."""
+        """Write a patch whose address and code are set. On an error its resources are freed."""
         try:
             self._check_overlap(patch)
             patch.original = self.memory.read(patch.address, len(patch.code))
@@ -174,7 +174,7 @@ class Patcher:
             raise PatchError(f"{patch.name} has been patched again: undo that patch (to {over.target:#x}) first")
 
     def _forget(self, image: Image) -> None:
-        """An image is gone, and its patches with it."""
+        """Free the patches of an image that has been unloaded."""
         for patch in [p for p in self.patches if p.image is image]:
             self.patches.remove(patch)
             self._free(patch)
@@ -215,7 +215,7 @@ class Patcher:
         return name, address, room, image
 
     def _padding(self, symbol: Symbol, size: int) -> int:
-        """Bytes behind a function that only align the next one, and that no symbol names."""
+        """How many bytes of padding without a symbol lie between a function and the next."""
         memory, image = self.memory, symbol.image
         detour = self._arch.detours[symbol.address & self._arch.code_address_bits]
         end = (symbol.address & self._mask) + size

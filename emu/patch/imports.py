@@ -1,8 +1,8 @@
-"""Redirecting imports: what one image's references to a symbol lead to, changed after the load, and put back.
+"""Redirects one image's references to a symbol after its load, and restores them.
 
-Every word of the image that a relocation has filled with the symbol's address (GOT and PLT slots, pointers in
-data) is filled anew. Callers elsewhere are not concerned, and neither are copies the program has made; where all
-callers are meant, `emu.patch.functions` changes the function itself.
+Every word of the image that a relocation has set to the symbol's address (GOT and PLT slots, pointers in data) is
+rewritten. Other images, and copies the program has made of the address, are not affected; to change all callers,
+replace the function itself (`emu.patch.functions`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ADDRESSES = ("S", "S + A")  #: formulas that store a symbol's address
 
 
 class Redirection:
-    """References that have been redirected. `undo`, or leaving a `with` block, puts them back."""
+    """Redirected references. `undo`, or leaving a `with` block, restores them."""
 
     def __init__(self, name: str, words: list[Patch]) -> None:
         self.name = name  #: of the symbol
@@ -37,11 +37,11 @@ class Redirection:
 
     @property
     def active(self) -> bool:
-        """Whether it still holds."""
+        """Whether it is in force."""
         return any(word.active for word in self.words)
 
     def undo(self) -> None:
-        """Put the words back. Raises PatchError while a later redirection lies on top of this one."""
+        """Restore the words. Raises PatchError while a later redirection lies on top of this one."""
         for word in self.words:
             if word.active:
                 word.patcher.check_top(word)

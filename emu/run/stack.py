@@ -39,5 +39,5 @@ class Stack:
         self.constructor_arguments = (count, self.top, self.top + word * (count + 1))
 
     def occupy(self, top: int, constructor_arguments: tuple[int, int, int]) -> None:
-        """Have calls begin below `top`, and constructors get these arguments."""
+        """Set where calls begin, and the arguments constructors receive."""
         self.top, self.constructor_arguments = top, constructor_arguments

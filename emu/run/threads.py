@@ -2,10 +2,10 @@
 
 Drepper, "ELF Handling For Thread-Local Storage", section 3: in variant II the blocks lie below the thread
 pointer and the TCB above it; in variant I the blocks lie above, and the C library's own part of the TCB
-below. The table of a thread's blocks (its dtv) is kept here, not in guest memory: nothing in it can be stale,
-since a module that goes takes its entries with it, and so there are no generations to compare.
+below. The table of a thread's blocks (its dtv) is kept here, not in guest memory. Unloading a module removes its
+entries, so no entry is stale and no generation counter is needed.
 
-A thread here is its storage. It runs when it is told to (`Machine.use_thread`), on the machine's one stack.
+A thread is only its storage: the guest runs as it inside `Machine.use_thread`, on the machine's one stack.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Threads:
     # ------------------------------------------------------------ threads
 
     def new(self) -> Thread:
-        """A thread with fresh blocks of every static module. Raises AddressSpaceError."""
+        """A thread with initialised blocks of every static module. Raises AddressSpaceError."""
         thread = Thread(self._memory, self._linker.tls.static_size)
         self.alive.append(thread)
         for image in self._linker.images:
@@ -97,7 +97,7 @@ class Threads:
             self._switch(self._outer.pop())
 
     def is_running(self, thread: Thread) -> bool:
-        """Whether the guest runs as `thread`, or will again."""
+        """Whether `thread` is in use, or will be again when an inner `using` ends."""
         return thread is self.current or thread in self._outer
 
     def _switch(self, thread: Thread) -> None:
@@ -110,7 +110,7 @@ class Threads:
         self._cpu.set_thread_pointer(self.current.thread_pointer)
 
     def end(self, thread: Thread) -> None:
-        """Free all a thread has. It must be neither the main one nor in use."""
+        """Free a thread's storage. It must be neither the main thread nor in use."""
         self.alive.remove(thread)
         thread.alive = False
         for number in tuple(thread.blocks):
@@ -120,7 +120,7 @@ class Threads:
     # ------------------------------------------------------------ blocks
 
     def initialise(self, images: Iterable[Module]) -> None:
-        """Fresh static blocks of these images, in every thread."""
+        """Initialise the static blocks of these images in every thread."""
         for image in images:
             for thread in self.alive:
                 self._initialise(thread, image)
@@ -137,7 +137,7 @@ class Threads:
         self._memory.write(block, content + bytes(segment.memsz - segment.filesz))
 
     def block(self, image: Module) -> int:
-        """Guest address of an image's block in the current thread, which may get it now.
+        """Guest address of an image's block in the current thread, allocated if it has none.
 
         The image must have thread-local storage. Raises GuestAbort when there is no memory for it.
         """
@@ -194,14 +194,14 @@ class Threads:
         return address
 
     def _give_up_function(self, number: int, address: int) -> None:
-        """Drop it where no load is left that has written its address into a descriptor."""
+        """Remove the trap once no load has its address in a descriptor."""
         if self._functions.get(number) == address:
             self._uses[address] -= 1
             if not self._uses[address]:
                 self._drop_function(number)
 
     def _answer(self, image: Module) -> Callable[[], int]:
-        """The descriptor convention (see `relink.arch.spec.Tls`): what is not written here stays as it was."""
+        """The handler of that trap. It preserves all registers but the result's (see `relink.arch.spec.Tls`)."""
         cpu, memory = self._cpu, self._memory
         arch = memory.architecture
         word, mask, tls = arch.word_size, arch.address_mask, arch.tls
@@ -231,7 +231,7 @@ class Threads:
         return any(module.id in thread.blocks for thread in self.alive)
 
     def forget(self, module: TlsModule) -> None:
-        """Free the blocks of a module that is going, and what its descriptors call."""
+        """Free the blocks and the descriptor trap of a module that is being unloaded."""
         self._drop_function(module.id)
         for thread in self.alive:
             if module.id in thread.blocks:

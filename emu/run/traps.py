@@ -1,7 +1,7 @@
-"""Trap addresses: what the guest reaches when it leaves its own code.
+"""Trap addresses, which the guest reaches when it leaves its own code.
 
 Nothing is mapped in the trap range, so a jump there stops the CPU with every register as the guest left it.
-Each address in use has a handler that acts in Python and tells where the guest goes on.
+Each address in use has a handler: Python code that returns the address the guest continues at.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _never_handled() -> int:
 
 
 class TrapTable:
-    """Hands out addresses of the trap range. The first one, `return_address`, ends a call of the guest."""
+    """Allocates addresses of the trap range. The first one, `return_address`, ends a call of the guest."""
 
     spacing = 16  #: bytes between traps: never an odd address, and room for any ISA's alignment
 
@@ -67,7 +67,8 @@ class TrapTable:
         return address
 
     def return_to(self, depth: int) -> int:
-        """The trap that ends a call at a depth, from 1: each has its own, so that unwinders tell them apart."""
+        """The trap that ends a call at a depth, from 1: one for each depth, so that unwinders can distinguish
+        them."""
         while len(self._returns) < depth:
             self._returns.append(self.add("return to the host", _never_handled))
         return self._returns[depth - 1]
@@ -77,7 +78,7 @@ class TrapTable:
         return address in self._returns
 
     def remove(self, address: int) -> None:
-        """Give a trap back."""
+        """Free a trap."""
         del self._traps[address]
         self._free.append(address)
 
@@ -99,7 +100,7 @@ class TrapTable:
         return start
 
     def remove_block(self, start: int) -> None:
-        """Give the block that begins at `start` back."""
+        """Free the block of traps that begins at `start`."""
         block = next(block for block in self._blocks if block.start == start)
         self._blocks.remove(block)
         gaps = sorted([*self._gaps, (start, block.count)])

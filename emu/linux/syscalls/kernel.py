@@ -1,11 +1,10 @@
-"""The kernel a guest asks: Linux's system calls, as far as programs that compute and print need them.
+"""Linux's system calls, as far as programs that compute and print need them.
 
-The CPU stops on the instruction that enters the kernel; `SystemCalls.answer` reads the call's number and
-arguments as the ISA passes them (`emu.linux.syscalls.table`), acts on the machine's memory, its file system (the
-hosted
-C library's, never the host's disk) and its clock, and goes on behind the instruction. There is one process with
-one thread and no signals: one that would end the process is a GuestAbort. A call that is not known is answered
-with ENOSYS, as a kernel without it does, and noted in `SystemCalls.unknown`.
+The CPU stops on the instruction that enters the kernel; `SystemCalls.answer` reads the call's number and arguments
+as the ISA passes them (`emu.linux.syscalls.table`), acts on guest memory, the hosted C library's file system
+(never the host's disk) and its clock, and continues after the instruction. There is one process with one thread
+and no signals: one that would end the process is a GuestAbort. A call that is not known is answered with ENOSYS,
+as a kernel without it does, and noted in `SystemCalls.unknown`.
 """
 
 from __future__ import annotations
@@ -75,14 +74,14 @@ class SystemCalls:
         self._registers = (self.abi.number, *self.abi.arguments)
 
     def begin(self, program_name: bytes, image: Image | None) -> None:
-        """A program starts: it has a heap and signal actions of its own."""
+        """Reset the program break and signal actions for a program that starts."""
         self.program_name, self.image = program_name, image
         self.break_start = self.break_end = 0
         self.actions = {}
         self._map_user_page()
 
     def end(self) -> None:
-        """The program that was begun is not going to run: its load has failed."""
+        """Forget the program: its load has failed."""
         self.image = None
 
     def _map_user_page(self) -> None:
