@@ -1,4 +1,4 @@
-"""Core dumps: the memory of a process that was, to be looked at, or put back into an address space.
+"""Core dumps: the memory of a process, to be read, or restored into an address space.
 
     core = CoreDump.open("core.1234")
     core.restore(machine.memory, files=lambda path: Path(path).read_bytes())

@@ -1,4 +1,4 @@
-"""Events: what a linker tells those who watch it, stage by stage.
+"""Events: what observers of a linker hear, stage by stage.
 
     linker.observers.append(print)
     linker.observers.append(on(SegmentMapped, lambda event: print(hex(event.address))))
@@ -6,16 +6,15 @@
 An observer is any callable that takes an event. Each hears every event, in the order of the list, at once and in
 the thread of whoever loads; with no observer there are no events, and nothing is spent on making them.
 
-An observer that raises is taken at its word: while an image is loaded, the load is undone and the error comes
-out of it; so it is a way to stop a load at any stage. Once there is nothing to undo (`ImageClosed`,
-`LoadFailed`), the work and the telling of the others are finished first: then the error comes out of the
-unload, or as a note on the error that made the load fail.
+An exception raised by an observer aborts the load: it is rolled back and the exception propagates. Where there is
+nothing to roll back (`ImageClosed`, `LoadFailed`), the other observers are called first; then the exception
+propagates out of the unload, or becomes a note on the error that made the load fail.
 
 Of one load, in order: `ImageOpened` of each image, `SegmentMapped` of each segment and `ImageMapped`,
 `TlsAssigned`, then for each image that is relocated here, dependencies first, `RelocationsApplied` of each type,
 `SymbolsBound`, and `ImageRelocated`; what a machine does follows: `IfuncResolved`, `InitialiserStarting` and
-`InitialiserDone`; at last `ImageLoaded` of each. A load that fails ends with `LoadFailed` instead, once all is
-as it was before. Of slots that are bound lazily `SymbolBound` tells, whenever one is first called.
+`InitialiserDone`; at last `ImageLoaded` of each. A load that fails ends with `LoadFailed` instead, after the
+rollback. `SymbolBound` follows whenever a slot that is bound lazily is first called.
 """
 
 from __future__ import annotations
@@ -184,7 +183,7 @@ class ImageClosed(_OfImage):
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed(Event):
-    """A load has been undone. `name` is what was to be loaded."""
+    """A load has been rolled back. `name` is what was to be loaded."""
 
     error: BaseException
 

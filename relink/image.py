@@ -152,7 +152,7 @@ class Image(Module):
 
     @property
     def kernel_module(self) -> KernelModule | None:
-        """What the first of the linked objects that is a kernel module says of itself; None where none is.
+        """The description of the first kernel module among the linked objects; None where there is none.
 
         Raises UseAfterUnload, ElfError.
         """
@@ -177,7 +177,7 @@ class Image(Module):
     def link_map(self, read: Callable[[int, int], bytes] | None = None) -> LinkMap:
         """Sections, symbols, GOT slots and stubs with what they reach (see `relink.link_map`).
 
-        `read(address, size)` gives guest bytes; without it what the linker wrote is told. Raises UseAfterUnload.
+        `read(address, size)` gives guest bytes; without it the linker's own buffer is read. Raises UseAfterUnload.
         """
         from relink.link_map_builder import link_map
 
@@ -196,8 +196,8 @@ class Image(Module):
         return self.link_map().stub(symbol)
 
     def bindings(self) -> Iterator[BoundSymbol]:
-        """Every symbol the relocations referred to and what it bound to; of jump slots that are bound when first
-        called those that have been, in the order of their calls."""
+        """Every symbol that relocations refer to and what it is bound to; last, in the order of their first calls,
+        the jump slots that are bound lazily and have been called."""
         bound, lazy = self.relocated.bindings, self.relocated.lazy
         if bound is not None:
             names = self.decoded.symbols.names
@@ -214,7 +214,7 @@ class Image(Module):
 
 
 def symbol_of(found: Bindings, element: int, name: str) -> Symbol:
-    """A user's handle on a binding to an image."""
+    """The `Symbol` of one binding to an image."""
     image = image_of(found.images[int(found.provider[element])])
     return Symbol(
         name,
@@ -227,6 +227,6 @@ def symbol_of(found: Bindings, element: int, name: str) -> Symbol:
 
 
 def image_of(module: Module) -> Image:
-    """The image a module is: the phases of a link call images modules, and every one a linker maps is an image."""
+    """A module as the `Image` it is: every module that a linker has mapped is one."""
     assert isinstance(module, Image)
     return module

@@ -1,7 +1,7 @@
-"""Module: what binding and relocation need of an image: its decoded file and where that went.
+"""Module: a decoded file and its place in memory, which is all that binding and relocation need of an image.
 
-An `relink.image.Image` is a module with what a user and the life of a load add to it. The phases of a link
-(`relink.resolve`, `relink.relocate`, `relink.tls`) take modules: their signatures say that they need no more.
+An `Image` (`relink.image`) is a module with records of its scope, lifetime and relocation, for its user.
+The phases of a link (`relink.resolve`, `relink.relocate`, `relink.tls`) take modules.
 """
 
 from __future__ import annotations

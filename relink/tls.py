@@ -47,7 +47,7 @@ def static_size_for(decoded: Decoded) -> int:
 
 
 class Blocks(Protocol):
-    """Who gives threads their blocks of dynamic modules: a machine."""
+    """Allocates the blocks of dynamic modules, one for each thread: a machine."""
 
     def descriptor(self, image: Module, undo: ExitStack) -> int:
         """Guest address of the function for TLS descriptors whose argument is an offset in the image's block."""
@@ -56,7 +56,7 @@ class Blocks(Protocol):
         """Whether a thread has a block of this dynamic module."""
 
     def forget(self, module: TlsModule) -> None:
-        """Free what there is of a module that is going; its id may come back as another's."""
+        """Free the blocks of a module that is being unloaded; its id may be used again."""
 
 
 class TlsLayout:
@@ -79,7 +79,7 @@ class TlsLayout:
         return self._add(self._offset(image, size, align, vaddr), size)
 
     def allocate_spare(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
-        """The same out of what those that need no static place may have; a dynamic module if that is spent.
+        """The same, but only in the part of the area that is not kept back; a dynamic module where that is spent.
 
         Raises TlsError naming `image` for a block that is too big, or aligned more, than can be.
         """
@@ -173,7 +173,7 @@ class TlsLayout:
 
 @dataclass(slots=True)
 class LoadTls:
-    """The thread-local side of one load: gives its images their modules and decides who is static."""
+    """The TLS of one load: assigns modules to its images and decides which are static."""
 
     layout: TlsLayout
     undo: ExitStack
@@ -211,7 +211,7 @@ class LoadTls:
         return layout.allocate_dynamic(*what[:3])
 
     def make_static(self, image: Module) -> str | None:
-        """See to it that an image's module is static; None, or why it cannot be."""
+        """Make an image's module static. None, or why it cannot be."""
         segment, module = image.decoded.tls, image.tls
         assert segment is not None
         assert module is not None

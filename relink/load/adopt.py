@@ -1,12 +1,11 @@
-"""Images that lie in guest memory already: put there by a firmware, restored from a dump, mapped by another one.
+"""Adoption: linking images that lie in guest memory already (a firmware put them there, a dump was restored).
 
 An adopted image is read where it lies, from its ELF header and PT_DYNAMIC on, or with the help of the file it came
 from. Its memory stays its owner's: it is not released when the image is closed.
 
-A *relocated* one is taken as it is: nothing is written, no constructor or destructor runs, and what it bound
-to is its own affair; its symbols serve calls and other images. One that is not relocated is relocated in place:
-linked in a copy first, and written back once nothing can fail any more but the machine's own steps; if one
-of those does, the old bytes are put back.
+A *relocated* image is not changed: nothing is written, no constructor or destructor runs, and what it bound to is
+not tracked; its symbols serve calls and other images. An image that is not relocated is relocated in place: it is
+linked in a copy, and `publish` writes the changed bytes back; a rollback restores the old ones.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ class Adoption(Load):
 
 
 def read_image(memory: AddressSpace, address: int, source: Source | None, name: str | None) -> Decoded:
-    """What the image says of itself, or its file. Raises ElfError, AddressSpaceError."""
+    """Decode the image from memory, or from its file. Raises ElfError, AddressSpaceError."""
     if source is None:
         decoded = decode_memory(memory.read, address, name=name or f"<image at {address:#x}>")
     else:
@@ -123,8 +122,8 @@ def read_image(memory: AddressSpace, address: int, source: Source | None, name: 
 def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
     """A region over the image's place, its buffer a copy of what lies there.
 
-    Raises LinkError for a place that is not page-aligned, AddressSpaceError where a segment is not mapped. (A
-    greater p_align is not insisted on: ld.so did not for long.)
+    Raises LinkError for a place that is not page-aligned, AddressSpaceError where a segment is not mapped. A
+    greater p_align is not required: older ld.so did not honour it.
     """
     mask = memory.architecture.address_mask
     if bias % PAGE:
@@ -142,9 +141,9 @@ def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
 
 
 def module_of(decoded: Decoded, arch: Architecture, region: Region) -> TlsModule | None:
-    """The TLS module a relocated image's own words speak of; None where they do not.
+    """The TLS module that a relocated image's words refer to; None where they refer to none.
 
-    Raises TlsError where they name a module id or an offset, and not both can be told.
+    Raises TlsError where they refer to several modules or offsets.
     """
     segment = decoded.tls
     if segment is None:
@@ -171,7 +170,7 @@ def _own_ids(decoded: Decoded, arch: Architecture, region: Region) -> set[int]:
 
 
 def _own_offsets(decoded: Decoded, arch: Architecture, region: Region) -> set[int]:
-    """Of entries with an addend of their own, or of a symbol, whose addend linkers leave 0."""
+    """Offsets from entries with explicit addends, or with a symbol (linkers leave its addend 0)."""
     found: set[int] = set()
     for known, words in _own_entries(decoded, arch, region, "S + A + T"):
         differences = (words - known) & np.uint64(arch.address_mask)
@@ -204,7 +203,7 @@ def _own_entries(decoded: Decoded, arch: Architecture, region: Region, formula: 
 
 
 def claim_tls(layout: TlsLayout, image: Image, undo: ExitStack) -> TlsModule:
-    """Give a relocated image the very module its words speak of. Raises TlsError if that is taken."""
+    """Give a relocated image the TLS module its words refer to. Raises TlsError if that is taken."""
     segment, adopted = image.decoded.tls, image.adopted
     assert segment is not None
     wanted = adopted.tls if adopted is not None else None
@@ -235,7 +234,7 @@ def claim_tls(layout: TlsLayout, image: Image, undo: ExitStack) -> TlsModule:
 
 
 def write_back(memory: AddressSpace, image: Image, undo: ExitStack) -> None:
-    """Store what relocating the copy has changed; undo puts the old bytes back."""
+    """Write the bytes that relocation has changed to memory; the rollback restores the old ones."""
     adopted = image.adopted
     assert adopted is not None
     assert adopted.before is not None

@@ -1,8 +1,8 @@
-"""How long images stay, and the orders in which they come and go.
+"""How long images stay loaded, and the orders of constructors and destructors. Three relations between images:
 
-What is initialised before an image, what it keeps alive and what outlives it are three different relations:
-the first is over what it needs, the second over what it was told to keep and is bound to as well, and the third
-is the second without what was only brought in later.
+initialisation order     dependencies (DT_NEEDED, filtees) before dependents
+what keeps one loaded    its users: images that need it, preload it, keep it or have bound a symbol to it
+teardown order           users before what they use, less what was loaded only after the user
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from relink.search.graph import dependency_order
 
 
 def hold(root: Image, first: Sequence[Image], no_delete: bool, undo: ExitStack) -> None:
-    """Count one more load of `root`, and let it keep the images loaded in `first` place (preloads)."""
+    """Count one more load of `root`, which keeps the images in `first` (the preloads) loaded."""
     record = root.lifetime
     preloads = [image for image in first if image is not root and image not in record.keeps]
     undo.callback(_let_go, record, preloads, record.no_delete)
@@ -52,9 +52,9 @@ def teardown_order(images: Sequence[Image]) -> list[Image]:
 
 
 def unloadable(images: Sequence[Image], held: Collection[int], image: Image | None) -> list[Image]:
-    """What one load less of `image` (None: of nothing) leaves without a use, dependents first.
+    """The images that nothing uses once a load of `image` (None: no load) is undone, dependents first.
 
-    Images that hold one of the guest addresses `held` are used.
+    Images that contain one of the guest addresses `held` count as used.
     """
     roots = [
         i
@@ -66,18 +66,18 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
 
 
 def _needs(image: Image) -> list[Image]:
-    """What is initialised before an image."""
+    """The images that are initialised before this one."""
     scopes = image.scopes
     return [*scopes.filtees, *scopes.dependencies] if scopes.filtees else scopes.dependencies
 
 
 def uses(image: Image) -> list[Image]:
-    """What an image keeps alive: all it needs or was told to keep, and every image it bound a symbol to."""
+    """The images this one keeps loaded: its dependencies, those it was told to keep, and those it has bound to."""
     return [*_needs(image), *image.lifetime.keeps, *map(image_of, image.relocated.providers)]
 
 
 def _outlived_by(image: Image) -> list[Image]:
-    """What is torn down after an image: of all it uses what came before it, or was no part of its own closure."""
+    """The images torn down after this one: those it uses that were initialised before it or are no dependency."""
     return [
         used
         for used in uses(image)

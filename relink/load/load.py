@@ -149,7 +149,7 @@ class Load:
         self.abandon()
 
     def abandon(self) -> None:
-        """`rollback`, whoever uses what the load has brought in."""
+        """Roll back even while images of other loads use those of this one."""
         if self._running is not None:
             self._check_turn("rollback")
         if not self._ended:
@@ -214,9 +214,9 @@ class Load:
     def _leave_scopes(
         self, group: scopes.Group[Image], added: Sequence[Image], before: set[Image], unique: set[str]
     ) -> None:
-        """Take the images out of all they have joined, given which images and unique symbols were there before.
+        """Undo `join`, given which images and unique symbols were there before.
 
-        What constructors of theirs have loaded or unloaded meanwhile (dlopen) is no part of it and stays so.
+        Images that their constructors have loaded or unloaded meanwhile (dlopen) are not affected.
         """
         state, new = self.state, self.plan.images
         state.images[:] = [image for image in state.images if image not in new]
@@ -367,7 +367,7 @@ class Load:
         return found
 
     def _end(self, error: BaseException) -> None:
-        """Undo everything, and tell of the error that was the reason."""
+        """Undo everything, and emit LoadFailed with the reason."""
         self._leave("rolled back")
         self._rollback.close()
         emit.failed(self.state.observers, self._what, error)

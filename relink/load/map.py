@@ -1,4 +1,4 @@
-"""Map: an image for each new file of a load, laid out in a region, with the edges to those it needs."""
+"""Mapping: an `Image` for each new file of a load, its dependencies, and its bytes in a region."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def plan_of(
     root: Node, nodes: Sequence[Node], options: LoadOptions, architecture: Architecture, resolver: Resolver
 ) -> Plan:
-    """The plan of a load with its images, which have no place yet."""
+    """The plan of a load: an image for each new file, without a region yet."""
     images = {node: node.image for node in nodes if node.image is not None}
     new = [node for node in nodes if node.is_new]
     for node in new:
@@ -59,14 +59,14 @@ def refuse_warnings(nodes: Sequence[Node]) -> None:
 
 
 def put_program_first(plan: Plan) -> None:
-    """A program is the first of all, also before what is preloaded (gABI, "Shared Object Dependencies")."""
+    """Move a program to the front, before preloads too (gABI, "Shared Object Dependencies")."""
     if plan.root in plan.images and plan.root.decoded.is_executable:
         for images in (plan.first, plan.images):
             images.sort(key=lambda image: image is not plan.root)
 
 
 def give_place(image: Image, memory: AddressSpace, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
-    """A region and the bytes of the file for an image; one that lies in memory already has them.
+    """Reserve a region for an image and fill it from the file; an adopted image has its region already.
 
     Raises MalformedElf for a file without segments, AddressSpaceError.
     """

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Policy:
-    """Libraries the host stands in for."""
+    """Libraries whose symbols the host provides."""
 
-    #: SONAMEs the host always answers for itself (a hosted C library), never looked for as files.
+    #: SONAMEs that are always the host's (a hosted C library) and never looked for as files.
     host_provided: frozenset[str] = frozenset()
-    #: SONAMEs the host answers for when no file is found.
+    #: SONAMEs that are the host's when no file is found.
     fallbacks: frozenset[str] = frozenset()
 
 

@@ -47,8 +47,8 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
     """(image, which, guest address) of everything that runs when the plan's images start, in order.
 
     An executable's DT_PREINIT_ARRAY comes before everything else, constructors after those of what their image
-    needs (gABI, "Initialization and Termination Functions"). Shared objects have no say before others: their
-    DT_PREINIT_ARRAY is passed over.
+    needs (gABI, "Initialization and Termination Functions"). The
+    DT_PREINIT_ARRAY of a shared object is ignored.
     """
     decoded = plan.root.decoded
     if plan.root in plan.images and decoded.is_executable and not plan.relocates_itself(plan.root):

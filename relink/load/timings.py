@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 
@@ -18,17 +17,3 @@ class Timings:
     @property
     def total(self) -> float:
         return sum(self.phases.values())
-
-
-class Clock:
-    """Splits a load's time into phases."""
-
-    def __init__(self) -> None:
-        self.timings = Timings()
-        self._last = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        """Count the time since the last lap as this phase's."""
-        now = time.perf_counter()
-        self.timings.add(phase, now - self._last)
-        self._last = now

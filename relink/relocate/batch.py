@@ -28,7 +28,7 @@ _FEW_RUNS = 64
 
 @dataclass(slots=True)
 class Batch:
-    """Selection of one type, gathered. Arrays have one element per entry; `keep` drops some of all of them."""
+    """Entries of one type, gathered. Arrays have one element per entry; `keep` drops some of all of them."""
 
     table: RelocationTable
     reloc_type: Reloc
@@ -60,7 +60,7 @@ class Batch:
 
 
 def indices_of(table: RelocationTable, entries: Selection) -> I64:
-    """Selection as indices into their table."""
+    """Entries as indices into their table."""
     return np.arange(len(table.offset))[entries] if isinstance(entries, slice) else entries
 
 

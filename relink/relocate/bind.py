@@ -1,7 +1,7 @@
 """Binding: every symbol the relocations of an image refer to is looked up once for each use, all together.
 
-What a reference is for matters (`relink.resolve.resolver.Use`): an executable's PLT entry may be a function's
-address but is not what calls of it reach, and a COPY relocation wants the definition behind the executable's own.
+The purpose of a reference matters (`relink.resolve.resolver.Use`): an executable's PLT entry may be a function's
+address, but calls bind to the function itself, and a COPY relocation to the definition after the executable's own.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scopes import LookupScope
 
 _SYMBOL_LETTERS = frozenset("SMTZ")
-#: What the roles that want more than an address ask of a symbol.
+#: The purposes other than an address.
 _USES = {Role.JUMP_SLOT: Use.CALL, Role.COPY: Use.COPY}
 
 
 def use_of(reloc_type: Reloc) -> Use:
-    """What entries of this type want a symbol for."""
+    """The purpose for which entries of this type refer to a symbol."""
     return _USES.get(reloc_type.role, Use.ADDRESS)
 
 

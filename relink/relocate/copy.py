@@ -1,4 +1,4 @@
-"""COPY relocations: an executable takes a library's variable over, contents and all.
+"""COPY relocations: a library's variable is moved into the executable, with its initial contents.
 
 Code that is not position-independent has the addresses of variables written into it, so they must lie in the
 executable: its linker makes room there and defines the symbol. At start-up the initial contents are copied from
@@ -169,7 +169,7 @@ def copied_ifuncs(copies: Iterable[Copied], pending: Iterable[IfuncCalls]) -> li
 
 
 def _moved(calls: IfuncCalls, chosen: I64, distance: int) -> IfuncCalls:
-    """Some of the places, `distance` bytes on, to hold the very words of the originals."""
+    """Some of the places, `distance` bytes on, so that they will hold the same words as the originals."""
     step = np.uint64(distance % (1 << 64))
     addend = calls.addend[chosen]
     if calls.reloc_type.formula is not None and "P" in calls.reloc_type.formula.letters:

@@ -27,7 +27,7 @@ def entry_errors(
     problem: str,
     formula: str | None = None,
 ) -> Iterator[RelocationError]:
-    """Of entries of `table`, all of one type."""
+    """An error for each of these entries of `table`, all of one type."""
     for index, tail in _first(indices, "entries of this type"):
         section, offset = table.origin(index)
         yield kind(
@@ -44,7 +44,7 @@ def entry_errors(
 def tls_errors(
     image: Module, table: RelocationTable, indices: I64, reloc_type: Reloc, problem: str
 ) -> Iterator[TlsError]:
-    """Of entries whose symbol has no place in thread-local storage that would do."""
+    """An error for each entry whose symbol has no usable place in thread-local storage."""
     for index, tail in _first(indices, "entries of this type"):
         section, offset = table.origin(index)
         against = _symbol_name(image, table, index) or "its own module"
@@ -53,7 +53,7 @@ def tls_errors(
 
 
 def packed_errors(image: Module, offsets: U64) -> Iterator[RelocationError]:
-    """Of RELR entries outside the image; `offsets` are link-time addresses."""
+    """An error for each RELR entry outside the image; `offsets` are link-time addresses."""
     for offset, tail in _first(offsets, "packed entries"):
         problem = f"the place lies in no segment{tail}"
         yield RelocationOutOfImage(
@@ -62,7 +62,7 @@ def packed_errors(image: Module, offsets: U64) -> Iterator[RelocationError]:
 
 
 def slot_errors(image: Module, symbols: I64, offsets: I64, kind: Slot, problem: str) -> Iterator[TlsError]:
-    """Of slots for symbols, at these offsets in the global offset table of linked objects."""
+    """An error for each GOT slot of linked objects, given symbols and offsets in the GOT."""
     names = image.decoded.symbols.names
     for symbol, offset in zip(symbols.tolist(), offsets.tolist(), strict=True):
         what = f"GOT+{offset:#x}: {kind.name} slot of {names.text(symbol) or 'its own module'}: {problem}"
@@ -70,7 +70,7 @@ def slot_errors(image: Module, symbols: I64, offsets: I64, kind: Slot, problem: 
 
 
 def not_thread_local(image: Module, symbols: I64) -> Iterator[RelocationError]:
-    """Of thread-local slots for these symbols."""
+    """An error for each of these symbols that has a TLS slot and no thread-local definition."""
     names = image.decoded.symbols.names
     for symbol in symbols.tolist():
         yield RelocationError(
@@ -84,7 +84,7 @@ def not_thread_local(image: Module, symbols: I64) -> Iterator[RelocationError]:
 
 
 def _first(numbers: U64 | I64, what: str) -> Iterator[tuple[int, str]]:
-    """The first few, the last of them with word of how many more there are."""
+    """(number, tail of the message) of the first few; the last tail says how many more there are."""
     more = len(numbers) - _REPORTED
     for count, number in enumerate(numbers[:_REPORTED].tolist(), 1):
         yield number, f" (and {more} more {what})" if count == _REPORTED and more > 0 else ""

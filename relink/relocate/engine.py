@@ -1,4 +1,4 @@
-"""THE relocation engine: classify, batch, check, write.
+"""The relocation engine: classify, batch, check, write.
 
     classify   entries by their type                                    relink.relocate.batch
     bind       the symbols they ask for                                 relink.relocate.bind

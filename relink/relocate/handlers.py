@@ -3,7 +3,7 @@
     linker.relocation_handlers.append(RelocationHandler(["JUMP_SLOT"], before=divert))
 
 A handler gets whole batches, all entries of one type of one table, as arrays. *Before* anything of an image is
-relocated it may claim entries, which are then its own affair: the engine neither binds their symbols nor
+relocated it may claim entries, which are then the handler's: the engine neither binds their symbols nor
 writes their places, and types it would refuse or does not know are no error. *After* the engine has computed
 the values of the rest, and before they are checked and written, it sees them and may give others.
 
@@ -153,7 +153,7 @@ class Entries:
 
 @dataclass(frozen=True)
 class RelocationHandler:
-    """What a user wants to do about some relocations.
+    """A user's functions for some relocations, called before or after the engine.
 
     `types` are names, with or without the psABI's prefix ("RELR" for packed ones), type numbers (below 65536)
     or roles; none means all. `image` restricts it to one image (its name, short name or SONAME) or to those a
@@ -190,7 +190,7 @@ class RelocationHandler:
 
 
 class HandlerPass:
-    """The handlers that are about one image, at work. Made only where there are some."""
+    """Calls the handlers for one image, and keeps count of what they claim."""
 
     def __init__(self, relocation: Relocation, handlers: Sequence[RelocationHandler]) -> None:
         self._relocation = relocation

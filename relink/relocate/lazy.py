@@ -5,7 +5,7 @@ slot, and no register has been touched. In faithful mode it holds what the stati
 ld.so leaves it: the first call goes through the PLT's header to the resolver, by the convention of each psABI
 (`relink.arch.spec.Plt`), with the words of DT_PLTGOT that belong to the dynamic linker filled in.
 
-Which symbol a slot gets is THE resolver's answer, in the scope of the image that calls.
+Which symbol a slot gets is decided by the resolver, in the scope of the calling image.
 
 `bound_at_once` and `defer_slots` are the engine's side of it, `LazySlots` what is kept until the calls come.
 """
@@ -45,7 +45,7 @@ class BindMode(enum.StrEnum):
 
 
 class LazyHost(Protocol):
-    """Who owns the machine, and so the addresses that a call through an unbound slot ends up at."""
+    """Provides the addresses that calls through unbound slots jump to: a machine."""
 
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
         """(first guest address, bytes from each to the next) of traps, one for each slot."""
@@ -124,8 +124,8 @@ def _answer(found: Bindings, name: str, version: str | None, addend: int) -> Slo
 
 
 def bound_at_once(image: Module, table: RelocationTable, indices: I64, binding: BindMode) -> I64:
-    """Those entries of a type that waits which do not: they name no symbol to look up, or ld.so's resolver would
-    lose their functions' arguments."""
+    """The jump slots that are bound while loading all the same: those without a symbol, and in faithful mode those
+    whose functions' arguments ld.so's resolver would lose (`Plt.bound_at_once`)."""
     symbol = table.symbol[indices]
     at_once = symbol == 0
     if binding is BindMode.FAITHFUL and image.architecture.plt.bound_at_once and not at_once.all():

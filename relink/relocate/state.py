@@ -25,7 +25,7 @@ from relink.tls import LoadTls
 
 @dataclass(slots=True)
 class Environment:
-    """What relocation asks of whoever links."""
+    """What relocation needs from the load."""
 
     resolver: Resolver
     #: Guest addresses of the TLS descriptor stubs: for a static offset, for an undefined weak symbol.

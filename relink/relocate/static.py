@@ -387,5 +387,5 @@ class ObjectRelocator(Relocator):
 
 
 def _address(size: int) -> Reloc:
-    """A reloc_type that stores an address: what a GOT slot and a stub hold."""
+    """A relocation type that stores an address: what a GOT slot and a stub hold."""
     return reloc("address", "S", Word(size))

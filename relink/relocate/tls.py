@@ -89,7 +89,7 @@ def _with_module(bound: Bindings, provider: I64) -> list[int]:
 class DescriptorStubs:
     """The guest code that answers TLS descriptors of static modules and of undefined weak symbols: one page.
 
-    It goes with the load that made it, if that fails, unless another has come to use it since (a constructor's).
+    A rollback of the load that made it releases it, unless another load has come to use it since.
     """
 
     def __init__(self, memory: AddressSpace) -> None:

@@ -1,4 +1,4 @@
-"""THE resolver: which definition a symbolic reference binds to.
+"""The resolver: which definition a symbolic reference binds to.
 
 Relocations, `Image.symbol`, `dlsym`-like look-ups and IFUNC all ask `Resolver.bind`, with whole batches of
 names at once: hashes, bloom filters, chains and string comparisons run as array operations, one provider
@@ -59,9 +59,9 @@ _SEEN_BY_OTHERS[[Visibility.DEFAULT, Visibility.PROTECTED]] = True
 class Use(enum.IntEnum):
     """What a reference is for (glibc's type classes, sysdeps/generic/ldsodefs.h)."""
 
-    ADDRESS = 0  #: the address: where an executable has made its PLT entry the function's address, that
-    CALL = 1  #: to be called (ELF_RTYPE_CLASS_PLT): the function itself
-    COPY = 2  #: its contents (ELF_RTYPE_CLASS_COPY): the definition behind the one that asks
+    ADDRESS = 0  #: the symbol's address, or its canonical PLT entry in the executable
+    CALL = 1  #: a call (ELF_RTYPE_CLASS_PLT): the function itself, never a PLT entry
+    COPY = 2  #: the contents (ELF_RTYPE_CLASS_COPY): the next definition after the executable's own
 
 
 @dataclass(frozen=True, slots=True)

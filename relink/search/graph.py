@@ -1,4 +1,4 @@
-"""Who needs whom: the closure of DT_NEEDED, and the orders that follow from it.
+"""The dependency graph: the closure of DT_NEEDED, and the order of initialisation.
 
 Libraries are found breadth-first and each once, by SONAME, by the name asked for, or by being the same file
 (gABI, "Shared Object Dependencies"). Nothing is mapped here: the result tells what was found, by which rule,

@@ -175,7 +175,7 @@ class Scan:
 
     @property
     def missing(self) -> tuple[ScannedLibrary, ...]:
-        """What was found nowhere."""
+        """Libraries that were not found."""
         return tuple(library for library in self.libraries if library.status == "missing")
 
     @property

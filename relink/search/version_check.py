@@ -33,7 +33,7 @@ def _missing_versions(
     loaded: Callable[[str], Image | None],
     hosts: Collection[str],
 ) -> Iterator[LinkError]:
-    """What an image's version needs ask in vain (gABI symbol versioning). The host's libraries answer any."""
+    """Version requirements that no library satisfies (gABI); those of the host satisfy any."""
     for need in decoded.versions.needed:
         if need.flags & VER_FLG_WEAK:
             continue
