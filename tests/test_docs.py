@@ -17,6 +17,7 @@ from emu import Machine
 from emu.cli.app import run
 from relink import HostMemory, Protection, decode
 from relink.memory.placement import fill, region_size
+from tests.assembler import assembled
 from tests.fixtures import fixture
 from tests.linker.cores import mappings_of, write_core
 from tests.test_layering import ROOMS
@@ -110,6 +111,7 @@ def test_the_examples_of_hooks_do_what_they_say(tmp_path: Path, monkeypatch: pyt
         core = write_core("x86_64", mappings_of(process, library, dumped=False))
         (tmp_path / "core.1234").write_bytes(core)
     monkeypatch.chdir(tmp_path)
+    assembled("x86_64", "nop")  # skips where there is no keystone: one of the examples assembles
 
     def check(value: object, expected: str) -> None:
         assert repr(value) == expected

@@ -73,7 +73,7 @@ def test_every_relocated_word_of_a_real_library_is_the_real_dynamic_linkers(arch
         return
     # Another release than the golden's, or a difference: only the oracle can tell.
     _available(f"{arch}-clang")
-    with Oracle(VARIANTS[f"{arch}-clang"]) as oracle:
+    with Oracle(VARIANTS[f"{arch}-clang"], fetched=True) as oracle:
         expected = oracle.observe_library(path)
     wrong = {
         hex(address): (expected.get(address), found.get(address))

@@ -65,7 +65,7 @@ def read() -> dict[str, dict[str, Digest]]:
 def make(arch: str) -> dict[str, Digest]:
     """Asks the oracle about every library of `arch`. Raises `ToolchainError`."""
     found = {}
-    with Oracle(VARIANTS[f"{arch}-clang"]) as oracle:
+    with Oracle(VARIANTS[f"{arch}-clang"], fetched=True) as oracle:
         for soname in LIBRARIES:
             if (arch, soname) in INTERPOSED:
                 continue

@@ -120,11 +120,14 @@ def installed(target: Target) -> Interpreter | None:
 
 
 @functools.cache
-def interpreter(target: Target) -> Interpreter:
+def interpreter(target: Target, *, fetched: bool = False) -> Interpreter:
     """The dynamic linker of `target`: installed, fetched, or built on first use. Raises `FetchError`,
-    `CompilerMissing`."""
+    `CompilerMissing`.
+
+    `fetched` passes over an installed one: libraries fetched from Debian want the C library of their own release.
+    """
     target = TARGETS[target.arch]
-    if (found_installed := installed(target)) is not None:
+    if not fetched and (found_installed := installed(target)) is not None:
         return found_installed
     if target.debian is None:
         return _musl(target)
@@ -160,11 +163,11 @@ def emulator_version(target: Target) -> str:
 class Oracle:
     """One variant's dynamic linker, with the probe built for it. A context manager: it owns a folder."""
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, *, fetched: bool = False) -> None:
         self.variant = variant
         self.target = variant.target
         self.folder = BUILT / variant.name
-        self.interpreter = interpreter(self.target)
+        self.interpreter = interpreter(self.target, fetched=fetched)
         self._work = tempfile.TemporaryDirectory(prefix="relink-oracle-")
         self._stand_ins: dict[tuple[str, ...], Path] = {}
         self._engine = Zig()
