@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from emu.calls.plan import plan_call
-from emu.errors import CallError, UnresolvedCall
+from emu.errors import BadGuestPointer, CallError, UnresolvedCall
 from emu.host.functions import HostCallable, HostFunction, host_function
+from relink.errors import GuestAccessError
 from relink.image import Image, Symbol, image_of
 from relink.resolve.sources import DefinedSymbols, Lookup, SymbolRequest, SymbolSource
 
@@ -77,7 +78,19 @@ class HostSymbols:
         """The trap handler that runs `function`; errors call it `name`."""
         guest = self._guest
         plan = plan_call(self._arch, function.prototype)
-        return lambda: plan.leave(guest, function.call(*plan.arguments(guest)), name)
+
+        def reached() -> int:
+            try:
+                arguments = plan.arguments(guest)
+            except GuestAccessError as error:  # of the caller's stack
+                raise BadGuestPointer(name, error) from None
+            value = function.call(*arguments)
+            try:
+                return plan.leave(guest, value, name)
+            except GuestAccessError as error:
+                raise BadGuestPointer(name, error) from None
+
+        return reached
 
     def unresolved(self, traps: list[int], image: str, symbol: str) -> int:
         """A trap for a symbol nobody defines, noted in `traps`. Reaching it raises UnresolvedCall."""

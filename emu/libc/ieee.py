@@ -115,7 +115,7 @@ def to_float(value: Fraction | float) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf  # copysign would want a double of it too
 
 
 def double_bits(value: float) -> int:

@@ -185,9 +185,10 @@ def register_atfork(libc: Libc, prepare: int, parent: int, child: int, image: in
 @export("int pthread_getaffinity_np(unsigned long thread, size_t size, void *mask)")
 def pthread_getaffinity_np(libc: Libc, thread: int, size: int, mask: int) -> int:
     """One processor, number 0; an error is the result, and not in errno."""
-    if not size:
+    if size < libc.word:
         return Errno.EINVAL
-    libc.memory.write(mask, b"\1".ljust(size, b"\0"))
+    libc.memory.fill(mask, b"\0", size)
+    libc.memory.write(mask, b"\1")
     return 0
 
 

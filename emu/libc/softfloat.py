@@ -96,12 +96,37 @@ def power(a: Exact, n: int) -> Exact:
         if base == 0 and n < 0:
             return math.copysign(math.inf, base) if n % 2 else math.inf
         return base**n
-    # Past these exponents the result is out of every format's range.
-    if a and abs(a) != 1 and abs(n) * abs(a.numerator.bit_length() - a.denominator.bit_length()) > 40_000:
-        big = (abs(a) > 1) == (n > 0)
-        sign = -1.0 if a < 0 and n % 2 else 1.0
-        return math.copysign(math.inf if big else 0.0, sign)
-    return Fraction(a) ** n
+    if not a or abs(a) == 1 or abs(n) <= _EXACT_POWER:
+        return Fraction(a) ** n
+    return _large_power(Fraction(a), n)
+
+
+_EXACT_POWER = 64
+_POWER_BITS = 1024  # kept of each product: no format's rounding depends on more, after so few of them
+_POWER_RANGE = 40_000  # binary exponents past which every format is at infinity or zero
+
+
+def _large_power(a: Fraction, n: int) -> Exact:
+    """a**n for an `a` whose denominator is a power of two, by squaring, in bounded time whatever `n` is."""
+    sign = -1 if a < 0 and n % 2 else 1
+    significand, exponent = abs(a.numerator), 1 - a.denominator.bit_length()
+    result, scale = 1, 0
+
+    def cut(value: int, exponent: int) -> tuple[int, int]:
+        excess = max(value.bit_length() - _POWER_BITS, 0)
+        return value >> excess, exponent + excess
+
+    left = abs(n)
+    while left:
+        if left & 1:
+            result, scale = cut(result * significand, scale + exponent)
+        significand, exponent = cut(significand * significand, 2 * exponent)
+        left >>= 1
+    magnitude = scale + result.bit_length()
+    if abs(magnitude) > _POWER_RANGE:
+        return math.copysign(math.inf if (magnitude > 0) == (n > 0) else 0.0, sign)
+    value = Fraction(result) * Fraction(2) ** scale
+    return sign * (value if n > 0 else 1 / value)
 
 
 def truncate(value: Exact, bits: int, *, signed: bool) -> int:

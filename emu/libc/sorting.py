@@ -88,7 +88,7 @@ def bsearch(libc: Libc, key: int, base: int, count: int, size: int, compare: int
     low, high = 0, count
     while low < high:
         middle = (low + high) // 2
-        found = base + middle * size
+        found = (base + middle * size) & libc.arch.address_mask
         order = libc.call_int(compare, _COMPARATOR, key, found)
         if order == 0:
             return found
@@ -98,8 +98,9 @@ def bsearch(libc: Libc, key: int, base: int, count: int, size: int, compare: int
 
 @export("void *lfind(const void *key, const void *base, size_t *count, size_t size, void *compare)")
 def lfind(libc: Libc, key: int, base: int, count: int, size: int, compare: int) -> int:
-    for element in range(base, base + libc.pointer(count) * size, size or 1):
+    for place in range(base, base + libc.pointer(count) * size, size or 1):
         libc.check_budget()
+        element = place & libc.arch.address_mask
         if libc.call_int(compare, _COMPARATOR, key, element) == 0:
             return element
     return 0

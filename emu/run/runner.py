@@ -205,6 +205,8 @@ class Runner:
         run, traps, budget = self.cpu.run, self._traps, self._budget
         while True:
             if budget.bounded:
+                if budget.overdue:  # a short stretch could come to its end before the engine looks at the clock
+                    raise self._stopped(Stop(StopReason.TIMEOUT, pc))
                 stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
             else:
                 stop = run(pc)

@@ -147,8 +147,9 @@ def test_the_rpath_fixtures_load_from_where_they_lie(target: str, name: str) -> 
     path = fixture(target, f"rpath/{name}")
     search = SearchPath()
     if name == "sub/by_parent":
-        with pytest.raises(LinkError, match="leads outside the sysroot and the image's own folder"):
+        with pytest.raises(LinkErrors) as refused:
             Linker(HostMemory(arch_of(target))).load(path)
+        assert "leads outside the sysroot and the image's own folder" in str(refused.value)
         search = SearchPath(library_path=[path.parent.parent])  # what the caller has named may be reached so
     linker = Linker(HostMemory(arch_of(target)), search=search)
     image = linker.load(path)

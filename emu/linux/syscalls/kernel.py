@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from emu.host.guard import typed_error
 from emu.isa.registry import ISAS
 from emu.libc.errno import Errno
 from emu.libc.filesystem import PATH_MAX, FileError
@@ -118,6 +119,11 @@ class SystemCalls:
             return -error.errno
         except AddressSpaceError:
             return -Errno.EFAULT
+        except Exception as error:
+            typed = typed_error(f"system call {name}", error)
+            if typed is error:
+                raise
+            raise typed from error
 
     # ------------------------------------------------------------ words and memory
 
