@@ -52,7 +52,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 Library = Annotated[
-    str, typer.Argument(metavar="LIB", help="A shared object, object or archive, or a name to be found.")
+    str,
+    typer.Argument(
+        metavar="LIB", help="A shared object, object or archive, or the name of a library to search for."
+    ),
 ]
 
 
@@ -89,10 +92,15 @@ def call(
     ],
     prototype: Annotated[
         list[str] | None,
-        typer.Option("--prototype", "-p", metavar="C", help="C prototype; with a name, of that function only."),
+        typer.Option(
+            "--prototype",
+            "-p",
+            metavar="C",
+            help="C prototype of the functions; with a name, of that function only.",
+        ),
     ] = None,
     audit: Annotated[
-        bool, typer.Option("--audit", help="Bind lazily and tell who called what first, and when.")
+        bool, typer.Option("--audit", help="Bind lazily, and list the first call of each imported function.")
     ] = False,
 ) -> None:
     """Call functions of a library and print what they return.
@@ -111,26 +119,31 @@ def call(
 @app.command("run", no_args_is_help=True, context_settings={"allow_interspersed_args": False})
 @expand
 def run_program(
-    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="An executable, or a name to be found.")],
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="An executable, or a name to search for.")],
     target: Target,
     search: Search,
     running: Running,
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its arguments.")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Arguments of the program.")
+    ] = None,
     env: Annotated[
         list[str] | None,
-        typer.Option("--env", "-e", metavar="NAME=VALUE", help="A variable of its environment. May be repeated."),
+        typer.Option(
+            "--env", "-e", metavar="NAME=VALUE", help="Environment variable of the program. May be repeated."
+        ),
     ] = None,
     file: Annotated[
         list[str] | None,
         typer.Option(
             "--file",
             metavar="PATH[=FILE]",
-            help="A file of the host (read only once) that it finds at PATH. May be repeated.",
+            help="Host file to put into the guest's file system at PATH. May be repeated.",
         ),
     ] = None,
-    argv0: Annotated[str | None, typer.Option("--argv0", metavar="NAME", help="What it is called.")] = None,
+    argv0: Annotated[str | None, typer.Option("--argv0", metavar="NAME", help="Its argv[0].")] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say on standard error what was loaded and not known.")
+        bool,
+        typer.Option("--verbose", "-v", help="Print loaded images and unknown system calls to standard error."),
     ] = False,
 ) -> None:
     """Run a program from its entry to its exit; the exit status is the program's.
@@ -154,7 +167,7 @@ def map(
     search: Search,
     loading: Loading,
     output: Output,
-    every: Annotated[bool, typer.Option("--all", help="Also the images that are loaded with it.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also print the images loaded with it.")] = False,
 ) -> None:
     """Show where everything lies: sections, symbols, GOT slots, stubs.
 

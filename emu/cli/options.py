@@ -38,12 +38,12 @@ class Output:
 
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False
     demangle: Annotated[
-        bool, typer.Option("--demangle/--no-demangle", help="Show C++ and Rust names as in the source.")
+        bool, typer.Option("--demangle/--no-demangle", help="Show C++ and Rust names demangled.")
     ] = True
     debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False
     verbose: Annotated[
         int,
-        typer.Option("--verbose", "-v", count=True, help="Say on standard error what is done; -vv: all."),
+        typer.Option("--verbose", "-v", count=True, help="Log to standard error; -vv: in detail."),
     ] = 0
 
     def __post_init__(self) -> None:
@@ -58,7 +58,9 @@ class Target:
 
     arch: Annotated[
         str | None,
-        typer.Option("--arch", "-a", metavar="NAME", help="Architecture (see arches); the file knows it too."),
+        typer.Option(
+            "--arch", "-a", metavar="NAME", help="Architecture (see arches); taken from the file if omitted."
+        ),
     ] = None
 
     def architecture(self) -> Architecture | None:
@@ -104,18 +106,18 @@ class Search:
 
     library_path: Annotated[
         list[Path] | None,
-        typer.Option("--library-path", "-L", metavar="FOLDER", help="Folder to look in. May be repeated."),
+        typer.Option(
+            "--library-path", "-L", metavar="FOLDER", help="Folder to search for libraries. May be repeated."
+        ),
     ] = None
     sysroot: Annotated[
-        Path | None, typer.Option("--sysroot", metavar="FOLDER", help="The guest's file system.")
+        Path | None, typer.Option("--sysroot", metavar="FOLDER", help="Root folder of the guest's file system.")
     ] = None
     preload: Annotated[
         list[str] | None,
-        typer.Option("--preload", metavar="LIB", help="Library to put before all others. May be repeated."),
+        typer.Option("--preload", metavar="LIB", help="Library to load before all others. May be repeated."),
     ] = None
-    libc: Annotated[
-        bool, typer.Option("--libc/--no-libc", help="Answer the C library's symbols from the host.")
-    ] = True
+    libc: Annotated[bool, typer.Option("--libc/--no-libc", help="Provide the C library from the host.")] = True
 
     def __post_init__(self) -> None:
         for option, folder in (*(("-L", f) for f in self.library_path or ()), ("--sysroot", self.sysroot)):
@@ -148,7 +150,7 @@ class Running:
         ),
     ] = None
     allow_unresolved: Annotated[
-        bool, typer.Option("--allow-unresolved", help="Go on without; a call of one is reported when it happens.")
+        bool, typer.Option("--allow-unresolved", help="Accept undefined symbols; calling one is an error.")
     ] = False
     base: Annotated[
         str | None, typer.Option("--base", metavar="ADDRESS", help="Guest address of the image's first page.")
@@ -158,14 +160,21 @@ class Running:
         typer.Option(
             "--binding",
             metavar="WHEN",
-            help="Bind calls between images now, lazy (each when first made), faithful (as ld.so).",
+            help="When calls through the PLT are bound: now, lazy (at the first call), faithful (as by ld.so).",
         ),
     ] = "now"
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0, metavar="SECONDS", help="For each entry into the guest; 0: none.")
+        float,
+        typer.Option("--timeout", min=0, metavar="SECONDS", help="Time limit for each call or load; 0: none."),
     ] = 60.0
     max_instructions: Annotated[
-        int, typer.Option("--max-instructions", min=0, metavar="COUNT", help="Likewise; 0: none.")
+        int,
+        typer.Option(
+            "--max-instructions",
+            min=0,
+            metavar="COUNT",
+            help="Likewise, counted in instructions; 0: none.",
+        ),
     ] = 0
     #: `define`, parsed.
     definitions: dict[str, int] = field(init=False, default_factory=dict)
@@ -232,13 +241,9 @@ class Loading(Running):
     ] = None
     undefined: Annotated[
         list[str] | None,
-        typer.Option(
-            "--undefined", "-u", metavar="NAME", help="Symbol that archives are asked for. May be repeated."
-        ),
+        typer.Option("--undefined", "-u", metavar="NAME", help="Symbol to look up in archives. May be repeated."),
     ] = None
-    whole_archive: Annotated[bool, typer.Option("--whole-archive", help="Take archives whole, not by need.")] = (
-        False
-    )
+    whole_archive: Annotated[bool, typer.Option("--whole-archive", help="Load all members of archives.")] = False
 
     def load(
         self,
