@@ -19,21 +19,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from emu.debug.synthetic_headers import (
-    HeaderTable,
-    UnwindTable,
-    encoded,
-    made_headers,
-    made_unwind_table,
-    own_headers,
-    own_unwind_table,
-)
 from emu.isa.registry import ISAS
 from relink.elf.constants import DynamicTag, SegmentType
 from relink.image import Image
 from relink.memory.address_space import PAGE, Protection, page_ceil
 
 if TYPE_CHECKING:
+    from emu.debug.synthetic_headers import HeaderTable, UnwindTable
     from emu.memory.guest_memory import GuestMemory
     from emu.ports import Caller
     from relink.linker import Linker
@@ -187,18 +179,22 @@ class LinkMaps:
 
     def program_headers(self, image: Image) -> HeaderTable:
         """An image's program headers in guest memory (see `emu.debug.synthetic_headers`)."""
+        from emu.debug import synthetic_headers as made  # which, with its unwinder, few loads need
+
         entry = self._entry(image)
         if entry.headers is None:
-            entry.headers = own_headers(image)
+            entry.headers = made.own_headers(image)
         if entry.headers is None:
-            headers = made_headers(image, self.unwind_table(image))
-            address = self.arena.place(encoded(image, headers))
+            headers = made.made_headers(image, self.unwind_table(image))
+            address = self.arena.place(made.encoded(image, headers))
             entry.blocks.append(address)
-            entry.headers = HeaderTable(address, len(headers))
+            entry.headers = made.HeaderTable(address, len(headers))
         return entry.headers
 
     def unwind_table(self, image: Image) -> UnwindTable | None:
         """An image's unwind index in guest memory: .eh_frame_hdr, or on Arm .ARM.exidx."""
+        from emu.debug.synthetic_headers import made_unwind_table, own_unwind_table
+
         entry = self._entry(image)
         if entry.unwind is None:
             entry.unwind = own_unwind_table(image)
