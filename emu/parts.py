@@ -107,6 +107,7 @@ class Parts:
             self.cpu,
             self.traps,
             self.convention,
+            self.stack,
             self.threads,
             self.link_maps,
             self.host_symbols,

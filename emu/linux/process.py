@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from emu.errors import GuestExit
 from emu.isa.registry import ISAS
 from emu.libc.lifecycle import drop_handlers
+from relink.elf.constants import FileType
 from relink.errors import MachineError, UnsupportedElf
 from relink.load.plan import constructors
 from relink.memory.address_space import PAGE
@@ -122,6 +123,18 @@ def initial_stack(
     return InitialStack(sp, bytes(content), first, first + word * (len(argv) + 1), vector)
 
 
+def _absolute(program: Image) -> str:
+    """What AT_EXECFN and /proc/self/exe say: an absolute path, whatever way the program was named."""
+    path = program.decoded.path
+    return (
+        os.path.abspath(path)
+        if path is not None
+        else program.name
+        if program.name[:1] == "/"
+        else f"/{program.name}"
+    )
+
+
 class Process:
     """A program that is loaded and ready to be run, once. Made by `Machine.start`."""
 
@@ -185,15 +198,16 @@ class Process:
         pairs = (f"{name}={value}" for name, value in self.environment.items())
         environment = [text.encode("utf-8", "surrogateescape") for text in pairs]
         strings: dict[int, bytes] = {
-            Aux.EXECFN: self.image.name.encode("utf-8", "surrogateescape") + b"\0",
+            Aux.EXECFN: _absolute(self.image).encode("utf-8", "surrogateescape") + b"\0",
             Aux.RANDOM: random.Random(_SEED).randbytes(_RANDOM_SIZE),
         }
         if arch.platform:
             strings[Aux.PLATFORM] = arch.platform.encode() + b"\0"
         if self.image not in plan.images:
             raise MachineError(f"{self.image.name}: has been loaded already; a program starts afresh")
-        if not self.image.decoded.is_executable:
-            raise UnsupportedElf(self.image.name, "is no executable: load it, and call its functions")
+        header = self.image.decoded.header
+        if header.type == FileType.REL or not (header.entry or self.image.decoded.is_executable):
+            raise UnsupportedElf(self.image.name, "has no entry: load it, and call its functions")
         stack = self._guest_stack
         top = stack.top
         self.stack = initial_stack(top, arch.word_size, texts, environment, self._vector(), strings)
@@ -254,7 +268,8 @@ class Process:
         isa, arguments = ISAS[self._memory.architecture.name], self._convention.integer_arguments
         registers = dict.fromkeys((*arguments, isa.frame_pointer, isa.start.exit_function), 0)
         registers["sp"] = self.stack.sp
-        if not self.image.decoded.is_static:
+        assert self._plan is not None
+        if not self._plan.relocates_itself(self.image):
             registers[isa.start.exit_function] = self.finisher
         try:
             self._runner.run_program(self.entry, registers, max_instructions, timeout)

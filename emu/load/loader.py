@@ -25,6 +25,7 @@ from emu.isa.registry import ISAS
 from emu.load.pending import PendingLoad, RolledBack
 from relink.errors import RelinkError, UnsupportedElf
 from relink.linker import Load, LoadOptions, Phase
+from relink.memory import placement as place
 from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
 
@@ -38,17 +39,20 @@ if TYPE_CHECKING:
     from emu.load.options import AdoptingKeywords, LoadKeywords
     from emu.memory.guest_memory import GuestMemory
     from emu.ports import LoadHooks
+    from emu.run.stack import Stack
     from emu.run.threads import Threads
     from emu.run.traps import TrapTable
     from relink.image import Image
     from relink.linker import Linker
     from relink.load.plan import Plan
+    from relink.memory.address_space import Pages, Region
     from relink.relocate.result import Copied
     from relink.search.search_path import Source
 
 
 #: What a program needs once its memory is there: given the plan, and where to register its rollback.
 Prepare: TypeAlias = "Callable[[Plan, ExitStack], None]"
+_Pages: TypeAlias = "tuple[Region, tuple[Pages, ...]]"
 
 
 class Loader:
@@ -61,6 +65,7 @@ class Loader:
         cpu: Cpu,
         traps: TrapTable,
         convention: CallingConvention,
+        stack: Stack,
         threads: Threads,
         link_maps: LinkMaps,
         host_symbols: HostSymbols,
@@ -73,7 +78,7 @@ class Loader:
     ) -> None:
         self._linker, self._memory, self._cpu, self._traps = linker, memory, cpu, traps
         self._convention = convention
-        self._threads = threads
+        self._stack, self._threads = stack, threads
         self._link_maps = link_maps
         self._host_symbols = host_symbols
         self._lazy_calls = lazy_calls
@@ -190,12 +195,13 @@ class Loader:
             initialisers = self._initialisers
             construct = initialisers.construct if run_initialisers else initialisers.defer
             undo.callback(self._forget_deferred, plan)
+            relro: list[_Pages] = []
             pending = PendingLoad(
                 plan,
                 {
-                    "publish": partial(self._publish, load, undo),
+                    "publish": partial(self._publish, load, undo, relro),
                     "prepare": partial(prepare, plan, undo) if prepare is not None else _nothing,
-                    "ifuncs": partial(initialisers.resolve_ifuncs, plan),
+                    "ifuncs": partial(self._resolve_ifuncs, plan, relro),
                     "tls": partial(self._threads.initialise, plan.static_tls),
                     "construct": partial(construct, plan),
                 },
@@ -227,9 +233,22 @@ class Loader:
                 problem = f"makes {theirs} calls, this machine {ours.value} ones"
                 raise UnsupportedElf(image.name, f"{problem}: give Machine(float_abi={theirs!r})")
 
-    def _publish(self, load: Load, undo: ExitStack) -> None:
-        """Map the images into the guest; report variables of the host that an executable has copied."""
+    def _publish(self, load: Load, undo: ExitStack, relro: list[_Pages]) -> None:
+        """Map the images into the guest; report variables of the host that an executable has copied.
+
+        Where ifunc resolvers are going to run, PT_GNU_RELRO is left writable for them and noted in `relro`.
+        """
         plan = load.plan
+        if plan.ifuncs:
+            images = {image.region: image for image in plan.images}
+            for number, (region, pages) in enumerate(plan.regions):
+                if region in images and images[region].decoded.relro:
+                    relro.append((region, pages))
+                    plan.regions[number] = region, place.pages(images[region].decoded, relro=False)
+        for image in plan.images:
+            asked = image.decoded.stack_executable
+            if self._memory.architecture.executable_stack if asked is None else asked:
+                self._stack.make_executable(undo)
         with self._link_maps.changing(State.ADD, len(plan.images)):
             load.publish()
         for image in plan.images:
@@ -238,6 +257,14 @@ class Loader:
                 self._hooks.variable_moved(copied.symbol, copied.destination)
         if plan.root in plan.images and plan.root.decoded.is_executable:
             self._set_global_pointer(plan.root, undo)
+
+    def _resolve_ifuncs(self, plan: Plan, relro: Sequence[_Pages]) -> None:
+        """Run ifunc resolvers, then make read-only what they may still have written (glibc,
+        `_dl_relocate_object`)."""
+        self._initialisers.resolve_ifuncs(plan)
+        for region, pages in relro:
+            for run in pages:
+                self._memory.protect_pages(region.address + run.offset, run.size, run.protection)
 
     def _set_global_pointer(self, program: Image, undo: ExitStack) -> None:
         """Set the global pointer for code of the program that runs before its entry, as ld.so does (glibc,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 from emu.memory.guest_memory import GuestMemory
+from relink.memory.address_space import Protection
 
 
 class Stack:
@@ -19,6 +21,7 @@ class Stack:
     def __init__(
         self, memory: GuestMemory, size: int, arguments: Sequence[str], environment: Mapping[str, str]
     ) -> None:
+        self._memory = memory
         word = memory.architecture.word_size
         texts = [*arguments, *(f"{name}={value}" for name, value in environment.items())]
         strings = [text.encode("utf-8", "surrogateescape") + b"\0" for text in texts]
@@ -37,6 +40,15 @@ class Stack:
         memory.write(self.top, b"".join(pointer.to_bytes(word, "little") for pointer in table))
         #: (argc, address of argv, address of envp)
         self.constructor_arguments = (count, self.top, self.top + word * (count + 1))
+
+    def make_executable(self, undo: ExitStack) -> None:
+        """Let code run on the stack: gcc's trampolines for nested functions, where a file asks for it."""
+        region = self._memory.region_at(self.bottom)
+        if region is None or all(run.protection & Protection.X for run in region.pages):
+            return
+        self._memory.protect_pages(region.address, region.size, Protection.R | Protection.W | Protection.X)
+        before = region.address, region.size, Protection.R | Protection.W
+        undo.callback(self._memory.protect_pages, *before)
 
     def occupy(self, top: int, constructor_arguments: tuple[int, int, int]) -> None:
         """Set where calls begin, and the arguments constructors receive."""

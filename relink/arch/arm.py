@@ -315,6 +315,7 @@ ARM = Architecture(
     is_baseline=lacks_thumb2,
     attributes_section=SHT_ARM_ATTRIBUTES,
     baseline_stub=Stub(bytes.fromhex("04f09fe5 03b4 0148 0190 01bd") + bytes(4), 12, 4),
+    executable_stack=True,
     nops=(bytes.fromhex("0000a0e1"), bytes.fromhex("c046")),  # mov r0, r0; mov r8, r8
     detours=(
         Detour(bytes.fromhex("000000ea"), JUMP, 0, -8, Stub(bytes.fromhex("04f01fe5") + bytes(4), 4, 4)),  # b

@@ -135,6 +135,7 @@ I386 = Architecture(
     property_names=PROPERTIES,
     separate_float128=True,
     stub=STUB,
+    executable_stack=True,
     nops=(b"\x90",),
     detours=(
         Detour(b"\xe9" + bytes(4), address32, 1, -4, STUB, pads={_ENDBR: _ENDBR}, padding=NOPS, unit=16),  # jmp

@@ -253,6 +253,7 @@ RISCV64 = Architecture(
     flags_problem=flags_problem,
     float_abi=float_abi,
     runs_init_fini=False,
+    rebases_dynamic_section=False,
 )
 
 RISCV32 = Architecture(
@@ -293,4 +294,5 @@ RISCV32 = Architecture(
     flags_problem=flags_problem,
     float_abi=float_abi,
     runs_init_fini=False,
+    rebases_dynamic_section=False,
 )

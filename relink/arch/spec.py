@@ -301,6 +301,10 @@ class Architecture:
     platform: str = ""  #: $PLATFORM
     #: Whether DT_INIT and DT_FINI are run: the newer ports have only the arrays (glibc's ELF_INITFINI).
     runs_init_fini: bool = True
+    #: Whether ld.so adds the load bias to the addresses in PT_DYNAMIC (glibc: unless DL_RO_DYN_SECTION).
+    rebases_dynamic_section: bool = True
+    #: Whether a file without PT_GNU_STACK asks for an executable stack (glibc's DEFAULT_STACK_PERMS).
+    executable_stack: bool = False
     code_address_bits: int = 0  #: low bits of a function's address that are not part of it (Thumb's)
     #: Names, without prefix, of types only a static linker meets, where pyelftools knows none.
     static_names: Mapping[int, str] = field(default_factory=dict, repr=False)

@@ -133,6 +133,7 @@ X86_64 = Architecture(
     property_names=PROPERTIES,
     separate_float128=True,
     stub=STUB,
+    executable_stack=True,
     nops=(b"\x90",),
     detours=(
         Detour(b"\xe9" + bytes(4), signed32, 1, -4, STUB, pads={_ENDBR: _ENDBR}, padding=NOPS, unit=16),  # jmp

@@ -135,7 +135,12 @@ class Decoded:
     @property
     def is_static(self) -> bool:
         """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
-        return self.is_executable and not self.has_interpreter and not self.needed
+        return self.is_executable and self.asks_nobody
+
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether it names neither a dynamic linker nor libraries: a kernel would start it as it is."""
+        return not self.has_interpreter and not self.needed
 
     @property
     def is_relocatable(self) -> bool:

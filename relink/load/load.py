@@ -40,6 +40,7 @@ from relink.load.plan import Plan
 from relink.load.state import LinkerState
 from relink.load.timings import Timings
 from relink.module import Module, Stage
+from relink.relocate.dynamic_section import rebase_dynamic_section
 from relink.relocate.relocate import relocate
 from relink.relocate.state import Environment
 from relink.resolve import scopes
@@ -273,6 +274,7 @@ class Load:
             from relink.relocate.copy import copied_ifuncs
 
             plan.ifuncs += copied_ifuncs(result.copies, plan.ifuncs)
+        rebase_dynamic_section(image)
         emit.relocations_applied(state.observers, image)
         emit.relocated(state.observers, image)
         return result.errors

@@ -20,6 +20,7 @@ from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Slot
 from relink.arrays import I64, U32, U64, Bools
 from relink.elf import Decoded, Names, RelocationTable, SymbolTable, Versions
+from relink.elf.constants import SectionFlag
 from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
 from relink.elf.objects import Group, ObjectFile
@@ -159,6 +160,12 @@ class CombinedObjects(Decoded):
     @property
     def relocations(self) -> tuple[RelocationTable, ...]:
         return (self.static,) if self.static is not None else ()
+
+    @property
+    def stack_executable(self) -> bool:
+        """Whether an object's code needs an executable stack: a `.note.GNU-stack` that is code says so."""
+        notes = (s for file in self.files for s in file.sections if s.name == ".note.GNU-stack")
+        return any(note.flags & SectionFlag.EXECINSTR for note in notes)
 
     @property
     def init(self) -> int | None:

@@ -1,0 +1,36 @@
+"""The dynamic section in memory: what ld.so leaves there for code that reads it.
+
+glibc adds the load bias to the addresses in it (elf/get-dynamic-info.h, ADJUST_DYN_INFO), and code relies on that:
+D's runtime, unwinders, and whatever walks `struct link_map`. Not where the section is read-only, and not on RISC-V
+(DL_RO_DYN_SECTION). musl leaves them as they are; the hosted C library is glibc's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relink.elf.constants import DynamicTag, SegmentType
+from relink.memory.buffers import read_words, write_words
+from relink.module import Module
+
+_REBASED = (
+    DynamicTag.HASH, DynamicTag.PLTGOT, DynamicTag.STRTAB, DynamicTag.SYMTAB, DynamicTag.RELA, DynamicTag.REL,
+    DynamicTag.RELR, DynamicTag.JMPREL, DynamicTag.VERSYM, DynamicTag.GNU_HASH,
+)  # fmt: skip
+_WRITABLE = 2
+
+
+def rebase_dynamic_section(image: Module) -> None:
+    """Add the load bias to what glibc adds it to, in the image's buffer."""
+    if not image.architecture.rebases_dynamic_section or not image.bias or not len(image.decoded.dynamic):
+        return
+    found = [header for header in image.decoded.program_headers if header.type == SegmentType.DYNAMIC]
+    header = next((header for header in reversed(found) if header.filesz), None)
+    if header is None or not header.flags & _WRITABLE:
+        return
+    word = image.architecture.word_size
+    where = np.flatnonzero(np.isin(image.decoded.dynamic.tags, _REBASED))
+    places = header.vaddr - int(image.low) + word * (2 * where + 1)
+    places = places[(places >= 0) & (places <= image.region.size - word)].astype(np.int64)
+    values = read_words(image.region.buffer, places, word)
+    write_words(image.region.buffer, places, word, (values + image.bias_word) & image.address_mask)
