@@ -22,12 +22,12 @@ hosted in Python, of which `machine.libc` has what the guest printed and the fil
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property, wraps
 from os import PathLike, fspath
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from emu.calls.prototypes import Prototype
 from emu.errors import CallError, Frame
@@ -58,6 +58,21 @@ if TYPE_CHECKING:
     from relink.image import Symbol
 
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def exclusive(method: Callable[Concatenate[Machine, _P], _R]) -> Callable[Concatenate[Machine, _P], _R]:
+    """A method that is refused (MachineInUse) while another thread uses the machine, or out of turn."""
+
+    @wraps(method)
+    def refused_if_in_use(machine: Machine, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with machine.runner.used():
+            return method(machine, *args, **kwargs)
+
+    return refused_if_in_use
 
 
 class Machine:
@@ -152,6 +167,7 @@ class Machine:
     ) -> None:
         self.close(run_destructors=kind is None)
 
+    @exclusive
     def close(self, *, run_destructors: bool = True) -> None:
         """Unload everything and free the engine.
 
@@ -168,6 +184,7 @@ class Machine:
 
     # ------------------------------------------------------------ loading
 
+    @exclusive
     def load(self, source: Source | Sequence[Source] | Node, **options: Unpack[LoadKeywords]) -> Library:
         """Load a library with all it needs, and run its constructors.
 
@@ -192,11 +209,12 @@ class Machine:
         The end of the block does the remaining steps. An exception that leaves it, or `library.roll_back()`, rolls
         the load back. See `emu.library.PendingLibrary` for the steps.
         """
-        with self.loader.loading(source, **options) as pending:
+        with self.runner.used(), self.loader.loading(source, **options) as pending:
             library = PendingLibrary(self, pending)
             yield library
             library.advance()
 
+    @exclusive
     def adopt(self, address: int, **options: Unpack[AdoptKeywords]) -> Library:
         """Make a library of an image that lies in guest memory already, its ELF header at `address`.
 
@@ -206,6 +224,7 @@ class Machine:
         with self.runner.one_budget():
             return Library(self, self.loader.adopt(address, **options))
 
+    @exclusive
     def unload(self, image: Image) -> None:
         """Undo one load of an image. After the last, run its destructors, and unload it with the dependencies
         nothing else uses.
@@ -216,6 +235,7 @@ class Machine:
         with self.runner.one_budget():
             self.loader.unload(image)
 
+    @exclusive
     def start(
         self,
         program: Source,
@@ -280,6 +300,7 @@ class Machine:
         """The guest address that stands for `value`: the number itself, or a trap that runs the callable."""
         return self.parts.host_symbols.define(name, value)
 
+    @exclusive
     def patch(self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None) -> Patch:
         """Replace a guest function for every caller, until the result's `undo` (see `emu.patch.functions`).
 
@@ -290,6 +311,7 @@ class Machine:
         """
         return self.patcher.patch(target, replacement, size)
 
+    @exclusive
     def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection:
         """Redirect an image's own references to a symbol, until the result's `undo` (see `emu.patch.imports`).
 
@@ -301,6 +323,7 @@ class Machine:
 
     # ------------------------------------------------------------ threads
 
+    @exclusive
     def new_thread(self) -> Thread:
         """A guest thread: thread-local storage of its own, freshly initialised. See `use_thread`.
 
@@ -308,13 +331,16 @@ class Machine:
         """
         return self.threads.new()
 
-    def use_thread(self, thread: Thread) -> AbstractContextManager[Thread]:
+    @contextmanager
+    def use_thread(self, thread: Thread) -> Iterator[Thread]:
         """Inside the block, calls of the guest run as `thread`, and thread-local variables are that thread's.
 
         Raises CallError if it has ended.
         """
-        return self.threads.using(thread)
+        with self.runner.used(), self.threads.using(thread):
+            yield thread
 
+    @exclusive
     def exit_thread(self, thread: Thread) -> None:
         """End a thread: run its thread-local destructors, unload what only they kept loaded, free its storage.
 

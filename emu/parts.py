@@ -99,6 +99,7 @@ class Parts:
             self.traps,
             self.initialisers,
             self.link_maps,
+            runner,
             lambda: self.caller(source=False),
         )
         self.loader = Loader(

@@ -173,3 +173,9 @@ class Guest(Protocol):
     def memory(self) -> Memory: ...
     @property
     def heap(self) -> Allocator: ...
+
+
+class HostGuest(Guest, Protocol):
+    """The same, for what runs host functions."""
+
+    in_host: bool  #: whether a host function runs, out of which the guest may be called

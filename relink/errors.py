@@ -23,6 +23,7 @@ RelinkError
 ├── AddressSpaceError          no room, overlap, or an access to memory that is not mapped
 │   └── GuestAccessError         an access that the guest's pages do not allow
 ├── UseAfterUnload             a handle outlived its image
+├── MachineInUse               used from two threads at once, or in the middle of a call
 └── MachineError               the running guest is at fault (declared in `emu.errors`)
     ├── GuestFault, UnresolvedCall, ConstructorFault, BudgetExceeded, GuestExit, GuestAbort
     ├── PatchError               a function cannot be replaced
@@ -321,6 +322,13 @@ class UseAfterUnload(RelinkError):
         self.symbol = symbol
         what = f"{printable(symbol)} of {printable(image)}" if symbol else printable(image)
         super().__init__(f"{what}: the image has been unloaded")
+
+
+class MachineInUse(RelinkError):
+    """A machine in use was used from another thread, or by a signal handler or finaliser in the middle of a call.
+
+    One thread at a time; and while the guest is called, only host functions call it in turn.
+    """
 
 
 class MachineError(RelinkError):

@@ -15,6 +15,7 @@ from zlib import crc32
 import pytest
 from hypothesis import settings
 
+from emu.cpu import watchdog
 from tests import toolcache
 from tests.fixtures import TARGETS
 from tests.subject import subject, wanted
@@ -67,9 +68,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=COMPILERS,
         help="only tests on this compiler's fixtures; may be repeated",
     )
+    group.addoption(
+        "--stop-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="stop engines from outside, and go on, after every N blocks of guest code (icicle: instructions)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    watchdog.stop_every = config.getoption("stop_every")
     if config.getoption("no_tool_cache"):
         toolcache.use_fresh_folder()
     elif not hasattr(config, "workerinput"):

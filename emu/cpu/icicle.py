@@ -1,4 +1,4 @@
-"""LoongArch64 on icicle, the only file that imports that engine.
+"""LoongArch64 on icicle.
 
 What is particular about it, and hidden here:
 
@@ -9,22 +9,26 @@ What is particular about it, and hidden here:
   its own memory before it next runs (`_refresh`): slow, right, and rare.
 * It refuses a guest's own store over code that has run; the same refreshing lets the store through.
 * Memory cannot be shared: `map` copies the caller's buffer once.
+* It is bound to the thread that made it: a Rust object that panics in another.
+
+**Stops.** A run is cut into slices by the engine's own instruction limit, which is exact: between two, at an
+instruction the guest has come to and not begun, Python handles signals and looks at the clock. Nothing stops the
+engine from outside.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emu.cpu.loongarch64 import ENGINE_ARCHITECTURE, SLEIGH_ROOT
+from emu.cpu import watchdog
+from emu.cpu.icicle_engine import create_engine
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.loongarch64.registers import (
     ALIASES,
@@ -34,12 +38,11 @@ from emu.cpu.loongarch64.registers import (
     WRITE_MASKS,
 )
 from emu.cpu.protocol import CpuContext, Stop, StopReason
-from relink.errors import AddressSpaceError, GuestAccessError
+from emu.cpu.spans import Span, SpanMap
+from relink.errors import AddressSpaceError, MachineInUse
 from relink.memory.address_space import Protection
 
 PAGE_SIZE = 4096
-#: Upper bound of guest memory in pages (4 GiB); only pages that are touched cost host memory.
-MEMORY_CAPACITY = 1 << 20
 #: Instructions between two looks at the clock (and at Ctrl-C): some 50 ms, or 2 ms when a timeout is set.
 SLICE = 1 << 21
 TIMED_SLICE = 1 << 16
@@ -49,94 +52,6 @@ CARRY_BLOCK = 1 << 16
 _WORD = (1 << 64) - 1
 #: For one instruction to be run on its own: where no program has anything, and `map` refuses to put anything.
 _SCRATCH_PAGE = (1 << 63) - PAGE_SIZE
-_environment_lock = threading.Lock()
-
-
-class _Span(NamedTuple):
-    """Mapped guest addresses [start, end) of one protection."""
-
-    start: int
-    end: int
-    protection: Protection
-
-
-class _PageMap:
-    """What is mapped and how: the engine has no question for it."""
-
-    def __init__(self) -> None:
-        self.spans: list[_Span] = []
-
-    def find(self, address: int) -> _Span | None:
-        index = bisect_right(self.spans, address, key=lambda span: span.start) - 1
-        return self.spans[index] if index >= 0 and address < self.spans[index].end else None
-
-    def overlapping(self, start: int, end: int) -> list[_Span]:
-        """The spans that share an address with [start, end), cut to it."""
-        return [
-            _Span(max(span.start, start), min(span.end, end), span.protection)
-            for span in self.spans
-            if span.start < end and start < span.end
-        ]
-
-    def require(self, address: int, size: int, needed: Protection, *, write: bool) -> None:
-        """Raise GuestAccessError unless all of the range is mapped with at least `needed` permissions."""
-        position, end = address, address + size
-        while position < end:
-            span = self.find(position)
-            if span is None or span.protection & needed != needed:
-                raise GuestAccessError(position, end - position, write=write, mapped=span is not None)
-            position = span.end
-
-    def covers(self, start: int, end: int) -> bool:
-        return sum(span.end - span.start for span in self.overlapping(start, end)) == end - start
-
-    def remove(self, start: int, end: int) -> None:
-        kept: list[_Span] = []
-        for span in self.spans:
-            if span.end <= start or end <= span.start:
-                kept.append(span)
-                continue
-            if span.start < start:
-                kept.append(span._replace(end=start))
-            if end < span.end:
-                kept.append(span._replace(start=end))
-        self.spans = kept
-
-    def add(self, start: int, end: int, protection: Protection) -> None:
-        self.spans.append(_Span(start, end, protection))
-        self.spans.sort()
-
-
-class _Vocabulary:
-    """The engine's enumerations as this project's, resolved once, when the engine is first imported."""
-
-    def __init__(self, icicle: Any) -> None:
-        modes = icicle.MemoryProtection
-        # Write permission alone does not exist in the engine, nor on the hardware: it implies reading.
-        self.protections = {
-            0: modes.NoAccess, 1: modes.ExecuteOnly, 2: modes.ReadWrite, 3: modes.ExecuteReadWrite,
-            4: modes.ReadOnly, 5: modes.ExecuteRead, 6: modes.ReadWrite, 7: modes.ExecuteReadWrite,
-        }  # fmt: skip
-        codes = icicle.ExceptionCode
-        self.memory_error: type[Exception] = icicle.MemoryException
-        self.instruction_limit = int(icicle.RunStatus.InstructionLimit)
-        self.host_operation = int(codes.UnimplementedOp)
-        self.self_modifying = int(codes.SelfModifyingCode)
-        self.fetch_refused = int(codes.ExecViolation)
-        self.reasons: dict[int, StopReason] = {
-            int(codes.Syscall): StopReason.SYSCALL,
-            int(codes.DivisionException): StopReason.ARITHMETIC,
-            int(codes.ReadUnmapped): StopReason.READ_UNMAPPED,
-            int(codes.ReadPerm): StopReason.READ_PROTECTED,
-            int(codes.ReadUnaligned): StopReason.UNALIGNED,
-            int(codes.WriteUnmapped): StopReason.WRITE_UNMAPPED,
-            int(codes.WritePerm): StopReason.WRITE_PROTECTED,
-            int(codes.WriteUnaligned): StopReason.UNALIGNED,
-            int(codes.AddressOverflow): StopReason.READ_UNMAPPED,
-            int(codes.ExecViolation): StopReason.FETCH_UNMAPPED,
-            int(codes.ExecUnaligned): StopReason.UNALIGNED,
-            int(codes.InvalidInstruction): StopReason.INVALID_INSTRUCTION,
-        }
 
 
 _HAS_ADDRESS = frozenset(
@@ -151,37 +66,19 @@ _HAS_ADDRESS = frozenset(
     }
 )
 
-_vocabulary: _Vocabulary | None = None
-
-
-def _create_engine() -> tuple[Any, _Vocabulary]:
-    """A new engine that speaks LoongArch64; the import is put off to here because it costs 15 ms."""
-    global _vocabulary
-    import icicle
-
-    if _vocabulary is None:
-        _vocabulary = _Vocabulary(icicle)
-    # The engine takes the root of its instruction sets from the environment, when constructed.
-    with _environment_lock:
-        before = os.environ.get("GHIDRA_SRC")
-        os.environ["GHIDRA_SRC"] = str(SLEIGH_ROOT)
-        try:
-            # The interpreter: its JIT is a hundred times slower on code that runs once.
-            engine = icicle.Icicle(ENGINE_ARCHITECTURE, jit=False, optimize_instructions=False)
-        finally:
-            if before is None:
-                del os.environ["GHIDRA_SRC"]
-            else:
-                os.environ["GHIDRA_SRC"] = before
-    engine.mem_capacity = MEMORY_CAPACITY
-    return engine, _vocabulary
-
 
 @dataclass(frozen=True, slots=True)
 class _Context(CpuContext):
     """Every register of the engine, in the order of ENGINE_REGISTERS."""
 
     values: tuple[int, ...]
+
+
+class _Carried(NamedTuple):
+    """What an engine held before it was emptied: (span, its blocks that are not zero) of all memory, registers."""
+
+    contents: list[tuple[Span, list[tuple[int, bytes]]]]
+    registers: _Context
 
 
 class IcicleCpu:
@@ -201,14 +98,28 @@ class IcicleCpu:
         if arch != "loongarch64":
             raise ValueError(f"this CPU runs loongarch64, not {arch}")
         self.arch = arch
-        self._engine, self._words = _create_engine()
+        self._thread = get_ident()
+        self._carried: _Carried | None = None  # of a refresh under way
+        self._running = False
+        self._engine_here, self._words = create_engine()
         self._host = HostOperations(self._engine)
-        self._pages = _PageMap()
+        self._pages = SpanMap()
         self._trap_start = self._trap_end = 0
         #: Pages that were executable in some run: the engine may hold translations of them.
-        self._ran = _PageMap()
+        self._ran = SpanMap()
         self._stale = False
         self._ran_current = False
+        self._slice = watchdog.stop_every or SLICE
+        self._timed_slice = watchdog.stop_every or TIMED_SLICE
+
+    @property
+    def _engine(self) -> Any:
+        """The engine, which panics when it is used in another thread than the one that made it."""
+        if get_ident() != self._thread:
+            raise MachineInUse("icicle runs LoongArch64 only in the thread that made the machine")
+        if self._carried is not None:
+            self._refill()
+        return self._engine_here
 
     # ---------------------------------------------------------------- memory
 
@@ -326,19 +237,27 @@ class IcicleCpu:
 
     def _refresh(self) -> None:
         """Empty the engine, translations and all, and give it its memory and registers back."""
-        engine = self._engine
         contents = [(span, list(self._nonzero_memory(span))) for span in self._pages.spans]
-        registers = self.save()
+        self._carried = _Carried(contents, self.save())
+        self._refill()
+
+    def _refill(self) -> None:
+        """Fill the engine with what is carried over. A signal handler may raise at any point of it: whoever next
+        comes to the engine begins again."""
+        engine, carried = self._engine_here, self._carried
+        assert carried is not None
         engine.reset()
-        for span, blocks in contents:
+        for span, blocks in carried.contents:
             engine.mem_map(span.start, span.end - span.start, self._words.protections[int(span.protection)])
             for offset, block in blocks:
                 engine.mem_write(span.start + offset, block)
-        self.restore(registers)
+        for name, value in zip(ENGINE_REGISTERS, carried.registers.values, strict=True):
+            engine.reg_write(name, value)
         self._stale = self._ran_current = False
-        self._ran = _PageMap()
+        self._ran = SpanMap()
+        self._carried = None
 
-    def _nonzero_memory(self, span: _Span) -> Iterator[tuple[int, bytes]]:
+    def _nonzero_memory(self, span: Span) -> Iterator[tuple[int, bytes]]:
         """(offset, block) of what a span holds, read in pieces of 1 MiB; most of a stack or heap is zero."""
         for start in range(span.start, span.end, 1 << 20):
             piece = memoryview(self._engine.mem_read(start, min(1 << 20, span.end - start)))
@@ -403,7 +322,7 @@ class IcicleCpu:
         """Set `tp` (r2)."""
         self._engine.reg_write("tp", address)
 
-    def save(self) -> CpuContext:
+    def save(self) -> _Context:
         read = self._engine.reg_read
         return _Context(tuple(read(name) for name in ENGINE_REGISTERS))
 
@@ -416,14 +335,23 @@ class IcicleCpu:
     # ---------------------------------------------------------------- running
 
     def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
-        """Run from `pc` until a trap, a fault or a limit; see `emu.cpu.Cpu.run`."""
-        if self._stale or not self._ran_current:
-            self._prepare()
+        """Run from `pc` until a trap, a fault or a limit; see `emu.cpu.protocol.Cpu.run`."""
+        if self._running:
+            raise MachineInUse("the guest is running on this CPU: a signal handler cannot run it as well")
+        deadline = time.monotonic() + timeout if timeout else 0.0
+        try:
+            self._running = True
+            if self._stale or not self._ran_current:
+                self._prepare()
+            return self._run(pc, max_instructions or -1, deadline)
+        finally:
+            self._running = False
+
+    def _run(self, pc: int, left: int, deadline: float) -> Stop:
+        """Run in slices of so many instructions: each ends exactly, and lets Python handle signals."""
         engine = self._engine
         engine.pc = pc
-        deadline = time.monotonic() + timeout if timeout else 0.0
-        slice_size = TIMED_SLICE if timeout else SLICE
-        left = max_instructions or -1
+        slice_size = self._timed_slice if deadline else self._slice
         while True:
             engine.icount = 0
             engine.icount_limit = slice_size if left < 0 else min(slice_size, left)
@@ -450,7 +378,7 @@ class IcicleCpu:
                 left -= executed
                 if left <= 0:
                     return Stop(StopReason.INSTRUCTION_LIMIT, pc)
-            if timeout and time.monotonic() >= deadline:
+            if deadline and time.monotonic() >= deadline:
                 return Stop(StopReason.TIMEOUT, pc)
 
     def _stop(self, code: int, pc: int) -> Stop:
@@ -466,8 +394,13 @@ class IcicleCpu:
         return Stop(reason, pc, address)
 
     def close(self) -> None:
-        """Free the engine and its memory. Using the CPU afterwards is an error."""
-        self._engine = self._host = None  # type: ignore[assignment]
+        """Free the engine and its memory. Using the CPU afterwards is an error.
+
+        Raises MachineInUse while the guest runs on it.
+        """
+        if self._running:
+            raise MachineInUse("the guest is running on this CPU: it cannot be closed")
+        self._engine_here = self._host = None  # type: ignore[assignment]
 
 
 _ZERO_BLOCK = bytes(CARRY_BLOCK)

@@ -81,6 +81,10 @@ class Cpu(Protocol):
     Addresses and sizes given to `map`, `protect` and `unmap` are multiples of `page_size`. Addresses are
     unsigned Python ints. Registers have the psABI's (assembler's) lower-case names, plus `pc` and `sp` on
     every ISA; vector and floating-point registers are read and written as raw unsigned bit patterns.
+
+    One thread at a time: while one runs the guest, everything but `read` raises MachineInUse in the others. A
+    signal handler that comes in between, in the thread that runs it, finds the guest stopped exactly between two
+    instructions; it may look at everything and change memory, and `run` raises MachineInUse.
     """
 
     arch: str  #: canonical architecture name, as in `relink.arch`
@@ -139,7 +143,8 @@ class Cpu(Protocol):
         """Run from `pc` until a trap, a fault or a limit (0: none; `timeout` in seconds).
 
         On Arm bit 0 of `pc` selects Thumb. Registers are left as the guest left them; after any stop the CPU
-        can run again.
+        can run again, and after a limit the guest goes on from the stop's pc as if it had not been stopped. Signal
+        handlers run within a fraction of a second, however long the guest runs; what they raise ends the run.
         """
 
     def save(self) -> CpuContext: ...

@@ -22,7 +22,7 @@ from relink.resolve.sources import DefinedSymbols, Lookup, SymbolRequest, Symbol
 if TYPE_CHECKING:
     from emu.errors import Frame
     from emu.isa.convention import CallingConvention
-    from emu.ports import Guest
+    from emu.ports import HostGuest
     from emu.run.traps import TrapTable
 
 #: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
@@ -44,7 +44,7 @@ class HostSymbols:
     """
 
     def __init__(
-        self, traps: TrapTable, guest: Guest, convention: CallingConvention, caller: Callable[[], Frame]
+        self, traps: TrapTable, guest: HostGuest, convention: CallingConvention, caller: Callable[[], Frame]
     ) -> None:
         self._traps = traps
         self._guest = guest
@@ -84,7 +84,9 @@ class HostSymbols:
                 arguments = plan.arguments(guest)
             except GuestAccessError as error:  # of the caller's stack
                 raise BadGuestPointer(name, error) from None
+            guest.in_host = True
             value = function.call(*arguments)
+            guest.in_host = False
             try:
                 return plan.leave(guest, value, name)
             except GuestAccessError as error:

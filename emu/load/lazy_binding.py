@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from emu.debug.link_maps import LinkMaps
     from emu.load.initialisers import Initialisers
     from emu.memory.guest_memory import GuestMemory
+    from emu.ports import HostGuest
     from emu.run.traps import TrapTable
     from relink.linker import Linker
 
@@ -64,10 +65,11 @@ class LazyCalls:
         traps: TrapTable,
         initialisers: Initialisers,
         link_maps: LinkMaps,
+        guest: HostGuest,
         caller: Callable[[], Frame],
     ) -> None:
         self._linker, self._memory, self._cpu, self._traps = linker, memory, cpu, traps
-        self._initialisers, self._link_maps, self._caller = initialisers, link_maps, caller
+        self._initialisers, self._link_maps, self._guest, self._caller = initialisers, link_maps, guest, caller
         self._start = time.perf_counter()
         self._blocks: dict[Image, int] = {}
         self._resolvers: dict[Image, int] = {}
@@ -106,6 +108,7 @@ class LazyCalls:
         linker = self._linker
         caller = self._caller()
         context = self._cpu.save()  # an ifunc's resolver, or whoever answers for a symbol, may run guest code
+        self._guest.in_host = True
         try:
             answer = linker.bind_slot(image_of(slots.image), slot)
             address = answer.address
@@ -114,6 +117,7 @@ class LazyCalls:
         except UnresolvedSymbol as missing:
             raise UnresolvedCall(missing.symbol, caller) from missing
         finally:
+            self._guest.in_host = False
             self._cpu.restore(context)
         if answer.kind == "weak":
             raise UnresolvedCall(answer.name, caller)

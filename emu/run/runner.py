@@ -2,6 +2,9 @@
 
 A call sets registers and runs until the guest comes to the return trap of its depth. Other traps and system calls
 it meets are answered in between, outside the engine, so what answers them may call the guest again, to any depth.
+
+Signal handlers and finalisers come in at any moment. Where they may call the guest is where a host function may:
+`in_host` says so. Elsewhere in a call registers hold what the next step needs, and they are refused.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import RLock, current_thread
 
 from emu.calls.plan import CallPlan, plan_call
 from emu.calls.prototypes import Prototype
@@ -20,7 +24,7 @@ from emu.memory.heap import Heap
 from emu.run.budget import Budget
 from emu.run.stack import Stack
 from emu.run.traps import TrapTable
-from relink.errors import MachineError, RelinkError
+from relink.errors import MachineError, MachineInUse, RelinkError
 
 #: How many calls out of host functions may be under way at once, and below which number none is looked at.
 _DEEPEST, _SHALLOW = 1000, 8
@@ -72,6 +76,8 @@ class Runner:
         self.cpu, self.memory, self.heap = cpu, memory, heap  #: what an `emu.ports.Guest` has
         self.max_instructions, self.timeout = max_instructions, timeout
         self.depth = 0  #: how many calls are under way
+        self.in_host = False  #: in a call: whether a host function runs, which may call the guest
+        self._user = RLock()  # held by the thread that uses the machine
         self._traps = traps
         self._stack = stack
         self._arch = convention.arch
@@ -105,19 +111,48 @@ class Runner:
         See `Machine.call` for what is raised.
         """
         plan = plan_call(self._arch, prototype)
-        if self.depth:
-            return self._call_nested(plan, address, args)
-        self._budget = self._new_budget(max_instructions, timeout)
-        if self.memory.damaged:
-            self.memory.repair()
-        self.depth = 1
+        if not self._user.acquire(blocking=False):
+            raise self._used_elsewhere()
         try:
-            return self._enter(plan, address, args, self._stack.top)
+            if self.depth:
+                return self._call_nested(plan, address, args)
+            self._budget = self._new_budget(max_instructions, timeout)
+            if self.memory.damaged:
+                self.memory.repair()
+            self.depth = 1
+            try:
+                return self._enter(plan, address, args, self._stack.top)
+            finally:
+                self.depth = 0
         finally:
-            self.depth = 0
+            self._user.release()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """While the block runs the machine is this thread's.
+
+        Raises MachineInUse where it is another's, or in the middle of a call, outside of host functions.
+        """
+        if not self._user.acquire(blocking=False):
+            raise self._used_elsewhere()
+        try:
+            if self.depth and not self.in_host:
+                raise self._used_out_of_turn()
+            yield
+        finally:
+            self._user.release()
+
+    def _used_elsewhere(self) -> MachineInUse:
+        return MachineInUse(f"another thread is using the machine, so {current_thread().name} cannot")
+
+    @staticmethod
+    def _used_out_of_turn() -> MachineInUse:
+        return MachineInUse("the guest is in the middle of a call: only its host functions can use it now")
 
     def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> int | float | None:
         """A call out of a host function: the interrupted guest function finds its registers as they were."""
+        if not self.in_host:
+            raise self._used_out_of_turn()
         if self.depth >= _DEEPEST or (self.depth > _SHALLOW and _is_deep()):
             raise StackExhausted
         cpu = self.cpu
@@ -126,6 +161,8 @@ class Runner:
         self._suspended.append(before)
         try:
             result = self._enter(plan, address, args, before[0])
+            # The callee kept what its ABI says; the interrupted function returns through these.
+            cpu.write_registers(zip(self._returns_through, before, strict=False))
         except BaseException as error:
             cpu.write_registers(zip(self._interrupted, before, strict=True))
             self.raised_in_call = error
@@ -133,11 +170,11 @@ class Runner:
         finally:
             self.depth -= 1
             self._suspended.pop()
-        # The callee kept what its ABI says; the interrupted function returns through these.
-        cpu.write_registers(zip(self._returns_through, before, strict=False))
+            self.in_host = True
         return result
 
     def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> int | float | None:
+        self.in_host = False
         end = self._traps.return_to(self.depth)
         entry = plan.enter(self, args, sp, end)
         returned = False
@@ -185,15 +222,17 @@ class Runner:
 
         Raises MachineError when a call is under way.
         """
-        if self.depth:
-            raise MachineError("a program cannot be run out of a host function")
-        self._budget = self._new_budget(max_instructions, timeout)
-        self.depth = 1
-        try:
-            self.cpu.write_registers(registers)
-            self.run(entry, self._traps.return_to(1))
-        finally:
-            self.depth = 0
+        with self.used():
+            if self.depth:
+                raise MachineError("a program cannot be run out of a host function")
+            self._budget = self._new_budget(max_instructions, timeout)
+            self.depth = 1
+            self.in_host = False
+            try:
+                self.cpu.write_registers(registers)
+                self.run(entry, self._traps.return_to(1))
+            finally:
+                self.depth = 0
 
     # ------------------------------------------------------------ until it ends
 
@@ -231,6 +270,7 @@ class Runner:
                 if unwinding.depth == self.depth:
                     raise
                 pc = self._resume(unwinding)
+                self.in_host = False
             except BadGuestPointer as bad:
                 raise self._stopped(
                     Stop(_ACCESSES[bad.error.write, bad.error.mapped], stop.pc, bad.error.address)

@@ -1,0 +1,73 @@
+"""How an icicle engine for LoongArch64 is made, and its vocabulary. The only file that imports icicle."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from emu.cpu.loongarch64 import ENGINE_ARCHITECTURE, SLEIGH_ROOT
+from emu.cpu.protocol import StopReason
+
+#: Upper bound of guest memory in pages (4 GiB); only pages that are touched cost host memory.
+MEMORY_CAPACITY = 1 << 20
+
+_environment_lock = threading.Lock()
+
+
+class Vocabulary:
+    """The engine's enumerations as this project's, resolved once, when the engine is first imported."""
+
+    def __init__(self, icicle: Any) -> None:
+        modes = icicle.MemoryProtection
+        # Write permission alone does not exist in the engine, nor on the hardware: it implies reading.
+        self.protections = {
+            0: modes.NoAccess, 1: modes.ExecuteOnly, 2: modes.ReadWrite, 3: modes.ExecuteReadWrite,
+            4: modes.ReadOnly, 5: modes.ExecuteRead, 6: modes.ReadWrite, 7: modes.ExecuteReadWrite,
+        }  # fmt: skip
+        codes = icicle.ExceptionCode
+        self.memory_error: type[Exception] = icicle.MemoryException
+        self.instruction_limit = int(icicle.RunStatus.InstructionLimit)
+        self.host_operation = int(codes.UnimplementedOp)
+        self.self_modifying = int(codes.SelfModifyingCode)
+        self.fetch_refused = int(codes.ExecViolation)
+        self.reasons: dict[int, StopReason] = {
+            int(codes.Syscall): StopReason.SYSCALL,
+            int(codes.DivisionException): StopReason.ARITHMETIC,
+            int(codes.ReadUnmapped): StopReason.READ_UNMAPPED,
+            int(codes.ReadPerm): StopReason.READ_PROTECTED,
+            int(codes.ReadUnaligned): StopReason.UNALIGNED,
+            int(codes.WriteUnmapped): StopReason.WRITE_UNMAPPED,
+            int(codes.WritePerm): StopReason.WRITE_PROTECTED,
+            int(codes.WriteUnaligned): StopReason.UNALIGNED,
+            int(codes.AddressOverflow): StopReason.READ_UNMAPPED,
+            int(codes.ExecViolation): StopReason.FETCH_UNMAPPED,
+            int(codes.ExecUnaligned): StopReason.UNALIGNED,
+            int(codes.InvalidInstruction): StopReason.INVALID_INSTRUCTION,
+        }
+
+
+_vocabulary: Vocabulary | None = None
+
+
+def create_engine() -> tuple[Any, Vocabulary]:
+    """A new engine that speaks LoongArch64; the import is put off to here because it costs 15 ms."""
+    global _vocabulary
+    import icicle
+
+    if _vocabulary is None:
+        _vocabulary = Vocabulary(icicle)
+    # The engine takes the root of its instruction sets from the environment, when constructed.
+    with _environment_lock:
+        before = os.environ.get("GHIDRA_SRC")
+        os.environ["GHIDRA_SRC"] = str(SLEIGH_ROOT)
+        try:
+            # The interpreter: its JIT is a hundred times slower on code that runs once.
+            engine = icicle.Icicle(ENGINE_ARCHITECTURE, jit=False, optimize_instructions=False)
+        finally:
+            if before is None:
+                del os.environ["GHIDRA_SRC"]
+            else:
+                os.environ["GHIDRA_SRC"] = before
+    engine.mem_capacity = MEMORY_CAPACITY
+    return engine, _vocabulary

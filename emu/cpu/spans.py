@@ -1,0 +1,64 @@
+"""Which guest pages are mapped, and with which protection, for engines that keep the memory themselves."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import NamedTuple
+
+from relink.errors import GuestAccessError
+from relink.memory.address_space import Protection
+
+
+class Span(NamedTuple):
+    """Mapped guest addresses [start, end) of one protection."""
+
+    start: int
+    end: int
+    protection: Protection
+
+
+class SpanMap:
+    """What is mapped and how: the engine has no question for it."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    def find(self, address: int) -> Span | None:
+        index = bisect_right(self.spans, address, key=lambda span: span.start) - 1
+        return self.spans[index] if index >= 0 and address < self.spans[index].end else None
+
+    def overlapping(self, start: int, end: int) -> list[Span]:
+        """The spans that share an address with [start, end), cut to it."""
+        return [
+            Span(max(span.start, start), min(span.end, end), span.protection)
+            for span in self.spans
+            if span.start < end and start < span.end
+        ]
+
+    def require(self, address: int, size: int, needed: Protection, *, write: bool) -> None:
+        """Raise GuestAccessError unless all of the range is mapped with at least `needed` permissions."""
+        position, end = address, address + size
+        while position < end:
+            span = self.find(position)
+            if span is None or span.protection & needed != needed:
+                raise GuestAccessError(position, end - position, write=write, mapped=span is not None)
+            position = span.end
+
+    def covers(self, start: int, end: int) -> bool:
+        return sum(span.end - span.start for span in self.overlapping(start, end)) == end - start
+
+    def remove(self, start: int, end: int) -> None:
+        kept: list[Span] = []
+        for span in self.spans:
+            if span.end <= start or end <= span.start:
+                kept.append(span)
+                continue
+            if span.start < start:
+                kept.append(span._replace(end=start))
+            if end < span.end:
+                kept.append(span._replace(start=end))
+        self.spans = kept
+
+    def add(self, start: int, end: int, protection: Protection) -> None:
+        self.spans.append(Span(start, end, protection))
+        self.spans.sort()

@@ -1,0 +1,335 @@
+"""Unicorn's C API (unicorn/unicorn.h) as this project calls it. The only file that imports Unicorn.
+
+The C library is called through ctypes with buffers made once: the Python binding's own methods cost four
+times as much as the engine on a short run.
+
+**Hooks are not Python code.** A ctypes callback that is a Python function runs the handlers of signals that have
+come, and what they raise (Ctrl-C's KeyboardInterrupt) is printed and lost, in the middle of the guest's run. So
+the callbacks that write down what Unicorn saw are built-in functions (`struct`'s `pack_into`), which run no
+handler; what stops the engine after them is `uc_emu_stop` itself, installed as a second hook; and what stops it on
+request is a few bytes of machine code (`emu.cpu.stop_hook`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import weakref
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import unicorn.arm64_const
+import unicorn.arm_const
+import unicorn.riscv_const
+import unicorn.unicorn_const as uc
+import unicorn.x86_const
+from numpy.typing import NDArray
+from unicorn.unicorn_py3.unicorn import uclib
+
+from emu.cpu.pages import PAGE_SIZE
+from emu.cpu.protocol import Protection, StopReason
+from emu.cpu.stop_hook import StopRequest
+from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, UnicornIsa, gdt_entry
+from relink.errors import AddressSpaceError
+
+__all__ = [
+    "FAULTS",
+    "NO_COUNT",
+    "NO_TIMEOUT",
+    "PROTECTION",
+    "Context",
+    "Gdt",
+    "Seen",
+    "Watched",
+    "add_hook",
+    "check",
+    "control",
+    "emu_start",
+    "install_recorders",
+    "open_engine",
+    "reg_read",
+    "reg_read_batch",
+    "reg_write",
+    "reg_write_batch",
+    "register_slots",
+    "stop_request",
+    "uc",
+    "uclib",
+]
+
+#: The engine never drops translated code but for want of room: by default it takes a gigabyte before.
+_TRANSLATED: Final = 32 << 20
+# As uc_ctl encodes a call that writes one argument.
+_SET_TRANSLATION_BUFFER: Final = uc.UC_CTL_TCG_BUFFER_SIZE | 1 << 26 | uc.UC_CTL_IO_WRITE << 30
+NO_TIMEOUT: Final = ctypes.c_uint64(0)
+NO_COUNT: Final = ctypes.c_size_t(0)
+_SYSCALL_INSTRUCTION: Final = 0x80  # syscall and sysenter, under the number of the i386 system call
+
+_CONSTANTS = {
+    "x86": unicorn.x86_const,
+    "arm64": unicorn.arm64_const,
+    "arm": unicorn.arm_const,
+    "riscv": unicorn.riscv_const,
+}
+
+# The binding's prototypes convert every argument again on every call. These have none: what is passed has its C
+# type already.
+emu_start = uclib["uc_emu_start"]
+reg_read, reg_write = uclib["uc_reg_read"], uclib["uc_reg_write"]
+reg_read_batch, reg_write_batch = uclib["uc_reg_read_batch"], uclib["uc_reg_write_batch"]
+_EMU_STOP: Final = ctypes.cast(uclib["uc_emu_stop"], ctypes.c_void_p)
+
+#: Protection (ELF's bit order) -> UC_PROT_*.
+PROTECTION: Final = tuple(
+    (uc.UC_PROT_READ if p & Protection.R else 0)
+    | (uc.UC_PROT_WRITE if p & Protection.W else 0)
+    | (uc.UC_PROT_EXEC if p & Protection.X else 0)
+    for p in range(8)
+)
+
+FAULTS: Final[Mapping[int, StopReason]] = {
+    uc.UC_ERR_READ_UNMAPPED: StopReason.READ_UNMAPPED,
+    uc.UC_ERR_WRITE_UNMAPPED: StopReason.WRITE_UNMAPPED,
+    uc.UC_ERR_FETCH_UNMAPPED: StopReason.FETCH_UNMAPPED,
+    uc.UC_ERR_READ_PROT: StopReason.READ_PROTECTED,
+    uc.UC_ERR_WRITE_PROT: StopReason.WRITE_PROTECTED,
+    uc.UC_ERR_FETCH_PROT: StopReason.FETCH_PROTECTED,
+    uc.UC_ERR_READ_UNALIGNED: StopReason.UNALIGNED,
+    uc.UC_ERR_WRITE_UNALIGNED: StopReason.UNALIGNED,
+    uc.UC_ERR_FETCH_UNALIGNED: StopReason.UNALIGNED,
+    uc.UC_ERR_INSN_INVALID: StopReason.INVALID_INSTRUCTION,
+    uc.UC_ERR_EXCEPTION: StopReason.EXCEPTION,
+}
+
+
+class UnicornError(AddressSpaceError):
+    """Unicorn refused a request about memory or set-up; the message is its own."""
+
+
+def check(status: int, action: str, address: int | None = None, size: int | None = None) -> None:
+    """Raise UnicornError unless `status` is UC_ERR_OK."""
+    if status != uc.UC_ERR_OK:
+        reason = uclib.uc_strerror(status).decode("ascii", "replace")
+        raise UnicornError(f"Unicorn cannot {action}: {reason}", address=address, size=size)
+
+
+def control(handle: ctypes.c_void_p, kind: int, *values: int) -> int:
+    """uc_ctl for writing: UC_CTL_WRITE(kind, number of arguments)."""
+    request = kind | len(values) << 26 | uc.UC_CTL_IO_WRITE << 30
+    return int(uclib.uc_ctl(handle, ctypes.c_int(request), *(ctypes.c_uint64(value) for value in values)))
+
+
+def open_engine(arch: str, isa: UnicornIsa) -> ctypes.c_void_p:
+    """A new engine with a bounded cache of translated code. Raises UnicornError."""
+    handle = ctypes.c_void_p()
+    engine, mode = getattr(uc, f"UC_ARCH_{isa.engine}"), getattr(uc, f"UC_MODE_{isa.mode}")
+    check(uclib.uc_open(engine, mode, ctypes.byref(handle)), f"open {arch}")
+    size = ctypes.c_uint32(_TRANSLATED)
+    check(uclib.uc_ctl(handle, _SET_TRANSLATION_BUFFER, size), "bound the cache of translated code")
+    if isa.model:
+        model = getattr(_CONSTANTS[isa.constants], f"UC_CPU_{isa.model}")
+        check(control(handle, uc.UC_CTL_CPU_MODEL, model), "choose the CPU model")
+    return handle
+
+
+# ---------------------------------------------------------------- registers
+
+
+class _Wide(ctypes.Structure):
+    """A 128-bit register buffer that speaks int, as ctypes' own integers do."""
+
+    _fields_ = (("low", ctypes.c_uint64), ("high", ctypes.c_uint64))
+
+    @property
+    def value(self) -> int:
+        return int(self.low) | int(self.high) << 64
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self.low, self.high = value, value >> 64  # ctypes drops what does not fit
+
+
+#: A register's width in bytes -> the type of its buffer.
+_BUFFERS: Mapping[int, Any] = {
+    2: ctypes.c_uint16,
+    4: ctypes.c_uint32,
+    8: ctypes.c_uint64,
+    10: _Wide,
+    16: _Wide,
+}
+
+
+def register_slots(isa: UnicornIsa) -> dict[str, tuple[int, Any, Any]]:
+    """Name -> (Unicorn's number, a buffer of the register's width, a reference to the buffer)."""
+    slots = {}
+    for name, (constant, size) in isa.names.items():
+        buffer = _BUFFERS[size]()
+        identifier = getattr(_CONSTANTS[isa.constants], f"UC_{isa.constants.upper()}_REG_{constant}")
+        slots[name] = (identifier, buffer, ctypes.byref(buffer))
+    return slots
+
+
+class Context:
+    """Saved registers, freed with the object."""
+
+    def __init__(self, handle: ctypes.c_void_p) -> None:
+        self.pointer = ctypes.c_void_p()
+        check(uclib.uc_context_alloc(handle, ctypes.byref(self.pointer)), "allocate a context")
+        weakref.finalize(self, uclib.uc_context_free, self.pointer)
+
+
+class _DescriptorTable(ctypes.Structure):
+    """uc_x86_mmr, as GDTR wants it."""
+
+    _fields_ = (
+        ("selector", ctypes.c_uint16),
+        ("base", ctypes.c_uint64),
+        ("limit", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+    )
+
+
+class Gdt:
+    """i386: a page with a GDT: flat segments (loading %gs makes the engine look at them all) and %gs's own."""
+
+    def __init__(self, handle: ctypes.c_void_p) -> None:
+        self._handle = handle
+        room = np.zeros(2 * PAGE_SIZE, np.uint8)
+        self._page: NDArray[np.uint8] = room[-room.ctypes.data % PAGE_SIZE :][:PAGE_SIZE]
+        host = ctypes.c_void_p(self._page.ctypes.data)
+        status = uclib.uc_mem_map_ptr(handle, GDT_PAGE, PAGE_SIZE, uc.UC_PROT_READ, host)
+        check(status, "map the descriptor table", GDT_PAGE, PAGE_SIZE)
+        self._describe(GDT_FLAT, gdt_entry(0, 0))
+        table = _DescriptorTable(0, GDT_PAGE, 8 * (GDT_TLS + 1) - 1, 0)
+        check(uclib.uc_reg_write(handle, unicorn.x86_const.UC_X86_REG_GDTR, ctypes.byref(table)), "load GDTR")
+        for segment in ("SS", "DS", "ES"):
+            self._select(segment, GDT_FLAT, 0)
+
+    def set_thread_pointer(self, address: int) -> None:
+        """Have %gs select a segment at `address`."""
+        self._describe(GDT_TLS, gdt_entry(address, 3))
+        self._select("GS", GDT_TLS, 3)
+
+    def _describe(self, index: int, entry: bytes) -> None:
+        self._page[8 * index : 8 * index + 8] = np.frombuffer(entry, np.uint8)
+
+    def _select(self, segment: str, index: int, privilege: int) -> None:
+        selector = ctypes.c_uint16(index << 3 | privilege)
+        register = getattr(unicorn.x86_const, f"UC_X86_REG_{segment}")
+        check(uclib.uc_reg_write(self._handle, register, ctypes.byref(selector)), f"load {segment}")
+
+
+# ---------------------------------------------------------------- hooks
+
+_HOOK_ARGUMENTS = ctypes.c_size_t  # engine and user data, which nobody looks at
+_MEMORY_HOOK = ctypes.CFUNCTYPE(
+    ctypes.c_bool, _HOOK_ARGUMENTS, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, _HOOK_ARGUMENTS
+)
+_INTERRUPT_HOOK = ctypes.CFUNCTYPE(None, _HOOK_ARGUMENTS, ctypes.c_uint32, _HOOK_ARGUMENTS)
+_INSTRUCTION_HOOK = ctypes.CFUNCTYPE(None, _HOOK_ARGUMENTS, _HOOK_ARGUMENTS)
+
+
+class _Record:
+    """The arguments of a callback's last call, as a C hook left them in a buffer."""
+
+    def __init__(self, layout: str) -> None:
+        self._layout = struct.Struct(layout)
+        self._buffer = bytearray(self._layout.size)
+        self.write = partial(self._layout.pack_into, self._buffer, 0)
+
+    def take(self) -> tuple[int, ...] | None:
+        """The arguments, once; None if there was no call since. The first, the engine, is never 0."""
+        arguments = self._layout.unpack_from(self._buffer)
+        if not arguments[0]:
+            return None
+        self._buffer[:] = bytes(len(self._buffer))
+        return arguments
+
+
+class Seen:
+    """What the hooks saw during a run. They hold this and not the Cpu, which can so be freed at once."""
+
+    def __init__(self) -> None:
+        self._memory = _Record("=QiQiqQ")
+        self._exception = _Record("=QIQ")
+        self._syscall = _Record("=QQ")
+        #: What Unicorn calls: kept as long as the engine lives. None as a result is false: "not handled".
+        self.callbacks = (
+            _MEMORY_HOOK(self._memory.write),
+            _INTERRUPT_HOOK(self._exception.write),
+            _INSTRUCTION_HOOK(self._syscall.write),
+        )
+
+    def address(self) -> int | None:
+        """The data address of a memory fault, once."""
+        arguments = self._memory.take()
+        return None if arguments is None else arguments[2]
+
+    def exception(self) -> int | None:
+        """The number of an exception, or that of the i386 system call, once."""
+        arguments = self._exception.take()
+        return arguments[1] if arguments is not None else _SYSCALL_INSTRUCTION if self._syscall.take() else None
+
+    def forget(self) -> None:
+        """Of a run that nobody will explain."""
+        for record in (self._memory, self._exception, self._syscall):
+            record.take()
+
+
+_EVERYWHERE = (1, 0)
+
+
+def add_hook(
+    handle: ctypes.c_void_p,
+    kind: int,
+    callback: ctypes.c_void_p,
+    data: Any = None,
+    *extra: int,
+    place: tuple[int, int] = _EVERYWHERE,
+) -> ctypes.c_size_t:
+    """uc_hook_add for the addresses from the first of `place` to the last; the hook. Raises UnicornError."""
+    hook = ctypes.c_size_t()
+    bounds = map(ctypes.c_uint64, place)
+    status = uclib.uc_hook_add(
+        handle, ctypes.byref(hook), kind, callback, data, *bounds, *(ctypes.c_int(value) for value in extra)
+    )
+    check(status, "install a hook")
+    return hook
+
+
+def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> None:
+    """Have bad memory accesses, exceptions, and system calls that raise none written down, and stop the engine."""
+    memory, exception, syscall = (ctypes.cast(callback, ctypes.c_void_p) for callback in seen.callbacks)
+    add_hook(handle, uc.UC_HOOK_MEM_INVALID & ~uc.UC_HOOK_MEM_FETCH_INVALID, memory)  # stops by itself
+    stopping = [(uc.UC_HOOK_INTR, exception, ())]
+    stopping += [(uc.UC_HOOK_INSN, syscall, (getattr(unicorn.x86_const, f"UC_{n}"),)) for n in isa.syscalls]  # type: ignore[misc]
+    for kind, callback, extra in stopping:
+        add_hook(handle, kind, callback, None, *extra)
+        add_hook(handle, kind, _EMU_STOP, None, *extra)
+
+
+class Watched:
+    """The engine as `emu.cpu.inspector` uses it."""
+
+    def __init__(self, handle: ctypes.c_void_p) -> None:
+        self._handle = handle
+
+    def stop(self) -> None:
+        uclib.uc_emu_stop(self._handle)
+
+    def hook_edges(self, callback: Any) -> None:
+        add_hook(self._handle, uc.UC_HOOK_EDGE_GENERATED, ctypes.cast(callback, ctypes.c_void_p))
+
+    def hook_instruction(self, callback: Any, address: int) -> None:
+        function = ctypes.cast(callback, ctypes.c_void_p)
+        add_hook(self._handle, uc.UC_HOOK_CODE, function, None, place=(address, address))
+
+    def drop(self, low: int, high: int) -> None:
+        control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
+
+
+def stop_request() -> StopRequest:
+    """A request that stops Unicorn, for `emu.cpu.stop_hook`. It is to live as long as the engine."""
+    return StopRequest(0, 0, _EMU_STOP)

@@ -1,0 +1,140 @@
+"""The registers of a CPU on Unicorn, by name: one at a time, several in one crossing, all as a context."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Mapping, Sequence
+from threading import get_ident
+from typing import Any, NamedTuple, NoReturn
+
+from emu.cpu import unicorn_api as api
+from emu.cpu.protocol import CpuContext
+from emu.cpu.unicorn_api import reg_read
+from emu.cpu.unicorn_isas import UnicornIsa
+from relink.errors import MachineError, MachineInUse
+
+
+class _Batch(NamedTuple):
+    """Arguments of uc_reg_read_batch for one sequence of register names."""
+
+    identifiers: Any
+    pointers: Any
+    buffers: tuple[Any, ...]
+    length: int
+
+
+class Closed:
+    """Stands where a closed CPU had its engine."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise MachineError("the CPU has been closed")
+
+    __getattr__ = __setattr__ = __getitem__ = _refuse
+
+    @property
+    def _as_parameter_(self) -> NoReturn:  # how ctypes asks for an argument
+        raise MachineError("the CPU has been closed")
+
+
+class UnicornRegisters:
+    """What of a `Cpu` is about registers."""
+
+    def __init__(self, handle: ctypes.c_void_p, isa: UnicornIsa) -> None:
+        self._handle = handle
+        self._isa = isa
+        self.registers = isa.printed
+        self._slots = api.register_slots(isa)
+        self._pc_slot = self._slots["pc"]
+        self._batches: dict[tuple[str, ...], _Batch] = {}
+        #: Names of the program counter that read with the Thumb bit.
+        self._interworking = frozenset({"pc", "r15"} if isa.constants == "arm" else ())
+        self._suspended: int | None = None  # Arm: where a fault or limit may have left an IT block
+        self._running = 0  # the thread that runs the guest; 0: none does
+        self._gdt = api.Gdt(handle) if isa.thread_pointer is None else None
+
+    def _refuse_other_threads(self) -> None:
+        """Called while a run is under way. In its own thread the engine stands still, between two blocks."""
+        if self._running != get_ident():
+            raise MachineInUse("another thread is running the guest on this CPU")
+
+    def read_register(self, name: str) -> int:
+        if self._running:
+            self._refuse_other_threads()
+        identifier, buffer, reference = self._slots[name]
+        reg_read(self._handle, identifier, reference)
+        value: int = buffer.value
+        return value | self._thumb_bit() if name in self._interworking else value
+
+    def write_register(self, name: str, value: int) -> None:
+        if self._running:
+            self._refuse_other_threads()
+        identifier, buffer, reference = self._slots[name]
+        buffer.value = value
+        api.reg_write(self._handle, identifier, reference)
+
+    def read_registers(self, names: Sequence[str]) -> list[int]:
+        """Several at once, in one crossing."""
+        names = tuple(names)
+        if self._running:
+            self._refuse_other_threads()
+        identifiers, pointers, buffers, count = self._batches.get(names) or self._batch(names)
+        api.reg_read_batch(self._handle, identifiers, pointers, count)
+        values = [buffer.value for buffer in buffers]
+        if self._interworking:
+            values = [
+                value | self._thumb_bit() if name in self._interworking else value
+                for name, value in zip(names, values, strict=True)
+            ]
+        return values
+
+    def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None:
+        """Several at once, in one crossing."""
+        pairs = dict(values)
+        if self._running:
+            self._refuse_other_threads()
+        names = tuple(pairs)
+        identifiers, pointers, buffers, count = self._batches.get(names) or self._batch(names)
+        for buffer, value in zip(buffers, pairs.values(), strict=True):
+            buffer.value = value
+        api.reg_write_batch(self._handle, identifiers, pointers, count)
+
+    def set_thread_pointer(self, address: int) -> None:
+        """Set fs_base, tpidr_el0, tpidruro, tp; on i386 the base of the segment that %gs selects."""
+        if self._isa.thread_pointer is not None:
+            self.write_register(self._isa.thread_pointer, address)
+        elif self._gdt is not None:
+            self._gdt.set_thread_pointer(address)
+
+    def _thumb_bit(self) -> int:
+        if not self._interworking:
+            return 0
+        identifier, buffer, reference = self._slots["cpsr"]
+        reg_read(self._handle, identifier, reference)
+        return int(buffer.value) >> 5 & 1
+
+    def _batch(self, names: tuple[str, ...]) -> _Batch:
+        slots = [self._slots[name] for name in names]
+        buffers = tuple(buffer for _, buffer, _ in slots)
+        batch = self._batches[names] = _Batch(
+            (ctypes.c_int * len(slots))(*(identifier for identifier, _, _ in slots)),
+            (ctypes.c_void_p * len(slots))(*(ctypes.addressof(buffer) for buffer in buffers)),
+            buffers,
+            len(slots),
+        )
+        return batch
+
+    def save(self) -> CpuContext:
+        """A copy of all registers."""
+        if self._running:
+            self._refuse_other_threads()
+        context = api.Context(self._handle)
+        api.uclib.uc_context_save(self._handle, context.pointer)
+        return context
+
+    def restore(self, context: CpuContext) -> None:
+        """Set all registers as they were at `save`."""
+        assert isinstance(context, api.Context)
+        if self._running:
+            self._refuse_other_threads()
+        api.uclib.uc_context_restore(self._handle, context.pointer)
+        self._suspended = None
