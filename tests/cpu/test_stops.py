@@ -98,6 +98,8 @@ def test_a_cpu_that_runs_cannot_be_run_or_closed_by_a_signal_handler(bench: Benc
     refused: list[str] = []
 
     def handle(number: int, frame: object) -> None:
+        if not bench.cpu._running or refused:  # type: ignore[attr-defined]
+            return
         for use in (lambda: bench.cpu.run(entry, max_instructions=1), bench.cpu.close):
             with pytest.raises(MachineInUse) as caught:
                 use()
@@ -106,8 +108,9 @@ def test_a_cpu_that_runs_cannot_be_run_or_closed_by_a_signal_handler(bench: Benc
     before = signal.signal(signal.SIGALRM, handle)
     try:
         bench.prepare()
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-        assert bench.cpu.run(entry, timeout=0.5) == Stop(StopReason.TIMEOUT, CODE)
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        assert bench.cpu.run(entry, timeout=0.3) == Stop(StopReason.TIMEOUT, CODE)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert len(refused) == 2
+    assert len(refused) >= 2
