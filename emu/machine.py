@@ -22,12 +22,12 @@ hosted in Python, of which `machine.libc` has what the guest printed and the fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property, wraps
+from functools import cached_property
 from os import PathLike, fspath
 from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from emu.calls.prototypes import Prototype
 from emu.errors import CallError, Frame
@@ -37,6 +37,7 @@ from emu.load.lazy_binding import FirstCall
 from emu.memory.limit import DEFAULT_LIMIT
 from emu.parts import Parts
 from emu.personality import Personality, Program
+from emu.run.exclusive import exclusive
 from emu.run.threads import Thread
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.errors import MachineError, UnsupportedElf
@@ -58,21 +59,6 @@ if TYPE_CHECKING:
     from relink.image import Symbol
 
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
-
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def exclusive(method: Callable[Concatenate[Machine, _P], _R]) -> Callable[Concatenate[Machine, _P], _R]:
-    """A method that is refused (MachineInUse) while another thread uses the machine, or out of turn."""
-
-    @wraps(method)
-    def refused_if_in_use(machine: Machine, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with machine.runner.used():
-            return method(machine, *args, **kwargs)
-
-    return refused_if_in_use
 
 
 class Machine:

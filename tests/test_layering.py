@@ -144,8 +144,6 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_AT_THE_TOP = 400, 50, 12
 TO_BE_SPLIT = {
     "emu/cli/inspect.py: report",
     "emu/cli/inspect_view.py: show",
-    "emu/cpu/icicle.py",
-    "emu/cpu/unicorn.py",
     "emu/isa/riscv.py: _isa",
     "emu/libc/atomics.py: _export_sized",
     "emu/libc/stdio.py",

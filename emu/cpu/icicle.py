@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu import watchdog
-from emu.cpu.icicle_engine import create_engine
+from emu.cpu.icicle_engine import HAS_ADDRESS, create_engine, nonzero_blocks
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.loongarch64.registers import (
     ALIASES,
@@ -46,25 +46,10 @@ PAGE_SIZE = 4096
 #: Instructions between two looks at the clock (and at Ctrl-C): some 50 ms, or 2 ms when a timeout is set.
 SLICE = 1 << 21
 TIMED_SLICE = 1 << 16
-#: Memory is carried over a refresh in blocks of this many bytes, the all-zero ones left out.
-CARRY_BLOCK = 1 << 16
 
 _WORD = (1 << 64) - 1
 #: For one instruction to be run on its own: where no program has anything, and `map` refuses to put anything.
 _SCRATCH_PAGE = (1 << 63) - PAGE_SIZE
-
-
-_HAS_ADDRESS = frozenset(
-    {
-        StopReason.READ_UNMAPPED,
-        StopReason.READ_PROTECTED,
-        StopReason.WRITE_UNMAPPED,
-        StopReason.WRITE_PROTECTED,
-        StopReason.FETCH_UNMAPPED,
-        StopReason.FETCH_PROTECTED,
-        StopReason.UNALIGNED,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +197,7 @@ class IcicleCpu:
 
     def _fill(self, address: int, data: memoryview) -> None:
         """Write into fresh (zero) memory, sparing the blocks that are zero: they cost no host memory then."""
-        for offset, block in _nonzero_blocks(data):
+        for offset, block in nonzero_blocks(data):
             self._engine.mem_write(address + offset, block)
 
     # ---------------------------------------------------------------- translated code
@@ -261,7 +246,7 @@ class IcicleCpu:
         """(offset, block) of what a span holds, read in pieces of 1 MiB; most of a stack or heap is zero."""
         for start in range(span.start, span.end, 1 << 20):
             piece = memoryview(self._engine.mem_read(start, min(1 << 20, span.end - start)))
-            for offset, block in _nonzero_blocks(piece):
+            for offset, block in nonzero_blocks(piece):
                 yield start - span.start + offset, block
 
     def _store_over_code(self, pc: int) -> Stop | None:
@@ -384,7 +369,7 @@ class IcicleCpu:
     def _stop(self, code: int, pc: int) -> Stop:
         """The engine's exception as a Stop."""
         reason = self._words.reasons.get(code, StopReason.EXCEPTION)
-        if reason not in _HAS_ADDRESS:
+        if reason not in HAS_ADDRESS:
             return Stop(reason, pc)
         address = int(self._engine.exception_value)
         if code == self._words.fetch_refused:
@@ -401,14 +386,3 @@ class IcicleCpu:
         if self._running:
             raise MachineInUse("the guest is running on this CPU: it cannot be closed")
         self._engine_here = self._host = None  # type: ignore[assignment]
-
-
-_ZERO_BLOCK = bytes(CARRY_BLOCK)
-
-
-def _nonzero_blocks(data: memoryview) -> Iterator[tuple[int, bytes]]:
-    """(offset, block) of the blocks of `data` that hold anything but zeros."""
-    for offset in range(0, len(data), CARRY_BLOCK):
-        block = bytes(data[offset : offset + CARRY_BLOCK])
-        if block != _ZERO_BLOCK[: len(block)]:
-            yield offset, block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from emu.cpu.loongarch64 import ENGINE_ARCHITECTURE, SLEIGH_ROOT
@@ -11,6 +12,8 @@ from emu.cpu.protocol import StopReason
 
 #: Upper bound of guest memory in pages (4 GiB); only pages that are touched cost host memory.
 MEMORY_CAPACITY = 1 << 20
+#: Memory is carried over a refresh in blocks of this many bytes, the all-zero ones left out.
+CARRY_BLOCK = 1 << 16
 
 _environment_lock = threading.Lock()
 
@@ -47,6 +50,19 @@ class Vocabulary:
         }
 
 
+#: Of these the engine gives the address.
+HAS_ADDRESS = frozenset(
+    {
+        StopReason.READ_UNMAPPED,
+        StopReason.READ_PROTECTED,
+        StopReason.WRITE_UNMAPPED,
+        StopReason.WRITE_PROTECTED,
+        StopReason.FETCH_UNMAPPED,
+        StopReason.FETCH_PROTECTED,
+        StopReason.UNALIGNED,
+    }
+)
+
 _vocabulary: Vocabulary | None = None
 
 
@@ -71,3 +87,14 @@ def create_engine() -> tuple[Any, Vocabulary]:
                 os.environ["GHIDRA_SRC"] = before
     engine.mem_capacity = MEMORY_CAPACITY
     return engine, _vocabulary
+
+
+_ZERO_BLOCK = bytes(CARRY_BLOCK)
+
+
+def nonzero_blocks(data: memoryview) -> Iterator[tuple[int, bytes]]:
+    """(offset, block) of the blocks of `data` that hold anything but zeros."""
+    for offset in range(0, len(data), CARRY_BLOCK):
+        block = bytes(data[offset : offset + CARRY_BLOCK])
+        if block != _ZERO_BLOCK[: len(block)]:
+            yield offset, block

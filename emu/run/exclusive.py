@@ -1,0 +1,29 @@
+"""Methods that only one thread may be in at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from emu.run.runner import Runner
+
+
+class _Owner(Protocol):
+    runner: Runner
+
+
+_S = TypeVar("_S", bound=_Owner)
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def exclusive(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
+    """A method that raises MachineInUse while another thread uses the machine, or out of turn (`Runner.used`)."""
+
+    @wraps(method)
+    def refused_if_in_use(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with owner.runner.used():
+            return method(owner, *args, **kwargs)
+
+    return refused_if_in_use
