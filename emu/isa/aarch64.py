@@ -26,6 +26,7 @@ from emu.isa.convention import (
 )
 from emu.isa.spec import (
     DwarfRegisters,
+    FloatEnvironment,
     FrameTables,
     Helpers,
     Ifunc,
@@ -138,6 +139,17 @@ AARCH64 = Isa(
         ilogb_minimum=False,
         tls_get_addr_register=None,
         helpers=frozenset({Helpers.OUTLINE_ATOMICS}),
+        float_environment=FloatEnvironment(
+            rounding=(("fpcr", 0),),
+            modes=(0x000000, 0x400000, 0x800000, 0xC00000),
+            rounding_mask=0xC00000,
+            flags=("fpsr",),
+            flags_mask=0x1F,
+            registers=(
+                "fpcr",
+                "fpsr",
+            ),
+        ),
     ),
     tcb=Tcb(self_pointers=(), stack_guard=None),
 )

@@ -25,6 +25,7 @@ from emu.isa.convention import (
 )
 from emu.isa.spec import (
     DwarfRegisters,
+    FloatEnvironment,
     FrameTables,
     Helpers,
     Ifunc,
@@ -133,6 +134,14 @@ ARM = Isa(
         ilogb_minimum=False,
         tls_get_addr_register=None,
         helpers=frozenset({Helpers.AEABI}),
+        float_environment=FloatEnvironment(
+            rounding=(("fpscr", 0),),
+            modes=(0x000000, 0x400000, 0x800000, 0xC00000),
+            rounding_mask=0xC00000,
+            flags=("fpscr",),
+            flags_mask=0x1F,
+            registers=("fpscr",),
+        ),
     ),
     tcb=Tcb(self_pointers=(), stack_guard=None),
 )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from emu.isa.convention import X87, CallingConvention, DataModel, PairAlignment, VariadicRule, X87Stack
 from emu.isa.spec import (
     DwarfRegisters,
+    FloatEnvironment,
     FrameTables,
     Helpers,
     Ifunc,
@@ -124,6 +125,15 @@ I386 = Isa(
         ilogb_minimum=True,
         tls_get_addr_register="eax",
         helpers=frozenset({Helpers.FLOAT128}),
+        float_environment=FloatEnvironment(
+            rounding=(("fpcw", 0), ("mxcsr", 3)),
+            modes=(0x000, 0x400, 0x800, 0xC00),
+            rounding_mask=0xC00,
+            flags=("fpsw", "mxcsr"),
+            flags_mask=0x3D,
+            registers=("fpcw", "fpsw", "mxcsr"),
+            keeps_flags=False,
+        ),
     ),
     # The head of glibc's tcbhead_t (sysdeps/i386/nptl/tls.h).
     tcb=Tcb(self_pointers=(0x0, 0x8), stack_guard=0x14),

@@ -20,6 +20,7 @@ from emu.isa.convention import (
 )
 from emu.isa.spec import (
     DwarfRegisters,
+    FloatEnvironment,
     FrameTables,
     Ifunc,
     InstructionSet,
@@ -124,6 +125,14 @@ LOONGARCH64 = Isa(
         ilogb_minimum=False,
         tls_get_addr_register=None,
         helpers=frozenset(),
+        float_environment=FloatEnvironment(
+            rounding=(("fcsr", 0),),
+            modes=(0x000, 0x100, 0x200, 0x300),
+            rounding_mask=0x300,
+            flags=("fcsr",),
+            flags_mask=0x1F0000,
+            registers=("fcsr",),
+        ),
     ),
     tcb=Tcb(self_pointers=(), stack_guard=None),
 )

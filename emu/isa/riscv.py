@@ -24,6 +24,7 @@ from emu.isa.convention import (
 )
 from emu.isa.spec import (
     DwarfRegisters,
+    FloatEnvironment,
     FrameTables,
     Ifunc,
     InstructionSet,
@@ -139,6 +140,14 @@ def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) ->
             ilogb_minimum=False,
             tls_get_addr_register=None,
             helpers=frozenset(),
+            float_environment=FloatEnvironment(
+                rounding=(("fcsr", 5),),
+                modes=(0, 1, 2, 3),
+                rounding_mask=7,
+                flags=("fcsr",),
+                flags_mask=0x1F,
+                registers=("fcsr",),
+            ),
         ),
         tcb=Tcb(self_pointers=(), stack_guard=None),
     )

@@ -127,6 +127,18 @@ class Helpers(enum.Enum):
     FLOAT128 = "strtof128 and its like: __float128 is another type than long double"
 
 
+class FloatEnvironment(NamedTuple):
+    """Where <fenv.h>'s rounding mode and exception flags are; values are those of glibc's bits/fenv.h."""
+
+    rounding: tuple[tuple[str, int], ...]  #: registers, and how far FE_* are shifted left in each
+    modes: tuple[int, ...]  #: FE_TONEAREST first, then the others
+    rounding_mask: int
+    flags: tuple[str, ...]  #: registers that have flags, where FE_* are
+    flags_mask: int  #: FE_ALL_EXCEPT
+    registers: tuple[str, ...]  #: what a fenv_t holds
+    keeps_flags: bool = True  #: whether arithmetic sets all flags here
+
+
 class LibcAbi(NamedTuple):
     """What glibc's headers and library have of their own on an ISA."""
 
@@ -138,6 +150,7 @@ class LibcAbi(NamedTuple):
     ilogb_minimum: bool  #: FP_ILOGB0 and FP_ILOGBNAN both are INT_MIN (glibc, bits/fp-logb.h)
     tls_get_addr_register: str | None  #: `___tls_get_addr` takes its argument in it (Drepper, section 4.1.1)
     helpers: frozenset[Helpers]
+    float_environment: FloatEnvironment
 
 
 class Tcb(NamedTuple):

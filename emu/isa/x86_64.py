@@ -26,6 +26,7 @@ from emu.isa.convention import (
 )
 from emu.isa.spec import (
     DwarfRegisters,
+    FloatEnvironment,
     FrameTables,
     Helpers,
     Ifunc,
@@ -134,6 +135,15 @@ X86_64 = Isa(
         ilogb_minimum=True,
         tls_get_addr_register=None,
         helpers=frozenset({Helpers.FLOAT128}),
+        float_environment=FloatEnvironment(
+            rounding=(("fpcw", 0), ("mxcsr", 3)),
+            modes=(0x000, 0x400, 0x800, 0xC00),
+            rounding_mask=0xC00,
+            flags=("fpsw", "mxcsr"),
+            flags_mask=0x3D,
+            registers=("fpcw", "fpsw", "mxcsr"),
+            keeps_flags=False,
+        ),
     ),
     # The head of glibc's tcbhead_t (sysdeps/x86_64/nptl/tls.h).
     tcb=Tcb(self_pointers=(0x0, 0x10), stack_guard=0x28),

@@ -180,18 +180,21 @@ NAMES: dict[str, str] = {
         acoshl acosl asin asinf asinh asinhf asinhl asinl atan atan2 atan2f atan2l atanf atanh atanhf atanhl
         atanl cbrt cbrtf cbrtl ceil ceilf ceill copysign copysignf copysignl cos cosf cosh coshf coshl cosl
         drem dremf dreml erf erfc erfcf erfcl erff erfl exp exp10 exp10f exp10l exp2 exp2f exp2l expf expl
-        expm1 expm1f expm1l fabs fabsf fabsl fdim fdimf fdiml feclearexcept fegetenv fegetround feholdexcept
-        feraiseexcept fesetenv fesetround fetestexcept feupdateenv finite finitef finitel floor floorf
-        floorl fma fmaf fmal fmax fmaxf fmaxl fmin fminf fminl fmod fmodf fmodl frexp frexpf frexpl hypot
-        hypotf hypotl ilogb ilogbf ilogbl isinf isinff isinfl isnan isnanf isnanl ldexp ldexpf ldexpl lgamma
-        lgamma_r lgammaf lgammaf_r lgammal lgammal_r llrint llrintf llrintl llround llroundf llroundl log
-        log10 log10f log10l log1p log1pf log1pl log2 log2f log2l logb logbf logbl logf logl lrint lrintf
-        lrintl lround lroundf lroundl modf modff modfl nan nanf nanl nearbyint nearbyintf nearbyintl
-        nextafter nextafterf nextafterl nexttoward nexttowardf nexttowardl pow pow10 pow10f pow10l powf powl
-        remainder remainderf remainderl remquo remquof remquol rint rintf rintl round roundeven roundevenf
-        roundevenl roundf roundl scalbln scalblnf scalblnl scalbn scalbnf scalbnl significand significandf
-        significandl sin sincos sincosf sincosl sinf sinh sinhf sinhl sinl sqrt sqrtf sqrtl tan tanf tanh
-        tanhf tanhl tanl tgamma tgammaf tgammal trunc truncf truncl
+        expm1 expm1f expm1l fabs fabsf fabsl fdim fdimf fdiml finite finitef finitel floor floorf floorl fma
+        fmaf fmal fmax fmaxf fmaxl fmin fminf fminl fmod fmodf fmodl frexp frexpf frexpl hypot hypotf hypotl
+        ilogb ilogbf ilogbl isinf isinff isinfl isnan isnanf isnanl ldexp ldexpf ldexpl lgamma lgamma_r
+        lgammaf lgammaf_r lgammal lgammal_r llrint llrintf llrintl llround llroundf llroundl log log10
+        log10f log10l log1p log1pf log1pl log2 log2f log2l logb logbf logbl logf logl lrint lrintf lrintl
+        lround lroundf lroundl modf modff modfl nan nanf nanl nearbyint nearbyintf nearbyintl nextafter
+        nextafterf nextafterl nexttoward nexttowardf nexttowardl pow pow10 pow10f pow10l powf powl remainder
+        remainderf remainderl remquo remquof remquol rint rintf rintl round roundeven roundevenf roundevenl
+        roundf roundl scalbln scalblnf scalblnl scalbn scalbnf scalbnl significand significandf significandl
+        sin sincos sincosf sincosl sinf sinh sinhf sinhl sinl sqrt sqrtf sqrtl tan tanf tanh tanhf tanhl
+        tanl tgamma tgammaf tgammal trunc truncf truncl
+    """,
+    "fenv": """
+        feclearexcept fegetenv fegetround feholdexcept feraiseexcept fesetenv fesetround fetestexcept
+        feupdateenv
     """,
     "integers": """
         __absvdi2 __absvsi2 __absvti2 __addvdi3 __addvsi3 __addvti3 __ashldi3 __ashlsi3 __ashlti3 __ashrdi3

@@ -339,17 +339,3 @@ for _name, _result, _parameters, _implementation in (
             _through_pointer,
             None if _ctype != "long double" else long_double_by_value,
         )
-
-# The rounding mode is to nearest, and no exception is ever flagged.
-for _name, _prototype in {
-    "fegetround": "int fegetround(void)",
-    "fesetround": "int fesetround(int mode)",
-    "feclearexcept": "int feclearexcept(int mask)",
-    "fetestexcept": "int fetestexcept(int mask)",
-    "feraiseexcept": "int feraiseexcept(int mask)",
-    "fegetenv": "int fegetenv(void *environment)",
-    "fesetenv": "int fesetenv(const void *environment)",
-    "feholdexcept": "int feholdexcept(void *environment)",
-    "feupdateenv": "int feupdateenv(const void *environment)",
-}.items():
-    register(_name, _prototype, lambda libc, *args: 0)

@@ -30,8 +30,8 @@ FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
     "files", "mman", "limits", "internet",
     "stdio_ext", "paths", "directories", "process", "startup", "dlfcn", "reports", "environment",
-    "getopt", "clock", "rand", "jumps", "threads", "fortify", "libm", "integers", "softfloat", "quad", "eabi",
-    "atomics",
+    "getopt", "clock", "rand", "jumps", "threads", "fortify", "libm", "fenv", "integers", "softfloat", "quad",
+    "eabi", "atomics",
 )  # fmt: skip
 
 #: On which ISAs a function exists, where not on all.

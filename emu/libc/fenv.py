@@ -1,0 +1,128 @@
+"""<fenv.h>: the rounding mode and exception flags of the emulated CPU's own registers
+(`Isa.libc.float_environment`).
+
+Only x86's SSE keeps no flags in this engine (unicorn 2006): there flags raised by feraiseexcept alone are seen,
+and the first who asks for any is warned of on the logger.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from emu.libc.table import export
+
+if TYPE_CHECKING:
+    from emu.isa.spec import FloatEnvironment
+    from emu.libc.library import Libc
+
+_log = logging.getLogger(__name__)
+
+
+class _Warned:
+    """Whether a machine's user was told that flags are not kept."""
+
+    def __init__(self, libc: object) -> None:
+        self.told = False
+
+
+def _facts(libc: Libc) -> FloatEnvironment:
+    return libc.isa.libc.float_environment
+
+
+def _is_default(libc: Libc, environment: int) -> bool:
+    """FE_DFL_ENV, which is -1 in glibc and musl."""
+    return environment == libc.arch.address_mask
+
+
+@export("int fegetround(void)")
+def fegetround(libc: Libc) -> int:
+    facts = _facts(libc)
+    register, shift = facts.rounding[-1]
+    return libc.registers.read_register(register) >> shift & facts.rounding_mask
+
+
+@export("int fesetround(int mode)")
+def fesetround(libc: Libc, mode: int) -> int:
+    """0, or 1 for what is no rounding mode."""
+    facts = _facts(libc)
+    if mode & ~facts.rounding_mask or mode not in facts.modes:
+        return 1
+    for register, shift in facts.rounding:
+        value = libc.registers.read_register(register) & ~(facts.rounding_mask << shift)
+        libc.registers.write_register(register, value | mode << shift)
+    return 0
+
+
+def _raised(libc: Libc) -> int:
+    return _together(libc) & _facts(libc).flags_mask
+
+
+def _together(libc: Libc) -> int:
+    flags = 0
+    for register in _facts(libc).flags:
+        flags |= libc.registers.read_register(register)
+    return flags
+
+
+def _set(libc: Libc, mask: int, wanted: int) -> None:
+    """Make the flags of `mask` be as in `wanted`."""
+    facts = _facts(libc)
+    mask &= facts.flags_mask
+    for register in facts.flags:
+        value = libc.registers.read_register(register) & ~mask
+        libc.registers.write_register(register, value | wanted & mask)
+
+
+@export("int feclearexcept(int mask)")
+def feclearexcept(libc: Libc, mask: int) -> int:
+    _set(libc, mask, 0)
+    return 0
+
+
+@export("int fetestexcept(int mask)")
+def fetestexcept(libc: Libc, mask: int) -> int:
+    state = libc.state(_Warned)
+    if not (_facts(libc).keeps_flags or state.told):
+        state.told = True
+        _log.warning("fetestexcept: SSE arithmetic raises no exception flags on this engine; only x87's are seen")
+    return _raised(libc) & mask
+
+
+@export("int feraiseexcept(int mask)")
+def feraiseexcept(libc: Libc, mask: int) -> int:
+    """Flags only: what is raised traps nowhere."""
+    _set(libc, mask, mask)
+    return 0
+
+
+@export("int fegetenv(void *environment)")
+def fegetenv(libc: Libc, environment: int) -> int:
+    """Each register of the environment as a word of 32 bits: no header's fenv_t is smaller."""
+    for index, register in enumerate(_facts(libc).registers):
+        libc.memory.write_uint(environment + 4 * index, 4, libc.registers.read_register(register) & 0xFFFF_FFFF)
+    return 0
+
+
+@export("int fesetenv(const void *environment)")
+def fesetenv(libc: Libc, environment: int) -> int:
+    if _is_default(libc, environment):
+        fesetround(libc, _facts(libc).modes[0])
+        feclearexcept(libc, _facts(libc).flags_mask)
+        return 0
+    for index, register in enumerate(_facts(libc).registers):
+        libc.registers.write_register(register, libc.memory.read_uint(environment + 4 * index, 4))
+    return 0
+
+
+@export("int feholdexcept(void *environment)")
+def feholdexcept(libc: Libc, environment: int) -> int:
+    fegetenv(libc, environment)
+    return feclearexcept(libc, _facts(libc).flags_mask)
+
+
+@export("int feupdateenv(const void *environment)")
+def feupdateenv(libc: Libc, environment: int) -> int:
+    raised = _raised(libc)
+    fesetenv(libc, environment)
+    return feraiseexcept(libc, raised)
