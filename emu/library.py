@@ -39,14 +39,6 @@ class Owner(Protocol):
     def initialisers(self) -> Initialisers: ...
     @property
     def runner(self) -> Runner: ...
-    def call(
-        self,
-        address: int,
-        prototype: Prototype | str,
-        *args: object,
-        max_instructions: int | None = None,
-        timeout: float | None = None,
-    ) -> int | float | None: ...
     def tls_block(self, image: Image) -> int: ...
     def image_at(self, address: int) -> Image | None: ...
     def unload(self, image: Image) -> None: ...
@@ -87,7 +79,7 @@ class Function:
         self, *args: object, max_instructions: int | None = None, timeout: float | None = None
     ) -> int | float | None:
         """Call the guest. See `Machine.call`."""
-        return self._machine.call(
+        return self._machine.runner.call(
             self.address, self.prototype, *args, max_instructions=max_instructions, timeout=timeout
         )
 
