@@ -50,6 +50,16 @@ def test_python_blocks_of_the_readme_run(source: str, monkeypatch: pytest.Monkey
     exec(compile(source, "README.md", "exec"), {})
 
 
+_PATH = re.compile(r"`((?:relink|emu|tests|toolchains|tools|docs|benchmarks|examples|arch_fixtures)/[\w./-]+)`")
+
+
+def test_every_file_a_page_names_is_there() -> None:
+    pages = [path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")) if path.name != "CHANGELOG.md"]
+    named = {(page.name, name) for page in pages for name in _PATH.findall(page.read_text())}
+    assert len(named) > 50
+    assert {(page, name) for page, name in named if not (ROOT / name).exists()} == set()
+
+
 def commands() -> list[list[str]]:
     """The folder and the words of every `relink-emu` line of the README, but for the loop over Debian's zlib."""
     found, folder = [], "."
