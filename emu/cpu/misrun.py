@@ -1,8 +1,9 @@
 """Instructions Unicorn runs wrong without a word, found in the bytes of each new block before it first runs.
 
     x86      VEX and EVEX codes run as their two-operand SSE forms (unicorn 1656, 1666), but for BMI's, which are
-             right: refused. x87's transcendental functions and remainders, and SSE4.2's string comparisons
-             (unicorn 1874), are computed by `emu.cpu.x87` and `emu.cpu.string_compare`.
+             right, and AMD's XOP codes as a pop: refused. x87's transcendental functions and remainders, and
+             SSE4.2's string comparisons (unicorn 1874), are computed by `emu.cpu.x87` and
+             `emu.cpu.string_compare`.
     RISC-V   reserved 16-bit codes, among them Zcb's, are no-ops: refused. rdtime is refused by Unicorn: computed.
 
 The rest of what is not supported Unicorn refuses itself. Each function here only looks at bytes and registers;
@@ -49,10 +50,11 @@ _LONGEST = 15  #: bytes of an x86 instruction
 
 # ---------------------------------------------------------------- x86
 
-_SUSPECT = re.compile(rb"[\xc4\xc5\x62]|\xd9[\xf0-\xff]|\x0f\x3a[\x60-\x63]")
+_SUSPECT = re.compile(rb"[\xc4\xc5\x62\x8f]|\xd9[\xf0-\xff]|\x0f\x3a[\x60-\x63]")
 _BRANCHES = ("j", "call", "ret", "loop", "int", "iret", "sys", "hlt", "ud2")
 _PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3\xf0")
 _VEX3, _VEX2, _EVEX = 0xC4, 0xC5, 0x62
+_XOP = 0x8F  #: also pop to memory, which has zeros where XOP has its opcode map
 #: (opcode map, opcode) of VEX codes on general registers: BMI1 and BMI2, which Unicorn has.
 _BMI = frozenset({(2, 0xF2), (2, 0xF3), (2, 0xF5), (2, 0xF6), (2, 0xF7), (3, 0xF0)})
 
@@ -102,6 +104,8 @@ class _X86:
             if not (vex3 and (opcode[1] & 31, opcode[3]) in _BMI and not opcode[2] & 4):
                 return Misrun(address, size or 1, None)
             return None
+        if opcode[0] == _XOP and opcode[1] >> 3 & 7:
+            return Misrun(address, size or 1, None)
         if opcode[0] == 0xD9 and opcode[1] in x87.OPCODES:
             number = opcode[1]
             return Misrun(address, size, lambda guest: x87.execute(guest, number))

@@ -13,13 +13,21 @@ from emu.errors import GuestFault
 from tests.objects.build import compiled
 
 X86 = """
-.globl moved, added, evex, andn_, shifted, looped, mixed
+.globl moved, added, evex, xop, popped, andn_, shifted, looped, mixed
 moved: vmovd %edi, %xmm1
  ret
 added: mov $3, %eax
  movd %eax, %xmm0
  add $1, %eax
  vpaddd %xmm0, %xmm1, %xmm2
+ ret
+xop: vprotd $3, %xmm1, %xmm0
+ ret
+popped: push %rdi
+ sub $8, %rsp
+ add $8, %rsp
+ popq -16(%rsp)
+ mov -16(%rsp), %rax
  ret
 evex: .byte 0x62, 0xf1, 0x7d, 0x48, 0xfe, 0xc1
  ret
@@ -97,7 +105,7 @@ again_{name}: {load}
 """
 
 
-@pytest.mark.parametrize("name", ["moved", "added", "evex", "looped"])
+@pytest.mark.parametrize("name", ["moved", "added", "evex", "xop", "looped"])
 def test_vex_and_evex_codes_are_refused_where_they_stand(name: str) -> None:
     with Machine("x86_64") as machine:
         library = machine.load(compiled("x86_64", X86, language="assembler"))
@@ -116,6 +124,7 @@ def test_vex_codes_of_general_registers_and_their_bytes_elsewhere_run() -> None:
         library = machine.load(compiled("x86_64", X86, language="assembler"))
         assert library.function("andn_", "int andn_(int, int)")(5, 7) == 2
         assert library.function("shifted", "int shifted(int, int)")(5, 3) == 40
+        assert library.function("popped", "long popped(long)")(77) == 77
         assert library.function("mixed", "int mixed(void)")() == 0xC5C462
 
 
