@@ -115,6 +115,13 @@ ADDRESS_TAGS = frozenset({
 })  # fmt: skip
 
 
+#: Those that glibc rebases in memory (elf/get-dynamic-info.h, ADJUST_DYN_INFO).
+REBASED_TAGS = (
+    DynamicTag.HASH, DynamicTag.PLTGOT, DynamicTag.STRTAB, DynamicTag.SYMTAB, DynamicTag.RELA, DynamicTag.REL,
+    DynamicTag.RELR, DynamicTag.JMPREL, DynamicTag.VERSYM, DynamicTag.GNU_HASH,
+)  # fmt: skip
+
+
 class DynamicFlag(enum.IntFlag):
     """DT_FLAGS."""
 

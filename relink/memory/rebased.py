@@ -7,6 +7,7 @@ import numpy as np
 from relink.arch import Architecture, Role
 from relink.arrays import U64
 from relink.elf import Decoded
+from relink.elf.constants import REBASED_TAGS
 from relink.errors import LinkError
 from relink.memory import placement as place
 from relink.memory.address_space import Region
@@ -40,6 +41,7 @@ def check_relocated(decoded: Decoded, arch: Architecture, region: Region, *, rel
 
     A running program may have changed some of them, so it takes most.
     """
+    _check_dynamic(decoded)
     low = place.first_vaddr(decoded)
     bias = (region.address - low) & arch.address_mask
     words = _relative_words(decoded, arch, region)
@@ -67,3 +69,15 @@ def _relative_words(decoded: Decoded, arch: Architecture, region: Region) -> U64
     where = np.concatenate(offsets) - np.uint64(place.first_vaddr(decoded))
     where = where[where <= np.uint64(region.size - arch.word_size)]
     return read_words(region.buffer, where.astype(np.int64), arch.word_size)
+
+
+def _check_dynamic(decoded: Decoded) -> None:
+    """Raise LinkError where PT_DYNAMIC in memory leads elsewhere: its loader has rebased it for another place."""
+    if decoded.address is None:
+        return
+    low, high = decoded.min_vaddr, decoded.min_vaddr + decoded.span
+    for tag in REBASED_TAGS:
+        value = decoded.dynamic.value(tag)
+        if value and not low <= value < high:
+            problem = f"was relocated for another address: DT_{tag.name} leads to {value:#x}"
+            raise LinkError(decoded.name, problem)

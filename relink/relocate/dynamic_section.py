@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from relink.elf.constants import DynamicTag, SegmentType
+from relink.elf.constants import REBASED_TAGS, SegmentType
 from relink.memory.buffers import read_words, write_words
 from relink.module import Module
 
-_REBASED = (
-    DynamicTag.HASH, DynamicTag.PLTGOT, DynamicTag.STRTAB, DynamicTag.SYMTAB, DynamicTag.RELA, DynamicTag.REL,
-    DynamicTag.RELR, DynamicTag.JMPREL, DynamicTag.VERSYM, DynamicTag.GNU_HASH,
-)  # fmt: skip
 _WRITABLE = 2
 
 
@@ -29,7 +25,7 @@ def rebase_dynamic_section(image: Module) -> None:
     if header is None or not header.flags & _WRITABLE:
         return
     word = image.architecture.word_size
-    where = np.flatnonzero(np.isin(image.decoded.dynamic.tags, _REBASED))
+    where = np.flatnonzero(np.isin(image.decoded.dynamic.tags, REBASED_TAGS))
     places = header.vaddr - int(image.low) + word * (2 * where + 1)
     places = places[(places >= 0) & (places <= image.region.size - word)].astype(np.int64)
     values = read_words(image.region.buffer, places, word)
