@@ -7,7 +7,8 @@ times as much as the engine on a short run.
 come, and what they raise (Ctrl-C's KeyboardInterrupt) is printed and lost, in the middle of the guest's run. So
 the callbacks that write down what Unicorn saw are built-in functions (`struct`'s `pack_into`), which run no
 handler; what stops the engine after them is `uc_emu_stop` itself, installed as a second hook; and what stops it on
-request is a few bytes of machine code (`emu.cpu.stop_hook`).
+request is a few bytes of machine code (`emu.cpu.stop_hook`). The exception is `emu.cpu.inspector`, which looks at
+new code from within Python hooks.
 """
 
 from __future__ import annotations
