@@ -101,13 +101,19 @@ def fill(region: Region, decoded: Decoded) -> None:
         mapped = not shared and _map(region, decoded, segment, low)
         if not mapped and segment.filesz:
             _copy(region, decoded, segment, low, filled, room)
+        filled[pages] = True
         if segment.memsz > segment.filesz:
             end = segment.vaddr + segment.filesz
             last = min(page_ceil(end), room.after(segment.vaddr + segment.memsz))
-            if room.overlaps:
-                last = max(last, segment.vaddr + segment.memsz)
             region.buffer[end - low : last - low] = 0
-        filled[pages] = True
+            if room.overlaps:
+                _zero(region, last - low, segment.vaddr + segment.memsz - low, filled)
+
+
+def _zero(region: Region, begin: int, end: int, filled: Bools) -> None:
+    """Zero a range where earlier segments have put bytes; the rest is zero, and nothing of it is to be touched."""
+    for page in (np.flatnonzero(filled[begin // PAGE : page_ceil(end) // PAGE]) + begin // PAGE).tolist():
+        region.buffer[max(begin, page * PAGE) : min(end, (page + 1) * PAGE)] = 0
 
 
 def _map(region: Region, decoded: Decoded, segment: ProgramHeader, low: int) -> bool:
