@@ -80,9 +80,10 @@ class Inspector:
             self._engine.drop(pc, found[-1].address + 1)
         self._known.add(pc)
 
-    def forget(self) -> None:
-        """Code has changed: look at what runs begin with again."""
-        self._known.clear()
+    def forget(self, low: int, high: int) -> None:
+        """Code in [low, high) has changed: look again at what runs begin with from there, or reach it."""
+        stale = [pc for pc in self._known if low - _PAGE < pc < high]
+        self._known.difference_update(stale)
 
     def verdict(self, guest: Guest) -> Verdict | None:
         """What to do after a run has ended; None where it was not the inspector that ended it."""

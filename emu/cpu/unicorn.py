@@ -183,9 +183,9 @@ class UnicornCpu(UnicornRegisters):
 
     def _forget(self, piece: Piece, low: int, high: int) -> None:
         """Drop translations of [low, high)."""
-        if self._inspector is not None:
-            self._inspector.forget()
         if piece.translated:
+            if self._inspector is not None:
+                self._inspector.forget(low, high)
             api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
 
     # ---------------------------------------------------------------- running
