@@ -23,6 +23,7 @@ from relink.resolve.sources import SymbolDefinition
 
 if TYPE_CHECKING:
     from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
+    from relink.objects.combined import CombinedObjects
     from relink.objects.kernel_module import KernelModule
 
 
@@ -96,6 +97,15 @@ class Image(Module):
     def float_abi(self) -> FloatAbi | None:
         """How its calls pass floating-point values; None where it makes none, or the ISA has one way only."""
         return self.decoded.float_abi_on(self.architecture)
+
+    @property
+    def objects(self) -> CombinedObjects | None:
+        """What it was linked from, if that was relocatable objects; None for any other file."""
+        if not self.decoded.is_relocatable:
+            return None
+        from relink.objects.combined import combined
+
+        return combined(self.decoded)
 
     @property
     def already_initialised(self) -> bool:

@@ -7,7 +7,6 @@ from emu.debug.unwind import CallFrameTable
 from relink.elf.dwarf_info import debug_section
 from relink.errors import RelinkError
 from relink.image import Image
-from relink.objects.combined import combined
 
 _EH_FRAME_HDR_VERSION = 1
 _PCREL_SDATA4 = 0x1B  #: DW_EH_PE_pcrel | DW_EH_PE_sdata4, the one encoding linkers write
@@ -41,7 +40,7 @@ def _eh_frame(image: Image) -> CallFrameTable | None:
 def _object_eh_frame(image: Image, address: int) -> CallFrameTable | None:
     """.eh_frame of linked objects: of those that describe code, the one of the object the address lies in."""
     here = input_at(image, address)
-    objects = combined(image.decoded)
+    objects = image.objects
     if here is None or objects is None:
         return None
     for section in objects.inputs:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from emu.errors import Frame
 from emu.memory.guest_memory import GuestMemory
 from emu.run.traps import TrapTable
-from relink.elf.dwarf_lines import source_line
 from relink.image import Image
 from relink.linker import Linker
-from relink.objects.combined import InputSection, combined
+
+if TYPE_CHECKING:
+    from relink.objects.combined import InputSection
 
 
 class Symbolizer:
@@ -37,6 +39,8 @@ class Symbolizer:
         if image is None:
             return frame
         vaddr = (frame.address - returned_to - image.bias) & image.architecture.address_mask
+        from relink.elf.dwarf_lines import source_line  # whose parsers take their time to import
+
         found = source_line(image.decoded, vaddr)
         return frame if found is None else replace(frame, file=found.file, line=found.line)
 
@@ -59,7 +63,7 @@ class Symbolizer:
 
 def input_at(image: Image, address: int) -> InputSection | None:
     """The section of an object that lies at a guest address; None where no linked object has one."""
-    objects = combined(image.decoded)
+    objects = image.objects
     inputs = objects.inputs if objects is not None else ()
     offset = address - image.base
     return next((section for section in inputs if section.offset <= offset < section.offset + section.size), None)
@@ -67,7 +71,7 @@ def input_at(image: Image, address: int) -> InputSection | None:
 
 def _object_name(image: Image, address: int) -> str | None:
     """Which of several objects an address is of ("libz.a(crc32.o)"), without its folder."""
-    objects = combined(image.decoded)
+    objects = image.objects
     if objects is None or len(objects.files) < 2:
         return None
     section = input_at(image, address)

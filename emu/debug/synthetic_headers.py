@@ -17,7 +17,6 @@ from emu.isa.spec import FrameTables
 from relink.elf.constants import SegmentType
 from relink.elf.contents import ProgramHeader
 from relink.image import Image
-from relink.objects.combined import INDEX_TABLE, combined
 
 PT_ARM_EXIDX = 0x7000_0001  #: ELF for the Arm Architecture, section 5.2
 _SEGMENTS = {FrameTables.DWARF: int(SegmentType.GNU_EH_FRAME), FrameTables.EXIDX: PT_ARM_EXIDX}
@@ -83,11 +82,13 @@ def unwind_segment(image: Image) -> int:
 
 def own_unwind_table(image: Image) -> UnwindTable | None:
     """The image's unwind index as its headers, or on Arm the objects it was linked from, tell it."""
-    objects = combined(image.decoded)
+    objects = image.objects
     if objects is None:
         wanted = unwind_segment(image)
         found = next((row for row in image.decoded.program_headers if row.type == wanted), None)
         return None if found is None else UnwindTable(image.address_of(found.vaddr), found.memsz)
+    from relink.objects.combined import INDEX_TABLE
+
     index = [section for section in objects.inputs if section.name.startswith(INDEX_TABLE) and section.size]
     if unwind_segment(image) != PT_ARM_EXIDX or not index:
         return None
@@ -99,7 +100,7 @@ def own_unwind_table(image: Image) -> UnwindTable | None:
 def made_unwind_table(image: Image, allocate: Callable[[int], int]) -> tuple[UnwindTable, bytes] | None:
     """An .eh_frame_hdr for linked objects: where `allocate` puts it, and its bytes. None where there is nothing
     to index, or it would lie out of reach of the code."""
-    objects = combined(image.decoded)
+    objects = image.objects
     if objects is None or unwind_segment(image) == PT_ARM_EXIDX:
         return None
     word = image.architecture.word_size

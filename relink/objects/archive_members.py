@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from relink.elf import Decoded, Header, Names, decode
 from relink.elf.constants import SymbolBind
-from relink.elf.objects import ObjectFile, decode_object
 from relink.elf.source import Source, is_archive, open_source
 from relink.elf.versioned_names import names_defined, versioned
 from relink.errors import UnsupportedElf
 
 if TYPE_CHECKING:
     from relink.elf.archive import Archive
+    from relink.elf.objects import ObjectFile
 
 
 def is_archive_file(source: Source) -> bool:
@@ -50,6 +50,7 @@ def collect(
     """
     objects: list[ObjectFile] = []
     from relink.elf.archive import Archive
+    from relink.elf.objects import decode_object
 
     archives: list[Archive] = []
     for source in sources:

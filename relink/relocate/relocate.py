@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from relink.module import Module
-from relink.objects.combined import combined
 from relink.relocate.engine import Relocator
 from relink.relocate.result import Relocated
 from relink.relocate.state import Environment
@@ -23,13 +22,12 @@ def relocate(
 
     `handlers` are those a user has for this image. What is wrong with entries is in `Relocated.errors`.
     """
-    objects = combined(image.decoded)
-    if objects is None:
-        relocator = Relocator(image, scope, environment)
-    else:
-        from relink.relocate.static import ObjectRelocator
+    if image.decoded.is_relocatable:
+        from relink.relocate.static import object_relocator
 
-        relocator = ObjectRelocator(image, objects, scope, environment)
+        relocator: Relocator = object_relocator(image, scope, environment)
+    else:
+        relocator = Relocator(image, scope, environment)
     if handlers:
         from relink.relocate.handlers import HandlerPass
 

@@ -23,7 +23,7 @@ from relink.errors import (
 )
 from relink.memory.buffers import read_uleb, read_words, write_uleb, write_words
 from relink.module import Module
-from relink.objects.combined import CombinedObjects, CombinedTable
+from relink.objects.combined import CombinedObjects, CombinedTable, combined
 from relink.relocate.batch import Batch, Selection, evaluate, indices_of
 from relink.relocate.diagnostics import not_thread_local, slot_errors
 from relink.relocate.engine import Relocator
@@ -43,6 +43,13 @@ _MOVING = (Role.DATA, Role.HIGH)
 _FUNCTIONS = (SymbolType.FUNC, SymbolType.GNU_IFUNC)
 #: What objects cannot have, or this linker refuses.
 DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.TLSDESC, Role.REFUSED)
+
+
+def object_relocator(image: Module, scope: LookupScope, environment: Environment) -> ObjectRelocator:
+    """The relocator of an image that was linked from relocatable objects."""
+    objects = combined(image.decoded)
+    assert objects is not None
+    return ObjectRelocator(image, objects, scope, environment)
 
 
 class ObjectRelocator(Relocator):
