@@ -241,7 +241,9 @@ class Loading(Running):
     ] = None
     undefined: Annotated[
         list[str] | None,
-        typer.Option("--undefined", "-u", metavar="NAME", help="Symbol to look up in archives. May be repeated."),
+        typer.Option(
+            "--undefined", "--want", "-u", metavar="NAME", help="Symbol to look up in archives. Repeatable."
+        ),
     ] = None
     whole_archive: Annotated[bool, typer.Option("--whole-archive", help="Load all members of archives.")] = False
 

@@ -24,6 +24,7 @@ from relink.elf.contents import ProgramHeader
 from relink.elf.findings import Findings
 from relink.elf.foreign import foreign_kind
 from relink.elf.layout import ELF32, ELF64, Layout
+from relink.elf.linker_script import script_kind
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
 
@@ -122,7 +123,7 @@ _FIELDS = (
 def _layout(name: str, data: bytes, findings: Findings) -> Layout:
     """The record formats that e_ident names."""
     if data[:4] != ELF_MAGIC:
-        foreign = foreign_kind(data)
+        foreign = foreign_kind(data) or script_kind(data)
         raise NotElf(name, foreign or "not an ELF file: it does not begin with the bytes 7f 45 4c 46", 0)
     if len(data) < _IDENT_SIZE:
         raise Truncated(name, f"the ELF header is cut short: {len(data)} bytes", len(data))

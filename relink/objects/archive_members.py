@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from relink.elf import Decoded, Header, Names, decode
 from relink.elf.constants import SymbolBind
+from relink.elf.linker_script import is_linker_script, neighbour
 from relink.elf.source import Source, is_archive, open_source
 from relink.elf.versioned_names import names_defined, versioned
 from relink.errors import UnsupportedElf
@@ -28,8 +29,13 @@ def is_archive_file(source: Source) -> bool:
 
 
 def header_of(source: Source) -> Header:
-    """The ELF header of a file, or of an archive's first object: it says which architecture. Raises ElfError."""
-    name, _, data = open_source(source, None)
+    """The ELF header of a file, or of an archive's first object: it says which architecture. Raises ElfError.
+
+    That of a linker script is one of a file it names.
+    """
+    name, path, data = open_source(source, None)
+    if path is not None and is_linker_script(data):
+        return header_of(neighbour(path, data))
     if not is_archive(data):
         return decode(source).header
     from relink.elf.archive import Archive  # whose parsers take their time to import

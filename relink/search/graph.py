@@ -20,6 +20,7 @@ from relink.elf.source import is_archive, open_source
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
 from relink.image import Image
 from relink.module import Adopted
+from relink.search.linker_script import script_files
 from relink.search.open import open_image
 from relink.search.search_path import EXPLICIT, FINDER, SearchPath, Source
 
@@ -146,8 +147,14 @@ def survey(
 ) -> tuple[Node, list[Node]]:
     """What a load would bring in: the root's node and the whole closure.
 
-    Missing libraries are nodes whose `missing` is set; nothing is raised for them.
+    Missing libraries are nodes whose `missing` is set; nothing is raised for them. A linker script, among several
+    files too, stands for the files it names.
     """
+    files = None if isinstance(source, Node) else script_files(source, context.search)
+    if files is not None:
+        if isinstance(source, str | os.PathLike) and isinstance(files.root, list):
+            name = name or os.fspath(source)
+        source, preload = files.root, [*preload, *files.beside]
     top = root(source, context, name, undefined, whole_archive=whole_archive)
     return top, closure(top, context, [root(library, context) for library in preload])
 

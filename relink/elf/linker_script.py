@@ -1,0 +1,137 @@
+"""Linker scripts that stand where a library is looked for: `libc.so`, `libm.a` of glibc, `libncurses.so`.
+
+Such a file is text that names other files (GNU ld manual, "Commands Dealing with Files"):
+
+    OUTPUT_FORMAT(elf64-x86-64)
+    GROUP ( /lib/x86_64-linux-gnu/libc.so.6 libc_nonshared.a AS_NEEDED ( /lib64/ld-linux-x86-64.so.2 ) )
+    INPUT ( libncurses.so.6 -ltinfo )
+
+Commands that name inputs are understood, those that say nothing about them (OUTPUT_FORMAT, …) are read past.
+A script that lays out an output (SECTIONS, MEMORY, PHDRS) is an error: it is no library.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from relink.arrays import U8
+from relink.elf.source import map_file
+from relink.errors import UnsupportedElf, printable
+
+_MOST = 1 << 20  #: bytes of a script; real ones have some hundred
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_TOKEN = re.compile(r'"[^"]*"|[(),;]|[^\s(),;"]+')
+_INPUTS = frozenset({"INPUT", "GROUP"})
+_PASSED_OVER = frozenset({"OUTPUT_FORMAT", "OUTPUT_ARCH", "SEARCH_DIR", "TARGET", "OUTPUT", "ENTRY", "EXTERN"})
+#: How a script begins, once its comments are gone.
+_BEGINS = re.compile(r"\s*(?:" + "|".join(sorted(_INPUTS | _PASSED_OVER | {"AS_NEEDED"})) + r")\s*\(")
+
+
+class ScriptInput(NamedTuple):
+    """A file that a script names."""
+
+    name: str  #: as it stands there: a path, a file name, or -lNAME
+    as_needed: bool  #: wanted only where something refers to it
+
+    @property
+    def file_names(self) -> list[str]:
+        """The names its file may have, best first: two for -lNAME."""
+        if not self.name.startswith("-l"):
+            return [self.name]
+        return [f"lib{self.name[2:]}.so", f"lib{self.name[2:]}.a"]
+
+
+def is_linker_script(data: U8) -> bool:
+    """Whether a file is text that begins with a command of linker scripts."""
+    if not len(data) or data[0] in (0x7F, 0x21) or len(data) > _MOST:  # an ELF file or an archive
+        return False
+    text = data.tobytes()
+    return b"\0" not in text and _BEGINS.match(_COMMENT.sub(" ", text.decode("latin-1"))) is not None
+
+
+def is_script_file(source: object) -> bool:
+    """Whether a path leads to a linker script. The many files that are none are not mapped for it."""
+    if not isinstance(source, str | os.PathLike):
+        return False
+    try:
+        if not stat.S_ISREG(os.stat(source).st_mode):
+            return False  # not even opened: opening a named pipe waits for a writer
+        with open(source, "rb") as file:
+            if file.read(1) in (b"\x7f", b"!", b""):
+                return False
+    except (OSError, ValueError):
+        return False
+    return is_linker_script(map_file(Path(source), os.fspath(source)))
+
+
+def neighbour(script: Path, data: U8) -> Path:
+    """A file in a linker script's own folder that the script names: it says which architecture.
+
+    Raises UnsupportedElf where no file it names lies there, wherever else it may.
+    """
+    for wanted in script_inputs(str(script), data):
+        for name in wanted.file_names:
+            path = script.parent / PurePosixPath(name).name
+            if path.is_file() and not path.samefile(script) and not is_script_file(path):
+                return path
+    raise UnsupportedElf(str(script), "is a linker script, and none of the files it names lies beside it")
+
+
+def script_kind(start: bytes) -> str | None:
+    """What messages call a file that begins like a linker script where one is of no use; None for any other."""
+    text = start.decode("latin-1")
+    if _BEGINS.match(_COMMENT.sub(" ", text)) or text.startswith("/* GNU ld script"):
+        return "is a linker script, text that names other files (GROUP, INPUT), not ELF"
+    return None
+
+
+def script_inputs(name: str, data: U8) -> list[ScriptInput]:
+    """The files a script names, in order. Raises UnsupportedElf for a script that is not understood."""
+    tokens = _TOKEN.findall(_COMMENT.sub(" ", data.tobytes().decode("utf-8", "surrogateescape")))
+    found: list[ScriptInput] = []
+    rest = iter(tokens)
+    for command in rest:
+        if command == ";":
+            continue
+        if command not in _INPUTS | _PASSED_OVER:
+            raise UnsupportedElf(
+                name, f"is a linker script with {printable(command)}, not one that names libraries"
+            )
+        inside = _parenthesised(name, command, rest)
+        if command in _INPUTS:
+            found += _named(name, inside)
+    if not found:
+        raise UnsupportedElf(name, "is a linker script that names no file")
+    return found
+
+
+def _parenthesised(name: str, command: str, rest: Iterator[str]) -> list[str]:
+    """The tokens between the parentheses that follow a command."""
+    inside: list[str] = []
+    depth = 0
+    for token in rest:
+        depth += (token == "(") - (token == ")")
+        if token == ")" and depth <= 0:
+            return inside
+        if depth == 0:
+            break
+        if depth > 1 or token != "(":
+            inside.append(token)
+    raise UnsupportedElf(name, f"is a linker script whose {command} has no closing parenthesis")
+
+
+def _named(name: str, tokens: Sequence[str]) -> Iterator[ScriptInput]:
+    as_needed = False
+    for token in tokens:
+        if token in ("AS_NEEDED", ")"):
+            as_needed = token == "AS_NEEDED"
+        elif token not in ("(", ",", ";"):
+            text = token.strip('"')
+            if not text or text == "-l" or (text.startswith("-") and not text.startswith("-l")):
+                raise UnsupportedElf(name, f"is a linker script that names {printable(token)}, which is no file")
+            yield ScriptInput(text, as_needed)

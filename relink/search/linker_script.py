@@ -1,0 +1,124 @@
+"""The files a linker script stands for, found: see `relink.elf.linker_script` for the scripts themselves.
+
+A path in a script means a file of the target's: with a sysroot nothing leads out of it, without one a script
+names files of its own folder and of the library path only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from relink.elf.constants import FileType
+from relink.elf.headers import read_header
+from relink.elf.linker_script import ScriptInput, is_script_file, script_inputs
+from relink.elf.source import is_archive, map_file
+from relink.errors import LibraryNotFound, UnsupportedElf, printable
+from relink.search.search_path import SearchPath, Source, resolve_in_root
+
+_DEEPEST = 8  #: scripts that name scripts
+_START = 64  #: bytes that hold an ELF header
+
+
+class ScriptFiles(NamedTuple):
+    """What linker scripts stand for."""
+
+    objects: list[Source]  #: relocatable objects and archives: linked as one image
+    libraries: list[Path]  #: shared objects, loaded beside it
+
+    @property
+    def root(self) -> Source | list[Source]:
+        """What is loaded: the objects; without any the first shared object, whose archives nobody refers to."""
+        if self.libraries and all(_is_archive(source) for source in self.objects):
+            return self.libraries[0]
+        return self.objects
+
+    @property
+    def beside(self) -> list[Path]:
+        """The shared objects to be loaded with the root."""
+        return [library for library in self.libraries if library is not self.root]
+
+
+def script_files(source: object, search: SearchPath) -> ScriptFiles | None:
+    """The files that `source`, a path or a list of files, stands for; None where no linker script is in it.
+
+    Raises ElfError, UnsupportedElf for a script that is not understood, LibraryNotFound for a file it names.
+    """
+    listed: Sequence[Source] = source if isinstance(source, list | tuple) else [source]  # type: ignore[list-item]
+    if not any(is_script_file(item) for item in listed):
+        return None
+    files = ScriptFiles([], [])
+    for item in listed:
+        if isinstance(item, str | os.PathLike) and is_script_file(item):
+            for path in _expanded(Path(item), search, 0):
+                (files.libraries if _is_shared(path) else files.objects).append(path)
+        else:
+            files.objects.append(item)
+    return files
+
+
+def _is_archive(source: Source) -> bool:
+    return isinstance(source, str | os.PathLike) and is_archive(map_file(Path(source), os.fspath(source)))
+
+
+def _is_shared(path: Path) -> bool:
+    """Whether a file is a shared object and not one of the parts of a link."""
+    data = map_file(path, str(path))
+    return not is_archive(data) and read_header(str(path), data[:_START].tobytes()).type == FileType.DYN
+
+
+def _expanded(script: Path, search: SearchPath, depth: int) -> Iterator[Path]:
+    """The files a script stands for, in order; a file wanted only where it is referred to may be missing."""
+    name = str(script)
+    if depth > _DEEPEST:
+        raise UnsupportedElf(name, f"linker scripts name each other more than {_DEEPEST} deep")
+    for wanted in script_inputs(name, map_file(script, name)):
+        tried: list[tuple[str, str]] = []
+        found = next(_places(wanted, script, search, tried), None)
+        if found is None:
+            if wanted.as_needed:
+                continue
+            raise LibraryNotFound(printable(wanted.name), name, tried)
+        if is_script_file(found):
+            yield from _expanded(found, search, depth + 1)
+        elif not (wanted.as_needed and _is_shared(found)):
+            yield found
+
+
+def _places(wanted: ScriptInput, script: Path, search: SearchPath, tried: list[tuple[str, str]]) -> Iterator[Path]:
+    """Where a file that a script names is, best first; `tried` collects where it is not."""
+    root = Path(search.sysroot).resolve() if search.sysroot is not None else None
+    for name in wanted.file_names:
+        for path in _candidates(name, script, search, root):
+            if path is None:
+                tried.append((name, "outside the script's own folder, and no sysroot was given"))
+            elif path.is_file():
+                yield path
+            else:
+                tried.append((str(path), "no such file"))
+
+
+def _candidates(name: str, script: Path, search: SearchPath, root: Path | None) -> Iterator[Path | None]:
+    folder = script.resolve().parent
+    inside = root is not None and folder.is_relative_to(root)
+    name = name.removeprefix("$SYSROOT").removeprefix("=")  # both mean the sysroot (GNU ld, `INPUT`)
+    if name.startswith("/"):
+        if root is not None:
+            yield resolve_in_root(root, name)
+        else:
+            yield _within(Path(name), folder)
+        return
+    if inside:
+        assert root is not None
+        yield resolve_in_root(root, f"/{folder.relative_to(root)}/{name}")
+    else:
+        yield _within(folder / name, folder)
+    for named in search.library_path:
+        yield _within(Path(named) / name, Path(named).resolve())
+
+
+def _within(path: Path, folder: Path) -> Path | None:
+    """The path, if it leads to a place below `folder`."""
+    return path if path.resolve().is_relative_to(folder) else None
