@@ -131,6 +131,7 @@ AARCH64 = Isa(
         pairs_aligned=False,
         sigaction_restorer=True,
         user_page=None,
+        vsyscalls={},
     ),
     libc=LibcAbi(
         sonames=("ld-linux-aarch64.so.1", "libc.musl-aarch64.so.1"),

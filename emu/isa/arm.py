@@ -126,6 +126,7 @@ ARM = Isa(
         pairs_aligned=True,
         sigaction_restorer=True,
         user_page=(arm_kernel_page.ADDRESS, arm_kernel_page.content()),
+        vsyscalls={},
     ),
     libc=LibcAbi(
         sonames=("ld-linux-armhf.so.3", "ld-linux.so.3", "libc.musl-armhf.so.1"),

@@ -117,6 +117,7 @@ I386 = Isa(
         pairs_aligned=False,
         sigaction_restorer=True,
         user_page=None,
+        vsyscalls={},
     ),
     libc=LibcAbi(
         sonames=("ld-linux.so.2", "libc.musl-x86.so.1"),

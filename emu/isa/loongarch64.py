@@ -117,6 +117,7 @@ LOONGARCH64 = Isa(
         pairs_aligned=False,
         sigaction_restorer=False,
         user_page=None,
+        vsyscalls={},
     ),
     libc=LibcAbi(
         sonames=("ld-linux-loongarch-lp64d.so.1", "ld-linux-loongarch-lp64s.so.1", "libc.musl-loongarch64.so.1"),

@@ -96,6 +96,7 @@ def _kernel(arch: str, table: SyscallTable) -> KernelAbi:
         pairs_aligned=False,
         sigaction_restorer=False,
         user_page=None,
+        vsyscalls={},
     )
 
 

@@ -117,6 +117,8 @@ class KernelAbi(NamedTuple):
     pairs_aligned: bool  #: an argument of two registers starts at an even one
     sigaction_restorer: bool  #: struct sigaction has sa_restorer
     user_page: tuple[int, bytes] | None  #: address and content of a page every process has
+    #: Address -> system call of what every process can call without a system-call instruction.
+    vsyscalls: Mapping[int, str]
 
 
 class Helpers(enum.Enum):

@@ -47,6 +47,13 @@ _XMM = numbered("xmm", 8)
 HWCAP = 0x078B_FBFD
 STAT = GENERIC._replace(nlink=(16, 8), mode=(24, 4), blksize=(56, 8), bytes=144)
 
+#: The vsyscall page (Linux, arch/x86/entry/vsyscall/vsyscall_64.c), which statically linked programs of old call.
+VSYSCALLS = {
+    0xFFFF_FFFF_FF60_0000: "gettimeofday",
+    0xFFFF_FFFF_FF60_0400: "time",
+    0xFFFF_FFFF_FF60_0800: "getcpu",
+}
+
 X86_64 = Isa(
     name="x86_64",
     convention=CallingConvention(
@@ -127,6 +134,7 @@ X86_64 = Isa(
         pairs_aligned=False,
         sigaction_restorer=True,
         user_page=None,
+        vsyscalls=VSYSCALLS,
     ),
     libc=LibcAbi(
         sonames=("ld-linux-x86-64.so.2", "libc.musl-x86_64.so.1"),

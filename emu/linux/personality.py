@@ -6,9 +6,10 @@ This file only wires; the parts are `emu.libc`, `emu.linux.syscalls`, `emu.linux
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
+from emu.host.functions import HostFunction
 from emu.isa.registry import ISAS
 from emu.libc import Libc
 from emu.libc.symbol_source import ERRNO_OFFSET, TLS_SIZE, LibcSymbols
@@ -105,8 +106,19 @@ class Linux(Personality):
         self._errno = resolver.host_tls.offset + ERRNO_OFFSET
         parts.threads.on_switch = self._place_errno
         self._place_errno()
+        for address, name in parts.isa.kernel.vsyscalls.items():
+            parts.traps.add_at(address, f"vsyscall {name}", partial(self._vsyscall, name))
         if self.hosted:
             resolver.after.append(LibcSymbols(self.libc, parts.traps, parts.runner, parts.host_symbols))
+
+    def _vsyscall(self, name: str) -> int:
+        """Do a system call that was called like a function; where it returns to."""
+
+        def call(*words: int) -> int:
+            return self.kernel.perform(name, words)
+
+        function = HostFunction(call, "long(unsigned long, unsigned long, unsigned long)")
+        return self._parts.host_symbols.handler(f"vsyscall {name}", function)()
 
     def _place_errno(self) -> None:
         self.libc.errno_address = self._parts.threads.thread_pointer + self._errno

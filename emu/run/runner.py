@@ -257,6 +257,8 @@ class Runner:
                     raise self._stopped(Stop(StopReason.FETCH_UNMAPPED, stop.pc, stop.pc))
             elif stop.reason is StopReason.SYSCALL:
                 trap = None
+            elif stop.reason is StopReason.FETCH_UNMAPPED and (fixed := traps.get(stop.pc)) is not None:
+                trap = fixed
             else:
                 raise self._stopped(stop)
             if budget.bounded and budget.spent_on_trap():

@@ -66,6 +66,10 @@ class TrapTable:
         self._traps[address] = Trap(name, handler)
         return address
 
+    def add_at(self, address: int, name: str, handler: Handler) -> None:
+        """A trap outside the range, at an address the ISA's kernel gives a meaning and nothing is mapped at."""
+        self._traps[address] = Trap(name, handler)
+
     def return_to(self, depth: int) -> int:
         """The trap that ends a call at a depth, from 1: one for each depth, so that unwinders can distinguish
         them."""

@@ -118,3 +118,29 @@ def test_anything_with_an_entry_may_be_run(target: str) -> None:
         assert process.entry == process.image.symbol("_start").address
     with Machine(arch_of(target)) as machine, pytest.raises(Exception, match="has no entry"):
         machine.start(compiled(target, LOOP))
+
+
+VSYSCALLS = """
+    long seconds(void) { return ((long (*)(long *))0xffffffffff600400UL)(0); }
+    long microseconds(void) {
+        long now[2] = {0, -1};
+        return ((long (*)(long *, void *))0xffffffffff600000UL)(now, 0) ? -1 : now[0];
+    }
+    int cpu(void) {
+        unsigned cpu = 7, node = 7;
+        ((long (*)(unsigned *, unsigned *, void *))0xffffffffff600800UL)(&cpu, &node, 0);
+        return cpu + node;
+    }
+    int elsewhere(void) { return ((int (*)(void))0xffffffffff600008UL)(); }
+"""
+
+
+def test_the_vsyscall_page_of_x86_64_answers_at_its_three_addresses() -> None:
+    target = next(target for target in TARGETS if arch_of(target) == "x86_64")
+    with Machine("x86_64") as machine:
+        library = machine.load(compiled(target, VSYSCALLS, "-fPIC"))
+        seconds = library.function("seconds", "long(void)")()
+        assert 0 <= library.function("microseconds", "long(void)")() - seconds < 100
+        assert library.function("cpu", "int(void)")() == 0
+        with pytest.raises(GuestFault, match="execution of unmapped memory"):
+            library.function("elsewhere", "int(void)")()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from emu.host.guard import typed_error
@@ -105,13 +105,18 @@ class SystemCalls:
         state = cpu.read_register("pc") & 1 if self.arch.code_address_bits else 0
         return pc + self.isa.instruction_set(state).system_call | state
 
-    def _result(self, number: int, words: list[int]) -> int:
-        name = self._names.get(number)
-        handler = None if name is None else self._handlers().get(name)
+    def _result(self, number: int, words: Sequence[int]) -> int:
+        return self.perform(self._names.get(number, f"system call {number}"), words)
+
+    def perform(self, name: str, words: Sequence[int]) -> int:
+        """Do the system call of that name with these argument words: its result, or minus an errno.
+
+        Raises GuestExit, GuestAbort.
+        """
+        handler = self._handlers().get(name)
         if handler is None:
-            called = name or f"system call {number}"
-            if called in self.unknown or len(self.unknown) < _MOST_UNKNOWN:
-                self.unknown[called] += 1
+            if name in self.unknown or len(self.unknown) < _MOST_UNKNOWN:
+                self.unknown[name] += 1
             return -Errno.ENOSYS
         try:
             return handler(self, *words[: _arity(handler)])

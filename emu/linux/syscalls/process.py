@@ -232,6 +232,14 @@ def clock_getres(kernel: SystemCalls, clock: int, address: int) -> int:
     return 0
 
 
+@call("getcpu")
+def getcpu(kernel: SystemCalls, cpu: int, node: int) -> int:
+    """There is one CPU, in one node."""
+    for address in filter(None, (cpu, node)):
+        kernel.put(address, 0, size=4)
+    return 0
+
+
 @call("gettimeofday")
 def gettimeofday(kernel: SystemCalls, address: int) -> int:
     seconds, rest = divmod(kernel.libc.clock(), _SECOND)

@@ -86,6 +86,7 @@ unlinkat              263  301  328   35   35
 readlink               89   85   85    -    -
 readlinkat            267  305  332   78   78
 umask                  95   60   60  166  166
+getcpu                309  318  345  168  168
 gettimeofday           96   78   78  169    -
 getrlimit              97    -    -  163    -
 ugetrlimit              -  191  191    -    -
