@@ -100,7 +100,17 @@ def _words(item: pytest.Item) -> Iterator[object]:
 
 
 #: Where tests fetch, run other programs or take long, and single functions that do: none of theirs is quick.
-_SLOW = ("libraries", "oracle", "scenarios", "toolchains", "test_packaging.py", "test_layering.py", "test_docs.py")
+_SLOW = (
+    "fuzz",
+    "test_hostile.py",
+    "libraries",
+    "oracle",
+    "scenarios",
+    "toolchains",
+    "test_packaging.py",
+    "test_layering.py",
+    "test_docs.py",
+)
 _SLOW_LIST = _TESTS / "slow.txt"
 _SLOW_SECONDS = 0.2
 
