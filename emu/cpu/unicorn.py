@@ -93,7 +93,7 @@ class UnicornCpu(UnicornRegisters):
         self._install_stops()
         self._pages = PageMap()
         #: Steps in where the engine would run an instruction wrong; None where none is known.
-        self._inspector = Inspector(arch, api.Watched(handle), self._pages.read) if arch in FINDERS else None
+        self._inspector = self._inspect() if arch in FINDERS else None
         self._begin, self._until = ctypes.c_uint64(), ctypes.c_uint64((1 << 8 * isa.word) - 1)
         self._counting: ctypes.c_size_t | None = None  # the hook that counts, as long as it is installed
         self._trap_start = self._trap_end = 0
@@ -108,6 +108,13 @@ class UnicornCpu(UnicornRegisters):
             look = ctypes.byref(self._look)
             api.add_hook(self._handle, uc.UC_HOOK_BLOCK, ctypes.c_void_p(address), look)
             WATCHDOG.add(self._watch)
+
+    def _inspect(self) -> Inspector | None:
+        """What looks at new code; None on hosts that have no stop hook."""
+        address = stop_hook()
+        if address is None:
+            return None
+        return Inspector(self.arch, api.Watched(self._handle, address), self._pages.read)
 
     def set_trap_range(self, start: int, size: int) -> None:
         """Declare [start, start + size) the trap range. Only read-only pages may be mapped there."""
@@ -219,6 +226,9 @@ class UnicornCpu(UnicornRegisters):
             BaseException
         ):  # a signal handler's: the guest stands between two blocks, and nobody will go on there
             self._seen.forget()
+            self._look.left = self._look.stopped = 0
+            if self._inspector is not None:
+                self._inspector.abandon()
             self._suspended = _NOWHERE if self._interworking else None
             raise
         finally:
@@ -243,7 +253,7 @@ class UnicornCpu(UnicornRegisters):
             status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
             reg_read(self._handle, identifier, reference)
             stopped_at: int = buffer.value
-            if inspector is not None and (verdict := inspector.verdict(self)) is not None:
+            if inspector is not None and (verdict := inspector.verdict(self, stopped_at)) is not None:
                 if verdict.refused:
                     return _REFUSED, verdict.pc
                 pc = verdict.pc
@@ -316,10 +326,16 @@ class UnicornCpu(UnicornRegisters):
         the start of the whole block.
         """
         until, self._until.value = self._until.value, page
+        # The block is looked at as one that begins a run: Unicorn drops it each time it stops short of `page`.
+        if self._inspector is not None:
+            self._inspector.begin(pc)
+            self._inspector.look_away(True)
         try:
             status, reached = self._enter(pc | self._thumb_bit())
         finally:
             self._until.value = until
+            if self._inspector is not None:
+                self._inspector.look_away(False)
         if reached in (page, pc):  # pc: the instruction itself straddles the two pages
             return Stop(reason, reached, page)
         if self._trap_start <= reached < self._trap_end:

@@ -7,8 +7,7 @@ times as much as the engine on a short run.
 come, and what they raise (Ctrl-C's KeyboardInterrupt) is printed and lost, in the middle of the guest's run. So
 the callbacks that write down what Unicorn saw are built-in functions (`struct`'s `pack_into`), which run no
 handler; what stops the engine after them is `uc_emu_stop` itself, installed as a second hook; and what stops it on
-request is a few bytes of machine code (`emu.cpu.stop_hook`). The exception is `emu.cpu.inspector`, which looks at
-new code from within Python hooks.
+request is a few bytes of machine code (`emu.cpu.stop_hook`).
 """
 
 from __future__ import annotations
@@ -311,21 +310,29 @@ def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> N
         add_hook(handle, kind, _EMU_STOP, None, *extra)
 
 
+class _Block(ctypes.Structure):
+    """uc_tb."""
+
+    _fields_ = (("pc", ctypes.c_uint64), ("icount", ctypes.c_uint16), ("size", ctypes.c_uint16))
+
+
 class Watched:
-    """The engine as `emu.cpu.inspector` uses it."""
+    """The engine as `emu.cpu.inspector` uses it; `hook` is the address of `emu.cpu.stop_hook`."""
 
-    def __init__(self, handle: ctypes.c_void_p) -> None:
-        self._handle = handle
+    def __init__(self, handle: ctypes.c_void_p, hook: int) -> None:
+        self._handle, self._hook = handle, ctypes.c_void_p(hook)
+        self.edges, self.instructions = stop_request(), stop_request()
+        add_hook(handle, uc.UC_HOOK_EDGE_GENERATED, self._hook, ctypes.byref(self.edges))
 
-    def stop(self) -> None:
-        uclib.uc_emu_stop(self._handle)
+    def hook_instruction(self, address: int) -> None:
+        request = ctypes.byref(self.instructions)
+        add_hook(self._handle, uc.UC_HOOK_CODE, self._hook, request, place=(address, address))
 
-    def hook_edges(self, callback: Any) -> None:
-        add_hook(self._handle, uc.UC_HOOK_EDGE_GENERATED, ctypes.cast(callback, ctypes.c_void_p))
-
-    def hook_instruction(self, callback: Any, address: int) -> None:
-        function = ctypes.cast(callback, ctypes.c_void_p)
-        add_hook(self._handle, uc.UC_HOOK_CODE, function, None, place=(address, address))
+    def block_size(self, pc: int) -> int:
+        block = _Block()
+        request = ctypes.c_int(uc.UC_CTL_TB_REQUEST_CACHE | 2 << 26 | uc.UC_CTL_IO_READ_WRITE << 30)
+        check(uclib.uc_ctl(self._handle, request, ctypes.c_uint64(pc), ctypes.byref(block)), "look at a block")
+        return int(block.size)
 
     def drop(self, low: int, high: int) -> None:
         control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
