@@ -11,7 +11,6 @@ from typing import BinaryIO
 import numpy as np
 
 from relink.arrays import U8
-from relink.elf.contents import frozen
 from relink.errors import ElfError
 
 ARCHIVE, THIN_ARCHIVE = b"!<arch>\n", b"!<thin>\n"  #: what archives begin with
@@ -40,16 +39,29 @@ def is_archive(data: bytes | bytearray | memoryview | U8) -> bool:
     return bytes(data[: len(ARCHIVE)]) in (ARCHIVE, THIN_ARCHIVE)
 
 
+#: Bytes up to which a file is read and not mapped. That costs less than a tenth of a load of it, and what becomes
+#: of the file afterwards, cut short or overwritten in place, is no matter then.
+COPIED = 1 << 20
+
+
+def is_mapped(data: U8) -> bool:
+    """Whether bytes are a mapping of a file, which others may change."""
+    owner: object = data
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    return isinstance(owner, mmap.mmap)
+
+
 def map_file(path: Path, name: str) -> U8:
-    """A file's bytes, mapped; empty for an empty file. Raises ElfError."""
+    """A file's bytes: of a small one (see `COPIED`) a copy, of another a mapping. Raises ElfError."""
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             # Not even opened: opening a named pipe waits for a writer.
             raise ElfError(name, "cannot be read: not a regular file")
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return frozen(np.empty(0, np.uint8))
+            if os.fstat(file.fileno()).st_size <= COPIED:
+                return np.frombuffer(file.read(COPIED), np.uint8)
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -11,6 +11,7 @@ import numpy as np
 from relink.arrays import U8, U64, Bools
 from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import FileType
+from relink.elf.source import is_mapped
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
 
@@ -121,6 +122,7 @@ def _map(region: Region, decoded: Decoded, segment: ProgramHeader, low: int) -> 
     lead = segment.vaddr % PAGE
     return (
         decoded.path is not None
+        and is_mapped(decoded.data)
         and segment.filesz > 0
         and segment.offset % PAGE == lead
         and region.map_file(segment.vaddr - lead - low, decoded.path, segment.offset - lead, segment.filesz + lead)

@@ -24,6 +24,8 @@ from relink import (
     SearchPath,
     UnsupportedElf,
 )
+from relink.elf import decode
+from relink.elf.source import COPIED, is_mapped
 from relink.memory.address_space import PAGE
 from tests.elf.build import Segment, with_segments
 from tests.elf.build import image as plain_image
@@ -418,3 +420,31 @@ def test_a_library_is_found_at_the_address_its_image_tells(arch: str) -> None:
     image = load(Library(arch, "liba.so", symbols=[Sym("s", DATA + 5)]))
     assert image.symbol_at(image.address_of(DATA + 7)) == ("s", 2)
     assert image.symbol_at(image.address_of(DATA + 4)) is None
+
+
+@pytest.mark.parametrize("change", ["cut", "overwritten", "removed"])
+def test_a_small_file_that_changes_after_it_was_loaded_is_no_matter(tmp_path: Path, change: str) -> None:
+    """As an update in place does to it."""
+    original = fixture("riscv64", "deps/libleaf")
+    path = tmp_path / "leaf.so"
+    path.write_bytes(original.read_bytes())
+    linker = Linker(HostMemory("riscv64"))
+    image = linker.load(path)
+    untouched = Linker(HostMemory("riscv64")).load(original)
+    if change == "removed":
+        path.unlink()
+    else:
+        with open(path, "r+b") as file:
+            file.truncate(0)
+            if change == "overwritten":
+                file.write(b"\xff" * len(original.read_bytes()))
+    assert bytes(image.region.buffer) == bytes(untouched.region.buffer)
+    assert image.exports == untouched.exports
+    assert image.decoded.sections
+
+
+def test_a_large_file_is_mapped_and_a_small_one_read(tmp_path: Path) -> None:
+    for size, mapped in ((COPIED, False), (COPIED + 1, True)):
+        path = tmp_path / str(size)
+        path.write_bytes(fixture("riscv64", "deps/libleaf").read_bytes().ljust(size, b"\0"))
+        assert is_mapped(decode(path).data) is mapped
