@@ -32,6 +32,7 @@ from relink.load.load import Load
 from relink.load.options import LoadOptions, Policy
 from relink.load.phases import Phase
 from relink.load.state import LinkerState
+from relink.memory import sparse
 from relink.module import TlsModule
 from relink.relocate.lazy import SlotBinding
 from relink.resolve import scopes
@@ -193,7 +194,7 @@ class Linker(LinkerState):
         region = image.region
         image.close()
         if not region.foreign:
-            self.memory.release(region)
+            sparse.release(self.memory, region)
 
     # ------------------------------------------------------------ what would be found
 

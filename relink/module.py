@@ -106,7 +106,7 @@ class Module:
 
     def contains(self, address: int) -> bool:
         """Whether a guest address lies in the region."""
-        return self._region is not None and self._region.address <= address < self._region.end
+        return self._region is not None and self._region.contains(address)
 
     @property
     def closed(self) -> bool:

@@ -21,6 +21,9 @@ from relink.elf.findings import Findings
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
 
+#: The widest image of segments that lie far apart, bytes; what lies between them costs no memory.
+_MAX_SPREAD = 64 << 30
+_FAR_APART = 1 << 20
 _ALLOC_AND_CODE = (SectionFlag.ALLOC, SectionFlag.EXECINSTR)
 
 
@@ -53,9 +56,14 @@ def loadable_segments(
 def _check_span(ordered: Sequence[ProgramHeader], findings: Findings) -> None:
     if not ordered:
         return
-    span = max(segment.vaddr + segment.memsz for segment in ordered) - ordered[0].vaddr
-    if span > MAX_SPAN:
-        problem = f"the segments span {span:#x} bytes, more than {MAX_SPAN:#x}, the most taken on"
+    low, end, used = ordered[0].vaddr, ordered[0].vaddr, 0
+    for segment in ordered:
+        used += segment.memsz + (segment.vaddr - end if 0 < segment.vaddr - end < _FAR_APART else 0)
+        end = max(end, segment.vaddr + segment.memsz)
+    span = end - low
+    if span > _MAX_SPREAD or (span > MAX_SPAN and used > MAX_SPAN):
+        most = _MAX_SPREAD if span > _MAX_SPREAD else MAX_SPAN
+        problem = f"the segments span {span:#x} bytes, more than {most:#x}, the most taken on"
         findings.refuse(UnsupportedElf(findings.name, problem))
 
 

@@ -10,6 +10,7 @@ from relink.errors import MalformedElf
 from relink.image import Image
 from relink.load.plan import Plan
 from relink.memory import placement as place
+from relink.memory import sparse
 from relink.resolve.scopes import breadth_first
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ def give_place(image: Image, memory: AddressSpace, plan: Plan, options: LoadOpti
         return
     base = options.base if image is plan.root else None
     region = place.reserve(memory, decoded, place.chosen(options.place, decoded, base))
-    undo.callback(memory.release, region)
+    undo.callback(sparse.release, memory, region)
     image.place(region)
     undo.callback(image.close)
     place.fill(region, decoded)
-    plan.regions.append((region, place.pages(decoded, relro=not plan.relocates_itself(image))))
+    plan.regions += sparse.published(region, place.pages(decoded, relro=not plan.relocates_itself(image)))

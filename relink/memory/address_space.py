@@ -76,6 +76,14 @@ class Region:
     mappable: bool = False
     #: Whether it lies in memory that somebody else mapped, and that is not released with the image.
     foreign: bool = False
+    #: Of an image whose segments lie far apart: the regions it is made of (see `relink.memory.sparse`).
+    parts: tuple[Region, ...] = ()
+
+    def contains(self, address: int) -> bool:
+        """Whether a guest address is one of the region's."""
+        if self.parts:
+            return any(part.contains(address) for part in self.parts)
+        return self.address <= address < self.end
 
     @property
     def end(self) -> int:
@@ -160,7 +168,7 @@ class HostMemory:
             address = self._find_low_room(size, max(align, PAGE), below)
         else:
             address = self._find_room(size, max(align, PAGE))
-        region = Region(address, size, _host_pages(size), name, mappable=True)
+        region = Region(address, size, host_pages(size), name, mappable=True)
         index = bisect_right(self._starts, address)
         self._starts.insert(index, address)
         self._regions.insert(index, region)
@@ -257,7 +265,7 @@ def _window(arch: Architecture) -> tuple[int, int]:
 # ---------------------------------------------------------------- host pages
 
 
-def _host_pages(size: int) -> U8:
+def host_pages(size: int) -> U8:
     """uint8[size] of zeroed, page-aligned memory that costs nothing until it is touched."""
     try:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _no_reserve()

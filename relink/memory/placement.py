@@ -14,6 +14,7 @@ from relink.elf.constants import FileType
 from relink.elf.source import is_mapped
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
+from relink.memory.sparse import clusters, reserve_parts
 
 
 def region_size(decoded: Decoded) -> int:
@@ -33,13 +34,23 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
         low = first_vaddr(decoded)
         if base not in (None, low):
             raise AddressSpaceError(f"{decoded.name} is linked for {low:#x} and no other base", address=base)
+        runs = clusters(decoded)
+        if len(runs) > 1:
+            return reserve_parts(memory, decoded.name, low, size, runs)
         return memory.reserve(size, at=low, name=decoded.name)
     if base is not None and base % PAGE == 0 and base % align:
         raise AddressSpaceError(f"{decoded.name} wants a base aligned to {align:#x}", address=base, size=size)
     below = None
     if decoded.low_bits < memory.architecture.bits:
         below = 1 << decoded.low_bits
-    return memory.reserve(size, at=base, align=align, below=below, name=decoded.name)
+    region = memory.reserve(size, at=base, align=align, below=below, name=decoded.name)
+    runs = clusters(decoded)
+    if len(runs) == 1:
+        return region
+    memory.release(region)
+    move = region.address - first_vaddr(decoded)
+    runs = [(start + move, end + move) for start, end in runs]
+    return reserve_parts(memory, decoded.name, region.address, size, runs)
 
 
 def chosen(

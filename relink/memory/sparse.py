@@ -1,0 +1,73 @@
+"""Images whose segments lie far apart: firmware with flash at 0x08000000 and RAM at 0x20000000 or 0xC0000000.
+
+Such an image has a region of guest addresses for each run of segments, so that what lies between stays free for
+others. To the linker it is one region all the same: its buffer is one stretch of host addresses, of which only the
+pages in use cost memory, and the `parts` of it are what the address space knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relink.elf import Decoded
+from relink.elf.constants import FileType
+from relink.memory.address_space import AddressSpace, Pages, Region, host_pages, page_ceil, page_floor
+
+#: Bytes between segments from which on they are regions of their own. ld.so keeps what lies between those of a
+#: shared object for it, and linkers leave up to 2 MiB there; the kernel keeps nothing for an ET_EXEC.
+_GAP = {FileType.EXEC: 1 << 20}
+_GAP_ELSE = 64 << 20
+
+
+def clusters(decoded: Decoded) -> list[tuple[int, int]]:
+    """(first link-time address, end) of each run of segments, whole pages; one for most images."""
+    gap = _GAP.get(FileType(decoded.header.type), _GAP_ELSE)
+    runs: list[list[int]] = []
+    for segment in decoded.segments:
+        start, end = page_floor(segment.vaddr), page_ceil(segment.vaddr + segment.memsz)
+        if runs and start - runs[-1][1] < gap:
+            runs[-1][1] = max(runs[-1][1], end)
+        else:
+            runs.append([start, end])
+    return [(start, end) for start, end in runs]
+
+
+def reserve_parts(
+    memory: AddressSpace, name: str, address: int, size: int, runs: Sequence[tuple[int, int]]
+) -> Region:
+    """A region of `size` bytes at `address` of which only `runs` (guest addresses) are taken.
+
+    Raises AddressSpaceError, nothing reserved, where one of them cannot be had.
+    """
+    whole = Region(address, size, host_pages(size), name, mappable=True)
+    parts: list[Region] = []
+    try:
+        for start, end in runs:
+            part = memory.reserve(end - start, at=start, name=name)
+            part.buffer = whole.buffer[start - address : end - address]
+            parts.append(part)
+    except BaseException:
+        for part in parts:
+            memory.release(part)
+        raise
+    whole.parts = tuple(parts)
+    return whole
+
+
+def release(memory: AddressSpace, region: Region) -> None:
+    """Give an image's region back, all parts of it."""
+    for part in region.parts or (region,):
+        memory.release(part)
+
+
+def published(region: Region, pages: Sequence[Pages]) -> list[tuple[Region, tuple[Pages, ...]]]:
+    """What is to be published of a region: its parts, each with its own pages."""
+    if not region.parts:
+        return [(region, tuple(pages))]
+    region.pages = tuple(pages)
+    found = []
+    for part in region.parts:
+        start = part.address - region.address
+        inside = [run for run in pages if start <= run.offset < start + part.size]
+        found.append((part, tuple(run._replace(offset=run.offset - start) for run in inside)))
+    return found
