@@ -72,14 +72,16 @@ from relink.arch import architecture, architecture_of
 from tests import copied_isa
 
 copied_isa.copy_pages(Path(sys.argv[1]))
+from emu.cpu.misrun import FINDERS
 found = {}
 for name in (copied_isa.ORIGINAL, copied_isa.COPY):
     isa = ISAS[name]
     found[name] = [
         sorted(row.name for row in table.functions(isa)),
         sorted(names(name).items()),
-        sorted(Linux().policy(architecture(name)).stand_ins),
+        sorted(Linux().policy(architecture(name)).host_provided),
         sorted(create_cpu(name).registers),
+        name in FINDERS,
         str(plan_call(name, "long double f(long double, ...)").locations),
     ]
 assert architecture_of(copied_isa.MACHINE, 64).name == copied_isa.COPY

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from emu.cpu import string_compare, x87
+from emu.cpu.unicorn_isas import ISAS
 
 
 class Guest(Protocol):
@@ -222,6 +223,14 @@ def _time(register: int, counter: int, bits: int) -> Callable[[Guest], None]:
     return run
 
 
+#: By engine and mode of `UnicornIsa`.
+_FINDERS: Mapping[tuple[str, str], Finder] = {
+    ("X86", "64"): _X86(64),
+    ("X86", "32"): _X86(32),
+    ("RISCV", "RISCV64"): _riscv(64),
+    ("RISCV", "RISCV32"): _riscv(32),
+}
+#: By ISA; those whose instructions Unicorn runs right have none.
 FINDERS: Mapping[str, Finder] = {
-    "x86_64": _X86(64), "i386": _X86(32), "riscv64": _riscv(64), "riscv32": _riscv(32),
-}  # fmt: skip
+    arch: _FINDERS[row.engine, row.mode] for arch, row in ISAS.items() if (row.engine, row.mode) in _FINDERS
+}
