@@ -231,7 +231,10 @@ class Relocator(Relocation):
                 self._report_tls(batch, refused, problem)
                 batch.keep(~refused)
         host = self.environment.resolver.host_tls
-        batch.letters["M"], batch.letters["T"], usable = modules_of(self.bound, batch.binding_index, host)
+        only_module = batch.reloc_type.formula.letters == {"M"}
+        batch.letters["M"], batch.letters["T"], usable = modules_of(
+            self.bound, batch.binding_index, host, only_module=only_module
+        )
         if not usable.all():
             self._report_tls(batch, ~usable, "no thread-local definition")
             batch.keep(usable)

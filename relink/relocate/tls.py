@@ -21,15 +21,22 @@ _SECOND_STUB = 64
 NO_MACHINE = "a TLS descriptor for a module with dynamic thread-local storage needs a machine to answer it"
 
 
-def modules_of(bound: Bindings, index: I64, host: TlsModule | None) -> tuple[U64, U64, Bools]:
-    """(M, T, usable) of each index's defining module. Element 0 means the image's own module."""
+def modules_of(
+    bound: Bindings, index: I64, host: TlsModule | None, *, only_module: bool = False
+) -> tuple[U64, U64, Bools]:
+    """(M, T, usable) of each index's defining module. Element 0 means the image's own module.
+
+    Where only the module is wanted (`only_module`) a section symbol will do: linkers for Arm name the image's own
+    by it.
+    """
     # HOST and UNRESOLVED are -2 and -1: they index the array's end.
     modules = [*(image.tls for image in bound.images), host, None]
     ids = np.array([m.id if m else 0 for m in modules], np.uint64)
     offsets = np.array([m.offset if m else 0 for m in modules], np.int64).view(np.uint64)
     provider = _providers(bound, index)
     weak = (index != 0) & (provider == UNRESOLVED)
-    thread_local = np.isin(bound.type[index], (SymbolType.TLS, SymbolType.NOTYPE)) | (index == 0)
+    types = (SymbolType.TLS, SymbolType.NOTYPE, *((SymbolType.SECTION,) if only_module else ()))
+    thread_local = np.isin(bound.type[index], types) | (index == 0)
     usable: Bools = weak | ((ids[provider] != 0) & thread_local)
     return ids[provider], offsets[provider], usable
 

@@ -437,6 +437,20 @@ def test_symbol_zero_means_the_image_s_own_module(arch: str) -> None:
 
 
 @every_arch
+def test_a_section_symbol_means_the_image_s_own_module_and_no_offset(arch: str) -> None:
+    """Linkers for Arm write it for a module id (libLLVM, libclang)."""
+    section = Sym("", DATA, bind=0, type=3)
+    library = Library(
+        arch, symbols=[section], tls=(b"abcd", 32, 16), relocations=[Rel(DATA, DTPMOD[arch], section)]
+    )
+    image = load(library)
+    assert image.tls is not None
+    assert word_at(image, DATA, ARCHITECTURES[arch].word_size) == image.tls.id
+    with pytest.raises(TlsError):
+        load(Library(arch, symbols=[section], tls=(b"", 8, 8), relocations=[Rel(DATA, TPOFF[arch], section)]))
+
+
+@every_arch
 def test_an_undefined_weak_tls_symbol_is_zero(arch: str) -> None:
     size = ARCHITECTURES[arch].word_size
     library = Library(
