@@ -1,7 +1,7 @@
 """What Unicorn needs for each of its six ISAs: mode, CPU model, register names, exception numbers.
 
-Pure data: Unicorn's constants appear by name (the part after `UC_<PREFIX>_`), and `emu.cpu.unicorn`, the one
-file that imports the engine, looks them up. Register names are the psABI's; widths are bytes.
+Pure data: Unicorn's constants appear by name (the part after `UC_<PREFIX>_`), and `emu.cpu.unicorn_api`,
+the one file that imports the engine, looks them up. Register names are the psABI's; widths are bytes.
 
 CPU models: on x86 Haswell runs SSE4.2, BMI and all between, and Unicorn's CPUID leaves out the AVX it cannot
 run (ifunc resolvers read CPUID); the models without AVX report SSSE3 and do not run it. AArch64 and Arm
