@@ -100,30 +100,32 @@ def _kernel(arch: str, table: SyscallTable) -> KernelAbi:
     )
 
 
+def _instruction_set(word: int) -> InstructionSet:
+    return InstructionSet(
+        # RISC-V DWARF Specification, "DWARF Register Numbers".
+        dwarf=DwarfRegisters(
+            names=numbered("x", 32),
+            sp=2,
+            fp=8,
+            link=1,
+            word=word,
+            frame_records=((-2 * word, -word),),
+            code_bits=0,
+        ),
+        capstone=("RISCV", (f"RISCV{8 * word}", "RISCVC")),
+        keystone=None,
+        shortest=2,
+        system_call=4,
+    )
+
+
 def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) -> Isa:
     convention = _convention(arch, word)
     return Isa(
         name=arch,
         convention=convention,
         variants=float_variants(convention, FloatAbi.SOFT, FloatAbi.SINGLE),
-        instruction_sets=(
-            InstructionSet(
-                # RISC-V DWARF Specification, "DWARF Register Numbers".
-                dwarf=DwarfRegisters(
-                    names=numbered("x", 32),
-                    sp=2,
-                    fp=8,
-                    link=1,
-                    word=word,
-                    frame_records=((-2 * word, -word),),
-                    code_bits=0,
-                ),
-                capstone=("RISCV", (f"RISCV{8 * word}", "RISCVC")),
-                keystone=None,
-                shortest=2,
-                system_call=4,
-            ),
-        ),
+        instruction_sets=(_instruction_set(word),),
         return_instruction=bytes.fromhex("67800000"),  # ret
         unwinding=Unwinding(tables=FrameTables.DWARF, data_base=False, reads_code=False, entry=None),
         start=ProgramStart(

@@ -101,6 +101,10 @@ def _export_sized(size: int) -> None:
         f"_Bool NAME({writing}, T expected, T desired)",
         lambda libc, at, old, new: int(_swap_if(libc, at, old, new, size) == old),
     )
+    _export_modifying(size, writing, add)
+
+
+def _export_modifying(size: int, writing: str, add: Callable[[str, str, Callable[..., int | None]], None]) -> None:
     for stem, combine in _OPERATIONS.items():
         spellings = ((f"fetch_{stem}", f"fetch_and_{stem}"), (f"{stem}_fetch", f"{stem}_and_fetch"))
         for order, (form, other) in enumerate(spellings):
