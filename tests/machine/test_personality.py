@@ -87,7 +87,7 @@ def test_arguments_of_linux_go_to_linux() -> None:
     with Machine("riscv64", os=linux) as machine:
         assert machine.os is linux
         assert machine.libc.files == {"/x": b"1"}
-        assert not machine.linker.policy.stand_ins
+        assert not machine.linker.policy.host_provided
     with pytest.raises(MachineError, match="serves one machine"):
         Machine("riscv64", os=linux)
     with pytest.raises(TypeError, match="files: with os=, give it to the personality"):
