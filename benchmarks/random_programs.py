@@ -1,0 +1,122 @@
+"""Random C programs by csmith, run here and by the host: every checksum must agree.
+
+    python -m benchmarks.random_programs --seeds 20 --minutes 20
+
+Each program is compiled by the clang of the ziglang wheel for each target and level, and runs here as a
+relocatable object and as a shared object, with the hosted C library; the host's gcc says what is right, since
+csmith's programs print the same on every machine of two's complement. Needs csmith with its headers (Debian:
+csmith, libcsmith-dev).
+
+Prints a table of targets and kinds: how many agree, were refused with a typed error, differ, were left out; and
+the seed of each that does not agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+#: Target -> clang's triple, lld's emulation.
+TARGETS = {
+    "x86_64": ("x86_64-linux-musl", "elf_x86_64"),
+    "i386": ("x86-linux-musl", "elf_i386"),
+    "aarch64": ("aarch64-linux-musl", "aarch64linux"),
+    "arm": ("arm-linux-musleabihf", "armelf_linux_eabi"),
+    "thumb": ("thumb-linux-musleabihf", "armelf_linux_eabi"),
+    "riscv64": ("riscv64-linux-musl", "elf64lriscv"),
+    "riscv32": ("riscv32-linux-musl", "elf32lriscv"),
+    "loongarch64": ("loongarch64-linux-musl", "elf64loongarch"),
+}
+LEVELS = ("-O0", "-O2")
+KINDS = ("object", "shared")
+VERDICTS = ("agree", "refused", "differ", "left out")
+_SECONDS = 60  #: for each command; what takes longer is left out
+_FLAGS = ("-w", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector")
+
+
+def run(command: list[str]) -> tuple[int, str]:
+    """Its status and what it printed; -1 for one that takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return -1, "timeout"
+    return done.returncode, done.stdout + ("" if done.returncode == 0 else done.stderr)
+
+
+def built(source: Path, target: str, level: str, include: str) -> dict[str, Path]:
+    """The object and the shared object; none where the compiler refuses."""
+    zig = [sys.executable, "-m", "ziglang"]
+    triple, emulation = TARGETS[target]
+    relocatable = source.with_suffix(f".{target}{level}.o")
+    shared = relocatable.with_suffix(".so")
+    command = [*zig, "cc", "-target", triple, level, *_FLAGS, f"-I{include}", "-c", str(source)]
+    if run([*command, "-o", str(relocatable)])[0] != 0:
+        return {}
+    link = [*zig, "ld.lld", "-m", emulation, "-shared", "-z", "max-page-size=4096", str(relocatable)]
+    found = {"object": relocatable}
+    if run([*link, "-o", str(shared)])[0] == 0:
+        found["shared"] = shared
+    return found
+
+
+def checksum(text: str) -> str:
+    return next((line for line in text.splitlines() if line.startswith("checksum")), "")
+
+
+def expected(source: Path, include: str) -> str:
+    """What the host's program prints; empty where it takes too long."""
+    program = source.with_suffix(".host")
+    run(["gcc", "-w", "-O1", f"-I{include}", str(source), "-o", str(program)])
+    return checksum(run([str(program)])[1]) if program.exists() else ""
+
+
+def compare(source: Path, seed: int, include: str, counts: Counter[tuple[str, str, str]], until: float) -> None:
+    """One program on every target, at every level, of every kind."""
+    right = expected(source, include)
+    if not right:
+        return
+    for target in TARGETS:
+        for level in LEVELS:
+            if time.monotonic() > until:
+                return
+            files = built(source, target, level, include)
+            for kind in KINDS:
+                verdict, text = "left out", ""
+                if kind in files:
+                    own = [sys.executable, "-m", "emu.cli", "call", str(files[kind]), "int main(void)()"]
+                    status, text = run(own)
+                    found = checksum(text)
+                    verdict = "agree" if found == right else "refused" if status == 1 and not found else "differ"
+                counts[target, kind, verdict] += 1
+                if verdict in ("refused", "differ"):
+                    print(f"seed {seed} {target} {level} {kind}: {verdict}: {text.strip()[-300:]}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Random programs by csmith, run here and by the host.")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--include", default="/usr/include/csmith")
+    options = parser.parse_args()
+    until = time.monotonic() + 60 * options.minutes
+    counts: Counter[tuple[str, str, str]] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(options.first, options.first + options.seeds):
+            source = Path(folder, f"seed{seed}.c")
+            run(["csmith", "--seed", str(seed), "--max-funcs", "4", "--output", str(source)])
+            if source.exists() and time.monotonic() < until:
+                compare(source, seed, options.include, counts, until)
+    for target in TARGETS:
+        for kind in KINDS:
+            row = "  ".join(f"{verdict} {counts[target, kind, verdict]}" for verdict in VERDICTS)
+            print(f"{target:12} {kind:8} {row}")
+
+
+if __name__ == "__main__":
+    main()
