@@ -37,7 +37,6 @@ from relink.objects.combined import (
     no_debug_sections,
 )
 from relink.objects.got_and_stubs import Slots, assign_slots, far_callees, stub_symbols, stub_table
-from relink.objects.intermediate import refuse_intermediate_code
 from relink.objects.layout import Layout
 from relink.objects.relocation_tables import InputTables
 from relink.objects.sections import kept_sections
@@ -58,8 +57,6 @@ def combine(
 
     Raises LinkErrors for duplicate symbols, ElfError for damaged input and for objects without machine code.
     """
-    for file in files:
-        refuse_intermediate_code(file)
     stub, float_abi, errors = _common_abi(files, arch)
     sections = kept_sections(files)
     symbols = Symbols(name, files, sections)
