@@ -10,7 +10,7 @@ text (DT_TEXTREL). TLS is variant II; TPOFF is added to the thread pointer, TPOF
 subtracted from it, so its sign is the other way round (TLS_LE and TLS_LE_32 likewise).
 
 Every 32-bit word wraps, for addresses do, and so every branch reaches; stubs are for functions chosen by
-a resolver only. GOT32 and GOT32X mean two things, told apart by the instruction's ModRM byte.
+a resolver only. GOT32X, and GOT32 but for LEA, mean two things, told apart by the instruction's ModRM byte.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ from relink.arch.spec import (
 from relink.arch.x86_shared import NOPS, PROPERTIES
 from relink.arrays import U64
 
+_LEA = 0x8D  #: the opcode of `lea m, r32`
 SIGNED_8 = Word(1, Range.SIGNED)  #: the displacement of a short branch (jmp, loop, jecxz)
 
 _SUN = "it belongs to Sun's TLS sequences, which no compiler or assembler for Linux writes"
 
 
-def got32(sites: Sites, slot_address: U64) -> U64:
-    """What GOT32 and GOT32X mean: the slot's offset from the GOT, or its address (psABI, table 4.9, note).
+def got32x(sites: Sites, slot_address: U64) -> U64:
+    """What GOT32X means: the slot's offset from the GOT, or its address (psABI, table 4.9, note).
 
     The address, if the operand has no base register to hold the GOT's: ModRM, the byte before the place, with
     mod 00 and r/m 101.
@@ -52,6 +53,17 @@ def got32(sites: Sites, slot_address: U64) -> U64:
     modrm = sites.buffer[np.maximum(sites.where - 1, 0)]
     absolute = ((modrm & 0xC7) == 0x05) & (sites.where > 0)
     return np.where(absolute, slot_address, sites.letters["G"] + sites.letters["A"])
+
+
+def got32(sites: Sites, slot_address: U64) -> U64:
+    """GOT32: to the psABI always the slot's offset from the GOT; older than GOT32X, it stands in its place, too.
+
+    GNU ld and lld agree on the slot's address for instructions that load from the slot without a base register.
+    LEA loads nothing: there GNU ld and JITLink keep to the psABI, and so do we; lld writes the address.
+    """
+    opcode = sites.buffer[np.maximum(sites.where - 2, 0)]
+    lea = (opcode == _LEA) & (sites.where > 1)
+    return np.where(lea, sites.letters["G"] + sites.letters["A"], got32x(sites, slot_address))
 
 
 RELOCATIONS: dict[int, Reloc] = {
@@ -96,7 +108,7 @@ RELOCATIONS: dict[int, Reloc] = {
     40: hint("TLS_DESC_CALL"),
     41: reloc("TLS_DESC", "S + A + T", address32, Role.TLSDESC),
     42: reloc("IRELATIVE", "B + A", address32, Role.IRELATIVE),
-    43: static("GOT32X", "G + GOT + A", address32, slot=Slot.ADDRESS, special=got32),
+    43: static("GOT32X", "G + GOT + A", address32, slot=Slot.ADDRESS, special=got32x),
     200: static_refused("USED_BY_INTEL_200", "Intel's compilers keep the number to themselves"),
     250: hint("GNU_VTINHERIT"),
     251: hint("GNU_VTENTRY"),

@@ -145,6 +145,16 @@ def test_got32_without_a_base_register_is_the_slot_s_address(
     assert value == (0x5020 if absolute else 0x20), text
 
 
+@pytest.mark.parametrize(("name", "expected"), [("GOT32", 0x1C), ("GOT32X", 0x501C)])
+def test_lea_without_a_base_register_tells_got32_from_got32x(name: str, expected: int) -> None:
+    """The psABI's G + A - GOT, as GNU ld 2.40 and JITLink, and its G + A."""
+    for prefix in ("", "66"):
+        code = bytes.fromhex(f"{prefix} 8d 05") + bytes(4)
+        at = len(code) - 4
+        assert value_of(row_of(I386, name), code, at, G=0x20, GOT=0x5000, A=-4) == expected
+    assert value_of(row_of(I386, "GOT32"), bytes.fromhex("8d 05"), 1, G=0x20, GOT=0x5000, A=0) == 0x20
+
+
 def test_got32_as_the_very_first_word_has_no_byte_to_look_at() -> None:
     assert value_of(row_of(I386, "GOT32"), bytes([0, 0, 0, 5]), 0, G=0x20, GOT=0x5000, A=0) == 0x20
 

@@ -85,6 +85,19 @@ function slot_absolute_relaxable # 0 -> 4660
     last GOT32X, v, .byte 0x8b, 0x05, 0, 0, 0, 0
     mov (%eax), %eax
     ret
+function slot_offset_by_lea # 0 -> 4660
+    push %ebx
+    got
+    last GOT32, v, .byte 0x8d, 0x05, 0, 0, 0, 0
+    mov (%ebx, %eax), %eax
+    pop %ebx
+    mov (%eax), %eax
+    ret
+function slot_address_by_lea # 0 -> 4660
+    last GOT32X, v, .byte 0x8d, 0x05, 0, 0, 0, 0
+    mov (%eax), %eax
+    mov (%eax), %eax
+    ret
     table table_offset, GOTOFF, v, .byte 0x8b, 0x83, 0, 0, 0, 0 # 0 -> 4660
     ret
 
