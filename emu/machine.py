@@ -43,6 +43,7 @@ from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.errors import MachineError, UnsupportedElf
 from relink.image import Image
 from relink.objects.archive_members import header_of
+from relink.objects.float_abi import float_abi_of
 from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
 from relink.search.search_path import Finder, SearchPath, Source
@@ -133,7 +134,9 @@ class Machine:
 
     @classmethod
     def for_file(cls, path: str | PathLike[str], **options: object) -> Self:
-        """A machine of the architecture `path` (an archive too) is for. `options` are the constructor's.
+        """A machine of the architecture and the float ABI `path` (an archive too) is for.
+
+        `options` are the constructor's.
 
         Raises ElfError, UnsupportedElf for a machine that is none of the seven.
         """
@@ -141,8 +144,8 @@ class Machine:
         arch = architecture_of(header.machine, header.bits)
         if arch is None:
             raise UnsupportedElf(fspath(path), f"is for machine {header.machine}, which is not emulated")
-        if (abi := arch.float_abi(header.flags, b"")) is not None:
-            options.setdefault("float_abi", abi)
+        if "float_abi" not in options:
+            options["float_abi"] = float_abi_of(path, arch)
         return cls(arch, **options)  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:

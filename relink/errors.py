@@ -5,6 +5,7 @@ RelinkError
 │   ├── NotElf                   no ELF magic
 │   ├── Truncated                something lies past the end of the file
 │   ├── UnsupportedElf           well-formed, but not for us: class, byte order, machine, type
+│   │   └── FloatAbiMismatch       its calls pass floating-point values otherwise than the machine's
 │   ├── MalformedElf             headers, tables, hashes or strings that contradict themselves
 │   └── DebugInfoError           debug information that cannot be read, or says what C cannot
 ├── LinkError                  the link is at fault: names the image
@@ -109,6 +110,18 @@ class Truncated(ElfError):
 
 class UnsupportedElf(ElfError):
     """Valid ELF this project does not link: big-endian, an unknown machine, a core file…"""
+
+
+class FloatAbiMismatch(UnsupportedElf):
+    """An image makes `theirs` calls ("soft-float", ...), the machine `ours`; `supported`: a machine could make
+    theirs."""
+
+    def __init__(self, source: str, theirs: str, ours: str, *, supported: bool) -> None:
+        self.theirs = theirs
+        self.ours = ours
+        self.supported = supported
+        hint = f": give Machine(float_abi={theirs!r})" if supported else ""
+        super().__init__(source, f"makes {theirs} calls, this machine {ours} ones{hint}")
 
 
 class MalformedElf(ElfError):

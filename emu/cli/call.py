@@ -94,7 +94,7 @@ def run(
         given.check(call)
     if audit and loading.binding == "now":
         loading = replace(loading, binding="lazy")
-    with loading.machine(arch, search) as machine:
+    with loading.machine(arch, search, loading.sources(name)) as machine:
         out = _Passing(sys.stdout.buffer)
         if not as_json:
             machine.libc.stdout.tee = out.write

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from emu.cli.output import Address, Json, demangled, jsonable
 from emu.errors import ConstructorFault, GuestFault
-from relink.errors import LibraryNotFound, LinkErrors, UnresolvedSymbol
+from relink.errors import FloatAbiMismatch, LibraryNotFound, LinkErrors, UnresolvedSymbol, printable
 
 SCHEMA = "relink-emu/error/1"
 
@@ -24,7 +24,7 @@ def messages(error: BaseException, *, demangle: bool = True) -> Iterator[str]:
         for part in error.exceptions:
             yield from messages(part, demangle=demangle)
         return
-    text = str(error) or type(error).__name__
+    text = _text(error)
     fault = error.__cause__ if isinstance(error, ConstructorFault) else error
     if isinstance(fault, GuestFault):
         text += fault.report().removeprefix(str(fault))
@@ -35,9 +35,17 @@ def messages(error: BaseException, *, demangle: bool = True) -> Iterator[str]:
         yield _MANGLED.sub(lambda match: demangled(match[0]) or match[0], text) if demangle else text
 
 
+def _text(error: BaseException) -> str:
+    """An error's own message; where that gives Python advice, the command line's."""
+    if isinstance(error, FloatAbiMismatch):
+        hint = f": give --float-abi {error.theirs}" if error.supported else ""
+        return f"{printable(error.source)}: makes {error.theirs} calls, this machine {error.ours} ones{hint}"
+    return str(error) or type(error).__name__
+
+
 def described(error: BaseException) -> dict[str, Json]:
     """An error as JSON: its type, its message, and the facts it carries."""
-    facts: dict[str, Json] = {"type": type(error).__name__, "message": str(error)}
+    facts: dict[str, Json] = {"type": type(error).__name__, "message": _text(error)}
     if isinstance(error, LinkErrors):
         return facts | {"image": error.image, "errors": [described(part) for part in error.exceptions]}
     for name, value in vars(error).items():

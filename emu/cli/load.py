@@ -113,7 +113,7 @@ def report(target: Target, search: Search, loading: Loading, name: str) -> LoadR
     """Load `name` into a new machine. Raises RelinkError."""
     arch = target.of(name, search)
     start = time.perf_counter()
-    with loading.machine(arch, search) as machine:
+    with loading.machine(arch, search, loading.sources(name)) as machine:
         made = time.perf_counter() - start
         library = loading.load(machine, name, search)
         plan = library.plan

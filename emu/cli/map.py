@@ -32,7 +32,7 @@ class MapReport:
 def maps(target: Target, search: Search, loading: Loading, name: str, *, every: bool) -> tuple[LinkMap, ...]:
     """Link `name` on a new machine, without running its constructors. Raises RelinkError."""
     arch = target.of(name, search)
-    machine = loading.machine(arch, search)
+    machine = loading.machine(arch, search, loading.sources(name))
     try:
         library = loading.load(machine, name, search, run_initialisers=False)
         images = library.plan.images if every else [library.image]

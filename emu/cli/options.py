@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import wraps
@@ -19,7 +20,7 @@ import typer
 if TYPE_CHECKING:
     from emu.library import Library
     from emu.machine import Machine
-    from relink.arch import Architecture
+    from relink.arch import Architecture, FloatAbi
     from relink.load.plan import Plan
     from relink.search.search_path import SearchPath
 
@@ -135,6 +136,15 @@ class Search:
 
         return SearchPath({}, self.library_path or (), self.sysroot)
 
+    def find(self, library: str, arch: Architecture) -> Path | None:
+        """The file a load of `library` would open; None where there is none, which the load will say."""
+        if "/" in library or os.path.exists(library):
+            return Path(library)
+        from relink.search.graph import SearchContext, find
+
+        decoded = find(library, SearchContext(arch, self.path)).decoded
+        return None if decoded is None else decoded.path
+
 
 @dataclass(frozen=True)
 class Running:
@@ -163,6 +173,15 @@ class Running:
             help="When calls through the PLT are bound: now, lazy (at the first call), faithful (as by ld.so).",
         ),
     ] = "now"
+    float_abi: Annotated[
+        str | None,
+        typer.Option(
+            "--float-abi",
+            metavar="NAME",
+            help="How calls pass floating point: soft-float, single-float, hard-float; taken from the file if "
+            "omitted.",
+        ),
+    ] = None
     timeout: Annotated[
         float,
         typer.Option("--timeout", min=0, metavar="SECONDS", help="Time limit for each call or load; 0: none."),
@@ -197,12 +216,17 @@ class Running:
         self,
         arch: Architecture,
         search: Search,
+        sources: Sequence[str],
         *,
         files: dict[str, bytes | bytearray] | None = None,
         stdin: bytes | Callable[[int], bytes] = b"",
         tls_size: int = 0,
     ) -> Machine:
-        """A machine as the options want it. Raises Usage for a definition the architecture has no address for."""
+        """A machine as the options want it, to load `sources` on.
+
+        Raises Usage for a definition the architecture has no address for and a float ABI it does not have,
+        ElfError for sources that cannot be read.
+        """
         from emu.machine import Machine
         from relink.tls import DEFAULT_STATIC_SIZE
 
@@ -219,12 +243,31 @@ class Running:
             timeout=self.timeout,
             max_instructions=self.max_instructions,
             binding=self.binding,
+            float_abi=self._float_abi(arch, search, sources),
             files=files,
             stdin=stdin,
             tls_size=tls_size or DEFAULT_STATIC_SIZE,
         )
         machine.loader.on_load.append(_show_warnings)
         return machine
+
+    def _float_abi(self, arch: Architecture, search: Search, sources: Sequence[str]) -> FloatAbi | None:
+        """The float ABI named, else that of the first of `sources` that says anything and can be had."""
+        from emu.isa.registry import float_convention
+        from relink.arch import FloatAbi
+        from relink.objects.float_abi import first_float_abi
+
+        had = {abi.value: abi for abi in FloatAbi if float_convention(arch.name, abi) is not None}
+        if self.float_abi is not None:
+            if self.float_abi not in had:
+                problem = f"{self.float_abi!r} is none of those {arch.name} has: {', '.join(had)}"
+                raise Usage(problem, param_hint="'--float-abi'")
+            return had[self.float_abi]
+        if len(had) == 1:
+            return None
+        files = (search.find(source, arch) for source in sources)
+        found = first_float_abi([file for file in files if file is not None], arch)
+        return found if found in had.values() else None
 
 
 @dataclass(frozen=True)
@@ -247,6 +290,10 @@ class Loading(Running):
     ] = None
     whole_archive: Annotated[bool, typer.Option("--whole-archive", help="Load all members of archives.")] = False
 
+    def sources(self, library: str) -> list[str]:
+        """The library and what is linked with it."""
+        return [library, *(self.beside or ())]
+
     def load(
         self,
         machine: Machine,
@@ -258,7 +305,7 @@ class Loading(Running):
     ) -> Library:
         """Load `library` as the options say; archives are asked for `undefined` too. Raises RelinkError."""
         return machine.load(
-            [library, *self.beside] if self.beside else library,
+            self.sources(library) if self.beside else library,
             base=self.address,
             preload=search.preload or (),
             allow_unresolved=self.allow_unresolved,

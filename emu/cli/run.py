@@ -32,7 +32,8 @@ def run(
     arch = target.of(program, search)
     variables = dict(_pair(text, "--env") for text in environment)
     room = _tls_size(program)
-    with running.machine(arch, search, files=dict(_files(files)), stdin=_read_input, tls_size=room) as machine:
+    own = dict(_files(files))
+    with running.machine(arch, search, [program], files=own, stdin=_read_input, tls_size=room) as machine:
         for stream, passed_to in ((machine.libc.stdout, sys.stdout), (machine.libc.stderr, sys.stderr)):
             stream.tee, stream.keep = _Passing(passed_to.buffer).write, False
         process = machine.start(

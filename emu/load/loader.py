@@ -21,9 +21,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from emu.debug.link_maps import State
-from emu.isa.registry import ISAS
+from emu.isa.registry import ISAS, float_convention
 from emu.load.pending import PendingLoad, RolledBack
-from relink.errors import RelinkError, UnsupportedElf
+from relink.errors import FloatAbiMismatch, RelinkError
 from relink.linker import Load, LoadOptions, Phase
 from relink.memory import placement as place
 from relink.relocate.lazy import BindMode
@@ -224,14 +224,13 @@ class Loader:
             self._initialisers.forget(image)
 
     def _check_float_abi(self, plan: Plan) -> None:
-        """Raise UnsupportedElf for an image that passes floating-point values otherwise than this machine."""
+        """Raise FloatAbiMismatch for an image that passes floating-point values otherwise than this machine."""
         ours = self._convention.float_abi
         for image in plan.images:
-            if image.float_abi not in (None, ours):
-                assert image.float_abi is not None
-                theirs = image.float_abi.value
-                problem = f"makes {theirs} calls, this machine {ours.value} ones"
-                raise UnsupportedElf(image.name, f"{problem}: give Machine(float_abi={theirs!r})")
+            theirs = image.float_abi
+            if theirs is not None and theirs is not ours:
+                supported = float_convention(image.architecture.name, theirs) is not None
+                raise FloatAbiMismatch(image.name, theirs.value, ours.value, supported=supported)
 
     def _publish(self, load: Load, undo: ExitStack, relro: list[_Pages]) -> None:
         """Map the images into the guest; report variables of the host that an executable has copied.

@@ -36,6 +36,7 @@ from relink.objects.combined import (
     DebugLinker,
     no_debug_sections,
 )
+from relink.objects.float_abi import build_attributes, object_float_abi
 from relink.objects.got_and_stubs import Slots, assign_slots, far_callees, stub_symbols, stub_table
 from relink.objects.layout import Layout
 from relink.objects.relocation_tables import InputTables
@@ -81,11 +82,11 @@ def _common_abi(
     files: Sequence[ObjectFile], arch: Architecture
 ) -> tuple[Stub | None, FloatAbi | None, list[LinkError]]:
     """(stubs every object's core can run, how all pass floating-point values, errors of those that differ)."""
-    attributes = [_attributes(file, arch) for file in files]
+    attributes = [build_attributes(file, arch) for file in files]
     errors: list[LinkError] = []
     first: tuple[FloatAbi, str] | None = None
-    for file, attribute in zip(files, attributes, strict=True):
-        abi = arch.float_abi(file.header.flags, attribute)
+    for file in files:
+        abi = object_float_abi(file, arch)
         if abi is not None and first is not None and abi is not first[0]:
             problem = f"makes {abi.value} calls, {first[1]} {first[0].value} ones"
             errors.append(LinkError(file.name, problem))
@@ -93,13 +94,6 @@ def _common_abi(
             first = abi, file.name
     stub = arch.baseline_stub if any(map(arch.is_baseline, attributes)) else arch.stub
     return stub, first[0] if first else None, errors
-
-
-def _attributes(file: ObjectFile, arch: Architecture) -> bytes:
-    """An object's build attributes; empty where it, or its ISA, has none."""
-    wanted = arch.attributes_section
-    found = (i for i, section in enumerate(file.sections) if wanted and section.type == wanted)
-    return next((file.section_bytes(index).tobytes() for index in found), b"")
 
 
 def _place(layout: Layout, tables: InputTables, got_size: int, callees: I64) -> I64:

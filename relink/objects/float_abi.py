@@ -1,0 +1,55 @@
+"""How the code of a file passes floating-point values, read before anything is linked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from relink.elf import decode
+from relink.elf.linker_script import is_linker_script, neighbour
+from relink.elf.source import Source, is_archive, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relink.arch import Architecture, FloatAbi
+    from relink.elf.objects import ObjectFile
+
+
+def float_abi_of(source: Source, arch: Architecture) -> FloatAbi | None:
+    """What a file says, or the first member of an archive that says anything; None: whichever.
+
+    Linked files and objects alike say it as the linker reads it (`Image.float_abi`); a linker script's answer is
+    that of a file it names. Raises ElfError.
+    """
+    _, path, data = open_source(source, None)
+    if path is not None and is_linker_script(data):
+        return float_abi_of(neighbour(path, data), arch)
+    if is_archive(data):
+        from relink.elf.archive import Archive  # whose parsers take their time to import
+
+        archive = Archive.open(source)
+        said = (object_float_abi(archive.object(number), arch) for number in archive.objects)
+        return next((abi for abi in said if abi is not None), None)
+    decoded = decode(source)
+    if not decoded.is_relocatable or not arch.attributes_section:
+        return decoded.float_abi_on(arch)
+    from relink.elf.objects import decode_object
+
+    return object_float_abi(decode_object(decoded), arch)
+
+
+def first_float_abi(sources: Sequence[Source], arch: Architecture) -> FloatAbi | None:
+    """`float_abi_of` the first of several files that says anything."""
+    return next((abi for source in sources if (abi := float_abi_of(source, arch)) is not None), None)
+
+
+def object_float_abi(file: ObjectFile, arch: Architecture) -> FloatAbi | None:
+    """What a relocatable object says in its header or its build attributes."""
+    return arch.float_abi(file.header.flags, build_attributes(file, arch))
+
+
+def build_attributes(file: ObjectFile, arch: Architecture) -> bytes:
+    """An object's build attributes; empty where it, or its ISA, has none."""
+    wanted = arch.attributes_section
+    found = (i for i, section in enumerate(file.sections) if wanted and section.type == wanted)
+    return next((file.section_bytes(index).tobytes() for index in found), b"")
