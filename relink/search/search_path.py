@@ -13,7 +13,8 @@ The host's own folders never serve a guest by accident: absolute paths inside an
 DT_NEEDED with a slash) mean the guest's file system, so without a sysroot they are passed over. With one,
 nothing an image says leads outside it: `..` and absolute symbolic links stop at its root, as under chroot.
 The folder of an image loaded by its path serves what it needs by `$ORIGIN`, never what lies above it, and never a
-running guest's dlopen.
+running guest's dlopen. A relative path with a slash is ld.so's working directory's: there is none, so it is taken
+from the folders of the library path, and otherwise refused with that reason.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ class SearchPath:
         self, name: str, chain: Sequence[Decoded], arch: Architecture, *, needed: bool
     ) -> Iterator[Candidate]:
         if "/" in name:
+            if not name.startswith(("/", "$")):
+                yield from (self._below(Path(folder), name) for folder in self.library_path)
             rule = "path in DT_NEEDED" if needed else "path given to dlopen"
             yield self._from_image(name, rule, chain[0] if chain else None, needed=needed)
             return
@@ -148,6 +151,20 @@ class SearchPath:
         if found is None:
             return Candidate(f"{root}{path}", rule, None, "too many levels of symbolic links, or too long")
         return _existing(found, rule)
+
+    def _below(self, folder: Path, path: str) -> Candidate:
+        """A relative path, taken from a folder the caller has named; `..` and links lead to no other folder.
+
+        ld.so takes it from the working directory, which a guest without a kernel does not have.
+        """
+        try:
+            real = (folder / path).resolve()
+            named = any(real.is_relative_to(Path(other).resolve()) for other in self.library_path)
+        except (OSError, RuntimeError, ValueError) as error:
+            return Candidate(str(folder / path), "library path", None, str(error))
+        if ".." in path.split("/") or not named:
+            return Candidate(str(folder / path), "library path", None, "leads outside the library path")
+        return _existing(folder / path, "library path")
 
     def _beside(self, origin: Path, rest: str, rule: str, *, needed: bool) -> Candidate:
         """$ORIGIN of an image that lies in no sysroot: its own folder counts, for what it needs, and so do the

@@ -356,7 +356,8 @@ def test_a_library_for_another_machine_is_passed_over_with_the_reason(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(b"INPUT(-lc)", "not an ELF"), (b"\x7fELF\x01\x02\x01".ljust(64, b"\0"), "big-endian")]
+    ("content", "why"),
+    [(b"int main(void);", "not an ELF"), (b"\x7fELF\x01\x02\x01".ljust(64, b"\0"), "big-endian")],
 )
 def test_what_is_no_library_is_passed_over_with_the_reason(tmp_path: Path, content: bytes, why: str) -> None:
     (tmp_path / "liba.so").write_bytes(content)
