@@ -93,7 +93,7 @@ class TlsLayout:
             raise TlsError(
                 image,
                 f"a TLS segment of {size} bytes aligned to {align:#x}; at most {MAX_DYNAMIC_SIZE} bytes and "
-                f"{MAX_DYNAMIC_ALIGN:#x} can be met",
+                f"{MAX_DYNAMIC_ALIGN:#x} can be met outside the static area (tls_size, --tls-size)",
             )
         return self._add(None, size)
 
@@ -121,7 +121,12 @@ class TlsLayout:
         offset = self._place(size, align, vaddr, self.static_size)
         if offset is None:
             used = sum(module.size for module in self.modules.values() if module.static)
-            raise TlsError(image, f"{_SPENT}: needs {size} bytes; {used} of {self.static_size} are in use already")
+            enough = (used + size + 2 * align + self.tcb_size + MAX_ALIGN) & -MAX_ALIGN
+            raise TlsError(
+                image,
+                f"{_SPENT}: needs {size} bytes; {used} of {self.static_size} are in use already "
+                f"(tls_size, --tls-size: {enough} would do)",
+            )
         return offset
 
     def allocate_far(self, size: int, align: int) -> TlsModule:

@@ -195,6 +195,15 @@ class Running:
             help="Likewise, counted in instructions; 0: none.",
         ),
     ] = 0
+    tls_size: Annotated[
+        int,
+        typer.Option(
+            "--tls-size",
+            min=0,
+            metavar="BYTES",
+            help="Room of each thread for static thread-local storage; 0: the usual, or what a program needs.",
+        ),
+    ] = 0
     #: `define`, parsed.
     definitions: dict[str, int] = field(init=False, default_factory=dict)
     #: `base`, parsed.
@@ -246,7 +255,7 @@ class Running:
             float_abi=self._float_abi(arch, search, sources),
             files=files,
             stdin=stdin,
-            tls_size=tls_size or DEFAULT_STATIC_SIZE,
+            tls_size=self.tls_size or tls_size or DEFAULT_STATIC_SIZE,
         )
         machine.loader.on_load.append(_show_warnings)
         return machine

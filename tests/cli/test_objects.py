@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def archive(kind: str, tmp_path: Path) -> Path:
     return archived(tmp_path / "lib.a", [compiled(kind, ADD, "-g"), compiled(kind, TWICE, "-g")])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_static_thread_local_storage_has_the_room_that_is_asked_for(relink_emu: RunCommand, target: str) -> None:
+    source = "__thread char big[1 << 20]; int end(void) { return big[(1 << 20) - 1] += 5; }\n"
+    path, call = compiled(target, source, "-fPIE", "-ftls-model=local-exec"), "int end(void)()"
+    error = relink_emu("call", path, call)
+    assert error.status
+    size = re.search(r"--tls-size: (\d+) would do", error.err)
+    assert size is not None, error.err
+    assert relink_emu("call", path, "--tls-size", size[1], call).out == "5\n"
 
 
 # ---------------------------------------------------------------- several files
