@@ -1,12 +1,5 @@
 """The machine: an emulated CPU with memory, a linker that fills it, and Python on the other side of every trap.
 
-    from emu import Machine
-
-    with Machine("riscv64", library_path=["/opt/guest/lib"]) as machine:
-        library = machine.load("libz.so.1")
-        crc32 = library.function("crc32", "unsigned long(unsigned long, const char *, unsigned)")
-        crc32(0, "123456789", 9)
-
 A `Machine` passes on to its parts, which `emu.parts` has wired together:
 
     load, adopt, unload    images come and go                             emu.load.loader, relink.linker
@@ -134,9 +127,7 @@ class Machine:
 
     @classmethod
     def for_file(cls, path: str | PathLike[str], **options: object) -> Self:
-        """A machine of the architecture and the float ABI `path` (an archive too) is for.
-
-        `options` are the constructor's.
+        """A machine of the architecture and float ABI of `path` (an archive too). `options` are the constructor's.
 
         Raises ElfError, UnsupportedElf for a machine that is none of the seven.
         """
@@ -144,8 +135,7 @@ class Machine:
         arch = architecture_of(header.machine, header.bits)
         if arch is None:
             raise UnsupportedElf(fspath(path), f"is for machine {header.machine}, which is not emulated")
-        if "float_abi" not in options:
-            options["float_abi"] = float_abi_of(path, arch)
+        options.setdefault("float_abi", float_abi_of(path, arch))
         return cls(arch, **options)  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:
@@ -288,6 +278,15 @@ class Machine:
     def define(self, name: str, value: SymbolValue) -> int:
         """The guest address that stands for `value`: the number itself, or a trap that runs the callable."""
         return self.parts.host_symbols.define(name, value)
+
+    @exclusive
+    def provide(self, name: str, symbols: Mapping[str, SymbolValue]) -> None:
+        """Make a library of host functions and absolute values, which answers DT_NEEDED and dlopen of `name`.
+
+        Its symbols, of any version, are found by who needs it, after the images and before the hosted C library.
+        Raises LinkError where a library of that name is loaded or provided already.
+        """
+        self.loader.provide(name, symbols)
 
     @exclusive
     def patch(self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None) -> Patch:

@@ -141,6 +141,8 @@ class DynamicLoader:
         node = self._find(path, caller)
         if node.host_provided:
             self._stand_ins[path] += 1
+            if mode & Mode.GLOBAL and path in self._linker.provided:
+                self._linker.provided_to_all.append(path)
             return self.link_maps.host_provided(path)
         if node.image is None:
             if node.decoded is None:
@@ -255,8 +257,11 @@ class DynamicLoader:
         if handle == self.link_maps.program:
             return self.default_symbol(name, version, None)
         if (stand_in := self.link_maps.host_provided_name(handle)) is not None:
-            found = self._first(_searches((), version, hosts=True), name, version, None)
-            return self._or_undefined(found, name, version, None, stand_in)
+            provided = self._linker.provided.get(stand_in)
+            own = None if provided is None else provided.addresses.get(name)
+            if own is None and stand_in in self._host_libraries:
+                own = self._first(_searches((), version, hosts=True), name, version, None)
+            return self._or_undefined(own, name, version, None, stand_in)
         image = self._image(handle)
         searches = _searches(image.scope, version, hosts=self._needs_host(image))
         found = self._first(searches, name, version, None)
@@ -269,6 +274,11 @@ class DynamicLoader:
             wanted = f"{name}, version {version}" if version else name
             raise DlError(f"{asked or self.name(image)}: undefined symbol: {wanted}")
         return found
+
+    @property
+    def _host_libraries(self) -> frozenset[str]:
+        policy = self._linker.policy
+        return policy.host_provided | policy.fallbacks
 
     def _needs_host(self, image: Image) -> bool:
         """Whether the image or a dependency of it needs a library the host provides."""
@@ -283,7 +293,8 @@ class DynamicLoader:
     ) -> int | None:
         """The address of the first definition; `caller` keeps the image that has it."""
         for images, hosts in searches:
-            found = self._linker.resolver.find(name, version, images, hosts=hosts)
+            provided = self._linker.provided_to(images if caller is None else [*images, caller])
+            found = self._linker.resolver.find(name, version, images, hosts=hosts, after=provided)
             number, kind, value = int(found.provider[0]), int(found.type[0]), int(found.address[0])
             if number == HOST:
                 return self._host_value(kind, value)

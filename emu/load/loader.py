@@ -14,7 +14,7 @@ frees what the machine holds for the image: traps, lazy slots, patches, handlers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,16 +23,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 from emu.debug.link_maps import State
 from emu.isa.registry import ISAS, float_convention
 from emu.load.pending import PendingLoad, RolledBack
-from relink.errors import FloatAbiMismatch, RelinkError
+from relink.errors import FloatAbiMismatch, LinkError, RelinkError
 from relink.linker import Load, LoadOptions, Phase
 from relink.memory import placement as place
 from relink.relocate.lazy import BindMode
+from relink.resolve.sources import DefinedSymbols
 from relink.search.graph import Node
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import Cpu
     from emu.debug.link_maps import LinkMaps
-    from emu.host.symbols import HostSymbols, Symbols
+    from emu.host.symbols import HostSymbols, Symbols, SymbolValue
     from emu.isa.convention import CallingConvention
     from emu.load.initialisers import Initialisers
     from emu.load.lazy_binding import LazyCalls
@@ -275,6 +276,19 @@ class Loader:
             if address is not None:
                 undo.callback(cpu.write_register, register, cpu.read_register(register))
                 cpu.write_register(register, address)
+
+    def provide(self, name: str, symbols: Mapping[str, SymbolValue]) -> None:
+        """See `Machine.provide`."""
+        linker, traps = self._linker, list[int]()
+        if linker.loaded(name) is not None:
+            raise LinkError(name, "is loaded already: the host cannot provide it too")
+        if name in linker.provided:
+            raise LinkError(name, "is provided already")
+        try:
+            linker.provided[name] = DefinedSymbols(self._host_symbols.define_all(symbols, traps))
+        except BaseException:
+            self._host_symbols.remove(traps)
+            raise
 
     # ------------------------------------------------------------ going
 

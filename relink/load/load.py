@@ -323,7 +323,7 @@ class Load:
 
     def _check_closure(self, root: Node) -> None:
         """Raise what is missing: libraries, and versions of them."""
-        hosts = self.state.policy.host_provided | self.state.policy.fallbacks
+        hosts = self.state.policy.host_provided | self.state.policy.fallbacks | self.state.provided.keys()
         version_check.check(root, self.nodes, self.state.loaded, hosts)
 
     def _claim_tls(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +16,7 @@ from relink.relocate.tls import DescriptorStubs
 from relink.resolve import scopes
 from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import LookupScope
+from relink.resolve.sources import DefinedSymbols
 from relink.search import graph
 from relink.search.graph import Node, SearchContext
 from relink.search.search_path import SearchPath, Source
@@ -53,6 +54,9 @@ class LinkerState:
         self.tls = TlsLayout(self.architecture, tls_size)
         self.images: list[Image] = []  #: everything loaded, in load order
         self.global_scope: list[Image] = []  #: what later images see
+        #: Libraries without a file, by the name they are needed as: their symbols are found by who needs them.
+        self.provided: dict[str, DefinedSymbols] = {}
+        self.provided_to_all: list[str] = []  #: those that every image finds (RTLD_GLOBAL)
         self.relocation_handlers: list[RelocationHandler] = []  #: see `relink.relocate.handlers`
         self.observers: list[Observer] = []  #: see `relink.events`
         self.lazy_host: LazyHost | None = None  #: whose traps bind slots lazily; without one all is bound at once
@@ -88,14 +92,23 @@ class LinkerState:
             self.search,
             self.loaded,
             self.loaded_from,
-            self.policy.host_provided,
+            self.policy.host_provided | self.provided.keys(),
             self.policy.fallbacks,
         )
 
     def lookup_scope(self, image: Image) -> LookupScope:
         """Where the references of `image` are looked up."""
         order = scopes.lookup_order(image, self.global_scope)
-        return LookupScope(order, image.scopes.sources, image.scopes.late_sources)
+        late = (*image.scopes.late_sources, *self.provided_to(order))
+        return LookupScope(order, image.scopes.sources, late)
+
+    def provided_to(self, images: Sequence[Image]) -> list[DefinedSymbols]:
+        """What `provided` has for a search of `images`, in the order they need it."""
+        if not self.provided:
+            return []
+        needed = chain.from_iterable(image.decoded.needed for image in images)
+        names = dict.fromkeys(chain(needed, self.provided_to_all))
+        return [self.provided[name] for name in names if name in self.provided]
 
     def _holds_data(self, address: int) -> bool:
         """Whether memory that cannot be executed lies at an address."""

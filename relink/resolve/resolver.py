@@ -146,15 +146,23 @@ class Resolver:
         self._keep_unique(bindings)
         return bindings
 
-    def find(self, name: str, version: str | None, scope: Sequence[Module], *, hosts: bool = False) -> Bindings:
+    def find(
+        self,
+        name: str,
+        version: str | None,
+        scope: Sequence[Module],
+        *,
+        hosts: bool = False,
+        after: Sequence[_AnySource] = (),
+    ) -> Bindings:
         """One name for a user: like `bind`, but an unversioned request takes the default version (dlsym).
 
-        `hosts` also asks the sources outside the scope.
+        `after` is asked after the scope; `hosts` also asks the sources outside of it.
         """
         bindings = Bindings.empty(1, scope)
         required = np.array([self.versions.of(version)], np.int64)
         search = _Search(bindings, np.zeros(1, np.int64), Names.of([name]), required, np.zeros(1, np.uint8), None)
-        self._search(search, self.before if hosts else (), self.after if hosts else ())
+        self._search(search, self.before if hosts else (), [*after, *self.after] if hosts else after)
         self._keep_unique(bindings)
         return bindings
 
