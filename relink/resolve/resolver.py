@@ -74,7 +74,8 @@ class _Search:
     required: I64  #: ids of the versions they ask for
     uses: U8
     image: Module | None  #: the image that refers; None for a user's look-up, which prefers the newest version
-    #: Which references no other image answers: undefined, and hidden (gABI, "Symbol Visibility").
+    #: Which references no other image answers: those of objects that are undefined and hidden (gABI, "Symbol
+    #: Visibility"); a static linker refuses them, ld.so does not look.
     own_only: Bools | None = None
 
 
@@ -140,7 +141,9 @@ class Resolver:
             wanted = symbols[open_]
             purposes = np.zeros(len(open_), np.uint8) if uses is None else uses[open_]
             required = self._required(image, wanted)
-            own_only = ~defined[open_] & _OWN_ONLY[table.visibility[wanted]]
+            own_only = (
+                ~defined[open_] & _OWN_ONLY[table.visibility[wanted]] if image.decoded.is_relocatable else None
+            )
             search = _Search(bindings, open_, table.names.take(wanted), required, purposes, image, own_only)
             self._search(search, [*scope.before, *self.before], [*scope.after, *self.after])
         self._keep_unique(bindings)

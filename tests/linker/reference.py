@@ -29,6 +29,10 @@ class Symbol:
     index: int  #: of its version, hidden bit included
 
 
+#: glibc, elf/get-dynamic-info.h: PLTGOT HASH STRTAB SYMTAB RELA REL JMPREL RELR GNU_HASH VERSYM.
+REBASED = {3, 4, 5, 6, 7, 17, 23, 36, 0x6FFFFEF5, 0x6FFFFFF0}
+
+
 @dataclass
 class Object:
     """What the reference knows of one image."""
@@ -41,6 +45,7 @@ class Object:
     symbols: list[Symbol]
     versioned: bool
     exported: dict[str, list[Symbol]] = field(default_factory=dict)
+    pointers: list[int] = field(default_factory=list)  #: vaddr of each d_ptr that glibc's ld.so rebases
 
     @property
     def bias(self) -> int:
@@ -62,11 +67,14 @@ def read_object(image: Image, data: bytes) -> Object:
     size = elf.elfclass // 8
     found = Object(image, data, elf.elfclass, segments, {}, [], False)
     where = dynamic.p_vaddr
+    writable = dynamic.p_flags & 2 and not image.architecture.name.startswith("riscv")
     while True:
         tag, value = (int.from_bytes(found.read(where + n * size, size), "little") for n in (0, 1))
         if tag == 0:
             break
         found.tags[tag] = value
+        if writable and tag in REBASED:
+            found.pointers.append(where + size)
         where += 2 * size
     _read_symbols(found)
     return found
@@ -460,4 +468,9 @@ def expected(
             continue
         width, value = MACHINES[arch](S, A, offset + asking.bias, asking.bias, M, T, Z)[type_]
         memory[at : at + width] = (value % (1 << 8 * width)).to_bytes(width, "little")
+    for offset in asking.pointers:
+        vaddr = next(v for v, memory in result.items() if v <= offset < v + len(memory))
+        memory, at, word = result[vaddr], offset - vaddr, asking.bits // 8
+        value = int.from_bytes(memory[at : at + word], "little") + asking.bias
+        memory[at : at + word] = (value % (1 << asking.bits)).to_bytes(word, "little")
     return {vaddr: bytes(memory) for vaddr, memory in result.items()}
