@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from emu.cli.output import Address, Json, demangled, jsonable
 from emu.errors import ConstructorFault, GuestFault
@@ -13,26 +13,62 @@ from relink.errors import FloatAbiMismatch, LibraryNotFound, LinkErrors, Unresol
 
 SCHEMA = "relink-emu/error/1"
 
+_UNRESOLVED_HINT = "\n(--allow-unresolved links all the same, -D NAME=VALUE defines one)"
 _MANGLED = re.compile(r"\b_[ZR]\w+")
 #: Attributes of errors that are guest addresses.
 _ADDRESSES = frozenset({"address", "pc"})
 
 
 def messages(error: BaseException, *, demangle: bool = True) -> Iterator[str]:
-    """What to tell a person, one piece per thing that is wrong; a piece may have several lines."""
+    """What to tell a person, one piece per thing that is wrong; a piece may have several lines.
+
+    The undefined symbols of an image are one piece.
+    """
+    parts = list(_parts(error))
+    undefined: dict[str, list[UnresolvedSymbol]] = {}
+    for part in parts:
+        if isinstance(part, UnresolvedSymbol):
+            undefined.setdefault(part.image, []).append(part)
+    groups = list(undefined)
+    for part in parts:
+        if not isinstance(part, UnresolvedSymbol):
+            yield _message(part, demangle=demangle)
+        elif part is undefined[part.image][0]:
+            last = part.image == groups[-1]
+            linking = any(not unresolved.detail for group in undefined.values() for unresolved in group)
+            hint = _UNRESOLVED_HINT if last and linking else ""
+            yield _undefined(undefined[part.image], demangle=demangle) + hint
+
+
+def _parts(error: BaseException) -> Iterator[BaseException]:
+    """The single errors of a group."""
     if isinstance(error, LinkErrors):
         for part in error.exceptions:
-            yield from messages(part, demangle=demangle)
-        return
+            yield from _parts(part)
+    else:
+        yield error
+
+
+def _undefined(errors: Sequence[UnresolvedSymbol], *, demangle: bool) -> str:
+    """The undefined symbols of one image, a line each where there are several."""
+    texts = []
+    for error in errors:
+        # Both names: the one in the file is what --define and a linker's map go by.
+        readable = demangled(error.symbol) if demangle else None
+        texts.append(str(error) if readable is None else f"{error}: {readable}")
+    if len(texts) == 1:
+        return texts[0]
+    start = f"{printable(errors[0].image)}: undefined symbol: "
+    lines = "".join(f"\n  {text.removeprefix(start)}" for text in texts)
+    return f"{printable(errors[0].image)}: {len(texts)} undefined symbols:{lines}"
+
+
+def _message(error: BaseException, *, demangle: bool) -> str:
     text = _text(error)
     fault = error.__cause__ if isinstance(error, ConstructorFault) else error
     if isinstance(fault, GuestFault):
         text += fault.report().removeprefix(str(fault))
-    if demangle and isinstance(error, UnresolvedSymbol):
-        # Both names: the one in the file is what --define and a linker's map go by.
-        yield text if demangled(error.symbol) is None else f"{text}: {demangled(error.symbol)}"
-    else:
-        yield _MANGLED.sub(lambda match: demangled(match[0]) or match[0], text) if demangle else text
+    return _MANGLED.sub(lambda match: demangled(match[0]) or match[0], text) if demangle else text
 
 
 def _text(error: BaseException) -> str:

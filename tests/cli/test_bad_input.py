@@ -10,7 +10,7 @@ import pytest
 from emu.cli.errors import messages
 from emu.cli.output import demangled
 from emu.errors import Frame, UnresolvedCall
-from relink.errors import LinkErrors, UnresolvedSymbol
+from relink.errors import LinkError, LinkErrors, UnresolvedSymbol
 from tests.fixtures import arch_of, fixture
 from tests.grouping import each
 
@@ -91,9 +91,14 @@ def test_all_missing_libraries_are_reported_together(relink_emu: RunCommand, tar
 def test_all_unresolved_symbols_are_reported_together(relink_emu: RunCommand, target: str) -> None:
     result = relink_emu("load", fixture(target, "imports"))
     assert result.status == 1
-    for name in ("absent_function", "absent_second", "absent_data"):
-        assert f"undefined symbol: {name}" in result.err
-    assert "absent_weak" not in result.err
+    assert result.err.count("error: ") == 1
+    first, *names, hint = result.err.splitlines()
+    assert first.endswith(": 3 undefined symbols:")
+    assert sorted(names) == ["  absent_data", "  absent_function", "  absent_second"]
+    assert hint == "(--allow-unresolved links all the same, -D NAME=VALUE defines one)"
+    error = relink_emu("load", fixture(target, "imports"), "--json").json["error"]
+    assert {part["symbol"] for part in error["errors"]} == {name.strip() for name in names}
+    assert all(part["message"].endswith(f"undefined symbol: {part['symbol']}") for part in error["errors"])
 
 
 def test_missing_version_is_named(relink_emu: RunCommand, target: str) -> None:
@@ -190,11 +195,26 @@ def test_mangled_names_in_messages_are_readable() -> None:
     assert list(messages(UnresolvedCall("puts", frame))) == [
         "call of unresolved symbol puts from 0x1000 <foo::bar(int)+0x4> in lib.so"
     ]
-    assert list(messages(LinkErrors("lib.so", [unresolved, UnresolvedSymbol("lib.so", "plain")]))) == [
-        "lib.so: undefined symbol: _ZN3foo3bazEv: foo::baz()",
-        "lib.so: undefined symbol: plain",
+    hint = "\n(--allow-unresolved links all the same, -D NAME=VALUE defines one)"
+    assert list(messages(unresolved)) == ["lib.so: undefined symbol: _ZN3foo3bazEv: foo::baz()" + hint]
+    assert list(messages(unresolved, demangle=False)) == ["lib.so: undefined symbol: _ZN3foo3bazEv" + hint]
+
+
+def test_undefined_symbols_are_listed_once_per_library() -> None:
+    errors: list[LinkError] = [
+        UnresolvedSymbol("lib.so", "_ZN3foo3bazEv"),
+        LinkError("lib.so", "is odd"),
+        UnresolvedSymbol("other.so", "single"),
+        UnresolvedSymbol("lib.so", "plain", "V1"),
+        UnresolvedSymbol("lib.so", "secret", detail="hidden"),
     ]
-    assert list(messages(unresolved, demangle=False)) == ["lib.so: undefined symbol: _ZN3foo3bazEv"]
+    assert list(messages(LinkErrors("lib.so", errors))) == [
+        "lib.so: 3 undefined symbols:\n  _ZN3foo3bazEv: foo::baz()\n  plain, version V1\n  secret (hidden)",
+        "lib.so: is odd",
+        "other.so: undefined symbol: single\n(--allow-unresolved links all the same, -D NAME=VALUE defines one)",
+    ]
+    looked_up = UnresolvedSymbol("lib.so", "absent", detail="looked up in the image and its dependencies")
+    assert list(messages(looked_up)) == [str(looked_up)], "no option of a link would have found it"
 
 
 def test_name_that_would_expand_without_bound_is_left_as_it_is() -> None:
