@@ -24,7 +24,7 @@ accesses. They may be answered in the middle of an instruction, which then runs 
 
 **Known weakness**: on x86_64 Unicorn drops the top 12 bits of a data address, so a wild pointer that differs from
 a good one only there (which is not canonical, and faults on hardware) is followed. The engine's other address
-translation (UC_TLB_VIRTUAL) would not, and is six times slower on loads and stores.
+translation (UC_TLB_VIRTUAL) would not, and is six times slower on loads and stores. No memory is mapped up there.
 """
 
 from __future__ import annotations
@@ -125,13 +125,14 @@ class UnicornCpu(UnicornRegisters):
     # ---------------------------------------------------------------- memory
 
     def map(self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8]) -> None:
-        """Map `buffer` itself; see `Cpu.map`. Raises AddressSpaceError on overlap or a misfit buffer."""
+        """Map `buffer` itself, as `Cpu.map`. Raises AddressSpaceError on overlap, a misfit, out of reach."""
         if self._running:
             self._refuse_other_threads()
         if buffer.nbytes != size or buffer.dtype != np.uint8 or not buffer.flags.c_contiguous:
             raise AddressSpaceError("the buffer does not fit the mapping", address=address, size=size)
         if buffer.ctypes.data % PAGE_SIZE:
             raise AddressSpaceError("the buffer is not page-aligned", address=address, size=size)
+        self._isa.check_reach(address, size)
         overlaps = address < self._trap_end and self._trap_start < address + size
         if overlaps and protection != Protection.R:  # what cannot run stops like what is not there
             raise AddressSpaceError("mapping overlaps the trap range", address=address, size=size)

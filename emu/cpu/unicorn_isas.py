@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from emu.cpu.protocol import StopReason
+from relink.errors import AddressSpaceError
 
 #: i386 has no register for the thread pointer: %gs selects this GDT entry, whose base is the thread pointer.
 #: The table lies in a page of its own, above every address a Linux i386 process can have (3 GiB), in the
@@ -110,6 +111,13 @@ class UnicornIsa:
     refused: StopReason = StopReason.INVALID_INSTRUCTION  #: what UC_ERR_INSN_INVALID means
     setup: Mapping[str, int] = field(default_factory=dict)  #: bits set in registers after a reset
     syscalls: tuple[str, ...] = ()  #: UC_*_INS_* that enter the kernel without raising an exception
+
+    def check_reach(self, address: int, size: int) -> None:
+        """Raise AddressSpaceError for memory whose addresses the engine would cut short where data is accessed."""
+        if address + size > 1 << self.address_bits:
+            mode = f"{self.engine} in {self.mode}-bit mode"
+            problem = f"Unicorn ({mode}) keeps {self.address_bits} bits of data addresses"
+            raise AddressSpaceError(problem, address=address, size=size)
 
     def full_address(self, address: int | None) -> int | None:
         """A faulting address with the bits back that the engine dropped."""
