@@ -142,7 +142,7 @@ class DynamicLoader:
         if node.host_provided:
             self._stand_ins[path] += 1
             if mode & Mode.GLOBAL and path in self._linker.provided:
-                self._linker.provided_to_all.append(path)
+                self._linker.provided_to_all[path] = None
             return self.link_maps.host_provided(path)
         if node.image is None:
             if node.decoded is None:

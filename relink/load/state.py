@@ -56,7 +56,7 @@ class LinkerState:
         self.global_scope: list[Image] = []  #: what later images see
         #: Libraries without a file, by the name they are needed as: their symbols are found by who needs them.
         self.provided: dict[str, DefinedSymbols] = {}
-        self.provided_to_all: list[str] = []  #: those that every image finds (RTLD_GLOBAL)
+        self.provided_to_all: dict[str, None] = {}  #: those that every image finds (RTLD_GLOBAL), in order
         self.relocation_handlers: list[RelocationHandler] = []  #: see `relink.relocate.handlers`
         self.observers: list[Observer] = []  #: see `relink.events`
         self.lazy_host: LazyHost | None = None  #: whose traps bind slots lazily; without one all is bound at once

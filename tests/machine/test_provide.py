@@ -86,6 +86,8 @@ def test_dlopen_finds_it(target: str) -> None:
             assert guest.error() == f"lib{name}.so.1: undefined symbol: {asked}"
         assert guest.any("empty") == 0, "opened for itself alone"
         assert guest.open("libfoo.so.1", 0x102)
+        assert guest.open("libfoo.so.1", 0x102), "again, which adds nothing"
+        assert list(guest.machine.linker.provided_to_all) == ["libfoo.so.1"]
         assert guest.any("empty") == 0x40, "RTLD_GLOBAL"
         assert guest.symbol(guest.open("libc.so.6"), "strlen") == guest.any("strlen") != 0
 
