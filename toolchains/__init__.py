@@ -2,7 +2,8 @@
 
 targets.py      what is built for: one row per target; with a compiler, a variant
 recipe.py       the language fixtures are described in
-recipes.py      what is built: one row per fixture, linked ones here
+recipes.py      what is built: one row per fixture, linked ones here; relocation_recipes.py: those for one
+                kind of dynamic relocation
 objects.py      relocatable objects and archives; static_types.py: the types each must hold
 engine.py       what builds it: compilers and linkers as command templates
 image.py        the same compilers in a container: Docker, or buildah without a daemon

@@ -93,3 +93,8 @@ class Recipe:
 def words_on(words: On, variant: Variant) -> tuple[str, ...]:
     """What a mapping named `…_on` says of `variant`."""
     return tuple(word for key in variant.keys for word in words.get(key, ()))
+
+
+def roles(*expected: Role) -> frozenset[Role]:
+    """The dynamic relocation roles a fixture is expected to hold, as `Recipe.expects` has them."""
+    return frozenset(expected)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Section
 
 from toolchains.errors import BuildFailed, ToolchainError
 from toolchains.linkers import gnu_ld, lld
@@ -31,6 +32,9 @@ _PARTS = {
 }
 _DISCARDED = (".comment", ".note*", ".debug*", ".eh_frame*", ".ARM.attributes", ".ARM.exidx*", ".riscv.attributes",
               ".gnu.attributes", ".llvm_addrsig", ".rela.*", ".rel.*")  # fmt: skip
+
+#: Nothing moved, dropped or added: sections stay as they are, where the script has them.
+_OPTIONS = ("-N", "--no-relax", "-z", "norelro", "--no-gc-sections", "--build-id=none", "-e", "0")
 
 
 class Linker(enum.StrEnum):
@@ -107,14 +111,7 @@ def link_at(
         script.write_text(_script(addresses, symbols))
         command = [
             *linker_command(target, linker),
-            "-N",
-            "--no-relax",
-            "-z",
-            "norelro",
-            "--no-gc-sections",
-            "--build-id=none",
-            "-e",
-            "0",
+            *_OPTIONS,
             "-T",
             str(script),
             *map(str, objects),
@@ -124,16 +121,19 @@ def link_at(
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BuildFailed(", ".join(path.name for path in objects), " ".join(command), done.stderr)
-        elf = ELFFile(io.BytesIO(output.read_bytes()))
-        sections = {section.name: section for section in elf.iter_sections()}
+        linked = output.read_bytes()
+    sections = {section.name: section for section in ELFFile(io.BytesIO(linked)).iter_sections()}
     found = {}
     for name, address in addresses.items():
         if (section := sections.get(name)) is None or not section["sh_size"]:
             continue
         if section["sh_addr"] != address:
-            raise BuildFailed(
-                name, " ".join(command), f"{linker} put it at {section['sh_addr']:#x}, not {address:#x}"
-            )
-        empty = section["sh_type"] == "SHT_NOBITS"
-        found[name] = bytes(section["sh_size"]) if empty else bytes(section.data())
+            problem = f"{linker} put it at {section['sh_addr']:#x}, not {address:#x}"
+            raise BuildFailed(name, " ".join(command), problem)
+        found[name] = _contents(section)
     return found
+
+
+def _contents(section: Section) -> bytes:
+    """A section's bytes; of one without content, zeros."""
+    return bytes(section["sh_size"]) if section["sh_type"] == "SHT_NOBITS" else bytes(section.data())

@@ -83,22 +83,13 @@ class _Reader:
 def report(target: Target, file: str) -> InspectReport:
     """Read what can be read of `file`. Raises ElfError when it has no ELF header; UnsupportedElf when it is not
     for the architecture named."""
-    named = target.architecture()
-    decoded = decode(file, tolerant=True)
+    decoded = _decode_for(target, file)
     header = decoded.header
-    if named is not None:
-        from relink.search.open import check_architecture
-
-        check_architecture(decoded.name, decoded.header, named)
     arch = architecture_of(header.machine, header.bits)
     read = _Reader(decoded)
-    tls = decoded.tls
-    array_length = partial(_length, decoded)
-    objects = header.type == FileType.REL
-    object_file = read(lambda: decode_object(decoded), None) if objects else None
+    object_file = read(lambda: decode_object(decoded), None) if header.type == FileType.REL else None
     exported, imported = read(lambda: _counts((object_file or decoded).symbols), (0, 0))
     versions = read(lambda: decoded.versions, Versions())
-    dynamic = decoded.dynamic
     return InspectReport(
         file=file,
         size=Path(file).stat().st_size,
@@ -121,23 +112,13 @@ def report(target: Target, file: str) -> InspectReport:
         dynamic=read(lambda: tuple(_dynamic(decoded)), ()),
         exported=exported,
         imported=imported,
-        symbols=read(
-            lambda: tuple(_symbols(decoded) if object_file is None else _object_symbols(object_file)), ()
-        ),
+        symbols=read(lambda: _all_symbols(decoded, object_file), ()),
         versions_defined=tuple(version.name for version in versions.defined),
-        versions_needed=tuple(
-            VersionNeeded(need.library, need.name, bool(need.flags & VER_FLG_WEAK)) for need in versions.needed
-        ),
+        versions_needed=tuple(_versions_needed(versions)),
         relocations=read(lambda: _relocations(decoded, arch), {}),
-        hash_tables=tuple(name for name, tag in _HASH_TABLES if tag in dynamic),
-        constructors=Constructors(
-            _address(decoded.init),
-            read(lambda: array_length("init_array"), 0),
-            read(lambda: array_length("preinit_array"), 0),
-            _address(decoded.fini),
-            read(lambda: array_length("fini_array"), 0),
-        ),
-        tls=Tls(tls.memsz, tls.filesz, tls.align) if tls else None,
+        hash_tables=tuple(name for name, tag in _HASH_TABLES if tag in decoded.dynamic),
+        constructors=_constructors(decoded, read),
+        tls=_tls(decoded),
         modinfo=read(lambda: modinfo(object_file), {}) if object_file is not None else {},
         build_id=read(lambda: build_id(decoded), None),
         notes=read(lambda: notes(decoded), ()),
@@ -146,6 +127,17 @@ def report(target: Target, file: str) -> InspectReport:
         warnings=read(lambda: tuple(error.problem for error in decoded.warnings), ()),
         problems=tuple(error.problem for error in read.problems),
     )
+
+
+def _decode_for(target: Target, file: str) -> Decoded:
+    """The file's contents. Raises as `report`."""
+    named = target.architecture()
+    decoded = decode(file, tolerant=True)
+    if named is not None:
+        from relink.search.open import check_architecture
+
+        check_architecture(decoded.name, decoded.header, named)
+    return decoded
 
 
 def _kind(decoded: Decoded, read: _Reader) -> str:
@@ -158,9 +150,30 @@ def _address(value: int | None) -> Address | None:
     return None if value is None else Address(value)
 
 
+def _constructors(decoded: Decoded, read: _Reader) -> Constructors:
+    length = partial(_length, decoded)
+    return Constructors(
+        _address(decoded.init),
+        read(lambda: length("init_array"), 0),
+        read(lambda: length("preinit_array"), 0),
+        _address(decoded.fini),
+        read(lambda: length("fini_array"), 0),
+    )
+
+
 def _length(decoded: Decoded, array: str) -> int:
     found: tuple[int, int] | None = getattr(decoded, array)
     return found[1] if found else 0
+
+
+def _tls(decoded: Decoded) -> Tls | None:
+    segment = decoded.tls
+    return Tls(segment.memsz, segment.filesz, segment.align) if segment else None
+
+
+def _versions_needed(versions: Versions) -> Iterator[VersionNeeded]:
+    for need in versions.needed:
+        yield VersionNeeded(need.library, need.name, bool(need.flags & VER_FLG_WEAK))
 
 
 def _name(kind: type[enum.IntEnum], number: int) -> str:
@@ -217,6 +230,11 @@ def _counts(table: SymbolTable | ObjectSymbols) -> tuple[int, int]:
     imported = shared & ~defined
     imported[:1] = False  # row 0 is the undefined symbol itself
     return int(np.count_nonzero(shared & defined)), int(np.count_nonzero(imported))
+
+
+def _all_symbols(decoded: Decoded, object_file: ObjectFile | None) -> tuple[SymbolEntry, ...]:
+    """The dynamic symbols, or those of a relocatable object."""
+    return tuple(_symbols(decoded) if object_file is None else _object_symbols(object_file))
 
 
 def _symbols(decoded: Decoded) -> Iterator[SymbolEntry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.cli.output import hexadecimal, shown, table
@@ -10,6 +11,7 @@ from relink.elf.constants import ADDRESS_TAGS
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from emu.cli.inspect_records import InspectReport
     from relink.elf.notes import DebugLink
@@ -33,54 +35,81 @@ def show(report: InspectReport, console: Console, *, symbols: bool = False, dema
             title(heading)
             for line in lines:
                 console.print(printable(line), soft_wrap=True)
-    if report.segments:
-        title("Segments")
-        rows = table("type", "access", ">offset", ">address", ">in file", ">in memory", ">align")
-        for entry in report.segments:
-            numbers = (entry.offset, entry.vaddr, entry.filesz, entry.memsz, entry.align)
-            rows.add_row(entry.type, entry.permissions, *map(hexadecimal, numbers))
-        console.print(rows)
-    if report.sections:
-        title("Sections")
-        rows = table("section", ">size", ">flags")
-        for section in report.sections:
-            rows.add_row(printable(section.name), hexadecimal(section.size), str(section.flags))
-        console.print(rows)
-    if report.notes:
-        title("Notes")
-        rows = table("owner", "type", ">size", "")
-        for note in report.notes:
-            rows.add_row(printable(note.owner), note.name, hexadecimal(note.size), printable(note.text or ""))
-        console.print(rows)
-    if report.modinfo:
-        title("Kernel module")
-        rows = table("key", "value")
-        for key, values in report.modinfo.items():
-            for value in values:
-                rows.add_row(printable(key), printable(value))
-        console.print(rows)
-    if report.dynamic:
-        title("Dynamic section")
-        rows = table("tag", ">value", "")
-        for item in report.dynamic:
-            number = str(item.value) if item.tag in _ADDRESS_NAMES or item.value > 9 else str(int(item.value))
-            rows.add_row(item.tag, number if item.text is None else "", printable(item.text or ""))
-        console.print(rows)
-    if report.versions_needed:
-        title("Versions needed")
-        rows = table("library", "version")
-        for need in report.versions_needed:
-            rows.add_row(printable(need.library), printable(need.version) + (" (weak)" if need.weak else ""))
-        console.print(rows)
+    for heading, tabulate in _TABLES:
+        rows = tabulate(report)
+        if rows.row_count:
+            title(heading)
+            console.print(rows)
     title("Relocations")
+    relocations = _relocations(report)
+    console.print(relocations if relocations.row_count else "none")
+    if symbols:
+        title("Symbols")
+        _show_symbols(report, console, demangle=demangle)
+
+
+def _segments(report: InspectReport) -> Table:
+    rows = table("type", "access", ">offset", ">address", ">in file", ">in memory", ">align")
+    for entry in report.segments:
+        numbers = (entry.offset, entry.vaddr, entry.filesz, entry.memsz, entry.align)
+        rows.add_row(entry.type, entry.permissions, *map(hexadecimal, numbers))
+    return rows
+
+
+def _sections(report: InspectReport) -> Table:
+    rows = table("section", ">size", ">flags")
+    for section in report.sections:
+        rows.add_row(printable(section.name), hexadecimal(section.size), str(section.flags))
+    return rows
+
+
+def _notes(report: InspectReport) -> Table:
+    rows = table("owner", "type", ">size", "")
+    for note in report.notes:
+        rows.add_row(printable(note.owner), note.name, hexadecimal(note.size), printable(note.text or ""))
+    return rows
+
+
+def _modinfo(report: InspectReport) -> Table:
+    rows = table("key", "value")
+    for key, values in report.modinfo.items():
+        for value in values:
+            rows.add_row(printable(key), printable(value))
+    return rows
+
+
+def _dynamic(report: InspectReport) -> Table:
+    rows = table("tag", ">value", "")
+    for item in report.dynamic:
+        number = str(item.value) if item.tag in _ADDRESS_NAMES or item.value > 9 else str(int(item.value))
+        rows.add_row(item.tag, number if item.text is None else "", printable(item.text or ""))
+    return rows
+
+
+def _versions_needed(report: InspectReport) -> Table:
+    rows = table("library", "version")
+    for need in report.versions_needed:
+        rows.add_row(printable(need.library), printable(need.version) + (" (weak)" if need.weak else ""))
+    return rows
+
+
+def _relocations(report: InspectReport) -> Table:
     rows = table("table", "type", ">entries")
     for name, tally in report.relocations.items():
         for kind, count in tally.items():
             rows.add_row(name, kind, str(count))
-    console.print(rows if rows.row_count else "none")
-    if symbols:
-        title("Symbols")
-        _show_symbols(report, console, demangle=demangle)
+    return rows
+
+
+#: What is shown where the file has any, by heading.
+_TABLES: tuple[tuple[str, Callable[[InspectReport], Table]], ...] = (
+    ("Segments", _segments),
+    ("Sections", _sections),
+    ("Notes", _notes),
+    ("Kernel module", _modinfo),
+    ("Dynamic section", _dynamic),
+    ("Versions needed", _versions_needed),
+)
 
 
 def _show_header(report: InspectReport, console: Console) -> None:

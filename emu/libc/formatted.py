@@ -11,10 +11,11 @@ from emu.libc.errno import Errno, message
 from emu.libc.guest import Arguments
 from emu.libc.ieee import DOUBLE, SINGLE, long_double
 from emu.libc.memory import overflow_abort
+from emu.libc.open_streams import Stream, find_stream, read_stream, standard_stream, write_stream
 from emu.libc.parse import parse_real
 from emu.libc.printf import LARGEST_FIELD, FormatIllegal, FormatInvalid, FormatOverflow, format_bytes
 from emu.libc.scanf import scan
-from emu.libc.stdio import EOF, Stream, find_stream, read_stream, standard_stream, write_stream
+from emu.libc.stdio import EOF
 from emu.libc.table import register
 from emu.libc.wide import encode_wide, read_wide
 

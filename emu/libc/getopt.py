@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emu.libc.stdio import standard_stream, write_stream
+from emu.libc.open_streams import standard_stream, write_stream
 from emu.libc.table import export
 
 if TYPE_CHECKING:

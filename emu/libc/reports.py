@@ -8,8 +8,8 @@ from emu.libc.environment import called_as
 from emu.libc.errno import message
 from emu.libc.formatted import formatted
 from emu.libc.guest import Arguments
+from emu.libc.open_streams import standard_stream, write_stream
 from emu.libc.process import exit_
-from emu.libc.stdio import standard_stream, write_stream
 from emu.libc.table import export
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.libc.filesystem import file_system
-from emu.libc.stdio import find_stream
+from emu.libc.open_streams import find_stream
 from emu.libc.table import export
 
 if TYPE_CHECKING:

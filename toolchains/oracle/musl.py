@@ -88,19 +88,10 @@ def _compiler_rt(engine: Zig, target: Target, work: Path) -> Path:
     return work / "librt.a"
 
 
-def build(target: Target, apt: PrivateApt, work: Path, into: Path) -> str:
-    """Compiles musl for `target` into the file `into`; returns the version. Uses `work` for what it needs.
-
-    Raises `FetchError`, `CompilerMissing`.
-    """
-    require("sed")
-    archive = next(path for path in apt.source("musl", work / "download") if path.name.endswith((".gz", ".xz")))
-    with tarfile.open(archive) as tar:
-        tar.extractall(work / "unpacked", filter="data")
-    folder = next((work / "unpacked").iterdir())
+def _compile(engine: Zig, target: Target, folder: Path, work: Path) -> list[str]:
+    """Compiles the sources in `folder`; returns the object files, each folder's in `work/objects`."""
     generated = work / "generated"
     _generated_headers(folder, target.arch, generated)
-    engine = Zig()
     includes = (
         folder / "arch" / target.arch,
         folder / "arch/generic",
@@ -120,8 +111,11 @@ def build(target: Target, apt: PrivateApt, work: Path, into: Path) -> str:
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         compiled = list(pool.map(lambda pair: compile_folder(*pair), sources(folder, target.arch)))
-    objects = [path for group in compiled for path in group]
-    linked = work / "libc.so"
+    return [path for group in compiled for path in group]
+
+
+def _link(engine: Zig, target: Target, objects: Sequence[str | Path], folder: Path, output: Path) -> None:
+    """Links what musl's makefile links, with the list of symbols in `folder` that stay open to interposition."""
     run(
         [
             engine.path,
@@ -138,11 +132,26 @@ def build(target: Target, apt: PrivateApt, work: Path, into: Path) -> str:
             "--strip-debug",
             "--build-id=none",
             *objects,
-            _compiler_rt(engine, target, work),
             "-o",
-            linked,
+            output,
         ]
     )
+
+
+def build(target: Target, apt: PrivateApt, work: Path, into: Path) -> str:
+    """Compiles musl for `target` into the file `into`; returns the version. Uses `work` for what it needs.
+
+    Raises `FetchError`, `CompilerMissing`.
+    """
+    require("sed")
+    archive = next(path for path in apt.source("musl", work / "download") if path.name.endswith((".gz", ".xz")))
+    with tarfile.open(archive) as tar:
+        tar.extractall(work / "unpacked", filter="data")
+    folder = next((work / "unpacked").iterdir())
+    engine = Zig()
+    objects = _compile(engine, target, folder, work)
+    linked = work / "libc.so"
+    _link(engine, target, [*objects, _compiler_rt(engine, target, work)], folder, linked)
     into.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(linked, into)
     into.chmod(0o755)

@@ -1,0 +1,133 @@
+"""The FILEs that are open: their state, and what is read from and written to their descriptors.
+
+A FILE is an opaque block of zeros in guest memory (so glibc's inlined putc and getc always take their slow
+path, `__overflow` and `__uflow`); its state is here. Streams are unbuffered: what is written is seen at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from emu.errors import GuestAbort
+from emu.libc import filesystem as fs
+from emu.libc.errno import Errno
+from emu.libc.files import write_from
+from emu.memory.guest_view import PIECE
+
+if TYPE_CHECKING:
+    from emu.libc.library import Libc
+
+_FILE_SIZE = 512  # more than any libc's FILE
+_MOST_STREAMS = 4096  #: FILEs at once
+
+
+class Stream:
+    """One FILE."""
+
+    def __init__(self, address: int, number: int) -> None:
+        self.address = address
+        self.number = number  #: its descriptor
+        self.at_end = self.failed = False
+        self.pushed_back = bytearray()
+
+
+class Streams:
+    """Every FILE, by address."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.by_address: dict[int, Stream] = {}
+        self.standard: dict[int, int] = {}
+        self.closed: list[int] = []  # addresses to use again
+
+
+def new_stream(libc: Libc, number: int) -> int:
+    """Address of a new FILE on a descriptor. Raises FileError for one too many."""
+    streams = libc.state(Streams)
+    if len(streams.by_address) >= _MOST_STREAMS:
+        raise fs.FileError(Errno.EMFILE)
+    address = streams.closed.pop() if streams.closed else libc.allocate(_FILE_SIZE)
+    streams.by_address[address] = Stream(address, number)
+    return address
+
+
+def standard_stream(libc: Libc, number: int) -> int:
+    """Address of stdin (0), stdout (1) or stderr (2)."""
+    standard = libc.state(Streams).standard
+    if number not in standard:
+        standard[number] = new_stream(libc, number)
+    return standard[number]
+
+
+def find_stream(libc: Libc, address: int) -> Stream:
+    """The stream at `address`. Raises GuestAbort if there is none."""
+    found = libc.state(Streams).by_address.get(address)
+    if found is None:
+        raise GuestAbort(f"{address:#x} is no open FILE")
+    return found
+
+
+def write_stream(libc: Libc, address: int, data: bytes) -> int:
+    """Bytes written, or -1 with errno and the error flag set."""
+    return _write_stream(libc, address, lambda descriptor: descriptor.write(data))
+
+
+def write_stream_from(libc: Libc, address: int, data: int, size: int) -> int:
+    """Write guest memory, every byte of which must be readable: bytes written, or -1 as `write_stream`."""
+    libc.memory.require(data, size)
+    return _write_stream(libc, address, lambda descriptor: write_from(libc.memory, descriptor, data, size))
+
+
+def _write_stream(libc: Libc, address: int, write: Callable[[fs.Descriptor], int]) -> int:
+    stream = find_stream(libc, address)
+    try:
+        descriptor = fs.file_system(libc).get(stream.number)
+        if stream.pushed_back:
+            descriptor.position = max(descriptor.position - len(stream.pushed_back), 0)
+            stream.pushed_back.clear()
+        return write(descriptor)
+    except fs.FileError as error:
+        stream.failed = True
+        return libc.fail(error.errno)
+
+
+def read_stream(libc: Libc, stream: Stream, count: int) -> bytes:
+    """Up to `count` bytes; fewer set the end or error flag."""
+    data = bytes(stream.pushed_back[:count])
+    del stream.pushed_back[:count]
+    try:
+        descriptor = fs.file_system(libc).get(stream.number)
+        while len(data) < count and (piece := descriptor.read(count - len(data))):
+            data += piece  # a pipe of the host's gives what it has
+    except fs.FileError as error:
+        stream.failed = True
+        libc.errno = error.errno
+        return data
+    if len(data) < count:
+        stream.at_end = True
+    return data
+
+
+def line_pieces(libc: Libc, stream: Stream, limit: int, stop: int = 10) -> Iterator[bytes]:
+    """Up to `limit` bytes, through the first `stop` byte, in pieces."""
+    step = 128
+    while limit > 0:
+        data = read_stream(libc, stream, min(limit, step if _can_go_back(libc, stream) else 1))
+        end = data.find(stop) + 1
+        if end and end < len(data):
+            fs.file_system(libc).get(stream.number).position -= len(data) - end
+        if not data:
+            return
+        stream.at_end = stream.at_end and not end
+        yield data[:end] if end else data
+        if end or stream.at_end or stream.failed:
+            return
+        limit -= len(data)
+        step = min(2 * step, PIECE)
+        libc.check_budget()
+
+
+def _can_go_back(libc: Libc, stream: Stream) -> bool:
+    """Whether what has been read too much can be given back: of a file it can, of what comes from the host not."""
+    descriptor = fs.file_system(libc).descriptors.get(stream.number)
+    return descriptor is not None and descriptor.data is not None and not stream.pushed_back
