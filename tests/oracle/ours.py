@@ -37,7 +37,8 @@ def observe(variant: Variant, scenario: Scenario, hosts: tuple[str, ...], *, dyn
     """What this project makes of `scenario`, `hosts` answering as the oracle's stand-in library does."""
     folder = BUILT / variant.name
     program_itself = scenario.recipe.kind is Kind.EXECUTABLE
-    paths = [folder / name for name in scenario.path]
+    # The last names the fixtures' folder, which `$ORIGIN/..` of some leads to.
+    paths = [*(folder / name for name in scenario.path), folder]
     binding = "faithful" if scenario.lazy else "now"
     options = {"max_instructions": 10_000_000, "dynamic_tls": dynamic_tls, "binding": binding}
     with Machine(variant.target.arch, library_path=paths, **options) as machine:
