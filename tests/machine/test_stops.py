@@ -203,8 +203,17 @@ def test_signal_handlers_that_return_do_not_change_what_the_guest_computes(
     assert come[0] > 3
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as in a terminal: a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @_IN_MAIN_THREAD
 @_BOTH_ENGINES
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_a_run_and_the_machine_can_be_used_again(library_path: Path, machine: Machine) -> None:
     def host(_: int) -> int:
         os.kill(os.getpid(), signal.SIGINT)
