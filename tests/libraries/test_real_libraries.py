@@ -54,7 +54,9 @@ def test_the_documented_command_prints_the_checksum(arch: str) -> None:
         'crc32(0, "123456789", 9)',
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "3421780262\n", "")
+    assert (done.returncode, done.stdout) == (0, "3421780262\n")
+    assert "crc32" in done.stderr, "without debug information the prototype is a guess, and the command says so"
+    assert "is a guess" in done.stderr
 
 
 def test_zlib_compresses_and_uncompresses(arch: str, machine: Machine) -> None:
