@@ -353,7 +353,7 @@ def test_a_cpu_that_runs_is_refused_to_other_threads(target: str, library_path: 
     assert region is not None
     assert machine.memory.read_uint(stop, 4) == 0
     region.buffer[stop - region.address] = 1
-    assert wait()
+    wait()  # raises what the call raised; it may have looped no time at all
     check(machine, library)
 
 
