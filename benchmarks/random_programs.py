@@ -39,10 +39,10 @@ _SECONDS = 60  #: for each command; what takes longer is left out
 _FLAGS = ("-w", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector")
 
 
-def run(command: list[str]) -> tuple[int, str]:
+def run(command: list[str], folder: str | None = None) -> tuple[int, str]:
     """Its status and what it printed; -1 for one that takes too long."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return -1, "timeout"
     return done.returncode, done.stdout + ("" if done.returncode == 0 else done.stderr)
@@ -109,7 +109,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.first, options.first + options.seeds):
             source = Path(folder, f"seed{seed}.c")
-            run(["csmith", "--seed", str(seed), "--max-funcs", "4", "--output", str(source)])
+            # It leaves a file about the host, platform.info, where it runs.
+            run(["csmith", "--seed", str(seed), "--max-funcs", "4", "--output", str(source)], folder)
             if source.exists() and time.monotonic() < until:
                 compare(source, seed, options.include, counts, until)
     for target in TARGETS:
