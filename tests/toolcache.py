@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from toolchains.debian import cache_folder
 #: The word of a command that stands for the file it writes.
 OUTPUT = "{output}"
 _MOST_BYTES = 512 << 20
+_IN_USE_SECONDS = 3600
 _fresh = False
 
 
@@ -51,17 +53,29 @@ def folder() -> Path:
 
 
 def trim() -> None:
-    """Empty the folder when it has grown large. Only before a run: files in use must stay."""
-    if sum(path.stat().st_size for path in folder().iterdir() if path.is_file()) > _MOST_BYTES:
-        shutil.rmtree(folder(), ignore_errors=True)
-        folder().mkdir(parents=True, exist_ok=True)
+    """When the folder has grown large, remove what no run has used for an hour: others may be under way."""
+    with contextlib.suppress(OSError):
+        files = [(path, path.stat()) for path in folder().iterdir() if path.is_file()]
+        if sum(found.st_size for _, found in files) > _MOST_BYTES:
+            for path, found in files:
+                if found.st_mtime < time.time() - _IN_USE_SECONDS:
+                    path.unlink(missing_ok=True)
+
+
+def _is_there(place: Path) -> bool:
+    """Whether a result is there; if so it counts as used now."""
+    try:
+        os.utime(place)
+    except OSError:
+        return False
+    return True
 
 
 def text_file(text: str | bytes, suffix: str) -> Path:
     """A file that holds `text`; its name is made of its content."""
     content = text.encode() if isinstance(text, str) else text
     place = folder() / (hashlib.sha256(content).hexdigest()[:20] + suffix)
-    if not place.is_file():
+    if not _is_there(place):
         _replace(place, lambda part: part.write_bytes(content))
     return place
 
@@ -79,7 +93,7 @@ def made(command: Sequence[str | Path], inputs: Sequence[Path], name: str = "{}.
         words.append((word, _tool(word)))
     key = hashlib.sha256(repr((str(folder()), name, words, sorted(digests.values()))).encode()).hexdigest()[:20]
     place = folder() / name.format(key)
-    if not place.is_file():
+    if not _is_there(place):
         _replace(place, lambda part: _run([str(word).replace(OUTPUT, str(part)) for word in command]))
     return place
 
