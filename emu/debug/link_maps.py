@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from emu.isa.registry import ISAS
-from relink.elf.constants import DynamicTag, SegmentType
+from relink.elf.constants import DynamicTag
 from relink.image import Image
 from relink.memory.address_space import PAGE, Protection, page_ceil
 
@@ -258,8 +258,7 @@ class LinkMaps:
         return b"".join(word.to_bytes(self._word, "little") for word in words)
 
     def _dynamic(self, image: Image) -> int:
-        rows = image.decoded.program_headers
-        found = next((row for row in rows if row.type == SegmentType.DYNAMIC), None)
+        found = image.decoded.dynamic_segment
         return 0 if found is None else image.address_of(found.vaddr)
 
     def guest_path(self, image: Image) -> str:

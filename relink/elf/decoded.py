@@ -82,6 +82,11 @@ class Decoded:
         return tuple(self.findings.warnings)
 
     @cached_property
+    def dynamic_segment(self) -> ProgramHeader | None:
+        """PT_DYNAMIC: where the dynamic section lies."""
+        return self._program_header(SegmentType.DYNAMIC)
+
+    @cached_property
     def tls(self) -> ProgramHeader | None:
         """PT_TLS: the initialisation image and size of thread-local storage."""
         return self._program_header(SegmentType.TLS)

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from relink.elf.constants import REBASED_TAGS, SegmentType
+from relink.elf.constants import REBASED_TAGS
+from relink.memory.address_space import Protection
 from relink.memory.buffers import read_words, write_words
 from relink.module import Module
-
-_WRITABLE = 2
 
 
 def rebase_dynamic_section(image: Module) -> None:
     """Add the load bias to what glibc adds it to, in the image's buffer."""
     if not image.architecture.rebases_dynamic_section or not image.bias or not len(image.decoded.dynamic):
         return
-    found = [header for header in image.decoded.program_headers if header.type == SegmentType.DYNAMIC]
-    header = next((header for header in reversed(found) if header.filesz), None)
-    if header is None or not header.flags & _WRITABLE:
+    header = image.decoded.dynamic_segment
+    if header is None or not header.flags & Protection.W:
         return
     word = image.architecture.word_size
     where = np.flatnonzero(np.isin(image.decoded.dynamic.tags, REBASED_TAGS))

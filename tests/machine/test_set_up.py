@@ -10,7 +10,7 @@ import pytest
 from emu import Machine
 from emu.errors import GuestFault
 from relink.memory.address_space import Protection
-from tests.fixtures import arch_of
+from tests.fixtures import arch_of, fixture
 from tests.objects.build import TARGETS, compiled, linked
 
 EACH = pytest.mark.parametrize("target", TARGETS)
@@ -144,3 +144,20 @@ def test_the_vsyscall_page_of_x86_64_answers_at_its_three_addresses() -> None:
         assert library.function("cpu", "int(void)")() == 0
         with pytest.raises(GuestFault, match="execution of unmapped memory"):
             library.function("elsewhere", "int(void)")()
+
+
+def test_debuggers_are_shown_the_dynamic_section_that_is_read(tmp_path: Path) -> None:
+    """Of several PT_DYNAMIC the last that is not empty counts, for l_ld too; here PT_PHDR becomes one."""
+    data = bytearray(fixture("x86_64-clang", "basic").read_bytes())
+    offset = int.from_bytes(data[32:40], "little")
+    assert data[offset : offset + 4] == b"\6\0\0\0", "the first program header is PT_PHDR"
+    data[offset : offset + 4] = b"\2\0\0\0"
+    data[offset + 32 : offset + 40] = bytes(8)
+    library = tmp_path / "two.so"
+    library.write_bytes(data)
+    with Machine("x86_64") as machine:
+        image = machine.load(library, allow_unresolved=True).image
+        assert image.decoded.dynamic_segment is not None
+        l_ld = machine.memory.read_uint(machine.link_maps.link_map_address(image) + 16, 8)
+        assert l_ld == image.address_of(image.decoded.dynamic_segment.vaddr)
+        assert image.decoded.dynamic_segment.filesz
