@@ -7,11 +7,12 @@ pollfd and struct statvfs: glibc, sysdeps/unix/sysv/linux/bits.
 from __future__ import annotations
 
 import posixpath
+from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno
-from emu.libc.files import attempt, open_, write_from
+from emu.libc.files import attempt, open_, transfer_vectors, write_from
 from emu.libc.paths import access, rmdir, unlink
 from emu.libc.table import export
 from emu.memory.guest_view import PIECE
@@ -25,7 +26,6 @@ _AT_REMOVEDIR = 0x200
 _DT_DIR, _DT_REG = 4, 8
 _DIRENT = 280  #: bytes of the largest struct dirent
 _BLOCK = 4096
-_MOST_VECTORS = 1024  #: UIO_MAXIOV, and as many files as can be open
 _POLLIN, _POLLOUT, _POLLNVAL = 1, 4, 0x20
 
 
@@ -211,24 +211,9 @@ def statvfs(libc: Libc, path: int, result: int) -> int:
 
 @export("ssize_t writev(int number, const void *pieces, int count)")
 def writev(libc: Libc, number: int, pieces: int, count: int) -> int:
-    if not 0 <= count <= _MOST_VECTORS:
-        return libc.fail(Errno.EINVAL)
-
     def operation() -> int:
-        descriptor = fs.file_system(libc).get(number)
-        total = 0
-        for piece in range(pieces, pieces + 2 * libc.word * count, 2 * libc.word):
-            size = libc.pointer(piece + libc.word)
-            try:
-                done = write_from(libc.memory, descriptor, libc.pointer(piece), size)
-            except fs.FileError:
-                if total:
-                    break
-                raise
-            total += done
-            if done < size:
-                break
-        return total
+        write = partial(write_from, libc.memory, fs.file_system(libc).get(number))
+        return transfer_vectors(libc.memory, pieces, count, libc.word, write)
 
     return attempt(libc, operation)
 
@@ -266,7 +251,7 @@ def sendfile64(libc: Libc, target: int, source: int, offset: int, count: int) ->
 @export("int poll(void *descriptors, unsigned long count, int milliseconds)", alias=("__poll",))
 def poll(libc: Libc, descriptors: int, count: int, milliseconds: int) -> int:
     """Files are always ready."""
-    if count > _MOST_VECTORS:
+    if count > fs.MOST_DESCRIPTORS:
         return libc.fail(Errno.EINVAL)
     ready = 0
     for at in range(descriptors, descriptors + 8 * count, 8):

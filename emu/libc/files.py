@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 
+_MOST_VECTORS = 1024  #: of one readv or writev (Linux, UIO_MAXIOV)
 _MOST = 0x7FFF_F000  #: bytes one read or write moves at most (Linux, MAX_RW_COUNT)
 
 
@@ -113,6 +114,32 @@ def creat(libc: Libc, path: int, mode: int) -> int:
 @export("int close(int number)", alias=("__close",))
 def close(libc: Libc, number: int) -> int:
     return attempt(libc, lambda: fs.file_system(libc).close(number))
+
+
+def transfer_vectors(
+    memory: GuestView, vectors: int, count: int, word: int, transfer: Callable[[int, int], int]
+) -> int:
+    """Call `transfer(address, size)` for each of `count` struct iovec until one moves less than its size.
+
+    Returns the bytes moved in all. Raises FileError: EINVAL for too many, and what `transfer` raises before any
+    byte has moved.
+    """
+    if not 0 <= count <= _MOST_VECTORS:
+        raise fs.FileError(Errno.EINVAL)
+    places = range(vectors, vectors + 2 * word * count, 2 * word)
+    total = 0
+    # All are read before anything moves (Linux, `import_iovec`).
+    for address, size in [(memory.read_uint(at, word), memory.read_uint(at + word, word)) for at in places]:
+        try:
+            done = transfer(address, size)
+        except fs.FileError:
+            if total:
+                break
+            raise
+        total += done
+        if done < size:
+            break
+    return total
 
 
 def read_into(memory: GuestView, descriptor: fs.Descriptor, buffer: int, count: int, at: int | None = None) -> int:

@@ -25,7 +25,7 @@ O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 1, 2, 0o100, 0o200, 0o100
 SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 S_IFDIR, S_IFREG, S_IFCHR = 0o040000, 0o100000, 0o020000
 #: O_DIRECTORY by ISA: Arm's differ from the generic ones.
-_MOST_DESCRIPTORS = 1024
+MOST_DESCRIPTORS = 1024  #: open at once (Linux, the usual RLIMIT_NOFILE)
 PATH_MAX = 4096  #: bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
 _NAME_MAX = 255
 _ZEROS = 1 << 20  # bytes a file grows by at a time
@@ -277,8 +277,8 @@ class FileSystem:
         return Descriptor(path, flags, output=_full if path == "/dev/full" else len, input=self.devices[path])
 
     def _add(self, descriptor: Descriptor) -> int:
-        number = next(n for n in range(_MOST_DESCRIPTORS + 1) if n not in self.descriptors)
-        if number == _MOST_DESCRIPTORS:
+        number = next(n for n in range(MOST_DESCRIPTORS + 1) if n not in self.descriptors)
+        if number == MOST_DESCRIPTORS:
             raise FileError(Errno.EMFILE)
         self.descriptors[number] = descriptor
         return number
@@ -296,7 +296,7 @@ class FileSystem:
         descriptor = self.get(number)
         if target is None:
             return self._add(descriptor)
-        if not 0 <= target < _MOST_DESCRIPTORS:
+        if not 0 <= target < MOST_DESCRIPTORS:
             raise FileError(Errno.EBADF)
         self.descriptors[target] = descriptor
         return target

@@ -7,11 +7,12 @@ statx the same on all (include/uapi/linux/stat.h).
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
-from emu.libc.files import read_into, status_bytes, write_from
-from emu.libc.filesystem import FileError, Status, file_system, inode
+from emu.libc.files import read_into, status_bytes, transfer_vectors, write_from
+from emu.libc.filesystem import MOST_DESCRIPTORS, Status, file_system, inode
 from emu.linux.syscalls.kernel import call
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _AT_FDCWD = -100
 _AT_REMOVEDIR, _AT_EMPTY_PATH = 0x200, 0x1000
-_MOST_VECTORS = 1024
 _PROGRAM_LINK = b"/proc/self/exe"
 _F_DUPFD, _F_GETFL, _F_DUPFD_CLOEXEC = 0, 3, 1030
 _F_ACCEPTED = frozenset({1, 2, 4})  # F_GETFD F_SETFD F_SETFL
@@ -48,39 +48,14 @@ def write(kernel: SystemCalls, number: int, buffer: int, size: int) -> int:
     return write_from(kernel.memory, file_system(kernel.libc).get(kernel.signed(number, 4)), buffer, size)
 
 
-def _vectors(kernel: SystemCalls, address: int, count: int) -> list[tuple[int, int]]:
-    """struct iovec: (base, length) of each."""
-    if count > _MOST_VECTORS:
-        raise FileError(Errno.EINVAL)
-    places = [address + 2 * kernel.word * n for n in range(count)]
-    return [(kernel.get(place), kernel.get(place + kernel.word)) for place in places]
-
-
 @call("readv")
 def readv(kernel: SystemCalls, number: int, address: int, count: int) -> int:
-    total = 0
-    for base, size in _vectors(kernel, address, count):
-        done = read(kernel, number, base, size)
-        total += done
-        if done < size:
-            break
-    return total
+    return transfer_vectors(kernel.memory, address, count, kernel.word, partial(read, kernel, number))
 
 
 @call("writev")
 def writev(kernel: SystemCalls, number: int, address: int, count: int) -> int:
-    total = 0
-    for base, size in _vectors(kernel, address, count):
-        try:
-            done = write(kernel, number, base, size)
-        except FileError:
-            if total:
-                break
-            raise
-        total += done
-        if done < size:
-            break
-    return total
+    return transfer_vectors(kernel.memory, address, count, kernel.word, partial(write, kernel, number))
 
 
 def _offset(kernel: SystemCalls, first: int, second: int, third: int) -> int:
@@ -180,7 +155,7 @@ def ftruncate(kernel: SystemCalls, number: int, size: int) -> int:
 @call("poll", "ppoll", "ppoll_time64")
 def poll(kernel: SystemCalls, descriptors: int, count: int) -> int:
     """struct pollfd: fd, events, revents. Files are always ready, and what is not open is POLLNVAL."""
-    if count > _MOST_VECTORS:
+    if count > MOST_DESCRIPTORS:
         return -Errno.EINVAL
     files = file_system(kernel.libc)
     ready = 0
