@@ -25,20 +25,8 @@ _START = 64  #: bytes that hold an ELF header
 class ScriptFiles(NamedTuple):
     """What linker scripts stand for."""
 
-    objects: list[Source]  #: relocatable objects and archives: linked as one image
-    libraries: list[Path]  #: shared objects, loaded beside it
-
-    @property
-    def root(self) -> Source | list[Source]:
-        """What is loaded: the objects; without any the first shared object, whose archives nobody refers to."""
-        if self.libraries and all(_is_archive(source) for source in self.objects):
-            return self.libraries[0]
-        return self.objects
-
-    @property
-    def beside(self) -> list[Path]:
-        """The shared objects to be loaded with the root."""
-        return [library for library in self.libraries if library is not self.root]
+    root: Source | list[Source]  #: what is loaded: objects and archives, linked as one image, or a shared object
+    beside: list[Path]  #: shared objects to be loaded with it
 
 
 def script_files(source: object, search: SearchPath) -> ScriptFiles | None:
@@ -49,14 +37,18 @@ def script_files(source: object, search: SearchPath) -> ScriptFiles | None:
     listed: Sequence[Source] = source if isinstance(source, list | tuple) else [source]  # type: ignore[list-item]
     if not any(is_script_file(item) for item in listed):
         return None
-    files = ScriptFiles([], [])
+    objects: list[Source] = []
+    libraries: list[Path] = []
     for item in listed:
         if isinstance(item, str | os.PathLike) and is_script_file(item):
             for path in _expanded(Path(item), search, 0):
-                (files.libraries if _is_shared(path) else files.objects).append(path)
+                (libraries if _is_shared(path) else objects).append(path)
         else:
-            files.objects.append(item)
-    return files
+            objects.append(item)
+    if libraries and all(_is_archive(source) for source in objects):
+        # Nothing here refers to the archives' members: a shared object is linked already.
+        return ScriptFiles(libraries[0], libraries[1:])
+    return ScriptFiles(objects, libraries)
 
 
 def _is_archive(source: Source) -> bool:
