@@ -79,7 +79,7 @@ def alignment(decoded: Decoded) -> int:
 
 
 def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
-    """Which places of `size` bytes at these link-time addresses lie whole in one segment.
+    """Which places of `size` bytes lie whole in one segment, bool[n]; `vaddr` are link-time addresses, uint64[n].
 
     None when all do: the usual case, told by two compares.
     """
