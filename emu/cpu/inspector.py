@@ -1,4 +1,4 @@
-"""Looks at each block of code once before it first runs, and steps in where the engine would run it wrong.
+"""Inspects each block of code once before it first runs, for instructions the engine runs wrong.
 
 Unicorn calls back when it has made an edge to a block it has just translated, and a stop asked for there comes
 before that block runs (found by experiment on all its ISAs, and by its source). So every new block stops the run;
@@ -75,7 +75,7 @@ class Inspector:
         self._known.difference_update(stale)
 
     def abandon(self) -> None:
-        """Of a run that nobody will go on with."""
+        """Discard the stop of a run that has been given up."""
         self._engine.edges.stopped = self._engine.instructions.stopped = 0
 
     def look_away(self, away: bool) -> None:

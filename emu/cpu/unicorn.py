@@ -223,9 +223,8 @@ class UnicornCpu(UnicornRegisters):
             if self._trap_start <= stopped_at < self._trap_end:
                 return Stop(StopReason.TRAP, stopped_at)
             return self._explain(status, stopped_at)
-        except (
-            BaseException
-        ):  # a signal handler's: the guest stands between two blocks, and nobody will go on there
+        except BaseException:
+            # A signal handler raised: the guest is between two blocks, and does not go on from there.
             self._seen.forget()
             self._look.left = self._look.stopped = 0
             if self._inspector is not None:

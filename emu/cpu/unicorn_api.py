@@ -273,7 +273,7 @@ class Seen:
         return arguments[1] if arguments is not None else _SYSCALL_INSTRUCTION if self._syscall.take() else None
 
     def forget(self) -> None:
-        """Of a run that nobody will explain."""
+        """Discard what the hooks saw in a run that has been given up."""
         for record in (self._memory, self._exception, self._syscall):
             record.take()
 

@@ -138,12 +138,7 @@ class Decoded:
         return self.header.type == FileType.EXEC or bool(self.flags_1 & DynamicFlag1.PIE)
 
     @property
-    def is_static(self) -> bool:
-        """Whether an executable asks for no dynamic linker: what it needs done it does itself."""
-        return self.is_executable and self.asks_nobody
-
-    @property
-    def asks_nobody(self) -> bool:
+    def needs_no_linker(self) -> bool:
         """Whether it names neither a dynamic linker nor libraries: a kernel would start it as it is."""
         return not self.has_interpreter and not self.needed
 

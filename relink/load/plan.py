@@ -40,7 +40,7 @@ class Plan:
     def relocates_itself(self, image: Image) -> bool:
         """Whether relocations and TLS are not the linker's business: those of an image that somebody else has
         relocated, and of a static program about to be started, which relocates itself."""
-        return image.already_initialised or (self.program and image is self.root and image.decoded.asks_nobody)
+        return image.already_initialised or (self.program and image is self.root and image.decoded.needs_no_linker)
 
 
 def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
