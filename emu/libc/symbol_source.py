@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.host.guard import guarded
 from relink.elf import Names
+from relink.memory.address_space import PAGE
 from relink.resolve.sources import DataAddress, SymbolRequest, ThreadLocal
 
 if TYPE_CHECKING:
@@ -16,20 +17,27 @@ if TYPE_CHECKING:
     from emu.host.functions import HostFunction
     from emu.host.symbols import HostSymbols
     from emu.libc.library import Libc
+    from emu.memory.guest_memory import GuestMemory
     from emu.run.runner import Runner
     from emu.run.traps import TrapTable
+    from relink.module import Module
 
 #: Thread-local variables of the C library itself: offsets in its TLS module, of `TLS_SIZE` bytes.
 ERRNO_OFFSET = 0
 _THREAD_LOCAL = {"errno": ERRNO_OFFSET, "h_errno": 4}
 TLS_SIZE = 16
+#: What code that is not position-independent reaches, relative to itself (a page less, for addends and rounding).
+_REACH = (1 << 31) - PAGE
 
 
 class LibcSymbols:
     """A `SymbolSource` of what `Libc` exports."""
 
-    def __init__(self, libc: Libc, traps: TrapTable, runner: Runner, host_symbols: HostSymbols) -> None:
+    def __init__(
+        self, libc: Libc, memory: GuestMemory, traps: TrapTable, runner: Runner, host_symbols: HostSymbols
+    ) -> None:
         self._libc = libc
+        self._memory = memory
         self._traps = traps
         self._runner = runner
         self._host_symbols = host_symbols
@@ -44,7 +52,22 @@ class LibcSymbols:
             return ThreadLocal(_THREAD_LOCAL[name])
         if name not in self._addresses:
             self._addresses[name] = self._address(name)
-        return self._addresses[name]
+        found = self._addresses[name]
+        if isinstance(found, DataAddress) and request.asking is not None and request.asking.decoded.is_relocatable:
+            return self._within_reach(found, request.asking)
+        return found
+
+    def _within_reach(self, data: DataAddress, image: Module) -> DataAddress:
+        """Where linked objects find a variable: at another address of the same memory, should it lie too far away.
+
+        Objects may be compiled for an executable, which has a copy of the variable in its own data.
+        """
+        region, bits = image.region, image.architecture.bits
+        low, high = max(region.end - _REACH, PAGE), min(region.address + _REACH, 1 << image.decoded.low_bits)
+        if bits == 32 or (low <= data and data + data.size <= high):
+            return data
+        near = self._memory.mirror(data, low, high)
+        return data if near is None else DataAddress.of(near, data.size)
 
     def _address(self, name: str) -> int | None:
         found = self._libc.lookup(name)

@@ -16,6 +16,7 @@ from emu.libc.symbol_source import ERRNO_OFFSET, TLS_SIZE, LibcSymbols
 from emu.personality import Personality
 from relink.errors import MachineError
 from relink.linker import Policy
+from relink.memory.address_space import Protection
 
 if TYPE_CHECKING:
     from emu.libc.filesystem import FileSystem
@@ -106,10 +107,20 @@ class Linux(Personality):
         self._errno = resolver.host_tls.offset + ERRNO_OFFSET
         parts.threads.on_switch = self._place_errno
         self._place_errno()
+        self._add_kernel_pages(parts)
+        if self.hosted:
+            resolver.after.append(
+                LibcSymbols(self.libc, parts.memory, parts.traps, parts.runner, parts.host_symbols)
+            )
+
+    def _add_kernel_pages(self, parts: Parts) -> None:
+        """What the kernel has in every process at fixed addresses: Arm's helpers, x86-64's vsyscalls."""
         for address, name in parts.isa.kernel.vsyscalls.items():
             parts.traps.add_at(address, f"vsyscall {name}", partial(self._vsyscall, name))
-        if self.hosted:
-            resolver.after.append(LibcSymbols(self.libc, parts.traps, parts.runner, parts.host_symbols))
+        if parts.isa.kernel.user_page is not None:
+            address, content = parts.isa.kernel.user_page
+            parts.memory.map_anonymous(len(content), Protection.R | Protection.X, name="[vectors]", at=address)
+            parts.memory.write(address, content)
 
     def _vsyscall(self, name: str) -> int:
         """Do a system call that was called like a function; where it returns to."""

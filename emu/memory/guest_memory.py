@@ -47,6 +47,7 @@ class GuestMemory(HostMemory):
         self._anonymous: dict[int, Region] = {}
         self._committed: dict[Region, Bools] = {}  #: by region, which of its pages are charged
         self._damaged: set[Region] = set()  #: the machine's own regions that a guest has changed
+        self._mirrors: dict[Region, list[Region]] = {}  #: by region, those that show the same memory
 
     # ------------------------------------------------------------ for the linker
 
@@ -162,6 +163,26 @@ class GuestMemory(HostMemory):
         if region is None:
             raise AddressSpaceError("not the start of an anonymous mapping", address=address)
         self.release(region)
+
+    def mirror(self, address: int, low: int, high: int) -> int | None:
+        """Another address of the mapped memory at `address`: of its region, whole, within [low, high).
+
+        None where the engine does not share memory, or there is no room.
+        """
+        region = self.region_at(address)
+        if region is None or not self._cpu.shares_memory:
+            return None
+        mirrors = self._mirrors.setdefault(region, [])
+        found = next((m for m in mirrors if low <= m.address and m.end <= high), None)
+        if found is None:
+            gap = self._first_gap(low, high, region.size, PAGE)
+            if gap is None:
+                return None
+            found = self.reserve(region.size, at=gap, name=region.name)
+            found.buffer, found.foreign = region.buffer, True
+            self.publish(found, region.pages)
+            mirrors.append(found)
+        return found.address + address - region.address
 
     # ------------------------------------------------------------ page by page, as a kernel does
 

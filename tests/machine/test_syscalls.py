@@ -192,9 +192,8 @@ def test_a_folder_is_listed_in_pieces(machine: Machine) -> None:
 
 
 def test_arms_page_of_helpers_does_what_linux_documents() -> None:
-    """Linux, Documentation/arch/arm/kernel_user_helpers.rst."""
+    """Linux, Documentation/arch/arm/kernel_user_helpers.rst: there for libraries too, before any program began."""
     with Machine("arm") as machine:
-        machine.syscalls.begin(b"", None)
         assert machine.memory.read_uint(0xFFFF0FFC, 4) == 5
         assert machine.call(0xFFFF0FE0, "unsigned(void)") == machine.thread_pointer
         machine.call(0xFFFF0FA0, "void(void)")

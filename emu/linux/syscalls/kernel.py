@@ -20,7 +20,6 @@ from emu.libc.errno import Errno
 from emu.libc.filesystem import PATH_MAX, FileError
 from emu.linux.syscalls.table import names
 from relink.errors import AddressSpaceError
-from relink.memory.address_space import Protection
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import Cpu
@@ -79,19 +78,10 @@ class SystemCalls:
         self.program_name, self.image = program_name, image
         self.break_start = self.break_end = 0
         self.actions = {}
-        self._map_user_page()
 
     def end(self) -> None:
         """Forget the program: its load has failed."""
         self.image = None
-
-    def _map_user_page(self) -> None:
-        if self.abi.user_page is not None:
-            address, content = self.abi.user_page
-            if self.mappings.region_at(address) is None:
-                protection = Protection.R | Protection.X
-                self.mappings.map_anonymous(len(content), protection, name="[vectors]", at=address)
-                self.mappings.write(address, content)
 
     def answer(self, pc: int) -> int:
         """Do what the system-call instruction at `pc` asks; the address to go on at.
