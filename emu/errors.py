@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relink.errors import GuestAccessError, MachineError
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import StopReason

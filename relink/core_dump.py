@@ -14,7 +14,6 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ from relink.elf.headers import Header, read_header, read_program_headers
 from relink.elf.source import Source, open_source
 from relink.errors import AddressSpaceError, ElfError, MalformedElf, Truncated, UnsupportedElf
 from relink.memory.address_space import AddressSpace, Pages, Protection, page_ceil
+from relink.records import dataclass
 
 __all__ = ["CoreDump", "CoreImage", "MappedFile", "Stretch"]
 

@@ -20,10 +20,10 @@ rollback. `SymbolBound` follows whenever a slot that is bound lazily is first ca
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from relink.memory.address_space import Protection
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from relink.elf import Decoded, ProgramHeader

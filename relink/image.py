@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from relink.elf import Decoded
 from relink.elf.constants import VERSYM_HIDDEN, DynamicFlag1, SymbolBind, SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
 from relink.module import Module
+from relink.records import dataclass, field
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.nearest import nearest_symbol

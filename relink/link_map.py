@@ -12,9 +12,9 @@ relocations fill.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from relink.errors import LinkError
+from relink.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ The phases of a link (`relink.resolve`, `relink.relocate`, `relink.tls`) take mo
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from relink.elf import Decoded
 from relink.errors import UseAfterUnload
 from relink.memory import placement as place
 from relink.memory.address_space import Region
+from relink.records import dataclass
 
 
 class Stage(enum.IntEnum):

@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from relink.arch import Architecture, TlsVariant
 from relink.elf.constants import DynamicFlag
 from relink.errors import TlsError
 from relink.module import Module, TlsModule
+from relink.records import dataclass, field
 
 if TYPE_CHECKING:
     from relink.elf import Decoded, ProgramHeader

@@ -37,7 +37,7 @@ def imported(path: Path) -> Iterator[str]:
 #: from rooms on lower rows, whatever the kind of import: module-level, function-local or for type checking.
 ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "relink": (
-        ("errors", "arrays"),
+        ("errors", "arrays", "records"),
         ("arch",),
         ("elf",),
         ("memory",),

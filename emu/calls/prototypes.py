@@ -9,7 +9,6 @@ architecture's data model. An unknown name is an error.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +16,7 @@ from emu.calls.typedefs import INTEGERS, POINTERS, STRUCTS, TYPEDEFS, VA_LISTS
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY64, DataModel, FloatFormat
 from emu.isa.registry import convention
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from pycparser import c_ast

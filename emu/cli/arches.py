@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, ClassVar
 
 from emu.cli.output import table
 from emu.cpu.create import engine_of
 from relink.arch import ARCHITECTURES, Role
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from rich.console import Console

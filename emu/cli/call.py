@@ -6,7 +6,6 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 from emu.calls.declared import missing_debug_file
@@ -19,6 +18,7 @@ from emu.errors import CallError
 from relink.arch import Architecture
 from relink.elf.constants import SymbolType
 from relink.errors import AddressSpaceError
+from relink.records import dataclass, replace
 
 if TYPE_CHECKING:
     from emu.cli.options import Loading, Search, Target

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import re
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from emu.cli.output import Address, Json, demangled, jsonable
 from emu.errors import ConstructorFault, GuestFault
 from relink.errors import FloatAbiMismatch, LibraryNotFound, LinkErrors, UnresolvedSymbol, printable
+from relink.records import fields, is_dataclass
 
 SCHEMA = "relink-emu/error/1"
 
@@ -103,8 +103,8 @@ def _fact(name: str, value: object) -> Json:
         return {register: str(Address(content)) for register, content in value.items()}
     if isinstance(value, enum.Enum):
         return value.name
-    if dataclasses.is_dataclass(value):
-        return {f.name: _fact(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if is_dataclass(value):
+        return {f.name: _fact(f.name, getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple):
         return [_fact("", item) for item in value]
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from emu.cli.output import demangled, shown, table
@@ -11,6 +10,7 @@ from emu.cli.text import printable
 from relink.arch import architecture_of
 from relink.elf.archive import Archive
 from relink.errors import ElfError, UnsupportedElf
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from emu.cli.output import Address
 from relink.elf.notes import DebugLink, Note
+from relink.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from emu.cli.output import Address, demangled, hexadecimal, shown, table
 from emu.cli.text import printable
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from emu.cli.output import Address, demangled
 from emu.cli.text import printable
 from relink.link_map import LinkMap, MapSymbol
+from relink.records import dataclass, fields, is_dataclass
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,12 +10,13 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+from relink.records import dataclass, field, fields, is_dataclass
 
 if TYPE_CHECKING:
     from emu.library import Library

@@ -12,10 +12,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypeVar
 
 from emu.cli.text import printable
+from relink.records import fields, is_dataclass
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from relink.elf.constants import SectionFlag
 from relink.elf.objects import ObjectFile, decode_object
 from relink.errors import ElfError, NotElf
 from relink.objects.archive_members import is_archive_file
+from relink.records import dataclass, field
 from relink.relocate.static import DYNAMIC_ONLY
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from emu.cli.options import Usage
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.cli.options import Running, Search, Target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,6 +11,7 @@ from emu.cli.text import printable
 from emu.linux.personality import Linux
 from relink.linker import Linker
 from relink.memory.address_space import HostMemory
+from relink.records import dataclass
 from relink.search.graph import Node
 
 if TYPE_CHECKING:

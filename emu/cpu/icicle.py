@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from threading import get_ident
 from typing import Any, NamedTuple
 
@@ -41,6 +40,7 @@ from emu.cpu.protocol import CpuContext, Stop, StopReason
 from emu.cpu.spans import Span, SpanMap
 from relink.errors import AddressSpaceError, MachineInUse
 from relink.memory.address_space import Protection
+from relink.records import dataclass
 
 PAGE_SIZE = 4096
 #: Instructions between two looks at the clock (and at Ctrl-C): some 50 ms, or 2 ms when a timeout is set.

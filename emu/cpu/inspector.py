@@ -13,12 +13,12 @@ What stops is `emu.cpu.stop_hook`: what signal handlers raise in Python code ins
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from emu.cpu.misrun import FINDERS, Guest, Misrun
 from emu.cpu.stop_hook import StopRequest
 from relink.errors import AddressSpaceError
+from relink.records import dataclass
 
 _PAGE = 4096
 _LONGEST = 16  #: bytes of an instruction, at least

@@ -15,11 +15,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from emu.cpu import string_compare, x87
 from emu.cpu.unicorn_isas import ISAS
+from relink.records import dataclass
 
 
 class Guest(Protocol):

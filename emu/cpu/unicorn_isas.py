@@ -11,10 +11,10 @@ take MAX, the only AArch64 model with LSE atomics. RISC-V's default model has IM
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from emu.cpu.protocol import StopReason
 from relink.errors import AddressSpaceError
+from relink.records import dataclass, field
 
 #: i386 has no register for the thread pointer: %gs selects this GDT entry, whose base is the thread pointer.
 #: The table lies in a page of its own, above every address a Linux i386 process can have (3 GiB), in the

@@ -8,10 +8,11 @@ reduced by a pi of 66 bits. Source: Intel SDM volume 1, 8.3.6 to 8.3.10, and vol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from typing import Final, Protocol
+
+from relink.records import dataclass
 
 
 class X87Registers(Protocol):

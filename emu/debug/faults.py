@@ -13,7 +13,6 @@ frame pointers. The last two are guesses, and are believed only when they lead t
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
@@ -26,6 +25,7 @@ from emu.errors import Frame, GuestFault
 from emu.isa.registry import ISAS
 from emu.isa.spec import InstructionSet
 from relink.errors import AddressSpaceError, RelinkError
+from relink.records import replace
 
 __all__ = ["MAX_FRAMES", "CallFrameTable", "backtrace", "describe_fault", "disassemble", "guest_fault"]
 
@@ -156,7 +156,7 @@ def _name_return(symbolize: Symbolize, address: int) -> Frame:
     if named.image is None and named.symbol is not None:  # a trap: no code lies before it
         return named
     before = _name(symbolize, address - 1)
-    return dataclasses.replace(before, address=address, offset=before.offset + 1) if _known(before) else named
+    return replace(before, address=address, offset=before.offset + 1) if _known(before) else named
 
 
 def _leads_nowhere(frame: Registers, caller: Registers) -> bool:

@@ -15,7 +15,6 @@ import enum
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from emu.isa.registry import ISAS
 from relink.elf.constants import DynamicTag
 from relink.image import Image
 from relink.memory.address_space import PAGE, Protection, page_ceil
+from relink.records import dataclass, field
 
 if TYPE_CHECKING:
     from emu.debug.synthetic_headers import HeaderTable, UnwindTable

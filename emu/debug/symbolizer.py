@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from emu.errors import Frame
@@ -10,6 +9,7 @@ from emu.memory.guest_memory import GuestMemory
 from emu.run.traps import TrapTable
 from relink.image import Image
 from relink.linker import Linker
+from relink.records import replace
 
 if TYPE_CHECKING:
     from relink.objects.combined import InputSection

@@ -14,11 +14,11 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from emu.isa.spec import DwarfRegisters
 from relink.errors import RelinkError
+from relink.records import dataclass
 
 #: Reads guest memory: (address, size) -> bytes. Raises if it is not mapped.
 ReadMemory = Callable[[int, int], bytes]

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from emu.errors import CallError
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.calls.plan import VarArgs

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from relink.arch import FloatAbi
+from relink.records import dataclass, field, replace
 
 
 class FloatFormat(NamedTuple):

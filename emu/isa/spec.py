@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from emu.isa.convention import BINARY128, CallingConvention, DataModel
 from emu.isa.struct_stat import StructStat
+from relink.records import dataclass
 
 
 class DwarfRegisters(NamedTuple):

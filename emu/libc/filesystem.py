@@ -9,13 +9,13 @@ from __future__ import annotations
 import posixpath
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.libc.errno import Errno
 from emu.libc.errno import FileError as FileError
 from emu.libc.random_bytes import RandomBytes
 from relink.errors import GuestAccessError
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.libc.open_streams import standard_stream, write_stream
 from emu.libc.table import export
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
 from fractions import Fraction
 
 from emu.isa.convention import BINARY64, BINARY128, DataModel
 from emu.isa.convention import X87 as EXTENDED
+from relink.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

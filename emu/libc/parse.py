@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 
 from emu.libc.ieee import to_float
+from relink.records import dataclass
 
 SPACE = b" \t\n\v\f\r"
 _SIGN = re.compile(rb"[ \t\n\v\f\r]*([+-]?)")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
 from emu.libc.guest import Arguments
+from relink.records import dataclass
 
 _SPEC = re.compile(
     rb"%(?:(?P<argument>\d+)\$)?(?P<flags>[-+ #0'I]*)"

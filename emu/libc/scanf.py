@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from emu.errors import GuestAbort
 from emu.libc.parse import SPACE, parse_integer, parse_real
+from relink.records import dataclass
 
 _SPEC = re.compile(
     rb"%(?:(?P<argument>\d+)\$)?(?P<star>\*)?'?(?P<width>\d+)?(?P<allocate>m)?"

@@ -15,10 +15,10 @@ import functools
 import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from emu.isa.spec import Helpers, Isa
+from relink.records import dataclass
 
 #: Called with the Libc first, then the arguments of the prototype.
 Implementation: TypeAlias = Callable[..., "int | float | None"]

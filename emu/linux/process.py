@@ -16,7 +16,6 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestExit
@@ -26,6 +25,7 @@ from relink.elf.constants import FileType
 from relink.errors import MachineError, UnsupportedElf
 from relink.load.plan import constructors
 from relink.memory.address_space import PAGE
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.host.symbols import HostSymbols

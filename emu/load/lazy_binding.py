@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from relink.arch.spec import SlotNamed
 from relink.errors import LinkError, UnresolvedSymbol
 from relink.image import Image, image_of
 from relink.load import emit
+from relink.records import dataclass
 from relink.relocate.lazy import LazySlots
 
 if TYPE_CHECKING:

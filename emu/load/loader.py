@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
@@ -26,6 +25,7 @@ from emu.load.pending import PendingLoad, RolledBack
 from relink.errors import FloatAbiMismatch, LinkError, RelinkError
 from relink.linker import Load, LoadOptions, Phase
 from relink.memory import placement as place
+from relink.records import replace
 from relink.relocate.lazy import BindMode
 from relink.resolve.sources import DefinedSymbols
 from relink.search.graph import Node

@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias, cast
@@ -32,6 +31,7 @@ from relink.elf.constants import SymbolType
 from relink.errors import AddressSpaceError
 from relink.image import Image, Symbol
 from relink.memory.address_space import PAGE, Protection, page_ceil
+from relink.records import dataclass, field
 
 if TYPE_CHECKING:
     from emu.debug.symbolizer import Symbolizer

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from emu.errors import GuestAbort
 from relink.arch import Architecture
 from relink.errors import AddressSpaceError
+from relink.records import dataclass
 
 #: Called when the guest reaches the trap; returns the address to resume at (on Arm bit 0 tells Thumb).
 Handler: TypeAlias = Callable[[], int]

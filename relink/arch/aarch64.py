@@ -13,8 +13,6 @@ page answers to. PATCHINST and FUNCINIT64 are the document's structure protectio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 
 from relink.arch.fields import Bits, Range, in_range, signed32, unsigned32, word16, word32, word64
@@ -38,6 +36,7 @@ from relink.arch.spec import (
     static_refused,
 )
 from relink.arrays import U64, Bools
+from relink.records import dataclass, replace
 
 _SIGNED_POINTERS = "pointer authentication (PAuth ABI) needs keys no portable CPU model shares"
 

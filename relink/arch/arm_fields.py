@@ -12,13 +12,13 @@ what lies in memory: of a 32-bit T32 instruction the first halfword is the low o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from relink.arch.fields import Bits, Field, Range, in_range
 from relink.arrays import U64, Bools
+from relink.records import dataclass
 
 _ONE, _ODD = np.uint64(1), np.uint64((1 << 64) - 2)
 _32_BITS = np.uint64(0xFFFF_FFFF)

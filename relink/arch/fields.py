@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from relink.arrays import U64, Bools
+from relink.records import dataclass
 
 
 class Range(enum.Enum):

@@ -16,8 +16,6 @@ every field on a stack (`relink.arch.loongarch_stack`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 
 from relink.arch.fields import Bits, Field, Pair, Range, Word, sign_extended, signed32, unsigned32, word32, word64
@@ -43,6 +41,7 @@ from relink.arch.spec import (
     static_refused,
 )
 from relink.arrays import U64, Bools
+from relink.records import dataclass, replace
 
 # ---------------------------------------------------------------- fields
 # Immediates as the reference manual (volume 1, section 1.2, "Instruction encodings") names them: offs and si

@@ -21,11 +21,11 @@ Source: laelf, "Relocation types" 22 to 46. Numbers are signed and 64 bits wide.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from relink.arrays import I64, U64
+from relink.records import dataclass
 
 PUSHES = frozenset({22, 23, 25, 26, 27, 28, 29})
 ASSERT = 30

@@ -15,7 +15,6 @@ binutils' `include/aout/ar.h`; the System V ABI, chapter 7, "Archive File".
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from relink.elf.names import Names
 from relink.elf.objects import ObjectFile, decode_object
 from relink.elf.source import ARCHIVE, THIN_ARCHIVE, Source, is_archive, map_file, open_source
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
+from relink.records import dataclass, field
 
 __all__ = ["Archive", "ArchiveIndex", "Member"]
 

@@ -9,7 +9,6 @@ names.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +19,7 @@ from relink.elf.names import Names
 from relink.elf.strings import StringTable
 from relink.elf.versioned_names import names_defined
 from relink.errors import MalformedElf, Truncated
+from relink.records import dataclass
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import sys
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from relink.arrays import U8
 from relink.elf.constants import Compression
 from relink.elf.layout import Layout
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
+from relink.records import dataclass
 
 # What the sections of a file may grow to together: this multiple of its file, and at least the floor (bytes).
 _MAX_EXPANSION = 64

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from relink.arrays import U8, AnyArray
 from relink.elf.findings import Findings
 from relink.errors import MalformedElf
+from relink.records import dataclass
 
 Array = TypeVar("Array", bound=AnyArray)
 

@@ -9,7 +9,6 @@ forbids it is in `Decoded.warnings` (see `relink.elf.findings`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from relink.elf.headers import Header, read_header, read_program_headers, read_s
 from relink.elf.segments import check_not_debug_file, check_special, loadable_segments, special_segment
 from relink.elf.source import Source, buffer, open_source
 from relink.errors import MalformedElf, Truncated
+from relink.records import replace
 
 if TYPE_CHECKING:
     pass

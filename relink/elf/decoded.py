@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolTable, read_strings, read_symbols
 from relink.elf.versions import Versions, read_versions
 from relink.errors import ElfError, MalformedElf
+from relink.records import dataclass
 
 if TYPE_CHECKING:
     from relink.elf.debug_sections import DebugSections

@@ -18,7 +18,6 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -30,6 +29,7 @@ from relink.elf.decoded import Decoded
 from relink.elf.dwarf_info import DebugInformation, Unit, address_of, range_list
 from relink.elf.dwarf_text import MAX_DEPTH, Writer
 from relink.errors import DebugInfoError
+from relink.records import dataclass, field
 
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE

@@ -10,12 +10,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from relink.elf.decoded import Decoded
 from relink.elf.dwarf_info import debug_section
+from relink.records import dataclass, field
 
 __all__ = ["LineTable", "SourceLine", "source_line"]
 

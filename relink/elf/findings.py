@@ -6,9 +6,8 @@ an error. A reader that only wants to look at a file (`tolerant`) keeps the erro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from relink.errors import ElfError, MalformedElf
+from relink.records import dataclass, field
 
 
 @dataclass(eq=False)

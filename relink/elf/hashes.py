@@ -10,7 +10,6 @@ Sources: gABI chapter 5, "Hash Table"; for DT_GNU_HASH, glibc's elf/dl-lookup.c 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from relink.elf.contents import Contents, frozen
 from relink.elf.layout import Layout
 from relink.elf.names import Names
 from relink.errors import MalformedElf
+from relink.records import dataclass
 
 _U32 = np.dtype("<u4")
 

@@ -6,7 +6,6 @@ gABI chapters 4 (ELF header, sections) and 5 (program header).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from relink.arrays import U8
 from relink.elf.constants import (
@@ -27,6 +26,7 @@ from relink.elf.layout import ELF32, ELF64, Layout
 from relink.elf.linker_script import script_kind
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
+from relink.records import dataclass
 
 #: The widest image (bytes, first to last segment) that is taken on; beyond it p_vaddr or p_memsz is nonsense.
 MAX_SPAN = 2 << 30
@@ -93,7 +93,7 @@ def read_header(name: str, data: bytes, findings: Findings | None = None, *, cor
     """The header from the first bytes of a file, 64 at most; of a core file only where `core` says so."""
     findings = findings or Findings(name)
     layout = _layout(name, data, findings)
-    names = tuple(Header.__dataclass_fields__)
+    names = Header.__match_args__
     fields = dict(zip(_FIELDS, layout.header.unpack_from(data, _IDENT_SIZE), strict=True))
     header = Header(
         bits=layout.bits,
@@ -192,7 +192,7 @@ def read_program_headers(
         problem = f"{header.phnum} program headers at {header.phoff:#x} reach past the end of the file"
         findings.refuse(Truncated(name, problem, header.phoff))
     fields = layout.program_header_fields
-    order = [fields.index(field) for field in ProgramHeader.__dataclass_fields__]
+    order = [fields.index(field) for field in ProgramHeader.__match_args__]
     rows = (record.unpack_from(table, at) for at in range(0, len(table) - record.size + 1, header.phentsize))
     return tuple(ProgramHeader(*(values[position] for position in order)) for values in rows)
 

@@ -6,10 +6,11 @@ All formats are little-endian; big-endian files never get this far.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from relink.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ bytes at a time, as little-endian 64-bit words, all words of all names in one sw
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from relink.arrays import I64, U8, U32, U64, Bools
 from relink.elf.contents import frozen
+from relink.records import dataclass
 
 #: Bytes of names worked on in one sweep: what bounds the memory an operation takes.
 _SWEEP = 1 << 17

@@ -12,13 +12,13 @@ Information in Separate Files", for .gnu_debuglink and .gnu_debugaltlink; system
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from relink.arch import architecture_of
 from relink.elf.constants import FileType, SectionType, SegmentType
 from relink.elf.decoded import Decoded
 from relink.errors import MalformedElf
+from relink.records import dataclass
 
 _ABI_TAG, _HWCAP, BUILD_ID, _GOLD_VERSION, _PROPERTIES = 1, 2, 3, 4, 5
 _PACKAGE = 0xCAFE1A7E

@@ -5,8 +5,6 @@ gABI chapter 4, "Relocation".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from relink.arrays import I64, U8, U32, U64
@@ -16,6 +14,7 @@ from relink.elf.headers import Section
 from relink.elf.layout import Layout
 from relink.elf.packed import decode_aps2, decode_crel
 from relink.errors import MalformedElf
+from relink.records import dataclass
 
 RELOCATION_SECTIONS = frozenset(
     {

@@ -5,7 +5,6 @@ gABI chapter 4, "Symbol Table" and "Special Section Indexes".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -25,6 +24,7 @@ from relink.elf.layout import ELF64
 from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolRows
 from relink.errors import MalformedElf, UnsupportedElf
+from relink.records import dataclass
 
 #: What `ObjectSymbols.section` holds in place of a section's index.
 UNDEFINED, ABSOLUTE, COMMON = 0, -1, -2

@@ -14,7 +14,6 @@ Source: System V gABI, chapter 4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -42,6 +41,7 @@ from relink.elf.segments import check_not_debug_file
 from relink.elf.source import Source, open_source
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
+from relink.records import dataclass, field
 
 __all__ = [
     "ABSOLUTE", "COMMON", "UNDEFINED", "Group", "ObjectFile", "ObjectRelocations", "ObjectSymbols",

@@ -9,7 +9,6 @@ linker_reloc_iterators.h; "CREL relocation format" (generic-abi list, 2024) as L
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from relink.arrays import I64, U8, U32, U64
 from relink.elf.contents import frozen
 from relink.elf.names import flat_indices
 from relink.errors import MalformedElf
+from relink.records import dataclass
 
 
 def decode_relr(name: str, words: U64, word_size: int, most: int) -> U64:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from relink.arrays import I64, U32, U64, AnyArray
@@ -13,6 +11,7 @@ from relink.elf.dynamic import Dynamic
 from relink.elf.layout import Layout
 from relink.elf.packed import decode_aps2, decode_relr
 from relink.errors import MalformedElf
+from relink.records import dataclass
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +19,7 @@ from relink.elf.contents import ProgramHeader
 from relink.elf.findings import Findings
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
+from relink.records import replace
 
 #: The widest image of segments that lie far apart, bytes; what lies between them costs no memory.
 _MAX_SPREAD = 64 << 30

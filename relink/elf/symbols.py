@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +15,7 @@ from relink.elf.layout import ELF64, Layout
 from relink.elf.names import Names, flat_indices
 from relink.elf.strings import StringTable
 from relink.errors import ElfError, MalformedElf
+from relink.records import dataclass
 
 
 @dataclass(frozen=True, eq=False)

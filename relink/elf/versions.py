@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +11,7 @@ from relink.elf.contents import Contents
 from relink.elf.dynamic import Dynamic
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf
+from relink.records import dataclass
 
 _VERDEF = np.dtype(
     [

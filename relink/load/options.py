@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from relink.records import dataclass
 from relink.relocate.lazy import BindMode
 
 if TYPE_CHECKING:

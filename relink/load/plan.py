@@ -8,7 +8,6 @@ contents may hold such answers), run the constructors. Up to `publish` the guest
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from relink.load.timings import Timings
 from relink.memory.address_space import Pages, Region
 from relink.memory.buffers import read_words
 from relink.module import Module
+from relink.records import dataclass, field
 from relink.relocate.result import IfuncCalls
 from relink.search.graph import Node
 

@@ -16,7 +16,6 @@ import mmap
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple, Protocol
 
@@ -25,6 +24,7 @@ import numpy as np
 from relink.arch import Architecture, architecture
 from relink.arrays import U8
 from relink.errors import AddressSpaceError
+from relink.records import dataclass
 
 __all__ = ["AddressSpace", "HostMemory", "Pages", "Protection", "Region"]
 

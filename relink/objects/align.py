@@ -8,7 +8,6 @@ would otherwise not be aligned. Everything behind moves down; `Realigned` says b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -17,6 +16,7 @@ from relink.arch import Architecture, Role, architecture
 from relink.arrays import I64, U8, U64
 from relink.elf.objects import ObjectFile, ObjectRelocations
 from relink.errors import MalformedElf
+from relink.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ repeated until it fits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -42,6 +41,7 @@ from relink.objects.layout import Layout
 from relink.objects.relocation_tables import InputTables
 from relink.objects.sections import kept_sections
 from relink.objects.symbols import Symbols
+from relink.records import replace
 
 _ROUNDS = 8  #: of layout, at most
 

@@ -10,7 +10,6 @@ Each input stays nameable: `origin` turns an entry of the one relocation table b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
@@ -25,6 +24,7 @@ from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
 from relink.elf.objects import Group, ObjectFile
 from relink.objects.align import Realigned
+from relink.records import dataclass, field
 
 FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
 R, RX, RWX, TLS, RW, BSS = range(6)  #: the order sections lie in

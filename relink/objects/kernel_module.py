@@ -12,12 +12,12 @@ Sources: Linux, include/linux/module.h, include/linux/moduleparam.h, scripts/mod
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from relink.elf import Decoded
 from relink.elf.objects import ObjectFile
 from relink.errors import MalformedElf
 from relink.objects.combined import combined
+from relink.records import dataclass
 
 __all__ = ["KernelModule", "is_kernel_module", "kernel_module", "modinfo", "symbol_versions"]
 

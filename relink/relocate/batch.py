@@ -6,7 +6,6 @@ wherever it stands there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +14,7 @@ from relink.arch import Reloc
 from relink.arrays import I64, U8, U32, U64, Bools
 from relink.elf import RelocationTable
 from relink.module import Module
+from relink.records import dataclass, field
 
 #: Which entries of a table: neighbours, or indices.
 Selection: TypeAlias = slice | I64

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from relink.elf import Decoded, RelocationTable
 from relink.elf.constants import SegmentType, SymbolType, Visibility
 from relink.errors import LinkError, RelocationOutOfImage, TlsError, UnsupportedRelocation
 from relink.module import Module
+from relink.records import replace
 from relink.relocate.result import Copied, IfuncCalls
 from relink.relocate.state import Relocation
 from relink.resolve.bindings import HOST, UNRESOLVED

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from relink.errors import ElfError, MalformedElf
 from relink.memory.address_space import Region, page_ceil
 from relink.module import Module
 from relink.objects.combined import CombinedObjects, CombinedTable, discarded_groups
+from relink.records import replace
 from relink.relocate.state import Environment
 from relink.relocate.static import ObjectRelocator
 from relink.resolve.resolver import Resolver

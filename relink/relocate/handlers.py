@@ -14,7 +14,6 @@ stops the load at once. Handlers are asked in order, each about what those befor
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +25,7 @@ from relink.errors import RelocationVetoed
 from relink.memory import placement as place
 from relink.memory.buffers import read_words
 from relink.module import Module
+from relink.records import dataclass, field
 from relink.relocate.batch import Batch, Groups, Tables, indices_of
 from relink.relocate.state import Relocation
 from relink.resolve.bindings import Bindings

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -27,6 +26,7 @@ from relink.errors import RelocationOutOfImage, UnresolvedSymbol
 from relink.memory import placement as place
 from relink.memory.buffers import read_words, write_words
 from relink.module import Module
+from relink.records import dataclass, field
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scopes import LookupScope

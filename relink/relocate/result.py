@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ from relink.arch import Reloc, Role
 from relink.arrays import I64, U64
 from relink.errors import LinkError
 from relink.module import Module
+from relink.records import dataclass, field
 from relink.relocate.batch import evaluate
 from relink.resolve.bindings import Bindings
 

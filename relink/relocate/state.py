@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from relink.elf import RelocationTable
 from relink.errors import RelocationError
 from relink.memory.buffers import read_words
 from relink.module import Module
+from relink.records import dataclass
 from relink.relocate.batch import Batch, Selection
 from relink.relocate.bind import References, use_of
 from relink.relocate.lazy import BindMode, LazyHost

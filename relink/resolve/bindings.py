@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from relink.arrays import I64, U8, U64, Bools
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolType
 from relink.module import Module
+from relink.records import dataclass
 from relink.resolve.sources import DataAddress, ThreadLocal
 
 #: Providers that are not images have these places in `Bindings.provider`.

@@ -6,13 +6,12 @@ symbol table, means one of these.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from relink.elf import Decoded
 from relink.elf.constants import SectionType, SymbolType
 from relink.errors import ElfError
+from relink.records import dataclass
 
 _DEFINED_TYPES = (SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.GNU_IFUNC)
 _ABSOLUTE, _RESERVED = 0xFFF1, 0xFF00

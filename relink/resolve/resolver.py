@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -23,6 +22,7 @@ from relink.elf import Names
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType, Visibility
 from relink.errors import LinkError
 from relink.module import Module, TlsModule
+from relink.records import dataclass
 from relink.resolve.bindings import Bindings
 from relink.resolve.scopes import LookupScope
 from relink.resolve.sources import (

@@ -9,13 +9,13 @@ filter itself (DT_FILTER, DT_AUXILIARY; glibc elf/dl-deps.c).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Generic, Protocol, Self, TypeVar
 
 from relink.elf import Decoded
 from relink.elf.constants import DynamicFlag1
 from relink.module import Module
+from relink.records import dataclass, field
 from relink.resolve.sources import Lookup, SymbolSource
 
 Member = TypeVar("Member", bound="Scoped")

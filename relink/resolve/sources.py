@@ -8,7 +8,6 @@ definition in an image (`relink.Symbol`), a variable of the host's TLS block, wh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from relink.arrays import Bools
 from relink.elf import Names
 from relink.module import Module
+from relink.records import dataclass, field
 
 if TYPE_CHECKING:
     from relink.resolve.reference_kind import ReferenceKind

@@ -22,7 +22,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, TypeAlias
 
@@ -30,6 +29,7 @@ from relink.arch import Architecture
 from relink.elf import Decoded
 from relink.elf.constants import DynamicFlag1
 from relink.errors import printable
+from relink.records import dataclass, field
 
 #: A library: a path, its bytes, a binary file object, or what has been decoded already (from memory, say).
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Decoded"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from emu.cpu.loongarch64 import lsx
 from emu.cpu.loongarch64.registers import FLOAT_REGISTERS, INTEGER_REGISTERS
 from emu.cpu.loongarch64.softfloat import DOUBLE, INEXACT, SINGLE, Format, Result, Rounding
 from emu.cpu.protocol import StopReason
+from relink.records import dataclass
 
 _WORD = (1 << 64) - 1
 _ROUNDINGS = tuple(Rounding)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache, reduce
 from operator import or_
 from struct import Struct
@@ -30,6 +29,7 @@ from emu.cpu.loongarch64.softfloat import (
     round_mantissa,
 )
 from emu.cpu.protocol import StopReason
+from relink.records import dataclass
 
 
 class Engine(Protocol):

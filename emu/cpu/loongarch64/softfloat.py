@@ -12,9 +12,10 @@ a result that is NaN is the first signaling operand made quiet, else the first q
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from math import isqrt
 from typing import NamedTuple
+
+from relink.records import dataclass, field
 
 # Exceptions, with the bit positions of fcsr's Enables, Flags and Cause. Plain integers: combining members of
 # an enum.IntFlag takes longer than the arithmetic.

@@ -1,0 +1,283 @@
+"""`dataclass`, made when it is used rather than when it is imported.
+
+The standard `dataclass` writes and compiles up to six methods for each class as it is defined, about half a
+millisecond a class: with two hundred classes, a third of the start of a command. Here each method is compiled at
+its first use, and only the field names are read at import. Type checkers see the standard decorator, whose meaning
+this one keeps for the options below; `dataclasses.fields`, `replace` and `asdict` work on these classes, and
+standard dataclasses can derive from them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataclasses import Field as _StandardField
+    from dataclasses import dataclass as dataclass
+    from dataclasses import field as field
+    from dataclasses import fields as fields
+    from dataclasses import is_dataclass as is_dataclass
+    from dataclasses import replace as replace
+    from typing import Any
+
+_MISSING: Any = type("_Missing", (), {"__repr__": lambda self: "<no default>"})()
+_OWN = "__record_fields__"
+
+
+class _Field:
+    """What a class says of one field."""
+
+    __slots__ = ("compare", "default", "factory", "init", "kw_only", "name", "repr")
+
+    def __init__(self, default: Any, factory: Any, init: bool, repr: bool, compare: bool, kw_only: Any) -> None:
+        self.name = ""
+        self.default = default
+        self.factory = factory
+        self.init = init
+        self.repr = repr
+        self.compare = compare
+        self.kw_only = kw_only
+
+
+class _Lazy:
+    """A class attribute that is made at its first use, and then replaces itself."""
+
+    __slots__ = ("make", "name", "owner")
+
+    def __init__(self, owner: type, name: str, make: Any) -> None:
+        self.owner = owner
+        self.name = name
+        self.make = make
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        made = self.make(self.owner)
+        setattr(self.owner, self.name, made)
+        return made.__get__(instance, owner) if callable(made) else made
+
+
+if not TYPE_CHECKING:
+
+    def field(*, default=_MISSING, default_factory=_MISSING, init=True, repr=True, compare=True, kw_only=None):
+        """`dataclasses.field`, without `hash` and `metadata`."""
+        return _Field(default, default_factory, init, repr, compare, kw_only)
+
+    def dataclass(
+        cls=None, /, *, init=True, repr=True, eq=True, frozen=False, kw_only=False, slots=False, weakref_slot=False
+    ):
+        """`dataclasses.dataclass`, without `order`, `unsafe_hash`, `match_args`, `InitVar` and `KW_ONLY`."""
+
+        def wrap(cls):
+            return _process(cls, init, repr, eq, frozen, kw_only, slots, weakref_slot)
+
+        return wrap if cls is None else wrap(cls)
+
+    def replace(record, /, **changes):
+        """`dataclasses.replace`."""
+        for f in getattr(record, _OWN).values():
+            if f.init and f.name not in changes:
+                changes[f.name] = getattr(record, f.name)
+            elif not f.init and f.name in changes:
+                raise ValueError(f"field {f.name} is declared with init=False, it cannot be specified")
+        return record.__class__(**changes)
+
+    def fields(record):
+        """The fields of a class or an instance: `name`, `default`, `init` …; standard dataclasses too."""
+        own = getattr(record, _OWN, None)
+        if own is None:
+            from dataclasses import fields as standard
+
+            return standard(record)
+        return tuple(own.values())
+
+    def is_dataclass(value):
+        """Whether this is a dataclass, or an instance of one."""
+        return hasattr(value if isinstance(value, type) else type(value), "__dataclass_fields__")
+
+
+def _process(
+    cls: Any, init: bool, repr: bool, eq: bool, frozen: bool, kw_only: bool, slots: bool, weakref_slot: bool
+) -> Any:
+    found: dict[str, _Field] = {}
+    for base in cls.__mro__[-1:0:-1]:
+        found.update(base.__dict__.get(_OWN, {}))
+    own = [
+        name for name, kind in cls.__annotations__.items() if not kind.startswith(("ClassVar", "typing.ClassVar"))
+    ]
+    for name in own:
+        given = cls.__dict__.get(name, _MISSING)
+        one = given if isinstance(given, _Field) else _Field(given, _MISSING, True, True, True, None)
+        if one.default.__class__.__hash__ is None:
+            raise ValueError(f"mutable default {one.default!r} for field {name}: use default_factory")
+        one.name = name
+        one.kw_only = kw_only if one.kw_only is None else one.kw_only
+        found[name] = one
+        if one is given:
+            if one.default is _MISSING:
+                delattr(cls, name)
+            else:
+                setattr(cls, name, one.default)
+    explicit_hash = cls.__dict__.get("__hash__", _MISSING)
+    explicit = explicit_hash is not _MISSING and not (explicit_hash is None and "__eq__" in cls.__dict__)
+    if slots:
+        cls = _with_slots(cls, own, weakref_slot, frozen)
+    setattr(cls, _OWN, found)
+    positions = tuple(f.name for f in found.values() if f.init and not f.kw_only)
+    type.__setattr__(cls, "__match_args__", positions)
+    for name, wanted, make in (("__init__", init, _init), ("__repr__", repr, _repr), ("__eq__", eq, _eq)):
+        if wanted and name not in cls.__dict__:
+            setattr(cls, name, _Lazy(cls, name, make))
+    if eq and not explicit:
+        cls.__hash__ = _Lazy(cls, "__hash__", _hash) if frozen else None
+    if frozen:
+        _freeze(cls)
+    cls.__record_frozen__ = frozen
+    cls.__dataclass_fields__ = _Lazy(cls, "__dataclass_fields__", _standard_fields)
+    cls.__dataclass_params__ = _Lazy(cls, "__dataclass_params__", _standard_parameters)
+    return cls
+
+
+def _with_slots(cls: Any, own: list[str], weakref_slot: bool, frozen: bool) -> Any:
+    """The class again with `__slots__`: those of a class cannot be added to it."""
+    inherited = {slot for base in cls.__mro__[1:-1] for slot in _slots_of(base)}
+    body = dict(cls.__dict__)
+    wanted = (*own, "__weakref__") if weakref_slot else own
+    body["__slots__"] = tuple(name for name in wanted if name not in inherited)
+    for name in (*own, "__dict__", "__weakref__"):
+        body.pop(name, None)
+    made = type(cls)(cls.__name__, cls.__bases__, body)
+    made.__qualname__ = cls.__qualname__
+    if frozen and "__getstate__" not in body:
+        made.__getstate__ = _get_state
+        made.__setstate__ = _set_state
+    return made
+
+
+def _slots_of(base: type) -> tuple[str, ...]:
+    slots = base.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _get_state(self: Any) -> list[object]:
+    return [getattr(self, name) for name in getattr(self, _OWN)]
+
+
+def _set_state(self: Any, state: list[object]) -> None:
+    for name, value in zip(getattr(self, _OWN), state, strict=True):
+        object.__setattr__(self, name, value)
+
+
+def _freeze(cls: Any) -> None:
+    names = frozenset(cls.__record_fields__)
+
+    def __setattr__(self: object, name: str, value: object) -> None:  # noqa: N807
+        if type(self) is cls or name in names:
+            _refuse(f"cannot assign to field {name!r}")
+        super(cls, self).__setattr__(name, value)
+
+    def __delattr__(self: object, name: str) -> None:  # noqa: N807
+        if type(self) is cls or name in names:
+            _refuse(f"cannot delete field {name!r}")
+        super(cls, self).__delattr__(name)
+
+    cls.__setattr__ = __setattr__
+    cls.__delattr__ = __delattr__
+
+
+def _refuse(problem: str) -> None:
+    from dataclasses import FrozenInstanceError
+
+    raise FrozenInstanceError(problem)
+
+
+# ---------------------------------------------------------------- methods, each compiled at its first use
+
+
+def _compiled(cls: type, name: str, parameters: str, body: list[str], names: dict[str, Any]) -> Any:
+    source = f"def {name}({parameters}):\n " + "\n ".join(body or ["pass"])
+    exec(source, names)  # the field names of a class statement, as the standard library does
+    function = names[name]
+    function.__qualname__ = f"{cls.__qualname__}.{name}"
+    function.__module__ = cls.__module__
+    return function
+
+
+def _init(cls: Any) -> Any:
+    names: dict[str, Any] = {"_set": object.__setattr__, "_missing": _MISSING}
+    positional, keyword, body = ["self"], list[str](), list[str]()
+    frozen = cls.__record_frozen__
+    for f in cls.__record_fields__.values():
+        value = f.name
+        default = f"_default_{f.name}"
+        names[default] = f.factory if f.default is _MISSING else f.default
+        if f.factory is not _MISSING:
+            value = f"{default}() if {f.name} is _missing else {f.name}" if f.init else f"{default}()"
+            default = "_missing"
+        elif not f.init:
+            if f.default is _MISSING:
+                continue
+            value = default
+        if f.init:
+            optional = f.default is not _MISSING or f.factory is not _MISSING
+            (keyword if f.kw_only else positional).append(f"{f.name}={default}" if optional else f.name)
+        body.append(f"_set(self, {f.name!r}, {value})" if frozen else f"self.{f.name} = {value}")
+    if hasattr(cls, "__post_init__"):
+        body.append("self.__post_init__()")
+    parameters = ", ".join([*positional, *(["*", *keyword] if keyword else [])])
+    return _compiled(cls, "__init__", parameters, body, names)
+
+
+def _compared(cls: Any, owner: str) -> str:
+    names = [f.name for f in cls.__record_fields__.values() if f.compare]
+    return f"({''.join(f'{owner}.{name}, ' for name in names)})"
+
+
+def _eq(cls: Any) -> Any:
+    same = f"return {_compared(cls, 'self')} == {_compared(cls, 'other')}"
+    body = [f"if other.__class__ is self.__class__: {same}", "return NotImplemented"]
+    return _compiled(cls, "__eq__", "self, other", body, {})
+
+
+def _hash(cls: Any) -> Any:
+    return _compiled(cls, "__hash__", "self", [f"return hash({_compared(cls, 'self')})"], {})
+
+
+def _repr(cls: Any) -> Any:
+    from reprlib import recursive_repr
+
+    names = [f.name for f in cls.__record_fields__.values() if f.repr]
+
+    def __repr__(self: Any) -> str:  # noqa: N807
+        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    return recursive_repr()(__repr__)
+
+
+# ---------------------------------------------------------------- as the standard library sees it
+
+
+def _standard(cls: Any) -> Any:
+    """A standard dataclass with the same fields, of which `dataclasses` reads the description."""
+    import dataclasses
+
+    body: dict[str, Any] = {"__annotations__": {}}
+    for f in cls.__record_fields__.values():
+        given: dict[str, Any] = {"init": f.init, "repr": f.repr, "compare": f.compare, "kw_only": f.kw_only}
+        if f.default is not _MISSING:
+            given["default"] = f.default
+        elif f.factory is not _MISSING:
+            given["default_factory"] = f.factory
+        body["__annotations__"][f.name] = next(
+            (base.__annotations__[f.name] for base in cls.__mro__[:-1] if f.name in base.__annotations__), "object"
+        )
+        body[f.name] = dataclasses.field(**given)
+    made = type(cls.__name__, (), {**body, "__doc__": cls.__doc__ or cls.__name__})
+    return dataclasses.dataclass(init=False, repr=False, frozen=cls.__record_frozen__)(made)
+
+
+def _standard_fields(cls: Any) -> dict[str, _StandardField[Any]]:
+    made: dict[str, _StandardField[Any]] = _standard(cls).__dataclass_fields__
+    return made
+
+
+def _standard_parameters(cls: Any) -> Any:
+    return _standard(cls).__dataclass_params__
