@@ -139,5 +139,6 @@ class PrivateApt:
 
     def source(self, package: str, into: Path) -> list[Path]:
         """The upstream tarballs of source package `package`. Raises `ToolMissing`, `Unreachable`."""
-        self._fetch(["source", "--download-only", package], into)
+        # Debian's own changes are not wanted, and a mirror may lack them for days after an update.
+        self._fetch(["source", "--download-only", "--tar-only", package], into)
         return sorted(path for path in into.glob("*.orig.tar.*") if path.suffix != ".asc")
