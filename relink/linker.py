@@ -34,6 +34,7 @@ from relink.load.phases import Phase
 from relink.load.state import LinkerState
 from relink.memory import sparse
 from relink.module import TlsModule
+from relink.objects.options import ObjectOptions
 from relink.relocate.lazy import SlotBinding
 from relink.resolve import scopes
 from relink.search import graph
@@ -208,7 +209,7 @@ class Linker(LinkerState):
         whole_archive: bool = False,
     ) -> tuple[Node, list[Node]]:
         """What a load would bring in, without mapping anything: see `relink.search.graph.survey`."""
-        return graph.survey(self.search_context(), source, name, preload, undefined, whole_archive=whole_archive)
+        return graph.survey(self.search_context(), source, name, preload, ObjectOptions(undefined, whole_archive))
 
     def scan(
         self,

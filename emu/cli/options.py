@@ -299,6 +299,14 @@ class Loading(Running):
         ),
     ] = None
     whole_archive: Annotated[bool, typer.Option("--whole-archive", help="Load all members of archives.")] = False
+    wrap: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--wrap",
+            metavar="NAME",
+            help="Let objects that refer to NAME refer to __wrap_NAME, and to __real_NAME for NAME. Repeatable.",
+        ),
+    ] = None
 
     def sources(self, library: str) -> list[str]:
         """The library and what is linked with it."""
@@ -321,6 +329,7 @@ class Loading(Running):
             allow_unresolved=self.allow_unresolved,
             undefined=[*(self.undefined or ()), *undefined],
             whole_archive=self.whole_archive,
+            wrap=self.wrap or (),
             run_initialisers=run_initialisers,
         )
 

@@ -50,6 +50,7 @@ class LoadKeywords(StartKeywords, total=False):
     no_delete: bool
     undefined: Sequence[str]
     whole_archive: bool
+    wrap: Sequence[str]
     place: Mapping[str, int] | Callable[[Decoded], int | None] | None
     late_symbols: Symbols | None  #: like `symbols`, for what no image answers
     relocation_handlers: Sequence[RelocationHandler]

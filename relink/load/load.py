@@ -314,8 +314,7 @@ class Load:
             self.source,
             self.name,
             options.preload,
-            options.undefined,
-            whole_archive=options.whole_archive,
+            options.objects((*options.sources, *state.resolver.before)),
         )
         if root.host_provided:
             raise LinkError(root.name, "is answered by the host: there is no image to load")

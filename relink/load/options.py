@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from relink.objects.options import ObjectOptions, Wrapped
 from relink.records import dataclass
 from relink.relocate.lazy import BindMode
+from relink.resolve.sources import DefinedSymbols
 
 if TYPE_CHECKING:
     from relink.elf import Decoded
@@ -43,6 +46,8 @@ class LoadOptions:
     #: `relink.objects.archive_members`.
     undefined: Sequence[str] = ()
     whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
+    #: Of the root's objects: references to NAME mean `__wrap_NAME`, to `__real_NAME` NAME (GNU ld's --wrap).
+    wrap: Sequence[str] = ()
     dynamic_tls: bool = False  #: thread-local storage is dynamic but where it must be static; see `relink.tls`
     #: Guest addresses of images' first pages: by SONAME, name or file name, or told by a function (None:
     #: anywhere). For the root `base` goes before.
@@ -53,3 +58,13 @@ class LoadOptions:
     program: bool = False
     #: Refuse what the gABI forbids though loaders take it: raise the first of `Decoded.warnings`.
     strict: bool = False
+
+    def objects(self, interposing: Sequence[SymbolSource | Lookup]) -> ObjectOptions:
+        """How the root's objects are linked, given the sources asked before every image.
+
+        What a table among these names is overridden, also where the objects define it; functions are asked for
+        what the objects leave undefined.
+        """
+        tables = [source.addresses for source in interposing if isinstance(source, DefinedSymbols)]
+        names = frozenset(chain.from_iterable(tables))
+        return ObjectOptions(self.undefined, self.whole_archive, Wrapped(frozenset(self.wrap)), names)

@@ -17,10 +17,13 @@ from relink.elf.linker_script import is_linker_script, neighbour
 from relink.elf.source import Source, is_archive, open_source
 from relink.elf.versioned_names import names_defined, versioned
 from relink.errors import UnsupportedElf
+from relink.objects.options import ObjectOptions
 
 if TYPE_CHECKING:
     from relink.elf.archive import Archive
     from relink.elf.objects import ObjectFile
+
+_DEFAULT = ObjectOptions()
 
 
 def is_archive_file(source: Source) -> bool:
@@ -46,11 +49,10 @@ def header_of(source: Source) -> Header:
     return archive.object(numbers[0]).header
 
 
-def collect(
-    sources: Sequence[Source | Decoded], *, undefined: Sequence[str] = (), whole: bool = False
-) -> list[ObjectFile]:
-    """The objects of a link, in the order a linker meets them. `whole` takes archives whole; `undefined` names
-    symbols that count as undefined from the start (ld's -u), for archives without an object beside them.
+def collect(sources: Sequence[Source | Decoded], options: ObjectOptions = _DEFAULT) -> list[ObjectFile]:
+    """The objects of a link, in the order a linker meets them.
+
+    What `options` call undefined counts so from the start, for archives without an object beside them.
 
     Raises ElfError for damaged objects and archives.
     """
@@ -70,26 +72,27 @@ def collect(
             archives.append(Archive.open(source, name=name))
         else:
             objects.append(decode_object(source, name=name))
-    if whole or not (objects or undefined):
+    if options.whole_archive or not (objects or options.undefined):
         return [*objects, *(member for archive in archives for member in _members(archive))]
-    return _pulled(objects, archives, undefined)
+    return _pulled(objects, archives, options)
 
 
 def _members(archive: Archive) -> list[ObjectFile]:
     return [archive.object(number) for number in archive.objects]
 
 
-def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], undefined: Sequence[str]) -> list[ObjectFile]:
+def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], options: ObjectOptions) -> list[ObjectFile]:
     """Add members until no archive answers anything that is still undefined."""
     defined: set[str] = set()
-    wanted = dict.fromkeys(undefined)  # in the order of asking
+    wanted = dict.fromkeys(options.undefined)  # in the order of asking
+    meant = options.wrapped.reference
 
     def take(file: ObjectFile) -> None:
         table = file.symbols
         for name in table.names.take(table.defined_globals).texts():
             defined.update(names_defined(name))
         strong = table.undefined[table.bind[table.undefined] != SymbolBind.WEAK]
-        wanted.update((versioned(name).full, None) for name in table.names.take(strong).texts())
+        wanted.update((meant(versioned(name).full), None) for name in table.names.take(strong).texts())
 
     for file in objects:
         take(file)

@@ -38,11 +38,13 @@ from relink.objects.combined import (
 from relink.objects.float_abi import build_attributes, object_float_abi
 from relink.objects.got_and_stubs import Slots, assign_slots, far_callees, stub_symbols, stub_table
 from relink.objects.layout import Layout
+from relink.objects.options import ObjectOptions
 from relink.objects.relocation_tables import InputTables
 from relink.objects.sections import kept_sections
 from relink.objects.symbols import Symbols
 from relink.records import replace
 
+_DEFAULT = ObjectOptions()
 _ROUNDS = 8  #: of layout, at most
 
 
@@ -50,18 +52,19 @@ def combine(
     name: str,
     files: Sequence[ObjectFile],
     arch: Architecture,
-    exported: Sequence[str] = (),
+    options: ObjectOptions = _DEFAULT,
     link_debug_sections: DebugLinker = no_debug_sections,
 ) -> CombinedObjects:
-    """Lay `files` out as one image. `exported` are names others may bind to whatever the objects say of them;
-    `link_debug_sections` relocates the image's debug sections, should somebody ask for them.
+    """Lay `files` out as one image. `options.undefined` are names others may bind to whatever the objects say of
+    them; `link_debug_sections` relocates the image's debug sections, should somebody ask for them.
 
     Raises LinkErrors for duplicate symbols, ElfError for damaged input and for objects without machine code.
     """
     stub, float_abi, errors = _common_abi(files, arch)
     sections = kept_sections(files)
     symbols = Symbols(name, files, sections)
-    errors += symbols.resolve(frozenset(exported))
+    errors += symbols.resolve(frozenset(options.undefined), options.wrapped)
+    symbols.override(options.overridden)
     defined_here = linker_symbols.asked_for(symbols)
     tables = InputTables(arch, symbols, sections)
     errors += tables.errors

@@ -54,7 +54,7 @@ class InputTables:
                     self.tables.append(self._table(number, target, relocations))
 
     def _table(self, number: int, target: InputSection, relocations: ObjectRelocations) -> InputTable:
-        rows = self.symbols.alias[relocations.symbol.astype(np.int64) + int(self.symbols.base[number])]
+        rows = self.symbols.referred(relocations.symbol.astype(np.int64) + int(self.symbols.base[number]))
         rows = np.where(relocations.symbol == 0, 0, rows)
         offset, kind, addend = relocations.offset, relocations.type, relocations.addend
         realigned = realign(self.arch, target.file, relocations)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from relink.elf.versioned_names import VersionedName, versioned
 from relink.elf.versions import VersionDef, VersionNeed, Versions
 from relink.errors import DuplicateSymbol, LinkError
 from relink.objects.combined import TLS, InputSection, Offered
+from relink.objects.options import Wrapped
 
 _WORD = (1 << 64) - 1
 _FIRST_VERSION = 3  #: 2 is the base version, which references without a version get
@@ -43,12 +44,14 @@ class Symbols:
         self.alias: I64 = np.arange(count)
         self.chosen: dict[str, int] = {}
         self.versioned: dict[int, VersionedName] = {}  #: rows whose name has a version
+        self.renamed: dict[int, str] = {}  #: rows whose name is not what their object calls them
         for number, file in enumerate(files):
             table, rows = file.symbols, self.rows_of(number)
             self.value[rows], self.size[rows] = table.value, table.size
             self.info[rows], self.other[rows] = table.info, table.other
             self.section[rows] = table.section
             self.file[rows] = number
+        self._stands_for: I64 | None = None  #: where some definitions are overridden: what references mean instead
         self.kept = self._kept_sections()  #: the place of a symbol's section in `sections`; -1 for none
         gone = (self.section > 0) & (self.kept < 0)
         self.section[gone] = UNDEFINED
@@ -84,11 +87,12 @@ class Symbols:
 
     # ------------------------------------------------------------ names
 
-    def resolve(self, exported: frozenset[str]) -> list[LinkError]:
+    def resolve(self, exported: frozenset[str], wrapped: Wrapped) -> list[LinkError]:
         """Decide which row each global name means: strong before common before weak before undefined (gABI,
         "Symbol Table"), of commons the largest. Returns an error for each name with two strong definitions.
 
-        `exported` are names others may bind to whatever visibility the objects give them.
+        `exported` are names others may bind to whatever visibility the objects give them; what undefined symbols
+        mean is as `wrapped` says.
         """
         rank = self._ranks()
         members: dict[str, list[int]] = {}
@@ -102,6 +106,8 @@ class Symbols:
                     continue
                 if "@" in name:
                     name = self._versioned(name, row)
+                elif wrapped.names and self.section[row] == UNDEFINED and wrapped.reference(name) != name:
+                    name = self.renamed[row] = wrapped.reference(name)
                 members.setdefault(name, []).append(row)
                 best = self.chosen.setdefault(name, row)
                 if best == row:
@@ -153,6 +159,35 @@ class Symbols:
         elif hidden:
             self.other[best] = self.other[best] & ~np.uint8(3) | np.uint8(min(hidden))
 
+    def override(self, names: Iterable[str]) -> None:
+        """Make references to these names refer to undefined symbols, of whatever the objects define."""
+        own = [(name, row) for name in sorted(names) if (row := self._own(name)) is not None]
+        if not own:
+            return
+        rows = np.array([row for _, row in own], np.int64)
+        kinds = np.where(self.type[rows] == SymbolType.GNU_IFUNC, SymbolType.FUNC, self.type[rows])
+        info = (SymbolBind.GLOBAL << 4 | kinds).astype(np.uint8)
+        undefined = np.full(len(rows), UNDEFINED, np.int64)
+        first = self._append(
+            np.zeros(len(rows), np.uint64), info, undefined, np.full(len(rows), -1), self.file[rows]
+        )
+        self._stands_for = np.arange(len(self.value))
+        for number, (name, row) in enumerate(own, first):
+            self.renamed[number] = name
+            self._stands_for[row] = number
+
+    def _own(self, name: str) -> int | None:
+        """The row of the objects' own definition of a name: neither thread-local nor kept by its visibility."""
+        row = self.chosen.get(name)
+        if row is None or self.section[row] == UNDEFINED or self.type[row] == SymbolType.TLS:
+            return None
+        return row if int(self.other[row]) & 3 == Visibility.DEFAULT else None
+
+    def referred(self, rows: I64) -> I64:
+        """The rows that references to `rows` mean."""
+        meant = self.alias[rows]
+        return meant if self._stands_for is None else self._stands_for[meant]
+
     # ------------------------------------------------------------ places
 
     def image_offsets(self, symbols: I64) -> U64:
@@ -170,17 +205,25 @@ class Symbols:
     def add_inside(self, symbols: I64, addends: I64) -> I64:
         """Add local function symbols at symbol plus addend, one for each distinct pair; the row of each pair."""
         pairs, inverse = np.unique(np.stack((symbols, addends)), axis=1, return_inverse=True)
-        bases, first = pairs[0], len(self.value)
-        self.value = np.concatenate((self.value, self.value[bases] + pairs[1].view(np.uint64)))
-        self.section = np.concatenate((self.section, self.section[bases]))
-        self.file = np.concatenate((self.file, self.file[bases]))
-        self.kept = np.concatenate((self.kept, self.kept[bases]))
+        bases = pairs[0]
         function = np.full(len(bases), SymbolBind.LOCAL << 4 | SymbolType.FUNC, np.uint8)
-        self.info = np.concatenate((self.info, function))
-        self.size = np.concatenate((self.size, np.zeros(len(bases), np.uint64)))
-        self.other = np.concatenate((self.other, np.zeros(len(bases), np.uint8)))
-        self.alias = np.arange(first + len(bases))[np.concatenate((self.alias, np.arange(len(bases)) + first))]
+        value = self.value[bases] + pairs[1].view(np.uint64)
+        first = self._append(value, function, self.section[bases], self.kept[bases], self.file[bases])
         return first + inverse.reshape(-1)
+
+    def _append(self, value: U64, info: U8, section: I64, kept: I64, file: I64) -> int:
+        """Add rows that no object has; the first of them."""
+        first, count = len(self.value), len(value)
+        self.value = np.concatenate((self.value, value))
+        self.section = np.concatenate((self.section, section))
+        self.file = np.concatenate((self.file, file))
+        self.kept = np.concatenate((self.kept, kept))
+        self.info = np.concatenate((self.info, info))
+        self.size = np.concatenate((self.size, np.zeros(count, np.uint64)))
+        self.other = np.concatenate((self.other, np.zeros(count, np.uint8)))
+        self.dropped = np.concatenate((self.dropped, np.zeros(count, np.bool_)))
+        self.alias = np.concatenate((self.alias, np.arange(first, first + count)))
+        return first
 
     def settle(self, commons: Mapping[int, int], tls_start: int) -> None:
         """Turn section offsets into image offsets (for TLS: offsets in the block), once sections have theirs.
@@ -236,9 +279,10 @@ class Symbols:
         for number, file in enumerate(self.files):
             records["name"][self.rows_of(number)] = file.symbols.records["name"] + starts[number]
         names = b""
-        for row, found in self.versioned.items():
+        renamed = {row: found.base for row, found in self.versioned.items()} | self.renamed
+        for row, name in renamed.items():
             records["name"][row] = int(starts[-1]) + len(names)
-            names += found.base.encode("utf-8", "surrogateescape") + b"\0"
+            names += name.encode("utf-8", "surrogateescape") + b"\0"
         blobs.append(np.frombuffer(names, np.uint8))
         records["value"], records["size"] = self.value, self.size
         records["info"], records["other"], records["shndx"] = self.info, self.other, self.shndx

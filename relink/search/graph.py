@@ -19,12 +19,14 @@ from relink.elf.source import is_archive, open_source
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
 from relink.image import Image
 from relink.module import Adopted
+from relink.objects.options import ObjectOptions
 from relink.records import dataclass, field
 from relink.search.linker_script import script_files
 from relink.search.open import open_image
 from relink.search.search_path import EXPLICIT, FINDER, SearchPath, Source
 
 Item = TypeVar("Item")
+_DEFAULT = ObjectOptions()
 
 
 @dataclass(eq=False)
@@ -119,9 +121,7 @@ def root(
     source: Source | Sequence[Source] | Node,
     context: SearchContext,
     name: str | None = None,
-    undefined: Sequence[str] = (),
-    *,
-    whole_archive: bool = False,
+    options: ObjectOptions = _DEFAULT,
 ) -> Node:
     """The node of what a user asks to load; a bare name that is no file here is searched for. See `open_image`."""
     if isinstance(source, Node):
@@ -132,7 +132,7 @@ def root(
             return find(str(source), context)
         if (same := context.loaded_from(path)) is not None:
             return Node(str(source), None, "already loaded", image=same)
-    decoded = open_image(source, context.architecture, name, undefined, whole_archive=whole_archive)
+    decoded = open_image(source, context.architecture, name, options)
     return Node(decoded.name, None, "asked for", decoded=decoded)
 
 
@@ -141,9 +141,7 @@ def survey(
     source: Source | Sequence[Source] | Node,
     name: str | None = None,
     preload: Sequence[Source] = (),
-    undefined: Sequence[str] = (),
-    *,
-    whole_archive: bool = False,
+    options: ObjectOptions = _DEFAULT,
 ) -> tuple[Node, list[Node]]:
     """What a load would bring in: the root's node and the whole closure.
 
@@ -155,8 +153,9 @@ def survey(
         if isinstance(source, str | os.PathLike) and isinstance(files.root, list):
             name = name or os.fspath(source)
         source, preload = files.root, [*preload, *files.beside]
-    top = root(source, context, name, undefined, whole_archive=whole_archive)
-    return top, closure(top, context, [root(library, context) for library in preload])
+    top = root(source, context, name, options)
+    beside = ObjectOptions(overridden=options.overridden)
+    return top, closure(top, context, [root(library, context, None, beside) for library in preload])
 
 
 def source_name(source: Source | Sequence[Source] | Node) -> str:

@@ -11,42 +11,42 @@ from relink.elf import Decoded, Header, decode
 from relink.elf.constants import FileType
 from relink.elf.source import is_archive, open_source
 from relink.errors import UnsupportedElf
+from relink.objects.options import ObjectOptions
 from relink.search.search_path import Source
 
 if TYPE_CHECKING:
     from relink.elf.debug_sections import DebugSections
     from relink.objects.combined import CombinedObjects
 
+_DEFAULT = ObjectOptions()
+
 
 def open_image(
     source: Source | Sequence[Source],
     arch: Architecture,
     name: str | None = None,
-    undefined: Sequence[str] = (),
-    *,
-    whole_archive: bool = False,
+    options: ObjectOptions = _DEFAULT,
 ) -> Decoded:
     """Decode a file and check that it is for `arch` and something to load. Raises ElfError.
 
     Relocatable objects, archives and lists of them become one image (see `relink.objects.archive_members`,
-    `relink.objects.combine`); `undefined` names symbols that archives are asked for beside what the objects need;
-    `whole_archive` takes all of their members.
+    `relink.objects.combine`), as `options` say.
     """
     if isinstance(source, (list, tuple)):
-        return open_objects(source, arch, name, undefined, whole_archive=whole_archive)
+        return open_objects(source, arch, name, options)
     if isinstance(source, Decoded):
         objects = source.header.type == FileType.REL
-        return open_objects([source], arch, name or source.name) if objects else _checked(source, arch)
+        return open_objects([source], arch, name or source.name, options) if objects else _checked(source, arch)
     assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
     opened, _, data = open_source(source, name)
     if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
         source = data.tobytes()  # a file object can be read only once
     if is_archive(data):
-        return open_objects([source], arch, opened, undefined, whole_archive=whole_archive)
+        return open_objects([source], arch, opened, options)
     decoded = decode(source, name=opened)
     if decoded.header.type == FileType.REL:
         check_architecture(decoded.name, decoded.header, arch)
-        return open_objects([decoded], arch, opened)
+        return open_objects([decoded], arch, opened, options)
     return _checked(decoded, arch)
 
 
@@ -67,20 +67,18 @@ def open_objects(
     sources: Sequence[Source | Decoded],
     arch: Architecture,
     name: str | None,
-    undefined: Sequence[str] = (),
-    *,
-    whole_archive: bool = False,
+    options: ObjectOptions = _DEFAULT,
 ) -> Decoded:
     """Relocatable objects and archives as one image."""
     from relink.objects.archive_members import collect  # whose classes take their time to make
     from relink.objects.combine import combine
 
-    files = collect(sources, undefined=undefined, whole=whole_archive)
+    files = collect(sources, options)
     for file in files:
         check_architecture(file.name, file.header, arch)
     if not files:
         raise UnsupportedElf(name or "<objects>", "holds no relocatable object")
-    return combine(name or files[0].name, files, arch, undefined, _debug_sections)
+    return combine(name or files[0].name, files, arch, options, _debug_sections)
 
 
 def _debug_sections(combined: CombinedObjects) -> DebugSections:
