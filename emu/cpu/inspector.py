@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from emu.cpu.misrun import FINDERS, Guest, Misrun
+from emu.cpu.misrun import FINDERS, Guest, Misrun, Outcome
 from emu.cpu.stop_hook import StopRequest
-from relink.errors import AddressSpaceError
+from relink.errors import AddressSpaceError, GuestAccessError
 from relink.records import dataclass
 
 _PAGE = 4096
@@ -103,8 +103,13 @@ class Inspector:
             return Verdict(pc)
         if found_here.run is None:
             return Verdict(pc, refused=True)
-        found_here.run(guest)
-        return Verdict(pc + found_here.size)
+        try:
+            outcome = found_here.run(guest)
+        except GuestAccessError:
+            outcome = Outcome.PREPARED  # the engine faults as well
+        if outcome is Outcome.PREPARED:
+            instructions.left = 2  # the hook lets it by
+        return Verdict(pc + found_here.size if outcome is Outcome.DONE else pc, outcome is Outcome.REFUSED)
 
     def _watch(self, found: list[Misrun]) -> None:
         for each in found:

@@ -4,6 +4,7 @@
              right, and AMD's XOP codes as a pop: refused. x87's transcendental functions and remainders, and
              SSE4.2's string comparisons (unicorn 1874), are computed by `emu.cpu.x87` and
              `emu.cpu.string_compare`.
+             What reads or writes MXCSR finds its flags after `emu.cpu.sse_flags` has moved them there.
     RISC-V   reserved 16-bit codes, among them Zcb's, are no-ops: refused. rdtime is refused by Unicorn: computed.
 
 The rest of what is not supported Unicorn refuses itself. Each function here only looks at bytes and registers;
@@ -15,6 +16,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum, auto
+from functools import partial
 from typing import Any, Protocol
 
 from emu.cpu import string_compare, x87
@@ -28,15 +31,24 @@ class Guest(Protocol):
     def read_register(self, name: str) -> int: ...
     def write_register(self, name: str, value: int) -> None: ...
     def load(self, address: int, size: int) -> bytes: ...
+    def settle_flags(self) -> None: ...
+
+
+class Outcome(Enum):
+    """What a `Misrun` leaves to do."""
+
+    DONE = auto()  #: nothing: the guest goes on behind the instruction
+    PREPARED = auto()  #: the engine is to run the instruction now
+    REFUSED = auto()
 
 
 @dataclass(frozen=True)
 class Misrun:
-    """An instruction at `address` of `size` bytes: computed by `run`, or refused where that is None."""
+    """An instruction at `address` of `size` bytes: what `run` does comes in its stead; None: it is refused."""
 
     address: int
     size: int
-    run: Callable[[Guest], None] | None
+    run: Callable[[Guest], Outcome] | None
 
 
 class Finder(Protocol):
@@ -51,7 +63,21 @@ _LONGEST = 15  #: bytes of an x86 instruction
 
 # ---------------------------------------------------------------- x86
 
-_SUSPECT = re.compile(rb"[\xc4\xc5\x62\x8f]|\xd9[\xf0-\xff]|\x0f\x3a[\x60-\x63]")
+_FXSAVE_GROUP, _XSAVES_GROUP, _LDMXCSR = 0xAE, 0xC7, 2
+#: Second byte behind 0f -> bits 3 to 5 of the third, of instructions that read or write MXCSR in memory: fxsave,
+#: fxrstor, ldmxcsr, stmxcsr, xsave, xrstor and xsaveopt; xrstors, xsavec and xsaves.
+_MXCSR = {_FXSAVE_GROUP: frozenset(range(7)), _XSAVES_GROUP: frozenset({3, 4, 5})}
+
+
+def _mxcsr_codes() -> Iterator[bytes]:
+    for opcode, group in _MXCSR.items():
+        operands = bytes(byte for byte in range(0xC0) if byte >> 3 & 7 in group)  # 0xc0 and up: registers
+        yield b"\x0f" + re.escape(bytes((opcode,))) + b"[" + re.escape(operands) + b"]"
+
+
+_SUSPECT = re.compile(
+    b"|".join((rb"[\xc4\xc5\x62\x8f]|\xd9[\xf0-\xff]|\x0f\x3a[\x60-\x63]", *_mxcsr_codes())), re.DOTALL
+)
 _BRANCHES = ("j", "call", "ret", "loop", "int", "iret", "sys", "hlt", "ud2")
 _PREFIXES = frozenset(b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf2\xf3\xf0")
 _VEX3, _VEX2, _EVEX = 0xC4, 0xC5, 0x62
@@ -108,32 +134,54 @@ class _X86:
         if opcode[0] == _XOP and opcode[1] >> 3 & 7:
             return Misrun(address, size or 1, None)
         if opcode[0] == 0xD9 and opcode[1] in x87.OPCODES:
-            number = opcode[1]
-            return Misrun(address, size, lambda guest: x87.execute(guest, number))
-        return self._string_comparison(code, start, address, size)
+            return Misrun(address, size, partial(_run_x87, opcode[1]))
+        rex = opcode[0] if self._bits == 64 and opcode[0] >> 4 == 4 else 0
+        first, second, third = opcode[bool(rex) : 3 + bool(rex)].ljust(3, b"\xff")
+        if first == 0x0F and third < 0xC0 and third >> 3 & 7 in _MXCSR.get(second, ()) and size:
+            return self._mxcsr(code[:size], address, second == _FXSAVE_GROUP and third >> 3 & 7 == _LDMXCSR)
+        if (first, second) == (0x0F, 0x3A) and 0x60 <= third <= 0x63 and 0x66 in code[:start] and size:
+            return self._string_comparison(code[:size], address, third, wide=bool(rex & 8))
+        return None
 
-    def _string_comparison(self, code: bytes, start: int, address: int, size: int) -> Misrun | None:
-        rex = code[start] if self._bits == 64 and code[start] >> 4 == 4 else 0
-        opcode = code[start + bool(rex) :]
-        if opcode[:2] != b"\x0f\x3a" or not 0x60 <= opcode[2] <= 0x63 or 0x66 not in code[:start] or not size:
-            return None
-        (instruction,) = self._disassembler.disasm(code[:size], address, 1)
+    def _mxcsr(self, code: bytes, address: int, loads: bool) -> Misrun:
+        """The engine runs it with MXCSR up to date, but not where it is to trap: the engine would not."""
+        (instruction,) = self._disassembler.disasm(code, address, 1)
+        place = instruction.operands[0].mem
+
+        def run(guest: Guest) -> Outcome:
+            guest.settle_flags()
+            if loads:
+                at = _effective_address(guest, instruction, place, self._bits, address + len(code))
+                if ~int.from_bytes(guest.load(at, 4), "little") & _MASKS:
+                    return Outcome.REFUSED
+            return Outcome.PREPARED
+
+        return Misrun(address, len(code), run)
+
+    def _string_comparison(self, code: bytes, address: int, opcode: int, *, wide: bool) -> Misrun:
+        (instruction,) = self._disassembler.disasm(code, address, 1)
         first, second, control = instruction.operands
         prefix = "r" if self._bits == 64 else "e"
 
-        def run(guest: Guest) -> None:
+        def run(guest: Guest) -> Outcome:
             one = guest.read_register(instruction.reg_name(first.reg))
-            if second.mem.base or second.mem.index or second.mem.disp or second.type == _MEMORY:
-                at = _effective_address(guest, instruction, second.mem, self._bits, address + size)
+            if second.type == _MEMORY:
+                at = _effective_address(guest, instruction, second.mem, self._bits, address + len(code))
                 two = int.from_bytes(guest.load(at, 16), "little")
             else:
                 two = guest.read_register(instruction.reg_name(second.reg))
-            wide = bool(rex & 8)
-            string_compare.compare(guest, opcode[2], control.imm & 0xFF, one, two, wide=wide, prefix=prefix)
+            string_compare.compare(guest, opcode, control.imm & 0xFF, one, two, wide=wide, prefix=prefix)
+            return Outcome.DONE
 
-        return Misrun(address, size, run)
+        return Misrun(address, len(code), run)
 
 
+def _run_x87(number: int, guest: Guest) -> Outcome:
+    x87.execute(guest, number)
+    return Outcome.DONE
+
+
+_MASKS = 0x1F80  #: of MXCSR: the exceptions that do not trap
 _MEMORY = 3  #: CS_OP_MEM of capstone 5
 _SEGMENTS = {"fs": "fs_base", "gs": "gs_base"}
 
@@ -211,14 +259,15 @@ def _reserved(half: int, bits: int) -> bool:
     return half == 0x8002
 
 
-def _time(register: int, counter: int, bits: int) -> Callable[[Guest], None]:
+def _time(register: int, counter: int, bits: int) -> Callable[[Guest], Outcome]:
     """Read the time since some moment before."""
 
-    def run(guest: Guest) -> None:
+    def run(guest: Guest) -> Outcome:
         ticks = time.monotonic_ns() // _TICK
         if register:
             value = ticks >> 32 if counter == _RDTIMEH else ticks
             guest.write_register(f"x{register}", value & (1 << bits) - 1)
+        return Outcome.DONE
 
     return run
 

@@ -177,7 +177,20 @@ class Context:
     def __init__(self, handle: ctypes.c_void_p) -> None:
         self.pointer = ctypes.c_void_p()
         check(uclib.uc_context_alloc(handle, ctypes.byref(self.pointer)), "allocate a context")
+        self._size = int(uclib.uc_context_size(handle))
         weakref.finalize(self, uclib.uc_context_free, self.pointer)
+
+    def content(self, handle: ctypes.c_void_p) -> bytes:
+        """Save the engine's state; the bytes it is saved as."""
+        check(uclib.uc_context_save(handle, self.pointer), "save a context")
+        return ctypes.string_at(self.pointer, self._size)
+
+    def put(self, handle: ctypes.c_void_p, offset: int, value: int) -> None:
+        """Change one byte of what was saved, and restore it."""
+        assert self.pointer.value is not None
+        assert 0 <= offset < self._size
+        ctypes.c_uint8.from_address(self.pointer.value + offset).value = value
+        check(uclib.uc_context_restore(handle, self.pointer), "restore a context")
 
 
 class _DescriptorTable(ctypes.Structure):

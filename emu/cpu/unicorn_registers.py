@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from emu.cpu import unicorn_api as api
 from emu.cpu.protocol import CpuContext
+from emu.cpu.sse_flags import SseFlags
 from emu.cpu.unicorn_api import reg_read
 from emu.cpu.unicorn_isas import UnicornIsa
 from relink.errors import MachineError, MachineInUse
@@ -21,6 +22,7 @@ class _Batch(NamedTuple):
     pointers: Any
     buffers: tuple[Any, ...]
     length: int
+    settles: bool  #: whether MXCSR is among them
 
 
 class Closed:
@@ -51,6 +53,7 @@ class UnicornRegisters:
         self._suspended: int | None = None  # Arm: where a fault or limit may have left an IT block
         self._running = 0  # the thread that runs the guest; 0: none does
         self._gdt = api.Gdt(handle) if isa.thread_pointer is None else None
+        self._sse_flags = SseFlags(handle)
 
     def _refuse_other_threads(self) -> None:
         """Called while a run is under way. In its own thread the engine stands still, between two blocks."""
@@ -60,6 +63,8 @@ class UnicornRegisters:
     def read_register(self, name: str) -> int:
         if self._running:
             self._refuse_other_threads()
+        if name == "mxcsr":
+            self._sse_flags.settle()
         identifier, buffer, reference = self._slots[name]
         reg_read(self._handle, identifier, reference)
         value: int = buffer.value
@@ -68,6 +73,8 @@ class UnicornRegisters:
     def write_register(self, name: str, value: int) -> None:
         if self._running:
             self._refuse_other_threads()
+        if name == "mxcsr":
+            self._sse_flags.settle()
         identifier, buffer, reference = self._slots[name]
         buffer.value = value
         api.reg_write(self._handle, identifier, reference)
@@ -77,7 +84,9 @@ class UnicornRegisters:
         names = tuple(names)
         if self._running:
             self._refuse_other_threads()
-        identifiers, pointers, buffers, count = self._batches.get(names) or self._batch(names)
+        identifiers, pointers, buffers, count, settles = self._batches.get(names) or self._batch(names)
+        if settles:
+            self._sse_flags.settle()
         api.reg_read_batch(self._handle, identifiers, pointers, count)
         values = [buffer.value for buffer in buffers]
         if self._interworking:
@@ -93,10 +102,16 @@ class UnicornRegisters:
         if self._running:
             self._refuse_other_threads()
         names = tuple(pairs)
-        identifiers, pointers, buffers, count = self._batches.get(names) or self._batch(names)
+        identifiers, pointers, buffers, count, settles = self._batches.get(names) or self._batch(names)
+        if settles:
+            self._sse_flags.settle()
         for buffer, value in zip(buffers, pairs.values(), strict=True):
             buffer.value = value
         api.reg_write_batch(self._handle, identifiers, pointers, count)
+
+    def settle_flags(self) -> None:
+        """x86: bring MXCSR up to date with what SSE instructions have done."""
+        self._sse_flags.settle()
 
     def set_thread_pointer(self, address: int) -> None:
         """Set fs_base, tpidr_el0, tpidruro, tp; on i386 the base of the segment that %gs selects."""
@@ -120,6 +135,7 @@ class UnicornRegisters:
             (ctypes.c_void_p * len(slots))(*(ctypes.addressof(buffer) for buffer in buffers)),
             buffers,
             len(slots),
+            "mxcsr" in names,
         )
         return batch
 

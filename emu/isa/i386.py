@@ -133,7 +133,6 @@ I386 = Isa(
             flags=("fpsw", "mxcsr"),
             flags_mask=0x3D,
             registers=("fpcw", "fpsw", "mxcsr"),
-            keeps_flags=False,
         ),
     ),
     # The head of glibc's tcbhead_t (sysdeps/i386/nptl/tls.h).

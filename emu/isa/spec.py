@@ -138,7 +138,6 @@ class FloatEnvironment(NamedTuple):
     flags: tuple[str, ...]  #: registers that have flags, where FE_* are
     flags_mask: int  #: FE_ALL_EXCEPT
     registers: tuple[str, ...]  #: what a fenv_t holds
-    keeps_flags: bool = True  #: whether arithmetic sets all flags here
 
 
 class LibcAbi(NamedTuple):

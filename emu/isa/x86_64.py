@@ -150,7 +150,6 @@ X86_64 = Isa(
             flags=("fpsw", "mxcsr"),
             flags_mask=0x3D,
             registers=("fpcw", "fpsw", "mxcsr"),
-            keeps_flags=False,
         ),
     ),
     # The head of glibc's tcbhead_t (sysdeps/x86_64/nptl/tls.h).

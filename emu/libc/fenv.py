@@ -1,13 +1,9 @@
 """<fenv.h>: the rounding mode and exception flags of the emulated CPU's own registers
 (`Isa.libc.float_environment`).
-
-Only x86's SSE keeps no flags in this engine (unicorn 2006): there flags raised by feraiseexcept alone are seen,
-and the first who asks for any is warned of on the logger.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from emu.libc.table import export
@@ -15,15 +11,6 @@ from emu.libc.table import export
 if TYPE_CHECKING:
     from emu.isa.spec import FloatEnvironment
     from emu.libc.library import Libc
-
-_log = logging.getLogger(__name__)
-
-
-class _Warned:
-    """Whether a machine's user was told that flags are not kept."""
-
-    def __init__(self, libc: object) -> None:
-        self.told = False
 
 
 def _facts(libc: Libc) -> FloatEnvironment:
@@ -82,10 +69,6 @@ def feclearexcept(libc: Libc, mask: int) -> int:
 
 @export("int fetestexcept(int mask)")
 def fetestexcept(libc: Libc, mask: int) -> int:
-    state = libc.state(_Warned)
-    if not (_facts(libc).keeps_flags or state.told):
-        state.told = True
-        _log.warning("fetestexcept: SSE arithmetic raises no exception flags on this engine; only x87's are seen")
     return _raised(libc) & mask
 
 

@@ -5,6 +5,8 @@ The expected values are those of an x86-64 processor.
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from emu import Machine
@@ -189,3 +191,57 @@ def test_a_string_comparison_sees_a_partial_match_at_the_end(needle: bytes, text
         place = machine.memory.map_anonymous(4096)
         machine.memory.write(place, needle.ljust(16, b"\0") + text)
         assert library.function("compare", "int compare(void *, void *)")(place, place + 16) == index
+
+
+MXCSR = """
+.globl stored, saved, extended, loaded, unmasked, far
+stored: ldmxcsr (%rdi)
+ movsd 8(%rdi), %xmm0
+ {operation} 16(%rdi), %xmm0
+ stmxcsr (%rdi)
+ mov (%rdi), %eax
+ ret
+saved: ldmxcsr (%rdi)
+ movsd 8(%rdi), %xmm0
+ {operation} 16(%rdi), %xmm0
+ fxsave 64(%rdi)
+ mov 64+24(%rdi), %eax
+ ret
+loaded: movsd 8(%rdi), %xmm0
+ {operation} 16(%rdi), %xmm0
+ ldmxcsr (%rdi)
+ stmxcsr 4(%rdi)
+ mov 4(%rdi), %eax
+ ret
+far: stmxcsr 8
+ ret
+"""
+#: Operation and operands -> the flags: invalid 1, division by zero 4, overflow 8, underflow 16, inexact 32.
+RAISED = [
+    ("divsd", 1.0, 0.0, 4), ("divsd", 1.0, 3.0, 32), ("mulsd", 1e308, 1e308, 40), ("mulsd", 1e-308, 1e-300, 48),
+    ("subsd", float("inf"), float("inf"), 1), ("addsd", 1.0, 2.0, 0), ("sqrtsd", 0.0, -1.0, 1),
+    ("ucomisd", 0.0, float("nan"), 0), ("comisd", 0.0, float("nan"), 1), ("cvtsd2si", 0.0, 1e300, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("operation", "first", "second", "flags"), RAISED)
+def test_mxcsr_has_the_flags_that_sse_arithmetic_raised(
+    operation: str, first: float, second: float, flags: int
+) -> None:
+    code = MXCSR.format(operation=operation)
+    code = code.replace("cvtsd2si 16(%rdi), %xmm0", "cvtsd2si 16(%rdi), %ecx")
+    with Machine("x86_64") as machine:
+        library = machine.load(compiled("x86_64", code, language="assembler"))
+        place = machine.memory.map_anonymous(4096)
+
+        def called(name: str, mxcsr: int) -> int:
+            machine.memory.write(place, struct.pack("<IIdd", mxcsr, 0, first, second))
+            return int(library.function(name, f"unsigned {name}(void *)")(place))
+
+        assert called("stored", 0x1F80) == called("saved", 0x1F80) == 0x1F80 | flags
+        assert called("stored", 0x1F82) == 0x1F82 | flags, "flags stay until they are cleared"
+        assert called("loaded", 0x1F80) == 0x1F80, "cleared"
+        with pytest.raises(GuestFault, match="invalid instruction"):
+            called("stored", 0x1F80 & ~0x200)  # division by zero is to trap, which the engine would not
+        with pytest.raises(GuestFault, match="unmapped"):
+            library.function("far", "void far(void)")()
