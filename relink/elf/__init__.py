@@ -1,4 +1,4 @@
-"""Reading ELF: bytes become a `Decoded`: frozen, without run-time addresses, to be kept and shared.
+"""The ELF reader: `decode` turns a file into an immutable `Decoded` that holds link-time addresses only.
 
     from relink.elf import decode
 

@@ -1,4 +1,4 @@
-"""Static archives (`.a`): members by number, and which member defines a symbol.
+"""Static archives (`.a`): their members by number, and the member that defines a symbol.
 
     from relink.elf.archive import Archive
 
@@ -7,9 +7,13 @@
     archive.defining(Names.of(["crc32"]))     # array([2])
     archive.object(2).symbols
 
-GNU (SysV) archives with long names, 32- and 64-bit symbol indices; BSD names and indices; thin archives,
-whose members are files of their own, and members of other archives named by them. Sources: ar(5) of FreeBSD;
-binutils' `include/aout/ar.h`; the System V ABI, chapter 7, "Archive File".
+Supported formats:
+
+- GNU (System V) archives with long names and 32- or 64-bit symbol indices;
+- BSD archives: their member names and indices;
+- thin archives, whose members are separate files, or members of other archives.
+
+Sources: ar(5) of FreeBSD; binutils' `include/aout/ar.h`; the System V ABI, chapter 7, "Archive File".
 """
 
 from __future__ import annotations
@@ -33,18 +37,21 @@ from relink.records import dataclass, field
 
 __all__ = ["Archive", "ArchiveIndex", "Member"]
 
-_SCRIPT = b"/* GNU ld script"  #: what glibc's libm.a is on some targets
-_HEADER = 60  #: bytes: name 16, date 12, uid 6, gid 6, mode 8, size 10, then two that end it
+_SCRIPT = b"/* GNU ld script"  #: glibc's libm.a is such a script on some targets
+_HEADER = 60  #: bytes: name 16, date 12, uid 6, gid 6, mode 8, size 10, terminator 2
 _END_OF_HEADER = b"`\n"
-_MAX_NESTING = 8  #: of thin archives within thin archives
-# Members' names may overlap in the table of long names: all together are held to this multiple of it.
+_MAX_NESTING = 8  #: limit for thin archives that name members of other archives
+# Entries of the long-name table may overlap. The names together may have at most `_OVERLAP` times the bytes of the
+# table; the first `_SLACK` bytes of each name are not counted.
 _OVERLAP, _SLACK = 4, 64
 
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One member: `name` as the archive has it (of a thin one, a path relative to it), `offset` that of its
-    header in the archive, `size` its bytes as the header says. `full_name` is "libz.a(crc32.o)".
+    """One member of an archive.
+
+    `name` is as written in the archive (in a thin archive a path relative to it), `offset` the archive offset of
+    the member header, `size` the size in bytes that the header gives. `full_name` is "libz.a(crc32.o)".
     """
 
     name: str
@@ -55,17 +62,17 @@ class Member:
 
     @cached_property
     def data(self) -> U8:
-        """The member's bytes: a view of the archive's, or of the file a thin archive names.
+        """The member's bytes: a view of the archive, or of the file that a thin archive names.
 
-        Raises ElfError for such a file that cannot be read.
+        Raises ElfError when that file cannot be read.
         """
         return self._fetch(self)
 
 
 @dataclass(frozen=True, eq=False)
 class Archive:
-    """An archive as its bytes describe it. `members` are in file order, without those that are indices or
-    tables of names; a member's number is its place among them. `thin` archives hold no members' bytes.
+    """A decoded archive. `members` are in file order, without the symbol index and the long-name table; a member's
+    number is its index in this tuple. A `thin` archive does not contain its members' bytes.
     """
 
     name: str
@@ -79,27 +86,28 @@ class Archive:
     def open(cls, source: Source, *, name: str | None = None) -> Archive:
         """Read the headers of all members.
 
-        `source` and `name` are as in `decode`; a thin archive's members are found relative to its path.
-        Raises ElfError when it cannot be read, NotElf without an archive's magic, Truncated, MalformedElf.
+        `source` and `name` are as in `decode`. The paths of a thin archive's members are relative to the
+        archive's. Raises ElfError when the file cannot be read, NotElf when it does not begin with an archive
+        magic, and Truncated or MalformedElf for bad member headers.
         """
         return _open(*open_source(source, name), depth=0)
 
     def object(self, number: int) -> ObjectFile:
-        """Member `number`, decoded. Raises as `decode_object` does; errors name archive and member."""
+        """Decode member `number`. Raises what `decode_object` raises; errors name the archive and the member."""
         member = self.members[number]
         return decode_object(memoryview(member.data), name=member.full_name)  # type: ignore[arg-type]
 
     @cached_property
     def objects(self) -> tuple[int, ...]:
-        """The numbers of the members that are relocatable objects; archives may hold other files too."""
+        """The numbers of the members that are relocatable objects; an archive may also contain other files."""
         return tuple(number for number, member in enumerate(self.members) if _is_object(member))
 
     @cached_property
     def index(self) -> ArchiveIndex:
-        """Every symbol that members define, and where: the archive's own index.
+        """Every symbol that members define, with the defining member, from the archive's symbol index.
 
-        When there is none, or it is empty, members are read instead, and those that are no ELF objects
-        define nothing. Raises MalformedElf for an index that points to no member.
+        Without an index, or with an empty one, it is built from the symbol tables of all members that are ELF
+        objects. Raises MalformedElf when an index entry is not the offset of a member header.
         """
         if self._raw_index is None or not len(self._raw_index.offset):
             return self._index_of_members()
@@ -115,15 +123,15 @@ class Archive:
         return ArchiveIndex(Names.concat(names), np.concatenate([np.empty(0, np.int64), *numbers]))
 
     def defining(self, names: Names) -> I64:
-        """The number of the first member to define each of `names`, -1 for none; int64[len(names)]."""
+        """The number of the first member that defines each of `names`, -1 for none; int64[len(names)]."""
         return self.index.defining(names)
 
 
 def _is_object(member: Member) -> bool:
-    """Whether it is one of ours; what other tools put into archives is left to them."""
+    """Whether a member is a relocatable object that this package reads; other members are ignored."""
     start = member.data[:4].tobytes()
     if start != ELF_MAGIC:
-        return is_bitcode(start)  # an object that is refused by name
+        return is_bitcode(start)  # counted as an object, so that decoding it raises an error that names it
     try:
         return read_header(member.full_name, member.data[:64].tobytes()).type == FileType.REL
     except UnsupportedElf:
@@ -146,7 +154,7 @@ def _open(name: str, path: Path | None, data: U8, depth: int) -> Archive:
 
 @dataclass(eq=False)
 class _Reader:
-    """One pass over the headers of an archive."""
+    """Reads all member headers of an archive in one pass."""
 
     name: str
     path: Path | None
@@ -186,7 +194,7 @@ class _Reader:
         return tuple(members), index
 
     def header(self, at: int) -> tuple[str, int]:
-        """The name field without its padding, and the size."""
+        """The name field of the member header at offset `at`, without padding, and the member's size."""
         header = self.data[at : at + _HEADER].tobytes()
         if len(header) < _HEADER:
             raise Truncated(self.name, f"a member header is cut short: {len(header)} of {_HEADER} bytes", at)
@@ -198,7 +206,7 @@ class _Reader:
         return header[:16].rstrip(b" ").decode("utf-8", "surrogateescape"), int(digits)
 
     def special(self, raw_name: str, content: U8, at: int) -> RawIndex | None:
-        """What is no member: a symbol index, which is returned, or the table of long names."""
+        """Read an entry that is not a member: return a symbol index, keep a long-name table, ignore others."""
         begin = at + _HEADER
         if raw_name == "//":
             self.long_names = content.tobytes()
@@ -209,11 +217,13 @@ class _Reader:
         return None
 
     def member_name(self, raw_name: str, size: int, at: int) -> tuple[str, int]:
-        """A member's name, and how many bytes of the member it takes (BSD)."""
+        """A member's name, and the number of bytes it occupies at the start of the member's data (BSD; else 0)."""
         if raw_name.startswith("#1/"):
             digits = raw_name[3:]
             if not _is_number(digits) or int(digits) > size or self.thin:
-                raise MalformedElf(self.name, f"{raw_name!r} as the name of a member of {size} bytes", at)
+                raise MalformedElf(
+                    self.name, f"{raw_name!r} is not a valid BSD name of a member of {size} bytes", at
+                )
             begin = at + _HEADER
             name = self.data[begin : begin + int(digits)].tobytes().rstrip(b"\0")
             return name.decode("utf-8", "surrogateescape"), int(digits)
@@ -222,22 +232,25 @@ class _Reader:
         return raw_name.removesuffix("/"), 0
 
     def long_name(self, raw_name: str, at: int) -> str:
-        """The name at "/offset" of the table of long names.
+        """Resolve the name field "/offset": the entry at that offset in the long-name table.
 
-        A thin archive may have ":origin" behind it: the member is the one at `origin` of the archive named.
+        In a thin archive ":origin" may follow: the name is then that of another archive, and the member is the one
+        whose header is at offset `origin` there.
         """
         digits, colon, origin = raw_name[1:].partition(":")
         if not _is_number(digits) or (colon and not _is_number(origin)):
-            raise MalformedElf(self.name, f"{raw_name!r} as a member's name: no offset of a long name", at)
+            raise MalformedElf(self.name, f"{raw_name!r} is not a valid offset into the long-name table", at)
         table = self.long_names or b""
         offset = int(digits)
         if offset >= len(table):
             raise MalformedElf(
-                self.name, f"a member's name at {offset:#x} of the {len(table):#x}-byte table of long names", at
+                self.name,
+                f"a member's name is at offset {offset:#x} of the {len(table):#x}-byte long-name table",
+                at,
             )
         end = table.find(b"\n", offset)
         if end < 0:
-            raise MalformedElf(self.name, f"the long name at {offset:#x} has no end", at)
+            raise MalformedElf(self.name, f"the long name at offset {offset:#x} has no terminator", at)
         self.spent += max(0, end - offset - _SLACK)
         if self.spent > _OVERLAP * len(table):
             raise MalformedElf(self.name, "the long names overlap so much that they exceed their table", at)
@@ -249,18 +262,19 @@ class _Reader:
     # ------------------------------------------------------------ thin archives
 
     def fetch_file(self, member: Member) -> U8:
-        """The file a member of a thin archive is, or the member of another archive it stands for."""
+        """The bytes of a thin archive's member: a file, or a member of another archive."""
         if member.offset in self.origins:
             return self.fetch_nested(member, *self.origins[member.offset])
         return map_file(self.located(member.name), member.full_name)
 
     def located(self, name: str) -> Path:
-        """A member's file: its path is relative to the archive, or to the working directory for one that came
-        without a path of its own."""
+        """The path of a thin member's file: relative to the archive, or to the working directory when the archive
+        has no path.
+        """
         return (self.path.parent if self.path else Path()) / name
 
     def fetch_nested(self, member: Member, nested_name: str, origin: int) -> U8:
-        """The member whose header is at `origin` of the archive `nested_name`."""
+        """The bytes of the member whose header is at offset `origin` of the archive `nested_name`."""
         if self.depth >= _MAX_NESTING:
             raise MalformedElf(member.full_name, f"archives nest more than {_MAX_NESTING} deep", member.offset)
         if nested_name not in self.nested:
@@ -276,7 +290,7 @@ class _Reader:
         return found.data
 
 
-#: Names of what is no member. The last two are Microsoft's, and no business of ours.
+#: Names of the entries that are not members. The last two are written by Microsoft's tools and are ignored.
 _SPECIAL = frozenset({"/", "//", "/SYM64/", "/<ECSYMBOLS>/", "/<XFGHASHMAP>/"})
 
 

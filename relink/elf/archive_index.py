@@ -1,9 +1,10 @@
-"""The symbol index of an archive: which member defines what.
+"""The symbol index of an archive: the member that defines each symbol.
 
-GNU's (System V's) is `/`, with big-endian 32-bit offsets, or `/SYM64/` with 64-bit ones: a count, the offsets
-of members' headers, as many names. BSD's is `__.SYMDEF` (`__.SYMDEF_64`), in the target's byte order: the
-size of an array of pairs (place of the name, offset of the header), the array, the size of the names, the
-names.
+- GNU (System V): the entry `/` with big-endian 32-bit offsets, or `/SYM64/` with 64-bit ones. Content: the number
+  of symbols, that many offsets of member headers, that many NUL-terminated names.
+- BSD: the entry `__.SYMDEF` or `__.SYMDEF_64`, in the target's byte order. Content: the byte size of an array of
+  pairs (offset of the name in the string area, offset of the member header), the array, the byte size of the
+  string area, the string area.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from relink.records import dataclass
 
 @dataclass(frozen=True, eq=False)
 class ArchiveIndex:
-    """`names[k]` is defined by member number `member[k]` (int64[n]); several may define one name."""
+    """Member number `member[k]` (int64[n]) defines `names[k]`; several members may define the same name."""
 
     names: Names
     member: I64
@@ -33,7 +34,7 @@ class ArchiveIndex:
         return len(self.member)
 
     def defining(self, names: Names) -> I64:
-        """The number of the first member to define each of `names`, -1 for none; int64[len(names)]."""
+        """The number of the first member that defines each of `names`, -1 for none; int64[len(names)]."""
         first = self._first
         return frozen(
             np.fromiter((first.get(names.raw(row), -1) for row in range(len(names))), np.int64, len(names))
@@ -51,14 +52,20 @@ class ArchiveIndex:
 
 @dataclass(frozen=True, eq=False)
 class RawIndex:
-    """An index as it lies in the file: names, the offsets of members' headers (uint64[n]), and its own."""
+    """A symbol index as stored: symbol names, archive offsets of member headers (uint64[n]), and its own
+    offset.
+    """
 
     names: Names
     offset: U64
     at: int
 
     def resolve(self, name: str, member_offsets: Sequence[int]) -> ArchiveIndex:
-        """The same by member number; `member_offsets` ascend. MalformedElf for an offset that is none."""
+        """Replace header offsets by member numbers. `member_offsets` are the header offsets of all members,
+        ascending.
+
+        Raises MalformedElf for an entry that is not among them.
+        """
         offsets = np.array(member_offsets, np.uint64)
         member = np.searchsorted(offsets, self.offset).astype(np.int64)
         lost = member == len(offsets)
@@ -67,44 +74,50 @@ class RawIndex:
             row = int(lost.argmax())
             raise MalformedElf(
                 name,
-                f"the symbol index says {self.names.text(row)} is in the member at {int(self.offset[row]):#x}, "
-                "where none begins",
+                f"the symbol index has {self.names.text(row)} in the member at {int(self.offset[row]):#x}, "
+                "where no member header is",
                 self.at,
             )
         return ArchiveIndex(self.names, frozen(member))
 
 
 def read_gnu_index(name: str, data: U8, width: int, at: int) -> RawIndex:
-    """The index in the `data` of a `/` (`width` 4) or `/SYM64/` (8) member; `at` is their offset in the file.
+    """Read the index in `data`, the content of a `/` (`width` 4) or `/SYM64/` (8) entry at file offset `at`.
 
-    Raises Truncated when it is cut short, MalformedElf for fewer names than offsets.
+    Raises Truncated when the content is too short, MalformedElf when there are fewer names than offsets.
     """
     if len(data) < width:
         raise Truncated(name, f"the symbol index is cut short: {len(data)} bytes", at)
     count = int.from_bytes(data[:width].tobytes(), "big")
     begin = width * (count + 1)
     if begin > len(data):
-        raise Truncated(name, f"the symbol index claims {count} symbols, and has {len(data)} bytes", at)
+        raise Truncated(name, f"the symbol index claims {count} symbols in {len(data)} bytes", at)
     offset = data[width:begin].view(f">u{width}").astype(np.uint64)
     text = data[begin:]
     ends = np.flatnonzero(text == 0)[:count]
     if len(ends) < count:
-        raise MalformedElf(name, f"the symbol index has {count} symbols, and {len(ends)} names", at)
+        raise MalformedElf(name, f"the symbol index has {count} offsets and {len(ends)} names", at)
     start = np.concatenate([np.zeros(min(count, 1), np.int64), ends[:-1] + 1])
     return RawIndex(Names(text, frozen(start), frozen(ends - start)), frozen(offset), at)
 
 
 def read_bsd_index(name: str, member_name: str, data: U8, at: int) -> RawIndex:
-    """The index in the `data` of a `__.SYMDEF` member, or one of its variants. Raises as `read_gnu_index`."""
+    """Read the index in `data`, the content of a `__.SYMDEF` entry or a variant. Raises as `read_gnu_index`
+    does.
+    """
     width = 8 if member_name.startswith("__.SYMDEF_64") else 4
     word = np.dtype(f"<u{width}")
     size = _word(name, data, 0, width, at)
     if size % (2 * width):
-        raise MalformedElf(name, f"the symbol index has {size} bytes of {2 * width}-byte pairs", at)
+        raise MalformedElf(
+            name, f"the symbol index has a table of {size} bytes, which is not a multiple of {2 * width}", at
+        )
     text_size = _word(name, data, width + size, width, at)
     begin = 2 * width + size
     if begin + text_size > len(data):
-        raise Truncated(name, f"the symbol index claims {text_size} bytes of names, has {len(data) - begin}", at)
+        raise Truncated(
+            name, f"the symbol index claims {text_size} bytes of names, {len(data) - begin} are left", at
+        )
     pairs = data[width : width + size].view(word).astype(np.uint64).reshape(-1, 2)
     if len(pairs) and int(pairs[:, 0].max()) >= text_size:
         raise MalformedElf(name, f"the symbol index has a name outside its {text_size} bytes of names", at)

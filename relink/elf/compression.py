@@ -1,7 +1,7 @@
-"""Compressed sections: SHF_COMPRESSED (gABI chapter 4, "Section Compression"), and .zdebug_* before it.
+"""Compressed sections: SHF_COMPRESSED (gABI chapter 4, "Section Compression") and the older `.zdebug_*`.
 
-A `.zdebug_*` section, as old GNU tools and Go write it, is "ZLIB", its size as eight big-endian bytes, and a zlib
-stream; it has no flag, so its name says it.
+Old GNU tools and Go write `.zdebug_*` sections: "ZLIB", the uncompressed size as eight big-endian bytes, and a
+zlib stream. They have no section flag, only the name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from relink.elf.layout import Layout
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
 from relink.records import dataclass
 
-# What the sections of a file may grow to together: this multiple of its file, and at least the floor (bytes).
+# Limit for all decompressed sections of a file together: this multiple of the file's size, at least the floor
+# (bytes).
 _MAX_EXPANSION = 64
 _FLOOR = 1 << 20
 _GNU_HEADER = 12  #: bytes before the stream of a .zdebug section
@@ -27,7 +28,9 @@ _GNU_HEADER = 12  #: bytes before the stream of a .zdebug section
 
 @dataclass(frozen=True)
 class Compressed:
-    """The compression header: ch_type, ch_size and ch_addralign in bytes, and where the stream begins."""
+    """The compression header: ch_type, ch_size and ch_addralign (bytes), and the offset of the compressed
+    stream.
+    """
 
     type: int
     size: int
@@ -36,7 +39,7 @@ class Compressed:
 
 
 def compressed(where: str, raw: U8, layout: Layout) -> Compressed:
-    """The compression header at the start of a section's bytes. Raises Truncated."""
+    """Read the compression header at the start of a section's bytes. Raises Truncated."""
     entry = layout.compression_header
     if len(raw) < entry.size:
         raise Truncated(where, f"the compression header is cut short: {len(raw)} bytes")
@@ -45,22 +48,24 @@ def compressed(where: str, raw: U8, layout: Layout) -> Compressed:
 
 
 def gnu_compressed(raw: U8) -> Compressed | None:
-    """The header of a `.zdebug_*` section's bytes; None where they are not compressed, which is allowed."""
+    """Read the header of a `.zdebug_*` section; None when the bytes are not compressed, which is allowed."""
     if len(raw) < _GNU_HEADER or raw[:4].tobytes() != b"ZLIB":
         return None
     return Compressed(Compression.ZLIB, int.from_bytes(raw[4:_GNU_HEADER].tobytes(), "big"), 1, _GNU_HEADER)
 
 
 def decompress(where: str, raw: U8, header: Compressed, file_size: int, spent: int) -> U8:
-    """A section's bytes as they were; `spent` is what others of the file already take.
+    """Decompress a section.
 
-    Raises MalformedElf, and UnsupportedElf for more than is taken on, or for a compression other than zlib and
-    zstd.
+    `spent` is the number of bytes the other sections of the file have after decompression; it counts towards the
+    file's limit. Raises MalformedElf for a bad stream, UnsupportedElf beyond the limit and for a compression other
+    than zlib and zstd.
     """
     most = max(_FLOOR, _MAX_EXPANSION * file_size) - spent
     if header.size > most:
         raise UnsupportedElf(
-            where, f"claims {header.size:#x} bytes once decompressed, more than the {most:#x} left to this file"
+            where,
+            f"ch_size is {header.size:#x}, the limit for the file's decompressed sections leaves {most:#x} bytes",
         )
     stream, failure = _decompressor(where, header.type)
     try:
@@ -74,11 +79,11 @@ def decompress(where: str, raw: U8, header: Compressed, file_size: int, spent: i
 
 
 def _decompressor(where: str, type_: int) -> tuple[Any, type[Exception]]:
-    """What decompresses streams of a `ch_type`, and what it raises. Raises UnsupportedElf."""
+    """A decompressor for `ch_type`, and the exception it raises. Raises UnsupportedElf for an unknown type."""
     if type_ == Compression.ZLIB:
         return zlib.decompressobj(), zlib.error
     if type_ != Compression.ZSTD:
-        raise UnsupportedElf(where, f"compressed with ch_type {type_}; zlib and zstd are understood")
+        raise UnsupportedElf(where, f"compressed with ch_type {type_}; only zlib and zstd are supported")
     try:
         zstd = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
     except ImportError:

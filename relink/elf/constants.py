@@ -1,4 +1,4 @@
-"""The numbers of the gABI and its GNU and Android extensions that decoding needs, under the spec's names.
+"""Constants of the gABI and its GNU and Android extensions, under the specification's names.
 
 Sources: System V gABI (draft of 2013-06-10) chapters 4 and 5; `elf.h` of glibc for the GNU and Sun ranges;
 Android's bionic `linker` for the DT_ANDROID_* tags.
@@ -12,7 +12,7 @@ ELF_MAGIC = b"\x7fELF"
 ELFCLASS32, ELFCLASS64 = 1, 2
 ELFDATA2LSB, ELFDATA2MSB = 1, 2
 EV_CURRENT = 1
-PAGE = 4096  #: the smallest page of every target: the unit file offsets and addresses must agree in
+PAGE = 4096  #: the smallest page size of all targets; p_offset and p_vaddr must be congruent modulo it
 
 
 class FileType(enum.IntEnum):
@@ -104,7 +104,7 @@ class DynamicTag(enum.IntEnum):
     FILTER = 0x7FFFFFFF
 
 
-#: Tags whose value is an address: what a loader may have rebased in an image that lies in memory.
+#: Tags whose value is an address, which a loader may have rebased in memory.
 ADDRESS_TAGS = frozenset({
     DynamicTag.PLTGOT, DynamicTag.HASH, DynamicTag.STRTAB, DynamicTag.SYMTAB, DynamicTag.RELA,
     DynamicTag.INIT, DynamicTag.FINI, DynamicTag.REL, DynamicTag.JMPREL, DynamicTag.INIT_ARRAY,
@@ -115,7 +115,7 @@ ADDRESS_TAGS = frozenset({
 })  # fmt: skip
 
 
-#: Those that glibc rebases in memory (elf/get-dynamic-info.h, ADJUST_DYN_INFO).
+#: The tags that glibc rebases in memory (elf/get-dynamic-info.h, ADJUST_DYN_INFO).
 REBASED_TAGS = (
     DynamicTag.HASH, DynamicTag.PLTGOT, DynamicTag.STRTAB, DynamicTag.SYMTAB, DynamicTag.RELA, DynamicTag.REL,
     DynamicTag.RELR, DynamicTag.JMPREL, DynamicTag.VERSYM, DynamicTag.GNU_HASH,
@@ -133,7 +133,7 @@ class DynamicFlag(enum.IntFlag):
 
 
 class DynamicFlag1(enum.IntFlag):
-    """DT_FLAGS_1 (the bits this project acts on)."""
+    """DT_FLAGS_1: the bits that this project acts on."""
 
     NOW = 1
     NODELETE = 8
@@ -177,7 +177,7 @@ class Visibility(enum.IntEnum):
 
 
 class SectionType(enum.IntEnum):
-    """sh_type: the gABI's, and those of GNU, LLVM, Android and the processors that object files carry."""
+    """sh_type: the values of the gABI, GNU, LLVM, Android and the psABIs that object files use."""
 
     NULL = 0
     PROGBITS = 1
@@ -196,7 +196,7 @@ class SectionType(enum.IntEnum):
     GROUP = 17
     SYMTAB_SHNDX = 18
     RELR = 19
-    CREL = 0x40000014  #: compact relocations (generic-abi list, 2024); LLVM's number until one is assigned
+    CREL = 0x40000014  #: compact relocations (generic-abi list, 2024); the number LLVM uses until one is assigned
     ANDROID_REL = 0x60000001
     ANDROID_RELA = 0x60000002
     LLVM_ADDRSIG = 0x6FFF4C03
@@ -231,7 +231,7 @@ class Compression(enum.IntEnum):
     ZSTD = 2
 
 
-GRP_COMDAT = 1  #: the flag word of a SHT_GROUP section: of groups of one signature, one is kept
+GRP_COMDAT = 1  #: flag word of a SHT_GROUP section: a link keeps one group per signature
 
 
 SHN_UNDEF = 0

@@ -1,7 +1,6 @@
-"""The bytes of an image by link-time address, whether they lie in a file or in an address space.
+"""The bytes of an image by link-time address, read from a file or from an address space.
 
-What a segment does not back with bytes (past its p_filesz) cannot be read here: no table a dynamic linker
-needs may lie there.
+Only file-backed bytes (below p_filesz) can be read: no table that a dynamic linker needs may lie in .bss.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Array = TypeVar("Array", bound=AnyArray)
 
 
 def frozen(array: Array) -> Array:
-    """The same array, no longer writable through this reference."""
+    """Clear the array's writeable flag and return it."""
     array.flags.writeable = False
     return array
 
@@ -42,17 +41,18 @@ class ProgramHeader:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A stretch of addresses that one segment decides: `backed` bytes of it come from its file bytes."""
+    """An address range whose content comes from one segment; the first `backed` bytes of it are file-backed."""
 
     start: int
     end: int
     backed: int
-    segment: int  #: its number in the order of mapping
+    segment: int  #: index of the segment in mapping order
 
 
 class Contents:
-    """Reads `segments` (PT_LOADs in the order they are mapped: a later one covers an earlier one where they
-    overlap); `fetch` yields the p_filesz bytes of one."""
+    """Reads the bytes of `segments`, the PT_LOADs in mapping order: where two overlap, the later one counts.
+    `fetch` returns the p_filesz bytes of a segment.
+    """
 
     def __init__(
         self,
@@ -71,11 +71,13 @@ class Contents:
 
     @property
     def backed_size(self) -> int:
-        """Bytes all segments have in the file: what bounds the size of any honest table about them."""
+        """File-backed bytes of all segments together: an upper bound for the size of any valid table about
+        them.
+        """
         return sum(segment.filesz for segment in self._segments)
 
     def _piece_at(self, vaddr: int) -> _Piece | None:
-        """The piece with a file-backed byte at `vaddr`."""
+        """The piece that has a file-backed byte at `vaddr`, or None."""
         index = bisect_right(self._starts, vaddr) - 1
         if index < 0:
             return None
@@ -83,7 +85,7 @@ class Contents:
         return piece if vaddr < piece.start + piece.backed else None
 
     def holds(self, vaddr: int, size: int) -> bool:
-        """Whether the image has memory at all these addresses, bytes of the file or not."""
+        """Whether segments cover all these addresses, file-backed or not."""
         index = bisect_right(self._starts, vaddr) - 1
         while size > 0 and 0 <= index < len(self._pieces) and self._pieces[index].start <= vaddr:
             piece = self._pieces[index]
@@ -92,10 +94,12 @@ class Contents:
         return size <= 0
 
     def tail(self, vaddr: int, what: str) -> U8:
-        """All file-backed bytes from `vaddr` to the end of its segment; MalformedElf outside of any."""
+        """All file-backed bytes from `vaddr` to the end of its segment. Raises MalformedElf when there are
+        none.
+        """
         piece = self._piece_at(vaddr)
         if piece is None:
-            raise MalformedElf(self.name, f"{what} at {vaddr:#x} lies in no segment's bytes")
+            raise MalformedElf(self.name, f"{what} at {vaddr:#x} lies in no segment's file-backed bytes")
         found = self._bytes.get(piece.segment)
         segment = self._segments[piece.segment]
         if found is None:
@@ -103,7 +107,7 @@ class Contents:
         return found[vaddr - segment.vaddr : piece.start + piece.backed - segment.vaddr]
 
     def at(self, vaddr: int, size: int, what: str) -> U8:
-        """`size` bytes at `vaddr`. Raises MalformedElf unless one segment backs them all."""
+        """`size` bytes at `vaddr`. Raises MalformedElf unless one segment has all of them file-backed."""
         if size == 0:
             return frozen(np.empty(0, np.uint8))
         tail = self.tail(vaddr, what)
@@ -115,12 +119,12 @@ class Contents:
         return tail[:size]
 
     def table(self, vaddr: int, count: int, dtype: np.dtype[Any], what: str) -> AnyArray:
-        """`count` records of `dtype` at `vaddr`, a view of the image's bytes."""
+        """`count` records of `dtype` at `vaddr`: a view of the image's bytes. Raises MalformedElf as `at` does."""
         return self.at(vaddr, count * dtype.itemsize, what).view(dtype)
 
 
 def _pieces(segments: Sequence[ProgramHeader]) -> list[_Piece]:
-    """Who decides which addresses, in rising order."""
+    """The address ranges of the image in ascending order, each with the segment its content comes from."""
     pieces: list[_Piece] = []
     starts: list[int] = []
     for number, segment in enumerate(segments):

@@ -1,8 +1,9 @@
-"""The debug sections of an image: decompressed, under their plain names, with what could not be read.
+"""Finding the debug sections of an image: decompressed, under their uncompressed names.
 
-A file's own sections are read here; those of linked objects come relocated from `relink.relocate.debug_info`. A
-file that was stripped may name another that has its sections (.gnu_debuglink): it is taken when it lies beside it,
-as GDB looks for it, and its checksum is right.
+- A file's own debug sections are read here.
+- Those of linked relocatable objects are relocated by `relink.relocate.debug_info`.
+- A stripped file may name a separate debug file (.gnu_debuglink). It is searched in the folders GDB uses and
+  accepted when its checksum matches.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from relink.elf.decoded import Decoded
 from relink.elf.headers import Section
 from relink.errors import ElfError
 
-#: What prototypes and types are read from, and what leads to other files.
+#: The sections that hold prototypes and types, or name other debug files.
 _WANTED = frozenset(
     f".debug_{name}"
     for name in (
@@ -32,7 +33,9 @@ _DEBUG_LINK = ".gnu_debuglink"
 
 
 def debug_sections(decoded: Decoded) -> DebugSections:
-    """The debug sections of an image; those of the file it names where it has none of its own. Never raises."""
+    """The debug sections of an image, or of its separate debug file when it has none. Never raises: sections that
+    cannot be read are reported in `DebugSections.problems`.
+    """
     if decoded.debug_sections is not None:
         return decoded.debug_sections
     own = own_sections(decoded)
@@ -42,14 +45,14 @@ def debug_sections(decoded: Decoded) -> DebugSections:
 
 
 def has_debug_info(decoded: Decoded) -> bool:
-    """Whether there is any debug information to read, without reading it."""
+    """Whether the image has debug information or names a file that has it; nothing is decompressed."""
     if decoded.debug_sections is not None:
         return bool(decoded.debug_sections or decoded.debug_sections.problems)
     return any(plain_name(section.name) in (".debug_info", _DEBUG_LINK) for section in decoded.sections)
 
 
 def own_sections(decoded: Decoded, *, split: bool = False) -> DebugSections:
-    """A file's own debug sections. With `split` those of split DWARF, whose names end in `.dwo`."""
+    """A file's own debug sections. With `split`, those of split DWARF: their names end in `.dwo`."""
     found, problems, spent = {}, [], 0
     suffix = ".dwo" if split else ""
     for section in decoded.sections:
@@ -72,12 +75,14 @@ def own_sections(decoded: Decoded, *, split: bool = False) -> DebugSections:
 
 
 def _is_split(name: str) -> bool:
-    """Whether a section of a .dwo or .dwp file is part of split DWARF; indices are, and have no suffix."""
+    """Whether a section of a .dwo or .dwp file is part of split DWARF. The index sections are, and have no
+    suffix.
+    """
     return name.endswith((".dwo", "_index"))
 
 
 def section_contents(decoded: Decoded, section: Section, spent: int = 0) -> bytes:
-    """A section's bytes, decompressed; `spent` is what others of the file have taken. Raises ElfError."""
+    """A section's bytes, decompressed; `spent` is as in `decompress`. Raises ElfError."""
     if section.type == SectionType.NOBITS:
         return b""
     raw = decoded.section_bytes(section)
@@ -93,7 +98,7 @@ def section_contents(decoded: Decoded, section: Section, spent: int = 0) -> byte
 
 
 def plain_name(name: str) -> str:
-    """`.debug_info` for `.zdebug_info`, the name of a section compressed the GNU way."""
+    """The section name without the `z` of GNU compression: `.debug_info` for `.zdebug_info`."""
     return name.replace(".zdebug_", ".debug_", 1)
 
 
@@ -101,7 +106,7 @@ def plain_name(name: str) -> str:
 
 
 def _linked(decoded: Decoded, own: DebugSections) -> DebugSections:
-    """The sections of the file that .gnu_debuglink names; `own` where there is none."""
+    """The debug sections of the file that .gnu_debuglink names; `own` when the image names no file."""
     section = decoded.section(_DEBUG_LINK)
     if section is None or not (link := section_contents_or_nothing(decoded, section)):
         return own
@@ -121,7 +126,7 @@ def _linked(decoded: Decoded, own: DebugSections) -> DebugSections:
 
 
 def section_contents_or_nothing(decoded: Decoded, section: Section) -> bytes:
-    """A section's bytes; none where they cannot be read."""
+    """A section's bytes, decompressed; empty when they cannot be read."""
     try:
         return section_contents(decoded, section)
     except ElfError:
@@ -129,8 +134,8 @@ def section_contents_or_nothing(decoded: Decoded, section: Section) -> bytes:
 
 
 def _places(folders: Sequence[Path], name: str) -> Iterator[Path]:
-    """Where GDB looks for a separate debug file ("Debugging Information in Separate Files"), global folder
-    aside.
+    """The paths where GDB looks for a separate debug file ("Debugging Information in Separate Files"), without the
+    global debug directory.
     """
     if "/" in name or not name:
         return

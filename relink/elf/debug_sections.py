@@ -1,4 +1,4 @@
-"""The contents of an image's debug sections, and what could not be read of them."""
+"""`DebugSections`: the contents of an image's debug sections, and the problems met in reading them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 class DebugSections(dict[str, bytes]):
     """Contents of debug sections by name (".debug_info").
 
-    `problems` are sentences about those that cannot be read, `missing` names a file that has them and is not
-    there; `folders` is where files that they name are looked for, `machine` the e_machine of the image, `path` its
-    file.
+    - `problems`: a sentence for each section that cannot be read;
+    - `missing`: the name of a separate debug file that was not found;
+    - `folders`: where files that the sections name are searched;
+    - `machine`: e_machine of the image; `path`: its file.
     """
 
     def __init__(
@@ -32,5 +33,5 @@ class DebugSections(dict[str, bytes]):
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The folders of the image's files, each once."""
+        """The folders of the image's files, without duplicates."""
         return tuple(dict.fromkeys(path.parent for path in self.paths))

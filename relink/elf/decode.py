@@ -1,9 +1,9 @@
-"""Bytes become a `Decoded`: what an ELF file says, checked, before anybody knows where it will lie.
+"""Decoding an ELF file into a `Decoded`: its checked content, with link-time addresses.
 
-`decode` reads a file, `decode_memory` an image that already lies in an address space. Headers and segments
-are read and checked at once; tables when first asked for, as views of the image's bytes. Whatever no loader would
-take is an `ElfError`, at once or when the table concerned is asked for; what loaders take although the gABI
-forbids it is in `Decoded.warnings` (see `relink.elf.findings`).
+`decode` reads a file, `decode_memory` an image that is already loaded in an address space. Headers and segments
+are read and checked at once; a table is read on first access, as a view of the image's bytes. A file that no
+loader accepts raises `ElfError`, at once or on access to the bad table. Violations of the gABI that loaders
+tolerate are listed in `Decoded.warnings` (see `relink.elf.findings`).
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 def decode(source: Source, *, name: str | None = None, tolerant: bool = False) -> Decoded:
     """Read an ELF file.
 
-    `source` is a path (mapped, so that only what is looked at is read), bytes or a buffer, or a binary file
-    object (read from its position to its end). `name` is what errors call it; by default the path, or the
-    file object's name. Raises ElfError when it cannot be read, and NotElf, Truncated, UnsupportedElf,
-    MalformedElf; of what only keeps it from being loaded nothing when `tolerant` (see `Findings.problems`).
+    `source` is a path (the file is mapped, so that only the pages used are read), bytes or a buffer, or a binary
+    file object (read from its position to its end). `name` is the file's name in errors; the default is the path,
+    or the file object's name. Raises ElfError when the file cannot be read, NotElf, Truncated, UnsupportedElf and
+    MalformedElf. With `tolerant`, an error that only prevents loading is not raised but kept in
+    `Findings.problems`.
     """
     name, path, data = open_source(source, name)
     if len(data) == 0:
@@ -57,7 +58,7 @@ def decode(source: Source, *, name: str | None = None, tolerant: bool = False) -
 
 
 def decode_sections(source: Source, *, name: str | None = None) -> Decoded:
-    """Read the header and sections of an ELF file that need not be loadable: one of debug information.
+    """Read the ELF header and the sections of a file that need not be loadable, such as a separate debug file.
 
     Raises ElfError as `decode` does, and for damaged section headers.
     """
@@ -71,12 +72,12 @@ def decode_sections(source: Source, *, name: str | None = None) -> Decoded:
 
 
 def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str) -> Decoded:
-    """Read an image that already lies in an address space, from its program headers and PT_DYNAMIC alone.
+    """Read an image that is already loaded in an address space, from its program headers and PT_DYNAMIC alone.
 
-    `read(address, size)` yields guest bytes or raises AddressSpaceError, which passes through; `address` is
-    where the image's ELF header lies. Addresses in the dynamic section that the image's loader has rebased in
-    place, as glibc does, are turned back: a value outside the image's link-time range but inside its place in
-    memory counts as rebased. The words relocations have changed are as the loader left them.
+    `read(address, size)` returns guest bytes or raises AddressSpaceError, which is passed on. `address` is the
+    address of the ELF header. Addresses in the dynamic section that the loader has rebased in place (glibc does)
+    are converted back: a value outside the image's link-time range but inside its memory range counts as rebased.
+    Words that relocations have written are returned as they are in memory.
     """
     findings = Findings(name)
     header = read_header(name, bytes(read(address, 64)), findings)
@@ -84,7 +85,7 @@ def decode_memory(read: Callable[[int, int], bytes], address: int, *, name: str)
         header, lambda offset, size: bytes(read(address + offset, size)), findings
     )
     if header.type == FileType.REL:
-        raise MalformedElf(name, "a relocatable object does not lie loaded in memory", address)
+        raise MalformedElf(name, "e_type is ET_REL: a relocatable object is never loaded as it is", address)
     layers = loadable_segments(header, program_headers, None, findings)
     first = next((segment for segment in layers if segment.offset == 0), None)
     if first is None:
@@ -138,7 +139,7 @@ def _assemble(
 
 
 def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -> AnyArray:
-    """The rows of PT_DYNAMIC up to DT_NULL, wherever p_filesz says they end: no loader looks at it."""
+    """The entries of PT_DYNAMIC up to DT_NULL. p_filesz is ignored, as loaders do."""
     record = header.layout.dynamic
     tail = contents.tail(found.vaddr, "PT_DYNAMIC")
     for size in (found.filesz, len(tail)):
@@ -150,6 +151,6 @@ def _dynamic_entries(found: ProgramHeader, header: Header, contents: Contents) -
         return rows[: found.filesz // record.itemsize]
     if size != found.filesz:
         contents.findings.warn(
-            f"PT_DYNAMIC: no DT_NULL within its p_filesz {found.filesz:#x}; read on to the next"
+            f"PT_DYNAMIC: no DT_NULL within p_filesz {found.filesz:#x}; loaders read on up to the next one"
         )
     return rows

@@ -1,4 +1,4 @@
-"""`Decoded`: what an ELF file says, before anybody knows where it will lie. `relink.elf.decode` makes it."""
+"""`Decoded`: the content of an ELF file, with link-time addresses. Made by `relink.elf.decode`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """An ELF image as its bytes describe it: addresses are link-time ones, sizes bytes, arrays read-only.
+    """A decoded ELF image. Addresses are link-time addresses, sizes are in bytes, arrays are read-only.
 
-    `name` is what errors call it; `path` the file it is mapped from, if any; `data` the file's bytes (empty
-    for an image in memory); `address` where the ELF header of an image in memory lies, else None. A file
-    mapped from a path must not shrink while this is in use.
+    - `name`: the image's name in errors;
+    - `path`: the file it is mapped from, if any; the file must not shrink while the image is in use;
+    - `data`: the file's bytes, empty for an image in memory;
+    - `address`: for an image in memory the address of its ELF header, else None.
     """
 
     name: str
@@ -40,50 +41,50 @@ class Decoded:
     address: int | None
     header: Header
     program_headers: tuple[ProgramHeader, ...]
-    #: The PT_LOADs in vaddr order, as loaders take them (see `relink.elf.segments`); none for a relocatable
-    #: object.
+    #: The PT_LOADs in vaddr order, as loaders map them (see `relink.elf.segments`); none for a relocatable object.
     segments: tuple[ProgramHeader, ...]
-    contents: Contents  #: the bytes by vaddr
+    contents: Contents  #: the image's bytes by vaddr
     dynamic: Dynamic
-    layers: tuple[ProgramHeader, ...] = ()  #: the PT_LOADs in the order of the file; () where that is `segments`
-    # What only linked relocatable objects have something to say about (`relink.objects.combined`):
-    low_bits: int = 64  #: the image must lie below 2^low_bits, for the narrowest absolute address in it
-    dso_handle: int | None = None  #: vaddr of a `__dso_handle` whose destructors `__cxa_finalize` is to run
+    layers: tuple[ProgramHeader, ...] = ()  #: the PT_LOADs in file order; () when that is the order of `segments`
+    # These fields differ from their defaults only for linked relocatable objects (`relink.objects.combined`):
+    low_bits: int = 64  #: the image must lie below 2^low_bits: width of the narrowest absolute address in it
+    #: vaddr of `__dso_handle`, the argument of `__cxa_finalize` when the image is unloaded
+    dso_handle: int | None = None
 
     # ---------------------------------------------------------- extent and special segments
 
     @cached_property
     def min_vaddr(self) -> int:
-        """The first page any segment touches (multiple of 4096)."""
+        """The start of the lowest page of any segment, a multiple of 4096."""
         return self.segments[0].vaddr & -PAGE if self.segments else 0
 
     @cached_property
     def span(self) -> int:
-        """Bytes from `min_vaddr` to the end of the last segment, not rounded."""
+        """Bytes from `min_vaddr` to the end of the last segment, not rounded to pages."""
         return max((s.vaddr + s.memsz for s in self.segments), default=self.min_vaddr) - self.min_vaddr
 
     @property
     def mapping_order(self) -> tuple[ProgramHeader, ...]:
-        """The PT_LOADs in the order they are mapped: where two overlap, the later covers the earlier."""
+        """The PT_LOADs in the order they are mapped: where two overlap, the later replaces the earlier."""
         return self.layers or self.segments
 
     @property
     def findings(self) -> Findings:
-        """What has been found odd so far; see `warnings`."""
+        """The warnings and problems found so far; tables not yet read may add more (see `warnings`)."""
         return self.contents.findings
 
     @cached_property
     def warnings(self) -> tuple[ElfError, ...]:
-        """Rules of the gABI that the file breaks and no loader minds, the tables a loader reads included.
+        """Violations of the gABI that loaders tolerate, those in the tables that a loader reads included.
 
-        Raises what reading a damaged table raises.
+        Raises ElfError when one of these tables is damaged.
         """
         _ = (self.symbols, self.relr, self.versions, self.needed, self.init_array, self.fini_array)
         return tuple(self.findings.warnings)
 
     @cached_property
     def dynamic_segment(self) -> ProgramHeader | None:
-        """PT_DYNAMIC: where the dynamic section lies."""
+        """PT_DYNAMIC: the segment of the dynamic section."""
         return self._program_header(SegmentType.DYNAMIC)
 
     @cached_property
@@ -93,27 +94,29 @@ class Decoded:
 
     @cached_property
     def relro(self) -> tuple[ProgramHeader, ...]:
-        """PT_GNU_RELRO: what becomes read-only after relocation. Of several all are, as in bionic and FreeBSD."""
+        """PT_GNU_RELRO: the ranges made read-only after relocation. All of several count, as in bionic and
+        FreeBSD.
+        """
         return tuple(header for header in self.program_headers if header.type == SegmentType.GNU_RELRO)
 
     @cached_property
     def eh_frame(self) -> ProgramHeader | None:
-        """PT_GNU_EH_FRAME: where the unwind index lies."""
+        """PT_GNU_EH_FRAME: the segment of the unwind index (.eh_frame_hdr)."""
         return self._program_header(SegmentType.GNU_EH_FRAME)
 
     @cached_property
     def stack_executable(self) -> bool | None:
-        """What PT_GNU_STACK asks for; None where there is none."""
+        """Whether PT_GNU_STACK asks for an executable stack; None without one."""
         found = self._program_header(SegmentType.GNU_STACK)
         return None if found is None else bool(found.flags & 1)
 
     @cached_property
     def interpreter(self) -> str | None:
-        """PT_INTERP: the dynamic linker an executable asks for."""
+        """PT_INTERP: the path of the dynamic linker that an executable names, None without one."""
         found = self._program_header(SegmentType.INTERP)
         if found is None:
             return None
-        if self.address is None:  # Linux reads it from the file: it need not be mapped
+        if self.address is None:  # Linux reads the path from the file: it need not be mapped
             content = self.data[found.offset : found.offset + found.filesz]
         else:
             content = self.bytes_at(found.vaddr, found.filesz)
@@ -121,10 +124,10 @@ class Decoded:
 
     @cached_property
     def is_executable(self) -> bool:
-        """Whether it is a program, fixed or position-independent, and no shared object.
+        """Whether the image is a program, at a fixed address or position-independent, and not a shared library.
 
-        Not every PIE says so by DF_1_PIE, and libraries that can also be run have PT_INTERP. Linkers give
-        DT_DEBUG, the place for a debugger's hook, to programs only.
+        DF_1_PIE is not set in every PIE, and libraries that can be run have PT_INTERP too. DT_DEBUG, which holds
+        the address of r_debug for debuggers, is only given to programs by linkers.
         """
         if self.header.type != FileType.DYN:
             return self.header.type == FileType.EXEC
@@ -134,22 +137,22 @@ class Decoded:
 
     @property
     def is_no_dependency(self) -> bool:
-        """Whether ld.so refuses it as a library that another image needs (glibc, `_dl_map_object_from_fd`)."""
+        """Whether ld.so refuses to load it as a dependency of another image (glibc, `_dl_map_object_from_fd`)."""
         return self.header.type == FileType.EXEC or bool(self.flags_1 & DynamicFlag1.PIE)
 
     @property
     def needs_no_linker(self) -> bool:
-        """Whether it names neither a dynamic linker nor libraries: a kernel would start it as it is."""
+        """Whether it names neither a dynamic linker nor libraries, so that a kernel starts it directly."""
         return not self.has_interpreter and not self.needed
 
     @property
     def is_relocatable(self) -> bool:
-        """Whether it is a relocatable object, or several that have been combined."""
+        """Whether it is a relocatable object, or a combination of several."""
         return self.header.type == FileType.REL
 
     @property
     def has_interpreter(self) -> bool:
-        """Whether there is a PT_INTERP, whatever it says."""
+        """Whether there is a PT_INTERP, even one whose path cannot be read."""
         return any(header.type == SegmentType.INTERP for header in self.program_headers)
 
     def _program_header(self, type_: SegmentType) -> ProgramHeader | None:
@@ -164,12 +167,12 @@ class Decoded:
 
     @cached_property
     def needed(self) -> tuple[str, ...]:
-        """DT_NEEDED, in order."""
+        """The names of DT_NEEDED, in order."""
         return tuple(self.strings.text(offset, "DT_NEEDED") for offset in self.dynamic.values(DynamicTag.NEEDED))
 
     @cached_property
     def filtees(self) -> tuple[tuple[str, bool], ...]:
-        """(name, whether it has to be there) of DT_FILTER and DT_AUXILIARY, in order."""
+        """(name, mandatory) of each DT_FILTER (mandatory) and DT_AUXILIARY (optional), in order."""
         return tuple(
             (self.strings.text(offset, DynamicTag(tag).name), tag == DynamicTag.FILTER)
             for tag, offset in self.dynamic
@@ -207,28 +210,28 @@ class Decoded:
 
     @property
     def is_symbolic(self) -> bool:
-        """Whether references look into the image itself first (DF_SYMBOLIC, DT_SYMBOLIC)."""
+        """Whether the image's references are resolved in the image itself first (DF_SYMBOLIC, DT_SYMBOLIC)."""
         return bool(self.flags & DynamicFlag.SYMBOLIC) or DynamicTag.SYMBOLIC in self.dynamic
 
     @property
     def binds_now(self) -> bool:
-        """Whether all symbols are to be bound at once (DF_BIND_NOW, DF_1_NOW, DT_BIND_NOW)."""
+        """Whether all symbols must be bound at load time (DF_BIND_NOW, DF_1_NOW, DT_BIND_NOW)."""
         now = self.flags & DynamicFlag.BIND_NOW or self.flags_1 & DynamicFlag1.NOW
         return bool(now) or DynamicTag.BIND_NOW in self.dynamic
 
     @property
     def init(self) -> int | None:
-        """DT_INIT: the vaddr of the first constructor. None without, or where it is 0."""
+        """DT_INIT: the vaddr of the initialisation function; None without one, or when it is 0."""
         return self.dynamic.value(DynamicTag.INIT) or None
 
     @property
     def fini(self) -> int | None:
-        """DT_FINI: the vaddr of the last destructor. None without, or where it is 0."""
+        """DT_FINI: the vaddr of the termination function; None without one, or when it is 0."""
         return self.dynamic.value(DynamicTag.FINI) or None
 
     @property
     def pltgot(self) -> int | None:
-        """DT_PLTGOT: the vaddr the psABI gives it (the GOT, or its .got.plt part)."""
+        """DT_PLTGOT: a vaddr whose meaning the psABI defines (the GOT, or its .got.plt part)."""
         return self.dynamic.value(DynamicTag.PLTGOT)
 
     @cached_property
@@ -252,9 +255,9 @@ class Decoded:
             return None
         count, rest = divmod(size, self.header.layout.word_size)
         if rest:
-            self.findings.warn(f"DT_{size_tag.name} {size:#x} is no whole number of words")
+            self.findings.warn(f"DT_{size_tag.name} {size:#x} is not a multiple of the word size")
         if not self.contents.holds(vaddr, size - rest):
-            problem = f"DT_{tag.name} at {vaddr:#x} claims {size:#x} bytes, which no segment holds"
+            problem = f"DT_{tag.name} at {vaddr:#x} claims {size:#x} bytes, which do not lie in a segment"
             raise MalformedElf(self.name, problem)
         return (vaddr, count) if count else None
 
@@ -262,7 +265,7 @@ class Decoded:
 
     @cached_property
     def relocations(self) -> tuple[RelocationTable, ...]:
-        """REL, RELA, APS2 and PLT relocations, every entry once. See `read_relocations`."""
+        """The REL, RELA, APS2 and PLT relocation tables, every entry once. See `read_relocations`."""
         return read_relocations(self.contents, self.header.layout, self.dynamic)
 
     @cached_property
@@ -284,7 +287,9 @@ class Decoded:
         return self.versions.name_of(number) if number > 1 else None
 
     def float_abi_on(self, arch: Architecture) -> FloatAbi | None:
-        """How its calls pass floating-point values; None where it makes none, or the ISA has one way only."""
+        """The floating-point calling convention of the image's code; None when it does not matter to the image or
+        the ISA has only one.
+        """
         return arch.float_abi(self.header.flags, b"")
 
     @cached_property
@@ -301,8 +306,11 @@ class Decoded:
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
-        """The section headers. A relocatable object stands or falls with them (ElfError); for other files,
-        which need none, a missing or garbled table reads as empty."""
+        """The section headers.
+
+        Raises ElfError for a bad table in a relocatable object. In other files section headers are optional, so a
+        missing or damaged table reads as empty.
+        """
         try:
             return read_sections(self.name, self.header, self.data) if len(self.data) else ()
         except ElfError:
@@ -311,12 +319,12 @@ class Decoded:
             return ()
 
     def section(self, name: str) -> Section | None:
-        """The first section of that name."""
+        """The first section named `name`, None without one."""
         return next((section for section in self.sections if section.name == name), None)
 
     @property
     def debug_sections(self) -> DebugSections | None:
-        """Debug sections to read in place of the file's own; None where those can be read as they are."""
+        """Debug sections to read instead of the file's own; None when the file's own can be read."""
         return None
 
     def section_bytes(self, section: Section) -> U8:

@@ -1,15 +1,18 @@
-"""C prototypes and variable types out of DWARF.
+"""C prototypes and variable types from DWARF.
 
-A library built with `-g` says what its functions take. `prototype(decoded, "add", address)` gives that as C text
-("int add(int a, double b)"). A function is found by its address: its symbol may be an alias, renamed, versioned or
-spelt otherwise than in the source. Without an address it is found by name: DW_AT_linkage_name where there is one
-(C++, Rust), else DW_AT_name.
+A library built with `-g` describes the parameters of its functions. `prototype(decoded, "add", address)` returns
+them as C text ("int add(int a, double b)").
 
-The answer is None where no DWARF covers the function; where it does and does not help (damaged, in a file that is
-not there, a type C cannot say) a DebugInfoError says why. Reading is lazy: units are walked until the function
-turns up, those first that say they cover it. See `relink.elf.dwarf_info` for where DWARF lies,
-`relink.elf.dwarf_text` for the text. Of relocatable objects only linked ones can be read: their debug sections
-come relocated.
+- A function is found by its address, because its symbol may be an alias, renamed, versioned or spelt differently
+  from the source. Without an address it is found by name: DW_AT_linkage_name where present (C++, Rust), else
+  DW_AT_name.
+- The result is None when no DWARF covers the function. When DWARF covers it but cannot be used (damaged, in a file
+  that was not found, a type that C cannot express), DebugInfoError gives the reason.
+- Reading is lazy: units are walked until the function is found, beginning with those whose address ranges cover
+  it.
+- Relocatable objects must be linked first: only then are their debug sections relocated.
+
+`relink.elf.dwarf_info` finds and opens the debug information; `relink.elf.dwarf_text` writes the C text.
 """
 
 from __future__ import annotations
@@ -39,30 +42,30 @@ __all__ = ["DebugTypes", "debug_types", "prototype", "prototypes", "variable_typ
 Source = Decoded | str | os.PathLike[str]
 
 _log = logging.getLogger(__name__)
-_ASSEMBLER = 0x8001  #: DW_LANG_Mips_Assembler: assemblers describe functions, but not what they take
+_ASSEMBLER = 0x8001  #: DW_LANG_Mips_Assembler: assemblers describe functions without their parameters
 _FUNCTIONS = frozenset({"DW_TAG_subprogram", "DW_TAG_entry_point"})
-#: What may hold functions: always, and (nested functions of Fortran, Ada, Pascal, D) when nothing else has the one
-#: asked for.
+#: Tags of DIEs that can contain functions: searched always, and only when the function was not found elsewhere
+#: (nested functions of Fortran, Ada, Pascal and D).
 _SCOPES = frozenset({
     "DW_TAG_namespace", "DW_TAG_module", "DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type",
     "DW_TAG_interface_type", "DW_TAG_enumeration_type",
 })  # fmt: skip
 _INNER = frozenset({"DW_TAG_subprogram", "DW_TAG_lexical_block"})
-_NO_CALL = 3  #: DW_CC_nocall: the compiler has changed how it is called
-#: Suffixes of functions GCC has made out of others, with other parameters.
+_NO_CALL = 3  #: DW_CC_nocall: the compiler changed the function's calling convention
+#: Suffixes of function clones that GCC makes with different parameters.
 _CLONE = re.compile(r"\.(?:isra|constprop|part|sra|cold)\b")
 _OP_ADDR = 0x03
 
 
 class _Place(NamedTuple):
-    """A DIE found, and the unit it is of."""
+    """A DIE and its unit."""
 
     die: DIE
     unit: Unit
 
     @property
     def defined(self) -> bool:
-        """Whether it is a definition, so that it wins over declarations."""
+        """Whether it is a definition; definitions are preferred to declarations."""
         return "DW_AT_declaration" not in self.die.attributes
 
 
@@ -70,28 +73,28 @@ _KNOWN: WeakKeyDictionary[Decoded, DebugTypes] = WeakKeyDictionary()
 
 
 def prototype(source: Source, function: str, address: int | None = None) -> str | None:
-    """The C prototype of a function by its symbol's name, or at a link-time address; None where no DWARF covers
+    """The C prototype of a function by its symbol's name, or by its link-time address; None when no DWARF covers
     it.
 
-    Raises DebugInfoError where DWARF is there and cannot tell.
+    Raises DebugInfoError when DWARF covers it but cannot be used.
     """
     return debug_types(source).prototype(function, address)
 
 
 def variable_type(source: Source, name: str, address: int | None = None) -> str | None:
-    """The C type of a variable, as `prototype` finds functions."""
+    """The C type of a variable; found, and raises, as in `prototype`."""
     return debug_types(source).variable_type(name, address)
 
 
 def prototypes(source: Source) -> Mapping[str, str]:
-    """The prototypes of all functions C can say one for, by name; texts are made on demand. Never raises."""
+    """The prototypes of all functions that have one in C, by name; texts are made on demand. Never raises."""
     return debug_types(source).prototypes()
 
 
 def debug_types(source: Source) -> DebugTypes:
-    """What the DWARF of `source` tells; kept as long as a `Decoded` lives.
+    """The reader of the DWARF of `source`, cached as long as the `Decoded` lives.
 
-    Raises ElfError for a file not readable.
+    Raises ElfError when the file cannot be read.
     """
     if not isinstance(source, Decoded):
         source = decode_sections(source)
@@ -106,7 +109,7 @@ def debug_types(source: Source) -> DebugTypes:
 
 @dataclass(eq=False)
 class _Walk:
-    """What has been read of one unit, and how to go on."""
+    """A unit that is being walked, and the iterator of its remaining DIEs."""
 
     unit: Unit
     dies: Iterator[DIE]
@@ -114,7 +117,7 @@ class _Walk:
 
 
 class DebugTypes:
-    """The functions and variables of one image's debug sections. Methods raise DebugInfoError."""
+    """The functions and variables that one image's debug sections describe. Methods raise DebugInfoError."""
 
     def __init__(self, sections: DebugSections) -> None:
         self._source = sections.source
@@ -127,11 +130,12 @@ class DebugTypes:
         self._variables: dict[str, _Place] = {}
         self._at: dict[tuple[str, int], list[_Place]] = {}
         self._warned = 0
-        self.missing = sections.missing  #: the name of a debug file that is not there, where there is nothing else
+        #: name of the separate debug file that was not found, when the image has no debug sections
+        self.missing = sections.missing
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Sentences about what could not be read so far."""
+        """A sentence for each part of the debug information that could not be read so far."""
         return tuple(self._information.problems)
 
     def prototype(self, function: str, address: int | None = None) -> str | None:
@@ -154,7 +158,7 @@ class DebugTypes:
         return None
 
     def prototypes(self) -> Mapping[str, str]:
-        """All prototypes, as `prototypes` of the module has them."""
+        """All prototypes; see `prototypes` of the module."""
         self._named(self._functions, None)
         self._warn()
         return _Prototypes(self, self._functions)
@@ -163,27 +167,29 @@ class DebugTypes:
         if _CLONE.search(function):
             raise DebugInfoError(
                 self._source,
-                f"{function} is a copy the compiler has changed the parameters of; give its C prototype",
+                f"{function} is a clone whose parameters the compiler has changed; give its C prototype",
             )
         if place.die.attributes.get("DW_AT_calling_convention") and self._convention(place.die) == _NO_CALL:
-            raise DebugInfoError(self._source, f"{function} is not called as its ABI says (DW_CC_nocall)")
+            raise DebugInfoError(
+                self._source, f"{function} does not follow the ABI's calling convention (DW_CC_nocall)"
+            )
         return self._guarded(lambda: self._writer.prototype(place.die, function, place.unit.language))
 
     def _convention(self, die: DIE) -> object:
         return die.attributes["DW_AT_calling_convention"].value
 
     def _guarded(self, write: Callable[[], str]) -> str:
-        """Text from DWARF that may be damaged."""
+        """Call `write`, and turn the exceptions of damaged DWARF into DebugInfoError."""
         try:
             return write()
         except DebugInfoError:
             raise
-        except Exception as error:  # pyelftools raises whatever its parsing meets
+        except Exception as error:  # damaged DWARF makes pyelftools raise arbitrary exceptions
             self._information.damaged(error)
             raise DebugInfoError(self._source, self.problems[-1].removeprefix(f"{self._source}: ")) from None
 
     def _check_complete(self, name: str) -> None:
-        """Raises DebugInfoError where some DWARF could not be read: nobody knows then whether it covers `name`."""
+        """Raise DebugInfoError when some DWARF could not be read, as that part may cover `name`."""
         if self.problems:
             first = self.problems[0].removeprefix(f"{self._source}: ")
             raise DebugInfoError(self._source, f"no type of {name}: {first}")
@@ -196,7 +202,7 @@ class DebugTypes:
     # ------------------------------------------------------------ looking
 
     def _function_at(self, function: str, address: int) -> _Place | None:
-        """What describes the function at an address; else a declaration of its name that fixes its parameters."""
+        """The DIE of the function at an address; else a declaration with its name and a full prototype."""
         place = self._find_at("function", function, address)
         if place is not None:
             return place
@@ -208,7 +214,9 @@ class DebugTypes:
         return declared if told else None
 
     def _find_at(self, kind: str, name: str, address: int) -> _Place | None:
-        """The function or variable at an address: of several (identical code folded) the one of that name."""
+        """The function or variable at an address; when several are there (identical code folding), the one named
+        `name`.
+        """
         for walk in self._covering(address):
             found = self._best(kind, name, address, exact=True)
             if found is not None:
@@ -229,7 +237,7 @@ class DebugTypes:
         return places[0] if places and not exact else None
 
     def _nested(self, name: str, address: int) -> _Place | None:
-        """A function inside another, of a unit that covers the address."""
+        """A function nested in another, in a unit that covers the address."""
         for walk in self._covering(address):
             if walk.unit.covers(address) is None:
                 continue
@@ -240,14 +248,16 @@ class DebugTypes:
         return None
 
     def _covering(self, address: int) -> Iterator[_Walk]:
-        """The units that say they describe an address, then those that do not say what they describe."""
+        """The units whose ranges cover an address, then the units without ranges."""
         self._read_units()
         told = [(walk, walk.unit.covers(address)) for walk in self._walks]
         yield from (walk for walk, covers in told if covers)
         yield from (walk for walk, covers in told if covers is None)
 
     def _named(self, table: dict[str, _Place], name: str | None, *, declared: bool = False) -> _Place | None:
-        """Walk on until `name` is found as a definition (or at all, with `declared`); None walks to the end."""
+        """Continue the walk until a definition of `name` is found (with `declared`, also a declaration). With
+        `name` None, walk to the end.
+        """
         found = table.get(name) if name is not None else None
         for walk in self._walking():
             if found is not None and (found.defined or declared):
@@ -261,7 +271,7 @@ class DebugTypes:
         return found
 
     def _walking(self) -> Iterator[_Walk]:
-        """The units not read to their end, in order."""
+        """The units not yet walked to their end, in order."""
         at = 0
         while True:
             while at < len(self._walks):
@@ -284,10 +294,11 @@ class DebugTypes:
             self._read_unit()
 
     def _guarded_walk(self, unit: Unit, *, inner: bool = False) -> Iterator[DIE]:
-        """The functions and variables of a unit, up to where the bytes stop making sense."""
+        """The functions and variables of a unit, up to the first damaged DIE."""
         try:
             yield from _members(unit.top, 0, inner)
-        except Exception as error:  # pyelftools raises whatever its parsing meets: KeyError, struct errors
+        except Exception as error:
+            # damaged DWARF makes pyelftools raise arbitrary exceptions: KeyError, struct errors
             self._information.damaged(error)
 
     def _enter(self, die: DIE, unit: Unit) -> None:
@@ -296,7 +307,7 @@ class DebugTypes:
         try:
             names = self._names(die)
             address = _variable_address(die) if variable else _entry(die)
-        except Exception as error:  # whatever pyelftools makes of bytes that are not DWARF
+        except Exception as error:  # pyelftools raises arbitrary exceptions for bytes that are not DWARF
             self._information.damaged(error)
             return
         place = _Place(die, unit)
@@ -308,14 +319,14 @@ class DebugTypes:
             table[names[0]] = place
 
     def _names(self, die: DIE) -> list[str]:
-        """What its symbol may be called, the likeliest first."""
+        """The names that the DIE's symbol may have, the likeliest first."""
         attributes = ("DW_AT_linkage_name", "DW_AT_MIPS_linkage_name", "DW_AT_name")
         return [name for attribute in attributes if (name := self._writer.string(die, attribute))]
 
 
 @dataclass(frozen=True)
 class _Prototypes(Mapping[str, str]):
-    """Prototype texts by symbol, made on demand."""
+    """Mapping of symbol names to prototype texts, which are made on demand."""
 
     types: DebugTypes
     places: Mapping[str, _Place]
@@ -345,10 +356,10 @@ class _Prototypes(Mapping[str, str]):
 
 
 def _members(parent: DIE, depth: int, inner: bool) -> Iterator[DIE]:
-    """Functions and variables of a scope and of those in it; with `inner` also those inside functions."""
+    """Functions and variables of a scope and its nested scopes; with `inner` also those inside functions."""
     last = parent.offset
     for die in parent.iter_children():
-        if die.offset <= last:  # DW_AT_sibling leads back: a loop
+        if die.offset <= last:  # DW_AT_sibling points backwards: a loop
             return
         last = die.offset
         if die.tag in _FUNCTIONS or die.tag == "DW_TAG_variable":
@@ -358,13 +369,13 @@ def _members(parent: DIE, depth: int, inner: bool) -> Iterator[DIE]:
 
 
 def _entry(die: DIE) -> int | None:
-    """The address a function is entered at."""
+    """The entry address of a function."""
     for name in ("DW_AT_entry_pc", "DW_AT_low_pc"):
         found = die.attributes.get(name)
         if found is None:
             continue
         address = address_of(die, name)
-        if address is not None and found.form.startswith("DW_FORM_data"):  # an offset from the lowest address
+        if address is not None and found.form.startswith("DW_FORM_data"):  # an offset from DW_AT_low_pc
             address += address_of(die, "DW_AT_low_pc") or 0
         return address
     if "DW_AT_ranges" not in die.attributes:
@@ -374,7 +385,7 @@ def _entry(die: DIE) -> int | None:
 
 
 def _variable_address(die: DIE) -> int | None:
-    """Where a variable of static storage lies."""
+    """The address of a variable with static storage."""
     found = die.attributes.get("DW_AT_location")
     if found is None or not isinstance(found.value, list) or len(found.value) not in (5, 9):
         return None

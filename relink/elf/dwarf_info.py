@@ -1,9 +1,15 @@
-"""Units of debug information: pyelftools' view of an image's debug sections, and of the files they lead to.
+"""Units of debug information: pyelftools' view of an image's debug sections, and of the files that these name.
 
-DWARF may lie in several files: a skeleton unit names the .dwo file that has its contents (or the image has a .dwp
-beside it that has them all), and dwz moves what several files share into an alternate file. They are looked for
-where the sections say, and beside the image; what is not there is a problem that names it. Source: DWARF 5, 3.1.3
-(skeletons), 7.3.2 (split), 7.3.5 (packages), 7.3.6 (supplementary files).
+DWARF may be spread over several files:
+
+- a skeleton unit names a .dwo file with its contents, or a .dwp file beside the image has the contents of all
+  units;
+- dwz moves DIEs that several files share into an alternate file.
+
+These files are searched at the paths that the sections give, and beside the image. A file that is not found is
+reported as a problem with its name.
+
+Source: DWARF 5, 3.1.3 (skeletons), 7.3.2 (split), 7.3.5 (packages), 7.3.6 (supplementary files).
 """
 
 from __future__ import annotations
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
     from elftools.dwarf.dwarfinfo import DWARFInfo
 
 
-_UNNAMED = ""  #: pyelftools wants the machine's name only to describe registers
+_UNNAMED = ""  #: pyelftools uses the machine's name only to describe registers
 _DWO_NAMES = ("DW_AT_dwo_name", "DW_AT_GNU_dwo_name")
 _ALTERNATE = ".gnu_debugaltlink"
 _SUPPLEMENTARY = ".debug_sup"
@@ -36,7 +42,7 @@ _COLUMNS = {1: ".debug_info", 2: ".debug_types", 3: ".debug_abbrev", 5: ".debug_
 
 
 def debug_section(decoded: Decoded, name: str) -> bytes:
-    """The contents of one debug section of an image, decompressed; empty where there is none. Raises ElfError."""
+    """The contents of one debug section of an image, decompressed; empty when there is none. Raises ElfError."""
     if decoded.debug_sections is not None:
         return decoded.debug_sections.get(name, b"")
     section = decoded.section(name) or decoded.section(name.replace(".debug_", ".zdebug_", 1))
@@ -44,7 +50,7 @@ def debug_section(decoded: Decoded, name: str) -> bytes:
 
 
 def information(sections: Mapping[str, bytes], word_size: int) -> DWARFInfo:
-    """pyelftools' view of `sections`, of a file whose addresses have `word_size` bytes."""
+    """pyelftools' view of `sections`, from a file whose addresses have `word_size` bytes."""
     from elftools.dwarf.dwarfinfo import DebugSectionDescriptor, DwarfConfig, DWARFInfo
 
     def section(name: str) -> DebugSectionDescriptor | None:
@@ -67,36 +73,38 @@ def information(sections: Mapping[str, bytes], word_size: int) -> DWARFInfo:
 
 @dataclass(eq=False)
 class Unit:
-    """A compilation unit, its skeleton replaced by what that stands for."""
+    """A compilation unit; a skeleton unit is replaced by its split unit."""
 
     top: DIE
-    #: [start, end) of the code it describes, in link-time addresses; None where it does not say.
+    #: [start, end) of the code it describes, in link-time addresses; None when it has no ranges.
     ranges: list[tuple[int, int]] | None = field(default=None)
 
     @property
     def language(self) -> int:
-        """DW_AT_language; 0 where there is none."""
+        """DW_AT_language; 0 without one."""
         found = self.top.attributes.get("DW_AT_language")
         return found.value if found is not None and isinstance(found.value, int) else 0
 
     def covers(self, address: int) -> bool | None:
-        """Whether it describes code at an address; None where it does not say."""
+        """Whether it describes code at an address; None when it has no ranges."""
         return None if self.ranges is None else any(start <= address < end for start, end in self.ranges)
 
 
 class DebugInformation:
-    """All units of an image's debug information. `problems` grows with what reading meets and cannot read."""
+    """All units of an image's debug information. Parts that cannot be read are added to `problems` as they are
+    met.
+    """
 
     def __init__(self, sections: DebugSections) -> None:
         self.sections = sections
         self.problems = list(sections.problems)
         self._word_size = sections.bits // 8
         self._split: dict[Path, DWARFInfo | None] = {}
-        self.alternate: str | None = None  #: the alternate file, where it is needed and cannot be had
+        self.alternate: str | None = None  #: the alternate file, when it is needed and was not found
 
     @cached_property
     def main(self) -> DWARFInfo | None:
-        """What the image's own sections hold."""
+        """The debug information in the image's own sections."""
         if not self.sections.get(".debug_info"):
             return None
         info = information(self.sections, self._word_size)
@@ -104,7 +112,7 @@ class DebugInformation:
         return info
 
     def units(self) -> Iterator[Unit]:
-        """The units, in order. Where the bytes stop making sense they end, with a problem."""
+        """The units, in order. A damaged unit ends the iteration and adds a problem."""
         if self.main is None:
             return
         try:
@@ -120,22 +128,24 @@ class DebugInformation:
                         yield Unit(content, ranges)
                     continue
                 yield Unit(top, ranges)
-        except (
-            Exception
-        ) as error:  # pyelftools raises whatever its parsing meets: KeyError, struct errors, assertions
+        except Exception as error:
+            # damaged DWARF makes pyelftools raise arbitrary exceptions: KeyError, struct.error, AssertionError
             self.damaged(error)
 
     def damaged(self, error: Exception) -> None:
-        """Note that DWARF could not be read."""
+        """Add a problem for DWARF that could not be read."""
         said = f"{type(error).__name__}: {error}".rstrip(": ")
         self.problems.append(
-            f"{self.sections.source}: the debug information is damaged or of a form not known ({said})"
+            f"{self.sections.source}: the debug information is damaged or has an unknown form ({said})"
         )
 
     # ------------------------------------------------------------ types
 
     def by_signature(self, die: DIE, signature: int) -> DIE:
-        """The type of a type unit (DW_FORM_ref_sig8), of the file `die` is in. Raises DebugInfoError."""
+        """The type DIE of the type unit with that signature (DW_FORM_ref_sig8), in the file of `die`.
+
+        Raises DebugInfoError.
+        """
         info = die.dwarfinfo
         for unit in info.iter_CUs():
             if unit.header.get("type_signature") == signature:
@@ -146,11 +156,13 @@ class DebugInformation:
             return info.get_DIE_by_sig8(signature)
         except KeyError:
             raise DebugInfoError(
-                self.sections.source, f"the type unit with signature {signature:#018x} is not there"
+                self.sections.source, f"there is no type unit with signature {signature:#018x}"
             ) from None
 
     def referred(self, die: DIE, attribute: str) -> DIE:
-        """What a reference leads to. Raises DebugInfoError where that is in a file that is not there."""
+        """The DIE that a reference attribute names. Raises DebugInfoError when it is in a file that was not
+        found.
+        """
         found = die.attributes[attribute]
         if found.form == "DW_FORM_ref_sig8":
             return self.by_signature(die, found.raw_value)
@@ -161,7 +173,7 @@ class DebugInformation:
     # ------------------------------------------------------------ the alternate file
 
     def _alternate(self) -> DWARFInfo | None:
-        """What dwz has moved into another file."""
+        """The alternate file into which dwz moved shared DIEs."""
         link = self.sections.get(_ALTERNATE)
         if link is not None:
             name, _, identity = link.partition(b"\0")
@@ -177,7 +189,7 @@ class DebugInformation:
         try:
             decoded = decode_sections(path)
             if identity and _build_id(decoded) not in (identity, None):
-                self.alternate = f"{text} is another one: its build ID differs"
+                self.alternate = f"{text} does not match: its build ID differs"
                 return None
             return information(own_sections(decoded), self._word_size)
         except ElfError as error:
@@ -187,7 +199,7 @@ class DebugInformation:
     # ------------------------------------------------------------ split DWARF
 
     def _content(self, skeleton: DIE, name: str) -> DIE | None:
-        """The unit that a skeleton stands for; None where its file cannot be had, which is a problem then."""
+        """The split unit of a skeleton; None when its file was not found, which adds a problem."""
         number = _dwo_id(skeleton)
         try:
             for info in self._split_files(skeleton, name, number):
@@ -200,12 +212,12 @@ class DebugInformation:
             self.problems.append(str(error))
             return None
         self.problems.append(
-            f"{self.sections.source}: split debug information is in {name}, which is not there or is another one"
+            f"{self.sections.source}: split debug information: {name} was not found or has another dwo_id"
         )
         return None
 
     def _split_files(self, skeleton: DIE, name: str, number: int | None) -> Iterator[DWARFInfo]:
-        """Where a skeleton's content may lie: the package beside the image, then the file it names."""
+        """Files that may have the split unit: a .dwp beside the image, then the .dwo file."""
         for path in self.sections.paths:
             package = path.with_name(path.name + ".dwp")
             if number is not None and package.is_file():
@@ -220,12 +232,14 @@ class DebugInformation:
                     yield self._of_split(own_sections(decode_sections(path), split=True))
 
     def _of_split(self, sections: Mapping[str, bytes]) -> DWARFInfo:
-        # The addresses of all of them are the image's own.
+        # Split units use the .debug_addr section of the image.
         addresses = {".debug_addr": self.sections[".debug_addr"]} if ".debug_addr" in self.sections else {}
         return information({**sections, **addresses}, self._word_size)
 
     def _adapt(self, unit: Any, skeleton: DIE) -> None:
-        """Give a split unit what it takes from its skeleton, and from nowhere (DWARF 5, 3.1.3 and 7.26)."""
+        """Set the table bases of a split unit: inherited from its skeleton, or the defaults (DWARF 5, 3.1.3 and
+        7.26).
+        """
         _complete(unit)
         bases = _split_bases(unit)
         for name in ("DW_AT_addr_base", "DW_AT_GNU_addr_base"):
@@ -235,7 +249,7 @@ class DebugInformation:
 
 
 def _split_bases(unit: Any) -> dict[str, int]:
-    """Where a split unit's tables begin: behind their headers, which GNU's DWARF 4 has not (DWARF 5, 7.26 to
+    """The bases of a split unit's tables: after their headers, which GNU's DWARF 4 does not have (DWARF 5, 7.26 to
     7.29).
     """
     if unit.header["version"] < 5:
@@ -250,7 +264,7 @@ def _split_bases(unit: Any) -> dict[str, int]:
 
 
 def _give_bases(unit: Any, bases: Mapping[str, int]) -> None:
-    """Let the top DIE of a unit have attributes by which pyelftools finds strings and addresses."""
+    """Add base attributes to the top DIE of a unit, so that pyelftools finds its strings and addresses."""
     from elftools.dwarf.die import DIE, AttributeValue
 
     top = DIE(cu=unit, stream=unit.dwarfinfo.debug_info_sec.stream, offset=unit.cu_die_offset)
@@ -262,14 +276,14 @@ def _give_bases(unit: Any, bases: Mapping[str, int]) -> None:
 
 
 def _complete(unit: Any) -> None:
-    """Teach pyelftools the forms of GNU's DWARF 4 split units (they are ULEB128 numbers)."""
+    """Add the forms of GNU's DWARF 4 split units, which are ULEB128 numbers, to pyelftools' table."""
     forms = unit.structs.Dwarf_dw_form
     for name in ("DW_FORM_GNU_str_index", "DW_FORM_GNU_addr_index"):
         forms.setdefault(name, unit.structs.the_Dwarf_uleb128)
 
 
 def text_of(die: DIE, attribute: Any) -> bytes | None:
-    """A string attribute's bytes, by GNU's indices too; None for what is no string."""
+    """The bytes of a string attribute, DW_FORM_GNU_str_index included; None for other attributes."""
     if attribute.form == "DW_FORM_GNU_str_index":
         info = die.dwarfinfo
         size = 4 if die.cu.structs.dwarf_format == 32 else 8
@@ -280,7 +294,7 @@ def text_of(die: DIE, attribute: Any) -> bytes | None:
 
 
 def address_of(die: DIE, name: str) -> int | None:
-    """An attribute that is an address, as a link-time one; None without it."""
+    """The link-time address in an address attribute; None without one."""
     attribute = die.attributes.get(name)
     if attribute is None:
         return None
@@ -290,7 +304,7 @@ def address_of(die: DIE, name: str) -> int | None:
 
 
 def _ranges(top: DIE) -> list[tuple[int, int]] | None:
-    """The code a unit describes; None where it does not say, or not in a way that can be read."""
+    """The ranges of the code a unit describes; None when it has none or they cannot be read."""
     try:
         low = address_of(top, "DW_AT_low_pc")
         if "DW_AT_ranges" in top.attributes:
@@ -300,12 +314,13 @@ def _ranges(top: DIE) -> list[tuple[int, int]] | None:
             return None
         end = high.value if high.form.startswith(("DW_FORM_addr", "DW_FORM_GNU_addr")) else low + high.value
         return [(low, end)]
-    except Exception:  # whatever pyelftools makes of what it does not know: then every unit is looked through
+    except Exception:
+        # unknown forms make pyelftools raise arbitrary exceptions; without ranges the unit is always searched
         return None
 
 
 def range_list(die: DIE, base: int) -> Iterator[tuple[int, int]]:
-    """The [start, end) of DW_AT_ranges, in order; `base` is the unit's lowest address."""
+    """The [start, end) pairs of DW_AT_ranges, in order; `base` is the unit's lowest address."""
     lists: Any = die.dwarfinfo.range_lists()
     for entry in lists.get_range_list_at_offset(die.attributes["DW_AT_ranges"].value, cu=die.cu):
         if hasattr(entry, "base_address"):
@@ -323,7 +338,7 @@ def _dwo_name(top: DIE) -> str | None:
 
 
 def _dwo_id(top: DIE) -> int | None:
-    """What tells a unit of split DWARF from others: in its header, or an attribute of GNU's DWARF 4."""
+    """The dwo_id of a unit: from its header, or from an attribute in GNU's DWARF 4."""
     found = top.cu.header.get("dwo_id")
     if found is None and "DW_AT_GNU_dwo_id" in top.attributes:
         found = top.attributes["DW_AT_GNU_dwo_id"].value
@@ -331,7 +346,7 @@ def _dwo_id(top: DIE) -> int | None:
 
 
 def _unit_with(info: DWARFInfo, number: int | None) -> Any:
-    """The unit of a .dwo file with that ID (any, for None); None without."""
+    """The unit of a .dwo file with that dwo_id (any, for None); None without one."""
     for unit in info.iter_CUs():
         if unit.header.get("unit_type") == "DW_UT_split_type":
             continue
@@ -355,7 +370,7 @@ def _attribute_id(unit: Any) -> int | None:
 
 
 def _package_parts(sections: Mapping[str, bytes], number: int) -> dict[str, bytes] | None:
-    """The contributions of one unit to the sections of a .dwp file; None where the index has no such unit."""
+    """The contributions of one unit to the sections of a .dwp file; None when the index does not have the unit."""
     index = sections.get(".debug_cu_index", b"")
     words = memoryview(index[: len(index) & -4]).cast("I")
     if len(words) < 4:

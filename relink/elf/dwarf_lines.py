@@ -1,8 +1,8 @@
-"""Line numbers out of DWARF: which line of which source file an address belongs to.
+"""Line numbers from DWARF: the source file and line of an address.
 
-Only .debug_line is read (with the two string sections it may refer to), versions 2 to 5: a line table stands for
-itself. Units are read one after the other until one covers the address asked for, and kept. As with all DWARF here
-a damaged table only means that less is known. Source: DWARF 5, section 6.2.
+Only .debug_line is read (versions 2 to 5), with the two string sections it may refer to: a line table does not
+need the other debug sections. Units are read in order until one covers the address, and cached. A damaged table
+only makes the result incomplete. Source: DWARF 5, section 6.2.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from relink.records import dataclass, field
 __all__ = ["LineTable", "SourceLine", "source_line"]
 
 _SECTIONS = (".debug_line", ".debug_line_str", ".debug_str")
-_MAX_OPCODES = 8_000_000  #: read for one image, which takes some seconds; what lies behind is not known
+_MAX_OPCODES = 8_000_000  #: opcodes read for one image (some seconds); line tables beyond that are ignored
 
 
 class SourceLine(NamedTuple):
-    """A line of a source file, as the compiler was told its name; lines count from 1."""
+    """A line of a source file. The file name is the one given to the compiler; lines count from 1."""
 
     file: str
     line: int
@@ -37,24 +37,24 @@ _KNOWN: WeakKeyDictionary[Decoded, LineTable] = WeakKeyDictionary()
 
 
 def source_line(decoded: Decoded, vaddr: int) -> SourceLine | None:
-    """The source of the instruction at a link-time address; None where DWARF does not tell. Never raises."""
+    """The source line of the instruction at a link-time address; None when unknown. Never raises."""
     table = _KNOWN.get(decoded)
     if table is None:
         try:
             lines, line_strings, strings = (debug_section(decoded, name) for name in _SECTIONS)
-        except Exception:  # a hint that cannot be read is none
+        except Exception:  # source lines are optional: no line instead of an error
             lines = line_strings = strings = b""
         table = _KNOWN[decoded] = LineTable(lines, line_strings, strings, decoded.header.bits // 8)
     return table.find(vaddr)
 
 
 class _DamagedError(Exception):
-    """A unit that contradicts itself."""
+    """A line number program that is inconsistent."""
 
 
 @dataclass
 class _Sequence:
-    """Rows of rising address, the last one where the sequence ends."""
+    """Rows in ascending address order; the last one marks the end of the sequence."""
 
     files: list[str]
     addresses: list[int] = field(default_factory=list)
@@ -69,7 +69,9 @@ class _Sequence:
 
 
 class LineTable:
-    """The line tables of one image: the contents of its sections, addresses of `word_size` bytes."""
+    """The line tables of one image. `sections` are the contents of its debug sections; addresses have `word_size`
+    bytes.
+    """
 
     def __init__(self, lines: bytes, line_strings: bytes, strings: bytes, word_size: int) -> None:
         self._sections = lines, line_strings, strings
@@ -78,7 +80,7 @@ class LineTable:
         self._units = self._read()
 
     def find(self, address: int) -> SourceLine | None:
-        """The source of the instruction at an address, or None."""
+        """The source line of the instruction at an address, or None."""
         for sequence in self._sequences:
             if (found := sequence.find(address)) is not None:
                 return found
@@ -90,7 +92,9 @@ class LineTable:
         return None
 
     def _read(self) -> Iterator[list[_Sequence]]:
-        """The sequences of each unit. Units tell their length, so a damaged one hides no other."""
+        """The sequences of each unit. A unit has a length field, so a damaged one does not affect those after
+        it.
+        """
         lines = self._sections[0]
         at, left = 0, _MAX_OPCODES
         while at + 4 <= len(lines) and left > 0:
@@ -101,10 +105,10 @@ class LineTable:
                 at += 8
             end = at + length
             unit = _Unit(lines[at:end], width, self._sections[1], self._sections[2], self._word_size)
-            with suppress(_DamagedError, IndexError):  # what was read until then counts
+            with suppress(_DamagedError, IndexError):  # sequences read before the damage are kept
                 unit.run(left)
             left -= unit.executed
-            # Linkers leave dropped code at 0: it would cover what lies there.
+            # Linkers set the address of discarded code to 0; such a sequence would cover other code there.
             yield [s for s in unit.sequences if len(s.addresses) > 1 and s.addresses[0]]
             at = end
 
@@ -168,7 +172,7 @@ class _Unit:
         program = self.at + length
         self.step = self.uint(1)
         if version >= 4:
-            self.uint(1)  # operations per instruction: of VLIW machines
+            self.uint(1)  # maximum_operations_per_instruction, for VLIW machines
         self.uint(1)  # default_is_stmt
         self.line_base = (self.uint(1) ^ 0x80) - 0x80
         self.line_range = self.uint(1)
@@ -185,15 +189,17 @@ class _Unit:
         self.at = program
 
     def tables(self) -> None:
-        """Folders and files up to version 4; folder 0 is where the compiler ran, and files count from 1."""
+        """Read the folder and file tables of versions up to 4. Folder 0 is the compilation directory; files count
+        from 1.
+        """
         folders = [""]
         while folder := self.string():
             folders.append(folder)
         self.files = [""]
         while name := self.string():
             self.files.append(_joined(folders, self.uleb(), name))
-            self.uleb()  # when it was changed
-            self.uleb()  # its size
+            self.uleb()  # modification time
+            self.uleb()  # file size
 
     def entries(self) -> list[tuple[str, int]]:
         """(path, folder) of each entry of a version 5 table (6.2.4.1)."""
@@ -253,7 +259,7 @@ class _Unit:
 
     def emit(self) -> None:
         addresses = self.sequence.addresses
-        if addresses and self.address < addresses[-1]:  # DWARF wants them to rise within a sequence
+        if addresses and self.address < addresses[-1]:  # DWARF requires ascending addresses within a sequence
             raise _DamagedError
         addresses.append(self.address)
         self.sequence.rows.append((self.file, self.line))
@@ -291,7 +297,7 @@ class _Unit:
                 self.uleb()
 
 
-#: DW_FORM_* a version 5 table may use (7.5.6): how to read each; what is of no interest is skipped.
+#: Readers of the DW_FORM_* that a version 5 table may use (7.5.6); a form whose value is not needed is skipped.
 _FORMS: dict[int, Callable[[_Unit], str | int]] = {
     0x05: lambda unit: unit.uint(2), 0x06: lambda unit: unit.uint(4), 0x07: lambda unit: unit.uint(8),
     0x08: _Unit.string, 0x09: lambda unit: unit.skip(unit.uleb()), 0x0B: lambda unit: unit.uint(1),
@@ -301,6 +307,6 @@ _FORMS: dict[int, Callable[[_Unit], str | int]] = {
 
 
 def _joined(folders: list[str], number: int, name: str) -> str:
-    """A file's name with its folder, unless that is where the compiler ran (number 0)."""
+    """A file's path: its folder and name, or the name alone in the compilation directory (folder 0)."""
     folder = folders[number] if 0 < number < len(folders) else ""
     return name if not folder or name.startswith("/") else f"{folder}/{name}"

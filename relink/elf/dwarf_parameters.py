@@ -1,9 +1,9 @@
-"""Whether a parameter comes as a value or as the address of one, where the language leaves that to the compiler.
+"""Whether a parameter is passed by value or by reference, in languages whose DWARF types do not tell.
 
-Fortran passes what has no VALUE attribute by reference, Pascal its `var` parameters, and neither's DWARF has a
-type for it: compilers say where the *value* lies, and that is behind the address. So the parameter's location on
-entry is read: each step through memory between the register or stack slot that brought the argument and the value
-is an indirection. Source: DWARF 5, 2.5 and 2.6; gcc/dwarf2out.cc (DECL_BY_REFERENCE).
+Fortran passes parameters without the VALUE attribute by reference, and Pascal its `var` parameters. DWARF gives
+the location of the *value*, which the argument points at. So the location expression at function entry is read:
+every load from memory between the register or stack slot of the argument and the value is an indirection. Source:
+DWARF 5, 2.5 and 2.6; gcc/dwarf2out.cc (DECL_BY_REFERENCE).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from relink.arch import Architecture
 
 FORTRAN = frozenset({0x07, 0x08, 0x0E, 0x22, 0x23, 0x2D})  #: DW_LANG_Fortran77 to Fortran18
-#: Those, and Pascal83, Modula2, Modula3, Ada83, Ada95, Ada2005, Ada2012, Cobol74, Cobol85, PLI.
+#: Fortran and Pascal83, Modula2, Modula3, Ada83, Ada95, Ada2005, Ada2012, Cobol74, Cobol85, PLI.
 BY_REFERENCE = FORTRAN | frozenset({0x09, 0x0A, 0x17, 0x03, 0x0D, 0x2E, 0x2F, 0x05, 0x06, 0x0F})
 
 _STACK = frozenset({"DW_OP_fbreg", "DW_OP_call_frame_cfa"})
 
 
 def passed_by_reference(parameter: DIE, arch: Architecture | None, language: int) -> bool | None:
-    """Whether the argument is the address of the parameter's value; None where DWARF does not tell.
+    """Whether the argument is the address of the parameter's value; None when DWARF does not tell.
 
-    Only Fortran passes by reference by default: elsewhere a parameter that has no location counts as a value.
+    Only Fortran passes by reference by default: in other languages a parameter without a location is a value.
     """
     unknown = None if language in FORTRAN else False
     try:
         operations = _on_entry(parameter)
-    except Exception:  # pyelftools raises whatever its parsing meets
+    except Exception:  # damaged DWARF makes pyelftools raise arbitrary exceptions
         return unknown
     if not operations:
         return unknown
@@ -48,7 +48,7 @@ def passed_by_reference(parameter: DIE, arch: Architecture | None, language: int
 
 
 def _on_entry(parameter: DIE) -> list[Any]:
-    """The operations that say where the parameter is when the function starts."""
+    """The location expression of the parameter at function entry."""
     from elftools.dwarf.dwarf_expr import DWARFExprParser
     from elftools.dwarf.locationlists import LocationExpr, LocationParser
 

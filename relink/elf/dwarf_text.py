@@ -1,8 +1,8 @@
-"""C text for what DWARF says of functions and types; `relink.elf.dwarf` finds the entries.
+"""C text for the functions and types that DWARF describes; `relink.elf.dwarf` finds the DIEs.
 
-Typedefs and enums are resolved to basic types, so that the text stands alone; `va_list` and `wchar_t` keep their
-names, for callers treat them apart. What C cannot say, or a call cannot pass, is a DebugInfoError that names it:
-never another type of the same size.
+Typedefs and enums are resolved to basic types, so that the text needs no other declarations. `va_list` and
+`wchar_t` keep their names, because calls treat them specially. A type that C cannot express or a call cannot pass
+raises a DebugInfoError that names it; it is never replaced by another type of the same size.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from relink.errors import DebugInfoError
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE
 
-MAX_DEPTH = 32  #: of types within types; deeper is broken or not worth it
+MAX_DEPTH = 32  #: limit for nested types; deeper nesting is damaged or useless
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _C_WORDS = frozenset("char short int long signed unsigned float double __int128 _Bool".split())
 _KEYWORDS = _C_WORDS | frozenset(
@@ -28,7 +28,7 @@ _KEYWORDS = _C_WORDS | frozenset(
     return sizeof static struct switch true typedef union void volatile while
 """.split()
 )
-#: Typedefs (and, on x86-64, the structure) that keep their names.
+#: Typedefs, and on x86-64 the structure behind va_list, that keep their names.
 _KEPT = {
     "va_list": "va_list",
     "__builtin_va_list": "va_list",
@@ -37,7 +37,7 @@ _KEPT = {
 }
 _VA_LIST_TAG = "__va_list_tag"  #: AMD64 psABI, 3.5.7: va_list is an array of one of these
 _ADDRESS, _BOOLEAN, _FLOAT, _SIGNED, _UNSIGNED = 0x01, 0x02, 0x04, 0x05, 0x07
-#: DW_ATE_* (DWARF 5, table 7.11) -> C type by size in bytes, for base types whose name is not C's.
+#: DW_ATE_* (DWARF 5, table 7.11) -> C type by size in bytes, for base types with a name that C does not have.
 _ENCODINGS: dict[int, dict[int, str]] = {
     _ADDRESS: {4: "void *", 8: "void *"},
     _BOOLEAN: {1: "_Bool", 2: "int16_t", 4: "int32_t", 8: "int64_t"},  # Fortran's logical kinds
@@ -70,7 +70,7 @@ _C_LANGUAGES = frozenset({0x01, 0x02, 0x0C, 0x1D, 0x2C})  #: DW_LANG_C89, C, C99
 _PACKS = frozenset({"DW_TAG_GNU_formal_parameter_pack"})
 #: Names of binary128 where `long double` is another format (x87's, on x86).
 _QUADRUPLE = re.compile(r"__float128|_Float128|real\(kind=16\)|(float|real|f)128", re.IGNORECASE)
-#: Types whose values go in registers of their own or in formats no call knows.
+#: Types that are passed in special registers or have a format that calls do not support.
 _REFUSED_ENCODINGS = {
     0x03: "complex",
     0x09: "imaginary",
@@ -81,11 +81,11 @@ _REFUSED_ENCODINGS = {
 
 
 class _NotCError(Exception):
-    """A type C, or a call, has no words for; the message names it."""
+    """A type that C cannot express or a call cannot pass; the message names it."""
 
 
 class Writer:
-    """Writes C for entries of one image's debug information. Raises DebugInfoError."""
+    """Writes C text for DIEs of one image's debug information. Methods raise DebugInfoError."""
 
     def __init__(self, information: DebugInformation) -> None:
         self._information = information
@@ -93,7 +93,9 @@ class Writer:
         self._arch = architecture_of(information.sections.machine, information.sections.bits)
 
     def prototype(self, die: DIE, function: str, language: int) -> str:
-        """The prototype of a subprogram, as that of `function`, whose unit is in a DW_AT_language."""
+        """The C prototype of the subprogram `die`, with the name `function`; `language` is DW_AT_language of its
+        unit.
+        """
         name = function if _IDENTIFIER.fullmatch(function) and function not in _KEYWORDS else "function"
         try:
             return self._declare(self.type_of(die), f"{name}({self._parameters(die, 0, language)})", 0)
@@ -110,7 +112,7 @@ class Writer:
     # ------------------------------------------------------------ attributes
 
     def origins(self, die: DIE) -> Iterator[DIE]:
-        """The DIE and those it completes (DWARF 5, 2.13.2 and 3.3.8)."""
+        """The DIE, then its specifications and abstract origins (DWARF 5, 2.13.2 and 3.3.8)."""
         for _ in range(MAX_DEPTH):
             yield die
             for attribute in ("DW_AT_abstract_origin", "DW_AT_specification"):
@@ -121,7 +123,7 @@ class Writer:
                 return
 
     def attribute(self, die: DIE, name: str) -> Any:
-        """An attribute's value, of the DIE or what it completes; None if absent."""
+        """An attribute's value, from the DIE or one of its `origins`; None if absent."""
         return next((each.attributes[name].value for each in self.origins(die) if name in each.attributes), None)
 
     def string(self, die: DIE, name: str) -> str | None:
@@ -132,17 +134,14 @@ class Writer:
         return None
 
     def type_of(self, die: DIE) -> DIE | None:
-        """What DW_AT_type refers to; None means void.
-
-        Type units' skeletons are replaced by the types themselves.
-        """
+        """The type that DW_AT_type refers to; None means void. A type unit is replaced by its type."""
         for each in self.origins(die):
             if "DW_AT_type" in each.attributes:
                 return self._whole(self._information.referred(each, "DW_AT_type"))
         return None
 
     def _whole(self, die: DIE) -> DIE:
-        """A type, where `die` only says which type unit has it (DW_AT_signature)."""
+        """The type itself when `die` is a declaration that names a type unit (DW_AT_signature), else `die`."""
         if "DW_AT_signature" in die.attributes and "DW_AT_declaration" in die.attributes:
             return self._information.referred(die, "DW_AT_signature")
         return die
@@ -150,14 +149,14 @@ class Writer:
     # ------------------------------------------------------------ parameters
 
     def _parameters(self, die: DIE, depth: int, language: int) -> str:
-        """The inside of the parentheses."""
+        """The parameter list, without parentheses."""
         declared = list(self._declared_parameters(die))
         formals = [child for child in declared if child.tag == "DW_TAG_formal_parameter"]
         if language in BY_REFERENCE:
             formals = _lengths_last(formals, [self.string(child, "DW_AT_name") or "" for child in formals])
         promoted = language in _C_LANGUAGES and die.tag == "DW_TAG_subprogram" and not self._prototyped(die)
         parts = [self._parameter(die, child, depth, language) for child in formals]
-        if promoted:  # a definition of before prototypes: float arguments come as double (C11, 6.5.2.2)
+        if promoted:  # defined without a prototype (K&R): float arguments are passed as double (C11, 6.5.2.2)
             parts = [re.sub(r"^(const |volatile )*float\b(?! *[*\[(])", r"\1double", part) for part in parts]
         variadic = any(child.tag == "DW_TAG_unspecified_parameters" for child in declared)
         return ", ".join(parts + ["..."] * variadic) if parts else "void"
@@ -166,7 +165,7 @@ class Writer:
         return bool(self.attribute(die, "DW_AT_prototyped"))
 
     def _declared_parameters(self, die: DIE) -> Iterator[DIE]:
-        """The children that are parameters: of the DIE, or of what it completes where it has none of its own."""
+        """The parameters of the DIE, or of its `origins` when it has none."""
         for each in self.origins(die):
             found = [
                 child
@@ -190,7 +189,7 @@ class Writer:
         return self._referred_parameter(target, name, depth)
 
     def _referred_parameter(self, target: DIE, name: str, depth: int) -> str:
-        """A parameter that comes as an address of its own accord: a scalar as a reference, others as pointers."""
+        """C for a parameter passed by reference: `T &` for a scalar, a pointer for other types."""
         under = self._unqualified(target)
         if "DW_AT_data_location" in under.attributes or "DW_AT_allocated" in under.attributes:
             raise _NotCError(f"parameter {name or '?'} is an array descriptor of its language")
@@ -205,14 +204,16 @@ class Writer:
 
     def _parameter_name(self, die: DIE) -> str:
         name = self.string(die, "DW_AT_name") or ""
-        # A name that is also a common typedef would read as a type.
+        # A parameter named like a common typedef would be parsed as a type.
         fine = _IDENTIFIER.fullmatch(name) and name not in _KEYWORDS and not name.endswith("_t")
         return name if fine else ""
 
     # ------------------------------------------------------------ types
 
     def _declare(self, die: DIE | None, declarator: str, depth: int) -> str:
-        """C for `declarator` being of the type `die` (None: void), inside out as C's grammar has it."""
+        """The C declaration of `declarator` with the type `die` (None: void), built from the inside out as in C's
+        grammar.
+        """
         if depth > MAX_DEPTH:
             raise _NotCError("its type is nested too deeply")
         tag = "" if die is None else die.tag
@@ -253,7 +254,7 @@ class Writer:
         return self._declare(target, declarator, depth + 1)
 
     def _qualify(self, die: DIE, declarator: str, depth: int) -> str:
-        """A qualifier goes behind the star of a pointer, and before anything else."""
+        """Add a qualifier: after the star of a pointer, before any other type."""
         target = self.type_of(die)
         word = _QUALIFIERS[str(die.tag)]
         if target is None or self._unqualified(target).tag not in _POINTERS:
@@ -272,7 +273,7 @@ class Writer:
         return die
 
     def _behind_pointer(self, die: DIE | None) -> DIE | None:
-        """What a pointer is said to point at: void, where C has no name for it."""
+        """The target type of a pointer; void when C cannot express it."""
         if die is None:
             return None
         under = self._unqualified(die)
@@ -280,12 +281,13 @@ class Writer:
             return die if _IDENTIFIER.fullmatch(self.string(under, "DW_AT_name") or "") else None
         try:
             self._declare(die, "", 1)
-        except (_NotCError, DebugInfoError):  # a type of a file that is not there, too: the address is the same
+        except (_NotCError, DebugInfoError):
+            # also for a type in a file that was not found: the pointer is passed the same way
             return None
         return die
 
     def _basic(self, die: DIE) -> str:
-        """A type that is written before the declarator."""
+        """The name of a type that C writes before the declarator."""
         tag = str(die.tag)
         name = self.string(die, "DW_AT_name") or ""
         size = self.attribute(die, "DW_AT_byte_size")
@@ -321,7 +323,9 @@ class Writer:
         return text
 
     def _enumeration(self, die: DIE, name: str, size: object) -> str:
-        """The integer type of an enumeration: the one it names, else signed where an enumerator is negative."""
+        """The integer type of an enumeration: its DW_AT_type, else a signed type when an enumerator is
+        negative.
+        """
         under = self.type_of(die)
         if under is not None:
             return self._declare(under, "", 1)
@@ -337,7 +341,7 @@ class Writer:
         return text
 
     def _bounds(self, die: DIE) -> str:
-        """[n] for every dimension; [] where the bound is not a constant."""
+        """`[n]` for each dimension; `[]` when the bound is not a constant."""
         text = ""
         for child in die.iter_children():
             if child.tag != "DW_TAG_subrange_type":
@@ -351,7 +355,7 @@ class Writer:
 
 
 def _children(die: DIE) -> Iterator[DIE]:
-    """Its children, those of C++ parameter packs in their place."""
+    """The DIE's children; a C++ parameter pack is replaced by its children."""
     for child in die.iter_children():
         if child.tag in _PACKS:
             yield from child.iter_children()
@@ -360,7 +364,9 @@ def _children(die: DIE) -> Iterator[DIE]:
 
 
 def _lengths_last(formals: list[DIE], names: list[str]) -> list[DIE]:
-    """Lengths of Fortran's strings (`_text` of `text`) behind all other arguments, as they are passed."""
+    """Move the length arguments of Fortran strings (`_text` of `text`) after all other arguments, as they are
+    passed.
+    """
     hidden = [
         die
         for die, name in zip(formals, names, strict=True)

@@ -1,4 +1,4 @@
-"""PT_DYNAMIC: tags and values, and the few questions everyone asks of them (gABI chapter 5)."""
+"""The dynamic section: its tags and values, and access by tag (gABI chapter 5)."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Dynamic:
 
     @classmethod
     def empty(cls) -> Dynamic:
-        """An image without PT_DYNAMIC."""
+        """The dynamic section of an image without PT_DYNAMIC."""
         nothing = frozen(np.empty(0, np.uint64))
         return cls(nothing, nothing)
 
     @classmethod
     def of(cls, entries: AnyArray, normalise: Callable[[int], int] | None = None) -> Dynamic:
-        """From records of `Layout.dynamic`, cut at the first DT_NULL.
+        """Build it from `Layout.dynamic` records, up to the first DT_NULL.
 
-        `normalise` turns the address a loader may have left in memory back into a link-time one.
+        `normalise` converts an address that a loader has rebased in memory back to a link-time address.
         """
         ends = np.flatnonzero(entries["tag"] == 0)
         if len(ends):
@@ -62,7 +62,7 @@ class Dynamic:
     @overload
     def value(self, tag: DynamicTag | int, default: None = None) -> int | None: ...
     def value(self, tag: DynamicTag | int, default: int | None = None) -> int | None:
-        """The value of `tag`: the last, where it repeats, as glibc takes it."""
+        """The value of `tag`, of its last entry when there are several (as in glibc); `default` without one."""
         return self._last.get(int(tag), default)
 
     def values(self, tag: DynamicTag | int) -> list[int]:

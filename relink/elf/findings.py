@@ -1,7 +1,7 @@
-"""What is odd about a file: what no loader minds is kept as a warning, what every loader minds is raised.
+"""Warnings and errors about a file that violates the gABI.
 
-The rule for which is which: what glibc's ld.so, musl, bionic or Linux load is a warning; what none of them does is
-an error. A reader that only wants to look at a file (`tolerant`) keeps the errors too.
+A file that glibc's ld.so, musl, bionic or Linux loads despite the violation gets a warning; one that none of them
+loads is an error. A tolerant reader, which only inspects the file, collects the errors too.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from relink.records import dataclass, field
 
 @dataclass(eq=False)
 class Findings:
-    """Gathers them for the file `name`, in the order of finding. Tables are read when first asked for, so it
-    grows."""
+    """The warnings and problems of the file `name`, in the order they were found. Tables are read on first access,
+    so more may be added.
+    """
 
     name: str
-    tolerant: bool = False  #: keep errors in `problems`, and go on without what they are about
+    #: collect errors in `problems` instead of raising them, and leave out the part they concern
+    tolerant: bool = False
     warnings: list[ElfError] = field(default_factory=list)
     problems: list[ElfError] = field(default_factory=list)
 
     def warn(self, problem: str, offset: int | None = None) -> None:
-        """Something breaks the gABI, and loaders take it all the same."""
+        """Add a warning: the file violates the gABI, but loaders accept it."""
         if not any(known.problem == problem for known in self.warnings):
             self.warnings.append(MalformedElf(self.name, problem, offset))
 
     def refuse(self, error: ElfError) -> None:
-        """Something no loader takes: raised, or kept where the reader is tolerant."""
+        """Raise an error that no loader accepts, or collect it when the reader is tolerant."""
         if not self.tolerant:
             raise error
         self.problems.append(error)

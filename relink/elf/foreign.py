@@ -1,5 +1,6 @@
-"""What a file is that is no ELF object, or holds no machine code, told by name: compilers have several such
-outputs."""
+"""Names for files that compilers write and that cannot be linked: other formats, and objects without machine
+code.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +23,19 @@ _SLIM_AT = 4  #: gcc/lto-streamer.h, `struct lto_section`: two 16-bit versions, 
 
 
 def foreign_kind(start: bytes) -> str | None:
-    """What a file that begins so is, where it is known; None else."""
+    """The kind of file that begins with these bytes, for errors; None when it is not known."""
     return next((kind for magic, kind in _KINDS if start.startswith(magic)), None)
 
 
 def is_bitcode(start: bytes) -> bool:
-    """Whether a file that begins so is LLVM bitcode."""
+    """Whether a file that begins with these bytes is LLVM bitcode."""
     return start.startswith(_BITCODE)
 
 
 def lto_problem(sections: Sequence[str], content: Callable[[int], U8]) -> str | None:
-    """Why a relocatable object cannot be linked though it is ELF: GCC's with -flto and without
-    -ffat-lto-objects."""
+    """The reason when a relocatable object has only GCC's LTO bytecode (-flto without -ffat-lto-objects), else
+    None.
+    """
     for number, name in enumerate(sections):
         if name.startswith(_LTO_SECTION):
             header = content(number)

@@ -1,11 +1,11 @@
-"""DT_GNU_HASH and DT_HASH: how many symbols there are, and which of them a name may reach.
+"""DT_GNU_HASH and DT_HASH: the number of symbols, and the symbols that a lookup by name can find.
 
-ld.so walks a chain per name. Here a whole batch of names is looked up at once, against all entries sorted by
-hash; the chains then only have to say which entries a walk would have met, and in what order. That makes the
-time of a lookup independent of how long a hostile table's chains are.
+ld.so walks one chain per name. Here a batch of names is looked up at once in all entries sorted by hash; the
+chains only decide which of the entries found a walk would have met, and in which order. The time of a lookup
+therefore does not depend on the length of the chains, which a hostile table can make very long.
 
-The three ways to have hashes (GNU table, SysV table, no table: hash the names) are three `HashTable`s.
-Sources: gABI chapter 5, "Hash Table"; for DT_GNU_HASH, glibc's elf/dl-lookup.c and binutils' bfd/elflink.c.
+There are three `HashTable`s: GNU table, SysV table, and none (the names are hashed here). Sources: gABI chapter 5,
+"Hash Table"; for DT_GNU_HASH, glibc's elf/dl-lookup.c and binutils' bfd/elflink.c.
 """
 
 from __future__ import annotations
@@ -26,27 +26,26 @@ _U32 = np.dtype("<u4")
 
 
 class HashTable(Protocol):
-    """What symbol lookup asks of a hash table."""
+    """The interface of a hash table for symbol lookup."""
 
-    #: Low bits of a hash that the table does not keep.
+    #: Number of low bits of a hash that the table does not store.
     lost_bits: int
 
     def hash_of(self, names: Names) -> U32:
-        """uint32[n]: the hash this table files `names` under."""
+        """uint32[n]: the hash of each name, by this table's hash function."""
 
     def entries(self, names: Names) -> tuple[U32, I64]:
-        """(hash, symbol) of every entry, entries of one chain in the order a walk meets them.
-
-        `names` are those of the symbol table, all of them.
+        """(hash, symbol) of every entry; entries of one chain are in walking order. `names` are all names of the
+        symbol table.
         """
 
     def reaches(self, hashes: U32, symbols: I64) -> Bools:
-        """bool[m]: whether a walk for the full hash `hashes[k]` meets symbol `symbols[k]`."""
+        """bool[m]: whether walking the chain of the full hash `hashes[k]` reaches symbol `symbols[k]`."""
 
 
 @dataclass(frozen=True, eq=False)
 class NoHash:
-    """A symbol table without a hash table: everything in it can be found."""
+    """A symbol table without a hash table: every symbol can be found."""
 
     lost_bits = 0
 
@@ -64,19 +63,19 @@ class NoHash:
 class GnuHash:
     """DT_GNU_HASH. Chain *i* is the run of `chain` from `buckets[i] - first` to the next set low bit."""
 
-    first: int  #: index of the first symbol the table knows; those before it are undefined or local
+    first: int  #: index of the first symbol in the table; symbols before it are undefined or local
     buckets: U32
-    chain: U32  #: the hash of symbol first + k, its low bit replaced by "last of its chain"
+    chain: U32  #: the hash of symbol first + k; the low bit is replaced by an end-of-chain flag
     lost_bits = 1
 
     @classmethod
     def read(cls, contents: Contents, layout: Layout, vaddr: int) -> GnuHash:
-        """The table at `vaddr`. Raises MalformedElf for a bucket before it or a chain without an end."""
+        """Read the table at `vaddr`. Raises MalformedElf for a bucket below `first` or a chain without an end."""
         name = contents.name
         bucket_count, first, bloom_words, _shift = contents.table(
             vaddr, 4, _U32, "the DT_GNU_HASH header"
         ).tolist()
-        if bucket_count == 0:  # glibc, musl and bionic find nothing by it
+        if bucket_count == 0:  # glibc, musl and bionic accept it and find no symbol
             contents.findings.warn(f"DT_GNU_HASH at {vaddr:#x} has no buckets: no symbol can be found")
             nothing = frozen(np.empty(0, np.uint32))
             return cls(first, nothing, nothing)
@@ -89,7 +88,8 @@ class GnuHash:
         used = buckets[buckets != 0]
         if int(used.min()) < first:
             raise MalformedElf(
-                name, f"a DT_GNU_HASH bucket begins at symbol {int(used.min())}, the table only at {first}"
+                name,
+                f"a DT_GNU_HASH bucket begins at symbol {int(used.min())}, the table's first symbol is {first}",
             )
         chain_at = buckets_at + bucket_count * 4
         tail = contents.tail(chain_at, "the DT_GNU_HASH chains")
@@ -122,13 +122,15 @@ class GnuHash:
 
     @cached_property
     def _run(self) -> I64:
-        """Which run each entry of `chain` is in: how many runs end before it."""
+        """The run (chain) of each entry of `chain`: the number of runs that end before it."""
         ends = (self.chain & np.uint32(1)).astype(np.int64)
         return frozen(np.cumsum(ends) - ends)
 
 
 def _end_of_run(chain: U32, begin: int) -> int | None:
-    """One past the first entry from `begin` that ends a chain; the runs of real tables are a few entries."""
+    """One past the first entry at or after `begin` that ends a chain, None without one. The chains of real tables
+    are short, so few entries are read at a time.
+    """
     window = 64
     while begin < len(chain):
         ends = np.flatnonzero(chain[begin : begin + window] & np.uint32(1))
@@ -150,7 +152,9 @@ class SysvHash:
 
     @classmethod
     def read(cls, contents: Contents, vaddr: int) -> SysvHash:
-        """The table at `vaddr`. MalformedElf where it lies outside the image; links are checked on use."""
+        """Read the table at `vaddr`. Raises MalformedElf when it is outside the image; links are checked on
+        use.
+        """
         bucket_count, chain_count = contents.table(vaddr, 2, _U32, "the DT_HASH header").tolist()
         buckets = contents.table(vaddr + 8, bucket_count, _U32, "the DT_HASH buckets")
         chain = contents.table(vaddr + 8 + 4 * bucket_count, chain_count, _U32, "the DT_HASH chains")
@@ -176,20 +180,20 @@ class SysvHash:
         return hashes[met], met
 
     def reaches(self, hashes: U32, symbols: I64) -> Bools:
-        # `entries` has left out every symbol that its own hash does not lead to.
+        # `entries` already leaves out symbols that are not in the chain of their own hash.
         return np.ones(len(symbols), np.bool_)
 
     def _places(self) -> tuple[I64, I64]:
-        """For each symbol the bucket whose chain it is in (-1: none), and how deep in it.
+        """For each symbol the bucket of its chain (-1: none), and its position in the chain.
 
-        When nothing is linked to twice, a walk from a bucket cannot come back to where it was, so no chain
-        loops. Then every symbol has one predecessor, and following those in strides that double (each stride
-        two of the last) finds the bucket of all symbols in log(depth) passes.
+        When no symbol is linked to twice, a chain that starts at a bucket cannot loop, and every symbol has at
+        most one predecessor. Pointer doubling over the predecessors then finds the buckets of all symbols in
+        log(depth) passes. Raises MalformedElf when chains loop, merge or leave the table.
         """
         count = self.count
         links = np.concatenate([self.chain, self.buckets]).astype(np.int64)
         if count:
-            links[0] = 0  # symbol 0 ends chains, it is in none
+            links[0] = 0  # symbol 0 marks the end of a chain and is in no chain
         sources = np.flatnonzero(links)
         targets = links[sources]
         if len(targets) and int(targets.max()) >= count:
@@ -205,5 +209,6 @@ class SysvHash:
                 break
             depth += depth[before]
             before = further
-        # A ring that no bucket enters is never left; it stays below `count` and so counts as unreachable.
+        # The predecessors of a loop that no bucket leads to stay below `count`, so its symbols count as
+        # unreachable.
         return np.maximum(before[:count] - count, -1), depth[:count]

@@ -28,9 +28,10 @@ from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
 from relink.records import dataclass
 
-#: The widest image (bytes, first to last segment) that is taken on; beyond it p_vaddr or p_memsz is nonsense.
+#: Limit for the size of an image (bytes, first to last segment); beyond it p_vaddr or p_memsz is taken to be
+#: damaged.
 MAX_SPAN = 2 << 30
-#: The greatest alignment a segment may ask for, in bytes.
+#: Limit for the alignment of a segment, in bytes.
 MAX_ALIGN = 1 << 30
 
 _IDENT_SIZE = 16
@@ -39,7 +40,7 @@ _PN_XNUM = 0xFFFF
 _LINUX = (0, 3)  #: System V, and GNU's extensions to it
 _ARM = 40  #: e_machine
 _ARM_FDPIC = 65
-_FIRST_OF_PROCESSOR = 64  #: from here on the processor's psABI says what it means: bare machines, mostly
+_FIRST_OF_PROCESSOR = 64  #: from here on the meaning is defined by the psABI, mostly for bare-metal systems
 #: EI_OSABI (gABI chapter 4, and the registry kept for it).
 OS_ABIS = {
     0: "System V", 1: "HP-UX", 2: "NetBSD", 3: "GNU/Linux", 4: "GNU/Hurd", 6: "Solaris", 7: "AIX", 8: "IRIX",
@@ -69,7 +70,7 @@ class Header:
 
     @property
     def layout(self) -> Layout:
-        """The record formats of this file's class."""
+        """The record formats of the file's class."""
         return ELF64 if self.bits == 64 else ELF32
 
 
@@ -90,7 +91,7 @@ class Section:
 
 
 def read_header(name: str, data: bytes, findings: Findings | None = None, *, core: bool = False) -> Header:
-    """The header from the first bytes of a file, 64 at most; of a core file only where `core` says so."""
+    """Read the ELF header from the first bytes of a file (at most 64). `core` accepts core files too."""
     findings = findings or Findings(name)
     layout = _layout(name, data, findings)
     names = Header.__match_args__
@@ -113,7 +114,7 @@ def read_header(name: str, data: bytes, findings: Findings | None = None, *, cor
     return header
 
 
-#: What the header holds after e_ident, in the order of the gABI.
+#: The fields of the header after e_ident, in file order.
 _FIELDS = (
     "type", "machine", "version", "entry", "phoff", "shoff", "flags", "ehsize", "phentsize", "phnum", "shentsize",
     "shnum", "shstrndx",
@@ -121,7 +122,7 @@ _FIELDS = (
 
 
 def _layout(name: str, data: bytes, findings: Findings) -> Layout:
-    """The record formats that e_ident names."""
+    """The record formats for the class and byte order in e_ident."""
     if data[:4] != ELF_MAGIC:
         foreign = foreign_kind(data) or script_kind(data)
         raise NotElf(name, foreign or "not an ELF file: it does not begin with the bytes 7f 45 4c 46", 0)
@@ -133,7 +134,7 @@ def _layout(name: str, data: bytes, findings: Findings) -> Layout:
     if byte_order == ELFDATA2MSB:
         raise UnsupportedElf(name, "a big-endian file (ELFDATA2MSB); every supported target is little-endian", 5)
     if byte_order != ELFDATA2LSB:
-        raise MalformedElf(name, f"EI_DATA is {byte_order}, no known byte order", 5)
+        raise MalformedElf(name, f"EI_DATA is {byte_order}, which is neither ELFDATA2LSB nor ELFDATA2MSB", 5)
     if version != EV_CURRENT:
         findings.warn(f"EI_VERSION is {version}, not {EV_CURRENT}", 6)
     layout = ELF64 if elf_class == ELFCLASS64 else ELF32
@@ -143,8 +144,11 @@ def _layout(name: str, data: bytes, findings: Findings) -> Layout:
 
 
 def _check_os_abi(header: Header, findings: Findings) -> None:
-    """Refuse images for another operating system: what they call and how is not what is emulated. Objects call
-    nothing by themselves; only FDPIC ones have relocations of their own."""
+    """Refuse images for another operating system, because its system calls and libraries are not emulated.
+
+    Relocatable objects are accepted, as they make no calls themselves, except those for Arm FDPIC, which have
+    different relocations.
+    """
     known = os_abi_name(header)
     if header.os_abi == _ARM_FDPIC and header.machine == _ARM:
         problem = "is for Arm FDPIC (EI_OSABI 65): its function descriptors and segment maps are not supported"
@@ -160,7 +164,7 @@ def _check_os_abi(header: Header, findings: Findings) -> None:
 
 
 def os_abi_name(header: Header) -> str:
-    """The operating system EI_OSABI names."""
+    """The name of the operating system in EI_OSABI."""
     if header.os_abi == _ARM_FDPIC and header.machine == _ARM:
         return "Arm FDPIC"
     return OS_ABIS.get(header.os_abi, f"an unknown system (EI_OSABI {header.os_abi})")
@@ -169,9 +173,9 @@ def os_abi_name(header: Header) -> str:
 def read_program_headers(
     header: Header, read: Callable[[int, int], bytes], findings: Findings
 ) -> tuple[ProgramHeader, ...]:
-    """The program headers; `read(offset, size)` yields file bytes, fewer where the file ends.
+    """Read the program headers; `read(offset, size)` returns file bytes, fewer at the end of the file.
 
-    Each is e_phentsize bytes from the one before, as musl steps; glibc and Linux ask for the size they know.
+    Entries are e_phentsize bytes apart, as in musl; glibc and Linux require the size of their own structure.
     """
     if header.phnum == 0:
         return ()
@@ -181,7 +185,7 @@ def read_program_headers(
         problem = "e_phnum is PN_XNUM: more program headers than a linkable file has"
         findings.refuse(UnsupportedElf(name, problem, 0))
     if header.phentsize != record.size:
-        problem = f"e_phentsize is {header.phentsize}, ELF{header.bits} has {record.size}"
+        problem = f"e_phentsize is {header.phentsize}, not {record.size} as ELF{header.bits} requires"
         if header.phentsize < record.size:
             findings.refuse(MalformedElf(name, problem, 0))
             return ()
@@ -198,7 +202,7 @@ def read_program_headers(
 
 
 def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:
-    """The section headers of a file (empty when it has none). Raises Truncated or MalformedElf."""
+    """Read the section headers of a file (empty when it has none). Raises Truncated or MalformedElf."""
     if header.shoff == 0:
         return ()
     layout = header.layout
@@ -208,17 +212,17 @@ def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:
     if header.shoff + entry.size > len(data):
         raise Truncated(name, "the section header table lies past the end of the file", header.shoff)
     first = entry.unpack(data[header.shoff : header.shoff + entry.size].tobytes())
-    # Section 0 holds what does not fit e_shnum and e_shstrndx (gABI, "Special Section Indexes").
+    # Section 0 has the values that do not fit e_shnum and e_shstrndx (gABI, "Special Section Indexes").
     count = header.shnum or first[5]
     names_index = first[6] if header.shstrndx == SHN_XINDEX else header.shstrndx
     end = header.shoff + count * entry.size
     if end > len(data):
         raise Truncated(name, f"{count} section headers at {header.shoff:#x} reach past the end", header.shoff)
     rows = list(entry.iter_unpack(data[header.shoff : end].tobytes()))
-    names = StringTable(name, data[:0])  # which also keeps names that overlap from costing without bound
+    names = StringTable(name, data[:0])  # this bound also limits the total size of overlapping names
     if names_index:
         if names_index >= count:
-            raise MalformedElf(name, f"section names are said to be in section {names_index} of {count}", 0)
+            raise MalformedElf(name, f"e_shstrndx is {names_index}, the file has {count} sections", 0)
         names = StringTable(name, section_bytes(name, data, rows[names_index][1], *rows[names_index][4:6]))
     elif not any(row[0] for row in rows):
         return tuple(Section("", *row[1:]) for row in rows)
@@ -226,7 +230,7 @@ def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:
 
 
 def section_bytes(name: str, data: U8, type_: int, offset: int, size: int) -> U8:
-    """A section's bytes in the file: a view; empty for SHT_NOBITS. Raises Truncated."""
+    """A section's bytes: a view of the file, empty for SHT_NOBITS. Raises Truncated."""
     if type_ in (SectionType.NOBITS, SectionType.NULL):
         return data[:0]
     if offset + size > len(data):

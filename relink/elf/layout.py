@@ -1,6 +1,6 @@
-"""How ELF32 and ELF64 write the same records: one `Layout` each, chosen once by the file's class.
+"""The record formats of ELF32 and ELF64: one `Layout` each, selected by the file's class.
 
-All formats are little-endian; big-endian files never get this far.
+All formats are little-endian; big-endian files are refused earlier.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from relink.records import dataclass
 
 @dataclass(frozen=True)
 class Layout:
-    """Record formats of one ELF class. `struct` for what is few, numpy dtypes for what comes in tables."""
+    """Record formats of one ELF class: `struct` formats for single records, numpy dtypes for tables."""
 
     bits: int
-    header: struct.Struct  #: e_type … e_shstrndx (the 16 bytes of e_ident come before)
+    header: struct.Struct  #: e_type … e_shstrndx, after the 16 bytes of e_ident
     program_header: struct.Struct
     program_header_fields: tuple[str, ...]
     section_header: struct.Struct
     compression_header: struct.Struct  #: ch_type, ch_size, ch_addralign (and ELF64's ch_reserved)
-    section_record: np.dtype[Any]  #: the same as `section_header`, by field
+    section_record: np.dtype[Any]  #: the format of `section_header` as a dtype
     word: np.dtype[Any]
     dynamic: np.dtype[Any]
     symbol: np.dtype[Any]
@@ -32,7 +32,7 @@ class Layout:
 
     @property
     def word_size(self) -> int:
-        """Bytes of an address."""
+        """Size of an address in bytes."""
         return self.bits // 8
 
     @property
@@ -73,7 +73,7 @@ ELF64 = Layout(
     dynamic=np.dtype([("tag", "<u8"), ("val", "<u8")]),
     symbol=np.dtype([("name", "<u4"), ("info", "u1"), ("other", "u1"), ("shndx", "<u2"),
                      ("value", "<u8"), ("size", "<u8")]),
-    # r_info's halves as fields of their own: type and symbol are then views of the file, not computed.
+    # The halves of r_info are separate fields, so that type and symbol are views of the file.
     rel=np.dtype([("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4")]),
     rela=np.dtype([("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4"), ("addend", "<i8")]),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Linker scripts that stand where a library is looked for: `libc.so`, `libm.a` of glibc, `libncurses.so`.
+"""Linker scripts in place of a library: `libc.so`, glibc's `libm.a`, `libncurses.so`.
 
 Such a file is text that names other files (GNU ld manual, "Commands Dealing with Files"):
 
@@ -6,8 +6,8 @@ Such a file is text that names other files (GNU ld manual, "Commands Dealing wit
     GROUP ( /lib/x86_64-linux-gnu/libc.so.6 libc_nonshared.a AS_NEEDED ( /lib64/ld-linux-x86-64.so.2 ) )
     INPUT ( libncurses.so.6 -ltinfo )
 
-Commands that name inputs are understood, those that say nothing about them (OUTPUT_FORMAT, …) are read past.
-A script that lays out an output (SECTIONS, MEMORY, PHDRS) is an error: it is no library.
+Commands that name inputs are read; commands that do not affect them (OUTPUT_FORMAT, …) are skipped. A script that
+lays out an output (SECTIONS, MEMORY, PHDRS) raises an error: it does not stand for a library.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from relink.arrays import U8
 from relink.elf.source import map_file
 from relink.errors import UnsupportedElf, printable
 
-_MOST = 1 << 20  #: bytes of a script; real ones have some hundred
+_MOST = 1 << 20  #: size limit in bytes; real scripts have a few hundred
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _TOKEN = re.compile(r'"[^"]*"|[(),;]|[^\s(),;"]+')
 _INPUTS = frozenset({"INPUT", "GROUP"})
 _PASSED_OVER = frozenset({"OUTPUT_FORMAT", "OUTPUT_ARCH", "SEARCH_DIR", "TARGET", "OUTPUT", "ENTRY", "EXTERN"})
-#: How a script begins, once its comments are gone.
+#: The start of a script after its comments.
 _BEGINS = re.compile(r"\s*(?:" + "|".join(sorted(_INPUTS | _PASSED_OVER | {"AS_NEEDED"})) + r")\s*\(")
 
 
 class ScriptInput(NamedTuple):
     """A file that a script names."""
 
-    name: str  #: as it stands there: a path, a file name, or -lNAME
-    as_needed: bool  #: wanted only where something refers to it
+    name: str  #: as written: a path, a file name, or -lNAME
+    as_needed: bool  #: AS_NEEDED: linked only when something refers to it
 
     @property
     def file_names(self) -> list[str]:
-        """The names its file may have, best first: two for -lNAME."""
+        """The file names to search for, in order of preference: two for -lNAME."""
         if not self.name.startswith("-l"):
             return [self.name]
         return [f"lib{self.name[2:]}.so", f"lib{self.name[2:]}.a"]
 
 
 def is_linker_script(data: U8) -> bool:
-    """Whether a file is text that begins with a command of linker scripts."""
+    """Whether a file is text that begins with a linker script command."""
     if not len(data) or data[0] in (0x7F, 0x21) or len(data) > _MOST:  # an ELF file or an archive
         return False
     text = data.tobytes()
@@ -55,7 +55,7 @@ def is_linker_script(data: U8) -> bool:
 
 
 def is_script_file(source: object) -> bool:
-    """Whether a path leads to a linker script. The many files that are none are not mapped for it."""
+    """Whether a path is that of a linker script. An ELF file or an archive is not mapped for this."""
     if not isinstance(source, str | os.PathLike):
         return False
     try:
@@ -70,9 +70,9 @@ def is_script_file(source: object) -> bool:
 
 
 def neighbour(script: Path, data: U8) -> Path:
-    """A file in a linker script's own folder that the script names: it says which architecture.
+    """A file that a linker script names and that is in the script's folder; its architecture is the script's.
 
-    Raises UnsupportedElf where no file it names lies there, wherever else it may.
+    Raises UnsupportedElf when that folder has none of the files.
     """
     for wanted in script_inputs(str(script), data):
         for name in wanted.file_names:
@@ -83,7 +83,7 @@ def neighbour(script: Path, data: U8) -> Path:
 
 
 def script_kind(start: bytes) -> str | None:
-    """What messages call a file that begins like a linker script where one is of no use; None for any other."""
+    """The description, for errors, of a linker script where an ELF file is required; None for another file."""
     text = start.decode("latin-1")
     if _BEGINS.match(_COMMENT.sub(" ", text)) or text.startswith("/* GNU ld script"):
         return "is a linker script, text that names other files (GROUP, INPUT), not ELF"
@@ -91,7 +91,9 @@ def script_kind(start: bytes) -> str | None:
 
 
 def script_inputs(name: str, data: U8) -> list[ScriptInput]:
-    """The files a script names, in order. Raises UnsupportedElf for a script that is not understood."""
+    """The files that a script names, in order. Raises UnsupportedElf for a script that names no inputs or has
+    other commands.
+    """
     tokens = _TOKEN.findall(_COMMENT.sub(" ", data.tobytes().decode("utf-8", "surrogateescape")))
     found: list[ScriptInput] = []
     rest = iter(tokens)
@@ -122,7 +124,7 @@ def _parenthesised(name: str, command: str, rest: Iterator[str]) -> list[str]:
             break
         if depth > 1 or token != "(":
             inside.append(token)
-    raise UnsupportedElf(name, f"is a linker script whose {command} has no closing parenthesis")
+    raise UnsupportedElf(name, f"is a linker script in which {command} has no closing parenthesis")
 
 
 def _named(name: str, tokens: Sequence[str]) -> Iterator[ScriptInput]:
@@ -133,5 +135,7 @@ def _named(name: str, tokens: Sequence[str]) -> Iterator[ScriptInput]:
         elif token not in ("(", ",", ";"):
             text = token.strip('"')
             if not text or text == "-l" or (text.startswith("-") and not text.startswith("-l")):
-                raise UnsupportedElf(name, f"is a linker script that names {printable(token)}, which is no file")
+                raise UnsupportedElf(
+                    name, f"is a linker script that names {printable(token)}, which is not a file name"
+                )
             yield ScriptInput(text, as_needed)

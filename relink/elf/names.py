@@ -1,7 +1,7 @@
-"""Names by the thousand: byte strings in one blob, hashed and compared as arrays.
+"""`Names`: many byte strings in one buffer, hashed and compared with array operations.
 
-Nothing here makes a Python object per name, except where text is asked for. Hashing and comparing read eight
-bytes at a time, as little-endian 64-bit words, all words of all names in one sweep.
+No Python object is made per name, except when text is requested. Hashing and comparing process the names as
+little-endian 64-bit words, all words of all names in one array operation.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from relink.arrays import I64, U8, U32, U64, Bools
 from relink.elf.contents import frozen
 from relink.records import dataclass
 
-#: Bytes of names worked on in one sweep: what bounds the memory an operation takes.
+#: Bytes of names processed in one array operation; this limits the memory of an operation.
 _SWEEP = 1 << 17
-#: A name longer than this (bytes) is hashed by itself, so that it does not set the pace of the whole batch.
+#: A name longer than this (bytes) is hashed separately, so that it does not slow down the batch.
 _LONG = 1024
-#: So few names are hashed and compared one by one: that is what arrays cost.
+#: Up to this number of names are hashed and compared one by one: array operations would cost more.
 _FEW = 2
 
 
@@ -33,13 +33,15 @@ class Names:
 
     @classmethod
     def of(cls, names: Iterable[str | bytes]) -> Names:
-        """The names given, text as UTF-8 (surrogate escapes give their bytes back)."""
+        """Make `Names` of strings; text is encoded as UTF-8, and surrogate escapes become the bytes they stand
+        for.
+        """
         encoded = [name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name for name in names]
         return cls._packed(b"".join(encoded), np.fromiter(map(len, encoded), np.int64, len(encoded)))
 
     @classmethod
     def concat(cls, batches: Sequence[Names]) -> Names:
-        """All names of all batches, in order, in a blob of their own."""
+        """All names of all batches, in order, in a new blob."""
         compact = [batch.compact() for batch in batches]
         blob = b"".join(batch.blob.tobytes() for batch in compact)
         lengths = [batch.length for batch in compact]
@@ -63,11 +65,11 @@ class Names:
         return taken
 
     def compact(self) -> Names:
-        """The same names end to end in a blob of their own: for keeping a few names of a big table."""
+        """Copy the names into a new blob, for keeping a few names of a big table."""
         return self._packed(self.blob[flat_indices(self.start, self.length)].tobytes(), self.length.copy())
 
     def text(self, index: int) -> str:
-        """Name `index` as text; bytes that are no UTF-8 become surrogate escapes."""
+        """Name `index` as text; bytes that are not UTF-8 become surrogate escapes."""
         return self.raw(index).decode("utf-8", "surrogateescape")
 
     def raw(self, index: int) -> bytes:
@@ -89,9 +91,9 @@ class Names:
     def gnu_hash(self) -> U32:
         """uint32[n]: the hash of DT_GNU_HASH, h = 33·h + c over all bytes, from 5381.
 
-        As a polynomial, the word of bytes 8k…8k+7 of a name of length n adds its own little polynomial times
-        33^(n-8k-8). Past the end of a name a word is zero and that exponent negative; 33 is odd, so it has an
-        inverse modulo 2^32 and both cancel.
+        h is a polynomial in 33: the word of bytes 8k…8k+7 of a name of length n contributes its own polynomial of
+        degree 7 times 33^(n-8k-8). Bytes past the end of a name are zero. Negative exponents are valid, because 33
+        is odd and has an inverse modulo 2^32.
         """
         if len(self) <= _FEW:
             return frozen(np.array([_gnu_hash_of(self.raw(index)) for index in range(len(self))], np.uint32))
@@ -103,7 +105,7 @@ class Names:
             words = self._words(short[some])
             count = _word_count(length)
             ends = np.cumsum(count)
-            # Bytes from each word's first to its name's end; `powers` has 33^(n-8) at n.
+            # Number of bytes from each word's start to the end of its name; `powers[n]` is 33^(n-8).
             left = np.repeat(length + ((ends - count) << 3), count) - (np.arange(len(words)) << 3)
             sums = np.zeros(len(words) + 1, np.uint32)
             np.cumsum(_polynomial_of_word(words) * powers[left], dtype=np.uint32, out=sums[1:])
@@ -116,7 +118,8 @@ class Names:
     def sysv_hash(self) -> U32:
         """uint32[n]: the hash of DT_HASH (gABI, "Hash Table") of each name.
 
-        No polynomial, so a byte at a time: longest name first, so that those still going on are a prefix.
+        It is not a polynomial, so it is computed byte by byte. Names are sorted by descending length, so that
+        those with a byte at the current position are a prefix of the array.
         """
         order = np.argsort(-self.length, kind="stable")
         lengths, starts = self.length[order], self.start[order]
@@ -135,7 +138,7 @@ class Names:
         return frozen(hashes)
 
     def equal(self, mine: I64, other: Names, theirs: I64) -> Bools:
-        """bool[m]: whether name `mine[k]` here and name `theirs[k]` of `other` are the same bytes."""
+        """bool[m]: whether name `mine[k]` of this object equals name `theirs[k]` of `other`."""
         lengths = self.length[mine]
         same: Bools = lengths == other.length[theirs]
         if len(mine) <= _FEW:
@@ -150,7 +153,7 @@ class Names:
 
     @cached_property
     def _windows(self) -> U64:
-        """The eight bytes from every place of the blob on, as one word each."""
+        """For each offset of the blob, the eight bytes there as a word."""
         blob = self.blob
         if len(blob) < 8:
             blob = np.concatenate([blob, np.zeros(8 - len(blob), np.uint8)])
@@ -158,12 +161,12 @@ class Names:
         return words
 
     def _words(self, names: I64) -> U64:
-        """All words of the names at indices `names`, end to end; a last word past its name reads as zero."""
+        """The words of the names at indices `names`, concatenated; bytes past the end of a name are zero."""
         start, length = self.start[names], self.length[names]
         count = _word_count(length)
         ends = np.cumsum(count)
         place = (np.arange(int(count.sum())) << 3) + np.repeat(start - ((ends - count) << 3), count)
-        # A last word may also reach past the blob: take the last there is, and shift it into its place.
+        # The last word of a name may extend past the blob: load the blob's last word and shift it.
         some = np.flatnonzero(count)
         last = ends[some] - 1
         beyond = np.maximum(place[last] - (len(self._windows) - 1), 0)
@@ -180,19 +183,19 @@ def _gnu_hash_of(name: bytes) -> int:
     return value
 
 
-#: What counts of the last word of a name, by the name's length modulo 8.
+#: Mask for the last word of a name, by the name's length modulo 8.
 _TAIL = np.array([0xFFFFFFFFFFFFFFFF, *((1 << 8 * size) - 1 for size in range(1, 8))], np.uint64)
 
 
 def flat_indices(start: I64, length: I64) -> I64:
-    """Every index of all ranges `start[i]`…`start[i] + length[i]`, end to end."""
+    """The indices of all ranges [`start[i]`, `start[i] + length[i]`), concatenated."""
     begins = np.cumsum(length) - length
     indices: I64 = np.arange(int(length.sum()), dtype=np.int64) + np.repeat(start - begins, length)
     return indices
 
 
 def _sweeps(length: I64) -> Iterator[slice]:
-    """Runs of names of about `_SWEEP` bytes together, each of one name at least."""
+    """Split names into consecutive slices of about `_SWEEP` bytes, with at least one name each."""
     ends = np.cumsum(length + 8)
     begin = 0
     while begin < len(length):
@@ -207,7 +210,7 @@ def _word_count(length: I64) -> I64:
 
 
 def _polynomial_of_word(words: U64) -> U32:
-    """c0·33^7 + c1·33^6 + … + c7 modulo 2^32 of each word's bytes, by folding neighbours three times."""
+    """c0·33^7 + c1·33^6 + … + c7 modulo 2^32 of each word's bytes, by combining neighbouring bytes three times."""
     bytes_ = np.uint64(0x00FF00FF00FF00FF)
     pairs = (words & bytes_) * np.uint64(33) + ((words >> np.uint64(8)) & bytes_)
     halves = np.uint64(0x0000FFFF0000FFFF)
@@ -223,7 +226,7 @@ def _powers_of_33(first: int, end: int) -> U32:
 
 
 def _gnu_hash_of_long(name: U8) -> int:
-    """The same polynomial by chunks, each one dot product."""
+    """`gnu_hash` of one long name: the same polynomial in chunks, each a dot product."""
     state = 5381
     powers = _powers_of_33(0, min(len(name), _SWEEP) + 1)
     for begin in range(0, len(name), _SWEEP):

@@ -1,4 +1,4 @@
-"""Notes, and the links from a stripped file to its debug information.
+"""Notes, and the names of separate debug files in a stripped file.
 
     from relink.elf.notes import build_id, notes
 
@@ -32,7 +32,8 @@ _NAMES: Mapping[tuple[str, int], str] = {
 }  # fmt: skip
 _SYSTEMS = ("Linux", "Hurd", "Solaris", "FreeBSD")
 _Properties: TypeAlias = "Mapping[int, tuple[str, tuple[str, ...]]]"
-#: Properties of NT_GNU_PROPERTY_TYPE_0: name, names of the bits. Those from 0xc0000000 on are on the ISA's page.
+#: Properties of NT_GNU_PROPERTY_TYPE_0: name, names of the bits. Properties from 0xc0000000 on are in the ISA's
+#: page.
 _PROPERTY_NAMES: _Properties = {
     1: ("stack size", ()),
     2: ("no copy on protected", ()),
@@ -42,18 +43,20 @@ _PROPERTY_NAMES: _Properties = {
 
 @dataclass(frozen=True)
 class Note:
-    """One note. `text` is what its description says where that is known, else None; `size` is its bytes."""
+    """One note. `text` is the decoded description, None for an unknown type; `size` is the description's size in
+    bytes.
+    """
 
     owner: str
     type: int
-    name: str  #: what the type is called; its number where it has no name
+    name: str  #: name of the note type, or its number
     text: str | None
     size: int
 
 
 @dataclass(frozen=True)
 class DebugLink:
-    """Where a file's debug information is: a file name, and what that file can be told by."""
+    """The name of a separate debug file, and the checksum or build ID that identifies it."""
 
     file: str
     crc: str | None  #: CRC-32 of the file, hexadecimal (.gnu_debuglink)
@@ -61,7 +64,7 @@ class DebugLink:
 
 
 def notes(decoded: Decoded) -> tuple[Note, ...]:
-    """All notes of a file. Raises MalformedElf for one that reaches past its end."""
+    """All notes of a file. Raises MalformedElf for a note that extends past its segment or section."""
     arch = architecture_of(decoded.header.machine, decoded.header.bits)
     properties = {**_PROPERTY_NAMES, **({} if arch is None else arch.property_names)}
     found = [
@@ -71,12 +74,12 @@ def notes(decoded: Decoded) -> tuple[Note, ...]:
 
 
 def build_id(decoded: Decoded) -> str | None:
-    """NT_GNU_BUILD_ID, hexadecimal; None without one. Raises MalformedElf."""
+    """NT_GNU_BUILD_ID in hexadecimal; None without one. Raises MalformedElf."""
     return next((n.text for n in notes(decoded) if (n.owner, n.type) == ("GNU", BUILD_ID)), None)
 
 
 def debug_link(decoded: Decoded) -> DebugLink | None:
-    """.gnu_debuglink. Raises MalformedElf, Truncated."""
+    """The content of .gnu_debuglink; None without one. Raises MalformedElf, Truncated."""
     found = _text_and_rest(decoded, ".gnu_debuglink")
     if found is None:
         return None
@@ -88,8 +91,11 @@ def debug_link(decoded: Decoded) -> DebugLink | None:
 
 
 def alternative_debug_link(decoded: Decoded) -> DebugLink | None:
-    """.gnu_debugaltlink: what several files' debug information has in common (dwz). Raises MalformedElf,
-    Truncated."""
+    """The content of .gnu_debugaltlink, the file with debug information shared by several files (dwz); None
+    without one.
+
+    Raises MalformedElf, Truncated.
+    """
     found = _text_and_rest(decoded, ".gnu_debugaltlink")
     return None if found is None else DebugLink(_decode(found[0]), None, found[1].hex())
 
@@ -100,7 +106,7 @@ def _text_and_rest(decoded: Decoded, name: str) -> tuple[bytes, bytes] | None:
         return None
     text, end, rest = decoded.section_bytes(section).tobytes().partition(b"\0")
     if not end:
-        raise MalformedElf(decoded.name, f"{name}: the file's name has no end", section.offset)
+        raise MalformedElf(decoded.name, f"{name}: the file name has no terminator", section.offset)
     return text, rest
 
 
@@ -120,7 +126,9 @@ def _contents(decoded: Decoded) -> Iterator[tuple[bytes, int]]:
 
 
 def _raw(decoded: Decoded, content: bytes, align: int) -> Iterator[tuple[str, int, bytes]]:
-    """(owner, type, description). Names and descriptions are padded to 4 bytes, to 8 in a segment aligned so."""
+    """(owner, type, description) of each note. Names and descriptions are padded to 4 bytes, or to 8 in a segment
+    with alignment 8.
+    """
     align = 8 if align == 8 else 4
     at = 0
     while at + 12 <= len(content):
@@ -152,7 +160,9 @@ def _text(properties: _Properties, owner: str, kind: int, description: bytes) ->
 
 
 def _properties(names: _Properties, description: bytes) -> Iterator[str]:
-    """What NT_GNU_PROPERTY_TYPE_0 says, property by property; 32-bit files pad to 4 bytes, 64-bit ones to 8."""
+    """The properties of NT_GNU_PROPERTY_TYPE_0 as text. Each is padded to 4 bytes in 32-bit files, to 8 in 64-bit
+    files.
+    """
     at = 0
     while at + 8 <= len(description):
         kind, size = (int.from_bytes(description[at + i : at + i + 4], "little") for i in (0, 4))

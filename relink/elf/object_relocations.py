@@ -30,14 +30,16 @@ _R_NONE = 0  # on every target
 
 @dataclass(frozen=True, eq=False)
 class ObjectRelocations:
-    """One relocation section, rows in file order, arrays read-only.
+    """One relocation section: rows in file order, arrays read-only.
 
-    `section` is the index of the section the rows patch, `index` and `name` (".rela.text") are those of the
-    relocation section itself. `offset` (uint64[n]) counts bytes from the start of the patched section,
-    `type` and `symbol` are uint32[n], `addend` int64[n], or None where the places themselves hold it (REL).
+    - `section`: index of the section that the rows patch;
+    - `index`, `name`: index and name (".rela.text") of the relocation section itself;
+    - `offset`: uint64[n], bytes from the start of the patched section;
+    - `type`, `symbol`: uint32[n];
+    - `addend`: int64[n], or None when the addends are in the patched fields (REL).
 
-    Every `symbol` is within the symbol table. Every `offset` is within the section, but for rows of type 0
-    (NONE), which may lie at its end; how many bytes a type needs from there is for its psABI to say.
+    Every `symbol` is within the symbol table. Every `offset` is within the section, except that rows of type 0
+    (NONE) may be at its end. The size of the patched field is not checked here: it depends on the psABI.
     """
 
     section: int
@@ -61,9 +63,10 @@ def read_object_relocations(
     target_size: int,
     symbol_count: int,
 ) -> ObjectRelocations:
-    """The rows of relocation section `index`, its bytes `data`, that patches `target_size` bytes.
+    """Read relocation section `index` with the bytes `data`, which patches a section of `target_size` bytes.
 
-    Raises MalformedElf as `ObjectRelocations` promises, and for rows that do not fill the section.
+    Raises MalformedElf for a symbol or offset out of range (see `ObjectRelocations`), and when the section's size
+    is not a multiple of the entry size.
     """
     columns = _columns(f"{name}: {section.name}", layout, section, data, target_size)
     table = ObjectRelocations(section.info, index, section.name, *columns)
@@ -75,7 +78,7 @@ def read_object_relocations(
         raise MalformedElf(
             name, f"{section.name}: relocation {row} names symbol {most}, the table has {symbol_count}"
         )
-    # One comparison decides nearly always: no offset lies at the very end.
+    # This comparison is enough in most cases: no offset is at or past the end.
     if int(table.offset.max()) >= target_size:
         outside = (table.offset > target_size) | ((table.offset == target_size) & (table.type != _R_NONE))
         if outside.any():
@@ -95,14 +98,14 @@ def _columns(
     data: U8,
     target_size: int,
 ) -> tuple[U64, U32, U32, I64 | None]:
-    """Offset, type, symbol, addend."""
+    """The columns offset, type, symbol and addend of the section."""
     if section.type == SectionType.CREL:
         compact = decode_crel(where, data, layout.bits)
         return compact.offset, compact.type, compact.symbol, compact.addend
     if section.type in (SectionType.ANDROID_REL, SectionType.ANDROID_RELA):
         explicit = section.type == SectionType.ANDROID_RELA
-        # RISC-V and LoongArch relocate a place up to three times. A group of entries may take no bytes at all,
-        # but each entry that names a symbol of its own takes some.
+        # RISC-V and LoongArch have up to three relocations per place. In APS2 a group of entries may take no
+        # bytes, but each entry with a separate symbol takes some.
         packed = decode_aps2(where, data, layout.bits, explicit, min(4 * target_size, 2 * len(data)))
         shift, mask = (32, 0xFFFFFFFF) if layout.bits == 64 else (8, 0xFF)
         type_ = (packed.info & np.uint64(mask)).astype(np.uint32)
@@ -113,7 +116,7 @@ def _columns(
     if section.entsize != dtype.itemsize:
         raise MalformedElf(where, f"sh_entsize is {section.entsize}, an entry of this class has {dtype.itemsize}")
     if len(data) % dtype.itemsize:
-        raise MalformedElf(where, f"{len(data):#x} bytes are no whole number of {dtype.itemsize}-byte entries")
+        raise MalformedElf(where, f"{len(data):#x} bytes are not a multiple of the entry size {dtype.itemsize}")
     rows = data.view(dtype)
     addend = frozen(rows["addend"].astype(np.int64)) if explicit else None
     offset = frozen(rows["offset"].astype(np.uint64))

@@ -26,7 +26,7 @@ from relink.elf.symbols import SymbolRows
 from relink.errors import MalformedElf, UnsupportedElf
 from relink.records import dataclass
 
-#: What `ObjectSymbols.section` holds in place of a section's index.
+#: Values of `ObjectSymbols.section` that are not section indices.
 UNDEFINED, ABSOLUTE, COMMON = 0, -1, -2
 
 _RESERVED = {SHN_ABS: ABSOLUTE, SHN_COMMON: COMMON}
@@ -36,25 +36,26 @@ _RESERVED = {SHN_ABS: ABSOLUTE, SHN_COMMON: COMMON}
 class ObjectSymbols(SymbolRows):
     """One row per symbol, row 0 the undefined symbol; all arrays read-only.
 
-    `section` (int64[n]) is the index of the section that defines each, `UNDEFINED` (0), `ABSOLUTE` (-1) or
-    `COMMON` (-2, `value` then is an alignment); extended indices are resolved. `first_global` is the index of
-    the first symbol that is not local. `value` is an offset in the defining section, or what `section` says
-    otherwise.
+    `section` (int64[n]) is the index of the defining section, or `UNDEFINED` (0), `ABSOLUTE` (-1) or `COMMON`
+    (-2); extended indices are resolved. `value` is an offset in the defining section, an address for `ABSOLUTE`
+    and an alignment for `COMMON`. `first_global` is the index of the first symbol that is not local.
     """
 
     section: I64
     first_global: int
-    arch: Architecture | None  #: None: a machine that is none of ours
+    arch: Architecture | None  #: None for an unsupported e_machine
 
     @cached_property
     def defined_globals(self) -> I64:
-        """Indices of the symbols this object offers others: neither local nor undefined (commons count)."""
+        """Indices of the symbols this object defines for others: not local and not undefined; common symbols
+        included.
+        """
         offered = self.section[self.first_global :] != UNDEFINED
         return frozen(np.flatnonzero(offered) + self.first_global)
 
     @cached_property
     def undefined(self) -> I64:
-        """Indices of the symbols others must define, weak ones too; symbol 0 is none of them."""
+        """Indices of the undefined symbols, weak ones included, without symbol 0."""
         wanted = self.section[self.first_global :] == UNDEFINED
         found = np.flatnonzero(wanted) + self.first_global
         return frozen(found[found != 0])
@@ -63,20 +64,20 @@ class ObjectSymbols(SymbolRows):
     def mapping(self) -> U8:
         """The letter of each mapping symbol (`ord("a")`, t, d, x), 0 for other symbols; uint8[n].
 
-        A mapping symbol is local, of no type, and named `$` and a letter, then nothing or a dot and anything
-        (on RISC-V `$x` may also name an ISA: `$xrv64imafdc`).
+        A mapping symbol is local, has type NOTYPE, and is named `$` and a letter, optionally followed by a dot and
+        any text (on RISC-V `$x` may be followed by an ISA string: `$xrv64imafdc`).
         """
         found = np.zeros(len(self), np.uint8)
         letters = b"" if self.arch is None else self.arch.mapping_symbols
         if not letters or self.arch is None or not len(self):
             return frozen(found)
         names = self.names
-        # SymbolBind LOCAL is 0. LLVM makes a TLS symbol of a mapping symbol in .tdata.
+        # SymbolBind LOCAL is 0. LLVM gives mapping symbols in .tdata the type TLS.
         plain = (self.info == int(SymbolType.NOTYPE)) | (self.info == int(SymbolType.TLS))
         some = np.flatnonzero(plain & (names.length >= 2))
         some = some[names.blob[names.start[some]] == ord("$")]
         letter = names.blob[names.start[some] + 1]
-        # A name of two letters ends with the NUL that a string table's every name has.
+        # The byte after a two-letter name is the terminating NUL.
         behind = names.blob[names.start[some] + 2]
         good = np.isin(letter, list(letters)) & ((behind == 0) | (behind == ord(".")))
         if self.arch.mapping_names_isa:
@@ -86,12 +87,12 @@ class ObjectSymbols(SymbolRows):
 
     @cached_property
     def is_mapping(self) -> Bools:
-        """bool[n]: which are mapping symbols, that name no place a program knows of."""
+        """bool[n]: which symbols are mapping symbols; a program does not define these."""
         return frozen(self.mapping != 0)
 
 
 def no_symbols(name: str, arch: Architecture | None) -> ObjectSymbols:
-    """The symbols of an object without a symbol table."""
+    """The empty symbol table, for an object without one."""
     strings = StringTable(name, frozen(np.empty(0, np.uint8)))
     return ObjectSymbols(frozen(np.empty(0, ELF64.symbol)), strings, frozen(np.empty(0, np.int64)), 0, arch)
 
@@ -103,7 +104,7 @@ def symbol_sections(
     section_count: int,
     arch: Architecture | None,
 ) -> I64:
-    """What `ObjectSymbols.section` holds, from st_shndx and the rows of SHT_SYMTAB_SHNDX.
+    """Compute `ObjectSymbols.section` from st_shndx and the rows of SHT_SYMTAB_SHNDX.
 
     Raises MalformedElf for an index out of range or SHN_XINDEX without a table, UnsupportedElf for a reserved
     index that has no meaning on this machine.
@@ -113,7 +114,7 @@ def symbol_sections(
     raw = section[reserved]
     if len(reserved):
         section[reserved] = UNDEFINED
-    # Before the reserved indices get their meaning: an extended one may have any number.
+    # Check before reserved indices are translated: an extended index may have any value.
     behind = raw == SHN_XINDEX
     if behind.any():
         if extended is None:
@@ -132,18 +133,18 @@ def symbol_sections(
         if index not in meanings:
             symbol = int(reserved[raw == index][0])
             raise UnsupportedElf(
-                name, f"symbol {symbol} has the reserved st_shndx {index:#x}, without a meaning on this machine"
+                name, f"symbol {symbol} has the reserved st_shndx {index:#x}, which has no meaning on this machine"
             )
         section[reserved[raw == index]] = meanings[index]
     return frozen(section)
 
 
 def check_order(name: str, info: U8, first_global: int) -> None:
-    """All local symbols come first, and sh_info says where they end (gABI, "sh_link and sh_info")."""
+    """Check that all local symbols come first and that sh_info is their number (gABI, "sh_link and sh_info")."""
     is_local = info >> np.uint8(4) == SymbolBind.LOCAL
     if not is_local[:first_global].all():
         symbol = int(is_local[:first_global].argmin())
-        raise MalformedElf(name, f"symbol {symbol} is not local, sh_info says the first {first_global} are")
+        raise MalformedElf(name, f"symbol {symbol} is not local, but sh_info gives {first_global} local symbols")
     if is_local[first_global:].any():
         symbol = first_global + int(is_local[first_global:].argmax())
-        raise MalformedElf(name, f"symbol {symbol} is local, sh_info says only the first {first_global} are")
+        raise MalformedElf(name, f"symbol {symbol} is local, but sh_info gives only {first_global} local symbols")

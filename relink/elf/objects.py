@@ -1,4 +1,4 @@
-"""Bytes become an `ObjectFile`: what a relocatable object (ET_REL) says, checked, before it has addresses.
+"""Decoding a relocatable object (ET_REL) into an `ObjectFile`: its checked content, without addresses.
 
     from relink.elf.objects import decode_object
 
@@ -6,9 +6,8 @@
     [section.name for section in object_file.sections], object_file.symbols.names.texts()
     [(table.name, table.section, len(table)) for table in object_file.relocations]
 
-Section headers are read and checked at once; symbols, relocations and groups when first asked for. Whatever
-is wrong is an `ElfError` whose `source` names the object, and the archive it is a member of.
-Source: System V gABI, chapter 4.
+Section headers are read and checked at once; symbols, relocations and groups on first access. A bad file raises an
+`ElfError` whose `source` names the object, and its archive for a member. Source: System V gABI, chapter 4.
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ __all__ = [
     "decode_object",
 ]  # fmt: skip
 
-#: Sections may overlap, but the bytes of all together are held to this multiple of the file's.
+#: Sections may overlap, but their total size is limited to this multiple of the file's size.
 _OVERLAP = 2
-# Plain numbers: asking an enumeration would be what reading sections spends most of its time on.
+# Plain integers: with enumeration members, reading sections spends most of its time in enum lookups.
 _ALLOC, _INFO_LINK, _LINK_ORDER, _COMPRESSED = (
     int(flag)
     for flag in (SectionFlag.ALLOC, SectionFlag.INFO_LINK, SectionFlag.LINK_ORDER, SectionFlag.COMPRESSED)
@@ -60,10 +59,10 @@ _CHECKED = _INFO_LINK | _LINK_ORDER | _COMPRESSED
 
 @dataclass(frozen=True)
 class Group:
-    """A section group (SHT_GROUP): sections that are kept or dropped together.
+    """A section group (SHT_GROUP): sections that are kept or discarded together.
 
-    `signature` is its name; of all `comdat` groups of one signature a link keeps the first. `members` are
-    section indices, `index` that of the group section itself.
+    `signature` is the group's name; a link keeps the first of all `comdat` groups with the same signature.
+    `members` are section indices, `index` is that of the group section itself.
     """
 
     signature: str
@@ -74,10 +73,10 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class ObjectFile:
-    """A relocatable object as its bytes describe it; arrays are read-only views or copies.
+    """A decoded relocatable object; arrays are read-only views or copies.
 
-    `name` is what errors call it ("libz.a(adler32.o)" for a member of an archive), `path` the file it is
-    mapped from, if any, `data` its bytes. `sections` are all section headers, number 0 among them.
+    `name` is the object's name in errors ("libz.a(adler32.o)" for a member of an archive), `path` the file it is
+    mapped from, if any, `data` its bytes. `sections` are all section headers, including number 0.
     """
 
     name: str
@@ -91,10 +90,10 @@ class ObjectFile:
     # ---------------------------------------------------------- sections
 
     def section_bytes(self, index: int) -> U8:
-        """The bytes of section `index`: a view of the file's; empty for SHT_NOBITS and SHT_NULL.
+        """The bytes of section `index`: a view of the file, empty for SHT_NOBITS and SHT_NULL.
 
-        A compressed section (SHF_COMPRESSED, .zdebug) is decompressed, once. Raises MalformedElf when that fails,
-        and UnsupportedElf for a compression that is not known.
+        A compressed section (SHF_COMPRESSED, .zdebug) is decompressed once and cached. Raises MalformedElf when
+        that fails, UnsupportedElf for an unknown compression.
         """
         section = self.sections[index]
         if section.type in (SectionType.NOBITS, SectionType.NULL):
@@ -110,18 +109,20 @@ class ObjectFile:
         return self._plain[index]
 
     def section_size(self, index: int) -> int:
-        """Bytes section `index` has in memory: sh_size, or what it decompresses to."""
+        """The size of section `index` in memory, in bytes: sh_size, or the decompressed size."""
         header = self._compressed(index)
         return self.sections[index].size if header is None else header.size
 
     def section_align(self, index: int) -> int:
-        """Bytes section `index` is aligned to in memory, at least 1: compressed ones say it elsewhere."""
+        """The alignment of section `index` in memory, at least 1: sh_addralign, or ch_addralign when
+        compressed.
+        """
         header = self._compressed(index)
         align = self.sections[index].addralign if header is None else header.addralign
         return max(align, 1) if align & (align - 1) == 0 else 1
 
     def section(self, name: str) -> int | None:
-        """The index of the first section of that name."""
+        """The index of the first section named `name`, None without one."""
         return next((index for index, section in enumerate(self.sections) if section.name == name), None)
 
     def _compressed(self, index: int) -> Compressed | None:
@@ -140,10 +141,10 @@ class ObjectFile:
 
     @cached_property
     def _symbol_table(self) -> int | None:
-        """The index of the SHT_SYMTAB section."""
+        """The index of the SHT_SYMTAB section, None without one."""
         found = self._of_type(SectionType.SYMTAB)
         if len(found) > 1:
-            raise MalformedElf(self.name, f"sections {found[0]} and {found[1]} both are symbol tables")
+            raise MalformedElf(self.name, f"sections {found[0]} and {found[1]} are both symbol tables")
         return found[0] if found else None
 
     def _of_type(self, *types: int) -> list[int]:
@@ -158,7 +159,9 @@ class ObjectFile:
         section, where = self.sections[index], self._where(index)
         records = self._rows(index, self.header.layout.symbol)
         if section.info > len(records):
-            raise MalformedElf(where, f"sh_info says {section.info} local symbols, there are {len(records)}")
+            raise MalformedElf(
+                where, f"sh_info gives {section.info} local symbols, the table has {len(records)} symbols"
+            )
         check_order(where, records["info"], section.info)
         self._check_link(index, "its string table", SectionType.STRTAB)
         strings = StringTable(where, self.section_bytes(section.link))
@@ -168,7 +171,7 @@ class ObjectFile:
         return ObjectSymbols(records, strings, sections, section.info, arch)
 
     def _extended_indices(self, symbol_table: int, count: int) -> U32 | None:
-        """The rows of the SHT_SYMTAB_SHNDX section that goes with the symbol table."""
+        """The rows of the SHT_SYMTAB_SHNDX section of the symbol table."""
         tables = [
             index for index in self._of_type(SectionType.SYMTAB_SHNDX) if self.sections[index].link == symbol_table
         ]
@@ -187,7 +190,7 @@ class ObjectFile:
         return self.symbols.first_global
 
     def symbol_name(self, symbol: int) -> str:
-        """A symbol's name; that of its section for a section symbol without one, as tools show it."""
+        """A symbol's name. For an unnamed section symbol, the name of its section, as in binutils."""
         symbols = self.symbols
         name = symbols.names.text(symbol)
         section = int(symbols.section[symbol])
@@ -199,17 +202,18 @@ class ObjectFile:
 
     @cached_property
     def relocations(self) -> tuple[ObjectRelocations, ...]:
-        """Every relocation section, in file order; one section may be the target of several.
+        """Every relocation section, in file order; several may patch the same section.
 
-        Raises MalformedElf for what `ObjectRelocations` promises not to happen.
+        Raises MalformedElf for a symbol or offset out of range (see `ObjectRelocations`).
         """
         return tuple(map(self._relocations, self._of_type(*RELOCATION_SECTIONS)))
 
     @cached_property
     def loaded_relocations(self) -> tuple[ObjectRelocations, ...]:
-        """Those of sections that are part of an image (SHF_ALLOC): what is not loaded need not be sound.
+        """The relocation sections of allocated sections (SHF_ALLOC); relocations of other sections are not
+        checked.
 
-        Raises MalformedElf for what `ObjectRelocations` promises not to happen, and for a section of no section.
+        Raises MalformedElf for a symbol or offset out of range (see `ObjectRelocations`), and for a bad sh_info.
         """
         return tuple(
             self._relocations(index)
@@ -218,12 +222,12 @@ class ObjectFile:
         )
 
     def debug_relocations(self, index: int) -> tuple[ObjectRelocations, ...]:
-        """Those that patch section `index`. Raises as `relocations` does, for these."""
+        """The relocation sections that patch section `index`. Raises as `relocations` does."""
         tables = self._of_type(*RELOCATION_SECTIONS)
         return tuple(self._relocations(table) for table in tables if self.sections[table].info == index)
 
     def _relocations(self, index: int) -> ObjectRelocations:
-        """Relocation section `index`, read once."""
+        """Relocation section `index`, read once and cached."""
         if index not in self._tables:
             section = self.sections[index]
             self._check_target(index)
@@ -239,12 +243,12 @@ class ObjectFile:
         return self._tables[index]
 
     def _target(self, index: int) -> Section:
-        """What relocation section `index` patches."""
+        """The section that relocation section `index` patches. Raises MalformedElf."""
         info = self.sections[index].info
         if not 0 < info < len(self.sections) or info == index:
             raise MalformedElf(
                 self._where(index),
-                f"relocates section {info} (sh_info); there are {len(self.sections)} sections",
+                f"sh_info is {info}, not a section to relocate; there are {len(self.sections)} sections",
             )
         return self.sections[info]
 
@@ -257,10 +261,10 @@ class ObjectFile:
         if section.link != (self._symbol_table or 0) and section.link != 0:
             raise MalformedElf(
                 self._where(index),
-                f"its symbol table is said to be section {section.link} (sh_link), which is none",
+                f"sh_link is {section.link}, which is not the symbol table",
             )
         if section.link == 0 and self._symbol_table is not None and section.size:
-            raise MalformedElf(self._where(index), "names no symbol table: sh_link is 0")
+            raise MalformedElf(self._where(index), "sh_link is 0: it has no symbol table")
 
     # ---------------------------------------------------------- groups
 
@@ -275,7 +279,8 @@ class ObjectFile:
         self._check_link(index, "the symbol table of its signature", SectionType.SYMTAB)
         if section.info >= len(self.symbols):
             raise MalformedElf(
-                where, f"its signature is symbol {section.info} (sh_info), the table has {len(self.symbols)}"
+                where,
+                f"its signature is symbol {section.info} (sh_info), the table has {len(self.symbols)} symbols",
             )
         words = self._rows(index, np.dtype("<u4")).tolist()
         if not words:
@@ -285,12 +290,12 @@ class ObjectFile:
             at = section.offset + 4 * position
             if not 0 < member < len(self.sections):
                 raise MalformedElf(
-                    where, f"lists section {member} as a member, there are {len(self.sections)}", at
+                    where, f"lists section {member} as a member, there are {len(self.sections)} sections", at
                 )
             if member == index or self.sections[member].type == SectionType.GROUP:
                 raise MalformedElf(where, f"lists section {member}, itself a group, as a member", at)
             if member in owners:
-                raise MalformedElf(where, f"section {member} is a member of group {owners[member]} already", at)
+                raise MalformedElf(where, f"section {member} is already a member of group {owners[member]}", at)
             owners[member] = index
         return Group(self.symbol_name(section.info), bool(flags & GRP_COMDAT), members, index)
 
@@ -301,31 +306,33 @@ class ObjectFile:
         if not 0 < link < len(self.sections):
             raise MalformedElf(
                 self._where(index),
-                f"{role} is said to be section {link} (sh_link), there are {len(self.sections)} sections",
+                f"sh_link is {link} for {role}, there are {len(self.sections)} sections",
             )
         if self.sections[link].type != type_:
             raise MalformedElf(
                 self._where(index),
-                f"{role} is said to be section {link} (sh_link), which is no SHT_{type_.name}",
+                f"sh_link is {link} for {role}, which is not of type SHT_{type_.name}",
             )
 
     def _rows(self, index: int, dtype: np.dtype[np.void] | np.dtype[np.uint32]) -> AnyArray:
-        """A section that is a table of `dtype` rows."""
+        """Read a section that is a table of `dtype` rows."""
         section, where = self.sections[index], self._where(index)
         if section.entsize != dtype.itemsize:
             raise MalformedElf(where, f"sh_entsize is {section.entsize}, an entry has {dtype.itemsize} bytes")
         data = self.section_bytes(index)
         if len(data) % dtype.itemsize:
-            raise MalformedElf(where, f"{len(data):#x} bytes are no whole number of {dtype.itemsize}-byte entries")
+            raise MalformedElf(
+                where, f"{len(data):#x} bytes are not a multiple of the entry size {dtype.itemsize}"
+            )
         return data.view(dtype)
 
 
 def decode_object(source: Source | Decoded, *, name: str | None = None) -> ObjectFile:
     """Read a relocatable object.
 
-    `source` is as in `decode`, or a `Decoded` of type ET_REL; `name` is what errors call it. Raises ElfError
-    when it cannot be read; NotElf, Truncated, MalformedElf; UnsupportedElf for other types of ELF file, and
-    for sections beyond MAX_SPAN bytes or aligned beyond MAX_ALIGN.
+    `source` is as in `decode`, or a `Decoded` of type ET_REL; `name` is the object's name in errors. Raises
+    ElfError when the file cannot be read; NotElf, Truncated, MalformedElf; UnsupportedElf for other types of ELF
+    file, and for sections larger than MAX_SPAN or aligned to more than MAX_ALIGN.
     """
     if isinstance(source, Decoded):
         name, path, data, header = name or source.name, source.path, source.data, source.header
@@ -346,7 +353,7 @@ def decode_object(source: Source | Decoded, *, name: str | None = None) -> Objec
 
 
 def _check_sections(name: str, sections: Sequence[Section], file_size: int) -> None:
-    """Each section sound by itself, and all together no more than the file and MAX_SPAN allow."""
+    """Check each section header, and the total size against the file's size and MAX_SPAN."""
     in_file = without_bytes = 0
     for index, section in enumerate(sections):
         if section.type == SectionType.NULL:
@@ -358,7 +365,7 @@ def _check_sections(name: str, sections: Sequence[Section], file_size: int) -> N
             if section.offset + section.size > file_size and section.size:
                 raise Truncated(
                     name,
-                    f"section {index} ({section.name}) wants file bytes {section.offset:#x}+{section.size:#x}, "
+                    f"section {index} ({section.name}) has file bytes {section.offset:#x}+{section.size:#x}, "
                     f"the file has {file_size:#x}",
                     section.offset,
                 )
@@ -369,28 +376,27 @@ def _check_sections(name: str, sections: Sequence[Section], file_size: int) -> N
     if without_bytes > MAX_SPAN:
         raise UnsupportedElf(
             name,
-            f"the sections without bytes (SHT_NOBITS) have {without_bytes:#x} bytes of memory, more than "
-            f"{MAX_SPAN:#x}, the most taken on",
+            f"the SHT_NOBITS sections have {without_bytes:#x} bytes together, the limit is {MAX_SPAN:#x}",
         )
     if in_file > _OVERLAP * file_size:
         raise MalformedElf(
-            name, f"the sections overlap so much that they have {in_file:#x} bytes, the file {file_size:#x}"
+            name, f"the sections overlap: together they have {in_file:#x} bytes, the file has {file_size:#x}"
         )
 
 
 def _refuse_alignment(name: str, index: int, section: Section) -> None:
     where = f"section {index} ({section.name})"
     if section.addralign & (section.addralign - 1):
-        raise MalformedElf(name, f"{where}: sh_addralign {section.addralign:#x} is no power of two")
-    raise UnsupportedElf(name, f"{where}: sh_addralign {section.addralign:#x} is beyond reason")
+        raise MalformedElf(name, f"{where}: sh_addralign {section.addralign:#x} is not a power of two")
+    raise UnsupportedElf(name, f"{where}: sh_addralign {section.addralign:#x} exceeds the limit {MAX_ALIGN:#x}")
 
 
 def _check_flags(name: str, index: int, section: Section, count: int) -> None:
-    """What SHF_LINK_ORDER, SHF_INFO_LINK and SHF_COMPRESSED promise."""
+    """Check the fields that SHF_LINK_ORDER, SHF_INFO_LINK and SHF_COMPRESSED define."""
     where = f"{name}: section {index} ({section.name})"
     if section.flags & _LINK_ORDER and section.link >= count:
-        raise MalformedElf(where, f"SHF_LINK_ORDER with section {section.link} (sh_link), there are {count}")
+        raise MalformedElf(where, f"SHF_LINK_ORDER with sh_link {section.link}, there are {count} sections")
     if section.flags & _INFO_LINK and section.info >= count:
-        raise MalformedElf(where, f"SHF_INFO_LINK with section {section.info} (sh_info), there are {count}")
+        raise MalformedElf(where, f"SHF_INFO_LINK with sh_info {section.info}, there are {count} sections")
     if section.flags & _COMPRESSED and section.flags & _ALLOC:
-        raise MalformedElf(where, "SHF_COMPRESSED with SHF_ALLOC: what is loaded cannot be compressed")
+        raise MalformedElf(where, "SHF_COMPRESSED with SHF_ALLOC: a loaded section cannot be compressed")

@@ -1,7 +1,8 @@
-"""Relocation tables that are compressed: RELR bitmaps, Android's APS2, and the CREL of object files.
+"""Compressed relocation tables: RELR bitmaps, Android's APS2, and CREL in object files.
 
-RELR and APS2 can claim far more entries than they have bytes, so both are given `most`, the number of entries
-an honest image of this size could need, and refuse more before any memory is spent.
+RELR and APS2 tables can claim far more entries than they have bytes. Both decoders take `most`, the number of
+entries that an image of this size can have, and refuse more before they allocate memory.
+
 Sources: gABI, "Relative Relocation Table" (generic-abi list, 2017); bionic's linker_sleb128.h,
 linker_reloc_iterators.h; "CREL relocation format" (generic-abi list, 2024) as LLVM 19 implements it.
 """
@@ -22,19 +23,19 @@ from relink.records import dataclass
 def decode_relr(name: str, words: U64, word_size: int, most: int) -> U64:
     """The link-time address of every word to rebase, uint64[n], in table order.
 
-    An even word is an address; an odd one a bitmap for the 63 (31) words after those told of so far.
-    Raises MalformedElf for a bitmap before any address, a word rebased twice, more than `most` entries.
+    An even entry is an address, an odd entry is a bitmap for the 63 (31) words that follow the last word covered.
+    Raises MalformedElf for a bitmap before the first address, a word rebased twice, more than `most` entries.
     """
     if len(words) == 0:
         return frozen(np.empty(0, np.uint64))
     one = np.uint64(1)
     bitmap = (words & one).astype(np.bool_)
     if bitmap[0]:
-        raise MalformedElf(name, "DT_RELR begins with a bitmap, no address goes before it")
+        raise MalformedElf(name, "DT_RELR begins with a bitmap instead of an address")
     position = np.arange(len(words))
     address_at = np.maximum.accumulate(np.where(bitmap, 0, position))
-    # Bit 0 of a bitmap is its tag, so bit b of the k-th bitmap after address A stands for word
-    # A + k·(bits-1) + b, k from 0; an address stands for itself: a lone bit 0.
+    # Bit 0 of a bitmap is its tag, so bit b of the k-th bitmap (k from 0) after address A stands for word A +
+    # k·(bits-1) + b. An address is handled as a bitmap with only bit 0 set.
     bits = np.where(bitmap, words ^ one, one)
     stride = (word_size * 8 - 1) * word_size
     origin = words[address_at] + ((position - address_at - bitmap) * stride).astype(np.uint64)
@@ -54,7 +55,7 @@ def _count_bits(words: U64) -> int:
 
 @dataclass(frozen=True, eq=False)
 class PackedRelocations:
-    """What an APS2 table unpacks to; `addend` is None when no group has any."""
+    """The unpacked entries of an APS2 table; `addend` is None for a DT_ANDROID_REL table."""
 
     offset: U64
     info: U64
@@ -65,12 +66,12 @@ GROUPED_BY_INFO, GROUPED_BY_OFFSET_DELTA, GROUPED_BY_ADDEND, GROUP_HAS_ADDEND = 
 
 
 def decode_aps2(name: str, data: U8, bits: int, has_addends: bool, most: int) -> PackedRelocations:
-    """The entries of an APS2 table, arrays of its declared count.
+    """Unpack an APS2 table into arrays of its declared count.
 
-    A table is a stream of SLEB128 numbers: count, first offset, then groups (size, flags, what the group
-    shares, then what its entries do not share). Offsets and addends are running sums.
-    Raises MalformedElf for another magic, a number that does not end, more than `most` entries, groups that
-    do not add up to the count, and for addends in a DT_ANDROID_REL table.
+    A table is a stream of SLEB128 numbers: count, first offset, then groups. A group is its size, its flags, the
+    values that all its entries share, then the other values of each entry. Offsets and addends are running sums.
+    Raises MalformedElf for another magic, an unterminated number, more than `most` entries, groups that do not add
+    up to the count, and addends in a DT_ANDROID_REL table.
     """
     if data[:4].tobytes() != b"APS2":
         raise MalformedElf(name, f"a packed relocation table begins with {data[:4].tobytes()!r}, not APS2")
@@ -96,7 +97,7 @@ def decode_aps2(name: str, data: U8, bits: int, has_addends: bool, most: int) ->
 
 @dataclass(frozen=True, eq=False)
 class _Groups:
-    """Columns over groups: first row, number of rows, flags, and the index of the number behind the flags."""
+    """One row per group: first entry, number of entries, flags, and the index of the number after the flags."""
 
     first: I64
     size: I64
@@ -111,7 +112,7 @@ class _Groups:
 
 
 def _layout(flags: int) -> tuple[int, int]:
-    """How many numbers a group with `flags` has for all its entries together, and how many for each."""
+    """The number of values that a group with `flags` has for all entries together, and for each entry."""
     shared = bool(flags & GROUPED_BY_OFFSET_DELTA) + bool(flags & GROUPED_BY_INFO)
     apart = 2 - shared
     if flags & GROUP_HAS_ADDEND:
@@ -121,7 +122,7 @@ def _layout(flags: int) -> tuple[int, int]:
 
 
 def _group_heads(name: str, numbers: I64, total: int, has_addends: bool) -> _Groups:
-    """Where each group is. One must be passed to find the next: the only step that goes group by group."""
+    """Find all groups. This is the only step done group by group: a group's length is known from its head."""
     layouts = [_layout(flags) for flags in range(16)]
     heads: list[tuple[int, int, int, int]] = []
     done, at = 0, 2
@@ -146,7 +147,7 @@ def _group_heads(name: str, numbers: I64, total: int, has_addends: bool) -> _Gro
 
 
 def _fill(numbers: I64, groups: _Groups, flags: int, offset_delta: I64, info: I64, addend_delta: I64) -> None:
-    """The rows of all groups with the same `flags`, into the three columns."""
+    """Write the entries of all groups with the same `flags` into the three columns."""
     shared, apart = _layout(flags)
     rows = flat_indices(groups.first, groups.size)
     base = np.repeat(groups.at, groups.size)
@@ -159,14 +160,14 @@ def _fill(numbers: I64, groups: _Groups, flags: int, offset_delta: I64, info: I6
             column[rows] = numbers[own]
             own += 1
     if flags & GROUP_HAS_ADDEND and flags & GROUPED_BY_ADDEND:
-        # Added once, at the group's first row: the running sum is then what the group shares.
+        # Added once, at the group's first entry: the running sum then has the shared value for the whole group.
         addend_delta[groups.first] = numbers[groups.at + shared - 1]
     elif flags & GROUP_HAS_ADDEND:
         addend_delta[rows] = numbers[own]
 
 
 def _addends(delta: I64, without: _Groups, bits: int) -> I64:
-    """Running sums of `delta`, which start over at 0 in the groups `without` addends."""
+    """Running sums of `delta` that restart at 0 in the groups `without` addends."""
     total = np.cumsum(delta)
     reached = total[without.first]  # constant throughout such a group: its deltas are 0
     forget = np.zeros(len(delta), np.int64)
@@ -176,7 +177,7 @@ def _addends(delta: I64, without: _Groups, bits: int) -> I64:
 
 
 def decode_sleb128(name: str, data: U8) -> I64:
-    """Every SLEB128 number of a stream, int64[n]; bytes after the last whole number are no matter.
+    """All SLEB128 numbers of a stream, int64[n]; an incomplete number at the end is ignored.
 
     Raises MalformedElf for a number of more than ten bytes.
     """
@@ -202,7 +203,7 @@ CREL_HAS_ADDENDS, CREL_SYMBOL, CREL_TYPE, CREL_ADDEND = 4, 1, 2, 4
 
 @dataclass(frozen=True, eq=False)
 class CompactRelocations:
-    """What a CREL section unpacks to: uint64[n], uint32[n], uint32[n], and int64[n] or None."""
+    """The unpacked entries of a CREL section: uint64[n], uint32[n], uint32[n], and int64[n] or None."""
 
     offset: U64
     symbol: U32
@@ -211,12 +212,16 @@ class CompactRelocations:
 
 
 def decode_crel(name: str, data: U8, bits: int) -> CompactRelocations:
-    """The entries of a CREL section, arrays of its declared count.
+    """Unpack a CREL section into arrays of its declared count.
 
-    A ULEB128 says count·8 + addends·4 + shift. Each entry then is a byte of flags and the low bits of its
-    offset's delta, what that delta has above them (ULEB128), and the deltas (SLEB128) of symbol, type and
-    addend its flags name. Every entry takes a byte, so the section's size bounds the count.
-    Raises MalformedElf for a section that ends too soon, or a number of more than ten bytes.
+    The section begins with the ULEB128 number count·8 + addends·4 + shift. Each entry has:
+
+    - a byte with flags and the low bits of the offset delta;
+    - the remaining bits of the offset delta (ULEB128), if flagged;
+    - the deltas (SLEB128) of symbol, type and addend, for each that is flagged.
+
+    Every entry takes at least one byte, so the section's size limits the count. Raises MalformedElf for a section
+    that ends early, or a number of more than ten bytes.
     """
     content = data.tobytes()
     header, at = _uleb128(name, content, 0)
@@ -224,7 +229,7 @@ def decode_crel(name: str, data: U8, bits: int) -> CompactRelocations:
     if count > len(content):
         raise MalformedElf(name, f"a CREL section of {len(content)} bytes claims {count} relocations")
     flag_bits = 3 if explicit else 2
-    rows = array("Q")  # an eighth of what a list of tuples would take
+    rows = array("Q")  # an eighth of the memory of a list of tuples
     offset = symbol = type_ = addend = 0
     for _ in range(count):
         if at >= len(content):
@@ -261,7 +266,7 @@ _WORD = (1 << 64) - 1
 
 
 def _uleb128(name: str, content: bytes, at: int) -> tuple[int, int]:
-    """The number at `at`, and where the next one is."""
+    """The ULEB128 number at offset `at`, and the offset after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(content):

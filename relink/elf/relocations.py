@@ -1,4 +1,4 @@
-"""The dynamic relocation tables as arrays, each entry once."""
+"""The dynamic relocation tables as arrays, without duplicate entries."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from relink.records import dataclass
 
 @dataclass(frozen=True, eq=False)
 class RelocationTable:
-    """One table of relocations, rows in file order.
+    """One relocation table, rows in file order.
 
-    `section` is the name linkers give it (".rela.dyn", ".rel.plt", …), known from the dynamic tag. `offset`
-    is the link-time address of the place (uint64[n]), `type` and `symbol` the halves of r_info (uint32[n]),
-    `addend` int64[n], or None for REL, whose addends lie in the places themselves.
+    - `section`: the section name that linkers use (".rela.dyn", ".rel.plt", …), derived from the dynamic tag;
+    - `offset`: uint64[n], link-time address of the relocated field;
+    - `type`, `symbol`: uint32[n], the halves of r_info;
+    - `addend`: int64[n], or None for REL, where the addend is in the relocated field.
     """
 
     section: str
@@ -33,13 +34,13 @@ class RelocationTable:
         return len(self.offset)
 
     def origin(self, index: int) -> tuple[str, int]:
-        """(section, offset there) that messages name for an entry."""
+        """(section, offset in it) of an entry, for messages."""
         return self.section, int(self.offset[index])
 
 
 @dataclass(frozen=True)
 class _Range:
-    """A table's bytes: link-time address, size, and whether its rows have addends."""
+    """The location of a table: link-time address, size in bytes, and whether its rows have addends."""
 
     vaddr: int
     size: int
@@ -47,10 +48,10 @@ class _Range:
 
 
 def read_relocations(contents: Contents, layout: Layout, dynamic: Dynamic) -> tuple[RelocationTable, ...]:
-    """Every REL, RELA, JMPREL and APS2 table the dynamic section names. Raises MalformedElf.
+    """Read every REL, RELA, JMPREL and APS2 table of the dynamic section. Raises MalformedElf.
 
-    DT_JMPREL may lie inside DT_REL[A] (glibc's elf/dynamic-link.h allows for it); its entries are then left
-    out of the latter.
+    DT_JMPREL may lie inside DT_REL[A] (handled by glibc's elf/dynamic-link.h); its entries are then left out of
+    the latter.
     """
     tables: list[RelocationTable] = []
     plt = _plt_range(contents, dynamic)
@@ -79,7 +80,7 @@ def read_relocations(contents: Contents, layout: Layout, dynamic: Dynamic) -> tu
 
 
 def read_relr(contents: Contents, layout: Layout, dynamic: Dynamic) -> U64:
-    """The words DT_RELR and DT_ANDROID_RELR name, uint64[n] link-time addresses. Raises MalformedElf."""
+    """The link-time addresses of the words in DT_RELR and DT_ANDROID_RELR, uint64[n]. Raises MalformedElf."""
     found: list[U64] = []
     most = contents.backed_size // layout.word_size
     for tag, size_tag, entry_tag in (
@@ -115,7 +116,7 @@ def _plt_range(contents: Contents, dynamic: Dynamic) -> _Range | None:
 
 
 def _without(table: _Range, taken: _Range) -> list[_Range]:
-    """`table` less its overlap with `taken`: what lies before it and what lies behind."""
+    """The parts of `table` before and after its overlap with `taken`."""
     end, taken_end = table.vaddr + table.size, taken.vaddr + taken.size
     if taken_end <= table.vaddr or end <= taken.vaddr:
         return [table]
@@ -128,15 +129,15 @@ def _without(table: _Range, taken: _Range) -> list[_Range]:
 
 def _check_entry_size(contents: Contents, dynamic: Dynamic, tag: Tag, size: int) -> None:
     declared = dynamic.value(tag, size)
-    if declared != size:  # musl steps by what the class has
-        contents.findings.warn(f"DT_{tag.name} is {declared}, an entry of this class has {size} bytes")
+    if declared != size:  # musl ignores it and uses the entry size of the class
+        contents.findings.warn(f"DT_{tag.name} is {declared}, not {size} as for this ELF class")
 
 
 def _row_count(contents: Contents, table: _Range, row_size: int, what: str) -> int:
     count, rest = divmod(table.size, row_size)
     if rest:
         raise MalformedElf(
-            contents.name, f"{what}: {table.size:#x} bytes are no whole number of {row_size}-byte rows"
+            contents.name, f"{what}: {table.size:#x} bytes are not a multiple of the entry size {row_size}"
         )
     return count
 
@@ -164,7 +165,7 @@ def _columns(layout: Layout, section: str, rows: AnyArray, *, explicit: bool) ->
 def _unpack(contents: Contents, layout: Layout, table: _Range) -> RelocationTable:
     section = ".android.rela.dyn" if table.explicit else ".android.rel.dyn"
     data = contents.at(table.vaddr, table.size, section)
-    # Every entry has a place of at least four bytes; entries with a place in .bss are rare (COPY).
+    # Every entry relocates at least four bytes; entries for .bss (COPY) are rare.
     packed = decode_aps2(contents.name, data, layout.bits, table.explicit, contents.backed_size // 4)
     shift, mask = (32, 0xFFFFFFFF) if layout.bits == 64 else (8, 0xFF)
     return RelocationTable(

@@ -1,8 +1,8 @@
-"""Program headers checked for what a loader needs: what must hold is an error, what ought to a warning.
+"""Checks of program headers: a violation that prevents loading is an error, any other a warning.
 
-What the loaders look at: glibc, elf/dl-load.c (`_dl_map_object_from_fd`) and elf/dl-map-segments.h; musl,
-ldso/dynlink.c (`map_library`); bionic, linker_phdr.cpp; Linux, fs/binfmt_elf.c. None of them sorts segments, asks
-that they do not overlap, or counts PT_GNU_RELRO; of p_align only powers of two mean anything.
+The checks of the loaders: glibc, elf/dl-load.c (`_dl_map_object_from_fd`) and elf/dl-map-segments.h; musl,
+ldso/dynlink.c (`map_library`); bionic, linker_phdr.cpp; Linux, fs/binfmt_elf.c. None of them sorts segments,
+refuses overlapping ones, or counts PT_GNU_RELRO. A p_align that is not a power of two is ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
 from relink.records import replace
 
-#: The widest image of segments that lie far apart, bytes; what lies between them costs no memory.
+#: Limit for the span in bytes of an image whose segments are far apart; gaps between segments take no memory.
 _MAX_SPREAD = 64 << 30
 _FAR_APART = 1 << 20
 _ALLOC_AND_CODE = (SectionFlag.ALLOC, SectionFlag.EXECINSTR)
@@ -30,10 +30,11 @@ _ALLOC_AND_CODE = (SectionFlag.ALLOC, SectionFlag.EXECINSTR)
 def loadable_segments(
     header: Header, program_headers: Sequence[ProgramHeader], file_size: int | None, findings: Findings
 ) -> tuple[ProgramHeader, ...]:
-    """The PT_LOADs in the order of the file, with sizes and alignments that can be relied on.
+    """The PT_LOADs in file order, with checked sizes and alignments.
 
-    `file_size` is None for an image in memory. Empty segments (p_memsz and p_filesz 0) are left out. Refused are:
-    no segment, one that wraps or is larger than MAX_SPAN, one whose pages the file does not have.
+    `file_size` is None for an image in memory. Empty segments (p_memsz and p_filesz 0) are left out. Raises an
+    ElfError when there is no segment, when a segment wraps around or is larger than MAX_SPAN, and when the file
+    does not have a segment's pages.
     """
     segments = [
         entry for entry in program_headers if entry.type == SegmentType.LOAD and (entry.memsz or entry.filesz)
@@ -47,7 +48,7 @@ def loadable_segments(
         if before.vaddr + before.memsz > after.vaddr:
             findings.warn(
                 f"segments overlap: {before.vaddr:#x}+{before.memsz:#x} and {after.vaddr:#x}+{after.memsz:#x}; "
-                "the later in the file covers the earlier"
+                "the later in the file replaces the earlier"
             )
     _check_span(ordered, findings)
     return tuple(kept)
@@ -63,20 +64,20 @@ def _check_span(ordered: Sequence[ProgramHeader], findings: Findings) -> None:
     span = end - low
     if span > _MAX_SPREAD or (span > MAX_SPAN and used > MAX_SPAN):
         most = _MAX_SPREAD if span > _MAX_SPREAD else MAX_SPAN
-        problem = f"the segments span {span:#x} bytes, more than {most:#x}, the most taken on"
+        problem = f"the segments span {span:#x} bytes, the limit is {most:#x}"
         findings.refuse(UnsupportedElf(findings.name, problem))
 
 
 def _sound(
     segment: ProgramHeader, header: Header, file_size: int | None, findings: Findings
 ) -> ProgramHeader | None:
-    """The segment as loaders take it; None where they cannot."""
+    """The segment as loaders map it; None when they cannot."""
     before = len(findings.problems)
     memsz = max(segment.memsz, segment.filesz)
     if memsz != segment.memsz:
         findings.warn(
             f"segment at {segment.vaddr:#x}: p_filesz {segment.filesz:#x} exceeds p_memsz {segment.memsz:#x}; "
-            "all of it is mapped"
+            "p_filesz bytes are mapped"
         )
     segment = replace(segment, memsz=memsz, align=usable_alignment(segment, findings))
     check_extent(segment, header, findings)
@@ -86,38 +87,41 @@ def _sound(
 
 
 def usable_alignment(segment: ProgramHeader, findings: Findings) -> int:
-    """p_align where it means something: a power of two, not beyond reason; loaders take any other for none."""
+    """p_align, or 1 where loaders ignore it: not a power of two, or larger than MAX_ALIGN."""
     align = segment.align or 1
     if align & (align - 1):
-        findings.warn(f"{kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is no power of two")
+        findings.warn(f"{kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is not a power of two")
         return 1
     if align > MAX_ALIGN:
-        findings.warn(f"{kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} is beyond reason")
+        findings.warn(
+            f"{kind(segment)} at {segment.vaddr:#x}: p_align {align:#x} exceeds the limit {MAX_ALIGN:#x}"
+        )
         return 1
     return align
 
 
 def check_extent(segment: ProgramHeader, header: Header, findings: Findings) -> None:
-    """Its end is an address, and its size one that is taken on."""
+    """Check that a segment does not wrap around and is not larger than MAX_SPAN."""
     name = findings.name
     if segment.vaddr + segment.memsz > header.layout.address_limit:
         problem = f"p_memsz {segment.memsz:#x} wraps past {header.bits} bits"
         findings.refuse(MalformedElf(name, f"{kind(segment)} at {segment.vaddr:#x}: {problem}"))
     if segment.memsz > MAX_SPAN:
-        problem = f"p_memsz {segment.memsz:#x} is more than {MAX_SPAN:#x}, the most taken on"
+        problem = f"p_memsz {segment.memsz:#x} exceeds the limit {MAX_SPAN:#x}"
         findings.refuse(UnsupportedElf(name, f"{kind(segment)} at {segment.vaddr:#x}: {problem}"))
 
 
 def _backed(segment: ProgramHeader, file_size: int | None, findings: Findings) -> int:
-    """How many bytes the file really has for a segment. The rest of its last page reads as zeros where it is
-    mapped; a page the file does not have at all faults at the first touch."""
+    """The number of bytes the file has for a segment.
+
+    The rest of the file's last page reads as zeros when mapped; access to a page beyond the end of the file
+    faults.
+    """
     end = segment.offset + segment.filesz
     if file_size is None or not segment.filesz or end <= file_size:
         return segment.filesz
-    problem = (
-        f"{kind(segment)} at {segment.vaddr:#x} wants file bytes {segment.offset:#x}+{segment.filesz:#x}, "
-        f"the file has {file_size:#x}"
-    )
+    wanted = f"{segment.offset:#x}+{segment.filesz:#x}"
+    problem = f"{kind(segment)} at {segment.vaddr:#x} has file bytes {wanted}, the file has {file_size:#x}"
     if segment.offset >= file_size or (end - 1) // PAGE > (file_size - 1) // PAGE:
         findings.refuse(Truncated(findings.name, problem, segment.offset))
     else:
@@ -126,7 +130,9 @@ def _backed(segment: ProgramHeader, file_size: int | None, findings: Findings) -
 
 
 def _check_congruence(segment: ProgramHeader, findings: Findings) -> None:
-    """gABI, "Program Header": p_vaddr and p_offset agree modulo p_align. Loaders need it modulo the page."""
+    """gABI, "Program Header": p_vaddr and p_offset are congruent modulo p_align. Loaders require it modulo the
+    page size.
+    """
     difference = segment.vaddr - segment.offset
     if not segment.filesz or difference % max(segment.align, PAGE) == 0:
         return
@@ -137,20 +143,19 @@ def _check_congruence(segment: ProgramHeader, findings: Findings) -> None:
 
 
 def kind(segment: ProgramHeader) -> str:
-    """What messages call it."""
+    """The name of a segment's type in messages."""
     return "segment" if segment.type == SegmentType.LOAD else f"{SegmentType(segment.type).name} segment"
 
 
 def special_segment(
     type_: SegmentType, program_headers: Sequence[ProgramHeader], findings: Findings
 ) -> ProgramHeader | None:
-    """The program header of a type of which one is meaningful: the last, as in glibc and musl.
-
-    Not PT_INTERP, of which Linux takes the first. An empty PT_DYNAMIC is none (glibc, `_dl_process_phdr`).
+    """The program header of a type that may occur once. When there are several, the last counts, as in glibc and
+    musl; of PT_INTERP the first, as in Linux. An empty PT_DYNAMIC is ignored (glibc, `_dl_process_phdr`).
     """
     found = [entry for entry in program_headers if entry.type == type_]
     if len(found) > 1 and type_ != SegmentType.GNU_RELRO:
-        findings.warn(f"{len(found)} program headers of type PT_{type_.name}, one at most is meaningful")
+        findings.warn(f"{len(found)} program headers of type PT_{type_.name}, only one is used")
     if type_ is SegmentType.DYNAMIC:
         found = [entry for entry in found if entry.filesz]
     if type_ is SegmentType.TLS:
@@ -166,10 +171,10 @@ def check_special(
     loaded: Sequence[ProgramHeader],
     findings: Findings,
 ) -> None:
-    """PT_TLS and PT_DYNAMIC lie inside PT_LOADs with what is read of them, PT_GNU_RELRO inside the image.
+    """Check that PT_TLS and PT_DYNAMIC lie inside PT_LOADs, and PT_GNU_RELRO inside the image.
 
-    `loaded` are the PT_LOADs in vaddr order. Of PT_TLS only the file-backed bytes count: .tbss has no place in the
-    image. A PT_GNU_RELRO may cover pages between segments, which are the image's too.
+    `loaded` are the PT_LOADs in vaddr order. Of PT_TLS only the file-backed bytes are checked: .tbss is not in the
+    image. A PT_GNU_RELRO may cover pages between segments, which belong to the image.
     """
     for type_ in (SegmentType.TLS, SegmentType.DYNAMIC):
         segment = special_segment(type_, program_headers, findings)
@@ -177,7 +182,7 @@ def check_special(
             _check_bytes(segment, header, loaded, findings)
     relros = [entry for entry in program_headers if entry.type == SegmentType.GNU_RELRO]
     if len(relros) > 1:
-        findings.warn(f"{len(relros)} program headers of type PT_GNU_RELRO; all are protected")
+        findings.warn(f"{len(relros)} program headers of type PT_GNU_RELRO; all are made read-only")
     for segment in relros:
         _check_relro(segment, header, loaded, findings)
 
@@ -194,7 +199,7 @@ def _check_bytes(
     if not _holds(loaded, segment.vaddr, segment.filesz):
         extent = f"{segment.vaddr:#x}+{segment.filesz:#x}"
         if segment.type == SegmentType.DYNAMIC and _holds(loaded, segment.vaddr, 1):
-            findings.warn(f"{kind(segment)} {extent} lies in no loadable segment as a whole")
+            findings.warn(f"{kind(segment)} {extent} lies only partly in a loadable segment")
         else:
             findings.refuse(MalformedElf(name, f"{kind(segment)} {extent} lies in no loadable segment"))
 
@@ -202,7 +207,9 @@ def _check_bytes(
 def _check_relro(
     segment: ProgramHeader, header: Header, loaded: Sequence[ProgramHeader], findings: Findings
 ) -> None:
-    """Whole pages are protected, from the one it begins in to the last it fills (glibc, `_dl_protect_relro`)."""
+    """Check PT_GNU_RELRO: pages are protected from the one it begins in up to the last one it fills (glibc,
+    `_dl_protect_relro`).
+    """
     check_extent(segment, header, findings)
     usable_alignment(segment, findings)
     first, last = segment.vaddr // PAGE, (segment.vaddr + segment.memsz) // PAGE
@@ -217,18 +224,21 @@ def _check_relro(
         and segment.vaddr + segment.memsz <= -(-(load.vaddr + load.memsz) // PAGE) * PAGE
         for load in loaded
     ):
-        findings.warn(f"{extent} lies in no single loadable segment")
+        findings.warn(f"{extent} does not lie in one loadable segment")
 
 
 def _holds(loaded: Sequence[ProgramHeader], vaddr: int, size: int) -> bool:
-    """Whether some segment holds all these bytes."""
+    """Whether one segment contains all these bytes."""
     last = bisect_right(loaded, vaddr, key=lambda load: load.vaddr)
     return not size or any(vaddr + size <= load.vaddr + load.memsz for load in loaded[:last])
 
 
 def check_not_debug_file(header: Header, data: U8, findings: Findings) -> None:
-    """Refuse what `objcopy --only-keep-debug`, `strip --only-keep-debug` and `eu-strip -f` write: headers of an
-    image without its bytes, all allocated sections SHT_NOBITS but for notes."""
+    """Refuse separate debug files, which `objcopy --only-keep-debug`, `strip --only-keep-debug` and `eu-strip -f`
+    write.
+
+    They have the headers of the image but not its bytes: all allocated sections except notes are SHT_NOBITS.
+    """
     layout, entry = header.layout, header.layout.section_header
     end = header.shoff + header.shnum * entry.size
     if not header.shoff or not header.shnum or header.shentsize != entry.size or end > len(data):
@@ -241,6 +251,6 @@ def check_not_debug_file(header: Header, data: U8, findings: Findings) -> None:
         findings.refuse(
             UnsupportedElf(
                 findings.name,
-                f"is a separate debug file: the debug information of {of} whose code and data lie in another file",
+                f"is a separate debug file: the debug information of {of} whose code and data are in another file",
             )
         )

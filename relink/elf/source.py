@@ -1,4 +1,4 @@
-"""Where the bytes of a file come from: a mapping, a buffer, a file object."""
+"""Access to the bytes of a file: a mapping, a buffer or a file object."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ import numpy as np
 from relink.arrays import U8
 from relink.errors import ElfError
 
-ARCHIVE, THIN_ARCHIVE = b"!<arch>\n", b"!<thin>\n"  #: what archives begin with
+ARCHIVE, THIN_ARCHIVE = b"!<arch>\n", b"!<thin>\n"  #: the magic bytes of archives
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 
 def open_source(source: Source, name: str | None) -> tuple[str, Path | None, U8]:
-    """What errors call `source` (`name`, if given), the path it is mapped from, if any, and its bytes.
+    """The name of `source` for errors (`name`, if given), its path, if any, and its bytes.
 
-    A path is mapped, so that only what is looked at is read; of bytes and buffers it is a view when they are
-    immutable; a binary file object is read from its position to its end. Raises ElfError.
+    - A path: the file is mapped, so that only the pages used are read.
+    - Bytes or a buffer: a view when it is immutable, else a copy.
+    - A binary file object: read from its position to its end.
+
+    Raises ElfError.
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -35,17 +38,17 @@ def open_source(source: Source, name: str | None) -> tuple[str, Path | None, U8]
 
 
 def is_archive(data: bytes | bytearray | memoryview | U8) -> bool:
-    """Whether these bytes (eight are enough) begin an archive, thin or not."""
+    """Whether the data begins like an archive, thin or not; eight bytes are enough."""
     return bytes(data[: len(ARCHIVE)]) in (ARCHIVE, THIN_ARCHIVE)
 
 
-#: Bytes up to which a file is read and not mapped. That costs less than a tenth of a load of it, and what becomes
-#: of the file afterwards, cut short or overwritten in place, is no matter then.
+#: Files up to this size (bytes) are read instead of mapped. That takes less than a tenth of the time of a load,
+#: and the file may then be truncated or overwritten.
 COPIED = 1 << 20
 
 
 def is_mapped(data: U8) -> bool:
-    """Whether bytes are a mapping of a file, which others may change."""
+    """Whether the array is a mapping of a file, which other processes may change."""
     owner: object = data
     while isinstance(owner, np.ndarray | memoryview):
         owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
@@ -53,11 +56,11 @@ def is_mapped(data: U8) -> bool:
 
 
 def map_file(path: Path, name: str) -> U8:
-    """A file's bytes: of a small one (see `COPIED`) a copy, of another a mapping. Raises ElfError."""
+    """A file's bytes: a copy for a small file (see `COPIED`), else a mapping. Raises ElfError."""
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            # Not even opened: opening a named pipe waits for a writer.
+            # Checked before opening: opening a named pipe blocks until there is a writer.
             raise ElfError(name, "cannot be read: not a regular file")
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size <= COPIED:
@@ -70,14 +73,14 @@ def map_file(path: Path, name: str) -> U8:
 
 
 def buffer(source: bytes | bytearray | memoryview) -> U8:
-    """The bytes as an array that nobody can change: a view when `source` is immutable, else a copy."""
+    """The bytes as an immutable array: a view when `source` is immutable, else a copy."""
     if isinstance(source, memoryview) and source.readonly and source.c_contiguous:
         return np.frombuffer(source, np.uint8)
     return np.frombuffer(source if isinstance(source, bytes) else bytes(source), np.uint8)
 
 
 def read_all(file: BinaryIO, name: str) -> bytes:
-    """What a binary file object has left. Raises ElfError."""
+    """Read a binary file object from its position to its end. Raises ElfError."""
     try:
         content = file.read()
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The dynamic string table: single strings by offset, and names by the thousand."""
+"""String tables: single strings by offset, and many names at once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from relink.elf.contents import frozen
 from relink.elf.names import Names
 from relink.errors import MalformedElf
 
-# Strings may overlap (linkers merge tails), so a small table can claim any amount of text. All that is read
-# of one table is held to this multiple of its size, plus a few bytes a name.
+# Strings may overlap (linkers merge tails), so a small table can claim any amount of text. The total read from one
+# table is limited to this multiple of its size, plus a few bytes per name.
 _OVERLAP = 4
 _SLACK = 64
 
 
 class StringTable:
-    """DT_STRTAB: `data` are its DT_STRSZ bytes. `what` names the table in errors of the file `name`."""
+    """A string table with the bytes `data`. Errors are about the file `name` and call the table `what`."""
 
     def __init__(self, name: str, data: U8) -> None:
         self.name = name
@@ -27,7 +27,7 @@ class StringTable:
         self._texts: dict[int, str] = {}
 
     def text(self, offset: int, what: str) -> str:
-        """The string at `offset`. Raises MalformedElf outside the table or without an end."""
+        """The string at `offset`. Raises MalformedElf when it is outside the table or not terminated."""
         known = self._texts.get(offset)
         if known is not None:
             return known
@@ -43,7 +43,7 @@ class StringTable:
             if end >= 0:
                 break
             if offset + window >= len(self.data):
-                raise MalformedElf(self.name, f"{what}: the string at offset {offset:#x} has no end")
+                raise MalformedElf(self.name, f"{what}: the string at offset {offset:#x} has no terminator")
             window *= 4
         self._spend(end, 1, what)
         text = self._texts[offset] = raw[:end].decode("utf-8", "surrogateescape")
@@ -61,8 +61,8 @@ class StringTable:
                 f"{what}: string offset {furthest:#x} lies outside the {len(self.data):#x}-byte string table",
             )
         if furthest > (int(self._nuls[-1]) if len(self._nuls) else -1):
-            raise MalformedElf(self.name, f"{what}: the string at offset {furthest:#x} has no end")
-        order = np.argsort(start)  # a binary search per name is several times faster in ascending order
+            raise MalformedElf(self.name, f"{what}: the string at offset {furthest:#x} has no terminator")
+        order = np.argsort(start)  # binary searches are several times faster in ascending order
         length = np.empty_like(start)
         length[order] = self._nuls[np.searchsorted(self._nuls, start[order])] - start[order]
         self._spend(int(length.sum()), len(start), what)
@@ -76,5 +76,6 @@ class StringTable:
         self._spent += max(0, size - count * _SLACK)
         if self._spent > _OVERLAP * len(self.data):
             raise MalformedElf(
-                self.name, f"{what}: the strings overlap so much that they exceed their table many times"
+                self.name,
+                f"{what}: the strings overlap so much that their total size is many times that of the table",
             )

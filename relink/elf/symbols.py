@@ -20,10 +20,10 @@ from relink.records import dataclass
 
 @dataclass(frozen=True, eq=False)
 class SymbolRows:
-    """What every symbol table says of its symbols, as read-only arrays of one element each.
+    """The columns common to all symbol tables, as read-only arrays with one element per symbol.
 
-    `records` are the rows as they lie in the file or image (`Layout.symbol`), `strings` the table their names
-    are in.
+    `records` are the rows as stored in the file or image (`Layout.symbol`), `strings` the string table of their
+    names.
     """
 
     records: AnyArray
@@ -69,7 +69,7 @@ class SymbolRows:
 
     @cached_property
     def names(self) -> Names:
-        """The name of each symbol. Raises MalformedElf for one outside the string table or without an end."""
+        """The name of each symbol. Raises MalformedElf for one outside the string table or not terminated."""
         return self.strings.names(self.records["name"], "symbol names")
 
 
@@ -77,8 +77,8 @@ class SymbolRows:
 class SymbolTable(SymbolRows):
     """DT_SYMTAB: one row per symbol, row 0 the undefined symbol. Raw fields, link-time values.
 
-    `records` are the rows as they lie in the image (`Layout.symbol`), `strings` the table their names are in,
-    `hash_table` the way in by name, `versym` the raw DT_VERSYM row (uint16[n]) or None.
+    `records` are the rows as stored in the image (`Layout.symbol`), `strings` the string table of their names,
+    `hash_table` the table for lookup by name, `versym` the raw DT_VERSYM entries (uint16[n]) or None.
     """
 
     hash_table: HashTable
@@ -86,7 +86,7 @@ class SymbolTable(SymbolRows):
 
     @classmethod
     def empty(cls, name: str) -> SymbolTable:
-        """No symbols at all."""
+        """A table without symbols."""
         strings = StringTable(name, frozen(np.empty(0, np.uint8)))
         return cls(frozen(np.empty(0, ELF64.symbol)), strings, NoHash(), None)
 
@@ -108,15 +108,15 @@ class SymbolTable(SymbolRows):
     def candidates(self, names: Names) -> tuple[I64, I64]:
         """Every definition of any of `names`: (request, symbol), int64[m] each.
 
-        `names[request[k]]` is the name of the symbol `symbol[k]`, which is defined (st_shndx not 0) or, being
-        undefined, stands for its PLT entry (st_value not 0); pairs come ordered by request, then as the
-        image's hash table chains them. Ask for each name once: asked for repeatedly it is answered
-        repeatedly. Raises MalformedElf when the table is all collisions.
+        `names[request[k]]` is the name of the symbol `symbol[k]`. The symbol is defined (st_shndx not 0), or is
+        undefined with the address of its PLT entry (st_value not 0). Pairs are ordered by request, then by hash
+        chain. A name given twice is answered twice. Raises MalformedElf when the table has an excessive number of
+        hash collisions.
         """
         keys, symbols = self._index
         hashes = self.hash_table.hash_of(names)
         wanted = hashes >> np.uint32(self.hash_table.lost_bits)
-        order = np.argsort(wanted)  # a binary search per name is several times faster in ascending order
+        order = np.argsort(wanted)  # binary searches are several times faster in ascending order
         first, count = np.empty(len(names), np.int64), np.empty(len(names), np.int64)
         first[order] = np.searchsorted(keys, wanted[order], "left")
         count[order] = np.searchsorted(keys, wanted[order], "right") - first[order]
@@ -135,14 +135,14 @@ class SymbolTable(SymbolRows):
 
     @cached_property
     def _index(self) -> tuple[U32, I64]:
-        """Hashes of all defined entries in ascending order (without the lost bits), and their symbols."""
+        """Hashes of all defined entries in ascending order (without `lost_bits`), and their symbols."""
         hashes, symbols = self.hash_table.entries(self.names)
         defined = self.records["shndx"][symbols] != SHN_UNDEF
         if not defined.all():
             defined |= self.records["value"][symbols] != 0
         keys = hashes[defined] >> np.uint32(self.hash_table.lost_bits)
         symbols = symbols[defined]
-        # Key and position in one number: a plain sort is then stable, and several times faster than argsort.
+        # Key and position in one number: sorting it is stable, and several times faster than argsort.
         packed = (keys.astype(np.uint64) << np.uint64(32)) | np.arange(len(keys), dtype=np.uint64)
         packed.sort()
         order = (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
@@ -159,7 +159,7 @@ _STRING_TAGS = (
 
 
 def read_strings(contents: Contents, dynamic: Dynamic) -> StringTable:
-    """DT_STRTAB. No loader looks at DT_STRSZ, so a string may lie beyond it."""
+    """Read DT_STRTAB. Loaders ignore DT_STRSZ, so strings beyond it are read too, with a warning."""
     vaddr, size = dynamic.value(DynamicTag.STRTAB), dynamic.value(DynamicTag.STRSZ)
     if vaddr is None:
         return StringTable(contents.name, frozen(np.empty(0, np.uint8)))
@@ -180,23 +180,23 @@ def read_strings(contents: Contents, dynamic: Dynamic) -> StringTable:
 def read_symbols(
     contents: Contents, layout: Layout, dynamic: Dynamic, strings: StringTable, referred: int
 ) -> SymbolTable:
-    """DT_SYMTAB, of which relocations refer to the first `referred` symbols.
+    """Read DT_SYMTAB; relocations refer to symbols below `referred`.
 
-    No tag says how long it is: DT_HASH does by its nchain; with DT_GNU_HASH alone it ends with the last chain, or
-    where relocations refer further. Raises MalformedElf.
+    No tag gives its length. It is nchain of DT_HASH; with DT_GNU_HASH alone it is the end of the last chain, or
+    `referred` when that is higher. Raises MalformedElf.
     """
     vaddr = dynamic.value(DynamicTag.SYMTAB)
     if vaddr is None:
         if referred > 1:
-            problem = f"a relocation names symbol {referred - 1}, and there is no symbol table"
+            problem = f"a relocation refers to symbol {referred - 1}, and there is no symbol table"
             raise MalformedElf(contents.name, problem)
         return SymbolTable.empty(contents.name)
     row = dynamic.value(DynamicTag.SYMENT, layout.symbol.itemsize)
     if row != layout.symbol.itemsize:
-        contents.findings.warn(f"DT_SYMENT is {row}, a symbol of this class has {layout.symbol.itemsize}")
+        contents.findings.warn(f"DT_SYMENT is {row}, not {layout.symbol.itemsize} as for this ELF class")
     hash_table, count = _hash_table(contents, layout, dynamic)
     if DynamicTag.HASH in dynamic and referred > count:
-        contents.findings.warn(f"a relocation names symbol {referred - 1}, the table has {count}")
+        contents.findings.warn(f"a relocation refers to symbol {referred - 1}, the table has {count} symbols")
     count = max(count, referred)
     records = contents.table(vaddr, count, layout.symbol, "the dynamic symbol table")
     versym_at = dynamic.value(DynamicTag.VERSYM)
@@ -207,7 +207,7 @@ def read_symbols(
 
 
 def _names_of(records: AnyArray, strings: StringTable, contents: Contents, dynamic: Dynamic) -> StringTable:
-    """The string table as far as the names of symbols reach into it."""
+    """The string table, extended beyond DT_STRSZ when names of symbols are there."""
     furthest = int(records["name"].max()) if len(records) else 0
     vaddr = dynamic.value(DynamicTag.STRTAB)
     if furthest < len(strings.data) or vaddr is None:
@@ -219,10 +219,10 @@ def _names_of(records: AnyArray, strings: StringTable, contents: Contents, dynam
 
 
 def _hash_table(contents: Contents, layout: Layout, dynamic: Dynamic) -> tuple[HashTable, int]:
-    """The table to look names up in, and the number of symbols the tables vouch for.
+    """The hash table to use, and the number of symbols that the hash tables give.
 
-    Loaders use the GNU one where there is one, and do not look at the other; one that cannot be read is passed
-    over here as long as the other can.
+    Loaders use DT_GNU_HASH when present and ignore DT_HASH. Here a damaged table is skipped when the other can be
+    read.
     """
     found: list[GnuHash | SysvHash] = []
     problems: list[ElfError] = []

@@ -1,7 +1,9 @@
-"""Versions in the names of objects' symbols: `N@@V` and `N@V`, which assemblers' `.symver` makes.
+"""Versions in the symbol names of relocatable objects: `N@@V` and `N@V`, made by the `.symver` directive.
 
-A definition `N@@V` defines N, and N in version V; `N@V` only the latter. A reference `N@V` asks for N in version
-V. Linkers go by these names whatever they make (GNU ld, bfd/elflink.c; lld, `parseSymbolVersion`).
+- A definition `N@@V` defines N and also N with version V; `N@V` only the latter.
+- A reference `N@V` refers to N with version V.
+
+Linkers interpret these names for every kind of output (GNU ld, bfd/elflink.c; lld, `parseSymbolVersion`).
 """
 
 from __future__ import annotations
@@ -10,20 +12,20 @@ from typing import NamedTuple
 
 
 class VersionedName(NamedTuple):
-    """A symbol's name taken apart; `version` is None for a plain one."""
+    """The parts of a symbol's name; `version` is None for a plain name."""
 
     base: str
     version: str | None = None
-    default: bool = False  #: of a definition: whether references without a version get it too
+    default: bool = False  #: of a definition: whether it also satisfies references without a version
 
     @property
     def full(self) -> str:
-        """The name as references ask for it."""
+        """The name as used in references: `N` or `N@V`."""
         return self.base if self.version is None else f"{self.base}@{self.version}"
 
 
 def versioned(name: str) -> VersionedName:
-    """Take a name apart. One that begins with @, or has nothing behind it, has no version."""
+    """Split a name into its parts. A name that begins with @ or ends with it has no version."""
     base, at, version = name.partition("@")
     default = version.startswith("@")
     version = version.lstrip("@")
@@ -31,6 +33,6 @@ def versioned(name: str) -> VersionedName:
 
 
 def names_defined(name: str) -> tuple[str, ...]:
-    """What a definition of that name answers, as references ask for it."""
+    """The reference names that a definition with this name satisfies."""
     found = versioned(name)
     return (found.base, found.full) if found.default else (found.full,)

@@ -28,13 +28,15 @@ _VERDAUX = np.dtype([("name", "<u4"), ("next", "<u4")])
 _VERNEED = np.dtype([("version", "<u2"), ("count", "<u2"), ("file", "<u4"), ("aux", "<u4"), ("next", "<u4")])
 _VERNAUX = np.dtype([("hash", "<u4"), ("flags", "<u2"), ("index", "<u2"), ("name", "<u4"), ("next", "<u4")])
 
-#: Version indices have 15 bits, so no honest chain is longer than this.
+#: Version indices have 15 bits, so no valid chain is longer than this.
 _MOST = VERSYM_INDEX
 
 
 @dataclass(frozen=True, slots=True)
 class VersionDef:
-    """A version this image defines. `parents` are those it inherits from; `flags` has VER_FLG_BASE, _WEAK."""
+    """A version that the image defines. `parents` are the versions it inherits from; `flags` may have VER_FLG_BASE
+    and VER_FLG_WEAK.
+    """
 
     index: int
     name: str
@@ -45,7 +47,9 @@ class VersionDef:
 
 @dataclass(frozen=True, slots=True)
 class VersionNeed:
-    """A version this image wants of the library with the SONAME `library`. `flags` may have VER_FLG_WEAK."""
+    """A version that the image requires from the library with the SONAME `library`. `flags` may have
+    VER_FLG_WEAK.
+    """
 
     library: str
     index: int
@@ -56,27 +60,28 @@ class VersionNeed:
 
 @dataclass(frozen=True)
 class Versions:
-    """The versions an image defines and needs. Indices are those of DT_VERSYM without the hidden bit."""
+    """The versions that an image defines and requires. Indices are those of DT_VERSYM without the hidden bit."""
 
     defined: tuple[VersionDef, ...] = ()
     needed: tuple[VersionNeed, ...] = ()
-    asked: tuple[VersionNeed, ...] = ()  #: of objects' references: the version is asked of whoever has the symbol
+    #: for references of relocatable objects: the version may come from any library
+    asked: tuple[VersionNeed, ...] = ()
 
     @cached_property
     def names(self) -> tuple[str | None, ...]:
-        """The version name of each index; None for 0 (local), 1 (global) and indices nobody declared."""
+        """The version name of each index; None for 0 (local), 1 (global) and undeclared indices."""
         found: dict[int, str] = {need.index: need.name for need in (*self.needed, *self.asked)}
         found.update({definition.index: definition.name for definition in self.defined})
         return tuple(found.get(index) if index > 1 else None for index in range(max(found, default=1) + 1))
 
     def name_of(self, index: int) -> str | None:
-        """The version a raw versym entry means, None for an unversioned symbol or an undeclared index."""
+        """The version of a raw versym entry; None for an unversioned symbol or an undeclared index."""
         index &= VERSYM_INDEX
         return self.names[index] if index < len(self.names) else None
 
 
 def read_versions(contents: Contents, dynamic: Dynamic, strings: StringTable) -> Versions:
-    """Both chains. Raises MalformedElf for records outside the image, absurd counts and bad strings."""
+    """Read both chains. Raises MalformedElf for records outside the image, excessive counts and bad strings."""
     return Versions(tuple(_definitions(contents, dynamic, strings)), tuple(_needs(contents, dynamic, strings)))
 
 
@@ -123,8 +128,8 @@ def _chain(
 ) -> list[tuple[int, tuple[int, ...]]]:
     """The records of a chain with their addresses.
 
-    A link is an unsigned distance forward, 0 ends the chain: that is what glibc and musl go by. `count` is what
-    bionic goes by, so it only ends a chain whose next link leads nowhere. _MOST bounds both.
+    A link is an unsigned forward distance, and 0 ends the chain: glibc and musl follow the links. Bionic uses
+    `count` instead, so `count` only ends a chain whose next link is outside the image. _MOST limits both.
     """
     if at is None or (count == 0 and what.startswith("DT_")):
         return []
@@ -140,5 +145,5 @@ def _chain(
             raise MalformedElf(contents.name, f"{what} has more than {_MOST} records")
         at += row[-1]
     if len(records) != count:
-        contents.findings.warn(f"{what} has {len(records)} records, said to be {count}")
+        contents.findings.warn(f"{what} has {len(records)} records, the count given is {count}")
     return records

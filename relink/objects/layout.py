@@ -78,7 +78,7 @@ class Layout:
             if position > start:
                 self.segments.append((kind, start, position))
         if position > MAX_SPAN:
-            problem = f"would take {position:#x} bytes, more than {MAX_SPAN:#x}, the most taken on"
+            problem = f"would take {position:#x} bytes, the limit is {MAX_SPAN:#x}"
             raise UnsupportedElf(self.name, problem)
         self.end = position
 

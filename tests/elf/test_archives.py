@@ -185,19 +185,19 @@ BROKEN: dict[str, tuple[bytes, type[ElfError], str]] = {
     "negative": (ARCH + member_header("a/", "-1"), MalformedElf, "size is b'-1'"),
     "underscore": (ARCH + member_header("a/", "1_0"), MalformedElf, "size is b'1_0'"),
     "past-the-end": (ARCH + member_header("a/", 9) + b"1234", Truncated, "'a/' has 9 bytes, 4 are left"),
-    "no-long-names": (ARCH + member_header("/0", 0), MalformedElf, "name at 0x0 of the 0x0-byte table"),
-    "long-name": (ARCH + member_header("/zz", 0), MalformedElf, "no offset of a long name"),
+    "no-long-names": (ARCH + member_header("/0", 0), MalformedElf, "name is at offset 0x0 of the 0x0-byte"),
+    "long-name": (ARCH + member_header("/zz", 0), MalformedElf, "not a valid offset into the long-name table"),
     "long-name-end": (
-        ARCH + member_header("//", 2) + b"ab" + member_header("/0", 0), MalformedElf, "at 0x0 has no end"
+        ARCH + member_header("//", 2) + b"ab" + member_header("/0", 0), MalformedElf, "at offset 0x0 has no term"
     ),
-    "bsd-name": (ARCH + member_header("#1/9", 4) + b"1234", MalformedElf, "as the name of a member of 4 bytes"),
-    "bsd-digits": (ARCH + member_header("#1/x", 4) + b"1234", MalformedElf, "as the name of a member"),
+    "bsd-name": (ARCH + member_header("#1/9", 4) + b"1234", MalformedElf, "valid BSD name of a member of 4 bytes"),
+    "bsd-digits": (ARCH + member_header("#1/x", 4) + b"1234", MalformedElf, "not a valid BSD name of a member"),
     "index-empty": (ARCH + member_header("/", 2) + b"12", Truncated, "symbol index is cut short"),
     "index-count": (ARCH + member_header("/", 4) + b"\xff" * 4, Truncated, "claims 4294967295 symbols"),
     "index-names": (
-        ARCH + member_header("/", 8) + b"\0\0\0\1\0\0\0\x08", MalformedElf, "1 symbols, and 0 names"
+        ARCH + member_header("/", 8) + b"\0\0\0\1\0\0\0\x08", MalformedElf, "1 offsets and 0 names"
     ),
-    "bsd-index": (ARCH + member_header("__.SYMDEF", 4) + b"\4\0\0\0", MalformedElf, "4 bytes of 8-byte pairs"),
+    "bsd-index": (ARCH + member_header("__.SYMDEF", 4) + b"\4\0\0\0", MalformedElf, "is not a multiple of 8"),
     "bsd-index-cut": (ARCH + member_header("__.SYMDEF", 4) + b"\x08\0\0\0", Truncated, "cut short"),
     "bsd-index-names": (
         ARCH + member_header("__.SYMDEF", 8) + b"\0\0\0\0\x08\0\0\0", Truncated, "claims 8 bytes of names"
@@ -221,7 +221,7 @@ def test_an_index_that_points_to_no_member_is_refused() -> None:
     content[8 + 60 + 4 : 8 + 60 + 8] = (1).to_bytes(4, "big")
     archive = Archive.open(bytes(content), name="broken.a")
     with pytest.raises(
-        MalformedElf, match=r"says one is in the member at 0x1, where none begins \(at offset 0x44\)"
+        MalformedElf, match=r"has one in the member at 0x1, where no member header is \(at offset 0x44\)"
     ):
         _ = archive.index
 

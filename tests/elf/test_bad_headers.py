@@ -45,7 +45,7 @@ GOOD = with_segments([TEXT, DATA])
         (patched(GOOD, 5, b"\x00"), MalformedElf, "EI_DATA is 0"),
         (with_segments([TEXT], type_=4), UnsupportedElf, "a core file"),
         (with_segments([TEXT], type_=0), UnsupportedElf, "of e_type 0x0"),
-        (with_segments([TEXT], phentsize=32), MalformedElf, "e_phentsize is 32, ELF64 has 56"),
+        (with_segments([TEXT], phentsize=32), MalformedElf, "e_phentsize is 32, not 56 as ELF64 requires"),
         (with_segments([TEXT], phoff=1 << 63), Truncated, "reach past the end"),
         (header(phnum=0xFFFF), UnsupportedElf, "PN_XNUM"),
         (header(), MalformedElf, "no loadable segment"),
@@ -62,10 +62,10 @@ def test_a_bad_header_has_its_own_error(content: bytes, kind: type[RelinkError],
         (
             [replace(TEXT, filesz=0x3001, memsz=0x3001)],
             Truncated,
-            "wants file bytes 0x0.0x3001, the file has 0x3000",
+            "has file bytes 0x0.0x3001, the file has 0x3000",
         ),
-        ([replace(TEXT, offset=1 << 62)], Truncated, "wants file bytes"),
-        ([replace(TEXT, memsz=1 << 60)], UnsupportedElf, "p_memsz 0x10{15} is more than 0x80000000"),
+        ([replace(TEXT, offset=1 << 62)], Truncated, "has file bytes"),
+        ([replace(TEXT, memsz=1 << 60)], UnsupportedElf, "p_memsz 0x10{15} exceeds the limit 0x80000000"),
         ([TEXT, replace(DATA, vaddr=64 << 30)], UnsupportedElf, "the segments span"),
         ([TEXT, replace(DATA, vaddr=(1 << 64) - 0x1000)], MalformedElf, "wraps past 64 bits"),
         ([TEXT, Segment(SegmentType.TLS, 0, 0, 8, 4)], MalformedElf, "TLS segment at 0x0: p_filesz"),
@@ -93,8 +93,8 @@ def test_a_bad_segment_has_its_own_error(segments: list[Segment], kind: type[Rel
         (with_segments([replace(TEXT, filesz=0x1001)]), "p_filesz 0x1001 exceeds p_memsz 0x1000"),
         (with_segments([TEXT, replace(DATA, vaddr=0x0, offset=0x1000)]), "segments overlap"),
         (with_segments([replace(TEXT, memsz=0x2001), DATA]), "segments overlap: 0x0.0x2001 and 0x2000"),
-        (with_segments([replace(TEXT, align=3)]), "p_align 0x3 is no power of two"),
-        (with_segments([replace(TEXT, align=1 << 40)]), "p_align 0x10000000000 is beyond reason"),
+        (with_segments([replace(TEXT, align=3)]), "p_align 0x3 is not a power of two"),
+        (with_segments([replace(TEXT, align=1 << 40)]), "p_align 0x10000000000 exceeds the limit"),
         (with_segments([TEXT, replace(DATA, offset=0x1010)]), "differ modulo 0x1000; it is copied"),
         (with_segments([TEXT, replace(DATA, align=0x10000)]), "differ modulo 0x10000; loaders ask for a page's"),
         (
@@ -105,10 +105,13 @@ def test_a_bad_segment_has_its_own_error(segments: list[Segment], kind: type[Rel
         (with_segments([TEXT, Segment(SegmentType.GNU_RELRO, 0, 0, 8, 0x1001)]), "GNU_RELRO segment 0x0.0x1001"),
         (
             with_segments([TEXT, *[Segment(SegmentType.GNU_RELRO, 0, 0, 8, 8)] * 2]),
-            "2 .*_RELRO; all are protected",
+            "2 .*_RELRO; all are made read-only",
         ),
         (with_segments([TEXT, *[Segment(PT_DYNAMIC, 0, 0x800, 16, 16)] * 2]), "2 program headers .* PT_DYNAMIC"),
-        (with_segments([TEXT, Segment(SegmentType.TLS, 0, 0, 8, 8, align=24)]), "TLS segment .* no power of two"),
+        (
+            with_segments([TEXT, Segment(SegmentType.TLS, 0, 0, 8, 8, align=24)]),
+            "TLS segment .* not a power of two",
+        ),
     ],
 )
 def test_what_loaders_take_is_a_warning_and_an_error_for_the_strict(content: bytes, warning: str) -> None:
@@ -170,13 +173,13 @@ def lying(values: dict[int, int], layout: Layout = ELF64, **symbols: object) -> 
         ({Tag.NEEDED: 0x1000}, "DT_NEEDED: string offset 0x1000"),
         ({Tag.SONAME: 0x1000}, "DT_SONAME: string offset 0x1000"),
         ({Tag.RELA: 0x40}, "DT_RELA without DT_RELASZ"),
-        ({Tag.RELA: 0x40, Tag.RELASZ: 25}, "are no whole number of (24|12)-byte rows"),
+        ({Tag.RELA: 0x40, Tag.RELASZ: 25}, "are not a multiple of the entry size (24|12)"),
         ({Tag.RELA: 0x40, Tag.RELASZ: 24 << 20}, "claims 0x1800000 bytes"),
         ({Tag.REL: 0x10000000, Tag.RELSZ: 16}, "lies in no segment"),
         ({Tag.JMPREL: 0x40, Tag.PLTRELSZ: 24}, "DT_PLTREL None"),
         ({Tag.JMPREL: 0x40, Tag.PLTRELSZ: 24, Tag.PLTREL: 9}, "DT_PLTREL 9"),
         ({Tag.JMPREL: 0x40, Tag.PLTREL: Tag.RELA}, "DT_JMPREL without DT_PLTRELSZ"),
-        ({Tag.RELR: 0x40, Tag.RELRSZ: 7}, "no whole number of"),
+        ({Tag.RELR: 0x40, Tag.RELRSZ: 7}, "not a multiple of the entry size"),
         ({Tag.ANDROID_RELA: 0x40, Tag.ANDROID_RELASZ: 8}, "not APS2"),
         ({Tag.FINI_ARRAY: 0x40, Tag.FINI_ARRAYSZ: 1 << 31}, "DT_FINI_ARRAY at 0x40 claims"),
         ({Tag.VERSYM: 0x10000000}, "DT_VERSYM at 0x10000000"),
@@ -201,9 +204,9 @@ def test_a_dynamic_section_that_lies_is_found_out(layout: Layout, values: dict[i
         ({Tag.RELRENT: 3}, "DT_RELRENT is 3"),
         ({Tag.HASH: 0x10000000}, "the DT_HASH header at 0x10000000.*; the other hash table is used"),
         ({Tag.GNU_HASH: 0x10000000}, "the DT_GNU_HASH header at 0x10000000.*; the other hash table is used"),
-        ({Tag.FINI_ARRAY: 0x40, Tag.FINI_ARRAYSZ: 17}, "DT_FINI_ARRAYSZ 0x11 is no whole number"),
-        ({Tag.VERNEED: 0x40, Tag.VERNEEDNUM: 3}, "DT_VERNEED has 1 records, said to be 3"),
-        ({Tag.VERNEED: 0x40}, "DT_VERNEED has 1 records, said to be None"),
+        ({Tag.FINI_ARRAY: 0x40, Tag.FINI_ARRAYSZ: 17}, "DT_FINI_ARRAYSZ 0x11 is not a multiple of the word size"),
+        ({Tag.VERNEED: 0x40, Tag.VERNEEDNUM: 3}, "DT_VERNEED has 1 records, the count given is 3"),
+        ({Tag.VERNEED: 0x40}, "DT_VERNEED has 1 records, the count given is None"),
     ],
 )
 def test_what_no_loader_looks_at_is_a_warning(layout: Layout, values: dict[int, int], warning: str) -> None:
@@ -232,7 +235,7 @@ def test_the_dynamic_section_ends_with_its_null_wherever_p_filesz_does(size: int
     struct.pack_into("<QQ", content, 64 + 56 + 32, size, size)
     decoded = decode(bytes(content))
     assert len(decoded.symbols.find("foo")) == 1
-    assert "no DT_NULL within its p_filesz" in str(decoded.warnings[0])
+    assert "no DT_NULL within p_filesz" in str(decoded.warnings[0])
 
 
 def test_a_string_table_without_an_end_is_refused() -> None:
@@ -241,7 +244,7 @@ def test_a_string_table_without_an_end_is_refused() -> None:
         Table(Tag.SYMTAB, symbol(ELF64, 0) + symbol(ELF64, 1)),
         Table(Tag.HASH, words(1, 2, 1, 0, 0)),
     ]
-    with pytest.raises(MalformedElf, match="the string at offset 0x1 has no end"):
+    with pytest.raises(MalformedElf, match="the string at offset 0x1 has no terminator"):
         read_everything(decode(image(tables)))
 
 
@@ -262,7 +265,7 @@ def test_a_relocation_past_the_symbols_of_dt_hash_is_a_warning() -> None:
     content = Symbols([b"foo"], extra=[Table(Tag.RELA, rela, Tag.RELASZ)]).image()
     decoded = decode(content)
     assert len(decoded.symbols) == 10
-    assert "a relocation names symbol 9, the table has 2" in str(decoded.warnings[0])
+    assert "a relocation refers to symbol 9, the table has 2 symbols" in str(decoded.warnings[0])
 
 
 def rela_rows(count: int) -> bytes:

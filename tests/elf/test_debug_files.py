@@ -107,7 +107,7 @@ def test_a_missing_split_file_is_named(tmp_path: Path) -> None:
     path = library(tmp_path, "-gdwarf-5", "-gsplit-dwarf")
     moved = [file.rename(tmp_path / "elsewhere") for file in tmp_path.glob("*.dwo")]
     assert moved
-    with pytest.raises(DebugInfoError, match=r"half: split debug information is in .*source0\.dwo"):
+    with pytest.raises(DebugInfoError, match=r"half: split debug information: .*source0\.dwo was not found"):
         at(path, "half")
 
 

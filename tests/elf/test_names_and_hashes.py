@@ -169,7 +169,7 @@ def test_a_gnu_chain_without_an_end_is_refused() -> None:
 
 
 def test_a_gnu_bucket_before_the_table_is_refused() -> None:
-    with pytest.raises(MalformedElf, match="begins at symbol 1, the table only at 5"):
+    with pytest.raises(MalformedElf, match="begins at symbol 1, the table's first symbol is 5"):
         _ = decode(gnu_image(words(1, 5, 1, 6) + b"\xff" * 8 + words(1, 1))).symbols
 
 
