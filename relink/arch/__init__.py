@@ -1,4 +1,6 @@
-"""The seven architectures: one page each, found by name, alias or ELF header, and read when first asked for."""
+"""The seven architectures, found by name, alias or ELF header. Each has one page (module), imported on first
+use.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ __all__ = [
     "UnknownArchitecture", "architecture", "architecture_of", "module_name",
 ]  # fmt: skip
 
-#: Name → (the module of its page, which has it under its name in capitals; e_machine; 32 or 64).
+#: Name → (module of the page, e_machine, 32 or 64). The page defines the architecture under its name in capitals.
 _PAGES = {
     "x86_64": ("x86_64", 62, 64),
     "i386": ("i386", 3, 32),
@@ -27,7 +29,7 @@ _PAGES = {
 
 
 class _Architectures(Mapping[str, Architecture]):
-    """Every architecture by its canonical name; a page is imported when it is first asked for."""
+    """Mapping of canonical names to architectures; a page is imported on first access."""
 
     def __getitem__(self, name: str) -> Architecture:
         return _page(name)
@@ -46,20 +48,22 @@ def _page(name: str) -> Architecture:
 
 
 def module_name(name: str) -> str:
-    """The module an architecture (canonical name) has its pages in, here and in `emu.isa`. Raises KeyError."""
+    """The name of an architecture's page module, the same here and in `emu.isa`. `name` is canonical. Raises
+    KeyError.
+    """
     return _PAGES[name][0]
 
 
-#: Every architecture by its canonical name, in the order people list them.
+#: Every architecture by its canonical name, in the usual order of presentation.
 ARCHITECTURES: Mapping[str, Architecture] = _Architectures()
 
 
 class UnknownArchitecture(RelinkError):
-    """A name that is neither an architecture nor an alias of one."""
+    """The name is neither an architecture nor an alias of one."""
 
 
 def architecture(name: str) -> Architecture:
-    """The architecture people call `name` (canonical or alias, any case). Raises UnknownArchitecture."""
+    """The architecture with the canonical name or alias `name`, in any case. Raises UnknownArchitecture."""
     plain = name.strip().lower().replace("-", "_")
     if plain in ARCHITECTURES:
         return ARCHITECTURES[plain]
@@ -71,6 +75,6 @@ def architecture(name: str) -> Architecture:
 
 
 def architecture_of(machine: int, bits: int) -> Architecture | None:
-    """The architecture an ELF header's e_machine and class (32 or 64) name, if it is one of ours."""
+    """The architecture for e_machine and class (32 or 64) of an ELF header; None for an unsupported one."""
     name = next((name for name, (_, *header) in _PAGES.items() if header == [machine, bits]), None)
     return None if name is None else ARCHITECTURES[name]

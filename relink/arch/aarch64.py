@@ -7,8 +7,8 @@ leaves to the platform (TLS_IMPDEF1 and 2: DTPMOD64 and DTPREL64).
 RELA throughout. What is odd: descriptors (TLSDESC) are the default TLS dialect of every compiler, and the
 type numbers of the dynamic ones start at 1024. TLS is variant I with a two-word TCB at the thread pointer.
 
-Types below 256 are those of ILP32 (R_AARCH64_P32_…): another ABI, in files of the other ELF class, which no
-page answers to. PATCHINST and FUNCINIT64 are the document's structure protection extension.
+Types below 256 are those of ILP32 (R_AARCH64_P32_…): another ABI with ELF32 files, which is not supported.
+PATCHINST and FUNCINIT64 are the document's structure protection extension.
 """
 
 from __future__ import annotations
@@ -43,10 +43,9 @@ _SIGNED_POINTERS = "pointer authentication (PAuth ABI) needs keys no portable CP
 
 @dataclass(frozen=True)
 class SignedMove:
-    """The imm16 of a MOVZ or MOVN that loads 16 bits of a signed value; the sign chooses between the two.
-
-    (Section 5.7.5, notes.) `group` n takes bits 16n+15 to 16n; its checks are for n + 1 groups and a sign,
-    because MOVN extends its operand with ones.
+    """The imm16 of a MOVZ or MOVN that loads 16 bits of a signed value; MOVN is used for negative values (section
+    5.7.5, notes). `group` n takes bits 16n+15 to 16n; its checks are for n + 1 groups and a sign, because MOVN
+    extends its operand with ones.
     """
 
     group: int
@@ -63,7 +62,7 @@ class SignedMove:
         return 16 * self.group + 17
 
     def read(self, raw: U64) -> U64:
-        """What MOVZ or MOVN puts into the register, in two's complement; bits of lower groups read as zero."""
+        """The value that MOVZ or MOVN loads, in two's complement; bits of lower groups read as zero."""
         value = (raw >> np.uint64(5)) & np.uint64(0xFFFF)
         return np.where(raw & _MOVZ, value, ~value) << np.uint64(16 * self.group)
 
@@ -77,7 +76,7 @@ class SignedMove:
         return kept | np.where(negative, np.uint64(0), _MOVZ) | (part << np.uint64(5))
 
 
-_MOVZ = np.uint64(1 << 30)  # the bit of the opcode that tells MOVZ from MOVN
+_MOVZ = np.uint64(1 << 30)  # the opcode bit that is set in MOVZ and clear in MOVN
 
 
 # Immediates as the Architecture Reference Manual draws them (DDI 0487, chapter C6).
@@ -100,40 +99,40 @@ def _move(group: int, range_: Range = Range.WRAP) -> Bits:
 
 
 def _load_store(size: int, range_: Range = Range.WRAP) -> Bits:
-    """The low 12 bits of an address in a load or store of `size` bits, which scales them."""
+    """The low 12 bits of an address in a load or store of `size` bits, scaled by the access size."""
     scale = (size // 8).bit_length() - 1
     return Bits(f"{10 + scale} imm[11:{scale}] 10", range_)
 
 
 def here_if_undefined(sites: Sites, value: U64) -> U64:
-    """Relative to the place, an undefined weak symbol lies at the place ("Weak References").
+    """PC-relative types: an undefined weak symbol has the address of the place ("Weak References").
 
-    A weak symbol nobody defines has the value 0, and no image has anything else there.
+    Such a symbol is recognised by the value 0: no image has a definition at that address.
     """
     return np.where(sites.letters["S"] == 0, sites.letters["A"], value)
 
 
 def next_if_undefined(sites: Sites, value: U64) -> U64:
-    """Branches to an undefined weak symbol go to the next instruction ("Call and Jump relocations")."""
+    """Branches: one to an undefined weak symbol goes to the next instruction ("Call and Jump relocations")."""
     return np.where(sites.letters["S"] == 0, np.uint64(4), value)
 
 
 def page_here_if_undefined(sites: Sites, value: U64) -> U64:
-    """The same where pages are counted."""
+    """The same as `here_if_undefined`, for page addresses."""
     place, pages = sites.letters["P"], np.uint64(0xFFFF_FFFF_FFFF_F000)
     here = ((place + sites.letters["A"]) & pages) - (place & pages)
     return np.where(sites.letters["S"] == 0, here, value)
 
 
 def patched_if_defined(sites: Sites, value: U64) -> U64:
-    """PATCHINST replaces the instruction by an absolute symbol's value, if somebody defines the symbol."""
+    """PATCHINST replaces the instruction by an absolute symbol's value if the symbol is defined."""
     index = sites.where[:, None] + np.arange(4)
     there = np.ascontiguousarray(sites.buffer[index]).view("<u4")[:, 0].astype(np.uint64)
     return np.where(sites.letters["S"] == 0, there, value)
 
 
-# Of a slot: its address, its distance from the place, and in pages. GDAT(S + A) has the addend in the slot, so
-# no formula adds it to the slot's address (GOTPCREL32 alone does).
+# Formulas for a GOT slot: its address, its distance from the place, and that distance in pages. In GDAT(S + A) the
+# slot contains the addend, so only GOTPCREL32 adds the addend to the slot's address.
 _SLOT, _FROM_HERE, _PAGES = "G + GOT", "G + GOT - P", "Page(G + GOT) - Page(P)"
 _DISTANCE = "S + A - P"
 _TPREL, _DTPREL = "S + A + T", "S + A - DTV"
@@ -141,7 +140,7 @@ _GD, _LD, _IE, _DESC = Slot.TLS_GD, Slot.TLS_LD, Slot.TLS_IE, Slot.TLS_DESC
 
 
 def _near(name: str, word: Bits | SignedMove) -> Reloc:
-    """The distance from the place to the symbol, in an instruction."""
+    """The row of a PC-relative instruction field."""
     return static(name, _DISTANCE, word, special=here_if_undefined)
 
 
@@ -151,7 +150,7 @@ def _branch(name: str, word: Bits) -> Reloc:
 
 RELOCATIONS: dict[int, Reloc] = {
     0: NONE,
-    256: NONE,  # withdrawn, still produced
+    256: NONE,  # withdrawn, but still produced by tools
     257: reloc("ABS64", "S + A", word64),
     258: reloc("ABS32", "S + A", word32),
     259: reloc("ABS16", "S + A", word16),
@@ -206,7 +205,9 @@ RELOCATIONS: dict[int, Reloc] = {
     314: static("PLT32", _DISTANCE, signed32, Role.BRANCH),
     315: static("GOTPCREL32", "G + GOT + A - P", signed32, slot=Slot.ADDRESS),
     316: static("PATCHINST", "S + A", unsigned32, special=patched_if_defined),
-    317: static_refused("FUNCINIT64", "a function of the object would have to run before the object is relocated"),
+    317: static_refused(
+        "FUNCINIT64", "a function in the object would have to be called before the object is relocated"
+    ),
     512: static("TLSGD_ADR_PREL21", _FROM_HERE, ADR, slot=_GD),
     513: static("TLSGD_ADR_PAGE21", _PAGES, ADRP, slot=_GD),
     514: static("TLSGD_ADD_LO12_NC", _SLOT, ADD_LO12_NC, slot=_GD),

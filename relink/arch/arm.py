@@ -3,18 +3,21 @@
 ELF for the Arm Architecture (AAELF32, 2024Q3), section 5.6 "Relocation", 5.6.1.6 "Dynamic relocations";
 Addenda to, and Errata in, the ABI for the Arm Architecture, section 3 "Linux TLS".
 
-REL throughout. What is odd: bit 0 of a function's address says Thumb (the document's `| T`); a symbol's
-st_value already carries it, so S needs nothing more. GLOB_DAT and JUMP_SLOT ignore what lies
-in the place, as every ld.so does. A TLS descriptor keeps its argument in the *first* word. TLS is variant I
-with a two-word TCB.
+REL throughout. What is odd: bit 0 of a function's address is set for Thumb code (the document's `| T`); st_value
+already includes this bit, and so does S. GLOB_DAT and JUMP_SLOT ignore the content of the place, as in every
+ld.so. A TLS descriptor has its argument in the *first* word. TLS is variant I with a two-word TCB.
 
-Of relocatable objects: BL and BLX become each other as the target's state asks, every other branch to the other
-state takes a stub, which has an entry for each. Only a function's bit 0 is a state; a branch to any other label
-stays in the state its own instruction names. The addend of an instruction is its immediate, whose sign may lie
-in the opcode (`arm_fields`). What the platform has to decide is decided as on Linux: TARGET1 is ABS32, TARGET2 is
-GOT_PREL; V4BX is left alone, for every core since Armv4T has BX. B(S), where a static base register points, is
-the GOT for every symbol: whoever calls code that uses one sets it. TLS descriptor sequences become local-exec
-ones, since all thread-local storage here is static.
+In relocatable objects:
+
+- BL and BLX are converted into each other for the target's instruction set; any other branch to the other set goes
+  through a stub, which has one entry per set. Only bit 0 of a function selects the set: a branch to another label
+  stays in the set of its own instruction.
+- The addend of an instruction is its immediate; the sign may be encoded in the opcode (`arm_fields`).
+- Platform-defined types are as on Linux: TARGET1 is ABS32, TARGET2 is GOT_PREL. V4BX is not applied, because every
+  core since Armv4T has BX.
+- B(S), the value of a static base register, is the GOT for every symbol. The caller of code that uses such a
+  register must set it.
+- TLS descriptor sequences are converted to local-exec, since all thread-local storage is static here.
 """
 
 from __future__ import annotations
@@ -103,16 +106,16 @@ def _load(groups: int, offset: Bits) -> UpDown:
 
 # ---------------------------------------------------------------- the table
 
-_DEPRECATED = "deprecated, and no document in force says what it does"
-_OBSOLETE = "obsolete: no linker still processes it"
-_FDPIC = "belongs to the FDPIC ABI, whose function descriptors nothing here makes"
+_DEPRECATED = "deprecated, and no current document defines it"
+_OBSOLETE = "obsolete: no current linker processes it"
+_FDPIC = "belongs to the FDPIC ABI, whose function descriptors are not supported"
 _DISTANCE, _SB_OFFSET = "S + A - P", "S + A - GOT"
 _FROM_WORD = "S + A - P // 4 * 4"  # Pa, the place's address rounded down to a word
 _THUMB_ENTRY = 4 + 1  # of both stubs
 
 
 def _groups(first: int, base: str, formula: str) -> dict[int, Reloc]:
-    """The thirteen or fourteen types of one base ("Group relocations"); LDR_PC_G0 has a number of its own."""
+    """The thirteen or fourteen types of one base ("Group relocations"); LDR_PC_G0 has a separate number."""
     named = [
         *(
             (f"ALU_{base}_G{n}{'' if checked else '_NC'}", _alu(n, checked))
@@ -148,7 +151,7 @@ RELOCATIONS: dict[int, Reloc] = {
     9: static("SBREL32", _SB_OFFSET, address32),
     10: _thumb_branch("THM_CALL", T32_CALL),
     11: static("THM_PC8", _FROM_WORD, T16_LITERAL),
-    12: static_refused("BREL_ADJ", "adjusts for a static base that moves, and none does here"),
+    12: static_refused("BREL_ADJ", "adjusts a dynamic static base, which is not supported"),
     13: reloc("TLS_DESC", "S + A + T", address32, Role.TLSDESC),
     14: static_refused("THM_SWI8", _OBSOLETE),
     15: static_refused("XPC25", _OBSOLETE),
@@ -223,7 +226,7 @@ RELOCATIONS: dict[int, Reloc] = {
     109: static("TLS_LDO12", "S + A - DTV", LDR),
     110: static("TLS_LE12", "S + A + T", LDR),
     111: static("TLS_IE12GP", "G + A", LDR, slot=Slot.TLS_IE),
-    **{112 + n: static_refused(f"PRIVATE_{n}", "its meaning belongs to a platform") for n in range(16)},
+    **{112 + n: static_refused(f"PRIVATE_{n}", "its meaning is defined by the platform") for n in range(16)},
     128: static_refused("ME_TOO", _OBSOLETE),
     129: descriptor("THM_TLS_DESCSEQ16", T16_TLS_SEQUENCE),
     130: descriptor("THM_TLS_DESCSEQ32", T32_TLS_SEQUENCE),
@@ -243,7 +246,7 @@ RELOCATIONS: dict[int, Reloc] = {
     165: static_refused("TLS_GD32_FDPIC", _FDPIC),
     166: static_refused("TLS_LDM32_FDPIC", _FDPIC),
     167: static_refused("TLS_IE32_FDPIC", _FDPIC),
-    **{152 + n: static_refused(f"PRIVATE_{n}", "its meaning belongs to a platform") for n in range(16, 25)},
+    **{152 + n: static_refused(f"PRIVATE_{n}", "its meaning is defined by the platform") for n in range(16, 25)},
     249: static_refused("RXPC25", _OBSOLETE),
     250: static_refused("RSBREL32", _OBSOLETE),
     251: static_refused("THM_RPC22", _OBSOLETE),
@@ -261,7 +264,7 @@ EF_ARM_BE8 = 0x0080_0000
 
 
 def flags_problem(flags: int) -> str | None:
-    """AAELF32 section 5.2.1: which e_flags cannot be linked here."""
+    """Why an image with these e_flags cannot be linked, None when it can (AAELF32 section 5.2.1)."""
     if flags & EF_ARM_EABIMASK != EF_ARM_EABI_VER5:
         return f"Arm EABI version {flags >> 24} (only version 5 is supported)"
     if flags & EF_ARM_BE8:
@@ -270,7 +273,9 @@ def flags_problem(flags: int) -> str | None:
 
 
 def float_abi(flags: int, attributes: bytes) -> FloatAbi | None:
-    """Linked files say it in e_flags (AAELF32 section 5.2.1), objects in their build attributes."""
+    """The floating-point ABI: from e_flags in linked files (AAELF32 section 5.2.1), from the build attributes in
+    objects.
+    """
     if flags & (EF_ARM_ABI_FLOAT_SOFT | EF_ARM_ABI_FLOAT_HARD):
         return FloatAbi.SOFT if flags & EF_ARM_ABI_FLOAT_SOFT else FloatAbi.HARD
     return float_calls(attributes)
@@ -303,7 +308,7 @@ ARM = Architecture(
     aliases=("armhf", "arm32", "armv7", "armv7l", "armv7a", "thumb", "thumb2"),
     platform="v7l",
     code_address_bits=1,
-    branch_reach=1 << 20,  # B<c>.W, the shortest that may take a stub
+    branch_reach=1 << 20,  # B<c>.W, the shortest branch that may be routed through a stub
     # str lr, [sp, #-4]!, with the slot's address in ip
     plt=Plt(named=SlotNamed.BY_ADDRESS, at="r12", pushed=4, saved=("lr", 0)),
     # A32: ldr pc, [pc]; T32: ldr.w pc, [pc]; address

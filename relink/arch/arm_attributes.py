@@ -1,4 +1,4 @@
-"""What an Arm object's build attributes say about the core it is for, and about how it passes floats.
+"""Arm build attributes: the core that an object is for, and its floating-point calling convention.
 
 Addenda to, and Errata in, the ABI for the Arm Architecture (2024Q3), section "Build attributes": a section of type
 SHT_ARM_ATTRIBUTES holds, for the vendor "aeabi", tags with numbers and texts.
@@ -12,13 +12,15 @@ SHT_ARM_ATTRIBUTES = 0x7000_0003
 
 _TAG_FILE, _TAG_CPU_ARCH, _TAG_COMPATIBILITY = 1, 6, 32
 _TAG_FP_NUMBER_MODEL, _TAG_VFP_ARGS = 23, 28
-_TEXTS = (4, 5)  # CPU_raw_name, CPU_name; above 32 a tag's lowest bit says so
+_TEXTS = (4, 5)  # CPU_raw_name, CPU_name; above 32 the lowest bit of a tag tells whether its value is text
 #: Values of Tag_CPU_arch with Thumb but no 32-bit load of the PC: v4T to v6KZ, v6K, v6-M, v6S-M, v8-M.baseline.
 _THUMB_1 = frozenset({2, 3, 4, 5, 6, 7, 9, 11, 12, 16})
 
 
 def lacks_thumb2(section: bytes) -> bool:
-    """Whether the code is for a core that has only 16-bit Thumb (and BL). Sections that cannot be read say no."""
+    """Whether the code is for a core that has only 16-bit Thumb (and BL). False when the section cannot be
+    read.
+    """
     try:
         return _of_file(section, _TAG_CPU_ARCH) in _THUMB_1
     except (IndexError, ValueError):
@@ -26,7 +28,9 @@ def lacks_thumb2(section: bytes) -> bool:
 
 
 def float_calls(section: bytes) -> FloatAbi | None:
-    """How floating-point values are passed; None where none is, either way will do, or nothing can be read."""
+    """How floating-point values are passed; None when none are, when either way works, or when the section cannot
+    be read.
+    """
     try:
         if not _of_file(section, _TAG_FP_NUMBER_MODEL):  # uses no floating point: assembly, mostly
             return None
@@ -36,7 +40,7 @@ def float_calls(section: bytes) -> FloatAbi | None:
 
 
 def _of_file(section: bytes, tag: int) -> int | None:
-    """A tag's value for the whole file. Raises IndexError or ValueError where the section is cut short."""
+    """A tag's value for the whole file. Raises IndexError or ValueError when the section is truncated."""
     at = 1
     while section[:1] == b"A" and at + 4 < len(section):
         end = at + max(int.from_bytes(section[at : at + 4], "little"), 5)

@@ -1,13 +1,14 @@
-"""Arm's instruction fields, beyond what a bit diagram can say.
+"""Arm's instruction fields that a bit diagram cannot describe.
 
-Three things are odd. Offsets are often a magnitude with the sign elsewhere in the instruction: the U bit of
-a load, or the choice between ADD and SUB. T32's long branches store two of the offset's bits mixed with its
-sign. And a branch's target carries its instruction set in bit 0, so a branch field sees a value whose bit 0
-says which instruction to write, or that no instruction can go there.
+- Many offsets are a magnitude with the sign elsewhere in the instruction: the U bit of a load, or the choice
+  between ADD and SUB.
+- T32's long branches store two bits of the offset combined with its sign.
+- Bit 0 of a branch's target is its instruction set: it selects the instruction to write, and some branches cannot
+  reach the other set.
 
-Encodings as drawn in the Arm Architecture Reference Manual (DDI 0406C, chapters A5, A6 and A8); how each is
-read and written as in AAELF32, section 5.6.1.4 "Static Arm relocations" and the two that follow it. Raw words are
-what lies in memory: of a 32-bit T32 instruction the first halfword is the low one.
+Encodings are from the Arm Architecture Reference Manual (DDI 0406C, chapters A5, A6 and A8); reading and writing
+follow AAELF32, section 5.6.1.4 "Static Arm relocations" and the two sections after it. Raw words are as in memory:
+the first halfword of a 32-bit T32 instruction is the low one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _Inner = TypeVar("_Inner", bound=Field, covariant=True)
 
 @dataclass(frozen=True)
 class Over(Generic[_Inner]):
-    """A field that is another one's, `inner`, but for what its class says."""
+    """Base class of fields that change some methods of another field, `inner`."""
 
     inner: _Inner
 
@@ -66,10 +67,10 @@ class Over(Generic[_Inner]):
 
 @dataclass(frozen=True)
 class Part(Over[Bits]):
-    """A part of a value, from bit `shift` up, where the addend is not shifted (MOVW, MOVT, v6-M's MOVS and ADDS).
+    """The bits of a value from bit `shift` up; the addend is not shifted (MOVW, MOVT, v6-M's MOVS and ADDS).
 
-    The document's odd rule lets a MOVW and a MOVT with the same immediate form one address: both have that
-    immediate as addend, and each takes its half of the sum.
+    By this rule a MOVW and a MOVT for the same address have the same immediate: it is the addend of both, and each
+    stores its half of the sum.
     """
 
     shift: int = 0
@@ -91,7 +92,7 @@ class Part(Over[Bits]):
 
 @dataclass(frozen=True)
 class UpDown(Over[Field]):
-    """A magnitude, and opcode bits that say whether it is added (`up`) or subtracted (`down`)."""
+    """A magnitude, and opcode bits that select addition (`up`) or subtraction (`down`)."""
 
     up: int
     down: int
@@ -125,9 +126,9 @@ def leading_group(value: U64) -> U64:
 
 @dataclass(frozen=True)
 class Rotated:
-    """A32's modified immediate: eight bits, rotated. It takes a value's leading group."""
+    """A32's modified immediate: eight bits, rotated. It stores a value's leading group."""
 
-    checked: bool  #: whether nothing may remain after it
+    checked: bool  #: whether the remainder after this group must be zero
 
     size = 4
     keeps_raw = True
@@ -160,7 +161,9 @@ class Rotated:
 
 @dataclass(frozen=True)
 class Residual(Over[Field]):
-    """What earlier instructions of a sequence, `groups` of them, leave of a magnitude."""
+    """The remainder of a magnitude after the `groups` leading groups that earlier instructions of a sequence
+    store.
+    """
 
     groups: int
 
@@ -185,10 +188,10 @@ class Residual(Over[Field]):
 
 @dataclass(frozen=True)
 class ArmCall:
-    """A32's BL and BLX (A8.8.25), one of which becomes the other as bit 0 of the target says.
+    """A32's BL and BLX (A8.8.25); bit 0 of the target selects between them.
 
-    BLX's H bit is bit 1 of the offset. Both are unconditional; that the place holds such an instruction is for
-    whoever computes the value to see.
+    BLX's H bit is bit 1 of the offset. Both are unconditional. The function that computes the value must check
+    that the place holds one of them.
     """
 
     size = 4
@@ -239,7 +242,7 @@ _PLAIN_LONG = Bits("5 imm[24] imm[21:12] 2 imm[23] 1 imm[22] imm[11:1]", Range.S
 
 
 def _plain(raw: U64) -> U64:
-    """J1 and J2 turned into bits 23 and 22 of the offset, or back."""
+    """Convert J1 and J2 to bits 23 and 22 of the offset, or back."""
     flip = (~raw >> np.uint64(10)) & _ONE
     exchanged: U64 = raw ^ (flip << np.uint64(29)) ^ (flip << np.uint64(27))
     return exchanged
@@ -247,9 +250,9 @@ def _plain(raw: U64) -> U64:
 
 @dataclass(frozen=True)
 class ThumbCall:
-    """T32's BL and BLX (A8.8.25), one of which becomes the other as bit 0 of the target says.
+    """T32's BL and BLX (A8.8.25); bit 0 of the target selects between them.
 
-    BLX counts from the place's address rounded down to a word, so its offset is a multiple of 4.
+    BLX's offset is relative to the place's address rounded down to a word, so it is a multiple of 4.
     """
 
     size = 4
@@ -291,17 +294,17 @@ class ToThumb(Over[Field]):
 
 @dataclass(frozen=True)
 class Forward(Over[Bits]):
-    """An offset that is never negative, but whose addend may be the -4 of a place itself (THM_PC8, THM_JUMP6)."""
+    """An offset that is never negative, although the addend may be -4, the PC bias (THM_PC8, THM_JUMP6)."""
 
     def read(self, raw: U64) -> U64:
-        """((offset + 4) modulo the field) - 4, as "Addends and PC-bias compensation" says."""
+        """((offset + 4) modulo the field) - 4, from "Addends and PC-bias compensation"."""
         four = np.uint64(4)
         return ((self.inner.read(raw) + four) & np.uint64((1 << self.inner.top) - 1)) - four
 
 
 @dataclass(frozen=True)
 class BranchFuture(Over[Bits]):
-    """Armv8.1-M's BF…, a hint: out of reach it becomes a NOP, "no errors are required"."""
+    """Armv8.1-M's BF…, a hint: replaced by a NOP when the target is out of range ("no errors are required")."""
 
     @property
     def description(self) -> str:
@@ -320,9 +323,9 @@ class BranchFuture(Over[Bits]):
 
 @dataclass(frozen=True)
 class Rewrite:
-    """Instructions that a shorter sequence replaces. It takes the value 1 where `knows` says so of the place.
-
-    Each case is (mask, pattern, kept, replacement): an instruction that matches keeps the bits `kept`.
+    """An instruction of a sequence that is replaced by a shorter one. The value 1 means that `knows` accepts the
+    instruction at the place. Each case is (mask, pattern, kept, replacement): a matching instruction is replaced
+    except for its bits `kept`.
     """
 
     size: int

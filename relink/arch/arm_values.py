@@ -1,5 +1,5 @@
-"""Values of Arm's relocations that depend on the instruction at the place: what state a branch arrives in, and
-the instructions of TLS descriptor sequences, which become others.
+"""Values of Arm relocations that depend on the instruction at the place: the target state of a branch, and the
+replacement of TLS descriptor sequences.
 
 ELF for the Arm Architecture, "Call and jump relocations" and "Relocations for thread-local storage".
 """
@@ -23,14 +23,18 @@ def _instructions(sites: Sites, size: int = 4) -> U64:
 
 
 def _undefined(sites: Sites, bias: int) -> Bools:
-    """Branches to an undefined weak symbol: they go to the next instruction ("Call and jump relocations")."""
+    """Which branches are to an undefined weak symbol: they go to the next instruction ("Call and jump
+    relocations").
+    """
     itself = (sites.letters["A"] + np.uint64(bias)) & np.uint64(0xFFFF_FFFF)
     undefined: Bools = (sites.letters["S"] | itself) == 0
     return undefined
 
 
 def _to_thumb(sites: Sites, own: Bools) -> Bools:
-    """Whether the target is Thumb. A label that is no function is what the instruction takes it for, `own`."""
+    """Whether the target is Thumb code. A label that is not a function has the branch instruction's state,
+    `own`.
+    """
     thumb: Bools = ((sites.letters["S"] & np.uint64(1)) != 0) | (~sites.function & own)
     return thumb
 
@@ -69,7 +73,7 @@ def short_jump(sites: Sites, value: U64) -> U64:
 
 
 def no_interworking(sites: Sites, value: U64) -> U64:
-    """A function's address without its Thumb bit."""
+    """The address of a function without its Thumb bit."""
     return value - (sites.letters["S"] & sites.function)
 
 
@@ -77,8 +81,8 @@ def known(word: Rewrite, sites: Sites, value: U64) -> U64:
     return word.knows(_instructions(sites, word.size)).astype(np.uint64)
 
 
-# TLS descriptors: the literal becomes the offset from the thread pointer, which the sequence leaves in r0 as
-# the descriptor's function would; the rest of it becomes MOV or NOP.
+# TLS descriptors: the literal is replaced by the offset from the thread pointer, and the sequence by MOV and NOP
+# instructions that leave this offset in r0, as the descriptor's function would.
 _A32_NOP, _T16_NOP, _T16_NOPS = 0xE1A0_0000, 0x46C0, 0x46C0_46C0
 _ANY = 0
 A32_TLS_CALL = Rewrite(

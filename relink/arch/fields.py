@@ -1,8 +1,7 @@
-"""What a relocation writes: fields of memory, each with a `read` and a `write` that are inverse.
+"""The fields that relocations write. `read` and `write` of a field are inverse.
 
-A field works on whole arrays: `read` decodes raw unsigned words into addends, `fits` tells which values
-may be stored, `write` merges values into raw words. The arrays are uint64 throughout; a negative value is
-its two's complement.
+A field works on arrays: `read` decodes raw unsigned words into addends, `fits` tells which values can be stored,
+`write` merges values into raw words. The arrays are uint64 throughout; a negative value is its two's complement.
 
 `Word` is a whole word of data. `Bits` is an immediate scattered over an instruction, written as the ISA manual
 draws it: `Bits("imm[20|10:1|11|19:12] 12", Range.SIGNED)` is RISC-V's J-type, whose low 12 bits it leaves alone.
@@ -23,9 +22,9 @@ from relink.records import dataclass
 
 
 class Range(enum.Enum):
-    """Which values a field accepts."""
+    """The range of values that a field accepts."""
 
-    WRAP = "any value, cut to the field"
+    WRAP = "any value, truncated to the field"
     SIGNED = "-2^(n-1) … 2^(n-1)-1"
     UNSIGNED = "0 … 2^n-1"
     EITHER = "-2^(n-1) … 2^n-1"
@@ -50,19 +49,19 @@ def in_range(value: U64, bits: int, range_: Range) -> Bools | bool:
 
 
 class Field(Protocol):
-    """What every field offers. Raw words are little-endian, of `size` bytes."""
+    """The interface of all fields. Raw words are little-endian and have `size` bytes."""
 
     @property
     def size(self) -> int:
-        """Bytes the field's word (or instructions) occupy."""
+        """Size in bytes of the field's word or instructions."""
 
     @property
     def description(self) -> str:
-        """What it accepts, for error messages and documentation."""
+        """The accepted values, for error messages and documentation."""
 
     @property
     def keeps_raw(self) -> bool:
-        """Whether `write` needs the word that was there."""
+        """Whether `write` needs the previous word."""
 
     def read(self, raw: U64) -> U64:
         """The addend a REL entry keeps in place: sign-extended to 64 bits where the field is signed."""
@@ -102,7 +101,7 @@ class Word:
         return True if self.size == 8 else in_range(value, self.bits, self.range)
 
     def write(self, raw: U64, value: U64) -> U64:
-        """The word after storing `value`; nothing of a whole word's `raw` survives."""
+        """The word after storing `value`; `raw` is replaced completely."""
         return value if self.size == 8 else value & np.uint64((1 << self.bits) - 1)
 
 
@@ -110,7 +109,7 @@ word8 = Word(1, Range.EITHER)
 word16 = Word(2, Range.EITHER)
 word32 = Word(4, Range.EITHER)
 word64 = Word(8)
-#: A word as wide as an address of a 32-bit ISA: addresses wrap.
+#: A word with an address of a 32-bit ISA: addresses wrap around.
 address32 = Word(4, Range.WRAP)
 signed32 = Word(4, Range.SIGNED)
 unsigned32 = Word(4, Range.UNSIGNED)
@@ -126,12 +125,12 @@ class Bits:
     """An immediate scattered over one instruction.
 
     `diagram` reads from the most significant bit to the least, as ISA manuals draw encodings: `imm[hi:lo|…]` are
-    bits of the value, a bare number is so many bits that belong to the opcode and are left alone. The widths
-    must add up to 8, 16, 32 or 64.
+    bits of the value, a bare number is a count of opcode bits, which are kept. The widths must add up to 8, 16, 32
+    or 64.
 
-    Bits of the value above the highest one drawn must be a sign or zero extension, as `range` says. Bits below
-    the lowest one drawn must be zero, unless `drops_low`: then the field is the high part of something, and
-    `rounding` is added first (0x800 where the low part is a signed 12-bit one).
+    Bits of the value above the highest one drawn must be a sign or zero extension, as `range` says. Bits below the
+    lowest one drawn must be zero, unless `drops_low`: then the field is a high part, and `rounding` is added first
+    (0x800 when the low part is a signed 12-bit field).
     """
 
     diagram: str
@@ -171,12 +170,12 @@ class Bits:
 
     @cached_property
     def align(self) -> int:
-        """What a value must be a multiple of (1 where low bits are dropped)."""
+        """Values must be multiples of this (1 when low bits are dropped)."""
         return 1 if self.drops_low else 1 << min(low for _, _, low in self.pieces)
 
     @cached_property
     def mask(self) -> int:
-        """The instruction bits the field owns."""
+        """The instruction bits that the field writes."""
         return sum(((1 << width) - 1) << position for position, width, _ in self.pieces)
 
     @property
@@ -189,7 +188,7 @@ class Bits:
         return True
 
     def read(self, raw: U64) -> U64:
-        """The value the instruction holds; dropped low bits read as zero."""
+        """The value in the instruction; dropped low bits read as zero."""
         raw = self._swapped(raw)
         value = np.zeros_like(raw)
         for position, width, low in self.pieces:
@@ -214,7 +213,9 @@ class Bits:
         return self._swapped(word)
 
     def _swapped(self, raw: U64) -> U64:
-        """A Thumb instruction's halfwords lie most significant first, whatever the byte order."""
+        """Swap the halfwords of a Thumb instruction: the most significant one comes first, in either byte
+        order.
+        """
         if not self.halfwords:
             return raw
         return (raw >> np.uint64(16)) | ((raw & np.uint64(0xFFFF)) << np.uint64(16))
@@ -230,9 +231,8 @@ def _width(immediate: str) -> int:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two neighbouring instructions: the first takes the high part of the value, the second the low part.
-
-    The high part decides what fits.
+    """Two adjacent instructions: the first has the high part of the value, the second the low part. `fits` is that
+    of the high part.
     """
 
     high: Bits
@@ -268,7 +268,9 @@ class Pair:
 
 
 def address_bits(field: Field) -> int:
-    """An absolute address must be below 2^this to fit `field`; 64 where any does, or none is meant to."""
+    """The number of bits of an absolute address that fit in `field`; 64 when all fit, or when the field does not
+    hold addresses.
+    """
     part = field.high if isinstance(field, Pair) else field
     if isinstance(part, Word):
         bits = part.bits

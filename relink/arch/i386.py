@@ -4,13 +4,14 @@ System V Application Binary Interface, Intel386 Architecture Processor Supplemen
 "Relocation", table 4.9; thread-local storage after Drepper, "ELF Handling For Thread-Local Storage" 0.21,
 section 4.4.5, with the GNU types TPOFF32/DTPMOD32/DTPOFF32.
 
-REL throughout: the addend is what lies in the place. That makes JUMP_SLOT odd: its place holds the address
-of the PLT's lazy half, so the psABI's formula is S alone. Code that is not PIC keeps 32 and PC32 in its
-text (DT_TEXTREL). TLS is variant II; TPOFF is added to the thread pointer, TPOFF32 (the older GNU type) is
-subtracted from it, so its sign is the other way round (TLS_LE and TLS_LE_32 likewise).
+REL throughout: the addend is the content of the place.
 
-Every 32-bit word wraps, for addresses do, and so every branch reaches; stubs are for functions chosen by
-a resolver only. GOT32X, and GOT32 but for LEA, mean two things, told apart by the instruction's ModRM byte.
+- JUMP_SLOT is S without an addend, because its place holds the address of the PLT's lazy half.
+- Code that is not PIC has 32 and PC32 relocations in its text (DT_TEXTREL).
+- TLS is variant II. TPOFF is added to the thread pointer; TPOFF32 (the older GNU type) is subtracted, so its sign
+  is inverted (TLS_LE and TLS_LE_32 likewise).
+- Every 32-bit word wraps around, as addresses do, so every branch reaches. Stubs are only needed for ifuncs.
+- GOT32X, and GOT32 except for LEA, have two meanings, which the instruction's ModRM byte selects.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ from relink.arrays import U64
 _LEA = 0x8D  #: the opcode of `lea m, r32`
 SIGNED_8 = Word(1, Range.SIGNED)  #: the displacement of a short branch (jmp, loop, jecxz)
 
-_SUN = "it belongs to Sun's TLS sequences, which no compiler or assembler for Linux writes"
+_SUN = "it belongs to Sun's TLS sequences, which no compiler or assembler for Linux emits"
 
 
 def got32x(sites: Sites, slot_address: U64) -> U64:
-    """What GOT32X means: the slot's offset from the GOT, or its address (psABI, table 4.9, note).
+    """The value of GOT32X: the slot's offset from the GOT, or its address (psABI, table 4.9, note).
 
-    The address, if the operand has no base register to hold the GOT's: ModRM, the byte before the place, with
-    mod 00 and r/m 101.
+    It is the address if the operand has no base register: ModRM, the byte before the place, has mod 00 and r/m
+    101.
     """
     modrm = sites.buffer[np.maximum(sites.where - 1, 0)]
     absolute = ((modrm & 0xC7) == 0x05) & (sites.where > 0)
@@ -56,10 +57,11 @@ def got32x(sites: Sites, slot_address: U64) -> U64:
 
 
 def got32(sites: Sites, slot_address: U64) -> U64:
-    """GOT32: to the psABI always the slot's offset from the GOT; older than GOT32X, it stands in its place, too.
+    """The value of GOT32: by the psABI always the slot's offset from the GOT, but older tools use it where GOT32X
+    is meant.
 
-    GNU ld and lld agree on the slot's address for instructions that load from the slot without a base register.
-    LEA loads nothing: there GNU ld and JITLink keep to the psABI, and so do we; lld writes the address.
+    GNU ld and lld write the slot's address for instructions that load from the slot without a base register. For
+    LEA, which does not load, GNU ld, JITLink and this linker follow the psABI; lld writes the address.
     """
     opcode = sites.buffer[np.maximum(sites.where - 2, 0)]
     lea = (opcode == _LEA) & (sites.where > 1)
@@ -98,7 +100,9 @@ RELOCATIONS: dict[int, Reloc] = {
     30: static_refused("TLS_LDM_CALL", _SUN),
     31: static_refused("TLS_LDM_POP", _SUN),
     32: static("TLS_LDO_32", "S + A - DTV", address32),
-    33: static_refused("TLS_IE_32", "its GOT slot holds a negated offset, as Sun's TLS has it; GNU's is TLS_IE"),
+    33: static_refused(
+        "TLS_IE_32", "its GOT slot holds a negated offset, as in Sun's TLS; the GNU type is TLS_IE"
+    ),
     34: static("TLS_LE_32", "A - S - T", address32),
     35: reloc("TLS_DTPMOD32", "M", address32),
     36: reloc("TLS_DTPOFF32", "S + A - DTV", address32),
@@ -109,7 +113,7 @@ RELOCATIONS: dict[int, Reloc] = {
     41: reloc("TLS_DESC", "S + A + T", address32, Role.TLSDESC),
     42: reloc("IRELATIVE", "B + A", address32, Role.IRELATIVE),
     43: static("GOT32X", "G + GOT + A", address32, slot=Slot.ADDRESS, special=got32x),
-    200: static_refused("USED_BY_INTEL_200", "Intel's compilers keep the number to themselves"),
+    200: static_refused("USED_BY_INTEL_200", "the number is reserved for Intel's compilers"),
     250: hint("GNU_VTINHERIT"),
     251: hint("GNU_VTENTRY"),
 }

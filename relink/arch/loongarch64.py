@@ -2,16 +2,18 @@
 
 ELF for the LoongArch Architecture (laelf, LoongArch ABI v2.50), sections "Relocations" and "Code Models".
 
-RELA throughout. What is odd: as on RISC-V there is no GLOB_DAT, a GOT entry gets the plain word type 64; the
-descriptor types were added late (13 and 14) and a descriptor call returns through ra, like any call. TLS is
-variant I with nothing between the thread pointer and the first block, and no dtv bias.
+RELA throughout. Peculiarities:
 
-Addresses are made in up to four instructions: pcalau12i (bits 31…12, relative to the page of the pc), addi.d
-or a load (11…0, signed), lu32i.d (51…32) and lu52i.d (63…52). The upper two replace what sign extension left
-there, so their entries undo it, and the psABI wants all four adjacent: the page meant is pcalau12i's, two and
-three instructions back. Local-dynamic slots are general-dynamic ones: there is no type for an offset in the
-block, the call yields the symbol's own address. And there are two generations: objects of ABI version 0 compute
-every field on a stack (`relink.arch.loongarch_stack`).
+- As on RISC-V there is no GLOB_DAT: GOT entries have the plain word type 64.
+- The descriptor types were added late (13 and 14); a descriptor call returns through ra, like any call.
+- TLS is variant I, with nothing between the thread pointer and the first block, and no dtv bias.
+- Addresses are built by up to four instructions: pcalau12i (bits 31…12, relative to the page of the pc), addi.d or
+  a load (11…0, signed), lu32i.d (51…32) and lu52i.d (63…52). The last two overwrite the sign extension of the
+  first two, so their values correct for it. The psABI requires all four to be adjacent: the page is that of
+  pcalau12i, two and three instructions back.
+- Local-dynamic slots are the same as general-dynamic ones: there is no type for an offset in the block, and the
+  call returns the symbol's address.
+- Objects of ABI version 0 compute every field on a stack (`relink.arch.loongarch_stack`).
 """
 
 from __future__ import annotations
@@ -56,36 +58,36 @@ LU32I = Bits("7 imm[51:32] 5", Range.WRAP, drops_low=True)
 LU52I = Bits("10 imm[63:52] 10", Range.WRAP, drops_low=True)
 HIGH_20 = Bits("7 imm[31:12] 5", Range.WRAP, drops_low=True)  # lu12i.w; lu32i.d may follow
 HIGH_20_ROUNDED = Bits("7 imm[31:12] 5", Range.SIGNED, drops_low=True, rounding=0x800)
-#: The same where nothing follows; pcalau12i's, for which the formula has rounded already.
+#: The same when lu32i.d does not follow; for pcalau12i the formula has already rounded.
 HIGH_20_ALONE = Bits("7 imm[31:12] 5", Range.SIGNED, drops_low=True)
 PCADDU18I = Bits("7 imm[37:18] 5", Range.SIGNED, drops_low=True, rounding=0x20000)
 CALL36 = Pair(PCADDU18I, Bits("6 imm[17:2] 10", Range.WRAP))
-#: The low part is unsigned: jirl's six upper bits, which the assembler left zero, stay so.
+#: The low part is unsigned: the six upper bits of jirl's immediate, which the assembler left zero, are kept.
 CALL30 = Pair(HIGH_20_ALONE, Bits("12 imm[11:2] 10", Range.UNSIGNED))
 WRAP_8, WRAP_16, WRAP_32 = Word(1), Word(2), Word(4)
 LOW_6 = Bits("2 imm[5:0]", Range.WRAP)
-#: With the byte above it, which it leaves alone.
+#: A 24-bit field with the byte above it, which is kept.
 WRAP_24 = Bits("8 imm[23:0]", Range.WRAP)
 
 
 @dataclass(frozen=True)
 class CallOrLow12:
-    """R_LARCH_PCALA_LO12's field: si12 of an addi.d, load or store; on a jirl, which takes words, its offs16.
+    """R_LARCH_PCALA_LO12's field: si12 of an addi.d, load or store, or offs16 of a jirl, which counts words.
 
-    The latter is the second half of a call by pcalau12i and jirl, as objects of before CALL36 have it. The low
-    two bits of what is called are dropped.
+    The jirl is the second half of a call by pcalau12i and jirl in objects older than CALL36. The low two bits of
+    the call's target are dropped.
     """
 
-    description = "12 bits (any value, cut to the field)"
+    description = "12 bits (any value, truncated to the field)"
     size = 4
     keeps_raw = True
 
     def read(self, raw: U64) -> U64:
-        """The low part the instruction holds, sign-extended."""
+        """The low part in the instruction, sign-extended."""
         return np.where(self._is_jirl(raw), OFFS_16.read(raw), LOW_12.read(raw))
 
     def fits(self, value: U64) -> Bools | bool:
-        """Everything does: it is a low part."""
+        """Always true: the field is a low part."""
         return True
 
     def write(self, raw: U64, value: U64) -> U64:
@@ -104,7 +106,9 @@ LOW_12_OR_CALL = CallOrLow12()
 
 
 def _lu32i_follows(sites: Sites, instructions: range) -> Bools:
-    """Whether one of the instructions so many on is a lu32i.d, which overwrites bits 32 and up."""
+    """Whether one of the instructions at these distances (in instructions) is a lu32i.d, which overwrites bits 32
+    and up.
+    """
     found = np.zeros(len(sites.where), np.bool_)
     last = len(sites.buffer) - 4
     for number in instructions:
@@ -115,19 +119,19 @@ def _lu32i_follows(sites: Sites, instructions: range) -> Bools:
 
 
 def page_distance(sites: Sites, distance: U64) -> U64:
-    """How many bytes pcalau12i has to add, given the distance between the pages.
+    """The value of pcalau12i in bytes, given the distance between the pages.
 
-    In the extreme code model lu32i.d, two instructions on, supplies bits 32 and up, so here they are cut off.
-    Elsewhere the distance is all there is and must fit (laelf, "Normal code model").
+    In the extreme code model lu32i.d, two instructions later, has bits 32 and up, so they are truncated here.
+    Otherwise the distance must fit (laelf, "Normal code model").
     """
     return np.where(_lu32i_follows(sites, range(2, 3)), sign_extended(distance, 32), distance)
 
 
 def absolute(sites: Sites, address: U64) -> U64:
-    """What lu12i.w makes of an address, of which lu32i.d may supply bits 32 and up.
+    """The value of lu12i.w; lu32i.d may follow with bits 32 and up.
 
-    Here laelf does not ask for neighbours, so a compiler may have moved it a little. Where there is none the
-    address must fit: code for low addresses, for which the image is placed low.
+    laelf does not require the two to be adjacent here, so a compiler may have moved lu32i.d by a few instructions.
+    Without lu32i.d the address must fit: such code is for low addresses, and the image is placed there.
     """
     return np.where(_lu32i_follows(sites, range(1, 33)), sign_extended(address, 32), address)
 
@@ -138,7 +142,7 @@ _SYMBOL, _SLOT = "S + A", "G + GOT + A"
 
 
 def _page(name: str, target: str, slot: Slot | None = None) -> Reloc:
-    """pcalau12i's row. The low part is signed, so what it is relative to is the nearest page (0x800)."""
+    """The row of pcalau12i. The low part is signed, so the page is the nearest one (rounding 0x800)."""
     formula = f"Page({target} + 0x800) - Page(P)"
     return static(name, formula, HIGH_20_ALONE, slot=slot, special=page_distance)
 
@@ -146,20 +150,22 @@ def _page(name: str, target: str, slot: Slot | None = None) -> Reloc:
 def _upper(name: str, target: str, back: int, slot: Slot | None = None) -> Reloc:
     """The row of lu32i.d or lu52i.d, `back` bytes behind their pcalau12i.
 
-    0x80000000 makes up for the sign of pcalau12i's immediate. Where bit 11 is set, addi.d has left 0xfffff in
-    bits 31…12: 0x800 * 0x1ffffe is 2^32 - 0x1000.
+    0x80000000 corrects for the sign of pcalau12i's immediate. When bit 11 is set, addi.d leaves 0xfffff in bits
+    31…12; the correction 0x800 * 0x1ffffe is 2^32 - 0x1000.
     """
     formula = f"Page({target}) - Page(P - {back}) + 0x80000000 - (({target}) & 0x800) * 0x1ffffe"
     return static(name, formula, LU32I if back == 8 else LU52I, slot=slot)
 
 
 def _slot(name: str, field: Field, slot: Slot) -> Reloc:
-    """A row that takes part of a slot's address."""
+    """A row for a part of a GOT slot's address."""
     return static(name, _SLOT, field, slot=slot)
 
 
 def _address_slot(row: Reloc) -> Reloc:
-    """A row of an address's slot. Thread-local symbols have none: it then means the pair for __tls_get_addr."""
+    """A row for the slot of an address. For a thread-local symbol the slot is the pair of words for
+    __tls_get_addr.
+    """
     return replace(row, tls_slot=Slot.TLS_GD)
 
 
@@ -189,7 +195,7 @@ RELOCATIONS: dict[int, Reloc] = {
     10: reloc("TLS_TPREL32", "S + A + T", word32),
     11: reloc("TLS_TPREL64", "S + A + T", word64),
     12: reloc("IRELATIVE", "B + A", word64, Role.IRELATIVE),
-    13: refused("TLS_DESC32", "a descriptor of two 32-bit words belongs to 32-bit LoongArch"),
+    13: refused("TLS_DESC32", "descriptors of two 32-bit words are for 32-bit LoongArch"),
     14: reloc("TLS_DESC64", "S + A + T", word64, Role.TLSDESC),
     20: hint("MARK_LA"),
     21: hint("MARK_PCREL"),
@@ -267,7 +273,9 @@ RELOCATIONS: dict[int, Reloc] = {
     98: _slot("TLS_GD_HI20", HIGH_20, Slot.TLS_GD),
     99: reloc("32_PCREL", "S + A - P", signed32),
     100: hint("RELAX"),
-    101: static_refused("DELETE", "it tells GNU ld's own passes to drop an instruction; no object may hold it"),
+    101: static_refused(
+        "DELETE", "GNU ld uses it internally for deleting an instruction; objects must not contain it"
+    ),
     102: static("ALIGN", "A", WRAP_32, Role.ALIGN),
     103: static("PCREL20_S2", "S + A - P", PCADDI),
     104: hint("CFA"),
@@ -293,7 +301,7 @@ RELOCATIONS: dict[int, Reloc] = {
     124: static("TLS_LD_PCREL20_S2", "G + GOT + A - P", PCADDI, slot=Slot.TLS_GD),
     125: static("TLS_GD_PCREL20_S2", "G + GOT + A - P", PCADDI, slot=Slot.TLS_GD),
     126: static("TLS_DESC_PCREL20_S2", "G + GOT + A - P", PCADDI, slot=Slot.TLS_DESC),
-    # For cores without pcalau12i (LA32R); the 64-bit ones run it as well.
+    # For cores without pcalau12i (LA32R); 64-bit cores have these instructions too.
     127: static("CALL30", "S + A - P", CALL30, Role.BRANCH),
     128: static("PCADD_HI20", "S + A - P", HIGH_20_ROUNDED, Role.HIGH),
     129: static("PCADD_LO12", "S", LOW_12, Role.LOW),
@@ -314,20 +322,21 @@ _FLOAT_ABIS = {0x1: FloatAbi.SOFT, 0x2: FloatAbi.SINGLE, 0x3: FloatAbi.HARD}
 
 
 def flags_problem(flags: int) -> str | None:
-    """laelf, "e_flags": which base ABIs cannot be linked here."""
+    """Why an image with these e_flags cannot be linked, None when it can (laelf, "e_flags": base ABIs)."""
     if (modifier := flags & EF_LOONGARCH_ABI_MODIFIER_MASK) not in _FLOAT_ABIS:
-        return f"a base ABI that laelf does not name (modifier {modifier})"
+        return f"a base ABI that laelf does not define (modifier {modifier})"
     return None
 
 
 def float_abi(flags: int, attributes: bytes) -> FloatAbi | None:
-    """laelf, "e_flags": the base ABI modifier."""
+    """The floating-point ABI: the base ABI modifier in e_flags (laelf, "e_flags")."""
     return _FLOAT_ABIS.get(flags & EF_LOONGARCH_ABI_MODIFIER_MASK)
 
 
 def alignment_request(addend: int, symbol: int) -> tuple[int, int, int]:
-    """R_LARCH_ALIGN: with a symbol the addend holds log2 of the alignment and, above its low byte, the most
-    padding allowed (laelf)."""
+    """R_LARCH_ALIGN: with a symbol, the low byte of the addend is log2 of the alignment, and the bits above are
+    the maximum padding (laelf).
+    """
     if symbol == 0:
         return addend + 4, addend, addend
     align = 1 << (addend & 0xFF)
@@ -362,7 +371,7 @@ LOONGARCH64 = Architecture(
     multiarch="loongarch64-linux-gnu",
     aliases=("loong64", "la64", "loongarch", "loong"),
     platform="loongarch64",
-    # The header leaves the slot's byte offset among the jump slots in t1, and the map's word in t0.
+    # The PLT header passes the byte offset of the jump slot in t1 and the link map in t0.
     plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
     nops=(NOP,),
     alignment=Alignment(alignment_request),

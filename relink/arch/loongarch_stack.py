@@ -1,15 +1,15 @@
 """The stack machine of the first LoongArch ABI (object ABI version 0, R_LARCH_SOP_…).
 
-Its assembler did not know fields but expressions: a run of entries, usually all at one place, pushes addresses
-and constants, combines them, and ends in one that pops the result into an instruction. High and low parts are
-shifts and masks the assembler spells out, so
+Its relocations describe expressions instead of fields: a sequence of entries, usually all at one place, pushes
+addresses and constants, combines them, and ends with an entry that pops the result into an instruction. High and
+low parts are explicit shifts and masks, so
 
     la.local $t0, x          R_LARCH_SOP_PUSH_PCREL x+0x800; PUSH_ABSOLUTE 12; SR; POP_32_S_5_20
 
-is what R_LARCH_PCALA_HI20 says in one entry today. The later ABI versions keep the types and advise against them.
+corresponds to one R_LARCH_PCALA_HI20 entry today. Later ABI versions keep these types but deprecate them.
 
-Between entries the stack is state, so these are not batched. An engine evaluates the formula of each push as it
-does any formula, all entries of a type at once, and hands the results over in the order of the table:
+The stack is state between entries, so they cannot be processed in batches. The relocation engine evaluates the
+formulas of the pushes as usual, all entries of a type at once, and passes the results in table order:
 
     result = run(types, operands)
     result.entries, result.values      # which entries pop what: checked and stored through their rows' fields
@@ -32,7 +32,7 @@ ASSERT = 30
 POPS = frozenset(range(38, 47))
 
 _Answer = tuple[int, ...]
-#: Steps that take operands from the stack, lowest first, and leave others.
+#: Operations that pop operands from the stack (lowest first) and push results.
 _OPERATORS: dict[int, tuple[int, Callable[..., _Answer]]] = {
     24: (1, lambda x: (x, x)),  # PUSH_DUP
     31: (1, lambda x: (int(x == 0),)),  # NOT
@@ -47,10 +47,10 @@ _OPERATORS: dict[int, tuple[int, Callable[..., _Answer]]] = {
 
 @dataclass(frozen=True)
 class Result:
-    """What a section's expressions come to."""
+    """The results of a section's stack expressions."""
 
-    entries: I64  #: indices of the entries that pop, n of them
-    values: U64  #: what each pops, in two's complement
+    entries: I64  #: indices of the n entries that pop
+    values: U64  #: the value each of them pops, in two's complement
     problems: tuple[tuple[int, str], ...]  #: (index of an entry, why its expression has no value)
 
 
@@ -61,10 +61,10 @@ class _Problem(Exception):
 def run(types: I64, operands: U64) -> Result:
     """Run one section's stack entries.
 
-    `types` are the type numbers of its entries of Role.STACK in the order of the table, `operands` what the
-    formulas of the pushes among them yield; other elements of `operands` do not matter. Nothing is raised: an
-    expression that takes more than was pushed, fails an assertion or shifts by more than a word is reported,
-    and the next one starts anew. So is what nobody pops.
+    `types` are the type numbers of its Role.STACK entries in table order. `operands` has the value of each push;
+    its other elements are ignored. Nothing is raised: an expression that pops more than was pushed, fails an
+    assertion, shifts by more than a word, or leaves values on the stack is reported in `problems`, and the next
+    expression starts with an empty stack.
     """
     stack: list[int] = []
     entries: list[int] = []
@@ -87,20 +87,22 @@ def run(types: I64, operands: U64) -> Result:
             stack.clear()
             broken = False
     if stack and not broken:
-        problems.append((len(types) - 1, f"{len(stack)} values stay on the relocation stack: nothing pops them"))
+        problems.append(
+            (len(types) - 1, f"{len(stack)} values are left on the relocation stack: no entry pops them")
+        )
     words = np.array(values, np.int64).view(np.uint64)
     return Result(np.array(entries, np.int64), words, tuple(problems))
 
 
 def _step(stack: list[int], number: int, operand: int) -> int | None:
-    """Do one entry; the value if it is one that pops."""
+    """Execute one entry; return the popped value for an entry that pops."""
     if number in PUSHES:
         stack.append(operand)
     elif number in POPS:
         return _take(stack, 1)[0]
     elif number == ASSERT:
         if not _take(stack, 1)[0]:
-            raise _Problem("the assertion the assembler left does not hold")
+            raise _Problem("the assertion R_LARCH_SOP_ASSERT fails")
     else:
         count, operator = _OPERATORS[number]
         stack.extend(_wrapped(value) for value in operator(*_take(stack, count)))
@@ -109,7 +111,7 @@ def _step(stack: list[int], number: int, operand: int) -> int | None:
 
 def _take(stack: list[int], count: int) -> list[int]:
     if len(stack) < count:
-        raise _Problem(f"it takes {count} values from a relocation stack of {len(stack)}")
+        raise _Problem(f"it pops {count} values from a relocation stack of {len(stack)}")
     taken = stack[-count:]
     del stack[-count:]
     return taken

@@ -3,10 +3,10 @@
 RISC-V ELF Specification (riscv-elf-psabi-doc 1.0 and its TLS descriptor addition), section "Relocations";
 the calling conventions assumed are lp64d and ilp32d.
 
-RELA throughout. What is odd: there is no GLOB_DAT, a GOT entry gets the plain word type (32 or 64); types
-exist in a 32- and a 64-bit numbering of which a dynamic linker sees its own width; stored TLS offsets are
-biased (TLS_DTV_OFFSET = 0x800) so that 12-bit immediates reach twice as far. TLS is variant I with nothing
-between the thread pointer and the first block: the TCB lies below.
+RELA throughout. What is odd: there is no GLOB_DAT, GOT entries have the plain word type (32 or 64); some types
+exist in a 32-bit and a 64-bit form, and a dynamic linker only meets that of its own width; stored TLS offsets are
+biased (TLS_DTV_OFFSET = 0x800), which doubles the range of 12-bit immediates. TLS is variant I with nothing
+between the thread pointer and the first block: the TCB is below the thread pointer.
 """
 
 from __future__ import annotations
@@ -53,16 +53,17 @@ CJ_TYPE = Bits("3 imm[11|4|9:8|10|6|7|3:1|5] 2", Range.SIGNED)
 LOW_6 = Bits("2 imm[5:0]", Range.WRAP)
 WRAP_8, WRAP_16, WRAP_32 = Word(1), Word(2), Word(4)
 
-_WITHDRAWN = "the psABI withdrew it: GNU ld makes it for itself while relaxing, and no object holds it"
-_CUSTOM = "its meaning belongs to the vendor that the R_RISCV_VENDOR entry before it names"
+_WITHDRAWN = "the psABI withdrew it: GNU ld uses it internally during relaxation, and objects do not contain it"
+_CUSTOM = "its meaning is defined by the vendor in the preceding R_RISCV_VENDOR entry"
 
 
 _OPCODE, _LUI = 0x7F, 0x37
 
 
 def absolute_if_undefined(sites: Sites, value: U64) -> U64:
-    """An undefined weak symbol has the address 0, which may lie out of auipc's reach: that becomes lui, as GNU
-    ld has it."""
+    """An undefined weak symbol has the address 0, which may be out of auipc's range: auipc is then replaced by
+    lui, as in GNU ld.
+    """
     undefined = (sites.letters["S"] == 0) & ~np.asarray(in_range(value + np.uint64(0x800), 32, Range.SIGNED))
     if undefined.any():
         where = sites.where[undefined]
@@ -81,7 +82,7 @@ def _relocations(own: Word) -> dict[int, Reloc]:
         **_addresses(u_type, special=absolute_if_undefined if own.size == 8 else None),
         **_sums(distance),
         **_compressed_and_later(own, distance, u_type),
-        191: static_refused("VENDOR", "the next entry's meaning belongs to the vendor its symbol names"),
+        191: static_refused("VENDOR", "its symbol names the vendor that defines the next entry's meaning"),
         **{number: static_refused(f"CUSTOM{number}", _CUSTOM) for number in range(192, 256)},
     }
 
@@ -134,7 +135,7 @@ def _addresses(u_type: Bits, special: Callable[[Sites, U64], U64] | None) -> dic
 
 
 def _sums(distance: Field) -> dict[int, Reloc]:
-    """What is added to the place, and hints."""
+    """Types that add to the place, and hints."""
     return {
         33: static("ADD8", "V + S + A", WRAP_8, Role.ADD),
         34: static("ADD16", "V + S + A", WRAP_16, Role.ADD),
@@ -183,14 +184,16 @@ _FLOAT_ABIS = {0x0: FloatAbi.SOFT, 0x2: FloatAbi.SINGLE, 0x4: FloatAbi.HARD, 0x6
 
 
 def flags_problem(flags: int) -> str | None:
-    """RISC-V ELF Specification, "File Header": which e_flags cannot be linked here."""
+    """Why an image with these e_flags cannot be linked, None when it can (RISC-V ELF Specification, "File
+    Header").
+    """
     if flags & EF_RISCV_RVE:
         return "the RVE calling convention is not supported"
     return None
 
 
 def float_abi(flags: int, attributes: bytes) -> FloatAbi | None:
-    """RISC-V ELF Specification, "File Header": EF_RISCV_FLOAT_ABI."""
+    """The floating-point ABI: EF_RISCV_FLOAT_ABI in e_flags (RISC-V ELF Specification, "File Header")."""
     return _FLOAT_ABIS[flags & EF_RISCV_FLOAT_ABI]
 
 
@@ -239,7 +242,7 @@ RISCV64 = Architecture(
     multiarch="riscv64-linux-gnu",
     aliases=("rv64", "rv64gc", "riscv64gc", "riscv"),
     branch_reach=1 << 20,  # jal
-    # The header leaves the slot's byte offset among the jump slots in t1, and the map's word in t0.
+    # The PLT header passes the byte offset of the jump slot in t1 and the link map in t0.
     plt=Plt(link_map_word=1, resolver_word=0, at="t1", divisor=8),
     nops=NOPS,
     alignment=ALIGNMENT,

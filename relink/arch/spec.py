@@ -1,13 +1,12 @@
-"""The words an architecture's page is written in.
+"""The data types of an architecture's page.
 
-A page (`x86_64.py`, `riscv.py`, …) is data: which `e_machine` it answers to, where images go by default,
-how thread-local storage is laid out, and one table of relocations that reads like the psABI's:
+A page (`x86_64.py`, `riscv.py`, …) is data: its `e_machine`, the default address of images, the layout of
+thread-local storage, and a table of relocations in the notation of the psABI:
 
     8: Reloc("RELATIVE", "B + A", word64, Role.RELATIVE),
 
-The formula is text in the psABI's own letters. It is compiled once (`Formula`) into plain integer
-arithmetic that works on Python ints and on numpy arrays alike, and the same text appears in error messages
-and in the generated documentation.
+The formula is text with the psABI's letters. It is compiled once (`Formula`) into integer arithmetic for Python
+ints and numpy arrays. The same text appears in error messages and in the generated documentation.
 
     S   value of the symbol: its address, or for a TLS symbol its offset in its module's block
     A   the addend
@@ -24,8 +23,8 @@ and for relocatable objects, whose GOT and stubs this linker makes itself:
     G   the offset of the symbol's slot in it; the row says which kind of slot
     V   what the place holds already (sums built up entry by entry)
 
-`Page(x)` is x with its low 12 bits cleared. Where a psABI writes L (the symbol's PLT entry) a row says S and has
-the role BRANCH: the call goes straight to the symbol where that is in reach, else through a stub.
+`Page(x)` is x with its low 12 bits cleared. Where a psABI uses L (the symbol's PLT entry), the row has S and the
+role BRANCH: the call goes to the symbol directly when it is in range, else through a stub.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ LETTERS = frozenset({"S", "A", "P", "B", "M", "T", "Z", "DTV", "GOT", "G", "V"})
 
 
 class Formula:
-    """A psABI formula: its text, the letters it uses and the arithmetic it means.
+    """A psABI formula: its text, the letters in it and the compiled expression.
 
-    Evaluation is ordinary integer arithmetic on whatever is passed in. numpy uint64 arrays wrap modulo
-    2^64, which is what every psABI means; the field then checks or cuts the result.
+    It is evaluated with the integer arithmetic of its operands. numpy uint64 arrays wrap modulo 2^64, as every
+    psABI requires; the field then checks or truncates the result.
     """
 
     def __init__(self, text: str) -> None:
@@ -67,7 +66,7 @@ class Formula:
 
 
 class Role(enum.Enum):
-    """What the linker has to do besides computing a formula."""
+    """The action of a relocation besides computing its formula."""
 
     NONE = "nothing to do"
     DATA = "compute and store"
@@ -78,18 +77,18 @@ class Role(enum.Enum):
     TLSDESC = "fill a TLS descriptor"
     REFUSED = "refuse, saying why"
     # Relocatable objects only:
-    BRANCH = "reach the symbol, through a stub if need be"
-    HIGH = "the high part that a low part names by its address"
+    BRANCH = "branch to the symbol, through a stub if it is out of range"
+    HIGH = "the high part that a low part refers to by its address"
     LOW = "the low part of the high part at S"
     ALIGN = "align what follows"
     SET = "begin a sum"
-    ADD = "add to what is there"
+    ADD = "add to the value at the place"
     ULEB = "add to a ULEB128"
     STACK = "a step of the relocation stack machine"
 
 
 class Slot(enum.Enum):
-    """What a symbol's entry in the global offset table holds."""
+    """The content of a symbol's slot in the global offset table."""
 
     ADDRESS = "its address"
     TLS_GD = "its module and its offset there"
@@ -99,12 +98,14 @@ class Slot(enum.Enum):
 
     @property
     def words(self) -> int:
-        """How many words it takes."""
+        """The size of the slot in words."""
         return 1 if self in (Slot.ADDRESS, Slot.TLS_IE) else 2
 
 
 class Sites(Protocol):
-    """The places of one batch of entries, for the few types a formula cannot describe. Arrays of n elements."""
+    """The places of one batch of entries, for the few types whose formula depends on the instruction. Arrays of n
+    elements.
+    """
 
     @property
     def buffer(self) -> U8:
@@ -116,11 +117,13 @@ class Sites(Protocol):
 
     @property
     def letters(self) -> Mapping[str, U64]:
-        """What the row's formula names, beside B and DTV."""
+        """The values of the formula's letters, except B and DTV."""
 
     @property
     def function(self) -> Bools:
-        """Whether S is that of a function (STT_FUNC, STT_GNU_IFUNC) or stub: on Arm, has a state in bit 0."""
+        """Whether S is the address of a function (STT_FUNC, STT_GNU_IFUNC) or a stub; on Arm its bit 0 is then the
+        instruction set.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +134,14 @@ class Reloc:
     formula: Formula | None
     word: Field | None  #: the field it writes
     role: Role = Role.DATA
-    reason: str = ""  #: for REFUSED: why
-    slot: Slot | None = None  #: the kind of GOT slot that G means
-    tls_slot: Slot | None = None  #: the same where the symbol is thread-local (None: no other)
-    static: bool = False  #: only relocatable objects have it
-    #: A named function that computes the value where the formula depends on the instruction at the place; it
-    #: gets the sites and what the formula alone yields.
+    reason: str = ""  #: for REFUSED: the reason
+    slot: Slot | None = None  #: the kind of GOT slot that G refers to
+    tls_slot: Slot | None = None  #: the kind of slot for a thread-local symbol (None: the same)
+    static: bool = False  #: occurs in relocatable objects only
+    #: Computes the value of a type that depends on the instruction at the place; called with the sites and the
+    #: value of the formula.
     special: Callable[[Sites, U64], U64] | None = None
-    entry: int = 0  #: for BRANCH: what to add to a stub's address, where another instruction set enters elsewhere
+    entry: int = 0  #: for BRANCH: offset of the stub's entry point for this branch's instruction set
 
 
 def reloc(name: str, formula: str, word: Field, role: Role = Role.DATA) -> Reloc:
@@ -161,17 +164,19 @@ def static(
 
 
 def static_refused(name: str, reason: str) -> Reloc:
-    """A type of relocatable objects this linker knows and will not apply, with the reason a user reads."""
+    """A row for a type of relocatable objects that is known but not supported, with the reason for the error
+    message.
+    """
     return Reloc(name, None, None, Role.REFUSED, reason, static=True)
 
 
 def hint(name: str) -> Reloc:
-    """A type of relocatable objects that only allows or marks something: nothing has to be done."""
+    """A row for a type of relocatable objects that is a hint or mark: nothing is written."""
     return Reloc(name, None, None, Role.NONE, static=True)
 
 
 def refused(name: str, reason: str) -> Reloc:
-    """A row for a type this linker knows and will not apply, with the reason a user reads."""
+    """A row for a type that is known but not supported, with the reason for the error message."""
     return Reloc(name, None, None, Role.REFUSED, reason)
 
 
@@ -179,7 +184,7 @@ NONE = Reloc("NONE", None, None, Role.NONE)
 
 
 class TlsVariant(enum.Enum):
-    """Where static TLS lies (Drepper, "ELF Handling For Thread-Local Storage", section 3.4)."""
+    """The layout of static TLS (Drepper, "ELF Handling For Thread-Local Storage", section 3.4)."""
 
     I = 1  # noqa: E741  (the name in the literature) blocks above the thread pointer
     II = 2  #: blocks below the thread pointer, which points at itself
@@ -191,26 +196,26 @@ class Tls:
 
     variant: TlsVariant
     tcb_size: int  #: variant I: reserved between the thread pointer and the first block
-    #: The code of a static TLS descriptor (one whose argument is already an offset from the thread
-    #: pointer), following the ISA's descriptor convention: every other register is kept.
+    #: The code of a static TLS descriptor, whose argument is an offset from the thread pointer. It follows the
+    #: ISA's descriptor convention: all other registers are preserved.
     descriptor_stub: bytes
-    #: The same for an undefined weak symbol: the offset from the thread pointer to the address that is the
-    #: argument, so that taking the symbol's address yields the addend alone.
+    #: The same for an undefined weak symbol: returns the argument minus the thread pointer, so that the symbol's
+    #: address evaluates to the addend.
     undefined_descriptor_stub: bytes
-    #: The register a descriptor's function finds the descriptor's address in, and leaves the offset from the
-    #: thread pointer in; every other one it keeps.
+    #: The register in which a descriptor's function receives the descriptor's address and returns the offset from
+    #: the thread pointer; all other registers are preserved.
     descriptor_register: str
-    descriptor_link: str | None  #: the register that holds its return address; None: on the stack
+    descriptor_link: str | None  #: the register with the function's return address; None: on the stack
     dtv_bias: int = 0  #: TLS_DTV_OFFSET: subtracted from stored offsets, added back by __tls_get_addr
     #: Index of the descriptor's word that holds the argument (the other one holds the function).
     descriptor_argument: int = 1
-    #: REL entries: whether the argument word of a descriptor with a symbol holds the symbol's index (for a lazy
-    #: resolver), and so no addend.
+    #: REL entries: whether the argument word of a descriptor with a symbol holds the symbol's index, for a lazy
+    #: resolver, instead of an addend.
     descriptor_holds_index: bool = False
 
 
 class SlotNamed(enum.Enum):
-    """How a PLT's header tells the resolver which jump slot it comes from."""
+    """How a PLT header identifies the jump slot to the resolver."""
 
     BY_ADDRESS = "the slot's own address"
     BY_ENTRY = "the number of its entry in DT_JMPREL"
@@ -218,60 +223,62 @@ class SlotNamed(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Plt:
-    """What the code of a procedure linkage table, which static linkers make, expects of the dynamic linker."""
+    """The interface between a procedure linkage table, made by the static linker, and the dynamic linker."""
 
-    link_map_word: int = 1  #: index in DT_PLTGOT's words of what names the image
-    resolver_word: int = 2  #: and of the resolver's address
+    link_map_word: int = 1  #: index of the DT_PLTGOT word that identifies the image (link map)
+    resolver_word: int = 2  #: index of the DT_PLTGOT word with the resolver's address
     named: SlotNamed = SlotNamed.BY_ENTRY
-    #: Where the resolver finds that: a register, or an offset in bytes from the stack pointer.
+    #: Location of the slot's number or address: a register, or an offset in bytes from the stack pointer.
     at: str | int = 0
-    divisor: int = 1  #: what an entry's number has been multiplied by
-    pushed: int = 0  #: bytes the header has put on the stack, to be dropped
-    #: (register, offset from the stack pointer) of a register the header has saved and used.
+    divisor: int = 1  #: factor by which the entry's number is multiplied
+    pushed: int = 0  #: bytes that the header pushed on the stack, to be dropped
+    #: (register, offset from the stack pointer) of a register that the header saves and overwrites.
     saved: tuple[str, int] | None = None
-    #: Bits of st_other that mark functions of another calling convention, where ld.so binds those at once.
+    #: Bits of st_other that mark functions with another calling convention, which ld.so binds at once.
     bound_at_once: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stub:
-    """Code that jumps to an address it carries, clobbering only what a PLT entry may."""
+    """Code that jumps to an address stored in it and changes only the registers that a PLT entry may change."""
 
     code: bytes
-    address_at: int  #: where in `code` the address lies, a word of the ISA
+    address_at: int  #: offset in `code` of the address, a word of the ISA
     align: int
 
 
 @dataclass(frozen=True, slots=True)
 class Detour:
-    """How a function's first bytes become a jump elsewhere, in one of the ISA's instruction sets."""
+    """How the first bytes of a function are replaced by a jump, in one of the ISA's instruction sets."""
 
-    near: bytes  #: the shortest jump that is worth it
-    word: Field  #: takes its distance
-    word_at: int  #: where in `near` the field lies
-    bias: int  #: from the field to where the program counter counts
-    far: Stub  #: reaches any address, laid over the function itself
-    nop: bytes = b""  #: aligns `far` where it has to be
-    entry: int = 0  #: where `Architecture.stub` is entered from here
-    #: Landing pads that indirect calls may have to find at the function's start, and what is kept in their place:
-    #: a pad that does something besides must not do it twice.
+    near: bytes  #: the shortest jump to use
+    word: Field  #: the field for its distance
+    word_at: int  #: offset of the field in `near`
+    bias: int  #: distance from the field to the address that the jump is relative to
+    far: Stub  #: reaches any address; written over the start of the function
+    nop: bytes = b""  #: aligns `far` when it must be aligned
+    entry: int = 0  #: offset of the entry point in `Architecture.stub` for this instruction set
+    #: Landing pads (such as ENDBR or BTI) at the function's start that indirect calls may require, and the
+    #: instruction kept in their place: a pad with another effect must not take effect twice.
     pads: Mapping[bytes, bytes] = field(default_factory=dict)
-    #: What assemblers put behind a function to align the next one to `unit` bytes: a regular expression.
+    #: The padding that assemblers insert to align the next function to `unit` bytes: a regular expression.
     padding: bytes = b""
     unit: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """How a relocation of Role.ALIGN asks for padding; `Architecture.nops` fill what stays."""
+    """How a Role.ALIGN relocation requests padding; remaining padding is filled with `Architecture.nops`."""
 
-    #: Given addend and symbol index: (alignment, bytes of padding there, most padding worth it).
+    #: (addend, symbol index) -> (alignment, bytes of padding present, maximum padding).
     request: Callable[[int, int], tuple[int, int, int]]
 
 
 class FloatAbi(enum.Enum):
-    """How a procedure call standard passes floating-point values: the widest kind that goes in registers of
-    its own. One image cannot call another whose answer differs."""
+    """The floating-point calling convention: the widest type that is passed in floating-point registers.
+
+    Images with different conventions cannot call each other.
+    """
 
     SOFT = "soft-float"  #: none
     SINGLE = "single-float"
@@ -281,78 +288,79 @@ class FloatAbi(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One ISA as the linker sees it. Compare by identity; there is one object per ISA."""
+    """All that the linker knows of an ISA. There is one object per ISA, compared by identity."""
 
     name: str  #: canonical: x86_64 i386 aarch64 arm riscv64 riscv32 loongarch64
-    title: str  #: for people
-    psabi: str  #: title and version of the document the page follows
+    title: str  #: display name
+    psabi: str  #: title and version of the psABI that the page follows
     machine: int  #: e_machine
     bits: int  #: ELF class: 32 or 64
-    prefix: str  #: of relocation names, e.g. "R_X86_64_"
+    prefix: str  #: prefix of relocation names, e.g. "R_X86_64_"
     dwarf_stack_pointer: int  #: DWARF number of the stack pointer
     elftools_name: str  #: of the table in elftools.elf.enums with all types: ENUM_RELOC_TYPE_<name>; "" for none
     relocations: Mapping[int, Reloc] = field(repr=False)
     tls: Tls
-    image_base: int  #: where the first image goes when nobody chooses
-    library_names: tuple[str, ...]  #: what $LIB means, most specific first, and default folders under a sysroot
+    image_base: int  #: default address of the first image
+    #: values of $LIB, most specific first; also the default folders under a sysroot
+    library_names: tuple[str, ...]
     multiarch: str  #: Debian's triplet
     aliases: tuple[str, ...] = ()
     page_size: int = 4096  #: the smallest page the ISA's kernels use
     platform: str = ""  #: $PLATFORM
-    #: Whether DT_INIT and DT_FINI are run: the newer ports have only the arrays (glibc's ELF_INITFINI).
+    #: Whether DT_INIT and DT_FINI are run: newer ports use only the arrays (glibc's ELF_INITFINI).
     runs_init_fini: bool = True
     #: Whether ld.so adds the load bias to the addresses in PT_DYNAMIC (glibc: unless DL_RO_DYN_SECTION).
     rebases_dynamic_section: bool = True
     #: Whether a file without PT_GNU_STACK asks for an executable stack (glibc's DEFAULT_STACK_PERMS).
     executable_stack: bool = False
-    code_address_bits: int = 0  #: low bits of a function's address that are not part of it (Thumb's)
-    #: Names, without prefix, of types only a static linker meets, where pyelftools knows none.
+    code_address_bits: int = 0  #: low bits of a function pointer that are not part of the address (the Thumb bit)
+    #: Names, without prefix, of types that only static linkers use and that pyelftools does not have.
     static_names: Mapping[int, str] = field(default_factory=dict, repr=False)
     plt: Plt = Plt()
-    stub: Stub | None = None  #: reaches any address; None: every branch of the ISA does
-    #: The same, entered the same way, for cores that lack an instruction of `stub`.
+    stub: Stub | None = None  #: stub that reaches any address; None: every branch of the ISA does
+    #: The same with the same entry points, for cores that lack an instruction of `stub`.
     baseline_stub: Stub | None = None
-    #: Given an object's build attributes (its section of type SHT_LOPROC + 3), whether it is for such a core.
+    #: Whether an object is for such a core, given its build attributes (the section of type SHT_LOPROC + 3).
     is_baseline: Callable[[bytes], bool] = lambda attributes: False
     attributes_section: int = 0  #: sh_type of the build attributes `is_baseline` and `float_abi` read
-    #: How functions are patched: those whose address has no `code_address_bits`, and those that have.
+    #: How functions are patched: those whose address has no `code_address_bits` set, and those that have.
     detours: tuple[Detour, ...] = ()
-    branch_reach: int = 1 << 31  #: bytes the shortest call reaches: how far apart stubs may lie
-    #: The addend of a branch to the symbol itself, by the first three letters of the row's name ("": other rows):
-    #: from the place to where the program counter counts.
+    branch_reach: int = 1 << 31  #: range of the shortest call in bytes: the maximum distance between stubs
+    #: The addend of a branch to the symbol itself, by the first three letters of the row's name ("": other rows).
+    #: It is the distance from the place to the address that the branch is relative to.
     branch_bias: Mapping[str, int] = field(default_factory=dict)
-    #: Instructions that do nothing, longest first; on Arm the last is Thumb's.
+    #: NOP instructions, longest first; on Arm the last is a Thumb instruction.
     nops: tuple[bytes, ...] = ()
-    alignment: Alignment | None = None  #: where the table has rows of Role.ALIGN
-    #: The letters that follow `$` in mapping symbols of objects: a: A32, t: Thumb, x: other code, d: data.
+    alignment: Alignment | None = None  #: for tables with rows of Role.ALIGN
+    #: The letters after `$` in mapping symbols of objects: a: A32, t: Thumb, x: other code, d: data.
     mapping_symbols: bytes = b""
-    mapping_names_isa: bool = False  #: `$x` may be followed by the name of an ISA: `$xrv64imafdc`
-    #: Names of what the processor supplement adds to the gABI, for people who read a file.
+    mapping_names_isa: bool = False  #: `$x` may be followed by an ISA string: `$xrv64imafdc`
+    #: Names of the psABI's additions to the gABI, for displaying a file.
     tag_names: Mapping[int, str] = field(default_factory=dict, repr=False)
     segment_names: Mapping[int, str] = field(default_factory=dict, repr=False)
     #: Properties of NT_GNU_PROPERTY_TYPE_0: name, and the names of its bits from bit 0 on.
     property_names: Mapping[int, tuple[str, tuple[str, ...]]] = field(default_factory=dict, repr=False)
     separate_float128: bool = False  #: __float128 is another type than long double
     large_common: int | None = None  #: a second section index that means SHN_COMMON
-    got_header: int = 0  #: words at the start of the GOT that belong to the dynamic linker
-    #: Given e_flags, why an image of that ABI cannot join (None: it can).
+    got_header: int = 0  #: reserved words at the start of the GOT, for the dynamic linker
+    #: Why an image with these e_flags cannot be linked (None: it can).
     flags_problem: Callable[[int], str | None] = lambda flags: None
-    #: Given e_flags and an object's build attributes (empty: none), how it passes floating-point values (None: it
-    #: passes none, or the ISA has one way only).
+    #: The floating-point convention for e_flags and an object's build attributes (empty: none). None: the image
+    #: passes no floating-point values, or the ISA has only one convention.
     float_abi: Callable[[int, bytes], FloatAbi | None] = lambda flags, attributes: None
 
     @property
     def word_size(self) -> int:
-        """Bytes in an address."""
+        """Size of an address in bytes."""
         return self.bits // 8
 
     @property
     def address_mask(self) -> int:
-        """The greatest address."""
+        """The highest address."""
         return (1 << self.bits) - 1
 
     def fill(self, size: int) -> bytes:
-        """`size` bytes of instructions that do nothing; fewer where no instruction is that short."""
+        """`size` bytes of NOP instructions; fewer when no NOP fits the rest."""
         content = b""
         for nop in self.nops:
             content += nop * ((size - len(content)) // len(nop))
@@ -360,7 +368,7 @@ class Architecture:
 
     @property
     def code_address_mask(self) -> int:
-        """What an address of code keeps of a function pointer."""
+        """The mask that turns a function pointer into an address."""
         return self.address_mask & ~self.code_address_bits
 
     def relocation_name(self, number: int) -> str:
@@ -385,7 +393,7 @@ class Architecture:
 
 
 def _name_from_elftools(table: str, number: int) -> str | None:
-    """Names of types no page has a row for: only error messages want them, so the import is lazy."""
+    """The name of a type that no page has a row for. Only error messages need it, so the import is lazy."""
     from elftools.elf import enums
 
     names = getattr(enums, f"ENUM_RELOC_TYPE_{table}", {})

@@ -4,13 +4,14 @@ System V Application Binary Interface, AMD64 Architecture Processor Supplement (
 section 4.4 "Relocation", table 4.10; thread-local storage after Drepper, "ELF Handling For Thread-Local
 Storage" 0.21, section 4.4.6, and Oliva, "Thread-Local Storage Descriptors for IA32 and AMD64/EM64T".
 
-RELA throughout. What is odd: the psABI defines GLOB_DAT and JUMP_SLOT as S alone, so their addend is not
-looked at; 32-bit words exist in signed (32S) and unsigned (32) form and overflow differently. TLS is
-variant II: %fs:0 holds the thread pointer itself and the blocks lie below it.
+RELA throughout. Peculiarities:
 
-Instructions hold whole words, so no field is scattered. The types whose name tells the encoding before the
-place (REX_GOTPCRELX, CODE_4_… to CODE_6_… of APX) let a linker rewrite the instruction; none has to, and
-through the GOT they are what their plain form is.
+- The psABI defines GLOB_DAT and JUMP_SLOT as S, so their addend is ignored.
+- 32-bit words are signed (32S) or unsigned (32) and overflow differently.
+- TLS is variant II: %fs:0 holds the thread pointer itself, and the blocks are below it.
+- Instructions contain whole words, so no field is scattered.
+- Types named after the encoding before the place (REX_GOTPCRELX, CODE_4_… to CODE_6_… of APX) permit a linker to
+  rewrite the instruction. That is optional; here they use the GOT like their plain form.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ RELOCATIONS: dict[int, Reloc] = {
     36: reloc("TLSDESC", "S + A + T", word64, Role.TLSDESC),
     37: reloc("IRELATIVE", "B + A", word64, Role.IRELATIVE),
     38: reloc("RELATIVE64", "B + A", word64, Role.RELATIVE),
-    39: static("PC32_BND", "S + A - P", signed32),  # MPX is gone, the two types are what they were without
+    39: static("PC32_BND", "S + A - P", signed32),  # MPX was withdrawn: the two types mean the same as without it
     40: static("PLT32_BND", "S + A - P", signed32, Role.BRANCH),
     41: _slot32("GOTPCRELX", Slot.ADDRESS),
     42: _slot32("REX_GOTPCRELX", Slot.ADDRESS),
@@ -126,10 +127,10 @@ X86_64 = Architecture(
     multiarch="x86_64-linux-gnu",
     aliases=("x64", "amd64", "x86_64_linux_gnu"),
     platform="x86_64",
-    # The header pushes the map's word on top of the entry's number, which the PLT entry has pushed.
+    # The PLT entry pushes the entry's number, then the PLT header pushes the link map.
     plt=Plt(at=8, pushed=16),
     branch_bias={"": -4},
-    large_common=0xFF02,  # SHN_X86_64_LCOMMON: every section is placed in reach (AMD64 psABI 4.1, 4.2)
+    large_common=0xFF02,  # SHN_X86_64_LCOMMON: here every section is placed in range (AMD64 psABI 4.1, 4.2)
     property_names=PROPERTIES,
     separate_float128=True,
     stub=STUB,

@@ -1,9 +1,9 @@
-"""What the pages of both x86 ISAs share."""
+"""Data shared by the pages of both x86 ISAs."""
 
 from __future__ import annotations
 
-#: What assemblers put between functions: int3, nop and nopw/nopl with any operand, of one byte to fifteen, as a
-#: regular expression.
+#: Padding between functions as a regular expression: int3, nop and nopw/nopl with any operand, one to fifteen
+#: bytes.
 NOPS = rb"(?s:\xcc|[\x66\x2e]*(?:\x90|\x0f\x1f(?:\x00|\x40.|\x44..|\x80....|\x84.....)))*"
 
 _LEVELS = ("x86-64-baseline", "x86-64-v2", "x86-64-v3", "x86-64-v4")

@@ -374,10 +374,8 @@ def _check_sections(name: str, sections: Sequence[Section], file_size: int) -> N
         if section.flags & _CHECKED:
             _check_flags(name, index, section, len(sections))
     if without_bytes > MAX_SPAN:
-        raise UnsupportedElf(
-            name,
-            f"the SHT_NOBITS sections have {without_bytes:#x} bytes together, the limit is {MAX_SPAN:#x}",
-        )
+        problem = f"the SHT_NOBITS sections have {without_bytes:#x} bytes together, the limit is {MAX_SPAN:#x}"
+        raise UnsupportedElf(name, problem)
     if in_file > _OVERLAP * file_size:
         raise MalformedElf(
             name, f"the sections overlap: together they have {in_file:#x} bytes, the file has {file_size:#x}"

@@ -1,11 +1,16 @@
-"""Target memory: the protocol the linker needs of an address space, and `HostMemory`, one without a CPU.
+"""Target memory: `AddressSpace`, the protocol that the linker uses, and `HostMemory`, an address space without a
+CPU.
 
-A load works on *regions*: `reserve` picks a guest address and hands out a host buffer nobody else sees;
-the linker fills it; `publish` makes it part of the guest, once, with its final permissions; `release`
-takes it back. Until `publish` the guest is untouched, which is what makes a failed load free.
+A load works on *regions*:
 
-The buffer of a region is one contiguous stretch of host memory, page-aligned. File segments are laid into
-it as private (copy-on-write) mappings of the file, so only the pages the linker writes are ever copied.
+1. `reserve` chooses a guest address and returns a host buffer that the guest cannot see.
+2. The linker fills the buffer.
+3. `publish` maps it into the guest, once, with its final permissions.
+4. `release` unmaps it.
+
+The guest is unchanged until `publish`, so a failed load has nothing to undo there. A region's buffer is
+contiguous, page-aligned host memory. File segments are mapped into it privately (copy-on-write), so only pages
+that the linker writes are copied.
 """
 
 from __future__ import annotations
@@ -29,7 +34,8 @@ from relink.records import dataclass
 __all__ = ["AddressSpace", "HostMemory", "Pages", "Protection", "Region"]
 
 PAGE = 4096
-_LOWEST = 0x10_0000  #: where regions that must lie low begin; below it a null pointer's fields fault
+#: lowest address of regions that must be at low addresses; accesses below it (null pointers) fault
+_LOWEST = 0x10_0000
 
 
 class Protection(enum.IntFlag):
@@ -45,7 +51,9 @@ class Protection(enum.IntFlag):
 
 
 class Pages(NamedTuple):
-    """A run of equally protected pages within a region. `offset` and `size` in bytes, page multiples."""
+    """Consecutive pages of a region with the same permissions. `offset` and `size` are in bytes, multiples of the
+    page size.
+    """
 
     offset: int
     size: int
@@ -64,23 +72,23 @@ def page_ceil(value: int) -> int:
 
 @dataclass(eq=False)
 class Region:
-    """A stretch of guest addresses and the host memory behind it."""
+    """A range of guest addresses and its host memory."""
 
     address: int
     size: int  #: bytes, a multiple of the page size
-    #: uint8[size], zeroed, writable, and page-aligned in host memory where an engine is to share it.
+    #: uint8[size], zeroed and writable; page-aligned in host memory when a CPU engine shares it.
     buffer: U8
     name: str
-    pages: tuple[Pages, ...] = ()  #: set by `publish`; pages in no run are not part of the guest
-    #: Whether files may be mapped over parts of the buffer: only where its pages are nobody else's.
+    pages: tuple[Pages, ...] = ()  #: set by `publish`; pages outside these runs are not mapped in the guest
+    #: Whether files may be mapped over parts of the buffer: only when the buffer owns its pages.
     mappable: bool = False
-    #: Whether it lies in memory that somebody else mapped, and that is not released with the image.
+    #: Whether the memory was mapped by another party and is not released with the image.
     foreign: bool = False
-    #: Of an image whose segments lie far apart: the regions it is made of (see `relink.memory.sparse`).
+    #: For an image whose segments are far apart: the regions it consists of (see `relink.memory.sparse`).
     parts: tuple[Region, ...] = ()
 
     def contains(self, address: int) -> bool:
-        """Whether a guest address is one of the region's."""
+        """Whether a guest address is in the region."""
         if self.parts:
             return any(part.contains(address) for part in self.parts)
         return self.address <= address < self.end
@@ -90,20 +98,20 @@ class Region:
         return self.address + self.size
 
     def map_file(self, offset: int, path: os.PathLike[str], file_offset: int, size: int) -> bool:
-        """Lay `size` bytes of a file at `offset` as a private mapping; False where the host cannot.
+        """Map `size` bytes of a file privately at `offset`; False when the host cannot.
 
-        The bytes up to the end of the last page come from the file too (zero past its end).
+        The rest of the last page comes from the file too (zeros past its end).
         """
         return self.mappable and _map_private(self.buffer, offset, path, file_offset, size)
 
     def discard(self, offset: int, size: int) -> None:
-        """Make whole pages zero again, and give the host's memory behind them back where that can be had."""
+        """Zero whole pages, and return their memory to the host where possible."""
         if not (self.mappable and _map_zeros(self.buffer, offset, size)):
             self.buffer[offset : offset + size] = 0
 
 
 class AddressSpace(Protocol):
-    """What the linker needs of the memory it links into."""
+    """The memory that the linker links into."""
 
     @property
     def architecture(self) -> Architecture: ...
@@ -111,35 +119,33 @@ class AddressSpace(Protocol):
     def reserve(
         self, size: int, *, at: int | None = None, align: int = PAGE, below: int | None = None, name: str = ""
     ) -> Region:
-        """Set `size` bytes (rounded up to pages) of address space aside, at `at` or where there is room.
+        """Reserve `size` bytes of address space (rounded up to pages), at address `at` or at a free address.
 
-        `below` is an address the region must end under: for code whose absolute addresses are narrow.
-
-        Raises AddressSpaceError if the range is taken, out of bounds, or nothing is free.
+        The region must end at or below the address `below`, for code with narrow absolute addresses. Raises
+        AddressSpaceError if the range is in use or out of bounds, or no free range is large enough.
         """
 
     def publish(self, region: Region, pages: Iterable[Pages]) -> None:
-        """Make the region's pages part of the guest with these permissions. Once per region."""
+        """Map the region's pages in the guest with these permissions. Call once per region."""
 
     def release(self, region: Region) -> None:
-        """Give a region back, published or not."""
+        """Release a region, published or not."""
 
     def protection(self, address: int) -> Protection | None:
-        """The permissions of the page at `address`; None where nothing is published."""
+        """The permissions of the page at `address`; None when nothing is published there."""
 
     def read(self, address: int, size: int) -> bytes:
-        """Bytes of published memory, whatever its permissions. Raises AddressSpaceError where unmapped."""
+        """Read published memory, ignoring permissions. Raises AddressSpaceError for unmapped addresses."""
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write published memory, whatever its permissions. Raises AddressSpaceError where unmapped."""
+        """Write published memory, ignoring permissions. Raises AddressSpaceError for unmapped addresses."""
 
 
 class HostMemory:
-    """An address space without a CPU: link into it, then look at the bytes.
+    """An address space without a CPU: link into it, then inspect the bytes.
 
-    Addresses are handed out upwards from the architecture's `image_base`, with an unmapped page between
-    neighbours, and reused only once the end of the window is reached: a stale pointer keeps pointing at
-    nothing.
+    Addresses are allocated upwards from the architecture's `image_base`, with an unmapped page between regions.
+    They are reused only when the end of the window is reached, so that stale pointers fault.
     """
 
     def __init__(self, arch: str | Architecture) -> None:
@@ -191,7 +197,7 @@ class HostMemory:
         return None
 
     def protection(self, address: int) -> Protection | None:
-        """The permissions of the page at `address`; None where nothing is published."""
+        """The permissions of the page at `address`; None when nothing is published there."""
         region = self.region_at(address)
         if region is not None:
             for offset, size, protection in region.pages:
@@ -249,7 +255,7 @@ class HostMemory:
 
 
 def _covered(pages: Iterable[Pages], begin: int, size: int) -> bool:
-    """Whether `size` bytes from `begin` (an offset in the region) all lie in published pages."""
+    """Whether `size` bytes from `begin` (an offset in the region) are all in published pages."""
     end = begin + size
     for offset, length, _ in pages:  # in ascending order
         if offset <= begin < offset + length:
@@ -258,7 +264,7 @@ def _covered(pages: Iterable[Pages], begin: int, size: int) -> bool:
 
 
 def _window(arch: Architecture) -> tuple[int, int]:
-    """Where `HostMemory` places what nobody places by hand."""
+    """The address range in which `HostMemory` allocates regions."""
     return arch.image_base, 0xF000_0000 if arch.bits == 32 else 0x7000_0000_0000
 
 
@@ -266,12 +272,12 @@ def _window(arch: Architecture) -> tuple[int, int]:
 
 
 def host_pages(size: int) -> U8:
-    """uint8[size] of zeroed, page-aligned memory that costs nothing until it is touched."""
+    """uint8[size] of zeroed, page-aligned memory; the host allocates a page on first access."""
     try:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _no_reserve()
         pages = mmap.mmap(-1, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     except (OSError, OverflowError, ValueError) as error:
-        raise AddressSpaceError(f"the host has no memory for it: {error}", size=size) from None
+        raise AddressSpaceError(f"the host cannot allocate the memory: {error}", size=size) from None
     return np.frombuffer(pages, np.uint8)
 
 
@@ -298,7 +304,7 @@ def _no_reserve() -> int:
 
 
 def _map_zeros(buffer: U8, offset: int, size: int) -> bool:
-    """Replace pages of `buffer` by fresh ones; False where the host cannot."""
+    """Replace pages of `buffer` by zeroed ones; False when the host cannot."""
     if not size or offset % mmap.PAGESIZE or size % mmap.PAGESIZE:
         return False
     wanted = buffer.ctypes.data + offset

@@ -1,4 +1,6 @@
-"""Numbers in an image's host buffer: little-endian words, aligned or not, many at once; and ULEB128s."""
+"""Access to numbers in an image's host buffer: arrays of little-endian words, aligned or not, and ULEB128
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,13 @@ import numpy as np
 
 from relink.arrays import I64, U8, U64
 
-#: log2 of the sizes of words.
+#: log2 of each word size.
 _SHIFT = {2: 1, 4: 2, 8: 3}
-_ULEB_LIMIT = 16  #: bytes; ten hold 64 bits
+_ULEB_LIMIT = 16  #: maximum length in bytes; ten bytes hold 64 bits
 
 
 def read_words(buffer: U8, where: I64, size: int) -> U64:
-    """Little-endian words of `size` bytes at the byte indices `where`, as uint64[n]."""
+    """Read little-endian words of `size` bytes at the byte indices `where`, as uint64[n]."""
     if size == 1:
         return buffer[where].astype(np.uint64)
     if not _misaligned(where, size):
@@ -23,7 +25,9 @@ def read_words(buffer: U8, where: I64, size: int) -> U64:
 
 
 def write_words(buffer: U8, where: I64, size: int, value: U64) -> None:
-    """Store `value` (cut to `size` bytes) at the byte indices `where`; where two coincide the later wins."""
+    """Store `value` (truncated to `size` bytes) at the byte indices `where`; for equal indices the later value is
+    stored.
+    """
     if size == 1:
         buffer[where] = value.astype(np.uint8)
     elif not _misaligned(where, size):
@@ -45,7 +49,7 @@ def read_uleb(buffer: U8, where: int) -> tuple[int, int]:
 
 
 def write_uleb(buffer: U8, where: int, length: int, value: int) -> None:
-    """Store a ULEB128 of `length` bytes, which `value` must fit."""
+    """Store `value` as a ULEB128 of `length` bytes; it must fit."""
     for i in range(length):
         buffer[where + i] = value >> 7 * i & 0x7F | (0x80 if i < length - 1 else 0)
 

@@ -1,4 +1,4 @@
-"""Where an image goes: its region, its load bias, its bytes, and the permissions of its pages."""
+"""Placing an image: its region, load bias, bytes and page permissions."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from relink.memory.sparse import clusters, reserve_parts
 
 
 def region_size(decoded: Decoded) -> int:
-    """Bytes of address space an image takes, whole pages."""
+    """The size in bytes of an image's address range, in whole pages."""
     return page_ceil(decoded.min_vaddr + decoded.span) - first_vaddr(decoded)
 
 
 def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
-    """Address space for all segments of an image, in one region.
+    """Reserve one region for all segments of an image.
 
-    `base` is the guest address of the image's first page; None lets the address space choose. An ET_EXEC lies
-    where it was linked for. Raises AddressSpaceError, also for a base that some segment's p_align forbids.
+    `base` is the guest address of the image's first page; with None the address space chooses it. An ET_EXEC is
+    placed at its link-time address. Raises AddressSpaceError, also when the base violates a segment's p_align.
     """
     align = alignment(decoded)
     size = region_size(decoded)
     if decoded.header.type == FileType.EXEC:
         low = first_vaddr(decoded)
         if base not in (None, low):
-            raise AddressSpaceError(f"{decoded.name} is linked for {low:#x} and no other base", address=base)
+            raise AddressSpaceError(f"{decoded.name} is an ET_EXEC: its base must be {low:#x}", address=base)
         runs = clusters(decoded)
         if len(runs) > 1:
             return reserve_parts(memory, decoded.name, low, size, runs)
         return memory.reserve(size, at=low, name=decoded.name)
     if base is not None and base % PAGE == 0 and base % align:
-        raise AddressSpaceError(f"{decoded.name} wants a base aligned to {align:#x}", address=base, size=size)
+        raise AddressSpaceError(f"{decoded.name} needs a base aligned to {align:#x}", address=base, size=size)
     below = None
     if decoded.low_bits < memory.architecture.bits:
         below = 1 << decoded.low_bits
@@ -56,7 +56,7 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
 def chosen(
     places: Mapping[str, int] | Callable[[Decoded], int | None] | None, decoded: Decoded, base: int | None
 ) -> int | None:
-    """The base a user wants for an image: `base`, or else what `places` says (see `LoadOptions.place`)."""
+    """The base that the user chose for an image: `base`, else the result of `places` (see `LoadOptions.place`)."""
     if base is not None or places is None:
         return base
     if callable(places):
@@ -66,22 +66,25 @@ def chosen(
 
 
 def first_vaddr(decoded: Decoded) -> int:
-    """The link-time address of a region's first byte: that of the first page, rounded down to the greatest
-    p_align, so that an aligned region makes for an aligned load bias (gABI, "Program Header", p_align)."""
+    """The link-time address of a region's first byte: the image's first page, rounded down to the largest p_align.
+
+    With this an aligned region gives an aligned load bias (gABI, "Program Header", p_align).
+    """
     if decoded.header.type == FileType.EXEC:
-        return decoded.min_vaddr  # whose load bias is 0 whatever lies below
+        return decoded.min_vaddr  # an ET_EXEC always has load bias 0
     return decoded.min_vaddr & -alignment(decoded)
 
 
 def alignment(decoded: Decoded) -> int:
-    """What the region's address must be a multiple of."""
+    """The alignment of the region's address in bytes."""
     return max([PAGE, *(segment.align for segment in decoded.segments)])
 
 
 def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
-    """Which places of `size` bytes lie whole in one segment, bool[n]; `vaddr` are link-time addresses, uint64[n].
+    """Which places of `size` bytes lie completely in one segment, bool[n]; `vaddr` are link-time addresses,
+    uint64[n].
 
-    None when all do: the usual case, told by two compares.
+    None when all do, which in the usual case is known from the lowest and the highest address.
     """
     if not len(vaddr):
         return None
@@ -89,7 +92,7 @@ def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
     if any(s.vaddr <= low and high <= s.vaddr + s.memsz for s in decoded.segments):
         return None
     starts = np.array([s.vaddr for s in decoded.segments], np.uint64)
-    # Of segments that overlap the one that ends last counts.
+    # Of overlapping segments, the one that ends last counts.
     ends = np.maximum.accumulate(np.array([s.vaddr + s.memsz for s in decoded.segments], np.uint64))
     segment = np.searchsorted(starts, vaddr, side="right") - 1
     end = np.where(segment >= 0, ends[segment], 0)
@@ -98,10 +101,10 @@ def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
 
 
 def fill(region: Region, decoded: Decoded) -> None:
-    """Lay the file's segments into the region: mapped where the host can, copied where not; bss is zero.
+    """Fill the region with the file's segments, by mapping them where the host can, else by copying; bss is zero.
 
-    Either way the guest sees what a mapping shows: the rest of a segment's first and last page comes from the file
-    too, where no other segment has bytes there, and past the file-backed bytes of one with bss it is zero.
+    The result is that of a mapping in either case: the rest of a segment's first and last page comes from the
+    file, except where another segment has bytes; after the file-backed bytes of a segment with bss it is zero.
     """
     low, order = first_vaddr(decoded), decoded.mapping_order
     filled = np.zeros(len(region.buffer) // PAGE, np.bool_)  # pages that hold bytes of a segment
@@ -109,7 +112,7 @@ def fill(region: Region, decoded: Decoded) -> None:
     for segment in order:
         first, end = page_floor(segment.vaddr) - low, page_ceil(segment.vaddr + segment.filesz) - low
         pages = slice(first // PAGE, end // PAGE)
-        shared = bool(filled[pages].any())  # mapping it would take another segment's bytes away
+        shared = bool(filled[pages].any())  # mapping it would overwrite another segment's bytes
         mapped = not shared and _map(region, decoded, segment, low)
         if not mapped and segment.filesz:
             _copy(region, decoded, segment, low, filled, room)
@@ -123,13 +126,15 @@ def fill(region: Region, decoded: Decoded) -> None:
 
 
 def _zero(region: Region, begin: int, end: int, filled: Bools) -> None:
-    """Zero a range where earlier segments have put bytes; the rest is zero, and nothing of it is to be touched."""
+    """Zero the parts of a range that earlier segments have filled; the rest is already zero and is not touched, so
+    that no memory is allocated for it.
+    """
     for page in (np.flatnonzero(filled[begin // PAGE : page_ceil(end) // PAGE]) + begin // PAGE).tolist():
         region.buffer[max(begin, page * PAGE) : min(end, (page + 1) * PAGE)] = 0
 
 
 def _map(region: Region, decoded: Decoded, segment: ProgramHeader, low: int) -> bool:
-    """Map a segment's pages from the file; False where that cannot be."""
+    """Map a segment's pages from the file; False when that is impossible."""
     lead = segment.vaddr % PAGE
     return (
         decoded.path is not None
@@ -141,7 +146,7 @@ def _map(region: Region, decoded: Decoded, segment: ProgramHeader, low: int) -> 
 
 
 def _copy(region: Region, decoded: Decoded, segment: ProgramHeader, low: int, filled: Bools, room: _Room) -> None:
-    """Copy a segment's bytes, and what of the file a mapping would show around them."""
+    """Copy a segment's bytes, and the bytes before and after them that a mapping would show."""
     start, end = segment.vaddr, segment.vaddr + segment.filesz
     if decoded.address is not None:
         region.buffer[start - low : end - low] = decoded.bytes_at(start, segment.filesz)
@@ -158,7 +163,7 @@ def _copy(region: Region, decoded: Decoded, segment: ProgramHeader, low: int, fi
 
 
 class _Room:
-    """The addresses between segments, that their neighbours' pages may reach into."""
+    """The gaps between segments, into which the pages of a segment may extend."""
 
     def __init__(self, segments: Sequence[ProgramHeader]) -> None:
         self._starts = [segment.vaddr for segment in segments]
@@ -166,21 +171,22 @@ class _Room:
         self.overlaps = any(end > start for end, start in zip(self._ends, self._starts[1:], strict=False))
 
     def before(self, address: int) -> int:
-        """Where what lies before a segment that starts at `address` ends; `address` if something covers it."""
+        """The end of the segment before `address`; `address` if a segment covers it."""
         index = bisect_left(self._starts, address) - 1
         return min(self._ends[index], address) if index >= 0 else 0
 
     def after(self, address: int) -> int:
-        """Where the next segment at or after `address` starts."""
+        """The start of the next segment at or after `address`."""
         index = bisect_left(self._starts, address)
         return self._starts[index] if index < len(self._starts) else 1 << 64
 
 
 def pages(decoded: Decoded, *, relro: bool = True) -> tuple[Pages, ...]:
-    """The final permissions: as the segments say, less writing where PT_GNU_RELRO covers whole pages (`relro`).
+    """The final page permissions: those of the segments, with `relro` without write permission where PT_GNU_RELRO
+    covers whole pages.
 
-    Where two segments share a page the later one decides, as it does when ld.so maps them in order; where no
-    loader could map them so, both have what they ask for.
+    When two segments share a page the later one counts, as when ld.so maps them in order. When the segments cannot
+    be mapped, the page has the permissions of both.
     """
     low = first_vaddr(decoded)
     count = (page_ceil(decoded.min_vaddr + decoded.span) - low) // PAGE
@@ -199,7 +205,7 @@ def pages(decoded: Decoded, *, relro: bool = True) -> tuple[Pages, ...]:
 
 
 def mappable(segment: ProgramHeader) -> bool:
-    """Whether pages of the file can lie where the segment wants its bytes."""
+    """Whether the segment's file offset and address allow mapping pages of the file."""
     return (segment.vaddr - segment.offset) % PAGE == 0 or not segment.filesz
 
 

@@ -1,4 +1,4 @@
-"""Whether the words of an image that lies in memory have been relocated for where it lies."""
+"""Checks whether an image in memory has been relocated, and for which address."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from relink.memory.buffers import read_words
 
 
 def header_vaddr(decoded: Decoded) -> int:
-    """The link-time address of the ELF header; of the first page where no segment holds it."""
+    """The link-time address of the ELF header; of the first page when no segment contains the header."""
     return next((s.vaddr for s in decoded.segments if s.offset == 0), decoded.min_vaddr)
 
 
 def check_movable(decoded: Decoded, arch: Architecture) -> None:
-    """Raise LinkError for an image read from memory whose words cannot be relocated again elsewhere.
+    """Raise LinkError for an image read from memory that cannot be relocated for another address.
 
-    Addends of their own (RELA) can be applied any number of times; those kept in place (REL, RELR) are gone.
+    RELA relocations can be applied repeatedly; for REL and RELR the first relocation overwrote the addends.
     """
     if not len(decoded.relr) and all(table.addend is not None for table in decoded.relocations):
         return
@@ -37,9 +37,9 @@ def check_movable(decoded: Decoded, arch: Architecture) -> None:
 
 
 def check_relocated(decoded: Decoded, arch: Architecture, region: Region, *, relocated: bool) -> None:
-    """Raise LinkError where most words that are to be rebased speak against `relocated`.
+    """Raise LinkError when most of the words with RELATIVE relocations contradict `relocated`.
 
-    A running program may have changed some of them, so it takes most.
+    Not all words are required, because a running program may have changed some.
     """
     _check_dynamic(decoded)
     low = place.first_vaddr(decoded)
@@ -53,13 +53,13 @@ def check_relocated(decoded: Decoded, arch: Architecture, region: Region, *, rel
     linked = int(((words >= np.uint64(low)) & (words <= np.uint64(low + region.size))).sum())
     if relocated and 2 * here < len(words):
         why = "has not been relocated" if 2 * linked > len(words) else "was relocated for another address"
-        raise LinkError(decoded.name, f"{why}: {len(words) - here} of {len(words)} pointers lead elsewhere")
+        raise LinkError(decoded.name, f"{why}: {len(words) - here} of {len(words)} pointers point elsewhere")
     if not relocated and 2 * here > len(words):
-        raise LinkError(decoded.name, f"has been relocated: {here} of {len(words)} pointers lead to where it lies")
+        raise LinkError(decoded.name, f"has been relocated: {here} of {len(words)} pointers point into it")
 
 
 def _relative_words(decoded: Decoded, arch: Architecture, region: Region) -> U64:
-    """The words that relative relocations are about, as they are now."""
+    """The current values of the words with RELATIVE relocations."""
     offsets = [decoded.relr]
     for table in decoded.relocations:
         for number in np.unique(table.type).tolist():
@@ -72,12 +72,14 @@ def _relative_words(decoded: Decoded, arch: Architecture, region: Region) -> U64
 
 
 def _check_dynamic(decoded: Decoded) -> None:
-    """Raise LinkError where PT_DYNAMIC in memory leads elsewhere: its loader has rebased it for another place."""
+    """Raise LinkError when addresses in PT_DYNAMIC are outside the image: the loader rebased them for another
+    address.
+    """
     if decoded.address is None:
         return
     low, high = decoded.min_vaddr, decoded.min_vaddr + decoded.span
     for tag in REBASED_TAGS:
         value = decoded.dynamic.value(tag)
         if value and not low <= value < high:
-            problem = f"was relocated for another address: DT_{tag.name} leads to {value:#x}"
+            problem = f"was relocated for another address: DT_{tag.name} is {value:#x}"
             raise LinkError(decoded.name, problem)

@@ -1,8 +1,8 @@
-"""Images whose segments lie far apart: firmware with flash at 0x08000000 and RAM at 0x20000000 or 0xC0000000.
+"""Images whose segments are far apart: firmware with flash at 0x08000000 and RAM at 0x20000000 or 0xC0000000.
 
-Such an image has a region of guest addresses for each run of segments, so that what lies between stays free for
-others. To the linker it is one region all the same: its buffer is one stretch of host addresses, of which only the
-pages in use cost memory, and the `parts` of it are what the address space knows.
+Such an image has a separate region for each cluster of segments, so that the addresses between them stay free. The
+linker works on one region that spans them: its buffer is one range of host addresses, of which only the pages in
+use take memory. Its `parts` are the regions that the address space has reserved.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from relink.elf import Decoded
 from relink.elf.constants import FileType
 from relink.memory.address_space import AddressSpace, Pages, Region, host_pages, page_ceil, page_floor
 
-#: Bytes between segments from which on they are regions of their own. ld.so keeps what lies between those of a
-#: shared object for it, and linkers leave up to 2 MiB there; the kernel keeps nothing for an ET_EXEC.
+#: Segments with a larger gap (bytes) between them get separate regions. ld.so reserves the gaps in a shared
+#: object, and linkers leave gaps of up to 2 MiB; the kernel does not reserve gaps in an ET_EXEC.
 _GAP = {FileType.EXEC: 1 << 20}
 _GAP_ELSE = 64 << 20
 
 
 def clusters(decoded: Decoded) -> list[tuple[int, int]]:
-    """(first link-time address, end) of each run of segments, whole pages; one for most images."""
+    """(first link-time address, end) of each cluster of segments, in whole pages; most images have one."""
     gap = _GAP.get(FileType(decoded.header.type), _GAP_ELSE)
     runs: list[list[int]] = []
     for segment in decoded.segments:
@@ -35,9 +35,9 @@ def clusters(decoded: Decoded) -> list[tuple[int, int]]:
 def reserve_parts(
     memory: AddressSpace, name: str, address: int, size: int, runs: Sequence[tuple[int, int]]
 ) -> Region:
-    """A region of `size` bytes at `address` of which only `runs` (guest addresses) are taken.
+    """A region of `size` bytes at `address`, of which only `runs` (guest address ranges) are reserved.
 
-    Raises AddressSpaceError, nothing reserved, where one of them cannot be had.
+    Raises AddressSpaceError when one of them cannot be reserved; the others are then released.
     """
     whole = Region(address, size, host_pages(size), name, mappable=True)
     parts: list[Region] = []
@@ -55,13 +55,13 @@ def reserve_parts(
 
 
 def release(memory: AddressSpace, region: Region) -> None:
-    """Give an image's region back, all parts of it."""
+    """Release an image's region with all its parts."""
     for part in region.parts or (region,):
         memory.release(part)
 
 
 def published(region: Region, pages: Sequence[Pages]) -> list[tuple[Region, tuple[Pages, ...]]]:
-    """What is to be published of a region: its parts, each with its own pages."""
+    """The regions to publish for a region: its parts, each with its pages."""
     if not region.parts:
         return [(region, tuple(pages))]
     region.pages = tuple(pages)

@@ -21,12 +21,12 @@ EXTREME = {
 #: ISA, what is wrong → the code at which an entry is wrong, what the error says.
 CASES = {
     ("loongarch64", "a pop of nothing"): (
-        ".reloc ., R_LARCH_SOP_POP_32_U, v; nop", "R_LARCH_SOP_POP_32_U", "takes 1 values"),
+        ".reloc ., R_LARCH_SOP_POP_32_U, v; nop", "R_LARCH_SOP_POP_32_U", "pops 1 values"),
     ("loongarch64", "a push nobody pops"): (
-        ".reloc ., R_LARCH_SOP_PUSH_ABSOLUTE, 5; nop", "R_LARCH_SOP_PUSH_ABSOLUTE", "nothing pops them"),
+        ".reloc ., R_LARCH_SOP_PUSH_ABSOLUTE, 5; nop", "R_LARCH_SOP_PUSH_ABSOLUTE", "no entry pops them"),
     ("loongarch64", "an assertion that fails"): (
         ".reloc ., R_LARCH_SOP_PUSH_ABSOLUTE, 0; .reloc ., R_LARCH_SOP_ASSERT, 0; nop", "R_LARCH_SOP_ASSERT",
-        "does not hold"),
+        "R_LARCH_SOP_ASSERT fails"),
     ("loongarch64", "a popped value too wide"): (
         ".reloc ., R_LARCH_SOP_PUSH_ABSOLUTE, 2048; .reloc ., R_LARCH_SOP_POP_32_S_10_12, 0; addi.d $a0, $a0, 0",
         "R_LARCH_SOP_POP_32_S_10_12", "0x800 does not fit 12 bits"),
@@ -41,9 +41,9 @@ CASES = {
         f"{FAR}; .reloc ., R_LARCH_PCALA_HI20, far; pcalau12i $a0, 0; addi.d $a0, $a0, 0", "R_LARCH_PCALA_HI20",
         "does not fit 32 bits"),
     ("riscv64", "a vendor's entry"): (
-        ".reloc ., R_RISCV_CUSTOM200, v; nop", "R_RISCV_CUSTOM200", "belongs to the vendor"),
+        ".reloc ., R_RISCV_CUSTOM200, v; nop", "R_RISCV_CUSTOM200", "defined by the vendor"),
     ("riscv64", "a vendor's name"): (
-        ".reloc ., R_RISCV_VENDOR, v; nop", "R_RISCV_VENDOR", "belongs to the vendor"),
+        ".reloc ., R_RISCV_VENDOR, v; nop", "R_RISCV_VENDOR", "names the vendor"),
     ("riscv64", "a type of dynamic linkers"): (
         ".reloc ., R_RISCV_RELATIVE, v; nop", "R_RISCV_RELATIVE", "only shared objects and executables"),
     ("riscv64", "a low part without its high part"): (

@@ -85,9 +85,9 @@ def test_several_expressions_follow_each_other() -> None:
 @pytest.mark.parametrize(
     ("steps", "at", "problem"),
     [
-        (("POP_32_U",), 0, "takes 1 values from a relocation stack of 0"),
-        ((1, "ADD", "POP_32_U"), 1, "takes 2 values from a relocation stack of 1"),
-        ((1, 2, "IF_ELSE", "POP_32_U"), 2, "takes 3 values from a relocation stack of 2"),
+        (("POP_32_U",), 0, "pops 1 values from a relocation stack of 0"),
+        ((1, "ADD", "POP_32_U"), 1, "pops 2 values from a relocation stack of 1"),
+        ((1, 2, "IF_ELSE", "POP_32_U"), 2, "pops 3 values from a relocation stack of 2"),
         ((5, 0, "ASSERT", "POP_32_U"), 2, "assertion"),
         ((1, 64, "SL", "POP_32_U"), 2, "shift by 64"),
         ((1, -1, "SR", "POP_32_U"), 2, "shift by -1"),
@@ -103,7 +103,7 @@ def test_an_expression_without_a_value_is_reported_and_the_next_one_is_not(
 
 
 def test_what_nobody_pops_is_reported_at_the_last_entry() -> None:
-    assert evaluated(1, 2).problems == ((1, "2 values stay on the relocation stack: nothing pops them"),)
+    assert evaluated(1, 2).problems == ((1, "2 values are left on the relocation stack: no entry pops them"),)
 
 
 def test_an_assertion_that_holds_leaves_the_rest() -> None:
