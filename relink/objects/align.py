@@ -1,9 +1,9 @@
-"""R_RISCV_ALIGN and R_LARCH_ALIGN: taking out the padding a relaxing assembler left in.
+"""R_RISCV_ALIGN and R_LARCH_ALIGN: removing excess alignment padding.
 
-For code that may be relaxed the assembler cannot know how much padding an alignment needs, so it inserts the
-most that could be, and an entry that tells the linker to keep what is needed (RISC-V psABI, "Alignment";
-laelf, R_LARCH_ALIGN). This linker shortens nothing else, but that much it must do: what follows the padding
-would otherwise not be aligned. Everything behind moves down; `Realigned` says by how much.
+For code that may be relaxed the assembler cannot know how much padding an alignment needs. It inserts the maximum
+and a relocation that tells the linker to keep as much as is needed (RISC-V psABI, "Alignment"; laelf,
+R_LARCH_ALIGN). This linker does not relax code, but must remove the excess: the code after the padding would
+otherwise be misaligned. Everything after it moves down; `Realigned` maps offsets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from relink.records import dataclass
 
 @dataclass(frozen=True)
 class Realigned:
-    """A section after realignment. `cuts` are offsets in the old section, `removed` the bytes gone up to each."""
+    """A section after realignment. `cuts` are offsets in the old section, `removed` the bytes removed up to
+    each.
+    """
 
     content: U8
     cuts: I64
@@ -34,20 +36,20 @@ class Realigned:
         return offsets - gone[before].astype(np.uint64)
 
     def moved_symbols(self, values: U64, sizes: U64) -> tuple[U64, U64]:
-        """New values and sizes of symbols: their ends move too."""
+        """New values and sizes of symbols: the ends of symbols move too."""
         start, end = self.moved(values), self.moved(values + sizes)
         return start, np.where(end > start, end - start, np.uint64(0))
 
     def moved_symbol(self, value: int, size: int) -> tuple[int, int]:
-        """New value and size of a symbol: its end moves too."""
+        """New value and size of one symbol."""
         start, end = self.moved(np.array([value, value + size & (1 << 64) - 1], np.uint64)).tolist()
         return start, max(end - start, 0)
 
 
 def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> Realigned | None:
-    """The section `table` patches without the padding that is too much; None where there is no such entry.
+    """The section that `table` patches without its excess padding; None when `table` has no alignment entries.
 
-    Raises MalformedElf for padding that lies outside the section or cannot reach its alignment.
+    Raises MalformedElf for padding outside the section, or too little padding for the alignment.
     """
     rule = arch.alignment
     if rule is None:
@@ -56,7 +58,7 @@ def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> R
     if not len(entries):
         return None
     if table.addend is None:
-        problem = "entries without addends (SHT_REL) do not say how to align"
+        problem = "entries have no addends (SHT_REL), so the alignment is not known"
         raise MalformedElf(f"{file.name}: {table.name}", problem)
     entries = entries[np.argsort(table.offset[entries], kind="stable")]
     content = file.section_bytes(table.section).copy()
@@ -74,7 +76,7 @@ def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> R
         if needed > padding or not room or align & (align - 1) or (needed | padding) % unit:
             raise MalformedElf(
                 f"{file.name}: {table.name}",
-                f"{padding} bytes of padding at {offset:#x} cannot align what follows to {align}",
+                f"{padding} bytes of padding at {offset:#x} are too few for an alignment of {align}",
             )
         content[offset : offset + needed] = np.frombuffer(arch.fill(needed), np.uint8)
         keep[offset + needed : offset + padding] = False
@@ -86,5 +88,5 @@ def realign(arch: Architecture, file: ObjectFile, table: ObjectRelocations) -> R
 
 @cache
 def _kinds(arch: str) -> tuple[int, ...]:
-    """The types that align, of an architecture."""
+    """The numbers of an architecture's Role.ALIGN types."""
     return tuple(number for number, row in architecture(arch).relocations.items() if row.role is Role.ALIGN)

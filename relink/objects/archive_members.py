@@ -1,8 +1,8 @@
-"""Which relocatable objects a link takes: those given, and members of archives by need.
+"""Selection of the relocatable objects of a link: the objects given, and archive members as needed.
 
-A static linker's rule (gABI, "Archive File"): a member is taken when it defines a name that is undefined so far,
-and not weakly so; taking it may ask for more. An archive given with nothing beside it has nobody to ask, and is
-taken whole, unless the user names symbols to begin with.
+The rule of static linkers (gABI, "Archive File"): a member is added when it defines a name that is undefined so
+far (weak references do not count); its own undefined names may add further members. An archive given without
+objects is added completely, unless the user names symbols to start with.
 """
 
 from __future__ import annotations
@@ -27,34 +27,32 @@ _DEFAULT = ObjectOptions()
 
 
 def is_archive_file(source: Source) -> bool:
-    """Whether a file is an archive. Raises ElfError when it cannot be read."""
+    """Whether a file is an archive. Raises ElfError when the file cannot be read."""
     return is_archive(open_source(source, None)[2])
 
 
 def header_of(source: Source) -> Header:
-    """The ELF header of a file, or of an archive's first object: it says which architecture. Raises ElfError.
-
-    That of a linker script is one of a file it names.
+    """The ELF header of a file, of an archive's first object, or of a file that a linker script names. It gives
+    the architecture. Raises ElfError.
     """
     name, path, data = open_source(source, None)
     if path is not None and is_linker_script(data):
         return header_of(neighbour(path, data))
     if not is_archive(data):
         return decode(source).header
-    from relink.elf.archive import Archive  # whose parsers take their time to import
+    from relink.elf.archive import Archive  # imported late: its parsers are slow to import
 
     archive = Archive.open(source)
     if not (numbers := archive.objects):
-        raise UnsupportedElf(name, "an archive that holds no relocatable object")
+        raise UnsupportedElf(name, "an archive without relocatable objects")
     return archive.object(numbers[0]).header
 
 
 def collect(sources: Sequence[Source | Decoded], options: ObjectOptions = _DEFAULT) -> list[ObjectFile]:
-    """The objects of a link, in the order a linker meets them.
+    """The objects of a link, in link order.
 
-    What `options` call undefined counts so from the start, for archives without an object beside them.
-
-    Raises ElfError for damaged objects and archives.
+    The names in `options.undefined` are undefined from the start, so that they select members when only archives
+    are given. Raises ElfError for damaged objects and archives.
     """
     objects: list[ObjectFile] = []
     from relink.elf.archive import Archive
@@ -82,9 +80,9 @@ def _members(archive: Archive) -> list[ObjectFile]:
 
 
 def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], options: ObjectOptions) -> list[ObjectFile]:
-    """Add members until no archive answers anything that is still undefined."""
+    """Add members until no archive defines a name that is still undefined."""
     defined: set[str] = set()
-    wanted = dict.fromkeys(options.undefined)  # in the order of asking
+    wanted = dict.fromkeys(options.undefined)  # in the order of first reference
     meant = options.wrapped.reference
 
     def take(file: ObjectFile) -> None:
@@ -103,7 +101,7 @@ def _pulled(objects: list[ObjectFile], archives: Sequence[Archive], options: Obj
         answers = [archive.defining(Names.of(new)).tolist() for archive in archives]
         for position, name in enumerate(new):
             for archive, members in zip(archives, answers, strict=True):
-                # A member taken for another name, of whichever archive, may have answered this one.
+                # A member added for another name may have defined this one.
                 if name not in defined and members[position] >= 0:
                     objects.append(archive.object(members[position]))
                     take(objects[-1])

@@ -1,14 +1,14 @@
-"""Combining relocatable objects: what a static linker does before it knows an address. The steps, in order:
+"""Combining relocatable objects: the steps of a static linker before addresses are assigned. The steps, in order:
 
-    sections            one of each COMDAT group is kept, sections are sorted
-    symbols             one table, in which each name means one definition
-    relocation_tables   the entries of kept sections, over that table
-    got_and_stubs       room for what the code asks of its linker
-    layout              sections, GOT, stubs and commons get their offsets
-    linker_symbols      `_end`, `__start_x` and their like are defined
+    sections            keeps one of each COMDAT group, sorts sections
+    symbols             one table, in which each name has one definition
+    relocation_tables   the entries of kept sections, with indices in that table
+    got_and_stubs       room for the GOT slots and stubs that the code needs
+    layout              assigns offsets to sections, GOT, stubs and commons
+    linker_symbols      defines `_end`, `__start_x` and similar symbols
 
-Each is a file beside this one. Stubs push code apart, and what is pushed apart may need more stubs: layout is
-repeated until it fits.
+Each is a module in this folder. Stubs increase distances, which may require more stubs: layout is repeated until
+all branches reach.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from relink.objects.symbols import Symbols
 from relink.records import replace
 
 _DEFAULT = ObjectOptions()
-_ROUNDS = 8  #: of layout, at most
+_ROUNDS = 8  #: maximum number of layout passes
 
 
 def combine(
@@ -55,10 +55,11 @@ def combine(
     options: ObjectOptions = _DEFAULT,
     link_debug_sections: DebugLinker = no_debug_sections,
 ) -> CombinedObjects:
-    """Lay `files` out as one image. `options.undefined` are names others may bind to whatever the objects say of
-    them; `link_debug_sections` relocates the image's debug sections, should somebody ask for them.
+    """Lay out `files` as one image.
 
-    Raises LinkErrors for duplicate symbols, ElfError for damaged input and for objects without machine code.
+    `options.undefined` are names that other images may bind to regardless of their visibility.
+    `link_debug_sections` relocates the image's debug sections on request. Raises LinkErrors for duplicate symbols,
+    ElfError for damaged input and for objects without machine code.
     """
     stub, float_abi, errors = _common_abi(files, arch)
     sections = kept_sections(files)
@@ -84,14 +85,16 @@ def combine(
 def _common_abi(
     files: Sequence[ObjectFile], arch: Architecture
 ) -> tuple[Stub | None, FloatAbi | None, list[LinkError]]:
-    """(stubs every object's core can run, how all pass floating-point values, errors of those that differ)."""
+    """(stubs that every object's core can run, common floating-point convention, errors for objects that
+    differ).
+    """
     attributes = [build_attributes(file, arch) for file in files]
     errors: list[LinkError] = []
     first: tuple[FloatAbi, str] | None = None
     for file in files:
         abi = object_float_abi(file, arch)
         if abi is not None and first is not None and abi is not first[0]:
-            problem = f"makes {abi.value} calls, {first[1]} {first[0].value} ones"
+            problem = f"makes {abi.value} calls, {first[1]} makes {first[0].value} calls"
             errors.append(LinkError(file.name, problem))
         if abi is not None and first is None:
             first = abi, file.name
@@ -100,7 +103,7 @@ def _common_abi(
 
 
 def _place(layout: Layout, tables: InputTables, got_size: int, callees: I64) -> I64:
-    """Lay out until no branch is too far; the symbols that have stubs in the end."""
+    """Repeat layout until every branch reaches; return the symbols that have stubs."""
     layout.place(got_size, len(callees))
     for _ in range(_ROUNDS):
         far = far_callees(layout.arch, layout, tables, callees)

@@ -1,10 +1,8 @@
-"""What relocatable objects become: one image, laid out, that the linker's phases can link.
+"""`CombinedObjects`: relocatable objects laid out as one image, made by `relink.objects.combine`.
 
-`CombinedObjects` is a `Decoded`: to the rest of the linker the objects look like a shared object whose
-relocations happen to be static ones, over one symbol table, and which has room for the GOT slots and stubs its
-code asks of a linker. `relink.objects.combine` makes it.
-
-Each input stays nameable: `origin` turns an entry of the one relocation table back into object, section, offset.
+It is a `Decoded`: the other phases treat it as a shared object with static relocations, one symbol table, and room
+for GOT slots and stubs. `origin` maps an entry of the combined relocation table back to object, section and
+offset.
 """
 
 from __future__ import annotations
@@ -26,20 +24,20 @@ from relink.elf.objects import Group, ObjectFile
 from relink.objects.align import Realigned
 from relink.records import dataclass, field
 
-FIRST = 64  #: no symbol at offset 0: a value of 0 would read as undefined
-R, RX, RWX, TLS, RW, BSS = range(6)  #: the order sections lie in
+FIRST = 64  #: no symbol is at offset 0: the value 0 would mean undefined
+R, RX, RWX, TLS, RW, BSS = range(6)  #: the order of sections by permission
 CODE = (RX, RWX)
-#: Each a function of the whole link, which every object adds instructions to.
+#: Sections that form one function of the whole link, to which every object adds instructions.
 CODE_FRAGMENTS = (".init", ".fini")
 INDEX_TABLE = ".ARM.exidx"
 CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 DESTRUCTORS = (".fini_array", ".dtors")
-LAST_GROUP = 3  #: of writable sections: after constructors and destructors
+LAST_GROUP = 3  #: sort key of writable sections: after constructors and destructors
 
 
 @dataclass(frozen=True, eq=False)
 class Offered:
-    """A hash table of the symbols others may bind to: one of each name, no locals."""
+    """A hash table of the symbols that other images may bind to: one per name, no local symbols."""
 
     symbols: I64
     lost_bits = 0
@@ -66,29 +64,29 @@ class InputSection:
     align: int
     bits: bool  #: has bytes in the file
     kind: int = R
-    order: tuple[int, ...] = ()  #: sorts sections of equal permission; equal ones lie in link order
-    output_align: int = 1  #: of the output section it is part of, which begins so aligned
-    offset: int = -1  #: in the image
+    order: tuple[int, ...] = ()  #: sort key among sections of equal permission; equal keys keep link order
+    output_align: int = 1  #: alignment of the output section that contains it
+    offset: int = -1  #: offset in the image
     realigned: Realigned | None = None
 
     @property
     def reversed(self) -> bool:
-        """.ctors and .dtors run from the last word to the first."""
+        """Whether the words run from last to first: .ctors and .dtors."""
         return self.kind == RW and self.name.split(".")[1:2] in (["ctors"], ["dtors"])
 
 
 @dataclass(frozen=True)
 class StubTable:
-    """Where stubs lie. `islands` are image offsets of copies of the table, in rising order."""
+    """The location of stubs. `islands` are the image offsets of copies of the stub table, ascending."""
 
     symbols: I64  #: symbol indices, in stub order
     islands: tuple[int, ...]
-    size: int  #: bytes of one stub
-    address_at: int  #: where in a stub its address lies
-    number: I64  #: symbol index -> place in the table, -1 for none
+    size: int  #: size of one stub in bytes
+    address_at: int  #: offset of the target address in a stub
+    number: I64  #: symbol index -> index in the table, -1 for none
 
     def offset(self, symbol: I64, near: I64) -> I64:
-        """Image offset of each symbol's stub in the island nearest to `near` (image offsets); -1 for none."""
+        """The image offset of each symbol's stub in the island nearest to `near` (image offsets); -1 for none."""
         number = self.number[symbol]
         if not self.islands:
             return np.full(len(symbol), -1, np.int64)
@@ -101,11 +99,14 @@ class StubTable:
 
 @dataclass(frozen=True)
 class CombinedTable(RelocationTable):
-    """All static relocations of an image, offsets in the image, symbols in its one table."""
+    """All static relocations of an image: offsets are image offsets, symbols are indices in its symbol table."""
 
-    starts: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: first entry of each input table
-    origins: tuple[tuple[str, int], ...] = ()  #: (object and section, image offset of the section) of each
-    ends: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: image offset of the section's end, of each
+    #: first entry of each input table in this one
+    starts: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    #: (object and section, image offset of the section) of each input table
+    origins: tuple[tuple[str, int], ...] = ()
+    #: image offset of the section's end, for each input table
+    ends: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def origin(self, index: int) -> tuple[str, int]:
         number = int(np.searchsorted(self.starts, index, side="right")) - 1
@@ -118,22 +119,23 @@ class CombinedTable(RelocationTable):
         return self.ends[numbers].astype(np.uint64) - self.offset[entries]
 
 
-#: What relocates an image's debug sections: name -> bytes.
+#: Relocates an image's debug sections: name -> bytes.
 DebugLinker: TypeAlias = "Callable[[CombinedObjects], DebugSections]"
 
 
 def no_debug_sections(combined: CombinedObjects) -> DebugSections:
-    """The `DebugLinker` of an image whose debug sections nobody is to read."""
+    """The `DebugLinker` of an image whose debug sections are not read."""
     return DebugSections()
 
 
 @dataclass(frozen=True, eq=False)
 class CombinedObjects(Decoded):
-    """Objects laid out as one image, before it has an address. `data` is the image itself."""
+    """Objects laid out as one image, before it has an address. `data` is the image's content."""
 
     inputs: tuple[InputSection, ...] = ()
     files: tuple[ObjectFile, ...] = ()  #: in link order; their symbols follow row 0 of `table` in this order
-    alias: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: row of `table` -> the row its name means
+    #: row of `table` -> the row with the definition of its name
+    alias: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     table: SymbolTable | None = None
     static: CombinedTable | None = None
     got: int = 0  #: image offset of the GOT
@@ -141,11 +143,11 @@ class CombinedObjects(Decoded):
     stubs: StubTable | None = None
     constructors: tuple[int, int] | None = None
     destructors: tuple[int, int] | None = None
-    #: Image offsets of `_init` and `_fini`, which linkers make DT_INIT and DT_FINI (ld's -init, -fini).
+    #: Image offsets of `_init` and `_fini`, the values of DT_INIT and DT_FINI (ld's -init, -fini).
     routines: tuple[int | None, int | None] = (None, None)
-    object_versions: Versions = field(default_factory=Versions)  #: those that names of symbols have
-    float_abi: FloatAbi | None = None  #: how calls pass floating-point values (None: whichever)
-    #: Relocates the debug sections when they are asked for (see `relink.relocate.debug_info`).
+    object_versions: Versions = field(default_factory=Versions)  #: the versions in the names of symbols
+    float_abi: FloatAbi | None = None  #: floating-point calling convention (None: any)
+    #: Relocates the debug sections on first access (see `relink.relocate.debug_info`).
     link_debug_sections: DebugLinker = field(default=no_debug_sections, repr=False)
 
     @property
@@ -163,7 +165,7 @@ class CombinedObjects(Decoded):
 
     @property
     def stack_executable(self) -> bool:
-        """Whether an object's code needs an executable stack: a `.note.GNU-stack` that is code says so."""
+        """Whether an object needs an executable stack: its `.note.GNU-stack` section has SHF_EXECINSTR."""
         notes = (s for file in self.files for s in file.sections if s.name == ".note.GNU-stack")
         return any(note.flags & SectionFlag.EXECINSTR for note in notes)
 
@@ -185,7 +187,7 @@ class CombinedObjects(Decoded):
 
     @property
     def sections(self) -> tuple[Section, ...]:
-        """None: those of the objects are in `inputs` and `files`."""
+        """Empty: the sections of the objects are in `inputs` and `files`."""
         return ()
 
     def float_abi_on(self, arch: Architecture) -> FloatAbi | None:
@@ -193,11 +195,11 @@ class CombinedObjects(Decoded):
 
     @cached_property
     def debug_sections(self) -> DebugSections:
-        """The objects' debug sections, as one linked file would hold them."""
+        """The objects' debug sections, combined as in a linked file."""
         return self.link_debug_sections(self)
 
     def slot(self, kind: Slot, symbols: I64) -> I64:
-        """Offset in the GOT of each symbol's slot of a kind; -1 for none."""
+        """The GOT offset of each symbol's slot of a kind; -1 for none."""
         offsets = self._slot_of.get(kind)
         return np.full(len(symbols), -1, np.int64) if offsets is None else offsets[symbols]
 
@@ -211,12 +213,14 @@ class CombinedObjects(Decoded):
 
 
 def combined(decoded: Decoded) -> CombinedObjects | None:
-    """What was linked from relocatable objects; None for any other file."""
+    """`decoded` if it was combined from relocatable objects, else None."""
     return decoded if isinstance(decoded, CombinedObjects) else None
 
 
 def discarded_groups(files: Sequence[ObjectFile]) -> Iterator[tuple[int, Group, int]]:
-    """(file, group, file that has it already): the COMDAT groups a link leaves out (gABI, "Section Groups")."""
+    """The COMDAT groups that a link discards, as (file, group, file whose group is kept) (gABI, "Section
+    Groups").
+    """
     first: dict[str, int] = {}
     for number, file in enumerate(files):
         for group in file.groups:

@@ -1,4 +1,4 @@
-"""How the code of a file passes floating-point values, read before anything is linked."""
+"""The floating-point calling convention of a file, read before linking."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 
 def float_abi_of(source: Source, arch: Architecture) -> FloatAbi | None:
-    """What a file says, or the first member of an archive that says anything; None: whichever.
+    """The floating-point convention of a file; of an archive, that of the first member that has one. None: any.
 
-    Linked files and objects alike say it as the linker reads it (`Image.float_abi`); a linker script's answer is
-    that of a file it names. Raises ElfError.
+    The same rules as in `Image.float_abi`. For a linker script, that of a file it names. Raises ElfError.
     """
     _, path, data = open_source(source, None)
     if path is not None and is_linker_script(data):
@@ -39,17 +38,17 @@ def float_abi_of(source: Source, arch: Architecture) -> FloatAbi | None:
 
 
 def first_float_abi(sources: Sequence[Source], arch: Architecture) -> FloatAbi | None:
-    """`float_abi_of` the first of several files that says anything."""
+    """`float_abi_of` the first of several files that has one."""
     return next((abi for source in sources if (abi := float_abi_of(source, arch)) is not None), None)
 
 
 def object_float_abi(file: ObjectFile, arch: Architecture) -> FloatAbi | None:
-    """What a relocatable object says in its header or its build attributes."""
+    """The convention in a relocatable object's header or build attributes."""
     return arch.float_abi(file.header.flags, build_attributes(file, arch))
 
 
 def build_attributes(file: ObjectFile, arch: Architecture) -> bytes:
-    """An object's build attributes; empty where it, or its ISA, has none."""
+    """An object's build attributes; empty when the object or its ISA has none."""
     wanted = arch.attributes_section
     found = (i for i, section in enumerate(file.sections) if wanted and section.type == wanted)
     return next((file.section_bytes(index).tobytes() for index in found), b"")

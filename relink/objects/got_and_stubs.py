@@ -1,4 +1,4 @@
-"""What the objects' code asks of its linker: GOT slots, and stubs for calls that may not reach."""
+"""GOT slots, and stubs for calls that may be out of range."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from relink.objects.combined import CODE, StubTable
 from relink.objects.layout import Layout
 from relink.objects.relocation_tables import InputTable, InputTables
 
-#: Kind of slot -> (rows of the symbols that have one, their offsets in the GOT).
+#: Kind of slot -> (rows of the symbols with such a slot, their offsets in the GOT).
 Slots: TypeAlias = dict[Slot, tuple[I64, I64]]
 
 
 def assign_slots(arch: Architecture, tables: InputTables) -> tuple[Slots, int]:
-    """A GOT slot for every symbol and kind some entry asks for; the GOT's size in bytes."""
+    """Assign a GOT slot to every symbol and kind that relocations need. Also returns the GOT's size in bytes."""
     wanted: dict[Slot, list[I64]] = {}
     thread_local = tables.symbols.type == SymbolType.TLS
     for number, symbols in tables.types_used():
@@ -37,7 +37,7 @@ def assign_slots(arch: Architecture, tables: InputTables) -> tuple[Slots, int]:
     for kind, parts in wanted.items():
         symbols = np.unique(np.concatenate(parts))
         step = kind.words * arch.word_size
-        if kind is Slot.TLS_LD:  # one for the whole image, whatever symbol asks
+        if kind is Slot.TLS_LD:  # one slot for the whole image, the same for all symbols
             slots[kind] = symbols, np.full(len(symbols), size)
             size += step
         else:
@@ -47,7 +47,7 @@ def assign_slots(arch: Architecture, tables: InputTables) -> tuple[Slots, int]:
 
 
 def stub_symbols(arch: Architecture, stub: Stub | None, tables: InputTables) -> I64:
-    """Symbols that may need a stub: callees outside the image or in another state, and ifuncs."""
+    """Symbols that may need a stub: callees outside the image or in another instruction set, and ifuncs."""
     if stub is None:
         return np.zeros(0, np.int64)
     symbols = tables.symbols
@@ -69,10 +69,10 @@ def stub_symbols(arch: Architecture, stub: Stub | None, tables: InputTables) -> 
 
 
 def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: I64) -> I64:
-    """Callees of the image's own that, as sections lie now, some branch does not reach, less those of `stubs`.
+    """Callees in the image that a branch does not reach in the current layout, without those in `stubs`.
 
-    A stub arrives at a symbol, so a far branch to symbol plus addend (an assembler's way to name a local
-    label) gets a symbol of its own.
+    A stub jumps to a symbol. For a far branch to symbol plus addend, as assemblers write a local label, a symbol
+    is added at that address.
     """
     text = layout.edges(lambda s: s.kind in CODE)
     if layout.stub is None or text is None or text[1] - text[0] < arch.branch_reach:
@@ -93,7 +93,7 @@ def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: 
 
 
 def _far(arch: Architecture, tables: InputTables, table: InputTable) -> Bools:
-    """Which entries are branches that do not reach a symbol of the image's own."""
+    """Which entries are branches that do not reach a symbol in the image."""
     assert table.addend is not None
     far = np.zeros(len(table.offset), np.bool_)
     for type_ in np.unique(table.type).tolist():
@@ -107,7 +107,7 @@ def _far(arch: Architecture, tables: InputTables, table: InputTable) -> Bools:
 
 
 def stub_table(symbols: I64, layout: Layout, rows: int) -> StubTable:
-    """The stubs of `symbols` where `layout` has put them; `rows` is how many symbols there are in all."""
+    """The stub table for `symbols`, at the islands of `layout`; `rows` is the number of all symbols."""
     number = np.full(rows, -1, np.int64)
     number[symbols] = np.arange(len(symbols))
     stub = layout.stub

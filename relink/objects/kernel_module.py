@@ -1,11 +1,16 @@
-"""What a Linux kernel module (`.ko`) says of itself. It is a relocatable object, and links like one.
+"""The description in a Linux kernel module (`.ko`), which is linked like other relocatable objects.
 
     module = machine.load("hello.ko", symbols={"_printk": printk}).image.kernel_module
     module.name, module.modinfo["license"], module.init
 
-Loading one does what the kernel's loader does to addresses, and no more: it does not run `init_module` (call it,
-and `cleanup_module`), load what `depends` names, compare the CRCs of `__versions` or the vermagic with those of a
-kernel, fill in parameters, patch alternatives, static keys or call sites, or discard `.init.text` after init.
+Loading a module only links it. Not done:
+
+- running `init_module` (call it, and `cleanup_module`);
+- loading the modules in `depends`;
+- comparing the CRCs of `__versions` or the vermagic with a kernel's;
+- setting parameters, patching alternatives, static keys or call sites;
+- discarding `.init.text` after init.
+
 Sources: Linux, include/linux/module.h, include/linux/moduleparam.h, scripts/mod/modpost.c.
 """
 
@@ -30,11 +35,12 @@ _EXPORTED = "__ksymtab_"  #: the symbol of each entry of __ksymtab and __ksymtab
 
 @dataclass(frozen=True, slots=True)
 class KernelModule:
-    """A module's own description.
+    """A module's description.
 
-    `modinfo` has every value of each key, in order ("license", "depends", "vermagic", "parm", "alias"…);
-    `versions` the CRC the module expects of each kernel symbol, which nothing here compares; `exports` the names
-    it offers other modules. `init` and `exit` are guest addresses of init_module and cleanup_module, if any.
+    - `modinfo`: all values of each key, in order ("license", "depends", "vermagic", "parm", "alias"…);
+    - `versions`: the CRC that the module expects of each kernel symbol; not checked here;
+    - `exports`: the names it exports to other modules;
+    - `init`, `exit`: guest addresses of init_module and cleanup_module, None without one.
     """
 
     name: str
@@ -46,17 +52,17 @@ class KernelModule:
 
     @property
     def depends(self) -> tuple[str, ...]:
-        """The modules it wants loaded before."""
+        """The modules that must be loaded before it."""
         return tuple(name for value in self.modinfo.get("depends", ()) for name in value.split(",") if name)
 
 
 def is_kernel_module(file: ObjectFile) -> bool:
-    """Whether an object is a kernel module: it has the section with its `struct module`, or a modinfo."""
+    """Whether an object is a kernel module: it has the section with `struct module`, or .modinfo."""
     return file.section(THIS_MODULE) is not None or file.section(MODINFO) is not None
 
 
 def kernel_module_of(decoded: Decoded, exports: Callable[[], Mapping[str, int]]) -> KernelModule | None:
-    """What the first kernel module among an image's objects says of itself; None where none is one.
+    """The description of the first kernel module among an image's objects; None without one.
 
     `exports` gives the guest addresses of the image's symbols. Raises ElfError.
     """
@@ -89,7 +95,7 @@ def symbol_versions(file: ObjectFile) -> Mapping[str, int]:
     word = file.header.bits // 8
     table = _content(file, _VERSIONS)
     if len(table) % _VERSION_SIZE:
-        problem = f"{len(table)} bytes are no whole number of {_VERSION_SIZE}-byte versions"
+        problem = f"{len(table)} bytes are not a multiple of the entry size {_VERSION_SIZE}"
         raise MalformedElf(f"{file.name}: {_VERSIONS}", problem)
     found = {}
     for at in range(0, len(table), _VERSION_SIZE):

@@ -1,4 +1,4 @@
-"""Where sections, the GOT, stubs and commons lie in the image, and the segments that come of it."""
+"""Layout: the offsets of sections, the GOT, stubs and commons in the image, and the resulting segments."""
 
 from __future__ import annotations
 
@@ -50,17 +50,18 @@ class Layout:
         self.sections = sorted(sections, key=lambda s: (s.kind, s.order))
         self.segments: list[tuple[int, int, int]] = []  #: (kind, start, end)
         self.got = 0
-        self.islands: list[int] = []  #: copies of the stub table, so that each caller has one in reach
+        self.islands: list[int] = []  #: offsets of the copies of the stub table; every caller has one in range
         self.end = 0
-        self.commons: dict[int, int] = {}  #: row of a common symbol that won -> offset
+        self.commons: dict[int, int] = {}  #: row of a chosen common symbol -> offset
         self._common_alignments: list[int] = []
 
     # ------------------------------------------------------------ offsets
 
     def place(self, got_size: int, stub_count: int) -> None:
-        """Give every section, the GOT, the stubs and the commons their offsets.
+        """Assign offsets to all sections, the GOT, the stubs and the commons.
 
-        Raises UnsupportedElf for an image that is too big, MalformedElf for a common's odd alignment.
+        Raises UnsupportedElf when the image is too big, MalformedElf when a common symbol's alignment is not a
+        power of two.
         """
         self.segments, self.islands = [], []
         island = stub_count * len(self.stub.code) if self.stub else 0
@@ -85,7 +86,7 @@ class Layout:
     def _place_sections(self, kind: int, position: int, island: int) -> int:
         since_island, output = 0, None
         for section in (s for s in self.sections if s.kind == kind):
-            if section.order[:2] != output:  # every output section begins as aligned as any part of it
+            if section.order[:2] != output:  # an output section has the largest alignment of its parts
                 output = section.order[:2]
                 position = _aligned(position, section.output_align)
             if kind in CODE and island and since_island + section.size > self.arch.branch_reach // 2:
@@ -101,18 +102,18 @@ class Layout:
         return position + size
 
     def _place_commons(self, position: int) -> int:
-        """Common symbols that won get bss; st_value is their alignment (gABI)."""
+        """Assign bss to the chosen common symbols; st_value is their alignment (gABI)."""
         symbols = self.symbols
         self.commons = {}
-        alignments: dict[int, int] = {}  # of all of one name the strictest counts
+        alignments: dict[int, int] = {}  # the largest alignment of all common symbols of a name counts
         for row in np.flatnonzero(symbols.section == COMMON).tolist():
             winner = int(symbols.alias[row])
             align = int(symbols.value[row])
             if symbols.info[row] & 15 == SymbolType.TLS:
-                problem = "has a thread-local common symbol, which no psABI describes"
+                problem = "has a thread-local common symbol, which no psABI defines"
                 raise UnsupportedElf(symbols.file_of(row), problem)
             if align & (align - 1) or align > MAX_ALIGN:
-                problem = f"a common symbol aligned to {align:#x}, no power of two up to {MAX_ALIGN:#x}"
+                problem = f"a common symbol has the alignment {align:#x}, not a power of two up to {MAX_ALIGN:#x}"
                 raise MalformedElf(symbols.file_of(row), problem)
             if symbols.section[winner] == COMMON:
                 alignments[winner] = max(alignments.get(winner, 1), align)
@@ -126,12 +127,12 @@ class Layout:
     # ------------------------------------------------------------ what lies where
 
     def edges(self, chosen: Callable[[InputSection], bool], *, empty: bool = False) -> tuple[int, int] | None:
-        """(start, end) of the sections `chosen` tells; those of no size count where `empty`."""
+        """(start, end) of the sections that `chosen` selects, or None; empty sections count only with `empty`."""
         parts = [s for s in self.sections if (empty or s.size) and chosen(s)]
         return (min(s.offset for s in parts), max(s.offset + s.size for s in parts)) if parts else None
 
     def array(self, names: tuple[str, ...]) -> tuple[int, int] | None:
-        """(offset, words) of the constructor or destructor sections, which lie together."""
+        """(offset, words) of the constructor or destructor sections, which are adjacent."""
         edges = self.edges(lambda s: s.kind == RW and s.name.startswith(names) and s.order[0] < LAST_GROUP)
         return None if edges is None else (edges[0], (edges[1] - edges[0]) // self.arch.word_size)
 
@@ -142,7 +143,7 @@ class Layout:
 
     @property
     def tls_start(self) -> int:
-        """Where the TLS block's initial contents begin."""
+        """The offset of the TLS block's initialisation image."""
         return min((section.offset for section in self.thread_local), default=0)
 
     # ------------------------------------------------------------ the image
@@ -150,7 +151,7 @@ class Layout:
     def program_headers(self) -> Iterator[ProgramHeader]:
         """PT_LOADs by permission, writable data and bss as one; PT_TLS."""
         align = max([PAGE, *(s.align for s in self.sections), *self._common_alignments])
-        runs: list[list[int]] = []  # flags, start, end of what has bytes, end
+        runs: list[list[int]] = []  # flags, start, end of the file-backed part, end
         for kind, start, end in self.segments:
             flags = _SEGMENT_FLAGS[kind]
             if not (runs and runs[-1][0] == flags):
@@ -165,7 +166,9 @@ class Layout:
             yield ProgramHeader(SegmentType.TLS, 4, start, start, start, filled, size, max(s.align for s in tls))
 
     def content(self, stubs: StubTable) -> U8:
-        """The image's bytes before relocation, whole pages. Raises MalformedElf for .ctors of a broken size."""
+        """The image's bytes before relocation, in whole pages. Raises MalformedElf for .ctors with a partial
+        word.
+        """
         data = np.zeros(page_ceil(max(self.end, 1)), np.uint8)
         for section in self.sections:
             if section.bits and section.size:
@@ -178,8 +181,9 @@ class Layout:
         return data
 
     def _join_fragments(self, data: U8) -> None:
-        """Fill what alignment leaves between parts of `.init` and `.fini` with code that does nothing: execution
-        runs from one part into the next."""
+        """Fill alignment gaps between the parts of `.init` and `.fini` with NOPs: execution continues from one
+        part into the next.
+        """
         for name in CODE_FRAGMENTS:
             parts = [section for section in self.sections if section.name == name]
             for before, after in pairwise(parts):
@@ -188,7 +192,7 @@ class Layout:
                     data[start:end] = np.frombuffer(self._filler(before, end - start), np.uint8)
 
     def _filler(self, before: InputSection, size: int) -> bytes:
-        """`size` bytes of instructions that do nothing, in the instruction set that code before them is in."""
+        """`size` bytes of NOPs, in the instruction set of the code before them."""
         symbols = before.file.symbols
         rows = np.flatnonzero((symbols.section == before.index) & (symbols.mapping != 0))
         thumb = bool(len(rows)) and symbols.mapping[rows[np.argmax(symbols.value[rows])]] == ord("t")
@@ -203,7 +207,7 @@ class Layout:
         if not section.reversed:
             return content
         if len(content) % self.arch.word_size:
-            problem = f"{section.name}: {len(content):#x} bytes are no whole number of addresses"
+            problem = f"{section.name}: {len(content):#x} bytes are not a multiple of the address size"
             raise MalformedElf(section.file.name, problem)
         return content.reshape(-1, self.arch.word_size)[::-1].reshape(-1)
 

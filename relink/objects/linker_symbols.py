@@ -1,6 +1,5 @@
-"""Names a linker defines when somebody asks for them: the GOT, the edges of sections, the program's ends.
-
-GNU ld's default linker scripts; gABI and psABIs for `_GLOBAL_OFFSET_TABLE_` and `__global_pointer$`.
+"""Symbols that a linker defines on reference: the GOT, the start and end of sections, the ends of the program.
+Sources: GNU ld's default linker scripts; gABI and psABIs for `_GLOBAL_OFFSET_TABLE_` and `__global_pointer$`.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from relink.objects.layout import Layout
 from relink.objects.symbols import Symbols
 
 DSO_HANDLE = "__dso_handle"
-_TLS_BASE = "_TLS_MODULE_BASE_"  #: the start of the image's block: local dynamic TLS by descriptors
-#: The image offset of a name a linker defines.
+_TLS_BASE = "_TLS_MODULE_BASE_"  #: the start of the image's TLS block: local dynamic TLS by descriptors
+#: Computes the image offset of a linker-defined symbol.
 _Place: TypeAlias = Callable[[Layout], int]
 
 
@@ -33,7 +32,7 @@ def _array_edge(names: tuple[str, ...], last: bool) -> _Place:
 
 
 def _edge(last: bool, chosen: Callable[[InputSection], bool]) -> _Place:
-    """Start or end of some sections; an empty range where there are none."""
+    """The start or end of the chosen sections; the same offset for both when there are none."""
     return lambda layout: (layout.edges(chosen) or (FIRST, FIRST))[last]
 
 
@@ -62,13 +61,13 @@ _PLACES: Mapping[str, _Place] = {
     "__preinit_array_end": _array_edge((".preinit_array",), True),
     "__exidx_start": _edge(False, lambda s: s.name.startswith(INDEX_TABLE)),
     "__exidx_end": _edge(True, lambda s: s.name.startswith(INDEX_TABLE)),
-    # Ifuncs are resolved by the loader, so a static C library finds no IRELATIVE entries of its own.
+    # The loader resolves ifuncs, so a static C library must find an empty IRELATIVE table.
     **dict.fromkeys(("__rela_iplt_start", "__rela_iplt_end", "__rel_iplt_start", "__rel_iplt_end"), _nowhere),
 }
 
 
 def asked_for(symbols: Symbols) -> dict[str, int]:
-    """The names a linker defines that the objects refer to and do not define, with their rows."""
+    """The linker-defined symbols that the objects refer to and do not define, with their rows."""
     return {
         name: row
         for name, row in symbols.chosen.items()
@@ -78,7 +77,7 @@ def asked_for(symbols: Symbols) -> dict[str, int]:
 
 
 def define(names: Mapping[str, int], symbols: Symbols, layout: Layout) -> None:
-    """Give the names of `asked_for` their values, once the layout is known; they are seen in the image only."""
+    """Define the symbols of `asked_for` once the layout is known; they are hidden from other images."""
     for name, row in names.items():
         if name == _TLS_BASE:
             if layout.thread_local:
@@ -92,7 +91,7 @@ def define(names: Mapping[str, int], symbols: Symbols, layout: Layout) -> None:
 
 
 def _section_edge(name: str, layout: Layout) -> int | None:
-    """What `__start_x` and `__stop_x` are: the edges of the sections of that name."""
+    """The value of `__start_x` or `__stop_x`: an edge of the sections named x."""
     stop = name.startswith("__stop_")
     section = name.removeprefix("__stop_" if stop else "__start_")
     edges = layout.edges(lambda s: s.name == section, empty=True)

@@ -1,4 +1,4 @@
-"""The static relocations of all objects: entries of kept sections, their symbols as rows of the one table."""
+"""The static relocations of all objects: the entries for kept sections, with rows of the combined symbol table."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from relink.objects.align import realign
 from relink.objects.combined import CombinedTable, InputSection
 from relink.objects.symbols import Symbols
 
-#: Sections that describe code, its dropped copies too.
+#: Sections that describe code, including discarded copies.
 _TABLES = (".eh_frame", ".gcc_except_table", ".ARM.exidx", ".ARM.extab", "__patchable_function_entries")
-_NARROWEST = 31  #: bits of the narrowest absolute address a code model has
-_REPORTED = 20  #: entries of a table reported one by one
+_NARROWEST = 31  #: width in bits of the narrowest absolute address of a code model
+_REPORTED = 20  #: maximum number of entries of a table that are reported individually
 
 
 class InputTable(NamedTuple):
-    """The entries for one section of an object; arrays have one element per entry."""
+    """The relocations of one section of an object; arrays have one element per entry."""
 
     target: InputSection
-    name: str  #: of the relocation section
-    offset: U64  #: from the start of `target`
+    name: str  #: name of the relocation section
+    offset: U64  #: offset from the start of `target`
     type: U32
     symbol: I64  #: rows of `Symbols`
     addend: I64 | None
 
     @property
     def source(self) -> str:
-        """What errors call it: object and relocation section."""
+        """Its name in errors: object and relocation section."""
         return f"{self.target.file.name}({self.name})"
 
 
 class InputTables:
-    """Every table of a kept section, in link order."""
+    """The tables of all kept sections, in link order."""
 
     def __init__(
         self, arch: Architecture, symbols: Symbols, sections: Mapping[tuple[int, int], InputSection]
@@ -70,14 +70,16 @@ class InputTables:
         return InputTable(target, relocations.name, offset, kind, rows, addend)
 
     def _dropped(self, target: InputSection, name: str, offsets: U64) -> Iterator[RelocationError]:
-        """Errors of entries against a section that was dropped with its COMDAT group: tables about code may keep
-        such rows, which then describe nothing; code and data may not."""
+        """Errors for entries that refer to a section discarded with its COMDAT group.
+
+        Sections that describe code may have such entries, which are then ignored; code and data may not.
+        """
         if target.name.startswith(_TABLES):
             return
         for offset in offsets[:_REPORTED].tolist():
             yield RelocationError(
                 self.symbols.name,
-                "refers to a section that was dropped with its group",
+                "refers to a section that was discarded with its group",
                 offset=offset,
                 section=f"{target.file.name}({name})",
                 type_name="relocation",
@@ -92,20 +94,21 @@ class InputTables:
         return [(int(n), symbols[types == n]) for n in np.unique(types)]
 
     def low_bits(self) -> int:
-        """n, where the image must lie below 2^n for its narrowest absolute address (x86-64's small code model,
-        RISC-V's medlow)."""
+        """n when the image must be below 2^n for its narrowest absolute address (x86-64's small code model,
+        RISC-V's medlow).
+        """
         bits = 64
         for number, _ in self.types_used():
             row = self.arch.relocations.get(number)
             if row is None or row.formula is None or row.word is None:
                 continue
             if row.formula.letters <= {"S", "A"} and "S" in row.formula.letters and row.role is Role.DATA:
-                # Fields narrower still are meant for constants.
+                # Narrower fields are for constants.
                 bits = min(bits, address_bits(row.word) if address_bits(row.word) >= _NARROWEST else bits)
         return bits
 
     def combined(self) -> CombinedTable:
-        """All entries in one table, offsets in the image. Raises UnsupportedElf where REL and RELA are mixed."""
+        """All entries in one table, with image offsets. Raises UnsupportedElf when REL and RELA are mixed."""
         tables = self.tables
         if not tables:
             nothing = np.zeros(0, np.uint64)
@@ -113,7 +116,7 @@ class InputTables:
         addends = [table.addend for table in tables]
         odd = next((table for table in tables if (table.addend is None) != (addends[0] is None)), None)
         if odd is not None:
-            problem = "its entries have their addends elsewhere (SHT_REL, SHT_RELA) than the first object's"
+            problem = "its relocations are of another kind (SHT_REL, SHT_RELA) than the first object's"
             raise UnsupportedElf(odd.source, problem)
         return CombinedTable(
             ".rela",

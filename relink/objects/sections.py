@@ -1,10 +1,14 @@
-"""Which sections of the objects a link keeps, and in what order they are laid out.
+"""The sections of the objects that a link keeps, and their order.
 
-Allocated sections are kept, less those of COMDAT groups that an earlier object had already (gABI, "Section
-Groups"), those with SHF_EXCLUDE, and those whose SHF_LINK_ORDER leads to a section that was not kept (gABI,
-"Section Attribute Flags"). Sections that linkers write into one output section lie together, in link order, and
-have the permissions of all of them: the outputs are GNU ld's and lld's. Constructors and destructors are sorted by
-priority (GNU ld's SORT_BY_INIT_PRIORITY), sections with SHF_LINK_ORDER by what they are about.
+Allocated sections are kept, except:
+
+- those of COMDAT groups that an earlier object has (gABI, "Section Groups");
+- those with SHF_EXCLUDE;
+- those with SHF_LINK_ORDER whose associated section is not kept (gABI, "Section Attribute Flags").
+
+Sections of one output section are adjacent, in link order, and have the permissions of all of them; the output
+sections are those of GNU ld and lld. Constructors and destructors are sorted by priority (GNU ld's
+SORT_BY_INIT_PRIORITY), sections with SHF_LINK_ORDER by their associated sections.
 """
 
 from __future__ import annotations
@@ -33,21 +37,21 @@ from relink.objects.combined import (
 _LAST_PRIORITY = 65536
 _PRIORITY_DIGITS = 9
 _NO_CONTENT = (SectionType.NULL, SectionType.GROUP)
-#: Compilers give functions and variables sections of their own, named after them; linkers gather those in one
+#: Compilers may put each function and variable in a separate section, named after it; linkers merge them into one
 #: (lld, `getOutputSectionName`; GNU ld's default linker script).
 _GATHERED = (
     ".data.rel.ro", ".data", ".rodata", ".bss.rel.ro", ".bss", ".tbss", ".tdata", ".gcc_except_table",
     ".ARM.exidx", ".ARM.extab", ".text", ".ldata", ".lrodata", ".lbss", ".sdata", ".sbss", ".srodata",
 )  # fmt: skip
-#: gcc's own start and end of .ctors and .dtors, a counter and an end that mean nothing to who calls constructors
-#: (GNU ld's EXCLUDE_FILE).
+#: gcc's objects with the count and terminator of .ctors and .dtors, which the loader does not need (GNU ld's
+#: EXCLUDE_FILE).
 _CRT = re.compile(r"crt(begin|end)[ST]?\.o\)?$")
 
 
 def kept_sections(files: Sequence[ObjectFile]) -> dict[tuple[int, int], InputSection]:
-    """The sections that become part of the image, by (number of the file, section index)."""
+    """The sections in the image, by (file number, section index)."""
     dropped = {(number, index) for number, group, _ in discarded_groups(files) for index in group.members}
-    once: set[str] = set()  # .gnu.linkonce, what was there before groups: one of each name is kept
+    once: set[str] = set()  # .gnu.linkonce, the predecessor of groups: one section per name is kept
     kept: dict[tuple[int, int], InputSection] = {}
     for number, file in enumerate(files):
         for index, section in enumerate(file.sections):
@@ -77,7 +81,7 @@ def _is_part(file: ObjectFile, index: int) -> bool:
 
 
 def _drop_orphans(kept: dict[tuple[int, int], InputSection]) -> None:
-    """Drop sections about a section that is not kept; what is about those goes with them."""
+    """Discard sections whose associated section is not kept, transitively."""
     while True:
         gone = [key for key, section in kept.items() if (about := _about(key, section)) and about not in kept]
         if not gone:
@@ -87,7 +91,7 @@ def _drop_orphans(kept: dict[tuple[int, int], InputSection]) -> None:
 
 
 def _about(key: tuple[int, int], section: InputSection) -> tuple[int, int] | None:
-    """What a section with SHF_LINK_ORDER is about; None where it says nothing (sh_link 0)."""
+    """The associated section of a section with SHF_LINK_ORDER; None for sh_link 0."""
     link = section.file.sections[section.index].link
     ordered = section.flags & SectionFlag.LINK_ORDER or section.name.startswith(INDEX_TABLE)
     return (key[0], link) if ordered and link else None
@@ -97,17 +101,17 @@ def _about(key: tuple[int, int], section: InputSection) -> tuple[int, int] | Non
 
 
 def output_name(name: str) -> str:
-    """The output section that linkers put a section of that name into."""
+    """The output section for an input section of that name."""
     return next((known for known in _GATHERED if name == known or name.startswith(f"{known}.")), name)
 
 
 def _arrange(kept: Mapping[tuple[int, int], InputSection]) -> None:
-    """Give every section its permissions and its place in the order of layout."""
+    """Set the permissions and the sort key of every section."""
     outputs: dict[tuple[str, bool], list[InputSection]] = {}
     for section in kept.values():
         constructors = _constructor_order(section.name)
         thread_local = bool(section.flags & SectionFlag.TLS)
-        if constructors and section.bits and not thread_local:  # also where an assembler made them read-only
+        if constructors and section.bits and not thread_local:  # even when the assembler made them read-only
             section.kind, section.order = RW, constructors
         else:
             outputs.setdefault((output_name(section.name), thread_local), []).append(section)
@@ -134,7 +138,7 @@ def _kind(parts: Iterable[InputSection]) -> int:
 
 
 def _group(name: str, kind: int, parts: Sequence[InputSection]) -> tuple[int]:
-    """What comes before what among sections of equal permission."""
+    """The sort key among sections of equal permission."""
     if kind == TLS:
         return (0 if any(section.bits for section in parts) else 1,)
     if kind == RX:
@@ -145,7 +149,7 @@ def _group(name: str, kind: int, parts: Sequence[InputSection]) -> tuple[int]:
 
 
 def _sort_by_what_they_are_about(kept: Mapping[tuple[int, int], InputSection]) -> None:
-    """Within an output, sections with SHF_LINK_ORDER come last, in the order of the sections they are about."""
+    """In an output section, sections with SHF_LINK_ORDER come last, in the order of their associated sections."""
     about = {key: link for key, section in kept.items() if (link := _about(key, section))}
     if not about:
         return
@@ -160,7 +164,7 @@ def _sort_by_what_they_are_about(kept: Mapping[tuple[int, int], InputSection]) -
 
 
 def _constructor_order(name: str) -> tuple[int, ...]:
-    """Sorts constructor sections: each kind together, rising priority; () for other sections."""
+    """The sort key of constructor sections: by kind, then ascending priority; () for other sections."""
     if not name.startswith((*CONSTRUCTORS, *DESTRUCTORS)):
         return ()
     for kind, prefix in enumerate((*CONSTRUCTORS, *DESTRUCTORS), 1):

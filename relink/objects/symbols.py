@@ -1,4 +1,4 @@
-"""The symbols of all objects as one table, and which definition each name means."""
+"""The symbols of all objects in one table, and the definition of each name."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from relink.objects.combined import TLS, InputSection, Offered
 from relink.objects.options import Wrapped
 
 _WORD = (1 << 64) - 1
-_FIRST_VERSION = 3  #: 2 is the base version, which references without a version get
+_FIRST_VERSION = 3  #: first index after the base version 2, which references without a version use
 
 
 class Symbols:
-    """Row 0 (no symbol), then every object's symbols; columns are arrays of one element each.
+    """Row 0 (no symbol), then every object's symbols; columns are arrays with one element per row.
 
-    `base[i]` is the row of file i's first symbol (int64[files + 1]). Until `settle`, values are section offsets.
-    `alias` leads from every row to the one its name means, `chosen` from every global name.
+    - `base[i]`: row of file i's first symbol (int64[files + 1]);
+    - `alias`: row -> row with the definition of its name;
+    - `chosen`: global name -> row of its definition.
+
+    Values are section offsets until `settle` is called.
     """
 
     def __init__(
@@ -44,18 +47,18 @@ class Symbols:
         self.alias: I64 = np.arange(count)
         self.chosen: dict[str, int] = {}
         self.versioned: dict[int, VersionedName] = {}  #: rows whose name has a version
-        self.renamed: dict[int, str] = {}  #: rows whose name is not what their object calls them
+        self.renamed: dict[int, str] = {}  #: rows whose name differs from the one in the object
         for number, file in enumerate(files):
             table, rows = file.symbols, self.rows_of(number)
             self.value[rows], self.size[rows] = table.value, table.size
             self.info[rows], self.other[rows] = table.info, table.other
             self.section[rows] = table.section
             self.file[rows] = number
-        self._stands_for: I64 | None = None  #: where some definitions are overridden: what references mean instead
-        self.kept = self._kept_sections()  #: the place of a symbol's section in `sections`; -1 for none
+        self._stands_for: I64 | None = None  #: for overridden definitions: the rows that references use instead
+        self.kept = self._kept_sections()  #: index of a symbol's section in `sections`; -1 for none
         gone = (self.section > 0) & (self.kept < 0)
         self.section[gone] = UNDEFINED
-        self.dropped = gone & (self.bind == SymbolBind.LOCAL)  #: local symbols of sections that were dropped
+        self.dropped = gone & (self.bind == SymbolBind.LOCAL)  #: local symbols of discarded sections
 
     def __len__(self) -> int:
         return len(self.value)
@@ -71,11 +74,11 @@ class Symbols:
         return self.info & np.uint8(15)
 
     def rows_of(self, number: int) -> slice:
-        """The rows of a file's symbols."""
+        """The rows of file `number`."""
         return slice(int(self.base[number]), int(self.base[number + 1]))
 
     def file_of(self, row: int) -> str:
-        """The name of the object a row is from."""
+        """The name of the object that a row comes from."""
         return self.files[int(self.file[row])].name
 
     def _kept_sections(self) -> I64:
@@ -88,11 +91,11 @@ class Symbols:
     # ------------------------------------------------------------ names
 
     def resolve(self, exported: frozenset[str], wrapped: Wrapped) -> list[LinkError]:
-        """Decide which row each global name means: strong before common before weak before undefined (gABI,
-        "Symbol Table"), of commons the largest. Returns an error for each name with two strong definitions.
+        """Choose the definition of each global name: strong before common before weak before undefined (gABI,
+        "Symbol Table"); of several commons the largest.
 
-        `exported` are names others may bind to whatever visibility the objects give them; what undefined symbols
-        mean is as `wrapped` says.
+        Returns an error for each name with two strong definitions. `exported` are names that other images may bind
+        to regardless of visibility; `wrapped` renames undefined references.
         """
         rank = self._ranks()
         members: dict[str, list[int]] = {}
@@ -122,14 +125,14 @@ class Symbols:
         return errors
 
     def _clash(self, row: int, best: int) -> bool:
-        """Whether two strong definitions of a name are one too many: an assembler's `.symver f, f@@V` keeps f."""
+        """Whether two strong definitions of a name conflict. They do not when `.symver f, f@@V` made both."""
         if self.info[row] >> 4 == SymbolBind.GNU_UNIQUE:
             return False
         one, other = ((int(self.file[r]), int(self.section[r]), int(self.value[r])) for r in (row, best))
         return one != other or not (row in self.versioned or best in self.versioned)
 
     def _versioned(self, name: str, row: int) -> str:
-        """Note the version in a name; what the row is to be known as."""
+        """Record the version in a name; return the name under which the row is known."""
         found = versioned(name)
         if found.version is None:
             return name
@@ -137,30 +140,30 @@ class Symbols:
         return found.base if found.default and self.section[row] != UNDEFINED else found.full
 
     def _join_versions(self, members: dict[str, list[int]]) -> None:
-        """References to N in a version mean the definition of N that is the default one of that version."""
+        """Bind references to N with a version to the definition of N whose default version that is."""
         for row, found in list(self.versioned.items()):
             if found.default and self.chosen.get(found.base) == row and found.full in members:
                 members[found.base] += members.pop(found.full)
                 del self.chosen[found.full]
 
     def _ranks(self) -> list[int]:
-        """What makes a row win over others of its name: 4 strong, 3 common, 2 weak, 1 undefined, 0 both."""
+        """The precedence of each row: 4 strong, 3 common, 2 weak, 1 undefined, 0 weak and undefined."""
         defined, weak = self.section != UNDEFINED, self.bind == SymbolBind.WEAK
         among_defined = np.where(self.section == COMMON, 3, np.where(weak, 2, 4))
         ranks: list[int] = np.where(defined, among_defined, np.where(weak, 0, 1)).tolist()
         return ranks
 
     def _merge(self, best: int, rows: list[int], *, exported: bool) -> None:
-        """Make rows of one name aliases of `best`, which gets the most restricting visibility of all."""
+        """Make all rows of a name aliases of `best`, which gets the most restrictive visibility of them."""
         self.alias[rows] = best
         hidden = [int(self.other[row]) & 3 for row in rows if int(self.other[row]) & 3]
-        if exported:  # a C library's own objects call its functions hidden
+        if exported:  # objects of a static C library declare its functions hidden
             self.other[best] &= ~np.uint8(3)
         elif hidden:
             self.other[best] = self.other[best] & ~np.uint8(3) | np.uint8(min(hidden))
 
     def override(self, names: Iterable[str]) -> None:
-        """Make references to these names refer to undefined symbols, of whatever the objects define."""
+        """Redirect references to these names to undefined symbols, even if the objects define the names."""
         own = [(name, row) for name in sorted(names) if (row := self._own(name)) is not None]
         if not own:
             return
@@ -177,21 +180,21 @@ class Symbols:
             self._stands_for[row] = number
 
     def _own(self, name: str) -> int | None:
-        """The row of the objects' own definition of a name: neither thread-local nor kept by its visibility."""
+        """The row of the objects' definition of a name; None if it is thread-local or not preemptible."""
         row = self.chosen.get(name)
         if row is None or self.section[row] == UNDEFINED or self.type[row] == SymbolType.TLS:
             return None
         return row if int(self.other[row]) & 3 == Visibility.DEFAULT else None
 
     def referred(self, rows: I64) -> I64:
-        """The rows that references to `rows` mean."""
+        """The rows that references to `rows` resolve to."""
         meant = self.alias[rows]
         return meant if self._stands_for is None else self._stands_for[meant]
 
     # ------------------------------------------------------------ places
 
     def image_offsets(self, symbols: I64) -> U64:
-        """Where symbols that sections define lie, as sections lie now."""
+        """The image offsets of symbols defined in sections, in the current layout."""
         rows, inverse = np.unique(symbols, return_inverse=True)
         offsets = np.zeros(len(rows), np.uint64)
         for number, row in enumerate(rows.tolist()):
@@ -203,7 +206,9 @@ class Symbols:
         return offsets[inverse]
 
     def add_inside(self, symbols: I64, addends: I64) -> I64:
-        """Add local function symbols at symbol plus addend, one for each distinct pair; the row of each pair."""
+        """Add a local function symbol at symbol plus addend for each distinct pair; return the row of each
+        pair.
+        """
         pairs, inverse = np.unique(np.stack((symbols, addends)), axis=1, return_inverse=True)
         bases = pairs[0]
         function = np.full(len(bases), SymbolBind.LOCAL << 4 | SymbolType.FUNC, np.uint8)
@@ -212,7 +217,7 @@ class Symbols:
         return first + inverse.reshape(-1)
 
     def _append(self, value: U64, info: U8, section: I64, kept: I64, file: I64) -> int:
-        """Add rows that no object has; the first of them."""
+        """Add rows that are in no object; return the first."""
         first, count = len(self.value), len(value)
         self.value = np.concatenate((self.value, value))
         self.section = np.concatenate((self.section, section))
@@ -226,9 +231,9 @@ class Symbols:
         return first
 
     def settle(self, commons: Mapping[int, int], tls_start: int) -> None:
-        """Turn section offsets into image offsets (for TLS: offsets in the block), once sections have theirs.
+        """Convert section offsets into image offsets (for TLS: offsets in the block), after layout.
 
-        `commons` are the image offsets of the common symbols that won.
+        `commons` are the image offsets of the chosen common symbols.
         """
         self.shndx = np.zeros(len(self.value), np.uint16)
         self._move_over_cuts()
@@ -246,7 +251,7 @@ class Symbols:
             self.info[row] = self.info[row] & np.uint8(0xF0) | np.uint8(SymbolType.OBJECT)
 
     def _move_over_cuts(self) -> None:
-        """Move values and sizes in sections that have lost padding."""
+        """Adjust values and sizes in sections from which padding was removed."""
         rows = np.flatnonzero(self.section > 0)
         rows = rows[np.argsort(self.kept[rows], kind="stable")]
         edges = np.searchsorted(self.kept[rows], np.arange(len(self.sections) + 1))
@@ -257,22 +262,22 @@ class Symbols:
                 self.value[mine], self.size[mine] = moved
 
     def bind_to_own_image(self) -> None:
-        """Undefine rows that lost to another of their name; the winners bind to their own image."""
+        """Undefine rows that were not chosen; bind the chosen rows to this image."""
         lost = self.alias != np.arange(len(self.alias))
         self.shndx[lost] = 0
-        # An undefined symbol that is protected is no other image's either, as linkers have it.
+        # Like other linkers: an undefined protected symbol does not bind to another image either.
         undefined = (self.shndx == 0) & ~lost & (self.other & 3 == Visibility.PROTECTED)
         self.other[undefined] = self.other[undefined] & ~np.uint8(3) | np.uint8(Visibility.HIDDEN)
         winners = (self.shndx != 0) & (self.bind != SymbolBind.LOCAL) & ((self.other & 3) == 0)
         self.other[winners] |= np.uint8(Visibility.PROTECTED)
 
     def offset_of(self, name: str) -> int | None:
-        """The image offset of the function the objects define under a name; None where none does."""
+        """The image offset of the function with that name; None when the objects do not define one."""
         row = self.chosen.get(name)
         return int(self.value[row]) if row is not None and self.section[row] > 0 else None
 
     def table(self, layout: Layout) -> SymbolTable:
-        """The settled rows as the image's symbol table."""
+        """The image's symbol table, after `settle`."""
         blobs = [np.zeros(1, np.uint8), *(file.symbols.strings.data for file in self.files)]
         starts = np.cumsum([len(blob) for blob in blobs])
         records = np.zeros(len(self.value), layout.symbol)
@@ -292,7 +297,7 @@ class Symbols:
         )
 
     def versions(self) -> Versions:
-        """The versions that names of objects' symbols define and ask for."""
+        """The versions that the objects' symbol names define and require."""
         index = self._version_numbers()
         defining = {found.version for row, found in self.versioned.items() if self.section[row] != UNDEFINED}
         defined = tuple(VersionDef(n, name, 0, (), 0) for name, n in index.items() if name in defining)
@@ -304,7 +309,7 @@ class Symbols:
         return {name: number for number, name in enumerate(names, _FIRST_VERSION)}
 
     def _versym(self) -> U16 | None:
-        """DT_VERSYM of the rows; None where no name has a version."""
+        """DT_VERSYM for the rows; None when no name has a version."""
         if not self.versioned:
             return None
         numbers = self._version_numbers()

@@ -1,4 +1,4 @@
-"""Bindings: what a batch of references bound to, as arrays."""
+"""`Bindings`: the definitions that a batch of references bound to, as arrays."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from relink.module import Module
 from relink.records import dataclass
 from relink.resolve.sources import DataAddress, ThreadLocal
 
-#: Providers that are not images have these places in `Bindings.provider`.
+#: Values of `Bindings.provider` for providers that are not images.
 UNRESOLVED = -1
 HOST = -2
-#: In `Bindings.symbol`, of what has no entry in a symbol table: nothing, or a number, which nothing stands in for.
+#: Values of `Bindings.symbol` without a symbol-table entry: no symbol, or a number, for which no stub can be made.
 NO_SYMBOL = -1
 NUMBER = -2
 
 
 @dataclass(slots=True)
 class Bindings:
-    """What a batch of references bound to; every array has one element per reference."""
+    """The definitions that a batch of references bound to; every array has one element per reference."""
 
-    address: U64  #: S: the address, the absolute value, or for TLS the offset in the module's block; 0 unresolved
-    size: U64  #: Z
+    #: S: the address, the absolute value, or for TLS the offset in the module's block; 0 if unresolved
+    address: U64
+    size: U64  #: Z: the symbol's size
     type: U8  #: STT_* of the definition
     provider: np.ndarray[tuple[int, ...], np.dtype[np.int32]]  #: index into `images`, or HOST, or UNRESOLVED
     symbol: I64  #: index in the provider's symbol table; NO_SYMBOL or NUMBER if it has none
-    canonical: Bools  #: whether the address is the provider's PLT entry, which stands for a function elsewhere
+    canonical: Bools  #: whether the address is the provider's PLT entry for a function of another image
     images: tuple[Module, ...]
-    asked: I64 | None = None  #: the references, as indices in the asking image's symbol table
+    asked: I64 | None = None  #: the references, as indices in the symbol table of the referring image
 
     @classmethod
     def empty(cls, count: int, images: Sequence[Module]) -> Bindings:
-        """`count` references that nothing has been found for, to be bound to any of `images`."""
+        """Bindings of `count` unresolved references, which may bind to any of `images`."""
         return cls(
             np.zeros(count, np.uint64),
             np.zeros(count, np.uint64),
@@ -60,7 +61,9 @@ class Bindings:
         self.canonical[where] = table.section[symbols] == SHN_UNDEF
 
     def define_host(self, where: int, definition: int | ThreadLocal, *, number: bool = False) -> None:
-        """Bind one reference to something outside every image; a `number` is its value, and no address of code."""
+        """Bind one reference to a definition outside all images; a `number` is a value that is not a code
+        address.
+        """
         thread_local = isinstance(definition, ThreadLocal)
         self.address[where] = definition.offset if isinstance(definition, ThreadLocal) else definition
         data = SymbolType.OBJECT if isinstance(definition, DataAddress) else SymbolType.FUNC
@@ -70,12 +73,12 @@ class Bindings:
         self.provider[where] = HOST
 
     def number_of(self, image: Module) -> int:
-        """The image's index in `images`, which grows by it if need be."""
+        """The image's index in `images`; the image is appended if it is not there."""
         if image not in self.images:
             self.images = (*self.images, image)
         return self.images.index(image)
 
     @property
     def providers(self) -> list[Module]:
-        """The images that some reference is bound to, other than the first, which is the asking one."""
+        """The images that references are bound to, without the first, which is the referring image."""
         return [self.images[number] for number in sorted(set(self.provider.tolist())) if number > 0]

@@ -1,7 +1,7 @@
-"""Symbols that no other image can bind to: static and hidden ones, and those of `.symtab` alone.
+"""Symbols that no other image can bind to: static and hidden ones, and those only in `.symtab`.
 
-A link never looks here. A person who names a function of an object, or of a firmware image that has no dynamic
-symbol table, means one of these.
+Linking never uses them. They are for users who name a function of an object, or of a firmware image without a
+dynamic symbol table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ABSOLUTE, _RESERVED = 0xFFF1, 0xFF00
 
 @dataclass(frozen=True)
 class LocalSymbol:
-    """A definition by its place: `value` is a link-time address, `row` its row where `decoded.symbols` has it."""
+    """A definition: `value` is its link-time address, `row` its index in `decoded.symbols` if it is there."""
 
     name: str
     value: int
@@ -29,13 +29,13 @@ class LocalSymbol:
 
 
 def local_symbols(decoded: Decoded, name: str) -> tuple[LocalSymbol, ...]:
-    """The definitions of `name` that others cannot bind to, one for each address. Never raises."""
+    """The definitions of `name` that other images cannot bind to, one per address. Never raises."""
     found = (*_of_own_table(decoded, name), *_of_symtab(decoded, name))
     return tuple({symbol.value: symbol for symbol in reversed(found)}.values())
 
 
 def _of_own_table(decoded: Decoded, name: str) -> list[LocalSymbol]:
-    """Of the table relocations use: that of linked objects has their static symbols too."""
+    """Those in the table that relocations use; for linked objects it includes static symbols."""
     try:
         table = decoded.symbols
         rows = [row for row, text in enumerate(table.names.texts()) if text == name]
@@ -49,7 +49,7 @@ def _of_own_table(decoded: Decoded, name: str) -> list[LocalSymbol]:
 
 
 def _of_symtab(decoded: Decoded, name: str) -> list[LocalSymbol]:
-    """Of `.symtab`, which is not loaded."""
+    """Those in `.symtab`, which is not loaded."""
     section = next((each for each in decoded.sections if each.type == SectionType.SYMTAB), None)
     if section is None or not 0 < section.link < len(decoded.sections):
         return []
@@ -72,7 +72,7 @@ def _of_symtab(decoded: Decoded, name: str) -> list[LocalSymbol]:
 
 
 def _offsets(strings: bytes, name: bytes) -> list[int]:
-    """Where a string table has `name`, also as the end of a longer string."""
+    """The offsets of `name` in a string table, also as the tail of a longer string."""
     found, at = [], strings.find(name + b"\0")
     while at >= 0:
         found.append(at)

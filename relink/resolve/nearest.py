@@ -1,4 +1,4 @@
-"""Which symbol a guest address lies in."""
+"""Finding the symbol that contains a guest address."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from relink.module import Module
 
 #: Types of symbols that name an address in the image.
 _ADDRESSED = (SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.GNU_IFUNC)
-#: What names begin with that an assembler makes up; 0: none at all.
+#: First characters of names that assemblers make up; 0: an empty name.
 _ASSEMBLERS = tuple(b".$\0")
-#: Of each image that was asked about: its symbols that name an address, and their values, by value.
+#: Cache per image: its symbols that have an address, and their values, sorted by value.
 _by_value: WeakKeyDictionary[Module, tuple[I64, U64]] = WeakKeyDictionary()
 
 
 def nearest_symbol(image: Module, address: int) -> tuple[str, int] | None:
-    """(name, bytes past its start) of the dynamic symbol a guest address lies in, as dladdr tells."""
+    """(name, offset) of the dynamic symbol that contains a guest address, as in dladdr; None without one."""
     table = image.decoded.symbols
     known = _by_value.get(image)
     if known is None:
@@ -30,19 +30,19 @@ def nearest_symbol(image: Module, address: int) -> tuple[str, int] | None:
     if not position:
         return None
     index, past = int(indices[position - 1]), vaddr - int(values[position - 1])
-    # A symbol of unknown size reaches to the next one; what lies past a known size is not its own.
+    # A symbol of unknown size extends to the next one; one of known size ends there.
     return (table.names.text(index), past) if past < int(table.size[index]) or not table.size[index] else None
 
 
 def _sorted_by_value(image: Module) -> tuple[I64, U64]:
     table = image.decoded.symbols
     indices = np.flatnonzero((table.section != 0) & (table.section != SHN_ABS) & np.isin(table.type, _ADDRESSED))
-    # An assembler's labels (".L0") and mapping symbols ("$x") name nothing a person knows.
+    # Assembler labels (".L0") and mapping symbols ("$x") are not names from the source.
     initial = table.names.blob[table.names.start[indices]]
     indices = indices[(table.bind[indices] != SymbolBind.LOCAL) | ~np.isin(initial, _ASSEMBLERS)]
     functions = np.isin(table.type[indices], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
     masks = image.architecture.code_address_mask, image.architecture.address_mask
     values = table.value[indices] & np.where(functions, *map(np.uint64, masks))
-    # Of several at one place the last is told: rather a symbol with a type.
+    # The last of several at one address is returned; symbols with a type are sorted last.
     order = np.lexsort((table.type[indices] != SymbolType.NOTYPE, values))
     return indices[order], values[order]

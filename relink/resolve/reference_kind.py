@@ -1,7 +1,7 @@
-"""What kind of thing a reference asks for: as its symbol's type says, or else its relocations.
+"""The kind of a reference (function, data, thread-local), from the symbol's type or else its relocations.
 
-Compilers leave undefined symbols without a type (STT_NOTYPE) in relocatable objects, and linkers often pass that
-on; but a PLT slot or a call is of a function, and a TLS relocation of a thread-local variable.
+In relocatable objects undefined symbols have no type (STT_NOTYPE), and linkers often keep that. A PLT slot or call
+relocation shows a function, a TLS relocation a thread-local variable.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _TLS_SLOTS = (Slot.TLS_GD, Slot.TLS_IE, Slot.TLS_DESC)
 
 
 class ReferenceKind(enum.Enum):
-    """What a reference asks for."""
+    """The kind of definition that a reference needs."""
 
     FUNCTION = "function"
     DATA = "data"
     THREAD_LOCAL = "thread-local variable"
-    UNKNOWN = "unknown"  #: its address is taken, which may be of either a function or data
+    UNKNOWN = "unknown"  #: only its address is taken: a function or data
 
 
 _KINDS = tuple(ReferenceKind)
@@ -48,7 +48,7 @@ _known: WeakKeyDictionary[Module, U8] = WeakKeyDictionary()
 
 
 def reference_kind(image: Module, symbol: int) -> ReferenceKind:
-    """The kind of an entry of an image's symbol table. The first question about an image reads its relocations."""
+    """The kind of an entry of an image's symbol table. The first call for an image reads its relocations."""
     known = _known.get(image)
     if known is None:
         known = _known[image] = _kinds(image)
@@ -56,7 +56,7 @@ def reference_kind(image: Module, symbol: int) -> ReferenceKind:
 
 
 def _kinds(image: Module) -> U8:
-    """The place in `_KINDS` of each symbol's kind, uint8[n]."""
+    """The index in `_KINDS` of each symbol's kind, uint8[n]."""
     table = image.decoded.symbols
     kinds = np.full(len(table), _KINDS.index(ReferenceKind.UNKNOWN), np.uint8)
     for relocations in image.decoded.relocations:

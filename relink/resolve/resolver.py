@@ -1,8 +1,8 @@
-"""The resolver: which definition a symbolic reference binds to.
+"""The resolver binds symbolic references to definitions.
 
-Relocations, `Image.symbol`, `dlsym`-like look-ups and IFUNC all ask `Resolver.bind`, with whole batches of
-names at once: hashes, bloom filters, chains and string comparisons run as array operations, one provider
-of the scope after the other, each asked only for what is still open.
+Relocations, `Image.symbol`, `dlsym`-like look-ups and IFUNC all use `Resolver.bind`, with batches of names:
+hashes, chains and string comparisons are array operations. The providers of the scope are searched one after
+another, each for the references that are still unresolved.
 
 The rules are the gABI's ("Shared Object Dependencies", symbol resolution) and, for versions, those of
 glibc's elf/dl-lookup.c (`check_match`), which define what `foo@V1` and `foo@@V2` mean in practice.
@@ -57,30 +57,30 @@ _SEEN_BY_OTHERS[[Visibility.DEFAULT, Visibility.PROTECTED]] = True
 
 
 class Use(enum.IntEnum):
-    """What a reference is for (glibc's type classes, sysdeps/generic/ldsodefs.h)."""
+    """The use of a reference (glibc's type classes, sysdeps/generic/ldsodefs.h)."""
 
     ADDRESS = 0  #: the symbol's address, or its canonical PLT entry in the executable
-    CALL = 1  #: a call (ELF_RTYPE_CLASS_PLT): the function itself, never a PLT entry
+    CALL = 1  #: a call (ELF_RTYPE_CLASS_PLT): the function itself, not a PLT entry
     COPY = 2  #: the contents (ELF_RTYPE_CLASS_COPY): the next definition after the executable's own
 
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """References to be bound; arrays have one element per reference."""
+    """References to bind; arrays have one element per reference."""
 
     bindings: Bindings
-    where: I64  #: their elements of `bindings`
+    where: I64  #: their indices in `bindings`
     names: Names
-    required: I64  #: ids of the versions they ask for
+    required: I64  #: ids of the versions they require
     uses: U8
-    image: Module | None  #: the image that refers; None for a user's look-up, which prefers the newest version
-    #: Which references no other image answers: those of objects that are undefined and hidden (gABI, "Symbol
-    #: Visibility"); a static linker refuses them, ld.so does not look.
+    image: Module | None  #: the referring image; None for a user's look-up, which prefers the newest version
+    #: Which references cannot be bound to other images: undefined hidden symbols of objects (gABI, "Symbol
+    #: Visibility"). A static linker refuses them; ld.so does not check.
     own_only: Bools | None = None
 
 
 class VersionIds:
-    """Interns version names, so that comparing versions is comparing integers."""
+    """Interns version names as integers, for fast comparison."""
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
@@ -90,7 +90,7 @@ class VersionIds:
         return _NO_VERSION if name is None else self._ids.setdefault(name, len(self._ids))
 
     def of_image(self, image: Module) -> I64:
-        """The id of every version index of an image, by index; the last is for all that nobody declared."""
+        """The id of each version index of an image; the last element is for undeclared indices."""
         known = self._of_image.get(image)
         if known is None:
             ids = [self.of(name) for name in image.decoded.versions.names]
@@ -99,30 +99,30 @@ class VersionIds:
 
 
 class Resolver:
-    """Binds references. `before` sources may interpose on every image; `after` sources fill what is left.
-
-    A source is a `SymbolSource` or a plain function of a `SymbolRequest`.
+    """Binds references. `before` sources are searched before all images, `after` sources after them. A source is a
+    `SymbolSource` or a function of a `SymbolRequest`.
     """
 
     def __init__(self) -> None:
         self.before: list[SymbolSource | Lookup] = []
         self.after: list[SymbolSource | Lookup] = []
-        #: Makes an address or a `Symbol` of an answer that is neither: a machine's part.
+        #: Converts other answers of a source into an address or a `Symbol`; set by a machine.
         self.host_value: Callable[[SymbolRequest, object], int | SymbolDefinition] = _refuse_value
         self.versions = VersionIds()
-        #: Whether a guest address that a source has answered is one of data, which no stub can stand for.
+        #: Whether a guest address answered by a source is that of data, for which no stub can be made.
         self.holds_data: Callable[[int], bool] = lambda address: False
-        #: Whether one is that of a host function, which a stub can stand for. Any other is a number as it is.
+        #: Whether such an address is that of a host function, for which a stub can be made. Others are plain
+        #: numbers.
         self.is_host_function: Callable[[int], bool] = lambda address: False
-        self.host_tls: TlsModule | None = None  #: the module of what sources answer with a ThreadLocal
+        self.host_tls: TlsModule | None = None  #: the TLS module of ThreadLocal answers
         self.unique: dict[str, tuple[Module, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
 
     def bind(self, image: Module, symbols: I64, scope: LookupScope, uses: U8 | None = None) -> Bindings:
         """Bind the symbol-table entries `symbols` (int64[n]) of `image` in `scope`.
 
-        Local and non-preemptible ones bind to the image itself; the others to the first provider that has
-        them, for the `Use` of each (None: addresses). Unresolved ones come back as such: the caller knows
-        which of them matter.
+        Local and non-preemptible symbols bind to the image itself; others to the first provider in the scope that
+        defines them, by the `Use` of each (None: addresses). Unresolved references are returned as such; the
+        caller decides which are errors.
         """
         bindings = Bindings.empty(len(symbols), (image, *scope.images))
         bindings.asked = symbols
@@ -158,9 +158,9 @@ class Resolver:
         hosts: bool = False,
         after: Sequence[_AnySource] = (),
     ) -> Bindings:
-        """One name for a user: like `bind`, but an unversioned request takes the default version (dlsym).
+        """Look up one name for a user: like `bind`, but an unversioned request gets the default version (dlsym).
 
-        `after` is asked after the scope; `hosts` also asks the sources outside of it.
+        `after` are images searched after the scope; with `hosts` the sources outside the scope are searched too.
         """
         bindings = Bindings.empty(1, scope)
         required = np.array([self.versions.of(version)], np.int64)
@@ -170,7 +170,7 @@ class Resolver:
         return bindings
 
     def _search(self, search: _Search, before: Sequence[_AnySource], after: Sequence[_AnySource]) -> None:
-        """Ask the providers in order: sources, images, sources."""
+        """Search the providers in order: sources, images, sources."""
         bindings, image = search.bindings, search.image
         pending = self._ask(before, search, np.arange(len(search.where)))
         barred = pending[:0]
@@ -187,7 +187,7 @@ class Resolver:
             use = search.uses[pending]
             newest = image is None
             request, found = self._definitions(provider, names, search.required[pending], newest, use == Use.CALL)
-            if provider is image:  # a copy is of what lies behind the executable's own
+            if provider is image:  # a COPY relocation copies from the next definition after the executable's own
                 request, found = request[use[request] != Use.COPY], found[use[request] != Use.COPY]
             bindings.define(search.where[pending[request]], number, found)
             pending = np.delete(pending, request)
@@ -195,7 +195,7 @@ class Resolver:
             self._ask(after, search, np.concatenate((pending, barred)))
 
     def _ask(self, sources: Sequence[_AnySource], search: _Search, pending: I64) -> I64:
-        """Ask sources outside the images, name by name; what is still pending afterwards."""
+        """Search sources outside the images, name by name; return the references still pending."""
         bindings, image = search.bindings, search.image
         asking = image.name if image is not None else None
         for source in map(as_source, sources):
@@ -215,7 +215,7 @@ class Resolver:
         return pending
 
     def _define(self, bindings: Bindings, element: int, request: SymbolRequest, definition: object) -> None:
-        """Bind a reference to what a source has answered."""
+        """Bind a reference to the answer of a source."""
         if not isinstance(definition, (int, ThreadLocal)):
             if not isinstance(definition, SymbolDefinition):
                 definition = self.host_value(request, definition)
@@ -233,7 +233,7 @@ class Resolver:
         return None if number == _NO_VERSION else list(self.versions._ids)[number]
 
     def _required(self, image: Module, symbols: I64) -> I64:
-        """The version id each of an image's references asks for; -1 for none."""
+        """The version id that each of an image's references requires; -1 for none."""
         table = image.decoded.symbols
         if not table.has_versions:
             return np.full(len(symbols), _NO_VERSION, np.int64)
@@ -244,9 +244,9 @@ class Resolver:
     def _definitions(
         self, provider: Module, names: Names, required: I64, newest: bool, calls: Bools
     ) -> tuple[I64, I64]:
-        """(request, symbol): for each name at most one acceptable definition in `provider`.
+        """(request, symbol): for each name at most one matching definition in `provider`.
 
-        One that is to be called (`calls`) is never another image's PLT entry for it.
+        For a call (`calls`) a PLT entry for a function of another image does not match.
         """
         table = provider.decoded.symbols
         request, symbol = table.candidates(names)
@@ -263,7 +263,7 @@ class Resolver:
             )
         )
         undefined = table.section[symbol] == SHN_UNDEF
-        if undefined.any():  # with an address all the same: that of a PLT entry
+        if undefined.any():  # undefined with an address: that of a PLT entry
             usable &= ~undefined | (~calls[request] & (table.type[symbol] != SymbolType.TLS))
         request, symbol = request[usable], symbol[usable]
         if table.has_versions and len(request):
@@ -275,18 +275,18 @@ class Resolver:
     def _matching_versions(
         self, provider: Module, request: I64, symbol: I64, required: I64, newest: bool
     ) -> tuple[I64, I64]:
-        """Keep the candidates whose version answers the request (glibc, `check_match`)."""
+        """Keep the candidates whose version satisfies the request (glibc, `check_match`)."""
         raw = provider.decoded.symbols.version[symbol].astype(np.int64)
         index, hidden = raw & 0x7FFF, (raw & 0x8000) != 0
         ids = self.versions.of_image(provider)
         own = np.where(index > 1, ids[np.minimum(index, len(ids) - 1)], _NO_VERSION)
         wanted = required[request]
         asked = wanted != _NO_VERSION
-        # A versioned request takes its version, or a definition without any version that is not hidden.
+        # A versioned request accepts its version, or an unversioned definition that is not hidden.
         accepted = asked & ((own == wanted) | ((own == _NO_VERSION) & ~hidden))
-        # An unversioned one takes the base definition (a look-up for relocations also the oldest version) …
+        # An unversioned request accepts the base definition (for relocations also the oldest version) …
         accepted |= ~asked & (index < (2 if newest else 3))
-        # … or else the default version, if there is exactly one.
+        # … else the default version, if there is exactly one.
         satisfied = np.zeros(len(required), np.bool_)
         satisfied[request[accepted]] = True
         default = ~asked & ~hidden & ~satisfied[request]
@@ -295,9 +295,9 @@ class Resolver:
         return request[accepted], symbol[accepted]
 
     def _keep_unique(self, bindings: Bindings) -> None:
-        """Redirect STB_GNU_UNIQUE bindings to the first definition any image ever bound to.
+        """Redirect STB_GNU_UNIQUE bindings to the first definition that any image bound to.
 
-        Its owner becomes the provider, though it may be out of scope: the binding keeps it alive.
+        The image that has it becomes the provider even if it is out of scope, so that the binding keeps it loaded.
         """
         numbers = {image: number for number, image in enumerate(bindings.images)}
         for number, image in enumerate(bindings.images):
@@ -314,10 +314,12 @@ class Resolver:
                     bindings.define(np.array([where]), numbers[owner], np.array([index]))
 
     def forget(self, image: Module) -> None:
-        """Drop what an unloaded image defined."""
+        """Forget the unique definitions of an unloaded image."""
         self.unique = {name: (owner, i) for name, (owner, i) in self.unique.items() if owner is not image}
 
 
 def _refuse_value(request: SymbolRequest, value: object) -> int:
-    problem = f"a look-up answered {value!r} for {request.name}: without a machine it takes an address or a Symbol"
+    problem = (
+        f"a look-up answered {value!r} for {request.name}; without a machine it must be an address or a Symbol"
+    )
     raise LinkError(request.image or request.name, problem)

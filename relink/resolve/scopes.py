@@ -1,9 +1,13 @@
-"""Scopes: which images a reference is looked up in, and in what order.
+"""Scopes: the images in which a reference is looked up, and their order.
 
-An image's references are looked up in the global scope and then in the search list of the load that brought it
-in; lists of later loads that need it as well come after that (glibc's l_scope). A search list is breadth-first
-over DT_NEEDED, as the gABI has it ("Shared Object Dependencies"); what a filter stands for comes right before the
-filter itself (DT_FILTER, DT_AUXILIARY; glibc elf/dl-deps.c).
+An image's references are looked up in (glibc's l_scope):
+
+1. the global scope;
+2. the search list of the load that added the image;
+3. the search lists of later loads that need the image too.
+
+A search list is breadth-first over DT_NEEDED (gABI, "Shared Object Dependencies"). The filtees of a filter come
+directly before the filter (DT_FILTER, DT_AUXILIARY; glibc elf/dl-deps.c).
 """
 
 from __future__ import annotations
@@ -31,20 +35,20 @@ class Group(Generic[Member]):
 
 @dataclass(eq=False, slots=True)
 class ScopeRecord(Generic[Member]):
-    """What an image refers to and what is asked for its references."""
+    """The part of an image that determines where its references are looked up."""
 
     search_list: list[Member]  #: the image and its dependencies, breadth-first
     dependencies: list[Member] = field(default_factory=list)  #: direct, in DT_NEEDED order
-    filtees: list[Member] = field(default_factory=list)  #: what it is a filter for: searched right before it
+    filtees: list[Member] = field(default_factory=list)  #: filtees, searched directly before it
     groups: list[Group[Member]] = field(default_factory=list)  #: the search lists of the loads it is part of
     deep_bind: bool = False  #: its own search lists come before the global scope (RTLD_DEEPBIND)
-    #: Asked before everything else for this image's references, and after all images.
+    #: Sources searched for this image's references before all others, and after all images.
     sources: tuple[SymbolSource | Lookup, ...] = ()
     late_sources: tuple[SymbolSource | Lookup, ...] = ()
 
 
 class Scoped(Protocol):
-    """An image, as far as scopes are concerned."""
+    """The part of an image's interface that scopes use."""
 
     @property
     def decoded(self) -> Decoded: ...
@@ -58,7 +62,7 @@ class Scoped(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LookupScope:
-    """Where the references of one image are looked up: sources, images in order, sources."""
+    """The providers for one image's references, in order: sources, images, sources."""
 
     images: Sequence[Module]
     before: Sequence[SymbolSource | Lookup] = ()
@@ -80,7 +84,7 @@ def breadth_first(first: Sequence[Member]) -> list[Member]:
 
 
 def search_list(first: Sequence[Member]) -> list[Member]:
-    """The search list of a load: of a program's libraries, interposers come first (DF_1_INTERPOSE)."""
+    """The search list of a load. A program's interposers (DF_1_INTERPOSE) come directly after it."""
     order = breadth_first(first)
     if not order[0].decoded.is_executable:
         return order
@@ -88,14 +92,14 @@ def search_list(first: Sequence[Member]) -> list[Member]:
 
 
 def lookup_order(image: Member, global_scope: Iterable[Member]) -> list[Member]:
-    """The images in which the references of `image` are looked up, in order (RTLD_DEFAULT, seen from there)."""
+    """The images in which the references of `image` are looked up, in order (its RTLD_DEFAULT)."""
     own = chain.from_iterable(group.members for group in image.scopes.groups)
     lists = (own, global_scope) if image.scopes.deep_bind else (global_scope, own)
     return [member for member in dict.fromkeys(chain.from_iterable(lists)) if not member.closed]
 
 
 def scope_after(image: Member) -> list[Member]:
-    """What comes after `image` in the search list of the load that brought it in (RTLD_NEXT)."""
+    """The images after `image` in the search list of the load that added it (RTLD_NEXT)."""
     if not image.scopes.groups:
         return []
     members = image.scopes.groups[0].members
@@ -103,7 +107,7 @@ def scope_after(image: Member) -> list[Member]:
 
 
 def join_group(group: Group[Member], new: Collection[Member]) -> None:
-    """Give the search list of a load to its new images; those that were there before have it after their own."""
+    """Add the search list of a load to its images; images of earlier loads get it after their own lists."""
     for image in group.members:
         groups = image.scopes.groups
         if image in new or all(known.root is not group.root for known in groups):
@@ -111,14 +115,14 @@ def join_group(group: Group[Member], new: Collection[Member]) -> None:
 
 
 def leave_groups(images: Iterable[Member], roots: Collection[Member], failed: Group[Member] | None = None) -> None:
-    """Take the search lists of loads whose root is gone, and of one that failed, from images that stay."""
+    """Remove the search lists of unloaded roots, and that of a failed load, from the remaining images."""
     for image in images:
         groups = image.scopes.groups
         groups[:] = [group for group in groups if group is not failed and group.root not in roots]
 
 
 def join_global(global_scope: list[Member], images: Iterable[Member]) -> None:
-    """Add images to the global scope, a program at its head (of several, the first to come)."""
+    """Add images to the global scope; a program goes to its head (the first one, if there are several)."""
     global_scope += images
     program = next((image for image in global_scope if image.decoded.is_executable), None)
     if program is not None:

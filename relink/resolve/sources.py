@@ -1,8 +1,12 @@
-"""Symbol sources: definitions from outside every image, for what they may answer and how they are asked.
+"""Symbol sources: providers of definitions outside all images.
 
-A source is a `SymbolSource`, or a plain function of a `SymbolRequest`. It answers with a guest address, a
-definition in an image (`relink.Symbol`), a variable of the host's TLS block, whatever else
-`Resolver.host_value` understands (on a machine: a callable, which the guest will run), or None.
+A source is a `SymbolSource`, or a function of a `SymbolRequest`. Its answer is one of:
+
+- a guest address;
+- a definition in an image (`relink.Symbol`);
+- a variable of the host's TLS block (`ThreadLocal`);
+- a value that `Resolver.host_value` converts: on a machine a callable, which the guest can then call;
+- None for no definition.
 """
 
 from __future__ import annotations
@@ -23,17 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SymbolRequest:
-    """One reference, as a symbol source sees it."""
+    """One reference, as passed to a symbol source."""
 
     name: str
     version: str | None
-    image: str | None  #: the name of the image that refers to it; None for a user's look-up
-    asking: Module | None = field(default=None, repr=False, compare=False)  #: that image
-    index: int = field(default=0, repr=False, compare=False)  #: of the reference in its symbol table
+    image: str | None  #: name of the referring image; None for a user's look-up
+    asking: Module | None = field(default=None, repr=False, compare=False)  #: the referring image
+    index: int = field(default=0, repr=False, compare=False)  #: index of the reference in the image's symbol table
 
     @property
     def kind(self) -> ReferenceKind:
-        """Whether a function, data or a thread-local variable is asked for, as far as the image tells."""
+        """Whether the reference is to a function, data or a thread-local variable, if the image tells."""
         from relink.resolve.reference_kind import ReferenceKind, reference_kind
 
         return ReferenceKind.UNKNOWN if self.asking is None else reference_kind(self.asking, self.index)
@@ -41,15 +45,15 @@ class SymbolRequest:
 
 @dataclass(frozen=True, slots=True)
 class ThreadLocal:
-    """A thread-local variable of the host's own TLS module (`Resolver.host_tls`)."""
+    """A thread-local variable in the host's TLS module (`Resolver.host_tls`)."""
 
-    offset: int  #: bytes into the module's block
+    offset: int  #: offset in bytes in the module's block
 
 
 class DataAddress(int):
-    """The guest address of data of the host's, as a source answers it: no stub can stand for it."""
+    """The guest address of host data, as answered by a source: no stub can be made for it."""
 
-    size = 0  #: bytes, where the source knows
+    size = 0  #: size in bytes, 0 if unknown
 
     @classmethod
     def of(cls, address: int, size: int) -> DataAddress:
@@ -68,24 +72,24 @@ class SymbolDefinition:
     index: int  #: in the image's dynamic symbol table
 
 
-#: What a look-up answers (see above).
+#: The answer of a look-up (see above).
 Definition: TypeAlias = int | ThreadLocal | SymbolDefinition | object | None
-#: A look-up as a plain function.
+#: A look-up as a function.
 Lookup: TypeAlias = Callable[[SymbolRequest], Definition]
 
 
 class SymbolSource(Protocol):
-    """Answers symbols from outside every image: host functions, a hosted library, a user's hook."""
+    """Provides symbols from outside all images: host functions, a hosted library, a user's hook."""
 
     def lookup(self, request: SymbolRequest) -> Definition:
         """A definition, or None."""
 
     def may_know(self, names: Names) -> Bools | None:
-        """Which of the names are worth asking for (None: all), so that a big batch stays a batch."""
+        """Which of the names `lookup` should be called for (None: all), so that large batches stay fast."""
 
 
 class DefinedSymbols:
-    """A source that is a table of names and guest addresses; versions are not looked at."""
+    """A source with a table of names and guest addresses; versions are ignored."""
 
     def __init__(self, addresses: Mapping[str, int]) -> None:
         self.addresses = addresses
@@ -107,10 +111,10 @@ class _FunctionSource:
 
 
 def source_from(function: Lookup) -> SymbolSource:
-    """A `SymbolSource` from a plain function."""
+    """Make a `SymbolSource` of a function."""
     return _FunctionSource(function)
 
 
 def as_source(source: SymbolSource | Lookup) -> SymbolSource:
-    """The source itself, or one of a plain function."""
+    """The source itself, or a `SymbolSource` made of a function."""
     return cast(SymbolSource, source) if hasattr(source, "lookup") else _FunctionSource(source)

@@ -1,8 +1,8 @@
 """The dependency graph: the closure of DT_NEEDED, and the order of initialisation.
 
-Libraries are found breadth-first and each once, by SONAME, by the name asked for, or by being the same file
-(gABI, "Shared Object Dependencies"). Nothing is mapped here: the result tells what was found, by which rule,
-and for what is missing every place that was considered.
+Libraries are searched breadth-first. Each is loaded once: it is recognised by its SONAME, by the name requested,
+or as the same file (gABI, "Shared Object Dependencies"). Nothing is mapped here. The result has, for each library,
+the search rule that found it; for a missing one, every place that was tried.
 """
 
 from __future__ import annotations
@@ -31,29 +31,32 @@ _DEFAULT = ObjectOptions()
 
 @dataclass(eq=False)
 class Node:
-    """One library of a load: a file to be mapped, an image already there, a stand-in, or something missing."""
+    """One library of a load: a file to map, an image already loaded, a library provided by the host, or a missing
+    one.
+    """
 
-    name: str  #: as it was asked for
+    name: str  #: the name requested
     parent: Node | None
-    rule: str = ""  #: how it was found
+    rule: str = ""  #: the search rule that found it
     decoded: Decoded | None = None
-    image: Image | None = None  #: when it is loaded already
+    image: Image | None = None  #: the image, when it is already loaded
     host_provided: bool = False  #: its symbols come from the host (see `SearchContext.host_provided`)
-    tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was passed over)
-    needs: list[Node] = field(default_factory=list)  #: in DT_NEEDED order; shared between parents
-    filtees: list[Node] = field(default_factory=list)  #: what it is a filter for
-    optional: bool = False  #: an auxiliary filter does without it
-    names: set[str] = field(default_factory=set)  #: everything it was asked for as
-    adopted: Adopted | None = None  #: where it lies in memory already
+    tried: list[tuple[str, str]] = field(default_factory=list)  #: (place, why it was rejected)
+    #: dependencies in DT_NEEDED order; nodes are shared between parents
+    needs: list[Node] = field(default_factory=list)
+    filtees: list[Node] = field(default_factory=list)  #: filtees (DT_FILTER, DT_AUXILIARY)
+    optional: bool = False  #: may be missing: a filtee of DT_AUXILIARY
+    names: set[str] = field(default_factory=set)  #: all names under which it was requested
+    adopted: Adopted | None = None  #: its address, when it is already in memory
 
     @property
     def contents(self) -> Decoded | None:
-        """What its file says, whether it is new or loaded already."""
+        """The decoded file, whether it is new or already loaded."""
         return self.image.decoded if self.image is not None else self.decoded
 
     @property
     def is_new(self) -> bool:
-        """Whether this load brings it in: a file (or an image adopted) that is no image of the linker yet."""
+        """Whether this load adds it: a file (or adopted image) that is not yet an image of the linker."""
         return self.decoded is not None and self.image is None
 
     @property
@@ -61,26 +64,26 @@ class Node:
         return self.decoded is None and self.image is None and not self.host_provided and not self.optional
 
     def error(self) -> LibraryNotFound:
-        """What to raise for a missing one."""
+        """The exception to raise for a missing library."""
         return LibraryNotFound(self.name, self.parent.name if self.parent else None, self.tried)
 
 
 @dataclass(frozen=True)
 class SearchContext:
-    """What a closure is computed against."""
+    """The inputs of a search: loaded images, search path and libraries of the host."""
 
     architecture: Architecture
     search: SearchPath
-    loaded: Callable[[str], Image | None] = lambda name: None  #: by SONAME or name
-    loaded_from: Callable[[Path], Image | None] = lambda path: None  #: by being the same file
-    host_provided: frozenset[str] = frozenset()  #: names the host always answers itself
-    fallbacks: frozenset[str] = frozenset()  #: names the host answers when no file is found
+    loaded: Callable[[str], Image | None] = lambda name: None  #: finds a loaded image by SONAME or name
+    loaded_from: Callable[[Path], Image | None] = lambda path: None  #: finds a loaded image of the same file
+    host_provided: frozenset[str] = frozenset()  #: names of libraries that the host always provides
+    fallbacks: frozenset[str] = frozenset()  #: names of libraries that the host provides when no file is found
 
 
 def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) -> list[Node]:
-    """All libraries of a load, breadth-first: preloads, then the root, then what they need.
+    """All libraries of a load, breadth-first: preloads, the root, then their dependencies.
 
-    Raises only what opening a damaged file raises; missing libraries are nodes with `missing` set.
+    Missing libraries are nodes with `missing` set. Raises ElfError for a damaged file.
     """
     order = _distinct([root, *preload])
     order = [*order[1:], root]
@@ -123,7 +126,9 @@ def root(
     name: str | None = None,
     options: ObjectOptions = _DEFAULT,
 ) -> Node:
-    """The node of what a user asks to load; a bare name that is no file here is searched for. See `open_image`."""
+    """The node of the source that a user loads. A name without a slash that is not a file in the working directory
+    is searched for. See `open_image`.
+    """
     if isinstance(source, Node):
         return source
     if isinstance(source, (str, os.PathLike)):
@@ -143,10 +148,10 @@ def survey(
     preload: Sequence[Source] = (),
     options: ObjectOptions = _DEFAULT,
 ) -> tuple[Node, list[Node]]:
-    """What a load would bring in: the root's node and the whole closure.
+    """The libraries that a load would add: the root's node and the whole closure.
 
-    Missing libraries are nodes whose `missing` is set; nothing is raised for them. A linker script, among several
-    files too, stands for the files it names.
+    Missing libraries are nodes with `missing` set; nothing is raised for them. A linker script is replaced by the
+    files it names, also in a list of files.
     """
     files = None if isinstance(source, Node) else script_files(source, context.search)
     if files is not None:
@@ -159,7 +164,7 @@ def survey(
 
 
 def source_name(source: Source | Sequence[Source] | Node) -> str:
-    """What messages call a source that has not been opened."""
+    """The name, for messages, of a source that has not been opened."""
     if isinstance(source, Node):
         return source.name
     return str(source) if isinstance(source, str | os.PathLike) else f"<{type(source).__name__}>"
@@ -173,8 +178,9 @@ def _exists(path: Path) -> bool:
 
 
 def find(name: str, context: SearchContext, chain: Sequence[Decoded] = ()) -> Node:
-    """A request by name, through the same rules: a user's own, or by an image that is loaded (see `chain` of
-    `SearchPath.candidates`)."""
+    """Find a library by name, requested by a user or by a loaded image (see `chain` of
+    `SearchPath.candidates`).
+    """
     return _find(name, None, context, chain)
 
 
@@ -186,7 +192,7 @@ def _register(by_name: dict[str, Node], node: Node) -> None:
 
 
 def _distinct(nodes: Sequence[Node]) -> list[Node]:
-    """The nodes less those that are the same library as an earlier one."""
+    """The nodes without duplicates of the same library."""
     kept: list[Node] = []
     for node in nodes:
         if not any(_same(earlier, node) for earlier in kept):
@@ -202,7 +208,7 @@ def _same(one: Node, other: Node) -> bool:
 
 
 def is_file(decoded: Decoded, path: Path) -> bool:
-    """Whether an image was read from the file at `path`, by whatever name."""
+    """Whether an image was read from the file at `path`, possibly under another name."""
     try:
         return decoded.path is not None and os.path.samefile(decoded.path, path)
     except (OSError, ValueError):
@@ -210,7 +216,7 @@ def is_file(decoded: Decoded, path: Path) -> bool:
 
 
 def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequence[Decoded] | None = None) -> Node:
-    """Look one library up. A candidate that is not ELF or not for this machine is passed over, as by ld.so."""
+    """Search for one library. Candidates that are not ELF or not for this machine are skipped, as in ld.so."""
     node = Node(name, parent)
     if name in context.host_provided:
         node.host_provided, node.rule = True, "answered by the host"
@@ -226,10 +232,11 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
             try:
                 named = None if isinstance(candidate.source, (str, os.PathLike)) else name
                 if candidate.rule not in (EXPLICIT, FINDER):
-                    _check_no_archive(candidate.source)  # one would have its members read, wherever they lie
+                    # opening a thin archive would read its members, wherever they are
+                    _check_no_archive(candidate.source)
                 decoded = open_image(candidate.source, context.architecture, named)
                 if decoded.is_relocatable and candidate.rule not in (EXPLICIT, FINDER):
-                    raise UnsupportedElf(decoded.name, "is a relocatable object, not a library to be found")
+                    raise UnsupportedElf(decoded.name, "is a relocatable object, not a shared library")
                 if parent is not None and decoded.is_no_dependency:
                     raise UnsupportedElf(decoded.name, "is an executable, not a library")
                 node.decoded = decoded
@@ -248,11 +255,11 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
 
 
 def _check_no_archive(source: Source) -> None:
-    """Raise UnsupportedElf for an archive where a library is looked for."""
+    """Raise UnsupportedElf when the file is an archive: a search by name accepts shared libraries only."""
     if isinstance(source, (str, os.PathLike)):
         name, _, data = open_source(source, None)
         if is_archive(data):
-            raise UnsupportedElf(name, "is an archive, not a library to be found")
+            raise UnsupportedElf(name, "is an archive, not a shared library")
 
 
 def _chain(node: Node | None) -> list[Decoded]:
@@ -265,10 +272,10 @@ def _chain(node: Node | None) -> list[Decoded]:
 
 
 def dependency_order(items: Iterable[Item], needs: Callable[[Item], Iterable[Item]]) -> list[Item]:
-    """Dependencies before dependents: depth-first post-order; a cycle is cut where it closes.
+    """Dependencies before dependents: depth-first post-order; the edge that closes a cycle is ignored.
 
-    The order in which constructors run (gABI, "Initialization and Termination Functions"); destructors run
-    in the reverse. Given images from the last loaded on, what that leaves open is settled as by glibc
+    Constructors run in this order, destructors in reverse (gABI, "Initialization and Termination Functions"). When
+    `items` begins with the image loaded last, images without mutual dependencies are ordered as by glibc
     (elf/dl-sort-maps.c).
     """
     order: list[Item] = []

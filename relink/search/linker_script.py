@@ -1,7 +1,7 @@
-"""The files a linker script stands for, found: see `relink.elf.linker_script` for the scripts themselves.
+"""Finding the files that a linker script names; `relink.elf.linker_script` parses the scripts.
 
-A path in a script means a file of the target's: with a sysroot nothing leads out of it, without one a script
-names files of its own folder and of the library path only.
+A path in a script is a path of the target: with a sysroot it never leaves the sysroot; without one a script can
+name only files in its own folder and in the library path.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from relink.elf.source import is_archive, map_file
 from relink.errors import LibraryNotFound, UnsupportedElf, printable
 from relink.search.search_path import SearchPath, Source, resolve_in_root
 
-_DEEPEST = 8  #: scripts that name scripts
-_START = 64  #: bytes that hold an ELF header
+_DEEPEST = 8  #: nesting limit for scripts that name scripts
+_START = 64  #: number of bytes that contain an ELF header
 
 
 class ScriptFiles(NamedTuple):
-    """What linker scripts stand for."""
+    """The files that replace linker scripts."""
 
-    root: Source | list[Source]  #: what is loaded: objects and archives, linked as one image, or a shared object
-    beside: list[Path]  #: shared objects to be loaded with it
+    root: Source | list[Source]  #: the root: objects and archives, linked into one image, or a shared object
+    beside: list[Path]  #: shared objects to load with it
 
 
 def script_files(source: object, search: SearchPath) -> ScriptFiles | None:
-    """The files that `source`, a path or a list of files, stands for; None where no linker script is in it.
+    """Replace the linker scripts in `source`, a path or a list of files; None when it has none.
 
-    Raises ElfError, UnsupportedElf for a script that is not understood, LibraryNotFound for a file it names.
+    Raises ElfError, UnsupportedElf for a script with unsupported commands, LibraryNotFound for a file that a
+    script names.
     """
     listed: Sequence[Source] = source if isinstance(source, list | tuple) else [source]  # type: ignore[list-item]
     if not any(is_script_file(item) for item in listed):
@@ -46,7 +47,7 @@ def script_files(source: object, search: SearchPath) -> ScriptFiles | None:
         else:
             objects.append(item)
     if libraries and all(_is_archive(source) for source in objects):
-        # Nothing here refers to the archives' members: a shared object is linked already.
+        # A shared object is already linked, so it does not need the archives' members.
         return ScriptFiles(libraries[0], libraries[1:])
     return ScriptFiles(objects, libraries)
 
@@ -56,16 +57,16 @@ def _is_archive(source: Source) -> bool:
 
 
 def _is_shared(path: Path) -> bool:
-    """Whether a file is a shared object and not one of the parts of a link."""
+    """Whether a file is a shared object, not a relocatable object or an archive."""
     data = map_file(path, str(path))
     return not is_archive(data) and read_header(str(path), data[:_START].tobytes()).type == FileType.DYN
 
 
 def _expanded(script: Path, search: SearchPath, depth: int) -> Iterator[Path]:
-    """The files a script stands for, in order; a file wanted only where it is referred to may be missing."""
+    """The files that a script names, in order; an AS_NEEDED file may be missing."""
     name = str(script)
     if depth > _DEEPEST:
-        raise UnsupportedElf(name, f"linker scripts name each other more than {_DEEPEST} deep")
+        raise UnsupportedElf(name, f"linker scripts are nested more than {_DEEPEST} deep")
     for wanted in script_inputs(name, map_file(script, name)):
         tried: list[tuple[str, str]] = []
         found = next(_places(wanted, script, search, tried), None)
@@ -80,7 +81,7 @@ def _expanded(script: Path, search: SearchPath, depth: int) -> Iterator[Path]:
 
 
 def _places(wanted: ScriptInput, script: Path, search: SearchPath, tried: list[tuple[str, str]]) -> Iterator[Path]:
-    """Where a file that a script names is, best first; `tried` collects where it is not."""
+    """The places of a file that a script names, in search order; rejected places are added to `tried`."""
     root = Path(search.sysroot).resolve() if search.sysroot is not None else None
     for name in wanted.file_names:
         for path in _candidates(name, script, search, root):
@@ -95,7 +96,7 @@ def _places(wanted: ScriptInput, script: Path, search: SearchPath, tried: list[t
 def _candidates(name: str, script: Path, search: SearchPath, root: Path | None) -> Iterator[Path | None]:
     folder = script.resolve().parent
     inside = root is not None and folder.is_relative_to(root)
-    name = name.removeprefix("$SYSROOT").removeprefix("=")  # both mean the sysroot (GNU ld, `INPUT`)
+    name = name.removeprefix("$SYSROOT").removeprefix("=")  # both prefixes mean the sysroot (GNU ld, `INPUT`)
     if name.startswith("/"):
         if root is not None:
             yield resolve_in_root(root, name)
@@ -112,5 +113,5 @@ def _candidates(name: str, script: Path, search: SearchPath, root: Path | None) 
 
 
 def _within(path: Path, folder: Path) -> Path | None:
-    """The path, if it leads to a place below `folder`."""
+    """The path if it resolves to a place below `folder`, else None."""
     return path if path.resolve().is_relative_to(folder) else None

@@ -1,4 +1,4 @@
-"""Opening: a file, an archive or several objects become one decoded image that can be loaded."""
+"""Opening a file, an archive or several objects as one decoded image that can be loaded."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def open_image(
     name: str | None = None,
     options: ObjectOptions = _DEFAULT,
 ) -> Decoded:
-    """Decode a file and check that it is for `arch` and something to load. Raises ElfError.
+    """Decode a file and check that it is for `arch` and loadable. Raises ElfError.
 
-    Relocatable objects, archives and lists of them become one image (see `relink.objects.archive_members`,
-    `relink.objects.combine`), as `options` say.
+    Relocatable objects, archives and lists of them are combined into one image by `options` (see
+    `relink.objects.archive_members`, `relink.objects.combine`).
     """
     if isinstance(source, (list, tuple)):
         return open_objects(source, arch, name, options)
@@ -51,7 +51,7 @@ def open_image(
 
 
 def _checked(decoded: Decoded, arch: Architecture) -> Decoded:
-    """The image, if it is for `arch` and can be loaded."""
+    """Return the image if it is for `arch` and loadable. Raises UnsupportedElf."""
     check_architecture(decoded.name, decoded.header, arch)
     if decoded.address is not None:
         from relink.memory.rebased import check_movable
@@ -69,15 +69,15 @@ def open_objects(
     name: str | None,
     options: ObjectOptions = _DEFAULT,
 ) -> Decoded:
-    """Relocatable objects and archives as one image."""
-    from relink.objects.archive_members import collect  # whose classes take their time to make
+    """Combine relocatable objects and archives into one image. Raises ElfError and LinkErrors."""
+    from relink.objects.archive_members import collect  # imported late: creating its classes is slow
     from relink.objects.combine import combine
 
     files = collect(sources, options)
     for file in files:
         check_architecture(file.name, file.header, arch)
     if not files:
-        raise UnsupportedElf(name or "<objects>", "holds no relocatable object")
+        raise UnsupportedElf(name or "<objects>", "contains no relocatable object")
     return combine(name or files[0].name, files, arch, options, _debug_sections)
 
 
@@ -88,7 +88,7 @@ def _debug_sections(combined: CombinedObjects) -> DebugSections:
 
 
 def check_architecture(name: str, header: Header, arch: Architecture) -> None:
-    """Raise UnsupportedElf unless the file is for `arch` and its ABI is the one emulated."""
+    """Raise UnsupportedElf unless the file is for `arch` and has the emulated ABI."""
     if (header.machine, header.bits) != (arch.machine, arch.bits):
         found = architecture_of(header.machine, header.bits)
         what = found.name if found else f"machine {header.machine}, {header.bits} bit"

@@ -1,4 +1,4 @@
-"""Scan before load: what a load would bring in, to plan with, before anything is mapped.
+"""Scan before load: the libraries that a load would add, without mapping anything. Used to plan addresses.
 
 scan = linker.scan("plugin.so")
 base, addresses = 0x2000_0000, {}
@@ -30,11 +30,11 @@ __all__ = ["Import", "Scan", "ScannedLibrary", "ScannedSection", "ScannedSegment
 
 
 class Import(NamedTuple):
-    """A symbol an image refers to and does not define."""
+    """A symbol that an image refers to and does not define."""
 
     name: str
     version: str | None
-    weak: bool  #: it may stay undefined
+    weak: bool  #: weak: it may remain undefined
 
 
 class ScannedSegment(NamedTuple):
@@ -48,7 +48,7 @@ class ScannedSegment(NamedTuple):
 
 
 class ScannedSection(NamedTuple):
-    """A section, as far as the file has section headers; of relocatable objects, one of an input's."""
+    """A section of a file; for combined relocatable objects, a section of one of them."""
 
     name: str
     vaddr: int  #: link-time address; 0 for sections that are not part of the image
@@ -65,35 +65,35 @@ class ScannedLibrary:
 
     @property
     def name(self) -> str:
-        """Its SONAME, or else the name it was asked for as: what `LoadOptions.place` may call it."""
+        """Its SONAME, else the name requested: its key in `LoadOptions.place`."""
         decoded = self.node.contents
         return (decoded.soname if decoded is not None else None) or self.node.name
 
     @property
     def status(self) -> str:
-        """ "new", "loaded" (already), "host" (answered by the host) or "missing"."""
+        """ "new", "loaded" (already), "host" (provided by the host) or "missing"."""
         if self.node.image is not None:
             return "loaded"
         return "missing" if self.node.missing else "host" if self.node.host_provided else "new"
 
     @property
     def rule(self) -> str:
-        """By which rule it was found."""
+        """The search rule that found it."""
         return self.node.rule
 
     @property
     def needed_by(self) -> str | None:
-        """The first image that needs it; None for what the user asked for."""
+        """The first image that needs it; None for the root."""
         return self.node.parent.name if self.node.parent is not None else None
 
     @property
     def tried(self) -> Sequence[tuple[str, str]]:
-        """(place, why it was passed over) of what was considered before."""
+        """(place, why it was rejected) for each place tried before it was found."""
         return tuple(self.node.tried)
 
     @property
     def decoded(self) -> Decoded | None:
-        """All its file says; None for a missing library or one of the host's."""
+        """The decoded file; None for a missing library or one that the host provides."""
         return self.node.contents
 
     @property
@@ -103,12 +103,12 @@ class ScannedLibrary:
 
     @property
     def size(self) -> int:
-        """Bytes of address space, whole pages; 0 where there is nothing to map."""
+        """Bytes of address space, in whole pages; 0 when there is nothing to map."""
         return place.region_size(self.decoded) if self.decoded is not None and self.decoded.segments else 0
 
     @property
     def alignment(self) -> int:
-        """What its base must be a multiple of, in bytes."""
+        """The alignment of its base in bytes."""
         return place.alignment(self.decoded) if self.decoded is not None else 1
 
     @property
@@ -119,7 +119,7 @@ class ScannedLibrary:
 
     @property
     def segments(self) -> tuple[ScannedSegment, ...]:
-        """What would be mapped, by address."""
+        """The segments to map, by address."""
         segments = self.decoded.segments if self.decoded is not None else ()
         return tuple(
             ScannedSegment(s.vaddr, s.filesz, s.memsz, Protection(s.flags & 7), s.align) for s in segments
@@ -127,7 +127,7 @@ class ScannedLibrary:
 
     @cached_property
     def sections(self) -> tuple[ScannedSection, ...]:
-        """The sections; none where a file has no section headers, as the gABI allows."""
+        """The sections; empty when the file has no section headers, which are optional in the gABI."""
         decoded = self.decoded
         if decoded is None:
             return ()
@@ -137,7 +137,7 @@ class ScannedLibrary:
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:
-        """The symbols it refers to and does not define, in the order of its symbol table."""
+        """The symbols it refers to and does not define, in symbol table order."""
         return tuple(self._imports())
 
     def _imports(self) -> Iterator[Import]:
@@ -152,7 +152,7 @@ class ScannedLibrary:
 
 @dataclass(frozen=True)
 class Scan:
-    """The closure of one load: preloads, the root, then what they need, breadth-first."""
+    """The closure of one load: preloads, the root, then their dependencies, breadth-first."""
 
     architecture: Architecture
     _root: Node
@@ -160,17 +160,17 @@ class Scan:
 
     @cached_property
     def libraries(self) -> tuple[ScannedLibrary, ...]:
-        """Every library, stand-ins, loaded and missing ones included."""
+        """All libraries, including those that are loaded, missing or provided by the host."""
         return tuple(ScannedLibrary(node, self.architecture) for node in self._nodes)
 
     @property
     def root(self) -> ScannedLibrary:
-        """What was asked for."""
+        """The library that the user named."""
         return next(library for library in self.libraries if library.node is self._root)
 
     @property
     def new(self) -> tuple[ScannedLibrary, ...]:
-        """What would be mapped."""
+        """The libraries that a load would map."""
         return tuple(library for library in self.libraries if library.status == "new")
 
     @property
@@ -180,11 +180,11 @@ class Scan:
 
     @property
     def size(self) -> int:
-        """Bytes of address space all new images take."""
+        """Bytes of address space of all new images together."""
         return sum(library.size for library in self.new)
 
     def library(self, name: str) -> ScannedLibrary:
-        """The library of that SONAME, or that is asked for by that name. Raises KeyError."""
+        """The library with that SONAME, or requested under that name. Raises KeyError."""
         for library in self.libraries:
             if name in (library.name, library.node.name, *library.node.names):
                 return library

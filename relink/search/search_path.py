@@ -1,20 +1,23 @@
-"""Finding a library by name: every place considered, in ld.so's order, and why each was passed over.
+"""Finding a library by name: every place tried, in ld.so's order, and why it was rejected.
 
-    1. the explicit mapping; a user's finders
-    2. RPATH of the image that needs it, then of those that led to it (only where there is no RUNPATH)
+    1. the explicit mapping; the user's finders
+    2. RPATH of the image that needs it, then of the images that need that one (only without RUNPATH)
     3. the library path
     4. RUNPATH of the image that needs it
     5. the default folders of the sysroot
-    6. a user's last finders
+    6. the user's last finders
 
 The order is ld.so(8)'s (glibc elf/dl-load.c, `_dl_map_object`).
 
-The host's own folders never serve a guest by accident: absolute paths inside an image (RPATH, RUNPATH, a
-DT_NEEDED with a slash) mean the guest's file system, so without a sysroot they are passed over. With one,
-nothing an image says leads outside it: `..` and absolute symbolic links stop at its root, as under chroot.
-The folder of an image loaded by its path serves what it needs by `$ORIGIN`, never what lies above it, and never a
-running guest's dlopen. A relative path with a slash is ld.so's working directory's: there is none, so it is taken
-from the folders of the library path, and otherwise refused with that reason.
+An image cannot name arbitrary files of the host:
+
+- Absolute paths in an image (RPATH, RUNPATH, a DT_NEEDED with a slash) are paths of the guest's file system.
+  Without a sysroot they are rejected.
+- With a sysroot, `..` and absolute symbolic links stop at its root, as under chroot.
+- `$ORIGIN` of an image loaded by its path is the image's folder. It is used for the image's DT_NEEDED only: not
+  for folders above it, and not for dlopen in a running guest.
+- ld.so takes a relative path with a slash from the working directory. The guest has none, so such a path is taken
+  from the folders of the library path, and otherwise rejected.
 """
 
 from __future__ import annotations
@@ -31,55 +34,55 @@ from relink.elf.constants import DynamicFlag1
 from relink.errors import printable
 from relink.records import dataclass, field
 
-#: A library: a path, its bytes, a binary file object, or what has been decoded already (from memory, say).
+#: A library: a path, its bytes, a binary file object, or a decoded image (for example from memory).
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Decoded"
 
-#: Given a name and the image that needs it (None: a user's request), the library, or None. See `SearchPath`.
+#: (name, image that needs it or None for a user's request) -> the library, or None. See `SearchPath`.
 Finder: TypeAlias = "Callable[[str, Decoded | None], Source | None]"
 
 EXPLICIT = "explicit mapping"  #: the rule of `SearchPath.libraries`
 FINDER = "finder"  #: the rule of finders
 _MAX_LINKS = 40  # the kernel's own limit
 _PATH_MAX = 4096  # bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
-_MOST_FOLDERS = 256  #: of one RPATH or RUNPATH that are looked at
+_MOST_FOLDERS = 256  #: maximum number of folders used of one RPATH or RUNPATH
 #: $NAME ends where an identifier would (glibc elf/dl-load.c, `is_dst`): $LIBS is no token.
 _TOKEN = re.compile(r"\$(?:\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
 
 
 class Candidate(NamedTuple):
-    """A place where a library might be."""
+    """A place to look for a library."""
 
-    place: str  #: for people
-    rule: str  #: which rule names it: "library path", "RUNPATH of libtop.so", …
+    place: str  #: the place, for messages
+    rule: str  #: the search rule: "library path", "RUNPATH of libtop.so", …
     source: Source | None  #: what to open, or None when there is nothing to open
-    problem: str = ""  #: why not, if already known
+    problem: str = ""  #: why it is rejected, if already known
 
 
 @dataclass(frozen=True)
 class SearchPath:
-    """Where libraries may come from."""
+    """The places where libraries are searched."""
 
     libraries: Mapping[str, Source] = field(default_factory=dict)  #: SONAME -> file or bytes
     library_path: Sequence[str | os.PathLike[str]] = ()  #: folders of the host, in order
     sysroot: str | os.PathLike[str] | None = None  #: the guest's file system on the host
-    finders: Sequence[Finder] = ()  #: asked before every rule but the explicit mapping, for any name
-    last_finders: Sequence[Finder] = ()  #: asked after all rules
+    finders: Sequence[Finder] = ()  #: finders called before every rule except the explicit mapping, for any name
+    last_finders: Sequence[Finder] = ()  #: finders called after all rules
 
     def candidates(
         self, name: str, chain: Sequence[Decoded], arch: Architecture, *, needed: bool = True
     ) -> Iterator[Candidate]:
         """The places to look for `name`, in order.
 
-        `chain` is the image that needs it, then the one that needed that, and so on; empty for a user's
-        own request. `needed` is False for what a running guest asks for (dlopen): the folder of an image that was
-        loaded by its path serves that image's DT_NEEDED alone.
+        `chain` is the image that needs the library, the image that needs that one, and so on; empty for a user's
+        request. `needed` is False for dlopen in a running guest: the folder of an image loaded by its path is
+        searched for that image's DT_NEEDED only.
         """
         if name in self.libraries:
             yield Candidate(f"explicit mapping of {name}", EXPLICIT, self.libraries[name])
         asking = chain[0] if chain else None
         yield from (_asked(finder, name, asking) for finder in self.finders)
         if len(os.fsencode(name)) >= _PATH_MAX:
-            yield Candidate(printable(name), "a name", None, f"longer than a path may be ({_PATH_MAX} bytes)")
+            yield Candidate(printable(name), "a name", None, f"longer than PATH_MAX ({_PATH_MAX} bytes)")
         else:
             yield from self._by_rules(name, chain, arch, needed=needed)
         yield from (_asked(finder, name, asking) for finder in self.last_finders)
@@ -105,7 +108,7 @@ class SearchPath:
             rule = f"RUNPATH of {chain[0].name}"
             yield from self._listed(chain[0].runpath, name, rule, chain[0], arch, needed=needed)
         if chain and chain[0].flags_1 & DynamicFlag1.NODEFLIB:
-            problem = f"{chain[0].name} wants none of them (DF_1_NODEFLIB)"
+            problem = f"{chain[0].name} excludes them (DF_1_NODEFLIB)"
             yield Candidate("default folders", "default folder", None, problem)
             return
         if self.sysroot is None:
@@ -119,19 +122,19 @@ class SearchPath:
     ) -> Iterator[Candidate]:
         """A colon-separated list with $ORIGIN, $LIB and $PLATFORM (ld.so(8), "Dynamic string tokens").
 
-        Each folder counts once, and of very many the first.
+        Repeated folders are used once; only the first `_MOST_FOLDERS` are used.
         """
         listed = list(dict.fromkeys(folders.split(":", _MOST_FOLDERS)))
         for folder in listed[:_MOST_FOLDERS]:
             for expanded in _expand_lib(folder, arch):
                 yield self._from_image(f"{expanded or '.'}/{name}", rule, loader, needed=needed)
         if len(listed) > _MOST_FOLDERS:
-            yield Candidate("more folders", rule, None, f"only the first {_MOST_FOLDERS} of a list are looked at")
+            yield Candidate("more folders", rule, None, f"only the first {_MOST_FOLDERS} of a list are searched")
 
     def _from_image(self, path: str, rule: str, loader: Decoded | None, *, needed: bool = True) -> Candidate:
-        """A path an image names: the guest's, unless it starts at the image's own folder."""
+        """The candidate for a path that an image names: a path of the guest, unless it begins with `$ORIGIN`."""
         if len(os.fsencode(path)) >= _PATH_MAX:
-            return Candidate(printable(path), rule, None, f"longer than a path may be ({_PATH_MAX} bytes)")
+            return Candidate(printable(path), rule, None, f"longer than PATH_MAX ({_PATH_MAX} bytes)")
         origin = loader.path.absolute().parent if loader is not None and loader.path is not None else None
         path = _normalise_tokens(path)
         root = Path(self.sysroot).resolve() if self.sysroot is not None else None
@@ -144,16 +147,16 @@ class SearchPath:
                 return self._beside(origin, rest, rule, needed=needed)
             path = "/" + str(real_origin.relative_to(root) / rest)
         elif not path.startswith("/"):
-            return Candidate(path, rule, None, "relative to a working directory the guest does not have")
+            return Candidate(path, rule, None, "relative to a working directory, which the guest does not have")
         if root is None:
-            return Candidate(path, rule, None, "a path of the guest's file system, and no sysroot was given")
+            return Candidate(path, rule, None, "a path of the guest's file system, but no sysroot was given")
         found = resolve_in_root(root, path)
         if found is None:
             return Candidate(f"{root}{path}", rule, None, "too many levels of symbolic links, or too long")
         return _existing(found, rule)
 
     def _below(self, folder: Path, path: str) -> Candidate:
-        """A relative path, taken from a folder the caller has named; `..` and links lead to no other folder.
+        """A relative path, taken from a folder that the caller gave; `..` and symbolic links must not leave it.
 
         ld.so takes it from the working directory, which a guest without a kernel does not have.
         """
@@ -163,12 +166,16 @@ class SearchPath:
         except (OSError, RuntimeError, ValueError) as error:
             return Candidate(str(folder / path), "library path", None, str(error))
         if ".." in path.split("/") or not named:
-            return Candidate(str(folder / path), "library path", None, "leads outside the library path")
+            return Candidate(
+                str(folder / path), "library path", None, "resolves to a path outside the library path"
+            )
         return _existing(folder / path, "library path")
 
     def _beside(self, origin: Path, rest: str, rule: str, *, needed: bool) -> Candidate:
-        """$ORIGIN of an image that lies in no sysroot: its own folder counts, for what it needs, and so do the
-        folders the caller has named; nothing that leads out of them."""
+        """`$ORIGIN` of an image outside any sysroot.
+
+        The path must be in the image's own folder (for DT_NEEDED only) or in a folder that the caller gave.
+        """
         path = origin / rest
         try:
             real = path.resolve()
@@ -178,9 +185,9 @@ class SearchPath:
             return Candidate(str(path), rule, None, str(error))
         if named or (below and needed):
             return _existing(path, rule)
-        problem = "leads outside the sysroot and the image's own folder"
+        problem = "resolves to a path outside the sysroot and the image's own folder"
         if below:
-            problem = "the folder of an image loaded by its path serves what it needs, not dlopen"
+            problem = "the folder of an image loaded by its path is searched for its DT_NEEDED, not for dlopen"
         return Candidate(str(path), rule, None, problem)
 
 
@@ -223,13 +230,13 @@ def _default_folders(arch: Architecture) -> Iterator[str]:
 
 
 def resolve_in_root(root: Path, path: str) -> Path | None:
-    """`path` of the guest as a path of the host, every symbolic link followed as if `root` were `/`.
+    """Translate a guest path into a host path, following symbolic links as if `root` were `/`.
 
-    Components that do not exist are kept as they are. None if the links never end, or the path grows too long.
+    Components that do not exist are kept. None when there are too many links, or the path becomes too long.
     """
     pending = [part for part in reversed(PurePosixPath(path).parts) if part != "/"]
     top = str(root)
-    done: list[str] = []  # the way so far, each element with all before it
+    done: list[str] = []  # the components resolved so far, each with its prefix
     links = 0
     while pending:
         part = pending.pop()

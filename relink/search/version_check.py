@@ -1,4 +1,4 @@
-"""Check: every library a load needs is there, and has the versions that are asked of it."""
+"""Check that every library of a load was found and defines the symbol versions required of it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from relink.search.graph import Node
 def check(
     root: Node, nodes: Sequence[Node], loaded: Callable[[str], Image | None], hosts: Collection[str]
 ) -> None:
-    """Raise one LinkError, or LinkErrors of all, for missing libraries and versions among the closure `nodes`.
+    """Raise a LinkError, or LinkErrors for several, for missing libraries and versions in the closure `nodes`.
 
-    `loaded` finds libraries of earlier loads, `hosts` are the names the host may answer for.
+    `loaded` finds libraries of earlier loads, `hosts` are the names of libraries that the host may provide.
     """
     errors: list[LinkError] = [node.error() for node in nodes if node.missing]
     providers = {node.name: node.contents for node in nodes}
@@ -33,7 +33,7 @@ def _missing_versions(
     loaded: Callable[[str], Image | None],
     hosts: Collection[str],
 ) -> Iterator[LinkError]:
-    """Version requirements that no library satisfies (gABI); those of the host satisfy any."""
+    """Version requirements that no library satisfies (gABI); libraries of the host satisfy all."""
     for need in decoded.versions.needed:
         if need.flags & VER_FLG_WEAK:
             continue
@@ -44,11 +44,11 @@ def _missing_versions(
         elif need.library in hosts:
             provider = None
         else:
-            # glibc stops at an assertion here (elf/dl-version.c, find_needed).
-            problem = f"asks for version {need.name} of {need.library}, which it does not need"
+            # glibc fails an assertion here (elf/dl-version.c, find_needed).
+            problem = f"requires version {need.name} of {need.library}, which is not in its DT_NEEDED"
             yield LinkError(decoded.name, problem)
             continue
-        # glibc tolerates a library without any versions (elf/dl-version.c, match_symbol).
+        # glibc accepts a library without any versions (elf/dl-version.c, match_symbol).
         defined = provider.versions.defined if provider is not None else ()
         if provider is not None and defined and need.name not in {version.name for version in defined}:
             yield VersionNotFound(decoded.name, need.library, need.name, provider.name)

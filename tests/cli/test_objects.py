@@ -101,7 +101,7 @@ def test_an_archive_without_objects_is_named(relink_emu: RunCommand, tmp_path: P
     path = archived(tmp_path / "lib.a", [tmp_path / "readme"])
     result = relink_emu("load", path)
     assert result.status == 1
-    assert "holds no relocatable object" in result.err
+    assert "without relocatable objects" in result.err
 
 
 # ---------------------------------------------------------------- faults

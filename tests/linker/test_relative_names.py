@@ -37,7 +37,7 @@ def test_a_relative_needed_is_found_where_the_caller_names_it(needed: str, tmp_p
     folders = [tmp_path / "none", tmp_path / "app"]
     if ".." in needed:
         assert tried(root, library_path=folders) == [
-            *((f"{folder}/{needed}", "leads outside the library path") for folder in folders),
+            *((f"{folder}/{needed}", "resolves to a path outside the library path") for folder in folders),
             (needed, NO_DIRECTORY),
         ]
     else:
@@ -49,7 +49,7 @@ def test_a_link_of_the_library_path_leads_a_relative_path_to_no_other_folder(tmp
     (tmp_path / "libs").mkdir()
     (tmp_path / "libs/dir").symlink_to(tmp_path / "outside")
     root = named("root.so", needed=["dir/liba.so"])
-    assert tried(root, library_path=[tmp_path / "libs"])[0][1] == "leads outside the library path"
+    assert tried(root, library_path=[tmp_path / "libs"])[0][1] == "resolves to a path outside the library path"
     libraries = [tmp_path / "libs", tmp_path / "outside"]
     assert found(find(root, library_path=libraries)) == tmp_path / "libs/dir/liba.so"
 

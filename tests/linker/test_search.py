@@ -149,7 +149,7 @@ def test_the_rpath_fixtures_load_from_where_they_lie(target: str, name: str) -> 
     if name == "sub/by_parent":
         with pytest.raises(LinkErrors) as refused:
             Linker(HostMemory(arch_of(target))).load(path)
-        assert "leads outside the sysroot and the image's own folder" in str(refused.value)
+        assert "resolves to a path outside the sysroot and the image's own folder" in str(refused.value)
         search = SearchPath(library_path=[path.parent.parent])  # what the caller has named may be reached so
     linker = Linker(HostMemory(arch_of(target)), search=search)
     image = linker.load(path)
@@ -222,7 +222,7 @@ def test_nothing_above_the_folder_of_an_image_is_read(tmp_path: Path, way: str) 
 def test_a_path_that_is_too_long_is_refused_at_once(tmp_path: Path, name: str) -> None:
     root = write(tmp_path / "root.so", named("root.so", needed=[name], runpath="/b/" * 10_000 + ":$ORIGIN"))
     (_, why), *_ = tried(root, sysroot=tmp_path)
-    assert "longer than a path may be" in why
+    assert "longer than PATH_MAX" in why
     with pytest.raises(LibraryNotFound) as caught:
         find(root)
     assert len(str(caught.value)) < 10_000

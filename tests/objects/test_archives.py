@@ -141,7 +141,7 @@ def test_what_cannot_be_part_of_a_link(tmp_path: Path) -> None:
     empty = tmp_path / "empty.a"
     empty.write_bytes(b"!<arch>\n")
     with Machine(A) as machine:
-        with pytest.raises(UnsupportedElf, match="holds no relocatable object"):
+        with pytest.raises(UnsupportedElf, match="contains no relocatable object"):
             machine.load(empty)
         with pytest.raises(UnsupportedElf):
             machine.load([])

@@ -141,7 +141,7 @@ def test_newer_kernels_keep_versions_in_two_sections() -> None:
 @pytest.mark.parametrize(
     ("section", "body", "problem"),
     [
-        ("__versions", ".zero 65", "65 bytes are no whole number of 64-byte versions"),
+        ("__versions", ".zero 65", "65 bytes are not a multiple of the entry size 64"),
         ("__version_ext_names", '.asciz "one"', "0 bytes for the CRCs of 1 names"),
     ],
 )
