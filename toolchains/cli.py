@@ -16,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from toolchains import build as building
+from toolchains import compiled_library
 from toolchains.debian import CACHE_VARIABLE, DEFAULT_PACKAGES, Sysroot
 from toolchains.engine import Engine, Gnu, Llvm, Zig
 from toolchains.errors import ToolchainError
@@ -150,6 +151,8 @@ def build(
     write_manifest(manifest, place)
     strays = building.remove_strays(manifest, built) if output is None else []
     _say_what_is_lacking(which, targets)
+    if engine is EngineName.ZIG and output is None:
+        compiled_library.build()
     size = sum(entry.size for entry in manifest.values())
     out.print(
         f"{tally['built']} built, {tally['kept']} unchanged, {len(strays)} removed; "
@@ -168,10 +171,11 @@ def check(arch: Arch = None, engine: Builder = EngineName.ZIG, compiler: Which =
     with tempfile.TemporaryDirectory(prefix="relink-check-") as place:
         rebuilt, _ = _build(_engine(engine, which), targets, jobs, Path(place), {})
     problems = building.differences(manifest, rebuilt)
-    for name, problem in problems.items():
-        err.print(f"{name}: {problem}", markup=False, highlight=False, soft_wrap=True)
+    stale = compiled_library.differences() if engine is EngineName.ZIG and not arch else []
+    for sentence in [*(f"{name}: {problem}" for name, problem in problems.items()), *stale]:
+        err.print(sentence, markup=False, highlight=False, soft_wrap=True)
     out.print(f"{len(rebuilt) - len(problems)} of {len(rebuilt)} files are identical")
-    if problems:
+    if problems or stale:
         raise typer.Exit(1)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from emu.isa.registry import ISAS
-from emu.libc import table
+from emu.libc import compiled, table
 
 _ROOT = Path(__file__).resolve().parents[1]
 INDEX = _ROOT / "emu" / "libc" / "generated_index.py"
@@ -77,7 +77,27 @@ def render() -> str:
     for row in sorted(table.variables(), key=lambda row: (table.FAMILIES.index(row.family), row.names)):
         if not row.names[0].startswith("__relink_"):
             parts.append(f"| {', '.join(f'`{name}`' for name in row.names)} | {row.family} |")
+    parts += ["\n## Compiled functions\n", _COMPILED, "| names | ISAs |", "|---|---|"]
+    parts += [f"| {', '.join(f'`{name}`' for name in names)} | {where} |" for where, names in _compiled().items()]
     return "\n".join(parts) + "\n"
+
+
+_COMPILED = """\
+Code of the guest, compiled from `emu/libc/compiled/src` and linked when it is first needed: what is called often,
+and helpers of compilers whose types Python cannot pass. Where a name is above too, this is what a guest gets.
+"""
+
+
+def _compiled() -> dict[str, list[str]]:
+    """The names of compiled functions by the ISAs that have them."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, isa in ISAS.items():
+        for symbol in compiled.index(compiled.variant(isa, isa.convention)):
+            found[symbol].append(name)
+    grouped: dict[str, list[str]] = defaultdict(list)
+    for symbol in sorted(found):
+        grouped[", ".join(found[symbol]) if len(found[symbol]) < len(ISAS) else ""].append(symbol)
+    return dict(sorted(grouped.items()))
 
 
 def render_index() -> str:

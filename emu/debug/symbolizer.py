@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from emu.errors import Frame
@@ -22,10 +23,12 @@ class Symbolizer:
         self._linker = linker
         self._memory = memory
         self._traps = traps
+        #: Images of the host's own code, which are in no list of the guest's.
+        self.host_images: Callable[[], Sequence[Image]] = tuple
 
     def image_at(self, address: int) -> Image | None:
         """The loaded image whose region covers a guest address."""
-        return next((image for image in self._linker.images if image.contains(address)), None)
+        return _covering(self._linker.images, address)
 
     def symbolize(self, address: int, *, source: bool = True, returned_to: bool = False) -> Frame:
         """`frame`, with its source line where DWARF tells (see `sourced`) unless `source` is False."""
@@ -49,7 +52,7 @@ class Symbolizer:
         if address in self._traps:
             trap = self._traps.get(address)
             return Frame(address, None, f"[{trap.name if trap else 'unused trap'}]", 0)
-        image = self.image_at(address)
+        image = self.image_at(address) or _covering(self.host_images(), address)
         if image is not None:
             found = image.symbol_at(address)
             if found is None:
@@ -59,6 +62,10 @@ class Symbolizer:
         if region is not None and region.name:
             return Frame(address, region.name, None, address - region.address)
         return Frame(address)
+
+
+def _covering(images: Iterable[Image], address: int) -> Image | None:
+    return next((image for image in images if image.contains(address)), None)
 
 
 def input_at(image: Image, address: int) -> InputSection | None:

@@ -140,6 +140,7 @@ AARCH64 = Isa(
         ilogb_minimum=False,
         tls_get_addr_register=None,
         helpers=frozenset({Helpers.OUTLINE_ATOMICS}),
+        compiled="aarch64",
         float_environment=FloatEnvironment(
             rounding=(("fpcr", 0),),
             modes=(0x000000, 0x400000, 0x800000, 0xC00000),

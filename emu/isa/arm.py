@@ -135,6 +135,7 @@ ARM = Isa(
         ilogb_minimum=False,
         tls_get_addr_register=None,
         helpers=frozenset({Helpers.AEABI}),
+        compiled="arm",
         float_environment=FloatEnvironment(
             rounding=(("fpscr", 0),),
             modes=(0x000000, 0x400000, 0x800000, 0xC00000),

@@ -126,6 +126,7 @@ I386 = Isa(
         ilogb_minimum=True,
         tls_get_addr_register="eax",
         helpers=frozenset({Helpers.FLOAT128}),
+        compiled="i386",
         float_environment=FloatEnvironment(
             rounding=(("fpcw", 0), ("mxcsr", 3)),
             modes=(0x000, 0x400, 0x800, 0xC00),

@@ -143,6 +143,7 @@ def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) ->
             ilogb_minimum=False,
             tls_get_addr_register=None,
             helpers=frozenset(),
+            compiled=f"riscv{8 * word}",
             float_environment=FloatEnvironment(
                 rounding=(("fcsr", 5),),
                 modes=(0, 1, 2, 3),

@@ -151,6 +151,7 @@ class LibcAbi(NamedTuple):
     ilogb_minimum: bool  #: FP_ILOGB0 and FP_ILOGBNAN both are INT_MIN (glibc, bits/fp-logb.h)
     tls_get_addr_register: str | None  #: `___tls_get_addr` takes its argument in it (Drepper, section 4.1.1)
     helpers: frozenset[Helpers]
+    compiled: str  #: folder of the hosted C library's compiled functions (`emu.libc.compiled`)
     float_environment: FloatEnvironment
 
 

@@ -143,6 +143,7 @@ X86_64 = Isa(
         ilogb_minimum=True,
         tls_get_addr_register=None,
         helpers=frozenset({Helpers.FLOAT128}),
+        compiled="x86_64",
         float_environment=FloatEnvironment(
             rounding=(("fpcw", 0), ("mxcsr", 3)),
             modes=(0x000, 0x400, 0x800, 0xC00),

@@ -45,7 +45,7 @@ def _is_special(*values: Exact) -> bool:
 
 def _as_float(value: Exact) -> float:
     """A stand-in with the same class and sign, for the cases only class and sign decide."""
-    return value if isinstance(value, float) else math.copysign(1.0, value)
+    return value if isinstance(value, float) else -1.0 if value < 0 else 1.0
 
 
 def add(a: Exact, b: Exact) -> Exact:

@@ -1,4 +1,7 @@
-"""The hosted C library as a source of symbols: searched after every image, so a real C library comes first."""
+"""The hosted C library as a source of symbols: searched after every image, so a real C library comes first.
+
+A name is that of a compiled function (`emu.libc.compiled`) before it is that of one in Python.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.host.guard import guarded
+from emu.libc.compiled import CompiledLibrary, variant
 from relink.elf import Names
 from relink.memory.address_space import PAGE
 from relink.resolve.sources import DataAddress, SymbolRequest, ThreadLocal
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
     from emu.host.functions import HostFunction
     from emu.host.symbols import HostSymbols
+    from emu.isa.convention import CallingConvention
     from emu.libc.library import Libc
     from emu.memory.guest_memory import GuestMemory
     from emu.run.runner import Runner
@@ -34,7 +39,13 @@ class LibcSymbols:
     """A `SymbolSource` of what `Libc` exports."""
 
     def __init__(
-        self, libc: Libc, memory: GuestMemory, traps: TrapTable, runner: Runner, host_symbols: HostSymbols
+        self,
+        libc: Libc,
+        memory: GuestMemory,
+        traps: TrapTable,
+        runner: Runner,
+        host_symbols: HostSymbols,
+        convention: CallingConvention,
     ) -> None:
         self._libc = libc
         self._memory = memory
@@ -42,6 +53,13 @@ class LibcSymbols:
         self._runner = runner
         self._host_symbols = host_symbols
         self._addresses: dict[str, int | None] = {}
+        self._in_python: dict[str, int | None] = {}
+        self.compiled = CompiledLibrary(
+            memory,
+            variant(libc.isa, convention),
+            self.in_python,
+            lambda address: libc.call(address, "void(void)"),
+        )
 
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
         return None
@@ -51,7 +69,8 @@ class LibcSymbols:
         if name in _THREAD_LOCAL:
             return ThreadLocal(_THREAD_LOCAL[name])
         if name not in self._addresses:
-            self._addresses[name] = self._address(name)
+            compiled = self.compiled.lookup(name)
+            self._addresses[name] = self.in_python(name) if compiled is None else compiled
         found = self._addresses[name]
         if isinstance(found, DataAddress) and request.asking is not None and request.asking.decoded.is_relocatable:
             return self._within_reach(found, request.asking)
@@ -69,7 +88,17 @@ class LibcSymbols:
         near = self._memory.mirror(data, low, high)
         return data if near is None else DataAddress.of(near, data.size)
 
-    def _address(self, name: str) -> int | None:
+    def is_function(self, address: int) -> bool:
+        """Whether a guest address is that of a function of this library."""
+        return address in self._traps or self.compiled.is_function(address)
+
+    def in_python(self, name: str) -> int | None:
+        """The address of what `name` is in Python: a function's trap, a variable's `DataAddress`, or None."""
+        if name not in self._in_python:
+            self._in_python[name] = self._python_address(name)
+        return self._in_python[name]
+
+    def _python_address(self, name: str) -> int | None:
         found = self._libc.lookup(name)
         if isinstance(found, int):
             return DataAddress.of(found, self._libc.variable_size(name))

@@ -109,9 +109,12 @@ class Linux(Personality):
         self._place_errno()
         self._add_kernel_pages(parts)
         if self.hosted:
-            resolver.after.append(
-                LibcSymbols(self.libc, parts.memory, parts.traps, parts.runner, parts.host_symbols)
+            symbols = LibcSymbols(
+                self.libc, parts.memory, parts.traps, parts.runner, parts.host_symbols, parts.convention
             )
+            resolver.after.append(symbols)
+            resolver.is_host_function = symbols.is_function
+            parts.symbolizer.host_images = lambda: symbols.compiled.images
 
     def _add_kernel_pages(self, parts: Parts) -> None:
         """What the kernel has in every process at fixed addresses: Arm's helpers, x86-64's vsyscalls."""
