@@ -130,11 +130,15 @@ class AssemblerMissing(AssemblyError):
 
 
 class BudgetExceeded(MachineError):
-    """The guest used up its `max_instructions` or `timeout`."""
+    """The guest used up its `max_instructions` or `timeout`.
 
-    def __init__(self, limit: str, frame: Frame) -> None:
+    `executed` is how many instructions it has run, where they were counted (`max_instructions`), else None.
+    """
+
+    def __init__(self, limit: str, frame: Frame, executed: int | None = None) -> None:
         self.limit = limit
         self.frame = frame
+        self.executed = executed
         super().__init__(f"stopped after {limit}, pc {frame}")
 
 

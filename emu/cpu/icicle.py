@@ -52,6 +52,9 @@ _WORD = (1 << 64) - 1
 _SCRATCH_PAGE = (1 << 63) - PAGE_SIZE
 
 
+_NOT_BEGUN = {StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED, StopReason.INVALID_INSTRUCTION}
+
+
 @dataclass(frozen=True, slots=True)
 class _Context(CpuContext):
     """Every register of the engine, in the order of ENGINE_REGISTERS."""
@@ -328,23 +331,27 @@ class IcicleCpu:
             self._running = True
             if self._stale or not self._ran_current:
                 self._prepare()
-            return self._run(pc, max_instructions or -1, deadline)
+            stop = self._run(pc, max_instructions or -1, deadline)
+            # The engine counts an instruction that faults, but for one it cannot fetch or decode.
+            self.executed -= stop.reason.is_fault and stop.reason not in _NOT_BEGUN
+            return stop
         finally:
             self._running = False
 
-    def _run(self, pc: int, left: int, deadline: float) -> Stop:
+    def _run(self, pc: int, limit: int, deadline: float) -> Stop:
         """Run in slices of so many instructions: each ends exactly, and lets Python handle signals."""
         engine = self._engine
         engine.pc = pc
+        self.executed = 0
         slice_size = self._timed_slice if deadline else self._slice
         while True:
             engine.icount = 0
-            engine.icount_limit = slice_size if left < 0 else min(slice_size, left)
+            engine.icount_limit = slice_size if limit < 0 else min(slice_size, limit - self.executed)
             status = engine.run()
+            self.executed += engine.icount
             pc = engine.pc
             if self._trap_start <= pc < self._trap_end:
                 return Stop(StopReason.TRAP, pc)
-            executed = engine.icount
             if status != self._words.instruction_limit:
                 code = int(engine.exception_code)
                 if code == self._words.self_modifying:
@@ -359,10 +366,8 @@ class IcicleCpu:
                     engine.pc = pc = pc + 4 & _WORD
                 else:
                     return self._stop(code, pc)
-            if left > 0:
-                left -= executed
-                if left <= 0:
-                    return Stop(StopReason.INSTRUCTION_LIMIT, pc)
+            if 0 <= limit <= self.executed:
+                return Stop(StopReason.INSTRUCTION_LIMIT, pc)
             if deadline and time.monotonic() >= deadline:
                 return Stop(StopReason.TIMEOUT, pc)
 

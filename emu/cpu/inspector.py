@@ -74,16 +74,12 @@ class Inspector:
         stale = [pc for pc in self._known if low - _PAGE < pc < high]
         self._known.difference_update(stale)
 
-    def abandon(self) -> None:
-        """Discard the stop of a run that has been given up."""
-        self._engine.edges.stopped = self._engine.instructions.stopped = 0
-
     def look_away(self, away: bool) -> None:
         """Whether new blocks run without being looked at. Called outside of runs."""
         self._engine.edges.left = 0 if away else 1
 
-    def verdict(self, guest: Guest, pc: int) -> Verdict | None:
-        """What to do after a run has ended at `pc`; None where it was not the inspector that ended it."""
+    def verdict(self, guest: Guest, pc: int) -> Verdict:
+        """What to do after one of the engine's two requests has ended a run at `pc`."""
         edges, instructions = self._engine.edges, self._engine.instructions
         if edges.stopped:
             edges.stopped = 0
@@ -94,8 +90,6 @@ class Inspector:
                 self._watch(found)
                 self._engine.drop(pc, pc + size)
             return Verdict(pc)
-        if not instructions.stopped:
-            return None
         instructions.stopped, instructions.left = 0, 1
         found_here = next(self._find(self._fetch(pc, _LONGEST), pc), None)
         if found_here is None or found_here.address != pc:  # other code lies there now

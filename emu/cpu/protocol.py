@@ -91,6 +91,7 @@ class Cpu(Protocol):
     page_size: int  #: bytes; 4096 on every engine so far
     page_cost: int  #: bytes of host memory for a page that is used
     shares_memory: bool  #: True: `map` uses the caller's buffer itself; False: it copies the buffer once
+    executed: int  #: how many instructions the last `run` that had an instruction limit has run, exactly
     registers: tuple[str, ...]  #: the integer registers worth printing in a fault, pc last
 
     def set_trap_range(self, start: int, size: int) -> None:

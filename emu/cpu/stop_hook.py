@@ -2,7 +2,8 @@
 
 `uc_emu_stop` is exact only when it is called from within a hook that Unicorn runs before a block or an
 instruction. A hook in Python would cost 0.4 µs a block and may run signal handlers; a hook in machine code costs
-about a nanosecond. This one counts down and, when nothing is left, calls `uc_emu_stop`; see `StopRequest`.
+about a nanosecond. This one counts down, calls or instructions, and when nothing is left calls `uc_emu_stop`; see
+`StopRequest`.
 
 Why not from another thread: translated code looks for a stop request at the start of a block, but also after
 every load and store, in the middle of an instruction (Unicorn 2.1.4: `check_exit_request` in qemu/tcg/tcg-op.c,
@@ -28,35 +29,115 @@ from numpy.typing import NDArray
 
 #: What `uname -m` says -> the hook, position independent. It is called by the C ABI with (engine, address of the
 #: block or instruction, its size, user data); `user data` points to a StopRequest. Of `left` 0 is "do not stop",
-#: and 1 stays 1, since in the middle of a Thumb IT block Unicorn takes a stop back.
+#: and 1 stays 1, since in the middle of a Thumb IT block Unicorn takes a stop back. `budget` is the same for
+#: instructions, and looked at where it is not 0: the block's are looked up in `table` by open addressing with
+#: linear probing. The engine stops before a block that is not found, or has more than are left.
 HOST_CODE: Final[Mapping[str, bytes]] = {
     "x86_64": bytes.fromhex(
-        "488b01"  #             mov  rax, [rcx]
-        "4885c0"  #             test rax, rax
-        "7408"  #               jz   out
-        "48ffc8"  #             dec  rax
-        "7404"  #               jz   stop
-        "488901"  #             mov  [rcx], rax
-        "c3"  #           out:  ret
-        "c7410801000000"  # stop: mov dword ptr [rcx + 8], 1
-        "ff6110"  #             jmp  [rcx + 16]
+        "488b01"  #              mov rax, [rcx]
+        "480b4118"  #            or rax, [rcx + 24]
+        "7501"  #                jne asked
+        "c3"  #           out:   ret
+        "488b01"  #       asked: mov rax, [rcx]
+        "4885c0"  #              test rax, rax
+        "7408"  #                je count
+        "48ffc8"  #              dec rax
+        "7463"  #                je stop
+        "488901"  #              mov [rcx], rax
+        "488b4118"  #     count: mov rax, [rcx + 24]
+        "4885c0"  #              test rax, rax
+        "74e6"  #                je out
+        "4c8b4120"  #            mov r8, [rcx + 32]
+        "4189d1"  #              mov r9d, edx
+        "41c1e902"  #            shr r9d, 2
+        "4d85c0"  #              test r8, r8
+        "742f"  #                je known
+        "4989f2"  #              mov r10, rsi
+        "4c0faf5130"  #          imul r10, [rcx + 48]
+        "49c1ea20"  #            shr r10, 32
+        "4c235128"  #     probe: and r10, [rcx + 40]
+        "4f8b4c1008"  #          mov r9, [r8 + r10 + 8]
+        "4b393410"  #            cmp [r8 + r10], rsi
+        "7505"  #                jne next
+        "4139d1"  #              cmp r9d, edx
+        "740b"  #                je found
+        "4585c9"  #       next:  test r9d, r9d
+        "7429"  #                je miss
+        "4983c210"  #            add r10, 16
+        "ebe1"  #                jmp probe
+        "49c1e920"  #     found: shr r9, 32
+        "4c39c8"  #       known: cmp rax, r9
+        "7621"  #                jbe limit
+        "4c29c8"  #              sub rax, r9
+        "48894118"  #            mov [rcx + 24], rax
+        "48897138"  #            mov [rcx + 56], rsi
+        "895140"  #              mov [rcx + 64], edx
+        "44894944"  #            mov [rcx + 68], r9d
+        "c3"  #                  ret
+        "b801000000"  #   stop:  mov eax, 1
+        "eb0c"  #                jmp leave
+        "b802000000"  #   miss:  mov eax, 2
+        "eb05"  #                jmp leave
+        "b804000000"  #   limit: mov eax, 4
+        "894108"  #       leave: mov [rcx + 8], eax
+        "895148"  #              mov [rcx + 72], edx
+        "ff6110"  #              jmp [rcx + 16]
     ),
     "aarch64": b"".join(
         word.to_bytes(4, "little")
         for word in (
-            0xF940_0064,  #       ldr  x4, [x3]
-            0xB400_0084,  #       cbz  x4, out
-            0xF100_0484,  #       subs x4, x4, #1
-            0x5400_0060,  #       b.eq stop
-            0xF900_0064,  #       str  x4, [x3]
-            0xD65F_03C0,  # out:  ret
-            0x5280_0025,  # stop: mov  w5, #1
-            0xB900_0865,  #       str  w5, [x3, #8]
-            0xF940_0864,  #       ldr  x4, [x3, #16]
-            0xD61F_0080,  #       br   x4
+            0xF940_0064,  #        ldr x4, [x3]
+            0xF940_0C65,  #        ldr x5, [x3, #24]
+            0xAA05_0086,  #        orr x6, x4, x5
+            0xB400_03A6,  #        cbz x6, out
+            0xB400_0084,  #        cbz x4, count
+            0xF100_0484,  #        subs x4, x4, #0x1
+            0x5400_0360,  #        b.eq stop
+            0xF900_0064,  #        str x4, [x3]
+            0xB400_0305,  # count: cbz x5, out
+            0xF940_1066,  #        ldr x6, [x3, #32]
+            0x5302_7C47,  #        lsr w7, w2, #2
+            0xB400_01E6,  #        cbz x6, known
+            0xA942_A069,  #        ldp x9, x8, [x3, #40]
+            0x9B08_7C28,  #        mul x8, x1, x8
+            0xD360_FD08,  #        lsr x8, x8, #32
+            0x8A09_0108,  # probe: and x8, x8, x9
+            0x8B08_00CA,  #        add x10, x6, x8
+            0xA940_1D4B,  #        ldp x11, x7, [x10]
+            0xEB01_017F,  #        cmp x11, x1
+            0x5400_0061,  #        b.ne next
+            0x6B02_00FF,  #        cmp w7, w2
+            0x5400_0080,  #        b.eq found
+            0x3400_01A7,  # next:  cbz w7, miss
+            0x9100_4108,  #        add x8, x8, #0x10
+            0x17FF_FFF7,  #        b probe
+            0xD360_FCE7,  # found: lsr x7, x7, #32
+            0xEB07_00BF,  # known: cmp x5, x7
+            0x5400_0149,  #        b.ls limit
+            0xCB07_00A5,  #        sub x5, x5, x7
+            0xF900_0C65,  #        str x5, [x3, #24]
+            0xF900_1C61,  #        str x1, [x3, #56]
+            0x2908_1C62,  #        stp w2, w7, [x3, #64]
+            0xD65F_03C0,  # out:   ret
+            0x5280_0024,  # stop:  mov w4, #0x1
+            0x1400_0004,  #        b leave
+            0x5280_0044,  # miss:  mov w4, #0x2
+            0x1400_0002,  #        b leave
+            0x5280_0084,  # limit: mov w4, #0x4
+            0xB900_0864,  # leave: str w4, [x3, #8]
+            0xB900_4862,  #        str w2, [x3, #72]
+            0xF940_0864,  #        ldr x4, [x3, #16]
+            0xD61F_0080,  #        br x4
         )
     ),
 }
+
+
+#: What `stopped` says: that `left` was used up; that a block is not in `table`; that it has more than `budget`.
+ASKED, UNKNOWN_BLOCK, LIMIT = 1, 2, 4
+#: By which an address is multiplied to find its place in the table (Knuth, The Art of Computer Programming, 6.4).
+MULTIPLIER: Final = 0x9E37_79B9_7F4A_7C15
+PLACE_SHIFT: Final = 32  #: the bits of the product above these choose the place
 
 
 class StopRequest(ctypes.Structure):
@@ -64,16 +145,34 @@ class StopRequest(ctypes.Structure):
 
     Any thread may set `left` at any time: the engine stops before the next block (or instruction) but `left - 1`
     that it comes to, in this run or the next, and before every one from then on, until `left` is set again.
+
+    The rest belongs to the engine's thread. With a `budget` the hook also counts instructions, at blocks: see
+    `emu.cpu.meter`, which fills `table`.
     """
 
     _fields_ = (
         ("left", ctypes.c_int64),  #: 1: stop now; n: let n - 1 pass, then stop; 0: do not stop
-        ("stopped", ctypes.c_int32),  #: set by the hook when it stops the engine
+        ("stopped", ctypes.c_int32),  #: set by the hook when it stops the engine: ASKED, UNKNOWN_BLOCK or LIMIT
         ("stop", ctypes.c_void_p),  #: the address of uc_emu_stop
+        ("budget", ctypes.c_uint64),  #: 0: do not count; n: stop before a block of more than n - 1 instructions
+        ("table", ctypes.c_void_p),  #: of (address, size | instructions << 32), unused ones 0; None: 4 bytes each
+        ("mask", ctypes.c_uint64),  #: the table's size in bytes less 16
+        ("multiplier", ctypes.c_uint64),
+        ("block", ctypes.c_uint64),  #: the address of the last block that was counted, and let pass
+        ("block_size", ctypes.c_uint32),
+        ("block_count", ctypes.c_uint32),
+        ("size", ctypes.c_uint32),  #: of the block (or instruction) it stopped before
     )
 
     left: int
     stopped: int
+    budget: int
+    table: int | None
+    mask: int
+    block: int
+    block_size: int
+    block_count: int
+    size: int
 
 
 @functools.cache

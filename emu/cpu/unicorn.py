@@ -15,8 +15,9 @@ all six ISAs: the run can go on from each as if it had not been stopped. Of Unic
 source and by experiment (`tests/cpu/test_stops.py`, docs/stops.md):
 
 * `uc_emu_stop` called from within a hook that runs before a block or an instruction: what is done here, by the
-  hook of `emu.cpu.stop_hook`, one before blocks for stops from outside, one before instructions for limits;
-* `count=`, which is the same by a hook of Unicorn's own, and `until=` (it ends translation there);
+  hook of `emu.cpu.stop_hook` before blocks, for stops from outside and for limits (`emu.cpu.meter`);
+* `count=`, which is the same by a hook of Unicorn's own, and `until=` (it ends translation there), by which the
+  last block before a limit is cut;
 * a fetch of an unmapped page, an exception or a system call reported to a hook.
 
 Exact on no ISA: `uc_emu_stop` from another thread, and `timeout=`, which is one; nor a stop in a hook on memory
@@ -30,9 +31,7 @@ translation (UC_TLB_VIRTUAL) would not, and is six times slower on loads and sto
 from __future__ import annotations
 
 import ctypes
-import platform
 import weakref
-from functools import partial
 from threading import get_ident
 from typing import Any, Final, cast
 
@@ -40,23 +39,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu import unicorn_api as api
-from emu.cpu import watchdog
-from emu.cpu.inspector import Inspector
-from emu.cpu.misrun import FINDERS
 from emu.cpu.pages import PAGE_SIZE, PageMap, Piece
 from emu.cpu.protocol import Protection, Stop, StopReason
-from emu.cpu.stop_hook import stop_hook
-from emu.cpu.unicorn_api import emu_start, reg_read, uc
+from emu.cpu.unicorn_api import uc
 from emu.cpu.unicorn_isas import ISAS
-from emu.cpu.unicorn_registers import Closed, UnicornRegisters
+from emu.cpu.unicorn_registers import Closed
+from emu.cpu.unicorn_stops import REFUSED, UnicornStops
 from emu.cpu.watchdog import WATCHDOG, Watch
-from relink.errors import AddressSpaceError, MachineError, MachineInUse
+from relink.errors import AddressSpaceError, MachineInUse
 
 _CPSR_IT: Final = 0x0600_FC00  # CPSR[26:25] and [15:10], the state of a Thumb IT block
 _FETCH_FAULTS = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})
-_NO_LIMIT: Final = 1 << 62
 _NOWHERE: Final = -1
-_REFUSED: Final = -1  #: the status of an instruction that `emu.cpu.inspector` refuses
 
 
 def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) -> None:
@@ -64,7 +58,7 @@ def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) ->
     api.uclib.uc_close(handle)
 
 
-class UnicornCpu(UnicornRegisters):
+class UnicornCpu(UnicornStops):
     """A `Cpu` of one of Unicorn's six ISAs (x86_64, i386, aarch64, arm, riscv64, riscv32).
 
     Besides the psABI's registers: `mxcsr fpcw fpsw fptag` (x86), `fs_base gs_base` (x86_64), `pstate nzcv
@@ -74,6 +68,7 @@ class UnicornCpu(UnicornRegisters):
 
     page_size = page_cost = PAGE_SIZE
     shares_memory = True
+    executed = 0
 
     def __init__(self, arch: str) -> None:
         if arch not in ISAS:
@@ -81,40 +76,16 @@ class UnicornCpu(UnicornRegisters):
         self.arch = arch
         isa = ISAS[arch]
         self._handle = handle = api.open_engine(arch, isa)
-        self._look, self._counter = api.stop_request(), api.stop_request()
-        # 2: the block it comes to first runs, so that the guest gets on however often it is stopped.
-        self._watch = Watch(partial(setattr, self._look, "left", 2))
+        super().__init__(handle, isa)
         self._seen = api.Seen()
-        self._free = weakref.finalize(
-            self, _release, handle, self._watch, self._look, self._counter, self._seen.callbacks
-        )
+        self._free = weakref.finalize(self, _release, handle, self._watch, self._look, self._seen.callbacks)
         self._free.atexit = False  # a thread that outlives the main one may be in the engine
         api.install_recorders(handle, isa, self._seen)
-        self._install_stops()
         self._pages = PageMap()
-        #: Steps in where the engine would run an instruction wrong; None where none is known.
-        self._inspector = self._inspect() if arch in FINDERS else None
-        self._begin, self._until = ctypes.c_uint64(), ctypes.c_uint64((1 << 8 * isa.word) - 1)
-        self._counting: ctypes.c_size_t | None = None  # the hook that counts, as long as it is installed
+        self._install_stops()
         self._trap_start = self._trap_end = 0
-        super().__init__(handle, isa)
         for name, bits in isa.setup.items():
             self.write_register(name, self.read_register(name) | bits)
-
-    def _install_stops(self) -> None:
-        """The hook before blocks, by which the watchdog stops runs."""
-        self._every = watchdog.stop_every + 1 if watchdog.stop_every else 0
-        if (address := stop_hook()) is not None:
-            look = ctypes.byref(self._look)
-            api.add_hook(self._handle, uc.UC_HOOK_BLOCK, ctypes.c_void_p(address), look)
-            WATCHDOG.add(self._watch)
-
-    def _inspect(self) -> Inspector | None:
-        """What looks at new code; None on hosts that have no stop hook."""
-        address = stop_hook()
-        if address is None:
-            return None
-        return Inspector(self.arch, api.Watched(self._handle, address), self._pages.read)
 
     def set_trap_range(self, start: int, size: int) -> None:
         """Declare [start, start + size) the trap range. Only read-only pages may be mapped there."""
@@ -192,6 +163,8 @@ class UnicornCpu(UnicornRegisters):
     def _forget(self, piece: Piece, low: int, high: int) -> None:
         """Drop translations of [low, high)."""
         if piece.translated:
+            if self._meter is not None:
+                self._meter.forget()
             if self._inspector is not None:
                 self._inspector.forget(low, high)
             api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
@@ -208,8 +181,7 @@ class UnicornCpu(UnicornRegisters):
             raise MachineInUse("the guest is running on this CPU: a signal handler cannot run it as well")
         if self._suspended is not None:
             self._leave(pc)
-        if max_instructions or self._counting is not None:
-            self._count(max_instructions)
+        meter = self._metered(max_instructions) if max_instructions else None
         watch = self._watch
         watch.runs += 1
         try:
@@ -222,13 +194,16 @@ class UnicornCpu(UnicornRegisters):
             status, stopped_at = self._enter(pc)
             if self._trap_start <= stopped_at < self._trap_end:
                 return Stop(StopReason.TRAP, stopped_at)
-            return self._explain(status, stopped_at)
+            stop = self._explain(status, stopped_at)
+            if meter is not None and stop.reason.is_fault:
+                meter.interrupted(stop.pc, bool(self._thumb_bit()))
+            return stop
         except BaseException:
             # A signal handler raised: the guest is between two blocks, and does not go on from there.
             self._seen.forget()
             self._look.left = self._look.stopped = 0
-            if self._inspector is not None:
-                self._inspector.abandon()
+            if self._watched is not None:
+                self._watched.forget()
             self._suspended = _NOWHERE if self._interworking else None
             raise
         finally:
@@ -236,66 +211,8 @@ class UnicornCpu(UnicornRegisters):
             self._running = 0
             if timeout > 0:
                 WATCHDOG.disarm(watch)
-
-    def _enter(self, pc: int) -> tuple[int, int]:
-        """Run, through stops that mean nothing to the guest; Unicorn's status and the pc.
-
-        Between a stop and going on, the interpreter runs the handlers of signals that have come.
-        """
-        identifier, buffer, reference = self._pc_slot
-        look, every, inspector = self._look, self._every, self._inspector
-        while True:
-            if inspector is not None:
-                inspector.begin(pc)
-            self._begin.value = pc
-            if every:
-                look.left = every
-            status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
-            reg_read(self._handle, identifier, reference)
-            stopped_at: int = buffer.value
-            if inspector is not None and (verdict := inspector.verdict(self, stopped_at)) is not None:
-                if verdict.refused:
-                    return _REFUSED, verdict.pc
-                pc = verdict.pc
-                continue
-            if look.stopped:
-                look.left = look.stopped = 0  # before `fired` is looked at: what fires now asks again
-                if self._watch.fired or self._counter.stopped:
-                    return status, stopped_at
-            elif status != uc.UC_ERR_INSN_INVALID or not self._paused(pc, stopped_at):
-                return status, stopped_at
-            pc = stopped_at | self._thumb_bit()
-
-    def _arm(self, timeout: float) -> None:
-        self._need_hook("a time limit")
-        WATCHDOG.arm(self._watch, timeout)
-
-    def _count(self, limit: int) -> None:
-        """Have the next run stop after `limit` instructions; 0: never. Translated code counts or does not."""
-        counter = self._counter
-        counter.stopped = 0
-        counter.left = min(limit, _NO_LIMIT) + 1 if limit else 0
-        if bool(limit) is (self._counting is not None):
-            return
-        address = self._need_hook("an instruction limit")
-        api.control(self._handle, uc.UC_CTL_TB_FLUSH)
-        if limit:
-            hook = ctypes.c_void_p(address)
-            self._counting = api.add_hook(self._handle, uc.UC_HOOK_CODE, hook, ctypes.byref(counter))
-        else:
-            api.uclib.uc_hook_del(self._handle, self._counting)
-            self._counting = None
-
-    def _need_hook(self, purpose: str) -> int:
-        if (address := stop_hook()) is None:
-            raise MachineError(f"{purpose} cannot be kept exactly on this host ({platform.machine()})")
-        return address
-
-    def _paused(self, begin: int, pc: int) -> bool:
-        """Whether the engine only left its loop for a hint (Arm's yield and wfe), which it calls invalid."""
-        if begin & ~1 == pc:
-            return False
-        return any(self._before(pc, len(pause)) == pause for pause in self._isa.pauses)
+            if meter is not None:
+                self.executed = meter.end()
 
     def _explain(self, status: int, pc: int) -> Stop:
         """Why the engine came back to a pc that is no trap."""
@@ -307,7 +224,7 @@ class UnicornCpu(UnicornRegisters):
             stop = self._ended(pc)
         else:
             reason = api.FAULTS.get(status, StopReason.EXCEPTION)
-            if status == _REFUSED:
+            if status == REFUSED:
                 reason = StopReason.INVALID_INSTRUCTION
             elif reason is StopReason.INVALID_INSTRUCTION:
                 reason = self._isa.refused
@@ -344,18 +261,13 @@ class UnicornCpu(UnicornRegisters):
 
     def _ended(self, pc: int) -> Stop:
         """A limit; or waiting for an interrupt that cannot come (hlt, wfi), which ends a run without an error."""
-        if self._counter.stopped:
+        last = None if self._meter is None else self._meter.ended(pc)
+        if last is not None and (last == pc or self._before(pc, pc - last) not in self._isa.halts):
             return Stop(StopReason.INSTRUCTION_LIMIT, pc)
         if self._watch.fired:
             return Stop(StopReason.TIMEOUT, pc)
         halts = (len(halt) for halt in self._isa.halts if self._before(pc, len(halt)) == halt)
         return Stop(StopReason.EXCEPTION, self._rewind(pc, next(halts, 0)))
-
-    def _before(self, pc: int, size: int) -> bytes:
-        try:
-            return self.read(pc - size, size)
-        except AddressSpaceError:
-            return b""
 
     def _rewind(self, pc: int, distance: int) -> int:
         if distance:

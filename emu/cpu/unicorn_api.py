@@ -30,7 +30,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Protection, StopReason
-from emu.cpu.stop_hook import StopRequest
+from emu.cpu.stop_hook import MULTIPLIER, StopRequest
 from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, UnicornIsa, gdt_entry
 from relink.errors import AddressSpaceError
 
@@ -330,22 +330,35 @@ class _Block(ctypes.Structure):
 
 
 class Watched:
-    """The engine as `emu.cpu.inspector` uses it; `hook` is the address of `emu.cpu.stop_hook`."""
+    """The engine as `emu.cpu.inspector` and `emu.cpu.meter` use it; `hook` is that of `emu.cpu.stop_hook`."""
 
     def __init__(self, handle: ctypes.c_void_p, hook: int) -> None:
         self._handle, self._hook = handle, ctypes.c_void_p(hook)
         self.edges, self.instructions = stop_request(), stop_request()
         add_hook(handle, uc.UC_HOOK_EDGE_GENERATED, self._hook, ctypes.byref(self.edges))
 
+    @property
+    def stopped(self) -> int:
+        """Whether one of the two requests has stopped the engine."""
+        return self.edges.stopped or self.instructions.stopped
+
+    def forget(self) -> None:
+        """Discard that one of them has."""
+        self.edges.stopped = self.instructions.stopped = 0
+
     def hook_instruction(self, address: int) -> None:
         request = ctypes.byref(self.instructions)
         add_hook(self._handle, uc.UC_HOOK_CODE, self._hook, request, place=(address, address))
 
     def block_size(self, pc: int) -> int:
+        return self.block(pc)[1]
+
+    def block(self, pc: int) -> tuple[int, int]:
+        """(instructions, bytes) of the block at `pc`, translated if need be. Raises UnicornError."""
         block = _Block()
         request = ctypes.c_int(uc.UC_CTL_TB_REQUEST_CACHE | 2 << 26 | uc.UC_CTL_IO_READ_WRITE << 30)
         check(uclib.uc_ctl(self._handle, request, ctypes.c_uint64(pc), ctypes.byref(block)), "look at a block")
-        return int(block.size)
+        return int(block.icount), int(block.size)
 
     def drop(self, low: int, high: int) -> None:
         control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
@@ -353,4 +366,4 @@ class Watched:
 
 def stop_request() -> StopRequest:
     """A request that stops Unicorn, for `emu.cpu.stop_hook`. It is to live as long as the engine."""
-    return StopRequest(0, 0, _EMU_STOP)
+    return StopRequest(stop=_EMU_STOP, multiplier=MULTIPLIER)

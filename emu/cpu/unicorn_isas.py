@@ -45,6 +45,7 @@ _X86_EXCEPTIONS = {
     3: StopReason.BREAKPOINT,  # #BP, int3
     4: StopReason.ARITHMETIC,  # #OF, into
     6: StopReason.INVALID_INSTRUCTION,  # #UD
+    8: StopReason.ARITHMETIC,  # #DF: a #DE after one that ended the run before, which the engine remembers
     16: StopReason.ARITHMETIC,  # #MF, an unmasked x87 exception
     17: StopReason.UNALIGNED,  # #AC
     19: StopReason.ARITHMETIC,  # #XM, an unmasked SSE exception

@@ -10,13 +10,14 @@ from emu.cpu.protocol import StopReason
 class Budget:
     """What a top-level call, with everything it calls, may use up.
 
-    The engine counts instructions between two traps only, so each stretch may take what is left, and each trap
-    costs one: a guest that never returns is stopped either way.
+    The engine counts instructions exactly, a system call's too; the host function behind a trap counts as one, so
+    that loops which run few instructions or none come to an end as well.
     """
 
     def __init__(self, instructions: int, seconds: float) -> None:
         self.limit, self.seconds = instructions, seconds
-        self.instructions = instructions
+        self.instructions = instructions  #: what is left, where there is a limit
+        self.executed = 0  #: by the guest, where there is a limit
         self.deadline = time.monotonic() + seconds if seconds else 0.0
         self.bounded = bool(instructions or seconds)
 
@@ -28,12 +29,15 @@ class Budget:
     def seconds_left(self) -> float:
         return max(self.deadline - time.monotonic(), 1e-6) if self.deadline else 0.0
 
-    def spent_on_trap(self) -> bool:
-        """Charge a trap; whether that was the last of it."""
-        if not self.limit:
-            return False
-        self.instructions -= 1
-        return self.instructions <= 0
+    def spend(self, executed: int, on_host: int) -> None:
+        """Charge instructions, and host functions."""
+        self.executed += executed
+        self.instructions -= executed + on_host
+
+    @property
+    def spent(self) -> bool:
+        """Whether no instruction is left."""
+        return self.limit > 0 and self.instructions <= 0
 
     def describe(self, reason: StopReason) -> str:
         if reason is StopReason.TIMEOUT:

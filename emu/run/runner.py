@@ -246,7 +246,11 @@ class Runner:
             if budget.bounded:
                 if budget.overdue:  # a short stretch could come to its end before the engine looks at the clock
                     raise self._stopped(Stop(StopReason.TIMEOUT, pc))
+                if budget.spent:
+                    raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, pc))
                 stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
+                if budget.limit:
+                    budget.spend(self.cpu.executed, on_host=0)
             else:
                 stop = run(pc)
             if stop.reason is StopReason.TRAP:
@@ -261,8 +265,10 @@ class Runner:
                 trap = fixed
             else:
                 raise self._stopped(stop)
-            if budget.bounded and budget.spent_on_trap():
-                raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
+            if budget.limit and trap is not None:
+                budget.spend(0, on_host=1)
+                if budget.instructions < 0:
+                    raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, stop.pc))
             if budget.overdue:
                 raise self._stopped(Stop(StopReason.TIMEOUT, stop.pc))
             self._reached = stop.pc
@@ -290,10 +296,18 @@ class Runner:
         """What the call under way has left of its time; None where it has no limit."""
         return self._budget.seconds_left() if self._budget.deadline else None
 
+    @property
+    def executed(self) -> int | None:
+        """How many instructions the guest has run in the last outermost call, or that under way, exactly; host
+        functions not counted. None where it had no `max_instructions`."""
+        return self._budget.executed if self._budget.limit else None
+
     def _stopped(self, stop: Stop) -> RelinkError:
         """The exception for a guest that did not get to its end."""
         if stop.reason in (StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT):
-            return BudgetExceeded(self._budget.describe(stop.reason), self._frame(stop.pc))
+            budget = self._budget
+            executed = budget.executed if budget.limit else None
+            return BudgetExceeded(budget.describe(stop.reason), self._frame(stop.pc), executed)
         return self._describe_fault(stop)
 
     # ------------------------------------------------------------ where calls come from

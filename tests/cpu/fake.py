@@ -48,6 +48,7 @@ class FakeCpu:
 
     page_size = page_cost = PAGE_SIZE
     shares_memory = True
+    executed = 0
 
     def __init__(self, arch: str, script: Iterable[Step] = ()) -> None:
         self.arch = arch

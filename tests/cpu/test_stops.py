@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import struct
 import threading
@@ -10,34 +11,87 @@ import pytest
 
 from emu import Machine
 from emu.cpu.protocol import Stop, StopReason
-from emu.cpu.stop_hook import HOST_CODE
+from emu.cpu.stop_hook import (
+    ASKED,
+    HOST_CODE,
+    LIMIT,
+    MULTIPLIER,
+    PLACE_SHIFT,
+    UNKNOWN_BLOCK,
+    StopRequest,
+)
 from relink.errors import MachineInUse
 from relink.memory.address_space import Protection
 
 from .guests import CODE, Bench
 
 
-@pytest.mark.parametrize("host", HOST_CODE)
-def test_the_hook_of_every_host_counts_down_and_stops(host: str) -> None:
-    """Run as a guest, on the project's own machine: `uc_emu_stop` is a host function here."""
-    stops: list[int] = []
-    with Machine(host) as machine:
+class HostHook:
+    """The hook of a host, run as a guest on the project's own machine: `uc_emu_stop` is a host function here."""
+
+    def __init__(self, machine: Machine, host: str) -> None:
+        self.machine, self.stops = machine, 0
         memory = machine.memory
-        hook = memory.map_anonymous(4096, Protection.R | Protection.X)
-        memory.write(hook, HOST_CODE[host])
-        request = machine.heap.malloc(24)
-        stop = machine.define("uc_emu_stop", (stops.append, "void uc_emu_stop(void *)"))
-        memory.write(request, struct.pack("<qixxxxQ", 3, 0, stop))
+        self.hook = memory.map_anonymous(4096, Protection.R | Protection.X)
+        memory.write(self.hook, HOST_CODE[host])
+        self.place = machine.heap.malloc(ctypes.sizeof(StopRequest))
+        stop = machine.define("uc_emu_stop", (self._stop, "void uc_emu_stop(void *)"))
+        self.request = StopRequest(stop=stop, multiplier=MULTIPLIER)
 
-        def come_to_a_block() -> tuple[int, int, int]:
-            machine.call(hook, "void(void *, uint64_t, uint32_t, void *)", 0x1234, CODE, 4, request)
-            left, stopped, _ = struct.unpack("<qixxxxQ", memory.read(request, 24))
-            return left, stopped, len(stops)
+    def _stop(self, engine: int) -> None:
+        assert engine == 0x1234
+        self.stops += 1
 
-        assert [come_to_a_block() for _ in range(4)] == [(2, 0, 0), (1, 0, 0), (1, 1, 1), (1, 1, 2)]
-        assert stops == [0x1234] * 2
-        memory.write(request, bytes(12))
-        assert [come_to_a_block() for _ in range(3)] == [(0, 0, 2)] * 3
+    def come_to(self, block: int = CODE, size: int = 4) -> int:
+        """Come to a block; 0: it runs, else why not."""
+        memory, stops = self.machine.memory, self.stops
+        self.request.stopped = 0
+        memory.write(self.place, bytes(self.request))
+        self.machine.call(self.hook, "void(void *, uint64_t, uint32_t, void *)", 0x1234, block, size, self.place)
+        self.request = StopRequest.from_buffer_copy(memory.read(self.place, ctypes.sizeof(StopRequest)))
+        assert self.stops == stops + bool(self.request.stopped)
+        return self.request.stopped
+
+
+@pytest.mark.parametrize("host", HOST_CODE)
+def test_the_hook_of_every_host_counts_calls_and_stops(host: str) -> None:
+    with Machine(host) as machine:
+        hook = HostHook(machine, host)
+        assert [hook.come_to() for _ in range(2)] == [0, 0]
+        hook.request.left = 3
+        assert [hook.come_to() for _ in range(4)] == [0, 0, ASKED, ASKED]
+        assert hook.request.left == 1
+        hook.request.left = 0
+        assert [hook.come_to() for _ in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("host", HOST_CODE)
+def test_the_hook_of_every_host_counts_instructions_and_stops(host: str) -> None:
+    with Machine(host) as machine:
+        hook = HostHook(machine, host)
+        hook.request.budget = 6 + 1
+        assert [hook.come_to(0x40, 8), hook.come_to(0x80, 16), hook.come_to(0xC0, 4)] == [0, 0, LIMIT]
+        assert (hook.request.budget, hook.request.block, hook.request.block_size) == (1, 0x80, 16)
+        assert (hook.request.block_count, hook.request.size) == (4, 4)
+        table = machine.heap.malloc(64)  # four places: the blocks' own, and those behind it
+        hook.request.table, hook.request.mask, hook.request.budget = table, 64 - 16, 100
+        entries = [(0, 0)] * 4
+        for address, size, count in ((0x5000, 9, 7), (0x5000, 5, 3), (0xFFFF_FFFF_FFFF_0000, 300, 50)):
+            place = (address * MULTIPLIER & (1 << 64) - 1) >> PLACE_SHIFT >> 4 & 3
+            while entries[place][1]:
+                place = place + 1 & 3
+            entries[place] = address, size | count << 32
+        machine.memory.write(table, struct.pack("<8Q", *(word for entry in entries for word in entry)))
+        assert [hook.come_to(0x5000, 9), hook.come_to(0x5000, 5)] == [0, 0]
+        assert hook.come_to(0x5000, 7) == hook.come_to(0x5001, 9) == UNKNOWN_BLOCK
+        assert hook.request.budget == 100 - 7 - 3
+        hook.request.left = 1
+        assert hook.come_to(0x5000, 9) == ASKED
+        hook.request.left = 2
+        assert hook.come_to(0xFFFF_FFFF_FFFF_0000, 300) == 0
+        assert (hook.request.left, hook.request.budget, hook.request.block_count) == (1, 40, 50)
+        hook.request.left = 0
+        assert hook.come_to(0xFFFF_FFFF_FFFF_0000, 300) == LIMIT
 
 
 def test_an_instruction_limit_counts_on_behind_a_stop_that_is_none(bench: Bench) -> None:

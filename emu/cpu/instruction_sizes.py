@@ -1,0 +1,47 @@
+"""How many bytes an instruction has, on the ISAs that Unicorn runs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+#: (bytes from an instruction on, in Thumb state) -> the bytes it has; 0 where that is not known.
+InstructionSize = Callable[[bytes, bool], int]
+LONGEST = 16  #: bytes of an instruction, at least
+
+
+def _fixed(code: bytes, thumb: bool) -> int:
+    return 4
+
+
+def _arm(code: bytes, thumb: bool) -> int:
+    """Thumb-2: 32 bits where the first five are 0b11101 or more (Arm ARM, "T32 instruction set encoding")."""
+    return 4 if not thumb or code[1] >= 0xE8 else 2
+
+
+def _riscv(code: bytes, thumb: bool) -> int:
+    return 4 if code[0] & 3 == 3 else 2
+
+
+def _x86(bits: int) -> InstructionSize:
+    @functools.cache
+    def disassembler() -> Any:
+        import capstone
+
+        return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if bits == 64 else capstone.CS_MODE_32)
+
+    def size(code: bytes, thumb: bool) -> int:
+        return next((int(row[1]) for row in disassembler().disasm_lite(code, 0, 1)), 0)
+
+    return size
+
+
+SIZES: dict[str, InstructionSize] = {
+    "x86_64": _x86(64),
+    "i386": _x86(32),
+    "aarch64": _fixed,
+    "arm": _arm,
+    "riscv64": _riscv,
+    "riscv32": _riscv,
+}
