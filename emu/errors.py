@@ -42,7 +42,7 @@ class GuestFault(MachineError):
     `reason` is the kind of fault, `pc` the instruction, `address` the data address concerned (None: there is
     none). `registers` maps register names to their unsigned values. `frame` names the code at `pc`,
     `disassembly` has a few lines around it (may be empty), `backtrace` the callers that could be found, innermost
-    first.
+    first; `touched` names what stands at `address` for a symbol nobody defines.
     """
 
     def __init__(
@@ -55,7 +55,9 @@ class GuestFault(MachineError):
         frame: Frame,
         disassembly: tuple[str, ...] = (),
         backtrace: tuple[Frame, ...] = (),
+        touched: Frame | None = None,
     ) -> None:
+        self.touched = touched
         self.reason = reason
         self.pc = pc
         self.address = address
@@ -63,7 +65,7 @@ class GuestFault(MachineError):
         self.frame = frame
         self.disassembly = disassembly
         self.backtrace = backtrace
-        touching = f" at {address:#x}" if address is not None and address != pc else ""
+        touching = f" at {touched or hex(address)}" if address is not None and address != pc else ""
         super().__init__(f"{reason.value}{touching}, pc {frame}")
 
     def report(self) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emu.cpu.create import create_cpu
 from emu.debug.link_maps import LinkMaps
 from emu.debug.symbolizer import Symbolizer
+from emu.host.stand_ins import StandIns
 from emu.host.symbols import HostSymbols, Symbols
 from emu.isa.registry import ISAS, chosen_convention
 from emu.isa.spec import FrameTables
@@ -89,7 +90,9 @@ class Parts:
         #: what the guest and a debugger see of the loaded images
         self.link_maps = LinkMaps(linker, memory, runner)
         #: definitions of what users give for symbols
-        self.host_symbols = HostSymbols(self.traps, runner, self.convention, self.caller)
+        self.host_symbols = HostSymbols(
+            self.traps, StandIns(memory, self.traps), runner, self.convention, self.caller
+        )
         #: ifunc resolvers, constructors, destructors
         self.initialisers = Initialisers(linker, memory, runner, self.convention, self.stack, self.symbolizer)
         self.lazy_calls = LazyCalls(  #: binds jump slots at their first call

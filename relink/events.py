@@ -120,12 +120,13 @@ class SymbolsBound(_OfImage):
 
 @dataclass(frozen=True, slots=True)
 class SymbolBound(_OfImage):
-    """A jump slot left for later has been bound by its first call."""
+    """A reference left for later has been bound: a jump slot by its first call, or by a load that brought what
+    the image had deferred."""
 
     symbol: str
     version: str | None
     provider: str | None  #: the defining image's name; None for the host
-    address: int  #: guest address of the function that is called
+    address: int  #: guest address of the definition
 
 
 @dataclass(frozen=True, slots=True)

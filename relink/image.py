@@ -180,6 +180,12 @@ class Image(Module):
     # ------------------------------------------------------------ what the link came to
 
     @property
+    def deferred(self) -> tuple[str, ...]:
+        """Strong symbols that a later load may still define (see `LoadOptions.allow_deferred`)."""
+        deferred, names = self.relocated.deferred, self.decoded.symbols.names
+        return () if deferred is None else tuple(map(names.text, deferred.stand_ins))
+
+    @property
     def relocation_counts(self) -> Counter[str]:
         """Entries applied, by the type's full name (RELR for packed relative ones)."""
         return self.relocated.counts

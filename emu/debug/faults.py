@@ -74,6 +74,7 @@ def guest_fault(
         frame=frame,
         disassembly=disassembly,
         backtrace=callers,
+        touched=_touched(symbolize, stop.address),
     )
 
 
@@ -94,6 +95,12 @@ def describe_fault(cpu: Cpu, stop: Stop, symbolizer: Symbolizer) -> GuestFault:
     except Exception as error:
         error.add_note(f"while describing a fault of the guest: {stop}")
         raise
+
+
+def _touched(symbolize: Symbolize, address: int | None) -> Frame | None:
+    """What stands for a symbol nobody defines; None for any other address."""
+    frame = Frame(0) if address is None else _name(symbolize, address)
+    return frame if frame.symbol is not None and frame.symbol.startswith("[unresolved ") else None
 
 
 def _name(symbolize: Symbolize, address: int) -> Frame:

@@ -10,6 +10,7 @@ from emu.memory.guest_memory import GuestMemory
 from emu.run.traps import TrapTable
 from relink.image import Image
 from relink.linker import Linker
+from relink.memory.address_space import PAGE
 from relink.records import replace
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class Symbolizer:
         if address in self._traps:
             trap = self._traps.get(address)
             return Frame(address, None, f"[{trap.name if trap else 'unused trap'}]", 0)
+        # Symbols nobody defines have a page each.
+        for start in (address, address & -PAGE):
+            if (stand_in := self._traps.get(start)) is not None:
+                return Frame(address, None, f"[{stand_in.name}]", address - start)
         image = self.image_at(address) or _covering(self.host_images(), address)
         if image is not None:
             found = image.symbol_at(address)

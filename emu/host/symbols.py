@@ -21,9 +21,11 @@ from relink.resolve.sources import DefinedSymbols, Lookup, SymbolRequest, Symbol
 
 if TYPE_CHECKING:
     from emu.errors import Frame
+    from emu.host.stand_ins import StandIns
     from emu.isa.convention import CallingConvention
     from emu.ports import HostGuest
     from emu.run.traps import TrapTable
+    from relink.module import Module
 
 #: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
 SymbolValue: TypeAlias = "HostCallable | HostFunction | tuple[HostCallable, str] | int"
@@ -44,9 +46,14 @@ class HostSymbols:
     """
 
     def __init__(
-        self, traps: TrapTable, guest: HostGuest, convention: CallingConvention, caller: Callable[[], Frame]
+        self,
+        traps: TrapTable,
+        stand_ins: StandIns,
+        guest: HostGuest,
+        convention: CallingConvention,
+        caller: Callable[[], Frame],
     ) -> None:
-        self._traps = traps
+        self._traps, self._stand_ins = traps, stand_ins
         self._guest = guest
         self._arch = convention.arch
         self._address_mask = (1 << 8 * convention.word_size) - 1
@@ -94,13 +101,16 @@ class HostSymbols:
 
         return reached
 
-    def unresolved(self, traps: list[int], image: str, symbol: str) -> int:
+    def unresolved(self, traps: list[int], image: Module, symbol: str) -> int:
         """A trap for a symbol nobody defines, noted in `traps`. Reaching it raises UnresolvedCall."""
 
         def reached() -> int:
             raise UnresolvedCall(symbol, self._caller())
 
-        address = self._traps.add(f"unresolved {symbol}", reached)
+        name, stand_in = f"unresolved {symbol}", None
+        if image.decoded.is_relocatable:  # which may refer to data that way, near itself
+            stand_in = self._stand_ins.add(image, name, reached)
+        address = self._traps.add(name, reached) if stand_in is None else stand_in
         traps.append(address)
         return address
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from emu.host.guard import guarded
 from emu.libc.compiled import CompiledLibrary, variant
+from emu.memory.reach import reach_of
 from relink.elf import Names
-from relink.memory.address_space import PAGE
 from relink.resolve.sources import DataAddress, SymbolRequest, ThreadLocal
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 ERRNO_OFFSET = 0
 _THREAD_LOCAL = {"errno": ERRNO_OFFSET, "h_errno": 4}
 TLS_SIZE = 16
-#: What code that is not position-independent reaches, relative to itself (a page less, for addends and rounding).
-_REACH = (1 << 31) - PAGE
 
 
 class LibcSymbols:
@@ -81,9 +79,8 @@ class LibcSymbols:
 
         Objects may be compiled for an executable, which has a copy of the variable in its own data.
         """
-        region, bits = image.region, image.architecture.bits
-        low, high = max(region.end - _REACH, PAGE), min(region.address + _REACH, 1 << image.decoded.low_bits)
-        if bits == 32 or (low <= data and data + data.size <= high):
+        low, high = reach_of(image)
+        if low <= data and data + data.size <= high:
             return data
         near = self._memory.mirror(data, low, high)
         return data if near is None else DataAddress.of(near, data.size)

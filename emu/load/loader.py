@@ -146,7 +146,7 @@ class Loader:
             dynamic_tls=self.dynamic_tls,
             program=program,
         )
-        if keywords.pop("allow_unresolved", False):
+        if keywords.pop("allow_unresolved", False) or keywords.get("allow_deferred"):
             options = replace(options, unresolved=partial(host_symbols.unresolved, traps))
         passed_on: dict[str, Any] = dict(keywords)
         for ours in ("name", "run_initialisers"):

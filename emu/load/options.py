@@ -51,6 +51,9 @@ class LoadKeywords(StartKeywords, total=False):
     undefined: Sequence[str]
     whole_archive: bool
     wrap: Sequence[str]
+    #: Leave strong symbols nobody defines to later loads: until one brings a definition, a call of theirs raises
+    #: UnresolvedCall, and an access is a GuestFault that names them.
+    allow_deferred: bool
     place: Mapping[str, int] | Callable[[Decoded], int | None] | None
     late_symbols: Symbols | None  #: like `symbols`, for what no image answers
     relocation_handlers: Sequence[RelocationHandler]

@@ -175,14 +175,18 @@ class GuestMemory(HostMemory):
         mirrors = self._mirrors.setdefault(region, [])
         found = next((m for m in mirrors if low <= m.address and m.end <= high), None)
         if found is None:
-            gap = self._first_gap(low, high, region.size, PAGE)
-            if gap is None:
+            found = self.reserve_between(low, high, region.size, region.name)
+            if found is None:
                 return None
-            found = self.reserve(region.size, at=gap, name=region.name)
             found.buffer, found.foreign = region.buffer, True
             self.publish(found, region.pages)
             mirrors.append(found)
         return found.address + address - region.address
+
+    def reserve_between(self, low: int, high: int, size: int, name: str) -> Region | None:
+        """Set `size` bytes of addresses aside within [low, high); None without room."""
+        gap = self._first_gap(low, high, size, PAGE)
+        return None if gap is None else self.reserve(size, at=gap, name=name)
 
     # ------------------------------------------------------------ page by page, as a kernel does
 

@@ -67,7 +67,7 @@ class TrapTable:
         return address
 
     def add_at(self, address: int, name: str, handler: Handler) -> None:
-        """A trap outside the range, at an address the ISA's kernel gives a meaning and nothing is mapped at."""
+        """A trap outside the range, at an address nothing is mapped at."""
         self._traps[address] = Trap(name, handler)
 
     def return_to(self, depth: int) -> int:
@@ -84,7 +84,8 @@ class TrapTable:
     def remove(self, address: int) -> None:
         """Free a trap."""
         del self._traps[address]
-        self._free.append(address)
+        if address in self:
+            self._free.append(address)
 
     def add_block(self, count: int, name: Callable[[int], str], handler: Callable[[int], int]) -> int:
         """`count` traps, `spacing` bytes apart; the first one's address.

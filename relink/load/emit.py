@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from relink.events import Observer
     from relink.image import Image
+    from relink.relocate.deferred import Rebound
     from relink.relocate.lazy import SlotBinding
     from relink.search.graph import Node
 
@@ -133,6 +134,21 @@ def slot_bound(observers: Sequence[Observer], image: Image, binding: SlotBinding
 
     provider = binding.provider.name if binding.provider is not None else None
     emit(observers, SymbolBound(image.name, image, binding.name, binding.version, provider, address))
+
+
+def rebound(observers: Sequence[Observer], found: Sequence[Rebound]) -> None:
+    """Emit SymbolBound for each symbol of an earlier image that a load has brought."""
+    if not observers:
+        return
+    from relink.events import SymbolBound, emit
+    from relink.image import image_of
+
+    for each in found:
+        image = image_of(each.image)
+        for bound in image.bindings():
+            if bound.symbol in each.names:
+                what = bound.symbol, bound.version, bound.provider, bound.address
+                emit(observers, SymbolBound(image.name, image, *what))
 
 
 def closed(observers: Sequence[Observer], gone: Sequence[tuple[Image, int, int]]) -> None:

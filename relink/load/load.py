@@ -32,7 +32,7 @@ from typing import Self
 
 from relink.errors import LinkError, LoadOrderError, LoadRolledBack, raise_all
 from relink.image import Image
-from relink.load import emit, lifetime
+from relink.load import deferred, emit, lifetime
 from relink.load import map as mapping
 from relink.load.options import LoadOptions
 from relink.load.phases import ORDER, TIMED, Phase
@@ -250,6 +250,7 @@ class Load:
             state.resolver,
             descriptor_stubs=lambda: state.descriptor_stubs.addresses(plan.regions, self._rollback),
             unresolved=options.unresolved,
+            allow_deferred=options.allow_deferred,
             tls=tls,
             binding=options.binding,
             lazy=state.lazy_host,
@@ -261,6 +262,7 @@ class Load:
             if not plan.relocates_itself(image):
                 errors += self._relocate_image(image, environment)
             image.stage = Stage.RELOCATED
+        errors += deferred.rebind_all(state, plan, environment, self._rollback)
         raise_all(plan.root.name, errors)
         plan.static_tls = [*plan.images, *tls.late]
 
@@ -288,12 +290,14 @@ class Load:
         for region, pages in self.plan.regions:
             if not region.pages:  # descriptor stubs may be another load's already
                 self.state.memory.publish(region, pages)
+        deferred.store(self.plan.rebound, self.state.memory, self._rollback)
 
     @_phase
     def commit(self) -> None:
         """End the load: from here on its images are in use, and go by `Linker.unload`."""
         for image in self.plan.images:
             image.stage = Stage.INITIALISED
+        emit.rebound(self.state.observers, self.plan.rebound)
         emit.loaded(self.state.observers, self.plan.images)
         for node in self.nodes:
             if node.image is not None:

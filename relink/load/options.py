@@ -13,6 +13,7 @@ from relink.resolve.sources import DefinedSymbols
 
 if TYPE_CHECKING:
     from relink.elf import Decoded
+    from relink.module import Module
     from relink.relocate.handlers import RelocationHandler
     from relink.resolve.sources import Lookup, SymbolSource
     from relink.search.search_path import Source
@@ -41,7 +42,10 @@ class LoadOptions:
     preload: Sequence[Source] = ()  #: images that come before the root in the scope, and stay as long as it
     sources: Sequence[SymbolSource | Lookup] = ()  #: asked before every image for what the new images refer to
     #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.
-    unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
+    unresolved: Callable[[Module, str], int | None] = lambda image, symbol: None
+    #: Leave strong symbols nobody defines to later loads, which bind them once they bring a definition into their
+    #: scope; until then they are what `unresolved` says, or 0. Not thread-local ones, nor copies.
+    allow_deferred: bool = False
     #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see
     #: `relink.objects.archive_members`.
     undefined: Sequence[str] = ()

@@ -8,6 +8,7 @@ contents may hold such answers), run the constructors. Up to `publish` the guest
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from relink.records import dataclass, field
 from relink.relocate.result import IfuncCalls
 from relink.search.graph import Node
 
+if TYPE_CHECKING:
+    from relink.relocate.deferred import Rebound
+
 
 @dataclass(slots=True, weakref_slot=True)
 class Plan:
@@ -31,6 +35,7 @@ class Plan:
     first: list[Image] = field(default_factory=list)  #: preloads and the root: where scopes begin
     nodes: list[Node] = field(default_factory=list)  #: the whole closure, stand-ins and old images included
     regions: list[tuple[Region, tuple[Pages, ...]]] = field(default_factory=list)
+    rebound: list[Rebound] = field(default_factory=list)  #: of earlier images, what this load has brought
     ifuncs: list[IfuncCalls] = field(default_factory=list)
     static_tls: list[Module] = field(default_factory=list)  #: whose static blocks, if any, are to be initialised
     initialise: list[Image] = field(default_factory=list)  #: dependencies first

@@ -15,6 +15,7 @@ from relink.arrays import I64, U8, U32
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.errors import UnresolvedSymbol
 from relink.module import Module
+from relink.relocate.references import References
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import UNRESOLVED, Bindings
 from relink.resolve.resolver import Resolver, Use
@@ -35,15 +36,6 @@ def asks_for_symbol(reloc_type: Reloc) -> bool:
     return reloc_type.formula is not None and (
         reloc_type.slot is not None or bool(reloc_type.formula.letters & _SYMBOL_LETTERS)
     )
-
-
-class References:
-    """What an image's references are bound to. Element 0 is symbol 0: nothing, at 0; it saves special cases."""
-
-    def __init__(self, bindings: Bindings, symbols: I64, binding_of: tuple[I64, I64, I64]) -> None:
-        self.bindings = bindings
-        self.symbols = symbols  #: the symbols of elements 1, 2, …
-        self.binding_of = binding_of  #: for each `Use`: symbol index -> index in the bindings
 
 
 def bind_references(
@@ -82,9 +74,17 @@ def bind_references(
 
 
 def settle_unresolved(
-    image: Module, references: References, unresolved: Callable[[str, str], int | None], result: Relocated
-) -> None:
-    """Undefined weak symbols are 0 (gABI, "Symbol Table"); strong ones an error, but `unresolved` may allow it."""
+    image: Module,
+    references: References,
+    unresolved: Callable[[Module, str], int | None],
+    result: Relocated,
+    *,
+    allow_deferred: bool,
+) -> dict[int, int]:
+    """Undefined weak symbols are 0 (gABI, "Symbol Table"); strong ones an error, unless the load allows them.
+
+    The result are symbols that addresses stand for (index -> address), which a later load can define.
+    """
     symbols, bound = image.decoded.symbols, references.bindings
     open_ = np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1
     indices = references.symbols[open_ - 1]
@@ -93,19 +93,27 @@ def settle_unresolved(
     trapped = symbols.type[indices] != SymbolType.TLS
     trapped &= references.binding_of[Use.COPY][indices] != open_
     names = symbols.names.take(indices).texts()
+    stand_ins: dict[int, int] = {}
     for number, index, name, is_weak, is_trapped in zip(
         open_.tolist(), indices.tolist(), names, weak, trapped.tolist(), strict=True
     ):
         if is_weak:
             result.weak_unresolved.append(name)
             continue
-        address = unresolved(image.name, name)
+        hidden = symbols.visibility[index] in (Visibility.HIDDEN, Visibility.INTERNAL)
+        deferred = allow_deferred and is_trapped and not hidden
+        address = unresolved(image, name)
+        if address is None and deferred:
+            address = 0
         if address is None:
-            hidden = symbols.visibility[index] in (Visibility.HIDDEN, Visibility.INTERNAL)
             detail = "hidden: only what it is linked with can define it" if hidden else ""
+            if allow_deferred and not is_trapped:
+                detail = "thread-local, or copied: cannot be left to a later load"
             version = image.decoded.version_of(index)
             result.errors.append(UnresolvedSymbol(image.name, name, version, detail=detail))
             continue
         result.unresolved.append(name)
         if is_trapped:
             bound.define_host(number, address)
+            stand_ins[index] = address
+    return stand_ins

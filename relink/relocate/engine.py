@@ -24,7 +24,7 @@ import numpy as np
 
 from relink.arch import Reloc, Role
 from relink.arch.fields import address32
-from relink.arrays import I64, U32, U64, Bools
+from relink.arrays import I64, U8, U32, U64, Bools
 from relink.elf import RelocationTable
 from relink.elf.constants import SymbolType
 from relink.errors import (
@@ -39,7 +39,8 @@ from relink.module import Module
 from relink.relocate.batch import Batch, Groups, Selection, Tables, by_type, count_of, evaluate, indices_of
 from relink.relocate.bind import asks_for_symbol, bind_references, settle_unresolved, use_of
 from relink.relocate.lazy import BindMode, LazySlots, Waiting, bound_at_once, defer_slots
-from relink.relocate.result import IfuncCalls, Relocated
+from relink.relocate.references import References
+from relink.relocate.result import Deferred, IfuncCalls, Relocated
 from relink.relocate.state import Environment, Relocation
 from relink.relocate.tls import NO_MACHINE, descriptor_functions, make_static, modules_of, write_descriptors
 from relink.resolve.bindings import UNRESOLVED
@@ -74,10 +75,7 @@ class Relocator(Relocation):
         if self.handlers is not None:
             self.tables = self.handlers.claim(self.tables)
         self._bind()
-        self._prepare()
-        for table, groups in self.tables:
-            for number, entries in sorted(groups, key=lambda group: self._phase(group[0])):
-                self._apply_type(table, number, entries)
+        self._apply_all()
         if self.waiting and environment.lazy is not None:
             slots = defer_slots(image, self.waiting, self.binding, environment.lazy)
             if isinstance(slots, LazySlots):
@@ -85,6 +83,19 @@ class Relocator(Relocation):
             else:
                 self.result.errors.append(slots)
         return self.result
+
+    def replay(self, references: References, buffer: U8, binding: BindMode) -> Relocated:
+        """Apply every entry again, bound already, to another buffer; jump slots that wait stay as they are."""
+        self.references, self.buffer, self.binding = references, buffer, binding
+        self.tables = [(table, self._classify(table)) for table in self.image.decoded.relocations]
+        self._apply_all()
+        return self.result
+
+    def _apply_all(self) -> None:
+        self._prepare()
+        for table, groups in self.tables:
+            for number, entries in sorted(groups, key=lambda group: self._phase(group[0])):
+                self._apply_type(table, number, entries)
 
     def _apply_type(self, table: RelocationTable, number: int, entries: Selection) -> None:
         """Apply or refuse all entries of one type, and count them."""
@@ -142,7 +153,17 @@ class Relocator(Relocation):
         """Bind every symbol some formula asks for."""
         found = bind_references(self.image, self.scope, self.environment.resolver, self._asked())
         self.references, self.result.bindings, self.result.symbols = found, found.bindings, found.symbols
-        settle_unresolved(self.image, found, self.environment.unresolved, self.result)
+        stand_ins = settle_unresolved(
+            self.image,
+            found,
+            self.environment.unresolved,
+            self.result,
+            allow_deferred=self.environment.allow_deferred,
+        )
+        if stand_ins and self.environment.allow_deferred:
+            # A copy: relocation may give functions their stubs' addresses.
+            references = References(found.bindings.copy(), found.symbols, found.binding_of)
+            self.result.deferred = Deferred(references, self.binding, stand_ins)
 
     def _asked(self) -> Iterator[tuple[Use, U32]]:
         """The symbols that entries ask for, and what for. Jump slots that wait ask when they are called."""

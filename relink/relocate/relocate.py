@@ -22,14 +22,18 @@ def relocate(
 
     `handlers` are those a user has for this image. What is wrong with entries is in `Relocated.errors`.
     """
-    if image.decoded.is_relocatable:
-        from relink.relocate.static import object_relocator
-
-        relocator: Relocator = object_relocator(image, scope, environment)
-    else:
-        relocator = Relocator(image, scope, environment)
+    relocation = relocator(image, scope, environment)
     if handlers:
         from relink.relocate.handlers import HandlerPass
 
-        relocator.handlers = HandlerPass(relocator, handlers)
-    return relocator.run()
+        relocation.handlers = HandlerPass(relocation, handlers)
+    return relocation.run()
+
+
+def relocator(image: Module, scope: LookupScope, environment: Environment) -> Relocator:
+    """What relocates `image`."""
+    if not image.decoded.is_relocatable:
+        return Relocator(image, scope, environment)
+    from relink.relocate.static import object_relocator
+
+    return object_relocator(image, scope, environment)

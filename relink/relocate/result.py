@@ -16,7 +16,8 @@ from relink.relocate.batch import evaluate
 from relink.resolve.bindings import Bindings
 
 if TYPE_CHECKING:
-    from relink.relocate.lazy import LazySlots
+    from relink.relocate.lazy import BindMode, LazySlots
+    from relink.relocate.references import References
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,15 @@ class Copied:
         return text
 
 
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Strong symbols that an image has left to later loads (see `relink.relocate.deferred`)."""
+
+    references: References  #: all of the image's
+    binding: BindMode  #: when its jump slots are bound
+    stand_ins: dict[int, int]  #: symbol index -> what its references lead to until then
+
+
 @dataclass(slots=True)
 class Relocated:
     """What relocating one image came to; empty for an image that has not been relocated here."""
@@ -84,6 +94,7 @@ class Relocated:
     lazy: LazySlots | None = None  #: jump slots that are bound when first called
     weak_unresolved: list[str] = field(default_factory=list)  #: bound to 0, as the gABI says
     unresolved: list[str] = field(default_factory=list)  #: strong, and left open on request
+    deferred: Deferred | None = None  #: of these, what later loads may define
     copies: list[Copied] = field(default_factory=list)  #: variables an executable took over
     looked_up: list[Module] = field(default_factory=list)  #: images that relocation handlers have found symbols in
 

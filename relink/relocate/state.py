@@ -14,8 +14,9 @@ from relink.memory.buffers import read_words
 from relink.module import Module
 from relink.records import dataclass
 from relink.relocate.batch import Batch, Selection
-from relink.relocate.bind import References, use_of
+from relink.relocate.bind import use_of
 from relink.relocate.lazy import BindMode, LazyHost
+from relink.relocate.references import References
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import Bindings
 from relink.resolve.resolver import Resolver, Use
@@ -31,7 +32,8 @@ class Environment:
     #: Guest addresses of the TLS descriptor stubs: for a static offset, for an undefined weak symbol.
     descriptor_stubs: Callable[[], tuple[int, int]]
     #: An address for a strong symbol nobody defines, or None to make it an error.
-    unresolved: Callable[[str, str], int | None] = lambda image, symbol: None
+    unresolved: Callable[[Module, str], int | None] = lambda image, symbol: None
+    allow_deferred: bool = False  #: whether a later load may define it
     #: Who decides about modules without a static place; None where there are none.
     tls: LoadTls | None = None
     binding: BindMode = BindMode.NOW  #: when jump slots are bound

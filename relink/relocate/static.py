@@ -27,7 +27,6 @@ from relink.objects.combined import CombinedObjects, CombinedTable, combined
 from relink.relocate.batch import Batch, Selection, evaluate, indices_of
 from relink.relocate.diagnostics import not_thread_local, slot_errors
 from relink.relocate.engine import Relocator
-from relink.relocate.result import Relocated
 from relink.relocate.state import Environment
 from relink.relocate.tls import NO_MACHINE, make_static, modules_of, write_descriptors
 from relink.resolve.bindings import NUMBER, UNRESOLVED
@@ -79,11 +78,10 @@ class ObjectRelocator(Relocator):
         problem = reloc_type.reason or "a dynamic relocation: only shared objects and executables have it"
         self.report(table, indices, UnsupportedRelocation, self.arch.relocation_name(number), problem)
 
-    def run(self) -> Relocated:
-        result = super().run()
+    def _apply_all(self) -> None:
+        super()._apply_all()
         self._write_ulebs()
         self._run_stack()
-        return result
 
     def _prepare(self) -> None:
         self._fill_stubs()

@@ -47,6 +47,33 @@ class Bindings:
             tuple(images),
         )
 
+    def copy(self) -> Bindings:
+        """The same, with arrays of its own."""
+        return Bindings(
+            self.address.copy(),
+            self.size.copy(),
+            self.type.copy(),
+            self.provider.copy(),
+            self.symbol.copy(),
+            self.canonical.copy(),
+            self.images,
+            self.asked,
+        )
+
+    def take(self, where: I64, other: Bindings, chosen: I64) -> None:
+        """Bind the references `where` to what the references `chosen` of another batch are bound to."""
+        for mine, theirs in (
+            (self.address, other.address),
+            (self.size, other.size),
+            (self.type, other.type),
+            (self.symbol, other.symbol),
+            (self.canonical, other.canonical),
+        ):
+            mine[where] = theirs[chosen]
+        provider = other.provider[chosen]
+        numbers = {n: self.number_of(other.images[n]) for n in set(provider.tolist()) if n >= 0}
+        self.provider[where] = [numbers.get(n, n) for n in provider.tolist()]
+
     def define(self, where: I64, provider: int, symbols: I64) -> None:
         """Bind the references `where` to `symbols` of image number `provider`."""
         image = self.images[provider]

@@ -1,0 +1,44 @@
+"""What images of earlier loads have left open, and a load brings (see `relink.relocate.deferred`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from relink.errors import LinkError
+from relink.load.plan import Plan
+from relink.load.state import LinkerState
+from relink.memory.address_space import AddressSpace
+
+if TYPE_CHECKING:
+    from relink.relocate.deferred import Rebound
+    from relink.relocate.state import Environment
+
+
+def rebind_all(state: LinkerState, plan: Plan, environment: Environment, undo: ExitStack) -> list[LinkError]:
+    """Bind what earlier images have deferred and now find in their scope; what is wrong with some."""
+    errors: list[LinkError] = []
+    for image in state.images:
+        before = image.relocated
+        if before.deferred is None or image in plan.images:
+            continue
+        from relink.relocate.deferred import rebind
+
+        found = rebind(image, before, state.lookup_scope(image), environment)
+        if found is not None:
+            undo.callback(setattr, image, "relocated", before)
+            image.relocated = found.relocated
+            plan.rebound.append(found)
+            plan.ifuncs += found.ifuncs
+            errors += found.errors
+    return errors
+
+
+def store(rebound: Iterable[Rebound], memory: AddressSpace, undo: ExitStack) -> None:
+    """Write the words that change, where the guest has not stored something of its own."""
+    for each in rebound:
+        for address, before, after in each.words:
+            if memory.read(address, len(before)) == before:
+                undo.callback(memory.write, address, before)
+                memory.write(address, after)

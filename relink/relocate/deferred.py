@@ -1,0 +1,125 @@
+"""Deferred references: strong symbols that nobody defines yet, and a later load may.
+
+A load that allows them binds such references to stand-ins (on a machine: addresses whose call or access is an
+error). `rebind` binds those of one image that can be found by now. What changes is told by relocating the image
+twice into buffers of its own, with the old bindings and with the new ones: where the two differ, and the guest has
+not stored something else since, memory gets the new words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from relink.arrays import I64, U8
+from relink.errors import LinkError
+from relink.memory import placement as place
+from relink.memory.address_space import Region, host_pages
+from relink.records import dataclass, replace
+from relink.relocate.references import References
+from relink.relocate.relocate import relocator
+from relink.relocate.result import Deferred, IfuncCalls, Relocated
+from relink.resolve.bindings import UNRESOLVED, Bindings
+from relink.resolve.scopes import LookupScope
+
+if TYPE_CHECKING:
+    from relink.module import Module
+    from relink.relocate.state import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Rebound:
+    """Deferred references of an image that have been bound. Nothing of it is in guest memory yet."""
+
+    image: Module
+    names: list[str]  #: of their symbols
+    relocated: Relocated  #: what the image's relocation has come to with them
+    words: list[tuple[int, bytes, bytes]]  #: (guest address, what should be there, what is to be)
+    ifuncs: list[IfuncCalls]
+    errors: list[LinkError]
+
+
+def rebind(image: Module, relocated: Relocated, scope: LookupScope, environment: Environment) -> Rebound | None:
+    """Bind what an image has deferred and `scope` has now; None where it has nothing of that."""
+    deferred = relocated.deferred
+    assert deferred is not None
+    wanted = np.array(list(deferred.stand_ins), np.int64)
+    found = environment.resolver.bind(image, wanted, scope)
+    chosen = np.flatnonzero(found.provider != UNRESOLVED)
+    if not len(chosen):
+        return None
+    symbols = wanted[chosen]
+    elements = _elements(deferred.references, symbols)
+    before, after = deferred.references.bindings.copy(), deferred.references.bindings.copy()
+    for symbol, element in zip(symbols.tolist(), elements.tolist(), strict=True):
+        before.define_host(element, deferred.stand_ins[symbol])
+    after.take(elements, found, chosen)
+    kept = after.copy()
+    old, first = _replayed(image, scope, environment, deferred, before)
+    new, second = _replayed(image, scope, environment, deferred, after)
+    known = {str(error) for error in old.errors}
+    left = {symbol: place for symbol, place in deferred.stand_ins.items() if symbol not in symbols}
+    references = References(kept, deferred.references.symbols, deferred.references.binding_of)
+    names = image.decoded.symbols.names.take(symbols).texts()
+    return Rebound(
+        image,
+        names,
+        replace(
+            relocated,
+            bindings=after,
+            unresolved=[name for name in relocated.unresolved if name not in names],
+            deferred=Deferred(references, deferred.binding, left) if left else None,
+        ),
+        list(_differing_words(image, first, second)),
+        _new_ifuncs(old.ifuncs, new.ifuncs),
+        [error for error in new.errors if str(error) not in known],
+    )
+
+
+def _elements(references: References, symbols: I64) -> I64:
+    """Where symbols are in the bindings; each is there once, as nothing has been found for it."""
+    found = np.zeros(len(symbols), np.int64)
+    for elements in references.binding_of:
+        found = np.maximum(found, elements[symbols])
+    return found
+
+
+def _replayed(
+    image: Module, scope: LookupScope, environment: Environment, deferred: Deferred, bindings: Bindings
+) -> tuple[Relocated, U8]:
+    """The image's relocation with these bindings, into a buffer of its own."""
+    region = image.region
+    copy = Region(region.address, region.size, host_pages(region.size), region.name, mappable=True)
+    place.fill(copy, image.decoded)
+    references = References(bindings, deferred.references.symbols, deferred.references.binding_of)
+    result = relocator(image, scope, replace(environment, lazy=None)).replay(
+        references, copy.buffer, deferred.binding
+    )
+    return result, copy.buffer
+
+
+def _differing_words(image: Module, first: U8, second: U8) -> Iterator[tuple[int, bytes, bytes]]:
+    """(guest address, bytes of the first, bytes of the second) of runs of words that differ."""
+    size = image.architecture.word_size
+    words = np.flatnonzero((first != second).reshape(-1, size).any(axis=1))
+    for run in np.split(words, np.flatnonzero(np.diff(words) > 1) + 1):
+        if len(run):
+            start, end = int(run[0]) * size, (int(run[-1]) + 1) * size
+            yield image.region.address + start, first[start:end].tobytes(), second[start:end].tobytes()
+
+
+def _new_ifuncs(old: list[IfuncCalls], new: list[IfuncCalls]) -> list[IfuncCalls]:
+    """The places that wait for a resolver now and have not before."""
+    known = np.concatenate([np.zeros(0, np.uint64), *(calls.place for calls in old)])
+    found = []
+    for calls in new:
+        fresh = ~np.isin(calls.place, known)
+        if fresh.any():
+            found.append(
+                replace(
+                    calls, place=calls.place[fresh], resolver=calls.resolver[fresh], addend=calls.addend[fresh]
+                )
+            )
+    return found

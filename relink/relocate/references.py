@@ -1,0 +1,15 @@
+"""An image's references, and what they are bound to."""
+
+from __future__ import annotations
+
+from relink.arrays import I64
+from relink.resolve.bindings import Bindings
+
+
+class References:
+    """What an image's references are bound to. Element 0 is symbol 0: nothing, at 0; it saves special cases."""
+
+    def __init__(self, bindings: Bindings, symbols: I64, binding_of: tuple[I64, I64, I64]) -> None:
+        self.bindings = bindings
+        self.symbols = symbols  #: the symbols of elements 1, 2, …
+        self.binding_of = binding_of  #: for each `Use`: symbol index -> index in the bindings
