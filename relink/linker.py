@@ -178,18 +178,19 @@ class Linker(LinkerState):
 
     def _release_all(self, images: Sequence[Image]) -> None:
         closing = [(image, image.base, image.region.size) for image in images]
+        gone = set(images)
+        self.images[:] = [image for image in self.images if image not in gone]
+        self.global_scope[:] = [image for image in self.global_scope if image not in gone]
+        scopes.leave_groups(self.images, gone)
+        self.resolver.forget(gone)
         for image in images:
             self._release(image)
         self.changes += bool(images)
         emit.closed(self.observers, closing)
 
     def _release(self, image: Image) -> None:
-        """Release everything an image holds."""
-        self.images.remove(image)
-        scopes.leave_groups(self.images, {image})
-        if image in self.global_scope:
-            self.global_scope.remove(image)
-        self.resolver.forget(image)
+        """Release what an image holds."""
+        self.known.remove(image)
         if image.tls is not None:
             self.tls.release(image.tls)
         region = image.region

@@ -298,6 +298,12 @@ class Decoded:
         referred = max((int(table.symbol.max()) + 1 for table in self.relocations if len(table)), default=0)
         return read_symbols(self.contents, self.header.layout, self.dynamic, self.strings, referred)
 
+    @property
+    def known_symbols(self) -> SymbolTable | None:
+        """`symbols`, if somebody has asked for them: then they could be read."""
+        known: SymbolTable | None = self.__dict__.get("symbols")
+        return known
+
     # ---------------------------------------------------------- bytes
 
     def bytes_at(self, vaddr: int, size: int) -> U8:

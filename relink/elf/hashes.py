@@ -23,6 +23,8 @@ from relink.errors import MalformedElf
 from relink.records import dataclass
 
 _U32 = np.dtype("<u4")
+#: A longer chain is not walked entry by entry: real ones have a few.
+_LONGEST_WALK = 64
 
 
 class HashTable(Protocol):
@@ -119,6 +121,27 @@ class GnuHash:
         where = np.flatnonzero(met)
         met[where] = self._run[heads[where] - self.first] == self._run[symbols[where] - self.first]
         return met
+
+    def met_by(self, hash_: int) -> list[int] | None:
+        """The symbols with this full hash, but for its last bit, that a walk meets; None for too long a chain."""
+        buckets, chain = self._words
+        head = buckets[hash_ % len(buckets)] if len(buckets) else 0
+        if not head:
+            return []
+        met = []
+        for at in range(head - self.first, min(head - self.first + _LONGEST_WALK, len(chain))):
+            word = chain[at]
+            if word ^ hash_ < 2:
+                met.append(at + self.first)
+            if word & 1:
+                return met
+        return None
+
+    @cached_property
+    def _words(self) -> tuple[memoryview, memoryview]:
+        """The buckets and the chain, of which a memory view gives single words quicker than an array."""
+        buckets, chain = (words.astype(np.uint32, copy=False) for words in (self.buckets, self.chain))
+        return buckets.data, chain.data
 
     @cached_property
     def _run(self) -> I64:

@@ -40,7 +40,8 @@ def settle(root: Image) -> None:
 def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:
     """New images, what they need first; where needs go in a circle, the root is last (glibc's force_first)."""
     ordered = dependency_order(reversed(new), _needs)
-    return sorted((image for image in ordered if image in new), key=lambda image: image is root)
+    mine = set(new)
+    return sorted((image for image in ordered if image in mine), key=lambda image: image is root)
 
 
 def teardown_order(images: Sequence[Image]) -> list[Image]:

@@ -204,12 +204,15 @@ class Load:
         state, plan = self.state, self.plan
         lifetime.hold(plan.root, plan.first, self.options.no_delete, self._rollback)
         group = scopes.Group(plan.root, scopes.search_list(plan.first))
-        added = [] if self.options.local else [i for i in group.members if i not in state.global_scope]
+        known = {*group.members} if self.options.local else {*state.global_scope}
+        added = [image for image in group.members if image not in known]
         before = set(state.images), set(state.resolver.unique)
         self._rollback.callback(self._leave_scopes, group, added, *before)
         state.images += plan.images
+        for image in plan.images:
+            state.known.add(image)
         state.changes += 1
-        scopes.join_group(group, plan.images)
+        scopes.join_group(group, {*plan.images})
         scopes.join_global(state.global_scope, added)
 
     def _leave_scopes(
@@ -219,10 +222,14 @@ class Load:
 
         Images that their constructors have loaded or unloaded meanwhile (dlopen) are not affected.
         """
-        state, new = self.state, self.plan.images
+        state, new = self.state, {*self.plan.images}
         state.images[:] = [image for image in state.images if image not in new]
+        for image in new:
+            state.known.remove(image)
+        state.resolver.indices.forget(new)
         state.changes += 1
-        state.global_scope[:] = [image for image in state.global_scope if image not in added]
+        gone = {*added}
+        state.global_scope[:] = [image for image in state.global_scope if image not in gone]
         scopes.leave_groups(state.images, new, group)
         nested = {*state.images} - before
         state.resolver.unique = {
@@ -302,6 +309,7 @@ class Load:
         for node in self.nodes:
             if node.image is not None:
                 node.image.names |= node.names
+                self.state.known.name(node.image, node.names)
         lifetime.settle(self.plan.root)
         self._rollback.pop_all()
         self._leave("committed")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from relink.image import Image
+from relink.load.loaded import LoadedImages
 from relink.load.options import Policy
 from relink.memory.address_space import AddressSpace, Protection
 from relink.relocate.lazy import LazyHost
@@ -17,7 +18,6 @@ from relink.resolve import scopes
 from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import LookupScope
 from relink.resolve.sources import DefinedSymbols
-from relink.search import graph
 from relink.search.graph import Node, SearchContext
 from relink.search.search_path import SearchPath, Source
 from relink.tls import DEFAULT_STATIC_SIZE, TlsLayout
@@ -53,6 +53,7 @@ class LinkerState:
         self.resolver.holds_data = self._holds_data
         self.tls = TlsLayout(self.architecture, tls_size)
         self.images: list[Image] = []  #: everything loaded, in load order
+        self.known = LoadedImages()  #: the same by name and file
         self.global_scope: list[Image] = []  #: what later images see
         #: Libraries without a file, by the name they are needed as: their symbols are found by who needs them.
         self.provided: dict[str, DefinedSymbols] = {}
@@ -71,11 +72,11 @@ class LinkerState:
 
     def loaded(self, name: str) -> Image | None:
         """The loaded image of that SONAME, or that was asked for by that name before."""
-        return next((i for i in self.images if name == i.soname or name in i.names), None)
+        return self.known.named(name)
 
     def loaded_from(self, path: Path) -> Image | None:
         """The loaded image that was read from a file."""
-        return next((i for i in self.images if graph.is_file(i.decoded, path)), None)
+        return self.known.from_file(path)
 
     def is_loaded(self, source: Source | Sequence[Source] | Node) -> bool:
         """Whether loading `source` would find it loaded already: by name, SONAME or file."""

@@ -156,6 +156,10 @@ class CombinedObjects(Decoded):
         return self.table
 
     @property
+    def known_symbols(self) -> SymbolTable | None:
+        return self.table
+
+    @property
     def versions(self) -> Versions:
         return self.object_versions
 

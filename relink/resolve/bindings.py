@@ -87,6 +87,20 @@ class Bindings:
         self.symbol[where] = symbols
         self.canonical[where] = table.section[symbols] == SHN_UNDEF
 
+    def define_one(self, where: int, provider: int, symbol: int) -> None:
+        """`define` of one reference."""
+        image = self.images[provider]
+        table = image.decoded.symbols
+        value, section, type_ = int(table.value[symbol]), table.section[symbol], table.type[symbol]
+        if section != SHN_ABS and type_ != SymbolType.TLS:
+            value = (value + int(image.bias_word)) & int(image.address_mask)
+        self.address[where] = value
+        self.size[where] = table.size[symbol]
+        self.type[where] = type_
+        self.provider[where] = provider
+        self.symbol[where] = symbol
+        self.canonical[where] = section == SHN_UNDEF
+
     def define_host(self, where: int, definition: int | ThreadLocal, *, number: bool = False) -> None:
         """Bind one reference to a definition outside all images; a `number` is a value that is not a code
         address.

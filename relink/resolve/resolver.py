@@ -11,19 +11,21 @@ glibc's elf/dl-lookup.c (`check_match`), which define what `foo@V1` and `foo@@V2
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from heapq import heapify, heappop, heappush
 from typing import TypeAlias
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from relink.arrays import I64, U8, Bools
 from relink.elf import Names
-from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType, Visibility
+from relink.elf.constants import SymbolBind, Visibility
 from relink.errors import LinkError
 from relink.module import Module, TlsModule
 from relink.records import dataclass
-from relink.resolve.bindings import Bindings
+from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
+from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
+from relink.resolve.scope_index import ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
 from relink.resolve.sources import (
     DataAddress,
@@ -36,24 +38,10 @@ from relink.resolve.sources import (
 )
 
 _AnySource: TypeAlias = SymbolSource | Lookup
-_NO_VERSION = -1
-_LINKABLE_TYPES = np.zeros(16, np.bool_)
-_LINKABLE_TYPES[
-    [
-        SymbolType.NOTYPE,
-        SymbolType.OBJECT,
-        SymbolType.FUNC,
-        SymbolType.COMMON,
-        SymbolType.TLS,
-        SymbolType.GNU_IFUNC,
-    ]
-] = True
-_GLOBAL_BINDINGS = np.zeros(16, np.bool_)
-_GLOBAL_BINDINGS[[SymbolBind.GLOBAL, SymbolBind.WEAK, SymbolBind.GNU_UNIQUE]] = True
+#: So few names are looked up one by one: that is what arrays cost.
+_FEW = 8
 _OWN_ONLY = np.zeros(4, np.bool_)
 _OWN_ONLY[[Visibility.INTERNAL, Visibility.HIDDEN]] = True
-_SEEN_BY_OTHERS = np.zeros(4, np.bool_)
-_SEEN_BY_OTHERS[[Visibility.DEFAULT, Visibility.PROTECTED]] = True
 
 
 class Use(enum.IntEnum):
@@ -73,29 +61,11 @@ class _Search:
     names: Names
     required: I64  #: ids of the versions they require
     uses: U8
+    scope: Sequence[Module]
     image: Module | None  #: the referring image; None for a user's look-up, which prefers the newest version
     #: Which references cannot be bound to other images: undefined hidden symbols of objects (gABI, "Symbol
     #: Visibility"). A static linker refuses them; ld.so does not check.
     own_only: Bools | None = None
-
-
-class VersionIds:
-    """Interns version names as integers, for fast comparison."""
-
-    def __init__(self) -> None:
-        self._ids: dict[str, int] = {}
-        self._of_image: WeakKeyDictionary[Module, I64] = WeakKeyDictionary()
-
-    def of(self, name: str | None) -> int:
-        return _NO_VERSION if name is None else self._ids.setdefault(name, len(self._ids))
-
-    def of_image(self, image: Module) -> I64:
-        """The id of each version index of an image; the last element is for undeclared indices."""
-        known = self._of_image.get(image)
-        if known is None:
-            ids = [self.of(name) for name in image.decoded.versions.names]
-            known = self._of_image[image] = np.array([*ids, _NO_VERSION], np.int64)
-        return known
 
 
 class Resolver:
@@ -116,6 +86,7 @@ class Resolver:
         self.is_host_function: Callable[[int], bool] = lambda address: False
         self.host_tls: TlsModule | None = None  #: the TLS module of ThreadLocal answers
         self.unique: dict[str, tuple[Module, int]] = {}  #: STB_GNU_UNIQUE: the first definition is the only one
+        self.indices = ScopeIndices()
 
     def bind(self, image: Module, symbols: I64, scope: LookupScope, uses: U8 | None = None) -> Bindings:
         """Bind the symbol-table entries `symbols` (int64[n]) of `image` in `scope`.
@@ -144,7 +115,8 @@ class Resolver:
             own_only = (
                 ~defined[open_] & _OWN_ONLY[table.visibility[wanted]] if image.decoded.is_relocatable else None
             )
-            search = _Search(bindings, open_, table.names.take(wanted), required, purposes, image, own_only)
+            names = table.names.take(wanted)
+            search = _Search(bindings, open_, names, required, purposes, scope.images, image, own_only)
             self._search(search, [*scope.before, *self.before], [*scope.after, *self.after])
         self._keep_unique(bindings)
         return bindings
@@ -164,35 +136,109 @@ class Resolver:
         """
         bindings = Bindings.empty(1, scope)
         required = np.array([self.versions.of(version)], np.int64)
-        search = _Search(bindings, np.zeros(1, np.int64), Names.of([name]), required, np.zeros(1, np.uint8), None)
+        where, use = np.zeros(1, np.int64), np.zeros(1, np.uint8)
+        search = _Search(bindings, where, Names.of([name]), required, use, scope, None)
         self._search(search, self.before if hosts else (), [*after, *self.after] if hosts else after)
         self._keep_unique(bindings)
         return bindings
 
     def _search(self, search: _Search, before: Sequence[_AnySource], after: Sequence[_AnySource]) -> None:
         """Search the providers in order: sources, images, sources."""
-        bindings, image = search.bindings, search.image
         pending = self._ask(before, search, np.arange(len(search.where)))
         barred = pending[:0]
         if search.own_only is not None:
             barred, pending = pending[search.own_only[pending]], pending[~search.own_only[pending]]
-        symbolic = image is not None and image.decoded.is_symbolic
-        for number in range(0 if symbolic or image is None else 1, len(bindings.images)):
-            if not len(pending):
-                break
-            provider = bindings.images[number]
-            if number and symbolic and provider is image:
-                continue
-            names = search.names if len(pending) == len(search.names) else search.names.take(pending)
-            use = search.uses[pending]
-            newest = image is None
-            request, found = self._definitions(provider, names, search.required[pending], newest, use == Use.CALL)
-            if provider is image:  # a COPY relocation copies from the next definition after the executable's own
-                request, found = request[use[request] != Use.COPY], found[use[request] != Use.COPY]
-            bindings.define(search.where[pending[request]], number, found)
-            pending = np.delete(pending, request)
+        pending = self._ask_images(search, pending)
         if len(pending) or len(barred):
             self._ask(after, search, np.concatenate((pending, barred)))
+
+    def _ask_images(self, search: _Search, pending: I64) -> I64:
+        """Ask the images of the scope in order; what is still pending afterwards."""
+        image, scope = search.image, search.scope
+        symbolic = image is not None and image.decoded.is_symbolic
+        if symbolic and len(pending):
+            pending = self._ask_image(search, 0, pending)
+        if not len(pending):
+            return pending
+        few_images_for_many_names = len(scope) <= 16 and len(pending) > 64 * len(scope)
+        index = None if image is None or few_images_for_many_names else self.indices.of(scope)
+        if index is not None:
+            return self._ask_indexed(search, pending, index, symbolic=symbolic)
+        for number in range(image is not None, len(scope) + (image is not None)):
+            if not len(pending):
+                break
+            if not (symbolic and search.bindings.images[number] is image):
+                pending = self._ask_image(search, number, pending)
+        return pending
+
+    def _ask_indexed(self, search: _Search, pending: I64, index: ScopeIndex, *, symbolic: bool) -> I64:
+        """`_ask_images`, less the images that cannot define what is pending."""
+        hashes = dict(zip(pending.tolist(), search.names.gnu_hash[pending].tolist(), strict=True))
+        everything = set(index.rest)  # positions that have to be asked for all names
+        waiting: dict[int, list[int]] = {}  # position -> the names that may be there, and not before
+        for element, hash_ in hashes.items():
+            position = index.first(hash_)
+            if position is not None:
+                waiting.setdefault(position, []).append(element)
+        queue = [*{*everything, *waiting}]
+        heapify(queue)
+        while queue and hashes:
+            position = heappop(queue)
+            some = waiting.pop(position, [])
+            asked = sorted(hashes if position in everything else hashes.keys() & some)
+            if asked and not (symbolic and search.scope[position] is search.image):
+                left = self._ask_image(search, position + 1, np.array(asked, np.int64)).tolist()
+                index.ask(position)
+                for element in {*asked}.difference(left):
+                    del hashes[element]
+            for element in some:
+                further = index.first(hashes[element], position) if element in hashes else None
+                if further is None:
+                    continue
+                if further not in waiting and further not in everything:
+                    heappush(queue, further)
+                waiting.setdefault(further, []).append(element)
+        return np.array([*hashes], np.int64)
+
+    def _ask_image(self, search: _Search, number: int, pending: I64) -> I64:
+        """Ask one image for `pending` (ascending); what it does not define."""
+        bindings, provider = search.bindings, search.bindings.images[number]
+        if len(pending) <= _FEW:
+            alone = self._ask_image_by_name(search, number, pending.tolist())
+            if alone is not None:
+                return np.array(alone, np.int64)
+        names = search.names if len(pending) == len(search.names) else search.names.take(pending)
+        use = search.uses[pending]
+        newest = search.image is None
+        calls = use == Use.CALL
+        request, found = definitions(
+            provider, names, search.required[pending], calls, self.versions, newest=newest
+        )
+        if provider is search.image:  # a copy is of what lies behind the executable's own
+            request, found = request[use[request] != Use.COPY], found[use[request] != Use.COPY]
+        bindings.define(search.where[pending[request]], number, found)
+        return np.delete(pending, request)
+
+    def _ask_image_by_name(self, search: _Search, number: int, pending: list[int]) -> list[int] | None:
+        """`_ask_image` for a few names, one by one; None where the image has to be asked for them as a batch."""
+        bindings, provider = search.bindings, search.bindings.images[number]
+        left, found = [], []
+        for element in pending:
+            use, required = search.uses[element], int(search.required[element])
+            name, hash_ = search.names.raw(element), int(search.names.gnu_hash[element])
+            newest = search.image is None
+            symbol = definition_of(
+                provider, name, hash_, required, self.versions, newest=newest, call=bool(use == Use.CALL)
+            )
+            if symbol is None:
+                return None
+            if symbol == NOT_DEFINED or (provider is search.image and use == Use.COPY):
+                left.append(element)
+            else:
+                found.append((element, symbol))
+        for element, symbol in found:
+            bindings.define_one(int(search.where[element]), number, symbol)
+        return left
 
     def _ask(self, sources: Sequence[_AnySource], search: _Search, pending: I64) -> I64:
         """Search sources outside the images, name by name; return the references still pending."""
@@ -230,92 +276,38 @@ class Resolver:
         bindings.define_host(element, definition, number=number)
 
     def _version_name(self, number: int) -> str | None:
-        return None if number == _NO_VERSION else list(self.versions._ids)[number]
+        return None if number == NO_VERSION else list(self.versions._ids)[number]
 
     def _required(self, image: Module, symbols: I64) -> I64:
         """The version id that each of an image's references requires; -1 for none."""
         table = image.decoded.symbols
         if not table.has_versions:
-            return np.full(len(symbols), _NO_VERSION, np.int64)
+            return np.full(len(symbols), NO_VERSION, np.int64)
         index = (table.version[symbols] & 0x7FFF).astype(np.int64)
         ids = self.versions.of_image(image)
-        return np.where(index > 1, ids[np.minimum(index, len(ids) - 1)], _NO_VERSION)
-
-    def _definitions(
-        self, provider: Module, names: Names, required: I64, newest: bool, calls: Bools
-    ) -> tuple[I64, I64]:
-        """(request, symbol): for each name at most one matching definition in `provider`.
-
-        For a call (`calls`) a PLT entry for a function of another image does not match.
-        """
-        table = provider.decoded.symbols
-        request, symbol = table.candidates(names)
-        if not len(request):
-            return request, symbol
-        usable = (
-            _LINKABLE_TYPES[table.type[symbol]]
-            & _GLOBAL_BINDINGS[table.bind[symbol]]
-            & _SEEN_BY_OTHERS[table.visibility[symbol]]
-            & (
-                (table.value[symbol] != 0)
-                | (table.section[symbol] == SHN_ABS)
-                | (table.type[symbol] == SymbolType.TLS)
-            )
-        )
-        undefined = table.section[symbol] == SHN_UNDEF
-        if undefined.any():  # undefined with an address: that of a PLT entry
-            usable &= ~undefined | (~calls[request] & (table.type[symbol] != SymbolType.TLS))
-        request, symbol = request[usable], symbol[usable]
-        if table.has_versions and len(request):
-            request, symbol = self._matching_versions(provider, request, symbol, required, newest)
-        first = np.ones(len(request), np.bool_)
-        first[1:] = request[1:] != request[:-1]
-        return request[first], symbol[first]
-
-    def _matching_versions(
-        self, provider: Module, request: I64, symbol: I64, required: I64, newest: bool
-    ) -> tuple[I64, I64]:
-        """Keep the candidates whose version satisfies the request (glibc, `check_match`)."""
-        raw = provider.decoded.symbols.version[symbol].astype(np.int64)
-        index, hidden = raw & 0x7FFF, (raw & 0x8000) != 0
-        ids = self.versions.of_image(provider)
-        own = np.where(index > 1, ids[np.minimum(index, len(ids) - 1)], _NO_VERSION)
-        wanted = required[request]
-        asked = wanted != _NO_VERSION
-        # A versioned request accepts its version, or an unversioned definition that is not hidden.
-        accepted = asked & ((own == wanted) | ((own == _NO_VERSION) & ~hidden))
-        # An unversioned request accepts the base definition (for relocations also the oldest version) …
-        accepted |= ~asked & (index < (2 if newest else 3))
-        # … else the default version, if there is exactly one.
-        satisfied = np.zeros(len(required), np.bool_)
-        satisfied[request[accepted]] = True
-        default = ~asked & ~hidden & ~satisfied[request]
-        defaults = np.bincount(request[default], minlength=len(required))
-        accepted |= default & (defaults[request] == 1)
-        return request[accepted], symbol[accepted]
+        return np.where(index > 1, ids[np.minimum(index, len(ids) - 1)], NO_VERSION)
 
     def _keep_unique(self, bindings: Bindings) -> None:
         """Redirect STB_GNU_UNIQUE bindings to the first definition that any image bound to.
 
         The image that has it becomes the provider even if it is out of scope, so that the binding keeps it loaded.
         """
-        numbers = {image: number for number, image in enumerate(bindings.images)}
-        for number, image in enumerate(bindings.images):
-            mine = np.flatnonzero(bindings.provider == number)
+        for number in sorted({*bindings.provider.tolist()} - {UNRESOLVED, HOST}):
+            image = bindings.images[number]
             table = image.decoded.symbols
+            mine = np.flatnonzero(bindings.provider == number)
             for where in mine[table.bind[bindings.symbol[mine]] == SymbolBind.GNU_UNIQUE].tolist():
                 symbol = int(bindings.symbol[where])
                 name = table.names.text(symbol)
                 owner, index = self.unique.setdefault(name, (image, symbol))
                 if owner is not image:
-                    if owner not in numbers:
-                        numbers[owner] = len(bindings.images)
-                        bindings.images = (*bindings.images, owner)
-                    bindings.define(np.array([where]), numbers[owner], np.array([index]))
+                    bindings.define(np.array([where]), bindings.number_of(owner), np.array([index]))
 
-    def forget(self, image: Module) -> None:
-        """Forget the unique definitions of an unloaded image."""
-        self.unique = {name: (owner, i) for name, (owner, i) in self.unique.items() if owner is not image}
+    def forget(self, images: Collection[Module]) -> None:
+        """Forget the definitions of unloaded images."""
+        if self.unique:
+            self.unique = {name: (owner, i) for name, (owner, i) in self.unique.items() if owner not in images}
+        self.indices.forget(images)
 
 
 def _refuse_value(request: SymbolRequest, value: object) -> int:

@@ -72,13 +72,17 @@ class LookupScope:
 def breadth_first(first: Sequence[Member]) -> list[Member]:
     """The search list that begins with `first`."""
     order = list(dict.fromkeys(first))
+    present = set(order)
     position = 0
     while position < len(order):
         record = order[position].scopes
-        if filtees := [filtee for filtee in dict.fromkeys(record.filtees) if filtee not in order]:
+        if filtees := [filtee for filtee in dict.fromkeys(record.filtees) if filtee not in present]:
             order[position:position] = filtees
+            present.update(filtees)
             continue
-        order += [child for child in dict.fromkeys(record.dependencies) if child not in order]
+        children = [child for child in dict.fromkeys(record.dependencies) if child not in present]
+        order += children
+        present.update(children)
         position += 1
     return order
 

@@ -85,7 +85,12 @@ def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) ->
 
     Missing libraries are nodes with `missing` set. Raises ElfError for a damaged file.
     """
-    order = _distinct([root, *preload])
+    twins = _Twins()
+    order = []
+    for node in (root, *preload):
+        if twins.of(node) is None:
+            twins.add(node)
+            order.append(node)
     order = [*order[1:], root]
     by_name: dict[str, Node] = {}
     for node in order:
@@ -103,14 +108,14 @@ def closure(root: Node, context: SearchContext, preload: Sequence[Node] = ()) ->
             child = by_name.get(name)
             if child is None:
                 child = _find(name, node, context)
-                found = child.decoded is not None or child.image is not None
-                twin = next((n for n in order if _same(n, child)), None) if found else None
+                twin = twins.of(child)
                 if twin is not None:
                     child = by_name[name] = twin
                     twin.names.add(name)
                 else:
                     child.optional = True
                     _register(by_name, child)
+                    twins.add(child)
                     order.append(child)
                     queue.append(child)
             child.optional = child.optional and not required
@@ -191,13 +196,27 @@ def _register(by_name: dict[str, Node], node: Node) -> None:
         by_name.setdefault(node.contents.soname, node)
 
 
-def _distinct(nodes: Sequence[Node]) -> list[Node]:
-    """The nodes without duplicates of the same library."""
-    kept: list[Node] = []
-    for node in nodes:
-        if not any(_same(earlier, node) for earlier in kept):
-            kept.append(node)
-    return kept
+class _Twins:
+    """Nodes by image or file, to recognise the same library under another name."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[object, list[Node]] = {}
+
+    def add(self, node: Node) -> None:
+        """Add a node that is not the same library as another."""
+        for key in self._keys(node):
+            self._nodes.setdefault(key, []).append(node)
+
+    def of(self, node: Node) -> Node | None:
+        """The node of the same library."""
+        same = (other for key in self._keys(node) for other in self._nodes.get(key, ()) if _same(other, node))
+        return next(same, None)
+
+    def _keys(self, node: Node) -> tuple[object, ...]:
+        if node.image is not None:
+            return (node.image,)
+        path = node.decoded.path if node.decoded is not None else None
+        return () if path is None else (path, file_id(path))
 
 
 def _same(one: Node, other: Node) -> bool:
@@ -213,6 +232,15 @@ def is_file(decoded: Decoded, path: Path) -> bool:
         return decoded.path is not None and os.path.samefile(decoded.path, path)
     except (OSError, ValueError):
         return False
+
+
+def file_id(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file at `path`; None where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequence[Decoded] | None = None) -> Node:

@@ -1,0 +1,62 @@
+"""The images of a linker by name and by file, so that a look-up costs the same however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+
+from relink.image import Image
+from relink.search.graph import file_id, is_file
+
+
+class LoadedImages:
+    """What is loaded, by SONAME, by the names it was asked for as, and by file. Of several the first counts."""
+
+    def __init__(self) -> None:
+        self._turns: dict[Image, int] = {}  # in the order of loading
+        self._next = 0
+        self._images: dict[Hashable, list[Image]] = {}  # by name, by path, by (device, inode)
+        self._keys: dict[Image, set[Hashable]] = {}
+
+    def add(self, image: Image) -> None:
+        """An image has been loaded."""
+        self._turns[image] = self._next
+        self._next += 1
+        self._keys[image] = set()
+        names = image.names if image.soname is None else {*image.names, image.soname}
+        path = image.decoded.path
+        places: tuple[Hashable, ...] = () if path is None else (path, file_id(path))
+        self._note(image, (*names, *places))
+
+    def name(self, image: Image, names: Iterable[str]) -> None:
+        """It was asked for by these names too."""
+        if image in self._turns:
+            self._note(image, names)
+
+    def remove(self, image: Image) -> None:
+        """It has been unloaded."""
+        self._turns.pop(image, None)
+        for key in self._keys.pop(image, ()):
+            images = self._images[key]
+            images.remove(image)
+            if not images:
+                del self._images[key]
+
+    def named(self, name: str) -> Image | None:
+        """The image of that SONAME, or that was asked for by that name before."""
+        return min(self._images.get(name, ()), key=self._turns.__getitem__, default=None)
+
+    def from_file(self, path: Path) -> Image | None:
+        """The image that was read from a file, by whatever name.
+
+        An inode may belong to another file by now, so the two are compared again.
+        """
+        found = {*self._images.get(path, ()), *self._images.get(file_id(path), ())}
+        same = (image for image in found if is_file(image.decoded, path))
+        return min(same, key=self._turns.__getitem__, default=None)
+
+    def _note(self, image: Image, keys: Iterable[Hashable]) -> None:
+        keys = {key for key in keys if key is not None} - self._keys[image]
+        self._keys[image] |= keys
+        for key in keys:
+            self._images.setdefault(key, []).append(image)

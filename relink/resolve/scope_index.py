@@ -1,0 +1,163 @@
+"""Which images of a scope may define a name: one table for all of them, by the hash of names.
+
+ld.so asks each image of a scope in turn, so that loading n libraries takes n² questions. Here a name's hash leads
+to the first image that has it. The index only leaves out images that cannot define a name: whether one does, by
+version, visibility and type, is decided by the resolver as without it, and in the same order.
+
+An image's hashes are added once it has been asked so often that this pays: a big library that one load asks a
+single time is not. Positions are those in the list of images that the index follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from relink.arrays import U32
+from relink.module import Module
+
+#: Scopes of fewer images are not worth an index.
+SMALLEST_SCOPE = 4
+#: What one question to an image costs, in hashes added to an index.
+_HASHES_A_QUESTION = 64
+#: Scopes an index is kept for, the last used ones.
+_MOST = 8
+
+
+class ScopeIndex:
+    """The index of one list of images; `follow` makes it that of a list with the same beginning."""
+
+    def __init__(self) -> None:
+        self.images: list[Module] = []
+        self._indexed: list[bool] = []
+        self._questions: list[int] = []
+        self._positions: dict[int, int | list[int]] = {}  # hash -> the only position, or all, ascending
+        self._rest: list[int] = []  # positions not indexed, ascending
+
+    def follow(self, images: Sequence[Module]) -> None:
+        """Take images off the end, and add others, until the list is `images`."""
+        common = self.common(images)
+        while len(self.images) > common:
+            self._remove_last()
+        for image in images[common:]:
+            self._rest.append(len(self.images))
+            self.images.append(image)
+            self._indexed.append(False)
+            self._questions.append(0)
+            self._consider(len(self.images) - 1)
+
+    def common(self, images: Sequence[Module]) -> int:
+        """How many images at the beginning are the same."""
+        if len(images) >= len(self.images) and images[: len(self.images)] == self.images:
+            return len(self.images)
+        pairs = zip(self.images, images, strict=False)
+        return next(
+            (at for at, (mine, other) in enumerate(pairs) if mine is not other), min(len(self.images), len(images))
+        )
+
+    def ask(self, position: int) -> None:
+        """Count a question to an image that is not indexed, and index it when there were enough."""
+        if not self._indexed[position]:
+            self._questions[position] += 1
+            self._consider(position)
+
+    def first(self, hash_: int, after: int = -1) -> int | None:
+        """The first position after `after` among the indexed images that may define a name of this GNU hash."""
+        found = self._positions.get(hash_ >> 1)
+        if found is None:
+            return None
+        if isinstance(found, int):
+            return found if found > after else None
+        return next((position for position in found if position > after), None)
+
+    @property
+    def rest(self) -> Sequence[int]:
+        """The positions of images that are not indexed, and so have to be asked."""
+        return self._rest
+
+    def _hashes(self, position: int) -> U32:
+        return self.images[position].decoded.symbols.name_hashes
+
+    def _consider(self, position: int) -> None:
+        """Index an image whose hashes are no more than its questions were worth."""
+        table = self.images[position].decoded.known_symbols
+        budget = _HASHES_A_QUESTION * (self._questions[position] + 1)
+        # A table nobody has read yet may be damaged: whoever asks the image will say so.
+        if table is None or len(table) > budget:
+            return
+        positions = self._positions
+        for hash_ in self._hashes(position).tolist():
+            known = positions.setdefault(hash_, position)
+            if isinstance(known, list):
+                if known[-1] != position:
+                    self._insert(known, position)
+            elif known != position:
+                positions[hash_] = [known, position] if known < position else [position, known]
+        self._indexed[position] = True
+        self._rest.remove(position)
+
+    @staticmethod
+    def _insert(positions: list[int], position: int) -> None:
+        if position not in positions:
+            positions.append(position)
+            positions.sort()
+
+    def _remove_last(self) -> None:
+        position = len(self.images) - 1
+        if self._indexed[position]:
+            for hash_ in self._hashes(position).tolist():
+                known = self._positions.get(hash_)
+                if isinstance(known, list):
+                    if known[-1] == position:
+                        known.pop()
+                    if len(known) == 1:
+                        self._positions[hash_] = known[0]
+                elif known == position:
+                    del self._positions[hash_]
+        else:
+            self._rest.remove(position)
+        for each in (self.images, self._indexed, self._questions):
+            each.pop()
+
+
+class ScopeIndices:
+    """The indices of the scopes that were used last. `enabled` turns them off: each image is asked in turn."""
+
+    def __init__(self) -> None:
+        self.enabled = True
+        self._kept: list[ScopeIndex] = []
+
+    def of(self, images: Sequence[Module]) -> ScopeIndex | None:
+        """The index of a scope; None for a small one."""
+        if not self.enabled or len(images) < SMALLEST_SCOPE:
+            return None
+        images = images if isinstance(images, list) else list(images)
+        best, common = None, 0
+        for index in reversed(self._kept):
+            if index.images == images:
+                best = index
+                break
+            shared = index.common(images)
+            if shared > common:
+                best, common = index, shared
+        if best is None or best.images != images:
+            # Where most of a kept index would be thrown away, or another scope needs it, begin a new one.
+            if best is None or 2 * common < max(len(best.images), len(images)):
+                best = ScopeIndex()
+            best.follow(images)
+        if best in self._kept:
+            self._kept.remove(best)
+        self._kept.append(best)
+        del self._kept[:-_MOST]
+        return best
+
+    def forget(self, images: Collection[Module]) -> None:
+        """Drop what refers to images that are unloaded: the end of an index, or all of it."""
+        kept = []
+        for index in self._kept:
+            rest = [image for image in index.images if image not in images]
+            if len(rest) != len(index.images):
+                if 2 * index.common(rest) < len(index.images):
+                    continue
+                index.follow(rest[: index.common(rest)])
+            kept.append(index)
+        self._kept = kept

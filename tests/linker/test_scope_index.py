@@ -1,0 +1,181 @@
+"""The index of a scope and the look-up of single names answer as the plain walk over all images does."""
+
+from __future__ import annotations
+
+import gc
+import random
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from relink import Image, Linker, LoadOptions
+from relink.resolve import resolver as resolving
+from relink.resolve.bindings import Bindings
+from relink.resolve.resolver import Resolver, Use
+from relink.resolve.scope_index import ScopeIndex
+from tests.linker.craft import (
+    ABS,
+    COMMON,
+    DATA,
+    DEFAULT,
+    FUNC,
+    GLOBAL,
+    HIDDEN,
+    IFUNC,
+    LOCAL,
+    NOTYPE,
+    OBJECT,
+    PROTECTED,
+    TLS,
+    UNIQUE,
+    WEAK,
+    Library,
+    Rel,
+    Sym,
+    undefined,
+)
+from tests.linker.helpers import linker_for
+from tests.linker.numbers import SYMBOLIC
+
+NAMES = [f"name{number}" for number in range(14)]
+VERSIONS = ("V1", "V2", "V3")
+SYMBOLIC_FLAG, INTERPOSE = 2, 0x400
+
+
+@contextmanager
+def plainly(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Without the index and without look-ups of single names; what is unique is as it was afterwards."""
+    unique = dict(resolver.unique)
+    with monkeypatch.context() as patch:
+        patch.setattr(resolver.indices, "enabled", False)
+        patch.setattr(resolving, "_FEW", -1)
+        yield
+    resolver.unique = unique
+
+
+def meaning(bound: Bindings) -> list[tuple[object, ...]]:
+    providers = [bound.images[n] if n >= 0 else n for n in bound.provider.tolist()]
+    arrays = (bound.address, bound.size, bound.type, bound.symbol, bound.canonical)
+    return list(zip(providers, *(array.tolist() for array in arrays), strict=True))
+
+
+def some_symbol(rng: random.Random, name: str, versioned: bool) -> Sym:
+    if rng.random() < 0.35:
+        version = rng.choice(VERSIONS) if versioned and rng.random() < 0.6 else None
+        return undefined(name, rng.choice((GLOBAL, GLOBAL, WEAK)), version)
+    type_ = rng.choice((NOTYPE, OBJECT, FUNC, FUNC, COMMON, IFUNC, TLS, 3))
+    symbol = Sym(
+        name,
+        rng.choice((DATA + 8 * rng.randrange(32), DATA, 0)),
+        rng.choice((1, 1, 1, ABS)),
+        rng.choice((GLOBAL, GLOBAL, GLOBAL, WEAK, UNIQUE, LOCAL)),
+        type_,
+        rng.choice((DEFAULT, DEFAULT, DEFAULT, PROTECTED, HIDDEN)),
+    )
+    if versioned and rng.random() < 0.7:
+        symbol.version, symbol.hidden = rng.choice(VERSIONS), rng.random() < 0.4
+    return symbol
+
+
+def some_library(rng: random.Random, arch: str, number: int, count: int) -> Library:
+    versioned = rng.random() < 0.5
+    wanted = rng.sample(NAMES, rng.randint(2, len(NAMES)))
+    symbols = [some_symbol(rng, name, versioned) for name in wanted]
+    if versioned:  # several versions of one name
+        symbols += [some_symbol(rng, name, True) for name in rng.sample(wanted, min(3, len(wanted)))]
+    executable = number == 0 and rng.random() < 0.5
+    if executable:  # the addresses of its PLT entries
+        symbols += [Sym(f"plt{n}", DATA + n, 0, GLOBAL, FUNC) for n in range(3)]
+    symbols += [Sym(f"plt{n}", DATA + 8 * n, 1, GLOBAL, FUNC) for n in range(3) if rng.random() < 0.4]
+    places = [
+        Rel(DATA + 8 * at, SYMBOLIC[arch], symbol) for at, symbol in enumerate(symbols) if symbol.type != TLS
+    ]
+    libraries = [f"lib{n}.so" for n in range(number + 1, count)]
+    return Library(
+        arch,
+        f"lib{number}.so",
+        rng.sample(libraries, min(len(libraries), rng.randint(0, 3))),
+        symbols=symbols,
+        relocations=places,
+        defines=VERSIONS if versioned else (),
+        hashes=rng.choice((("gnu",), ("gnu", "sysv"), ("sysv",))),
+        flags=SYMBOLIC_FLAG if rng.random() < 0.15 else 0,
+        flags_1=INTERPOSE if rng.random() < 0.1 else 0,
+        tls=(b"", 0x100, 8),
+    )
+
+
+def compare(linker: Linker, rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = linker.resolver
+    for image in rng.sample(linker.images, min(len(linker.images), 3)):
+        table = image.decoded.symbols
+        symbols = np.array(rng.choices(range(len(table)), k=rng.randint(1, 2 * len(table))), np.int64)
+        uses = np.array(rng.choices((Use.ADDRESS, Use.CALL, Use.COPY), k=len(symbols)), np.uint8)
+        for asked, purposes in ((symbols, uses), (symbols[:1], uses[:1]), (np.arange(len(table)), None)):
+            scope = linker.lookup_scope(image)
+            with plainly(resolver, monkeypatch):
+                plain = meaning(resolver.bind(image, asked, scope, purposes))
+            assert meaning(resolver.bind(image, asked, scope, purposes)) == plain
+        for name in rng.sample(NAMES, 4):
+            version = rng.choice((None, *VERSIONS))
+            with plainly(resolver, monkeypatch):
+                found = meaning(resolver.find(name, version, image.scope))
+            assert meaning(resolver.find(name, version, image.scope)) == found
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm"])
+@pytest.mark.parametrize("seed", range(3))
+def test_random_scopes_are_answered_as_by_the_plain_walk(
+    arch: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loads in any order, local, deep-binding and preloading ones too, and unloads in any order."""
+    rng = random.Random(f"{arch}{seed}")
+    count = 14
+    libraries = [some_library(rng, arch, number, count) for number in range(count)]
+    linker = linker_for(arch, *libraries)
+    loads: list[Image] = []
+    for _ in range(12):
+        if loads and rng.random() < 0.35:
+            linker.unload(loads.pop(rng.randrange(len(loads))))
+        else:
+            options = LoadOptions(
+                local=rng.random() < 0.4,
+                deep_bind=rng.random() < 0.2,
+                preload=[f"lib{rng.randrange(count)}.so"] if rng.random() < 0.2 else (),
+                unresolved=lambda image, name: 0x1000,
+            )
+            loads.append(linker.load(f"lib{rng.randrange(count)}.so", options=options))
+        compare(linker, rng, monkeypatch)
+    assert linker.resolver.indices._kept or len(linker.images) < 4
+
+
+def test_an_index_that_follows_a_list_is_that_of_the_list() -> None:
+    rng = random.Random(7)
+    libraries = [some_library(rng, "x86_64", number, 9) for number in range(9)]
+    linker = linker_for("x86_64", *libraries)
+    options = LoadOptions(unresolved=lambda image, name: 0x1000)
+    images = [linker.load(f"lib{number}.so", options=options) for number in range(9)]
+    followed = ScopeIndex()
+    for _ in range(30):
+        order = rng.sample(images, rng.randint(1, 9))
+        followed.follow(order)
+        fresh = ScopeIndex()
+        fresh.follow(order)
+        assert (followed.images, sorted(followed.rest)) == (fresh.images, sorted(fresh.rest))
+        assert followed._positions == fresh._positions
+
+
+def test_what_is_unloaded_is_not_kept_by_an_index() -> None:
+    rng = random.Random(3)
+    linker = linker_for("x86_64", *(some_library(rng, "x86_64", number, 9) for number in range(9)))
+    options = LoadOptions(unresolved=lambda image, name: 0x1000)
+    images = [linker.load(f"lib{number}.so", options=options) for number in range(9)]
+    gone = [weakref.ref(image) for image in images]
+    for image in images:
+        linker.unload(image)
+    del images, image
+    gc.collect()
+    assert [reference() for reference in gone] == [None] * 9
