@@ -1,4 +1,4 @@
-"""The linker: knows ELF and memory, never a CPU.
+"""The linker: it links ELF images into memory and needs no CPU.
 
     from relink import HostMemory, Linker
 
@@ -6,7 +6,7 @@
     image = linker.load("plugin.so")
     linker.memory.read(image.symbol("table").address, 8)
 
-All that is documented is imported from here. `relink.linker` is the tour; an ISA is one page in `relink/arch`.
+All documented names are imported from here. Start reading at `relink.linker`; an ISA is one page in `relink/arch`.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ __all__ = [
     "VersionNotFound", "architecture", "architecture_of", "decode", "decode_memory", "on",
 ]  # fmt: skip
 
-#: Module -> the names that are taken from it. Those of `__all__` that are nowhere here are errors.
+#: Module -> the names imported from it. Names in `__all__` that are not listed here are in `relink.errors`.
 _HOMES = {
     "arch": (
         "ARCHITECTURES",
@@ -247,7 +247,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """The names above, imported when first asked for: what needs a part only does not load all (PEP 562)."""
+    """Import the names above on first access, so that using one part does not load all (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""Names for the types of numpy arrays that signatures use."""
+"""Type aliases for numpy arrays in signatures."""
 
 from __future__ import annotations
 

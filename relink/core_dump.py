@@ -1,12 +1,12 @@
-"""Core dumps: the memory of a process, to be read, or restored into an address space.
+"""Core dumps: the memory of a process, for reading or for restoring into an address space.
 
     core = CoreDump.open("core.1234")
     core.restore(machine.memory, files=lambda path: Path(path).read_bytes())
     for image in core.images:
         machine.adopt(image.address, name=image.path, relocated=True)
 
-A core file is ELF whose PT_LOAD segments are the process's mappings; the Linux note NT_FILE tells which files they
-are of (fs/binfmt_elf.c, `fill_files_note`). The kernel leaves file-backed pages nobody changed out of the dump.
+A core file is an ELF file whose PT_LOAD segments are the process's mappings. The Linux note NT_FILE lists the
+mapped files (fs/binfmt_elf.c, `fill_files_note`). The kernel leaves unchanged file-backed pages out of the dump.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ _MAGIC = b"\x7fELF"
 
 
 class MappedFile(NamedTuple):
-    """A stretch of the process's memory that a file was mapped to."""
+    """An address range of the process that was mapped from a file."""
 
     path: str
     start: int
     end: int
-    offset: int  #: bytes into the file
+    offset: int  #: file offset in bytes
 
 
 class Stretch(NamedTuple):
-    """A mapping the process had."""
+    """A mapping of the process."""
 
     start: int
     end: int
-    protection: Protection | None  #: None where only its file tells
-    path: str | None  #: the file's, if it was one's
+    protection: Protection | None  #: None when only the file has it
+    path: str | None  #: path of the mapped file, if any
 
 
 class CoreImage(NamedTuple):
-    """An ELF image of the process: what `Linker.adopt` is told."""
+    """An ELF image of the process: the arguments for `Linker.adopt`."""
 
     path: str
-    address: int  #: of its ELF header
+    address: int  #: guest address of its ELF header
 
 
 @dataclass(frozen=True, eq=False)
 class CoreDump:
-    """A core file, decoded: its PT_LOAD segments, and the mapped `files` of NT_FILE if it is there, by address."""
+    """A decoded core file: its PT_LOAD segments and, with an NT_FILE note, the mapped `files`, by address."""
 
     name: str
     data: U8
@@ -74,7 +74,7 @@ class CoreDump:
 
     @classmethod
     def open(cls, source: Source, *, name: str | None = None) -> CoreDump:
-        """Read a core file. Raises ElfError, UnsupportedElf for any other file."""
+        """Read a core file. Raises ElfError; UnsupportedElf for any other kind of file."""
         name, _, data = open_source(source, name)
         findings = Findings(name)
         header = read_header(name, data[:64].tobytes(), findings, core=True)
@@ -95,13 +95,13 @@ class CoreDump:
         return cls(name, data, header, loads, tuple(sorted(files, key=lambda file: file.start)))
 
     def read(self, address: int, size: int) -> bytes:
-        """`size` bytes of the process's memory. Raises AddressSpaceError where the dump has none."""
+        """Read `size` bytes of the process's memory. Raises AddressSpaceError when the dump does not have them."""
         pieces = []
         while size > 0:
             segment = self._segment_at(address)
             left = segment.vaddr + segment.filesz - address if segment is not None else 0
             if segment is None or left <= 0:
-                raise AddressSpaceError(f"{self.name} does not hold it", address=address, size=size)
+                raise AddressSpaceError(f"{self.name} does not contain it", address=address, size=size)
             start = segment.offset + address - segment.vaddr
             pieces.append(self.data[start : start + min(left, size)].tobytes())
             size, address = size - len(pieces[-1]), address + len(pieces[-1])
@@ -109,7 +109,7 @@ class CoreDump:
 
     @property
     def images(self) -> tuple[CoreImage, ...]:
-        """The ELF images NT_FILE tells of: files mapped from their start, that begin like ELF."""
+        """The ELF images in NT_FILE: files that were mapped from offset 0 and begin with an ELF header."""
         found: dict[str, CoreImage] = {}
         for file in self.files:
             if file.offset == 0 and file.path not in found and self._is_elf(file.start):
@@ -124,7 +124,9 @@ class CoreDump:
 
     @property
     def stretches(self) -> tuple[Stretch, ...]:
-        """What the process had mapped, by address: the dump's segments, and file mappings it left out whole."""
+        """The process's mappings, by address: the dump's segments, and file mappings that the dump omits
+        completely.
+        """
         found: list[Stretch] = []
         left_out: list[Stretch] = []
         for s in self.segments:
@@ -133,7 +135,7 @@ class CoreDump:
         found = [s for s in found if s.start < s.end]
         starts = [s.start for s in found]
         for file in self.files:
-            before = bisect_left(starts, file.end) - 1  # the last one that may reach into the mapping
+            before = bisect_left(starts, file.end) - 1  # the last one that may overlap the mapping
             if file.start < file.end and (before < 0 or found[before].end <= file.start):
                 left_out.append(Stretch(file.start, file.end, None, file.path))
         return tuple(sorted([*found, *left_out], key=lambda s: s.start))
@@ -145,12 +147,12 @@ class CoreDump:
         files: Callable[[str], bytes | None] = lambda path: None,
         wanted: Callable[[Stretch], bool] = lambda stretch: True,
     ) -> tuple[Stretch, ...]:
-        """Put the process's memory back where it was, with its permissions.
+        """Restore the process's memory at its addresses, with its permissions.
 
-        `files` gives the content of a mapped file by its path, for what the dump leaves out; `wanted` chooses
-        stretches. Returns those that were not put back, for neither the dump nor a file holds all of them: nothing
-        is mapped there. Raises AddressSpaceError (with nothing mapped) where a place is taken, UnsupportedElf
-        for a process of another architecture.
+        `files` returns the content of a mapped file by its path, for pages that the dump omits; `wanted` selects
+        mappings. Returns the mappings that were not restored, because neither the dump nor a file has all of their
+        content; nothing is mapped there. Raises AddressSpaceError, with nothing mapped, when an address range is
+        in use, and UnsupportedElf for a process of another architecture.
         """
         arch = architecture_of(self.header.machine, self.header.bits)
         if arch is not memory.architecture:
@@ -193,7 +195,9 @@ class CoreDump:
         return segment is not None and segment.filesz >= segment.memsz
 
     def _content(self, stretch: Stretch, backing: MappedFile | None, whole: bytes | None) -> bytes | None:
-        """A stretch's bytes; None where neither the dump nor a file has them. Untouched anonymous pages are 0."""
+        """The bytes of a mapping; None when neither the dump nor a file has them. Untouched anonymous pages
+        are zero.
+        """
         segment = self._segment_at(stretch.start)
         size = stretch.end - stretch.start
         content = b""
@@ -208,7 +212,7 @@ class CoreDump:
 
 
 def _protection_in(content: bytes, offset: int) -> Protection:
-    """How an ELF file wants the page at a file offset mapped; readable where it is no ELF."""
+    """The permissions that an ELF file gives the page at a file offset; read-only for other files."""
     try:
         segments = decode(content).segments
     except ElfError:
@@ -232,7 +236,7 @@ def _mapped_files(name: str, notes: bytes, word: int) -> Iterator[MappedFile]:
             raise MalformedElf(name, f"its NT_FILE note is damaged: {error}") from None
         names = content[(2 + 3 * count) * word :].split(b"\0")
         if len(names) < count:
-            raise MalformedElf(name, f"its NT_FILE note tells {count} mappings and {len(names)} names")
+            raise MalformedElf(name, f"its NT_FILE note has {count} mappings and {len(names)} names")
         for number in range(count):
             start, end, offset = numbers[3 * number : 3 * number + 3]
             yield MappedFile(names[number].decode("utf-8", "surrogateescape"), start, end, offset * (unit or PAGE))
@@ -245,6 +249,6 @@ def _notes(name: str, data: bytes) -> Iterator[tuple[int, bytes]]:
         name_size, size, type_ = struct.unpack_from("<3I", data, at)
         begin = at + 12 + (name_size + 3 & -4)
         if begin + size > len(data):
-            raise MalformedElf(name, f"a note of {size:#x} bytes reaches past its segment")
+            raise MalformedElf(name, f"a note of {size:#x} bytes extends past its segment")
         yield type_, data[begin : begin + size]
         at = begin + (size + 3 & -4)

@@ -1,37 +1,28 @@
-"""Everything that can go wrong, as one tree.
+"""All exceptions, as one tree.
 
-RelinkError
-├── ElfError                   the bytes are at fault: names the file and the place in it
-│   ├── NotElf                   no ELF magic
-│   ├── Truncated                something lies past the end of the file
-│   ├── UnsupportedElf           well-formed, but not for us: class, byte order, machine, type
-│   │   └── FloatAbiMismatch       its calls pass floating-point values otherwise than the machine's
-│   ├── MalformedElf             headers, tables, hashes or strings that contradict themselves
-│   └── DebugInfoError           debug information that cannot be read, or says what C cannot
-├── LinkError                  the link is at fault: names the image
-│   ├── LibraryNotFound          a DT_NEEDED nobody could find, with every place tried
-│   ├── UnresolvedSymbol         a strong reference without a definition
-│   ├── DuplicateSymbol            two objects of one image define the same name strongly
-│   ├── VersionNotFound          a DT_VERNEED version its library does not define
-│   ├── RelocationError          one relocation entry: names image, offset, symbol, type, formula
-│   │   ├── UnknownRelocation      a type number the psABI does not define
-│   │   ├── UnsupportedRelocation  a type refused on purpose, with the reason
-│   │   ├── RelocationOverflow     the value does not fit the field
-│   │   ├── RelocationOutOfImage   the place lies in no segment
-│   │   └── RelocationVetoed       a relocation handler refused it
-│   ├── TlsError                 static TLS is spent, or a TLS symbol is missing its module
-│   └── LinkErrors               several of these at once (an ExceptionGroup)
-├── AddressSpaceError          no room, overlap, or an access to memory that is not mapped
-│   └── GuestAccessError         an access that the guest's pages do not allow
-├── UseAfterUnload             a handle outlived its image
-├── MachineInUse               used from two threads at once, or in the middle of a call
-└── MachineError               the running guest is at fault (declared in `emu.errors`)
+RelinkError ├── ElfError                   a problem of a file: gives the file and the offset │   ├── NotElf no ELF
+magic │   ├── Truncated                something is past the end of the file │   ├── UnsupportedElf valid, but not
+supported: class, byte order, machine, type │   │   └── FloatAbiMismatch       its floating-point calling
+convention is not the machine's │   ├── MalformedElf             inconsistent headers, tables, hashes or strings │
+└── DebugInfoError           debug information that cannot be read or expressed in C ├── LinkError a problem of the
+link: gives the image │   ├── LibraryNotFound a library was not found; lists every place tried │   ├──
+UnresolvedSymbol         a strong reference without a definition │   ├── DuplicateSymbol            two objects of
+one image have strong definitions of a name │   ├── VersionNotFound a DT_VERNEED version that the library does not
+define │ ├── RelocationError          one relocation entry: gives image, offset, symbol, type, formula │   │ ├──
+UnknownRelocation      a type number that the psABI does not define │ │   ├── UnsupportedRelocation  a type that is
+not supported, with the reason │   │   ├── RelocationOverflow     the value does not fit the field │   │   ├──
+RelocationOutOfImage   the place is in no segment │   │   └── RelocationVetoed a relocation handler refused it │
+├── TlsError                 static TLS is exhausted, or a TLS symbol has no module │   └── LinkErrors several of
+these at once (an ExceptionGroup) ├── AddressSpaceError no free range, overlap, or access to unmapped memory │ └──
+GuestAccessError an access that the page permissions do not allow ├── UseAfterUnload             a handle was used
+after its image was unloaded ├── MachineInUse               used from two threads at once, or during a call └──
+MachineError a problem of the running guest (declared in `emu.errors`)
     ├── GuestFault, UnresolvedCall, ConstructorFault, BudgetExceeded, GuestExit, GuestAbort
     ├── PatchError               a function cannot be replaced
     │   ├── FunctionTooShort, AlreadyPatched
-    │   └── AssemblyError          text that is no code
+    │   └── AssemblyError          text that cannot be assembled
     │       └── AssemblerMissing     keystone is not installed
-    └── CallError                a prototype or an argument that cannot be passed
+    └── CallError                a prototype or argument that cannot be passed
 """
 
 from __future__ import annotations
@@ -40,13 +31,13 @@ from collections.abc import Sequence
 
 
 class RelinkError(Exception):
-    """The root: whatever this project raises for bad input or a bad link is one of these.
+    """Base class of all exceptions for bad input and failed links.
 
-    All of them can be pickled, with their facts and what caused them: so they cross from a worker process.
+    They can be pickled with their attributes and causes, so that worker processes can return them.
     """
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The constructors take facts, not the message; the default would give them the message.
+        # The constructors take attributes; the default __reduce__ would pass them the message.
         return _unpickled, (type(self), self.args, self.__dict__, self.__cause__)
 
 
@@ -60,24 +51,25 @@ def _unpickled(
     return error
 
 
-#: Characters of a message, and of a name in it: names come from files, and may have any length.
+#: Limits in characters for a message and a name in it: names come from files and may be long.
 _LONGEST_MESSAGE, _LONGEST_NAME = 4096, 300
 _MOST_PLACES, _MOST_ERRORS = 24, 100
 
 
 def printable(text: str, longest: int = _LONGEST_NAME) -> str:
-    """A text that came from a file as it may be shown: no control character, nothing that cannot be encoded, and
-    not too long. Escapes are Python's."""
+    """Text from a file, made safe for display: control and unencodable characters are escaped as in Python, long
+    text is cut.
+    """
     if len(text) > longest:
         text = f"{text[:longest]}... ({len(text)} characters)"
     return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
 
 
 def _shown(character: str) -> str:
-    if character.isprintable():  # of which no control, surrogate, or mark that changes the direction is one
+    if character.isprintable():  # not printable: control characters, surrogates, and direction marks
         return character
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x1_0000 else f"\\U{code:08x}"
 
@@ -86,10 +78,10 @@ def _shown(character: str) -> str:
 
 
 class ElfError(RelinkError):
-    """A file (or image) cannot be used as ELF.
+    """A file or image cannot be used as ELF.
 
-    `source` is the file's name as the caller gave it; `offset` the file offset (or, for an image in
-    memory, the guest address) of the offending bytes, where one can be named.
+    `source` is the file's name as the caller gave it; `offset` the file offset of the bad bytes (for an image in
+    memory the guest address), if known.
     """
 
     def __init__(self, source: str, problem: str, offset: int | None = None) -> None:
@@ -105,41 +97,45 @@ class NotElf(ElfError):
 
 
 class Truncated(ElfError):
-    """A header, table or segment lies past the end of the file."""
+    """A header, table or segment is past the end of the file."""
 
 
 class UnsupportedElf(ElfError):
-    """Valid ELF this project does not link: big-endian, an unknown machine, a core file…"""
+    """Valid ELF that is not supported: big-endian, an unknown machine, a core file…"""
 
 
 class FloatAbiMismatch(UnsupportedElf):
-    """An image makes `theirs` calls ("soft-float", ...), the machine `ours`; `supported`: a machine could make
-    theirs."""
+    """An image makes `theirs` calls ("soft-float", ...), the machine `ours`.
+
+    `supported`: a machine can be made with the image's convention.
+    """
 
     def __init__(self, source: str, theirs: str, ours: str, *, supported: bool) -> None:
         self.theirs = theirs
         self.ours = ours
         self.supported = supported
         hint = f": give Machine(float_abi={theirs!r})" if supported else ""
-        super().__init__(source, f"makes {theirs} calls, this machine {ours} ones{hint}")
+        super().__init__(source, f"makes {theirs} calls, this machine makes {ours} calls{hint}")
 
 
 class MalformedElf(ElfError):
-    """The file contradicts itself or the gABI."""
+    """The file is inconsistent or violates the gABI."""
 
 
 class DebugInfoError(ElfError):
-    """Debug information is there and does not give what was asked of it: damaged, in a file that is not there, or
-    a type that C, or a call, has no way to say."""
+    """Debug information exists but cannot be used: it is damaged, in a file that was not found, or has a type that
+    C cannot express or a call cannot pass.
+    """
 
 
 # ---------------------------------------------------------------- the link
 
 
 class LinkError(RelinkError):
-    """Linking `image` (its name) failed. `subject` is what the message is about, if not the image.
+    """Linking `image` (its name) failed.
 
-    Where ld.so has words for it, the message has them.
+    `subject` is the subject of the message, if it is not the image. The wording is that of ld.so where it has a
+    message.
     """
 
     def __init__(self, image: str, problem: str, *, subject: str | None = None) -> None:
@@ -151,9 +147,10 @@ class LinkError(RelinkError):
 
 
 class LibraryNotFound(LinkError):
-    """A library was found nowhere. `tried` lists (place, why it was passed over), in search order.
+    """A library was not found.
 
-    `needed_by` is the image that needs it; None for the one the user asked for.
+    `tried` lists (place, why it was rejected) in search order. `needed_by` is the image that needs the library;
+    None when the user named it.
     """
 
     def __init__(self, name: str, needed_by: str | None, tried: Sequence[tuple[str, str]] = ()) -> None:
@@ -170,7 +167,7 @@ class LibraryNotFound(LinkError):
 
 
 class UnresolvedSymbol(LinkError):
-    """No image, hook or host function defines a symbol that `image` refers to strongly."""
+    """No image, hook or host function defines a symbol to which `image` has a strong reference."""
 
     def __init__(self, image: str, symbol: str, version: str | None = None, *, detail: str = "") -> None:
         self.symbol = symbol
@@ -181,7 +178,7 @@ class UnresolvedSymbol(LinkError):
 
 
 class DuplicateSymbol(LinkError):
-    """Two relocatable objects of one image, `first` and `second`, define `symbol` strongly."""
+    """Two relocatable objects of one image, `first` and `second`, have strong definitions of `symbol`."""
 
     def __init__(self, image: str, symbol: str, first: str, second: str) -> None:
         self.symbol = symbol
@@ -191,9 +188,8 @@ class DuplicateSymbol(LinkError):
 
 
 class VersionNotFound(LinkError):
-    """A version that `image` was linked against is not defined by the library that should have it.
-
-    `found` is the name of the file that was taken for `library`.
+    """The library does not define a symbol version that `image` requires. `found` is the name of the file found
+    for `library`.
     """
 
     def __init__(self, image: str, library: str, version: str, found: str | None = None) -> None:
@@ -232,19 +228,19 @@ class UnknownRelocation(RelocationError):
 
 
 class UnsupportedRelocation(RelocationError):
-    """A type this linker refuses on purpose; the message says why."""
+    """A type that is not supported; the message has the reason."""
 
 
 class RelocationOverflow(RelocationError):
-    """The computed value does not fit its field, or is misaligned for it."""
+    """The computed value does not fit its field or is misaligned."""
 
 
 class RelocationOutOfImage(RelocationError):
-    """The relocated place lies outside every segment of its image."""
+    """The relocated place is outside all segments of its image."""
 
 
 class RelocationVetoed(RelocationError):
-    """A relocation handler refused the entry; the message gives its reason."""
+    """A relocation handler refused the entry; the message has its reason."""
 
 
 class TlsError(LinkError):
@@ -252,7 +248,7 @@ class TlsError(LinkError):
 
 
 class LoadOrderError(LinkError):
-    """A phase of a load was called out of its turn; nothing has been changed."""
+    """A phase of a load was called out of order; nothing has been changed."""
 
     def __init__(self, image: str, phase: str, problem: str) -> None:
         self.phase = phase
@@ -260,13 +256,13 @@ class LoadOrderError(LinkError):
 
 
 class LoadRolledBack(LinkError):
-    """A load was rolled back because its caller asked for it (see `Load.rollback`)."""
+    """A load was rolled back by its caller (see `Load.rollback`)."""
 
 
 class LinkErrors(LinkError, ExceptionGroup[LinkError]):
-    """All that is wrong with one load, reported together. `exceptions` holds each."""
+    """All errors of one load together, in `exceptions`."""
 
-    # ExceptionGroup is built by __new__ and leaves __init__ to us.
+    # ExceptionGroup initialises itself in __new__, so __init__ is free.
     def __new__(cls, image: str, exceptions: Sequence[LinkError]) -> LinkErrors:
         return super().__new__(cls, f"{image}: {len(exceptions)} link errors", list(exceptions))
 
@@ -288,7 +284,7 @@ class LinkErrors(LinkError, ExceptionGroup[LinkError]):
 
 
 def raise_all(image: str, errors: Sequence[LinkError]) -> None:
-    """Raise one error as itself, several as a LinkErrors, none not at all."""
+    """Raise a single error as it is, several as LinkErrors; return if there is none."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -299,9 +295,8 @@ def raise_all(image: str, errors: Sequence[LinkError]) -> None:
 
 
 class AddressSpaceError(RelinkError):
-    """Guest memory cannot be had, or an access touches memory that is not mapped.
-
-    `address` and `size` (bytes) tell the range asked for.
+    """Guest memory cannot be reserved, or an access is to unmapped memory. `address` and `size` (bytes) are the
+    requested range.
     """
 
     def __init__(self, problem: str, *, address: int | None = None, size: int | None = None) -> None:
@@ -313,10 +308,10 @@ class AddressSpaceError(RelinkError):
 
 
 class GuestAccessError(AddressSpaceError):
-    """An access to guest memory that its pages do not allow.
+    """An access to guest memory that is unmapped or not permitted.
 
-    `address` is the first byte that cannot be had, `size` how many bytes of the access are left there; `write`
-    tells a write from a read; `mapped`, that the page is there and its permissions refuse.
+    `address` is the first inaccessible byte and `size` the number of bytes of the access from there; `write` is
+    true for writes; `mapped` when the page exists but its permissions forbid the access.
     """
 
     def __init__(self, address: int, size: int, *, write: bool, mapped: bool = False) -> None:
@@ -338,11 +333,11 @@ class UseAfterUnload(RelinkError):
 
 
 class MachineInUse(RelinkError):
-    """A machine in use was used from another thread, or by a signal handler or finaliser in the middle of a call.
+    """A machine was used from a second thread, or by a signal handler or finaliser during a call.
 
-    One thread at a time; and while the guest is called, only host functions call it in turn.
+    A machine allows one thread at a time; during a guest call only host functions may call the guest again.
     """
 
 
 class MachineError(RelinkError):
-    """The running guest did something that stops it."""
+    """The running guest caused an error that stops it."""

@@ -1,20 +1,27 @@
-"""Events: what observers of a linker hear, stage by stage.
+"""Events: notifications to a linker's observers about each stage of a load.
 
     linker.observers.append(print)
     linker.observers.append(on(SegmentMapped, lambda event: print(hex(event.address))))
 
-An observer is any callable that takes an event. Each hears every event, in the order of the list, at once and in
-the thread of whoever loads; with no observer there are no events, and nothing is spent on making them.
+An observer is any callable that takes an event. Every observer gets every event, in the order of the list,
+synchronously in the thread of the load. Without observers no events are created.
 
-An exception raised by an observer aborts the load: it is rolled back and the exception propagates. Where there is
-nothing to roll back (`ImageClosed`, `LoadFailed`), the other observers are called first; then the exception
-propagates out of the unload, or becomes a note on the error that made the load fail.
+An exception raised by an observer aborts the load: it is rolled back and the exception propagates. For
+`ImageClosed` and `LoadFailed`, where nothing can be rolled back, the other observers are called first. Then the
+exception propagates out of the unload, or becomes a note on the error of the failed load.
 
-Of one load, in order: `ImageOpened` of each image, `SegmentMapped` of each segment and `ImageMapped`,
-`TlsAssigned`, then for each image that is relocated here, dependencies first, `RelocationsApplied` of each type,
-`SymbolsBound`, and `ImageRelocated`; what a machine does follows: `IfuncResolved`, `InitialiserStarting` and
-`InitialiserDone`; at last `ImageLoaded` of each. A load that fails ends with `LoadFailed` instead, after the
-rollback. `SymbolBound` follows whenever a slot that is bound lazily is first called.
+The events of one load, in order:
+
+1. `ImageOpened` for each image;
+2. `SegmentMapped` for each segment, then `ImageMapped`;
+3. `TlsAssigned`;
+4. for each relocated image, dependencies first: `RelocationsApplied` for each type, `SymbolsBound`,
+   `ImageRelocated`;
+5. on a machine: `IfuncResolved`, `InitialiserStarting`, `InitialiserDone`;
+6. `ImageLoaded` for each image.
+
+A failed load ends with `LoadFailed`, after the rollback. `SymbolBound` is emitted when a lazily bound slot is
+first called.
 """
 
 from __future__ import annotations
@@ -57,7 +64,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened to the image of that name."""
+    """Base class of events: something happened to the image `name`."""
 
     name: str
 
@@ -69,48 +76,48 @@ class _OfImage(Event):
 
 @dataclass(frozen=True, slots=True)
 class ImageOpened(Event):
-    """A file that this load brings in has been found and decoded."""
+    """A new file of this load has been found and decoded."""
 
     decoded: Decoded
-    rule: str  #: by which rule it was found
-    needed_by: str | None  #: the image that needs it; None for what the user asked for
+    rule: str  #: the search rule that found it
+    needed_by: str | None  #: the image that needs it; None for the root
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentMapped(_OfImage):
-    """A segment has its place. The guest sees it once all is linked."""
+    """A segment has its address. It is mapped in the guest after linking."""
 
     segment: ProgramHeader
     address: int  #: guest address of its first byte
     size: int  #: bytes, p_memsz
-    protection: Protection  #: as its p_flags say; RELRO comes later
+    protection: Protection  #: permissions of its p_flags; RELRO is applied later
 
 
 @dataclass(frozen=True, slots=True)
 class ImageMapped(_OfImage):
-    """All segments have their place: the image has addresses, and its bytes lie in `image.region.buffer`."""
+    """All segments have their addresses, and the image's bytes are in `image.region.buffer`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsAssigned(_OfImage):
-    """An image with a TLS segment has a module id and a place in the static area."""
+    """An image with a TLS segment has a module id and, if static, a block in the static area."""
 
     module: TlsModule
 
 
 @dataclass(frozen=True, slots=True)
 class RelocationsApplied(_OfImage):
-    """All entries of one type of one table are done."""
+    """All entries of one type of one table have been applied."""
 
     section: str  #: the table: ".rela.dyn", …
-    type: str  #: the psABI's full name; "RELR" for packed relative ones
-    count: int  #: entries the linker itself did
-    claimed: int = 0  #: entries a relocation handler took over
+    type: str  #: the psABI's full name; "RELR" for packed relative entries
+    count: int  #: entries applied by the linker
+    claimed: int = 0  #: entries claimed by a relocation handler
 
 
 @dataclass(frozen=True, slots=True)
 class SymbolsBound(_OfImage):
-    """Every symbol an image refers to has been bound. Iterating makes one `BoundSymbol` after the other."""
+    """Every symbol that an image refers to has been bound. Iterate over it to get each `BoundSymbol`."""
 
     count: int
 
@@ -120,8 +127,9 @@ class SymbolsBound(_OfImage):
 
 @dataclass(frozen=True, slots=True)
 class SymbolBound(_OfImage):
-    """A reference left for later has been bound: a jump slot by its first call, or by a load that brought what
-    the image had deferred."""
+    """A reference has been bound after its image's load: a jump slot at its first call, or a deferred symbol by
+    the load that defines it.
+    """
 
     symbol: str
     version: str | None
@@ -131,16 +139,16 @@ class SymbolBound(_OfImage):
 
 @dataclass(frozen=True, slots=True)
 class ImageRelocated(_OfImage):
-    """Relocation of an image is done, but for what ifunc resolvers have to answer."""
+    """An image has been relocated, except for the answers of ifunc resolvers."""
 
 
 @dataclass(frozen=True, slots=True)
 class IfuncResolved(_OfImage):
-    """A resolver function of the guest has chosen; `image` refers to it."""
+    """A guest ifunc resolver has returned its answer; `image` refers to the symbol."""
 
     resolver: int  #: guest addresses
     answer: int
-    places: int  #: how many words take the answer
+    places: int  #: number of words that get the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,20 +179,20 @@ class DestructorDone(DestructorStarting):
 
 @dataclass(frozen=True, slots=True)
 class ImageLoaded(_OfImage):
-    """An image is ready for use: its load has come to its end."""
+    """An image is ready for use: its load is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageClosed(_OfImage):
-    """An image has been unloaded: its handles raise UseAfterUnload, its memory is free."""
+    """An image has been unloaded: its handles raise UseAfterUnload and its memory is released."""
 
-    base: int  #: where it was
+    base: int  #: its former guest address
     size: int  #: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed(Event):
-    """A load has been rolled back. `name` is what was to be loaded."""
+    """A load has been rolled back. `name` is that of the root."""
 
     error: BaseException
 
@@ -194,7 +202,7 @@ _Kind = TypeVar("_Kind", bound=Event)
 
 
 def on(kind: type[_Kind], function: Callable[[_Kind], object]) -> Observer:
-    """An observer that hears only events of one kind (and of kinds derived from it)."""
+    """An observer that gets only events of one class (and its subclasses)."""
 
     def observer(event: Event) -> None:
         if isinstance(event, kind):
@@ -204,13 +212,13 @@ def on(kind: type[_Kind], function: Callable[[_Kind], object]) -> Observer:
 
 
 def emit(observers: Sequence[Observer], event: Event) -> None:
-    """Call each observer with an event; the first that raises ends it."""
+    """Call each observer with an event, up to the first exception."""
     for observer in tuple(observers):
         observer(event)
 
 
 def emit_all(observers: Sequence[Observer], events: Sequence[Event]) -> None:
-    """Call each observer with each event, whoever raises; raise the first error at the end."""
+    """Call each observer with each event despite exceptions; raise the first exception at the end."""
     first: BaseException | None = None
     for event in events:
         for observer in tuple(observers):

@@ -1,4 +1,4 @@
-"""What a user holds: a linked image and its symbols, each with a lifetime."""
+"""`Image` and `Symbol`: a linked image and its symbols, as returned to users."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class BoundSymbol(NamedTuple):
-    """One symbolic reference and what it bound to."""
+    """One symbolic reference and its binding."""
 
     symbol: str
     version: str | None
-    provider: str | None  #: the defining image's name; None for the host or for nothing
+    provider: str | None  #: the defining image's name; None for the host or an undefined symbol
     address: int  #: 0 for an undefined weak symbol
     kind: str  #: "image", "host" or "weak"
 
@@ -43,7 +43,7 @@ class Symbol(SymbolDefinition):
 
     image: Image
     value: int  #: guest address (for TLS: the offset in the module's block)
-    size: int  #: bytes, as the symbol table says
+    size: int  #: st_size in bytes
     type: int  #: STT_*
 
     @property
@@ -54,33 +54,33 @@ class Symbol(SymbolDefinition):
 
     @property
     def is_function(self) -> bool:
-        """Whether it names a function, or the resolver of an ifunc."""
+        """Whether it is a function or an ifunc."""
         return self.type in (SymbolType.FUNC, SymbolType.GNU_IFUNC)
 
 
 @dataclass(slots=True)
 class Lifetime:
-    """What keeps an image loaded, and its turn among constructors. See `relink.load.lifetime`."""
+    """The reference counts of an image, and its place in the initialisation order. See `relink.load.lifetime`."""
 
     no_delete: bool  #: never unloaded before the end
-    references: int = 0  #: explicit loads; see `Linker.unload`
-    uncommitted: int = 0  #: of these, loads that are under way
-    #: What stays loaded as long as it, beside its dependencies and what its references are bound to.
+    references: int = 0  #: number of explicit loads; see `Linker.unload`
+    uncommitted: int = 0  #: number of these that are not yet committed
+    #: Images that stay loaded as long as this one, besides its dependencies and the images it has bound to.
     keeps: list[Image] = field(default_factory=list)
-    init_index: int = 0  #: images are initialised in the order of this number
+    init_index: int = 0  #: position in the initialisation order
 
 
 class Image(Module):
-    """One image of a link: a module (its file and its place), and what a user may ask about it.
+    """One image of a link, made by a `Linker`: a module (file and memory) with the methods for users.
 
-    Made by a `Linker`. What it refers to is in `scopes`, what keeps it loaded in `lifetime`, what relocation came
-    to in `relocated`.
+    Its dependencies and search lists are in `scopes`, its reference counts in `lifetime`, the result of relocation
+    in `relocated`.
     """
 
     def __init__(self, decoded: Decoded, architecture: Architecture, resolver: Resolver) -> None:
         super().__init__(decoded, architecture)
         self.resolver = resolver
-        self.names = {decoded.name}  #: everything it was asked for as
+        self.names = {decoded.name}  #: all names under which it was requested
         self.scopes: ScopeRecord[Image] = ScopeRecord([self])
         self.lifetime = Lifetime(no_delete=bool(decoded.flags_1 & DynamicFlag1.NODELETE))
         self.relocated = Relocated()
@@ -95,12 +95,14 @@ class Image(Module):
 
     @property
     def float_abi(self) -> FloatAbi | None:
-        """How its calls pass floating-point values; None where it makes none, or the ISA has one way only."""
+        """The floating-point calling convention of its code; None when it does not matter to the image or the ISA
+        has only one.
+        """
         return self.decoded.float_abi_on(self.architecture)
 
     @property
     def objects(self) -> CombinedObjects | None:
-        """What it was linked from, if that was relocatable objects; None for any other file."""
+        """The combined relocatable objects that it was made from; None for any other file."""
         if not self.decoded.is_relocatable:
             return None
         from relink.objects.combined import combined
@@ -109,30 +111,30 @@ class Image(Module):
 
     @property
     def already_initialised(self) -> bool:
-        """Whether it was relocated and initialised by somebody else: then it is not to be again."""
+        """Whether it was adopted relocated and initialised, so that its constructors must not run again."""
         return self.adopted is not None and self.adopted.relocated
 
     @property
     def dependencies(self) -> list[Image]:
-        """What it needs, in DT_NEEDED order."""
+        """The images it needs, in DT_NEEDED order."""
         return self.scopes.dependencies
 
     @property
     def scope(self) -> list[Image]:
-        """The image and its dependencies, breadth-first: where `symbol` looks."""
+        """The image and its dependencies, breadth-first: the scope of `symbol`."""
         return self.scopes.search_list
 
     @property
     def references(self) -> int:
-        """Explicit loads that have not been undone; see `Linker.unload`."""
+        """The number of explicit loads not yet undone; see `Linker.unload`."""
         return self.lifetime.references
 
     # ------------------------------------------------------------ symbols
 
     def symbol(self, name: str, version: str | None = None) -> Symbol:
-        """The definition of `name` in this image or what it depends on, breadth-first, as dlsym finds it.
+        """The definition of `name` in this image or its dependencies, breadth-first, as by dlsym.
 
-        Without `version` the default one is taken. Raises UnresolvedSymbol or UseAfterUnload.
+        Without `version` the default version is used. Raises UnresolvedSymbol or UseAfterUnload.
         """
         self.check_open(name)
         found = self.resolver.find(name, version, self.scope)
@@ -142,10 +144,10 @@ class Image(Module):
 
     @property
     def exports(self) -> Mapping[str, int]:
-        """Guest addresses of the symbols the image itself defines for others (absolute values as they are)."""
+        """Guest addresses of the symbols that the image exports, by name (for absolute symbols the value)."""
         self.check_open()
         table = self.decoded.symbols
-        # Of several versions of a name, the default one is what others get.
+        # Of several versions of a name, the default version is exported.
         visible = (table.visibility == Visibility.DEFAULT) | (table.visibility == Visibility.PROTECTED)
         default = visible & ((table.version & VERSYM_HIDDEN) == 0)
         wanted = np.flatnonzero(
@@ -157,14 +159,13 @@ class Image(Module):
         return dict(zip(names, found.address.tolist(), strict=True))
 
     def symbol_at(self, address: int) -> tuple[str, int] | None:
-        """(name, bytes past its start) of the dynamic symbol a guest address lies in, as dladdr tells."""
+        """(name, offset) of the dynamic symbol that contains a guest address, as in dladdr; None without one."""
         return nearest_symbol(self, address)
 
     @property
     def kernel_module(self) -> KernelModule | None:
-        """The description of the first kernel module among the linked objects; None where there is none.
-
-        Raises UseAfterUnload, ElfError.
+        """The description of the first kernel module among the linked objects; None without one. Raises
+        UseAfterUnload, ElfError.
         """
         from relink.objects.kernel_module import kernel_module_of
 
@@ -187,33 +188,34 @@ class Image(Module):
 
     @property
     def relocation_counts(self) -> Counter[str]:
-        """Entries applied, by the type's full name (RELR for packed relative ones)."""
+        """Number of entries applied, by the type's full name (RELR for packed relative entries)."""
         return self.relocated.counts
 
     def link_map(self, read: Callable[[int, int], bytes] | None = None) -> LinkMap:
-        """Sections, symbols, GOT slots and stubs with what they reach (see `relink.link_map`).
+        """Sections, symbols, GOT slots and stubs with their targets (see `relink.link_map`).
 
-        `read(address, size)` gives guest bytes; without it the linker's own buffer is read. Raises UseAfterUnload.
+        `read(address, size)` returns guest bytes; without it the linker's buffer is read. Raises UseAfterUnload.
         """
         from relink.link_map_builder import link_map
 
         return link_map(self, self.relocated, read)
 
     def section(self, name: str, object: str | None = None) -> MapSection:
-        """Where a section lies; of several of that name the first, or that of an input. Raises LinkError."""
+        """A section and its address: the first of that name, or the one of input `object`. Raises LinkError."""
         return self.link_map().section(name, object)
 
     def got_slot(self, symbol: str, kind: str | None = None) -> GotSlot:
-        """A symbol's slot in the global offset table, of a kind (see `GotSlot`) if given. Raises LinkError."""
+        """A symbol's GOT slot, of the given kind if any (see `GotSlot`). Raises LinkError."""
         return self.link_map().slot(symbol, kind)
 
     def stub(self, symbol: str) -> MapStub:
-        """The stub that calls of a symbol may go through. Raises LinkError."""
+        """The stub for calls to a symbol. Raises LinkError."""
         return self.link_map().stub(symbol)
 
     def bindings(self) -> Iterator[BoundSymbol]:
-        """Every symbol that relocations refer to and what it is bound to; last, in the order of their first calls,
-        the jump slots that are bound lazily and have been called."""
+        """The bindings of all symbols that relocations refer to; then those of lazily bound slots that have been
+        called, in the order of their first calls.
+        """
         bound, lazy = self.relocated.bindings, self.relocated.lazy
         if bound is not None:
             names = self.decoded.symbols.names
@@ -243,6 +245,6 @@ def symbol_of(found: Bindings, element: int, name: str) -> Symbol:
 
 
 def image_of(module: Module) -> Image:
-    """A module as the `Image` it is: every module that a linker has mapped is one."""
+    """Cast a module to `Image`: every module that a linker maps is one."""
     assert isinstance(module, Image)
     return module

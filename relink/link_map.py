@@ -1,12 +1,12 @@
-"""What a link came to, as a linker's map file tells it: sections, symbols, GOT slots, stubs, what was left out.
+"""The link map of an image, like a linker's map file: sections, symbols, GOT slots, stubs, discarded groups.
 
     link_map = image.link_map()
     link_map.section(".text").address, link_map.slot("puts").value, link_map.stub("puts").target
     print(link_map)
 
-A map is a snapshot: slots and stubs hold what memory holds when it is made. Of relocatable objects everything is
-known, per input; of a shared object what its file still says: sections if it names them, and the GOT slots its
-relocations fill.
+A map is a snapshot: slots and stubs have the content of memory when it is made. For relocatable objects it is
+complete, per input. For a shared object it has the sections, if the file has section headers, and the GOT slots
+that relocations fill.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from relink.records import dataclass
 
 @dataclass(frozen=True, slots=True)
 class MapSegment:
-    """A run of pages with equal permissions; `size` in bytes, `permissions` like "r-x"."""
+    """Consecutive pages with the same permissions; `size` in bytes, `permissions` like "r-x"."""
 
     address: int
     size: int
@@ -28,7 +28,7 @@ class MapSegment:
 
 @dataclass(frozen=True, slots=True)
 class MapSection:
-    """A section's place; `size` and `align` in bytes, `object` the input it is of (None for a shared object's)."""
+    """A section; `size` and `align` in bytes, `object` the input file (None in a shared object)."""
 
     name: str
     object: str | None
@@ -40,15 +40,16 @@ class MapSection:
 
 @dataclass(frozen=True, slots=True)
 class MapSymbol:
-    """A definition. `address` of a TLS symbol is its offset in the image's block; `object` is None for what the
-    linker itself defines, and in shared objects."""
+    """A definition. For a TLS symbol `address` is the offset in the image's block. `object` is None for
+    linker-defined symbols and in shared objects.
+    """
 
     name: str
     address: int
     size: int
     type: str  #: without STT_
     binding: str  #: without STB_
-    visibility: str  #: without STV_; protected is what a name of the image binds to by itself
+    visibility: str  #: without STV_; protected for definitions that the image's own references bind to
     object: str | None
 
 
@@ -56,15 +57,15 @@ class MapSymbol:
 class GotSlot:
     """An entry of the global offset table.
 
-    `kind` is the name of a `Slot` ("ADDRESS", "TLS_GD", "TLS_LD", "TLS_IE", "TLS_DESC"), "PLT" for a slot a PLT
-    entry jumps through, "IRELATIVE" for one an ifunc resolver fills. `symbol` is empty where none is named.
+    `kind` is the name of a `Slot` ("ADDRESS", "TLS_GD", "TLS_LD", "TLS_IE", "TLS_DESC"), "PLT" for a jump slot, or
+    "IRELATIVE" for a slot that an ifunc resolver fills. `symbol` is empty for a slot without a symbol.
     """
 
     kind: str
     symbol: str
     address: int
-    words: tuple[int, ...]  #: what it holds
-    provider: str | None  #: what the symbol bound to: an image, "the host", or None for nothing
+    words: tuple[int, ...]  #: its content
+    provider: str | None  #: the provider of the symbol: an image, "the host", or None
 
     @property
     def value(self) -> int:
@@ -74,7 +75,7 @@ class GotSlot:
 
 @dataclass(frozen=True, slots=True)
 class MapStub:
-    """Code that jumps to `target`, for callers the symbol is out of reach of or in another image than."""
+    """A stub that jumps to `target`, for callers out of range of the symbol or in another image."""
 
     symbol: str
     address: int
@@ -85,8 +86,9 @@ class MapStub:
 
 @dataclass(frozen=True, slots=True)
 class DiscardedGroup:
-    """A COMDAT group of `object` that was left out, for `kept` has one of that signature already; the sections
-    in it less those with relocations."""
+    """A COMDAT group of `object` that was discarded because `kept` has one with the same signature; its sections
+    without relocation sections.
+    """
 
     signature: str
     object: str
@@ -96,7 +98,7 @@ class DiscardedGroup:
 
 @dataclass(frozen=True, slots=True)
 class MapCommon:
-    """A common symbol and the place it was given; `size` and `align` in bytes, `object` the one that asked."""
+    """A common symbol and its address; `size` and `align` in bytes, `object` the object that declares it."""
 
     name: str
     address: int
@@ -107,7 +109,7 @@ class MapCommon:
 
 @dataclass(frozen=True, slots=True)
 class LinkMap:
-    """One image's map. Sections and symbols are in order of address; TLS symbols come last."""
+    """The link map of one image. Sections and symbols are ordered by address; TLS symbols come last."""
 
     image: str
     arch: str
@@ -117,28 +119,28 @@ class LinkMap:
     segments: tuple[MapSegment, ...]
     sections: tuple[MapSection, ...]
     symbols: tuple[MapSymbol, ...]
-    got: int | None  #: guest address of the GOT this linker made
+    got: int | None  #: guest address of the GOT that this linker made
     slots: tuple[GotSlot, ...]
     stubs: tuple[MapStub, ...]
     discarded: tuple[DiscardedGroup, ...]
     commons: tuple[MapCommon, ...]
 
     def section(self, name: str, object: str | None = None) -> MapSection:
-        """The first section of that name; of several inputs, `object` says whose. Raises LinkError."""
+        """The first section of that name, or the one of input `object`. Raises LinkError."""
         found = next((s for s in self.sections if s.name == name and object in (None, s.object)), None)
         if found is None:
             raise LinkError(self.image, f"has no section {name}{f' of {object}' if object else ''}")
         return found
 
     def symbol(self, name: str, object: str | None = None) -> MapSymbol:
-        """The first symbol of that name, local ones too. Raises LinkError."""
+        """The first symbol of that name, local ones included. Raises LinkError."""
         found = next((s for s in self.symbols if s.name == name and object in (None, s.object)), None)
         if found is None:
             raise LinkError(self.image, f"defines no symbol {name}{f' in {object}' if object else ''}")
         return found
 
     def slot(self, symbol: str, kind: str | None = None) -> GotSlot:
-        """A symbol's GOT slot; of several, the first, or the one of a kind. Raises LinkError."""
+        """A symbol's first GOT slot, or its slot of the given kind. Raises LinkError."""
         found = next((s for s in self.slots if s.symbol == symbol and kind in (None, s.kind)), None)
         if found is None:
             raise LinkError(self.image, f"has no {f'{kind} ' if kind else ''}GOT slot for {symbol}")
@@ -197,7 +199,9 @@ def _titled(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def _placed(link: LinkMap, address: Callable[[int], str]) -> Iterator[str]:
-    """Sections by address, under each the symbols that lie in it; symbols in none come where they lie."""
+    """The lines for sections by address, each followed by its symbols; symbols outside all sections are placed by
+    address.
+    """
     symbols = [s for s in link.symbols if s.type != "TLS"]
     at = 0
     for section in link.sections:

@@ -1,4 +1,4 @@
-"""Making a link map: reading back, from an image and what relocating it came to, where everything went."""
+"""Building a link map from an image and the result of its relocation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from relink.resolve.bindings import HOST
 #: `read(address, size)`: bytes of the guest.
 Read: TypeAlias = Callable[[int, int], bytes]
 
-#: Kinds of slots beside the names of `relink.arch.spec.Slot`.
+#: Kinds of slots besides the names in `relink.arch.spec.Slot`.
 PLT, IRELATIVE = "PLT", "IRELATIVE"
 
 _SYMBOL_TYPES = (
@@ -44,13 +44,16 @@ _SYMBOL_TYPES = (
     SymbolType.TLS,
     SymbolType.GNU_IFUNC,
 )
-_MADE_UP = (".L", "$")  #: how names begin that an assembler or compiler made up
+_MADE_UP = (".L", "$")  #: prefixes of names that assemblers and compilers make up
 _HOST = "the host"
 
 
 def link_map(image: Module, relocated: Relocated, read: Read | None = None) -> LinkMap:
-    """The map of a loaded image. `read` gives guest bytes; without it the linker's own buffer is read, in which
-    changes made by a running guest may be missing. Raises UseAfterUnload."""
+    """The map of a loaded image.
+
+    `read` returns guest bytes; without it the linker's buffer is read, which may lack changes made by the running
+    guest. Raises UseAfterUnload.
+    """
     image.check_open()
     return _Mapper(image, relocated, read or _from_buffer(image)).run()
 
@@ -140,7 +143,7 @@ class _Mapper:
                 )
 
     def _owners(self, rows: I64) -> list[str | None]:
-        """The object each row of the combined table is of; None for what the linker defines."""
+        """The object of each row of the combined symbol table; None for linker-defined symbols."""
         if self.combined is None:
             return [None] * len(rows)
         files = self.combined.files
@@ -176,7 +179,7 @@ class _Mapper:
     # ------------------------------------------------------------ slots and stubs
 
     def _providers(self) -> dict[int, str | None]:
-        """Symbol index -> what it bound to."""
+        """Symbol index -> its provider."""
         bound, lazy = self.relocated.bindings, self.relocated.lazy
         if bound is None:
             return {}
@@ -212,7 +215,7 @@ class _Mapper:
                 yield GotSlot(kind.name, name, address, words, self.providers.get(symbol))
 
     def dynamic_slots(self) -> Iterator[GotSlot]:
-        """The slots dynamic relocations fill: those of kinds only a GOT has, and plain words in its sections."""
+        """The slots that dynamic relocations fill: those of GOT-only kinds, and plain words in GOT sections."""
         got = [s for s in self.decoded.sections if s.name.startswith(".got")]
         names = self.decoded.symbols.names
         for table in self.decoded.relocations:
@@ -249,7 +252,9 @@ class _Mapper:
 
 
 def _dynamic_kind(reloc_type: Reloc) -> str | None:
-    """The kind of slot a dynamic relocation fills; "" for one that may fill any word, None for no slot."""
+    """The kind of slot that a dynamic relocation fills; "" for a type that may fill any word, None for other
+    types.
+    """
     if reloc_type.role is Role.JUMP_SLOT:
         return PLT
     if reloc_type.role is Role.IRELATIVE:

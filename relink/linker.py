@@ -1,4 +1,4 @@
-"""The linker: what is loaded, and the operations on it. A newcomer starts reading here.
+"""The linker: the loaded images and the operations on them. Start reading here.
 
     image = linker.load("plugin.so")              # all phases of a load at once
 
@@ -8,16 +8,16 @@
         load.join()                               # reference counts, search lists   relink.resolve.scopes
         load.assign_tls()                         # TLS modules and offsets          relink.tls
         load.relocate()                           # symbols bound, entries applied   relink.relocate
-        load.publish()                            # the guest gets its memory        relink.memory
+        load.publish()                            # regions mapped in the guest        relink.memory
         load.commit()
 
-What happens in each phase, and what a failure undoes, is in `relink.load.load`; what a machine does beyond (ifunc
-resolvers, TLS blocks, constructors) follows from the `Plan` of the load (`relink.load.plan`). Objects and archives
-become one image when they are opened (`relink.objects.combine`). An image that lies in memory already is adopted
-(`relink.load.adopt`): its open and map read it there. Jump slots may wait for their first call: the machine then
-comes back with `Linker.bind_slot` (`relink.relocate.lazy`).
-
-An image is an `Image` (`relink.image`) for its user and a `Module` (`relink.module`) for the phases.
+- `relink.load.load` describes the phases and their rollback.
+- The remaining work of a machine (ifunc resolvers, TLS blocks, constructors) is in the load's `Plan`
+  (`relink.load.plan`).
+- Objects and archives are combined into one image when they are opened (`relink.objects.combine`).
+- An image that is already in memory is adopted (`relink.load.adopt`).
+- Lazily bound jump slots are bound by `Linker.bind_slot` at their first call (`relink.relocate.lazy`).
+- Users hold an `Image` (`relink.image`); the phases use its base class `Module` (`relink.module`).
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class Linker(LinkerState):
         name: str | None = None,
         options: LoadOptions | None = None,
     ) -> Image:
-        """Load an image with all it needs, without a machine: nothing of it is run.
+        """Load an image with its dependencies, without running any of its code. See `begin` for the arguments.
 
-        See `begin` for the arguments. Places an IFUNC decides are left as they were.
+        Places that need an ifunc resolver are not changed.
         """
         with self.begin(source, name=name, options=options) as load:
             return load.finish()
@@ -78,12 +78,11 @@ class Linker(LinkerState):
         name: str | None = None,
         options: LoadOptions | None = None,
     ) -> Load:
-        """A load none of whose phases has run: see `Load`.
+        """Create a `Load`, of which no phase has run.
 
-        `source` is a path, bytes, a file object, a bare library name to search for, or what `find` has found;
-        `name` is what messages call it. Relocatable objects and archives, or a list of them, become one image.
-
-        The phases raise ElfError, LibraryNotFound, another LinkError or LinkErrors, AddressSpaceError.
+        `source` is a path, bytes, a file object, a library name to search for, or a result of `find`; `name` is
+        its name in messages. Relocatable objects and archives, or a list of them, are combined into one image. The
+        phases raise ElfError, LibraryNotFound, another LinkError or LinkErrors, AddressSpaceError.
         """
         return Load(self, source, name, options)
 
@@ -97,7 +96,7 @@ class Linker(LinkerState):
         tls: TlsModule | None = None,
         options: LoadOptions | None = None,
     ) -> Image:
-        """`load` for an image that lies in memory already: see `begin_adoption`."""
+        """Like `load`, for an image that is already in memory: see `begin_adoption`."""
         load = self.begin_adoption(
             address, source=source, name=name, relocated=relocated, tls=tls, options=options
         )
@@ -114,23 +113,22 @@ class Linker(LinkerState):
         tls: TlsModule | None = None,
         options: LoadOptions | None = None,
     ) -> Load:
-        """`begin` for an image that lies in memory already, its ELF header at `address` (`relink.load.adopt`).
+        """Like `begin`, for an image that is already in memory with its ELF header at `address`
+        (`relink.load.adopt`).
 
-        `source` is the file it came from; without, all is read from memory. `relocated` says whether it has been
-        relocated there. An image that has not is linked like any other, libraries it needs included; of one
-        that has, only what is loaded already counts as needed. `tls` is the module and place in the static TLS
-        area that a relocated image's words lead to, where they do not tell themselves.
+        - `source`: its file; without it everything is read from memory.
+        - `relocated`: whether it has been relocated there. If not, it is linked like any other, with its
+          dependencies; if so, only dependencies that are already loaded are used.
+        - `tls`: the TLS module and offset of a relocated image, when its words do not show them.
 
-        The phases raise ElfError, LinkError, TlsError, AddressSpaceError where memory is not mapped.
+        The phases raise ElfError, LinkError, TlsError, and AddressSpaceError for unmapped memory.
         """
         from relink.load.adopt import Adoption
 
         return Adoption(self, address, file=source, name=name, relocated=relocated, tls=tls, options=options)
 
     def bind_slot(self, image: Image, slot: int) -> SlotBinding:
-        """Look up the symbol of a jump slot that has not been bound, in the scope of its image.
-
-        Raises UnresolvedSymbol.
+        """Look up the symbol of an unbound jump slot in the scope of its image. Raises UnresolvedSymbol.
         """
         slots = image.relocated.lazy
         assert slots is not None
@@ -139,38 +137,38 @@ class Linker(LinkerState):
     # ------------------------------------------------------------ unloading
 
     def unload(self, image: Image) -> list[Image]:
-        """Drop one reference to `image`; once none is left, release it and the dependencies nothing else uses.
+        """Undo one load of `image`; after the last one, release it and the dependencies that nothing else uses.
 
-        Returns the images released, in the order their destructors should have run before (see
-        `unloadable`). Raises UseAfterUnload if it is closed already, LinkError if every explicit load of it
-        has been undone, or is still under way.
+        Returns the released images in the order of their destructors, which the caller must have run before (see
+        `unloadable`). Raises UseAfterUnload if the image is closed, LinkError if it has no explicit load that is
+        committed.
         """
         image.check_open()
         if image.references < 1:
-            raise LinkError(image.name, "was loaded for others only, there is no load of it to undo")
+            raise LinkError(image.name, "was loaded only as a dependency, there is no load of it to undo")
         if image.references <= image.lifetime.uncommitted:
-            raise LinkError(image.name, "is being loaded: that load can be rolled back, not undone")
+            raise LinkError(image.name, "is still being loaded: roll that load back instead")
         doomed = self.unloadable(image)
         image.lifetime.references -= 1
         self._release_all(doomed)
         return doomed
 
     def unload_unused(self) -> list[Image]:
-        """Release images that nothing uses any longer, such as those that `pinned_addresses` has kept till now."""
+        """Release unused images, such as those that were kept by `pinned_addresses`."""
         doomed = self.unloadable()
         self._release_all(doomed)
         return doomed
 
     def unloadable(self, image: Image | None = None) -> list[Image]:
-        """What unloading `image` now would release, dependents first: the order destructors run in."""
+        """The images that unloading `image` now would release, dependents first: the order of destructors."""
         return lifetime.unloadable(self.images, self.pinned_addresses(), image)
 
     def teardown_order(self) -> list[Image]:
-        """All images, dependents first: the order destructors run in when everything ends."""
+        """All images, dependents first: the order of destructors when the process ends."""
         return lifetime.teardown_order(self.images)
 
     def close(self) -> None:
-        """Roll back the loads that are under way, and release everything, whoever still refers to it."""
+        """Roll back loads in progress and release all images, even those still in use."""
         for load in reversed(self.under_way.copy()):
             load.abandon()
         self._release_all(self.teardown_order())
@@ -209,7 +207,7 @@ class Linker(LinkerState):
         *,
         whole_archive: bool = False,
     ) -> tuple[Node, list[Node]]:
-        """What a load would bring in, without mapping anything: see `relink.search.graph.survey`."""
+        """The libraries that a load would add, without mapping anything: see `relink.search.graph.survey`."""
         return graph.survey(self.search_context(), source, name, preload, ObjectOptions(undefined, whole_archive))
 
     def scan(
@@ -221,18 +219,18 @@ class Linker(LinkerState):
         undefined: Sequence[str] = (),
         whole_archive: bool = False,
     ) -> Scan:
-        """What a load would bring in, for people and planners: see `relink.search.scan`. Nothing is mapped.
+        """Describe the libraries that a load would add: see `relink.search.scan`.
 
-        Missing libraries are no error here. Raises ElfError.
+        Nothing is mapped, and missing libraries are not an error. Raises ElfError.
         """
         from relink.search.scan import Scan
 
         return Scan(self.architecture, *self.survey(source, name, preload, undefined, whole_archive=whole_archive))
 
     def find(self, name: str, chain: Sequence[Image] = ()) -> Node:
-        """A library by the name an image gives it, through the rules for DT_NEEDED; opened, not mapped.
+        """Find a library by name with the rules for DT_NEEDED; it is opened but not mapped.
 
-        `chain` is the image that asks and those whose RPATH counts too, nearest first. Names with a slash are
-        paths of the guest's file system. Raises what opening a damaged file raises.
+        `chain` is the requesting image and the images whose RPATH also counts, nearest first. Names with a slash
+        are paths of the guest's file system. Raises ElfError for a damaged file.
         """
         return graph.find(name, self.search_context(), [image.decoded for image in chain])

@@ -1,7 +1,7 @@
-"""Module: a decoded file and its place in memory, which is all that binding and relocation need of an image.
+"""`Module`: a decoded file and its memory, the part of an image that binding and relocation use.
 
-An `Image` (`relink.image`) is a module with records of its scope, lifetime and relocation, for its user.
-The phases of a link (`relink.resolve`, `relink.relocate`, `relink.tls`) take modules.
+An `Image` (`relink.image`) is a module with records of its scope, lifetime and relocation. The phases of a link
+(`relink.resolve`, `relink.relocate`, `relink.tls`) take modules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from relink.records import dataclass
 
 
 class Stage(enum.IntEnum):
-    """How far an image has come. Stages only grow."""
+    """The stage of an image's load. Stages only increase."""
 
     OPENED = 0
     MAPPED = 1
@@ -31,28 +31,27 @@ class Stage(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TlsModule:
-    """One image's block of thread-local storage. `relink.tls` hands them out."""
+    """One image's thread-local storage. Allocated by `relink.tls`."""
 
-    id: int  #: what DTPMOD stores; 1 is the first
-    offset: int  #: of a static block from the thread pointer (T): negative in variant II; 0 if dynamic
-    size: int  #: bytes, p_memsz
-    static: bool = True  #: whether the block has the same place in every thread
+    id: int  #: the value of DTPMOD, from 1
+    offset: int  #: offset of a static block from the thread pointer (T): negative in variant II; 0 if dynamic
+    size: int  #: size in bytes, p_memsz
+    static: bool = True  #: whether the block has the same offset in every thread
 
 
 @dataclass(frozen=True)
 class Adopted:
-    """An image that lay in memory before the linker knew it (see `relink.load.adopt`)."""
+    """An image that was in memory before it was linked (see `relink.load.adopt`)."""
 
-    region: Region  #: its place; the buffer is a copy
+    region: Region  #: its memory; the buffer is a copy
     relocated: bool  #: whether it has been relocated and initialised there
-    tls: TlsModule | None = None  #: of a relocated image: the block its words lead to
-    before: U8 | None = None  #: the buffer as it was
+    tls: TlsModule | None = None  #: for a relocated image: the TLS block that its words refer to
+    before: U8 | None = None  #: the original buffer
 
 
 class Module:
-    """A decoded file and its place in guest memory.
-
-    `bias` (the load bias, B) is added to link-time addresses, modulo the word size.
+    """A decoded file and its memory in the guest. `bias` (the load bias, B) is added to link-time addresses,
+    modulo the word size.
     """
 
     def __init__(self, decoded: Decoded, architecture: Architecture) -> None:
@@ -61,7 +60,7 @@ class Module:
         self.name = decoded.name
         self.stage = Stage.OPENED
         self.tls: TlsModule | None = None
-        self.adopted: Adopted | None = None  #: set for an image that lay in memory already
+        self.adopted: Adopted | None = None  #: set for an adopted image
         self.low = np.uint64(place.first_vaddr(decoded))  #: link-time address of the region's first byte
         self.address_mask = np.uint64(architecture.address_mask)
         self.bias_word = np.uint64(0)  #: the load bias modulo 2^64, for arithmetic on arrays
@@ -73,7 +72,7 @@ class Module:
         return self.name.rpartition("/")[2]
 
     def place(self, region: Region) -> None:
-        """Give the module its region; from here on it has addresses."""
+        """Set the module's region, and with it its addresses."""
         self._region = region
         self.bias_word = np.uint64((region.address - int(self.low)) % (1 << 64))
         self.stage = Stage.MAPPED
@@ -85,7 +84,9 @@ class Module:
 
     @property
     def region(self) -> Region:
-        """Guest addresses and the host buffer behind them. Raises UseAfterUnload once the module is closed."""
+        """The module's region: guest addresses and host buffer. Raises UseAfterUnload once the module is
+        closed.
+        """
         if self._region is None:
             raise UseAfterUnload(self.name)
         return self._region
@@ -105,7 +106,7 @@ class Module:
         return (vaddr + self.bias) & self.architecture.address_mask
 
     def contains(self, address: int) -> bool:
-        """Whether a guest address lies in the region."""
+        """Whether a guest address is in the region."""
         return self._region is not None and self._region.contains(address)
 
     @property

@@ -2,12 +2,10 @@
 
 A *static* module has its block at the same offset from every thread pointer. Offsets follow the ISA's variant
 (Drepper, "ELF Handling For Thread-Local Storage", section 3.4): I above the thread pointer, II below it. A
-*dynamic* one has an id only: each thread gets its block, wherever there is memory, when it first asks for it.
-
-Modules are static while there is room, whenever they are loaded, since that is quicker; what is kept back of
-the area is for those that must be: code of the initial- or local-exec model has the offset written into it. A
-dynamic module that such a relocation names becomes static, unless a thread has a block of it already (glibc,
-elf/dl-reloc.c, _dl_try_allocate_static_tls).
+*dynamic* module has an id only: each thread's block is allocated on first access. Modules are static while there
+is space, because that is faster. Part of the area is reserved for modules that must be static: code of the
+initial- or local-exec model contains the offset. A dynamic module becomes static when such a relocation refers to
+it, unless a thread already has a block for it (glibc, elf/dl-reloc.c, _dl_try_allocate_static_tls).
 """
 
 from __future__ import annotations
@@ -26,31 +24,34 @@ from relink.records import dataclass, field
 if TYPE_CHECKING:
     from relink.elf import Decoded, ProgramHeader
 
-#: Bytes of static TLS, surplus included. glibc's default surplus is 1664 bytes; nothing here needs thrift.
+#: Bytes of static TLS, including the surplus (glibc's default surplus is 1664 bytes).
 DEFAULT_STATIC_SIZE = 0x10000
-#: What part of the area modules that need no place in it leave to those that do.
+#: The fraction of the area reserved for modules that must be static.
 _SURPLUS = 4
-#: The thread pointer's own alignment, and so the greatest p_align of a static module.
+#: The alignment of the thread pointer, and therefore the largest p_align of a static module.
 MAX_ALIGN = 4096
-#: The greatest block of a dynamic module, and its greatest alignment, in bytes.
+#: The largest block of a dynamic module and its largest alignment, in bytes.
 MAX_DYNAMIC_SIZE = 1 << 28
 MAX_DYNAMIC_ALIGN = 1 << 24
-_SPENT = "cannot allocate memory in static TLS block"  #: as glibc words it
+_SPENT = "cannot allocate memory in static TLS block"  #: glibc's message
 _HOST_ID = 0x4000_0000
 
 
 def static_size_for(decoded: Decoded) -> int:
-    """Bytes of static TLS for a machine to run a program: as much as usual, and room for the program's own,
-    however big it is, as ld.so makes at start-up."""
+    """Bytes of static TLS for running a program: the default plus the size of the program's TLS segment, as ld.so
+    allocates at start-up.
+    """
     segment = decoded.tls
     return DEFAULT_STATIC_SIZE + (0 if segment is None else segment.memsz + segment.align)
 
 
 class Blocks(Protocol):
-    """Allocates the blocks of dynamic modules, one for each thread: a machine."""
+    """Allocates the blocks of dynamic modules, one per thread; implemented by a machine."""
 
     def descriptor(self, image: Module, undo: ExitStack) -> int:
-        """Guest address of the function for TLS descriptors whose argument is an offset in the image's block."""
+        """The guest address of the function for TLS descriptors whose argument is an offset in the image's
+        block.
+        """
 
     def in_use(self, module: TlsModule) -> bool:
         """Whether a thread has a block of this dynamic module."""
@@ -60,35 +61,35 @@ class Blocks(Protocol):
 
 
 class TlsLayout:
-    """Hands out module ids and places in the static area. `static_size` in bytes."""
+    """Allocates module ids and offsets in the static area. `static_size` is in bytes."""
 
     def __init__(self, arch: Architecture, static_size: int = DEFAULT_STATIC_SIZE) -> None:
         self.variant = arch.tls.variant
         self.tcb_size = arch.tls.tcb_size
         self.static_size = static_size
         self.modules: dict[int, TlsModule] = {}
-        #: By module id: how many loads have written the offset of a static module of an earlier one somewhere.
+        #: By module id: the number of loads that stored the offset of a static module of an earlier load.
         self.relied_on: Counter[int] = Counter()
         self.blocks: Blocks | None = None
 
     def allocate(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
-        """A static block of `size` bytes whose address is congruent to `vaddr` modulo `align`.
+        """Allocate a static block of `size` bytes whose address is congruent to `vaddr` modulo `align`.
 
-        Raises TlsError naming `image` if the alignment cannot be met or the static area is spent.
+        Raises TlsError for `image` if the alignment is too large or the static area is exhausted.
         """
         return self._add(self._offset(image, size, align, vaddr), size)
 
     def allocate_spare(self, image: str, size: int, align: int, vaddr: int) -> TlsModule:
-        """The same, but only in the part of the area that is not kept back; a dynamic module where that is spent.
+        """The same in the unreserved part of the area only; a dynamic module when that is exhausted.
 
-        Raises TlsError naming `image` for a block that is too big, or aligned more, than can be.
+        Raises TlsError for `image` when the block's size or alignment is too large.
         """
         spare = self.static_size - self.static_size // _SURPLUS
         offset = self._place(size, align, vaddr, spare) if align <= MAX_ALIGN else None
         return self.allocate_dynamic(image, size, align) if offset is None else self._add(offset, size)
 
     def allocate_dynamic(self, image: str, size: int, align: int) -> TlsModule:
-        """An id alone. Raises TlsError naming `image` for a block too big, or aligned more, than can be."""
+        """Allocate an id only. Raises TlsError for `image` when the block's size or alignment is too large."""
         if size > MAX_DYNAMIC_SIZE or align > MAX_DYNAMIC_ALIGN:
             raise TlsError(
                 image,
@@ -98,13 +99,15 @@ class TlsLayout:
         return self._add(None, size)
 
     def make_static(self, module: TlsModule, image: str, align: int, vaddr: int) -> TlsModule:
-        """A dynamic module's successor of the same id with a static place. Raises TlsError as `allocate`."""
+        """Replace a dynamic module by a static one with the same id. Raises TlsError as `allocate` does."""
         offset = self._offset(image, module.size, align, vaddr)
         self.modules[module.id] = TlsModule(module.id, offset, module.size)
         return self.modules[module.id]
 
     def is_first(self, module: TlsModule, align: int, vaddr: int) -> bool:
-        """Whether a static module lies where static linkers put an executable's: nearest to the thread pointer."""
+        """Whether a static module has the offset that static linkers assume for an executable: nearest to the
+        thread pointer.
+        """
         return module.offset == self._fit([], module.size, max(align, 1), vaddr)
 
     def _add(self, offset: int | None, size: int) -> TlsModule:
@@ -124,28 +127,29 @@ class TlsLayout:
             enough = (used + size + 2 * align + self.tcb_size + MAX_ALIGN) & -MAX_ALIGN
             raise TlsError(
                 image,
-                f"{_SPENT}: needs {size} bytes; {used} of {self.static_size} are in use already "
-                f"(tls_size, --tls-size: {enough} would do)",
+                f"{_SPENT}: needs {size} bytes; {used} of {self.static_size} are in use "
+                f"(tls_size, --tls-size: {enough} is enough)",
             )
         return offset
 
     def allocate_far(self, size: int, align: int) -> TlsModule:
-        """The host's own block, at the far end of the static area and under an id no image gets.
+        """Allocate the host's block, at the far end of the static area and with an id that no image gets.
 
-        Local-exec code expects an executable's block, the first one, nearest to the thread pointer.
+        The offset nearest to the thread pointer must stay free for an executable's block, which local-exec code
+        expects there.
         """
         offset = (self.static_size - size) & -align if self.variant is TlsVariant.I else -self.static_size & -align
         module = self.modules[_HOST_ID] = TlsModule(_HOST_ID, offset, size)
         return module
 
     def release(self, module: TlsModule) -> None:
-        """Give a block and its module id back; both may be used again."""
+        """Release a block and its module id; both may be reused."""
         if self.blocks is not None:
             self.blocks.forget(module)
         del self.modules[module.id], self.relied_on[module.id]
 
     def rely_on(self, module: TlsModule, undo: ExitStack) -> None:
-        """Note that a load, unless it is undone, needs a static module to stay where it is."""
+        """Record that a load depends on the offset of a static module, until the load is undone."""
         self.relied_on[module.id] += 1
         undo.callback(self.relied_on.subtract, (module.id,))
 
@@ -157,7 +161,7 @@ class TlsLayout:
         return offset if reach <= limit else None
 
     def _fit(self, taken: Sequence[tuple[int, int]], size: int, align: int, vaddr: int) -> int:
-        """The offset nearest to the thread pointer that meets none of the ranges `taken` (sorted)."""
+        """The offset nearest to the thread pointer that overlaps none of the ranges `taken` (sorted)."""
         residue = vaddr % align
         if self.variant is TlsVariant.I:
             offset = self.tcb_size + (residue - self.tcb_size) % align
@@ -182,13 +186,13 @@ class LoadTls:
 
     layout: TlsLayout
     undo: ExitStack
-    dynamic: bool = False  #: whether only what must be static is
-    #: Images of earlier loads whose modules became static: every thread's block is to be initialised.
+    dynamic: bool = False  #: whether modules are static only when required
+    #: Images of earlier loads whose modules became static: the blocks of all threads must be initialised.
     late: list[Module] = field(default_factory=list)
     _new: set[Module] = field(default_factory=set)
 
     def assign(self, images: Sequence[Module]) -> None:
-        """A module for each new image that has thread-local storage, executables first. Raises TlsError."""
+        """Assign a module to each new image with thread-local storage, executables first. Raises TlsError."""
         self._new.update(images)
         users = [image for image in images if image.decoded.tls is not None]
         for image in sorted(users, key=lambda image: not image.decoded.is_executable):
@@ -210,13 +214,15 @@ class LoadTls:
             try:
                 return layout.allocate(*what, segment.vaddr)
             except TlsError:
-                pass  # it may mean the TLS of others; a relocation against its own says what is wrong, and where
+                # the flag may concern the TLS of other images; otherwise a relocation reports the error and its
+                # place
+                pass
         elif not self.dynamic:
             return layout.allocate_spare(*what, segment.vaddr)
         return layout.allocate_dynamic(*what[:3])
 
     def make_static(self, image: Module) -> str | None:
-        """Make an image's module static. None, or why it cannot be."""
+        """Make an image's module static. Returns None, or why that is impossible."""
         segment, module = image.decoded.tls, image.tls
         assert segment is not None
         assert module is not None
@@ -225,7 +231,7 @@ class LoadTls:
             return None
         layout = self.layout
         if layout.blocks is not None and layout.blocks.in_use(module):
-            return f"{_SPENT}: {image.short_name} has been used as a dynamic module already"
+            return f"{_SPENT}: {image.short_name} is already in use as a dynamic module"
         try:
             image.tls = layout.make_static(module, image.name, segment.align, segment.vaddr)
         except TlsError as error:
@@ -236,16 +242,16 @@ class LoadTls:
         return None
 
     def rely_on(self, image: Module) -> None:
-        """Note that this load has written the offset of an image's static module somewhere."""
+        """Record that this load has stored the offset of an image's static module."""
         if image.tls is not None and image not in self._new and image not in self.late:
             self.layout.rely_on(image.tls, self.undo)
 
     def _restore(self, image: Module, module: TlsModule) -> None:
-        """Make a module dynamic again, unless a load made by a constructor of this one holds its offset."""
+        """Make a module dynamic again, unless a load made by a constructor of this one depends on its offset."""
         if image in self._new or not (image.closed or self.layout.relied_on[module.id] > 0):
             image.tls = self.layout.modules[module.id] = module
 
     def descriptor(self, image: Module) -> int | None:
-        """The function of descriptors for a dynamic module's variables; None where no machine runs any."""
+        """The function of TLS descriptors for a dynamic module; None without a machine."""
         blocks = self.layout.blocks
         return None if blocks is None else blocks.descriptor(image, self.undo)

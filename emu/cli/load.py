@@ -252,7 +252,7 @@ class _View:
                 f"{image.size:#x}",
             )
         for library in self.report.host_libraries:
-            rows.add_row(printable(library.name), "answered by the host")
+            rows.add_row(printable(library.name), "provided by the host")
         self.console.print(rows)
         paths = [image.path for image in self.report.images if image.path not in (None, self.report.library)]
         if paths:

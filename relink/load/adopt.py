@@ -1,11 +1,13 @@
-"""Adoption: linking images that lie in guest memory already (a firmware put them there, a dump was restored).
+"""Adoption: linking images that are already in guest memory, for example placed by firmware or restored from a
+dump.
 
-An adopted image is read where it lies, from its ELF header and PT_DYNAMIC on, or with the help of the file it came
-from. Its memory stays its owner's: it is not released when the image is closed.
+An adopted image is read from memory, beginning with its ELF header and PT_DYNAMIC, or from its file if given. Its
+memory is not released when the image is closed.
 
-A *relocated* image is not changed: nothing is written, no constructor or destructor runs, and what it bound to is
-not tracked; its symbols serve calls and other images. An image that is not relocated is relocated in place: it is
-linked in a copy, and `publish` writes the changed bytes back; a rollback restores the old ones.
+- A *relocated* image is not changed: nothing is written, no constructor or destructor runs, and its bindings are
+  not tracked. Its symbols can be called and used by other images.
+- Any other image is relocated in place: it is linked in a copy, and `publish` writes the changed bytes to memory.
+  A rollback restores the old bytes.
 """
 
 from __future__ import annotations
@@ -52,12 +54,12 @@ class Adoption(Load):
     ) -> None:
         super().__init__(state, f"<image at {address:#x}>", name, options)
         self.address = address
-        self.file = file  #: where the image came from
+        self.file = file  #: the file of the image, if any
         self.relocated = relocated
         self.tls = tls
 
     def _find(self) -> tuple[Node, list[Node]]:
-        """The node of the image, and its closure: for a relocated one, what is loaded of it already."""
+        """The node of the image and its closure; for a relocated image only libraries that are already loaded."""
         state = self.state
         decoded = read_image(state.memory, self.address, self.file, self.name)
         bias = (self.address - header_vaddr(decoded)) % (1 << 64)
@@ -82,10 +84,10 @@ class Adoption(Load):
             super()._check_closure(root)
 
     def _check_room(self, name: str, region: Region) -> None:
-        """Raise LinkError where another image lies."""
+        """Raise LinkError when the region overlaps another image."""
         for image in self.state.images:
             if image.base < region.end and region.address < image.base + image.region.size:
-                raise LinkError(name, f"lies at {region.address:#x}, where {image.name} is")
+                raise LinkError(name, f"is at {region.address:#x}, which overlaps {image.name}")
 
     def _check_unchanged(self) -> None:
         super()._check_unchanged()
@@ -115,19 +117,23 @@ def read_image(memory: AddressSpace, address: int, source: Source | None, name: 
     if not decoded.segments:
         raise MalformedElf(decoded.name, "has no segment to load")
     if decoded.header.type == FileType.EXEC and address != header_vaddr(decoded):
-        raise LinkError(decoded.name, f"belongs at {header_vaddr(decoded):#x}, not at {address:#x}")
+        raise LinkError(
+            decoded.name, f"is an ET_EXEC with its header at {header_vaddr(decoded):#x}, not at {address:#x}"
+        )
     return decoded
 
 
 def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
-    """A region over the image's place, its buffer a copy of what lies there.
+    """A region at the image's address, with a copy of its memory as buffer.
 
-    Raises LinkError for a place that is not page-aligned, AddressSpaceError where a segment is not mapped. A
-    greater p_align is not required: older ld.so did not honour it.
+    Raises LinkError when the address is not page-aligned, AddressSpaceError when a segment is not mapped. A larger
+    p_align is not enforced, because older ld.so did not honour it.
     """
     mask = memory.architecture.address_mask
     if bias % PAGE:
-        raise LinkError(decoded.name, f"lies at a load bias of {bias & mask:#x}, which is no multiple of a page")
+        raise LinkError(
+            decoded.name, f"has the load bias {bias & mask:#x}, which is not a multiple of the page size"
+        )
     low, size = place.first_vaddr(decoded), place.region_size(decoded)
     buffer = np.zeros(size, np.uint8)
     for segment in decoded.segments:
@@ -141,9 +147,9 @@ def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
 
 
 def module_of(decoded: Decoded, arch: Architecture, region: Region) -> TlsModule | None:
-    """The TLS module that a relocated image's words refer to; None where they refer to none.
+    """The TLS module that a relocated image's words refer to; None without one.
 
-    Raises TlsError where they refer to several modules or offsets.
+    Raises TlsError when they refer to several modules or offsets.
     """
     segment = decoded.tls
     if segment is None:
@@ -153,13 +159,13 @@ def module_of(decoded: Decoded, arch: Architecture, region: Region) -> TlsModule
         return None
     if len(ids) > 1 or len(offsets) > 1:
         several = f"several modules {sorted(ids)} or offsets {sorted(offsets)}"
-        raise TlsError(decoded.name, f"its words name {several}: say which is its own")
-    # An id alone does not tell where the block is, an offset alone not under what id: any that fits will do.
+        raise TlsError(decoded.name, f"its words refer to {several}: pass its own as `tls`")
+    # An id does not determine the block's offset, nor an offset the id: any module that matches is used.
     number = next(iter(ids), 0)
     return TlsModule(number, next(iter(offsets), NO_OFFSET), segment.memsz)
 
 
-NO_OFFSET = 1 << 62  #: of a module whose place its image's words do not tell
+NO_OFFSET = 1 << 62  #: offset of a module when its image's words do not tell
 
 
 def _own_ids(decoded: Decoded, arch: Architecture, region: Region) -> set[int]:
@@ -170,7 +176,7 @@ def _own_ids(decoded: Decoded, arch: Architecture, region: Region) -> set[int]:
 
 
 def _own_offsets(decoded: Decoded, arch: Architecture, region: Region) -> set[int]:
-    """Offsets from entries with explicit addends, or with a symbol (linkers leave its addend 0)."""
+    """Block offsets, from entries with explicit addends or with a symbol (whose addend is 0)."""
     found: set[int] = set()
     for known, words in _own_entries(decoded, arch, region, "S + A + T"):
         differences = (words - known) & np.uint64(arch.address_mask)
@@ -180,9 +186,9 @@ def _own_offsets(decoded: Decoded, arch: Architecture, region: Region) -> set[in
 
 
 def _own_entries(decoded: Decoded, arch: Architecture, region: Region, formula: str) -> Iterator[tuple[U64, U64]]:
-    """(S + A, word) of entries of this formula that are about the image's own module."""
+    """(S + A, word) of the entries with this formula for the image's own module."""
     symbols = decoded.symbols
-    # One more element, for images that have no symbols, not even symbol 0.
+    # One more element, for images without any symbols, not even symbol 0.
     defined = np.append((symbols.section != 0) & (symbols.type == SymbolType.TLS), False)
     value = np.append(symbols.value, np.uint64(0))
     for table in decoded.relocations:
@@ -203,13 +209,13 @@ def _own_entries(decoded: Decoded, arch: Architecture, region: Region, formula: 
 
 
 def claim_tls(layout: TlsLayout, image: Image, undo: ExitStack) -> TlsModule:
-    """Give a relocated image the TLS module its words refer to. Raises TlsError if that is taken."""
+    """Assign the TLS module that a relocated image's words refer to. Raises TlsError if it is in use."""
     segment, adopted = image.decoded.tls, image.adopted
     assert segment is not None
     wanted = adopted.tls if adopted is not None else None
     taken = layout.modules
     if wanted is not None and wanted.id in taken:
-        raise TlsError(image.name, f"its words name TLS module {wanted.id}, which another image has")
+        raise TlsError(image.name, f"its words refer to TLS module {wanted.id}, which another image has")
     if wanted is None or wanted.offset == NO_OFFSET:
         module = layout.allocate(image.name, segment.memsz, segment.align, segment.vaddr)
         if wanted is not None and wanted.id not in (0, module.id):
@@ -221,10 +227,12 @@ def claim_tls(layout: TlsLayout, image: Image, undo: ExitStack) -> TlsModule:
         module = TlsModule(number, wanted.offset, segment.memsz)
         for other in filter(lambda other: other.static, taken.values()):
             if other.offset < module.offset + module.size and module.offset < other.offset + other.size:
-                problem = f"its words name the TLS block at offset {module.offset}, where module {other.id} lies"
+                problem = (
+                    f"its words refer to the TLS block at offset {module.offset}, which module {other.id} has"
+                )
                 raise TlsError(image.name, problem)
         if max(-module.offset, module.offset + module.size) > layout.static_size:
-            raise TlsError(image.name, f"its TLS block lies at offset {module.offset}, outside the static area")
+            raise TlsError(image.name, f"its TLS block is at offset {module.offset}, outside the static area")
         taken[number] = module
     undo.callback(layout.release, module)
     return module
@@ -234,7 +242,7 @@ def claim_tls(layout: TlsLayout, image: Image, undo: ExitStack) -> TlsModule:
 
 
 def write_back(memory: AddressSpace, image: Image, undo: ExitStack) -> None:
-    """Write the bytes that relocation has changed to memory; the rollback restores the old ones."""
+    """Write the bytes changed by relocation to memory; a rollback restores the old ones."""
     adopted = image.adopted
     assert adopted is not None
     assert adopted.before is not None
@@ -245,7 +253,7 @@ def write_back(memory: AddressSpace, image: Image, undo: ExitStack) -> None:
 
 
 def _changed(buffer: U8, before: U8) -> Sequence[tuple[int, int]]:
-    """Runs of bytes that differ; those less than a cache line apart are one."""
+    """Ranges of bytes that differ; ranges less than a cache line apart are merged."""
     where = np.flatnonzero(buffer != before)
     if not len(where):
         return []

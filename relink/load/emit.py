@@ -1,7 +1,7 @@
-"""Emitting events: a function for each stage of a load. Without observers it does nothing.
+"""Emitting events: one function per stage of a load; without observers they do nothing.
 
-The events are those of `relink.events`, whose classes take a few milliseconds to make: that module is imported for
-the first observer.
+The event classes are in `relink.events`, which is slow to import (a few milliseconds), so it is imported for the
+first observer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def opened(observers: Sequence[Observer], nodes: Sequence[Node]) -> None:
-    """Emit ImageOpened for every file of a load that is new."""
+    """Emit ImageOpened for every new file of a load."""
     if not observers:
         return
     from relink.events import ImageOpened, emit
@@ -31,7 +31,7 @@ def opened(observers: Sequence[Observer], nodes: Sequence[Node]) -> None:
 
 
 def mapped(observers: Sequence[Observer], image: Image) -> None:
-    """Emit SegmentMapped for each segment of an image that has got its region, then ImageMapped."""
+    """Emit SegmentMapped for each segment of an image that has its region, then ImageMapped."""
     if not observers:
         return
     from relink.events import ImageMapped, SegmentMapped, emit
@@ -55,7 +55,7 @@ def tls_assigned(observers: Sequence[Observer], images: Sequence[Image]) -> None
 
 
 def relocations_applied(observers: Sequence[Observer], image: Image) -> None:
-    """Emit RelocationsApplied for each relocation type of each of an image's tables."""
+    """Emit RelocationsApplied for each relocation type of each table of an image."""
     if not observers:
         return
     from relink.events import RelocationsApplied, emit
@@ -76,7 +76,7 @@ def relocated(observers: Sequence[Observer], image: Image) -> None:
 
 
 def ifunc_resolved(observers: Sequence[Observer], image: Image, resolver: int, answer: int, places: int) -> None:
-    """Emit IfuncResolved: a resolver has been called, and `places` words take its answer."""
+    """Emit IfuncResolved: a resolver was called, and `places` words get its answer."""
     if not observers:
         return
     from relink.events import IfuncResolved, emit
@@ -115,7 +115,7 @@ def loaded(observers: Sequence[Observer], images: Sequence[Image]) -> None:
 
 
 def failed(observers: Sequence[Observer], what: str, error: BaseException) -> None:
-    """Emit LoadFailed after a rollback; what an observer raises becomes a note on the error."""
+    """Emit LoadFailed after a rollback; an exception of an observer becomes a note on the error."""
     if not observers:
         return
     from relink.events import LoadFailed, emit_all
@@ -127,7 +127,7 @@ def failed(observers: Sequence[Observer], what: str, error: BaseException) -> No
 
 
 def slot_bound(observers: Sequence[Observer], image: Image, binding: SlotBinding, address: int) -> None:
-    """Emit SymbolBound for a jump slot that its first call has bound."""
+    """Emit SymbolBound for a jump slot bound at its first call."""
     if not observers:
         return
     from relink.events import SymbolBound, emit
@@ -152,7 +152,7 @@ def rebound(observers: Sequence[Observer], found: Sequence[Rebound]) -> None:
 
 
 def closed(observers: Sequence[Observer], gone: Sequence[tuple[Image, int, int]]) -> None:
-    """Emit ImageClosed for images that have been released, each with the address and size it had."""
+    """Emit ImageClosed for released images, with their former address and size."""
     if not observers:
         return
     from relink.events import ImageClosed, emit_all

@@ -1,8 +1,8 @@
 """How long images stay loaded, and the orders of constructors and destructors. Three relations between images:
 
-initialisation order     dependencies (DT_NEEDED, filtees) before dependents
-what keeps one loaded    its users: images that need it, preload it, keep it or have bound a symbol to it
-teardown order           users before what they use, less what was loaded only after the user
+initialisation order     dependencies (DT_NEEDED, filtees) before dependents uses: keep one loaded    its users:
+images that need it, preload it, keep it or have bound a symbol to it teardown order           users before what
+they use, less what was loaded only after the user
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from relink.search.graph import dependency_order
 
 
 def hold(root: Image, first: Sequence[Image], no_delete: bool, undo: ExitStack) -> None:
-    """Count one more load of `root`, which keeps the images in `first` (the preloads) loaded."""
+    """Count one more load of `root`; it keeps the images in `first` (the preloads) loaded."""
     record = root.lifetime
     preloads = [image for image in first if image is not root and image not in record.keeps]
     undo.callback(_let_go, record, preloads, record.no_delete)
@@ -33,27 +33,27 @@ def _let_go(record: Lifetime, preloads: Sequence[Image], no_delete: bool) -> Non
 
 
 def settle(root: Image) -> None:
-    """Note that a load that has been counted is complete: it can be undone by `Linker.unload`."""
+    """Mark a counted load as complete: from now on `Linker.unload` can undo it."""
     root.lifetime.uncommitted -= 1
 
 
 def initialisation_order(new: Sequence[Image], root: Image) -> list[Image]:
-    """New images, what they need first; where needs go in a circle, the root is last (glibc's force_first)."""
+    """New images, dependencies first; the root is last even in a dependency cycle (glibc's force_first)."""
     ordered = dependency_order(reversed(new), _needs)
     mine = set(new)
     return sorted((image for image in ordered if image in mine), key=lambda image: image is root)
 
 
 def teardown_order(images: Sequence[Image]) -> list[Image]:
-    """All of these images, dependents first: the order destructors run in when everything ends."""
+    """The images, dependents first: the order of destructors when the process ends."""
     by_turn = sorted(images, key=lambda image: image.lifetime.init_index)
     order = dependency_order(by_turn, _outlived_by)
-    # What a load that failed took with it may still be named by what its constructors had loaded.
+    # Images that constructors of a failed load have loaded may still refer to that load's images.
     return [image for image in reversed(order) if not image.closed]
 
 
 def unloadable(images: Sequence[Image], held: Collection[int], image: Image | None) -> list[Image]:
-    """The images that nothing uses once a load of `image` (None: no load) is undone, dependents first.
+    """The images that are unused once a load of `image` (None: no load) is undone, dependents first.
 
     Images that contain one of the guest addresses `held` count as used.
     """
@@ -67,18 +67,18 @@ def unloadable(images: Sequence[Image], held: Collection[int], image: Image | No
 
 
 def _needs(image: Image) -> list[Image]:
-    """The images that are initialised before this one."""
+    """The images that must be initialised before this one."""
     scopes = image.scopes
     return [*scopes.filtees, *scopes.dependencies] if scopes.filtees else scopes.dependencies
 
 
 def uses(image: Image) -> list[Image]:
-    """The images this one keeps loaded: its dependencies, those it was told to keep, and those it has bound to."""
+    """The images that this one keeps loaded: its dependencies, its `keeps`, and the images it has bound to."""
     return [*_needs(image), *image.lifetime.keeps, *map(image_of, image.relocated.providers)]
 
 
 def _outlived_by(image: Image) -> list[Image]:
-    """The images torn down after this one: those it uses that were initialised before it or are no dependency."""
+    """The images torn down after this one: those it uses, except dependencies that were initialised after it."""
     return [
         used
         for used in uses(image)

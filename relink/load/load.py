@@ -1,24 +1,24 @@
-"""One load: its phases are methods, and whoever called `Linker.begin` may stop between any two.
+"""One load. Its phases are methods; the caller of `Linker.begin` may stop between any two.
 
-    open        decode the file, find and decode everything it needs; check   relink.search
-    map         a region and a load bias for each new image, its bytes        relink.load.map, relink.memory
-    join        references are counted, search lists made, scopes joined      relink.load.lifetime, relink.resolve
-    assign_tls  a module id, and perhaps a static offset, for each with TLS   relink.tls
+    open        decode the file, find and decode all dependencies; check   relink.search
+    map         a region, load bias and bytes for each new image        relink.load.map, relink.memory
+    join        count references, make search lists, join scopes      relink.load.lifetime, relink.resolve
+    assign_tls  a module id, and a static offset if possible, for each with TLS   relink.tls
     relocate    bind symbols, apply relocations in host buffers               relink.relocate
-    publish     the guest gets the regions; until then it is untouched        relink.memory
-    commit      the load is complete and can no longer be rolled back
+    publish     map the regions in the guest, which is unchanged until then        relink.memory
+    commit      complete the load; it can no longer be rolled back
 
     with linker.begin("plugin.so") as load:
         load.run_to("map")
-        load.plan.root.region.buffer[:4]              # look, or change something
+        load.plan.root.region.buffer[:4]              # inspect or change something
         image = load.finish()                         # or load.rollback()
 
-Each phase registers its rollback before it changes anything others can see. A phase that raises, a `with` block
-that raises and one that ends before `commit` roll the load back: memory, scopes, TLS module ids and reference
-counts are then as they were. A phase called out of its turn is a LoadOrderError, and changes nothing.
+Each phase registers its rollback before it changes shared state. The load is rolled back when a phase raises, when
+the `with` block raises, and when the block ends before `commit`: memory, scopes, TLS module ids and reference
+counts are then as before. A phase called out of order raises LoadOrderError and changes nothing.
 
-Loads may overlap. What other loads have brought in or unloaded since a load was opened is checked before it maps
-and before it joins: a library that has come twice, or one that has gone, is a LinkError.
+Loads may overlap. `map` and `join` check which images other loads have added or unloaded since `open`, and raise
+LinkError when a library was loaded twice or is gone.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from relink.tls import LoadTls
 
 
 def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
-    """Make a method a phase: it runs in its turn only, is timed, and rolls the load back where it raises."""
+    """Make a method a phase: it checks the order, is timed, and rolls the load back when it raises."""
 
     @wraps(body)
     def run(load: Load) -> None:
@@ -76,7 +76,7 @@ def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
 
 
 class Load:
-    """One load of a linker. `nodes` are there after `open`, the `plan` with its images after `map`."""
+    """One load of a linker. `nodes` are available after `open`, the `plan` with its images after `map`."""
 
     def __init__(
         self,
@@ -87,12 +87,12 @@ class Load:
     ) -> None:
         self.state = state
         self.source = source
-        self.name = name  #: what messages call the file
+        self.name = name  #: name of the file in messages
         self.options = options or LoadOptions()
         self.done: Phase | None = None  #: the last phase that has run
         self.timings = Timings()
-        self.root: Node | None = None  #: the node of what is loaded
-        self.nodes: list[Node] = []  #: it and everything it needs
+        self.root: Node | None = None  #: the node of the file to load
+        self.nodes: list[Node] = []  #: the root and all its dependencies
         self._plan: Plan | None = None
         self._tls: LoadTls | None = None
         self._rollback = ExitStack()
@@ -104,20 +104,20 @@ class Load:
 
     @property
     def next(self) -> Phase | None:
-        """The phase that is to run next; None once the load has been committed or rolled back."""
+        """The next phase; None after a commit or rollback."""
         if self._ended:
             return None
         return ORDER[0] if self.done is None else ORDER[ORDER.index(self.done) + 1]
 
     @property
     def plan(self) -> Plan:
-        """The images of the load, and what is left to do on the machine. Raises LoadOrderError before `map`."""
+        """The images of the load and the remaining work on the machine. Raises LoadOrderError before `map`."""
         if self._plan is None:
             raise LoadOrderError(self._what, "plan", f"is known only after {Phase.MAP}")
         return self._plan
 
     def step(self) -> Phase:
-        """Run the next phase, and return it. Raises LoadOrderError after the last, and what the phase raises."""
+        """Run and return the next phase. Raises LoadOrderError after the last one, and what the phase raises."""
         phase = self.next
         if phase is None:
             raise LoadOrderError(self._what, "step", f"the load has been {self._ended}")
@@ -125,7 +125,7 @@ class Load:
         return phase
 
     def run_to(self, phase: Phase | str) -> None:
-        """Run all phases up to and including this one. Raises LoadOrderError where it has run already."""
+        """Run all phases up to and including this one. Raises LoadOrderError when it has already run."""
         last = Phase(phase)
         if self.next is None or ORDER.index(last) < ORDER.index(self.next):
             self._check_turn(last)
@@ -133,24 +133,24 @@ class Load:
             pass
 
     def finish(self) -> Image:
-        """Run all phases that are left; the image that was to be loaded."""
+        """Run all remaining phases and return the root image."""
         self.run_to(Phase.COMMIT)
         return self.plan.root
 
     def rollback(self) -> None:
-        """Undo every phase that has run. After a commit, or a rollback, LoadOrderError.
+        """Undo all phases that have run. Raises LoadOrderError after a commit or rollback.
 
-        Raises LinkError, and undoes nothing, while an image of another load uses one of this.
+        Raises LinkError, and undoes nothing, while an image of another load uses an image of this one.
         """
         if self._ended or self._running is not None:
             self._check_turn("rollback")
         for image in self.state.images if self._plan is not None else ():
             if image not in self.plan.images and not set(self.plan.images).isdisjoint(lifetime.uses(image)):
-                raise LinkError(image.name, f"uses what the load of {self._what} brought in: unload it before")
+                raise LinkError(image.name, f"uses an image of the load of {self._what}: unload it first")
         self.abandon()
 
     def abandon(self) -> None:
-        """Roll back even while images of other loads use those of this one."""
+        """Roll back even if images of other loads use images of this one."""
         if self._running is not None:
             self._check_turn("rollback")
         if not self._ended:
@@ -173,7 +173,7 @@ class Load:
 
     @_phase
     def open(self) -> None:
-        """Find and decode the file and everything it needs. Raises ElfError, LibraryNotFound, LinkError(s)."""
+        """Find and decode the file and all its dependencies. Raises ElfError, LibraryNotFound, LinkError(s)."""
         self.root, self.nodes = self._find()
         self._changes = self.state.changes
         emit.opened(self.state.observers, self.nodes)
@@ -183,7 +183,7 @@ class Load:
 
     @_phase
     def map(self) -> None:
-        """Give each new image a region, a bias and its bytes. Raises AddressSpaceError, MalformedElf."""
+        """Reserve a region for each new image and fill it. Raises AddressSpaceError, MalformedElf."""
         self._check_unchanged()
         state, root = self.state, self.root
         assert root is not None
@@ -199,7 +199,7 @@ class Load:
 
     @_phase
     def join(self) -> None:
-        """Count the load, and join the images to the search lists and, unless local, the global scope."""
+        """Count the load, and add the images to search lists and, unless local, to the global scope."""
         self._check_unchanged()
         state, plan = self.state, self.plan
         lifetime.hold(plan.root, plan.first, self.options.no_delete, self._rollback)
@@ -218,9 +218,9 @@ class Load:
     def _leave_scopes(
         self, group: scopes.Group[Image], added: Sequence[Image], before: set[Image], unique: set[str]
     ) -> None:
-        """Undo `join`, given which images and unique symbols were there before.
+        """Undo `join`, given the images and unique symbols from before.
 
-        Images that their constructors have loaded or unloaded meanwhile (dlopen) are not affected.
+        Images that constructors have loaded or unloaded since (dlopen) are not affected.
         """
         state, new = self.state, {*self.plan.images}
         state.images[:] = [image for image in state.images if image not in new]
@@ -240,7 +240,7 @@ class Load:
 
     @_phase
     def assign_tls(self) -> None:
-        """Give each new image with thread-local storage its module. Raises TlsError."""
+        """Assign a TLS module to each new image with thread-local storage. Raises TlsError."""
         state, plan = self.state, self.plan
         self._tls = LoadTls(state.tls, self._rollback, self.options.dynamic_tls)
         self._claim_tls()
@@ -249,7 +249,7 @@ class Load:
 
     @_phase
     def relocate(self) -> None:
-        """Relocate dependencies first, as ld.so does. Raises all that is wrong together, as LinkErrors."""
+        """Relocate the images, dependencies first, as ld.so does. Raises all errors together as LinkErrors."""
         state, plan, options, tls = self.state, self.plan, self.options, self._tls
         assert tls is not None
         new: set[Module] = set(plan.images)
@@ -290,18 +290,18 @@ class Load:
 
     @_phase
     def publish(self) -> None:
-        """Make the regions part of the guest. Raises AddressSpaceError."""
+        """Map the regions in the guest. Raises AddressSpaceError."""
         self._publish()
 
     def _publish(self) -> None:
         for region, pages in self.plan.regions:
-            if not region.pages:  # descriptor stubs may be another load's already
+            if not region.pages:  # descriptor stubs may already be in use by another load
                 self.state.memory.publish(region, pages)
         deferred.store(self.plan.rebound, self.state.memory, self._rollback)
 
     @_phase
     def commit(self) -> None:
-        """End the load: from here on its images are in use, and go by `Linker.unload`."""
+        """Complete the load: from now on its images are in use, and are released by `Linker.unload`."""
         for image in self.plan.images:
             image.stage = Stage.INITIALISED
         emit.rebound(self.state.observers, self.plan.rebound)
@@ -317,10 +317,10 @@ class Load:
     # ------------------------------------------------------------ what adoption does differently
 
     def _find(self) -> tuple[Node, list[Node]]:
-        """The node of what is to be loaded, and those of everything it needs."""
+        """The root's node, and the nodes of all its dependencies."""
         state, options = self.state, self.options
         if options.no_load and not state.is_loaded(self.source):
-            raise LinkError(self.name or str(self.source), "is not loaded, and was not to be")
+            raise LinkError(self.name or str(self.source), "is not loaded, and `no_load` was given")
         root, nodes = graph.survey(
             state.search_context(),
             self.source,
@@ -329,22 +329,22 @@ class Load:
             options.objects((*options.sources, *state.resolver.before)),
         )
         if root.host_provided:
-            raise LinkError(root.name, "is answered by the host: there is no image to load")
+            raise LinkError(root.name, "is provided by the host: there is no image to load")
         return root, nodes
 
     def _check_closure(self, root: Node) -> None:
-        """Raise what is missing: libraries, and versions of them."""
+        """Raise an error for missing libraries and symbol versions."""
         hosts = self.state.policy.host_provided | self.state.policy.fallbacks | self.state.provided.keys()
         version_check.check(root, self.nodes, self.state.loaded, hosts)
 
     def _claim_tls(self) -> None:
-        """Take the modules that images have already."""
+        """Claim the TLS modules that adopted images already use."""
 
     # ------------------------------------------------------------ order and end
 
     @property
     def _what(self) -> str:
-        """What messages call the load."""
+        """The name of the load in messages."""
         return self.name or graph.source_name(self.source)
 
     def _check_turn(self, wanted: str) -> None:
@@ -360,7 +360,7 @@ class Load:
         raise LoadOrderError(self._what, wanted, problem)
 
     def _check_unchanged(self) -> None:
-        """Raise LinkError where another load has changed what this one was opened against."""
+        """Raise LinkError when another load has added or removed images that this one depends on."""
         if self._changes == self.state.changes:
             return
         self._changes = self.state.changes
@@ -371,7 +371,7 @@ class Load:
                 raise LinkError(other.name, f"has been loaded since the load of {self._what} was opened")
 
     def _loaded_meanwhile(self, node: Node) -> Image | None:
-        """The image another load has made of what `node` is."""
+        """The image that another load has made of the file of `node`."""
         assert node.decoded is not None
         names = [*node.names, *([node.decoded.soname] if node.decoded.soname else [])]
         found = next((image for image in map(self.state.loaded, names) if image is not None), None)
@@ -380,7 +380,7 @@ class Load:
         return found
 
     def _end(self, error: BaseException) -> None:
-        """Undo everything, and emit LoadFailed with the reason."""
+        """Roll back, and emit LoadFailed with the reason."""
         self._leave("rolled back")
         self._rollback.close()
         emit.failed(self.state.observers, self._what, error)

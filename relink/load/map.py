@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def plan_of(
     root: Node, nodes: Sequence[Node], options: LoadOptions, architecture: Architecture, resolver: Resolver
 ) -> Plan:
-    """The plan of a load: an image for each new file, without a region yet."""
+    """The plan of a load, with an image without a region for each new file."""
     images = {node: node.image for node in nodes if node.image is not None}
     new = [node for node in nodes if node.is_new]
     for node in new:
@@ -42,7 +42,7 @@ def plan_of(
         scopes.filtees = [images[child] for child in node.filtees if child in images]
     for node in new:
         images[node].scopes.search_list = breadth_first([images[node]])
-    asked_for = nodes[: nodes.index(root) + 1]  # after the preloads comes the root (see `graph.closure`)
+    asked_for = nodes[: nodes.index(root) + 1]  # the root comes after the preloads (see `graph.closure`)
     return Plan(
         images[root],
         [images[node] for node in new],
@@ -53,21 +53,21 @@ def plan_of(
 
 
 def refuse_warnings(nodes: Sequence[Node]) -> None:
-    """Raise the first rule of the gABI that a new file breaks, although loaders take it."""
+    """Raise the first warning about a new file: a violation of the gABI that loaders tolerate."""
     for node in nodes:
         if node.is_new and node.decoded is not None and node.decoded.warnings:
             raise node.decoded.warnings[0]
 
 
 def put_program_first(plan: Plan) -> None:
-    """Move a program to the front, before preloads too (gABI, "Shared Object Dependencies")."""
+    """Move a program to the front, before preloads (gABI, "Shared Object Dependencies")."""
     if plan.root in plan.images and plan.root.decoded.is_executable:
         for images in (plan.first, plan.images):
             images.sort(key=lambda image: image is not plan.root)
 
 
 def give_place(image: Image, memory: AddressSpace, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
-    """Reserve a region for an image and fill it from the file; an adopted image has its region already.
+    """Reserve a region for an image and fill it from the file; an adopted image already has its region.
 
     Raises MalformedElf for a file without segments, AddressSpaceError.
     """

@@ -1,4 +1,4 @@
-"""What a user may ask of a linker and of one load."""
+"""Options of a linker (`Policy`) and of one load (`LoadOptions`)."""
 
 from __future__ import annotations
 
@@ -21,53 +21,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Policy:
-    """Libraries whose symbols the host provides."""
+    """Libraries that the host provides."""
 
-    #: SONAMEs that are always the host's (a hosted C library) and never looked for as files.
+    #: SONAMEs that the host always provides (a hosted C library); they are never searched as files.
     host_provided: frozenset[str] = frozenset()
-    #: SONAMEs that are the host's when no file is found.
+    #: SONAMEs that the host provides when no file is found.
     fallbacks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How one load is done."""
+    """Options of one load."""
 
     base: int | None = None  #: guest address of the root image's first page (None: the address space chooses)
-    local: bool = False  #: keep the images out of the scope that later loads see (RTLD_LOCAL)
-    deep_bind: bool = False  #: the images look into their own search list first (RTLD_DEEPBIND)
-    no_load: bool = False  #: only what is loaded already (RTLD_NOLOAD)
-    no_delete: bool = False  #: the root stays until everything ends (RTLD_NODELETE)
-    binding: BindMode = BindMode.NOW  #: when what is called by way of the PLT is bound
-    preload: Sequence[Source] = ()  #: images that come before the root in the scope, and stay as long as it
-    sources: Sequence[SymbolSource | Lookup] = ()  #: asked before every image for what the new images refer to
-    #: Given image and symbol, an address for a strong symbol nobody defines; None makes it an error.
+    local: bool = False  #: do not add the images to the global scope (RTLD_LOCAL)
+    deep_bind: bool = False  #: search the images' own search list before the global scope (RTLD_DEEPBIND)
+    no_load: bool = False  #: succeed only if the root is already loaded (RTLD_NOLOAD)
+    no_delete: bool = False  #: never unload the root before the end (RTLD_NODELETE)
+    binding: BindMode = BindMode.NOW  #: when references through the PLT are bound
+    preload: Sequence[Source] = ()  #: images before the root in the scope; they stay loaded as long as the root
+    #: symbol sources searched before all images, for references of the new images
+    sources: Sequence[SymbolSource | Lookup] = ()
+    #: (image, symbol) -> an address for an undefined strong symbol; None makes it an error.
     unresolved: Callable[[Module, str], int | None] = lambda image, symbol: None
-    #: Leave strong symbols nobody defines to later loads, which bind them once they bring a definition into their
-    #: scope; until then they are what `unresolved` says, or 0. Not thread-local ones, nor copies.
+    #: Defer undefined strong symbols, except thread-local and copied ones: a later load that adds a definition to
+    #: their scope binds them. Until then their value is that of `unresolved`, or 0.
     allow_deferred: bool = False
-    #: Symbols the root's archives are asked for beside what its objects need (ld's -u); see
+    #: Additional undefined symbols that select members of the root's archives (ld's -u); see
     #: `relink.objects.archive_members`.
     undefined: Sequence[str] = ()
-    whole_archive: bool = False  #: take all members of the root's archives (ld's --whole-archive)
-    #: Of the root's objects: references to NAME mean `__wrap_NAME`, to `__real_NAME` NAME (GNU ld's --wrap).
+    whole_archive: bool = False  #: add all members of the root's archives (ld's --whole-archive)
+    #: In the root's objects, references to NAME become `__wrap_NAME`, and `__real_NAME` becomes NAME (GNU ld's
+    #: --wrap).
     wrap: Sequence[str] = ()
-    dynamic_tls: bool = False  #: thread-local storage is dynamic but where it must be static; see `relink.tls`
-    #: Guest addresses of images' first pages: by SONAME, name or file name, or told by a function (None:
-    #: anywhere). For the root `base` goes before.
+    dynamic_tls: bool = False  #: thread-local storage is static only when required; see `relink.tls`
+    #: Guest addresses of images' first pages: by SONAME, name or file name, or from a function (None: any). `base`
+    #: takes precedence for the root.
     place: Mapping[str, int] | Callable[[Decoded], int | None] | None = None
-    late_sources: Sequence[SymbolSource | Lookup] = ()  #: asked after every image, before the linker's own
-    relocation_handlers: Sequence[RelocationHandler] = ()  #: before the linker's own
-    #: The root is going to be started at its entry: a static PIE relocates itself then, as a kernel expects.
+    #: symbol sources searched after all images, before the linker's own
+    late_sources: Sequence[SymbolSource | Lookup] = ()
+    relocation_handlers: Sequence[RelocationHandler] = ()  #: relocation handlers called before the linker's own
+    #: The root will be started at its entry point: a static PIE then relocates itself, as under a kernel.
     program: bool = False
-    #: Refuse what the gABI forbids though loaders take it: raise the first of `Decoded.warnings`.
+    #: Raise the first of `Decoded.warnings`: violations of the gABI that loaders tolerate.
     strict: bool = False
 
     def objects(self, interposing: Sequence[SymbolSource | Lookup]) -> ObjectOptions:
-        """How the root's objects are linked, given the sources asked before every image.
+        """The options for linking the root's objects, given the sources searched before all images.
 
-        What a table among these names is overridden, also where the objects define it; functions are asked for
-        what the objects leave undefined.
+        Names in a table among these sources override definitions of the objects; functions are only called for
+        undefined names.
         """
         tables = [source.addresses for source in interposing if isinstance(source, DefinedSymbols)]
         names = frozenset(chain.from_iterable(tables))

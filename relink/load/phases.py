@@ -1,4 +1,4 @@
-"""The phases of a load; what each does is in `relink.load.load`."""
+"""The phases of a load; `relink.load.load` describes each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Phase(enum.StrEnum):
 
 
 ORDER = tuple(Phase)
-#: What the time of a phase counts as in `Plan.timings`.
+#: The name under which a phase's time is added in `Plan.timings`.
 TIMED = {
     Phase.OPEN: "open",
     Phase.MAP: "map",

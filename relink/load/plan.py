@@ -1,8 +1,11 @@
-"""What is left to do on the machine once everything is linked in host buffers.
+"""The work left for the machine once the images are linked in host buffers.
 
-The linker never touches a CPU; it hands over a `Plan`, and whoever owns the machine carries it out in this
-order: publish the regions, run the ifunc resolvers and store their answers, set up TLS blocks (the initial
-contents may hold such answers), run the constructors. Up to `publish` the guest is untouched.
+The linker does not use a CPU: it returns a `Plan`, which the machine executes in this order:
+
+1. publish the regions (the guest is unchanged until then);
+2. run the ifunc resolvers and store their answers;
+3. set up TLS blocks, whose initial contents may include such answers;
+4. run the constructors.
 """
 
 from __future__ import annotations
@@ -32,28 +35,30 @@ class Plan:
 
     root: Image
     images: list[Image] = field(default_factory=list)  #: newly mapped, in load order
-    first: list[Image] = field(default_factory=list)  #: preloads and the root: where scopes begin
-    nodes: list[Node] = field(default_factory=list)  #: the whole closure, stand-ins and old images included
+    first: list[Image] = field(default_factory=list)  #: preloads and the root, the first images of the scope
+    #: the whole closure, including host-provided libraries and images of earlier loads
+    nodes: list[Node] = field(default_factory=list)
     regions: list[tuple[Region, tuple[Pages, ...]]] = field(default_factory=list)
     rebound: list[Rebound] = field(default_factory=list)  #: of earlier images, what this load has brought
     ifuncs: list[IfuncCalls] = field(default_factory=list)
-    static_tls: list[Module] = field(default_factory=list)  #: whose static blocks, if any, are to be initialised
-    initialise: list[Image] = field(default_factory=list)  #: dependencies first
+    static_tls: list[Module] = field(default_factory=list)  #: images whose static TLS blocks must be initialised
+    #: the images in initialisation order, dependencies first
+    initialise: list[Image] = field(default_factory=list)
     timings: Timings = field(default_factory=Timings)
-    program: bool = False  #: the root is to be started at its entry, and then runs its own constructors
+    program: bool = False  #: the root will be started at its entry point, and then runs its own constructors
 
     def relocates_itself(self, image: Image) -> bool:
-        """Whether relocations and TLS are not the linker's business: those of an image that somebody else has
-        relocated, and of a static program about to be started, which relocates itself."""
+        """Whether the linker does not relocate the image or set up its TLS: it was already relocated, or is a
+        static program that relocates itself when started.
+        """
         return image.already_initialised or (self.program and image is self.root and image.decoded.needs_no_linker)
 
 
 def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
-    """(image, which, guest address) of everything that runs when the plan's images start, in order.
+    """(image, which, guest address) of the functions that run when the plan's images start, in order.
 
-    An executable's DT_PREINIT_ARRAY comes before everything else, constructors after those of what their image
-    needs (gABI, "Initialization and Termination Functions"). The
-    DT_PREINIT_ARRAY of a shared object is ignored.
+    An executable's DT_PREINIT_ARRAY comes first; constructors run after those of the image's dependencies (gABI,
+    "Initialization and Termination Functions"). DT_PREINIT_ARRAY of a shared object is ignored.
     """
     decoded = plan.root.decoded
     if plan.root in plan.images and decoded.is_executable and not plan.relocates_itself(plan.root):
@@ -61,15 +66,15 @@ def initialisers(plan: Plan) -> Iterator[tuple[Image, str, int]]:
             yield plan.root, which, address
     for image in sorted(plan.initialise, key=lambda image: not image.decoded.flags_1 & DynamicFlag1.INITFIRST):
         if image.already_initialised or (plan.program and image is plan.root):
-            continue  # the C library of a program to be started does it, before main
+            continue  # the C library of a program that will be started runs them before main
         for which, address in constructors(image):
             yield image, which, address
 
 
 def constructors(image: Image) -> Iterator[tuple[str, int]]:
-    """(which, guest address) of an image's constructors in the order they run: DT_INIT, then DT_INIT_ARRAY.
+    """(which, guest address) of an image's constructors in running order: DT_INIT, then DT_INIT_ARRAY.
 
-    The array is read after relocation; entries 0 and -1 are skipped, as by ld.so.
+    The array is read after relocation; entries 0 and -1 are skipped, as in ld.so.
     """
     decoded = image.decoded
     if decoded.init and image.architecture.runs_init_fini:
@@ -78,7 +83,7 @@ def constructors(image: Image) -> Iterator[tuple[str, int]]:
 
 
 def destructors(image: Image) -> Iterator[tuple[str, int]]:
-    """(which, guest address) of an image's terminators in the order they run: DT_FINI_ARRAY backwards, DT_FINI."""
+    """(which, guest address) of an image's destructors in running order: DT_FINI_ARRAY backwards, then DT_FINI."""
     decoded = image.decoded
     yield from reversed(list(_array(image, "fini_array", decoded.fini_array)))
     if decoded.fini and image.architecture.runs_init_fini:

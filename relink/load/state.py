@@ -1,4 +1,4 @@
-"""What all loads of one linker share: the memory, the settings, what is loaded, and which loads are under way."""
+"""The state that all loads of a linker share: memory, settings, loaded images, and loads in progress."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class UnderWay(Protocol):
-    """A load (`relink.load.load`), as far as the linker's end is concerned."""
+    """The part of a load (`relink.load.load`) that `Linker.close` uses."""
 
     def abandon(self) -> None:
         """Undo everything."""
@@ -54,32 +54,33 @@ class LinkerState:
         self.tls = TlsLayout(self.architecture, tls_size)
         self.images: list[Image] = []  #: everything loaded, in load order
         self.known = LoadedImages()  #: the same by name and file
-        self.global_scope: list[Image] = []  #: what later images see
-        #: Libraries without a file, by the name they are needed as: their symbols are found by who needs them.
+        self.global_scope: list[Image] = []  #: the global scope
+        #: Libraries without a file, by DT_NEEDED name; images that need one find its symbols.
         self.provided: dict[str, DefinedSymbols] = {}
-        self.provided_to_all: dict[str, None] = {}  #: those that every image finds (RTLD_GLOBAL), in order
+        self.provided_to_all: dict[str, None] = {}  #: the ones in the global scope (RTLD_GLOBAL), in order
         self.relocation_handlers: list[RelocationHandler] = []  #: see `relink.relocate.handlers`
         self.observers: list[Observer] = []  #: see `relink.events`
-        self.lazy_host: LazyHost | None = None  #: whose traps bind slots lazily; without one all is bound at once
-        #: Guest addresses something outside still uses (a thread-local destructor's): their images stay.
+        #: provides traps for lazy binding; without it all slots are bound during the load
+        self.lazy_host: LazyHost | None = None
+        #: Guest addresses in use from outside (such as a thread-local destructor): their images stay loaded.
         self.pinned_addresses: Callable[[], Collection[int]] = tuple
         self.descriptor_stubs = DescriptorStubs(memory)
         self.init_indices = count()
-        self.changes = 0  #: how often images have come or gone
+        self.changes = 0  #: number of times that images were added or removed
         self.under_way: list[
             UnderWay
-        ] = []  #: loads that are neither committed nor rolled back, in order of beginning
+        ] = []  #: loads that are neither committed nor rolled back, in the order they began
 
     def loaded(self, name: str) -> Image | None:
-        """The loaded image of that SONAME, or that was asked for by that name before."""
+        """The loaded image with that SONAME, or that was requested under that name before."""
         return self.known.named(name)
 
     def loaded_from(self, path: Path) -> Image | None:
-        """The loaded image that was read from a file."""
+        """The loaded image that was read from the file at `path`."""
         return self.known.from_file(path)
 
     def is_loaded(self, source: Source | Sequence[Source] | Node) -> bool:
-        """Whether loading `source` would find it loaded already: by name, SONAME or file."""
+        """Whether `source` is already loaded, by name, SONAME or file."""
         if isinstance(source, Node):
             return source.image is not None
         return isinstance(source, (str, os.PathLike)) and (
@@ -87,7 +88,7 @@ class LinkerState:
         )
 
     def search_context(self) -> SearchContext:
-        """What the closure of a load is computed against."""
+        """The search context for the closure of a load."""
         return SearchContext(
             self.architecture,
             self.search,
@@ -98,13 +99,13 @@ class LinkerState:
         )
 
     def lookup_scope(self, image: Image) -> LookupScope:
-        """Where the references of `image` are looked up."""
+        """The scope in which the references of `image` are looked up."""
         order = scopes.lookup_order(image, self.global_scope)
         late = (*image.scopes.late_sources, *self.provided_to(order))
         return LookupScope(order, image.scopes.sources, late)
 
     def provided_to(self, images: Sequence[Image]) -> list[DefinedSymbols]:
-        """What `provided` has for a search of `images`, in the order they need it."""
+        """The libraries in `provided` that `images` need, in the order they need them."""
         if not self.provided:
             return []
         needed = chain.from_iterable(image.decoded.needed for image in images)
@@ -112,6 +113,6 @@ class LinkerState:
         return [self.provided[name] for name in names if name in self.provided]
 
     def _holds_data(self, address: int) -> bool:
-        """Whether memory that cannot be executed lies at an address."""
+        """Whether the memory at an address is mapped and not executable."""
         protection = self.memory.protection(address)
         return protection is not None and not protection & Protection.X

@@ -1,4 +1,4 @@
-"""How long the phases of a load take."""
+"""The duration of the phases of a load."""
 
 from __future__ import annotations
 

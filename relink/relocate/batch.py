@@ -1,7 +1,7 @@
-"""Batches: the entries of one relocation type, taken together, and the value of their formula.
+"""Batches: all entries of one relocation type, and the values of their formula.
 
-A table is split by type first (`by_type`); each entry counts by its own type, whatever section it is in and
-wherever it stands there.
+A table is first split by type (`by_type`). Only the type of an entry matters, not its section or its position
+there.
 """
 
 from __future__ import annotations
@@ -16,33 +16,34 @@ from relink.elf import RelocationTable
 from relink.module import Module
 from relink.records import dataclass, field
 
-#: Which entries of a table: neighbours, or indices.
+#: A selection of entries of a table: a slice, or indices.
 Selection: TypeAlias = slice | I64
-#: Selection of a table: a pair of type number and entries for each type.
+#: The entries of a table by type: (type number, entries) for each type.
 Groups: TypeAlias = list[tuple[int, Selection]]
 Tables: TypeAlias = list[tuple[RelocationTable, Groups]]
 
-#: A table with no more changes of type than this is sorted by type, as linkers leave it.
+#: A table with at most this many changes of type counts as sorted by type, as linkers write it.
 _FEW_RUNS = 64
 
 
 @dataclass(slots=True)
 class Batch:
-    """Entries of one type, gathered. Arrays have one element per entry; `keep` drops some of all of them."""
+    """Entries of one type with their operands. Arrays have one element per entry; `keep` selects entries."""
 
     table: RelocationTable
     reloc_type: Reloc
-    entries: Selection  #: which of the table's
+    entries: Selection  #: the entries, as a selection of the table
     where: I64  #: byte index of each place in the image's buffer
     binding_of: I64  #: symbol index -> index in the image's bindings
     buffer: U8
     letters: dict[str, U64] = field(default_factory=dict)
-    function: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  #: whether S is a function's
+    #: whether S is the address of a function
+    function: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
     _binding_index: I64 | None = None
 
     @property
     def binding_index(self) -> I64:
-        """Where each entry's symbol is in the bindings."""
+        """The index of each entry's symbol in the bindings."""
         if self._binding_index is None:
             self._binding_index = self.binding_of[self.table.symbol[self.entries]]
         return self._binding_index
@@ -53,7 +54,7 @@ class Batch:
         return indices_of(self.table, self.entries)
 
     def keep(self, chosen: Bools) -> None:
-        """Drop the entries that are not `chosen` (a mask)."""
+        """Keep only the entries that are `chosen` (a mask)."""
         self.entries = self.indices[chosen]
         self.where, self._binding_index = self.where[chosen], None
         self.letters = {letter: values[chosen] for letter, values in self.letters.items()}
@@ -65,12 +66,12 @@ def indices_of(table: RelocationTable, entries: Selection) -> I64:
 
 
 def count_of(table: RelocationTable, entries: Selection) -> int:
-    """How many entries there are."""
+    """The number of entries."""
     return len(range(*entries.indices(len(table.offset)))) if isinstance(entries, slice) else len(entries)
 
 
 def by_type(types: U32) -> Groups:
-    """The entries of each type: a slice where they are neighbours, as linkers sort them, else indices."""
+    """The entries of each type: a slice when they are adjacent, as linkers sort them, else indices."""
     if not len(types):
         return []
     edges = np.flatnonzero(types[1:] != types[:-1]) + 1
@@ -84,7 +85,7 @@ def by_type(types: U32) -> Groups:
 
 
 def evaluate(reloc_type: Reloc, image: Module, **letters: U64 | np.uint64) -> U64:
-    """The value of a type's formula, modulo 2^64. `letters` holds what it needs beside B and DTV."""
+    """The value of a type's formula, modulo 2^64. `letters` has the operands except B and DTV."""
     assert reloc_type.formula is not None
     tls = image.architecture.tls
     names = {"B": image.bias_word, "DTV": np.uint64(tls.dtv_bias), "Page": _page, **letters}

@@ -1,7 +1,7 @@
-"""Binding: every symbol the relocations of an image refer to is looked up once for each use, all together.
+"""Binding the symbols of an image's relocations: one batch, each symbol once for each use.
 
-The purpose of a reference matters (`relink.resolve.resolver.Use`): an executable's PLT entry may be a function's
-address, but calls bind to the function itself, and a COPY relocation to the definition after the executable's own.
+The use of a reference matters (`relink.resolve.resolver.Use`): a function's address may be an executable's PLT
+entry, but calls bind to the function itself, and COPY relocations to the definition after the executable's own.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scopes import LookupScope
 
 _SYMBOL_LETTERS = frozenset("SMTZ")
-#: The purposes other than an address.
+#: The uses other than an address.
 _USES = {Role.JUMP_SLOT: Use.CALL, Role.COPY: Use.COPY}
 
 
 def use_of(reloc_type: Reloc) -> Use:
-    """The purpose for which entries of this type refer to a symbol."""
+    """The use of the symbol in entries of this type."""
     return _USES.get(reloc_type.role, Use.ADDRESS)
 
 
 def asks_for_symbol(reloc_type: Reloc) -> bool:
-    """Whether the value of entries of this type depends on what their symbol is bound to."""
+    """Whether the value of this type depends on the binding of its symbol."""
     return reloc_type.formula is not None and (
         reloc_type.slot is not None or bool(reloc_type.formula.letters & _SYMBOL_LETTERS)
     )
@@ -41,7 +41,7 @@ def asks_for_symbol(reloc_type: Reloc) -> bool:
 def bind_references(
     image: Module, scope: LookupScope, resolver: Resolver, asked: Iterable[tuple[Use, U32]]
 ) -> References:
-    """Bind the symbols `asked` for (indices in the image's table), each once, for their uses."""
+    """Bind the symbols in `asked` (indices in the image's symbol table), each once per use."""
     masks = [np.zeros(max(len(image.decoded.symbols), 1), np.bool_) for _ in Use]
     for use, symbols in asked:
         masks[use][symbols] = True
@@ -58,7 +58,8 @@ def bind_references(
     uses: U8 = np.where(addressed[once], Use.ADDRESS, Use.CALL).astype(np.uint8)
     twice = np.zeros(0, np.int64)
     bindings = bound(twice)
-    # A symbol that is both called and pointed at is two where an executable's PLT entry is its address.
+    # A symbol that is called and whose address is taken has two bindings when its address is an executable's PLT
+    # entry.
     both = np.flatnonzero((addressed & called)[once])
     twice = once[both[bindings.canonical[both + 1]]]
     if len(twice):
@@ -81,15 +82,14 @@ def settle_unresolved(
     *,
     allow_deferred: bool,
 ) -> dict[int, int]:
-    """Undefined weak symbols are 0 (gABI, "Symbol Table"); strong ones an error, unless the load allows them.
-
-    The result are symbols that addresses stand for (index -> address), which a later load can define.
+    """Handle unresolved references: weak symbols are 0 (gABI, "Symbol Table"); strong ones are errors unless the
+    load allows them. Returns the allowed ones that a later load can define, with their current address.
     """
     symbols, bound = image.decoded.symbols, references.bindings
     open_ = np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1
     indices = references.symbols[open_ - 1]
     weak = (symbols.bind[indices] == SymbolBind.WEAK).tolist()
-    # A trap stands for no thread-local address, nor for contents.
+    # A trap address cannot replace a thread-local variable or the contents for a COPY.
     trapped = symbols.type[indices] != SymbolType.TLS
     trapped &= references.binding_of[Use.COPY][indices] != open_
     names = symbols.names.take(indices).texts()
@@ -106,9 +106,9 @@ def settle_unresolved(
         if address is None and deferred:
             address = 0
         if address is None:
-            detail = "hidden: only what it is linked with can define it" if hidden else ""
+            detail = "hidden: only the same image can define it" if hidden else ""
             if allow_deferred and not is_trapped:
-                detail = "thread-local, or copied: cannot be left to a later load"
+                detail = "thread-local or copied: it cannot be deferred to a later load"
             version = image.decoded.version_of(index)
             result.errors.append(UnresolvedSymbol(image.name, name, version, detail=detail))
             continue

@@ -1,9 +1,10 @@
-"""COPY relocations: a library's variable is moved into the executable, with its initial contents.
+"""COPY relocations: a library's variable is copied into the executable.
 
-Code that is not position-independent has the addresses of variables written into it, so they must lie in the
-executable: its linker makes room there and defines the symbol. At start-up the initial contents are copied from
-the library, which is relocated by then, and everybody else binds to the executable's definition, the first in the
-scope (gABI, "Relocation"; glibc, `elf_machine_rela`, R_*_COPY, and ELF_RTYPE_CLASS_COPY in elf/dl-lookup.c).
+Code that is not position-independent contains the addresses of variables, so the variables must be in the
+executable: the static linker reserves space there and defines the symbol. At load time the initial contents are
+copied from the library, after it has been relocated. All other images bind to the executable's definition, which
+is first in the scope (gABI, "Relocation"; glibc, `elf_machine_rela`, R_*_COPY, and ELF_RTYPE_CLASS_COPY in
+elf/dl-lookup.c).
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ from relink.relocate.state import Relocation
 from relink.resolve.bindings import HOST, UNRESOLVED
 from relink.resolve.resolver import Use
 
-#: The Linux gABI extensions, "Program Property": the note's type, and the property that is bits of what is needed.
+#: The Linux gABI extensions, "Program Property": the type of the note, and of the property with the bits of
+#: required features.
 _NT_GNU_PROPERTY_TYPE_0, _1_NEEDED = 5, 0xB000_8000
-#: st_other's visibility of a variable its library reaches without asking the scope.
+#: Visibility of a variable that its library accesses without a symbol lookup.
 _PROTECTED = Visibility.PROTECTED
 
 
 def copy_symbols(
     relocation: Relocation, table: RelocationTable, reloc_type: Reloc, indices: Iterable[int]
 ) -> None:
-    """Apply the COPY entries `indices` of `table`; each error is noted and ends its own entry only."""
+    """Apply the COPY entries `indices` of `table`. An error is collected and skips only its entry."""
     for index in indices:
         try:
             copied = _copied(relocation, table, reloc_type, index)
@@ -46,7 +48,7 @@ def copy_symbols(
 
 
 class _Refusal:
-    """Errors about one COPY entry."""
+    """Makes the errors about one COPY entry."""
 
     def __init__(self, image: Module, table: RelocationTable, reloc_type: Reloc, index: int) -> None:
         self.image = image
@@ -55,7 +57,7 @@ class _Refusal:
         self.type_name = image.architecture.prefix + reloc_type.name
 
     def of(self, kind: type[UnsupportedRelocation | RelocationOutOfImage], problem: str) -> LinkError:
-        """An error of the entry."""
+        """An error of class `kind` about the entry."""
         return kind(
             self.image.name,
             problem,
@@ -67,7 +69,9 @@ class _Refusal:
 
 
 def _copied(relocation: Relocation, table: RelocationTable, reloc_type: Reloc, index: int) -> Copied | None:
-    """Apply one entry. None where nothing defines its symbol: that is reported already, or weak and stays zero."""
+    """Apply one entry. None when its symbol is unresolved: a strong one is already reported, a weak one
+    remains zero.
+    """
     image, bound = relocation.image, relocation.bound
     symbol = int(table.symbol[index])
     at = int(relocation.references.binding_of[Use.COPY][symbol])
@@ -102,18 +106,21 @@ def _copied(relocation: Relocation, table: RelocationTable, reloc_type: Reloc, i
 def _check_copyable(
     relocation: Relocation, refusal: _Refusal, provider: Module | None, kind: int, *, protected: bool
 ) -> None:
-    """Raise TlsError or UnsupportedRelocation for what an executable cannot take over."""
+    """Raise TlsError or UnsupportedRelocation for a symbol that cannot be copied."""
     where = _name(provider)
     if kind == SymbolType.TLS:
         what = f"{refusal.section}+{refusal.offset:#x}: {refusal.symbol} of {where}"
-        raise TlsError(refusal.image.name, f"{what} is thread-local: not to be copied")
+        raise TlsError(refusal.image.name, f"{what} is thread-local: it cannot be copied")
     if kind in (SymbolType.FUNC, SymbolType.GNU_IFUNC):
         problem = f"{where} defines it as a function, which cannot be copied"
         raise refusal.of(UnsupportedRelocation, problem)
     if provider is None:
         return
     if protected and needs_indirect_access(provider.decoded):
-        raise refusal.of(UnsupportedRelocation, f"it is protected in {where}, which says it is not copyable")
+        raise refusal.of(
+            UnsupportedRelocation,
+            f"it is protected in {where}, which forbids copies (GNU_PROPERTY_1_NEEDED_INDIRECT_EXTERN_ACCESS)",
+        )
     if relocation.environment.is_running(provider):
         problem = f"{where} was loaded earlier and uses its own: load the executable first"
         raise refusal.of(UnsupportedRelocation, problem)
@@ -124,7 +131,7 @@ def _name(provider: Module | None) -> str:
 
 
 def _contents(relocation: Relocation, provider: Module | None, address: int, size: int) -> bytes | None:
-    """The provider's bytes; None where it has none there."""
+    """The provider's bytes; None when no segment has them."""
     if provider is None:
         return relocation.environment.read(address, size)
     low = address - provider.region.address
@@ -136,8 +143,8 @@ def _contents(relocation: Relocation, provider: Module | None, address: int, siz
 def needs_indirect_access(decoded: Decoded) -> bool:
     """Whether an image forbids copies of its protected data: GNU_PROPERTY_1_NEEDED_INDIRECT_EXTERN_ACCESS.
 
-    glibc warns of other copies of such data, and makes them (sysdeps/generic/dl-protected.h). Notes that make no
-    sense say nothing.
+    Without this property glibc warns about such copies but makes them (sysdeps/generic/dl-protected.h). Damaged
+    notes are ignored.
     """
     word = decoded.header.layout.word_size
     for header in decoded.program_headers:
@@ -157,7 +164,7 @@ def needs_indirect_access(decoded: Decoded) -> bool:
 
 
 def copied_ifuncs(copies: Iterable[Copied], pending: Iterable[IfuncCalls]) -> list[IfuncCalls]:
-    """The places within copies that wait for a resolver's answer as their originals do."""
+    """The places in copies that need a resolver's answer because their originals do."""
     found = []
     for copy in copies:
         for calls in pending:
@@ -169,7 +176,7 @@ def copied_ifuncs(copies: Iterable[Copied], pending: Iterable[IfuncCalls]) -> li
 
 
 def _moved(calls: IfuncCalls, chosen: I64, distance: int) -> IfuncCalls:
-    """Some of the places, `distance` bytes on, so that they will hold the same words as the originals."""
+    """The chosen places moved by `distance` bytes, to receive the same words as the originals."""
     step = np.uint64(distance % (1 << 64))
     addend = calls.addend[chosen]
     if calls.reloc_type.formula is not None and "P" in calls.reloc_type.formula.letters:

@@ -1,10 +1,13 @@
-"""The debug sections of linked objects, as one linked file would hold them.
+"""The debug sections of linked objects, relocated and concatenated as in a linked file.
 
-Sections that are not allocated are no part of the image: a load leaves them alone. When somebody asks for
-prototypes or line numbers, this relocates a copy, with the same engine: sections of one name are laid end to end,
-a symbol in code or data is worth its image offset (what `Image.bias` is added to), one in a debug section its
-offset there. Code that was dropped with its COMDAT group lies in the upper half of the address space, where no
-image is, so that nothing describes it by mistake.
+They are not part of the image, so a load does not relocate them. When prototypes or line numbers are requested, a
+copy is relocated with the same engine:
+
+- sections of one name are concatenated;
+- the value of a symbol in code or data is its image offset (to which `Image.bias` is added), that of a symbol in a
+  debug section its offset there;
+- code discarded with its COMDAT group gets addresses in the upper half of the address space, so that they match no
+  image.
 """
 
 from __future__ import annotations
@@ -32,15 +35,15 @@ from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import LookupScope
 
 _PREFIXES = (".debug_", ".zdebug_")
-_MAX_ALIGN = 16  #: bytes; no debug section has reason to ask for more
-_MAX_EXPANSION = 64  #: bytes of debug sections per byte of object, once decompressed
+_MAX_ALIGN = 16  #: limit for the alignment of a debug section, in bytes
+_MAX_EXPANSION = 64  #: limit for decompressed debug sections: bytes per byte of the object
 
 
 def linked_debug_sections(combined: CombinedObjects) -> DebugSections:
     """The relocated debug sections of all objects of an image, by name (".debug_info").
 
-    Entries that cannot be applied are left as they are. An object whose debug sections are damaged counts as one
-    without any; the `problems` of what is returned say so.
+    Entries that cannot be applied are skipped. An object with damaged debug sections counts as one without any,
+    and is listed in `problems` of the result.
     """
     arch = architecture_of(combined.header.machine, combined.header.bits)
     return DebugSections() if arch is None else _DebugLinker(combined, arch).run()
@@ -50,7 +53,7 @@ class _DebugLinker:
     def __init__(self, combined: CombinedObjects, arch: Architecture) -> None:
         self.combined, self.arch = combined, arch
         self.base = 1 + np.cumsum([0, *(len(file.symbols) for file in combined.files)])
-        # file -> section -> offset in the sections of that name
+        # file -> section -> offset in the concatenated sections of that name
         self.offset: defaultdict[int, dict[int, int]] = defaultdict(dict)
         self.place: dict[tuple[int, int], int] = {}  # (file, section) -> offset in the buffer
         self.problems: list[str] = []
@@ -75,7 +78,7 @@ class _DebugLinker:
         )
 
     def _lay_out(self) -> Mapping[str, tuple[int, int]]:
-        """Where each name's sections lie in the buffer: (start, end)."""
+        """The (start, end) of each name's sections in the buffer."""
         files = self.combined.files
         dropped = {(number, index) for number, group, _ in discarded_groups(files) for index in group.members}
         named: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
@@ -95,7 +98,7 @@ class _DebugLinker:
         return parts
 
     def _sizes(self, file: ObjectFile) -> Mapping[int, int]:
-        """The debug sections of an object and their bytes; none when something about them is damaged."""
+        """The debug sections of an object and their bytes; empty when one of them is damaged."""
         try:
             found = {
                 index: file.section_size(index)
@@ -103,7 +106,7 @@ class _DebugLinker:
                 if section.name.startswith(_PREFIXES) and not section.flags & SectionFlag.ALLOC
             }
             if sum(found.values()) > _MAX_EXPANSION * len(file.data):
-                raise MalformedElf(file.name, "its debug sections are larger than the file explains")
+                raise MalformedElf(file.name, "its debug sections are too large for the size of the file")
             for index in found:
                 file.section_bytes(index)
                 file.debug_relocations(index)
@@ -115,7 +118,7 @@ class _DebugLinker:
     # ------------------------------------------------------------ relocating
 
     def _relocate(self, buffer: U8) -> None:
-        """Let the engine work on an image that consists of the debug sections only."""
+        """Run the engine on an image that consists of the debug sections only."""
         table = self._relocations()
         if not len(table):
             return

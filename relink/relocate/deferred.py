@@ -1,9 +1,9 @@
-"""Deferred references: strong symbols that nobody defines yet, and a later load may.
+"""Deferred references: undefined strong symbols that a later load may define.
 
-A load that allows them binds such references to stand-ins (on a machine: addresses whose call or access is an
-error). `rebind` binds those of one image that can be found by now. What changes is told by relocating the image
-twice into buffers of its own, with the old bindings and with the new ones: where the two differ, and the guest has
-not stored something else since, memory gets the new words.
+A load that allows them binds such references to placeholder addresses (on a machine, a call or access there is an
+error). `rebind` binds those of one image that are defined by now. To find the words to change, it relocates the
+image twice into separate buffers, with the old and the new bindings. Words that differ are written to memory,
+unless the guest has changed them since.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rebound:
-    """Deferred references of an image that have been bound. Nothing of it is in guest memory yet."""
+    """Deferred references of an image that have been bound, before guest memory is changed."""
 
     image: Module
-    names: list[str]  #: of their symbols
-    relocated: Relocated  #: what the image's relocation has come to with them
-    words: list[tuple[int, bytes, bytes]]  #: (guest address, what should be there, what is to be)
+    names: list[str]  #: indices of their symbols
+    relocated: Relocated  #: the result of the image's relocation with them
+    words: list[tuple[int, bytes, bytes]]  #: (guest address, expected bytes, new bytes)
     ifuncs: list[IfuncCalls]
     errors: list[LinkError]
 
 
 def rebind(image: Module, relocated: Relocated, scope: LookupScope, environment: Environment) -> Rebound | None:
-    """Bind what an image has deferred and `scope` has now; None where it has nothing of that."""
+    """Bind the deferred references of an image that `scope` now defines; None without any."""
     deferred = relocated.deferred
     assert deferred is not None
     wanted = np.array(list(deferred.stand_ins), np.int64)
@@ -79,7 +79,7 @@ def rebind(image: Module, relocated: Relocated, scope: LookupScope, environment:
 
 
 def _elements(references: References, symbols: I64) -> I64:
-    """Where symbols are in the bindings; each is there once, as nothing has been found for it."""
+    """The indices of symbols in the bindings. Each is there once, because it was unresolved."""
     found = np.zeros(len(symbols), np.int64)
     for elements in references.binding_of:
         found = np.maximum(found, elements[symbols])
@@ -89,7 +89,7 @@ def _elements(references: References, symbols: I64) -> I64:
 def _replayed(
     image: Module, scope: LookupScope, environment: Environment, deferred: Deferred, bindings: Bindings
 ) -> tuple[Relocated, U8]:
-    """The image's relocation with these bindings, into a buffer of its own."""
+    """Relocate the image with these bindings into a separate buffer."""
     region = image.region
     copy = Region(region.address, region.size, host_pages(region.size), region.name, mappable=True)
     place.fill(copy, image.decoded)
@@ -101,7 +101,7 @@ def _replayed(
 
 
 def _differing_words(image: Module, first: U8, second: U8) -> Iterator[tuple[int, bytes, bytes]]:
-    """(guest address, bytes of the first, bytes of the second) of runs of words that differ."""
+    """(guest address, bytes of the first, bytes of the second) of each range of words that differ."""
     size = image.architecture.word_size
     words = np.flatnonzero((first != second).reshape(-1, size).any(axis=1))
     for run in np.split(words, np.flatnonzero(np.diff(words) > 1) + 1):
@@ -111,7 +111,7 @@ def _differing_words(image: Module, first: U8, second: U8) -> Iterator[tuple[int
 
 
 def _new_ifuncs(old: list[IfuncCalls], new: list[IfuncCalls]) -> list[IfuncCalls]:
-    """The places that wait for a resolver now and have not before."""
+    """The places that need a resolver now and did not before."""
     known = np.concatenate([np.zeros(0, np.uint64), *(calls.place for calls in old)])
     found = []
     for calls in new:

@@ -1,6 +1,6 @@
-"""Relocation entries as errors: each names its image, section, offset, type and symbol.
+"""Errors about relocation entries, with image, section, offset, type and symbol.
 
-One error per entry, for the first few of a batch; the last says how many more there are.
+The first few entries of a batch get one error each; the last of these gives the number of the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from relink.elf import RelocationTable
 from relink.errors import RelocationError, RelocationOutOfImage, TlsError
 from relink.module import Module
 
-#: Entries reported one by one before the rest of the same kind are only counted.
+#: Number of entries of a batch that are reported individually; the others are only counted.
 _REPORTED = 20
 
 
@@ -27,7 +27,7 @@ def entry_errors(
     problem: str,
     formula: str | None = None,
 ) -> Iterator[RelocationError]:
-    """An error for each of these entries of `table`, all of one type."""
+    """An error for each of the entries `indices` of `table`, all of one type."""
     for index, tail in _first(indices, "entries of this type"):
         section, offset = table.origin(index)
         yield kind(
@@ -44,7 +44,7 @@ def entry_errors(
 def tls_errors(
     image: Module, table: RelocationTable, indices: I64, reloc_type: Reloc, problem: str
 ) -> Iterator[TlsError]:
-    """An error for each entry whose symbol has no usable place in thread-local storage."""
+    """An error for each entry whose symbol has no usable thread-local address."""
     for index, tail in _first(indices, "entries of this type"):
         section, offset = table.origin(index)
         against = _symbol_name(image, table, index) or "its own module"
@@ -84,7 +84,7 @@ def not_thread_local(image: Module, symbols: I64) -> Iterator[RelocationError]:
 
 
 def _first(numbers: U64 | I64, what: str) -> Iterator[tuple[int, str]]:
-    """(number, tail of the message) of the first few; the last tail says how many more there are."""
+    """(number, end of the message) for the first few; the last one has the number of the others."""
     more = len(numbers) - _REPORTED
     for count, number in enumerate(numbers[:_REPORTED].tolist(), 1):
         yield number, f" (and {more} more {what})" if count == _REPORTED and more > 0 else ""

@@ -1,8 +1,8 @@
-"""The dynamic section in memory: what ld.so leaves there for code that reads it.
+"""The dynamic section in memory: its addresses are rebased, as by glibc's ld.so.
 
-glibc adds the load bias to the addresses in it (elf/get-dynamic-info.h, ADJUST_DYN_INFO), and code relies on that:
-D's runtime, unwinders, and whatever walks `struct link_map`. Not where the section is read-only, and not on RISC-V
-(DL_RO_DYN_SECTION). musl leaves them as they are; the hosted C library is glibc's.
+glibc adds the load bias to the addresses in it (elf/get-dynamic-info.h, ADJUST_DYN_INFO), except when the section
+is read-only and on RISC-V (DL_RO_DYN_SECTION). Code relies on that: D's runtime, unwinders, and code that walks
+`struct link_map`. musl does not rebase them; the hosted C library follows glibc.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from relink.module import Module
 
 
 def rebase_dynamic_section(image: Module) -> None:
-    """Add the load bias to what glibc adds it to, in the image's buffer."""
+    """Add the load bias to the addresses that glibc rebases, in the image's buffer."""
     if not image.architecture.rebases_dynamic_section or not image.bias or not len(image.decoded.dynamic):
         return
     header = image.decoded.dynamic_segment

@@ -1,18 +1,18 @@
 """The relocation engine: classify, batch, check, write.
 
     classify   entries by their type                                    relink.relocate.batch
-    bind       the symbols they ask for                                 relink.relocate.bind
-    gather     S, A, P and what else a type's formula names             (here; M and T: relink.relocate.tls)
+    bind the symbols they refer to                                 relink.relocate.bind
+    gather S, A, P and the other operands of the formula             (here; M and T: relink.relocate.tls)
     store      compute, check the range, write into the host buffer     (here; relink.memory.buffers)
 
 All entries of one type are applied at once on arrays. Every entry is classified by its own type: nothing is
-inferred from DT_RELACOUNT, from section order or from the presence of RELR. The errors of all entries are
-collected, not raised one by one (`relink.relocate.diagnostics`).
+inferred from DT_RELACOUNT, section order or the presence of RELR. The errors of all entries are collected and
+raised together (`relink.relocate.diagnostics`). Order matters in three cases:
 
-Order matters in three places only. Places that need a guest function's answer (IRELATIVE, and any reference
-to an STT_GNU_IFUNC symbol) are returned as `IfuncCalls`: their resolvers may read relocated data, so they
-run once everything else is in place. COPY (see `relink.relocate.copy`) comes after all other types of its table.
-Jump slots that are bound at their first call (see `relink.relocate.lazy`) are filled last.
+- Places that need the answer of a guest function (IRELATIVE, and references to STT_GNU_IFUNC symbols) are returned
+  as `IfuncCalls`. The resolvers may read relocated data, so they run after all other relocations.
+- COPY (see `relink.relocate.copy`) comes after all other types of its table.
+- Jump slots that are bound lazily (see `relink.relocate.lazy`) are filled last.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ from relink.resolve.scopes import LookupScope
 if TYPE_CHECKING:
     from relink.relocate.handlers import HandlerPass
 
-#: Every psABI numbers its types below this.
+#: The relocation types of every psABI are below this.
 _TYPE_LIMIT = 1 << 16
 _TLS_LETTERS = frozenset({"M", "T", "DTV"})
 
 
 class Relocator(Relocation):
-    """One image's relocation: the state its steps share."""
+    """Relocates one image; has the state that the steps share."""
 
     def __init__(self, image: Module, scope: LookupScope, environment: Environment) -> None:
         super().__init__(image, scope, environment)
         self.tables: Tables = []
-        self.handlers: HandlerPass | None = None  #: a user's, about this image
+        self.handlers: HandlerPass | None = None  #: the user's handlers for this image
         self.binding = BindMode.NOW
-        self.waiting: list[Waiting] = []  # jump slots that are bound when called
+        self.waiting: list[Waiting] = []  # jump slots that are bound lazily
 
     def run(self) -> Relocated:
-        """Apply every entry; what is wrong with some is in the result's `errors`."""
+        """Apply all entries. Errors are collected in the result's `errors`."""
         image, environment = self.image, self.environment
-        # What a handler is to see must be computed now.
+        # Entries that a handler inspects must be computed now.
         if environment.lazy is not None and not image.decoded.binds_now and self.handlers is None:
             self.binding = environment.binding
         self.tables = [(table, self._classify(table)) for table in image.decoded.relocations]
@@ -117,23 +117,23 @@ class Relocator(Relocation):
         return not reloc_type.static and reloc_type.role is not Role.REFUSED
 
     def _phase(self, number: int) -> int:
-        """Types of a lower phase come first."""
+        """The sort key of types: lower phases are applied first."""
         reloc_type = self.arch.relocations.get(number)
         return int(reloc_type is not None and reloc_type.role is Role.COPY)
 
     def _prepare(self) -> None:
-        """What must be in place before the first type."""
+        """Called before the first type is applied."""
         self._relr()
 
     def _refuse(self, table: RelocationTable, number: int, reloc_type: Reloc | None, indices: I64) -> None:
         name = self.arch.relocation_name(number)
         if reloc_type is not None and reloc_type.role is Role.COPY:
-            problem = "copy relocations belong to executables, this is a shared object"
+            problem = "copy relocations are for executables, this is a shared object"
             self.report(table, indices, UnsupportedRelocation, name, problem)
         elif reloc_type is not None and not reloc_type.static:
             self.report(table, indices, UnsupportedRelocation, name, reloc_type.reason)
         elif self.arch.is_known(number):
-            problem = "not a dynamic relocation: only a static linker may meet it"
+            problem = "not a dynamic relocation: it is for relocatable objects only"
             self.report(table, indices, UnsupportedRelocation, name, problem)
         else:
             self.report(table, indices, UnknownRelocation, name, f"the {self.arch.psabi} has no such type")
@@ -145,12 +145,12 @@ class Relocator(Relocation):
         if len(types) and int(types.max()) >= _TYPE_LIMIT:
             odd = np.flatnonzero(types >= _TYPE_LIMIT)
             name = f"type {int(types[odd[0]]):#x}"
-            self.report(table, odd, UnknownRelocation, name, "no psABI has such a type")
+            self.report(table, odd, UnknownRelocation, name, "no psABI defines this type")
             types = np.where(types >= _TYPE_LIMIT, 0, types)
         return by_type(types)
 
     def _bind(self) -> None:
-        """Bind every symbol some formula asks for."""
+        """Bind every symbol that a formula needs."""
         found = bind_references(self.image, self.scope, self.environment.resolver, self._asked())
         self.references, self.result.bindings, self.result.symbols = found, found.bindings, found.symbols
         stand_ins = settle_unresolved(
@@ -166,7 +166,7 @@ class Relocator(Relocation):
             self.result.deferred = Deferred(references, self.binding, stand_ins)
 
     def _asked(self) -> Iterator[tuple[Use, U32]]:
-        """The symbols that entries ask for, and what for. Jump slots that wait ask when they are called."""
+        """The symbols that entries refer to, by use, without those of lazily bound jump slots."""
         for table, groups in self.tables:
             for number, entries in groups:
                 reloc_type = self.arch.relocations.get(number)
@@ -184,7 +184,7 @@ class Relocator(Relocation):
     # ------------------------------------------------------------ one type
 
     def _relr(self) -> None:
-        """RELR: words that only need rebasing (gABI proposal "SHT_RELR")."""
+        """Apply RELR: add the load bias to words (gABI proposal "SHT_RELR")."""
         offsets = self.image.decoded.relr
         if not len(offsets):
             return
@@ -228,7 +228,7 @@ class Relocator(Relocation):
         self._finish(self._gather(self.batch(table, reloc_type, entries)))
 
     def _gather(self, batch: Batch) -> Batch:
-        """Add the letters the formula names; entries that cannot have them are reported and dropped."""
+        """Add the operands of the formula; entries without one of them are reported and dropped."""
         assert batch.reloc_type.formula is not None
         letters = batch.reloc_type.formula.letters
         if "A" in letters:
@@ -263,7 +263,7 @@ class Relocator(Relocation):
     # ------------------------------------------------------------ compute and store
 
     def _finish(self, batch: Batch) -> None:
-        """Compute, and store or put off."""
+        """Compute the values and store them, or defer entries that need a resolver."""
         reloc_type = batch.reloc_type
         assert reloc_type.formula is not None
         if reloc_type.role is Role.IRELATIVE:
@@ -274,14 +274,14 @@ class Relocator(Relocation):
             self._store_descriptors(batch)
             return
         if reloc_type.formula.letters & _TLS_LETTERS:
-            # ld.so leaves the words of an undefined weak thread-local symbol alone: it has no module.
+            # An undefined weak thread-local symbol has no module: ld.so does not write its words.
             batch.keep((batch.binding_index == 0) | (self.bound.provider[batch.binding_index] != UNRESOLVED))
         elif "S" in reloc_type.formula.letters:
             self.put_off_ifuncs(batch)
         self.store(batch, evaluate(reloc_type, self.image, **batch.letters))
 
     def put_off_ifuncs(self, batch: Batch) -> None:
-        """References to STT_GNU_IFUNC symbols wait for what the resolver answers."""
+        """Defer references to STT_GNU_IFUNC symbols until their resolver has been called."""
         indirect = self.bound.type[batch.binding_index] == SymbolType.GNU_IFUNC
         if indirect.any():
             addend = batch.letters.get("A", np.zeros(len(batch.where), np.uint64))
@@ -289,7 +289,7 @@ class Relocator(Relocation):
             batch.keep(~indirect)
 
     def defer(self, reloc_type: Reloc, where: I64, resolver: U64, addend: U64) -> None:
-        """Leave places (byte indices in the buffer) to what resolver functions will answer."""
+        """Record that places (byte indices in the buffer) get the answers of resolver functions."""
         addresses = where.astype(np.uint64) + np.uint64(self.image.region.address)
         self.result.ifuncs.append(IfuncCalls(self.image, reloc_type, addresses, resolver, addend))
 
@@ -304,12 +304,14 @@ class Relocator(Relocation):
         write_descriptors(self.buffer, batch.where, size, value, functions, self.arch)
 
     def descriptor_functions(self, index: I64) -> tuple[U64, Bools]:
-        """What TLS descriptors call for symbols at these places in `bound`, and those with nothing to call."""
+        """The functions of TLS descriptors for the symbols at these indices in `bound`, and the symbols
+        without one.
+        """
         environment = self.environment
         return descriptor_functions(self.bound, index, environment.tls, environment.descriptor_stubs)
 
     def store(self, batch: Batch, value: U64) -> None:
-        """Write values that fit their places; where one does not, report those and write none of the batch."""
+        """Write the values if all fit their fields; else report those that do not and write nothing."""
         word = batch.reloc_type.word
         assert word is not None
         value = self.wrapped(value)
@@ -327,7 +329,7 @@ class Relocator(Relocation):
         write_words(self.buffer, batch.where, word.size, value)
 
     def wrapped(self, value: U64) -> U64:
-        """The value as the ISA's own arithmetic has it: modulo 2^32 on a 32-bit one, sign-extended."""
+        """The value in the ISA's arithmetic: on a 32-bit ISA modulo 2^32 and sign-extended."""
         return value if self.arch.bits == 64 else address32.read(value & self.image.address_mask)
 
     # ------------------------------------------------------------ reports

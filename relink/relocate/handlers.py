@@ -1,14 +1,17 @@
-"""Relocation handlers: a user's code in the place of, or beside, the relocation engine.
+"""Relocation handlers: a user's functions that replace or observe parts of relocation.
 
     linker.relocation_handlers.append(RelocationHandler(["JUMP_SLOT"], before=divert))
 
-A handler gets whole batches, all entries of one type of one table, as arrays. *Before* anything of an image is
-relocated it may claim entries, which are then the handler's: the engine neither binds their symbols nor
-writes their places, and types it would refuse or does not know are no error. *After* the engine has computed
-the values of the rest, and before they are checked and written, it sees them and may give others.
+A handler gets batches: all entries of one type of one table, as arrays.
 
-Either may veto entries: each becomes a `RelocationVetoed` among the errors of the load. Raising anything
-stops the load at once. Handlers are asked in order, each about what those before it have left.
+- `before` is called before an image is relocated. It may claim entries: the engine then neither binds their
+  symbols nor writes their places, and does not check that their types are supported.
+- `after` is called with the values of the remaining entries before they are checked and written. It may return
+  other values.
+- Both may veto entries: each becomes a `RelocationVetoed` among the errors of the load.
+- An exception aborts the load at once.
+
+Handlers are called in order, each with the entries that earlier ones did not claim.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from relink.relocate.batch import Batch, Groups, Tables, indices_of
 from relink.relocate.state import Relocation
 from relink.resolve.bindings import Bindings
 
-RELR = "RELR"  #: what packed relative entries are called, which have no type
+RELR = "RELR"  #: the type name of RELR entries, which have no type
 
 
 @dataclass(eq=False)
@@ -41,10 +44,10 @@ class Entries:
     table: RelocationTable
     number: int  #: the type; for RELR the ISA's RELATIVE
     reloc_type: Reloc | None  #: the row of the ISA's page; None for a type it does not know
-    indices: I64  #: which of the table's entries
+    indices: I64  #: the entries, as indices in the table
     type: str  #: the psABI's full name, "RELR", or "R_…_type N"
-    #: After only: what will be written, modulo the ISA's word: the value of the formula, for an instruction the
-    #: number that goes into its field, for sums what is added, for TLS descriptors the argument.
+    #: Set for `after` only: the value to write, modulo the ISA's word. It is the value of the formula: for an
+    #: instruction the value of its field, for sums the number added, for TLS descriptors the argument.
     value: U64 | None = None
     vetoed: list[tuple[I64, str]] = field(default_factory=list)
 
@@ -73,7 +76,7 @@ class Entries:
 
     @cached_property
     def where(self) -> I64:
-        """Index of each place in `buffer`; one that lies in no segment may be out of bounds (see `inside`)."""
+        """Index of each place in `buffer`; out of bounds for places outside all segments (see `inside`)."""
         return (self.vaddr - self.image.low).astype(np.int64)
 
     @cached_property
@@ -82,7 +85,7 @@ class Entries:
         return (self.vaddr + self.image.bias_word) & self.image.address_mask
 
     def inside(self, size: int) -> Bools:
-        """Which places lie with `size` bytes whole in one segment."""
+        """Which places of `size` bytes lie completely in one segment."""
         found = place.inside(self.image.decoded, self.vaddr, size)
         return np.ones(len(self), np.bool_) if found is None else found
 
@@ -100,7 +103,9 @@ class Entries:
 
     @cached_property
     def addend(self) -> U64:
-        """A, modulo 2^64: the entry's own, or what the place holds (of an unknown type: as a word of the ISA)."""
+        """A, modulo 2^64: the entry's addend, or the content of the place (for an unknown type, a word of the
+        ISA).
+        """
         if self.table.addend is not None:
             return self.table.addend[self.indices].view(np.uint64)
         word = None if self.reloc_type is None else self.reloc_type.word
@@ -116,9 +121,9 @@ class Entries:
 
     @cached_property
     def bindings(self) -> Bindings:
-        """What the symbols bind to, an element per entry; unresolved ones are no error here.
+        """The bindings of the symbols, one element per entry; unresolved symbols are not an error here.
 
-        Asking makes the image keep what they bind to alive.
+        Images that they bind to then stay loaded as long as this image.
         """
         distinct, inverse = np.unique(self.symbol, return_inverse=True)
         relocation = self._relocation
@@ -137,7 +142,9 @@ class Entries:
 
     @property
     def target(self) -> U64:
-        """S: guest addresses of the symbols (for TLS: offsets in their blocks); 0 for none and unresolved ones."""
+        """S: guest addresses of the symbols (for TLS: offsets in their blocks); 0 without a symbol or when
+        unresolved.
+        """
         return self.bindings.address
 
     @property
@@ -155,14 +162,14 @@ class Entries:
 class RelocationHandler:
     """A user's functions for some relocations, called before or after the engine.
 
-    `types` are names, with or without the psABI's prefix ("RELR" for packed ones), type numbers (below 65536)
-    or roles; none means all. `image` restricts it to one image (its name, short name or SONAME) or to those a
-    function says yes to.
+    `types` are names with or without the psABI's prefix ("RELR" for packed entries), type numbers (below 65536) or
+    roles; empty means all. `image` restricts it to one image (name, short name or SONAME), or to those for which a
+    function returns true.
     """
 
     types: Collection[str | int | Role] = ()
     image: str | Callable[[Module], bool] | None = None
-    #: Given a batch, which entries it claims: bool[n]; None for none of them.
+    #: Returns which entries of a batch it claims: bool[n]; None for none.
     before: Callable[[Entries], Bools | None] | None = None
     #: Given a batch with its `value`, the values to store instead: uint64[n]; None to leave them.
     after: Callable[[Entries], U64 | None] | None = None
@@ -190,14 +197,14 @@ class RelocationHandler:
 
 
 class HandlerPass:
-    """Calls the handlers for one image, and keeps count of what they claim."""
+    """Calls the handlers for one image, and counts the entries they claim."""
 
     def __init__(self, relocation: Relocation, handlers: Sequence[RelocationHandler]) -> None:
         self._relocation = relocation
         self._handlers = handlers
 
     def claim(self, tables: Tables) -> Tables:
-        """Ask the `before` handlers; the groups less what was claimed or vetoed."""
+        """Call the `before` handlers; return the groups without claimed and vetoed entries."""
         return [(table, self._claim_groups(table, groups)) for table, groups in tables]
 
     def _claim_groups(self, table: RelocationTable, groups: Groups) -> Groups:
@@ -214,7 +221,7 @@ class HandlerPass:
         return left
 
     def claim_packed(self, offsets: U64) -> U64:
-        """The same for RELR, which is shown as a table of relative entries: the offsets that are left."""
+        """The same for RELR, which is passed as a table of RELATIVE entries; return the remaining offsets."""
         table, number, reloc_type = self._packed(offsets)
         return offsets[self._unclaimed(table, number, reloc_type, np.arange(len(offsets)), RELR)]
 
@@ -243,7 +250,7 @@ class HandlerPass:
         return indices
 
     def values(self, batch: Batch, value: U64) -> U64:
-        """Ask the `after` handlers; the values to go on with."""
+        """Call the `after` handlers; return the values to write."""
         arch = self._relocation.arch
         number = next(n for n, other in arch.relocations.items() if other is batch.reloc_type)
         name = arch.prefix + batch.reloc_type.name
@@ -272,7 +279,7 @@ class HandlerPass:
         return value
 
     def _vetoed(self, entries: Entries) -> Bools:
-        """Report what was vetoed; which entries it is."""
+        """Report the vetoed entries, and return which they are."""
         gone = np.zeros(len(entries), np.bool_)
         for positions, reason in entries.vetoed:
             gone[positions] = True

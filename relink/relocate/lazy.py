@@ -1,13 +1,13 @@
-"""Lazy binding: jump slots that are bound when they are first called through.
+"""Lazy binding: jump slots that are bound at the first call through them.
 
-A slot that waits holds the address of a trap of its own: the PLT entry jumps there, the address names the
-slot, and no register has been touched. In faithful mode it holds what the static linker put there, rebased, as
-ld.so leaves it: the first call goes through the PLT's header to the resolver, by the convention of each psABI
-(`relink.arch.spec.Plt`), with the words of DT_PLTGOT that belong to the dynamic linker filled in.
+- Default: an unbound slot holds the address of a separate trap. The PLT entry jumps there without changing
+  registers, and the address identifies the slot.
+- Faithful: an unbound slot holds the static linker's word, rebased, as under ld.so. The first call goes through
+  the PLT header to the resolver, by the convention of the psABI (`relink.arch.spec.Plt`); the dynamic linker's
+  words of DT_PLTGOT are filled in.
 
-Which symbol a slot gets is decided by the resolver, in the scope of the calling image.
-
-`bound_at_once` and `defer_slots` are the engine's side of it, `LazySlots` what is kept until the calls come.
+The symbol is looked up in the scope of the calling image. `bound_at_once` and `defer_slots` are used by the
+engine; `LazySlots` has the data for the later calls.
 """
 
 from __future__ import annotations
@@ -31,57 +31,59 @@ from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scopes import LookupScope
 
-#: Jump slots that are not bound while loading: the entries of one type of a table.
+#: Jump slots that are not bound during the load: the entries of one type of a table.
 Waiting: TypeAlias = tuple[RelocationTable, Reloc, I64]
 _ALL_ONES = (1 << 64) - 1
 
 
 class BindMode(enum.StrEnum):
-    """When references by way of the PLT are bound."""
+    """When references through the PLT are bound."""
 
-    NOW = "now"  #: all of them while loading
-    LAZY = "lazy"  #: each when it is first called, by a trap in its slot; images that ask for NOW get it
-    FAITHFUL = "faithful"  #: the same through the PLT's header, as under ld.so
+    NOW = "now"  #: all during the load
+    #: each at its first call, by a trap in its slot; images with DF_BIND_NOW are bound during the load
+    LAZY = "lazy"
+    FAITHFUL = "faithful"  #: the same through the PLT header, as under ld.so
 
 
 class LazyHost(Protocol):
-    """Provides the addresses that calls through unbound slots jump to: a machine."""
+    """Provides the addresses that calls through unbound slots jump to; implemented by a machine."""
 
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
         """(first guest address, bytes from each to the next) of traps, one for each slot."""
 
     def resolver_words(self, slots: LazySlots) -> tuple[int, int]:
-        """(what names the image, the resolver's guest address): the words a PLT's header looks for."""
+        """(word that identifies the image, guest address of the resolver): the words that a PLT header loads."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotBinding:
-    """What a slot is bound to."""
+    """The binding of a slot."""
 
     name: str
     version: str | None
     address: int  #: guest address; for an ifunc that of its resolver
-    provider: Module | None  #: None for the host, and for a weak symbol nobody defines
-    indirect: bool  #: `address` is an ifunc resolver's
+    provider: Module | None  #: None for the host, and for an undefined weak symbol
+    indirect: bool  #: whether `address` is that of an ifunc resolver
     kind: str  #: "image", "host" or "weak", as in `BoundSymbol`
 
 
 @dataclass(eq=False, slots=True)
 class LazySlots:
-    """The jump slots of an image that were left for later. Arrays have one element per slot."""
+    """The lazily bound jump slots of an image. Arrays have one element per slot."""
 
     image: Module
-    place: U64  #: guest addresses
+    place: U64  #: guest addresses of the slots
     symbol: I64  #: indices in the symbol table
-    addend: U64  #: zeros where the psABI's JUMP_SLOT has none
-    entry: I64  #: numbers of the entries in DT_JMPREL
-    bound: dict[int, SlotBinding] = field(default_factory=dict)  #: by slot, in the order of their first calls
+    addend: U64  #: addends; zeros when the psABI's JUMP_SLOT has none
+    entry: I64  #: indices of the entries in DT_JMPREL
+    #: bindings by slot, in the order of the first calls
+    bound: dict[int, SlotBinding] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.place)
 
     def name(self, slot: int) -> str:
-        """The symbol a slot is for."""
+        """The name of a slot's symbol."""
         return self.image.decoded.symbols.names.text(int(self.symbol[slot]))
 
     def slot_at(self, place: int) -> int | None:
@@ -90,15 +92,12 @@ class LazySlots:
         return int(found[0]) if len(found) else None
 
     def slot_of_entry(self, entry: int) -> int | None:
-        """The slot an entry of DT_JMPREL fills."""
+        """The slot of an entry of DT_JMPREL."""
         found = np.flatnonzero(self.entry == entry)
         return int(found[0]) if len(found) else None
 
     def bind(self, slot: int, resolver: Resolver, scope: LookupScope) -> SlotBinding:
-        """Look a slot's symbol up, and remember the answer.
-
-        Raises UnresolvedSymbol for a strong symbol nobody defines.
-        """
+        """Look up a slot's symbol and record the binding. Raises UnresolvedSymbol for undefined strong ones."""
         index = int(self.symbol[slot])
         image = self.image
         found = resolver.bind(image, np.array([index], np.int64), scope, np.array([Use.CALL], np.uint8))
@@ -124,8 +123,9 @@ def _answer(found: Bindings, name: str, version: str | None, addend: int) -> Slo
 
 
 def bound_at_once(image: Module, table: RelocationTable, indices: I64, binding: BindMode) -> I64:
-    """The jump slots that are bound while loading all the same: those without a symbol, and in faithful mode those
-    whose functions' arguments ld.so's resolver would lose (`Plt.bound_at_once`)."""
+    """The jump slots that are bound during the load in lazy mode too: those without a symbol, and in faithful mode
+    those of functions whose arguments ld.so's resolver does not preserve (`Plt.bound_at_once`).
+    """
     symbol = table.symbol[indices]
     at_once = symbol == 0
     if binding is BindMode.FAITHFUL and image.architecture.plt.bound_at_once and not at_once.all():
@@ -137,7 +137,7 @@ def bound_at_once(image: Module, table: RelocationTable, indices: I64, binding: 
 def defer_slots(
     image: Module, waiting: Sequence[Waiting], binding: BindMode, host: LazyHost
 ) -> LazySlots | RelocationOutOfImage:
-    """Fill jump slots that are bound at their first call with what leads there: the slots, or what is wrong."""
+    """Fill lazily bound jump slots with trap addresses or PLT addresses; return the slots, or the problem."""
     arch, buffer = image.architecture, image.region.buffer
     slots = _slots(image, waiting)
     offset = np.concatenate([table.offset[entries] for table, _, entries in waiting])
@@ -149,7 +149,7 @@ def defer_slots(
         if place.inside(image.decoded, own, size) is not None:
             return RelocationOutOfImage(
                 image.name,
-                "the words of the dynamic linker lie in no segment",
+                "the dynamic linker's words of DT_PLTGOT lie in no segment",
                 section=".got.plt",
                 offset=table_at,
                 type_name="DT_PLTGOT",
@@ -165,7 +165,7 @@ def defer_slots(
 
 
 def _slots(image: Module, waiting: Sequence[Waiting]) -> LazySlots:
-    """What is kept of the entries. Numbers count in DT_JMPREL, as a PLT's header does; -1 for others."""
+    """Make the `LazySlots`. Entry numbers are indices in DT_JMPREL, as PLT headers use; -1 for other tables."""
     places, symbols, summands, numbers = [], [], [], []
     for table, reloc_type, entries in waiting:
         formula = reloc_type.formula

@@ -1,4 +1,4 @@
-"""An image's references, and what they are bound to."""
+"""`References`: an image's references and their bindings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from relink.resolve.bindings import Bindings
 
 
 class References:
-    """What an image's references are bound to. Element 0 is symbol 0: nothing, at 0; it saves special cases."""
+    """The bindings of an image's references. Element 0 is symbol 0, with the value 0, which avoids special
+    cases.
+    """
 
     def __init__(self, bindings: Bindings, symbols: I64, binding_of: tuple[I64, I64, I64]) -> None:
         self.bindings = bindings

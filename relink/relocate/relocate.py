@@ -1,4 +1,4 @@
-"""Relocating one image, by the engine its file asks for."""
+"""Relocating one image with the engine for its kind of file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def relocate(
 ) -> Relocated:
     """Apply all relocations of `image` to its host buffer, binding symbols in `scope`.
 
-    `handlers` are those a user has for this image. What is wrong with entries is in `Relocated.errors`.
+    `handlers` are the user's handlers for this image. Errors about entries are collected in `Relocated.errors`.
     """
     relocation = relocator(image, scope, environment)
     if handlers:

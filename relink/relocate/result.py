@@ -1,4 +1,4 @@
-"""What relocating an image comes to: what it bound to, what went wrong, and what the guest has yet to answer."""
+"""The result of relocating an image: its bindings, the errors, and the ifunc resolvers still to call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IfuncCalls:
-    """Places whose value a resolver function of the guest decides. Arrays of one element per place."""
+    """Places whose value is the answer of a guest resolver function. Arrays have one element per place."""
 
     image: Module
     reloc_type: Reloc
@@ -32,7 +32,7 @@ class IfuncCalls:
 
 
 def finish_ifuncs(calls: IfuncCalls, answers: U64) -> U64:
-    """The words to store at `calls.place`, given what the resolvers answered (uint64[n])."""
+    """The words to store at `calls.place`, given the answers of the resolvers (uint64[n])."""
     if calls.reloc_type.role is Role.IRELATIVE:
         return answers
     return evaluate(calls.reloc_type, calls.image, S=answers, A=calls.addend, P=calls.place)
@@ -40,15 +40,15 @@ def finish_ifuncs(calls: IfuncCalls, answers: U64) -> U64:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """One variable an executable took over. Sizes in bytes, addresses of the guest."""
+    """One variable that was copied into an executable. Sizes in bytes, guest addresses."""
 
     symbol: str
-    provider: str | None  #: the library it is from; None: the host's own C library
+    provider: str | None  #: the library that defines it; None: the host's C library
     source: int
     destination: int
-    size: int  #: st_size in the executable: the room there
+    size: int  #: st_size in the executable: the space there
     provided: int  #: st_size in the library
-    protected: bool = False  #: the library goes on using its own
+    protected: bool = False  #: the library continues to use its own variable
 
     @property
     def taken(self) -> int:
@@ -57,7 +57,7 @@ class Copied:
 
     @property
     def differs(self) -> bool:
-        """Whether the executable was linked against another layout of the variable."""
+        """Whether the executable was linked against a variable of another size."""
         return self.size != self.provided
 
     def __str__(self) -> str:
@@ -66,41 +66,41 @@ class Copied:
         if self.differs:
             text += f", where it has {self.provided} bytes and not {self.size}: consider re-linking"
         if self.protected:
-            text += ", where it is protected: the library goes on using its own"
+            text += ", where it is protected: the library continues to use its own variable"
         return text
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Strong symbols that an image has left to later loads (see `relink.relocate.deferred`)."""
+    """Undefined strong symbols of an image that later loads may define (see `relink.relocate.deferred`)."""
 
     references: References  #: all of the image's
     binding: BindMode  #: when its jump slots are bound
-    stand_ins: dict[int, int]  #: symbol index -> what its references lead to until then
+    stand_ins: dict[int, int]  #: symbol index -> the address used until then
 
 
 @dataclass(slots=True)
 class Relocated:
-    """What relocating one image came to; empty for an image that has not been relocated here."""
+    """The result of relocating one image; empty for an image that was not relocated by this linker."""
 
     errors: list[LinkError] = field(default_factory=list)
     ifuncs: list[IfuncCalls] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)  #: entries applied, by full type name
-    #: (section, full type name) -> entries of it: those left to the linker, and those a handler claimed.
+    #: (section, full type name) -> numbers of entries: applied by the linker, claimed by a handler.
     entries: dict[tuple[str, str], int] = field(default_factory=dict)
     claimed: dict[tuple[str, str], int] = field(default_factory=dict)
-    bindings: Bindings | None = None  #: element 0 is symbol 0: nothing, at 0
+    bindings: Bindings | None = None  #: element 0 is symbol 0, with the value 0
     symbols: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: the symbols of elements 1, 2, …
-    lazy: LazySlots | None = None  #: jump slots that are bound when first called
-    weak_unresolved: list[str] = field(default_factory=list)  #: bound to 0, as the gABI says
-    unresolved: list[str] = field(default_factory=list)  #: strong, and left open on request
-    deferred: Deferred | None = None  #: of these, what later loads may define
-    copies: list[Copied] = field(default_factory=list)  #: variables an executable took over
-    looked_up: list[Module] = field(default_factory=list)  #: images that relocation handlers have found symbols in
+    lazy: LazySlots | None = None  #: lazily bound jump slots
+    weak_unresolved: list[str] = field(default_factory=list)  #: undefined weak symbols, bound to 0 (gABI)
+    unresolved: list[str] = field(default_factory=list)  #: undefined strong symbols that were allowed
+    deferred: Deferred | None = None  #: those of them that later loads may define
+    copies: list[Copied] = field(default_factory=list)  #: variables copied into an executable
+    looked_up: list[Module] = field(default_factory=list)  #: images in which relocation handlers looked up symbols
 
     @property
     def providers(self) -> list[Module]:
-        """The other images that references are bound to, those bound lazily included."""
+        """The other images that references are bound to, including lazily bound ones."""
         found = list(self.looked_up)
         if self.lazy is not None:
             found += [slot.provider for slot in self.lazy.bound.values() if slot.provider is not None]

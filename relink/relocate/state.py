@@ -1,4 +1,4 @@
-"""What the steps of one image's relocation share, with the engine's handlers and copies."""
+"""The state of one image's relocation, shared by the engine, its handlers and COPY."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from relink.tls import LoadTls
 
 @dataclass(slots=True)
 class Environment:
-    """What relocation needs from the load."""
+    """The inputs of relocation that come from the load."""
 
     resolver: Resolver
     #: Guest addresses of the TLS descriptor stubs: for a static offset, for an undefined weak symbol.
     descriptor_stubs: Callable[[], tuple[int, int]]
-    #: An address for a strong symbol nobody defines, or None to make it an error.
+    #: Returns an address for an undefined strong symbol, or None to make it an error.
     unresolved: Callable[[Module, str], int | None] = lambda image, symbol: None
     allow_deferred: bool = False  #: whether a later load may define it
-    #: Who decides about modules without a static place; None where there are none.
+    #: Handles TLS modules without a static offset; None when there are none.
     tls: LoadTls | None = None
     binding: BindMode = BindMode.NOW  #: when jump slots are bound
-    lazy: LazyHost | None = None  #: whose traps they hold until then
-    #: Bytes of memory that is published already: what an executable copies from the host.
+    lazy: LazyHost | None = None  #: provides the traps that unbound slots point to
+    #: Reads published memory: the source of an executable's copies of host variables.
     read: Callable[[int, int], bytes] = lambda address, size: bytes(size)
-    is_running: Callable[[Module], bool] = lambda image: False  #: whether an image was there before this load
+    is_running: Callable[[Module], bool] = lambda image: False  #: whether an image was loaded before this load
 
 
 class Relocation:
-    """One image's relocation: its inputs, and what it has come to so far."""
+    """One image's relocation: its inputs and the results so far."""
 
     references: References
 
@@ -58,22 +58,22 @@ class Relocation:
 
     @property
     def bound(self) -> Bindings:
-        """What the image's references are bound to."""
+        """The bindings of the image's references."""
         return self.references.bindings
 
     def binding_index(self, symbols: I64, use: Use = Use.ADDRESS) -> I64:
-        """Where symbols are in `bound`, for a use."""
+        """The indices of symbols in `bound`, for a use."""
         return self.references.binding_of[use][symbols]
 
     def batch(self, table: RelocationTable, reloc_type: Reloc, entries: Selection) -> Batch:
-        """A batch of entries that lie in the image, without letters yet."""
+        """A batch of entries whose places are in the image, still without operands."""
         where = (table.offset[entries] - self.image.low).astype(np.int64)
         return Batch(
             table, reloc_type, entries, where, self.references.binding_of[use_of(reloc_type)], self.buffer
         )
 
     def addend(self, batch: Batch) -> U64:
-        """A: the entries' own addends, or those their places hold."""
+        """A: the entries' addends, or those stored in the places."""
         table, reloc_type, where = batch.table, batch.reloc_type, batch.where
         if table.addend is not None:
             return table.addend[batch.entries].view(np.uint64)
@@ -94,7 +94,7 @@ class Relocation:
         problem: str,
         formula: str | None = None,
     ) -> None:
-        """Note an error for each of these entries."""
+        """Add an error for each of these entries."""
         from relink.relocate.diagnostics import entry_errors
 
         self.result.errors += entry_errors(self.image, table, indices, kind, type_name, problem, formula)

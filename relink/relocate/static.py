@@ -1,8 +1,8 @@
-"""Relocating what `relink.objects.combined` has combined: the static types, the GOT and the stubs.
+"""Relocating combined objects (`relink.objects.combined`): static types, GOT and stubs.
 
-The same engine with more letters and an order among roles. Before the first entry, stubs and GOT slots get
-their contents from the bindings. A call out of reach goes through the symbol's stub; a function whose address is
-out of reach for some entry has its stub's address in the whole image.
+The engine with more operands and an order among roles. Stubs and GOT slots are filled from the bindings first. A
+call out of range goes through the symbol's stub. A function whose address does not fit some entry has the address
+of its stub in the whole image.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from relink.relocate.tls import NO_MACHINE, make_static, modules_of, write_descr
 from relink.resolve.bindings import NUMBER, UNRESOLVED
 from relink.resolve.scopes import LookupScope
 
-#: What must come after what: sums begin before they grow, high parts exist before low parts ask for them.
+#: The order of roles: a sum is set before it is added to, a high part is computed before its low parts.
 _PHASES = {Role.SET: 0, Role.ADD: 2, Role.ULEB: 2, Role.LOW: 2, Role.STACK: 3}
 #: Rows whose value is an address of the symbol, or a distance to it.
 _PLAIN = frozenset({"S", "A", "P"})
-#: What the formula of an offset in a thread-local block names.
+#: Operands in the formula of an offset in a thread-local block.
 _IN_MODULE = frozenset({"S", "DTV"})
 _MOVING = (Role.DATA, Role.HIGH)
 _FUNCTIONS = (SymbolType.FUNC, SymbolType.GNU_IFUNC)
-#: What objects cannot have, or this linker refuses.
+#: Roles that objects cannot have or that this linker refuses.
 DYNAMIC_ONLY = (Role.RELATIVE, Role.JUMP_SLOT, Role.COPY, Role.IRELATIVE, Role.TLSDESC, Role.REFUSED)
 
 
@@ -71,7 +71,7 @@ class ObjectRelocator(Relocator):
         return 1 if reloc_type is None else _PHASES.get(reloc_type.role, 1)
 
     def _refuse(self, table: RelocationTable, number: int, reloc_type: Reloc | None, indices: I64) -> None:
-        """A type that is refused says why; those a dynamic linker applies have no meaning in an object."""
+        """Report entries of a refused type, with its reason; dynamic types have no meaning in an object."""
         if reloc_type is None:
             super()._refuse(table, number, reloc_type, indices)
             return
@@ -91,7 +91,7 @@ class ObjectRelocator(Relocator):
     # ------------------------------------------------------------ synthesis
 
     def _fill_got(self) -> None:
-        """What every slot holds (see `Slot`)."""
+        """Fill all GOT slots (see `Slot`)."""
         word = self.arch.word_size
         for kind, (symbols, offsets) in self.combined.slots.items():
             where = self.combined.got + offsets
@@ -119,8 +119,10 @@ class ObjectRelocator(Relocator):
                 write_words(self.buffer, where + word, word, inside - np.uint64(self.arch.tls.dtv_bias))
 
     def _move_to_stubs(self) -> None:
-        """Give functions whose own address some entry cannot hold their stub's instead: all entries of this image
-        must agree, the high and the low half of an address before all. An ifunc has no address but its stub's."""
+        """Replace a function's address by its stub's in the whole image when some entry cannot hold it.
+
+        An ifunc always has the address of its stub.
+        """
         stubs = self.combined.stubs
         if stubs is None or not len(stubs.symbols):
             return
@@ -141,7 +143,7 @@ class ObjectRelocator(Relocator):
         moved[stubs.symbols[self.bound.type[self.binding_index(stubs.symbols)] == SymbolType.GNU_IFUNC]] = True
         symbols = np.flatnonzero(moved)
         index = self.binding_index(symbols)
-        # Weak undefined symbols have no stub, and a stub is no stand-in for data: that stays an overflow.
+        # No stub for undefined weak symbols and for data: these remain overflows.
         movable = (self.bound.provider[index] != UNRESOLVED) & np.isin(self.bound.type[index], _FUNCTIONS)
         movable &= self.bound.symbol[index] != NUMBER
         symbols, index = symbols[movable], index[movable]
@@ -149,7 +151,7 @@ class ObjectRelocator(Relocator):
         self.bound.type[index] = SymbolType.FUNC
 
     def _fitting(self, table: RelocationTable, reloc_type: Reloc, chosen: I64) -> Bools:
-        """Which entries can hold the value their symbol's own address yields."""
+        """Which entries can hold the value for the symbol's own address."""
         assert reloc_type.formula is not None
         assert reloc_type.word is not None
         batch = self.batch(table, reloc_type, chosen)
@@ -160,13 +162,13 @@ class ObjectRelocator(Relocator):
         return np.broadcast_to(np.asarray(reloc_type.word.fits(self._value(batch))), chosen.shape)
 
     def _fill_addresses(self, symbols: I64, index: I64, where: I64, address: U64) -> None:
-        """Addresses; an ifunc of another image waits for its resolver's answer."""
+        """Fill slots with addresses; one for another image's ifunc is deferred until its resolver is called."""
         waiting = self.bound.type[index] == SymbolType.GNU_IFUNC
         self.defer(_address(self.arch.word_size), where[waiting], address[waiting], address[waiting])
         write_words(self.buffer, where[~waiting], self.arch.word_size, address[~waiting])
 
     def _fill_stubs(self) -> None:
-        """The address each stub jumps to; an ifunc's once its resolver has answered."""
+        """Write each stub's target; that of an ifunc is deferred until its resolver is called."""
         stubs = self.combined.stubs
         if stubs is None or not len(stubs.symbols):
             return
@@ -189,12 +191,12 @@ class ObjectRelocator(Relocator):
 
     def _apply(self, table: RelocationTable, reloc_type: Reloc, entries: Selection) -> None:
         if reloc_type.role is Role.ALIGN:
-            return  # done when the sections were laid out
+            return  # already done during layout
         if isinstance(table, CombinedTable) and len(table.ends) and reloc_type.word is not None:
             indices = indices_of(table, entries)
             whole = table.room(indices) >= reloc_type.word.size
             if not whole.all():
-                problem = "the place does not lie whole in its section"
+                problem = "the place is not completely in its section"
                 self.report_type(table, indices[~whole], reloc_type, RelocationOutOfImage, problem)
                 entries = indices[whole]
         if reloc_type.role is Role.STACK:
@@ -220,15 +222,15 @@ class ObjectRelocator(Relocator):
         return batch
 
     def _keep_own(self, batch: Batch) -> None:
-        """Offsets in the image's own block (local dynamic TLS) are of its own symbols only."""
+        """Refuse offsets in the image's TLS block (local dynamic) for symbols of other images."""
         places = np.unique(batch.binding_index)
         images = self.bound.images
         provider = self.bound.provider[places].tolist()
-        # A strong symbol nobody defines has been reported.
+        # An undefined strong symbol is already reported.
         own = np.array([p == UNRESOLVED or (p >= 0 and images[p] is self.image) for p in provider], np.bool_)
         usable = (batch.binding_index == 0) | np.isin(batch.binding_index, places[own])
         if not usable.all():
-            problem = "an offset in this image's thread-local block, of a symbol that lies in another's"
+            problem = "an offset in this image's thread-local block, but the symbol is in another image"
             self.report_type(batch.table, batch.indices[~usable], batch.reloc_type, RelocationError, problem)
             batch.keep(usable)
 
@@ -243,7 +245,7 @@ class ObjectRelocator(Relocator):
             and isinstance(reloc_type.word, Word)
             and "S" in reloc_type.formula.letters <= _PLAIN
         ):
-            self.put_off_ifuncs(batch)  # of other images: where any distance fits no stub was made
+            self.put_off_ifuncs(batch)  # symbols of other images: no stub was made if every distance fits
         symbols = batch.table.symbol[batch.entries].astype(np.int64)
         stub = self._stub_address(symbols, batch.where)
         stub = np.where(stub >= 0, stub + reloc_type.entry, stub)
@@ -269,7 +271,7 @@ class ObjectRelocator(Relocator):
         return self.wrapped(value)
 
     def _refuse_slot_addends(self, batch: Batch) -> None:
-        """AAELF64's slots are of symbol plus addend (GDAT(S + A)); those here are of symbols. No compiler adds."""
+        """Refuse addends: AAELF64's slots are for symbol plus addend (GDAT(S + A)), here they are for symbols."""
         if batch.table.addend is None:
             return
         odd = batch.table.addend[batch.entries] != 0
@@ -278,16 +280,16 @@ class ObjectRelocator(Relocator):
             self.report_type(batch.table, batch.indices[odd], batch.reloc_type, UnsupportedRelocation, problem)
 
     def _through_stubs(self, batch: Batch, value: U64, stub: I64) -> U64:
-        """Values that do not fit, computed again with the stub's address for S where there is one."""
+        """Compute values that do not fit again with the stub's address as S, if there is a stub."""
         assert batch.reloc_type.word is not None
         fits = batch.reloc_type.word.fits(value)
         retry = (stub >= 0) & ~np.broadcast_to(np.asarray(fits), value.shape)
         if not retry.any():
             return value
-        # A stub arrives at the symbol: what the addend says beyond the branch's own bias would be lost.
+        # A stub jumps to the symbol: an addend other than the branch's bias would be lost.
         odd = retry & (batch.letters["A"] != np.uint64(self.arch.bias_of_branch(batch.reloc_type) & (1 << 64) - 1))
         if odd.any():
-            problem = "a stub would have to reach the middle of a function: symbol plus addend"
+            problem = "out of range, and a stub cannot jump to symbol plus addend"
             self.report_type(batch.table, batch.indices[odd], batch.reloc_type, RelocationError, problem)
         batch.letters["S"] = np.where(retry, stub.view(np.uint64), batch.letters["S"])
         batch.function = batch.function | retry
@@ -296,7 +298,7 @@ class ObjectRelocator(Relocator):
     # ------------------------------------------------------------ the stateful ones
 
     def _low_parts(self, batch: Batch) -> None:
-        """A LOW entry's symbol is a label at the HIGH entry's place; it takes the low part of that value."""
+        """Compute LOW entries: the symbol is a label at the place of the HIGH entry whose value they share."""
         place = np.concatenate([p for p, _ in self.high_parts] or [np.zeros(0, np.uint64)])
         value = np.concatenate([v for _, v in self.high_parts] or [np.zeros(0, np.uint64)])
         order = np.argsort(place, kind="stable")
@@ -305,7 +307,7 @@ class ObjectRelocator(Relocator):
         found = np.minimum(np.searchsorted(place, label), max(len(place) - 1, 0))
         paired = place[found] == label if len(place) else np.zeros(len(label), np.bool_)
         if not paired.all():
-            problem = "no high part lies at the label it names"
+            problem = "there is no high part at the label it refers to"
             self.report_type(batch.table, batch.indices[~paired], batch.reloc_type, RelocationError, problem)
             batch.keep(paired)
             found = found[paired]
@@ -313,18 +315,18 @@ class ObjectRelocator(Relocator):
             self.store(batch, value[found])
 
     def _note_step(self, table: RelocationTable, reloc_type: Reloc, entries: Selection) -> None:
-        """Keep a step of the relocation stack machine, with what its formula pushes, for `_run_stack`."""
+        """Keep a step of the relocation stack machine, with the value it pushes, for `_run_stack`."""
         indices = indices_of(table, entries)
         operands = np.zeros(len(indices), np.uint64)
         if reloc_type.formula is not None:
             batch = self._gather(
                 self.batch(table, reloc_type, entries)
-            )  # without entries that are wrong, and reported
+            )  # without entries that were reported as errors
             operands[np.searchsorted(indices, batch.indices)] = self._value(batch)
         self.steps.append((table, indices, operands))
 
     def _run_stack(self) -> None:
-        """LoongArch's first object ABI: expressions spelt as steps, one section's after the other."""
+        """Run the stack expressions of LoongArch's first object ABI, section by section."""
         if not self.steps:
             return
         table = self.steps[0][0]
@@ -349,7 +351,7 @@ class ObjectRelocator(Relocator):
             self.store(self.batch(table, self.arch.relocations[number], indices[mine]), values[mine])
 
     def _sum(self, batch: Batch) -> None:
-        """Entries that add to what is there. Several may add to one place."""
+        """Apply entries that add to the value at the place. Several may add to one place."""
         word = batch.reloc_type.word
         assert word is not None
         nothing = np.zeros(len(batch.where), np.uint64)
@@ -364,12 +366,12 @@ class ObjectRelocator(Relocator):
         write_words(self.buffer, where, word.size, word.write(raw, word.read(raw) + total))
 
     def _amount(self, batch: Batch, nothing: U64) -> U64:
-        """What each entry adds."""
+        """The number that each entry adds."""
         amount = evaluate(batch.reloc_type, self.image, **{**batch.letters, "V": nothing})
         return amount if self.handlers is None else self.handlers.values(batch, amount)
 
     def _sum_uleb(self, batch: Batch, delta: U64) -> None:
-        """Add to ULEB128s. Only the finished sum must fit, so it is kept aside until then."""
+        """Add to ULEB128 numbers. Only the final sum must fit, so sums are kept until `_write_ulebs`."""
         assert batch.reloc_type.formula is not None
         begins = "V" not in batch.reloc_type.formula.letters
         for number, (where, amount) in enumerate(zip(batch.where.tolist(), delta.tolist(), strict=True)):
@@ -379,7 +381,7 @@ class ObjectRelocator(Relocator):
             self.uleb[where] = (before + amount) & ((1 << 64) - 1), batch, number
 
     def _write_ulebs(self) -> None:
-        """Store the sums; each keeps the length the assembler gave it (RISC-V psABI, laelf)."""
+        """Store the ULEB128 sums with their original lengths (RISC-V psABI, laelf)."""
         for where, (value, batch, number) in self.uleb.items():
             _, length = read_uleb(self.buffer, where)
             if value >> 7 * length:
@@ -392,5 +394,5 @@ class ObjectRelocator(Relocator):
 
 
 def _address(size: int) -> Reloc:
-    """A relocation type that stores an address: what a GOT slot and a stub hold."""
+    """A relocation type that stores an address, for GOT slots and stubs."""
     return reloc("address", "S", Word(size))

@@ -1,4 +1,4 @@
-"""What relocations ask of thread-local storage: module ids, offsets from the thread pointer, and descriptors."""
+"""Thread-local operands of relocations: module ids, offsets from the thread pointer, and descriptors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from relink.module import TlsModule
 from relink.resolve.bindings import UNRESOLVED, Bindings
 from relink.tls import LoadTls
 
-#: Where the second stub lies in the page of TLS descriptor stubs.
+#: Offset of the second stub in the page of TLS descriptor stubs.
 _SECOND_STUB = 64
-NO_MACHINE = "a TLS descriptor for a module with dynamic thread-local storage needs a machine to answer it"
+NO_MACHINE = "a TLS descriptor for a module with dynamic thread-local storage needs a machine"
 
 
 def modules_of(
@@ -26,10 +26,9 @@ def modules_of(
 ) -> tuple[U64, U64, Bools]:
     """(M, T, usable) of each index's defining module. Element 0 means the image's own module.
 
-    Where only the module is wanted (`only_module`) a section symbol will do: linkers for Arm name the image's own
-    by it.
+    With `only_module` a section symbol is accepted: linkers for Arm use one for the image's own module.
     """
-    # HOST and UNRESOLVED are -2 and -1: they index the array's end.
+    # HOST and UNRESOLVED are -2 and -1: they index the end of the array.
     modules = [*(image.tls for image in bound.images), host, None]
     ids = np.array([m.id if m else 0 for m in modules], np.uint64)
     offsets = np.array([m.offset if m else 0 for m in modules], np.int64).view(np.uint64)
@@ -42,7 +41,7 @@ def modules_of(
 
 
 def make_static(bound: Bindings, index: I64, tls: LoadTls | None) -> tuple[Bools, str]:
-    """Make modules static whose offset a place is to hold: where that cannot be, and why."""
+    """Make modules static when a place needs their offset; return the entries for which that failed, and why."""
     provider = _providers(bound, index)
     refused, problem = np.zeros(len(index), np.bool_), ""
     for number in _with_module(bound, provider):
@@ -55,9 +54,9 @@ def make_static(bound: Bindings, index: I64, tls: LoadTls | None) -> tuple[Bools
 def descriptor_functions(
     bound: Bindings, index: I64, tls: LoadTls | None, stubs: Callable[[], tuple[int, int]]
 ) -> tuple[U64, Bools]:
-    """What descriptors of these symbols call, and those for which there is nothing to call.
+    """The functions of these symbols' descriptors, and the symbols without one.
 
-    `stubs` gives the guest addresses for a static offset and for an undefined weak symbol.
+    `stubs` are the guest addresses of the functions for a static offset and for an undefined weak symbol.
     """
     static, weak = stubs()
     provider = _providers(bound, index)
@@ -77,14 +76,14 @@ def descriptor_functions(
 
 
 def write_descriptors(buffer: U8, where: I64, size: int, value: U64, function: U64, arch: Architecture) -> None:
-    """Fill descriptors of two `size`-byte words: a function, and the argument it finds beside itself."""
+    """Fill descriptors of two `size`-byte words: a function and its argument."""
     argument = arch.tls.descriptor_argument
     write_words(buffer, where + size * argument, size, value)
     write_words(buffer, where + size * (1 - argument), size, function)
 
 
 def _providers(bound: Bindings, index: I64) -> I64:
-    """Who defines each index: indices into the images bound to, of which the first is the image itself."""
+    """The provider of each index: an index in the images bound to, the first of which is the image itself."""
     return np.where(index == 0, 0, bound.provider[index])
 
 
@@ -94,9 +93,9 @@ def _with_module(bound: Bindings, provider: I64) -> list[int]:
 
 
 class DescriptorStubs:
-    """The guest code that answers TLS descriptors of static modules and of undefined weak symbols: one page.
+    """The guest functions for TLS descriptors of static modules and undefined weak symbols: one page.
 
-    A rollback of the load that made it releases it, unless another load has come to use it since.
+    A rollback of the load that created the page releases it, unless another load uses it.
     """
 
     def __init__(self, memory: AddressSpace) -> None:
@@ -105,7 +104,9 @@ class DescriptorStubs:
         self._uses = 0
 
     def addresses(self, regions: list[tuple[Region, tuple[Pages, ...]]], undo: ExitStack) -> tuple[int, int]:
-        """Guest addresses of the two. Until it is published their region is added to what each load publishes."""
+        """The guest addresses of the two functions. Until the page is published, its region is added to
+        `regions`.
+        """
         if self._region is None:
             region = self._region = self._memory.reserve(PAGE, name="TLS descriptor stubs")
             tls = self._memory.architecture.tls
@@ -123,7 +124,7 @@ class DescriptorStubs:
             self.close()
 
     def close(self) -> None:
-        """Release the page, if there is one."""
+        """Release the page, if it exists."""
         region, self._region = self._region, None
         if region is not None:
             self._memory.release(region)

@@ -247,7 +247,7 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
     """Search for one library. Candidates that are not ELF or not for this machine are skipped, as in ld.so."""
     node = Node(name, parent)
     if name in context.host_provided:
-        node.host_provided, node.rule = True, "answered by the host"
+        node.host_provided, node.rule = True, "provided by the host"
         return node
     if (image := context.loaded(name)) is not None:
         node.image, node.rule = image, "already loaded"
@@ -278,7 +278,7 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
                 return node
         node.tried.append((candidate.place, problem))
     if name in context.fallbacks:
-        node.host_provided, node.rule = True, "answered by the host"
+        node.host_provided, node.rule = True, "provided by the host"
     return node
 
 

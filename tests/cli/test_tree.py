@@ -82,8 +82,8 @@ def test_c_library_is_answered_by_the_host_unless_told_not_to(relink_emu: RunCom
     path = needing_the_c_library(tmp_path)
     result = relink_emu("tree", path)
     assert result.status == 0
-    assert "libc.so.6  [answered by the host]" in result.out
-    assert "libm.so.6  [answered by the host]" in result.out
+    assert "libc.so.6  [provided by the host]" in result.out
+    assert "libm.so.6  [provided by the host]" in result.out
     assert relink_emu("tree", path, "--no-libc").status == 1
 
 

@@ -63,7 +63,7 @@ def test_what_neither_dump_nor_file_holds_is_told_and_not_mapped(target: str) ->
         assert [(s.start, s.path) for s in missing] == [(kept[1].start, kept[1].path)]
         assert machine.memory.protection(kept[1].start) is None
         assert machine.memory.protection(kept[0].start) == Protection(kept[0].flags)
-    with pytest.raises(AddressSpaceError, match="does not hold it"):
+    with pytest.raises(AddressSpaceError, match="does not contain it"):
         dump.read(kept[1].start, 1)
 
 
@@ -117,7 +117,7 @@ def test_damaged_core_files_are_typed_errors(arch: str) -> None:
         CoreDump.open(core[:-1])
     with pytest.raises(MalformedElf, match="overlap"):
         CoreDump.open(write_core(arch, [Mapping(0x5000_0000, bytes(8192), 6), Mapping(0x5000_1000, b"x", 6)]))
-    with pytest.raises(MalformedElf, match="reaches past its segment"):
+    with pytest.raises(MalformedElf, match="extends past its segment"):
         CoreDump.open(write_core(arch, [], extra=struct.pack("<3I", 0, 1 << 20, 1)))
     word = ARCHITECTURES[arch].word_size
     at = core.index(b"CORE\0\0\0\0") + 8

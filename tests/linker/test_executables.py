@@ -248,7 +248,7 @@ REFUSED = {
 @pytest.mark.parametrize("arch", ["x86_64", "i386"])
 @pytest.mark.parametrize("bits", [None, 0, 1, 2, 3])
 def test_protected_data_is_copied_unless_its_library_forbids_it(arch: str, bits: int | None) -> None:
-    """As glibc does, which warns of the former: the library goes on using its own."""
+    """As glibc does, which warns of the former: the library continues to use its own."""
     lib = library(arch, Sym("v", THERE, visibility=PROTECTED))
     if bits is not None:
         word = 8 if arch == "x86_64" else 4
@@ -265,12 +265,12 @@ def test_protected_data_is_copied_unless_its_library_forbids_it(arch: str, bits:
         lib = _moved(lib, at, arch, 0x200, len(note))
     linker = Linker(HostMemory(arch), search=SearchPath({"lib.so": lib}))
     if bits is not None and bits & 1:
-        with pytest.raises(UnsupportedRelocation, match=r"protected in lib\.so, which says it is not copyable"):
+        with pytest.raises(UnsupportedRelocation, match=r"protected in lib\.so, which forbids copies"):
             linker.load(copying(arch))
         return
     (copied,) = linker.load(copying(arch)).relocated.copies
     assert copied.protected
-    assert "goes on using its own" in str(copied)
+    assert "continues to use its own" in str(copied)
 
 
 def _moved(image: bytes, header: int, arch: str, distance: int, size: int) -> bytes:

@@ -54,7 +54,7 @@ def test_an_image_goes_with_its_last_load_only(target: str) -> None:
 def test_a_load_nobody_made_cannot_be_undone(target: str) -> None:
     linker, top = built(target, "deps/libtop")
     leaf = top.scope[-1]
-    with pytest.raises(LinkError, match="loaded for others only"):
+    with pytest.raises(LinkError, match="loaded only as a dependency"):
         linker.unload(leaf)
     assert leaf.references == 0
     linker.unload(top)

@@ -216,7 +216,7 @@ def test_a_copy_relocation_is_refused_with_the_reason(arch: str) -> None:
     ],
 )
 def test_a_static_type_is_refused_as_static(arch: str, number: int, name: str) -> None:
-    with pytest.raises(UnsupportedRelocation, match="only a static linker") as caught:
+    with pytest.raises(UnsupportedRelocation, match="for relocatable objects only") as caught:
         load(Library(arch, symbols=[Sym("s")], relocations=[Rel(DATA, number, "s")]))
     assert caught.value.type_name == name
 

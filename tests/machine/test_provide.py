@@ -63,7 +63,7 @@ def test_names_that_are_taken_are_refused(machine: Machine, target: str) -> None
     provide(machine)
     with pytest.raises(LinkError, match=r"libfoo\.so\.1: is provided already"):
         provide(machine)
-    with pytest.raises(LinkError, match=r"libfoo\.so\.1: is answered by the host"):
+    with pytest.raises(LinkError, match=r"libfoo\.so\.1: is provided by the host"):
         machine.load("libfoo.so.1")
     machine.load(library(target, "borrower"), symbols={"one_value": 0x1000})
     with pytest.raises(LinkError, match=r"libborrower\.so: is loaded already"):

@@ -88,7 +88,7 @@ class History:
             problem = str(error)
         if problem:
             assert not was_static
-            assert ("has been used" in problem) == used
+            assert ("in use as a dynamic module" in problem) == used
             assert state(machine) == before
             self.refused += 1
             return

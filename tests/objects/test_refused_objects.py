@@ -67,7 +67,7 @@ def test_a_hidden_reference_binds_to_no_other_image(target: str, visibility: str
     strong, weak = source.replace(" ATTRIBUTE", ""), source.replace(" ATTRIBUTE", ", weak")
     with Machine(arch_of(target)) as machine:
         machine.load(library)
-        with pytest.raises(UnresolvedSymbol, match=r"get .hidden: only what it is linked with can define it"):
+        with pytest.raises(UnresolvedSymbol, match=r"get .hidden: only the same image can define it"):
             machine.load(compiled(target, strong, "-fPIC", _QUIET))
         assert machine.load(compiled(target, weak, "-fPIC", _QUIET)).function("run", "int()")() == 5
         answered = machine.load(compiled(target, strong, "-fPIC", _QUIET), symbols={"get": lambda: 7})
