@@ -1,4 +1,6 @@
-"""What images of earlier loads have left open, and a load brings (see `relink.relocate.deferred`)."""
+"""Binding the deferred references of earlier images to definitions of a new load (see
+`relink.relocate.deferred`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def rebind_all(state: LinkerState, plan: Plan, environment: Environment, undo: ExitStack) -> list[LinkError]:
-    """Bind what earlier images have deferred and now find in their scope; what is wrong with some."""
+    """Bind the deferred references of earlier images that are now defined in their scope; return the errors."""
     errors: list[LinkError] = []
     for image in state.images:
         before = image.relocated
@@ -36,7 +38,7 @@ def rebind_all(state: LinkerState, plan: Plan, environment: Environment, undo: E
 
 
 def store(rebound: Iterable[Rebound], memory: AddressSpace, undo: ExitStack) -> None:
-    """Write the words that change, where the guest has not stored something of its own."""
+    """Write the words that change, except those that the guest has changed."""
     for each in rebound:
         for address, before, after in each.words:
             if memory.read(address, len(before)) == before:
