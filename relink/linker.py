@@ -128,8 +128,7 @@ class Linker(LinkerState):
         return Adoption(self, address, file=source, name=name, relocated=relocated, tls=tls, options=options)
 
     def bind_slot(self, image: Image, slot: int) -> SlotBinding:
-        """Look up the symbol of an unbound jump slot in the scope of its image. Raises UnresolvedSymbol.
-        """
+        """Look up the symbol of an unbound jump slot in the scope of its image. Raises UnresolvedSymbol."""
         slots = image.relocated.lazy
         assert slots is not None
         return slots.bind(slot, self.resolver, self.lookup_scope(image))
