@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from emu.calls.assign import Location
 from emu.calls.prototypes import CType, Floating, Integer, Pointer, VaListType, Void
-from emu.calls.values import decode_float, encode_float, extender, truncator
+from emu.calls.values import WideFloat, decode_float, encode_float, extender, truncator
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY64, X87, CallingConvention
 
@@ -150,7 +150,7 @@ def _float_encoder(ctype: Floating, label: str, *, box: int = 0, on_x87: bool = 
     fmt = ctype.format
 
     def encode(value: object, buffers: Buffers | None) -> int:
-        if value.__class__ is not float:
+        if value.__class__ is not float and value.__class__ is not WideFloat:
             if isinstance(value, str | bytes | bytearray):
                 _refuse(label, ctype, value, "does not convert to")
             try:

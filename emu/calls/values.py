@@ -1,7 +1,7 @@
 """Bit patterns of C values: floats in every format, integers cut and extended.
 
-Python's float is binary64. Wider formats hold each of its values exactly; coming back, a wider value is
-rounded to nearest, ties to even (IEEE 754-2019, 4.3.1), overflow giving infinity.
+Python's float is binary64. Wider formats hold each of its values exactly; coming back, a wider value is the
+nearest float, ties to even (IEEE 754-2019, 4.3.1), overflow giving infinity, and keeps its bits (`WideFloat`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,28 @@ _SINGLE = struct.Struct("<f")
 _DOUBLE = struct.Struct("<d")
 
 
+class WideFloat(float):
+    """A value of a format wider than binary64: as a float the nearest one, and the bits themselves.
+
+    Passed on as the same format, the bits go, so that nothing is lost on a way through Python.
+    """
+
+    __slots__ = ("bits", "fmt")
+    bits: int
+    fmt: FloatFormat
+
+    @classmethod
+    def of(cls, bits: int, fmt: FloatFormat) -> WideFloat:
+        """The value of `bits` in `fmt`."""
+        value = cls(_narrow(bits, fmt))
+        value.bits, value.fmt = bits, fmt
+        return value
+
+
 def encode_float(value: float, fmt: FloatFormat) -> int:
     """The bits of `value` in `fmt`, as an unsigned int."""
+    if isinstance(value, WideFloat) and value.fmt == fmt:
+        return value.bits
     if fmt is BINARY64:
         return int.from_bytes(_DOUBLE.pack(value), "little")
     if fmt is BINARY32:
@@ -34,7 +54,7 @@ def decode_float(bits: int, fmt: FloatFormat) -> float:
         return float(_DOUBLE.unpack((bits & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "little"))[0])
     if fmt is BINARY32:
         return float(_SINGLE.unpack((bits & 0xFFFF_FFFF).to_bytes(4, "little"))[0])
-    return _narrow(bits, fmt)
+    return WideFloat.of(bits & (1 << fmt.exponent + fmt.fraction + fmt.explicit_one + 1) - 1, fmt)
 
 
 def _widen(bits: int, fmt: FloatFormat) -> int:

@@ -146,7 +146,7 @@ def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) ->
             compiled=f"riscv{8 * word}",
             float_environment=FloatEnvironment(
                 rounding=(("fcsr", 5),),
-                modes=(0, 1, 2, 3),
+                modes=(0, 1, 3, 2),
                 rounding_mask=7,
                 flags=("fcsr",),
                 flags_mask=0x1F,

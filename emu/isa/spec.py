@@ -133,7 +133,7 @@ class FloatEnvironment(NamedTuple):
     """Where <fenv.h>'s rounding mode and exception flags are; values are those of glibc's bits/fenv.h."""
 
     rounding: tuple[tuple[str, int], ...]  #: registers, and how far FE_* are shifted left in each
-    modes: tuple[int, ...]  #: FE_TONEAREST first, then the others
+    modes: tuple[int, int, int, int]  #: FE_TONEAREST, FE_TOWARDZERO, FE_UPWARD, FE_DOWNWARD
     rounding_mask: int
     flags: tuple[str, ...]  #: registers that have flags, where FE_* are
     flags_mask: int  #: FE_ALL_EXCEPT

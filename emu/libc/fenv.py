@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.libc.ieee import Rounding
 from emu.libc.table import export
 
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ def fegetround(libc: Libc) -> int:
     facts = _facts(libc)
     register, shift = facts.rounding[-1]
     return libc.registers.read_register(register) >> shift & facts.rounding_mask
+
+
+def rounding(libc: Libc) -> Rounding:
+    """The direction in which the running code rounds."""
+    facts = _facts(libc)
+    mode = fegetround(libc)
+    return Rounding(facts.modes.index(mode)) if mode in facts.modes else Rounding.NEAREST
 
 
 @export("int fesetround(int mode)")

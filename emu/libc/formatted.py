@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from emu.errors import GuestAbort
 from emu.libc import filesystem as fs
 from emu.libc.errno import Errno, message
+from emu.libc.fenv import rounding
 from emu.libc.guest import Arguments
-from emu.libc.ieee import DOUBLE, SINGLE, long_double
+from emu.libc.ieee import DOUBLE, SINGLE, Rounding, long_double
 from emu.libc.memory import overflow_abort
 from emu.libc.open_streams import Stream, find_stream, read_stream, standard_stream, write_stream
 from emu.libc.parse import parse_real
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 class Around:
     """What conversions look up in the guest."""
 
+    wide = False
+
     def __init__(self, libc: Libc) -> None:
         self._libc = libc
         self.word = libc.word
@@ -42,14 +45,21 @@ class Around:
     def error_message(self) -> bytes:
         return message(self._libc.errno)
 
+    def rounding(self) -> Rounding:
+        return rounding(self._libc)
+
 
 def formatted(libc: Libc, template: int, arguments: Arguments) -> bytes | None:
     """The text, or None with errno set."""
+    return formatted_text(libc, libc.bounded_string(template, LARGEST_FIELD + 1), arguments, Around(libc))
+
+
+def formatted_text(libc: Libc, template: bytes, arguments: Arguments, around: Around) -> bytes | None:
+    """The same of a format the host has read."""
     try:
-        text = libc.bounded_string(template, LARGEST_FIELD + 1)
-        if len(text) > LARGEST_FIELD:
+        if len(template) > LARGEST_FIELD:
             raise FormatOverflow
-        return format_bytes(text, arguments, Around(libc))
+        return format_bytes(template, arguments, around)
     except FormatOverflow:
         libc.errno = Errno.EOVERFLOW
     except FormatInvalid:
@@ -230,10 +240,18 @@ class PointerTarget:
 
     def store_real(self, address: int, length: bytes, text: bytes) -> None:
         form = {b"l": DOUBLE, b"L": long_double(self._libc.isa.data)[0]}.get(length, SINGLE)
-        self._libc.memory.write(address, form.round(parse_real(text).value).to_bytes(form.size, "little"))
+        self._libc.memory.write(
+            address, form.round(parse_real(text).value, rounding(self._libc)).to_bytes(form.size, "little")
+        )
 
     def store_bytes(self, address: int, data: bytes) -> None:
         self._libc.memory.write(address, data)
+
+    def wide(self, data: bytes) -> bytes | None:
+        try:
+            return data.decode().encode("utf-32-le")
+        except UnicodeDecodeError:
+            return None
 
     def allocate(self, data: bytes) -> int:
         address = self._libc.heap.malloc(len(data))

@@ -37,10 +37,10 @@ NAMES: dict[str, str] = {
         __duplocale __freelocale __iswctype_l __newlocale __nl_langinfo_l __relink_c_locale __strcoll_l
         __strftime_l __strxfrm_l __tolower_l __toupper_l __towlower_l __towupper_l __uselocale __wcscoll_l
         __wcsftime_l __wcsxfrm_l __wctype_l _nl_C_locobj bind_textdomain_codeset btowc dcngettext dngettext
-        duplocale fgetwc fputwc freelocale getwc iswctype iswctype_l mbsnrtowcs mbsrtowcs newlocale ngettext
-        nl_langinfo nl_langinfo_l putwc strcoll_l strftime_l strxfrm_l tolower_l toupper_l towlower_l
-        towupper_l ungetwc uselocale wcscoll_l wcsftime wcsftime_l wcsnrtombs wcsrtombs wcsxfrm wcsxfrm_l
-        wctob wctype wctype_l
+        duplocale fgetwc fgetwc_unlocked fputwc fputwc_unlocked freelocale getwc getwc_unlocked iswctype
+        iswctype_l mbsnrtowcs mbsrtowcs newlocale ngettext nl_langinfo nl_langinfo_l putwc putwc_unlocked
+        strcoll_l strftime_l strxfrm_l tolower_l toupper_l towlower_l towupper_l ungetwc uselocale wcscoll_l
+        wcsftime wcsftime_l wcsnrtombs wcsrtombs wcsxfrm wcsxfrm_l wctob wctype wctype_l
     """,
     "numbers": """
         __isoc23_strtod __isoc23_strtof __isoc23_strtoimax __isoc23_strtol __isoc23_strtold __isoc23_strtoll
@@ -71,6 +71,13 @@ NAMES: dict[str, str] = {
         __vasprintf_chk __vdprintf_chk __vfprintf_chk __vprintf_chk __vsnprintf_chk __vsprintf_chk asprintf
         dprintf fprintf fscanf printf scanf snprintf sprintf sscanf vasprintf vdprintf vfprintf vfscanf
         vprintf vscanf vsnprintf vsprintf vsscanf
+    """,
+    "formatted_wide": """
+        __fwprintf_chk __isoc23_fwscanf __isoc23_swscanf __isoc23_vfwscanf __isoc23_vswscanf
+        __isoc23_vwscanf __isoc23_wscanf __isoc99_fwscanf __isoc99_swscanf __isoc99_vfwscanf
+        __isoc99_vswscanf __isoc99_vwscanf __isoc99_wscanf __swprintf_chk __vfwprintf_chk __vswprintf_chk
+        __vwprintf_chk __wprintf_chk fgetws fgetws_unlocked fputws fputws_unlocked fwide fwprintf fwscanf
+        swprintf swscanf vfwprintf vfwscanf vswprintf vswscanf vwprintf vwscanf wprintf wscanf
     """,
     "files": """
         __close __fcntl_time64 __fstat64_time64 __fxstat __fxstat64 __ioctl_time64 __lseek __lstat64_time64

@@ -1,18 +1,48 @@
 """Floating-point formats as bits: exact values in, correctly rounded bits out, for every width C has.
 
 Arithmetic helpers compute in `Fraction` and round once, so binary16 to binary128 share one code. NaNs are
-quiet and positive; infinities and signed zeros are kept. IEEE 754-2019, roundTiesToEven throughout.
+quiet and positive; infinities and signed zeros are kept. IEEE 754-2019, 4.3; ties to even where nothing is said.
 """
 
 from __future__ import annotations
 
+import enum
 import math
 import struct
 from fractions import Fraction
 
-from emu.isa.convention import BINARY64, BINARY128, DataModel
+from emu.calls.values import WideFloat
+from emu.isa.convention import BINARY64, BINARY128, DataModel, FloatFormat
 from emu.isa.convention import X87 as EXTENDED
 from relink.records import dataclass
+
+
+class Rounding(enum.IntEnum):
+    """IEEE 754's rounding directions of binary arithmetic, in the order of `FloatEnvironment.modes`."""
+
+    NEAREST = 0
+    ZERO = 1
+    UP = 2
+    DOWN = 3
+
+    def of(self, value: Fraction) -> int:
+        """`value` rounded to an integer; ties to even."""
+        if self is Rounding.NEAREST:
+            return round(value)
+        return (
+            math.trunc(value)
+            if self is Rounding.ZERO
+            else math.ceil(value)
+            if self is Rounding.UP
+            else math.floor(value)
+        )
+
+    def reversed(self, negative: bool) -> Rounding:
+        """The direction for the magnitude of a value with that sign."""
+        return _MIRRORED.get(self, self) if negative else self
+
+
+_MIRRORED = {Rounding.UP: Rounding.DOWN, Rounding.DOWN: Rounding.UP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +63,11 @@ class Format:
     def infinity(self) -> int:
         top = ((1 << self.exponent_bits) - 1) << self._exponent_shift
         return top | (1 << self.fraction_bits if self.explicit else 0)
+
+    @property
+    def largest(self) -> int:
+        """The greatest finite value's bits."""
+        return ((1 << self.exponent_bits) - 2) << self._exponent_shift | (1 << self._exponent_shift) - 1
 
     @property
     def nan(self) -> int:
@@ -62,8 +97,8 @@ class Format:
         value = Fraction(significand << scale) if scale >= 0 else Fraction(significand, 1 << -scale)
         return -value if negative else value
 
-    def round(self, value: Fraction | float) -> int:
-        """The bits of `value`, rounded to nearest, ties to even."""
+    def round(self, value: Fraction | float, rounding: Rounding = Rounding.NEAREST) -> int:
+        """The bits of `value`, rounded."""
         if isinstance(value, float):
             sign = self.sign_bit if math.copysign(1, value) < 0 else 0
             if math.isnan(value):
@@ -74,6 +109,7 @@ class Format:
                 return sign
             value = Fraction(value)
         sign = self.sign_bit if value < 0 else 0
+        rounding = rounding.reversed(value < 0)
         value = abs(value)
         if not value:
             return 0
@@ -84,12 +120,12 @@ class Format:
             exponent -= 1
         exponent = max(exponent, 1 - self.bias)
         shift = self.fraction_bits - exponent
-        significand = round(value * (1 << shift) if shift >= 0 else value / (1 << -shift))
+        significand = rounding.of(value * (1 << shift) if shift >= 0 else value / (1 << -shift))
         if significand >> (self.fraction_bits + 1):
             significand >>= 1
             exponent += 1
         if exponent > self.bias:
-            return sign | self.infinity
+            return sign | (self.infinity if rounding in (Rounding.NEAREST, Rounding.UP) else self.largest)
         stored = exponent + self.bias if significand >> self.fraction_bits else 0
         if not self.explicit:
             significand &= (1 << self.fraction_bits) - 1
@@ -108,6 +144,28 @@ _LONG_DOUBLE = {BINARY64: DOUBLE, EXTENDED: X87, BINARY128: QUAD}
 def long_double(data: DataModel) -> tuple[Format, int]:
     """The format of `long double` and its sizeof."""
     return _LONG_DOUBLE[data.long_double], data.long_double_size
+
+
+_WIDE: dict[FloatFormat, Format] = {EXTENDED: X87, BINARY128: QUAD}
+
+
+def exact(value: float) -> Fraction | float:
+    """The value as `Format.exact` has it: of a `WideFloat` all its digits."""
+    if isinstance(value, WideFloat):
+        return _WIDE[value.fmt].exact(value.bits)
+    return Fraction(value) if value and math.isfinite(value) else value
+
+
+def format_bits(value: float) -> tuple[int, Format]:
+    """The bits of a double, or of a `WideFloat`, and their format."""
+    return (value.bits, _WIDE[value.fmt]) if isinstance(value, WideFloat) else (double_bits(value), DOUBLE)
+
+
+def as_long_double(value: Fraction | float, data: DataModel, rounding: Rounding = Rounding.NEAREST) -> float:
+    """`value` rounded to `long double`: a float that is the nearest, and its bits where they are more."""
+    form, _ = long_double(data)
+    bits = form.round(value, rounding)
+    return bits_double(bits) if data.long_double == BINARY64 else WideFloat.of(bits, data.long_double)
 
 
 def to_float(value: Fraction | float) -> float:

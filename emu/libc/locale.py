@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _CATEGORIES = 13
 _GLOBAL_LOCALE = -1  #: LC_GLOBAL_LOCALE
 _NAMES = (b"", b"C", b"POSIX")
-_WEOF = 0xFFFF_FFFF
+WEOF = 0xFFFF_FFFF
 
 
 class Current:
@@ -244,7 +244,7 @@ def iswctype_l(libc: Libc, c: int, type_: int, locale: int) -> int:
 
 @export("unsigned btowc(int c)")
 def btowc(libc: Libc, c: int) -> int:
-    return c if 0 <= c < 128 else _WEOF
+    return c if 0 <= c < 128 else WEOF
 
 
 @export("int wctob(unsigned c)")
@@ -330,15 +330,15 @@ def wcsrtombs(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
     return wcsnrtombs(libc, dest, src, wcslen(libc, libc.pointer(src)) + 1, n, state)
 
 
-@export("unsigned putwc(int c, void *stream)", alias=("fputwc",))
+@export("unsigned putwc(int c, void *stream)", alias=("fputwc", "putwc_unlocked", "fputwc_unlocked"))
 def putwc(libc: Libc, c: int, stream: int) -> int:
     text = encode_wide([c & 0xFFFF_FFFF])
     if text is None:
-        return libc.fail(Errno.EILSEQ, _WEOF)
-    return _WEOF if any(fputc(libc, byte, stream) == EOF for byte in text) else c & 0xFFFF_FFFF
+        return libc.fail(Errno.EILSEQ, WEOF)
+    return WEOF if any(fputc(libc, byte, stream) == EOF for byte in text) else c & 0xFFFF_FFFF
 
 
-@export("unsigned getwc(void *stream)", alias=("fgetwc",))
+@export("unsigned getwc(void *stream)", alias=("fgetwc", "getwc_unlocked", "fgetwc_unlocked"))
 def getwc(libc: Libc, stream: int) -> int:
     data = b""
     while len(data) < 4 and (byte := fgetc(libc, stream)) != EOF:
@@ -347,14 +347,14 @@ def getwc(libc: Libc, stream: int) -> int:
             return ord(data.decode())
         if not _is_prefix(data):
             break
-    return libc.fail(Errno.EILSEQ, _WEOF) if data else _WEOF
+    return libc.fail(Errno.EILSEQ, WEOF) if data else WEOF
 
 
 @export("unsigned ungetwc(unsigned c, void *stream)")
 def ungetwc(libc: Libc, c: int, stream: int) -> int:
-    text = None if c == _WEOF else encode_wide([c])
+    text = None if c == WEOF else encode_wide([c])
     if text is None:
-        return _WEOF
+        return WEOF
     for byte in reversed(text):
         ungetc(libc, byte, stream)
     return c

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from emu.errors import GuestAbort
 from emu.isa.spec import Helpers, Isa
 from emu.libc.errno import Errno
-from emu.libc.ieee import DOUBLE, QUAD, SINGLE, Format, long_double, to_float
+from emu.libc.fenv import rounding
+from emu.libc.ieee import DOUBLE, QUAD, SINGLE, Format, as_long_double, exact, long_double, to_float
 from emu.libc.parse import SPACE, Integer, Real, parse_integer, parse_real
 from emu.libc.table import Condition, export, long_double_by_value, register, wide
 
@@ -79,12 +80,13 @@ def _strto_real(libc: Libc, text: int, end: int, form: Format) -> float:
         libc.set_pointer(end, text + number.consumed)
     if not isinstance(number.value, Fraction):
         return number.value
-    rounded: Fraction | float = form.exact(form.round(number.value))
+    bits = form.round(number.value, rounding(libc))
+    rounded: Fraction | float = form.exact(bits)
     smallest_normal = Fraction(1, 1 << (form.bias - 1))
     subnormal = -smallest_normal < rounded < smallest_normal
     if rounded in (math.inf, -math.inf) or (subnormal and rounded != number.value):
         libc.errno = Errno.ERANGE
-    return to_float(rounded)
+    return as_long_double(rounded, libc.isa.data) if form is long_double(libc.isa.data)[0] else to_float(rounded)
 
 
 def _real_converter(form: Format | None) -> Callable[..., float]:
@@ -93,7 +95,7 @@ def _real_converter(form: Format | None) -> Callable[..., float]:
 
 def _strtold_by_reference(libc: Libc, result: int, text: int, end: int, *_: int) -> int:
     value = _strto_real(libc, text, end, QUAD)
-    libc.memory.write(result, QUAD.round(value).to_bytes(QUAD.size, "little"))
+    libc.memory.write(result, QUAD.round(exact(value)).to_bytes(QUAD.size, "little"))
     return result
 
 

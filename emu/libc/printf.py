@@ -1,17 +1,21 @@
 """The printf engine: a format string and a source of arguments make bytes.
 
 Follows ISO C23 7.23.6.1 and, where that leaves room, glibc: "(nil)", "(null)", exponents and rounding, and an
-unknown conversion printed as it stands. A long double is read as the nearest double.
+unknown conversion printed as it stands.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 from functools import lru_cache
 from typing import Protocol
 
+from emu.calls.values import WideFloat
 from emu.libc.guest import Arguments
+from emu.libc.ieee import Rounding, exact, format_bits
+from emu.libc.real_text import decimal, exact_decimal, hexadecimal
 from relink.records import dataclass
 
 _SPEC = re.compile(
@@ -54,10 +58,15 @@ class Surroundings(Protocol):
 
     @property
     def word(self) -> int: ...
+    @property
+    def wide(self) -> bool:
+        """Whether widths and precisions count characters (wprintf) instead of bytes; the text is UTF-8 anyway."""
+
     def bounded_string(self, address: int, limit: int) -> bytes: ...
     def wide_string(self, address: int, limit: int) -> bytes | None: ...
     def store(self, address: int, size: int, value: int) -> None: ...
     def error_message(self) -> bytes: ...
+    def rounding(self) -> Rounding: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +206,8 @@ def format_bytes(template: bytes, arguments: Arguments, around: Surroundings) ->
         ctype = part.take_type()
         value = take(part.argument, ctype) if ctype else 0
         if part.conversion == "n":
-            around.store(int(value), (_LENGTHS[part.length][1] or around.word * 8) // 8, len(out))
+            length = len(out.decode(errors="replace")) if around.wide else len(out)
+            around.store(int(value), (_LENGTHS[part.length][1] or around.word * 8) // 8, length)
             continue
         out += _convert(part, flags, width or 0, precision, value, around)
         if len(out) > LARGEST_FIELD:
@@ -212,7 +222,7 @@ def _convert(
     if conversion == "%":
         return b"%"
     if conversion in _FLOATS:
-        return _float(conversion, flags, width, precision, float(value))
+        return _float(conversion, flags, width, precision, value, around)
     if conversion in _BASES:
         bits = _LENGTHS[spec.length][1] or around.word * 8
         return _integer(conversion, flags, width, precision, int(value), bits)
@@ -224,15 +234,22 @@ def _convert(
         return _pad(_cut(around.error_message(), precision), flags, width)
     if conversion in "cC":
         if conversion == "C" or spec.length == b"l":
-            return _pad(_wide_character(int(value)), flags, width)
-        return _pad(bytes([int(value) & 255]), flags, width)
+            return _pad_text(_wide_character(int(value)), flags, width, around)
+        return _pad(_character(int(value) & 255, around), flags, width)
     if conversion in "sS":
-        return _pad(_string(spec, precision, int(value), around), flags, width)
+        return _pad_text(_string(spec, precision, int(value), around), flags, width, around)
     return spec.text
 
 
 def _cut(text: bytes, precision: int | None) -> bytes:
     return text if precision is None else text[:precision]
+
+
+def _character(byte: int, around: Surroundings) -> bytes:
+    """What %c writes; in wide output, where there is a character of one byte for it."""
+    if around.wide and byte > 0x7F:
+        raise FormatIllegal
+    return bytes([byte])
 
 
 def _wide_character(unit: int) -> bytes:
@@ -249,12 +266,29 @@ def _string(spec: Spec, precision: int | None, address: int, around: Surrounding
         text = around.wide_string(address, LARGEST_FIELD + 1 if precision is None else precision)
         if text is None:
             raise FormatIllegal
+        if around.wide:
+            return text.decode()[:precision].encode()
         # Precision counts bytes; a character that does not fit whole is left out.
         return text if precision is None else text[:precision].decode(errors="ignore").encode()
-    text = around.bounded_string(address, LARGEST_FIELD + 1 if precision is None else precision)
+    limit = LARGEST_FIELD + 1 if precision is None else precision
+    text = around.bounded_string(address, 4 * limit if around.wide else limit)
     if len(text) > LARGEST_FIELD:
         raise FormatOverflow
-    return text
+    return _characters(text, precision) if around.wide else text
+
+
+def _characters(text: bytes, count: int | None) -> bytes:
+    """The first `count` characters. Raises FormatIllegal for what is no UTF-8 among them."""
+    whole = text.decode(errors="surrogateescape")[:count]
+    if any("\udc80" <= c <= "\udcff" for c in whole):
+        raise FormatIllegal
+    return whole.encode()
+
+
+def _pad_text(text: bytes, flags: str, width: int, around: Surroundings) -> bytes:
+    if around.wide:
+        width += len(text) - len(text.decode())  # bytes that are not characters of their own
+    return _pad(text, flags, width)
 
 
 def _pad(text: bytes, flags: str, width: int) -> bytes:
@@ -295,40 +329,34 @@ def _number_field(sign: str, digits: str, flags: str, width: int, *, zero_fill: 
     return _pad((sign + digits).encode(), flags, width)
 
 
-def _float(conversion: str, flags: str, width: int, precision: int | None, value: float) -> bytes:
+def _float(
+    conversion: str, flags: str, width: int, precision: int | None, value: float, around: Surroundings
+) -> bytes:
     sign = "-" if math.copysign(1, value) < 0 else "+" if "+" in flags else " " if " " in flags else ""
-    if not math.isfinite(value):
-        text = "nan" if math.isnan(value) else "inf"
+    number = exact(value)
+    if isinstance(number, float) and number:  # infinities and NaNs
+        text = "nan" if math.isnan(number) else "inf"
         return _number_field(sign, text.upper() if conversion.isupper() else text, flags, width, zero_fill=False)
     alternate = "#" in flags
     if conversion in "aA":
-        text = _hexadecimal(abs(value), precision, point=alternate)
+        bits, form = format_bits(value)
+        text = hexadecimal(bits & ~form.sign_bit, form, precision, _direction(sign, around), point=alternate)
         sign, text = sign + "0x", text[2:]
         if conversion == "A":
             sign, text = sign.upper(), text.upper()
     else:
-        text = f"%{'#' if alternate else ''}.{6 if precision is None else precision}{conversion}" % abs(value)
+        digits = 6 if precision is None else precision
+        text = _decimal(conversion, digits, value, abs(Fraction(number)), _direction(sign, around), alternate)
     return _number_field(sign, text, flags, width, zero_fill=True)
 
 
-def _hexadecimal(value: float, precision: int | None, *, point: bool) -> str:
-    """%a of a non-negative double: one digit (0 only for zero and subnormals), fraction, binary exponent."""
-    exponent = math.frexp(value)[1]
-    if value == 0:
-        significand, exponent = 0, 0
-    else:
-        exponent = max(exponent - 1, -1022)
-        significand = (
-            int(math.ldexp(value, 52 - exponent))
-            if exponent > -1000
-            else int(math.ldexp(math.ldexp(value, 600), 52 - exponent - 600))
-        )
-    if precision is not None and precision < 13:
-        dropped = 4 * (13 - precision)
-        kept, rest = significand >> dropped, significand & ((1 << dropped) - 1)
-        half = 1 << (dropped - 1)
-        significand = (kept + (rest > half or (rest == half and kept & 1))) << dropped
-    whole, fraction = significand >> 52, f"{significand & ((1 << 52) - 1):013x}"
-    fraction = fraction.rstrip("0") if precision is None else fraction.ljust(precision, "0")[:precision]
-    dot = "." if fraction or point else ""
-    return f"0x{whole}{dot}{fraction}p{exponent:+d}"
+def _direction(sign: str, around: Surroundings) -> Rounding:
+    return around.rounding().reversed(sign == "-")
+
+
+def _decimal(
+    conversion: str, precision: int, value: float, number: Fraction, rounding: Rounding, alternate: bool
+) -> str:
+    if isinstance(value, WideFloat) or rounding is not Rounding.NEAREST:
+        return exact_decimal(number, conversion, precision, rounding, alternate=alternate)
+    return decimal(abs(value), conversion, precision, alternate=alternate)

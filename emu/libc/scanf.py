@@ -38,6 +38,9 @@ class Target(Protocol):
     def store(self, address: int, size: int, value: int) -> None: ...
     def store_real(self, address: int, length: bytes, text: bytes) -> None: ...
     def store_bytes(self, address: int, data: bytes) -> None: ...
+    def wide(self, data: bytes) -> bytes | None:
+        """The wchar_t of multibyte characters; None for what is none."""
+
     def allocate(self, data: bytes) -> int: ...
 
 
@@ -52,20 +55,32 @@ class _Spec:
 
 
 class _Counted:
-    """A source that counts what was consumed and stops after a field's width."""
+    """A source that counts what was consumed and stops after a field's width.
 
-    def __init__(self, source: Source) -> None:
+    It counts bytes; with `characters` the characters that they encode in UTF-8.
+    """
+
+    def __init__(self, source: Source, *, characters: bool) -> None:
         self._source = source
+        self.characters = characters
         self.taken = 0
         self.field = 1 << 62
 
+    def _goes_on(self, byte: int) -> bool:
+        """Whether a byte belongs to the character before."""
+        return self.characters and byte & 0xC0 == 0x80
+
     def peek(self) -> int:
-        return self._source.peek() if self.field > 0 else _EOF
+        if self.field > 0:
+            return self._source.peek()
+        byte = self._source.peek() if self.characters else _EOF
+        return byte if self._goes_on(byte) and byte != _EOF else _EOF
 
     def next(self) -> int:
         byte = self._source.next()
-        self.taken += byte != _EOF
-        self.field -= 1
+        counted = not self._goes_on(byte)
+        self.taken += byte != _EOF and counted
+        self.field -= counted
         return byte
 
     def take_while(self, wanted: Callable[[int], bool]) -> bytes:
@@ -87,9 +102,12 @@ class _Counted:
         return bytes([self.next()]) if byte != _EOF and byte in letters else b""
 
 
-def scan(template: bytes, source: Source, target: Target) -> int:
-    """The number of assignments, or -1 (EOF) if the input ended before the first, as glibc counts."""
-    reader = _Counted(source)
+def scan(template: bytes, source: Source, target: Target, *, wide: bool = False) -> int:
+    """The number of assignments, or -1 (EOF) if the input ended before the first, as glibc counts.
+
+    With `wide` widths count characters, as wscanf's do; format and input are UTF-8 all the same.
+    """
+    reader = _Counted(source, characters=wide)
     assigned = 0
     position = 0
     while position < len(template):
@@ -163,13 +181,17 @@ def _convert(spec: _Spec, reader: _Counted, target: Target) -> int | None:
 
 def _characters(spec: _Spec, conversion: str, reader: _Counted, target: Target) -> int | None:
     terminator = b"\0"
-    if conversion == "c":
+    as_wide = spec.length in (b"l", b"ll") or conversion in "SC"
+    if conversion in "cC":
+        counts_bytes, reader.characters = reader.characters, reader.characters or as_wide
         reader.field = wanted = spec.width or 1
         data = reader.take_while(lambda byte: True)
         terminator = b""
-        if len(data) < wanted:
+        complete = reader.field <= 0
+        reader.characters = counts_bytes
+        if not complete and wanted:
             return _EOF if not data else None
-    elif conversion == "s":
+    elif conversion in "sS":
         data = reader.take_while(lambda byte: byte not in SPACE)
     elif conversion == "[":
         members, inverted = _scan_set(spec.conversion)
@@ -178,6 +200,11 @@ def _characters(spec: _Spec, conversion: str, reader: _Counted, target: Target) 
             return None
     else:
         return None
+    if as_wide:
+        converted = target.wide(data + terminator)
+        if converted is None:
+            return None
+        data, terminator = converted, b""
     if not spec.suppressed:
         pointer = target.next_pointer(spec.argument)
         if spec.allocate:

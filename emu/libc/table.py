@@ -28,6 +28,7 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 #: The files that hold the functions, by subject, in the order of the generated documentation.
 FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
+    "formatted_wide",
     "files", "mman", "limits", "internet",
     "stdio_ext", "paths", "directories", "process", "startup", "dlfcn", "reports", "environment",
     "getopt", "clock", "rand", "jumps", "threads", "fortify", "libm", "fenv", "integers", "softfloat", "quad",

@@ -73,7 +73,8 @@ def encode_wide(units: list[int]) -> bytes | None:
         return None
 
 
-def _write(libc: Libc, address: int, units: list[int]) -> None:
+def write_wide(libc: Libc, address: int, units: list[int]) -> None:
+    """Store code units."""
     libc.memory.write(address, b"".join(unit.to_bytes(WCHAR, "little") for unit in units))
 
 
@@ -205,7 +206,7 @@ def mbstowcs(libc: Libc, dest: int, src: int, n: int) -> int:
     except UnicodeDecodeError:
         return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
     if dest:
-        _write(libc, dest, [*units, 0][:n])
+        write_wide(libc, dest, [*units, 0][:n])
         return min(len(units), n)
     return len(units)
 
@@ -237,7 +238,7 @@ def mbrtowc(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
                 continue
             return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
         if dest:
-            _write(libc, dest, [ord(character)])
+            write_wide(libc, dest, [ord(character)])
         return len(data) if ord(character) else 0
     return libc.arch.address_mask - 1
 
