@@ -81,7 +81,13 @@ def by_type(types: U32) -> Groups:
         if len(set(numbers)) == len(numbers):
             ends = [*starts[1:], len(types)]
             return [(n, slice(a, b)) for n, a, b in zip(numbers, starts, ends, strict=True)]
-    return [(n, np.flatnonzero(types == n)) for n in np.flatnonzero(np.bincount(types)).tolist()]
+    # Linkers put the relative ones first, and sort the rest by symbol.
+    first = int(edges[0])
+    number, rest = int(types[0]), types[first:]
+    groups: Groups = [(n, np.flatnonzero(rest == n) + first) for n in np.flatnonzero(np.bincount(rest)).tolist()]
+    if any(n == number for n, _ in groups):
+        return [(n, np.flatnonzero(types == n)) for n in np.flatnonzero(np.bincount(types)).tolist()]
+    return sorted([(number, slice(0, first)), *groups], key=lambda group: group[0])
 
 
 def evaluate(reloc_type: Reloc, image: Module, **letters: U64 | np.uint64) -> U64:

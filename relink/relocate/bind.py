@@ -22,6 +22,7 @@ from relink.resolve.resolver import Resolver, Use
 from relink.resolve.scopes import LookupScope
 
 _SYMBOL_LETTERS = frozenset("SMTZ")
+_HIDDEN = (int(Visibility.HIDDEN), int(Visibility.INTERNAL))
 #: The uses other than an address.
 _USES = {Role.JUMP_SLOT: Use.CALL, Role.COPY: Use.COPY}
 
@@ -100,7 +101,7 @@ def settle_unresolved(
         if is_weak:
             result.weak_unresolved.append(name)
             continue
-        hidden = symbols.visibility[index] in (Visibility.HIDDEN, Visibility.INTERNAL)
+        hidden = symbols.visibility[index] in _HIDDEN
         deferred = allow_deferred and is_trapped and not hidden
         address = unresolved(image, name)
         if address is None and deferred:
