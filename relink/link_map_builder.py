@@ -60,7 +60,12 @@ def link_map(image: Module, relocated: Relocated, read: Read | None = None) -> L
 
 def _from_buffer(image: Module) -> Read:
     region = image.region
-    return lambda address, size: region.buffer[address - region.address :][:size].tobytes()
+
+    def read(address: int, size: int) -> bytes:
+        content = region.content(address, size)
+        return b"" if content is None else content.tobytes()
+
+    return read
 
 
 class _Mapper:

@@ -61,6 +61,7 @@ class Module:
         self.stage = Stage.OPENED
         self.tls: TlsModule | None = None
         self.adopted: Adopted | None = None  #: set for an adopted image
+        self.runs = place.contiguous(decoded)  #: where addresses are in the region's buffer
         self.low = np.uint64(place.first_vaddr(decoded))  #: link-time address of the region's first byte
         self.address_mask = np.uint64(architecture.address_mask)
         self.bias_word = np.uint64(0)  #: the load bias modulo 2^64, for arithmetic on arrays
@@ -74,6 +75,7 @@ class Module:
     def place(self, region: Region) -> None:
         """Set the module's region, and with it its addresses."""
         self._region = region
+        self.runs = place.runs_in(region, self.decoded)
         self.bias_word = np.uint64((region.address - int(self.low)) % (1 << 64))
         self.stage = Stage.MAPPED
 

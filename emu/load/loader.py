@@ -25,6 +25,8 @@ from emu.load.pending import PendingLoad, RolledBack
 from relink.errors import FloatAbiMismatch, LinkError, RelinkError
 from relink.linker import Load, LoadOptions, Phase
 from relink.memory import placement as place
+from relink.memory import sparse
+from relink.memory.address_space import Pages, Region
 from relink.records import replace
 from relink.relocate.lazy import BindMode
 from relink.resolve.sources import DefinedSymbols
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from relink.image import Image
     from relink.linker import Linker
     from relink.load.plan import Plan
-    from relink.memory.address_space import Pages, Region
     from relink.relocate.result import Copied
     from relink.search.search_path import Source
 
@@ -238,13 +239,14 @@ class Loader:
 
         Where ifunc resolvers are going to run, PT_GNU_RELRO is left writable for them and noted in `relro`.
         """
-        plan = load.plan
+        plan, writable = load.plan, dict[Region, tuple[Pages, ...]]()
         if plan.ifuncs:
-            images = {image.region: image for image in plan.images}
-            for number, (region, pages) in enumerate(plan.regions):
-                if region in images and images[region].decoded.relro:
-                    relro.append((region, pages))
-                    plan.regions[number] = region, place.pages(images[region].decoded, relro=False)
+            held = [image for image in plan.images if image.decoded.relro and not plan.relocates_itself(image)]
+            for image in held:
+                pages = place.pages(image.decoded, image.region, relro=False)
+                writable.update(sparse.published(image.region, pages))
+            relro += [(region, pages) for region, pages in plan.regions if region in writable]
+            plan.regions[:] = [(region, writable.get(region, pages)) for region, pages in plan.regions]
         for image in plan.images:
             asked = image.decoded.stack_executable
             if self._memory.architecture.executable_stack if asked is None else asked:

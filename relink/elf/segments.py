@@ -21,8 +21,6 @@ from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
 from relink.records import replace
 
-#: Limit for the span in bytes of an image whose segments are far apart; gaps between segments take no memory.
-_MAX_SPREAD = 64 << 30
 _FAR_APART = 1 << 20
 _ALLOC_AND_CODE = (SectionFlag.ALLOC, SectionFlag.EXECINSTR)
 
@@ -57,14 +55,12 @@ def loadable_segments(
 def _check_span(ordered: Sequence[ProgramHeader], findings: Findings) -> None:
     if not ordered:
         return
-    low, end, used = ordered[0].vaddr, ordered[0].vaddr, 0
+    end, used = ordered[0].vaddr, 0
     for segment in ordered:
         used += segment.memsz + (segment.vaddr - end if 0 < segment.vaddr - end < _FAR_APART else 0)
         end = max(end, segment.vaddr + segment.memsz)
-    span = end - low
-    if span > _MAX_SPREAD or (span > MAX_SPAN and used > MAX_SPAN):
-        most = _MAX_SPREAD if span > _MAX_SPREAD else MAX_SPAN
-        problem = f"the segments span {span:#x} bytes, the limit is {most:#x}"
+    if used > MAX_SPAN:
+        problem = f"the segments take {used:#x} bytes, the limit is {MAX_SPAN:#x}"
         findings.refuse(UnsupportedElf(findings.name, problem))
 
 

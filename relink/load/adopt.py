@@ -134,6 +134,7 @@ def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
         raise LinkError(
             decoded.name, f"has the load bias {bias & mask:#x}, which is not a multiple of the page size"
         )
+    place.check_contiguous(decoded)
     low, size = place.first_vaddr(decoded), place.region_size(decoded)
     buffer = np.zeros(size, np.uint8)
     for segment in decoded.segments:

@@ -84,4 +84,4 @@ def give_place(image: Image, memory: AddressSpace, plan: Plan, options: LoadOpti
     image.place(region)
     undo.callback(image.close)
     place.fill(region, decoded)
-    plan.regions += sparse.published(region, place.pages(decoded, relro=not plan.relocates_itself(image)))
+    plan.regions += sparse.published(region, place.pages(decoded, region, relro=not plan.relocates_itself(image)))

@@ -95,7 +95,7 @@ def _array(image: Image, name: str, array: tuple[int, int] | None) -> Iterable[t
         return
     vaddr, count = array
     size = image.architecture.word_size
-    where = vaddr - int(image.low) + size * np.arange(count, dtype=np.int64)
+    where = image.runs.index(vaddr) + size * np.arange(count, dtype=np.int64)
     for index, address in enumerate(read_words(image.region.buffer, where, size).tolist()):
         if address not in (0, image.architecture.address_mask):
             yield f"{name}[{index}]", address

@@ -76,7 +76,8 @@ class Region:
 
     address: int
     size: int  #: bytes, a multiple of the page size
-    #: uint8[size], zeroed and writable; page-aligned in host memory when a CPU engine shares it.
+    #: uint8[size], zeroed and writable; page-aligned in host memory when a CPU engine shares it. With `parts`: the
+    #: buffers of all, one after the other.
     buffer: U8
     name: str
     pages: tuple[Pages, ...] = ()  #: set by `publish`; pages outside these runs are not mapped in the guest
@@ -96,6 +97,16 @@ class Region:
     @property
     def end(self) -> int:
         return self.address + self.size
+
+    def content(self, address: int, size: int) -> U8 | None:
+        """The bytes of a range of guest addresses, a view of the buffer; None when not all are in the region."""
+        start = 0
+        for part in self.parts or (self,):
+            low = address - part.address
+            if low >= 0 and low + size <= part.size:
+                return self.buffer[start + low : start + low + size]
+            start += part.size
+        return None
 
     def map_file(self, offset: int, path: os.PathLike[str], file_offset: int, size: int) -> bool:
         """Map `size` bytes of a file privately at `offset`; False when the host cannot.

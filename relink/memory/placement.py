@@ -12,9 +12,13 @@ from relink.arrays import U8, U64, Bools
 from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import FileType
 from relink.elf.source import is_mapped
-from relink.errors import AddressSpaceError
+from relink.errors import AddressSpaceError, UnsupportedElf
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
+from relink.memory.runs import Run, Runs
 from relink.memory.sparse import clusters, reserve_parts
+
+#: Limit of the host's address space that one image takes, in bytes; gaps take no memory.
+_MOST = 64 << 30
 
 
 def region_size(decoded: Decoded) -> int:
@@ -30,27 +34,48 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
     """
     align = alignment(decoded)
     size = region_size(decoded)
+    runs = Runs(clusters(decoded))
+    if runs.size > _MOST:
+        problem = f"the segments of {decoded.name} and the gaps they keep exceed the limit of {_MOST:#x} bytes"
+        raise AddressSpaceError(problem, size=runs.size)
     if decoded.header.type == FileType.EXEC:
         low = first_vaddr(decoded)
         if base not in (None, low):
             raise AddressSpaceError(f"{decoded.name} is an ET_EXEC: its base must be {low:#x}", address=base)
-        runs = clusters(decoded)
-        if len(runs) > 1:
-            return reserve_parts(memory, decoded.name, low, size, runs)
+        if len(runs.runs) > 1:
+            return reserve_parts(memory, decoded.name, low, size, runs, 0)
         return memory.reserve(size, at=low, name=decoded.name)
     if base is not None and base % PAGE == 0 and base % align:
         raise AddressSpaceError(f"{decoded.name} needs a base aligned to {align:#x}", address=base, size=size)
+    if len(runs.runs) > 1 and base is None and size > _MOST:  # no gap has its size: where it was linked for
+        return reserve_parts(memory, decoded.name, first_vaddr(decoded), size, runs, 0)
+    if len(runs.runs) > 1 and base is not None:
+        return reserve_parts(memory, decoded.name, base, size, runs, base - first_vaddr(decoded))
     below = None
     if decoded.low_bits < memory.architecture.bits:
         below = 1 << decoded.low_bits
     region = memory.reserve(size, at=base, align=align, below=below, name=decoded.name)
-    runs = clusters(decoded)
-    if len(runs) == 1:
+    if len(runs.runs) == 1:
         return region
     memory.release(region)
-    move = region.address - first_vaddr(decoded)
-    runs = [(start + move, end + move) for start, end in runs]
-    return reserve_parts(memory, decoded.name, region.address, size, runs)
+    return reserve_parts(memory, decoded.name, region.address, size, runs, region.address - first_vaddr(decoded))
+
+
+def check_contiguous(decoded: Decoded) -> None:
+    """Raise UnsupportedElf for an image in memory whose segments are too far apart to be copied as one range."""
+    if region_size(decoded) > _MOST:
+        problem = f"its segments span {region_size(decoded):#x} bytes: too far apart for an image in memory"
+        raise UnsupportedElf(decoded.name, problem)
+
+
+def contiguous(decoded: Decoded) -> Runs:
+    """The runs of an image whose buffer has all of its addresses."""
+    return Runs((Run(first_vaddr(decoded), region_size(decoded)),))
+
+
+def runs_in(region: Region, decoded: Decoded) -> Runs:
+    """Where the image's addresses are in the buffer of its region."""
+    return Runs(clusters(decoded)) if region.parts else contiguous(decoded)
 
 
 def chosen(
@@ -93,10 +118,10 @@ def inside(decoded: Decoded, vaddr: U64, size: int) -> Bools | None:
         return None
     starts = np.array([s.vaddr for s in decoded.segments], np.uint64)
     # Of overlapping segments, the one that ends last counts.
-    ends = np.maximum.accumulate(np.array([s.vaddr + s.memsz for s in decoded.segments], np.uint64))
+    lasts = np.maximum.accumulate(np.array([s.vaddr + s.memsz - 1 for s in decoded.segments], np.uint64))
     segment = np.searchsorted(starts, vaddr, side="right") - 1
-    end = np.where(segment >= 0, ends[segment], 0)
-    found: Bools = (vaddr < end) & (end - vaddr >= np.uint64(size))
+    last = lasts[segment]
+    found: Bools = (segment >= 0) & (vaddr <= last) & (last - vaddr >= np.uint64(size - 1))
     return None if bool(found.all()) else found
 
 
@@ -106,23 +131,24 @@ def fill(region: Region, decoded: Decoded) -> None:
     The result is that of a mapping in either case: the rest of a segment's first and last page comes from the
     file, except where another segment has bytes; after the file-backed bytes of a segment with bss it is zero.
     """
-    low, order = first_vaddr(decoded), decoded.mapping_order
+    runs = runs_in(region, decoded)
     filled = np.zeros(len(region.buffer) // PAGE, np.bool_)  # pages that hold bytes of a segment
     room = _Room(decoded.segments)
-    for segment in order:
-        first, end = page_floor(segment.vaddr) - low, page_ceil(segment.vaddr + segment.filesz) - low
+    for segment in decoded.mapping_order:
+        move = runs.index(segment.vaddr) - segment.vaddr  # from addresses to indices in the buffer
+        first, end = page_floor(segment.vaddr) + move, page_ceil(segment.vaddr + segment.filesz) + move
         pages = slice(first // PAGE, end // PAGE)
         shared = bool(filled[pages].any())  # mapping it would overwrite another segment's bytes
-        mapped = not shared and _map(region, decoded, segment, low)
+        mapped = not shared and _map(region, decoded, segment, move)
         if not mapped and segment.filesz:
-            _copy(region, decoded, segment, low, filled, room)
+            _copy(region, decoded, segment, move, filled, room)
         filled[pages] = True
         if segment.memsz > segment.filesz:
             end = segment.vaddr + segment.filesz
             last = min(page_ceil(end), room.after(segment.vaddr + segment.memsz))
-            region.buffer[end - low : last - low] = 0
+            region.buffer[end + move : last + move] = 0
             if room.overlaps:
-                _zero(region, last - low, segment.vaddr + segment.memsz - low, filled)
+                _zero(region, last + move, segment.vaddr + segment.memsz + move, filled)
 
 
 def _zero(region: Region, begin: int, end: int, filled: Bools) -> None:
@@ -133,7 +159,7 @@ def _zero(region: Region, begin: int, end: int, filled: Bools) -> None:
         region.buffer[max(begin, page * PAGE) : min(end, (page + 1) * PAGE)] = 0
 
 
-def _map(region: Region, decoded: Decoded, segment: ProgramHeader, low: int) -> bool:
+def _map(region: Region, decoded: Decoded, segment: ProgramHeader, move: int) -> bool:
     """Map a segment's pages from the file; False when that is impossible."""
     lead = segment.vaddr % PAGE
     return (
@@ -141,25 +167,27 @@ def _map(region: Region, decoded: Decoded, segment: ProgramHeader, low: int) -> 
         and is_mapped(decoded.data)
         and segment.filesz > 0
         and segment.offset % PAGE == lead
-        and region.map_file(segment.vaddr - lead - low, decoded.path, segment.offset - lead, segment.filesz + lead)
+        and region.map_file(
+            segment.vaddr - lead + move, decoded.path, segment.offset - lead, segment.filesz + lead
+        )
     )
 
 
-def _copy(region: Region, decoded: Decoded, segment: ProgramHeader, low: int, filled: Bools, room: _Room) -> None:
+def _copy(region: Region, decoded: Decoded, segment: ProgramHeader, move: int, filled: Bools, room: _Room) -> None:
     """Copy a segment's bytes, and the bytes before and after them that a mapping would show."""
     start, end = segment.vaddr, segment.vaddr + segment.filesz
     if decoded.address is not None:
-        region.buffer[start - low : end - low] = decoded.bytes_at(start, segment.filesz)
+        region.buffer[start + move : end + move] = decoded.bytes_at(start, segment.filesz)
         return
     first, last = start, end
     if (segment.vaddr - segment.offset) % PAGE == 0:
-        if not filled[(start - low) // PAGE]:
+        if not filled[(start + move) // PAGE]:
             first = max(page_floor(start), room.before(start))
-        if not filled[(end - 1 - low) // PAGE]:
+        if not filled[(end - 1 + move) // PAGE]:
             last = min(page_ceil(end), room.after(end))
     shift = segment.offset - segment.vaddr
     content = decoded.data[first + shift : last + shift]
-    region.buffer[first - low : first - low + len(content)] = content
+    region.buffer[first + move : first + move + len(content)] = content
 
 
 class _Room:
@@ -181,27 +209,26 @@ class _Room:
         return self._starts[index] if index < len(self._starts) else 1 << 64
 
 
-def pages(decoded: Decoded, *, relro: bool = True) -> tuple[Pages, ...]:
+def pages(decoded: Decoded, region: Region | None = None, *, relro: bool = True) -> tuple[Pages, ...]:
     """The final page permissions: those of the segments, with `relro` without write permission where PT_GNU_RELRO
-    covers whole pages.
+    covers whole pages. Offsets are in the buffer of `region` (None: one that has all addresses).
 
     When two segments share a page the later one counts, as when ld.so maps them in order. When the segments cannot
     be mapped, the page has the permissions of both.
     """
-    low = first_vaddr(decoded)
-    count = (page_ceil(decoded.min_vaddr + decoded.span) - low) // PAGE
-    mapped = np.zeros(count, np.uint8)
-    flags = np.zeros(count, np.uint8)
+    runs = contiguous(decoded) if region is None else runs_in(region, decoded)
+    mapped, flags = (np.zeros(runs.size // PAGE, np.uint8) for _ in range(2))
     for segment in decoded.mapping_order:
-        covered = _page_slice(segment, low)
+        covered = _page_slice(segment, runs)
         known = flags[covered] * (not mappable(segment))
         mapped[covered] = 1
         flags[covered] = segment.flags & 7 | known
     for protected in decoded.relro if relro else ():
-        first = page_floor(protected.vaddr) - low
-        last = page_floor(protected.vaddr + protected.memsz) - low
-        flags[max(first, 0) // PAGE : max(last, 0) // PAGE] &= 7 & ~int(Protection.W)
-    return tuple(_runs(mapped, flags))
+        for run, offset in zip(runs.runs, runs.offsets, strict=False):
+            first = max(page_floor(protected.vaddr) - run.start, 0)
+            last = min(page_floor(protected.vaddr + protected.memsz) - run.start, run.size)
+            flags[(first + offset) // PAGE : (max(last, first) + offset) // PAGE] &= 7 & ~int(Protection.W)
+    return tuple(_runs(mapped, flags, [offset // PAGE for offset in runs.offsets[:-1]]))
 
 
 def mappable(segment: ProgramHeader) -> bool:
@@ -209,18 +236,18 @@ def mappable(segment: ProgramHeader) -> bool:
     return (segment.vaddr - segment.offset) % PAGE == 0 or not segment.filesz
 
 
-def _page_slice(segment: ProgramHeader, low: int) -> slice:
-    first = page_floor(segment.vaddr) - low
-    last = page_ceil(segment.vaddr + segment.memsz) - low
-    return slice(first // PAGE, last // PAGE)
+def _page_slice(segment: ProgramHeader, runs: Runs) -> slice:
+    move = runs.index(segment.vaddr) - segment.vaddr
+    first = page_floor(segment.vaddr) + move
+    return slice(first // PAGE, (page_ceil(segment.vaddr + segment.memsz) + move) // PAGE)
 
 
-def _runs(mapped: U8, flags: U8) -> Sequence[Pages]:
-    """Runs of equal permissions among the mapped pages."""
+def _runs(mapped: U8, flags: U8, borders: Sequence[int]) -> Sequence[Pages]:
+    """Runs of equal permissions among the mapped pages, cut at `borders`."""
     key = mapped * 8 + flags
-    edges = np.flatnonzero(np.diff(key)) + 1
-    starts = [0, *edges.tolist()]
-    ends = [*edges.tolist(), len(key)]
+    changes = np.flatnonzero(np.diff(key)) + 1
+    starts = sorted({0, *borders, *changes.tolist()})
+    ends = [*starts[1:], len(key)]
     return [
         Pages(start * PAGE, (end - start) * PAGE, Protection(int(flags[start])))
         for start, end in zip(starts, ends, strict=True)

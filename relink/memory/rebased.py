@@ -27,6 +27,7 @@ def check_movable(decoded: Decoded, arch: Architecture) -> None:
     if not len(decoded.relr) and all(table.addend is not None for table in decoded.relocations):
         return
     assert decoded.address is not None
+    place.check_contiguous(decoded)
     low = place.first_vaddr(decoded)
     buffer = np.zeros(place.region_size(decoded), np.uint8)
     for segment in decoded.segments:

@@ -1,8 +1,8 @@
 """Images whose segments are far apart: firmware with flash at 0x08000000 and RAM at 0x20000000 or 0xC0000000.
 
 Such an image has a separate region for each cluster of segments, so that the addresses between them stay free. The
-linker works on one region that spans them: its buffer is one range of host addresses, of which only the pages in
-use take memory. Its `parts` are the regions that the address space has reserved.
+linker works on one region that spans them, whose buffer has the clusters one after the other
+(`relink.memory.runs`). Its `parts` are the regions that the address space has reserved.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from relink.elf import Decoded
 from relink.elf.constants import FileType
 from relink.memory.address_space import AddressSpace, Pages, Region, host_pages, page_ceil, page_floor
+from relink.memory.runs import Run, Runs
 
 #: Segments with a larger gap (bytes) between them get separate regions. ld.so reserves the gaps in a shared
 #: object, and linkers leave gaps of up to 2 MiB; the kernel does not reserve gaps in an ET_EXEC.
@@ -19,8 +20,8 @@ _GAP = {FileType.EXEC: 1 << 20}
 _GAP_ELSE = 64 << 20
 
 
-def clusters(decoded: Decoded) -> list[tuple[int, int]]:
-    """(first link-time address, end) of each cluster of segments, in whole pages; most images have one."""
+def clusters(decoded: Decoded) -> tuple[Run, ...]:
+    """The clusters of segments; most images have one."""
     gap = _GAP.get(FileType(decoded.header.type), _GAP_ELSE)
     runs: list[list[int]] = []
     for segment in decoded.segments:
@@ -29,22 +30,21 @@ def clusters(decoded: Decoded) -> list[tuple[int, int]]:
             runs[-1][1] = max(runs[-1][1], end)
         else:
             runs.append([start, end])
-    return [(start, end) for start, end in runs]
+    return tuple(Run(start, end - start) for start, end in runs)
 
 
-def reserve_parts(
-    memory: AddressSpace, name: str, address: int, size: int, runs: Sequence[tuple[int, int]]
-) -> Region:
-    """A region of `size` bytes at `address`, of which only `runs` (guest address ranges) are reserved.
+def reserve_parts(memory: AddressSpace, name: str, address: int, size: int, runs: Runs, bias: int) -> Region:
+    """A region of `size` bytes at `address`, of which only `runs` are reserved, at their link-time addresses plus
+    `bias`.
 
     Raises AddressSpaceError when one of them cannot be reserved; the others are then released.
     """
-    whole = Region(address, size, host_pages(size), name, mappable=True)
+    whole = Region(address, size, host_pages(runs.size), name, mappable=True)
     parts: list[Region] = []
     try:
-        for start, end in runs:
-            part = memory.reserve(end - start, at=start, name=name)
-            part.buffer = whole.buffer[start - address : end - address]
+        for run, offset in zip(runs.runs, runs.offsets, strict=False):
+            part = memory.reserve(run.size, at=run.start + bias, name=name)
+            part.buffer = whole.buffer[offset : offset + run.size]
             parts.append(part)
     except BaseException:
         for part in parts:
@@ -61,13 +61,12 @@ def release(memory: AddressSpace, region: Region) -> None:
 
 
 def published(region: Region, pages: Sequence[Pages]) -> list[tuple[Region, tuple[Pages, ...]]]:
-    """The regions to publish for a region: its parts, each with its pages."""
+    """The regions to publish for a region: its parts, each with its pages, whose offsets are in the buffer."""
     if not region.parts:
         return [(region, tuple(pages))]
-    region.pages = tuple(pages)
-    found = []
+    found, start = [], 0
     for part in region.parts:
-        start = part.address - region.address
         inside = [run for run in pages if start <= run.offset < start + part.size]
         found.append((part, tuple(run._replace(offset=run.offset - start) for run in inside)))
+        start += part.size
     return found

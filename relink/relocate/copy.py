@@ -96,7 +96,7 @@ def _copied(relocation: Relocation, table: RelocationTable, reloc_type: Reloc, i
     if content is None:
         problem = f"its {copied.taken} bytes in {_name(provider)} lie in no segment"
         raise refusal.of(RelocationOutOfImage, problem)
-    low = copied.destination - image.region.address
+    low = image.runs.index(refusal.offset)
     if low < 0 or low + len(content) > len(relocation.buffer):
         raise refusal.of(RelocationOutOfImage, "the place lies in no segment")
     relocation.buffer[low : low + len(content)] = np.frombuffer(content, np.uint8)
@@ -134,10 +134,8 @@ def _contents(relocation: Relocation, provider: Module | None, address: int, siz
     """The provider's bytes; None when no segment has them."""
     if provider is None:
         return relocation.environment.read(address, size)
-    low = address - provider.region.address
-    if low < 0 or low + size > provider.region.size:
-        return None
-    return provider.region.buffer[low : low + size].tobytes()
+    content = provider.region.content(address, size)
+    return None if content is None else content.tobytes()
 
 
 def needs_indirect_access(decoded: Decoded) -> bool:

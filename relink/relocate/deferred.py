@@ -91,7 +91,8 @@ def _replayed(
 ) -> tuple[Relocated, U8]:
     """Relocate the image with these bindings into a separate buffer."""
     region = image.region
-    copy = Region(region.address, region.size, host_pages(region.size), region.name, mappable=True)
+    pages = host_pages(len(region.buffer))
+    copy = Region(region.address, region.size, pages, region.name, mappable=True, parts=region.parts)
     place.fill(copy, image.decoded)
     references = References(bindings, deferred.references.symbols, deferred.references.binding_of)
     result = relocator(image, scope, replace(environment, lazy=None)).replay(
@@ -107,7 +108,8 @@ def _differing_words(image: Module, first: U8, second: U8) -> Iterator[tuple[int
     for run in np.split(words, np.flatnonzero(np.diff(words) > 1) + 1):
         if len(run):
             start, end = int(run[0]) * size, (int(run[-1]) + 1) * size
-            yield image.region.address + start, first[start:end].tobytes(), second[start:end].tobytes()
+            address = image.address_of(int(image.runs.addresses(np.array([start]))[0]))
+            yield address, first[start:end].tobytes(), second[start:end].tobytes()
 
 
 def _new_ifuncs(old: list[IfuncCalls], new: list[IfuncCalls]) -> list[IfuncCalls]:

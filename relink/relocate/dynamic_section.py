@@ -24,7 +24,7 @@ def rebase_dynamic_section(image: Module) -> None:
         return
     word = image.architecture.word_size
     where = np.flatnonzero(np.isin(image.decoded.dynamic.tags, REBASED_TAGS))
-    places = header.vaddr - int(image.low) + word * (2 * where + 1)
-    places = places[(places >= 0) & (places <= image.region.size - word)].astype(np.int64)
+    places = image.runs.index(header.vaddr) + word * (2 * where + 1)
+    places = places[(places >= 0) & (places <= image.runs.size - word)].astype(np.int64)
     values = read_words(image.region.buffer, places, word)
     write_words(image.region.buffer, places, word, (values + image.bias_word) & image.address_mask)

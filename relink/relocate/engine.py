@@ -199,7 +199,7 @@ class Relocator(Relocation):
             offsets = offsets[inside]
         if self.handlers is not None:
             offsets = self.handlers.claim_packed(offsets)
-        where = (offsets - self.image.low).astype(np.int64)
+        where = self.image.runs.indices(offsets)
         value = read_words(self.buffer, where, size) + self.image.bias_word
         if self.handlers is not None:
             value = self.handlers.packed_values(offsets, value)
@@ -306,7 +306,7 @@ class Relocator(Relocation):
 
     def defer(self, reloc_type: Reloc, where: I64, resolver: U64, addend: U64) -> None:
         """Record that places (byte indices in the buffer) get the answers of resolver functions."""
-        addresses = where.astype(np.uint64) + np.uint64(self.image.region.address)
+        addresses = self.image.runs.addresses(where) + self.image.bias_word & self.image.address_mask
         self.result.ifuncs.append(IfuncCalls(self.image, reloc_type, addresses, resolver, addend))
 
     def _store_descriptors(self, batch: Batch) -> None:

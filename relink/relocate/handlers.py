@@ -77,7 +77,7 @@ class Entries:
     @cached_property
     def where(self) -> I64:
         """Index of each place in `buffer`; out of bounds for places outside all segments (see `inside`)."""
-        return (self.vaddr - self.image.low).astype(np.int64)
+        return self.image.runs.indices(self.vaddr)
 
     @cached_property
     def place(self) -> U64:

@@ -141,7 +141,7 @@ def defer_slots(
     arch, buffer = image.architecture, image.region.buffer
     slots = _slots(image, waiting)
     offset = np.concatenate([table.offset[entries] for table, _, entries in waiting])
-    where = (offset - image.low).astype(np.int64)
+    where = image.runs.indices(offset)
     size, table_at = arch.word_size, image.decoded.pltgot
     if binding is BindMode.FAITHFUL and table_at is not None:
         words = [arch.plt.link_map_word, arch.plt.resolver_word]
@@ -155,7 +155,7 @@ def defer_slots(
                 type_name="DT_PLTGOT",
             )
         resolver = np.array(host.resolver_words(slots), np.uint64)
-        write_words(buffer, (own - image.low).astype(np.int64), size, resolver)
+        write_words(buffer, image.runs.indices(own), size, resolver)
         value = read_words(buffer, where, size) + image.bias_word
     else:
         first, spacing = host.slot_traps(slots)

@@ -67,7 +67,7 @@ class Relocation:
 
     def batch(self, table: RelocationTable, reloc_type: Reloc, entries: Selection) -> Batch:
         """A batch of entries whose places are in the image, still without operands."""
-        where = (table.offset[entries] - self.image.low).astype(np.int64)
+        where = self.image.runs.indices(table.offset[entries])
         return Batch(
             table, reloc_type, entries, where, self.references.binding_of[use_of(reloc_type)], self.buffer
         )
