@@ -93,6 +93,7 @@ class Parts:
         self.host_symbols = HostSymbols(
             self.traps, StandIns(memory, self.traps), runner, self.convention, self.caller
         )
+        runner.callbacks = self.host_symbols
         #: ifunc resolvers, constructors, destructors
         self.initialisers = Initialisers(linker, memory, runner, self.convention, self.stack, self.symbolizer)
         self.lazy_calls = LazyCalls(  #: binds jump slots at their first call

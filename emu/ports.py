@@ -164,6 +164,16 @@ class Handle(Protocol):
         """The guest address; of an ifunc that of the function its resolver chose."""
 
 
+class Callbacks(Protocol):
+    """Guest addresses that stand for Python functions."""
+
+    def callback(self, function: Callable[..., object], prototype: object) -> int:
+        """A new one, that runs `function` as one of this `emu.calls.types.Prototype`."""
+
+    def remove(self, traps: Iterable[int]) -> None:
+        """Free some: the guest must not call them any more."""
+
+
 class Guest(Protocol):
     """The parts of a guest through which arguments and results pass (see `emu.run.runner.Runner`)."""
 
@@ -173,6 +183,8 @@ class Guest(Protocol):
     def memory(self) -> Memory: ...
     @property
     def heap(self) -> Allocator: ...
+    @property
+    def callbacks(self) -> Callbacks: ...
 
 
 class HostGuest(Guest, Protocol):

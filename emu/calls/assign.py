@@ -2,28 +2,18 @@
 
 Every convention here keeps three counters: the next integer register, the next floating-point register and
 the next stacked argument. What a psABI adds (pairs, back-filling, spilling, splitting) is a rule named in
-`emu.isa.convention`. The same counters, continued, serve a variadic function's further arguments.
+`emu.isa.convention`. The same counters, continued, serve a variadic function's further arguments; begun anew over
+the registers of results, they serve results. What a structure is made of is told by `emu.calls.classify`.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from emu.calls.prototypes import (
-    Array,
-    CType,
-    Floating,
-    FunctionType,
-    Integer,
-    Pointer,
-    Prototype,
-    Struct,
-    VaListType,
-    Void,
-)
-from emu.errors import CallError
-from emu.isa.convention import BINARY64, CallingConvention, PairAlignment, VariadicRule
+from emu.calls.classify import Bank, Part, Shape, classify
+from emu.calls.types import Complex, CType, Floating, Integer, Pointer, Prototype, Struct, Void
+from emu.isa.convention import BINARY64, Aggregates, CallingConvention, PairAlignment, VariadicRule
 
 
 class Piece(NamedTuple):
@@ -35,23 +25,13 @@ class Piece(NamedTuple):
     size: int  #: bytes (of a register: as many as matter)
 
 
-Location = tuple[Piece, ...]
+Location: TypeAlias = tuple[Piece, ...]
 
 
-def passed_size(ctype: CType, word: int) -> int:
-    """Bytes of an argument of this type: integers narrower than a word are widened to one.
+class Reference(tuple[Piece, ...]):
+    """The location of a value's address: the value itself is a copy in memory."""
 
-    Raises CallError for types that cannot be passed.
-    """
-    match ctype:
-        case Integer():
-            return max(ctype.size, word)
-        case Floating() | Pointer() | VaListType():
-            return ctype.size
-        case Struct():
-            raise CallError(f"{ctype} by value is not supported (pass a pointer, or wrap the function in C)")
-        case Void() | Array() | FunctionType():
-            raise CallError(f"a value of type {ctype} cannot be passed")
+    __slots__ = ()
 
 
 def promoted(ctype: CType) -> CType:
@@ -70,14 +50,23 @@ def by_base_standard(convention: CallingConvention, prototype: Prototype) -> boo
 
 
 class Assigner:
-    """The counters, and the rules that move them."""
+    """The counters, and the rules that move them; with `results` over the registers that return."""
 
-    def __init__(self, convention: CallingConvention, *, base_standard: bool = False) -> None:
-        self.convention = convention
+    def __init__(
+        self, convention: CallingConvention, *, base_standard: bool = False, results: bool = False
+    ) -> None:
+        self.convention = rules = convention
         self.base_standard = base_standard
         self.integers_used = 0
         self.floats_used = 0  #: of the widest kind; with back-filling, a bit set of the narrowest
         self.stack_used = 0  #: bytes
+        self.stack_alignment = rules.stack_alignment  #: bytes, of the first stacked argument
+        self._results = results
+        self._integer_names = rules.integer_results if results else rules.integer_arguments
+        self._names = {
+            Bank.FLOAT: rules.float_results if results else rules.float_arguments,
+            Bank.VECTOR: rules.vector_results if results else rules.vector_arguments,
+        }
 
     def copy(self) -> Assigner:
         """Counters to continue from, apart from these."""
@@ -89,48 +78,87 @@ class Assigner:
         Raises CallError if such an argument cannot be passed.
         """
         rules = self.convention
-        size = passed_size(ctype, rules.word_size)
-        alignment = min(size, rules.data.maximum_alignment)
-        if isinstance(ctype, Floating):
-            if rules.passes_by_reference(size):
-                raise CallError(f"{ctype} is passed by reference on {rules.arch}, which is not supported")
-            if not self._floats_are_integers(extra=extra):
-                if (register := self._float_register(size)) is not None:
-                    return (Piece(register, 0, 0, size),)
-                if not rules.floats_spill_to_integers:
-                    return self._stack(size, alignment)
-        return self._integers(size, alignment, extra=extra)
+        shape = classify(rules, ctype, not self._floats_are_integers(extra=extra))
+        if not shape.size:
+            return ()  # an empty structure of C: nothing is passed (GCC, clang)
+        if shape.parts and (pieces := self._parts(shape.parts)) is not None:
+            return pieces
+        own = bool(shape.parts) and not rules.floats_spill_to_integers  # in registers of its own, or on the stack
+        if rules.passes_by_reference(shape.size) and not own:
+            word = rules.word_size
+            return Reference(self._integers(Shape((), True, word, word), extra=extra))
+        if shape.words and not own:
+            return self._integers(shape, extra=extra)
+        return self._stack(shape.size, shape.alignment)
 
     def _floats_are_integers(self, *, extra: bool) -> bool:
         return self.base_standard or (extra and self.convention.variadic is VariadicRule.EXTRAS_AS_INTEGERS)
 
-    def _float_register(self, size: int) -> str | None:
-        names = self.convention.float_arguments.get(size, ())
-        if not self.convention.float_backfill:
-            if self.floats_used >= len(names):
-                return None
-            self.floats_used += 1
-            return names[self.floats_used - 1]
-        units = size // 4
-        for index, name in enumerate(names):
-            bits = (1 << units) - 1 << index * units
-            if not self.floats_used & bits:
-                self.floats_used |= bits
-                return name
-        self.floats_used = -1  # AAPCS32 C.2: after the first stacked one, none is free
+    def _parts(self, parts: tuple[Part, ...]) -> Location | None:
+        """A register for each part; None, and no register taken, where there are not enough."""
+        before = self.integers_used, self.floats_used
+        if parts[0].bank is Bank.X87 and not self._results:
+            return None
+        found: list[Piece] | None
+        if self.convention.float_backfill and parts[0].bank is not Bank.INTEGER:
+            found = self._backfilled(parts)
+        else:
+            found = []
+            for part in parts:
+                register = self._register(part)
+                if register is None:
+                    found = None
+                    break
+                found += _pieces(register, part)
+        if found is None:
+            self.integers_used, self.floats_used = before
+            if not self.convention.registers_reopen and not self.convention.floats_spill_to_integers:
+                self._close_floats()
+        return None if found is None else tuple(found)
+
+    def _register(self, part: Part) -> str | None:
+        if part.bank is Bank.X87:
+            x87 = self.convention.x87
+            return x87.top if self._results and x87 is not None else None
+        if part.bank is Bank.INTEGER:
+            self.integers_used += 1
+            names = self._integer_names
+            return names[self.integers_used - 1] if self.integers_used <= len(names) else None
+        self.floats_used += 1
+        names = self._names[part.bank].get(part.size) or self._names[part.bank].get(8, ())
+        return names[self.floats_used - 1] if self.floats_used <= len(names) else None
+
+    def _backfilled(self, parts: tuple[Part, ...]) -> list[Piece] | None:
+        """The lowest free block of registers, one for each part (all of one kind): AAPCS32 6.1.2.1."""
+        names = self._names[parts[0].bank].get(parts[0].size, ())
+        units = max(parts[0].size // 4, 1)
+        block = (1 << units * len(parts)) - 1
+        for index in range(len(names) - len(parts) + 1):
+            if not self.floats_used & block << index * units:
+                self.floats_used |= block << index * units
+                return [
+                    piece
+                    for name, part in zip(names[index:], parts, strict=False)
+                    for piece in _pieces(name, part)
+                ]
         return None
 
-    def _integers(self, size: int, alignment: int, *, extra: bool) -> Location:
+    def _close_floats(self) -> None:
+        """After the first stacked one, no floating-point register is free (AAPCS32 C.2, AAPCS64 C.3)."""
+        self.floats_used = -1 if self.convention.float_backfill else 1 << 8
+
+    def _integers(self, shape: Shape, *, extra: bool) -> Location:
         rules = self.convention
-        word = rules.word_size
-        names = rules.integer_arguments
+        word, size, alignment = rules.word_size, shape.size, shape.alignment
+        names = self._integer_names
         words = -(-size // word)
         pairing = rules.pair_alignment
         if alignment > word and (pairing is PairAlignment.ALWAYS or (pairing is PairAlignment.VARIADIC and extra)):
             self.integers_used += self.integers_used & 1
         first = self.integers_used
         free = max(len(names) - first, 0)
-        in_registers = words if words <= free else (free if rules.pair_split else 0)
+        split = rules.pair_split and not self.stack_used
+        in_registers = words if words <= free else (free if split else 0)
         if in_registers or not rules.registers_reopen:
             self.integers_used = first + in_registers if words <= free else len(names)
         pieces = tuple(
@@ -145,27 +173,45 @@ class Assigner:
     def _stack(self, size: int, alignment: int) -> Location:
         word = self.convention.word_size
         alignment = max(alignment, word)
+        self.stack_alignment = max(self.stack_alignment, alignment)
         offset = -(-self.stack_used // alignment) * alignment
         self.stack_used = offset + -(-size // word) * word
         return (Piece(None, offset, 0, size),)
 
 
-def result_location(convention: CallingConvention, ctype: CType, *, base_standard: bool = False) -> Location:
-    """Where a result of this type is (empty for void); the register `convention.x87.top` is the x87 stack.
+def _pieces(register: str, part: Part) -> list[Piece]:
+    """One piece, or one for each of the registers that a name joins."""
+    names = register.split(":")
+    size = part.size // len(names)
+    return [Piece(name, 0, part.start + number * size, size) for number, name in enumerate(names)]
 
-    Raises CallError if it has no place here.
+
+def result_location(
+    convention: CallingConvention, ctype: CType, *, base_standard: bool = False
+) -> Location | None:
+    """Where a result of this type is: no pieces for void, None for memory whose address the caller passes.
+
+    The register `convention.x87.top` is the x87 stack. Raises CallError for a type that cannot be returned.
     """
     if isinstance(ctype, Void):
         return ()
+    shape = classify(convention, ctype, not base_standard)
+    limits = {Struct: convention.result_limit, Complex: convention.complex_result_limit}
+    limit = limits.get(type(ctype), convention.word_size * len(convention.integer_results))
+    assigner = Assigner(convention, base_standard=base_standard, results=True)
+    if shape.parts and (pieces := assigner._parts(shape.parts)) is not None:
+        return pieces
+    by_classes = convention.aggregates is Aggregates.EIGHTBYTES and isinstance(ctype, Struct | Complex)
+    if shape.size > limit or (by_classes and shape.size):
+        return None
+    if not shape.size:
+        return ()
+    return assigner._integers(shape, extra=False)
+
+
+def result_pointer(convention: CallingConvention, assigner: Assigner) -> Piece:
+    """Where the address goes at which a result is wanted in memory; it may take the first argument's place."""
+    if convention.result_pointer is not None:
+        return Piece(convention.result_pointer, 0, 0, convention.word_size)
     word = convention.word_size
-    size = passed_size(ctype, word)
-    if isinstance(ctype, Floating) and not base_standard:
-        if (register := convention.float_results.get(size)) is not None:
-            return (Piece(register, 0, 0, size),)
-        if convention.x87 is not None:
-            return (Piece(convention.x87.top, 0, 0, 10),)
-    names = convention.integer_results
-    if size > word * len(names):
-        where = f"returned in memory on {convention.arch}"
-        raise CallError(f"a result of type {ctype} is {where}, which is not supported")
-    return tuple(Piece(names[i], 0, i * word, min(word, size - i * word)) for i in range(-(-size // word)))
+    return assigner.assign(Pointer(Void(), False, word))[0]

@@ -6,11 +6,13 @@ allocation; once a call has lent more than `STACK_LIMIT` bytes, further ones com
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.errors import CallError
 
 if TYPE_CHECKING:
+    from emu.calls.types import Prototype
     from emu.ports import Guest
 
 STACK_LIMIT = 64 * 1024  #: bytes of buffers on the stack per call
@@ -20,7 +22,7 @@ _ALIGNMENT = 16
 class Buffers:
     """What one call lends. `bottom` is the lowest stack address used so far."""
 
-    __slots__ = ("_back", "_guest", "_heap", "_seen", "_top", "blocks", "bottom")
+    __slots__ = ("_back", "_callbacks", "_guest", "_heap", "_seen", "_top", "blocks", "bottom")
 
     def __init__(self, guest: Guest, top: int) -> None:
         self._guest = guest
@@ -28,17 +30,18 @@ class Buffers:
         self.bottom = top
         self.blocks: list[tuple[int, bytes]] = []  #: (stack address, contents)
         self._heap: list[int] = []
-        self._back: list[tuple[int, memoryview]] = []
+        self._back: list[tuple[int, int, Callable[[bytes], object]]] = []
+        self._callbacks: list[int] = []
         self._seen: dict[int, int] = {}
 
     @property
     def pending(self) -> bool:
         """Whether `finish` has anything to do."""
-        return bool(self._back or self._heap)
+        return bool(self._back or self._heap or self._callbacks)
 
-    def lend(self, data: bytes) -> int:
+    def lend(self, data: bytes, alignment: int = _ALIGNMENT) -> int:
         """Copy `data` in; its guest address. Raises CallError when guest memory is exhausted."""
-        address = self.bottom - len(data) & -_ALIGNMENT
+        address = self.bottom - len(data) & -max(alignment, _ALIGNMENT)
         if self._top - address <= STACK_LIMIT:
             self.bottom = address
             self.blocks.append((address, data))
@@ -55,8 +58,29 @@ class Buffers:
         address = self._seen.get(id(owner))
         if address is None:
             flat = view.cast("B")
-            address = self._seen[id(owner)] = self.lend(flat.tobytes())
-            self._back.append((address, flat))
+
+            def store(data: bytes) -> None:
+                flat[:] = data
+
+            address = self.lend_back(owner, flat.tobytes(), store)
+        return address
+
+    def lend_back(
+        self, owner: object, data: bytes, store: Callable[[bytes], object], alignment: int = _ALIGNMENT
+    ) -> int:
+        """Copy `data`, which stands for `owner`, in; `finish` gives `store` what has become of it."""
+        address = self._seen.get(id(owner))
+        if address is None:
+            address = self._seen[id(owner)] = self.lend(data, alignment)
+            self._back.append((address, len(data), store))
+        return address
+
+    def lend_callback(self, function: Callable[..., object], prototype: Prototype) -> int:
+        """The guest address of a function that runs a Python one, for the time of the call."""
+        address = self._seen.get(id(function))
+        if address is None:
+            address = self._seen[id(function)] = self._guest.callbacks.callback(function, prototype)
+            self._callbacks.append(address)
         return address
 
     def finish(self, *, copy_back: bool) -> None:
@@ -65,8 +89,11 @@ class Buffers:
         heap, self._heap = self._heap, []
         try:
             if copy_back:
-                for address, view in back:
-                    view[:] = self._guest.memory.read(address, len(view))
+                for address, size, store in back:
+                    store(self._guest.memory.read(address, size))
         finally:
+            callbacks, self._callbacks = self._callbacks, []
+            if callbacks:
+                self._guest.callbacks.remove(callbacks)
             for address in heap:
                 self._guest.heap.free(address)

@@ -10,8 +10,19 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from emu.calls.assign import Location
-from emu.calls.prototypes import CType, Floating, Integer, Pointer, VaListType, Void
+from emu.calls.store import View, address_of
+from emu.calls.types import (
+    Complex,
+    CType,
+    Enumeration,
+    Floating,
+    Integer,
+    Pointer,
+    Struct,
+    VaListType,
+    Vector,
+    Void,
+)
 from emu.calls.values import WideFloat, decode_float, encode_float, extender, truncator
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY64, X87, CallingConvention
@@ -22,17 +33,17 @@ if TYPE_CHECKING:
 Encoder: TypeAlias = Callable[[object, "Buffers | None"], int]
 Decoder: TypeAlias = Callable[[int], "int | float"]
 
-_NAN_BOX = 0xFFFF_FFFF_0000_0000
+#: What is above a float in a register, where it is boxed.
+NAN_BOX = 0xFFFF_FFFF_0000_0000
 
 
-def encoder(rules: CallingConvention, ctype: CType, location: Location, label: str) -> Encoder:
-    """The encoder of one argument; `label` is what error messages call it."""
+def scalar_encoder(rules: CallingConvention, ctype: CType, label: str, *, box: int = 0) -> Encoder:
+    """The encoder of one number or pointer; `label` is what error messages call it, `box` is set in floats."""
     match ctype:
         case Integer():
             return _integer_encoder(rules, ctype, label)
         case Floating():
-            boxed = rules.float_boxed and location[0].register in rules.float_arguments.get(ctype.size, ())
-            return _float_encoder(ctype, label, box=_NAN_BOX if boxed and ctype.format is BINARY32 else 0)
+            return _float_encoder(ctype, label, box=box if ctype.format is BINARY32 else 0)
         case Pointer(reference=True):
             return _reference_encoder(rules, ctype, label)
         case Pointer():
@@ -40,6 +51,17 @@ def encoder(rules: CallingConvention, ctype: CType, location: Location, label: s
         case VaListType():
             return _pointer_encoder(rules, Pointer(Void(), False, rules.word_size), label)
     raise CallError(f"{label}: a value of type {ctype} cannot be passed")
+
+
+def result_scalar_encoder(
+    rules: CallingConvention, ctype: CType, label: str, *, box: int, on_x87: bool
+) -> Encoder:
+    """The encoder of a host function's result: what would have to be lent is refused."""
+    if isinstance(ctype, Floating):
+        return _float_encoder(ctype, label, box=box if ctype.format is BINARY32 else 0, on_x87=on_x87)
+    if isinstance(ctype, Integer):
+        return _integer_encoder(rules, ctype, label)
+    return _address_encoder(rules.word_size, ctype, label)
 
 
 def decoder(ctype: CType) -> Decoder:
@@ -57,42 +79,21 @@ def decoder(ctype: CType) -> Decoder:
     raise CallError(f"a value of type {ctype} cannot be passed")
 
 
-def result_encoder(rules: CallingConvention, ctype: CType, location: Location) -> Callable[[object, str], int]:
-    """What turns a host function's return value (and its name, for errors) into the result's pattern."""
-    if isinstance(ctype, Void):
-        return lambda value, function: 0
-    zero_for_none = not isinstance(ctype, Floating)
-    register = location[0].register
-    box = _NAN_BOX if rules.float_boxed and register == rules.float_results.get(4) else 0
-    on_x87 = rules.x87 is not None and register == rules.x87.top
-
-    def named(function: str) -> Encoder:
-        label = f"result of host function {function}".rstrip()
-        if isinstance(ctype, Floating):
-            return _float_encoder(ctype, label, box=box if ctype.format is BINARY32 else 0, on_x87=on_x87)
-        if isinstance(ctype, Integer):
-            return _integer_encoder(rules, ctype, label)
-        return _address_encoder(rules.word_size, ctype, label)
-
-    encoders: dict[str, Encoder] = {}
-
-    def encode(value: object, function: str) -> int:
-        if value is None and zero_for_none:
-            return 0
-        if (known := encoders.get(function)) is None:
-            known = encoders[function] = named(function)
-        return known(value, None)
-
-    return encode
-
-
 def extra_type(rules: CallingConvention, value: object, parse: Callable[[str], CType]) -> tuple[CType, object]:
     """The C type an argument that matches `...` is passed as, and the value. Raises CallError if none fits.
 
     `parse` turns the text of an explicit (text, value) pair into a type.
     """
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
-        return parse(value[0]), value[1]
+    if isinstance(value, tuple) and len(value) == 2:
+        kind = getattr(value[0], "_ctype_", value[0])
+        if isinstance(kind, str):
+            return parse(kind), value[1]
+        if isinstance(kind, Struct | Integer | Floating | Complex | Vector | Pointer):
+            return kind, value[1]
+    if isinstance(value, View) and isinstance(value._ctype_, Struct):
+        return value._ctype_, value
+    if isinstance(value, complex):
+        return Complex(Floating(8, "double", BINARY64, min(8, rules.data.maximum_alignment))), value
     if isinstance(value, float):
         return Floating(8, "double", BINARY64), value
     if isinstance(value, int) and not hasattr(value, "address"):
@@ -104,7 +105,7 @@ def extra_type(rules: CallingConvention, value: object, parse: Callable[[str], C
     return Pointer(Void(), False, rules.word_size), value
 
 
-def _refuse(label: str, ctype: CType, value: object, why: str) -> NoReturn:
+def refuse(label: str, ctype: CType, value: object, why: str) -> NoReturn:
     shown = repr(value)
     raise CallError(f"{label}: {shown if len(shown) <= 80 else shown[:77] + '...'} {why} {ctype}")
 
@@ -118,18 +119,20 @@ def _integer_encoder(rules: CallingConvention, ctype: Integer, label: str) -> En
 
     def slow(value: object) -> int:
         if isinstance(value, float):
-            _refuse(label, ctype, value, "is a float and does not convert to")
+            refuse(label, ctype, value, "is a float and does not convert to")
+        if isinstance(value, str) and isinstance(ctype, Enumeration):
+            value = _enumerator(label, ctype, value)
         try:
             number = operator.index(value)  # type: ignore[arg-type]
         except TypeError:
-            address = getattr(value, "address", None)
+            address = address_of(value)
             if not isinstance(address, int):
-                _refuse(label, ctype, value, f"({type(value).__name__}) does not convert to")
+                refuse(label, ctype, value, f"({type(value).__name__}) does not convert to")
             number = address
         if ctype.is_bool:
             return int(number != 0)
         if not low <= number < high:
-            _refuse(label, ctype, value, "does not fit")
+            refuse(label, ctype, value, "does not fit")
         return extend(number)
 
     if ctype.is_bool:
@@ -146,17 +149,24 @@ def _integer_encoder(rules: CallingConvention, ctype: Integer, label: str) -> En
     return encode
 
 
+def _enumerator(label: str, ctype: Enumeration, name: str) -> int:
+    known = dict(ctype.values)
+    if name not in known:
+        raise CallError(f"{label}: {ctype} has no {name!r} (it has {', '.join(known)})")
+    return known[name]
+
+
 def _float_encoder(ctype: Floating, label: str, *, box: int = 0, on_x87: bool = False) -> Encoder:
     fmt = ctype.format
 
     def encode(value: object, buffers: Buffers | None) -> int:
         if value.__class__ is not float and value.__class__ is not WideFloat:
             if isinstance(value, str | bytes | bytearray):
-                _refuse(label, ctype, value, "does not convert to")
+                refuse(label, ctype, value, "does not convert to")
             try:
                 value = float(value)  # type: ignore[arg-type]
             except (TypeError, ValueError, OverflowError):
-                _refuse(label, ctype, value, "does not convert to")
+                refuse(label, ctype, value, "does not convert to")
         bits = encode_float(value, fmt)
         return encode_float(decode_float(bits, fmt), X87) if on_x87 else bits | box
 
@@ -170,15 +180,15 @@ def _address_encoder(word: int, ctype: CType, label: str) -> Encoder:
     def encode(value: object, buffers: Buffers | None) -> int:
         if value is None:
             return 0
-        number: Any = getattr(value, "address", value)
+        number: Any = address_of(value)
         if isinstance(number, float):
-            _refuse(label, ctype, value, "is a float and does not convert to")
+            refuse(label, ctype, value, "is a float and does not convert to")
         try:
             number = operator.index(number)
         except TypeError:
-            _refuse(label, ctype, value, f"({type(value).__name__}) does not convert to")
+            refuse(label, ctype, value, f"({type(value).__name__}) does not convert to")
         if not low <= number < high:
-            _refuse(label, ctype, value, "does not fit")
+            refuse(label, ctype, value, "does not fit")
         return int(number) & mask
 
     return encode
@@ -200,15 +210,12 @@ def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> En
             return buffers.lend(text + bytes(4 if wide else 1))
         if kind is bytes:
             return buffers.lend(bytes(value) + b"\0")  # type: ignore[call-overload]
-        if kind is not bytearray and (hasattr(value, "address") or _is_index(value)):
+        if kind is not bytearray and (isinstance(address_of(value), int) or _is_index(value)):
             return address(value, None)
-        try:
-            view = memoryview(value)  # type: ignore[arg-type]
-        except TypeError:
-            return address(value, None)
-        if not view.c_contiguous:
-            _refuse(label, ctype, value, "is not contiguous and cannot be lent as")
-        return buffers.lend(view.tobytes()) if view.readonly else buffers.lend_writable(value, view)
+        from emu.calls.lending import lend
+
+        lent = lend(rules, ctype, label, value, buffers)
+        return address(value, None) if lent is None else lent
 
     return encode
 

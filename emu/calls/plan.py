@@ -11,7 +11,8 @@ What Python values mean (C types on the left):
     floats       float, int
     pointers     int; None for NULL; an object with an `address`; str (UTF-8, with a NUL; UTF-32 for
                  wchar_t *) and bytes (with a NUL) are copied in; bytearray and other writable buffers are
-                 copied in, and back after the call
+                 copied in, and back after the call; more in `emu.calls.lending`
+    structures   a record, a tuple or list of the members' values, a dictionary; see `emu.calls.codec`
     `...`        int becomes int, or long long when it needs to; float becomes double; strings and buffers
                  become pointers; a pair (C type, value) gives the type
 
@@ -22,17 +23,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from emu.calls import x87
-from emu.calls.assign import Assigner, Location, by_base_standard, promoted, result_location
+from emu.calls.assign import Assigner, Location, by_base_standard, promoted, result_location, result_pointer
 from emu.calls.buffers import Buffers
-from emu.calls.marshal import Decoder, Encoder, decoder, encoder, extra_type, result_encoder
-from emu.calls.prototypes import Parameter, Pointer, Prototype, VaListType, Void, parse_prototype, parse_type
+from emu.calls.marshal import Decoder, Encoder, decoder, extra_type
+from emu.calls.passing import (
+    aggregates,
+    argument_decoder,
+    argument_encoder,
+    is_aggregate,
+    result_encoder,
+    result_reader,
+)
+from emu.calls.places import in_registers, is_simple, may_lend, on_stack, registers_read
+from emu.calls.prototypes import parse_prototype, parse_type
+from emu.calls.store import Store
+from emu.calls.types import CType, Parameter, Prototype, VaListType, Void, sized
 from emu.calls.values import decode_float
 from emu.calls.varargs import RegisterArguments, VaList, VarArgs, gather
 from emu.errors import CallError
-from emu.isa.convention import X87, CallingConvention, VariadicRule
+from emu.isa.convention import X87, CallingConvention
 from emu.isa.registry import convention
 
 if TYPE_CHECKING:
@@ -40,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CallPlan", "Entry", "VaList", "VarArgs", "plan_call"]
 
-Value: TypeAlias = "int | float | VarArgs"
+Value: TypeAlias = object  #: see `emu.host.functions.HostValue`
 _ONLY_INTS = frozenset({int})
 
 
@@ -51,6 +63,7 @@ class Entry(NamedTuple):
     stack: bytes  #: what lies at `sp` and above: return address, stacked arguments, buffers; often empty
     sp: int
     buffers: Buffers | None
+    result_at: int = 0  #: guest address of a result in memory
 
     def finish(self, *, copy_back: bool = True) -> None:
         """After the call: copy bytearrays back and free what was borrowed from the heap.
@@ -65,7 +78,7 @@ def plan_call(arch: str, prototype: Prototype | str) -> CallPlan:
     """The plan for calling, or being called by, a function of this prototype.
 
     Cached: the same text or Prototype gives the same plan. Raises CallError if the prototype does not parse
-    or a type in it cannot be passed (structs by value).
+    or a type in it cannot be passed.
     """
     return _plan(arch, prototype)
 
@@ -89,46 +102,67 @@ class CallPlan:
         self.convention = rules
         self.prototype = prototype
         self._parameters = parameters = (*prototype.parameters, *extras)
-        named = len(prototype.parameters)
-        base = by_base_standard(rules, prototype)
-        self._assigner = Assigner(rules, base_standard=base)
+        self._assigner = Assigner(rules, base_standard=by_base_standard(rules, prototype))
         try:
-            #: Where each argument goes, extras included.
-            self.locations: tuple[Location, ...] = tuple(
-                self._assigner.assign(parameter.type, extra=number >= named)
-                for number, parameter in enumerate(parameters)
-            )
-            self.result_location = result_location(rules, prototype.result, base_standard=base)
+            self._assign_all()
         except CallError as error:
             raise CallError(f"{prototype}: {error}") from None
         self.stack_size = self._assigner.stack_used  #: bytes of stacked arguments, without the return address
         self._word_mask = (1 << 8 * rules.word_size) - 1
         self._pushed = rules.word_size if rules.link_register is None else 0
         self._link = rules.link_register or ""
-        references = any(isinstance(each.type, Pointer) and each.type.reference for each in parameters)
-        #: Every argument is one register, and integers are no values to lend.
-        self._simple = not (prototype.variadic or references) and all(
-            len(place) == 1 and place[0].register for place in self.locations
-        )
+        self._plan_arguments([parameter.type for parameter in parameters])
+        self._plan_result(prototype.result)
+
+    def _assign_all(self) -> None:
+        rules, result = self.convention, self.prototype.result
+        base = self._assigner.base_standard
+        #: Where the result is; None: in memory, at an address the caller passes.
+        self.result_location = result_location(rules, result, base_standard=base)
+        in_memory = self.result_location is None
+        self._result_pointer = result_pointer(rules, self._assigner) if in_memory else None
+        named = len(self.prototype.parameters)
+        places: list[Location] = []
+        for number, parameter in enumerate(self._parameters):
+            try:
+                places.append(self._assigner.assign(parameter.type, extra=number >= named))
+            except CallError as error:
+                raise CallError(f"argument {number + 1} {parameter.name}".rstrip() + f": {error}") from None
+        self.locations: tuple[Location, ...] = tuple(places)  #: where each argument goes, extras included
+
+    def _plan_arguments(self, types: Sequence[CType]) -> None:
+        rules, places, in_memory = self.convention, self.locations, self._result_pointer is not None
+        self._lends = in_memory or any(map(may_lend, self._parameters, places))
+        self._simple = not (self.prototype.variadic or in_memory) and is_simple(self._parameters, places)
         self._encoders: tuple[Encoder, ...] = tuple(
-            encoder(rules, parameter.type, place, self._label(number))
-            for number, (parameter, place) in enumerate(zip(parameters, self.locations, strict=True), 1)
+            argument_encoder(rules, ctype, place, self._label(number))
+            for number, (ctype, place) in enumerate(zip(types, places, strict=True), 1)
         )
-        self._lends = any(isinstance(parameter.type, Pointer | VaListType) for parameter in parameters)
-        self._decoders = tuple(decoder(parameter.type) for parameter in parameters)
-        self._va_lists = [number for number, each in enumerate(parameters) if isinstance(each.type, VaListType)]
-        self._encode_result = result_encoder(rules, prototype.result, self.result_location)
-        self._result_registers = tuple(piece.register or "" for piece in self.result_location)
-        #: The x87 stack, if the result is there.
-        self._x87 = rules.x87 if rules.x87 and self._result_registers == (rules.x87.top,) else None
-        self._decode_result = self._result_decoder()
+        self._decoders = tuple(map(argument_decoder, types, places))
+        self._aggregates = aggregates(rules, types, places)
+        self._va_lists = [number for number, each in enumerate(types) if isinstance(each, VaListType)]
         self._fixed = self._fixed_registers()
-        self._register_pieces = self._pieces_in_registers()
-        self._stack_pieces = self._pieces_on_stack()
+        self._register_pieces = in_registers(rules, places)
+        self._stack_pieces = on_stack(places, self._pushed)
         self._targets = tuple(
-            (place[0].register or "", encode) for place, encode in zip(self.locations, self._encoders, strict=True)
+            (place[0].register or "", encode)
+            for place, encode in zip(places, self._encoders, strict=True)
+            if place
         )
-        self._read_names = self._registers_read()
+        self._read_names = registers_read(rules, places, variadic=self.prototype.variadic)
+        if self._simple:
+            self._read_names = self._read_names[:-1]
+
+    def _plan_result(self, result: CType) -> None:
+        rules, place = self.convention, self.result_location
+        self._encode_result = result_encoder(rules, result, place)
+        self._result_registers = tuple(piece.register or "" for piece in place or ())
+        #: The x87 stack, if the result is there.
+        self._x87 = rules.x87 if rules.x87 and rules.x87.top in self._result_registers else None
+        self._result_pieces = in_registers(rules, (place or (),))
+        self._decode_result = self._result_decoder()
+        self._read_result = result_reader(rules, result, in_memory=place is None)
+        self._result_size = 0 if isinstance(result, Void) else sized(result).size
 
     # ---------------------------------------------------------------- calling the guest
 
@@ -167,41 +201,54 @@ class CallPlan:
     def _layout(self, args: Sequence[object], sp: int, return_to: int, buffers: Buffers | None) -> Entry:
         rules = self.convention
         patterns = [encode(value, buffers) for encode, value in zip(self._encoders, args, strict=True)]
-        registers = [
-            (name, patterns[argument] >> shift & mask) for argument, name, shift, mask in self._register_pieces
-        ]
+        registers = [(piece.register, piece.of(patterns[piece.argument])) for piece in self._register_pieces]
         registers += self._fixed
+        pointer, result_at = self._result_pointer, 0
+        if pointer is not None and buffers is not None:
+            result_at = buffers.lend(bytes(self._result_size), sized(self.prototype.result).alignment)
+            if pointer.register is not None:
+                registers.append((pointer.register, result_at))
         top = sp if buffers is None else buffers.bottom
-        arguments = (top - self.stack_size) & -rules.stack_alignment
+        arguments = (top - self.stack_size) & -self._assigner.stack_alignment
         bottom = arguments - self._pushed
         registers.append(("sp", bottom))
         if self._link:
             registers.append((self._link, return_to))
         lent = buffers.blocks if buffers is not None else ()
         if not (lent or self._pushed or self.stack_size):
-            return Entry(registers, b"", bottom, buffers)
+            return Entry(registers, b"", bottom, buffers, result_at)
         image = bytearray(sp - bottom if lent else arguments + self.stack_size - bottom)
         if self._pushed:
             image[: self._pushed] = return_to.to_bytes(self._pushed, "little")
+        if pointer is not None and pointer.register is None:
+            image[self._pushed : 2 * self._pushed] = result_at.to_bytes(self._pushed, "little")
         for argument, start, size, shift in self._stack_pieces:
             bits = patterns[argument] >> shift & (1 << 8 * size) - 1
             image[start : start + size] = bits.to_bytes(size, "little")
         for address, data in lent:
             image[address - bottom : address - bottom + len(data)] = data
-        return Entry(registers, bytes(image), bottom, buffers)
+        return Entry(registers, bytes(image), bottom, buffers, result_at)
 
-    def result(self, guest: Guest) -> int | float | None:
-        """What the function that has just returned gave back: int, float, or None for void."""
-        decode = self._decode_result
+    def result(self, guest: Guest, at: int = 0) -> Any:
+        """What the function that has just returned gave back (`at`: its `Entry.result_at`); None for void."""
+        decode, read, stack = self._decode_result, self._read_result, self._x87
         if decode is None:
             return None
         names = self._result_registers
-        if len(names) == 1:
-            if self._x87 is not None:
-                return decode(x87.pop(guest.cpu, self._x87))
-            return decode(guest.cpu.read_register(names[0]))
-        values = dict(zip(names, guest.cpu.read_registers(names), strict=True))
-        return decode(gather(self.result_location, values, _no_stack))
+        if stack is not None:
+            bits = sum(x87.pop(guest.cpu, stack) << 8 * piece.start for piece in self.result_location or ())
+        elif len(names) == 1:
+            bits = guest.cpu.read_register(names[0])
+        elif self._result_pointer is not None:
+            bits = int.from_bytes(guest.memory.read(at, self._result_size), "little")
+        else:
+            values = dict(zip(names, guest.cpu.read_registers(names), strict=True))
+            bits = gather(self.result_location or (), values, _no_stack)
+        if read is None:
+            return decode(bits)
+        size = self._result_size
+        data = bytearray((bits & (1 << 8 * size) - 1).to_bytes(size, "little"))
+        return read(Store(data, guest.memory), 0)
 
     # ---------------------------------------------------------------- called by the guest
 
@@ -211,14 +258,14 @@ class CallPlan:
         Integers are signed as their types are, pointers unsigned; `va_list` arrives as a VaList, and what
         matches `...` as one last VarArgs.
         """
+        cpu = guest.cpu
         if not self._read_names:
             return ()
-        cpu = guest.cpu
         if len(self._read_names) == 1:  # a batch of one costs more
             values = [cpu.read_register(self._read_names[0])]
         else:
             values = cpu.read_registers(self._read_names)
-        found: list[Value]
+        found: list[Any]
         if self._simple:
             found = [decode(value) for decode, value in zip(self._decoders, values, strict=True)]
         else:
@@ -236,11 +283,32 @@ class CallPlan:
             if self.prototype.variadic:
                 found.append(RegisterArguments(guest, self._assigner.copy(), registers, stack))
         for number in self._va_lists:
-            found[number] = VaList(guest, self.convention, int(found[number]))  # type: ignore[arg-type]
+            found[number] = VaList(guest, self.convention, found[number])
+        for number, size, read, by_reference in self._aggregates:
+            bits = found[number]
+            if by_reference:
+                data = guest.memory.read(bits & self._word_mask, size)
+            else:
+                data = (bits & (1 << 8 * size) - 1).to_bytes(size, "little")
+            found[number] = read(Store(bytearray(data), guest.memory), 0)
         return tuple(found)
 
-    def leave(self, guest: Guest, value: object, function: str = "") -> int:
-        """Return `value` from the function the guest has stopped at.
+    @property
+    def result_in_memory(self) -> bool:
+        """Whether the caller says where the result goes: `result_address` must be asked when it has called."""
+        return self._result_pointer is not None
+
+    def result_address(self, guest: Guest) -> int:
+        """Where the caller, whose call the guest has stopped at, wants a result in memory."""
+        pointer = self._result_pointer
+        if pointer is None:
+            return 0
+        if pointer.register is not None:
+            return guest.cpu.read_register(pointer.register)
+        return guest.memory.read_uint(guest.cpu.read_register("sp") + self._pushed, self._pushed)
+
+    def leave(self, guest: Guest, value: object, function: str = "", at: int = 0) -> int:
+        """Return `value` from the function the guest has stopped at; `at` is what `result_address` said.
 
         Gives the address to resume at (on Arm, bit 0 means Thumb). None stands for 0 or NULL where an integer
         or pointer is due. Raises CallError, naming `function`, for a value the result type cannot hold.
@@ -248,17 +316,14 @@ class CallPlan:
         rules = self.convention
         cpu = guest.cpu
         pattern = self._encode_result(value, function or self.prototype.name)
+        registers = [(piece.register, piece.of(pattern)) for piece in self._result_pieces]
         if self._x87 is not None:
-            x87.push(cpu, self._x87, pattern)
+            for piece in reversed(self.result_location or ()):
+                x87.push(cpu, self._x87, pattern >> 8 * piece.start & (1 << 80) - 1)
             registers = []
-        elif len(self._result_registers) == 1:
-            registers = [(self._result_registers[0], pattern)]
-        else:
-            word = 8 * rules.word_size
-            registers = [
-                (name, pattern >> number * word & self._word_mask)
-                for number, name in enumerate(self._result_registers)
-            ]
+        elif self._result_pointer is not None:
+            guest.memory.write(at, pattern.to_bytes(self._result_size, "little"))
+            registers = [(rules.integer_results[0], at)]
         if self._link:
             if len(registers) == 1:
                 cpu.write_register(*registers[0])
@@ -267,7 +332,8 @@ class CallPlan:
             return cpu.read_register(self._link)
         sp = cpu.read_register("sp")
         return_to = int.from_bytes(guest.memory.read(sp, self._pushed), "little")
-        cpu.write_registers([*registers, ("sp", sp + self._pushed)])
+        popped = rules.word_size if rules.pops_result_pointer and self._result_pointer is not None else 0
+        cpu.write_registers([*registers, ("sp", sp + self._pushed + popped)])
         return return_to
 
     # ---------------------------------------------------------------- pieces
@@ -304,42 +370,11 @@ class CallPlan:
         used = sum(piece.register in vectors for place in self.locations for piece in place)
         return ((rules.vector_count_register, used),)
 
-    def _registers_read(self) -> tuple[str, ...]:
-        """What `arguments` reads, in one batch: the arguments' own registers first."""
-        rules = self.convention
-        used = [piece.register for place in self.locations for piece in place if piece.register]
-        if self._simple:
-            return tuple(used)
-        if self.prototype.variadic:
-            used += rules.integer_arguments
-            if rules.variadic is VariadicRule.SAME:
-                # What matches the ellipsis is double or long double.
-                used += rules.float_arguments.get(8, ())
-                used += rules.float_arguments.get(16, ())
-        return (*dict.fromkeys(used), "sp")
-
-    def _pieces_in_registers(self) -> list[tuple[int, str, int, int]]:
-        """(argument, register, bits of its pattern below the piece, mask) for every piece in a register."""
-        return [
-            # What fills a register may be wider than the type: extended, or boxed.
-            (number, piece.register, 8 * piece.start, self._word_mask if len(place) > 1 else -1)
-            for number, place in enumerate(self.locations)
-            for piece in place
-            if piece.register is not None
-        ]
-
-    def _pieces_on_stack(self) -> list[tuple[int, int, int, int]]:
-        """(argument, bytes above sp at the first instruction, bytes, bits below the piece), stacked ones."""
-        return [
-            (number, self._pushed + piece.offset, piece.size, 8 * piece.start)
-            for number, place in enumerate(self.locations)
-            for piece in place
-            if piece.register is None
-        ]
-
     def _result_decoder(self) -> Decoder | None:
         if isinstance(self.prototype.result, Void):
             return None
+        if is_aggregate(self.prototype.result):
+            return int
         return partial(decode_float, fmt=X87) if self._x87 else decoder(self.prototype.result)
 
 

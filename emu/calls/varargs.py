@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from emu.calls.assign import Assigner, Location, passed_size, promoted
+from emu.calls.assign import Assigner, Location, Reference, promoted
+from emu.calls.classify import Bank, Part, Shape, classify
+from emu.calls.codec import unpacker
 from emu.calls.marshal import decoder
-from emu.calls.prototypes import CType, Floating, parse_type
-from emu.isa.convention import CallingConvention, PairAlignment, SaveArea
+from emu.calls.passing import is_aggregate
+from emu.calls.prototypes import parse_type
+from emu.calls.store import Store, View
+from emu.calls.types import CType, Floating, sized
+from emu.isa.convention import CallingConvention, PairAlignment, SaveArea, VariadicRule
 
 if TYPE_CHECKING:
     from emu.ports import Guest
@@ -31,23 +36,34 @@ class VarArgs(ABC):
     """Arguments taken one by one, each with the type the callee expects, as C's `va_arg` does."""
 
     _rules: CallingConvention
+    _guest: Guest
 
-    def take(self, ctype: str | CType) -> int | float:
-        """The next argument, read as `ctype` (text such as "unsigned long", "double", "char *").
+    def take(self, ctype: str | CType | type[View]) -> Any:
+        """The next argument, read as `ctype`: text such as "unsigned long", "double", "char *", or a record's class.
 
         Types that the default argument promotions change (char, short, float) are read as what they become.
         Integers are signed as the type is, pointers unsigned. Raises CallError for a type that cannot be
         passed, AddressSpaceError if the list runs off the stack.
         """
-        if isinstance(ctype, str):
-            ctype = parse_type(ctype, self._rules.arch)
-        passed = promoted(ctype)
+        kind: CType = parse_type(ctype, self._rules.arch) if isinstance(ctype, str) else _type_of(ctype)
+        passed = promoted(kind)
         pattern = self._fetch(passed)
-        return decoder(passed if isinstance(passed, Floating) else ctype)(pattern)
+        if is_aggregate(kind):
+            size = sized(kind).size
+            data = (pattern & (1 << 8 * size) - 1).to_bytes(size, "little")
+            return unpacker(self._rules, kind)(Store(bytearray(data), self._guest.memory), 0)
+        return decoder(passed if isinstance(passed, Floating) else kind)(pattern)
 
     @abstractmethod
     def _fetch(self, ctype: CType) -> int:
         """The next argument's pattern."""
+
+    def _read(self, address: int, size: int) -> int:
+        return int.from_bytes(self._guest.memory.read(address, size), "little")
+
+
+def _type_of(ctype: CType | type[View]) -> CType:
+    return ctype._ctype_ if isinstance(ctype, type) else ctype
 
 
 class RegisterArguments(VarArgs):
@@ -62,10 +78,11 @@ class RegisterArguments(VarArgs):
 
     def _fetch(self, ctype: CType) -> int:
         location = self._assigner.assign(ctype, extra=True)
-        return gather(location, self._registers, self._stacked)
+        pattern = gather(location, self._registers, self._stacked)
+        return self._read(pattern, sized(ctype).size) if isinstance(location, Reference) else pattern
 
     def _stacked(self, offset: int, size: int) -> int:
-        return int.from_bytes(self._guest.memory.read(self._stack + offset, size), "little")
+        return self._read(self._stack + offset, size)
 
 
 class VaList(VarArgs):
@@ -84,44 +101,67 @@ class VaList(VarArgs):
 
     def _fetch(self, ctype: CType) -> int:
         rules = self._rules
-        size = passed_size(ctype, rules.word_size)
-        if rules.va_list is not None:
-            floating = isinstance(ctype, Floating)
-            area = rules.va_list.floats if floating else rules.va_list.integers
-            if (saved := self._saved(area, size, floating=floating)) is not None:
-                return self._read(saved, size)
-        return self._read(self._stacked(size), size)
+        shape = classify(rules, ctype, rules.variadic is VariadicRule.SAME)
+        own = bool(shape.parts) and not rules.floats_spill_to_integers
+        if rules.passes_by_reference(shape.size) and not own:
+            word = rules.word_size
+            address = self._fetch_shape(Shape((), True, word, word))
+            return self._read(address, shape.size)
+        return self._fetch_shape(shape)
 
-    def _saved(self, area: SaveArea, size: int, *, floating: bool) -> int | None:
-        """Address of the next argument in a register save area, or None when no register is left."""
-        rules = self._rules
-        if floating and size not in rules.float_arguments:
+    def _fetch_shape(self, shape: Shape) -> int:
+        if not shape.size:
+            return 0
+        if self._rules.va_list is not None and (saved := self._saved(shape)) is not None:
+            return sum(self._read(address, part.size) << 8 * part.start for part, address in saved)
+        return self._read(self._stacked(shape), shape.size)
+
+    def _saved(self, shape: Shape) -> list[tuple[Part, int]] | None:
+        """The parts of the next argument with their addresses in the register save areas; None when too few
+        registers are left."""
+        layout, rules = self._rules.va_list, self._rules
+        assert layout is not None
+        parts = shape.parts
+        if not parts and shape.words:
+            word = rules.word_size
+            parts = tuple(Part(Bank.INTEGER, at, min(word, shape.size - at)) for at in range(0, shape.size, word))
+        if not parts or any(part.bank is Bank.X87 for part in parts):
             return None
-        offset = self._offsets.get(area)
-        if offset is None:
-            raw = self._guest.memory.read(self.pointer + area.offset_at, 4)
-            offset = int.from_bytes(raw, "little", signed=True)
-        registers = 1 if floating else -(-size // area.step)
-        if registers == 2 and rules.pair_alignment is PairAlignment.ALWAYS:
-            offset += offset & area.step  # the count ends at a multiple of two, so parity can be computed from it
-        end = offset + registers * area.step
-        if end > area.limit:
+        ends: dict[SaveArea, int] = {}
+        found = []
+        for part in parts:
+            area = layout.integers if part.bank is Bank.INTEGER else layout.floats
+            offset = ends[area] if area in ends else self._offset(area)
+            pairs = rules.pair_alignment is PairAlignment.ALWAYS and shape.alignment > rules.word_size
+            if area not in ends and pairs and part.bank is Bank.INTEGER:
+                offset += offset & area.step  # the count ends at a multiple of two, so parity can be told from it
+            ends[area] = offset + area.step
+            found.append((part, offset))
+        if any(end > area.limit for area, end in ends.items()):
             if not rules.registers_reopen:
-                self._offsets[area] = area.limit
+                self._offsets |= {area: area.limit for area in ends}
             return None
-        self._offsets[area] = end
-        return self._word(self.pointer + area.base_at) + offset
+        self._offsets |= ends
+        return [
+            (part, self._word(self.pointer + area.base_at) + offset)
+            for part, offset in found
+            for area in (layout.integers if part.bank is Bank.INTEGER else layout.floats,)
+        ]
 
-    def _stacked(self, size: int) -> int:
+    def _offset(self, area: SaveArea) -> int:
+        """Of the next saved register, from the area's base."""
+        if area not in self._offsets:
+            raw = self._guest.memory.read(self.pointer + area.offset_at, 4)
+            self._offsets[area] = int.from_bytes(raw, "little", signed=True)
+        return self._offsets[area]
+
+    def _stacked(self, shape: Shape) -> int:
         """Address of the next argument on the stack, and step over it."""
         word = self._rules.word_size
-        alignment = max(min(size, self._rules.data.maximum_alignment), word)
+        alignment = max(shape.alignment, word)
         address = -(-self._next // alignment) * alignment
-        self._next = address + -(-size // word) * word
+        self._next = address + -(-shape.size // word) * word
         return address
-
-    def _read(self, address: int, size: int) -> int:
-        return int.from_bytes(self._guest.memory.read(address, size), "little")
 
     def _word(self, address: int) -> int:
         return self._read(address, self._rules.word_size)

@@ -17,11 +17,13 @@ from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.calls.plan import VarArgs
+    from emu.calls.store import View
+    from emu.calls.types import Prototype
 
 #: What crosses between Python and C on a host function's side: integers and pointers are ints (signed as
-#: their type is), float and double are floats, and `...` arrives as one last VarArgs.
-HostValue: TypeAlias = "int | float | VarArgs"
-HostCallable: TypeAlias = Callable[..., "int | float | bool | None"]
+#: their type is), float and double are floats, structures are records, and `...` arrives as one last VarArgs.
+HostValue: TypeAlias = "int | float | complex | tuple[object, ...] | View | VarArgs"
+HostCallable: TypeAlias = Callable[..., object]
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,12 @@ class HostFunction:
     """A callable and the C prototype it is called by, e.g. ``int add(int a, int b)`` or ``double(int)``."""
 
     call: HostCallable
-    prototype: str
+    prototype: str | Prototype
 
 
-def host_function(value: HostCallable | HostFunction | tuple[HostCallable, str], name: str) -> HostFunction:
+def host_function(
+    value: HostCallable | HostFunction | tuple[HostCallable, str | Prototype], name: str
+) -> HostFunction:
     """Convert what a user may give for a symbol to a HostFunction.
 
     A bare callable takes as many pointer-wide signed integers as it has positional parameters and returns

@@ -20,6 +20,7 @@ from relink.image import Image, Symbol, image_of
 from relink.resolve.sources import DefinedSymbols, Lookup, SymbolRequest, SymbolSource
 
 if TYPE_CHECKING:
+    from emu.calls.types import Prototype
     from emu.errors import Frame
     from emu.host.stand_ins import StandIns
     from emu.isa.convention import CallingConvention
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from relink.module import Module
 
 #: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
-SymbolValue: TypeAlias = "HostCallable | HostFunction | tuple[HostCallable, str] | int"
+SymbolValue: TypeAlias = "HostCallable | HostFunction | tuple[HostCallable, str | Prototype] | int"
 #: A table of them, or a function of a `SymbolRequest` (or a `SymbolSource`) that answers with one, or None.
 Symbols: TypeAlias = "Mapping[str, SymbolValue] | Lookup | SymbolSource"
 
@@ -85,17 +86,21 @@ class HostSymbols:
         """The trap handler that runs `function`; errors call it `name`."""
         guest = self._guest
         plan = plan_call(self._arch, function.prototype)
+        in_memory = plan.result_in_memory
 
         def reached() -> int:
+            at = 0
             try:
                 arguments = plan.arguments(guest)
+                if in_memory:
+                    at = plan.result_address(guest)
             except GuestAccessError as error:  # of the caller's stack
                 raise BadGuestPointer(name, error) from None
             guest.in_host = True
             value = function.call(*arguments)
             guest.in_host = False
             try:
-                return plan.leave(guest, value, name)
+                return plan.leave(guest, value, name, at)
             except GuestAccessError as error:
                 raise BadGuestPointer(name, error) from None
 
@@ -113,6 +118,13 @@ class HostSymbols:
         address = self._traps.add(name, reached) if stand_in is None else stand_in
         traps.append(address)
         return address
+
+    # ------------------------------------------------------------ callbacks (see `emu.ports.Callbacks`)
+
+    def callback(self, function: HostCallable, prototype: object) -> int:
+        """A trap that runs a Python function as one of this prototype. `remove` frees it."""
+        name = getattr(function, "__name__", type(function).__name__)
+        return self.define(f"callback {name}", HostFunction(function, cast("str | Prototype", prototype)))
 
     def remove(self, traps: Iterable[int]) -> None:
         """Free traps."""

@@ -16,6 +16,7 @@ import struct
 
 from emu.isa.convention import (
     BINARY128,
+    Aggregates,
     CallingConvention,
     DataModel,
     PairAlignment,
@@ -47,6 +48,8 @@ from relink.arch import FloatAbi
 HWCAP = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8
 IFUNC_ARG_HWCAP = 1 << 62
 
+_SINGLES, _DOUBLES, _VECTORS = (numbered(prefix, 8) for prefix in "sdv")
+
 AARCH64 = Isa(
     name="aarch64",
     convention=CallingConvention(
@@ -61,12 +64,28 @@ AARCH64 = Isa(
             long_double_size=16,
             time_size=8,
             maximum_alignment=16,
+            vector_alignment=16,
+            unnamed_fields_align=True,
+            has_float16=True,
+            has_float128=True,
             extended_float_t=False,
         ),
         integer_arguments=numbered("x", 8),
         integer_results=("x0", "x1"),
-        float_arguments={4: numbered("s", 8), 8: numbered("d", 8), 16: numbered("v", 8)},
-        float_results={4: "s0", 8: "d0", 16: "v0"},
+        float_arguments={2: _SINGLES, 4: _SINGLES, 8: _DOUBLES, 16: _VECTORS},
+        float_results={2: _SINGLES[:4], 4: _SINGLES[:4], 8: _DOUBLES[:4], 16: _VECTORS[:4]},
+        vector_arguments={8: _DOUBLES, 16: _VECTORS},
+        vector_results={8: _DOUBLES[:4], 16: _VECTORS[:4]},
+        vectors_as_integers=False,
+        aggregates=Aggregates.HOMOGENEOUS,
+        aggregate_limit=16,
+        result_limit=16,
+        complex_result_limit=16,
+        result_pointer="x8",
+        pops_result_pointer=False,
+        argument_alignment=16,
+        vectors_align=False,
+        natural_alignment=True,
         x87=None,
         preserved_integers=numbered("x", 11, 19),
         preserved_floats=numbered("d", 8, 8),

@@ -16,6 +16,7 @@ from __future__ import annotations
 from emu.isa import arm_kernel_page
 from emu.isa.convention import (
     BINARY64,
+    Aggregates,
     CallingConvention,
     DataModel,
     PairAlignment,
@@ -55,6 +56,9 @@ _DWARF = DwarfRegisters(
     names=numbered("r", 16), sp=13, fp=11, link=14, word=4, frame_records=((0, 4), (-4, 0)), code_bits=1
 )
 
+_SINGLES, _DOUBLES = numbered("s", 16), numbered("d", 8)
+_QUADS = ("d0:d1", "d2:d3", "d4:d5", "d6:d7")
+
 _CONVENTION = CallingConvention(
     arch="arm",
     document="AAPCS32 2024Q3, sections 6.5 and 7.1",
@@ -67,12 +71,28 @@ _CONVENTION = CallingConvention(
         long_double_size=8,
         time_size=4,
         maximum_alignment=8,
+        vector_alignment=8,
+        unnamed_fields_align=True,
+        has_float16=True,
+        has_float128=False,
         extended_float_t=False,
     ),
     integer_arguments=("r0", "r1", "r2", "r3"),
-    integer_results=("r0", "r1"),
-    float_arguments={4: numbered("s", 16), 8: numbered("d", 8)},
-    float_results={4: "s0", 8: "d0"},
+    integer_results=("r0", "r1", "r2", "r3"),
+    float_arguments={2: _SINGLES, 4: _SINGLES, 8: _DOUBLES},
+    float_results={2: _SINGLES[:4], 4: _SINGLES[:4], 8: _DOUBLES[:4]},
+    vector_arguments={8: _DOUBLES, 16: _QUADS},
+    vector_results={8: _DOUBLES[:4], 16: _QUADS},
+    vectors_as_integers=False,
+    aggregates=Aggregates.HOMOGENEOUS,
+    aggregate_limit=None,
+    result_limit=4,
+    complex_result_limit=4,
+    result_pointer=None,
+    pops_result_pointer=False,
+    argument_alignment=8,
+    vectors_align=False,
+    natural_alignment=True,
     x87=None,
     preserved_integers=numbered("r", 8, 4),
     preserved_floats=numbered("d", 8, 8),
@@ -86,7 +106,7 @@ _CONVENTION = CallingConvention(
     vector_count_register=None,
     va_list=None,
     pair_alignment=PairAlignment.ALWAYS,
-    pair_split=False,
+    pair_split=True,
     registers_reopen=False,
     sign_extends_words=False,
 )

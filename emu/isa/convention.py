@@ -30,6 +30,7 @@ class FloatFormat(NamedTuple):
         return (1 + self.exponent + self.explicit_one + self.fraction) // 8
 
 
+BINARY16 = FloatFormat(5, 10)
 BINARY32 = FloatFormat(8, 23)
 BINARY64 = FloatFormat(11, 52)
 X87 = FloatFormat(15, 63, explicit_one=True)
@@ -47,6 +48,10 @@ class DataModel:
     long_double_size: int  #: sizeof(long double)
     time_size: int  #: sizeof(time_t) and sizeof(off_t), as glibc without _TIME_BITS or _FILE_OFFSET_BITS
     maximum_alignment: int  #: no basic type is aligned more in memory
+    vector_alignment: int  #: no vector is aligned more
+    unnamed_fields_align: bool  #: a bit-field without a name counts for the alignment of its structure
+    has_float16: bool  #: whether compilers have _Float16
+    has_float128: bool  #: whether compilers have _Float128
     extended_float_t: bool  #: float_t and double_t of <math.h> are long double (FLT_EVAL_METHOD 2)
 
 
@@ -64,6 +69,15 @@ class PairAlignment(enum.Enum):
     NEVER = "never"
     ALWAYS = "always"
     VARIADIC = "when it matches the ellipsis"
+
+
+class Aggregates(enum.Enum):
+    """How a structure, union or complex number that is passed by value finds its registers."""
+
+    STACK = "never: it goes on the stack"
+    EIGHTBYTES = "each 8 bytes have a class, by what lies in them, and go to a register of its bank"
+    HOMOGENEOUS = "up to four members, all of one floating-point or vector type, go to a register each"
+    FLATTENED = "one or two floating-point members, or one and an integer, go to a register each"
 
 
 class SaveArea(NamedTuple):
@@ -91,7 +105,7 @@ class X87Stack(NamedTuple):
     tags: str  #: 16 bits, two for each physical register: 3 is empty
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CallingConvention:
     """One procedure call standard. Compare by identity; there is one object for each.
 
@@ -107,8 +121,21 @@ class CallingConvention:
     #: Size in bytes of a floating-point type -> the registers that pass it. Registers at the same index of
     #: two sizes are the same register, unless `float_backfill`.
     float_arguments: Mapping[int, tuple[str, ...]] = field(repr=False)
-    #: Size -> the register that returns it; a size that is missing is returned like an integer.
-    float_results: Mapping[int, str] = field(repr=False)
+    #: Size -> the registers that return it; a size that is missing is returned like an integer.
+    float_results: Mapping[int, tuple[str, ...]] = field(repr=False)
+    #: Size of a vector -> the registers that pass it (of the same bank; "a:b" are two registers, the lower first).
+    vector_arguments: Mapping[int, tuple[str, ...]] = field(repr=False)
+    vector_results: Mapping[int, tuple[str, ...]] = field(repr=False)
+    vectors_as_integers: bool  #: a vector without such a register is passed like an integer; else it is refused
+    aggregates: Aggregates
+    aggregate_limit: int | None  #: bytes; what is larger, and in no register of its own, is passed as its address
+    result_limit: int  #: bytes; a larger structure is returned in memory, unless its members have registers
+    complex_result_limit: int  #: the same for a complex number
+    result_pointer: str | None  #: holds the address a result is wanted at; None: it is a first argument
+    pops_result_pointer: bool  #: the callee takes that argument off the stack
+    argument_alignment: int  #: bytes; no argument is aligned more on the stack
+    vectors_align: bool  #: but one with a vector in it is
+    natural_alignment: bool  #: of a structure what its members have counts, not attributes of the whole
     x87: X87Stack | None  #: floating-point results without a register are returned on the x87 stack
     preserved_integers: tuple[str, ...]  #: registers a callee keeps, besides sp and the link register
     preserved_floats: tuple[str, ...]  #: floating-point registers of 8 bytes a callee keeps
@@ -141,13 +168,13 @@ class CallingConvention:
 
     def passes_by_reference(self, size: int) -> bool:
         """Whether a floating-point value of `size` bytes is passed as its address (RISC-V: over two words)."""
-        return self.floats_spill_to_integers and size > 2 * self.word_size
+        return self.aggregate_limit is not None and size > self.aggregate_limit
 
 
 def float_variants(page: CallingConvention, *abis: FloatAbi) -> tuple[CallingConvention, ...]:
     """The same convention with fewer floating-point values in floating-point registers: the others, and results,
     are passed like integers. Named "<arch>:<float ABI>"."""
-    kept = {FloatAbi.SOFT: (), FloatAbi.SINGLE: (4,)}
+    kept = {FloatAbi.SOFT: (), FloatAbi.SINGLE: (2, 4)}
     return tuple(
         replace(
             page,
@@ -156,6 +183,9 @@ def float_variants(page: CallingConvention, *abis: FloatAbi) -> tuple[CallingCon
             floats_spill_to_integers=True,
             float_arguments={size: page.float_arguments[size] for size in kept[abi]},
             float_results={size: page.float_results[size] for size in kept[abi]},
+            vector_arguments={},
+            vector_results={},
+            vectors_as_integers=True,
         )
         for abi in abis
     )

@@ -11,7 +11,16 @@ that the stack overflows after eight calls. 64-bit integers come back in edx:eax
 
 from __future__ import annotations
 
-from emu.isa.convention import X87, CallingConvention, DataModel, PairAlignment, VariadicRule, X87Stack
+from emu.isa.convention import (
+    X87,
+    Aggregates,
+    CallingConvention,
+    DataModel,
+    PairAlignment,
+    VariadicRule,
+    X87Stack,
+    numbered,
+)
 from emu.isa.spec import (
     DwarfRegisters,
     FloatEnvironment,
@@ -50,12 +59,28 @@ I386 = Isa(
             long_double_size=12,
             time_size=4,
             maximum_alignment=4,
+            vector_alignment=64,
+            unnamed_fields_align=False,
+            has_float16=True,
+            has_float128=True,
             extended_float_t=True,
         ),
         integer_arguments=(),
         integer_results=("eax", "edx"),
         float_arguments={},
-        float_results={},
+        float_results={2: ("xmm0",)},
+        vector_arguments={16: numbered("xmm", 3)},
+        vector_results={16: ("xmm0",)},
+        vectors_as_integers=False,
+        aggregates=Aggregates.STACK,
+        aggregate_limit=None,
+        result_limit=0,
+        complex_result_limit=8,
+        result_pointer=None,
+        pops_result_pointer=True,
+        argument_alignment=4,
+        vectors_align=True,
+        natural_alignment=False,
         x87=X87Stack("st0", "fpsw", "fptag"),
         preserved_integers=("ebx", "esi", "edi", "ebp"),
         preserved_floats=(),

@@ -145,7 +145,7 @@ def _has_float128(isa: Isa) -> bool:
 @export("void __strtof128_nan(const char *text, char **end, int stop)", on=_has_float128)
 def strtof128_nan(libc: Libc, text: int, end: int, stop: int) -> None:
     """Only libm's nanf128 calls it. A __float128 is returned where a double is; on i386 that is not a register."""
-    register = libc.isa.convention.float_results.get(8)
+    register = next(iter(libc.isa.convention.float_results.get(8, ())), None)
     if register is None:
         raise GuestAbort(f"__strtof128_nan: a __float128 result is not supported on {libc.isa.name}")
     libc.registers.write_register(register, QUAD.nan)

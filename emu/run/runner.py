@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock, current_thread
+from typing import TYPE_CHECKING, Any
 
 from emu.calls.plan import CallPlan, plan_call
 from emu.calls.prototypes import Prototype
@@ -25,6 +26,9 @@ from emu.run.budget import Budget
 from emu.run.stack import Stack
 from emu.run.traps import TrapTable
 from relink.errors import MachineError, MachineInUse, RelinkError
+
+if TYPE_CHECKING:
+    from emu.ports import Callbacks
 
 #: How many calls out of host functions may be under way at once, and below which number none is looked at.
 _DEEPEST, _SHALLOW = 1000, 8
@@ -74,6 +78,7 @@ class Runner:
         resume: Callable[[GuestUnwinding], int],
     ) -> None:
         self.cpu, self.memory, self.heap = cpu, memory, heap  #: what an `emu.ports.Guest` has
+        self.callbacks: Callbacks  #: set by who makes host functions, which are made with this
         self.max_instructions, self.timeout = max_instructions, timeout
         self.depth = 0  #: how many calls are under way
         self.in_host = False  #: in a call: whether a host function runs, which may call the guest
@@ -105,7 +110,7 @@ class Runner:
         *args: object,
         max_instructions: int | None = None,
         timeout: float | None = None,
-    ) -> int | float | None:
+    ) -> Any:
         """Call a guest function and return its result. A nested call has the limits of the outermost one.
 
         See `Machine.call` for what is raised.
@@ -149,7 +154,7 @@ class Runner:
     def _used_out_of_turn() -> MachineInUse:
         return MachineInUse("the guest is in the middle of a call: only its host functions can use it now")
 
-    def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> int | float | None:
+    def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> Any:
         """A call out of a host function: the interrupted guest function finds its registers as they were."""
         if not self.in_host:
             raise self._used_out_of_turn()
@@ -173,7 +178,7 @@ class Runner:
             self.in_host = True
         return result
 
-    def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> int | float | None:
+    def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> Any:
         self.in_host = False
         end = self._traps.return_to(self.depth)
         entry = plan.enter(self, args, sp, end)
@@ -183,7 +188,7 @@ class Runner:
                 self.cpu.write(entry.sp, entry.stack)
             self.cpu.write_registers(entry.registers)
             self.run(address, end)
-            result = plan.result(self)
+            result = plan.result(self, entry.result_at)
             returned = True
         finally:
             if entry.buffers is not None:

@@ -1,0 +1,88 @@
+"""The basic C types of a data model, by name: `scalar(model, "unsigned long")`."""
+
+from __future__ import annotations
+
+from emu.calls.types import Array, CType, Complex, Floating, Integer, Vector, sized
+from emu.errors import CallError
+from emu.isa.convention import BINARY16, BINARY32, BINARY64, BINARY128, DataModel
+
+_CHARACTERS = {("char",): None, ("char", "signed"): True, ("char", "unsigned"): False}
+#: The words of an integer type, sorted and without signed, unsigned and a redundant int -> bytes (0: long).
+_WIDTHS = {
+    (): 4,
+    ("short",): 2,
+    ("long",): 0,
+    ("long", "long"): 8,
+    ("__int128",): 16,
+}
+#: Names of the interchange formats (ISO/IEC TS 18661-3), GNU's too.
+_FORMATS = {"_Float16": BINARY16, "_Float32": BINARY32, "_Float64": BINARY64, "_Float32x": BINARY64,
+            "_Float128": BINARY128, "__float128": BINARY128}  # fmt: skip
+#: Names a parser has to know, which are types where the data model has them.
+FORMAT_NAMES = frozenset(_FORMATS)
+
+
+def integer(model: DataModel, size: int, signed: bool, name: str) -> Integer:
+    """An integer type of `size` bytes, aligned as this data model has it."""
+    return Integer(size, signed, name, _alignment(model, size))
+
+
+def floating(model: DataModel, name: str) -> Floating | None:
+    """A floating-point type by name; None where there is none of that name."""
+    if name == "long double":
+        return Floating(model.long_double_size, name, model.long_double, _alignment(model, model.long_double_size))
+    fmt = {"float": BINARY32, "double": BINARY64, **_FORMATS}.get(name)
+    if fmt is None or (name == "_Float16" and not model.has_float16):
+        return None
+    if fmt is BINARY128:
+        # Wherever there is one, its alignment is its size: i386's too.
+        return Floating(16, name, fmt) if model.has_float128 else None
+    return Floating(fmt.size, name, fmt, _alignment(model, fmt.size))
+
+
+def _alignment(model: DataModel, size: int) -> int:
+    """0 where it is the size."""
+    return model.maximum_alignment if size > model.maximum_alignment else 0
+
+
+def scalar(model: DataModel, names: list[str]) -> CType | None:
+    """The arithmetic type a list of specifier words names; None where these are no type.
+
+    Raises CallError for one this data model does not have.
+    """
+    spelt = " ".join(names)
+    if "_Complex" in names or "__complex__" in names:
+        part = [name for name in names if name not in ("_Complex", "__complex__")]
+        found = floating(model, "long double" if sorted(part) == ["double", "long"] else " ".join(part))
+        return None if found is None else Complex(found)
+    words = sorted(names)
+    if words == ["double", "long"]:
+        return floating(model, "long double")
+    if (found := floating(model, spelt)) is not None:
+        return found
+    if spelt in FORMAT_NAMES:
+        raise CallError(f"there is no {spelt} on this target")
+    if (key := tuple(words)) in _CHARACTERS:
+        signed = _CHARACTERS[key]
+        return Integer(1, model.char_signed if signed is None else signed, spelt)
+    width = _WIDTHS.get(tuple(word for word in words if word not in ("signed", "unsigned", "int")))
+    if width is None or len({"signed", "unsigned"} & set(names)) > 1:
+        return None
+    if width == 16 and model.pointer_size == 4:
+        raise CallError(f"there is no {spelt} on a 32-bit target")
+    return integer(model, width or model.pointer_size, "unsigned" not in names, spelt)
+
+
+def vector(model: DataModel, element: CType, size: int) -> Vector:
+    """A vector of `size` bytes. Raises CallError for what cannot be one."""
+    if not isinstance(element, Integer | Floating) or element.size > 8 or size % element.size or size & size - 1:
+        raise CallError(f"there is no vector of {element} with {size} bytes")
+    return Vector(
+        element, size // element.size, min(size, model.vector_alignment) if model.vector_alignment else 0
+    )
+
+
+def array(target: CType, count: int | None) -> Array:
+    """An array. Raises CallError for an element without a size."""
+    sized(target)
+    return Array(target, count)

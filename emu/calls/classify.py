@@ -1,0 +1,305 @@
+"""Which registers the members of a value go to: what psABIs say of structures, unions, complex numbers, vectors.
+
+`classify` takes a type apart into its scalars (`leaves`) and applies the rule its convention names: AMD64's classes
+of eightbytes, the homogeneous aggregates of the Arm ABIs, the flattening of RISC-V and LoongArch. What it gives does
+not depend on which registers are still free; `emu.calls.assign` counts those.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from emu.calls.types import (
+    Array,
+    Complex,
+    CType,
+    Floating,
+    FunctionType,
+    Integer,
+    Pointer,
+    Struct,
+    VaListType,
+    Vector,
+    Void,
+    sized,
+)
+from emu.errors import CallError
+from emu.isa.convention import BINARY128, X87, Aggregates, CallingConvention
+
+_LARGEST = 64  #: bytes: nothing larger is passed in registers of its own (four vectors of 16)
+
+
+class Bank(enum.Enum):
+    """What a part of a value wants."""
+
+    INTEGER = enum.auto()
+    FLOAT = enum.auto()
+    VECTOR = enum.auto()
+    X87 = enum.auto()  #: the x87 stack: only for results
+
+
+class Part(NamedTuple):
+    """Some bytes of a value that go to a register of their own."""
+
+    bank: Bank
+    start: int
+    size: int
+
+
+class Shape(NamedTuple):
+    """How a value is passed."""
+
+    parts: tuple[Part, ...]  #: all of them have a register, or none
+    words: bool  #: without those, it goes like an integer of as many words; else to the stack
+    size: int
+    alignment: int  #: bytes, on the stack and for pairs of registers
+
+
+class Leaf(NamedTuple):
+    """A scalar inside a type."""
+
+    type: Integer | Floating | Vector | Pointer | VaListType
+    offset: int  #: bytes
+    bits: tuple[int, int] | None  #: of a bit-field: (first bit, width)
+    in_union: bool
+
+
+def leaves(ctype: CType, offset: int = 0, in_union: bool = False) -> Iterator[Leaf]:
+    """The scalars a type is made of, at their offsets; a complex number is two."""
+    match ctype:
+        case Integer() | Floating() | Vector() | Pointer() | VaListType():
+            yield Leaf(ctype, offset, None, in_union)
+        case Complex(part=part):
+            yield Leaf(part, offset, None, in_union)
+            yield Leaf(part, offset + part.size, None, in_union)
+        case Array(target=target):
+            for number in range(ctype.count or 0):
+                yield from leaves(target, offset + number * sized(target).size, in_union)
+        case Struct():
+            inside = in_union or ctype.is_union
+            for member in ctype.members or ():
+                if member.bits is not None:
+                    first, width = member.bits
+                    if width:
+                        yield Leaf(member.type, offset + first // 8, (8 * offset + first, width), inside)  # type: ignore[arg-type]
+                else:
+                    yield from leaves(member.type, offset + member.offset, inside)
+
+
+@lru_cache(maxsize=4096)
+def classify(rules: CallingConvention, ctype: CType, in_registers: bool = True) -> Shape:
+    """How a value of this type is passed or returned; `in_registers`: floating-point registers may be used.
+
+    Raises CallError for a type that cannot be passed.
+    """
+    size = sized(ctype).size if not isinstance(ctype, Void | FunctionType | Array) else 0
+    data = rules.data
+    match ctype:
+        case Integer() | Pointer() | VaListType():
+            size = max(size, rules.word_size) if isinstance(ctype, Integer) else size
+            return Shape((), True, size, min(size, data.maximum_alignment))
+        case Floating():
+            parts = _scalar_parts(rules, ctype) if in_registers else ()
+            words = not (in_registers and _has_bank(rules, ctype)) or rules.floats_spill_to_integers
+            return Shape(parts, words, size, _scalar_alignment(rules, ctype))
+        case Vector():
+            return _vector(rules, ctype, in_registers=in_registers)
+        case Struct() | Complex():
+            return _aggregate(rules, ctype, size, in_registers=in_registers)
+        case Array():
+            raise CallError(f"an array, {ctype}, cannot be passed by value (wrap it in a struct)")
+    raise CallError(f"a value of type {ctype} cannot be passed")
+
+
+def _has_bank(rules: CallingConvention, ctype: Floating) -> bool:
+    """Whether floats of that kind never go where integers go."""
+    return ctype.format is X87 or ctype.size in rules.float_arguments or _is_quad_vector(rules, ctype)
+
+
+def _is_quad_vector(rules: CallingConvention, ctype: Floating) -> bool:
+    """A binary128 besides an x87 long double is passed as a vector would be."""
+    return ctype.format is BINARY128 and rules.data.long_double is X87
+
+
+def _scalar_alignment(rules: CallingConvention, ctype: Floating | Vector) -> int:
+    quad = isinstance(ctype, Floating) and _is_quad_vector(rules, ctype)
+    if isinstance(ctype, Vector) or quad:
+        return ctype.alignment
+    return min(ctype.size, rules.data.maximum_alignment)
+
+
+def _scalar_parts(rules: CallingConvention, ctype: Floating) -> tuple[Part, ...]:
+    if ctype.format is X87:
+        return (Part(Bank.X87, 0, ctype.format.size),)
+    if ctype.size in rules.float_arguments:
+        return (Part(Bank.FLOAT, 0, ctype.size),)
+    if _is_quad_vector(rules, ctype) and rules.aggregates is Aggregates.EIGHTBYTES:
+        return (Part(Bank.VECTOR, 0, ctype.size),)
+    if ctype.size in rules.float_results:
+        return (Part(Bank.FLOAT, 0, ctype.size),)
+    if _is_quad_vector(rules, ctype):
+        raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}")
+    return (Part(Bank.X87, 0, X87.size),) if rules.x87 and ctype.size <= 8 else ()
+
+
+def _vector(rules: CallingConvention, ctype: Vector, *, in_registers: bool) -> Shape:
+    known = {8, 16} if rules.vectors_as_integers else set(rules.vector_arguments)
+    if ctype.size not in known or (ctype.element.size == ctype.size and ctype.size == 16):
+        raise CallError(
+            f"compilers do not agree on how {rules.arch} passes {ctype}: vectors of "
+            f"{' or '.join(map(str, sorted(known)))} bytes can be passed"
+        )
+    parts = (Part(Bank.VECTOR, 0, ctype.size),) if in_registers and rules.vector_arguments else ()
+    return Shape(parts, not parts, ctype.size, min(ctype.alignment, max(rules.argument_alignment, 16)))
+
+
+def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, in_registers: bool) -> Shape:
+    if isinstance(ctype, Struct) and ctype.members is None:
+        raise CallError(f"{ctype} is incomplete: its members are not known")
+    found = tuple(leaves(ctype)) if size <= _LARGEST else ()
+    alignment = _argument_alignment(rules, ctype)
+    match rules.aggregates:
+        case Aggregates.STACK:
+            return Shape((), False, size, alignment)
+        case Aggregates.EIGHTBYTES:
+            return Shape(_eightbytes(ctype, size, found), False, size, alignment)
+        case Aggregates.HOMOGENEOUS:
+            return Shape(_homogeneous(rules, size, found) if in_registers else (), True, size, alignment)
+    return Shape(_flattened(rules, ctype, found) if in_registers else (), True, size, alignment)
+
+
+def _argument_alignment(rules: CallingConvention, ctype: Struct | Complex) -> int:
+    natural = ctype.natural if isinstance(ctype, Struct) and rules.natural_alignment else ctype.alignment
+    most = rules.argument_alignment
+    if rules.vectors_align:
+        wide = (each.type for each in leaves(ctype)) if sized(ctype).size <= 1 << 16 else iter(())
+        if any(isinstance(each, Vector) or getattr(each, "format", None) is BINARY128 for each in wide):
+            most = 16
+    return min(natural, most)
+
+
+# ---------------------------------------------------------------- AMD64
+
+
+class _Class(enum.Enum):
+    """Classes of an eightbyte (AMD64 psABI, 3.2.3). MEMORY is told by an exception."""
+
+    NONE = enum.auto()
+    INTEGER = enum.auto()
+    SSE = enum.auto()
+    SSEUP = enum.auto()
+    X87 = enum.auto()
+    X87UP = enum.auto()
+
+
+def _eightbytes(ctype: Struct | Complex, size: int, found: tuple[Leaf, ...]) -> tuple[Part, ...]:
+    """The parts of a structure by its eightbytes' classes; none: memory (AMD64 psABI, 3.2.3)."""
+    if isinstance(ctype, Complex) and ctype.part.format is X87:  # COMPLEX_X87
+        return (Part(Bank.X87, 0, 10), Part(Bank.X87, ctype.part.size, 10))
+    if size > 16:
+        return ()
+    classes = [_Class.NONE] * (-(-size // 8))
+    for leaf in found:
+        if leaf.bits is None and leaf.offset % leaf.type.alignment:
+            return ()
+        for number, kind in _leaf_classes(leaf):
+            merged = _merged(classes[number], kind)
+            if merged is None:
+                return ()
+            classes[number] = merged
+    for number, kind in enumerate(classes):
+        before = classes[number - 1] if number else _Class.NONE
+        if kind is _Class.X87UP and before is not _Class.X87:
+            return ()
+        if kind is _Class.SSEUP and before not in (_Class.SSE, _Class.SSEUP):
+            classes[number] = _Class.SSE
+    return tuple(_class_parts(classes, size))
+
+
+def _leaf_classes(leaf: Leaf) -> Iterator[tuple[int, _Class]]:
+    first = leaf.offset // 8
+    if leaf.bits is not None:
+        bit, width = leaf.bits
+        yield from ((number, _Class.INTEGER) for number in range(bit // 64, (bit + width - 1) // 64 + 1))
+        return
+    if isinstance(leaf.type, Floating) and leaf.type.format is X87:
+        kinds = (_Class.X87, _Class.X87UP)
+    elif isinstance(leaf.type, Floating | Vector):
+        kinds = (_Class.SSE, _Class.SSEUP)
+    else:
+        kinds = (_Class.INTEGER, _Class.INTEGER)
+    yield from ((first + number, kinds[number]) for number in range(-(-leaf.type.size // 8)))
+
+
+def _merged(one: _Class, two: _Class) -> _Class | None:
+    """The class of what has both; None: memory."""
+    if one is two or two is _Class.NONE:
+        return one
+    if one is _Class.NONE:
+        return two
+    if _Class.INTEGER in (one, two):
+        return _Class.INTEGER
+    if {one, two} & {_Class.X87, _Class.X87UP}:
+        return None
+    return _Class.SSE
+
+
+def _class_parts(classes: list[_Class], size: int) -> Iterator[Part]:
+    for number, kind in enumerate(classes):
+        start = 8 * number
+        wide = classes[number + 1 : number + 2] == [_Class.SSEUP]
+        if kind is _Class.INTEGER:
+            yield Part(Bank.INTEGER, start, min(8, size - start))
+        elif kind is _Class.SSE:
+            yield Part(Bank.VECTOR, start, 16) if wide else Part(Bank.FLOAT, start, min(8, size - start))
+        elif kind is _Class.X87:
+            yield Part(Bank.X87, start, 10)
+
+
+# ---------------------------------------------------------------- the Arm ABIs
+
+
+def _homogeneous(rules: CallingConvention, size: int, found: tuple[Leaf, ...]) -> tuple[Part, ...]:
+    """The members of a homogeneous aggregate (AAPCS64 5.9.5, AAPCS32 4.3.5); none where it is not one."""
+    if not found or any(leaf.bits is not None for leaf in found):
+        return ()
+    first = found[0].type
+    if isinstance(first, Vector) and first.size in rules.vector_arguments:
+        bank = Bank.VECTOR
+    elif isinstance(first, Floating) and first.size in rules.float_arguments:
+        bank = Bank.FLOAT
+    else:
+        return ()
+    same = all(
+        type(leaf.type) is type(first)
+        and leaf.type.size == first.size
+        and (not isinstance(leaf.type, Floating) or leaf.type.format is first.format)  # type: ignore[union-attr]
+        for leaf in found
+    )
+    places = {leaf.offset for leaf in found}
+    members = size // first.size
+    if not same or members > 4 or members * first.size != size or len(places) != members:
+        return ()
+    return tuple(Part(bank, number * first.size, first.size) for number in range(members))
+
+
+# ---------------------------------------------------------------- RISC-V and LoongArch
+
+
+def _flattened(rules: CallingConvention, ctype: CType, found: tuple[Leaf, ...]) -> tuple[Part, ...]:
+    """One or two members that floating-point registers take (RISC-V psABI, "Hardware Floating-point Calling
+    Convention"; LoongArch's, "Structures"); none where integer registers take the whole."""
+    if not 1 <= len(found) <= 2 or any(leaf.in_union for leaf in found) or not rules.float_arguments:
+        return ()
+    parts = []
+    for leaf in found:
+        if isinstance(leaf.type, Floating) and leaf.type.size in rules.float_arguments:
+            parts.append(Part(Bank.FLOAT, leaf.offset, leaf.type.size))
+        elif isinstance(leaf.type, Integer | Pointer) and leaf.type.size <= rules.word_size:
+            parts.append(Part(Bank.INTEGER, leaf.offset, leaf.type.size))
+        else:
+            return ()
+    return tuple(parts) if any(part.bank is Bank.FLOAT for part in parts) else ()

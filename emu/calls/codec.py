@@ -1,0 +1,263 @@
+"""Python values to and from C values in memory, of every type: `packer` and `unpacker` make one function for each.
+
+A structure is written from a record of that type, a dictionary, a sequence of its members' values or its bytes; an
+array from a sequence (what it lacks is zero, as in C), one of `char` from bytes or a string too; a complex number
+from a `complex`, a vector from a sequence. What does not fit is a CallError that names the place.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from emu.calls.marshal import Encoder, decoder, refuse, scalar_encoder
+from emu.calls.store import Store, View
+from emu.calls.types import (
+    Array,
+    Complex,
+    CType,
+    Floating,
+    Integer,
+    Member,
+    Pointer,
+    Struct,
+    VaListType,
+    Vector,
+    sized,
+)
+from emu.errors import CallError
+from emu.isa.convention import BINARY32, BINARY64, CallingConvention
+
+if TYPE_CHECKING:
+    from emu.calls.buffers import Buffers
+
+#: From a Python value and what the call lends, the bytes.
+Packer: TypeAlias = "Callable[[object, Buffers | None], bytes]"
+#: From memory and an offset in it, the Python value: a number, bytes, or a view of the memory.
+Unpacker: TypeAlias = Callable[[Store, int], object]
+
+
+def packer(rules: CallingConvention, ctype: CType, label: str) -> Packer:
+    """What turns a Python value into a C value's bytes; `label` is what errors call it."""
+    match ctype:
+        case Integer() | Floating() | Pointer() | VaListType():
+            return _scalar(scalar_encoder(rules, ctype, label), ctype.size)
+        case Complex(part=part):
+            return _complex(scalar_encoder(rules, part, label), part.size, label, ctype)
+        case Vector():
+            return _sequence(packer(rules, ctype.element, f"{label}, an element"), ctype, ctype.count, label)
+        case Array():
+            return _array(rules, ctype, label)
+        case Struct() if ctype.members is not None:
+            return _StructPacker(rules, ctype, label).pack
+    raise CallError(f"{label}: {ctype} is incomplete, or has no values")
+
+
+def _scalar(encode: Encoder, size: int) -> Packer:
+    mask = (1 << 8 * size) - 1
+    return lambda value, buffers: (encode(value, buffers) & mask).to_bytes(size, "little")
+
+
+def _complex(encode: Encoder, size: int, label: str, ctype: Complex) -> Packer:
+    def pack(value: object, buffers: Buffers | None) -> bytes:
+        try:
+            number = complex(value)  # type: ignore[call-overload]
+        except (TypeError, ValueError, OverflowError):
+            refuse(label, ctype, value, "does not convert to")
+        return b"".join(encode(part, None).to_bytes(size, "little") for part in (number.real, number.imag))
+
+    return pack
+
+
+def _items(value: object, ctype: CType, label: str) -> Sequence[object]:
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        refuse(label, ctype, value, "is no sequence, and does not convert to")
+    return list(value)
+
+
+def _sequence(pack_one: Packer, ctype: Array | Vector, count: int, label: str) -> Packer:
+    exact = isinstance(ctype, Vector)
+
+    def pack(value: object, buffers: Buffers | None) -> bytes:
+        if isinstance(value, View) and value._ctype_ == ctype:
+            return bytes(value)
+        items = _items(value, ctype, label)
+        if len(items) > count or (exact and len(items) != count):
+            raise CallError(f"{label}: {len(items)} elements do not fit {ctype}")
+        return b"".join([pack_one(item, buffers) for item in items]).ljust(ctype.size, b"\0")
+
+    return pack
+
+
+def _array(rules: CallingConvention, ctype: Array, label: str) -> Packer:
+    count = ctype.count or 0
+    general = _sequence(packer(rules, ctype.target, f"{label}, an element"), ctype, count, label)
+    if not (isinstance(ctype.target, Integer) and ctype.target.size == 1):
+        return general
+
+    def pack(value: object, buffers: Buffers | None) -> bytes:
+        data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+        if not isinstance(data, bytes | bytearray | memoryview):
+            return general(value, buffers)
+        if len(data) > count:
+            refuse(label, ctype, value, f"({len(data)} bytes) does not fit")
+        return bytes(data).ljust(count, b"\0")
+
+    return pack
+
+
+# ---------------------------------------------------------------- structures
+
+_CODES = {(1, True): "b", (1, False): "B", (2, True): "h", (2, False): "H", (4, True): "i", (4, False): "I",
+          (8, True): "q", (8, False): "Q"}  # fmt: skip
+
+
+def plain_code(ctype: CType) -> str | None:
+    """The letter of Python's struct module that has the same values, or None."""
+    if isinstance(ctype, Integer) and type(ctype) is Integer and not ctype.is_bool:
+        return _CODES.get((ctype.size, ctype.signed))
+    if isinstance(ctype, Floating) and ctype.format in (BINARY32, BINARY64):
+        return "f" if ctype.format is BINARY32 else "d"
+    return None
+
+
+def _plain_struct(ctype: Struct) -> struct.Struct | None:
+    """One for a structure whose members are all plain numbers, in order."""
+    code, at = "<", 0
+    for member in ctype.members or ():
+        letter = plain_code(member.type)
+        if letter is None or member.bits is not None or member.offset < at or not member.name:
+            return None
+        code += f"{member.offset - at}x{letter}"
+        at = member.offset + struct.calcsize(letter)
+    return struct.Struct(f"{code}{(ctype.size or 0) - at}x")
+
+
+class _StructPacker:
+    """Makes the bytes of one structure or union."""
+
+    def __init__(self, rules: CallingConvention, ctype: Struct, label: str) -> None:
+        self._rules = rules
+        self._ctype = ctype
+        self._label = label
+        self._size = sized(ctype).size
+        self._fields = ctype.fields
+        self._packers: dict[str, Packer] = {}
+        self._plain = None if ctype.is_union else _plain_struct(ctype)
+
+    def pack(self, value: object, buffers: Buffers | None) -> bytes:
+        kind = value.__class__
+        if self._plain is not None and kind is tuple:
+            try:
+                return self._plain.pack(*value)  # type: ignore[misc]
+            except (struct.error, OverflowError):
+                pass  # told in words below
+        if isinstance(value, View):
+            if value._ctype_ != self._ctype:
+                raise CallError(f"{self._label}: a {value._ctype_} is no {self._ctype}")
+            return bytes(value)
+        if isinstance(value, Mapping):
+            return self._from_mapping(value, buffers)
+        if isinstance(value, bytes | bytearray) and len(value) == self._size:
+            return bytes(value)
+        if isinstance(value, str | bytes | bytearray) or not isinstance(value, Iterable):
+            refuse(self._label, self._ctype, value, f"({kind.__name__}) does not convert to")
+        items = list(value)
+        names = list(self._fields)[: 1 if self._ctype.is_union else None]
+        if len(items) > len(names):
+            raise CallError(f"{self._label}: {len(items)} values for {len(names)} members of {self._ctype}")
+        return self._from_mapping(dict(zip(names, items, strict=False)), buffers)
+
+    def _from_mapping(self, values: Mapping[Any, object], buffers: Buffers | None) -> bytes:
+        unknown = [name for name in values if name not in self._fields]
+        if unknown:
+            known = ", ".join(self._fields)
+            raise CallError(f"{self._label}: {self._ctype} has no member {unknown[0]!r} (it has {known})")
+        if self._ctype.is_union and len(values) > 1:
+            raise CallError(f"{self._label}: {self._ctype} is a union: give one member, not {', '.join(values)}")
+        image = bytearray(self._size)
+        for name, value in values.items():
+            member = self._fields[name]
+            if name not in self._packers:
+                self._packers[name] = packer(self._rules, member.type, f"{self._label}, member {name}")
+            store_member(image, member, self._packers[name](value, buffers), value, self._label)
+        return bytes(image)
+
+
+def store_member(image: bytearray, member: Member, data: bytes, value: object, label: str) -> None:
+    """Put a member's bytes into its structure's. Raises CallError for what does not fit a bit-field."""
+    if member.bits is None:
+        image[member.offset : member.offset + len(data)] = data
+        return
+    first, width = member.bits
+    low, high = first // 8, -(-(first + width) // 8)
+    mask = (1 << width) - 1
+    number = int.from_bytes(data, "little")
+    over = number >> width
+    full = (1 << 8 * len(data) - width) - 1
+    negative = over == full and number >> width - 1 & 1 and getattr(member.type, "signed", False)
+    if over and not negative:
+        raise CallError(f"{label}, member {member.name}: {value!r} does not fit {width} bits")
+    place = int.from_bytes(image[low:high], "little")
+    shift = first - 8 * low
+    place = place & ~(mask << shift) | (number & mask) << shift
+    image[low:high] = place.to_bytes(high - low, "little")
+
+
+# ---------------------------------------------------------------- reading
+
+
+@lru_cache(maxsize=4096)
+def unpacker(rules: CallingConvention, ctype: CType) -> Unpacker:
+    """What reads a C value of this type from memory."""
+    from emu.calls.records import array_view, pointer_value, record_class
+
+    match ctype:
+        case Pointer():
+            size = ctype.size
+            return lambda store, at: pointer_value(
+                rules, ctype, int.from_bytes(store.read(at, size), "little"), store.memory
+            )
+        case Integer() | Floating() | VaListType():
+            return _read_scalar(decoder(ctype), ctype.size)
+        case Complex(part=part):
+            decode, size = decoder(part), part.size
+            return lambda store, at: complex(
+                decode(int.from_bytes(store.read(at, size), "little")),
+                decode(int.from_bytes(store.read(at + size, size), "little")),
+            )
+        case Vector():
+            one, step, count = unpacker(rules, ctype.element), ctype.element.size, ctype.count
+            return lambda store, at: tuple(one(store, at + number * step) for number in range(count))
+        case Array(target=Integer(is_character=True)):
+            length = ctype.size
+            return lambda store, at: store.read(at, length).partition(b"\0")[0]
+        case Array():
+            return lambda store, at: array_view(rules, ctype, store, at)
+        case Struct() if ctype.members is not None:
+            cls = record_class(rules, ctype)
+            return lambda store, at: cls._over_(store, at)
+    raise CallError(f"{ctype} is incomplete, or has no values")
+
+
+def _read_scalar(decode: Callable[[int], object], size: int) -> Unpacker:
+    return lambda store, at: decode(int.from_bytes(store.read(at, size), "little"))
+
+
+def member_unpacker(rules: CallingConvention, member: Member) -> Unpacker:
+    """What reads a member of a structure that begins at the offset given."""
+    if member.bits is None:
+        inner, offset = unpacker(rules, member.type), member.offset
+        return lambda store, at: inner(store, at + offset)
+    first, width = member.bits
+    low, high = first // 8, -(-(first + width) // 8)
+    shift, mask, sign = first - 8 * low, (1 << width) - 1, 1 << width - 1
+    signed = getattr(member.type, "signed", False)
+
+    def read(store: Store, at: int) -> int:
+        bits = int.from_bytes(store.read(at + low, high - low), "little") >> shift & mask
+        return (bits ^ sign) - sign if signed else bits
+
+    return read

@@ -1,0 +1,284 @@
+"""pycparser's trees as types of one data model, and the names they declare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from emu.calls.attributes import Attributes, unmarked
+from emu.calls.basic import integer, scalar, vector
+from emu.calls.constants import Evaluator
+from emu.calls.layout import Declared, lay_out
+from emu.calls.typedefs import INTEGERS, POINTERS, STRUCTS, VA_LISTS
+from emu.calls.types import (
+    Array,
+    CType,
+    Enumeration,
+    FunctionType,
+    Integer,
+    Parameter,
+    Pointer,
+    Prototype,
+    Struct,
+    VaListType,
+    Void,
+    with_alignment,
+)
+from emu.errors import CallError
+from emu.isa.convention import DataModel
+
+if TYPE_CHECKING:
+    from pycparser import c_ast
+
+_REFERENCE = "_Atomic"  #: the qualifier that stands for C++'s `&`, see `emu.calls.prototypes`
+
+
+@dataclass
+class Scope:
+    """The names C text may use, and those it has declared. Tags have their keyword: "struct point"."""
+
+    typedefs: dict[str, CType] = field(default_factory=dict)
+    tags: dict[str, Struct | Enumeration] = field(default_factory=dict)
+    constants: dict[str, int] = field(default_factory=dict)
+    functions: dict[str, Prototype] = field(default_factory=dict)
+    variables: dict[str, CType] = field(default_factory=dict)
+
+
+class Builder:
+    """Makes types of nodes. Errors begin with `where`; `attributes` are those that marks in names number."""
+
+    def __init__(
+        self,
+        model: DataModel,
+        scope: Scope,
+        where: str,
+        attributes: list[Attributes],
+        *,
+        references: bool = False,
+    ) -> None:
+        self.model = model
+        self.scope = scope
+        self._where = where
+        self._attributes = attributes
+        self._references = references
+        self._evaluate = Evaluator(scope.constants, self.ctype).value
+
+    def error(self, problem: str) -> CallError:
+        return CallError(f"{self._where}: {problem}")
+
+    def declare(self, node: c_ast.Node) -> None:
+        """Note what a declaration at the top of a text declares."""
+        tree: Any = node
+        kind = type(node).__name__
+        if kind == "FuncDef":
+            tree = tree.decl
+        elif kind not in ("Decl", "Typedef"):
+            return
+        name, _ = unmarked(tree.name)
+        ctype = self.declared(tree)
+        if not name:
+            return
+        if kind == "Typedef":
+            if isinstance(ctype, Struct) and ctype.name in ("struct", "union"):
+                ctype.name = f"{ctype.name} {name}"  # one without a tag is known by this name alone
+            self.scope.typedefs[name] = ctype
+        elif isinstance(ctype, FunctionType):
+            found = ctype.prototype
+            self.scope.functions[name] = Prototype(name, found.result, found.parameters, found.variadic)
+        else:
+            self.scope.variables[name] = ctype
+
+    def declared(self, node: Any) -> CType:
+        """The type of a Decl, Typedef or Typename, with what attributes of its name say."""
+        name = unmarked(getattr(node, "name", None) or _declared_name(node.type))
+        ctype = self.ctype(node.type)
+        attributes = self._of(name[1])
+        if attributes is not None and attributes.vector_size is not None:
+            return self._vector(ctype, self._number(attributes.vector_size))
+        if attributes is not None and attributes.aligned is not None and type(node).__name__ == "Typedef":
+            return with_alignment(ctype, self._number(attributes.aligned))
+        return ctype
+
+    def _vector(self, ctype: CType, size: int) -> CType:
+        """A vector in place of the scalar that a declarator is made of."""
+        try:
+            if isinstance(ctype, Pointer):
+                return Pointer(self._vector(ctype.target, size), ctype.const, ctype.size)
+            if isinstance(ctype, Array):
+                return Array(self._vector(ctype.target, size), ctype.count)
+            if isinstance(ctype, FunctionType):
+                found = ctype.prototype
+                result = self._vector(found.result, size)
+                return FunctionType(Prototype(found.name, result, found.parameters, found.variadic))
+            return vector(self.model, ctype, size)
+        except CallError as error:
+            raise self.error(str(error)) from None
+
+    def _of(self, number: int | None) -> Attributes | None:
+        return None if number is None else self._attributes[number]
+
+    def _number(self, text: str) -> int:
+        from pycparser import c_parser
+
+        tree: Any = c_parser.CParser().parse(f"int _ = {text};")
+        return self._evaluate(tree.ext[0].init)
+
+    # ------------------------------------------------------------ types
+
+    def ctype(self, node: Any) -> CType:
+        """The type a node stands for."""
+        match type(node).__name__:
+            case "Typename" | "Decl":
+                return self.declared(node)
+            case "TypeDecl":
+                return self.ctype(node.type)
+            case "IdentifierType":
+                return self.named(node.names)
+            case "PtrDecl":
+                quals = getattr(node.type, "quals", None) or []
+                reference = self._references and _REFERENCE in node.quals
+                return Pointer(self.ctype(node.type), "const" in quals, self.model.pointer_size, reference)
+            case "ArrayDecl":
+                return Array(self.ctype(node.type), None if node.dim is None else self._bound(node.dim))
+            case "Enum":
+                return self._enumeration(node)
+            case "Struct" | "Union":
+                return self._structure(node)
+            case "FuncDecl":
+                return FunctionType(self.function(node))
+        raise self.error(f"{type(node).__name__} is not supported")
+
+    def _bound(self, node: Any) -> int | None:
+        try:
+            return self._evaluate(node)
+        except CallError:
+            return None
+
+    def named(self, names: list[str]) -> CType:
+        """The type a list of specifier words names."""
+        spelt = " ".join(names)
+        if len(names) == 1 and (known := self._typedef(spelt)) is not None:
+            return known
+        try:
+            found = Void() if names == ["void"] else scalar(self.model, names)
+        except CallError as error:
+            raise self.error(str(error)) from None
+        if found is None:
+            raise self.error(f"{spelt} is not a C type")
+        return found
+
+    def _typedef(self, name: str) -> CType | None:
+        model = self.model
+        if name in VA_LISTS:
+            return VaListType(model.pointer_size)
+        if name == "wchar_t":
+            return Integer(4, model.wchar_signed, name)
+        if name in INTEGERS:
+            width, signed = INTEGERS[name]
+            return integer(model, getattr(model, width) if isinstance(width, str) else width, signed, name)
+        if (known := self.scope.typedefs.get(name)) is not None:
+            return known
+        if name in STRUCTS:
+            return Struct(name)
+        if name in POINTERS:
+            return Pointer(Struct(name), False, model.pointer_size)
+        if name in ("float_t", "double_t"):
+            return self.named(["long", "double"] if model.extended_float_t else [name.removesuffix("_t")])
+        return None
+
+    def _enumeration(self, node: Any) -> Integer:
+        tag = f"enum {node.name or ''}".strip()
+        if node.values is None:
+            known = self.scope.tags.get(tag)
+            return known if isinstance(known, Enumeration) else Enumeration(4, False, tag)
+        values: list[tuple[str, int]] = []
+        following = 0
+        for each in node.values.enumerators:
+            number = following if each.value is None else self._evaluate(each.value)
+            self.scope.constants[each.name] = number
+            values.append((each.name, number))
+            following = number + 1
+        signed = any(number < 0 for _, number in values)
+        size = 4 if all(-(1 << 31) <= number < 1 << 32 - signed for _, number in values) else 8
+        alignment = integer(self.model, size, signed, tag).align
+        made = Enumeration(size, signed, tag, alignment, tuple(values))
+        if node.name:
+            self.scope.tags[tag] = made
+        return made
+
+    def _structure(self, node: Any) -> Struct:
+        keyword = type(node).__name__.lower()
+        tag = f"{keyword} {node.name or ''}".strip()
+        known = self.scope.tags.get(tag) if node.name else None
+        struct = known if isinstance(known, Struct) else Struct(tag)
+        if node.name:
+            self.scope.tags[tag] = struct
+        if node.decls is None:
+            return struct
+        if struct.members is not None:
+            raise self.error(f"{tag} is declared twice")
+        members: list[Declared] = []
+        packed, align = False, 0
+        for each in node.decls:
+            name, number = unmarked(getattr(each, "name", ""))
+            attributes = self._of(number)
+            if attributes is not None and not name:  # the structure's own
+                packed = packed or attributes.packed
+                align = max(align, self._number(attributes.aligned) if attributes.aligned else 0)
+            elif type(each).__name__ == "Decl":
+                members.append(self._member(each, name, attributes))
+        try:
+            return lay_out(struct, members, self.model, packed=packed, align=align)
+        except CallError as error:
+            raise self.error(str(error)) from None
+
+    def _member(self, node: Any, name: str, attributes: Attributes | None) -> Declared:
+        ctype = self.declared(node)
+        width = None if node.bitsize is None else self._evaluate(node.bitsize)
+        asked = [self._evaluate(each.alignment) for each in node.align or ()]
+        if attributes is not None and attributes.aligned is not None:
+            asked.append(self._number(attributes.aligned))
+        packed = attributes is not None and attributes.packed
+        return Declared(name, ctype, width, max(asked, default=0), packed)
+
+    # ------------------------------------------------------------ functions
+
+    def function(self, node: Any) -> Prototype:
+        """The prototype, without a name, of a function declarator."""
+        parameters: list[Parameter] = []
+        variadic = False
+        declared: list[Any] = node.args.params if node.args else []
+        for child in declared:
+            kind = type(child).__name__
+            if kind == "EllipsisParam":
+                variadic = True
+                continue
+            if kind == "ID":
+                raise self.error(f"unknown type name {child.name!r}")
+            ctype = self._decayed(self.declared(child), child)
+            if isinstance(ctype, Void):
+                if len(declared) > 1 or child.name:
+                    raise self.error("a parameter cannot have type void")
+                continue
+            parameters.append(Parameter(unmarked(child.name)[0], ctype))
+        result = self.ctype(node.type)
+        if isinstance(result, Array | FunctionType):
+            raise self.error(f"a function cannot return {result}")
+        return Prototype("", result, tuple(parameters), variadic)
+
+    def _decayed(self, ctype: CType, declaration: Any) -> CType:
+        """A parameter's type: arrays and functions become pointers (C11 6.7.6.3)."""
+        if isinstance(ctype, Array):
+            quals = getattr(declaration.type.type, "quals", None) or []
+            return Pointer(ctype.target, "const" in quals, self.model.pointer_size)
+        if isinstance(ctype, FunctionType):
+            return Pointer(ctype, False, self.model.pointer_size)
+        return ctype
+
+
+def _declared_name(node: Any) -> str | None:
+    """The name in a declarator, where only that has one."""
+    while node is not None and type(node).__name__ in ("PtrDecl", "ArrayDecl", "FuncDecl"):
+        node = node.type
+    name: str | None = getattr(node, "declname", None)
+    return name

@@ -1,0 +1,98 @@
+"""Python objects as pointer arguments: what is copied to the guest for a call, and back after it.
+
+A record or array of Python's own is copied in and back, one that is a view of the guest gives its address. A list is
+an array of what the pointer points at, and gets the elements back; a tuple is one too, or a structure where that is
+what is pointed at, like a dictionary. A callable becomes a function of the pointer's prototype, until the call
+returns. Buffers (numpy arrays, bytearrays) are copied as they are, if their elements are of the right kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from emu.calls.codec import packer, unpacker
+from emu.calls.marshal import refuse
+from emu.calls.store import Store, View
+from emu.calls.types import Array, CType, Floating, FunctionType, Integer, Pointer, Struct, Void, sized
+from emu.errors import CallError
+from emu.isa.convention import CallingConvention
+
+if TYPE_CHECKING:
+    from emu.calls.buffers import Buffers
+
+
+def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, buffers: Buffers) -> int | None:
+    """The guest address of what `value` is lent as; None where it is nothing that can be."""
+    if isinstance(ctype.target, FunctionType):
+        return buffers.lend_callback(value, ctype.target.prototype) if callable(value) else None
+    if isinstance(value, View):
+        return _view(ctype, label, value, buffers)
+    if isinstance(value, Mapping) or (isinstance(value, tuple) and isinstance(ctype.target, Struct)):
+        return buffers.lend(packer(rules, ctype.target, label)(value, buffers), sized(ctype.target).alignment)
+    if isinstance(value, list | tuple):
+        return _elements(rules, ctype, label, value, buffers)
+    try:
+        view = memoryview(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    if not view.c_contiguous:
+        refuse(label, ctype, value, "is not contiguous and cannot be lent as")
+    _check_elements(ctype.target, view, label)
+    return buffers.lend(view.tobytes()) if view.readonly else buffers.lend_writable(value, view)
+
+
+def _view(ctype: Pointer, label: str, value: View, buffers: Buffers) -> int:
+    seen = value._ctype_
+    target = ctype.target
+    bytes_wanted = isinstance(target, Void) or (isinstance(target, Integer) and target.size == 1)
+    fits = seen == target or (isinstance(seen, Array) and seen.target == target)
+    if not (fits or bytes_wanted or _incomplete(target, seen)):
+        raise CallError(f"{label}: a {seen} is not what a {ctype} points at")
+    alignment = sized(seen).alignment
+
+    def store(data: bytes) -> None:
+        value._store_.write(value._at_, data)
+
+    if ctype.const:
+        return buffers.lend(bytes(value), alignment)
+    return buffers.lend_back(value, bytes(value), store, alignment)
+
+
+def _incomplete(target: CType, seen: Struct | Array) -> bool:
+    """Whether the pointer's structure is known by name only, and the name is the same."""
+    return isinstance(target, Struct) and target.members is None and target.name == getattr(seen, "name", None)
+
+
+def _elements(
+    rules: CallingConvention,
+    ctype: Pointer,
+    label: str,
+    value: list[object] | tuple[object, ...],
+    buffers: Buffers,
+) -> int:
+    if isinstance(ctype.target, Void):
+        raise CallError(f"{label}: a {type(value).__name__} for {ctype} does not tell the type of its elements")
+    array = Array(ctype.target, len(value))
+    data = packer(rules, array, label)(value, buffers)
+    if ctype.const or isinstance(value, tuple):
+        return buffers.lend(data, array.alignment)
+
+    def store(changed: bytes) -> None:
+        if changed != data:
+            read, step = unpacker(rules, ctype.target), sized(ctype.target).size
+            back = Store(bytearray(changed))
+            value[:] = [read(back, step * number) for number in range(len(value))]
+
+    return buffers.lend_back(value, data, store, array.alignment)
+
+
+def _check_elements(target: CType, view: memoryview, label: str) -> None:
+    """Raises CallError for a buffer of numbers of another kind than is pointed at; plain bytes are anything."""
+    while isinstance(target, Array):
+        target = target.target
+    if view.format in ("B", "b", "c") or not isinstance(target, Integer | Floating) or target.size == 1:
+        return
+    floating = view.format.lstrip("<=@") in ("e", "f", "d", "g")
+    if view.itemsize != target.size or floating != isinstance(target, Floating):
+        raise CallError(f"{label}: a buffer of {view.itemsize}-byte {view.format!r} elements is none of {target}")

@@ -1,0 +1,304 @@
+"""C structures, unions, arrays and pointers as Python objects: views of Python's own bytes or of guest memory.
+
+A structure's class has its members as attributes: `Point(x=1, y=2)`, `point.x`. A record iterates over its members'
+values, compares equal to a tuple of them, and may be assigned to where it lies in the guest. Arrays are sequences;
+`numpy()` gives their elements as one. A pointer is an int that knows what it points at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
+
+from emu.calls.codec import member_unpacker, packer, plain_code, store_member, unpacker
+from emu.calls.store import GuestStore, Store, View
+from emu.calls.types import Array, Enumeration, Member, Pointer, Struct, Void, definition, sized
+from emu.errors import CallError
+from emu.isa.convention import CallingConvention
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from emu.calls.types import CType
+    from emu.ports import Memory
+
+
+class _Field:
+    """A member of a record as an attribute of its class."""
+
+    def __init__(self, rules: CallingConvention, struct: Struct, member: Member) -> None:
+        self.member = member
+        self._read = member_unpacker(rules, member)
+        self._label = f"{struct}.{member.name}"
+        self._struct = struct
+        self._rules = rules
+        self.__doc__ = f"{member.type} at offset {member.offset}"
+
+    def __get__(self, record: Record | None, owner: type | None = None) -> Any:
+        return self if record is None else self._read(record._store_, record._at_)
+
+    def __set__(self, record: Record, value: object) -> None:
+        data = packer(self._rules, self.member.type, self._label)(value, None)
+        if self.member.bits is None:
+            record._store_.write(record._at_ + self.member.offset, data)
+            return
+        first, width = self.member.bits
+        low, high = first // 8, -(-(first + width) // 8)
+        image = bytearray(low) + bytearray(record._store_.read(record._at_ + low, high - low))
+        store_member(image, self.member, data, value, str(self._struct))
+        record._store_.write(record._at_ + low, bytes(image[low:]))
+
+
+class Record(View):
+    """A value of a structure or union type; each type has a subclass."""
+
+    __slots__ = ()
+    _ctype_: Struct  # of the class
+    _rules_: ClassVar[CallingConvention]
+    _names_: ClassVar[tuple[str, ...]]
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, *values: object, **members: object) -> None:
+        """A record in Python's memory: members by position or by name, what is left out is zero.
+
+        Raises CallError for what does not fit.
+        """
+        super().__init__(Store(bytearray()), 0)
+        if values and members:
+            names = dict(zip(self._names_, values, strict=False))
+            twice = next((name for name in members if name in names), None)
+            if twice is not None or len(values) > len(self._names_):
+                raise CallError(f"{self._ctype_}: {twice or 'more members than it has'} given twice")
+            members, values = names | members, ()
+        pack = packer(self._rules_, self._ctype_, str(self._ctype_))
+        self._store_.data = bytearray(pack(values or members, None))
+
+    @classmethod
+    def _over_(cls, store: Store, at: int) -> Self:
+        """The record that lies at an offset."""
+        made = cls.__new__(cls)
+        made._store_ = store
+        made._at_ = at
+        return made
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in self._ctype_.fields and name not in ("_at_", "_store_"):
+            raise AttributeError(f"{self._ctype_} has no member {name!r}")
+        object.__setattr__(self, name, value)
+
+    def __iter__(self) -> Iterator[object]:
+        return (getattr(self, name) for name in self._names_)
+
+    def __len__(self) -> int:
+        return len(self._names_)
+
+    def __getitem__(self, key: int | str) -> Any:
+        return getattr(self, key if isinstance(key, str) else self._names_[key])
+
+    def __setitem__(self, key: int | str, value: object) -> None:
+        setattr(self, key if isinstance(key, str) else self._names_[key], value)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Record):
+            return other._ctype_ == self._ctype_ and tuple(self) == tuple(other)
+        return isinstance(other, tuple | list) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._names_)
+        return f"{type(self).__name__}({shown})"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td><code>{escape(name)}</code></td><td>{escape(repr(self[name]))}</td></tr>"
+            for name in self._names_
+        )
+        return f"<table><caption>{escape(str(self._ctype_))}</caption>{rows}</table>"
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *self._names_})
+
+
+@lru_cache(maxsize=4096)
+def record_class(rules: CallingConvention, ctype: Struct) -> type[Record]:
+    """The class of a structure's or union's values."""
+    fields = ctype.fields
+    space: dict[str, object] = {name: _Field(rules, ctype, member) for name, member in fields.items()}
+    space |= {
+        "__slots__": (),
+        "__doc__": definition(ctype, offsets=True),
+        "__match_args__": tuple(fields),
+        "_ctype_": ctype,
+        "_rules_": rules,
+        "_names_": tuple(fields),
+    }
+    name = ctype.name.partition(" ")[2] or ctype.name
+    return type(name, (Record,), space)
+
+
+class ArrayView(View, Sequence[Any]):
+    """An array in memory: a sequence of its elements, which may be assigned to."""
+
+    __slots__ = ("_ctype_", "_rules_")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, rules: CallingConvention, ctype: Array, store: Store, at: int) -> None:
+        super().__init__(store, at)
+        self._rules_ = rules
+        self._ctype_ = ctype
+
+    def __len__(self) -> int:
+        return self._ctype_.count or 0
+
+    def _place(self, index: int) -> int:
+        """The offset of an element; an array without a bound has as many as are asked for."""
+        count = self._ctype_.count
+        if count is not None:
+            if not -count <= index < count:
+                raise IndexError(f"{self._ctype_} has no element {index}")
+            index %= count
+        return self._at_ + index * sized(self._ctype_.target).size
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        read = unpacker(self._rules_, self._ctype_.target)
+        if isinstance(index, slice):
+            count = index.stop if self._ctype_.count is None else len(self)
+            return [read(self._store_, self._place(number)) for number in range(*index.indices(count or 0))]
+        return read(self._store_, self._place(index))
+
+    def __setitem__(self, index: int | slice, value: object) -> None:
+        pack = packer(self._rules_, self._ctype_.target, f"an element of {self._ctype_}")
+        if isinstance(index, slice):
+            places = [self._place(number) for number in range(*index.indices(len(self)))]
+            values = list(value)  # type: ignore[call-overload]
+            if len(places) != len(values):
+                raise CallError(f"{self._ctype_}: {len(values)} values for {len(places)} elements")
+        else:
+            places, values = [self._place(index)], [value]
+        for place, data in zip(places, [pack(each, None) for each in values], strict=True):
+            self._store_.write(place, data)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, bytes | bytearray):
+            return bytes(self) == bytes(other)
+        return isinstance(other, ArrayView | tuple | list) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    def string(self, encoding: str = "utf-8") -> str:
+        """The text up to a NUL."""
+        return bytes(self).partition(b"\0")[0].decode(encoding, "surrogateescape")
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The elements as a numpy array: a view of Python's memory, a copy of the guest's. Raises CallError."""
+        return numpy_array(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        found = numpy_array(self)
+        return found if dtype is None else found.astype(dtype)
+
+
+def numpy_array(view: ArrayView) -> np.ndarray[Any, Any]:
+    """See `ArrayView.numpy`."""
+    import numpy
+
+    shape, target = [], view._ctype_
+    element: CType = target
+    while isinstance(element, Array):
+        shape.append(element.count or 0)
+        element = element.target
+    kind = numpy_type(element)
+    store, at = view._store_, view._at_
+    data = bytes(view) if isinstance(store, GuestStore) else memoryview(store.data)[at : at + target.size]
+    return numpy.frombuffer(data, kind).reshape(shape)
+
+
+def numpy_type(ctype: CType) -> np.dtype[Any]:
+    """The dtype with a type's layout. Raises CallError where numpy has none."""
+    import numpy
+
+    if isinstance(ctype, Struct):
+        fields = ctype.fields
+        if any(member.bits for member in fields.values()):
+            raise CallError(f"numpy has no bit-fields, which {ctype} has")
+        layout: Any = {
+            "names": list(fields),
+            "formats": [numpy_type(member.type) for member in fields.values()],
+            "offsets": [member.offset for member in fields.values()],
+            "itemsize": ctype.size,
+        }
+        return numpy.dtype(layout)
+    if isinstance(ctype, Array):
+        items: Any = (numpy_type(ctype.target), (ctype.count or 0,))
+        return numpy.dtype(items)
+    if isinstance(ctype, Pointer):
+        return numpy.dtype(f"<u{ctype.size}")
+    letter = plain_code(ctype) or (isinstance(ctype, Enumeration) and f"{'iu'[not ctype.signed]}{ctype.size}")
+    if not letter:
+        raise CallError(f"numpy has no type for {ctype}")
+    found: np.dtype[Any] = numpy.dtype(f"<{letter}")
+    return found
+
+
+def array_view(rules: CallingConvention, ctype: Array, store: Store, at: int) -> ArrayView:
+    """The array that lies at an offset."""
+    return ArrayView(rules, ctype, store, at)
+
+
+class GuestPointer(int):
+    """A pointer's value: an int with the type it points at, which follows it into guest memory."""
+
+    _rules: CallingConvention
+    _ctype: Pointer
+    _memory: Memory
+
+    @property
+    def contents(self) -> Any:
+        """What it points at: a number, bytes, or a view. Raises CallError for NULL and for what has no size."""
+        return self[0]
+
+    @contents.setter
+    def contents(self, value: object) -> None:
+        self[0] = value
+
+    def _at(self, index: int) -> int:
+        if not self:
+            raise CallError(f"a NULL {self._ctype} points at nothing")
+        return int(self) + index * sized(self._ctype.target).size
+
+    def __getitem__(self, index: int) -> Any:
+        return unpacker(self._rules, self._ctype.target)(GuestStore(self._memory, self._at(index)), 0)
+
+    def __setitem__(self, index: int, value: object) -> None:
+        pack = packer(self._rules, self._ctype.target, f"what a {self._ctype} points at")
+        self._memory.write(self._at(index), pack(value, None))
+
+    def string(self, encoding: str = "utf-8", limit: int = 1 << 24) -> str:
+        """The text it points at, up to a NUL (of `wchar_t`, four bytes of zero)."""
+        target = self._ctype.target
+        if getattr(target, "size", 1) == 4:
+            units: list[bytes] = []
+            while len(units) < limit and (unit := self._memory.read(int(self) + 4 * len(units), 4)) != b"\0\0\0\0":
+                units.append(unit)
+            return b"".join(units).decode("utf-32-le", "replace")
+        return self._memory.read_cstring(int(self), limit).decode(encoding, "surrogateescape")
+
+    def bytes(self, size: int) -> bytes:
+        """`size` bytes from where it points."""
+        return self._memory.read(int(self), size)
+
+
+def pointer_value(rules: CallingConvention, ctype: Pointer, value: int, memory: Memory | None) -> int:
+    """A pointer as Python sees it: a GuestPointer where there is memory to follow it in and something to find."""
+    if memory is None or isinstance(ctype.target, Void):
+        return value
+    made = GuestPointer(value)
+    made._rules, made._ctype, made._memory = rules, ctype, memory
+    return made

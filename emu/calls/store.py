@@ -1,0 +1,76 @@
+"""The memory that records and arrays are views of: bytes of Python's own, or a guest's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emu.ports import Memory
+
+
+class Store:
+    """Bytes of Python's own. Pointers among them are followed in `memory`, the guest's, where it is known."""
+
+    __slots__ = ("data", "memory")
+
+    def __init__(self, data: bytearray, memory: Memory | None = None) -> None:
+        self.data = data
+        self.memory = memory
+
+    def read(self, at: int, size: int) -> bytes:
+        """`size` bytes from offset `at`."""
+        return bytes(self.data[at : at + size])
+
+    def write(self, at: int, data: bytes) -> None:
+        """Store bytes at an offset."""
+        self.data[at : at + len(data)] = data
+
+    def address(self, at: int) -> int | None:
+        """The guest address of an offset; None where the bytes are Python's."""
+        return None
+
+
+class GuestStore(Store):
+    """Guest memory from an address on."""
+
+    __slots__ = ("base",)
+
+    def __init__(self, memory: Memory, base: int) -> None:
+        self.memory: Memory = memory
+        self.base = base
+
+    def read(self, at: int, size: int) -> bytes:
+        return self.memory.read(self.base + at, size)
+
+    def write(self, at: int, data: bytes) -> None:
+        self.memory.write(self.base + at, data)
+
+    def address(self, at: int) -> int | None:
+        return self.base + at
+
+
+class View:
+    """What is seen of a store as one type: records and arrays. Names of C members cannot collide with these."""
+
+    __slots__ = ("_at_", "_store_")
+    _ctype_: Any
+
+    def __init__(self, store: Store, at: int) -> None:
+        self._store_ = store
+        self._at_ = at
+
+    @property
+    def address(self) -> int | None:
+        """The guest address; None where the bytes are Python's. A member of that name hides it: see `address_of`."""
+        return self._store_.address(self._at_)
+
+    def __bytes__(self) -> bytes:
+        return self._store_.read(self._at_, self._ctype_.size or 0)
+
+
+def address_of(value: object) -> object:
+    """The guest address of a view, or what has one; else the value itself."""
+    if isinstance(value, View):
+        address = value._store_.address(value._at_)
+        return value if address is None else address
+    return getattr(value, "address", value)

@@ -1,0 +1,383 @@
+"""The C types of one data model, as values: what text, headers, DWARF and annotations are turned into.
+
+Every type knows its size and alignment on the ABI it was made for. Types compare by structure: two structures are
+equal where their members are, whatever was read to make them. `declare` prints a type back as C, `definition` the
+body of a structure or union.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from emu.errors import CallError
+from emu.isa.convention import BINARY64, FloatFormat
+
+__all__ = [
+    "Array", "CType", "Complex", "Enumeration", "Floating", "FunctionType", "Integer", "Member", "Parameter",
+    "Pointer", "Prototype", "Struct", "VaListType", "Vector", "Void", "declare", "definition", "sized",
+    "with_alignment",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """`void`: as a result, nothing; behind a pointer, anything."""
+
+    def __str__(self) -> str:
+        return "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """An integer type (also enum and _Bool). `size` in bytes: 1, 2, 4, 8 or 16."""
+
+    size: int
+    signed: bool
+    name: str  #: as it was spelt; part of the type, since bool and wchar_t are recognised by it
+    align: int = 0  #: bytes; 0: its size
+
+    @property
+    def alignment(self) -> int:
+        return self.align or self.size
+
+    @property
+    def is_bool(self) -> bool:
+        """Whether any value but zero becomes one."""
+        return self.name in ("_Bool", "bool")
+
+    @property
+    def is_character(self) -> bool:
+        """Whether it is plain `char`, arrays of which are text."""
+        return self.name == "char"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Enumeration(Integer):
+    """An enumeration: the integer it is stored as, and its enumerators."""
+
+    values: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Floating:
+    """A binary floating-point type. `size` in bytes is sizeof; `format` what the bits mean."""
+
+    size: int
+    name: str
+    format: FloatFormat = BINARY64
+    align: int = 0  #: bytes; 0: its size
+
+    @property
+    def alignment(self) -> int:
+        return self.align or self.size
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Complex:
+    """A complex type: the real part, then the imaginary one."""
+
+    part: Floating
+
+    @property
+    def size(self) -> int:
+        return 2 * self.part.size
+
+    @property
+    def alignment(self) -> int:
+        return self.part.alignment
+
+    def __str__(self) -> str:
+        return f"{self.part} _Complex"
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A vector of GNU C (`vector_size`)."""
+
+    element: Integer | Floating
+    count: int
+    align: int = 0  #: bytes; 0: its size
+
+    @property
+    def size(self) -> int:
+        return self.element.size * self.count
+
+    @property
+    def alignment(self) -> int:
+        return self.align or self.size
+
+    def __str__(self) -> str:
+        return f"{self.element} __attribute__((vector_size({self.size})))"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A pointer (also an array or function parameter). `const`: the object pointed at is const.
+
+    A `reference`, `int &` in a prototype, is given the value itself, which is lent to the guest for the call: how
+    Fortran passes arguments.
+    """
+
+    target: CType
+    const: bool
+    size: int  #: bytes of the pointer itself
+    reference: bool = False
+
+    @property
+    def alignment(self) -> int:
+        return self.size
+
+    def __str__(self) -> str:
+        return declare(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An array object, which a parameter never is. `count` is None where the bound is not given."""
+
+    target: CType
+    count: int | None
+
+    @property
+    def size(self) -> int:
+        """Bytes; 0 for an array without a bound, such as a structure's last member."""
+        return sized(self.target).size * (self.count or 0)
+
+    @property
+    def alignment(self) -> int:
+        return sized(self.target).alignment
+
+    def __str__(self) -> str:
+        return declare(self)
+
+
+class Member(NamedTuple):
+    """A member of a structure or union; of an anonymous one, `name` is empty."""
+
+    name: str
+    type: CType
+    offset: int  #: bytes from the structure's start; of a bit-field those of its first bit
+    bits: tuple[int, int] | None = None  #: of a bit-field: (first bit from the structure's start, width)
+    align: int = 0  #: bytes, where the declaration asks for more or less than the type has
+
+
+class Struct:
+    """A structure or union. Without members (None) it is incomplete: fine behind a pointer.
+
+    Compared by structure: name, members and layout; a cycle through pointers counts as equal.
+    """
+
+    __slots__ = ("adjusted", "alignment", "members", "name", "natural", "size")
+
+    def __init__(self, name: str, size: int | None = None) -> None:
+        self.name = name  #: with its keyword: "struct point"; "struct" where it has none
+        self.size = size  #: bytes, if known
+        self.alignment = 1  #: bytes
+        self.natural = 1  #: the alignment its members ask for, whatever the whole type's attributes say
+        self.adjusted = False  #: whether attributes changed its layout
+        self.members: tuple[Member, ...] | None = None
+
+    def complete(self, members: tuple[Member, ...], size: int, alignment: int, natural: int) -> Struct:
+        """Give it its members, once; itself."""
+        self.members, self.size, self.alignment, self.natural = members, size, alignment, natural
+        return self
+
+    @property
+    def is_union(self) -> bool:
+        return self.name.startswith("union")
+
+    @property
+    def fields(self) -> dict[str, Member]:
+        """Every member that has a name, those of anonymous members too, as members of this type."""
+        found: dict[str, Member] = {}
+        for member in self.members or ():
+            if member.name:
+                found[member.name] = member
+            elif isinstance(member.type, Struct):
+                found |= {name: _moved(inner, member.offset) for name, inner in member.type.fields.items()}
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Struct) and _equal_structs(self, other, set())
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {'incomplete' if self.members is None else f'{self.size} bytes'}>"
+
+
+def _moved(member: Member, by: int) -> Member:
+    bits = None if member.bits is None else (member.bits[0] + 8 * by, member.bits[1])
+    return member._replace(offset=member.offset + by, bits=bits)
+
+
+@dataclass(frozen=True, slots=True)
+class VaListType:
+    """`va_list`. On every ABI here it is passed as one word: the list itself or its address."""
+
+    size: int
+
+    @property
+    def alignment(self) -> int:
+        return self.size
+
+    def __str__(self) -> str:
+        return "va_list"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionType:
+    """A function type; only pointers to it can be passed."""
+
+    prototype: Prototype
+
+    def __str__(self) -> str:
+        return str(self.prototype)
+
+
+CType: TypeAlias = (
+    "Void | Integer | Floating | Complex | Vector | Pointer | Array | Struct | VaListType | FunctionType"
+)
+Sized: TypeAlias = "Integer | Floating | Complex | Vector | Pointer | Array | VaListType | _Complete"
+
+
+class _Complete(Struct):
+    """For type checkers: a structure whose size is known."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter; `name` is empty where the text has none."""
+
+    name: str
+    type: CType
+
+    def __str__(self) -> str:
+        return declare(self.type, self.name)
+
+
+@dataclass(frozen=True)
+class Prototype:
+    """A function's type, and its name where the text has one (else empty)."""
+
+    name: str
+    result: CType
+    parameters: tuple[Parameter, ...]
+    variadic: bool = False
+
+    def __post_init__(self) -> None:
+        # Plans are looked up by prototype; hashing nested types each time would cost more than the call.
+        object.__setattr__(self, "_hash", hash((self.name, self.result, self.parameters, self.variadic)))
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[attr-defined, no-any-return]
+
+    def __str__(self) -> str:
+        return declare(FunctionType(self), self.name or " ").replace("  (", " (")
+
+
+def sized(ctype: CType) -> Sized:
+    """The same type, which has a size. Raises CallError for void, functions and incomplete structures."""
+    if isinstance(ctype, Void | FunctionType):
+        raise CallError(f"{ctype} has no size")
+    if isinstance(ctype, Struct) and ctype.size is None:
+        raise CallError(f"{ctype} is incomplete: its members are not known")
+    return ctype  # type: ignore[return-value]
+
+
+def with_alignment(ctype: CType, alignment: int) -> CType:
+    """A scalar type with another alignment; others as they are."""
+    if isinstance(ctype, Enumeration):
+        return Enumeration(ctype.size, ctype.signed, ctype.name, alignment, ctype.values)
+    if isinstance(ctype, Integer):
+        return Integer(ctype.size, ctype.signed, ctype.name, alignment)
+    if isinstance(ctype, Floating):
+        return Floating(ctype.size, ctype.name, ctype.format, alignment)
+    return ctype
+
+
+def _equal_structs(left: Struct, right: Struct, seen: set[tuple[int, int]]) -> bool:
+    if left is right or (id(left), id(right)) in seen:
+        return True
+    seen.add((id(left), id(right)))
+    if (left.name, left.size, left.alignment) != (right.name, right.size, right.alignment):
+        return False
+    if left.members is None or right.members is None:
+        return left.members is right.members
+    return len(left.members) == len(right.members) and all(
+        (one.name, one.offset, one.bits) == (two.name, two.offset, two.bits) and _equal(one.type, two.type, seen)
+        for one, two in zip(left.members, right.members, strict=True)
+    )
+
+
+def _equal(left: CType, right: CType, seen: set[tuple[int, int]]) -> bool:
+    """Equality that goes round cycles of structures and pointers once."""
+    if isinstance(left, Struct) and isinstance(right, Struct):
+        return _equal_structs(left, right, seen)
+    if isinstance(left, Pointer) and isinstance(right, Pointer):
+        return (left.const, left.size) == (right.const, right.size) and _equal(left.target, right.target, seen)
+    if isinstance(left, Array) and isinstance(right, Array):
+        return left.count == right.count and _equal(left.target, right.target, seen)
+    if isinstance(left, FunctionType) and isinstance(right, FunctionType):
+        one, two = left.prototype, right.prototype
+        ours = [one.result, *(each.type for each in one.parameters)]
+        theirs = [two.result, *(each.type for each in two.parameters)]
+        return (len(ours), one.variadic) == (len(theirs), two.variadic) and all(
+            _equal(a, b, seen) for a, b in zip(ours, theirs, strict=True)
+        )
+    return left == right
+
+
+# ---------------------------------------------------------------- as C
+
+
+def declare(ctype: CType, name: str = "") -> str:
+    """C that declares `name` (or nothing) to be of a type."""
+    match ctype:
+        case Pointer(target=Array() | FunctionType()):
+            return declare(ctype.target, f"({'&' if ctype.reference else '*'}{name})")
+        case Pointer():
+            const = "const " if ctype.const and not isinstance(ctype.target, Pointer) else ""
+            star = f"{'const ' if ctype.const and not const else ''}{'&' if ctype.reference else '*'}"
+            return const + declare(ctype.target, f"{star}{name}")
+        case Array():
+            return declare(ctype.target, f"{name}[{'' if ctype.count is None else ctype.count}]")
+        case FunctionType(prototype=prototype):
+            parts = [str(parameter) for parameter in prototype.parameters] + ["..."] * prototype.variadic
+            return declare(prototype.result, f"{name}({', '.join(parts) or 'void'})")
+    return f"{ctype} {name}".rstrip()
+
+
+def definition(struct: Struct, *, offsets: bool = False, indent: str = "") -> str:
+    """The declaration of a structure or union with its members, `offsets` as comments (bytes, or bytes:bit)."""
+    if struct.members is None:
+        return f"{struct.name};"
+    lines = []
+    for member in struct.members:
+        text = _member(member, offsets, indent + "    ")
+        if offsets:
+            bit = f":{member.bits[0] % 8}" if member.bits else ""
+            text = f"{text:<44} // {member.offset}{bit}"
+        lines.append(f"{indent}    {text}")
+    total = f"  // {struct.size} bytes, aligned to {struct.alignment}" if offsets and not indent else ""
+    return "\n".join([f"{struct.name} {{", *lines, f"{indent}}}"]) + (";" + total if not indent else "")
+
+
+def _member(member: Member, offsets: bool, indent: str) -> str:
+    if isinstance(member.type, Struct) and member.type.name in ("struct", "union"):
+        return f"{definition(member.type, offsets=offsets, indent=indent)} {member.name}".rstrip() + ";"
+    width = f" : {member.bits[1]}" if member.bits else ""
+    return f"{declare(member.type, member.name)}{width};"
