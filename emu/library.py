@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from emu.calls.declared import declared_prototype, declared_type
 from emu.calls.prototypes import CType, Floating, Integer, Pointer, Prototype, parse_prototype, parse_type
@@ -75,9 +75,7 @@ class Function:
             self._target = self._machine.initialisers.ifunc_target(self.symbol.image, address)
         return self._target
 
-    def __call__(
-        self, *args: object, max_instructions: int | None = None, timeout: float | None = None
-    ) -> int | float | None:
+    def __call__(self, *args: object, max_instructions: int | None = None, timeout: float | None = None) -> Any:
         """Call the guest. See `Machine.call`."""
         return self._machine.runner.call(
             self.address, self.prototype, *args, max_instructions=max_instructions, timeout=timeout

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from os import PathLike, fspath
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from emu.calls.prototypes import Prototype
 from emu.errors import CallError, Frame
@@ -254,7 +254,7 @@ class Machine:
         *args: object,
         max_instructions: int | None = None,
         timeout: float | None = None,
-    ) -> int | float | None:
+    ) -> Any:
         """Call the guest function at `address` and return its result.
 
         See `emu.calls.plan` for what Python values mean. Raises CallError for a wrong argument, GuestFault,

@@ -45,8 +45,9 @@ def promoted(ctype: CType) -> CType:
 
 
 def by_base_standard(convention: CallingConvention, prototype: Prototype) -> bool:
-    """Whether no floating-point register is used in the whole function (Arm variadics)."""
-    return prototype.variadic and convention.variadic is VariadicRule.ALL_AS_INTEGERS
+    """Whether no floating-point register passes an argument (variadic functions of Arm and i386)."""
+    rules = (VariadicRule.ALL_AS_INTEGERS, VariadicRule.ARGUMENTS_AS_INTEGERS)
+    return prototype.variadic and convention.variadic in rules
 
 
 class Assigner:
@@ -195,6 +196,7 @@ def result_location(
     """
     if isinstance(ctype, Void):
         return ()
+    base_standard = base_standard and convention.variadic is VariadicRule.ALL_AS_INTEGERS
     shape = classify(convention, ctype, not base_standard)
     limits = {Struct: convention.result_limit, Complex: convention.complex_result_limit}
     limit = limits.get(type(ctype), convention.word_size * len(convention.integer_results))

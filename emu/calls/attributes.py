@@ -1,8 +1,8 @@
 """GNU attributes in C text, which pycparser does not read: those that change a type are moved into names.
 
-`__attribute__((aligned(8)))` and its like become a suffix of the name they declare, or a member at the front of the
-structure they are of; `Attributes` finds them again in the tree. Others say nothing about types and are dropped, but
-for calling conventions, which are refused.
+`__attribute__((aligned(8)))` and its like become a suffix of the name they declare, or a member at the front of
+the structure they are of; `Attributes` finds them again in the tree. Others say nothing about types and are
+dropped, but for calling conventions, which are refused.
 """
 
 from __future__ import annotations
@@ -70,7 +70,12 @@ def move_attributes(source: str) -> tuple[str, list[Attributes]]:
         if token == "{" and pending:
             out += [_member(number) for number in pending]
             pending = []
-        if forward and _WORD.fullmatch(token) and token not in _TYPE_WORDS and after in _ENDS | {"__attribute__"}:
+        if (
+            forward
+            and _WORD.fullmatch(token)
+            and token not in _TYPE_WORDS
+            and after in _ENDS | {"(", "__attribute__"}
+        ):
             out[-1] += "".join(f"{_MARK}{number}" for number in forward[:1])
             forward = []
         elif forward and after in (",", ")", ";"):

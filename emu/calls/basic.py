@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emu.calls.types import Array, CType, Complex, Floating, Integer, Vector, sized
+from emu.calls.types import Array, Complex, CType, Floating, Integer, Vector, sized
 from emu.errors import CallError
 from emu.isa.convention import BINARY16, BINARY32, BINARY64, BINARY128, DataModel
 
@@ -62,6 +62,8 @@ def scalar(model: DataModel, names: list[str]) -> CType | None:
         return found
     if spelt in FORMAT_NAMES:
         raise CallError(f"there is no {spelt} on this target")
+    if words == ["_Bool"]:
+        return Integer(1, False, spelt)
     if (key := tuple(words)) in _CHARACTERS:
         signed = _CHARACTERS[key]
         return Integer(1, model.char_signed if signed is None else signed, spelt)

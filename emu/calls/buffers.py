@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from emu.calls.lending import lend
 from emu.errors import CallError
 
 if TYPE_CHECKING:
-    from emu.calls.types import Prototype
+    from emu.calls.types import Pointer, Prototype
+    from emu.isa.convention import CallingConvention
     from emu.ports import Guest
 
 STACK_LIMIT = 64 * 1024  #: bytes of buffers on the stack per call
@@ -53,18 +55,6 @@ class Buffers:
         self._guest.memory.write(address, data)
         return address
 
-    def lend_writable(self, owner: object, view: memoryview) -> int:
-        """Copy a writable buffer in, to be copied back by `finish`; the same object twice has one address."""
-        address = self._seen.get(id(owner))
-        if address is None:
-            flat = view.cast("B")
-
-            def store(data: bytes) -> None:
-                flat[:] = data
-
-            address = self.lend_back(owner, flat.tobytes(), store)
-        return address
-
     def lend_back(
         self, owner: object, data: bytes, store: Callable[[bytes], object], alignment: int = _ALIGNMENT
     ) -> int:
@@ -82,6 +72,10 @@ class Buffers:
             address = self._seen[id(function)] = self._guest.callbacks.callback(function, prototype)
             self._callbacks.append(address)
         return address
+
+    def lend_object(self, rules: CallingConvention, ctype: Pointer, label: str, value: object) -> int | None:
+        """The guest address of what an object is lent as (see `emu.calls.lending`); None where it is nothing."""
+        return lend(rules, ctype, label, value, self)
 
     def finish(self, *, copy_back: bool) -> None:
         """Copy writable buffers back (unless the call did not return) and free heap blocks. Idempotent."""

@@ -1,8 +1,8 @@
 """Which registers the members of a value go to: what psABIs say of structures, unions, complex numbers, vectors.
 
-`classify` takes a type apart into its scalars (`leaves`) and applies the rule its convention names: AMD64's classes
-of eightbytes, the homogeneous aggregates of the Arm ABIs, the flattening of RISC-V and LoongArch. What it gives does
-not depend on which registers are still free; `emu.calls.assign` counts those.
+`classify` takes a type apart into its scalars (`leaves`) and applies the rule its convention names: AMD64's
+classes of eightbytes, the homogeneous aggregates of the Arm ABIs, the flattening of RISC-V and LoongArch. What it
+gives does not depend on which registers are still free; `emu.calls.assign` counts those.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def leaves(ctype: CType, offset: int = 0, in_union: bool = False) -> Iterator[Le
                 if member.bits is not None:
                     first, width = member.bits
                     if width:
-                        yield Leaf(member.type, offset + first // 8, (8 * offset + first, width), inside)  # type: ignore[arg-type]
+                        assert isinstance(member.type, Integer)
+                        yield Leaf(member.type, offset + first // 8, (8 * offset + first, width), inside)
                 else:
                     yield from leaves(member.type, offset + member.offset, inside)
 
@@ -160,6 +161,8 @@ def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, 
     if isinstance(ctype, Struct) and ctype.members is None:
         raise CallError(f"{ctype} is incomplete: its members are not known")
     found = tuple(leaves(ctype)) if size <= _LARGEST else ()
+    if not rules.vectors_in_aggregates and has_vector(ctype):
+        raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}, which has a vector in it")
     alignment = _argument_alignment(rules, ctype)
     match rules.aggregates:
         case Aggregates.STACK:
@@ -167,18 +170,26 @@ def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, 
         case Aggregates.EIGHTBYTES:
             return Shape(_eightbytes(ctype, size, found), False, size, alignment)
         case Aggregates.HOMOGENEOUS:
-            return Shape(_homogeneous(rules, size, found) if in_registers else (), True, size, alignment)
+            parts = _homogeneous(rules, size, found) if in_registers else ()
+            odd = parts and (parts[0].size == 2 or ctype.alignment < found[0].type.alignment)
+            if odd and not rules.odd_homogeneous:
+                raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}")
+            return Shape(parts, True, size, alignment)
     return Shape(_flattened(rules, ctype, found) if in_registers else (), True, size, alignment)
+
+
+def has_vector(ctype: CType) -> bool:
+    """Whether some member, however deep, is a vector."""
+    if isinstance(ctype, Struct):
+        return any(has_vector(member.type) for member in ctype.members or ())
+    if isinstance(ctype, Array):
+        return has_vector(ctype.target)
+    return isinstance(ctype, Vector) or (isinstance(ctype, Floating) and ctype.name.endswith("loat128"))
 
 
 def _argument_alignment(rules: CallingConvention, ctype: Struct | Complex) -> int:
     natural = ctype.natural if isinstance(ctype, Struct) and rules.natural_alignment else ctype.alignment
-    most = rules.argument_alignment
-    if rules.vectors_align:
-        wide = (each.type for each in leaves(ctype)) if sized(ctype).size <= 1 << 16 else iter(())
-        if any(isinstance(each, Vector) or getattr(each, "format", None) is BINARY128 for each in wide):
-            most = 16
-    return min(natural, most)
+    return min(natural, rules.argument_alignment)
 
 
 # ---------------------------------------------------------------- AMD64
@@ -298,8 +309,14 @@ def _flattened(rules: CallingConvention, ctype: CType, found: tuple[Leaf, ...]) 
     for leaf in found:
         if isinstance(leaf.type, Floating) and leaf.type.size in rules.float_arguments:
             parts.append(Part(Bank.FLOAT, leaf.offset, leaf.type.size))
-        elif isinstance(leaf.type, Integer | Pointer) and leaf.type.size <= rules.word_size:
-            parts.append(Part(Bank.INTEGER, leaf.offset, leaf.type.size))
+        elif isinstance(leaf.type, Integer) and _width(leaf) <= 8 * rules.word_size:
+            size = min(leaf.type.size, rules.word_size, sized(ctype).size - leaf.offset)
+            parts.append(Part(Bank.INTEGER, leaf.offset, size))
         else:
             return ()
     return tuple(parts) if any(part.bank is Bank.FLOAT for part in parts) else ()
+
+
+def _width(leaf: Leaf) -> int:
+    """Bits of an integer: a bit-field counts for what it is, not for its type."""
+    return 8 * leaf.type.size if leaf.bits is None else leaf.bits[1]

@@ -1,4 +1,4 @@
-"""Python values to and from C values in memory, of every type: `packer` and `unpacker` make one function for each.
+"""Python values as C values in memory, of every type: `packer` makes a function for each.
 
 A structure is written from a record of that type, a dictionary, a sequence of its members' values or its bytes; an
 array from a sequence (what it lacks is zero, as in C), one of `char` from bytes or a string too; a complex number
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from emu.calls.marshal import Encoder, decoder, refuse, scalar_encoder
-from emu.calls.store import Store, View
+from emu.calls.lender import Lender
+from emu.calls.marshal import Encoder, refuse, scalar_encoder
+from emu.calls.store import View
 from emu.calls.types import (
     Array,
     Complex,
@@ -30,13 +30,8 @@ from emu.calls.types import (
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY64, CallingConvention
 
-if TYPE_CHECKING:
-    from emu.calls.buffers import Buffers
-
 #: From a Python value and what the call lends, the bytes.
-Packer: TypeAlias = "Callable[[object, Buffers | None], bytes]"
-#: From memory and an offset in it, the Python value: a number, bytes, or a view of the memory.
-Unpacker: TypeAlias = Callable[[Store, int], object]
+Packer: TypeAlias = Callable[[object, Lender | None], bytes]
 
 
 def packer(rules: CallingConvention, ctype: CType, label: str) -> Packer:
@@ -61,7 +56,7 @@ def _scalar(encode: Encoder, size: int) -> Packer:
 
 
 def _complex(encode: Encoder, size: int, label: str, ctype: Complex) -> Packer:
-    def pack(value: object, buffers: Buffers | None) -> bytes:
+    def pack(value: object, buffers: Lender | None) -> bytes:
         try:
             number = complex(value)  # type: ignore[call-overload]
         except (TypeError, ValueError, OverflowError):
@@ -80,7 +75,7 @@ def _items(value: object, ctype: CType, label: str) -> Sequence[object]:
 def _sequence(pack_one: Packer, ctype: Array | Vector, count: int, label: str) -> Packer:
     exact = isinstance(ctype, Vector)
 
-    def pack(value: object, buffers: Buffers | None) -> bytes:
+    def pack(value: object, buffers: Lender | None) -> bytes:
         if isinstance(value, View) and value._ctype_ == ctype:
             return bytes(value)
         items = _items(value, ctype, label)
@@ -97,7 +92,7 @@ def _array(rules: CallingConvention, ctype: Array, label: str) -> Packer:
     if not (isinstance(ctype.target, Integer) and ctype.target.size == 1):
         return general
 
-    def pack(value: object, buffers: Buffers | None) -> bytes:
+    def pack(value: object, buffers: Lender | None) -> bytes:
         data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
         if not isinstance(data, bytes | bytearray | memoryview):
             return general(value, buffers)
@@ -147,7 +142,7 @@ class _StructPacker:
         self._packers: dict[str, Packer] = {}
         self._plain = None if ctype.is_union else _plain_struct(ctype)
 
-    def pack(self, value: object, buffers: Buffers | None) -> bytes:
+    def pack(self, value: object, buffers: Lender | None) -> bytes:
         kind = value.__class__
         if self._plain is not None and kind is tuple:
             try:
@@ -170,7 +165,7 @@ class _StructPacker:
             raise CallError(f"{self._label}: {len(items)} values for {len(names)} members of {self._ctype}")
         return self._from_mapping(dict(zip(names, items, strict=False)), buffers)
 
-    def _from_mapping(self, values: Mapping[Any, object], buffers: Buffers | None) -> bytes:
+    def _from_mapping(self, values: Mapping[Any, object], buffers: Lender | None) -> bytes:
         unknown = [name for name in values if name not in self._fields]
         if unknown:
             known = ", ".join(self._fields)
@@ -204,60 +199,3 @@ def store_member(image: bytearray, member: Member, data: bytes, value: object, l
     shift = first - 8 * low
     place = place & ~(mask << shift) | (number & mask) << shift
     image[low:high] = place.to_bytes(high - low, "little")
-
-
-# ---------------------------------------------------------------- reading
-
-
-@lru_cache(maxsize=4096)
-def unpacker(rules: CallingConvention, ctype: CType) -> Unpacker:
-    """What reads a C value of this type from memory."""
-    from emu.calls.records import array_view, pointer_value, record_class
-
-    match ctype:
-        case Pointer():
-            size = ctype.size
-            return lambda store, at: pointer_value(
-                rules, ctype, int.from_bytes(store.read(at, size), "little"), store.memory
-            )
-        case Integer() | Floating() | VaListType():
-            return _read_scalar(decoder(ctype), ctype.size)
-        case Complex(part=part):
-            decode, size = decoder(part), part.size
-            return lambda store, at: complex(
-                decode(int.from_bytes(store.read(at, size), "little")),
-                decode(int.from_bytes(store.read(at + size, size), "little")),
-            )
-        case Vector():
-            one, step, count = unpacker(rules, ctype.element), ctype.element.size, ctype.count
-            return lambda store, at: tuple(one(store, at + number * step) for number in range(count))
-        case Array(target=Integer(is_character=True)):
-            length = ctype.size
-            return lambda store, at: store.read(at, length).partition(b"\0")[0]
-        case Array():
-            return lambda store, at: array_view(rules, ctype, store, at)
-        case Struct() if ctype.members is not None:
-            cls = record_class(rules, ctype)
-            return lambda store, at: cls._over_(store, at)
-    raise CallError(f"{ctype} is incomplete, or has no values")
-
-
-def _read_scalar(decode: Callable[[int], object], size: int) -> Unpacker:
-    return lambda store, at: decode(int.from_bytes(store.read(at, size), "little"))
-
-
-def member_unpacker(rules: CallingConvention, member: Member) -> Unpacker:
-    """What reads a member of a structure that begins at the offset given."""
-    if member.bits is None:
-        inner, offset = unpacker(rules, member.type), member.offset
-        return lambda store, at: inner(store, at + offset)
-    first, width = member.bits
-    low, high = first // 8, -(-(first + width) // 8)
-    shift, mask, sign = first - 8 * low, (1 << width) - 1, 1 << width - 1
-    signed = getattr(member.type, "signed", False)
-
-    def read(store: Store, at: int) -> int:
-        bits = int.from_bytes(store.read(at + low, high - low), "little") >> shift & mask
-        return (bits ^ sign) - sign if signed else bits
-
-    return read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from emu.calls.attributes import Attributes, unmarked
@@ -26,6 +25,7 @@ from emu.calls.types import (
 )
 from emu.errors import CallError
 from emu.isa.convention import DataModel
+from relink.records import dataclass, field
 
 if TYPE_CHECKING:
     from pycparser import c_ast

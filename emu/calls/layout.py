@@ -1,8 +1,8 @@
 """Where the members of structures and unions lie: GCC's rules, which clang shares, on every ABI here.
 
-A member goes to the next multiple of its alignment, a bit-field into what is left of the unit of its type (System V
-ABI, Intel386 supplement, "Bit-Fields"; AAPCS32 8.1.8; AAPCS64 10.1.8; GCC's PCC_BITFIELD_TYPE_MATTERS). What ABIs
-differ in is in their `DataModel`. Structures that DWARF describes come laid out.
+A member goes to the next multiple of its alignment, a bit-field into what is left of the unit of its type (System
+V ABI, Intel386 supplement, "Bit-Fields"; AAPCS32 8.1.8; AAPCS64 10.1.8; GCC's PCC_BITFIELD_TYPE_MATTERS). What
+ABIs differ in is in their `DataModel`. Structures that DWARF describes come laid out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def lay_out(
     layout = _Layout(struct, model, packed=packed, pack=pack)
     for number, member in enumerate(declared):
         layout.add(member, last=number == len(declared) - 1)
-    struct.adjusted = packed or bool(pack or align)
+    struct.packed = packed
     natural = layout.alignment
     alignment = max(natural, align)
     size = -(-layout.most_bits // 8)

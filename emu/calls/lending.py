@@ -1,28 +1,26 @@
 """Python objects as pointer arguments: what is copied to the guest for a call, and back after it.
 
-A record or array of Python's own is copied in and back, one that is a view of the guest gives its address. A list is
-an array of what the pointer points at, and gets the elements back; a tuple is one too, or a structure where that is
-what is pointed at, like a dictionary. A callable becomes a function of the pointer's prototype, until the call
-returns. Buffers (numpy arrays, bytearrays) are copied as they are, if their elements are of the right kind.
+A record or array of Python's own is copied in and back, one that is a view of the guest gives its address. A list
+is an array of what the pointer points at, and gets the elements back; a tuple is one too, or a structure where
+that is what is pointed at, like a dictionary. A callable becomes a function of the pointer's prototype, until the
+call returns. Buffers (numpy arrays, bytearrays) are copied as they are, if their elements are of the right kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from emu.calls.codec import packer, unpacker
+from emu.calls.codec import packer
+from emu.calls.lender import Lender
 from emu.calls.marshal import refuse
+from emu.calls.records import unpacker
 from emu.calls.store import Store, View
 from emu.calls.types import Array, CType, Floating, FunctionType, Integer, Pointer, Struct, Void, sized
 from emu.errors import CallError
 from emu.isa.convention import CallingConvention
 
-if TYPE_CHECKING:
-    from emu.calls.buffers import Buffers
 
-
-def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, buffers: Buffers) -> int | None:
+def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, buffers: Lender) -> int | None:
     """The guest address of what `value` is lent as; None where it is nothing that can be."""
     if isinstance(ctype.target, FunctionType):
         return buffers.lend_callback(value, ctype.target.prototype) if callable(value) else None
@@ -39,10 +37,17 @@ def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, bu
     if not view.c_contiguous:
         refuse(label, ctype, value, "is not contiguous and cannot be lent as")
     _check_elements(ctype.target, view, label)
-    return buffers.lend(view.tobytes()) if view.readonly else buffers.lend_writable(value, view)
+    if view.readonly:
+        return buffers.lend(view.tobytes())
+    flat = view.cast("B")
+
+    def store(data: bytes) -> None:
+        flat[:] = data
+
+    return buffers.lend_back(value, flat.tobytes(), store)
 
 
-def _view(ctype: Pointer, label: str, value: View, buffers: Buffers) -> int:
+def _view(ctype: Pointer, label: str, value: View, buffers: Lender) -> int:
     seen = value._ctype_
     target = ctype.target
     bytes_wanted = isinstance(target, Void) or (isinstance(target, Integer) and target.size == 1)
@@ -69,7 +74,7 @@ def _elements(
     ctype: Pointer,
     label: str,
     value: list[object] | tuple[object, ...],
-    buffers: Buffers,
+    buffers: Lender,
 ) -> int:
     if isinstance(ctype.target, Void):
         raise CallError(f"{label}: a {type(value).__name__} for {ctype} does not tell the type of its elements")

@@ -1,6 +1,6 @@
 """Python values to bit patterns and back, one small function per parameter, chosen when a call is planned.
 
-An encoder takes the Python value and the call's `Buffers` and gives the pattern of the value, extended as the
+An encoder takes the Python value and the call's `Lender` and gives the pattern of the value, extended as the
 ABI wants it in a register. A decoder takes a pattern and gives the Python value.
 """
 
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
+from emu.calls.lender import Lender
 from emu.calls.store import View, address_of
 from emu.calls.types import (
     Complex,
@@ -27,10 +28,7 @@ from emu.calls.values import WideFloat, decode_float, encode_float, extender, tr
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY64, X87, CallingConvention
 
-if TYPE_CHECKING:
-    from emu.calls.buffers import Buffers
-
-Encoder: TypeAlias = Callable[[object, "Buffers | None"], int]
+Encoder: TypeAlias = Callable[[object, Lender | None], int]
 Decoder: TypeAlias = Callable[[int], "int | float"]
 
 #: What is above a float in a register, where it is boxed.
@@ -138,7 +136,7 @@ def _integer_encoder(rules: CallingConvention, ctype: Integer, label: str) -> En
     if ctype.is_bool:
         return lambda value, buffers: slow(value)
 
-    def encode(value: object, buffers: Buffers | None) -> int:
+    def encode(value: object, buffers: Lender | None) -> int:
         if value.__class__ is int:
             if 0 <= value < unchanged:
                 return value
@@ -159,7 +157,7 @@ def _enumerator(label: str, ctype: Enumeration, name: str) -> int:
 def _float_encoder(ctype: Floating, label: str, *, box: int = 0, on_x87: bool = False) -> Encoder:
     fmt = ctype.format
 
-    def encode(value: object, buffers: Buffers | None) -> int:
+    def encode(value: object, buffers: Lender | None) -> int:
         if value.__class__ is not float and value.__class__ is not WideFloat:
             if isinstance(value, str | bytes | bytearray):
                 refuse(label, ctype, value, "does not convert to")
@@ -177,7 +175,7 @@ def _address_encoder(word: int, ctype: CType, label: str) -> Encoder:
     """Numbers and objects with an address; nothing that would have to be copied."""
     low, high, mask = -1 << 8 * word - 1, 1 << 8 * word, (1 << 8 * word) - 1
 
-    def encode(value: object, buffers: Buffers | None) -> int:
+    def encode(value: object, buffers: Lender | None) -> int:
         if value is None:
             return 0
         number: Any = address_of(value)
@@ -199,7 +197,7 @@ def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> En
     address = _address_encoder(rules.word_size, ctype, label)
     wide = isinstance(ctype.target, Integer) and ctype.target.name == "wchar_t"
 
-    def encode(value: object, buffers: Buffers | None) -> int:
+    def encode(value: object, buffers: Lender | None) -> int:
         kind = value.__class__
         if kind is int and 0 <= value <= mask:  # type: ignore[operator]
             return value  # type: ignore[return-value]
@@ -212,9 +210,7 @@ def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> En
             return buffers.lend(bytes(value) + b"\0")  # type: ignore[call-overload]
         if kind is not bytearray and (isinstance(address_of(value), int) or _is_index(value)):
             return address(value, None)
-        from emu.calls.lending import lend
-
-        lent = lend(rules, ctype, label, value, buffers)
+        lent = buffers.lend_object(rules, ctype, label, value)
         return address(value, None) if lent is None else lent
 
     return encode
@@ -233,7 +229,7 @@ def _reference_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> 
         return pointer
     size = target.size
 
-    def encode(value: object, buffers: Buffers | None) -> int:
+    def encode(value: object, buffers: Lender | None) -> int:
         if buffers is None or not isinstance(value, int | float):
             return pointer(value, buffers)
         pattern = value_of(value, None) & (1 << 8 * size) - 1

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from emu.calls.assign import Location, Reference
-from emu.calls.codec import Unpacker, packer, unpacker
+from emu.calls.codec import packer
+from emu.calls.lender import Lender
 from emu.calls.marshal import NAN_BOX, Decoder, Encoder, decoder, result_scalar_encoder, scalar_encoder
+from emu.calls.records import Unpacker, unpacker
 from emu.calls.types import Complex, CType, Floating, Pointer, Struct, Vector, Void, sized
 from emu.isa.convention import CallingConvention
-
-if TYPE_CHECKING:
-    from emu.calls.buffers import Buffers
 
 
 class Aggregate(NamedTuple):
@@ -34,7 +33,7 @@ def argument_encoder(rules: CallingConvention, ctype: CType, location: Location,
     if isinstance(location, Reference):
         pack, alignment = packer(rules, ctype, label), sized(ctype).alignment
 
-        def refer(value: object, buffers: Buffers | None) -> int:
+        def refer(value: object, buffers: Lender | None) -> int:
             assert buffers is not None
             return buffers.lend(pack(value, buffers), alignment)
 

@@ -199,7 +199,6 @@ class CallPlan:
             raise
 
     def _layout(self, args: Sequence[object], sp: int, return_to: int, buffers: Buffers | None) -> Entry:
-        rules = self.convention
         patterns = [encode(value, buffers) for encode, value in zip(self._encoders, args, strict=True)]
         registers = [(piece.register, piece.of(patterns[piece.argument])) for piece in self._register_pieces]
         registers += self._fixed

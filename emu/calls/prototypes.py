@@ -33,7 +33,6 @@ from emu.calls.types import (
 from emu.errors import CallError
 from emu.isa.convention import DataModel
 from emu.isa.registry import convention
-from relink.records import dataclass
 
 __all__ = [
     "Array", "CType", "Floating", "FunctionType", "Integer", "Parameter", "Pointer", "Prototype", "Struct",
@@ -45,7 +44,8 @@ def parse_prototype(text: str, arch: str, scope: Scope | None = None) -> Prototy
     """The prototype `text` declares, e.g. ``int add(int a, double b)`` or ``int(int, char *)``.
 
     `arch` (canonical name or alias) fixes sizes and signedness, `scope` has further types. ``()`` means no
-    parameters, as in C23. Raises CallError if the text is not a function declaration in C or names an unknown type.
+    parameters, as in C23. Raises CallError if the text is not a function declaration in C or names an unknown
+    type.
     """
     ctype, name = _parse(text, arch) if scope is None else _parse_in(text, arch, scope)
     if not isinstance(ctype, FunctionType):

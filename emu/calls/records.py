@@ -1,27 +1,45 @@
 """C structures, unions, arrays and pointers as Python objects: views of Python's own bytes or of guest memory.
 
-A structure's class has its members as attributes: `Point(x=1, y=2)`, `point.x`. A record iterates over its members'
-values, compares equal to a tuple of them, and may be assigned to where it lies in the guest. Arrays are sequences;
-`numpy()` gives their elements as one. A pointer is an int that knows what it points at.
+A structure's class has its members as attributes: `Point(x=1, y=2)`, `point.x`. A record iterates over its
+members' values, compares equal to a tuple of them, and may be assigned to where it lies in the guest. Arrays are
+sequences; `numpy()` gives their elements as one. A pointer is an int that knows what it points at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast, overload
 
-from emu.calls.codec import member_unpacker, packer, plain_code, store_member, unpacker
+from emu.calls.codec import packer, plain_code, store_member
+from emu.calls.marshal import decoder
 from emu.calls.store import GuestStore, Store, View
-from emu.calls.types import Array, Enumeration, Member, Pointer, Struct, Void, definition, sized
+from emu.calls.types import (
+    Array,
+    Complex,
+    CType,
+    Enumeration,
+    Floating,
+    Integer,
+    Member,
+    Pointer,
+    Struct,
+    VaListType,
+    Vector,
+    Void,
+    definition,
+    sized,
+)
 from emu.errors import CallError
 from emu.isa.convention import CallingConvention
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from emu.calls.types import CType
     from emu.ports import Memory
+
+#: From memory and an offset in it, the Python value: a number, bytes, or a view of the memory.
+Unpacker: TypeAlias = Callable[[Store, int], object]
 
 
 class _Field:
@@ -234,10 +252,10 @@ def numpy_type(ctype: CType) -> np.dtype[Any]:
             "offsets": [member.offset for member in fields.values()],
             "itemsize": ctype.size,
         }
-        return numpy.dtype(layout)
+        return cast("np.dtype[Any]", numpy.dtype(layout))
     if isinstance(ctype, Array):
         items: Any = (numpy_type(ctype.target), (ctype.count or 0,))
-        return numpy.dtype(items)
+        return cast("np.dtype[Any]", numpy.dtype(items))
     if isinstance(ctype, Pointer):
         return numpy.dtype(f"<u{ctype.size}")
     letter = plain_code(ctype) or (isinstance(ctype, Enumeration) and f"{'iu'[not ctype.signed]}{ctype.size}")
@@ -245,11 +263,6 @@ def numpy_type(ctype: CType) -> np.dtype[Any]:
         raise CallError(f"numpy has no type for {ctype}")
     found: np.dtype[Any] = numpy.dtype(f"<{letter}")
     return found
-
-
-def array_view(rules: CallingConvention, ctype: Array, store: Store, at: int) -> ArrayView:
-    """The array that lies at an offset."""
-    return ArrayView(rules, ctype, store, at)
 
 
 class GuestPointer(int):
@@ -302,3 +315,58 @@ def pointer_value(rules: CallingConvention, ctype: Pointer, value: int, memory: 
     made = GuestPointer(value)
     made._rules, made._ctype, made._memory = rules, ctype, memory
     return made
+
+
+# ---------------------------------------------------------------- reading
+
+
+@lru_cache(maxsize=4096)
+def unpacker(rules: CallingConvention, ctype: CType) -> Unpacker:
+    """What reads a C value of this type from memory."""
+    match ctype:
+        case Pointer():
+            size = ctype.size
+            return lambda store, at: pointer_value(
+                rules, ctype, int.from_bytes(store.read(at, size), "little"), store.memory
+            )
+        case Integer() | Floating() | VaListType():
+            return _read_scalar(decoder(ctype), ctype.size)
+        case Complex(part=part):
+            decode, size = decoder(part), part.size
+            return lambda store, at: complex(
+                decode(int.from_bytes(store.read(at, size), "little")),
+                decode(int.from_bytes(store.read(at + size, size), "little")),
+            )
+        case Vector():
+            one, step, count = unpacker(rules, ctype.element), ctype.element.size, ctype.count
+            return lambda store, at: tuple(one(store, at + number * step) for number in range(count))
+        case Array(target=Integer(is_character=True)):
+            length = ctype.size
+            return lambda store, at: store.read(at, length).partition(b"\0")[0]
+        case Array():
+            return lambda store, at: ArrayView(rules, ctype, store, at)
+        case Struct() if ctype.members is not None:
+            cls = record_class(rules, ctype)
+            return lambda store, at: cls._over_(store, at)
+    raise CallError(f"{ctype} is incomplete, or has no values")
+
+
+def _read_scalar(decode: Callable[[int], object], size: int) -> Unpacker:
+    return lambda store, at: decode(int.from_bytes(store.read(at, size), "little"))
+
+
+def member_unpacker(rules: CallingConvention, member: Member) -> Unpacker:
+    """What reads a member of a structure that begins at the offset given."""
+    if member.bits is None:
+        inner, offset = unpacker(rules, member.type), member.offset
+        return lambda store, at: inner(store, at + offset)
+    first, width = member.bits
+    low, high = first // 8, -(-(first + width) // 8)
+    shift, mask, sign = first - 8 * low, (1 << width) - 1, 1 << width - 1
+    signed = getattr(member.type, "signed", False)
+
+    def read(store: Store, at: int) -> int:
+        bits = int.from_bytes(store.read(at + low, high - low), "little") >> shift & mask
+        return (bits ^ sign) - sign if signed else bits
+
+    return read

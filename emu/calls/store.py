@@ -61,7 +61,9 @@ class View:
 
     @property
     def address(self) -> int | None:
-        """The guest address; None where the bytes are Python's. A member of that name hides it: see `address_of`."""
+        """The guest address; None where the bytes are Python's. A member of that name hides it: see
+        `address_of`.
+        """
         return self._store_.address(self._at_)
 
     def __bytes__(self) -> bytes:

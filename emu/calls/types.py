@@ -7,11 +7,11 @@ body of a structure or union.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from emu.errors import CallError
 from emu.isa.convention import BINARY64, FloatFormat
+from relink.records import dataclass
 
 __all__ = [
     "Array", "CType", "Complex", "Enumeration", "Floating", "FunctionType", "Integer", "Member", "Parameter",
@@ -174,14 +174,14 @@ class Struct:
     Compared by structure: name, members and layout; a cycle through pointers counts as equal.
     """
 
-    __slots__ = ("adjusted", "alignment", "members", "name", "natural", "size")
+    __slots__ = ("alignment", "members", "name", "natural", "packed", "size")
 
     def __init__(self, name: str, size: int | None = None) -> None:
         self.name = name  #: with its keyword: "struct point"; "struct" where it has none
         self.size = size  #: bytes, if known
         self.alignment = 1  #: bytes
         self.natural = 1  #: the alignment its members ask for, whatever the whole type's attributes say
-        self.adjusted = False  #: whether attributes changed its layout
+        self.packed = False  #: whether its members are not aligned
         self.members: tuple[Member, ...] | None = None
 
     def complete(self, members: tuple[Member, ...], size: int, alignment: int, natural: int) -> Struct:
@@ -373,11 +373,20 @@ def definition(struct: Struct, *, offsets: bool = False, indent: str = "") -> st
             text = f"{text:<44} // {member.offset}{bit}"
         lines.append(f"{indent}    {text}")
     total = f"  // {struct.size} bytes, aligned to {struct.alignment}" if offsets and not indent else ""
-    return "\n".join([f"{struct.name} {{", *lines, f"{indent}}}"]) + (";" + total if not indent else "")
+    body = "\n".join([f"{struct.name} {{", *lines, f"{indent}}}"])
+    return body + _attributes(struct) + (";" + total if not indent else "")
+
+
+def _attributes(struct: Struct) -> str:
+    """What has to be said for the layout to be the same again."""
+    aligned = struct.alignment > struct.natural
+    words = ["packed"] * struct.packed + [f"aligned({struct.alignment})"] * aligned
+    return f" __attribute__(({', '.join(words)}))" if words else ""
 
 
 def _member(member: Member, offsets: bool, indent: str) -> str:
     if isinstance(member.type, Struct) and member.type.name in ("struct", "union"):
         return f"{definition(member.type, offsets=offsets, indent=indent)} {member.name}".rstrip() + ";"
     width = f" : {member.bits[1]}" if member.bits else ""
-    return f"{declare(member.type, member.name)}{width};"
+    aligned = f" __attribute__((aligned({member.align})))" if member.align else ""
+    return f"{declare(member.type, member.name)}{width}{aligned};"

@@ -10,8 +10,9 @@ import math
 import struct
 from collections.abc import Callable
 
-from emu.isa.convention import BINARY32, BINARY64, FloatFormat
+from emu.isa.convention import BINARY16, BINARY32, BINARY64, FloatFormat
 
+_HALF = struct.Struct("<e")
 _SINGLE = struct.Struct("<f")
 _DOUBLE = struct.Struct("<d")
 
@@ -45,6 +46,11 @@ def encode_float(value: float, fmt: FloatFormat) -> int:
             return int.from_bytes(_SINGLE.pack(value), "little")
         except OverflowError:  # C rounds to infinity
             return 0xFF80_0000 if value < 0 else 0x7F80_0000
+    if fmt is BINARY16:
+        try:
+            return int.from_bytes(_HALF.pack(value), "little")
+        except OverflowError:
+            return 0xFC00 if value < 0 else 0x7C00
     return _widen(int.from_bytes(_DOUBLE.pack(value), "little"), fmt)
 
 
@@ -54,6 +60,8 @@ def decode_float(bits: int, fmt: FloatFormat) -> float:
         return float(_DOUBLE.unpack((bits & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "little"))[0])
     if fmt is BINARY32:
         return float(_SINGLE.unpack((bits & 0xFFFF_FFFF).to_bytes(4, "little"))[0])
+    if fmt is BINARY16:
+        return float(_HALF.unpack((bits & 0xFFFF).to_bytes(2, "little"))[0])
     return WideFloat.of(bits & (1 << fmt.exponent + fmt.fraction + fmt.explicit_one + 1) - 1, fmt)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from emu.calls.assign import Assigner, Location, Reference, promoted
 from emu.calls.classify import Bank, Part, Shape, classify
-from emu.calls.codec import unpacker
 from emu.calls.marshal import decoder
 from emu.calls.passing import is_aggregate
 from emu.calls.prototypes import parse_type
+from emu.calls.records import unpacker
 from emu.calls.store import Store, View
 from emu.calls.types import CType, Floating, sized
 from emu.isa.convention import CallingConvention, PairAlignment, SaveArea, VariadicRule
@@ -39,7 +39,8 @@ class VarArgs(ABC):
     _guest: Guest
 
     def take(self, ctype: str | CType | type[View]) -> Any:
-        """The next argument, read as `ctype`: text such as "unsigned long", "double", "char *", or a record's class.
+        """The next argument, read as `ctype`: text such as "unsigned long", "double", "char *", or a record's
+        class.
 
         Types that the default argument promotions change (char, short, float) are read as what they become.
         Integers are signed as the type is, pointers unsigned. Raises CallError for a type that cannot be

@@ -60,6 +60,7 @@ class VariadicRule(enum.Enum):
 
     SAME = "not at all"
     EXTRAS_AS_INTEGERS = "floating-point arguments that match the ellipsis go where integers go"
+    ARGUMENTS_AS_INTEGERS = "all floating-point arguments go where integers go"
     ALL_AS_INTEGERS = "all floating-point arguments and the result go where integers go"
 
 
@@ -134,7 +135,9 @@ class CallingConvention:
     result_pointer: str | None  #: holds the address a result is wanted at; None: it is a first argument
     pops_result_pointer: bool  #: the callee takes that argument off the stack
     argument_alignment: int  #: bytes; no argument is aligned more on the stack
-    vectors_align: bool  #: but one with a vector in it is
+    vectors_in_aggregates: bool  #: whether compilers agree on how structures with vectors are passed; else refused
+    #: Whether compilers agree on homogeneous aggregates that are packed or of halves; else those are refused.
+    odd_homogeneous: bool
     natural_alignment: bool  #: of a structure what its members have counts, not attributes of the whole
     x87: X87Stack | None  #: floating-point results without a register are returned on the x87 stack
     preserved_integers: tuple[str, ...]  #: registers a callee keeps, besides sp and the link register

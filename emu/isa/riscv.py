@@ -46,25 +46,29 @@ HWCAP = sum(1 << ord(letter) - ord("A") for letter in "IMAFDC")
 _FLOATS = numbered("fa", 8)
 
 
+def _data(word: int) -> DataModel:
+    return DataModel(
+        pointer_size=word,
+        char_signed=False,
+        wchar_signed=True,
+        long_double=BINARY128,
+        long_double_size=16,
+        time_size=8,
+        maximum_alignment=16,
+        vector_alignment=64,
+        unnamed_fields_align=False,
+        has_float16=True,
+        has_float128=True,
+        extended_float_t=False,
+    )
+
+
 def _convention(arch: str, word: int) -> CallingConvention:
     return CallingConvention(
         arch=arch,
         document="RISC-V ABIs Specification 1.0, chapter 2",
         float_abi=FloatAbi.HARD,
-        data=DataModel(
-            pointer_size=word,
-            char_signed=False,
-            wchar_signed=True,
-            long_double=BINARY128,
-            long_double_size=16,
-            time_size=8,
-            maximum_alignment=16,
-            vector_alignment=64,
-            unnamed_fields_align=False,
-            has_float16=True,
-            has_float128=True,
-            extended_float_t=False,
-        ),
+        data=_data(word),
         integer_arguments=numbered("a", 8),
         integer_results=("a0", "a1"),
         float_arguments={2: _FLOATS, 4: _FLOATS, 8: _FLOATS},
@@ -79,7 +83,8 @@ def _convention(arch: str, word: int) -> CallingConvention:
         result_pointer=None,
         pops_result_pointer=False,
         argument_alignment=16,
-        vectors_align=False,
+        vectors_in_aggregates=True,
+        odd_homogeneous=True,
         natural_alignment=False,
         x87=None,
         preserved_integers=numbered("s", 12),
