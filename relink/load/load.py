@@ -190,7 +190,7 @@ class Load:
         plan = mapping.plan_of(root, self.nodes, self.options, state.architecture, state.resolver)
         plan.timings, self._plan = self.timings, plan
         for image in plan.images:
-            mapping.give_place(image, state.memory, plan, self.options, self._rollback)
+            mapping.give_place(image, state, plan, self.options, self._rollback)
             emit.mapped(state.observers, image)
         plan.initialise = lifetime.initialisation_order(plan.images, plan.root)
         for image in plan.initialise:

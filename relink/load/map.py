@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from relink.errors import MalformedElf
 from relink.image import Image
+from relink.load.neighbours import limit_for
 from relink.load.plan import Plan
 from relink.memory import placement as place
 from relink.memory import sparse
@@ -16,7 +17,7 @@ from relink.resolve.scopes import breadth_first
 if TYPE_CHECKING:
     from relink.arch import Architecture
     from relink.load.options import LoadOptions
-    from relink.memory.address_space import AddressSpace
+    from relink.load.state import LinkerState
     from relink.resolve.resolver import Resolver
     from relink.search.graph import Node
 
@@ -66,12 +67,12 @@ def put_program_first(plan: Plan) -> None:
             images.sort(key=lambda image: image is not plan.root)
 
 
-def give_place(image: Image, memory: AddressSpace, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
+def give_place(image: Image, state: LinkerState, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
     """Reserve a region for an image and fill it from the file; an adopted image already has its region.
 
     Raises MalformedElf for a file without segments, AddressSpaceError.
     """
-    decoded = image.decoded
+    decoded, memory = image.decoded, state.memory
     if not decoded.segments:
         raise MalformedElf(decoded.name, "has no segment to load")
     if image.adopted is not None:
@@ -79,7 +80,8 @@ def give_place(image: Image, memory: AddressSpace, plan: Plan, options: LoadOpti
         undo.callback(image.close)
         return
     base = options.base if image is plan.root else None
-    region = place.reserve(memory, decoded, place.chosen(options.place, decoded, base))
+    base = place.chosen(options.place, decoded, base)
+    region = place.reserve(memory, decoded, base, limit_for(image, state) if base is None else None)
     undo.callback(sparse.release, memory, region)
     image.place(region)
     undo.callback(image.close)

@@ -26,11 +26,12 @@ def region_size(decoded: Decoded) -> int:
     return page_ceil(decoded.min_vaddr + decoded.span) - first_vaddr(decoded)
 
 
-def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
+def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int | None = None) -> Region:
     """Reserve one region for all segments of an image.
 
     `base` is the guest address of the image's first page; with None the address space chooses it. An ET_EXEC is
-    placed at its link-time address. Raises AddressSpaceError, also when the base violates a segment's p_align.
+    placed at its link-time address; `limit` is an address that any other image ends below. Raises
+    AddressSpaceError, also when the base violates a segment's p_align.
     """
     align = alignment(decoded)
     size = region_size(decoded)
@@ -51,9 +52,9 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None) -> Region:
         return reserve_parts(memory, decoded.name, first_vaddr(decoded), size, runs, 0)
     if len(runs.runs) > 1 and base is not None:
         return reserve_parts(memory, decoded.name, base, size, runs, base - first_vaddr(decoded))
-    below = None
+    below = limit
     if decoded.low_bits < memory.architecture.bits:
-        below = 1 << decoded.low_bits
+        below = min(1 << decoded.low_bits, limit or 1 << decoded.low_bits)
     region = memory.reserve(size, at=base, align=align, below=below, name=decoded.name)
     if len(runs.runs) == 1:
         return region

@@ -140,6 +140,7 @@ def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> C
         object_versions=symbols.versions(),
         stubs=stubs,
         low_bits=tables.low_bits(),
+        direct=tables.direct(),
         constructors=layout.array(CONSTRUCTORS),
         destructors=layout.array(DESTRUCTORS),
         routines=(symbols.offset_of("_init"), symbols.offset_of("_fini")),

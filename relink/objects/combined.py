@@ -17,7 +17,7 @@ from relink.arch import Architecture, FloatAbi
 from relink.arch.spec import Slot
 from relink.arrays import I64, U32, U64, Bools
 from relink.elf import Decoded, Names, RelocationTable, SymbolTable, Versions
-from relink.elf.constants import SectionFlag
+from relink.elf.constants import SectionFlag, SymbolBind
 from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
 from relink.elf.objects import Group, ObjectFile
@@ -136,6 +136,7 @@ class CombinedObjects(Decoded):
     files: tuple[ObjectFile, ...] = ()  #: in link order; their symbols follow row 0 of `table` in this order
     #: row of `table` -> the row with the definition of its name
     alias: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    direct: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  #: see `InputTables.direct`
     table: SymbolTable | None = None
     static: CombinedTable | None = None
     got: int = 0  #: image offset of the GOT
@@ -158,6 +159,11 @@ class CombinedObjects(Decoded):
     @property
     def known_symbols(self) -> SymbolTable | None:
         return self.table
+
+    @property
+    def offered(self) -> I64:
+        """Rows of the symbols that others may bind to."""
+        return np.flatnonzero((self.symbols.section != 0) & (self.symbols.bind != SymbolBind.LOCAL))
 
     @property
     def versions(self) -> Versions:

@@ -10,7 +10,7 @@ import numpy as np
 from relink.arch import Architecture, Role
 from relink.arch.fields import address_bits
 from relink.arrays import I64, U32, U64
-from relink.elf.objects import ObjectRelocations
+from relink.elf.objects import UNDEFINED, ObjectRelocations
 from relink.errors import LinkError, RelocationError, UnsupportedElf
 from relink.objects.align import realign
 from relink.objects.combined import CombinedTable, InputSection
@@ -106,6 +106,18 @@ class InputTables:
                 # Narrower fields are for constants.
                 bits = min(bits, address_bits(row.word) if address_bits(row.word) >= _NARROWEST else bits)
         return bits
+
+    def direct(self) -> I64:
+        """Rows of undefined symbols that entries other than branches refer to relative to themselves, without the
+        GOT."""
+        found = [np.zeros(0, np.int64)]
+        for number, symbols in self.types_used():
+            row = self.arch.relocations.get(number)
+            letters = row.formula.letters if row is not None and row.formula is not None else frozenset[str]()
+            if row is not None and row.role in (Role.DATA, Role.HIGH) and {"S", "P"} <= letters <= {"S", "A", "P"}:
+                found.append(symbols[self.symbols.section[symbols] == UNDEFINED])
+        rows: I64 = np.setdiff1d(np.concatenate(found), [0])
+        return rows
 
     def combined(self) -> CombinedTable:
         """All entries in one table, with image offsets. Raises UnsupportedElf when REL and RELA are mixed."""

@@ -1,0 +1,41 @@
+"""Objects that reach for data of images in low memory are placed there."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu import Machine
+from relink import HostMemory, Linker, LoadOptions
+from tests.fixtures import arch_of
+from tests.objects.build import compiled
+
+LOW = "int value = 5; int *where(void) { return &value; }"
+USER = "extern int value; int get(void) { return value; } void set(int v) { value = v; }"
+DIRECT = {"x86_64": "-fno-pic", "riscv64": "-mcmodel=medany"}
+
+
+@pytest.mark.parametrize("target", DIRECT)
+def test_an_object_finds_data_of_one_in_low_memory(target: str) -> None:
+    with Machine(arch_of(target)) as machine:
+        low = machine.load(compiled(target, LOW, "-fno-pic"))
+        user = machine.load(compiled(target, USER, "-fno-pic", DIRECT[target]))
+        user.function("set", "void(int)")(7)
+        assert low.symbols["value"].read("int") == 7
+
+
+@pytest.mark.parametrize("target", DIRECT)
+def test_what_an_object_in_low_memory_has_deferred_comes_into_its_reach(target: str) -> None:
+    early = "extern int value; int *where(void) { return &value; } int get(void) { return value; }"
+    linker = Linker(HostMemory(arch_of(target)))
+    waiting = linker.load(compiled(target, early, "-fno-pic"), options=LoadOptions(allow_deferred=True))
+    assert waiting.region.end < 1 << 31
+    linker.load(compiled(target, "int value = 9;", "-fPIC"))
+    assert waiting.deferred == ()
+
+
+def test_an_object_that_refers_to_nothing_low_is_not_placed_there() -> None:
+    linker = Linker(HostMemory("x86_64"))
+    linker.load(compiled("x86_64", LOW, "-fno-pic"))
+    assert linker.load(compiled("x86_64", USER, "-fPIC")).region.end > 1 << 32
+    other = compiled("x86_64", "int get2(void); int other(void) { return get2(); } int get2(void) { return 1; }")
+    assert linker.load(other).region.end > 1 << 32
