@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -37,6 +36,7 @@ from relink.errors import MachineError, UnsupportedElf
 from relink.image import Image
 from relink.objects.archive_members import header_of
 from relink.objects.float_abi import float_abi_of
+from relink.records import cached_property
 from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
 from relink.search.search_path import Finder, SearchPath, Source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from emu.cpu.create import create_cpu
@@ -25,6 +24,7 @@ from emu.run.stack import Stack
 from emu.run.threads import Threads
 from emu.run.traps import TrapTable
 from relink.linker import Linker
+from relink.records import cached_property
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import Stop

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dataclasses import fields as fields
     from dataclasses import is_dataclass as is_dataclass
     from dataclasses import replace as replace
+    from functools import cached_property as cached_property
     from typing import Any
 
 _MISSING: Any = type("_Missing", (), {"__repr__": lambda self: "<no default>"})()
@@ -56,6 +57,23 @@ class _Lazy:
 
 
 if not TYPE_CHECKING:
+
+    class cached_property:  # noqa: N801
+        """`functools.cached_property` as of Python 3.12: without the lock that 3.11 takes at each use."""
+
+        def __init__(self, function):
+            self.function = function
+            self.__doc__ = function.__doc__
+            self.__module__ = function.__module__
+
+        def __set_name__(self, owner, name):
+            self.name = name
+
+        def __get__(self, instance, owner=None):
+            if instance is None:
+                return self
+            value = instance.__dict__[self.name] = self.function(instance)
+            return value
 
     def field(*, default=_MISSING, default_factory=_MISSING, init=True, repr=True, compare=True, kw_only=None):
         """`dataclasses.field`, without `hash` and `metadata`."""

@@ -15,14 +15,13 @@ import enum
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from emu.isa.registry import ISAS
 from relink.elf.constants import DynamicTag
 from relink.image import Image
 from relink.memory.address_space import PAGE, Protection, page_ceil
-from relink.records import dataclass, field
+from relink.records import cached_property, dataclass, field
 
 if TYPE_CHECKING:
     from emu.debug.synthetic_headers import HeaderTable, UnwindTable

@@ -6,7 +6,7 @@ This file only wires; the parts are `emu.libc`, `emu.linux.syscalls`, `emu.linux
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from emu.host.functions import HostFunction
@@ -17,6 +17,7 @@ from emu.personality import Personality
 from relink.errors import MachineError
 from relink.linker import Policy
 from relink.memory.address_space import Protection
+from relink.records import cached_property
 
 if TYPE_CHECKING:
     from emu.libc.filesystem import FileSystem

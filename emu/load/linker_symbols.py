@@ -6,13 +6,14 @@ Asked after every image, like the symbols of ld.so at the end of a process's sco
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.calls.plan import CallPlan, plan_call
 from emu.host.guard import guarded
 from emu.isa.registry import ISAS
 from relink.elf import Names
+from relink.records import cached_property
 from relink.resolve.sources import DataAddress, SymbolRequest
 
 if TYPE_CHECKING:

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import enum
 import re
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from relink.arrays import U64, Bools
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
 
 
 class Range(enum.Enum):

@@ -32,13 +32,12 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from types import CodeType
 from typing import Protocol
 
 from relink.arch.fields import Field
 from relink.arrays import I64, U8, U64, Bools
-from relink.records import dataclass, field
+from relink.records import cached_property, dataclass, field
 
 LETTERS = frozenset({"S", "A", "P", "B", "M", "T", "Z", "DTV", "GOT", "G", "V"})
 

@@ -19,7 +19,6 @@ Sources: ar(5) of FreeBSD; binutils' `include/aout/ar.h`; the System V ABI, chap
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ from relink.elf.names import Names
 from relink.elf.objects import ObjectFile, decode_object
 from relink.elf.source import ARCHIVE, THIN_ARCHIVE, Source, is_archive, map_file, open_source
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
-from relink.records import dataclass, field
+from relink.records import cached_property, dataclass, field
 
 __all__ = ["Archive", "ArchiveIndex", "Member"]
 

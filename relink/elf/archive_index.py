@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from relink.elf.names import Names
 from relink.elf.strings import StringTable
 from relink.elf.versioned_names import names_defined
 from relink.errors import MalformedElf, Truncated
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolTable, read_strings, read_symbols
 from relink.elf.versions import Versions, read_versions
 from relink.errors import ElfError, MalformedElf
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
 
 if TYPE_CHECKING:
     from relink.elf.debug_sections import DebugSections

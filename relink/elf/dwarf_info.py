@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from relink.elf.debug_sections import DebugSections
 from relink.elf.decode import decode_sections
 from relink.elf.decoded import Decoded
 from relink.errors import DebugInfoError, ElfError
-from relink.records import dataclass, field
+from relink.records import cached_property, dataclass, field
 
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE

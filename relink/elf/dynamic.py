@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from relink.arrays import U64, AnyArray
 from relink.elf.constants import ADDRESS_TAGS, DynamicTag
 from relink.elf.contents import frozen
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ There are three `HashTable`s: GNU table, SysV table, and none (the names are has
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +19,7 @@ from relink.elf.contents import Contents, frozen
 from relink.elf.layout import Layout
 from relink.elf.names import Names
 from relink.errors import MalformedElf
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
 
 _U32 = np.dtype("<u4")
 #: A longer chain is not walked entry by entry: real ones have a few.

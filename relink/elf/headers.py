@@ -6,6 +6,7 @@ gABI chapters 4 (ELF header, sections) and 5 (program header).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from relink.arrays import U8
 from relink.elf.constants import (
@@ -74,8 +75,7 @@ class Header:
         return ELF64 if self.bits == 64 else ELF32
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """One section header, fields as in the gABI without their `sh_`; `name` is resolved."""
 
     name: str
@@ -94,16 +94,27 @@ def read_header(name: str, data: bytes, findings: Findings | None = None, *, cor
     """Read the ELF header from the first bytes of a file (at most 64). `core` accepts core files too."""
     findings = findings or Findings(name)
     layout = _layout(name, data, findings)
-    names = Header.__match_args__
-    fields = dict(zip(_FIELDS, layout.header.unpack_from(data, _IDENT_SIZE), strict=True))
+    type_, machine, version, entry, phoff, shoff, flags, _, phentsize, phnum, shentsize, shnum, shstrndx = (
+        layout.header.unpack_from(data, _IDENT_SIZE)
+    )
     header = Header(
         bits=layout.bits,
+        type=type_,
+        machine=machine,
+        flags=flags,
+        entry=entry,
         os_abi=data[7],
         abi_version=data[8],
-        **{name: fields[name] for name in names if name in fields},
+        phoff=phoff,
+        phentsize=phentsize,
+        phnum=phnum,
+        shoff=shoff,
+        shentsize=shentsize,
+        shnum=shnum,
+        shstrndx=shstrndx,
     )
-    if fields["version"] != EV_CURRENT:
-        findings.warn(f"e_version is {fields['version']}, not {EV_CURRENT}", 20)
+    if version != EV_CURRENT:
+        findings.warn(f"e_version is {version}, not {EV_CURRENT}", 20)
     if header.type not in (FileType.REL, FileType.EXEC, FileType.DYN) and not (
         core and header.type == FileType.CORE
     ):
@@ -112,13 +123,6 @@ def read_header(name: str, data: bytes, findings: Findings | None = None, *, cor
         findings.refuse(UnsupportedElf(name, problem, 16))
     _check_os_abi(header, findings)
     return header
-
-
-#: The fields of the header after e_ident, in file order.
-_FIELDS = (
-    "type", "machine", "version", "entry", "phoff", "shoff", "flags", "ehsize", "phentsize", "phnum", "shentsize",
-    "shnum", "shstrndx",
-)  # fmt: skip
 
 
 def _layout(name: str, data: bytes, findings: Findings) -> Layout:
@@ -149,15 +153,14 @@ def _check_os_abi(header: Header, findings: Findings) -> None:
     Relocatable objects are accepted, as they make no calls themselves, except those for Arm FDPIC, which have
     different relocations.
     """
-    known = os_abi_name(header)
     if header.os_abi == _ARM_FDPIC and header.machine == _ARM:
         problem = "is for Arm FDPIC (EI_OSABI 65): its function descriptors and segment maps are not supported"
         findings.refuse(UnsupportedElf(findings.name, problem, 7))
     elif header.os_abi not in _LINUX and header.os_abi < _FIRST_OF_PROCESSOR:
         if header.type == FileType.REL:
-            findings.warn(f"is for {known} (EI_OSABI {header.os_abi})", 7)
+            findings.warn(f"is for {os_abi_name(header)} (EI_OSABI {header.os_abi})", 7)
         else:
-            problem = f"is for {known} (EI_OSABI {header.os_abi}), not for Linux"
+            problem = f"is for {os_abi_name(header)} (EI_OSABI {header.os_abi}), not for Linux"
             findings.refuse(UnsupportedElf(findings.name, problem, 7))
     elif header.abi_version and header.os_abi == 0:
         findings.warn(f"EI_ABIVERSION is {header.abi_version}, which System V does not define", 8)

@@ -7,13 +7,12 @@ little-endian 64-bit words, all words of all names in one array operation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 
 import numpy as np
 
 from relink.arrays import I64, U8, U32, U64, Bools
 from relink.elf.contents import frozen
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
 
 #: Bytes of names processed in one array operation; this limits the memory of an operation.
 _SWEEP = 1 << 17

@@ -5,8 +5,6 @@ gABI chapter 4, "Symbol Table" and "Special Section Indexes".
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
 from relink.arch import Architecture
@@ -24,7 +22,7 @@ from relink.elf.layout import ELF64
 from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolRows
 from relink.errors import MalformedElf, UnsupportedElf
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
 
 #: Values of `ObjectSymbols.section` that are not section indices.
 UNDEFINED, ABSOLUTE, COMMON = 0, -1, -2

@@ -12,8 +12,6 @@ Section headers are read and checked at once; symbols, relocations and groups on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +23,7 @@ from relink.elf.constants import GRP_COMDAT, FileType, SectionFlag, SectionType,
 from relink.elf.decoded import Decoded
 from relink.elf.findings import Findings
 from relink.elf.foreign import lto_problem
-from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Header, Section, read_header, read_sections
+from relink.elf.headers import Header, Section, read_header, read_sections
 from relink.elf.object_relocations import RELOCATION_SECTIONS, ObjectRelocations, read_object_relocations
 from relink.elf.object_symbols import (
     ABSOLUTE,
@@ -36,25 +34,22 @@ from relink.elf.object_symbols import (
     no_symbols,
     symbol_sections,
 )
+from relink.elf.section_checks import check_sections, has_bytes
 from relink.elf.segments import check_not_debug_file
 from relink.elf.source import Source, open_source
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
-from relink.records import dataclass, field
+from relink.records import cached_property, dataclass, field
 
 __all__ = [
     "ABSOLUTE", "COMMON", "UNDEFINED", "Group", "ObjectFile", "ObjectRelocations", "ObjectSymbols",
     "decode_object",
 ]  # fmt: skip
 
-#: Sections may overlap, but their total size is limited to this multiple of the file's size.
-_OVERLAP = 2
 # Plain integers: with enumeration members, reading sections spends most of its time in enum lookups.
-_ALLOC, _INFO_LINK, _LINK_ORDER, _COMPRESSED = (
-    int(flag)
-    for flag in (SectionFlag.ALLOC, SectionFlag.INFO_LINK, SectionFlag.LINK_ORDER, SectionFlag.COMPRESSED)
-)
-_CHECKED = _INFO_LINK | _LINK_ORDER | _COMPRESSED
+_ALLOC, _COMPRESSED = int(SectionFlag.ALLOC), int(SectionFlag.COMPRESSED)
+_NOBITS = int(SectionType.NOBITS)
+_EMPTY = (_NOBITS, int(SectionType.NULL))
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class ObjectFile:
         that fails, UnsupportedElf for an unknown compression.
         """
         section = self.sections[index]
-        if section.type in (SectionType.NOBITS, SectionType.NULL):
+        if section.type in _EMPTY:
             return self.data[:0]
         raw = self.data[section.offset : section.offset + section.size]
         if index in self._plain:
@@ -129,7 +124,7 @@ class ObjectFile:
         """The compression header of a section; None for one that is not compressed. Raises Truncated."""
         section = self.sections[index]
         gnu = not section.flags & _COMPRESSED and section.name.startswith(".zdebug_")
-        if not (section.flags & _COMPRESSED or gnu) or section.type in (SectionType.NOBITS, SectionType.NULL):
+        if not (section.flags & _COMPRESSED or gnu) or section.type in _EMPTY:
             return None
         raw = self.data[section.offset : section.offset + section.size]
         return gnu_compressed(raw) if gnu else compressed(self._where(index), raw, self.header.layout)
@@ -253,7 +248,7 @@ class ObjectFile:
         return self.sections[info]
 
     def _relocatable_size(self, index: int) -> int:
-        return 0 if self.sections[index].type == SectionType.NOBITS else self.section_size(index)
+        return 0 if self.sections[index].type == _NOBITS else self.section_size(index)
 
     def _check_target(self, index: int) -> None:
         section = self.sections[index]
@@ -344,57 +339,10 @@ def decode_object(source: Source | Decoded, *, name: str | None = None) -> Objec
     if header.type != FileType.REL:
         raise UnsupportedElf(name, f"e_type is {FileType(header.type).name}, not a relocatable object", 16)
     sections = read_sections(name, header, data)
-    _check_sections(name, sections, len(data))
+    check_sections(name, sections, len(data))
     file = ObjectFile(name, path, data, header, sections)
-    check_not_debug_file(header, data, Findings(name))
+    if not any(has_bytes(section) for section in sections):
+        check_not_debug_file(header, data, Findings(name))
     if problem := lto_problem([section.name for section in sections], file.section_bytes):
         raise UnsupportedElf(name, problem)
     return file
-
-
-def _check_sections(name: str, sections: Sequence[Section], file_size: int) -> None:
-    """Check each section header, and the total size against the file's size and MAX_SPAN."""
-    in_file = without_bytes = 0
-    for index, section in enumerate(sections):
-        if section.type == SectionType.NULL:
-            continue
-        if section.type == SectionType.NOBITS:
-            without_bytes += section.size
-        else:
-            in_file += section.size
-            if section.offset + section.size > file_size and section.size:
-                raise Truncated(
-                    name,
-                    f"section {index} ({section.name}) has file bytes {section.offset:#x}+{section.size:#x}, "
-                    f"the file has {file_size:#x}",
-                    section.offset,
-                )
-        if section.addralign & (section.addralign - 1) or section.addralign > MAX_ALIGN:
-            _refuse_alignment(name, index, section)
-        if section.flags & _CHECKED:
-            _check_flags(name, index, section, len(sections))
-    if without_bytes > MAX_SPAN:
-        problem = f"the SHT_NOBITS sections have {without_bytes:#x} bytes together, the limit is {MAX_SPAN:#x}"
-        raise UnsupportedElf(name, problem)
-    if in_file > _OVERLAP * file_size:
-        raise MalformedElf(
-            name, f"the sections overlap: together they have {in_file:#x} bytes, the file has {file_size:#x}"
-        )
-
-
-def _refuse_alignment(name: str, index: int, section: Section) -> None:
-    where = f"section {index} ({section.name})"
-    if section.addralign & (section.addralign - 1):
-        raise MalformedElf(name, f"{where}: sh_addralign {section.addralign:#x} is not a power of two")
-    raise UnsupportedElf(name, f"{where}: sh_addralign {section.addralign:#x} exceeds the limit {MAX_ALIGN:#x}")
-
-
-def _check_flags(name: str, index: int, section: Section, count: int) -> None:
-    """Check the fields that SHF_LINK_ORDER, SHF_INFO_LINK and SHF_COMPRESSED define."""
-    where = f"{name}: section {index} ({section.name})"
-    if section.flags & _LINK_ORDER and section.link >= count:
-        raise MalformedElf(where, f"SHF_LINK_ORDER with sh_link {section.link}, there are {count} sections")
-    if section.flags & _INFO_LINK and section.info >= count:
-        raise MalformedElf(where, f"SHF_INFO_LINK with sh_info {section.info}, there are {count} sections")
-    if section.flags & _COMPRESSED and section.flags & _ALLOC:
-        raise MalformedElf(where, "SHF_COMPRESSED with SHF_ALLOC: a loaded section cannot be compressed")

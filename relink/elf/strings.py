@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
 from relink.arrays import I64, U8, U32
 from relink.elf.contents import frozen
 from relink.elf.names import Names
 from relink.errors import MalformedElf
+from relink.records import cached_property
 
 # Strings may overlap (linkers merge tails), so a small table can claim any amount of text. The total read from one
 # table is limited to this multiple of its size, plus a few bytes per name.
 _OVERLAP = 4
 _SLACK = 64
+#: A table of so many bytes, or of which so many single strings are wanted, is copied: then each costs one search.
+_SMALL, _MANY = 1 << 16, 64
 
 
 class StringTable:
@@ -25,6 +26,7 @@ class StringTable:
         self.data = data
         self._spent = 0
         self._texts: dict[int, str] = {}
+        self._bytes: bytes | None = None  # the table, where it has been copied
 
     def text(self, offset: int, what: str) -> str:
         """The string at `offset`. Raises MalformedElf when it is outside the table or not terminated."""
@@ -36,18 +38,30 @@ class StringTable:
                 self.name,
                 f"{what}: string offset {offset:#x} lies outside the {len(self.data):#x}-byte string table",
             )
+        if self._bytes is None and (len(self.data) <= _SMALL or len(self._texts) >= _MANY):
+            self._bytes = self.data.tobytes()
+        if self._bytes is not None:
+            stop = self._bytes.find(0, offset)
+            raw = self._bytes[offset:stop] if stop >= 0 else None
+        else:
+            raw = self._read(offset)
+        if raw is None:
+            raise MalformedElf(self.name, f"{what}: the string at offset {offset:#x} has no terminator")
+        self._spend(len(raw), 1, what)
+        text = self._texts[offset] = raw.decode("utf-8", "surrogateescape")
+        return text
+
+    def _read(self, offset: int) -> bytes | None:
+        """The bytes up to the next NUL, without making a copy of the table; None when there is no NUL."""
         window = 128
         while True:
             raw = self.data[offset : offset + window].tobytes()
-            end = raw.find(b"\0")
+            end = raw.find(0)
             if end >= 0:
-                break
+                return raw[:end]
             if offset + window >= len(self.data):
-                raise MalformedElf(self.name, f"{what}: the string at offset {offset:#x} has no terminator")
+                return None
             window *= 4
-        self._spend(end, 1, what)
-        text = self._texts[offset] = raw[:end].decode("utf-8", "surrogateescape")
-        return text
 
     def names(self, offsets: U32, what: str) -> Names:
         """The strings at all `offsets`. Raises as `text` does."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
 from relink.arrays import I64, U8, U16, U32, U64, AnyArray
@@ -15,7 +13,7 @@ from relink.elf.layout import ELF64, Layout
 from relink.elf.names import Names, flat_indices
 from relink.elf.strings import StringTable
 from relink.errors import ElfError, MalformedElf
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
 
 
 @dataclass(frozen=True, eq=False)

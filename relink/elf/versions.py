@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
 from relink.elf.constants import VERSYM_INDEX, DynamicTag
@@ -11,7 +9,7 @@ from relink.elf.contents import Contents
 from relink.elf.dynamic import Dynamic
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
 
 _VERDEF = np.dtype(
     [

@@ -6,13 +6,13 @@ The buffer of most images has every byte of their address range. That of an imag
 
 from __future__ import annotations
 
-from functools import cached_property
 from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 
 from relink.arrays import I64, U64
+from relink.records import cached_property
 
 #: Past every buffer: the index of an address between clusters is at least this.
 _NOWHERE = 1 << 62

@@ -8,7 +8,6 @@ offset.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -22,7 +21,7 @@ from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
 from relink.elf.objects import Group, ObjectFile
 from relink.objects.align import Realigned
-from relink.records import dataclass, field
+from relink.records import cached_property, dataclass, field
 
 FIRST = 64  #: no symbol is at offset 0: the value 0 would mean undefined
 R, RX, RWX, TLS, RW, BSS = range(6)  #: the order of sections by permission

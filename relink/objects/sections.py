@@ -34,15 +34,29 @@ from relink.objects.combined import (
     discarded_groups,
 )
 
+# Plain integers: an operation on an enum's member costs microseconds.
+_ALLOC, _EXCLUDE, _WRITE, _CODE, _TLS, _LINK_ORDER = (
+    int(flag)
+    for flag in (
+        SectionFlag.ALLOC,
+        SectionFlag.EXCLUDE,
+        SectionFlag.WRITE,
+        SectionFlag.EXECINSTR,
+        SectionFlag.TLS,
+        SectionFlag.LINK_ORDER,
+    )
+)
+_NOBITS = int(SectionType.NOBITS)
 _LAST_PRIORITY = 65536
 _PRIORITY_DIGITS = 9
-_NO_CONTENT = (SectionType.NULL, SectionType.GROUP)
+_NO_CONTENT = (int(SectionType.NULL), int(SectionType.GROUP))
 #: Compilers may put each function and variable in a separate section, named after it; linkers merge them into one
 #: (lld, `getOutputSectionName`; GNU ld's default linker script).
 _GATHERED = (
     ".data.rel.ro", ".data", ".rodata", ".bss.rel.ro", ".bss", ".tbss", ".tdata", ".gcc_except_table",
     ".ARM.exidx", ".ARM.extab", ".text", ".ldata", ".lrodata", ".lbss", ".sdata", ".sbss", ".srodata",
 )  # fmt: skip
+_GATHERED_PREFIX = re.compile(rf"({'|'.join(map(re.escape, _GATHERED))})(?:\.|\Z)")
 #: gcc's objects with the count and terminator of .ctors and .dtors, which the loader does not need (GNU ld's
 #: EXCLUDE_FILE).
 _CRT = re.compile(r"crt(begin|end)[ST]?\.o\)?$")
@@ -66,7 +80,7 @@ def kept_sections(files: Sequence[ObjectFile]) -> dict[tuple[int, int], InputSec
                 section.flags,
                 file.section_size(index),
                 max(section.addralign, 1),
-                section.type != SectionType.NOBITS,
+                section.type != _NOBITS,
             )
     _drop_orphans(kept)
     _arrange(kept)
@@ -75,7 +89,7 @@ def kept_sections(files: Sequence[ObjectFile]) -> dict[tuple[int, int], InputSec
 
 def _is_part(file: ObjectFile, index: int) -> bool:
     section = file.sections[index]
-    if not section.flags & SectionFlag.ALLOC or section.flags & SectionFlag.EXCLUDE or section.type in _NO_CONTENT:
+    if not section.flags & _ALLOC or section.flags & _EXCLUDE or section.type in _NO_CONTENT:
         return False
     return not (section.name in (".ctors", ".dtors") and _CRT.search(file.name))
 
@@ -93,7 +107,7 @@ def _drop_orphans(kept: dict[tuple[int, int], InputSection]) -> None:
 def _about(key: tuple[int, int], section: InputSection) -> tuple[int, int] | None:
     """The associated section of a section with SHF_LINK_ORDER; None for sh_link 0."""
     link = section.file.sections[section.index].link
-    ordered = section.flags & SectionFlag.LINK_ORDER or section.name.startswith(INDEX_TABLE)
+    ordered = section.flags & _LINK_ORDER or section.name.startswith(INDEX_TABLE)
     return (key[0], link) if ordered and link else None
 
 
@@ -102,7 +116,8 @@ def _about(key: tuple[int, int], section: InputSection) -> tuple[int, int] | Non
 
 def output_name(name: str) -> str:
     """The output section for an input section of that name."""
-    return next((known for known in _GATHERED if name == known or name.startswith(f"{known}.")), name)
+    found = _GATHERED_PREFIX.match(name)
+    return found[1] if found else name
 
 
 def _arrange(kept: Mapping[tuple[int, int], InputSection]) -> None:
@@ -110,7 +125,7 @@ def _arrange(kept: Mapping[tuple[int, int], InputSection]) -> None:
     outputs: dict[tuple[str, bool], list[InputSection]] = {}
     for section in kept.values():
         constructors = _constructor_order(section.name)
-        thread_local = bool(section.flags & SectionFlag.TLS)
+        thread_local = bool(section.flags & _TLS)
         if constructors and section.bits and not thread_local:  # even when the assembler made them read-only
             section.kind, section.order = RW, constructors
         else:
@@ -130,9 +145,9 @@ def _kind(parts: Iterable[InputSection]) -> int:
     for section in parts:
         flags |= section.flags
         bits |= section.bits
-    if flags & SectionFlag.EXECINSTR:
-        return RWX if flags & SectionFlag.WRITE else RX
-    if not flags & SectionFlag.WRITE:
+    if flags & _CODE:
+        return RWX if flags & _WRITE else RX
+    if not flags & _WRITE:
         return R
     return RW if bits else BSS
 

@@ -17,7 +17,6 @@ Handlers are called in order, each with the entries that earlier ones did not cl
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from relink.errors import RelocationVetoed
 from relink.memory import placement as place
 from relink.memory.buffers import read_words
 from relink.module import Module
-from relink.records import dataclass, field
+from relink.records import cached_property, dataclass, field
 from relink.relocate.batch import Batch, Groups, Tables, indices_of
 from relink.relocate.state import Relocation
 from relink.resolve.bindings import Bindings

@@ -12,7 +12,6 @@ linker.load("plugin.so", options=LoadOptions(place=addresses))
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from relink.elf.constants import SymbolBind
 from relink.memory import placement as place
 from relink.memory.address_space import Protection
 from relink.objects.combined import combined
-from relink.records import dataclass
+from relink.records import cached_property, dataclass
 from relink.search.graph import Node
 
 __all__ = ["Import", "Scan", "ScannedLibrary", "ScannedSection", "ScannedSegment"]
