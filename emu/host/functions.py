@@ -1,9 +1,8 @@
-"""Host functions: Python callables that answer symbols the guest imports.
+"""Host functions: Python callables for symbols that the guest imports.
 
-`HostFunction` pairs a callable with the C prototype that tells how its arguments arrive. The machine gives
-each one a trap address; when the guest reaches it, arguments are read as the ABI passes them, the callable
-runs outside the engine (so it may call the guest again, to any depth, or raise), and its result goes where
-the ABI returns it.
+A `HostFunction` is a callable with the C prototype that describes its arguments. The machine assigns a trap
+address to each. When the guest jumps there, the arguments are read by the ABI, the callable runs outside the
+engine (it may call the guest again, to any depth, or raise), and the result is returned by the ABI.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ HostCallable: TypeAlias = Callable[..., object]
 
 @dataclass(frozen=True)
 class HostFunction:
-    """A callable and the C prototype it is called by, e.g. ``int add(int a, int b)`` or ``double(int)``."""
+    """A callable and its C prototype, e.g. ``int add(int a, int b)`` or ``double(int)``."""
 
     call: HostCallable
     prototype: str | Prototype
@@ -37,10 +36,10 @@ class HostFunction:
 def host_function(
     value: HostCallable | HostFunction | tuple[HostCallable, str | Prototype], name: str
 ) -> HostFunction:
-    """Convert what a user may give for a symbol to a HostFunction.
+    """Convert a user's value for a symbol into a HostFunction.
 
-    A bare callable takes as many pointer-wide signed integers as it has positional parameters and returns
-    one. Raises CallError if its signature cannot be told (pass a prototype then).
+    A callable without a prototype takes as many pointer-sized signed integers as it has positional parameters, and
+    returns one. Raises CallError if its signature is not available (pass a prototype then).
     """
     if isinstance(value, HostFunction):
         return value
@@ -50,7 +49,7 @@ def host_function(
     try:
         parameters = inspect.signature(value).parameters.values()
     except (TypeError, ValueError) as error:
-        raise CallError(f"host function for {name}: give a prototype, its signature is hidden ({error})") from None
+        raise CallError(f"host function for {name}: give a prototype, its signature is not available ({error})") from None
     if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
         raise CallError(f"host function for {name}: give a prototype, *args does not tell how many arguments")
     arity = sum(

@@ -1,4 +1,4 @@
-"""Turns exceptions of hosted functions into typed errors of the guest that called them."""
+"""Conversion of exceptions in hosted functions into typed errors about the calling guest."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Calls(Protocol):
 
     @property
     def raised_in_call(self) -> BaseException | None:
-        """What the last call out of a host function raised."""
+        """The exception of the last call from a host function."""
 
 
 def guarded(name: str, handler: Callable[[], int], calls: Calls) -> Callable[[], int]:
-    """Wrap the trap handler of a hosted function: its exceptions become typed errors that name it.
+    """Wrap the trap handler of a hosted function: its exceptions become typed errors with its name.
 
-    Exceptions of guest functions and of the user's functions that it calls pass unchanged.
+    Exceptions of the guest and user functions that it calls are passed on unchanged.
     """
 
     def reached() -> int:
@@ -38,10 +38,10 @@ def guarded(name: str, handler: Callable[[], int], calls: Calls) -> Callable[[],
 
 
 def typed_error(name: str, error: Exception) -> Exception:
-    """BadGuestPointer for a bad pointer, `error` itself if it is typed already, else GuestAbort.
+    """BadGuestPointer for a bad pointer, `error` itself if it is typed, else GuestAbort.
 
-    The last is a mistake in the hosted function, which should have checked its arguments. The error keeps its
-    cause, and cannot be mistaken for an exception of the user's code.
+    The last means a bug in the hosted function, which should have checked its arguments. The error keeps its cause
+    and differs from exceptions of the user's code.
     """
     if isinstance(error, GuestAccessError):
         return BadGuestPointer(name, error)

@@ -1,7 +1,7 @@
-"""Stand-ins: addresses near an image for symbols that nobody defines.
+"""Placeholder addresses near an image for undefined symbols.
 
-Nothing is mapped there: a call comes to a trap, an access is a fault. Each has a page of its own, so that what
-lies a few bytes past a symbol is still named after it.
+They are unmapped: a call reaches a trap, an access faults. Each has a separate page, so that accesses a few bytes
+past the symbol are attributed to it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ if TYPE_CHECKING:
     from relink.memory.address_space import Region
     from relink.module import Module
 
-_PAGES = 256  #: taken at a time
+_PAGES = 256  #: pages reserved at a time
 
 
 class StandIns:
-    """The stand-ins of one machine. `TrapTable.remove` frees one."""
+    """The placeholder addresses of one machine. `TrapTable.remove` frees one."""
 
     def __init__(self, memory: GuestMemory, traps: TrapTable) -> None:
         self._memory, self._traps = memory, traps
         self._regions: list[Region] = []
 
     def add(self, image: Module, name: str, handler: Handler) -> int | None:
-        """A trap that code of an image reaches, unmapped like the page it begins; None without room for one."""
+        """Add a trap in range of an image's code, at the start of an unmapped page; None when no address is
+        free.
+        """
         low, high = reach_of(image)
         near = [region for region in self._regions if low <= region.address and region.end <= high]
         free = (page for region in near for page in range(region.address, region.end, PAGE))

@@ -1,8 +1,10 @@
-"""Definitions for the symbols a user answers: what `symbols=` is given, made into what the resolver takes.
+"""Conversion of a user's `symbols=` into definitions for the resolver.
 
-Symbols come as a table by name, or as a function that is called with each request. The value of a symbol is a
-guest address, a callable (with its C prototype or without), which gets a trap, a `Function` or `Variable` of a
-loaded library, or its `Symbol`.
+Symbols are given as a table by name, or as a function that is called with each request. A symbol's value is:
+
+- a guest address;
+- a callable, with or without its C prototype; it gets a trap;
+- a `Function` or `Variable` of a loaded library, or its `Symbol`.
 """
 
 from __future__ import annotations
@@ -28,22 +30,23 @@ if TYPE_CHECKING:
     from emu.run.traps import TrapTable
     from relink.module import Module
 
-#: What a user may give for a symbol: a callable, a callable with its prototype, or an address.
+#: A user's value for a symbol: a callable, a callable with its prototype, or an address.
 SymbolValue: TypeAlias = "HostCallable | HostFunction | tuple[HostCallable, str | Prototype] | int"
-#: A table of them, or a function of a `SymbolRequest` (or a `SymbolSource`) that answers with one, or None.
+#: A table of them, or a function of a `SymbolRequest` (or a `SymbolSource`) that returns one or None.
 Symbols: TypeAlias = "Mapping[str, SymbolValue] | Lookup | SymbolSource"
 
 
 def symbol_of(value: object) -> Symbol | None:
-    """The symbol that a `Function` or `Variable` of a library is of, or that `value` is itself."""
+    """The `Symbol` of a `Function` or `Variable`, or `value` itself if it is one; None for other values."""
     symbol = value if isinstance(value, Symbol) else getattr(value, "symbol", None)
     return symbol if isinstance(symbol, Symbol) else None
 
 
 class HostSymbols:
-    """Makes definitions for the symbols a user answers. A trap belongs to the load it was made for.
+    """Makes definitions for a user's symbols. A trap belongs to the load it was made for.
 
-    Host functions read arguments from and return results to `guest`; `caller` gives the frame a trap returns to.
+    Host functions read arguments from and return results to `guest`; `caller` returns the frame that called a
+    trap.
     """
 
     def __init__(
@@ -59,17 +62,16 @@ class HostSymbols:
         self._arch = convention.arch
         self._address_mask = (1 << 8 * convention.word_size) - 1
         self._caller = caller
-        # The last is the load under way; the first, what is bound outside of any and stays.
+        # The last list is that of the current load; the first is for bindings outside of loads, which stay.
         self._owners: list[tuple[list[int], dict[tuple[str, int], tuple[int, object]]]] = [([], {})]
-        #: Traps that go when an image goes.
+        #: Traps to remove when an image is unloaded.
         self.owned: defaultdict[Image, list[int]] = defaultdict(list)
 
     # ------------------------------------------------------------ traps that run Python
 
     def define(self, name: str, value: SymbolValue, traps: list[int] | None = None) -> int:
-        """The guest address that stands for `value`: the number itself, or a trap that runs the callable.
-
-        A new trap is noted in `traps`.
+        """The guest address for `value`: the number itself, or a trap that runs the callable. A new trap is added
+        to `traps`.
         """
         if isinstance(value, int):
             return value & self._address_mask
@@ -79,11 +81,11 @@ class HostSymbols:
         return address
 
     def define_all(self, symbols: Mapping[str, SymbolValue], traps: list[int] | None = None) -> dict[str, int]:
-        """`define` for each of a table."""
+        """`define` for each symbol of a table."""
         return {name: self.define(name, value, traps) for name, value in symbols.items()}
 
     def handler(self, name: str, function: HostFunction) -> Callable[[], int]:
-        """The trap handler that runs `function`; errors call it `name`."""
+        """The trap handler that runs `function`; `name` is its name in errors."""
         guest = self._guest
         plan = plan_call(self._arch, function.prototype)
         in_memory = plan.result_in_memory
@@ -107,13 +109,13 @@ class HostSymbols:
         return reached
 
     def unresolved(self, traps: list[int], image: Module, symbol: str) -> int:
-        """A trap for a symbol nobody defines, noted in `traps`. Reaching it raises UnresolvedCall."""
+        """A trap for an undefined symbol, added to `traps`. Calling it raises UnresolvedCall."""
 
         def reached() -> int:
             raise UnresolvedCall(symbol, self._caller())
 
         name, stand_in = f"unresolved {symbol}", None
-        if image.decoded.is_relocatable:  # which may refer to data that way, near itself
+        if image.decoded.is_relocatable:  # its code may refer to data at nearby addresses only
             stand_in = self._stand_ins.add(image, name, reached)
         address = self._traps.add(name, reached) if stand_in is None else stand_in
         traps.append(address)
@@ -139,7 +141,7 @@ class HostSymbols:
 
     @contextmanager
     def owned_by(self, traps: list[int]) -> Iterator[None]:
-        """Append traps that are made inside the block to `traps`."""
+        """Append traps created in the block to `traps`."""
         owner = (traps, dict[tuple[str, int], tuple[int, object]]())
         self._owners.append(owner)
         try:
@@ -148,7 +150,7 @@ class HostSymbols:
             self._owners.remove(owner)
 
     def sources(self, symbols: Symbols | None, traps: list[int] | None = None) -> list[SymbolSource | Lookup]:
-        """The symbol sources for what a user gave as `symbols`; empty for None."""
+        """The symbol sources for a user's `symbols`; empty for None."""
         if not symbols:
             return []
         if isinstance(symbols, Mapping):
@@ -164,11 +166,12 @@ class HostSymbols:
             raise CallError(
                 f"{request.name}: {value!r} is not an address, a callable, a Function, a Variable or a Symbol"
             )
-        if len(self._owners) == 1 and request.asking is not None:  # bound late: the trap goes with the image
+        # bound after the load: the trap is removed with the image
+        if len(self._owners) == 1 and request.asking is not None:
             return self.define(request.name, cast(SymbolValue, value), self.owned[image_of(request.asking)])
         traps, known = self._owners[-1]
         key = request.name, id(value)
         if key not in known:
             address = self.define(request.name, cast(SymbolValue, value), traps)
-            known[key] = address, value  # kept, so that no other object gets its id
+            known[key] = address, value  # keep a reference, so that no other object gets the same id
         return known[key][0]

@@ -1,6 +1,6 @@
 """Linux as a machine's personality: the hosted C library, the kernel, and ld.so for a running guest.
 
-This file only wires; the parts are `emu.libc`, `emu.linux.syscalls`, `emu.linux.process` and `emu.load.ldso`.
+This file connects the parts: `emu.libc`, `emu.linux.syscalls`, `emu.linux.process` and `emu.load.ldso`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from relink.image import Image
     from relink.search.search_path import Source
 
-#: SONAMEs of C libraries and their parts. An ISA's page has those that differ by ISA.
+#: SONAMEs of C libraries and their parts. Those that differ by ISA are in the ISA's page.
 _C_LIBRARIES = frozenset({"libc.so.6", "libc.so", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1"})
-#: The real ones run well: the hosted C library answers for them only where no file is found.
+#: Libraries whose real files run well: the hosted C library provides them only when no file is found.
 _FALLBACKS = frozenset({"libm.so.6", "libgcc_s.so.1"})
 
 
@@ -46,7 +46,7 @@ class LinuxKeywords(TypedDict, total=False):
 
 
 class LinuxShortcuts(LinuxKeywords, total=False):
-    """What `Machine` takes for its Linux where it is given no `os`."""
+    """Arguments of `Machine` for its default personality, Linux."""
 
     hosted_libc: bool  #: False is `libc="target"`
 
@@ -54,10 +54,12 @@ class LinuxShortcuts(LinuxKeywords, total=False):
 class Linux(Personality):
     """Linux for one machine.
 
-    `libc` says whose C library answers: "hosted", this project's in Python (see docs/libc.md), or "target", the
-    one found as a file like any other library. `arguments` and `environment` are what constructors and the hosted
-    C library tell the guest; a program that is started has its own. `files` is the guest's file system, path ->
-    contents; `stdin` what it can read (see `emu.libc.Libc`).
+    - `libc`: "hosted" for the C library in Python (see docs/libc.md), or "target" for one loaded from a file like
+      any other library;
+    - `arguments`, `environment`: argv and envp for constructors and the hosted C library; a started program has
+      its own;
+    - `files`: the guest's file system, path -> contents;
+    - `stdin`: the content of standard input (see `emu.libc.Libc`).
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Linux(Personality):
         self.hosted = libc == "hosted"
         self.arguments = arguments
         self.environment = dict(environment or {})
-        self.program: Process | None = None  #: the one started last
+        self.program: Process | None = None  #: the program started last
         self._files = files
         self._stdin = stdin
 
@@ -87,7 +89,7 @@ class Linux(Personality):
 
     def attach(self, parts: Parts) -> None:
         if hasattr(self, "libc"):
-            raise MachineError("a Linux personality serves one machine: give each its own")
+            raise MachineError("a Linux personality can be used for one machine only")
         self._parts = parts
         self.libc = Libc(
             parts.memory.architecture,
@@ -118,7 +120,7 @@ class Linux(Personality):
             parts.symbolizer.host_images = lambda: symbols.compiled.images
 
     def _add_kernel_pages(self, parts: Parts) -> None:
-        """What the kernel has in every process at fixed addresses: Arm's helpers, x86-64's vsyscalls."""
+        """Add the kernel's pages at fixed addresses: Arm's helpers, x86-64's vsyscalls."""
         for address, name in parts.isa.kernel.vsyscalls.items():
             parts.traps.add_at(address, f"vsyscall {name}", partial(self._vsyscall, name))
         if parts.isa.kernel.user_page is not None:
@@ -127,7 +129,7 @@ class Linux(Personality):
             parts.memory.write(address, content)
 
     def _vsyscall(self, name: str) -> int:
-        """Do a system call that was called like a function; where it returns to."""
+        """A trap handler that performs a system call that the guest called like a function."""
 
         def call(*words: int) -> int:
             return self.kernel.perform(name, words)
@@ -140,7 +142,7 @@ class Linux(Personality):
 
     @cached_property
     def kernel(self) -> SystemCalls:
-        """The kernel; its `unknown` counts system calls that are not implemented."""
+        """The kernel; `unknown` counts system calls that are not implemented."""
         from emu.linux.syscalls.kernel import SystemCalls
 
         def handlers() -> Mapping[str, Handler]:
@@ -153,7 +155,7 @@ class Linux(Personality):
 
     @cached_property
     def dynamic(self) -> DynamicLoader:
-        """ld.so as the guest sees it: dlopen and its kin."""
+        """The dynamic linker for the guest: dlopen and the other dl* functions."""
         from emu.load.ldso import DynamicLoader
 
         def files() -> FileSystem:
@@ -221,7 +223,7 @@ class Linux(Personality):
         forget_handlers(self.libc, exists)
 
     def load_failed(self, images: Sequence[Image]) -> None:
-        """Undo the dlopens of constructors of these images."""
+        """Undo the dlopen calls of constructors of these images."""
         self.dynamic.abandon(images)
 
     def finish(self) -> None:
@@ -246,5 +248,5 @@ class Linux(Personality):
 
 
 def linux(*, hosted_libc: bool = True, **keywords: Unpack[LinuxKeywords]) -> Linux:
-    """The personality that `LinuxShortcuts` mean."""
+    """The personality for `LinuxShortcuts`."""
     return Linux(libc="hosted" if hosted_libc else "target", **keywords)

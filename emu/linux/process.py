@@ -1,12 +1,15 @@
-"""A program as a process: the stack it finds at its entry, the registers, and the run from there to its exit.
+"""A program as a process: its initial stack and registers, and its run from entry to exit.
 
     process = machine.start("hello", ["hello", "world"], {"HOME": "/"})
     process.run()                                                   # its exit status
 
-This file does what a kernel does: argc, argv, envp and the auxiliary vector on the stack (gABI and each psABI,
-"Process Initialization"; Linux, fs/binfmt_elf.c, `create_elf_tables`). The linker and
-the loader have done what ld.so does: libraries are linked and their constructors have run. The program's C library
-runs the program's own constructors (`__libc_start_main`); a static program does all of this itself.
+Who does what:
+
+- This file, like a kernel, puts argc, argv, envp and the auxiliary vector on the stack (gABI and each psABI,
+  "Process Initialization"; Linux, fs/binfmt_elf.c, `create_elf_tables`).
+- The linker and the loader, like ld.so, link the libraries and run their constructors.
+- The program's C library runs the program's constructors (`__libc_start_main`); a static program relocates itself
+  too.
 """
 
 from __future__ import annotations
@@ -41,11 +44,11 @@ if TYPE_CHECKING:
     from relink.image import Image
     from relink.load.plan import Plan
 
-_ALIGNMENT = 16  #: of sp at the entry, on all seven ISAs
+_ALIGNMENT = 16  #: alignment of sp at the entry point, on all seven ISAs
 _RANDOM_SIZE = 16
 _CLOCK_TICKS = 100
 _USER = 1000
-#: Seeds AT_RANDOM: a run is to be like the last one.
+#: Seed of AT_RANDOM, constant so that runs are reproducible.
 _SEED = 0x5EED
 
 
@@ -75,13 +78,13 @@ class Aux(enum.IntEnum):
 
 @dataclass(frozen=True)
 class InitialStack:
-    """What lies at the top of a new process's stack. `sp` is where argc is; addresses are the guest's."""
+    """The contents of a new process's stack. `sp` is the guest address of argc."""
 
     sp: int
     content: bytes  #: from `sp` up
     argv: int
     envp: int
-    auxv: Mapping[int, int]  #: as written, without AT_NULL
+    auxv: Mapping[int, int]  #: the auxiliary vector without AT_NULL
 
 
 def initial_stack(
@@ -92,9 +95,9 @@ def initial_stack(
     auxv: Mapping[int, int],
     strings: Mapping[int, bytes],
 ) -> InitialStack:
-    """The stack of a new process, below `top`; `word` is in bytes.
+    """Build the stack of a new process below `top`; `word` is in bytes.
 
-    `strings` are entries of the auxiliary vector that point at bytes (NULs included) on the stack itself.
+    `strings` are entries of the auxiliary vector that point to bytes (NULs included) on the stack.
     """
     address = top
     placed: dict[int, int] = {}
@@ -124,7 +127,7 @@ def initial_stack(
 
 
 def _absolute(program: Image) -> str:
-    """What AT_EXECFN and /proc/self/exe say: an absolute path, whatever way the program was named."""
+    """The absolute path of the program, for AT_EXECFN and /proc/self/exe."""
     path = program.decoded.path
     return (
         os.path.abspath(path)
@@ -136,7 +139,7 @@ def _absolute(program: Image) -> str:
 
 
 class Process:
-    """A program that is loaded and ready to be run, once. Made by `Machine.start`."""
+    """A loaded program that can be run once. Made by `Machine.start`."""
 
     def __init__(
         self,
@@ -165,7 +168,7 @@ class Process:
         self._libc_before = libc.environment, libc.program
         libc.environment, libc.program = dict(environment), self
         self.stack: InitialStack | None = None
-        self.status: int | None = None  #: how it exited; None before
+        self.status: int | None = None  #: exit status; None before it has exited
         self._plan: Plan | None = None
         self._stack_before = stack.top, stack.constructor_arguments
         self._started = False
@@ -179,7 +182,7 @@ class Process:
 
     @property
     def entry(self) -> int:
-        """Where it starts: e_entry as a guest address."""
+        """The guest address of its entry point (e_entry)."""
         return self.image.address_of(self.image.decoded.header.entry)
 
     @property
@@ -191,7 +194,7 @@ class Process:
     # ------------------------------------------------------------ made ready
 
     def prepare(self, plan: Plan, undo: ExitStack) -> None:
-        """Build the stack, once the program's memory is there and before any code runs."""
+        """Build the stack, after the program's memory has been mapped and before any code runs."""
         self._plan = plan
         arch = self._memory.architecture
         texts = [text.encode("utf-8", "surrogateescape") for text in self.arguments]
@@ -204,10 +207,10 @@ class Process:
         if arch.platform:
             strings[Aux.PLATFORM] = arch.platform.encode() + b"\0"
         if self.image not in plan.images:
-            raise MachineError(f"{self.image.name}: has been loaded already; a program starts afresh")
+            raise MachineError(f"{self.image.name}: is already loaded; a program must be started from its file")
         header = self.image.decoded.header
         if header.type == FileType.REL or not (header.entry or self.image.decoded.is_executable):
-            raise UnsupportedElf(self.image.name, "has no entry: load it, and call its functions")
+            raise UnsupportedElf(self.image.name, "has no entry point: load it and call its functions")
         stack = self._guest_stack
         top = stack.top
         self.stack = initial_stack(top, arch.word_size, texts, environment, self._vector(), strings)
@@ -220,11 +223,11 @@ class Process:
         self._kernel.begin(strings[Aux.EXECFN][:-1], self.image)
 
     def abandon(self) -> None:
-        """Restore the C library's view of the program, after a failed load."""
+        """Restore the C library's program data after a failed load."""
         self._libc.environment, self._libc.program = self._libc_before
 
     def _vector(self) -> dict[int, int]:
-        """The auxiliary vector, in the kernel's order, but for what points at the stack."""
+        """The auxiliary vector in the kernel's order, without the entries that point to the stack."""
         start, header = ISAS[self._memory.architecture.name].start, self.image.decoded.header
         vector: dict[int, int] = {Aux.HWCAP: start.hwcap, Aux.PAGESZ: PAGE, Aux.CLKTCK: _CLOCK_TICKS}
         if (headers := self._program_headers()) is not None:
@@ -245,7 +248,7 @@ class Process:
         return vector
 
     def _program_headers(self) -> int | None:
-        """The guest address of the program headers; None where no segment holds them."""
+        """The guest address of the program headers; None when no segment contains them."""
         offset = self.image.decoded.header.phoff
         for segment in self.image.decoded.segments:
             if segment.offset <= offset < segment.offset + segment.filesz:
@@ -255,13 +258,13 @@ class Process:
     # ------------------------------------------------------------ run
 
     def run(self, *, max_instructions: int | None = None, timeout: float | None = None) -> int:
-        """Run the program from its entry until it exits; its status.
+        """Run the program until it exits; return its exit status. Limits are as in `Machine.call`.
 
-        Limits are those of `Machine.call`. Raises GuestFault, GuestAbort, BudgetExceeded, and whatever a host
-        function raises; MachineError for a second run.
+        Raises GuestFault, GuestAbort, BudgetExceeded, and exceptions of host functions; MachineError for a second
+        run.
         """
         if self._started:
-            raise MachineError(f"{self.image.name}: a process runs once")
+            raise MachineError(f"{self.image.name}: a process can be run only once")
         self.image.check_open()
         assert self.stack is not None
         self._started = True
@@ -278,19 +281,19 @@ class Process:
             return self.status
         finally:
             self._end()
-        raise AssertionError("a program's entry has nowhere to return to")
+        raise AssertionError("the program returned from its entry point")
 
     @property
     def finisher(self) -> int:
-        """The guest address of `_dl_fini`, which a program calls at its exit: it runs destructors."""
+        """The guest address of `_dl_fini`, which a program calls at exit to run destructors."""
         if not self._finisher:
             self._finisher = self._host_symbols.define("_dl_fini", (self.finish, "void(void)"))
         return self._finisher
 
     def run_constructors(self, init: int) -> None:
-        """What `__libc_start_main` does before main; `init` is the program's own way to its constructors or 0.
+        """Run the program's constructors, as `__libc_start_main` does before main.
 
-        glibc's before 2.34 were given `__libc_csu_init`; musl's `_init`, which is DT_INIT alone.
+        `init` is its argument: `__libc_csu_init` with glibc before 2.34, `_init` (DT_INIT only) with musl, or 0.
         """
         image = self.image
         if init and init != image.address_of(image.decoded.init or 0):
@@ -300,11 +303,11 @@ class Process:
             self._initialisers.run_constructor(image, which, address)
 
     def finish(self) -> None:
-        """Run the destructors of the program and its libraries, dependents first, as exit does at last."""
+        """Run the destructors of the program and its libraries, dependents first, as at the end of exit."""
         self._initialisers.finalise()
 
     def _end(self) -> None:
-        """Clean up after the process: no handler or destructor of it runs any more."""
+        """Clean up after the process; its remaining handlers and destructors are dropped."""
         self._threads.restore_pointer()
         self._guest_stack.occupy(*self._stack_before)
         drop_handlers(self._libc)

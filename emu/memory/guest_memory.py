@@ -1,8 +1,7 @@
-"""The machine's memory: the linker's regions, published into the CPU.
+"""The machine's memory: the linker's regions, mapped in the CPU.
 
-Up to `publish` a region is host memory only. From then on the CPU has it: an engine that shares memory maps the
-buffer the linker filled, other engines copy it. Reads and writes go through the engine, which invalidates the code
-it has translated.
+Until `publish` a region is host memory only. `publish` maps it in the CPU: an engine that shares memory maps the
+linker's buffer, other engines copy it. Reads and writes go through the engine, which invalidates translated code.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, HostMemory, Pages, Protection, Region, page_ceil
 
 _CHUNK = 256  #: bytes read at a time when looking for the end of a string
-#: The machine's own regions, which a call needs whole: what a guest does to them lasts until the next one.
+#: The machine's regions that every call needs; changes made by the guest are repaired before the next call.
 _OWN = frozenset({"[stack]", "[tls]", "[heap]", "[libc]", "[ld.so]", "[ifunc]", "[unwind]", "[_dl_debug_state]"})
 _ALWAYS_WRITABLE = frozenset({"[stack]", "[tls]"})
-#: Mappings and runs of pages a guest can have, as Linux bounds them by vm.max_map_count; each costs the host one.
+#: Limit for a guest's mappings and page ranges, like Linux's vm.max_map_count; each uses a mapping of the host.
 MOST_MAPPINGS = 16_384
 _BLOCK = 1 << 20  #: bytes written at a time
-_WORTH_REMAPPING = 1 << 20  #: bytes from which fresh pages are quicker than zeros written
+_WORTH_REMAPPING = 1 << 20  #: size in bytes from which replacing pages is faster than writing zeros
 
 
 def _split(run: Pages, low: int, high: int) -> Iterator[tuple[Pages, bool]]:
-    """A run of pages cut at the offsets `low` and `high`: (piece, whether it lies between them)."""
+    """Split a page range at the offsets `low` and `high`: (piece, whether it is between them)."""
     edges = sorted({run.offset, run.offset + run.size, *(e for e in (low, high) if 0 < e - run.offset < run.size)})
     for start, end in pairwise(edges):
         yield Pages(start, end - start, run.protection), low <= start < high
@@ -43,11 +42,11 @@ class GuestMemory(HostMemory):
     def __init__(self, arch: Architecture, cpu: Cpu, limit: MemoryLimit | None = None) -> None:
         super().__init__(arch)
         self._cpu = cpu
-        self.limit = limit or MemoryLimit()  #: what pages are charged to
+        self.limit = limit or MemoryLimit()  #: the account to which pages are charged
         self._anonymous: dict[int, Region] = {}
-        self._committed: dict[Region, Bools] = {}  #: by region, which of its pages are charged
-        self._damaged: set[Region] = set()  #: the machine's own regions that a guest has changed
-        self._mirrors: dict[Region, list[Region]] = {}  #: by region, those that show the same memory
+        self._committed: dict[Region, Bools] = {}  #: charged pages by region
+        self._damaged: set[Region] = set()  #: the machine's regions that a guest has changed
+        self._mirrors: dict[Region, list[Region]] = {}  #: by region: regions that map the same memory
 
     # ------------------------------------------------------------ for the linker
 
@@ -71,14 +70,14 @@ class GuestMemory(HostMemory):
             self.limit.give(self._cpu.page_cost * int(np.count_nonzero(committed)))
 
     def _map(self, region: Region, run: Pages) -> None:
-        """Give the CPU a run of a region's pages. Raises AddressSpaceError past the memory limit."""
+        """Map a page range of a region in the CPU. Raises AddressSpaceError beyond the memory limit."""
         offset, size, protection = run
         if protection:
             self._commit(region, offset, size)
         self._cpu.map(region.address + offset, size, protection, region.buffer[offset : offset + size])
 
     def _commit(self, region: Region, offset: int, size: int) -> None:
-        """Charge pages that can now be accessed, once: what they hold stays when their permissions go."""
+        """Charge pages that become accessible, once: they keep their contents when permissions are removed."""
         if region.foreign:
             return
         if region not in self._committed:
@@ -86,12 +85,14 @@ class GuestMemory(HostMemory):
         pages = self._committed[region][offset // PAGE : (offset + size) // PAGE]
         new = self._cpu.page_cost * (len(pages) - int(np.count_nonzero(pages)))
         if not self.limit.take(new):
-            problem = f"past the machine's memory limit of {self.limit.limit:#x} bytes"
+            problem = f"exceeds the machine's memory limit of {self.limit.limit:#x} bytes"
             raise AddressSpaceError(problem, address=region.address + offset, size=size)
         pages[:] = True
 
     def _drop(self, region: Region, offset: int, size: int) -> None:
-        """Forget what unmapped pages held. What is the machine's own stays charged: it will be mapped again."""
+        """Discard the contents of unmapped pages. Pages of the machine's regions stay charged: they will be mapped
+        again.
+        """
         if region.foreign:
             return
         region.discard(offset, size)
@@ -103,7 +104,7 @@ class GuestMemory(HostMemory):
             pages[:] = False
 
     def repair(self) -> None:
-        """Map again, zeroed, what a guest has unmapped of the machine's own; its stack becomes writable."""
+        """Map pages of the machine's regions again, zeroed, that a guest has unmapped; make its stack writable."""
         for region in sorted(self._damaged, key=lambda region: region.address):
             position, pages = 0, []
             for run in (*region.pages, Pages(region.size, 0, Protection.NONE)):
@@ -123,7 +124,7 @@ class GuestMemory(HostMemory):
 
     @property
     def damaged(self) -> bool:
-        """Whether `repair` has something to do."""
+        """Whether `repair` is necessary."""
         return bool(self._damaged)
 
     def read(self, address: int, size: int) -> bytes:
@@ -142,9 +143,9 @@ class GuestMemory(HostMemory):
         name: str = "",
         at: int | None = None,
     ) -> int:
-        """Map `size` bytes (rounded up to pages) of zeroed memory and give its address.
+        """Map `size` bytes (rounded up to pages) of zeroed memory and return its address.
 
-        Raises AddressSpaceError if there is no room or no more of the memory limit, or if `at` is taken.
+        Raises AddressSpaceError if no address range is free, the memory limit is exceeded, or `at` is in use.
         """
         if len(self._regions) >= MOST_MAPPINGS:
             raise AddressSpaceError(f"more than {MOST_MAPPINGS} mappings", address=at, size=size)
@@ -158,16 +159,16 @@ class GuestMemory(HostMemory):
         return region.address
 
     def unmap(self, address: int) -> None:
-        """Give back what `map_anonymous` returned. Raises AddressSpaceError for any other address."""
+        """Unmap a mapping of `map_anonymous`. Raises AddressSpaceError for any other address."""
         region = self._anonymous.pop(address, None)
         if region is None:
             raise AddressSpaceError("not the start of an anonymous mapping", address=address)
         self.release(region)
 
     def mirror(self, address: int, low: int, high: int) -> int | None:
-        """Another address of the mapped memory at `address`: of its region, whole, within [low, high).
+        """Map the region at `address` a second time within [low, high) and return the new address.
 
-        None where the engine does not share memory, or there is no room.
+        None when the engine does not share memory, or no range is free.
         """
         region = self.region_at(address)
         if region is None or not self._cpu.shares_memory:
@@ -184,21 +185,21 @@ class GuestMemory(HostMemory):
         return found.address + address - region.address
 
     def reserve_between(self, low: int, high: int, size: int, name: str) -> Region | None:
-        """Set `size` bytes of addresses aside within [low, high); None without room."""
+        """Reserve `size` bytes of address space within [low, high); None when none is free."""
         gap = self._first_gap(low, high, size, PAGE)
         return None if gap is None else self.reserve(size, at=gap, name=name)
 
     # ------------------------------------------------------------ page by page, as a kernel does
 
     def map_over(self, address: int, size: int, protection: Protection, *, name: str = "") -> None:
-        """Map zeroed memory at exactly [address, address + size), whatever lay there (mmap's MAP_FIXED).
+        """Map zeroed memory at [address, address + size), replacing existing mappings (mmap's MAP_FIXED).
 
-        Raises AddressSpaceError if the range is not one of pages within the address space, or past a limit.
+        Raises AddressSpaceError if the range is not page-aligned and within the address space, or exceeds a limit.
         """
         size = page_ceil(size)
         self.check_range(address, size)
         if size > self.limit.left + self._mapped(address, size):
-            raise AddressSpaceError("past the machine's memory limit", address=address, size=size)
+            raise AddressSpaceError("exceeds the machine's memory limit", address=address, size=size)
         self.unmap_pages(address, size)
         position, end = address, address + size
         for region in self._within(address, size):
@@ -214,9 +215,9 @@ class GuestMemory(HostMemory):
             self.map_anonymous(end - position, protection, name=name, at=position)
 
     def unmap_pages(self, address: int, size: int) -> None:
-        """Unmap what is mapped in [address, address + size), whoever mapped it (munmap).
+        """Unmap all pages in [address, address + size) (munmap).
 
-        A region of `map_anonymous` that has no page left is given back; an image keeps its addresses.
+        A region of `map_anonymous` without pages is released; the address range of an image stays reserved.
         """
         for region in self._within(address, size):
             kept = []
@@ -233,7 +234,7 @@ class GuestMemory(HostMemory):
                 self.unmap(region.address)
 
     def protect_pages(self, address: int, size: int, protection: Protection) -> None:
-        """Change permissions (mprotect). Raises AddressSpaceError, nothing changed, where nothing is mapped."""
+        """Change permissions (mprotect). Raises AddressSpaceError, without changes, for unmapped pages."""
         if not self.is_mapped(address, size):
             raise AddressSpaceError("not mapped", address=address, size=size)
         for region in self._within(address, size):
@@ -261,7 +262,7 @@ class GuestMemory(HostMemory):
         return self._mapped(address, size) == size
 
     def _mapped(self, address: int, size: int) -> int:
-        """How many bytes of [address, address + size), whole pages, are mapped."""
+        """The number of mapped bytes in [address, address + size), in whole pages."""
         return sum(
             piece.size
             for region in self._within(address, size)
@@ -271,20 +272,22 @@ class GuestMemory(HostMemory):
         )
 
     def check_range(self, address: int, size: int) -> None:
-        """Raise AddressSpaceError unless [address, address + size) is whole pages a guest may map."""
+        """Raise AddressSpaceError unless [address, address + size) consists of whole pages that a guest may
+        map.
+        """
         if address % PAGE or size % PAGE or size <= 0 or address + size > self.architecture.address_mask + 1:
             raise AddressSpaceError("not a range of pages", address=address, size=size)
 
     def _within(self, address: int, size: int) -> list[Region]:
-        """The regions that share an address with [address, address + size)."""
+        """The regions that overlap [address, address + size)."""
         first = max(bisect_right(self._starts, address) - 1, 0)
         last = bisect_left(self._starts, address + size)
         return [region for region in self._regions[first:last] if address < region.end]
 
     def zero(self, address: int, size: int) -> None:
-        """Fill mapped memory with zeros; whole pages of it cost the host nothing where an engine shares them.
+        """Fill mapped memory with zeros; whole pages that an engine shares are replaced instead of written.
 
-        Raises AddressSpaceError, nothing changed, where part of it is not mapped.
+        Raises AddressSpaceError, without changes, when part of the range is unmapped.
         """
         whole = range(page_ceil(address), (address + size) // PAGE * PAGE) if self._cpu.shares_memory else range(0)
         if not self._cpu.shares_memory or len(whole) < _WORTH_REMAPPING:
@@ -308,9 +311,9 @@ class GuestMemory(HostMemory):
         self._cpu.write(address, (value & ((1 << 8 * size) - 1)).to_bytes(size, "little"))
 
     def read_cstring(self, address: int, limit: int = 1 << 24) -> bytes:
-        """The bytes from `address` up to a NUL (left out), touching no page past it.
+        """The bytes from `address` up to a NUL (excluded); pages after the NUL are not accessed.
 
-        Raises AddressSpaceError if memory ends first, or if there is no NUL within `limit` bytes.
+        Raises AddressSpaceError if mapped memory ends first, or if there is no NUL within `limit` bytes.
         """
         pieces = []
         start = address

@@ -1,9 +1,10 @@
-"""Guest memory as the guest's own instructions reach it: what hosted functions and system calls work on.
+"""Guest memory with the guest's permissions, for hosted functions and system calls.
 
-Permissions count here, as they do not for a debugger or the linker. Sizes come from the guest and are believed
-only once the whole range has been looked up, so nothing of a guest's size is allocated or done for a range that is
-not there. What works on many bytes goes in pieces of at most `PIECE`, looks at the call's budget between them, and
-touches no page behind the last byte it needs, since that page may not be there.
+- Page permissions are checked, unlike for the linker or a debugger.
+- Sizes come from the guest. The whole range is checked before memory of that size is allocated or any byte is
+  accessed.
+- Operations on many bytes work in pieces of at most `PIECE`, check the call's budget between pieces, and access no
+  page after the last byte they need, as it may be unmapped.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Protocol
 from emu.cpu.protocol import Protection
 from relink.errors import GuestAccessError
 
-PIECE = 1 << 20  #: bytes worked on between two looks at the budget
-_FIRST = 256  # bytes read first where the end is to be found: most strings are short
+PIECE = 1 << 20  #: bytes processed between two checks of the budget
+_FIRST = 256  # bytes read first when searching for an end: most strings are short
 _PAGE = 4096
 _ENDLESS = 1 << 64
 
 
 class Accessible(Protocol):
-    """What a view needs of the CPU (see `emu.cpu.protocol.Cpu`)."""
+    """The part of the CPU that a view uses (see `emu.cpu.protocol.Cpu`)."""
 
     def load(self, address: int, size: int) -> bytes: ...
     def store(self, address: int, data: bytes | bytearray | memoryview) -> None: ...
@@ -29,15 +30,15 @@ class Accessible(Protocol):
 
 
 class GuestView:
-    """Reads and writes as the guest would. Whatever a page does not allow raises GuestAccessError.
+    """Reads and writes with the guest's permissions; a violation raises GuestAccessError.
 
-    `check_budget` raises when the call under way has used up its time. Sizes are bytes.
+    `check_budget` raises when the current call has exceeded its time. Sizes are in bytes.
     """
 
     def __init__(self, cpu: Accessible, check_budget: Callable[[], None]) -> None:
         self._cpu = cpu
         self.check_budget = check_budget
-        self.read = cpu.load  #: (address, size) -> bytes: for sizes the host chooses
+        self.read = cpu.load  #: (address, size) -> bytes, for sizes chosen by the host
         self.write = cpu.store  #: (address, data)
 
     # ------------------------------------------------------------ words
@@ -53,7 +54,7 @@ class GuestView:
     # ------------------------------------------------------------ ranges
 
     def require(self, address: int, size: int, needed: Protection = Protection.R) -> None:
-        """Raise GuestAccessError unless every byte of the range can be used so."""
+        """Raise GuestAccessError unless every byte of the range has the permissions `needed`."""
         available = self.available(address, size, needed)
         if available < size:
             write = bool(needed & Protection.W)
@@ -62,21 +63,21 @@ class GuestView:
             raise GuestAccessError(position, size - available, write=write, mapped=mapped)
 
     def available(self, address: int, most: int, needed: Protection = Protection.R) -> int:
-        """How many bytes from `address` on, of `most`, can be used so before one cannot."""
+        """The number of bytes from `address` on, at most `most`, that have the permissions `needed`."""
         found = 0
         while found < most and (extent := self._cpu.extent(address + found, needed)):
             found += extent
         return min(found, most)
 
     def pieces(self, address: int, size: int) -> Iterator[bytes]:
-        """The bytes of a range, in pieces; the whole range is looked up first."""
+        """The bytes of a range, in pieces; the whole range is checked first."""
         self.require(address, size)
         for offset in range(0, size, PIECE):
             self.check_budget()
             yield self._cpu.load(address + offset, min(PIECE, size - offset))
 
     def fill(self, address: int, pattern: bytes, size: int) -> None:
-        """Fill a range with a pattern again and again (memset); `size` is a multiple of the pattern's."""
+        """Fill a range with a repeated pattern (memset); `size` is a multiple of the pattern's size."""
         self.require(address, size, Protection.W)
         step = PIECE // len(pattern) * len(pattern)
         block = pattern * (min(size, step) // len(pattern))
@@ -85,7 +86,7 @@ class GuestView:
             self._cpu.store(address + offset, block[: size - offset] if size - offset < step else block)
 
     def copy(self, target: int, source: int, size: int) -> None:
-        """Copy a range, which may overlap itself (memmove)."""
+        """Copy a range; source and target may overlap (memmove)."""
         if size <= PIECE:
             if size:
                 self._cpu.store(target, self._cpu.load(source, size))
@@ -100,9 +101,9 @@ class GuestView:
     # ------------------------------------------------------------ searches
 
     def ahead(self, address: int, most: int) -> Iterator[bytes]:
-        """The bytes from `address` on, up to `most`, in pieces that grow and end with pages.
+        """The bytes from `address` on, up to `most`, in growing pieces that end at page boundaries.
 
-        For a caller that stops when it has seen what it was looking for: no page is touched before it is wanted.
+        For searches: a page is only accessed when the caller asks for the next piece.
         """
         wanted = _FIRST
         while most > 0:
@@ -118,7 +119,7 @@ class GuestView:
             self.check_budget()
 
     def pairs(self, one: int, other: int, most: int) -> Iterator[tuple[bytes, bytes]]:
-        """What `ahead` yields for two places at once, in pieces of equal length."""
+        """`ahead` for two addresses at once, in pieces of equal length."""
         wanted = _FIRST
         while most > 0:
             left = (self._left(one, wanted), self._left(other, wanted))
@@ -130,13 +131,13 @@ class GuestView:
             self.check_budget()
 
     def _left(self, address: int, wanted: int) -> int:
-        """How many bytes from `address` on may be read at once, at least one: few where few are wanted."""
+        """The number of bytes to read at once from `address`, at least one and at most `wanted`."""
         if wanted <= _PAGE:
             return _PAGE - address % _PAGE
         return self._cpu.extent(address, Protection.R) or 1
 
     def find(self, address: int, byte: int, most: int) -> int:
-        """Offset of the first `byte` among `most`; -1 where there is none."""
+        """The offset of the first `byte` among `most`; -1 without one."""
         offset = 0
         for piece in self.ahead(address, most):
             found = piece.find(byte)
@@ -146,7 +147,7 @@ class GuestView:
         return -1
 
     def until(self, address: int, byte: int, most: int) -> Iterator[bytes]:
-        """The bytes from `address` on up to the first `byte`, which is left out, or `most` of them."""
+        """The bytes from `address` up to the first `byte` (excluded), or `most` bytes."""
         for piece in self.ahead(address, most):
             end = piece.find(byte)
             if end >= 0:
@@ -155,13 +156,13 @@ class GuestView:
             yield piece
 
     def length(self, address: int) -> int:
-        """Bytes of the C string at `address`, its NUL left out."""
+        """The length of the C string at `address`, without its NUL."""
         return self.find(address, 0, _ENDLESS)
 
     def read_cstring(self, address: int, limit: int = _ENDLESS) -> bytes:
-        """The C string at `address`, its NUL left out, or the first `limit` bytes of a longer one."""
+        """The C string at `address` without its NUL, or the first `limit` bytes of a longer one."""
         first = min(_FIRST, _PAGE - address % _PAGE, limit)
-        piece = self._cpu.load(address, first)  # nearly always all of it
+        piece = self._cpu.load(address, first)  # nearly always the whole string
         end = piece.find(0)
         if end >= 0 or first == limit:
             return piece if end < 0 else piece[:end]

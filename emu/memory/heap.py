@@ -1,12 +1,13 @@
-"""The guest heap: blocks in guest memory, bookkeeping in Python.
+"""The guest heap: blocks in guest memory, book-keeping in Python.
 
-A guest that writes past a block can damage its neighbours, but not the allocator: sizes and free lists are kept
-outside guest memory, so an invalid `free` is always detected and reported.
+Sizes and free lists are outside guest memory. A guest that writes past a block can damage other blocks but not the
+allocator, and an invalid `free` is always detected and reported.
 
-Blocks of up to `SMALL_LIMIT` bytes come in classes 16 bytes apart; a freed block goes on the free list of its
-class and is reused unchanged. Larger blocks are cut best-fit from free *extents*; a freed one is joined with its
-free neighbours. Extents come from arenas mapped with `map_anonymous`, each twice the size of the last. Arenas are
-never joined to each other, since an access must not cross from one mapping into another.
+- Blocks of up to `SMALL_LIMIT` bytes have size classes 16 bytes apart. A freed block goes to the free list of its
+  class and is reused unchanged.
+- Larger blocks are cut best-fit from free *extents*. A freed block is merged with adjacent free extents.
+- Extents come from arenas mapped with `map_anonymous`, each twice as large as the last. Arenas are never merged,
+  since an access must not cross from one mapping into another.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from emu.ports import MappableMemory
     from relink.arch import Architecture
 
-ALIGNMENT = 16  #: bytes; what max_align_t needs on the widest of the ISAs, used on all
+ALIGNMENT = 16  #: bytes; the largest alignment of max_align_t of all ISAs, used on every ISA
 SMALL_LIMIT = 1024  #: bytes; the largest size class
 _COPIED = 1 << 20  #: bytes moved at a time when a block is resized
-#: Bytes the host keeps for a block, live or free: rows of a dictionary and two of lists.
+#: Host memory for the book-keeping of one block, live or free, in bytes.
 _BLOCK_COST = 200
 _FIRST_ARENA = 1 << 18
 _LARGEST_STEP = 1 << 26
-_RUN = 1 << 14  # bytes taken from the extents at a time to cut small blocks from
+_RUN = 1 << 14  # bytes taken from the extents at a time for small blocks
 
 
 class Heap:
-    """malloc and its family on guest memory. Addresses are unsigned; 0 is NULL; sizes are bytes."""
+    """malloc and related functions on guest memory. Addresses are unsigned; 0 is NULL; sizes are in bytes."""
 
     def __init__(
         self,
@@ -44,12 +45,12 @@ class Heap:
         limit: int | None = None,
     ) -> None:
         self.memory = memory
-        #: Bytes of arenas before malloc answers NULL, where that comes before the machine's memory limit.
+        #: Limit for arenas in bytes: beyond it malloc returns NULL, even below the machine's memory limit.
         self.limit = arch.address_mask if limit is None else limit
-        self._account = account or MemoryLimit()  # for book-keeping; arenas are pages, which charge themselves
-        self._cut = self._charged = 0  # small blocks cut so far, and charged
+        self._account = account or MemoryLimit()  # for book-keeping; arenas are charged as pages
+        self._cut = self._charged = 0  # number of small blocks cut and charged so far
         self.mapped = 0  #: bytes of arenas so far
-        self._live: dict[int, int] = {}  # address -> capacity, of every block handed out
+        self._live: dict[int, int] = {}  # address -> capacity of each live block
         self._bins: list[list[int]] = [[] for _ in range(SMALL_LIMIT // ALIGNMENT + 1)]
         self._run = self._run_end = 0
         self._extents: list[tuple[int, int]] = []  # (size, start), sorted: best fit is one bisection
@@ -61,7 +62,9 @@ class Heap:
     # ---------------------------------------------------------------- the C interface
 
     def malloc(self, size: int) -> int:
-        """Address of at least `size` bytes (a block of its own even for 0), or 0 past the limit."""
+        """The address of a new block of at least `size` bytes (a unique block even for 0), or 0 beyond the
+        limit.
+        """
         capacity = (size + 15) & -16 or 16
         if capacity > SMALL_LIMIT:
             address = self._take(capacity)
@@ -83,7 +86,7 @@ class Heap:
         return address
 
     def calloc(self, count: int, size: int) -> int:
-        """As malloc of `count * size` bytes, zeroed."""
+        """Like malloc of `count * size` bytes, zeroed."""
         total = count * size
         address = self.malloc(total)
         if address and total:
@@ -91,7 +94,9 @@ class Heap:
         return address
 
     def realloc(self, address: int, size: int) -> int:
-        """Resize, moving if need be. 0 (and the old block kept) past the limit. `realloc(0, n)` is malloc."""
+        """Resize a block, moving it if necessary. Returns 0 beyond the limit and keeps the old block. `realloc(0,
+        n)` is malloc.
+        """
         if not address:
             return self.malloc(size)
         old = self._live.get(address)
@@ -111,7 +116,7 @@ class Heap:
         return moved
 
     def aligned_alloc(self, alignment: int, size: int) -> int:
-        """As malloc, at a multiple of `alignment` (a power of two; ValueError otherwise)."""
+        """Like malloc, at a multiple of `alignment`. Raises ValueError if it is not a power of two."""
         if alignment <= 0 or alignment & (alignment - 1):
             raise ValueError(f"alignment {alignment} is not a power of two")
         if alignment <= ALIGNMENT:
@@ -129,7 +134,7 @@ class Heap:
     posix_memalign = aligned_alloc
 
     def free(self, address: int) -> None:
-        """Give a block back. Raises GuestAbort naming the pointer if it is not one of ours (0 is fine)."""
+        """Free a block; 0 is ignored. Raises GuestAbort with the pointer if it is not a live block."""
         capacity = self._live.pop(address, 0)
         if not capacity:
             if not address:
@@ -141,7 +146,7 @@ class Heap:
             self._give(address, capacity)
 
     def usable_size(self, address: int) -> int:
-        """Bytes usable at `address` (0 for NULL). Raises GuestAbort for a pointer that is not a live block."""
+        """The usable bytes at `address` (0 for NULL). Raises GuestAbort for a pointer that is not a live block."""
         if not address:
             return 0
         capacity = self._live.get(address)
@@ -153,12 +158,12 @@ class Heap:
 
     @property
     def live_blocks(self) -> int:
-        """Number of blocks not yet freed."""
+        """The number of live blocks."""
         return len(self._live)
 
     @property
     def live_bytes(self) -> int:
-        """Bytes in blocks not yet freed, rounding included."""
+        """The bytes in live blocks, including rounding."""
         return sum(self._live.values())
 
     def blocks(self) -> dict[int, int]:
@@ -172,15 +177,15 @@ class Heap:
                 return GuestAbort(f"{function}(): {address:#x} is {inside}")
         for start, size in self._extent_at.items():
             if start <= address < start + size:
-                return GuestAbort(f"{function}(): double free: {address:#x} lies in memory already freed")
+                return GuestAbort(f"{function}(): double free: {address:#x} is in memory that was already freed")
         if any(address in freed for freed in self._bins):
             return GuestAbort(f"{function}(): double free of {address:#x}")
-        return GuestAbort(f"{function}(): invalid pointer {address:#x}: the heap never handed it out")
+        return GuestAbort(f"{function}(): invalid pointer {address:#x}: it was never allocated by the heap")
 
     # ---------------------------------------------------------------- extents
 
     def _new_run(self, capacity: int) -> int:
-        """Start a fresh run for small blocks; what is left of the old one becomes a smaller block to reuse."""
+        """Start a new run for small blocks; the rest of the old one becomes a smaller free block."""
         left = self._run_end - self._run
         if left:
             self._bins[left >> 4].append(self._run)
@@ -192,10 +197,10 @@ class Heap:
         if start:
             self._run_end = start + _RUN
             return start
-        return self._take(capacity)  # near the limit: a block by itself, no run
+        return self._take(capacity)  # near the limit: a single block instead of a run
 
     def _take(self, size: int) -> int:
-        """Cut `size` bytes from the tightest extent that has them, growing if none has. 0: no room."""
+        """Cut `size` bytes from the smallest extent that has them; map a new arena if none has. 0: no memory."""
         index = bisect_left(self._extents, (size, 0))
         if index == len(self._extents):
             if not self._grow(size):
@@ -208,7 +213,7 @@ class Heap:
         return start
 
     def _give(self, start: int, size: int) -> None:
-        """Make [start, start + size) free, joined with free neighbours of the same arena."""
+        """Free [start, start + size), merging it with adjacent free extents of the same arena."""
         if not size:
             return
         end = start + size
@@ -225,7 +230,7 @@ class Heap:
         self._remember(start, end - start)
 
     def _resize_extent(self, address: int, old: int, new: int) -> bool:
-        """Grow or shrink a large block where it is."""
+        """Grow or shrink a large block in place."""
         end = address + old
         if new > old:
             following = 0 if end in self._arena_bounds else self._extent_at.get(end, 0)
@@ -250,7 +255,8 @@ class Heap:
     def _grow(self, size: int) -> bool:
         needed = (size + 4095) & -4096
         for arena in (max(needed, self._next_arena), needed):
-            cost = arena // SMALL_LIMIT * _BLOCK_COST  # as if cut into large blocks; small ones are counted
+            # an estimate as if cut into large blocks; small blocks are charged individually
+            cost = arena // SMALL_LIMIT * _BLOCK_COST
             if self.mapped + arena > self.limit or not self._account.take(cost):
                 continue
             try:

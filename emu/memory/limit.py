@@ -1,15 +1,15 @@
-"""One account of the host memory that a guest takes up, whatever it takes it for."""
+"""One account of the host memory used by a guest, for all purposes."""
 
 from __future__ import annotations
 
-DEFAULT_LIMIT = 1 << 30  #: bytes of a machine that is not given another limit
+DEFAULT_LIMIT = 1 << 30  #: default limit of a machine in bytes
 
 
 class MemoryLimit:
-    """Bytes that pages, heap book-keeping, files and captured output of one machine may take together.
+    """The limit in bytes for pages, heap book-keeping, files and captured output of one machine together.
 
-    Pages count from when they can first be accessed until they are unmapped: a range reserved without permissions
-    costs nothing, as under Linux. What the host keeps for itself (the engine, decoded files) is not counted.
+    Pages are charged from when they are first accessible until they are unmapped: a range reserved without
+    permissions is free, as under Linux. The host's own data (engine, decoded files) is not counted.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
@@ -18,16 +18,16 @@ class MemoryLimit:
 
     @property
     def left(self) -> int:
-        """Bytes that can still be taken."""
+        """The remaining bytes."""
         return max(self.limit - self.used, 0)
 
     def take(self, size: int) -> bool:
-        """Take `size` bytes; False, and nothing taken, where they are not left."""
+        """Charge `size` bytes; False, without charging, when they exceed the limit."""
         if self.used + size > self.limit:
             return False
         self.used += size
         return True
 
     def give(self, size: int) -> None:
-        """Give back what was taken."""
+        """Refund `size` bytes."""
         self.used -= size

@@ -1,16 +1,15 @@
-"""Hot patching: replaces a function of a loaded library, and restores it.
+"""Hot patching: replacing and restoring a function of a loaded library.
 
-The function's first bytes become a jump, so every caller arrives at the replacement: through PLTs and pointers,
-and by direct calls inside the library too. In order of preference the jump is
+The function's first bytes are overwritten with a jump, so that every call reaches the replacement: through PLTs
+and pointers, and direct calls inside the library too. In order of preference the jump is
 
-    the ISA's short one, straight to the replacement              where that is in reach
-    the ISA's stub, which carries the address, over the function   where the function is long enough
-    the short one, to a stub on a page set aside nearby
+    the ISA's short one, to the replacement when that is in range
+    the ISA's stub, which contains the address, over the function when it is long enough
+    the short one, to a stub on a page reserved nearby
 
-`Architecture.detours` has the instructions. A landing pad (endbr, bti) at the function's start is kept where
-there is room behind it, so that indirect calls still land on one.
-
-Replacing a function that is executing is safe only if execution will not return to the replaced bytes.
+`Architecture.detours` has the instructions. A landing pad (endbr, bti) at the function's start is kept when there
+is room after it, for indirect calls. Replacing a function while it executes is safe only if execution does not
+return to the overwritten bytes.
 """
 
 from __future__ import annotations
@@ -42,30 +41,45 @@ if TYPE_CHECKING:
     from emu.run.traps import TrapTable
     from relink.arch.spec import Detour
 
-#: What may take a function's place: a guest function, an address, a host function (with a prototype or without),
-#: machine code as bytes, or as text to be assembled.
+#: The replacement of a function: a guest function, an address, a host function (with or without a prototype),
+#: machine code as bytes, or assembly text.
 Replacement: TypeAlias = "Handle | Symbol | SymbolValue | bytes | str"
 
 _CODE_TYPES = (SymbolType.FUNC, SymbolType.NOTYPE)
 
 
-@dataclass(eq=False)
-class Patch:
-    """A replaced function. `undo` restores it; so does leaving a `with` block over it.
+class Undoable:
+    """A change that `undo`, or leaving a `with` block, takes back."""
 
-    Patches of one function lie on top of each other: the last must be undone first. When the library is closed,
-    its patches are gone with it.
+    def undo(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.undo()
+
+
+@dataclass(eq=False)
+class Patch(Undoable):
+    """A replaced function. `undo`, or leaving the `with` block, restores it.
+
+    Patches of the same function are stacked: the last must be undone first. Closing the library removes its
+    patches.
     """
 
-    name: str  #: of the function
-    address: int  #: guest address of the first byte that was changed
-    target: int  #: guest address of what runs instead (on Arm bit 0 tells Thumb)
-    original: bytes  #: what was there
-    code: bytes  #: what is there
+    name: str  #: name of the function
+    address: int  #: guest address of the first changed byte
+    target: int  #: guest address of the replacement (on Arm bit 0 selects Thumb)
+    original: bytes  #: the original bytes
+    code: bytes  #: the bytes written
     patcher: Patcher = field(repr=False)
-    image: Image | None = field(default=None, repr=False)  #: that the function is of, where known
-    keeps: Image | None = field(default=None, repr=False)  #: what runs instead, which stays loaded meanwhile
-    page: int | None = field(default=None, repr=False)  #: guest address of pages of its own, for code or a stub
+    image: Image | None = field(default=None, repr=False)  #: the function's image, if known
+    keeps: Image | None = field(default=None, repr=False)  #: the replacement's image, which stays loaded meanwhile
+    page: int | None = field(default=None, repr=False)  #: guest address of pages allocated for code or a stub
     traps: list[int] = field(default_factory=list, repr=False)
     active: bool = True
 
@@ -75,18 +89,18 @@ class Patch:
         return self.address + len(self.code)
 
     def undo(self) -> None:
-        """Restore the function. Does nothing if that has been done, or the library has been closed.
+        """Restore the function. Does nothing if it is already restored or the library is closed.
 
-        Raises PatchError while a later patch lies on top of this one.
+        Raises PatchError while a later patch of the function is active.
         """
         if self.active:
             self.patcher.undo(self)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """The original function, for the length of a `with` block: so a replacement can call what it replaces.
+        """Restore the original function during a `with` block, so that a replacement can call it.
 
-        Raises PatchError while a later patch lies on top of this one.
+        Raises PatchError while a later patch of the function is active.
         """
         self.patcher.check_top(self)
         memory = self.patcher.memory
@@ -96,14 +110,6 @@ class Patch:
         finally:
             if self.active:
                 memory.write(self.address, self.code)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.undo()
 
 
 class Patcher:
@@ -119,7 +125,7 @@ class Patcher:
     ) -> None:
         self.memory = memory
         self.host_symbols = host_symbols
-        self.patches: list[Patch] = []  #: those that are active, oldest first
+        self.patches: list[Patch] = []  #: active patches, oldest first
         self._traps = traps
         self._symbolizer = symbolizer
         self._loader = loader
@@ -154,7 +160,7 @@ class Patcher:
         self.patches.append(patch)
 
     def undo(self, patch: Patch) -> None:
-        """Put back what a patch has replaced. Raises PatchError unless it is the last on its function."""
+        """Restore the bytes that a patch overwrote. Raises PatchError unless it is the last of its function."""
         self.check_top(patch)
         self.memory.write(patch.address, patch.original)
         self.patches.remove(patch)
@@ -165,7 +171,7 @@ class Patcher:
             self._loader.collect()
 
     def check_top(self, patch: Patch) -> None:
-        """Raise PatchError where another patch lies over this one, or it is gone."""
+        """Raise PatchError when a later patch overlaps this one, or it is no longer active."""
         if not patch.active:
             raise PatchError(f"the patch of {patch.name} has been undone")
         later = self.patches[self.patches.index(patch) + 1 :]
@@ -189,11 +195,13 @@ class Patcher:
     # ------------------------------------------------------------ what and where
 
     def _place(self, target: Handle | Symbol | int, size: int | None) -> tuple[str, int, int, Image | None]:
-        """(name, address with its state, bytes that may be overwritten, image) of the function to replace."""
+        """(name, function pointer, bytes that may be overwritten, image) of the function to replace."""
         symbol = symbol_of(target)
         if symbol is None:
             if not isinstance(target, int):
-                raise PatchError(f"{target!r} is no function: give a Function, a Symbol, or an address and a size")
+                raise PatchError(
+                    f"{target!r} is not a function: give a Function, a Symbol, or an address and a size"
+                )
             address, room = target, size
             image = self._symbolizer.image_at(address)
             name = str(self._symbolizer.frame(address & self._mask))
@@ -203,19 +211,19 @@ class Patcher:
             if size is None and room:
                 room += self._padding(symbol, room)
             if symbol.type == SymbolType.GNU_IFUNC:
-                chosen = "patch the function its resolver chose, by address and size"
+                chosen = "patch the function that its resolver chose, by address and size"
                 raise PatchError(f"{name} of {image.name} is an ifunc: {chosen}")
             if symbol.type not in _CODE_TYPES:
                 raise PatchError(f"{name} of {image.name} is not a function")
         protection = self.memory.protection(address & self._mask)
         if protection is None or not protection & Protection.X:
-            raise PatchError(f"{name}: no executable memory lies at {address:#x}")
+            raise PatchError(f"{name}: there is no executable memory at {address:#x}")
         if not room:
-            raise PatchError(f"{name}: its symbol does not tell how long it is, give its size in bytes")
+            raise PatchError(f"{name}: its symbol has no size, give its size in bytes")
         return name, address, room, image
 
     def _padding(self, symbol: Symbol, size: int) -> int:
-        """How many bytes of padding without a symbol lie between a function and the next."""
+        """The number of padding bytes between a function and the next symbol."""
         memory, image = self.memory, symbol.image
         detour = self._arch.detours[symbol.address & self._arch.code_address_bits]
         end = (symbol.address & self._mask) + size
@@ -238,7 +246,7 @@ class Patcher:
     # ------------------------------------------------------------ the replacement
 
     def _fill(self, patch: Patch, address: int, room: int, replacement: Replacement) -> None:
-        """Set a patch's target and code, with whatever memory they need."""
+        """Set a patch's target and code; allocate memory for them if required."""
         state = address & self._arch.code_address_bits
         detour = self._arch.detours[state]
         if isinstance(replacement, bytes | bytearray | str):
@@ -261,10 +269,12 @@ class Patcher:
                 patch.code = code
                 return
         short, long = len(detour.near), len(detour.far.code)
-        raise FunctionTooShort(f"{patch.name} has {room} bytes; a jump takes {short}, out of its reach {long}")
+        raise FunctionTooShort(
+            f"{patch.name} has {room} bytes; a jump needs {short}, or {long} out of range of the short one"
+        )
 
     def _landing_pad(self, detour: Detour, address: int) -> bytes:
-        """What must stay at a function's start; nothing for one that is patched already."""
+        """The landing pad to keep at a function's start; empty for a function that is already patched."""
         longest = max((len(pad) for pad in detour.pads), default=0)
         if not longest:
             return b""
@@ -275,7 +285,7 @@ class Patcher:
         return next((kept for pad, kept in detour.pads.items() if there.startswith(pad)), b"")
 
     def _jump(self, patch: Patch, detour: Detour, state: int, pad: bytes, room: int) -> bytes | None:
-        """The bytes to put at the function's start, if there is room for any."""
+        """The bytes to write at the function's start; None if none fit."""
         at = patch.address + len(pad)
         if len(pad) + len(detour.near) <= room and patch.target & self._arch.code_address_bits == state:
             near = _near(detour, at, patch.target)
@@ -297,7 +307,7 @@ class Patcher:
     # ------------------------------------------------------------ memory nearby
 
     def _map_code(self, patch: Patch, code: bytes | bytearray | str, state: int) -> int:
-        """Put code on pages of its own, near the function where there is room; its address."""
+        """Write code to newly allocated pages, near the function if possible; return its address."""
         size = PAGE if isinstance(code, str) else page_ceil(len(code))
         reach = self._arch.detours[state]
         address = self._free_pages(size, patch.address, reach)
@@ -305,9 +315,9 @@ class Patcher:
         if isinstance(code, str):
             code = assemble(self._arch, code, page, thumb=bool(state))
             if len(code) > size:
-                raise PatchError(f"{patch.name}: {len(code)} bytes of assembled code, at most {size} are taken")
+                raise PatchError(f"{patch.name}: {len(code)} bytes of assembled code, the limit is {size}")
         if not code:
-            raise PatchError(f"{patch.name}: no code to put in its place")
+            raise PatchError(f"{patch.name}: the replacement code is empty")
         self.memory.write(page, code)
         return page | state
 
@@ -329,7 +339,7 @@ class Patcher:
         return patch.page
 
     def _free_pages(self, size: int, near: int, detour: Detour) -> int | None:
-        """The free pages nearest to `near` that the short jump reaches, leaving a page free on either side."""
+        """The free pages nearest to `near` in range of the short jump, with a free page on either side."""
         memory, traps = self.memory, self._traps
         regions = memory.regions
         edges = [(0x10000, 0x10000), *((r.address, r.end) for r in regions)]
@@ -347,7 +357,7 @@ class Patcher:
 
 
 def _near(detour: Detour, at: int, target: int) -> bytes | None:
-    """The short jump from `at` to `target`; None where it does not reach."""
+    """The short jump from `at` to `target`; None when it is out of range."""
     place = detour.word_at
     distance = np.array([(target + detour.bias - at - place) % (1 << 64)], np.uint64)
     if not np.all(detour.word.fits(distance)):

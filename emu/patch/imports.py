@@ -1,21 +1,20 @@
-"""Redirects one image's references to a symbol after its load, and restores them.
+"""Redirecting one image's references to a symbol after its load, and restoring them.
 
 Every word of the image that a relocation has set to the symbol's address (GOT and PLT slots, pointers in data) is
-rewritten. Other images, and copies the program has made of the address, are not affected; to change all callers,
+rewritten. Other images, and copies of the address made by the program, are not changed; to change all callers,
 replace the function itself (`emu.patch.functions`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from emu.errors import PatchError
 from emu.host.symbols import symbol_of
-from emu.patch.functions import Patch, Patcher
+from emu.patch.functions import Patch, Patcher, Undoable
 from relink.arch import Role
 from relink.arch.fields import Word
 from relink.image import Image, Symbol
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
 _ADDRESSES = ("S", "S + A")  #: formulas that store a symbol's address
 
 
-class Redirection:
-    """Redirected references. `undo`, or leaving a `with` block, restores them."""
+class Redirection(Undoable):
+    """Redirected references. `undo`, or leaving the `with` block, restores them."""
 
     def __init__(self, name: str, words: list[Patch]) -> None:
-        self.name = name  #: of the symbol
-        self.words = tuple(words)  #: a patch of each word
+        self.name = name  #: name of the symbol
+        self.words = tuple(words)  #: one patch per word
 
     @property
     def active(self) -> bool:
@@ -41,30 +40,22 @@ class Redirection:
         return any(word.active for word in self.words)
 
     def undo(self) -> None:
-        """Restore the words. Raises PatchError while a later redirection lies on top of this one."""
+        """Restore the words. Raises PatchError while a later redirection of one of them is active."""
         for word in self.words:
             if word.active:
                 word.patcher.check_top(word)
         for word in reversed(self.words):
             word.undo()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.undo()
-
 
 def redirect(patcher: Patcher, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection:
     """See `Machine.redirect`."""
     image.check_open(name)
     if image.decoded.is_relocatable:
-        raise PatchError(f"{image.name}: calls of linked objects may go straight to {name}: patch it there")
+        raise PatchError(f"{image.name}: linked objects may call {name} directly: patch the function instead")
     places = list(_places(image, name))
     if not places:
-        raise PatchError(f"{image.name}: no word of it holds the address of {name}")
+        raise PatchError(f"{image.name}: no word of it has the address of {name}")
     traps: list[int] = []
     keeps: Image | None = None
     if (symbol := symbol_of(replacement)) is not None:
@@ -77,7 +68,7 @@ def redirect(patcher: Patcher, image: Image, name: str, replacement: Handle | Sy
     try:
         for address, addend in places:
             code = ((target + addend) & image.architecture.address_mask).to_bytes(size, "little")
-            # The first one, which is undone last, holds what all of them need.
+            # The first one, which is undone last, has the resources of all.
             first = not words
             patch = Patch(
                 name,
@@ -100,7 +91,7 @@ def redirect(patcher: Patcher, image: Image, name: str, replacement: Handle | Sy
 
 
 def _places(image: Image, name: str) -> Iterator[tuple[int, int]]:
-    """(guest address, addend) of every word that holds the address of the symbol."""
+    """(guest address, addend) of every word that contains the address of the symbol."""
     symbols, arch = image.decoded.symbols, image.architecture
     same = np.array([text == name for text in symbols.names.texts()], np.bool_)
     for table in image.decoded.relocations:
@@ -118,7 +109,9 @@ def _places(image: Image, name: str) -> Iterator[tuple[int, int]]:
                 if table.addend is not None:
                     addend = table.addend[chosen].view(np.uint64)
                 elif image.decoded.address is not None and image.already_initialised:
-                    raise PatchError(f"{image.name}: the addends of {name} are gone: adopt it with its file")
+                    raise PatchError(
+                        f"{image.name}: the addends of {name} have been overwritten: adopt it with its file"
+                    )
                 else:
                     addend = np.array([_addend_in_file(image, vaddr) for vaddr in offset.tolist()], np.uint64)
             for vaddr, extra in zip(offset.tolist(), addend.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""How long a guest may run."""
+"""Limits on the instructions and time of a guest call."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from emu.cpu.protocol import StopReason
 
 
 class Budget:
-    """What a top-level call, with everything it calls, may use up.
+    """The limits of an outermost call with all nested calls.
 
-    The engine counts instructions exactly, a system call's too; the host function behind a trap counts as one, so
-    that loops which run few instructions or none come to an end as well.
+    The engine counts instructions exactly, including those that enter the kernel. A host function counts as one
+    instruction, so that loops of host functions end too.
     """
 
     def __init__(self, instructions: int, seconds: float) -> None:
@@ -23,7 +23,7 @@ class Budget:
 
     @property
     def overdue(self) -> bool:
-        """Whether the time is used up."""
+        """Whether the time limit has been exceeded."""
         return self.deadline > 0 and time.monotonic() >= self.deadline
 
     def seconds_left(self) -> float:
@@ -36,7 +36,7 @@ class Budget:
 
     @property
     def spent(self) -> bool:
-        """Whether no instruction is left."""
+        """Whether no instructions are left."""
         return self.limit > 0 and self.instructions <= 0
 
     def describe(self, reason: StopReason) -> str:

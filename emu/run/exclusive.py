@@ -1,4 +1,4 @@
-"""Methods that only one thread may be in at a time."""
+"""Methods that only one thread may execute at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _R = TypeVar("_R")
 
 
 def exclusive(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
-    """A method that raises MachineInUse while another thread uses the machine, or out of turn (`Runner.used`)."""
+    """Make a method raise MachineInUse while another thread uses the machine, or during a call (`Runner.used`)."""
 
     @wraps(method)
     def refused_if_in_use(owner: _S, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:

@@ -1,10 +1,10 @@
-"""Calls into the guest: where they start, what they may use up, what happens on the way, how they end.
+"""Calls into the guest: start, limits, traps and system calls, end.
 
-A call sets registers and runs until the guest comes to the return trap of its depth. Other traps and system calls
-it meets are answered in between, outside the engine, so what answers them may call the guest again, to any depth.
+A call sets registers and runs the guest until it reaches the return trap of its depth. Other traps and system
+calls are handled outside the engine, so their handlers may call the guest again, to any depth.
 
-Signal handlers and finalisers come in at any moment. Where they may call the guest is where a host function may:
-`in_host` says so. Elsewhere in a call registers hold what the next step needs, and they are refused.
+Python signal handlers and finalisers may run at any time. They may call the guest only while a host function runs
+(`in_host`); at other times during a call the registers are in use, and the call is refused.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from relink.errors import MachineError, MachineInUse, RelinkError
 if TYPE_CHECKING:
     from emu.ports import Callbacks
 
-#: How many calls out of host functions may be under way at once, and below which number none is looked at.
+#: Limit for nested calls from host functions, and the depth from which Python's stack is checked.
 _DEEPEST, _SHALLOW = 1000, 8
-#: Frames of Python's stack that a host function is left, to run in and to say what has happened.
+#: Frames of Python's stack reserved for a host function and for reporting errors.
 _FRAMES_LEFT = 150
-#: What a refused access is called, by (whether it wrote, whether the page is mapped).
+#: The description of a refused access, by (write, page mapped).
 _ACCESSES = {
     (False, False): StopReason.READ_UNMAPPED,
     (False, True): StopReason.READ_PROTECTED,
@@ -44,7 +44,7 @@ _ACCESSES = {
 
 
 def _is_deep() -> bool:
-    """Whether Python's own stack is nearly used up."""
+    """Whether Python's stack is nearly exhausted."""
     try:
         sys._getframe(max(sys.getrecursionlimit() - _FRAMES_LEFT, 0))
     except ValueError:
@@ -53,12 +53,14 @@ def _is_deep() -> bool:
 
 
 class Runner:
-    """The calls of one machine: one outermost at a time, and those that host functions make within it.
+    """The calls of one machine: one outermost call at a time, and nested calls from host functions.
 
-    `max_instructions` and `timeout` (seconds) bound an outermost call that does not say otherwise; 0: no bound.
-    `frame` names the code at an address, with its source line; `describe_fault` makes the error for a stop that is
-    a fault. `syscall` is given the address of a system-call instruction, `resume` a C++ exception that leaves a
-    host function for the guest; both return the address the guest goes on at.
+    - `max_instructions`, `timeout` (seconds): default limits of an outermost call; 0 for none;
+    - `frame`: describes the code at an address, with its source line;
+    - `describe_fault`: makes the exception for a stop that is a fault;
+    - `syscall`: called with the address of a system-call instruction;
+    - `resume`: called with a C++ exception that leaves a host function for the guest. Both return the address at
+      which the guest continues.
     """
 
     def __init__(
@@ -77,11 +79,11 @@ class Runner:
         syscall: Callable[[int], int],
         resume: Callable[[GuestUnwinding], int],
     ) -> None:
-        self.cpu, self.memory, self.heap = cpu, memory, heap  #: what an `emu.ports.Guest` has
+        self.cpu, self.memory, self.heap = cpu, memory, heap  #: the parts of an `emu.ports.Guest`
         self.callbacks: Callbacks  #: set by who makes host functions, which are made with this
         self.max_instructions, self.timeout = max_instructions, timeout
-        self.depth = 0  #: how many calls are under way
-        self.in_host = False  #: in a call: whether a host function runs, which may call the guest
+        self.depth = 0  #: number of calls in progress
+        self.in_host = False  #: during a call: whether a host function is running, which may call the guest
         self._user = RLock()  # held by the thread that uses the machine
         self._traps = traps
         self._stack = stack
@@ -91,15 +93,17 @@ class Runner:
         self._syscall = syscall
         self._resume = resume
         self._link = link = convention.link_register
-        #: What an interrupted guest function needs to return, and all that a fault in a nested call may spoil.
+        #: Registers that an interrupted guest function needs to return, and all that a fault in a nested call may
+        #: change.
         self._returns_through = ("sp",) if link is None else ("sp", link)
         self._interrupted = (*self._returns_through, *cpu.registers[:-1], *convention.preserved_floats)
-        self._suspended: list[Sequence[int]] = []  #: `_interrupted` of each guest function that waits for the host
+        #: values of the `_interrupted` registers of each guest function that waits for the host
+        self._suspended: list[Sequence[int]] = []
         self._budget = Budget(0, 0.0)
-        self._sharing = False  #: whether outermost calls have one budget together
-        self._shared: Budget | None = None  #: that budget, once the first of them has begun
-        self._reached = 0  #: the trap or system call that is being answered
-        self.raised_in_call: BaseException | None = None  #: what the last nested call that failed raised
+        self._sharing = False  #: whether outermost calls share one budget
+        self._shared: Budget | None = None  #: the shared budget, once the first of them has begun
+        self._reached = 0  #: the trap or system call being handled
+        self.raised_in_call: BaseException | None = None  #: the exception of the last nested call that failed
 
     # ------------------------------------------------------------ calls
 
@@ -111,9 +115,8 @@ class Runner:
         max_instructions: int | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Call a guest function and return its result. A nested call has the limits of the outermost one.
-
-        See `Machine.call` for what is raised.
+        """Call a guest function and return its result. A nested call has the limits of the outermost one. Raises
+        as `Machine.call` does.
         """
         plan = plan_call(self._arch, prototype)
         if not self._user.acquire(blocking=False):
@@ -134,9 +137,9 @@ class Runner:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """While the block runs the machine is this thread's.
+        """Reserve the machine for this thread during the block.
 
-        Raises MachineInUse where it is another's, or in the middle of a call, outside of host functions.
+        Raises MachineInUse when another thread uses it, or during a call outside of host functions.
         """
         if not self._user.acquire(blocking=False):
             raise self._used_elsewhere()
@@ -152,10 +155,10 @@ class Runner:
 
     @staticmethod
     def _used_out_of_turn() -> MachineInUse:
-        return MachineInUse("the guest is in the middle of a call: only its host functions can use it now")
+        return MachineInUse("a call of the guest is in progress: only host functions can use the machine now")
 
     def _call_nested(self, plan: CallPlan, address: int, args: Sequence[object]) -> Any:
-        """A call out of a host function: the interrupted guest function finds its registers as they were."""
+        """A call from a host function; restores the registers of the interrupted guest function."""
         if not self.in_host:
             raise self._used_out_of_turn()
         if self.depth >= _DEEPEST or (self.depth > _SHALLOW and _is_deep()):
@@ -166,7 +169,7 @@ class Runner:
         self._suspended.append(before)
         try:
             result = self._enter(plan, address, args, before[0])
-            # The callee kept what its ABI says; the interrupted function returns through these.
+            # The callee preserves the registers of its ABI; the interrupted function also needs these to return.
             cpu.write_registers(zip(self._returns_through, before, strict=False))
         except BaseException as error:
             cpu.write_registers(zip(self._interrupted, before, strict=True))
@@ -209,8 +212,9 @@ class Runner:
 
     @contextmanager
     def one_budget(self) -> Iterator[None]:
-        """Have the outermost calls made inside share what one may use up: constructors of a load, handlers at an
-        end. It begins with the first of them."""
+        """Outermost calls in the block share one budget, for the constructors of a load or exit handlers. It
+        starts with the first call.
+        """
         if self.depth or self._sharing:
             yield
             return
@@ -223,13 +227,13 @@ class Runner:
     def run_program(
         self, entry: int, registers: Mapping[str, int], max_instructions: int | None, timeout: float | None
     ) -> None:
-        """Run a program from its entry, with these registers, until it exits: GuestExit.
+        """Run a program from its entry point with these registers until it raises GuestExit.
 
-        Raises MachineError when a call is under way.
+        Raises MachineError during a call.
         """
         with self.used():
             if self.depth:
-                raise MachineError("a program cannot be run out of a host function")
+                raise MachineError("a program cannot be run from a host function")
             self._budget = self._new_budget(max_instructions, timeout)
             self.depth = 1
             self.in_host = False
@@ -242,14 +246,15 @@ class Runner:
     # ------------------------------------------------------------ until it ends
 
     def run(self, pc: int, end: int) -> None:
-        """Run from `pc` until the guest comes to `end`, a return trap; other traps and system calls are answered.
+        """Run from `pc`, with the current registers, until the guest reaches `end`, a return trap.
 
-        Registers are as they have been set. Raises GuestFault, BudgetExceeded, and what a trap's handler raises.
+        Other traps and system calls are handled. Raises GuestFault, BudgetExceeded, and exceptions of trap
+        handlers.
         """
         run, traps, budget = self.cpu.run, self._traps, self._budget
         while True:
             if budget.bounded:
-                if budget.overdue:  # a short stretch could come to its end before the engine looks at the clock
+                if budget.overdue:  # a short run may end before the engine checks the clock
                     raise self._stopped(Stop(StopReason.TIMEOUT, pc))
                 if budget.spent:
                     raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, pc))
@@ -292,23 +297,24 @@ class Runner:
                 raise self._stopped(Stop(StopReason.STACK_EXHAUSTED, stop.pc)) from deep
 
     def check_budget(self) -> None:
-        """Raise BudgetExceeded where the call under way has used up its time. Cheap: for what works long."""
+        """Raise BudgetExceeded when the current call has exceeded its time. Cheap, for use in long operations."""
         if self._budget.overdue:
             raise self._stopped(Stop(StopReason.TIMEOUT, self._reached))
 
     @property
     def seconds_left(self) -> float | None:
-        """What the call under way has left of its time; None where it has no limit."""
+        """The remaining time of the current call in seconds; None without a limit."""
         return self._budget.seconds_left() if self._budget.deadline else None
 
     @property
     def executed(self) -> int | None:
-        """How many instructions the guest has run in the last outermost call, or that under way, exactly; host
-        functions not counted. None where it had no `max_instructions`."""
+        """The exact number of instructions run in the current or last outermost call, without host functions; None
+        when it had no `max_instructions`.
+        """
         return self._budget.executed if self._budget.limit else None
 
     def _stopped(self, stop: Stop) -> RelinkError:
-        """The exception for a guest that did not get to its end."""
+        """The exception for a guest that stopped before the end of its call."""
         if stop.reason in (StopReason.INSTRUCTION_LIMIT, StopReason.TIMEOUT):
             budget = self._budget
             executed = budget.executed if budget.limit else None
@@ -318,7 +324,7 @@ class Runner:
     # ------------------------------------------------------------ where calls come from
 
     def return_address(self) -> int:
-        """Where the guest function that has just been entered (a trap) will return to."""
+        """The return address of the guest function just entered (a trap)."""
         arch = self.memory.architecture
         if self._link is not None:
             address = self.cpu.read_register(self._link)
@@ -327,8 +333,9 @@ class Runner:
         return address & arch.code_address_mask
 
     def host_callers(self) -> list[tuple[int, int]]:
-        """(canonical frame address, place it returns to) of each call of a host function that has called the
-        guest in turn, outermost first."""
+        """(canonical frame address, return address) of each host function that has called the guest, outermost
+        first.
+        """
         if self._link is not None:
             return [(before[0], before[1]) for before in self._suspended]
         word = self.memory.architecture.word_size

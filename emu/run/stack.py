@@ -1,4 +1,4 @@
-"""The guest's stack, with the program arguments and environment at its top."""
+"""The guest's stack, with program arguments and environment at the top."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from relink.memory.address_space import Protection
 
 
 class Stack:
-    """`size` bytes of stack. Calls begin below `top`; above it lie argv, envp and their strings.
-
-    Constructors receive (argc, argv, envp), as glibc passes them. An unmapped page below the stack makes an
-    overflow a fault.
+    """`size` bytes of stack. Calls begin below `top`; argv, envp and their strings are above it. Constructors are
+    called with (argc, argv, envp), as by glibc. An unmapped page below the stack turns an overflow into a fault.
     """
 
     ALIGNMENT = 64
@@ -42,7 +40,7 @@ class Stack:
         self.constructor_arguments = (count, self.top, self.top + word * (count + 1))
 
     def make_executable(self, undo: ExitStack) -> None:
-        """Let code run on the stack: gcc's trampolines for nested functions, where a file asks for it."""
+        """Make the stack executable, for gcc's nested-function trampolines in files that require it."""
         region = self._memory.region_at(self.bottom)
         if region is None or all(run.protection & Protection.X for run in region.pages):
             return
@@ -51,5 +49,5 @@ class Stack:
         undo.callback(self._memory.protect_pages, *before)
 
     def occupy(self, top: int, constructor_arguments: tuple[int, int, int]) -> None:
-        """Set where calls begin, and the arguments constructors receive."""
+        """Set the top of the stack for calls, and the arguments for constructors."""
         self.top, self.constructor_arguments = top, constructor_arguments

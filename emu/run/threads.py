@@ -1,11 +1,11 @@
-"""Guest threads: each one's thread pointer, TCB, static TLS area and blocks of dynamic modules.
+"""Guest threads: thread pointer, TCB, static TLS area and blocks of dynamic modules.
 
-Drepper, "ELF Handling For Thread-Local Storage", section 3: in variant II the blocks lie below the thread
-pointer and the TCB above it; in variant I the blocks lie above, and the C library's own part of the TCB
-below. The table of a thread's blocks (its dtv) is kept here, not in guest memory. Unloading a module removes its
-entries, so no entry is stale and no generation counter is needed.
+In variant II the blocks are below the thread pointer and the TCB above it; in variant I the blocks are above, and
+the C library's part of the TCB below (Drepper, "ELF Handling For Thread-Local Storage", section 3).
 
-A thread is only its storage: the guest runs as it inside `Machine.use_thread`, on the machine's one stack.
+The dtv of a thread is kept here, not in guest memory. Unloading a module removes its entries, so no generation
+counter is needed. A thread is only storage: inside `Machine.use_thread` the guest runs with it, on the machine's
+only stack.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ if TYPE_CHECKING:
     from emu.run.traps import TrapTable
     from relink.linker import Linker
 
-STACK_GUARD = 0x5BD1_E995_A3C6_4F00  #: its low byte is 0, as glibc's is, to stop string overflows
+STACK_GUARD = 0x5BD1_E995_A3C6_4F00  #: the low byte is 0, as in glibc, to stop string overflows
 
 
 class Thread:
-    """One guest thread's storage. `static_size` bytes are set aside for static modules' blocks."""
+    """One guest thread's storage. `static_size` bytes are reserved for the blocks of static modules."""
 
     def __init__(self, memory: GuestMemory, static_size: int) -> None:
         arch = memory.architecture
         area = page_ceil(static_size)
         self.start = memory.map_anonymous(area + PAGE, name="[tls]")
         self.thread_pointer = self.start + (area if arch.tls.variant is TlsVariant.II else PAGE)
-        self.blocks: dict[int, tuple[int, int]] = {}  #: dynamic module -> (its block, the heap's)
+        #: dynamic module -> (address of its block, address of the heap block)
+        self.blocks: dict[int, tuple[int, int]] = {}
         self.alive = True
         tcb = ISAS[arch.name].tcb
         for offset in tcb.self_pointers:
@@ -52,7 +53,7 @@ class Thread:
 
 
 class Threads:
-    """The machine's threads. Gives dynamic modules their blocks (`relink.tls.Blocks`)."""
+    """The machine's threads; allocates the blocks of dynamic modules (`relink.tls.Blocks`)."""
 
     def __init__(self, memory: GuestMemory, heap: Heap, cpu: Cpu, traps: TrapTable, linker: Linker) -> None:
         self._memory = memory
@@ -60,19 +61,19 @@ class Threads:
         self._cpu = cpu
         self._traps = traps
         self._linker = linker
-        self.on_switch: Callable[[], None] = lambda: None  #: told whenever another thread comes in use
-        self._functions: dict[int, int] = {}  # dynamic module -> the trap its descriptors call
-        self._uses: Counter[int] = Counter()  # trap -> how often it was asked for
+        self.on_switch: Callable[[], None] = lambda: None  #: called when the current thread changes
+        self._functions: dict[int, int] = {}  # dynamic module -> the trap that its descriptors call
+        self._uses: Counter[int] = Counter()  # trap -> number of uses
         self.main = self.current = Thread(memory, linker.tls.static_size)
         self.alive = [self.main]
-        self._outer: list[Thread] = []  # whom `using` will go back to
+        self._outer: list[Thread] = []  # the threads that `using` will restore
         linker.tls.blocks = self
         cpu.set_thread_pointer(self.main.thread_pointer)
 
     # ------------------------------------------------------------ threads
 
     def new(self) -> Thread:
-        """A thread with initialised blocks of every static module. Raises AddressSpaceError."""
+        """Create a thread with initialised blocks for all static modules. Raises AddressSpaceError."""
         thread = Thread(self._memory, self._linker.tls.static_size)
         self.alive.append(thread)
         for image in self._linker.images:
@@ -81,14 +82,14 @@ class Threads:
 
     @property
     def thread_pointer(self) -> int:
-        """The guest address the thread pointer of the thread in use holds."""
+        """The value of the current thread's thread pointer."""
         return self.current.thread_pointer
 
     @contextmanager
     def using(self, thread: Thread) -> Iterator[Thread]:
-        """Let the guest run as `thread`. Raises CallError if it has ended."""
+        """Make `thread` the current thread during the block. Raises CallError if it has ended."""
         if not thread.alive:
-            raise CallError(f"{thread!r}: nothing can run as it")
+            raise CallError(f"{thread!r} cannot be used")
         self._outer.append(self.current)
         self._switch(thread)
         try:
@@ -97,7 +98,7 @@ class Threads:
             self._switch(self._outer.pop())
 
     def is_running(self, thread: Thread) -> bool:
-        """Whether `thread` is in use, or will be again when an inner `using` ends."""
+        """Whether `thread` is current, or will be again after a nested `using`."""
         return thread is self.current or thread in self._outer
 
     def _switch(self, thread: Thread) -> None:
@@ -106,11 +107,11 @@ class Threads:
         self.on_switch()
 
     def restore_pointer(self) -> None:
-        """Set the CPU's thread pointer, which a program may have changed, to the thread in use."""
+        """Reset the CPU's thread pointer, which a program may have changed, to the current thread."""
         self._cpu.set_thread_pointer(self.current.thread_pointer)
 
     def end(self, thread: Thread) -> None:
-        """Free a thread's storage. It must be neither the main thread nor in use."""
+        """Free a thread's storage. The thread must be neither the main thread nor in use."""
         self.alive.remove(thread)
         thread.alive = False
         for number in tuple(thread.blocks):
@@ -137,9 +138,9 @@ class Threads:
         self._memory.write(block, content + bytes(segment.memsz - segment.filesz))
 
     def block(self, image: Module) -> int:
-        """Guest address of an image's block in the current thread, allocated if it has none.
+        """The guest address of an image's block in the current thread, allocated on first use.
 
-        The image must have thread-local storage. Raises GuestAbort when there is no memory for it.
+        The image must have thread-local storage. Raises GuestAbort when no memory is left.
         """
         module, thread = image.tls, self.current
         assert module is not None
@@ -154,7 +155,7 @@ class Threads:
         segment = image.decoded.tls
         assert segment is not None
         align = max(segment.align, 1)
-        past = segment.vaddr % align  # the block is as far past an aligned address as the segment
+        past = segment.vaddr % align  # the block has the segment's offset from an aligned address
         base = self._heap.aligned_alloc(align, past + segment.memsz)
         if not base:
             raise GuestAbort(f"{image.name}: cannot allocate memory for thread-local data: {segment.memsz} bytes")
@@ -162,9 +163,9 @@ class Threads:
         return base + past, base
 
     def address(self, module: int, offset: int) -> int:
-        """What `__tls_get_addr` answers for a module id and an offset in its block.
+        """The result of `__tls_get_addr` for a module id and an offset in its block.
 
-        Raises GuestAbort for a module that is not loaded, or when there is no memory for its block.
+        Raises GuestAbort for a module that is not loaded, or when no memory is left for its block.
         """
         thread = self.current
         known = self._linker.tls.modules.get(module)
@@ -173,17 +174,17 @@ class Threads:
         found = thread.blocks.get(module)
         if found is not None:
             return found[0] + offset
-        if not module:  # an undefined weak symbol: its address is its offset, as good as null
+        if not module:  # an undefined weak symbol: its address is the offset, normally 0
             return offset
         image = next((i for i in self._linker.images if i.tls is not None and i.tls.id == module), None)
         if image is None:
-            raise GuestAbort(f"__tls_get_addr: no loaded image has the TLS module {module}")
+            raise GuestAbort(f"__tls_get_addr: TLS module {module} does not belong to a loaded image")
         return self.block(image) + offset
 
     # ------------------------------------------------------------ what the linker asks
 
     def descriptor(self, image: Module, undo: ExitStack) -> int:
-        """The trap for TLS descriptors of a dynamic module: their argument is the offset in its block."""
+        """The trap for TLS descriptors of a dynamic module; their argument is the offset in its block."""
         assert image.tls is not None
         number = image.tls.id
         if number not in self._functions:
@@ -194,14 +195,14 @@ class Threads:
         return address
 
     def _give_up_function(self, number: int, address: int) -> None:
-        """Remove the trap once no load has its address in a descriptor."""
+        """Remove the trap once no load uses its address in a descriptor."""
         if self._functions.get(number) == address:
             self._uses[address] -= 1
             if not self._uses[address]:
                 self._drop_function(number)
 
     def _answer(self, image: Module) -> Callable[[], int]:
-        """The handler of that trap. It preserves all registers but the result's (see `relink.arch.spec.Tls`)."""
+        """The handler of that trap. It preserves all registers except the result (see `relink.arch.spec.Tls`)."""
         cpu, memory = self._cpu, self._memory
         arch = memory.architecture
         word, mask, tls = arch.word_size, arch.address_mask, arch.tls
@@ -238,5 +239,5 @@ class Threads:
                 self._free(thread, module.id)
 
     def _free(self, thread: Thread, number: int) -> None:
-        with suppress(GuestAbort):  # the guest has freed it, which is none of its business: gone all the same
+        with suppress(GuestAbort):  # the guest has freed the block itself
             self._heap.free(thread.blocks.pop(number)[1])

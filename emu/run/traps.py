@@ -1,7 +1,7 @@
-"""Trap addresses, which the guest reaches when it leaves its own code.
+"""Trap addresses, to which the guest jumps when it leaves guest code.
 
-Nothing is mapped in the trap range, so a jump there stops the CPU with every register as the guest left it.
-Each address in use has a handler: Python code that returns the address the guest continues at.
+The trap range is unmapped, so a jump there stops the CPU with all registers unchanged. Each address in use has a
+handler: Python code that returns the address at which the guest continues.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from relink.arch import Architecture
 from relink.errors import AddressSpaceError
 from relink.records import dataclass
 
-#: Called when the guest reaches the trap; returns the address to resume at (on Arm bit 0 tells Thumb).
+#: Called when the guest reaches the trap; returns the address to continue at (on Arm bit 0 selects Thumb).
 Handler: TypeAlias = Callable[[], int]
 
 _RANGES = {32: (0xFE00_0000, 0x80_0000), 64: (0x3F_0000_0000, 0x1000_0000)}  #: (start, bytes) by word width
@@ -26,13 +26,13 @@ _RANGES = {32: (0xFE00_0000, 0x80_0000), 64: (0x3F_0000_0000, 0x1000_0000)}  #: 
 class Trap:
     """One trap in use."""
 
-    name: str  #: what a backtrace calls it
+    name: str  #: its name in backtraces
     handler: Handler
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Neighbouring traps with one handler, which is given the number of the one that was reached."""
+    """Consecutive traps with one handler, which gets the number of the trap reached."""
 
     start: int
     count: int
@@ -41,14 +41,14 @@ class _Block:
 
 
 def _never_handled() -> int:
-    # The one of the innermost call ends a run and is not handled.
+    # The return trap of the innermost call ends the run, so it is never handled.
     raise GuestAbort("the guest returned to the host from a call that is not the innermost one")
 
 
 class TrapTable:
-    """Allocates addresses of the trap range. The first one, `return_address`, ends a call of the guest."""
+    """Allocates addresses of the trap range. The first one, `return_address`, ends a guest call."""
 
-    spacing = 16  #: bytes between traps: never an odd address, and room for any ISA's alignment
+    spacing = 16  #: bytes between traps: a multiple of every ISA's instruction alignment
 
     def __init__(self, arch: Architecture) -> None:
         self.start, self.size = _RANGES[arch.bits]
@@ -58,21 +58,22 @@ class TrapTable:
         self._free: list[int] = []
         self._next = self.start + self.spacing
         self._blocks: list[_Block] = []  #: by address
-        self._gaps: list[tuple[int, int]] = []  #: (start, count) of blocks given back
+        self._gaps: list[tuple[int, int]] = []  #: (start, count) of freed blocks
 
     def add(self, name: str, handler: Handler) -> int:
-        """A new trap; its address. Raises AddressSpaceError when the range is used up."""
+        """Allocate a trap and return its address. Raises AddressSpaceError when the range is exhausted."""
         address = self._free.pop() if self._free else self._take(1)
         self._traps[address] = Trap(name, handler)
         return address
 
     def add_at(self, address: int, name: str, handler: Handler) -> None:
-        """A trap outside the range, at an address nothing is mapped at."""
+        """Add a trap outside the range, at an unmapped address."""
         self._traps[address] = Trap(name, handler)
 
     def return_to(self, depth: int) -> int:
-        """The trap that ends a call at a depth, from 1: one for each depth, so that unwinders can distinguish
-        them."""
+        """The trap that ends a call at a depth (from 1). Each depth has its own, so that unwinders can distinguish
+        them.
+        """
         while len(self._returns) < depth:
             self._returns.append(self.add("return to the host", _never_handled))
         return self._returns[depth - 1]
@@ -88,9 +89,9 @@ class TrapTable:
             self._free.append(address)
 
     def add_block(self, count: int, name: Callable[[int], str], handler: Callable[[int], int]) -> int:
-        """`count` traps, `spacing` bytes apart; the first one's address.
+        """Allocate `count` traps, `spacing` bytes apart, and return the address of the first.
 
-        `name` and `handler` are given the number of the trap in the block. Raises AddressSpaceError.
+        `name` and `handler` are called with the number of the trap in the block. Raises AddressSpaceError.
         """
         gap = next((gap for gap in self._gaps if gap[1] >= count), None)
         if gap is None:
@@ -120,7 +121,7 @@ class TrapTable:
     def _take(self, count: int) -> int:
         address = self._next
         if address + count * self.spacing > self.start + self.size:
-            raise AddressSpaceError("the trap range is used up", address=self.start, size=self.size)
+            raise AddressSpaceError("the trap range is exhausted", address=self.start, size=self.size)
         self._next += count * self.spacing
         return address
 

@@ -132,7 +132,7 @@ def test_a_pointer_into_a_block_is_named_with_its_block(offset):
 
 
 def test_a_foreign_pointer_is_named():
-    with pytest.raises(GuestAbort, match=r"invalid pointer 0xdead000: the heap never handed it out"):
+    with pytest.raises(GuestAbort, match=r"invalid pointer 0xdead000: it was never allocated by the heap"):
         _heap().free(0xDEAD000)
 
 

@@ -88,7 +88,7 @@ def test_arguments_of_linux_go_to_linux() -> None:
         assert machine.os is linux
         assert machine.libc.files == {"/x": b"1"}
         assert not machine.linker.policy.host_provided
-    with pytest.raises(MachineError, match="serves one machine"):
+    with pytest.raises(MachineError, match="can be used for one machine only"):
         Machine("riscv64", os=linux)
     with pytest.raises(TypeError, match="files: with os=, give it to the personality"):
         Machine("riscv64", os=Linux(), files={})
