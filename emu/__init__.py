@@ -1,4 +1,4 @@
-"""The emulated machine: loads what `relink` links, and runs it.
+"""The emulated machine: runs the images that `relink` links.
 
     from emu import Machine
 
@@ -6,7 +6,7 @@
         library = machine.load("lib.so", symbols={"my_host_function": lambda value: value * 2})
         library.function("awesome_func", "int(int)")(42)
 
-`emu.machine` is the tour of what a machine does, docs/architecture.md of what it is made of.
+`emu.machine` is an overview of a machine's operations, docs/architecture.md of its parts.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ __all__ = [
     "StackExhausted", "StartKeywords", "StopReason", "Thread", "UnresolvedCall", "VaList", "VarArgs", "Variable",
 ]  # fmt: skip
 
-#: Module -> the names that are taken from it. Those of `__all__` that are nowhere here are errors.
+#: Module -> the names imported from it. Names in `__all__` that are not listed here are in `emu.errors`.
 _HOMES = {
     "calls.varargs": ("VaList", "VarArgs"),
     "cpu.protocol": ("StopReason",),
@@ -76,7 +76,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """The names above, imported when first asked for: `relink-emu --help` needs no machine (PEP 562)."""
+    """Import the names above on first access: `relink-emu --help` needs no machine (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

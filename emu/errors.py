@@ -1,4 +1,4 @@
-"""Errors of a running guest, a part of the tree in `relink.errors`."""
+"""Errors of a running guest, part of the tree in `relink.errors`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class CallError(MachineError):
 
 @dataclass(frozen=True)
 class Frame:
-    """One line of a backtrace: an address, and the image, symbol and source line there, where known."""
+    """One line of a backtrace: an address with its image, symbol and source line, if known."""
 
     address: int
     image: str | None = None
     symbol: str | None = None
-    offset: int = 0  #: bytes past `symbol` (or past the image's base when there is no symbol)
-    file: str | None = None  #: the source file, where DWARF tells
+    offset: int = 0  #: offset in bytes from `symbol` (without a symbol, from the image's base)
+    file: str | None = None  #: the source file, if DWARF has it
     line: int | None = None
 
     def __str__(self) -> str:
@@ -37,12 +37,13 @@ class Frame:
 
 
 class GuestFault(MachineError):
-    """The guest did something that raises an exception on its CPU.
+    """The guest caused a CPU exception.
 
-    `reason` is the kind of fault, `pc` the instruction, `address` the data address concerned (None: there is
-    none). `registers` maps register names to their unsigned values. `frame` names the code at `pc`,
-    `disassembly` has a few lines around it (may be empty), `backtrace` the callers that could be found, innermost
-    first; `touched` names what stands at `address` for a symbol nobody defines.
+    - `reason`: the kind of fault; `pc`: the instruction; `address`: the data address, or None;
+    - `registers`: register names -> unsigned values;
+    - `frame`: the code at `pc`; `disassembly`: a few lines around it, may be empty;
+    - `backtrace`: the callers that were found, innermost first;
+    - `touched`: the undefined symbol whose placeholder is at `address`, if any.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class GuestFault(MachineError):
 
 
 class UnresolvedCall(MachineError):
-    """The guest called a symbol that was left unresolved on request (`allow_unresolved`)."""
+    """The guest called an undefined symbol that the load allowed (`allow_unresolved`)."""
 
     def __init__(self, symbol: str, caller: Frame) -> None:
         self.symbol = symbol
@@ -90,9 +91,8 @@ class UnresolvedCall(MachineError):
 
 
 class ConstructorFault(MachineError):
-    """A constructor, destructor or ifunc resolver did not return; a load has been rolled back.
-
-    `__cause__` is what stopped it.
+    """A constructor, destructor or ifunc resolver did not return; a load was rolled back. `__cause__` is the
+    exception.
     """
 
     def __init__(self, image: str, function: str, cause: BaseException) -> None:
@@ -118,9 +118,8 @@ class AssemblyError(PatchError):
 
 
 class AssemblerMissing(AssemblyError):
-    """Assembly text was given, and keystone, which assembles it, is not installed or cannot be loaded.
-
-    `detail` is what Python said when it was imported.
+    """Assembly text was given, but keystone is not installed or cannot be loaded. `detail` is Python's import
+    error.
     """
 
     def __init__(self, detail: str) -> None:
@@ -132,9 +131,8 @@ class AssemblerMissing(AssemblyError):
 
 
 class BudgetExceeded(MachineError):
-    """The guest used up its `max_instructions` or `timeout`.
-
-    `executed` is how many instructions it has run, where they were counted (`max_instructions`), else None.
+    """The guest exceeded its `max_instructions` or `timeout`. `executed` is the number of instructions run, if
+    they were counted (`max_instructions`), else None.
     """
 
     def __init__(self, limit: str, frame: Frame, executed: int | None = None) -> None:
@@ -145,9 +143,9 @@ class BudgetExceeded(MachineError):
 
 
 class BadGuestPointer(MachineError):
-    """A function of the hosted C library was given an address its caller may not use: `error` says which.
+    """A hosted function was given an address that its caller must not access; `error` has the details.
 
-    Inside a guest's call it becomes the `GuestFault` a C library's own access would have been.
+    In a guest call it becomes the `GuestFault` that a C library's access would have raised.
     """
 
     def __init__(self, function: str, error: GuestAccessError) -> None:
@@ -157,25 +155,25 @@ class BadGuestPointer(MachineError):
 
 
 class StackExhausted(MachineError):
-    """Guest and host functions called each other deeper than the host can follow; becomes a `GuestFault`."""
+    """Guest and host functions call each other too deeply for the host's stack; becomes a `GuestFault`."""
 
     def __init__(self) -> None:
         super().__init__("guest and host functions call each other too deeply")
 
 
 class GuestUnwinding(BaseException):
-    """A C++ exception of the guest that leaves a host function, for a guest function that catches it.
+    """A guest's C++ exception that leaves a host function and is caught by a guest function.
 
     It unwinds the Python frames between the two; `finally` and context managers run. Do not catch it: the guest's
-    unwinder has already found the handler. `exception` is the address of the guest's exception object, `depth`
-    the depth of the call it leaves, `resume_at` the unwinder's entry at which unwinding continues.
+    unwinder has already found the handler. `exception` is the address of the guest's exception object, `depth` the
+    depth of the call it leaves, `resume_at` the unwinder's entry point for continuing.
     """
 
     def __init__(self, exception: int, depth: int, resume_at: int) -> None:
         self.exception = exception
         self.depth = depth
         self.resume_at = resume_at
-        super().__init__(f"a C++ exception at {exception:#x} is on its way")
+        super().__init__(f"unwinding for the C++ exception at {exception:#x}")
 
 
 class GuestExit(MachineError):
@@ -187,7 +185,7 @@ class GuestExit(MachineError):
 
 
 class GuestAbort(MachineError):
-    """The guest called abort, failed an assertion or a stack or buffer check; `detail` says which."""
+    """The guest called abort, or failed an assertion, a stack check or a buffer check; `detail` has the reason."""
 
     def __init__(self, detail: str = "abort() called") -> None:
         self.detail = detail

@@ -1,4 +1,4 @@
-"""Handles on a loaded library: its functions, its variables, and the library itself."""
+"""`Library`, `Function` and `Variable`: handles on a loaded library."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """The machine as its handles use it (see `emu.machine.Machine`)."""
+    """The part of a machine that its handles use (see `emu.machine.Machine`)."""
 
     @property
     def arch(self) -> Architecture: ...
@@ -49,10 +49,10 @@ class Owner(Protocol):
 
 
 class Function:
-    """A guest function with its C prototype. Call it like any Python function.
+    """A guest function with its C prototype. Call it like a Python function, or pass it to the guest as a pointer
+    argument.
 
-    It may be given to the guest as a pointer argument. Calling it after its library is closed raises
-    UseAfterUnload.
+    Calling it after its library is closed raises UseAfterUnload.
     """
 
     def __init__(self, machine: Owner, symbol: Symbol, prototype: Prototype) -> None:
@@ -67,7 +67,7 @@ class Function:
 
     @property
     def address(self) -> int:
-        """The guest address that is called: for an ifunc, the function its resolver chose."""
+        """The guest address to call: for an ifunc, the function that its resolver chose."""
         address = self.symbol.address
         if self.symbol.type != SymbolType.GNU_IFUNC:
             return address
@@ -86,7 +86,7 @@ class Function:
 
 
 class Variable:
-    """A symbol's place in memory; for a TLS symbol, in the thread in use."""
+    """A symbol's value in memory; for a TLS symbol, in the current thread."""
 
     def __init__(self, machine: Owner, symbol: Symbol) -> None:
         self._machine = machine
@@ -98,7 +98,7 @@ class Variable:
 
     @property
     def size(self) -> int:
-        """Bytes, as the symbol table says; 0 where it does not."""
+        """Size in bytes from the symbol table; 0 if unknown."""
         return self.symbol.size
 
     @property
@@ -110,7 +110,7 @@ class Variable:
         return address
 
     def read(self, ctype: str | None = None) -> int | float:
-        """The variable's value as a C type (from DWARF when left out and present). Raises CallError."""
+        """Read the value as a C type; by default the type from DWARF. Raises CallError."""
         decode, size = self._codec(ctype)
         value: int | float = decode.unpack(self._machine.memory.read(self.address, size))[0]
         return value
@@ -124,21 +124,21 @@ class Variable:
             raise CallError(f"{self.name}: {value!r} cannot be stored: {error}") from None
 
     def read_bytes(self, size: int | None = None) -> bytes:
-        """`size` bytes from the variable's address; its own size when left out."""
+        """Read `size` bytes at the variable's address; by default its own size."""
         return self._machine.memory.read(self.address, self.size if size is None else size)
 
     def write_bytes(self, data: bytes | bytearray | memoryview) -> None:
-        """Store bytes from the variable's address on."""
+        """Write bytes at the variable's address."""
         self._machine.memory.write(self.address, data)
 
     def _codec(self, text: str | None) -> tuple[struct.Struct, int]:
         if text is None:
             text = declared_type(self.symbol)
             if text is None:
-                raise CallError(f"{self.name}: give a C type, {self.symbol.image.name} has no DWARF that says it")
+                raise CallError(f"{self.name}: give a C type, {self.symbol.image.name} has no DWARF for it")
         code = _struct_code(parse_type(text, self._machine.arch.name), self._machine.arch.word_size)
         if code is None:
-            raise CallError(f"{self.name}: {text} is no scalar type; use read_bytes and write_bytes")
+            raise CallError(f"{self.name}: {text} is not a scalar type; use read_bytes and write_bytes")
         codec = struct.Struct("<" + code)
         return codec, codec.size
 
@@ -175,14 +175,13 @@ class _Symbols(Mapping[str, Variable]):
 
 
 class Library:
-    """A loaded library.
-
-    Close it, or use it as a context manager, to unload it; it stays while another image needs it.
+    """A loaded library. Close it, or leave its `with` block, to unload it; it stays loaded while another image
+    needs it.
     """
 
     def __init__(self, machine: Owner, plan: Plan) -> None:
         self._machine = machine
-        self.plan = plan  #: what the load came to: images, relocations, timings
+        self.plan = plan  #: the result of the load: images, relocations, timings
         self.image = plan.root
 
     @property
@@ -191,25 +190,25 @@ class Library:
 
     @property
     def base(self) -> int:
-        """Guest address of the library's first page."""
+        """The guest address of the library's first page."""
         return self.image.base
 
     def function(self, name: str, prototype: str | None = None, *, version: str | None = None) -> Function:
-        """An exported function. Its C prototype comes from DWARF when left out and present.
+        """An exported function. The default prototype is the one from DWARF.
 
-        Raises UnresolvedSymbol, CallError (no or an unusable prototype), UseAfterUnload, and DebugInfoError where
-        DWARF is there and does not tell.
+        Raises UnresolvedSymbol, CallError (no prototype, or an unusable one), UseAfterUnload, and DebugInfoError
+        when DWARF covers the function but cannot be used.
         """
         symbol = self.function_symbol(name, version)
         text = self.declared_prototype(name, version=version) if prototype is None else prototype
         if text is None:
-            raise CallError(f"{name}: give a C prototype, {symbol.image.name} has no DWARF that says it")
+            raise CallError(f"{name}: give a C prototype, {symbol.image.name} has no DWARF for it")
         return Function(self._machine, symbol, parse_prototype(text, self._machine.arch.name))
 
     def function_symbol(self, name: str, version: str | None = None) -> Symbol:
-        """The function of that name: exported, or else the only static or hidden one, `.symtab`'s too.
+        """The function of that name: exported, or else the only static or hidden one, also in `.symtab`.
 
-        Raises UnresolvedSymbol (also where several are meant), CallError for a variable, UseAfterUnload.
+        Raises UnresolvedSymbol (also when there are several), CallError for a variable, UseAfterUnload.
         """
         try:
             symbol = self.image.symbol(name, version)
@@ -220,7 +219,7 @@ class Library:
         return symbol
 
     def _local(self, name: str, version: str | None) -> Symbol:
-        """The only symbol of that name that nothing can bind to. Raises UnresolvedSymbol."""
+        """The only symbol of that name that other images cannot bind to. Raises UnresolvedSymbol."""
         found = () if version is not None else local_symbols(self.image.decoded, name)
         if len(found) != 1:
             detail = f"local, in {len(found)} places" if found else "looked up in the image and its dependencies"
@@ -229,10 +228,10 @@ class Library:
         return Symbol(name, self.image, local.row, self.image.address_of(local.value), local.size, local.type)
 
     def declared_prototype(self, name: str, *, version: str | None = None) -> str | None:
-        """The C prototype DWARF gives an exported function; None where none covers it.
+        """The C prototype of an exported function from DWARF; None when no DWARF covers it.
 
-        Raises UnresolvedSymbol, and DebugInfoError where DWARF is there and does not tell: damaged, in a file that
-        is not there, a type C cannot say.
+        Raises UnresolvedSymbol, and DebugInfoError when DWARF covers it but cannot be used: damaged, in a file
+        that was not found, or a type that C cannot express.
         """
         symbol = self.function_symbol(name, version)
         if symbol.type != SymbolType.GNU_IFUNC:
@@ -244,10 +243,7 @@ class Library:
     def replace(
         self, name: str, replacement: Replacement, *, version: str | None = None, size: int | None = None
     ) -> Patch:
-        """Replace an exported function for every caller; see `Machine.patch`.
-
-        Raises UnresolvedSymbol besides what that raises.
-        """
+        """Replace an exported function for every caller; see `Machine.patch`. Also raises UnresolvedSymbol."""
         return self._machine.patch(self.image.symbol(name, version), replacement, size=size)
 
     def redirect(self, name: str, replacement: Function | Symbol | SymbolValue) -> Redirection:
@@ -256,28 +252,28 @@ class Library:
 
     @property
     def symbols(self) -> Mapping[str, Variable]:
-        """Exported symbols (of the library or what it depends on) as places in memory, by name."""
+        """Exported symbols of the library and its dependencies as `Variable`s, by name."""
         return _Symbols(self._machine, self.image)
 
     def link_map(self) -> LinkMap:
-        """Sections, symbols, GOT slots and stubs with what they hold now, like a linker's map file.
-
-        Raises UseAfterUnload.
+        """Sections, symbols, GOT slots and stubs with their current contents, like a linker's map file. Raises
+        UseAfterUnload.
         """
         return self.image.link_map(self._machine.memory.read)
 
     def run_initialisers(self) -> None:
-        """Run the constructors `load(..., run_initialisers=False)` has left, of the library and of what it needs.
+        """Run the constructors deferred by `load(..., run_initialisers=False)`, of the library and its
+        dependencies.
 
-        Does nothing where they have run. Raises UseAfterUnload, ConstructorFault: the image it names and those
-        after it are then still to be initialised.
+        Does nothing for those that have run. Raises UseAfterUnload, ConstructorFault: the image in it and those
+        after it then remain uninitialised.
         """
         self.image.check_open()
         with self._machine.runner.one_budget():
             self._machine.initialisers.initialise(self.image.scope)
 
     def close(self) -> None:
-        """Unload: destructors run and memory is freed unless another load or image still needs it."""
+        """Unload the library: run destructors and free its memory, unless another load or image needs it."""
         self._machine.unload(self.image)
 
     def __enter__(self) -> Self:
@@ -294,11 +290,15 @@ class Library:
 
 
 class PendingLibrary(Library):
-    """A library that is linked, and whose load is not complete: see `Machine.loading`.
+    """A linked library whose load is not complete: see `Machine.loading`. The steps:
 
-    The steps are "publish" (map its memory into the guest), "prepare" (of a program: build its stack), "ifuncs"
-    (call resolvers and store their results), "tls" (initialise static blocks) and "construct" (run constructors).
-    Before "publish" only `image` can be looked at: its bytes lie in `image.region.buffer`.
+    - "publish": map its memory in the guest;
+    - "prepare": for a program, build its stack;
+    - "ifuncs": call resolvers and store their results;
+    - "tls": initialise static blocks;
+    - "construct": run constructors.
+
+    Before "publish" only `image` can be used: its bytes are in `image.region.buffer`.
     """
 
     def __init__(self, machine: Owner, pending: PendingLoad) -> None:
@@ -307,18 +307,18 @@ class PendingLibrary(Library):
 
     @property
     def next_step(self) -> str | None:
-        """The step that comes next; None when all have been done."""
+        """The next step; None when all are done."""
         return self._pending.next_step
 
     def advance(self, until: str | None = None) -> None:
-        """Do the steps that come before the step `until`; all that are left when it is None.
+        """Do the steps before the step `until`; all remaining steps when it is None.
 
-        Raises what they raise (the load can then only be rolled back); ValueError for a name that is no step, or
-        one that has been done.
+        Raises the exceptions of the steps (the load can then only be rolled back), and ValueError for an unknown
+        step, or one that is done.
         """
         with self._machine.runner.one_budget():
             self._pending.advance(until)
 
     def roll_back(self) -> NoReturn:
-        """Undo the load: leaves the `with` block at once, the machine as it was before the load."""
+        """Undo the load: leaves the `with` block immediately; the machine is as before the load."""
         self._pending.roll_back()

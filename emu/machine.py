@@ -1,16 +1,16 @@
-"""The machine: an emulated CPU with memory, a linker that fills it, and Python on the other side of every trap.
+"""The machine: an emulated CPU with memory, a linker, and host functions in Python.
 
-A `Machine` passes on to its parts, which `emu.parts` has wired together:
+A `Machine` delegates to its parts, which `emu.parts` connects:
 
-    load, adopt, unload    images come and go                             emu.load.loader, relink.linker
-    start, run             programs, by the personality                   emu.personality, emu.linux
-    call                   a guest function; host functions on the way    emu.run.runner, emu.calls, emu.host
-    patch, redirect        change what runs                               emu.patch
+    load, adopt, unload    images                             emu.load.loader, relink.linker
+    start, run             programs, through the personality                   emu.personality, emu.linux
+    call                   guest functions; host functions    emu.run.runner, emu.calls, emu.host
+    patch, redirect        change running code                               emu.patch
     new_thread, use_thread thread-local storage of several threads        emu.run.threads
-    symbolize, caller      name what lies at an address                   emu.debug
+    symbolize, caller      describe addresses                   emu.debug
 
-`os` is the operating system the guest finds (see `emu.personality`). With none given it is Linux with a C library
-hosted in Python, of which `machine.libc` has what the guest printed and the files it wrote.
+`os` is the operating system of the guest (see `emu.personality`). The default is Linux with a C library hosted in
+Python; `machine.libc` has the guest's output and files.
 """
 
 from __future__ import annotations
@@ -56,22 +56,22 @@ DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
 
 class Machine:
-    """One emulated machine and what is loaded into it.
+    """One emulated machine with its loaded images.
 
-    `arch` is any name `relink.arch.architecture` knows. `os` is the personality; without one it is
+    `arch` is any name `relink.arch.architecture` knows. `os` is the personality; the default is
     `emu.linux.personality.Linux`, whose arguments may be given here (`libc="target"` as `hosted_libc=False`).
 
-    `library_path`, `libraries` and `sysroot` say where needed libraries come from (see
-    `relink.search.search_path.SearchPath`), `finders` are asked before these. `symbols`, a table or a function of
-    a `SymbolRequest`, is asked for every symbol before any image. `binding` ("now", "lazy", "faithful"; see
-    `relink.BindMode`) is when calls by way of the PLT are bound, where a load does not say otherwise.
-    `float_abi` ("soft-float", "single-float", "hard-float") says how guest functions pass floating-point values,
-    where the ISA's psABI has several ways; images built for another are refused.
+    `library_path`, `libraries` and `sysroot` are where libraries are searched (see
+    `relink.search.search_path.SearchPath`), `finders` are called before these. `symbols`, a table or a function of
+    a `SymbolRequest`, is searched for every symbol before all images. `binding` ("now", "lazy", "faithful"; see
+    `relink.BindMode`) is the default for when calls through the PLT are bound. `float_abi` ("soft-float",
+    "single-float", "hard-float") is the floating-point calling convention, for ISAs whose psABI has several;
+    images built for another are refused.
 
-    `max_instructions` and `timeout` (seconds) bound every call from Python that does not say otherwise; 0 is no
-    bound. Sizes are bytes: `memory_limit` of what the guest's pages, heap, files and captured output may take of
-    the host together, `stack_size` of the stack, `tls_size` of what each thread has for static thread-local
-    storage; with `dynamic_tls` only what must be static is (see `relink.tls`).
+    `max_instructions` and `timeout` (seconds) are the default limits of a call from Python; 0 for none. Sizes are
+    bytes: `memory_limit` limits the host memory for the guest's pages, heap, files and captured output together,
+    `stack_size` is the stack, `tls_size` each thread's static thread-local storage; with `dynamic_tls` TLS is
+    static only when required (see `relink.tls`).
 
     Raises UnknownArchitecture, UnsupportedElf for a `float_abi` the architecture does not have.
     """
@@ -127,9 +127,8 @@ class Machine:
 
     @classmethod
     def for_file(cls, path: str | PathLike[str], **options: object) -> Self:
-        """A machine of the architecture and float ABI of `path` (an archive too). `options` are the constructor's.
-
-        Raises ElfError, UnsupportedElf for a machine that is none of the seven.
+        """A machine for the architecture and float ABI of the file or archive `path`. `options` are those of the
+        constructor. Raises ElfError, UnsupportedElf for an unsupported e_machine.
         """
         header = header_of(path)
         arch = architecture_of(header.machine, header.bits)
@@ -148,10 +147,8 @@ class Machine:
 
     @exclusive
     def close(self, *, run_destructors: bool = True) -> None:
-        """Unload everything and free the engine.
-
-        Unless `run_destructors` is False, first run destructors of the thread in use, atexit handlers, and the
-        destructors of the images.
+        """Unload everything and free the engine. Unless `run_destructors` is False, first run thread-local
+        destructors of the current thread, atexit handlers, and the destructors of the images.
         """
         try:
             if run_destructors:
@@ -165,11 +162,11 @@ class Machine:
 
     @exclusive
     def load(self, source: Source | Sequence[Source] | Node, **options: Unpack[LoadKeywords]) -> Library:
-        """Load a library with all it needs, and run its constructors.
+        """Load a library with its dependencies and run the constructors.
 
-        `source` is what `relink.linker.Linker.loading` takes, `options` are `emu.load.options.LoadKeywords`.
-        Whatever is raised (ElfError, LinkError, LinkErrors, AddressSpaceError, ConstructorFault, or what a host
-        function raised), the machine is as it was before.
+        `source` is as in `relink.linker.Linker.begin`, `options` are `emu.load.options.LoadKeywords`. Raises
+        ElfError, LinkError, LinkErrors, AddressSpaceError, ConstructorFault, and exceptions of host functions; the
+        machine is then as before.
         """
         with self.runner.one_budget():
             return Library(self, self.loader.load(source, **options))
@@ -178,15 +175,15 @@ class Machine:
     def loading(
         self, source: Source | Sequence[Source] | Node, **options: Unpack[LoadKeywords]
     ) -> Iterator[PendingLibrary]:
-        """Load step by step: inside the block the library is linked, and not yet in guest memory.
+        """Load step by step: at the start of the block the library is linked, but not yet in guest memory.
 
             with machine.loading("lib.so") as library:
-                library.advance(until="construct")           # memory, ifuncs and TLS are there
+                library.advance(until="construct")           # memory, ifuncs and TLS are ready
                 library.symbols["debug_level"].write(3)
             library.function("run", "int(void)")()           # constructors have run
 
-        The end of the block does the remaining steps. An exception that leaves it, or `library.roll_back()`, rolls
-        the load back. See `emu.library.PendingLibrary` for the steps.
+        The remaining steps are done at the end of the block. An exception that leaves it, or
+        `library.roll_back()`, rolls the load back. See `emu.library.PendingLibrary` for the steps.
         """
         with self.runner.used(), self.loader.loading(source, **options) as pending:
             library = PendingLibrary(self, pending)
@@ -195,21 +192,19 @@ class Machine:
 
     @exclusive
     def adopt(self, address: int, **options: Unpack[AdoptKeywords]) -> Library:
-        """Make a library of an image that lies in guest memory already, its ELF header at `address`.
+        """Make a library of an image that is already in guest memory, with its ELF header at `address`.
 
-        `options` are `emu.load.options.AdoptKeywords`. One that has been relocated has also been initialised: its
-        constructors and destructors are not run. Its thread-local block is set up afresh.
+        `options` are `emu.load.options.AdoptKeywords`. A relocated image counts as initialised: its constructors
+        and destructors are not run. Its thread-local block is initialised again.
         """
         with self.runner.one_budget():
             return Library(self, self.loader.adopt(address, **options))
 
     @exclusive
     def unload(self, image: Image) -> None:
-        """Undo one load of an image. After the last, run its destructors, and unload it with the dependencies
-        nothing else uses.
-
-        What destructors unload in turn goes after that, as by ld.so. Raises UseAfterUnload, ConstructorFault of
-        a destructor that did not return: its image stays.
+        """Undo one load of an image. After the last, run its destructors, and unload it with the dependencies that
+        nothing else uses. Images that destructors unload follow after that, as in ld.so. Raises UseAfterUnload,
+        and ConstructorFault for a destructor that did not return: its image stays loaded.
         """
         with self.runner.one_budget():
             self.loader.unload(image)
@@ -222,10 +217,10 @@ class Machine:
         environment: Mapping[str, str] | None = None,
         **options: Unpack[StartKeywords],
     ) -> Program:
-        """Load an executable with its libraries, whose constructors run, and make it ready to be run.
+        """Load an executable with its libraries, run their constructors, and prepare the program to run.
 
-        `arguments` begin with what the program is called (None: its file's name alone), `options` are
-        `emu.load.options.StartKeywords`. Raises what `load` does, and UnsupportedElf for a file that is no
+        `arguments` begin with the program's name (None: only the file name), `options` are
+        `emu.load.options.StartKeywords`. Raises as `load` does, and UnsupportedElf for a file that is not an
         executable.
         """
         with self.runner.one_budget():
@@ -241,7 +236,7 @@ class Machine:
         timeout: float | None = None,
         **options: Unpack[StartKeywords],
     ) -> int:
-        """Start a program (see `start`) and run it to its exit; its status (see `Program.run`)."""
+        """Start a program (see `start`), run it and return its exit status (see `Program.run`)."""
         started = self.start(program, arguments, environment, **options)
         return started.run(max_instructions=max_instructions, timeout=timeout)
 
@@ -257,43 +252,44 @@ class Machine:
     ) -> Any:
         """Call the guest function at `address` and return its result.
 
-        See `emu.calls.plan` for what Python values mean. Raises CallError for a wrong argument, GuestFault,
-        BudgetExceeded, and whatever a host function raises; the machine can be used again after any of them.
+        See `emu.calls.plan` for the conversion of Python values. Raises CallError for a wrong argument,
+        GuestFault, BudgetExceeded, and exceptions of host functions; the machine remains usable after all of
+        these.
         """
         return self.runner.call(address, prototype, *args, max_instructions=max_instructions, timeout=timeout)
 
     @property
     def call_depth(self) -> int:
-        """How many calls of the guest are under way: 0 when it is idle, 2 in a call out of a host function."""
+        """The number of guest calls in progress: 0 when idle, 2 in a call from a host function."""
         return self.runner.depth
 
     @property
     def first_calls(self) -> list[FirstCall]:
-        """The first call of each slot that was bound lazily, in order: an audit of the links in use. The last
-        65,536 are kept."""
+        """The first call through each lazily bound slot, in order, which shows the links in use. The last 65,536
+        are kept.
+        """
         return list(self.parts.lazy_calls.first_calls)
 
     # ------------------------------------------------------------ changing what runs
 
     def define(self, name: str, value: SymbolValue) -> int:
-        """The guest address that stands for `value`: the number itself, or a trap that runs the callable."""
+        """The guest address for `value`: the number itself, or a trap that runs the callable."""
         return self.parts.host_symbols.define(name, value)
 
     @exclusive
     def provide(self, name: str, symbols: Mapping[str, SymbolValue]) -> None:
-        """Make a library of host functions and absolute values, which answers DT_NEEDED and dlopen of `name`.
-
-        Its symbols, of any version, are found by who needs it, after the images and before the hosted C library.
-        Raises LinkError where a library of that name is loaded or provided already.
+        """Make a library of host functions and absolute values that satisfies DT_NEEDED and dlopen of `name`.
+        Images that need it find its symbols, for any version, after the images and before the hosted C library.
+        Raises LinkError when a library of that name is already loaded or provided.
         """
         self.loader.provide(name, symbols)
 
     @exclusive
     def patch(self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None) -> Patch:
-        """Replace a guest function for every caller, until the result's `undo` (see `emu.patch.functions`).
+        """Replace a guest function for every caller, until `undo` of the result (see `emu.patch.functions`).
 
         `replacement` is another guest function, its address, a host function, code as bytes, or assembly text.
-        `size` is how many bytes of the function may be overwritten, where its symbol does not tell.
+        `size` is the number of bytes that may be overwritten, for a function whose symbol has no size.
 
         Raises PatchError, FunctionTooShort, AlreadyPatched, AssemblyError, UseAfterUnload.
         """
@@ -301,9 +297,8 @@ class Machine:
 
     @exclusive
     def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection:
-        """Redirect an image's own references to a symbol, until the result's `undo` (see `emu.patch.imports`).
-
-        Raises PatchError where it has none, or is made of relocatable objects; UseAfterUnload.
+        """Redirect an image's references to a symbol, until `undo` of the result (see `emu.patch.imports`). Raises
+        PatchError when it has none or was linked from relocatable objects; UseAfterUnload.
         """
         from emu.patch.imports import redirect
 
@@ -313,27 +308,22 @@ class Machine:
 
     @exclusive
     def new_thread(self) -> Thread:
-        """A guest thread: thread-local storage of its own, freshly initialised. See `use_thread`.
-
-        Raises AddressSpaceError.
-        """
+        """Create a guest thread with its thread-local storage. See `use_thread`. Raises AddressSpaceError."""
         return self.threads.new()
 
     @contextmanager
     def use_thread(self, thread: Thread) -> Iterator[Thread]:
-        """Inside the block, calls of the guest run as `thread`, and thread-local variables are that thread's.
-
-        Raises CallError if it has ended.
+        """Make `thread` the current thread in the block, for guest calls and thread-local variables. Raises
+        CallError if it has ended.
         """
         with self.runner.used(), self.threads.using(thread):
             yield thread
 
     @exclusive
     def exit_thread(self, thread: Thread) -> None:
-        """End a thread: run its thread-local destructors, unload what only they kept loaded, free its storage.
-
-        Raises CallError for the main thread, one that is in use or has ended, and what a destructor raises; the
-        thread has ended all the same.
+        """End a thread: run its thread-local destructors, unload images kept only by them, free its storage.
+        Raises CallError for the main thread, and for a thread that is in use or has ended; exceptions of
+        destructors, after the thread has ended.
         """
         if thread is self.threads.main or self.threads.is_running(thread):
             raise CallError(f"{thread!r} cannot be ended: it is the main thread, or in use")
@@ -345,21 +335,21 @@ class Machine:
 
     @property
     def thread_pointer(self) -> int:
-        """The guest address the ISA's thread pointer holds."""
+        """The value of the thread pointer."""
         return self.threads.thread_pointer
 
     def tls_block(self, image: Image) -> int:
-        """Guest address of an image's thread-local block in the thread in use.
-
-        Raises GuestAbort when there is no memory for a block that is due now.
+        """The guest address of an image's thread-local block in the current thread. Raises GuestAbort when there
+        is no memory to allocate it.
         """
         return self.threads.block(image)
 
     # ------------------------------------------------------------ naming addresses
 
     def symbolize(self, address: int, *, source: bool = True) -> Frame:
-        """The symbol, image, trap or mapping at a guest address. `source`: with its source line, which reads the
-        image's line tables."""
+        """The symbol, image, trap or mapping at a guest address; with `source` also its source line, which reads
+        line tables.
+        """
         return self.parts.symbolizer.symbolize(address, source=source)
 
     def image_at(self, address: int) -> Image | None:
@@ -367,12 +357,12 @@ class Machine:
         return self.parts.symbolizer.image_at(address)
 
     def caller(self, *, source: bool = True) -> Frame:
-        """In a host function: the code it will return to."""
+        """In a host function: the code that called it."""
         return self.parts.caller(source=source)
 
     @cached_property
     def patcher(self) -> Patcher:
-        """Makes patches and holds the active ones."""
+        """Creates patches, and has the active ones."""
         from emu.patch.functions import Patcher
 
         parts = self.parts
@@ -382,12 +372,12 @@ class Machine:
 
     @property
     def libc(self) -> Libc:
-        """The hosted C library: what the guest printed, its files. Raises MachineError where `os` is not Linux."""
+        """The hosted C library: the guest's output and files. Raises MachineError when `os` is not Linux."""
         return self._linux.libc
 
     @property
     def syscalls(self) -> SystemCalls:
-        """The kernel; `unknown` has the calls it does not know. Raises MachineError where `os` is not Linux."""
+        """The kernel; `unknown` counts unknown system calls. Raises MachineError when `os` is not Linux."""
         return self._linux.kernel
 
     @property

@@ -1,4 +1,4 @@
-"""The parts of a machine, and their wiring: each part is given the parts it uses."""
+"""The parts of a machine and their connections: each part gets the parts it uses."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Parts:
         self.convention = chosen_convention(arch.name, float_abi)
         self.stack = Stack(self.memory, stack_size, system.arguments, system.environment)
         self.linker = Linker(self.memory, search=search, policy=system.policy(arch), tls_size=tls_size)
-        self.symbolizer = Symbolizer(self.linker, self.memory, self.traps)  #: names what lies at an address
+        self.symbolizer = Symbolizer(self.linker, self.memory, self.traps)  #: describes addresses
         self.runner = Runner(  #: calls into the guest
             self.cpu,
             self.memory,
@@ -80,16 +80,16 @@ class Parts:
             syscall=system.syscall,
             resume=lambda unwinding: self.host_frames.resume(unwinding),
         )
-        self.guest_view = GuestView(self.cpu, self.runner.check_budget)  #: memory as the guest reaches it
+        self.guest_view = GuestView(self.cpu, self.runner.check_budget)  #: memory with the guest's permissions
         self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
         self._make_loader(system, binding, dynamic_tls=dynamic_tls)
         self._connect(system, symbols)
 
     def _make_loader(self, system: System, binding: BindMode, *, dynamic_tls: bool) -> None:
         linker, memory, runner = self.linker, self.memory, self.runner
-        #: what the guest and a debugger see of the loaded images
+        #: the link maps of loaded images, for the guest and debuggers
         self.link_maps = LinkMaps(linker, memory, runner)
-        #: definitions of what users give for symbols
+        #: definitions for users' symbols
         self.host_symbols = HostSymbols(
             self.traps, StandIns(memory, self.traps), runner, self.convention, self.caller
         )
@@ -124,7 +124,7 @@ class Parts:
         )
 
     def _connect(self, system: System, symbols: Symbols | None) -> None:
-        """Give the linker its symbol sources, lazy binding and what pins images."""
+        """Set the linker's symbol sources, lazy binding and pinned addresses."""
         linker, resolver = self.linker, self.linker.resolver
         linker.pinned_addresses = system.pinned_addresses
         linker.lazy_host = self.lazy_calls
@@ -135,7 +135,7 @@ class Parts:
         resolver.after.append(own)
 
     def caller(self, *, source: bool = True) -> Frame:
-        """In a host function: the code it will return to."""
+        """In a host function: the code that called it."""
         return self.symbolizer.symbolize(self.runner.return_address(), source=source, returned_to=True)
 
     def _describe_fault(self, stop: Stop) -> GuestFault:
@@ -145,7 +145,7 @@ class Parts:
 
     @cached_property
     def host_frames(self) -> HostFrames:
-        """Frames that stand for host functions on the guest's stack, for unwinders."""
+        """The frames of host functions on the guest's stack, for unwinders."""
         from emu.debug.host_frames import DwarfHostFrames
 
         kind: type[HostFrames] = DwarfHostFrames

@@ -1,8 +1,8 @@
-"""Personalities: the operating system a machine's guest runs on, such as Linux, or none.
+"""Personalities: the operating system of a machine's guest, such as Linux, or none.
 
-A machine has a CPU, memory, a linker and calls into the guest. Its *personality* decides which functions of the
-host answer a library's imports, what a system-call instruction does, and what a program finds at its entry.
-`emu.linux.personality.Linux` is one, and the default:
+A machine has a CPU, memory, a linker and calls into the guest. Its *personality* defines the host functions for a
+library's imports, the effect of a system-call instruction, and the initial state of a program. The default is
+`emu.linux.personality.Linux`:
 
     Machine("riscv64", os=Linux(files={"/etc/motd": b"hello"}))
 
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
 
 
 class Program(Protocol):
-    """A program that is loaded and ready to be run."""
+    """A loaded program, ready to run."""
 
     @property
     def image(self) -> Image: ...
     @property
     def entry(self) -> int:
-        """The guest address it starts at."""
+        """The guest address of its entry point."""
 
     @property
     def status(self) -> int | None:
-        """Its exit status; None before it has exited."""
+        """The exit status; None before the exit."""
 
     def run(self, *, max_instructions: int | None = None, timeout: float | None = None) -> int:
-        """Run it to its exit; the status. Limits are those of `Machine.call`."""
+        """Run it and return the exit status. Limits are as in `Machine.call`."""
 
 
 class Personality(System, Protocol):
@@ -65,9 +65,8 @@ class Personality(System, Protocol):
         return Policy()
 
     def attach(self, parts: Parts) -> None:
-        """Called once, at the end of the machine's constructor.
-
-        To answer symbols, append sources to `parts.linker.resolver.after`.
+        """Called once, at the end of the machine's constructor. To provide symbols, append sources to
+        `parts.linker.resolver.after`.
         """
         return
 
@@ -78,8 +77,8 @@ class Personality(System, Protocol):
         environment: Mapping[str, str],
         **options: Unpack[StartKeywords],
     ) -> Program:
-        """Load an executable and make it ready to be run: see `Machine.start`."""
-        raise MachineError(f"{type(self).__name__} starts no programs: {program!r} can only be loaded")
+        """Load an executable and prepare it to run: see `Machine.start`."""
+        raise MachineError(f"{type(self).__name__} cannot start programs: {program!r} can only be loaded")
 
     def syscall(self, pc: int) -> int:
         raise MachineError(f"system call at {pc:#x}: {type(self).__name__} has no kernel")
@@ -100,7 +99,7 @@ class Personality(System, Protocol):
         return
 
     def end_thread(self) -> None:
-        """Run the destructors of the thread in use, which is about to end."""
+        """Run the destructors of the current thread, which is about to end."""
         return
 
     def forget_thread(self, thread_pointer: int) -> None:

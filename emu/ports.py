@@ -1,8 +1,7 @@
 """Ports: the interfaces between the parts of a machine, as protocols of a few methods.
 
-A constructor takes a port for a part in a room above its own, and where tests pass a fake; for a part in a room
-below it takes that part's class. No part is given the whole machine: its constructor lists everything it can
-reach.
+A constructor takes a port for a part in a higher room, and where tests use a fake; for a part in a lower room it
+takes the class. No part gets the whole machine: its constructor lists everything it uses.
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
 
 
 class Memory(Protocol):
-    """Guest memory. Every access that touches an unmapped address raises AddressSpaceError.
-
-    Words are little-endian. `emu.memory.guest_memory.GuestMemory` is one.
+    """Guest memory, for example `emu.memory.guest_memory.GuestMemory`. An access to an unmapped address raises
+    AddressSpaceError. Words are little-endian.
     """
 
     def read(self, address: int, size: int) -> bytes: ...
@@ -33,24 +31,26 @@ class Memory(Protocol):
         """Store the low `size` bytes of `value`."""
 
     def read_cstring(self, address: int, limit: int = 1 << 24) -> bytes:
-        """The bytes up to a NUL, which is left out."""
+        """The bytes up to a NUL, without it."""
 
 
 class MappableMemory(Memory, Protocol):
-    """Guest memory that can be asked for more."""
+    """Guest memory that can map more memory."""
 
     def map_anonymous(self, size: int, *, name: str = "") -> int:
-        """The address of `size` zeroed bytes, readable and writable. Raises AddressSpaceError without room."""
+        """Map `size` zeroed bytes, readable and writable, and return the address. Raises AddressSpaceError when
+        none is free.
+        """
 
     def unmap(self, address: int) -> None:
-        """Unmap what `map_anonymous` returned."""
+        """Unmap a mapping of `map_anonymous`."""
 
     def zero(self, address: int, size: int) -> None:
         """Fill mapped memory with zeros."""
 
 
 class PageMemory(MappableMemory, Protocol):
-    """Guest memory page by page, as a kernel keeps it (see `emu.memory.guest_memory.GuestMemory`)."""
+    """Guest memory by pages, for system calls (see `emu.memory.guest_memory.GuestMemory`)."""
 
     def map_anonymous(
         self,
@@ -83,27 +83,27 @@ class Caller(Protocol):
 
     @property
     def depth(self) -> int:
-        """How many calls are under way: 0 when the guest is idle, 2 in a call out of a host function."""
+        """The number of calls in progress: 0 when the guest is idle, 2 in a call from a host function."""
 
     def call(self, address: int, prototype: str, *args: object) -> int | float | None:
         """Call the function at a guest address and return its result. See `emu.machine.Machine.call`."""
 
     def check_budget(self) -> None:
-        """Raise BudgetExceeded where the call under way has used up its time."""
+        """Raise BudgetExceeded when the current call has exceeded its time."""
 
     def return_address(self) -> int:
-        """Where the guest function that has just been entered (a trap) will return to."""
+        """The return address of the guest function just entered (a trap)."""
 
 
 class Threads(Protocol):
-    """Thread-local storage of the thread in use."""
+    """Thread-local storage of the current thread."""
 
     @property
     def thread_pointer(self) -> int:
-        """The guest address its thread pointer holds."""
+        """The value of its thread pointer."""
 
     def block(self, image: Image) -> int:
-        """The guest address of its block of an image. Raises GuestAbort without memory for one."""
+        """The guest address of its block for an image. Raises GuestAbort when no memory is left."""
 
 
 class Allocator(Protocol):
@@ -117,35 +117,37 @@ class LoadHooks(Protocol):
     """Notifications from the loader about loads and unloads."""
 
     def variable_moved(self, name: str, address: int) -> None:
-        """The host's variable of that name now lies at another guest address: in an executable that has copied it
-        (COPY relocation), or back in its own place."""
+        """The host variable of that name now has another guest address: in an executable that copied it (COPY
+        relocation), or its own again.
+        """
 
     def code_removed(self, exists: Callable[[int], bool]) -> None:
-        """Images were unloaded; `exists` says whether there is still code at a guest address."""
+        """Images were unloaded; `exists` tells whether a guest address still has code."""
 
     def load_failed(self, images: Sequence[Image]) -> None:
-        """A load is rolled back, after its images may have run code."""
+        """A load is being rolled back whose images may have run code."""
 
     def finish(self) -> None:
         """The machine is being closed: run exit handlers, before the destructors of the images."""
 
 
 class System(LoadHooks, Protocol):
-    """The operating system as the parts of a machine use it (see `emu.personality.Personality`)."""
+    """The part of the operating system that the parts of a machine use (see `emu.personality.Personality`)."""
 
     def policy(self, arch: Architecture) -> Policy:
-        """SONAMEs the system answers for itself: always, or where no file is found."""
+        """SONAMEs of libraries that the system provides: always, or when no file is found."""
 
     @property
     def arguments(self) -> Sequence[str]:
-        """What constructors receive as argv."""
+        """argv for constructors."""
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What constructors receive as envp."""
+        """envp for constructors."""
 
     def syscall(self, pc: int) -> int:
-        """Do what the system-call instruction at `pc` asks; the guest address to go on at (on Arm, bit 0: Thumb).
+        """Perform the system call of the instruction at `pc`; return the guest address to continue at (on Arm, bit
+        0: Thumb).
 
         Exceptions propagate to the caller that runs the guest.
         """
@@ -161,7 +163,7 @@ class Handle(Protocol):
     def symbol(self) -> Symbol: ...
     @property
     def address(self) -> int:
-        """The guest address; of an ifunc that of the function its resolver chose."""
+        """The guest address; for an ifunc that of the function its resolver chose."""
 
 
 class Callbacks(Protocol):
@@ -188,6 +190,6 @@ class Guest(Protocol):
 
 
 class HostGuest(Guest, Protocol):
-    """The same, for what runs host functions."""
+    """The same, for running host functions."""
 
-    in_host: bool  #: whether a host function runs, out of which the guest may be called
+    in_host: bool  #: whether a host function is running, which may call the guest

@@ -1,4 +1,4 @@
-"""Finds the call-frame information of an image, for backtraces."""
+"""Finding the call-frame information of an image, for backtraces."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from relink.errors import RelinkError
 from relink.image import Image
 
 _EH_FRAME_HDR_VERSION = 1
-_PCREL_SDATA4 = 0x1B  #: DW_EH_PE_pcrel | DW_EH_PE_sdata4, the one encoding linkers write
+_PCREL_SDATA4 = 0x1B  #: DW_EH_PE_pcrel | DW_EH_PE_sdata4, the only encoding that linkers write
 
 
 def call_frames(image: Image, address: int) -> CallFrameTable | None:
     """The table that covers a guest address in `image`: .eh_frame, else .debug_frame."""
     try:
         return _eh_frame(image) or _object_eh_frame(image, address) or _debug_frame(image)
-    except RelinkError:  # a backtrace is best effort: damaged tables only make it shorter
+    except RelinkError:  # damaged tables only make a backtrace shorter
         return None
 
 
@@ -31,21 +31,21 @@ def _eh_frame(image: Image) -> CallFrameTable | None:
     vaddr = header.vaddr + 4 + int.from_bytes(content[4:8], "little", signed=True)
     for segment in image.decoded.segments:
         if segment.vaddr <= vaddr < segment.vaddr + segment.filesz:
-            # Its length is nowhere said; it ends with a zero word, which the parser stops at.
+            # Its length is not given; the parser stops at the zero word that ends it.
             data = image.decoded.bytes_at(vaddr, segment.vaddr + segment.filesz - vaddr)
             return CallFrameTable(data.tobytes(), image.address_of(vaddr))
     return None
 
 
 def _object_eh_frame(image: Image, address: int) -> CallFrameTable | None:
-    """.eh_frame of linked objects: of those that describe code, the one of the object the address lies in."""
+    """.eh_frame of linked objects: that of the object that contains the address."""
     here = input_at(image, address)
     objects = image.objects
     if here is None or objects is None:
         return None
     for section in objects.inputs:
         if section.file is here.file and section.name == ".eh_frame" and section.size:
-            # Relocated as it lies in the guest; being read-only it still is as the linker left it.
+            # It is relocated for the guest; being read-only, it is still as linked.
             data = image.region.buffer[section.offset : section.offset + section.size].tobytes()
             return CallFrameTable(data, image.base + section.offset)
     return None

@@ -1,13 +1,16 @@
-"""From a stopped CPU to a `GuestFault`: registers, disassembly and backtrace, as far as each can be had.
+"""Making a `GuestFault` for a stopped CPU: registers, disassembly and backtrace, each as far as available.
 
-What has crashed may have done so because its stack, its registers or its code are nonsense. So each part is
-gathered by itself and bounded, and what the guest's state does not give (RelinkError: memory that is not mapped,
-damaged tables) is left out. Any other exception is a mistake in this project or in what a user handed in, and is
-raised.
+The guest's stack, registers or code may be corrupt. Each part is therefore collected separately and with a limit,
+and left out when the guest's state does not allow it (RelinkError: unmapped memory, damaged tables). Any other
+exception is a bug in this project or in a user's callable, and is raised.
 
-The callers are found, frame by frame, by the best means at hand: DWARF call-frame information; in the
-innermost frame the return-address register (or, after a jump to nowhere, the top of the stack); the chain of
-frame pointers. The last two are guesses, and are believed only when they lead to code the machine knows.
+Callers are found, frame by frame, with the first method that works:
+
+1. DWARF call-frame information;
+2. in the innermost frame the return-address register (after a jump to an invalid address, the top of the stack);
+3. the chain of frame pointers.
+
+The last two are guesses, and are accepted only when they give an address of known code.
 """
 
 from __future__ import annotations
@@ -33,16 +36,16 @@ MAX_FRAMES: Final = 64
 _LINES_BEFORE: Final = 4
 _LINES_AFTER: Final = 3
 _LONGEST_INSTRUCTION: Final = 15  # bytes, x86
-_SYMBOL_REACH: Final = 4096  # bytes: from how far a function's start is disassembled to get the window right
+_SYMBOL_REACH: Final = 4096  # bytes: maximum distance from a function's start at which disassembly starts there
 
-#: Names the code at an address.
+#: Describes the code at an address.
 Symbolize = Callable[[int], Frame]
-#: The call-frame information of the image an address lies in.
+#: Returns the call-frame information of the image that contains an address.
 UnwindTables = Callable[[int], CallFrameTable | None]
 
 
 class Sourced(Protocol):
-    """Adds a frame's source line; `returned_to` says that its address is a return address."""
+    """Adds a frame's source line; `returned_to`: its address is a return address."""
 
     def __call__(self, frame: Frame, *, returned_to: bool = False) -> Frame: ...
 
@@ -55,7 +58,7 @@ def guest_fault(
     unwind_tables: UnwindTables | None = None,
     sourced: Sourced | None = None,
 ) -> GuestFault:
-    """The error that describes `stop`, which `cpu` has just come to. Raises nothing on account of the guest."""
+    """The exception for `stop`, at which `cpu` has just stopped. The guest's state never makes it raise."""
     frame = _name(symbolize, stop.pc)
     registers = dict(zip(cpu.registers, cpu.read_registers(cpu.registers), strict=True))
     disassembly: tuple[str, ...] = ()
@@ -79,9 +82,9 @@ def guest_fault(
 
 
 def describe_fault(cpu: Cpu, stop: Stop, symbolizer: Symbolizer) -> GuestFault:
-    """`guest_fault`, with everything that is loaded to name addresses and to unwind by.
+    """`guest_fault` with the symbols and unwind tables of all loaded images.
 
-    What is raised for another reason than the guest's state carries a note of the fault it was to describe.
+    An exception for a reason other than the guest's state gets a note about the fault.
     """
 
     def unwind_tables(address: int) -> CallFrameTable | None:
@@ -98,7 +101,7 @@ def describe_fault(cpu: Cpu, stop: Stop, symbolizer: Symbolizer) -> GuestFault:
 
 
 def _touched(symbolize: Symbolize, address: int | None) -> Frame | None:
-    """What stands for a symbol nobody defines; None for any other address."""
+    """The undefined symbol whose placeholder is at an address; None for any other address."""
     frame = Frame(0) if address is None else _name(symbolize, address)
     return frame if frame.symbol is not None and frame.symbol.startswith("[unresolved ") else None
 
@@ -115,7 +118,7 @@ def _name(symbolize: Symbolize, address: int) -> Frame:
 def backtrace(
     cpu: Cpu, pc: int, *, symbolize: Symbolize, unwind_tables: UnwindTables | None = None
 ) -> tuple[Frame, ...]:
-    """The frame at `pc` and its callers, innermost first, at most `MAX_FRAMES`; as many as can be found."""
+    """The frame at `pc` and its callers, as far as they can be found, innermost first, at most `MAX_FRAMES`."""
     callers = _callers(cpu, pc, symbolize, unwind_tables)
     return (_name(symbolize, pc), *itertools.islice(callers, MAX_FRAMES - 1))
 
@@ -125,7 +128,7 @@ def _callers(cpu: Cpu, pc: int, symbolize: Symbolize, unwind_tables: UnwindTable
     named = _name(symbolize, pc)
     first = True
     while True:
-        # A return address may be the first byte behind its function; the call itself lies before it.
+        # A return address may be the first byte after its function; the call instruction is before it.
         lookup = pc if first else frame.pc - 1
         try:
             table = unwind_tables(lookup) if unwind_tables else None
@@ -149,7 +152,7 @@ def _innermost(cpu: Cpu, pc: int) -> Registers:
 
 
 def _instruction_set(cpu: Cpu) -> InstructionSet:
-    """The one `cpu` has stopped in."""
+    """The instruction set in which `cpu` has stopped."""
     return ISAS[cpu.arch].instruction_set(cpu.read_register("pc"))
 
 
@@ -158,16 +161,18 @@ def _known(frame: Frame) -> bool:
 
 
 def _name_return(symbolize: Symbolize, address: int) -> Frame:
-    """Name a return address after the call before it: the next byte may belong to another function."""
+    """Describe a return address by the call before it: the byte there may belong to another function."""
     named = _name(symbolize, address)
-    if named.image is None and named.symbol is not None:  # a trap: no code lies before it
+    if named.image is None and named.symbol is not None:  # a trap: there is no code before it
         return named
     before = _name(symbolize, address - 1)
     return replace(before, address=address, offset=before.offset + 1) if _known(before) else named
 
 
 def _leads_nowhere(frame: Registers, caller: Registers) -> bool:
-    """The stack grows down, so a caller's frame cannot lie below; two equal frames would go on for ever."""
+    """Whether a caller's frame is invalid: below its callee's, as the stack grows down, or equal to it, which
+    would loop.
+    """
     sp = frame.isa.sp
     if caller.values[sp] == frame.values[sp]:
         return caller.pc == frame.pc
@@ -175,12 +180,12 @@ def _leads_nowhere(frame: Registers, caller: Registers) -> bool:
 
 
 def _guess(frame: Registers, named: Frame, cpu: Cpu, symbolize: Symbolize, first: bool) -> Registers | None:
-    """The caller by convention alone, if that is code the machine knows."""
+    """The caller by the calling convention alone, if its address is known code."""
     for caller in _just_called(frame, named, cpu) if first else ():
         there = _name_return(symbolize, caller.pc)
-        # A return address into the same function was left by a call that has long returned.
+        # A return address in the same function was left by a call that has already returned.
         if _known(there) and (there.symbol is None or there.symbol != named.symbol):
-            # Where the frame is set up already, its record holds the same address, and leads further.
+            # When the frame is already set up, its record has the same address and allows further unwinding.
             return next((same for same in _by_frame_pointer(frame, cpu) if same.pc == caller.pc), caller)
     for caller in _by_frame_pointer(frame, cpu):
         if _known(_name_return(symbolize, caller.pc)):
@@ -189,11 +194,12 @@ def _guess(frame: Registers, named: Frame, cpu: Cpu, symbolize: Symbolize, first
 
 
 def _just_called(frame: Registers, named: Frame, cpu: Cpu) -> Iterator[Registers]:
-    """The caller of a function that has not yet touched its return address."""
+    """The caller of a function that has not yet saved its return address."""
     isa = frame.isa
     if isa.link is not None:
         yield Registers(isa, frame.values[isa.link], frame.values)
-    elif not _known(named):  # on x86 only a jump to nowhere is sure to have its return address on top
+    elif not _known(named):
+        # on x86 the return address is certainly on top only after a jump to an invalid address
         with contextlib.suppress(AddressSpaceError):
             top = frame.values[isa.sp]
             back = int.from_bytes(cpu.read(top, isa.word), "little")
@@ -217,11 +223,10 @@ def _by_frame_pointer(frame: Registers, cpu: Cpu) -> Iterator[Registers]:
 
 
 def disassemble(cpu: Cpu, pc: int, frame: Frame | None = None) -> tuple[str, ...]:
-    """A few instructions around `pc`, the one there marked; empty if nothing is mapped there.
+    """A few instructions around `pc`, with the one there marked; empty if it is unmapped.
 
-    `frame` names the code at `pc`: where it begins tells where the instructions before `pc` begin. Capstone 5
-    does not know LoongArch: its instructions are given as words.
-    Raises AddressSpaceError if `pc` is unmapped.
+    `frame` describes the code at `pc`: its start is needed to decode the instructions before `pc`. Capstone 5 does
+    not support LoongArch, whose instructions are shown as words. Raises AddressSpaceError if `pc` is unmapped.
     """
     code = _instruction_set(cpu)
     after = _mapped(cpu, pc, _LINES_AFTER * _LONGEST_INSTRUCTION + _LONGEST_INSTRUCTION)
@@ -261,7 +266,7 @@ def _engine(arch: str, modes: Sequence[str]) -> Any:
 
 
 def _sweep(engine: Any, shortest: int, code: bytes, address: int) -> list[_Line]:
-    """All of `code`, instruction by instruction; what cannot be decoded as data."""
+    """All of `code`, instruction by instruction; undecodable bytes as data."""
     lines: list[_Line] = []
     at = 0
     while at < len(code):
@@ -278,7 +283,9 @@ def _sweep(engine: Any, shortest: int, code: bytes, address: int) -> list[_Line]
 
 
 def _lines_before(engine: Any, shortest: int, cpu: Cpu, pc: int, frame: Frame | None) -> list[_Line]:
-    """The instructions that end exactly at `pc`: from the start of the function, or where decoding agrees."""
+    """The instructions that end exactly at `pc`: decoded from the start of the function, or from an address where
+    decoding agrees.
+    """
     starts = [pc - size for size in range(_LINES_BEFORE * _LONGEST_INSTRUCTION // 2, 0, -shortest)]
     if frame is not None and frame.symbol and 0 < frame.offset <= _SYMBOL_REACH:
         starts.insert(0, pc - frame.offset)
@@ -291,7 +298,9 @@ def _lines_before(engine: Any, shortest: int, cpu: Cpu, pc: int, frame: Frame | 
 
 
 def _mapped(cpu: Cpu, address: int, size: int) -> bytes:
-    """What is mapped of [address, address + size), from its start. Raises if not even the start is."""
+    """The mapped bytes at the start of [address, address + size). Raises AddressSpaceError if the first is
+    unmapped.
+    """
     try:
         return cpu.read(address, size)
     except AddressSpaceError:

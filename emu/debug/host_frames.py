@@ -1,13 +1,15 @@
-"""Host functions as frames that an unwinder can cross: C++ exceptions through qsort, dlopen or a user's callable.
+"""Frames for host functions, so that C++ exceptions pass through qsort, dlopen or a user's callable.
 
-When a host function calls the guest, that call returns to a trap of its own for each depth. To the unwinder the
-trap is code like any other: `_dl_find_object` gives it a table made here (LSB Core, section 10.6), by which the
-frame's caller is the guest function that called the host. Its personality routine (Itanium C++ ABI: Exception
-Handling, section 1.6) lets the search pass; when the stack is really unwound it stops there, and the Python
-frames are unwound first, by `GuestUnwinding`: a dlopen under way is undone. Then the unwinder goes on in the
-guest function, as if that had called `_Unwind_Resume` in the host function's place.
+When a host function calls the guest, the call returns to a trap, one for each depth. The unwinder treats the trap
+as code: `_dl_find_object` returns a table made here (LSB Core, section 10.6), by which the frame's caller is the
+guest function that called the host function.
 
-The frame of the outermost call has no caller: there the search ends, and an exception nobody catches terminates.
+The frame's personality routine (Itanium C++ ABI: Exception Handling, section 1.6) continues in the search phase.
+In the cleanup phase it stops: first the Python frames are unwound by `GuestUnwinding`, which undoes a dlopen in
+progress. Then the unwinder continues in the guest function, as if that had called `_Unwind_Resume` instead of the
+host function.
+
+The frame of the outermost call has no caller: the search ends there, and an uncaught exception terminates.
 """
 
 from __future__ import annotations
@@ -38,15 +40,15 @@ if TYPE_CHECKING:
 _SEARCH_PHASE = 1  #: _UA_SEARCH_PHASE
 INSTALL_CONTEXT, CONTINUE_UNWIND = 7, 8  #: of _Unwind_Reason_Code
 _PERSONALITY = "int host_frame(int version, int actions, uint64_t kind, void *exception, void *context)"
-#: An .eh_frame_hdr: version 1; .eh_frame pc-relative in 4 bytes, right behind; neither count nor search table.
+#: An .eh_frame_hdr: version 1; .eh_frame pc-relative in 4 bytes, directly after it; no count, no search table.
 _INDEX_HEADER = bytes((1, 0x1B, 0xFF, 0xFF, 4, 0, 0, 0))
 _DEF_CFA, _DEF_CFA_EXPRESSION, _EXPRESSION, _UNDEFINED, _OFFSET = 0x0C, 0x0F, 0x10, 0x07, 0x80  #: DW_CFA_*
 _ADDR, _DEREF = b"\x03", b"\x06"  #: DW_OP_*
-_COVERED = 2  #: bytes: the return address and the one before it, which unwinders ask for
+_COVERED = 2  #: bytes: the return address and the byte before it, which unwinders look up
 
 
 class HostFrames:
-    """The frames of one machine's host functions, whatever the tables that describe them are like."""
+    """The frames of one machine's host functions; base class for the kinds of unwind tables."""
 
     def __init__(
         self,
@@ -66,36 +68,38 @@ class HostFrames:
         self._runner = runner
         self._host_symbols = host_symbols
         self._symbolizer = symbolizer
-        self._arena = arena  #: where tables lie
+        self._arena = arena  #: the memory of the tables
         self._prepare()
         self.personality = self.define_personality()
         self.landing = traps.add("host frame", self._landed)
         self._pending: GuestUnwinding | None = None
 
     def _prepare(self) -> None:
-        """Set up what a kind of tables needs besides."""
+        """Set up additional data for a kind of table."""
 
     def define_personality(self) -> int:
         """The trap that is the frames' personality routine."""
         raise NotImplementedError
 
     def covers(self, address: int) -> bool:
-        """Whether an unwinder that asks for `address` means the return to a host function, or a way into it."""
+        """Whether `address` is a return address into a host function, or an entry to one."""
         raise NotImplementedError
 
     def table(self, address: int) -> UnwindTable:
-        """What describes the frame at `address`, in guest memory, for the calls that are under way now."""
+        """The guest address and size of the table for the frame at `address`, for the current calls."""
         raise NotImplementedError
 
     def resume(self, unwinding: GuestUnwinding) -> int:
-        """Where the guest function that called the host goes on: in the unwinder. Registers are as they were."""
+        """The address at which the guest function that called the host continues: in the unwinder, with its
+        registers restored.
+        """
         first = self._convention.first_argument
         assert first is not None
         self._cpu.write_register(first, unwinding.exception)
         return unwinding.resume_at
 
     def unwinder(self) -> Image:
-        """The image that has called the personality routine."""
+        """The image that called the personality routine."""
         image = self._symbolizer.image_at(self._runner.return_address())
         assert image is not None, "an unwinder is guest code"
         return image
@@ -112,7 +116,7 @@ class HostFrames:
 
 
 class DwarfHostFrames(HostFrames):
-    """Described by .eh_frame."""
+    """Frames described by .eh_frame."""
 
     def _prepare(self) -> None:
         self._word = self._convention.word_size
@@ -121,9 +125,9 @@ class DwarfHostFrames(HostFrames):
         self._sp = dwarf.sp
         self._return_column = len(dwarf.names) - 1 if dwarf.link is None else dwarf.link
         self._table = UnwindTable(0, 0)
-        self._cells: list[int] = []  #: of each depth from 2: what the frame's CFA and return address are
+        self._cells: list[int] = []  #: for each depth from 2: the frame's CFA and return address
         self._readable: dict[int, NDArray[np.uint8]] = {}  #: pages of traps made readable
-        self._entry = self._entered = 0  #: guest code of a `StackEntry`, and the unwinder it enters
+        self._entry = self._entered = 0  #: guest code of a `StackEntry`, and the unwinder that it calls
 
     def define_personality(self) -> int:
         return self._host_symbols.define("host frame", HostFunction(self._decide, _PERSONALITY))
@@ -155,7 +159,7 @@ class DwarfHostFrames(HostFrames):
         return self._entry
 
     def _decide(self, version: int, actions: int, kind: int, exception: int, context: int) -> int:
-        """The personality routine: lets the search pass, and has the unwinding itself land in the host."""
+        """The personality routine: continues the search phase; in the cleanup phase it lands in the host."""
         if actions & _SEARCH_PHASE:
             return CONTINUE_UNWIND
         unwinder = self.unwinder()
@@ -220,7 +224,7 @@ class DwarfHostFrames(HostFrames):
         memory = self._memory
         if not self._entry:
             self._entry = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[unwind]")
-            self._table = self._table._replace(size=0)  # to be made again, with an FDE for this
+            self._table = self._table._replace(size=0)  # to be built again, with an FDE for this depth
         if self._entered != unwinder:
             after = self._entry + len(code) + 4
             memory.write(self._entry, code + self._address((unwinder - after) & 0xFFFF_FFFF))

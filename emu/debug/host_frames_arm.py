@@ -1,7 +1,7 @@
-"""Host functions as frames, for Arm's unwinder (Exception Handling ABI for the Arm Architecture).
+"""Frames for host functions, for Arm's unwinder (Exception Handling ABI for the Arm Architecture).
 
-There a personality routine does the unwinding of its frame itself, through `_Unwind_VRS_Set`; the table that
-leads to it is one entry of .ARM.exidx (section 6), made for the address asked for.
+On Arm a personality routine unwinds its frame itself, with `_Unwind_VRS_Set`. The table with the routine is one
+entry of .ARM.exidx (section 6), made for the requested address.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CANTUNWIND = 1  #: EXIDX_CANTUNWIND
 _SP, _PC = 13, 15
 _PERSONALITY = "int host_frame(int state, void *control, void *context)"
 _REGISTER = "int(void *, int, unsigned, int, void *)"  #: of _Unwind_VRS_Get and _Unwind_VRS_Set
-_JUMP = bytes.fromhex("04f01fe5")  #: ldr pc, [pc, #-4]: the trap is out of a table's reach
+_JUMP = bytes.fromhex("04f01fe5")  #: ldr pc, [pc, #-4]: the trap is out of range of a table entry
 
 
 class ArmHostFrames(HostFrames):
@@ -26,14 +26,14 @@ class ArmHostFrames(HostFrames):
 
     def _prepare(self) -> None:
         self._outermost = self._inner = UnwindTable(0, 0)
-        self._value = 0  #: a word in guest memory
-        self._resumed = (0, 0)  #: sp of the guest function that goes on, and the place it returns to
+        self._value = 0  #: guest address of a word
+        self._resumed = (0, 0)  #: sp of the guest function that continues, and its return address
 
     def define_personality(self) -> int:
         return self._host_symbols.define("host frame", HostFunction(self._unwind, _PERSONALITY))
 
     def covers(self, address: int) -> bool:
-        # Unwinders ask for two bytes before the return address.
+        # Unwinders look up the address two bytes before the return address.
         return self._traps.is_return(address + 2)
 
     def table(self, address: int) -> UnwindTable:
@@ -47,20 +47,20 @@ class ArmHostFrames(HostFrames):
         return super().resume(unwinding)
 
     def _make_tables(self) -> None:
-        """Two tables of one entry; and a personality routine that is guest code, within their reach."""
+        """Make two tables of one entry, and a personality routine in guest code in their range."""
         memory, arena = self._memory, self._arena
         code = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[unwind]")
         memory.write(code, _JUMP + self.personality.to_bytes(4, "little"))
         self._value = arena.allocate(4)
         rows = arena.allocate(2 * EXIDX_ENTRY + 4)
         outer, inner, entry = rows, rows + EXIDX_ENTRY, rows + 2 * EXIDX_ENTRY
-        # Functions begin at the tables: below every trap, and that is all that is asked of them.
+        # The function start of an entry must only be below every trap: the address of the table is used.
         words = (0, _CANTUNWIND, _prel31(inner, inner), _prel31(entry, inner + 4), _prel31(code, entry))
         memory.write(rows, b"".join(word.to_bytes(4, "little") for word in words))
         self._outermost, self._inner = UnwindTable(outer, EXIDX_ENTRY), UnwindTable(inner, EXIDX_ENTRY)
 
     def _unwind(self, state: int, control: int, context: int) -> int:
-        """The personality routine: to the caller, except that the unwinding itself first lands in the host."""
+        """The personality routine: unwinds to the caller; in the cleanup phase it first lands in the host."""
         action = state & _ACTION
         unwinder = self.unwinder()
         if action == _STARTING:
@@ -73,7 +73,7 @@ class ArmHostFrames(HostFrames):
         return CONTINUE_UNWIND
 
     def _caller(self, unwinder: Image, context: int) -> tuple[int, int]:
-        """(sp, return address) of the guest function that waits for the frame `context` is at."""
+        """(sp, return address) of the guest function that waits for the frame of `context`."""
         self._runner.call(unwinder.symbol("_Unwind_VRS_Get").address, _REGISTER, context, 0, _PC, 0, self._value)
         here = self._memory.read_uint(self._value, 4) & ~1
         callers = self._runner.host_callers()

@@ -1,12 +1,10 @@
 """The dynamic linker's structures in guest memory: the chain of `struct link_map`, and `struct r_debug`.
 
 Debuggers find every image through them (the SVR4 rendezvous; glibc, elf/link.h and elf/dl-debug.c), and programs
-may use a `dlopen` handle as a `struct link_map *`. They are created at first use and kept up to date by loads and
-unloads. Once `r_debug` has been used, each change is announced as by ld.so: set the state, call `r_brk`, change,
-set the state, call `r_brk`.
-
-The chain begins with the executable, or, where none is loaded, with an entry without name and image. Libraries the
-host provides have an entry outside the chain.
+may use a `dlopen` handle as a `struct link_map *`. They are created on first use and updated by loads and unloads.
+Once `r_debug` has been used, each change is announced as by ld.so: set the state, call `r_brk`, change, set the
+state, call `r_brk`. The chain begins with the executable, or, if none is loaded, with an entry without name and
+image. Libraries provided by the host have an entry outside the chain.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from emu.ports import Caller
     from relink.linker import Linker
 
-_R_VERSION = 1  #: one namespace
+_R_VERSION = 1  #: r_debug version 1: one namespace
 
 
 class State(enum.IntEnum):
@@ -50,7 +48,7 @@ class Arena:
         self._free: dict[int, deque[int]] = defaultdict(deque)
 
     def allocate(self, size: int) -> int:
-        """`size` bytes, 16-byte aligned. Their contents are undefined."""
+        """Allocate `size` bytes, 16-byte aligned, with undefined contents."""
         size = (size + 15) & -16 or 16
         if self._free[size]:
             address = self._free[size].popleft()
@@ -65,7 +63,7 @@ class Arena:
         return address
 
     def place(self, data: bytes) -> int:
-        """Store `data`; its address."""
+        """Store `data` and return its address."""
         address = self.allocate(len(data))
         self._memory.write(address, data)
         return address
@@ -76,11 +74,11 @@ class Arena:
 
 @dataclass(slots=True)
 class _Entry:
-    """What one image has in the arena."""
+    """The blocks of one image in the arena."""
 
     map: int  #: address of its struct link_map
-    name: int  #: of l_name
-    blocks: list[int] = field(default_factory=list)  #: everything else
+    name: int  #: address of l_name
+    blocks: list[int] = field(default_factory=list)  #: other blocks
     unwind: UnwindTable | None = None
     headers: HeaderTable | None = None
     texts: dict[str, int] = field(default_factory=dict)
@@ -100,17 +98,17 @@ class LinkMaps:
 
     @cached_property
     def arena(self) -> Arena:
-        """The memory the structures lie in."""
+        """The memory of the structures."""
         return Arena(self._memory)
 
     @property
     def images(self) -> list[Image]:
-        """Everything loaded: an executable first, then in load order."""
+        """The loaded images: an executable first, then in load order."""
         return sorted(self._linker.images, key=lambda image: not image.decoded.is_executable)
 
     @property
     def executable(self) -> Image | None:
-        """The program, where one is loaded."""
+        """The loaded executable, or None."""
         return next((image for image in self.images[:1] if image.decoded.is_executable), None)
 
     # ------------------------------------------------------------ what is asked for
@@ -121,7 +119,7 @@ class LinkMaps:
         return self._entry(image).map
 
     def image_of(self, address: int) -> Image | None:
-        """The image whose struct link_map a guest address is."""
+        """The image whose struct link_map is at a guest address."""
         return next((image for image, entry in self._entries.items() if entry.map == address), None)
 
     @cached_property
@@ -130,20 +128,20 @@ class LinkMaps:
 
     @property
     def program(self) -> int:
-        """The head of the chain: the executable's link_map, or the entry that stands for one."""
+        """The head of the chain: the executable's link_map, or the entry without an image."""
         self._activate()
         executable = self.executable
         return self._program if executable is None else self._entry(executable).map
 
     def host_provided(self, name: str) -> int:
-        """Guest address of the link_map of a library the host provides."""
+        """The guest address of the link_map of a library that the host provides."""
         if name not in self._host_provided:
             text = self.arena.place(name.encode() + b"\0")
             self._host_provided[name] = self.arena.place(self._packed(0, text, 0, 0, 0))
         return self._host_provided[name]
 
     def host_provided_name(self, address: int) -> str | None:
-        """The name of the library the host provides whose link_map lies at a guest address."""
+        """The name of the host-provided library whose link_map is at a guest address."""
         return next((name for name, at in self._host_provided.items() if at == address), None)
 
     @property
@@ -158,7 +156,7 @@ class LinkMaps:
 
     @cached_property
     def breakpoint(self) -> int:
-        """r_brk (`_dl_debug_state`): guest code that is called around every change, and only returns."""
+        """r_brk (`_dl_debug_state`): guest code that is called before and after every change and only returns."""
         memory = self._memory
         code = ISAS[memory.architecture.name].return_instruction
         address = memory.map_anonymous(PAGE, Protection.R | Protection.X, name="[_dl_debug_state]")
@@ -166,7 +164,7 @@ class LinkMaps:
         return address
 
     def name_address(self, image: Image) -> int:
-        """l_name: the path as the guest knows it; empty for an executable."""
+        """l_name: the guest's path of the file; empty for an executable."""
         return self._entry(image).name
 
     def text(self, image: Image, text: str) -> int:
@@ -178,7 +176,7 @@ class LinkMaps:
 
     def program_headers(self, image: Image) -> HeaderTable:
         """An image's program headers in guest memory (see `emu.debug.synthetic_headers`)."""
-        from emu.debug import synthetic_headers as made  # which, with its unwinder, few loads need
+        from emu.debug import synthetic_headers as made  # imported late: with the unwinder it is rarely needed
 
         entry = self._entry(image)
         if entry.headers is None:
@@ -207,7 +205,7 @@ class LinkMaps:
 
     @contextmanager
     def changing(self, state: State, added: int = 0) -> Iterator[None]:
-        """Announce that images are mapped or unmapped inside the block; `added` of them are new."""
+        """Announce changes before and after the block, which maps or unmaps images; `added` of them are new."""
         self.added += added
         self._announce(state)
         try:
@@ -217,7 +215,7 @@ class LinkMaps:
         self._announce(State.CONSISTENT)
 
     def relink(self) -> None:
-        """Rewrite the chain for the images that are loaded now."""
+        """Rewrite the chain for the images currently loaded."""
         if not self._active:
             return
         for gone in [image for image in self._entries if image.closed]:
@@ -261,7 +259,7 @@ class LinkMaps:
         return 0 if found is None else image.address_of(found.vaddr)
 
     def guest_path(self, image: Image) -> str:
-        """The path of an image's file in the guest: relative to the sysroot, if it lies below it."""
+        """The path of an image's file in the guest: relative to the sysroot for a file below it."""
         path, root = image.decoded.path, self._linker.search.sysroot
         if path is None:
             return image.name
@@ -288,7 +286,7 @@ class LinkMaps:
             self._caller.call(self.breakpoint, "void(void)")
 
     def _tell_program(self) -> None:
-        """DT_DEBUG of an executable leads to r_debug (gABI, "Dynamic Section")."""
+        """Store the address of r_debug in DT_DEBUG of an executable (gABI, "Dynamic Section")."""
         image = self.executable
         tags = [] if image is None else image.decoded.dynamic.tags.tolist()
         if image is not None and DynamicTag.DEBUG in tags and (dynamic := self._dynamic(image)):

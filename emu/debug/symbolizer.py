@@ -1,4 +1,4 @@
-"""Names what lies at a guest address: a symbol, an image, a trap or a mapping."""
+"""Describing a guest address: a symbol, an image, a trap or a mapping."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Symbolizer:
         self._linker = linker
         self._memory = memory
         self._traps = traps
-        #: Images of the host's own code, which are in no list of the guest's.
+        #: Images of the host's guest code, which are in none of the guest's lists.
         self.host_images: Callable[[], Sequence[Image]] = tuple
 
     def image_at(self, address: int) -> Image | None:
@@ -32,18 +32,20 @@ class Symbolizer:
         return _covering(self._linker.images, address)
 
     def symbolize(self, address: int, *, source: bool = True, returned_to: bool = False) -> Frame:
-        """`frame`, with its source line where DWARF tells (see `sourced`) unless `source` is False."""
+        """`frame` with its source line from DWARF (see `sourced`), unless `source` is False."""
         frame = self.frame(address)
         return self.sourced(frame, returned_to=returned_to) if source else frame
 
     def sourced(self, frame: Frame, *, returned_to: bool = False) -> Frame:
-        """The frame with its source line, where DWARF tells. With `returned_to` the
-        address is a return address, and the line is that of the call before it."""
+        """The frame with its source line, if DWARF has it.
+
+        With `returned_to` the address is a return address, and the line is that of the call before it.
+        """
         image = self.image_at(frame.address)
         if image is None:
             return frame
         vaddr = (frame.address - returned_to - image.bias) & image.architecture.address_mask
-        from relink.elf.dwarf_lines import source_line  # whose parsers take their time to import
+        from relink.elf.dwarf_lines import source_line  # imported late: its parsers are slow to import
 
         found = source_line(image.decoded, vaddr)
         return frame if found is None else replace(frame, file=found.file, line=found.line)
@@ -53,7 +55,7 @@ class Symbolizer:
         if address in self._traps:
             trap = self._traps.get(address)
             return Frame(address, None, f"[{trap.name if trap else 'unused trap'}]", 0)
-        # Symbols nobody defines have a page each.
+        # Each undefined symbol has a page.
         for start in (address, address & -PAGE):
             if (stand_in := self._traps.get(start)) is not None:
                 return Frame(address, None, f"[{stand_in.name}]", address - start)
@@ -74,7 +76,7 @@ def _covering(images: Iterable[Image], address: int) -> Image | None:
 
 
 def input_at(image: Image, address: int) -> InputSection | None:
-    """The section of an object that lies at a guest address; None where no linked object has one."""
+    """The section of a linked object at a guest address, or None."""
     objects = image.objects
     inputs = objects.inputs if objects is not None else ()
     offset = address - image.base
@@ -82,7 +84,9 @@ def input_at(image: Image, address: int) -> InputSection | None:
 
 
 def _object_name(image: Image, address: int) -> str | None:
-    """Which of several objects an address is of ("libz.a(crc32.o)"), without its folder."""
+    """The object that contains an address ("libz.a(crc32.o)"), without its folder; for images of several
+    objects.
+    """
     objects = image.objects
     if objects is None or len(objects.files) < 2:
         return None

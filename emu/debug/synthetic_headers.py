@@ -1,8 +1,8 @@
-"""Program headers in guest memory: where an image's own lie, or a table made for one that has none there.
+"""Program headers in guest memory: the image's own, or a table made for an image without them in memory.
 
-Unwinders and debuggers read them through `dl_iterate_phdr` and `dlinfo`. Linked relocatable objects never had
-any: theirs name the segments, and what describes their code to an unwinder, for which an index is made
-(.eh_frame_hdr; LSB Core, section 10.6.2).
+Unwinders and debuggers read them through `dl_iterate_phdr` and `dlinfo`. For linked relocatable objects, which
+have none, they are made for the segments and the unwind index, which is also made (.eh_frame_hdr; LSB Core,
+section 10.6.2).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class HeaderTable(NamedTuple):
 
 
 class UnwindTable(NamedTuple):
-    """What PT_GNU_EH_FRAME or PT_ARM_EXIDX covers, in guest memory."""
+    """The contents of PT_GNU_EH_FRAME or PT_ARM_EXIDX, in guest memory."""
 
     address: int
     size: int  #: bytes
 
 
 def own_headers(image: Image) -> HeaderTable | None:
-    """The image's own headers, if a segment brings them into memory."""
+    """The image's own headers, if a segment contains them."""
     decoded, header = image.decoded, image.decoded.header
     size = header.phentsize * header.phnum
     if decoded.is_relocatable or not size:
@@ -54,14 +54,14 @@ def own_headers(image: Image) -> HeaderTable | None:
 
 
 def encoded(image: Image, headers: list[ProgramHeader]) -> bytes:
-    """The headers as they lie in a file of the image's class."""
+    """The headers in the file format of the image's class."""
     layout = image.decoded.header.layout
     fields = layout.program_header_fields
     return b"".join(layout.program_header.pack(*(getattr(row, name) for name in fields)) for row in headers)
 
 
 def made_headers(image: Image, unwind: UnwindTable | None) -> list[ProgramHeader]:
-    """Headers for an image whose own are not in memory; for linked objects, with one for `unwind`."""
+    """Make headers for an image whose own are not in memory; for linked objects, with one for `unwind`."""
     decoded = image.decoded
     if not decoded.is_relocatable:
         return list(decoded.program_headers)
@@ -76,12 +76,12 @@ def made_headers(image: Image, unwind: UnwindTable | None) -> list[ProgramHeader
 
 
 def unwind_segment(image: Image) -> int:
-    """The type of the segment that leads unwinders to what describes an image's frames."""
+    """The type of the segment with the unwind index."""
     return _SEGMENTS[ISAS[image.architecture.name].unwinding.tables]
 
 
 def own_unwind_table(image: Image) -> UnwindTable | None:
-    """The image's unwind index as its headers, or on Arm the objects it was linked from, tell it."""
+    """The image's unwind index, from its headers, or on Arm from the objects it was linked from."""
     objects = image.objects
     if objects is None:
         wanted = unwind_segment(image)
@@ -98,8 +98,10 @@ def own_unwind_table(image: Image) -> UnwindTable | None:
 
 
 def made_unwind_table(image: Image, allocate: Callable[[int], int]) -> tuple[UnwindTable, bytes] | None:
-    """An .eh_frame_hdr for linked objects: where `allocate` puts it, and its bytes. None where there is nothing
-    to index, or it would lie out of reach of the code."""
+    """Make an .eh_frame_hdr for linked objects, in memory from `allocate`.
+
+    None when there is nothing to index, or the memory is out of range of the code.
+    """
     objects = image.objects
     if objects is None or unwind_segment(image) == PT_ARM_EXIDX:
         return None
@@ -108,7 +110,7 @@ def made_unwind_table(image: Image, allocate: Callable[[int], int]) -> tuple[Unw
     frames: list[int] = []
     for section in objects.inputs:
         if section.name == ".eh_frame" and section.size:
-            # Relocated as it lies in the guest; being read-only it still is as the linker left it.
+            # It is relocated for the guest; being read-only, it is still as linked.
             data = image.region.buffer[section.offset : section.offset + section.size].tobytes()
             table = CallFrameTable(data, image.base + section.offset)
             frames.append(table.address)

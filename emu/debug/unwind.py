@@ -1,8 +1,8 @@
-"""From a frame to its caller by DWARF call-frame information (DWARF 5, section 6.4).
+"""Unwinding a frame by DWARF call-frame information (DWARF 5, section 6.4).
 
-pyelftools parses the entries; here the right one is found, its rules are evaluated on the guest's registers,
-and the caller's registers come out. The entry is found by walking only the lengths and start addresses (a
-large library has thousands of entries and pyelftools takes some 60 µs for each), and parsed alone.
+This module finds the entry for an address and evaluates its rules on the frame's registers, which gives the
+caller's registers; pyelftools parses the entry. To find it, only the lengths and start addresses are read, because
+a large library has thousands of entries and pyelftools takes some 60 µs for each.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from emu.isa.spec import DwarfRegisters
 from relink.errors import RelinkError
 from relink.records import dataclass
 
-#: Reads guest memory: (address, size) -> bytes. Raises if it is not mapped.
+#: Reads guest memory: (address, size) -> bytes. Raises AddressSpaceError if it is unmapped.
 ReadMemory = Callable[[int, int], bytes]
 
 
@@ -32,8 +32,8 @@ class UnwindError(RelinkError):
 class CallFrameTable:
     """The call-frame information of one image.
 
-    `data` is the contents of .eh_frame (as it lies in the guest, at `address`) or, with `eh_frame` False,
-    of .debug_frame, whose addresses are link-time ones: `load_bias` leads from them to the guest's.
+    `data` is the contents of .eh_frame (in the guest at `address`) or, with `eh_frame` False, of .debug_frame,
+    whose addresses are link-time addresses: `load_bias` is added for guest addresses.
     """
 
     data: bytes
@@ -47,9 +47,9 @@ def table_by_index(
 ) -> CallFrameTable | None:
     """The .eh_frame of an image, found through its .eh_frame_hdr.
 
-    `index` is the guest address of .eh_frame_hdr (PT_GNU_EH_FRAME), `segments` the (address, bytes) of what is
-    mapped of the image, `word` the bytes in a pointer. .eh_frame ends with a terminator somewhere in its
-    segment. None if the index does not lead into a segment. (LSB core specification, ".eh_frame_hdr".)
+    `index` is the guest address of .eh_frame_hdr (PT_GNU_EH_FRAME), `segments` are the (address, bytes) of the
+    image's mapped segments, `word` is the size of a pointer in bytes. .eh_frame ends with a terminator. None if
+    the index does not refer to a segment. (LSB core specification, ".eh_frame_hdr".)
     """
     header = CallFrameTable(read(index, 4 + word), index)
     if header.data[0] != 1:
@@ -62,7 +62,7 @@ def table_by_index(
 
 
 class Registers:
-    """One frame's registers by DWARF number, as far as they are known, and its pc (without `code_bits`)."""
+    """The known registers of a frame by DWARF number, and its pc (without `code_bits`)."""
 
     def __init__(self, isa: DwarfRegisters, pc: int, values: Mapping[int, int]) -> None:
         self.isa = isa
@@ -72,12 +72,11 @@ class Registers:
 
 
 def caller_by_rules(frame: Registers, table: CallFrameTable, lookup: int, read: ReadMemory) -> Registers | None:
-    """The caller's registers by the rules for `lookup`; None if they say that there is no caller.
+    """The caller's registers by the rules for `lookup`; None if there is no caller.
 
-    Raises UnwindError if no entry covers `lookup` or the entry makes no sense, AddressSpaceError if the rules lead
-    to memory that is not mapped.
-    `lookup` is the pc of the innermost frame, and one less than the return address of any other, so that a
-    call at the very end of a function is looked up in that function.
+    `lookup` is the pc of the innermost frame, and one less than the return address of any other, so that a call at
+    the end of a function is looked up in that function. Raises UnwindError if no entry covers `lookup` or the
+    entry is invalid, AddressSpaceError if the rules refer to unmapped memory.
     """
     rules, return_column = _find(table, lookup - table.load_bias, frame.isa.word)
     cfa = _canonical_address(rules, frame, read)
@@ -116,7 +115,7 @@ def _known(frame: Registers, number: int) -> int:
 
 
 def _recover(rule: Any, number: int, cfa: int, frame: Registers, read: ReadMemory) -> int | None:
-    """A register of the caller by its rule (DWARF 5, 6.4.1); None: cannot be known."""
+    """A register of the caller by its rule (DWARF 5, 6.4.1); None if it is unknown."""
     word = frame.isa.word
     match rule.type:
         case "OFFSET":
@@ -155,7 +154,7 @@ def _find(table: CallFrameTable, pc: int, word: int) -> tuple[dict[Any, Any], in
 
 @contextmanager
 def _damage_as_unwind_error() -> Iterator[None]:
-    """pyelftools has no one error for damaged input: these are what it raises on mutated tables."""
+    """Convert the exceptions that pyelftools raises for damaged tables into UnwindError."""
     from elftools.common.exceptions import DWARFError, ELFParseError
 
     try:
@@ -175,8 +174,8 @@ def _damage_as_unwind_error() -> Iterator[None]:
 class _Raw(NamedTuple):
     offset: int
     end: int
-    identifier: int  #: the field that tells a CIE from an FDE, or leads to the CIE
-    body: int  #: offset of what follows that field
+    identifier: int  #: the field that marks a CIE, or is the FDE's offset of its CIE
+    body: int  #: offset of the data after that field
 
 
 def _raw_entries(table: CallFrameTable) -> Iterator[_Raw]:
@@ -186,7 +185,7 @@ def _raw_entries(table: CallFrameTable) -> Iterator[_Raw]:
         if length == 0 and table.eh_frame:
             return  # the terminator
         if length < 4 or length >= 0xFFFFFFF0 or offset + 4 + length > len(data):
-            return  # 64-bit DWARF is not emitted for these ISAs; the rest is damage
+            return  # 64-bit DWARF is not emitted for these ISAs; other values are damage
         yield _Raw(offset, offset + 4 + length, identifier, offset + 8)
         offset += 4 + length
 
@@ -220,7 +219,7 @@ def function_entries(table: CallFrameTable, word: int) -> list[tuple[int, int]]:
 
 
 def _pointer_encoding(table: CallFrameTable, cie: int, word: int) -> int | None:
-    """The DW_EH_PE_* by which the entries of a CIE give addresses; None if the CIE cannot be read."""
+    """The DW_EH_PE_* encoding of addresses in the FDEs of a CIE; None if the CIE cannot be read."""
     try:
         with _damage_as_unwind_error():
             return int(_parse(table, (cie,), word)[0].augmentation_dict.get("FDE_encoding", 0))
@@ -243,9 +242,9 @@ def _pointer(table: CallFrameTable, offset: int, encoding: int, word: int) -> in
 
 
 def _parse(table: CallFrameTable, offsets: Sequence[int], word: int) -> list[Any]:
-    """A CIE, or a CIE and one of its FDEs, parsed by pyelftools as if they were a section of their own.
+    """Let pyelftools parse a CIE, or a CIE and one of its FDEs, as a separate section.
 
-    Raises ValueError where something else lies at an offset, and what pyelftools does.
+    Raises ValueError when an offset has another kind of entry, and the exceptions of pyelftools.
     """
     from elftools.dwarf.callframe import CIE, FDE, CallFrameInfo
     from elftools.dwarf.structs import DWARFStructs
@@ -256,7 +255,7 @@ def _parse(table: CallFrameTable, offsets: Sequence[int], word: int) -> list[Any
         pieces.append(bytearray(table.data[offset : offset + 4 + length]))
     address = table.address
     if len(pieces) == 2:
-        # The FDE leads to its CIE, now right before it, and keeps its address: pointers in it are relative.
+        # The FDE's CIE is now directly before it; the FDE keeps its address, because its pointers are relative.
         struct.pack_into("<I", pieces[1], 4, len(pieces[0]) + 4 if table.eh_frame else 0)
         address += offsets[1] - len(pieces[0])
     section = b"".join(pieces)
@@ -273,7 +272,7 @@ def _parse(table: CallFrameTable, offsets: Sequence[int], word: int) -> list[Any
 
 
 def _shift_left(value: int, count: int) -> int:
-    return value << count if count < 64 else 0  # a damaged count would take the host's memory
+    return value << count if count < 64 else 0  # a damaged count would exhaust the host's memory
 
 
 _BINARY: Final[Mapping[int, Callable[[int, int], int]]] = {
@@ -287,9 +286,8 @@ _CONSTANTS: Final = {
 
 
 def _evaluate(expression: Sequence[int], frame: Registers, read: ReadMemory, initial: int | None) -> int:
-    """Run a DWARF expression (DWARF 5, 2.5). `initial` is what the stack starts with.
-
-    Raises UnwindError, and AddressSpaceError for a dereference of what is not mapped.
+    """Run a DWARF expression (DWARF 5, 2.5). `initial` is the initial stack. Raises UnwindError, and
+    AddressSpaceError for a dereference of unmapped memory.
     """
     try:
         return _run(bytes(expression), frame, read, initial)
@@ -307,7 +305,7 @@ def _run(code: bytes, frame: Registers, read: ReadMemory, initial: int | None) -
             stack.append(op - 0x30)
         elif 0x70 <= op <= 0x8F:  # DW_OP_breg0…
             offset, at = _leb128(code, at, signed=True)
-            # On x86 the return-address column stands for the frame's own pc (PLT entries use it so).
+            # On x86 the return-address column means the frame's own pc (PLT entries use it so).
             number = op - 0x70
             is_pc = number < len(frame.isa.names) and frame.isa.names[number] == "pc"
             stack.append((frame.pc if is_pc else _known(frame, number)) + offset)

@@ -1,4 +1,4 @@
-"""The messages of dlerror, in glibc's words: for refused requests and failed loads."""
+"""The messages of dlerror for refused requests and failed loads, with glibc's wording."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _NO_SUCH_FILE = "cannot open shared object file: No such file or directory"
 
 
 class DlError(Exception):
-    """A request that is refused; the text is what dlerror says."""
+    """A refused request; the text is the dlerror message."""
 
 
 def check_openable(path: str, decoded: Decoded) -> None:
-    """Raises DlError for a file that may not be opened by a running program (glibc, elf/dl-load.c)."""
+    """Raise DlError for a file that a running program cannot open (glibc, elf/dl-load.c)."""
     if decoded.header.type == FileType.EXEC:
         raise DlError(f"{path}: cannot dynamically load executable")
     if decoded.flags_1 & DynamicFlag1.PIE:
@@ -36,7 +36,7 @@ def check_openable(path: str, decoded: Decoded) -> None:
 
 
 def missing(node: Node, bits: int) -> str:
-    """Why nothing was found, as glibc says it to a program of `bits`."""
+    """glibc's message for a library that was not found, in a program with `bits`-bit words."""
     for place, problem in node.tried:
         if problem.startswith("not an ELF file"):
             return f"{place}: invalid ELF header"
@@ -50,7 +50,9 @@ def missing(node: Node, bits: int) -> str:
 
 
 def wording(error: RelinkError) -> str:
-    """dlerror's message for a failed load, in glibc's words where it has any; of several errors the first."""
+    """The dlerror message for a failed load, with glibc's wording where it has one; for several errors the
+    first.
+    """
     match error:
         case LinkErrors() if isinstance(first := error.exceptions[0], RelinkError):
             return wording(first)

@@ -1,6 +1,6 @@
-"""Runs the guest code of loads and unloads: ifunc resolvers, constructors, destructors.
+"""Running the guest code of loads and unloads: ifunc resolvers, constructors, destructors.
 
-`relink.load.plan` has what runs and in which order; the ISA's page and glibc's conventions how it is called.
+`relink.load.plan` gives the functions and their order; the calling convention is from the ISA's page and glibc.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from relink.linker import Linker
 
 
-# Built, not parsed: parsing loads a C parser, and nearly every library has a constructor.
+# Built directly: parsing a prototype imports a C parser, and nearly every library has a constructor.
 _DESTRUCTOR = Prototype("", Void(), ())
 
 
@@ -44,7 +44,7 @@ def _constructor_prototype(word_size: int) -> Prototype:
 
 
 def _turn(image: Image) -> tuple[bool, int]:
-    """The order of initialisation (see `relink.load.plan.initialisers`)."""
+    """An image's position in the initialisation order (see `relink.load.plan.initialisers`)."""
     return not image.decoded.flags_1 & DynamicFlag1.INITFIRST, image.lifetime.init_index
 
 
@@ -68,13 +68,13 @@ class Initialisers:
         self._symbolizer = symbolizer
         self._constructor = _constructor_prototype(convention.word_size)
         self._ifunc_block = 0
-        self._finalised: set[Image] = set()  # whose destructors have run
-        self._deferred: set[Image] = set()  # whose constructors have not run, on request
+        self._finalised: set[Image] = set()  # images whose destructors have run
+        self._deferred: set[Image] = set()  # images whose constructors were deferred
 
     # ------------------------------------------------------------ ifuncs
 
     def resolve_ifuncs(self, plan: Plan) -> None:
-        """Call every ifunc resolver once, with the arguments of its ABI, and store the results."""
+        """Call every ifunc resolver once, with the arguments of the ABI, and store the results."""
         memory = self._memory
         answers: dict[int, int] = {}
         for calls in plan.ifuncs:
@@ -91,7 +91,7 @@ class Initialisers:
                 memory.write_uint(place, calls.reloc_type.word.size, word)
 
     def ifunc_target(self, image: Module, resolver: int) -> int:
-        """The function an ifunc's resolver, at a guest address, chooses. Raises ConstructorFault."""
+        """The function that the ifunc resolver at a guest address chooses. Raises ConstructorFault."""
         memory, ifunc = self._memory, ISAS[self._memory.architecture.name].start.ifunc
         if ifunc.block and not self._ifunc_block:
             self._ifunc_block = memory.map_anonymous(len(ifunc.block), name="[ifunc]")
@@ -118,18 +118,18 @@ class Initialisers:
             self.run_constructor(image, which, address)
 
     def defer(self, plan: Plan) -> None:
-        """Leave the constructors of a load to `initialise`. Until then its images get no destructors run."""
+        """Defer the constructors of a load to `initialise`. Until then, destructors of its images are not run."""
         self._deferred.update(image for image in plan.initialise if not image.already_initialised)
 
     def mark_deferred(self, plan: Plan) -> None:
-        """Set the stage of such images, once their load is complete."""
+        """Set the stage of images with deferred constructors, once their load is complete."""
         for image in self._deferred.intersection(plan.images):
             image.stage = Stage.RELOCATED
 
     def initialise(self, images: Iterable[Image]) -> None:
-        """Run the constructors of those of these images that were deferred, dependencies first.
+        """Run the deferred constructors of these images, dependencies first.
 
-        Raises ConstructorFault: then the image it names and those after it are still to be initialised.
+        Raises ConstructorFault: the image in it and those after it then remain uninitialised.
         """
         waiting = sorted(self._deferred.intersection(images), key=_turn)
         for image in waiting:
@@ -138,17 +138,19 @@ class Initialisers:
             image.stage = Stage.INITIALISED
 
     def run_constructor(self, image: Image, which: str, address: int) -> None:
-        """Run one constructor, which is given the program's arguments. Raises ConstructorFault."""
+        """Run one constructor with the program's arguments. Raises ConstructorFault."""
         self._run(image, which, address, *self._stack.constructor_arguments)
 
     def destruct(self, image: Image) -> None:
-        """Run an image's destructors, unless they have, or its constructors have not. Raises ConstructorFault."""
+        """Run an image's destructors, unless they have already run or its constructors have not. Raises
+        ConstructorFault.
+        """
         if image.already_initialised or image in self._finalised or image in self._deferred:
             return
         self._finalised.add(image)
         for which, address in destructors(image):
             self._run(image, which, address)
-        # What crtbegin.o does for a shared object; nobody links it into relocatable ones.
+        # crtbegin.o does this in a shared object; it is not linked into relocatable objects.
         handle = image.decoded.dso_handle
         if handle is not None:
             finalize = self._linker.resolver.find("__cxa_finalize", None, image.scope, hosts=True)
@@ -156,8 +158,9 @@ class Initialisers:
                 self._runner.call(int(finalize.address[0]), "void(void *)", image.address_of(handle))
 
     def finalise(self, image: Image | None = None, *, run: bool = True) -> None:
-        """Run the destructors of all images (dependents first) or of one; with `run` False only mark them as
-        run."""
+        """Run the destructors of all images (dependents first) or of one; with `run` False, only mark them as
+        run.
+        """
         for each in self._linker.teardown_order() if image is None else [image]:
             if run:
                 self.destruct(each)

@@ -1,8 +1,8 @@
 """Lazy binding: the traps that unbound jump slots point to.
 
-Reaching such a trap means that the guest has called through the PLT of an unbound slot. The handler looks the
-symbol up, writes the slot, and continues at the function, with all registers unchanged. Later calls do not reach
-the trap.
+The guest reaches such a trap when it calls through the PLT entry of an unbound slot. The handler looks up the
+symbol, writes the slot, and continues at the function with all registers unchanged. Later calls go to the function
+directly.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
     from relink.linker import Linker
 
 
-#: How many first calls are kept, so that memory stays bounded.
+#: Number of first calls kept, to bound memory.
 _REMEMBERED = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class FirstCall:
-    """A slot's first call, which bound it."""
+    """The first call through a slot, which bound it."""
 
-    seconds: float  #: since the machine was made
-    image: str  #: whose slot it is
-    caller: Frame  #: where the call returns to
+    seconds: float  #: time since the machine was created
+    image: str  #: the image with the slot
+    caller: Frame  #: the return address of the call
     symbol: str
     version: str | None
-    provider: str | None  #: the defining image; None for the host, and for a weak symbol nobody defines
-    address: int  #: the function that is called
+    provider: str | None  #: the defining image; None for the host, and for an undefined weak symbol
+    address: int  #: the guest address of the called function
 
     def __str__(self) -> str:
         version = f"@{self.version}" if self.version else ""
@@ -55,7 +55,7 @@ class FirstCall:
 
 
 class LazyCalls:
-    """A `relink.relocate.lazy.LazyHost`: gives images their traps, and binds what is called."""
+    """A `relink.relocate.lazy.LazyHost`: provides traps to images and binds slots at their first call."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class LazyCalls:
         self._start = time.perf_counter()
         self._blocks: dict[Image, int] = {}
         self._resolvers: dict[Image, int] = {}
-        #: In the order they happened: who called what first, when. Of very many the last.
+        #: The last first calls, in the order they happened.
         self.first_calls: deque[FirstCall] = deque(maxlen=_REMEMBERED)
 
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
@@ -97,7 +97,7 @@ class LazyCalls:
             traps.remove(trap)
 
     def forget_closed(self) -> None:
-        """Free the traps of all closed images: those of a load that has been rolled back."""
+        """Free the traps of all closed images, after a load was rolled back."""
         for image in [image for image in (*self._blocks, *self._resolvers) if image.closed]:
             self.forget(image)
 
@@ -107,7 +107,7 @@ class LazyCalls:
         """Bind a slot; return the function's address. All registers are preserved."""
         linker = self._linker
         caller = self._caller()
-        context = self._cpu.save()  # an ifunc's resolver, or whoever answers for a symbol, may run guest code
+        context = self._cpu.save()  # an ifunc resolver or a symbol source may run guest code
         self._guest.in_host = True
         try:
             answer = linker.bind_slot(image_of(slots.image), slot)
@@ -138,7 +138,9 @@ class LazyCalls:
         return address
 
     def _resolve(self, slots: LazySlots) -> int:
-        """Bind as ld.so's resolver does: read the slot from the PLT header's arguments, and undo its effects."""
+        """Bind like ld.so's resolver: read the slot from the PLT header's arguments, and undo the header's
+        effects.
+        """
         cpu, memory, arch = self._cpu, self._memory, self._linker.architecture
         plt, word = arch.plt, arch.word_size
         sp = cpu.read_register("sp")
@@ -149,7 +151,7 @@ class LazyCalls:
         by_address = plt.named is SlotNamed.BY_ADDRESS
         slot = slots.slot_at(number) if by_address else slots.slot_of_entry(number // plt.divisor)
         if slot is None:
-            problem = f"its PLT asks for jump slot {number:#x} ({plt.named.value}), and there is none"
+            problem = f"its PLT passes jump slot {number:#x} ({plt.named.value}), which does not exist"
             raise LinkError(slots.image.name, problem)
         if plt.saved is not None:
             register, offset = plt.saved

@@ -1,7 +1,7 @@
 """The dynamic linker for a running guest: dlopen, dlsym, dlclose and queries, on `relink.linker`.
 
-Rules are those of glibc (dlfcn/, elf/dl-open.c, elf/dl-sym.c, elf/dl-close.c). A handle is the guest address of
-the image's `struct link_map`. Loads and look-ups use the machine's linker and resolver. `emu.libc.dlfcn` is the C
+It follows glibc (dlfcn/, elf/dl-open.c, elf/dl-sym.c, elf/dl-close.c). A handle is the guest address of the
+image's `struct link_map`. Loads and look-ups use the machine's linker and resolver. `emu.libc.dlfcn` is the C
 side.
 """
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from emu.run.threads import Threads
     from relink.linker import Linker
 
-_PROGRAM = "<main program>"  #: what glibc calls a program that has no name
+_PROGRAM = "<main program>"  #: glibc's name for a program without a name
 
 
 class Mode(enum.IntFlag):
-    """dlopen's modes: the same numbers on all seven (glibc's bits/dlfcn.h, musl's dlfcn.h)."""
+    """dlopen's modes: the same values on all seven ISAs (glibc's bits/dlfcn.h, musl's dlfcn.h)."""
 
     LAZY = 1
     NOW = 2
@@ -50,7 +50,7 @@ class Mode(enum.IntFlag):
 
 
 def load_keywords(mode: Mode, lazily: BindMode) -> LoadKeywords:
-    """The options of a load for a mode; `lazily` is what RTLD_LAZY means."""
+    """The options of a load for a mode; `lazily` is the binding mode for RTLD_LAZY."""
     return {
         "binding": BindMode.NOW if Mode.NOW in mode else lazily,
         "local": Mode.GLOBAL not in mode,
@@ -60,7 +60,7 @@ def load_keywords(mode: Mode, lazily: BindMode) -> LoadKeywords:
 
 
 class AddressInfo(NamedTuple):
-    """What dladdr finds. `symbol` is the row of the image's symbol table; None where no symbol matches."""
+    """The result of dladdr. `symbol` is the row in the image's symbol table; None when no symbol matches."""
 
     image: Image
     symbol: int | None
@@ -71,10 +71,10 @@ class Files(Protocol):
 
     @property
     def files(self) -> Mapping[str, bytes | bytearray]:
-        """Contents by absolute path."""
+        """The contents of files by absolute path."""
 
     def resolve(self, path: bytes) -> str:
-        """The absolute path a program means."""
+        """The absolute form of a program's path."""
 
 
 class DynamicLoader:
@@ -102,12 +102,12 @@ class DynamicLoader:
         self._symbolizer = symbolizer
         self._host_frames = host_frames
         self._files = files
-        #: Who has opened what, one element for each dlopen that has not been closed.
+        #: (opener, image) of each dlopen that has not been closed.
         self._opens: dict[Image, list[Image | None]] = {}
         self._stand_ins: Counter[str] = Counter()
 
     def caller(self) -> Image | None:
-        """The image whose code has just called a host function; None when Python calls."""
+        """The image whose code called the current host function; None when Python called it."""
         if not self._runner.depth:
             return None
         return self.image_at(self._runner.return_address())
@@ -117,20 +117,20 @@ class DynamicLoader:
         return self._symbolizer.image_at(address)
 
     def tls_block(self, image: Image) -> int:
-        """Guest address of an image's thread-local block in the thread that runs."""
+        """The guest address of an image's thread-local block in the current thread."""
         return self._threads.block(image)
 
     @property
     def host_frames(self) -> HostFrames:
-        """The calls of host functions as an unwinder sees them."""
+        """The frames of host functions for unwinders."""
         return self._host_frames()
 
     # ------------------------------------------------------------ dlopen, dlclose
 
     def open(self, path: str, mode: int, caller: Image | None) -> int:
-        """A handle; 0 for what RTLD_NOLOAD finds not loaded. An empty path is the program.
+        """Open a library and return its handle; 0 when RTLD_NOLOAD is given and it is not loaded.
 
-        Raises DlError, what `Machine.load` raises.
+        An empty path opens the program. Raises DlError, and what `Machine.load` raises.
         """
         if mode & ~int(Mode(0x110F)):
             raise DlError("invalid mode parameter")
@@ -156,9 +156,9 @@ class DynamicLoader:
         return self.link_maps.link_map_address(image)
 
     def _find(self, path: str, caller: Image | None) -> Node:
-        """Find a library for the image that opens it: among the guest's files, else by the linker's search."""
+        """Find a library for the image that opens it: in the guest's files, else by the linker's search."""
         if "/" in path and self._linker.loaded(path) is None and path not in self._linker.search.libraries:
-            # What dladdr has told of a library leads back to it.
+            # A path returned by dladdr finds the same library again.
             for image in self._linker.images:
                 if self.link_maps.guest_path(image) == path:
                     return Node(path, None, "already loaded", image=image)
@@ -173,7 +173,7 @@ class DynamicLoader:
         return self._linker.find(path, list(chain))
 
     def close(self, handle: int) -> None:
-        """Undo one `open`. Raises DlError, what a destructor raises."""
+        """Undo one `open`. Raises DlError, and exceptions of destructors."""
         if handle == self.link_maps.program:
             return
         if (name := self.link_maps.host_provided_name(handle)) is not None:
@@ -184,7 +184,7 @@ class DynamicLoader:
         image = self._image(handle)
         opens = self._opens.get(image)
         if not opens and image.lifetime.no_delete:
-            return  # it stays, however often it is closed
+            return  # never unloaded, however often it is closed
         if not opens:
             raise DlError(f"{self.name(image)}: shared object not open")
         caller = opens.pop()
@@ -197,7 +197,7 @@ class DynamicLoader:
             self._opens.pop(image, None)
 
     def abandon(self, images: Sequence[Image]) -> None:
-        """Close what the images of a load that failed have opened, without running anything."""
+        """Close the libraries opened by images of a failed load, without running code."""
         gone = set(images)
         while True:
             opens = [(image, caller) for image, callers in self._opens.items() for caller in callers]
@@ -222,9 +222,10 @@ class DynamicLoader:
         return image
 
     def image_of(self, handle: int) -> Image | None:
-        """The image a handle is for; None for the program without an executable, and for a stand-in.
+        """The image of a handle; None for the main program when no executable is loaded, and for a library that
+        the host provides.
 
-        Raises DlError for what is no handle.
+        Raises DlError for an invalid handle.
         """
         if self.link_maps.host_provided_name(handle) is not None:
             return None
@@ -239,21 +240,21 @@ class DynamicLoader:
     # ------------------------------------------------------------ dlsym, dlvsym
 
     def default_symbol(self, name: str, version: str | None, caller: Image | None) -> int:
-        """RTLD_DEFAULT: as a reference of the caller would be bound. Raises DlError."""
+        """Look up a symbol for RTLD_DEFAULT: like a reference of the caller. Raises DlError."""
         linker = self._linker
         scope = linker.global_scope if caller is None else lookup_order(caller, linker.global_scope)
         searches: list[_Search] = [(scope, True)] if version is None else _searches(scope, version, hosts=True)
         return self._or_undefined(self._first(searches, name, version, caller), name, version, caller)
 
     def next_symbol(self, name: str, version: str | None, caller: Image | None) -> int:
-        """RTLD_NEXT: what comes after the caller in the search list it was loaded with. Raises DlError."""
+        """Look up a symbol for RTLD_NEXT: after the caller in the search list of its load. Raises DlError."""
         if caller is None:
             raise DlError("RTLD_NEXT used in code not dynamically loaded")
         searches = _searches(scope_after(caller), version, hosts=True)
         return self._or_undefined(self._first(searches, name, version, caller), name, version, caller)
 
     def symbol(self, handle: int, name: str, version: str | None) -> int:
-        """A symbol of what a handle is for and of its dependencies, breadth-first. Raises DlError."""
+        """Look up a symbol in the image of a handle and its dependencies, breadth-first. Raises DlError."""
         if handle == self.link_maps.program:
             return self.default_symbol(name, version, None)
         if (stand_in := self.link_maps.host_provided_name(handle)) is not None:
@@ -291,7 +292,7 @@ class DynamicLoader:
     def _first(
         self, searches: Sequence[_Search], name: str, version: str | None, caller: Image | None
     ) -> int | None:
-        """The address of the first definition; `caller` keeps the image that has it."""
+        """The address of the first definition; the image that has it stays loaded as long as `caller`."""
         for images, hosts in searches:
             provided = self._linker.provided_to(images if caller is None else [*images, caller])
             found = self._linker.resolver.find(name, version, images, hosts=hosts, after=provided)
@@ -322,15 +323,15 @@ class DynamicLoader:
     # ------------------------------------------------------------ dladdr, dlinfo
 
     def address_info(self, address: int) -> AddressInfo | None:
-        """The image and the symbol a guest address lies in (glibc, elf/dl-addr.c). None outside every image."""
+        """The image and symbol that contain a guest address (glibc, elf/dl-addr.c). None outside all images."""
         image = self.image_at(address)
         if image is None:
             return None
         table = image.decoded.symbols
         usable = (table.section != 0) & (table.type != SymbolType.TLS) & (table.type != SymbolType.SECTION)
         indices = np.flatnonzero(usable & (table.type != SymbolType.FILE) & (table.bind != SymbolBind.LOCAL))
-        # What `address` is past each symbol, modulo the word: one before a symbol becomes huge.
-        # On Arm bit 0 of a function's address tells Thumb.
+        # The offset of `address` from each symbol, modulo the word: an address before the symbol gives a huge
+        # offset. On Arm bit 0 of a function's address tells Thumb.
         masks = (np.uint64(image.architecture.code_address_mask), image.address_mask)
         mask = np.where(table.type[indices] == SymbolType.FUNC, *masks)
         place = np.uint64((address - image.bias) & image.architecture.address_mask)
@@ -341,14 +342,14 @@ class DynamicLoader:
         return AddressInfo(image, int(indices[found[np.argmin(past[found])]]))
 
     def symbol_entry(self, image: Image, index: int) -> int:
-        """Guest address of a row of the image's DT_SYMTAB; 0 for linked objects, which have none in memory."""
+        """The guest address of a row of the image's DT_SYMTAB; 0 for linked objects, which have none in memory."""
         vaddr = image.decoded.dynamic.value(DynamicTag.SYMTAB)
         if vaddr is None:
             return 0
         return image.address_of(vaddr + index * image.decoded.header.layout.symbol.itemsize)
 
     def search_folders(self, image: Image | None) -> list[tuple[str, int]]:
-        """(folder, LA_SER_* of where it comes from) that dependencies of an image are looked for in, in order."""
+        """(folder, LA_SER_* of its origin) of the folders searched for an image's dependencies, in order."""
         search = self._linker.search
         chain = [] if image is None else [image.decoded]
         root = None if search.sysroot is None else str(search.sysroot).rstrip("/")
@@ -364,18 +365,22 @@ class DynamicLoader:
         return list(folders.items())
 
 
-#: Images to look into, and whether sources outside all images are asked too.
+#: Images to search, and whether sources outside all images are searched too.
 _Search: TypeAlias = "tuple[Sequence[Image], bool]"
 
 
 def _searches(scope: Sequence[Image], version: str | None, *, hosts: bool) -> list[_Search]:
-    """The images, and at last the host. Asked for a version, image after image: a later one may have it."""
+    """The images, then the host. For a versioned request each image separately, since a later one may have the
+    version.
+    """
     last: list[_Search] = [((), True)] if hosts else []
     return [(scope, False), *last] if version is None else [*(([image], False) for image in scope), *last]
 
 
 def _has_version(image: Image, symbol: int, version: str) -> bool:
-    """Whether a definition has exactly that version; any has in an image without versions (glibc, check_match)."""
+    """Whether a definition has exactly that version; every definition in an image without versions does (glibc,
+    check_match).
+    """
     table = image.decoded.symbols
     if not table.has_versions:
         return True

@@ -1,6 +1,6 @@
-"""The dynamic linker's own symbols: `__tls_get_addr`, and what debuggers look for (`_r_debug`, `_dl_debug_state`).
+"""The dynamic linker's symbols: `__tls_get_addr`, and those for debuggers (`_r_debug`, `_dl_debug_state`).
 
-Asked after every image, like the symbols of ld.so at the end of a process's scope.
+They are searched after all images, as ld.so is last in a process's scope.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class LinkerSymbols:
-    """A `SymbolSource` of one machine."""
+    """The dynamic linker's symbols as a `SymbolSource` of one machine."""
 
     def __init__(
         self, traps: TrapTable, runner: Runner, memory: GuestMemory, threads: Threads, link_maps: LinkMaps
@@ -38,18 +38,18 @@ class LinkerSymbols:
         functions = {"__tls_get_addr": self._tls_get_addr}
         self._tls_register = ISAS[memory.architecture.name].libc.tls_get_addr_register
         if self._tls_register is not None:
-            # The GNU variant takes its argument in a register: what general-dynamic code really calls.
+            # The GNU variant takes its argument in a register; general-dynamic code calls this one.
             functions["___tls_get_addr"] = self._tls_get_addr_in_register
         self._known: dict[str, Callable[[], int]] = {
             **{name: partial(self._trap, name, function) for name, function in functions.items()},
-            # What lies in guest memory: for debuggers, and programs that do as debuggers do.
+            # Data in guest memory, for debuggers and programs that read the same structures.
             "_r_debug": lambda: DataAddress(link_maps.debug),
             "_dl_debug_state": lambda: link_maps.breakpoint,
         }
 
     @cached_property
     def _tls_plan(self) -> CallPlan:
-        # Parsing the first prototype loads a C parser: not for a library that has no use for it.
+        # Parsing the first prototype imports a C parser, so it is done on demand.
         return plan_call(self._memory.architecture.name, "void *__tls_get_addr(void *index)")
 
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
@@ -67,7 +67,7 @@ class LinkerSymbols:
     # ------------------------------------------------------------ thread-local storage
 
     def _tls_address(self, index: int) -> int:
-        """The address a tls_index {module, offset} names (Drepper, section 3.4.2)."""
+        """The address for a tls_index {module, offset} (Drepper, section 3.4.2)."""
         memory, arch = self._memory, self._memory.architecture
         module = memory.read_uint(index, arch.word_size)
         offset = memory.read_uint(index + arch.word_size, arch.word_size) + arch.tls.dtv_bias

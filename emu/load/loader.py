@@ -3,13 +3,13 @@
 A load is the linker's transaction (`relink.load.load`) with the machine's own steps in it, in this order:
 
     publish      map its memory into the guest, announce it to debuggers memory.guest_memory, debug.link_maps
-    prepare      of a program to be started: build its stack             linux.process
+    prepare      for a program to start: build its stack             linux.process
     ifuncs       call resolvers, store their results                     load.initialisers
-    tls          initialise static blocks (may hold results of ifuncs)   run.threads
+    tls          initialise static blocks (may contain results of ifuncs)   run.threads
     construct    run constructors                                        load.initialisers
 
-If a step fails the load is rolled back, and the machine is as before. An unload runs destructors first, and then
-frees what the machine holds for the image: traps, lazy slots, patches, handlers of atexit.
+If a step fails, the load is rolled back and the machine is as before. An unload first runs destructors, then frees
+the machine's resources for the image: traps, lazy slots, patches, atexit handlers.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from relink.search.search_path import Source
 
 
-#: What a program needs once its memory is there: given the plan, and where to register its rollback.
+#: Prepares a program after its memory is mapped; called with the plan and the rollback stack.
 Prepare: TypeAlias = "Callable[[Plan, ExitStack], None]"
 _Pages: TypeAlias = "tuple[Region, tuple[Pages, ...]]"
 
@@ -86,9 +86,9 @@ class Loader:
         self._lazy_calls = lazy_calls
         self._initialisers = initialisers
         self._hooks = hooks
-        self.binding = binding  #: of loads that do not say otherwise
-        self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic where they can
-        #: Called with the plan of each completed load; costs less than an observer (`relink.events`).
+        self.binding = binding  #: default binding mode of loads
+        self.dynamic_tls = dynamic_tls  #: whether loads make thread-local storage dynamic when possible
+        #: Called with the plan of each completed load; cheaper than an observer (`relink.events`).
         self.on_load: list[Callable[[Plan], None]] = []
         #: Called with each image that has been unloaded.
         self.on_release: list[Callable[[Image], None]] = [
@@ -97,7 +97,7 @@ class Loader:
             lazy_calls.forget,
             host_symbols.forget,
         ]
-        self._unloading: list[Image] | None = None  #: what is still to be unloaded, while something is
+        self._unloading: list[Image] | None = None  #: pending unloads, while an unload is in progress
 
     # ------------------------------------------------------------ coming
 
@@ -108,9 +108,9 @@ class Loader:
         prepare: Prepare | None = None,
         **keywords: Unpack[LoadKeywords],
     ) -> Plan:
-        """Load an image with all it needs (see `Machine.load`); with `prepare` as a program to be started.
+        """Load an image with its dependencies (see `Machine.load`); with `prepare`, as a program to start.
 
-        `prepare` is called with the plan and the rollback once the guest has its memory, before any code runs.
+        `prepare` is called with the plan and the rollback stack after the memory is mapped, before any code runs.
         """
         with self.loading(source, prepare=prepare, **keywords) as pending:
             pending.advance()
@@ -124,7 +124,7 @@ class Loader:
         prepare: Prepare | None = None,
         **keywords: Unpack[LoadKeywords],
     ) -> Iterator[PendingLoad]:
-        """`load` step by step: see `Machine.loading`."""
+        """Like `load`, step by step: see `Machine.loading`."""
         pending: PendingLoad | None = None
         run_initialisers = keywords.get("run_initialisers", True)
         try:
@@ -155,7 +155,7 @@ class Loader:
         return replace(options, **passed_on)
 
     def adopt(self, address: int, *, symbols: Symbols | None = None, **keywords: Unpack[AdoptingKeywords]) -> Plan:
-        """Make an image of what lies at `address`: see `Machine.adopt`."""
+        """Adopt the image at `address`: see `Machine.adopt`."""
         with self._undoing() as (undo, traps):
             options = LoadOptions(sources=self._host_symbols.sources(symbols, traps))
             load = self._linker.begin_adoption(address, options=options, **keywords)
@@ -165,9 +165,10 @@ class Loader:
 
     @contextmanager
     def _undoing(self) -> Iterator[tuple[ExitStack, list[int]]]:
-        """Around the linker's transaction: yields the rollback of the machine's steps, and the list of its traps.
+        """Enclose the linker's transaction: yields the rollback stack of the machine's steps, and the list of its
+        traps.
 
-        The rollback runs after that of the linker, which has then closed the images.
+        This rollback runs after the linker's, which closes the images.
         """
         traps: list[int] = []
         with ExitStack() as undo:
@@ -189,7 +190,7 @@ class Loader:
         *,
         run_initialisers: bool = True,
     ) -> Iterator[PendingLoad]:
-        """Link, and yield the machine's steps; those the block does not do are done at its end."""
+        """Link, and yield the machine's steps; steps not done in the block are done at its end."""
         with load:
             load.run_to(Phase.RELOCATE)
             plan = load.plan
@@ -226,7 +227,7 @@ class Loader:
             self._initialisers.forget(image)
 
     def _check_float_abi(self, plan: Plan) -> None:
-        """Raise FloatAbiMismatch for an image that passes floating-point values otherwise than this machine."""
+        """Raise FloatAbiMismatch for an image whose floating-point calling convention is not the machine's."""
         ours = self._convention.float_abi
         for image in plan.images:
             theirs = image.float_abi
@@ -235,9 +236,9 @@ class Loader:
                 raise FloatAbiMismatch(image.name, theirs.value, ours.value, supported=supported)
 
     def _publish(self, load: Load, undo: ExitStack, relro: list[_Pages]) -> None:
-        """Map the images into the guest; report variables of the host that an executable has copied.
+        """Map the images in the guest, and report host variables that an executable has copied.
 
-        Where ifunc resolvers are going to run, PT_GNU_RELRO is left writable for them and noted in `relro`.
+        When ifunc resolvers will run, PT_GNU_RELRO stays writable for them and is recorded in `relro`.
         """
         plan, writable = load.plan, dict[Region, tuple[Pages, ...]]()
         if plan.ifuncs:
@@ -261,16 +262,16 @@ class Loader:
             self._set_global_pointer(plan.root, undo)
 
     def _resolve_ifuncs(self, plan: Plan, relro: Sequence[_Pages]) -> None:
-        """Run ifunc resolvers, then make read-only what they may still have written (glibc,
-        `_dl_relocate_object`)."""
+        """Run ifunc resolvers, then make the ranges in `relro` read-only (glibc, `_dl_relocate_object`)."""
         self._initialisers.resolve_ifuncs(plan)
         for region, pages in relro:
             for run in pages:
                 self._memory.protect_pages(region.address + run.offset, run.size, run.protection)
 
     def _set_global_pointer(self, program: Image, undo: ExitStack) -> None:
-        """Set the global pointer for code of the program that runs before its entry, as ld.so does (glibc,
-        sysdeps/riscv/dl-machine.h)."""
+        """Set the global pointer, for code of the program that runs before its entry point (glibc,
+        sysdeps/riscv/dl-machine.h).
+        """
         cpu, rule = self._cpu, ISAS[self._memory.architecture.name].start.global_pointer
         if rule is not None:
             register, symbol = rule
@@ -283,7 +284,7 @@ class Loader:
         """See `Machine.provide`."""
         linker, traps = self._linker, list[int]()
         if linker.loaded(name) is not None:
-            raise LinkError(name, "is loaded already: the host cannot provide it too")
+            raise LinkError(name, "is already loaded: the host cannot provide it too")
         if name in linker.provided:
             raise LinkError(name, "is provided already")
         try:
@@ -324,19 +325,19 @@ class Loader:
         self._release(partial(self._linker.unload, image))
 
     def collect(self) -> None:
-        """Unload images that nothing uses any longer, after running their destructors."""
+        """Unload unused images, after running their destructors."""
         for doomed in self._linker.unloadable():
             self._initialisers.destruct(doomed)
         self._release(self._linker.unload_unused)
 
     def finish(self) -> None:
-        """Run what the end of a machine runs: handlers of atexit, then all destructors."""
-        self._unloading = []  # everything goes: what is unloaded now need not go by itself
+        """Run atexit handlers, then all destructors, before the machine is closed."""
+        self._unloading = []  # everything is unloaded, so nested unloads need no separate processing
         self._hooks.finish()
         self._initialisers.finalise()
 
     def _release(self, unload: Callable[[], list[Image]]) -> None:
-        """Call `unload`, and free what the machine holds for the images it returns."""
+        """Call `unload`, and free the machine's resources for the images it returns."""
         with self._link_maps.changing(State.DELETE):
             for image in unload():
                 for forget in self.on_release:
@@ -344,7 +345,7 @@ class Loader:
             self._code_removed()
 
     def _return_variables(self, image: Image) -> None:
-        """Report that variables of the host are back in their own place."""
+        """Report that host variables are at their own addresses again."""
         for copied in _from_host(image):
             self._hooks.variable_moved(copied.symbol, copied.source)
 
@@ -354,9 +355,9 @@ class Loader:
 
 
 def _nothing() -> None:
-    """A step that has nothing to do."""
+    """An empty step."""
 
 
 def _from_host(image: Image) -> list[Copied]:
-    """The hosted C library's variables that an image took over."""
+    """The hosted C library's variables that were copied into an image."""
     return [copied for copied in image.relocated.copies if copied.provider is None]

@@ -1,4 +1,4 @@
-"""The keywords of a load, each written once: `Machine.load` takes them, what is below passes them on."""
+"""The keyword arguments of loads, defined once: `Machine.load` takes them, lower layers pass them on."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class StartKeywords(TypedDict, total=False):
-    """How a program is loaded that is going to be run."""
+    """Options for loading a program to run."""
 
-    name: str | None  #: what messages call it (None: its path)
-    #: A table, or a function of a `SymbolRequest`, that answers what this load's images import before any image.
+    name: str | None  #: its name in messages (None: its path)
+    #: A table, or a function of a `SymbolRequest`, searched before all images for imports of this load's images.
     symbols: Symbols | None
-    base: int | None  #: guest address of the root image's first page (None: wherever there is room)
-    binding: BindMode | str | None  #: when calls by way of the PLT are bound (None: as the machine's)
-    preload: Sequence[Source]  #: images that come before the root in the scope, and stay as long as it
-    allow_unresolved: bool  #: bind strong symbols nobody defines to traps that raise UnresolvedCall when reached
+    base: int | None  #: guest address of the root image's first page (None: any free address)
+    binding: BindMode | str | None  #: when calls through the PLT are bound (None: the machine's default)
+    preload: Sequence[Source]  #: images before the root in the scope; they stay loaded as long as the root
+    allow_unresolved: bool  #: bind undefined strong symbols to traps that raise UnresolvedCall when called
 
 
 class AdoptingKeywords(TypedDict, total=False):
-    """How an image that lies in guest memory is adopted: see `relink.linker.Linker.adopting`."""
+    """Options for adopting an image in guest memory: see `relink.linker.Linker.begin_adoption`."""
 
     relocated: Required[bool]
     source: Source | None
@@ -36,13 +36,13 @@ class AdoptingKeywords(TypedDict, total=False):
 
 
 class AdoptKeywords(AdoptingKeywords, total=False):
-    """The same, with the symbols its machine answers."""
+    """The same, with symbols that the machine provides."""
 
     symbols: Symbols | None  #: as in `StartKeywords`
 
 
 class LoadKeywords(StartKeywords, total=False):
-    """How a library is loaded. Those that are not explained here are fields of `relink.linker.LoadOptions`."""
+    """Options for loading a library. Options without a comment are fields of `relink.linker.LoadOptions`."""
 
     local: bool
     deep_bind: bool
@@ -51,10 +51,10 @@ class LoadKeywords(StartKeywords, total=False):
     undefined: Sequence[str]
     whole_archive: bool
     wrap: Sequence[str]
-    #: Leave strong symbols nobody defines to later loads: until one brings a definition, a call of theirs raises
-    #: UnresolvedCall, and an access is a GuestFault that names them.
+    #: Defer undefined strong symbols to later loads: until one defines them, a call raises UnresolvedCall and an
+    #: access raises a GuestFault with the symbol's name.
     allow_deferred: bool
     place: Mapping[str, int] | Callable[[Decoded], int | None] | None
-    late_symbols: Symbols | None  #: like `symbols`, for what no image answers
+    late_symbols: Symbols | None  #: like `symbols`, but searched after all images
     relocation_handlers: Sequence[RelocationHandler]
-    run_initialisers: bool  #: False leaves constructors for `Library.run_initialisers`
+    run_initialisers: bool  #: False defers constructors to `Library.run_initialisers`

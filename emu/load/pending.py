@@ -1,4 +1,4 @@
-"""A load that stops between any two of the machine's steps: to look, to intervene, to go on or roll back."""
+"""A load that stops between any two of the machine's steps, for inspection, changes or rollback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class RolledBack(BaseException):
-    """Leaves the `with` block of a load that is rolled back on request; its `loading` catches it."""
+    """Raised to leave the `with` block of a load that is rolled back on request; `loading` catches it."""
 
     def __init__(self, load: PendingLoad) -> None:
         super().__init__("the load was rolled back on request")
@@ -19,27 +19,27 @@ class RolledBack(BaseException):
 
 
 class PendingLoad:
-    """A load that is linked, and the steps left to do on the machine, in order (see `emu.load.loader`)."""
+    """A linked load with the remaining steps of the machine, in order (see `emu.load.loader`)."""
 
     def __init__(self, plan: Plan, steps: Mapping[str, Callable[[], None]]) -> None:
         self.plan = plan
-        self._steps = dict(steps)  #: those left
+        self._steps = dict(steps)  #: the remaining steps
         self._names = tuple(steps)
         self._failure: BaseException | None = None
 
     @property
     def next_step(self) -> str | None:
-        """The step that comes next; None when all have been done."""
+        """The next step; None when all are done."""
         return next(iter(self._steps), None)
 
     def advance(self, until: str | None = None) -> None:
-        """Do the steps that come before the step `until`; all that are left when it is None.
+        """Do the steps before the step `until`; all remaining steps when it is None.
 
-        Raises ValueError for a name that is no step, or one that has been done. What a step raises it raises again
-        when called again: the load can only be rolled back.
+        Raises ValueError for an unknown step, or one that is done. After a step has raised, further calls raise
+        the same exception: the load can only be rolled back.
         """
         if until is not None and until not in self._steps:
-            known = "has been done" if until in self._names else f"is none of {', '.join(self._names)}"
+            known = "has been done" if until in self._names else f"is not one of {', '.join(self._names)}"
             raise ValueError(f"step {until!r} {known}")
         if self._failure is not None:
             raise self._failure
@@ -54,5 +54,5 @@ class PendingLoad:
         self.plan.timings.add("start", time.perf_counter() - started)
 
     def roll_back(self) -> NoReturn:
-        """Undo the load: leaves the `with` block at once."""
+        """Undo the load: leaves the `with` block immediately."""
         raise RolledBack(self)

@@ -93,7 +93,7 @@ def test_a_roll_back_leaves_the_blocks_of_its_own_load_only(machine: Machine, ta
 
 def test_steps_have_names_and_are_done_once(machine: Machine, target: str) -> None:
     with machine.loading(fixture(target, "ctors")) as library:
-        with pytest.raises(ValueError, match="'relocate' is none of publish, prepare, ifuncs, tls, construct"):
+        with pytest.raises(ValueError, match="'relocate' is not one of publish, prepare, ifuncs, tls, construct"):
             library.advance(until="relocate")
         library.advance(until="tls")
         with pytest.raises(ValueError, match="'publish' has been done"):

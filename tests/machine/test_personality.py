@@ -63,7 +63,7 @@ def test_what_a_board_has_not_is_refused_by_name(target: str) -> None:
         address = machine.memory.map_anonymous(4096, name="code")
         with pytest.raises(MachineError, match=r"system call at 0x.*: there is no kernel on this board"):
             machine.runner._syscall(address)
-        with pytest.raises(MachineError, match="Bare starts no programs"):
+        with pytest.raises(MachineError, match="Bare cannot start programs"):
             machine.run(fixture(target, "exe/copy"))
         for name in ("libc", "syscalls"):
             with pytest.raises(MachineError, match="Bare has no hosted C library and no system calls"):

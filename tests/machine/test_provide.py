@@ -66,7 +66,7 @@ def test_names_that_are_taken_are_refused(machine: Machine, target: str) -> None
     with pytest.raises(LinkError, match=r"libfoo\.so\.1: is provided by the host"):
         machine.load("libfoo.so.1")
     machine.load(library(target, "borrower"), symbols={"one_value": 0x1000})
-    with pytest.raises(LinkError, match=r"libborrower\.so: is loaded already"):
+    with pytest.raises(LinkError, match=r"libborrower\.so: is already loaded"):
         machine.provide("libborrower.so", {"foo": abs})
     assert len(machine.traps) == traps + 2, "a refusal leaves nothing"
 
