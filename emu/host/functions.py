@@ -49,7 +49,9 @@ def host_function(
     try:
         parameters = inspect.signature(value).parameters.values()
     except (TypeError, ValueError) as error:
-        raise CallError(f"host function for {name}: give a prototype, its signature is not available ({error})") from None
+        raise CallError(
+            f"host function for {name}: give a prototype, its signature is not available ({error})"
+        ) from None
     if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
         raise CallError(f"host function for {name}: give a prototype, *args does not tell how many arguments")
     arity = sum(
