@@ -134,7 +134,8 @@ class Machine:
         arch = architecture_of(header.machine, header.bits)
         if arch is None:
             raise UnsupportedElf(fspath(path), f"is for machine {header.machine}, which is not emulated")
-        options.setdefault("float_abi", float_abi_of(path, arch))
+        if "float_abi" not in options:
+            options["float_abi"] = float_abi_of(path, arch)
         return cls(arch, **options)  # type: ignore[arg-type]
 
     def __enter__(self) -> Self:

@@ -129,6 +129,8 @@ def _assemble(
     check_special(header, program_headers, segments, findings)
     found = special_segment(SegmentType.DYNAMIC, program_headers, findings)
     if found is None:
+        if header.type == FileType.DYN and not header.entry:
+            findings.warn("has no PT_DYNAMIC: it is loaded as it is in the file, without relocations and symbols")
         return decoded
     try:
         entries = _dynamic_entries(found, header, contents)

@@ -167,7 +167,10 @@ class Decoded:
     @cached_property
     def needed(self) -> tuple[str, ...]:
         """The names of DT_NEEDED, in order."""
-        return tuple(self.strings.text(offset, "DT_NEEDED") for offset in self.dynamic.values(DynamicTag.NEEDED))
+        names = [self.strings.text(offset, "DT_NEEDED") for offset in self.dynamic.values(DynamicTag.NEEDED)]
+        if "" in names:  # to glibc the program itself, which is loaded
+            self.findings.warn("DT_NEEDED: an empty name is ignored")
+        return tuple(name for name in names if name)
 
     @cached_property
     def filtees(self) -> tuple[tuple[str, bool], ...]:
@@ -180,8 +183,12 @@ class Decoded:
 
     @cached_property
     def soname(self) -> str | None:
-        """DT_SONAME."""
-        return self._string(DynamicTag.SONAME)
+        """DT_SONAME; None also where its string lies outside the string table, which loaders do not look at."""
+        try:
+            return self._string(DynamicTag.SONAME)
+        except MalformedElf as error:
+            self.findings.warn(error.problem)
+            return None
 
     @cached_property
     def rpath(self) -> str | None:

@@ -147,13 +147,14 @@ def special_segment(
     type_: SegmentType, program_headers: Sequence[ProgramHeader], findings: Findings
 ) -> ProgramHeader | None:
     """The program header of a type that may occur once. When there are several, the last counts, as in glibc and
-    musl; of PT_INTERP the first, as in Linux. An empty PT_DYNAMIC is ignored (glibc, `_dl_process_phdr`).
+    musl; of PT_INTERP the first, as in Linux. A PT_DYNAMIC with p_filesz 0 is ignored when there is another (glibc
+    `_dl_process_phdr`); musl uses p_vaddr only.
     """
     found = [entry for entry in program_headers if entry.type == type_]
     if len(found) > 1 and type_ != SegmentType.GNU_RELRO:
         findings.warn(f"{len(found)} program headers of type PT_{type_.name}, only one is used")
     if type_ is SegmentType.DYNAMIC:
-        found = [entry for entry in found if entry.filesz]
+        found = [entry for entry in found if entry.filesz] or [entry for entry in found if entry.memsz]
     if type_ is SegmentType.TLS:
         found = [entry for entry in found if entry.memsz or entry.filesz]
     if not found:

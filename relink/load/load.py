@@ -333,7 +333,10 @@ class Load:
         return root, nodes
 
     def _check_closure(self, root: Node) -> None:
-        """Raise an error for missing libraries and symbol versions."""
+        """Raise an error for missing libraries, symbol versions, and names the host has."""
+        for node in self.nodes:
+            if node.is_new and node.decoded is not None and node.decoded.soname in self.state.provided:
+                raise LinkError(node.name, f"has the SONAME {node.decoded.soname}, which is provided by the host")
         hosts = self.state.policy.host_provided | self.state.policy.fallbacks | self.state.provided.keys()
         version_check.check(root, self.nodes, self.state.loaded, hosts)
 

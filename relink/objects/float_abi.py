@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 from relink.elf import decode
 from relink.elf.linker_script import is_linker_script, neighbour
 from relink.elf.source import Source, is_archive, open_source
+from relink.errors import UnsupportedElf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from relink.arch import Architecture, FloatAbi
+    from relink.elf.archive import Archive
     from relink.elf.objects import ObjectFile
 
 
 def float_abi_of(source: Source, arch: Architecture) -> FloatAbi | None:
-    """The floating-point convention of a file; of an archive, that of the first member that has one. None: any.
+    """The floating-point convention of a file; of an archive, that of its members. None: any.
 
-    The same rules as in `Image.float_abi`. For a linker script, that of a file it names. Raises ElfError.
+    The same rules as in `Image.float_abi`. For a linker script, that of a file it names. Raises ElfError,
+    UnsupportedElf for an archive whose members differ.
     """
     _, path, data = open_source(source, None)
     if path is not None and is_linker_script(data):
@@ -26,15 +29,27 @@ def float_abi_of(source: Source, arch: Architecture) -> FloatAbi | None:
     if is_archive(data):
         from relink.elf.archive import Archive  # whose parsers take their time to import
 
-        archive = Archive.open(source)
-        said = (object_float_abi(archive.object(number), arch) for number in archive.objects)
-        return next((abi for abi in said if abi is not None), None)
+        return _archive_float_abi(Archive.open(source), arch)
     decoded = decode(source)
     if not decoded.is_relocatable or not arch.attributes_section:
         return decoded.float_abi_on(arch)
     from relink.elf.objects import decode_object
 
     return object_float_abi(decode_object(decoded), arch)
+
+
+def _archive_float_abi(archive: Archive, arch: Architecture) -> FloatAbi | None:
+    first: tuple[str, FloatAbi] | None = None
+    for number in archive.objects:
+        file = archive.object(number)
+        abi = object_float_abi(file, arch)
+        if abi is None:
+            continue
+        if first is not None and abi is not first[1]:
+            problem = f"{first[0]} makes {first[1].value} calls, {file.name} {abi.value} ones"
+            raise UnsupportedElf(archive.name, f"{problem}: say which to take (float_abi=, --float-abi)")
+        first = first or (file.name, abi)
+    return None if first is None else first[1]
 
 
 def first_float_abi(sources: Sequence[Source], arch: Architecture) -> FloatAbi | None:

@@ -23,7 +23,7 @@ from relink.module import Module
 from relink.records import replace
 from relink.relocate.result import Copied, IfuncCalls
 from relink.relocate.state import Relocation
-from relink.resolve.bindings import HOST, UNRESOLVED
+from relink.resolve.bindings import HOST, NUMBER, UNRESOLVED
 from relink.resolve.resolver import Use
 
 #: The Linux gABI extensions, "Program Property": the type of the note, and of the property with the bits of
@@ -81,6 +81,9 @@ def _copied(relocation: Relocation, table: RelocationTable, reloc_type: Reloc, i
     refusal = _Refusal(image, table, reloc_type, index)
     provider = None if number == HOST else bound.images[number]
     protected = provider is not None and int(provider.decoded.symbols.visibility[bound.symbol[at]]) == _PROTECTED
+    if bound.symbol[at] == NUMBER:
+        problem = f"the host defines it as the number {int(bound.address[at]):#x}, where there is no data to copy"
+        raise refusal.of(UnsupportedRelocation, problem)
     _check_copyable(relocation, refusal, provider, int(bound.type[at]), protected=protected)
     size = int(image.decoded.symbols.size[symbol])
     copied = Copied(

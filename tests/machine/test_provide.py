@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emu import Machine
-from relink.errors import LibraryNotFound, LinkError, LinkErrors, UnresolvedSymbol
+from relink.errors import LibraryNotFound, LinkError, LinkErrors, UnresolvedSymbol, UnsupportedRelocation
 from relink.relocate.lazy import BindMode
 from tests.fixtures import fixture
 from tests.machine.dl import Guest, library
@@ -65,6 +65,9 @@ def test_names_that_are_taken_are_refused(machine: Machine, target: str) -> None
         provide(machine)
     with pytest.raises(LinkError, match=r"libfoo\.so\.1: is provided by the host"):
         machine.load("libfoo.so.1")
+    file = linked(target, [compiled(target, PROVIDER, *FLAGS)], "-soname", "libfoo.so.1")
+    with pytest.raises(LinkError, match=r"has the SONAME libfoo\.so\.1, which is provided by the host"):
+        machine.load(file)
     machine.load(library(target, "borrower"), symbols={"one_value": 0x1000})
     with pytest.raises(LinkError, match=r"libborrower\.so: is already loaded"):
         machine.provide("libborrower.so", {"foo": abs})
@@ -99,3 +102,17 @@ def test_dlsym_looks_where_the_images_do(target: str) -> None:
         assert handle, guest.error()
         assert guest.symbol(handle, "marked") == 0x1234
         assert guest.any("marked") == 0
+
+
+def test_a_program_copies_no_number() -> None:
+    copier = fixture("x86_64-gcc", "exe/copy")
+    with Machine("x86_64") as machine:
+        machine.provide("libleaf.so", {"leaf_value": 0x1234})
+        with pytest.raises(UnsupportedRelocation, match="defines it as the number 0x1234, where there is no data"):
+            machine.load(copier, allow_unresolved=True)
+    with Machine("x86_64") as machine:
+        at = machine.memory.map_anonymous(4096)
+        machine.memory.write_uint(at, 4, 77)
+        machine.provide("libleaf.so", {"leaf_value": at})
+        image = machine.load(copier, allow_unresolved=True).image
+        assert machine.memory.read_uint(image.symbol("leaf_value").address, 4) == 77

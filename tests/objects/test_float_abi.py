@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from relink import HostMemory, Linker
 from relink.arch import FloatAbi, architecture
 from relink.errors import LinkError, UnsupportedElf
 from tests.fixtures import arch_of
-from tests.objects.build import compiled
+from tests.objects.build import archived, compiled
 
 SOURCE = """
 extern double host(float narrow, double wide, int number);
@@ -95,3 +96,15 @@ def test_an_abi_an_isa_does_not_have() -> None:
         Machine("x86_64", float_abi="soft-float")
     with pytest.raises(UnsupportedElf, match="no calling convention 'mushy'"):
         Machine("arm", float_abi="mushy")
+
+
+@pytest.mark.parametrize(("target", "abi"), CASES)
+def test_an_archive_of_both_ways_is_taken_only_where_one_is_named(
+    target: str, abi: FloatAbi, tmp_path: Path
+) -> None:
+    other = compiled(target, "double twice(double a) { return a + a; }", *FLAGS[target, abi])
+    archive = archived(tmp_path / "both.a", [other, compiled(target, SOURCE)])
+    with pytest.raises(UnsupportedElf, match=rf"makes {abi.value} calls, .* hard-float ones: say which"):
+        Machine.for_file(archive)
+    with Machine.for_file(archive, float_abi=abi) as machine:
+        assert machine.load(archive, undefined=["twice"]).function("twice", "double(double)")(2.5) == 5.0
