@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from relink.errors import GuestAccessError, MachineError
+from relink.errors import GuestAccessError, MachineError, printable
 from relink.records import dataclass
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class Frame:
         place = self.symbol or self.image
         if place is None:
             return f"{self.address:#x}"
-        image = f" in {self.image}" if self.symbol and self.image else ""
-        source = f" at {self.file}:{self.line}" if self.file is not None else ""
-        return f"{self.address:#x} <{place}+{self.offset:#x}>{image}{source}"
+        image = f" in {printable(self.image)}" if self.symbol and self.image else ""
+        source = f" at {printable(self.file)}:{self.line}" if self.file is not None else ""
+        return f"{self.address:#x} <{printable(place)}+{self.offset:#x}>{image}{source}"
 
 
 class GuestFault(MachineError):

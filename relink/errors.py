@@ -36,6 +36,9 @@ class RelinkError(Exception):
     They can be pickled with their attributes and causes, so that worker processes can return them.
     """
 
+    def __str__(self) -> str:
+        return printable_lines(super().__str__())
+
     def __reduce__(self) -> tuple[object, ...]:
         # The constructors take attributes; the default __reduce__ would pass them the message.
         return _unpickled, (type(self), self.args, self.__dict__, self.__cause__)
@@ -63,6 +66,15 @@ def printable(text: str, longest: int = _LONGEST_NAME) -> str:
     if len(text) > longest:
         text = f"{text[:longest]}... ({len(text)} characters)"
     return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+
+
+def printable_lines(text: str) -> str:
+    """Text of several lines as it may be shown: like `printable`, but of any length."""
+    return (
+        text
+        if text.isascii() and text.replace("\n", "").isprintable()
+        else "\n".join("".join(map(_shown, line)) for line in text.split("\n"))
+    )
 
 
 def _shown(character: str) -> str:

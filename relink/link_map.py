@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from relink.errors import LinkError
+from relink.errors import LinkError, printable_lines
 from relink.records import dataclass
 
 
@@ -154,7 +154,7 @@ class LinkMap:
         return found
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return printable_lines("\n".join(_lines(self)))
 
 
 # ---------------------------------------------------------------- for people

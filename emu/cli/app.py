@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -16,6 +19,8 @@ from emu.cli.options import Loading, Output, Running, Search, Target, expand
 #: The exceptions of click, wherever this Typer keeps it.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
+#: A full disk or quota, a limit on files, a device that is gone, a descriptor that is none or not for writing.
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
 
 app = typer.Typer(
@@ -258,22 +263,60 @@ def run(arguments: Sequence[str]) -> int:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if arguments[:1] == ["run"]:
         options = ()  # they are the program's for the most part
+    _prepare_streams()
     log.listen()
     debug = "--debug" in options or os.environ.get("RELINK_EMU_DEBUG", "") not in ("", "0")
     try:
-        status = _invoke(arguments)
+        status = _done(arguments, options, debug=debug)
         sys.stdout.flush()
+        sys.stderr.flush()
         return status
     except BrokenPipeError:
-        # The reader has gone; Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard_output()  # the reader has gone
         return EXIT_PIPE
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
+    except OSError as error:
+        if debug or error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        with suppress(OSError):  # it may be standard error that cannot be written to
+            print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+        _discard_output()
+        return EXIT_FAILED
+
+
+def _done(arguments: Sequence[str], options: Sequence[str], *, debug: bool) -> int:
+    """Run one command line, and say what went wrong; the exit status. Raises OSError where that cannot be said."""
+    try:
+        return _invoke(arguments)
+    except (KeyboardInterrupt, typer.Abort, BrokenPipeError):
+        raise
     except Exception as error:
-        if debug:
+        if isinstance(error.__cause__, BrokenPipeError):  # that of a guest, which SIGPIPE ends
+            raise error.__cause__ from None
+        unwritable = isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE
+        if debug or unwritable:
             raise
         return _report(error, as_json="--json" in options, demangle="--no-demangle" not in options)
+
+
+def _discard_output() -> None:
+    """Python would complain of what it cannot write when it flushes at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _prepare_streams() -> None:
+    """Have standard output and error take all that is printed: names come from files, encodings from anywhere."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _invoke(arguments: Sequence[str]) -> int:
@@ -296,7 +339,7 @@ def _report(error: Exception, *, as_json: bool, demangle: bool) -> int:
     usage = isinstance(error, _UsageError)
     status = EXIT_USAGE if usage else EXIT_FAILED
     if usage and not as_json:
-        error.show()  # type: ignore[attr-defined]
+        error.show(file=sys.stderr)  # type: ignore[attr-defined]
         return status
     if as_json:
         facts = described(error)

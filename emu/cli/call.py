@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from emu.calls.declared import missing_debug_file
 from emu.calls.prototypes import Integer, Pointer, Prototype, parse_prototype
@@ -14,6 +14,7 @@ from emu.cli.expression import Argument, Call, ExpressionError, SymbolAddress, p
 from emu.cli.options import Usage
 from emu.cli.output import Address, write_json
 from emu.cli.output import fields_of as json_fields
+from emu.cli.streams import GuestOutput
 from emu.errors import CallError
 from relink.arch import Architecture
 from relink.elf.constants import SymbolType
@@ -95,10 +96,10 @@ def run(
     if audit and loading.binding == "now":
         loading = replace(loading, binding="lazy")
     with loading.machine(arch, search, loading.sources(name)) as machine:
-        out = _Passing(sys.stdout.buffer)
+        out = GuestOutput(sys.stdout.buffer, machine.runner.check_budget)
         if not as_json:
             machine.libc.stdout.tee = out.write
-            machine.libc.stderr.tee = _Passing(sys.stderr.buffer).write
+            machine.libc.stderr.tee = GuestOutput(sys.stderr.buffer, machine.runner.check_budget).write
         library = loading.load(machine, name, search, [name for call in calls for name in _names(call)])
         done = []
         for call in calls:
@@ -118,26 +119,6 @@ def _first(call: FirstCall) -> First:
     return First(
         call.seconds, call.image, str(call.caller), call.symbol, call.version, call.provider, Address(call.address)
     )
-
-
-class _Passing:
-    """Lets bytes through to a stream of the host at once, and knows whether a line is unfinished."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._last = b"\n"
-
-    def write(self, data: bytes) -> None:
-        if data:
-            self._stream.write(data)
-            self._stream.flush()
-            self._last = data[-1:]
-
-    def line(self, text: str | None) -> None:
-        """`text` on a line of its own; nothing for None."""
-        if text is not None:
-            start = b"" if self._last == b"\n" else b"\n"
-            self.write(start + text.encode("utf-8", "surrogateescape") + b"\n")
 
 
 def _parse(text: str) -> Call:

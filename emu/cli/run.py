@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from emu.cli.options import Usage
-from relink.records import dataclass
+from emu.cli.streams import GuestInput, GuestOutput
+from emu.cli.text import printable
 
 if TYPE_CHECKING:
     from emu.cli.options import Running, Search, Target
@@ -33,9 +34,11 @@ def run(
     variables = dict(_pair(text, "--env") for text in environment)
     room = _tls_size(program)
     own = dict(_files(files))
-    with running.machine(arch, search, [program], files=own, stdin=_read_input, tls_size=room) as machine:
+    given = GuestInput()
+    with running.machine(arch, search, [program], files=own, stdin=given.read, tls_size=room) as machine:
+        given.check_budget = machine.runner.check_budget
         for stream, passed_to in ((machine.libc.stdout, sys.stdout), (machine.libc.stderr, sys.stderr)):
-            stream.tee, stream.keep = _Passing(passed_to.buffer).write, False
+            stream.tee, stream.keep = GuestOutput(passed_to.buffer, machine.runner.check_budget).write, False
         process = machine.start(
             program,
             [program if called is None else called, *arguments],
@@ -49,7 +52,7 @@ def run(
         finally:
             if verbose:
                 for line in _remarks(machine, process):
-                    print(f"relink-emu: {line}", file=sys.stderr)
+                    print(f"relink-emu: {printable(line)}", file=sys.stderr)
 
 
 def _tls_size(program: str) -> int:
@@ -79,23 +82,6 @@ def _files(texts: Sequence[str]) -> Iterator[tuple[str, bytes | bytearray]]:
             yield path, Path(file or path).read_bytes()
         except OSError as error:
             raise Usage(f"{file or path} cannot be read: {error.strerror}", param_hint="'--file'") from None
-
-
-def _read_input(size: int) -> bytes:
-    """Up to `size` bytes of standard input, as soon as there are any."""
-    read: bytes = sys.stdin.buffer.read1(size)  # type: ignore[union-attr]
-    return read
-
-
-@dataclass
-class _Passing:
-    """Lets bytes through to a stream of the host at once."""
-
-    stream: BinaryIO
-
-    def write(self, data: bytes) -> None:
-        self.stream.write(data)
-        self.stream.flush()
 
 
 def _remarks(machine: Machine, process: Program) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 
 _TABLE = """
 1 EPERM Operation not permitted
@@ -194,3 +195,9 @@ class FileError(Exception):
     def __init__(self, errno: Errno) -> None:
         self.errno = errno
         super().__init__(errno.name)
+
+
+def errno_of(error: OSError) -> Errno:
+    """The guest's errno for what a file of the host said."""
+    name = errno.errorcode.get(error.errno or 0, "EIO")
+    return Errno[name] if name in Errno.__members__ else Errno.EIO

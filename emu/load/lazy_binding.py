@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from emu.errors import Frame, UnresolvedCall
 from relink.arch.spec import SlotNamed
-from relink.errors import LinkError, UnresolvedSymbol
+from relink.errors import LinkError, UnresolvedSymbol, printable_lines
 from relink.image import Image, image_of
 from relink.load import emit
 from relink.records import dataclass
@@ -51,7 +51,7 @@ class FirstCall:
     def __str__(self) -> str:
         version = f"@{self.version}" if self.version else ""
         place = f"{self.provider or 'the host'} at {self.address:#x}"
-        return f"{self.seconds:.6f}  {self.caller} calls {self.symbol}{version}: {place}"
+        return printable_lines(f"{self.seconds:.6f}  {self.caller} calls {self.symbol}{version}: {place}")
 
 
 class LazyCalls:

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from relink.elf.decoded import Decoded
 from relink.elf.dwarf_info import debug_section
+from relink.errors import printable
 from relink.records import dataclass, field
 
 __all__ = ["LineTable", "SourceLine", "source_line"]
@@ -30,7 +31,7 @@ class SourceLine(NamedTuple):
     line: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{printable(self.file)}:{self.line}"
 
 
 _KNOWN: WeakKeyDictionary[Decoded, LineTable] = WeakKeyDictionary()

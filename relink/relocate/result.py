@@ -9,7 +9,7 @@ import numpy as np
 
 from relink.arch import Reloc, Role
 from relink.arrays import I64, U64
-from relink.errors import LinkError
+from relink.errors import LinkError, printable_lines
 from relink.module import Module
 from relink.records import dataclass, field
 from relink.relocate.batch import evaluate
@@ -67,7 +67,7 @@ class Copied:
             text += f", where it has {self.provided} bytes and not {self.size}: consider re-linking"
         if self.protected:
             text += ", where it is protected: the library continues to use its own variable"
-        return text
+        return printable_lines(text)
 
 
 @dataclass(frozen=True, slots=True)
