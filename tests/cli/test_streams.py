@@ -87,10 +87,18 @@ def emu(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes
 @pytest.mark.parametrize("variables", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii:strict"}])
 def test_a_locale_without_letters_is_no_obstacle(library: str, variables: dict[str, str]) -> None:
     defined = DEFINED[0], "fault=0"
-    done = emu("load", "-vv", "--allow-unresolved", *defined, library, stdout=subprocess.PIPE, env={**os.environ, **variables})
+    done = emu(
+        "load",
+        "-vv",
+        "--allow-unresolved",
+        *defined,
+        library,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **variables},
+    )
     assert done.returncode == 0
     shown = done.stdout + done.stderr
-    assert b"soname" in shown
+    assert b"info: loaded " in shown
     assert all(byte >= 32 or byte == 10 for byte in shown)
     assert shown.isascii() or "C" in variables.values()
 
