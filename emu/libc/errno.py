@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import enum
 import errno
+from collections.abc import Callable
+from typing import TypeVar
+
+_A = TypeVar("_A")
+_R = TypeVar("_R")
 
 _TABLE = """
 1 EPERM Operation not permitted
@@ -197,7 +202,15 @@ class FileError(Exception):
         super().__init__(errno.name)
 
 
-def errno_of(error: OSError) -> Errno:
-    """The guest's errno for what a file of the host said."""
-    name = errno.errorcode.get(error.errno or 0, "EIO")
-    return Errno[name] if name in Errno.__members__ else Errno.EIO
+def of_host(action: Callable[[_A], _R], argument: _A) -> _R:
+    """Call a function that may use the host's files: its OSError becomes the guest's FileError.
+
+    But for a pipe that nobody reads (BrokenPipeError): SIGPIPE ends a program that does not handle it.
+    """
+    try:
+        return action(argument)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, "EIO")
+        raise FileError(Errno[name] if name in Errno.__members__ else Errno.EIO) from error

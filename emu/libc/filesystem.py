@@ -11,7 +11,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from emu.libc.errno import Errno, errno_of
+from emu.libc.errno import Errno
 from emu.libc.errno import FileError as FileError
 from emu.libc.random_bytes import RandomBytes
 from relink.errors import GuestAccessError
@@ -59,10 +59,7 @@ class Descriptor:
         if self.input is not None:
             if at is not None and not self.path.startswith("/dev/"):
                 raise FileError(Errno.ESPIPE)
-            try:
-                return self.input(count) if count else b""
-            except OSError as error:
-                raise FileError(errno_of(error)) from error
+            return of_host(self.input, count) if count else b""
         assert self.data is not None
         start = self.position if at is None else at
         piece = bytes(self.data[start : start + count])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.libc.errno import FileError, errno_of
+from emu.libc.errno import of_host
 from emu.memory.limit import MemoryLimit
 
 
@@ -23,20 +23,14 @@ class CaptureStream:
     def write(self, data: bytes) -> int:
         """Bytes taken: all, or what the memory limit leaves room for.
 
-        An OSError of `tee` is the guest's (FileError); but for a pipe that nobody reads, where SIGPIPE ends a
-        program that does not handle it: BrokenPipeError.
+        Raises what `of_host` does for an OSError of `tee`.
         """
         if self.keep:
             data = data[: self._limit.left]
             self._limit.take(len(data))
             self._data += data
         if self.tee is not None and data:
-            try:
-                self.tee(data)
-            except BrokenPipeError:
-                raise
-            except OSError as error:
-                raise FileError(errno_of(error)) from error
+            of_host(self.tee, data)
         return len(data)
 
     def getvalue(self) -> bytes:
