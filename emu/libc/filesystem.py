@@ -11,7 +11,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from emu.libc.errno import Errno
+from emu.libc.errno import Errno, of_host
 from emu.libc.errno import FileError as FileError
 from emu.libc.random_bytes import RandomBytes
 from relink.errors import GuestAccessError
