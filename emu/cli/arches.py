@@ -11,7 +11,7 @@ from relink.arch import ARCHITECTURES, Role
 from relink.records import dataclass
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from emu.cli.plain import Console
 
 _DISTRIBUTIONS = {"unicorn": "unicorn", "icicle": "icicle-emu"}
 
@@ -73,7 +73,7 @@ def _version(engine: str) -> str | None:
 def show(report: ArchesReport, console: Console) -> None:
     """Print the table."""
     rows = table("name", "also called", "psABI", "engine", ">types")
-    rows.columns[2].no_wrap = True
+    rows.unbroken.add(2)
     for entry in report.architectures:
         rows.add_row(entry.name, ", ".join(entry.aliases), entry.psabi, entry.engine, str(entry.relocations))
     console.print(rows)

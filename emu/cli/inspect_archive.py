@@ -13,9 +13,8 @@ from relink.errors import ElfError, UnsupportedElf
 from relink.records import dataclass
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from emu.cli.options import Target
+    from emu.cli.plain import Console
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,8 @@ from emu.cli.text import printable
 from relink.elf.constants import ADDRESS_TAGS
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from emu.cli.inspect_records import InspectReport
+    from emu.cli.plain import Console, Table
     from relink.elf.notes import DebugLink
 
 _ADDRESS_NAMES = frozenset(tag.name for tag in ADDRESS_TAGS)

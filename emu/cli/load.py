@@ -13,10 +13,8 @@ from emu.cli.text import printable
 from relink.records import dataclass
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from emu.cli.options import Loading, Search, Target
+    from emu.cli.plain import Console, Table
     from emu.library import Library
     from emu.machine import Machine
     from relink.image import BoundSymbol, Image

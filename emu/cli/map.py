@@ -11,9 +11,8 @@ from relink.link_map import LinkMap, MapSymbol
 from relink.records import dataclass, fields, is_dataclass
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from emu.cli.options import Loading, Search, Target
+    from emu.cli.plain import Console
 
 #: Fields of a link map's parts that are addresses, or words that may be.
 _ADDRESSES = frozenset({"address", "base", "target", "got"})

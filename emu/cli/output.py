@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias, TypeVar
+from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
+from emu.cli.plain import Console, Table
 from emu.cli.text import printable
 from relink.records import fields, is_dataclass
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
-#: Columns enough that no line is folded or cropped: a pipe's width.
-UNFOLDED_WIDTH = 4096
 #: Each back-reference of a mangled name may double what it expands to (250 hostile characters can make half a
 #: gigabyte), so a name that is longer, or has more of them, is left as it is.
 _LONGEST_NAME = 2048
@@ -89,24 +83,12 @@ def jsonable(value: object) -> Json:
 
 def console(*, stderr: bool = False) -> Console:
     """A console that folds at the terminal's width (COLUMNS overrides it), and nothing in a pipe."""
-    from rich.console import Console
-
-    file = sys.stderr if stderr else sys.stdout
-    width = None if file.isatty() or os.environ.get("COLUMNS", "").isdigit() else UNFOLDED_WIDTH
-    return Console(file=file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return Console(sys.stderr if stderr else sys.stdout)
 
 
 def table(*columns: str) -> Table:
     """An empty table without lines. A column whose name starts with `>` is for numbers."""
-    from rich.table import Table
-
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        number = column.startswith(">")
-        made.add_column(
-            column.removeprefix(">"), justify="right" if number else "left", no_wrap=number, overflow="fold"
-        )
-    return made
+    return Table(*columns)
 
 
 def hexadecimal(value: int, width: int = 0) -> str:

@@ -20,7 +20,7 @@ from relink.records import dataclass, field
 from relink.relocate.static import DYNAMIC_ONLY
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from emu.cli.plain import Console
 
 IMPLEMENTED, REFUSED, UNKNOWN = "implemented", "refused", "unknown"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.cli.output import UNFOLDED_WIDTH
+from emu.cli.plain import UNFOLDED_WIDTH
 from emu.cli.text import printable
 from emu.linux.personality import Linux
 from relink.linker import Linker
@@ -15,11 +15,11 @@ from relink.records import dataclass
 from relink.search.graph import Node
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
     from rich.tree import Tree
 
     from emu.cli.options import Search, Target
+    from emu.cli.plain import Console
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,139 @@
+"""Tables and lines for a file or a pipe, as rich writes them there, without the import of rich.
+
+rich takes a tenth of the time of a small command. It is used for terminals, and for what would need its knowledge:
+characters of other widths, and lines that have to be folded.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, TextIO
+
+from relink.records import cached_property
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.table import Table as RichTable
+
+#: Columns enough that no line is folded or cropped: a pipe's width.
+UNFOLDED_WIDTH = 4096
+_GAP = "  "
+#: With one of these rich may write colours, or fold lines, though it writes to no terminal.
+_ASKED_OF_RICH = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "JUPYTER_COLUMNS")
+
+
+def writes_plainly(file: TextIO) -> bool:
+    """Whether rich would write text without colours, and fold no line, to this file."""
+    return not file.isatty() and not any(os.environ.get(name) for name in _ASKED_OF_RICH)
+
+
+class Table:
+    """A table without lines. A column whose name starts with `>` is for numbers."""
+
+    def __init__(self, *columns: str) -> None:
+        self.columns = columns
+        self.show_header = True
+        self.unbroken: set[int] = set()  #: columns whose cells a terminal too narrow for them does not fold
+        self.rows: list[tuple[str, ...]] = []
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    def add_row(self, *cells: str) -> None:
+        """Add a row; cells that are left out are empty."""
+        self.rows.append(cells)
+
+    def text(self) -> str | None:
+        """The lines, each ended; None where rich has to write them."""
+        count = max(map(len, (self.columns, *self.rows)))
+        header = [tuple(name.removeprefix(">") for name in self.columns)] if self.show_header else []
+        rows = [[cell.split("\n") for cell in row] + [[""]] * (count - len(row)) for row in (*header, *self.rows)]
+        if not count or not rows or not all(_is_simple(line) for row in rows for cell in row for line in cell):
+            return None
+        widths = [
+            max(column == count - 1, *(len(line) for row in rows for line in row[column]))
+            for column in range(count)
+        ]
+        if sum(widths) + len(_GAP) * count > UNFOLDED_WIDTH or count != len(self.columns):
+            return None
+        right = [name.startswith(">") for name in self.columns]
+        lines = []
+        for row in rows:
+            for number in range(max(map(len, row))):
+                cells = [cell[number] if number < len(cell) else "" for cell in row]
+                padded = (
+                    cell.rjust(width) if number_column else cell.ljust(width)
+                    for cell, width, number_column in zip(cells, widths, right, strict=True)
+                )
+                lines.append(_GAP.join(padded) + "\n")
+        return "".join(lines)
+
+    def rich(self) -> RichTable:
+        """The same for rich."""
+        from rich.table import Table as RichTable
+
+        made = RichTable(
+            box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=self.show_header
+        )
+        for place, column in enumerate(self.columns):
+            number = column.startswith(">")
+            made.add_column(
+                column.removeprefix(">"),
+                justify="right" if number else "left",
+                no_wrap=number or place in self.unbroken,
+                overflow="fold",
+            )
+        for row in self.rows:
+            made.add_row(*row)
+        return made
+
+
+class Console:
+    """What commands use of a console, for text and tables; anything else, and all for a terminal, rich writes."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.width: int | None = None  #: where lines are folded, if not at the terminal's width
+        self._file = file
+        self._plain = writes_plainly(file)
+
+    @cached_property
+    def _rich(self) -> RichConsole:
+        from rich.console import Console as RichConsole
+
+        terminal = self._file.isatty() or os.environ.get("COLUMNS", "").isdigit()
+        width = None if terminal else UNFOLDED_WIDTH
+        return RichConsole(
+            file=self._file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False
+        )
+
+    def print(
+        self, value: object = "", *, style: str | None = None, soft_wrap: bool | None = None, end: str = "\n"
+    ) -> None:
+        """Write text or a table."""
+        if self._plain:
+            text = None
+            if isinstance(value, Table):
+                text = value.text()
+            elif isinstance(value, str) and _is_line(value, soft_wrap=bool(soft_wrap)):
+                text = value + end
+            if text is not None:
+                self._file.write(text)
+                return
+        console = self._rich
+        if self.width is not None:
+            console.width = self.width
+        if isinstance(value, Table):
+            value = value.rich()
+        console.print(value, style=style, soft_wrap=soft_wrap, end=end)
+
+
+def _is_simple(text: str) -> bool:
+    """Whether each character takes one column, and none is a control character."""
+    return text.isascii() and (text.isprintable() or not text)
+
+
+def _is_line(text: str, *, soft_wrap: bool) -> bool:
+    """Whether rich writes these lines as they are."""
+    return all(_is_simple(line) and (soft_wrap or len(line) < UNFOLDED_WIDTH) for line in text.split("\n"))
