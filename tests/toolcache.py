@@ -53,13 +53,21 @@ def folder() -> Path:
 
 
 def trim() -> None:
-    """When the folder has grown large, remove what no run has used for an hour: others may be under way."""
+    """When the folder has grown large, remove what no run has used for an hour: others may be under way.
+
+    It is measured once an hour: that takes a second of each run otherwise.
+    """
+    measured = folder() / "measured"
     with contextlib.suppress(OSError):
-        files = [(path, path.stat()) for path in folder().iterdir() if path.is_file()]
+        if measured.exists() and measured.stat().st_mtime > time.time() - _IN_USE_SECONDS:
+            return
+        measured.touch()
+        with os.scandir(folder()) as entries:
+            files = [(entry.path, entry.stat()) for entry in entries if entry.is_file()]
         if sum(found.st_size for _, found in files) > _MOST_BYTES:
             for path, found in files:
                 if found.st_mtime < time.time() - _IN_USE_SECONDS:
-                    path.unlink(missing_ok=True)
+                    Path(path).unlink(missing_ok=True)
 
 
 def _is_there(place: Path) -> bool:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from elftools.elf.dynamic import DynamicSection
+from elftools.elf.dynamic import DynamicSection, DynamicTag
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerDefSection, GNUVerNeedSection, GNUVerSymSection
 from elftools.elf.relocation import RelocationSection, RelrRelocationSection
@@ -23,11 +23,13 @@ def opened(path: Path) -> ELFFile:
     return ELFFile(io.BytesIO(path.read_bytes()))  # kept, but no file stays open
 
 
+@cache
+def sections_of(path: Path) -> list[Section]:
+    return list(opened(path).iter_sections())
+
+
 def section_of(path: Path, kind: type[Section], name: str | None = None) -> Section | None:
-    return next(
-        (s for s in opened(path).iter_sections() if isinstance(s, kind) and (name is None or s.name == name)),
-        None,
-    )
+    return next((s for s in sections_of(path) if isinstance(s, kind) and (name is None or s.name == name)), None)
 
 
 def agrees(decoded: Decoded, path: Path) -> None:
@@ -72,15 +74,14 @@ def compare_headers(decoded: Decoded, path: Path) -> None:
         for s in elf.iter_segments()
     ]
     assert theirs == [(p.offset, p.vaddr, p.filesz, p.memsz, p.flags, p.align) for p in decoded.program_headers]
-    assert [(s.name, s["sh_addr"], s["sh_size"]) for s in elf.iter_sections()] == [
+    assert [(s.name, s["sh_addr"], s["sh_size"]) for s in sections_of(path)] == [
         (s.name, s.addr, s.size) for s in decoded.sections
     ]
 
 
-def strings_of(section: DynamicSection, attribute: str) -> list[str]:
+def strings_of(tags: list[DynamicTag], attribute: str) -> list[str]:
     """pyelftools gives a tag its string as an attribute named after it."""
-    tags = (entry for entry in section.iter_tags() if entry.entry.d_tag == f"DT_{attribute.upper()}")
-    return [getattr(entry, attribute) for entry in tags]
+    return [getattr(tag, attribute) for tag in tags if tag.entry.d_tag == f"DT_{attribute.upper()}"]
 
 
 def compare_dynamic(decoded: Decoded, path: Path) -> None:
@@ -88,13 +89,14 @@ def compare_dynamic(decoded: Decoded, path: Path) -> None:
     if not isinstance(section, DynamicSection):
         assert len(decoded.dynamic) == 0
         return
-    theirs = [(entry.entry["d_val"]) for entry in section.iter_tags() if entry.entry.d_tag != "DT_NULL"]
+    tags = list(section.iter_tags())
+    theirs = [tag.entry["d_val"] for tag in tags if tag.entry.d_tag != "DT_NULL"]
     assert theirs == decoded.dynamic.vals.tolist()
-    needed = strings_of(section, "needed")
+    needed = strings_of(tags, "needed")
     assert needed == list(decoded.needed)
-    sonames = strings_of(section, "soname")
+    sonames = strings_of(tags, "soname")
     assert sonames == ([decoded.soname] if decoded.soname is not None else [])
-    runpaths = strings_of(section, "runpath")
+    runpaths = strings_of(tags, "runpath")
     assert runpaths == ([decoded.runpath] if decoded.runpath is not None else [])
 
 
@@ -126,7 +128,7 @@ def compare_symbols(decoded: Decoded, path: Path) -> None:
 def compare_relocations(decoded: Decoded, path: Path) -> None:
     theirs = []
     relr: list[int] = []
-    for section in opened(path).iter_sections():
+    for section in sections_of(path):
         if isinstance(section, RelocationSection) and section["sh_flags"] & 2:
             for entry in section.iter_relocations():
                 addend = entry["r_addend"] if section.is_RELA() else None

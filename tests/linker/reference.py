@@ -1,17 +1,16 @@
 """A second relocation engine, slow and plain: one entry at a time, formulas written out per machine.
 
 It shares nothing with `relink` but the image's place, its TLS module and the addresses of its descriptor stubs.
-Headers, dynamic tags and symbols are pyelftools'; RELR and Android's packing are unpacked here.
+Headers, dynamic tags, symbols, RELR and Android's packing are read here, field by field.
 """
 
 # ruff: noqa: N803, N806  (the psABIs' letters)
 from __future__ import annotations
 
-import io
+import functools
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from elftools.elf.elffile import ELFFile
 
 from relink.image import Image
 
@@ -34,11 +33,11 @@ REBASED = {3, 4, 5, 6, 7, 17, 23, 36, 0x6FFFFEF5, 0x6FFFFFF0}
 
 
 @dataclass
-class Object:
-    """What the reference knows of one image."""
+class File:
+    """What the reference reads of one file."""
 
-    image: Image
     data: bytes
+    arch: str
     bits: int
     segments: list[tuple[int, int, int, int]]  #: (vaddr, offset, filesz, memsz)
     tags: dict[int, int]
@@ -47,10 +46,6 @@ class Object:
     exported: dict[str, list[Symbol]] = field(default_factory=dict)
     pointers: list[int] = field(default_factory=list)  #: vaddr of each d_ptr that glibc's ld.so rebases
 
-    @property
-    def bias(self) -> int:
-        return self.image.bias
-
     def read(self, vaddr: int, size: int) -> bytes:
         for start, offset, filesz, _ in self.segments:
             if start <= vaddr < start + filesz:
@@ -58,16 +53,39 @@ class Object:
         raise LookupError(hex(vaddr))
 
 
+@dataclass
+class Object(File):
+    """A file and the image it is loaded as."""
+
+    image: Image = field(kw_only=True)
+
+    @property
+    def bias(self) -> int:
+        return self.image.bias
+
+
 def read_object(image: Image, data: bytes) -> Object:
     """`data` is the whole file."""
-    elf = ELFFile(io.BytesIO(data))
-    loads = [s.header for s in elf.iter_segments("PT_LOAD")]
-    segments = [(h.p_vaddr, h.p_offset, h.p_filesz, h.p_memsz) for h in loads if h.p_memsz]
-    dynamic = next(elf.iter_segments("PT_DYNAMIC")).header
-    size = elf.elfclass // 8
-    found = Object(image, data, elf.elfclass, segments, {}, [], False)
-    where = dynamic.p_vaddr
-    writable = dynamic.p_flags & 2 and not image.architecture.name.startswith("riscv")
+    return Object(**vars(_read_file(bytes(data), image.architecture.name)), image=image)
+
+
+#: e_phoff, e_phentsize and e_phnum; p_type, p_flags, p_offset, p_vaddr, p_filesz and p_memsz (gABI 4, 5).
+_HEADER = {32: "<28xI10xHH", 64: "<32xQ14xHH"}
+_SEGMENT = {32: ("<IIIxxxxIII", (0, 5, 1, 2, 3, 4)), 64: ("<IIQQ8xQQ", (0, 1, 2, 3, 4, 5))}
+
+
+@functools.lru_cache(512)  # a dependency is one of many fixtures'
+def _read_file(data: bytes, arch: str) -> File:
+    bits = 32 * data[4]
+    offset, size, count = struct.unpack_from(_HEADER[bits], data)
+    form, order = _SEGMENT[bits]
+    rows = [struct.unpack_from(form, data, offset + size * number) for number in range(count)]
+    headers = [tuple(row[at] for at in order) for row in rows]
+    segments = [(vaddr, at, filesz, memsz) for kind, _, at, vaddr, filesz, memsz in headers if kind == 1 and memsz]
+    flags, where = next((flags, vaddr) for kind, flags, _, vaddr, _, _ in headers if kind == 2)
+    size = bits // 8
+    found = File(data, arch, bits, segments, {}, [], False)
+    writable = flags & 2 and not arch.startswith("riscv")
     while True:
         tag, value = (int.from_bytes(found.read(where + n * size, size), "little") for n in (0, 1))
         if tag == 0:
@@ -80,19 +98,15 @@ def read_object(image: Image, data: bytes) -> Object:
     return found
 
 
-def _text(of: Object, offset: int) -> str:
-    where = of.tags[5] + offset
-    raw = b""
-    while not raw.endswith(b"\0"):
-        raw += of.read(where + len(raw), 1)
-    return raw[:-1].decode()
+def _text(of: File, offset: int) -> str:
+    return of.read(of.tags[5] + offset, len(of.data)).partition(b"\0")[0].decode()
 
 
-def _u(of: Object, where: int, size: int) -> int:
+def _u(of: File, where: int, size: int) -> int:
     return int.from_bytes(of.read(where, size), "little")
 
 
-def _read_symbols(of: Object) -> None:
+def _read_symbols(of: File) -> None:
     versions = dict(_versions(of))
     of.versioned = 0x6FFFFFF0 in of.tags
     row = 24 if of.bits == 64 else 16
@@ -127,7 +141,7 @@ def _read_symbols(of: Object) -> None:
             of.exported.setdefault(symbol.name, []).append(symbol)
 
 
-def _hash_order(of: Object) -> Iterator[int]:
+def _hash_order(of: File) -> Iterator[int]:
     """Symbols in the order a look-up meets them: that of the GNU table, or else along the SysV chains."""
     if 0x6FFFFEF5 in of.tags or 4 not in of.tags:
         first = _u(of, of.tags[0x6FFFFEF5] + 4, 4) if 0x6FFFFEF5 in of.tags else 0
@@ -141,9 +155,9 @@ def _hash_order(of: Object) -> Iterator[int]:
             number = _u(of, of.tags[4] + 8 + 4 * (buckets + number), 4)
 
 
-def _symbol_count(of: Object) -> int:
+def _symbol_count(of: File) -> int:
     """From DT_HASH, else by walking the last chain of DT_GNU_HASH; relocations may name undefined ones beyond."""
-    referred = max((symbol + 1 for _, _, symbol, _ in entries(of, of.image.architecture.name)), default=0)
+    referred = max((symbol + 1 for _, _, symbol, _ in entries(of)), default=0)
     if 4 in of.tags:
         return _u(of, of.tags[4] + 4, 4)
     if 0x6FFFFEF5 not in of.tags:
@@ -159,7 +173,7 @@ def _symbol_count(of: Object) -> int:
     return max(last + 1, referred)
 
 
-def _versions(of: Object) -> Iterator[tuple[int, str]]:
+def _versions(of: File) -> Iterator[tuple[int, str]]:
     at = of.tags.get(0x6FFFFFFC)
     while at:
         aux = at + _u(of, at + 12, 4)
@@ -182,9 +196,9 @@ def _versions(of: Object) -> Iterator[tuple[int, str]]:
 Entry = tuple[int, int, int, int | None]  #: offset, type, symbol, addend (None: in place)
 
 
-def entries(of: Object, arch: str) -> list[Entry]:
+def entries(of: File) -> list[Entry]:
     """Every entry of REL, RELA, JMPREL and the Android tables; RELR comes as RELATIVE with its addend in place."""
-    found = [(where, RELATIVE[arch], 0, None) for where in _relr(of)]
+    found = [(where, RELATIVE[of.arch], 0, None) for where in _relr(of)]
     tables = [
         (of.tags[at], of.tags[size], rela) for at, size, rela in ((7, 8, True), (17, 18, False)) if at in of.tags
     ]
@@ -211,7 +225,7 @@ def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) & 1 else value
 
 
-def _relr(of: Object) -> Iterator[int]:
+def _relr(of: File) -> Iterator[int]:
     at, size = of.tags.get(36, of.tags.get(0x6FFFE000)), of.tags.get(35, of.tags.get(0x6FFFE001, 0))
     word, next_ = of.bits // 8, 0
     for place in range(at or 0, (at or 0) + size, word):
@@ -226,7 +240,7 @@ def _relr(of: Object) -> Iterator[int]:
         next_ += (of.bits - 1) * word
 
 
-def _aps2(of: Object, packed: bytes, rela: bool) -> Iterator[Entry]:
+def _aps2(of: File, packed: bytes, rela: bool) -> Iterator[Entry]:
     assert packed[:4] == b"APS2"
     stream = iter(packed[4:])
 
@@ -409,12 +423,12 @@ def expected(
     asking: Object, scope: Sequence[Object], host: Callable[[str], int], stubs: tuple[int, int]
 ) -> dict[int, bytes]:
     """vaddr → bytes of each segment after relocation."""
-    arch = asking.image.architecture.name
+    arch = asking.arch
     result = {
         vaddr: bytearray(asking.data[offset : offset + filesz] + bytes(memsz - filesz))
         for vaddr, offset, filesz, memsz in asking.segments
     }
-    for offset, type_, number, explicit in entries(asking, arch):
+    for offset, type_, number, explicit in entries(asking):
         if type_ in (0, IRELATIVE[arch]) or (arch, type_) == ("aarch64", 256):
             continue
         vaddr = next(v for v, memory in result.items() if v <= offset < v + len(memory))
