@@ -14,6 +14,8 @@ from zlib import crc32
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from emu.cpu import watchdog
 from tests import toolcache
@@ -22,7 +24,9 @@ from tests.subject import subject, wanted
 from toolchains.targets import COMPILERS
 from toolchains.targets import TARGETS as ROWS
 
-# The same examples every time, and no verdict on how busy the machine is.
+# The same examples every time, and no verdict on how busy the machine is. Constants in the source of the modules
+# that happen to be imported would change them, and looking for these takes seconds.
+providers._get_local_constants = Constants
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("suite")
 
@@ -85,7 +89,12 @@ def pytest_configure(config: pytest.Config) -> None:
         toolcache.trim()
 
 
+def pytest_collection() -> None:
+    gc.disable()  # nothing that collection makes is garbage
+
+
 def pytest_collection_finish() -> None:
+    gc.enable()
     # What is there now stays to the end. The collector need not look at it again: two thirds of a full collection,
     # which some tests ask for.
     gc.collect()
@@ -119,8 +128,9 @@ def _mark_quick(items: list[pytest.Item]) -> None:
     """One test of each function of the others, of another architecture from function to function."""
     listed = set(_SLOW_LIST.read_text().splitlines())
     functions: dict[tuple[Path, str], list[pytest.Item]] = {}
+    areas = {path: not set(path.parts[len(_TESTS.parts) :]).isdisjoint(_SLOW) for path in {i.path for i in items}}
     for item in items:
-        slow = not set(item.path.relative_to(_TESTS).parts).isdisjoint(_SLOW) or _function(item.nodeid) in listed
+        slow = areas[item.path] or _function(item.nodeid) in listed
         if not slow and item.get_closest_marker("real") is None:
             functions.setdefault((item.path, getattr(item, "originalname", item.name)), []).append(item)
     for (path, name), tests in functions.items():
