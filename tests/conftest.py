@@ -20,6 +20,8 @@ from hypothesis.internal.constants_ast import Constants
 from emu.cpu import watchdog
 from tests import toolcache
 from tests.fixtures import TARGETS
+from tests.grouping import SKIPPED
+from tests.sampling import everything, one_compiler
 from tests.subject import subject, wanted
 from toolchains.targets import COMPILERS
 from toolchains.targets import TARGETS as ROWS
@@ -58,6 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--member",
         metavar="TEXT",
         help="of grouped tests (tests/grouping.py) only members whose name contains TEXT",
+    )
+    group.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="leave no compiler's fixtures and no member of large tables out (tests/sampling.py), as CI does",
     )
     group.addoption("--note-slow", action="store_true", help="write tests/slow.txt, what `-m quick` leaves out")
     group.addoption(
@@ -149,6 +156,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.user_properties.append((_ABOUT, " ".join(found)))
         grouped = found is None and hasattr(getattr(item, "function", None), "grouped")
         (kept if grouped or wanted(config, found) else others).append(item)
+    if not everything(config):
+        kept, left = one_compiler(kept)
+        others += left
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = kept
@@ -166,9 +176,30 @@ def _note_slow(reports: Iterable[pytest.TestReport]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What ran, per target and compiler."""
+    """Why members of grouped tests were skipped, and what ran, per target and compiler."""
     if terminalreporter.config.getoption("note_slow"):
         _note_slow(terminalreporter.stats.get("passed", ()))
+    _show_skipped_members(terminalreporter)
+    _show_tally(terminalreporter)
+
+
+def _show_skipped_members(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons: dict[tuple[str, str], Counter[str]] = {}
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, value in report.user_properties:
+            if name == SKIPPED:
+                count, members, reason = value
+                reasons.setdefault((_function(report.nodeid), reason), Counter()).update(
+                    tests=1, skipped=count, members=members
+                )
+    if reasons:
+        terminalreporter.section("members skipped in tests that passed")
+    for (function, reason), found in sorted(reasons.items()):
+        members = f"{found['skipped']} of {found['members']} members, {found['tests']} tests"
+        terminalreporter.write_line(f"SKIPPED [{members}] {function}: {reason}")
+
+
+def _show_tally(terminalreporter: pytest.TerminalReporter) -> None:
     tally: Counter[tuple[str, str, str]] = Counter()
     for outcome in _OUTCOMES:
         for report in terminalreporter.stats.get(outcome, ()):

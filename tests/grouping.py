@@ -8,7 +8,8 @@ traceback. It stacks with itself and goes below `pytest.mark.parametrize`, whose
 share what fixtures give; a test that writes to `tmp_path` or changes its fixture is not for grouping.
 
 `--arch` and `--compiler` choose among members as they do among tests. A member may skip; where all do, the test is
-skipped, with their reasons. `--member TEXT` runs only members whose name contains it.
+skipped, with their reasons, and where some do the end of the run says so. `--member TEXT` runs only members whose
+name contains it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.sampling import everything, spread
 from tests.subject import chosen
 
 _Test = TypeVar("_Test", bound=Callable[..., None])
 Ids = Callable[[Any], str] | Sequence[str]
 _PARAM = type(pytest.param())
+#: The user property of a test that tells (members skipped, members, reason).
+SKIPPED = "relink-skipped-members"
 _Rows = list[tuple[str, dict[str, object]]]
 
 
@@ -35,8 +39,10 @@ def each(
     members: Iterable[object] | Callable[..., Iterable[object]],
     *,
     ids: Ids | None = None,
+    sample: int | None = None,
 ) -> Callable[[_Test], _Test]:
-    """Run the test for every member within one test; see above.
+    """Run the test for every member within one test; see above. With `sample` for so many of them, unless all are
+    asked for (tests/sampling.py).
 
     A member is a value, or with several names a tuple of values, as for `parametrize`; `pytest.param` is one too.
     A function as `members` makes them of the test's other parameters. A member's name in messages is its
@@ -55,7 +61,9 @@ def each(
         def together(*, request: pytest.FixtureRequest, **others: object) -> None:
             given = {**others, "request": request} if asks else others
             rows = _rows(names, _made(members, others), ids) if table is None else table
-            _run(test, request.config, [(name, {**values, **given}) for name, values in rows])
+            if sample is not None and not everything(request.config):
+                rows = spread(rows, sample, f"{test.__name__} {others}")
+            _run(test, request, [(name, {**values, **given}) for name, values in rows])
 
         together.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[_keyword(parameter.name) for parameter in left if parameter.name != "request"]
@@ -69,7 +77,11 @@ def each(
 
 
 def by(
-    names: str | tuple[str, ...], cases: Iterable[object], *, ids: Ids | None = None
+    names: str | tuple[str, ...],
+    cases: Iterable[object],
+    *,
+    ids: Ids | None = None,
+    sample: int | None = None,
 ) -> Callable[[_Test], _Test]:
     """One test for each value of the first name, with all the cases that begin with it as members."""
     names = tuple(names.replace(",", " ").split()) if isinstance(names, str) else names
@@ -86,7 +98,7 @@ def by(
 
     def decorate(test: _Test) -> _Test:
         parametrised: _Test = pytest.mark.parametrize(names[0], list(firsts.values()), ids=list(firsts))(test)
-        return each(names[1:], members)(parametrised)
+        return each(names[1:], members, sample=sample)(parametrised)
 
     return decorate
 
@@ -113,10 +125,10 @@ class MembersFailed(AssertionError):
         super().__init__(f"{len(failures)} of {total} members failed:\n{heads}\n\n{details}")
 
 
-def _run(test: Callable[..., None], config: pytest.Config, rows: _Rows) -> None:
+def _run(test: Callable[..., None], request: pytest.FixtureRequest, rows: _Rows) -> None:
     failures: dict[str, BaseException] = {}
     skips: Counter[str] = Counter()
-    wanted = [row for row in rows if chosen(config, row[0], [*row[0].split("-"), *row[1].values()])]
+    wanted = [row for row in rows if chosen(request.config, row[0], [*row[0].split("-"), *row[1].values()])]
     for name, values in wanted:
         try:
             test(**values)
@@ -130,6 +142,8 @@ def _run(test: Callable[..., None], config: pytest.Config, rows: _Rows) -> None:
         raise MembersFailed(failures, len(wanted))
     if sum(skips.values()) == len(wanted):
         pytest.skip("; ".join(skips) or "no member is about what was asked for")
+    for reason, count in skips.items():
+        request.node.user_properties.append((SKIPPED, (count, len(wanted), reason)))
 
 
 def _rows(names: tuple[str, ...], members: Iterable[object], ids: Ids | None) -> _Rows:

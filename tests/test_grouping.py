@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.grouping import MembersFailed, by, each
+from tests.grouping import SKIPPED, MembersFailed, by, each
 
 
 @each(("left", "right"), [(1, 2), pytest.param(3, 4, id="more")])
@@ -28,8 +28,10 @@ class _Config:
 
 
 class _Request:
-    def __init__(self, *arch: str, member: str = "") -> None:
-        self.config = _Config({"arch": arch, "member": member})
+    def __init__(self, *arch: str, member: str = "", **options: object) -> None:
+        self.config = _Config({"arch": arch, "member": member, **options})
+        self.node = self
+        self.user_properties: list[tuple[str, object]] = []
 
 
 def _fails_on_odd(number: int) -> None:
@@ -73,6 +75,12 @@ def test_a_group_all_of_whose_members_skip_is_skipped_with_the_reasons() -> None
         each("number", [4])(_fails_on_odd)(request=_Request())  # type: ignore[call-arg]
 
 
+def test_a_group_that_passes_tells_which_members_skipped_and_why() -> None:
+    request = _Request()
+    each("number", [2, 4])(_fails_on_odd)(request=request)  # type: ignore[call-arg]
+    assert request.user_properties == [(SKIPPED, (1, 2, "four is left out"))]
+
+
 def test_members_about_other_architectures_are_left_out() -> None:
     ran: list[str] = []
     each("arch", ["arm", "riscv64"])(lambda arch: ran.append(arch))(request=_Request("riscv64"))
@@ -110,3 +118,13 @@ def test_members_may_be_made_of_the_other_parameters() -> None:
     seen: list[tuple[int, int]] = []
     each("low", lambda high: range(high))(lambda low, high: seen.append((low, high)))(high=2, request=_Request())
     assert seen == [(0, 2), (1, 2)]
+
+
+@each(("options", "count"), [({}, 3), ({"exhaustive": True}, 10), ({"member": "1"}, 1), ({"keyword": "x"}, 10)])
+def test_a_sample_of_members_runs_unless_all_are_asked_for(options: dict[str, object], count: int) -> None:
+    seen: list[int] = []
+    group = each("number", range(10), sample=3)(lambda number: seen.append(number))
+    for _ in range(2):
+        group(request=_Request(**options))
+    assert seen == 2 * seen[:count], "the same every time"
+    assert len(set(seen)) == count

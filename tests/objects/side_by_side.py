@@ -9,6 +9,7 @@ slot where theirs has one of the same content. `Sides.differences` compares byte
 from __future__ import annotations
 
 import enum
+import functools
 import shutil
 import struct
 from collections import Counter
@@ -200,17 +201,20 @@ def _may_differ(row: Reloc) -> Allowed | None:
 # ---------------------------------------------------------------- linking
 
 
-def sample(paths: Sequence[Path], count: int) -> list[tuple[str, bytes]]:
-    """`count` members spread evenly over the archives, of those that ask for no name every linker defines its own
-    way, and hold no common symbols."""
-    fit: list[tuple[str, bytes]] = []
-    for path in paths:
-        archive = Archive.open(path)
-        for number in archive.objects:
+@functools.cache
+def sample(paths: tuple[Path, ...], count: int) -> list[tuple[str, bytes]]:
+    """Up to `count` members spread evenly over the archives, of those that ask for no name every linker defines
+    its own way, and hold no common symbols."""
+    archives = [Archive.open(path) for path in paths]
+    members = [(archive, number) for archive in archives for number in archive.objects]
+    step = max(len(members) // count, 1)
+    found: list[tuple[str, bytes]] = []
+    for begin in range(0, len(members), step):
+        for archive, number in members[begin : begin + step]:
             if is_fit(archive.object(number)):
-                fit.append((archive.members[number].full_name, archive.members[number].data.tobytes()))
-    step = max(len(fit) // count, 1)
-    return fit[::step][:count]
+                found.append((archive.members[number].full_name, archive.members[number].data.tobytes()))
+                break
+    return found[:count]
 
 
 def is_fit(file: ObjectFile) -> bool:

@@ -48,7 +48,7 @@ CASES = [
 ]
 
 
-@by(("flavour", "name", "linker"), CASES)
+@by(("flavour", "name", "linker"), CASES, sample=2)
 def test_members_are_linked_to_the_same_bytes(flavour: str, name: str, linker: str, tmp_path: Path) -> None:
     arch = architecture(SHELVES[flavour].arch)
     command, flags = LINKERS[linker]
@@ -72,7 +72,7 @@ ELSEWHERE = ("words.o", "branches.o")
 IGNORANT = ("unknown relocation", "unrecognized relocation", "assertion fail", "unsupported")
 
 
-@each("linker", LINKERS)
+@each("linker", LINKERS, sample=1)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_compiled_objects_are_linked_to_the_same_bytes(variant: str, linker: str, tmp_path: Path) -> None:
     """Each code model and TLS model, by itself."""

@@ -5,6 +5,7 @@ What an archive leaves undefined is bound to one address, as a trap would be: no
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ LIBRARIES = [
     for flavour, shelf in SHELVES.items()
     for name in shelf.files
 ]
+_SAMPLE = 2  #: libraries of each flavour, unless all are asked for
 _TRAP = 0x2000_0000
 _TLS_SIZE = 1 << 16
 _ALONE = 24  #: members of each archive that are linked by themselves, spread evenly
@@ -37,7 +39,7 @@ def _link(arch: str, source: Path | bytes, name: str | None = None) -> Image:
     return linker.load(source, name=name, options=LoadOptions(unresolved=lambda image, symbol: _TRAP))
 
 
-@by(("flavour", "name"), LIBRARIES)
+@by(("flavour", "name"), LIBRARIES, sample=_SAMPLE)
 def test_every_relocation_type_of_an_archive_is_implemented(flavour: str, name: str) -> None:
     found = report([str(path) for path in real_archives(flavour, name)])
     assert not found.skipped
@@ -50,7 +52,7 @@ def test_every_relocation_type_of_an_archive_is_implemented(flavour: str, name: 
     assert [part.share for part in found.architectures] == [1.0]
 
 
-@by(("flavour", "name"), LIBRARIES)
+@by(("flavour", "name"), LIBRARIES, sample=_SAMPLE)
 def test_a_whole_archive_links_into_one_image(flavour: str, name: str) -> None:
     for path in real_archives(flavour, name):
         image = _link(SHELVES[flavour].arch, path)
@@ -60,13 +62,13 @@ def test_a_whole_archive_links_into_one_image(flavour: str, name: str) -> None:
         assert len(combined.files) == len(archive.objects) > 0
         # Nothing was passed over: what was applied is what the kept sections hold, less what only marks something.
         page, applied = image.architecture, sum(image.relocation_counts.values())
-        numbers = combined.relocations[0].type.tolist()
-        silent = sum(page.relocations[number].formula is None for number in numbers)
-        assert applied + silent >= len(numbers)
-        assert not any(page.relocations[number].role in DYNAMIC_ONLY for number in set(numbers))
+        numbers = Counter(combined.relocations[0].type.tolist())
+        silent = sum(count for number, count in numbers.items() if page.relocations[number].formula is None)
+        assert applied + silent >= numbers.total()
+        assert not any(page.relocations[number].role in DYNAMIC_ONLY for number in numbers)
 
 
-@by(("flavour", "name"), LIBRARIES)
+@by(("flavour", "name"), LIBRARIES, sample=_SAMPLE)
 def test_members_link_by_themselves(flavour: str, name: str) -> None:
     for path in real_archives(flavour, name):
         archive = Archive.open(path)

@@ -1,0 +1,61 @@
+"""What a run of the whole suite, or of folders of it, leaves to `pytest --exhaustive`, which CI runs.
+
+Of tests that differ in the compiler of their fixtures alone one runs, with GCC's and Clang's in turn from
+architecture to architecture; of members of large tables (`tests.grouping.each(…, sample=N)`) some, spread evenly.
+The choice is the same every time. Who names files or tests, architectures, compilers or members gets all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+from zlib import crc32
+
+import pytest
+
+from toolchains.targets import COMPILERS, TARGETS
+
+_T = TypeVar("_T")
+_COMPILER = re.compile(rf"-({'|'.join(COMPILERS)})(?=[\]-])")
+_ARCHES = tuple(TARGETS)
+
+
+def everything(config: pytest.Config) -> bool:
+    """Whether this run leaves nothing out."""
+    names = any(".py" in str(argument) for argument in getattr(config, "args", ()))
+    return names or any(
+        config.getoption(option) for option in ("exhaustive", "arch", "compiler", "member", "keyword")
+    )
+
+
+def spread(rows: Sequence[_T], count: int, salt: str) -> list[_T]:
+    """`count` of the rows, evenly spread, from a place that `salt` decides."""
+    size = len(rows)
+    begin = crc32(salt.encode())
+    return [rows[(begin + size * number // count) % size] for number in range(min(count, size))]
+
+
+def one_compiler(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Items to run, and those that only differ from one of these in their compiler."""
+    items = list(items)
+    names = {item.nodeid for item in items}
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        (left if _is_left(item.nodeid, names) else kept).append(item)
+    return kept, left
+
+
+def _is_left(nodeid: str, names: set[str]) -> bool:
+    found = _COMPILER.search(nodeid)
+    if found is None:
+        return False
+    there = [
+        compiler
+        for compiler in COMPILERS
+        if f"{nodeid[: found.start()]}-{compiler}{nodeid[found.end() :]}" in names
+    ]
+    function, _, parameters = nodeid.partition("[")
+    arch = next((number for number, name in enumerate(_ARCHES) if f"{name}-" in parameters), 0)
+    return there[(crc32(function.encode()) + arch) % len(there)] != found[1]
