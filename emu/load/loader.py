@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 from emu.debug.link_maps import State
 from emu.isa.registry import ISAS, float_convention
 from emu.load.pending import PendingLoad, RolledBack
+from relink.elf.source import FileMode
 from relink.errors import FloatAbiMismatch, LinkError, RelinkError
 from relink.linker import Load, LoadOptions, Phase
 from relink.memory import placement as place
@@ -150,6 +151,8 @@ class Loader:
         if keywords.pop("allow_unresolved", False) or keywords.get("allow_deferred"):
             options = replace(options, unresolved=partial(host_symbols.unresolved, traps))
         passed_on: dict[str, Any] = dict(keywords)
+        if (mode := passed_on.get("mapping")) is not None:
+            passed_on["mapping"] = FileMode(mode)
         for ours in ("name", "run_initialisers"):
             passed_on.pop(ours, None)
         return replace(options, **passed_on)

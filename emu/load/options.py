@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Required, TypedDict
 if TYPE_CHECKING:
     from emu.host.symbols import Symbols
     from relink.elf import Decoded
+    from relink.elf.source import FileMode
     from relink.module import TlsModule
     from relink.relocate.handlers import RelocationHandler
     from relink.relocate.lazy import BindMode
@@ -56,5 +57,6 @@ class LoadKeywords(StartKeywords, total=False):
     allow_deferred: bool
     place: Mapping[str, int] | Callable[[Decoded], int | None] | None
     late_symbols: Symbols | None  #: like `symbols`, but searched after all images
+    mapping: FileMode | str | None
     relocation_handlers: Sequence[RelocationHandler]
     run_initialisers: bool  #: False defers constructors to `Library.run_initialisers`

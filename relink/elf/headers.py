@@ -25,6 +25,7 @@ from relink.elf.findings import Findings
 from relink.elf.foreign import foreign_kind
 from relink.elf.layout import ELF32, ELF64, Layout
 from relink.elf.linker_script import script_kind
+from relink.elf.source import check_not_cut
 from relink.elf.strings import StringTable
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
 from relink.records import dataclass
@@ -208,6 +209,7 @@ def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:
     """Read the section headers of a file (empty when it has none). Raises Truncated or MalformedElf."""
     if header.shoff == 0:
         return ()
+    check_not_cut(data)
     layout = header.layout
     entry = layout.section_header
     if header.shentsize != entry.size:
@@ -238,4 +240,5 @@ def section_bytes(name: str, data: U8, type_: int, offset: int, size: int) -> U8
         return data[:0]
     if offset + size > len(data):
         raise Truncated(name, f"a section {offset:#x}+{size:#x} reaches past the end of the file", offset)
+    check_not_cut(data)
     return data[offset : offset + size]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import mmap
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +25,7 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 def open_source(source: Source, name: str | None) -> tuple[str, Path | None, U8]:
     """The name of `source` for errors (`name`, if given), its path, if any, and its bytes.
 
-    - A path: the file is mapped, so that only the pages used are read.
+    - A path: see `map_file`.
     - Bytes or a buffer: a view when it is immutable, else a copy.
     - A binary file object: read from its position to its end.
 
@@ -47,25 +51,94 @@ def is_archive(data: bytes | bytearray | memoryview | U8) -> bool:
 COPIED = 1 << 20
 
 
-def is_mapped(data: U8) -> bool:
-    """Whether the array is a mapping of a file, which other processes may change."""
+class FileMode(enum.Enum):
+    """How files that are given by their path are read."""
+
+    COPY = "copy"  #: read whole: the file may change in any way afterwards
+    FILE = "file"  #: mapped: only the pages used are read, and none may be cut off while they are in use
+
+
+#: How files are read from here on; None: by their size (see `COPIED`).
+_mode: ContextVar[FileMode | None] = ContextVar("mode", default=None)
+
+
+@contextmanager
+def reading(mode: FileMode | None) -> Iterator[None]:
+    """Have the files opened inside read like this; None: as before."""
+    token = None if mode is None else _mode.set(mode)
+    try:
+        yield
+    finally:
+        if token is not None:
+            _mode.reset(token)
+
+
+class FileMapping(mmap.mmap):
+    """A mapping of a file, which other processes may change."""
+
+    path: Path
+    name: str  #: the file's name for errors
+    identity: tuple[int, int, int, int]  #: device, inode, size, time of the last change in ns
+
+    def check(self, *, overwritten: bool = True) -> None:
+        """Raise ElfError when the file has been cut short, or written to (`overwritten`), since it was mapped.
+
+        Accesses beyond the end of a file end the process (SIGBUS). One that was replaced by another file of its
+        name, as by rename, stays as it was.
+        """
+        size = self.size()
+        if size < len(self):
+            problem = f"the file has been cut short while it was in use, from {len(self)} bytes to {size}"
+            raise ElfError(self.name, problem)
+        if overwritten:
+            with suppress(OSError):
+                now = identity_of(os.stat(self.path))
+                if now[:2] == self.identity[:2] and now != self.identity:
+                    raise ElfError(self.name, "the file has been changed while it was being loaded")
+
+
+def identity_of(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Device, inode, size (bytes) and time of the last change (nanoseconds) of a file."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def file_mapping(data: U8) -> FileMapping | None:
+    """The mapping that an array is a view of; None for bytes that nobody else can change."""
     owner: object = data
     while isinstance(owner, np.ndarray | memoryview):
         owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
-    return isinstance(owner, mmap.mmap)
+    return owner if isinstance(owner, FileMapping) else None
+
+
+def check_not_cut(data: U8) -> None:
+    """Raise ElfError when the array is a mapping of a file that has been cut short."""
+    mapped = file_mapping(data)
+    if mapped is not None:
+        mapped.check(overwritten=False)
+
+
+def is_mapped(data: U8) -> bool:
+    """Whether the array is a mapping of a file, which other processes may change."""
+    return file_mapping(data) is not None
 
 
 def map_file(path: Path, name: str) -> U8:
-    """A file's bytes: a copy for a small file (see `COPIED`), else a mapping. Raises ElfError."""
+    """A file's bytes: a copy for a small file (see `COPIED`), else a mapping, unless `reading` says otherwise.
+
+    Raises ElfError.
+    """
+    how = _mode.get()
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             # Checked before opening: opening a named pipe blocks until there is a writer.
             raise ElfError(name, "cannot be read: not a regular file")
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size <= COPIED:
-                return np.frombuffer(file.read(COPIED), np.uint8)
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            status = os.fstat(file.fileno())
+            if how is FileMode.COPY or (how is None and status.st_size <= COPIED) or not status.st_size:
+                return np.frombuffer(file.read(), np.uint8)
+            mapped = FileMapping(file.fileno(), status.st_size, access=mmap.ACCESS_READ)
+            mapped.path, mapped.name, mapped.identity = path, name, identity_of(status)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ElfError(name, f"cannot be read: {reason}") from error

@@ -30,6 +30,7 @@ from functools import wraps
 from types import TracebackType
 from typing import Self
 
+from relink.elf.source import reading
 from relink.errors import LinkError, LoadOrderError, LoadRolledBack, raise_all
 from relink.image import Image
 from relink.load import deferred, emit, lifetime
@@ -62,6 +63,7 @@ def _phase(body: Callable[[Load], None]) -> Callable[[Load], None]:
         load._running = phase
         started = time.perf_counter()
         try:
+            mapping.check_files(load.nodes, load.state.images)
             body(load)
         except BaseException as error:
             load._end(error)
@@ -174,7 +176,8 @@ class Load:
     @_phase
     def open(self) -> None:
         """Find and decode the file and all its dependencies. Raises ElfError, LibraryNotFound, LinkError(s)."""
-        self.root, self.nodes = self._find()
+        with reading(self.options.mapping):
+            self.root, self.nodes = self._find()
         self._changes = self.state.changes
         emit.opened(self.state.observers, self.nodes)
         if self.options.strict:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from relink.elf.source import file_mapping
 from relink.errors import MalformedElf
 from relink.image import Image
 from relink.load.neighbours import limit_for
@@ -58,6 +59,14 @@ def refuse_warnings(nodes: Sequence[Node]) -> None:
     for node in nodes:
         if node.is_new and node.decoded is not None and node.decoded.warnings:
             raise node.decoded.warnings[0]
+
+
+def check_files(nodes: Sequence[Node], loaded: Sequence[Image]) -> None:
+    """Raise ElfError where a new file that is mapped has been changed, or that of a loaded image cut short."""
+    new = [node.decoded for node in nodes if node.is_new and node.decoded is not None]
+    for decoded in (*new, *(image.decoded for image in loaded)):
+        if (mapped := file_mapping(decoded.data)) is not None:
+            mapped.check(overwritten=decoded in new)
 
 
 def put_program_first(plan: Plan) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from relink.elf.source import FileMode
 from relink.objects.options import ObjectOptions, Wrapped
 from relink.records import dataclass
 from relink.relocate.lazy import BindMode
@@ -63,6 +64,9 @@ class LoadOptions:
     relocation_handlers: Sequence[RelocationHandler] = ()  #: relocation handlers called before the linker's own
     #: The root will be started at its entry point: a static PIE then relocates itself, as under a kernel.
     program: bool = False
+    #: How files given by their path, dependencies and archives' members too, are read: COPY for what others may
+    #: change in place. None: copied up to a MiB, else mapped.
+    mapping: FileMode | None = None
     #: Raise the first of `Decoded.warnings`: violations of the gABI that loaders tolerate.
     strict: bool = False
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from relink.arch import Architecture, architecture
 from relink.arrays import U8
+from relink.elf.source import FileMapping, identity_of
 from relink.errors import AddressSpaceError
 from relink.records import dataclass
 
@@ -108,12 +109,12 @@ class Region:
             start += part.size
         return None
 
-    def map_file(self, offset: int, path: os.PathLike[str], file_offset: int, size: int) -> bool:
-        """Map `size` bytes of a file privately at `offset`; False when the host cannot.
+    def map_file(self, offset: int, file: FileMapping, file_offset: int, size: int) -> bool:
+        """Map `size` bytes of a file privately at `offset`; False when the host cannot, or finds another file now.
 
         The rest of the last page comes from the file too (zeros past its end).
         """
-        return self.mappable and _map_private(self.buffer, offset, path, file_offset, size)
+        return self.mappable and _map_private(self.buffer, offset, file, file_offset, size)
 
     def discard(self, offset: int, size: int) -> None:
         """Zero whole pages, and return their memory to the host where possible."""
@@ -323,17 +324,17 @@ def _map_zeros(buffer: U8, offset: int, size: int) -> bool:
     return bool(_libc_mmap()(wanted, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) == wanted)
 
 
-def _map_private(buffer: U8, offset: int, path: os.PathLike[str], file_offset: int, size: int) -> bool:
+def _map_private(buffer: U8, offset: int, file: FileMapping, file_offset: int, size: int) -> bool:
     """Replace pages of `buffer` by a private mapping of a file. Python's mmap cannot place a mapping."""
     granularity = mmap.PAGESIZE
     if offset % granularity or file_offset % granularity:
         return False
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        if os.fstat(descriptor).st_size < file_offset + size:
+        if identity_of(os.fstat(descriptor)) != file.identity or len(file) < file_offset + size:
             return False
         wanted = buffer.ctypes.data + offset
         protection, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _MAP_FIXED

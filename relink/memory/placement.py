@@ -11,7 +11,7 @@ import numpy as np
 from relink.arrays import U8, U64, Bools
 from relink.elf import Decoded, ProgramHeader
 from relink.elf.constants import FileType
-from relink.elf.source import is_mapped
+from relink.elf.source import file_mapping
 from relink.errors import AddressSpaceError, UnsupportedElf
 from relink.memory.address_space import PAGE, AddressSpace, Pages, Protection, Region, page_ceil, page_floor
 from relink.memory.runs import Run, Runs
@@ -163,14 +163,12 @@ def _zero(region: Region, begin: int, end: int, filled: Bools) -> None:
 def _map(region: Region, decoded: Decoded, segment: ProgramHeader, move: int) -> bool:
     """Map a segment's pages from the file; False when that is impossible."""
     lead = segment.vaddr % PAGE
+    mapped = file_mapping(decoded.data)
     return (
-        decoded.path is not None
-        and is_mapped(decoded.data)
+        mapped is not None
         and segment.filesz > 0
         and segment.offset % PAGE == lead
-        and region.map_file(
-            segment.vaddr - lead + move, decoded.path, segment.offset - lead, segment.filesz + lead
-        )
+        and region.map_file(segment.vaddr - lead + move, mapped, segment.offset - lead, segment.filesz + lead)
     )
 
 
