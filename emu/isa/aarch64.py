@@ -167,6 +167,7 @@ AARCH64 = Isa(
             rounding_mask=0xC00000,
             flags=("fpsr",),
             flags_mask=0x1F,
+            flag_bits=(1, 2, 4, 8, 16),
             registers=(
                 "fpcr",
                 "fpsr",

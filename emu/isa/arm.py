@@ -163,6 +163,7 @@ ARM = Isa(
             rounding_mask=0xC00000,
             flags=("fpscr",),
             flags_mask=0x1F,
+            flag_bits=(1, 2, 4, 8, 16),
             registers=("fpscr",),
         ),
     ),

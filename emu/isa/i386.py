@@ -159,6 +159,7 @@ I386 = Isa(
             rounding_mask=0xC00,
             flags=("fpsw", "mxcsr"),
             flags_mask=0x3D,
+            flag_bits=(1, 4, 8, 16, 32),
             registers=("fpcw", "fpsw", "mxcsr"),
         ),
     ),

@@ -151,6 +151,7 @@ LOONGARCH64 = Isa(
             rounding_mask=0x300,
             flags=("fcsr",),
             flags_mask=0x1F0000,
+            flag_bits=(0x100000, 0x80000, 0x40000, 0x20000, 0x10000),
             registers=("fcsr",),
         ),
     ),

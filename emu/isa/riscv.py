@@ -172,6 +172,7 @@ def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) ->
                 rounding_mask=7,
                 flags=("fcsr",),
                 flags_mask=0x1F,
+                flag_bits=(16, 8, 4, 2, 1),
                 registers=("fcsr",),
             ),
         ),

@@ -137,6 +137,8 @@ class FloatEnvironment(NamedTuple):
     rounding_mask: int
     flags: tuple[str, ...]  #: registers that have flags, where FE_* are
     flags_mask: int  #: FE_ALL_EXCEPT
+    #: FE_INVALID, FE_DIVBYZERO, FE_OVERFLOW, FE_UNDERFLOW, FE_INEXACT
+    flag_bits: tuple[int, int, int, int, int]
     registers: tuple[str, ...]  #: what a fenv_t holds
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING
 
 from emu.libc.ieee import Rounding
@@ -85,6 +86,77 @@ def feraiseexcept(libc: Libc, mask: int) -> int:
     """Flags only: what is raised traps nowhere."""
     _set(libc, mask, mask)
     return 0
+
+
+class Raised(enum.IntFlag):
+    """Floating-point exceptions, in the order of `FloatEnvironment.flag_bits`."""
+
+    INVALID = 1
+    DIVISION_BY_ZERO = 2
+    OVERFLOW = 4
+    UNDERFLOW = 8
+    INEXACT = 16
+
+
+def raise_flags(libc: Libc, raised: Raised) -> None:
+    """Set the flags of exceptions that a function of the library raises."""
+    facts = _facts(libc)
+    bits = sum(bit for number, bit in enumerate(facts.flag_bits) if raised >> number & 1)
+    register = facts.flags[-1]
+    value = libc.registers.read_register(register)
+    if bits & ~value:
+        libc.registers.write_register(register, value | bits)
+
+
+@export("int fegetexceptflag(uint32_t *flags, int mask)")
+def fegetexceptflag(libc: Libc, flags: int, mask: int) -> int:
+    """fexcept_t is an integer of 16 bits on x86, of 32 elsewhere, with the flags where FE_* are."""
+    libc.memory.write_uint(flags, _exceptions_size(libc), _raised(libc) & mask)
+    return 0
+
+
+@export("int fesetexceptflag(const uint32_t *flags, int mask)")
+def fesetexceptflag(libc: Libc, flags: int, mask: int) -> int:
+    _set(libc, mask, libc.memory.read_uint(flags, _exceptions_size(libc)))
+    return 0
+
+
+@export("int fetestexceptflag(const uint32_t *flags, int mask)")
+def fetestexceptflag(libc: Libc, flags: int, mask: int) -> int:
+    return libc.memory.read_uint(flags, _exceptions_size(libc)) & mask & _facts(libc).flags_mask
+
+
+@export("int fesetexcept(int mask)")
+def fesetexcept(libc: Libc, mask: int) -> int:
+    _set(libc, mask, mask)
+    return 0
+
+
+def _exceptions_size(libc: Libc) -> int:
+    return 2 if "fpsw" in _facts(libc).flags else 4
+
+
+@export("int feenableexcept(int mask)", alias=("fedisableexcept",))
+def feenableexcept(libc: Libc, mask: int) -> int:
+    """Exceptions trap nowhere, so none can be enabled, and none was."""
+    return -1 if mask & _facts(libc).flags_mask else 0
+
+
+@export("int fegetexcept(void)")
+def fegetexcept(libc: Libc) -> int:
+    return 0
+
+
+@export("int fegetmode(void *modes)")
+def fegetmode(libc: Libc, modes: int) -> int:
+    libc.memory.write_uint(modes, 4, fegetround(libc))
+    return 0
+
+
+@export("int fesetmode(const void *modes)")
+def fesetmode(libc: Libc, modes: int) -> int:
+    wanted = _facts(libc).modes[0] if _is_default(libc, modes) else libc.memory.read_uint(modes, 4)
+    return fesetround(libc, wanted)
 
 
 @export("int fegetenv(void *environment)")

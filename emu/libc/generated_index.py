@@ -177,31 +177,43 @@ NAMES: dict[str, str] = {
         __strncat_chk __strncpy_chk __wcsncpy_chk __wcstombs_chk __wmemcpy_chk
     """,
     "libm": """
-        __acos_finite __acosf_finite __acosl_finite __asin_finite __asinf_finite __asinl_finite
-        __atan2_finite __atan2f_finite __atan2l_finite __exp_finite __expf_finite __expl_finite __finite
-        __finitef __finitel __fmod_finite __fmodf_finite __fmodl_finite __fpclassify __fpclassifyf
-        __fpclassifyl __hypot_finite __hypotf_finite __hypotl_finite __isinf __isinff __isinfl __isnan
-        __isnanf __isnanl __log10_finite __log10f_finite __log10l_finite __log2_finite __log2f_finite
-        __log2l_finite __log_finite __logf_finite __logl_finite __pow_finite __powf_finite __powl_finite
-        __signbit __signbitf __signbitl __sqrt_finite __sqrtf_finite __sqrtl_finite acos acosf acosh acoshf
-        acoshl acosl asin asinf asinh asinhf asinhl asinl atan atan2 atan2f atan2l atanf atanh atanhf atanhl
-        atanl cbrt cbrtf cbrtl ceil ceilf ceill copysign copysignf copysignl cos cosf cosh coshf coshl cosl
-        drem dremf dreml erf erfc erfcf erfcl erff erfl exp exp10 exp10f exp10l exp2 exp2f exp2l expf expl
-        expm1 expm1f expm1l fabs fabsf fabsl fdim fdimf fdiml finite finitef finitel floor floorf floorl fma
-        fmaf fmal fmax fmaxf fmaxl fmin fminf fminl fmod fmodf fmodl frexp frexpf frexpl hypot hypotf hypotl
-        ilogb ilogbf ilogbl isinf isinff isinfl isnan isnanf isnanl ldexp ldexpf ldexpl lgamma lgamma_r
-        lgammaf lgammaf_r lgammal lgammal_r llrint llrintf llrintl llround llroundf llroundl log log10
-        log10f log10l log1p log1pf log1pl log2 log2f log2l logb logbf logbl logf logl lrint lrintf lrintl
-        lround lroundf lroundl modf modff modfl nan nanf nanl nearbyint nearbyintf nearbyintl nextafter
-        nextafterf nextafterl nexttoward nexttowardf nexttowardl pow pow10 pow10f pow10l powf powl remainder
-        remainderf remainderl remquo remquof remquol rint rintf rintl round roundeven roundevenf roundevenl
-        roundf roundl scalbln scalblnf scalblnl scalbn scalbnf scalbnl significand significandf significandl
-        sin sincos sincosf sincosl sinf sinh sinhf sinhl sinl sqrt sqrtf sqrtl tan tanf tanh tanhf tanhl
-        tanl tgamma tgammaf tgammal trunc truncf truncl
+        __acos_finite __acosf_finite __acosh_finite __acoshf_finite __acoshl_finite __acosl_finite
+        __asin_finite __asinf_finite __asinl_finite __atan2_finite __atan2f_finite __atan2l_finite
+        __atanh_finite __atanhf_finite __atanhl_finite __cosh_finite __coshf_finite __coshl_finite
+        __exp10_finite __exp10f_finite __exp10l_finite __exp2_finite __exp2f_finite __exp2l_finite
+        __exp_finite __expf_finite __expl_finite __fmod_finite __fmodf_finite __fmodl_finite __hypot_finite
+        __hypotf_finite __hypotl_finite __j0_finite __j0f_finite __j0l_finite __j1_finite __j1f_finite
+        __j1l_finite __jn_finite __jnf_finite __jnl_finite __log10_finite __log10f_finite __log10l_finite
+        __log2_finite __log2f_finite __log2l_finite __log_finite __logf_finite __logl_finite __pow_finite
+        __powf_finite __powl_finite __remainder_finite __remainderf_finite __remainderl_finite __sinh_finite
+        __sinhf_finite __sinhl_finite __sqrt_finite __sqrtf_finite __sqrtl_finite __y0_finite __y0f_finite
+        __y0l_finite __y1_finite __y1f_finite __y1l_finite __yn_finite __ynf_finite __ynl_finite acos acosf
+        acosh acoshf acoshl acosl asin asinf asinh asinhf asinhl asinl atan atan2 atan2f atan2l atanf atanh
+        atanhf atanhl atanl cbrt cbrtf cbrtl ceil ceilf ceill copysign copysignf copysignl cos cosf cosh
+        coshf coshl cosl drem dremf dreml erf erfc erfcf erfcl erff erfl exp exp10 exp10f exp10l exp2 exp2f
+        exp2l expf expl expm1 expm1f expm1l fabs fabsf fabsl fdim fdimf fdiml floor floorf floorl fma fmaf
+        fmal fmax fmaxf fmaxl fmin fminf fminl fmod fmodf fmodl gamma gammaf gammal hypot hypotf hypotl j0
+        j0f j0l j1 j1f j1l jn jnf jnl ldexp ldexpf ldexpl lgamma lgammaf lgammal log log10 log10f log10l
+        log1p log1pf log1pl log2 log2f log2l logb logbf logbl logf logl nearbyint nearbyintf nearbyintl pow
+        pow10 pow10f pow10l powf powl remainder remainderf remainderl rint rintf rintl round roundeven
+        roundevenf roundevenl roundf roundl scalbln scalblnf scalblnl scalbn scalbnf scalbnl significand
+        significandf significandl sin sinf sinh sinhf sinhl sinl sqrt sqrtf sqrtl tan tanf tanh tanhf tanhl
+        tanl tgamma tgammaf tgammal trunc truncf truncl y0 y0f y0l y1 y1f y1l yn ynf ynl
+    """,
+    "libm_parts": """
+        __finite __finitef __finitel __fpclassify __fpclassifyf __fpclassifyl __iseqsig __iseqsigf
+        __iseqsigl __isinf __isinff __isinfl __isnan __isnanf __isnanl __issignaling __issignalingf
+        __issignalingl __lgamma_r_finite __lgammaf_r_finite __lgammal_r_finite __signbit __signbitf
+        __signbitl finite finitef finitel frexp frexpf frexpl ilogb ilogbf ilogbl isinf isinff isinfl isnan
+        isnanf isnanl lgamma_r lgammaf_r lgammal_r llogb llogbf llogbl llrint llrintf llrintl llround
+        llroundf llroundl lrint lrintf lrintl lround lroundf lroundl modf modff modfl nan nanf nanl
+        nextafter nextafterf nextafterl nextdown nextdownf nextdownl nexttoward nexttowardf nexttowardl
+        nextup nextupf nextupl remquo remquof remquol sincos sincosf sincosl
     """,
     "fenv": """
-        feclearexcept fegetenv fegetround feholdexcept feraiseexcept fesetenv fesetround fetestexcept
-        feupdateenv
+        feclearexcept fedisableexcept feenableexcept fegetenv fegetexcept fegetexceptflag fegetmode
+        fegetround feholdexcept feraiseexcept fesetenv fesetexcept fesetexceptflag fesetmode fesetround
+        fetestexcept fetestexceptflag feupdateenv
     """,
     "integers": """
         __absvdi2 __absvsi2 __absvti2 __addvdi3 __addvsi3 __addvti3 __ashldi3 __ashlsi3 __ashlti3 __ashrdi3

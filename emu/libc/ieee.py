@@ -81,6 +81,23 @@ class Format:
     def _exponent_shift(self) -> int:
         return self.fraction_bits + self.explicit
 
+    @property
+    def smallest_normal(self) -> Fraction:
+        """The least normal value."""
+        return Fraction(1, 1 << (self.bias - 1))
+
+    def step(self, bits: int, *, up: bool) -> int:
+        """The bits of the next value away from zero (`up`), or towards it; of a finite value that is not 0."""
+        if not self.explicit:
+            return bits + 1 if up else bits - 1
+        # x87 stores the leading bit: it is left out while counting, and follows from the exponent.
+        low = bits & ((1 << self.fraction_bits) - 1)
+        plain = bits >> (self.fraction_bits + 1) << self.fraction_bits | low
+        plain += 1 if up else -1
+        exponent = plain >> self.fraction_bits
+        leading = exponent & ((1 << self.exponent_bits) - 1) != 0
+        return (exponent << 1 | leading) << self.fraction_bits | plain & ((1 << self.fraction_bits) - 1)
+
     def exact(self, bits: int) -> Fraction | float:
         """The value: a Fraction when finite and not a zero, else the float with that infinity, NaN or zero."""
         negative = bits & self.sign_bit
@@ -149,6 +166,9 @@ def long_double(data: DataModel) -> tuple[Format, int]:
 _WIDE: dict[FloatFormat, Format] = {EXTENDED: X87, BINARY128: QUAD}
 
 
+_FLOAT_FORMATS = {form: fmt for fmt, form in _WIDE.items()}
+
+
 def exact(value: float) -> Fraction | float:
     """The value as `Format.exact` has it: of a `WideFloat` all its digits."""
     if isinstance(value, WideFloat):
@@ -159,6 +179,15 @@ def exact(value: float) -> Fraction | float:
 def format_bits(value: float) -> tuple[int, Format]:
     """The bits of a double, or of a `WideFloat`, and their format."""
     return (value.bits, _WIDE[value.fmt]) if isinstance(value, WideFloat) else (double_bits(value), DOUBLE)
+
+
+def float_of(bits: int, form: Format) -> float:
+    """A Python float, which keeps the bits where the format is a wider one."""
+    if form is DOUBLE:
+        return bits_double(bits)
+    if form is SINGLE:
+        return bits_single(bits)
+    return WideFloat.of(bits, _FLOAT_FORMATS[form])
 
 
 def as_long_double(value: Fraction | float, data: DataModel, rounding: Rounding = Rounding.NEAREST) -> float:

@@ -1,140 +1,99 @@
-"""libm, for when no guest libm is loaded: double by Python's math, float by rounding the double's result.
+"""libm, for when no guest libm is loaded: each function for float, double and long double.
 
-Poles and domain errors give the values of ISO C23 annex F (and errno, as glibc sets it); `long double`
-functions compute in double. Correctly rounded where Python's are; otherwise within the host C library's ulp.
+On doubles it is Python's math (`libm_double`); a float is the rounded double. Long double, what Python lacks or
+has with more than two ulp, and directed rounding go by exact values, rounded once (`libm_exact`). Poles and domain
+errors give the values of ISO C23 annex F, errno and exceptions as glibc sets them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from emu.calls.values import WideFloat
+from emu.isa.convention import BINARY64
 from emu.libc.errno import Errno
-from emu.libc.ieee import bits_single, double_bits, long_double, single, single_bits, to_float
-from emu.libc.table import long_double_by_value, register
+from emu.libc.fenv import Raised, raise_flags, rounding
+from emu.libc.ieee import DOUBLE, SINGLE, Format, Rounding, exact, float_of, long_double, single
+from emu.libc.libm_double import BINARY, UNARY, fma, scale
+from emu.libc.libm_exact import EXACT, exponent_of, rounded
+from emu.libc.libm_exact import scale as scale_exactly
+from emu.libc.libm_widths import export_widths
+from emu.libc.softfloat import Exact, magnitude
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 _INF, _NAN = math.inf, math.nan
+_LARGE = 2**53
 
-
-# ---------------------------------------------------------------- pieces Python lacks
-
-
-def _rint(x: float) -> float:
-    return math.copysign(float(round(x)), x) if math.isfinite(x) and abs(x) < 2**52 else x
-
-
-def _round_away(x: float) -> float:
-    if not math.isfinite(x) or abs(x) >= 2**52:
-        return x
-    whole = float(math.trunc(x))
-    return math.copysign(whole + math.copysign(1.0, x) if abs(x - whole) >= 0.5 else whole, x)
-
-
-def _directed(function: Callable[[float], int]) -> Callable[[float], float]:
-    return lambda x: math.copysign(float(function(x)), x) if math.isfinite(x) and x else x
-
-
-def _ceil_or_floor(function: Callable[[float], int]) -> Callable[[float], float]:
-    def rounded(x: float) -> float:
-        if not math.isfinite(x) or x == 0:
-            return x
-        result = float(function(x))
-        return math.copysign(result, x) if result == 0 else result
-
-    return rounded
-
-
-def _logb(x: float) -> float:
-    if x == 0:
-        return -_INF
-    return abs(x) if not math.isfinite(x) else float(math.frexp(x)[1] - 1)
-
-
-def _gamma(x: float) -> float:
-    if x == 0:
-        return math.copysign(_INF, x)
-    return math.gamma(x)
-
-
-def _lgamma(x: float) -> float:
-    return _INF if x <= 0 and x == math.floor(x) else math.lgamma(x)
-
-
-def _log_with_pole(function: Callable[[float], float], pole: float) -> Callable[[float], float]:
-    return lambda x: -_INF if x == pole else function(x)
-
-
-def _atanh(x: float) -> float:
-    return math.copysign(_INF, x) if abs(x) == 1 else math.atanh(x)
-
-
-def _odd_power(x: float, y: float) -> bool:
-    return x < 0 and math.isfinite(y) and y == math.floor(y) and y % 2 == 1
-
-
-def _pow(x: float, y: float) -> float:
-    if x == 0 and y < 0:
-        odd = math.isfinite(y) and y == math.floor(y) and y % 2 == 1
-        return math.copysign(_INF, x) if odd else _INF
-    try:
-        return math.pow(x, y)
-    except OverflowError:
-        return -_INF if _odd_power(x, y) else _INF
-
-
-def _fmax(x: float, y: float) -> float:
-    return y if math.isnan(x) else x if math.isnan(y) else max(x, y)
-
-
-def _fmin(x: float, y: float) -> float:
-    return y if math.isnan(x) else x if math.isnan(y) else min(x, y)
-
-
-def _fdim(x: float, y: float) -> float:
-    return x + y if math.isnan(x) or math.isnan(y) else x - y if x > y else 0.0
-
-
-def _fma(x: float, y: float, z: float) -> float:
-    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(z)) or not (x and y):
-        return x * y + z
-    exact = Fraction(x) * Fraction(y) + Fraction(z)
-    return to_float(exact) if exact else x * y + z
-
-
-def _scale(x: float, exponent: float) -> float:
-    try:
-        return math.ldexp(x, int(exponent))
-    except OverflowError:
-        return math.copysign(_INF, x)
-
-
-_UNARY: dict[str, Callable[[float], float]] = {
-    **{name: getattr(math, name) for name in (
-        "acos", "asin", "atan", "acosh", "asinh", "cos", "sin", "tan", "cosh", "sinh", "tanh", "exp", "exp2",
-        "expm1", "sqrt", "cbrt", "fabs", "erf", "erfc",
-    )},
-    "log": _log_with_pole(math.log, 0), "log2": _log_with_pole(math.log2, 0),
-    "log10": _log_with_pole(math.log10, 0), "log1p": _log_with_pole(math.log1p, -1), "atanh": _atanh,
-    "exp10": lambda x: _pow(10.0, x), "pow10": lambda x: _pow(10.0, x),
-    "ceil": _ceil_or_floor(math.ceil), "floor": _ceil_or_floor(math.floor), "trunc": _directed(math.trunc),
-    "round": _round_away, "rint": _rint, "nearbyint": _rint, "roundeven": _rint, "logb": _logb,
-    "tgamma": _gamma, "lgamma": _lgamma, "significand": lambda x: math.frexp(x)[0] * 2 if x else x,
-}  # fmt: skip
-_BINARY: dict[str, Callable[[float, float], float]] = {
-    "pow": _pow, "atan2": math.atan2, "fmod": math.fmod, "remainder": math.remainder, "drem": math.remainder,
-    "hypot": math.hypot, "copysign": math.copysign, "fmax": _fmax, "fmin": _fmin, "fdim": _fdim,
-}  # fmt: skip
 #: Overflowing functions whose infinity takes the argument's sign.
 _ODD = frozenset({"sinh", "tgamma"})
+#: Functions whose infinity for a finite argument is a pole, not an overflow.
+_POLES = frozenset("log log2 log10 log1p atanh lgamma gamma logb y0 y1 yn".split())
+#: Functions that can come below the least normal value.
+_SCALING = frozenset({"ldexp", "scalbn", "scalbln"})
+_UNDERFLOWING = _SCALING | frozenset("exp exp2 exp10 pow10 pow erfc tgamma".split())
+#: Functions that are exact, or raise no exception for not being so.
+_QUIET = frozenset(
+    {"fabs", "copysign", "fmax", "fmin", "ceil", "floor", "trunc", "round", "roundeven", "nearbyint", "logb",
+     "fmod", "remainder", "drem", "significand"}
+)  # fmt: skip
+#: Functions that IEEE 754 has rounded as the CPU rounds.
+_DIRECTED = frozenset({"sqrt", "fma", "rint", "nearbyint", "fdim"})
+#: Of these, those that doubles do well to nearest, their exceptions included.
+_NEAREST_AT_ONCE = frozenset({"sqrt", "nearbyint", "fdim"})
+#: Functions that Python lacks, or has with more than a few ulp.
+_BETTER_EXACT = frozenset({"lgamma", "gamma", "tgamma", "j0", "j1", "y0", "y1", "jn", "yn"})
 
 
-def _ieee(name: str, function: Callable[..., float]) -> Callable[..., float]:
-    """The function with annex F's results (and errno) where Python raises."""
+def _plain(value: float) -> Exact:
+    """A value that compares as what it is: a wide one may be finite where the nearest float is not."""
+    return exact(value) if isinstance(value, WideFloat) else value
+
+
+def _is_finite(value: Exact) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _is_rounded(name: str, value: Exact, argument: Exact) -> bool:
+    """Whether a function has rounded; where one that seldom is exact is so, the result is an integer."""
+    if name == "sqrt":
+        return value != int(value) and Fraction(value) ** 2 != argument
+    if name in _QUIET or name in _DIRECTED:
+        return False
+    return value != int(value) or magnitude(value) >= _LARGE or (value == 0 and argument != 0)
+
+
+def _report(libc: Libc, name: str, args: Sequence[float], result: float, form: Format) -> None:
+    """Set errno and raise exceptions as glibc does for this result (ISO C23, F.10 and 7.12.2)."""
+    given, value = [_plain(arg) for arg in args], _plain(result)
+    if any(arg != arg for arg in given):
+        return
+    raised = Raised(0)
+    if value != value:
+        libc.errno, raised = Errno.EDOM, Raised.INVALID
+    elif not all(map(_is_finite, given)):
+        return
+    elif not _is_finite(value):
+        pole = name in _POLES or (name in ("pow", "tgamma") and given[0] == 0)
+        libc.errno = Errno.ERANGE
+        raised = Raised.DIVISION_BY_ZERO if pole else Raised.OVERFLOW | Raised.INEXACT
+    elif name in _UNDERFLOWING and given[0] and magnitude(value) < form.smallest_normal:
+        if name not in _SCALING or scale_exactly(exact(args[0]), int(args[1])) != exact(result):
+            raised = Raised.UNDERFLOW | Raised.INEXACT
+        if value == 0:
+            libc.errno = Errno.ERANGE
+    elif _is_rounded(name, value, given[0]):
+        raised = Raised.INEXACT
+    if raised:
+        raise_flags(libc, raised)
+
+
+def _by_double(name: str, function: Callable[..., float], form: Format) -> Callable[..., float]:
+    """By Python's function on doubles, with annex F's results where that raises."""
 
     def call(libc: Libc, *args: float) -> float:
         try:
@@ -143,199 +102,108 @@ def _ieee(name: str, function: Callable[..., float]) -> Callable[..., float]:
             result = _NAN
         except OverflowError:
             result = math.copysign(_INF, args[0]) if name in _ODD else _INF
-        if not math.isfinite(result) and all(map(math.isfinite, args)):
-            libc.errno = Errno.EDOM if math.isnan(result) else Errno.ERANGE
+        if form is SINGLE:
+            result = single(result)
+        _report(libc, name, args, result, form)
         return result
 
     return call
 
 
-# ---------------------------------------------------------------- the three widths
-
-_WIDTHS = (("double", ""), ("float", "f"), ("long double", "l"))
-
-
-def _rounded(call: Callable[..., float], ctype: str) -> Callable[..., float]:
-    if ctype != "float":
-        return call
-    return lambda libc, *args: single(call(libc, *args))
-
-
-def _export(
-    name: str, parameters: str, call: Callable[..., float], *, result: str = "T", aliases: str = ""
-) -> None:
-    """Export for each width; T stands for the type. `aliases` holds patterns such as "__{}" of the name."""
-    for ctype, suffix in _WIDTHS:
-        body = _rounded(call, ctype) if result == "T" else call
-        for pattern in ("{}", *aliases.split()):
-            full = pattern.format(name + suffix)
-            prototype = f"{result} {full}({parameters})".replace("T", ctype)
-            # A long double passed by reference is more than a prototype here can say.
-            on = None if ctype != "long double" else long_double_by_value
-            register(full, prototype, body, on)
+def _exactly(name: str) -> Callable[..., Fraction | float]:
+    """The function on exact values, for the direction the CPU rounds in."""
+    if name in ("rint", "nearbyint"):
+        return lambda libc, x: rounded(x, rounding(libc))
+    if name == "logb":
+        return lambda libc, x: _special_exponent(x) if isinstance(x, float) else Fraction(exponent_of(x)) or 0.0
+    if name == "significand":
+        return lambda libc, x: x if isinstance(x, float) else x / Fraction(2) ** exponent_of(x)
+    function = EXACT[name]
+    return lambda libc, *values: function(*values)
 
 
-for _name, _function in _UNARY.items():
-    _finite = "__{}_finite" if _name in ("exp", "log", "log2", "log10", "acos", "asin", "sqrt") else ""
-    _export(_name, "T x", _ieee(_name, _function), aliases=_finite)
-for _name, _binary in _BINARY.items():
-    _finite = "__{}_finite" if _name in ("pow", "atan2", "fmod", "hypot") else ""
-    _export(_name, "T x, T y", _ieee(_name, _binary), aliases=_finite)
-_export("fma", "T x, T y, T z", lambda libc, x, y, z: _fma(x, y, z))
-_export("ldexp", "T x, int exponent", lambda libc, x, e: _scale(x, e))
-_export("scalbn", "T x, int exponent", lambda libc, x, e: _scale(x, e))
-_export("scalbln", "T x, long exponent", lambda libc, x, e: _scale(x, e))
-_export("nan", "const char *tag", lambda libc, tag: _NAN)
+def _special_exponent(x: float) -> float:
+    return -_INF if x == 0 else abs(x)
 
 
-def _next_after(ctype: str) -> Callable[..., float]:
-    def call(libc: Libc, x: float, y: float) -> float:
-        if ctype != "float" or math.isnan(x) or math.isnan(y):
-            return math.nextafter(x, y)
-        if x == y:
-            return y
-        if x == 0:
-            return math.copysign(2.0**-149, y)
-        # Neighbouring floats have neighbouring bit patterns; away from zero counts up.
-        return bits_single(single_bits(x) + (1 if (y > x) == (x > 0) else -1))
+def _by_exact(name: str, form: Format | None) -> Callable[..., float]:
+    """On exact values, rounded once to `form`, or to long double."""
+    function = _exactly(name)
+
+    def call(libc: Libc, *args: float) -> float:
+        to = form or long_double(libc.isa.data)[0]
+        direction = rounding(libc) if name in _DIRECTED else Rounding.NEAREST
+        values = args[:1] + tuple(map(exact, args[1:])) if name in ("jn", "yn") else tuple(map(exact, args))
+        value = function(libc, *values)
+        bits = to.round(value, direction)
+        result = float_of(bits, to)
+        _report(libc, name, args, result, to)
+        unrounded = values[0] if name == "rint" else value
+        if name in _DIRECTED - {"nearbyint"} and _is_finite(unrounded) and exact(result) != unrounded:
+            raise_flags(libc, Raised.INEXACT)
+        if name in ("lgamma", "gamma"):
+            _set_sign(libc, args[0])
+        return result
 
     return call
 
 
-for _ctype, _suffix in _WIDTHS:
-    for _stem, _other in (("nextafter", _ctype), ("nexttoward", "long double")):
-        register(
-            f"{_stem}{_suffix}",
-            f"{_ctype} {_stem}{_suffix}({_ctype} x, {_other} y)",
-            _next_after(_ctype),
-            None if "long double" not in (_ctype, _other) else long_double_by_value,
-        )
-
-# ---------------------------------------------------------------- integer results, classification
+def _set_sign(libc: Libc, x: float) -> None:
+    """signgam, which lgamma sets where the program has looked at it."""
+    address = libc.data_symbol("signgam")
+    if address is not None:
+        libc.memory.write_uint(address, 4, 0xFFFF_FFFF if gamma_is_negative(x) else 1)
 
 
-def _to_integer(function: Callable[[float], float], bits: int) -> Callable[..., int]:
-    def call(libc: Libc, x: float) -> int:
-        size = bits or libc.arch.bits
-        lowest = -(1 << (size - 1))
-        if not math.isfinite(x) or not lowest <= function(x) <= -lowest - 1:
-            return libc.fail(Errno.EDOM, lowest)
-        return int(function(x))
-
-    return call
+def gamma_is_negative(x: float) -> bool:
+    value = exact(x)
+    if isinstance(value, float):
+        return value == 0 and math.copysign(1, value) < 0
+    return value < 0 and value.denominator > 1 and math.floor(value) % 2 == 1
 
 
-for _stem, _function in (("rint", _rint), ("round", _round_away)):
-    _export(f"l{_stem}", "T x", _to_integer(_function, 0), result="long")
-    _export(f"ll{_stem}", "T x", _to_integer(_function, 64), result="long long")
+def _of_width(name: str, function: Callable[..., float] | None, ctype: str) -> Callable[..., float]:
+    """The function for one of C's types: by doubles where these are enough."""
+    form = {"double": DOUBLE, "float": SINGLE}.get(ctype)
+    exactly = _by_exact(name, form)
+    if function is None or name in _BETTER_EXACT or (name == "fma" and ctype == "float"):
+        return exactly
+    quickly = _by_double(name, function, form or DOUBLE)
 
-
-def _ilogb(libc: Libc, x: float) -> int:
-    """For 0 and NaN FP_ILOGB0 and FP_ILOGBNAN: INT_MIN, or -INT_MAX and INT_MAX."""
-    minimum = libc.isa.libc.ilogb_minimum
-    if x == 0:
-        return -(1 << 31) if minimum else -((1 << 31) - 1)
-    if math.isnan(x):
-        return -(1 << 31) if minimum else (1 << 31) - 1
-    return (1 << 31) - 1 if math.isinf(x) else math.frexp(x)[1] - 1
-
-
-def _classify(ctype: str) -> Callable[..., int]:
-    smallest = 2.0**-126 if ctype == "float" else 2.0**-1022
-
-    def call(libc: Libc, x: float) -> int:
-        if math.isnan(x):
-            return 0
-        if math.isinf(x):
-            return 1
-        return 2 if x == 0 else 3 if abs(x) < smallest else 4
+    def call(libc: Libc, *args: float) -> float:
+        if form is None and libc.isa.data.long_double != BINARY64:
+            return exactly(libc, *args)
+        if name in _DIRECTED and (name not in _NEAREST_AT_ONCE or rounding(libc) is not Rounding.NEAREST):
+            return exactly(libc, *args)
+        return quickly(libc, *args)
 
     return call
 
 
-_export("ilogb", "T x", _ilogb, result="int")
-_export("isnan", "T x", lambda libc, x: int(math.isnan(x)), result="int", aliases="__{}")
-_export("isinf", "T x", lambda libc, x: (x > 0) - (x < 0) if math.isinf(x) else 0, result="int", aliases="__{}")
-_export("finite", "T x", lambda libc, x: int(math.isfinite(x)), result="int", aliases="__{}")
-_export("__signbit", "T x", lambda libc, x: int(math.copysign(1, x) < 0), result="int")
-for _ctype, _suffix in _WIDTHS:
-    register(
-        f"__fpclassify{_suffix}",
-        f"int __fpclassify{_suffix}({_ctype} x)",
-        _classify(_ctype),
-        None if _ctype != "long double" else long_double_by_value,
-    )
-
-# ---------------------------------------------------------------- results through pointers
+_computed: dict[tuple[str, str], Callable[..., float]] = {}
 
 
-def store_real(libc: Libc, address: int, value: float, ctype: str) -> None:
-    """Store `value` as a C floating type."""
-    if ctype == "long double":
-        form, _ = long_double(libc.isa.data)
-        libc.memory.write(address, form.round(value).to_bytes(form.size, "little"))
-    elif ctype == "float":
-        libc.memory.write_uint(address, 4, single_bits(value))
-    else:
-        libc.memory.write_uint(address, 8, double_bits(value))
+def compute(libc: Libc, name: str, ctype: str, *args: float) -> float:
+    """A function of one of C's types, by the name of the double function."""
+    if (name, ctype) not in _computed:
+        _computed[name, ctype] = _of_width(name, UNARY.get(name), ctype)
+    return _computed[name, ctype](libc, *args)
 
 
-def _frexp(libc: Libc, ctype: str, x: float, exponent: int) -> float:
-    fraction, power = math.frexp(x)
-    libc.memory.write_uint(exponent, 4, power & 0xFFFF_FFFF)
-    return fraction
+def _export(name: str, parameters: str, function: Callable[..., float] | None, aliases: str = "") -> None:
+    export_widths(name, "T", parameters, lambda ctype: _of_width(name, function, ctype), aliases)
 
 
-def _modf(libc: Libc, ctype: str, x: float, whole: int) -> float:
-    integral = math.copysign(float(math.trunc(x)), x) if math.isfinite(x) else x
-    store_real(libc, whole, integral, ctype)
-    return math.copysign(0.0 if math.isinf(x) else x - integral, x)
-
-
-def _sincos(libc: Libc, ctype: str, x: float, sine: int, cosine: int) -> None:
-    for address, function in ((sine, math.sin), (cosine, math.cos)):
-        store_real(libc, address, function(x) if math.isfinite(x) else _NAN, ctype)
-
-
-def _lgamma_r(libc: Libc, ctype: str, x: float, sign: int) -> float:
-    negative = x < 0 and x != math.floor(x) and math.floor(x) % 2 == 1
-    libc.memory.write_uint(sign, 4, 0xFFFF_FFFF if negative else 1)
-    try:
-        return _lgamma(x)
-    except OverflowError:
-        return _INF
-
-
-def _remquo(libc: Libc, ctype: str, x: float, y: float, quotient: int) -> float:
-    if not math.isfinite(x) or math.isnan(y) or y == 0:
-        return _NAN
-    result = math.remainder(x, y)
-    whole = 0 if math.isinf(y) else int((Fraction(x) - Fraction(result)) / Fraction(y))
-    low = abs(whole) & 7
-    libc.memory.write_uint(quotient, 4, (low if whole >= 0 else -low) & 0xFFFF_FFFF)
-    return result
-
-
-for _name, _result, _parameters, _implementation in (
-    ("frexp", "T", "T x, int *exponent", _frexp),
-    ("modf", "T", "T x, T *whole", _modf),
-    ("sincos", "void", "T x, T *sine, T *cosine", _sincos),
-    ("lgamma_r", "T", "T x, int *sign", _lgamma_r),
-    ("remquo", "T", "T x, T y, int *quotient", _remquo),
-):
-    for _ctype, _suffix in _WIDTHS:
-
-        def _through_pointer(
-            libc: Libc, *args: float, ctype: str = _ctype, run: Callable[..., float | None] = _implementation
-        ) -> float | None:
-            result = run(libc, ctype, *args)
-            return single(result) if result is not None and ctype == "float" else result
-
-        _stem = _name.removesuffix("_r")
-        _full = f"{_stem}{_suffix}{'_r' if _name != _stem else ''}"
-        register(
-            _full,
-            f"{_result} {_full}({_parameters})".replace("T", _ctype),
-            _through_pointer,
-            None if _ctype != "long double" else long_double_by_value,
-        )
+_FINITE = frozenset(
+    """acos acosh asin atan2 atanh cosh exp exp10 exp2 fmod hypot j0 j1 jn log log10 log2 pow remainder sinh sqrt
+    y0 y1 yn""".split()
+)
+for _name in (*UNARY, "tgamma", "lgamma", "gamma", "j0", "j1", "y0", "y1"):
+    _export(_name, "T x", UNARY.get(_name), "__{}_finite" if _name in _FINITE else "")
+for _name, _binary in BINARY.items():
+    _export(_name, "T x, T y", _binary, "__{}_finite" if _name in _FINITE else "")
+for _name in ("jn", "yn"):
+    _export(_name, "int order, T x", None, "__{}_finite")
+_export("fma", "T x, T y, T z", fma)
+for _name, _exponent in (("ldexp", "int"), ("scalbn", "int"), ("scalbln", "long")):
+    _export(_name, f"T x, {_exponent} exponent", scale)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from emu.errors import GuestAbort
 from emu.isa.spec import Helpers, Isa
 from emu.libc.errno import Errno
-from emu.libc.fenv import rounding
+from emu.libc.fenv import Raised, raise_flags, rounding
 from emu.libc.ieee import DOUBLE, QUAD, SINGLE, Format, as_long_double, exact, long_double, to_float
 from emu.libc.parse import SPACE, Integer, Real, parse_integer, parse_real
 from emu.libc.table import Condition, export, long_double_by_value, register, wide
@@ -82,11 +82,21 @@ def _strto_real(libc: Libc, text: int, end: int, form: Format) -> float:
         return number.value
     bits = form.round(number.value, rounding(libc))
     rounded: Fraction | float = form.exact(bits)
-    smallest_normal = Fraction(1, 1 << (form.bias - 1))
-    subnormal = -smallest_normal < rounded < smallest_normal
-    if rounded in (math.inf, -math.inf) or (subnormal and rounded != number.value):
-        libc.errno = Errno.ERANGE
+    if rounded != number.value:
+        _inexact(libc, number.value, rounded, form)
     return as_long_double(rounded, libc.isa.data) if form is long_double(libc.isa.data)[0] else to_float(rounded)
+
+
+def _inexact(libc: Libc, value: Fraction, rounded: Fraction | float, form: Format) -> None:
+    """Set errno and raise the exceptions of a conversion that rounds."""
+    raised = Raised.INEXACT
+    if (isinstance(rounded, float) and rounded) or abs(value) >= 1 << (form.bias + 1):
+        raised |= Raised.OVERFLOW
+    if -form.smallest_normal < rounded < form.smallest_normal:
+        raised |= Raised.UNDERFLOW
+    if raised != Raised.INEXACT:
+        libc.errno = Errno.ERANGE
+    raise_flags(libc, raised)
 
 
 def _real_converter(form: Format | None) -> Callable[..., float]:

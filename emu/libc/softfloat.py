@@ -76,6 +76,10 @@ def divide(a: Exact, b: Exact) -> Exact:
     return x / y
 
 
+def magnitude(a: Exact) -> Exact:
+    return -a if a < 0 else a
+
+
 def negate(a: Exact) -> Exact:
     return -a
 

@@ -31,7 +31,8 @@ FAMILIES = (
     "formatted_wide",
     "files", "mman", "limits", "internet",
     "stdio_ext", "paths", "directories", "process", "startup", "dlfcn", "reports", "environment",
-    "getopt", "clock", "rand", "jumps", "threads", "fortify", "libm", "fenv", "integers", "softfloat", "quad",
+    "getopt", "clock", "rand", "jumps", "threads", "fortify", "libm", "libm_parts", "fenv", "integers",
+    "softfloat", "quad",
     "eabi", "atomics",
 )  # fmt: skip
 
