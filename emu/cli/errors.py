@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import platform
 import re
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +15,10 @@ from relink.records import fields, is_dataclass
 SCHEMA = "relink-emu/error/1"
 
 _UNRESOLVED_HINT = "\n(--allow-unresolved links all the same, -D NAME=VALUE defines one)"
+_SEARCH_HINT = (
+    "-L FOLDER searches a folder, --sysroot FOLDER a file system of the target's; "
+    "--sysroot / --arch {host} takes this host's own libraries"
+)
 _MANGLED = re.compile(r"\b_[ZR]\w+")
 #: Attributes of errors that are guest addresses.
 _ADDRESSES = frozenset({"address", "pc"})
@@ -76,6 +81,8 @@ def _text(error: BaseException) -> str:
     if isinstance(error, FloatAbiMismatch):
         hint = f": give --float-abi {error.theirs}" if error.supported else ""
         return f"{printable(error.source)}: makes {error.theirs} calls, this machine {error.ours} ones{hint}"
+    if isinstance(error, LibraryNotFound) and any("no sysroot" in problem for _, problem in error.tried):
+        return f"{error}\n({_SEARCH_HINT.format(host=platform.machine())})"
     return str(error) or type(error).__name__
 
 

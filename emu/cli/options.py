@@ -91,8 +91,12 @@ class Target:
                 param_hint="'--arch'",
             )
         from relink.arch import architecture_of
-        from relink.errors import UnsupportedElf
+        from relink.errors import LibraryNotFound, UnsupportedElf
         from relink.objects.archive_members import header_of
+
+        if "/" not in library and ".so" in library and not Path(library).exists():
+            places = [("the working directory", "no such file"), ("default folders", "no sysroot was given")]
+            raise LibraryNotFound(library, None, places)
 
         header = header_of(library)
         found = architecture_of(header.machine, header.bits)

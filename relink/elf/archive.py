@@ -18,7 +18,9 @@ Sources: ar(5) of FreeBSD; binutils' `include/aout/ar.h`; the System V ABI, chap
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from relink.elf.foreign import is_bitcode
 from relink.elf.headers import read_header
 from relink.elf.names import Names
 from relink.elf.objects import ObjectFile, decode_object
-from relink.elf.source import ARCHIVE, THIN_ARCHIVE, Source, is_archive, map_file, open_source
+from relink.elf.source import ARCHIVE, THIN_ARCHIVE, Source, caller_folders, is_archive, map_file, open_source
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
 from relink.records import cached_property, dataclass, field
 
@@ -164,6 +166,7 @@ class _Reader:
     spent: int = 0
     origins: dict[int, tuple[str, int]] = field(default_factory=dict)
     nested: dict[str, dict[int, Member]] = field(default_factory=dict)
+    folders: tuple[Path, ...] = field(default_factory=caller_folders)
 
     def read(self) -> tuple[tuple[Member, ...], RawIndex | None]:
         members: list[Member] = []
@@ -264,20 +267,33 @@ class _Reader:
         """The bytes of a thin archive's member: a file, or a member of another archive."""
         if member.offset in self.origins:
             return self.fetch_nested(member, *self.origins[member.offset])
-        return map_file(self.located(member.name), member.full_name)
+        return map_file(self.located(member.name, member), member.full_name)
 
-    def located(self, name: str) -> Path:
+    def located(self, name: str, member: Member) -> Path:
         """The path of a thin member's file: relative to the archive, or to the working directory when the archive
         has no path.
+
+        Raises UnsupportedElf for one outside of these folders and of those that `reading` names: the names are
+        the archive's, and would otherwise reach any file of the host.
         """
-        return (self.path.parent if self.path else Path()) / name
+        folder = self.path.parent if self.path else Path()
+        path = folder / name
+        with suppress(OSError, ValueError):  # such a path is refused when it is opened
+            real = Path(os.path.realpath(path))
+            if not any(real.is_relative_to(os.path.realpath(each)) for each in (folder, Path(), *self.folders)):
+                problem = (
+                    f"its file {path} lies neither in the archive's folder nor in the working directory, "
+                    "nor in the library path or the sysroot"
+                )
+                raise UnsupportedElf(member.full_name, problem, member.offset)
+        return path
 
     def fetch_nested(self, member: Member, nested_name: str, origin: int) -> U8:
         """The bytes of the member whose header is at offset `origin` of the archive `nested_name`."""
         if self.depth >= _MAX_NESTING:
             raise MalformedElf(member.full_name, f"archives nest more than {_MAX_NESTING} deep", member.offset)
         if nested_name not in self.nested:
-            path = self.located(nested_name)
+            path = self.located(nested_name, member)
             data = map_file(path, member.full_name)
             archive = _open(f"{self.name}({nested_name})", path, data, self.depth + 1)
             self.nested[nested_name] = {inner.offset: inner for inner in archive.members}

@@ -6,7 +6,7 @@ import enum
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -60,17 +60,24 @@ class FileMode(enum.Enum):
 
 #: How files are read from here on; None: by their size (see `COPIED`).
 _mode: ContextVar[FileMode | None] = ContextVar("mode", default=None)
+#: Folders of the caller's, in which members of thin archives may lie.
+_folders: ContextVar[tuple[Path, ...]] = ContextVar("folders", default=())
 
 
 @contextmanager
-def reading(mode: FileMode | None) -> Iterator[None]:
-    """Have the files opened inside read like this; None: as before."""
-    token = None if mode is None else _mode.set(mode)
+def reading(mode: FileMode | None, folders: Sequence[str | os.PathLike[str]] = ()) -> Iterator[None]:
+    """Have the files opened inside read like this (None: as before); thin archives may use these folders too."""
+    tokens = _mode.set(mode or _mode.get()), _folders.set((*_folders.get(), *map(Path, folders)))
     try:
         yield
     finally:
-        if token is not None:
-            _mode.reset(token)
+        _mode.reset(tokens[0])
+        _folders.reset(tokens[1])
+
+
+def caller_folders() -> tuple[Path, ...]:
+    """The folders that `reading` names."""
+    return _folders.get()
 
 
 class FileMapping(mmap.mmap):

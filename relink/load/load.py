@@ -176,7 +176,7 @@ class Load:
     @_phase
     def open(self) -> None:
         """Find and decode the file and all its dependencies. Raises ElfError, LibraryNotFound, LinkError(s)."""
-        with reading(self.options.mapping):
+        with reading(self.options.mapping, self.state.search.folders):
             self.root, self.nodes = self._find()
         self._changes = self.state.changes
         emit.opened(self.state.observers, self.nodes)

@@ -68,6 +68,11 @@ class SearchPath:
     finders: Sequence[Finder] = ()  #: finders called before every rule except the explicit mapping, for any name
     last_finders: Sequence[Finder] = ()  #: finders called after all rules
 
+    @property
+    def folders(self) -> tuple[str | os.PathLike[str], ...]:
+        """The folders of the host that the caller has named."""
+        return (*self.library_path, *(() if self.sysroot is None else (self.sysroot,)))
+
     def candidates(
         self, name: str, chain: Sequence[Decoded], arch: Architecture, *, needed: bool = True
     ) -> Iterator[Candidate]:

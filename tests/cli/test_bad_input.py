@@ -221,3 +221,16 @@ def test_name_that_would_expand_without_bound_is_left_as_it_is() -> None:
     pairs = "".join(f"S_IS{digit}_S{digit}_E" for digit in "123456789ABCDEFGHIJKLMNOP")
     assert demangled(f"_Z1f1PIiiE{pairs}") is None
     assert demangled("_Z1f1PIiiES0_") == "f(P<int, int>, P<int, int>)"
+
+
+def test_a_library_that_is_no_file_says_how_to_use_the_hosts(relink_emu: RunCommand) -> None:
+    for arguments in (
+        ("call", "libz.so.1", "f()"),
+        ("load", "-a", "riscv64", "libnone.so"),
+        ("tree", "libz.so.1"),
+    ):
+        result = relink_emu(*arguments)
+        assert result.status == 1
+        assert "no sysroot was given" in result.err
+        assert "-L FOLDER" in result.err
+        assert "--sysroot / --arch" in result.err

@@ -13,8 +13,8 @@ import pytest
 
 from relink.elf.archive import Archive
 from relink.elf.names import Names
-from relink.elf.source import is_archive
-from relink.errors import ElfError, MalformedElf, NotElf, Truncated
+from relink.elf.source import is_archive, reading
+from relink.errors import ElfError, MalformedElf, NotElf, Truncated, UnsupportedElf
 from tests.elf.build_archive import bsd_archive, gnu_archive, member_header, padded
 from tests.elf.build_object import Sym, simple_object
 from tests.elf.compiled import compiled
@@ -132,6 +132,35 @@ def test_a_thin_archive_reaches_into_another_archive(tmp_path: Path) -> None:
     archive = Archive.open(tmp_path / "outer.a")
     assert len(archive.members) == 4
     assert [bytes(member.data) for member in archive.members] == [*MEMBERS.values(), MEMBERS["first.o"]]
+
+
+@pytest.mark.parametrize("kind", ["parent", "absolute", "link", "nested"])
+def test_a_thin_archive_reaches_no_file_outside_the_callers_folders(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, other = tmp_path / "lib", tmp_path / "obj"
+    for each in (folder, other, tmp_path / "elsewhere"):
+        each.mkdir()
+    (other / "secret.o").write_bytes(b"secret")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (folder / "link.o").symlink_to(other / "secret.o")
+    name = {"parent": "../obj/secret.o", "absolute": str(other / "secret.o"), "link": "link.o"}.get(kind)
+    path = folder / "thin.a"
+    if name:
+        path.write_bytes(gnu_archive({name: b"secret"}, thin=True))
+    else:
+        nested(folder, "thin.a", "../obj/secret.o", 8)
+
+    def content() -> bytes:
+        return Archive.open(path).members[0].data.tobytes()
+
+    with pytest.raises(UnsupportedElf, match="neither in the archive's folder nor in the working directory"):
+        content()
+    if name:
+        with reading(None, [tmp_path]):  # as the library path of a load
+            assert content() == b"secret"
+        monkeypatch.chdir(tmp_path)
+        assert content() == b"secret"
 
 
 def test_a_missing_member_of_a_thin_archive_is_named(tmp_path: Path) -> None:
