@@ -139,8 +139,8 @@ def test_a_thin_archive_reaches_no_file_outside_the_callers_folders(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, other = tmp_path / "lib", tmp_path / "obj"
-    for each in (folder, other, tmp_path / "elsewhere"):
-        each.mkdir()
+    for made in (folder, other, tmp_path / "elsewhere"):
+        made.mkdir()
     (other / "secret.o").write_bytes(b"secret")
     monkeypatch.chdir(tmp_path / "elsewhere")
     (folder / "link.o").symlink_to(other / "secret.o")
