@@ -1,13 +1,13 @@
 """The command `relink-emu`: load, call, map, inspect, report, tree, arches.
 
-    app        the commands and their options, and `run`, where every failure becomes a message and a status
-    options    options several commands share, and what they mean
-    output     facts (frozen dataclasses) to JSON or to tables
-    errors     exceptions to messages
-    load, call, map, inspect, report, tree, arches    one command each: `report` gathers facts, `show` prints them
-    inspect_archive, inspect_view                     `inspect` of archives; how it shows ELF files
+    app        the commands and their options, and `run`, which reports failures and sets the exit status
+    options    options shared by several commands
+    output     printing reports (frozen dataclasses) as JSON or tables
+    errors     messages for exceptions
+    load, call, map, inspect, report, tree, arches    one command each: `report` makes its report, `show` prints it
+    inspect_archive, inspect_view                     `inspect` for archives; printing its report of ELF files
 
-Start-up time counts here: a module is imported when the command that needs it runs, not before.
+To keep start-up short, a module is imported when a command that needs it runs.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line (`sys.argv` without `arguments`) as this process, and exit with its status: 0, 1, 2."""
-    # Ctrl-C and a reader that goes away end the process at once and quietly (a shell calls that 130 and 141).
-    # Python's own handling would wait until the emulator comes back.
+    """Run the command line (default: `sys.argv`) in this process and exit with its status: 0, 1 or 2."""
+    # Ctrl-C and a closed pipe end the process at once and without a message (status 130 and 141 in a shell).
+    # Python's own handling would wait until the emulator returns.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    # Nothing here multiplies matrices; numpy's BLAS would start a thread per core, and let them spin.
+    # No linear algebra is used; numpy's BLAS would start one spinning thread per core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Importing makes many objects and no garbage: fewer collections are a tenth of the time of a small load.
+    # Imports create many objects and no garbage: fewer collections save a tenth of the time of a small load.
     gc.set_threshold(200_000, 20, 100)
     from emu.cli.app import run
 

@@ -1,4 +1,4 @@
-"""The commands, their options and their help; and `run`, where every failure becomes a message and a status."""
+"""The commands, their options and help texts; and `run`, which turns every failure into a message and a status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import typer
 from emu.cli import log
 from emu.cli.options import Loading, Output, Running, Search, Target, expand
 
-#: The exceptions of click, wherever this Typer keeps it.
+#: click's exceptions, from the click that this version of Typer uses.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 #: A full disk or quota, a limit on files, a device that is gone, a descriptor that is none or not for writing.
@@ -73,10 +73,7 @@ def load(
     output: Output,
     bindings: Annotated[bool, typer.Option("--bindings", help="List every binding.")] = False,
 ) -> None:
-    """Load a library and show what came of it.
-
-    What it needs is loaded with it, and constructors are run.
-    """
+    """Load a library with its dependencies, run the constructors, and show the result."""
     from emu.cli import load
     from emu.cli.output import emit
 
@@ -93,7 +90,7 @@ def call(
     output: Output,
     expressions: Annotated[
         list[str],
-        typer.Argument(metavar="CALL...", help="What to call, in order: 'add(2, 3)', 'double cos(1.0)'."),
+        typer.Argument(metavar="CALL...", help="Calls to make, in order: 'add(2, 3)', 'double cos(1.0)'."),
     ],
     prototype: Annotated[
         list[str] | None,
@@ -110,17 +107,17 @@ def call(
 ) -> None:
     """Call functions of a library and print what they return.
 
-    Arguments are C literals (42, 0x2a, 052, 'c', 1.5, 1.5f, "text\\n", NULL), b"bytes", or names of the
-    library's symbols, which stand for their addresses (&counter). Types come from --prototype, from the call
-    itself ('double pow(double, double)(2, 10)', 'double cos(1.0)'), from DWARF, or are told by the arguments:
-    long, double, const char *, and an unsigned word as the result.
+    Arguments are C literals (42, 0x2a, 052, 'c', 1.5, 1.5f, "text\\n", NULL), b"bytes", or names of the library's
+    symbols for their addresses (&counter). Types come from --prototype, from the call itself ('double pow(double,
+    double)(2, 10)', 'double cos(1.0)'), from DWARF, or else from the arguments: long, double, const char *, with
+    an unsigned word as the result.
     """
     from emu.cli import call
 
     call.run(target, search, loading, library, expressions, prototype or [], audit=audit, as_json=output.json)
 
 
-# What follows the program's name is the program's, options too.
+# Everything after the program's name is passed to the program, including options.
 @app.command("run", no_args_is_help=True, context_settings={"allow_interspersed_args": False})
 @expand
 def run_program(
@@ -151,10 +148,9 @@ def run_program(
         typer.Option("--verbose", "-v", help="Print loaded images and unknown system calls to standard error."),
     ] = False,
 ) -> None:
-    """Run a program from its entry to its exit; the exit status is the program's.
-
-    Its standard input, output and error are this command's; its files are its own (see --file). The
-    C library is answered from the host, or linked into the program, which then finds a small Linux kernel.
+    """Run a program; the exit status is the program's. It uses this command's standard input, output and error;
+    its files are separate (see --file). The C library is provided by the host; a statically linked program uses a
+    small Linux kernel.
     """
     from emu.cli import run
 
@@ -174,9 +170,8 @@ def map(
     output: Output,
     every: Annotated[bool, typer.Option("--all", help="Also print the images loaded with it.")] = False,
 ) -> None:
-    """Show where everything lies: sections, symbols, GOT slots, stubs.
-
-    Links without running constructors. With an object or archive as LIB, per input.
+    """Show the addresses of sections, symbols, GOT slots and stubs, without running constructors. For an object or
+    archive as LIB, per input.
     """
     from emu.cli import map
     from emu.cli.output import console, emit
@@ -215,7 +210,7 @@ def inspect(
     output: Output,
     symbols: Annotated[bool, typer.Option("--symbols", help="List every symbol.")] = False,
 ) -> None:
-    """Show what an ELF file or an archive says, without loading it."""
+    """Show the contents of an ELF file or archive, without loading it."""
     from emu.cli import inspect, inspect_archive, inspect_view
     from emu.cli.output import emit
     from relink.objects.archive_members import is_archive_file
@@ -231,10 +226,8 @@ def inspect(
 
 @command
 def tree(library: Library, target: Target, search: Search, output: Output) -> None:
-    """Show what a library needs and where it is found.
-
-    Each library comes with the rule that found it; for one that is missing, the places considered are listed
-    and the exit status is 1.
+    """Show a library's dependencies and where they are found, with the search rule for each. For a missing library
+    the places tried are listed, and the exit status is 1.
     """
     from emu.cli import tree
     from emu.cli.output import emit
@@ -259,10 +252,12 @@ def arches(output: Output) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; its exit status: 0 done, 1 the file, the link or the guest is at fault, 2 usage."""
+    """Run one command line and return its exit status: 0 success, 1 an error of the file, link or guest, 2 wrong
+    usage.
+    """
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if arguments[:1] == ["run"]:
-        options = ()  # they are the program's for the most part
+        options = ()  # the options are mostly those of the program
     _prepare_streams()
     log.listen()
     debug = "--debug" in options or os.environ.get("RELINK_EMU_DEBUG", "") not in ("", "0")
@@ -320,7 +315,7 @@ def _prepare_streams() -> None:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
-    """What click's `main` does, without its own idea of how failures end."""
+    """Like click's `main`, but without its handling of failures."""
     try:
         command = typer.main.get_command(app)
         with command.make_context("relink-emu", list(arguments)) as context:
@@ -331,7 +326,7 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 
 def _report(error: Exception, *, as_json: bool, demangle: bool) -> int:
-    """Say what went wrong, on standard error or (as JSON) on standard output; the exit status."""
+    """Report an error, on standard error or (as JSON) on standard output; return the exit status."""
     from emu.cli.errors import SCHEMA, described, messages
     from emu.cli.output import console, write_json
     from relink.errors import RelinkError
@@ -352,5 +347,5 @@ def _report(error: Exception, *, as_json: bool, demangle: bool) -> int:
         err.print("error: ", style="bold red", end="")
         err.print(message, soft_wrap=True)
     if not isinstance(error, RelinkError):
-        err.print(f"This is a bug in relink-emu ({type(error).__name__}); --debug shows where.")
+        err.print(f"This is a bug in relink-emu ({type(error).__name__}); --debug shows the traceback.")
     return status

@@ -18,7 +18,9 @@ _DISTRIBUTIONS = {"unicorn": "unicorn", "icicle": "icicle-emu"}
 
 @dataclass(frozen=True)
 class ArchitectureEntry:
-    """One architecture. `relocations` counts the types of its table, `refused` those of them that are refused."""
+    """One architecture. `relocations` is the number of types in its table, `refused` the number of refused
+    ones.
+    """
 
     name: str
     title: str
@@ -41,7 +43,7 @@ class ArchesReport:
 
 
 def report() -> ArchesReport:
-    """The architectures there are."""
+    """Make the report."""
     entries = []
     for arch in ARCHITECTURES.values():
         engine = engine_of(arch.name)

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: The result of a function nobody has told the type of: a word, taken as unsigned.
+#: The result type of a function without a known prototype: an unsigned word.
 _GUESSED_RESULT = "unsigned long"
 
 
 @dataclass(frozen=True)
 class Called:
-    """One call and what it gave."""
+    """One call and its result."""
 
     expression: str
     function: str
@@ -43,7 +43,7 @@ class Called:
     prototype_from: str  #: "option", "expression", "dwarf" or "arguments"
     result: int | float | Address | None
     result_type: str
-    string: str | None  #: what a char * result points at
+    string: str | None  #: the string of a char * result
     stdout: str
     stderr: str
     seconds: float
@@ -51,9 +51,9 @@ class Called:
 
 @dataclass(frozen=True)
 class First:
-    """The first call by way of a slot that was bound lazily."""
+    """The first call through a lazily bound slot."""
 
-    seconds: float  #: since the machine was made
+    seconds: float  #: time since the machine was created
     image: str
     caller: str
     symbol: str
@@ -84,9 +84,9 @@ def run(
     audit: bool = False,
     as_json: bool,
 ) -> None:
-    """Load `name` and make the calls, printing each result when it is there. Raises RelinkError and Usage.
+    """Load `name` and make the calls; print each result at once. Raises RelinkError and Usage.
 
-    With `audit` what was bound lazily, which is then the least, is told on standard error at the end.
+    With `audit`, slots are bound lazily, and the first calls are listed on standard error at the end.
     """
     arch = target.of(name, search)
     calls = [_parse(text) for text in texts]
@@ -129,7 +129,7 @@ def _parse(text: str) -> Call:
 
 
 def _names(call: Call) -> list[str]:
-    """The symbols a call is about: what an archive is asked for."""
+    """The symbols in a call, which select members of an archive."""
     arguments = (argument.value for argument in call.arguments)
     return [call.name, *(value.name for value in arguments if isinstance(value, SymbolAddress))]
 
@@ -142,7 +142,7 @@ class _Prototypes:
 
     def __init__(self, texts: Sequence[str], arch: Architecture) -> None:
         self._arch = arch
-        self._texts: dict[str, str] = {}  # by function; "" for all others
+        self._texts: dict[str, str] = {}  # by function; "" for all other functions
         for text in texts:
             name = self._parsed(text, "--prototype").name
             if name in self._texts:
@@ -150,7 +150,7 @@ class _Prototypes:
             self._texts[name] = text
 
     def check(self, call: Call) -> None:
-        """Raises Usage when a type written in the call is none."""
+        """Raise Usage when a type written in the call is invalid."""
         if call.prototype or call.result:
             self._parsed(call.prototype or f"{call.result} {call.name}(void)", "CALL")
 
@@ -161,7 +161,7 @@ class _Prototypes:
             raise Usage(str(error), param_hint=f"'{where}'") from None
 
     def choose(self, call: Call, library: Library) -> tuple[str, str]:
-        """The prototype a call is made by, and where it is from."""
+        """The prototype for a call, and its source."""
         if call.prototype is not None:
             return call.prototype, "expression"
         for name in (call.name, ""):
@@ -175,14 +175,14 @@ class _Prototypes:
         text = f"{call.result or _GUESSED_RESULT} {call.name}({types or 'void'})"
         if call.result is None:
             separate = missing_debug_file(library.function_symbol(call.name, call.version).image)
-            why = "no debug information covers it"
-            why = why if separate is None else f"its debug information is in {separate}, which is not there"
+            why = "there is no debug information for it"
+            why = why if separate is None else f"its debug information is in {separate}, which was not found"
             _log.warning("%s: %s; called as %s, which is a guess", call.name, why, text)
         return text, "arguments"
 
 
 def _guess(argument: Argument, arch: Architecture) -> str:
-    """The C type an argument is passed as when nobody says: an integer is a long, or as wide as it must be."""
+    """The C type of an argument without a prototype: an integer is a long, or wider if necessary."""
     if argument.ctype != "int" or not isinstance(argument.value, int):
         return argument.ctype
     if -(1 << (arch.bits - 1)) <= argument.value <= arch.address_mask:
@@ -224,7 +224,7 @@ def _value(machine: Machine, library: Library, argument: Argument) -> object:
 
 
 def _string(machine: Machine, kind: object, result: int | float | None) -> str | None:
-    """What a `char *` points at; None for other results, for NULL and for what cannot be read."""
+    """The string of a `char *` result; None for other results, NULL, and unreadable memory."""
     if not (isinstance(kind, Pointer) and isinstance(kind.target, Integer) and kind.target.size == 1):
         return None
     if "char" not in kind.target.name or not isinstance(result, int) or not result:

@@ -1,4 +1,4 @@
-"""Exceptions to messages for people and to JSON."""
+"""Exceptions as messages and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relink.records import fields, is_dataclass
 
 SCHEMA = "relink-emu/error/1"
 
-_UNRESOLVED_HINT = "\n(--allow-unresolved links all the same, -D NAME=VALUE defines one)"
+_UNRESOLVED_HINT = "\n(--allow-unresolved links anyway, -D NAME=VALUE defines one)"
 _SEARCH_HINT = (
     "-L FOLDER searches a folder, --sysroot FOLDER a file system of the target's; "
     "--sysroot / --arch {host} takes this host's own libraries"
@@ -25,9 +25,8 @@ _ADDRESSES = frozenset({"address", "pc"})
 
 
 def messages(error: BaseException, *, demangle: bool = True) -> Iterator[str]:
-    """What to tell a person, one piece per thing that is wrong; a piece may have several lines.
-
-    The undefined symbols of an image are one piece.
+    """The messages for an error, one per problem; a message may have several lines. The undefined symbols of an
+    image are one message.
     """
     parts = list(_parts(error))
     undefined: dict[str, list[UnresolvedSymbol]] = {}
@@ -55,10 +54,10 @@ def _parts(error: BaseException) -> Iterator[BaseException]:
 
 
 def _undefined(errors: Sequence[UnresolvedSymbol], *, demangle: bool) -> str:
-    """The undefined symbols of one image, a line each where there are several."""
+    """The message for the undefined symbols of one image, one line each if there are several."""
     texts = []
     for error in errors:
-        # Both names: the one in the file is what --define and a linker's map go by.
+        # Both names: --define and link maps use the mangled one.
         readable = demangled(error.symbol) if demangle else None
         texts.append(str(error) if readable is None else f"{error}: {readable}")
     if len(texts) == 1:
@@ -77,17 +76,19 @@ def _message(error: BaseException, *, demangle: bool) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """An error's own message; where that gives Python advice, the command line's."""
+    """An error's message, with advice for the command line instead of Python."""
     if isinstance(error, FloatAbiMismatch):
         hint = f": give --float-abi {error.theirs}" if error.supported else ""
-        return f"{printable(error.source)}: makes {error.theirs} calls, this machine {error.ours} ones{hint}"
+        return (
+            f"{printable(error.source)}: makes {error.theirs} calls, this machine makes {error.ours} calls{hint}"
+        )
     if isinstance(error, LibraryNotFound) and any("no sysroot" in problem for _, problem in error.tried):
         return f"{error}\n({_SEARCH_HINT.format(host=platform.machine())})"
     return str(error) or type(error).__name__
 
 
 def described(error: BaseException) -> dict[str, Json]:
-    """An error as JSON: its type, its message, and the facts it carries."""
+    """An error as JSON: its type, message and attributes."""
     facts: dict[str, Json] = {"type": type(error).__name__, "message": _text(error)}
     if isinstance(error, LinkErrors):
         return facts | {"image": error.image, "errors": [described(part) for part in error.exceptions]}

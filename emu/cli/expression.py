@@ -1,12 +1,12 @@
-"""A call as a person writes it in a shell: `crc32(0, "123456789", 9)`, `double cos(1.0)`.
+"""Parsing a call as written in a shell: `crc32(0, "123456789", 9)`, `double cos(1.0)`.
 
     call       [result type] name(arguments)
                prototype(arguments)              e.g. int add(int, int)(2, 3)
     argument   42  -7  0x2a  052  0b101  10UL  'c'  1.5  1.5f  0x1p-3  "text\\n"  L"wide"  b"bytes"
                NULL  None  true  false  name  &name
 
-Literals are C's. What type an argument has when nobody says otherwise is told by its spelling, as in C, but
-integers are long and strings const char *.
+Literals are those of C. Without a prototype the spelling of an argument gives its type, as in C, but integers are
+long and strings const char *.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from relink.records import dataclass
 
 
 class ExpressionError(ValueError):
-    """A text that is no call; the message points at the place."""
+    """A text that is not a call; the message shows the position."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SymbolAddress:
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument: its value, and the C type its spelling tells ("int" for a plain integer: of whatever width)."""
+    """An argument: its value, and the C type of its spelling ("int" for a plain integer of any width)."""
 
     value: int | float | str | bytes | SymbolAddress | None
     ctype: str
@@ -90,7 +90,7 @@ _CONSTANTS: dict[str, Argument] = {
 
 
 def parse_call(text: str) -> Call:
-    """The call `text` is. Raises ExpressionError."""
+    """Parse a call. Raises ExpressionError."""
     tokens = list(_tokens(text))
     if not tokens or tokens[-1].text != ")":
         raise _error(text, len(text.rstrip()), "a call ends with its arguments in parentheses")
@@ -98,14 +98,14 @@ def parse_call(text: str) -> Call:
     head, inside = tokens[:opening], tokens[opening + 1 : -1]
     arguments = tuple(_arguments(text, inside, tokens[-1].start))
     if not head:
-        raise _error(text, tokens[opening].start, "what is to be called?")
+        raise _error(text, tokens[opening].start, "the name of the function is missing")
     before = text[head[0].start : head[-1].end]
     if head[-1].text == ")":
         name = _declared_name(text, head)
         return Call(text, *_versioned(name.text), arguments, prototype=before)
     name = head[-1]
     if name.kind != "word":
-        raise _error(text, name.start, f"{name.text!r} is no name of a function")
+        raise _error(text, name.start, f"{name.text!r} is not a function name")
     result = text[head[0].start : name.start].strip() or None
     return Call(text, *_versioned(name.text), arguments, result=result)
 
@@ -115,12 +115,12 @@ def _tokens(text: str) -> Iterator[_Token]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
-            problem = "this has no end" if text[position] in "\"'" else f"{text[position]!r} has no place here"
+            problem = "this has no end" if text[position] in "\"'" else f"{text[position]!r} is not allowed here"
             raise _error(text, position, problem)
         token = _Token(match.lastgroup, match[0], position, match.end())
         position = match.end()
         if token.kind in ("int", "float", "hexfloat") and re.match(r"[\w.]", text[position:]):
-            raise _error(text, token.start, "not a number C knows")
+            raise _error(text, token.start, "not a C number")
         if token.kind != "space":
             yield token
 
@@ -132,7 +132,7 @@ def _opening(text: str, tokens: Sequence[_Token]) -> int:
         depth += {")": 1, "(": -1}.get(tokens[index].text, 0)
         if depth == 0:
             return index
-    raise _error(text, tokens[-1].start, "this parenthesis closes nothing")
+    raise _error(text, tokens[-1].start, "this closing parenthesis has no opening one")
 
 
 def _declared_name(text: str, head: Sequence[_Token]) -> _Token:
@@ -149,7 +149,7 @@ def _versioned(name: str) -> tuple[str, str | None]:
 
 
 def _arguments(text: str, tokens: Sequence[_Token], end: int) -> Iterator[Argument]:
-    """The arguments between the parentheses, the last of which lies at `end`."""
+    """The arguments between the parentheses; the closing one is the token `end`."""
     if not tokens:
         return
     piece: list[_Token] = []
@@ -184,19 +184,19 @@ def _argument(text: str, tokens: Sequence[_Token]) -> Argument:
             return _character(text, first)
         case "word":
             return _CONSTANTS.get(first.text) or Argument(SymbolAddress(*_versioned(first.text)), "void *")
-    raise _error(text, first.start, f"{first.text!r} is no argument")
+    raise _error(text, first.start, f"{first.text!r} is not an argument")
 
 
 def _integer(text: str, token: _Token) -> Argument:
     digits = token.text.rstrip("uUlL")
     suffix = token.text[len(digits) :].lower()
     if suffix not in _INTEGER_TYPES:
-        raise _error(text, token.start, "not a number C knows")
+        raise _error(text, token.start, "not a C number")
     octal = len(digits) > 1 and digits[0] == "0" and digits.isdigit()
     try:
         value = int(digits, 8 if octal else 0)
     except ValueError:
-        raise _error(text, token.start, "not a number C knows") from None
+        raise _error(text, token.start, "not a C number") from None
     return Argument(value, _INTEGER_TYPES[suffix])
 
 
@@ -213,7 +213,7 @@ def _character(text: str, token: _Token) -> Argument:
         return Argument(value[0], "int")
     decoded = value.decode(errors="replace")
     if len(decoded) != 1:
-        raise _error(text, token.start, "one character belongs between apostrophes; strings have quotation marks")
+        raise _error(text, token.start, "apostrophes enclose one character; use quotation marks for strings")
     return Argument(ord(decoded), "int")
 
 
@@ -236,12 +236,12 @@ def _string(text: str, tokens: Sequence[_Token]) -> Argument:
         return Argument(value.decode(), "const wchar_t *" if kind == "l" else "const char *")
     except UnicodeDecodeError:
         if kind == "l":
-            raise _error(text, tokens[0].start, "a wide string of bytes that are no UTF-8") from None
+            raise _error(text, tokens[0].start, "a wide string whose bytes are not UTF-8") from None
         return Argument(value, "const char *")
 
 
 def _unescaped(text: str, token: _Token, body: str) -> bytes:
-    """The bytes a literal's body stands for (UTF-8; C11 6.4.4.4 escapes)."""
+    """The bytes of a literal's body (UTF-8; C11 6.4.4.4 escapes)."""
 
     def replace(match: re.Match[bytes]) -> bytes:
         escape = match[1]
@@ -252,7 +252,7 @@ def _unescaped(text: str, token: _Token, body: str) -> bytes:
         if escape[:1] in b"uU" and len(escape) > 1:
             return chr(_code(text, token, escape, int(escape[1:], 16), 0x10FFFF)).encode("utf-8", "surrogatepass")
         if escape not in _SIMPLE_ESCAPES:
-            raise _error(text, token.start, f"\\{escape.decode(errors='replace')} is no escape of C")
+            raise _error(text, token.start, f"\\{escape.decode(errors='replace')} is not a C escape sequence")
         return bytes([_SIMPLE_ESCAPES[escape]])
 
     return _ESCAPE.sub(replace, body.encode("utf-8", "surrogateescape"))

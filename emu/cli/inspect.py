@@ -1,4 +1,4 @@
-"""`relink-emu inspect`: what an ELF file says, without loading it."""
+"""`relink-emu inspect`: the contents of an ELF file, without loading it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _T = TypeVar("_T")
 
 
 class _Reader:
-    """Reads what can be read: what cannot be becomes a problem of the report, and a default value."""
+    """Reads as much as possible: for a damaged part it adds a problem to the report and uses a default value."""
 
     def __init__(self, decoded: Decoded) -> None:
         self.problems = decoded.findings.problems
@@ -81,8 +81,9 @@ class _Reader:
 
 
 def report(target: Target, file: str) -> InspectReport:
-    """Read what can be read of `file`. Raises ElfError when it has no ELF header; UnsupportedElf when it is not
-    for the architecture named."""
+    """Read as much of `file` as possible. Raises ElfError when it has no ELF header; UnsupportedElf when it is not
+    for the given architecture.
+    """
     decoded = _decode_for(target, file)
     header = decoded.header
     arch = architecture_of(header.machine, header.bits)
@@ -130,7 +131,7 @@ def report(target: Target, file: str) -> InspectReport:
 
 
 def _decode_for(target: Target, file: str) -> Decoded:
-    """The file's contents. Raises as `report`."""
+    """Decode the file. Raises as `report` does."""
     named = target.architecture()
     decoded = decode(file, tolerant=True)
     if named is not None:
@@ -222,7 +223,7 @@ def _dynamic(decoded: Decoded) -> Iterator[Entry]:
 
 
 def _counts(table: SymbolTable | ObjectSymbols) -> tuple[int, int]:
-    """How many symbols a file exports and imports."""
+    """The number of symbols that a file exports and imports."""
     shared = (table.bind != SymbolBind.LOCAL) & np.isin(
         table.visibility, (Visibility.DEFAULT, Visibility.PROTECTED)
     )

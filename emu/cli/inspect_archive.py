@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MemberEntry:
-    """A member. `arch` is None, and `problem` says why, for one that is no object of the seven."""
+    """A member. For a member that is not an object of a supported architecture, `arch` is None and `problem` has
+    the reason.
+    """
 
     name: str
-    offset: int  #: of its header in the archive
+    offset: int  #: archive offset of its header
     size: int  #: bytes
     arch: str | None
     sections: int
     relocations: int
-    defined: int  #: symbols it offers others
-    undefined: int  #: symbols it wants of others
+    defined: int  #: number of symbols it defines for others
+    undefined: int  #: number of undefined symbols
     problem: str | None
 
 
@@ -43,18 +45,18 @@ class IndexEntry:
 
 @dataclass(frozen=True)
 class ArchiveReport:
-    """What an archive says."""
+    """The contents of an archive."""
 
     schema: ClassVar[str] = "relink-emu/archive/1"
     file: str
     size: int  #: bytes
-    thin: bool  #: members are files of their own
+    thin: bool  #: whether members are separate files
     members: tuple[MemberEntry, ...]
     index: tuple[IndexEntry, ...]
 
 
 def report(target: Target, file: str) -> ArchiveReport:
-    """Read `file`. Raises ElfError; UnsupportedElf for a member that is not for the architecture named."""
+    """Read `file`. Raises ElfError; UnsupportedElf for a member that is not for the given architecture."""
     archive = Archive.open(file)
     named = target.architecture()
     members = tuple(_member(archive, number) for number in range(len(archive.members)))

@@ -1,4 +1,4 @@
-"""What `relink-emu inspect` says of a file, as dataclasses: their fields are its JSON (docs/cli.md)."""
+"""The report of `relink-emu inspect` as dataclasses; their fields are its JSON (docs/cli.md)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SymbolEntry:
 
 @dataclass(frozen=True)
 class VersionNeeded:
-    """A version asked of another library."""
+    """A version required from another library."""
 
     library: str
     version: str
@@ -59,7 +59,7 @@ class VersionNeeded:
 
 @dataclass(frozen=True)
 class Constructors:
-    """What runs when the file is loaded and unloaded: link-time addresses, and lengths of the arrays."""
+    """The initialisation and termination functions: link-time addresses, and lengths of the arrays."""
 
     init: Address | None
     init_array: int
@@ -89,17 +89,17 @@ class SectionEntry:
 
 @dataclass(frozen=True)
 class InspectReport:
-    """What a file says."""
+    """The contents of a file."""
 
     schema: ClassVar[str] = "relink-emu/inspect/1"
     file: str
     size: int  #: bytes
     kind: str
-    arch: str | None  #: None for a machine that is none of the seven
+    arch: str | None  #: None for an unsupported machine
     machine: int
     bits: int
     flags: Address
-    flags_problem: str | None  #: why an image of that ABI cannot be loaded here
+    flags_problem: str | None  #: why an image with these e_flags cannot be loaded
     entry: Address
     os_abi: int
     os_abi_name: str
@@ -120,10 +120,10 @@ class InspectReport:
     hash_tables: tuple[str, ...]
     constructors: Constructors
     tls: Tls | None
-    modinfo: Mapping[str, tuple[str, ...]]  #: of a kernel module: every value of each key
+    modinfo: Mapping[str, tuple[str, ...]]  #: for a kernel module: all values of each key
     build_id: str | None  #: hexadecimal
     notes: tuple[Note, ...]
     debug_link: DebugLink | None
     alternative_debug_link: DebugLink | None
-    warnings: tuple[str, ...]  #: rules the file breaks and loaders do not mind
-    problems: tuple[str, ...]  #: why it cannot be loaded, and what of it cannot be read
+    warnings: tuple[str, ...]  #: violations of the gABI that loaders tolerate
+    problems: tuple[str, ...]  #: why it cannot be loaded, and which parts cannot be read

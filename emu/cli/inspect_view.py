@@ -1,4 +1,4 @@
-"""An `InspectReport` for people."""
+"""Printing an `InspectReport`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ADDRESS_NAMES = frozenset(tag.name for tag in ADDRESS_TAGS)
 
 
 def show(report: InspectReport, console: Console, *, symbols: bool = False, demangle: bool = True) -> None:
-    """Print a report; `symbols` lists every one of them."""
+    """Print a report; with `symbols`, list all symbols."""
 
     def title(text: str) -> None:
         console.print()
@@ -26,8 +26,8 @@ def show(report: InspectReport, console: Console, *, symbols: bool = False, dema
 
     _show_header(report, console)
     for heading, lines in (
-        ("Problems: it cannot be loaded, or not all of it read", report.problems),
-        ("Warnings: rules it breaks that no loader minds", report.warnings),
+        ("Problems: it cannot be loaded or read completely", report.problems),
+        ("Warnings: violations that loaders tolerate", report.warnings),
     ):
         if lines:
             title(heading)
@@ -99,7 +99,7 @@ def _relocations(report: InspectReport) -> Table:
     return rows
 
 
-#: What is shown where the file has any, by heading.
+#: Parts shown if the file has them, by heading.
 _TABLES: tuple[tuple[str, Callable[[InspectReport], Table]], ...] = (
     ("Segments", _segments),
     ("Sections", _sections),

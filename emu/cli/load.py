@@ -1,4 +1,4 @@
-"""`relink-emu load`: load a library with all it needs, and say what came of it."""
+"""`relink-emu load`: load a library with its dependencies and report the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of guest pages with equal permissions; `size` in bytes."""
+    """Consecutive guest pages with the same permissions; `size` in bytes."""
 
     address: Address
     size: int
@@ -32,7 +32,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Constructor:
-    """An initialiser that was run."""
+    """A constructor that was run."""
 
     kind: str  #: "DT_INIT" or "init_array[0]"
     address: Address
@@ -41,7 +41,7 @@ class Constructor:
 
 @dataclass(frozen=True)
 class Bound:
-    """A symbolic reference and what it bound to."""
+    """A symbolic reference and its binding."""
 
     symbol: str
     demangled: str | None
@@ -56,7 +56,7 @@ class Tls:
     """An image's block of thread-local storage."""
 
     module: int
-    offset: int | None  #: bytes from the thread pointer; None where each thread's block lies elsewhere
+    offset: int | None  #: offset in bytes from the thread pointer; None for dynamic blocks
     size: int  #: bytes
 
 
@@ -67,7 +67,7 @@ class LoadedImage:
     name: str
     soname: str | None
     path: str | None
-    rule: str  #: how it was found
+    rule: str  #: the search rule that found it
     needed_by: str | None
     base: Address
     size: int
@@ -77,12 +77,12 @@ class LoadedImage:
     constructors: tuple[Constructor, ...]
     tls: Tls | None
     bindings: tuple[Bound, ...]
-    warnings: tuple[str, ...]  #: rules its file breaks and no loader minds
+    warnings: tuple[str, ...]  #: violations of the gABI that loaders tolerate
 
 
 @dataclass(frozen=True)
 class HostLibrary:
-    """A needed library the host stands in for."""
+    """A needed library that the host provides."""
 
     name: str
     needed_by: str | None
@@ -90,7 +90,7 @@ class HostLibrary:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load came to. Images are in load order, `initialised` in the order their constructors ran."""
+    """The result of a load. Images are in load order, `initialised` in the order their constructors ran."""
 
     schema: ClassVar[str] = "relink-emu/load/1"
     arch: str
@@ -98,12 +98,12 @@ class LoadReport:
     images: tuple[LoadedImage, ...]
     host_libraries: tuple[HostLibrary, ...]
     initialised: tuple[str, ...]
-    stdout: str  #: what constructors printed
+    stdout: str  #: output of constructors
     stderr: str
     timings: Mapping[str, float]  #: seconds per phase
 
     def bound(self, *kinds: str) -> Iterator[tuple[LoadedImage, Bound]]:
-        """The bindings of these kinds, each with the image that has them."""
+        """The bindings of these kinds, each with its referring image."""
         return ((image, bound) for image in self.images for bound in image.bindings if bound.kind in kinds)
 
 
@@ -190,12 +190,12 @@ def _bound(entry: BoundSymbol, unresolved: frozenset[str], definitions: Mapping[
 
 
 def show(report: LoadReport, console: Console, *, bindings: bool = False, demangle: bool = True) -> None:
-    """Print a report; `bindings` lists every one of them."""
+    """Print a report; with `bindings`, list all bindings."""
     _View(report, console, bindings=bindings, demangle=demangle).show()
 
 
 class _View:
-    """A report on a console. Columns that say which image are left out when there is only one."""
+    """Prints a report on a console. The image column is omitted when there is only one image."""
 
     def __init__(self, report: LoadReport, console: Console, *, bindings: bool, demangle: bool) -> None:
         self.report = report
@@ -230,7 +230,7 @@ class _View:
         return hexadecimal(value, self.digits)
 
     def _which(self, name: str) -> tuple[str, ...]:
-        """The cell that tells the image, where there are several."""
+        """The cell for the image, if there are several."""
         return (self.labels[name],) if len(self.report.images) > 1 else ()
 
     def _table(self, *columns: str) -> Table:
@@ -338,13 +338,13 @@ class _View:
 
 
 def _labels(names: Iterable[str]) -> dict[str, str]:
-    """What to call images in tables: their file name, where no two share it."""
+    """The names of images in tables: file names, if these are unique."""
     files = {name: PurePath(name).name for name in names}
     uses = Counter(files.values())
     return {name: printable(file if uses[file] == 1 else name) for name, file in files.items()}
 
 
-#: What a binding of each kind but "image" is bound to.
+#: The provider shown for each kind of binding except "image".
 _PROVIDERS = {
     "host": "the host",
     "define": "--define",

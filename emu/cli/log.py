@@ -1,7 +1,7 @@
-"""What `logging` has under `relink` and `emu`, on standard error and in JSON.
+"""The log messages of `relink` and `emu`, on standard error and in JSON.
 
-Warnings are always told: an answer may not be what it seems. `-v` adds what was loaded and done, `-vv` all there
-is.
+Warnings are always shown, because they may change the meaning of a result. `-v` adds loads and other actions,
+`-vv` all messages.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Messages(logging.Handler):
 
 
 def _printable(text: str) -> str:
-    """Text from a file, with whatever a terminal would act upon escaped."""
+    """Text from a file with terminal control characters escaped."""
 
     return "\n".join(map(printable, text.split("\n")))
 
@@ -44,7 +44,7 @@ _messages = Messages()
 
 
 def listen() -> None:
-    """Begin anew: warnings only, none so far."""
+    """Reset: show warnings only, and forget earlier ones."""
     _messages.warnings.clear()
     _messages.quiet = False
     for package in _PACKAGES:
@@ -55,12 +55,12 @@ def listen() -> None:
 
 
 def set_output(verbosity: int, *, as_json: bool) -> None:
-    """How much is told (0: warnings, 1: what is done, 2: all), and whether warnings belong to JSON."""
+    """Set the verbosity (0: warnings, 1: actions, 2: all), and whether warnings are collected for JSON."""
     _messages.quiet = as_json
     for package in _PACKAGES:
         logging.getLogger(package).setLevel(_LEVELS[min(verbosity, 2)])
 
 
 def warnings() -> list[str]:
-    """The warnings so far, each once."""
+    """The warnings so far, without duplicates."""
     return list(_messages.warnings)

@@ -1,4 +1,4 @@
-"""`relink-emu map`: where everything of a linked image lies, like a linker's map file."""
+"""`relink-emu map`: the addresses in a linked image, like a linker's map file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from emu.cli.options import Loading, Search, Target
     from emu.cli.plain import Console
 
-#: Fields of a link map's parts that are addresses, or words that may be.
+#: Fields of a link map that are addresses, or words that may be addresses.
 _ADDRESSES = frozenset({"address", "base", "target", "got"})
 
 
 @dataclass(frozen=True)
 class MapReport:
-    """The maps of one load: the library's own, and on request those of what was loaded with it."""
+    """The link maps of one load: of the library, and on request of the images loaded with it."""
 
     schema: ClassVar[str] = "relink-emu/map/1"
     arch: str
@@ -37,16 +37,16 @@ def maps(target: Target, search: Search, loading: Loading, name: str, *, every: 
         images = library.plan.images if every else [library.image]
         return tuple(image.link_map(machine.memory.read) for image in images)
     finally:
-        machine.close(run_destructors=False)  # of what was never initialised
+        machine.close(run_destructors=False)  # no destructors: it was never initialised
 
 
 def report(links: tuple[LinkMap, ...]) -> MapReport:
-    """Maps as facts for JSON."""
+    """The maps as a report for JSON."""
     return MapReport(links[0].arch, links[0].image, tuple(_facts(link) for link in links))
 
 
 def _facts(part: object) -> dict[str, object]:
-    """The fields of a part of a map, addresses marked as such."""
+    """The fields of a part of a map, with addresses as `Address`."""
     assert is_dataclass(part)
     facts = {field.name: _fact(field.name, getattr(part, field.name)) for field in fields(part)}
     if isinstance(part, MapSymbol):

@@ -1,7 +1,7 @@
-"""Options that several commands share, each said once.
+"""Options shared by several commands, defined once.
 
-A group is a frozen dataclass whose fields are Typer options. A command that takes a parameter of that class
-gets all of them: `expand` rewrites its signature.
+A group is a frozen dataclass whose fields are Typer options. A command with a parameter of that class gets all its
+options: `expand` rewrites the signature.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from relink.search.search_path import SearchPath
 
 _log = logging.getLogger(__name__)
-#: `relink.relocate.lazy.Binding`, which to import would cost --help the linker.
+#: The values of `relink.relocate.lazy.BindMode`, without importing the linker for --help.
 _BINDINGS = ("now", "lazy", "faithful")
 
 
 class Usage(typer.BadParameter):
-    """A command line that cannot be meant: exit status 2."""
+    """An invalid command line: exit status 2."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """How the answer is given."""
+    """Options for the output."""
 
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False
     demangle: Annotated[
@@ -56,7 +56,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Target:
-    """Whose code it is."""
+    """The architecture of the code."""
 
     arch: Annotated[
         str | None,
@@ -66,7 +66,7 @@ class Target:
     ] = None
 
     def architecture(self) -> Architecture | None:
-        """The architecture named, if any. Raises Usage for an unknown name."""
+        """The given architecture, or None. Raises Usage for an unknown name."""
         from relink.arch import UnknownArchitecture, architecture
 
         if self.arch is None:
@@ -77,17 +77,18 @@ class Target:
             raise Usage(str(error), param_hint="'--arch'") from None
 
     def of(self, library: str, search: Search) -> Architecture:
-        """The architecture named, else that of the file `library`.
+        """The given architecture, else that of the file `library`.
 
-        Raises Usage for an unknown name, or for a library to be searched for when none is named; ElfError for
-        a file that cannot be read or is for none of the seven. A contradiction is left for the load to find.
+        Raises Usage for an unknown name, or when a library must be searched and no architecture is given; ElfError
+        for a file that cannot be read or is for an unsupported machine. A mismatch between the two is reported by
+        the load.
         """
         named = self.architecture()
         if named is not None:
             return named
         if search.somewhere and "/" not in library and not Path(library).exists():
             raise Usage(
-                f"{library} is no file here; to have it searched for, say for which architecture",
+                f"{library} is not a file here; to search for it, give the architecture",
                 param_hint="'--arch'",
             )
         from relink.arch import architecture_of
@@ -101,14 +102,14 @@ class Target:
         header = header_of(library)
         found = architecture_of(header.machine, header.bits)
         if found is None:
-            problem = f"is for machine {header.machine}, {header.bits} bit, which is none of the seven"
+            problem = f"is for machine {header.machine}, {header.bits} bit, which is not supported"
             raise UnsupportedElf(library, problem)
         return found
 
 
 @dataclass(frozen=True)
 class Search:
-    """Where libraries come from."""
+    """Options for finding libraries."""
 
     library_path: Annotated[
         list[Path] | None,
@@ -132,7 +133,7 @@ class Search:
 
     @property
     def somewhere(self) -> bool:
-        """Whether there is any place to look a bare name up in."""
+        """Whether there is any place to search for a library name."""
         return bool(self.library_path) or self.sysroot is not None
 
     @property
@@ -142,7 +143,7 @@ class Search:
         return SearchPath({}, self.library_path or (), self.sysroot)
 
     def find(self, library: str, arch: Architecture) -> Path | None:
-        """The file a load of `library` would open; None where there is none, which the load will say."""
+        """The file that a load of `library` would open; None without one, which the load reports."""
         if "/" in library or os.path.exists(library):
             return Path(library)
         from relink.search.graph import SearchContext, find
@@ -153,7 +154,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Running:
-    """What a guest is given, and what bounds the code that runs."""
+    """Options for the guest: symbols, addresses, limits."""
 
     define: Annotated[
         list[str] | None,
@@ -161,7 +162,7 @@ class Running:
             "--define",
             "-D",
             metavar="NAME=VALUE",
-            help="Answer an imported symbol with this address. May be repeated.",
+            help="Define an imported symbol as this address. May be repeated.",
         ),
     ] = None
     allow_unresolved: Annotated[
@@ -206,7 +207,7 @@ class Running:
             "--tls-size",
             min=0,
             metavar="BYTES",
-            help="Room of each thread for static thread-local storage; 0: the usual, or what a program needs.",
+            help="Static thread-local storage per thread; 0: the default, or what a program needs.",
         ),
     ] = 0
     #: `define`, parsed.
@@ -221,7 +222,7 @@ class Running:
                 raise Usage(f"{text!r} is not of the form NAME=VALUE", param_hint="'--define'")
             self.definitions[name.strip()] = _integer(value, "--define", text)
         if self.binding not in _BINDINGS:
-            problem = f"{self.binding!r} is none of {', '.join(_BINDINGS)}"
+            problem = f"{self.binding!r} is not one of {', '.join(_BINDINGS)}"
             raise Usage(problem, param_hint="'--binding'")
         if self.base is not None:
             object.__setattr__(self, "address", _integer(self.base, "--base", self.base))
@@ -236,10 +237,10 @@ class Running:
         stdin: bytes | Callable[[int], bytes] = b"",
         tls_size: int = 0,
     ) -> Machine:
-        """A machine as the options want it, to load `sources` on.
+        """A machine with these options, for loading `sources`.
 
-        Raises Usage for a definition the architecture has no address for and a float ABI it does not have,
-        ElfError for sources that cannot be read.
+        Raises Usage for a definition that does not fit the architecture's addresses and for an unavailable float
+        ABI, ElfError for sources that cannot be read.
         """
         from emu.machine import Machine
         from relink.tls import DEFAULT_STATIC_SIZE
@@ -266,7 +267,7 @@ class Running:
         return machine
 
     def _float_abi(self, arch: Architecture, search: Search, sources: Sequence[str]) -> FloatAbi | None:
-        """The float ABI named, else that of the first of `sources` that says anything and can be had."""
+        """The given float ABI, else that of the first of `sources` that has one and was found."""
         from emu.isa.registry import float_convention
         from relink.arch import FloatAbi
         from relink.objects.float_abi import first_float_abi
@@ -274,7 +275,7 @@ class Running:
         had = {abi.value: abi for abi in FloatAbi if float_convention(arch.name, abi) is not None}
         if self.float_abi is not None:
             if self.float_abi not in had:
-                problem = f"{self.float_abi!r} is none of those {arch.name} has: {', '.join(had)}"
+                problem = f"{self.float_abi!r} is not a float ABI of {arch.name}: {', '.join(had)}"
                 raise Usage(problem, param_hint="'--float-abi'")
             return had[self.float_abi]
         if len(had) == 1:
@@ -286,7 +287,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Loading(Running):
-    """How a library is loaded."""
+    """Options for loading a library."""
 
     beside: Annotated[
         list[str] | None,
@@ -313,7 +314,7 @@ class Loading(Running):
     ] = None
 
     def sources(self, library: str) -> list[str]:
-        """The library and what is linked with it."""
+        """The library and the files linked with it."""
         return [library, *(self.beside or ())]
 
     def load(
@@ -325,7 +326,7 @@ class Loading(Running):
         *,
         run_initialisers: bool = True,
     ) -> Library:
-        """Load `library` as the options say; archives are asked for `undefined` too. Raises RelinkError."""
+        """Load `library` with these options; `undefined` also selects archive members. Raises RelinkError."""
         return machine.load(
             self.sources(library) if self.beside else library,
             base=self.address,
@@ -339,7 +340,7 @@ class Loading(Running):
 
 
 def _show_warnings(plan: Plan) -> None:
-    """Warn of what is odd about files that have been loaded all the same."""
+    """Log the warnings about loaded files."""
     for image in plan.images:
         _log.info("loaded %s at %#x", image.name, image.base)
         for warning in image.decoded.warnings:
@@ -350,14 +351,14 @@ def _integer(text: str, option: str, whole: str) -> int:
     try:
         value = int(text, 0)
     except ValueError:
-        raise Usage(f"{whole!r}: {text!r} is no number (12, 0x1f00)", param_hint=f"'{option}'") from None
+        raise Usage(f"{whole!r}: {text!r} is not a number (12, 0x1f00)", param_hint=f"'{option}'") from None
     if not 0 <= value < 1 << 64:
         raise Usage(f"{whole!r}: {text} is not between 0 and 2^64", param_hint=f"'{option}'")
     return value
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with each parameter of a dataclass type replaced by that class's fields, for Typer to see."""
+    """`command` with each parameter of a dataclass type replaced by the fields of the class, for Typer."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     members = {name: [f for f in fields(group) if f.init] for name, group in groups.items()}

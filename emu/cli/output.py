@@ -1,7 +1,7 @@
-"""Facts to JSON or to tables.
+"""Printing reports as JSON or tables.
 
-A command's report is a frozen dataclass; its JSON is those fields under `schema`, its name and version. Addresses
-are `Address`, which JSON shows as a hexadecimal string: they have 64 bits, and many readers of JSON keep 53.
+A command's report is a frozen dataclass; its JSON has its fields and `schema`, its name and version. An `Address`
+is a hexadecimal string in JSON: addresses have 64 bits, and many JSON readers keep only 53.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from relink.records import fields, is_dataclass
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
-#: Each back-reference of a mangled name may double what it expands to (250 hostile characters can make half a
-#: gigabyte), so a name that is longer, or has more of them, is left as it is.
+#: Each back-reference of a mangled name may double the length of the result (250 hostile characters can make half
+#: a gigabyte), so longer names, or names with more back-references, are not demangled.
 _LONGEST_NAME = 2048
 _MOST_REFERENCES = 14
 _REFERENCE = re.compile(r"[ST][0-9A-Z]*_|B[0-9A-Za-z]*_")
@@ -34,7 +34,7 @@ class Address(int):
 
 
 class Report(Protocol):
-    """A frozen dataclass of facts."""
+    """A frozen dataclass with the result of a command."""
 
     schema: ClassVar[str]  #: "relink-emu/<command>/<version>"
 
@@ -65,7 +65,7 @@ def fields_of(report: object) -> dict[str, Json]:
 
 
 def jsonable(value: object) -> Json:
-    """A fact as a JSON value. A float JSON has no spelling for is its name as a string."""
+    """A field as a JSON value. A float that JSON cannot express is its name as a string."""
     if isinstance(value, Address):
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -82,7 +82,7 @@ def jsonable(value: object) -> Json:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that folds at the terminal's width (COLUMNS overrides it), and nothing in a pipe."""
+    """A console that folds lines at the terminal's width (COLUMNS overrides it), but not in a pipe."""
     return Console(sys.stderr if stderr else sys.stdout)
 
 
@@ -97,7 +97,7 @@ def hexadecimal(value: int, width: int = 0) -> str:
 
 
 def demangled(name: str) -> str | None:
-    """A C++ or Rust name as its source says it; None for any other name."""
+    """The source form of a mangled C++ or Rust name; None for any other name."""
     if not name.startswith(("_Z", "_R", "__Z")):
         return None
     if len(name) > _LONGEST_NAME or not name.isascii() or len(_REFERENCE.findall(name)) > _MOST_REFERENCES:
@@ -108,5 +108,5 @@ def demangled(name: str) -> str | None:
 
 
 def shown(name: str, *, demangle: bool) -> str:
-    """A symbol's name for people."""
+    """A symbol's name for display."""
     return printable((demangled(name) if demangle else None) or name)

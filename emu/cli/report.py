@@ -1,4 +1,4 @@
-"""`relink-emu report`: which relocation types archives and objects hold, and which of them this linker applies."""
+"""`relink-emu report`: the relocation types in archives and objects, and whether this linker applies them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ class TypeCount:
     number: int
     entries: int
     loaded: int
-    status: str  #: "implemented", "refused" (on purpose, for `reason`) or "unknown"
+    status: str  #: "implemented", "refused" (see `reason`) or "unknown"
     reason: str | None
 
 
 @dataclass(frozen=True)
 class ArchitectureReport:
-    """All objects of one architecture. `share` is that of the entries whose type is implemented, 1 for none."""
+    """All objects of one architecture. `share` is the share of entries with an implemented type, 1 without
+    entries.
+    """
 
     arch: str
     objects: int
@@ -59,7 +61,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class RelocationReport:
-    """What the files hold."""
+    """The relocation types in the files."""
 
     schema: ClassVar[str] = "relink-emu/report/1"
     files: tuple[str, ...]
@@ -80,9 +82,8 @@ class _Tally:
 
 
 def report(files: Sequence[str]) -> RelocationReport:
-    """Read every object of the files. A file or member that is none is noted as skipped.
-
-    Raises ElfError when there is nothing else.
+    """Read all objects in the files. Other files and members are listed as skipped. Raises ElfError when there are
+    only these.
     """
     tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
     arches: dict[str, Architecture] = {}
@@ -110,7 +111,7 @@ def _objects(file: str) -> Iterator[ObjectFile | Skipped]:
         try:
             yield decode_object(file)
         except NotElf:
-            Archive.open(file)  # which knows what else is called .a
+            Archive.open(file)  # recognises other files that are named .a
             raise
         return
     archive = Archive.open(file)
@@ -122,7 +123,7 @@ def _objects(file: str) -> Iterator[ObjectFile | Skipped]:
 
 
 def _count(file: ObjectFile, tallies: defaultdict[str, _Tally], arches: dict[str, Architecture]) -> Skipped | None:
-    """Add an object to the tally of its architecture; why not, if it cannot be."""
+    """Add an object to the counts of its architecture; return why that is impossible, or None."""
     arch = architecture_of(file.header.machine, file.header.bits)
     if arch is None:
         return Skipped(file.name, f"is for machine {file.header.machine}, {file.header.bits} bit")
@@ -158,7 +159,7 @@ def _type(arch: Architecture, number: int, entries: int, loaded: int) -> TypeCou
     status, reason = IMPLEMENTED, None
     if row is None:
         status = UNKNOWN
-        reason = "no row in the table" if arch.is_known(number) else "the psABI has no such type"
+        reason = "not in the table" if arch.is_known(number) else "the psABI has no such type"
     elif row.role in DYNAMIC_ONLY:
         status = REFUSED
         reason = row.reason if row.role is Role.REFUSED else "only a dynamic linker may meet it"

@@ -1,4 +1,4 @@
-"""`relink-emu run`: run a program from its entry to its exit."""
+"""`relink-emu run`: run a program."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(
     called: str | None,
     verbose: bool,
 ) -> int:
-    """Run `program` on the standard streams; its exit status. Raises RelinkError, Usage."""
+    """Run `program` with the standard streams and return its exit status. Raises RelinkError, Usage."""
     arch = target.of(program, search)
     variables = dict(_pair(text, "--env") for text in environment)
     room = _tls_size(program)
@@ -56,7 +56,7 @@ def run(
 
 
 def _tls_size(program: str) -> int:
-    """Static TLS for a program; 0 where it is no file here, or none that can be read, which `start` will say."""
+    """The static TLS size for a program; 0 when the file is not here or not readable, which `start` reports."""
     from relink.elf import decode
     from relink.errors import ElfError
     from relink.tls import static_size_for
@@ -75,7 +75,7 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 
 
 def _files(texts: Sequence[str]) -> Iterator[tuple[str, bytes | bytearray]]:
-    """Files of the host put into the guest's file system: PATH there, or PATH=FILE."""
+    """Host files for the guest's file system: PATH, or PATH=FILE."""
     for text in texts:
         path, _, file = text.partition("=")
         try:
@@ -85,12 +85,12 @@ def _files(texts: Sequence[str]) -> Iterator[tuple[str, bytes | bytearray]]:
 
 
 def _remarks(machine: Machine, process: Program) -> Iterator[str]:
-    """What a person may want to know of a run that looks odd."""
+    """The information of `--verbose` about a run."""
     for image in machine.linker.images:
         yield f"{image.name} at {image.base:#x}"
         for copied in image.relocated.copies:
             yield str(copied)
     for name, times in machine.syscalls.unknown.items():
-        yield f"{name} is not known: answered with ENOSYS, {times} times"
+        yield f"unknown system call {name}: returned ENOSYS {times} times"
     end = "did not exit" if process.status is None else f"exited with {process.status}"
     yield f"{process.image.name} {end}"

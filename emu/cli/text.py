@@ -1,8 +1,8 @@
-"""Text from files, made fit for a terminal."""
+"""Text from files, made safe for a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Text from a file, with whatever a terminal would act upon escaped."""
+    """Text from a file with terminal control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogateescape").decode() for c in text)

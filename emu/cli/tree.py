@@ -1,4 +1,6 @@
-"""`relink-emu tree`: who needs whom, by which rule each was found, and where the missing were looked for."""
+"""`relink-emu tree`: the dependency tree, with the search rule for each library and the places tried for missing
+ones.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """A place that was considered, and why it was passed over."""
+    """A place that was tried, and why it was rejected."""
 
     place: str
     problem: str
@@ -34,14 +36,14 @@ class Place:
 class Found:
     """One library of the tree. `needs` are indices into the report's `libraries`, in DT_NEEDED order."""
 
-    name: str  #: as it was asked for
+    name: str  #: the name requested
     status: str  #: "found", "host" or "missing"
     rule: str
     path: str | None
     soname: str | None
     needed_by: str | None
     needs: tuple[int, ...]
-    passed_over: tuple[Place, ...]  #: what came before it in the search, or for a missing one all there was
+    passed_over: tuple[Place, ...]  #: the places tried before it, for a missing library all places
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ class TreeReport:
 
     @property
     def missing(self) -> list[Found]:
-        """The libraries found nowhere."""
+        """The libraries that were not found."""
         return [library for library in self.libraries if library.status == "missing"]
 
 
 def report(target: Target, search: Search, name: str) -> TreeReport:
-    """Look for everything a load of `name` would bring in. Raises ElfError for a damaged file."""
+    """Search for all libraries that a load of `name` would add. Raises ElfError for a damaged file."""
     arch = target.of(name, search)
     policy = Linux(libc="hosted" if search.libc else "target").policy(arch)
     linker = Linker(HostMemory(arch), search=search.path, policy=policy)
@@ -93,8 +95,9 @@ def _found(node: Node, numbers: dict[int, int], *, preloaded: bool) -> Found:
 
 
 def show(report: TreeReport, console: Console) -> None:
-    """Print the tree, then for each missing library the places considered."""
-    console.width = UNFOLDED_WIDTH  # rich crops a branch at the width; the terminal folds what is longer
+    """Print the tree, then for each missing library the places tried."""
+    # rich crops branches at the width; with a large width the terminal folds them instead
+    console.width = UNFOLDED_WIDTH
     seen: set[int] = set()
     for top in (*report.preload, report.root):
         console.print(_branch(report.libraries, top, seen), soft_wrap=True)
@@ -103,13 +106,13 @@ def show(report: TreeReport, console: Console) -> None:
         needed_by = f", needed by {printable(PurePath(library.needed_by).name)}," if library.needed_by else ""
         console.print(f"{printable(library.name)}{needed_by} was not found:", style="bold red", soft_wrap=True)
         if not library.passed_over:
-            console.print("  there was no place to look in", soft_wrap=True)
+            console.print("  there was no place to search", soft_wrap=True)
         for number, place in enumerate(library.passed_over, 1):
             console.print(f"  {number}. {printable(place.place)}: {printable(place.problem)}", soft_wrap=True)
 
 
 def _branch(libraries: Sequence[Found], top: int, seen: set[int]) -> Tree:
-    """A library with what it needs; what was shown before is named, not repeated."""
+    """A library with its dependencies; a library shown before is not expanded again."""
     from rich.tree import Tree
 
     seen.add(top)

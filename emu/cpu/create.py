@@ -1,4 +1,4 @@
-"""Which engine runs which ISA."""
+"""Selection of the engine for an ISA."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from emu.cpu import unicorn_isas
 from emu.cpu.protocol import Cpu
 from relink.errors import UnsupportedElf
 
-#: What Icicle runs; Unicorn runs the ISAs that `emu.cpu.unicorn_isas` has a row for.
+#: ISAs that Icicle runs; Unicorn runs those in `emu.cpu.unicorn_isas`.
 ICICLE_ISAS = frozenset({"loongarch64"})
 
 
@@ -15,7 +15,7 @@ def engine_of(arch: str) -> str:
     if arch in ICICLE_ISAS:
         return "icicle"
     if arch not in unicorn_isas.ISAS:
-        raise UnsupportedElf(arch, "no engine has a row for this ISA")
+        raise UnsupportedElf(arch, "no engine supports this ISA")
     return "unicorn"
 
 

@@ -1,19 +1,14 @@
-"""LoongArch64 on icicle.
+"""LoongArch64 on icicle. Peculiarities of the engine that this module hides:
 
-What is particular about it, and hidden here:
+* It has no callbacks. An instruction that its p-code cannot express (see `loongarch64.hostops`) stops the engine;
+`run` executes it in Python and continues. * It never invalidates translated code. When code that may have run is
+written, unmapped or loses its execute permission, the engine is rebuilt with its memory before the next run
+(`_refresh`), which is slow but rare. * It refuses a guest's store to code that has run; the same refresh permits
+the store. * Memory cannot be shared: `map` copies the caller's buffer once. * It can only be used in the thread
+that created it: the Rust object panics in another thread.
 
-* It has no callbacks. An instruction its p-code cannot do (see `loongarch64.hostops`) stops the engine at
-  that instruction; `run` does it in Python and goes on. Callers never see it.
-* It keeps translated code whatever happens to the memory it was translated from. So whenever code that may
-  have run is written, unmapped or loses its execute permission, the engine is emptied and filled again from
-  its own memory before it next runs (`_refresh`): slow, right, and rare.
-* It refuses a guest's own store over code that has run; the same refreshing lets the store through.
-* Memory cannot be shared: `map` copies the caller's buffer once.
-* It is bound to the thread that made it: a Rust object that panics in another.
-
-**Stops.** A run is cut into slices by the engine's own instruction limit, which is exact: between two, at an
-instruction the guest has come to and not begun, Python handles signals and looks at the clock. Nothing stops the
-engine from outside.
+**Stops.** A run is split into slices by the engine's instruction limit, which is exact. Between slices Python
+handles signals and checks the clock. The engine is never stopped from another thread.
 """
 
 from __future__ import annotations
@@ -43,12 +38,12 @@ from relink.memory.address_space import Protection
 from relink.records import dataclass
 
 PAGE_SIZE = 4096
-#: Instructions between two looks at the clock (and at Ctrl-C): some 50 ms, or 2 ms when a timeout is set.
+#: Instructions per slice, after which the clock and Ctrl-C are checked: some 50 ms, or 2 ms when a timeout is set.
 SLICE = 1 << 21
 TIMED_SLICE = 1 << 16
 
 _WORD = (1 << 64) - 1
-#: For one instruction to be run on its own: where no program has anything, and `map` refuses to put anything.
+#: A page for running a single instruction, at an address that `map` refuses.
 _SCRATCH_PAGE = (1 << 63) - PAGE_SIZE
 
 
@@ -63,7 +58,7 @@ class _Context(CpuContext):
 
 
 class _Carried(NamedTuple):
-    """What an engine held before it was emptied: (span, its blocks that are not zero) of all memory, registers."""
+    """The state of an engine before a refresh: (span, non-zero blocks) of all memory, and registers."""
 
     contents: list[tuple[Span, list[tuple[int, bytes]]]]
     registers: _Context
@@ -87,13 +82,13 @@ class IcicleCpu:
             raise ValueError(f"this CPU runs loongarch64, not {arch}")
         self.arch = arch
         self._thread = get_ident()
-        self._carried: _Carried | None = None  # of a refresh under way
+        self._carried: _Carried | None = None  # state during a refresh
         self._running = False
         self._engine_here, self._words = create_engine()
         self._host = HostOperations(self._engine)
         self._pages = SpanMap()
         self._trap_start = self._trap_end = 0
-        #: Pages that were executable in some run: the engine may hold translations of them.
+        #: Pages that were executable during a run: the engine may have translations of them.
         self._ran = SpanMap()
         self._stale = False
         self._ran_current = False
@@ -102,9 +97,11 @@ class IcicleCpu:
 
     @property
     def _engine(self) -> Any:
-        """The engine, which panics when it is used in another thread than the one that made it."""
+        """The engine. Raises MachineError in another thread than the one that created it, where the engine would
+        panic.
+        """
         if get_ident() != self._thread:
-            raise MachineInUse("icicle runs LoongArch64 only in the thread that made the machine")
+            raise MachineInUse("icicle runs LoongArch64 only in the thread that created the machine")
         if self._carried is not None:
             self._refill()
         return self._engine_here
@@ -150,30 +147,30 @@ class IcicleCpu:
         self._pages.remove(address, end)
 
     def read(self, address: int, size: int) -> bytes:
-        """Read guest memory whatever its permissions. Raises GuestAccessError if any byte is unmapped."""
+        """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
         return self._read(address, size, Protection.NONE)
 
     def load(self, address: int, size: int) -> bytes:
-        """Read guest memory as the guest would. Raises GuestAccessError if any byte cannot be read."""
+        """Read guest memory with the guest's permissions. Raises GuestAccessError if any byte is not readable."""
         return self._read(address, size, Protection.R)
 
     def _read(self, address: int, size: int, needed: Protection) -> bytes:
         if not size:
             return b""
-        # The engine allocates the size before it looks, and aborts the process when it cannot.
+        # The engine allocates the size before checking it, and aborts the process when that fails.
         self._pages.require(address, size, needed, write=False)
         return bytes(self._engine.mem_read(address, size))
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write guest memory whatever its permissions. Raises GuestAccessError if any byte is unmapped."""
+        """Write guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
         self._write(address, data, Protection.NONE)
 
     def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write guest memory as the guest would. Raises GuestAccessError, with nothing written."""
+        """Write guest memory with the guest's permissions. Raises GuestAccessError, with nothing written."""
         self._write(address, data, Protection.W)
 
     def extent(self, address: int, needed: Protection) -> int:
-        """How many bytes from `address` on allow `needed`; see `Cpu.extent`."""
+        """The number of bytes from `address` on that allow `needed`; see `Cpu.extent`."""
         span = self._pages.find(address)
         return span.end - address if span is not None and span.protection & needed == needed else 0
 
@@ -199,39 +196,42 @@ class IcicleCpu:
         return end
 
     def _fill(self, address: int, data: memoryview) -> None:
-        """Write into fresh (zero) memory, sparing the blocks that are zero: they cost no host memory then."""
+        """Write into fresh zero memory, skipping zero blocks, so that they use no host memory."""
         for offset, block in nonzero_blocks(data):
             self._engine.mem_write(address + offset, block)
 
     # ---------------------------------------------------------------- translated code
 
     def _forget(self, start: int, end: int) -> None:
-        """Code in [start, end) is about to differ from what the engine may have translated."""
+        """Mark code in [start, end) as changed, for which the engine may have translations."""
         if not self._stale and self._ran.overlapping(start, end):
             self._stale = True
 
     def _became_executable(self, start: int) -> None:
-        """A block that ran off the end of the page before was translated with a fetch fault at its end."""
+        """Handle new executable pages: a block that ran off the end of the page before was translated with a fetch
+        fault at its end.
+        """
         self._ran_current = False
         if self._ran.find(start - 1):
             self._stale = True
 
     def _prepare(self, *, refresh: bool = False) -> None:
-        """Before running: drop stale translations, and note what may be translated from now on."""
+        """Before a run: drop stale translations, and record the pages that may be translated from now on."""
         if self._stale or refresh:
             self._refresh()
         self._ran.spans = [span for span in self._pages.spans if span.protection & Protection.X]
         self._ran_current = True
 
     def _refresh(self) -> None:
-        """Empty the engine, translations and all, and give it its memory and registers back."""
+        """Rebuild the engine without translations, with the same memory and registers."""
         contents = [(span, list(self._nonzero_memory(span))) for span in self._pages.spans]
         self._carried = _Carried(contents, self.save())
         self._refill()
 
     def _refill(self) -> None:
-        """Fill the engine with what is carried over. A signal handler may raise at any point of it: whoever next
-        comes to the engine begins again."""
+        """Restore the saved state in the engine. If a signal handler raises during this, the next use of the
+        engine starts over.
+        """
         engine, carried = self._engine_here, self._carried
         assert carried is not None
         engine.reset()
@@ -246,18 +246,20 @@ class IcicleCpu:
         self._carried = None
 
     def _nonzero_memory(self, span: Span) -> Iterator[tuple[int, bytes]]:
-        """(offset, block) of what a span holds, read in pieces of 1 MiB; most of a stack or heap is zero."""
+        """(offset, block) of the non-zero blocks of a span, read in pieces of 1 MiB; most of a stack or heap
+        is zero.
+        """
         for start in range(span.start, span.end, 1 << 20):
             piece = memoryview(self._engine.mem_read(start, min(1 << 20, span.end - start)))
             for offset, block in nonzero_blocks(piece):
                 yield start - span.start + offset, block
 
     def _store_over_code(self, pc: int) -> Stop | None:
-        """Do the store at `pc`, which the engine refused because it changes translated code.
+        """Execute the store at `pc`, which the engine refused because it changes translated code.
 
-        Dropping the translations is not enough: where the code to change follows the store closely, both are
-        translated together, and the store is refused again. So the store runs as a copy, alone at the end of
-        a page of its own. (No store is relative to pc.) Returns the Stop if it faults after all.
+        Dropping the translations is not enough: if the changed code follows the store closely, both are translated
+        together, and the store is refused again. So a copy of the store is executed alone at the end of a separate
+        page. (No store is relative to pc.) Returns the Stop if it faults.
         """
         self._prepare(refresh=True)
         engine = self._engine
@@ -287,7 +289,7 @@ class IcicleCpu:
         return int(self._engine.reg_read(name))
 
     def write_register(self, name: str, value: int) -> None:
-        """Write the bits the register has; `zero` stays 0. Raises KeyError for an unknown name."""
+        """Write the implemented bits of the register; `zero` stays 0. Raises KeyError for an unknown name."""
         if name in VECTOR_REGISTERS:
             for number, half in enumerate(VECTOR_REGISTERS[name]):
                 self._engine.reg_write(half, value >> 64 * number & _WORD)
@@ -332,14 +334,14 @@ class IcicleCpu:
             if self._stale or not self._ran_current:
                 self._prepare()
             stop = self._run(pc, max_instructions or -1, deadline)
-            # The engine counts an instruction that faults, but for one it cannot fetch or decode.
+            # The engine counts an instruction that faults, except one that it cannot fetch or decode.
             self.executed -= stop.reason.is_fault and stop.reason not in _NOT_BEGUN
             return stop
         finally:
             self._running = False
 
     def _run(self, pc: int, limit: int, deadline: float) -> Stop:
-        """Run in slices of so many instructions: each ends exactly, and lets Python handle signals."""
+        """Run in slices of instructions: each ends exactly, and then Python handles signals."""
         engine = self._engine
         engine.pc = pc
         self.executed = 0
@@ -384,9 +386,8 @@ class IcicleCpu:
         return Stop(reason, pc, address)
 
     def close(self) -> None:
-        """Free the engine and its memory. Using the CPU afterwards is an error.
-
-        Raises MachineInUse while the guest runs on it.
+        """Free the engine and its memory. The CPU cannot be used afterwards. Raises MachineInUse while the guest
+        runs on it.
         """
         if self._running:
             raise MachineInUse("the guest is running on this CPU: it cannot be closed")

@@ -1,4 +1,4 @@
-"""How an icicle engine for LoongArch64 is made, and its vocabulary. The only file that imports icicle."""
+"""Creating an icicle engine for LoongArch64, and its enumerations. The only file that imports icicle."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from emu.cpu.loongarch64 import ENGINE_ARCHITECTURE, SLEIGH_ROOT
 from emu.cpu.protocol import StopReason
 
-#: Upper bound of guest memory in pages (4 GiB); only pages that are touched cost host memory.
+#: Limit for guest memory in pages (4 GiB); only pages that are used take host memory.
 MEMORY_CAPACITY = 1 << 20
-#: Memory is carried over a refresh in blocks of this many bytes, the all-zero ones left out.
+#: Memory is saved for a refresh in blocks of this many bytes, without zero blocks.
 CARRY_BLOCK = 1 << 16
 
 _environment_lock = threading.Lock()
 
 
 class Vocabulary:
-    """The engine's enumerations as this project's, resolved once, when the engine is first imported."""
+    """The engine's enumerations mapped to this project's, resolved once when the engine is first imported."""
 
     def __init__(self, icicle: Any) -> None:
         modes = icicle.MemoryProtection
-        # Write permission alone does not exist in the engine, nor on the hardware: it implies reading.
+        # Write permission implies read permission, in the engine and in hardware.
         self.protections = {
             0: modes.NoAccess, 1: modes.ExecuteOnly, 2: modes.ReadWrite, 3: modes.ExecuteReadWrite,
             4: modes.ReadOnly, 5: modes.ExecuteRead, 6: modes.ReadWrite, 7: modes.ExecuteReadWrite,
@@ -50,7 +50,7 @@ class Vocabulary:
         }
 
 
-#: Of these the engine gives the address.
+#: Exceptions for which the engine gives the address.
 HAS_ADDRESS = frozenset(
     {
         StopReason.READ_UNMAPPED,
@@ -67,13 +67,13 @@ _vocabulary: Vocabulary | None = None
 
 
 def create_engine() -> tuple[Any, Vocabulary]:
-    """A new engine that speaks LoongArch64; the import is put off to here because it costs 15 ms."""
+    """Create an engine for LoongArch64; icicle is imported here because that takes 15 ms."""
     global _vocabulary
     import icicle
 
     if _vocabulary is None:
         _vocabulary = Vocabulary(icicle)
-    # The engine takes the root of its instruction sets from the environment, when constructed.
+    # The engine reads the root folder of its instruction sets from the environment when it is created.
     with _environment_lock:
         before = os.environ.get("GHIDRA_SRC")
         os.environ["GHIDRA_SRC"] = str(SLEIGH_ROOT)
@@ -93,7 +93,7 @@ _ZERO_BLOCK = bytes(CARRY_BLOCK)
 
 
 def nonzero_blocks(data: memoryview) -> Iterator[tuple[int, bytes]]:
-    """(offset, block) of the blocks of `data` that hold anything but zeros."""
+    """(offset, block) of the blocks of `data` that are not all zero."""
     for offset in range(0, len(data), CARRY_BLOCK):
         block = bytes(data[offset : offset + CARRY_BLOCK])
         if block != _ZERO_BLOCK[: len(block)]:

@@ -1,13 +1,13 @@
-"""Inspects each block of code once before it first runs, for instructions the engine runs wrong.
+"""Inspection of each block of code before it first runs, for instructions that the engine executes wrongly.
 
-Unicorn calls back when it has made an edge to a block it has just translated, and a stop asked for there comes
-before that block runs (found by experiment on all its ISAs, and by its source). So every new block stops the run;
-the block is looked at, and the run goes on. One with an instruction of `emu.cpu.misrun` gets a hook on that
-instruction, and its translation is dropped; the hook stops before the instruction each time, and it is computed
-here or refused. Other code costs nothing once it is translated. The block that a run starts with comes over no
-edge: it is looked at once for each address.
+Unicorn calls its edge hook when it has translated a new block, and a stop requested there takes effect before that
+block runs (verified on all its ISAs, and in its source). So every new block stops the run, is inspected, and the
+run continues. In a block with an instruction of `emu.cpu.misrun`, that instruction gets a hook and the translation
+is dropped. The hook stops before the instruction each time, which is then computed here or refused. Other code has
+no overhead once translated.
 
-What stops is `emu.cpu.stop_hook`: what signal handlers raise in Python code inside the engine would be lost.
+The first block of a run has no edge: it is inspected once per address. Stops are made by `emu.cpu.stop_hook`,
+because exceptions of signal handlers in Python code inside the engine would be lost.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from relink.errors import AddressSpaceError, GuestAccessError
 from relink.records import dataclass
 
 _PAGE = 4096
-_LONGEST = 16  #: bytes of an instruction, at least
+_LONGEST = 16  #: minimum size of an instruction in bytes
 
 
 class Engine(Protocol):
-    """What the inspector asks of the engine it watches."""
+    """The part of an engine that the inspector uses."""
 
     edges: StopRequest  #: stops at new edges
     instructions: StopRequest  #: stops before the instructions that are hooked
 
     def hook_instruction(self, address: int) -> None:
-        """Have `instructions` looked at before the instruction at an address."""
+        """Call `instructions` before the instruction at an address."""
 
     def block_size(self, pc: int) -> int:
-        """Bytes of the block that was translated last, which begins at `pc`."""
+        """The size in bytes of the block translated last, which begins at `pc`."""
 
     def drop(self, low: int, high: int) -> None:
-        """Forget translations of [low, high)."""
+        """Drop translations of [low, high)."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a run goes on that the inspector has stopped: at `pc`, or not at all where that is refused."""
+    """How a run stopped by the inspector continues: at `pc`, or not at all when `pc` is refused."""
 
     pc: int
     refused: bool = False
 
 
 class Inspector:
-    """Watches one engine. `read(address, size)` gives guest bytes or raises AddressSpaceError."""
+    """Inspects the code of one engine. `read(address, size)` returns guest bytes or raises AddressSpaceError."""
 
     def __init__(self, arch: str, engine: Engine, read: Callable[[int, int], bytes]) -> None:
         self._find = FINDERS[arch]
         self._engine, self._read = engine, read
-        self._known: set[int] = set()  #: addresses runs begin at that were looked at
+        self._known: set[int] = set()  #: start addresses of runs that were inspected
         self._hooked: set[int] = set()
         engine.edges.left = engine.instructions.left = 1
 
     def begin(self, pc: int) -> None:
-        """Look at the block a run begins with. Called outside of runs."""
+        """Inspect the first block of a run. Called outside of runs."""
         if pc in self._known:
             return
         code = self._fetch(pc, _PAGE - pc % _PAGE)
@@ -70,29 +70,29 @@ class Inspector:
         self._known.add(pc)
 
     def forget(self, low: int, high: int) -> None:
-        """Code in [low, high) has changed: look again at what runs begin with from there, or reach it."""
+        """Forget inspected code in [low, high), which has changed, and code that reaches it."""
         stale = [pc for pc in self._known if low - _PAGE < pc < high]
         self._known.difference_update(stale)
 
     def look_away(self, away: bool) -> None:
-        """Whether new blocks run without being looked at. Called outside of runs."""
+        """Set whether new blocks run without inspection. Called outside of runs."""
         self._engine.edges.left = 0 if away else 1
 
     def verdict(self, guest: Guest, pc: int) -> Verdict:
-        """What to do after one of the engine's two requests has ended a run at `pc`."""
+        """How to continue after one of the engine's two requests has ended a run at `pc`."""
         edges, instructions = self._engine.edges, self._engine.instructions
         if edges.stopped:
             edges.stopped = 0
             size = self._engine.block_size(pc)
             found = list(self._find(self._fetch(pc, size), pc))
-            # What is hooked already has been translated with its hook.
+            # Instructions with a hook have already been translated with it.
             if any(each.address not in self._hooked for each in found):
                 self._watch(found)
                 self._engine.drop(pc, pc + size)
             return Verdict(pc)
         instructions.stopped, instructions.left = 0, 1
         found_here = next(self._find(self._fetch(pc, _LONGEST), pc), None)
-        if found_here is None or found_here.address != pc:  # other code lies there now
+        if found_here is None or found_here.address != pc:  # the code there has changed
             instructions.left = 2  # the hook lets it by
             return Verdict(pc)
         if found_here.run is None:
@@ -100,7 +100,7 @@ class Inspector:
         try:
             outcome = found_here.run(guest)
         except GuestAccessError:
-            outcome = Outcome.PREPARED  # the engine faults as well
+            outcome = Outcome.PREPARED  # the engine faults too
         if outcome is Outcome.PREPARED:
             instructions.left = 2  # the hook lets it by
         return Verdict(pc + found_here.size if outcome is Outcome.DONE else pc, outcome is Outcome.REFUSED)
@@ -112,7 +112,7 @@ class Inspector:
                 self._engine.hook_instruction(each.address)
 
     def _fetch(self, address: int, size: int) -> bytes:
-        """Code, up to where its page ends if the next cannot be read."""
+        """Read code; only up to the end of its page if the next page is not readable."""
         try:
             return self._read(address, size)
         except AddressSpaceError:

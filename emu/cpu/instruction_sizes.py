@@ -1,4 +1,4 @@
-"""How many bytes an instruction has, on the ISAs that Unicorn runs."""
+"""Instruction sizes on the ISAs that Unicorn runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-#: (bytes from an instruction on, in Thumb state) -> the bytes it has; 0 where that is not known.
+#: (code at an instruction, in Thumb state) -> its size in bytes; 0 if unknown.
 InstructionSize = Callable[[bytes, bool], int]
-LONGEST = 16  #: bytes of an instruction, at least
+LONGEST = 16  #: minimum size of an instruction in bytes
 
 
 def _fixed(code: bytes, thumb: bool) -> int:

@@ -1,21 +1,21 @@
-"""Counts the instructions one engine runs, block by block, and has it stop exactly where a limit is reached.
+"""Counting an engine's instructions block by block, with exact instruction limits.
 
-Unicorn's own way (`count=`, or any hook before instructions) calls a function before each instruction, and costs
-ten to thirty times what the code itself does. Here the hook before blocks (`emu.cpu.stop_hook`) takes the number
-of a block's instructions off what is left. It is given the block's size in bytes; how many instructions that is
-stands in a table (on AArch64 it is a quarter). The engine stops
+Unicorn's `count=`, and any hook before instructions, call a function before each instruction and are ten to thirty
+times slower than the code. Here the hook before blocks (`emu.cpu.stop_hook`) subtracts the number of a block's
+instructions from the remaining budget. The hook gets the block's size in bytes; a table gives the number of
+instructions (on AArch64 it is a quarter of the size). The engine stops
 
-* before a block the table does not have: it is looked up, and the run goes on;
-* before a block with more instructions than are left: it is translated again, to end behind the last of them
-  (`until=`), so that a limit is reached exactly, in the middle of blocks and of Thumb's IT blocks too.
+- before a block that is not in the table: the block is added, and the run continues;
+- before a block with more instructions than are left: it is translated again with an end after the last of them
+  (`until=`), so that limits are exact, also inside blocks and Thumb IT blocks.
 
-A block is entered at its start alone and left at its end, but for what stops in its middle (faults, instructions
-that `emu.cpu.inspector` runs): the instructions from there on are given back. Instructions whose condition does
-not hold count, as do the rounds of one with a `rep` prefix. Code that is translated anew is noticed where the
-engine tells of new blocks, and its entry replaced.
+A block is entered only at its start and left at its end, except at faults and instructions that
+`emu.cpu.inspector` executes; the instructions after these are added back to the budget. Instructions whose
+condition is false count, as do the iterations of a `rep` prefix. When the engine reports a new translation, the
+entry in the table is replaced.
 
-One thing is counted too high: x86 code that changes the very block it is in leaves it in its middle unnoticed, so
-that what follows in it is counted twice.
+One case is counted too high: x86 code that modifies its own block leaves it in the middle without notice, so the
+rest of the block is counted twice.
 """
 
 from __future__ import annotations
@@ -30,22 +30,24 @@ from emu.cpu.stop_hook import MULTIPLIER, PLACE_SHIFT, StopRequest
 from relink.errors import AddressSpaceError
 
 _MOST: Final = 1 << 62
-_SMALLEST: Final = 1 << 10  #: entries of a new table
+_SMALLEST: Final = 1 << 10  #: number of entries of a new table
 _WORD: Final = (1 << 64) - 1
 
 
 class Blocks(Protocol):
-    """What the meter asks of the engine."""
+    """The part of an engine that the meter uses."""
 
     def block(self, pc: int) -> tuple[int, int]:
-        """(instructions, bytes) of the block at `pc`, translated if need be."""
+        """(instructions, bytes) of the block at `pc`, translated if necessary."""
 
     def drop(self, low: int, high: int) -> None:
         """Forget translations of [low, high)."""
 
 
 class _Table:
-    """(address, size) -> instructions, as the hook reads it: open addressing, linear probing, half empty."""
+    """(address, size) -> instructions, in the format that the hook reads: open addressing, linear probing, half
+    empty.
+    """
 
     def __init__(self, request: StopRequest) -> None:
         self._request = request
@@ -85,58 +87,62 @@ class _Table:
 
 
 class Meter:
-    """Counts for one engine. `request` is what its hook before blocks looks at, `read` gives guest bytes."""
+    """The instruction counter of one engine. `request` is the data of its block hook, `read` returns guest
+    bytes.
+    """
 
     def __init__(self, arch: str, request: StopRequest, blocks: Blocks, read: Callable[[int, int], bytes]) -> None:
         self._request, self._blocks, self._read = request, blocks, read
         self._size = SIZES[arch]
         self._table: _Table | None = None if arch == "aarch64" else _Table(request)
         self._limit = self._beyond = 0
-        self._end = self._last = -1  #: where the limit is reached, and the last instruction before
+        #: the address at which the limit is reached, and the last instruction before it
+        self._end = self._last = -1
 
     def start(self, limit: int) -> None:
-        """Count from here on, up to `limit` instructions; 0: do not count."""
+        """Start counting, up to `limit` instructions; 0: do not count."""
         self._limit = min(limit, _MOST)
         self._request.budget = self._limit + 1 if limit else 0
         self._beyond, self._end, self._request.block_size = 0, -1, 0
 
     def end(self) -> int:
-        """Stop counting; how many instructions have run since `start`."""
+        """Stop counting; return the number of instructions run since `start`."""
         left = max(self._request.budget - 1, 0)
         self._request.budget = 0
         return self._limit - left + self._beyond
 
     def learn(self, pc: int, size: int = 0) -> None:
-        """Note the block at `pc`, which the engine has just translated, or stopped before, having `size` bytes."""
+        """Add the block of `size` bytes at `pc`, which the engine has just translated or stopped before."""
         if self._table is None:
             return
         count, whole = self._blocks.block(pc)
         self._table.set(pc, whole, count)
         if size and size != whole:
-            # Translated for this once: one instruction, to go on behind a store that changed the block before.
+            # Translated for a single use: one instruction, to continue after a store that changed the block
+            # before.
             self._table.set(pc, size, 1)
 
     def learn_cut(self, pc: int, size: int, thumb: bool) -> None:
-        """Note the block at `pc` that ends after `size` bytes for a reason of this run alone (`until=`)."""
+        """Add the block at `pc` that ends after `size` bytes in this run only (`until=`)."""
         if self._table is not None:
             self._table.set(pc, size, self._steps(pc, pc + size, thumb))
 
     def interrupted(self, pc: int, thumb: bool) -> None:
-        """The engine stopped before the instruction at `pc`: give back what of the last block has not run."""
+        """The engine stopped before the instruction at `pc`: add the rest of the last block back to the budget."""
         request = self._request
         if 0 <= pc - request.block < request.block_size:
             request.budget += max(request.block_count - self._steps(request.block, pc, thumb), 0)
         request.block_size = 0
 
     def ran_one(self) -> None:
-        """An instruction was run outside the engine, where it stopped in the middle of a block."""
+        """Count an instruction that was executed outside the engine after a stop in the middle of a block."""
         self._request.budget -= 1
 
     def cut(self, pc: int, thumb: bool) -> int | None:
-        """The engine stopped for a limit before the block at `pc`: where it is to stop, perhaps right there.
+        """The address at which to stop, after the engine stopped for a limit before the block at `pc`.
 
-        None where the whole block is to run after all: it is another one than was noted, or has an instruction
-        that the disassembler does not know.
+        None when the whole block may run: it differs from the one in the table, or has an instruction that the
+        disassembler does not know.
         """
         left, size = self._request.budget - 1, self._request.size
         at = self._last = pc
@@ -158,21 +164,21 @@ class Meter:
         self._request.budget += more
 
     def forget(self) -> None:
-        """Code has been changed."""
+        """Forget all blocks: code has changed."""
         if self._table is not None:
             self._table.clear()
 
     def ended(self, pc: int) -> int | None:
-        """Whether a run that stopped at `pc` did so for the limit: the last instruction's address; None if not.
+        """The address of the last instruction when a run stopped at `pc` because of the limit, else None.
 
-        Right at the start of a block, when it is not known, it is `pc`.
+        At the start of a block the last instruction is unknown; then it is `pc`.
         """
         if self._request.budget != 1 or pc != self._end:
             return None
         return self._last
 
     def _steps(self, start: int, end: int, thumb: bool) -> int:
-        """How many instructions begin in [start, end)."""
+        """The number of instructions that begin in [start, end)."""
         done, at = 0, start
         while at < end and (step := self._step(at, thumb)):
             at, done = at + step, done + 1

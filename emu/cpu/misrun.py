@@ -1,13 +1,14 @@
-"""Instructions Unicorn runs wrong without a word, found in the bytes of each new block before it first runs.
+"""Instructions that Unicorn executes wrongly without an error; each new block is searched for them before it runs.
 
-    x86      VEX and EVEX codes run as their two-operand SSE forms (unicorn 1656, 1666), but for BMI's, which are
-             right, and AMD's XOP codes as a pop: refused. x87's transcendental functions and remainders, and
-             SSE4.2's string comparisons (unicorn 1874), are computed by `emu.cpu.x87` and
-             `emu.cpu.string_compare`.
-             What reads or writes MXCSR finds its flags after `emu.cpu.sse_flags` has moved them there.
-    RISC-V   reserved 16-bit codes, among them Zcb's, are no-ops: refused. rdtime is refused by Unicorn: computed.
+- x86 VEX and EVEX instructions run as their two-operand SSE forms (unicorn 1656, 1666), except for BMI's, which
+  are right, and AMD's XOP instructions run as a pop: refused.
+- x87's transcendental functions and remainders, and SSE4.2's string comparisons (unicorn 1874): computed by
+  `emu.cpu.x87` and `emu.cpu.string_compare`.
+- Instructions that read or write MXCSR: executed after `emu.cpu.sse_flags` has updated its flags.
+- RISC-V reserved 16-bit instructions, among them Zcb's, run as no-ops: refused.
+- rdtime, which Unicorn refuses: computed.
 
-The rest of what is not supported Unicorn refuses itself. Each function here only looks at bytes and registers;
+Unicorn itself refuses other unsupported instructions. The functions here only read bytes and registers;
 `emu.cpu.unicorn` stops the guest before an instruction that is found.
 """
 
@@ -26,7 +27,7 @@ from relink.records import dataclass
 
 
 class Guest(Protocol):
-    """What an instruction computed here works on."""
+    """The registers and memory for an instruction that is computed here."""
 
     def read_register(self, name: str) -> int: ...
     def write_register(self, name: str, value: int) -> None: ...
@@ -35,16 +36,16 @@ class Guest(Protocol):
 
 
 class Outcome(Enum):
-    """What a `Misrun` leaves to do."""
+    """How the guest continues after a `Misrun`."""
 
-    DONE = auto()  #: nothing: the guest goes on behind the instruction
-    PREPARED = auto()  #: the engine is to run the instruction now
+    DONE = auto()  #: the instruction is done: the guest continues after it
+    PREPARED = auto()  #: the engine must execute the instruction now
     REFUSED = auto()
 
 
 @dataclass(frozen=True)
 class Misrun:
-    """An instruction at `address` of `size` bytes: what `run` does comes in its stead; None: it is refused."""
+    """An instruction of `size` bytes at `address`. `run` replaces it; None: it is refused."""
 
     address: int
     size: int
@@ -52,19 +53,20 @@ class Misrun:
 
 
 class Finder(Protocol):
-    """Finds them in code at an address, in order, up to the first that is refused; with `to_branch` no further
-    than the first instruction that may lead elsewhere."""
+    """Finds such instructions in code at an address, in order, up to the first that is refused; with `to_branch`,
+    up to the first branch.
+    """
 
     def __call__(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]: ...
 
 
-_LONGEST = 15  #: bytes of an x86 instruction
+_LONGEST = 15  #: maximum size of an x86 instruction in bytes
 
 
 # ---------------------------------------------------------------- x86
 
 _FXSAVE_GROUP, _XSAVES_GROUP, _LDMXCSR = 0xAE, 0xC7, 2
-#: Second byte behind 0f -> bits 3 to 5 of the third, of instructions that read or write MXCSR in memory: fxsave,
+#: Byte after 0f -> bits 3 to 5 of the next byte, for instructions that transfer MXCSR from or to memory: fxsave,
 #: fxrstor, ldmxcsr, stmxcsr, xsave, xrstor and xsaveopt; xrstors, xsavec and xsaves.
 _MXCSR = {_FXSAVE_GROUP: frozenset(range(7)), _XSAVES_GROUP: frozenset({3, 4, 5})}
 
@@ -87,7 +89,7 @@ _BMI = frozenset({(2, 0xF2), (2, 0xF3), (2, 0xF5), (2, 0xF6), (2, 0xF7), (3, 0xF
 
 
 class _X86:
-    """Finds them in x86 code of `bits`."""
+    """Finds such instructions in x86 code of `bits`."""
 
     def __init__(self, bits: int) -> None:
         self._bits = bits
@@ -110,7 +112,7 @@ class _X86:
             position += size
 
     def _decoded(self, code: bytes, address: int) -> tuple[int, str]:
-        """(bytes of the instruction, its name); (0, "") where the disassembler knows none."""
+        """(size of the instruction, its name); (0, "") when the disassembler does not know it."""
         if self._disassembler is None:
             import capstone
 
@@ -144,7 +146,9 @@ class _X86:
         return None
 
     def _mxcsr(self, code: bytes, address: int, loads: bool) -> Misrun:
-        """The engine runs it with MXCSR up to date, but not where it is to trap: the engine would not."""
+        """The engine executes it with an up-to-date MXCSR. It is refused if it unmasks exceptions, which the
+        engine does not raise.
+        """
         (instruction,) = self._disassembler.disasm(code, address, 1)
         place = instruction.operands[0].mem
 
@@ -181,13 +185,13 @@ def _run_x87(number: int, guest: Guest) -> Outcome:
     return Outcome.DONE
 
 
-_MASKS = 0x1F80  #: of MXCSR: the exceptions that do not trap
+_MASKS = 0x1F80  #: the mask bits of MXCSR: exceptions that do not trap
 _MEMORY = 3  #: CS_OP_MEM of capstone 5
 _SEGMENTS = {"fs": "fs_base", "gs": "gs_base"}
 
 
 def _effective_address(guest: Guest, instruction: Any, memory: Any, bits: int, following: int) -> int:
-    """Where a memory operand lies."""
+    """The address of a memory operand."""
 
     def value(register: int) -> int:
         name = instruction.reg_name(register) if register else ""
@@ -205,10 +209,10 @@ def _effective_address(guest: Guest, instruction: Any, memory: Any, bits: int, f
 # ---------------------------------------------------------------- RISC-V
 
 _RDTIME, _RDTIMEH = 0xC01, 0xC81
-#: c.j, c.beqz, c.bnez, and c.jal of RV32, under masks of their own; c.jr, c.jalr and c.ebreak are told apart.
+#: (mask, pattern) of c.j, c.beqz, c.bnez, and RV32's c.jal; c.jr, c.jalr and c.ebreak are handled separately.
 _SHORT_BRANCHES = {32: frozenset({0xA001, 0xC001, 0xE001, 0x2001}), 64: frozenset({0xA001, 0xC001, 0xE001})}
 _LONG_BRANCHES = frozenset({0x63, 0x67, 0x6F, 0x73})
-_TICK = 100  #: nanoseconds of the time counter: 10 MHz, as of QEMU's "virt" board
+_TICK = 100  #: nanoseconds per tick of the time counter: 10 MHz, as on QEMU's "virt" board
 
 
 def _riscv(bits: int) -> Finder:
@@ -260,7 +264,7 @@ def _reserved(half: int, bits: int) -> bool:
 
 
 def _time(register: int, counter: int, bits: int) -> Callable[[Guest], Outcome]:
-    """Read the time since some moment before."""
+    """Read the time counter, which starts at an arbitrary moment."""
 
     def run(guest: Guest) -> Outcome:
         ticks = time.monotonic_ns() // _TICK
@@ -279,7 +283,7 @@ _FINDERS: Mapping[tuple[str, str], Finder] = {
     ("RISCV", "RISCV64"): _riscv(64),
     ("RISCV", "RISCV32"): _riscv(32),
 }
-#: By ISA; those whose instructions Unicorn runs right have none.
+#: By ISA; ISAs that Unicorn executes correctly have none.
 FINDERS: Mapping[str, Finder] = {
     arch: _FINDERS[row.engine, row.mode] for arch, row in ISAS.items() if (row.engine, row.mode) in _FINDERS
 }

@@ -1,6 +1,6 @@
-"""Which guest pages are mapped, with which protection, and the host memory behind them.
+"""`PageMap`: the mapped guest pages with their protection and host memory.
 
-For engines that run on the caller's buffers: reading and writing guest memory is then a copy on the host.
+For engines that share the caller's buffers: guest memory is read and written by copying on the host.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Piece(NamedTuple):
     end: int
     memory: memoryview  #: end - start bytes; keeps the caller's buffer alive
     protection: Protection
-    translated: bool  #: is or has been executable, so the engine may hold translations of it
+    translated: bool  #: is or was executable, so the engine may have translations of it
 
 
 _start_of = attrgetter("start")
@@ -51,16 +51,16 @@ class PageMap:
         insort(self._pieces, piece, key=_start_of)
 
     def at(self, address: int) -> Piece | None:
-        """The piece `address` lies in."""
+        """The piece that contains `address`, or None."""
         index = bisect_right(self._pieces, address, key=_start_of) - 1
         if index >= 0 and address < self._pieces[index].end:
             return self._pieces[index]
         return None
 
     def covering(self, address: int, size: int, problem: str) -> list[tuple[Piece, int, int]]:
-        """The pieces under [address, address + size), each with the bounds of its share.
+        """The pieces that cover [address, address + size), each with the bounds of its part.
 
-        Raises AddressSpaceError(`problem`) if any byte is not mapped.
+        Raises AddressSpaceError(`problem`) if any byte is unmapped.
         """
         first = max(bisect_right(self._pieces, address, key=_start_of) - 1, 0)
         position, end = address, address + size
@@ -75,16 +75,16 @@ class PageMap:
         return found
 
     def extent(self, address: int, needed: Protection) -> int:
-        """How many bytes from `address` to the end of its piece allow `needed`; 0 where it is not mapped so."""
+        """The number of bytes from `address` to the end of its piece if the piece allows `needed`, else 0."""
         piece = self.at(address)
         return piece.end - address if piece is not None and piece.protection & needed == needed else 0
 
     def read(self, address: int, size: int, needed: Protection = Protection.NONE) -> bytes:
-        """Copy bytes out. Raises GuestAccessError if any is not mapped, or not with `needed` permissions."""
+        """Copy bytes out. Raises GuestAccessError if any is unmapped or does not have `needed` permissions."""
         piece = self.at(address)
         if piece is not None and address + size <= piece.end and piece.protection & needed == needed:
             offset = address - piece.start
-            return bytes(piece.memory[offset : offset + size])  # nearly always
+            return bytes(piece.memory[offset : offset + size])  # the usual case
         return b"".join(
             piece.memory[low - piece.start : high - piece.start]
             for piece, low, high in self._accessible(address, size, needed, write=False)
@@ -93,9 +93,10 @@ class PageMap:
     def write(
         self, address: int, data: bytes | bytearray | memoryview, needed: Protection = Protection.NONE
     ) -> list[tuple[Piece, int, int]]:
-        """Copy bytes in; the pieces written, each with the bounds of its share.
+        """Copy bytes in; return the pieces written, each with the bounds of its part.
 
-        Raises GuestAccessError, with nothing written, if any byte is not mapped, or not with `needed` permissions.
+        Raises GuestAccessError, with nothing written, if any byte is unmapped or does not have `needed`
+        permissions.
         """
         source = memoryview(data).cast("B")
         written = self._accessible(address, len(source), needed, write=True)
@@ -117,7 +118,7 @@ class PageMap:
         return found
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
-        """Record a change of protection. Raises AddressSpaceError if any page is not mapped."""
+        """Change the protection. Raises AddressSpaceError if any page is unmapped."""
         executable = bool(protection & Protection.X)
         chosen = self._isolate(address, size)
         self._pieces[chosen] = [
@@ -126,11 +127,11 @@ class PageMap:
         ]
 
     def remove(self, address: int, size: int) -> None:
-        """Drop pages and the references to their memory. Raises AddressSpaceError if any is not mapped."""
+        """Remove pages and the references to their memory. Raises AddressSpaceError if any is unmapped."""
         del self._pieces[self._isolate(address, size)]
 
     def _isolate(self, address: int, size: int) -> slice:
-        """Cut pieces at both ends of the range; then a slice of them is exactly the range."""
+        """Split pieces at both ends of the range; return the slice of pieces for the range."""
         end = address + size
         if size <= 0 or (address | size) % PAGE_SIZE:
             raise AddressSpaceError("range is not made of whole pages", address=address, size=size)

@@ -1,13 +1,12 @@
-"""The emulated CPU, as the rest of `emu` sees it.
+"""`Cpu`: the interface of an emulated CPU. Each engine in this folder implements it; no other room imports an
+engine.
 
-An engine is one file in this folder and implements `Cpu`; nothing above the folder imports an engine.
-All the machine needs from a CPU: memory, registers by name, and *run until something happens*. There
-are no callbacks: host code never runs inside the engine, so it may itself run the guest again.
+A CPU has memory, registers by name, and `run`, which runs until an event. There are no callbacks: host code never
+runs inside the engine, so it may run the guest again.
 
-The one event that is not an error is the **trap**: the guest fetched an instruction from the trap
-range, addresses nothing is mapped at. Host functions, return addresses and lazy slots are addresses
-in that range (`emu.run.traps` tells them apart); the CPU only reports which one was reached, with every
-guest register as the guest left it.
+A **trap** is the event that is not an error: the guest fetched an instruction from the trap range, which is
+unmapped. Host functions, return addresses and lazy slots are addresses in that range (managed by `emu.run.traps`).
+The CPU reports the address, with all registers unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["Cpu", "CpuContext", "Protection", "Stop", "StopReason"]
 
 
 class StopReason(enum.Enum):
-    """Why `Cpu.run` came back. Every member but the first four is a fault of the guest."""
+    """Why `Cpu.run` returned. Every member except the first four is a fault of the guest."""
 
     TRAP = "trap"
     INSTRUCTION_LIMIT = "instruction limit reached"
@@ -61,13 +60,13 @@ _NOT_FAULTS = frozenset(
 
 
 class Stop(NamedTuple):
-    """Where and why the guest stopped."""
+    """The place and reason of a stop of the guest."""
 
     reason: StopReason
     #: Guest address of the instruction at fault (for TRAP: the trap address; for SYSCALL: the system-call
     #: instruction itself). Bit 0 is never set; `Cpu.read_register("pc")` on Arm carries the Thumb bit.
     pc: int
-    #: The data (or fetch) address that faulted, where there is one.
+    #: The data (or fetch) address that faulted, if any.
     address: int | None = None
 
 
@@ -83,16 +82,16 @@ class Cpu(Protocol):
     every ISA; vector and floating-point registers are read and written as raw unsigned bit patterns.
 
     One thread at a time: while one runs the guest, everything but `read` raises MachineInUse in the others. A
-    signal handler that comes in between, in the thread that runs it, finds the guest stopped exactly between two
-    instructions; it may look at everything and change memory, and `run` raises MachineInUse.
+    Python signal handler in the running thread runs while the guest is stopped between two instructions; it may
+    read everything and change memory, but `run` raises MachineInUse.
     """
 
     arch: str  #: canonical architecture name, as in `relink.arch`
     page_size: int  #: bytes; 4096 on every engine so far
-    page_cost: int  #: bytes of host memory for a page that is used
+    page_cost: int  #: bytes of host memory per used page
     shares_memory: bool  #: True: `map` uses the caller's buffer itself; False: it copies the buffer once
-    executed: int  #: how many instructions the last `run` that had an instruction limit has run, exactly
-    registers: tuple[str, ...]  #: the integer registers worth printing in a fault, pc last
+    executed: int  #: the exact number of instructions of the last `run` with an instruction limit
+    registers: tuple[str, ...]  #: the integer registers to print for a fault, pc last
 
     def set_trap_range(self, start: int, size: int) -> None:
         """Declare [start, start + size) the trap range. Called once, before the first `run`."""
@@ -108,32 +107,34 @@ class Cpu(Protocol):
         """Change the permissions of mapped pages."""
 
     def unmap(self, address: int, size: int) -> None:
-        """Unmap; translated code of these pages is dropped, so what is mapped there later is translated anew."""
+        """Unmap pages and drop their translations."""
 
     def read(self, address: int, size: int) -> bytes:
         """Read guest memory whatever its permissions. Raises GuestAccessError if any byte is unmapped."""
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write guest memory whatever its permissions, forgetting stale translations of it.
+        """Write guest memory, ignoring permissions, and drop stale translations.
 
         Raises GuestAccessError, with nothing written, if any byte is unmapped.
         """
 
     def load(self, address: int, size: int) -> bytes:
-        """Read guest memory as the guest's instructions do: permissions count. Raises GuestAccessError."""
+        """Read guest memory with the guest's permissions. Raises GuestAccessError."""
 
     def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write as the guest's instructions do. Raises GuestAccessError, with nothing written."""
+        """Write guest memory with the guest's permissions. Raises GuestAccessError, with nothing written."""
 
     def extent(self, address: int, needed: Protection) -> int:
-        """How many bytes from `address` on are mapped with at least `needed` permissions: 0 for none; not more
-        than there are, but perhaps less, where the engine keeps what follows apart."""
+        """A number of bytes from `address` on that are mapped with at least `needed` permissions; 0 for none.
+
+        It may be less than the real extent when the engine manages the following pages separately.
+        """
 
     # -- registers --
     def read_register(self, name: str) -> int: ...
     def write_register(self, name: str, value: int) -> None: ...
     def read_registers(self, names: Sequence[str]) -> list[int]:
-        """Several at once: one crossing into the engine where it can."""
+        """Read several registers, with one call of the engine if possible."""
 
     def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None: ...
     def set_thread_pointer(self, address: int) -> None:
@@ -143,12 +144,12 @@ class Cpu(Protocol):
     def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
         """Run from `pc` until a trap, a fault or a limit (0: none; `timeout` in seconds).
 
-        On Arm bit 0 of `pc` selects Thumb. Registers are left as the guest left them; after any stop the CPU
-        can run again, and after a limit the guest goes on from the stop's pc as if it had not been stopped. Signal
-        handlers run within a fraction of a second, however long the guest runs; what they raise ends the run.
+        On Arm bit 0 of `pc` selects Thumb. Registers keep the guest's values. After any stop the CPU can run
+        again; after a limit the guest continues from the stop's pc as if it had not been stopped. Python signal
+        handlers run within a fraction of a second; their exceptions end the run.
         """
 
     def save(self) -> CpuContext: ...
     def restore(self, context: CpuContext) -> None: ...
     def close(self) -> None:
-        """Free the engine. Using the CPU afterwards is an error."""
+        """Free the engine. The CPU cannot be used afterwards."""

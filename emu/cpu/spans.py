@@ -1,4 +1,4 @@
-"""Which guest pages are mapped, and with which protection, for engines that keep the memory themselves."""
+"""`SpanMap`: the mapped guest pages with their protection, for engines with their own memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Span(NamedTuple):
 
 
 class SpanMap:
-    """What is mapped and how: the engine has no question for it."""
+    """The mapped spans; the engine cannot be asked for them."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -28,7 +28,7 @@ class SpanMap:
         return self.spans[index] if index >= 0 and address < self.spans[index].end else None
 
     def overlapping(self, start: int, end: int) -> list[Span]:
-        """The spans that share an address with [start, end), cut to it."""
+        """The spans that overlap [start, end), cut to it."""
         return [
             Span(max(span.start, start), min(span.end, end), span.protection)
             for span in self.spans

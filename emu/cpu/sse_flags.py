@@ -1,12 +1,11 @@
-"""MXCSR's exception flags, which Unicorn gathers apart from MXCSR and never shows (unicorn 2006).
+"""MXCSR's exception flags, which Unicorn accumulates outside MXCSR and does not expose (unicorn 2006).
 
-Each SSE instruction adds its exceptions to a byte of the engine's floating-point state (QEMU's
-`sse_status.float_exception_flags`, whose bits are MXCSR's), which no register gives. A saved context has it. Where
-it lies there is found by experiment, once: an engine divides by zero and overflows, and the one byte that says so
-is the one.
+SSE instructions add their exceptions to a byte of the engine's state (QEMU's `sse_status.float_exception_flags`,
+with MXCSR's bits). No register gives access to it, but a saved context contains it. Its offset there is found once
+by a test: an engine divides by zero and overflows, and the byte that shows the expected flags is the one.
 
-`settle` moves flags from there to MXCSR. Done before whatever reads or writes MXCSR, that is always right: what is
-read has all flags, and what is written is added to none.
+`settle` moves the flags from there to MXCSR. It is called before every instruction that reads or writes MXCSR, so
+reads see all flags, and writes replace them.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from relink.errors import MachineError
 
 _FLAGS: Final = 0x3F
 _CODE: Final = 0x1000
-#: Instructions on xmm0 and xmm1, their operands, and the flags there are afterwards.
+#: Instructions on xmm0 and xmm1, their operands, and the resulting flags.
 _EXPERIMENT: Final = (
     ("f20f5ec1", 0x3FF0 << 48, 0, 0x04),  # divsd, 1 / 0: division by zero
     ("f20f59c1", 0x7FE0 << 48, 0x7FE0 << 48, 0x2C),  # mulsd, 2^1023 squared: overflow, inexact
@@ -35,7 +34,7 @@ _EXPERIMENT: Final = (
 
 @functools.cache
 def flags_offset() -> int:
-    """Where the flags lie in a context. Raises MachineError where this Unicorn keeps none."""
+    """The offset of the flags in a context. Raises MachineError when this version of Unicorn has none."""
     isa = ISAS["x86_64"]
     handle = api.open_engine("x86_64", isa)
     room = np.zeros(2 * PAGE_SIZE, np.uint8)
@@ -61,7 +60,7 @@ def flags_offset() -> int:
     expected = (0, *(flags for *_, flags in _EXPERIMENT))
     found = [at for at, values in enumerate(zip(*states, strict=True)) if values == expected]
     if len(found) != 1:
-        raise MachineError("this version of Unicorn does not show the exception flags of SSE arithmetic")
+        raise MachineError("this version of Unicorn does not expose the exception flags of SSE arithmetic")
     return found[0]
 
 
@@ -74,7 +73,7 @@ class SseFlags:
         self._mxcsr = api.register_slots(ISAS["x86_64"])["mxcsr"]
 
     def settle(self) -> None:
-        """Move the flags gathered to MXCSR. Raises MachineError as `flags_offset`."""
+        """Move the accumulated flags to MXCSR. Raises MachineError as `flags_offset` does."""
         offset = flags_offset()
         if self._context is None:
             self._context = api.Context(self._handle)

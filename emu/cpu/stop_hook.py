@@ -1,16 +1,15 @@
-"""A few bytes of host code that stop Unicorn exactly, between two blocks or two instructions.
+"""Machine code for the host that stops Unicorn exactly, between two blocks or two instructions.
 
-`uc_emu_stop` is exact only when it is called from within a hook that Unicorn runs before a block or an
-instruction. A hook in Python would cost 0.4 µs a block and may run signal handlers; a hook in machine code costs
-about a nanosecond. This one counts down, calls or instructions, and when nothing is left calls `uc_emu_stop`; see
-`StopRequest`.
+`uc_emu_stop` is exact only when it is called in a hook that Unicorn runs before a block or an instruction. A hook
+in Python takes 0.4 µs per block and may run signal handlers; a hook in machine code takes about a nanosecond. This
+one counts calls or instructions down and calls `uc_emu_stop` at the end; see `StopRequest`.
 
-Why not from another thread: translated code looks for a stop request at the start of a block, but also after
+Why not from another thread: translated code checks for a stop request at the start of a block, but also after
 every load and store, in the middle of an instruction (Unicorn 2.1.4: `check_exit_request` in qemu/tcg/tcg-op.c,
-qemu/include/exec/gen-icount.h). The request is then answered with pc at that instruction, whose effects up to
-there are kept: `add [m], 1` has stored, `ldr x0, [x0]` has overwritten its own address. Run again, it does so
-twice. On x86 that concerns all that reads, changes and writes memory; on AArch64 and Arm loads into their own base
-or index register; atomic instructions on all six ISAs.
+qemu/include/exec/gen-icount.h). Unicorn then stops with pc at that instruction, but its effects so far remain:
+`add [m], 1` has stored, `ldr x0, [x0]` has overwritten its own address. When the run continues, the instruction is
+executed twice. Affected are read-modify-write instructions on x86, loads into their own base or index register on
+AArch64 and Arm, and atomic instructions on all six ISAs.
 """
 
 from __future__ import annotations
@@ -133,20 +132,19 @@ HOST_CODE: Final[Mapping[str, bytes]] = {
 }
 
 
-#: What `stopped` says: that `left` was used up; that a block is not in `table`; that it has more than `budget`.
+#: Values of `stopped`: `left` was reached; a block is not in `table`; a block has more instructions than `budget`.
 ASKED, UNKNOWN_BLOCK, LIMIT = 1, 2, 4
-#: By which an address is multiplied to find its place in the table (Knuth, The Art of Computer Programming, 6.4).
+#: Multiplier of the table's hash function (Knuth, The Art of Computer Programming, 6.4).
 MULTIPLIER: Final = 0x9E37_79B9_7F4A_7C15
-PLACE_SHIFT: Final = 32  #: the bits of the product above these choose the place
+PLACE_SHIFT: Final = 32  #: the product is shifted right by this number of bits
 
 
 class StopRequest(ctypes.Structure):
-    """What the hook looks at: shared by the engine's thread and whoever wants it to stop.
+    """The data of the hook, shared by the engine's thread and threads that request a stop.
 
-    Any thread may set `left` at any time: the engine stops before the next block (or instruction) but `left - 1`
-    that it comes to, in this run or the next, and before every one from then on, until `left` is set again.
-
-    The rest belongs to the engine's thread. With a `budget` the hook also counts instructions, at blocks: see
+    Any thread may set `left` at any time: the engine lets `left - 1` blocks (or instructions) pass and stops
+    before the next, in this run or later ones, and before each one after that, until `left` is set again. The
+    other fields are for the engine's thread. With a `budget` the hook also counts instructions at blocks: see
     `emu.cpu.meter`, which fills `table`.
     """
 
@@ -177,7 +175,7 @@ class StopRequest(ctypes.Structure):
 
 @functools.cache
 def stop_hook() -> int | None:
-    """The address of the hook; None on hosts it is not written for, or that let no file be executed."""
+    """The address of the hook; None on unsupported hosts, or when no file can be mapped as executable."""
     code = HOST_CODE.get(platform.machine()) if sys.platform == "linux" else None
     try:
         return None if code is None else _executable(code)
@@ -185,11 +183,12 @@ def stop_hook() -> int | None:
         return None
 
 
-_mapped: list[tuple[mmap.mmap, NDArray[np.uint8]]] = []  # kept, and with it the code, as long as the process lives
+# keep a reference, so that the code stays mapped until the process ends
+_mapped: list[tuple[mmap.mmap, NDArray[np.uint8]]] = []
 
 
 def _executable(code: bytes) -> int:
-    """Map code to run it: never writable and executable at once, and coherent with every instruction cache."""
+    """Map code as executable: never writable and executable at once, and coherent with instruction caches."""
     with open(os.memfd_create("relink-emu stop hook"), "wb") as file:
         file.write(code)
         file.flush()

@@ -1,4 +1,4 @@
-"""pcmpestri, pcmpestrm, pcmpistri and pcmpistrm of SSE4.2: Unicorn loses a partial match at the end.
+"""pcmpestri, pcmpestrm, pcmpistri and pcmpistrm of SSE4.2: Unicorn misses a partial match at the end.
 
 Source: Intel SDM volume 2, 4.1 ("Imm8 Control Byte Operation"), and each instruction.
 """
@@ -39,7 +39,7 @@ def _intermediate(first: list[int], length1: int, second: list[int], length2: in
             bit = valid and any(low <= second[j] <= high for low, high in pairs)
         elif mode == _EQUAL_EACH:
             bit = first[j] == second[j] if valid and j < length1 else not valid and j >= length1
-        else:  # the needle matches as far as the vector goes
+        else:  # the needle matches up to the end of the vector
             bit = all(j + i < length2 and first[i] == second[j + i] for i in range(min(length1, count - j)))
         result |= bit << j
     return result
@@ -50,7 +50,7 @@ def compare(
 ) -> None:
     """Run 66 0F 3A `opcode` (60 to 63) on two vectors.
 
-    `wide` says that lengths have 64 bits; `prefix` is what names of registers begin with ("r", "e").
+    `wide`: lengths have 64 bits; `prefix` is that of register names ("r", "e").
     """
     one, two = _elements(first, control), _elements(second, control)
     if opcode & 2:

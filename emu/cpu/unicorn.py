@@ -1,18 +1,17 @@
 """Unicorn, the engine of six ISAs, behind `Cpu`. The C library itself is `emu.cpu.unicorn_api`.
 
 **Memory** is the caller's: `uc_mem_map_ptr` maps the numpy buffer itself, so the host reads and writes it
-directly. Unicorn does not see such writes, and keeps running what it once translated from there; `write`
-makes it forget.
+directly. Unicorn does not notice such writes, so `write` drops the translations.
 
 **Traps** are addresses where nothing is mapped. The guest's branch completes, the fetch fails with
-UC_ERR_FETCH_UNMAPPED, and every register is as the guest left it. No hook sees it, so no Python runs.
+UC_ERR_FETCH_UNMAPPED, and all registers are unchanged. No hook is called, so no Python code runs.
 
-**Faults** need hooks, for the error code alone gives neither the data address nor the exception number. The
-hooks fire on faults only and write down what they see; all judgement is in `_explain`.
+**Faults** need hooks, because the error code alone gives neither the data address nor the exception number. The
+hooks are called for faults only and record their arguments; `_explain` interprets them.
 
-**Stops from outside** (time limits, and so that Python may handle signals) and instruction limits are exact on
-all six ISAs: the run can go on from each as if it had not been stopped. Of Unicorn 2.1.4 this is exact, by its
-source and by experiment (`tests/cpu/test_stops.py`, docs/stops.md):
+**Stops from outside** (time limits, and so that Python may handle signals) and instruction limits are exact on all
+six ISAs: the run can continue as if it had not been stopped. Of Unicorn 2.1.4 this is exact, by its source and by
+experiment (`tests/cpu/test_stops.py`, docs/stops.md):
 
 * `uc_emu_stop` called from within a hook that runs before a block or an instruction: what is done here, by the
   hook of `emu.cpu.stop_hook` before blocks, for stops from outside and for limits (`emu.cpu.meter`);
@@ -21,10 +20,10 @@ source and by experiment (`tests/cpu/test_stops.py`, docs/stops.md):
 * a fetch of an unmapped page, an exception or a system call reported to a hook.
 
 Exact on no ISA: `uc_emu_stop` from another thread, and `timeout=`, which is one; nor a stop in a hook on memory
-accesses. They may be answered in the middle of an instruction, which then runs twice. None is used.
+accesses. They may stop in the middle of an instruction, which then runs twice. None of them is used.
 
-**Known weakness**: on x86_64 Unicorn drops the top 12 bits of a data address, so a wild pointer that differs from
-a good one only there (which is not canonical, and faults on hardware) is followed. The engine's other address
+**Known weakness**: on x86_64 Unicorn drops the top 12 bits of a data address, so a bad pointer that differs from a
+valid one only there (not canonical, so it faults on hardware) is dereferenced. The engine's other address
 translation (UC_TLB_VIRTUAL) would not, and is six times slower on loads and stores. No memory is mapped up there.
 """
 
@@ -79,7 +78,7 @@ class UnicornCpu(UnicornStops):
         super().__init__(handle, isa)
         self._seen = api.Seen()
         self._free = weakref.finalize(self, _release, handle, self._watch, self._look, self._seen.callbacks)
-        self._free.atexit = False  # a thread that outlives the main one may be in the engine
+        self._free.atexit = False  # a thread that outlives the main thread may be in the engine
         api.install_recorders(handle, isa, self._seen)
         self._pages = PageMap()
         self._install_stops()
@@ -88,15 +87,17 @@ class UnicornCpu(UnicornStops):
             self.write_register(name, self.read_register(name) | bits)
 
     def set_trap_range(self, start: int, size: int) -> None:
-        """Declare [start, start + size) the trap range. Only read-only pages may be mapped there."""
+        """Set the trap range [start, start + size). Only read-only pages may be mapped there."""
         self._trap_start, self._trap_end = start, start + size
-        # Unicorn also stops, without an error, where it is told to run until; let that be a trap as well.
+        # Unicorn also stops, without an error, at its `until` address; make that a trap too.
         self._until.value = start
 
     # ---------------------------------------------------------------- memory
 
     def map(self, address: int, size: int, protection: Protection, buffer: NDArray[np.uint8]) -> None:
-        """Map `buffer` itself, as `Cpu.map`. Raises AddressSpaceError on overlap, a misfit, out of reach."""
+        """Map `buffer` itself; see `Cpu.map`. Raises AddressSpaceError for overlap, a wrong size or alignment, and
+        unsupported addresses.
+        """
         if self._running:
             self._refuse_other_threads()
         if buffer.nbytes != size or buffer.dtype != np.uint8 or not buffer.flags.c_contiguous:
@@ -105,7 +106,7 @@ class UnicornCpu(UnicornStops):
             raise AddressSpaceError("the buffer is not page-aligned", address=address, size=size)
         self._isa.check_reach(address, size)
         overlaps = address < self._trap_end and self._trap_start < address + size
-        if overlaps and protection != Protection.R:  # what cannot run stops like what is not there
+        if overlaps and protection != Protection.R:  # non-executable pages stop like unmapped ones
             raise AddressSpaceError("mapping overlaps the trap range", address=address, size=size)
         self._pages.add(address, memoryview(cast(Any, buffer)), protection)
         host = ctypes.c_void_p(buffer.ctypes.data)
@@ -119,13 +120,13 @@ class UnicornCpu(UnicornStops):
         if self._running:
             self._refuse_other_threads()
         for piece, low, high in self._pages.covering(address, size, "protect of unmapped memory"):
-            self._forget(piece, low, high)  # while the engine can still find them
+            self._forget(piece, low, high)  # before the protection changes, while the engine can still find them
         self._pages.protect(address, size, protection)
         status = api.uclib.uc_mem_protect(self._handle, address, size, api.PROTECTION[protection])
         api.check(status, "protect memory", address, size)
 
     def unmap(self, address: int, size: int) -> None:
-        """Unmap and forget translations. Raises AddressSpaceError if any page is not mapped."""
+        """Unmap pages and drop their translations. Raises AddressSpaceError if any page is unmapped."""
         if self._running:
             self._refuse_other_threads()
         for piece, low, high in self._pages.covering(address, size, "unmap of unmapped memory"):
@@ -142,18 +143,17 @@ class UnicornCpu(UnicornStops):
         return self._pages.read(address, size, Protection.R)
 
     def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write guest memory as the guest would. Raises GuestAccessError, with nothing written."""
+        """Write guest memory with the guest's permissions. Raises GuestAccessError, with nothing written."""
         for piece, low, high in self._pages.write(address, data, Protection.W):
             self._forget(piece, low, high)
 
     def extent(self, address: int, needed: Protection) -> int:
-        """How many bytes from `address` on allow `needed`; see `Cpu.extent`."""
+        """The number of bytes from `address` on that allow `needed`; see `Cpu.extent`."""
         return self._pages.extent(address, needed)
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
-        """Write guest memory whatever its permissions, forgetting stale translations of it.
-
-        Raises AddressSpaceError, with nothing written, if any byte is unmapped.
+        """Write guest memory, ignoring permissions, and drop stale translations. Raises GuestAccessError, with
+        nothing written, if any byte is unmapped.
         """
         if self._running:
             self._refuse_other_threads()
@@ -199,7 +199,7 @@ class UnicornCpu(UnicornStops):
                 meter.interrupted(stop.pc, bool(self._thumb_bit()))
             return stop
         except BaseException:
-            # A signal handler raised: the guest is between two blocks, and does not go on from there.
+            # A signal handler raised: the guest is between two blocks and will not continue from there.
             self._seen.forget()
             self._look.left = self._look.stopped = 0
             if self._watched is not None:
@@ -215,7 +215,7 @@ class UnicornCpu(UnicornStops):
                 self.executed = meter.end()
 
     def _explain(self, status: int, pc: int) -> Stop:
-        """Why the engine came back to a pc that is no trap."""
+        """The Stop for an engine that returned with a pc outside the trap range."""
         address, number = self._seen.address(), self._seen.exception()
         if number is not None:
             overshoot = self._isa.overshoot(number, self._before(pc, 2), bool(self._thumb_bit()))
@@ -239,11 +239,11 @@ class UnicornCpu(UnicornStops):
     def _approach(self, reason: StopReason, pc: int, page: int) -> Stop:
         """Run up to the start of an unfetchable page, and fault there.
 
-        The x86 front end reads on into the next page before it runs what lies in this one, and then faults at
-        the start of the whole block.
+        The x86 front end reads into the next page before it runs the code in this one, and then faults at the
+        start of the whole block.
         """
         until, self._until.value = self._until.value, page
-        # The block is looked at as one that begins a run: Unicorn drops it each time it stops short of `page`.
+        # The block is inspected as the first of a run: Unicorn drops it each time it stops before `page`.
         if self._inspector is not None:
             self._inspector.begin(pc)
             self._inspector.look_away(True)
@@ -260,7 +260,9 @@ class UnicornCpu(UnicornStops):
         return self._explain(status, reached)
 
     def _ended(self, pc: int) -> Stop:
-        """A limit; or waiting for an interrupt that cannot come (hlt, wfi), which ends a run without an error."""
+        """The Stop for a run that ended without an error: a limit, or an instruction that waits for an interrupt
+        (hlt, wfi).
+        """
         last = None if self._meter is None else self._meter.ended(pc)
         if last is not None and (last == pc or self._before(pc, pc - last) not in self._isa.halts):
             return Stop(StopReason.INSTRUCTION_LIMIT, pc)
@@ -276,28 +278,27 @@ class UnicornCpu(UnicornStops):
         return pc
 
     def _fetched(self, pc: int) -> int:
-        """The address a fetch failed at: the next page if the instruction at `pc` straddles into it."""
+        """The address of a failed fetch: the next page if the instruction at `pc` extends into it."""
         piece = self._pages.at(pc)
         fetchable = piece is not None and piece.protection & Protection.X
         return (pc | (PAGE_SIZE - 1)) + 1 if fetchable else pc
 
     def _leave(self, pc: int) -> None:
-        """Arm: forget the IT block in which the guest was stopped, unless it goes on there.
+        """Arm: clear the state of the IT block in which the guest was stopped, unless it continues there.
 
-        Otherwise the first instructions of whatever runs next would be conditional.
+        Otherwise the first instructions of the next run would be conditional.
         """
         if pc & ~1 != self._suspended:
             self.write_register("cpsr", self.read_register("cpsr") & ~_CPSR_IT)
         self._suspended = None
 
     def close(self) -> None:
-        """Free the engine and let go of all buffers. Using the CPU afterwards raises MachineError.
-
-        Raises MachineInUse while the guest runs on it.
+        """Free the engine and release all buffers. The CPU then raises MachineError. Raises MachineInUse while the
+        guest runs on it.
         """
         if self._running:
             raise MachineInUse("the guest is running on this CPU: it cannot be closed")
         self._free()
-        # The engine would not survive being called; every way to it leads through one of these.
+        # Calling the freed engine would crash; all calls go through one of these.
         self._handle = self._begin = self._slots = self._batches = self._pages = cast(Any, Closed())
         self._suspended = None

@@ -1,13 +1,12 @@
-"""Unicorn's C API (unicorn/unicorn.h) as this project calls it. The only file that imports Unicorn.
+"""The part of Unicorn's C API (unicorn/unicorn.h) that this project uses. The only file that imports Unicorn.
 
-The C library is called through ctypes with buffers made once: the Python binding's own methods cost four
-times as much as the engine on a short run.
+The C library is called through ctypes with preallocated buffers: for a short run the Python binding's methods
+would take four times as long as the engine.
 
-**Hooks are not Python code.** A ctypes callback that is a Python function runs the handlers of signals that have
-come, and what they raise (Ctrl-C's KeyboardInterrupt) is printed and lost, in the middle of the guest's run. So
-the callbacks that write down what Unicorn saw are built-in functions (`struct`'s `pack_into`), which run no
-handler; what stops the engine after them is `uc_emu_stop` itself, installed as a second hook; and what stops it on
-request is a few bytes of machine code (`emu.cpu.stop_hook`).
+**Hooks are not Python code.** A ctypes callback in Python runs pending signal handlers, whose exceptions (Ctrl-C's
+KeyboardInterrupt) would be printed and lost during the guest's run. So the callbacks that record events are
+built-in functions (`struct`'s `pack_into`), which do not run handlers. `uc_emu_stop` itself, installed as a second
+hook, stops the engine after them, and machine code stops it on request (`emu.cpu.stop_hook`).
 """
 
 from __future__ import annotations
@@ -59,9 +58,9 @@ __all__ = [
     "uclib",
 ]
 
-#: The engine never drops translated code but for want of room: by default it takes a gigabyte before.
+#: The engine drops translated code only when its buffer is full: by default a gigabyte.
 _TRANSLATED: Final = 32 << 20
-# As uc_ctl encodes a call that writes one argument.
+# uc_ctl's encoding of a call that writes one argument.
 _SET_TRANSLATION_BUFFER: Final = uc.UC_CTL_TCG_BUFFER_SIZE | 1 << 26 | uc.UC_CTL_IO_WRITE << 30
 NO_TIMEOUT: Final = ctypes.c_uint64(0)
 NO_COUNT: Final = ctypes.c_size_t(0)
@@ -74,8 +73,8 @@ _CONSTANTS = {
     "riscv": unicorn.riscv_const,
 }
 
-# The binding's prototypes convert every argument again on every call. These have none: what is passed has its C
-# type already.
+# The binding's prototypes convert every argument on every call. These have none, because the arguments already
+# have C types.
 emu_start = uclib["uc_emu_start"]
 reg_read, reg_write = uclib["uc_reg_read"], uclib["uc_reg_write"]
 reg_read_batch, reg_write_batch = uclib["uc_reg_read_batch"], uclib["uc_reg_write_batch"]
@@ -105,7 +104,7 @@ FAULTS: Final[Mapping[int, StopReason]] = {
 
 
 class UnicornError(AddressSpaceError):
-    """Unicorn refused a request about memory or set-up; the message is its own."""
+    """Unicorn refused a request for memory or set-up; the message is Unicorn's."""
 
 
 def check(status: int, action: str, address: int | None = None, size: int | None = None) -> None:
@@ -138,7 +137,7 @@ def open_engine(arch: str, isa: UnicornIsa) -> ctypes.c_void_p:
 
 
 class _Wide(ctypes.Structure):
-    """A 128-bit register buffer that speaks int, as ctypes' own integers do."""
+    """A 128-bit register buffer whose `value` is an int, like ctypes integers."""
 
     _fields_ = (("low", ctypes.c_uint64), ("high", ctypes.c_uint64))
 
@@ -148,7 +147,7 @@ class _Wide(ctypes.Structure):
 
     @value.setter
     def value(self, value: int) -> None:
-        self.low, self.high = value, value >> 64  # ctypes drops what does not fit
+        self.low, self.high = value, value >> 64  # ctypes integers truncate too
 
 
 #: A register's width in bytes -> the type of its buffer.
@@ -181,12 +180,12 @@ class Context:
         weakref.finalize(self, uclib.uc_context_free, self.pointer)
 
     def content(self, handle: ctypes.c_void_p) -> bytes:
-        """Save the engine's state; the bytes it is saved as."""
+        """Save the engine's state and return it as bytes."""
         check(uclib.uc_context_save(handle, self.pointer), "save a context")
         return ctypes.string_at(self.pointer, self._size)
 
     def put(self, handle: ctypes.c_void_p, offset: int, value: int) -> None:
-        """Change one byte of what was saved, and restore it."""
+        """Change one byte of the saved state, and restore the state."""
         assert self.pointer.value is not None
         assert 0 <= offset < self._size
         ctypes.c_uint8.from_address(self.pointer.value + offset).value = value
@@ -205,7 +204,7 @@ class _DescriptorTable(ctypes.Structure):
 
 
 class Gdt:
-    """i386: a page with a GDT: flat segments (loading %gs makes the engine look at them all) and %gs's own."""
+    """i386: a page with a GDT: flat segments (loading %gs makes the engine read them all) and %gs's segment."""
 
     def __init__(self, handle: ctypes.c_void_p) -> None:
         self._handle = handle
@@ -236,7 +235,7 @@ class Gdt:
 
 # ---------------------------------------------------------------- hooks
 
-_HOOK_ARGUMENTS = ctypes.c_size_t  # engine and user data, which nobody looks at
+_HOOK_ARGUMENTS = ctypes.c_size_t  # engine and user data, which are not used
 _MEMORY_HOOK = ctypes.CFUNCTYPE(
     ctypes.c_bool, _HOOK_ARGUMENTS, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, _HOOK_ARGUMENTS
 )
@@ -245,7 +244,7 @@ _INSTRUCTION_HOOK = ctypes.CFUNCTYPE(None, _HOOK_ARGUMENTS, _HOOK_ARGUMENTS)
 
 
 class _Record:
-    """The arguments of a callback's last call, as a C hook left them in a buffer."""
+    """The arguments of a callback's last call, stored in a buffer by a C hook."""
 
     def __init__(self, layout: str) -> None:
         self._layout = struct.Struct(layout)
@@ -253,7 +252,7 @@ class _Record:
         self.write = partial(self._layout.pack_into, self._buffer, 0)
 
     def take(self) -> tuple[int, ...] | None:
-        """The arguments, once; None if there was no call since. The first, the engine, is never 0."""
+        """Take the arguments; None if there was no call since. The first, the engine, is never 0."""
         arguments = self._layout.unpack_from(self._buffer)
         if not arguments[0]:
             return None
@@ -262,13 +261,15 @@ class _Record:
 
 
 class Seen:
-    """What the hooks saw during a run. They hold this and not the Cpu, which can so be freed at once."""
+    """The events recorded by hooks during a run. Hooks refer to this instead of the Cpu, so that the Cpu can be
+    freed at once.
+    """
 
     def __init__(self) -> None:
         self._memory = _Record("=QiQiqQ")
         self._exception = _Record("=QIQ")
         self._syscall = _Record("=QQ")
-        #: What Unicorn calls: kept as long as the engine lives. None as a result is false: "not handled".
+        #: The callbacks, kept as long as the engine. Their result None means "not handled".
         self.callbacks = (
             _MEMORY_HOOK(self._memory.write),
             _INTERRUPT_HOOK(self._exception.write),
@@ -286,7 +287,7 @@ class Seen:
         return arguments[1] if arguments is not None else _SYSCALL_INSTRUCTION if self._syscall.take() else None
 
     def forget(self) -> None:
-        """Discard what the hooks saw in a run that has been given up."""
+        """Discard the events of an abandoned run."""
         for record in (self._memory, self._exception, self._syscall):
             record.take()
 
@@ -302,7 +303,7 @@ def add_hook(
     *extra: int,
     place: tuple[int, int] = _EVERYWHERE,
 ) -> ctypes.c_size_t:
-    """uc_hook_add for the addresses from the first of `place` to the last; the hook. Raises UnicornError."""
+    """uc_hook_add for the addresses in `place` (first, last); returns the hook. Raises UnicornError."""
     hook = ctypes.c_size_t()
     bounds = map(ctypes.c_uint64, place)
     status = uclib.uc_hook_add(
@@ -313,7 +314,9 @@ def add_hook(
 
 
 def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> None:
-    """Have bad memory accesses, exceptions, and system calls that raise none written down, and stop the engine."""
+    """Install hooks that record bad memory accesses, exceptions, and system calls without an exception, and stop
+    the engine.
+    """
     memory, exception, syscall = (ctypes.cast(callback, ctypes.c_void_p) for callback in seen.callbacks)
     add_hook(handle, uc.UC_HOOK_MEM_INVALID & ~uc.UC_HOOK_MEM_FETCH_INVALID, memory)  # stops by itself
     stopping = [(uc.UC_HOOK_INTR, exception, ())]
@@ -330,7 +333,9 @@ class _Block(ctypes.Structure):
 
 
 class Watched:
-    """The engine as `emu.cpu.inspector` and `emu.cpu.meter` use it; `hook` is that of `emu.cpu.stop_hook`."""
+    """The engine's interface for `emu.cpu.inspector` and `emu.cpu.meter`; `hook` is that of
+    `emu.cpu.stop_hook`.
+    """
 
     def __init__(self, handle: ctypes.c_void_p, hook: int) -> None:
         self._handle, self._hook = handle, ctypes.c_void_p(hook)
@@ -343,7 +348,7 @@ class Watched:
         return self.edges.stopped or self.instructions.stopped
 
     def forget(self) -> None:
-        """Discard that one of them has."""
+        """Clear both requests' results."""
         self.edges.stopped = self.instructions.stopped = 0
 
     def hook_instruction(self, address: int) -> None:
@@ -354,7 +359,7 @@ class Watched:
         return self.block(pc)[1]
 
     def block(self, pc: int) -> tuple[int, int]:
-        """(instructions, bytes) of the block at `pc`, translated if need be. Raises UnicornError."""
+        """(instructions, bytes) of the block at `pc`, translated if necessary. Raises UnicornError."""
         block = _Block()
         request = ctypes.c_int(uc.UC_CTL_TB_REQUEST_CACHE | 2 << 26 | uc.UC_CTL_IO_READ_WRITE << 30)
         check(uclib.uc_ctl(self._handle, request, ctypes.c_uint64(pc), ctypes.byref(block)), "look at a block")
@@ -365,5 +370,5 @@ class Watched:
 
 
 def stop_request() -> StopRequest:
-    """A request that stops Unicorn, for `emu.cpu.stop_hook`. It is to live as long as the engine."""
+    """Make a request for `emu.cpu.stop_hook` that stops Unicorn. It must live as long as the engine."""
     return StopRequest(stop=_EMU_STOP, multiplier=MULTIPLIER)

@@ -1,7 +1,7 @@
-"""What Unicorn needs for each of its six ISAs: mode, CPU model, register names, exception numbers.
+"""Unicorn's data for each of its six ISAs: mode, CPU model, register names, exception numbers.
 
-Pure data: Unicorn's constants appear by name (the part after `UC_<PREFIX>_`), and `emu.cpu.unicorn_api`,
-the one file that imports the engine, looks them up. Register names are the psABI's; widths are bytes.
+Pure data: Unicorn's constants are given by name (the part after `UC_<PREFIX>_`), and `emu.cpu.unicorn_api`, the
+one file that imports the engine, looks them up. Register names are the psABI's; widths are bytes.
 
 CPU models: on x86 Haswell runs SSE4.2, BMI and all between, and Unicorn's CPUID leaves out the AVX it cannot
 run (ifunc resolvers read CPUID); the models without AVX report SSSE3 and do not run it. AArch64 and Arm
@@ -16,11 +16,11 @@ from emu.cpu.protocol import StopReason
 from relink.errors import AddressSpaceError
 from relink.records import dataclass, field
 
-#: i386 has no register for the thread pointer: %gs selects this GDT entry, whose base is the thread pointer.
-#: The table lies in a page of its own, above every address a Linux i386 process can have (3 GiB), in the
-#: half of the address space that belongs to the kernel.
+#: i386 has no register for the thread pointer: %gs selects this GDT entry, whose base is the thread pointer. The
+#: table has a separate page, above all addresses of a Linux i386 process (3 GiB), in the kernel's part of the
+#: address space.
 GDT_PAGE = 0xFFFF_E000
-GDT_FLAT = 2  #: the entry of the other data segments
+GDT_FLAT = 2  #: the entry for the other data segments
 GDT_TLS = 6  #: GDT_ENTRY_TLS_MIN of the Linux kernel on i386, so the selector is the familiar 0x33
 
 
@@ -38,14 +38,14 @@ def gdt_entry(base: int, privilege: int) -> bytes:
     return entry.to_bytes(8, "little")
 
 
-#: Unicorn hands RISC-V's ecall and QEMU's Arm exceptions to the interrupt hook under these numbers.
+#: The numbers of RISC-V's ecall and QEMU's Arm exceptions in Unicorn's interrupt hook.
 _X86_EXCEPTIONS = {
     0: StopReason.ARITHMETIC,  # #DE
     1: StopReason.BREAKPOINT,  # #DB
     3: StopReason.BREAKPOINT,  # #BP, int3
     4: StopReason.ARITHMETIC,  # #OF, into
     6: StopReason.INVALID_INSTRUCTION,  # #UD
-    8: StopReason.ARITHMETIC,  # #DF: a #DE after one that ended the run before, which the engine remembers
+    8: StopReason.ARITHMETIC,  # #DF: a #DE after a #DE that ended the previous run, which the engine remembers
     16: StopReason.ARITHMETIC,  # #MF, an unmasked x87 exception
     17: StopReason.UNALIGNED,  # #AC
     19: StopReason.ARITHMETIC,  # #XM, an unmasked SSE exception
@@ -55,7 +55,7 @@ _X86_EXCEPTIONS = {
 _ARM_EXCEPTIONS = {
     1: StopReason.INVALID_INSTRUCTION,  # EXCP_UDEF
     2: StopReason.SYSCALL,  # EXCP_SWI
-    3: StopReason.UNALIGNED,  # EXCP_PREFETCH_ABORT; without an MMU, alignment is all that can abort
+    3: StopReason.UNALIGNED,  # EXCP_PREFETCH_ABORT; without an MMU only misalignment aborts
     4: StopReason.UNALIGNED,  # EXCP_DATA_ABORT
     7: StopReason.BREAKPOINT,  # EXCP_BKPT
 }
@@ -73,7 +73,7 @@ _RISCV_EXCEPTIONS = {
 
 
 def _x86_overshoot(number: int, before: bytes, thumb: bool) -> int:
-    """Software interrupts and syscall leave pc behind themselves, as on hardware; other exceptions do not."""
+    """Software interrupts and syscall leave pc after the instruction, as on hardware; other exceptions do not."""
     if before in (b"\x0f\x05", b"\x0f\x34", bytes((0xCD, number))):  # syscall, sysenter, int n
         return 2
     return int(before[-1:] in {1: (b"\xf1",), 3: (b"\xcc",), 4: (b"\xce",)}.get(number, ()))  # int1 int3 into
@@ -85,50 +85,50 @@ def _arm_overshoot(number: int, before: bytes, thumb: bool) -> int:
 
 
 def _riscv_overshoot(number: int, before: bytes, thumb: bool) -> int:
-    """Unicorn steps over whatever raised an exception that a hook saw, always by 4 bytes."""
+    """After an exception with a hook, Unicorn advances pc by 4 bytes, regardless of the instruction's size."""
     return 4
 
 
 @dataclass(frozen=True)
 class UnicornIsa:
-    """One ISA in Unicorn's terms."""
+    """Unicorn's data for one ISA."""
 
-    constants: str  #: module of register constants, and the middle of their names: x86, arm64, arm, riscv
+    constants: str  #: module of register constants, also part of their names: x86, arm64, arm, riscv
     engine: str  #: UC_ARCH_*
     mode: str  #: UC_MODE_*
     word: int  #: bytes in an integer register
     model: str | None  #: UC_CPU_*; None: Unicorn's default
     names: Mapping[str, tuple[str, int]]  #: register name -> (constant, bytes)
-    printed: tuple[str, ...]  #: worth printing in a fault; pc last
-    thread_pointer: str | None  #: register name; None: through the GDT
-    exceptions: Mapping[int, StopReason]  #: numbers the interrupt hook is given
-    #: (exception number, the two bytes before pc, in Thumb state) -> bytes by which pc is past the culprit
+    printed: tuple[str, ...]  #: registers to print for a fault; pc last
+    thread_pointer: str | None  #: register of the thread pointer; None: through the GDT
+    exceptions: Mapping[int, StopReason]  #: exception numbers of the interrupt hook
+    #: (exception number, the two bytes before pc, in Thumb state) -> distance of pc from the faulting instruction
     overshoot: Callable[[int, bytes, bool], int]
-    halts: tuple[bytes, ...]  #: instructions that stop the engine without a word
-    #: hints at which the engine stops with UC_ERR_INSN_INVALID and pc behind them
+    halts: tuple[bytes, ...]  #: instructions that stop the engine without an error
+    #: hints at which the engine stops with UC_ERR_INSN_INVALID and pc after them
     pauses: tuple[bytes, ...] = ()
-    #: the bits of a faulting data address that survive in the engine; canonical ones are sign-extended
+    #: number of bits of a faulting data address that the engine keeps; canonical addresses are sign-extended
     address_bits: int = 64
-    refused: StopReason = StopReason.INVALID_INSTRUCTION  #: what UC_ERR_INSN_INVALID means
-    setup: Mapping[str, int] = field(default_factory=dict)  #: bits set in registers after a reset
+    refused: StopReason = StopReason.INVALID_INSTRUCTION  #: the meaning of UC_ERR_INSN_INVALID
+    setup: Mapping[str, int] = field(default_factory=dict)  #: bits to set in registers after a reset
     syscalls: tuple[str, ...] = ()  #: UC_*_INS_* that enter the kernel without raising an exception
 
     def check_reach(self, address: int, size: int) -> None:
-        """Raise AddressSpaceError for memory whose addresses the engine would cut short where data is accessed."""
+        """Raise AddressSpaceError for memory whose addresses the engine would truncate in data accesses."""
         if address + size > 1 << self.address_bits:
             mode = f"{self.engine} in {self.mode}-bit mode"
             problem = f"Unicorn ({mode}) keeps {self.address_bits} bits of data addresses"
             raise AddressSpaceError(problem, address=address, size=size)
 
     def full_address(self, address: int | None) -> int | None:
-        """A faulting address with the bits back that the engine dropped."""
+        """A faulting address with the bits that the engine dropped."""
         if address is None or self.address_bits == 64 or not address >> (self.address_bits - 1):
             return address
         return address | (1 << 64) - (1 << self.address_bits)
 
 
 def _plain(names: Iterable[str], size: int) -> dict[str, tuple[str, int]]:
-    """Registers whose constant is their name in capitals."""
+    """Entries for registers whose constant is their name in capitals."""
     return {name: (name.upper(), size) for name in names}
 
 
@@ -146,7 +146,7 @@ def _x86(word: int, general: tuple[str, ...], flags: str, vectors: int, thread_p
         **_numbered("st", 8, 10),
         "mxcsr": ("MXCSR", 4),
         "fpcw": ("FPCW", 2),
-        "fpsw": ("FPSW", 2),  # with fptag: what it takes to push or pop an x87 result
+        "fpsw": ("FPSW", 2),  # with fptag: the registers for pushing or popping an x87 result
         "fptag": ("FPTAG", 2),
     }
     if thread_pointer:
@@ -163,7 +163,7 @@ def _x86(word: int, general: tuple[str, ...], flags: str, vectors: int, thread_p
         _X86_EXCEPTIONS,
         _x86_overshoot,
         halts=(b"\xf4",),
-        # What a Linux process starts with: exceptions masked, 64-bit x87 significands, an empty x87 stack.
+        # The initial state of a Linux process: exceptions masked, 64-bit x87 significands, an empty x87 stack.
         setup={"fpcw": 0x37F, "fptag": 0xFFFF, "mxcsr": 0x1F80},
         address_bits=52 if word == 8 else 64,
         syscalls=("X86_INS_SYSCALL", "X86_INS_SYSENTER"),
@@ -255,7 +255,7 @@ def _riscv(word: int) -> UnicornIsa:
         _RISCV_EXCEPTIONS,
         _riscv_overshoot,
         halts=(bytes.fromhex("73005010"),),
-        # Illegal instructions arrive as exception 2; what Unicorn refuses by itself is ebreak.
+        # Illegal instructions are exception 2; UC_ERR_INSN_INVALID is ebreak.
         refused=StopReason.BREAKPOINT,
         setup={"mstatus": 0x6000},  # FS = Dirty: floating point does not trap
     )

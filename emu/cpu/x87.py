@@ -16,7 +16,7 @@ from relink.records import dataclass
 
 
 class X87Registers(Protocol):
-    """What reads and writes `st0` to `st7` (patterns of 80 bits), `fpsw`, `fpcw` and `fptag`."""
+    """Access to `st0` to `st7` (80-bit patterns), `fpsw`, `fpcw` and `fptag`."""
 
     def read_register(self, name: str) -> int: ...
     def write_register(self, name: str, value: int) -> None: ...
@@ -24,13 +24,13 @@ class X87Registers(Protocol):
 
 _IE, _DE, _ZE, _OE, _UE, _PE = 1, 2, 4, 8, 16, 32
 _C0, _C1, _C2, _C3 = 1 << 8, 1 << 9, 1 << 10, 1 << 14
-_TOP = 11  #: the bit the number of the stack's top begins at
+_TOP = 11  #: the lowest bit of TOP, the number of the stack's top
 _BIAS, _LOWEST, _HIGHEST, _BITS = 16383, -16382, 16383, 64
 _INDEFINITE: Final = 0xFFFF_C000_0000_0000_0000
 _PI = Fraction(0xC90F_DAA2_2168_C234_C, 1 << 66)
 _DIGITS = Context(prec=80, Emax=999_999, Emin=-999_999)
 _TINY = Decimal(10) ** -30
-_RANGE = 1 << 63  #: arguments of trigonometric functions from here on are left as they are
+_RANGE = 1 << 63  #: larger arguments of trigonometric functions are not changed
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _split(bits: int) -> _Number:
 
 
 class _Result:
-    """Rounds results as the control word says and gathers status bits."""
+    """Rounds results by the control word and collects status bits."""
 
     def __init__(self, control: int) -> None:
         self.mode = control >> 10 & 3  # nearest, down, up, to zero
@@ -72,7 +72,7 @@ class _Result:
         return _INDEFINITE
 
     def nan(self, *operands: _Number) -> int | None:
-        """The NaN operands lead to; None where there is none."""
+        """The NaN result for the operands; None when none is NaN."""
         if any(each.kind == "unsupported" for each in operands):
             return self.invalid()
         nans = [each for each in operands if each.kind in ("quiet", "signalling")]
@@ -215,7 +215,7 @@ def _fyl2xp1(out: _Result, x: _Number, y: _Number) -> int:
         return _infinity(x.negative != y.negative)
     if x.zero or y.zero:
         return out.rounded(Fraction(0), negative=x.negative != y.negative)
-    if x.value <= -1:  # outside of what the instruction is for: hardware leaves it
+    if x.value <= -1:  # outside the instruction's range: hardware leaves it unchanged
         out.status |= _PE
         return x.bits
     return out.rounded(y.value * _real(_log1p, x.value))
@@ -246,7 +246,9 @@ def _infinity(negative: bool) -> int:
 
 
 def _remainder(out: _Result, x: _Number, y: _Number, *, nearest: bool) -> int:
-    """One step of fprem or fprem1: C2 says that another is needed; C0, C3 and C1 are the quotient's low bits."""
+    """One step of fprem or fprem1: C2 is set when another step is needed; C0, C3 and C1 are the quotient's low
+    bits.
+    """
     if (nan := out.nan(x, y)) is not None:
         return nan
     if x.kind == "infinite" or y.zero:
@@ -270,12 +272,12 @@ def _remainder(out: _Result, x: _Number, y: _Number, *, nearest: bool) -> int:
 
 _BINARY: Mapping[int, Callable[[_Result, _Number, _Number], int]] = {0xF1: _fyl2x, 0xF3: _fpatan, 0xF9: _fyl2xp1}
 _FPTAN, _FSINCOS, _FSIN, _FCOS, _F2XM1, _FPREM1, _FPREM = 0xF2, 0xFB, 0xFE, 0xFF, 0xF0, 0xF5, 0xF8
-#: Second bytes, behind D9, of what is computed here.
+#: Bytes after D9 of the instructions computed here.
 OPCODES = frozenset({*_BINARY, _FPTAN, _FSINCOS, _FSIN, _FCOS, _F2XM1, _FPREM1, _FPREM})
 
 
 def execute(registers: X87Registers, opcode: int) -> None:
-    """Run the instruction D9 `opcode`. The stack's own faults (an empty or full register) are left to its tags."""
+    """Run the instruction D9 `opcode`. Stack faults (an empty or full register) are not raised."""
     out = _Result(registers.read_register("fpcw"))
     x, y = (_split(registers.read_register(name)) for name in ("st0", "st1"))
     status = registers.read_register("fpsw") & ~(_C0 | _C1 | _C2 | _C3)

@@ -1,4 +1,4 @@
-"""Arm, hard-float (armhf), A32 and Thumb alike.
+"""Arm, hard-float (armhf), A32 and Thumb.
 
 Procedure Call Standard for the Arm Architecture (AAPCS32, 2024Q3), section 6.5 "Parameter passing" and 7.1
 "The standard variants" (VFP).

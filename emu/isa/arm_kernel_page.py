@@ -1,4 +1,4 @@
-"""The page of helpers that Linux maps into every 32-bit Arm process, for code older than the instructions in them.
+"""The page of helpers that Linux maps into every 32-bit Arm process, for code written for older cores.
 
 Linux, Documentation/arch/arm/kernel_user_helpers.rst. Each helper lies at a fixed address, called like a function.
 """
@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 
 ADDRESS = 0xFFFF_0000
-_VERSION = 5  #: of the set, at 0xffff0ffc: helpers 1 to 5 are there
+_VERSION = 5  #: version of the set, at 0xffff0ffc: helpers 1 to 5 exist
 
 #: Offset in the page -> instructions.
 _HELPERS: Mapping[int, str] = {
@@ -29,7 +29,7 @@ _HELPERS: Mapping[int, str] = {
 
 
 def content() -> bytes:
-    """What the page holds: 4096 bytes."""
+    """The content of the page, 4096 bytes."""
     page = bytearray(4096)
     for offset, text in _HELPERS.items():
         code = struct.pack(f"<{len(text.split())}I", *(int(word, 16) for word in text.split()))

@@ -1,10 +1,9 @@
-"""Calling conventions as data: where arguments and results go, what the C types are, how a function returns.
+"""Calling conventions as data: the places of arguments and results, the C types, how a function returns.
 
-`emu.calls.assign` computes places for a prototype's parameters from it, `emu.calls.plan` moves the values. One
+`emu.calls.assign` computes the places of a prototype's parameters, `emu.calls.plan` moves the values. One
 algorithm serves all conventions, since every psABI counts the same three things (the next integer register, the
-next floating-point register, the next stacked argument); the fields here say where they differ.
-
-Fields have no defaults: a page that leaves one out fails when it is imported.
+next floating-point register, the next stacked argument); the fields here are the differences. Fields have no
+defaults: a page that omits one fails at import.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ class FloatFormat(NamedTuple):
 
     exponent: int
     fraction: int
-    explicit_one: bool = False  #: the leading bit is stored (x87)
+    explicit_one: bool = False  #: whether the leading bit is stored (x87)
 
     @property
     def size(self) -> int:
-        """Bytes that carry the value (without padding)."""
+        """Size in bytes without padding."""
         return (1 + self.exponent + self.explicit_one + self.fraction) // 8
 
 
@@ -39,15 +38,15 @@ BINARY128 = FloatFormat(15, 112)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataModel:
-    """What the basic C types are. Sizes and alignments in bytes."""
+    """The basic C types. Sizes and alignments in bytes."""
 
-    pointer_size: int  #: of `long`, `size_t` and pointers too: ILP32 or LP64
+    pointer_size: int  #: size of `long`, `size_t` and pointers: ILP32 or LP64
     char_signed: bool
     wchar_signed: bool
     long_double: FloatFormat
     long_double_size: int  #: sizeof(long double)
     time_size: int  #: sizeof(time_t) and sizeof(off_t), as glibc without _TIME_BITS or _FILE_OFFSET_BITS
-    maximum_alignment: int  #: no basic type is aligned more in memory
+    maximum_alignment: int  #: the largest alignment of a basic type in memory
     vector_alignment: int  #: no vector is aligned more
     unnamed_fields_align: bool  #: a bit-field without a name counts for the alignment of its structure
     has_float16: bool  #: whether compilers have _Float16
@@ -56,16 +55,16 @@ class DataModel:
 
 
 class VariadicRule(enum.Enum):
-    """How a variadic call differs from one with the same arguments named."""
+    """How a variadic call differs from a call with the same named arguments."""
 
     SAME = "not at all"
-    EXTRAS_AS_INTEGERS = "floating-point arguments that match the ellipsis go where integers go"
+    EXTRAS_AS_INTEGERS = "floating-point arguments that match the ellipsis are passed like integers"
     ARGUMENTS_AS_INTEGERS = "all floating-point arguments go where integers go"
-    ALL_AS_INTEGERS = "all floating-point arguments and the result go where integers go"
+    ALL_AS_INTEGERS = "all floating-point arguments and the result are passed like integers"
 
 
 class PairAlignment(enum.Enum):
-    """When a value of two registers, aligned to its size, starts at an even-numbered one."""
+    """When a value of two registers that is aligned to its size must start at an even-numbered register."""
 
     NEVER = "never"
     ALWAYS = "always"
@@ -82,16 +81,16 @@ class Aggregates(enum.Enum):
 
 
 class SaveArea(NamedTuple):
-    """Where a `va_list` keeps saved registers of one bank. All but `base_at`'s contents are in bytes."""
+    """The save area of one register bank in a `va_list`. Offsets and sizes are in bytes."""
 
     offset_at: int  #: field with the 32-bit signed offset of the next saved register from the base
     base_at: int  #: field with the base address
-    limit: int  #: the offset behind the bank's last register
-    step: int  #: one saved register
+    limit: int  #: the offset after the bank's last register
+    step: int  #: size of one saved register
 
 
 class VaListStruct(NamedTuple):
-    """A `va_list` that is a structure (where it is just a pointer to the next argument, there is none)."""
+    """A `va_list` that is a structure; not used where it is a pointer to the next argument."""
 
     overflow_at: int  #: field with the address of the next argument on the stack
     integers: SaveArea
@@ -99,7 +98,7 @@ class VaListStruct(NamedTuple):
 
 
 class X87Stack(NamedTuple):
-    """Names of the registers a floating-point result on the x87 stack concerns."""
+    """Names of the registers for floating-point results on the x87 stack."""
 
     top: str
     status: str  #: TOP is bits 11..13
@@ -115,7 +114,7 @@ class CallingConvention:
 
     arch: str  #: the architecture's canonical name; for a variant with ":" and its float ABI ("arm:soft-float")
     document: str  #: title and section of the standard
-    float_abi: FloatAbi  #: which of an ISA's ways to pass floating-point values this is
+    float_abi: FloatAbi  #: its floating-point calling convention
     data: DataModel
     integer_arguments: tuple[str, ...]
     integer_results: tuple[str, ...]  #: low word first
@@ -140,10 +139,10 @@ class CallingConvention:
     odd_homogeneous: bool
     natural_alignment: bool  #: of a structure what its members have counts, not attributes of the whole
     x87: X87Stack | None  #: floating-point results without a register are returned on the x87 stack
-    preserved_integers: tuple[str, ...]  #: registers a callee keeps, besides sp and the link register
-    preserved_floats: tuple[str, ...]  #: floating-point registers of 8 bytes a callee keeps
+    preserved_integers: tuple[str, ...]  #: registers that a callee preserves, besides sp and the link register
+    preserved_floats: tuple[str, ...]  #: floating-point registers of 8 bytes that a callee preserves
     link_register: str | None  #: holds the return address; None: it is pushed on the stack
-    stack_alignment: int  #: bytes, of sp at the call instruction
+    stack_alignment: int  #: alignment of sp at the call instruction, in bytes
     red_zone: int  #: bytes below sp that a function may use without moving sp
     #: Arm: two 4-byte registers make one of 8, and a float takes the lowest one still free.
     float_backfill: bool
@@ -155,7 +154,7 @@ class CallingConvention:
     vector_count_register: str | None
     va_list: VaListStruct | None  #: None: a pointer to the next argument
     pair_alignment: PairAlignment
-    pair_split: bool  #: a pair may lie half in the last register, half on the stack
+    pair_split: bool  #: a pair may be split between the last register and the stack
     registers_reopen: bool  #: after an argument that did not fit the registers left, a smaller one may use them
     sign_extends_words: bool  #: 32-bit integers, unsigned ones too, are sign-extended to 64 bits
 
@@ -166,7 +165,7 @@ class CallingConvention:
 
     @property
     def first_argument(self) -> str | None:
-        """The register a first pointer argument is passed in; None where it is on the stack."""
+        """The register of a first pointer argument; None when it is passed on the stack."""
         return next(iter(self.integer_arguments), None)
 
     def passes_by_reference(self, size: int) -> bool:
@@ -175,8 +174,9 @@ class CallingConvention:
 
 
 def float_variants(page: CallingConvention, *abis: FloatAbi) -> tuple[CallingConvention, ...]:
-    """The same convention with fewer floating-point values in floating-point registers: the others, and results,
-    are passed like integers. Named "<arch>:<float ABI>"."""
+    """Variants of a convention with fewer floating-point types in floating-point registers: other types are passed
+    and returned like integers. Named "<arch>:<float ABI>".
+    """
     kept = {FloatAbi.SOFT: (), FloatAbi.SINGLE: (2, 4)}
     return tuple(
         replace(

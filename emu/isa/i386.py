@@ -3,10 +3,10 @@
 System V Application Binary Interface, Intel386 Architecture Processor Supplement, version 1.1, section 2.2
 "Function Calling Sequence".
 
-What is odd: everything is passed on the stack, in words of 4 bytes, and no basic type is aligned to more
-than that, not even a 64-bit integer or a double. The stack is 16-byte aligned at the call all the same. A
-floating-point result of any width is pushed on the x87 stack, and the caller must pop it: without
-that the stack overflows after eight calls. 64-bit integers come back in edx:eax.
+Peculiarities: everything is passed on the stack in words of 4 bytes, and no basic type has a larger alignment, not
+even a 64-bit integer or a double. The stack is nevertheless 16-byte aligned at the call. A floating-point result
+of any width is pushed on the x87 stack, and the caller must pop it: without that the stack overflows after eight
+calls. 64-bit integers come back in edx:eax.
 """
 
 from __future__ import annotations

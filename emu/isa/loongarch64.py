@@ -2,9 +2,9 @@
 
 Procedure Call Standard for the LoongArch Architecture (lapcs, release 2.40).
 
-What is odd: nearly everything is as on RISC-V (floating-point arguments spill to integer registers, those
-that match an ellipsis always go there, 32-bit integers are sign-extended, unsigned ones too), but a float
-is not NaN-boxed and `char` is signed. `long double` is binary128 in two integer registers.
+Peculiarities: nearly everything is as on RISC-V (floating-point arguments spill to integer registers, those that
+match an ellipsis always go there, 32-bit integers are sign-extended, unsigned ones too), but a float is not
+NaN-boxed and `char` is signed. `long double` is binary128 in two integer registers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""ISAs and their calling conventions by name. A page is imported when it is first asked for.
+"""ISAs and their calling conventions by name. A page is imported on first use.
 
-`relink.arch` has the list of names, and in which module an ISA's page is: `emu.isa.<module>`, under the ISA's name
+`relink.arch` has the names, and the module of each ISA's page: `emu.isa.<module>` defines it under the ISA's name
 in capitals.
 """
 
@@ -38,7 +38,7 @@ ISAS: Mapping[str, Isa] = _Isas()
 
 
 def convention(arch: str) -> CallingConvention:
-    """The usual convention of an architecture (canonical name or alias), or the one of that name.
+    """The default convention of an architecture (canonical name or alias), or the convention with that name.
 
     A convention's name is `CallingConvention.arch`, such as "riscv32:soft-float".
     Raises relink.arch.UnknownArchitecture.
@@ -54,15 +54,14 @@ def convention(arch: str) -> CallingConvention:
 
 
 def float_convention(arch: str, float_abi: FloatAbi) -> CallingConvention | None:
-    """The convention of an architecture (canonical name) that passes floating-point values that way, or None."""
+    """The convention of an architecture (canonical name) with that floating-point ABI, or None."""
     isa = ISAS[arch]
     return next((page for page in (isa.convention, *isa.variants) if page.float_abi is float_abi), None)
 
 
 def chosen_convention(arch: str, float_abi: FloatAbi | str | None) -> CallingConvention:
-    """The same for a user's choice, which may be a name; None is the usual way.
-
-    Raises UnsupportedElf where the architecture has no such convention.
+    """The convention for a user's choice, which may be a name; None means the default. Raises UnsupportedElf when
+    the architecture has no such convention.
     """
     if float_abi is None:
         return ISAS[arch].convention

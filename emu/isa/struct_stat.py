@@ -1,4 +1,4 @@
-"""Layouts of struct stat, those that several ISAs share.
+"""Layouts of struct stat that several ISAs share.
 
 glibc, sysdeps/unix/sysv/linux/**/bits/struct_stat.h; with a 64-bit time_t on 32-bit ISAs, struct_stat_time64.h.
 """
@@ -18,10 +18,10 @@ class StructStat(NamedTuple):
     size: tuple[int, int]
     blksize: tuple[int, int]
     blocks: tuple[int, int]
-    bytes: int  #: of the whole
+    bytes: int  #: size of the whole structure
 
 
-#: The generic one, of ISAs without 32-bit offsets: stat and stat64 are the same.
+#: The generic layout, for ISAs without 32-bit offsets: stat and stat64 are the same.
 GENERIC = StructStat(
     dev=(0, 8), ino=(8, 8), mode=(16, 4), nlink=(20, 4), size=(48, 8), blksize=(56, 4), blocks=(64, 8), bytes=128
 )

@@ -3,12 +3,11 @@
 System V Application Binary Interface, AMD64 Architecture Processor Supplement, version 1.0, section 3.2
 "Function Calling Sequence" and 3.5.7 "Variable Argument Lists".
 
-What is odd: the return address is pushed, so sp is 8 below a multiple of 16 at a function's first
-instruction. A variadic call tells in al how many vector registers it used, because the callee saves them
-only then. An argument that does not fit the registers left does not close them for later ones. `long
-double` is the 80-bit x87 format, goes through memory and comes back on the x87 stack. A function
-may use 128 bytes below sp. Bits of a register above a narrow argument are undefined by the text,
-but compilers rely on extension to 32 bits.
+What is odd: the return address is pushed, so sp is 8 below a multiple of 16 at a function's first instruction. A
+variadic call tells in al how many vector registers it used, because the callee saves them only then. After an
+argument that does not fit the remaining registers, later arguments may still use them. `long double` is the 80-bit
+x87 format, goes through memory and comes back on the x87 stack. A function may use 128 bytes below sp. The psABI
+leaves the register bits above a narrow argument undefined, but compilers rely on extension to 32 bits.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _XMM = numbered("xmm", 8)
 HWCAP = 0x078B_FBFD
 STAT = GENERIC._replace(nlink=(16, 8), mode=(24, 4), blksize=(56, 8), bytes=144)
 
-#: The vsyscall page (Linux, arch/x86/entry/vsyscall/vsyscall_64.c), which statically linked programs of old call.
+#: The vsyscall page (Linux, arch/x86/entry/vsyscall/vsyscall_64.c), which old statically linked programs call.
 VSYSCALLS = {
     0xFFFF_FFFF_FF60_0000: "gettimeofday",
     0xFFFF_FFFF_FF60_0400: "time",

@@ -95,7 +95,7 @@ def test_all_unresolved_symbols_are_reported_together(relink_emu: RunCommand, ta
     first, *names, hint = result.err.splitlines()
     assert first.endswith(": 3 undefined symbols:")
     assert sorted(names) == ["  absent_data", "  absent_function", "  absent_second"]
-    assert hint == "(--allow-unresolved links all the same, -D NAME=VALUE defines one)"
+    assert hint == "(--allow-unresolved links anyway, -D NAME=VALUE defines one)"
     error = relink_emu("load", fixture(target, "imports"), "--json").json["error"]
     assert {part["symbol"] for part in error["errors"]} == {name.strip() for name in names}
     assert all(part["message"].endswith(f"undefined symbol: {part['symbol']}") for part in error["errors"])
@@ -124,10 +124,10 @@ def test_constructor_that_faults_is_named_with_the_fault(relink_emu: RunCommand,
         (["--arch", "vax"], "unknown architecture 'vax'"),
         (["--define", "x"], "not of the form NAME=VALUE"),
         (["--define", "=1"], "not of the form NAME=VALUE"),
-        (["--define", "x=y"], "'y' is no number"),
+        (["--define", "x=y"], "'y' is not a number"),
         (["--define", "x=-1"], "not between"),
         (["--define", "x=0x1ffffffff"], "does not fit the 32 bits of arm"),
-        (["--base", "here"], "'here' is no number"),
+        (["--base", "here"], "'here' is not a number"),
         (["-L", "/no/such/folder"], "is no folder"),
         (["--sysroot", "/no/such/folder"], "is no folder"),
         (["--timeout", "-1"], "-1"),
@@ -195,7 +195,7 @@ def test_mangled_names_in_messages_are_readable() -> None:
     assert list(messages(UnresolvedCall("puts", frame))) == [
         "call of unresolved symbol puts from 0x1000 <foo::bar(int)+0x4> in lib.so"
     ]
-    hint = "\n(--allow-unresolved links all the same, -D NAME=VALUE defines one)"
+    hint = "\n(--allow-unresolved links anyway, -D NAME=VALUE defines one)"
     assert list(messages(unresolved)) == ["lib.so: undefined symbol: _ZN3foo3bazEv: foo::baz()" + hint]
     assert list(messages(unresolved, demangle=False)) == ["lib.so: undefined symbol: _ZN3foo3bazEv" + hint]
 
@@ -211,7 +211,7 @@ def test_undefined_symbols_are_listed_once_per_library() -> None:
     assert list(messages(LinkErrors("lib.so", errors))) == [
         "lib.so: 3 undefined symbols:\n  _ZN3foo3bazEv: foo::baz()\n  plain, version V1\n  secret (hidden)",
         "lib.so: is odd",
-        "other.so: undefined symbol: single\n(--allow-unresolved links all the same, -D NAME=VALUE defines one)",
+        "other.so: undefined symbol: single\n(--allow-unresolved links anyway, -D NAME=VALUE defines one)",
     ]
     looked_up = UnresolvedSymbol("lib.so", "absent", detail="looked up in the image and its dependencies")
     assert list(messages(looked_up)) == [str(looked_up)], "no option of a link would have found it"

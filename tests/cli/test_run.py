@@ -79,7 +79,7 @@ def test_unknown_system_calls_are_remarked_upon(relink_emu: RunCommand) -> None:
     folder = Path(__file__).parents[1] / "machine" / "sources"
     path = program("loongarch64", [compiled("loongarch64", source, f"-I{folder}")], "-no-pie")
     assert relink_emu("run", path).err == ""
-    assert "system call 9999 is not known: answered with ENOSYS, 1 times" in relink_emu("run", "-v", path).err
+    assert "unknown system call 9999: returned ENOSYS 1 times" in relink_emu("run", "-v", path).err
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def test_the_prebuilt_programs_are_of_the_source_beside_them() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_program_that_ends_itself_by_a_signal_or_faults_says_so(target: str) -> None:
-    with Machine(arch_of(target)) as machine, pytest.raises(GuestAbort, match="ended itself by SIGABRT"):
+    with Machine(arch_of(target)) as machine, pytest.raises(GuestAbort, match="ended by its own SIGABRT"):
         machine.run(static_program(target), ["hosted", "abort"])
     with Machine(arch_of(target)) as machine, pytest.raises(GuestFault, match="write to unmapped memory at 0x10"):
         machine.run(static_program(target), ["hosted", "fault"])

@@ -375,7 +375,7 @@ def test_a_machine_made_in_one_thread_is_used_in_another(
     outcome = in_thread(lambda: check(machine, library))()
     if target == "loongarch64":
         assert isinstance(outcome, MachineInUse)
-        assert "thread that made the machine" in str(outcome)
+        assert "thread that created the machine" in str(outcome)
     else:
         assert outcome is None
     check(machine, library)

@@ -1,9 +1,12 @@
-"""The instructions that the SLEIGH specification hands to the host.
+"""The instructions that the SLEIGH specification leaves to the host.
 
-The engine stops at such an instruction; `HostOperations.execute` does it on the engine's registers. There are
-three kinds: what p-code cannot express (exponents, timers, cpucfg, break); floating-point instructions outside
-the specification's fast common case, see float.sinc, which also explains the postponed Cause that
-`settle_cause` works out; and the vectors, which `lsx` computes.
+The engine stops at such an instruction; `HostOperations.execute` executes it on the engine's registers. There are
+three kinds:
+
+- instructions that p-code cannot express (exponents, timers, cpucfg, break);
+- floating-point instructions outside the specification's fast common case; see float.sinc, which also explains the
+  postponed Cause that `settle_cause` computes;
+- vector instructions, which `lsx` computes.
 
 Source: LoongArch Reference Manual volume 1, chapters 2.2.8 and 3.2, table 3 (CPUCFG).
 """
@@ -26,7 +29,7 @@ _ROUNDINGS = tuple(Rounding)
 
 
 class Engine(Protocol):
-    """What host operations need of the engine: its registers by name, and its memory."""
+    """The part of the engine that host operations use: registers by name, and memory."""
 
     def reg_read(self, name: str) -> int: ...
     def reg_write(self, name: str, value: int) -> None: ...
@@ -47,7 +50,7 @@ class Operation:
     compute: Callable[[int, int, int, Rounding], Result]
     source: int
     result: int
-    #: Exceptions that this instruction does not report.
+    #: Exceptions that the instruction does not report.
     masked: int = 0
 
 
@@ -59,7 +62,7 @@ def _three_registers(form: Format, opcode: int) -> dict[int, Operation]:
 
     def scaled(j: int, k: int, a: int, mode: Rounding) -> Result:
         power = k - (k >> form.width - 1 << form.width)
-        # Farther than any exponent there is nothing new; the bound keeps the mantissa's shift small.
+        # Beyond the largest exponent the result is the same; the bound keeps the mantissa's shift small.
         return form.scale(j, max(-0x1000, min(power, 0x1000)), mode)
 
     computations: tuple[Callable[[int, int, int, Rounding], Result], ...] = (
@@ -185,9 +188,9 @@ _RDTIMEL_W, _RDTIMEH_W, _RDTIME_D, _CPUCFG = 0x18, 0x19, 0x1A, 0x1B
 #: The stable counter runs at this frequency (Hz).
 COUNTER_FREQUENCY = 100_000_000
 
-#: What cpucfg says of this hart. Word 0: no vendor's. 1: LA64, 48-bit addresses, unaligned access, CRC.
-#: 2: FP 1.0 single and double, LSX, LL/SC and AM with bytes, halves and compare-and-swap; no LASX.
-#: 4, 5: the counter's base frequency, multiplier 1, divisor 1.
+#: The words of cpucfg. Word 0: no vendor. 1: LA64, 48-bit addresses, unaligned access, CRC. 2: FP 1.0 single and
+#: double, LSX, LL/SC and AM with bytes, halves and compare-and-swap; no LASX. 4, 5: the counter's base frequency,
+#: multiplier 1, divisor 1.
 CPUCFG_WORDS: dict[int, int] = {
     1: 2 | 1 << 2 | 47 << 4 | 47 << 12 | 1 << 20 | 1 << 25,
     2: 1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 14 | 1 << 15 | 1 << 22 | 1 << 27 | 1 << 28 | 1 << 29,
@@ -203,13 +206,13 @@ def _signed_word(value: int) -> int:
 
 
 class HostOperations:
-    """Does the instructions that the engine stopped at because its p-code cannot."""
+    """Executes the instructions at which the engine stopped."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def settle_cause(self) -> None:
-        """Work out the Cause field of fcsr, if it is postponed."""
+        """Compute the Cause field of fcsr, if it was postponed."""
         engine = self._engine
         word = engine.reg_read("cause_word")
         if not word:
@@ -219,7 +222,7 @@ class HostOperations:
             raised = lsx.postponed_exceptions(engine, word)
         else:
             keep = (1 << operation.source) - 1
-            # Postponed only under rounding to nearest, whatever the mode is by now.
+            # It is only postponed under rounding to nearest, so this mode is used even if the mode has changed.
             j, k, a = (engine.reg_read(name) & keep for name in ("cause_j", "cause_k", "cause_a"))
             _, raised = operation.compute(j, k, a, _ROUNDINGS[0])
         fcsr = engine.reg_read("fcsr") & ~(0x1F << 24)
@@ -227,7 +230,7 @@ class HostOperations:
         engine.reg_write("cause_word", 0)
 
     def execute(self, pc: int) -> StopReason | None:
-        """Do the instruction at `pc`: None if it is done, else what it stops the guest for."""
+        """Execute the instruction at `pc`; return None, or the reason for which it stops the guest."""
         word = int.from_bytes(self._engine.mem_read(pc, 4), "little")
         operation = _operation(word)
         if operation is not None:

@@ -1,11 +1,12 @@
-"""LSX, the 128-bit vectors of LoongArch, as far as the host computes them.
+"""The instructions of LSX, LoongArch's 128-bit vectors, that the host computes.
 
-`vector.sinc` and `vector_float.sinc` do what is simple or hot in p-code; whatever else is a vector instruction
-stops the engine and comes here. What each computes is a line of `lsx_tables`; this file
-turns a line into a function the first time its instruction is met, and keeps it by instruction word.
+`vector.sinc` and `vector_float.sinc` implement simple and frequent instructions in p-code; all other vector
+instructions stop the engine and are executed here. A line of `lsx_tables` describes each; it is compiled into a
+function on first use, and cached by instruction word.
 
-A vector register is two of the engine's 64-bit ones: the lower half is the floating-point register of the same
-number. Lanes are Python integers, so nothing overflows on the way: a result is cut to its lane at the end.
+A vector register is two 64-bit registers of the engine: the lower half is the floating-point register of the same
+number. Lanes are Python integers, so intermediate results do not overflow; the final result is truncated to its
+lane.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from relink.records import dataclass
 
 
 class Engine(Protocol):
-    """What vector operations need of the engine: its registers by name."""
+    """The part of the engine that vector operations use: registers by name."""
 
     def reg_read(self, name: str) -> int: ...
     def reg_write(self, name: str, value: int) -> None: ...
@@ -43,12 +44,12 @@ class Engine(Protocol):
 
 
 def rounded(value: int, shift: int) -> int:
-    """value / 2**shift, the last bit shifted out added."""
+    """value / 2**shift, rounded by adding the last bit shifted out."""
     return (value >> shift) + (value >> shift - 1 & 1) if shift else value
 
 
 def quotient(dividend: int, divisor: int) -> int:
-    """Truncated division; a division by zero, which the manual leaves undefined, gives 0."""
+    """Truncating division; a division by zero, which the manual leaves undefined, gives 0."""
     if not divisor:
         return 0
     result = abs(dividend) // abs(divisor)
@@ -56,7 +57,7 @@ def quotient(dividend: int, divisor: int) -> int:
 
 
 def first_negative(lanes: Sequence[int]) -> int:
-    """The number of the first negative lane, or how many lanes there are."""
+    """The index of the first negative lane, or the number of lanes."""
     return next((number for number, lane in enumerate(lanes) if lane < 0), len(lanes))
 
 
@@ -89,7 +90,7 @@ def compare(form: Format, j: int, k: int, code: int) -> Result:
 
 
 def widened(form: Format, bits: int, width: int) -> Result:
-    """A half or single as a number twice as wide, which is exact."""
+    """Convert a half or single to the format twice as wide, which is exact."""
     return _FORMATS[width].convert(bits, form, Rounding.NEAREST_EVEN)
 
 
@@ -160,7 +161,7 @@ _FLOAT_LANES = {"h": 16, "s": 32, "d": 64}
 
 
 def _lane(name: str, *, floats: bool) -> Lane:
-    """The lane type of one part of a suffix. Floating-point numbers are unsigned patterns."""
+    """The lane type for one part of a suffix. Floating-point numbers are unsigned patterns."""
     if name in _FLOAT_LANES and (floats or name == "s"):
         return Lane(_FLOAT_LANES[name], signed=False)
     return Lane(_INTEGER_LANES[name[0]], signed=not name.endswith("u"))
@@ -171,7 +172,7 @@ def _lane(name: str, *, floats: bool) -> Lane:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One opcode: `word` has every operand field zero, but for the mark that tells the lane of a `us`."""
+    """One opcode: `word` has all operand fields zero, except the bit that marks the lane of a `us`."""
 
     name: str
     word: int
@@ -183,11 +184,11 @@ class Instruction:
 
     @property
     def long_result(self) -> bool:
-        """Whether the whole register is one number, whatever the lanes of the sources."""
+        """Whether the result is one number of the whole register."""
         return self.operands == "jv"
 
 
-#: operands -> the lowest bit of the opcode, by which the members of a family differ
+#: operands -> the lowest bit of the opcode, in which the members of a family differ
 _OPCODE_BIT = {"jk": 15, "jka": 20, "jkc": 20, "j": 10, "jv": 10, "u5": 15, "i5": 15, "us": 10, "u8": 18}
 
 
@@ -220,7 +221,7 @@ def _by_opcode() -> dict[int, dict[int, Instruction]]:
     found: dict[int, dict[int, Instruction]] = {bit: {} for bit in (20, 18, 15, 10)}
     for instruction in instructions():
         if instruction.operands == "us":
-            # Every value of the immediate is an opcode of its own: its length depends on the mark above it.
+            # Every value of the immediate is a separate opcode: its length depends on the mark above it.
             lane = instruction.sources[0].bits
             found[10] |= {(instruction.word >> 10) + u: instruction for u in range(lane)}
         else:
@@ -229,12 +230,12 @@ def _by_opcode() -> dict[int, dict[int, Instruction]]:
     return found
 
 
-#: The sets of less, equal, unordered and greater that vfcmp has an instruction for.
+#: The sets of less, equal, unordered and greater for which vfcmp has an instruction.
 _CONDITIONS = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12})
 
 
 def decode(word: int) -> Instruction | None:
-    """The instruction of a word, if it is one of the tables'."""
+    """The instruction of a word if it is in the tables, else None."""
     for bit, table in _by_opcode().items():
         if (instruction := table.get(word >> bit)) is not None:
             valid = instruction.operands != "jkc" or word >> 16 & 15 in _CONDITIONS
@@ -249,7 +250,7 @@ Computation = Callable[..., list[Any]]
 
 
 def _over(instruction: Instruction) -> dict[str, str]:
-    """Lane variable -> what it runs over, for one lane of the result after the other."""
+    """Lane variable -> the values it takes, in the order of the result's lanes."""
     source, result = instruction.sources[0], instruction.result
     if result.bits < source.bits:
         if instruction.floats:
@@ -305,7 +306,7 @@ def _immediate(instruction: Instruction, word: int) -> int:
 
 #: Letter of an operand -> the registers that hold its halves.
 _Places = Mapping[str, tuple[str, str]]
-#: Where p-code leaves the operands of an operation whose exceptions it postponed.
+#: The registers in which p-code stores the operands of an operation with postponed exceptions.
 _POSTPONED: _Places = {letter: (f"cause_{letter}", f"cause_{letter}h") for letter in "jka"}
 
 
@@ -314,7 +315,7 @@ def _narrows(instruction: Instruction) -> bool:
 
 
 def _reader(instruction: Instruction, places: _Places) -> Callable[[Engine], list[tuple[int, ...] | None]]:
-    """What reads the lanes of J, K, A and D: None for those that the expression does not use."""
+    """Readers for the lanes of J, K, A and D; None for operands that the expression does not use."""
     used, sources = set(re.findall(r"\w+", instruction.expression)), instruction.sources
     if _narrows(instruction):
         used |= {"K"} if instruction.floats else {"D"} if instruction.operands == "us" else set()
@@ -332,13 +333,13 @@ def _reader(instruction: Instruction, places: _Places) -> Callable[[Engine], lis
     return lanes
 
 
-#: Does one instruction word on the engine's registers.
+#: Executes one instruction word on the engine's registers.
 Action = Callable[[Engine], StopReason | None]
 
 
 @lru_cache(maxsize=4096)
 def action(word: int) -> Action | None:
-    """What the host has to do for an instruction word; None if it is no vector instruction of the tables."""
+    """The action for an instruction word; None if it is not a vector instruction of the tables."""
     instruction = decode(word)
     if instruction is None:
         return None
@@ -375,7 +376,7 @@ def _together(pairs: Iterable[Result]) -> int:
 
 
 def postponed_exceptions(engine: Engine, word: int) -> int:
-    """What the instruction `word` raised on the operands in cause_*, under rounding to nearest."""
+    """The exceptions that the instruction `word` raises for the operands in cause_*, under rounding to nearest."""
     instruction = decode(word)
     assert instruction is not None
     operands = _reader(instruction, _POSTPONED)(engine)
@@ -385,7 +386,7 @@ def postponed_exceptions(engine: Engine, word: int) -> int:
 def report(engine: Engine, raised: int) -> bool:
     """Write the exceptions of a floating-point instruction to fcsr: Cause, and Flags unless one is enabled.
 
-    True if one is: the destination is to be left alone then.
+    Returns whether one is enabled: the destination must then not be written.
     """
     fcsr = engine.reg_read("fcsr") & ~(0x1F << 24) | raised << 24
     engine.reg_write("cause_word", 0)

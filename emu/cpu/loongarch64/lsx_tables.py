@@ -1,4 +1,4 @@
-"""What the LSX instructions compute: one line a family.
+"""The semantics of the LSX instructions: one line per family.
 
 A line is `name  operands  kinds:opcode …  expression`. A family has a member for each suffix of its *kinds*
 (below), with consecutive opcodes from the one given, which has every operand field zero. Operands, in the
@@ -7,9 +7,8 @@ comparison at 15; `u5`, `i5` and `u8` are j and an immediate at bit 10; `us` is 
 source lane's bit numbers, at bit 10 under a marking 1 that tells the lane (8 | u3, 16 | u4 … 128 | u7). `jv` is j,
 with one number as the result.
 
-Families that are missing here are done in p-code, by vector.sinc.
-
-The expression gives one lane of the result, as a Python integer of any size, cut to the lane afterwards:
+Families that are missing here are implemented in p-code, by vector.sinc. The expression gives one lane of the
+result as a Python integer of any size, which is then truncated to the lane:
 
     j k a d      the lane of the operands and of the old destination that corresponds; J K A D all of their lanes
     u            the immediate            i, n   the number of this lane, and how many there are

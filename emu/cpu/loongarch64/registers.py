@@ -1,4 +1,4 @@
-"""The registers of LoongArch64: their psABI names, and what the SLEIGH specification calls them.
+"""The registers of LoongArch64: their names in the psABI and in the SLEIGH specification.
 
 Source: LoongArch Reference Manual volume 1, chapters 2.1 and 3.1; LoongArch ELF psABI, register convention.
 """
@@ -15,18 +15,18 @@ INTEGER_REGISTERS: tuple[str, ...] = (
 )  # fmt: skip
 
 FLOAT_REGISTERS = tuple(f"f{number}" for number in range(32))
-#: A vector register is a floating-point register, its lower half, and one of these.
+#: The upper halves of vector registers; the lower halves are the floating-point registers.
 VECTOR_UPPER_HALVES = tuple(f"v{number}_h" for number in range(32))
 CONDITION_FLAGS = tuple(f"fcc{number}" for number in range(8))
 
-#: Not architectural: the reservation of ll/sc, and the last floating-point operation, from which the Cause
-#: field of fcsr is worked out when somebody looks (see `hostops`).
+#: Not architectural: the reservation of ll/sc, and the last floating-point operation, from which the Cause field
+#: of fcsr is computed when it is read (see `hostops`).
 HIDDEN_REGISTERS: tuple[str, ...] = (
     "ll_valid", "ll_address", "ll_value", "cause_word", "cause_j", "cause_k", "cause_a",
     "cause_jh", "cause_kh", "cause_ah",
 )  # fmt: skip
 
-#: Everything that makes up the state of the hart, under the names of the SLEIGH specification.
+#: The complete state of the hart, under the names of the SLEIGH specification.
 ENGINE_REGISTERS = (
     *INTEGER_REGISTERS,
     *FLOAT_REGISTERS,

@@ -1,12 +1,10 @@
 """IEEE 754 binary32 and binary64 in integer arithmetic, with rounding modes and exception flags.
 
-For the operations that the SLEIGH specification leaves to the host. Numbers are raw bit patterns. A
-finite number is (-1)^sign * mantissa * 2^exponent with an integer mantissa of any length, so sums, products
-and fused operations are exact until `Format.round`; quotients and square roots carry a last bit that says
-whether anything was left over.
-
-Sources: IEEE 754-2008; LoongArch Reference Manual volume 1, 3.1.1 (NaN rules, as QEMU also implements them:
-a result that is NaN is the first signaling operand made quiet, else the first quiet one, else the default).
+For the operations that the SLEIGH specification leaves to the host. Numbers are raw bit patterns. A finite number
+is (-1)^sign * mantissa * 2^exponent with an integer mantissa of any length, so sums, products and fused operations
+are exact until `Format.round`; quotients and square roots have a last bit that is set when they are inexact.
+Sources: IEEE 754-2008; LoongArch Reference Manual volume 1, 3.1.1 (NaN rules, as QEMU also implements them: a
+result that is NaN is the first signaling operand made quiet, else the first quiet one, else the default).
 """
 
 from __future__ import annotations
@@ -17,8 +15,8 @@ from typing import NamedTuple
 
 from relink.records import dataclass, field
 
-# Exceptions, with the bit positions of fcsr's Enables, Flags and Cause. Plain integers: combining members of
-# an enum.IntFlag takes longer than the arithmetic.
+# Exceptions, with the bit positions of fcsr's Enables, Flags and Cause. Plain integers, because combining members
+# of an enum.IntFlag takes longer than the arithmetic.
 INEXACT, UNDERFLOW, OVERFLOW, DIVISION_BY_ZERO, INVALID = 1, 2, 4, 8, 16
 
 
@@ -36,7 +34,7 @@ Result = tuple[int, int]
 
 
 class Number(NamedTuple):
-    """A non-NaN operand taken apart; an infinity has mantissa 0 and `infinite` set."""
+    """An unpacked operand that is not NaN; an infinity has mantissa 0 and `infinite` set."""
 
     sign: int
     mantissa: int
@@ -47,13 +45,13 @@ class Number(NamedTuple):
         return Number(self.sign ^ 1, self.mantissa, self.exponent, self.infinite)
 
     def shifted(self, exponent: int) -> int:
-        """The signed mantissa brought to a lower (or equal) exponent."""
+        """The signed mantissa for a lower or equal exponent."""
         mantissa = self.mantissa << self.exponent - exponent
         return -mantissa if self.sign else mantissa
 
 
 def round_mantissa(sign: int, mantissa: int, shift: int, rounding: Rounding) -> tuple[int, bool]:
-    """mantissa / 2^shift as an integer, and whether anything was lost."""
+    """mantissa / 2^shift as an integer, and whether it is inexact."""
     if shift <= 0:
         return mantissa << -shift, False
     kept = mantissa >> shift
@@ -111,7 +109,7 @@ class Format:
         return chosen | self.quiet_bit, INVALID if signaling else 0
 
     def unpack(self, bits: int) -> Number:
-        """Take a pattern that is not NaN apart."""
+        """Unpack a pattern that is not NaN."""
         sign = bits >> self.width - 1
         fraction = bits & (1 << self.precision - 1) - 1
         biased = (bits & ~self.sign_bit) >> self.precision - 1

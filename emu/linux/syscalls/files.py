@@ -1,7 +1,7 @@
-"""System calls about files: the same in-memory file system the hosted C library has.
+"""System calls for files, on the in-memory file system of the hosted C library.
 
-struct stat is the C library's own on every ISA that has the call (Linux, arch/*/include/uapi/asm/stat.h), struct
-statx the same on all (include/uapi/linux/stat.h).
+struct stat has the C library's layout on every ISA that has the call (Linux, arch/*/include/uapi/asm/stat.h);
+struct statx is the same on all (include/uapi/linux/stat.h).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _F_ACCEPTED = frozenset({1, 2, 4})  # F_GETFD F_SETFD F_SETFL
 
 
 def _path_at(kernel: SystemCalls, folder: int, address: int) -> bytes:
-    """A path relative to a descriptor's folder. Raises FileError."""
+    """Read a path and resolve it relative to a descriptor's folder. Raises FileError."""
     path = kernel.path(address)
     number = kernel.signed(folder, 4)
     if path.startswith(b"/") or number == _AT_FDCWD:
@@ -59,7 +59,9 @@ def writev(kernel: SystemCalls, number: int, address: int, count: int) -> int:
 
 
 def _offset(kernel: SystemCalls, first: int, second: int, third: int) -> int:
-    """A 64-bit offset after three arguments: in a pair where words are narrow, an even one where the ABI says."""
+    """A 64-bit offset after three arguments: on 32-bit ISAs a register pair, which starts at an even register if
+    the ABI requires it.
+    """
     if kernel.word == 8:
         return kernel.signed(first)
     return kernel.wide(second, third) if kernel.abi.pairs_aligned else kernel.wide(first, second)
@@ -154,7 +156,7 @@ def ftruncate(kernel: SystemCalls, number: int, size: int) -> int:
 
 @call("poll", "ppoll", "ppoll_time64")
 def poll(kernel: SystemCalls, descriptors: int, count: int) -> int:
-    """struct pollfd: fd, events, revents. Files are always ready, and what is not open is POLLNVAL."""
+    """struct pollfd: fd, events, revents. Files are always ready; descriptors that are not open give POLLNVAL."""
     if count > MOST_DESCRIPTORS:
         return -Errno.EINVAL
     files = file_system(kernel.libc)
@@ -185,7 +187,7 @@ def getdents64(kernel: SystemCalls, number: int, buffer: int, size: int) -> int:
         length = (19 + len(text) + 7) & -8
         if len(content) + length > size:
             if not content:
-                return -Errno.EINVAL  # not even one fits
+                return -Errno.EINVAL  # not even one entry fits
             break
         descriptor.position += 1
         entry = struct.pack("<QqHB", inode(path), descriptor.position, length, kind) + text

@@ -1,4 +1,4 @@
-"""All handlers of system calls, whichever file they are in."""
+"""All handlers of system calls from the modules of this folder."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from emu.linux.syscalls.kernel import REGISTERED, Handler
 
 __all__ = ["HANDLERS", "files", "memory", "process"]
 
-HANDLERS: Mapping[str, Handler] = REGISTERED  #: by name; importing the files above has filled it
+HANDLERS: Mapping[str, Handler] = REGISTERED  #: by name; filled by importing the modules above

@@ -1,10 +1,11 @@
-"""Linux's system calls, as far as programs that compute and print need them.
+"""Linux's system calls, as far as programs without special requirements use them.
 
-The CPU stops on the instruction that enters the kernel; `SystemCalls.answer` reads the call's number and arguments
-as the ISA passes them (`emu.linux.syscalls.table`), acts on guest memory, the hosted C library's file system
-(never the host's disk) and its clock, and continues after the instruction. There is one process with one thread
-and no signals: one that would end the process is a GuestAbort. A call that is not known is answered with ENOSYS,
-as a kernel without it does, and noted in `SystemCalls.unknown`.
+The CPU stops at the instruction that enters the kernel. `SystemCalls.answer` reads the number and arguments
+(`emu.linux.syscalls.table`), works on guest memory, the hosted C library's file system (never the host's disk) and
+its clock, and continues after the instruction.
+
+There is one process with one thread, and signals are not delivered: a signal that would end the process raises
+GuestAbort. An unknown system call returns ENOSYS, and is counted in `SystemCalls.unknown`.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ if TYPE_CHECKING:
     from emu.memory.guest_view import GuestView
     from relink.image import Image
 
-#: A call: given the kernel and as many words as it has parameters, its result; FileError carries an errno.
+#: A handler: takes the kernel and one word per parameter, returns the result; FileError carries an errno.
 Handler = Callable[..., int]
 
-_MOST_UNKNOWN = 1024  #: calls nobody knows that are told apart
+_MOST_UNKNOWN = 1024  #: limit for distinct unknown calls that are counted
 
-REGISTERED: dict[str, Handler] = {}  #: by name, as far as their files have been imported
+REGISTERED: dict[str, Handler] = {}  #: by name, filled as modules are imported
 
 
 def call(*called: str) -> Callable[[Handler], Handler]:
-    """Register a handler under the names of the table."""
+    """Register a handler under its names in the table."""
 
     def add(handler: Handler) -> Handler:
         REGISTERED.update(dict.fromkeys(called, handler))
@@ -57,18 +58,18 @@ class SystemCalls:
         libc: Libc,
         handlers: Callable[[], Mapping[str, Handler]],
     ) -> None:
-        self.memory = memory  #: what calls read and write
-        self.mappings = mappings  #: what mmap and its kin work on
+        self.memory = memory  #: guest memory with the guest's permissions
+        self.mappings = mappings  #: guest memory by pages, for mmap and similar calls
         self.cpu, self.libc = cpu, libc
         self.arch = mappings.architecture
         self.isa = ISAS[self.arch.name]
         self.abi = self.isa.kernel
         self.word = self.arch.word_size
-        self.unknown: Counter[str] = Counter()  #: calls answered with ENOSYS: name or number -> how often
-        self.program_name = b""  #: what /proc/self/exe points at
+        self.unknown: Counter[str] = Counter()  #: calls that returned ENOSYS: name or number -> count
+        self.program_name = b""  #: target of /proc/self/exe
         self.break_start = self.break_end = 0  #: the program break: [start, end) is its heap
-        self.actions: dict[int, bytes] = {}  #: what rt_sigaction was told, by signal
-        self.image: Image | None = None  #: the program's
+        self.actions: dict[int, bytes] = {}  #: actions set by rt_sigaction, by signal
+        self.image: Image | None = None  #: image of the program
         self._handlers = handlers
         self._names = names(self.arch.name)
         self._registers = (self.abi.number, *self.abi.arguments)
@@ -84,7 +85,7 @@ class SystemCalls:
         self.image = None
 
     def answer(self, pc: int) -> int:
-        """Do what the system-call instruction at `pc` asks; the address to go on at.
+        """Perform the system call of the instruction at `pc`; return the address to continue at.
 
         Raises GuestExit, GuestAbort.
         """
@@ -99,7 +100,7 @@ class SystemCalls:
         return self.perform(self._names.get(number, f"system call {number}"), words)
 
     def perform(self, name: str, words: Sequence[int]) -> int:
-        """Do the system call of that name with these argument words: its result, or minus an errno.
+        """Perform the system call `name` with these argument words; return its result or negative errno.
 
         Raises GuestExit, GuestAbort.
         """
@@ -152,7 +153,7 @@ _arities: dict[Handler, int] = {}
 
 
 def _arity(handler: Handler) -> int:
-    """How many arguments a handler wants beside the kernel."""
+    """The number of a handler's arguments besides the kernel."""
     if handler not in _arities:
         _arities[handler] = len(inspect.signature(handler).parameters) - 1
     return _arities[handler]

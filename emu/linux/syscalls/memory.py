@@ -1,4 +1,4 @@
-"""System calls about memory: the program break and mappings, page by page as the kernel keeps them."""
+"""System calls for memory: the program break and mappings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from relink.memory.address_space import Protection, page_ceil
 if TYPE_CHECKING:
     from emu.linux.syscalls.kernel import SystemCalls
 
-_MAP_UNIT = 4096  #: bytes in which mmap2 counts offsets
-#: Room kept free for the break above a program that can lie anywhere.
+_MAP_UNIT = 4096  #: unit of mmap2's offset in bytes
+#: Address space kept free for the break above a position-independent program.
 _BREAK_ROOM = 64 << 20
 
 
 @call("brk")
 def brk(kernel: SystemCalls, wanted: int) -> int:
-    """The new break, or the old one where memory cannot be had; it never shrinks below its start."""
+    """The new break, or the old one when no memory is available; it never goes below its start."""
     if not kernel.break_start:
         kernel.break_start = kernel.break_end = _first_break(kernel)
     mapped, needed = page_ceil(kernel.break_end), page_ceil(wanted)
@@ -40,7 +40,7 @@ def brk(kernel: SystemCalls, wanted: int) -> int:
 
 
 def _first_break(kernel: SystemCalls) -> int:
-    """Behind a program at a fixed address, as in Linux; else where there is room."""
+    """The initial break: after a program at a fixed address, as in Linux; else at a free address."""
     image = kernel.image
     if image is not None and not image.closed and image.bias == 0:
         return image.region.end

@@ -1,4 +1,4 @@
-"""System calls about the process itself: leaving, identity, limits, signals, the thread pointer, time."""
+"""System calls for the process: exit, identity, limits, signals, thread pointer, time."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def uname(kernel: SystemCalls, names_: int) -> int:
 
 @call("sched_getaffinity")
 def sched_getaffinity(kernel: SystemCalls, process: int, size: int, mask: int) -> int:
-    """One processor, number 0; the result is how many bytes of mask a kernel with few processors has."""
+    """There is one processor, number 0; the result is the size of the kernel's mask in bytes."""
     if size < kernel.word:
         return -Errno.EINVAL
     kernel.put(mask, 1)
@@ -101,7 +101,7 @@ def getrlimit(kernel: SystemCalls, resource: int, limits: int) -> int:
 
 @call("getrandom")
 def getrandom(kernel: SystemCalls, buffer: int, size: int) -> int:
-    """Reproducible bytes, those of the hosted C library's getrandom; of a great many, the first."""
+    """Reproducible bytes, as from the hosted C library's getrandom; long requests are cut."""
     from emu.libc.rand import getrandom as from_libc
 
     done = from_libc(kernel.libc, buffer, min(size, _MOST_RANDOM), 0)
@@ -124,13 +124,13 @@ def arch_prctl(kernel: SystemCalls, code: int, address: int) -> int:
     return 0
 
 
-#: What a program gets for entry number -1 (GDT_ENTRY_TLS_MIN, arch/x86/include/asm/segment.h).
+#: The entry allocated for entry number -1 (GDT_ENTRY_TLS_MIN, arch/x86/include/asm/segment.h).
 _TLS_ENTRY = 6
 
 
 @call("set_thread_area")
 def set_thread_area(kernel: SystemCalls, descriptor: int) -> int:
-    """struct user_desc: entry_number, base_addr, limit, flags. There is one entry, the one %gs selects."""
+    """struct user_desc: entry_number, base_addr, limit, flags. There is one entry, for the segment in %gs."""
     number, base = kernel.get(descriptor), kernel.get(descriptor + 4)
     if number not in (_TLS_ENTRY, 0xFFFF_FFFF):
         return -Errno.EINVAL
@@ -150,7 +150,7 @@ def arm_set_tls(kernel: SystemCalls, address: int) -> int:
 
 @call("rt_sigaction")
 def rt_sigaction(kernel: SystemCalls, signal: int, action: int, old: int) -> int:
-    """Actions are kept, and none is ever taken: signals come from nobody but the program itself."""
+    """Actions are stored but never executed: only the program itself can send signals."""
     if not 0 < signal <= 64 or signal in (9, 19):
         return -Errno.EINVAL
     size = kernel.word * (3 if kernel.abi.sigaction_restorer else 2) + 8
@@ -171,7 +171,7 @@ def rt_sigprocmask(kernel: SystemCalls, how: int, new: int, old: int, size: int)
 
 @call("kill", "tkill")
 def kill(kernel: SystemCalls, process: int, signal: int) -> int:
-    """A signal to the program itself: there is no other process."""
+    """Send a signal to the program itself; there is no other process."""
     if kernel.signed(process) not in (PROCESS_ID, 0, -1, -PROCESS_ID):
         return -Errno.ESRCH
     handler = int.from_bytes(kernel.actions.get(signal, b"")[: kernel.word], "little")
@@ -179,8 +179,8 @@ def kill(kernel: SystemCalls, process: int, signal: int) -> int:
         return 0
     name = _SIGNALS.get(signal, f"signal {signal}")
     if handler and signal not in (6, 9):
-        raise GuestAbort(f"the guest sent itself {name}, and its handlers are not run here")
-    raise GuestAbort(f"the guest ended itself by {name}")
+        raise GuestAbort(f"the guest sent itself {name}; signal handlers are not supported")
+    raise GuestAbort(f"the guest was ended by its own {name}")
 
 
 @call("tgkill")
@@ -193,14 +193,14 @@ _FUTEX_COMMAND, _FUTEX_WAIT, _FUTEX_WAIT_BITSET = 0x7F, 0, 9
 
 @call("futex", "futex_time64")
 def futex(kernel: SystemCalls, address: int, operation: int, value: int, timeout: int) -> int:
-    """Nobody else can wake a waiter: a wait either need not be, or times out, or is a deadlock."""
+    """There is no other thread to wake a waiter: a wait returns at once, times out, or is a deadlock."""
     if operation & _FUTEX_COMMAND not in (_FUTEX_WAIT, _FUTEX_WAIT_BITSET):
         return 0
     if kernel.get(address, 4) != value & 0xFFFF_FFFF:
         return -Errno.EAGAIN
     if timeout:
         return -Errno.ETIMEDOUT
-    raise GuestAbort(f"the guest waits for a futex at {address:#x}, and there is nobody to wake it")
+    raise GuestAbort(f"the guest waits for a futex at {address:#x}: a deadlock, as there is no other thread")
 
 
 # ---------------------------------------------------------------- time

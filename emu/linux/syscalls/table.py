@@ -1,9 +1,9 @@
-"""How each ISA asks Linux for something: registers, numbers, and what the numbers mean. Pure data.
+"""The system call numbers of each ISA. Pure data.
 
-Registers: Linux, arch/*/include/asm/syscall.h and syscall(2), "Architecture calling conventions". Every one of
-the seven returns a result, or minus an errno, in one register. Numbers: arch/x86/entry/syscalls/syscall_64.tbl and
-syscall_32.tbl, arch/arm/tools/syscall.tbl, and include/uapi/asm-generic/unistd.h, which AArch64, RISC-V and
-LoongArch share; of the latter the 32-bit RISC-V has the calls with 64-bit times only.
+Registers: Linux, arch/*/include/asm/syscall.h and syscall(2), "Architecture calling conventions". All seven return
+a result or negative errno in one register. Numbers: arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl,
+arch/arm/tools/syscall.tbl, and include/uapi/asm-generic/unistd.h, which AArch64, RISC-V and LoongArch share; of
+the latter the 32-bit RISC-V has the calls with 64-bit times only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from emu.isa.registry import ISAS
 
-#: One row a call: its number on x86-64, i386, Arm, and in the generic table as 64-bit and as 32-bit ISAs have it.
+#: One row per call: its number on x86-64, i386, Arm, and in the generic table for 64-bit and 32-bit ISAs.
 _NUMBERS = """
 read                    0    3    3   63   63
 write                   1    4    4   64   64
@@ -116,7 +116,7 @@ membarrier            324  375  389  283  283
 
 @functools.cache
 def names(arch: str) -> Mapping[int, str]:
-    """The name of each call by its number on an ISA (canonical name)."""
+    """System call names by number, for an ISA (canonical name)."""
     kernel = ISAS[arch].kernel
     rows = (line.split() for line in _NUMBERS.split("\n") if line)
     found = {int(row[kernel.table]): row[0] for row in rows if row[kernel.table] != "-"}
