@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -22,15 +23,32 @@ def modules_of(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-def imported(path: Path) -> Iterator[str]:
+@functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """What imports or is a function, at any depth of a file."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Call, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
+
+
+@functools.cache
+def imported(path: Path) -> frozenset[str]:
     """Top-level names of everything a file imports, at any depth, `TYPE_CHECKING` included."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    return frozenset(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             yield node.module.partition(".")[0]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+        elif isinstance(node, ast.Call) and _called(node).endswith(("import_module", "__import__")):
             yield from (str(arg.value).partition(".")[0] for arg in node.args if isinstance(arg, ast.Constant))
+
+
+def _called(node: ast.Call) -> str:
+    """The last word of what is called."""
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
 
 
 #: The rooms of each package (folders, and files at its top), lowest first. A file imports from its own room and
@@ -77,9 +95,14 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-def project_imports(path: Path) -> Iterator[str]:
+@functools.cache
+def project_imports(path: Path) -> frozenset[str]:
     """Dotted names of the project's modules a file imports, at any depth and whatever the kind of import."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    return frozenset(_project_imports(path))
+
+
+def _project_imports(path: Path) -> Iterator[str]:
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] in PACKAGES)
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
@@ -88,6 +111,7 @@ def project_imports(path: Path) -> Iterator[str]:
                 yield submodule if is_module(submodule) else node.module
 
 
+@functools.cache
 def is_module(dotted: str) -> bool:
     path = ROOT / dotted.replace(".", "/")
     return path.is_dir() or path.with_suffix(".py").is_file()
@@ -121,7 +145,7 @@ def test_no_file_imports_from_a_room_above_its_own(package: str) -> None:
 
 def modules_in_circles(package: str) -> set[str]:
     """Modules that reach themselves by imports of any kind: module-level, function-local, for type checking."""
-    graph = {dotted_name(path): set(project_imports(path)) - {dotted_name(path)} for path in modules_of(package)}
+    graph = {dotted_name(path): project_imports(path) - {dotted_name(path)} for path in modules_of(package)}
     return {name for name in graph if name in reached(graph, graph[name])}
 
 
@@ -150,7 +174,7 @@ def too_long(package: str) -> set[str]:
         name = str(path.relative_to(ROOT))
         if text.count("\n") > MOST_LINES:
             found.add(name)
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes_of(path):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             if (node.end_lineno or 0) - node.lineno >= MOST_LINES_OF_A_FUNCTION:
@@ -178,13 +202,13 @@ def test_every_file_and_folder_is_a_room(package: str) -> None:
 
 
 def test_no_file_of_relink_imports_a_cpu() -> None:
-    users = {dotted_name(path): FOREIGN & set(imported(path)) for path in modules_of("relink")}
+    users = {dotted_name(path): FOREIGN & imported(path) for path in modules_of("relink")}
     assert {name: foreign for name, foreign in users.items() if foreign} == {}
 
 
 @pytest.mark.parametrize(("engine", "user"), {**ENGINE_FILES, "keystone": "emu/patch/assemble.py"}.items())
 def test_an_engine_is_imported_in_exactly_one_file(engine: str, user: str) -> None:
-    users = [path for path in modules_of("emu") if engine in set(imported(path))]
+    users = [path for path in modules_of("emu") if engine in imported(path)]
     assert users == [ROOT / user]
 
 
@@ -195,7 +219,7 @@ def test_tests_that_assemble_skip_where_keystone_is_missing() -> None:
 
 def test_nothing_above_emu_cpu_names_an_engine() -> None:
     above = [path for path in modules_of("emu") if "cpu" not in path.relative_to(ROOT / "emu").parts]
-    assert not [path for path in above if set(ENGINES) & set(imported(path))]
+    assert not [path for path in above if set(ENGINES) & imported(path)]
 
 
 def run_alone(code: str) -> str:

@@ -179,12 +179,26 @@ def newer_qemu() -> str:
     return real_program("qemu-loongarch64", at_least=(8, 2))
 
 
-@pytest.mark.real
-@pytest.mark.parametrize("share", range(SHARES))
-def test_vector_instructions_leave_what_qemu_leaves(tmp_path: Path, share: int) -> None:
-    qemu, cases = newer_qemu(), share_of(share)
+@dataclass(frozen=True)
+class Share:
+    """Some of the cases, and what the CPU left."""
+
+    cases: list[Case]
+    program: Program
+    left: bytes
+
+
+@pytest.fixture(scope="module", params=range(SHARES))
+def share(request: pytest.FixtureRequest) -> Share:
+    cases = share_of(request.param)
     program = build(cases)
-    reference, actual = run_on_qemu(program, tmp_path, qemu), run_on_cpu(program)
+    return Share(cases, program, run_on_cpu(program))
+
+
+@pytest.mark.real
+def test_vector_instructions_leave_what_qemu_leaves(tmp_path: Path, share: Share) -> None:
+    cases, actual = share.cases, share.left
+    reference = run_on_qemu(share.program, tmp_path, newer_qemu())
     wrong = []
     for number, case in enumerate(cases):
         place = slice(number * RECORD, (number + 1) * RECORD)
@@ -196,10 +210,9 @@ def test_vector_instructions_leave_what_qemu_leaves(tmp_path: Path, share: int) 
     assert digests(cases, reference) == {name: known[name] for name in {case.opcode.name for case in cases}}
 
 
-@pytest.mark.parametrize("share", range(SHARES))
-def test_vector_instructions_leave_what_qemu_left_once(share: int) -> None:
-    cases, known = share_of(share), golden()
-    found = digests(cases, run_on_cpu(build(cases)))
+def test_vector_instructions_leave_what_qemu_left_once(share: Share) -> None:
+    known = golden()
+    found = digests(share.cases, share.left)
     changed = [name for name, (given, _) in found.items() if known.get(name, ("",))[0] != given]
     assert not changed, "other cases than those of lsx_golden.txt: it wants to be written anew (see above)"
     assert not [name for name, (_, left) in found.items() if known[name][1] != left]

@@ -453,6 +453,6 @@ def test_entries_are_used_again_and_none_is_lost(target: str) -> None:
 
         round_()
         before = [(region.address, region.size) for region in guest.machine.memory.regions]
-        for _ in range(12):
+        for _ in range(4):
             round_()
         assert [(region.address, region.size) for region in guest.machine.memory.regions] == before

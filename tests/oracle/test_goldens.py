@@ -38,7 +38,7 @@ CASES = [
 ]
 
 
-@by(("target", "scenario"), CASES)
+@by(("target", "scenario"), CASES, sample=40)
 def test_every_word_is_what_the_real_dynamic_linker_wrote(
     target: str, scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
@@ -61,7 +61,7 @@ def test_every_word_is_what_the_real_dynamic_linker_wrote(
     record_property("words", str(found.compared))
 
 
-@by(("target", "scenario"), [case for case in CASES if "tls" in str(case.id)])
+@by(("target", "scenario"), [case for case in CASES if "tls" in str(case.id)], sample=8)
 def test_dynamic_tls_is_the_same_to_the_word_and_in_every_result(target: str, scenario: Scenario) -> None:
     """What ld.so made of these by dlopen: which modules are static may differ, what words mean does not."""
     variant, known = VARIANTS[target], golden(target)

@@ -55,7 +55,7 @@ def test_the_real_dynamic_linker_still_says_what_the_golden_says(
                 assert goldens.differences(known.outcomes[scenario.key], found) == [], scenario.key
 
 
-@each("soname", real.LIBRARIES)
+@each("soname", real.LIBRARIES, sample=3)
 @pytest.mark.parametrize("arch", real.ARCHES)
 def test_every_relocated_word_of_a_real_library_is_the_real_dynamic_linkers(arch: str, soname: str) -> None:
     if (reason := real.INTERPOSED.get((arch, soname))) is not None:

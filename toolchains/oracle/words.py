@@ -101,11 +101,12 @@ def _versions(elf: ELFFile) -> dict[int, str]:
     if not isinstance(definitions, GNUVerDefSection) or not isinstance(symbols, GNUVerSymSection):
         return {}
     names = {int(one["vd_ndx"]): str(next(each).name) for one, each in definitions.iter_versions()}
-    found = {index: symbols.get_symbol(index)["ndx"] for index in range(symbols.num_symbols())}
+    numbers = np.frombuffer(symbols.data(), "<u2").tolist()
+    # 0 and 1 are VER_NDX_LOCAL and VER_NDX_GLOBAL.
     return {
         index: names[number & 0x7FFF]
-        for index, number in found.items()
-        if isinstance(number, int) and number & 0x7FFF in names
+        for index, number in enumerate(numbers)
+        if number > 1 and number & 0x7FFF in names
     }
 
 
