@@ -21,7 +21,7 @@ from emu.cpu import watchdog
 from tests import toolcache
 from tests.fixtures import TARGETS
 from tests.grouping import SKIPPED
-from tests.sampling import everything, one_compiler
+from tests.sampling import everything, sampled
 from tests.subject import subject, wanted
 from toolchains.targets import COMPILERS
 from toolchains.targets import TARGETS as ROWS
@@ -157,7 +157,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         grouped = found is None and hasattr(getattr(item, "function", None), "grouped")
         (kept if grouped or wanted(config, found) else others).append(item)
     if not everything(config):
-        kept, left = one_compiler(kept)
+        kept, left = sampled(kept)
         others += left
     if others:
         config.hook.pytest_deselected(items=others)

@@ -36,14 +36,15 @@ def spread(rows: Sequence[_T], count: int, salt: str) -> list[_T]:
     return [rows[(begin + size * number // count) % size] for number in range(min(count, size))]
 
 
-def one_compiler(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """Items to run, and those that only differ from one of these in their compiler."""
+def sampled(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Items to run, and those that are left: they only differ from one that runs in their compiler, or are marked."""
     items = list(items)
     names = {item.nodeid for item in items}
     kept: list[pytest.Item] = []
     left: list[pytest.Item] = []
     for item in items:
-        (left if _is_left(item.nodeid, names) else kept).append(item)
+        leave = item.get_closest_marker("exhaustive") is not None or _is_left(item.nodeid, names)
+        (left if leave else kept).append(item)
     return kept, left
 
 

@@ -19,6 +19,7 @@ from tests.linker.craft import DATA, TLS, Rel, Sym, undefined
 from tests.linker.craft import Library as Crafted
 from tests.linker.numbers import TPOFF
 from tests.machine.test_dynamic_tls import is_static, state
+from tests.sampling import everything
 
 #: (bytes, alignment) of each provider's block; together more than the static area.
 BLOCKS = ((40, 8), (200, 64), (700, 16), (2400, 256), (24, 4096))
@@ -138,9 +139,11 @@ def play(arch: str, history: list[tuple[str, int, int, int]], *, dynamic: bool) 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("arch", ARCHES)
-def test_every_thread_sees_its_own_through_any_history(arch: str, dynamic: bool) -> None:
+def test_every_thread_sees_its_own_through_any_history(
+    arch: str, dynamic: bool, request: pytest.FixtureRequest
+) -> None:
     late = refused = 0
-    for seed in range(12):
+    for seed in range(12 if everything(request.config) else 4):
         choose = random.Random(seed)
         history = [
             (choose.choice(STEPS), choose.randrange(len(BLOCKS)), choose.randrange(4), choose.randrange(1, 256))

@@ -140,6 +140,7 @@ def test_the_fixtures_together_hold_every_relocation_role_the_target_has(arch: s
     assert {kind.name for kind in ROWS[arch].relocations.values()} <= held
 
 
+@pytest.mark.exhaustive
 def test_a_rebuild_of_a_whole_target_is_byte_identical(zig: Zig, tmp_path: Path) -> None:
     rebuilt = building.build(zig, ["thumb"], built=tmp_path)
     assert building.differences(MANIFEST, rebuilt, tmp_path) == {}
