@@ -37,7 +37,7 @@ def spread(rows: Sequence[_T], count: int, salt: str) -> list[_T]:
 
 
 def sampled(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """Items to run, and those that are left: they only differ from one that runs in their compiler, or are marked."""
+    """Items to run, and those that are left: marked, or different from one that runs in their compiler alone."""
     items = list(items)
     names = {item.nodeid for item in items}
     kept: list[pytest.Item] = []

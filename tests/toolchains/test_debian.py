@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
+from typer.testing import CliRunner
 
 from tests.fixtures import ARCHES
 from tests.real import real_library
 from toolchains import apt, source
+from toolchains.cli import app
 from toolchains.debian import PACKAGE_OF, Package, Sysroot, cache_folder
 from toolchains.errors import FetchError, ToolMissing, Unreachable
 from toolchains.manifest import sha256_of
@@ -132,19 +134,12 @@ def test_sources_are_built_after_what_they_need() -> None:
 
 
 def test_the_command_line_lists_and_refuses_without_a_traceback() -> None:
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "toolchains", *words],
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
-
-    listed = run("list")
-    assert listed.returncode == 0
-    wrong = run("build", "--arch", "vax")
-    assert wrong.returncode == 2
-    assert "not one of" in wrong.stderr
-    refused = run("fetch", "--arch", "riscv32", "libssl3t64")
+    command = CliRunner()
+    assert command.invoke(app, ["list"]).exit_code == 0
+    wrong = command.invoke(app, ["build", "--arch", "vax"])
+    assert wrong.exit_code == 2
+    assert "not one of" in wrong.output
+    argv = [sys.executable, "-m", "toolchains", "fetch", "--arch", "riscv32", "libssl3t64"]
+    refused = subprocess.run(argv, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert "Traceback" not in listed.stderr + wrong.stderr + refused.stderr
+    assert "Traceback" not in wrong.output + refused.stderr

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from relink.arch import ARCHITECTURES
 from tests.fixtures import ARCHES
 from toolchains import build as building
+from toolchains.cli import app
 from toolchains.engine import Gnu, Llvm, Zig, first_line, require_version
 from toolchains.errors import BuildFailed, CompilerMissing, CompilerTooOld, EngineMissing
 from toolchains.image import Buildah, Docker, pip_configuration
@@ -30,7 +32,7 @@ def toolchains(*words: str, **environment: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={"COLUMNS": "300", **environment} if environment else None,
+        env={"COLUMNS": "300", **environment},
     )
 
 
@@ -46,9 +48,9 @@ def toolchains(*words: str, **environment: str) -> subprocess.CompletedProcess[s
     ],
 )
 def test_a_wrong_request_is_a_usage_error_that_says_what_is_right(words: tuple[str, ...], answer: str) -> None:
-    done = toolchains(*words)
-    assert done.returncode == 2
-    assert answer in " ".join(done.stderr.replace("│", " ").split())
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert answer in " ".join(done.output.replace("│", " ").split())
 
 
 def test_without_a_docker_engine_the_other_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
