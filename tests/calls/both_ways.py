@@ -25,7 +25,7 @@ from relink.arch import FloatAbi
 from tests.calls.generator import Case, Generator, mask_of, source, value_of
 from tests.fixtures import arch_of, variant_of
 from tests.objects.build import TARGETS, zig
-from tests.toolcache import OUTPUT, made, text_file
+from tests.toolcache import OUTPUT, folder, made, text_file, use_fresh_folder
 
 _FLAGS = ("-w", "-ffreestanding", "-fno-stack-protector", "-fno-pic", "-fno-ident")
 #: GNU compilers of Debian, by (target, float ABI), with flags that say the rest.
@@ -208,6 +208,7 @@ def main() -> int:
     parser.add_argument("--compiler", action="append")
     parser.add_argument("--show", type=int, default=5)
     options = parser.parse_args()
+    use_fresh_folder()
     failed = 0
     for target, abi in ABIS:
         for compiler in options.compiler or ("clang", "gcc"):
@@ -226,6 +227,8 @@ def main() -> int:
                     wrong += 1
                     if wrong <= options.show:
                         print(f"    {level} batch {first}: {problem}", flush=True)
+                for file in folder().iterdir():
+                    file.unlink()
             seconds = time.perf_counter() - started
             print(
                 f"{target:12} {abi:12} {compiler:6} {options.count:6} tried, {wrong:4} differ, {seconds:.0f} s",
