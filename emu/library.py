@@ -1,177 +1,46 @@
-"""`Library`, `Function` and `Variable`: handles on a loaded library."""
+"""`Library` and `PendingLibrary`: handles on a loaded library and on one whose load is under way."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from html import escape
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, NoReturn, Protocol, Self
 
-from emu.calls.declared import declared_prototype, declared_type
-from emu.calls.prototypes import CType, Floating, Integer, Pointer, Prototype, parse_prototype, parse_type
+from emu.calls.annotations import annotated_prototype
+from emu.calls.declarations import Scope
+from emu.calls.declared import declared_prototype, dwarf_types
+from emu.calls.namespace import Types
+from emu.calls.prototypes import parse_prototype
+from emu.calls.types import Prototype, Struct
 from emu.errors import CallError
+from emu.handles import Function, Guest, Variable, Variables
 from relink.elf.constants import SymbolType
-from relink.errors import UnresolvedSymbol
+from relink.errors import DebugInfoError, UnresolvedSymbol
 from relink.image import Image, Symbol
 from relink.resolve.local_symbols import local_symbols
 
 if TYPE_CHECKING:
     from emu.host.symbols import SymbolValue
-    from emu.load.initialisers import Initialisers
     from emu.load.pending import PendingLoad
     from emu.patch.functions import Patch, Replacement
     from emu.patch.imports import Redirection
-    from emu.ports import Handle, Memory
-    from emu.run.runner import Runner
-    from relink.arch import Architecture
+    from emu.ports import Handle
     from relink.link_map import LinkMap
     from relink.load.plan import Plan
 
+__all__ = ["Function", "Library", "PendingLibrary", "Variable"]
 
-class Owner(Protocol):
-    """The part of a machine that its handles use (see `emu.machine.Machine`)."""
 
-    @property
-    def arch(self) -> Architecture: ...
-    @property
-    def memory(self) -> Memory: ...
-    @property
-    def initialisers(self) -> Initialisers: ...
-    @property
-    def runner(self) -> Runner: ...
-    def tls_block(self, image: Image) -> int: ...
+class Owner(Guest, Protocol):
+    """The machine as its libraries use it (see `emu.machine.Machine`)."""
+
     def image_at(self, address: int) -> Image | None: ...
     def unload(self, image: Image) -> None: ...
     def patch(
         self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None
     ) -> Patch: ...
     def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection: ...
-
-
-class Function:
-    """A guest function with its C prototype. Call it like a Python function, or pass it to the guest as a pointer
-    argument.
-
-    Calling it after its library is closed raises UseAfterUnload.
-    """
-
-    def __init__(self, machine: Owner, symbol: Symbol, prototype: Prototype) -> None:
-        self._machine = machine
-        self.symbol = symbol
-        self.prototype = prototype
-        self._target = 0
-
-    @property
-    def name(self) -> str:
-        return self.symbol.name
-
-    @property
-    def address(self) -> int:
-        """The guest address to call: for an ifunc, the function that its resolver chose."""
-        address = self.symbol.address
-        if self.symbol.type != SymbolType.GNU_IFUNC:
-            return address
-        if not self._target:
-            self._target = self._machine.initialisers.ifunc_target(self.symbol.image, address)
-        return self._target
-
-    def __call__(self, *args: object, max_instructions: int | None = None, timeout: float | None = None) -> Any:
-        """Call the guest. See `Machine.call`."""
-        return self._machine.runner.call(
-            self.address, self.prototype, *args, max_instructions=max_instructions, timeout=timeout
-        )
-
-    def __repr__(self) -> str:
-        return f"<Function {self.prototype} of {self.symbol.image.name}>"
-
-
-class Variable:
-    """A symbol's value in memory; for a TLS symbol, in the current thread."""
-
-    def __init__(self, machine: Owner, symbol: Symbol) -> None:
-        self._machine = machine
-        self.symbol = symbol
-
-    @property
-    def name(self) -> str:
-        return self.symbol.name
-
-    @property
-    def size(self) -> int:
-        """Size in bytes from the symbol table; 0 if unknown."""
-        return self.symbol.size
-
-    @property
-    def address(self) -> int:
-        """The guest address. Raises UseAfterUnload."""
-        address = self.symbol.address
-        if self.symbol.type == SymbolType.TLS:
-            address += self._machine.tls_block(self.symbol.image)
-        return address
-
-    def read(self, ctype: str | None = None) -> int | float:
-        """Read the value as a C type; by default the type from DWARF. Raises CallError."""
-        decode, size = self._codec(ctype)
-        value: int | float = decode.unpack(self._machine.memory.read(self.address, size))[0]
-        return value
-
-    def write(self, value: float, ctype: str | None = None) -> None:
-        """Store a value as a C type. Raises CallError if it does not fit."""
-        encode, _ = self._codec(ctype)
-        try:
-            self._machine.memory.write(self.address, encode.pack(value))
-        except struct.error as error:
-            raise CallError(f"{self.name}: {value!r} cannot be stored: {error}") from None
-
-    def read_bytes(self, size: int | None = None) -> bytes:
-        """Read `size` bytes at the variable's address; by default its own size."""
-        return self._machine.memory.read(self.address, self.size if size is None else size)
-
-    def write_bytes(self, data: bytes | bytearray | memoryview) -> None:
-        """Write bytes at the variable's address."""
-        self._machine.memory.write(self.address, data)
-
-    def _codec(self, text: str | None) -> tuple[struct.Struct, int]:
-        if text is None:
-            text = declared_type(self.symbol)
-            if text is None:
-                raise CallError(f"{self.name}: give a C type, {self.symbol.image.name} has no DWARF for it")
-        code = _struct_code(parse_type(text, self._machine.arch.name), self._machine.arch.word_size)
-        if code is None:
-            raise CallError(f"{self.name}: {text} is not a scalar type; use read_bytes and write_bytes")
-        codec = struct.Struct("<" + code)
-        return codec, codec.size
-
-
-def _struct_code(ctype: CType, word_size: int) -> str | None:
-    if isinstance(ctype, Pointer):
-        return "I" if word_size == 4 else "Q"
-    if isinstance(ctype, Integer):
-        code = {1: "b", 2: "h", 4: "i", 8: "q"}.get(ctype.size)
-        return code if code is None or ctype.signed else code.upper()
-    if isinstance(ctype, Floating):
-        return {4: "f", 8: "d"}.get(ctype.size)
-    return None
-
-
-class _Symbols(Mapping[str, Variable]):
-    """The symbols a library exports, by name."""
-
-    def __init__(self, machine: Owner, image: Image) -> None:
-        self._machine = machine
-        self._image = image
-
-    def __getitem__(self, name: str) -> Variable:
-        try:
-            return Variable(self._machine, self._image.symbol(name))
-        except UnresolvedSymbol:
-            raise KeyError(name) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._image.exports)
-
-    def __len__(self) -> int:
-        return len(self._image.exports)
 
 
 class Library:
@@ -183,6 +52,9 @@ class Library:
         self._machine = machine
         self.plan = plan  #: the result of the load: images, relocations, timings
         self.image = plan.root
+        self._functions: dict[str, Function] = {}
+        self._declared: Scope | None = None
+        self._types: Types | None = None
 
     @property
     def name(self) -> str:
@@ -193,17 +65,67 @@ class Library:
         """The guest address of the library's first page."""
         return self.image.base
 
-    def function(self, name: str, prototype: str | None = None, *, version: str | None = None) -> Function:
-        """An exported function. The default prototype is the one from DWARF.
+    # ------------------------------------------------------------ functions
 
-        Raises UnresolvedSymbol, CallError (no prototype, or an unusable one), UseAfterUnload, and DebugInfoError
-        when DWARF covers the function but cannot be used.
+    def function(
+        self, name: str, prototype: str | Prototype | object | None = None, *, version: str | None = None
+    ) -> Function:
+        """A function: exported, or static. Its prototype comes from what was declared, or DWARF, when left out.
+
+        It may be C text, a `Prototype`, or an annotation such as `Callable[[int32], int32]` (see
+        `emu.calls.annotations`). Raises UnresolvedSymbol, CallError (no or an unusable prototype), UseAfterUnload,
+        and DebugInfoError where DWARF is there and does not tell.
         """
         symbol = self.function_symbol(name, version)
-        text = self.declared_prototype(name, version=version) if prototype is None else prototype
-        if text is None:
-            raise CallError(f"{name}: give a C prototype, {symbol.image.name} has no DWARF for it")
-        return Function(self._machine, symbol, parse_prototype(text, self._machine.arch.name))
+        if prototype is None:
+            found = self.declared_prototype(name, version=version)
+            if found is None:
+                raise CallError(f"{name}: give a C prototype, {symbol.image.name} has no DWARF that says it")
+        elif isinstance(prototype, str):
+            found = self._parsed(prototype)
+        elif isinstance(prototype, Prototype):
+            found = prototype
+        else:
+            found = annotated_prototype(name, prototype, self._machine.convention)
+        return Function(self._machine, symbol, found)
+
+    def _parsed(self, text: str) -> Prototype:
+        """The prototype of a text, which may name the types of the image and of what was declared."""
+        arch = self._machine.convention.arch
+        try:
+            found = parse_prototype(text, arch, self._declared)
+        except CallError:
+            if self._declared is not None or not self.types:
+                raise
+        else:
+            passed = (found.result, *(parameter.type for parameter in found.parameters))
+            if not any(isinstance(each, Struct) and each.members is None for each in passed):
+                return found
+        return parse_prototype(text, arch, self.types.scope)
+
+    def declare(self, types: Types) -> None:
+        """Let the prototypes of a header (see `Machine.types`) be those of this library's functions."""
+        self._declared, self._types = types.scope, None
+        self._functions.clear()
+
+    def __getattr__(self, name: str) -> Function:
+        """A function by its name, as with ctypes: `library.add(1, 2)`."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except UnresolvedSymbol as error:
+            raise AttributeError(str(error)) from None
+
+    def __getitem__(self, name: str) -> Function:
+        """The same, for names that are attributes already, or none of Python's."""
+        if self.image.closed or name not in self._functions:
+            self._functions[name] = self.function(name)
+        return self._functions[name]
+
+    def __dir__(self) -> list[str]:
+        functions = (name for name in self.image.exports if name.isidentifier())
+        return sorted({*object.__dir__(self), *functions})
 
     def function_symbol(self, name: str, version: str | None = None) -> Symbol:
         """The function of that name: exported, or else the only static or hidden one, also in `.symtab`.
@@ -227,18 +149,36 @@ class Library:
         local = found[0]
         return Symbol(name, self.image, local.row, self.image.address_of(local.value), local.size, local.type)
 
-    def declared_prototype(self, name: str, *, version: str | None = None) -> str | None:
-        """The C prototype of an exported function from DWARF; None when no DWARF covers it.
+    def declared_prototype(self, name: str, *, version: str | None = None) -> Prototype | None:
+        """The prototype a function was declared with, or DWARF gives it; None where neither does.
 
-        Raises UnresolvedSymbol, and DebugInfoError when DWARF covers it but cannot be used: damaged, in a file
-        that was not found, or a type that C cannot express.
+        Raises UnresolvedSymbol, and DebugInfoError where DWARF is there and does not tell: damaged, in a file that
+        is not there, a type no call can pass.
         """
+        if self._declared is not None and name in self._declared.functions:
+            return self._declared.functions[name]
         symbol = self.function_symbol(name, version)
         if symbol.type != SymbolType.GNU_IFUNC:
             return declared_prototype(symbol, symbol.image, symbol.address)
         address = self._machine.initialisers.ifunc_target(symbol.image, symbol.address)
         holder = self._machine.image_at(address)
         return None if holder is None else declared_prototype(symbol, holder, address)
+
+    @property
+    def types(self) -> Types:
+        """The types its debug information names, those it was told by `declare` first.
+
+        Raises DebugInfoError for DWARF in a file that cannot be read.
+        """
+        if self._types is None:
+            known = dwarf_types(self.image)
+            scope = Scope()
+            for name, ctype in ({} if known is None else known.named()).items():
+                scope.add(name, ctype)
+            if self._declared is not None:
+                scope.update(self._declared)
+            self._types = Types(self._machine.convention, scope, self.name)
+        return self._types
 
     def replace(
         self, name: str, replacement: Replacement, *, version: str | None = None, size: int | None = None
@@ -252,8 +192,8 @@ class Library:
 
     @property
     def symbols(self) -> Mapping[str, Variable]:
-        """Exported symbols of the library and its dependencies as `Variable`s, by name."""
-        return _Symbols(self._machine, self.image)
+        """Exported symbols (of the library or what it depends on) as places in memory, by name."""
+        return Variables(self._machine, self.image)
 
     def link_map(self) -> LinkMap:
         """Sections, symbols, GOT slots and stubs with their current contents, like a linker's map file. Raises
@@ -287,6 +227,18 @@ class Library:
 
     def __repr__(self) -> str:
         return f"<Library {self.name}>"
+
+    def _repr_html_(self) -> str:
+        names = [name for name in self.image.exports if self.image.symbol(name).type == SymbolType.FUNC]
+        rows = "".join(f"<tr><td><code>{escape(self._shown(name))}</code></td></tr>" for name in names[:100])
+        more = f"<tr><td>and {len(names) - 100} more</td></tr>" if len(names) > 100 else ""
+        return f"<table><caption>{escape(self.name)}</caption>{rows}{more}</table>"
+
+    def _shown(self, name: str) -> str:
+        try:
+            return str(self.declared_prototype(name) or name)
+        except (DebugInfoError, UnresolvedSymbol, CallError):
+            return name
 
 
 class PendingLibrary(Library):

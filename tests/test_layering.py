@@ -88,6 +88,7 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("libc",),
         ("linux",),
         ("patch",),
+        ("handles",),
         ("library",),
         ("machine",),
         ("cli",),

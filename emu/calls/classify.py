@@ -160,6 +160,8 @@ def _vector(rules: CallingConvention, ctype: Vector, *, in_registers: bool) -> S
 def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, in_registers: bool) -> Shape:
     if isinstance(ctype, Struct) and ctype.members is None:
         raise CallError(f"{ctype} is incomplete: its members are not known")
+    if isinstance(ctype, Struct) and ctype.refused:
+        raise CallError(f"{ctype} cannot be passed by value: {ctype.refused}")
     found = tuple(leaves(ctype)) if size <= _LARGEST else ()
     if not rules.vectors_in_aggregates and has_vector(ctype):
         raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}, which has a vector in it")

@@ -30,6 +30,8 @@ from emu.calls.types import (
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY64, CallingConvention
 
+#: What labels say of an element, until its number is known.
+_ELEMENT = ", an element"
 #: From a Python value and what the call lends, the bytes.
 Packer: TypeAlias = Callable[[object, Lender | None], bytes]
 
@@ -42,7 +44,7 @@ def packer(rules: CallingConvention, ctype: CType, label: str) -> Packer:
         case Complex(part=part):
             return _complex(scalar_encoder(rules, part, label), part.size, label, ctype)
         case Vector():
-            return _sequence(packer(rules, ctype.element, f"{label}, an element"), ctype, ctype.count, label)
+            return _sequence(packer(rules, ctype.element, label + _ELEMENT), ctype, ctype.count, label)
         case Array():
             return _array(rules, ctype, label)
         case Struct() if ctype.members is not None:
@@ -81,14 +83,20 @@ def _sequence(pack_one: Packer, ctype: Array | Vector, count: int, label: str) -
         items = _items(value, ctype, label)
         if len(items) > count or (exact and len(items) != count):
             raise CallError(f"{label}: {len(items)} elements do not fit {ctype}")
-        return b"".join([pack_one(item, buffers) for item in items]).ljust(ctype.size, b"\0")
+        parts = []
+        try:
+            for item in items:
+                parts.append(pack_one(item, buffers))
+        except CallError as error:
+            raise CallError(str(error).replace(_ELEMENT, f", element {len(parts)}", 1)) from None
+        return b"".join(parts).ljust(ctype.size, b"\0")
 
     return pack
 
 
 def _array(rules: CallingConvention, ctype: Array, label: str) -> Packer:
     count = ctype.count or 0
-    general = _sequence(packer(rules, ctype.target, f"{label}, an element"), ctype, count, label)
+    general = _sequence(packer(rules, ctype.target, label + _ELEMENT), ctype, count, label)
     if not (isinstance(ctype.target, Integer) and ctype.target.size == 1):
         return general
 

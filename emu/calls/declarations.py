@@ -43,6 +43,23 @@ class Scope:
     functions: dict[str, Prototype] = field(default_factory=dict)
     variables: dict[str, CType] = field(default_factory=dict)
 
+    def add(self, name: str, ctype: CType) -> None:
+        """Note a type by its tag, with the keyword, or the name of a typedef."""
+        if name.partition(" ")[0] in ("struct", "union", "enum") and isinstance(ctype, Struct | Enumeration):
+            self.tags[name] = ctype
+            if isinstance(ctype, Enumeration):
+                self.constants |= dict(ctype.values)
+        else:
+            self.typedefs[name] = ctype
+
+    def update(self, other: Scope) -> None:
+        """Take what another one declares, in place of the same names here."""
+        for mine, theirs in zip(self._tables(), other._tables(), strict=True):
+            mine.update(theirs)
+
+    def _tables(self) -> list[dict[str, Any]]:
+        return [self.typedefs, self.tags, self.constants, self.functions, self.variables]
+
 
 class Builder:
     """Makes types of nodes. Errors begin with `where`; `attributes` are those that marks in names number."""
@@ -173,11 +190,11 @@ class Builder:
             return VaListType(model.pointer_size)
         if name == "wchar_t":
             return Integer(4, model.wchar_signed, name)
+        if (known := self.scope.typedefs.get(name)) is not None:
+            return known
         if name in INTEGERS:
             width, signed = INTEGERS[name]
             return integer(model, getattr(model, width) if isinstance(width, str) else width, signed, name)
-        if (known := self.scope.typedefs.get(name)) is not None:
-            return known
         if name in STRUCTS:
             return Struct(name)
         if name in POINTERS:

@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
+from emu.isa.registry import convention
 from relink.elf.debug_files import has_debug_info
 
 if TYPE_CHECKING:
+    from emu.calls.dwarf_types import DwarfTypes
+    from emu.calls.types import CType, Prototype
+    from relink.elf.decoded import Decoded
     from relink.image import Image, Symbol
 
+_KNOWN: WeakKeyDictionary[Decoded, DwarfTypes] = WeakKeyDictionary()
 
-def declared_prototype(symbol: Symbol, image: Image, address: int) -> str | None:
+
+def dwarf_types(image: Image) -> DwarfTypes | None:
+    """What the debug information of an image says of types; None where it has none. Raises DebugInfoError."""
+    decoded = image.decoded
+    if not has_debug_info(decoded):
+        return None
+    if decoded not in _KNOWN:
+        from emu.calls.dwarf_types import DwarfTypes  # whose parser takes a while to load
+        from relink.elf import dwarf
+
+        data = convention(image.architecture.name).data
+        _KNOWN[decoded] = DwarfTypes(dwarf.debug_types(decoded), data, decoded.name)
+    return _KNOWN[decoded]
+
+
+def declared_prototype(symbol: Symbol, image: Image, address: int) -> Prototype | None:
     """The prototype of the function at a guest address of `image`, as that of `symbol`; None where no DWARF covers
     it.
 
     For an ifunc, `image` and `address` are those of the implementation chosen. Raises DebugInfoError where DWARF
     describes it in a way that cannot be used.
     """
-    if not has_debug_info(image.decoded):
+    types = dwarf_types(image)
+    if types is None:
         return None
-    from relink.elf import dwarf  # whose parser takes a while to load
-
     vaddr = (address - image.bias) & image.architecture.address_mask & image.architecture.code_address_mask
-    return dwarf.prototype(image.decoded, symbol.name, vaddr)
+    return types.prototype(symbol.name, vaddr)
 
 
-def declared_type(symbol: Symbol) -> str | None:
+def declared_type(symbol: Symbol) -> CType | None:
     """The C type of a variable; see `declared_prototype`."""
     image = symbol.image
-    if not has_debug_info(image.decoded):
+    types = dwarf_types(image)
+    if types is None:
         return None
-    from relink.elf import dwarf
-
-    vaddr = (symbol.value - image.bias) & image.architecture.address_mask
-    return dwarf.variable_type(image.decoded, symbol.name, vaddr)
+    return types.variable(symbol.name, (symbol.value - image.bias) & image.architecture.address_mask)
 
 
 def missing_debug_file(image: Image) -> str | None:

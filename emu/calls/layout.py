@@ -42,11 +42,12 @@ def lay_out(
     layout = _Layout(struct, model, packed=packed, pack=pack)
     for number, member in enumerate(declared):
         layout.add(member, last=number == len(declared) - 1)
-    struct.packed = packed
     natural = layout.alignment
     alignment = max(natural, align)
     size = -(-layout.most_bits // 8)
-    return struct.complete(tuple(layout.members), -(-size // alignment) * alignment, alignment, natural)
+    struct.complete(tuple(layout.members), -(-size // alignment) * alignment, alignment, natural)
+    struct.packed = packed
+    return struct
 
 
 class _Layout:

@@ -8,14 +8,15 @@ call returns. Buffers (numpy arrays, bytearrays) are copied as they are, if thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 
 from emu.calls.codec import packer
 from emu.calls.lender import Lender
 from emu.calls.marshal import refuse
 from emu.calls.records import unpacker
 from emu.calls.store import Store, View
-from emu.calls.types import Array, CType, Floating, FunctionType, Integer, Pointer, Struct, Void, sized
+from emu.calls.types import Array, CType, Floating, FunctionType, Integer, Pointer, Prototype, Struct, Void, sized
 from emu.errors import CallError
 from emu.isa.convention import CallingConvention
 
@@ -23,7 +24,10 @@ from emu.isa.convention import CallingConvention
 def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, buffers: Lender) -> int | None:
     """The guest address of what `value` is lent as; None where it is nothing that can be."""
     if isinstance(ctype.target, FunctionType):
-        return buffers.lend_callback(value, ctype.target.prototype) if callable(value) else None
+        if not callable(value):
+            return None
+        check_arity(value, ctype.target.prototype, label)
+        return buffers.lend_callback(value, ctype.target.prototype)
     if isinstance(value, View):
         return _view(ctype, label, value, buffers)
     if isinstance(value, Mapping) or (isinstance(value, tuple) and isinstance(ctype.target, Struct)):
@@ -45,6 +49,20 @@ def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, bu
         flat[:] = data
 
     return buffers.lend_back(value, flat.tobytes(), store)
+
+
+def check_arity(function: Callable[..., object], prototype: Prototype, label: str) -> None:
+    """Raise CallError for a Python function that cannot be called with a prototype's arguments."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of builtins, some do not say
+        return
+    count = len(prototype.parameters) + prototype.variadic
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        name = getattr(function, "__name__", repr(function))
+        raise CallError(f"{label}: {name}{signature} does not take the {count} arguments of {prototype}") from None
 
 
 def _view(ctype: Pointer, label: str, value: View, buffers: Lender) -> int:

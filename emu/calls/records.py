@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast, overload
 
 from emu.calls.codec import packer, plain_code, store_member
+from emu.calls.describe import definition
 from emu.calls.marshal import decoder
 from emu.calls.store import GuestStore, Store, View
 from emu.calls.types import (
@@ -27,7 +28,6 @@ from emu.calls.types import (
     VaListType,
     Vector,
     Void,
-    definition,
     sized,
 )
 from emu.errors import CallError

@@ -1,13 +1,14 @@
 """The C types of one data model, as values: what text, headers, DWARF and annotations are turned into.
 
 Every type knows its size and alignment on the ABI it was made for. Types compare by structure: two structures are
-equal where their members are, whatever was read to make them. `declare` prints a type back as C, `definition` the
-body of a structure or union.
+equal where their members are, whatever was read to make them. `declare` prints a type as C, `emu.calls.describe`
+the members of structures.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 from emu.errors import CallError
 from emu.isa.convention import BINARY64, FloatFormat
@@ -15,8 +16,7 @@ from relink.records import dataclass
 
 __all__ = [
     "Array", "CType", "Complex", "Enumeration", "Floating", "FunctionType", "Integer", "Member", "Parameter",
-    "Pointer", "Prototype", "Struct", "VaListType", "Vector", "Void", "declare", "definition", "sized",
-    "with_alignment",
+    "Pointer", "Prototype", "Struct", "VaListType", "Vector", "Void", "declare", "sized", "with_alignment",
 ]  # fmt: skip
 
 
@@ -171,23 +171,42 @@ class Member(NamedTuple):
 class Struct:
     """A structure or union. Without members (None) it is incomplete: fine behind a pointer.
 
-    Compared by structure: name, members and layout; a cycle through pointers counts as equal.
+    Compared by structure: name, members and layout; a cycle through pointers counts as equal. With `fill`, which
+    is called when somebody first asks for its layout and calls `complete`, it is read only then.
     """
 
-    __slots__ = ("alignment", "members", "name", "natural", "packed", "size")
+    __slots__ = ("_fill", "alignment", "members", "name", "natural", "packed", "refused", "size")
 
-    def __init__(self, name: str, size: int | None = None) -> None:
+    size: int | None  #: bytes, if known
+    alignment: int  #: bytes
+    natural: int  #: the alignment its members ask for, whatever the whole type's attributes say
+    members: tuple[Member, ...] | None
+    packed: bool  #: whether its members are not aligned
+    refused: str  #: why it cannot be passed by value, if it cannot
+
+    def __init__(self, name: str, size: int | None = None, fill: Callable[[Struct], object] | None = None) -> None:
         self.name = name  #: with its keyword: "struct point"; "struct" where it has none
-        self.size = size  #: bytes, if known
-        self.alignment = 1  #: bytes
-        self.natural = 1  #: the alignment its members ask for, whatever the whole type's attributes say
-        self.packed = False  #: whether its members are not aligned
-        self.members: tuple[Member, ...] | None = None
+        self._fill = fill
+        if fill is None:
+            self._set(None, size, 1, 1)
+
+    def _set(self, members: tuple[Member, ...] | None, size: int | None, alignment: int, natural: int) -> None:
+        self.members, self.size, self.alignment, self.natural = members, size, alignment, natural
+        self.packed, self.refused = False, ""
 
     def complete(self, members: tuple[Member, ...], size: int, alignment: int, natural: int) -> Struct:
         """Give it its members, once; itself."""
-        self.members, self.size, self.alignment, self.natural = members, size, alignment, natural
+        self._set(members, size, alignment, natural)
         return self
+
+    def __getattr__(self, name: str) -> Any:
+        fill = self._fill if name in Struct.__slots__ and name != "_fill" else None
+        if fill is None:
+            raise AttributeError(name)
+        self._fill = None
+        self._set(None, None, 1, 1)
+        fill(self)
+        return getattr(self, name)
 
     @property
     def is_union(self) -> bool:
@@ -359,34 +378,3 @@ def declare(ctype: CType, name: str = "") -> str:
             parts = [str(parameter) for parameter in prototype.parameters] + ["..."] * prototype.variadic
             return declare(prototype.result, f"{name}({', '.join(parts) or 'void'})")
     return f"{ctype} {name}".rstrip()
-
-
-def definition(struct: Struct, *, offsets: bool = False, indent: str = "") -> str:
-    """The declaration of a structure or union with its members, `offsets` as comments (bytes, or bytes:bit)."""
-    if struct.members is None:
-        return f"{struct.name};"
-    lines = []
-    for member in struct.members:
-        text = _member(member, offsets, indent + "    ")
-        if offsets:
-            bit = f":{member.bits[0] % 8}" if member.bits else ""
-            text = f"{text:<44} // {member.offset}{bit}"
-        lines.append(f"{indent}    {text}")
-    total = f"  // {struct.size} bytes, aligned to {struct.alignment}" if offsets and not indent else ""
-    body = "\n".join([f"{struct.name} {{", *lines, f"{indent}}}"])
-    return body + _attributes(struct) + (";" + total if not indent else "")
-
-
-def _attributes(struct: Struct) -> str:
-    """What has to be said for the layout to be the same again."""
-    aligned = struct.alignment > struct.natural
-    words = ["packed"] * struct.packed + [f"aligned({struct.alignment})"] * aligned
-    return f" __attribute__(({', '.join(words)}))" if words else ""
-
-
-def _member(member: Member, offsets: bool, indent: str) -> str:
-    if isinstance(member.type, Struct) and member.type.name in ("struct", "union"):
-        return f"{definition(member.type, offsets=offsets, indent=indent)} {member.name}".rstrip() + ";"
-    width = f" : {member.bits[1]}" if member.bits else ""
-    aligned = f" __attribute__((aligned({member.align})))" if member.align else ""
-    return f"{declare(member.type, member.name)}{width}{aligned};"

@@ -170,7 +170,7 @@ class _Prototypes:
         if call.result is None:
             declared = library.declared_prototype(call.name, version=call.version)
             if declared is not None:
-                return declared, "dwarf"
+                return str(declared), "dwarf"
         types = ", ".join(_guess(argument, self._arch) for argument in call.arguments)
         text = f"{call.result or _GUESSED_RESULT} {call.name}({types or 'void'})"
         if call.result is None:

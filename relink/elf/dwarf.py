@@ -21,7 +21,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from relink.elf.constants import FileType
@@ -29,8 +29,9 @@ from relink.elf.debug_files import debug_sections
 from relink.elf.debug_sections import DebugSections
 from relink.elf.decode import decode_sections
 from relink.elf.decoded import Decoded
-from relink.elf.dwarf_info import DebugInformation, Unit, address_of, range_list
-from relink.elf.dwarf_text import MAX_DEPTH, Writer
+from relink.elf.dwarf_info import DebugInformation, Unit
+from relink.elf.dwarf_text import Writer
+from relink.elf.dwarf_walk import entry, members, named_types, variable_address
 from relink.errors import DebugInfoError
 from relink.records import dataclass, field
 
@@ -43,21 +44,12 @@ Source = Decoded | str | os.PathLike[str]
 
 _log = logging.getLogger(__name__)
 _ASSEMBLER = 0x8001  #: DW_LANG_Mips_Assembler: assemblers describe functions without their parameters
-_FUNCTIONS = frozenset({"DW_TAG_subprogram", "DW_TAG_entry_point"})
-#: Tags of DIEs that can contain functions: searched always, and only when the function was not found elsewhere
-#: (nested functions of Fortran, Ada, Pascal and D).
-_SCOPES = frozenset({
-    "DW_TAG_namespace", "DW_TAG_module", "DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type",
-    "DW_TAG_interface_type", "DW_TAG_enumeration_type",
-})  # fmt: skip
-_INNER = frozenset({"DW_TAG_subprogram", "DW_TAG_lexical_block"})
 _NO_CALL = 3  #: DW_CC_nocall: the compiler changed the function's calling convention
 #: Suffixes of function clones that GCC makes with different parameters.
 _CLONE = re.compile(r"\.(?:isra|constprop|part|sra|cold)\b")
-_OP_ADDR = 0x03
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """A DIE and its unit."""
 
     die: DIE
@@ -107,6 +99,9 @@ def debug_types(source: Source) -> DebugTypes:
     return _KNOWN[source]
 
 
+_Made = TypeVar("_Made")
+
+
 @dataclass(eq=False)
 class _Walk:
     """A unit that is being walked, and the iterator of its remaining DIEs."""
@@ -126,9 +121,9 @@ class DebugTypes:
         self._units = self._information.units()
         self._walks: list[_Walk] = []
         self._all_units = False
-        self._functions: dict[str, _Place] = {}
-        self._variables: dict[str, _Place] = {}
-        self._at: dict[tuple[str, int], list[_Place]] = {}
+        self._functions: dict[str, Place] = {}
+        self._variables: dict[str, Place] = {}
+        self._at: dict[tuple[str, int], list[Place]] = {}
         self._warned = 0
         #: name of the separate debug file that was not found, when the image has no debug sections
         self.missing = sections.missing
@@ -138,24 +133,47 @@ class DebugTypes:
         """A sentence for each part of the debug information that could not be read so far."""
         return tuple(self._information.problems)
 
-    def prototype(self, function: str, address: int | None = None) -> str | None:
-        """The C prototype of a function; see `prototype` of the module."""
-        place = self._named(self._functions, function) if address is None else self._function_at(function, address)
-        if place is not None:
-            return self._text(place, function)
-        self._check_complete(function)
-        return None
+    @property
+    def writer(self) -> Writer:
+        """Reads attributes of entries, and writes C for them."""
+        return self._writer
 
-    def variable_type(self, name: str, address: int | None = None) -> str | None:
-        """The C type of a variable; see `variable_type` of the module."""
+    def function(self, function: str, address: int | None = None) -> Place | None:
+        """The entry of a function that is called as its ABI says; see `prototype` of the module."""
+        place = self._named(self._functions, function) if address is None else self._function_at(function, address)
+        if place is None:
+            self._check_complete(function)
+        else:
+            self._check_callable(place, function)
+        return place
+
+    def variable(self, name: str, address: int | None = None) -> Place | None:
+        """The entry of a variable; see `variable_type` of the module."""
         place = None if address is None else self._find_at("variable", name, address)
         if place is None:
             place = self._named(self._variables, name)
-        if place is not None:
-            die = place.die
-            return self._guarded(lambda: self._writer.type(die, name))
-        self._check_complete(name)
-        return None
+        if place is None:
+            self._check_complete(name)
+        return place
+
+    def named_types(self) -> Iterator[DIE]:
+        """The entries of all types that have names, unit by unit."""
+        self._read_units()
+        for walk in self._walks:
+            try:
+                yield from named_types(walk.unit.top)
+            except Exception as error:  # damaged DWARF makes pyelftools raise arbitrary exceptions
+                self._information.damaged(error)
+
+    def prototype(self, function: str, address: int | None = None) -> str | None:
+        """The C prototype of a function; see `prototype` of the module."""
+        place = self.function(function, address)
+        return None if place is None else self._text(place, function)
+
+    def variable_type(self, name: str, address: int | None = None) -> str | None:
+        """The C type of a variable; see `variable_type` of the module."""
+        place = self.variable(name, address)
+        return None if place is None else self.guarded(lambda: self._writer.type(place.die, name))
 
     def prototypes(self) -> Mapping[str, str]:
         """All prototypes; see `prototypes` of the module."""
@@ -163,7 +181,12 @@ class DebugTypes:
         self._warn()
         return _Prototypes(self, self._functions)
 
-    def _text(self, place: _Place, function: str) -> str:
+    def _text(self, place: Place, function: str) -> str:
+        self._check_callable(place, function)
+        return self.guarded(lambda: self._writer.prototype(place.die, function, place.unit.language))
+
+    def _check_callable(self, place: Place, function: str) -> None:
+        """Raise DebugInfoError for a function that is not called as its ABI says."""
         if _CLONE.search(function):
             raise DebugInfoError(
                 self._source,
@@ -173,12 +196,11 @@ class DebugTypes:
             raise DebugInfoError(
                 self._source, f"{function} does not follow the ABI's calling convention (DW_CC_nocall)"
             )
-        return self._guarded(lambda: self._writer.prototype(place.die, function, place.unit.language))
 
     def _convention(self, die: DIE) -> object:
         return die.attributes["DW_AT_calling_convention"].value
 
-    def _guarded(self, write: Callable[[], str]) -> str:
+    def guarded(self, write: Callable[[], _Made]) -> _Made:
         """Call `write`, and turn the exceptions of damaged DWARF into DebugInfoError."""
         try:
             return write()
@@ -201,7 +223,7 @@ class DebugTypes:
 
     # ------------------------------------------------------------ looking
 
-    def _function_at(self, function: str, address: int) -> _Place | None:
+    def _function_at(self, function: str, address: int) -> Place | None:
         """The DIE of the function at an address; else a declaration with its name and a full prototype."""
         place = self._find_at("function", function, address)
         if place is not None:
@@ -213,7 +235,7 @@ class DebugTypes:
         told = any("DW_AT_prototyped" in each or "DW_AT_linkage_name" in each for each in attributes)
         return declared if told else None
 
-    def _find_at(self, kind: str, name: str, address: int) -> _Place | None:
+    def _find_at(self, kind: str, name: str, address: int) -> Place | None:
         """The function or variable at an address; when several are there (identical code folding), the one named
         `name`.
         """
@@ -229,14 +251,14 @@ class DebugTypes:
         found = self._best(kind, name, address, exact=False)
         return found if found is not None or kind == "variable" else self._nested(name, address)
 
-    def _best(self, kind: str, name: str, address: int, *, exact: bool) -> _Place | None:
+    def _best(self, kind: str, name: str, address: int, *, exact: bool) -> Place | None:
         places = self._at.get((kind, address), ())
         for place in places:
             if name in self._names(place.die):
                 return place
         return places[0] if places and not exact else None
 
-    def _nested(self, name: str, address: int) -> _Place | None:
+    def _nested(self, name: str, address: int) -> Place | None:
         """A function nested in another, in a unit that covers the address."""
         for walk in self._covering(address):
             if walk.unit.covers(address) is None:
@@ -254,7 +276,7 @@ class DebugTypes:
         yield from (walk for walk, covers in told if covers)
         yield from (walk for walk, covers in told if covers is None)
 
-    def _named(self, table: dict[str, _Place], name: str | None, *, declared: bool = False) -> _Place | None:
+    def _named(self, table: dict[str, Place], name: str | None, *, declared: bool = False) -> Place | None:
         """Continue the walk until a definition of `name` is found (with `declared`, also a declaration). With
         `name` None, walk to the end.
         """
@@ -296,7 +318,7 @@ class DebugTypes:
     def _guarded_walk(self, unit: Unit, *, inner: bool = False) -> Iterator[DIE]:
         """The functions and variables of a unit, up to the first damaged DIE."""
         try:
-            yield from _members(unit.top, 0, inner)
+            yield from members(unit.top, 0, inner)
         except Exception as error:
             # damaged DWARF makes pyelftools raise arbitrary exceptions: KeyError, struct errors
             self._information.damaged(error)
@@ -306,11 +328,11 @@ class DebugTypes:
         table = self._variables if variable else self._functions
         try:
             names = self._names(die)
-            address = _variable_address(die) if variable else _entry(die)
+            address = variable_address(die) if variable else entry(die)
         except Exception as error:  # pyelftools raises arbitrary exceptions for bytes that are not DWARF
             self._information.damaged(error)
             return
-        place = _Place(die, unit)
+        place = Place(die, unit)
         if not variable and unit.language == _ASSEMBLER:
             return
         if address is not None:
@@ -329,7 +351,7 @@ class _Prototypes(Mapping[str, str]):
     """Mapping of symbol names to prototype texts, which are made on demand."""
 
     types: DebugTypes
-    places: Mapping[str, _Place]
+    places: Mapping[str, Place]
     _texts: dict[str, str | None] = field(default_factory=dict)
 
     def __getitem__(self, function: str) -> str:
@@ -350,43 +372,3 @@ class _Prototypes(Mapping[str, str]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-# ---------------------------------------------------------------- walking
-
-
-def _members(parent: DIE, depth: int, inner: bool) -> Iterator[DIE]:
-    """Functions and variables of a scope and its nested scopes; with `inner` also those inside functions."""
-    last = parent.offset
-    for die in parent.iter_children():
-        if die.offset <= last:  # DW_AT_sibling points backwards: a loop
-            return
-        last = die.offset
-        if die.tag in _FUNCTIONS or die.tag == "DW_TAG_variable":
-            yield die
-        if (die.tag in _SCOPES or (inner and die.tag in _INNER)) and depth < MAX_DEPTH:
-            yield from _members(die, depth + 1, inner)
-
-
-def _entry(die: DIE) -> int | None:
-    """The entry address of a function."""
-    for name in ("DW_AT_entry_pc", "DW_AT_low_pc"):
-        found = die.attributes.get(name)
-        if found is None:
-            continue
-        address = address_of(die, name)
-        if address is not None and found.form.startswith("DW_FORM_data"):  # an offset from DW_AT_low_pc
-            address += address_of(die, "DW_AT_low_pc") or 0
-        return address
-    if "DW_AT_ranges" not in die.attributes:
-        return None
-    base = address_of(die.cu.get_top_DIE(), "DW_AT_low_pc") or 0
-    return next((start for start, _ in range_list(die, base)), None)
-
-
-def _variable_address(die: DIE) -> int | None:
-    """The address of a variable with static storage."""
-    found = die.attributes.get("DW_AT_location")
-    if found is None or not isinstance(found.value, list) or len(found.value) not in (5, 9):
-        return None
-    return int.from_bytes(bytes(found.value[1:]), "little") if found.value[0] == _OP_ADDR else None

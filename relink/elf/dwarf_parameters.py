@@ -62,3 +62,15 @@ def _on_entry(parameter: DIE) -> list[Any]:
         expression = next(entry.loc_expr for entry in found if hasattr(entry, "loc_expr"))
     operations: list[Any] = DWARFExprParser(unit.structs).parse_expr(expression)
     return operations
+
+
+def lengths_last(formals: list[DIE], names: list[str]) -> list[DIE]:
+    """Move the length arguments of Fortran strings (`_text` of `text`) after all other arguments, as they are
+    passed.
+    """
+    hidden = [
+        die
+        for die, name in zip(formals, names, strict=True)
+        if "DW_AT_artificial" in die.attributes and name[:1] == "_" and name[1:] in names
+    ]
+    return [die for die in formals if die not in hidden] + hidden

@@ -7,13 +7,14 @@ raises a DebugInfoError that names it; it is never replaced by another type of t
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relink.arch import architecture_of
 from relink.elf.dwarf_info import DebugInformation, text_of
-from relink.elf.dwarf_parameters import BY_REFERENCE, passed_by_reference
+from relink.elf.dwarf_parameters import BY_REFERENCE, lengths_last, passed_by_reference
 from relink.errors import DebugInfoError
 
 if TYPE_CHECKING:
@@ -29,16 +30,16 @@ _KEYWORDS = _C_WORDS | frozenset(
 """.split()
 )
 #: Typedefs, and on x86-64 the structure behind va_list, that keep their names.
-_KEPT = {
+KEPT_TYPEDEFS = {
     "va_list": "va_list",
     "__builtin_va_list": "va_list",
     "__gnuc_va_list": "va_list",
     "wchar_t": "wchar_t",
 }
-_VA_LIST_TAG = "__va_list_tag"  #: AMD64 psABI, 3.5.7: va_list is an array of one of these
+VA_LIST_TAG = "__va_list_tag"  #: AMD64 psABI, 3.5.7: va_list is an array of one of these
 _ADDRESS, _BOOLEAN, _FLOAT, _SIGNED, _UNSIGNED = 0x01, 0x02, 0x04, 0x05, 0x07
 #: DW_ATE_* (DWARF 5, table 7.11) -> C type by size in bytes, for base types with a name that C does not have.
-_ENCODINGS: dict[int, dict[int, str]] = {
+ENCODINGS: dict[int, dict[int, str]] = {
     _ADDRESS: {4: "void *", 8: "void *"},
     _BOOLEAN: {1: "_Bool", 2: "int16_t", 4: "int32_t", 8: "int64_t"},  # Fortran's logical kinds
     _FLOAT: {4: "float", 8: "double", 10: "long double", 12: "long double", 16: "long double"},
@@ -50,7 +51,7 @@ _ENCODINGS: dict[int, dict[int, str]] = {
     0x11: {4: "uint32_t"},  # DW_ATE_UCS
     0x12: {1: "char"},  # DW_ATE_ASCII
 }
-_QUALIFIERS = {
+QUALIFIERS = {
     "DW_TAG_const_type": "const",
     "DW_TAG_volatile_type": "volatile",
     "DW_TAG_restrict_type": "restrict",
@@ -59,8 +60,8 @@ _QUALIFIERS = {
     "DW_TAG_shared_type": "",
     "DW_TAG_packed_type": "",
 }
-_POINTERS = frozenset({"DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type"})
-_AGGREGATES = {
+POINTERS = frozenset({"DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type"})
+AGGREGATES = {
     "DW_TAG_structure_type": "struct",
     "DW_TAG_class_type": "struct",
     "DW_TAG_interface_type": "struct",
@@ -69,9 +70,9 @@ _AGGREGATES = {
 _C_LANGUAGES = frozenset({0x01, 0x02, 0x0C, 0x1D, 0x2C})  #: DW_LANG_C89, C, C99, C11, C17
 _PACKS = frozenset({"DW_TAG_GNU_formal_parameter_pack"})
 #: Names of binary128 where `long double` is another format (x87's, on x86).
-_QUADRUPLE = re.compile(r"__float128|_Float128|real\(kind=16\)|(float|real|f)128", re.IGNORECASE)
+QUADRUPLE = re.compile(r"__float128|_Float128|real\(kind=16\)|(float|real|f)128", re.IGNORECASE)
 #: Types that are passed in special registers or have a format that calls do not support.
-_REFUSED_ENCODINGS = {
+REFUSED_ENCODINGS = {
     0x03: "complex",
     0x09: "imaginary",
     0x0F: "decimal",
@@ -80,7 +81,25 @@ _REFUSED_ENCODINGS = {
 }
 
 
-class _NotCError(Exception):
+class Passing(enum.Enum):
+    """How an argument arrives; the values are what C puts before the parameter's name."""
+
+    VALUE = ""
+    REFERENCE = "&"  #: a number, by its address
+    POINTER = "*"  #: something larger, by its address
+    TEXT = "char *"  #: the characters of a string
+
+
+class Formal(NamedTuple):
+    """A parameter: `type` is that of the value, or of what a pointer points at."""
+
+    name: str
+    type: DIE | None
+    passing: Passing
+    promoted: bool = False  #: whether a float arrives as a double
+
+
+class NotCError(Exception):
     """A type that C cannot express or a call cannot pass; the message names it."""
 
 
@@ -99,14 +118,14 @@ class Writer:
         name = function if _IDENTIFIER.fullmatch(function) and function not in _KEYWORDS else "function"
         try:
             return self._declare(self.type_of(die), f"{name}({self._parameters(die, 0, language)})", 0)
-        except _NotCError as error:
+        except NotCError as error:
             raise DebugInfoError(self._source, f"{function}: {error}") from None
 
     def type(self, die: DIE, variable: str) -> str:
         """The C type of a variable."""
         try:
             return self._declare(self.type_of(die), "", 0)
-        except _NotCError as error:
+        except NotCError as error:
             raise DebugInfoError(self._source, f"{variable}: {error}") from None
 
     # ------------------------------------------------------------ attributes
@@ -148,17 +167,28 @@ class Writer:
 
     # ------------------------------------------------------------ parameters
 
-    def _parameters(self, die: DIE, depth: int, language: int) -> str:
-        """The parameter list, without parentheses."""
+    def formals(self, die: DIE, language: int) -> tuple[list[Formal], bool]:
+        """The parameters of a function, as they are passed, and whether others may follow. Raises NotCError."""
         declared = list(self._declared_parameters(die))
         formals = [child for child in declared if child.tag == "DW_TAG_formal_parameter"]
         if language in BY_REFERENCE:
-            formals = _lengths_last(formals, [self.string(child, "DW_AT_name") or "" for child in formals])
+            formals = lengths_last(formals, [self.string(child, "DW_AT_name") or "" for child in formals])
+        # Defined without a prototype (K&R): float arguments are passed as double (C11, 6.5.2.2).
         promoted = language in _C_LANGUAGES and die.tag == "DW_TAG_subprogram" and not self._prototyped(die)
-        parts = [self._parameter(die, child, depth, language) for child in formals]
-        if promoted:  # defined without a prototype (K&R): float arguments are passed as double (C11, 6.5.2.2)
+        found = [self._formal(die, child, language)._replace(promoted=promoted) for child in formals]
+        return found, any(child.tag == "DW_TAG_unspecified_parameters" for child in declared)
+
+    def _parameters(self, die: DIE, depth: int, language: int) -> str:
+        """The parameter list, without parentheses."""
+        formals, variadic = self.formals(die, language)
+        parts = [
+            self._declare(each.type, f"{each.passing.value}{each.name}", depth + 1)
+            if each.passing is not Passing.TEXT
+            else f"char *{each.name}"
+            for each in formals
+        ]
+        if formals and formals[0].promoted:
             parts = [re.sub(r"^(const |volatile )*float\b(?! *[*\[(])", r"\1double", part) for part in parts]
-        variadic = any(child.tag == "DW_TAG_unspecified_parameters" for child in declared)
         return ", ".join(parts + ["..."] * variadic) if parts else "void"
 
     def _prototyped(self, die: DIE) -> bool:
@@ -176,31 +206,24 @@ class Writer:
                 yield from found
                 return
 
-    def _parameter(self, function: DIE, die: DIE, depth: int, language: int) -> str:
+    def _formal(self, function: DIE, die: DIE, language: int) -> Formal:
         name = self._parameter_name(die)
         target = self.type_of(die)
         if language not in BY_REFERENCE or function.tag != "DW_TAG_subprogram":
-            return self._declare(target, name, depth + 1)
+            return Formal(name, target, Passing.VALUE)
         told = None if target is None else passed_by_reference(die, self._arch, language)
         if told is None and target is not None and _is_scalar(target):
-            raise _NotCError(f"its debug information does not tell how parameter {name or '?'} is passed")
+            raise NotCError(f"its debug information does not tell how parameter {name or '?'} is passed")
         if not told or target is None:
-            return self._declare(target, name, depth + 1)
-        return self._referred_parameter(target, name, depth)
-
-    def _referred_parameter(self, target: DIE, name: str, depth: int) -> str:
-        """C for a parameter passed by reference: `T &` for a scalar, a pointer for other types."""
-        under = self._unqualified(target)
+            return Formal(name, target, Passing.VALUE)
+        under = self.unqualified(target)
         if "DW_AT_data_location" in under.attributes or "DW_AT_allocated" in under.attributes:
-            raise _NotCError(f"parameter {name or '?'} is an array descriptor of its language")
+            raise NotCError(f"parameter {name or '?'} is an array descriptor of its language")
         if under.tag == "DW_TAG_string_type":
-            return f"char *{name}".rstrip()
+            return Formal(name, None, Passing.TEXT)
         if under.tag == "DW_TAG_array_type":
-            element = self.type_of(under)
-            return self._declare(element, f"*{name}", depth + 1)
-        if under.tag in _AGGREGATES:
-            return self._declare(target, f"*{name}", depth + 1)
-        return self._declare(target, f"&{name}", depth + 1)
+            return Formal(name, self.type_of(under), Passing.POINTER)
+        return Formal(name, target, Passing.POINTER if under.tag in AGGREGATES else Passing.REFERENCE)
 
     def _parameter_name(self, die: DIE) -> str:
         name = self.string(die, "DW_AT_name") or ""
@@ -215,18 +238,18 @@ class Writer:
         grammar.
         """
         if depth > MAX_DEPTH:
-            raise _NotCError("its type is nested too deeply")
+            raise NotCError("its type is nested too deeply")
         tag = "" if die is None else die.tag
         if die is None:
             return f"void {declarator}".rstrip()
-        if tag in _POINTERS:
+        if tag in POINTERS:
             return self._pointer(die, declarator, depth)
-        if tag in _QUALIFIERS:
+        if tag in QUALIFIERS:
             return self._qualify(die, declarator, depth)
         if tag == "DW_TAG_array_type":
             if "DW_AT_GNU_vector" in die.attributes:
                 element = self._declare(self.type_of(die), "", depth + 1)
-                raise _NotCError(f"a vector of {element} cannot be passed by value")
+                raise NotCError(f"a vector of {element} cannot be passed by value")
             return self._declare(self.type_of(die), declarator + self._bounds(die), depth + 1)
         if tag == "DW_TAG_subroutine_type":
             return self._declare(self.type_of(die), f"{declarator}({self._parameters(die, depth, 0)})", depth + 1)
@@ -236,35 +259,35 @@ class Writer:
 
     def _pointer(self, die: DIE, declarator: str, depth: int) -> str:
         target = self.type_of(die)
-        if target is not None and self.string(self._unqualified(target), "DW_AT_name") == _VA_LIST_TAG:
+        if target is not None and self.string(self.unqualified(target), "DW_AT_name") == VA_LIST_TAG:
             return f"va_list {declarator}".rstrip()
         inner = f"*{declarator}"
-        if target is not None and self._unqualified(target).tag in ("DW_TAG_subroutine_type", "DW_TAG_array_type"):
+        if target is not None and self.unqualified(target).tag in ("DW_TAG_subroutine_type", "DW_TAG_array_type"):
             inner = f"({inner})"
         shown = self._behind_pointer(target)
         return self._declare(shown, inner if shown is target else f"*{declarator}", depth + 1)
 
     def _typedef(self, die: DIE, declarator: str, depth: int) -> str:
         name = self.string(die, "DW_AT_name") or ""
-        if name in _KEPT:
-            return f"{_KEPT[name]} {declarator}".rstrip()
+        if name in KEPT_TYPEDEFS:
+            return f"{KEPT_TYPEDEFS[name]} {declarator}".rstrip()
         target = self.type_of(die)
-        if target is not None and target.tag in _AGGREGATES and not self.string(target, "DW_AT_name"):
-            return f"{_AGGREGATES[str(target.tag)]} {_checked(name)} {declarator}".rstrip()
+        if target is not None and target.tag in AGGREGATES and not self.string(target, "DW_AT_name"):
+            return f"{AGGREGATES[str(target.tag)]} {_checked(name)} {declarator}".rstrip()
         return self._declare(target, declarator, depth + 1)
 
     def _qualify(self, die: DIE, declarator: str, depth: int) -> str:
         """Add a qualifier: after the star of a pointer, before any other type."""
         target = self.type_of(die)
-        word = _QUALIFIERS[str(die.tag)]
-        if target is None or self._unqualified(target).tag not in _POINTERS:
+        word = QUALIFIERS[str(die.tag)]
+        if target is None or self.unqualified(target).tag not in POINTERS:
             return f"{word if word != 'restrict' else ''} {self._declare(target, declarator, depth + 1)}".strip()
         return self._declare(target, f"{word} {declarator}".strip(), depth + 1)
 
-    def _unqualified(self, die: DIE) -> DIE:
+    def unqualified(self, die: DIE) -> DIE:
         """The type under qualifiers and typedefs."""
         for _ in range(MAX_DEPTH):
-            if die.tag not in _QUALIFIERS and die.tag != "DW_TAG_typedef":
+            if die.tag not in QUALIFIERS and die.tag != "DW_TAG_typedef":
                 break
             target = self.type_of(die)
             if target is None:
@@ -276,12 +299,12 @@ class Writer:
         """The target type of a pointer; void when C cannot express it."""
         if die is None:
             return None
-        under = self._unqualified(die)
-        if under.tag in _AGGREGATES:
+        under = self.unqualified(die)
+        if under.tag in AGGREGATES:
             return die if _IDENTIFIER.fullmatch(self.string(under, "DW_AT_name") or "") else None
         try:
             self._declare(die, "", 1)
-        except (_NotCError, DebugInfoError):
+        except (NotCError, DebugInfoError):
             # also for a type in a file that was not found: the pointer is passed the same way
             return None
         return die
@@ -291,8 +314,8 @@ class Writer:
         tag = str(die.tag)
         name = self.string(die, "DW_AT_name") or ""
         size = self.attribute(die, "DW_AT_byte_size")
-        if tag in _AGGREGATES:
-            return f"{_AGGREGATES[tag]} {_checked(name)}"
+        if tag in AGGREGATES:
+            return f"{AGGREGATES[tag]} {_checked(name)}"
         if tag == "DW_TAG_enumeration_type":
             return self._enumeration(die, name, size)
         if tag == "DW_TAG_subrange_type" and (under := self.type_of(die)) is not None:
@@ -300,26 +323,26 @@ class Writer:
         if tag == "DW_TAG_unspecified_type":
             if "nullptr" in name:
                 return "void *"
-            raise _NotCError(f"a value of type {name or 'that is not specified'} cannot be passed")
+            raise NotCError(f"a value of type {name or 'that is not specified'} cannot be passed")
         if tag == "DW_TAG_string_type" and size == 1:
             return "char"
         if tag == "DW_TAG_base_type":
             return self._base(die, name, size)
         kind = tag.removeprefix("DW_TAG_").replace("_", " ")
-        raise _NotCError(f"a value of {f'type {name}' if name else f'a {kind}'} cannot be passed")
+        raise NotCError(f"a value of {f'type {name}' if name else f'a {kind}'} cannot be passed")
 
     def _base(self, die: DIE, name: str, size: object) -> str:
         encoding = self.attribute(die, "DW_AT_encoding")
-        refused = _REFUSED_ENCODINGS.get(encoding)
+        refused = REFUSED_ENCODINGS.get(encoding)
         separate = self._arch is not None and self._arch.separate_float128
-        foreign = separate and encoding == _FLOAT and _QUADRUPLE.fullmatch(name)
+        foreign = separate and encoding == _FLOAT and QUADRUPLE.fullmatch(name)
         if refused is not None or foreign or name.startswith("_BitInt") or "unsigned _BitInt" in name:
-            raise _NotCError(f"a value of {f'the {refused} ' if refused else ''}type {name} cannot be passed")
+            raise NotCError(f"a value of {f'the {refused} ' if refused else ''}type {name} cannot be passed")
         if name and set(name.split()) <= _C_WORDS:
             return name
-        text = _ENCODINGS.get(encoding, {}).get(size) if isinstance(size, int) else None
+        text = ENCODINGS.get(encoding, {}).get(size) if isinstance(size, int) else None
         if text is None:
-            raise _NotCError(f"a value of type {name or '?'} ({size} bytes) cannot be passed")
+            raise NotCError(f"a value of type {name or '?'} ({size} bytes) cannot be passed")
         return text
 
     def _enumeration(self, die: DIE, name: str, size: object) -> str:
@@ -335,9 +358,9 @@ class Writer:
             if "DW_AT_const_value" in child.attributes
         ]
         negative = any(isinstance(value, int) and value < 0 for value in values)
-        text = _ENCODINGS[_SIGNED if negative else _UNSIGNED].get(size) if isinstance(size, int) else None
+        text = ENCODINGS[_SIGNED if negative else _UNSIGNED].get(size) if isinstance(size, int) else None
         if text is None:
-            raise _NotCError(f"a value of type enum {name} ({size} bytes) cannot be passed")
+            raise NotCError(f"a value of type enum {name} ({size} bytes) cannot be passed")
         return text
 
     def _bounds(self, die: DIE) -> str:
@@ -361,18 +384,6 @@ def _children(die: DIE) -> Iterator[DIE]:
             yield from child.iter_children()
         else:
             yield child
-
-
-def _lengths_last(formals: list[DIE], names: list[str]) -> list[DIE]:
-    """Move the length arguments of Fortran strings (`_text` of `text`) after all other arguments, as they are
-    passed.
-    """
-    hidden = [
-        die
-        for die, name in zip(formals, names, strict=True)
-        if "DW_AT_artificial" in die.attributes and name[:1] == "_" and name[1:] in names
-    ]
-    return [die for die in formals if die not in hidden] + hidden
 
 
 def _is_scalar(die: DIE) -> bool:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emu import Machine
+from emu.calls.describe import definition
 from emu.calls.records import unpacker
 from emu.calls.store import Store, View
-from emu.calls.types import CType, Struct, Void, definition, sized
+from emu.calls.types import CType, Struct, Void, sized
 from emu.isa.registry import float_convention
 from relink.arch import FloatAbi
 from tests.calls.generator import Case, Generator, mask_of, source, value_of

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from emu.calls.basic import FORMAT_NAMES, floating, scalar, vector
 from emu.calls.classify import leaves
+from emu.calls.describe import definition
 from emu.calls.layout import Declared, lay_out
 from emu.calls.types import (
     Array,
@@ -27,7 +28,6 @@ from emu.calls.types import (
     Vector,
     Void,
     declare,
-    definition,
     sized,
 )
 from emu.calls.values import encode_float

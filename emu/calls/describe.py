@@ -1,0 +1,65 @@
+"""Types printed back as C declarations, with the offsets and holes of structures."""
+
+from __future__ import annotations
+
+from emu.calls.types import CType, Enumeration, Member, Struct, declare, sized
+
+
+def definition(struct: Struct, *, offsets: bool = False, indent: str = "") -> str:
+    """The declaration of a structure or union with its members, `offsets` as comments (bytes, or bytes:bit)."""
+    if struct.members is None:
+        return f"{struct.name};"
+    lines = []
+    for member in struct.members:
+        text = _member(member, offsets, indent + "    ")
+        if offsets:
+            bit = f":{member.bits[0] % 8}" if member.bits else ""
+            text = f"{text:<44} // {member.offset}{bit}"
+        lines.append(f"{indent}    {text}")
+    total = f"  // {struct.size} bytes, aligned to {struct.alignment}" if offsets and not indent else ""
+    body = "\n".join([f"{struct.name} {{", *lines, f"{indent}}}"])
+    return body + _attributes(struct) + (";" + total if not indent else "")
+
+
+def _attributes(struct: Struct) -> str:
+    """What has to be said for the layout to be the same again."""
+    aligned = struct.alignment > struct.natural
+    words = ["packed"] * struct.packed + [f"aligned({struct.alignment})"] * aligned
+    return f" __attribute__(({', '.join(words)}))" if words else ""
+
+
+def _member(member: Member, offsets: bool, indent: str) -> str:
+    if isinstance(member.type, Struct) and member.type.name in ("struct", "union"):
+        return f"{definition(member.type, offsets=offsets, indent=indent)} {member.name}".rstrip() + ";"
+    width = f" : {member.bits[1]}" if member.bits else ""
+    aligned = f" __attribute__((aligned({member.align})))" if member.align else ""
+    return f"{declare(member.type, member.name)}{width}{aligned};"
+
+
+def described(name: str, ctype: CType) -> str:
+    """C for a type of that name: of a structure with offsets and holes, as pahole has it."""
+    if isinstance(ctype, Struct):
+        text = definition(ctype, offsets=True)
+        holes = sum(size for _, size in holes_of(ctype))
+        return text + (f", {holes} bytes of holes" if holes else "")
+    if isinstance(ctype, Enumeration):
+        values = ", ".join(f"{each} = {value}" for each, value in ctype.values)
+        return f"{ctype.name} {{ {values} }};  // {ctype.size} bytes"
+    return f"typedef {ctype} {name};  // {sized(ctype).size} bytes"
+
+
+def holes_of(struct: Struct) -> list[tuple[int, int]]:
+    """(offset, bytes) of what lies between members and behind the last, of a structure."""
+    if struct.is_union or struct.members is None:
+        return []
+    found, at = [], 0
+    for member in struct.members:
+        end = member.offset + sized(member.type).size
+        if member.bits is not None:
+            end = -(-sum(member.bits) // 8)
+        if member.offset > at:
+            found.append((at, member.offset - at))
+        at = max(at, end)
+    if (struct.size or 0) > at:
+        found.append((at, (struct.size or 0) - at))
+    return found

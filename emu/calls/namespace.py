@@ -1,0 +1,96 @@
+"""The types of a header or of an image by name, as Python classes: `types.point(x=1, y=2)`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from emu.calls.declarations import Scope
+from emu.calls.describe import described
+from emu.calls.prototypes import parse_type
+from emu.calls.records import record_class
+from emu.calls.types import CType, Enumeration, Prototype, Struct
+from emu.errors import CallError
+from emu.isa.convention import CallingConvention
+
+_KEYWORDS = ("struct", "union", "enum")
+
+
+class Types(Mapping[str, Any]):
+    """Types by name: a structure or union as the class of its values, an enumeration as an IntEnum, others as
+    types.
+
+    A name is a typedef's or a tag, with or without its keyword: `types.point`, `types["struct point"]`.
+    `functions` and `constants` are what a header declares besides.
+    """
+
+    def __init__(self, rules: CallingConvention, scope: Scope, source: str) -> None:
+        self._rules = rules
+        self.scope = scope
+        self._source = source
+        self._enums: dict[str, type[enum.IntEnum]] = {}
+        #: Prototypes by name.
+        self.functions: Mapping[str, Prototype] = scope.functions
+        #: Enumerators and integer macros.
+        self.constants: Mapping[str, int] = scope.constants
+
+    @cached_property
+    def _known(self) -> dict[str, CType]:
+        return {**self.scope.tags, **self.scope.typedefs}
+
+    def ctype(self, text: str) -> CType:
+        """The type that C text names here, such as "struct point *" or "point[3]". Raises CallError."""
+        return parse_type(text, self._rules.arch, self.scope)
+
+    def __getitem__(self, name: str) -> Any:
+        for key in (name, *(f"{keyword} {name}" for keyword in _KEYWORDS)):
+            if key in self._known:
+                return self._python(key, self._known[key])
+        raise KeyError(name)
+
+    def _python(self, name: str, ctype: CType) -> Any:
+        if isinstance(ctype, Struct) and ctype.members is not None:
+            return record_class(self._rules, ctype)
+        if isinstance(ctype, Enumeration) and ctype.values:
+            if name not in self._enums:
+                self._enums[name] = _enum_class(name.partition(" ")[2] or name, ctype)
+            return self._enums[name]
+        return ctype
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in self.scope.constants and name not in self:
+            return self.scope.constants[name]
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"{self._source} has no type {name!r}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __dir__(self) -> list[str]:
+        plain = (name.rpartition(" ")[2] for name in self._known)
+        return sorted({*object.__dir__(self), *plain, *self.scope.constants})
+
+    def __repr__(self) -> str:
+        return f"<Types of {self._source}: {len(self)} names>"
+
+    def describe(self, name: str) -> str:
+        """C for a type, with the offsets of its members. Raises CallError for a name that is none."""
+        for key in (name, *(f"{keyword} {name}" for keyword in _KEYWORDS)):
+            if key in self._known:
+                return described(key, self._known[key])
+        raise CallError(f"{self._source} has no type {name!r}")
+
+
+def _enum_class(name: str, ctype: Enumeration) -> type[enum.IntEnum]:
+    make: Any = enum.IntEnum
+    made: type[enum.IntEnum] = make(name, list(ctype.values))
+    return made

@@ -1,0 +1,281 @@
+"""Handles on the symbols of a loaded library: functions to call, variables to read and write."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any, Protocol
+
+from emu.calls.codec import packer
+from emu.calls.declared import declared_type
+from emu.calls.prototypes import parse_type
+from emu.calls.records import Record, unpacker
+from emu.calls.store import GuestStore, View
+from emu.calls.types import CType, Prototype, VaListType, sized
+from emu.errors import CallError
+from relink.elf.constants import SymbolType
+from relink.errors import DebugInfoError, UnresolvedSymbol
+from relink.image import Image, Symbol
+from relink.resolve.local_symbols import local_symbols
+
+if TYPE_CHECKING:
+    from emu.errors import Frame
+    from emu.isa.convention import CallingConvention
+    from emu.load.initialisers import Initialisers
+    from emu.ports import Memory
+    from emu.run.runner import Runner
+    from relink.arch import Architecture
+
+
+class Guest(Protocol):
+    """The machine as handles use it (see `emu.machine.Machine`)."""
+
+    @property
+    def arch(self) -> Architecture: ...
+    @property
+    def convention(self) -> CallingConvention: ...
+    @property
+    def memory(self) -> Memory: ...
+    @property
+    def initialisers(self) -> Initialisers: ...
+    @property
+    def runner(self) -> Runner: ...
+    def tls_block(self, image: Image) -> int: ...
+    def symbolize(self, address: int, *, source: bool = True) -> Frame: ...
+
+
+class _Documentation:
+    """The docstring of a class, and of an object what its `documentation` says."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __get__(self, instance: Function | None, owner: type) -> str:
+        return self._text if instance is None else instance.documentation
+
+
+class Function:
+    __doc__ = _Documentation(
+        """A guest function with its C prototype. Call it like any Python function.
+
+    It may be given to the guest as a pointer argument. Calling it after its library is closed raises
+    UseAfterUnload.
+    """
+    )
+
+    def __init__(self, machine: Guest, symbol: Symbol, prototype: Prototype) -> None:
+        self._machine = machine
+        self.symbol = symbol
+        self.prototype = prototype
+        self.__name__ = self.__qualname__ = symbol.name
+        self._target = 0
+
+    @property
+    def name(self) -> str:
+        return self.symbol.name
+
+    @property
+    def address(self) -> int:
+        """The guest address that is called: for an ifunc, the function its resolver chose."""
+        address = self.symbol.address
+        if self.symbol.type != SymbolType.GNU_IFUNC:
+            return address
+        if not self._target:
+            self._target = self._machine.initialisers.ifunc_target(self.symbol.image, address)
+        return self._target
+
+    def __call__(self, *args: object, max_instructions: int | None = None, timeout: float | None = None) -> Any:
+        """Call the guest. See `Machine.call`."""
+        return self._machine.runner.call(
+            self.address, self.prototype, *args, max_instructions=max_instructions, timeout=timeout
+        )
+
+    @property
+    def documentation(self) -> str:
+        """The prototype, and where the source of the function is, if line tables say."""
+        where = f"of {self.symbol.image.name}"
+        if not self.symbol.image.closed:
+            frame = self._machine.symbolize(self.address)
+            where += f", {frame.file}:{frame.line}" if frame.file is not None else ""
+        return f"{self.prototype}\n\n{where}"
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        used: set[str] = set()
+        parameters = []
+        for number, parameter in enumerate(self.prototype.parameters):
+            name = parameter.name if parameter.name.isidentifier() and parameter.name not in used else ""
+            used.add(name := name or f"arg{number}")
+            parameters.append(
+                inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY, annotation=str(parameter.type))
+            )
+        if self.prototype.variadic:
+            parameters.append(inspect.Parameter("varargs", inspect.Parameter.VAR_POSITIONAL))
+        return inspect.Signature(parameters, return_annotation=str(self.prototype.result))
+
+    def __repr__(self) -> str:
+        return f"<Function {self.prototype} of {self.symbol.image.name}>"
+
+    def _repr_html_(self) -> str:
+        first, _, rest = self.documentation.partition("\n\n")
+        return f"<code>{escape(first)}</code> <small>{escape(rest)}</small>"
+
+
+_OWN = frozenset({"symbol", "value", "_machine", "_type"})
+
+
+class Variable:
+    """A symbol's place in memory; for a TLS symbol, in the thread in use.
+
+    Where its C type is known (by DWARF, or `as_type`) `value` is what it holds: a number, bytes, or a view of a
+    structure or array; members and elements can be reached directly, too: `variable.x`, `variable[3]`.
+    """
+
+    def __init__(self, machine: Guest, symbol: Symbol, ctype: CType | None = None) -> None:
+        self._machine = machine
+        self.symbol = symbol
+        self._type = ctype
+
+    @property
+    def name(self) -> str:
+        return self.symbol.name
+
+    @property
+    def size(self) -> int:
+        """Bytes, as the symbol table says; 0 where it does not."""
+        return self.symbol.size
+
+    @property
+    def address(self) -> int:
+        """The guest address. Raises UseAfterUnload."""
+        address = self.symbol.address
+        if self.symbol.type == SymbolType.TLS:
+            address += self._machine.tls_block(self.symbol.image)
+        return address
+
+    @property
+    def ctype(self) -> CType:
+        """Its C type. Raises CallError where nothing says it."""
+        if self._type is None:
+            self._type = declared_type(self.symbol)
+        if self._type is None:
+            raise CallError(f"{self.name}: give a C type, {self.symbol.image.name} has no DWARF that says it")
+        return self._type
+
+    def as_type(self, ctype: str | CType | type[View]) -> Variable:
+        """The same variable seen as another type."""
+        return Variable(self._machine, self.symbol, self._chosen(ctype))
+
+    def _chosen(self, ctype: str | CType | type[View] | None) -> CType:
+        if ctype is None:
+            return self.ctype
+        if isinstance(ctype, str):
+            return parse_type(ctype, self._machine.convention.arch)
+        return ctype._ctype_ if isinstance(ctype, type) else ctype
+
+    @property
+    def value(self) -> Any:
+        """What it holds. Assign to it to store."""
+        return self.read()
+
+    @value.setter
+    def value(self, value: object) -> None:
+        self.write(value)
+
+    def read(self, ctype: str | CType | type[View] | None = None) -> Any:
+        """The variable's value as a C type (from DWARF when left out and present). Raises CallError.
+
+        A structure or an array is a view, through which the guest's memory can be written.
+        """
+        read = unpacker(self._machine.convention, sized(self._chosen(ctype)))
+        return read(GuestStore(self._machine.memory, self.address), 0)
+
+    def write(self, value: object, ctype: str | CType | type[View] | None = None) -> None:
+        """Store a value as a C type. Raises CallError if it does not fit."""
+        chosen = sized(self._chosen(ctype))
+        if isinstance(chosen, VaListType):
+            raise CallError(f"{self.name}: a va_list has no value to store")
+        data = packer(self._machine.convention, chosen, self.name)(value, None)
+        self._machine.memory.write(self.address, data)
+
+    def read_bytes(self, size: int | None = None) -> bytes:
+        """`size` bytes from the variable's address; its own size when left out."""
+        return self._machine.memory.read(self.address, self.size if size is None else size)
+
+    def write_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Store bytes from the variable's address on."""
+        self._machine.memory.write(self.address, data)
+
+    # ------------------------------------------------------------ as what it holds
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        value = self._held()
+        if not isinstance(value, Record):
+            raise AttributeError(f"{self.name} has no member {name!r}")
+        return getattr(value, name)
+
+    def _held(self) -> Any:
+        """The value, or None where it has no type that is known."""
+        try:
+            return self.read()
+        except (CallError, DebugInfoError):
+            return None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _OWN:
+            object.__setattr__(self, name, value)
+        elif isinstance(held := self._held(), Record):
+            setattr(held, name, value)
+        else:
+            raise AttributeError(f"{self.name} has no member {name!r}")
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.value[key]
+
+    def __setitem__(self, key: Any, value: object) -> None:
+        self.value[key] = value
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.value)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __dir__(self) -> list[str]:
+        held = self._held()
+        return sorted({*object.__dir__(self), *(held._names_ if isinstance(held, Record) else ())})
+
+    def __repr__(self) -> str:
+        told = "" if self._type is None else f": {self._type}"
+        return f"<Variable {self.name}{told} of {self.symbol.image.name}>"
+
+
+class Variables(Mapping[str, Variable]):
+    """The symbols a library exports, by name; a static variable too, where DWARF or the symbol table has one."""
+
+    def __init__(self, machine: Guest, image: Image) -> None:
+        self._machine = machine
+        self._image = image
+
+    def __getitem__(self, name: str) -> Variable:
+        try:
+            return Variable(self._machine, self._image.symbol(name))
+        except UnresolvedSymbol:
+            local = local_symbols(self._image.decoded, name)
+            if len(local) != 1:
+                raise KeyError(name) from None
+        found, image = local[0], self._image
+        symbol = Symbol(name, image, found.row, image.address_of(found.value), found.size, found.type)
+        return Variable(self._machine, symbol)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._image.exports)
+
+    def __len__(self) -> int:
+        return len(self._image.exports)
