@@ -8,6 +8,7 @@ A `Machine` delegates to its parts, which `emu.parts` connects:
     patch, redirect        change running code                               emu.patch
     new_thread, use_thread thread-local storage of several threads        emu.run.threads
     symbolize, caller      describe addresses                   emu.debug
+    types, view, callback  C types of headers and of memory        emu.handles, emu.calls
 
 `os` is the operating system of the guest (see `emu.personality`). The default is Linux with a C library hosted in
 Python; `machine.libc` has the guest's output and files.
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from emu.calls.prototypes import Prototype
 from emu.errors import CallError, Frame
+from emu.handles import TypedGuest
 from emu.host.symbols import Symbols, SymbolValue
 from emu.library import Library, PendingLibrary
 from emu.load.lazy_binding import FirstCall
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
 
-class Machine:
+class Machine(TypedGuest):
     """One emulated machine with its loaded images.
 
     `arch` is any name `relink.arch.architecture` knows. `os` is the personality; the default is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ _UNARY: dict[str, Callable[[int], int]] = {
     "-": operator.neg, "+": operator.pos, "~": operator.invert, "!": operator.not_,
 }  # fmt: skip
 _MOST_BITS = 128
+_INTEGER = re.compile(r"(-?)\s*(0[xX][0-9a-fA-F]+|0[bB][01]+|0[0-7]*|[1-9]\d*)[uUlL]*")
 
 
 class Evaluator:
@@ -70,13 +72,23 @@ class Evaluator:
         return value - (1 << 8 * ctype.size) if ctype.signed and value >> 8 * ctype.size - 1 else value
 
 
+def integer_literal(text: str) -> int | None:
+    """The value of a text that is an integer constant, with a sign perhaps; None for any other."""
+    match = _INTEGER.fullmatch(text)
+    if match is None:
+        return None
+    digits = match[2]
+    value = int(digits, 8) if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit() else int(digits, 0)
+    return -value if match[1] else value
+
+
 def _literal(node: Any) -> int:
     text: str = node.value
     if "char" in node.type:
         import ast
 
         return ord(ast.literal_eval(text.lstrip("LuU8")))
-    text = text.rstrip("uUlL")
-    if len(text) > 1 and text[0] == "0" and text[1].isdigit():
-        return int(text, 8)
-    return int(text, 0)
+    value = integer_literal(text)
+    if value is None:
+        raise ValueError(f"{text} is no integer")
+    return value

@@ -72,12 +72,14 @@ class Builder:
         attributes: list[Attributes],
         *,
         references: bool = False,
+        pack: int = 0,
     ) -> None:
         self.model = model
         self.scope = scope
         self._where = where
         self._attributes = attributes
         self._references = references
+        self._pack = pack
         self._evaluate = Evaluator(scope.constants, self.ctype).value
 
     def error(self, problem: str) -> CallError:
@@ -245,7 +247,7 @@ class Builder:
             elif type(each).__name__ == "Decl":
                 members.append(self._member(each, name, attributes))
         try:
-            return lay_out(struct, members, self.model, packed=packed, align=align)
+            return lay_out(struct, members, self.model, packed=packed, pack=self._pack, align=align)
         except CallError as error:
             raise self.error(str(error)) from None
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emu.calls.declarations import Scope
 from emu.calls.describe import described
-from emu.calls.prototypes import parse_type
-from emu.calls.records import record_class
-from emu.calls.types import CType, Enumeration, Prototype, Struct
+from emu.calls.prototypes import parse_prototype, parse_type
+from emu.calls.records import record_class, unpacker
+from emu.calls.store import GuestStore, View
+from emu.calls.types import CType, Enumeration, Prototype, Struct, sized
 from emu.errors import CallError
 from emu.isa.convention import CallingConvention
+
+if TYPE_CHECKING:
+    from emu.ports import Memory
 
 _KEYWORDS = ("struct", "union", "enum")
 
@@ -26,10 +30,11 @@ class Types(Mapping[str, Any]):
     `functions` and `constants` are what a header declares besides.
     """
 
-    def __init__(self, rules: CallingConvention, scope: Scope, source: str) -> None:
+    def __init__(self, rules: CallingConvention, scope: Scope, source: str, problems: Sequence[str] = ()) -> None:
         self._rules = rules
         self.scope = scope
         self._source = source
+        self.problems = tuple(problems)  #: sentences about declarations that were not understood
         self._enums: dict[str, type[enum.IntEnum]] = {}
         #: Prototypes by name.
         self.functions: Mapping[str, Prototype] = scope.functions
@@ -43,6 +48,14 @@ class Types(Mapping[str, Any]):
     def ctype(self, text: str) -> CType:
         """The type that C text names here, such as "struct point *" or "point[3]". Raises CallError."""
         return parse_type(text, self._rules.arch, self.scope)
+
+    def prototype(self, text: str) -> Prototype:
+        """The prototype that C text with these types declares; of a name alone, the one declared. Raises
+        CallError.
+        """
+        if text in self.functions:
+            return self.functions[text]
+        return parse_prototype(text, self._rules.arch, self.scope)
 
     def __getitem__(self, name: str) -> Any:
         for key in (name, *(f"{keyword} {name}" for keyword in _KEYWORDS)):
@@ -94,3 +107,11 @@ def _enum_class(name: str, ctype: Enumeration) -> type[enum.IntEnum]:
     make: Any = enum.IntEnum
     made: type[enum.IntEnum] = make(name, list(ctype.values))
     return made
+
+
+def view_at(memory: Memory, rules: CallingConvention, address: int, ctype: str | CType | type[View]) -> Any:
+    """What lies at a guest address, as a C type. Raises CallError."""
+    if isinstance(ctype, str):
+        ctype = parse_type(ctype, rules.arch)
+    kind: CType = ctype._ctype_ if isinstance(ctype, type) else ctype
+    return unpacker(rules, sized(kind))(GuestStore(memory, address), 0)

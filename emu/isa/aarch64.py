@@ -52,6 +52,7 @@ _SINGLES, _DOUBLES, _VECTORS = (numbered(prefix, 8) for prefix in "sdv")
 
 AARCH64 = Isa(
     name="aarch64",
+    triples=("aarch64-linux-gnu", "aarch64-linux-gnu"),
     convention=CallingConvention(
         arch="aarch64",
         document="AAPCS64 2024Q3, section 6.8",

@@ -114,6 +114,7 @@ _CONVENTION = CallingConvention(
 
 ARM = Isa(
     name="arm",
+    triples=("arm-linux-gnueabihf", "arm-linux-gnueabihf"),
     convention=_CONVENTION,
     variants=float_variants(_CONVENTION, FloatAbi.SOFT),
     instruction_sets=(

@@ -47,6 +47,7 @@ STAT64 = StructStat(
 
 I386 = Isa(
     name="i386",
+    triples=("i686-linux-gnu", "x86-linux-gnu"),
     convention=CallingConvention(
         arch="i386",
         document="Intel386 psABI 1.1, section 2.2",

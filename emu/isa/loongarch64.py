@@ -96,6 +96,7 @@ _CONVENTION = CallingConvention(
 
 LOONGARCH64 = Isa(
     name="loongarch64",
+    triples=("loongarch64-linux-gnu", "loongarch64-linux-gnu"),
     convention=_CONVENTION,
     variants=float_variants(_CONVENTION, FloatAbi.SOFT, FloatAbi.SINGLE),
     instruction_sets=(

@@ -145,6 +145,7 @@ def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) ->
     convention = _convention(arch, word)
     return Isa(
         name=arch,
+        triples=(f"{arch}-linux-gnu", f"{arch}-linux-gnu"),
         convention=convention,
         variants=float_variants(convention, FloatAbi.SOFT, FloatAbi.SINGLE),
         instruction_sets=(_instruction_set(word),),

@@ -172,6 +172,7 @@ class Isa:
     """
 
     name: str  #: the canonical name, as in `relink.arch`
+    triples: tuple[str, str]  #: the target in the terms of GNU's compilers (and clang), and of zig
     convention: CallingConvention  #: the default convention
     variants: tuple[CallingConvention, ...]  #: conventions with other floating-point ABIs
     #: Instruction sets of code whose address has no `Architecture.code_address_bits` set, and of code whose

@@ -56,6 +56,7 @@ VSYSCALLS = {
 
 X86_64 = Isa(
     name="x86_64",
+    triples=("x86_64-linux-gnu", "x86_64-linux-gnu"),
     convention=CallingConvention(
         arch="x86_64",
         document="AMD64 psABI 1.0, section 3.2",
