@@ -18,10 +18,9 @@ from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
 from emu.cpu import watchdog
-from tests import toolcache
+from tests import sampling, toolcache
 from tests.fixtures import TARGETS
 from tests.grouping import SKIPPED
-from tests.sampling import everything, sampled
 from tests.subject import subject, wanted
 from toolchains.targets import COMPILERS
 from toolchains.targets import TARGETS as ROWS
@@ -89,6 +88,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    sampling.configure(config)
     watchdog.stop_every = config.getoption("stop_every")
     if config.getoption("no_tool_cache"):
         toolcache.use_fresh_folder()
@@ -156,8 +156,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.user_properties.append((_ABOUT, " ".join(found)))
         grouped = found is None and hasattr(getattr(item, "function", None), "grouped")
         (kept if grouped or wanted(config, found) else others).append(item)
-    if not everything(config):
-        kept, left = sampled(kept)
+    if not sampling.everything(config):
+        kept, left = sampling.sampled(kept)
         others += left
     if others:
         config.hook.pytest_deselected(items=others)

@@ -17,6 +17,7 @@ import pytest
 from toolchains.targets import COMPILERS, TARGETS
 
 _T = TypeVar("_T")
+_all_examples = True
 _COMPILER = re.compile(rf"-({'|'.join(COMPILERS)})(?=[\]-])")
 _ARCHES = tuple(TARGETS)
 
@@ -27,6 +28,17 @@ def everything(config: pytest.Config) -> bool:
     return names or any(
         config.getoption(option) for option in ("exhaustive", "arch", "compiler", "member", "keyword")
     )
+
+
+def examples(count: int) -> int:
+    """How many examples of random changes to try: a quarter, unless all are asked for."""
+    return count if _all_examples else count // 4
+
+
+def configure(config: pytest.Config) -> None:
+    """Note what the run asks for, before test modules say how many examples they want."""
+    global _all_examples
+    _all_examples = everything(config)
 
 
 def spread(rows: Sequence[_T], count: int, salt: str) -> list[_T]:

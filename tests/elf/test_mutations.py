@@ -17,6 +17,7 @@ from relink.elf.layout import ELF32, ELF64
 from relink.errors import AddressSpaceError, RelinkError
 from tests.elf.helpers import linked_fixtures, read_everything
 from tests.fixtures import TARGETS
+from tests.sampling import examples
 
 #: Seconds and bytes any file may cost, over what its size explains.
 TIME, MEMORY = 5.0, 32 << 20
@@ -114,7 +115,7 @@ def costs_little(content: bytes) -> None:
     assert time.process_time() - begin < TIME
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck))
 @given(mutated())
 def test_a_mutated_fixture_decodes_or_is_refused(content: bytes) -> None:
     costs_little(content)
@@ -131,7 +132,7 @@ def test_a_mutated_fixture_costs_a_small_multiple_of_its_size(content: bytes) ->
         tracemalloc.stop()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(mutated(in_memory=True), st.booleans())
 def test_a_mutated_image_in_memory_decodes_or_is_refused(content: bytes, short: bool) -> None:
     def read(address: int, size: int) -> bytes:

@@ -19,6 +19,7 @@ from tests.elf.compiled import compiled
 from tests.elf.test_mutations import INTERESTING, MEMORY, MEMORY_PER_BYTE, TIME
 from tests.elf.test_objects import read_all
 from tests.fixtures import TARGETS
+from tests.sampling import examples
 
 
 @cache
@@ -107,7 +108,7 @@ def archive_costs_little(content: bytes) -> None:
     assert time.process_time() - begin < TIME
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck))
 @given(mutated_object())
 def test_a_mutated_object_decodes_or_is_refused(content: bytes) -> None:
     object_costs_little(content)
@@ -124,7 +125,7 @@ def test_a_mutated_object_costs_a_small_multiple_of_its_size(content: bytes) -> 
         tracemalloc.stop()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=list(HealthCheck))
 @given(mutated_archive())
 def test_a_mutated_archive_is_read_or_refused(content: bytes) -> None:
     archive_costs_little(content)

@@ -7,14 +7,13 @@ import math
 import random
 import sqlite3
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Iterator
 
 import pytest
 
 from emu import HostFunction, Machine
+from emu.cli.app import run
 from tests.fixtures import ARCHES
 from tests.grouping import each
 from tests.real import real_library, real_root
@@ -47,16 +46,14 @@ def number(buffer: bytearray) -> int:
     return int.from_bytes(buffer, "little")
 
 
-def test_the_documented_command_prints_the_checksum(arch: str) -> None:
+def test_the_documented_command_prints_the_checksum(arch: str, capsys: pytest.CaptureFixture[str]) -> None:
     real_library(arch, "libz.so.1")
-    command = [
-        sys.executable, "-m", "emu.cli", "call", "--arch", arch, "--sysroot", str(real_root(arch)), "libz.so.1",
-        'crc32(0, "123456789", 9)',
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "3421780262\n")
-    assert "crc32" in done.stderr, "without debug information the prototype is a guess, and the command says so"
-    assert "is a guess" in done.stderr
+    sysroot = str(real_root(arch))
+    status = run(["call", "--arch", arch, "--sysroot", sysroot, "libz.so.1", 'crc32(0, "123456789", 9)'])
+    printed = capsys.readouterr()
+    assert (status, printed.out) == (0, "3421780262\n")
+    assert "crc32" in printed.err, "without debug information the prototype is a guess, and the command says so"
+    assert "is a guess" in printed.err
 
 
 def test_zlib_compresses_and_uncompresses(arch: str, machine: Machine) -> None:

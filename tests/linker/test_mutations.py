@@ -24,6 +24,7 @@ from tests.fixtures import TARGETS, all_fixtures, arch_of, fixture
 from tests.linker.craft import DATA, WEAK, Library, Rel, undefined
 from tests.linker.helpers import folders_of
 from tests.linker.numbers import SYMBOLIC
+from tests.sampling import examples
 
 #: What any file may cost, over what its size explains: processor seconds, and bytes of Python's memory.
 TIME, MEMORY, MEMORY_PER_BYTE = 5.0, 32 << 20, 128
@@ -135,13 +136,13 @@ def link(
     return linked
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(500), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, (1 << 64) - 1))
 def test_a_mutated_fixture_links_or_is_refused(seed: int) -> None:
     link(*mutated(seed), binding=[*BindMode][seed % 3])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, (1 << 64) - 1))
 def test_a_mutated_dependency_links_or_is_refused(seed: int) -> None:
     link(*mutated(seed), as_dependency=True, binding=[*BindMode][seed % 3])

@@ -17,7 +17,7 @@ from tests.fixtures import arch_of
 from tests.objects.build import TARGETS, archived, compiled, linked
 
 EACH = pytest.mark.parametrize("target", TARGETS)
-LOADS = 400
+LOADS = 150
 A = "x86_64"  #: where the architecture makes no difference
 
 TOP = "extern int middle(int); int top(int v) { return middle(v) + 1; }\n"

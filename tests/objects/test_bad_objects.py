@@ -33,6 +33,7 @@ from relink.load.plan import constructors, destructors
 from relink.memory.address_space import HostMemory
 from tests.fixtures import arch_of, fixture, targets_of
 from tests.objects.build import TARGETS, archived, compiled
+from tests.sampling import examples
 from toolchains.recipe import Kind
 from toolchains.recipes import RECIPES
 
@@ -255,7 +256,9 @@ def survives(seed: int) -> None:
     assert time.process_time() - start < TIME, f"seed {seed}"
 
 
-@settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=examples(250), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(st.integers(0, 1 << 32))
 def test_any_change_of_any_object_links_or_is_refused(seed: int) -> None:
     survives(seed)
