@@ -91,6 +91,6 @@ def _remarks(machine: Machine, process: Program) -> Iterator[str]:
         for copied in image.relocated.copies:
             yield str(copied)
     for name, times in machine.syscalls.unknown.items():
-        yield f"unknown system call {name}: returned ENOSYS {times} times"
+        yield f"unknown {name}: returned ENOSYS {times} times"
     end = "did not exit" if process.status is None else f"exited with {process.status}"
     yield f"{process.image.name} {end}"

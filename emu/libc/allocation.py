@@ -1,4 +1,4 @@
-"""malloc and its family, over the machine's heap."""
+"""malloc and related functions, on the machine's heap."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Atomic operations by call: __atomic_*, __sync_*, and AArch64's outline atomics.
 
-Guest code runs one instruction at a time and host functions between two, so a plain read and write is atomic
-under every memory order.
+Guest code runs one instruction at a time, and host functions run between instructions, so a plain read and write
+is atomic under every memory order.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def atomic_is_lock_free(libc: Libc, size: int, at: int) -> int:
 
 @export("void __sync_synchronize(void)", alias=("__atomic_thread_fence", "__atomic_signal_fence"))
 def synchronize(libc: Libc) -> None:
-    """Nothing is ever out of order."""
+    """A barrier; does nothing, as memory accesses are never reordered."""
 
 
 # ---------------------------------------------------------------- AArch64 outline atomics

@@ -1,6 +1,6 @@
-"""Time: everything comes from `libc.clock` (nanoseconds since the epoch), and local time is UTC.
+"""Time functions, from `libc.clock` (nanoseconds since the epoch); local time is UTC.
 
-Where time_t has 32 bits (i386, Arm), a second set of functions, whose names end in 64, takes a 64-bit one; the
+Where time_t has 32 bits (i386, Arm), a second set of functions with names ending in 64 uses a 64-bit time_t; the
 table below makes both from one implementation.
 """
 
@@ -25,7 +25,7 @@ _SECOND = 1_000_000_000
 
 
 class ClockState:
-    """When the process began, and the buffers of functions that return a static one."""
+    """The start time of the process, and the static buffers of functions that return one."""
 
     def __init__(self, libc: Libc) -> None:
         self.start = libc.clock()
@@ -85,8 +85,8 @@ def _seconds_of(fields: list[int]) -> int:
     return days_from_civil(year + 1900, month + 1, day) * 86400 + hour * 3600 + minute * 60 + second
 
 
-# ---------------------------------------------------------------- functions with a time_t
-# Each takes the bytes of a time_t (4 or 8) after the Libc.
+# ---------------------------------------------------------------- functions with a time_t Each takes the size of
+# time_t in bytes (4 or 8) after the Libc.
 
 
 def _time(libc: Libc, size: int, result: int) -> int:
@@ -160,7 +160,7 @@ def _difftime(libc: Libc, size: int, end: int, start: int) -> float:
 
 
 def _nanosleep(libc: Libc, size: int, request: int, remaining: int) -> int:
-    """Returns at once: guest time is the clock's, which sleeping does not move."""
+    """Returns at once: the guest's time is `libc.clock`, which sleeping does not advance."""
     return 0
 
 
@@ -235,7 +235,7 @@ def sleep(libc: Libc, seconds: int) -> int:
 
 @export("void tzset(void)")
 def tzset(libc: Libc) -> None:
-    """The zone is UTC, whatever TZ is."""
+    """Does nothing: the time zone is always UTC."""
 
 
 def _asctime_text(tm: list[int]) -> bytes:
@@ -296,7 +296,7 @@ _FIELDS: dict[str, _Field] = {
 
 
 def strftime_text(template: str, tm: list[int]) -> str:
-    """strftime in the C locale; the E and O modifiers change nothing there. Unknown conversions stay."""
+    """strftime in the C locale; the E and O modifiers have no effect there. Unknown conversions are copied."""
     out: list[str] = []
     position = 0
     while position < len(template):

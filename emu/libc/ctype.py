@@ -84,7 +84,7 @@ _INDICES = range(-128, 256)
 
 
 def _as_char(index: int) -> int:
-    return index & 255 if index != -1 else -1  # EOF is in no class and maps to itself
+    return index & 255 if index != -1 else -1  # EOF is in no class and is mapped to itself
 
 
 @export_data("__libc_ctype_b_table")

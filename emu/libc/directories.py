@@ -1,7 +1,8 @@
-"""Directories of the in-memory file system, calls relative to one, and calls on several buffers or files.
+"""Directories of the in-memory file system, functions relative to a directory, and functions on several buffers or
+files.
 
-There are no links: making one is EPERM, as on a file system without them. Layouts of struct dirent, struct
-pollfd and struct statvfs: glibc, sysdeps/unix/sysv/linux/bits.
+Links are not supported: creating one fails with EPERM, as on a file system without links. Layouts of struct
+dirent, struct pollfd and struct statvfs: glibc, sysdeps/unix/sysv/linux/bits.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _POLLIN, _POLLOUT, _POLLNVAL = 1, 4, 0x20
 
 
 class Directories:
-    """Open directories: address of the DIR -> (descriptor, entries, how many have been read)."""
+    """Open directories: address of the DIR -> (descriptor, entries, number of entries read)."""
 
     def __init__(self, libc: Libc) -> None:
         self.open: dict[int, tuple[int, list[str], int]] = {}
@@ -56,7 +57,7 @@ def _directory(libc: Libc, number: int) -> int:
 
 
 def _name_cost(names: list[str]) -> int:
-    """Bytes the host keeps for the names of a folder that is being read."""
+    """Bytes of host memory for the names of an open folder."""
     return sum(80 + 4 * len(name) for name in names)
 
 
@@ -137,11 +138,11 @@ def readdir64(libc: Libc, directory: int) -> int:
 
 
 def _from_here(libc: Libc, directory: int, path: int) -> bool:
-    """Whether `path` is looked up from the root or the working directory; other directories are EBADF."""
+    """Whether `path` is absolute or relative to the working directory; other directories are EBADF."""
     try:
         return directory == _AT_FDCWD or fs.path_at(libc, path).startswith(b"/")
     except fs.FileError:
-        return True  # which the call that is to be made will find out again
+        return True  # the actual call reports the error again
 
 
 @export("int openat(int directory, const char *path, int flags, ...)", alias=("openat64", "__openat64_2"))
@@ -173,7 +174,7 @@ def fchmodat(libc: Libc, directory: int, path: int, mode: int, flags: int) -> in
 
 @export("int utimensat(int directory, const char *path, const void *times, int flags)", alias=("__utimensat64",))
 def utimensat(libc: Libc, directory: int, path: int, times: int, flags: int) -> int:
-    """Files have no times: succeeds for every file that exists."""
+    """Files have no times; succeeds for every existing file."""
     return access(libc, path, 0) if _from_here(libc, directory, path) else libc.fail(Errno.EBADF)
 
 
@@ -202,7 +203,7 @@ def truncate64(libc: Libc, path: int, size: int) -> int:
 
 @export("int statvfs(const char *path, void *result)", alias=("statvfs64",))
 def statvfs(libc: Libc, path: int, result: int) -> int:
-    """The in-memory file system keeps no account of its space: ENOSYS for what exists."""
+    """The in-memory file system does not track its space: ENOSYS for an existing file."""
     return libc.fail(Errno.ENOSYS) if access(libc, path, 0) == 0 else -1
 
 

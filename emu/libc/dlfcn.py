@@ -1,4 +1,6 @@
-"""Dynamic loading: dlopen and its relatives, and what unwinders call in the dynamic linker (see docs/dlfcn.md)."""
+"""Dynamic loading: dlopen and related functions, and functions of the dynamic linker for unwinders (see
+docs/dlfcn.md).
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,16 @@ def _has_exidx(isa: Isa) -> bool:
 
 
 class _ThreadErrors:
-    """The error of a thread's last dl* call until dlerror has returned it, and the buffer it was returned in."""
+    """The error of a thread's last dl* call, until dlerror returns it, and the buffer for dlerror."""
 
     def __init__(self) -> None:
         self.pending: str | None = None
         self._buffer = self._room = 0
 
     def tell(self, libc: Libc) -> int:
-        """Address of the text, or 0. Each error is returned once; its buffer is valid until the next one."""
+        """The address of the message, or 0. Each error is returned once; the buffer is valid until the next
+        error.
+        """
         if self.pending is None:
             return 0
         text = self.pending.encode("utf-8", "surrogateescape")
@@ -52,18 +56,18 @@ class _ThreadErrors:
 
 
 class Errors:
-    """Each thread's, by its thread pointer."""
+    """The errors of each thread, by thread pointer."""
 
     def __init__(self, libc: Libc) -> None:
         self._threads: defaultdict[int, _ThreadErrors] = defaultdict(_ThreadErrors)
 
     def mine(self, libc: Libc) -> _ThreadErrors:
-        """Those of the thread that runs."""
+        """The errors of the current thread."""
         return self._threads[libc.thread_pointer]
 
 
 def _attempt(libc: Libc, operation: Callable[[DynamicLoader], _T], failed: _T) -> _T:
-    """The operation's result, or `failed` with an error for dlerror. Success clears the error, as in glibc."""
+    """The operation's result, or `failed` and an error for dlerror. Success clears the error, as in glibc."""
     from emu.load.dl_errors import DlError, wording
 
     errors = libc.state(Errors).mine(libc)
@@ -94,10 +98,10 @@ def dlopen(libc: Libc, path: int, mode: int) -> int:
 
 @export("void *dlmopen(long namespace_id, const char *path, int mode)")
 def dlmopen(libc: Libc, namespace_id: int, path: int, mode: int) -> int:
-    """The base namespace is dlopen's; another one would be another machine."""
+    """Only the base namespace, that of dlopen, is supported; use another machine for a second one."""
     if namespace_id == _LM_ID_BASE:
         return _open(libc, path, mode)
-    problem = "dlmopen: invalid namespace: there is one, others are separate machines here"
+    problem = "dlmopen: invalid namespace: only LM_ID_BASE is supported"
     libc.state(Errors).mine(libc).pending = problem
     return 0
 
@@ -147,7 +151,7 @@ def dladdr(libc: Libc, address: int, info: int) -> int:
 
 @export("int dladdr1(const void *address, void *info, void **extra, int flags)")
 def dladdr1(libc: Libc, address: int, info: int, extra: int, flags: int) -> int:
-    """Fills a Dl_info; 0, and no error for dlerror, outside every image."""
+    """Fills a Dl_info; returns 0, without an error for dlerror, outside all images."""
     loader = libc.dynamic
     found = loader.address_info(address)
     if found is None:
@@ -206,7 +210,7 @@ def _tls(libc: Libc, image: Image | None) -> tuple[int, int]:
 
 
 def _write_search_list(libc: Libc, folders: list[tuple[str, int]], result: int, *, names: bool) -> None:
-    """A Dl_serinfo: dls_size, dls_cnt and, with `names`, a Dl_serpath for each folder and the text behind them."""
+    """A Dl_serinfo: dls_size, dls_cnt and, with `names`, a Dl_serpath for each folder and the text after them."""
     word = libc.word
     texts = [folder.encode("utf-8", "surrogateescape") for folder, _ in folders]
     place = 2 * word + len(folders) * 2 * word
@@ -226,10 +230,10 @@ def _write_search_list(libc: Libc, folders: list[tuple[str, int]], result: int, 
 
 @export("int dl_iterate_phdr(void *callback, void *data)")
 def dl_iterate_phdr(libc: Libc, callback: int, data: int) -> int:
-    """Call the callback for each image until one returns other than 0, which is the result."""
+    """Call the callback for each image until it returns non-zero, which is the result."""
     loader = libc.dynamic
     arena = loader.link_maps.arena
-    offset = 4 * libc.word  # dlpi_phnum's padding ends there on all seven
+    offset = 4 * libc.word  # dlpi_phnum's padding ends there on all seven ISAs
     size = offset + 16 + 2 * libc.word
     info = arena.allocate(size)
     try:
@@ -261,7 +265,7 @@ def _header_info(libc: Libc, loader: DynamicLoader, image: Image) -> bytes:
 
 @export("int _dl_find_object(void *address, void *result)")
 def dl_find_object(libc: Libc, address: int, result: int) -> int:
-    """Fills a struct dl_find_object; -1 outside every image and every host function's frame."""
+    """Fills a struct dl_find_object; returns -1 outside all images and frames of host functions."""
     loader = libc.dynamic
     image = loader.image_at(address)
     maps, frames = loader.link_maps, loader.host_frames
@@ -286,7 +290,7 @@ def dl_find_object(libc: Libc, address: int, result: int) -> int:
 
 @export("void *__gnu_Unwind_Find_exidx(void *pc, int *count)", alias=("dl_unwind_find_exidx",), on=_has_exidx)
 def find_exidx(libc: Libc, pc: int, count: int) -> int:
-    """The index table of the image `pc` lies in, and the number of its entries (EHABI, section 9)."""
+    """The index table of the image that contains `pc`, and the number of its entries (EHABI, section 9)."""
     loader = libc.dynamic
     image, unwind = loader.image_at(pc), None
     if image is not None:

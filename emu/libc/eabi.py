@@ -1,6 +1,6 @@
 """__aeabi_*: the Run-time ABI for the Arm Architecture (2024Q3), sections 5.1 to 5.4.
 
-Floats travel in integer registers whatever the program's float ABI (section 5.1.1). The memory functions
+Floats are passed in integer registers for every float ABI of the program (section 5.1.1). The memory functions
 return nothing, and memset takes its value last. The functions named cd… and cf… set the flags.
 """
 
@@ -115,7 +115,7 @@ def _divmod(libc: Libc, a: int, b: int) -> int:
 
 
 def _long_divmod(libc: Libc, a: int, b: int) -> int:
-    """Quotient in r0, r1 and remainder in r2, r3, which no C type returns: r2 and r3 are written here."""
+    """Quotient in r0, r1 and remainder in r2, r3. No C type is returned in r2 and r3, so they are written here."""
     quotient, remainder = truncated_division(a, b, "__aeabi_ldivmod")
     libc.registers.write_register("r2", remainder & 0xFFFF_FFFF)
     libc.registers.write_register("r3", remainder >> 32 & 0xFFFF_FFFF)
@@ -206,7 +206,7 @@ for _alignment in ("", "4", "8"):
 
 @export("void *__aeabi_read_tp(void)", on=has_aeabi)
 def read_tp(libc: Libc) -> int:
-    """May change r0 alone; a host function changes nothing but its result's registers."""
+    """May only change r0, which holds for host functions: they change only the registers of their result."""
     return libc.thread_pointer
 
 
@@ -216,7 +216,7 @@ def read_tp(libc: Libc) -> int:
     on=has_aeabi,
 )
 def unwind_cpp_pr(libc: Libc, state: int, block: int, context: int) -> int:
-    """Referred to by every unwind table, called only when an exception unwinds: _URC_FAILURE."""
+    """A personality routine that every unwind table refers to; returns _URC_FAILURE when an exception unwinds."""
     return 9
 
 

@@ -1,4 +1,4 @@
-"""Environment and the variables of getopt; `environ` is a real array of real strings in guest memory."""
+"""The environment and the variables of getopt; `environ` is an array of strings in guest memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class Arrays:
-    """The array `environ` points at, where this library made it: it is used again while it has room."""
+    """The array that this library allocated for `environ`; it is reused while it has room."""
 
     def __init__(self, libc: Libc) -> None:
         self.address = self.room = 0
 
 
 def _strings(libc: Libc) -> list[int]:
-    """Addresses of the NAME=value strings, as the guest's `environ` has them now."""
+    """The addresses of the NAME=value strings currently in the guest's `environ`."""
     variable = libc.data_symbol("environ")
     assert variable is not None
     array = libc.pointer(variable)
@@ -63,7 +63,7 @@ def _find(libc: Libc, entries: list[int], name: bytes) -> int | None:
 
 
 _MOST_VARIABLES = 1 << 16
-_LONGEST_NAME = 1 << 12  #: bytes of a variable's name that are looked at
+_LONGEST_NAME = 1 << 12  #: limit for the length of a variable's name
 
 
 @export("char *getenv(const char *name)", alias=("secure_getenv", "__secure_getenv"))
@@ -135,7 +135,7 @@ def _text_variable(libc: Libc, text: bytes) -> bytes:
 
 
 def called_as(libc: Libc) -> bytes:
-    """What the program is called: argv[0]."""
+    """The program's name: argv[0]."""
     called = libc.program.arguments[0] if libc.program and libc.program.arguments else "relink-emu"
     return called.encode("utf-8", "surrogateescape")
 
@@ -207,7 +207,7 @@ def locale_name(libc: Libc) -> bytes:
 
 @export_data("__relink_lconv")
 def lconv(libc: Libc) -> bytes:
-    """struct lconv of the C locale: ten strings, then characters that all say "not available"."""
+    """struct lconv of the C locale: ten strings, then characters that all mean "not available"."""
     point, empty = _text_variable(libc, b"."), _text_variable(libc, b"")
     return point + empty * 9 + b"\x7f" * 16
 

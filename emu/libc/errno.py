@@ -157,7 +157,7 @@ def message(number: int) -> bytes:
 
 
 class Errno(enum.IntEnum):
-    """The ones the library itself sets."""
+    """The values that the library itself sets."""
 
     EPERM = 1
     ENOENT = 2
@@ -195,7 +195,7 @@ class Errno(enum.IntEnum):
 
 
 class FileError(Exception):
-    """An operation on files or mappings that failed; `errno` says how."""
+    """A failed operation on files or mappings, with its `errno`."""
 
     def __init__(self, errno: Errno) -> None:
         self.errno = errno
@@ -203,9 +203,9 @@ class FileError(Exception):
 
 
 def of_host(action: Callable[[_A], _R], argument: _A) -> _R:
-    """Call a function that may use the host's files: its OSError becomes the guest's FileError.
+    """Call a function that may use the host's files, and convert its OSError into FileError.
 
-    But for a pipe that nobody reads (BrokenPipeError): SIGPIPE ends a program that does not handle it.
+    BrokenPipeError is not converted: SIGPIPE ends a program that does not handle it.
     """
     try:
         return action(argument)

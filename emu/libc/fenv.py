@@ -1,6 +1,4 @@
-"""<fenv.h>: the rounding mode and exception flags of the emulated CPU's own registers
-(`Isa.libc.float_environment`).
-"""
+"""<fenv.h>: the rounding mode and exception flags in the CPU's registers (`Isa.libc.float_environment`)."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ def fegetround(libc: Libc) -> int:
 
 
 def rounding(libc: Libc) -> Rounding:
-    """The direction in which the running code rounds."""
+    """The current rounding direction."""
     facts = _facts(libc)
     mode = fegetround(libc)
     return Rounding(facts.modes.index(mode)) if mode in facts.modes else Rounding.NEAREST
@@ -40,7 +38,7 @@ def rounding(libc: Libc) -> Rounding:
 
 @export("int fesetround(int mode)")
 def fesetround(libc: Libc, mode: int) -> int:
-    """0, or 1 for what is no rounding mode."""
+    """Returns 0, or 1 for an invalid rounding mode."""
     facts = _facts(libc)
     if mode & ~facts.rounding_mask or mode not in facts.modes:
         return 1
@@ -62,7 +60,7 @@ def _together(libc: Libc) -> int:
 
 
 def _set(libc: Libc, mask: int, wanted: int) -> None:
-    """Make the flags of `mask` be as in `wanted`."""
+    """Set the flags in `mask` to their values in `wanted`."""
     facts = _facts(libc)
     mask &= facts.flags_mask
     for register in facts.flags:
@@ -83,7 +81,7 @@ def fetestexcept(libc: Libc, mask: int) -> int:
 
 @export("int feraiseexcept(int mask)")
 def feraiseexcept(libc: Libc, mask: int) -> int:
-    """Flags only: what is raised traps nowhere."""
+    """Sets flags only: exceptions never trap."""
     _set(libc, mask, mask)
     return 0
 
@@ -99,7 +97,7 @@ class Raised(enum.IntFlag):
 
 
 def raise_flags(libc: Libc, raised: Raised) -> None:
-    """Set the flags of exceptions that a function of the library raises."""
+    """Set the flags of exceptions raised by a library function."""
     facts = _facts(libc)
     bits = sum(bit for number, bit in enumerate(facts.flag_bits) if raised >> number & 1)
     register = facts.flags[-1]
@@ -138,7 +136,7 @@ def _exceptions_size(libc: Libc) -> int:
 
 @export("int feenableexcept(int mask)", alias=("fedisableexcept",))
 def feenableexcept(libc: Libc, mask: int) -> int:
-    """Exceptions trap nowhere, so none can be enabled, and none was."""
+    """Traps are not supported: fails for any exception; the previous mask is 0."""
     return -1 if mask & _facts(libc).flags_mask else 0
 
 
@@ -161,7 +159,7 @@ def fesetmode(libc: Libc, modes: int) -> int:
 
 @export("int fegetenv(void *environment)")
 def fegetenv(libc: Libc, environment: int) -> int:
-    """Each register of the environment as a word of 32 bits: no header's fenv_t is smaller."""
+    """Stores each register of the environment as a 32-bit word; every C library's fenv_t is large enough."""
     for index, register in enumerate(_facts(libc).registers):
         libc.memory.write_uint(environment + 4 * index, 4, libc.registers.read_register(register) & 0xFFFF_FFFF)
     return 0

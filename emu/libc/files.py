@@ -1,4 +1,4 @@
-"""open, read, write and their like on the in-memory file system; stat."""
+"""open, read, write and related functions on the in-memory file system; stat."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 
-_MOST_VECTORS = 1024  #: of one readv or writev (Linux, UIO_MAXIOV)
-_MOST = 0x7FFF_F000  #: bytes one read or write moves at most (Linux, MAX_RW_COUNT)
+_MOST_VECTORS = 1024  #: maximum number of buffers of readv and writev (Linux, UIO_MAXIOV)
+_MOST = 0x7FFF_F000  #: maximum number of bytes of one read or write (Linux, MAX_RW_COUNT)
 
 
 def attempt(libc: Libc, operation: Callable[[], int | None]) -> int:
-    """The operation's result (0 for None), or -1 with errno: EFAULT for a bad address, as from a kernel."""
+    """The operation's result (0 for None), or -1 with errno; EFAULT for a bad address, as from a kernel."""
     try:
         return operation() or 0
     except fs.FileError as error:
@@ -119,16 +119,16 @@ def close(libc: Libc, number: int) -> int:
 def transfer_vectors(
     memory: GuestView, vectors: int, count: int, word: int, transfer: Callable[[int, int], int]
 ) -> int:
-    """Call `transfer(address, size)` for each of `count` struct iovec until one moves less than its size.
+    """Call `transfer(address, size)` for each of `count` struct iovec until one moves less than its size; return
+    the total.
 
-    Returns the bytes moved in all. Raises FileError: EINVAL for too many, and what `transfer` raises before any
-    byte has moved.
+    Raises FileError: EINVAL for too many, and the error of `transfer` if no byte was moved before.
     """
     if not 0 <= count <= _MOST_VECTORS:
         raise fs.FileError(Errno.EINVAL)
     places = range(vectors, vectors + 2 * word * count, 2 * word)
     total = 0
-    # All are read before anything moves (Linux, `import_iovec`).
+    # All are read before any transfer (Linux, `import_iovec`).
     for address, size in [(memory.read_uint(at, word), memory.read_uint(at + word, word)) for at in places]:
         try:
             done = transfer(address, size)
@@ -143,9 +143,9 @@ def transfer_vectors(
 
 
 def read_into(memory: GuestView, descriptor: fs.Descriptor, buffer: int, count: int, at: int | None = None) -> int:
-    """Read from a descriptor into guest memory, piece by piece; how many bytes.
+    """Read from a descriptor into guest memory, piece by piece; return the number of bytes.
 
-    Raises FileError, EFAULT where the buffer's first byte cannot be written.
+    Raises FileError, EFAULT when the buffer's first byte is not writable.
     """
     total = 0
     while total < count:
@@ -162,9 +162,8 @@ def read_into(memory: GuestView, descriptor: fs.Descriptor, buffer: int, count: 
 
 
 def write_from(memory: GuestView, descriptor: fs.Descriptor, data: int, count: int, at: int | None = None) -> int:
-    """Write guest memory to a descriptor, piece by piece; how many bytes were taken.
-
-    Raises FileError where none were.
+    """Write guest memory to a descriptor, piece by piece; return the number of bytes. Raises FileError when none
+    were written.
     """
     if not count:
         return descriptor.write(b"", at)
@@ -185,7 +184,7 @@ def write_from(memory: GuestView, descriptor: fs.Descriptor, data: int, count: i
 
 
 def _enough(total: int, error: Errno) -> int:
-    """What has been done so far, or the error where nothing has."""
+    """The total so far; raise the error if it is 0."""
     if not total:
         raise fs.FileError(error)
     return total
@@ -299,14 +298,14 @@ def fchown(libc: Libc, number: int, owner: int, group: int) -> int:
 
 
 _F_GETFL = 3
-_F_ACCEPTED = frozenset({1, 2, 4, 6, 7, 13, 14})  # F_GETFD F_SETFD F_SETFL F_SETLK F_SETLKW, their 64-bit twins
+_F_ACCEPTED = frozenset({1, 2, 4, 6, 7, 13, 14})  # F_GETFD F_SETFD F_SETFL F_SETLK F_SETLKW, their 64-bit variants
 _F_GETLK = frozenset({5, 12})
 _F_UNLCK = 2
 
 
 @export("int fcntl(int number, int command, ...)", alias=("fcntl64", "__fcntl_time64"))
 def fcntl(libc: Libc, number: int, command: int, arguments: Arguments | None = None) -> int:
-    """Flags can be read; every lock is granted, since there is one process; other commands are EINVAL."""
+    """Returns flags; grants every lock, as there is one process; other commands are EINVAL."""
 
     def operation() -> int:
         descriptor = fs.file_system(libc).get(number)

@@ -1,7 +1,7 @@
-"""The guest's files: a dictionary of paths, a table of descriptors, and no host disk.
+"""The guest's files: a dictionary of paths and a table of descriptors; the host's disk is not used.
 
-A directory exists because a file lies under it, or because `mkdir` made it. Contents opened for writing are
-made bytearrays in the dictionary, so the user sees what the guest wrote.
+A directory exists when a file is below it, or when `mkdir` made it. Contents opened for writing become bytearrays
+in the dictionary, where the user finds what the guest wrote.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 1, 2, 0o100, 0o200, 0o100
 SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
 S_IFDIR, S_IFREG, S_IFCHR = 0o040000, 0o100000, 0o020000
 #: O_DIRECTORY by ISA: Arm's differ from the generic ones.
-MOST_DESCRIPTORS = 1024  #: open at once (Linux, the usual RLIMIT_NOFILE)
+MOST_DESCRIPTORS = 1024  #: maximum number of open descriptors (Linux, the usual RLIMIT_NOFILE)
 PATH_MAX = 4096  #: bytes of a path, its NUL included (Linux, include/uapi/linux/limits.h)
 _NAME_MAX = 255
 _ZEROS = 1 << 20  # bytes a file grows by at a time
-_ENTRY_COST = 512  #: bytes the host keeps for a file or folder beside its name and content
+_ENTRY_COST = 512  #: host memory in bytes for a file or folder, without its name and content
 
 
 @dataclass
 class Descriptor:
-    """One open file. `data` None: a stream (`output` takes what is written, `input` gives at most so many bytes,
-    none at its end)."""
+    """One open file. With `data` None it is a stream: `output` is called with written bytes, `input` with a size;
+    it returns at most that many bytes, none at the end.
+    """
 
     path: str
     flags: int = 0
@@ -43,7 +44,7 @@ class Descriptor:
     output: Callable[[bytes], int] | None = None
     position: int = 0
     input: Callable[[int], bytes] | None = None
-    limit: MemoryLimit | None = None  #: what growth of `data` is charged to
+    limit: MemoryLimit | None = None  #: the account for growth of `data`
 
     @property
     def readable(self) -> bool:
@@ -118,7 +119,7 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Status:
-    """What stat returns."""
+    """The result of stat."""
 
     mode: int
     size: int
@@ -128,8 +129,7 @@ class Status:
 class FileSystem:
     """Paths and descriptors of one machine."""
 
-    #: bytes; keeps a guest that seeks far and writes from taking the host's memory
-    LARGEST_FILE = 1 << 30
+    LARGEST_FILE = 1 << 30  #: size limit of a file in bytes
 
     def __init__(self, libc: Libc) -> None:
         self.files = libc.files
@@ -138,7 +138,7 @@ class FileSystem:
         self._index = _Index(self.files)
         self.working_directory = "/"
         self._directory_flag = libc.isa.libc.directory_flag
-        #: Devices that are always there, by path: what reading gives.
+        #: Devices that always exist: path -> function that returns the bytes read.
         self.devices: dict[str, Callable[[int], bytes]] = {
             "/dev/null": lambda size: b"",
             "/dev/zero": bytes,
@@ -156,7 +156,7 @@ class FileSystem:
     # ---------------------------------------------------------------- paths
 
     def resolve(self, path: bytes) -> str:
-        """The key of `files` a path names: as it was given there, else absolute and normalised.
+        """The key in `files` for a path: as given there, else absolute and normalised.
 
         Raises FileError: ENOENT for an empty path, ENAMETOOLONG.
         """
@@ -199,11 +199,11 @@ class FileSystem:
         self._index.pop(key)
 
     def _cost(self, key: str) -> int:
-        """What a file the guest has made or changed takes up."""
+        """The charged size of a file that the guest has made or changed."""
         return _ENTRY_COST + 4 * len(key) + len(self.files[key])
 
     def _store(self, key: str, content: bytearray) -> None:
-        """Make or replace a file; what it takes up is charged. Raises FileError."""
+        """Make or replace a file and charge its size. Raises FileError."""
         if not self.limit.take(_ENTRY_COST + 4 * len(key) + len(content)):
             raise FileError(Errno.ENOSPC)
         self._index.put(key, content)
@@ -271,7 +271,7 @@ class FileSystem:
         return self._add(descriptor)
 
     def _device(self, path: str, flags: int) -> Descriptor:
-        """A character device: what is written to it is discarded; /dev/full refuses it."""
+        """A character device: data written to it is discarded; /dev/full refuses it."""
         if flags & self._directory_flag:
             raise FileError(Errno.ENOTDIR)
         return Descriptor(path, flags, output=_full if path == "/dev/full" else len, input=self.devices[path])
@@ -311,9 +311,9 @@ class FileSystem:
 
 
 class _Index:
-    """Where files lie: absolute path -> key, and the paths in order. So no look-up looks at every file.
+    """An index of the files: absolute path -> key, and the paths in order, so that look-ups do not scan all files.
 
-    A user may change the dictionary of files between two calls, which is noticed by its size and its last key.
+    A user may change the dictionary of files between calls; the index detects that by its size and last key.
     """
 
     def __init__(self, files: dict[str, bytes | bytearray]) -> None:
@@ -324,7 +324,8 @@ class _Index:
 
     def _refresh(self) -> None:
         if self._seen != self._mark():
-            self._keys = {_absolute(key): key for key in reversed(self._files)}  # of two for one path, the first
+            # of two keys for one path, the first
+            self._keys = {_absolute(key): key for key in reversed(self._files)}
             self._paths = sorted(self._keys)
             self._seen = self._mark()
 
@@ -356,7 +357,7 @@ class _Index:
         self._seen = self._mark()
 
     def pop(self, key: str) -> bytes | bytearray:
-        """Take a file out of the dictionary."""
+        """Remove a file from the dictionary."""
         self._refresh()
         full = _absolute(key)
         if self._keys.pop(full, None) is not None:
@@ -376,7 +377,7 @@ def _full(data: bytes) -> int:
 
 
 def inode(path: str) -> int:
-    """A number for each path, the same in every run (FNV-1a)."""
+    """An inode number for each path, the same in every run (FNV-1a)."""
     value = 0x811C9DC5
     for byte in path.encode("utf-8", "surrogateescape"):
         value = (value ^ byte) * 0x01000193 & 0xFFFF_FFFF
@@ -384,12 +385,12 @@ def inode(path: str) -> int:
 
 
 def file_system(libc: Libc) -> FileSystem:
-    """This machine's file system."""
+    """The machine's file system."""
     return libc.state(FileSystem)
 
 
 def path_at(libc: Libc, address: int) -> bytes:
-    """The path a guest names. Raises FileError: EFAULT, ENAMETOOLONG."""
+    """Read a path from guest memory. Raises FileError: EFAULT, ENAMETOOLONG."""
     try:
         text = libc.bounded_string(address, PATH_MAX)
     except GuestAccessError:

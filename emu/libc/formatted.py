@@ -1,4 +1,4 @@
-"""The printf and scanf families: where the engines of `printf` and `scanf` meet the guest."""
+"""The printf and scanf families: the engines of `printf` and `scanf` with guest arguments and memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Around:
-    """What conversions look up in the guest."""
+    """The guest data that conversions need."""
 
     wide = False
 
@@ -55,7 +55,7 @@ def formatted(libc: Libc, template: int, arguments: Arguments) -> bytes | None:
 
 
 def formatted_text(libc: Libc, template: bytes, arguments: Arguments, around: Around) -> bytes | None:
-    """The same of a format the host has read."""
+    """The same for a format that the host has read."""
     try:
         if len(template) > LARGEST_FIELD:
             raise FormatOverflow
@@ -120,7 +120,7 @@ def _printf(leading: int, sink: Callable[..., int]) -> Callable[..., int]:
 
 
 def _fortified_printf(name: str, leading: int, sink: Callable[..., int]) -> Callable[..., int]:
-    bounded = name in ("sprintf", "snprintf")  # these are given the object's size, after the flag
+    bounded = name in ("sprintf", "snprintf")  # these have the object's size as a parameter after the flag
 
     def call(libc: Libc, *args: int | Arguments) -> int:
         template, arguments = args[leading + 1 + bounded :]
@@ -158,11 +158,11 @@ _export_printf_family()
 # ---------------------------------------------------------------- scanf
 
 
-_LOOK = 1 << 14  #: bytes scanned between two looks at the budget
+_LOOK = 1 << 14  #: bytes scanned between two checks of the budget
 
 
 class StringSource:
-    """Scans a string of the guest's, no further than the conversions go."""
+    """Scans a guest string, reading only as far as the conversions need."""
 
     def __init__(self, libc: Libc, address: int) -> None:
         self._pieces = libc.memory.until(address, 0, 1 << 64)
@@ -213,7 +213,7 @@ class StreamSource:
         return byte
 
     def finish(self) -> None:
-        """Give back what was looked at and not taken."""
+        """Return a byte that was read ahead to the stream."""
         if self._ahead is not None and self._ahead != EOF:
             self._stream.pushed_back.insert(0, self._ahead)
             self._stream.at_end = False

@@ -22,7 +22,7 @@ _INT_MAX = (1 << 31) - 1
 
 
 class WideAround(Around):
-    """What conversions look up, where widths and precisions count characters."""
+    """The guest data for conversions; widths and precisions count characters."""
 
     wide = True
 
@@ -45,7 +45,7 @@ def _print_standard(libc: Libc, text: bytes) -> int:
 
 
 def _store(libc: Libc, dest: int, size: int, text: bytes) -> int:
-    """Unlike snprintf, -1 for what does not fit (ISO C23 7.29.2.3; glibc, E2BIG since 2.37)."""
+    """Unlike snprintf, returns -1 when the text does not fit (ISO C23 7.29.2.3; glibc, E2BIG since 2.37)."""
     units = [ord(character) for character in text.decode()]
     if not size:
         return -1
@@ -96,7 +96,7 @@ _export_printf_family()
 
 
 class _Text:
-    """Scans bytes held by the host."""
+    """Scans bytes in host memory."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._position = data, 0
@@ -153,7 +153,7 @@ def fputws(libc: Libc, text: int, stream: int) -> int:
 
 @export("int fwide(void *stream, int mode)")
 def fwide(libc: Libc, stream: int, mode: int) -> int:
-    """Streams take both kinds: each has the orientation that is asked for."""
+    """Streams accept both kinds of output, so the requested orientation is returned."""
     find_stream(libc, stream)
     return (mode > 0) - (mode < 0)
 

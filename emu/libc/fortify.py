@@ -1,8 +1,8 @@
-"""The __*_chk functions of _FORTIFY_SOURCE: the plain function, after a check that is really made.
+"""The __*_chk functions of _FORTIFY_SOURCE: a check, then the plain function.
 
-A row says which function, how many bytes it is about to write, and to an object how large. The compiler
-passes (size_t)-1 for an object it knows nothing about. (Those of the printf family, of streams and of `read`
-are in the files of the plain functions.)
+A row has the function and the number of bytes it writes; the object's size is the last argument, (size_t)-1 if the
+compiler does not know it. The checked functions of the printf family, of streams and of `read` are in the files of
+the plain functions.
 """
 
 from __future__ import annotations

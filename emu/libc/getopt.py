@@ -18,16 +18,16 @@ _REQUIRED = 1  # no_argument is 0, optional_argument 2
 
 class _Order(enum.Enum):
     PERMUTE = enum.auto()
-    REQUIRE = enum.auto()  #: stop at the first that is no option
-    RETURN = enum.auto()  #: each that is no option is the argument of an option 1
+    REQUIRE = enum.auto()  #: stop at the first word that is not an option
+    RETURN = enum.auto()  #: each word that is not an option is the argument of an option 1
 
 
 class Progress:
-    """Where the scan is between calls."""
+    """The position of the scan between calls."""
 
     def __init__(self, libc: Libc) -> None:
-        self.next = 0  #: address of the next letter of a cluster; 0: none
-        self.first = self.last = 1  #: argv[first:last] are those passed over
+        self.next = 0  #: address of the next letter of a group of short options; 0: none
+        self.first = self.last = 1  #: argv[first:last] are the words skipped
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class _Long:
 
 
 class _Scan:
-    """One call."""
+    """The state of one call."""
 
     def __init__(self, libc: Libc, argc: int, argv: int, letters: int, longs: int, index_at: int) -> None:
         self.libc = libc
@@ -76,7 +76,7 @@ class _Scan:
         self.libc.set_pointer(self._variable("optarg"), address)
 
     def fail(self, option: int, problem: bytes, result: int = _BAD) -> int:
-        """Print what is wrong, unless opterr is 0, and set optopt to the option."""
+        """Print the problem, unless opterr is 0, and set optopt to the option."""
         libc = self.libc
         libc.memory.write_uint(self._variable("optopt"), 4, option & 0xFFFF_FFFF)
         if not self.quiet and libc.memory.read_uint(self._variable("opterr"), 4):
@@ -115,7 +115,7 @@ class _Scan:
         return self._letter()
 
     def _next_word(self) -> int | None:
-        """Go to the next word that is an option; what to return where there is none."""
+        """Go to the next word that is an option; without one, return getopt's result."""
         state = self.state
         state.last, state.first = min(state.last, self.position), min(state.first, self.position)
         if self.order is _Order.PERMUTE:
@@ -140,7 +140,7 @@ class _Scan:
         return 1
 
     def _exchange(self) -> None:
-        """Move the words that were skipped behind the options that followed them."""
+        """Move the skipped words after the options that follow them."""
         state, position = self.state, self.position
         if state.first != state.last and state.last != position:
             passed = [self.pointer(n) for n in range(state.first, state.last)]
@@ -214,7 +214,7 @@ class _Scan:
         return self._take(chosen[0], prefix, start + dashes + len(name) + 1 if equals else 0)
 
     def _take(self, option: _Long, prefix: bytes, given: int) -> int:
-        """An option with its argument: what follows its `=`, or the next word."""
+        """Process an option with its argument: the text after `=`, or the next word."""
         what = (prefix, option.name)
         if given and not option.argument:
             return self.fail(option.value, b"option '%s%s' doesn't allow an argument" % what)

@@ -1,4 +1,4 @@
-"""What the hosted C library uses of a running program and of variadic arguments, as protocols."""
+"""Protocols for a running program and variadic arguments, as the hosted C library uses them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Program(Protocol):
-    """A program under way, as the C library's start-up sees it: `emu.linux.process.Process`."""
+    """A running program, for the C library's start-up code: `emu.linux.process.Process`."""
 
     @property
     def arguments(self) -> tuple[str, ...]: ...

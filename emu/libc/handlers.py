@@ -1,6 +1,7 @@
-"""What is registered to run at the end: of the process, of a thread, of a library.
+"""Handlers registered for the end of the process, of a thread, or of a library.
 
-Apart from the functions that register it (`emu.libc.process`), because every machine looks here when it ends.
+A separate module from the functions that register them (`emu.libc.process`), because every machine needs it when
+it ends.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Handler(NamedTuple):
-    """What atexit or __cxa_atexit registered. `dso` is 0 for plain atexit."""
+    """A handler of atexit or __cxa_atexit. `dso` is 0 for atexit."""
 
     function: int
     argument: int | None
     dso: int
 
 
-#: Handlers registered at once, per list; each costs the host a hundred bytes.
+#: Limit for registered handlers per list; each takes a hundred bytes of host memory.
 MOST_HANDLERS = 1 << 18
 
 
 class Handlers:
-    """Registered handlers, the last one registered last."""
+    """Registered handlers, in the order of registration."""
 
     def __init__(self, libc: Libc) -> None:
         self.registered: list[Handler] = []
@@ -33,7 +34,7 @@ class Handlers:
 
 
 def register(handlers: list[Handler], handler: Handler) -> int:
-    """0, or -1 where there are too many."""
+    """Register a handler; return 0, or -1 when there are too many."""
     if len(handlers) >= MOST_HANDLERS:
         return -1
     handlers.append(handler)
@@ -41,7 +42,7 @@ def register(handlers: list[Handler], handler: Handler) -> int:
 
 
 def run_handlers(libc: Libc, handlers: list[Handler], dso: int | None = None) -> None:
-    """Call and drop the handlers (of one DSO), last first; those registered meanwhile run too."""
+    """Call and remove the handlers (of one DSO), last first, including those registered meanwhile."""
     while (place := _last(handlers, dso)) is not None:
         handler = handlers.pop(place)
         if handler.argument is None:
@@ -56,7 +57,7 @@ def _last(handlers: list[Handler], dso: int | None) -> int | None:
 
 
 def run_thread_handlers(libc: Libc) -> None:
-    """The destructors of the current thread's thread-local objects, last first (glibc, __call_tls_dtors)."""
+    """Run the destructors of the current thread's thread-local objects, last first (glibc, __call_tls_dtors)."""
     thread = libc.thread_pointer
     handlers = libc.state(Handlers)
     if thread in handlers.thread:

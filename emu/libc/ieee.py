@@ -1,7 +1,8 @@
-"""Floating-point formats as bits: exact values in, correctly rounded bits out, for every width C has.
+"""Floating-point formats: conversion between bits and exact values, correctly rounded, for every width in C.
 
-Arithmetic helpers compute in `Fraction` and round once, so binary16 to binary128 share one code. NaNs are
-quiet and positive; infinities and signed zeros are kept. IEEE 754-2019, 4.3; ties to even where nothing is said.
+Arithmetic helpers compute with `Fraction` and round once, so binary16 to binary128 use the same code. NaNs are
+quiet and positive; infinities and signed zeros are preserved. Rounding is by IEEE 754-2019, 4.3; the default is
+ties to even.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Rounding(enum.IntEnum):
     DOWN = 3
 
     def of(self, value: Fraction) -> int:
-        """`value` rounded to an integer; ties to even."""
+        """Round `value` to an integer in this direction."""
         if self is Rounding.NEAREST:
             return round(value)
         return (
@@ -50,7 +51,7 @@ class Format:
     """A binary interchange format (or, with `explicit`, x87's with its leading bit stored)."""
 
     name: str
-    size: int  #: bytes that carry the value
+    size: int  #: bytes of the value without padding
     exponent_bits: int
     fraction_bits: int  #: stored bits below the leading one
     explicit: bool = False
@@ -66,7 +67,7 @@ class Format:
 
     @property
     def largest(self) -> int:
-        """The greatest finite value's bits."""
+        """The bits of the largest finite value."""
         return ((1 << self.exponent_bits) - 2) << self._exponent_shift | (1 << self._exponent_shift) - 1
 
     @property
@@ -83,14 +84,14 @@ class Format:
 
     @property
     def smallest_normal(self) -> Fraction:
-        """The least normal value."""
+        """The smallest normal value."""
         return Fraction(1, 1 << (self.bias - 1))
 
     def step(self, bits: int, *, up: bool) -> int:
-        """The bits of the next value away from zero (`up`), or towards it; of a finite value that is not 0."""
+        """The bits of the next value away from zero (`up`) or towards it, for a finite value other than 0."""
         if not self.explicit:
             return bits + 1 if up else bits - 1
-        # x87 stores the leading bit: it is left out while counting, and follows from the exponent.
+        # x87 stores the leading bit: it is removed for counting and added again from the exponent.
         low = bits & ((1 << self.fraction_bits) - 1)
         plain = bits >> (self.fraction_bits + 1) << self.fraction_bits | low
         plain += 1 if up else -1
@@ -99,7 +100,7 @@ class Format:
         return (exponent << 1 | leading) << self.fraction_bits | plain & ((1 << self.fraction_bits) - 1)
 
     def exact(self, bits: int) -> Fraction | float:
-        """The value: a Fraction when finite and not a zero, else the float with that infinity, NaN or zero."""
+        """The value: a Fraction when finite and not zero, else a float infinity, NaN or zero."""
         negative = bits & self.sign_bit
         exponent = (bits & ~self.sign_bit) >> self._exponent_shift
         fraction = bits & ((1 << self.fraction_bits) - 1)
@@ -170,7 +171,7 @@ _FLOAT_FORMATS = {form: fmt for fmt, form in _WIDE.items()}
 
 
 def exact(value: float) -> Fraction | float:
-    """The value as `Format.exact` has it: of a `WideFloat` all its digits."""
+    """The value in the form of `Format.exact`; for a `WideFloat` with full precision."""
     if isinstance(value, WideFloat):
         return _WIDE[value.fmt].exact(value.bits)
     return Fraction(value) if value and math.isfinite(value) else value
@@ -182,7 +183,7 @@ def format_bits(value: float) -> tuple[int, Format]:
 
 
 def float_of(bits: int, form: Format) -> float:
-    """A Python float, which keeps the bits where the format is a wider one."""
+    """A Python float; for a wider format a `WideFloat` with the bits."""
     if form is DOUBLE:
         return bits_double(bits)
     if form is SINGLE:
@@ -191,18 +192,18 @@ def float_of(bits: int, form: Format) -> float:
 
 
 def as_long_double(value: Fraction | float, data: DataModel, rounding: Rounding = Rounding.NEAREST) -> float:
-    """`value` rounded to `long double`: a float that is the nearest, and its bits where they are more."""
+    """`value` rounded to `long double`: the nearest float, with the bits if the format is wider."""
     form, _ = long_double(data)
     bits = form.round(value, rounding)
     return bits_double(bits) if data.long_double == BINARY64 else WideFloat.of(bits, data.long_double)
 
 
 def to_float(value: Fraction | float) -> float:
-    """The nearest double; infinite past its range."""
+    """The nearest double; infinite beyond its range."""
     try:
         return float(value)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf  # copysign would want a double of it too
+        return math.inf if value > 0 else -math.inf  # copysign would convert it to a double too
 
 
 def double_bits(value: float) -> int:

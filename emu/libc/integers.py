@@ -1,8 +1,8 @@
 """libgcc's and compiler-rt's integer helpers, for 32 (SI), 64 (DI) and, on 64-bit ISAs, 128 bits (TI).
 
-GCC internals manual, "Routines for integer arithmetic". One row a helper: its name around the width, its
-prototype with S and U for the signed and unsigned type of that width, and what it computes. Results are
-reduced to the result type when they are handed back.
+GCC internals manual, "Routines for integer arithmetic". One row per helper: its name around the width, its
+prototype with S and U for the signed and unsigned type of that width, and the operation. Results are truncated to
+the result type when they are returned.
 """
 
 from __future__ import annotations

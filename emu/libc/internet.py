@@ -1,4 +1,4 @@
-"""Addresses of the internet as text and as bytes. Nothing here reaches a network."""
+"""Internet addresses as text and bytes. No network access."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from emu.libc.table import export
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-_FAMILIES = {2: socket.AF_INET, 10: socket.AF_INET6}  #: Linux's numbers
-_SIZES = {2: 4, 10: 16}  #: bytes of an address
+_FAMILIES = {2: socket.AF_INET, 10: socket.AF_INET6}  #: Linux's values of AF_*
+_SIZES = {2: 4, 10: 16}  #: size of an address in bytes
 
 
 @export("int inet_pton(int family, const char *text, void *address)", alias=("__inet_pton",))
 def inet_pton(libc: Libc, family: int, text: int, address: int) -> int:
-    """1, or 0 for what is no address of the family."""
+    """Returns 1, or 0 when the text is not an address of the family."""
     if family not in _FAMILIES:
         return libc.fail(Errno.EAFNOSUPPORT)
     try:

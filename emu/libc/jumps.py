@@ -1,12 +1,12 @@
-"""setjmp and longjmp, at the trap: a jump buffer holds the registers that the ABI has a callee preserve.
+"""setjmp and longjmp: a jump buffer contains the registers that a callee must preserve.
 
-The registers are kept in the guest's own jmp_buf, so a copied buffer works as it does in C. Every libc's
-jmp_buf has room: the largest set here is AArch64's 22 words, of glibc's 39.
+The registers are stored in the guest's jmp_buf, so a copied buffer works as in C. Every C library's jmp_buf is
+large enough: AArch64 needs most, 22 words of glibc's 39.
 
-After a host function, the machine resumes at the return address (a register, or the top of the stack).
-`longjmp` puts that, the stack pointer and the preserved registers back as they were at `setjmp`'s entry, and
-so returns from `setjmp` a second time. Jumping over a frame of the host (out of a comparator that qsort
-called, say) would leave that host call unfinished: it is refused with an error that names it.
+After a host function, the machine continues at the return address (a register, or the top of the stack). `longjmp`
+restores that, the stack pointer and the preserved registers from `setjmp`'s entry, and so returns from `setjmp` a
+second time. A jump over a frame of a host function (for example out of a comparator called by qsort) would leave
+the host function unfinished and is refused.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def longjmp(libc: Libc, buffer: int, value: int) -> int:
     words = [int.from_bytes(block[i : i + libc.word], "little") for i in range(0, integers * libc.word, libc.word)]
     target, stack, depth = words[:3]
     if not target:
-        raise GuestAbort(f"longjmp with a buffer no setjmp filled, at {buffer:#x}")
+        raise GuestAbort(f"longjmp with the buffer at {buffer:#x}, which no setjmp filled")
     if depth != libc.call_depth:
         raise GuestAbort(
             f"longjmp by {buffer:#x} out of a call that Python made: "

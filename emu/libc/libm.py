@@ -1,8 +1,10 @@
-"""libm, for when no guest libm is loaded: each function for float, double and long double.
+"""libm, used when no guest libm is loaded: each function for float, double and long double.
 
-On doubles it is Python's math (`libm_double`); a float is the rounded double. Long double, what Python lacks or
-has with more than two ulp, and directed rounding go by exact values, rounded once (`libm_exact`). Poles and domain
-errors give the values of ISO C23 annex F, errno and exceptions as glibc sets them.
+- double: Python's math (`libm_double`); a float result is the rounded double.
+- long double, functions that Python lacks or has with errors above two ulp, and directed rounding: exact values,
+  rounded once (`libm_exact`).
+
+Poles and domain errors give the values of ISO C23 annex F; errno and exceptions are as in glibc.
 """
 
 from __future__ import annotations
@@ -29,28 +31,28 @@ if TYPE_CHECKING:
 _INF, _NAN = math.inf, math.nan
 _LARGE = 2**53
 
-#: Overflowing functions whose infinity takes the argument's sign.
+#: Functions whose infinity on overflow has the argument's sign.
 _ODD = frozenset({"sinh", "tgamma"})
 #: Functions whose infinity for a finite argument is a pole, not an overflow.
 _POLES = frozenset("log log2 log10 log1p atanh lgamma gamma logb y0 y1 yn".split())
-#: Functions that can come below the least normal value.
+#: Functions that can underflow.
 _SCALING = frozenset({"ldexp", "scalbn", "scalbln"})
 _UNDERFLOWING = _SCALING | frozenset("exp exp2 exp10 pow10 pow erfc tgamma".split())
-#: Functions that are exact, or raise no exception for not being so.
+#: Functions that are exact, or do not raise the inexact exception.
 _QUIET = frozenset(
     {"fabs", "copysign", "fmax", "fmin", "ceil", "floor", "trunc", "round", "roundeven", "nearbyint", "logb",
      "fmod", "remainder", "drem", "significand"}
 )  # fmt: skip
-#: Functions that IEEE 754 has rounded as the CPU rounds.
+#: Functions that IEEE 754 requires to round in the current direction.
 _DIRECTED = frozenset({"sqrt", "fma", "rint", "nearbyint", "fdim"})
-#: Of these, those that doubles do well to nearest, their exceptions included.
+#: Those of them for which doubles are right when rounding to nearest, including exceptions.
 _NEAREST_AT_ONCE = frozenset({"sqrt", "nearbyint", "fdim"})
 #: Functions that Python lacks, or has with more than a few ulp.
 _BETTER_EXACT = frozenset({"lgamma", "gamma", "tgamma", "j0", "j1", "y0", "y1", "jn", "yn"})
 
 
 def _plain(value: float) -> Exact:
-    """A value that compares as what it is: a wide one may be finite where the nearest float is not."""
+    """A value for comparison: a wide value may be finite when its nearest float is infinite."""
     return exact(value) if isinstance(value, WideFloat) else value
 
 
@@ -59,7 +61,7 @@ def _is_finite(value: Exact) -> bool:
 
 
 def _is_rounded(name: str, value: Exact, argument: Exact) -> bool:
-    """Whether a function has rounded; where one that seldom is exact is so, the result is an integer."""
+    """Whether a result is inexact; a function that is rarely exact has an integer result when it is."""
     if name == "sqrt":
         return value != int(value) and Fraction(value) ** 2 != argument
     if name in _QUIET or name in _DIRECTED:
@@ -68,7 +70,7 @@ def _is_rounded(name: str, value: Exact, argument: Exact) -> bool:
 
 
 def _report(libc: Libc, name: str, args: Sequence[float], result: float, form: Format) -> None:
-    """Set errno and raise exceptions as glibc does for this result (ISO C23, F.10 and 7.12.2)."""
+    """Set errno and raise exceptions for a result as glibc does (ISO C23, F.10 and 7.12.2)."""
     given, value = [_plain(arg) for arg in args], _plain(result)
     if any(arg != arg for arg in given):
         return
@@ -93,7 +95,7 @@ def _report(libc: Libc, name: str, args: Sequence[float], result: float, form: F
 
 
 def _by_double(name: str, function: Callable[..., float], form: Format) -> Callable[..., float]:
-    """By Python's function on doubles, with annex F's results where that raises."""
+    """Compute with Python's function on doubles, with annex F's results when that raises."""
 
     def call(libc: Libc, *args: float) -> float:
         try:
@@ -111,7 +113,7 @@ def _by_double(name: str, function: Callable[..., float], form: Format) -> Calla
 
 
 def _exactly(name: str) -> Callable[..., Fraction | float]:
-    """The function on exact values, for the direction the CPU rounds in."""
+    """The function on exact values, for the current rounding direction."""
     if name in ("rint", "nearbyint"):
         return lambda libc, x: rounded(x, rounding(libc))
     if name == "logb":
@@ -127,7 +129,7 @@ def _special_exponent(x: float) -> float:
 
 
 def _by_exact(name: str, form: Format | None) -> Callable[..., float]:
-    """On exact values, rounded once to `form`, or to long double."""
+    """Compute with exact values, rounded once to `form`, or to long double."""
     function = _exactly(name)
 
     def call(libc: Libc, *args: float) -> float:
@@ -149,7 +151,7 @@ def _by_exact(name: str, form: Format | None) -> Callable[..., float]:
 
 
 def _set_sign(libc: Libc, x: float) -> None:
-    """signgam, which lgamma sets where the program has looked at it."""
+    """Set signgam, if the program refers to it."""
     address = libc.data_symbol("signgam")
     if address is not None:
         libc.memory.write_uint(address, 4, 0xFFFF_FFFF if gamma_is_negative(x) else 1)
@@ -163,7 +165,7 @@ def gamma_is_negative(x: float) -> bool:
 
 
 def _of_width(name: str, function: Callable[..., float] | None, ctype: str) -> Callable[..., float]:
-    """The function for one of C's types: by doubles where these are enough."""
+    """The function for one of C's types: with doubles if these are accurate enough."""
     form = {"double": DOUBLE, "float": SINGLE}.get(ctype)
     exactly = _by_exact(name, form)
     if function is None or name in _BETTER_EXACT or (name == "fma" and ctype == "float"):
@@ -184,7 +186,7 @@ _computed: dict[tuple[str, str], Callable[..., float]] = {}
 
 
 def compute(libc: Libc, name: str, ctype: str, *args: float) -> float:
-    """A function of one of C's types, by the name of the double function."""
+    """The function for one of C's types, by the name of the double function."""
     if (name, ctype) not in _computed:
         _computed[name, ctype] = _of_width(name, UNARY.get(name), ctype)
     return _computed[name, ctype](libc, *args)

@@ -1,4 +1,4 @@
-"""libm on doubles, by Python's math: as near as the host C library is."""
+"""libm on doubles, with Python's math: as accurate as the host's C library."""
 
 from __future__ import annotations
 

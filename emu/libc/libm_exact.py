@@ -1,7 +1,7 @@
-"""libm on exact values: what `long double` functions compute, and others where the CPU rounds otherwise.
+"""libm on exact values, for `long double` functions and for directed rounding.
 
-A value is `Exact`: a Fraction, or the float zero, infinity or NaN it is (as `emu.libc.ieee.Format.exact` has it).
-The caller rounds the result once. Special cases are those of ISO C23, annex F.10.
+A value is `Exact`: a Fraction, or a float zero, infinity or NaN (as from `emu.libc.ieee.Format.exact`). The caller
+rounds the result once. Special cases are those of ISO C23, annex F.10.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from emu.libc.softfloat import Exact, add, multiply
 _INF, _NAN = math.inf, math.nan
 Function: TypeAlias = Callable[..., Exact]
 
-#: Where a function is defined, for finite arguments other than 0; everywhere else it is a NaN.
+#: The domain of each function for finite arguments other than 0; outside it the result is NaN.
 _DOMAINS: dict[str, Callable[[Fraction], bool]] = {
     **dict.fromkeys(("acos", "asin"), lambda x: abs(x) <= 1),
     "acosh": lambda x: x >= 1,
@@ -52,7 +52,7 @@ def _with_sign(value: Exact, negative: bool) -> Exact:
 
 
 def _multiple_of_pi(value: float) -> Exact:
-    """The exact value that a double near a quarter multiple of pi stands for; others are what they are."""
+    """The exact value for a double near a multiple of pi/4; other values unchanged."""
     if not value or not math.isfinite(value):
         return value
     if value == int(value):
@@ -61,7 +61,7 @@ def _multiple_of_pi(value: float) -> Exact:
 
 
 def _unary(name: str, function: real.Real, otherwise: Callable[[float], float]) -> Function:
-    """`function` where it is defined; `otherwise` has it for infinities, NaNs and zeros."""
+    """`function` in its domain; `otherwise` handles infinities, NaNs and zeros."""
 
     def call(x: Exact) -> Exact:
         if isinstance(x, float):
@@ -88,7 +88,7 @@ def _anywhere(x: Fraction) -> bool:
 
 
 def sqrt(x: Exact) -> Exact:
-    """The root to 300 bits, the last of them 1 where it is not exact: what every rounding needs to know."""
+    """The root to 300 bits, with the last bit set when it is inexact, which is enough for every rounding."""
     if isinstance(x, float):
         return _NAN if x < 0 else x
     if x < 0:
@@ -125,7 +125,7 @@ def remainder(x: Exact, y: Exact) -> Exact:
 
 
 def remainder_and_quotient(x: Exact, y: Exact) -> tuple[Exact, int]:
-    """x less the nearest multiple of y, and which multiple; ties to even."""
+    """x minus the nearest multiple of y, and the multiple; ties to even."""
     if nan_to(x) or nan_to(y) or not _finite(x) or not y:
         return _NAN, 0
     if not _finite(y) or not x:
@@ -203,7 +203,7 @@ def exponent_of(x: Fraction) -> int:
 
 
 def scale(x: Exact, exponent: int) -> Exact:
-    """x * 2**exponent, the exponent cut to what no format goes beyond."""
+    """x * 2**exponent, with the exponent limited to the range of all formats."""
     return x if isinstance(x, float) else x * Fraction(2) ** min(max(int(exponent), -40_000), 40_000)
 
 

@@ -1,4 +1,6 @@
-"""libm's functions of the parts of a number: neighbours, exponents, classes, and results through pointers."""
+"""libm's functions on the representation of a number: neighbours, exponents, classes, and results through
+pointers.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ def _format(libc: Libc, ctype: str) -> Format:
 
 
 def _simple(function: Callable[..., object]) -> Callable[[str], Callable[..., object]]:
-    """For functions that are the same for every type."""
+    """Make a function that is the same for every type."""
     return lambda ctype: function
 
 
@@ -38,7 +40,7 @@ def _bits(value: float, form: Format) -> int:
 
 
 def _step(value: float, form: Format, *, up: bool) -> float:
-    """The next value: neighbouring values have neighbouring bit patterns, away from zero counts up."""
+    """The next value: the bit patterns of neighbouring values differ by 1, ascending away from zero."""
     if math.isnan(value) or value == (_INF if up else -_INF):
         return value
     bits = _bits(value, form)
@@ -93,7 +95,7 @@ def _to_integer(stem: str, bits: int) -> Callable[..., int]:
         value = exact(x)
         whole = round_away(value) if stem == "round" else rounded(value, rounding(libc))
         if not math.isfinite(x) or not lowest <= whole <= -lowest - 1:
-            raise_flags(libc, Raised.INVALID)  # glibc leaves errno alone
+            raise_flags(libc, Raised.INVALID)  # glibc does not set errno
             return lowest
         if whole != value and stem == "rint":
             raise_flags(libc, Raised.INEXACT)

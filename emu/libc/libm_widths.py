@@ -1,7 +1,7 @@
 """Registering a function of libm for each of C's real types.
 
-Where a long double goes by its address (RISC-V 32), a result does too: it is stored where a hidden first argument
-points (RISC-V psABI, "Integer Calling Convention").
+Where a long double is passed by reference (RISC-V 32), a result is stored at the address in a hidden first
+argument (RISC-V psABI, "Integer Calling Convention").
 """
 
 from __future__ import annotations

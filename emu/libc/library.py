@@ -1,7 +1,7 @@
-"""`Libc`: the hosted C library of one machine: its state, and how the linker finds its symbols.
+"""`Libc`: the hosted C library of one machine: its state, and the lookup of its symbols.
 
-The functions live in the family files (`emu.libc.table` lists them). State belongs to the family that needs
-it: a family declares a class and calls `libc.state(ThatClass)`, made on first use and kept per machine.
+The functions are in the family files, listed in `emu.libc.table`. A family with state declares a class and calls
+`libc.state(ThatClass)`, which creates one instance per machine on first use.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ _PAGE = 4096
 class Libc:
     """The C library that is used when no guest libc is loaded.
 
-    `clock` returns nanoseconds since the Unix epoch (give a constant or a counter for reproducible runs).
-    `files` is the guest's whole file system, path -> contents, changed in place as the guest writes; the
-    host's disk is never touched. `stdin` is what can be read, or a function that gives at most so many bytes (none
-    at the end). `stdout` and `stderr` capture what the guest prints.
+    - `clock`: returns nanoseconds since the Unix epoch (use a constant or a counter for reproducible runs);
+    - `files`: the guest's whole file system, path -> contents, changed in place as the guest writes; the host's
+      disk is never used;
+    - `stdin`: the content of standard input, or a function that returns at most the given number of bytes (none at
+      the end);
+    - `stdout`, `stderr`: capture the guest's output.
     """
 
     def __init__(
@@ -59,17 +61,17 @@ class Libc:
     ) -> None:
         self.arch, self.registers, self.heap = arch, registers, heap
         self.isa = ISAS[arch.name]
-        self.memory = memory  #: what functions read and write
-        self.mappings = mappings  #: where memory comes from
-        self.check_budget = caller.check_budget  #: to be called now and then by what may work long
+        self.memory = memory  #: guest memory with the guest's permissions
+        self.mappings = mappings  #: allocates guest memory
+        self.check_budget = caller.check_budget  #: called regularly by long operations
         self._caller, self._threads, self._dynamic = caller, threads, dynamic
-        self.word = arch.word_size  #: bytes of a pointer, a long, a size_t
+        self.word = arch.word_size  #: size of a pointer, a long and a size_t in bytes
         self.clock = clock
-        self.environment = dict(environment or {})  #: what the guest finds in `environ` when it first looks
+        self.environment = dict(environment or {})  #: the initial contents of `environ`
         self.files: dict[str, bytes | bytearray] = {} if files is None else files
         self.stdin = stdin
-        self.program: Program | None = None  #: the program that runs, if one does
-        self.limit = limit or MemoryLimit()  #: what files and output are charged to
+        self.program: Program | None = None  #: the running program, if any
+        self.limit = limit or MemoryLimit()  #: the account for files and output
         self.stdout = CaptureStream(self.limit)
         self.stderr = CaptureStream(self.limit)
         self._states: dict[Callable[[Libc], object], object] = {}
@@ -81,7 +83,9 @@ class Libc:
     # ---------------------------------------------------------------- for the linker
 
     def lookup(self, name: str) -> HostFunction | int | None:
-        """What defines the symbol `name` (bare, no version): a function, the address of a variable, or None."""
+        """The definition of the symbol `name` (without version): a function, the address of a variable, or
+        None.
+        """
         return self.function(name) or self.data_symbol(name)
 
     def function(self, name: str) -> HostFunction | None:
@@ -96,7 +100,7 @@ class Libc:
         return self._bound[name]
 
     def data_symbol(self, name: str) -> int | None:
-        """Address of the exported variable, laid into guest memory on first use."""
+        """The address of the exported variable, which is created in guest memory on first use."""
         row = table.find(name, self.isa)
         if not isinstance(row, table.DataExport):
             return None
@@ -108,48 +112,48 @@ class Libc:
         return self._variables[row]
 
     def variable_size(self, name: str) -> int:
-        """Bytes of the exported variable at `data_symbol(name)`."""
+        """The size in bytes of the exported variable at `data_symbol(name)`."""
         row = table.find(name, self.isa)
         return self._sizes.get(row, 0) if isinstance(row, table.DataExport) else 0
 
     def place_variable(self, name: str, address: int) -> None:
-        """From now on the exported variable lies at `address`: an executable has taken it over."""
+        """Set the address of the exported variable: an executable has copied it (COPY relocation)."""
         row = table.find(name, self.isa)
         if isinstance(row, table.DataExport):
             self._variables[row] = address
 
     @property
     def symbols(self) -> Mapping[str, HostFunction]:
-        """Every function this ISA has, by name; each is bound when looked at."""
+        """All functions for this ISA, by name; each is bound on access."""
         return _Symbols(self)
 
     # ---------------------------------------------------------------- for the families
 
     @property
     def thread_pointer(self) -> int:
-        """The guest address the thread pointer of the running thread holds."""
+        """The current thread's thread pointer."""
         return self._threads.thread_pointer
 
     @property
     def call_depth(self) -> int:
-        """How many calls of the guest are under way, nested ones included."""
+        """The number of guest calls in progress, including nested ones."""
         return self._caller.depth
 
     @property
     def dynamic(self) -> DynamicLoader:
-        """What serves dlopen and its kin. Raises GuestAbort where there is no dynamic linker."""
+        """The dynamic linker for the dl* functions. Raises GuestAbort without one."""
         if self._dynamic is None:
-            raise GuestAbort("the guest called the dynamic linker, and this machine has none")
+            raise GuestAbort("the guest called a dl* function, but this machine has no dynamic linker")
         return self._dynamic()
 
     def state(self, kind: Callable[[Libc], _S]) -> _S:
-        """This machine's one instance of a family's state class."""
+        """The machine's instance of a family's state class."""
         if kind not in self._states:
             self._states[kind] = kind(self)
         return self._states[kind]  # type: ignore[return-value]
 
     def allocate(self, size: int) -> int:
-        """Zeroed guest memory for the library's own variables, 16-byte aligned, never freed."""
+        """Allocate zeroed guest memory for the library's variables, 16-byte aligned, never freed."""
         size = (size + 15) & -16 or 16
         if self._page + size > self._page_end:
             extent = (size + _PAGE - 1) & -_PAGE
@@ -171,7 +175,7 @@ class Libc:
         self.memory.write_uint(self.errno_address, 4, value)
 
     def fail(self, error: Errno, result: int = -1) -> int:
-        """Set errno and give the failing result."""
+        """Set errno and return `result`."""
         self.errno = error
         return result
 
@@ -183,17 +187,17 @@ class Libc:
         self.memory.write_uint(address, self.word, value & self.arch.address_mask)
 
     def string(self, address: int) -> bytes:
-        """The C string at `address`, its NUL left out."""
+        """The C string at `address`, without its NUL."""
         return self.memory.read_cstring(address)
 
     def bounded_string(self, address: int, limit: int) -> bytes:
-        """At most `limit` bytes of the string at `address`, touching no page past its NUL or the limit."""
+        """At most `limit` bytes of the string at `address`; pages after its NUL or the limit are not accessed."""
         return self.memory.read_cstring(address, limit)
 
     def beginning(self, address: int, enough: int = 256) -> tuple[bytes, bool]:
-        """Up to `enough` bytes of the string at `address`, and whether that is all of it.
+        """Up to `enough` bytes of the string at `address`, and whether that is the whole string.
 
-        For functions that mostly look at the start of what may be a long text.
+        For functions that usually need only the start of a text that may be long.
         """
         start = self.bounded_string(address, enough)
         return start, len(start) < enough
@@ -217,7 +221,7 @@ class Libc:
         """Call a guest function whose result is an integer."""
         result = self._caller.call(address, prototype, *args)
         if not isinstance(result, int):
-            raise GuestAbort(f"the function at {address:#x} returned {result!r} where C wants an integer")
+            raise GuestAbort(f"the function at {address:#x} returned {result!r} instead of an integer")
         return result
 
 

@@ -1,4 +1,6 @@
-"""What ends: a process, a thread, code that handlers point at. `emu.linux.personality` calls these at the time."""
+"""Cleaning up at the end of a process or a thread, and when code is unloaded. Called by
+`emu.linux.personality`.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,15 @@ if TYPE_CHECKING:
 
 
 def finish(libc: Libc) -> None:
-    """What exit does: run thread-local destructors of the thread in use, then the handlers of atexit and
-    __cxa_atexit that still wait, last first."""
+    """As in exit: run thread-local destructors of the current thread, then the remaining atexit and __cxa_atexit
+    handlers, last first.
+    """
     run_thread_handlers(libc)
     run_handlers(libc, libc.state(Handlers).registered)
 
 
 def end_thread(libc: Libc) -> None:
-    """Run what the end of the thread in use runs: destructors of thread-local objects, then those of keys."""
+    """At the end of the current thread: run destructors of thread-local objects, then those of keys."""
     from emu.libc.threads import run_key_destructors
 
     run_thread_handlers(libc)
@@ -27,7 +30,7 @@ def end_thread(libc: Libc) -> None:
 
 
 def forget_thread(libc: Libc, thread_pointer: int) -> None:
-    """Drop what is kept for a thread that has ended."""
+    """Drop the state of a thread that has ended."""
     from emu.libc.threads import Threads
 
     libc.state(Handlers).thread.pop(thread_pointer, None)
@@ -35,18 +38,18 @@ def forget_thread(libc: Libc, thread_pointer: int) -> None:
 
 
 def pinned_addresses(libc: Libc) -> tuple[int, ...]:
-    """Addresses in images that thread-local destructors still to run keep loaded."""
+    """Addresses in images that must stay loaded for thread-local destructors."""
     waiting = libc.state(Handlers).thread.values()
     return tuple(handler.dso for handlers in waiting for handler in handlers)
 
 
 def forget_handlers(libc: Libc, exists: Callable[[int], bool]) -> None:
-    """Drop the handlers of atexit and its kin for whose address `exists` is False."""
+    """Drop exit handlers for whose address `exists` is False."""
     handlers = libc.state(Handlers)
     for registered in (handlers.registered, handlers.quick, *handlers.thread.values()):
         registered[:] = [handler for handler in registered if exists(handler.function)]
 
 
 def drop_handlers(libc: Libc) -> None:
-    """Drop all handlers: the process is over."""
+    """Drop all handlers, at the end of the process."""
     forget_handlers(libc, lambda address: False)

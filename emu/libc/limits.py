@@ -22,7 +22,7 @@ _STACK_SIZE, _FILES = 8 << 20, (1024, 4096)
 _TMPFS_MAGIC, _BLOCK, _BLOCKS, _LONGEST_NAME = 0x0102_1994, 4096, 1 << 18, 255
 _PR_SET_NAME, _PR_GET_NAME, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 15, 16, 3, 4
 _NAME_SIZE = 16
-_BREAK_ROOM = 64 << 20  #: bytes that are kept for the break
+_BREAK_ROOM = 64 << 20  #: bytes reserved for the break
 
 
 # ---------------------------------------------------------------- limits
@@ -41,7 +41,7 @@ def _put_limits(libc: Libc, resource: int, limits: int, size: int) -> int:
 
 @export("int getrlimit(int resource, void *limits)")
 def getrlimit(libc: Libc, resource: int, limits: int) -> int:
-    """rlim_t is as wide as off_t: a word, but for riscv32, whose ABI has 64-bit ones alone."""
+    """rlim_t has the size of off_t: a word, except on riscv32, where it has 64 bits."""
     return _put_limits(libc, resource, limits, _count_size(libc))
 
 
@@ -52,7 +52,7 @@ def getrlimit64(libc: Libc, resource: int, limits: int) -> int:
 
 @export("int setrlimit(int resource, const void *limits)", alias=("setrlimit64",))
 def setrlimit(libc: Libc, resource: int, limits: int) -> int:
-    """Limits are the machine's to set: EPERM."""
+    """Limits are set by the machine: EPERM."""
     return libc.fail(Errno.EPERM if 0 <= resource < _RLIMITS else Errno.EINVAL)
 
 
@@ -60,7 +60,7 @@ def setrlimit(libc: Libc, resource: int, limits: int) -> int:
 
 
 def _statistics(libc: Libc, buffer: int, word: int) -> int:
-    """A struct statfs whose counts have `word` bytes, of a file system in memory, half full."""
+    """Fill a struct statfs whose counts have `word` bytes, for an in-memory file system that is half full."""
     head = 8 if libc.word == 8 else 4
     fields = [(head, _TMPFS_MAGIC), (head, _BLOCK)]
     fields += [(word, value) for value in (_BLOCKS, _BLOCKS // 2, _BLOCKS // 2, _BLOCKS, _BLOCKS // 2)]
@@ -70,7 +70,7 @@ def _statistics(libc: Libc, buffer: int, word: int) -> int:
 
 
 def _count_size(libc: Libc) -> int:
-    """Bytes of rlim_t and of the counts of struct statfs, which are off_t's."""
+    """The size in bytes of rlim_t and of the counts of struct statfs: that of off_t."""
     off_t = parse_type("off_t", libc.arch.name)
     assert isinstance(off_t, Integer)
     return off_t.size
@@ -116,7 +116,7 @@ def fstatfs64(libc: Libc, number: int, buffer: int) -> int:
 
 
 class _Break:
-    """Room of which what lies below the break can be used."""
+    """The memory of the program break; the part below the break can be used."""
 
     def __init__(self, libc: Libc) -> None:
         self.start = libc.mappings.map_anonymous(_BREAK_ROOM, Protection.NONE, name="[brk]")
@@ -124,7 +124,7 @@ class _Break:
 
 
 def _move(libc: Libc, wanted: int) -> bool:
-    """Move the break; False where there is no room."""
+    """Move the break; False when there is no room."""
     state = libc.state(_Break)
     if not state.start <= wanted <= state.start + _BREAK_ROOM:
         return False
@@ -162,7 +162,7 @@ class _ProcessName:
 
 @export("int prctl(int option, ...)")
 def prctl(libc: Libc, option: int, arguments: Arguments) -> int:
-    """The process's name, and whether it may be dumped; EINVAL for what this kernel has not."""
+    """The process's name, and whether it may be dumped; EINVAL for other options."""
     if option in (_PR_SET_NAME, _PR_GET_NAME):
         address = int(arguments.take("unsigned long"))
         state = libc.state(_ProcessName)
@@ -178,13 +178,13 @@ def prctl(libc: Libc, option: int, arguments: Arguments) -> int:
 
 @export("int __register_atfork(void *prepare, void *parent, void *child, void *image)")
 def register_atfork(libc: Libc, prepare: int, parent: int, child: int, image: int) -> int:
-    """Nothing forks here, so nothing is ever called."""
+    """fork is not supported, so the handlers are never called."""
     return 0
 
 
 @export("int pthread_getaffinity_np(unsigned long thread, size_t size, void *mask)")
 def pthread_getaffinity_np(libc: Libc, thread: int, size: int, mask: int) -> int:
-    """One processor, number 0; an error is the result, and not in errno."""
+    """There is one processor, number 0. Errors are returned, not stored in errno."""
     if size < libc.word:
         return Errno.EINVAL
     libc.memory.fill(mask, b"\0", size)
@@ -194,7 +194,7 @@ def pthread_getaffinity_np(libc: Libc, thread: int, size: int, mask: int) -> int
 
 @export("int pthread_getattr_np(unsigned long thread, void *attributes)")
 def pthread_getattr_np(libc: Libc, thread: int, attributes: int) -> int:
-    """Where the stack in use lies, for pthread_attr_getstack; other attributes are zero."""
+    """The current stack, for pthread_attr_getstack; other attributes are zero."""
     region = libc.mappings.region_at(libc.registers.read_register("sp"))
     if region is None:
         return Errno.ENOENT

@@ -1,4 +1,4 @@
-"""Locales as objects: there is one, "C" (as "POSIX" and "" too), and every `_l` function uses it.
+"""Locale objects: the only locale is "C" (also as "POSIX" and ""), and every `_l` function uses it.
 
 Its multibyte encoding is UTF-8, as in `emu.libc.wide`. Layout of struct __locale_struct, the numbers of
 nl_langinfo's items and the C locale's texts: glibc, bits/types/__locale_t.h, langinfo.h, locale/C-time.c.
@@ -26,7 +26,7 @@ WEOF = 0xFFFF_FFFF
 
 
 class Current:
-    """What uselocale has set."""
+    """The locale set by uselocale."""
 
     def __init__(self, libc: Libc) -> None:
         self.locale = _GLOBAL_LOCALE & libc.arch.address_mask
@@ -34,7 +34,7 @@ class Current:
 
 @export_data("__relink_c_locale", "_nl_C_locobj")
 def c_locale(libc: Libc) -> bytes:
-    """struct __locale_struct: data of 13 categories (none is shown), three tables of ctype, 13 names."""
+    """struct __locale_struct: data of 13 categories (null pointers), three ctype tables, 13 names."""
     names = ("__ctype_b", "__ctype_tolower", "__ctype_toupper")
     tables = [libc.pointer(libc.data_symbol(name) or 0) for name in names]
     name = libc.pointer(libc.data_symbol("__relink_locale_name") or 0)
@@ -60,7 +60,7 @@ def duplocale(libc: Libc, locale: int) -> int:
 
 @export("void freelocale(void *locale)", alias=("__freelocale",))
 def freelocale(libc: Libc, locale: int) -> None:
-    """There is one, and it stays."""
+    """Does nothing: the only locale is never freed."""
 
 
 @export("void *uselocale(void *locale)", alias=("__uselocale",))
@@ -95,7 +95,7 @@ _ITEMS = {
 
 
 class Texts:
-    """Texts already in guest memory."""
+    """Texts that are already in guest memory."""
 
     def __init__(self, libc: Libc) -> None:
         self.addresses: dict[bytes, int] = {}
@@ -222,7 +222,7 @@ def towupper_l(libc: Libc, c: int, locale: int) -> int:
 
 @export("unsigned long wctype(const char *name)")
 def wctype(libc: Libc, name: int) -> int:
-    """A class's number, from 1; 0 for a name that is none."""
+    """The number of a character class, from 1; 0 for an unknown name."""
     found = CLASSES.get(libc.bounded_string(name, 16).decode("latin-1"))
     return 0 if found is None else found[1] + 1
 
@@ -258,7 +258,7 @@ def _write_wide(libc: Libc, address: int, units: list[int]) -> None:
 
 @export("size_t mbsnrtowcs(wchar_t *dest, const char **src, size_t bytes, size_t n, void *state)")
 def mbsnrtowcs(libc: Libc, dest: int, src: int, count: int, n: int, state: int) -> int:
-    """Stateless: a character cut off by `bytes` is left, to be offered again whole."""
+    """Stateless: a character cut off by `n` is not consumed, and must be passed again completely."""
     start = libc.pointer(src)
     data = multibyte(libc, start, count)
     ended = len(data) < count

@@ -1,4 +1,4 @@
-"""What mmap and its kin do, page by page as the kernel keeps them: for the hosted C library and for system calls.
+"""mmap and related operations on pages, for the hosted C library and system calls.
 
 Source: mmap(2), mprotect(2), munmap(2), mremap(2), madvise(2) of the Linux man-pages.
 """
@@ -19,13 +19,14 @@ _MAP_SHARED, _MAP_FIXED, _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x01, 0x10, 0x20
 _PROT_WRITE = 2
 _MREMAP_MAYMOVE = 1
 _MADV_DONTNEED = 4
-#: Bytes of the greatest mapping: engines take time for every page, and one of them has no room for more.
+#: Limit for the size of a mapping in bytes: engines need time for every page, and one of them has a limited
+#: address space.
 LARGEST = 1 << 32
 _NAME = "[mmap]"
 
 
 class OpenFile(Protocol):
-    """What a descriptor is open on; `data` is None for what has no contents to map."""
+    """The file of a descriptor; `data` is None when it cannot be mapped."""
 
     @property
     def data(self) -> bytearray | bytes | None: ...
@@ -39,7 +40,7 @@ class OpenFiles(Protocol):
 
 
 def protection_of(bits: int) -> Protection:
-    """PROT_READ, PROT_WRITE and PROT_EXEC are ELF's bits the other way round; what can be written can be read."""
+    """Convert PROT_* bits, whose order is the reverse of ELF's; write permission implies read permission."""
     found = Protection.NONE
     for bit, meant in ((1, Protection.R), (2, Protection.W), (4, Protection.X)):
         if bits & bit:
@@ -50,9 +51,9 @@ def protection_of(bits: int) -> Protection:
 def map_memory(
     memory: PageMemory, files: OpenFiles, hint: int, size: int, bits: int, flags: int, number: int, offset: int
 ) -> int:
-    """The address of zeroed memory, or of a private copy of a file's bytes. Raises FileError.
+    """Map zeroed memory, or a private copy of a file's bytes, and return the address. Raises FileError.
 
-    Writes through a shared mapping do not reach a file here, so ENODEV refuses a writable one of a file.
+    Shared mappings are not written back to files, so a writable shared mapping of a file fails with ENODEV.
     """
     if not size or offset % PAGE or (hint % PAGE and flags & (_MAP_FIXED | _MAP_FIXED_NOREPLACE)):
         raise FileError(Errno.EINVAL)
@@ -104,7 +105,7 @@ def protect(memory: PageMemory, address: int, size: int, bits: int) -> None:
 
 
 def remap(memory: PageMemory, old: int, old_size: int, size: int, flags: int) -> int:
-    """Grown mappings move, which MREMAP_MAYMOVE must allow. Raises FileError."""
+    """Resize a mapping; growing moves it, which requires MREMAP_MAYMOVE. Raises FileError."""
     old_size, size = page_ceil(old_size), page_ceil(size)
     if old % PAGE or not size or flags & ~_MREMAP_MAYMOVE:
         raise FileError(Errno.EINVAL)
@@ -130,7 +131,7 @@ def remap(memory: PageMemory, old: int, old_size: int, size: int, flags: int) ->
 
 
 def advise(memory: PageMemory, address: int, size: int, advice: int) -> None:
-    """MADV_DONTNEED gives zeros afterwards; other advice is taken with thanks. Raises FileError."""
+    """MADV_DONTNEED zeroes the pages; other advice is accepted without effect. Raises FileError."""
     if address % PAGE:
         raise FileError(Errno.EINVAL)
     if advice == _MADV_DONTNEED and size:

@@ -1,4 +1,4 @@
-"""mem* and the old BSD names."""
+"""mem* functions and their old BSD names."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 
-#: Longest thing to be searched for, in bytes: it is held whole, beside what it is searched in.
+#: Limit for the length of a search pattern in bytes: it is copied to host memory.
 _LONGEST_NEEDLE = 16 << 20
 
 
 def needle_bytes(libc: Libc, address: int, size: int) -> bytes:
-    """What a search is for. Raises GuestAbort for more than the host holds at once."""
+    """Read a search pattern. Raises GuestAbort when it is too long."""
     libc.memory.require(address, size)
     if size > _LONGEST_NEEDLE:
-        raise GuestAbort(f"a search for {size} bytes at once; this library looks for {_LONGEST_NEEDLE} at most")
+        raise GuestAbort(f"a search for a pattern of {size} bytes; the limit is {_LONGEST_NEEDLE}")
     return libc.memory.read(address, size)
 
 
 def find_bytes(pieces: Iterable[bytes], wanted: bytes) -> int:
     """Offset of the first occurrence of `wanted` (not empty) in the concatenated pieces; -1: none."""
-    window, position = b"", 0  # what may hold an occurrence, and where it lies
+    window, position = b"", 0  # the bytes that may contain an occurrence, and their offset
     step = max(PIECE, len(wanted))
     gathered: list[bytes] = []
     for piece in itertools.chain(pieces, (b"",)):
@@ -48,11 +48,11 @@ def find_bytes(pieces: Iterable[bytes], wanted: bytes) -> int:
 
 
 def common_length(a: bytes, b: bytes) -> int:
-    """How many bytes `a` and `b` begin with alike."""
+    """The length of the common prefix of `a` and `b`."""
     low, high = 0, min(len(a), len(b))
     if a[:high] == b[:high]:
         return high
-    while high - low > 1:  # a[:low] is alike, a[:high] is not
+    while high - low > 1:  # a[:low] is equal, a[:high] is not
         middle = (low + high) // 2
         if a[low:middle] == b[low:middle]:
             low = middle
@@ -62,7 +62,7 @@ def common_length(a: bytes, b: bytes) -> int:
 
 
 def overflow_abort(needed: int, room: int, function: str) -> GuestAbort:
-    """What the fortified functions raise."""
+    """The exception of the fortified functions."""
     return GuestAbort(f"*** buffer overflow detected ***: {function} needs {needed} bytes, the object has {room}")
 
 

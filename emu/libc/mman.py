@@ -1,4 +1,4 @@
-"""mmap and its kin (see `emu.libc.mapping`)."""
+"""mmap and related functions (see `emu.libc.mapping`)."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 _NUMBER = TypeVar("_NUMBER", Integer, Real)
-_MARGIN = 32  # bytes; more than may follow the last byte consumed and still have a say
+_MARGIN = 32  # bytes; more than the number of bytes after the last consumed one that can affect the result
 
 
 def _parse(libc: Libc, address: int, parse: Callable[[bytes], _NUMBER]) -> _NUMBER:
-    """The number a text starts with; of a long text no more is read than the number needs."""
+    """Parse the number at the start of a text; only as much of the text is read as the number needs."""
     start, whole = libc.beginning(address)
     number = parse(start)
     seen = number.consumed or len(start) - len(start.lstrip(SPACE))
@@ -123,7 +123,7 @@ def _export_real(name: str, ctype: str, form: Format | None) -> None:
             register(spelled, f"{ctype} {spelled}({parameters}{extra})", convert)
             continue
         register(spelled, f"{ctype} {spelled}({parameters}{extra})", convert, long_double_by_value)
-        # A result larger than two registers is stored where a hidden first argument points (RISC-V psABI).
+        # A result larger than two registers is stored at the address in a hidden first argument (RISC-V psABI).
         hidden = f"void *{spelled}(void *result, {parameters}{extra})"
         register(spelled, hidden, _strtold_by_reference, lambda isa: not isa.long_double_by_value)
 
@@ -139,7 +139,7 @@ _NANS: tuple[tuple[str, str, Condition | None], ...] = (
     ("strtold", "long double", long_double_by_value),
 )
 for _name, _type, _on in _NANS:
-    # What glibc's libm makes nan("tag") of; the payload is not kept.
+    # glibc's libm calls these for nan("tag"); the payload is not preserved.
     register(
         f"__{_name}_nan",
         f"{_type} __{_name}_nan(const char *text, char **end, int stop)",
@@ -154,7 +154,7 @@ def _has_float128(isa: Isa) -> bool:
 
 @export("void __strtof128_nan(const char *text, char **end, int stop)", on=_has_float128)
 def strtof128_nan(libc: Libc, text: int, end: int, stop: int) -> None:
-    """Only libm's nanf128 calls it. A __float128 is returned where a double is; on i386 that is not a register."""
+    """Only libm's nanf128 calls it. A __float128 is returned like a double; on i386 that is not in a register."""
     register = next(iter(libc.isa.convention.float_results.get(8, ())), None)
     if register is None:
         raise GuestAbort(f"__strtof128_nan: a __float128 result is not supported on {libc.isa.name}")
@@ -163,13 +163,13 @@ def strtof128_nan(libc: Libc, text: int, end: int, stop: int) -> None:
 
 @export("void strtof128(const char *text, char **end)", alias=("strfromf128",), on=_has_float128)
 def strtof128(libc: Libc, text: int, end: int) -> None:
-    """Nothing here takes or gives a __float128; libstdc++ refers to both for its std::float128_t."""
+    """__float128 is not supported; libstdc++ refers to these functions for std::float128_t."""
     raise GuestAbort("strtof128, strfromf128: __float128 values are not supported")
 
 
 @export("int atoi(const char *text)")
 def atoi(libc: Libc, text: int) -> int:
-    # glibc's atoi is (int)strtol: clamped to a long, then cut to 32 bits.
+    # glibc's atoi is (int)strtol: clamped to a long, then truncated to 32 bits.
     value = atol(libc, text) & 0xFFFF_FFFF
     return value - (1 << 32) if value >> 31 else value
 

@@ -15,7 +15,7 @@ _DECIMAL = re.compile(rb"(\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d+))?")
 _HEX = re.compile(rb"0[xX](?:([0-9a-fA-F]+)(?:\.([0-9a-fA-F]*))?|\.([0-9a-fA-F]+))(?:[pP]([+-]?\d+))?")
 _WORD = re.compile(rb"(inf(?:inity)?|nan(?:\(\w*\))?)", re.IGNORECASE)
 _DIGITS = b"0123456789abcdefghijklmnopqrstuvwxyz"
-#: Past this decimal or binary exponent every format is at infinity or zero; more is not computed.
+#: Beyond this decimal or binary exponent the result is infinity or zero in every format.
 _EXPONENT_LIMIT = 20_000
 
 
@@ -61,7 +61,7 @@ def parse_integer(text: bytes, base: int) -> Integer:
 
 
 def _to_int(digits: bytes, base: int) -> int:
-    # Python refuses to convert very long decimal texts; past 128 bits only "too large" matters.
+    # Python refuses to convert very long decimal texts; beyond 128 bits the result is "too large" anyway.
     digits = digits.lstrip(b"0") or b"0"
     return int(digits, base) if len(digits) <= 130 else 1 << 130
 
@@ -92,11 +92,11 @@ def parse_real(text: bytes) -> Real:
     return Real(_signed(_scaled(int(digits), 10, exponent), sign), number.end())
 
 
-_SIGNIFICANT = 1200  # digits: more than any rounding can depend on, but for being inexact
+_SIGNIFICANT = 1200  # number of digits; further digits only make the value inexact
 
 
 def _significant(digits: bytes) -> tuple[bytes, int]:
-    """The significant digits, and how many were dropped after them."""
+    """The significant digits, and the number of digits dropped after them."""
     digits = digits.lstrip(b"0") or b"0"
     dropped = max(len(digits) - _SIGNIFICANT, 0)
     if dropped:
@@ -114,7 +114,7 @@ def _exponent(text: bytes | None) -> int:
 
 
 def _scaled(significand: int, base: int, exponent: int) -> Fraction:
-    """significand * base**exponent, or something as far out of every format's range."""
+    """significand * base**exponent, or another value that is out of range in every format."""
     if not significand:
         return Fraction(0)
     magnitude = exponent + int(significand.bit_length() * (1 if base == 2 else 0.30103))

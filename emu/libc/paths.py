@@ -66,7 +66,7 @@ def utimes(libc: Libc, path: int, times: int) -> int:
 
 @export("ssize_t readlink(const char *path, char *buffer, size_t size)")
 def readlink(libc: Libc, path: int, buffer: int, size: int) -> int:
-    """There are no symbolic links: EINVAL for what exists, ENOENT for what does not."""
+    """There are no symbolic links: EINVAL for an existing path, else ENOENT."""
     return libc.fail(Errno.EINVAL) if access(libc, path, 0) == 0 else -1
 
 

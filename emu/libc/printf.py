@@ -1,7 +1,7 @@
-"""The printf engine: a format string and a source of arguments make bytes.
+"""The printf engine: formats arguments by a format string.
 
-Follows ISO C23 7.23.6.1 and, where that leaves room, glibc: "(nil)", "(null)", exponents and rounding, and an
-unknown conversion printed as it stands.
+It follows ISO C23 7.23.6.1, and glibc for implementation-defined parts: "(nil)", "(null)", exponents and rounding;
+an unknown conversion is printed unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SPEC = re.compile(
     re.DOTALL,
 )
 _DOT = re.compile(rb"%[^.a-zA-Z%]*\.")
-#: The C type each length stands for, and its bits (0: a word's).
+#: The C type of each length modifier, and its bits (0: those of a word).
 _LENGTHS = {
     b"hh": ("int", 8), b"h": ("int", 16), b"": ("int", 32), b"l": ("long", 0), b"ll": ("long long", 64),
     b"q": ("long long", 64), b"L": ("long long", 64), b"j": ("long long", 64), b"z": ("long", 0),
@@ -34,11 +34,11 @@ _LENGTHS = {
 _BASES = {"d": 10, "i": 10, "u": 10, "o": 8, "x": 16, "X": 16, "b": 2, "B": 2}
 _PREFIXES = {"x": "0x", "X": "0X", "b": "0b", "B": "0B"}
 _FLOATS = frozenset("aAeEfFgG")
-#: glibc returns -1 (EOVERFLOW) past INT_MAX; this engine does so earlier, to keep a bad format harmless.
+#: glibc returns -1 (EOVERFLOW) beyond INT_MAX; this engine does so earlier, to limit memory.
 LARGEST_FIELD = 1 << 25
-_MOST_PARTS = 1 << 16  # conversions of one format
+_MOST_PARTS = 1 << 16  # maximum number of conversions of a format
 _MOST_ARGUMENTS = 4096  # NL_ARGMAX
-_REMEMBERED = 1 << 12  # bytes of a format worth keeping parsed
+_REMEMBERED = 1 << 12  # maximum size of a format that is cached after parsing
 
 
 class FormatOverflow(Exception):
@@ -54,7 +54,7 @@ class FormatIllegal(Exception):
 
 
 class Surroundings(Protocol):
-    """What conversions need beyond their argument."""
+    """The context of conversions besides their argument."""
 
     @property
     def word(self) -> int: ...
@@ -84,7 +84,7 @@ class Spec:
     argument: int  #: 1-based position, 0 for the next
 
     def take_type(self) -> str | None:
-        """The C type of the argument it eats, None if it eats none."""
+        """The C type of the argument it consumes, None if it consumes none."""
         conversion = self.conversion
         if conversion in _FLOATS:
             return "long double" if self.length in (b"L", b"ll", b"q") else "double"
@@ -155,7 +155,7 @@ def _number(text: bytes | None) -> tuple[int | None, int | None]:
 
 
 def _position(text: bytes | None) -> int:
-    """Which argument, from 1; 0 for the next. Raises FormatOverflow past NL_ARGMAX."""
+    """The position of the argument, from 1; 0 for the next. Raises FormatOverflow beyond NL_ARGMAX."""
     if not text:
         return 0
     if len(text) > 9 or int(text) > _MOST_ARGUMENTS:
@@ -164,7 +164,7 @@ def _position(text: bytes | None) -> int:
 
 
 class _Ordered:
-    """Arguments by position: all are taken once, in order, as C requires of the n$ forms."""
+    """Arguments by position: all are read once, in order, as C requires for the n$ forms."""
 
     def __init__(self, specs: list[Spec], arguments: Arguments) -> None:
         types: dict[int, str] = {}
@@ -179,7 +179,7 @@ class _Ordered:
 
 
 def format_bytes(template: bytes, arguments: Arguments, around: Surroundings) -> bytes:
-    """The formatted bytes. Raises FormatOverflow, FormatInvalid or FormatIllegal where printf returns -1."""
+    """The formatted bytes. Raises FormatOverflow, FormatInvalid or FormatIllegal when printf returns -1."""
     parts = parse(template)
     specs = [part for part in parts if isinstance(part, Spec)]
     positional = any(s.argument or s.width_argument or s.precision_argument for s in specs)
@@ -246,7 +246,7 @@ def _cut(text: bytes, precision: int | None) -> bytes:
 
 
 def _character(byte: int, around: Surroundings) -> bytes:
-    """What %c writes; in wide output, where there is a character of one byte for it."""
+    """The output of %c; in wide output the byte must be a character."""
     if around.wide and byte > 0x7F:
         raise FormatIllegal
     return bytes([byte])
@@ -268,7 +268,7 @@ def _string(spec: Spec, precision: int | None, address: int, around: Surrounding
             raise FormatIllegal
         if around.wide:
             return text.decode()[:precision].encode()
-        # Precision counts bytes; a character that does not fit whole is left out.
+        # Precision counts bytes; a character that does not fit completely is omitted.
         return text if precision is None else text[:precision].decode(errors="ignore").encode()
     limit = LARGEST_FIELD + 1 if precision is None else precision
     text = around.bounded_string(address, 4 * limit if around.wide else limit)
@@ -278,7 +278,7 @@ def _string(spec: Spec, precision: int | None, address: int, around: Surrounding
 
 
 def _characters(text: bytes, count: int | None) -> bytes:
-    """The first `count` characters. Raises FormatIllegal for what is no UTF-8 among them."""
+    """The first `count` characters. Raises FormatIllegal when they are not UTF-8."""
     whole = text.decode(errors="surrogateescape")[:count]
     if any("\udc80" <= c <= "\udcff" for c in whole):
         raise FormatIllegal

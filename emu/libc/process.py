@@ -1,4 +1,4 @@
-"""Exit, abort, assertions, stack protector, exit handlers; and what a process asks about itself."""
+"""Exit, abort, assertions, stack protector, exit handlers, and information about the process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def at_quick_exit(libc: Libc, function: int) -> int:
 
 @export("int __cxa_thread_atexit(void *function, void *object, void *dso)", alias=("__cxa_thread_atexit_impl",))
 def cxa_thread_atexit(libc: Libc, function: int, argument: int, dso: int) -> int:
-    """Runs when the thread ends, before any atexit handler; the image `dso` lies in stays loaded until then."""
+    """Register a destructor for the end of the thread, before atexit handlers; the image that contains `dso` stays
+    loaded until then.
+    """
     thread = libc.thread_pointer
     return register(libc.state(Handlers).thread.setdefault(thread, []), Handler(function, argument, dso))
 
@@ -72,11 +74,11 @@ def abort(libc: Libc) -> None:
 
 @export("int raise(int signal)")
 def raise_(libc: Libc, signal: int) -> int:
-    """There are no handlers: each signal does what it does by default, which is to end the process."""
+    """Signal handlers are not supported: each signal has its default action, which ends the process."""
     raise GuestAbort(f"raise({signal}) called")
 
 
-_LONGEST_TEXT = 1 << 12  #: bytes of what an error quotes
+_LONGEST_TEXT = 1 << 12  #: maximum number of bytes quoted in an error
 
 
 def _text(libc: Libc, address: int) -> str:
@@ -122,13 +124,13 @@ def pure_virtual(libc: Libc) -> None:
 
 @export_data("__stack_chk_guard")
 def stack_chk_guard(libc: Libc) -> bytes:
-    # The lowest byte is zero so that a string overrun cannot write it (glibc, sysdeps/generic/dl-osinfo.h).
+    # The lowest byte is zero, so that a string overflow cannot write it (glibc, sysdeps/generic/dl-osinfo.h).
     return bytes.fromhex("00c5a3961e7b42d9")[: libc.word]
 
 
 @export_data("_rtld_global_ro")
 def rtld_global_ro(libc: Libc) -> bytes:
-    """What glibc's libm reads about the processor: zeros, so its ifuncs choose the baseline."""
+    """The processor data that glibc's libm reads: zeros, so that its ifuncs choose the baseline."""
     return bytes(4096)
 
 
@@ -182,7 +184,7 @@ def getauxval(libc: Libc, kind: int) -> int:
 
 @export("void *signal(int number, void *handler)", alias=("bsd_signal", "sysv_signal"))
 def signal(libc: Libc, number: int, handler: int) -> int:
-    """No signal is ever delivered; the handler is accepted and the old one was SIG_DFL."""
+    """Signals are never delivered: the handler is accepted, and the old one is SIG_DFL."""
     return 0
 
 

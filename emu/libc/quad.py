@@ -1,8 +1,9 @@
-"""binary128 helpers, where `long double` is one.
+"""binary128 helpers, for ISAs whose `long double` is one.
 
-RISC-V 64 and LoongArch64 pass it in two integer registers: it is declared as the unsigned __int128 that carries
-its bits, which both psABIs pass alike. RISC-V 32 passes and returns it by reference (ilp32d: an aggregate wider
-than two registers). AArch64 passes it in a vector register, so these helpers are not offered there.
+- RISC-V 64 and LoongArch64 pass it in two integer registers: it is declared as an unsigned __int128 with its bits,
+  which both psABIs pass in the same way.
+- RISC-V 32 passes and returns it by reference (ilp32d: an aggregate larger than two registers).
+- AArch64 passes it in a vector register, so these helpers do not exist there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _SIZE = 16
 
 
 class _ByReference(Side):
-    """A side on which a binary128 is the address of one, its result the place the first argument names."""
+    """Helpers that take the address of a binary128, and store the result at the address in the first argument."""
 
     def export(self, name: str, modes: Sequence[str], operation: Callable[..., Exact | int]) -> None:
         result, *parameters = modes

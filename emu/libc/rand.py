@@ -1,8 +1,8 @@
 """rand and random with glibc's numbers.
 
-`random` is the additive feedback generator of degree 31 (glibc's TYPE_3): r[i] = r[i-3] + r[i-31] mod 2^32,
-the first 31 words from the "minimal standard" generator, the next 310 outputs thrown away, the low bit
-dropped. The drand48 family is POSIX's 48-bit linear congruential generator.
+`random` is the additive feedback generator of degree 31 (glibc's TYPE_3): r[i] = r[i-3] + r[i-31] mod 2^32, the
+first 31 words from the "minimal standard" generator, the next 310 outputs discarded, the low bit dropped. The
+drand48 family is POSIX's 48-bit linear congruential generator.
 """
 
 from __future__ import annotations
@@ -102,8 +102,9 @@ def mrand48(libc: Libc) -> int:
 
 @export("ssize_t getrandom(void *buffer, size_t size, unsigned flags)")
 def getrandom(libc: Libc, buffer: int, size: int, flags: int) -> int:
-    """Reproducible bytes, from the 48-bit generator: nothing here is secret. As from a kernel, EFAULT for a bad
-    buffer, and fewer bytes where it ends early."""
+    """Reproducible bytes from the 48-bit generator; not secret. As in a kernel, EFAULT for a bad buffer, and fewer
+    bytes when the buffer ends early.
+    """
     room = libc.memory.available(buffer, min(size, _MOST), Protection.W)
     if size and not room:
         return libc.fail(Errno.EFAULT)
@@ -111,7 +112,7 @@ def getrandom(libc: Libc, buffer: int, size: int, flags: int) -> int:
     return room
 
 
-_MOST = 0x1FF_FFFF  #: bytes of one getrandom at most (random(4))
+_MOST = 0x1FF_FFFF  #: maximum number of bytes of one getrandom (random(4))
 _STEP = 1 << 16
 
 

@@ -1,4 +1,4 @@
-"""Bytes of getrandom, /dev/urandom and their like: the same in every run, for nothing here is secret."""
+"""Bytes for getrandom, /dev/urandom and similar: the same in every run, not secret."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _MASK = (1 << 48) - 1
 
 
 class RandomBytes:
-    """The 48-bit generator of drand48, with a state of its own: one stream for a machine (`Libc.state`)."""
+    """The 48-bit generator of drand48 with a separate state: one stream per machine (`Libc.state`)."""
 
     def __init__(self, libc: object) -> None:
         self._state = 0x1234_ABCD_330E

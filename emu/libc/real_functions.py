@@ -1,8 +1,9 @@
-"""Functions of a real variable to any precision, in `decimal`: for long double, and what Python's math lacks.
+"""Functions of a real variable to any precision with `decimal`, for long double and functions that Python's math
+lacks.
 
-Each takes and returns `Decimal` numbers at the precision of the current context. `evaluate` runs one at more and
-more digits until two results agree to `DIGITS`, which is more than binary128 has; so cancellation needs no thought
-here. Formulas are those of the NIST Digital Library of Mathematical Functions, by section.
+Each takes and returns `Decimal` numbers at the precision of the current context. `evaluate` calls one with
+increasing precision until two results agree to `DIGITS`, which is more than binary128 has; so cancellation need
+not be considered here. Formulas are those of the NIST Digital Library of Mathematical Functions, by section.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TypeAlias
 
-DIGITS = 42  #: to which two evaluations agree
-_FIRST, _MOST = 55, 60_000  # digits computed with
+DIGITS = 42  #: number of digits to which two evaluations must agree
+_FIRST, _MOST = 55, 60_000  # precisions in digits
 
 
 def decimal_context(digits: int) -> Context:
@@ -29,7 +30,7 @@ Real: TypeAlias = Callable[..., Decimal]
 
 
 def evaluate(function: Real, *arguments: Fraction) -> Decimal:
-    """The value of `function`, right to `DIGITS` significant digits."""
+    """The value of `function`, correct to `DIGITS` significant digits."""
     digits, last = _FIRST, None
     while True:
         with localcontext(decimal_context(digits)):
@@ -44,7 +45,7 @@ def evaluate(function: Real, *arguments: Fraction) -> Decimal:
 
 
 def _decimal(value: Fraction) -> Decimal:
-    """An integer exactly, however large: what is left of it after reduction depends on every digit."""
+    """An integer as an exact Decimal of any size: the result of argument reduction depends on every digit."""
     return Decimal(value.numerator) if value.denominator == 1 else Decimal(value.numerator) / value.denominator
 
 
@@ -76,7 +77,7 @@ def pi(more: int = 0) -> Decimal:
 
 
 def _small(x: Decimal) -> bool:
-    """Whether two terms of a power series are enough."""
+    """Whether two terms of a power series are sufficient."""
     return x == 0 or x.adjusted() < -context().prec // 2
 
 
@@ -109,7 +110,7 @@ def cbrt(x: Decimal) -> Decimal:
 
 
 def power(x: Decimal, y: Decimal) -> Decimal:
-    """x**y; of a negative x its magnitude's, the sign is the caller's."""
+    """|x|**y; the caller handles the sign."""
     return (abs(x).ln() * y).exp()
 
 
@@ -153,7 +154,7 @@ def atanh(x: Decimal) -> Decimal:
 
 
 def reduced(x: Decimal) -> tuple[Decimal, int]:
-    """x less a multiple of pi/2, and which (modulo 4)."""
+    """x minus a multiple of pi/2, and the multiple (modulo 4)."""
     more = max(x.adjusted(), 0) + 5
     with localcontext() as wide:
         wide.prec += more
@@ -222,7 +223,7 @@ def acos(x: Decimal) -> Decimal:
 
 
 def atan2(y: Decimal, x: Decimal) -> Decimal:
-    """For arguments neither of which is 0."""
+    """atan2 for arguments other than 0."""
     angle = atan(abs(y / x))
     return (angle if x > 0 else pi() - angle).copy_sign(y)
 
@@ -249,7 +250,7 @@ def erfc(x: Decimal) -> Decimal:
 
 
 def _erfc_fraction(x: Decimal) -> Decimal:
-    """The continued fraction of 7.9.4, from behind."""
+    """The continued fraction of 7.9.4, evaluated backwards."""
     steps = int((context().prec * 2.4) ** 2 / (8 * min(float(x), 1e4) ** 2)) + 20
     value = x
     for n in range(steps, 0, -1):
@@ -258,7 +259,7 @@ def _erfc_fraction(x: Decimal) -> Decimal:
 
 
 def nearest_fraction(value: Decimal) -> Fraction | float:
-    """The value as `emu.libc.ieee` has it."""
+    """The value in the form of `emu.libc.ieee`."""
     if not value.is_finite() or value.adjusted() > 20_000:
         return math.copysign(math.inf, -1 if value.is_signed() else 1)
     if value.adjusted() < -20_000:

@@ -1,7 +1,8 @@
-"""The digits of floating-point numbers, as printf's conversions want them: exact, and rounded once, in the
-direction the CPU rounds in (ISO C23 7.23.6.1; annex F.5).
+"""The digits of floating-point numbers for printf: exact, rounded once in the current rounding direction (ISO C23
+7.23.6.1; annex F.5).
 
-Values are not negative here: the sign is printf's. `float` values are doubles; a `Fraction` is any format's value.
+Values are not negative: printf handles the sign. `float` values are doubles; a `Fraction` is a value of any
+format.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from fractions import Fraction
 
 from emu.libc.ieee import Format, Rounding
 
-_LONGEST = 17_000  #: decimal digits after the point: no format of C's has more, what follows is zeros
+_LONGEST = 17_000  #: maximum number of decimal digits after the point of all formats; further digits are zeros
 _PIECE = 4000  #: digits converted at a time; Python refuses more than 4300
 
 
@@ -21,7 +22,7 @@ def decimal(value: float, conversion: str, precision: int, *, alternate: bool) -
 
 
 def exact_decimal(value: Fraction, conversion: str, precision: int, rounding: Rounding, *, alternate: bool) -> str:
-    """The same of any value, in any direction."""
+    """The same for any value, in any rounding direction."""
     lower = conversion.lower()
     if lower == "f":
         text = _fixed(value, precision, rounding)
@@ -90,17 +91,17 @@ def _digits(number: int) -> str:
 
 
 def hexadecimal(bits: int, form: Format, precision: int | None, rounding: Rounding, *, point: bool) -> str:
-    """%a of a finite value's bits (without its sign), as glibc writes it.
+    """%a for a finite value's bits (without its sign), in glibc's form.
 
-    The digit before the point is the leading bit, in x87's format the upper four bits of the significand.
+    The digit before the point is the leading bit; in x87's format the upper four bits of the significand.
     """
     stored = form.fraction_bits + form.explicit
     exponent, significand = bits >> stored, bits & (1 << stored) - 1
     if exponent and not form.explicit:
         significand |= 1 << stored
-    width = form.fraction_bits - 3 if form.explicit else form.fraction_bits  # bits after the point
+    width = form.fraction_bits - 3 if form.explicit else form.fraction_bits  # number of bits after the point
     power = 0 if not significand else max(exponent, 1) - form.bias - (form.fraction_bits - width)
-    padding = -width % 4  # binary32 has no whole number of hexadecimal digits
+    padding = -width % 4  # binary32's fraction is not a multiple of 4 bits
     significand, width = significand << padding, width + padding
     if precision is not None and 4 * precision < width:
         unit = 1 << (width - 4 * precision)

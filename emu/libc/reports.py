@@ -1,4 +1,4 @@
-"""err, warn and their kin: messages on standard error."""
+"""err, warn and related functions: messages on standard error."""
 
 from __future__ import annotations
 

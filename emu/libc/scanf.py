@@ -18,7 +18,7 @@ _SPEC = re.compile(
 _BASES = {"d": 10, "i": 0, "u": 10, "o": 8, "x": 16, "X": 16, "p": 16, "b": 2}
 _SIZES = {b"hh": 1, b"h": 2, b"": 4, b"l": 0, b"ll": 8, b"q": 8, b"L": 8, b"j": 8, b"z": 0, b"t": 0}
 _EOF = -1
-_LONGEST = 1 << 24  #: bytes of one field, which is held whole
+_LONGEST = 1 << 24  #: maximum size of a field in bytes; it is kept in host memory
 _MOST_ARGUMENTS = 4096  #: NL_ARGMAX
 
 
@@ -30,7 +30,7 @@ class Source(Protocol):
 
 
 class Target(Protocol):
-    """Where conversions go."""
+    """Receives the values of conversions."""
 
     @property
     def word(self) -> int: ...
@@ -39,7 +39,7 @@ class Target(Protocol):
     def store_real(self, address: int, length: bytes, text: bytes) -> None: ...
     def store_bytes(self, address: int, data: bytes) -> None: ...
     def wide(self, data: bytes) -> bytes | None:
-        """The wchar_t of multibyte characters; None for what is none."""
+        """The wchar_t values of multibyte characters; None for invalid ones."""
 
     def allocate(self, data: bytes) -> int: ...
 
@@ -55,10 +55,7 @@ class _Spec:
 
 
 class _Counted:
-    """A source that counts what was consumed and stops after a field's width.
-
-    It counts bytes; with `characters` the characters that they encode in UTF-8.
-    """
+    """Counts consumed bytes (with `characters`, UTF-8 characters) and stops after a field's width."""
 
     def __init__(self, source: Source, *, characters: bool) -> None:
         self._source = source
@@ -67,7 +64,7 @@ class _Counted:
         self.field = 1 << 62
 
     def _goes_on(self, byte: int) -> bool:
-        """Whether a byte belongs to the character before."""
+        """Whether a byte continues the previous character."""
         return self.characters and byte & 0xC0 == 0x80
 
     def peek(self) -> int:
@@ -92,12 +89,12 @@ class _Counted:
         return bytes(out)
 
     def skip_space(self) -> None:
-        """Take white space, however much."""
+        """Consume white space."""
         while (byte := self.peek()) != _EOF and byte in SPACE:
             self.next()
 
     def take(self, letters: bytes) -> bytes:
-        """The next byte if it is one of `letters`, else nothing."""
+        """Consume the next byte if it is one of `letters`, else return nothing."""
         byte = self.peek()
         return bytes([self.next()]) if byte != _EOF and byte in letters else b""
 
@@ -105,7 +102,7 @@ class _Counted:
 def scan(template: bytes, source: Source, target: Target, *, wide: bool = False) -> int:
     """The number of assignments, or -1 (EOF) if the input ended before the first, as glibc counts.
 
-    With `wide` widths count characters, as wscanf's do; format and input are UTF-8 all the same.
+    With `wide`, widths count characters, as in wscanf; format and input are UTF-8 in both cases.
     """
     reader = _Counted(source, characters=wide)
     assigned = 0
@@ -150,7 +147,7 @@ def scan(template: bytes, source: Source, target: Target, *, wide: bool = False)
 
 
 def _count(digits: bytes | None) -> int:
-    """A width or position; of absurd ones only that they are."""
+    """Parse a width or position, limited to a maximum."""
     return 0 if not digits else int(digits) if len(digits) < 10 else 1 << 31
 
 
@@ -249,7 +246,7 @@ def _integer(spec: _Spec, conversion: str, reader: _Counted, target: Target) -> 
 
 
 def _clamped(value: int, conversion: str, size: int, word: int) -> int:
-    # glibc reads through strtol (or strtoll) and cuts the result to the target's size.
+    # glibc uses strtol (or strtoll) and truncates the result to the target's size.
     bits = 8 * max(size, word)
     if conversion in "di":
         return min(max(value, -(1 << (bits - 1))), (1 << (bits - 1)) - 1)
@@ -257,7 +254,7 @@ def _clamped(value: int, conversion: str, size: int, word: int) -> int:
 
 
 def _integer_text(reader: _Counted, base: int) -> bytes:
-    """The longest prefix of an integer, taken from the stream."""
+    """Read the longest prefix of an integer from the stream."""
     text = b""
     if reader.peek() in b"+-":
         text += bytes([reader.next()])
@@ -274,7 +271,7 @@ def _integer_text(reader: _Counted, base: int) -> bytes:
 
 
 def _real_text(reader: _Counted) -> bytes:
-    """The longest run that can be the start of a floating-point number, taken from the stream."""
+    """Read the longest prefix of a floating-point number from the stream."""
     text = reader.take(b"+-")
     for word in (b"infinity", b"nan"):
         if (first := reader.take(bytes([word[0]]) + bytes([word[0]]).upper())) != b"":
@@ -294,7 +291,7 @@ def _real_text(reader: _Counted) -> bytes:
 
 
 def _word_text(reader: _Counted, word: bytes) -> bytes:
-    """What follows the first letter of "infinity" or "nan", as far as it matches."""
+    """Read the rest of "infinity" or "nan", as far as it matches."""
     text = b""
     for letter in word[1:]:
         if (taken := reader.take(bytes([letter]) + bytes([letter]).upper())) == b"":

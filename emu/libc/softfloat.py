@@ -1,11 +1,11 @@
-"""Floating-point helpers of libgcc and compiler-rt: arithmetic, comparison and conversion by call.
+"""Floating-point helpers of libgcc and compiler-rt: arithmetic, comparison and conversion.
 
 GCC internals manual, "Routines for floating point emulation". A helper is an operation on exact values
 (`emu.libc.ieee`) and a tuple of machine modes: sf and df for float and double, si, di and ti for integers.
 
 On Arm these helpers use the base standard, floats in integer registers, even where the program is hard-float
-(Run-time ABI for the Arm Architecture, section 5.1.1): there `float` is declared as the uint32_t that carries
-it. Elsewhere they are functions like any other. `eabi` gives Arm's own names to the same operations.
+(Run-time ABI for the Arm Architecture, section 5.1.1): there `float` is declared as a uint32_t with its bits.
+Elsewhere they follow the usual convention. `eabi` exports the same operations under Arm's names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from emu.libc.table import Condition, has_aeabi, register, wide
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-#: An exact value: a Fraction, or the float zero, infinity or NaN it is.
+#: An exact value: a Fraction, or a float zero, infinity or NaN.
 Exact: TypeAlias = "Fraction | float"
 
 FORMATS: dict[str, Format] = {"hf": HALF, "sf": SINGLE, "df": DOUBLE, "tf": QUAD}
@@ -44,7 +44,7 @@ def _is_special(*values: Exact) -> bool:
 
 
 def _as_float(value: Exact) -> float:
-    """A stand-in with the same class and sign, for the cases only class and sign decide."""
+    """A float of the same class and sign, for cases that only depend on these."""
     return value if isinstance(value, float) else -1.0 if value < 0 else 1.0
 
 
@@ -89,12 +89,12 @@ def unordered(a: Exact, b: Exact) -> bool:
 
 
 def three_way(a: Exact, b: Exact) -> int:
-    """-1, 0 or 1; the caller decides about NaNs."""
+    """-1, 0 or 1; the caller handles NaNs."""
     return (a > b) - (a < b)
 
 
 def power(a: Exact, n: int) -> Exact:
-    """a**n as __powidf2 has it; rounded once, where libgcc rounds at each of its multiplications."""
+    """a**n as in __powidf2; rounded once, while libgcc rounds at each multiplication."""
     if isinstance(a, float):
         base: float = a
         if base == 0 and n < 0:
@@ -106,12 +106,12 @@ def power(a: Exact, n: int) -> Exact:
 
 
 _EXACT_POWER = 64
-_POWER_BITS = 1024  # kept of each product: no format's rounding depends on more, after so few of them
-_POWER_RANGE = 40_000  # binary exponents past which every format is at infinity or zero
+_POWER_BITS = 1024  # bits kept of each product, enough for the rounding of every format
+_POWER_RANGE = 40_000  # binary exponents beyond which every format has infinity or zero
 
 
 def _large_power(a: Fraction, n: int) -> Exact:
-    """a**n for an `a` whose denominator is a power of two, by squaring, in bounded time whatever `n` is."""
+    """a**n for an `a` whose denominator is a power of two, by squaring, in bounded time for all `n`."""
     sign = -1 if a < 0 and n % 2 else 1
     significand, exponent = abs(a.numerator), 1 - a.denominator.bit_length()
     result, scale = 1, 0
@@ -149,13 +149,13 @@ def _both(first: Condition, second: Condition) -> Condition:
 
 
 class Side:
-    """How a family of helpers takes its floats: as C's types, or as integers that carry their bits."""
+    """How a family of helpers passes floats: as C's types, or as integers with their bits."""
 
     def __init__(
         self, on: Condition, *, as_bits: bool, has_128_bits: bool = True, family: str = "softfloat"
     ) -> None:
         self.on = on
-        self.has_128_bits = has_128_bits  #: whether any ISA of this side has integers of 128 bits
+        self.has_128_bits = has_128_bits  #: whether an ISA with this convention has 128-bit integers
         self.family = family
         self.as_bits = as_bits
 

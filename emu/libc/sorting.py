@@ -1,8 +1,7 @@
 """qsort, bsearch and linear searches, calling the guest's comparator.
 
-Only positions are sorted while the comparator runs; the array is permuted once, at the end. So the
-comparator sees the array untouched, and one that faults or raises leaves it so. The sort is stable, as
-glibc's merge sort is.
+Positions are sorted while the comparator runs; the array is permuted once, at the end. So the comparator sees the
+original array, and the array is unchanged when it faults or raises. The sort is stable, like glibc's merge sort.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _COMPARATOR = "int(const void *, const void *)"
 _COMPARATOR_R = "int(const void *, const void *, void *)"
 
 
-#: Elements sorted by their positions; more would take more of the host than the elements themselves.
+#: Limit for sorting positions: more elements would need too much host memory and are sorted in place.
 _BY_POSITION = 1 << 18
 _Order = Callable[[int, int], int]
 
@@ -47,7 +46,7 @@ def _sort(libc: Libc, base: int, count: int, size: int, order: _Order) -> None:
 
 
 def _sort_in_place(libc: Libc, base: int, count: int, size: int, order: _Order) -> None:
-    """Heapsort: not stable, but it takes no memory, as glibc's qsort does where it can have none."""
+    """Heapsort: not stable, but without extra memory; glibc's qsort also uses it when memory is short."""
 
     def swap(a: int, b: int) -> None:
         for offset in range(0, size, PIECE):

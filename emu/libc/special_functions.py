@@ -1,4 +1,4 @@
-"""Gamma and Bessel functions to any precision: see `real_functions`, whose rules hold here too."""
+"""Gamma and Bessel functions to any precision; the conventions are those of `real_functions`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emu.libc.real_functions import cos, decimal_context, pi, reduced, sin
 
 @lru_cache(maxsize=4)
 def _bernoulli(count: int) -> list[Fraction]:
-    """B_2, B_4, ...: by the Akiyama-Tanigawa algorithm of tangent numbers."""
+    """B_2, B_4, ..., with the Akiyama-Tanigawa algorithm of tangent numbers."""
     tangents: list[int] = [0, 1] + [0] * (count - 1)
     for n in range(2, count + 1):
         tangents[n] = (n - 1) * tangents[n - 1]
@@ -64,7 +64,7 @@ def gamma(x: Decimal) -> Decimal:
 
 
 def _large(x: Decimal) -> bool:
-    """Whether the asymptotic series reaches the precision, for orders 0 and 1."""
+    """Whether the asymptotic series is precise enough, for orders 0 and 1."""
     return x > context().prec * 2
 
 
@@ -112,13 +112,13 @@ def _upward(order: int, x: Decimal, before: Decimal, value: Decimal) -> Decimal:
     """From orders 0 and 1 (10.6.1), which is stable while the order is below x, and for Y always."""
     for n in range(1, order):
         before, value = value, 2 * n / x * value - before
-        if value.adjusted() > 6000:  # past every format
+        if value.adjusted() > 6000:  # beyond the range of all formats
             break
     return value
 
 
 def _downward(order: int, x: Decimal, zero: Decimal, one: Decimal) -> Decimal:
-    """J of an order of x or more, by Miller's algorithm (3.6.v) from the values of orders 0 and 1."""
+    """J for an order of at least x, with Miller's algorithm (3.6.v) from the values of orders 0 and 1."""
     above, value, wanted = Decimal(0), Decimal(1), Decimal(0)
     for n in range(order + 40 * math.isqrt(order) + 6 * context().prec, 0, -1):
         above, value = value, 2 * n / x * value - above

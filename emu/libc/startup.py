@@ -1,8 +1,7 @@
-"""What a program's start files call: from `_start` to main, and from there to exit.
+"""`__libc_start_main`, which `_start` calls: it runs main and exits.
 
-glibc's `__libc_start_main` (csu/libc-start.c) and musl's (src/env/__libc_start_main.c) have one prototype but for
-the last argument, which musl has not. The program's constructors are run here, or before glibc 2.34 by a function
-of the program's that is passed.
+glibc's (csu/libc-start.c) and musl's (src/env/__libc_start_main.c) have the same prototype, except that musl lacks
+the last argument. It runs the program's constructors; before glibc 2.34 the program passes a function for that.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ def libc_start_main(
 ) -> None:
     program = libc.program
     if program is None:
-        raise GuestAbort("__libc_start_main was called, and no program has been started")
+        raise GuestAbort("__libc_start_main was called, but no program was started")
     environment = argv + libc.word * (argc + 1)
     libc.set_pointer(libc.data_symbol("environ") or 0, environment)
     registered = libc.state(Handlers).registered
-    # musl passes none, and finds them itself.
+    # musl does not pass them and finds them itself.
     registered.append(Handler(finish or program.finisher, None, 0))
     if finish and fini:
         registered.append(Handler(fini, None, 0))

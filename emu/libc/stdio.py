@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EOF = -1
 INT_MAX = (1 << 31) - 1
-_MOST_PUSHED_BACK = 1 << 16  #: bytes ungetc takes
+_MOST_PUSHED_BACK = 1 << 16  #: maximum number of bytes pushed back by ungetc
 _MODES = {"r": 0, "w": fs.O_WRONLY | fs.O_CREAT | fs.O_TRUNC, "a": fs.O_WRONLY | fs.O_CREAT | fs.O_APPEND}
 
 

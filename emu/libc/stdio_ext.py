@@ -1,4 +1,4 @@
-"""The inside of a FILE, which gnulib and others read (stdio_ext.h): streams here buffer nothing."""
+"""The internals of a FILE, which gnulib and others read (stdio_ext.h). Streams have no buffers here."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ def flbf(libc: Libc, stream: int) -> int:
 
 @export("int __fsetlocking(void *stream, int kind)")
 def fsetlocking(libc: Libc, stream: int, kind: int) -> int:
-    """FSETLOCKING_INTERNAL (1) is what it was."""
+    """The previous value is always FSETLOCKING_INTERNAL (1)."""
     return 1

@@ -1,4 +1,4 @@
-"""Where the guest's standard output goes."""
+"""Capturing the guest's standard output."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from emu.memory.limit import MemoryLimit
 
 
 class CaptureStream:
-    """Keeps what is written; `tee`, if set, is given every piece as well (to show it while it comes).
-
-    What is kept is charged to `limit`. With `keep` unset nothing is.
+    """Stores written bytes, charged to `limit`; with `keep` unset it stores nothing. `tee`, if set, is called with
+    every piece, to show it at once.
     """
 
     def __init__(self, limit: MemoryLimit, tee: Callable[[bytes], object] | None = None) -> None:
@@ -21,9 +20,8 @@ class CaptureStream:
         self._data = bytearray()
 
     def write(self, data: bytes) -> int:
-        """Bytes taken: all, or what the memory limit leaves room for.
-
-        Raises what `of_host` does for an OSError of `tee`.
+        """Write and return the number of bytes: all, or as many as the memory limit allows. Raises as `of_host`
+        does for an OSError of `tee`.
         """
         if self.keep:
             data = data[: self._limit.left]

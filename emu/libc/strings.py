@@ -1,4 +1,4 @@
-"""str*: comparisons are those of the C locale."""
+"""str* functions; comparisons are those of the C locale."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TokenState:
-    """Where strtok continues."""
+    """The position at which strtok continues."""
 
     def __init__(self, libc: Libc) -> None:
         self.next = 0
@@ -39,7 +39,7 @@ def strnlen(libc: Libc, s: int, limit: int) -> int:
 
 
 def _copy(libc: Libc, dest: int, src: int, size: int) -> int:
-    """Copy `size` bytes and end them with a NUL; where the NUL lies."""
+    """Copy `size` bytes and add a NUL; return the address of the NUL."""
     libc.memory.require(dest, size + 1, Protection.W)
     libc.memory.copy(dest, src, size)
     libc.memory.write(dest + size, b"\0")
@@ -135,7 +135,7 @@ def _compare(libc: Libc, a: int, b: int, n: int, fold: Callable[[bytes], bytes] 
     return 0
 
 
-_WHOLE = 1 << 64  #: a limit no string reaches
+_WHOLE = 1 << 64  #: a limit that no string reaches
 
 
 @export("int strcmp(const char *a, const char *b)", alias=("strcoll", "__strcoll"))
@@ -163,8 +163,9 @@ _DIGITS = b"0123456789"
 
 @export("int strverscmp(const char *a, const char *b)", alias=("__strverscmp",))
 def strverscmp(libc: Libc, a: int, b: int) -> int:
-    """glibc's version order: runs of digits compare as numbers, those with leading zeros as fractions."""
-    common, shared, only_zeros = 0, 0, True  # bytes alike; how many digits end them, and whether all are 0
+    """glibc's version order: digit sequences compare as numbers, those with leading zeros as fractions."""
+    # length of the common prefix; the number of digits at its end, and whether all are 0
+    common, shared, only_zeros = 0, 0, True
     for one, other in libc.memory.pairs(a, b, _WHOLE):
         same = common_length(one, other)
         if one.find(0, 0, same) >= 0:
@@ -184,7 +185,7 @@ def strverscmp(libc: Libc, a: int, b: int) -> int:
         if digits_a != digits_b:
             return digits_a - digits_b
     elif shared and only_zeros and (digits_a > shared) != (digits_b > shared):
-        # One of them continues a fraction: whatever follows a zero as a digit comes first.
+        # One of them continues a fraction: a digit after a zero comes first.
         return -1 if digits_a > shared else 1
     return libc.memory.read_uint(a + common, 1) - libc.memory.read_uint(b + common, 1)
 
@@ -240,7 +241,7 @@ def _search(libc: Libc, hay: int, needle: int, fold: Callable[[bytes], bytes]) -
 
 
 def _span(libc: Libc, s: int, accepted: bytes) -> int:
-    """How many bytes the string begins with that are among `accepted`."""
+    """The number of bytes at the start of the string that are in `accepted`."""
     found = 0
     for piece in libc.memory.ahead(s, _WHOLE) if accepted else ():
         rest = len(piece.lstrip(accepted))
@@ -251,7 +252,7 @@ def _span(libc: Libc, s: int, accepted: bytes) -> int:
 
 
 def _complement_span(libc: Libc, s: int, rejected: bytes) -> int:
-    """How many bytes the string begins with that are not among `rejected`."""
+    """The number of bytes at the start of the string that are not in `rejected`."""
     find = _any_of(rejected).search
     found = 0
     for piece in libc.memory.ahead(s, _WHOLE):
@@ -263,12 +264,12 @@ def _complement_span(libc: Libc, s: int, rejected: bytes) -> int:
 
 @functools.lru_cache(maxsize=256)
 def _any_of(wanted: bytes) -> re.Pattern[bytes]:
-    """Finds the first of these bytes, or a string's end."""
+    """A function that finds the first of these bytes, or the end of the string."""
     return re.compile(b"[" + re.escape(b"\0" + wanted) + b"]", re.DOTALL)
 
 
 def _set(libc: Libc, address: int) -> bytes:
-    """The bytes of a string, each once, in order."""
+    """The distinct bytes of a string, in order."""
     members: set[int] = set()
     for piece in libc.memory.until(address, 0, _WHOLE):
         members.update(piece)
@@ -295,7 +296,7 @@ def strpbrk(libc: Libc, s: int, accept: int) -> int:
 
 
 def _token(libc: Libc, text: int, delimiters: int) -> tuple[int, int]:
-    """(the token or 0, where to go on), as strtok has them."""
+    """(address of the token or 0, address at which to continue), as in strtok."""
     if not text:
         return 0, 0
     separators = _set(libc, delimiters)
@@ -351,7 +352,7 @@ def strerror(libc: Libc, number: int) -> int:
     return _static_text(libc, number, message(number), known=0 <= number < _ERRORS)
 
 
-#: Numbers below which an error or signal may have a text that stays; all others share a buffer, as in glibc.
+#: Errors and signals below this number have permanent texts; all others share a buffer, as in glibc.
 _ERRORS, _SIGNALS = 4096, 65
 
 
@@ -367,7 +368,7 @@ def _static_text(libc: Libc, number: int, text: bytes, *, known: bool) -> int:
 
 @export("char *strerror_r(int number, char *buffer, size_t size)")
 def strerror_r(libc: Libc, number: int, buffer: int, size: int) -> int:
-    """The GNU form: returns a static string, the buffer may stay unused."""
+    """The GNU version: returns a static string; the buffer may remain unused."""
     return strerror(libc, number)
 
 

@@ -1,6 +1,6 @@
-"""The hosted C library as a source of symbols: searched after every image, so a real C library comes first.
+"""The hosted C library as a symbol source, searched after all images, so that a real C library comes first.
 
-A name is that of a compiled function (`emu.libc.compiled`) before it is that of one in Python.
+Compiled functions (`emu.libc.compiled`) are preferred to those in Python.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TLS_SIZE = 16
 
 
 class LibcSymbols:
-    """A `SymbolSource` of what `Libc` exports."""
+    """The exports of `Libc` as a `SymbolSource`."""
 
     def __init__(
         self,
@@ -75,9 +75,9 @@ class LibcSymbols:
         return found
 
     def _within_reach(self, data: DataAddress, image: Module) -> DataAddress:
-        """Where linked objects find a variable: at another address of the same memory, should it lie too far away.
+        """The address of a variable for linked objects: a second mapping of its memory if it is out of range.
 
-        Objects may be compiled for an executable, which has a copy of the variable in its own data.
+        Objects may be compiled for an executable, which has a copy of the variable in its data.
         """
         low, high = reach_of(image)
         if low <= data and data + data.size <= high:
@@ -90,7 +90,7 @@ class LibcSymbols:
         return address in self._traps or self.compiled.is_function(address)
 
     def in_python(self, name: str) -> int | None:
-        """The address of what `name` is in Python: a function's trap, a variable's `DataAddress`, or None."""
+        """The address of `name` in the Python library: a function's trap, a variable's `DataAddress`, or None."""
         if name not in self._in_python:
             self._in_python[name] = self._python_address(name)
         return self._in_python[name]
@@ -102,7 +102,9 @@ class LibcSymbols:
         return found if found is None else self._trap(name, found)
 
     def _trap(self, name: str, function: HostFunction) -> int:
-        """A trap whose prototype is parsed when it is first reached: libraries import many functions, call few."""
+        """A trap whose prototype is parsed on the first call, because libraries import many functions but call
+        few.
+        """
         handler: Callable[[], int] | None = None
 
         def reached() -> int:

@@ -1,12 +1,12 @@
-"""The one table of what the hosted C library exports.
+"""The table of the hosted C library's exports.
 
-A function is exported by decorating it with its C prototype; that line is all it takes:
+A function is exported by decorating it with its C prototype; nothing else is required:
 
     @export("size_t strlen(const char *s)")
     def strlen(libc: Libc, s: int) -> int: ...
 
-Prototypes stay text: nothing is parsed until a guest binds the symbol. Data symbols are functions that
-return their initial bytes; each gets guest memory when it is first bound.
+Prototypes are parsed only when a guest binds the symbol. A data symbol is a function that returns its initial
+bytes; it gets guest memory when it is first bound.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Implementation: TypeAlias = Callable[..., "int | float | None"]
 _F = TypeVar("_F", bound=Implementation)
 _D = TypeVar("_D", bound=Callable[..., bytes])
 
-#: The files that hold the functions, by subject, in the order of the generated documentation.
+#: The modules with the functions, by subject, in the order of the generated documentation.
 FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
     "formatted_wide",
@@ -36,22 +36,22 @@ FAMILIES = (
     "eabi", "atomics",
 )  # fmt: skip
 
-#: On which ISAs a function exists, where not on all.
+#: Tells on which ISAs a function exists.
 Condition: TypeAlias = Callable[[Isa], bool]
 
 
 def wide(isa: Isa) -> bool:
-    """64-bit registers, and so 128-bit integers."""
+    """ISAs with 64-bit registers, and therefore 128-bit integers."""
     return isa.wide
 
 
 def long_double_by_value(isa: Isa) -> bool:
-    """A long double is passed by value."""
+    """ISAs that pass a long double by value."""
     return isa.long_double_by_value
 
 
 def has_aeabi(isa: Isa) -> bool:
-    """Arm's run-time ABI."""
+    """ISAs with Arm's run-time ABI."""
     return Helpers.AEABI in isa.libc.helpers
 
 
@@ -88,10 +88,10 @@ _data: dict[str, DataExport] = {}
 def register(
     name: str, prototype: str, call: Implementation, on: Condition | None = None, *, family: str = ""
 ) -> None:
-    """Add one function: how generated ones enter the table.
+    """Add one function; used directly for generated functions.
 
-    Several of one name are told apart by their conditions, of which at most one may hold for an ISA. `family` is
-    the file that registers it, where that is not the file `call` is written in.
+    Several functions with the same name must have conditions of which at most one holds for an ISA. `family` is
+    the module that registers it, if `call` is defined in another.
     """
     row = Export(name, prototype, call, family or call.__module__.rpartition(".")[2], on)
     rows = _functions.setdefault(name, [])
@@ -105,7 +105,7 @@ def _twice(row: Export, other: Export) -> ValueError:
 
 
 def export(prototype: str, *, alias: Iterable[str] = (), on: Condition | None = None) -> Callable[[_F], _F]:
-    """Export a function under the name in its prototype and under every `alias`, where `on` holds."""
+    """Export a function under the name in its prototype and every `alias`, on ISAs for which `on` holds."""
     found = _NAME.search(prototype)
     if found is None:
         raise ValueError(f"no function name in {prototype!r}")
@@ -136,9 +136,9 @@ def _load() -> None:
 
 
 def find(name: str, isa: Isa) -> Export | DataExport | None:
-    """The row for `name` on an ISA. Imports only the family that, by the generated index, has it.
+    """The row for `name` on an ISA. Imports only the family that has it, by the generated index.
 
-    Raises ValueError for several rows that serve the ISA.
+    Raises ValueError when several rows are valid for the ISA.
     """
     if name not in _functions and name not in _data:
         family = family_of(name)
@@ -152,7 +152,7 @@ def find(name: str, isa: Isa) -> Export | DataExport | None:
 
 
 def family_of(name: str) -> str | None:
-    """The family that exports `name`, as the generated index has it."""
+    """The family that exports `name`, from the generated index."""
     return _index().get(name)
 
 

@@ -1,7 +1,7 @@
-"""pthread where one thread runs at a time: locks that notice misuse, run-once, thread-specific data.
+"""pthread functions with a single running thread: locks, run-once, thread-specific data.
 
-A mutex's state is the word at its address (0: free), as a static initialiser leaves it. Locking a held,
-non-recursive mutex would wait forever, so it aborts with a message.
+A mutex's state is the word at its address (0: free), as set by a static initialiser. Locking a held non-recursive
+mutex would wait forever, so it aborts with a message.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _RECURSIVE, _ERRORCHECK = 1, 2
 _MOST_KEYS = 1024
-_MOST_MUTEXES = 1 << 18  #: held, or given a type, at once
+_MOST_MUTEXES = 1 << 18  #: limit for mutexes that are held or have a type
 _DESTRUCTOR_ROUNDS = 4  # PTHREAD_DESTRUCTOR_ITERATIONS
 
 
@@ -26,14 +26,14 @@ class Threads:
 
     def __init__(self, libc: Libc) -> None:
         self.depth: dict[int, int] = {}  # mutex -> times held
-        self.kinds: dict[int, int] = {}  # mutex -> its attribute's type, where one was given
+        self.kinds: dict[int, int] = {}  # mutex -> the type from its attributes, if any
         self.destructors: dict[int, int] = {}  # key -> its destructor, or 0
         self.values: dict[int, dict[int, int]] = {}  # thread pointer -> key -> value
         self.next_key = 0
 
 
 def _kind(libc: Libc, mutex: int) -> int:
-    # glibc's static initialisers keep the type in __kind: after lock, count, owner (and nusers on 64 bits).
+    # glibc's static initialisers store the type in __kind, after lock, count, owner (and nusers on 64-bit ISAs).
     state = libc.state(Threads)
     if mutex in state.kinds:
         return state.kinds[mutex]
@@ -164,8 +164,9 @@ def pthread_setspecific(libc: Libc, key: int, value: int) -> int:
 
 
 def run_key_destructors(libc: Libc) -> None:
-    """At a thread's end: each key's destructor with its value there, again while they set new ones
-    (POSIX, pthread_key_create)."""
+    """At a thread's end: call each key's destructor with its value, repeatedly while new values are set (POSIX,
+    pthread_key_create).
+    """
     state = libc.state(Threads)
     values = state.values.get(libc.thread_pointer, {})
     for _ in range(_DESTRUCTOR_ROUNDS):
@@ -179,7 +180,7 @@ def run_key_destructors(libc: Libc) -> None:
 
 @export("int pthread_create(void *thread, const void *attributes, void *start, void *argument)")
 def pthread_create(libc: Libc, thread: int, attributes: int, start: int, argument: int) -> int:
-    """Threads do not run by themselves here: EAGAIN, "insufficient resources"."""
+    """Concurrent threads are not supported: EAGAIN, "insufficient resources"."""
     return Errno.EAGAIN
 
 
@@ -205,7 +206,7 @@ def _nothing(libc: Libc, *args: int) -> int:
     return 0
 
 
-#: Functions that have nothing to do with one thread, by the number of their (word-sized) parameters.
+#: Functions that do nothing with a single thread, by the number of their (word-sized) parameters.
 _NO_OPERATION = {
     1: (
         "pthread_attr_init",

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 WCHAR = 4  #: bytes
 
 
-_MOST = 1 << 20  #: characters the host holds at once, to convert or print them
-_WHOLE = 1 << 62  #: characters; a limit no string reaches
+_MOST = 1 << 20  #: limit in characters for conversion and printing, which copy to host memory
+_WHOLE = 1 << 62  #: a limit in characters that no string reaches
 
 
 def wide_ahead(libc: Libc, address: int, most: int) -> Iterator[U32]:
@@ -34,14 +34,15 @@ def wide_ahead(libc: Libc, address: int, most: int) -> Iterator[U32]:
 
 
 def _first(units: U32, wanted: int) -> int:
-    """Where a unit first occurs, or how many units there are."""
+    """The index of the first occurrence of a unit, or the number of units."""
     found = np.flatnonzero(units == wanted)
     return int(found[0]) if len(found) else len(units)
 
 
 def _find(libc: Libc, address: int, wanted: int, most: int, *, string: bool) -> tuple[int, bool]:
-    """How many units come before the first `wanted` among `most` (of a string: or before its NUL), and whether
-    `wanted` is there."""
+    """The number of units before the first `wanted` among `most` (in a string also before its NUL), and whether
+    `wanted` was found.
+    """
     seen = 0
     for units in wide_ahead(libc, address, most):
         place = _first(units, wanted)
@@ -53,7 +54,9 @@ def _find(libc: Libc, address: int, wanted: int, most: int, *, string: bool) -> 
 
 
 def read_wide(libc: Libc, address: int, limit: int = _WHOLE) -> list[int]:
-    """The code units at `address` up to the NUL, or `limit` of them. Raises GuestAbort for very many."""
+    """The code units at `address` up to the NUL, or `limit` of them. Raises GuestAbort beyond the limit of the
+    host.
+    """
     pieces: list[int] = []
     for units in wide_ahead(libc, address, limit):
         end = _first(units, 0)
@@ -66,7 +69,7 @@ def read_wide(libc: Libc, address: int, limit: int = _WHOLE) -> list[int]:
 
 
 def encode_wide(units: list[int]) -> bytes | None:
-    """UTF-8 of the code units, or None if one is no character."""
+    """UTF-8 of the code units, or None if one is not a character."""
     try:
         return "".join(map(chr, units)).encode()
     except (ValueError, OverflowError, UnicodeEncodeError):
@@ -129,7 +132,7 @@ def _compare(libc: Libc, a: int, b: int, n: int, *, string: bool) -> int:
 
 
 def _slow_pairs(libc: Libc, a: int, b: int, n: int) -> Iterator[tuple[bytes, bytes]]:
-    """Unit by unit, for addresses that are not aligned."""
+    """The pairs unit by unit, for unaligned addresses."""
     for place in range(0, WCHAR * min(n, _WHOLE), WCHAR):
         libc.check_budget()
         yield libc.memory.read(a + place, WCHAR), libc.memory.read(b + place, WCHAR)
@@ -192,7 +195,7 @@ def wmemchr(libc: Libc, s: int, c: int, n: int) -> int:
 
 
 def multibyte(libc: Libc, address: int, limit: int = _WHOLE) -> bytes:
-    """The string at `address`, to be converted. Raises GuestAbort for a very long one."""
+    """The string at `address`, for conversion. Raises GuestAbort for a very long one."""
     text = libc.bounded_string(address, min(limit, 4 * _MOST + 1))
     if len(text) > 4 * _MOST:
         raise GuestAbort(f"a string of more than {4 * _MOST} bytes, to be converted at once")
@@ -218,14 +221,16 @@ def wcstombs(libc: Libc, dest: int, src: int, n: int) -> int:
         return libc.fail(Errno.EILSEQ, libc.arch.address_mask)
     if not dest:
         return len(text)
-    fitting = text[:n].decode(errors="ignore").encode()  # a character is written whole or not at all
+    fitting = text[:n].decode(errors="ignore").encode()  # a character is written completely or not at all
     libc.memory.write(dest, fitting + b"\0" if len(fitting) == len(text) < n else fitting)
     return len(fitting)
 
 
 @export("size_t mbrtowc(wchar_t *dest, const char *src, size_t n, void *state)")
 def mbrtowc(libc: Libc, dest: int, src: int, n: int, state: int) -> int:
-    """Stateless: for a character cut off by `n` the result is (size_t)-2, and all of it must be given again."""
+    """Stateless: for a character cut off by `n` the result is (size_t)-2, and it must be passed again
+    completely.
+    """
     if not src:
         return 0
     data = b""
@@ -262,7 +267,7 @@ def wcrtomb(libc: Libc, dest: int, c: int, state: int) -> int:
 
 @export("int mbsinit(const void *state)")
 def mbsinit(libc: Libc, state: int) -> int:
-    """No conversion keeps a state between calls."""
+    """Conversions have no state."""
     return 1
 
 
