@@ -2,14 +2,14 @@
 
 Code that is not position-independent refers to the data of others relative to itself, within 2 GiB. Images that
 have to be in the lowest 2 GiB (an ET_EXEC, objects with 32-bit absolute addresses) are far from all others, so
-objects that refer to one directly, or define what one has deferred, are placed there too.
+objects that refer to one directly, or define what one has deferred, are placed there too; and so are those that
+refer directly to a weak symbol nobody defines, whose address is 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from relink.image import Image
+from relink.elf.constants import SymbolBind
+from relink.image import Image, image_of
 from relink.load.state import LinkerState
 from relink.objects.combined import combined
 from relink.resolve.bindings import UNRESOLVED
@@ -22,19 +22,18 @@ def limit_for(image: Image, state: LinkerState) -> int | None:
     objects = combined(image.decoded) if image.decoded.is_relocatable else None
     if objects is None or state.architecture.bits == 32:
         return None
-    low = {other for other in state.images if other.region.end <= _REACH}
-    if not low:
+    table = objects.symbols
+    providers = [_provider(name, state) for name in table.names.take(objects.direct).texts()]
+    weak = (table.bind[objects.direct] == SymbolBind.WEAK).tolist()
+    near = {provider for provider in providers if provider is not None and provider.region.end <= _REACH}
+    own = set(table.names.take(objects.offered).texts())
+    near.update(i for i in state.images if i.region.end <= _REACH and own.intersection(i.deferred))
+    if not near and not any(weak_ and p is None for weak_, p in zip(weak, providers, strict=True)):
         return None
-    names = objects.symbols.names
-    near = low.intersection(_providers(names.take(objects.direct).texts(), state))
-    own = set(names.take(objects.offered).texts())
-    near.update(other for other in low if own.intersection(other.deferred))
-    return min((other.base for other in near), default=0) + _REACH if near else None
+    return min((other.base for other in near), default=0) + _REACH
 
 
-def _providers(names: Iterable[str], state: LinkerState) -> Iterable[Image]:
-    """The images that define the names, for the global scope."""
-    for name in names:
-        found = state.resolver.find(name, None, state.global_scope)
-        if found.provider[0] != UNRESOLVED:
-            yield state.global_scope[int(found.provider[0])]
+def _provider(name: str, state: LinkerState) -> Image | None:
+    """The image that defines a name, in the global scope."""
+    found = state.resolver.find(name, None, state.global_scope)
+    return None if found.provider[0] == UNRESOLVED else image_of(found.images[int(found.provider[0])])

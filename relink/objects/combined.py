@@ -29,6 +29,7 @@ CODE = (RX, RWX)
 #: Sections that form one function of the whole link, to which every object adds instructions.
 CODE_FRAGMENTS = (".init", ".fini")
 INDEX_TABLE = ".ARM.exidx"
+_LINK_ONCE = ".gnu.linkonce."
 CONSTRUCTORS = (".preinit_array", ".init_array", ".ctors")
 DESTRUCTORS = (".fini_array", ".dtors")
 LAST_GROUP = 3  #: sort key of writable sections: after constructors and destructors
@@ -226,14 +227,26 @@ def combined(decoded: Decoded) -> CombinedObjects | None:
     return decoded if isinstance(decoded, CombinedObjects) else None
 
 
+def once_only(section: str) -> str | None:
+    """What a .gnu.linkonce section is a copy of, the predecessor of a COMDAT group; None for any other section."""
+    return section.split(".", 4)[-1] if section.startswith(_LINK_ONCE) and section.count(".") > 3 else None
+
+
 def discarded_groups(files: Sequence[ObjectFile]) -> Iterator[tuple[int, Group, int]]:
-    """The COMDAT groups that a link discards, as (file, group, file whose group is kept) (gABI, "Section
-    Groups").
+    """The COMDAT groups that a link discards, as (file, group, file whose copy is kept) (gABI, "Section Groups").
+
+    A group of one section is a copy of a .gnu.linkonce section of its name, too (GNU ld).
     """
     first: dict[str, int] = {}
+    once: dict[str, int] = {}
     for number, file in enumerate(files):
         for group in file.groups:
             if group.comdat and group.signature in first:
                 yield number, group, first[group.signature]
+            elif group.comdat and group.signature in once and len(group.members) == 1:
+                yield number, group, once[group.signature]
             elif group.comdat:
                 first[group.signature] = number
+        for section in file.sections:
+            if (name := once_only(section.name)) is not None and name not in first:
+                once.setdefault(name, number)

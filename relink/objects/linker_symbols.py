@@ -4,6 +4,7 @@ Sources: GNU ld's default linker scripts; gABI and psABIs for `_GLOBAL_OFFSET_TA
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -16,6 +17,7 @@ from relink.objects.layout import Layout
 from relink.objects.symbols import Symbols
 
 DSO_HANDLE = "__dso_handle"
+_SECTION_EDGE = re.compile(r"__(?:start|stop)_[A-Za-z_]\w*", re.ASCII)  #: of sections named as C identifiers
 _TLS_BASE = "_TLS_MODULE_BASE_"  #: the start of the image's TLS block: local dynamic TLS by descriptors
 #: Computes the image offset of a linker-defined symbol.
 _Place: TypeAlias = Callable[[Layout], int]
@@ -72,7 +74,7 @@ def asked_for(symbols: Symbols) -> dict[str, int]:
         name: row
         for name, row in symbols.chosen.items()
         if symbols.section[row] == UNDEFINED
-        and (name in _PLACES or name.startswith(("__start_", "__stop_")) or name == _TLS_BASE)
+        and (name in _PLACES or _SECTION_EDGE.fullmatch(name) or name == _TLS_BASE)
     }
 
 

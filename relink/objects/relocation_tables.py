@@ -79,7 +79,7 @@ class InputTables:
         for offset in offsets[:_REPORTED].tolist():
             yield RelocationError(
                 self.symbols.name,
-                "refers to a section that was discarded with its group",
+                "refers to a section that was discarded",
                 offset=offset,
                 section=f"{target.file.name}({name})",
                 type_name="relocation",

@@ -32,6 +32,7 @@ from relink.objects.combined import (
     InputSection,
     R,
     discarded_groups,
+    once_only,
 )
 
 # Plain integers: an operation on an enum's member costs microseconds.
@@ -65,13 +66,15 @@ _CRT = re.compile(r"crt(begin|end)[ST]?\.o\)?$")
 def kept_sections(files: Sequence[ObjectFile]) -> dict[tuple[int, int], InputSection]:
     """The sections in the image, by (file number, section index)."""
     dropped = {(number, index) for number, group, _ in discarded_groups(files) for index in group.members}
-    once: set[str] = set()  # .gnu.linkonce, the predecessor of groups: one section per name is kept
+    once: set[str] = set()  # the sections and groups of which copies are dropped
     kept: dict[tuple[int, int], InputSection] = {}
     for number, file in enumerate(files):
         for index, section in enumerate(file.sections):
-            if not _is_part(file, index) or (number, index) in dropped or section.name in once:
+            if not _is_part(file, index) or (number, index) in dropped:
                 continue
-            if section.name.startswith(".gnu.linkonce."):
+            if (name := once_only(section.name)) is not None:
+                if once.intersection((name, section.name)):
+                    continue
                 once.add(section.name)
             kept[number, index] = InputSection(
                 file,
@@ -82,6 +85,7 @@ def kept_sections(files: Sequence[ObjectFile]) -> dict[tuple[int, int], InputSec
                 max(section.addralign, 1),
                 section.type != _NOBITS,
             )
+        once.update(group.signature for group in file.groups if group.comdat)
     _drop_orphans(kept)
     _arrange(kept)
     return kept

@@ -115,7 +115,11 @@ class Symbols:
                 best = self.chosen.setdefault(name, row)
                 if best == row:
                     continue
-                if rank[row] == rank[best] == 4 and self._clash(row, best):
+                if min(rank[row], rank[best]) >= 2 and self._thread_local(row) != self._thread_local(best):
+                    files = self.file_of(best), file.name
+                    one, other = files if self._thread_local(best) else reversed(files)
+                    errors.append(LinkError(self.name, f"{name} is thread-local in {one}, and is not in {other}"))
+                elif rank[row] == rank[best] == 4 and self._clash(row, best):
                     errors.append(DuplicateSymbol(self.name, name, self.file_of(best), file.name))
                 if rank[row] > rank[best] or (rank[row] == rank[best] == 3 and self.size[row] > self.size[best]):
                     self.chosen[name] = row
@@ -126,10 +130,13 @@ class Symbols:
 
     def _clash(self, row: int, best: int) -> bool:
         """Whether two strong definitions of a name conflict. They do not when `.symver f, f@@V` made both."""
-        if self.info[row] >> 4 == SymbolBind.GNU_UNIQUE:
-            return False
         one, other = ((int(self.file[r]), int(self.section[r]), int(self.value[r])) for r in (row, best))
+        if one[1:] == other[1:] == (ABSOLUTE, one[2]):  # the same number, as of a header both assembled
+            return False
         return one != other or not (row in self.versioned or best in self.versioned)
+
+    def _thread_local(self, row: int) -> bool:
+        return int(self.info[row]) & 15 == SymbolType.TLS
 
     def _versioned(self, name: str, row: int) -> str:
         """Record the version in a name; return the name under which the row is known."""

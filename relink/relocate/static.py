@@ -24,6 +24,7 @@ from relink.errors import (
 from relink.memory.buffers import read_uleb, read_words, write_uleb, write_words
 from relink.module import Module
 from relink.objects.combined import CombinedObjects, CombinedTable, combined
+from relink.relocate import object_checks
 from relink.relocate.batch import Batch, Selection, evaluate, indices_of
 from relink.relocate.diagnostics import not_thread_local, slot_errors
 from relink.relocate.engine import Relocator
@@ -98,6 +99,10 @@ class ObjectRelocator(Relocator):
             index = self.binding_index(symbols)
             address = self.bound.address[index]
             if kind is Slot.ADDRESS:
+                odd = self.bound.type[index] == SymbolType.TLS
+                self.result.errors += slot_errors(
+                    self.image, symbols[odd], offsets[odd], kind, object_checks.NO_ADDRESS
+                )
                 self._fill_addresses(symbols, index, where, address)
                 continue
             if kind is Slot.TLS_IE:
@@ -209,7 +214,7 @@ class ObjectRelocator(Relocator):
         reloc_type = batch.reloc_type
         assert reloc_type.formula is not None
         if reloc_type.formula.letters >= _IN_MODULE:
-            self._keep_own(batch)
+            object_checks.keep_own(self, batch)
         symbols = batch.table.symbol[batch.entries].astype(np.int64)
         if "GOT" in reloc_type.formula.letters:
             got = np.uint64(self.combined.got) + self.image.bias_word
@@ -220,19 +225,6 @@ class ObjectRelocator(Relocator):
                 slot = np.where(slot < 0, self.combined.slot(reloc_type.tls_slot, symbols), slot)
             batch.letters["G"] = slot.astype(np.uint64)
         return batch
-
-    def _keep_own(self, batch: Batch) -> None:
-        """Refuse offsets in the image's TLS block (local dynamic) for symbols of other images."""
-        places = np.unique(batch.binding_index)
-        images = self.bound.images
-        provider = self.bound.provider[places].tolist()
-        # An undefined strong symbol is already reported.
-        own = np.array([p == UNRESOLVED or (p >= 0 and images[p] is self.image) for p in provider], np.bool_)
-        usable = (batch.binding_index == 0) | np.isin(batch.binding_index, places[own])
-        if not usable.all():
-            problem = "an offset in this image's thread-local block, but the symbol is in another image"
-            self.report_type(batch.table, batch.indices[~usable], batch.reloc_type, RelocationError, problem)
-            batch.keep(usable)
 
     def _finish(self, batch: Batch) -> None:
         reloc_type = batch.reloc_type
@@ -254,8 +246,9 @@ class ObjectRelocator(Relocator):
         if reloc_type.role is Role.LOW:
             self._low_parts(batch)
             return
+        object_checks.refuse_thread_local(self, batch)
         if reloc_type.slot is not None and "A" not in reloc_type.formula.letters:
-            self._refuse_slot_addends(batch)
+            object_checks.refuse_slot_addends(self, batch)
         value = self._value(batch)
         if reloc_type.role is Role.BRANCH:
             value = self._through_stubs(batch, value, stub)
@@ -269,15 +262,6 @@ class ObjectRelocator(Relocator):
         if batch.reloc_type.special is not None:
             value = batch.reloc_type.special(batch, value)
         return self.wrapped(value)
-
-    def _refuse_slot_addends(self, batch: Batch) -> None:
-        """Refuse addends: AAELF64's slots are for symbol plus addend (GDAT(S + A)), here they are for symbols."""
-        if batch.table.addend is None:
-            return
-        odd = batch.table.addend[batch.entries] != 0
-        if odd.any():
-            problem = "a GOT slot for a symbol plus an addend"
-            self.report_type(batch.table, batch.indices[odd], batch.reloc_type, UnsupportedRelocation, problem)
 
     def _through_stubs(self, batch: Batch, value: U64, stub: I64) -> U64:
         """Compute values that do not fit again with the stub's address as S, if there is a stub."""

@@ -33,6 +33,23 @@ def test_what_an_object_in_low_memory_has_deferred_comes_into_its_reach(target: 
     assert waiting.deferred == ()
 
 
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("x86_64", "lea gone(%rip), %rax\nret\n"),
+        ("riscv64", "lla a0, gone\nret\n"),
+        ("loongarch64", "pcalau12i $a0, %pc_hi20(gone)\naddi.d $a0, $a0, %pc_lo12(gone)\nret\n"),
+    ],
+)
+def test_a_weak_symbol_nobody_defines_is_reached_at_0(target: str, text: str) -> None:
+    code = compiled(target, f".weak gone\n.text\n.globl get\nget:\n{text}", language="assembler")
+    with Machine(arch_of(target)) as machine:
+        assert machine.load(code).function("get", "unsigned long(void)")() == 0
+        defined = machine.load(compiled(target, "int gone = 7;", "-fPIC"))
+        there = machine.load(code, name="again.o").function("get", "unsigned long(void)")()
+        assert there == defined.image.symbol("gone").address
+
+
 def test_an_object_that_refers_to_nothing_low_is_not_placed_there() -> None:
     linker = Linker(HostMemory("x86_64"))
     linker.load(compiled("x86_64", LOW, "-fno-pic"))
