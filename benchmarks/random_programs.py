@@ -3,9 +3,9 @@
     python -m benchmarks.random_programs --seeds 20 --minutes 20
 
 Each program is compiled by the clang of the ziglang wheel for each target and level, and runs here as a
-relocatable object and as a shared object, with the hosted C library; the host's gcc says what is right, since
-csmith's programs print the same on every machine of two's complement. Needs csmith with its headers (Debian:
-csmith, libcsmith-dev).
+relocatable object and as a shared object, with the hosted C library, and as a static program with musl; the host's
+gcc says what is right, since csmith's programs print the same on every machine of two's complement. Needs csmith
+with its headers (Debian: csmith, libcsmith-dev).
 
 Prints a table of targets and kinds: how many agree, were refused with a typed error, differ, were left out; and
 the seed of each that does not agree.
@@ -14,6 +14,7 @@ the seed of each that does not agree.
 from __future__ import annotations
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -33,9 +34,10 @@ TARGETS = {
     "loongarch64": ("loongarch64-linux-musl", "elf64loongarch"),
 }
 LEVELS = ("-O0", "-O2")
-KINDS = ("object", "shared")
+KINDS = ("object", "shared", "program")
 VERDICTS = ("agree", "refused", "differ", "left out")
 _SECONDS = 60  #: for each command; what takes longer is left out
+_CPUS = {"loongarch64": ("-mcpu=generic_la64-lsx",)}
 _FLAGS = ("-w", "-fPIC", "-fno-sanitize=all", "-fno-stack-protector")
 
 
@@ -49,7 +51,7 @@ def run(command: list[str], folder: str | None = None) -> tuple[int, str]:
 
 
 def built(source: Path, target: str, level: str, include: str) -> dict[str, Path]:
-    """The object and the shared object; none where the compiler refuses."""
+    """Files by kind; none where the compiler refuses."""
     zig = [sys.executable, "-m", "ziglang"]
     triple, emulation = TARGETS[target]
     relocatable = source.with_suffix(f".{target}{level}.o")
@@ -61,7 +63,17 @@ def built(source: Path, target: str, level: str, include: str) -> dict[str, Path
     found = {"object": relocatable}
     if run([*link, "-o", str(shared)])[0] == 0:
         found["shared"] = shared
+    program = source.with_suffix(f".{target}{level}")
+    static = [*zig, "cc", "-target", triple, *_CPUS.get(target, ()), level, *_FLAGS, f"-I{include}", "-static"]
+    if run([*static, str(source), "-o", str(program)])[0] == 0:
+        found["program"] = program
     return found
+
+
+def command(kind: str, file: Path) -> list[str]:
+    """How it runs here."""
+    own = [sys.executable, "-m", "emu.cli"]
+    return [*own, "run", str(file)] if kind == "program" else [*own, "call", str(file), "int main(void)()"]
 
 
 def checksum(text: str) -> str:
@@ -88,11 +100,11 @@ def compare(source: Path, seed: int, include: str, counts: Counter[tuple[str, st
             for kind in KINDS:
                 verdict, text = "left out", ""
                 if kind in files:
-                    own = [sys.executable, "-m", "emu.cli", "call", str(files[kind]), "int main(void)()"]
-                    status, text = run(own)
+                    status, text = run(command(kind, files[kind]))
                     found = checksum(text)
                     verdict = "agree" if found == right else "refused" if status == 1 and not found else "differ"
-                counts[target, kind, verdict] += 1
+                    verdict = "left out" if status == -1 else verdict
+                counts[target, f"{kind} {level}", verdict] += 1
                 if verdict in ("refused", "differ"):
                     print(f"seed {seed} {target} {level} {kind}: {verdict}: {text.strip()[-300:]}", flush=True)
 
@@ -114,9 +126,9 @@ def main() -> None:
             if source.exists() and time.monotonic() < until:
                 compare(source, seed, options.include, counts, until)
     for target in TARGETS:
-        for kind in KINDS:
-            row = "  ".join(f"{verdict} {counts[target, kind, verdict]}" for verdict in VERDICTS)
-            print(f"{target:12} {kind:8} {row}")
+        for kind, level in itertools.product(KINDS, LEVELS):
+            row = "  ".join(f"{verdict} {counts[target, f'{kind} {level}', verdict]}" for verdict in VERDICTS)
+            print(f"{target:12} {kind:8} {level} {row}")
 
 
 if __name__ == "__main__":

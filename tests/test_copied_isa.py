@@ -72,7 +72,7 @@ from relink.arch import architecture, architecture_of
 from tests import copied_isa
 
 copied_isa.copy_pages(Path(sys.argv[1]))
-from emu.cpu.misrun import FINDERS
+from emu.cpu.finders import FINDERS
 found = {}
 for name in (copied_isa.ORIGINAL, copied_isa.COPY):
     isa = ISAS[name]

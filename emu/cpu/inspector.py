@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from emu.cpu.misrun import FINDERS, Guest, Misrun, Outcome
+from emu.cpu.finders import FINDERS
+from emu.cpu.misrun import Guest, Misrun, Outcome
 from emu.cpu.stop_hook import StopRequest
 from relink.errors import AddressSpaceError, GuestAccessError
 from relink.records import dataclass

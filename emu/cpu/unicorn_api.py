@@ -184,11 +184,12 @@ class Context:
         check(uclib.uc_context_save(handle, self.pointer), "save a context")
         return ctypes.string_at(self.pointer, self._size)
 
-    def put(self, handle: ctypes.c_void_p, offset: int, value: int) -> None:
-        """Change one byte of the saved state, and restore the state."""
+    def put(self, handle: ctypes.c_void_p, values: Mapping[int, int]) -> None:
+        """Change bytes of what was saved, and restore it."""
         assert self.pointer.value is not None
-        assert 0 <= offset < self._size
-        ctypes.c_uint8.from_address(self.pointer.value + offset).value = value
+        for offset, value in values.items():
+            assert 0 <= offset < self._size
+            ctypes.c_uint8.from_address(self.pointer.value + offset).value = value
         check(uclib.uc_context_restore(handle, self.pointer), "restore a context")
 
 

@@ -163,8 +163,8 @@ def _x86(word: int, general: tuple[str, ...], flags: str, vectors: int, thread_p
         _X86_EXCEPTIONS,
         _x86_overshoot,
         halts=(b"\xf4",),
-        # The initial state of a Linux process: exceptions masked, 64-bit x87 significands, an empty x87 stack.
-        setup={"fpcw": 0x37F, "fptag": 0xFFFF, "mxcsr": 0x1F80},
+        # What a Linux process starts with: interrupts on, exceptions masked, 64-bit significands, an empty stack.
+        setup={"fpcw": 0x37F, "fptag": 0xFFFF, "mxcsr": 0x1F80, flags: 0x200},
         address_bits=52 if word == 8 else 64,
         syscalls=("X86_INS_SYSCALL", "X86_INS_SYSENTER"),
     )

@@ -8,8 +8,8 @@ from threading import get_ident
 from typing import Any, NamedTuple, NoReturn
 
 from emu.cpu import unicorn_api as api
+from emu.cpu.float_state import FloatState
 from emu.cpu.protocol import CpuContext
-from emu.cpu.sse_flags import SseFlags
 from emu.cpu.unicorn_api import reg_read
 from emu.cpu.unicorn_isas import UnicornIsa
 from relink.errors import MachineError, MachineInUse
@@ -53,7 +53,7 @@ class UnicornRegisters:
         self._suspended: int | None = None  # Arm: where a fault or limit may have left an IT block
         self._running = 0  # the thread that runs the guest; 0: none does
         self._gdt = api.Gdt(handle) if isa.thread_pointer is None else None
-        self._sse_flags = SseFlags(handle)
+        self._float_state = FloatState(handle)
 
     def _refuse_other_threads(self) -> None:
         """Called while a run is under way. In its own thread the engine stands still, between two blocks."""
@@ -64,7 +64,7 @@ class UnicornRegisters:
         if self._running:
             self._refuse_other_threads()
         if name == "mxcsr":
-            self._sse_flags.settle()
+            self._float_state.settle()
         identifier, buffer, reference = self._slots[name]
         reg_read(self._handle, identifier, reference)
         value: int = buffer.value
@@ -74,10 +74,12 @@ class UnicornRegisters:
         if self._running:
             self._refuse_other_threads()
         if name == "mxcsr":
-            self._sse_flags.settle()
+            self._float_state.settle()
         identifier, buffer, reference = self._slots[name]
         buffer.value = value
         api.reg_write(self._handle, identifier, reference)
+        if name == "mxcsr":
+            self._float_state.flush(value)
 
     def read_registers(self, names: Sequence[str]) -> list[int]:
         """Several at once, in one crossing."""
@@ -86,7 +88,7 @@ class UnicornRegisters:
             self._refuse_other_threads()
         identifiers, pointers, buffers, count, settles = self._batches.get(names) or self._batch(names)
         if settles:
-            self._sse_flags.settle()
+            self._float_state.settle()
         api.reg_read_batch(self._handle, identifiers, pointers, count)
         values = [buffer.value for buffer in buffers]
         if self._interworking:
@@ -104,14 +106,20 @@ class UnicornRegisters:
         names = tuple(pairs)
         identifiers, pointers, buffers, count, settles = self._batches.get(names) or self._batch(names)
         if settles:
-            self._sse_flags.settle()
+            self._float_state.settle()
         for buffer, value in zip(buffers, pairs.values(), strict=True):
             buffer.value = value
         api.reg_write_batch(self._handle, identifiers, pointers, count)
+        if settles:
+            self._float_state.flush(pairs["mxcsr"])
 
     def settle_flags(self) -> None:
-        """x86: bring MXCSR up to date with what SSE instructions have done."""
-        self._sse_flags.settle()
+        """x86: bring MXCSR and x87's status word up to date with what instructions have done."""
+        self._float_state.settle()
+
+    def flush_to_zero(self, mxcsr: int) -> None:
+        """x86: have SSE flush results to zero as this value of MXCSR says."""
+        self._float_state.flush(mxcsr)
 
     def set_thread_pointer(self, address: int) -> None:
         """Set fs_base, tpidr_el0, tpidruro, tp; on i386 the base of the segment that %gs selects."""

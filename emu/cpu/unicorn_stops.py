@@ -10,9 +10,9 @@ from typing import Final
 
 from emu.cpu import unicorn_api as api
 from emu.cpu import watchdog
+from emu.cpu.finders import FINDERS
 from emu.cpu.inspector import Inspector, Verdict
 from emu.cpu.meter import Meter
-from emu.cpu.misrun import FINDERS
 from emu.cpu.stop_hook import LIMIT, UNKNOWN_BLOCK, stop_hook
 from emu.cpu.unicorn_api import emu_start, reg_read, uc
 from emu.cpu.unicorn_isas import UnicornIsa
@@ -47,6 +47,10 @@ class UnicornStops(UnicornRegisters):
     @abstractmethod
     def load(self, address: int, size: int) -> bytes:
         """See `Cpu.load`."""
+
+    @abstractmethod
+    def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """See `Cpu.store`."""
 
     def _install_stops(self) -> None:
         """The hook before blocks, by which the watchdog stops runs, and the look at new ones."""

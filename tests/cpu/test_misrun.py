@@ -10,7 +10,7 @@ import struct
 import pytest
 
 from emu import Machine
-from emu.cpu.misrun import FINDERS
+from emu.cpu.finders import FINDERS
 from emu.errors import GuestFault
 from tests.objects.build import compiled
 
@@ -245,3 +245,94 @@ def test_mxcsr_has_the_flags_that_sse_arithmetic_raised(
             called("stored", 0x1F80 & ~0x200)  # division by zero is to trap, which the engine would not
         with pytest.raises(GuestFault, match="unmapped"):
             library.function("far", "void far(void)")()
+
+
+FLOATING = """
+.globl product, status, sums, sums32, saturated, far_exchange, near_exchange, quotient
+product: ldmxcsr (%rdi)
+ movsd 8(%rdi), %xmm0
+ mulsd 16(%rdi), %xmm0
+ stmxcsr (%rdi)
+ ret
+status: fnclex
+ fldl 8(%rdi)
+ fdivl 16(%rdi)
+ fstp %st(0)
+ xor %eax, %eax
+ fnstsw %ax
+ and $0x3f, %eax
+ ret
+sums: movdqu (%rdi), %xmm9
+ phaddw %xmm9, %xmm9
+ movdqu %xmm9, (%rdi)
+ ret
+sums32: movdqu (%rdi), %xmm2
+ phsubd %xmm2, %xmm2
+ movdqu %xmm2, (%rdi)
+ ret
+saturated: movdqu (%rdi), %xmm2
+ phaddsw %xmm2, %xmm2
+ movdqu %xmm2, (%rdi)
+ ret
+near_exchange: mov $5, %eax
+ mov %rdi, %rcx
+ cmpxchg %esi, %ecx
+ mov %rcx, %rax
+ ret
+"""
+
+
+def test_flush_to_zero_and_the_flags_of_x87_are_kept() -> None:
+    with Machine("x86_64") as machine:
+        library = machine.load(compiled("x86_64", FLOATING, language="assembler"))
+        place = machine.memory.map_anonymous(4096)
+        product = library.function("product", "double product(void *)")
+        for mxcsr, result, flags in ((0x1F80, 1e-320, 0x30), (0x9F80, 0.0, 0x30), (0x1F80, 1e-320, 0x30)):
+            machine.memory.write(place, struct.pack("<IIdd", mxcsr, 0, 1e-160, 1e-160))
+            assert product(place) == result
+            assert machine.memory.read_uint(place, 4) == mxcsr | flags
+        status = library.function("status", "int status(void *)")
+        for first, second, flags in ((1.0, 3.0, 0x20), (1.0, 0.0, 4), (1.0, 2.0, 0)):
+            machine.memory.write(place + 8, struct.pack("<dd", first, second))
+            assert status(place) == flags
+
+
+@pytest.mark.parametrize(("name", "format", "before", "after"), [
+    ("sums", "<8h", (1, 2, 30000, 30000, -1, 5, 7, 8), (3, -5536, 4, 15)),
+    ("sums32", "<4i", (1, 2, -(2**31), 1), (-1, 2**31 - 1)),
+    ("saturated", "<8h", (1, 2, 30000, 30000, -30000, -30000, 7, 8), (3, 32767, -32768, 15)),
+])  # fmt: skip
+def test_horizontal_sums_of_a_register_with_itself(
+    name: str, format: str, before: tuple[int, ...], after: tuple[int, ...]
+) -> None:
+    with Machine("x86_64") as machine:
+        library = machine.load(compiled("x86_64", FLOATING, language="assembler"))
+        place = machine.memory.map_anonymous(4096)
+        machine.memory.write(place, struct.pack(format, *before))
+        library.function(name, f"void {name}(void *)")(place)
+        assert struct.unpack(format, machine.memory.read(place, 16)) == after + after
+
+
+def test_an_exchange_with_a_register_is_right_or_refused() -> None:
+    with Machine("x86_64") as machine:
+        library = machine.load(compiled("x86_64", FLOATING, language="assembler"))
+        exchange = library.function("near_exchange", "unsigned long near_exchange(unsigned long, int)")
+        assert [exchange(value, 9) for value in (5, 6, 1 << 40 | 5)] == [9, 6, 9]
+        with pytest.raises(GuestFault, match="invalid instruction"):
+            exchange(1 << 40 | 6, 9)
+
+
+@pytest.mark.parametrize("name", ["ldsmax", "ldsmin"])
+@pytest.mark.parametrize("suffix", ["", "h", "b", "alh", "ab", "l"])
+def test_signed_extremes_in_memory(name: str, suffix: str) -> None:
+    bits = 8 if suffix.endswith("b") else 16 if suffix.endswith("h") else 32
+    code = f".arch armv8.1-a\n.globl extreme\nextreme: {name}{suffix} w1, w0, [x0]\n ret\n"
+    choose = max if name == "ldsmax" else min
+    with Machine("aarch64") as machine:
+        library = machine.load(compiled("aarch64", code, language="assembler"))
+        place = machine.memory.map_anonymous(4096)
+        extreme = library.function("extreme", "unsigned extreme(void *, int)")
+        for one, other in ((1, -1), (-1, 1), (-5, -3), (7, 9), (-(1 << bits - 1), 0)):
+            machine.memory.write(place, (one & 0xFFFF_FFFF).to_bytes(4, "little"))
+            assert extreme(place, other) == one & (1 << bits) - 1
+            assert machine.memory.read_uint(place, bits // 8) == choose(one, other) & (1 << bits) - 1

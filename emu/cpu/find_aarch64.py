@@ -1,0 +1,63 @@
+"""AArch64: LDSMAX and LDSMIN of less than 64 bits compare as unsigned in Unicorn (QEMU 5): computed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+
+from emu.cpu.misrun import Guest, Misrun, Outcome
+
+_MASK, _CODE = 0x3F20_EC00, 0x3820_4000  #: of LDSMAX and LDSMIN; bit 12 is set in LDSMIN
+#: Bytes 1 to 3 of such a word; bits 30 and 31, the size, are not both set.
+_SUSPECT = re.compile(
+    b"(?=[\x40-\x43\x50-\x53]["
+    + re.escape(bytes(byte for byte in range(256) if byte & 0x20))
+    + b"][\x38\x78\xb8])",
+    re.DOTALL,
+)
+#: Masks and values: b and bl, b.cond, cbz to tbnz, exceptions and branches to registers (Arm ARM, C4.1.65).
+_BRANCHES = (
+    (0x7C00_0000, 0x1400_0000),
+    (0xFE00_0000, 0x5400_0000),
+    (0x7C00_0000, 0x3400_0000),
+    (0xFD00_0000, 0xD400_0000),
+)
+
+
+def aarch64(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+    """Finds them."""
+    places = [each.start() - 1 for each in _SUSPECT.finditer(code) if each.start() % 4 == 1]
+    if not places:
+        return
+    end = _branch(code) if to_branch else len(code)
+    for at in places:
+        word = int.from_bytes(code[at : at + 4], "little")
+        if word & _MASK == _CODE and at < end:
+            yield Misrun(address + at, 4, partial(_extreme, word))
+
+
+def _branch(code: bytes) -> int:
+    """Where the first instruction lies that may lead elsewhere."""
+    for at in range(0, len(code) - 3, 4):
+        word = int.from_bytes(code[at : at + 4], "little")
+        if any(word & mask == value for mask, value in _BRANCHES):
+            return at
+    return len(code)
+
+
+def _extreme(word: int, guest: Guest) -> Outcome:
+    """Rt = memory at Xn, which becomes the greater or the lesser of itself and Rs."""
+    size = 1 << (word >> 30)
+    source, base, result = word >> 16 & 31, word >> 5 & 31, word & 31
+    address = guest.read_register("sp" if base == 31 else f"x{base}")
+    if address % size:
+        return Outcome.PREPARED
+    before = int.from_bytes(guest.load(address, size), "little")
+    other = 0 if source == 31 else guest.read_register(f"x{source}") & (1 << 8 * size) - 1
+    choose = min if word >> 12 & 1 else max
+    sign = 1 << 8 * size - 1
+    guest.store(address, choose(before, other, key=lambda value: value ^ sign).to_bytes(size, "little"))
+    if result != 31:
+        guest.write_register(f"x{result}", before)
+    return Outcome.DONE

@@ -1,0 +1,76 @@
+"""RISC-V: reserved 16-bit codes, among them Zcb's, are no-ops in Unicorn: refused. It refuses rdtime: computed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
+
+_RDTIME, _RDTIMEH = 0xC01, 0xC81
+#: c.j, c.beqz, c.bnez, and c.jal of RV32, under masks of their own; c.jr, c.jalr and c.ebreak are told apart.
+_SHORT_BRANCHES = {32: frozenset({0xA001, 0xC001, 0xE001, 0x2001}), 64: frozenset({0xA001, 0xC001, 0xE001})}
+_LONG_BRANCHES = frozenset({0x63, 0x67, 0x6F, 0x73})
+_TICK = 100  #: nanoseconds of the time counter: 10 MHz, as of QEMU's "virt" board
+
+
+def riscv(bits: int) -> Finder:
+    """Finds them in code of `bits`."""
+    branches = _SHORT_BRANCHES[bits]
+
+    def find(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
+        position = 0
+        while position + 2 <= len(code):
+            half = code[position] | code[position + 1] << 8
+            if half & 3 != 3:
+                if _reserved(half, bits):
+                    yield Misrun(address + position, 2, None)
+                    return
+                short = half & 0xE003 in branches or half & 0xF07F in (0x8002, 0x9002)
+                if to_branch and short:
+                    return
+                position += 2
+                continue
+            word = int.from_bytes(code[position : position + 4], "little")
+            if word & 0xFFFFF == word & 0xF80 | 0x02073 and word >> 20 in (_RDTIME, _RDTIMEH):
+                yield Misrun(address + position, 4, _time(word >> 7 & 31, word >> 20, bits))
+            if to_branch and word & 0x7F in _LONG_BRANCHES:
+                return
+            position += 4
+
+    return find
+
+
+def _reserved(half: int, bits: int) -> bool:
+    """Whether a 16-bit code is reserved in RV32GC or RV64GC (RISC-V unprivileged ISA, "C" extension, 28.8)."""
+    quadrant, function, register = half & 3, half >> 13, half >> 7 & 31
+    if quadrant == 0:
+        return function == 4 or (function == 0 and not half >> 5 & 0xFF)
+    immediate = (half >> 2 & 31) | (half >> 7 & 32)
+    if quadrant == 1:
+        if function == 3:
+            return not immediate
+        if function == 1:
+            return bits == 64 and not register
+        if function == 4 and half >> 10 & 3 == 3:
+            return bool(half >> 12 & 1) and (bits == 32 or half >> 5 & 3 >= 2)
+        shift = function == 4 and half >> 10 & 3 < 2
+        return shift and bits == 32 and bool(half >> 12 & 1)
+    if function == 0:
+        return bits == 32 and bool(half >> 12 & 1)
+    if function in (2, 3):
+        return not register and (function == 2 or bits == 64)
+    return half == 0x8002
+
+
+def _time(register: int, counter: int, bits: int) -> Callable[[Guest], Outcome]:
+    """Read the time since some moment before."""
+
+    def run(guest: Guest) -> Outcome:
+        ticks = time.monotonic_ns() // _TICK
+        if register:
+            value = ticks >> 32 if counter == _RDTIMEH else ticks
+            guest.write_register(f"x{register}", value & (1 << bits) - 1)
+        return Outcome.DONE
+
+    return run

@@ -1,0 +1,133 @@
+"""What Unicorn keeps of x86's floating-point state where no register shows it, or keeps wrong.
+
+Unicorn's floating-point units gather exceptions in bytes of their own (QEMU's `float_status`, one for x87 and
+one for SSE; the bits are those of the status word and of MXCSR), and never move them to the registers (unicorn
+2006). And it takes MXCSR's flush-to-zero bit for x87's (a mistake of QEMU 5). A saved context has these bytes.
+Where they lie is found by experiment, once for a process.
+
+`settle` moves the flags to the registers. Done before whatever reads or writes them, that is always right: what is
+read has all flags, and what is written is added to none.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from emu.cpu import unicorn_api as api
+from emu.cpu.pages import PAGE_SIZE
+from emu.cpu.protocol import Protection
+from emu.cpu.unicorn_isas import ISAS
+from relink.errors import MachineError
+
+_FLAGS: Final = 0x3D  #: of MXCSR and the status word: what the units gather; not "denormal operand"
+_FLUSHED: Final = 0x80  #: what SSE's unit notes of a result that it flushed to zero
+_UNDERFLOW_INEXACT: Final = 0x30  #: what MXCSR has of it
+_FLUSH: Final = 0x8000  #: of MXCSR
+_CODE: Final = 0x1000
+#: Code, its operands in xmm0 and xmm1, MXCSR, and afterwards SSE's flags, x87's flags, and what flushes to zero.
+_EXPERIMENT: Final = (
+    ("90", 0, 0, 0x1F80, 0, 0, 0),
+    ("f20f5ec1", 0x3FF0 << 48, 0, 0x1F80, 0x04, 0, 0),  # divsd, 1 / 0: division by zero
+    ("f20f59c1", 0x7FE0 << 48, 0x7FE0 << 48, 0x1F80, 0x2C, 0, 0),  # mulsd, 2^1023 squared: overflow, inexact
+    ("f20f5cc1", 0x7FF0 << 48, 0x7FF0 << 48, 0x1F80, 0x2D, 0, 0),  # subsd, infinity less infinity: invalid
+    ("d9e8d9ebdef9", 0, 0, 0x1F80, 0x2D, 0x20, 0),  # fld1, fldpi, fdivp: inexact
+    ("d9e8d9eedef9", 0, 0, 0x1F80, 0x2D, 0x24, 0),  # fld1, fldz, fdivp: division by zero
+    ("d9eed9eedef9", 0, 0, 0x9F80, 0x2D, 0x25, 1),  # fldz, fldz, fdivp: invalid
+    ("90", 0, 0, 0x1F80, 0x2D, 0x25, 0),
+)
+
+
+class _Places(NamedTuple):
+    """Of bytes in a context."""
+
+    sse_flags: int
+    sse_flush: int
+    x87_flags: int
+    x87_flush: int
+
+
+@functools.cache
+def _places() -> _Places:
+    """Raises MachineError where this Unicorn does not keep them so."""
+    states = list(zip(*_experiment(), strict=True))
+    found = []
+    for expected in list(zip(*_EXPERIMENT, strict=True))[4:]:
+        places = [at for at, values in enumerate(states) if values == expected]
+        if len(places) != 1:
+            raise MachineError("this version of Unicorn does not show the exception flags of x86's arithmetic")
+        found += places
+    sse_flags, x87_flags, x87_flush = found
+    return _Places(sse_flags, sse_flags + x87_flush - x87_flags, x87_flags, x87_flush)
+
+
+def _experiment() -> Iterator[bytes]:
+    """The context after each step."""
+    isa = ISAS["x86_64"]
+    handle = api.open_engine("x86_64", isa)
+    room = np.zeros(2 * PAGE_SIZE, np.uint8)
+    page = room[-room.ctypes.data % PAGE_SIZE :][:PAGE_SIZE]
+    try:
+        host = ctypes.c_void_p(page.ctypes.data)
+        read_execute = api.PROTECTION[Protection.R | Protection.X]
+        api.check(api.uclib.uc_mem_map_ptr(handle, _CODE, PAGE_SIZE, read_execute, host), "map memory")
+        slots, context = api.register_slots(isa), api.Context(handle)
+        for number, (code, first, second, mxcsr, *_) in enumerate(_EXPERIMENT):
+            content, begin = bytes.fromhex(code), _CODE + 16 * number
+            page[16 * number : 16 * number + len(content)] = np.frombuffer(content, np.uint8)
+            for name, value in (("xmm0", first), ("xmm1", second), ("mxcsr", mxcsr), ("fpcw", 0x37F)):
+                identifier, buffer, reference = slots[name]
+                buffer.value = value
+                api.reg_write(handle, identifier, reference)
+            span = ctypes.c_uint64(begin), ctypes.c_uint64(begin + len(content))
+            api.check(api.emu_start(handle, *span, api.NO_TIMEOUT, api.NO_COUNT), "run arithmetic")
+            yield context.content(handle)
+    finally:
+        api.uclib.uc_close(handle)
+
+
+class FloatState:
+    """That of one engine."""
+
+    def __init__(self, handle: ctypes.c_void_p) -> None:
+        self._handle = handle
+        self._context: api.Context | None = None
+        self._slots = api.register_slots(ISAS["i386"])
+
+    def settle(self) -> None:
+        """Move the flags gathered to MXCSR and x87's status word. Raises MachineError as Unicorn's version may."""
+        places = _places()
+        content = self._saved()
+        sse, x87 = content[places.sse_flags], content[places.x87_flags] & _FLAGS
+        sse = sse & _FLAGS | (_UNDERFLOW_INEXACT if sse & _FLUSHED else 0)
+        if sse or x87:
+            self._put({places.sse_flags: 0, places.x87_flags: 0})
+            self._raise("mxcsr", sse)
+            self._raise("fpsw", x87)
+
+    def flush(self, mxcsr: int) -> None:
+        """Have SSE, and not x87, flush results to zero as MXCSR says."""
+        places = _places()
+        content, wanted = self._saved(), int(bool(mxcsr & _FLUSH))
+        if (content[places.sse_flush], content[places.x87_flush]) != (wanted, 0):
+            self._put({places.sse_flush: wanted, places.x87_flush: 0})
+
+    def _saved(self) -> bytes:
+        if self._context is None:
+            self._context = api.Context(self._handle)
+        return self._context.content(self._handle)
+
+    def _put(self, values: dict[int, int]) -> None:
+        assert self._context is not None
+        self._context.put(self._handle, values)
+
+    def _raise(self, name: str, flags: int) -> None:
+        if flags:
+            identifier, buffer, reference = self._slots[name]
+            api.reg_read(self._handle, identifier, reference)
+            buffer.value |= flags
+            api.reg_write(self._handle, identifier, reference)
