@@ -1,6 +1,7 @@
 """The command `relink-emu`: load, call, map, inspect, report, tree, arches.
 
     app        the commands and their options, and `run`, which reports failures and sets the exit status
+    command    `Option`, `Argument`, `Command`; quick: reads plain command lines; typer_app: help, and all others
     options    options shared by several commands
     output     printing reports (frozen dataclasses) as JSON or tables
     errors     messages for exceptions

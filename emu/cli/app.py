@@ -5,73 +5,34 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from io import TextIOWrapper
 from typing import Annotated
 
-import typer
-
 from emu.cli import log
-from emu.cli.options import Loading, Output, Running, Search, Target, expand
-
-#: click's exceptions, from the click that this version of Typer uses.
-_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+from emu.cli.command import COMMANDS, Argument, Exit, Option, Usage, command
+from emu.cli.options import Loading, Output, Running, Search, Target
 
 #: A full disk or quota, a limit on files, a device that is gone, a descriptor that is none or not for writing.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
 
-app = typer.Typer(
-    name="relink-emu",
-    help="Load, link and run ELF shared objects and object files of seven architectures on an emulated machine.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"relink-emu {version('relink-emu')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
-
-
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a command whose option groups are dataclasses."""
-    return app.command(no_args_is_help=True)(expand(function))
-
-
 Library = Annotated[
     str,
-    typer.Argument(
-        metavar="LIB", help="A shared object, object or archive, or the name of a library to search for."
-    ),
+    Argument(metavar="LIB", help="A shared object, object or archive, or the name of a library to search for."),
 ]
 
 
-@command
+@command()
 def load(
     library: Library,
     target: Target,
     search: Search,
     loading: Loading,
     output: Output,
-    bindings: Annotated[bool, typer.Option("--bindings", help="List every binding.")] = False,
+    bindings: Annotated[bool, Option("--bindings", help="List every binding.")] = False,
 ) -> None:
     """Load a library with its dependencies, run the constructors, and show the result."""
     from emu.cli import load
@@ -81,7 +42,7 @@ def load(
     emit(load.report(target, search, loading, library), show, as_json=output.json)
 
 
-@command
+@command()
 def call(
     library: Library,
     target: Target,
@@ -90,11 +51,11 @@ def call(
     output: Output,
     expressions: Annotated[
         list[str],
-        typer.Argument(metavar="CALL...", help="Calls to make, in order: 'add(2, 3)', 'double cos(1.0)'."),
+        Argument(metavar="CALL...", help="Calls to make, in order: 'add(2, 3)', 'double cos(1.0)'."),
     ],
     prototype: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--prototype",
             "-p",
             metavar="C",
@@ -102,7 +63,7 @@ def call(
         ),
     ] = None,
     audit: Annotated[
-        bool, typer.Option("--audit", help="Bind lazily, and list the first call of each imported function.")
+        bool, Option("--audit", help="Bind lazily, and list the first call of each imported function.")
     ] = False,
 ) -> None:
     """Call functions of a library and print what they return.
@@ -118,34 +79,29 @@ def call(
 
 
 # Everything after the program's name is passed to the program, including options.
-@app.command("run", no_args_is_help=True, context_settings={"allow_interspersed_args": False})
-@expand
+@command("run", options_anywhere=False)
 def run_program(
-    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="An executable, or a name to search for.")],
+    program: Annotated[str, Argument(metavar="PROGRAM", help="An executable, or a name to search for.")],
     target: Target,
     search: Search,
     running: Running,
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Arguments of the program.")
-    ] = None,
+    arguments: Annotated[list[str] | None, Argument(metavar="[ARGS]...", help="Arguments of the program.")] = None,
     env: Annotated[
         list[str] | None,
-        typer.Option(
-            "--env", "-e", metavar="NAME=VALUE", help="Environment variable of the program. May be repeated."
-        ),
+        Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable of the program. May be repeated."),
     ] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--file",
             metavar="PATH[=FILE]",
             help="Host file to put into the guest's file system at PATH. May be repeated.",
         ),
     ] = None,
-    argv0: Annotated[str | None, typer.Option("--argv0", metavar="NAME", help="Its argv[0].")] = None,
+    argv0: Annotated[str | None, Option("--argv0", metavar="NAME", help="Its argv[0].")] = None,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", help="Print loaded images and unknown system calls to standard error."),
+        Option("--verbose", "-v", help="Print loaded images and unknown system calls to standard error."),
     ] = False,
 ) -> None:
     """Run a program; the exit status is the program's. It uses this command's standard input, output and error;
@@ -158,17 +114,17 @@ def run_program(
     status = run.run(
         target, search, running, program, arguments or [], env or [], file or [], called=argv0, verbose=verbose
     )
-    raise typer.Exit(status)
+    raise Exit(status)
 
 
-@command
+@command()
 def map(
     library: Library,
     target: Target,
     search: Search,
     loading: Loading,
     output: Output,
-    every: Annotated[bool, typer.Option("--all", help="Also print the images loaded with it.")] = False,
+    every: Annotated[bool, Option("--all", help="Also print the images loaded with it.")] = False,
 ) -> None:
     """Show the addresses of sections, symbols, GOT slots and stubs, without running constructors. For an object or
     archive as LIB, per input.
@@ -183,9 +139,9 @@ def map(
         map.show(links, console())
 
 
-@command
+@command()
 def report(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Archives and objects.")],
+    files: Annotated[list[str], Argument(metavar="FILE...", help="Archives and objects.")],
     output: Output,
 ) -> None:
     """Count the relocation types in archives and objects, and say which are implemented.
@@ -198,17 +154,17 @@ def report(
     found = report.report(files)
     emit(found, report.show, as_json=output.json)
     if not found.complete:
-        raise typer.Exit(EXIT_FAILED)
+        raise Exit(EXIT_FAILED)
 
 
-@command
+@command()
 def inspect(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A shared object, an executable, an object file or an archive.")
+        str, Argument(metavar="FILE", help="A shared object, an executable, an object file or an archive.")
     ],
     target: Target,
     output: Output,
-    symbols: Annotated[bool, typer.Option("--symbols", help="List every symbol.")] = False,
+    symbols: Annotated[bool, Option("--symbols", help="List every symbol.")] = False,
 ) -> None:
     """Show the contents of an ELF file or archive, without loading it."""
     from emu.cli import inspect, inspect_archive, inspect_view
@@ -224,7 +180,7 @@ def inspect(
     emit(inspect.report(target, file), show, as_json=output.json)
 
 
-@command
+@command()
 def tree(library: Library, target: Target, search: Search, output: Output) -> None:
     """Show a library's dependencies and where they are found, with the search rule for each. For a missing library
     the places tried are listed, and the exit status is 1.
@@ -235,11 +191,10 @@ def tree(library: Library, target: Target, search: Search, output: Output) -> No
     report = tree.report(target, search, library)
     emit(report, tree.show, as_json=output.json)
     if report.missing:
-        raise typer.Exit(EXIT_FAILED)
+        raise Exit(EXIT_FAILED)
 
 
-@app.command()
-@expand
+@command()
 def arches(output: Output) -> None:
     """List the architectures."""
     from emu.cli import arches
@@ -269,7 +224,7 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _discard_output()  # the reader has gone
         return EXIT_PIPE
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as error:
         if debug or error.filename is not None or error.errno not in _UNWRITABLE:
@@ -284,7 +239,7 @@ def _done(arguments: Sequence[str], options: Sequence[str], *, debug: bool) -> i
     """Run one command line, and say what went wrong; the exit status. Raises OSError where that cannot be said."""
     try:
         return _invoke(arguments)
-    except (KeyboardInterrupt, typer.Abort, BrokenPipeError):
+    except (KeyboardInterrupt, BrokenPipeError):
         raise
     except Exception as error:
         if isinstance(error.__cause__, BrokenPipeError):  # that of a guest, which SIGPIPE ends
@@ -315,14 +270,23 @@ def _prepare_streams() -> None:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
-    """Like click's `main`, but without its handling of failures."""
-    try:
-        command = typer.main.get_command(app)
-        with command.make_context("relink-emu", list(arguments)) as context:
-            command.invoke(context)
-    except typer.Exit as done:
-        return done.exit_code
-    return 0
+    """Run a plain command line directly; leave all others to Typer."""
+    known = COMMANDS.get(arguments[0]) if arguments else None
+    if known is not None:
+        from emu.cli.quick import read
+
+        call = read(known, arguments[1:])
+        try:
+            if call is not None:
+                call()
+                return 0
+        except Exit as done:
+            return done.status
+        except Usage:
+            pass  # nothing has been done yet: Typer reports it in its usual form
+    from emu.cli.typer_app import invoke
+
+    return invoke(arguments)
 
 
 def _report(error: Exception, *, as_json: bool, demangle: bool) -> int:
@@ -331,7 +295,11 @@ def _report(error: Exception, *, as_json: bool, demangle: bool) -> int:
     from emu.cli.output import console, write_json
     from relink.errors import RelinkError
 
-    usage = isinstance(error, _UsageError)
+    usage = False
+    if "emu.cli.typer_app" in sys.modules:
+        from emu.cli.typer_app import UsageError
+
+        usage = isinstance(error, UsageError)
     status = EXIT_USAGE if usage else EXIT_FAILED
     if usage and not as_json:
         error.show(file=sys.stderr)  # type: ignore[attr-defined]

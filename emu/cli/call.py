@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from emu.calls.declared import missing_debug_file
 from emu.calls.prototypes import Integer, Pointer, Prototype, parse_prototype
+from emu.cli.command import Usage
 from emu.cli.expression import Argument, Call, ExpressionError, SymbolAddress, parse_call
-from emu.cli.options import Usage
 from emu.cli.output import Address, write_json
 from emu.cli.output import fields_of as json_fields
 from emu.cli.streams import GuestOutput

@@ -1,22 +1,18 @@
 """Options shared by several commands, defined once.
 
-A group is a frozen dataclass whose fields are Typer options. A command with a parameter of that class gets all its
-options: `expand` rewrites the signature.
+A group is a frozen dataclass whose fields are options. A command with a parameter of that class gets all of them.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 from collections.abc import Callable, Sequence
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from relink.records import dataclass, field, fields, is_dataclass
+from emu.cli.command import Option, Usage
+from relink.records import dataclass, field
 
 if TYPE_CHECKING:
     from emu.library import Library
@@ -30,22 +26,16 @@ _log = logging.getLogger(__name__)
 _BINDINGS = ("now", "lazy", "faithful")
 
 
-class Usage(typer.BadParameter):
-    """An invalid command line: exit status 2."""
-
-
 @dataclass(frozen=True)
 class Output:
     """Options for the output."""
 
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False
-    demangle: Annotated[
-        bool, typer.Option("--demangle/--no-demangle", help="Show C++ and Rust names demangled.")
-    ] = True
-    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False
+    json: Annotated[bool, Option("--json", help="Print one JSON object instead.")] = False
+    demangle: Annotated[bool, Option("--demangle/--no-demangle", help="Show C++ and Rust names demangled.")] = True
+    debug: Annotated[bool, Option("--debug", hidden=True)] = False
     verbose: Annotated[
         int,
-        typer.Option("--verbose", "-v", count=True, help="Log to standard error; -vv: in detail."),
+        Option("--verbose", "-v", count=True, help="Log to standard error; -vv: in detail."),
     ] = 0
 
     def __post_init__(self) -> None:
@@ -60,9 +50,7 @@ class Target:
 
     arch: Annotated[
         str | None,
-        typer.Option(
-            "--arch", "-a", metavar="NAME", help="Architecture (see arches); taken from the file if omitted."
-        ),
+        Option("--arch", "-a", metavar="NAME", help="Architecture (see arches); taken from the file if omitted."),
     ] = None
 
     def architecture(self) -> Architecture | None:
@@ -113,18 +101,16 @@ class Search:
 
     library_path: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--library-path", "-L", metavar="FOLDER", help="Folder to search for libraries. May be repeated."
-        ),
+        Option("--library-path", "-L", metavar="FOLDER", help="Folder to search for libraries. May be repeated."),
     ] = None
     sysroot: Annotated[
-        Path | None, typer.Option("--sysroot", metavar="FOLDER", help="Root folder of the guest's file system.")
+        Path | None, Option("--sysroot", metavar="FOLDER", help="Root folder of the guest's file system.")
     ] = None
     preload: Annotated[
         list[str] | None,
-        typer.Option("--preload", metavar="LIB", help="Library to load before all others. May be repeated."),
+        Option("--preload", metavar="LIB", help="Library to load before all others. May be repeated."),
     ] = None
-    libc: Annotated[bool, typer.Option("--libc/--no-libc", help="Provide the C library from the host.")] = True
+    libc: Annotated[bool, Option("--libc/--no-libc", help="Provide the C library from the host.")] = True
 
     def __post_init__(self) -> None:
         for option, folder in (*(("-L", f) for f in self.library_path or ()), ("--sysroot", self.sysroot)):
@@ -158,7 +144,7 @@ class Running:
 
     define: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--define",
             "-D",
             metavar="NAME=VALUE",
@@ -166,14 +152,14 @@ class Running:
         ),
     ] = None
     allow_unresolved: Annotated[
-        bool, typer.Option("--allow-unresolved", help="Accept undefined symbols; calling one is an error.")
+        bool, Option("--allow-unresolved", help="Accept undefined symbols; calling one is an error.")
     ] = False
     base: Annotated[
-        str | None, typer.Option("--base", metavar="ADDRESS", help="Guest address of the image's first page.")
+        str | None, Option("--base", metavar="ADDRESS", help="Guest address of the image's first page.")
     ] = None
     binding: Annotated[
         str,
-        typer.Option(
+        Option(
             "--binding",
             metavar="WHEN",
             help="When calls through the PLT are bound: now, lazy (at the first call), faithful (as by ld.so).",
@@ -181,7 +167,7 @@ class Running:
     ] = "now"
     float_abi: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--float-abi",
             metavar="NAME",
             help="How calls pass floating point: soft-float, single-float, hard-float; taken from the file if "
@@ -190,11 +176,11 @@ class Running:
     ] = None
     timeout: Annotated[
         float,
-        typer.Option("--timeout", min=0, metavar="SECONDS", help="Time limit for each call or load; 0: none."),
+        Option("--timeout", min=0, metavar="SECONDS", help="Time limit for each call or load; 0: none."),
     ] = 60.0
     max_instructions: Annotated[
         int,
-        typer.Option(
+        Option(
             "--max-instructions",
             min=0,
             metavar="COUNT",
@@ -203,7 +189,7 @@ class Running:
     ] = 0
     tls_size: Annotated[
         int,
-        typer.Option(
+        Option(
             "--tls-size",
             min=0,
             metavar="BYTES",
@@ -291,7 +277,7 @@ class Loading(Running):
 
     beside: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--with",
             metavar="FILE",
             help="Object or archive to link with the object LIB, as one image. May be repeated.",
@@ -299,14 +285,12 @@ class Loading(Running):
     ] = None
     undefined: Annotated[
         list[str] | None,
-        typer.Option(
-            "--undefined", "--want", "-u", metavar="NAME", help="Symbol to look up in archives. Repeatable."
-        ),
+        Option("--undefined", "--want", "-u", metavar="NAME", help="Symbol to look up in archives. Repeatable."),
     ] = None
-    whole_archive: Annotated[bool, typer.Option("--whole-archive", help="Load all members of archives.")] = False
+    whole_archive: Annotated[bool, Option("--whole-archive", help="Load all members of archives.")] = False
     wrap: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--wrap",
             metavar="NAME",
             help="Let objects that refer to NAME refer to __wrap_NAME, and to __real_NAME for NAME. Repeatable.",
@@ -355,32 +339,3 @@ def _integer(text: str, option: str, whole: str) -> int:
     if not 0 <= value < 1 << 64:
         raise Usage(f"{whole!r}: {text} is not between 0 and 2^64", param_hint=f"'{option}'")
     return value
-
-
-def expand(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with each parameter of a dataclass type replaced by the fields of the class, for Typer."""
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
-    members = {name: [f for f in fields(group) if f.init] for name, group in groups.items()}
-    parameters = []
-    for parameter in inspect.signature(command).parameters.values():
-        if parameter.name not in groups:
-            parameters.append(parameter.replace(annotation=hints[parameter.name]))
-            continue
-        types = get_type_hints(groups[parameter.name], include_extras=True)
-        parameters += [
-            inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=types[f.name])
-            for f in members[parameter.name]
-        ]
-
-    @wraps(command)
-    def expanded(**values: Any) -> None:
-        for name, group in groups.items():
-            values[name] = group(**{f.name: values.pop(f.name) for f in members[name]})
-        command(**values)
-
-    expanded.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
-    )
-    expanded.__annotations__ = {p.name: p.annotation for p in parameters}
-    return expanded

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emu.cli.options import Usage
+from emu.cli.command import Usage
 from emu.cli.streams import GuestInput, GuestOutput
 from emu.cli.text import printable
 
