@@ -1,0 +1,64 @@
+"""Random instructions on random operands, here and on a reference: every bit they leave must agree.
+
+    python -m benchmarks.random_instructions --isa x86_64 --tests 20000
+
+The reference of x86-64 and i386 is this machine's processor, that of the others qemu-user. Prints, for each group
+of instructions, how many were right, refused, faulted on both, ran only here or gave another answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from random import Random
+
+from benchmarks.random_instructions import isas
+from benchmarks.random_instructions.compare import VERDICTS, Bench, Tally, Test, judge
+
+_BATCH = 500
+
+
+def run(name: str, count: int, seed: int, only: str = "") -> Tally:
+    """`count` tests of one ISA."""
+    isa, rng, tally = isas.BY_NAME[name], Random(seed), Tally()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(isa.layout, Path(folder))
+        for done in range(0, count, _BATCH):
+            tests = []
+            for group, code in isa.codes(rng, bench, min(_BATCH, count - done), only):
+                data = bytearray(0x2000)
+                isa.layout.fill(rng, data, code)
+                tests.append(Test(group, code, bytes(data)))
+            judge(bench, tests, tally, isa.ignored)
+    return tally
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--isa", choices=list(isas.BY_NAME), action="append")
+    parser.add_argument("--tests", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="groups whose name contains this")
+    options = parser.parse_args()
+    for name in options.isa or isas.BY_NAME:
+        tally = run(name, options.tests, options.seed, options.only)
+        groups = sorted({group for group, _, _ in tally.counts})
+        print(f"{name:28} " + " ".join(f"{verdict:>13}" for verdict in VERDICTS))
+        for group in groups:
+            sums = [
+                sum(n for (g, _, v), n in tally.counts.items() if (g, v) == (group, verdict))
+                for verdict in VERDICTS
+            ]
+            print(f"  {group:26} " + " ".join(f"{n:13}" for n in sums))
+        for verdict in VERDICTS[1:]:
+            names = sorted({(g, m) for g, m, v in tally.counts if v == verdict})
+            if names and verdict != "both fault":
+                print(f"  {verdict}: " + ", ".join(f"{m} ({g}) {tally.counts[g, m, verdict]}" for g, m in names))
+        for (_, _, verdict), lines in sorted(tally.examples.items()):
+            if verdict in ("wrong", "faults differ", "only here", "kills"):
+                print(*(f"    {verdict}: {line}" for line in lines), sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""What is known of each ISA: its layout, its instructions, and what they leave undefined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from benchmarks.random_instructions import aarch64, arm, riscv, x86
+from benchmarks.random_instructions.compare import Bench
+from benchmarks.random_instructions.layout import Layout
+
+
+@dataclass(frozen=True)
+class RandomIsa:
+    layout: Layout
+    #: (generator, bench, how many, part of the groups' names) -> groups and codes
+    codes: Callable[[Random, Bench, int, str], Iterator[tuple[str, bytes]]]
+    ignored: Callable[[Bench, bytes], dict[str, int]]
+
+
+BY_NAME: Mapping[str, RandomIsa] = {
+    **{layout.name: RandomIsa(layout, x86.tests, x86.ignored) for layout in x86.LAYOUTS},
+    "aarch64": RandomIsa(aarch64.LAYOUT, aarch64.tests, aarch64.ignored),
+    "arm": RandomIsa(arm.LAYOUTS[0], arm.arm_tests, arm.ignored),
+    "thumb": RandomIsa(arm.LAYOUTS[1], arm.thumb_tests, arm.ignored),
+    **{layout.name: RandomIsa(layout, riscv.tests, riscv.ignored) for layout in riscv.LAYOUTS},
+}
