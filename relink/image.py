@@ -18,7 +18,7 @@ from relink.relocate.result import Relocated
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.nearest import nearest_symbol
 from relink.resolve.resolver import Resolver
-from relink.resolve.scopes import ScopeRecord
+from relink.resolve.scopes import ScopeRecord, breadth_first
 from relink.resolve.sources import SymbolDefinition
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Image(Module):
         super().__init__(decoded, architecture)
         self.resolver = resolver
         self.names = {decoded.name}  #: all names under which it was requested
-        self.scopes: ScopeRecord[Image] = ScopeRecord([self])
+        self.scopes: ScopeRecord[Image] = ScopeRecord()
         self.lifetime = Lifetime(no_delete=bool(decoded.flags_1 & DynamicFlag1.NODELETE))
         self.relocated = Relocated()
 
@@ -122,6 +122,8 @@ class Image(Module):
     @property
     def scope(self) -> list[Image]:
         """The image and its dependencies, breadth-first: the scope of `symbol`."""
+        if self.scopes.search_list is None:
+            self.scopes.search_list = breadth_first([self])
         return self.scopes.search_list
 
     @property

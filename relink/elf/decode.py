@@ -39,7 +39,11 @@ def decode(source: Source, *, name: str | None = None, tolerant: bool = False) -
     MalformedElf. With `tolerant`, an error that only prevents loading is not raised but kept in
     `Findings.problems`.
     """
-    name, path, data = open_source(source, name)
+    return decode_opened(*open_source(source, name), tolerant=tolerant)
+
+
+def decode_opened(name: str, path: Path | None, data: U8, *, tolerant: bool = False) -> Decoded:
+    """`decode` for a file that `open_source` has opened already."""
     if len(data) == 0:
         raise Truncated(name, "the file is empty", 0)
     findings = Findings(name, tolerant=tolerant)

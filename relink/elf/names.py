@@ -20,6 +20,8 @@ _SWEEP = 1 << 17
 _LONG = 1024
 #: Up to this number of names are hashed and compared one by one: array operations would cost more.
 _FEW = 2
+#: Names hashed one by one too, when they have no more bytes than this together.
+_SEVERAL, _SHORT = 16, 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ class Names:
         degree 7 times 33^(n-8k-8). Bytes past the end of a name are zero. Negative exponents are valid, because 33
         is odd and has an inverse modulo 2^32.
         """
-        if len(self) <= _FEW:
+        if len(self) <= _FEW or (len(self) <= _SEVERAL and int(self.length.sum()) <= _SHORT):
             return frozen(np.array([_gnu_hash_of(self.raw(index)) for index in range(len(self))], np.uint32))
         hashes = np.empty(len(self), np.uint32)
         short = np.flatnonzero(self.length <= _LONG)

@@ -13,7 +13,6 @@ from relink.load.neighbours import limit_for
 from relink.load.plan import Plan
 from relink.memory import placement as place
 from relink.memory import sparse
-from relink.resolve.scopes import breadth_first
 
 if TYPE_CHECKING:
     from relink.arch import Architecture
@@ -42,8 +41,6 @@ def plan_of(
         scopes.deep_bind = options.deep_bind
         scopes.dependencies = [images[child] for child in node.needs if child in images]
         scopes.filtees = [images[child] for child in node.filtees if child in images]
-    for node in new:
-        images[node].scopes.search_list = breadth_first([images[node]])
     asked_for = nodes[: nodes.index(root) + 1]  # the root comes after the preloads (see `graph.closure`)
     return Plan(
         images[root],

@@ -14,6 +14,8 @@ from relink.memory.address_space import Protection
 from relink.memory.buffers import read_words, write_words
 from relink.module import Module
 
+_REBASED = frozenset(map(int, REBASED_TAGS))
+
 
 def rebase_dynamic_section(image: Module) -> None:
     """Add the load bias to the addresses that glibc rebases, in the image's buffer."""
@@ -23,7 +25,8 @@ def rebase_dynamic_section(image: Module) -> None:
     if header is None or not header.flags & Protection.W:
         return
     word = image.architecture.word_size
-    where = np.flatnonzero(np.isin(image.decoded.dynamic.tags, REBASED_TAGS))
+    tags = image.decoded.dynamic.tags.tolist()
+    where = np.array([number for number, tag in enumerate(tags) if tag in _REBASED], np.int64)
     places = image.runs.index(header.vaddr) + word * (2 * where + 1)
     places = places[(places >= 0) & (places <= image.runs.size - word)].astype(np.int64)
     values = read_words(image.region.buffer, places, word)

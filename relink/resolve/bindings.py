@@ -12,6 +12,7 @@ from relink.module import Module
 from relink.records import dataclass
 from relink.resolve.sources import DataAddress, ThreadLocal
 
+_TLS = int(SymbolType.TLS)
 #: Values of `Bindings.provider` for providers that are not images.
 UNRESOLVED = -1
 HOST = -2
@@ -79,7 +80,7 @@ class Bindings:
         image = self.images[provider]
         table = image.decoded.symbols
         value = table.value[symbols]
-        rebased = (table.section[symbols] != SHN_ABS) & (table.type[symbols] != SymbolType.TLS)
+        rebased = (table.section[symbols] != SHN_ABS) & (table.type[symbols] != _TLS)
         self.address[where] = np.where(rebased, (value + image.bias_word) & image.address_mask, value)
         self.size[where] = table.size[symbols]
         self.type[where] = table.type[symbols]
@@ -92,7 +93,7 @@ class Bindings:
         image = self.images[provider]
         table = image.decoded.symbols
         value, section, type_ = int(table.value[symbol]), table.section[symbol], table.type[symbol]
-        if section != SHN_ABS and type_ != SymbolType.TLS:
+        if section != SHN_ABS and type_ != _TLS:
             value = (value + int(image.bias_word)) & int(image.address_mask)
         self.address[where] = value
         self.size[where] = table.size[symbol]

@@ -72,15 +72,11 @@ def definitions(
         _LINKABLE_TYPES[table.type[symbol]]
         & _GLOBAL_BINDINGS[table.bind[symbol]]
         & _SEEN_BY_OTHERS[table.visibility[symbol]]
-        & (
-            (table.value[symbol] != 0)
-            | (table.section[symbol] == SHN_ABS)
-            | (table.type[symbol] == SymbolType.TLS)
-        )
+        & ((table.value[symbol] != 0) | (table.section[symbol] == SHN_ABS) | (table.type[symbol] == _TLS))
     )
     undefined = table.section[symbol] == SHN_UNDEF
     if undefined.any():  # undefined with an address: that of a PLT entry
-        usable &= ~undefined | (~calls[request] & (table.type[symbol] != SymbolType.TLS))
+        usable &= ~undefined | (~calls[request] & (table.type[symbol] != _TLS))
     request, symbol = request[usable], symbol[usable]
     if table.has_versions and len(request):
         request, symbol = _matching_versions(provider, request, symbol, required, versions, newest)

@@ -40,6 +40,9 @@ from relink.resolve.sources import (
 _AnySource: TypeAlias = SymbolSource | Lookup
 #: So few names are looked up one by one: that is what arrays cost.
 _FEW = 8
+# Numbers: an enum's member costs a microsecond each time it is named.
+_LOCAL, _UNIQUE = np.uint8(SymbolBind.LOCAL), np.uint8(SymbolBind.GNU_UNIQUE)
+_DEFAULT = np.uint8(Visibility.DEFAULT)
 _OWN_ONLY = np.zeros(4, np.bool_)
 _OWN_ONLY[[Visibility.INTERNAL, Visibility.HIDDEN]] = True
 
@@ -50,6 +53,9 @@ class Use(enum.IntEnum):
     ADDRESS = 0  #: the symbol's address, or its canonical PLT entry in the executable
     CALL = 1  #: a call (ELF_RTYPE_CLASS_PLT): the function itself, not a PLT entry
     COPY = 2  #: the contents (ELF_RTYPE_CLASS_COPY): the next definition after the executable's own
+
+
+_CALL, _COPY = np.uint8(Use.CALL), np.uint8(Use.COPY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +107,9 @@ class Resolver:
         if not len(table):
             return bindings
         defined = table.section[symbols] != 0
-        own = defined & (
-            (table.bind[symbols] == SymbolBind.LOCAL) | (table.visibility[symbols] != Visibility.DEFAULT)
-        )
+        own = defined & ((table.bind[symbols] == _LOCAL) | (table.visibility[symbols] != _DEFAULT))
         if uses is not None:
-            own &= uses != Use.COPY
+            own &= uses != _COPY
         bindings.define(np.flatnonzero(own), 0, symbols[own])
         open_ = np.flatnonzero(~own & (symbols != 0))
         if len(open_):
@@ -210,12 +214,12 @@ class Resolver:
         names = search.names if len(pending) == len(search.names) else search.names.take(pending)
         use = search.uses[pending]
         newest = search.image is None
-        calls = use == Use.CALL
+        calls = use == _CALL
         request, found = definitions(
             provider, names, search.required[pending], calls, self.versions, newest=newest
         )
         if provider is search.image:  # a copy is of what lies behind the executable's own
-            request, found = request[use[request] != Use.COPY], found[use[request] != Use.COPY]
+            request, found = request[use[request] != _COPY], found[use[request] != _COPY]
         bindings.define(search.where[pending[request]], number, found)
         return np.delete(pending, request)
 
@@ -228,11 +232,11 @@ class Resolver:
             name, hash_ = search.names.raw(element), int(search.names.gnu_hash[element])
             newest = search.image is None
             symbol = definition_of(
-                provider, name, hash_, required, self.versions, newest=newest, call=bool(use == Use.CALL)
+                provider, name, hash_, required, self.versions, newest=newest, call=bool(use == _CALL)
             )
             if symbol is None:
                 return None
-            if symbol == NOT_DEFINED or (provider is search.image and use == Use.COPY):
+            if symbol == NOT_DEFINED or (provider is search.image and use == _COPY):
                 left.append(element)
             else:
                 found.append((element, symbol))
@@ -296,7 +300,7 @@ class Resolver:
             image = bindings.images[number]
             table = image.decoded.symbols
             mine = np.flatnonzero(bindings.provider == number)
-            for where in mine[table.bind[bindings.symbol[mine]] == SymbolBind.GNU_UNIQUE].tolist():
+            for where in mine[table.bind[bindings.symbol[mine]] == _UNIQUE].tolist():
                 symbol = int(bindings.symbol[where])
                 name = table.names.text(symbol)
                 owner, index = self.unique.setdefault(name, (image, symbol))

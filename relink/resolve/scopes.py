@@ -18,10 +18,11 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from relink.elf import Decoded
 from relink.elf.constants import DynamicFlag1
-from relink.module import Module
+from relink.module import Module, Stage
 from relink.records import dataclass, field
 from relink.resolve.sources import Lookup, SymbolSource
 
+_CLOSED = Stage.CLOSED
 Member = TypeVar("Member", bound="Scoped")
 
 
@@ -37,7 +38,8 @@ class Group(Generic[Member]):
 class ScopeRecord(Generic[Member]):
     """The part of an image that determines where its references are looked up."""
 
-    search_list: list[Member]  #: the image and its dependencies, breadth-first
+    #: the image and its dependencies, breadth-first; None until `Image.scope` is used
+    search_list: list[Member] | None = None
     dependencies: list[Member] = field(default_factory=list)  #: direct, in DT_NEEDED order
     filtees: list[Member] = field(default_factory=list)  #: filtees, searched directly before it
     groups: list[Group[Member]] = field(default_factory=list)  #: the search lists of the loads it is part of
@@ -55,6 +57,8 @@ class Scoped(Protocol):
 
     @property
     def closed(self) -> bool: ...
+
+    stage: Stage
 
     @property
     def scopes(self) -> ScopeRecord[Self]: ...
@@ -99,7 +103,7 @@ def lookup_order(image: Member, global_scope: Iterable[Member]) -> list[Member]:
     """The images in which the references of `image` are looked up, in order (its RTLD_DEFAULT)."""
     own = chain.from_iterable(group.members for group in image.scopes.groups)
     lists = (own, global_scope) if image.scopes.deep_bind else (global_scope, own)
-    return [member for member in dict.fromkeys(chain.from_iterable(lists)) if not member.closed]
+    return [member for member in dict.fromkeys(chain.from_iterable(lists)) if member.stage is not _CLOSED]
 
 
 def scope_after(image: Member) -> list[Member]:

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from relink.arch import Architecture
 from relink.elf import Decoded
-from relink.elf.source import is_archive, open_source
 from relink.errors import LibraryNotFound, NotElf, UnsupportedElf
 from relink.image import Image
 from relink.module import Adopted
@@ -259,11 +258,9 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
         if candidate.source is not None:
             try:
                 named = None if isinstance(candidate.source, (str, os.PathLike)) else name
-                if candidate.rule not in (EXPLICIT, FINDER):
-                    # opening a thin archive would read its members, wherever they are
-                    _check_no_archive(candidate.source)
-                decoded = open_image(candidate.source, context.architecture, named)
-                if decoded.is_relocatable and candidate.rule not in (EXPLICIT, FINDER):
+                chosen = candidate.rule in (EXPLICIT, FINDER)
+                decoded = open_image(candidate.source, context.architecture, named, archives=chosen)
+                if decoded.is_relocatable and not chosen:
                     raise UnsupportedElf(decoded.name, "is a relocatable object, not a shared library")
                 if parent is not None and decoded.is_no_dependency:
                     raise UnsupportedElf(decoded.name, "is an executable, not a library")
@@ -280,14 +277,6 @@ def _find(name: str, parent: Node | None, context: SearchContext, chain: Sequenc
     if name in context.fallbacks:
         node.host_provided, node.rule = True, "provided by the host"
     return node
-
-
-def _check_no_archive(source: Source) -> None:
-    """Raise UnsupportedElf when the file is an archive: a search by name accepts shared libraries only."""
-    if isinstance(source, (str, os.PathLike)):
-        name, _, data = open_source(source, None)
-        if is_archive(data):
-            raise UnsupportedElf(name, "is an archive, not a shared library")
 
 
 def _chain(node: Node | None) -> list[Decoded]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from relink.arch import Architecture, architecture_of
-from relink.elf import Decoded, Header, decode
+from relink.elf import Decoded, Header
 from relink.elf.constants import FileType
+from relink.elf.decode import decode_opened
 from relink.elf.source import is_archive, open_source
 from relink.errors import UnsupportedElf
 from relink.objects.options import ObjectOptions
@@ -26,8 +27,11 @@ def open_image(
     arch: Architecture,
     name: str | None = None,
     options: ObjectOptions = _DEFAULT,
+    *,
+    archives: bool = True,
 ) -> Decoded:
-    """Decode a file and check that it is for `arch` and loadable. Raises ElfError.
+    """Decode a file and check that it is for `arch` and loadable. Raises ElfError; UnsupportedElf for an archive
+    when `archives` is False.
 
     Relocatable objects, archives and lists of them are combined into one image by `options` (see
     `relink.objects.archive_members`, `relink.objects.combine`).
@@ -38,12 +42,14 @@ def open_image(
         objects = source.header.type == FileType.REL
         return open_objects([source], arch, name or source.name, options) if objects else _checked(source, arch)
     assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
-    opened, _, data = open_source(source, name)
+    opened, path, data = open_source(source, name)
     if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
         source = data.tobytes()  # a file object can be read only once
     if is_archive(data):
+        if not archives:  # opening a thin one would read its members, wherever they are
+            raise UnsupportedElf(opened, "is an archive, not a shared library")
         return open_objects([source], arch, opened, options)
-    decoded = decode(source, name=opened)
+    decoded = decode_opened(opened, path, data)
     if decoded.header.type == FileType.REL:
         check_architecture(decoded.name, decoded.header, arch)
         return open_objects([decoded], arch, opened, options)
