@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Guest(Protocol):
-    """The machine as handles use it (see `emu.machine.Machine`)."""
+    """The part of a machine that its handles use (see `emu.machine.Machine`)."""
 
     @property
     def arch(self) -> Architecture: ...
@@ -49,7 +49,7 @@ class Guest(Protocol):
 
 
 class TypedGuest:
-    """The part of a machine that is about C types."""
+    """The part of a machine for C types."""
 
     convention: CallingConvention
     memory: Memory
@@ -58,29 +58,27 @@ class TypedGuest:
     def types(self, header: str | PathLike[str], **options: Unpack[HeaderKeywords]) -> Types:
         """The types, prototypes and constants of a C header: its path, or C text.
 
-        See `emu.calls.headers` for `options` (include=, defines=, compiler=) and what is raised.
+        See `emu.calls.headers` for `options` (include=, defines=, compiler=) and the exceptions.
         """
         from emu.calls.headers import header_types
 
         return header_types(header, self.convention, **options)
 
     def view(self, address: int, ctype: str | CType | type[View]) -> Any:
-        """The value at a guest address, as a C type: a number, bytes, or a view of a structure or array.
-
-        Raises CallError for what is no type with a size.
+        """The value at a guest address as a C type: a number, bytes, or a view of a structure or array. Raises
+        CallError for a type without a size.
         """
         return view_at(self.memory, self.convention, address, ctype)
 
     def callback(self, function: Callable[..., object], prototype: str | Prototype) -> int:
-        """The guest address of a function that runs a Python one, as long as the machine lives.
-
-        One that is passed as an argument lives until that call returns.
+        """The guest address of a function that runs a Python function, valid as long as the machine. (A callable
+        passed as an argument is valid until that call returns.)
         """
         return self.runner.callbacks.callback(function, prototype)
 
 
 class _Documentation:
-    """The docstring of a class, and of an object what its `documentation` says."""
+    """Descriptor for __doc__: the docstring of a class; `documentation` of an object."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -111,7 +109,7 @@ class Function:
 
     @property
     def address(self) -> int:
-        """The guest address that is called: for an ifunc, the function its resolver chose."""
+        """The guest address to call: for an ifunc, the function that its resolver chose."""
         address = self.symbol.address
         if self.symbol.type != SymbolType.GNU_IFUNC:
             return address
@@ -127,7 +125,7 @@ class Function:
 
     @property
     def documentation(self) -> str:
-        """The prototype, and where the source of the function is, if line tables say."""
+        """The prototype, and the source location of the function, if line tables have it."""
         where = f"of {self.symbol.image.name}"
         if not self.symbol.image.closed:
             frame = self._machine.symbolize(self.address)
@@ -160,10 +158,10 @@ _OWN = frozenset({"symbol", "value", "_machine", "_type"})
 
 
 class Variable:
-    """A symbol's place in memory; for a TLS symbol, in the thread in use.
+    """A symbol's value in memory; for a TLS symbol, in the current thread.
 
-    Where its C type is known (by DWARF, or `as_type`) `value` is what it holds: a number, bytes, or a view of a
-    structure or array; members and elements can be reached directly, too: `variable.x`, `variable[3]`.
+    If its C type is known (from DWARF, or `as_type`), `value` is a number, bytes, or a view of a structure or
+    array. Members and elements can also be accessed directly: `variable.x`, `variable[3]`.
     """
 
     def __init__(self, machine: Guest, symbol: Symbol, ctype: CType | None = None) -> None:
@@ -177,7 +175,7 @@ class Variable:
 
     @property
     def size(self) -> int:
-        """Bytes, as the symbol table says; 0 where it does not."""
+        """Size in bytes from the symbol table; 0 if unknown."""
         return self.symbol.size
 
     @property
@@ -190,7 +188,7 @@ class Variable:
 
     @property
     def ctype(self) -> CType:
-        """Its C type. Raises CallError where nothing says it."""
+        """Its C type. Raises CallError if it is unknown."""
         if self._type is None:
             self._type = declared_type(self.symbol)
         if self._type is None:
@@ -198,7 +196,7 @@ class Variable:
         return self._type
 
     def as_type(self, ctype: str | CType | type[View]) -> Variable:
-        """The same variable seen as another type."""
+        """The same variable viewed as another type."""
         return Variable(self._machine, self.symbol, self._chosen(ctype))
 
     def _chosen(self, ctype: str | CType | type[View] | None) -> CType:
@@ -210,7 +208,7 @@ class Variable:
 
     @property
     def value(self) -> Any:
-        """What it holds. Assign to it to store."""
+        """Its value. Assign to it to store."""
         return self.read()
 
     @value.setter
@@ -218,9 +216,9 @@ class Variable:
         self.write(value)
 
     def read(self, ctype: str | CType | type[View] | None = None) -> Any:
-        """The variable's value as a C type (from DWARF when left out and present). Raises CallError.
+        """Read the value as a C type; by default the type from DWARF. Raises CallError.
 
-        A structure or an array is a view, through which the guest's memory can be written.
+        A structure or array is returned as a view, through which guest memory can be written.
         """
         read = unpacker(self._machine.convention, sized(self._chosen(ctype)))
         return read(GuestStore(self._machine.memory, self.address), 0)
@@ -234,11 +232,11 @@ class Variable:
         self._machine.memory.write(self.address, data)
 
     def read_bytes(self, size: int | None = None) -> bytes:
-        """`size` bytes from the variable's address; its own size when left out."""
+        """Read `size` bytes at the variable's address; by default its own size."""
         return self._machine.memory.read(self.address, self.size if size is None else size)
 
     def write_bytes(self, data: bytes | bytearray | memoryview) -> None:
-        """Store bytes from the variable's address on."""
+        """Write bytes at the variable's address."""
         self._machine.memory.write(self.address, data)
 
     # ------------------------------------------------------------ as what it holds
@@ -252,7 +250,7 @@ class Variable:
         return getattr(value, name)
 
     def _held(self) -> Any:
-        """The value, or None where it has no type that is known."""
+        """The value, or None if its type is unknown."""
         try:
             return self.read()
         except (CallError, DebugInfoError):
@@ -291,7 +289,7 @@ class Variable:
 
 
 class Variables(Mapping[str, Variable]):
-    """The symbols a library exports, by name; a static variable too, where DWARF or the symbol table has one."""
+    """The symbols that a library exports, by name; static variables too, if DWARF or the symbol table has them."""
 
     def __init__(self, machine: Guest, image: Image) -> None:
         self._machine = machine

@@ -5,8 +5,8 @@
 
     add = library.function("add", Callable[[int32, int32], int32])
 
-`int`, `float`, `bool`, `str`, `bytes`, `complex` and None stand for long, double, _Bool, const char *, const void
-*, double _Complex and void; the class of a record for its structure; a string for the C it is.
+`int`, `float`, `bool`, `str`, `bytes`, `complex` and None mean long, double, _Bool, const char *, const void *,
+double _Complex and void; the class of a record means its structure; a string is C text.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PLAIN: dict[object, str] = {
 
 
 def annotated_type(annotation: object, rules: CallingConvention) -> CType:
-    """The C type an annotation stands for. Raises CallError for one that stands for none."""
+    """The C type for an annotation. Raises CallError for an annotation without one."""
     if isinstance(annotation, str):
         return parse_type(annotation, rules.arch)
     if get_origin(annotation) is Annotated:

@@ -1,9 +1,9 @@
-"""Where arguments and results go: one algorithm, whose rules are the fields of a calling convention.
+"""The locations of arguments and results: one algorithm, whose rules are the fields of a calling convention.
 
-Every convention here keeps three counters: the next integer register, the next floating-point register and
-the next stacked argument. What a psABI adds (pairs, back-filling, spilling, splitting) is a rule named in
-`emu.isa.convention`. The same counters, continued, serve a variadic function's further arguments; begun anew over
-the registers of results, they serve results. What a structure is made of is told by `emu.calls.classify`.
+Every convention has three counters: the next integer register, the next floating-point register and the next
+stacked argument. Additional rules of a psABI (pairs, back-filling, spilling, splitting) are fields in
+`emu.isa.convention`. The same counters continue for variadic arguments, and start again over the result registers
+for results. `emu.calls.classify` splits structures into their parts.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from emu.isa.convention import BINARY64, Aggregates, CallingConvention, PairAlig
 
 
 class Piece(NamedTuple):
-    """A part of a value: where it is and which bytes of the value's pattern it holds."""
+    """A part of a value: its location, and the bytes of the value's pattern that it contains."""
 
     register: str | None  #: None: on the stack
-    offset: int  #: on the stack: bytes above the first stacked argument
+    offset: int  #: on the stack: offset in bytes from the first stacked argument
     start: int  #: first byte of the pattern
-    size: int  #: bytes (of a register: as many as matter)
+    size: int  #: size in bytes (for a register the bytes used)
 
 
 Location: TypeAlias = tuple[Piece, ...]
@@ -35,7 +35,7 @@ class Reference(tuple[Piece, ...]):
 
 
 def promoted(ctype: CType) -> CType:
-    """The default argument promotions (C11 6.5.2.2): what a type becomes when it matches the ellipsis."""
+    """The type after the default argument promotions (C11 6.5.2.2), for an argument that matches the ellipsis."""
     match ctype:
         case Floating(size=4):
             return Floating(8, "double", BINARY64)
@@ -51,7 +51,7 @@ def by_base_standard(convention: CallingConvention, prototype: Prototype) -> boo
 
 
 class Assigner:
-    """The counters, and the rules that move them; with `results` over the registers that return."""
+    """The counters and the rules that advance them; with `results`, for the result registers."""
 
     def __init__(
         self, convention: CallingConvention, *, base_standard: bool = False, results: bool = False
@@ -59,7 +59,8 @@ class Assigner:
         self.convention = rules = convention
         self.base_standard = base_standard
         self.integers_used = 0
-        self.floats_used = 0  #: of the widest kind; with back-filling, a bit set of the narrowest
+        #: counter of registers of the widest kind; with back-filling, a bit set of registers of the narrowest
+        self.floats_used = 0
         self.stack_used = 0  #: bytes
         self.stack_alignment = rules.stack_alignment  #: bytes, of the first stacked argument
         self._results = results
@@ -70,13 +71,12 @@ class Assigner:
         }
 
     def copy(self) -> Assigner:
-        """Counters to continue from, apart from these."""
+        """An independent copy of the counters."""
         return copy.copy(self)
 
     def assign(self, ctype: CType, *, extra: bool = False) -> Location:
-        """The place of the next argument; `extra`: it matches the ellipsis.
-
-        Raises CallError if such an argument cannot be passed.
+        """The location of the next argument; `extra`: it matches the ellipsis. Raises CallError if it cannot be
+        passed.
         """
         rules = self.convention
         shape = classify(rules, ctype, not self._floats_are_integers(extra=extra))
@@ -84,7 +84,7 @@ class Assigner:
             return ()  # an empty structure of C: nothing is passed (GCC, clang)
         if shape.parts and (pieces := self._parts(shape.parts)) is not None:
             return pieces
-        own = bool(shape.parts) and not rules.floats_spill_to_integers  # in registers of its own, or on the stack
+        own = bool(shape.parts) and not rules.floats_spill_to_integers  # in registers, or on the stack
         if rules.passes_by_reference(shape.size) and not own:
             word = rules.word_size
             return Reference(self._integers(Shape((), True, word, word), extra=extra))
@@ -96,7 +96,7 @@ class Assigner:
         return self.base_standard or (extra and self.convention.variadic is VariadicRule.EXTRAS_AS_INTEGERS)
 
     def _parts(self, parts: tuple[Part, ...]) -> Location | None:
-        """A register for each part; None, and no register taken, where there are not enough."""
+        """A register for each part; None, without using any, when there are not enough."""
         before = self.integers_used, self.floats_used
         if parts[0].bank is Bank.X87 and not self._results:
             return None
@@ -181,7 +181,7 @@ class Assigner:
 
 
 def _pieces(register: str, part: Part) -> list[Piece]:
-    """One piece, or one for each of the registers that a name joins."""
+    """One piece, or one for each register in a joined name."""
     names = register.split(":")
     size = part.size // len(names)
     return [Piece(name, 0, part.start + number * size, size) for number, name in enumerate(names)]
@@ -190,9 +190,9 @@ def _pieces(register: str, part: Part) -> list[Piece]:
 def result_location(
     convention: CallingConvention, ctype: CType, *, base_standard: bool = False
 ) -> Location | None:
-    """Where a result of this type is: no pieces for void, None for memory whose address the caller passes.
+    """The location of a result of this type: no pieces for void, None for memory whose address the caller passes.
 
-    The register `convention.x87.top` is the x87 stack. Raises CallError for a type that cannot be returned.
+    The register `convention.x87.top` means the x87 stack. Raises CallError for a type that cannot be returned.
     """
     if isinstance(ctype, Void):
         return ()
@@ -212,7 +212,7 @@ def result_location(
 
 
 def result_pointer(convention: CallingConvention, assigner: Assigner) -> Piece:
-    """Where the address goes at which a result is wanted in memory; it may take the first argument's place."""
+    """The location of the address for a result in memory; it may use the first argument's location."""
     if convention.result_pointer is not None:
         return Piece(convention.result_pointer, 0, 0, convention.word_size)
     word = convention.word_size

@@ -1,8 +1,8 @@
-"""GNU attributes in C text, which pycparser does not read: those that change a type are moved into names.
+"""GNU attributes in C text, which pycparser does not parse: attributes that affect types are encoded in names.
 
-`__attribute__((aligned(8)))` and its like become a suffix of the name they declare, or a member at the front of
-the structure they are of; `Attributes` finds them again in the tree. Others say nothing about types and are
-dropped, but for calling conventions, which are refused.
+`__attribute__((aligned(8)))` and similar become a suffix of the declared name, or a first member of the structure;
+`Attributes` finds them in the tree. Attributes for calling conventions are refused; all others do not affect types
+and are removed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TYPE_WORDS = frozenset(
 
 
 class Attributes(NamedTuple):
-    """What attributes ask for; the numbers are C texts."""
+    """The values of attributes; numbers are C text."""
 
     packed: bool = False
     aligned: str | None = None
@@ -38,17 +38,17 @@ _NONE = Attributes()
 
 
 def move_attributes(source: str) -> tuple[str, list[Attributes]]:
-    """The text without attributes, and those that changed a type: a name with the mark of number n has the nth.
+    """The text without attributes, and the attributes that affect types: a name with mark n has the nth.
 
-    Raises CallError for an attribute that changes how a function is called.
+    Raises CallError for an attribute that changes the calling convention.
     """
     if "__attribute" not in source:
         return source, []
     tokens = [token for token in _TOKEN.findall(source) if not token.isspace()]
     found: list[Attributes] = []
     out: list[str] = []
-    pending: list[int] = []  # attributes that belong to the structure whose brace comes next
-    forward: list[int] = []  # attributes that belong to the name that comes next
+    pending: list[int] = []  # attributes of the structure whose brace comes next
+    forward: list[int] = []  # attributes of the name that comes next
     position = 0
     while position < len(tokens):
         token = tokens[position]
@@ -88,7 +88,9 @@ def _member(number: int) -> str:
 
 
 def _attach(out: list[str], after: str, number: int, pending: list[int]) -> bool:
-    """Put a mark where the attributes just read belong, if that is behind; else False."""
+    """Put a mark at the preceding name or structure, if the attributes just read belong to it; else return
+    False.
+    """
     if not out:
         return False
     last = out[-1]
@@ -125,7 +127,7 @@ def _opening(tokens: list[str], end: int) -> int:
 
 
 def _closing(tokens: list[str], start: int) -> int:
-    """The index behind the bracket that closes the one at `start`."""
+    """The index after the bracket that closes the one at `start`."""
     depth = 0
     for at in range(start, len(tokens)):
         depth += (tokens[at] == "(") - (tokens[at] == ")")
@@ -157,6 +159,6 @@ def _read(tokens: list[str]) -> Attributes:
 
 
 def unmarked(name: str | None) -> tuple[str, int | None]:
-    """A name as it was written, and the number of its attributes."""
+    """A name without its mark, and the number of its attributes."""
     match = _MARKED.fullmatch(name or "")
     return (match[1], int(match[2])) if match else (name or "", None)

@@ -18,37 +18,36 @@ _WIDTHS = {
 #: Names of the interchange formats (ISO/IEC TS 18661-3), GNU's too.
 _FORMATS = {"_Float16": BINARY16, "_Float32": BINARY32, "_Float64": BINARY64, "_Float32x": BINARY64,
             "_Float128": BINARY128, "__float128": BINARY128}  # fmt: skip
-#: Names a parser has to know, which are types where the data model has them.
+#: Names that the parser must know; they are types if the data model has them.
 FORMAT_NAMES = frozenset(_FORMATS)
 
 
 def integer(model: DataModel, size: int, signed: bool, name: str) -> Integer:
-    """An integer type of `size` bytes, aligned as this data model has it."""
+    """An integer type of `size` bytes, with the alignment of this data model."""
     return Integer(size, signed, name, _alignment(model, size))
 
 
 def floating(model: DataModel, name: str) -> Floating | None:
-    """A floating-point type by name; None where there is none of that name."""
+    """The floating-point type with that name, or None."""
     if name == "long double":
         return Floating(model.long_double_size, name, model.long_double, _alignment(model, model.long_double_size))
     fmt = {"float": BINARY32, "double": BINARY64, **_FORMATS}.get(name)
     if fmt is None or (name == "_Float16" and not model.has_float16):
         return None
     if fmt is BINARY128:
-        # Wherever there is one, its alignment is its size: i386's too.
+        # On every ISA that has it, its alignment is its size, on i386 too.
         return Floating(16, name, fmt) if model.has_float128 else None
     return Floating(fmt.size, name, fmt, _alignment(model, fmt.size))
 
 
 def _alignment(model: DataModel, size: int) -> int:
-    """0 where it is the size."""
+    """The alignment, or 0 when it is the size."""
     return model.maximum_alignment if size > model.maximum_alignment else 0
 
 
 def scalar(model: DataModel, names: list[str]) -> CType | None:
-    """The arithmetic type a list of specifier words names; None where these are no type.
-
-    Raises CallError for one this data model does not have.
+    """The arithmetic type for a list of specifier words, or None. Raises CallError for one that this data model
+    does not have.
     """
     spelt = " ".join(names)
     if "_Complex" in names or "__complex__" in names:
@@ -76,7 +75,7 @@ def scalar(model: DataModel, names: list[str]) -> CType | None:
 
 
 def vector(model: DataModel, element: CType, size: int) -> Vector:
-    """A vector of `size` bytes. Raises CallError for what cannot be one."""
+    """A vector type of `size` bytes. Raises CallError for an invalid element or size."""
     if not isinstance(element, Integer | Floating) or element.size > 8 or size % element.size or size & size - 1:
         raise CallError(f"there is no vector of {element} with {size} bytes")
     return Vector(
@@ -85,6 +84,6 @@ def vector(model: DataModel, element: CType, size: int) -> Vector:
 
 
 def array(target: CType, count: int | None) -> Array:
-    """An array. Raises CallError for an element without a size."""
+    """An array type. Raises CallError for an element without a size."""
     sized(target)
     return Array(target, count)

@@ -1,7 +1,7 @@
-"""Python buffers lent to the guest for the time of a call.
+"""Python buffers that are copied to the guest for the duration of a call.
 
-Small ones lie on the guest's stack, between the caller's frame and the arguments, so a call needs no
-allocation; once a call has lent more than `STACK_LIMIT` bytes, further ones come from the guest heap.
+Small buffers are on the guest's stack, between the caller's frame and the arguments, so a call needs no
+allocation; beyond `STACK_LIMIT` bytes per call, buffers are allocated on the guest heap.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ALIGNMENT = 16
 
 
 class Buffers:
-    """What one call lends. `bottom` is the lowest stack address used so far."""
+    """The buffers of one call. `bottom` is the lowest stack address used so far."""
 
     __slots__ = ("_back", "_callbacks", "_guest", "_heap", "_seen", "_top", "blocks", "bottom")
 
@@ -38,11 +38,11 @@ class Buffers:
 
     @property
     def pending(self) -> bool:
-        """Whether `finish` has anything to do."""
+        """Whether `finish` is necessary."""
         return bool(self._back or self._heap or self._callbacks)
 
     def lend(self, data: bytes, alignment: int = _ALIGNMENT) -> int:
-        """Copy `data` in; its guest address. Raises CallError when guest memory is exhausted."""
+        """Copy `data` to the guest and return its address. Raises CallError when guest memory is exhausted."""
         address = self.bottom - len(data) & -max(alignment, _ALIGNMENT)
         if self._top - address <= STACK_LIMIT:
             self.bottom = address
@@ -58,7 +58,9 @@ class Buffers:
     def lend_back(
         self, owner: object, data: bytes, store: Callable[[bytes], object], alignment: int = _ALIGNMENT
     ) -> int:
-        """Copy `data`, which stands for `owner`, in; `finish` gives `store` what has become of it."""
+        """Copy `data`, the bytes of `owner`, to the guest; `finish` calls `store` with the bytes after the
+        call.
+        """
         address = self._seen.get(id(owner))
         if address is None:
             address = self._seen[id(owner)] = self.lend(data, alignment)
@@ -66,7 +68,7 @@ class Buffers:
         return address
 
     def lend_callback(self, function: Callable[..., object], prototype: Prototype) -> int:
-        """The guest address of a function that runs a Python one, for the time of the call."""
+        """The guest address of a function that runs a Python function, for the duration of the call."""
         address = self._seen.get(id(function))
         if address is None:
             address = self._seen[id(function)] = self._guest.callbacks.callback(function, prototype)
@@ -74,7 +76,7 @@ class Buffers:
         return address
 
     def lend_object(self, rules: CallingConvention, ctype: Pointer, label: str, value: object) -> int | None:
-        """The guest address of what an object is lent as (see `emu.calls.lending`); None where it is nothing."""
+        """The guest address of an object's copy (see `emu.calls.lending`); None if it cannot be copied."""
         return lend(rules, ctype, label, value, self)
 
     def finish(self, *, copy_back: bool) -> None:

@@ -1,8 +1,8 @@
-"""Which registers the members of a value go to: what psABIs say of structures, unions, complex numbers, vectors.
+"""The kinds of registers for the members of structures, unions, complex numbers and vectors.
 
-`classify` takes a type apart into its scalars (`leaves`) and applies the rule its convention names: AMD64's
-classes of eightbytes, the homogeneous aggregates of the Arm ABIs, the flattening of RISC-V and LoongArch. What it
-gives does not depend on which registers are still free; `emu.calls.assign` counts those.
+`classify` splits a type into its scalars (`leaves`) and applies the rule of the convention: AMD64's classes of
+eightbytes, the homogeneous aggregates of the Arm ABIs, the flattening of RISC-V and LoongArch. The result does not
+depend on which registers are free; `emu.calls.assign` counts those.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from emu.calls.types import (
 from emu.errors import CallError
 from emu.isa.convention import BINARY128, X87, Aggregates, CallingConvention
 
-_LARGEST = 64  #: bytes: nothing larger is passed in registers of its own (four vectors of 16)
+_LARGEST = 64  #: bytes: larger types are never passed in registers (four vectors of 16 bytes)
 
 
 class Bank(enum.Enum):
-    """What a part of a value wants."""
+    """The kind of location for a part of a value."""
 
     INTEGER = enum.auto()
     FLOAT = enum.auto()
@@ -42,7 +42,7 @@ class Bank(enum.Enum):
 
 
 class Part(NamedTuple):
-    """Some bytes of a value that go to a register of their own."""
+    """The bytes of a value that have a separate register."""
 
     bank: Bank
     start: int
@@ -52,10 +52,11 @@ class Part(NamedTuple):
 class Shape(NamedTuple):
     """How a value is passed."""
 
-    parts: tuple[Part, ...]  #: all of them have a register, or none
-    words: bool  #: without those, it goes like an integer of as many words; else to the stack
+    parts: tuple[Part, ...]  #: either all of them have a register, or none
+    #: without registers, whether it is passed like an integer of that many words instead of on the stack
+    words: bool
     size: int
-    alignment: int  #: bytes, on the stack and for pairs of registers
+    alignment: int  #: alignment in bytes, on the stack and for pairs of registers
 
 
 class Leaf(NamedTuple):
@@ -68,7 +69,7 @@ class Leaf(NamedTuple):
 
 
 def leaves(ctype: CType, offset: int = 0, in_union: bool = False) -> Iterator[Leaf]:
-    """The scalars a type is made of, at their offsets; a complex number is two."""
+    """The scalars in a type with their offsets; a complex number has two."""
     match ctype:
         case Integer() | Floating() | Vector() | Pointer() | VaListType():
             yield Leaf(ctype, offset, None, in_union)
@@ -116,12 +117,12 @@ def classify(rules: CallingConvention, ctype: CType, in_registers: bool = True) 
 
 
 def _has_bank(rules: CallingConvention, ctype: Floating) -> bool:
-    """Whether floats of that kind never go where integers go."""
+    """Whether floats of that kind are never passed in integer registers."""
     return ctype.format is X87 or ctype.size in rules.float_arguments or _is_quad_vector(rules, ctype)
 
 
 def _is_quad_vector(rules: CallingConvention, ctype: Floating) -> bool:
-    """A binary128 besides an x87 long double is passed as a vector would be."""
+    """Whether the type is a binary128 that is passed like a vector, on ISAs with an x87 long double."""
     return ctype.format is BINARY128 and rules.data.long_double is X87
 
 
@@ -181,7 +182,7 @@ def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, 
 
 
 def has_vector(ctype: CType) -> bool:
-    """Whether some member, however deep, is a vector."""
+    """Whether a member at any depth is a vector."""
     if isinstance(ctype, Struct):
         return any(has_vector(member.type) for member in ctype.members or ())
     if isinstance(ctype, Array):
@@ -198,7 +199,7 @@ def _argument_alignment(rules: CallingConvention, ctype: Struct | Complex) -> in
 
 
 class _Class(enum.Enum):
-    """Classes of an eightbyte (AMD64 psABI, 3.2.3). MEMORY is told by an exception."""
+    """Classes of an eightbyte (AMD64 psABI, 3.2.3). MEMORY is signalled by an exception."""
 
     NONE = enum.auto()
     INTEGER = enum.auto()
@@ -209,7 +210,7 @@ class _Class(enum.Enum):
 
 
 def _eightbytes(ctype: Struct | Complex, size: int, found: tuple[Leaf, ...]) -> tuple[Part, ...]:
-    """The parts of a structure by its eightbytes' classes; none: memory (AMD64 psABI, 3.2.3)."""
+    """The parts of a structure by the classes of its eightbytes; none for memory (AMD64 psABI, 3.2.3)."""
     if isinstance(ctype, Complex) and ctype.part.format is X87:  # COMPLEX_X87
         return (Part(Bank.X87, 0, 10), Part(Bank.X87, ctype.part.size, 10))
     if size > 16:
@@ -248,7 +249,7 @@ def _leaf_classes(leaf: Leaf) -> Iterator[tuple[int, _Class]]:
 
 
 def _merged(one: _Class, two: _Class) -> _Class | None:
-    """The class of what has both; None: memory."""
+    """The class for two classes in one eightbyte; None: memory."""
     if one is two or two is _Class.NONE:
         return one
     if one is _Class.NONE:
@@ -276,7 +277,7 @@ def _class_parts(classes: list[_Class], size: int) -> Iterator[Part]:
 
 
 def _homogeneous(rules: CallingConvention, size: int, found: tuple[Leaf, ...]) -> tuple[Part, ...]:
-    """The members of a homogeneous aggregate (AAPCS64 5.9.5, AAPCS32 4.3.5); none where it is not one."""
+    """The members of a homogeneous aggregate (AAPCS64 5.9.5, AAPCS32 4.3.5); none for other types."""
     if not found or any(leaf.bits is not None for leaf in found):
         return ()
     first = found[0].type
@@ -303,8 +304,9 @@ def _homogeneous(rules: CallingConvention, size: int, found: tuple[Leaf, ...]) -
 
 
 def _flattened(rules: CallingConvention, ctype: CType, found: tuple[Leaf, ...]) -> tuple[Part, ...]:
-    """One or two members that floating-point registers take (RISC-V psABI, "Hardware Floating-point Calling
-    Convention"; LoongArch's, "Structures"); none where integer registers take the whole."""
+    """One or two members for floating-point registers (RISC-V psABI, "Hardware Floating-point Calling Convention";
+    LoongArch's, "Structures"); none when integer registers are used for the whole type.
+    """
     if not 1 <= len(found) <= 2 or any(leaf.in_union for leaf in found) or not rules.float_arguments:
         return ()
     parts = []
@@ -320,5 +322,5 @@ def _flattened(rules: CallingConvention, ctype: CType, found: tuple[Leaf, ...]) 
 
 
 def _width(leaf: Leaf) -> int:
-    """Bits of an integer: a bit-field counts for what it is, not for its type."""
+    """The width of an integer in bits; for a bit-field its own width."""
     return 8 * leaf.type.size if leaf.bits is None else leaf.bits[1]

@@ -1,8 +1,10 @@
-"""Python values as C values in memory, of every type: `packer` makes a function for each.
+"""Conversion of Python values into C values in memory: `packer` makes a function for a type.
 
-A structure is written from a record of that type, a dictionary, a sequence of its members' values or its bytes; an
-array from a sequence (what it lacks is zero, as in C), one of `char` from bytes or a string too; a complex number
-from a `complex`, a vector from a sequence. What does not fit is a CallError that names the place.
+- structure: from a record of that type, a dictionary, a sequence of its members' values, or its bytes;
+- array: from a sequence (missing elements are zero, as in C); of `char` also from bytes or a string;
+- complex number: from a `complex`; vector: from a sequence.
+
+A value that does not fit raises a CallError with its position.
 """
 
 from __future__ import annotations
@@ -30,14 +32,14 @@ from emu.calls.types import (
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY64, CallingConvention
 
-#: What labels say of an element, until its number is known.
+#: Placeholder for an element's number in labels.
 _ELEMENT = ", an element"
-#: From a Python value and what the call lends, the bytes.
+#: (Python value, the call's Lender) -> bytes.
 Packer: TypeAlias = Callable[[object, Lender | None], bytes]
 
 
 def packer(rules: CallingConvention, ctype: CType, label: str) -> Packer:
-    """What turns a Python value into a C value's bytes; `label` is what errors call it."""
+    """A function that converts a Python value into the bytes of a C value; `label` is its name in errors."""
     match ctype:
         case Integer() | Floating() | Pointer() | VaListType():
             return _scalar(scalar_encoder(rules, ctype, label), ctype.size)
@@ -118,7 +120,7 @@ _CODES = {(1, True): "b", (1, False): "B", (2, True): "h", (2, False): "H", (4, 
 
 
 def plain_code(ctype: CType) -> str | None:
-    """The letter of Python's struct module that has the same values, or None."""
+    """The letter of Python's struct module for the same type, or None."""
     if isinstance(ctype, Integer) and type(ctype) is Integer and not ctype.is_bool:
         return _CODES.get((ctype.size, ctype.signed))
     if isinstance(ctype, Floating) and ctype.format in (BINARY32, BINARY64):
@@ -127,7 +129,7 @@ def plain_code(ctype: CType) -> str | None:
 
 
 def _plain_struct(ctype: Struct) -> struct.Struct | None:
-    """One for a structure whose members are all plain numbers, in order."""
+    """A struct format for a structure whose members are all plain numbers, in order."""
     code, at = "<", 0
     for member in ctype.members or ():
         letter = plain_code(member.type)
@@ -156,7 +158,7 @@ class _StructPacker:
             try:
                 return self._plain.pack(*value)  # type: ignore[misc]
             except (struct.error, OverflowError):
-                pass  # told in words below
+                pass  # reported below
         if isinstance(value, View):
             if value._ctype_ != self._ctype:
                 raise CallError(f"{self._label}: a {value._ctype_} is no {self._ctype}")
@@ -190,7 +192,9 @@ class _StructPacker:
 
 
 def store_member(image: bytearray, member: Member, data: bytes, value: object, label: str) -> None:
-    """Put a member's bytes into its structure's. Raises CallError for what does not fit a bit-field."""
+    """Store a member's bytes in its structure's bytes. Raises CallError for a value that does not fit a
+    bit-field.
+    """
     if member.bits is None:
         image[member.offset : member.offset + len(data)] = data
         return

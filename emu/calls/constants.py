@@ -33,7 +33,7 @@ class Evaluator:
         self._ctype = ctype
 
     def value(self, node: Any) -> int:
-        """The value of an integer constant expression. Raises CallError for what is none."""
+        """The value of an integer constant expression. Raises CallError for other expressions."""
         try:
             found = int(self._value(node))
         except (ZeroDivisionError, ValueError, OverflowError) as error:
@@ -73,7 +73,7 @@ class Evaluator:
 
 
 def integer_literal(text: str) -> int | None:
-    """The value of a text that is an integer constant, with a sign perhaps; None for any other."""
+    """The value of an integer constant with an optional sign; None for other text."""
     match = _INTEGER.fullmatch(text)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""pycparser's trees as types of one data model, and the names they declare."""
+"""Conversion of pycparser's trees into types of a data model, and into declared names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REFERENCE = "_Atomic"  #: the qualifier that stands for C++'s `&`, see `emu.cal
 
 @dataclass
 class Scope:
-    """The names C text may use, and those it has declared. Tags have their keyword: "struct point"."""
+    """The names known to C text, and those it has declared. Tags include their keyword: "struct point"."""
 
     typedefs: dict[str, CType] = field(default_factory=dict)
     tags: dict[str, Struct | Enumeration] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Scope:
     variables: dict[str, CType] = field(default_factory=dict)
 
     def add(self, name: str, ctype: CType) -> None:
-        """Note a type by its tag, with the keyword, or the name of a typedef."""
+        """Add a type by its tag, with the keyword, or by the name of a typedef."""
         if name.partition(" ")[0] in ("struct", "union", "enum") and isinstance(ctype, Struct | Enumeration):
             self.tags[name] = ctype
             if isinstance(ctype, Enumeration):
@@ -53,7 +53,7 @@ class Scope:
             self.typedefs[name] = ctype
 
     def update(self, other: Scope) -> None:
-        """Take what another one declares, in place of the same names here."""
+        """Add the declarations of another scope, replacing the same names."""
         for mine, theirs in zip(self._tables(), other._tables(), strict=True):
             mine.update(theirs)
 
@@ -62,7 +62,7 @@ class Scope:
 
 
 class Builder:
-    """Makes types of nodes. Errors begin with `where`; `attributes` are those that marks in names number."""
+    """Makes types of nodes. Errors begin with `where`; marks in names are indices in `attributes`."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Builder:
         return CallError(f"{self._where}: {problem}")
 
     def declare(self, node: c_ast.Node) -> None:
-        """Note what a declaration at the top of a text declares."""
+        """Add the names that a top-level declaration declares."""
         tree: Any = node
         kind = type(node).__name__
         if kind == "FuncDef":
@@ -99,7 +99,7 @@ class Builder:
             return
         if kind == "Typedef":
             if isinstance(ctype, Struct) and ctype.name in ("struct", "union"):
-                ctype.name = f"{ctype.name} {name}"  # one without a tag is known by this name alone
+                ctype.name = f"{ctype.name} {name}"  # a type without a tag is known only by this name
             self.scope.typedefs[name] = ctype
         elif isinstance(ctype, FunctionType):
             found = ctype.prototype
@@ -108,7 +108,7 @@ class Builder:
             self.scope.variables[name] = ctype
 
     def declared(self, node: Any) -> CType:
-        """The type of a Decl, Typedef or Typename, with what attributes of its name say."""
+        """The type of a Decl, Typedef or Typename, with the attributes of its name applied."""
         name = unmarked(getattr(node, "name", None) or _declared_name(node.type))
         ctype = self.ctype(node.type)
         attributes = self._of(name[1])
@@ -119,7 +119,7 @@ class Builder:
         return ctype
 
     def _vector(self, ctype: CType, size: int) -> CType:
-        """A vector in place of the scalar that a declarator is made of."""
+        """Replace the scalar in a declarator by a vector of it."""
         try:
             if isinstance(ctype, Pointer):
                 return Pointer(self._vector(ctype.target, size), ctype.const, ctype.size)
@@ -145,7 +145,7 @@ class Builder:
     # ------------------------------------------------------------ types
 
     def ctype(self, node: Any) -> CType:
-        """The type a node stands for."""
+        """The type of a node."""
         match type(node).__name__:
             case "Typename" | "Decl":
                 return self.declared(node)
@@ -174,7 +174,7 @@ class Builder:
             return None
 
     def named(self, names: list[str]) -> CType:
-        """The type a list of specifier words names."""
+        """The type for a list of specifier words."""
         spelt = " ".join(names)
         if len(names) == 1 and (known := self._typedef(spelt)) is not None:
             return known
@@ -241,7 +241,7 @@ class Builder:
         for each in node.decls:
             name, number = unmarked(getattr(each, "name", ""))
             attributes = self._of(number)
-            if attributes is not None and not name:  # the structure's own
+            if attributes is not None and not name:  # attributes of the structure
                 packed = packed or attributes.packed
                 align = max(align, self._number(attributes.aligned) if attributes.aligned else 0)
             elif type(each).__name__ == "Decl":
@@ -296,7 +296,7 @@ class Builder:
 
 
 def _declared_name(node: Any) -> str | None:
-    """The name in a declarator, where only that has one."""
+    """The name in a declarator, for nodes that have it only there."""
     while node is not None and type(node).__name__ in ("PtrDecl", "ArrayDecl", "FuncDecl"):
         node = node.type
     name: str | None = getattr(node, "declname", None)

@@ -1,4 +1,4 @@
-"""The C types that an image's own DWARF gives its symbols, looked up by address."""
+"""The C types of an image's symbols from its DWARF, looked up by address."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _KNOWN: WeakKeyDictionary[Decoded, DwarfTypes] = WeakKeyDictionary()
 
 
 def dwarf_types(image: Image) -> DwarfTypes | None:
-    """What the debug information of an image says of types; None where it has none. Raises DebugInfoError."""
+    """The types in an image's debug information; None without any. Raises DebugInfoError."""
     decoded = image.decoded
     if not has_debug_info(decoded):
         return None
     if decoded not in _KNOWN:
-        from emu.calls.dwarf_types import DwarfTypes  # whose parser takes a while to load
+        from emu.calls.dwarf_types import DwarfTypes  # imported late: its parser is slow to import
         from relink.elf import dwarf
 
         data = convention(image.architecture.name).data
@@ -32,11 +32,9 @@ def dwarf_types(image: Image) -> DwarfTypes | None:
 
 
 def declared_prototype(symbol: Symbol, image: Image, address: int) -> Prototype | None:
-    """The prototype of the function at a guest address of `image`, as that of `symbol`; None where no DWARF covers
-    it.
-
-    For an ifunc, `image` and `address` are those of the implementation chosen. Raises DebugInfoError where DWARF
-    describes it in a way that cannot be used.
+    """The prototype of the function at a guest address of `image`, as that of `symbol`; None when no DWARF covers
+    it. For an ifunc, `image` and `address` are those of the chosen implementation. Raises DebugInfoError when
+    DWARF covers it but cannot be used.
     """
     types = dwarf_types(image)
     if types is None:
@@ -55,7 +53,7 @@ def declared_type(symbol: Symbol) -> CType | None:
 
 
 def missing_debug_file(image: Image) -> str | None:
-    """The name of the separate debug file an image refers to, where it was not found."""
+    """The name of the separate debug file of an image, if it was not found."""
     if image.decoded.debug_sections is not None or not has_debug_info(image.decoded):
         return None
     from relink.elf import dwarf

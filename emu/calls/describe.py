@@ -22,7 +22,7 @@ def definition(struct: Struct, *, offsets: bool = False, indent: str = "") -> st
 
 
 def _attributes(struct: Struct) -> str:
-    """What has to be said for the layout to be the same again."""
+    """The attributes required to reproduce the layout."""
     aligned = struct.alignment > struct.natural
     words = ["packed"] * struct.packed + [f"aligned({struct.alignment})"] * aligned
     return f" __attribute__(({', '.join(words)}))" if words else ""
@@ -37,7 +37,7 @@ def _member(member: Member, offsets: bool, indent: str) -> str:
 
 
 def described(name: str, ctype: CType) -> str:
-    """C for a type of that name: of a structure with offsets and holes, as pahole has it."""
+    """C for a type with that name; a structure has offsets and holes, as from pahole."""
     if isinstance(ctype, Struct):
         text = definition(ctype, offsets=True)
         holes = sum(size for _, size in holes_of(ctype))
@@ -49,7 +49,7 @@ def described(name: str, ctype: CType) -> str:
 
 
 def holes_of(struct: Struct) -> list[tuple[int, int]]:
-    """(offset, bytes) of what lies between members and behind the last, of a structure."""
+    """(offset, size) of the holes between the members of a structure and after the last."""
     if struct.is_union or struct.members is None:
         return []
     found, at = [], 0

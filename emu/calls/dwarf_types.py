@@ -1,9 +1,8 @@
-"""Types out of DWARF: entries of an image's debug information as types of its data model.
+"""Types from DWARF: entries of an image's debug information as types of its data model.
 
-Structures are read when somebody first asks for their members, so that a prototype does not cost what it could
-lead to. What DWARF describes and no call can pass (C++ classes that are passed as references, variant parts) has
-its layout, and the reason why it is refused by value. DWARF does not say `packed`; it is told by members that are
-not aligned.
+A structure's members are read on first access, so that a prototype does not load all types that it refers to.
+Types that cannot be passed by value (C++ classes that are passed by reference, variant parts) have a layout and
+the reason. DWARF does not record `packed`; it is inferred from members that are not aligned.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ _WORDS = frozenset("char short int long signed unsigned float double __int128 _B
 
 
 class DwarfTypes:
-    """The types of one image. Methods raise DebugInfoError for what cannot be read or said."""
+    """The types of one image. Methods raise DebugInfoError for types that cannot be read or expressed."""
 
     def __init__(self, debug: DebugTypes, model: DataModel, source: str) -> None:
         self._debug = debug
@@ -71,7 +70,7 @@ class DwarfTypes:
         self._named: dict[str, CType] | None = None
 
     def prototype(self, function: str, address: int | None = None) -> Prototype | None:
-        """The prototype of a function; None where no DWARF covers it."""
+        """The prototype of a function; None when no DWARF covers it."""
         place = self._debug.function(function, address)
         if place is None:
             return None
@@ -79,7 +78,7 @@ class DwarfTypes:
         return self._debug.guarded(lambda: self._prototype(die, function, language))
 
     def variable(self, name: str, address: int | None = None) -> CType | None:
-        """The type of a variable; None where no DWARF covers it."""
+        """The type of a variable; None when no DWARF covers it."""
         place = self._debug.variable(name, address)
         if place is None:
             return None
@@ -92,7 +91,7 @@ class DwarfTypes:
         return self._debug.guarded(make)
 
     def named(self) -> dict[str, CType]:
-        """All types that have names: "struct point" by its tag, `point_t` where a typedef has it."""
+        """All named types: "struct point" by its tag, `point_t` by a typedef."""
         if self._named is None:
             found: dict[str, CType] = {}
             for die in self._debug.named_types():
@@ -136,14 +135,14 @@ class DwarfTypes:
             return Pointer(ctype, False, word, reference=formal.passing is Passing.REFERENCE)
         if formal.promoted and isinstance(ctype, Floating) and ctype.format is BINARY32:
             return floating(self._model, "double") or ctype
-        if isinstance(ctype, Array):  # of languages that pass arrays in registers there is none
+        if isinstance(ctype, Array):  # no language passes arrays in registers
             return Pointer(ctype.target, False, word)
         return ctype
 
     # ------------------------------------------------------------ types
 
     def ctype(self, die: DIE | None, depth: int = 0) -> CType:
-        """The type an entry describes; None is void. Raises NotCError, CallError."""
+        """The type that an entry describes; None is void. Raises NotCError, CallError."""
         if depth > MAX_DEPTH:
             raise NotCError("its type is nested too deeply")
         if die is None:
@@ -192,7 +191,7 @@ class DwarfTypes:
             behind = self._writer.type_of(behind)
         try:
             found = self.ctype(behind, depth + 1)
-        except (NotCError, CallError, DebugInfoError):  # the address is the same, whatever is there
+        except (NotCError, CallError, DebugInfoError):  # a pointer is passed in the same way for every target type
             found = Void()
         return Pointer(found, const, word)
 
@@ -222,7 +221,7 @@ class DwarfTypes:
         return element
 
     def _counts(self, die: DIE) -> Iterator[int | None]:
-        """Of each dimension; None where the bound is not a constant, or there is none."""
+        """The number of elements of each dimension; None when the bound is missing or not a constant."""
         for child in die.iter_children():
             if child.tag != "DW_TAG_subrange_type":
                 continue
@@ -230,7 +229,7 @@ class DwarfTypes:
             upper = self._writer.attribute(child, "DW_AT_upper_bound")
             lower = self._writer.attribute(child, "DW_AT_lower_bound") or 0
             if count is None and isinstance(upper, int) and isinstance(lower, int):
-                count = upper + 1 - lower if upper < 1 << 48 else None  # an upper bound of -1 is one of none
+                count = upper + 1 - lower if upper < 1 << 48 else None  # an upper bound of -1 means no elements
             yield count if isinstance(count, int) and count >= 0 else None
 
     def _base(self, die: DIE) -> CType:
@@ -260,7 +259,7 @@ class DwarfTypes:
         return scalar(model, text.split()) or Void()
 
     def _enumeration(self, die: DIE, depth: int) -> CType:
-        """The integer it names, else one of its size, signed where an enumerator is negative."""
+        """The integer type in DW_AT_type, else one of its size, signed if an enumerator is negative."""
         name = self._writer.string(die, "DW_AT_name") or ""
         tag = f"enum {name}".strip()
         values = tuple(
@@ -347,7 +346,7 @@ def _alignment(ctype: CType) -> int:
 
 
 def _constant(expression: Any) -> int:
-    """DW_OP_plus_uconst n, as DWARF 2 has members' offsets. Raises NotCError for what is computed."""
+    """The value of DW_OP_plus_uconst n, a member's offset in DWARF 2. Raises NotCError for a computed offset."""
     data = bytes(expression)
     if data[:1] != b"\x23":
         raise NotCError("a member's offset is computed (a virtual base class)")

@@ -1,9 +1,9 @@
-"""C headers: the types, functions and constants they declare, in a data model of choice.
+"""C headers: the types, functions and constants that they declare, for a data model.
 
-A header without directives is parsed as it is. One with `#include` and the like goes through the preprocessor of a
-compiler for the target first (or any that is there, when it only includes its own): a cross gcc, clang, or the
-clang of the ziglang wheel. Declarations are read one by one, so that what pycparser does not understand costs no
-more than itself: it is in `problems`.
+A header without directives is parsed directly. A header with `#include` and other directives is first preprocessed
+by a compiler for the target (by any compiler, if it only includes its own headers): a cross gcc, clang, or the
+clang of the ziglang wheel. Declarations are parsed separately: one that pycparser does not understand is listed in
+`problems`, and the others are kept.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from emu.errors import CallError
 from emu.isa.convention import CallingConvention
 from emu.isa.registry import ISAS
 
-_TIMEOUT = 60.0  #: seconds for the preprocessor
-_MOST = 64 << 20  #: bytes of preprocessed text
+_TIMEOUT = 60.0  #: time limit of the preprocessor in seconds
+_MOST = 64 << 20  #: limit for the preprocessed text in bytes
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')", re.DOTALL)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[A-Za-z_]\w*|[{}();]|[^A-Za-z_{}();"\']+', re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -45,15 +45,14 @@ class HeaderKeywords(TypedDict, total=False):
 
     include: Sequence[str | os.PathLike[str]]  #: folders for #include, after the header's own
     defines: Mapping[str, object]  #: macros
-    compiler: Sequence[str]  #: the words of a command that preprocesses, in place of a compiler that is found
+    compiler: Sequence[str]  #: the command for preprocessing, instead of a compiler that is searched for
 
 
 def header_types(
     source: str | os.PathLike[str], rules: CallingConvention, **options: Unpack[HeaderKeywords]
 ) -> Types:
-    """What a header (a path, or C text itself) declares.
-
-    Raises CallError where there is no compiler for a header that needs one, or it fails.
+    """The declarations of a header (a path, or C text). Raises CallError when a required compiler is missing or
+    fails.
     """
     include, defines = options.get("include", ()), options.get("defines", {})
     text, folder = _text_of(source)
@@ -70,14 +69,14 @@ def header_types(
             _declare(declaration, pack, rules, scope)
         except CallError as error:
             problems.append(str(error))
-        except Exception as error:  # pycparser raises whatever its parsing meets
+        except Exception as error:  # pycparser raises arbitrary exceptions for unsupported text
             problems.append(f"{declaration.strip()[:80]}: {type(error).__name__}")
     name = "a header" if isinstance(source, str) and folder is None else os.path.basename(source)
     return Types(rules, scope, name, problems)
 
 
 def _text_of(source: str | os.PathLike[str]) -> tuple[str, Path | None]:
-    """The text, and the folder of the file it is from."""
+    """The text, and the folder of its file."""
     if isinstance(source, str) and re.search(r"[;{\n]", source):
         return source, None
     path = Path(source)
@@ -91,7 +90,7 @@ def _text_of(source: str | os.PathLike[str]) -> tuple[str, Path | None]:
 
 
 def compilers(arch: str) -> Iterator[list[str]]:
-    """Commands that preprocess for an architecture, as far as they are installed, the best first."""
+    """The installed commands for preprocessing for an architecture, the best first."""
     gnu, zig = ISAS[arch].triples
     if (path := shutil.which(f"{gnu}-gcc")) is not None:
         yield [path]
@@ -140,7 +139,7 @@ def _preprocessed(
 
 
 def _constants(text: str, scope: Scope) -> None:
-    """Macros that are integers. Those of the compiler itself have names with underscores, and are left out."""
+    """Macros that are integers, without the compiler's own, whose names begin with underscores."""
     for line in text.splitlines():
         if (match := _DEFINE.match(line)) is not None and not match[1].startswith("_"):
             value = integer_literal(match[2].strip().strip("()"))
@@ -149,7 +148,7 @@ def _constants(text: str, scope: Scope) -> None:
 
 
 def _declarations(text: str) -> Iterator[tuple[str, int]]:
-    """Each declaration at the top of a text, bodies of functions left out, with the packing it is under."""
+    """The top-level declarations of a text, without function bodies, with their #pragma pack value."""
     packs: list[int] = [0]
     lines: list[str] = []
     for line in _COMMENT.sub(lambda match: match[1] or " ", text).splitlines():
@@ -164,7 +163,7 @@ def _declarations(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _change(packs: list[int], match: re.Match[str]) -> None:
-    """What a #pragma pack does to the stack of packings."""
+    """Apply a #pragma pack to the stack of packings."""
     if match[1] == "pop":
         if len(packs) > 1:
             packs.pop()
@@ -178,7 +177,7 @@ def _split(text: str) -> Iterator[str]:
     """The declarations of a text, each with its semicolon."""
     parts: list[str] = []
     depth = 0
-    body = False  # inside of a function's
+    body = False  # inside a function body
     for token in _TOKEN.findall(_ASSEMBLER_NAME.sub(" ", text)):
         if token in "({" and token:
             if token == "{" and depth == 0 and _ends_in_parameters(parts):
@@ -198,7 +197,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _ends_in_parameters(parts: list[str]) -> bool:
-    """Whether what comes before a brace is a function's declarator, and not a structure."""
+    """Whether the text before a brace is a function declarator, not a structure."""
     last = next((part for part in reversed(parts) if not part.isspace()), "")
     return last == ")" and not re.match(
         r"\s*(typedef\s+)?(struct|union|enum)\b[^()]*__attribute__", "".join(parts)

@@ -1,8 +1,8 @@
-"""Where the members of structures and unions lie: GCC's rules, which clang shares, on every ABI here.
+"""The layout of structures and unions, by GCC's rules, which clang shares, for every ABI here.
 
-A member goes to the next multiple of its alignment, a bit-field into what is left of the unit of its type (System
-V ABI, Intel386 supplement, "Bit-Fields"; AAPCS32 8.1.8; AAPCS64 10.1.8; GCC's PCC_BITFIELD_TYPE_MATTERS). What
-ABIs differ in is in their `DataModel`. Structures that DWARF describes come laid out.
+A member is at the next multiple of its alignment, a bit-field in the rest of the current unit of its type (System
+V ABI, Intel386 supplement, "Bit-Fields"; AAPCS32 8.1.8; AAPCS64 10.1.8; GCC's PCC_BITFIELD_TYPE_MATTERS).
+Differences between ABIs are in `DataModel`. Structures from DWARF already have a layout.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from emu.isa.convention import DataModel
 
 
 class Declared(NamedTuple):
-    """A member as it is declared."""
+    """A declared member."""
 
-    name: str  #: empty: of an anonymous structure or union, or a bit-field that only pads
+    name: str  #: empty for an anonymous structure or union, or a padding bit-field
     type: CType
-    width: int | None = None  #: bits, of a bit-field
-    align: int = 0  #: bytes its declaration asks for (aligned, _Alignas); 0: what its type has
+    width: int | None = None  #: width of a bit-field in bits
+    align: int = 0  #: declared alignment in bytes (aligned, _Alignas); 0: that of its type
     packed: bool = False
 
 
@@ -34,10 +34,10 @@ def lay_out(
     pack: int = 0,
     align: int = 0,
 ) -> Struct:
-    """Give a structure or union (as its name says) its members, at their places; itself.
+    """Set the members of a structure or union (by its name) with their offsets, and return it.
 
-    `packed`, `align` (bytes) are its attributes, `pack` is the greatest alignment #pragma pack leaves its members.
-    Raises CallError for members without a size.
+    `packed` and `align` (bytes) are its attributes, `pack` is the limit of #pragma pack for its members'
+    alignment. Raises CallError for members without a size.
     """
     layout = _Layout(struct, model, packed=packed, pack=pack)
     for number, member in enumerate(declared):
@@ -96,7 +96,7 @@ class _Layout:
         if member.align:
             self._align(8 * member.align)
         bits = 8 * alignment
-        # How many multiples of the alignment it would touch, against how many its type has.
+        # The number of alignment units it would overlap, compared with the number in its type.
         if not packed and -(-(self._at % bits + width) // bits) > max(unit // bits, 1):
             self._align(bits)
         if member.name:

@@ -1,4 +1,4 @@
-"""What encoders ask of a call for values that lie in guest memory as long as it lasts."""
+"""`Lender`: the interface with which encoders copy values to guest memory for the duration of a call."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from emu.isa.convention import CallingConvention
 
 
 class Lender(Protocol):
-    """Lends Python objects to the guest for one call (see `emu.calls.buffers.Buffers`)."""
+    """Copies Python objects to the guest for one call (see `emu.calls.buffers.Buffers`)."""
 
     def lend(self, data: bytes, alignment: int = ...) -> int:
-        """Copy `data` in; its guest address. Raises CallError when guest memory is exhausted."""
+        """Copy `data` to the guest and return its address. Raises CallError when guest memory is exhausted."""
 
     def lend_back(self, owner: object, data: bytes, store: Callable[[bytes], object], alignment: int = ...) -> int:
-        """Copy `data`, which stands for `owner`, in; afterwards give `store` what has become of it."""
+        """Copy `data`, the bytes of `owner`, to the guest; after the call, call `store` with the bytes there."""
 
     def lend_callback(self, function: Callable[..., object], prototype: Prototype) -> int:
-        """The guest address of a function that runs a Python one."""
+        """The guest address of a function that runs a Python function."""
 
     def lend_object(self, rules: CallingConvention, ctype: Pointer, label: str, value: object) -> int | None:
-        """The guest address of what an object is lent as (see `emu.calls.lending`); None where it is nothing."""
+        """The guest address of an object's copy (see `emu.calls.lending`); None if it cannot be copied."""

@@ -1,9 +1,10 @@
-"""Python objects as pointer arguments: what is copied to the guest for a call, and back after it.
+"""Python objects as pointer arguments: they are copied to the guest for a call, and back after it.
 
-A record or array of Python's own is copied in and back, one that is a view of the guest gives its address. A list
-is an array of what the pointer points at, and gets the elements back; a tuple is one too, or a structure where
-that is what is pointed at, like a dictionary. A callable becomes a function of the pointer's prototype, until the
-call returns. Buffers (numpy arrays, bytearrays) are copied as they are, if their elements are of the right kind.
+- A record or array in Python's memory is copied in and back; a view of guest memory passes its address.
+- A list is an array of the pointer's target type; its elements are copied back. A tuple is an array too, or a
+  structure if the target is one, like a dictionary.
+- A callable becomes a function with the pointer's prototype, until the call returns.
+- Buffers (numpy arrays, bytearrays) are copied unchanged, if their elements have the right type.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from emu.isa.convention import CallingConvention
 
 
 def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, buffers: Lender) -> int | None:
-    """The guest address of what `value` is lent as; None where it is nothing that can be."""
+    """The guest address of the copy of `value`; None if it cannot be copied."""
     if isinstance(ctype.target, FunctionType):
         if not callable(value):
             return None
@@ -52,10 +53,10 @@ def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, bu
 
 
 def check_arity(function: Callable[..., object], prototype: Prototype, label: str) -> None:
-    """Raise CallError for a Python function that cannot be called with a prototype's arguments."""
+    """Raise CallError for a Python function that cannot take a prototype's arguments."""
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # of builtins, some do not say
+    except (TypeError, ValueError):  # some builtins have no signature
         return
     count = len(prototype.parameters) + prototype.variadic
     try:
@@ -83,7 +84,7 @@ def _view(ctype: Pointer, label: str, value: View, buffers: Lender) -> int:
 
 
 def _incomplete(target: CType, seen: Struct | Array) -> bool:
-    """Whether the pointer's structure is known by name only, and the name is the same."""
+    """Whether the pointer's structure is incomplete and has the same name."""
     return isinstance(target, Struct) and target.members is None and target.name == getattr(seen, "name", None)
 
 
@@ -111,7 +112,7 @@ def _elements(
 
 
 def _check_elements(target: CType, view: memoryview, label: str) -> None:
-    """Raises CallError for a buffer of numbers of another kind than is pointed at; plain bytes are anything."""
+    """Raise CallError for a buffer whose elements are not of the target type; plain bytes are always accepted."""
     while isinstance(target, Array):
         target = target.target
     if view.format in ("B", "b", "c") or not isinstance(target, Integer | Floating) or target.size == 1:

@@ -1,7 +1,8 @@
-"""Python values to bit patterns and back, one small function per parameter, chosen when a call is planned.
+"""Conversion between Python values and bit patterns, with one function per parameter, chosen when a call is
+planned.
 
-An encoder takes the Python value and the call's `Lender` and gives the pattern of the value, extended as the
-ABI wants it in a register. A decoder takes a pattern and gives the Python value.
+An encoder takes the Python value and the call's `Lender` and returns the bit pattern, extended as the ABI requires
+in a register. A decoder takes a pattern and returns the Python value.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from emu.isa.convention import BINARY32, BINARY64, X87, CallingConvention
 Encoder: TypeAlias = Callable[[object, Lender | None], int]
 Decoder: TypeAlias = Callable[[int], "int | float"]
 
-#: What is above a float in a register, where it is boxed.
+#: The bits above a NaN-boxed float in a register.
 NAN_BOX = 0xFFFF_FFFF_0000_0000
 
 
 def scalar_encoder(rules: CallingConvention, ctype: CType, label: str, *, box: int = 0) -> Encoder:
-    """The encoder of one number or pointer; `label` is what error messages call it, `box` is set in floats."""
+    """The encoder of a number or pointer; `label` is its name in errors, `box` is added to floats."""
     match ctype:
         case Integer():
             return _integer_encoder(rules, ctype, label)
@@ -54,7 +55,7 @@ def scalar_encoder(rules: CallingConvention, ctype: CType, label: str, *, box: i
 def result_scalar_encoder(
     rules: CallingConvention, ctype: CType, label: str, *, box: int, on_x87: bool
 ) -> Encoder:
-    """The encoder of a host function's result: what would have to be lent is refused."""
+    """The encoder of a host function's result; values that would have to be copied are refused."""
     if isinstance(ctype, Floating):
         return _float_encoder(ctype, label, box=box if ctype.format is BINARY32 else 0, on_x87=on_x87)
     if isinstance(ctype, Integer):
@@ -63,7 +64,7 @@ def result_scalar_encoder(
 
 
 def decoder(ctype: CType) -> Decoder:
-    """The decoder of a value of this type: signed as the type is, pointers unsigned."""
+    """The decoder of a value of this type; pointers are unsigned."""
     match ctype:
         case Integer(is_bool=True):
             return lambda bits: bits & 0xFF and 1
@@ -78,9 +79,9 @@ def decoder(ctype: CType) -> Decoder:
 
 
 def extra_type(rules: CallingConvention, value: object, parse: Callable[[str], CType]) -> tuple[CType, object]:
-    """The C type an argument that matches `...` is passed as, and the value. Raises CallError if none fits.
+    """The C type and value of an argument that matches `...`. Raises CallError if no type fits.
 
-    `parse` turns the text of an explicit (text, value) pair into a type.
+    `parse` converts the text of an explicit (text, value) pair into a type.
     """
     if isinstance(value, tuple) and len(value) == 2:
         kind = getattr(value[0], "_ctype_", value[0])
@@ -113,7 +114,7 @@ def _integer_encoder(rules: CallingConvention, ctype: Integer, label: str) -> En
     low, high = -1 << 8 * size - 1, 1 << 8 * size
     extended = ctype.signed or (rules.sign_extends_words and size == 4)
     extend = extender(size, word, signed=extended)
-    unchanged = 1 << 8 * size - extended  # patterns below this are the value itself
+    unchanged = 1 << 8 * size - extended  # patterns below this are equal to the value
 
     def slow(value: object) -> int:
         if isinstance(value, float):
@@ -172,7 +173,7 @@ def _float_encoder(ctype: Floating, label: str, *, box: int = 0, on_x87: bool = 
 
 
 def _address_encoder(word: int, ctype: CType, label: str) -> Encoder:
-    """Numbers and objects with an address; nothing that would have to be copied."""
+    """The encoder for numbers and objects with an address, without copies."""
     low, high, mask = -1 << 8 * word - 1, 1 << 8 * word, (1 << 8 * word) - 1
 
     def encode(value: object, buffers: Lender | None) -> int:
@@ -217,7 +218,9 @@ def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> En
 
 
 def _reference_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> Encoder:
-    """A number is lent to the guest as a value of the type referred to; anything else is as for a pointer."""
+    """The encoder of a reference: a number is copied to the guest as the target type; other values are as for a
+    pointer.
+    """
     pointer = _pointer_encoder(rules, ctype, label)
     target = ctype.target
     value_of: Encoder

@@ -26,15 +26,15 @@ class Types(Mapping[str, Any]):
     """Types by name: a structure or union as the class of its values, an enumeration as an IntEnum, others as
     types.
 
-    A name is a typedef's or a tag, with or without its keyword: `types.point`, `types["struct point"]`.
-    `functions` and `constants` are what a header declares besides.
+    A name is a typedef or a tag, with or without its keyword: `types.point`, `types["struct point"]`. `functions`
+    and `constants` are the other declarations of a header.
     """
 
     def __init__(self, rules: CallingConvention, scope: Scope, source: str, problems: Sequence[str] = ()) -> None:
         self._rules = rules
         self.scope = scope
         self._source = source
-        self.problems = tuple(problems)  #: sentences about declarations that were not understood
+        self.problems = tuple(problems)  #: a sentence for each declaration that was not understood
         self._enums: dict[str, type[enum.IntEnum]] = {}
         #: Prototypes by name.
         self.functions: Mapping[str, Prototype] = scope.functions
@@ -46,13 +46,11 @@ class Types(Mapping[str, Any]):
         return {**self.scope.tags, **self.scope.typedefs}
 
     def ctype(self, text: str) -> CType:
-        """The type that C text names here, such as "struct point *" or "point[3]". Raises CallError."""
+        """The type for C text with these types, such as "struct point *" or "point[3]". Raises CallError."""
         return parse_type(text, self._rules.arch, self.scope)
 
     def prototype(self, text: str) -> Prototype:
-        """The prototype that C text with these types declares; of a name alone, the one declared. Raises
-        CallError.
-        """
+        """The prototype for C text with these types, or for the name of a declared function. Raises CallError."""
         if text in self.functions:
             return self.functions[text]
         return parse_prototype(text, self._rules.arch, self.scope)
@@ -96,7 +94,7 @@ class Types(Mapping[str, Any]):
         return f"<Types of {self._source}: {len(self)} names>"
 
     def describe(self, name: str) -> str:
-        """C for a type, with the offsets of its members. Raises CallError for a name that is none."""
+        """C for a type, with the offsets of its members. Raises CallError for an unknown name."""
         for key in (name, *(f"{keyword} {name}" for keyword in _KEYWORDS)):
             if key in self._known:
                 return described(key, self._known[key])
@@ -110,7 +108,7 @@ def _enum_class(name: str, ctype: Enumeration) -> type[enum.IntEnum]:
 
 
 def view_at(memory: Memory, rules: CallingConvention, address: int, ctype: str | CType | type[View]) -> Any:
-    """What lies at a guest address, as a C type. Raises CallError."""
+    """The value at a guest address, read as a C type. Raises CallError."""
     if isinstance(ctype, str):
         ctype = parse_type(ctype, rules.arch)
     kind: CType = ctype._ctype_ if isinstance(ctype, type) else ctype

@@ -1,4 +1,4 @@
-"""Encoders and decoders of whole arguments and results: scalars, and what is passed in pieces or by reference."""
+"""Encoders and decoders of arguments and results: scalars, and values passed in pieces or by reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emu.isa.convention import CallingConvention
 
 
 class Aggregate(NamedTuple):
-    """An argument that is no scalar in registers or on the stack."""
+    """An argument that is not a scalar."""
 
     number: int  #: from 0
     size: int  #: bytes
@@ -24,12 +24,12 @@ class Aggregate(NamedTuple):
 
 
 def is_aggregate(ctype: CType) -> bool:
-    """Whether a type's values are made of several."""
+    """Whether a type's values consist of several values."""
     return isinstance(ctype, Struct | Complex | Vector)
 
 
 def argument_encoder(rules: CallingConvention, ctype: CType, location: Location, label: str) -> Encoder:
-    """The encoder of one argument: what goes to its location."""
+    """The encoder of one argument, for its location."""
     if isinstance(location, Reference):
         pack, alignment = packer(rules, ctype, label), sized(ctype).alignment
 
@@ -51,14 +51,14 @@ def _is_float_register(rules: CallingConvention, location: Location) -> bool:
 
 
 def argument_decoder(ctype: CType, location: Location) -> Decoder:
-    """The decoder of what an argument's location holds; of an aggregate, the pattern."""
+    """The decoder of one argument from its location; for an aggregate it returns the pattern."""
     if isinstance(location, Reference) or is_aggregate(ctype):
         return lambda bits: bits
     return decoder(ctype)
 
 
 def aggregates(rules: CallingConvention, types: Sequence[CType], locations: Sequence[Location]) -> list[Aggregate]:
-    """The arguments that `argument_decoder` does not finish."""
+    """The arguments that `argument_decoder` decodes only partly."""
     return [
         Aggregate(number, sized(ctype).size, unpacker(rules, ctype), isinstance(place, Reference))
         for number, (ctype, place) in enumerate(zip(types, locations, strict=True))
@@ -69,7 +69,9 @@ def aggregates(rules: CallingConvention, types: Sequence[CType], locations: Sequ
 def result_encoder(
     rules: CallingConvention, ctype: CType, location: Location | None
 ) -> Callable[[object, str], int]:
-    """What turns a host function's return value (and its name, for errors) into the result's pattern."""
+    """A function that converts a host function's return value (and its name, for errors) into the result's
+    pattern.
+    """
     if isinstance(ctype, Void):
         return lambda value, function: 0
     zero_for_none = not isinstance(ctype, Floating | Complex | Vector | Struct)
@@ -98,7 +100,7 @@ def result_encoder(
 
 
 def result_reader(rules: CallingConvention, ctype: CType, *, in_memory: bool) -> Unpacker | None:
-    """What reads a result that is not a number in registers; None for one that is."""
+    """The reader of a result that is not a number in registers, else None."""
     if in_memory or is_aggregate(ctype) or (isinstance(ctype, Pointer) and not isinstance(ctype.target, Void)):
         return unpacker(rules, ctype)
     return None

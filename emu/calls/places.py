@@ -1,4 +1,4 @@
-"""A plan's locations as lists to run through: which bits of which argument go to, and come from, where."""
+"""A plan's locations as flat lists: the bits of each argument in each register and stack slot."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class InRegister(NamedTuple):
     register: str
     shift: int  #: bits of the argument's pattern below the piece
     mask: int
-    fill: int  #: what is set above a boxed float; minus the sign bit of a word that is extended
+    fill: int  #: the bits above a boxed float; minus the sign bit for a word that is extended
 
     def of(self, pattern: int) -> int:
-        """What the register holds."""
+        """The content of the register."""
         bits = pattern >> self.shift & self.mask
         if self.fill < 0:
             return bits | (bits & -self.fill and NAN_BOX)
@@ -48,7 +48,7 @@ def in_registers(rules: CallingConvention, places: Iterable[Location]) -> list[I
             if piece.register is None:
                 continue
             mask, fill = -1, 0
-            if len(place) > 1:  # what fills a register alone may be wider than the type: extended, or boxed
+            if len(place) > 1:  # a value alone in a register may be wider than its type: extended, or boxed
                 mask = (1 << 8 * piece.size) - 1
                 if piece.register in floats:
                     fill = NAN_BOX if rules.float_boxed and piece.size == 4 else 0
@@ -59,7 +59,7 @@ def in_registers(rules: CallingConvention, places: Iterable[Location]) -> list[I
 
 
 def on_stack(places: Iterable[Location], pushed: int) -> list[OnStack]:
-    """The pieces that are stacked, `pushed` bytes of return address below them."""
+    """The pieces on the stack, above `pushed` bytes of return address."""
     return [
         OnStack(number, pushed + piece.offset, piece.size, 8 * piece.start)
         for number, place in enumerate(places)
@@ -69,7 +69,7 @@ def on_stack(places: Iterable[Location], pushed: int) -> list[OnStack]:
 
 
 def registers_read(rules: CallingConvention, places: Sequence[Location], *, variadic: bool) -> tuple[str, ...]:
-    """What reading the arguments reads, in one batch: the arguments' own registers first, then sp."""
+    """The registers to read for the arguments, in one batch: those of arguments first, then sp."""
     used = [piece.register for place in places for piece in place if piece.register]
     if variadic:
         used += rules.integer_arguments
@@ -80,14 +80,14 @@ def registers_read(rules: CallingConvention, places: Sequence[Location], *, vari
 
 
 def may_lend(parameter: Parameter, place: Location) -> bool:
-    """Whether an argument may be, or have in it, the address of something that is lent for the call."""
+    """Whether an argument may be or contain the address of an object copied for the call."""
     if isinstance(parameter.type, Pointer | VaListType) or isinstance(place, Reference):
         return True
     return is_aggregate(parameter.type) and any(isinstance(leaf.type, Pointer) for leaf in leaves(parameter.type))
 
 
 def is_simple(parameters: Sequence[Parameter], places: Sequence[Location]) -> bool:
-    """Whether every argument is one register, and integers are no values to lend."""
+    """Whether every argument is in one register and needs no copies."""
     return all(
         len(place) == 1
         and place[0].register

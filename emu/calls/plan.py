@@ -1,9 +1,12 @@
 """Moving arguments and results between Python and the guest.
 
-`plan_call(arch, prototype)` computes once where everything goes; the `CallPlan` it returns serves both
-directions. Calling the guest: `enter` turns Python arguments into registers and a piece of stack, the machine
-runs, `result` reads what came back, `Entry.finish` copies buffers back. Being called by it: `arguments` reads
-what the guest passed, `leave` writes the result and returns.
+`plan_call(arch, prototype)` computes all locations once; the `CallPlan` it returns is used in both directions.
+
+- Calling the guest: `enter` converts Python arguments into registers and stack contents, the machine runs,
+  `result` reads the result, `Entry.finish` copies buffers back.
+- Called by the guest: `arguments` reads the arguments, `leave` writes the result and returns.
+
+
 
 What Python values mean (C types on the left):
 
@@ -16,7 +19,7 @@ What Python values mean (C types on the left):
     `...`        int becomes int, or long long when it needs to; float becomes double; strings and buffers
                  become pointers; a pair (C type, value) gives the type
 
-A pattern is rejected, never cut: an argument out of range raises CallError with its number, name and type.
+Values are never truncated: an argument out of range raises CallError with its number, name and type.
 """
 
 from __future__ import annotations
@@ -59,16 +62,15 @@ _ONLY_INTS = frozenset({int})
 class Entry(NamedTuple):
     """Everything to set before the guest function runs: write `stack` at `sp` (if any), then `registers`."""
 
-    registers: list[tuple[str, int]]  #: sp and the link register included
-    stack: bytes  #: what lies at `sp` and above: return address, stacked arguments, buffers; often empty
+    registers: list[tuple[str, int]]  #: including sp and the link register
+    stack: bytes  #: contents at `sp` and above: return address, stacked arguments, buffers; often empty
     sp: int
     buffers: Buffers | None
     result_at: int = 0  #: guest address of a result in memory
 
     def finish(self, *, copy_back: bool = True) -> None:
-        """After the call: copy bytearrays back and free what was borrowed from the heap.
-
-        `copy_back=False` (the call did not return) only frees.
+        """After the call: copy bytearrays back and free heap blocks. `copy_back=False` (the call did not return)
+        only frees.
         """
         if self.buffers is not None:
             self.buffers.finish(copy_back=copy_back)
@@ -96,7 +98,7 @@ def _plan_extras(arch: str, prototype: Prototype, extras: tuple[Parameter, ...])
 
 
 class CallPlan:
-    """Where arguments and result of one prototype go on one ABI. Stateless; share it freely."""
+    """The locations of arguments and result of a prototype on an ABI. Stateless, may be shared."""
 
     def __init__(self, rules: CallingConvention, prototype: Prototype, extras: tuple[Parameter, ...] = ()) -> None:
         self.convention = rules
@@ -117,7 +119,7 @@ class CallPlan:
     def _assign_all(self) -> None:
         rules, result = self.convention, self.prototype.result
         base = self._assigner.base_standard
-        #: Where the result is; None: in memory, at an address the caller passes.
+        #: Location of the result; None: in memory, at an address that the caller passes.
         self.result_location = result_location(rules, result, base_standard=base)
         in_memory = self.result_location is None
         self._result_pointer = result_pointer(rules, self._assigner) if in_memory else None
@@ -128,7 +130,7 @@ class CallPlan:
                 places.append(self._assigner.assign(parameter.type, extra=number >= named))
             except CallError as error:
                 raise CallError(f"argument {number + 1} {parameter.name}".rstrip() + f": {error}") from None
-        self.locations: tuple[Location, ...] = tuple(places)  #: where each argument goes, extras included
+        self.locations: tuple[Location, ...] = tuple(places)  #: location of each argument, including variadic ones
 
     def _plan_arguments(self, types: Sequence[CType]) -> None:
         rules, places, in_memory = self.convention, self.locations, self._result_pointer is not None
@@ -167,12 +169,12 @@ class CallPlan:
     # ---------------------------------------------------------------- calling the guest
 
     def enter(self, guest: Guest, args: Sequence[object], sp: int, return_to: int) -> Entry:
-        """Lay out a call with `args`, below guest stack address `sp`, that returns to `return_to`.
+        """Prepare a call with `args`, below guest stack address `sp`, that returns to `return_to`.
 
-        Nothing is written but big buffers, which are copied to the heap. Raises CallError for a wrong number
-        of arguments or one that does not fit its parameter.
+        Only big buffers are written, to the heap. Raises CallError for a wrong number of arguments or one that
+        does not fit its parameter.
         """
-        # The fast path: as many registers as arguments, and nothing to lend.
+        # The fast path: one register per argument, and no copies.
         if (
             self._simple
             and len(args) == len(self._targets)
@@ -229,7 +231,7 @@ class CallPlan:
         return Entry(registers, bytes(image), bottom, buffers, result_at)
 
     def result(self, guest: Guest, at: int = 0) -> Any:
-        """What the function that has just returned gave back (`at`: its `Entry.result_at`); None for void."""
+        """The result of the function that has just returned (`at`: its `Entry.result_at`); None for void."""
         decode, read, stack = self._decode_result, self._read_result, self._x87
         if decode is None:
             return None
@@ -254,13 +256,13 @@ class CallPlan:
     def arguments(self, guest: Guest) -> tuple[Value, ...]:
         """The arguments of the call whose first instruction the guest has stopped at.
 
-        Integers are signed as their types are, pointers unsigned; `va_list` arrives as a VaList, and what
-        matches `...` as one last VarArgs.
+        Integers are signed by their types, pointers unsigned; a `va_list` is a VaList, and arguments that match
+        `...` are one final VarArgs.
         """
         cpu = guest.cpu
         if not self._read_names:
             return ()
-        if len(self._read_names) == 1:  # a batch of one costs more
+        if len(self._read_names) == 1:  # a batch of one is slower
             values = [cpu.read_register(self._read_names[0])]
         else:
             values = cpu.read_registers(self._read_names)
@@ -294,11 +296,13 @@ class CallPlan:
 
     @property
     def result_in_memory(self) -> bool:
-        """Whether the caller says where the result goes: `result_address` must be asked when it has called."""
+        """Whether the caller passes the address of the result: `result_address` must then be called at the
+        function's start.
+        """
         return self._result_pointer is not None
 
     def result_address(self, guest: Guest) -> int:
-        """Where the caller, whose call the guest has stopped at, wants a result in memory."""
+        """The address for a result in memory, at the first instruction of a call."""
         pointer = self._result_pointer
         if pointer is None:
             return 0
@@ -307,10 +311,11 @@ class CallPlan:
         return guest.memory.read_uint(guest.cpu.read_register("sp") + self._pushed, self._pushed)
 
     def leave(self, guest: Guest, value: object, function: str = "", at: int = 0) -> int:
-        """Return `value` from the function the guest has stopped at; `at` is what `result_address` said.
+        """Return `value` from the function at whose first instruction the guest has stopped; `at` is from
+        `result_address`.
 
-        Gives the address to resume at (on Arm, bit 0 means Thumb). None stands for 0 or NULL where an integer
-        or pointer is due. Raises CallError, naming `function`, for a value the result type cannot hold.
+        Returns the address to continue at (on Arm, bit 0 means Thumb). None means 0 or NULL for an integer or
+        pointer result. Raises CallError, naming `function`, for a value that does not fit the result type.
         """
         rules = self.convention
         cpu = guest.cpu
@@ -338,14 +343,14 @@ class CallPlan:
     # ---------------------------------------------------------------- pieces
 
     def _label(self, number: int) -> str:
-        """What errors call argument `number` (from 1)."""
+        """The name of argument `number` (from 1) in errors."""
         parameters = self._parameters
         name = parameters[number - 1].name if number <= len(parameters) else ""
         function = f" of {self.prototype.name}" if self.prototype.name else ""
         return f"argument {number}{f' ({name})' if name else ''}{function}"
 
     def _with_extras(self, args: Sequence[object]) -> tuple[CallPlan, Sequence[object]]:
-        """The plan for as many arguments as there are, and their values. Raises CallError on a bad count."""
+        """The plan for the actual number of arguments, and their values. Raises CallError for a wrong number."""
         prototype = self.prototype
         wanted = len(prototype.parameters)
         if len(args) < wanted or (len(args) > wanted and not prototype.variadic):
@@ -361,7 +366,7 @@ class CallPlan:
         return _plan_extras(arch, prototype, types), [*args[:wanted], *(value for _, value in extras)]
 
     def _fixed_registers(self) -> tuple[tuple[str, int], ...]:
-        """Registers a call sets whatever the arguments are."""
+        """Registers that every call sets."""
         rules = self.convention
         if rules.vector_count_register is None or not self.prototype.variadic:
             return ()

@@ -1,10 +1,9 @@
 """C types and prototypes, from text.
 
-`parse_prototype("int add(int a, double b)", "arm")` gives the `Prototype` that `emu.calls.plan` passes arguments
-by; names may be left out (`int(int, double)`). The text is parsed by pycparser; the types of the C and
-POSIX headers (size_t, int32_t, FILE, va_list, …) are known beforehand, each with its size in the
-architecture's data model, and so are those of a `Scope` (of a header, or an image's debug information). An unknown
-name is an error.
+`parse_prototype("int add(int a, double b)", "arm")` returns the `Prototype` that `emu.calls.plan` uses; names may
+be omitted (`int(int, double)`). The text is parsed by pycparser; the types of the C and POSIX headers (size_t,
+int32_t, FILE, va_list, …) are known beforehand, each with its size in the architecture's data model, and so are
+those of a `Scope` (of a header, or an image's debug information). An unknown name is an error.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ _KEYWORDS = frozenset(
     while _Bool _Complex _Thread_local _Static_assert _Atomic _Alignof _Alignas __int128
 """.split()
 )
-#: GNU spellings that mean a standard one, or nothing here.
+#: GNU spellings with their standard equivalents, or empty.
 _SPELLINGS = {
     "__restrict": "restrict", "__restrict__": "restrict", "__const": "const", "__const__": "const",
     "__volatile": "volatile", "__volatile__": "volatile", "__inline": "inline", "__inline__": "inline",
@@ -89,11 +88,11 @@ _SPELLINGS = {
 _REFERENCE = "_Atomic"
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\.\.\.|\S")
-_MAX_TEXT = 16_384  #: characters; prototypes that people write, and those from DWARF, are far shorter
+_MAX_TEXT = 16_384  #: limit in characters; real prototypes are much shorter
 
 
 def spelt(source: str) -> str:
-    """The text with GNU spellings replaced by those of C."""
+    """The text with GNU spellings replaced by standard ones."""
     return _WORD.sub(lambda match: _SPELLINGS.get(match[0], match[0]), source)
 
 
@@ -147,11 +146,12 @@ class _Text:
             raise CallError(f"prototype {self.text!r}: {bad[0]!r} has no place in a prototype")
         if "&" in source and _REFERENCE in source:
             raise CallError(f"prototype {self.text!r}: references and {_REFERENCE} together are not supported")
-        # C's parser knows no references: a pointer with a qualifier that nothing else here has means one.
+        # The C parser does not support references: they are encoded as pointers with an otherwise unused
+        # qualifier.
         return source.replace("&", f"* {_REFERENCE} ")
 
     def _diagnosis(self, source: str) -> str:
-        """What is wrong with a text that does not parse: most often an unknown type name."""
+        """The problem with text that does not parse: usually an unknown type name."""
         before = "("
         tokens = _TOKEN.findall(source)
         for token, after in zip(tokens, [*tokens[1:], ""], strict=False):

@@ -1,8 +1,9 @@
-"""C structures, unions, arrays and pointers as Python objects: views of Python's own bytes or of guest memory.
+"""C structures, unions, arrays and pointers as Python objects: views of Python's memory or of guest memory.
 
-A structure's class has its members as attributes: `Point(x=1, y=2)`, `point.x`. A record iterates over its
-members' values, compares equal to a tuple of them, and may be assigned to where it lies in the guest. Arrays are
-sequences; `numpy()` gives their elements as one. A pointer is an int that knows what it points at.
+- A structure's class has its members as attributes: `Point(x=1, y=2)`, `point.x`. A record iterates over its
+  members' values and compares equal to a tuple of them; assigning to a member of a view changes guest memory.
+- Arrays are sequences; `numpy()` returns a numpy array of the elements.
+- A pointer is an int with its target type.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from emu.ports import Memory
 
-#: From memory and an offset in it, the Python value: a number, bytes, or a view of the memory.
+#: (memory, offset) -> the Python value: a number, bytes, or a view of the memory.
 Unpacker: TypeAlias = Callable[[Store, int], object]
 
 
@@ -78,9 +79,8 @@ class Record(View):
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, *values: object, **members: object) -> None:
-        """A record in Python's memory: members by position or by name, what is left out is zero.
-
-        Raises CallError for what does not fit.
+        """Create a record in Python's memory: members by position or by name, the rest zero. Raises CallError for
+        values that do not fit.
         """
         super().__init__(Store(bytearray()), 0)
         if values and members:
@@ -94,7 +94,7 @@ class Record(View):
 
     @classmethod
     def _over_(cls, store: Store, at: int) -> Self:
-        """The record that lies at an offset."""
+        """The record at an offset of a store."""
         made = cls.__new__(cls)
         made._store_ = store
         made._at_ = at
@@ -157,7 +157,7 @@ def record_class(rules: CallingConvention, ctype: Struct) -> type[Record]:
 
 
 class ArrayView(View, Sequence[Any]):
-    """An array in memory: a sequence of its elements, which may be assigned to."""
+    """An array in memory: a mutable sequence of its elements."""
 
     __slots__ = ("_ctype_", "_rules_")
     __hash__ = None  # type: ignore[assignment]
@@ -171,7 +171,7 @@ class ArrayView(View, Sequence[Any]):
         return self._ctype_.count or 0
 
     def _place(self, index: int) -> int:
-        """The offset of an element; an array without a bound has as many as are asked for."""
+        """The offset of an element; an array without a bound accepts every index."""
         count = self._ctype_.count
         if count is not None:
             if not -count <= index < count:
@@ -211,11 +211,13 @@ class ArrayView(View, Sequence[Any]):
         return repr(list(self))
 
     def string(self, encoding: str = "utf-8") -> str:
-        """The text up to a NUL."""
+        """The text before the first NUL."""
         return bytes(self).partition(b"\0")[0].decode(encoding, "surrogateescape")
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The elements as a numpy array: a view of Python's memory, a copy of the guest's. Raises CallError."""
+        """The elements as a numpy array: a view of Python's memory, or a copy of guest memory. Raises
+        CallError.
+        """
         return numpy_array(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -239,7 +241,7 @@ def numpy_array(view: ArrayView) -> np.ndarray[Any, Any]:
 
 
 def numpy_type(ctype: CType) -> np.dtype[Any]:
-    """The dtype with a type's layout. Raises CallError where numpy has none."""
+    """The dtype with a type's layout. Raises CallError when numpy has none."""
     import numpy
 
     if isinstance(ctype, Struct):
@@ -266,7 +268,7 @@ def numpy_type(ctype: CType) -> np.dtype[Any]:
 
 
 class GuestPointer(int):
-    """A pointer's value: an int with the type it points at, which follows it into guest memory."""
+    """A pointer's value: an int with the target type and the guest memory."""
 
     _rules: CallingConvention
     _ctype: Pointer
@@ -274,7 +276,7 @@ class GuestPointer(int):
 
     @property
     def contents(self) -> Any:
-        """What it points at: a number, bytes, or a view. Raises CallError for NULL and for what has no size."""
+        """The target: a number, bytes, or a view. Raises CallError for NULL and for a target without a size."""
         return self[0]
 
     @contents.setter
@@ -294,7 +296,7 @@ class GuestPointer(int):
         self._memory.write(self._at(index), pack(value, None))
 
     def string(self, encoding: str = "utf-8", limit: int = 1 << 24) -> str:
-        """The text it points at, up to a NUL (of `wchar_t`, four bytes of zero)."""
+        """The string at the pointer, up to a NUL (for `wchar_t`, four zero bytes)."""
         target = self._ctype.target
         if getattr(target, "size", 1) == 4:
             units: list[bytes] = []
@@ -304,12 +306,12 @@ class GuestPointer(int):
         return self._memory.read_cstring(int(self), limit).decode(encoding, "surrogateescape")
 
     def bytes(self, size: int) -> bytes:
-        """`size` bytes from where it points."""
+        """`size` bytes at the pointer."""
         return self._memory.read(int(self), size)
 
 
 def pointer_value(rules: CallingConvention, ctype: Pointer, value: int, memory: Memory | None) -> int:
-    """A pointer as Python sees it: a GuestPointer where there is memory to follow it in and something to find."""
+    """A pointer as a Python value: a GuestPointer if there is guest memory and a target type to read."""
     if memory is None or isinstance(ctype.target, Void):
         return value
     made = GuestPointer(value)
@@ -322,7 +324,7 @@ def pointer_value(rules: CallingConvention, ctype: Pointer, value: int, memory: 
 
 @lru_cache(maxsize=4096)
 def unpacker(rules: CallingConvention, ctype: CType) -> Unpacker:
-    """What reads a C value of this type from memory."""
+    """A function that reads a C value of this type from memory."""
     match ctype:
         case Pointer():
             size = ctype.size
@@ -356,7 +358,7 @@ def _read_scalar(decode: Callable[[int], object], size: int) -> Unpacker:
 
 
 def member_unpacker(rules: CallingConvention, member: Member) -> Unpacker:
-    """What reads a member of a structure that begins at the offset given."""
+    """A function that reads a member of the structure at a given offset."""
     if member.bits is None:
         inner, offset = unpacker(rules, member.type), member.offset
         return lambda store, at: inner(store, at + offset)

@@ -1,4 +1,4 @@
-"""The memory that records and arrays are views of: bytes of Python's own, or a guest's."""
+"""The memory of records and arrays: Python's memory, or a guest's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """Bytes of Python's own. Pointers among them are followed in `memory`, the guest's, where it is known."""
+    """Bytes in Python's memory. Pointers in them refer to `memory`, the guest's, if known."""
 
     __slots__ = ("data", "memory")
 
@@ -26,12 +26,12 @@ class Store:
         self.data[at : at + len(data)] = data
 
     def address(self, at: int) -> int | None:
-        """The guest address of an offset; None where the bytes are Python's."""
+        """The guest address of an offset; None for bytes in Python's memory."""
         return None
 
 
 class GuestStore(Store):
-    """Guest memory from an address on."""
+    """Guest memory beginning at an address."""
 
     __slots__ = ("base",)
 
@@ -50,7 +50,9 @@ class GuestStore(Store):
 
 
 class View:
-    """What is seen of a store as one type: records and arrays. Names of C members cannot collide with these."""
+    """A part of a store viewed as one type: base class of records and arrays. Its names cannot collide with C
+    members.
+    """
 
     __slots__ = ("_at_", "_store_")
     _ctype_: Any
@@ -61,7 +63,7 @@ class View:
 
     @property
     def address(self) -> int | None:
-        """The guest address; None where the bytes are Python's. A member of that name hides it: see
+        """The guest address; None for bytes in Python's memory. A member named `address` hides it: see
         `address_of`.
         """
         return self._store_.address(self._at_)
@@ -71,7 +73,7 @@ class View:
 
 
 def address_of(value: object) -> object:
-    """The guest address of a view, or what has one; else the value itself."""
+    """The guest address of a view or other object with an address; else the value itself."""
     if isinstance(value, View):
         address = value._store_.address(value._at_)
         return value if address is None else address

@@ -1,7 +1,7 @@
-"""Names every C prototype may use without declaring them: the typedefs of the C, POSIX and GNU headers.
+"""The typedefs of the C, POSIX and GNU headers, which every C prototype may use without a declaration.
 
-Sizes are glibc's (without _TIME_BITS and _FILE_OFFSET_BITS); those that differ between data models are given
-as the name of the `DataModel` field with the size.
+Sizes are glibc's (without _TIME_BITS and _FILE_OFFSET_BITS); those that differ between data models are given as
+the name of the `DataModel` field with the size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BY_SIZE: dict[tuple[int | str, bool], str] = {
     ("time_size", True): "time_t off_t suseconds_t",
 }
 
-#: Name -> (bytes, or the DataModel field that has them; signed). `wchar_t` is apart: its sign varies.
+#: Name -> (bytes, or the DataModel field that has them; signed). `wchar_t` is separate: its signedness varies.
 INTEGERS: dict[str, tuple[int | str, bool]] = {
     name: row for row, names in _BY_SIZE.items() for name in names.split()
 }
@@ -38,5 +38,5 @@ STRUCTS = frozenset({
 #: Pointers to structures without a name.
 POINTERS = frozenset({"locale_t"})
 _VARYING = {"wchar_t", "float_t", "double_t"}
-#: All of them, less what is a keyword.
+#: All of them, without keywords.
 TYPEDEFS = (frozenset(INTEGERS) | VA_LISTS | STRUCTS | POINTERS | _VARYING) - {"_Bool"}

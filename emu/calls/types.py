@@ -1,8 +1,8 @@
-"""The C types of one data model, as values: what text, headers, DWARF and annotations are turned into.
+"""The C types of a data model, made from text, headers, DWARF or annotations.
 
-Every type knows its size and alignment on the ABI it was made for. Types compare by structure: two structures are
-equal where their members are, whatever was read to make them. `declare` prints a type as C, `emu.calls.describe`
-the members of structures.
+Every type has its size and alignment on the ABI. Types compare by structure: two structures are equal if their
+members are, regardless of their source. `declare` prints a type as C, `emu.calls.describe` prints the members of
+structures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """`void`: as a result, nothing; behind a pointer, anything."""
+    """`void`: as a result no value; as a pointer's target any type."""
 
     def __str__(self) -> str:
         return "void"
@@ -34,8 +34,8 @@ class Integer:
 
     size: int
     signed: bool
-    name: str  #: as it was spelt; part of the type, since bool and wchar_t are recognised by it
-    align: int = 0  #: bytes; 0: its size
+    name: str  #: its spelling; part of the type, since bool and wchar_t are recognised by it
+    align: int = 0  #: alignment in bytes; 0: its size
 
     @property
     def alignment(self) -> int:
@@ -43,12 +43,12 @@ class Integer:
 
     @property
     def is_bool(self) -> bool:
-        """Whether any value but zero becomes one."""
+        """Whether every value except zero is converted to one."""
         return self.name in ("_Bool", "bool")
 
     @property
     def is_character(self) -> bool:
-        """Whether it is plain `char`, arrays of which are text."""
+        """Whether it is plain `char`, whose arrays are text."""
         return self.name == "char"
 
     def __str__(self) -> str:
@@ -57,19 +57,19 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Enumeration(Integer):
-    """An enumeration: the integer it is stored as, and its enumerators."""
+    """An enumeration: its integer type and its enumerators."""
 
     values: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Floating:
-    """A binary floating-point type. `size` in bytes is sizeof; `format` what the bits mean."""
+    """A binary floating-point type. `size` in bytes is sizeof; `format` is the meaning of the bits."""
 
     size: int
     name: str
     format: FloatFormat = BINARY64
-    align: int = 0  #: bytes; 0: its size
+    align: int = 0  #: alignment in bytes; 0: its size
 
     @property
     def alignment(self) -> int:
@@ -103,7 +103,7 @@ class Vector:
 
     element: Integer | Floating
     count: int
-    align: int = 0  #: bytes; 0: its size
+    align: int = 0  #: alignment in bytes; 0: its size
 
     @property
     def size(self) -> int:
@@ -121,8 +121,8 @@ class Vector:
 class Pointer:
     """A pointer (also an array or function parameter). `const`: the object pointed at is const.
 
-    A `reference`, `int &` in a prototype, is given the value itself, which is lent to the guest for the call: how
-    Fortran passes arguments.
+    For a `reference`, `int &` in a prototype, the argument is the value itself, which is copied to the guest for
+    the call, as Fortran passes arguments.
     """
 
     target: CType
@@ -140,7 +140,7 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """An array object, which a parameter never is. `count` is None where the bound is not given."""
+    """An array (parameters are never arrays). `count` is None without a bound."""
 
     target: CType
     count: int | None
@@ -159,33 +159,32 @@ class Array:
 
 
 class Member(NamedTuple):
-    """A member of a structure or union; of an anonymous one, `name` is empty."""
+    """A member of a structure or union; `name` is empty for an anonymous one."""
 
     name: str
     type: CType
-    offset: int  #: bytes from the structure's start; of a bit-field those of its first bit
+    offset: int  #: offset in bytes; for a bit-field that of its first bit
     bits: tuple[int, int] | None = None  #: of a bit-field: (first bit from the structure's start, width)
-    align: int = 0  #: bytes, where the declaration asks for more or less than the type has
+    align: int = 0  #: alignment in bytes, if the declaration changes that of the type
 
 
 class Struct:
-    """A structure or union. Without members (None) it is incomplete: fine behind a pointer.
-
-    Compared by structure: name, members and layout; a cycle through pointers counts as equal. With `fill`, which
-    is called when somebody first asks for its layout and calls `complete`, it is read only then.
+    """A structure or union. Without members (None) it is incomplete and can only be a pointer's target. Compared
+    by structure: name, members and layout; cycles through pointers count as equal. `fill`, if given, is called on
+    first access to the layout and must call `complete`.
     """
 
     __slots__ = ("_fill", "alignment", "members", "name", "natural", "packed", "refused", "size")
 
     size: int | None  #: bytes, if known
     alignment: int  #: bytes
-    natural: int  #: the alignment its members ask for, whatever the whole type's attributes say
+    natural: int  #: the alignment required by its members, without the attributes of the whole type
     members: tuple[Member, ...] | None
-    packed: bool  #: whether its members are not aligned
-    refused: str  #: why it cannot be passed by value, if it cannot
+    packed: bool  #: whether its members are unaligned
+    refused: str  #: why it cannot be passed by value, or empty
 
     def __init__(self, name: str, size: int | None = None, fill: Callable[[Struct], object] | None = None) -> None:
-        self.name = name  #: with its keyword: "struct point"; "struct" where it has none
+        self.name = name  #: with its keyword: "struct point"; "struct" without a tag
         self._fill = fill
         if fill is None:
             self._set(None, size, 1, 1)
@@ -195,7 +194,7 @@ class Struct:
         self.packed, self.refused = False, ""
 
     def complete(self, members: tuple[Member, ...], size: int, alignment: int, natural: int) -> Struct:
-        """Give it its members, once; itself."""
+        """Set its members, once, and return it."""
         self._set(members, size, alignment, natural)
         return self
 
@@ -214,7 +213,7 @@ class Struct:
 
     @property
     def fields(self) -> dict[str, Member]:
-        """Every member that has a name, those of anonymous members too, as members of this type."""
+        """All named members, including those of anonymous members, as members of this type."""
         found: dict[str, Member] = {}
         for member in self.members or ():
             if member.name:
@@ -243,7 +242,7 @@ def _moved(member: Member, by: int) -> Member:
 
 @dataclass(frozen=True, slots=True)
 class VaListType:
-    """`va_list`. On every ABI here it is passed as one word: the list itself or its address."""
+    """`va_list`. It is passed as one word on every ABI here: the list itself or its address."""
 
     size: int
 
@@ -279,7 +278,7 @@ class _Complete(Struct):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter; `name` is empty where the text has none."""
+    """One parameter; `name` may be empty."""
 
     name: str
     type: CType

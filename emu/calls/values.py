@@ -1,7 +1,7 @@
-"""Bit patterns of C values: floats in every format, integers cut and extended.
+"""Bit patterns of C values: floats in every format, integers truncated and extended.
 
-Python's float is binary64. Wider formats hold each of its values exactly; coming back, a wider value is the
-nearest float, ties to even (IEEE 754-2019, 4.3.1), overflow giving infinity, and keeps its bits (`WideFloat`).
+Python's float is binary64. Wider formats represent all its values exactly. A wider value is converted to the
+nearest float, ties to even (IEEE 754-2019, 4.3.1), infinity on overflow, and keeps its bits (`WideFloat`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _DOUBLE = struct.Struct("<d")
 
 
 class WideFloat(float):
-    """A value of a format wider than binary64: as a float the nearest one, and the bits themselves.
+    """A value of a format wider than binary64: the nearest float, and the bits.
 
-    Passed on as the same format, the bits go, so that nothing is lost on a way through Python.
+    When it is passed in the same format, the bits are used, so that no precision is lost.
     """
 
     __slots__ = ("bits", "fmt")
@@ -74,7 +74,7 @@ def _widen(bits: int, fmt: FloatFormat) -> int:
         exponent = top
     elif exponent == 0 and fraction == 0:
         one = 0
-    elif exponent == 0:  # subnormal here, normal there
+    elif exponent == 0:  # subnormal in `fmt`, normal in binary64
         shift = 53 - fraction.bit_length()
         fraction = fraction << shift & (1 << 52) - 1
         exponent = bias - 1022 - shift
@@ -115,7 +115,7 @@ def extender(size: int, word: int, *, signed: bool) -> Callable[[int], int]:
 
 
 def truncator(size: int, *, signed: bool) -> Callable[[int], int]:
-    """A function from a register's pattern to the Python int its low `size` bytes mean."""
+    """A function from a register's pattern to the value of its low `size` bytes."""
     mask = (1 << 8 * size) - 1
     if not signed:
         return lambda bits: bits & mask

@@ -1,4 +1,4 @@
-"""Reading arguments that no prototype names: `...` of a host function, and the guest's `va_list`s."""
+"""Reading variadic arguments: `...` of a host function, and the guest's `va_list`s."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def gather(location: Location, registers: Mapping[str, int], stacked: Callable[[int, int], int]) -> int:
-    """The pattern at a location, from register values and `stacked(offset, size)`, an int off the stack."""
+    """The pattern at a location, from register values and `stacked(offset, size)`, which reads an int from the
+    stack.
+    """
     pattern = 0
     for piece in location:
         if piece.register is None:
@@ -33,7 +35,7 @@ def gather(location: Location, registers: Mapping[str, int], stacked: Callable[[
 
 
 class VarArgs(ABC):
-    """Arguments taken one by one, each with the type the callee expects, as C's `va_arg` does."""
+    """Arguments read one by one with the expected type, as by C's `va_arg`."""
 
     _rules: CallingConvention
     _guest: Guest
@@ -42,9 +44,9 @@ class VarArgs(ABC):
         """The next argument, read as `ctype`: text such as "unsigned long", "double", "char *", or a record's
         class.
 
-        Types that the default argument promotions change (char, short, float) are read as what they become.
-        Integers are signed as the type is, pointers unsigned. Raises CallError for a type that cannot be
-        passed, AddressSpaceError if the list runs off the stack.
+        Types that the default argument promotions change (char, short, float) are read as the promoted type.
+        Integers are signed by their type, pointers unsigned. Raises CallError for a type that cannot be passed,
+        AddressSpaceError if the list runs off the stack.
         """
         kind: CType = parse_type(ctype, self._rules.arch) if isinstance(ctype, str) else _type_of(ctype)
         passed = promoted(kind)
@@ -68,7 +70,7 @@ def _type_of(ctype: CType | type[View]) -> CType:
 
 
 class RegisterArguments(VarArgs):
-    """`...` of the function the guest has just entered: what registers hold, then the stack."""
+    """`...` of the function just entered: from registers, then the stack."""
 
     def __init__(self, guest: Guest, assigner: Assigner, registers: Mapping[str, int], stack: int) -> None:
         self._guest = guest
@@ -87,15 +89,16 @@ class RegisterArguments(VarArgs):
 
 
 class VaList(VarArgs):
-    """A `va_list` of the guest, from the word it is passed as. Guest memory is only read.
+    """A `va_list` of the guest, from the word that is passed for it.
 
-    The guest's own copy does not move: C leaves it indeterminate after the callee has used it.
+    Guest memory is only read: the guest's copy does not advance, as C leaves it indeterminate after use by the
+    callee.
     """
 
     def __init__(self, guest: Guest, rules: CallingConvention, pointer: int) -> None:
         self._guest = guest
         self._rules = rules
-        self.pointer = pointer  #: the word: where the list (or, on some ABIs, its next argument) is
+        self.pointer = pointer  #: the word: the address of the list (on some ABIs, of its next argument)
         layout = rules.va_list
         self._next = pointer if layout is None else self._word(pointer + layout.overflow_at)
         self._offsets: dict[SaveArea, int] = {}
@@ -135,7 +138,7 @@ class VaList(VarArgs):
             offset = ends[area] if area in ends else self._offset(area)
             pairs = rules.pair_alignment is PairAlignment.ALWAYS and shape.alignment > rules.word_size
             if area not in ends and pairs and part.bank is Bank.INTEGER:
-                offset += offset & area.step  # the count ends at a multiple of two, so parity can be told from it
+                offset += offset & area.step  # the count ends at a multiple of two, so it gives the parity
             ends[area] = offset + area.step
             found.append((part, offset))
         if any(end > area.limit for area, end in ends.items()):
@@ -150,14 +153,14 @@ class VaList(VarArgs):
         ]
 
     def _offset(self, area: SaveArea) -> int:
-        """Of the next saved register, from the area's base."""
+        """The offset of the next saved register from the area's base."""
         if area not in self._offsets:
             raw = self._guest.memory.read(self.pointer + area.offset_at, 4)
             self._offsets[area] = int.from_bytes(raw, "little", signed=True)
         return self._offsets[area]
 
     def _stacked(self, shape: Shape) -> int:
-        """Address of the next argument on the stack, and step over it."""
+        """The address of the next argument on the stack; advances past it."""
         word = self._rules.word_size
         alignment = max(shape.alignment, word)
         address = -(-self._next // alignment) * alignment

@@ -1,8 +1,8 @@
-"""The x87 stack, as far as returning a value on it needs (i386; `long double` on x86-64).
+"""Pushing and popping results on the x87 stack (i386; `long double` on x86-64).
 
-Intel SDM volume 1, 8.1: TOP is bits 11..13 of the status word and names the physical register that is st0;
-the tag word has two bits for each physical register, 3 meaning empty. A caller pops a result by emptying
-st0's register and counting TOP up; skipping that overflows the stack after eight calls.
+Intel SDM volume 1, 8.1: TOP is bits 11..13 of the status word and names the physical register that is st0; the tag
+word has two bits for each physical register, 3 meaning empty. A caller pops a result by emptying st0's register
+and counting TOP up; skipping that overflows the stack after eight calls.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EMPTY = 3
 
 
 def pop(cpu: Registers, names: X87Stack) -> int:
-    """Take the value on top off the stack: its 80 bits."""
+    """Pop the value on top of the stack: its 80 bits."""
     value, status, tags = cpu.read_registers(names)
     top = status >> 11 & 7
     cpu.write_registers(
@@ -32,10 +32,10 @@ def pop(cpu: Registers, names: X87Stack) -> int:
 
 
 def push(cpu: Registers, names: X87Stack, value: int) -> None:
-    """Put 80 bits on top of the stack."""
+    """Push 80 bits on the stack."""
     status, tags = cpu.read_registers((names.status, names.tags))
     top = (status >> 11) - 1 & 7
-    # st0 is relative to TOP, so TOP is written first, by itself.
+    # st0 is relative to TOP, so TOP is written first, separately.
     cpu.write_registers(
         (
             (names.status, status & ~_TOP | top << 11),
