@@ -65,10 +65,10 @@ class Leaf(NamedTuple):
     type: Integer | Floating | Vector | Pointer | VaListType
     offset: int  #: bytes
     bits: tuple[int, int] | None  #: of a bit-field: (first bit, width)
-    in_union: bool
+    in_union: int  #: 0: not in a union; 1: in a structure in one; 2: itself a member of one
 
 
-def leaves(ctype: CType, offset: int = 0, in_union: bool = False) -> Iterator[Leaf]:
+def leaves(ctype: CType, offset: int = 0, in_union: int = 0) -> Iterator[Leaf]:
     """The scalars in a type with their offsets; a complex number has two."""
     match ctype:
         case Integer() | Floating() | Vector() | Pointer() | VaListType():
@@ -80,7 +80,7 @@ def leaves(ctype: CType, offset: int = 0, in_union: bool = False) -> Iterator[Le
             for number in range(ctype.count or 0):
                 yield from leaves(target, offset + number * sized(target).size, in_union)
         case Struct():
-            inside = in_union or ctype.is_union
+            inside = 2 if ctype.is_union else min(in_union, 1)
             for member in ctype.members or ():
                 if member.bits is not None:
                     first, width = member.bits
@@ -217,8 +217,11 @@ def _eightbytes(ctype: Struct | Complex, size: int, found: tuple[Leaf, ...]) -> 
         return ()
     classes = [_Class.NONE] * (-(-size // 8))
     for leaf in found:
-        if leaf.bits is None and leaf.offset % leaf.type.alignment:
+        misaligned = leaf.offset % leaf.type.alignment
+        if misaligned and leaf.bits is None:
             return ()
+        if misaligned and leaf.in_union > 1:
+            raise CallError(f"compilers do not agree on how AMD64 passes {ctype}: a bit-field of a packed union")
         for number, kind in _leaf_classes(leaf):
             merged = _merged(classes[number], kind)
             if merged is None:

@@ -62,7 +62,8 @@ def _scalar(encode: Encoder, size: int) -> Packer:
 def _complex(encode: Encoder, size: int, label: str, ctype: Complex) -> Packer:
     def pack(value: object, buffers: Lender | None) -> bytes:
         try:
-            number = complex(value)  # type: ignore[call-overload]
+            pair = isinstance(value, list | tuple) and len(value) == 2
+            number = complex(*value) if pair else complex(value)  # type: ignore
         except (TypeError, ValueError, OverflowError):
             refuse(label, ctype, value, "does not convert to")
         return b"".join(encode(part, None).to_bytes(size, "little") for part in (number.real, number.imag))
@@ -160,8 +161,9 @@ class _StructPacker:
             except (struct.error, OverflowError):
                 pass  # reported below
         if isinstance(value, View):
-            if value._ctype_ != self._ctype:
-                raise CallError(f"{self._label}: a {value._ctype_} is no {self._ctype}")
+            seen = value._ctype_
+            if seen is not self._ctype and seen != self._ctype:
+                raise CallError(f"{self._label}: a {seen} is no {self._ctype}")
             return bytes(value)
         if isinstance(value, Mapping):
             return self._from_mapping(value, buffers)

@@ -55,11 +55,15 @@ class Types(Mapping[str, Any]):
             return self.functions[text]
         return parse_prototype(text, self._rules.arch, self.scope)
 
+    def key(self, name: str) -> str | None:
+        """The full name of a type that may lack its keyword; None where there is no such type."""
+        keys = (name, *(f"{keyword} {name}" for keyword in _KEYWORDS))
+        return next((key for key in keys if key in self._known), None)
+
     def __getitem__(self, name: str) -> Any:
-        for key in (name, *(f"{keyword} {name}" for keyword in _KEYWORDS)):
-            if key in self._known:
-                return self._python(key, self._known[key])
-        raise KeyError(name)
+        if (key := self.key(name)) is None:
+            raise KeyError(name)
+        return self._python(key, self._known[key])
 
     def _python(self, name: str, ctype: CType) -> Any:
         if isinstance(ctype, Struct) and ctype.members is not None:
@@ -95,10 +99,9 @@ class Types(Mapping[str, Any]):
 
     def describe(self, name: str) -> str:
         """C for a type, with the offsets of its members. Raises CallError for an unknown name."""
-        for key in (name, *(f"{keyword} {name}" for keyword in _KEYWORDS)):
-            if key in self._known:
-                return described(key, self._known[key])
-        raise CallError(f"{self._source} has no type {name!r}")
+        if (key := self.key(name)) is None:
+            raise CallError(f"{self._source} has no type {name!r}")
+        return described(key, self._known[key])
 
 
 def _enum_class(name: str, ctype: Enumeration) -> type[enum.IntEnum]:

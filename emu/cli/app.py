@@ -140,6 +140,22 @@ def map(
 
 
 @command()
+def types(
+    library: Library,
+    target: Target,
+    search: Search,
+    loading: Loading,
+    output: Output,
+    names: Annotated[list[str] | None, Argument(metavar="[NAME...]", help="Only these.")] = None,
+) -> None:
+    """Show the C types a library's debug information, or a header, names: sizes, offsets of members, holes."""
+    from emu.cli import types
+    from emu.cli.output import emit
+
+    emit(types.report(target, search, loading, library, names or []), types.show, as_json=output.json)
+
+
+@command()
 def report(
     files: Annotated[list[str], Argument(metavar="FILE...", help="Archives and objects.")],
     output: Output,

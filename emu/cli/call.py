@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from emu.calls.declared import missing_debug_file
 from emu.calls.prototypes import Integer, Pointer, Prototype, parse_prototype
+from emu.calls.records import ArrayView, Record
 from emu.cli.command import Usage
-from emu.cli.expression import Argument, Call, ExpressionError, SymbolAddress, parse_call
+from emu.cli.expression import BRACES, Argument, Call, ExpressionError, SymbolAddress, Value, parse_call
 from emu.cli.output import Address, write_json
 from emu.cli.output import fields_of as json_fields
 from emu.cli.streams import GuestOutput
@@ -41,7 +43,7 @@ class Called:
     function: str
     prototype: str
     prototype_from: str  #: "option", "expression", "dwarf" or "arguments"
-    result: int | float | Address | None
+    result: int | float | Address | list[Any] | dict[str, Any] | None
     result_type: str
     string: str | None  #: the string of a char * result
     stdout: str
@@ -183,6 +185,8 @@ class _Prototypes:
 
 def _guess(argument: Argument, arch: Architecture) -> str:
     """The C type of an argument without a prototype: an integer is a long, or wider if necessary."""
+    if argument.ctype == BRACES:
+        raise Usage("an initialiser in braces needs the function's prototype (--prototype)", param_hint="'CALL'")
     if argument.ctype != "int" or not isinstance(argument.value, int):
         return argument.ctype
     if -(1 << (arch.bits - 1)) <= argument.value <= arch.address_mask:
@@ -195,8 +199,8 @@ def _guess(argument: Argument, arch: Architecture) -> str:
 
 def _make(machine: Machine, library: Library, call: Call, given: _Prototypes) -> Called:
     text, source = given.choose(call, library)
-    function = library.function(call.name, text, version=call.version)
-    arguments = [_value(machine, library, argument) for argument in call.arguments]
+    function = library.function(call.name, None if source == "dwarf" else text, version=call.version)
+    arguments = [_value(machine, library, argument.value) for argument in call.arguments]
     streams = (machine.libc.stdout, machine.libc.stderr)
     for stream in streams:
         stream.clear()
@@ -207,12 +211,16 @@ def _make(machine: Machine, library: Library, call: Call, given: _Prototypes) ->
     string = _string(machine, kind, result)
     if isinstance(kind, Pointer) and isinstance(result, int):
         result = Address(result)
+    result = _plain(result)
     printed = [stream.getvalue().decode(errors="backslashreplace") for stream in streams]
     return Called(call.text, call.name, text, source, result, str(kind), string, printed[0], printed[1], seconds)
 
 
-def _value(machine: Machine, library: Library, argument: Argument) -> object:
-    value = argument.value
+def _value(machine: Machine, library: Library, value: Value) -> object:
+    if isinstance(value, list):
+        return [_value(machine, library, each) for each in value]
+    if isinstance(value, dict):
+        return {name: _value(machine, library, each) for name, each in value.items()}
     if not isinstance(value, SymbolAddress):
         return value
     symbol = library.image.symbol(value.name, value.version)
@@ -235,10 +243,30 @@ def _string(machine: Machine, kind: object, result: int | float | None) -> str |
         return None
 
 
+def _plain(value: Any) -> Any:
+    """A result as JSON has it: structures by member, arrays, vectors and complex numbers as lists."""
+    if isinstance(value, Record):
+        return {name: _plain(value[name]) for name in value._names_}
+    if isinstance(value, ArrayView | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, complex):
+        return [value.real, value.imag]
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def _shown(value: object) -> str:
+    """A value as C writes it in an initialiser."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f".{name} = {_shown(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "{" + ", ".join(map(_shown, value)) + "}"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
 def _text(called: Called) -> str | None:
     """A result as one line; None for void."""
     if called.string is not None:
         return called.string
     if isinstance(called.result, Address):
         return str(called.result) if called.result else "NULL"
-    return None if called.result is None else repr(called.result)
+    return None if called.result is None else _shown(called.result)

@@ -3,7 +3,7 @@
     call       [result type] name(arguments)
                prototype(arguments)              e.g. int add(int, int)(2, 3)
     argument   42  -7  0x2a  052  0b101  10UL  'c'  1.5  1.5f  0x1p-3  "text\\n"  L"wide"  b"bytes"
-               NULL  None  true  false  name  &name
+               NULL  None  true  false  name  &name  {1, 2}  {.x = 1, .q = {1, 2}}
 
 Literals are those of C. Without a prototype the spelling of an argument gives its type, as in C, but integers are
 long and strings const char *.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from relink.records import dataclass
 
@@ -30,11 +30,16 @@ class SymbolAddress:
     version: str | None = None
 
 
+BRACES = "{...}"  #: the type of an initialiser, which its spelling does not tell
+#: What an argument may be; a list or dictionary is an initialiser in braces.
+Value: TypeAlias = "int | float | str | bytes | SymbolAddress | list[Value] | dict[str, Value] | None"
+
+
 @dataclass(frozen=True)
 class Argument:
     """An argument: its value, and the C type of its spelling ("int" for a plain integer of any width)."""
 
-    value: int | float | str | bytes | SymbolAddress | None
+    value: Value
     ctype: str
 
 
@@ -66,7 +71,7 @@ _TOKEN = re.compile(
     | (?P<float>(?:\d+\.\d*|\.\d+|\d+(?=[eE][+-]?\d))(?:[eE][+-]?\d+)?[fFlL]?)
     | (?P<int>(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|\d+)[uUlL]*)
     | (?P<word>[A-Za-z_$][\w.$]*(?:@@?[\w.]+)?)
-    | (?P<punctuation>\.\.\.|[()\[\]*,&+-])
+    | (?P<punctuation>\.\.\.|\.(?=[A-Za-z_])|[()\[\]{}*,&=+-])
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -153,8 +158,10 @@ def _arguments(text: str, tokens: Sequence[_Token], end: int) -> Iterator[Argume
     if not tokens:
         return
     piece: list[_Token] = []
+    depth = 0
     for token in [*tokens, _Token("punctuation", ",", end, end)]:
-        if token.text != ",":
+        depth += {"{": 1, "}": -1}.get(token.text, 0)
+        if token.text != "," or (depth > 0 and token.start < end):
             piece.append(token)
             continue
         if not piece:
@@ -167,6 +174,8 @@ def _argument(text: str, tokens: Sequence[_Token]) -> Argument:
     first, rest = tokens[0], tokens[1:]
     if first.kind == "string":
         return _string(text, tokens)
+    if first.text == "{":
+        return Argument(_braces(text, tokens), BRACES)
     if first.text in ("-", "+") and len(rest) == 1:
         operand = _argument(text, rest)
         if isinstance(operand.value, int | float) and rest[0].text not in ("-", "+"):
@@ -185,6 +194,37 @@ def _argument(text: str, tokens: Sequence[_Token]) -> Argument:
         case "word":
             return _CONSTANTS.get(first.text) or Argument(SymbolAddress(*_versioned(first.text)), "void *")
     raise _error(text, first.start, f"{first.text!r} is not an argument")
+
+
+def _braces(text: str, tokens: Sequence[_Token]) -> Value:
+    """What an initialiser in braces holds: a list, or a dictionary where members are named, as `.x = 1`."""
+    if tokens[-1].text != "}":
+        raise _error(text, tokens[-1].end, "a brace is missing here")
+    inside, end = list(tokens[1:-1]), tokens[-1].start
+    if inside and inside[-1].text == ",":
+        inside.pop()
+    if not inside or inside[0].text != ".":
+        return [argument.value for argument in _arguments(text, inside, end)]
+    members: dict[str, Value] = {}
+    for piece in _pieces(inside):
+        named = [token.text for token in piece[:1]] == ["."] and len(piece) > 3
+        if not named or piece[1].kind != "word" or piece[2].text != "=":
+            raise _error(text, piece[0].start if piece else end, "a member is missing: .name = value")
+        members[piece[1].text] = _argument(text, piece[3:]).value
+    return members
+
+
+def _pieces(tokens: Sequence[_Token]) -> list[list[_Token]]:
+    """The tokens between commas outside of braces."""
+    found: list[list[_Token]] = [[]]
+    depth = 0
+    for token in tokens:
+        depth += {"{": 1, "}": -1}.get(token.text, 0)
+        if token.text == "," and not depth:
+            found.append([])
+        else:
+            found[-1].append(token)
+    return found
 
 
 def _integer(text: str, token: _Token) -> Argument:

@@ -207,6 +207,7 @@ def main() -> int:
     parser.add_argument("--target", action="append")
     parser.add_argument("--abi", action="append")
     parser.add_argument("--compiler", action="append")
+    parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--show", type=int, default=5)
     options = parser.parse_args()
     use_fresh_folder()
@@ -224,6 +225,8 @@ def main() -> int:
             for first in range(0, options.count, options.batch):
                 cases = cases_of(way, min(options.batch, options.count - first), f"{options.seed} {first}")
                 level = ("-O1", "-O0", "-O2")[first // options.batch % 3]
+                if options.verbose:
+                    print(f"{way} {level} {first}", flush=True)
                 for problem in mismatches(way, cases, level):
                     wrong += 1
                     if wrong <= options.show:
