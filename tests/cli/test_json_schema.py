@@ -28,6 +28,16 @@ _TYPES: dict[str, Callable[[Any], object]] = {
 }
 
 
+#: Types of each kind, and a result that is a list.
+TYPES = """
+struct mixed { char first; int wide : 3; double last; };
+typedef struct mixed mixed_t;
+enum colour { RED, GREEN = 5 };
+double _Complex turned(double _Complex z) { return -z; }
+int used(mixed_t *mixed, enum colour colour) { return mixed->wide + colour; }
+"""
+
+
 @cache
 def documented() -> dict[str, dict[str, list[str]]]:
     """schema -> path -> types."""
@@ -97,7 +107,9 @@ def samples(folder: Path) -> list[tuple[str, ...]]:
         ("load", str(deps), "-L", str(deps.parent)),
         ("load", str(fixture("loongarch64", "tls_static"))), ("load", str(ctors), "-L", str(ctors.parent)),
         ("call", str(fixture("aarch64", "basic-dwarf")), "-D", "my_host_function=0", "add(1, 2)",
-         "a_double(1, 2)", "nothing()", 'a_string("x", 0)', "a_pointer(NULL)"),
+         "a_double(1, 2)", "nothing()", 'a_string("x", 0)', "a_pointer(NULL)", "point_by_value({1, 2})"),
+        ("call", str(compiled("x86_64", TYPES, "-g")), "turned({1, 2})"),
+        ("types", str(compiled("x86_64", TYPES, "-g"))),
         ("call", str(fixture("riscv64", "deps/libtop")), "-L", str(deps.parent), "--audit", "top()"),
         ("inspect", str(fixture("i386", "tls_static"))), ("inspect", str(fixture("arm", "ctors"))),
         ("inspect", str(fixture("riscv64", "versions/client_v2"))),
