@@ -135,7 +135,8 @@ class Machine(TypedGuest):
         header = header_of(path)
         arch = architecture_of(header.machine, header.bits)
         if arch is None:
-            raise UnsupportedElf(fspath(path), f"is for machine {header.machine}, which is not emulated")
+            what = f"is for machine {header.machine} with {header.bits} bits, which is not emulated"
+            raise UnsupportedElf(fspath(path), what)
         if "float_abi" not in options:
             options["float_abi"] = float_abi_of(path, arch)
         return cls(arch, **options)  # type: ignore[arg-type]

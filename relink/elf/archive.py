@@ -205,7 +205,10 @@ class _Reader:
         digits = header[48:58].rstrip(b" ")
         if not digits.isdigit():
             raise MalformedElf(self.name, f"a member's size is {digits!r}, not a decimal number", at)
-        return header[:16].rstrip(b" ").decode("utf-8", "surrogateescape"), int(digits)
+        name = header[:16].rstrip(b" ")
+        if name[:1] == b"/" and name[-2:] == b" /":  # GNU ar ends the name of a thin archive's member twice
+            name = name[:-1].rstrip(b" ")
+        return name.decode("utf-8", "surrogateescape"), int(digits)
 
     def special(self, raw_name: str, content: U8, at: int) -> RawIndex | None:
         """Read an entry that is not a member: return a symbol index, keep a long-name table, ignore others."""

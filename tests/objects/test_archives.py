@@ -172,6 +172,20 @@ def test_an_archive_cut_short_anywhere(tmp_path: Path) -> None:
         assert not machine.linker.images
 
 
+@pytest.mark.parametrize("flags", ["rcsD", "rcsDT"], ids=["regular", "thin"])
+def test_names_of_members_may_be_anything(flags: str, tmp_path: Path) -> None:
+    for number, name in enumerate(("a b.o", "é.o", "x" * 200 + ".o", "-.o")):
+        member = tmp_path / name
+        member.write_bytes(compiled(A, BOTTOM, "-fPIC").read_bytes())
+        archive = archived(tmp_path / f"{number}.a", [member], flags)
+        if "T" in flags:  # GNU ar's way to write the reference to a long name
+            content = archive.read_bytes().replace(b"/0".ljust(16), b"/0".ljust(15) + b"/")
+            assert b"/0             /" in content
+            archive.write_bytes(content)
+        with Machine(A) as machine:
+            assert machine.load(archive).function("bottom", "int(int)")(4) == 7
+
+
 def test_a_thin_archive_whose_member_is_gone(tmp_path: Path) -> None:
     member = tmp_path / "bottom.o"
     member.write_bytes(objects(A, BOTTOM)[0].read_bytes())
