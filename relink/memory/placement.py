@@ -212,14 +212,14 @@ def pages(decoded: Decoded, region: Region | None = None, *, relro: bool = True)
     """The final page permissions: those of the segments, with `relro` without write permission where PT_GNU_RELRO
     covers whole pages. Offsets are in the buffer of `region` (None: one that has all addresses).
 
-    When two segments share a page the later one counts, as when ld.so maps them in order. When the segments cannot
-    be mapped, the page has the permissions of both.
+    When two segments share a page the later one counts, as when ld.so maps them in order. When the later cannot be
+    mapped, or is not aligned to pages (`--nmagic`, firmware), the page has the permissions of both.
     """
     runs = contiguous(decoded) if region is None else runs_in(region, decoded)
     mapped, flags = (np.zeros(runs.size // PAGE, np.uint8) for _ in range(2))
     for segment in decoded.mapping_order:
         covered = _page_slice(segment, runs)
-        known = flags[covered] * (not mappable(segment))
+        known = flags[covered] * (segment.align < PAGE or not mappable(segment))
         mapped[covered] = 1
         flags[covered] = segment.flags & 7 | known
     for protected in decoded.relro if relro else ():

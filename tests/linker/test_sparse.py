@@ -84,6 +84,16 @@ def test_a_shared_object_of_segments_far_apart_is_moved_as_a_whole() -> None:
     assert memory.regions == ()
 
 
+def test_a_page_that_segments_share_without_asking_for_pages_allows_what_all_ask_for() -> None:
+    """`--nmagic` with several segments: on Linux, where the last one decides, its code cannot be run."""
+    data = Segment(offset=0x1000, vaddr=0x0800_0000, filesz=0x80, memsz=0x80, flags=6, align=4)
+    code = replace(data, offset=0x1080, vaddr=0x0800_0080, flags=5)
+    for segments in ((data, code), (code, data)):
+        memory = HostMemory("arm")
+        Linker(memory).load(firmware(segments))
+        assert str(memory.protection(0x0800_0000)) == "rwx"
+
+
 #: As in a kernel: per-CPU data linked for address 0, code at the end of the address space.
 PER_CPU = Segment(offset=0x1000, vaddr=0, filesz=0x200, memsz=0x2000, flags=6)
 KERNEL = Segment(offset=0x2000, vaddr=0xFFFF_FFFF_8000_0000, filesz=0x800, memsz=0x800, flags=5)
