@@ -14,11 +14,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
+from emu.libc.signals import block as block_signals
+from emu.libc.signals import blocked
 from emu.libc.table import export
 
 if TYPE_CHECKING:
     from emu.isa.convention import CallingConvention
     from emu.libc.library import Libc
+
+
+_MASK = 16  #: bytes behind the registers: whether the signal mask is saved, and the mask
 
 
 def _return_address(libc: Libc, saved: CallingConvention, stack: int) -> int:
@@ -35,13 +40,25 @@ def setjmp(libc: Libc, buffer: int) -> int:
     block = b"".join(word.to_bytes(libc.word, "little") for word in words)
     block += bytes(-len(block) % 8)
     block += b"".join((read(name) & ((1 << 64) - 1)).to_bytes(8, "little") for name in saved.preserved_floats)
-    libc.memory.write(buffer, block)
+    libc.memory.write(buffer, block + bytes(_MASK))
     return 0
 
 
 @export("int __sigsetjmp(void *buffer, int save_mask)", alias=("sigsetjmp",))
 def sigsetjmp(libc: Libc, buffer: int, save_mask: int) -> int:
-    return setjmp(libc, buffer)
+    """As setjmp; with `save_mask` a 1 and the mask of blocked signals are kept behind the registers."""
+    setjmp(libc, buffer)
+    if save_mask:
+        at = buffer + _size(libc)
+        libc.memory.write_uint(at, 8, 1)
+        libc.memory.write_uint(at + 8, 8, blocked(libc))
+    return 0
+
+
+def _size(libc: Libc) -> int:
+    """Bytes of the registers."""
+    saved = libc.isa.convention
+    return ((3 + len(saved.preserved_integers)) * libc.word + 7 & -8) + 8 * len(saved.preserved_floats)
 
 
 @export("int longjmp(void *buffer, int value)", alias=("_longjmp", "siglongjmp", "__longjmp_chk"))
@@ -62,6 +79,8 @@ def longjmp(libc: Libc, buffer: int, value: int) -> int:
         )
     if stack < registers.read_register("sp"):
         raise GuestAbort(f"longjmp into a function that has returned (stack {stack:#x}), by {buffer:#x}")
+    if libc.memory.read_uint(buffer + _size(libc), 8) == 1:
+        block_signals(libc, libc.memory.read_uint(buffer + _size(libc) + 8, 8))
     registers.write_register("sp", stack)
     for name, word in zip(saved.preserved_integers, words[3:], strict=True):
         registers.write_register(name, word)

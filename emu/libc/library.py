@@ -74,6 +74,7 @@ class Libc:
         self.limit = limit or MemoryLimit()  #: the account for files and output
         self.stdout = CaptureStream(self.limit)
         self.stderr = CaptureStream(self.limit)
+        self.signals_pending = False  #: whether a signal waits to be delivered (`emu.libc.signals`)
         self._states: dict[Callable[[Libc], object], object] = {}
         self._bound: dict[str, HostFunction | None] = {}
         self._variables: dict[table.DataExport, int] = {}

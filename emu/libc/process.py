@@ -72,12 +72,6 @@ def abort(libc: Libc) -> None:
     raise GuestAbort
 
 
-@export("int raise(int signal)")
-def raise_(libc: Libc, signal: int) -> int:
-    """Signal handlers are not supported: each signal has its default action, which ends the process."""
-    raise GuestAbort(f"raise({signal}) called")
-
-
 _LONGEST_TEXT = 1 << 12  #: maximum number of bytes quoted in an error
 
 
@@ -180,22 +174,6 @@ def syscall(libc: Libc, number: int, arguments: Arguments) -> int:
 def getauxval(libc: Libc, kind: int) -> int:
     auxv = {6: libc.arch.page_size} if libc.program is None else libc.program.auxv
     return auxv[kind] if kind in auxv else libc.fail(Errno.ENOENT, 0)
-
-
-@export("void *signal(int number, void *handler)", alias=("bsd_signal", "sysv_signal"))
-def signal(libc: Libc, number: int, handler: int) -> int:
-    """Signals are never delivered: the handler is accepted, and the old one is SIG_DFL."""
-    return 0
-
-
-@export("int sigaction(int number, const void *action, void *old)")
-def sigaction(libc: Libc, number: int, action: int, old: int) -> int:
-    return 0
-
-
-@export("int sigprocmask(int how, const void *mask, void *old)", alias=("pthread_sigmask",))
-def sigprocmask(libc: Libc, how: int, mask: int, old: int) -> int:
-    return 0
 
 
 _SIGNAL_SET = 128  # bytes of glibc's sigset_t

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from emu.host.guard import guarded
 from emu.libc.compiled import CompiledLibrary, variant
+from emu.libc.signals import Signals
 from emu.memory.reach import reach_of
 from relink.elf import Names
 from relink.resolve.sources import DataAddress, SymbolRequest, ThreadLocal
@@ -111,6 +112,7 @@ class LibcSymbols:
             nonlocal handler
             if handler is None:
                 handler = self._host_symbols.handler(name, function)
-            return handler()
+            pc = handler()
+            return self._libc.state(Signals).deliver(pc) if self._libc.signals_pending else pc
 
         return self._traps.add(name, guarded(f"{name}()", reached, self._runner))

@@ -30,7 +30,7 @@ FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
     "formatted_wide",
     "files", "mman", "limits", "internet",
-    "stdio_ext", "paths", "directories", "process", "startup", "dlfcn", "reports", "environment",
+    "stdio_ext", "paths", "directories", "process", "signals", "startup", "dlfcn", "reports", "environment",
     "getopt", "clock", "rand", "jumps", "threads", "fortify", "libm", "libm_parts", "fenv", "integers",
     "softfloat", "quad",
     "eabi", "atomics",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 from emu.host.functions import HostFunction
 from emu.isa.registry import ISAS
 from emu.libc import Libc
+from emu.libc.signals import Engine, connect
 from emu.libc.symbol_source import ERRNO_OFFSET, TLS_SIZE, LibcSymbols
 from emu.personality import Personality
 from relink.errors import MachineError
@@ -116,6 +117,8 @@ class Linux(Personality):
                 self.libc, parts.memory, parts.traps, parts.runner, parts.host_symbols, parts.convention
             )
             resolver.after.append(symbols)
+            zone = parts.convention.red_zone
+            parts.runner.on_fault = connect(self.libc, Engine(parts.runner, parts.cpu, parts.traps, zone))
             resolver.is_host_function = symbols.is_function
             parts.symbolizer.host_images = lambda: symbols.compiled.images
 

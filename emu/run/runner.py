@@ -87,7 +87,7 @@ class Runner:
         self._user = RLock()  # held by the thread that uses the machine
         self._traps = traps
         self._stack = stack
-        self._arch = convention.arch
+        self._arch = self.convention_name = convention.arch
         self._frame = frame
         self._describe_fault = describe_fault
         self._syscall = syscall
@@ -102,6 +102,8 @@ class Runner:
         self._budget = Budget(0, 0.0)
         self._sharing = False  #: whether outermost calls share one budget
         self._shared: Budget | None = None  #: the shared budget, once the first of them has begun
+        #: Asked about each fault: where the guest goes on, or None for a fault nobody handles.
+        self.on_fault: Callable[[Stop], int | None] = lambda stop: None
         self._reached = 0  #: the trap or system call being handled
         self.raised_in_call: BaseException | None = None  #: the exception of the last nested call that failed
 
@@ -246,10 +248,9 @@ class Runner:
     # ------------------------------------------------------------ until it ends
 
     def run(self, pc: int, end: int) -> None:
-        """Run from `pc`, with the current registers, until the guest reaches `end`, a return trap.
+        """Run from `pc`, with the current registers, to `end`, a return trap; traps and system calls are handled.
 
-        Other traps and system calls are handled. Raises GuestFault, BudgetExceeded, and exceptions of trap
-        handlers.
+        Raises GuestFault, BudgetExceeded, and exceptions of trap handlers.
         """
         run, traps, budget = self.cpu.run, self._traps, self._budget
         while True:
@@ -274,7 +275,8 @@ class Runner:
             elif stop.reason is StopReason.FETCH_UNMAPPED and (fixed := traps.get(stop.pc)) is not None:
                 trap = fixed
             else:
-                raise self._stopped(stop)
+                pc = self._handled(stop)
+                continue
             if budget.limit and trap is not None:
                 budget.spend(0, on_host=1)
                 if budget.instructions < 0:
@@ -295,6 +297,13 @@ class Runner:
                 ) from bad
             except StackExhausted as deep:
                 raise self._stopped(Stop(StopReason.STACK_EXHAUSTED, stop.pc)) from deep
+
+    def _handled(self, stop: Stop) -> int:
+        """Where the guest goes on after a fault. Raises the fault where nobody handles it."""
+        after = self.on_fault(stop)
+        if after is None:
+            raise self._stopped(stop)
+        return after
 
     def check_budget(self) -> None:
         """Raise BudgetExceeded when the current call has exceeded its time. Cheap, for use in long operations."""

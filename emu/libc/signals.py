@@ -1,0 +1,353 @@
+"""Signals: those that a program sends itself, and those of its own faults (SIGSEGV, SIGILL, SIGFPE, SIGTRAP).
+
+A handler runs as guest code on the interrupted stack, not as a call from Python, so that siglongjmp may leave it.
+It is entered with its three arguments as the ABI passes them and a return address that restores all registers;
+after a fault the faulting instruction is then run again. The ucontext_t it is given is zero: what a handler writes
+there changes nothing. Nothing is asynchronous: no other process, timer or terminal exists.
+
+Sources: signal(7), sigaction(2); glibc, bits/types/siginfo_t.h, bits/sigaction.h, bits/siginfo-consts.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emu.calls.plan import plan_call
+from emu.cpu.protocol import Stop, StopReason
+from emu.errors import GuestAbort
+from emu.libc.errno import Errno
+from emu.libc.table import export
+from relink.errors import RelinkError
+from relink.records import dataclass
+
+if TYPE_CHECKING:
+    from emu.cpu.protocol import Cpu, CpuContext
+    from emu.libc.library import Libc
+    from emu.run.runner import Runner
+    from emu.run.traps import TrapTable
+
+SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGSEGV, SIGSTOP = 4, 5, 6, 7, 8, 9, 11, 19
+#: By default these are ignored: SIGCHLD, SIGCONT, SIGURG, SIGWINCH.
+_IGNORED = frozenset({17, 18, 23, 28})
+_DEFAULT, _IGNORE, _ERROR = 0, 1, -1
+_LARGEST = 64
+_SET = 128  #: bytes of glibc's sigset_t
+_SA_SIGINFO, _SA_NODEFER, _SA_RESETHAND = 4, 0x4000_0000, 0x8000_0000
+_INFO, _CONTEXT = 128, 1024  #: bytes of siginfo_t, and of room for a ucontext_t
+_SI_USER = 0
+_PROTOTYPE = "void(int, void *, void *)"
+
+#: Stop -> (signal, si_code): SEGV_MAPERR, SEGV_ACCERR, BUS_ADRALN, ILL_ILLOPN, FPE_INTDIV, TRAP_BRKPT.
+_FAULTS = {
+    StopReason.READ_UNMAPPED: (SIGSEGV, 1),
+    StopReason.WRITE_UNMAPPED: (SIGSEGV, 1),
+    StopReason.FETCH_UNMAPPED: (SIGSEGV, 1),
+    StopReason.READ_PROTECTED: (SIGSEGV, 2),
+    StopReason.WRITE_PROTECTED: (SIGSEGV, 2),
+    StopReason.FETCH_PROTECTED: (SIGSEGV, 2),
+    StopReason.UNALIGNED: (SIGBUS, 1),
+    StopReason.INVALID_INSTRUCTION: (SIGILL, 2),
+    StopReason.ARITHMETIC: (SIGFPE, 1),
+    StopReason.BREAKPOINT: (SIGTRAP, 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What sigaction was told."""
+
+    handler: int
+    mask: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """What a handler has interrupted."""
+
+    context: CpuContext
+    pc: int
+    mask: int
+
+
+@dataclass(slots=True)
+class Engine:
+    """What delivery works on: set where there is a machine."""
+
+    runner: Runner
+    cpu: Cpu
+    traps: TrapTable
+    red_zone: int
+
+
+class Signals:
+    """Actions, the mask and what is pending, of one machine."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.libc = libc
+        self.actions: dict[int, Action] = {}
+        self.mask = 0
+        self.pending: list[int] = []
+        self.engine: Engine | None = None
+        self._frames: dict[int, Interrupted] = {}  # by the stack pointer a handler returns with
+        self._return: int | None = None
+
+    def action(self, number: int) -> Action:
+        return self.actions.get(number, Action(_DEFAULT, 0, 0))
+
+    def send(self, number: int) -> None:
+        """Make a signal pending, or do what it does by default. Raises GuestAbort where that ends the process."""
+        handler = self.action(number).handler
+        if handler == _IGNORE or (handler == _DEFAULT and number in _IGNORED):
+            return
+        if handler == _DEFAULT and not self.mask >> (number - 1) & 1:
+            raise GuestAbort(f"raise({number}) called")
+        if number not in self.pending:
+            self.pending.append(number)
+        self.libc.signals_pending = True
+
+    def deliver(self, pc: int) -> int:
+        """Where to go on: at the handler of a pending signal that is not blocked, or at `pc`."""
+        ready = next((number for number in self.pending if not self.mask >> (number - 1) & 1), None)
+        self.libc.signals_pending = False
+        if ready is None:
+            return pc
+        self.pending.remove(ready)
+        self.libc.signals_pending = bool(self.pending)
+        action = self.action(ready)
+        if action.handler == _IGNORE:
+            return pc
+        if action.handler == _DEFAULT:
+            raise GuestAbort(f"raise({ready}) called")
+        return self._enter(ready, action, pc, _SI_USER, 0)
+
+    def fault(self, stop: Stop) -> int | None:
+        """Where a faulting guest goes on: at its handler; None where it has none for this fault."""
+        if stop.reason not in _FAULTS or self.engine is None:
+            return None
+        number, code = _FAULTS[stop.reason]
+        action = self.action(number)
+        if action.handler in (_DEFAULT, _IGNORE) or self.mask >> (number - 1) & 1:
+            return None
+        try:
+            return self._enter(number, action, self._resumed(stop.pc), code, stop.address or 0)
+        except RelinkError:  # no stack left to run a handler on: the fault is what there is to say
+            return None
+
+    def _resumed(self, pc: int) -> int:
+        """The address to run the instruction at `pc` again: on Arm with the bit that tells Thumb, from CPSR."""
+        assert self.engine is not None
+        arch = self.libc.arch
+        if not arch.code_address_bits:
+            return pc
+        thumb = self.engine.cpu.read_register("cpsr") >> 5 & 1
+        return pc & arch.code_address_mask | thumb
+
+    def _enter(self, number: int, action: Action, pc: int, code: int, address: int) -> int:
+        """Save everything, and make a frame for the handler; its address."""
+        engine, libc = self.engine, self.libc
+        if engine is None:
+            raise GuestAbort(f"signal {number}: there is no machine to run its handler")
+        cpu, word = engine.cpu, libc.word
+        sp = cpu.read_register("sp")
+        top = (sp - engine.red_zone - _INFO - _CONTEXT) & -64
+        info = number.to_bytes(4, "little") + bytes(4) + code.to_bytes(4, "little", signed=True)
+        info = info.ljust(16 if word == 8 else 12, b"\0") + address.to_bytes(word, "little")
+        cpu.store(top, info.ljust(_INFO + _CONTEXT, b"\0"))
+        saved = Interrupted(cpu.save(), pc, self.mask)
+        plan = plan_call(engine.runner.convention_name, _PROTOTYPE)
+        entry = plan.enter(engine.runner, (number, top, top + _INFO), top, self._returning())
+        if entry.stack:
+            cpu.store(entry.sp, bytes(entry.stack))
+        cpu.write_registers(entry.registers)
+        self._frames = {at: frame for at, frame in self._frames.items() if at > top}
+        self._frames[top] = saved
+        self.mask |= action.mask | (0 if action.flags & _SA_NODEFER else 1 << (number - 1))
+        if action.flags & _SA_RESETHAND:
+            self.actions.pop(number, None)
+        return action.handler
+
+    def _returning(self) -> int:
+        if self._return is None:
+            assert self.engine is not None
+            self._return = self.engine.traps.add("return from a signal handler", self._returned)
+        return self._return
+
+    def _returned(self) -> int:
+        assert self.engine is not None
+        cpu = self.engine.cpu
+        sp = cpu.read_register("sp")
+        at = min((at for at in self._frames if at >= sp - 64), default=None)
+        if at is None:
+            raise GuestAbort("a return from a signal handler that was never entered")
+        interrupted = self._frames.pop(at)
+        cpu.restore(interrupted.context)
+        self.mask = interrupted.mask
+        return self.deliver(interrupted.pc) if self.pending else interrupted.pc
+
+
+def connect(libc: Libc, engine: Engine) -> Callable[[Stop], int | None]:
+    """Give delivery what it works on; what the runner asks about faults."""
+    signals = libc.state(Signals)
+    signals.engine = engine
+    return signals.fault
+
+
+def _state(libc: Libc) -> Signals:
+    return libc.state(Signals)
+
+
+def _valid(number: int) -> bool:
+    return 0 < number <= _LARGEST
+
+
+def blocked(libc: Libc) -> int:
+    """The mask of blocked signals: bit n - 1 for signal n."""
+    return _state(libc).mask
+
+
+def block(libc: Libc, mask: int) -> None:
+    """Replace the mask; what it no longer blocks is delivered when the calling function returns."""
+    signals = _state(libc)
+    signals.mask = mask & ~(1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1))
+    libc.signals_pending = bool(signals.pending)
+
+
+# ---------------------------------------------------------------- actions
+
+
+@export("void *signal(int number, void *handler)", alias=("bsd_signal", "__sysv_signal", "sysv_signal", "ssignal"))
+def signal(libc: Libc, number: int, handler: int) -> int:
+    if not _valid(number) or number in (SIGKILL, SIGSTOP):
+        return libc.fail(Errno.EINVAL, libc.arch.address_mask)
+    signals = _state(libc)
+    before = signals.action(number).handler
+    signals.actions[number] = Action(handler, 0, 0)
+    return before
+
+
+@export("int sigaction(int number, const void *action, void *old)", alias=("__sigaction",))
+def sigaction(libc: Libc, number: int, action: int, old: int) -> int:
+    """struct sigaction: the handler, a sigset_t, sa_flags."""
+    if not _valid(number) or (action and number in (SIGKILL, SIGSTOP)):
+        return libc.fail(Errno.EINVAL)
+    signals, word = _state(libc), libc.word
+    before = signals.action(number)
+    if action:
+        handler, mask = libc.pointer(action), libc.memory.read_uint(action + word, 8)
+        signals.actions[number] = Action(handler, mask, libc.memory.read_uint(action + word + _SET, 4))
+    if old:
+        libc.set_pointer(old, before.handler)
+        libc.memory.write(old + word, before.mask.to_bytes(8, "little").ljust(_SET, b"\0"))
+        libc.memory.write_uint(old + word + _SET, 4, before.flags)
+    return 0
+
+
+@export("int siginterrupt(int number, int flag)", alias=("sigignore",))
+def siginterrupt(libc: Libc, number: int, flag: int = 0) -> int:
+    return 0 if _valid(number) else libc.fail(Errno.EINVAL)
+
+
+@export("int sigaltstack(const void *stack, void *old)")
+def sigaltstack(libc: Libc, stack: int, old: int) -> int:
+    """Handlers run on the interrupted stack: an alternate one is taken note of by nobody."""
+    if old:
+        libc.memory.write(old, bytes(libc.word) + (2).to_bytes(libc.word, "little") + bytes(libc.word))
+    return 0
+
+
+# ---------------------------------------------------------------- sending
+
+
+@export("int raise(int number)", alias=("gsignal",))
+def raise_(libc: Libc, number: int) -> int:
+    """The handler runs before raise returns; without one the signal does what it does by default."""
+    if not number:
+        return 0
+    if not _valid(number):
+        return libc.fail(Errno.EINVAL)
+    _state(libc).send(number)
+    return 0
+
+
+@export("int kill(int process, int number)", alias=("killpg",))
+def kill(libc: Libc, process: int, number: int) -> int:
+    """To the program itself; there is no other process."""
+    from emu.libc.process import PROCESS_ID
+
+    if process not in (PROCESS_ID, -PROCESS_ID, 0, -1):
+        return libc.fail(Errno.ESRCH)
+    return 0 if number == 0 else raise_(libc, number)
+
+
+@export("int tgkill(int group, int thread, int number)")
+def tgkill(libc: Libc, group: int, thread: int, number: int) -> int:
+    return kill(libc, thread, number)
+
+
+@export("int pthread_kill(unsigned long thread, int number)")
+def pthread_kill(libc: Libc, thread: int, number: int) -> int:
+    if thread != libc.thread_pointer:
+        return Errno.ESRCH
+    if number and not _valid(number):
+        return Errno.EINVAL
+    if number:
+        _state(libc).send(number)
+    return 0
+
+
+# ---------------------------------------------------------------- the mask
+
+
+@export("int sigprocmask(int how, const void *mask, void *old)")
+def sigprocmask(libc: Libc, how: int, mask: int, old: int) -> int:
+    error = pthread_sigmask(libc, how, mask, old)
+    return libc.fail(Errno(error)) if error else 0
+
+
+@export("int pthread_sigmask(int how, const void *mask, void *old)")
+def pthread_sigmask(libc: Libc, how: int, mask: int, old: int) -> int:
+    """SIG_BLOCK, SIG_UNBLOCK and SIG_SETMASK are 0, 1, 2."""
+    before = blocked(libc)
+    if mask:
+        bits = libc.memory.read_uint(mask, 8)
+        if how not in (0, 1, 2):
+            return Errno.EINVAL
+        block(libc, (before | bits, before & ~bits, bits)[how])
+    if old:
+        libc.memory.write(old, before.to_bytes(8, "little").ljust(_SET, b"\0"))
+    return 0
+
+
+@export("int sigpending(void *mask)")
+def sigpending(libc: Libc, mask: int) -> int:
+    bits = sum(1 << (number - 1) for number in _state(libc).pending)
+    libc.memory.write(mask, bits.to_bytes(8, "little").ljust(_SET, b"\0"))
+    return 0
+
+
+@export("int sigsuspend(const void *mask)", alias=("pause", "sigpause"))
+def sigsuspend(libc: Libc, mask: int) -> int:
+    raise GuestAbort("deadlock: the program waits for a signal, and there is nobody to send one")
+
+
+@export("int sigwait(const void *mask, int *number)")
+def sigwait(libc: Libc, mask: int, number: int) -> int:
+    signals, wanted = _state(libc), libc.memory.read_uint(mask, 8)
+    found = next((each for each in signals.pending if wanted >> (each - 1) & 1), None)
+    if found is None:
+        raise GuestAbort("deadlock: the program waits for a signal, and there is nobody to send one")
+    signals.pending.remove(found)
+    libc.memory.write_uint(number, 4, found)
+    return 0
+
+
+@export("int __libc_current_sigrtmin(void)")
+def sigrtmin(libc: Libc) -> int:
+    return 34
+
+
+@export("int __libc_current_sigrtmax(void)")
+def sigrtmax(libc: Libc) -> int:
+    return _LARGEST

@@ -1,0 +1,76 @@
+/* What a program does with signals; each function returns a number that says what happened. */
+typedef struct { void (*handler)(int, void *, void *); unsigned char mask[128]; int flags; void *restorer; } action;
+extern int raise(int), sigaction(int, const action *, action *), __sigsetjmp(void *, int), kill(int, int);
+extern int sigprocmask(int, const void *, void *), getpid(void);
+extern void *signal(int, void (*)(int));
+extern void siglongjmp(void *, int);
+extern int mprotect(void *, unsigned long, int);
+extern void *mmap(void *, unsigned long, int, int, int, long);
+
+static volatile int got, count;
+static long buffer[64];
+static volatile char *page;
+
+static void note(int number) { got = number, count++; }
+static void jump(int number) { siglongjmp(buffer, number); }
+static void again(int number) {
+    if (++count < 3)
+        raise(number);
+}
+static void open_page(int number, void *info, void *context) {
+    got = number * 100 + ((int *)info)[2]; /* si_code */
+    mprotect((void *)page, 4096, 3);
+}
+
+double handled(double value) { /* registers survive the handler */
+    volatile double kept = value;
+    signal(10, note);
+    got = 0;
+    raise(10);
+    return kept * 2 + got;
+}
+int ignored(void) {
+    signal(10, (void (*)(int))1);
+    return raise(10) + raise(17) + kill(getpid(), 28);
+}
+int blocked(void) {
+    unsigned char mask[128] = {0, 2}; /* signal 10 */
+    signal(10, note);
+    count = 0;
+    sigprocmask(0, mask, 0);
+    raise(10), raise(10);
+    int before = count;
+    sigprocmask(1, mask, 0);
+    return before * 10 + count; /* sent twice, pending once */
+}
+int jumped(int times) {
+    signal(10, jump);
+    signal(11, jump);
+    volatile int seen = 0;
+    for (volatile int i = 0; i < times; i++) {
+        int value = __sigsetjmp(buffer, 1);
+        if (!value) {
+            if (i % 2)
+                raise(10);
+            else
+                *(volatile int *)16 = 1;
+        } else
+            seen += value;
+    }
+    return seen;
+}
+int repaired(void) {
+    action segv = {open_page, {0}, 4, 0};
+    page = mmap(0, 4096, 0, 0x22, -1, 0);
+    sigaction(11, &segv, 0);
+    page[5] = 7; /* runs again once the handler has opened the page */
+    return got * 10 + page[5];
+}
+int nested(void) {
+    action user = {(void (*)(int, void *, void *))again, {0}, 0x40000000, 0};
+    sigaction(12, &user, 0);
+    count = 0;
+    raise(12);
+    return count;
+}
+int unhandled(void) { return *(volatile int *)16; }
