@@ -16,9 +16,10 @@ The last two are guesses, and are accepted only when they give an address of kno
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from emu.cpu.protocol import Cpu, Stop
 from emu.debug.call_frames import call_frames
@@ -225,29 +226,42 @@ def _by_frame_pointer(frame: Registers, cpu: Cpu) -> Iterator[Registers]:
 def disassemble(cpu: Cpu, pc: int, frame: Frame | None = None) -> tuple[str, ...]:
     """A few instructions around `pc`, with the one there marked; empty if it is unmapped.
 
-    `frame` describes the code at `pc`: its start is needed to decode the instructions before `pc`. Capstone 5 does
-    not support LoongArch, whose instructions are shown as words. Raises AddressSpaceError if `pc` is unmapped.
+    `frame` describes the code at `pc`: its start is needed to decode the instructions before `pc`. Instructions
+    that capstone does not support are named by the ISA's own tables, where it has them, and else shown as data.
+    Raises AddressSpaceError if `pc` is unmapped.
     """
     code = _instruction_set(cpu)
     after = _mapped(cpu, pc, _LINES_AFTER * _LONGEST_INSTRUCTION + _LONGEST_INSTRUCTION)
     if code.capstone is None:
-        return _words_around(cpu, pc, code.shortest, after)
+        return _words_around(cpu, pc, code, after)
     engine = _engine(*code.capstone)
-    before_lines = _lines_before(engine, code.shortest, cpu, pc, frame)
-    following = _sweep(engine, code.shortest, after, pc)
+    before_lines = _lines_before(engine, code, cpu, pc, frame)
+    following = _sweep(engine, code, after, pc)
     chosen = [*before_lines[-_LINES_BEFORE:], *following[: 1 + _LINES_AFTER]]
     return tuple(_line(line, pc) for line in chosen)
 
 
-def _words_around(cpu: Cpu, pc: int, size: int, after: bytes) -> tuple[str, ...]:
-    """The instructions, of `size` bytes each, as words."""
+def _words_around(cpu: Cpu, pc: int, code: InstructionSet, after: bytes) -> tuple[str, ...]:
+    """The instructions, all of one size, by their names or as words."""
+    size = code.shortest
     before = _mapped_before(cpu, pc, size * _LINES_BEFORE)
     content, start = before + after[: size * (1 + _LINES_AFTER)], pc - len(before)
     lines = []
     for at in range(0, len(content), size):
         word = content[at : at + size]
-        lines.append((start + at, word, f".word {int.from_bytes(word, 'little'):#0{2 + 2 * size}x}"))
-    return ("(no disassembler for this architecture: raw words)", *(_line(line, pc) for line in lines))
+        text = _named(code, word, start + at) or f".word {int.from_bytes(word, 'little'):#0{2 + 2 * size}x}"
+        lines.append((start + at, word, text))
+    return tuple(_line(line, pc) for line in lines)
+
+
+def _named(code: InstructionSet, content: bytes, address: int) -> str | None:
+    """The instruction at the start of `content`, by the ISA's own tables."""
+    if code.names is None:
+        return None
+    tables = importlib.import_module(code.names)
+    if code.shortest == 2 and content[0] & 3 != 3:
+        return cast("str | None", tables.short(int.from_bytes(content[:2], "little")))
+    return cast("str | None", tables.instruction(int.from_bytes(content[:4], "little"), address))
 
 
 _Line = tuple[int, bytes, str]
@@ -265,8 +279,9 @@ def _engine(arch: str, modes: Sequence[str]) -> Any:
     return capstone.Cs(getattr(capstone, f"CS_ARCH_{arch}"), mode)
 
 
-def _sweep(engine: Any, shortest: int, code: bytes, address: int) -> list[_Line]:
+def _sweep(engine: Any, state: InstructionSet, code: bytes, address: int) -> list[_Line]:
     """All of `code`, instruction by instruction; undecodable bytes as data."""
+    shortest = state.shortest
     lines: list[_Line] = []
     at = 0
     while at < len(code):
@@ -277,21 +292,24 @@ def _sweep(engine: Any, shortest: int, code: bytes, address: int) -> list[_Line]
             decoded = True
         if at < len(code) and not decoded:
             piece = code[at : at + shortest]
-            lines.append((address + at, piece, f".byte {', '.join(f'{byte:#04x}' for byte in piece)}"))
-            at += shortest
+            text = f".byte {', '.join(f'{byte:#04x}' for byte in piece)}"
+            if (named := _named(state, code[at : at + 4], address + at)) is not None:
+                text, piece = named, code[at : at + (2 if piece[0] & 3 != 3 else 4)]  # RISC-V
+            lines.append((address + at, piece, text))
+            at += len(piece)
     return lines
 
 
-def _lines_before(engine: Any, shortest: int, cpu: Cpu, pc: int, frame: Frame | None) -> list[_Line]:
+def _lines_before(engine: Any, code: InstructionSet, cpu: Cpu, pc: int, frame: Frame | None) -> list[_Line]:
     """The instructions that end exactly at `pc`: decoded from the start of the function, or from an address where
     decoding agrees.
     """
-    starts = [pc - size for size in range(_LINES_BEFORE * _LONGEST_INSTRUCTION // 2, 0, -shortest)]
+    starts = [pc - size for size in range(_LINES_BEFORE * _LONGEST_INSTRUCTION // 2, 0, -code.shortest)]
     if frame is not None and frame.symbol and 0 < frame.offset <= _SYMBOL_REACH:
         starts.insert(0, pc - frame.offset)
     for start in (start for start in starts if start >= 0):
         with contextlib.suppress(AddressSpaceError):
-            lines = _sweep(engine, shortest, cpu.read(start, pc - start), start)
+            lines = _sweep(engine, code, cpu.read(start, pc - start), start)
             if lines and all(not text.startswith(".byte") for _, _, text in lines):
                 return lines
     return []

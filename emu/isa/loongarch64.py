@@ -114,6 +114,7 @@ LOONGARCH64 = Isa(
             keystone=None,
             shortest=4,
             system_call=4,
+            names="emu.cpu.loongarch64.names",
         ),
     ),
     return_instruction=bytes.fromhex("2000004c"),  # jr $ra

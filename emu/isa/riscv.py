@@ -138,6 +138,7 @@ def _instruction_set(word: int) -> InstructionSet:
         keystone=None,
         shortest=2,
         system_call=4,
+        names="emu.debug.riscv_names",
     )
 
 

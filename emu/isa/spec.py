@@ -36,6 +36,9 @@ class InstructionSet(NamedTuple):
     keystone: tuple[str, str] | None  #: KS_ARCH_* and KS_MODE_*; None: not supported by keystone
     shortest: int  #: size of the shortest instruction in bytes
     system_call: int  #: size in bytes of the instruction that enters the kernel
+    #: The module that names instructions capstone does not: `instruction(word, address)`, and `short(half)` where
+    #: there are instructions of 16 bits; each gives text or None.
+    names: str | None = None
 
 
 class FrameTables(enum.Enum):
