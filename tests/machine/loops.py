@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import signal
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,21 @@ def _sha256_constants() -> tuple[bytes, bytes]:
             roots[number] += 1
     squares = [math.isqrt(prime << 64) & _MASK32 for prime in primes[:8]]
     return struct.pack("<8I", *squares), struct.pack("<64I", *(root & _MASK32 for root in roots))
+
+
+@contextmanager
+def alarms(handler: Callable[[], object], seconds: float, again: float = 0.0) -> Iterator[None]:
+    """Call `handler` as SIGALRM's in `seconds`, and every `again` seconds from then on."""
+    before = signal.signal(signal.SIGALRM, lambda number, frame: handler())
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, again)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def check(machine: Machine, library: Library) -> None:
+    """The machine still computes what it should."""
+    loops = Loops(machine, library, 256, 100)
+    assert loops.computed() == loops.expected()

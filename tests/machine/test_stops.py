@@ -7,18 +7,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from emu import Library, Machine
+from emu import Machine
 from emu.cpu import watchdog
 from emu.cpu.protocol import Stop, StopReason
 from emu.errors import BudgetExceeded
 from relink.errors import MachineInUse
 from tests.fixtures import arch_of
-from tests.machine.loops import Loops, build_loops, followed, load_loops
+from tests.machine.loops import Loops, alarms, build_loops, check, followed, load_loops
 from tests.real import real_library
 from toolchains.targets import TARGETS
 
@@ -59,24 +58,6 @@ def looking(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         time.sleep(pace)  # the last look at the old pace
 
     return look
-
-
-@contextmanager
-def alarms(handler: Callable[[], object], seconds: float, again: float = 0.0) -> Iterator[None]:
-    """Call `handler` as SIGALRM's in `seconds`, and every `again` seconds from then on."""
-    before = signal.signal(signal.SIGALRM, lambda number, frame: handler())
-    try:
-        signal.setitimer(signal.ITIMER_REAL, seconds, again)
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def check(machine: Machine, library: Library) -> None:
-    """The machine still computes what it should."""
-    loops = Loops(machine, library, 256, 100)
-    assert loops.computed() == loops.expected()
 
 
 # ---------------------------------------------------------------- going on

@@ -57,6 +57,17 @@ class Lib:
     versions: str = ""
 
 
+def value(name: str, number: int, extra: str = "", **options: object) -> Lib:
+    """A library whose `value_of` is `number`."""
+    return Lib(name, f"int value_of(int n) {{ return {number} + n; }}\n{extra}", **options)  # type: ignore[arg-type]
+
+
+def asks(name: str, number: int = 0, **options: object) -> Lib:
+    """A library that calls `value_of`, whoever defines it."""
+    text = f"int value_of(int); int ask_{name}(int n) {{ return value_of(n) + {number}; }}"
+    return Lib(name, text, **options)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Step:
     """One thing to do, and the answer that is expected."""
