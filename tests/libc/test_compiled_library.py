@@ -240,10 +240,8 @@ def test_memory_and_string_functions_agree_with_python(arch: str) -> None:
             )
             model = bytearray(rng.randbytes(8192))
             memory.write(place, bytes(model))
-            assert (
-                call("memmove", "size_t(size_t, size_t, size_t)", place + dest, place + source, size)
-                == place + dest
-            )
+            moved = call("memmove", "size_t(size_t, size_t, size_t)", place + dest, place + source, size)
+            assert moved == place + dest
             model[dest : dest + size] = model[source : source + size]
             assert memory.read(place, 8192) == model
             assert call("memset", "size_t(size_t, int, size_t)", place + dest, 0x1A5, size) == place + dest

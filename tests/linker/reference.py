@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from relink.image import Image
@@ -314,22 +314,17 @@ def expected(
         memory, at = result[vaddr], offset - vaddr
         provider: Object | None = asking
         S = Z = 0
-        undefined = False
         if number:
-            wanted = asking.symbols[number]
-            copy = type_ == COPY[arch]
+            wanted, copy = asking.symbols[number], type_ == COPY[arch]
             bound = find(wanted, asking, scope, call=type_ == JUMP_SLOT[arch], copy=copy)
             if copy:
                 assert bound is not None
-                source, there = bound
-                size = min(wanted.size, there.size)
-                for start, content in expected(source, scope, host, stubs).items():
-                    if start <= there.value < start + len(content):
-                        memory[at : at + size] = content[there.value - start :][:size]
+                content = _content(expected(bound[0], scope, host, stubs), bound[1])[: wanted.size]
+                memory[at : at + len(content)] = content
                 continue
             if bound is None:
-                provider, undefined = None, wanted.bind == 2
-                S = 0 if undefined or wanted.type == 6 else host(wanted.name)
+                provider = None
+                S = 0 if wanted.bind == 2 or wanted.type == 6 else host(wanted.name)
             else:
                 provider, symbol = bound
                 if symbol.type == 10:
@@ -341,29 +336,39 @@ def expected(
             continue  # ld.so leaves the words of an undefined thread-local symbol alone
         tls = provider.image.tls if provider is not None else None
         M, T = (tls.id, tls.offset) if tls else (0, 0)
-        word = asking.bits // 8
-        argument = 0 if arch == "arm" else word
-        place = at + argument if type_ == DESCRIPTOR[arch] else at
         if type_ == DESCRIPTOR[arch]:
-            width = word
-        else:
-            width = MACHINES[arch](0, 0, 0, 0, 0, 0, 0)[type_][0]
-        A = explicit
-        if A is None:
-            A = _signed(int.from_bytes(memory[place : place + width], "little"), width * 8)
-        if type_ == DESCRIPTOR[arch]:
-            if arch == "arm" and number:
-                A = 0  # the word holds the symbol's index for a lazy resolver (glibc, sysdeps/arm/dl-tlsdesc.h)
-            function = stubs[1] if number and provider is None else stubs[0]
-            pair = {argument: S + A + T, word - argument: function}
-            for where, value in pair.items():
-                memory[at + where : at + where + word] = (value % (1 << asking.bits)).to_bytes(word, "little")
+            # On Arm the word holds the symbol's index for a lazy resolver (glibc, sysdeps/arm/dl-tlsdesc.h).
+            addend = 0 if arch == "arm" and number else explicit
+            _write_descriptor(asking, memory, at, S + T, addend, stubs[number != 0 and provider is None])
             continue
+        width = MACHINES[arch](0, 0, 0, 0, 0, 0, 0)[type_][0]
+        A = _signed(int.from_bytes(memory[at : at + width], "little"), width * 8) if explicit is None else explicit
         width, value = MACHINES[arch](S, A, offset + asking.bias, asking.bias, M, T, Z)[type_]
         memory[at : at + width] = (value % (1 << 8 * width)).to_bytes(width, "little")
+    _rebase_pointers(asking, result)
+    return {vaddr: bytes(memory) for vaddr, memory in result.items()}
+
+
+def _content(segments: Mapping[int, bytes], symbol: Symbol) -> bytes:
+    """What the variable `symbol` holds."""
+    start, content = next(item for item in segments.items() if item[0] <= symbol.value < item[0] + len(item[1]))
+    return content[symbol.value - start :][: symbol.size]
+
+
+def _write_descriptor(
+    asking: Object, memory: bytearray, at: int, offset: int, addend: int | None, function: int
+) -> None:
+    word = asking.bits // 8
+    argument = 0 if asking.arch == "arm" else word
+    if addend is None:
+        addend = _signed(int.from_bytes(memory[at + argument :][:word], "little"), asking.bits)
+    for where, value in ((argument, offset + addend), (word - argument, function)):
+        memory[at + where : at + where + word] = (value % (1 << asking.bits)).to_bytes(word, "little")
+
+
+def _rebase_pointers(asking: Object, segments: Mapping[int, bytearray]) -> None:
     for offset in asking.pointers:
-        vaddr = next(v for v, memory in result.items() if v <= offset < v + len(memory))
-        memory, at, word = result[vaddr], offset - vaddr, asking.bits // 8
+        vaddr = next(v for v, memory in segments.items() if v <= offset < v + len(memory))
+        memory, at, word = segments[vaddr], offset - vaddr, asking.bits // 8
         value = int.from_bytes(memory[at : at + word], "little") + asking.bias
         memory[at : at + word] = (value % (1 << asking.bits)).to_bytes(word, "little")
-    return {vaddr: bytes(memory) for vaddr, memory in result.items()}
