@@ -139,7 +139,7 @@ class X86:
 
     def _status_word(self, opcode: bytes, address: int, size: int) -> Misrun | None:
         """The engine runs it with the status word up to date."""
-        code = opcode[:2]
+        code = opcode[:2].ljust(2, b"\xff")  # the code may end after one byte
         reads = code == _FNSTSW_AX and not _CONDITIONS_ONLY.match(opcode, 2)
         in_memory = code[1] < 0xC0 and code[1] >> 3 & 7 in _STATUS.get(code[0], ())
         if reads or in_memory or code in (_FNCLEX, _FNINIT):
