@@ -146,9 +146,7 @@ def test_after_a_time_limit_the_machine_goes_on_with_other_calls(library_path: P
 
 
 @_BOTH_ENGINES
-def test_a_time_limit_reached_in_a_nested_call_ends_the_outer_one_too(
-    library_path: Path, machine: Machine
-) -> None:
+def test_a_time_limit_reached_in_a_nested_call_ends_the_outer_too(library_path: Path, machine: Machine) -> None:
     ended: list[str] = []
 
     def host(_: int) -> int:
@@ -158,8 +156,10 @@ def test_a_time_limit_reached_in_a_nested_call_ends_the_outer_one_too(
         return 0
 
     library = load_loops(machine, library_path, host)
-    with pytest.raises(BudgetExceeded):
-        library.function("ask", "int(int)")(2, timeout=0.05)
+    for seconds in (0.05, 0.5, 5):  # on a busy machine its time may be up before the inner call
+        if not ended:
+            with pytest.raises(BudgetExceeded):
+                library.function("ask", "int(int)")(2, timeout=seconds)
     assert ended == ["inner"]
     check(machine, library)
 
