@@ -107,7 +107,7 @@ class X86:
         if opcode[0] == 0xD9 and opcode[1] in x87.OPCODES:
             return Misrun(address, size, partial(_run_x87, opcode[1]))
         rex = opcode[0] if self._bits == 64 and opcode[0] >> 4 == 4 else 0
-        found = self._status_word(opcode[bool(rex) :], address, size)
+        found = self._status_word(opcode[bool(rex) :].ljust(2, b"\xff"), address, size)
         first, second, third = opcode[bool(rex) : 3 + bool(rex)].ljust(3, b"\xff")
         if first == 0x0F and third < 0xC0 and third >> 3 & 7 in _MXCSR.get(second, ()) and size:
             found = self._mxcsr(code[:size], address, third >> 3 & 7 if second == _FXSAVE_GROUP else 0)

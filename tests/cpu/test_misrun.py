@@ -5,6 +5,7 @@ The expected values are those of an x86-64 processor.
 
 from __future__ import annotations
 
+import random
 import struct
 
 import pytest
@@ -336,3 +337,13 @@ def test_signed_extremes_in_memory(name: str, suffix: str) -> None:
             machine.memory.write(place, (one & 0xFFFF_FFFF).to_bytes(4, "little"))
             assert extreme(place, other) == one & (1 << bits) - 1
             assert machine.memory.read_uint(place, bits // 8) == choose(one, other) & (1 << bits) - 1
+
+
+@pytest.mark.parametrize("arch", list(FINDERS))
+def test_a_finder_takes_any_bytes(arch: str) -> None:
+    rng, likely = random.Random(1), bytes.fromhex("0faec7383a48669fdfe0ddd9c4c5628f01b190f0ff")
+    for number in range(2000):
+        size = rng.randrange(20)
+        code = rng.randbytes(size) if number % 2 else bytes(rng.choice(likely) for _ in range(size))
+        for found in [*FINDERS[arch](code, 0), *FINDERS[arch](code, 0, to_branch=True)]:
+            assert 0 <= found.address < size
