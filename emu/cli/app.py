@@ -15,7 +15,7 @@ from emu.cli import log
 from emu.cli.command import COMMANDS, Argument, Exit, Option, Usage, command
 from emu.cli.options import Loading, Output, Running, Search, Target
 
-#: A full disk or quota, a limit on files, a device that is gone, a descriptor that is none or not for writing.
+#: A full disk or quota, a file size limit, a removed device, a descriptor that is closed or not writable.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_PIPE = 1, 2, 130, 141
 
@@ -245,20 +245,22 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         if debug or error.filename is not None or error.errno not in _UNWRITABLE:
             raise
-        with suppress(OSError):  # it may be standard error that cannot be written to
+        with suppress(OSError):  # standard error may be the stream that is not writable
             print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
         _discard_output()
         return EXIT_FAILED
 
 
 def _done(arguments: Sequence[str], options: Sequence[str], *, debug: bool) -> int:
-    """Run one command line, and say what went wrong; the exit status. Raises OSError where that cannot be said."""
+    """Run one command line, report errors, and return the exit status. Raises OSError when the output cannot be
+    written.
+    """
     try:
         return _invoke(arguments)
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except Exception as error:
-        if isinstance(error.__cause__, BrokenPipeError):  # that of a guest, which SIGPIPE ends
+        if isinstance(error.__cause__, BrokenPipeError):  # raised for a guest, which SIGPIPE would end
             raise error.__cause__ from None
         unwritable = isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE
         if debug or unwritable:
@@ -267,7 +269,7 @@ def _done(arguments: Sequence[str], options: Sequence[str], *, debug: bool) -> i
 
 
 def _discard_output() -> None:
-    """Python would complain of what it cannot write when it flushes at exit."""
+    """Discard buffered output: Python would report an error when it flushes at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -276,7 +278,7 @@ def _discard_output() -> None:
 
 
 def _prepare_streams() -> None:
-    """Have standard output and error take all that is printed: names come from files, encodings from anywhere."""
+    """Make standard output and error accept all text: names from files may not be encodable."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller

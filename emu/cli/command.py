@@ -1,4 +1,4 @@
-"""What a command and its options are, as data: `quick` reads plain command lines by it, `typer_app` all others.
+"""Commands and their options as data: `quick` reads simple command lines with it, `typer_app` all others.
 
 A command is a function. Its parameters have `Option` or `Argument` as annotations, or are groups: frozen
 dataclasses whose fields are options that several commands share.
@@ -15,7 +15,7 @@ _F = TypeVar("_F", bound=Callable[..., None])
 
 
 class Option:
-    """An option: its names, and what Typer is told of it."""
+    """An option: its names, and its parameters for Typer."""
 
     def __init__(self, *names: str, **settings: Any) -> None:
         self.names = names
@@ -23,14 +23,14 @@ class Option:
 
 
 class Argument:
-    """A positional argument: what Typer is told of it."""
+    """A positional argument: its parameters for Typer."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
 
 
 class Usage(Exception):
-    """A command line that cannot be meant: exit status 2. `param_hint` is the option at fault."""
+    """An invalid command line: exit status 2. `param_hint` is the wrong option."""
 
     def __init__(self, problem: str, *, param_hint: str) -> None:
         super().__init__(problem)
@@ -50,7 +50,7 @@ class Command:
     """A command of the command line."""
 
     function: Callable[..., None]
-    options_anywhere: bool = True  #: also after the arguments
+    options_anywhere: bool = True  #: whether options may come after the arguments
 
 
 #: By name, in the order of the help.

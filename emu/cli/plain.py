@@ -1,7 +1,7 @@
-"""Tables and lines for a file or a pipe, as rich writes them there, without the import of rich.
+"""Tables and lines for a file or pipe, formatted as by rich but without importing it.
 
-rich takes a tenth of the time of a small command. It is used for terminals, and for what would need its knowledge:
-characters of other widths, and lines that have to be folded.
+Importing rich takes a tenth of the time of a small command. It is only used for terminals, for characters of other
+widths, and for lines that must be folded.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 #: Columns enough that no line is folded or cropped: a pipe's width.
 UNFOLDED_WIDTH = 4096
 _GAP = "  "
-#: With one of these rich may write colours, or fold lines, though it writes to no terminal.
+#: With one of these variables rich may write colours or fold lines even if the output is not a terminal.
 _ASKED_OF_RICH = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "JUPYTER_COLUMNS")
 
 
 def writes_plainly(file: TextIO) -> bool:
-    """Whether rich would write text without colours, and fold no line, to this file."""
+    """Whether rich would write to this file without colours and without folding lines."""
     return not file.isatty() and not any(os.environ.get(name) for name in _ASKED_OF_RICH)
 
 
@@ -33,20 +33,20 @@ class Table:
     def __init__(self, *columns: str) -> None:
         self.columns = columns
         self.show_header = True
-        self.unbroken: set[int] = set()  #: columns whose cells a terminal too narrow for them does not fold
+        self.unbroken: set[int] = set()  #: columns whose cells are not folded on a narrow terminal
         self.rows: list[tuple[str, ...]] = []
 
     @property
     def row_count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self.rows)
 
     def add_row(self, *cells: str) -> None:
-        """Add a row; cells that are left out are empty."""
+        """Add a row; omitted cells are empty."""
         self.rows.append(cells)
 
     def text(self) -> str | None:
-        """The lines, each ended; None where rich has to write them."""
+        """The lines with line ends; None when rich is required."""
         count = max(map(len, (self.columns, *self.rows)))
         header = [tuple(name.removeprefix(">") for name in self.columns)] if self.show_header else []
         rows = [[cell.split("\n") for cell in row] + [[""]] * (count - len(row)) for row in (*header, *self.rows)]
@@ -71,7 +71,7 @@ class Table:
         return "".join(lines)
 
     def rich(self) -> RichTable:
-        """The same for rich."""
+        """The table for rich."""
         from rich.table import Table as RichTable
 
         made = RichTable(
@@ -91,10 +91,10 @@ class Table:
 
 
 class Console:
-    """What commands use of a console, for text and tables; anything else, and all for a terminal, rich writes."""
+    """A console for text and tables; rich is used for anything else, and for terminals."""
 
     def __init__(self, file: TextIO) -> None:
-        self.width: int | None = None  #: where lines are folded, if not at the terminal's width
+        self.width: int | None = None  #: the width at which lines are folded, if not the terminal's
         self._file = file
         self._plain = writes_plainly(file)
 
@@ -130,10 +130,10 @@ class Console:
 
 
 def _is_simple(text: str) -> bool:
-    """Whether each character takes one column, and none is a control character."""
+    """Whether each character takes one column and is not a control character."""
     return text.isascii() and (text.isprintable() or not text)
 
 
 def _is_line(text: str, *, soft_wrap: bool) -> bool:
-    """Whether rich writes these lines as they are."""
+    """Whether rich would write these lines unchanged."""
     return all(_is_simple(line) and (soft_wrap or len(line) < UNFOLDED_WIDTH) for line in text.split("\n"))

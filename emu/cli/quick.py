@@ -1,7 +1,7 @@
-"""Plain command lines, read without Typer, whose import takes a tenth of the time of a small command.
+"""Reading simple command lines without Typer, whose import takes a tenth of the time of a small command.
 
-Only command lines whose meaning is plain: a known command with one argument, known options, and values that are
-what they are to be. Of any other `read` says None, and Typer reads it, or says what is wrong with it.
+A simple command line has a known command with one argument, known options, and valid values. For any other `read`
+returns None; Typer then reads it or reports the error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ class _NotPlain(Exception):
 
 
 class _Target:
-    """Where an option's values go: a field of a group or a parameter, of a type, with a value for a flag."""
+    """The target of an option's value: a field of a group, or a parameter, with its type, and the value of a
+    flag.
+    """
 
     def __init__(self, owner: str | None, name: str, hint: Any, option: Option, flag: bool | None = None) -> None:
         self.owner = owner
@@ -35,7 +37,7 @@ class _Target:
         return self.flag is None and not self.settings.get("count")
 
     def value(self, text: str) -> object:
-        """What a text means. Raises _NotPlain."""
+        """Convert a text to the option's type. Raises _NotPlain."""
         kind = self.types[0]
         kind = get_args(kind)[0] if get_origin(kind) is list else kind
         if kind not in (str, int, float, Path) or text.startswith("-"):
@@ -50,9 +52,9 @@ class _Target:
 
 
 def read(command: Command, arguments: Sequence[str]) -> Callable[[], None] | None:
-    """The command with its arguments, ready to be called; None where Typer has to read them.
+    """The command with its arguments, ready to be called; None when Typer must read them.
 
-    The call raises what options raise that contradict each other (`Usage`), before it does anything.
+    The call raises `Usage` for contradicting options, before it does anything.
     """
     if not command.options_anywhere:
         return None
@@ -84,7 +86,7 @@ def _read(function: Callable[..., None], arguments: list[str]) -> Callable[[], N
 
 
 def _targets(hints: dict[str, Any], groups: dict[str, Any]) -> dict[str, _Target]:
-    """Each option by each of its names."""
+    """The options by all their names."""
     found: dict[str, _Target] = {}
     members: list[tuple[str | None, str, Any]]
     members = [(None, name, hint) for name, hint in hints.items() if name not in groups]
@@ -112,7 +114,7 @@ def _mark(hint: Any, kind: type) -> Any:
 def _distribute(
     arguments: list[str], targets: dict[str, _Target], given: dict[str | None, dict[str, Any]]
 ) -> list[str]:
-    """Put the options where they belong; the other arguments."""
+    """Store the options in their targets; return the other arguments."""
     texts, rest = [], iter(arguments)
     for text in rest:
         if not text.startswith("-") or text == "-":

@@ -1,4 +1,4 @@
-"""The command line's standard streams as the guest's: it waits for them no longer than its time."""
+"""The command's standard streams for the guest, which waits for them only within its time limit."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from collections.abc import Callable
 from select import select
 from typing import BinaryIO
 
-_LOOK_SECONDS = 0.1  #: how long to wait for a stream between two looks at the time limit
-_AT_ONCE = 4096  #: bytes for which a pipe that is ready has room (PIPE_BUF under Linux)
+_LOOK_SECONDS = 0.1  #: seconds to wait for a stream between two checks of the time limit
+_AT_ONCE = 4096  #: bytes that a ready pipe accepts (PIPE_BUF under Linux)
 
 
 class GuestInput:
-    """Standard input: up to so many bytes, as soon as there are any. Nobody else reads it."""
+    """Standard input: reads return as soon as bytes are available. There is no other reader."""
 
     def __init__(self) -> None:
         self.check_budget: Callable[[], object] = lambda: None
 
     def read(self, size: int) -> bytes:
-        """Raises BudgetExceeded when there are none within the guest's time, OSError for what cannot be read."""
+        """Read up to `size` bytes. Raises BudgetExceeded when none arrive within the guest's time limit, OSError
+        for read errors.
+        """
         if sys.stdin is None:  # the caller has closed it
             return b""
         try:
@@ -32,7 +34,7 @@ class GuestInput:
 
 
 class GuestOutput:
-    """Lets bytes through to a stream of the host at once, and knows whether a line is unfinished."""
+    """Passes bytes to a stream of the host at once, and knows whether a line is unfinished."""
 
     def __init__(self, stream: BinaryIO, check_budget: Callable[[], object]) -> None:
         self._stream, self._check_budget = stream, check_budget
@@ -43,11 +45,13 @@ class GuestOutput:
             self._number = None
 
     def write(self, data: bytes) -> None:
-        """What the guest writes. Raises BudgetExceeded when there is no room within its time, OSError."""
+        """Write the guest's output. Raises BudgetExceeded when the stream accepts none within the guest's time
+        limit, OSError.
+        """
         self._write(data, self._check_budget)
 
     def line(self, text: str | None) -> None:
-        """`text` on a line of its own; nothing for None."""
+        """Write `text` on a separate line; nothing for None."""
         if text is not None:
             start = b"" if self._last == b"\n" else b"\n"
             self._write(start + text.encode("utf-8", "surrogateescape") + b"\n", lambda: None)

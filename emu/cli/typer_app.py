@@ -1,4 +1,4 @@
-"""The command line by Typer: help, and every command line that `quick` leaves to it."""
+"""The command line with Typer: help, and command lines that `quick` does not read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from emu.cli.command import COMMANDS, Argument, Exit, Option, Usage
 from relink.records import fields, is_dataclass
 
 _HELP = "Load, link and run ELF shared objects and object files of seven architectures on an emulated machine."
-#: The exceptions of click, wherever this Typer keeps it.
+#: click's exceptions, from the click that this version of Typer uses.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """What click's `main` does, without its own idea of how failures end."""
+    """Like click's `main`, but without its handling of failures."""
     try:
         command = typer.main.get_command(_app())
         with command.make_context("relink-emu", list(arguments)) as context:
@@ -73,7 +73,7 @@ def _marks(hint: Any) -> tuple[Any, ...]:
 
 
 def _for_typer(hint: Any) -> Any:
-    """A hint with Typer's own option or argument."""
+    """An annotation with Typer's option or argument."""
     for mark in _marks(hint):
         if isinstance(mark, Option):
             return Annotated[hint.__origin__, typer.Option(*mark.names, **mark.settings)]
@@ -83,7 +83,7 @@ def _for_typer(hint: Any) -> Any:
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with each parameter of a dataclass type replaced by that class's fields, for Typer to see."""
+    """`command` with each parameter of a dataclass type replaced by the fields of the class, for Typer."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     members = {name: [f for f in fields(group) if f.init] for name, group in groups.items()}

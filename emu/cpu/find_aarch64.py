@@ -8,7 +8,7 @@ from functools import partial
 
 from emu.cpu.misrun import Guest, Misrun, Outcome
 
-_MASK, _CODE = 0x3F20_EC00, 0x3820_4000  #: of LDSMAX and LDSMIN; bit 12 is set in LDSMIN
+_MASK, _CODE = 0x3F20_EC00, 0x3820_4000  #: mask and value of LDSMAX and LDSMIN; bit 12 is set in LDSMIN
 #: Bytes 1 to 3 of such a word; bits 30 and 31, the size, are not both set.
 _SUSPECT = re.compile(
     b"(?=[\x40-\x43\x50-\x53]["
@@ -26,7 +26,7 @@ _BRANCHES = (
 
 
 def aarch64(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
-    """Finds them."""
+    """Find such instructions."""
     places = [each.start() - 1 for each in _SUSPECT.finditer(code) if each.start() % 4 == 1]
     if not places:
         return
@@ -38,7 +38,7 @@ def aarch64(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[M
 
 
 def _branch(code: bytes) -> int:
-    """Where the first instruction lies that may lead elsewhere."""
+    """The offset of the first branch instruction."""
     for at in range(0, len(code) - 3, 4):
         word = int.from_bytes(code[at : at + 4], "little")
         if any(word & mask == value for mask, value in _BRANCHES):
@@ -47,7 +47,7 @@ def _branch(code: bytes) -> int:
 
 
 def _extreme(word: int, guest: Guest) -> Outcome:
-    """Rt = memory at Xn, which becomes the greater or the lesser of itself and Rs."""
+    """Rt = [Xn]; [Xn] = the maximum or minimum of [Xn] and Rs."""
     size = 1 << (word >> 30)
     source, base, result = word >> 16 & 31, word >> 5 & 31, word & 31
     address = guest.read_register("sp" if base == 31 else f"x{base}")

@@ -1,4 +1,6 @@
-"""RISC-V: reserved 16-bit codes, among them Zcb's, are no-ops in Unicorn: refused. It refuses rdtime: computed."""
+"""RISC-V: reserved 16-bit instructions, among them Zcb's, run as no-ops in Unicorn: refused. rdtime, which Unicorn
+refuses: computed.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,14 @@ from collections.abc import Callable, Iterator
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
 
 _RDTIME, _RDTIMEH = 0xC01, 0xC81
-#: c.j, c.beqz, c.bnez, and c.jal of RV32, under masks of their own; c.jr, c.jalr and c.ebreak are told apart.
+#: (mask, pattern) of c.j, c.beqz, c.bnez, and RV32's c.jal; c.jr, c.jalr and c.ebreak are handled separately.
 _SHORT_BRANCHES = {32: frozenset({0xA001, 0xC001, 0xE001, 0x2001}), 64: frozenset({0xA001, 0xC001, 0xE001})}
 _LONG_BRANCHES = frozenset({0x63, 0x67, 0x6F, 0x73})
-_TICK = 100  #: nanoseconds of the time counter: 10 MHz, as of QEMU's "virt" board
+_TICK = 100  #: nanoseconds per tick of the time counter: 10 MHz, as on QEMU's "virt" board
 
 
 def riscv(bits: int) -> Finder:
-    """Finds them in code of `bits`."""
+    """A finder for code of `bits`."""
     branches = _SHORT_BRANCHES[bits]
 
     def find(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
@@ -64,7 +66,7 @@ def _reserved(half: int, bits: int) -> bool:
 
 
 def _time(register: int, counter: int, bits: int) -> Callable[[Guest], Outcome]:
-    """Read the time since some moment before."""
+    """Read the time counter, which starts at an arbitrary moment."""
 
     def run(guest: Guest) -> Outcome:
         ticks = time.monotonic_ns() // _TICK

@@ -1,11 +1,13 @@
-"""x86: what Unicorn runs wrong.
+"""x86 instructions that Unicorn executes wrongly:
 
-VEX and EVEX codes run as their two-operand SSE forms (unicorn 1656, 1666), but for BMI's, which are right, and
-AMD's XOP codes as a pop: refused. x87's transcendental functions and remainders, and SSE4.2's string
-comparisons (unicorn 1874), are computed by `emu.cpu.x87` and `emu.cpu.string_compare`. lahf and sahf with a REX
-prefix, and some cmpxchg with a register, are refused; horizontal sums of a register with itself are computed by
-`emu.cpu.horizontal`. What reads or writes the flags of MXCSR and of x87's status word finds them after
-`emu.cpu.float_state` has moved them there (unicorn 2006).
+- VEX and EVEX instructions run as their two-operand SSE forms (unicorn 1656, 1666), except for BMI's, which are
+  right, and AMD's XOP instructions run as a pop: refused.
+- x87's transcendental functions and remainders, and SSE4.2's string comparisons (unicorn 1874): computed by
+  `emu.cpu.x87` and `emu.cpu.string_compare`.
+- lahf and sahf with a REX prefix, and some cmpxchg with a register: refused.
+- Horizontal sums of a register with itself: computed by `emu.cpu.horizontal`.
+- Instructions that read or write the flags of MXCSR and of x87's status word: executed after `emu.cpu.float_state`
+  has updated the flags (unicorn 2006).
 """
 
 from __future__ import annotations
@@ -18,27 +20,28 @@ from typing import Any
 from emu.cpu import horizontal, string_compare, x87
 from emu.cpu.misrun import Guest, Misrun, Outcome
 
-_LONGEST = 15  #: bytes of an instruction
+_LONGEST = 15  #: maximum size of an instruction in bytes
 _FXSAVE_GROUP, _XSAVES_GROUP = 0xAE, 0xC7
 _FXRSTOR, _LDMXCSR, _XRSTOR = 1, 2, 5
-#: Second byte behind 0f -> bits 3 to 5 of the third, of instructions that read or write MXCSR in memory: fxsave,
+#: Byte after 0f -> bits 3 to 5 of the next byte, for instructions that transfer MXCSR from or to memory: fxsave,
 #: fxrstor, ldmxcsr, stmxcsr, xsave, xrstor and xsaveopt; xrstors, xsavec and xsaves.
 _MXCSR = {_FXSAVE_GROUP: frozenset(range(7)), _XSAVES_GROUP: frozenset({3, 4, 5})}
-#: The same behind d9 and dd, for x87's status word: fldenv, fnstenv; frstor, fnsave, fnstsw.
+#: The same after d9 and dd, for x87's status word: fldenv, fnstenv; frstor, fnsave, fnstsw.
 _STATUS = {0xD9: frozenset({4, 6}), 0xDD: frozenset({4, 6, 7})}
 _FNSTSW_AX, _FNCLEX, _FNINIT = b"\xdf\xe0", b"\xdb\xe2", b"\xdb\xe3"
-#: What looks at no more than ah, in which there are no exceptions: sahf; test or and with ah; test ax or eax.
+#: Instructions that use only ah of the status word, which has no exception flags: sahf; test or and with ah; test
+#: ax or eax.
 _CONDITIONS_ONLY = re.compile(rb"\x9e|\xf6\xc4|\x80\xe4|(\x66\xa9|\xa9)\x00", re.DOTALL)
 
 
 def _in_memory(opcode: bytes, group: frozenset[int]) -> bytes:
-    """A pattern for an opcode whose next byte, ModRM, is of the group and names memory."""
+    """A pattern for an opcode whose next byte, ModRM, has a reg field in the group and a memory operand."""
     operands = bytes(byte for byte in range(0xC0) if byte >> 3 & 7 in group)  # 0xc0 and up: registers
     return re.escape(opcode) + b"[" + re.escape(operands) + b"]"
 
 
 def _suspect(bits: int) -> re.Pattern[bytes]:
-    """What code without such instructions has not."""
+    """A pattern that does not occur in code without such instructions."""
     patterns = [rb"[\xc4\xc5\x62\x8f]|\xd9[\xf0-\xff]|\x0f\x3a[\x60-\x63]|\xdf\xe0|\xdb[\xe2\xe3]"]
     patterns += [_in_memory(bytes((0x0F, second)), group) for second, group in _MXCSR.items()]
     patterns += [_in_memory(bytes((first,)), group) for first, group in _STATUS.items()]
@@ -57,7 +60,7 @@ _BMI = frozenset({(2, 0xF2), (2, 0xF3), (2, 0xF5), (2, 0xF6), (2, 0xF7), (3, 0xF
 
 
 class X86:
-    """Finds them in x86 code of `bits`."""
+    """Finds such instructions in x86 code of `bits`."""
 
     def __init__(self, bits: int) -> None:
         self._bits = bits
@@ -81,7 +84,7 @@ class X86:
             position += size
 
     def _decoded(self, code: bytes, address: int) -> tuple[int, str]:
-        """(bytes of the instruction, its name); (0, "") where the disassembler knows none."""
+        """(size of the instruction, its name); (0, "") when the disassembler does not know it."""
         if self._disassembler is None:
             import capstone
 
@@ -124,7 +127,7 @@ class X86:
         return found
 
     def _horizontal(self, operands: int, rex: int, opcode: int, refused: Misrun, wide: bool) -> Misrun | None:
-        """Only of a register with itself; the MMX registers have no names here."""
+        """Computed only for a register with itself; MMX registers are not accessible."""
         register = operands >> 3 & 7 | (rex & 4) << 1
         if operands < 0xC0 or register != operands & 7 | (rex & 1) << 3:
             return None
@@ -138,7 +141,7 @@ class X86:
         return Misrun(refused.address, refused.size, run)
 
     def _status_word(self, opcode: bytes, address: int, size: int) -> Misrun | None:
-        """The engine runs it with the status word up to date."""
+        """The engine executes it with an up-to-date status word."""
         code = opcode[:2].ljust(2, b"\xff")  # the code may end after one byte
         reads = code == _FNSTSW_AX and not _CONDITIONS_ONLY.match(opcode, 2)
         in_memory = code[1] < 0xC0 and code[1] >> 3 & 7 in _STATUS.get(code[0], ())
@@ -147,7 +150,7 @@ class X86:
         return None
 
     def _exchange(self, number: int, address: int, size: int) -> Misrun:
-        """cmpxchg of 32 bits with a register: where they differ, Unicorn clears the register's upper half."""
+        """32-bit cmpxchg with a register: if the comparison fails, Unicorn clears the register's upper half."""
         name = _GENERAL[number]
 
         def run(guest: Guest) -> Outcome:
@@ -158,7 +161,9 @@ class X86:
         return Misrun(address, size, run)
 
     def _mxcsr(self, code: bytes, address: int, kind: int) -> Misrun:
-        """The engine runs it with MXCSR up to date, but not where it is to trap: the engine would not."""
+        """The engine executes it with an up-to-date MXCSR. It is refused if it unmasks exceptions, which the
+        engine does not raise.
+        """
         (instruction,) = self._disassembler.disasm(code, address, 1)
         place = instruction.operands[0].mem
 
@@ -206,16 +211,16 @@ def _run_x87(number: int, guest: Guest) -> Outcome:
     return Outcome.DONE
 
 
-_SAHF, _LAHF = 0x9E, 0x9F  #: with a REX prefix Unicorn takes ah for spl
+_SAHF, _LAHF = 0x9E, 0x9F  #: with a REX prefix Unicorn uses spl instead of ah
 _GENERAL = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
-_MXCSR_IN_AREA = 24  #: of fxsave
-_MASKS = 0x1F80  #: of MXCSR: the exceptions that do not trap
+_MXCSR_IN_AREA = 24  #: offset of MXCSR in fxsave's area
+_MASKS = 0x1F80  #: the mask bits of MXCSR: exceptions that do not trap
 _MEMORY = 3  #: CS_OP_MEM of capstone 5
 _SEGMENTS = {"fs": "fs_base", "gs": "gs_base"}
 
 
 def _effective_address(guest: Guest, instruction: Any, memory: Any, bits: int, following: int) -> int:
-    """Where a memory operand lies."""
+    """The address of a memory operand."""
 
     def value(register: int) -> int:
         name = instruction.reg_name(register) if register else ""

@@ -1,11 +1,11 @@
-"""Instructions Unicorn runs wrong without a word, found in the bytes of each new block before it first runs.
+"""Finding instructions that Unicorn executes wrongly without an error, in each new block before it runs.
 
     x86      `emu.cpu.find_x86`: VEX, EVEX, XOP, x87's functions, string comparisons, floating-point flags
     AArch64  `emu.cpu.find_aarch64`: signed minimum and maximum in memory
     RISC-V   `emu.cpu.find_riscv`: reserved 16-bit codes, rdtime
 
-The rest of what is not supported Unicorn refuses itself. Finders only look at bytes and registers;
-`emu.cpu.unicorn` stops the guest before an instruction that is found.
+Unicorn itself refuses other unsupported instructions. Finders only read bytes and registers; `emu.cpu.unicorn`
+stops the guest before an instruction that is found.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FINDERS: Mapping[tuple[str, str], Finder] = {
     ("RISCV", "RISCV64"): riscv(64),
     ("RISCV", "RISCV32"): riscv(32),
 }
-#: By ISA; those whose instructions Unicorn runs right have none.
+#: By ISA; ISAs that Unicorn executes correctly have none.
 FINDERS: Mapping[str, Finder] = {
     arch: _FINDERS[row.engine, row.mode] for arch, row in ISAS.items() if (row.engine, row.mode) in _FINDERS
 }

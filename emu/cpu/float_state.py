@@ -1,12 +1,12 @@
-"""What Unicorn keeps of x86's floating-point state where no register shows it, or keeps wrong.
+"""The part of x86's floating-point state that Unicorn keeps outside registers, or keeps wrongly.
 
-Unicorn's floating-point units gather exceptions in bytes of their own (QEMU's `float_status`, one for x87 and
-one for SSE; the bits are those of the status word and of MXCSR), and never move them to the registers (unicorn
-2006). And it takes MXCSR's flush-to-zero bit for x87's (a mistake of QEMU 5). A saved context has these bytes.
-Where they lie is found by experiment, once for a process.
+- Unicorn accumulates exceptions in separate bytes (QEMU's `float_status`, one for x87 and one for SSE, with the
+  bits of the status word and of MXCSR), and never moves them to the registers (unicorn 2006).
+- It applies MXCSR's flush-to-zero bit to x87 (a bug of QEMU 5).
 
-`settle` moves the flags to the registers. Done before whatever reads or writes them, that is always right: what is
-read has all flags, and what is written is added to none.
+A saved context contains these bytes. Their offsets are found once per process by a test. `settle` moves the flags
+to the registers. It is called before every instruction that reads or writes them, so reads see all flags, and
+writes replace them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from emu.cpu.protocol import Protection
 from emu.cpu.unicorn_isas import ISAS
 from relink.errors import MachineError
 
-_FLAGS: Final = 0x3D  #: of MXCSR and the status word: what the units gather; not "denormal operand"
-_FLUSHED: Final = 0x80  #: what SSE's unit notes of a result that it flushed to zero
-_UNDERFLOW_INEXACT: Final = 0x30  #: what MXCSR has of it
-_FLUSH: Final = 0x8000  #: of MXCSR
+_FLAGS: Final = 0x3D  #: flags of MXCSR and the status word that are accumulated, without "denormal operand"
+_FLUSHED: Final = 0x80  #: the internal flag for an SSE result flushed to zero
+_UNDERFLOW_INEXACT: Final = 0x30  #: the flag in MXCSR for it
+_FLUSH: Final = 0x8000  #: the flush-to-zero bit of MXCSR
 _CODE: Final = 0x1000
-#: Code, its operands in xmm0 and xmm1, MXCSR, and afterwards SSE's flags, x87's flags, and what flushes to zero.
+#: Code, operands in xmm0 and xmm1, MXCSR; then the resulting SSE flags, x87 flags, and flush-to-zero byte.
 _EXPERIMENT: Final = (
     ("90", 0, 0, 0x1F80, 0, 0, 0),
     ("f20f5ec1", 0x3FF0 << 48, 0, 0x1F80, 0x04, 0, 0),  # divsd, 1 / 0: division by zero
@@ -43,7 +43,7 @@ _EXPERIMENT: Final = (
 
 
 class _Places(NamedTuple):
-    """Of bytes in a context."""
+    """Offsets of these bytes in a context."""
 
     sse_flags: int
     sse_flush: int
@@ -53,7 +53,7 @@ class _Places(NamedTuple):
 
 @functools.cache
 def _places() -> _Places:
-    """Raises MachineError where this Unicorn does not keep them so."""
+    """Find the offsets. Raises MachineError when this version of Unicorn does not have them."""
     states = list(zip(*_experiment(), strict=True))
     found = []
     for expected in list(zip(*_EXPERIMENT, strict=True))[4:]:
@@ -66,7 +66,7 @@ def _places() -> _Places:
 
 
 def _experiment() -> Iterator[bytes]:
-    """The context after each step."""
+    """Run the test; returns the context after each step."""
     isa = ISAS["x86_64"]
     handle = api.open_engine("x86_64", isa)
     room = np.zeros(2 * PAGE_SIZE, np.uint8)
@@ -91,7 +91,7 @@ def _experiment() -> Iterator[bytes]:
 
 
 class FloatState:
-    """That of one engine."""
+    """The floating-point state of one engine."""
 
     def __init__(self, handle: ctypes.c_void_p) -> None:
         self._handle = handle
@@ -99,7 +99,9 @@ class FloatState:
         self._slots = api.register_slots(ISAS["i386"])
 
     def settle(self) -> None:
-        """Move the flags gathered to MXCSR and x87's status word. Raises MachineError as Unicorn's version may."""
+        """Move the accumulated flags to MXCSR and x87's status word. Raises MachineError when this version of
+        Unicorn lacks them.
+        """
         places = _places()
         content = self._saved()
         sse, x87 = content[places.sse_flags], content[places.x87_flags] & _FLAGS
@@ -110,7 +112,7 @@ class FloatState:
             self._raise("fpsw", x87)
 
     def flush(self, mxcsr: int) -> None:
-        """Have SSE, and not x87, flush results to zero as MXCSR says."""
+        """Make SSE, but not x87, flush results to zero by MXCSR."""
         places = _places()
         content, wanted = self._saved(), int(bool(mxcsr & _FLUSH))
         if (content[places.sse_flush], content[places.x87_flush]) != (wanted, 0):

@@ -1,4 +1,5 @@
-"""SSSE3's horizontal sums and differences of a register with itself: Unicorn reads there what it has written.
+"""SSSE3's horizontal sums and differences of a register with itself: Unicorn reads lanes that it has already
+written.
 
 Source: Intel SDM volume 2, PHADDW, PHADDSW, PHSUBW, PHSUBSW.
 """
@@ -15,12 +16,12 @@ class Registers(Protocol):
 
 
 class _Operation(NamedTuple):
-    bits: int  #: of a lane
+    bits: int  #: bits of a lane
     subtracts: bool
     saturates: bool
 
 
-#: Third byte of the code, behind 0f 38.
+#: Third opcode byte, after 0f 38.
 OPERATIONS: Final[Mapping[int, _Operation]] = {
     0x01: _Operation(16, False, False),
     0x02: _Operation(32, False, False),
@@ -32,7 +33,7 @@ OPERATIONS: Final[Mapping[int, _Operation]] = {
 
 
 def execute(guest: Registers, name: str, opcode: int) -> None:
-    """The instruction on the register of 128 bits, which is both its operands."""
+    """Execute the instruction with a 128-bit register as both operands."""
     bits, subtracts, saturates = OPERATIONS[opcode]
     value, mask, half = guest.read_register(name), (1 << bits) - 1, 1 << bits - 1
     lanes = [((value >> at & mask) ^ half) - half for at in range(0, 128, bits)]

@@ -1,4 +1,6 @@
-"""An instruction Unicorn runs wrong without a word, and what comes in its stead. `emu.cpu.finders` finds them."""
+"""An instruction that Unicorn executes wrongly without an error, and its replacement. Found by
+`emu.cpu.finders`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from relink.records import dataclass
 
 
 class Guest(Protocol):
-    """What an instruction computed here works on."""
+    """The registers and memory for an instruction that is computed here."""
 
     def read_register(self, name: str) -> int: ...
     def write_register(self, name: str, value: int) -> None: ...
@@ -21,16 +23,16 @@ class Guest(Protocol):
 
 
 class Outcome(Enum):
-    """What a `Misrun` leaves to do."""
+    """How the guest continues after a `Misrun`."""
 
-    DONE = auto()  #: nothing: the guest goes on behind the instruction
-    PREPARED = auto()  #: the engine is to run the instruction now
+    DONE = auto()  #: the instruction is done: the guest continues after it
+    PREPARED = auto()  #: the engine must execute the instruction now
     REFUSED = auto()
 
 
 @dataclass(frozen=True)
 class Misrun:
-    """An instruction at `address` of `size` bytes: what `run` does comes in its stead; None: it is refused."""
+    """An instruction of `size` bytes at `address`. `run` replaces it; None: it is refused."""
 
     address: int
     size: int
@@ -38,7 +40,8 @@ class Misrun:
 
 
 class Finder(Protocol):
-    """Finds them in code at an address, in order, up to the first that is refused; with `to_branch` no further
-    than the first instruction that may lead elsewhere."""
+    """Finds such instructions in code at an address, in order, up to the first that is refused; with `to_branch`,
+    up to the first branch.
+    """
 
     def __call__(self, code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]: ...

@@ -110,7 +110,7 @@ class Cpu(Protocol):
         """Unmap pages and drop their translations."""
 
     def read(self, address: int, size: int) -> bytes:
-        """Read guest memory whatever its permissions. Raises GuestAccessError if any byte is unmapped."""
+        """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Write guest memory, ignoring permissions, and drop stale translations.

@@ -135,7 +135,7 @@ class UnicornCpu(UnicornStops):
         self._pages.remove(address, size)
 
     def read(self, address: int, size: int) -> bytes:
-        """Read guest memory whatever its permissions. Raises GuestAccessError if any byte is unmapped."""
+        """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
         return self._pages.read(address, size)
 
     def load(self, address: int, size: int) -> bytes:

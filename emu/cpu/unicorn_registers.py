@@ -1,4 +1,6 @@
-"""The registers of a CPU on Unicorn, by name: one at a time, several in one crossing, all as a context."""
+"""The registers of a CPU on Unicorn, by name: one at a time, several with one call of the engine, all as a
+context.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ class _Batch(NamedTuple):
 
 
 class Closed:
-    """Stands where a closed CPU had its engine."""
+    """Replaces the engine of a closed CPU."""
 
     def _refuse(self, *_: object) -> NoReturn:
         raise MachineError("the CPU has been closed")
@@ -34,12 +36,12 @@ class Closed:
     __getattr__ = __setattr__ = __getitem__ = _refuse
 
     @property
-    def _as_parameter_(self) -> NoReturn:  # how ctypes asks for an argument
+    def _as_parameter_(self) -> NoReturn:  # ctypes calls this for an argument
         raise MachineError("the CPU has been closed")
 
 
 class UnicornRegisters:
-    """What of a `Cpu` is about registers."""
+    """The part of a `Cpu` for registers."""
 
     def __init__(self, handle: ctypes.c_void_p, isa: UnicornIsa) -> None:
         self._handle = handle
@@ -50,13 +52,13 @@ class UnicornRegisters:
         self._batches: dict[tuple[str, ...], _Batch] = {}
         #: Names of the program counter that read with the Thumb bit.
         self._interworking = frozenset({"pc", "r15"} if isa.constants == "arm" else ())
-        self._suspended: int | None = None  # Arm: where a fault or limit may have left an IT block
-        self._running = 0  # the thread that runs the guest; 0: none does
+        self._suspended: int | None = None  # Arm: the address at which a fault or limit may have left an IT block
+        self._running = 0  # the thread that runs the guest; 0: none
         self._gdt = api.Gdt(handle) if isa.thread_pointer is None else None
         self._float_state = FloatState(handle)
 
     def _refuse_other_threads(self) -> None:
-        """Called while a run is under way. In its own thread the engine stands still, between two blocks."""
+        """Called during a run. In the running thread the engine is stopped between two blocks."""
         if self._running != get_ident():
             raise MachineInUse("another thread is running the guest on this CPU")
 
@@ -82,7 +84,7 @@ class UnicornRegisters:
             self._float_state.flush(value)
 
     def read_registers(self, names: Sequence[str]) -> list[int]:
-        """Several at once, in one crossing."""
+        """Several registers with one call of the engine."""
         names = tuple(names)
         if self._running:
             self._refuse_other_threads()
@@ -99,7 +101,7 @@ class UnicornRegisters:
         return values
 
     def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None:
-        """Several at once, in one crossing."""
+        """Several registers with one call of the engine."""
         pairs = dict(values)
         if self._running:
             self._refuse_other_threads()
@@ -114,11 +116,11 @@ class UnicornRegisters:
             self._float_state.flush(pairs["mxcsr"])
 
     def settle_flags(self) -> None:
-        """x86: bring MXCSR and x87's status word up to date with what instructions have done."""
+        """x86: update MXCSR and x87's status word with the flags of executed instructions."""
         self._float_state.settle()
 
     def flush_to_zero(self, mxcsr: int) -> None:
-        """x86: have SSE flush results to zero as this value of MXCSR says."""
+        """x86: set whether SSE flushes results to zero, by this value of MXCSR."""
         self._float_state.flush(mxcsr)
 
     def set_thread_pointer(self, address: int) -> None:
@@ -156,7 +158,7 @@ class UnicornRegisters:
         return context
 
     def restore(self, context: CpuContext) -> None:
-        """Set all registers as they were at `save`."""
+        """Restore all registers from `save`."""
         assert isinstance(context, api.Context)
         if self._running:
             self._refuse_other_threads()

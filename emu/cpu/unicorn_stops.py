@@ -1,4 +1,4 @@
-"""Runs of Unicorn through the stops that mean nothing to the guest, and the limits that end them."""
+"""Running Unicorn across stops that do not affect the guest, and the limits that end a run."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from emu.cpu.unicorn_registers import UnicornRegisters
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import AddressSpaceError, MachineError
 
-REFUSED: Final = -1  #: the status of an instruction that `emu.cpu.inspector` refuses
+REFUSED: Final = -1  #: the status for an instruction that `emu.cpu.inspector` refuses
 
 
 class UnicornStops(UnicornRegisters):
-    """What of a `Cpu` is about going on, and about where to stop."""
+    """The part of a `Cpu` for stopping and continuing."""
 
     arch: str
 
     def __init__(self, handle: ctypes.c_void_p, isa: UnicornIsa) -> None:
         super().__init__(handle, isa)
         self._look = api.stop_request()
-        # 2: the block it comes to first runs, so that the guest gets on however often it is stopped.
+        # 2: the first block always runs, so that the guest makes progress however often it is stopped.
         self._watch = Watch(partial(setattr, self._look, "left", 2))
         self._begin, self._until = ctypes.c_uint64(), ctypes.c_uint64((1 << 8 * isa.word) - 1)
         self._every = watchdog.stop_every + 1 if watchdog.stop_every else 0
-        self._watched: api.Watched | None = None  #: what tells of new blocks, where somebody looks at them
-        #: Steps in where the engine would run an instruction wrong; None where none is known.
+        self._watched: api.Watched | None = None  #: the hook for new blocks, if they are inspected
+        #: Handles instructions that the engine would execute wrongly; None if there are none.
         self._inspector: Inspector | None = None
-        self._meter: Meter | None = None  #: counts instructions, once there has been a limit
+        self._meter: Meter | None = None  #: counts instructions, after the first limit
 
     @abstractmethod
     def read(self, address: int, size: int) -> bytes:
@@ -53,7 +53,7 @@ class UnicornStops(UnicornRegisters):
         """See `Cpu.store`."""
 
     def _install_stops(self) -> None:
-        """The hook before blocks, by which the watchdog stops runs, and the look at new ones."""
+        """Install the hook before blocks, with which the watchdog stops runs, and the inspection of new blocks."""
         if (address := stop_hook()) is None:
             return
         look = ctypes.byref(self._look)
@@ -64,9 +64,9 @@ class UnicornStops(UnicornRegisters):
             self._inspector = Inspector(self.arch, self._watched, self.read)
 
     def _enter(self, pc: int) -> tuple[int, int]:
-        """Run, through stops that mean nothing to the guest; Unicorn's status and the pc.
+        """Run across stops that do not affect the guest; return Unicorn's status and the pc.
 
-        Between a stop and going on, the interpreter runs the handlers of signals that have come.
+        At such a stop the interpreter runs the handlers of pending signals.
         """
         identifier, buffer, reference = self._pc_slot
         look, every, inspector, watched = self._look, self._every, self._inspector, self._watched
@@ -80,7 +80,7 @@ class UnicornStops(UnicornRegisters):
             reg_read(self._handle, identifier, reference)
             stopped_at: int = buffer.value
             if watched is not None and watched.stopped:
-                if stopped_at == self._until.value:  # nothing is there to look at
+                if stopped_at == self._until.value:  # there is nothing to inspect
                     watched.forget()
                     return uc.UC_ERR_OK, stopped_at
                 verdict = self._verdict(watched, stopped_at)
@@ -90,7 +90,7 @@ class UnicornStops(UnicornRegisters):
                 continue
             if look.stopped:
                 cause, look.left, look.stopped = look.stopped, 0, 0
-                # Before `fired` is looked at: what fires now asks again.
+                # Before `fired` is checked: a deadline that passes now makes a new request.
                 if self._watch.fired:
                     return status, stopped_at
                 if cause == UNKNOWN_BLOCK:
@@ -102,7 +102,7 @@ class UnicornStops(UnicornRegisters):
             pc = stopped_at | self._thumb_bit()
 
     def _verdict(self, watched: api.Watched, pc: int) -> Verdict:
-        """How to go on from a stop at a new block, or at an instruction that the engine runs wrong."""
+        """How to continue from a stop at a new block, or at an instruction that the engine executes wrongly."""
         meter, thumb = self._meter, self._thumb_bit()
         if meter is not None:
             if watched.edges.stopped:
@@ -118,15 +118,15 @@ class UnicornStops(UnicornRegisters):
         return verdict
 
     def _learn(self, pc: int, size: int) -> None:
-        """The engine stopped before a block that the meter does not know."""
+        """Add the block before which the engine stopped to the meter."""
         assert self._meter is not None
-        if pc + size == self._until.value:  # what the engine would translate now goes on behind it
+        if pc + size == self._until.value:  # a translation made now would continue after it
             self._meter.learn_cut(pc, size, bool(self._thumb_bit()))
         else:
             self._meter.learn(pc, size)
 
     def _last_block(self, pc: int) -> tuple[int, int]:
-        """The block at `pc` has more instructions than are left: run those, to where the limit is reached."""
+        """Run the remaining instructions of the budget: the block at `pc` has more than these."""
         meter = self._meter
         assert meter is not None
         end, size = meter.cut(pc, bool(self._thumb_bit())), self._look.size
@@ -135,7 +135,7 @@ class UnicornStops(UnicornRegisters):
         until, watched = self._until.value, self._watched
         looking = watched.edges.left if watched is not None else 0
         if end is not None:
-            self._translate_anew(pc, size, end, 0)  # all of it has been looked at
+            self._translate_anew(pc, size, end, 0)  # all of it has been inspected
         try:
             return self._enter(pc | self._thumb_bit())
         finally:
@@ -143,7 +143,7 @@ class UnicornStops(UnicornRegisters):
                 self._translate_anew(pc, size, until, looking)
 
     def _translate_anew(self, block: int, size: int, until: int, looking: int) -> None:
-        """Have a block cut at `until`, or whole again; `looking`: whether at new blocks."""
+        """Translate a block again, cut at `until` or whole; `looking`: whether new blocks are inspected."""
         api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, block, block + size)
         self._until.value = until
         if self._watched is not None:
@@ -154,7 +154,7 @@ class UnicornStops(UnicornRegisters):
         WATCHDOG.arm(self._watch, timeout)
 
     def _metered(self, limit: int) -> Meter:
-        """Have the next run stop after `limit` instructions."""
+        """Make the next run stop after `limit` instructions."""
         if self._meter is None:
             hook = self._need_hook("an instruction limit")
             if self._watched is None:
@@ -170,7 +170,7 @@ class UnicornStops(UnicornRegisters):
         return address
 
     def _paused(self, begin: int, pc: int) -> bool:
-        """Whether the engine only left its loop for a hint (Arm's yield and wfe), which it calls invalid."""
+        """Whether the engine only stopped at a hint (Arm's yield and wfe), which it reports as invalid."""
         if begin & ~1 == pc:
             return False
         return any(self._before(pc, len(pause)) == pause for pause in self._isa.pauses)

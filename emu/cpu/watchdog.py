@@ -1,16 +1,16 @@
-"""Time limits and signals: one thread that asks engines to stop, from outside.
+"""Time limits and signals: one thread requests engines to stop.
 
-An engine is asked, and stops by itself, at a place it can go on from as if nothing had been
-(`emu.cpu.stop_hook`). So a request that comes late, and meets the run after the one it was meant for, is harmless.
+An engine stops itself after a request, at a place from which it can continue (`emu.cpu.stop_hook`). So a late
+request that affects the next run is harmless.
 
-Unicorn's own `timeout` starts and joins a polling thread on every run, tens of microseconds each; here a run
-with a limit costs one lock. The thread sleeps until the nearest deadline and is only woken when a nearer one
-is set, so a limit of seconds set again for each of a million short calls never wakes it.
+Unicorn's `timeout` starts and joins a polling thread for every run, tens of microseconds each; here a run with a
+limit takes one lock. The thread sleeps until the nearest deadline and is only woken when a nearer one is set, so a
+limit of seconds for each of a million short calls never wakes it.
 
-While the main thread is in an engine, Python handles no signals. So every `LOOK_SECONDS` the thread asks runs that
-have lasted since its last look to stop; the owner of the engine passes through the Python interpreter, where the
-handlers of signals that have come are run (and KeyboardInterrupt is raised), and goes on. `signal.set_wakeup_fd`
-would tell of signals without that, but a process has only one, and event loops use it. Runs announce themselves
+While the main thread is in an engine, Python handles no signals. So every `LOOK_SECONDS` the thread requests a
+stop of runs that have lasted since its last check; the owner of the engine returns to the Python interpreter,
+which runs the handlers of pending signals (and raises KeyboardInterrupt), and continues. `signal.set_wakeup_fd`
+would report signals without that, but a process has only one, and event loops use it. Runs announce themselves
 without a lock.
 
 **After a fork** the child has its own thread. The lock is held across the fork, so it is never found taken by a
@@ -27,25 +27,25 @@ from collections.abc import Callable
 
 LOOK_SECONDS = 0.2
 
-#: For tests: CPUs made from now on stop from outside, and go on, after every so many blocks of guest code (icicle:
-#: instructions). 0: only when there is reason to.
+#: For tests: CPUs created from now on are stopped and continued after this number of blocks of guest code (icicle:
+#: instructions). 0: only when necessary.
 stop_every = 0
 
 
 class Watch:
-    """One engine as the watchdog sees it. Its owner sets `running` and `runs` without a lock."""
+    """The watchdog's data of one engine. The owner sets `running` and `runs` without a lock."""
 
     def __init__(self, request: Callable[[], object]) -> None:
-        self.request = request  #: asks the engine to stop where it can go on; may be called at any time
+        self.request = request  #: requests a stop from which the engine can continue; may be called at any time
         self.deadline = math.inf
         self.fired = False  #: the deadline has passed in the current, or last, run that had one
         self.running = False
-        self.runs = 0  #: how many there have been
-        self.seen_runs = -1  #: `runs` at the watchdog's last look
+        self.runs = 0  #: number of runs so far
+        self.seen_runs = -1  #: `runs` at the watchdog's last check
 
 
 class Watchdog:
-    """Holds the watches and the thread that serves them (started when first needed)."""
+    """Has the watches and the thread that serves them (started when first needed)."""
 
     def __init__(self) -> None:
         # Reentrant: the collector may free a CPU, and so call `forget`, while its thread holds the lock. Taken
@@ -63,20 +63,20 @@ class Watchdog:
         )
 
     def add(self, watch: Watch) -> None:
-        """Look after the runs of an engine until `forget`."""
+        """Watch the runs of an engine until `forget`."""
         with self._lock:
             self._known.add(watch)
             if self._thread is None:
                 self._start()
 
     def forget(self, watch: Watch) -> None:
-        """After this returns `watch.request` is not called any more."""
+        """Stop watching; afterwards `watch.request` is not called."""
         with self._lock:
             self._known.discard(watch)
             self._armed.discard(watch)
 
     def arm(self, watch: Watch, seconds: float) -> None:
-        """Set `watch.fired` and call `watch.request` in `seconds` from now, unless disarmed before."""
+        """Set `watch.fired` and call `watch.request` after `seconds`, unless disarmed before."""
         with self._lock:
             watch.fired = False
             watch.deadline = time.monotonic() + seconds
@@ -85,7 +85,7 @@ class Watchdog:
                 self._changed.notify()
 
     def disarm(self, watch: Watch) -> None:
-        """End of the run: its deadline does not matter any more."""
+        """Cancel the deadline at the end of a run."""
         with self._lock:
             self._armed.discard(watch)
 
@@ -94,10 +94,10 @@ class Watchdog:
         self._thread.start()
 
     def _after_fork(self) -> None:
-        """In the child: the old lock is its parent's, and only the thread that forked is here."""
+        """Reset in the child: the lock belongs to the parent, and only the forking thread exists."""
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._armed.clear()  # what is armed runs in a thread that is not here
+        self._armed.clear()  # armed watches belong to threads that do not exist here
         self._thread = None
         if self._known:
             self._start()
@@ -114,7 +114,7 @@ class Watchdog:
                 for watch in tuple(self._armed):
                     if watch.deadline <= now:
                         self._armed.discard(watch)
-                        watch.fired = True  # before the request: who answers it looks whether it was for this
+                        watch.fired = True  # set before the request, because the stopped run checks it
                         watch.request()
                     else:
                         self._wakes_at = min(self._wakes_at, watch.deadline)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from emu.calls.store import View
     from emu.calls.types import Prototype
 
-#: What crosses between Python and C on a host function's side: integers and pointers are ints (signed as
-#: their type is), float and double are floats, structures are records, and `...` arrives as one last VarArgs.
+#: Arguments and results of host functions: integers and pointers are ints (signed as their type is), float and
+#: double are floats, structures are records, and `...` arrives as one last VarArgs.
 HostValue: TypeAlias = "int | float | complex | tuple[object, ...] | View | VarArgs"
 HostCallable: TypeAlias = Callable[..., object]
 

@@ -3,11 +3,11 @@
 Procedure Call Standard for the Arm 64-bit Architecture (AAPCS64, 2024Q3), section 6.8 "Parameter passing",
 section 10.1.5 "Data types" and appendix B "Variable argument lists".
 
-What is odd: `char` is unsigned, and so is `wchar_t`. A narrow argument is extended by the callee. Once an argument
-is on the stack, no later one gets a register of that bank. `long double` is binary128 in a whole vector register.
-`va_list` is a structure with two save areas whose offsets count up to zero; it is passed by reference, being
-larger than 16 bytes. An ifunc resolver gets AT_HWCAP with bit 62 set, which announces a second argument (glibc,
-sysdeps/aarch64/sys/ifunc.h).
+Peculiarities: `char` is unsigned, and so is `wchar_t`. A narrow argument is extended by the callee. Once an
+argument is on the stack, no later one gets a register of that bank. `long double` is binary128 in a whole vector
+register. `va_list` is a structure with two save areas whose offsets count up to zero; it is passed by reference,
+being larger than 16 bytes. An ifunc resolver gets AT_HWCAP with bit 62 set, which announces a second argument
+(glibc, sysdeps/aarch64/sys/ifunc.h).
 """
 
 from __future__ import annotations

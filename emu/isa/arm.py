@@ -3,12 +3,12 @@
 Procedure Call Standard for the Arm Architecture (AAPCS32, 2024Q3), section 6.5 "Parameter passing" and 7.1
 "The standard variants" (VFP).
 
-What is odd: s0…s15 are the halves of d0…d7, and a float takes the lowest single register that is still
-free, behind a double already placed (back-filling), until the first value is on the stack. A variadic
-function uses no floating-point registers: its named arguments and its result too are passed by the base
-standard, in r0…r3. Values of 8 bytes start at an even register and an 8-aligned stack address, and are never
-split. `char` and `wchar_t` are unsigned; `long double` is a double. `va_list` is a structure of one pointer,
-which is passed just like the pointer. The return address carries the Thumb bit of the caller.
+Peculiarities: s0…s15 are the halves of d0…d7, and a float takes the lowest single register that is still free,
+behind a double already placed (back-filling), until the first value is on the stack. A variadic function uses no
+floating-point registers: its named arguments and its result too are passed by the base standard, in r0…r3. Values
+of 8 bytes start at an even register and an 8-aligned stack address, and are never split. `char` and `wchar_t` are
+unsigned; `long double` is a double. `va_list` is a structure of one pointer, which is passed just like the
+pointer. The return address carries the Thumb bit of the caller.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 RISC-V ABIs Specification (riscv-elf-psabi-doc, version 1.0), chapter 2 "Procedure Calling Convention".
 
-What is odd: a floating-point argument for which no fa register is left is passed like an integer, and so is
-every one that matches an ellipsis. A pair of registers need not start at an even one, except for what
-matches an ellipsis; it may be split between a7 and the stack. 32-bit integers are sign-extended in 64-bit
-registers, unsigned ones too. A float in an fa register is NaN-boxed: all bits above it are ones. `char` is
-unsigned, `wchar_t` is signed. 32-bit glibc has had a 64-bit `time_t` from its beginning. `long double` is
-binary128; on ilp32d, where it is wider than two registers, it is passed by reference, which is refused here.
-A resolver gets the 64-bit AT_HWCAP, `__riscv_hwprobe` (null, as under glibc before 2.40) and null.
+Peculiarities: a floating-point argument for which no fa register is left is passed like an integer, and so is
+every one that matches an ellipsis. A pair of registers need not start at an even one, except for what matches an
+ellipsis; it may be split between a7 and the stack. 32-bit integers are sign-extended in 64-bit registers, unsigned
+ones too. A float in an fa register is NaN-boxed: all bits above it are ones. `char` is unsigned, `wchar_t` is
+signed. 32-bit glibc has had a 64-bit `time_t` from its beginning. `long double` is binary128; on ilp32d, where it
+is wider than two registers, it is passed by reference, which is refused here. A resolver gets the 64-bit AT_HWCAP,
+`__riscv_hwprobe` (null, as under glibc before 2.40) and null.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 System V Application Binary Interface, AMD64 Architecture Processor Supplement, version 1.0, section 3.2
 "Function Calling Sequence" and 3.5.7 "Variable Argument Lists".
 
-What is odd: the return address is pushed, so sp is 8 below a multiple of 16 at a function's first instruction. A
+Peculiarities: the return address is pushed, so sp is 8 below a multiple of 16 at a function's first instruction. A
 variadic call tells in al how many vector registers it used, because the callee saves them only then. After an
 argument that does not fit the remaining registers, later arguments may still use them. `long double` is the 80-bit
 x87 format, goes through memory and comes back on the x87 stack. A function may use 128 bytes below sp. The psABI

@@ -1,7 +1,7 @@
-"""The FILEs that are open: their state, and what is read from and written to their descriptors.
+"""Open FILEs: their state, and input and output on their descriptors.
 
-A FILE is an opaque block of zeros in guest memory (so glibc's inlined putc and getc always take their slow
-path, `__overflow` and `__uflow`); its state is here. Streams are unbuffered: what is written is seen at once.
+A FILE is an opaque block of zeros in guest memory, so that glibc's inlined putc and getc always take their slow
+path (`__overflow`, `__uflow`); its state is here. Streams are unbuffered: output is visible at once.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from emu.memory.guest_view import PIECE
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
-_FILE_SIZE = 512  # more than any libc's FILE
-_MOST_STREAMS = 4096  #: FILEs at once
+_FILE_SIZE = 512  # larger than FILE in any C library
+_MOST_STREAMS = 4096  #: limit for open FILEs
 
 
 class Stream:
@@ -38,11 +38,11 @@ class Streams:
     def __init__(self, libc: Libc) -> None:
         self.by_address: dict[int, Stream] = {}
         self.standard: dict[int, int] = {}
-        self.closed: list[int] = []  # addresses to use again
+        self.closed: list[int] = []  # addresses to reuse
 
 
 def new_stream(libc: Libc, number: int) -> int:
-    """Address of a new FILE on a descriptor. Raises FileError for one too many."""
+    """Create a FILE for a descriptor and return its address. Raises FileError beyond the limit."""
     streams = libc.state(Streams)
     if len(streams.by_address) >= _MOST_STREAMS:
         raise fs.FileError(Errno.EMFILE)
@@ -63,17 +63,17 @@ def find_stream(libc: Libc, address: int) -> Stream:
     """The stream at `address`. Raises GuestAbort if there is none."""
     found = libc.state(Streams).by_address.get(address)
     if found is None:
-        raise GuestAbort(f"{address:#x} is no open FILE")
+        raise GuestAbort(f"{address:#x} is not an open FILE")
     return found
 
 
 def write_stream(libc: Libc, address: int, data: bytes) -> int:
-    """Bytes written, or -1 with errno and the error flag set."""
+    """Write and return the number of bytes, or -1 with errno and the error flag set."""
     return _write_stream(libc, address, lambda descriptor: descriptor.write(data))
 
 
 def write_stream_from(libc: Libc, address: int, data: int, size: int) -> int:
-    """Write guest memory, every byte of which must be readable: bytes written, or -1 as `write_stream`."""
+    """Write guest memory, every byte of which must be readable; returns as `write_stream`."""
     libc.memory.require(data, size)
     return _write_stream(libc, address, lambda descriptor: write_from(libc.memory, descriptor, data, size))
 
@@ -92,13 +92,13 @@ def _write_stream(libc: Libc, address: int, write: Callable[[fs.Descriptor], int
 
 
 def read_stream(libc: Libc, stream: Stream, count: int) -> bytes:
-    """Up to `count` bytes; fewer set the end or error flag."""
+    """Read up to `count` bytes; fewer set the end or error flag."""
     data = bytes(stream.pushed_back[:count])
     del stream.pushed_back[:count]
     try:
         descriptor = fs.file_system(libc).get(stream.number)
         while len(data) < count and (piece := descriptor.read(count - len(data))):
-            data += piece  # a pipe of the host's gives what it has
+            data += piece  # a pipe of the host returns the bytes it has
     except fs.FileError as error:
         stream.failed = True
         libc.errno = error.errno
@@ -128,6 +128,6 @@ def line_pieces(libc: Libc, stream: Stream, limit: int, stop: int = 10) -> Itera
 
 
 def _can_go_back(libc: Libc, stream: Stream) -> bool:
-    """Whether what has been read too much can be given back: of a file it can, of what comes from the host not."""
+    """Whether excess bytes can be returned to the stream: yes for a file, no for input from the host."""
     descriptor = fs.file_system(libc).descriptors.get(stream.number)
     return descriptor is not None and descriptor.data is not None and not stream.pushed_back

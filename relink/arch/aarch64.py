@@ -4,8 +4,8 @@ ELF for the Arm 64-bit Architecture (AAELF64, 2024Q3), section 5.7 "Relocation",
 relocations"; thread-local storage after section 5.7.15 and the glibc names of the two types the document
 leaves to the platform (TLS_IMPDEF1 and 2: DTPMOD64 and DTPREL64).
 
-RELA throughout. What is odd: descriptors (TLSDESC) are the default TLS dialect of every compiler, and the
-type numbers of the dynamic ones start at 1024. TLS is variant I with a two-word TCB at the thread pointer.
+RELA throughout. Peculiarities: descriptors (TLSDESC) are the default TLS dialect of every compiler, and the type
+numbers of the dynamic ones start at 1024. TLS is variant I with a two-word TCB at the thread pointer.
 
 Types below 256 are those of ILP32 (R_AARCH64_P32_…): another ABI with ELF32 files, which is not supported.
 PATCHINST and FUNCINIT64 are the document's structure protection extension.

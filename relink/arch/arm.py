@@ -3,7 +3,7 @@
 ELF for the Arm Architecture (AAELF32, 2024Q3), section 5.6 "Relocation", 5.6.1.6 "Dynamic relocations";
 Addenda to, and Errata in, the ABI for the Arm Architecture, section 3 "Linux TLS".
 
-REL throughout. What is odd: bit 0 of a function's address is set for Thumb code (the document's `| T`); st_value
+REL throughout. Peculiarities: bit 0 of a function's address is set for Thumb code (the document's `| T`); st_value
 already includes this bit, and so does S. GLOB_DAT and JUMP_SLOT ignore the content of the place, as in every
 ld.so. A TLS descriptor has its argument in the *first* word. TLS is variant I with a two-word TCB.
 

@@ -3,7 +3,7 @@
 RISC-V ELF Specification (riscv-elf-psabi-doc 1.0 and its TLS descriptor addition), section "Relocations";
 the calling conventions assumed are lp64d and ilp32d.
 
-RELA throughout. What is odd: there is no GLOB_DAT, GOT entries have the plain word type (32 or 64); some types
+RELA throughout. Peculiarities: there is no GLOB_DAT, GOT entries have the plain word type (32 or 64); some types
 exist in a 32-bit and a 64-bit form, and a dynamic linker only meets that of its own width; stored TLS offsets are
 biased (TLS_DTV_OFFSET = 0x800), which doubles the range of 12-bit immediates. TLS is variant I with nothing
 between the thread pointer and the first block: the TCB is below the thread pointer.

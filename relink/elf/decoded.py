@@ -306,7 +306,7 @@ class Decoded:
 
     @property
     def known_symbols(self) -> SymbolTable | None:
-        """`symbols`, if somebody has asked for them: then they could be read."""
+        """`symbols`, if they have already been read, else None."""
         known: SymbolTable | None = self.__dict__.get("symbols")
         return known
 

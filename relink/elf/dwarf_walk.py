@@ -19,7 +19,7 @@ _SCOPES = frozenset({
     "DW_TAG_interface_type", "DW_TAG_enumeration_type",
 })  # fmt: skip
 _INNER = frozenset({"DW_TAG_subprogram", "DW_TAG_lexical_block"})
-#: What has a name that C's types may be asked for by.
+#: Tags of types that have a name in C.
 _TYPES = frozenset({
     "DW_TAG_structure_type", "DW_TAG_class_type", "DW_TAG_union_type", "DW_TAG_enumeration_type", "DW_TAG_typedef",
 })  # fmt: skip
@@ -64,7 +64,7 @@ def variable_address(die: DIE) -> int | None:
 
 
 def named_types(top: DIE) -> Iterator[DIE]:
-    """The types a unit names, those of its namespaces too."""
+    """The named types of a unit, including those in namespaces."""
     yield from _named_types(top, 0)
 
 

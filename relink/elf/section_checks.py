@@ -21,7 +21,7 @@ _CHECKED = _INFO_LINK | _LINK_ORDER | _COMPRESSED
 
 
 def has_bytes(section: Section) -> bool:
-    """Whether it is one whose bytes a separate debug file does not have."""
+    """Whether it is a section whose bytes a separate debug file lacks."""
     return bool(section.flags & _ALLOC and section.size) and section.type not in _WITHOUT_BYTES
 
 

@@ -110,7 +110,7 @@ def identity_of(status: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def file_mapping(data: U8) -> FileMapping | None:
-    """The mapping that an array is a view of; None for bytes that nobody else can change."""
+    """The file mapping behind an array; None for bytes that other processes cannot change."""
     owner: object = data
     while isinstance(owner, np.ndarray | memoryview):
         owner = owner.base if isinstance(owner, np.ndarray) else owner.obj

@@ -1,4 +1,4 @@
-"""The images of a linker by name and by file, so that a look-up costs the same however many there are."""
+"""The images of a linker by name and by file, with look-ups in constant time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from relink.search.graph import file_id, is_file
 
 
 class LoadedImages:
-    """What is loaded, by SONAME, by the names it was asked for as, and by file. Of several the first counts."""
+    """The loaded images by SONAME, by requested names, and by file. The first of several counts."""
 
     def __init__(self) -> None:
-        self._turns: dict[Image, int] = {}  # in the order of loading
+        self._turns: dict[Image, int] = {}  # in load order
         self._next = 0
         self._images: dict[Hashable, list[Image]] = {}  # by name, by path, by (device, inode)
         self._keys: dict[Image, set[Hashable]] = {}
 
     def add(self, image: Image) -> None:
-        """An image has been loaded."""
+        """Add a loaded image."""
         self._turns[image] = self._next
         self._next += 1
         self._keys[image] = set()
@@ -29,12 +29,12 @@ class LoadedImages:
         self._note(image, (*names, *places))
 
     def name(self, image: Image, names: Iterable[str]) -> None:
-        """It was asked for by these names too."""
+        """Add further names under which an image was requested."""
         if image in self._turns:
             self._note(image, names)
 
     def remove(self, image: Image) -> None:
-        """It has been unloaded."""
+        """Remove an unloaded image."""
         self._turns.pop(image, None)
         for key in self._keys.pop(image, ()):
             images = self._images[key]
@@ -43,13 +43,12 @@ class LoadedImages:
                 del self._images[key]
 
     def named(self, name: str) -> Image | None:
-        """The image of that SONAME, or that was asked for by that name before."""
+        """The image with that SONAME, or that was requested under that name before."""
         return min(self._images.get(name, ()), key=self._turns.__getitem__, default=None)
 
     def from_file(self, path: Path) -> Image | None:
-        """The image that was read from a file, by whatever name.
-
-        An inode may belong to another file by now, so the two are compared again.
+        """The image that was read from a file, also under another name. An inode may have been reused, so the
+        files are compared again.
         """
         found = {*self._images.get(path, ()), *self._images.get(file_id(path), ())}
         same = (image for image in found if is_file(image.decoded, path))

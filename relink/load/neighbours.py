@@ -1,9 +1,12 @@
-"""Where objects are placed so that they reach what they refer to.
+"""Placing objects in range of the symbols they refer to.
 
-Code that is not position-independent refers to the data of others relative to itself, within 2 GiB. Images that
-have to be in the lowest 2 GiB (an ET_EXEC, objects with 32-bit absolute addresses) are far from all others, so
-objects that refer to one directly, or define what one has deferred, are placed there too; and so are those that
-refer directly to a weak symbol nobody defines, whose address is 0.
+Code that is not position-independent refers to data of other images relative to itself, within 2 GiB. Images that
+must be in the lowest 2 GiB (an ET_EXEC, objects with 32-bit absolute addresses) are far from all others. So these
+objects are placed there too:
+
+- objects that refer directly to such an image;
+- objects that define a symbol that such an image has deferred;
+- objects that refer directly to an undefined weak symbol, whose address is 0.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from relink.load.state import LinkerState
 from relink.objects.combined import combined
 from relink.resolve.bindings import UNRESOLVED
 
-_REACH = 1 << 31  #: bytes in either direction
+_REACH = 1 << 31  #: range in bytes in either direction
 
 
 def limit_for(image: Image, state: LinkerState) -> int | None:
-    """The address that objects must end below, given what is loaded already; None when they may be anywhere."""
+    """The address below which objects must end, given the loaded images; None without a limit."""
     objects = combined(image.decoded) if image.decoded.is_relocatable else None
     if objects is None or state.architecture.bits == 32:
         return None

@@ -1,7 +1,7 @@
-"""Where the addresses of an image are in its host buffer.
+"""The mapping of an image's addresses to its host buffer.
 
-The buffer of most images has every byte of their address range. That of an image whose segments lie far apart
-(`relink.memory.sparse`) has the pages of its clusters only, one cluster after the other.
+The buffer of most images has every byte of their address range. For an image whose segments are far apart
+(`relink.memory.sparse`) it has only the pages of its clusters, one after another.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from relink.arrays import I64, U64
 from relink.records import cached_property
 
-#: Past every buffer: the index of an address between clusters is at least this.
+#: Beyond every buffer: the index of an address between clusters is at least this.
 _NOWHERE = 1 << 62
 
 
@@ -26,22 +26,22 @@ class Run(NamedTuple):
 
 
 class Runs:
-    """The clusters of an image in rising order, one after the other in its buffer."""
+    """The clusters of an image in ascending order, one after another in its buffer."""
 
     def __init__(self, runs: tuple[Run, ...]) -> None:
         self.runs = runs
         self.offsets = [
             0,
             *accumulate(run.size for run in runs),
-        ]  #: of each in the buffer; last, the buffer's size
+        ]  #: the offset of each in the buffer; then the buffer's size
 
     @property
     def size(self) -> int:
-        """Bytes of the buffer."""
+        """The size of the buffer in bytes."""
         return self.offsets[-1]
 
     def index(self, vaddr: int) -> int:
-        """The index of a link-time address; beyond the buffer where no cluster has it."""
+        """The index of a link-time address; beyond the buffer if no cluster contains it."""
         if len(self.runs) == 1:
             return vaddr - self.runs[0].start
         places = zip(self.runs, self.offsets, strict=False)
@@ -54,7 +54,7 @@ class Runs:
         return starts, np.array([run.size for run in self.runs], np.uint64), np.array(self.offsets[:-1], np.int64)
 
     def indices(self, vaddr: U64) -> I64:
-        """`index` of many, uint64[n]."""
+        """`index` of several addresses, uint64[n]."""
         if len(self.runs) == 1:
             return (vaddr - np.uint64(self.runs[0].start)).astype(np.int64)
         starts, sizes, offsets = self._arrays
@@ -63,7 +63,7 @@ class Runs:
         return np.where(inside < sizes[number], offsets[number] + inside.astype(np.int64), _NOWHERE)
 
     def addresses(self, indices: I64) -> U64:
-        """Link-time addresses of indices in the buffer."""
+        """The link-time addresses of indices in the buffer."""
         if len(self.runs) == 1:
             return indices.astype(np.uint64) + np.uint64(self.runs[0].start)
         starts, _, offsets = self._arrays

@@ -228,7 +228,7 @@ def combined(decoded: Decoded) -> CombinedObjects | None:
 
 
 def once_only(section: str) -> str | None:
-    """What a .gnu.linkonce section is a copy of, the predecessor of a COMDAT group; None for any other section."""
+    """The signature of a .gnu.linkonce section, the predecessor of COMDAT groups; None for any other section."""
     return section.split(".", 4)[-1] if section.startswith(_LINK_ONCE) and section.count(".") > 3 else None
 
 

@@ -1,4 +1,4 @@
-"""Checks of entries of relocatable objects whose values would be wrong, though they fit."""
+"""Checks of entries of relocatable objects whose values would fit but be wrong."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relink.relocate.batch import Batch
 from relink.relocate.state import Relocation
 from relink.resolve.bindings import UNRESOLVED
 
-#: What the formula of an offset in a thread-local block, or from the thread pointer, names.
+#: Operands in the formula of an offset in a thread-local block or from the thread pointer.
 _TLS_LETTERS = frozenset({"M", "T", "DTV"})
 _OF_ADDRESSES = (Role.DATA, Role.HIGH, Role.BRANCH)
 NO_ADDRESS = "the symbol is thread-local: its address differs in every thread"
@@ -32,7 +32,7 @@ def keep_own(relocation: Relocation, batch: Batch) -> None:
 
 
 def refuse_thread_local(relocation: Relocation, batch: Batch) -> None:
-    """Refuse entries that take a thread-local symbol's offset in its block for an address."""
+    """Refuse entries that use a thread-local symbol's offset in its block as an address."""
     reloc_type = batch.reloc_type
     assert reloc_type.formula is not None
     letters = reloc_type.formula.letters

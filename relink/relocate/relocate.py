@@ -31,7 +31,7 @@ def relocate(
 
 
 def relocator(image: Module, scope: LookupScope, environment: Environment) -> Relocator:
-    """What relocates `image`."""
+    """The relocation engine for `image`."""
     if not image.decoded.is_relocatable:
         return Relocator(image, scope, environment)
     from relink.relocate.static import object_relocator

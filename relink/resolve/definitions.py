@@ -1,9 +1,8 @@
-"""Which definition of an image, if any, answers a reference: by name, type, binding, visibility and version.
+"""Finding an image's definition for a reference, by name, type, binding, visibility and version.
 
-The rules are there twice, `definitions` for arrays of names and `definition_of` for one name, which costs a few
-microseconds where arrays take hundreds. Tests hold that they agree.
-
-The version rules are those of glibc's elf/dl-lookup.c (`check_match`).
+The rules are implemented twice: `definitions` for arrays of names, and `definition_of` for one name, which takes a
+few microseconds instead of hundreds. Tests check that they agree. The version rules are those of glibc's
+elf/dl-lookup.c (`check_match`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from relink.elf import Names
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType, Visibility
 from relink.module import Module
 
-#: The symbol of a name that an image does not define.
+#: The result for a name that the image does not define.
 NOT_DEFINED = -1
 NO_VERSION = -1
 _LINKABLE_TYPES = np.zeros(16, np.bool_)
@@ -111,7 +110,7 @@ def _matching_versions(
 def definition_of(
     provider: Module, name: bytes, gnu_hash: int, required: int, versions: VersionIds, *, newest: bool, call: bool
 ) -> int | None:
-    """`definitions` of one name: a symbol, or NOT_DEFINED; None where the image has to be asked with a batch."""
+    """`definitions` for one name: a symbol, or NOT_DEFINED; None when `definitions` must be used."""
     table = provider.decoded.symbols
     symbols = table.candidates_of(name, gnu_hash)
     if not symbols:
@@ -134,7 +133,7 @@ def definition_of(
 def _of_version(
     provider: Module, symbols: list[int], required: int, versions: VersionIds, newest: bool
 ) -> list[int]:
-    """`_matching_versions` of one name."""
+    """`_matching_versions` for one name."""
     raw = [int(provider.decoded.symbols.version[symbol]) for symbol in symbols]
     if required == NO_VERSION:
         base = [symbol for symbol, word in zip(symbols, raw, strict=True) if word & 0x7FFF < (2 if newest else 3)]

@@ -1,11 +1,11 @@
-"""Which images of a scope may define a name: one table for all of them, by the hash of names.
+"""An index of a scope: the images that may define a name, by the hash of the name.
 
-ld.so asks each image of a scope in turn, so that loading n libraries takes n² questions. Here a name's hash leads
-to the first image that has it. The index only leaves out images that cannot define a name: whether one does, by
-version, visibility and type, is decided by the resolver as without it, and in the same order.
+ld.so searches each image of a scope in turn, so that loading n libraries takes n² look-ups. Here a name's hash
+gives the first image that has it. The index only excludes images that cannot define a name; the resolver checks
+version, visibility and type of the others as without an index, in the same order.
 
-An image's hashes are added once it has been asked so often that this pays: a big library that one load asks a
-single time is not. Positions are those in the list of images that the index follows.
+An image's hashes are added only after enough look-ups in it: a big library that is searched once is not indexed.
+Positions are indices in the list of images.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from collections.abc import Collection, Sequence
 from relink.arrays import U32
 from relink.module import Module
 
-#: Scopes of fewer images are not worth an index.
+#: Scopes with fewer images are not indexed.
 SMALLEST_SCOPE = 4
-#: What one question to an image costs, in hashes added to an index.
+#: Cost of one look-up in an image, in hashes added to an index.
 _HASHES_A_QUESTION = 64
-#: Scopes an index is kept for, the last used ones.
+#: Number of scopes whose indices are kept, the last used ones.
 _MOST = 8
 
 
 class ScopeIndex:
-    """The index of one list of images; `follow` makes it that of a list with the same beginning."""
+    """The index of one list of images; `follow` changes it to another list with the same beginning."""
 
     def __init__(self) -> None:
         self.images: list[Module] = []
         self._indexed: list[bool] = []
         self._questions: list[int] = []
-        self._positions: dict[int, int | list[int]] = {}  # hash -> the only position, or all, ascending
+        self._positions: dict[int, int | list[int]] = {}  # hash -> the only position, or all positions, ascending
         self._rest: list[int] = []  # positions not indexed, ascending
 
     def follow(self, images: Sequence[Module]) -> None:
-        """Take images off the end, and add others, until the list is `images`."""
+        """Remove images from the end and add others, so that the list is `images`."""
         common = self.common(images)
         while len(self.images) > common:
             self._remove_last()
@@ -46,7 +46,7 @@ class ScopeIndex:
             self._consider(len(self.images) - 1)
 
     def common(self, images: Sequence[Module]) -> int:
-        """How many images at the beginning are the same."""
+        """The number of equal images at the beginning."""
         if len(images) >= len(self.images) and images[: len(self.images)] == self.images:
             return len(self.images)
         pairs = zip(self.images, images, strict=False)
@@ -55,7 +55,7 @@ class ScopeIndex:
         )
 
     def ask(self, position: int) -> None:
-        """Count a question to an image that is not indexed, and index it when there were enough."""
+        """Count a look-up in an image that is not indexed, and index it after enough of them."""
         if not self._indexed[position]:
             self._questions[position] += 1
             self._consider(position)
@@ -71,17 +71,17 @@ class ScopeIndex:
 
     @property
     def rest(self) -> Sequence[int]:
-        """The positions of images that are not indexed, and so have to be asked."""
+        """The positions of images that are not indexed and must be searched."""
         return self._rest
 
     def _hashes(self, position: int) -> U32:
         return self.images[position].decoded.symbols.name_hashes
 
     def _consider(self, position: int) -> None:
-        """Index an image whose hashes are no more than its questions were worth."""
+        """Index an image if its number of hashes does not exceed the cost of its look-ups."""
         table = self.images[position].decoded.known_symbols
         budget = _HASHES_A_QUESTION * (self._questions[position] + 1)
-        # A table nobody has read yet may be damaged: whoever asks the image will say so.
+        # A table that was not read yet may be damaged: the next look-up in the image reports that.
         if table is None or len(table) > budget:
             return
         positions = self._positions
@@ -120,14 +120,14 @@ class ScopeIndex:
 
 
 class ScopeIndices:
-    """The indices of the scopes that were used last. `enabled` turns them off: each image is asked in turn."""
+    """The indices of the scopes used last. With `enabled` False each image is searched in turn."""
 
     def __init__(self) -> None:
         self.enabled = True
         self._kept: list[ScopeIndex] = []
 
     def of(self, images: Sequence[Module]) -> ScopeIndex | None:
-        """The index of a scope; None for a small one."""
+        """The index of a scope; None for a small scope."""
         if not self.enabled or len(images) < SMALLEST_SCOPE:
             return None
         images = images if isinstance(images, list) else list(images)
@@ -140,7 +140,7 @@ class ScopeIndices:
             if shared > common:
                 best, common = index, shared
         if best is None or best.images != images:
-            # Where most of a kept index would be thrown away, or another scope needs it, begin a new one.
+            # Start a new index if most of a kept one would be discarded, or another scope needs it.
             if best is None or 2 * common < max(len(best.images), len(images)):
                 best = ScopeIndex()
             best.follow(images)
@@ -151,7 +151,7 @@ class ScopeIndices:
         return best
 
     def forget(self, images: Collection[Module]) -> None:
-        """Drop what refers to images that are unloaded: the end of an index, or all of it."""
+        """Remove unloaded images: the end of an index, or all of it."""
         kept = []
         for index in self._kept:
             rest = [image for image in index.images if image not in images]

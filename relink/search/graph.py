@@ -234,7 +234,7 @@ def is_file(decoded: Decoded, path: Path) -> bool:
 
 
 def file_id(path: Path) -> tuple[int, int] | None:
-    """Device and inode of the file at `path`; None where there is none."""
+    """Device and inode of the file at `path`; None if it does not exist."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):

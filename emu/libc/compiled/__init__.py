@@ -1,9 +1,10 @@
-"""The compiled part of the hosted C library: functions that are quicker, or right only, as code of the guest.
+"""The compiled part of the hosted C library: functions that are faster, or only correct, as guest code.
 
-`src` has their C sources, `built` shared objects for every ISA and float ABI (`toolchains.compiled_library` makes
-them). An object is linked when one of its names is first asked for, by a linker of its own: its image is in no
-scope, list or link map of the guest's, and is asked for what it defines when the hosted library is. What an object
-leaves undefined is another of these, or `__relink_hosted_NAME`, the function NAME in Python.
+`src` has their C sources, `built` shared objects for every ISA and float ABI (made by
+`toolchains.compiled_library`). An object is linked on first use of one of its names, by a separate linker: its
+image is in no scope, list or link map of the guest, and its symbols are found through the hosted library. An
+undefined symbol of an object is defined by another object, or is `__relink_hosted_NAME`, the function NAME in
+Python.
 """
 
 from __future__ import annotations
@@ -24,28 +25,27 @@ if TYPE_CHECKING:
 
 _BUILT = Path(__file__).with_name("built")
 _HOSTED = "__relink_hosted_"
-#: What has to run once before the variables of an object mean anything.
+#: Functions that must run once to initialise the variables of an object.
 _INITIALISERS = {"cpu_model": "__cpu_indicator_init"}
 
 
 @functools.cache
 def index(folder: str) -> dict[str, str]:
-    """Which shared object defines a name, for one variant; empty where there is no such variant."""
+    """Name -> shared object that defines it, for one variant; empty if the variant does not exist."""
     path = _BUILT / folder / "index.txt"
     rows = path.read_text().splitlines() if path.is_file() else []
     return {name: stem for row in rows for stem, _, names in [row.partition(": ")] for name in names.split()}
 
 
 def variant(isa: Isa, convention: CallingConvention) -> str:
-    """The folder of the objects for code that calls by `convention`."""
+    """The folder of the objects for code with the calling convention `convention`."""
     _, colon, float_abi = convention.arch.partition(":")
     return f"{isa.libc.compiled}.{float_abi}" if colon else isa.libc.compiled
 
 
 class CompiledLibrary:
-    """The compiled functions of one machine.
-
-    `hosted` gives the address of a function in Python; `run` calls a function of the guest that takes nothing.
+    """The compiled functions of one machine. `hosted` returns the address of a Python function; `run` calls a
+    guest function without arguments.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class CompiledLibrary:
         self._memory = memory
         self._folder = folder
         self._hosted, self._run = hosted, run
-        self._images: dict[str, Image] = {}  # by the object's stem
+        self._images: dict[str, Image] = {}  # by the object's name without suffix
         self._addresses: dict[str, int] = {}
 
     @property
     def images(self) -> list[Image]:
-        """The objects that have been linked so far."""
+        """The images of the objects linked so far."""
         return list(self._images.values())
 
     def lookup(self, name: str) -> int | None:
@@ -78,7 +78,7 @@ class CompiledLibrary:
         return self._addresses[name]
 
     def is_function(self, address: int) -> bool:
-        """Whether a function that was asked for is at a guest address."""
+        """Whether a guest address is that of a function looked up before."""
         return any(image.contains(address) for image in self._images.values())
 
     def _image(self, stem: str) -> Image:
