@@ -15,6 +15,8 @@ from relink.records import cached_property
 _OVERLAP = 4
 _SLACK = 64
 #: A table of so many bytes, or of which so many single strings are wanted, is copied: then each costs one search.
+#: So few names are measured one by one, without looking at the rest of the table.
+_FEW = 32
 _SMALL, _MANY = 1 << 16, 64
 
 
@@ -63,24 +65,36 @@ class StringTable:
                 return None
             window *= 4
 
-    def names(self, offsets: U32, what: str) -> Names:
-        """The strings at all `offsets`. Raises as `text` does."""
+    def names(self, offsets: U32, what: str, *, again: bool = False) -> Names:
+        """The strings at all `offsets`. Raises as `text` does. With `again` they may be asked for repeatedly."""
         start = offsets.astype(np.int64)
         if len(start) == 0:
             return Names(self.data, frozen(start), frozen(start.copy()))
-        furthest = int(start.max())
+        self.check(int(start.max()), what)
+        if len(start) <= _FEW:
+            length = np.array([self._length(offset) for offset in start.tolist()], np.int64)
+        else:
+            order = np.argsort(start)  # binary searches are several times faster in ascending order
+            length = np.empty_like(start)
+            length[order] = self._nuls[np.searchsorted(self._nuls, start[order])] - start[order]
+        if not again:
+            self._spend(int(length.sum()), len(start), what)
+        return Names(self.data, frozen(start), frozen(length))
+
+    def check(self, furthest: int, what: str) -> None:
+        """Check that the string at the highest offset, and so all others, are in the table and terminated."""
         if furthest >= len(self.data):
             raise MalformedElf(
                 self.name,
                 f"{what}: string offset {furthest:#x} lies outside the {len(self.data):#x}-byte string table",
             )
-        if furthest > (int(self._nuls[-1]) if len(self._nuls) else -1):
+        if self.data[-1] != 0 and furthest > (int(self._nuls[-1]) if len(self._nuls) else -1):
             raise MalformedElf(self.name, f"{what}: the string at offset {furthest:#x} has no terminator")
-        order = np.argsort(start)  # binary searches are several times faster in ascending order
-        length = np.empty_like(start)
-        length[order] = self._nuls[np.searchsorted(self._nuls, start[order])] - start[order]
-        self._spend(int(length.sum()), len(start), what)
-        return Names(self.data, frozen(start), frozen(length))
+
+    def _length(self, offset: int) -> int:
+        found = self._read(offset)
+        assert found is not None, "checked before"
+        return len(found)
 
     @cached_property
     def _nuls(self) -> I64:

@@ -15,6 +15,9 @@ from relink.elf.strings import StringTable
 from relink.errors import ElfError, MalformedElf
 from relink.records import cached_property, dataclass
 
+#: One name in so many may be asked for before all of them are measured.
+_PART = 16
+
 
 @dataclass(frozen=True, eq=False)
 class SymbolRows:
@@ -103,6 +106,17 @@ class SymbolTable(SymbolRows):
         """The raw versym entry (index and hidden bit) of each symbol, uint16[n]; all 1 without DT_VERSYM."""
         return frozen(np.ones(len(self), np.uint16)) if self.versym is None else self.versym
 
+    def names_of(self, symbols: I64) -> Names:
+        """`names` of some symbols, where they are few without measuring those of all. Raises as `names` does."""
+        if "names" in self.__dict__ or len(symbols) * _PART > len(self):
+            return self.names.take(symbols)
+        self.strings.check(self._furthest_name, "symbol names")
+        return self.strings.names(self.records["name"][symbols], "symbol names", again=True)
+
+    @cached_property
+    def _furthest_name(self) -> int:
+        return int(self.records["name"].max())
+
     def candidates(self, names: Names) -> tuple[I64, I64]:
         """Every definition of any of `names`: (request, symbol), int64[m] each.
 
@@ -137,11 +151,11 @@ class SymbolTable(SymbolRows):
         met = self.hash_table.met_by(gnu_hash)
         if not met:
             return met
-        names = self.names
+        names = self.names_of(np.array(met, np.int64))
         return [
             symbol
-            for symbol in met
-            if names.raw(symbol) == name and (self.section[symbol] != SHN_UNDEF or self.value[symbol] != 0)
+            for number, symbol in enumerate(met)
+            if names.raw(number) == name and (self.section[symbol] != SHN_UNDEF or self.value[symbol] != 0)
         ]
 
     @property

@@ -88,12 +88,14 @@ def settle_unresolved(
     """
     symbols, bound = image.decoded.symbols, references.bindings
     open_ = np.flatnonzero(bound.provider[1:] == UNRESOLVED) + 1
+    if not len(open_):
+        return {}
     indices = references.symbols[open_ - 1]
     weak = (symbols.bind[indices] == SymbolBind.WEAK).tolist()
     # A trap address cannot replace a thread-local variable or the contents for a COPY.
     trapped = symbols.type[indices] != SymbolType.TLS
     trapped &= references.binding_of[Use.COPY][indices] != open_
-    names = symbols.names.take(indices).texts()
+    names = symbols.names_of(indices).texts()
     stand_ins: dict[int, int] = {}
     for number, index, name, is_weak, is_trapped in zip(
         open_.tolist(), indices.tolist(), names, weak, trapped.tolist(), strict=True

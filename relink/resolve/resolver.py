@@ -104,7 +104,7 @@ class Resolver:
         bindings = Bindings.empty(len(symbols), (image, *scope.images))
         bindings.asked = symbols
         table = image.decoded.symbols
-        if not len(table):
+        if not len(table) or not symbols.any():
             return bindings
         defined = table.section[symbols] != 0
         own = defined & ((table.bind[symbols] == _LOCAL) | (table.visibility[symbols] != _DEFAULT))
@@ -119,7 +119,7 @@ class Resolver:
             own_only = (
                 ~defined[open_] & _OWN_ONLY[table.visibility[wanted]] if image.decoded.is_relocatable else None
             )
-            names = table.names.take(wanted)
+            names = table.names_of(wanted)
             search = _Search(bindings, open_, names, required, purposes, scope.images, image, own_only)
             self._search(search, [*scope.before, *self.before], [*scope.after, *self.after])
         self._keep_unique(bindings)
