@@ -189,6 +189,7 @@ class Errno(enum.IntEnum):
     ENOTEMPTY = 39
     EILSEQ = 84
     EOVERFLOW = 75
+    EOPNOTSUPP = 95
     EAFNOSUPPORT = 97
     ETIMEDOUT = 110
     ESRCH = 3

@@ -51,18 +51,19 @@ def status_bytes(isa: Isa, status: fs.Status, suffix: str) -> bytes:
     return bytes(block)
 
 
-def _put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> None:
+def put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> None:
+    """Store a struct stat; `suffix` says which (see `LibcAbi.stat`)."""
     libc.memory.write(address, status_bytes(libc.isa, status, suffix))
 
 
 def _stat(libc: Libc, path: int, buffer: int, suffix: str) -> int:
     return attempt(
-        libc, lambda: _put_status(libc, fs.file_system(libc).status(fs.path_at(libc, path)), buffer, suffix)
+        libc, lambda: put_status(libc, fs.file_system(libc).status(fs.path_at(libc, path)), buffer, suffix)
     )
 
 
 def _fstat(libc: Libc, number: int, buffer: int, suffix: str) -> int:
-    return attempt(libc, lambda: _put_status(libc, fs.file_system(libc).descriptor_status(number), buffer, suffix))
+    return attempt(libc, lambda: put_status(libc, fs.file_system(libc).descriptor_status(number), buffer, suffix))
 
 
 def _export_stat_family() -> None:

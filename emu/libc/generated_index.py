@@ -98,6 +98,39 @@ NAMES: dict[str, str] = {
     "internet": """
         __inet_pton inet_ntop inet_pton
     """,
+    "temporary": """
+        freopen freopen64 mkdtemp mkostemp mkostemp64 mkostemps mkostemps64 mkstemp mkstemp64 mkstemps
+        mkstemps64 mktemp tempnam tmpfile tmpfile64 tmpnam tmpnam_r
+    """,
+    "users": """
+        cuserid endgrent endpwent getgrent getgrgid getgrgid_r getgrnam getgrnam_r getgrouplist getgroups
+        getlogin getlogin_r getpwent getpwnam getpwnam_r getpwuid getpwuid_r setgrent setpwent
+    """,
+    "at_calls": """
+        __fstatat64_time64 canonicalize_file_name chown eaccess euidaccess faccessat fallocate fallocate64
+        fchdir fchownat fgetxattr flistxattr fpathconf fremovexattr fsetxattr fstatat fstatat64 futimens
+        futimes get_current_dir_name getxattr lchmod lchown lgetxattr linkat listxattr llistxattr
+        lremovexattr lsetxattr lutimes mkdirat mkfifo mknod pathconf posix_fallocate posix_fallocate64
+        readlinkat removexattr renameat renameat2 setxattr symlinkat sync syncfs umask
+    """,
+    "nobody": """
+        __syslog_chk accept accept4 acct bind chroot clock_settime clone closelog connect copy_file_range
+        ctermid endmntent endutxent epoll_create epoll_create1 epoll_ctl epoll_wait eventfd execl execle
+        execlp execv execve execvp execvpe freeaddrinfo gai_strerror getaddrinfo getdomainname gethostbyname
+        gethostid gethostname getloadavg getmntent getnameinfo getpeername getpgid getpgrp getpriority
+        getprotobyname getrusage getservbyname getsid getsockname getsockopt getutent getutxent hasmntopt
+        initgroups inotify_add_watch inotify_init inotify_init1 inotify_rm_watch listen memfd_create mount
+        msgget nice openlog pclose pipe pipe2 popen posix_spawn posix_spawn_file_actions_addclose
+        posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addopen posix_spawn_file_actions_destroy
+        posix_spawn_file_actions_init posix_spawnattr_destroy posix_spawnattr_init posix_spawnattr_setflags
+        posix_spawnattr_setpgroup posix_spawnattr_setsigdefault posix_spawnattr_setsigmask posix_spawnp recv
+        recvfrom recvmmsg recvmsg semget send sendmmsg sendmsg sendto setdomainname setegid seteuid setgid
+        setgroups sethostname setitimer setlogmask setmntent setpgid setpriority setregid setresgid
+        setresuid setreuid setsid setsockopt settimeofday setuid setutxent shm_open shmget shutdown signalfd
+        sockatmark socket socketpair swapoff swapon sysinfo syslog tcdrain tcflow tcflush tcgetattr
+        tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp timer_create timer_settime timerfd_create ttyname
+        umount2 userfaultfd utmpxname vfork vsyslog wait3 wait4 waitid
+    """,
     "stdio_ext": """
         __fbufsize __flbf __fpending __fpurge __freadable __freading __fsetlocking __fwritable __fwriting
         fpurge

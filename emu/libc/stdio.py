@@ -164,14 +164,20 @@ def perror(libc: Libc, what: int) -> None:
 # ---------------------------------------------------------------- opening and positions
 
 
-@export("void *fopen(const char *path, const char *mode)", alias=("fopen64",))
-def fopen(libc: Libc, path: int, mode: int) -> int:
+def open_flags(libc: Libc, mode: int) -> int | None:
+    """Linux's O_ flags for a mode of fopen; None for what is none."""
     text = libc.bounded_string(mode, 64).decode("latin-1")
     if text[:1] not in _MODES:
-        return libc.fail(Errno.EINVAL, 0)
+        return None
     flags = _MODES[text[:1]] | (fs.O_EXCL if "x" in text else 0)
-    if "+" in text:
-        flags = flags & ~3 | fs.O_RDWR
+    return flags & ~3 | fs.O_RDWR if "+" in text else flags
+
+
+@export("void *fopen(const char *path, const char *mode)", alias=("fopen64",))
+def fopen(libc: Libc, path: int, mode: int) -> int:
+    flags = open_flags(libc, mode)
+    if flags is None:
+        return libc.fail(Errno.EINVAL, 0)
     try:
         return new_stream(libc, fs.file_system(libc).open(fs.path_at(libc, path), flags))
     except fs.FileError as error:

@@ -29,7 +29,7 @@ _D = TypeVar("_D", bound=Callable[..., bytes])
 FAMILIES = (
     "allocation", "memory", "strings", "ctype", "wide", "locale", "numbers", "sorting", "stdio", "formatted",
     "formatted_wide",
-    "files", "mman", "limits", "internet",
+    "files", "mman", "limits", "internet", "temporary", "users", "at_calls", "nobody",
     "stdio_ext", "paths", "directories", "process", "signals", "startup", "dlfcn", "reports", "environment",
     "getopt", "clock", "rand", "jumps", "threads", "fortify", "libm", "libm_parts", "fenv", "integers",
     "softfloat", "quad",

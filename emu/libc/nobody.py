@@ -1,0 +1,247 @@
+"""Calls for which another process, a network, a terminal or more rights are needed, none of which is here.
+
+Each fails as Linux does where that is missing, so that a program that asks goes on by itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emu.libc.errno import Errno
+from emu.libc.table import export, register
+
+if TYPE_CHECKING:
+    from emu.libc.library import Libc
+
+_WORDS = ("long",) * 6
+#: errno -> functions that fail with it, and how many words they take.
+_FAILING: dict[Errno, dict[int, str]] = {
+    Errno.EAFNOSUPPORT: {3: "socket", 4: "socketpair"},
+    Errno.EBADF: {
+        2: "listen shutdown sockatmark",
+        3: "bind connect accept getsockname getpeername sendmsg recvmsg",
+        4: "accept4 send recv",
+        5: "setsockopt getsockopt sendmmsg recvmmsg",
+        6: "sendto recvfrom",
+    },
+    Errno.ENOSYS: {
+        0: "vfork inotify_init",
+        1: "pipe epoll_create epoll_create1 inotify_init1 timerfd_create userfaultfd",
+        2: "pipe2 execv execvp eventfd memfd_create inotify_rm_watch",
+        3: "execve execvpe inotify_add_watch shmget semget msgget signalfd timer_create shm_open",
+        4: "epoll_ctl epoll_wait timer_settime clone",
+        6: "copy_file_range",
+    },
+    Errno.EPERM: {
+        1: "setuid seteuid setgid setegid chroot sethostname settimeofday nice acct swapoff",
+        2: "setreuid setregid setgroups initgroups clock_settime setdomainname setpgid swapon umount2",
+        3: "setresuid setresgid setpriority",
+        5: "mount",
+    },
+    Errno.ENOTTY: {
+        1: "tcgetpgrp tcdrain tcgetsid",
+        2: "tcgetattr tcsetpgrp tcflush tcflow tcsendbreak",
+        3: "tcsetattr",
+    },
+}
+for _errno, _by_count in _FAILING.items():
+    for _count, _names in _by_count.items():
+        for _name in _names.split():
+            register(
+                _name,
+                f"int {_name}({', '.join(_WORDS[:_count]) or 'void'})",
+                lambda libc, *_, error=_errno: libc.fail(error),
+            )
+#: The same for functions that return an error number instead of setting errno.
+for _name, _count in {
+    "posix_spawn": 6,
+    "posix_spawnp": 6,
+}.items():
+    register(_name, f"int {_name}({', '.join(_WORDS[:_count])})", lambda libc, *_: Errno.ENOSYS)
+for _name in ("execl", "execlp", "execle"):
+    register(
+        _name,
+        f"int {_name}(const char *path, const char *argument, ...)",
+        lambda libc, *_: libc.fail(Errno.ENOSYS),
+    )
+#: What posix_spawn is told beforehand is accepted.
+for _stem, _counts in {
+    "posix_spawn_file_actions": {"init": 1, "destroy": 1, "addclose": 2, "adddup2": 3, "addopen": 5},
+    "posix_spawnattr": {
+        "init": 1,
+        "destroy": 1,
+        "setflags": 2,
+        "setsigmask": 2,
+        "setsigdefault": 2,
+        "setpgroup": 2,
+    },
+}.items():
+    for _verb, _count in _counts.items():
+        _name = f"{_stem}_{_verb}"
+        register(_name, f"int {_name}({', '.join(_WORDS[:_count])})", lambda libc, *_: 0)
+#: Waiting for children: there are none.
+for _name, _count in {"wait3": 3, "wait4": 4, "waitid": 4}.items():
+    register(_name, f"int {_name}({', '.join(_WORDS[:_count])})", lambda libc, *_: libc.fail(Errno.ECHILD))
+
+
+@export("void *popen(const char *command, const char *mode)")
+def popen(libc: Libc, command: int, mode: int) -> int:
+    return libc.fail(Errno.ENOSYS, 0)
+
+
+@export("int pclose(void *stream)")
+def pclose(libc: Libc, stream: int) -> int:
+    return libc.fail(Errno.ECHILD)
+
+
+# ---------------------------------------------------------------- names and addresses
+
+_EAI_NONAME, _EAI_FAIL = -2, -4
+_EAI = {
+    -1: b"Bad value for ai_flags", -2: b"Name or service not known", -3: b"Temporary failure in name resolution",
+    -4: b"Non-recoverable failure in name resolution", -6: b"ai_family not supported",
+    -7: b"ai_socktype not supported",
+    -8: b"Servname not supported for ai_socktype", -10: b"Memory allocation failure", -11: b"System error",
+}  # fmt: skip
+
+
+@export("int getaddrinfo(const char *node, const char *service, const void *hints, void **result)")
+def getaddrinfo(libc: Libc, node: int, service: int, hints: int, result: int) -> int:
+    return _EAI_NONAME
+
+
+@export("void freeaddrinfo(void *list)")
+def freeaddrinfo(libc: Libc, listed: int) -> None:
+    """Nobody was given a list."""
+
+
+@export("int getnameinfo(const void *a, unsigned n, char *host, unsigned h, char *service, unsigned s, int flags)")
+def getnameinfo(libc: Libc, a: int, n: int, host: int, h: int, service: int, s: int, flags: int) -> int:
+    return _EAI_FAIL
+
+
+class _Messages:
+    """gai_strerror's texts, laid down once."""
+
+    def __init__(self, libc: Libc) -> None:
+        self.places: dict[int, int] = {}
+
+
+@export("const char *gai_strerror(int error)")
+def gai_strerror(libc: Libc, error: int) -> int:
+    places = libc.state(_Messages).places
+    if error not in places:
+        text = _EAI.get(error, b"Unknown error")
+        places[error] = libc.allocate(len(text) + 1)
+        libc.put_string(places[error], text)
+    return places[error]
+
+
+@export("void *gethostbyname(const char *name)", alias=("getservbyname", "getprotobyname"))
+def gethostbyname(libc: Libc, name: int) -> int:
+    return 0
+
+
+# ---------------------------------------------------------------- what a process asks about its surroundings
+
+
+@export("int gethostname(char *buffer, size_t size)")
+def gethostname(libc: Libc, buffer: int, size: int) -> int:
+    name = b"relink-emu"
+    if size <= len(name):
+        return libc.fail(Errno.ENAMETOOLONG)
+    libc.put_string(buffer, name)
+    return 0
+
+
+@export("int getdomainname(char *buffer, size_t size)")
+def getdomainname(libc: Libc, buffer: int, size: int) -> int:
+    libc.memory.write(buffer, b"(none)\0"[:size])
+    return 0
+
+
+@export("long gethostid(void)")
+def gethostid(libc: Libc) -> int:
+    return 0
+
+
+@export("int getrusage(int who, void *usage)")
+def getrusage(libc: Libc, who: int, usage: int) -> int:
+    """Nothing is accounted for: struct rusage, two times and fourteen longs, is zero."""
+    if who not in (0, -1, 1):
+        return libc.fail(Errno.EINVAL)
+    libc.memory.write(usage, bytes(18 * libc.word))
+    return 0
+
+
+@export("int sysinfo(void *info)")
+def sysinfo(libc: Libc, info: int) -> int:
+    """struct sysinfo: memory of the machine's limit, one process."""
+    word = libc.word
+    total = min(1 << 30, libc.arch.address_mask)
+    words = [0, 0, 0, 0, total, total // 2, 0, 0, 0, 0]
+    block = b"".join(value.to_bytes(word, "little") for value in words) + (1).to_bytes(2, "little")
+    block = block.ljust(len(block) + word - 1 & -word, b"\0") + bytes(2 * word) + (1).to_bytes(4, "little")
+    libc.memory.write(info, block)
+    return 0
+
+
+@export("int getpgrp(void)", alias=("setsid", "getpgid", "getsid"))
+def getpgrp(libc: Libc) -> int:
+    from emu.libc.process import PROCESS_ID
+
+    return PROCESS_ID
+
+
+@export("int getpriority(int which, unsigned who)")
+def getpriority(libc: Libc, which: int, who: int) -> int:
+    return 0
+
+
+@export("int setitimer(int which, const void *value, void *old)")
+def setitimer(libc: Libc, which: int, value: int, old: int) -> int:
+    """No timer ever fires; the old one was off."""
+    if old:
+        libc.memory.write(old, bytes(4 * libc.word))
+    return 0
+
+
+@export("char *ttyname(int number)", alias=("ctermid",))
+def ttyname(libc: Libc, number: int) -> int:
+    return libc.fail(Errno.ENOTTY, 0)
+
+
+@export("int getloadavg(double *averages, int count)")
+def getloadavg(libc: Libc, averages: int, count: int) -> int:
+    return -1
+
+
+for _name in ("openlog", "syslog", "vsyslog", "__syslog_chk"):
+    _last = "void *list" if _name == "vsyslog" else "..."
+    register(_name, f"void {_name}(long a, long b, {_last})", lambda libc, *_: None)
+for _name in ("closelog", "setutxent", "endutxent"):
+    register(_name, f"void {_name}(void)", lambda libc: None)
+
+
+@export("int setlogmask(int mask)")
+def setlogmask(libc: Libc, mask: int) -> int:
+    return 0xFF
+
+
+@export("void *getutxent(void)", alias=("getutent",))
+def getutxent(libc: Libc) -> int:
+    return 0
+
+
+@export("int utmpxname(const char *path)")
+def utmpxname(libc: Libc, path: int) -> int:
+    return 0
+
+
+for _name in ("setmntent", "getmntent", "hasmntopt"):
+    register(_name, f"void *{_name}(const void *a, const void *b)", lambda libc, a, b: 0)
+
+
+@export("int endmntent(void *stream)")
+def endmntent(libc: Libc, stream: int) -> int:
+    return 1
