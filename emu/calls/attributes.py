@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 from emu.errors import CallError
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[A-Za-z_]\w*|\d[\w.]*|\.\.\.|\s+|.', re.DOTALL)
+_TOKEN = re.compile(
+    r"""
+      "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [A-Za-z_]\w* | \d[\w.]* | \.\.\. | \s+
+    | << | >> | && | \|\| | [=!<>]= | -> | .
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _MARK = "__attributes_"
 _MARKED = re.compile(rf"(\w*?){_MARK}(\d+)$")

@@ -27,6 +27,7 @@ from emu.calls.types import (
     Struct,
     VaListType,
     Vector,
+    same_type,
     sized,
 )
 from emu.errors import CallError
@@ -81,7 +82,7 @@ def _sequence(pack_one: Packer, ctype: Array | Vector, count: int, label: str) -
     exact = isinstance(ctype, Vector)
 
     def pack(value: object, buffers: Lender | None) -> bytes:
-        if isinstance(value, View) and value._ctype_ == ctype:
+        if isinstance(value, View) and same_type(value._ctype_, ctype):
             return bytes(value)
         items = _items(value, ctype, label)
         if len(items) > count or (exact and len(items) != count):
@@ -162,7 +163,7 @@ class _StructPacker:
                 pass  # reported below
         if isinstance(value, View):
             seen = value._ctype_
-            if seen is not self._ctype and seen != self._ctype:
+            if seen is not self._ctype and not same_type(seen, self._ctype):
                 raise CallError(f"{self._label}: a {seen} is no {self._ctype}")
             return bytes(value)
         if isinstance(value, Mapping):

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from emu.calls.types import CType, Enumeration, Member, Struct, declare, sized
 
 
-def definition(struct: Struct, *, offsets: bool = False, indent: str = "") -> str:
+def definition(struct: Struct, *, offsets: bool = False) -> str:
     """The declaration of a structure or union with its members, `offsets` as comments (bytes, or bytes:bit)."""
     if struct.members is None:
         return f"{struct.name};"
-    lines = []
-    for member in struct.members:
-        text = _member(member, offsets, indent + "    ")
-        if offsets:
-            bit = f":{member.bits[0] % 8}" if member.bits else ""
-            text = f"{text:<44} // {member.offset}{bit}"
-        lines.append(f"{indent}    {text}")
-    total = f"  // {struct.size} bytes, aligned to {struct.alignment}" if offsets and not indent else ""
-    body = "\n".join([f"{struct.name} {{", *lines, f"{indent}}}"])
-    return body + _attributes(struct) + (";" + total if not indent else "")
+    total = f"  // {struct.size} bytes, aligned to {struct.alignment}" if offsets else ""
+    return "\n".join(
+        [f"{struct.name} {{", *_members(struct, offsets, "    ", 0), f"}}{_attributes(struct)};{total}"]
+    )
+
+
+def _members(struct: Struct, offsets: bool, indent: str, base: int) -> Iterator[str]:
+    """A line for each member, those of structures without a tag inside; offsets are from the outermost one."""
+    for member in struct.members or ():
+        at = base + member.offset
+        inner = member.type
+        if isinstance(inner, Struct) and inner.name in ("struct", "union"):
+            yield f"{indent}{inner.name} {{"
+            yield from _members(inner, offsets, f"{indent}    ", at)
+            text = f"{indent}}}{_attributes(inner)} {member.name}".rstrip() + ";"
+        else:
+            text = indent + _member(member)
+        bit = f":{member.bits[0] % 8}" if member.bits else ""
+        yield f"{text:<48} // {at}{bit}" if offsets else text
 
 
 def _attributes(struct: Struct) -> str:
@@ -28,9 +39,7 @@ def _attributes(struct: Struct) -> str:
     return f" __attribute__(({', '.join(words)}))" if words else ""
 
 
-def _member(member: Member, offsets: bool, indent: str) -> str:
-    if isinstance(member.type, Struct) and member.type.name in ("struct", "union"):
-        return f"{definition(member.type, offsets=offsets, indent=indent)} {member.name}".rstrip() + ";"
+def _member(member: Member) -> str:
     width = f" : {member.bits[1]}" if member.bits else ""
     aligned = f" __attribute__((aligned({member.align})))" if member.align else ""
     return f"{declare(member.type, member.name)}{width}{aligned};"

@@ -293,9 +293,7 @@ class DwarfTypes:
         size = self._writer.attribute(die, "DW_AT_byte_size")
         if not isinstance(size, int):
             return
-        refused = ""
-        if self._writer.attribute(die, "DW_AT_calling_convention") == _BY_REFERENCE:
-            refused = "C++ passes it by reference"
+        refused = "C++ passes it by reference" if self._is_passed_by_reference(die) else ""
         members: list[Member] = []
         for child in die.iter_children():
             if child.tag == "DW_TAG_variant_part":
@@ -306,6 +304,10 @@ class DwarfTypes:
                 members.append(self._member(child))
             except (NotCError, CallError, DebugInfoError) as error:
                 refused = refused or str(error)
+        inner = (each.type for each in members)
+        refused = refused or next(
+            (each.refused for each in inner if isinstance(each, Struct) and each.refused), ""
+        )
         placed = [member for member in members if member.bits is None]
         natural = max((max(_alignment(each.type), each.align) for each in members), default=1)
         packed = any(each.offset % (each.align or _alignment(each.type)) for each in placed) or size % natural != 0
@@ -313,6 +315,32 @@ class DwarfTypes:
         given = self._writer.attribute(die, "DW_AT_alignment")
         struct.complete(tuple(members), size, max(natural, given if isinstance(given, int) else 1), natural)
         struct.packed, struct.refused = packed, refused
+
+    def _is_passed_by_reference(self, die: DIE) -> bool:
+        """Whether a C++ class has a copy constructor or destructor that is not trivial (Itanium C++ ABI, 1.1)."""
+        writer = self._writer
+        if writer.attribute(die, "DW_AT_calling_convention") == _BY_REFERENCE:
+            return True
+        name = writer.string(die, "DW_AT_name") or ""
+        for child in die.iter_children():
+            called = writer.string(child, "DW_AT_name") or ""
+            if child.tag == "DW_TAG_member" and called.startswith("_vptr"):
+                return True
+            trivial = {"DW_AT_artificial", "DW_AT_defaulted", "DW_AT_deleted"} & set(child.attributes)
+            if child.tag != "DW_TAG_subprogram" or trivial or not name:
+                continue
+            if called == f"~{name}" or (called == name.partition("<")[0] and self._copies(child, die)):
+                return True
+        return False
+
+    def _copies(self, constructor: DIE, die: DIE) -> bool:
+        """Whether a constructor takes a reference to its own class."""
+        formals = [child for child in constructor.iter_children() if child.tag == "DW_TAG_formal_parameter"]
+        taken = [self._writer.type_of(each) for each in formals if "DW_AT_artificial" not in each.attributes]
+        if len(taken) != 1 or taken[0] is None or "reference" not in str(taken[0].tag):
+            return False
+        target = self._writer.type_of(taken[0])
+        return target is not None and self._writer.unqualified(target).offset == die.offset
 
     def _is_static(self, die: DIE) -> bool:
         return "DW_AT_external" in die.attributes or "DW_AT_declaration" in die.attributes

@@ -46,7 +46,7 @@ def lay_out(
     alignment = max(natural, align)
     size = -(-layout.most_bits // 8)
     struct.complete(tuple(layout.members), -(-size // alignment) * alignment, alignment, natural)
-    struct.packed = packed
+    struct.packed = packed or pack == 1
     return struct
 
 

@@ -17,7 +17,19 @@ from emu.calls.lender import Lender
 from emu.calls.marshal import refuse
 from emu.calls.records import unpacker
 from emu.calls.store import Store, View
-from emu.calls.types import Array, CType, Floating, FunctionType, Integer, Pointer, Prototype, Struct, Void, sized
+from emu.calls.types import (
+    Array,
+    CType,
+    Floating,
+    FunctionType,
+    Integer,
+    Pointer,
+    Prototype,
+    Struct,
+    Void,
+    same_type,
+    sized,
+)
 from emu.errors import CallError
 from emu.isa.convention import CallingConvention
 
@@ -70,7 +82,7 @@ def _view(ctype: Pointer, label: str, value: View, buffers: Lender) -> int:
     seen = value._ctype_
     target = ctype.target
     bytes_wanted = isinstance(target, Void) or (isinstance(target, Integer) and target.size == 1)
-    fits = seen == target or (isinstance(seen, Array) and seen.target == target)
+    fits = same_type(seen, target) or (isinstance(seen, Array) and same_type(seen.target, target))
     if not (fits or bytes_wanted or _incomplete(target, seen)):
         raise CallError(f"{label}: a {seen} is not what a {ctype} points at")
     alignment = sized(seen).alignment

@@ -29,6 +29,7 @@ from emu.calls.types import (
     VaListType,
     Vector,
     Void,
+    same_type,
     sized,
 )
 from emu.errors import CallError
@@ -119,7 +120,7 @@ class Record(View):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Record):
-            return other._ctype_ == self._ctype_ and tuple(self) == tuple(other)
+            return same_type(other._ctype_, self._ctype_) and tuple(self) == tuple(other)
         return isinstance(other, tuple | list) and list(self) == list(other)
 
     def __repr__(self) -> str:

@@ -16,7 +16,8 @@ from relink.records import dataclass
 
 __all__ = [
     "Array", "CType", "Complex", "Enumeration", "Floating", "FunctionType", "Integer", "Member", "Parameter",
-    "Pointer", "Prototype", "Struct", "VaListType", "Vector", "Void", "declare", "sized", "with_alignment",
+    "Pointer", "Prototype", "Struct", "VaListType", "Vector", "Void", "declare", "same_type", "sized",
+    "with_alignment",
 ]  # fmt: skip
 
 
@@ -327,7 +328,45 @@ def with_alignment(ctype: CType, alignment: int) -> CType:
     return ctype
 
 
-def _equal_structs(left: Struct, right: Struct, seen: set[tuple[int, int]]) -> bool:
+def same_type(left: CType, right: CType) -> bool:
+    """Whether two types are the same in structure, whatever their scalars were called: `int32_t` is `int`."""
+    return _equal(left, right, set(), False)
+
+
+def _equal(left: CType, right: CType, seen: set[tuple[int, int]], named: bool = True) -> bool:
+    """Equality that goes round cycles of structures and pointers once; `named`: names of scalars count."""
+    if isinstance(left, Struct) and isinstance(right, Struct):
+        return _equal_structs(left, right, seen, named)
+    if isinstance(left, Pointer) and isinstance(right, Pointer):
+        facts = (left.const, left.size) == (right.const, right.size)
+        return facts and _equal(left.target, right.target, seen, named)
+    if isinstance(left, Array) and isinstance(right, Array):
+        return left.count == right.count and _equal(left.target, right.target, seen, named)
+    if isinstance(left, FunctionType) and isinstance(right, FunctionType):
+        one, two = left.prototype, right.prototype
+        ours = [one.result, *(each.type for each in one.parameters)]
+        theirs = [two.result, *(each.type for each in two.parameters)]
+        return (len(ours), one.variadic) == (len(theirs), two.variadic) and all(
+            _equal(a, b, seen, named) for a, b in zip(ours, theirs, strict=True)
+        )
+    return left == right or (not named and type(left) is not Void and _nameless(left) == _nameless(right))
+
+
+def _nameless(ctype: CType) -> object:
+    """A scalar's facts without its name."""
+    match ctype:
+        case Integer():
+            return (ctype.size, ctype.signed, ctype.alignment, ctype.is_bool)
+        case Floating():
+            return (ctype.size, ctype.format, ctype.alignment)
+        case Complex(part=part):
+            return ("complex", _nameless(part))
+        case Vector(element=element):
+            return (ctype.count, ctype.alignment, _nameless(element))
+    return ctype
+
+
+def _equal_structs(left: Struct, right: Struct, seen: set[tuple[int, int]], named: bool = True) -> bool:
     if left is right or (id(left), id(right)) in seen:
         return True
     seen.add((id(left), id(right)))
@@ -336,30 +375,10 @@ def _equal_structs(left: Struct, right: Struct, seen: set[tuple[int, int]]) -> b
     if left.members is None or right.members is None:
         return left.members is right.members
     return len(left.members) == len(right.members) and all(
-        (one.name, one.offset, one.bits) == (two.name, two.offset, two.bits) and _equal(one.type, two.type, seen)
+        (one.name, one.offset, one.bits) == (two.name, two.offset, two.bits)
+        and _equal(one.type, two.type, seen, named)
         for one, two in zip(left.members, right.members, strict=True)
     )
-
-
-def _equal(left: CType, right: CType, seen: set[tuple[int, int]]) -> bool:
-    """Equality that goes round cycles of structures and pointers once."""
-    if isinstance(left, Struct) and isinstance(right, Struct):
-        return _equal_structs(left, right, seen)
-    if isinstance(left, Pointer) and isinstance(right, Pointer):
-        return (left.const, left.size) == (right.const, right.size) and _equal(left.target, right.target, seen)
-    if isinstance(left, Array) and isinstance(right, Array):
-        return left.count == right.count and _equal(left.target, right.target, seen)
-    if isinstance(left, FunctionType) and isinstance(right, FunctionType):
-        one, two = left.prototype, right.prototype
-        ours = [one.result, *(each.type for each in one.parameters)]
-        theirs = [two.result, *(each.type for each in two.parameters)]
-        return (len(ours), one.variadic) == (len(theirs), two.variadic) and all(
-            _equal(a, b, seen) for a, b in zip(ours, theirs, strict=True)
-        )
-    return left == right
-
-
-# ---------------------------------------------------------------- as C
 
 
 def declare(ctype: CType, name: str = "") -> str:
