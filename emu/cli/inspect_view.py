@@ -95,7 +95,7 @@ def _relocations(report: InspectReport) -> Table:
     rows = table("table", "type", ">entries")
     for name, tally in report.relocations.items():
         for kind, count in tally.items():
-            rows.add_row(name, kind, str(count))
+            rows.add_row(printable(name), kind, str(count))
     return rows
 
 

@@ -23,6 +23,7 @@ from emu.libc.libm_double import BINARY, UNARY, fma, scale
 from emu.libc.libm_exact import EXACT, exponent_of, rounded
 from emu.libc.libm_exact import scale as scale_exactly
 from emu.libc.libm_widths import export_widths
+from emu.libc.real_functions import CHECK
 from emu.libc.softfloat import Exact, magnitude
 
 if TYPE_CHECKING:
@@ -136,7 +137,11 @@ def _by_exact(name: str, form: Format | None) -> Callable[..., float]:
         to = form or long_double(libc.isa.data)[0]
         direction = rounding(libc) if name in _DIRECTED else Rounding.NEAREST
         values = args[:1] + tuple(map(exact, args[1:])) if name in ("jn", "yn") else tuple(map(exact, args))
-        value = function(libc, *values)
+        token = CHECK.set(libc.check_budget)
+        try:
+            value = function(libc, *values)
+        finally:
+            CHECK.reset(token)
         bits = to.round(value, direction)
         result = float_of(bits, to)
         _report(libc, name, args, result, to)

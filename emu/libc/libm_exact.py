@@ -222,11 +222,18 @@ def round_away(x: Exact) -> Exact:
 # ---------------------------------------------------------------- gamma and Bessel functions
 
 
+#: So near to 0 the gamma function is 1 / x in every format. The reflection by which it is computed below 0 would
+#: take the sine of an angle with thousands of zeros.
+_TINY = Fraction(1, 2**300)
+
+
 def tgamma(x: Exact) -> Exact:
     if isinstance(x, float):
         return math.copysign(_INF, x) if x == 0 else _NAN if x < 0 else x
     if not _DOMAINS["tgamma"](x):
         return _NAN
+    if -_TINY < x < 0:
+        return _with_sign(tgamma(-x), True)
     if x.denominator == 1 and x < 40:
         return Fraction(math.factorial(x.numerator - 1))
     return _with_sign(nearest_fraction(evaluate(special.gamma, x)), x < 0 and math.floor(x) % 2 == 1)
@@ -237,7 +244,7 @@ def lgamma(x: Exact) -> Exact:
         return x if math.isnan(x) else _INF
     if x.denominator == 1 and x <= 2:
         return 0.0 if x > 0 else _INF
-    return nearest_fraction(evaluate(special.log_gamma, x))
+    return nearest_fraction(evaluate(special.log_gamma, -x if -_TINY < x < 0 else x))
 
 
 def jn(order: int, x: Exact) -> Exact:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextvars import ContextVar
 from decimal import Context, Decimal, localcontext
 from decimal import getcontext as context
 from fractions import Fraction
@@ -27,12 +28,15 @@ def decimal_context(digits: int) -> Context:
 _ANY = decimal_context(_FIRST)
 
 Real: TypeAlias = Callable[..., Decimal]
+#: Called now and then by what may take long; raises when the time is up.
+CHECK: ContextVar[Callable[[], object]] = ContextVar("check", default=lambda: None)
 
 
 def evaluate(function: Real, *arguments: Fraction) -> Decimal:
     """The value of `function`, correct to `DIGITS` significant digits."""
     digits, last = _FIRST, None
     while True:
+        CHECK.get()()
         with localcontext(decimal_context(digits)):
             value = function(*map(_decimal, arguments))
         if last is not None:

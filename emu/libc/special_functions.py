@@ -8,7 +8,9 @@ from decimal import getcontext as context
 from fractions import Fraction
 from functools import lru_cache
 
-from emu.libc.real_functions import cos, decimal_context, pi, reduced, sin
+from emu.libc.real_functions import CHECK, cos, decimal_context, pi, reduced, sin
+
+_CHECKED = 1024  #: steps of a recurrence between two looks at the time
 
 # ---------------------------------------------------------------- gamma (5.5, 5.11)
 
@@ -112,6 +114,8 @@ def _upward(order: int, x: Decimal, before: Decimal, value: Decimal) -> Decimal:
     """From orders 0 and 1 (10.6.1), which is stable while the order is below x, and for Y always."""
     for n in range(1, order):
         before, value = value, 2 * n / x * value - before
+        if not n % _CHECKED:
+            CHECK.get()()
         if value.adjusted() > 6000:  # beyond the range of all formats
             break
     return value
@@ -122,6 +126,8 @@ def _downward(order: int, x: Decimal, zero: Decimal, one: Decimal) -> Decimal:
     above, value, wanted = Decimal(0), Decimal(1), Decimal(0)
     for n in range(order + 40 * math.isqrt(order) + 6 * context().prec, 0, -1):
         above, value = value, 2 * n / x * value - above
+        if not n % _CHECKED:
+            CHECK.get()()
         if n - 1 == order:
             wanted = value
     return wanted * zero / value if abs(zero) > abs(one) else wanted * one / above
