@@ -50,15 +50,13 @@ class Tally:
     examples: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
 
 
-class Bench:
-    """One ISA's two machines."""
+class Here:
+    """One ISA, here."""
 
-    def __init__(self, layout: Layout, folder: Path) -> None:
-        self.layout, self._folder = layout, folder
-        stub, self._slot, self._runner = built(layout, folder)
-        self._stub = stub.ljust(REGION, b"\0")
-        (folder / "code.bin").write_bytes(self._stub)
-        self._pages = [_page(self._stub), _page(bytes(REGION))]
+    def __init__(self, layout: Layout, stub: bytes, slot: int) -> None:
+        self.layout, self.slot = layout, slot
+        self.stub = stub.ljust(REGION, b"\0")
+        self._pages = [_page(self.stub), _page(bytes(REGION))]
         self._cpu = self._fresh()
         arch, modes = layout.capstone
         mode = sum(getattr(capstone, f"CS_MODE_{name}") for name in modes)
@@ -75,11 +73,34 @@ class Bench:
 
     def decoded(self, code: bytes) -> tuple[int, str, str]:
         """(size, mnemonic, text) of the first instruction; size 0 where capstone knows none."""
-        rows = self.disassembler.disasm_lite(code, CODE + self._slot, 1)
+        rows = self.disassembler.disasm_lite(code, CODE + self.slot, 1)
         return next(((row[1], row[2], f"{row[2]} {row[3]}") for row in rows), (0, "?", "?"))
 
     def padded(self, code: bytes) -> bytes:
         return code + self.layout.nop * ((SLOT - len(code)) // len(self.layout.nop))
+
+    def here(self, test: Test) -> tuple[int, bytes]:
+        cpu, page = self._cpu, self._pages[1]
+        page[:KEPT] = np.frombuffer(test.data, np.uint8)
+        page[:8] = np.frombuffer((_TRAPS).to_bytes(8, "little"), np.uint8)
+        cpu.write(CODE + self.slot, self.padded(test.code))
+        stop = cpu.run(CODE | self.layout.thumb, timeout=20.0)
+        data = page[:KEPT].tobytes()
+        if stop.reason is StopReason.TRAP:
+            return 0, data
+        cpu.close()
+        self._cpu = self._fresh()
+        return _SIGNALS.get(stop.reason, 99), data
+
+
+class Bench(Here):
+    """The same, and the reference."""
+
+    def __init__(self, layout: Layout, folder: Path) -> None:
+        self._folder = folder
+        stub, slot, self._runner = built(layout, folder)
+        super().__init__(layout, stub, slot)
+        (folder / "code.bin").write_bytes(self.stub)
 
     def reference(self, tests: Sequence[Test]) -> list[tuple[int, bytes]]:
         """Signal and data of each. An instruction that ends the reference counts as an illegal one."""
@@ -88,7 +109,7 @@ class Bench:
             str(self._folder / "code.bin"),
             str(given),
             str(made),
-            hex(self._slot),
+            hex(self.slot),
             str(int(self.layout.thumb)),
         ]
         results: list[tuple[int, bytes]] = []
@@ -129,19 +150,6 @@ class Bench:
                 results.append((_KILLED, bytes(KEPT)))
         return results
 
-    def here(self, test: Test) -> tuple[int, bytes]:
-        cpu, page = self._cpu, self._pages[1]
-        page[:KEPT] = np.frombuffer(test.data, np.uint8)
-        page[:8] = np.frombuffer((_TRAPS).to_bytes(8, "little"), np.uint8)
-        cpu.write(CODE + self._slot, self.padded(test.code))
-        stop = cpu.run(CODE | self.layout.thumb, timeout=20.0)
-        data = page[:KEPT].tobytes()
-        if stop.reason is StopReason.TRAP:
-            return 0, data
-        cpu.close()
-        self._cpu = self._fresh()
-        return _SIGNALS.get(stop.reason, 99), data
-
 
 def _page(content: bytes) -> Any:
     room = np.zeros(len(content) + 4096, np.uint8)
@@ -150,11 +158,8 @@ def _page(content: bytes) -> Any:
     return page
 
 
-Tolerate = Callable[[str, Any, bytes], dict[str, int]]
-
-
 def judge(
-    bench: Bench, tests: Sequence[Test], tally: Tally, ignored: Callable[[Bench, bytes], dict[str, int]]
+    bench: Bench, tests: Sequence[Test], tally: Tally, ignored: Callable[[Here, bytes], dict[str, int]]
 ) -> None:
     """`ignored` says which bits of which fields an instruction leaves undefined."""
     pairs = zip(bench.reference(tests), bench.all_here(tests), strict=True)

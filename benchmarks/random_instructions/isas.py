@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from benchmarks.random_instructions import aarch64, arm, riscv, x86
-from benchmarks.random_instructions.compare import Bench
+from benchmarks.random_instructions.compare import Bench, Here
 from benchmarks.random_instructions.layout import Layout
 
 
@@ -16,7 +16,7 @@ class RandomIsa:
     layout: Layout
     #: (generator, bench, how many, part of the groups' names) -> groups and codes
     codes: Callable[[Random, Bench, int, str], Iterator[tuple[str, bytes]]]
-    ignored: Callable[[Bench, bytes], dict[str, int]]
+    ignored: Callable[[Here, bytes], dict[str, int]]
 
 
 BY_NAME: Mapping[str, RandomIsa] = {

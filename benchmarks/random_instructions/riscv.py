@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
-from benchmarks.random_instructions.compare import Bench
+from benchmarks.random_instructions.compare import Bench, Here
 from benchmarks.random_instructions.layout import (
     DATA,
     GENERAL,
@@ -159,7 +159,7 @@ def tests(rng: Random, bench: Bench, count: int, only: str) -> Iterator[tuple[st
         yield group, word.to_bytes(width(row[1]) // 8, "little")
 
 
-def ignored(bench: Bench, code: bytes) -> dict[str, int]:
+def ignored(bench: Here, code: bytes) -> dict[str, int]:
     """Unicorn does not set the upper half of a register that holds a single-precision result (docs/cpus.md)."""
     boxed = _single(code) or int.from_bytes(code, "little") >> 25 in (0x20, 0x78)
     return {f"f{n}": 0xFFFFFFFF << 32 for n in range(32)} if boxed else {}

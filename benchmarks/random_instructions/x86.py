@@ -7,7 +7,7 @@ from random import Random
 
 import capstone
 
-from benchmarks.random_instructions.compare import Bench
+from benchmarks.random_instructions.compare import Bench, Here
 from benchmarks.random_instructions.layout import (
     DATA,
     GENERAL,
@@ -290,7 +290,7 @@ _NOT_COMPARED = (
 )
 
 
-def ignored(bench: Bench, code: bytes) -> dict[str, int]:
+def ignored(bench: Here, code: bytes) -> dict[str, int]:
     """Flags that the manual leaves undefined."""
     instruction = next(bench.disassembler.disasm(code, 0, 1), None)
     if instruction is None:
