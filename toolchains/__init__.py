@@ -1,4 +1,4 @@
-"""How the fixtures are built, and how real libraries are fetched. Not part of the distribution.
+"""Building the fixtures and fetching real libraries. Not part of the distribution.
 
 targets.py      what is built for: one row per target; with a compiler, a variant
 recipe.py       the language fixtures are described in

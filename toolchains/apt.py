@@ -1,8 +1,7 @@
-"""A private apt: packages of any Debian architecture, without touching the host's apt or needing root.
+"""A private apt: packages of any Debian architecture, without root and without changing the host's apt.
 
-apt reads the host's configuration first (its proxy, its checks) and then ours, which gives it a root of its
-own: lists, cache, an empty dpkg status, one source. The mirror is the host's: `apt-get indextargets` says
-which, so no mirror is named here.
+apt reads the host's configuration first (proxy, checks), then this one, which sets a separate root folder: lists,
+cache, an empty dpkg status, one source. The mirror is the host's, from `apt-get indextargets`.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def require(*tools: str) -> None:
 
 
 def run(argv: Sequence[str | Path], cwd: Path | None = None) -> str:
-    """The command's output. Raises `Unreachable` with what it complained of."""
+    """Run a command and return its output. Raises `Unreachable` with its error output."""
     try:
         done = subprocess.run(
             argv,
@@ -53,10 +52,8 @@ def run(argv: Sequence[str | Path], cwd: Path | None = None) -> str:
 
 
 def host_mirror() -> str:
-    """The URI the host itself installs Debian from, or the one in $RELINK_EMU_DEBIAN_MIRROR.
-
-    Updates and security archives are passed over: they do not hold whole suites. Raises `ToolMissing`,
-    `Unreachable`.
+    """The URI of the host's Debian mirror, or the one in $RELINK_EMU_DEBIAN_MIRROR. Updates and security archives
+    are skipped, as they do not have whole suites. Raises `ToolMissing`, `Unreachable`.
     """
     if given := os.environ.get(MIRROR_VARIABLE):
         return given
@@ -97,7 +94,7 @@ class PrivateApt:
         kinds = ("deb", "deb-src") if self.sources else ("deb",)
         lines = (f"{kind} {signed}{host_mirror()} {self.suite} main\n" for kind in kinds)
         (self.root / "etc/sources.list").write_text("".join(lines))
-        # The hooks of the host's configuration would act on the host: they are cleared.
+        # The hooks of the host's configuration would change the host, so they are cleared.
         self._config.write_text(
             f'Dir "{self.root}";\nDir::State "state";\nDir::State::status "{status}";\n'
             'Dir::Cache "cache";\n'
@@ -113,7 +110,7 @@ class PrivateApt:
         """Fetches the package lists. Raises `ToolMissing`, `Unreachable`."""
         require("apt-get")
         self._configure()
-        # Without Error-Mode, apt-get update ends with 0 when nothing could be fetched.
+        # Without Error-Mode, apt-get update returns 0 even if nothing could be fetched.
         run(["apt-get", "-c", self._config, "-q", "-o", "APT::Update::Error-Mode=any", "update"])
 
     def _fetch(self, words: Sequence[str], into: Path) -> None:
@@ -139,6 +136,6 @@ class PrivateApt:
 
     def source(self, package: str, into: Path) -> list[Path]:
         """The upstream tarballs of source package `package`. Raises `ToolMissing`, `Unreachable`."""
-        # Debian's own changes are not wanted, and a mirror may lack them for days after an update.
+        # Debian's patches are not needed, and a mirror may lack them for days after an update.
         self._fetch(["source", "--download-only", "--tar-only", package], into)
         return sorted(path for path in into.glob("*.orig.tar.*") if path.suffix != ".asc")

@@ -1,7 +1,8 @@
 """Static libraries of real distributions: `archives("riscv64", "libm.a")` are files, fetched on first use.
 
-Debian's cross packages hold glibc's, musl's and everybody else's; for bare metal there is picolibc, from packages
-that are the same for every host. glibc's libm.a is an ld script on some targets: what it names is what is given.
+Debian's cross packages have those of glibc, musl and other libraries; for bare metal there is picolibc, from
+packages that are the same for every host. glibc's libm.a is an ld script on some targets; it is replaced by the
+files it names.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ _SCRIPT = b"/* GNU ld script"
 
 @dataclass(frozen=True)
 class Shelf:
-    """Libraries of one flavour of an architecture. `files` maps a name to (package, path below the root), where
-    `*` stands for a version."""
+    """Libraries of one flavour of an architecture. `files` maps a name to (package, path below the root); `*`
+    matches a version.
+    """
 
     arch: str
     target: Target

@@ -1,7 +1,7 @@
-"""Plans, builds what changed, and checks.
+"""Planning, building changed files, and checking.
 
-A file is left alone when its `origin` (see `toolchains.manifest`) is what a build would have now, its bytes are
-what the manifest says, and it holds what its recipe promises.
+A file is kept when its `origin` (see `toolchains.manifest`) is that of a new build, its bytes match the manifest,
+and it has the relocation types that its recipe requires.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def selected(compiler: str, targets: Iterable[str] | None = None) -> list[tuple[
 
 
 def commands_for(recipe: Recipe, variant: Variant, engine: Engine) -> list[Command]:
-    """What builds `recipe` for `variant`: its compiles, its stub libraries, and last the link or archive."""
+    """The commands that build `recipe` for `variant`: compiles, stub libraries, and last the link or archive."""
     target = variant.target
     output = f"{{built}}/{variant.name}/{recipe.file}"
     pic = "-fno-pic" if not recipe.pic else "-fPIE" if recipe.kind is Kind.EXECUTABLE else "-fPIC"
@@ -78,7 +78,7 @@ def _inputs(recipe: Recipe, variant: Variant) -> tuple[str, ...]:
 
 
 def origin_of(recipe: Recipe, variant: Variant, engine: Engine, version: str, built: Path = BUILT) -> str:
-    """A digest of all that goes into the file: nothing is built for it, and no tool has to be there."""
+    """A digest of all inputs of the file; nothing is built for it, and no tool is required."""
     words = tuple(shlex.join(command) for command in commands_for(recipe, variant, engine))
     digest = hashlib.sha256(json.dumps([version, {**engine.flags}, words]).encode())
     for name in _inputs(recipe, variant):
@@ -142,9 +142,9 @@ def build(
 ) -> Manifest:
     """Builds every fixture of `targets` into `built`; at most `jobs` targets at a time.
 
-    `manifest` is what is known already (nothing: build all). Returns its update: entries of the targets
-    built replace theirs, so that a recipe that is gone leaves no entry. `report(file, "built"|"kept")` is
-    called for each file. Raises `CompilerMissing`, `CompilerTooOld`, or `BuildsFailed` with all that failed.
+    `manifest` has the known entries (empty: build all). Returns the updated manifest: the entries of built targets
+    are replaced, so that removed recipes leave no entry. `report(file, "built"|"kept")` is called for each file.
+    Raises `CompilerMissing`, `CompilerTooOld`, or `BuildsFailed` with all that failed.
     """
     known = dict(manifest or {})
     failures: list[ToolchainError] = []
@@ -180,7 +180,7 @@ def build(
 
 
 def remove_strays(manifest: Manifest, built: Path = BUILT) -> list[str]:
-    """Deletes files under `built` that no manifest entry names, and says which."""
+    """Deletes files under `built` without a manifest entry, and returns their names."""
     files = (str(path.relative_to(built)) for path in sorted(built.rglob("*")) if path.is_file())
     strays = [name for name in files if name not in manifest]
     for name in strays:
@@ -189,9 +189,8 @@ def remove_strays(manifest: Manifest, built: Path = BUILT) -> list[str]:
 
 
 def differences(manifest: Manifest, rebuilt: Manifest, built: Path = BUILT) -> dict[str, str]:
-    """What a rebuild, or a file under `built`, says otherwise than the manifest: file → sentence.
-
-    Empty when all three agree.
+    """Differences between the manifest, a rebuild, and the files under `built`: file → sentence. Empty when all
+    three agree.
     """
     problems = {}
     for name, entry in rebuilt.items():

@@ -1,8 +1,8 @@
 """Builds the compiled part of the hosted C library: `emu/libc/compiled/built` from `emu/libc/compiled/src`.
 
-One shared object a group of sources and variant, where a source has anything for it, and beside them an index of
-the names that each defines. The machine links them when a guest first needs one (`emu.libc.compiled`). The
-compiler and the linker are clang and lld of the `ziglang` wheel, as for fixtures.
+There is one shared object per group of sources and variant, unless the sources have nothing for the variant, and
+an index of the names that each defines. The machine links them when a guest first needs one (`emu.libc.compiled`).
+The compiler and the linker are clang and lld of the `ziglang` wheel, as for fixtures.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def build(output: Path = BUILT) -> dict[str, str]:
 
 
 def differences(output: Path = BUILT) -> list[str]:
-    """What a rebuild has otherwise than `output`, as sentences."""
+    """The differences between a rebuild and `output`, as sentences."""
     with tempfile.TemporaryDirectory(prefix="relink-compiled-") as place:
         fresh = build(Path(place))
     present = {

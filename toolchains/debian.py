@@ -1,9 +1,9 @@
 """Real libraries, from Debian: fetched into a cache, never committed.
 
-For each architecture a tree like a sysroot (`<cache>/<arch>/root`), and beside it `packages.json`: what was
-unpacked, of which version, with the sha256 of the package and of each shared object in it. Debian 13 serves
-five of the architectures and unstable, which is not pinned, LoongArch; RISC-V 32 has no port, so its few
-libraries are compiled from Debian's sources (`toolchains.source`).
+Each architecture has a tree like a sysroot (`<cache>/<arch>/root`) and `packages.json`: the unpacked packages with
+version, sha256, and the sha256 of each shared object. Debian 13 has five of the architectures; LoongArch comes
+from unstable, which is not pinned; RISC-V 32 has no port, so its few libraries are compiled from Debian's sources
+(`toolchains.source`).
 """
 
 from __future__ import annotations
@@ -95,21 +95,19 @@ class Sysroot:
             yield
 
     def packages(self) -> dict[str, Package]:
-        """What is unpacked already, by package name."""
+        """The unpacked packages, by name."""
         if not self._record.is_file():
             return {}
         return {name: Package(**row) for name, row in json.loads(self._record.read_text()).items()}
 
     @property
     def default_packages(self) -> tuple[str, ...]:
-        """What `fetch` fetches when nothing is named."""
+        """The packages that `fetch` fetches by default."""
         return DEFAULT_PACKAGES if self.target.debian else tuple(source.SOURCES)
 
     def fetch(self, packages: Sequence[str] = ()) -> dict[str, Package]:
-        """Makes sure `packages` (none: the default ones) are unpacked, and returns what is known of them.
-
-        Packages already there are not asked for again. Raises `FetchError`; what was unpacked before it
-        stays.
+        """Makes sure `packages` (none: the default ones) are unpacked, and returns their entries. Packages that
+        are already there are not fetched again. Raises `FetchError`; packages unpacked before it are kept.
         """
         names = tuple(packages) or self.default_packages
         if self.target.debian is None and (unknown := [name for name in names if name not in source.SOURCES]):
@@ -146,7 +144,7 @@ class Sysroot:
         self._link_merged_folders()
 
     def _compile(self, names: Sequence[str]) -> Iterator[tuple[str, Package]]:
-        # Source packages are the same for every architecture; apt wants one named all the same.
+        # Source packages are the same for every architecture, but apt requires one.
         apt = PrivateApt(self.folder / "apt", "amd64", STABLE, sources=True)
         for name in source.in_order(names):
             if name in self.packages():

@@ -1,11 +1,10 @@
-"""What builds: a compiler, a linker and an archiver, as command templates.
+"""Build engines: a compiler, a linker and an archiver, as command templates.
 
-A command is a tuple of words in which `{zig}`, `{work}`, `{built}` and `{sources}` stand for places, so that the
-same words go to the machine and into the digest of what built a file, wherever anybody's files lie.
-`{compile}`, `{cxx}` and `{link}` stand for the flags every command of a compiler shares. Commands run inside
-`arch_fixtures/src`; sources are named relative to it.
+A command is a tuple of words in which `{zig}`, `{work}`, `{built}` and `{sources}` are placeholders for paths, so
+that the digest of a file's build does not depend on paths. `{compile}`, `{cxx}` and `{link}` are placeholders for
+the common flags of a compiler. Commands run inside `arch_fixtures/src`; sources are relative to it.
 
-`Engine` is the seam. Three engines stand here, for two compilers: clang and lld inside the `ziglang` wheel
+`Engine` is the interface. There are three engines for two compilers: clang and lld inside the `ziglang` wheel
 (`Zig`), gcc with GNU ld and clang with lld as Debian installs them (`Gnu`, `Llvm`). Containers (`image.py`) run
 the latter two inside. Recipes and targets are the same for all.
 """
@@ -68,14 +67,14 @@ class Engine(Protocol):
         """`clang` or `gcc`: which variants it builds."""
 
     def version(self, target: Target) -> str:
-        """What the manifest records; two engines of one version build the same bytes.
+        """The version recorded in the manifest; two engines with the same version build the same bytes.
 
         Raises `CompilerMissing`, `CompilerTooOld`.
         """
 
     @property
     def flags(self) -> Mapping[str, tuple[str, ...]]:
-        """What the placeholders `{compile}`, `{cxx}` (C++ only) and `{link}` stand for."""
+        """The values of the placeholders `{compile}`, `{cxx}` (C++ only) and `{link}`."""
 
     def compile(self, target: Target, source: str, output: str, cflags: Sequence[str]) -> Command:
         """The command that compiles `source` into the object `output`."""
@@ -93,8 +92,8 @@ class Engine(Protocol):
 def run_command(fixture: str, command: Command, places: Places, cwd: Path) -> None:
     """Runs `command` with its placeholders filled in.
 
-    Raises `BuildFailed` when it fails, and when it merely warns: GNU ld "ignores" what it cannot do with a
-    warning, and the fixture would not be what it is called.
+    Raises `BuildFailed` when it fails or prints a warning: GNU ld only warns about options that it ignores, and
+    the fixture would lack its feature.
     """
     argv = fill(command, places)
     done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True)
@@ -104,7 +103,7 @@ def run_command(fixture: str, command: Command, places: Places, cwd: Path) -> No
 
 @cache
 def first_line(*argv: str) -> str:
-    """The first line a tool prints, once a process. Raises `CompilerMissing` when it cannot be run."""
+    """The first line that a tool prints, cached per process. Raises `CompilerMissing` when it cannot be run."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -134,7 +133,7 @@ def find_zig() -> Path:
 
 
 class Clang:
-    """clang, lld and llvm-ar, however the three are called."""
+    """clang, lld and llvm-ar; subclasses give the commands."""
 
     compiler = "clang"
     _clang: Command

@@ -1,14 +1,11 @@
-"""What can go wrong while building fixtures or fetching libraries.
+"""Errors of building fixtures and fetching libraries.
 
-ToolchainError
-├── CompilerMissing      the compiler's package is not installed
-├── CompilerTooOld       it is installed, and cannot make what the fixtures want
-├── EngineMissing        no container engine, or it does not answer
-├── BuildFailed          a compile or link command failed: names fixture, command and what it said
-├── BuildsFailed         all that failed in one build
-├── WrongRelocations     built, but the relocation kinds the recipe promises are not there
-└── FetchError           a real library cannot be had
-    ├── ToolMissing        this host has no apt, dpkg-deb, or what a source wants
+ToolchainError ├── CompilerMissing      the compiler's package is not installed ├── CompilerTooOld       it is
+installed, but cannot build the fixtures ├── EngineMissing        no container engine, or it does not answer ├──
+BuildFailed          a compile or link command failed: has fixture, command and output ├── BuildsFailed all that
+failed in one build ├── WrongRelocations     built, but required relocation types are missing └── FetchError a real
+library is not available
+    ├── ToolMissing        this host lacks apt, dpkg-deb, or a tool for a source
     └── Unreachable        the archive did not answer, or no longer has the package
 """
 
@@ -26,7 +23,7 @@ class CompilerMissing(ToolchainError):
 
 
 class CompilerTooOld(ToolchainError):
-    """`tool` calls itself `version`; release `least` is wanted."""
+    """`tool` has the version `version`; at least `least` is required."""
 
     def __init__(self, tool: str, version: str, least: tuple[int, int]) -> None:
         self.tool = tool
@@ -63,7 +60,7 @@ class WrongRelocations(ToolchainError):
 
 
 class BuildsFailed(ToolchainError):
-    """Every failure of one build, in `failures`; the message says them all."""
+    """All failures of one build, in `failures` and in the message."""
 
     def __init__(self, failures: Iterable[ToolchainError]) -> None:
         self.failures = tuple(failures)
@@ -71,7 +68,7 @@ class BuildsFailed(ToolchainError):
 
 
 class FetchError(ToolchainError):
-    """A real library cannot be had."""
+    """A real library is not available."""
 
 
 class ToolMissing(FetchError):
@@ -79,4 +76,4 @@ class ToolMissing(FetchError):
 
 
 class Unreachable(FetchError):
-    """The archive did not answer, or does not hold what was asked for."""
+    """The archive did not answer, or does not have the package."""

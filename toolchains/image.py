@@ -32,7 +32,7 @@ _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-    """Runs a command whose output the user sees. Raises `EngineMissing` when it fails."""
+    """Runs a command whose output is shown to the user. Raises `EngineMissing` when it fails."""
     try:
         status = subprocess.run(argv, env={**os.environ, **(environment or {})}, cwd=ROOT).returncode
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def _said(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> 
 
 
 def pip_configuration(listing: str) -> str:
-    """A pip.conf of what `pip config list` printed, less what names a place on this host."""
+    """A pip.conf from the output of `pip config list`, without paths of this host."""
     wanted = {}
     for line in listing.splitlines():
         name, _, value = line.partition("=")
@@ -103,7 +103,7 @@ class Container(Protocol):
         """
 
     def size(self, stage: str) -> str:
-        """The image's size, for people."""
+        """The image's size, for display."""
 
 
 class Docker:
@@ -153,14 +153,14 @@ class Buildah:
         return _said(["buildah", *words], self.environment)
 
     def bootstrap(self) -> None:
-        """Makes the base image out of a debootstrap tree, where it cannot be pulled. Raises `EngineMissing`."""
+        """Makes the base image from a debootstrap tree, when it cannot be pulled. Raises `EngineMissing`."""
         self._require()
         if shutil.which("debootstrap") is None:
             raise EngineMissing("the base image is made with debootstrap: apt-get install debootstrap")
         with tempfile.TemporaryDirectory(prefix="relink-base-") as place:
             tree = f"{place}/root"
             run(["debootstrap", "--variant=minbase", SUITE, tree, host_mirror()])
-            # The tree knows the host's mirror: the image need not.
+            # Remove the host's mirror from the tree.
             for stale in ("etc/apt/sources.list", "var/log/bootstrap.log"):
                 Path(tree, stale).unlink(missing_ok=True)
             for stale in ("var/lib/apt/lists", "var/cache/apt/archives"):
@@ -199,7 +199,7 @@ class Buildah:
         if not container:
             raise EngineMissing(f"there is no image {IMAGE[stage]}: python -m toolchains image --engine buildah")
         here = ("--user", "0:0", "-v", f"{ROOT}:/project") if mount else ()
-        # A network namespace of its own has no way out: chroot isolation alone would share the host's.
+        # A new network namespace has no connections: chroot isolation alone would share the host's.
         alone = ["unshare", "--net"] if shutil.which("unshare") else []
         try:
             run([*alone, "buildah", "run", *here, container, "--", *argv], self.environment)
@@ -215,7 +215,7 @@ CONTAINERS: Mapping[str, Container] = {"docker": Docker(), "buildah": Buildah()}
 
 
 def timed_build(engine: str, stage: str) -> str:
-    """Builds `stage` and says what it took. Raises `EngineMissing`."""
+    """Builds `stage` and prints the time. Raises `EngineMissing`."""
     started = time.monotonic()
     container = CONTAINERS[engine]
     container.build(stage)

@@ -1,7 +1,7 @@
-"""Other people's linkers, as commands: lld of the pip-installed toolchain, and GNU ld as Debian builds it.
+"""Other linkers as commands: lld of the pip-installed toolchain, and Debian's GNU ld.
 
-Debian's cross binutils are programs for x86-64; they run with the C library they were built against, out of the
-cache, whatever this host's is. Nothing is installed.
+Debian's cross binutils are programs for x86-64; they run with their own C library from the cache, independent of
+this host's. Nothing is installed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What is known of every built file: `arch_fixtures/manifest/<variant>.json`, a line for each.
+"""The manifest of built files: `arch_fixtures/manifest/<variant>.json`, one line per file.
 
-A line says what came out (size, sha256, relocations by type) and has `origin`, a digest of all that went in:
-sources, needed fixtures, commands, flags and the compiler's version. What can be derived from a recipe, as the
-commands are, is not written down.
+A line has the size, sha256 and relocations by type, and `origin`, a digest of all inputs: sources, needed
+fixtures, commands, flags and the compiler's version. Data that can be derived from a recipe, such as commands, is
+not stored.
 """
 
 from __future__ import annotations

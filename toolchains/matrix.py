@@ -1,4 +1,4 @@
-"""Which fixtures hold which relocation type, against the tables the linker is written from."""
+"""The relocation types in the fixtures, compared with the linker's tables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Row:
-    """One relocation type: its psABI name, and per compiler the recipes whose file holds it."""
+    """One relocation type: its psABI name, and per compiler the recipes whose file has it."""
 
     name: str
     files: dict[str, list[str]]
 
     def count(self, compiler: str) -> int:
-        """How many recipes hold it, as `compiler` builds them."""
+        """The number of recipes that have it, as built by `compiler`."""
         return len(self.files.get(compiler, ()))
 
     @property

@@ -1,8 +1,8 @@
 """Relocatable objects and archives: one row per fixture, and the static relocation types each must hold.
 
-Every source is compiled position-independent and not, and by each code model its target has; compilers differ,
-so both build everything. `static_types.py` names the types a fixture is there for. The sources say what their
-functions answer.
+Every source is compiled with and without position-independent code, and with each code model of its target, by
+both compilers. `static_types.py` lists the types that each fixture is for. Comments in the sources give the
+results of their functions.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PLAIN = [
     *(_object(f"{way}/{name}", f"{name}.c", pic=way == "pic") for way in ("pic", "nopic") for name in _BOTH_WAYS),
     _object("ctors", "ctors.c"),
     _object("commons", "commons.c", "-fcommon"),
-    # Functions and data each in a section of their own, as --gc-sections wants them.
+    # One section per function and datum, as for --gc-sections.
     _object("sections", "calls.c", "-ffunction-sections", "-fdata-sections"),
     # Unwind tables as compilers write them by default: .eh_frame, on Arm .ARM.exidx.
     _object("unwind", "calls.c", "-fasynchronous-unwind-tables", on=dict.fromkeys(ARM, ("-funwind-tables",))),
@@ -57,7 +57,7 @@ _PLAIN = [
     _object("comdat_b", "comdat_b.cpp"),
     # Without linker relaxation: fewer relocations, and none marked R_*_RELAX.
     _object("no_relax", "calls.c", "-mno-relax", targets=(*RISCV, *LOONGARCH)),
-    # Calls that are not assumed to reach.
+    # Calls that may be out of range.
     _object("long_calls", "calls.c", pic=False, targets=ARM, on=dict.fromkeys(ARM, ("-mlong-calls",))),
     _object("words", "words.c"),
     _object("branches", "branches.c"),
@@ -89,7 +89,7 @@ _BY_MODEL = [
         for model in ("normal", "extreme")
         for name in ("basic", "calls")
     ),
-    # Every datum counts as large: .ldata, .lbss, .lrodata, reached by 64-bit distances.
+    # All data is large: .ldata, .lbss, .lrodata, addressed with 64-bit distances.
     *(
         _object(
             f"medium/{name}",
@@ -100,7 +100,7 @@ _BY_MODEL = [
         )
         for name in ("basic", "calls", "data")
     ),
-    # A GOT of at most 32 KiB, reached from its page.
+    # A GOT of at most 32 KiB, addressed from its page.
     _object("small_pic/basic", "basic.c", "-fpic", targets=_A64),
 ]
 

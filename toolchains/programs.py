@@ -1,4 +1,4 @@
-"""Programs that tests compare with, where the host's own are absent or too old: Debian's, in the cache.
+"""Debian's programs for comparison in tests, in the cache, when the host's are missing or too old.
 
 Nothing is installed: a package for this host's architecture is unpacked, and its program runs from there. So it
 must be one without dependencies, as Debian 13's qemu-user is (it is linked statically).

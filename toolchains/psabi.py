@@ -1,7 +1,7 @@
 """The names of relocation types, static and dynamic, as each psABI spells them.
 
-An independent witness: the names come from pyelftools, completed and corrected here from the psABIs where it
-is behind them, and never from `relink.arch`, which is what the fixtures test.
+They are independent of `relink.arch`, which the fixtures test: the names come from pyelftools, completed and
+corrected here from the psABIs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The language fixtures are described in: a `Recipe` is how one file is made, on every variant it is made for."""
+"""`Recipe`: the description of a fixture: how one file is built for each variant."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ On = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one file is made, for every variant it is made for.
+    """How one file is built for each of its variants.
 
     A mapping named `…_on` adds to the field before it; its keys are compilers (`gcc`), targets (`riscv32`) or
     variants (`riscv32-gcc`), and the most general comes first.
@@ -75,11 +75,11 @@ class Recipe:
         return f"{self.name}{self.kind.value}"
 
     def lacking(self, variant: Variant) -> str | None:
-        """Why this compiler cannot make it for this target; None where it can."""
+        """Why this compiler cannot build it for this target; None if it can."""
         return next((self.lacks[key] for key in variant.keys if key in self.lacks), None)
 
     def wanted(self, variant: Variant) -> bool:
-        """Whether the fixture is meant for `variant`, able to make it or not."""
+        """Whether the fixture is intended for `variant`, even if it cannot be built."""
         return variant.target.name in self.targets and variant.compiler in self.compilers
 
     @property
@@ -91,7 +91,7 @@ class Recipe:
 
 
 def words_on(words: On, variant: Variant) -> tuple[str, ...]:
-    """What a mapping named `…_on` says of `variant`."""
+    """The words of a mapping named `…_on` for `variant`."""
     return tuple(word for key in variant.keys for word in words.get(key, ()))
 
 

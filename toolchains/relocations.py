@@ -1,4 +1,4 @@
-"""What relocations a built file really holds, read with pyelftools: not with the code under test."""
+"""The relocations of a built file, read with pyelftools, independent of the code under test."""
 
 from __future__ import annotations
 

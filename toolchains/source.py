@@ -1,7 +1,7 @@
-"""Libraries compiled from Debian's source packages, for RISC-V 32, which Debian has no port for.
+"""Libraries compiled from Debian's source packages, for RISC-V 32, which Debian does not support.
 
-They are compiled with the wheel's clang against the glibc headers zig carries, and linked without a C
-library: what they import stays undefined, with glibc's names.
+They are compiled with the wheel's clang and zig's glibc headers, and linked without a C library: their imports
+stay undefined, with glibc's names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIBRARY_FOLDER = "usr/lib"
 
 @dataclass(frozen=True)
 class Source:
-    """One library: what Debian calls its source, what of it to compile, and how.
+    """One library: its Debian source package, the files to compile, and how.
 
     sources   globs within the unpacked archive; `without` takes files out again
     defines   preprocessor definitions, as after -D
@@ -50,7 +50,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Made:
-    """A compiled library in a tree of its own, with the archive it came from."""
+    """A compiled library in a separate tree, with its source archive."""
 
     tree: Path
     version: str
@@ -146,7 +146,7 @@ SOURCES: Mapping[str, Source] = {
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """`names` with what they need, each after its needs."""
+    """`names` and their dependencies, dependencies first."""
     order: list[str] = []
     for name in names:
         order += [need for need in (*in_order(SOURCES[name].needs), name) if need not in order]

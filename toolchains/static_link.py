@@ -1,4 +1,5 @@
-"""The static-link oracle: other people's linkers, told where every section goes, and the bytes they made of it.
+"""The static-link oracle: other linkers link objects with every section at a given address, and the bytes are
+returned.
 
     link_at([path], {".text": 0x10000}, {"puts": 0x30000}, TARGETS["aarch64"], Linker.LLD)[".text"]
 
@@ -24,7 +25,7 @@ from toolchains.linkers import gnu_ld, lld
 from toolchains.targets import Target
 
 _SHF_ALLOC = 2
-#: What the GOT and its like are made of, in either linker's words.
+#: Section names of the GOT, PLT and similar, of both linkers.
 _PARTS = {
     ".got": (".got", ".got.plt", ".igot", ".igot.plt"),
     ".plt": (".plt", ".iplt"),
@@ -33,12 +34,12 @@ _PARTS = {
 _DISCARDED = (".comment", ".note*", ".debug*", ".eh_frame*", ".ARM.attributes", ".ARM.exidx*", ".riscv.attributes",
               ".gnu.attributes", ".llvm_addrsig", ".rela.*", ".rel.*")  # fmt: skip
 
-#: Nothing moved, dropped or added: sections stay as they are, where the script has them.
+#: Options that keep all sections unchanged, at the addresses of the script.
 _OPTIONS = ("-N", "--no-relax", "-z", "norelro", "--no-gc-sections", "--build-id=none", "-e", "0")
 
 
 class Linker(enum.StrEnum):
-    """Whose linker."""
+    """The linkers."""
 
     LLD = "lld"
     GNU = "gnu"

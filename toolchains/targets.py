@@ -1,7 +1,7 @@
-"""What fixtures are built for: one row per target, and the dynamic relocations each one's linker writes.
+"""The targets of the fixtures, one row each, and the dynamic relocations that each linker writes.
 
-The relocation numbers are those of the psABIs, kept here and not imported from `relink.arch` so that the
-manifest is an independent witness of what a fixture contains.
+The relocation numbers are from the psABIs and not imported from `relink.arch`, so that the manifest is independent
+of the code under test.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 
 class Role(enum.StrEnum):
-    """What a dynamic relocation is for, whatever its architecture calls it."""
+    """The purpose of a dynamic relocation, independent of the architecture's name for it."""
 
     RELATIVE = "relative"
     SYMBOLIC = "symbolic"
@@ -157,11 +157,11 @@ PREFIX: Mapping[str, str] = {
 class Target:
     """One thing to compile for.
 
-    `arch` is the architecture's canonical name, which two targets may share (arm and thumb); `triple` is
-    clang's, `gnu` the prefix of the GNU tools; `emulation` is either linker's `-m`; `gnu_cflags` says what
-    clang's triple says already, `gnu_ldflags` what keeps the files small. `qemu` is qemu-user's name for the
-    architecture, `cross` the multiarch name under which Debian keeps the target's libc (`/usr/<cross>`):
-    without one, Debian has none.
+    `arch` is the architecture's canonical name, which two targets may share (arm and thumb); `triple` is clang's,
+    `gnu` the prefix of the GNU tools; `emulation` is either linker's `-m`; `gnu_cflags` are flags for gcc that
+    clang's triple implies, `gnu_ldflags` keep the files small. `qemu` is qemu-user's name for the architecture,
+    `cross` the multiarch name under which Debian keeps the target's libc (`/usr/<cross>`): without one, Debian has
+    none.
     """
 
     name: str
@@ -183,7 +183,7 @@ class Target:
         return RELOCATIONS[self.arch]
 
 
-# Otherwise GNU ld gives x86 code pages of its own, three pages more a file.
+# Otherwise GNU ld puts x86 code on separate pages, three pages more per file.
 _DENSE = ("-z", "noseparate-code")
 _ARM = ("-march=armv7-a", "-mfloat-abi=hard", "-mfpu=vfpv3-d16")
 
@@ -299,12 +299,12 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The folder's name, and what tests are called after: `riscv32-gcc`."""
+        """The folder's name, also used in test ids: `riscv32-gcc`."""
         return f"{self.target.name}-{self.compiler}"
 
     @property
     def keys(self) -> tuple[str, str, str]:
-        """The words a recipe may single this variant out by, the most general first."""
+        """The keys of this variant in a recipe's mappings, the most general first."""
         return (self.compiler, self.target.name, self.name)
 
 

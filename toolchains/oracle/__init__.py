@@ -1,4 +1,4 @@
-"""The oracle: what each target's real dynamic linker makes of the fixtures. See docs/oracle.md.
+"""The oracle: the fixtures as loaded by each target's real dynamic linker. See docs/oracle.md.
 
 scenarios   what is asked
 probe.c     asks, from inside the process

@@ -1,4 +1,4 @@
-"""What the probe told (see `probe.c`), read."""
+"""Reading the output of the probe (see `probe.c`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolchains.oracle.words import Loaded, Module, tls_size
 
 
 class Answer:
-    """What the probe said, read line by line; memory is bytes between lines."""
+    """The probe's output, read line by line; memory is bytes between lines."""
 
     def __init__(self, output: bytes) -> None:
         self.refused: str | None = None
@@ -34,7 +34,7 @@ class Answer:
         kind, _, rest = line.partition(" ")
         words = rest.split(" ")
         if kind == "refused":
-            # Some complain of every relocation: the first is enough.
+            # Some dynamic linkers report every relocation: the first report is enough.
             self.refused = re.split(r" (?=Error )", rest)[0]
         elif kind == "end":
             self.ended = True
@@ -60,7 +60,7 @@ class Answer:
     def loaded(
         self, folder: Path, program_itself: bool, fixture: str, main: Path, only: Path | None = None
     ) -> Loaded:
-        """The fixtures among the modules; everything else is known by its symbols only."""
+        """The fixtures among the modules; other modules are known only by their symbols."""
         modules: list[Module] = []
         memory: dict[tuple[str, int], bytes] = {}
         called: dict[str, str] = {}

@@ -1,9 +1,9 @@
-"""The golden files: what the oracle said, small enough to commit, one per variant.
+"""The golden files: the oracle's results, small enough to commit, one per variant.
 
-`arch_fixtures/golden/<variant>.json` names the dynamic linker and emulator asked, the sha256 of every fixture they
-were shown, and, one line a scenario, the outcome. `words`, by module, is `address=description,description…` for
-words that follow one another (addresses in hex, a leading `+` standing for the module itself); `results` is of the
-functions called; or there is the reason why there are none: `refused`, `fault`, or `none` (nobody to ask).
+`arch_fixtures/golden/<variant>.json` has the versions of the dynamic linker and emulator, the sha256 of every
+fixture, and the outcome of each scenario on one line. `words`, by module, is `address=description,description…`
+for words that follow one another (addresses in hex, a leading `+` standing for the module itself); `results` is of
+the functions called; or there is the reason why there are none: `refused`, `fault`, or `none` (nobody to ask).
 `compared` counts the words looked at; those not listed are the file's own.
 """
 
@@ -27,13 +27,12 @@ FORMAT = 1
 
 
 class StaleGolden(ToolchainError):
-    """A golden file was made from other fixtures than those here; the message says how to make it anew."""
+    """A golden file was made from other fixtures; the message has the command for a new one."""
 
 
 @dataclass(frozen=True)
 class Golden:
-    """A golden file: who was asked, what was shown, and what came of it. `none` gives the reason where nobody
-    can be asked about a scenario."""
+    """A golden file. `none` has the reason for scenarios without an oracle."""
 
     interpreter: str
     emulator: str
@@ -43,12 +42,12 @@ class Golden:
 
 
 def golden_path(variant: Variant) -> Path:
-    """Where the golden file of `variant` lies."""
+    """The path of the golden file of `variant`."""
     return GOLDEN / f"{variant.name}.json"
 
 
 def make(variant: Variant, report: Callable[[str], None] | None = None) -> Golden:
-    """Asks the oracle about every scenario of `variant`. `report(key)` is called before each.
+    """Runs the oracle for every scenario of `variant`. `report(key)` is called before each.
 
     Raises `OracleFailed`, `FetchError`, `CompilerMissing`.
     """
@@ -186,7 +185,7 @@ def check_fixtures(golden: Golden, outcome: Outcome, variant: Variant, recipes: 
 
 
 def differences(expected: Outcome, found: Outcome) -> list[str]:
-    """What `found` says otherwise than `expected`, a line each; empty when they agree."""
+    """The differences between `found` and `expected`, one line each; empty when they agree."""
     if expected.refused is not None or expected.fault is not None:
         same = (expected.refused is None) == (found.refused is None) and (expected.fault is None) == (
             found.fault is None

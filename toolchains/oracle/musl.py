@@ -1,7 +1,7 @@
-"""musl's dynamic linker for RISC-V 32, which Debian has no port for: compiled from Debian's source of musl.
+"""musl's dynamic linker for RISC-V 32, which Debian does not support: compiled from Debian's source of musl.
 
-The same steps as musl's own makefile, which wants a configured cross gcc; here the wheel's clang and lld do, with
-zig's compiler-rt for the helpers a compiler calls. The result is libc and dynamic linker in one file, as musl is.
+The steps are those of musl's makefile, which needs a configured cross gcc; here the wheel's clang and lld are
+used, with zig's compiler-rt for compiler helpers. The result is libc and dynamic linker in one file, as musl is.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def _generated_headers(folder: Path, arch: str, into: Path) -> None:
 
 
 def _compiler_rt(engine: Zig, target: Target, work: Path) -> Path:
-    """compiler-rt as an archive. It has a strlen and its like too, weak and hidden: hidden would win over musl's
-    own being exported, so they are made visible here, and --exclude-libs keeps the helpers to the library."""
+    """compiler-rt as an archive. It also has strlen and similar functions, weak and hidden. Hidden ones would
+    prevent the export of musl's, so they are made visible here, and --exclude-libs hides the helpers.
+    """
     triple = target.triple.replace("-gnu", "-musl")
     library, source = engine.path.parent / "lib", work / "compiler_rt.zig"
     shutil.copytree(library / "compiler_rt", work / "compiler_rt")

@@ -1,4 +1,4 @@
-"""Real libraries before the oracle: fetched, never committed, so their golden is a hash for each.
+"""Real libraries under the oracle: fetched, never committed, so each has only a hash in the golden file.
 
 `arch_fixtures/golden/real.json`: by architecture and SONAME, the file's sha256, how many relocated words there
 are, and the sha256 over all of them in words. Where the file is the same, the hash must be.
@@ -32,7 +32,7 @@ ARCHES = tuple(name for name, target in TARGETS.items() if target.debian is not 
 
 @dataclass(frozen=True)
 class Digest:
-    """What is kept of a library: `file` and `digest` are sha256, `words` a count."""
+    """The golden data of a library: `file` and `digest` are sha256, `words` is a count."""
 
     file: str
     words: int

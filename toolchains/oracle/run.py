@@ -1,4 +1,4 @@
-"""Asks the real dynamic linker: builds the probe for a target, runs it, and reads what it tells.
+"""Running the real dynamic linker: builds the probe for a target, runs it, and reads its output.
 
     with Oracle(VARIANTS["riscv64-clang"]) as oracle:
         oracle.observe(scenario)
@@ -43,19 +43,19 @@ LEAST_QEMU = (8, 0)
 STAND_IN_RESULT = 42
 _SECONDS = 60
 _HERE = Path(__file__).resolve().parent
-# What zig calls freestanding, with the thread pointer read by an instruction on Arm.
+# zig's freestanding triples, with the thread pointer read by an instruction on Arm.
 _CFLAGS = ("-ffreestanding", "-nostdinc", "-O1", "-fno-stack-protector", "-Wall")
 _CFLAGS_ON: Mapping[str, tuple[str, ...]] = {"arm": ("-mtp=cp15",)}
 _NEW, _FREE = re.compile(r"_Zn[aw][jm]$"), re.compile(r"_Zd[la]Pv[jm]?$")
 
 
 class OracleFailed(ToolchainError):
-    """The oracle ended in a way no scenario accounts for."""
+    """The oracle ended in an unexpected way."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a dynamic linker made of a scenario.
+    """The outcome of a scenario under a dynamic linker.
 
     words    module → {link-time address: description}, only of words that differ from the file's
     results  what the called functions returned, in order; "absent" for one that is not there
@@ -155,7 +155,7 @@ def emulator(target: Target) -> tuple[str, ...]:
 
 
 def emulator_version(target: Target) -> str:
-    """What goldens say of the emulator."""
+    """The emulator's version for golden files."""
     words = emulator(target)
     return re.sub(r" \(.*| version", "", first_line(words[0], "--version")) if words else "native"
 
@@ -216,7 +216,7 @@ class Oracle:
     # ------------------------------------------------------------ asking
 
     def observe(self, scenario: Scenario) -> Outcome:
-        """What the dynamic linker makes of `scenario`. Raises `OracleFailed`, `ToolchainError`."""
+        """Run `scenario` under the dynamic linker. Raises `OracleFailed`, `ToolchainError`."""
         main = self.folder / scenario.recipe.file
         files = _files(self.folder, scenario)
         program_itself = scenario.recipe.kind is Kind.EXECUTABLE

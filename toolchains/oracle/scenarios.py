@@ -1,4 +1,4 @@
-"""What the oracle is asked: which fixtures, with what beside them, and which of their functions to call."""
+"""The scenarios of the oracle: the fixtures to load, with other libraries, and the functions to call."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Scenario:
 
     @property
     def key(self) -> str:
-        """What the golden file calls it."""
+        """Its name in the golden file."""
         above = "".join(f" after {name}" for name in self.preload)
         age = f" with {self.path[0]}" if self.fixture.startswith("versions/client") else ""
         return f"{self.fixture}{above}{age}{' lazily' if self.lazy else ''}"
@@ -194,7 +194,7 @@ def _at_start(recipe: Recipe, variant: Variant) -> bool:
 
 
 def no_oracle(scenario: Scenario, variant: Variant) -> str | None:
-    """Why nobody can be asked about this; None where somebody can."""
+    """Why there is no oracle for a scenario; None if there is one."""
     if Role.APS2 in scenario.recipe.expects:
         return ANDROID
     if scenario.fixture == "rel_format":
@@ -205,7 +205,7 @@ def no_oracle(scenario: Scenario, variant: Variant) -> str | None:
 
 
 def beyond_oracle(scenario: Scenario, variant: Variant) -> str | None:
-    """Why the oracle cannot load what this project can; None where they should agree, be it in refusing."""
+    """Why the oracle cannot load a scenario that this project can; None if they should agree, also in refusing."""
     name, arch = scenario.fixture, variant.target.arch
     if uses_musl(variant) and name in ("ifunc", "ifunc_client"):
         return _NO_IFUNC
@@ -249,7 +249,7 @@ _DIFFERENT_WITH_MUSL: Mapping[str, str] = {
 
 
 def different(scenario: Scenario, variant: Variant) -> str | None:
-    """Why this project and the oracle differ, and are meant to; None where they must agree."""
+    """Why this project and the oracle intentionally differ; None if they must agree."""
     if uses_musl(variant) and scenario.key in _DIFFERENT_WITH_MUSL:
         return _DIFFERENT_WITH_MUSL[scenario.key]
     return _DIFFERENT.get(scenario.key)

@@ -1,9 +1,9 @@
-"""Loaded memory told in words that do not depend on where it was loaded, and not on who loaded it.
+"""Descriptions of loaded memory that do not depend on addresses or on the loader.
 
-A dynamic linker's work is what it changed: of each segment every word is compared with the file (zero beyond the
-file), and those that differ are described: `libleaf+0x3010`, `@malloc` (a function or variable of the C library),
-`tls libtls_other+0x4`, `module tls`, or a plain number. Words that are not listed are those of the file. What a
-word is for (a thread-pointer offset, a descriptor) its relocation tells, as pyelftools reads it.
+The work of a dynamic linker is the words it changed: of each segment every word is compared with the file (zero
+beyond the file), and those that differ are described: `libleaf+0x3010`, `@malloc` (a function or variable of the C
+library), `tls libtls_other+0x4`, `module tls`, or a plain number. Words that are not listed are those of the file.
+The purpose of a word (a thread-pointer offset, a descriptor) comes from its relocation, read with pyelftools.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RESERVED = {"riscv64": 2, "riscv32": 2, "loongarch64": 2}
 
 @dataclass(frozen=True)
 class Place:
-    """One dynamic relocation: what for, and of which symbol ("" without one)."""
+    """One dynamic relocation: its role and its symbol ("" without one)."""
 
     role: Role | None
     symbol: str
@@ -39,7 +39,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Elf:
-    """What a file says of itself, read with pyelftools. Addresses are link-time ones."""
+    """The contents of a file, read with pyelftools. Addresses are link-time addresses."""
 
     bits: int
     segments: tuple[tuple[int, int, bytes], ...]  #: PT_LOAD: address, size in memory, content
@@ -129,7 +129,7 @@ def _places(dynamic: DynamicSegment, arch: str, names: list[str]) -> dict[int, P
 
 @dataclass(frozen=True)
 class Module:
-    """A loaded image: `name` is what goldens call it; `bias` is added to link-time addresses."""
+    """A loaded image: `name` is its name in golden files; `bias` is added to link-time addresses."""
 
     name: str
     path: Path
@@ -158,7 +158,7 @@ class Loaded:
 
 
 class Describer:
-    """Puts the memory of `loaded` into words."""
+    """Describes the memory of `loaded`."""
 
     def __init__(self, loaded: Loaded, arch: str) -> None:
         self.loaded = loaded
@@ -252,7 +252,7 @@ class Describer:
         mask = (1 << self.bits) - 1
         if place.role is Role.TLS_STATIC:
             told = self.thread_local(self.loaded.thread + (-value if place.reverse else value))
-            # What lies in nobody's block but has a name is the C library's own (errno).
+            # An address with a name outside all blocks belongs to the C library (errno).
             return told or (f"tls @{place.symbol}" if place.symbol else hex(value))
         if place.role is Role.TLS_MODULE:
             owner = next((one.name for one in self.loaded.modules if one.tls_id == value), None)
