@@ -1,7 +1,8 @@
 """What a run of the whole suite, or of folders of it, leaves to `pytest --exhaustive`, which CI runs.
 
 Of tests that differ in the compiler of their fixtures alone one runs, with GCC's and Clang's in turn from
-architecture to architecture; of members of large tables (`tests.grouping.each(…, sample=N)`) some, spread evenly.
+architecture to architecture; of members of large tables (`tests.grouping.each(…, sample=N)`) some, spread evenly,
+and so of tests of a dear function (`pytest.mark.sample(N)`), with other architectures from function to function.
 The choice is the same every time. Who names files or tests, architectures, compilers or members gets all of them.
 """
 
@@ -52,12 +53,18 @@ def sampled(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytes
     """Items to run, and those that are left: marked, or different from one that runs in their compiler alone."""
     items = list(items)
     names = {item.nodeid for item in items}
-    kept: list[pytest.Item] = []
-    left: list[pytest.Item] = []
-    for item in items:
-        leave = item.get_closest_marker("exhaustive") is not None or _is_left(item.nodeid, names)
-        (left if leave else kept).append(item)
-    return kept, left
+    left = [item for item in items if item.get_closest_marker("exhaustive") or _is_left(item.nodeid, names)]
+    functions: dict[str, list[pytest.Item]] = {}
+    for item in set(items).difference(left):
+        if item.get_closest_marker("sample"):
+            functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for function, tests in functions.items():
+        tests.sort(key=lambda item: item.nodeid)
+        marker = tests[0].get_closest_marker("sample")
+        assert marker is not None
+        left += set(tests).difference(spread(tests, marker.args[0], function))
+    leaves = set(left)
+    return [item for item in items if item not in leaves], left
 
 
 def _is_left(nodeid: str, names: set[str]) -> bool:

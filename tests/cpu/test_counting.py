@@ -248,6 +248,7 @@ def _ends(call: object, limit: int, answer: object) -> bool:
         return False
 
 
+@pytest.mark.sample(4)
 def test_answers_and_counts_are_the_same_in_slices(library_path: tuple[str, Path]) -> None:
     target, path = library_path
     with Machine(arch_of(target)) as machine:

@@ -16,6 +16,7 @@ from elftools.elf.sections import Section, SymbolTableSection
 from relink.elf import Decoded, decode
 from tests.elf.helpers import linked_fixtures
 from tests.fixtures import TARGETS, fixture
+from tests.grouping import each
 
 
 @cache
@@ -40,11 +41,11 @@ def agrees(decoded: Decoded, path: Path) -> None:
     compare_versions(decoded, path)
 
 
+@each("path", lambda target: linked_fixtures(target), sample=40)
 @pytest.mark.parametrize("target", TARGETS)
-def test_everything_decoded_of_a_target_agrees(target: str) -> None:
-    for path in linked_fixtures(target):
-        if opened(path).num_sections():
-            agrees(decode(path), path)
+def test_everything_decoded_of_a_target_agrees(target: str, path: Path) -> None:
+    if opened(path).num_sections():
+        agrees(decode(path), path)
 
 
 @pytest.mark.parametrize("target", TARGETS)

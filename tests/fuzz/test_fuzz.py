@@ -27,6 +27,7 @@ def seeds(few: int) -> Iterator[int]:
     yield from itertools.takewhile(lambda number: number < few or time.monotonic() < end, itertools.count())
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("arch", ARCHES)
 def test_no_argument_gets_more_than_a_typed_error(arch: str) -> None:
     for seed in seeds(1):

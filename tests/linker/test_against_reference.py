@@ -25,7 +25,7 @@ def stand_in(name: str) -> int:
     return zlib.crc32(name.encode()) & 0x3FFFFFF0
 
 
-@by(("target", "name"), all_fixtures(), ids=lambda value: value)
+@by(("target", "name"), all_fixtures(), ids=lambda value: value, sample=60)
 def test_every_byte_is_what_the_reference_says(target: str, name: str) -> None:
     path = fixture(target, name)
     search = SearchPath({"librenamed.so.1": fixture(target, "deps/renamed_file")}, folders_of(path, target))
@@ -112,6 +112,7 @@ WHOLE_WORDS = {
 }
 
 
+@pytest.mark.sample(4)
 @each("seed", range(60))
 @pytest.mark.parametrize("arch", ARCHES)
 def test_random_libraries_link_as_the_reference_says(arch: str, seed: int) -> None:

@@ -160,6 +160,7 @@ destructor
 """
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_program_with_its_own_c_library_computes_prints_and_exits(target: str) -> None:
     path = static_program(target)

@@ -41,6 +41,7 @@ def _available(target: str) -> None:
         pytest.skip(f"no oracle for {target} here: {error}")
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_real_dynamic_linker_still_says_what_the_golden_says(
     target: str, request: pytest.FixtureRequest
@@ -55,7 +56,7 @@ def test_the_real_dynamic_linker_still_says_what_the_golden_says(
                 assert goldens.differences(known.outcomes[scenario.key], found) == [], scenario.key
 
 
-@each("soname", real.LIBRARIES, sample=3)
+@each("soname", real.LIBRARIES, sample=2)
 @pytest.mark.parametrize("arch", real.ARCHES)
 def test_every_relocated_word_of_a_real_library_is_the_real_dynamic_linkers(arch: str, soname: str) -> None:
     if (reason := real.INTERPOSED.get((arch, soname))) is not None:

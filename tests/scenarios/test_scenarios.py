@@ -17,12 +17,14 @@ NAMED = each("scenario", SCENARIOS, ids=lambda scenario: scenario.identifier)
 NATIVE = [scenario for scenario in SCENARIOS if scenario.native]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("target", TARGETS)
 @NAMED
 def test_a_machine_plays_it(scenario: Scenario, target: str) -> None:
     assert played(scenario, target) == [step.answer for step in scenario.steps]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_same_by_way_of_the_plt(target: str) -> None:
     for scenario in SCENARIOS:
