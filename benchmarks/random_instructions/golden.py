@@ -2,9 +2,9 @@
 
     python -m benchmarks.random_instructions.golden tests/cpu/random_instructions.txt
 
-A line "ISA stub SLOT CODE" gives the code that loads and stores registers; the others, "ISA CODE SIGNAL SUM", an
-instruction, the signal it ends with (0: none), and a sum of the registers and memory it leaves. The registers it
-begins with are random, by the place of the line among those of its ISA.
+A line "ISA stub SLOT CODE" gives the code that loads and stores registers; the others, "ISA NUMBER CODE SUM",
+an instruction and a sum of the registers and memory it leaves. The registers it begins with are random, by its
+number.
 """
 
 from __future__ import annotations
@@ -47,19 +47,16 @@ def recorded(name: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(isa.layout, Path(folder))
         yield f"{name} stub {bench.slot:#x} {bench.stub.rstrip(bytes(1)).hex()}"
-        number = 0
-        while number < _COUNT:
-            codes = [code for _, code in isa.codes(rng, bench, 4 * _COUNT, "")]
-            for code in codes:
-                test = beginning(name, number, code)
-                ((signal, data),) = bench.all_here([test])
-                if not signal and number < _COUNT:
-                    ((there, right),) = bench.reference([test])
-                    mask = isa.ignored(bench, code)
-                    sum_ = total(bench, code, right, mask)
-                    if not there and total(bench, code, data, mask) == sum_:
-                        yield f"{name} {code.hex()} 0 {sum_}"
-                        number += 1
+        codes = [code for _, code in isa.codes(rng, bench, 4 * _COUNT, "")]
+        tests = [beginning(name, number, code) for number, code in enumerate(codes)]
+        left = _COUNT
+        pairs = zip(bench.reference(tests), bench.all_here(tests), strict=True)
+        for number, ((there, right), (signal, data)) in enumerate(pairs):
+            mask = isa.ignored(bench, codes[number])
+            sum_ = total(bench, codes[number], right, mask)
+            if left and not there and not signal and total(bench, codes[number], data, mask) == sum_:
+                yield f"{name} {number} {codes[number].hex()} {sum_}"
+                left -= 1
 
 
 def mistakes(lines: Iterable[str]) -> Iterator[str]:
@@ -67,10 +64,10 @@ def mistakes(lines: Iterable[str]) -> Iterator[str]:
     (name, _, slot, stub), *rows = (line.split() for line in lines)
     isa = isas.BY_NAME[name]
     here = Here(isa.layout, bytes.fromhex(stub), int(slot, 0))
-    for number, (_, text, signal, sum_) in enumerate(rows):
+    for _, number, text, sum_ in rows:
         code = bytes.fromhex(text)
-        found, data = here.here(beginning(name, number, code))
-        if found != int(signal) or total(here, code, data, isa.ignored(here, code)) != sum_:
+        found, data = here.here(beginning(name, int(number), code))
+        if found or total(here, code, data, isa.ignored(here, code)) != sum_:
             yield f"{name} {text} {here.decoded(code)[2]}: signal {found}"
 
 
