@@ -9,9 +9,10 @@ import numpy as np
 
 from relink.arch import Architecture, Role
 from relink.arch.fields import address_bits
-from relink.arrays import I64, U32, U64
+from relink.arrays import I64, U8, U32, U64
 from relink.elf.objects import UNDEFINED, ObjectRelocations
-from relink.errors import LinkError, RelocationError, UnsupportedElf
+from relink.errors import LinkError, RelocationError
+from relink.memory.buffers import read_words
 from relink.objects.align import realign
 from relink.objects.combined import CombinedTable, InputSection
 from relink.objects.symbols import Symbols
@@ -36,6 +37,19 @@ class InputTable(NamedTuple):
     def source(self) -> str:
         """Its name in errors: object and relocation section."""
         return f"{self.target.file.name}({self.name})"
+
+
+def addends_in_place(arch: Architecture, content: U8, offsets: U64, types: U32) -> I64:
+    """The addends that places hold, of entries without (SHT_REL); 0 for places that are not whole in `content`."""
+    addends = np.zeros(len(offsets), np.int64)
+    for number in np.unique(types).tolist():
+        row = arch.relocations.get(number)
+        if row is not None and row.word is not None:
+            whole = offsets + np.uint64(row.word.size) <= np.uint64(len(content))
+            mine = np.flatnonzero((types == number) & whole)
+            raw = read_words(content, offsets[mine].astype(np.int64), row.word.size)
+            addends[mine] = row.word.read(raw).view(np.int64)
+    return addends
 
 
 class InputTables:
@@ -120,26 +134,31 @@ class InputTables:
         return rows
 
     def combined(self) -> CombinedTable:
-        """All entries in one table, with image offsets. Raises UnsupportedElf when REL and RELA are mixed."""
+        """All entries in one table, with image offsets; where REL and RELA are mixed, with addends."""
         tables = self.tables
         if not tables:
             nothing = np.zeros(0, np.uint64)
             return CombinedTable(".rela", nothing, nothing.astype(np.uint32), nothing.astype(np.uint32), None)
-        addends = [table.addend for table in tables]
-        odd = next((table for table in tables if (table.addend is None) != (addends[0] is None)), None)
-        if odd is not None:
-            problem = "its relocations are of another kind (SHT_REL, SHT_RELA) than the first object's"
-            raise UnsupportedElf(odd.source, problem)
+        addends: list[I64] = []
+        if any(table.addend is not None for table in tables):
+            addends = [self._addends(table) for table in tables]
         return CombinedTable(
             ".rela",
             np.concatenate([self._image_offsets(table) for table in tables]),
             np.concatenate([table.type for table in tables]),
             np.concatenate([table.symbol for table in tables]).astype(np.uint32),
-            None if addends[0] is None else np.concatenate([a for a in addends if a is not None]),
+            np.concatenate(addends) if addends else None,
             np.cumsum([0, *(len(table.offset) for table in tables)])[:-1],
             tuple((table.source, table.target.offset) for table in tables),
             np.array([table.target.offset + table.target.size for table in tables], np.int64),
         )
+
+    def _addends(self, table: InputTable) -> I64:
+        target = table.target
+        if table.addend is not None:
+            return table.addend
+        content = target.file.section_bytes(target.index) if target.bits else np.zeros(0, np.uint8)
+        return addends_in_place(self.arch, content, table.offset, table.type)
 
     def _image_offsets(self, table: InputTable) -> U64:
         offset = table.offset

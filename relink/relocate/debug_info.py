@@ -28,6 +28,7 @@ from relink.errors import ElfError, MalformedElf
 from relink.memory.address_space import Region, page_ceil
 from relink.module import Module
 from relink.objects.combined import CombinedObjects, CombinedTable, discarded_groups
+from relink.objects.relocation_tables import addends_in_place
 from relink.records import replace
 from relink.relocate.state import Environment
 from relink.relocate.static import ObjectRelocator
@@ -151,6 +152,7 @@ class _DebugLinker:
 
     def _relocations(self) -> CombinedTable:
         columns: list[tuple[U64, U32, I64, I64 | None]] = []
+        contents: list[tuple[U8, U64]] = []  # of the section, and the offsets in it
         origins = []
         for number, file in enumerate(self.combined.files):
             placed = [index for place, index in self.place if place == number]
@@ -161,17 +163,23 @@ class _DebugLinker:
                 own = rows.symbol.astype(np.int64) + self.base[number]
                 symbols = np.where(rows.symbol == 0, 0, self.combined.alias[own])
                 columns.append((rows.offset + np.uint64(at), rows.type, symbols, rows.addend))
+                contents.append((file.section_bytes(rows.section), rows.offset))
                 origins.append((f"{file.name}({rows.name})", at))
         if not columns:
             nothing = np.zeros(0, np.uint64)
             return CombinedTable(".rela", nothing, nothing.astype(np.uint32), nothing.astype(np.uint32), None)
-        addends = [addend for *_, addend in columns if addend is not None]
+        addends: list[I64] = []
+        if any(addend is not None for *_, addend in columns):
+            addends = [
+                addends_in_place(self.arch, *where, types) if addend is None else addend
+                for where, (_, types, _, addend) in zip(contents, columns, strict=True)
+            ]
         return CombinedTable(
             ".rela.debug",
             np.concatenate([c[0] for c in columns]),
             np.concatenate([c[1] for c in columns]),
             np.concatenate([c[2] for c in columns]).astype(np.uint32),
-            np.concatenate(addends) if len(addends) == len(columns) else None,
+            np.concatenate(addends) if addends else None,
             np.cumsum([0, *(len(c[0]) for c in columns)])[:-1],
             tuple(origins),
         )

@@ -7,6 +7,7 @@ place.
 from __future__ import annotations
 
 import re
+import struct
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from relink import HostMemory, Image, Linker, LoadOptions
+from relink.elf.constants import SectionType
 from relink.errors import LinkError, LinkErrors
 from tests.fixtures import arch_of
 from tests.objects.build import archived, compiled, zig
@@ -288,3 +290,38 @@ def test_archives_are_asked_as_linkers_ask_them(target: str, tmp_path: Path) -> 
     (tmp_path / "note.txt").write_text("no object")
     mixed = archived(tmp_path / "mixed.a", [tmp_path / "note.txt", *assembled(target, [value("v", 14)])])
     assert linked(target, [user, mixed]).long("v") == 14, "members that are no objects do not matter"
+
+
+def with_addends(path: Path, folder: Path) -> Path:
+    """An i386 object with its relocations as SHT_RELA, and nothing in the places themselves."""
+    content = bytearray(path.read_bytes())
+    (table,) = struct.unpack_from("<I", content, 32)
+    size, count = struct.unpack_from("<HH", content, 46)
+    rows = [list(struct.unpack_from("<10I", content, table + size * n)) for n in range(count)]
+    for row in rows:
+        if row[1] == SectionType.REL:
+            target, added = rows[row[7]], b""
+            for offset, info in struct.iter_unpack("<II", content[row[4] : row[4] + row[5]]):
+                place = target[4] + offset
+                added += struct.pack("<II", offset, info) + content[place : place + 4]
+                content[place : place + 4] = bytes(4)
+            row[1], row[4], row[5], row[9] = SectionType.RELA, len(content), len(added), 12
+            content += added
+    for number, row in enumerate(rows):
+        struct.pack_into("<10I", content, table + size * number, *row)
+    changed = folder / f"rela_{path.name}"
+    changed.write_bytes(content)
+    return changed
+
+
+def test_objects_with_addends_in_entries_and_in_places_are_linked_together(tmp_path: Path) -> None:
+    """As lld does on i386, and on Arm."""
+    one, two = assembled("i386", [refer("b+8", "a") + value("c", 5), refer("c+12", "b")])
+    for objects in (
+        [one, with_addends(two, tmp_path)],
+        [with_addends(one, tmp_path), two],
+        [with_addends(one, tmp_path), with_addends(two, tmp_path)],
+        [one, two],
+    ):
+        k = linked("i386", objects)
+        assert (k.word("a") - k.at("b"), k.word("b") - k.at("c")) == (8, 12)
