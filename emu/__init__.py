@@ -48,11 +48,12 @@ if TYPE_CHECKING:
     from emu.run.threads import Thread
 
 __all__ = [
-    "AdoptKeywords", "AlreadyPatched", "AssemblerMissing", "AssemblyError", "BadGuestPointer", "BudgetExceeded",
-    "CallError", "CaptureStream", "ConstructorFault", "FirstCall", "Frame", "Function", "FunctionTooShort",
-    "GuestAbort", "GuestExit", "GuestFault", "HostFunction", "Library", "Linux", "LoadKeywords", "Machine",
-    "Parts", "Patch", "PatchError", "PendingLibrary", "Personality", "Process", "Program", "Redirection",
-    "StackExhausted", "StartKeywords", "StopReason", "Thread", "UnresolvedCall", "VaList", "VarArgs", "Variable",
+    "AdoptKeywords", "AlreadyPatched", "AssemblerMissing", "AssemblyError", "BadGuestPointer",
+    "BudgetExceeded", "CallError", "CaptureStream", "ConstructorFault", "FirstCall", "ForeignObject", "Frame",
+    "Function", "FunctionTooShort", "GuestAbort", "GuestExit", "GuestFault", "HostFunction", "Library",
+    "Linux", "LoadKeywords", "Machine", "Parts", "Patch", "PatchError", "PendingLibrary", "Personality",
+    "Process", "Program", "Redirection", "StackExhausted", "StartKeywords", "StopReason", "Thread",
+    "UnresolvedCall", "VaList", "VarArgs", "Variable",
 ]  # fmt: skip
 
 #: Module -> the names imported from it. Names in `__all__` that are not listed here are in `emu.errors`.

@@ -16,6 +16,16 @@ class CallError(MachineError):
     """A prototype that cannot be parsed or passed, or an argument that does not fit its parameter."""
 
 
+class ForeignObject(MachineError):
+    """An object of one machine was given to another. `what` is its repr, `owner` and `given_to` the machines'
+    architectures ("" where the owner's is not known)."""
+
+    def __init__(self, what: str, owner: str, given_to: str) -> None:
+        self.what, self.owner, self.given_to = what, owner, given_to
+        there = f"a machine of {owner}" if owner not in ("", given_to) else "another machine"
+        super().__init__(f"{what} belongs to {there}, and was given to one of {given_to}")
+
+
 @dataclass(frozen=True)
 class Frame:
     """One line of a backtrace: an address with its image, symbol and source line, if known."""

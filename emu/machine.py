@@ -210,6 +210,7 @@ class Machine(TypedGuest):
         nothing else uses. Images that destructors unload follow after that, as in ld.so. Raises UseAfterUnload,
         and ConstructorFault for a destructor that did not return: its image stays loaded.
         """
+        self.parts.owner.check(image)
         with self.runner.one_budget():
             self.loader.unload(image)
 
@@ -297,6 +298,7 @@ class Machine(TypedGuest):
 
         Raises PatchError, FunctionTooShort, AlreadyPatched, AssemblyError, UseAfterUnload.
         """
+        self.parts.owner.check(target, replacement)
         return self.patcher.patch(target, replacement, size)
 
     @exclusive
@@ -306,6 +308,7 @@ class Machine(TypedGuest):
         """
         from emu.patch.imports import redirect
 
+        self.parts.owner.check(image, replacement)
         return redirect(self.patcher, image, name, replacement)
 
     # ------------------------------------------------------------ threads

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from emu.cpu.create import create_cpu
 from emu.debug.link_maps import LinkMaps
 from emu.debug.symbolizer import Symbolizer
+from emu.host.ownership import Owner
 from emu.host.stand_ins import StandIns
 from emu.host.symbols import HostSymbols, Symbols
 from emu.isa.registry import ISAS, chosen_convention
@@ -80,6 +81,8 @@ class Parts:
             syscall=system.syscall,
             resume=lambda unwinding: self.host_frames.resume(unwinding),
         )
+        self.owner = Owner(self.linker, self.memory)  #: tells this machine's objects from another's
+        self.runner.check_objects = self.owner.check
         self.guest_view = GuestView(self.cpu, self.runner.check_budget)  #: memory with the guest's permissions
         self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
         self._make_loader(system, binding, dynamic_tls=dynamic_tls)
@@ -94,6 +97,7 @@ class Parts:
             self.traps, StandIns(memory, self.traps), runner, self.convention, self.caller
         )
         runner.callbacks = self.host_symbols
+        self.host_symbols.check_objects = self.owner.check
         #: ifunc resolvers, constructors, destructors
         self.initialisers = Initialisers(linker, memory, runner, self.convention, self.stack, self.symbolizer)
         self.lazy_calls = LazyCalls(  #: binds jump slots at their first call

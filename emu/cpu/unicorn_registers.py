@@ -160,6 +160,8 @@ class UnicornRegisters:
     def restore(self, context: CpuContext) -> None:
         """Restore all registers from `save`."""
         assert isinstance(context, api.Context)
+        if context.owner is not self._handle:
+            raise MachineError("these registers were saved on another CPU")
         if self._running:
             self._refuse_other_threads()
         api.uclib.uc_context_restore(self._handle, context.pointer)

@@ -62,6 +62,8 @@ class HostSymbols:
         self._arch = convention.arch
         self._address_mask = (1 << 8 * convention.word_size) - 1
         self._caller = caller
+        #: Raises ForeignObject for objects of another machine; set by who knows what this one's are.
+        self.check_objects: Callable[..., object] = lambda *values: None
         # The last list is that of the current load; the first is for bindings outside of loads, which stay.
         self._owners: list[tuple[list[int], dict[tuple[str, int], tuple[int, object]]]] = [([], {})]
         #: Traps to remove when an image is unloaded.
@@ -75,6 +77,7 @@ class HostSymbols:
         """
         if isinstance(value, int):
             return value & self._address_mask
+        self.check_objects(value)
         address = self._traps.add(name, self.handler(name, host_function(value, name)))
         if traps is not None:
             traps.append(address)

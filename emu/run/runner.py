@@ -52,6 +52,10 @@ def _is_deep() -> bool:
     return True
 
 
+#: Types whose values belong to no machine.
+_PLAIN = frozenset({int, float, bool, str, bytes, bytearray, memoryview, type(None)})
+
+
 class Runner:
     """The calls of one machine: one outermost call at a time, and nested calls from host functions.
 
@@ -104,6 +108,8 @@ class Runner:
         self._shared: Budget | None = None  #: the shared budget, once the first of them has begun
         #: Asked about each fault: where the guest goes on, or None for a fault nobody handles.
         self.on_fault: Callable[[Stop], int | None] = lambda stop: None
+        #: Raises ForeignObject for objects of another machine; set by who knows what this one's are.
+        self.check_objects: Callable[..., object] = lambda *values: None
         self._reached = 0  #: the trap or system call being handled
         self.raised_in_call: BaseException | None = None  #: the exception of the last nested call that failed
 
@@ -120,6 +126,8 @@ class Runner:
         """Call a guest function and return its result. A nested call has the limits of the outermost one. Raises
         as `Machine.call` does.
         """
+        if not (type(address) is int and _PLAIN.issuperset(map(type, args))):
+            self.check_objects(address, *args)
         plan = plan_call(self._arch, prototype)
         if not self._user.acquire(blocking=False):
             raise self._used_elsewhere()

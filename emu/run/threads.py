@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from emu.errors import CallError, GuestAbort
+from emu.errors import CallError, ForeignObject, GuestAbort
 from emu.isa.registry import ISAS
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
@@ -90,6 +90,8 @@ class Threads:
         """Make `thread` the current thread during the block. Raises CallError if it has ended."""
         if not thread.alive:
             raise CallError(f"{thread!r} cannot be used")
+        if thread not in self.alive:
+            raise ForeignObject(repr(thread), "", self._memory.architecture.name)
         self._outer.append(self.current)
         self._switch(thread)
         try:
