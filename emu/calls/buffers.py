@@ -41,6 +41,14 @@ class Buffers:
         """Whether `finish` is necessary."""
         return bool(self._back or self._heap or self._callbacks)
 
+    def reserve(self, size: int, alignment: int) -> int:
+        """The guest address of `size` bytes whose content does not matter. Raises CallError as `lend` does."""
+        address = self.bottom - size & -max(alignment, _ALIGNMENT)
+        if self._top - address > STACK_LIMIT:
+            return self.lend(bytes(size), alignment)
+        self.bottom = address
+        return address
+
     def lend(self, data: bytes, alignment: int = _ALIGNMENT) -> int:
         """Copy `data` to the guest and return its address. Raises CallError when guest memory is exhausted."""
         address = self.bottom - len(data) & -max(alignment, _ALIGNMENT)
@@ -81,6 +89,8 @@ class Buffers:
 
     def finish(self, *, copy_back: bool) -> None:
         """Copy writable buffers back (unless the call did not return) and free heap blocks. Idempotent."""
+        if not self.pending:
+            return
         back, self._back = self._back, []
         heap, self._heap = self._heap, []
         try:

@@ -321,7 +321,19 @@ def _flattened(rules: CallingConvention, ctype: CType, found: tuple[Leaf, ...]) 
             parts.append(Part(Bank.INTEGER, leaf.offset, size))
         else:
             return ()
-    return tuple(parts) if any(part.bank is Bank.FLOAT for part in parts) else ()
+    if not any(part.bank is Bank.FLOAT for part in parts):
+        return ()
+    _check_storage(rules, ctype, found)
+    return tuple(parts)
+
+
+def _check_storage(rules: CallingConvention, ctype: CType, found: tuple[Leaf, ...]) -> None:
+    """Raise CallError for a bit-field whose type reaches into the float beside it, or out of the structure: clang
+    puts the float elsewhere then, gcc does not."""
+    for leaf, other in zip(found, reversed(found), strict=True):
+        end = leaf.offset + leaf.type.size
+        if leaf.bits is not None and (leaf.offset < other.offset < end or end > sized(ctype).size):
+            raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}, for its bit-field")
 
 
 def _width(leaf: Leaf) -> int:

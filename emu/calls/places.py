@@ -25,9 +25,9 @@ class InRegister(NamedTuple):
     def of(self, pattern: int) -> int:
         """The content of the register."""
         bits = pattern >> self.shift & self.mask
-        if self.fill < 0:
-            return bits | (bits & -self.fill and NAN_BOX)
-        return bits | self.fill
+        if not self.fill:
+            return bits
+        return bits | (self.fill if self.fill > 0 else bits & -self.fill and NAN_BOX)
 
 
 class OnStack(NamedTuple):

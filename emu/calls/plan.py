@@ -165,6 +165,7 @@ class CallPlan:
         self._decode_result = self._result_decoder()
         self._read_result = result_reader(rules, result, in_memory=place is None)
         self._result_size = 0 if isinstance(result, Void) else sized(result).size
+        self._result_alignment = 1 if isinstance(result, Void) else sized(result).alignment
 
     # ---------------------------------------------------------------- calling the guest
 
@@ -206,7 +207,7 @@ class CallPlan:
         registers += self._fixed
         pointer, result_at = self._result_pointer, 0
         if pointer is not None and buffers is not None:
-            result_at = buffers.lend(bytes(self._result_size), sized(self.prototype.result).alignment)
+            result_at = buffers.reserve(self._result_size, self._result_alignment)
             if pointer.register is not None:
                 registers.append((pointer.register, result_at))
         top = sp if buffers is None else buffers.bottom
@@ -236,12 +237,12 @@ class CallPlan:
         if decode is None:
             return None
         names = self._result_registers
-        if stack is not None:
-            bits = sum(x87.pop(guest.cpu, stack) << 8 * piece.start for piece in self.result_location or ())
-        elif len(names) == 1:
+        if len(names) == 1 and stack is None:
             bits = guest.cpu.read_register(names[0])
-        elif self._result_pointer is not None:
-            bits = int.from_bytes(guest.memory.read(at, self._result_size), "little")
+        elif stack is not None:
+            bits = sum(x87.pop(guest.cpu, stack) << 8 * piece.start for piece in self.result_location or ())
+        elif self._result_pointer is not None and read is not None:
+            return read(Store(bytearray(guest.memory.read(at, self._result_size)), guest.memory), 0)
         else:
             values = dict(zip(names, guest.cpu.read_registers(names), strict=True))
             bits = gather(self.result_location or (), values, _no_stack)

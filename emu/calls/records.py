@@ -101,11 +101,6 @@ class Record(View):
         made._at_ = at
         return made
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in self._ctype_.fields and name not in ("_at_", "_store_"):
-            raise AttributeError(f"{self._ctype_} has no member {name!r}")
-        object.__setattr__(self, name, value)
-
     def __iter__(self) -> Iterator[object]:
         return (getattr(self, name) for name in self._names_)
 

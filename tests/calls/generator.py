@@ -15,6 +15,7 @@ from emu.calls.basic import FORMAT_NAMES, floating, scalar, vector
 from emu.calls.classify import leaves
 from emu.calls.describe import definition
 from emu.calls.layout import Declared, lay_out
+from emu.calls.plan import CallPlan
 from emu.calls.types import (
     Array,
     Complex,
@@ -31,6 +32,7 @@ from emu.calls.types import (
     sized,
 )
 from emu.calls.values import encode_float
+from emu.errors import CallError
 from emu.isa.convention import CallingConvention
 
 _INTEGERS = ("char", "signed char", "unsigned char", "short", "unsigned short", "int", "unsigned", "long",
@@ -76,6 +78,19 @@ class Generator:
         self._prefix = ""
 
     def case(self, number: int) -> Case:
+        """A case that no compiler would call in another way than the others."""
+        while True:
+            found = self._any_case(number)
+            try:
+                extras = tuple(Parameter("", ctype) for ctype in found.extras)
+                CallPlan(self.rules, found.prototype, extras)
+            except CallError as error:
+                if "do not agree" not in str(error):
+                    raise
+            else:
+                return found
+
+    def _any_case(self, number: int) -> Case:
         self._structs, self._prefix = [], f"s{number}_"
         dice = self.dice
         count = dice.choice((0, 1, 1, 2, 2, 3, 3, 4, 5, 7, 10))

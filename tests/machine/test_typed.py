@@ -94,7 +94,7 @@ def test_records_are_values_of_python(lib: Library) -> None:
     assert node.q.numpy().sum() == 16.5
     node.at.y = 9
     assert node.at == (0, 9)
-    with pytest.raises(AttributeError, match="no member 'z'"):
+    with pytest.raises(AttributeError, match="has no attribute 'z'"):
         p.z = 1
     with pytest.raises(
         CallError, match=r"struct node.mode: 32 does not fit 5 bits|member mode: 32 does not fit 5"
