@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
+
+import numpy as np
 
 from emu.cpu.misrun import Guest, Misrun, Outcome
 
 _MASK, _CODE = 0x3F20_EC00, 0x3820_4000  #: mask and value of LDSMAX and LDSMIN; bit 12 is set in LDSMIN
-#: Bytes 1 to 3 of such a word; bits 30 and 31, the size, are not both set.
-_SUSPECT = re.compile(
-    b"(?=[\x40-\x43\x50-\x53]["
-    + re.escape(bytes(byte for byte in range(256) if byte & 0x20))
-    + b"][\x38\x78\xb8])",
-    re.DOTALL,
-)
 #: Masks and values: b and bl, b.cond, cbz to tbnz, exceptions and branches to registers (Arm ARM, C4.1.65).
 _BRANCHES = (
     (0x7C00_0000, 0x1400_0000),
@@ -27,13 +21,14 @@ _BRANCHES = (
 
 def aarch64(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
     """Find such instructions."""
-    places = [each.start() - 1 for each in _SUSPECT.finditer(code) if each.start() % 4 == 1]
-    if not places:
+    words = np.frombuffer(code, "<u4", len(code) // 4)
+    places = np.flatnonzero((words & _MASK) == _CODE)
+    if not places.size:
         return
     end = _branch(code) if to_branch else len(code)
-    for at in places:
+    for at in map(int, 4 * places):
         word = int.from_bytes(code[at : at + 4], "little")
-        if word & _MASK == _CODE and at < end:
+        if word >> 30 != 3 and at < end:
             yield Misrun(address + at, 4, partial(_extreme, word))
 
 

@@ -47,6 +47,7 @@ class Verdict:
 
     pc: int
     refused: bool = False
+    looked: bool = False  #: the block at `pc` has just been inspected
 
 
 class Inspector:
@@ -90,7 +91,7 @@ class Inspector:
             if any(each.address not in self._hooked for each in found):
                 self._watch(found)
                 self._engine.drop(pc, pc + size)
-            return Verdict(pc)
+            return Verdict(pc, looked=True)
         instructions.stopped, instructions.left = 0, 1
         found_here = next(self._find(self._fetch(pc, _LONGEST), pc), None)
         if found_here is None or found_here.address != pc:  # the code there has changed

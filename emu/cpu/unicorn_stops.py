@@ -70,9 +70,11 @@ class UnicornStops(UnicornRegisters):
         """
         identifier, buffer, reference = self._pc_slot
         look, every, inspector, watched = self._look, self._every, self._inspector, self._watched
+        looked = False
         while True:
-            if inspector is not None:
+            if inspector is not None and not looked:
                 inspector.begin(pc)
+            looked = False
             self._begin.value = pc
             if every:
                 look.left = every
@@ -86,7 +88,7 @@ class UnicornStops(UnicornRegisters):
                 verdict = self._verdict(watched, stopped_at)
                 if verdict.refused:
                     return REFUSED, verdict.pc
-                pc = verdict.pc
+                pc, looked = verdict.pc, verdict.looked
                 continue
             if look.stopped:
                 cause, look.left, look.stopped = look.stopped, 0, 0

@@ -12,6 +12,7 @@ import pytest
 
 from emu import Machine
 from emu.cpu.finders import FINDERS
+from emu.cpu.protocol import Protection
 from emu.errors import GuestFault
 from tests.objects.build import compiled
 
@@ -347,3 +348,46 @@ def test_a_finder_takes_any_bytes(arch: str) -> None:
         code = rng.randbytes(size) if number % 2 else bytes(rng.choice(likely) for _ in range(size))
         for found in [*FINDERS[arch](code, 0), *FINDERS[arch](code, 0, to_branch=True)]:
             assert 0 <= found.address < size
+
+
+#: `write` stores `vaddps %xmm1, %xmm1, %xmm0; ret` over `target`, which is five bytes of nop and ret before.
+CHANGED = """
+.globl target, write, both, fall, middle, loop
+write: movabs $0x909090c3c158f0c5, %rax
+ mov %rax, target(%rip)
+ ret
+both: call target
+ call write
+ call target
+ ret
+fall: movabs $0x909090c3c158f0c5, %rax
+ mov %rax, 1f(%rip)
+1: .byte 0x90, 0x90, 0x90, 0x90, 0xc3, 0x90, 0x90, 0x90
+middle: .byte 0xb8, 0xc5, 0xf0, 0x58, 0xc1, 0xeb, 0xfa, 0xc3
+loop: mov $6, %ecx
+2: call target
+ cmp $3, %ecx
+ jne 3f
+ call write
+3: dec %ecx
+ jnz 2b
+ ret
+ .balign 4096
+ .fill 4093, 1, 0x90
+target: .byte 0x90, 0x90, 0x90, 0x90, 0xc3, 0x90, 0x90, 0x90
+"""
+
+
+@pytest.mark.parametrize("calls", [("both",), ("fall",), ("middle",), ("loop",), ("target", "write", "target")])
+def test_code_that_changes_or_overlaps_is_looked_at_again(calls: tuple[str, ...]) -> None:
+    """The changed instruction lies across two pages; `middle` jumps into its own first instruction."""
+    with Machine("x86_64") as machine:
+        library = machine.load(compiled("x86_64", CHANGED, language="assembler"))
+        start, end = (library.symbols[name].address & ~0xFFF for name in ("write", "target"))
+        machine.memory.protect_pages(start, end + 0x2000 - start, Protection.R | Protection.W | Protection.X)
+        functions = [library.function(name, f"void {name}(void)") for name in calls]
+        for function in functions[:-1]:
+            function()
+        with pytest.raises(GuestFault, match="invalid instruction") as caught:
+            functions[-1]()
+        assert "vaddps" in next(line for line in caught.value.disassembly if line.startswith("=>"))
