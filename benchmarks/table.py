@@ -122,7 +122,7 @@ class Bench:
         return _with_exponent(rows, sizes)
 
     def exports(self) -> list[Row]:
-        """A library with many exports, of which nobody asks for one."""
+        """A library with many exports, none of which is used."""
         sizes = (20_000, 60_000, 200_000)
         rows = []
         for size in sizes:

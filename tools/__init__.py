@@ -1,1 +1,1 @@
-"""Programs for the project's own sources: what they write is committed. Not installed."""
+"""Programs that generate parts of the project's sources. Their output is committed. Not installed."""

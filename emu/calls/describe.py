@@ -18,7 +18,9 @@ def definition(struct: Struct, *, offsets: bool = False) -> str:
 
 
 def _members(struct: Struct, offsets: bool, indent: str, base: int) -> Iterator[str]:
-    """A line for each member, those of structures without a tag inside; offsets are from the outermost one."""
+    """A line for each member. Members of untagged structures are nested, with offsets from the outermost
+    structure.
+    """
     for member in struct.members or ():
         at = base + member.offset
         inner = member.type

@@ -329,12 +329,14 @@ def with_alignment(ctype: CType, alignment: int) -> CType:
 
 
 def same_type(left: CType, right: CType) -> bool:
-    """Whether two types are the same in structure, whatever their scalars were called: `int32_t` is `int`."""
+    """Whether two types have the same structure. Names of scalars are ignored: `int32_t` equals `int`."""
     return _equal(left, right, set(), False)
 
 
 def _equal(left: CType, right: CType, seen: set[tuple[int, int]], named: bool = True) -> bool:
-    """Equality that goes round cycles of structures and pointers once; `named`: names of scalars count."""
+    """Structural equality. Visits each cycle of structures and pointers once. With `named`, names of scalars must
+    be equal too.
+    """
     if isinstance(left, Struct) and isinstance(right, Struct):
         return _equal_structs(left, right, seen, named)
     if isinstance(left, Pointer) and isinstance(right, Pointer):
@@ -353,7 +355,7 @@ def _equal(left: CType, right: CType, seen: set[tuple[int, int]], named: bool = 
 
 
 def _nameless(ctype: CType) -> object:
-    """A scalar's facts without its name."""
+    """A scalar without its name."""
     match ctype:
         case Integer():
             return (ctype.size, ctype.signed, ctype.alignment, ctype.is_bool)

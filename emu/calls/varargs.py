@@ -30,7 +30,7 @@ def gather(location: Location, registers: Mapping[str, int], stacked: Callable[[
             bits = stacked(piece.offset, piece.size)
         else:
             bits = registers[piece.register] & (1 << 8 * piece.size) - 1
-        # Of pieces that overlap (a bit-field whose type reaches into the float behind it) the last one counts.
+        # Where pieces overlap (a bit-field whose type extends into the float after it), the last one is used.
         shift = 8 * piece.start
         pattern = pattern & ~((1 << 8 * piece.size) - 1 << shift) | bits << shift
     return pattern

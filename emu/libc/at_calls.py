@@ -1,7 +1,8 @@
-"""Calls on a path relative to an open directory, and others of the kernel's file interface that came late.
+"""Functions on a path relative to an open directory, and other later additions to the kernel's file interface.
 
-There are no owners, modes, times, links or extended attributes: changing the first three succeeds for an existing
-file, making a link is EPERM, and an attribute is EOPNOTSUPP, as on a file system without them.
+As on a file system without owners, modes, times, links and extended attributes:
+- changing the owner, mode or times of an existing file succeeds and has no effect;
+- making a link fails with EPERM, and accessing an attribute with EOPNOTSUPP.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _PATHCONF = {0: 1, 3: 255, 4: 4096, 5: 4096, 6: 1, 7: 1}
 
 
 def _path(libc: Libc, directory: int, path: int) -> bytes:
-    """The path, from the root where it is relative to a descriptor. Raises FileError."""
+    """Return the path, made absolute where it is relative to a descriptor. Raises FileError."""
     name = fs.path_at(libc, path)
     if directory == _AT_FDCWD or name.startswith(b"/"):
         return name
@@ -165,7 +166,7 @@ def umask(libc: Libc, mask: int) -> int:
 
 
 class _Mask:
-    """The file mode creation mask, which files without modes do not look at."""
+    """The file mode creation mask. It has no effect, since files have no modes."""
 
     def __init__(self, libc: Libc) -> None:
         self.mask = 0o022
@@ -256,7 +257,7 @@ for _name, _parameters in _UNSUPPORTED.items():
 
 @export("void sync(void)")
 def sync(libc: Libc) -> None:
-    """Everything is written at once."""
+    """Nothing to do: writes take effect at once."""
 
 
 @export("int syncfs(int number)")

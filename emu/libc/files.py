@@ -52,7 +52,7 @@ def status_bytes(isa: Isa, status: fs.Status, suffix: str) -> bytes:
 
 
 def put_status(libc: Libc, status: fs.Status, address: int, suffix: str) -> None:
-    """Store a struct stat; `suffix` says which (see `LibcAbi.stat`)."""
+    """Store a struct stat, in the layout given by `suffix` (see `LibcAbi.stat`)."""
     libc.memory.write(address, status_bytes(libc.isa, status, suffix))
 
 

@@ -222,8 +222,8 @@ def round_away(x: Exact) -> Exact:
 # ---------------------------------------------------------------- gamma and Bessel functions
 
 
-#: So near to 0 the gamma function is 1 / x in every format. The reflection by which it is computed below 0 would
-#: take the sine of an angle with thousands of zeros.
+#: Closer to 0 than this, the gamma function is 1 / x in every format. The reflection formula for x < 0 would need
+#: the sine of an angle with thousands of leading zeros.
 _TINY = Fraction(1, 2**300)
 
 

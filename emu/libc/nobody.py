@@ -1,6 +1,6 @@
-"""Calls for which another process, a network, a terminal or more rights are needed, none of which is here.
+"""Functions that need another process, a network, a terminal or more privileges, none of which exist here.
 
-Each fails as Linux does where that is missing, so that a program that asks goes on by itself.
+Each fails with the errno that Linux sets in such a case, so that a program can handle the failure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 _WORDS = ("long",) * 6
-#: errno -> functions that fail with it, and how many words they take.
+#: errno -> the functions that fail with it, by their number of word-sized arguments.
 _FAILING: dict[Errno, dict[int, str]] = {
     Errno.EAFNOSUPPORT: {3: "socket", 4: "socketpair"},
     Errno.EBADF: {
@@ -64,7 +64,7 @@ for _name in ("execl", "execlp", "execle"):
         f"int {_name}(const char *path, const char *argument, ...)",
         lambda libc, *_: libc.fail(Errno.ENOSYS),
     )
-#: What posix_spawn is told beforehand is accepted.
+#: Functions that set up attributes and file actions for posix_spawn succeed.
 for _stem, _counts in {
     "posix_spawn_file_actions": {"init": 1, "destroy": 1, "addclose": 2, "adddup2": 3, "addopen": 5},
     "posix_spawnattr": {
@@ -112,7 +112,7 @@ def getaddrinfo(libc: Libc, node: int, service: int, hints: int, result: int) ->
 
 @export("void freeaddrinfo(void *list)")
 def freeaddrinfo(libc: Libc, listed: int) -> None:
-    """Nobody was given a list."""
+    """Nothing to free: getaddrinfo never returns a list."""
 
 
 @export("int getnameinfo(const void *a, unsigned n, char *host, unsigned h, char *service, unsigned s, int flags)")
@@ -121,7 +121,7 @@ def getnameinfo(libc: Libc, a: int, n: int, host: int, h: int, service: int, s: 
 
 
 class _Messages:
-    """gai_strerror's texts, laid down once."""
+    """gai_strerror's texts in guest memory, written once."""
 
     def __init__(self, libc: Libc) -> None:
         self.places: dict[int, int] = {}
@@ -167,7 +167,7 @@ def gethostid(libc: Libc) -> int:
 
 @export("int getrusage(int who, void *usage)")
 def getrusage(libc: Libc, who: int, usage: int) -> int:
-    """Nothing is accounted for: struct rusage, two times and fourteen longs, is zero."""
+    """Resource usage is not measured: struct rusage (two times and fourteen longs) is zero."""
     if who not in (0, -1, 1):
         return libc.fail(Errno.EINVAL)
     libc.memory.write(usage, bytes(18 * libc.word))
@@ -176,7 +176,7 @@ def getrusage(libc: Libc, who: int, usage: int) -> int:
 
 @export("int sysinfo(void *info)")
 def sysinfo(libc: Libc, info: int) -> int:
-    """struct sysinfo: memory of the machine's limit, one process."""
+    """Store a struct sysinfo: the total memory is the machine's limit, and there is one process."""
     word = libc.word
     total = min(1 << 30, libc.arch.address_mask)
     words = [0, 0, 0, 0, total, total // 2, 0, 0, 0, 0]
@@ -200,7 +200,7 @@ def getpriority(libc: Libc, which: int, who: int) -> int:
 
 @export("int setitimer(int which, const void *value, void *old)")
 def setitimer(libc: Libc, which: int, value: int, old: int) -> int:
-    """No timer ever fires; the old one was off."""
+    """Timers never expire; the previous timer is reported as off."""
     if old:
         libc.memory.write(old, bytes(4 * libc.word))
     return 0

@@ -28,7 +28,7 @@ def decimal_context(digits: int) -> Context:
 _ANY = decimal_context(_FIRST)
 
 Real: TypeAlias = Callable[..., Decimal]
-#: Called now and then by what may take long; raises when the time is up.
+#: Called regularly by long computations; raises when the time limit has passed.
 CHECK: ContextVar[Callable[[], object]] = ContextVar("check", default=lambda: None)
 
 

@@ -1,9 +1,9 @@
-"""Signals: those that a program sends itself, and those of its own faults (SIGSEGV, SIGILL, SIGFPE, SIGTRAP).
+"""Signals: those a program sends to itself, and those raised by its own faults (SIGSEGV, SIGILL, SIGFPE, SIGTRAP).
 
 A handler runs as guest code on the interrupted stack, not as a call from Python, so that siglongjmp may leave it.
 It is entered with its three arguments as the ABI passes them and a return address that restores all registers;
-after a fault the faulting instruction is then run again. The ucontext_t it is given is zero: what a handler writes
-there changes nothing. Nothing is asynchronous: no other process, timer or terminal exists.
+after a fault the faulting instruction is then run again. Its ucontext_t argument is filled with zeros, and changes
+a handler makes to it have no effect. Nothing is asynchronous: no other process, timer or terminal exists.
 
 Sources: signal(7), sigaction(2); glibc, bits/types/siginfo_t.h, bits/sigaction.h, bits/siginfo-consts.h.
 """
@@ -55,7 +55,7 @@ _FAULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What sigaction was told."""
+    """The action that sigaction set for a signal."""
 
     handler: int
     mask: int
@@ -64,7 +64,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """What a handler has interrupted."""
+    """The state that a handler has interrupted."""
 
     context: CpuContext
     pc: int
@@ -73,7 +73,7 @@ class Interrupted:
 
 @dataclass(slots=True)
 class Engine:
-    """What delivery works on: set where there is a machine."""
+    """The parts of a machine that delivery needs; set only where there is a machine."""
 
     runner: Runner
     cpu: Cpu
@@ -82,7 +82,7 @@ class Engine:
 
 
 class Signals:
-    """Actions, the mask and what is pending, of one machine."""
+    """The actions, the signal mask and the pending signals of one machine."""
 
     def __init__(self, libc: Libc) -> None:
         self.libc = libc
@@ -90,14 +90,14 @@ class Signals:
         self.mask = 0
         self.pending: list[int] = []
         self.engine: Engine | None = None
-        self._frames: dict[int, Interrupted] = {}  # by the stack pointer a handler returns with
+        self._frames: dict[int, Interrupted] = {}  # keyed by the stack pointer that a handler returns with
         self._return: int | None = None
 
     def action(self, number: int) -> Action:
         return self.actions.get(number, Action(_DEFAULT, 0, 0))
 
     def send(self, number: int) -> None:
-        """Make a signal pending, or do what it does by default. Raises GuestAbort where that ends the process."""
+        """Make a signal pending, or take its default action. Raises GuestAbort where that ends the process."""
         handler = self.action(number).handler
         if handler == _IGNORE or (handler == _DEFAULT and number in _IGNORED):
             return
@@ -108,7 +108,7 @@ class Signals:
         self.libc.signals_pending = True
 
     def deliver(self, pc: int) -> int:
-        """Where to go on: at the handler of a pending signal that is not blocked, or at `pc`."""
+        """Return where to continue: at the handler of a pending signal that is not blocked, else at `pc`."""
         ready = next((number for number in self.pending if not self.mask >> (number - 1) & 1), None)
         self.libc.signals_pending = False
         if ready is None:
@@ -123,7 +123,7 @@ class Signals:
         return self._enter(ready, action, pc, _SI_USER, 0)
 
     def fault(self, stop: Stop) -> int | None:
-        """Where a faulting guest goes on: at its handler; None where it has none for this fault."""
+        """Return the handler at which a faulting guest continues, or None where it has none for this fault."""
         if stop.reason not in _FAULTS or self.engine is None:
             return None
         number, code = _FAULTS[stop.reason]
@@ -132,11 +132,11 @@ class Signals:
             return None
         try:
             return self._enter(number, action, self._resumed(stop.pc), code, stop.address or 0)
-        except RelinkError:  # no stack left to run a handler on: the fault is what there is to say
+        except RelinkError:  # no stack is left for a handler: report the fault itself
             return None
 
     def _resumed(self, pc: int) -> int:
-        """The address to run the instruction at `pc` again: on Arm with the bit that tells Thumb, from CPSR."""
+        """The address that runs the instruction at `pc` again: on Arm with the Thumb bit, taken from CPSR."""
         assert self.engine is not None
         arch = self.libc.arch
         if not arch.code_address_bits:
@@ -145,7 +145,7 @@ class Signals:
         return pc & arch.code_address_mask | thumb
 
     def _enter(self, number: int, action: Action, pc: int, code: int, address: int) -> int:
-        """Save everything, and make a frame for the handler; its address."""
+        """Save all registers and make a frame for the handler; return the handler's address."""
         engine, libc = self.engine, self.libc
         if engine is None:
             raise GuestAbort(f"signal {number}: there is no machine to run its handler")
@@ -188,7 +188,7 @@ class Signals:
 
 
 def connect(libc: Libc, engine: Engine) -> Callable[[Stop], int | None]:
-    """Give delivery what it works on; what the runner asks about faults."""
+    """Connect delivery to a machine; return the function that the runner calls for faults."""
     signals = libc.state(Signals)
     signals.engine = engine
     return signals.fault
@@ -208,7 +208,7 @@ def blocked(libc: Libc) -> int:
 
 
 def block(libc: Libc, mask: int) -> None:
-    """Replace the mask; what it no longer blocks is delivered when the calling function returns."""
+    """Replace the mask; signals it no longer blocks are delivered when the calling function returns."""
     signals = _state(libc)
     signals.mask = mask & ~(1 << (SIGKILL - 1) | 1 << (SIGSTOP - 1))
     libc.signals_pending = bool(signals.pending)
@@ -229,7 +229,7 @@ def signal(libc: Libc, number: int, handler: int) -> int:
 
 @export("int sigaction(int number, const void *action, void *old)", alias=("__sigaction",))
 def sigaction(libc: Libc, number: int, action: int, old: int) -> int:
-    """struct sigaction: the handler, a sigset_t, sa_flags."""
+    """struct sigaction has the handler, a sigset_t and sa_flags."""
     if not _valid(number) or (action and number in (SIGKILL, SIGSTOP)):
         return libc.fail(Errno.EINVAL)
     signals, word = _state(libc), libc.word
@@ -251,7 +251,7 @@ def siginterrupt(libc: Libc, number: int, flag: int = 0) -> int:
 
 @export("int sigaltstack(const void *stack, void *old)")
 def sigaltstack(libc: Libc, stack: int, old: int) -> int:
-    """Handlers run on the interrupted stack: an alternate one is taken note of by nobody."""
+    """An alternate stack is ignored: handlers run on the interrupted stack."""
     if old:
         libc.memory.write(old, bytes(libc.word) + (2).to_bytes(libc.word, "little") + bytes(libc.word))
     return 0
@@ -262,7 +262,7 @@ def sigaltstack(libc: Libc, stack: int, old: int) -> int:
 
 @export("int raise(int number)", alias=("gsignal",))
 def raise_(libc: Libc, number: int) -> int:
-    """The handler runs before raise returns; without one the signal does what it does by default."""
+    """The handler runs before raise returns; without one the signal's default action is taken."""
     if not number:
         return 0
     if not _valid(number):
@@ -273,7 +273,7 @@ def raise_(libc: Libc, number: int) -> int:
 
 @export("int kill(int process, int number)", alias=("killpg",))
 def kill(libc: Libc, process: int, number: int) -> int:
-    """To the program itself; there is no other process."""
+    """Send a signal to the program itself; there is no other process."""
     from emu.libc.process import PROCESS_ID
 
     if process not in (PROCESS_ID, -PROCESS_ID, 0, -1):
@@ -329,7 +329,7 @@ def sigpending(libc: Libc, mask: int) -> int:
 
 @export("int sigsuspend(const void *mask)", alias=("pause", "sigpause"))
 def sigsuspend(libc: Libc, mask: int) -> int:
-    raise GuestAbort("deadlock: the program waits for a signal, and there is nobody to send one")
+    raise GuestAbort("deadlock: the program waits for a signal that no other process or thread can send")
 
 
 @export("int sigwait(const void *mask, int *number)")
@@ -337,7 +337,7 @@ def sigwait(libc: Libc, mask: int, number: int) -> int:
     signals, wanted = _state(libc), libc.memory.read_uint(mask, 8)
     found = next((each for each in signals.pending if wanted >> (each - 1) & 1), None)
     if found is None:
-        raise GuestAbort("deadlock: the program waits for a signal, and there is nobody to send one")
+        raise GuestAbort("deadlock: the program waits for a signal that no other process or thread can send")
     signals.pending.remove(found)
     libc.memory.write_uint(number, 4, found)
     return 0

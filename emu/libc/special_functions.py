@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from emu.libc.real_functions import CHECK, cos, decimal_context, pi, reduced, sin
 
-_CHECKED = 1024  #: steps of a recurrence between two looks at the time
+_CHECKED = 1024  #: steps of a recurrence between two checks of the time limit
 
 # ---------------------------------------------------------------- gamma (5.5, 5.11)
 

@@ -165,7 +165,7 @@ def perror(libc: Libc, what: int) -> None:
 
 
 def open_flags(libc: Libc, mode: int) -> int | None:
-    """Linux's O_ flags for a mode of fopen; None for what is none."""
+    """Linux's O_ flags for a mode of fopen; None for an invalid mode."""
     text = libc.bounded_string(mode, 64).decode("latin-1")
     if text[:1] not in _MODES:
         return None

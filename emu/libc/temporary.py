@@ -1,4 +1,4 @@
-"""Temporary files, and freopen. Names are a counter in base 62, so runs repeat."""
+"""Temporary files, and freopen. Names come from a counter in base 62, so that runs are repeatable."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from emu.libc.library import Libc
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-_MOST_NAMES = 10_000  #: tried before EEXIST
+_MOST_NAMES = 10_000  #: names tried before EEXIST
 _L_TMPNAM = 20
 
 
 class Names:
-    """The counter, and where tmpnam keeps its result."""
+    """The counter of names, and the buffer for tmpnam's result."""
 
     def __init__(self, libc: Libc) -> None:
         self.count = 0
         self.buffer = libc.allocate(_L_TMPNAM)
 
     def next(self) -> bytes:
-        """Six letters that were not given before."""
+        """Six characters that were not returned before."""
         self.count += 1
         number, letters = self.count * 0x9E37_79B1 % 62**6, ""
         for _ in range(6):
@@ -44,7 +44,7 @@ def _exists(libc: Libc, path: bytes) -> bool:
 
 
 def _unused(libc: Libc, prefix: bytes, suffix: bytes = b"") -> bytes:
-    """A name that no file has. Raises FileError."""
+    """Return a name that no file has. Raises FileError where none was found."""
     names = libc.state(Names)
     for _ in range(_MOST_NAMES):
         name = prefix + names.next() + suffix
@@ -54,7 +54,7 @@ def _unused(libc: Libc, prefix: bytes, suffix: bytes = b"") -> bytes:
 
 
 def _from_template(libc: Libc, template: int, suffix_size: int) -> bytes:
-    """Fill in the XXXXXX of a template in guest memory; the name. Raises FileError."""
+    """Replace the XXXXXX of a template in guest memory and return the name. Raises FileError."""
     text = libc.string(template)
     end = len(text) - suffix_size
     if suffix_size < 0 or end < 6 or text[end - 6 : end] != b"XXXXXX":
@@ -99,7 +99,7 @@ def mkdtemp(libc: Libc, template: int) -> int:
 
 @export("char *mktemp(char *template_name)")
 def mktemp(libc: Libc, template: int) -> int:
-    """The empty string where there is no name."""
+    """Store the empty string where no name is free."""
     try:
         _from_template(libc, template, 0)
     except fs.FileError as error:
@@ -124,7 +124,7 @@ def tempnam(libc: Libc, folder: int, prefix: int) -> int:
 
 @export("void *tmpfile(void)", alias=("tmpfile64",))
 def tmpfile(libc: Libc) -> int:
-    """A file without a name: what is left when a new one is unlinked."""
+    """Return a stream for a new file that has been unlinked, and so has no name."""
     files = fs.file_system(libc)
     try:
         name = _unused(libc, b"/tmp/tmpf")
@@ -137,8 +137,9 @@ def tmpfile(libc: Libc) -> int:
 
 @export("void *freopen(const char *path, const char *mode, void *stream)", alias=("freopen64",))
 def freopen(libc: Libc, path: int, mode: int, stream: int) -> int:
-    """The stream with another file, at the same descriptor; without a path only the mode changes, which is all one
-    here."""
+    """Open another file on the stream and its descriptor. Without a path only the mode would change, which has no
+    effect here.
+    """
     found = find_stream(libc, stream)
     flags = open_flags(libc, mode)
     if flags is None:

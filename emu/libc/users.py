@@ -1,4 +1,6 @@
-"""Users and groups, from the guest's /etc/passwd and /etc/group; where it has none there is one of each."""
+"""Users and groups, from the guest's /etc/passwd and /etc/group; without these files there is one user and one
+group.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,11 @@ _DEFAULT = {
     "/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n",
     "/etc/group": b"root:x:0:\nuser:x:1000:\n",
 }
-_ROOM = 4096  #: bytes of the result that getpwnam and its like return a pointer to
+_ROOM = 4096  #: bytes of the static buffer for the result of getpwnam and related functions
 
 
 class Database:
-    """One of the two tables: where its result is kept, and how far it was read."""
+    """One of the two tables: the address of its static result, and the position of getpwent or getgrent."""
 
     def __init__(self, libc: Libc) -> None:
         self.buffer = libc.allocate(_ROOM)
@@ -35,7 +37,7 @@ class Groups(Database):
 
 
 def _rows(libc: Libc, path: str) -> list[list[bytes]]:
-    """Lines with all their fields."""
+    """The fields of each line that has all of them."""
     text = bytes(libc.files.get(path, _DEFAULT[path]))
     fields = {"/etc/passwd": 7, "/etc/group": 4}[path]
     rows = (line.split(b":") for line in text.splitlines())
@@ -45,7 +47,9 @@ def _rows(libc: Libc, path: str) -> list[list[bytes]]:
 
 
 def _layout(libc: Libc, at: int, parts: Sequence[bytes | int | list[bytes]], room: int) -> bool:
-    """Write a structure of pointers and 32-bit integers, and behind it what they point at; False without room."""
+    """Write a structure of pointers and 32-bit integers, followed by the data pointed at. False where it does not
+    fit.
+    """
     word, head, tail = libc.word, b"", b""
     size = 0
     for part in parts:

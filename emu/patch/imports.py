@@ -55,7 +55,7 @@ def redirect(patcher: Patcher, image: Image, name: str, replacement: Handle | Sy
         raise PatchError(f"{image.name}: linked objects may call {name} directly: patch the function instead")
     places = list(_places(image, name))
     if not places:
-        raise PatchError(f"{image.name}: no word of it has the address of {name}")
+        raise PatchError(f"{image.name}: no relocated word of it contains the address of {name}")
     traps: list[int] = []
     keeps: Image | None = None
     if (symbol := symbol_of(replacement)) is not None:

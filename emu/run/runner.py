@@ -106,7 +106,7 @@ class Runner:
         self._budget = Budget(0, 0.0)
         self._sharing = False  #: whether outermost calls share one budget
         self._shared: Budget | None = None  #: the shared budget, once the first of them has begun
-        #: Asked about each fault: where the guest goes on, or None for a fault nobody handles.
+        #: Called for each fault: returns where the guest continues, or None for an unhandled fault.
         self.on_fault: Callable[[Stop], int | None] = lambda stop: None
         #: Raises ForeignObject for objects of another machine; set by who knows what this one's are.
         self.check_objects: Callable[..., object] = lambda *values: None
@@ -307,7 +307,7 @@ class Runner:
                 raise self._stopped(Stop(StopReason.STACK_EXHAUSTED, stop.pc)) from deep
 
     def _handled(self, stop: Stop) -> int:
-        """Where the guest goes on after a fault. Raises the fault where nobody handles it."""
+        """Return where the guest continues after a fault. Raises the fault where it is unhandled."""
         after = self.on_fault(stop)
         if after is None:
             raise self._stopped(stop)

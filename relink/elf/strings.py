@@ -15,7 +15,7 @@ from relink.records import cached_property
 _OVERLAP = 4
 _SLACK = 64
 #: A table of so many bytes, or of which so many single strings are wanted, is copied: then each costs one search.
-#: So few names are measured one by one, without looking at the rest of the table.
+#: Up to this number of names, each one's end is searched for separately instead of scanning the whole table.
 _FEW = 32
 _SMALL, _MANY = 1 << 16, 64
 
@@ -66,7 +66,9 @@ class StringTable:
             window *= 4
 
     def names(self, offsets: U32, what: str, *, again: bool = False) -> Names:
-        """The strings at all `offsets`. Raises as `text` does. With `again` they may be asked for repeatedly."""
+        """The strings at all `offsets`. Raises as `text` does. With `again`, the strings do not count towards the
+        limit on bytes of names.
+        """
         start = offsets.astype(np.int64)
         if len(start) == 0:
             return Names(self.data, frozen(start), frozen(start.copy()))
@@ -82,7 +84,9 @@ class StringTable:
         return Names(self.data, frozen(start), frozen(length))
 
     def check(self, furthest: int, what: str) -> None:
-        """Check that the string at the highest offset, and so all others, are in the table and terminated."""
+        """Check that the string at the highest offset is in the table and terminated, which implies it for all
+        others.
+        """
         if furthest >= len(self.data):
             raise MalformedElf(
                 self.name,

@@ -15,7 +15,7 @@ from relink.elf.strings import StringTable
 from relink.errors import ElfError, MalformedElf
 from relink.records import cached_property, dataclass
 
-#: One name in so many may be asked for before all of them are measured.
+#: Up to one symbol in this many has its name read separately; for more, the names of all symbols are read.
 _PART = 16
 
 
@@ -107,7 +107,7 @@ class SymbolTable(SymbolRows):
         return frozen(np.ones(len(self), np.uint16)) if self.versym is None else self.versym
 
     def names_of(self, symbols: I64) -> Names:
-        """`names` of some symbols, where they are few without measuring those of all. Raises as `names` does."""
+        """The `names` of some symbols. For few symbols the other names are not read. Raises as `names` does."""
         if "names" in self.__dict__ or len(symbols) * _PART > len(self):
             return self.names.take(symbols)
         self.strings.check(self._furthest_name, "symbol names")

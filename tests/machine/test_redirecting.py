@@ -58,7 +58,7 @@ def test_a_redirection_to_another_library_keeps_it_alive(machine: Machine, targe
 def test_what_an_image_does_not_refer_to_cannot_be_redirected(machine: Machine, target: str) -> None:
     library = machine.load(fixture(target, "basic"), symbols={"my_host_function": lambda value: value})
     traps = len(machine.traps)
-    with pytest.raises(PatchError, match="no word of it has the address of nothing_of_the_kind"):
+    with pytest.raises(PatchError, match="no relocated word of it contains the address of nothing_of_the_kind"):
         library.redirect("nothing_of_the_kind", lambda: 0)
     redirection = library.redirect("my_host_function", lambda value: value)
     library.close()

@@ -3,8 +3,8 @@
 `arch_fixtures/golden/<variant>.json` has the versions of the dynamic linker and emulator, the sha256 of every
 fixture, and the outcome of each scenario on one line. `words`, by module, is `address=description,description…`
 for words that follow one another (addresses in hex, a leading `+` standing for the module itself); `results` is of
-the functions called; or there is the reason why there are none: `refused`, `fault`, or `none` (nobody to ask).
-`compared` counts the words looked at; those not listed are the file's own.
+the functions called; or there is the reason why there are none: `refused`, `fault`, or `none` (no oracle
+available). `compared` counts the words looked at; those not listed are the file's own.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What somebody loaded, whoever it was.
+    """The state after a load, by the oracle or by this project.
 
     read         (module, link-time address, size) → bytes
     names        addresses outside the modules → the symbols that are there
