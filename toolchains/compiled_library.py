@@ -83,7 +83,7 @@ VARIANTS: Mapping[str, Row] = {
 #: Sources that are linked together, by the first's name.
 _GROUPS: Mapping[str, tuple[str, ...]] = {"strings": ("strings", "memory")}
 #: Sources none of whose functions passes a floating-point value in a register of its own on Arm.
-_PLAIN_SOURCES = frozenset({"memory", "strings", "integers", "soft_float", "half"})
+_PLAIN_SOURCES = frozenset({"memory", "strings", "integers", "soft_float", "half", "patterns", "trees"})
 
 
 def _defined(path: Path) -> list[str]:

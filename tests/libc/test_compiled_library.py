@@ -276,6 +276,33 @@ def _sign(value: int) -> int:
     return (value > 0) - (value < 0)
 
 
+@pytest.mark.parametrize("arch", ISAS)
+def test_patterns_and_wide_strings(arch: str) -> None:
+    pathname, period, casefold = 1, 4, 16
+    matches = {
+        (b"a*[ch]?", b"abc.", 0): True, (b"*.c", b"d/x.c", 0): True, (b"*.c", b"d/x.c", pathname): False,
+        (b"*", b".x", period): False, (b"[[:alpha:]-]*", b"-", 0): True, (b"A[!b]", b"ac", casefold): True,
+        (b"x*y*z", b"xaybzq", 0): False, (b"a\\", b"a\\", 0): False, (b"[a", b"[a", 0): True,
+    }  # fmt: skip
+    with Machine(arch) as machine:
+        compiled: CompiledLibrary = machine.linker.resolver.after[-1].compiled  # type: ignore[union-attr]
+
+        def call(name: str, prototype: str, *arguments: object) -> int:
+            address = compiled.lookup(name)
+            assert address is not None
+            return int(machine.call(address, prototype, *arguments))  # type: ignore[arg-type]
+
+        for (pattern, text, flags), matched in matches.items():
+            found = call("fnmatch", "int(const char *, const char *, int)", pattern, text, flags)
+            assert found == (not matched), (pattern, text, flags)
+        place = machine.heap.malloc(256)
+        machine.memory.write(place, " -42x".encode("utf-32-le") + bytes(4))
+        assert call("wcstol", "long(void *, void *, int)", place, place + 64, 0) == -42
+        assert machine.memory.read_uint(place + 64, machine.memory.architecture.word_size) == place + 16
+        assert call("wcscspn", "size_t(void *, void *)", place, place + 8) == 2
+        assert [call("wcwidth", "int(int)", c) for c in (0, 65, 0x301, 0x65E5, 7)] == [0, 1, 0, 2, -1]
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_bad_pointer_is_a_fault_that_names_the_function(target: str) -> None:
     with Machine(arch_of(target)) as machine:
