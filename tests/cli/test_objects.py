@@ -67,6 +67,14 @@ def test_a_call_pulls_in_what_it_needs_and_no_more(relink_emu: RunCommand, kind:
     assert "undefined symbol: nowhere" in whole.err
 
 
+def test_wrap_puts_a_function_of_another_object_before_one(relink_emu: RunCommand, kind: str) -> None:
+    wrapper = "int __real_add(int, int); int __wrap_add(int a, int b) { return 100 + __real_add(a, b); }\n"
+    files = [compiled(kind, text) for text in (TWICE, ADD, wrapper)]
+    command = ("call", files[0], "--with", files[1], "--with", files[2], "int twice(int)(21)")
+    assert relink_emu(*command, "--wrap", "add").out == "142\n"
+    assert relink_emu(*command).status == 1, "__real_add is a name like any other"
+
+
 def test_what_no_file_defines_is_named(relink_emu: RunCommand, kind: str) -> None:
     result = relink_emu("load", compiled(kind, TWICE))
     assert result.status == 1

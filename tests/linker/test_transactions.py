@@ -128,7 +128,7 @@ KINDS: dict[str, Callable[[str], Bad]] = {
     ),
     "damaged symbol names of a dependency": lambda a: Bad(
         wrong(a, Rel(PLACE + 32, SYMBOLIC[a], "own"), needed=["libbroken.so"]), MalformedElf,
-        files=broken(a, {DynamicTag.STRSZ: 3}),
+        files=broken(a, {DynamicTag.STRTAB: 1 << 24}),
     ),
     "not ELF": lambda a: Bad(b"hello", NotElf),
     "another machine": lambda a: Bad(Library("arm" if a != "arm" else "i386"), UnsupportedElf),
