@@ -87,8 +87,8 @@ NAMES: dict[str, str] = {
         posix_fadvise64 pread pread64 pwrite pwrite64 read stat stat64 write
     """,
     "mman": """
-        __madvise __mprotect __munmap madvise mlock mmap mmap64 mprotect mremap msync munlock munmap
-        posix_madvise
+        __clear_cache __madvise __mprotect __munmap __riscv_flush_icache madvise mlock mmap mmap64 mprotect
+        mremap msync munlock munmap posix_madvise
     """,
     "limits": """
         __brk __register_atfork __sbrk __statfs brk fstatfs fstatfs64 getrlimit getrlimit64 prctl

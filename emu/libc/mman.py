@@ -64,3 +64,14 @@ def posix_madvise(libc: Libc, address: int, size: int, advice: int) -> int:
 @export("int msync(void *address, size_t size, int flags)", alias=("mlock", "munlock"))
 def msync(libc: Libc, address: int, size: int, flags: int) -> int:
     return 0
+
+
+@export("int __riscv_flush_icache(void *begin, void *end, unsigned long flags)")
+def riscv_flush_icache(libc: Libc, begin: int, end: int, flags: int) -> int:
+    """The engines notice changed code without it."""
+    return 0
+
+
+@export("void __clear_cache(void *begin, void *end)")
+def clear_cache(libc: Libc, begin: int, end: int) -> None:
+    """Of the compiler's helper library; see `__riscv_flush_icache`."""

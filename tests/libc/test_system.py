@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emu import Machine
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.lifecycle import finish
 from tests.libc.fake import Harness, Values
+from tests.objects.build import compiled
 
 
 @given(st.integers(0, (1 << 32) - 1))
@@ -255,3 +257,14 @@ def test_finish_runs_what_atexit_registered(host):
     finish(host.libc)
     finish(host.libc)
     assert order == [2, 1, 0]
+
+
+@pytest.mark.parametrize("arch", ["aarch64", "riscv64"])
+def test_caches_of_instructions_need_no_flush(arch: str) -> None:
+    source = """
+    void __clear_cache(void *begin, void *end);
+    int __riscv_flush_icache(void *begin, void *end, unsigned long flags);
+    int flushed(char *code) { __clear_cache(code, code + 8); return __riscv_flush_icache(code, code + 8, 0); }
+    """
+    with Machine(arch) as machine:
+        assert machine.load(compiled(arch, source)).function("flushed", "int flushed(char *)")(bytearray(8)) == 0
