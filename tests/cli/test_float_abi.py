@@ -44,7 +44,7 @@ def test_the_files_own_is_taken(relink_emu: RunCommand, target: str, abi: FloatA
 @pytest.mark.parametrize(("target", "abi"), CASES)
 def test_a_clash_names_the_option(relink_emu: RunCommand, target: str, abi: FloatAbi) -> None:
     path = compiled(target, SOURCE, *FLAGS[target, abi])
-    clash = f"makes {abi.value} calls, this machine hard-float ones: give --float-abi {abi.value}"
+    clash = f"makes {abi.value} calls, this machine makes hard-float calls: give --float-abi {abi.value}"
     result = relink_emu("call", path, "--float-abi", "hard-float", CALL)
     assert result.status == 1
     assert clash in result.err

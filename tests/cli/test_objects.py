@@ -35,7 +35,7 @@ def test_static_thread_local_storage_has_the_room_that_is_asked_for(relink_emu: 
     path, call = compiled(target, source, "-fPIE", "-ftls-model=local-exec"), "int end(void)()"
     error = relink_emu("call", path, call)
     assert error.status
-    size = re.search(r"--tls-size: (\d+) would do", error.err)
+    size = re.search(r"--tls-size: (\d+) is enough", error.err)
     assert size is not None, error.err
     assert relink_emu("call", path, "--tls-size", size[1], call).out == "5\n"
 

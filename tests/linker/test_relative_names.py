@@ -12,7 +12,7 @@ from tests.machine.dl import Guest, library
 from tests.objects.build import TARGETS
 
 RELATIVE = ["./liba.so", "dir/liba.so", "../liba.so", "dir/../../app/liba.so", "./dir//liba.so"]
-NO_DIRECTORY = "relative to a working directory the guest does not have"
+NO_DIRECTORY = "relative to a working directory, which the guest does not have"
 
 
 @pytest.mark.parametrize("needed", RELATIVE)

@@ -61,7 +61,7 @@ def test_hard_float_is_the_usual_way(target: str) -> None:
 @pytest.mark.parametrize(("target", "abi"), CASES)
 def test_a_machine_of_the_usual_way_refuses_other_code_and_is_as_before(target: str, abi: FloatAbi) -> None:
     with Machine(arch_of(target)) as machine:
-        with pytest.raises(UnsupportedElf, match=rf"makes {abi.value} calls, this machine hard-float ones"):
+        with pytest.raises(UnsupportedElf, match=rf"makes {abi.value} calls, this machine makes hard-float calls"):
             machine.load(compiled(target, SOURCE, *FLAGS[target, abi]), allow_unresolved=True)
         assert not machine.linker.images
 
@@ -71,7 +71,7 @@ def test_objects_of_two_ways_are_not_linked_together(target: str, abi: FloatAbi)
     provider = "double host(float a, double b, int n) { return b; }"
     usual, other = compiled(target, SOURCE), compiled(target, provider, *FLAGS[target, abi])
     linker = Linker(HostMemory(arch_of(target)))
-    with pytest.raises(LinkError, match=rf"makes {abi.value} calls, .* hard-float ones"):
+    with pytest.raises(LinkError, match=rf"makes {abi.value} calls, .* makes hard-float calls"):
         linker.load([usual, other])
     assert linker.load([other]).float_abi is abi
 

@@ -49,7 +49,7 @@ def test_what_the_static_area_has_no_room_for_says_which_size_would_do(target: s
             machine.load(path)
         text = str(caught.value)
         assert "cannot allocate memory in static TLS block" in text
-        needed = re.search(r"needs (\d+) bytes; \d+ of 65536 .*\(tls_size, --tls-size: (\d+) would do\)", text)
+        needed = re.search(r"needs (\d+) bytes; \d+ of 65536 .*\(tls_size, --tls-size: (\d+) is enough\)", text)
         assert needed is not None, text
         assert int(needed[1]) >= MEBIBYTE
         with Machine(arch_of(target), tls_size=int(needed[2])) as machine:

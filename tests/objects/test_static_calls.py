@@ -154,6 +154,6 @@ def test_code_for_another_float_abi_links_but_is_not_called(flavour: str) -> Non
     """Its numbers would be looked for where they are not."""
     files = _files(flavour, STACKS["picolibc"])
     with Machine(SHELVES[flavour].arch, hosted_libc=False) as machine:
-        with pytest.raises(UnsupportedElf, match=r"makes soft-float calls, this machine hard-float ones"):
+        with pytest.raises(UnsupportedElf, match=r"makes soft-float calls, this machine makes hard-float calls"):
             machine.load(files, undefined=["strtod"], name="static")
         assert not machine.linker.images
