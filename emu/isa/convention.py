@@ -135,8 +135,9 @@ class CallingConvention:
     pops_result_pointer: bool  #: the callee takes that argument off the stack
     argument_alignment: int  #: bytes; no argument is aligned more on the stack
     vectors_in_aggregates: bool  #: whether compilers agree on how structures with vectors are passed; else refused
-    #: Whether compilers agree on homogeneous aggregates that are packed or of halves; else those are refused.
-    odd_homogeneous: bool
+    #: Whether compilers agree on homogeneous aggregates that are packed or of halves, and on packed structures
+    #: with bit-fields of types wider than a word; else those are refused.
+    odd_aggregates: bool
     natural_alignment: bool  #: of a structure what its members have counts, not attributes of the whole
     x87: X87Stack | None  #: floating-point results without a register are returned on the x87 stack
     preserved_integers: tuple[str, ...]  #: registers that a callee preserves, besides sp and the link register

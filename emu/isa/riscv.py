@@ -84,7 +84,7 @@ def _convention(arch: str, word: int) -> CallingConvention:
         pops_result_pointer=False,
         argument_alignment=16,
         vectors_in_aggregates=True,
-        odd_homogeneous=True,
+        odd_aggregates=True,
         natural_alignment=False,
         x87=None,
         preserved_integers=numbered("s", 12),

@@ -135,7 +135,7 @@ class Generator:
             return Complex(part)
         if kind < 0.95 and self._vectors and (not inside or self.rules.vectors_in_aggregates):
             return self._vector()
-        if kind < 0.97 and self._float16 and (not inside or self.rules.odd_homogeneous):
+        if kind < 0.97 and self._float16 and (not inside or self.rules.odd_aggregates):
             return self._named("_Float16")
         return self._named("double")
 
@@ -163,7 +163,7 @@ class Generator:
         packed = dice.random() < 0.06
         if packed and keyword == "union" and any(each.width for each in members):
             packed = False  # gcc and clang do not agree on misaligned bit-fields of unions on x86-64
-        if not self.rules.odd_homogeneous and not any(isinstance(each.type, Integer) for each in members):
+        if not self.rules.odd_aggregates and not any(isinstance(each.type, Integer) for each in members):
             packed = False  # where gcc and clang stack a packed homogeneous aggregate on Arm differs
         align = dice.choice((8, 16)) if dice.random() < 0.05 else 0
         lay_out(struct, members, self.model, packed=packed, align=align)
