@@ -119,6 +119,7 @@ def _words(item: pytest.Item) -> Iterator[object]:
 _SLOW = (
     "fuzz",
     "test_hostile.py",
+    "test_hostile_more.py",
     "libraries",
     "oracle",
     "scenarios",

@@ -18,6 +18,7 @@ import pytest
 from emu import Machine
 from emu.errors import BudgetExceeded, GuestFault
 from relink.errors import ElfError, UnresolvedSymbol
+from relink.module import Stage
 from tests.fixtures import arch_of, fixture
 from tests.fuzz.state import state
 
@@ -67,6 +68,10 @@ def test_ctrl_c_in_a_load_leaves_nothing_behind(target: str) -> None:
                 timer.join()
             if library is not None:
                 machine.unload(library.image)
+            elif machine.linker.images:  # it was complete, and had not returned yet
+                (image,) = machine.linker.images
+                assert image.stage is Stage.INITIALISED
+                machine.unload(image)
             assert state(machine) == before
         load()
         assert state(machine) == before

@@ -1,0 +1,46 @@
+"""A hundred further guests that misbehave end in a typed error or an answer, within time and memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from emu import Machine
+from relink.errors import RelinkError
+from tests.fixtures import arch_of
+from tests.machine.test_hostile import resident
+from tests.objects.build import TARGETS, compiled, linked
+
+SOURCE = Path(__file__).parent / "sources" / "hostile_more.c"
+SECONDS, LATE, MEMORY = 0.1, 0.6, 64 << 20
+#: One target of each engine; all of them when hours are asked for.
+CHOSEN = TARGETS if os.environ.get("RELINK_FUZZ_SECONDS") else ("x86_64", "loongarch64")
+_FLAGS = ("-fPIC", "-fno-builtin", "-w", "-Wno-error", "-O1", "-std=gnu89", "-Wno-incompatible-pointer-types")
+
+
+@pytest.mark.parametrize("target", CHOSEN)
+def test_no_guest_outlives_its_limits(target: str) -> None:
+    names = re.findall(r"^int (\w+)\(void\)", SOURCE.read_text(), re.M)
+    assert len(names) > 100
+    flags = (*_FLAGS, *(("-mno-lsx",) if target == "loongarch64" else ()))
+    path = linked(target, [compiled(target, SOURCE.read_text(), *flags)])
+    before = resident()
+    for name in names:
+        machine = Machine(arch_of(target), timeout=SECONDS, memory_limit=MEMORY, files={"/file": b"content"})
+        address = machine.load(path).symbols[name].address
+        begin = time.process_time()
+        with suppress(RelinkError):
+            machine.call(address, "int(void)")
+        assert time.process_time() - begin < SECONDS + LATE, name
+        machine.libc.stdout.clear()
+        assert machine.call(machine.define("five", (lambda: 5, "int(void)")), "int(void)") == 5, name
+        begin = time.process_time()
+        with suppress(RelinkError):
+            machine.close()
+        assert time.process_time() - begin < SECONDS + LATE, f"close after {name}"
+    assert resident() - before < MEMORY + (100 << 20)
