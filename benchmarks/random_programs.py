@@ -120,10 +120,12 @@ def main() -> None:
     counts: Counter[tuple[str, str, str]] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.first, options.first + options.seeds):
+            if time.monotonic() > until:
+                break
             source = Path(folder, f"seed{seed}.c")
             # It leaves a file about the host, platform.info, where it runs.
             run(["csmith", "--seed", str(seed), "--max-funcs", "4", "--output", str(source)], folder)
-            if source.exists() and time.monotonic() < until:
+            if source.exists():
                 compare(source, seed, options.include, counts, until)
     for target in TARGETS:
         for kind, level in itertools.product(KINDS, LEVELS):
