@@ -217,6 +217,16 @@ def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> En
     return encode
 
 
+def _complex_encoder(ctype: Complex, label: str) -> Encoder:
+    part, bits = _float_encoder(ctype.part, label), 8 * ctype.part.size
+
+    def encode(value: object, buffers: Lender | None) -> int:
+        number = complex(value)  # type: ignore[call-overload]
+        return part(number.real, None) | part(number.imag, None) << bits
+
+    return encode
+
+
 def _reference_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> Encoder:
     """The encoder of a reference: a number is copied to the guest as the target type; other values are as for a
     pointer.
@@ -228,12 +238,14 @@ def _reference_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> 
         value_of = _integer_encoder(rules, target, label)
     elif isinstance(target, Floating):
         value_of = _float_encoder(target, label)
+    elif isinstance(target, Complex):
+        value_of = _complex_encoder(target, label)
     else:
         return pointer
     size = target.size
 
     def encode(value: object, buffers: Lender | None) -> int:
-        if buffers is None or not isinstance(value, int | float):
+        if buffers is None or not isinstance(value, int | float | complex):
             return pointer(value, buffers)
         pattern = value_of(value, None) & (1 << 8 * size) - 1
         return buffers.lend(pattern.to_bytes(size, "little"))

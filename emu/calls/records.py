@@ -101,6 +101,13 @@ class Record(View):
         made._at_ = at
         return made
 
+    def __copy__(self) -> Self:
+        """A record of Python's own with the values of now."""
+        return self._over_(Store(bytearray(bytes(self)), self._store_.memory), 0)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self.__copy__()
+
     def __iter__(self) -> Iterator[object]:
         return (getattr(self, name) for name in self._names_)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -131,7 +132,9 @@ def test_variables_are_seen_as_what_they_hold(lib: Library) -> None:
     view = machine_of(lib).view(symbols["origin"].address, lib.types.point)
     view.x = 33
     assert symbols["origin"].x == 33
+    kept = copy.copy(view)
     view.x = 3
+    assert (kept.x, symbols["origin"].x, kept.address) == (33, 3, None)
 
 
 def test_what_points_at_structures_and_numbers(lib: Library) -> None:
