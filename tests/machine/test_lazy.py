@@ -20,6 +20,8 @@ from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked
 from toolchains.oracle.scenarios import CALLS
 
+pytestmark = pytest.mark.sample(4)
+
 LATER = [BindMode.LAZY, BindMode.FAITHFUL]
 
 CALLER = """

@@ -18,6 +18,8 @@ from tests.fixtures import arch_of, fixture, targets_of
 from tests.objects.build import TARGETS as COMPILED
 from tests.objects.build import compiled, linked
 
+pytestmark = pytest.mark.sample(4)
+
 # Long enough for any jump; called directly from inside, through a pointer, and by name.
 _SOURCE = """
 int counter = 1;

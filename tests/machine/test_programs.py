@@ -23,6 +23,8 @@ from tests.objects.build import TARGETS, compiled, linked, program
 from toolchains.errors import ToolchainError
 from toolchains.oracle.run import emulator
 
+pytestmark = pytest.mark.sample(6)
+
 SOURCES = Path(__file__).with_name("sources")
 ARGUMENTS = ("tell", "one", "with space", "")
 ENVIRONMENT = {"HOME": "/root", "EMPTY": ""}

@@ -18,6 +18,8 @@ from tests.grouping import by, each
 from tests.objects.build import compiled, linked
 from toolchains.recipes import RECIPES
 
+pytestmark = pytest.mark.sample(4)
+
 FAR = 0x2000_0000  #: where imports lie when they are out of a call's reach
 
 

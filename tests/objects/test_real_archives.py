@@ -28,7 +28,7 @@ LIBRARIES = [
     for flavour, shelf in SHELVES.items()
     for name in shelf.files
 ]
-_SAMPLE = 2  #: libraries of each flavour, unless all are asked for
+_SAMPLE = 1  #: library of each flavour, unless all are asked for
 _TRAP = 0x2000_0000
 _TLS_SIZE = 1 << 16
 _ALONE = 24  #: members of each archive that are linked by themselves, spread evenly

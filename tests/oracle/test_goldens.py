@@ -38,7 +38,7 @@ CASES = [
 ]
 
 
-@by(("target", "scenario"), CASES, sample=40)
+@by(("target", "scenario"), CASES, sample=30)
 def test_every_word_is_what_the_real_dynamic_linker_wrote(
     target: str, scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
