@@ -19,6 +19,7 @@ from relink.records import dataclass
 
 if TYPE_CHECKING:
     from emu.libc.library import Libc
+    from emu.libc.mapping import Shared
     from emu.memory.limit import MemoryLimit
 
 O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 1, 2, 0o100, 0o200, 0o1000, 0o2000
@@ -34,9 +35,7 @@ _ENTRY_COST = 512  #: host memory in bytes for a file or folder, without its nam
 
 @dataclass
 class Descriptor:
-    """One open file. With `data` None it is a stream: `output` is called with written bytes, `input` with a size;
-    it returns at most that many bytes, none at the end.
-    """
+    """One open file; with `data` None a stream: `output` takes bytes, `input` the most it may return."""
 
     path: str
     flags: int = 0
@@ -132,6 +131,7 @@ class FileSystem:
     LARGEST_FILE = 1 << 30  #: size limit of a file in bytes
 
     def __init__(self, libc: Libc) -> None:
+        self.shared: list[Shared] = []  #: writable shared mappings (`emu.libc.mapping`)
         self.files = libc.files
         self.limit = libc.limit
         self.directories: set[str] = {"/"}

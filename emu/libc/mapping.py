@@ -12,8 +12,9 @@ from emu.libc.errno import Errno, FileError
 from emu.ports import PageMemory
 from relink.errors import AddressSpaceError
 from relink.memory.address_space import PAGE, page_ceil
+from relink.records import dataclass
 
-__all__ = ["advise", "map_memory", "protect", "remap", "unmap"]
+__all__ = ["Shared", "advise", "map_memory", "protect", "remap", "unmap", "write_back"]
 
 _MAP_SHARED, _MAP_FIXED, _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x01, 0x10, 0x20, 0x10_0000
 _PROT_WRITE = 2
@@ -30,11 +31,28 @@ class OpenFile(Protocol):
 
     @property
     def data(self) -> bytearray | bytes | None: ...
+    @property
+    def readable(self) -> bool: ...
+    @property
+    def writable(self) -> bool: ...
     def read(self, count: int, at: int | None = None) -> bytes: ...
+    def write(self, data: bytes, at: int | None = None) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A writable shared mapping of a file: [start, end) of memory, and where `start` is in the file."""
+
+    start: int
+    end: int
+    file: OpenFile
+    offset: int
 
 
 class OpenFiles(Protocol):
     """The table of descriptors."""
+
+    shared: list[Shared]  #: mappings whose contents are to be written back
 
     def get(self, number: int) -> OpenFile: ...
 
@@ -59,16 +77,44 @@ def map_memory(
         raise FileError(Errno.EINVAL)
     if size > LARGEST:
         raise FileError(Errno.ENOMEM)
-    content = b""
+    content, shared = b"", False
     if not flags & _MAP_ANONYMOUS:
         descriptor = files.get(number)
-        if flags & _MAP_SHARED and bits & _PROT_WRITE and isinstance(descriptor.data, bytes | bytearray):
-            raise FileError(Errno.ENODEV)
+        writes = bool(flags & _MAP_SHARED and bits & _PROT_WRITE)
+        shared = writes and isinstance(descriptor.data, bytes | bytearray)
+        if not descriptor.readable or (shared and not descriptor.writable):
+            raise FileError(Errno.EACCES)
         content = descriptor.read(size, offset) if isinstance(descriptor.data, bytes | bytearray) else b""
     address = _place(memory, hint, page_ceil(size), flags, protection_of(bits))
     if content:
         memory.write(address, content)
+    if shared:
+        files.shared.append(Shared(address, address + page_ceil(size), descriptor, offset))
     return address
+
+
+def write_back(memory: PageMemory, files: OpenFiles, start: int = 0, end: int = 1 << 64) -> None:
+    """Write to their files what shared mappings have changed in a range. Raises FileError."""
+    for mapped in files.shared:
+        low, high = max(start, mapped.start), min(end, mapped.end)
+        at = mapped.offset + low - mapped.start
+        size = min(high - low, len(mapped.file.data or b"") - at)
+        if size > 0 and memory.is_mapped(low, page_ceil(size)):
+            content = memory.read(low, size)
+            if content != bytes((mapped.file.data or b"")[at : at + size]):
+                mapped.file.write(content, at)
+
+
+def _forget(files: OpenFiles, start: int, end: int) -> None:
+    """The range is no longer mapped."""
+    kept: list[Shared] = []
+    for mapped in files.shared:
+        if mapped.start < start:
+            kept.append(Shared(mapped.start, min(mapped.end, start), mapped.file, mapped.offset))
+        if mapped.end > end:
+            after = max(mapped.start, end)
+            kept.append(Shared(after, mapped.end, mapped.file, mapped.offset + after - mapped.start))
+    files.shared[:] = kept
 
 
 def _place(memory: PageMemory, hint: int, size: int, flags: int, protection: Protection) -> int:
@@ -85,10 +131,13 @@ def _place(memory: PageMemory, hint: int, size: int, flags: int, protection: Pro
         raise FileError(Errno.ENOMEM) from None
 
 
-def unmap(memory: PageMemory, address: int, size: int) -> None:
+def unmap(memory: PageMemory, files: OpenFiles, address: int, size: int) -> None:
     """Unmap all pages of a range, mapped or not. Raises FileError."""
     if address % PAGE or not size:
         raise FileError(Errno.EINVAL)
+    end = address + page_ceil(size)
+    write_back(memory, files, address, end)
+    _forget(files, address, end)
     memory.unmap_pages(address, page_ceil(size))
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.libc import mapping
+from emu.libc.errno import Errno
 from emu.libc.files import attempt
 from emu.libc.filesystem import FileError, file_system
 from emu.libc.table import export
+from relink.memory.address_space import PAGE, page_ceil
 
 if TYPE_CHECKING:
     from emu.libc.guest import Arguments
@@ -47,7 +49,7 @@ def mprotect(libc: Libc, address: int, size: int, protection: int) -> int:
 
 @export("int munmap(void *address, size_t size)", alias=("__munmap",))
 def munmap(libc: Libc, address: int, size: int) -> int:
-    return attempt(libc, lambda: mapping.unmap(libc.mappings, address, size))
+    return attempt(libc, lambda: mapping.unmap(libc.mappings, file_system(libc), address, size))
 
 
 @export("int madvise(void *address, size_t size, int advice)", alias=("__madvise",))
@@ -61,8 +63,16 @@ def posix_madvise(libc: Libc, address: int, size: int, advice: int) -> int:
     return 0
 
 
-@export("int msync(void *address, size_t size, int flags)", alias=("mlock", "munlock"))
+@export("int msync(void *address, size_t size, int flags)")
 def msync(libc: Libc, address: int, size: int, flags: int) -> int:
+    if address % PAGE:
+        return libc.fail(Errno.EINVAL)
+    end = address + page_ceil(size)
+    return attempt(libc, lambda: mapping.write_back(libc.mappings, file_system(libc), address, end))
+
+
+@export("int mlock(const void *address, size_t size)", alias=("munlock",))
+def mlock(libc: Libc, address: int, size: int) -> int:
     return 0
 
 

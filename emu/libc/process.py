@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno, message
+from emu.libc.filesystem import file_system
 from emu.libc.handlers import Handler, Handlers, register, run_handlers, run_thread_handlers
+from emu.libc.mapping import write_back
 from emu.libc.table import export, export_data, has_aeabi
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def cxa_finalize(libc: Libc, dso: int) -> None:
 def exit_(libc: Libc, status: int) -> None:
     run_thread_handlers(libc)
     run_handlers(libc, libc.state(Handlers).registered)
-    raise GuestExit(status)
+    exit_now(libc, status)
 
 
 @export("void quick_exit(int status)")
@@ -64,6 +66,7 @@ def quick_exit(libc: Libc, status: int) -> None:
 
 @export("void _exit(int status)", alias=("_Exit",))
 def exit_now(libc: Libc, status: int) -> None:
+    write_back(libc.mappings, file_system(libc))
     raise GuestExit(status)
 
 

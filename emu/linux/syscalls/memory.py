@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.libc import mapping
+from emu.libc.errno import Errno
 from emu.libc.filesystem import file_system
 from emu.linux.syscalls.kernel import call
 from relink.errors import AddressSpaceError
@@ -62,7 +63,15 @@ def mmap2(kernel: SystemCalls, hint: int, size: int, bits: int, flags: int, numb
 
 @call("munmap")
 def munmap(kernel: SystemCalls, address: int, size: int) -> int:
-    mapping.unmap(kernel.mappings, address, size)
+    mapping.unmap(kernel.mappings, file_system(kernel.libc), address, size)
+    return 0
+
+
+@call("msync")
+def msync(kernel: SystemCalls, address: int, size: int, flags: int) -> int:
+    if address % _MAP_UNIT:
+        return -Errno.EINVAL
+    mapping.write_back(kernel.mappings, file_system(kernel.libc), address, address + page_ceil(size))
     return 0
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort, GuestExit
 from emu.libc.errno import Errno
+from emu.libc.filesystem import file_system
+from emu.libc.mapping import write_back
 from emu.libc.process import PROCESS_ID
 from emu.linux.syscalls.kernel import call
 
@@ -22,6 +24,7 @@ _SIGNALS = {
 
 @call("exit", "exit_group")
 def exit_(kernel: SystemCalls, status: int) -> int:
+    write_back(kernel.mappings, file_system(kernel.libc))
     raise GuestExit(status & 0xFF)
 
 
