@@ -175,7 +175,7 @@ def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, 
         case Aggregates.HOMOGENEOUS:
             parts = _homogeneous(rules, size, found) if in_registers else ()
             odd = parts and (parts[0].size == 2 or ctype.alignment < found[0].type.alignment)
-            if not rules.odd_aggregates and (odd or _has_wide_packed_field(rules, found, alignment)):
+            if not rules.odd_aggregates and (odd or _has_wide_packed_field(rules, ctype, alignment)):
                 raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}")
             return Shape(parts, True, size, alignment)
     return Shape(_flattened(rules, ctype, found) if in_registers else (), True, size, alignment)
@@ -303,9 +303,9 @@ def _homogeneous(rules: CallingConvention, size: int, found: tuple[Leaf, ...]) -
     return tuple(Part(bank, number * first.size, first.size) for number in range(members))
 
 
-def _has_wide_packed_field(rules: CallingConvention, found: tuple[Leaf, ...], alignment: int) -> bool:
+def _has_wide_packed_field(rules: CallingConvention, ctype: Struct | Complex, alignment: int) -> bool:
     """Whether a bit-field has a type that would align the structure more: gcc lets it align the argument."""
-    fields = (leaf.type.alignment for leaf in found if leaf.bits is not None)
+    fields = (leaf.type.alignment for leaf in leaves(ctype) if leaf.bits is not None)
     return max(fields, default=0) > max(alignment, rules.word_size)
 
 
