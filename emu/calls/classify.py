@@ -169,6 +169,9 @@ def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, 
     alignment = _argument_alignment(rules, ctype)
     match rules.aggregates:
         case Aggregates.STACK:
+            if isinstance(ctype, Struct) and ctype.is_union and size > _largest_member(ctype):
+                # clang passes what its members need, gcc the padding too.
+                raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}, which is padded")
             return Shape((), False, size, alignment)
         case Aggregates.EIGHTBYTES:
             return Shape(_eightbytes(ctype, size, found), False, size, alignment)
@@ -179,6 +182,10 @@ def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, 
                 raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}")
             return Shape(parts, True, size, alignment)
     return Shape(_flattened(rules, ctype, found) if in_registers else (), True, size, alignment)
+
+
+def _largest_member(union: Struct) -> int:
+    return max((sized(member.type).size for member in union.members or ()), default=0)
 
 
 def has_vector(ctype: CType) -> bool:
