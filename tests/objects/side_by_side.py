@@ -45,6 +45,8 @@ _OUTSIDE = BASE - 0x1_0000  #: addresses given to what the members leave undefin
 _LINKERS_OWN = ("__start_", "__stop_", "__init_array", "__fini_array", "__preinit_array", "_end", "end", "_edata",
                 "__ehdr_start", "_etext", "__rel", "__bss_start", "_DYNAMIC", "__executable_start",
                 "__global_pointer$", "__exidx", "__dso_handle", "_TLS_MODULE_BASE_", "__data_start")  # fmt: skip
+_OWN_NAMES = frozenset(_LINKERS_OWN)
+_OWN_PREFIXES = tuple(name for name in _LINKERS_OWN if name.startswith("__"))
 #: Sections other linkers rewrite rather than copy.
 _WEAK_CALLS_VARY = ("aarch64", "arm", "riscv64", "riscv32", "loongarch64")
 _REWRITTEN = (".eh_frame", ".ARM.exidx", ".note.gnu.property", ".ARM.attributes", ".sframe")
@@ -203,18 +205,16 @@ def _may_differ(row: Reloc) -> Allowed | None:
 
 @functools.cache
 def sample(paths: tuple[Path, ...], count: int) -> list[tuple[str, bytes]]:
-    """Up to `count` members spread evenly over the archives, of those that ask for no name every linker defines
-    its own way, and hold no common symbols."""
-    archives = [Archive.open(path) for path in paths]
-    members = [(archive, number) for archive in archives for number in archive.objects]
-    step = max(len(members) // count, 1)
-    found: list[tuple[str, bytes]] = []
-    for begin in range(0, len(members), step):
-        for archive, number in members[begin : begin + step]:
+    """`count` members spread evenly over the archives, of those that ask for no name every linker defines its own
+    way, and hold no common symbols."""
+    fit: list[tuple[str, bytes]] = []
+    for path in paths:
+        archive = Archive.open(path)
+        for number in archive.objects:
             if is_fit(archive.object(number)):
-                found.append((archive.members[number].full_name, archive.members[number].data.tobytes()))
-                break
-    return found[:count]
+                fit.append((archive.members[number].full_name, archive.members[number].data.tobytes()))
+    step = max(len(fit) // count, 1)
+    return fit[::step][:count]
 
 
 def is_fit(file: ObjectFile) -> bool:
@@ -222,11 +222,7 @@ def is_fit(file: ObjectFile) -> bool:
     undefined = symbols.names.take(symbols.undefined).texts()
     names = [section.name for section in file.sections if section.flags & SectionFlag.ALLOC and section.size]
     repeated = len(set(names)) != len(names)
-    own = any(
-        name == known or (known.startswith("__") and name.startswith(known))
-        for name in undefined
-        for known in _LINKERS_OWN
-    )
+    own = not _OWN_NAMES.isdisjoint(undefined) or any(name.startswith(_OWN_PREFIXES) for name in undefined)
     return not own and not repeated and bool(names) and not bool((symbols.section == COMMON).any())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,9 @@ def taken(lib: Library, *names: str) -> set[str]:
 @pytest.mark.parametrize("flags", ["rcsD", "rcSD", "rcsDT"], ids=["indexed", "without index", "thin"])
 @pytest.mark.parametrize("first", ["object", "archive"])
 def test_members_come_by_need_in_any_order(target: str, flags: str, first: str, tmp_path: Path) -> None:
-    archive = archived(tmp_path / "lib.a", objects(target, UNUSED, BOTTOM, TOP, MIDDLE), flags)
+    # A thin archive's members are to lie in its folder.
+    members = [Path(shutil.copy(path, tmp_path)) for path in objects(target, UNUSED, BOTTOM, TOP, MIDDLE)]
+    archive = archived(tmp_path / "lib.a", members, flags)
     user = objects(target, USER)[0]
     with Machine(arch_of(target)) as machine:
         lib = machine.load([user, archive] if first == "object" else [archive, user])
