@@ -51,10 +51,13 @@ def target(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def lib(target: tuple[str, str], request: pytest.FixtureRequest) -> Iterator[Library]:
+def lib(
+    target: tuple[str, str], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Library]:
     triple, suffix = target
-    cache: Any = request.config.cache
-    path = build(cache.mkdir("own-library"), triple, suffix)
+    cache: Any = getattr(request.config, "cache", None)
+    folder = tmp_path_factory.getbasetemp() if cache is None else cache.mkdir("own-library")
+    path = build(folder, triple, suffix)
 
     def ask(origin: Any, z: Any, n: int) -> tuple[int, int]:
         return origin.x + n, origin.y + int(z.re * z.im)
