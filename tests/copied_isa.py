@@ -16,7 +16,7 @@ import pytest
 
 import emu.isa
 import relink.arch
-from emu.cpu import unicorn_isas
+from emu.cpu import instruction_sizes, unicorn_isas
 from relink.elf import headers
 from toolchains import targets
 
@@ -41,6 +41,9 @@ def copy_pages(folder: Path) -> None:
     relink.arch._PAGES[COPY] = (f"{COPY}_page", MACHINE, 64)
     isas = dict(unicorn_isas.ISAS)
     unicorn_isas.ISAS = {**isas, COPY: isas[ORIGINAL]}
+    sizes = instruction_sizes.SIZES
+    assert isinstance(sizes, dict)
+    sizes[COPY] = sizes[ORIGINAL]
 
 
 class CopiedHeader(headers.Header):
