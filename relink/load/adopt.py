@@ -123,11 +123,14 @@ def read_image(memory: AddressSpace, address: int, source: Source | None, name: 
     return decoded
 
 
+_WIDEST_GAPS = 64 << 20  #: bytes between segments of an adopted image, at most
+
+
 def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
     """A region at the image's address, with a copy of its memory as buffer.
 
-    Raises LinkError when the address is not page-aligned, AddressSpaceError when a segment is not mapped. A larger
-    p_align is not enforced, because older ld.so did not honour it.
+    Raises LinkError when the address is not page-aligned or the segments are far apart, AddressSpaceError when a
+    segment is not mapped. A larger p_align is not enforced, because older ld.so did not honour it.
     """
     mask = memory.architecture.address_mask
     if bias % PAGE:
@@ -136,6 +139,11 @@ def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
         )
     place.check_contiguous(decoded)
     low, size = place.first_vaddr(decoded), place.region_size(decoded)
+    held = sum(segment.memsz for segment in decoded.segments)
+    if (
+        size - held > _WIDEST_GAPS
+    ):  # a segment without bytes may be anywhere, and the buffer is compared as a whole
+        raise LinkError(decoded.name, f"spans {size:#x} bytes of memory, of which its segments have {held:#x}")
     buffer = np.zeros(size, np.uint8)
     for segment in decoded.segments:
         content = memory.read((segment.vaddr + bias) & mask, segment.memsz)
