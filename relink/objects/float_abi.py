@@ -46,7 +46,7 @@ def _archive_float_abi(archive: Archive, arch: Architecture) -> FloatAbi | None:
         if abi is None:
             continue
         if first is not None and abi is not first[1]:
-            problem = f"{first[0]} makes {first[1].value} calls, {file.name} {abi.value} ones"
+            problem = f"{first[0]} makes {first[1].value} calls, {file.name} makes {abi.value} calls"
             raise UnsupportedElf(archive.name, f"{problem}: say which to take (float_abi=, --float-abi)")
         first = first or (file.name, abi)
     return None if first is None else first[1]
