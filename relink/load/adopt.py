@@ -140,9 +140,8 @@ def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
     place.check_contiguous(decoded)
     low, size = place.first_vaddr(decoded), place.region_size(decoded)
     held = sum(segment.memsz for segment in decoded.segments)
-    if (
-        size - held > _WIDEST_GAPS
-    ):  # a segment without bytes may be anywhere, and the buffer is compared as a whole
+    # A segment without bytes may be anywhere, and the buffer is compared as a whole.
+    if size - held > _WIDEST_GAPS:
         raise LinkError(decoded.name, f"spans {size:#x} bytes of memory, of which its segments have {held:#x}")
     buffer = np.zeros(size, np.uint8)
     for segment in decoded.segments:
