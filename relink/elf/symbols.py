@@ -113,6 +113,11 @@ class SymbolTable(SymbolRows):
         self.strings.check(self._furthest_name, "symbol names")
         return self.strings.names(self.records["name"][symbols], "symbol names", again=True)
 
+    def check_names(self) -> None:
+        """Check that all names can be read, without measuring them. Raises as `names` does."""
+        if len(self):
+            self.strings.check(self._furthest_name, "symbol names")
+
     @cached_property
     def _furthest_name(self) -> int:
         return int(self.records["name"].max())

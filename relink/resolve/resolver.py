@@ -104,6 +104,7 @@ class Resolver:
         bindings = Bindings.empty(len(symbols), (image, *scope.images))
         bindings.asked = symbols
         table = image.decoded.symbols
+        table.check_names()
         if not len(table) or not symbols.any():
             return bindings
         defined = table.section[symbols] != 0
