@@ -153,9 +153,9 @@ def ignored(name: str, variant: Variant) -> tuple[str, ...]:
 
 
 ANDROID = "APS2: no C library's dynamic linker reads Android's packed relocations, and qemu-user runs no Android"
-_WRONG_FORMAT = "glibc passes over relocations in the format that is not the psABI's, and runs what it left alone"
+_WRONG_FORMAT = "glibc ignores relocations in a format other than the psABI's, and runs the unrelocated code"
 _MUSL_PROGRAM = (
-    "musl runs no constructor before the program's own code does, and these programs have none of "
+    "musl runs no constructors before the program's code, and these programs do not have "
     "musl's start files: the probe is never reached"
 )
 
@@ -216,24 +216,24 @@ def beyond_oracle(scenario: Scenario, variant: Variant) -> str | None:
 
 _NO_IFUNC = "musl has no indirect functions"
 _NO_DESCRIPTORS = "this release of the C library's dynamic linker has no TLS descriptors for RISC-V"
-_WEAK_TLS = "the module of a weak thread-local symbol nobody defines is read all the same"
+_WEAK_TLS = "the dynamic linker reads the module of an undefined weak thread-local symbol"
 _BEYOND: Mapping[tuple[str, str], str] = {
     ("riscv32", "tls_weak"): _WEAK_TLS,
     ("loongarch64", "tls_weak"): _WEAK_TLS,
-    ("i386-gcc", "tls_desc lazily"): "glibc 2.41 crashes when it is to bind descriptors of GNU ld's lazily",
-    ("i386-clang", "exe/copy"): "qemu-user puts the dynamic linker, run by name, where the program wants to be",
-    ("x86_64-gcc", "textrel"): "glibc does not know R_X86_64_PC64 in a shared object",
+    ("i386-gcc", "tls_desc lazily"): "glibc 2.41 crashes when it binds GNU ld's descriptors lazily",
+    ("i386-clang", "exe/copy"): "qemu-user places the dynamic linker, run by name, at the program's address",
+    ("x86_64-gcc", "textrel"): "glibc does not support R_X86_64_PC64 in a shared object",
 }
 
-_LIB = "$LIB is lib or lib64 here; Debian's glibc reads it as lib/<its multiarch name>"
-_MUSL_VERSIONS = "musl takes no notice of symbol versions"
+_LIB = "$LIB is lib or lib64 here, lib/<multiarch name> in Debian's glibc"
+_MUSL_VERSIONS = "musl ignores symbol versions"
 _DIFFERENT: Mapping[str, str] = {
     "rpath/by_lib_token": _LIB,
 }
 _DIFFERENT_WITH_MUSL: Mapping[str, str] = {
     "ifunc_fault": "musl refuses an indirect function; here its resolver is run, and faults",
-    "rpath/by_runpath": "with musl what a library needs inherits its RUNPATH",
-    "symbolic_list after interposer": "musl takes no notice of DF_SYMBOLIC",
+    "rpath/by_runpath": "in musl a library's dependencies inherit its RUNPATH",
+    "symbolic_list after interposer": "musl ignores DF_SYMBOLIC",
     **{
         f"versions/client_{client} with versions/{age}": _MUSL_VERSIONS
         for client, ages in (
