@@ -1,9 +1,14 @@
 """What a run of the whole suite, or of folders of it, leaves to `pytest --exhaustive`, which CI runs.
 
-Of tests that differ in the compiler of their fixtures alone one runs, with GCC's and Clang's in turn from
-architecture to architecture; of members of large tables (`tests.grouping.each(…, sample=N)`) some, spread evenly,
-and so of tests of a dear function (`pytest.mark.sample(N)`), with other architectures from function to function.
-The choice is the same every time. Who names files or tests, architectures, compilers or members gets all of them.
+These run; the choice is the same every time:
+
+- of tests that differ only in the compiler of their fixtures one, with GCC and Clang in turn from architecture to
+  architecture;
+- of tests that differ only in their target four of eight, with other targets from test to test;
+- of the members of large tables (`tests.grouping.each(…, sample=N)`) and of the tests of a costly function
+  (`pytest.mark.sample(N)`) so many, spread evenly.
+
+A run that names files or tests, architectures, compilers or members omits nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ _T = TypeVar("_T")
 _all_examples = True
 _COMPILER = re.compile(rf"-({'|'.join(COMPILERS)})(?=[\]-])")
 _ARCHES = tuple(TARGETS)
+_TARGET = re.compile(rf"(?<=[\[-])({'|'.join(_ARCHES)})(?=[\]-])")
+_TARGETS_A_TEST = 4  #: of eight, of each test that differs only in its target
 
 
 def everything(config: pytest.Config) -> bool:
@@ -54,15 +61,15 @@ def sampled(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytes
     items = list(items)
     names = {item.nodeid for item in items}
     left = [item for item in items if item.get_closest_marker("exhaustive") or _is_left(item.nodeid, names)]
-    functions: dict[str, list[pytest.Item]] = {}
+    groups: dict[tuple[str, int], list[pytest.Item]] = {}
     for item in set(items).difference(left):
-        if item.get_closest_marker("sample"):
-            functions.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    for function, tests in functions.items():
+        if marker := item.get_closest_marker("sample"):
+            groups.setdefault((item.nodeid.partition("[")[0], marker.args[0]), []).append(item)
+        else:
+            groups.setdefault((_TARGET.sub("*", item.nodeid, count=1), _TARGETS_A_TEST), []).append(item)
+    for (group, count), tests in groups.items():
         tests.sort(key=lambda item: item.nodeid)
-        marker = tests[0].get_closest_marker("sample")
-        assert marker is not None
-        left += set(tests).difference(spread(tests, marker.args[0], function))
+        left += set(tests).difference(spread(tests, count, group))
     leaves = set(left)
     return [item for item in items if item not in leaves], left
 
