@@ -66,7 +66,8 @@ def sampled(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytes
         if marker := item.get_closest_marker("sample"):
             groups.setdefault((item.nodeid.partition("[")[0], marker.args[0]), []).append(item)
         else:
-            groups.setdefault((_TARGET.sub("*", item.nodeid, count=1), _TARGETS_A_TEST), []).append(item)
+            alike = _TARGET.sub("*", _COMPILER.sub("", item.nodeid), count=1)
+            groups.setdefault((alike, _TARGETS_A_TEST), []).append(item)
     for (group, count), tests in groups.items():
         tests.sort(key=lambda item: item.nodeid)
         left += set(tests).difference(spread(tests, count, group))
