@@ -111,7 +111,7 @@ def test_a_full_disk_is_an_error_with_a_message(unbuffered: str) -> None:
         done = emu("arches", "--json", stdout=full, env=variables)
         assert done.returncode == 1
         assert done.stderr == b"error: the output cannot be written: No space left on device\n"
-        # A guest is told, and goes on.
+        # The guest's write fails with an errno, and the guest continues.
         assert emu("run", str(static_program("x86_64")), stdin=subprocess.DEVNULL, stdout=full).returncode == 42
 
 

@@ -1,4 +1,4 @@
-"""A load measures the names that are asked for, and no others; a name that cannot be read is still an error."""
+"""A load reads only the export names that are looked up; an export name that cannot be read is still an error."""
 
 from __future__ import annotations
 

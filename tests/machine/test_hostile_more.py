@@ -18,7 +18,7 @@ from tests.objects.build import TARGETS, compiled, linked
 
 SOURCE = Path(__file__).parent / "sources" / "hostile_more.c"
 SECONDS, LATE, MEMORY = 0.1, 0.6, 64 << 20
-#: One target of each engine; all of them when hours are asked for.
+#: One target of each engine; all targets when RELINK_FUZZ_SECONDS is set.
 CHOSEN = TARGETS if os.environ.get("RELINK_FUZZ_SECONDS") else ("x86_64", "loongarch64")
 _FLAGS = ("-fPIC", "-fno-builtin", "-w", "-Wno-error", "-O1", "-std=gnu89", "-Wno-incompatible-pointer-types")
 
