@@ -109,6 +109,8 @@ class SymbolTable(SymbolRows):
     def names_of(self, symbols: I64) -> Names:
         """The `names` of some symbols. For few symbols the other names are not read. Raises as `names` does."""
         if "names" in self.__dict__ or len(symbols) * _PART > len(self):
+            if 2 * len(symbols) > len(self):
+                _ = self.names.gnu_hash  # for this load, and the next of the same file
             return self.names.take(symbols)
         self.strings.check(self._furthest_name, "symbol names")
         return self.strings.names(self.records["name"][symbols], "symbol names", again=True)

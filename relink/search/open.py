@@ -13,6 +13,7 @@ from relink.elf.decode import decode_opened
 from relink.elf.source import is_archive, open_source
 from relink.errors import UnsupportedElf
 from relink.objects.options import ObjectOptions
+from relink.search.decoded_cache import CACHE
 from relink.search.search_path import Source
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def open_image(
         objects = source.header.type == FileType.REL
         return open_objects([source], arch, name or source.name, options) if objects else _checked(source, arch)
     assert not isinstance(source, Sequence) or isinstance(source, (str, bytes, bytearray, memoryview))
+    key = CACHE.key(source, name) if isinstance(source, (str, os.PathLike)) else None
+    if (known := CACHE.get(key)) is not None:
+        return _checked(known, arch)
     opened, path, data = open_source(source, name)
     if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
         source = data.tobytes()  # a file object can be read only once
@@ -53,6 +57,7 @@ def open_image(
     if decoded.header.type == FileType.REL:
         check_architecture(decoded.name, decoded.header, arch)
         return open_objects([decoded], arch, opened, options)
+    CACHE.put(key, decoded)
     return _checked(decoded, arch)
 
 
