@@ -75,6 +75,11 @@ def reading(mode: FileMode | None, folders: Sequence[str | os.PathLike[str]] = (
         _folders.reset(tokens[1])
 
 
+def file_mode() -> FileMode | None:
+    """The mode that `reading` chose; None: by the size of the file."""
+    return _mode.get()
+
+
 def caller_folders() -> tuple[Path, ...]:
     """The folders that `reading` names."""
     return _folders.get()

@@ -1,8 +1,9 @@
 """Decoded files, kept for the next load of the same file: tables, names and hashes are then read once.
 
-An entry stands for a path, an inode, a size and both times of change; a file that has changed is read again. The
-times have a granularity, so a file that changed in the last two seconds is not kept: it may change again unseen.
-`enabled`, or the environment variable RELINK_EMU_NO_CACHE, turns the cache off. It may be used by several threads.
+An entry stands for a path, the way of reading, an inode, a size and both times of change; a file that has changed
+is read again. The times have a granularity, so a file that changed in the last two seconds is not kept: it may
+change again unseen. `enabled`, or the environment variable RELINK_EMU_NO_CACHE, turns the cache off. It may be
+used by several threads.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from collections import OrderedDict
 from typing import TypeAlias
 
 from relink.elf import Decoded
-from relink.elf.source import COPIED
+from relink.elf.source import COPIED, FileMode, file_mode
 
-Key: TypeAlias = tuple[str, str | None, int, int, int, int, int]
+Key: TypeAlias = tuple[str, str, FileMode | None, int, int, int, int, int]
 
 #: Files kept, the last used ones; and of them those that are mapped, not copied.
 MOST, MOST_MAPPED = 512, 8
@@ -42,8 +43,8 @@ class DecodedCache:
             return None
         if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _SETTLED:
             return None
-        times = found.st_mtime_ns, found.st_ctime_ns
-        return os.path.abspath(path), name or os.fspath(path), found.st_dev, found.st_ino, found.st_size, *times
+        names = os.path.abspath(path), name or os.fspath(path), file_mode()
+        return *names, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def get(self, key: Key | None) -> Decoded | None:
         """The file as it was decoded; None where it is to be read."""
