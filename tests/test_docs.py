@@ -41,6 +41,11 @@ def test_the_map_of_the_source_names_every_room_and_only_files_there_are() -> No
         assert listed == {room for rooms in ROOMS[package] for room in rooms}
 
 
+def test_no_page_has_the_marks_of_a_merge() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")]
+    assert not [page.name for page in pages if re.search(r"^(<{7}|={7}$|>{7})", page.read_text(), re.M)]
+
+
 README = (ROOT / "README.md").read_text()
 
 
