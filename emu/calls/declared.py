@@ -19,14 +19,18 @@ _KNOWN: WeakKeyDictionary[Decoded, DwarfTypes] = WeakKeyDictionary()
 
 def dwarf_types(image: Image) -> DwarfTypes | None:
     """The types in an image's debug information; None without any. Raises DebugInfoError."""
-    decoded = image.decoded
+    return types_of(image.decoded, image.architecture.name)
+
+
+def types_of(decoded: Decoded, arch: str) -> DwarfTypes | None:
+    """The types in a file's debug information; None without any. Raises DebugInfoError."""
     if not has_debug_info(decoded):
         return None
     if decoded not in _KNOWN:
         from emu.calls.dwarf_types import DwarfTypes  # imported late: its parser is slow to import
         from relink.elf import dwarf
 
-        data = convention(image.architecture.name).data
+        data = convention(arch).data
         _KNOWN[decoded] = DwarfTypes(dwarf.debug_types(decoded), data, decoded.name)
     return _KNOWN[decoded]
 

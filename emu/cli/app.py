@@ -156,6 +156,26 @@ def types(
 
 
 @command()
+def diff(
+    old: Annotated[str, Argument(metavar="OLD", help="A shared object, object or archive.")],
+    new: Annotated[str, Argument(metavar="NEW", help="A newer version of it.")],
+    target: Target,
+    output: Output,
+) -> None:
+    """Compare the interfaces of two versions of a library: symbols, sizes, C types and layouts, what is needed.
+
+    The exit status has bit 4 when they differ, and bit 8 too when users of the old one may fail with the new.
+    """
+    from emu.cli import diff
+    from emu.cli.output import emit
+
+    found = diff.report(target, old, new)
+    emit(found, partial(diff.show, demangle=output.demangle), as_json=output.json)
+    if found.status:
+        raise Exit(found.status)
+
+
+@command()
 def report(
     files: Annotated[list[str], Argument(metavar="FILE...", help="Archives and objects.")],
     output: Output,

@@ -110,6 +110,8 @@ def samples(folder: Path) -> list[tuple[str, ...]]:
          "a_double(1, 2)", "nothing()", 'a_string("x", 0)', "a_pointer(NULL)", "point_by_value({1, 2})"),
         ("call", str(compiled("x86_64", TYPES, "-g")), "turned({1, 2})"),
         ("types", str(compiled("x86_64", TYPES, "-g"))),
+        ("diff", *(str(compiled("x86_64", TYPES.replace("first", name), "-g")) for name in ("first", "one"))),
+        ("diff", str(fixture("arm", "basic")), str(fixture("arm", "libcuser"))),
         ("call", str(fixture("riscv64", "deps/libtop")), "-L", str(deps.parent), "--audit", "top()"),
         ("inspect", str(fixture("i386", "tls_static"))), ("inspect", str(fixture("arm", "ctors"))),
         ("inspect", str(fixture("riscv64", "versions/client_v2"))),
