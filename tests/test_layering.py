@@ -87,6 +87,7 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("personality",),
         ("libc",),
         ("linux",),
+        ("boards",),
         ("patch",),
         ("handles",),
         ("library",),
