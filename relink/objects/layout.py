@@ -162,7 +162,8 @@ class Layout:
         if tls := self.thread_local:
             start = self.tls_start
             filled = max((s.offset + s.size for s in tls if s.bits), default=start) - start
-            size = max(s.offset + s.size for s in tls) - start
+            # at least a byte: a segment of no size is no module, but symbols of empty sections need one
+            size = max(1, max(s.offset + s.size for s in tls) - start)
             yield ProgramHeader(SegmentType.TLS, 4, start, start, start, filled, size, max(s.align for s in tls))
 
     def content(self, stubs: StubTable) -> U8:

@@ -31,7 +31,7 @@ from relink.image import Image
 from relink.linker import LoadOptions
 from relink.memory import placement as place
 from relink.module import Module
-from relink.objects.combined import CombinedObjects
+from relink.objects.combined import TLS, CombinedObjects, InputSection
 from relink.relocate.state import Environment
 from relink.relocate.static import ObjectRelocator
 from relink.resolve.scopes import LookupScope
@@ -355,8 +355,13 @@ def _script(combined: CombinedObjects, arch: Architecture) -> str:
     other = ".got" if base == ".got.plt" else ".got.plt"
     end = BASE + len(combined.data) + 0x1_0000
     placed = [(BASE + combined.got, f"{base} {BASE + combined.got:#x} : {{ *({base}) }}")]
+    zeros = [part for part in combined.inputs if _is_tbss(part) and part.size]
+    if zeros:
+        # One output section without an address: lld ignores addresses of .tbss, and would not align the parts.
+        parts = " ".join(f"*{Path(part.file.name).name}({_quoted(part.name)})" for part in zeros)
+        placed.append((BASE + zeros[0].offset, f".tbss : {{ {parts} }}"))
     for number, part in enumerate(combined.inputs):
-        if not part.size or part.name.startswith(_REWRITTEN):
+        if not part.size or part.name.startswith(_REWRITTEN) or _is_tbss(part):
             continue
         at, stem = BASE + part.offset, Path(part.file.name).name
         kind = {".init_array": ".init_array", ".fini_array": ".fini_array"}.get(part.name, "")
@@ -365,6 +370,10 @@ def _script(combined: CombinedObjects, arch: Architecture) -> str:
     lines.append(f"{other} {end:#x} : {{ *({other}) }}")
     lines.append("/DISCARD/ : { *(.eh_frame*) *(.ARM.exidx*) *(.note*) *(.sframe) }")
     return "SECTIONS {\n  " + "\n  ".join(lines) + "\n}\n"
+
+
+def _is_tbss(part: InputSection) -> bool:
+    return part.kind == TLS and not part.bits
 
 
 def _quoted(name: str) -> str:
