@@ -281,6 +281,8 @@ class ObjectFile:
         if not words:
             raise MalformedElf(where, "a section group without its flag word", section.offset)
         flags, members = words[0], tuple(words[1:])
+        if flags & ~GRP_COMDAT:
+            raise UnsupportedElf(where, f"a section group has the flags {flags:#x}; only GRP_COMDAT is known")
         for position, member in enumerate(members, 1):
             at = section.offset + 4 * position
             if not 0 < member < len(self.sections):

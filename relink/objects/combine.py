@@ -65,6 +65,7 @@ def combine(
     sections = kept_sections(files)
     symbols = Symbols(name, files, sections)
     errors += symbols.resolve(frozenset(options.undefined), options.wrapped)
+    errors += linker_symbols.redefined(symbols)
     symbols.override(options.overridden)
     defined_here = linker_symbols.asked_for(symbols)
     tables = InputTables(arch, symbols, sections)

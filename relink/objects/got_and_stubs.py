@@ -11,7 +11,7 @@ from relink.arch.fields import Word
 from relink.arch.spec import Slot, Stub
 from relink.arrays import I64, Bools
 from relink.elf.constants import SymbolType
-from relink.elf.objects import UNDEFINED
+from relink.elf.objects import ABSOLUTE, UNDEFINED
 from relink.objects.combined import CODE, StubTable
 from relink.objects.layout import Layout
 from relink.objects.relocation_tables import InputTable, InputTables
@@ -47,11 +47,14 @@ def assign_slots(arch: Architecture, tables: InputTables) -> tuple[Slots, int]:
 
 
 def stub_symbols(arch: Architecture, stub: Stub | None, tables: InputTables) -> I64:
-    """Symbols that may need a stub: callees outside the image or in another instruction set, and ifuncs."""
+    """Symbols that may need a stub: callees outside the image (those at absolute addresses too) or in another
+    instruction set, and ifuncs.
+    """
     if stub is None:
         return np.zeros(0, np.int64)
     symbols = tables.symbols
     undefined = symbols.section == UNDEFINED
+    outside = undefined | (symbols.section == ABSOLUTE)
     indirect = symbols.type == SymbolType.GNU_IFUNC
     callable_ = undefined & np.isin(symbols.type, (SymbolType.NOTYPE, SymbolType.FUNC))
     needs = np.zeros(len(symbols), np.bool_)
@@ -61,7 +64,7 @@ def stub_symbols(arch: Architecture, stub: Stub | None, tables: InputTables) -> 
             continue
         needs[used[indirect[used]]] = True
         if row.role is Role.BRANCH:
-            needs[used if arch.code_address_bits else used[undefined[used]]] = True
+            needs[used if arch.code_address_bits else used[outside[used]]] = True
         elif not (isinstance(row.word, Word) and row.word.size >= arch.word_size):
             needs[used[callable_[used]]] = True
     needs[0] = False

@@ -84,16 +84,16 @@ class Layout:
         self.end = position
 
     def _place_sections(self, kind: int, position: int, island: int) -> int:
-        since_island, output = 0, None
+        island_end, output = position, None
         for section in (s for s in self.sections if s.kind == kind):
             if section.order[:2] != output:  # an output section has the largest alignment of its parts
                 output = section.order[:2]
                 position = _aligned(position, section.output_align)
-            if kind in CODE and island and since_island + section.size > self.arch.branch_reach // 2:
-                position, since_island = self._place_island(position, island), 0
-            position = section.offset = _aligned(position, section.align)
-            position += section.size
-            since_island += section.size
+            end = _aligned(position, section.align) + section.size
+            if kind in CODE and island and end - island_end > self.arch.branch_reach // 2:
+                position = island_end = self._place_island(position, island)
+            section.offset = _aligned(position, section.align)
+            position = section.offset + section.size
         return position
 
     def _place_island(self, position: int, size: int) -> int:

@@ -12,12 +12,14 @@ import numpy as np
 
 from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.elf.objects import UNDEFINED
+from relink.errors import DuplicateSymbol
 from relink.objects.combined import BSS, CODE, DESTRUCTORS, FIRST, INDEX_TABLE, InputSection
 from relink.objects.layout import Layout
 from relink.objects.symbols import Symbols
 
 DSO_HANDLE = "__dso_handle"
 _SECTION_EDGE = re.compile(r"__(?:start|stop)_[A-Za-z_]\w*", re.ASCII)  #: of sections named as C identifiers
+_GOT = "_GLOBAL_OFFSET_TABLE_"
 _TLS_BASE = "_TLS_MODULE_BASE_"  #: the start of the image's TLS block: local dynamic TLS by descriptors
 #: Computes the image offset of a linker-defined symbol.
 _Place: TypeAlias = Callable[[Layout], int]
@@ -47,7 +49,7 @@ def _nowhere(layout: Layout) -> int:
 
 
 _PLACES: Mapping[str, _Place] = {
-    "_GLOBAL_OFFSET_TABLE_": lambda layout: layout.got,
+    _GOT: lambda layout: layout.got,
     DSO_HANDLE: _nowhere,
     "__ehdr_start": lambda layout: 0,
     "__executable_start": lambda layout: 0,
@@ -76,6 +78,14 @@ def asked_for(symbols: Symbols) -> dict[str, int]:
         if symbols.section[row] == UNDEFINED
         and (name in _PLACES or _SECTION_EDGE.fullmatch(name) or name == _TLS_BASE)
     }
+
+
+def redefined(symbols: Symbols) -> list[DuplicateSymbol]:
+    """An error if an object defines `_GLOBAL_OFFSET_TABLE_`: relocations refer to the linker's, whatever it is."""
+    row = symbols.chosen.get(_GOT)
+    if row is None or symbols.section[row] == UNDEFINED:
+        return []
+    return [DuplicateSymbol(symbols.name, _GOT, "the linker", symbols.file_of(row))]
 
 
 def define(names: Mapping[str, int], symbols: Symbols, layout: Layout) -> None:

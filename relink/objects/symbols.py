@@ -14,7 +14,7 @@ from relink.elf.objects import ABSOLUTE, COMMON, UNDEFINED, ObjectFile
 from relink.elf.strings import StringTable
 from relink.elf.versioned_names import VersionedName, versioned
 from relink.elf.versions import VersionDef, VersionNeed, Versions
-from relink.errors import DuplicateSymbol, LinkError
+from relink.errors import DuplicateSymbol, LinkError, printable
 from relink.objects.combined import TLS, InputSection, Offered
 from relink.objects.options import Wrapped
 
@@ -94,8 +94,8 @@ class Symbols:
         """Choose the definition of each global name: strong before common before weak before undefined (gABI,
         "Symbol Table"); of several commons the largest.
 
-        Returns an error for each name with two strong definitions. `exported` are names that other images may bind
-        to regardless of visibility; `wrapped` renames undefined references.
+        Returns an error for each name with two strong definitions, and for unknown bindings. `exported` are names
+        that other images may bind to regardless of visibility; `wrapped` renames undefined references.
         """
         rank = self._ranks()
         members: dict[str, list[int]] = {}
@@ -104,6 +104,8 @@ class Symbols:
             table = file.symbols
             rows = np.arange(table.first_global, len(table))
             base = int(self.base[number])
+            if (error := _unknown_binding(file)) is not None:
+                errors.append(error)
             for name, row in zip(table.names.take(rows).texts(), (rows + base).tolist(), strict=True):
                 if not name:
                     continue
@@ -325,3 +327,13 @@ class Symbols:
             hidden = not found.default and self.section[row] != UNDEFINED
             versym[row] = numbers[found.version or ""] | (VERSYM_HIDDEN if hidden else 0)
         return versym
+
+
+def _unknown_binding(file: ObjectFile) -> LinkError | None:
+    """An error for a symbol that is neither local nor global, weak or unique."""
+    table = file.symbols
+    odd = np.flatnonzero(~np.isin(table.bind, list(SymbolBind)))
+    if not len(odd):
+        return None
+    problem = f"{printable(table.names.text(int(odd[0])))} has the symbol binding {int(table.bind[odd[0]])}"
+    return LinkError(file.name, f"{problem}, which has no meaning on Linux")

@@ -146,6 +146,24 @@ def test_groups_that_share_a_section_contradict_each_other() -> None:
         link(bytes(data))
 
 
+def test_flags_of_a_group_that_have_no_meaning_are_refused() -> None:
+    data = assembled(GROUP.format("a", "ga"))
+    (section,) = (s for s in decode_object(bytes(data)).sections if s.type == SectionType.GROUP)
+    struct.pack_into("<I", data, section.offset, 0xFF)
+    with pytest.raises(UnsupportedElf, match="has the flags 0xff"):
+        link(bytes(data))
+
+
+def test_a_binding_that_has_no_meaning_is_refused() -> None:
+    data = one_entry()
+    found = decode_object(bytes(data))
+    (table,) = (s for s in found.sections if s.type == SectionType.SYMTAB)
+    row = found.symbols.names.texts().index("there")
+    data[table.offset + 24 * row + 4] = 9 << 4
+    with pytest.raises(RelinkError, match="there has the symbol binding 9"):
+        link(bytes(data))
+
+
 def test_what_refers_to_a_section_dropped_with_its_group_is_refused() -> None:
     """Code outside the group that names a local symbol within it."""
     inside = GROUP.format("f", "g") + "local: ret\n"

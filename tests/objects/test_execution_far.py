@@ -155,6 +155,32 @@ def test_a_conditional_branch_beyond_a_mebibyte(target: str) -> None:
         assert lib.function("jump_if_zero", "int(int)")(1) == 7
 
 
+@pytest.mark.parametrize("target", ["riscv64", "riscv32", "thumb"])
+def test_little_code_far_apart_by_alignment(target: str) -> None:
+    """Sections of a few bytes, each aligned to half of what a branch reaches: stubs lie in the padding."""
+    isa, align = ISAS[target], f".balign {512 << 10}\n"
+    parts = [section(target, "near", align, function(target, "call", isa.call))]
+    parts += [section(target, f"pad{n}", align, function(target, f"pad{n}", "nop")) for n in range(40)]
+    parts.append(section(target, "far", align, function(target, "far", add(target, 5), isa.leave)))
+    with Machine(arch_of(target)) as machine:
+        assert load(machine, target, *parts).function("call", "int(int)")(37) == 42
+
+
+@pytest.mark.parametrize("target", ISAS)
+def test_a_call_of_a_function_at_a_number_out_of_reach(target: str) -> None:
+    """As firmware calls its ROM: `far = 0x7f000000` in another object."""
+    isa = ISAS[target]
+    with Machine(arch_of(target)) as machine:
+        rom = load(machine, target, section(target, "rom", function(target, "far", add(target, 5), isa.leave)))
+        place = rom.symbols["far"].address | (target == "thumb")
+        number = f".globl far\n.type far, %function\nfar = {place:#x}\n"
+        near = section(target, "near", function(target, "call", isa.call), function(target, "jump", isa.jump))
+        objects = [compiled(target, text, language="assembler") for text in (near, number)]
+        lib = machine.load(objects, base=place - (1 << 29) & -4096)
+        assert lib.function("call", "int(int)")(37) == lib.function("jump", "int(int)")(37) == 42
+        assert len(lib.link_map().stubs) == 1
+
+
 @pytest.mark.parametrize("target", ADDENDS)
 def test_a_far_branch_to_symbol_plus_addend_arrives_there(target: str) -> None:
     """How assemblers name a local label of another section."""

@@ -217,6 +217,11 @@ REFUSED: list[tuple[str, Sequence[str], str]] = [
     ),
     ("_DYNAMIC", [refer("_DYNAMIC")], "_DYNAMIC"),
     (
+        "a definition of a name that is the linker's",
+        [value("_GLOBAL_OFFSET_TABLE_", 1)],
+        "is defined in the linker",
+    ),
+    (
         "a local symbol of a discarded group",
         [group(".text.f", "f: .4byte 1"), group(".text.f", "f: .4byte 2") + refer("f")],
         "was discarded",
