@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         GuestFault,
         PatchError,
         StackExhausted,
+        SwapRefused,
         UnresolvedCall,
     )
     from emu.host.functions import HostFunction
@@ -39,21 +40,57 @@ if TYPE_CHECKING:
     from emu.linux.personality import Linux
     from emu.linux.process import Process
     from emu.load.lazy_binding import FirstCall
-    from emu.load.options import AdoptKeywords, LoadKeywords, StartKeywords
+    from emu.load.options import AdoptKeywords, LoadKeywords, StartKeywords, SwapKeywords
     from emu.machine import Machine
     from emu.parts import Parts
     from emu.patch.functions import Patch
     from emu.patch.imports import Redirection
+    from emu.patch.swap import Swapped
     from emu.personality import Personality, Program
     from emu.run.threads import Thread
 
 __all__ = [
-    "AdoptKeywords", "AlreadyPatched", "AssemblerMissing", "AssemblyError", "BadGuestPointer",
-    "BudgetExceeded", "CallError", "CaptureStream", "ConstructorFault", "FirstCall", "ForeignObject", "Frame",
-    "Function", "FunctionTooShort", "GuestAbort", "GuestExit", "GuestFault", "HostFunction", "Library",
-    "Linux", "LoadKeywords", "Machine", "Parts", "Patch", "PatchError", "PendingLibrary", "Personality",
-    "Process", "Program", "Redirection", "StackExhausted", "StartKeywords", "StopReason", "Thread",
-    "UnresolvedCall", "VaList", "VarArgs", "Variable",
+    "AdoptKeywords",
+    "AlreadyPatched",
+    "AssemblerMissing",
+    "AssemblyError",
+    "BadGuestPointer",
+    "BudgetExceeded",
+    "CallError",
+    "CaptureStream",
+    "ConstructorFault",
+    "FirstCall",
+    "ForeignObject",
+    "Frame",
+    "Function",
+    "FunctionTooShort",
+    "GuestAbort",
+    "GuestExit",
+    "GuestFault",
+    "HostFunction",
+    "Library",
+    "Linux",
+    "LoadKeywords",
+    "Machine",
+    "Parts",
+    "Patch",
+    "PatchError",
+    "PendingLibrary",
+    "Personality",
+    "Process",
+    "Program",
+    "Redirection",
+    "StackExhausted",
+    "StartKeywords",
+    "StopReason",
+    "SwapKeywords",
+    "SwapRefused",
+    "Swapped",
+    "Thread",
+    "UnresolvedCall",
+    "VaList",
+    "VarArgs",
+    "Variable",
 ]  # fmt: skip
 
 #: Module -> the names imported from it. Names in `__all__` that are not listed here are in `emu.errors`.
@@ -66,11 +103,12 @@ _HOMES = {
     "linux.personality": ("Linux",),
     "linux.process": ("Process",),
     "load.lazy_binding": ("FirstCall",),
-    "load.options": ("AdoptKeywords", "LoadKeywords", "StartKeywords"),
+    "load.options": ("AdoptKeywords", "LoadKeywords", "StartKeywords", "SwapKeywords"),
     "machine": ("Machine",),
     "parts": ("Parts",),
     "patch.functions": ("Patch",),
     "patch.imports": ("Redirection",),
+    "patch.swap": ("Swapped",),
     "personality": ("Personality", "Program"),
     "run.threads": ("Thread",),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from relink.errors import GuestAccessError, MachineError, printable
@@ -113,6 +113,18 @@ class ConstructorFault(MachineError):
 
 class PatchError(MachineError):
     """A function cannot be replaced, or restored, as requested."""
+
+
+class SwapRefused(PatchError):
+    """A library cannot be swapped now, or not for this version. `reasons` has a sentence for each reason, the
+    message the first eight.
+    """
+
+    def __init__(self, old: str, new: str, reasons: Iterable[str]) -> None:
+        self.reasons = tuple(reasons)
+        named = "; ".join(self.reasons[:8])
+        more = f"; and {len(self.reasons) - 8} more" if len(self.reasons) > 8 else ""
+        super().__init__(f"{new} cannot take the place of {old}: {named}{more}")
 
 
 class FunctionTooShort(PatchError):

@@ -19,7 +19,6 @@ from emu.errors import CallError
 from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError, UnresolvedSymbol
 from relink.image import Image, Symbol
-from relink.resolve.local_symbols import local_symbols
 
 if TYPE_CHECKING:
     from emu.calls.headers import HeaderKeywords
@@ -98,14 +97,21 @@ class Function:
 
     def __init__(self, machine: Guest, symbol: Symbol, prototype: Prototype) -> None:
         self._machine = machine
-        self.symbol = symbol
+        self._symbol = symbol
         self.prototype = prototype
         self.__name__ = self.__qualname__ = symbol.name
         self._target = 0
 
     @property
+    def symbol(self) -> Symbol:
+        """The function's symbol: after a swap of its library, that of the new version."""
+        if self._symbol.image.successor is not None:
+            self._symbol, self._target = self._symbol.current, 0
+        return self._symbol
+
+    @property
     def name(self) -> str:
-        return self.symbol.name
+        return self._symbol.name
 
     @property
     def address(self) -> int:
@@ -154,7 +160,7 @@ class Function:
         return f"<code>{escape(first)}</code> <small>{escape(rest)}</small>"
 
 
-_OWN = frozenset({"symbol", "value", "_machine", "_type"})
+_OWN = frozenset({"value", "_symbol", "_machine", "_type"})
 
 
 class Variable:
@@ -166,12 +172,19 @@ class Variable:
 
     def __init__(self, machine: Guest, symbol: Symbol, ctype: CType | None = None) -> None:
         self._machine = machine
-        self.symbol = symbol
+        self._symbol = symbol
         self._type = ctype
 
     @property
+    def symbol(self) -> Symbol:
+        """The variable's symbol: after a swap of its library, that of the new version."""
+        if self._symbol.image.successor is not None:
+            self._symbol, self._type = self._symbol.current, None
+        return self._symbol
+
+    @property
     def name(self) -> str:
-        return self.symbol.name
+        return self._symbol.name
 
     @property
     def size(self) -> int:
@@ -297,14 +310,9 @@ class Variables(Mapping[str, Variable]):
 
     def __getitem__(self, name: str) -> Variable:
         try:
-            return Variable(self._machine, self._image.symbol(name))
+            return Variable(self._machine, self._image.definition(name))
         except UnresolvedSymbol:
-            local = local_symbols(self._image.decoded, name)
-            if len(local) != 1:
-                raise KeyError(name) from None
-        found, image = local[0], self._image
-        symbol = Symbol(name, image, found.row, image.address_of(found.value), found.size, found.type)
-        return Variable(self._machine, symbol)
+            raise KeyError(name) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._image.exports)

@@ -18,13 +18,14 @@ from emu.handles import Function, Guest, Variable, Variables
 from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError, UnresolvedSymbol
 from relink.image import Image, Symbol
-from relink.resolve.local_symbols import local_symbols
 
 if TYPE_CHECKING:
     from emu.host.symbols import SymbolValue
     from emu.load.pending import PendingLoad
-    from emu.patch.functions import Patch, Replacement
+    from emu.parts import Parts
+    from emu.patch.functions import Patch, Patcher, Replacement
     from emu.patch.imports import Redirection
+    from emu.patch.swap import Swapped
     from emu.ports import Handle
     from relink.link_map import LinkMap
     from relink.load.plan import Plan
@@ -35,6 +36,10 @@ __all__ = ["Function", "Library", "PendingLibrary", "Variable"]
 class Owner(Guest, Protocol):
     """The machine as its libraries use it (see `emu.machine.Machine`)."""
 
+    @property
+    def parts(self) -> Parts: ...
+    @property
+    def patcher(self) -> Patcher: ...
     def image_at(self, address: int) -> Image | None: ...
     def unload(self, image: Image) -> None: ...
     def patch(
@@ -51,10 +56,19 @@ class Library:
     def __init__(self, machine: Owner, plan: Plan) -> None:
         self._machine = machine
         self.plan = plan  #: the result of the load: images, relocations, timings
-        self.image = plan.root
+        self._image = plan.root
+        self.swapped: Swapped | None = None  #: what the last swap of it did
         self._functions: dict[str, Function] = {}
         self._declared: Scope | None = None
         self._types: Types | None = None
+
+    @property
+    def image(self) -> Image:
+        """The library's image: after a swap, that of the new version."""
+        while (successor := self._image.successor) is not None:
+            self._image, self._types = successor, None
+            self._functions.clear()
+        return self._image
 
     @property
     def name(self) -> str:
@@ -132,22 +146,10 @@ class Library:
 
         Raises UnresolvedSymbol (also when there are several), CallError for a variable, UseAfterUnload.
         """
-        try:
-            symbol = self.image.symbol(name, version)
-        except UnresolvedSymbol:
-            symbol = self._local(name, version)
+        symbol = self.image.definition(name, version)
         if symbol.type in (SymbolType.OBJECT, SymbolType.TLS, SymbolType.COMMON):
             raise CallError(f"{name} of {symbol.image.name} is data, not a function")
         return symbol
-
-    def _local(self, name: str, version: str | None) -> Symbol:
-        """The only symbol of that name that other images cannot bind to. Raises UnresolvedSymbol."""
-        found = () if version is not None else local_symbols(self.image.decoded, name)
-        if len(found) != 1:
-            detail = f"local, in {len(found)} places" if found else "looked up in the image and its dependencies"
-            raise UnresolvedSymbol(self.image.name, name, version, detail=detail)
-        local = found[0]
-        return Symbol(name, self.image, local.row, self.image.address_of(local.value), local.size, local.type)
 
     def declared_prototype(self, name: str, *, version: str | None = None) -> Prototype | None:
         """The prototype a function was declared with, or DWARF gives it; None where neither does.

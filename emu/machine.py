@@ -5,7 +5,7 @@ A `Machine` delegates to its parts, which `emu.parts` connects:
     load, adopt, unload    images                             emu.load.loader, relink.linker
     start, run             programs, through the personality                   emu.personality, emu.linux
     call                   guest functions; host functions    emu.run.runner, emu.calls, emu.host
-    patch, redirect        change running code                               emu.patch
+    patch, redirect, swap  change running code                               emu.patched, emu.patch
     new_thread, use_thread thread-local storage of several threads        emu.run.threads
     symbolize, caller      describe addresses                   emu.debug
     types, view, callback  C types of headers and of memory        emu.handles, emu.calls
@@ -30,6 +30,7 @@ from emu.library import Library, PendingLibrary
 from emu.load.lazy_binding import FirstCall
 from emu.memory.limit import DEFAULT_LIMIT
 from emu.parts import Parts
+from emu.patched import PatchedGuest
 from emu.personality import Personality, Program
 from emu.run.exclusive import exclusive
 from emu.run.threads import Thread
@@ -38,7 +39,6 @@ from relink.errors import MachineError, UnsupportedElf
 from relink.image import Image
 from relink.objects.archive_members import header_of
 from relink.objects.float_abi import float_abi_of
-from relink.records import cached_property
 from relink.relocate.lazy import BindMode
 from relink.search.graph import Node
 from relink.search.search_path import Finder, SearchPath, Source
@@ -49,15 +49,11 @@ if TYPE_CHECKING:
     from emu.linux.personality import Linux, LinuxShortcuts
     from emu.linux.syscalls.kernel import SystemCalls
     from emu.load.options import AdoptKeywords, LoadKeywords, StartKeywords
-    from emu.patch.functions import Patch, Patcher, Replacement
-    from emu.patch.imports import Redirection
-    from emu.ports import Handle
-    from relink.image import Symbol
 
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
 
-class Machine(TypedGuest):
+class Machine(PatchedGuest, TypedGuest):
     """One emulated machine with its loaded images.
 
     `arch` is any name `relink.arch.architecture` knows. `os` is the personality; the default is
@@ -289,28 +285,6 @@ class Machine(TypedGuest):
         """
         self.loader.provide(name, symbols)
 
-    @exclusive
-    def patch(self, target: Handle | Symbol | int, replacement: Replacement, *, size: int | None = None) -> Patch:
-        """Replace a guest function for every caller, until `undo` of the result (see `emu.patch.functions`).
-
-        `replacement` is another guest function, its address, a host function, code as bytes, or assembly text.
-        `size` is the number of bytes that may be overwritten, for a function whose symbol has no size.
-
-        Raises PatchError, FunctionTooShort, AlreadyPatched, AssemblyError, UseAfterUnload.
-        """
-        self.parts.owner.check(target, replacement)
-        return self.patcher.patch(target, replacement, size)
-
-    @exclusive
-    def redirect(self, image: Image, name: str, replacement: Handle | Symbol | SymbolValue) -> Redirection:
-        """Redirect an image's references to a symbol, until `undo` of the result (see `emu.patch.imports`). Raises
-        PatchError when it has none or was linked from relocatable objects; UseAfterUnload.
-        """
-        from emu.patch.imports import redirect
-
-        self.parts.owner.check(image, replacement)
-        return redirect(self.patcher, image, name, replacement)
-
     # ------------------------------------------------------------ threads
 
     @exclusive
@@ -366,14 +340,6 @@ class Machine(TypedGuest):
     def caller(self, *, source: bool = True) -> Frame:
         """In a host function: the code that called it."""
         return self.parts.caller(source=source)
-
-    @cached_property
-    def patcher(self) -> Patcher:
-        """Creates patches, and has the active ones."""
-        from emu.patch.functions import Patcher
-
-        parts = self.parts
-        return Patcher(parts.memory, parts.traps, parts.host_symbols, parts.symbolizer, parts.loader)
 
     # ------------------------------------------------------------ shortcuts to the Linux personality
 

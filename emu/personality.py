@@ -92,6 +92,9 @@ class Personality(System, Protocol):
     def code_removed(self, exists: Callable[[int], bool]) -> None:
         return
 
+    def image_replaced(self, old: Image, new: Image) -> None:
+        return
+
     def load_failed(self, images: Sequence[Image]) -> None:
         return
 

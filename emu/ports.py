@@ -124,6 +124,9 @@ class LoadHooks(Protocol):
     def code_removed(self, exists: Callable[[int], bool]) -> None:
         """Images were unloaded; `exists` tells whether a guest address still has code."""
 
+    def image_replaced(self, old: Image, new: Image) -> None:
+        """A new version of an image has taken its place."""
+
     def load_failed(self, images: Sequence[Image]) -> None:
         """A load is being rolled back whose images may have run code."""
 

@@ -16,6 +16,7 @@ from relink.module import Module
 from relink.records import dataclass, field
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
+from relink.resolve.local_symbols import local_symbols
 from relink.resolve.nearest import nearest_symbol
 from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import ScopeRecord, breadth_first
@@ -53,6 +54,14 @@ class Symbol(SymbolDefinition):
         return self.value
 
     @property
+    def current(self) -> Symbol:
+        """The symbol of that name in the image that has taken the place of this one, if any. Raises
+        UnresolvedSymbol.
+        """
+        successor = self.image.successor
+        return self if successor is None else successor.definition(self.name).current
+
+    @property
     def is_function(self) -> bool:
         """Whether it is a function or an ifunc."""
         return self.type in (SymbolType.FUNC, SymbolType.GNU_IFUNC)
@@ -84,6 +93,7 @@ class Image(Module):
         self.scopes: ScopeRecord[Image] = ScopeRecord()
         self.lifetime = Lifetime(no_delete=bool(decoded.flags_1 & DynamicFlag1.NODELETE))
         self.relocated = Relocated()
+        self.successor: Image | None = None  #: the image that has taken its place (`relink.load.replace`)
 
     def __repr__(self) -> str:
         return f"<Image {self.name} {self.stage.name.lower()}>"
@@ -143,6 +153,23 @@ class Image(Module):
         if found.provider[0] == UNRESOLVED:
             raise UnresolvedSymbol(self.name, name, version, detail="looked up in the image and its dependencies")
         return symbol_of(found, 0, name)
+
+    def definition(self, name: str, version: str | None = None) -> Symbol:
+        """`symbol`, or else the only static or hidden symbol of that name, also in `.symtab`.
+
+        Raises UnresolvedSymbol, also when there are several, and UseAfterUnload.
+        """
+        try:
+            return self.symbol(name, version)
+        except UnresolvedSymbol:
+            found = () if version is not None else local_symbols(self.decoded, name)
+            if len(found) == 1:
+                local = found[0]
+                value = local.value if local.type == SymbolType.TLS else self.address_of(local.value)
+                return Symbol(name, self, local.row, value, local.size, local.type)
+            if not found:
+                raise
+        raise UnresolvedSymbol(self.name, name, version, detail=f"local, in {len(found)} places")
 
     @property
     def exports(self) -> Mapping[str, int]:

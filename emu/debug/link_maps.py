@@ -201,6 +201,17 @@ class LinkMaps:
             entry.blocks.append(entry.unwind.address)
         return entry.unwind
 
+    def hand_over(self, old: Image, new: Image) -> None:
+        """Let the struct link_map of a replaced image, which is its handle, be that of the new one."""
+        if old not in self._entries:
+            return
+        before, after = self._entries[old], self._new_entry(new)
+        before.map, after.map = after.map, before.map
+        for image, entry in ((old, before), (new, after)):
+            contents = self._packed(image.bias, entry.name, self._dynamic(image), 0, 0)
+            self._memory.write(entry.map, contents)
+        self.relink()
+
     # ------------------------------------------------------------ kept up to date
 
     @contextmanager

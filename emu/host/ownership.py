@@ -32,6 +32,6 @@ def _image_of(value: object) -> Image | None:
     """The image that a value is, or comes from: an Image, Library, Symbol, Function or Variable."""
     if isinstance(value, Image):
         return value
-    described = getattr(value, "__dict__", {}).get("symbol", value)
+    described = getattr(value, "__dict__", {}).get("_symbol", value)
     image = getattr(described, "image", None)
     return image if isinstance(image, Image) else None

@@ -225,6 +225,9 @@ class Linux(Personality):
 
         forget_handlers(self.libc, exists)
 
+    def image_replaced(self, old: Image, new: Image) -> None:
+        self.dynamic.image_replaced(old, new)
+
     def load_failed(self, images: Sequence[Image]) -> None:
         """Undo the dlopen calls of constructors of these images."""
         self.dynamic.abandon(images)

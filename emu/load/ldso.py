@@ -106,6 +106,13 @@ class DynamicLoader:
         self._opens: dict[Image, list[Image | None]] = {}
         self._stand_ins: Counter[str] = Counter()
 
+    def image_replaced(self, old: Image, new: Image) -> None:
+        """Let the handles of a replaced image be those of the new one (see `emu.patch.swap`)."""
+        self._opens = {
+            new if image is old else image: [new if opener is old else opener for opener in openers]
+            for image, openers in self._opens.items()
+        }
+
     def caller(self) -> Image | None:
         """The image whose code called the current host function; None when Python called it."""
         if not self._runner.depth:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from emu.isa.convention import CallingConvention
     from emu.load.initialisers import Initialisers
     from emu.load.lazy_binding import LazyCalls
-    from emu.load.options import AdoptingKeywords, LoadKeywords
+    from emu.load.options import AdoptingKeywords, LoadKeywords, SwapKeywords
     from emu.memory.guest_memory import GuestMemory
     from emu.ports import LoadHooks
     from emu.run.stack import Stack
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from relink.image import Image
     from relink.linker import Linker
     from relink.load.plan import Plan
+    from relink.load.replace import Replacement
     from relink.relocate.result import Copied
     from relink.search.search_path import Source
 
@@ -165,6 +166,27 @@ class Loader:
             with self._carrying_out(load, undo, traps) as pending:
                 pending.advance()
             return pending.plan
+
+    @contextmanager
+    def replacing(
+        self, old: Image, source: Source, **keywords: Unpack[SwapKeywords]
+    ) -> Iterator[tuple[Replacement, PendingLoad, ExitStack]]:
+        """Load a new version in the place of an image, step by step, with the rollback stack: see
+        `emu.patch.swap`.
+        """
+        from relink.load.replace import Replacement
+
+        with self._undoing() as (undo, traps):
+            options = self._options(traps, program=False, **keywords)
+            load = Replacement(self._linker, old, source, keywords.get("name"), options)
+            with self._carrying_out(load, undo, traps) as pending:
+                yield load, pending, undo
+
+    def hand_over(self, old: Image, new: Image) -> None:
+        """Give what belongs to a replaced image to the new one: traps of symbols, link map, dlopen handles."""
+        self._host_symbols.owned[new] += self._host_symbols.owned.pop(old, [])
+        self._link_maps.hand_over(old, new)
+        self._hooks.image_replaced(old, new)
 
     @contextmanager
     def _undoing(self) -> Iterator[tuple[ExitStack, list[int]]]:

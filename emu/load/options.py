@@ -60,3 +60,14 @@ class LoadKeywords(StartKeywords, total=False):
     mapping: FileMode | str | None
     relocation_handlers: Sequence[RelocationHandler]
     run_initialisers: bool  #: False defers constructors to `Library.run_initialisers`
+
+
+class SwapKeywords(TypedDict, total=False):
+    """Options for the load of a new version in the place of an old one."""
+
+    name: str | None
+    symbols: Symbols | None  #: searched before those given for the old version
+    base: int | None
+    binding: BindMode | str | None
+    allow_unresolved: bool
+    mapping: FileMode | str | None

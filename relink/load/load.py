@@ -217,6 +217,7 @@ class Load:
         state.changes += 1
         scopes.join_group(group, {*plan.images})
         scopes.join_global(state.global_scope, added)
+        self._joined()
 
     def _leave_scopes(
         self, group: scopes.Group[Image], added: Sequence[Image], before: set[Image], unique: set[str]
@@ -272,7 +273,7 @@ class Load:
             if not plan.relocates_itself(image):
                 errors += self._relocate_image(image, environment)
             image.stage = Stage.RELOCATED
-        errors += deferred.rebind_all(state, plan, environment, self._rollback)
+        errors += self._rebind(environment)
         raise_all(plan.root.name, errors)
         plan.static_tls = [*plan.images, *tls.late]
 
@@ -317,7 +318,7 @@ class Load:
         self._rollback.pop_all()
         self._leave("committed")
 
-    # ------------------------------------------------------------ what adoption does differently
+    # ------------------------------------------------------------ what adoption and replacement do differently
 
     def _find(self) -> tuple[Node, list[Node]]:
         """The root's node, and the nodes of all its dependencies."""
@@ -346,6 +347,13 @@ class Load:
     def _claim_tls(self) -> None:
         """Claim the TLS modules that adopted images already use."""
 
+    def _joined(self) -> None:
+        """Called at the end of `join`."""
+
+    def _rebind(self, environment: Environment) -> list[LinkError]:
+        """Bind references of earlier images again; return the errors."""
+        return deferred.rebind_all(self.state, self.plan, environment, self._rollback)
+
     # ------------------------------------------------------------ order and end
 
     @property
@@ -373,17 +381,8 @@ class Load:
         for node in self.nodes:
             if node.image is not None and node.image.closed:
                 raise LinkError(node.name, f"has been unloaded since the load of {self._what} was opened")
-            if node.is_new and (other := self._loaded_meanwhile(node)) is not None:
+            if node.is_new and (other := self.state.loaded_twin(node)) is not None:
                 raise LinkError(other.name, f"has been loaded since the load of {self._what} was opened")
-
-    def _loaded_meanwhile(self, node: Node) -> Image | None:
-        """The image that another load has made of the file of `node`."""
-        assert node.decoded is not None
-        names = [*node.names, *([node.decoded.soname] if node.decoded.soname else [])]
-        found = next((image for image in map(self.state.loaded, names) if image is not None), None)
-        if found is None and node.decoded.path is not None:
-            return self.state.loaded_from(node.decoded.path)
-        return found
 
     def _end(self, error: BaseException) -> None:
         """Roll back, and emit LoadFailed with the reason."""

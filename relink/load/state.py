@@ -79,6 +79,15 @@ class LinkerState:
         """The loaded image that was read from the file at `path`."""
         return self.known.from_file(path)
 
+    def loaded_twin(self, node: Node) -> Image | None:
+        """The loaded image of the file or names of a node that is not loaded itself."""
+        assert node.decoded is not None
+        names = [*node.names, *([node.decoded.soname] if node.decoded.soname else [])]
+        found = next((image for image in map(self.loaded, names) if image is not None), None)
+        if found is None and node.decoded.path is not None:
+            return self.loaded_from(node.decoded.path)
+        return found
+
     def is_loaded(self, source: Source | Sequence[Source] | Node) -> bool:
         """Whether `source` is already loaded, by name, SONAME or file."""
         if isinstance(source, Node):

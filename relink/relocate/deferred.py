@@ -21,11 +21,12 @@ from relink.records import dataclass, replace
 from relink.relocate.references import References
 from relink.relocate.relocate import relocator
 from relink.relocate.result import Deferred, IfuncCalls, Relocated
-from relink.resolve.bindings import UNRESOLVED, Bindings
+from relink.resolve.bindings import UNRESOLVED
 from relink.resolve.scopes import LookupScope
 
 if TYPE_CHECKING:
     from relink.module import Module
+    from relink.relocate.lazy import BindMode
     from relink.relocate.state import Environment
 
 
@@ -56,22 +57,40 @@ def rebind(image: Module, relocated: Relocated, scope: LookupScope, environment:
     for symbol, element in zip(symbols.tolist(), elements.tolist(), strict=True):
         before.define_host(element, deferred.stand_ins[symbol])
     after.take(elements, found, chosen)
-    kept = after.copy()
-    old, first = _replayed(image, scope, environment, deferred, before)
-    new, second = _replayed(image, scope, environment, deferred, after)
-    known = {str(error) for error in old.errors}
+    known = deferred.references
     left = {symbol: place for symbol, place in deferred.stand_ins.items() if symbol not in symbols}
-    references = References(kept, deferred.references.symbols, deferred.references.binding_of)
     names = image.decoded.symbols.names.take(symbols).texts()
+    remaining = Deferred(References(after.copy(), known.symbols, known.binding_of), deferred.binding, left)
+    settled = replace(
+        relocated,
+        bindings=after,
+        unresolved=[name for name in relocated.unresolved if name not in names],
+        deferred=remaining if left else None,
+    )
+    was, now = (References(each, known.symbols, known.binding_of) for each in (before, after))
+    return rebound(image, settled, scope, environment, was, now, deferred.binding, names)
+
+
+def rebound(
+    image: Module,
+    relocated: Relocated,
+    scope: LookupScope,
+    environment: Environment,
+    before: References,
+    after: References,
+    binding: BindMode,
+    names: list[str],
+) -> Rebound:
+    """The words of an image that change when its references are bound differently. `relocated` is its result with
+    them; `names` are the symbols that are bound differently.
+    """
+    old, first = replayed(image, scope, environment, before, binding)
+    new, second = replayed(image, scope, environment, after, binding)
+    known = {str(error) for error in old.errors}
     return Rebound(
         image,
         names,
-        replace(
-            relocated,
-            bindings=after,
-            unresolved=[name for name in relocated.unresolved if name not in names],
-            deferred=Deferred(references, deferred.binding, left) if left else None,
-        ),
+        relocated,
         list(_differing_words(image, first, second)),
         _new_ifuncs(old.ifuncs, new.ifuncs),
         [error for error in new.errors if str(error) not in known],
@@ -86,19 +105,16 @@ def _elements(references: References, symbols: I64) -> I64:
     return found
 
 
-def _replayed(
-    image: Module, scope: LookupScope, environment: Environment, deferred: Deferred, bindings: Bindings
+def replayed(
+    image: Module, scope: LookupScope, environment: Environment, references: References, binding: BindMode
 ) -> tuple[Relocated, U8]:
-    """Relocate the image with these bindings into a separate buffer."""
+    """Relocate the image with these references into a separate buffer."""
     region = image.region
     pages = host_pages(len(region.buffer))
     copy = Region(region.address, region.size, pages, region.name, mappable=True, parts=region.parts)
     place.fill(copy, image.decoded)
-    references = References(bindings, deferred.references.symbols, deferred.references.binding_of)
-    result = relocator(image, scope, replace(environment, lazy=None)).replay(
-        references, copy.buffer, deferred.binding
-    )
-    return result, copy.buffer
+    relocation = relocator(image, scope, replace(environment, lazy=None))
+    return relocation.replay(references, copy.buffer, binding), copy.buffer
 
 
 def _differing_words(image: Module, first: U8, second: U8) -> Iterator[tuple[int, bytes, bytes]]:

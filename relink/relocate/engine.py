@@ -66,6 +66,7 @@ class Relocator(Relocation):
         self.handlers: HandlerPass | None = None  #: the user's handlers for this image
         self.binding = BindMode.NOW
         self.waiting: list[Waiting] = []  # jump slots that are bound lazily
+        self._copies = True  # whether COPY entries are applied
 
     def run(self) -> Relocated:
         """Apply all entries. Errors are collected in the result's `errors`."""
@@ -86,9 +87,17 @@ class Relocator(Relocation):
                 self.result.errors.append(slots)
         return self.result
 
+    def bound_again(self, binding: BindMode) -> References:
+        """The image's references, without those of jump slots that wait, bound in the scope as it is now."""
+        self.binding = binding
+        self.tables = [(table, self._classify(table)) for table in self.image.decoded.relocations]
+        return bind_references(self.image, self.scope, self.environment.resolver, self._asked())
+
     def replay(self, references: References, buffer: U8, binding: BindMode) -> Relocated:
-        """Apply every entry again, bound already, to another buffer; jump slots that wait stay as they are."""
-        self.references, self.buffer, self.binding = references, buffer, binding
+        """Apply every entry again except COPY, bound already, to another buffer; jump slots that wait stay as they
+        are.
+        """
+        self.references, self.buffer, self.binding, self._copies = references, buffer, binding, False
         self.tables = [(table, self._classify(table)) for table in self.image.decoded.relocations]
         self._apply_all()
         return self.result
@@ -213,7 +222,8 @@ class Relocator(Relocation):
         if reloc_type.role is Role.COPY:
             from relink.relocate.copy import copy_symbols
 
-            copy_symbols(self, table, reloc_type, indices_of(table, entries).tolist())
+            if self._copies:
+                copy_symbols(self, table, reloc_type, indices_of(table, entries).tolist())
             return
         size = reloc_type.word.size * (2 if reloc_type.role is Role.TLSDESC else 1)
         inside = place.inside(self.image.decoded, table.offset[entries], size)

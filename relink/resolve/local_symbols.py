@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from relink.arrays import AnyArray
 from relink.elf import Decoded
 from relink.elf.constants import SectionType, SymbolType
 from relink.errors import ElfError
 from relink.records import dataclass
 
 _DEFINED_TYPES = (SymbolType.NOTYPE, SymbolType.OBJECT, SymbolType.FUNC, SymbolType.GNU_IFUNC)
+#: The types of functions and variables.
+_KINDS = (*_DEFINED_TYPES, SymbolType.TLS, SymbolType.COMMON)
 _ABSOLUTE, _RESERVED = 0xFFF1, 0xFF00
 
 
@@ -48,27 +51,54 @@ def _of_own_table(decoded: Decoded, name: str) -> list[LocalSymbol]:
     ]
 
 
+def all_symbols(decoded: Decoded) -> list[LocalSymbol]:
+    """All definitions of functions and variables, exported, hidden and static, one per name and address. Never
+    raises.
+    """
+    found: dict[tuple[str, int], tuple[int, LocalSymbol]] = {}
+    try:
+        table = decoded.symbols
+        names, sections = table.names.texts(), table.section.tolist()
+        columns = zip(names, table.value.tolist(), table.size.tolist(), table.type.tolist(), strict=True)
+        for row, (facts, section) in enumerate(zip(columns, sections, strict=True)):
+            found[facts[:2]] = section, LocalSymbol(*facts, row)
+    except ElfError:
+        pass
+    strings, rows = _symtab(decoded)
+    for value, size, info, section, offset in zip(
+        *(rows[field].tolist() for field in ("value", "size", "info", "shndx", "name")), strict=True
+    ):
+        name = strings[offset : strings.find(b"\0", offset)].decode("utf-8", "surrogateescape")
+        found.setdefault((name, value), (section, LocalSymbol(name, value, size, info & 15, -1)))
+    return [symbol for section, symbol in found.values() if 0 < section < _RESERVED and symbol.type in _KINDS]
+
+
 def _of_symtab(decoded: Decoded, name: str) -> list[LocalSymbol]:
     """Those in `.symtab`, which is not loaded."""
-    section = next((each for each in decoded.sections if each.type == SectionType.SYMTAB), None)
-    if section is None or not 0 < section.link < len(decoded.sections):
-        return []
-    try:
-        strings = decoded.section_bytes(decoded.sections[section.link]).tobytes()
-        raw = decoded.section_bytes(section)
-    except ElfError:
-        return []
-    record = decoded.header.layout.symbol
-    rows = raw[: len(raw) // record.itemsize * record.itemsize].view(record)
+    strings, rows = _symtab(decoded)
     wanted = _offsets(strings, name.encode("utf-8", "surrogateescape"))
-    chosen = rows[np.isin(rows["name"], wanted)]
     return [
         LocalSymbol(name, int(row["value"]), int(row["size"]), int(row["info"]) & 15, -1)
-        for row in chosen
+        for row in rows[np.isin(rows["name"], wanted)]
         if row["shndx"] != 0
         and (row["shndx"] < _RESERVED or row["shndx"] == _ABSOLUTE)
         and int(row["info"]) & 15 in _DEFINED_TYPES
     ]
+
+
+def _symtab(decoded: Decoded) -> tuple[bytes, AnyArray]:
+    """The string table and the rows of `.symtab`; empty where there is none that can be read."""
+    record = decoded.header.layout.symbol
+    nothing = b"", np.zeros(0, record)
+    section = next((each for each in decoded.sections if each.type == SectionType.SYMTAB), None)
+    if section is None or not 0 < section.link < len(decoded.sections):
+        return nothing
+    try:
+        strings = decoded.section_bytes(decoded.sections[section.link]).tobytes()
+        raw = decoded.section_bytes(section)
+    except ElfError:
+        return nothing
+    return strings, raw[: len(raw) // record.itemsize * record.itemsize].view(record)
 
 
 def _offsets(strings: bytes, name: bytes) -> list[int]:
