@@ -29,6 +29,7 @@ from emu.host.symbols import Symbols, SymbolValue
 from emu.library import Library, PendingLibrary
 from emu.load.lazy_binding import FirstCall
 from emu.memory.limit import DEFAULT_LIMIT
+from emu.observed import ObservedGuest
 from emu.parts import Parts
 from emu.patched import PatchedGuest
 from emu.personality import Personality, Program
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
 
-class Machine(PatchedGuest, TypedGuest):
+class Machine(PatchedGuest, ObservedGuest, TypedGuest):
     """One emulated machine with its loaded images.
 
     `arch` is any name `relink.arch.architecture` knows. `os` is the personality; the default is

@@ -30,6 +30,7 @@ from relink.records import cached_property
 if TYPE_CHECKING:
     from emu.cpu.protocol import Stop
     from emu.debug.host_frames import HostFrames
+    from emu.debug.observation import Observation
     from emu.errors import Frame, GuestFault
     from emu.ports import System
     from relink.arch import Architecture, FloatAbi
@@ -146,6 +147,13 @@ class Parts:
         from emu.debug.faults import describe_fault
 
         return describe_fault(self.cpu, stop, self.symbolizer)
+
+    @cached_property
+    def observation(self) -> Observation:
+        """Breakpoints and watchpoints, and who else hears of events."""
+        from emu.debug.observation import Observation
+
+        return Observation(self.linker, self.memory, self.runner, self.symbolizer)
 
     @cached_property
     def host_frames(self) -> HostFrames:

@@ -91,6 +91,7 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("patch",),
         ("handles",),
         ("library",),
+        ("observed",),
         ("patched",),
         ("machine",),
         ("cli",),

@@ -14,28 +14,27 @@ handles signals and checks the clock. The engine is never stopped from another t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Iterator
 from threading import get_ident
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu import watchdog
 from emu.cpu.icicle_engine import HAS_ADDRESS, create_engine, nonzero_blocks
+from emu.cpu.icicle_registers import Context, IcicleRegisters
 from emu.cpu.loongarch64.hostops import HostOperations
-from emu.cpu.loongarch64.registers import (
-    ALIASES,
-    ENGINE_REGISTERS,
-    INTEGER_REGISTERS,
-    VECTOR_REGISTERS,
-    WRITE_MASKS,
-)
-from emu.cpu.protocol import CpuContext, Stop, StopReason
+from emu.cpu.loongarch64.registers import ENGINE_REGISTERS, INTEGER_REGISTERS
+from emu.cpu.observed import ObservedEngine
+from emu.cpu.protocol import Stop, StopReason
 from emu.cpu.spans import Span, SpanMap
 from relink.errors import AddressSpaceError, MachineInUse
 from relink.memory.address_space import Protection
-from relink.records import dataclass
+
+if TYPE_CHECKING:
+    from emu.cpu.icicle_events import IcicleEvents
 
 PAGE_SIZE = 4096
 #: Instructions per slice, after which the clock and Ctrl-C are checked: some 50 ms, or 2 ms when a timeout is set.
@@ -50,21 +49,14 @@ _SCRATCH_PAGE = (1 << 63) - PAGE_SIZE
 _NOT_BEGUN = {StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED, StopReason.INVALID_INSTRUCTION}
 
 
-@dataclass(frozen=True, slots=True)
-class _Context(CpuContext):
-    """Every register of the engine, in the order of ENGINE_REGISTERS."""
-
-    values: tuple[int, ...]
-
-
 class _Carried(NamedTuple):
     """The state of an engine before a refresh: (span, non-zero blocks) of all memory, and registers."""
 
     contents: list[tuple[Span, list[tuple[int, bytes]]]]
-    registers: _Context
+    registers: Context
 
 
-class IcicleCpu:
+class IcicleCpu(IcicleRegisters, ObservedEngine):
     """A LoongArch64 hart (base integer, F, D, LSX, atomics). Implements `emu.cpu.Cpu`.
 
     Besides the integer registers it has `f0`-`f31` (also `fa0`…, `ft0`…, `fs0`…; raw 64-bit patterns),
@@ -127,6 +119,7 @@ class IcicleCpu:
         self._fill(address, buffer.data.cast("B"))
         if protection & Protection.X:
             self._became_executable(address)
+        self._remapped(address, size)
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         """Change the permissions of mapped pages. Raises AddressSpaceError if one is not mapped."""
@@ -137,6 +130,7 @@ class IcicleCpu:
         self._pages.add(address, end, protection)
         if protection & Protection.X:
             self._became_executable(address)
+        self._remapped(address, size)
 
     def unmap(self, address: int, size: int) -> None:
         """Unmap pages. Raises AddressSpaceError if one is not mapped."""
@@ -159,7 +153,10 @@ class IcicleCpu:
             return b""
         # The engine allocates the size before checking it, and aborts the process when that fails.
         self._pages.require(address, size, needed, write=False)
-        return bytes(self._engine.mem_read(address, size))
+        data = bytes(self._engine.mem_read(address, size))
+        if needed and self._observed is not None and self._observed.watching:
+            self._observed.host_accesses(address, size, data, write=False)
+        return data
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Write guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
@@ -181,7 +178,11 @@ class IcicleCpu:
         self._pages.require(address, size, needed, write=True)
         if self._ran.overlapping(address, address + size):
             self._refresh()
+        observed = self._observed if needed and self._observed is not None and self._observed.watching else None
+        before = self.read(address, size) if observed is not None else b""
         self._engine.mem_write(address, bytes(data))
+        if observed is not None:
+            observed.host_accesses(address, size, before, write=True)
 
     def _range(self, address: int, size: int) -> int:
         """The end of a page range; raises AddressSpaceError if it is not one."""
@@ -244,6 +245,8 @@ class IcicleCpu:
         self._stale = self._ran_current = False
         self._ran = SpanMap()
         self._carried = None
+        if self._observed is not None:
+            self._observed.rebuilt()
 
     def _nonzero_memory(self, span: Span) -> Iterator[tuple[int, bytes]]:
         """(offset, block) of the non-zero blocks of a span, read in pieces of 1 MiB; most of a stack or heap
@@ -274,58 +277,10 @@ class IcicleCpu:
         engine.pc = pc + 4 if done else pc
         return None if done else self._stop(int(engine.exception_code), pc)
 
-    # ---------------------------------------------------------------- registers
-
-    def read_register(self, name: str) -> int:
-        """The register as an unsigned int. Raises KeyError for a name LoongArch64 does not have."""
-        if name in VECTOR_REGISTERS:
-            low, high = (int(self._engine.reg_read(half)) for half in VECTOR_REGISTERS[name])
-            return low | high << 64
-        name = ALIASES[name]
-        if name == "zero":
-            return 0
-        if name == "fcsr":
-            self._host.settle_cause()
-        return int(self._engine.reg_read(name))
-
-    def write_register(self, name: str, value: int) -> None:
-        """Write the implemented bits of the register; `zero` stays 0. Raises KeyError for an unknown name."""
-        if name in VECTOR_REGISTERS:
-            for number, half in enumerate(VECTOR_REGISTERS[name]):
-                self._engine.reg_write(half, value >> 64 * number & _WORD)
-            return
-        name = ALIASES[name]
-        if name == "zero":
-            return
-        if name == "fcsr":
-            self._host.settle_cause()
-        self._engine.reg_write(name, value & WRITE_MASKS.get(name, _WORD))
-
-    def read_registers(self, names: Sequence[str]) -> list[int]:
-        return [self.read_register(name) for name in names]
-
-    def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None:
-        for name, value in values.items() if isinstance(values, Mapping) else values:
-            self.write_register(name, value)
-
-    def set_thread_pointer(self, address: int) -> None:
-        """Set `tp` (r2)."""
-        self._engine.reg_write("tp", address)
-
-    def save(self) -> _Context:
-        read = self._engine.reg_read
-        return _Context(tuple(read(name) for name in ENGINE_REGISTERS))
-
-    def restore(self, context: CpuContext) -> None:
-        assert isinstance(context, _Context)
-        write = self._engine.reg_write
-        for name, value in zip(ENGINE_REGISTERS, context.values, strict=True):
-            write(name, value)
-
     # ---------------------------------------------------------------- running
 
-    def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
-        """Run from `pc` until a trap, a fault or a limit; see `emu.cpu.protocol.Cpu.run`."""
+    def run_engine(self, pc: int, *, max_instructions: int, timeout: float) -> Stop:
+        """`run` without the events that take several runs of the engine (`emu.cpu.engine_events`)."""
         if self._running:
             raise MachineInUse("the guest is running on this CPU: a signal handler cannot run it as well")
         deadline = time.monotonic() + timeout if timeout else 0.0
@@ -355,6 +310,8 @@ class IcicleCpu:
             if self._trap_start <= pc < self._trap_end:
                 return Stop(StopReason.TRAP, pc)
             if status != self._words.instruction_limit:
+                if status == self._words.breakpoint:
+                    return Stop(StopReason.BREAK, pc)
                 code = int(engine.exception_code)
                 if code == self._words.self_modifying:
                     stop = self._store_over_code(pc)
@@ -372,6 +329,24 @@ class IcicleCpu:
                 return Stop(StopReason.INSTRUCTION_LIMIT, pc)
             if deadline and time.monotonic() >= deadline:
                 return Stop(StopReason.TIMEOUT, pc)
+
+    # ---------------------------------------------------------------- events
+
+    _observed: IcicleEvents | None = None
+
+    def _make_events(self) -> IcicleEvents:
+        from emu.cpu.icicle_events import IcicleEvents
+
+        return IcicleEvents(weakref.proxy(self), self._words.protections)
+
+    def _remapped(self, address: int, size: int) -> None:
+        if self._observed is not None:
+            self._observed.remapped(address, size)
+
+    @property
+    def native(self) -> Any:
+        """This engine as an `icicle.Icicle`; docs/events.md says what may be done with it."""
+        return self._engine
 
     def _stop(self, code: int, pc: int) -> Stop:
         """The engine's exception as a Stop."""

@@ -31,6 +31,7 @@ class Vocabulary:
         codes = icicle.ExceptionCode
         self.memory_error: type[Exception] = icicle.MemoryException
         self.instruction_limit = int(icicle.RunStatus.InstructionLimit)
+        self.breakpoint = int(icicle.RunStatus.Breakpoint)
         self.host_operation = int(codes.UnimplementedOp)
         self.self_modifying = int(codes.SelfModifyingCode)
         self.fetch_refused = int(codes.ExecViolation)

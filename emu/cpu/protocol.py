@@ -2,7 +2,8 @@
 engine.
 
 A CPU has memory, registers by name, and `run`, which runs until an event. There are no callbacks: host code never
-runs inside the engine, so it may run the guest again.
+runs inside the engine, so it may run the guest again. `emu.cpu.events` describes the events that can be asked for:
+breakpoints, watched memory, single steps, records of what ran.
 
 A **trap** is the event that is not an error: the guest fetched an instruction from the trap range, which is
 unmapped. Host functions, return addresses and lazy slots are addresses in that range (managed by `emu.run.traps`).
@@ -13,23 +14,29 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relink.memory.address_space import Protection
 
-__all__ = ["Cpu", "CpuContext", "Protection", "Stop", "StopReason"]
+if TYPE_CHECKING:
+    from emu.cpu.events import Events
+
+__all__ = ["EVENTS", "Cpu", "CpuContext", "Protection", "Stop", "StopReason"]
 
 
 class StopReason(enum.Enum):
-    """Why `Cpu.run` returned. Every member except the first four is a fault of the guest."""
+    """Why `Cpu.run` returned. Every member except the first seven is a fault of the guest."""
 
     TRAP = "trap"
     INSTRUCTION_LIMIT = "instruction limit reached"
     TIMEOUT = "time limit reached"
     SYSCALL = "system call"
+    BREAK = "breakpoint reached"  #: this and the next two: see `emu.cpu.events`
+    WATCH = "watched memory was accessed"
+    STEP = "one instruction was run"
     READ_UNMAPPED = "read of unmapped memory"
     WRITE_UNMAPPED = "write to unmapped memory"
     FETCH_UNMAPPED = "execution of unmapped memory"
@@ -45,7 +52,7 @@ class StopReason(enum.Enum):
 
     @property
     def is_fault(self) -> bool:
-        """False for a trap, a spent budget and a system call."""
+        """False for a trap, a spent budget, a system call and an event that was asked for."""
         return self not in _NOT_FAULTS
 
 
@@ -55,8 +62,13 @@ _NOT_FAULTS = frozenset(
         StopReason.INSTRUCTION_LIMIT,
         StopReason.TIMEOUT,
         StopReason.SYSCALL,
+        StopReason.BREAK,
+        StopReason.WATCH,
+        StopReason.STEP,
     }
 )
+#: Events that were asked for.
+EVENTS = frozenset({StopReason.BREAK, StopReason.WATCH, StopReason.STEP})
 
 
 class Stop(NamedTuple):
@@ -90,7 +102,19 @@ class Cpu(Protocol):
     page_size: int  #: bytes; 4096 on every engine so far
     page_cost: int  #: bytes of host memory per used page
     shares_memory: bool  #: True: `map` uses the caller's buffer itself; False: it copies the buffer once
-    executed: int  #: the exact number of instructions of the last `run` with an instruction limit
+    #: the exact number of instructions of the last `run` with an instruction limit (or with `events.counting`)
+    executed: int
+
+    @property
+    def events(self) -> Events:
+        """Breakpoints, watched memory, single steps, records of what runs."""
+
+    @property
+    def native(self) -> Any:
+        """The engine's own handle: a `unicorn.Uc`, an `icicle.Icicle`. docs/events.md says what may be done with
+        it.
+        """
+
     registers: tuple[str, ...]  #: the integer registers to print for a fault, pc last
 
     def set_trap_range(self, start: int, size: int) -> None:
@@ -147,6 +171,12 @@ class Cpu(Protocol):
         On Arm bit 0 of `pc` selects Thumb. Registers keep the guest's values. After any stop the CPU can run
         again; after a limit the guest continues from the stop's pc as if it had not been stopped. Python signal
         handlers run within a fraction of a second; their exceptions end the run.
+        """
+
+    def step(self, pc: int) -> Stop:
+        """Run the one instruction at `pc`, breakpoint or not. The reason is INSTRUCTION_LIMIT, or another if it
+        was not (only) executed: TRAP when it jumped to one, a fault, SYSCALL. Of an x86 instruction with a `rep`
+        prefix one iteration runs, as on hardware.
         """
 
     def save(self) -> CpuContext: ...

@@ -178,7 +178,7 @@ def stop_hook() -> int | None:
     """The address of the hook; None on unsupported hosts, or when no file can be mapped as executable."""
     code = HOST_CODE.get(platform.machine()) if sys.platform == "linux" else None
     try:
-        return None if code is None else _executable(code)
+        return None if code is None else executable(code)
     except OSError:
         return None
 
@@ -187,7 +187,7 @@ def stop_hook() -> int | None:
 _mapped: list[tuple[mmap.mmap, NDArray[np.uint8]]] = []
 
 
-def _executable(code: bytes) -> int:
+def executable(code: bytes) -> int:
     """Map code as executable: never writable and executable at once, and coherent with instruction caches."""
     with open(os.memfd_create("relink-emu stop hook"), "wb") as file:
         file.write(code)

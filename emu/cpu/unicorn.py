@@ -32,22 +32,25 @@ from __future__ import annotations
 import ctypes
 import weakref
 from threading import get_ident
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu import unicorn_api as api
+from emu.cpu.observed import ObservedEngine
 from emu.cpu.pages import PAGE_SIZE, PageMap, Piece
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn_api import uc
-from emu.cpu.unicorn_isas import ISAS
+from emu.cpu.unicorn_isas import CPSR_IT, ISAS
 from emu.cpu.unicorn_registers import Closed
 from emu.cpu.unicorn_stops import REFUSED, UnicornStops
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import AddressSpaceError, MachineInUse
 
-_CPSR_IT: Final = 0x0600_FC00  # CPSR[26:25] and [15:10], the state of a Thumb IT block
+if TYPE_CHECKING:
+    from emu.cpu.unicorn_events import UnicornEvents
+
 _FETCH_FAULTS = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})
 _NOWHERE: Final = -1
 
@@ -57,7 +60,7 @@ def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) ->
     api.uclib.uc_close(handle)
 
 
-class UnicornCpu(UnicornStops):
+class UnicornCpu(UnicornStops, ObservedEngine):
     """A `Cpu` of one of Unicorn's six ISAs (x86_64, i386, aarch64, arm, riscv64, riscv32).
 
     Besides the psABI's registers: `mxcsr fpcw fpsw fptag` (x86), `fs_base gs_base` (x86_64), `pstate nzcv
@@ -83,6 +86,7 @@ class UnicornCpu(UnicornStops):
         self._pages = PageMap()
         self._install_stops()
         self._trap_start = self._trap_end = 0
+        self._native: Any = None
         for name, bits in isa.setup.items():
             self.write_register(name, self.read_register(name) | bits)
 
@@ -114,6 +118,8 @@ class UnicornCpu(UnicornStops):
         if status != uc.UC_ERR_OK:
             self._pages.remove(address, size)
             api.check(status, "map memory", address, size)
+        if self._observed is not None:
+            self._observed.remapped(address, size)
 
     def protect(self, address: int, size: int, protection: Protection) -> None:
         """Change the permissions of mapped pages. Raises AddressSpaceError if any of them is not mapped."""
@@ -124,6 +130,8 @@ class UnicornCpu(UnicornStops):
         self._pages.protect(address, size, protection)
         status = api.uclib.uc_mem_protect(self._handle, address, size, api.PROTECTION[protection])
         api.check(status, "protect memory", address, size)
+        if self._observed is not None:
+            self._observed.remapped(address, size)
 
     def unmap(self, address: int, size: int) -> None:
         """Unmap pages and drop their translations. Raises AddressSpaceError if any page is unmapped."""
@@ -140,12 +148,19 @@ class UnicornCpu(UnicornStops):
 
     def load(self, address: int, size: int) -> bytes:
         """Read guest memory as the guest would. Raises GuestAccessError if any byte cannot be read."""
-        return self._pages.read(address, size, Protection.R)
+        data = self._pages.read(address, size, Protection.R)
+        if self._observed is not None and self._observed.watching:
+            self._observed.host_accesses(address, size, data, write=False)
+        return data
 
     def store(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Write guest memory with the guest's permissions. Raises GuestAccessError, with nothing written."""
+        observed = self._observed if self._observed is not None and self._observed.watching else None
+        before = self._pages.read(address, len(data), Protection.W) if observed is not None else b""
         for piece, low, high in self._pages.write(address, data, Protection.W):
             self._forget(piece, low, high)
+        if observed is not None:
+            observed.host_accesses(address, len(data), before, write=True)
 
     def extent(self, address: int, needed: Protection) -> int:
         """The number of bytes from `address` on that allow `needed`; see `Cpu.extent`."""
@@ -167,15 +182,14 @@ class UnicornCpu(UnicornStops):
                 self._meter.forget()
             if self._inspector is not None:
                 self._inspector.forget(low, high)
+            if self._observed is not None:
+                self._observed.forget(low, high)
             api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
 
     # ---------------------------------------------------------------- running
 
-    def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
-        """Run from `pc` until a trap, a fault or a limit; see `Cpu.run`.
-
-        Raises MachineError for a limit on a host that has no stop hook.
-        """
+    def run_engine(self, pc: int, *, max_instructions: int, timeout: float) -> Stop:
+        """`run` without the events that take several runs of the engine (`emu.cpu.engine_events`)."""
         if self._running:
             self._refuse_other_threads()
             raise MachineInUse("the guest is running on this CPU: a signal handler cannot run it as well")
@@ -192,10 +206,12 @@ class UnicornCpu(UnicornStops):
             else:
                 watch.fired = False
             status, stopped_at = self._enter(pc)
+            if self._native is not None:
+                api.raise_from_hooks(self._native)
             if self._trap_start <= stopped_at < self._trap_end:
                 return Stop(StopReason.TRAP, stopped_at)
             stop = self._explain(status, stopped_at)
-            if meter is not None and stop.reason.is_fault:
+            if meter is not None and (stop.reason.is_fault or stop.reason is StopReason.BREAK):
                 meter.interrupted(stop.pc, bool(self._thumb_bit()))
             return stop
         except BaseException:
@@ -214,6 +230,44 @@ class UnicornCpu(UnicornStops):
             if meter is not None:
                 self.executed = meter.end()
 
+    # ---------------------------------------------------------------- events
+
+    _observed: UnicornEvents | None = None
+
+    def _make_events(self) -> UnicornEvents:
+        from emu.cpu.unicorn_events import UnicornEvents
+
+        return UnicornEvents(weakref.proxy(self), (1 << 64) - 2 if self._interworking else (1 << 64) - 1)
+
+    @property
+    def native(self) -> Any:
+        """This engine as a `unicorn.Uc`; docs/events.md says what may be done with it."""
+        if self._native is None:
+            self._native = api.native(self._handle, self._isa, self)
+        return self._native
+
+    @property
+    def handle(self) -> ctypes.c_void_p:
+        """The engine, for the C API."""
+        return self._handle
+
+    def state_bit(self) -> int:
+        """Arm: 1 in Thumb state; 0 on other ISAs."""
+        return self._thumb_bit()
+
+    def drop_translations(self, low: int, high: int) -> None:
+        """Have code in [low, high) translated again."""
+        if self._pages.extent(low, Protection.X):
+            if self._meter is not None:
+                self._meter.forget()
+            api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
+
+    def drop_all_translations(self) -> None:
+        """Have all code translated again."""
+        if self._meter is not None:
+            self._meter.forget()
+        api.control(self._handle, uc.UC_CTL_TB_FLUSH)
+
     def _explain(self, status: int, pc: int) -> Stop:
         """The Stop for an engine that returned with a pc outside the trap range."""
         address, number = self._seen.address(), self._seen.exception()
@@ -221,7 +275,7 @@ class UnicornCpu(UnicornStops):
             overshoot = self._isa.overshoot(number, self._before(pc, 2), bool(self._thumb_bit()))
             stop = Stop(self._isa.exceptions.get(number, StopReason.EXCEPTION), self._rewind(pc, overshoot))
         elif status == uc.UC_ERR_OK:
-            stop = self._ended(pc)
+            stop = (self._observed and self._observed.stop(pc)) or self._ended(pc)
         else:
             reason = api.FAULTS.get(status, StopReason.EXCEPTION)
             if status == REFUSED:
@@ -253,6 +307,8 @@ class UnicornCpu(UnicornStops):
             self._until.value = until
             if self._inspector is not None:
                 self._inspector.look_away(False)
+        if reached == pc and self._observed is not None and (event := self._observed.stop(pc)) is not None:
+            return event
         if reached in (page, pc):  # pc: the instruction itself straddles the two pages
             return Stop(reason, reached, page)
         if self._trap_start <= reached < self._trap_end:
@@ -289,7 +345,7 @@ class UnicornCpu(UnicornStops):
         Otherwise the first instructions of the next run would be conditional.
         """
         if pc & ~1 != self._suspended:
-            self.write_register("cpsr", self.read_register("cpsr") & ~_CPSR_IT)
+            self.write_register("cpsr", self.read_register("cpsr") & ~CPSR_IT)
         self._suspended = None
 
     def close(self) -> None:
@@ -302,3 +358,5 @@ class UnicornCpu(UnicornStops):
         # Calling the freed engine would crash; all calls go through one of these.
         self._handle = self._begin = self._slots = self._batches = self._pages = cast(Any, Closed())
         self._suspended = None
+        if self._native is not None:
+            self._native._uch = self._handle

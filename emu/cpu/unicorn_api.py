@@ -25,7 +25,7 @@ import unicorn.riscv_const
 import unicorn.unicorn_const as uc
 import unicorn.x86_const
 from numpy.typing import NDArray
-from unicorn.unicorn_py3.unicorn import uclib
+from unicorn.unicorn_py3.unicorn import Uc, uclib
 
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Protection, StopReason
@@ -34,6 +34,7 @@ from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, UnicornIsa, gdt_en
 from relink.errors import AddressSpaceError
 
 __all__ = [
+    "EMU_STOP",
     "FAULTS",
     "NO_COUNT",
     "NO_TIMEOUT",
@@ -47,7 +48,9 @@ __all__ = [
     "control",
     "emu_start",
     "install_recorders",
+    "native",
     "open_engine",
+    "raise_from_hooks",
     "reg_read",
     "reg_read_batch",
     "reg_write",
@@ -78,7 +81,7 @@ _CONSTANTS = {
 emu_start = uclib["uc_emu_start"]
 reg_read, reg_write = uclib["uc_reg_read"], uclib["uc_reg_write"]
 reg_read_batch, reg_write_batch = uclib["uc_reg_read_batch"], uclib["uc_reg_write_batch"]
-_EMU_STOP: Final = ctypes.cast(uclib["uc_emu_stop"], ctypes.c_void_p)
+EMU_STOP: Final = ctypes.cast(uclib["uc_emu_stop"], ctypes.c_void_p)
 
 #: Protection (ELF's bit order) -> UC_PROT_*.
 PROTECTION: Final = tuple(
@@ -131,6 +134,23 @@ def open_engine(arch: str, isa: UnicornIsa) -> ctypes.c_void_p:
         model = getattr(_CONSTANTS[isa.constants], f"UC_CPU_{isa.model}")
         check(control(handle, uc.UC_CTL_CPU_MODEL, model), "choose the CPU model")
     return handle
+
+
+def native(handle: ctypes.c_void_p, isa: UnicornIsa, owner: object) -> Any:
+    """The engine as a `unicorn.Uc`, which does not close it, and keeps its owner alive."""
+    arch, mode = getattr(uc, f"UC_ARCH_{isa.engine}"), getattr(uc, f"UC_MODE_{isa.mode}")
+    engine = Uc.__new__(Uc, arch, mode)
+    # What Uc.__init__ does, except that this opens another engine.
+    vars(engine).update(_uch=handle, _arch=arch, _mode=mode, _callbacks={}, _mmio_callbacks={}, _owner=owner)
+    engine._hook_exception = None
+    return engine
+
+
+def raise_from_hooks(engine: Any) -> None:
+    """Raise what a callback of `native`'s hooks has raised; the binding keeps it and stops the engine."""
+    error, engine._hook_exception = engine._hook_exception, None
+    if error is not None:
+        raise error
 
 
 # ---------------------------------------------------------------- registers
@@ -325,7 +345,7 @@ def install_recorders(handle: ctypes.c_void_p, isa: UnicornIsa, seen: Seen) -> N
     stopping += [(uc.UC_HOOK_INSN, syscall, (getattr(unicorn.x86_const, f"UC_{n}"),)) for n in isa.syscalls]  # type: ignore[misc]
     for kind, callback, extra in stopping:
         add_hook(handle, kind, callback, None, *extra)
-        add_hook(handle, kind, _EMU_STOP, None, *extra)
+        add_hook(handle, kind, EMU_STOP, None, *extra)
 
 
 class _Block(ctypes.Structure):
@@ -373,4 +393,4 @@ class Watched:
 
 def stop_request() -> StopRequest:
     """Make a request for `emu.cpu.stop_hook` that stops Unicorn. It must live as long as the engine."""
-    return StopRequest(stop=_EMU_STOP, multiplier=MULTIPLIER)
+    return StopRequest(stop=EMU_STOP, multiplier=MULTIPLIER)

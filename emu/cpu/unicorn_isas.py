@@ -19,6 +19,7 @@ from relink.records import dataclass, field
 #: i386 has no register for the thread pointer: %gs selects this GDT entry, whose base is the thread pointer. The
 #: table has a separate page, above all addresses of a Linux i386 process (3 GiB), in the kernel's part of the
 #: address space.
+CPSR_IT = 0x0600_FC00  #: CPSR[26:25] and [15:10], the state of a Thumb IT block
 GDT_PAGE = 0xFFFF_E000
 GDT_FLAT = 2  #: the entry for the other data segments
 GDT_TLS = 6  #: GDT_ENTRY_TLS_MIN of the Linux kernel on i386, so the selector is the familiar 0x33

@@ -6,7 +6,7 @@ import ctypes
 import platform
 from abc import abstractmethod
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from emu.cpu import unicorn_api as api
 from emu.cpu import watchdog
@@ -19,6 +19,9 @@ from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_registers import UnicornRegisters
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import AddressSpaceError, MachineError
+
+if TYPE_CHECKING:
+    from emu.cpu.unicorn_events import UnicornEvents
 
 REFUSED: Final = -1  #: the status for an instruction that `emu.cpu.inspector` refuses
 
@@ -38,6 +41,7 @@ class UnicornStops(UnicornRegisters):
         self._watched: api.Watched | None = None  #: the hook for new blocks, if they are inspected
         #: Handles instructions that the engine would execute wrongly; None if there are none.
         self._inspector: Inspector | None = None
+        self._observed: UnicornEvents | None = None
         self._meter: Meter | None = None  #: counts instructions, after the first limit
 
     @abstractmethod
@@ -85,6 +89,9 @@ class UnicornStops(UnicornRegisters):
                 if stopped_at == self._until.value:  # there is nothing to inspect
                     watched.forget()
                     return uc.UC_ERR_OK, stopped_at
+                if self._observed is not None and self._observed.takes(stopped_at, watched.edges.stopped):
+                    watched.forget()
+                    return status, stopped_at
                 verdict = self._verdict(watched, stopped_at)
                 if verdict.refused:
                     return REFUSED, verdict.pc
@@ -111,10 +118,17 @@ class UnicornStops(UnicornRegisters):
                 meter.learn(pc)
             elif self._look.budget:
                 meter.interrupted(pc, bool(thumb))
+        observed, instruction = self._observed, not watched.edges.stopped
+        if observed is not None:
+            observed.new_block()
+            if instruction:
+                observed.interrupted(pc)
         if self._inspector is None:
             watched.forget()
             return Verdict(pc | thumb)
         verdict = self._inspector.verdict(self, pc)
+        if observed is not None and instruction and verdict.pc != pc:
+            observed.ran_outside(pc, verdict.pc - pc)
         if meter is not None and self._look.budget and verdict.pc != pc:
             meter.ran_one()
         return verdict

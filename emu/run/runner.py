@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from emu.calls.plan import CallPlan, plan_call
 from emu.calls.prototypes import Prototype
-from emu.cpu.protocol import Cpu, Stop, StopReason
+from emu.cpu.protocol import EVENTS, Cpu, Stop, StopReason
 from emu.errors import BadGuestPointer, BudgetExceeded, Frame, GuestUnwinding, StackExhausted
 from emu.isa.convention import CallingConvention
 from emu.memory.guest_memory import GuestMemory
@@ -108,8 +108,13 @@ class Runner:
         self._shared: Budget | None = None  #: the shared budget, once the first of them has begun
         #: Called for each fault: returns where the guest continues, or None for an unhandled fault.
         self.on_fault: Callable[[Stop], int | None] = lambda stop: None
+        #: Called for each event (see `emu.cpu.events`) while the guest is stopped between two instructions. The
+        #: guest continues at its program counter.
+        self.on_event: Callable[[Stop], object] = lambda stop: None
         #: Raises ForeignObject for objects of another machine; set by who knows what this one's are.
         self.check_objects: Callable[..., object] = lambda *values: None
+        #: Whether the guest waits in the middle of a function: a nested call then preserves all registers.
+        self._between_instructions = False
         self._reached = 0  #: the trap or system call being handled
         self.raised_in_call: BaseException | None = None  #: the exception of the last nested call that failed
 
@@ -175,13 +180,18 @@ class Runner:
             raise StackExhausted
         cpu = self.cpu
         before = cpu.read_registers(self._interrupted)
+        everything = cpu.save() if self._between_instructions else None
         self.depth += 1
         self._suspended.append(before)
         try:
             result = self._enter(plan, address, args, before[0])
+            if everything is not None:
+                cpu.restore(everything)
             # The callee preserves the registers of its ABI; the interrupted function also needs these to return.
             cpu.write_registers(zip(self._returns_through, before, strict=False))
         except BaseException as error:
+            if everything is not None:
+                cpu.restore(everything)
             cpu.write_registers(zip(self._interrupted, before, strict=True))
             self.raised_in_call = error
             raise
@@ -189,10 +199,11 @@ class Runner:
             self.depth -= 1
             self._suspended.pop()
             self.in_host = True
+            self._between_instructions = everything is not None
         return result
 
     def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> Any:
-        self.in_host = False
+        self.in_host = self._between_instructions = False
         end = self._traps.return_to(self.depth)
         entry = plan.enter(self, args, sp, end)
         returned = False
@@ -306,8 +317,23 @@ class Runner:
             except StackExhausted as deep:
                 raise self._stopped(Stop(StopReason.STACK_EXHAUSTED, stop.pc)) from deep
 
+    def _event(self, stop: Stop) -> int:
+        """Report an event and return where the guest continues. Exceptions end the call."""
+        self._reached = stop.pc
+        self.in_host = self._between_instructions = True
+        try:
+            self.on_event(stop)
+        finally:
+            self.in_host = self._between_instructions = False
+        pc = self.cpu.read_register("pc")
+        if stop.reason is not StopReason.WATCH and pc & self.memory.architecture.code_address_mask == stop.pc:
+            self.cpu.events.pass_over(pc)
+        return pc
+
     def _handled(self, stop: Stop) -> int:
-        """Return where the guest continues after a fault. Raises the fault where it is unhandled."""
+        """Return where the guest continues after an event or a fault. Raises the fault where it is unhandled."""
+        if stop.reason in EVENTS:
+            return self._event(stop)
         after = self.on_fault(stop)
         if after is None:
             raise self._stopped(stop)

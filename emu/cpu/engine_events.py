@@ -1,0 +1,351 @@
+"""The part of `Events` that is the same for all engines: who asked for what, watched pages, runs with events.
+
+**Watched memory.** A page with a watched range loses its permissions in the engine (not in the CPU's own records,
+so nobody sees it). The guest's access then faults before the instruction has done anything; the page is opened,
+the instruction runs alone with its accesses noted, and the page is closed again. Code that does not touch the page
+runs at full speed, and the place is exact on every engine.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from emu.cpu.events import Access, Recorded, Recording, Sink, Watch
+from emu.cpu.protocol import Protection, Stop, StopReason
+from relink.errors import AddressSpaceError
+
+PAGE_SIZE: Final = 4096
+_MOST: Final = 1 << 62  #: more instructions than any run has
+_WIDEST: Final = 64  #: no access reaches further than this from the address of its fault
+_NEEDED: Final = {StopReason.READ_PROTECTED: Protection.R, StopReason.WRITE_PROTECTED: Protection.W}
+_RAN_ON: Final = frozenset({StopReason.INSTRUCTION_LIMIT, StopReason.TRAP, StopReason.SYSCALL})
+
+
+class RawAccess(NamedTuple):
+    """An access as the engine reports it."""
+
+    address: int
+    size: int
+    write: bool
+
+
+class ObservedCpu(Protocol):
+    """The part of a `Cpu` that its events use."""
+
+    executed: int
+
+    def read_register(self, name: str) -> int: ...
+    def read(self, address: int, size: int) -> bytes: ...
+    def extent(self, address: int, needed: Protection) -> int: ...
+    def run_engine(self, pc: int, *, max_instructions: int, timeout: float) -> Stop:
+        """`Cpu.run` without events that span several runs of the engine."""
+
+
+class EngineEvents:
+    """Implements `emu.cpu.events.Events` but for what each engine does in its own way (the abstract methods)."""
+
+    def __init__(self, cpu: ObservedCpu, address_mask: int) -> None:
+        self._cpu, self._mask = cpu, address_mask
+        self.active = False  #: whether anything is asked for: `Cpu.run` looks at it
+        self.watching = False  #: whether memory is watched: `Cpu.load` and `Cpu.store` look at it
+        self.accesses: Sequence[Access] = ()
+        self.retired = 0
+        self._breakpoints: Counter[int] = Counter()
+        self._entries: Counter[int] = Counter()
+        self._watches: list[Watch] = []
+        self._guards: dict[int, Protection] = {}  #: closed page -> permissions that it has lost
+        self._recordings: list[Recording] = []
+        self._by_host: list[Access] = []  #: accesses of host functions, not yet reported
+        self._dirty = False  #: whether breakpoints or entries have changed since the last run
+        self._stepping = self._counting = self._step_is_due = False
+        self._over: int | None = None
+        self._faulted_at = 0  #: the data address of the last fault on a closed page
+        self._last = -1  #: pc of the last stop
+
+    # ---------------------------------------------------------------- what is asked for
+
+    @property
+    def stepping(self) -> bool:
+        return self._stepping
+
+    @stepping.setter
+    def stepping(self, value: bool) -> None:
+        self._stepping = value
+        self._step_is_due = False
+        self._update()
+
+    @property
+    def counting(self) -> bool:
+        return self._counting
+
+    @counting.setter
+    def counting(self, value: bool) -> None:
+        if value and not self._counting:
+            self.retired = 0
+        self._counting = value
+        self._update()
+
+    def _update(self) -> None:
+        self.active = bool(
+            self._stepping
+            or self._counting
+            or self._breakpoints
+            or self._entries
+            or self._watches
+            or self._recordings
+            or self._dirty
+            or self._by_host
+        )
+
+    def add_breakpoint(self, address: int) -> None:
+        self._check_places()
+        self._change(self._breakpoints, address, 1)
+
+    def remove_breakpoint(self, address: int) -> None:
+        self._change(self._breakpoints, address, -1)
+
+    def add_entry(self, address: int) -> None:
+        self._check_places()
+        self._change(self._entries, address, 1)
+
+    def remove_entry(self, address: int) -> None:
+        self._change(self._entries, address, -1)
+
+    def _change(self, places: Counter[int], address: int, by: int) -> None:
+        address &= self._mask
+        if by < 0 and not places[address]:
+            del places[address]
+            raise KeyError(f"there is no breakpoint at {address:#x}")
+        places[address] += by
+        if not places[address]:
+            del places[address]
+        self._dirty = True
+        self._update()
+
+    def pass_over(self, pc: int) -> None:
+        self._over = pc & self._mask
+
+    # ---------------------------------------------------------------- watched memory
+
+    def watch(self, watch: Watch) -> None:
+        if watch.size <= 0 or not (watch.read or watch.write):
+            raise AddressSpaceError("nothing to watch", address=watch.address, size=watch.size)
+        self._cpu.read(watch.address, watch.size)  # raises unless all of it is mapped
+        self._watches.append(watch)
+        self._guard_again()
+
+    def unwatch(self, watch: Watch) -> None:
+        if watch not in self._watches:
+            raise KeyError(f"{watch} is not watched")
+        self._watches.remove(watch)
+        self._guard_again()
+
+    def _guard_again(self) -> None:
+        wanted: dict[int, Protection] = {}
+        for watch in self._watches:
+            lost = (Protection.R | Protection.W) if watch.read else Protection.W
+            for page in range(watch.address & -PAGE_SIZE, watch.address + watch.size, PAGE_SIZE):
+                wanted[page] = wanted.get(page, Protection.NONE) | lost
+        before, self._guards = self._guards, wanted
+        for page in before.keys() | wanted.keys():
+            if before.get(page) != wanted.get(page):
+                self._set_guard(page, wanted.get(page, Protection.NONE))
+        self.watching = bool(self._watches)
+        self._update()
+
+    def _set_guard(self, page: int, lost: Protection) -> None:
+        if (protection := self._protection(page)) is not None:
+            self._protect_page(page, Protection(protection & ~lost))
+
+    def _protection(self, page: int) -> Protection | None:
+        """The permissions that the guest has on a page; None: it is unmapped."""
+        if not self._cpu.extent(page, Protection.NONE):
+            return None
+        each = (Protection.R, Protection.W, Protection.X)
+        return Protection(sum(one for one in each if self._cpu.extent(page, one)))
+
+    def remapped(self, address: int, size: int) -> None:
+        """The CPU has mapped these pages or changed their permissions: close the watched ones again."""
+        for page, lost in self._guards.items():
+            if address <= page < address + size:
+                self._set_guard(page, lost)
+
+    def _hits_guard(self, stop: Stop) -> bool:
+        """Whether a fault is only due to a closed page."""
+        needed, address = _NEEDED.get(stop.reason), stop.address
+        if needed is None or address is None or not self._guards:
+            return False
+        return bool(self._closed(address, ())) and bool(self._cpu.extent(address, needed))
+
+    def _open_and_step(self, stop: Stop, timeout: float) -> Stop:
+        """Run the instruction that met a closed page. `accesses` are then those that are watched."""
+        opened: dict[int, bytes] = {}  #: page -> its content before
+        at = stop.pc
+        try:
+            while True:
+                self._faulted_at = stop.address or 0
+                self._open(self._faulted_at, opened)
+                self._over = at
+                stop, raw = self._step_noting(self._resumed_at(stop), timeout)
+                # An instruction may touch several closed pages. It has not done anything before the last is open.
+                if not (
+                    self._hits_guard(stop) and stop.address is not None and self._closed(stop.address, opened)
+                ):
+                    break
+        finally:
+            for page in opened:
+                self._set_guard(page, self._guards.get(page, Protection.NONE))
+        found = self._watched(raw) if stop.reason in _RAN_ON else ()
+        self.accesses = tuple(self._described(at, each, opened) for each in found)
+        return stop
+
+    def _closed(self, address: int, opened: Container[int]) -> list[int]:
+        """The closed pages that an access at `address` may touch."""
+        pages = (address & -PAGE_SIZE, (address + _WIDEST - 1) & -PAGE_SIZE)
+        return [page for page in pages if page in self._guards and page not in opened]
+
+    def _open(self, address: int, opened: dict[int, bytes]) -> None:
+        for page in self._closed(address, opened):
+            self._set_guard(page, Protection.NONE)
+        for page in (address & -PAGE_SIZE, (address & -PAGE_SIZE) + PAGE_SIZE):
+            if page not in opened and self._protection(page) is not None:
+                opened[page] = self._cpu.read(page, PAGE_SIZE)
+
+    def _described(self, pc: int, each: RawAccess, before: Mapping[int, bytes]) -> Access:
+        now = self._value(self._cpu.read(each.address, each.size))
+        bytes_before = bytes(
+            before[at & -PAGE_SIZE][at % PAGE_SIZE] if at & -PAGE_SIZE in before else now >> 8 * number & 0xFF
+            for number, at in enumerate(range(each.address, each.address + each.size))
+        )
+        old = self._value(bytes_before)
+        return Access(pc, each.address, each.size, now if each.write else old, old, each.write)
+
+    def _watched(self, accesses: Iterable[RawAccess]) -> list[RawAccess]:
+        return [
+            one
+            for one in accesses
+            if any(
+                watch.address < one.address + one.size
+                and one.address < watch.address + watch.size
+                and (watch.write if one.write else watch.read)
+                for watch in self._watches
+            )
+        ]
+
+    @staticmethod
+    def _value(data: bytes) -> int:
+        return int.from_bytes(data, "little")
+
+    def host_accesses(self, address: int, size: int, before: bytes, *, write: bool) -> None:
+        """A host function has accessed memory for the guest; `before` is what was there."""
+        if not size or not self._watched([RawAccess(address, size, write)]):
+            return
+        value = self._value(self._cpu.read(address, size))
+        self._by_host.append(Access(self._last, address, size, value, self._value(before), write))
+
+    # ---------------------------------------------------------------- running
+
+    def run(self, pc: int, limit: int, timeout: float) -> Stop:
+        """`Cpu.run`, with events."""
+        if self._dirty:
+            self._prepare()
+            self._dirty = False
+            self._update()
+        at = pc & self._mask
+        if self._by_host:
+            self.accesses, self._by_host = tuple(self._by_host), []
+            self._cpu.executed = 0
+            return self._put(pc, Stop(StopReason.WATCH, at))
+        if self._step_is_due:
+            self._step_is_due = False
+            self._cpu.executed = 0
+            return self._put(pc, Stop(StopReason.STEP, at))
+        try:
+            stop = self._run(pc, 1 if self._stepping else limit, timeout)
+        finally:
+            self._over = None
+        self._last = stop.pc
+        if self._stepping:
+            if stop.reason is StopReason.INSTRUCTION_LIMIT:
+                return Stop(StopReason.STEP, stop.pc)
+            self._step_is_due = stop.reason in (StopReason.TRAP, StopReason.SYSCALL)
+        return stop
+
+    def _run(self, pc: int, limit: int, timeout: float) -> Stop:
+        cpu, executed = self._cpu, 0
+        budget = limit or (_MOST if self._counting else 0)
+        deadline = time.monotonic() + timeout if timeout > 0 else 0.0
+        if self._over != pc & self._mask:
+            self._over = None
+        self._begins(pc)
+        while True:
+            left = max(deadline - time.monotonic(), 1e-6) if deadline else 0.0
+            stop = self._advance(pc, budget and budget - executed, left)
+            executed += cpu.executed if budget else 0
+            if self._hits_guard(stop):
+                stop = self._open_and_step(stop, left)
+                executed += stop.reason in _RAN_ON
+                if self.accesses:
+                    stop = Stop(StopReason.WATCH, stop.pc)
+                elif stop.reason is StopReason.INSTRUCTION_LIMIT and (not budget or executed < budget):
+                    pc = self._resumed_at(stop)
+                    continue
+            elif stop.reason is StopReason.BREAK and self._flush_full():
+                pc = self._resumed_at(stop)
+                continue
+            break
+        cpu.executed = executed
+        self.retired += executed
+        self._ended(stop)
+        return stop
+
+    def _put(self, pc: int, stop: Stop) -> Stop:
+        """Set the program counter for a stop that is reported before anything runs."""
+        self._set_pc(pc)
+        return stop
+
+    # ---------------------------------------------------------------- by the engine
+
+    def _check_places(self) -> None:
+        """Raise MachineError if this engine cannot stop at places here."""
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Tell the engine of changed breakpoints and entries."""
+
+    @abstractmethod
+    def _set_pc(self, pc: int) -> None:
+        """Set the program counter; on Arm bit 0 is the state."""
+
+    @abstractmethod
+    def _resumed_at(self, stop: Stop) -> int:
+        """The pc to continue at, with Arm's state."""
+
+    @abstractmethod
+    def _advance(self, pc: int, limit: int, timeout: float) -> Stop:
+        """Run the engine, not stopping at `_over` when it begins there."""
+
+    @abstractmethod
+    def _protect_page(self, page: int, protection: Protection) -> None:
+        """Set the engine's permissions of a page."""
+
+    @abstractmethod
+    def _step_noting(self, pc: int, timeout: float) -> tuple[Stop, list[RawAccess]]:
+        """Run one instruction; return its accesses too."""
+
+    def _begins(self, pc: int) -> None:
+        """A run begins: for the recordings."""
+
+    def _ended(self, stop: Stop) -> None:
+        """A run has ended: for the recordings."""
+
+    def _flush_full(self) -> bool:
+        """Flush logs that are full; False if none is: the stop had another cause."""
+        return False
+
+    @abstractmethod
+    def record(self, what: Recorded, sink: Sink, low: int = 0, high: int = (1 << 64) - 1) -> Recording: ...

@@ -1,0 +1,78 @@
+"""The registers of a LoongArch64 hart on icicle, by name: one at a time, several, and all as a context."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from emu.cpu.loongarch64.hostops import HostOperations
+from emu.cpu.loongarch64.registers import ALIASES, ENGINE_REGISTERS, VECTOR_REGISTERS, WRITE_MASKS
+from emu.cpu.protocol import CpuContext
+from relink.records import dataclass
+
+_WORD = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Context(CpuContext):
+    """Every register of the engine, in the order of ENGINE_REGISTERS."""
+
+    values: tuple[int, ...]
+
+
+class IcicleRegisters:
+    """The part of a `Cpu` for registers."""
+
+    _host: HostOperations
+
+    @property
+    @abstractmethod
+    def _engine(self) -> Any:
+        """The engine."""
+
+    def read_register(self, name: str) -> int:
+        """The register as an unsigned int. Raises KeyError for a name LoongArch64 does not have."""
+        if name in VECTOR_REGISTERS:
+            low, high = (int(self._engine.reg_read(half)) for half in VECTOR_REGISTERS[name])
+            return low | high << 64
+        name = ALIASES[name]
+        if name == "zero":
+            return 0
+        if name == "fcsr":
+            self._host.settle_cause()
+        return int(self._engine.reg_read(name))
+
+    def write_register(self, name: str, value: int) -> None:
+        """Write the implemented bits of the register; `zero` stays 0. Raises KeyError for an unknown name."""
+        if name in VECTOR_REGISTERS:
+            for number, half in enumerate(VECTOR_REGISTERS[name]):
+                self._engine.reg_write(half, value >> 64 * number & _WORD)
+            return
+        name = ALIASES[name]
+        if name == "zero":
+            return
+        if name == "fcsr":
+            self._host.settle_cause()
+        self._engine.reg_write(name, value & WRITE_MASKS.get(name, _WORD))
+
+    def read_registers(self, names: Sequence[str]) -> list[int]:
+        return [self.read_register(name) for name in names]
+
+    def write_registers(self, values: Mapping[str, int] | Iterable[tuple[str, int]]) -> None:
+        for name, value in values.items() if isinstance(values, Mapping) else values:
+            self.write_register(name, value)
+
+    def set_thread_pointer(self, address: int) -> None:
+        """Set `tp` (r2)."""
+        self._engine.reg_write("tp", address)
+
+    def save(self) -> Context:
+        read = self._engine.reg_read
+        return Context(tuple(read(name) for name in ENGINE_REGISTERS))
+
+    def restore(self, context: CpuContext) -> None:
+        assert isinstance(context, Context)
+        write = self._engine.reg_write
+        for name, value in zip(ENGINE_REGISTERS, context.values, strict=True):
+            write(name, value)

@@ -1,0 +1,52 @@
+"""The part of a `Cpu` that runs it with or without events."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from emu.cpu.protocol import Stop
+
+if TYPE_CHECKING:
+    from emu.cpu.engine_events import EngineEvents
+
+
+class ObservedEngine:
+    """`Cpu.run`, `step`, `events` and `native`."""
+
+    _observed: EngineEvents | None = None  #: once somebody has asked for events
+
+    def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
+        """Run from `pc` until a trap, a fault, an event or a limit; see `Cpu.run`.
+
+        Raises MachineError for a limit on a host that has no stop hook.
+        """
+        observed = self._observed
+        if observed is None or not observed.active:
+            return self.run_engine(pc, max_instructions=max_instructions, timeout=timeout)
+        return observed.run(pc, max_instructions, timeout)
+
+    def step(self, pc: int) -> Stop:
+        """Run one instruction; see `Cpu.step`."""
+        if self._observed is not None:
+            self._observed.pass_over(pc)
+        return self.run(pc, max_instructions=1)
+
+    @property
+    def events(self) -> EngineEvents:
+        """See `emu.cpu.events.Events`."""
+        if self._observed is None:
+            self._observed = self._make_events()
+        return self._observed
+
+    @abstractmethod
+    def run_engine(self, pc: int, *, max_instructions: int, timeout: float) -> Stop:
+        """`run` without events."""
+
+    @abstractmethod
+    def _make_events(self) -> EngineEvents: ...
+
+    @property
+    @abstractmethod
+    def native(self) -> Any:
+        """See `Cpu.native`."""

@@ -1,0 +1,392 @@
+"""Events of a running guest, against the guest in single steps: records, breakpoints, watched memory, counts."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emu import Machine
+from emu.cpu.event_hooks import HOOKS, Log, Places
+from emu.cpu.events import Recorded, Rows
+from emu.cpu.protocol import StopReason
+from emu.errors import BudgetExceeded
+from relink.errors import AddressSpaceError, MachineError, UnresolvedSymbol
+from relink.memory.address_space import Protection
+from tests.fixtures import arch_of
+from tests.machine.loops import build_loops, load_loops
+from toolchains.targets import TARGETS
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> str:
+    """Once for each target: the compiler is always the ziglang wheel's."""
+    return str(request.param)
+
+
+@pytest.fixture
+def machine(target: str) -> Iterator[Machine]:
+    with Machine(arch_of(target)) as machine:
+        yield machine
+
+
+class Guest:
+    """The loops, and what they do when they are run in single steps."""
+
+    def __init__(self, machine: Machine, path: Path) -> None:
+        self.machine, self.library = machine, load_loops(machine, path)
+        self.data = machine.heap.malloc(64)
+        machine.memory.write(self.data, bytes(range(64)))
+        self.answers = self.run()
+
+    def run(self) -> list[object]:
+        function = self.library.function
+        return [
+            function("adler32", "unsigned(unsigned, const void *, unsigned)")(1, self.data, 40),
+            function("call_deeply", "unsigned(unsigned)")(5),
+            function("count", "unsigned(unsigned)")(7),
+            function("count_atomically", "unsigned(unsigned)")(5),
+            function("follow", "unsigned(unsigned)")(9),
+            function("wide", "unsigned long long(unsigned)")(9),
+        ]
+
+    def steps(self) -> list[int]:
+        """Where each instruction is, in order."""
+        found: list[int] = []
+        events, listeners = self.machine.cpu.events, self.machine.parts.observation.listeners
+        listeners.append(lambda stop: found.append(stop.pc))
+        events.stepping = True
+        assert self.run() == self.answers
+        events.stepping = False
+        listeners.clear()
+        first = self.library.function_symbol("adler32").address & self.machine.arch.code_address_mask
+        return [first, *found]  # the first is not reported: it has not been stepped to
+
+    def record(self, what: Recorded, low: int = 0, high: int = (1 << 64) - 1) -> Rows:
+        found: list[Rows] = []
+        recording = self.machine.cpu.events.record(what, found.append, low, high)
+        assert self.run() == self.answers
+        recording.close()
+        return np.concatenate(found)
+
+
+@pytest.fixture
+def guest(machine: Machine, target: str, tmp_path_factory: pytest.TempPathFactory) -> Guest:
+    folder = tmp_path_factory.getbasetemp()
+    path = folder / f"loops-{target}.so"
+    return Guest(machine, path if path.exists() else build_loops(target, folder))
+
+
+def test_records_are_what_single_steps_show(guest: Guest, target: str) -> None:
+    steps = guest.steps()
+    instructions = guest.record(Recorded.INSTRUCTIONS)
+    sizes = dict(instructions.tolist())
+    skipped = target == "thumb"  # instructions whose condition is false are not in the record
+    if skipped:
+        assert set(instructions[:, 0].tolist()) <= set(steps)
+    else:
+        assert instructions[:, 0].tolist() == steps
+    blocks = guest.record(Recorded.BLOCKS).tolist()
+    listed = []
+    for start, size in blocks:
+        at = start
+        while at < start + size:
+            listed.append(at)
+            at += sizes.get(at, 2)
+        assert at == start + size
+    assert listed == steps
+    starts = {start for start, _ in blocks}
+    new = {start: size & 0xFFFF_FFFF for start, size in guest.record(Recorded.NEW_BLOCKS).tolist()}
+    assert starts <= new.keys()
+    # icicle also finds starts that are only reached from the instruction before
+    assert all(any(start < one < start + size for start, size in blocks) for one in new.keys() - starts)
+    edges = guest.record(Recorded.EDGES)
+    follows = {(a + size, b) for (a, size), (b, _) in itertools.pairwise(blocks)}
+    seen = {(int(before), int(after)) for before, after, _ in edges if before}
+    entries = {int(after) for before, after, _ in edges if not before}
+    assert seen <= follows
+    assert {b for _, b in follows - seen} <= entries
+    low, high = min(starts), sorted(starts)[len(starts) // 2]
+    part = guest.record(Recorded.INSTRUCTIONS, low, high)[:, 0].tolist()
+    assert part == [at for at in instructions[:, 0].tolist() if low <= at < high]
+    assert guest.run() == guest.answers
+    assert not guest.machine.cpu.events.active
+
+
+def test_breakpoints_stop_before_each_instruction_and_change_nothing(guest: Guest) -> None:
+    machine, steps = guest.machine, guest.steps()
+    everywhere = sorted(set(steps))
+    for places in (everywhere, everywhere[::3], everywhere[5:6]):
+        hits: list[int] = []
+        points = [machine.breakpoint(at, action=lambda hit, to=hits: to.append(hit.address)) for at in places]
+        with machine.counting() as count:
+            assert guest.run() == guest.answers
+        assert count.instructions == len(steps)
+        assert hits == [at for at in steps if at in set(places)]
+        for point in points:
+            point.remove()
+    assert guest.run() == guest.answers
+    assert not machine.cpu.events.active
+
+
+def test_entries_stop_where_jumps_and_calls_lead(guest: Guest) -> None:
+    machine, steps, hits = guest.machine, guest.steps(), []
+    entry = guest.library.function_symbol("fibonacci").address & machine.arch.code_address_mask
+    events, listeners = machine.cpu.events, machine.parts.observation.listeners
+    listeners.append(lambda stop: hits.append((stop.reason, stop.pc)))
+    events.add_entry(entry)
+    assert guest.run() == guest.answers
+    events.remove_entry(entry)
+    assert hits == [(StopReason.BREAK, entry)] * steps.count(entry)
+    assert len(hits) > 3
+    with pytest.raises(KeyError):
+        events.remove_entry(entry)
+
+
+def test_conditions_and_actions_see_and_change_the_guest(guest: Guest) -> None:
+    machine, count = guest.machine, guest.library.function("count", "unsigned(unsigned)")
+    seen = []
+    with machine.breakpoint("count", condition=lambda hit: hit.arguments("unsigned(unsigned)") == (3,)) as point:
+        assert [count(n) for n in (2, 3, 4, 3)] == [2, 3, 4, 3]
+    assert point.hits == 2
+    instead = machine.breakpoint(
+        "count",
+        action=lambda hit: hit.return_now("unsigned(unsigned)", 10 * hit.arguments("unsigned(unsigned)")[0]),
+    )
+    assert count(5) == 50
+    instead.remove()
+    instead.remove()
+    nested = machine.breakpoint(
+        "call_deeply",
+        action=lambda hit: seen.append((hit.frame.symbol, count(4), hit["sp"] in hit.registers.values())),
+    )
+    assert guest.run() == guest.answers
+    assert seen == [("call_deeply", 4, True)]
+    nested.remove()
+    again = []
+    with machine.breakpoint("count", action=lambda hit: again or (again.append(1), count(1))):
+        assert count(2) == 2  # the call of the action meets the breakpoint as well
+    assert again == [1]
+
+
+def test_what_an_action_raises_ends_the_call(guest: Guest) -> None:
+    machine, count = guest.machine, guest.library.function("count", "unsigned(unsigned)")
+
+    def fail(hit: object) -> None:
+        raise ZeroDivisionError
+
+    for observe in (
+        lambda: machine.breakpoint("count", action=fail),
+        lambda: machine.breakpoint("count", condition=fail),
+        lambda: machine.watch("counter", 4, action=fail),
+    ):
+        with observe(), pytest.raises(ZeroDivisionError):
+            count(3)
+        assert count(3) == 3
+
+
+def test_a_watchpoint_names_what_was_accessed(guest: Guest) -> None:
+    machine, library = guest.machine, guest.library
+    count = library.function("count", "unsigned(unsigned)")
+    found = []
+    with machine.watch("counter", 4, on="access", action=lambda hit: found.append((hit.access, hit.frame.symbol))):
+        assert count(3) == 3
+    writes = [access.value for access, _ in found if access.write]
+    assert writes == [0, 1, 2, 3]
+    assert [a.before for a, _ in found if a.write][1:] == [0, 1, 2]
+    assert [access.value for access, _ in found if not access.write] == [0, 1, 2, 3]
+    assert {(access.size, symbol) for access, symbol in found} == {(4, "count")}
+    crc = library.function("crc32", "unsigned(unsigned, const void *, unsigned)")
+    right, found = crc(0, guest.data, 10), []
+    with machine.counting() as plain:
+        crc(0, guest.data, 10)
+    with machine.watch("table", on="write", action=lambda hit: found.append(hit.access)) as point:
+        with machine.counting() as watched:
+            assert crc(0, guest.data, 10) == right
+        assert point.hits == 256
+        assert point.last == found[-1]
+        with pytest.raises(BudgetExceeded) as spent:
+            library.function("crc32", "unsigned(unsigned, const void *, unsigned)")(
+                0, guest.data, 10, max_instructions=plain.instructions // 3
+            )
+    assert spent.value.executed == plain.instructions // 3
+    assert plain.instructions == watched.instructions
+    first = found[0].address
+    assert [access.address for access in found[:256]] == [first + 4 * n for n in range(256)]
+
+
+def test_the_stack_is_watched_while_it_is_used(guest: Guest) -> None:
+    machine, writes = guest.machine, {}
+    top = machine.stack.top
+
+    def note(hit: object) -> None:
+        access = hit.access  # type: ignore[attr-defined]
+        writes[access.address] = access.value.to_bytes(access.size, "little")
+
+    with machine.watch(top - 4096, 4096, action=note):
+        assert guest.library.function("call_deeply", "unsigned(unsigned)")(4) == 3
+    assert writes
+    assert all(machine.memory.read(at, len(data)) == data for at, data in writes.items())
+
+
+def test_host_functions_are_watched_too(machine: Machine) -> None:
+    """With the guest's permissions, as the hosted C library writes."""
+    block, found = machine.heap.malloc(64), []
+    view = machine.parts.guest_view
+    touch = machine.define("touch", (lambda at: view.write(at, b"abcd"), "void(unsigned long)"))
+    with machine.watch(block + 2, 4, action=lambda hit: found.append(hit.access)):
+        machine.call(touch, "void(unsigned long)", block)
+        machine.memory.write(block, b"wxyz")  # by the user, not the guest
+        machine.call(touch, "void(unsigned long)", block)
+    told = [(a.pc, a.address, a.before.to_bytes(4, "little"), a.value.to_bytes(4, "little")) for a in found]
+    assert told == [(touch, block, bytes(4), b"abcd"), (touch, block, b"wxyz", b"abcd")]
+
+
+def test_events_that_cannot_be_are_refused_and_leave_nothing(guest: Guest) -> None:
+    machine = guest.machine
+    refused: list[tuple[type[Exception], Callable[[], object]]] = [
+        (AddressSpaceError, lambda: machine.watch(0x123000, 4)),
+        (AddressSpaceError, lambda: machine.watch("counter", 1 << 40)),
+        (AddressSpaceError, lambda: machine.watch("counter", 0)),
+        (MachineError, lambda: machine.watch("counter", 4, on="execute")),
+        (MachineError, lambda: machine.watch(guest.data)),
+        (AddressSpaceError, lambda: machine.breakpoint(0x123000)),
+        (UnresolvedSymbol, lambda: machine.breakpoint("no_such_function")),
+        (MachineError, lambda: machine.breakpoint("libnone.so:count")),
+        (MachineError, lambda: machine.breakpoint(3.5)),  # type: ignore[arg-type]
+        (MachineError, lambda: machine.cpu.events.record(Recorded.BLOCKS, print, 5, 5)),
+    ]
+    for error, ask in refused:
+        with pytest.raises(error):
+            ask()
+        assert not machine.cpu.events.active
+
+
+def test_a_breakpoint_goes_with_its_image(guest: Guest) -> None:
+    machine, hits = guest.machine, []
+    point = machine.breakpoint("count", action=hits.append)
+    guest.library.close()
+    assert "count" in repr(point)
+    guest = Guest(machine, Path(guest.library.name))
+    assert guest.run() == guest.answers
+    assert hits == []
+    point.remove()
+
+
+@pytest.mark.parametrize("target", ["x86_64", "i386"], indirect=True)
+def test_a_repeated_instruction_stops_once(machine: Machine) -> None:
+    code = machine.memory.map_anonymous(4096, Protection.R | Protection.W | Protection.X)
+    block = machine.heap.malloc(64)
+    argument = "" if machine.arch.name == "x86_64" else "57 8b7c2408 b905000000"  # push edi; mov edi, [esp+8]
+    setup = bytes.fromhex(argument or "b905000000")  # mov ecx, 5
+    machine.memory.write(code, setup + bytes.fromhex("f3aa") + (b"\x5f" if argument else b"") + b"\xc3")
+    hits: list[int] = []
+    for place in (code + len(setup), code + len(setup) + 2):
+        machine.breakpoint(place, action=lambda hit: hits.append(hit.address - code - len(setup)))
+    for _ in range(2):
+        machine.call(code, "void(void *)", block)
+    assert hits == [0, 2] * 2
+
+
+@pytest.mark.parametrize("target", ["x86_64", "aarch64"], indirect=True)
+def test_what_a_callback_of_a_native_hook_raises_is_raised(guest: Guest) -> None:
+    import unicorn
+
+    native = guest.machine.cpu.native
+    handle = native.hook_add(unicorn.UC_HOOK_BLOCK, lambda *_: 1 / 0)
+    native.ctl_flush_tb()
+    with pytest.raises(ZeroDivisionError):
+        guest.run()
+    native.hook_del(handle)
+    assert guest.run() == guest.answers
+    assert native.reg_read  # and no engine of its own to close
+    guest.machine.close(run_destructors=False)
+    with pytest.raises((MachineError, ctypes.ArgumentError), match="closed"):
+        native.mem_read(0, 1)
+
+
+# ---------------------------------------------------------------- the hooks of every host, as guests
+
+
+class Hooks:
+    """The machine code of a host, run on the project's own machine; `uc_emu_stop` is a host function here."""
+
+    def __init__(self, machine: Machine, host: str, name: str) -> None:
+        self.machine, self.stops = machine, 0
+        self.code = machine.memory.map_anonymous(4096, Protection.R | Protection.X)
+        machine.memory.write(self.code, HOOKS[name][host])
+        self.stop = machine.define("uc_emu_stop", (self._stop, "void uc_emu_stop(void *)"))
+        self.at = machine.heap.malloc(ctypes.sizeof(Places))
+
+    def _stop(self, engine: int) -> None:
+        assert engine == 0x1234
+        self.stops += 1
+
+    def call(self, data: Places | Log, *arguments: int) -> bool:
+        """Whether it stops."""
+        before, memory = self.stops, self.machine.memory
+        memory.write(self.at, bytes(data))
+        prototype = f"void(void *, {'uint64_t, ' * len(arguments)}void *)"
+        self.machine.call(self.code, prototype, 0x1234, *arguments, self.at)
+        ctypes.memmove(ctypes.addressof(data), memory.read(self.at, ctypes.sizeof(data)), ctypes.sizeof(data))
+        return self.stops > before
+
+
+@pytest.mark.parametrize("host", ["x86_64", "aarch64"])
+def test_the_hook_of_every_host_stops_at_places(host: str) -> None:
+    with Machine(host) as machine:
+        hooks, places = Hooks(machine, host, "place"), Places()
+        chosen = [0, 0x1000, 0xFFFF_FFFF_FFFF_0000, *range(0x2000, 0x2100, 4)]
+        places.fill(chosen)
+        table = machine.heap.malloc(places.mask + 8)
+        machine.memory.write(table, ctypes.string_at(places.table or 0, places.mask + 8))
+        places.table, places.stop = table, hooks.stop
+        for address in chosen:
+            assert hooks.call(places, address, 4)
+            assert (places.hit, places.stopped) == (address, 1)
+        assert not any(hooks.call(places, address, 4) for address in (4, 0x1001, 0x1FFC, 0x2100))
+        places.skip = 0x1000
+        assert [hooks.call(places, 0x1000, 4) for _ in range(2)] == [False, True]
+
+
+@pytest.mark.parametrize("host", ["x86_64", "aarch64"])
+def test_the_hooks_of_every_host_write_rows(host: str) -> None:
+    with Machine(host) as machine:
+        block = machine.heap.malloc(64)
+        machine.memory.write(block, (0x4000).to_bytes(8, "little") + bytes((3, 0, 12, 0)))
+        cases: dict[str, tuple[tuple[int, ...], tuple[int, ...], bool]] = {
+            "log": ((0xFFFF_FFFF_0000_0000, 1 << 32 | 6), (0xFFFF_FFFF_0000_0000, 6), False),
+            "new block": ((block, block), (0x4000, 12, 0x4000), True),
+            "access": ((17, 0x5000, 8, 99), (0x5000, 8, 17), True),
+        }
+        for name, (arguments, row, stored_when_full) in cases.items():
+            hooks, log = Hooks(machine, host, name), Log()
+            buffer = machine.heap.malloc(256)
+            log.next, log.end, log.stop = buffer, buffer + 16 * len(row), hooks.stop
+            stops = [hooks.call(log, *arguments) for _ in range(3)]
+            assert stops == {"log": [False, False, True], "new block": [False, True, True]}.get(name, [False] * 3)
+            written = np.frombuffer(machine.memory.read(buffer, 16 * len(row)), np.uint64).reshape(2, -1)
+            assert written.tolist() == [list(row)] * 2, name
+            assert (log.next > log.end) == (stored_when_full and name == "new block")
+
+
+@pytest.mark.parametrize("host", ["x86_64", "aarch64"])
+def test_the_edge_hook_of_every_host_writes_each_pair_once(host: str) -> None:
+    with Machine(host) as machine:
+        hooks, log = Hooks(machine, host, "edge"), Log()
+        log.prepare(8, 3, pairs=True)
+        table, buffer = machine.heap.malloc(1 << 20), machine.heap.malloc(96)
+        machine.memory.write(table, b"\xff" * (1 << 20))
+        log.table, log.next, log.end, log.stop = table, buffer, buffer + 96, hooks.stop
+        for _ in range(3):
+            assert not any(hooks.call(log, *block) for block in ((0x1000, 8), (0x2000, 4)))
+        rows = np.frombuffer(machine.memory.read(buffer, 72), np.uint64).reshape(3, 3).tolist()
+        assert rows == [[0, 0x1000, 8], [0x1008, 0x2000, 4], [0x2004, 0x1000, 8]]
+        assert (log.next - buffer, log.before) == (72, 0x2004)
+        assert not hooks.call(log, 0x3000, 4)
+        assert hooks.call(log, 0x4000, 4)
+        assert log.before == 0x3004
