@@ -14,6 +14,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from emu.boards.flash import (
+        Eeprom,
+        Flash,
+        FlashError,
+        FlashEvent,
+        FlashGeometryError,
+        FlashState,
+        FlashStatus,
+        NandFlash,
+        NorFlash,
+        SectorMap,
+    )
     from emu.calls.varargs import VaList, VarArgs
     from emu.cpu.protocol import StopReason
     from emu.errors import (
@@ -59,7 +71,14 @@ __all__ = [
     "CallError",
     "CaptureStream",
     "ConstructorFault",
+    "Eeprom",
     "FirstCall",
+    "Flash",
+    "FlashError",
+    "FlashEvent",
+    "FlashGeometryError",
+    "FlashState",
+    "FlashStatus",
     "ForeignObject",
     "Frame",
     "Function",
@@ -72,6 +91,8 @@ __all__ = [
     "Linux",
     "LoadKeywords",
     "Machine",
+    "NandFlash",
+    "NorFlash",
     "Parts",
     "Patch",
     "PatchError",
@@ -80,6 +101,7 @@ __all__ = [
     "Process",
     "Program",
     "Redirection",
+    "SectorMap",
     "StackExhausted",
     "StartKeywords",
     "StopReason",
@@ -95,6 +117,18 @@ __all__ = [
 
 #: Module -> the names imported from it. Names in `__all__` that are not listed here are in `emu.errors`.
 _HOMES = {
+    "boards.flash": (
+        "Eeprom",
+        "Flash",
+        "FlashError",
+        "FlashEvent",
+        "FlashGeometryError",
+        "FlashState",
+        "FlashStatus",
+        "NandFlash",
+        "NorFlash",
+        "SectorMap",
+    ),
     "calls.varargs": ("VaList", "VarArgs"),
     "cpu.protocol": ("StopReason",),
     "host.functions": ("HostFunction",),

@@ -96,6 +96,10 @@ if TYPE_CHECKING:
     from relink.memory.address_space import AddressSpace, HostMemory, Pages, Protection, Region
     from relink.module import Module, Stage, TlsModule
     from relink.objects.kernel_module import KernelModule
+    from relink.objects.placed import PlacedImage, PlacedSection
+    from relink.objects.script import LinkScript, MemoryRegion, OutputSection
+    from relink.objects.script_errors import RegionOverflow, ScriptError, SectionOverlap, UnplacedSection
+    from relink.objects.script_file import read_script
     from relink.relocate.handlers import Entries, RelocationHandler
     from relink.relocate.lazy import BindMode
     from relink.relocate.result import Copied, Relocated
@@ -117,23 +121,39 @@ __all__ = [
     "CoreDump", "CoreImage", "DataAddress", "DebugInfoError", "Decoded", "DefinedSymbols", "DestructorDone",
     "DestructorStarting", "DiscardedGroup", "DuplicateSymbol", "ElfError", "Entries", "Event", "Finder",
     "FloatAbi", "FloatAbiMismatch", "GotSlot", "GuestAccessError", "HostMemory", "IfuncResolved", "Image",
-    "ImageClosed",
-    "ImageLoaded", "ImageMapped", "ImageOpened", "ImageRelocated", "Import", "InitialiserDone",
-    "InitialiserStarting", "KernelModule", "LibraryNotFound", "LinkError", "LinkErrors", "LinkMap", "Linker",
-    "Load", "LoadFailed", "LoadOptions", "LoadOrderError", "LoadRolledBack", "Lookup", "MachineError",
-    "MalformedElf", "MapCommon", "MapSection", "MapSegment", "MapStub", "MapSymbol", "Module", "Names",
-    "NotElf", "Observer", "Pages", "Phase", "Plan", "Policy", "Protection", "ReferenceKind", "Region",
-    "RelinkError", "Reloc", "Relocated", "RelocationError", "RelocationHandler", "RelocationOutOfImage",
-    "RelocationOverflow", "RelocationVetoed", "RelocationsApplied", "Role", "Scan", "ScannedLibrary",
-    "ScannedSection", "ScannedSegment", "SearchPath", "SegmentMapped", "Source", "Stage", "Symbol",
-    "SymbolBound", "SymbolDefinition", "SymbolRequest", "SymbolSource", "SymbolsBound", "ThreadLocal",
-    "TlsAssigned", "TlsError", "TlsModule", "TlsVariant", "Truncated", "UnknownArchitecture",
-    "UnknownRelocation", "UnresolvedSymbol", "UnsupportedElf", "UnsupportedRelocation", "UseAfterUnload",
-    "VersionNotFound", "architecture", "architecture_of", "decode", "decode_memory", "on",
+    "ImageClosed", "ImageLoaded", "ImageMapped", "ImageOpened", "ImageRelocated", "Import", "InitialiserDone",
+    "InitialiserStarting", "KernelModule", "LibraryNotFound", "LinkError", "LinkErrors", "LinkMap", "LinkScript",
+    "Linker", "Load", "LoadFailed", "LoadOptions", "LoadOrderError", "LoadRolledBack", "Lookup", "MachineError",
+    "MalformedElf", "MapCommon", "MapSection", "MapSegment", "MapStub", "MapSymbol", "MemoryRegion", "Module",
+    "Names", "NotElf", "Observer", "OutputSection", "Pages", "Phase", "PlacedImage", "PlacedSection", "Plan",
+    "Policy", "Protection", "ReferenceKind", "Region", "RegionOverflow", "RelinkError", "Reloc", "Relocated",
+    "RelocationError", "RelocationHandler", "RelocationOutOfImage", "RelocationOverflow", "RelocationVetoed",
+    "RelocationsApplied", "Role", "Scan", "ScannedLibrary", "ScannedSection", "ScannedSegment", "ScriptError",
+    "SearchPath", "SectionOverlap", "SegmentMapped", "Source", "Stage", "Symbol", "SymbolBound",
+    "SymbolDefinition", "SymbolRequest", "SymbolSource", "SymbolsBound", "ThreadLocal", "TlsAssigned",
+    "TlsError", "TlsModule", "TlsVariant", "Truncated", "UnknownArchitecture", "UnknownRelocation",
+    "UnplacedSection", "UnresolvedSymbol", "UnsupportedElf", "UnsupportedRelocation", "UseAfterUnload",
+    "VersionNotFound", "architecture", "architecture_of", "decode", "decode_memory", "on", "read_script",
 ]  # fmt: skip
 
 #: Module -> the names imported from it. Names in `__all__` that are not listed here are in `relink.errors`.
 _HOMES = {
+    "objects.placed": (
+        "PlacedImage",
+        "PlacedSection",
+    ),
+    "objects.script": (
+        "LinkScript",
+        "MemoryRegion",
+        "OutputSection",
+    ),
+    "objects.script_errors": (
+        "RegionOverflow",
+        "ScriptError",
+        "SectionOverlap",
+        "UnplacedSection",
+    ),
+    "objects.script_file": ("read_script",),
     "arch": (
         "ARCHITECTURES",
         "Architecture",

@@ -145,6 +145,11 @@ class Decoded:
         return not self.has_interpreter and not self.needed
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether its addresses are the guest's: an ET_EXEC, or objects that a link script has placed."""
+        return self.header.type == FileType.EXEC
+
+    @property
     def is_relocatable(self) -> bool:
         """Whether it is a relocatable object, or a combination of several."""
         return self.header.type == FileType.REL

@@ -15,6 +15,7 @@ from relink.resolve.sources import DefinedSymbols
 if TYPE_CHECKING:
     from relink.elf import Decoded
     from relink.module import Module
+    from relink.objects.script import LinkScript
     from relink.relocate.handlers import RelocationHandler
     from relink.resolve.sources import Lookup, SymbolSource
     from relink.search.search_path import Source
@@ -59,6 +60,8 @@ class LoadOptions:
     #: Guest addresses of images' first pages: by SONAME, name or file name, or from a function (None: any). `base`
     #: takes precedence for the root.
     place: Mapping[str, int] | Callable[[Decoded], int | None] | None = None
+    #: Places the sections of the root's objects in a device's memory (see `relink.objects.script`).
+    script: LinkScript | None = None
     #: symbol sources searched after all images, before the linker's own
     late_sources: Sequence[SymbolSource | Lookup] = ()
     relocation_handlers: Sequence[RelocationHandler] = ()  #: relocation handlers called before the linker's own
@@ -78,4 +81,5 @@ class LoadOptions:
         """
         tables = [source.addresses for source in interposing if isinstance(source, DefinedSymbols)]
         names = frozenset(chain.from_iterable(tables))
-        return ObjectOptions(self.undefined, self.whole_archive, Wrapped(frozenset(self.wrap)), names)
+        wrapped = Wrapped(frozenset(self.wrap))
+        return ObjectOptions(self.undefined, self.whole_archive, wrapped, names, self.script)

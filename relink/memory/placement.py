@@ -39,10 +39,11 @@ def reserve(memory: AddressSpace, decoded: Decoded, base: int | None, limit: int
     if runs.size > _MOST:
         problem = f"the segments of {decoded.name} and the gaps they keep exceed the limit of {_MOST:#x} bytes"
         raise AddressSpaceError(problem, size=runs.size)
-    if decoded.header.type == FileType.EXEC:
+    if decoded.is_fixed:
         low = first_vaddr(decoded)
         if base not in (None, low):
-            raise AddressSpaceError(f"{decoded.name} is an ET_EXEC: its base must be {low:#x}", address=base)
+            kind = "is an ET_EXEC" if decoded.header.type == FileType.EXEC else "was placed by a link script"
+            raise AddressSpaceError(f"{decoded.name} {kind}: its base must be {low:#x}", address=base)
         if len(runs.runs) > 1:
             return reserve_parts(memory, decoded.name, low, size, runs, 0)
         return memory.reserve(size, at=low, name=decoded.name)
@@ -96,8 +97,8 @@ def first_vaddr(decoded: Decoded) -> int:
 
     With this an aligned region gives an aligned load bias (gABI, "Program Header", p_align).
     """
-    if decoded.header.type == FileType.EXEC:
-        return decoded.min_vaddr  # an ET_EXEC always has load bias 0
+    if decoded.is_fixed:
+        return decoded.min_vaddr  # the load bias is 0
     return decoded.min_vaddr & -alignment(decoded)
 
 

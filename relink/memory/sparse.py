@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relink.elf import Decoded
-from relink.elf.constants import FileType
 from relink.memory.address_space import AddressSpace, Pages, Region, host_pages, page_ceil, page_floor
 from relink.memory.runs import Run, Runs
 
 #: Segments with a larger gap (bytes) between them get separate regions. ld.so reserves the gaps in a shared
 #: object, and linkers leave gaps of up to 2 MiB; the kernel does not reserve gaps in an ET_EXEC.
-_GAP = {FileType.EXEC: 1 << 20}
-_GAP_ELSE = 64 << 20
+_GAP_FIXED, _GAP = 1 << 20, 64 << 20
 
 
 def clusters(decoded: Decoded) -> tuple[Run, ...]:
     """The clusters of segments; most images have one."""
-    gap = _GAP.get(FileType(decoded.header.type), _GAP_ELSE)
+    gap = _GAP_FIXED if decoded.is_fixed else _GAP
     runs: list[list[int]] = []
     for segment in decoded.segments:
         start, end = page_floor(segment.vaddr), page_ceil(segment.vaddr + segment.memsz)

@@ -13,7 +13,7 @@ all branches reach.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,19 +26,24 @@ from relink.elf.dynamic import Dynamic
 from relink.elf.layout import ELF32, ELF64
 from relink.elf.objects import ObjectFile
 from relink.errors import LinkError, raise_all
-from relink.objects import linker_symbols
+from relink.objects import linker_symbols, script_symbols
 from relink.objects.combined import (
     CONSTRUCTORS,
     DESTRUCTORS,
     FIRST,
     CombinedObjects,
     DebugLinker,
+    InputSection,
     no_debug_sections,
 )
 from relink.objects.float_abi import build_attributes, object_float_abi
-from relink.objects.got_and_stubs import Slots, assign_slots, far_callees, stub_symbols, stub_table
+from relink.objects.gc import live_sections
+from relink.objects.got_and_stubs import Slots, assign_slots, choose_callers, far_callees, stub_symbols, stub_table
 from relink.objects.layout import Layout
 from relink.objects.options import ObjectOptions
+from relink.objects.placed import PlacedImage
+from relink.objects.placed_layout import PlacedLayout
+from relink.objects.placed_outputs import without_discarded
 from relink.objects.relocation_tables import InputTables
 from relink.objects.sections import kept_sections
 from relink.objects.symbols import Symbols
@@ -62,25 +67,52 @@ def combine(
     ElfError for damaged input and for objects without machine code.
     """
     stub, float_abi, errors = _common_abi(files, arch)
+    script = options.script
     sections = kept_sections(files)
-    symbols = Symbols(name, files, sections)
-    errors += symbols.resolve(frozenset(options.undefined), options.wrapped)
-    errors += linker_symbols.redefined(symbols)
-    symbols.override(options.overridden)
-    defined_here = linker_symbols.asked_for(symbols)
-    tables = InputTables(arch, symbols, sections)
+    if script is not None:
+        sections = without_discarded(sections, script)
+    symbols, tables = _tables(name, files, arch, options, sections, errors)
+    if script is not None and script.gc:
+        raise_all(name, errors)
+        sections = live_sections(script, symbols, tables, sections, options.undefined)
+        symbols, tables = _tables(name, files, arch, options, sections, errors)
     errors += tables.errors
     slots, got_size = assign_slots(arch, tables)
-    callees = stub_symbols(arch, stub, tables)
+    parts = name, arch, stub, list(sections.values()), symbols
+    layout = Layout(*parts) if script is None else PlacedLayout(*parts, script)
+    defined_here, of_script = linker_symbols.asked_for(symbols), dict[str, int]()
+    if isinstance(layout, PlacedLayout):
+        of_script = script_symbols.asked_for(symbols, layout)
+        defined_here = {row: number for row, number in defined_here.items() if row not in of_script}
+        callees = stub_symbols(arch, stub, tables, {*defined_here.values(), *of_script.values()})
+    else:
+        callees = stub_symbols(arch, stub, tables)
     raise_all(name, errors)
-    layout = Layout(name, arch, stub, list(sections.values()), symbols)
     callees = _place(layout, tables, got_size, callees)
     symbols.settle(layout.commons, layout.tls_start)
     linker_symbols.define(defined_here, symbols, layout)
+    if isinstance(layout, PlacedLayout):
+        script_symbols.define(of_script, symbols, layout)
     symbols.bind_to_own_image()
     dso_handle = FIRST if linker_symbols.DSO_HANDLE in defined_here else None
     image = _image(layout, tables, slots, callees)
     return replace(image, float_abi=float_abi, dso_handle=dso_handle, link_debug_sections=link_debug_sections)
+
+
+def _tables(
+    name: str,
+    files: Sequence[ObjectFile],
+    arch: Architecture,
+    options: ObjectOptions,
+    sections: Mapping[tuple[int, int], InputSection],
+    errors: list[LinkError],
+) -> tuple[Symbols, InputTables]:
+    """The symbols of all objects, resolved, and the relocations of `sections`; errors are added to `errors`."""
+    symbols = Symbols(name, files, sections)
+    errors += symbols.resolve(frozenset(options.undefined), options.wrapped)
+    errors += linker_symbols.redefined(symbols)
+    symbols.override(options.overridden)
+    return symbols, InputTables(arch, symbols, sections)
 
 
 def _common_abi(
@@ -105,22 +137,34 @@ def _common_abi(
 
 def _place(layout: Layout, tables: InputTables, got_size: int, callees: I64) -> I64:
     """Repeat layout until every branch reaches; return the symbols that have stubs."""
-    layout.place(got_size, len(callees))
+    _place_once(layout, tables, got_size, callees)
     for _ in range(_ROUNDS):
         far = far_callees(layout.arch, layout, tables, callees)
         if not len(far):
             break
         callees = np.union1d(callees, far)
-        layout.place(got_size, len(callees))
+        _place_once(layout, tables, got_size, callees)
     return callees
+
+
+def _place_once(layout: Layout, tables: InputTables, got_size: int, callees: I64) -> None:
+    if isinstance(layout, PlacedLayout):
+        choose_callers(layout, tables, callees)
+    layout.place(got_size, len(callees))
 
 
 def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> CombinedObjects:
     symbols, files = layout.symbols, layout.symbols.files
     stubs = stub_table(callees, layout, len(symbols))
+    placed = None
+    if isinstance(layout, PlacedLayout):
+        entry = script_symbols.entry_row(layout.script, symbols)
+        placed = PlacedImage(layout.script, layout.rows(), entry)
     data = layout.content(stubs)
     headers = tuple(layout.program_headers())
     segments = tuple(header for header in headers if header.type == SegmentType.LOAD)
+    if not segments:
+        raise LinkError(layout.name, "has nothing to load")
     return CombinedObjects(
         layout.name,
         None,
@@ -142,7 +186,9 @@ def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> C
         stubs=stubs,
         low_bits=tables.low_bits(),
         direct=tables.direct(),
-        constructors=layout.array(CONSTRUCTORS),
-        destructors=layout.array(DESTRUCTORS),
-        routines=(symbols.offset_of("_init"), symbols.offset_of("_fini")),
+        # Start-up code runs the constructors of what a script has placed.
+        constructors=None if placed else layout.array(CONSTRUCTORS),
+        destructors=None if placed else layout.array(DESTRUCTORS),
+        routines=(None, None) if placed else (symbols.offset_of("_init"), symbols.offset_of("_fini")),
+        placed=placed,
     )

@@ -21,6 +21,7 @@ from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
 from relink.elf.objects import Group, ObjectFile
 from relink.objects.align import Realigned
+from relink.objects.placed import PlacedImage
 from relink.records import cached_property, dataclass, field
 
 FIRST = 64  #: no symbol is at offset 0: the value 0 would mean undefined
@@ -147,6 +148,7 @@ class CombinedObjects(Decoded):
     #: Image offsets of `_init` and `_fini`, the values of DT_INIT and DT_FINI (ld's -init, -fini).
     routines: tuple[int | None, int | None] = (None, None)
     object_versions: Versions = field(default_factory=Versions)  #: the versions in the names of symbols
+    placed: PlacedImage | None = None  #: what a link script has placed: image offsets are addresses then
     float_abi: FloatAbi | None = None  #: floating-point calling convention (None: any)
     #: Relocates the debug sections on first access (see `relink.relocate.debug_info`).
     link_debug_sections: DebugLinker = field(default=no_debug_sections, repr=False)
@@ -199,6 +201,10 @@ class CombinedObjects(Decoded):
     def sections(self) -> tuple[Section, ...]:
         """Empty: the sections of the objects are in `inputs` and `files`."""
         return ()
+
+    @property
+    def is_fixed(self) -> bool:
+        return self.placed is not None
 
     def float_abi_on(self, arch: Architecture) -> FloatAbi | None:
         return self.float_abi

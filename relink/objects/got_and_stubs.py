@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypeAlias
 
 import numpy as np
 
-from relink.arch import Architecture, Role
+from relink.arch import Architecture, Reloc, Role
 from relink.arch.fields import Word
 from relink.arch.spec import Slot, Stub
 from relink.arrays import I64, Bools
@@ -14,7 +15,10 @@ from relink.elf.constants import SymbolType
 from relink.elf.objects import ABSOLUTE, UNDEFINED
 from relink.objects.combined import CODE, StubTable
 from relink.objects.layout import Layout
+from relink.objects.placed_layout import PlacedLayout
 from relink.objects.relocation_tables import InputTable, InputTables
+
+_THUMB, _THUMB_CALL = "THM_", "THM_CALL"  #: names of Arm's types for Thumb code, and for its BL
 
 #: Kind of slot -> (rows of the symbols with such a slot, their offsets in the GOT).
 Slots: TypeAlias = dict[Slot, tuple[I64, I64]]
@@ -46,14 +50,20 @@ def assign_slots(arch: Architecture, tables: InputTables) -> tuple[Slots, int]:
     return slots, size
 
 
-def stub_symbols(arch: Architecture, stub: Stub | None, tables: InputTables) -> I64:
+def stub_symbols(
+    arch: Architecture, stub: Stub | None, tables: InputTables, defined: Collection[int] | None = None
+) -> I64:
     """Symbols that may need a stub: callees outside the image (those at absolute addresses too) or in another
     instruction set, and ifuncs.
+
+    Given the rows of symbols that the linker will define, without those, and without callees in the image whose
+    own address shows that branches can enter their instruction set.
     """
     if stub is None:
         return np.zeros(0, np.int64)
     symbols = tables.symbols
     undefined = symbols.section == UNDEFINED
+    undefined[list(defined or ())] = False
     outside = undefined | (symbols.section == ABSOLUTE)
     indirect = symbols.type == SymbolType.GNU_IFUNC
     callable_ = undefined & np.isin(symbols.type, (SymbolType.NOTYPE, SymbolType.FUNC))
@@ -64,11 +74,38 @@ def stub_symbols(arch: Architecture, stub: Stub | None, tables: InputTables) -> 
             continue
         needs[used[indirect[used]]] = True
         if row.role is Role.BRANCH:
-            needs[used if arch.code_address_bits else used[outside[used]]] = True
+            if defined is None:
+                needs[used if arch.code_address_bits else used[outside[used]]] = True
+            else:
+                needs[used[outside[used] | _in_other_set(row, tables, used)]] = True
         elif not (isinstance(row.word, Word) and row.word.size >= arch.word_size):
             needs[used[callable_[used]]] = True
     needs[0] = False
     return np.flatnonzero(needs)
+
+
+def _in_other_set(row: Reloc, tables: InputTables, used: I64) -> Bools:
+    """Which functions in the image branches of a type cannot enter, by bit 0 of their addresses: Arm's branches to
+    the other instruction set, but for Thumb's BL, which becomes a BLX.
+    """
+    if not tables.arch.code_address_bits or row.name == _THUMB_CALL:
+        return np.zeros(len(used), np.bool_)
+    symbols = tables.symbols
+    thumb = (symbols.value[used] & np.uint64(1)) != 0
+    other: Bools = thumb != row.name.startswith(_THUMB)
+    other &= (symbols.type[used] == SymbolType.FUNC) & (symbols.section[used] > 0)
+    return other
+
+
+def choose_callers(layout: PlacedLayout, tables: InputTables, callees: I64) -> None:
+    """Choose the output sections that get a copy of the stubs: those whose code refers to `callees`."""
+    callers = {id(t.target) for t in tables.tables if len(callees) and np.isin(t.symbol, callees).any()}
+    for output in layout.outputs:
+        output.has_stubs = any(id(section) in callers and section.kind in CODE for section in output.sections)
+    if len(callees) and not any(output.has_stubs for output in layout.outputs):
+        code = [output for output in layout.outputs if any(section.kind in CODE for section in output.sections)]
+        for output in code[:1]:
+            output.has_stubs = True
 
 
 def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: I64) -> I64:
@@ -82,11 +119,12 @@ def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: 
         return np.zeros(0, np.int64)
     found = [np.zeros(0, np.int64)]
     for number, table in enumerate(tables.tables):
-        if table.addend is None or table.target.kind not in CODE:
+        in_place = table.addend is None
+        if (in_place and not isinstance(layout, PlacedLayout)) or table.target.kind not in CODE:
             continue
         far = _far(arch, tables, table)
-        inside = np.flatnonzero(far & (table.addend != 0))
-        if len(inside):
+        inside = np.flatnonzero(far & (table.addend != 0)) if table.addend is not None else ()
+        if len(inside) and table.addend is not None:
             symbol, addend = table.symbol.copy(), table.addend.copy()
             symbol[inside] = tables.symbols.add_inside(symbol[inside], addend[inside])
             addend[inside] = 0
@@ -97,14 +135,17 @@ def far_callees(arch: Architecture, layout: Layout, tables: InputTables, stubs: 
 
 def _far(arch: Architecture, tables: InputTables, table: InputTable) -> Bools:
     """Which entries are branches that do not reach a symbol in the image."""
-    assert table.addend is not None
+    addends = tables.addends(table)
     far = np.zeros(len(table.offset), np.bool_)
     for type_ in np.unique(table.type).tolist():
         row = arch.relocations.get(type_)
         if row is not None and row.role is Role.BRANCH and row.word is not None:
             mine = np.flatnonzero((table.type == type_) & (tables.symbols.section[table.symbol] > 0))
-            distance = tables.symbols.image_offsets(table.symbol[mine]) + table.addend[mine].view(np.uint64)
+            distance = tables.symbols.image_offsets(table.symbol[mine]) + addends[mine].view(np.uint64)
             distance -= table.offset[mine] + np.uint64(table.target.offset)
+            if arch.code_address_bits:  # bit 0 selects an instruction set, and is no distance
+                thumb = np.uint64(row.name.startswith(_THUMB))
+                distance = distance & ~np.uint64(3) | thumb
             far[mine] = ~np.asarray(row.word.fits(distance), np.bool_)
     return far
 

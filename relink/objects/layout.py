@@ -70,7 +70,7 @@ class Layout:
             start = position if kind == BSS else page_ceil(position)
             position = self._place_sections(kind, start or FIRST, island)
             if kind == R:
-                self.got = _aligned(position, 16)
+                self.got = aligned(position, 16)
                 position = self.got + got_size
             elif (kind == RX and island) or (kind == RWX and island and position > start):
                 position = self._place_island(position, island)
@@ -88,16 +88,16 @@ class Layout:
         for section in (s for s in self.sections if s.kind == kind):
             if section.order[:2] != output:  # an output section has the largest alignment of its parts
                 output = section.order[:2]
-                position = _aligned(position, section.output_align)
-            end = _aligned(position, section.align) + section.size
+                position = aligned(position, section.output_align)
+            end = aligned(position, section.align) + section.size
             if kind in CODE and island and end - island_end > self.arch.branch_reach // 2:
                 position = island_end = self._place_island(position, island)
-            section.offset = _aligned(position, section.align)
+            section.offset = aligned(position, section.align)
             position = section.offset + section.size
         return position
 
     def _place_island(self, position: int, size: int) -> int:
-        position = _aligned(position, self.stub.align if self.stub else 1)
+        position = aligned(position, self.stub.align if self.stub else 1)
         self.islands.append(position)
         return position + size
 
@@ -119,7 +119,7 @@ class Layout:
                 alignments[winner] = max(alignments.get(winner, 1), align)
         self._common_alignments = list(alignments.values())
         for row, align in sorted(alignments.items()):
-            position = _aligned(position, align)
+            position = aligned(position, align)
             self.commons[row] = position
             position += int(symbols.size[row])
         return position
@@ -159,6 +159,10 @@ class Layout:
             runs[-1][2:] = runs[-1][2] if kind == BSS else end, end
         for flags, start, filled, end in runs:
             yield ProgramHeader(SegmentType.LOAD, flags, start, start, start, filled - start, end - start, align)
+        yield from self.tls_header()
+
+    def tls_header(self) -> Iterator[ProgramHeader]:
+        """PT_TLS, if there is thread-local storage."""
         if tls := self.thread_local:
             start = self.tls_start
             filled = max((s.offset + s.size for s in tls if s.bits), default=start) - start
@@ -175,22 +179,33 @@ class Layout:
             if section.bits and section.size:
                 data[section.offset : section.offset + section.size] = self._section_content(section)
         self._join_fragments(data)
-        if self.stub is not None and len(stubs.symbols):
-            code = np.frombuffer(self.stub.code, np.uint8)
-            for island in stubs.islands:
-                data[island : island + len(code) * len(stubs.symbols)] = np.tile(code, len(stubs.symbols))
+        self._write_stubs(data, stubs)
         return data
+
+    def index(self, offset: int) -> int:
+        """The index in the image's content of an image offset."""
+        return offset
+
+    def _write_stubs(self, data: U8, stubs: StubTable) -> None:
+        if self.stub is None or not len(stubs.symbols):
+            return
+        code = np.frombuffer(self.stub.code, np.uint8)
+        for start in map(self.index, stubs.islands):
+            data[start : start + len(code) * len(stubs.symbols)] = np.tile(code, len(stubs.symbols))
+
+    def _fragments(self) -> Iterator[tuple[InputSection, InputSection]]:
+        """Neighbours among the parts of `.init` and of `.fini`."""
+        for name in CODE_FRAGMENTS:
+            yield from pairwise([section for section in self.sections if section.name == name])
 
     def _join_fragments(self, data: U8) -> None:
         """Fill alignment gaps between the parts of `.init` and `.fini` with NOPs: execution continues from one
         part into the next.
         """
-        for name in CODE_FRAGMENTS:
-            parts = [section for section in self.sections if section.name == name]
-            for before, after in pairwise(parts):
-                start, end = before.offset + before.size, after.offset
-                if start < end:
-                    data[start:end] = np.frombuffer(self._filler(before, end - start), np.uint8)
+        for before, after in self._fragments():
+            start, end = self.index(before.offset) + before.size, self.index(after.offset)
+            if start < end:
+                data[start:end] = np.frombuffer(self._filler(before, end - start), np.uint8)
 
     def _filler(self, before: InputSection, size: int) -> bytes:
         """`size` bytes of NOPs, in the instruction set of the code before them."""
@@ -213,5 +228,6 @@ class Layout:
         return content.reshape(-1, self.arch.word_size)[::-1].reshape(-1)
 
 
-def _aligned(position: int, align: int) -> int:
+def aligned(position: int, align: int) -> int:
+    """`position` rounded up to a multiple of `align`, a power of two or 0."""
     return (position + align - 1) & -align

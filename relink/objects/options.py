@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from relink.objects.script import LinkScript
 from relink.records import dataclass, field
 
 #: Prefixes of ld's --wrap: references to NAME become `__wrap_NAME`; `__real_NAME` becomes NAME.
@@ -36,3 +37,5 @@ class ObjectOptions:
     wrapped: Wrapped = field(default=Wrapped())
     #: Names whose references, also in these objects, bind outside the image even if the objects define them.
     overridden: frozenset[str] = frozenset()
+    #: Places the sections in a device's memory (None: the address space chooses).
+    script: LinkScript | None = None

@@ -141,7 +141,7 @@ class InputTables:
             return CombinedTable(".rela", nothing, nothing.astype(np.uint32), nothing.astype(np.uint32), None)
         addends: list[I64] = []
         if any(table.addend is not None for table in tables):
-            addends = [self._addends(table) for table in tables]
+            addends = [self.addends(table) for table in tables]
         return CombinedTable(
             ".rela",
             np.concatenate([self._image_offsets(table) for table in tables]),
@@ -153,7 +153,8 @@ class InputTables:
             np.array([table.target.offset + table.target.size for table in tables], np.int64),
         )
 
-    def _addends(self, table: InputTable) -> I64:
+    def addends(self, table: InputTable) -> I64:
+        """The addends of a table's entries, those in place too."""
         target = table.target
         if table.addend is not None:
             return table.addend

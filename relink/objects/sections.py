@@ -110,9 +110,15 @@ def _drop_orphans(kept: dict[tuple[int, int], InputSection]) -> None:
 
 def _about(key: tuple[int, int], section: InputSection) -> tuple[int, int] | None:
     """The associated section of a section with SHF_LINK_ORDER; None for sh_link 0."""
+    link = linked_section(section)
+    return None if link is None else (key[0], link)
+
+
+def linked_section(section: InputSection) -> int | None:
+    """The index of the section in the same object that a section is about (sh_link); None for other sections."""
     link = section.file.sections[section.index].link
     ordered = section.flags & _LINK_ORDER or section.name.startswith(INDEX_TABLE)
-    return (key[0], link) if ordered and link else None
+    return link if ordered and link else None
 
 
 # ---------------------------------------------------------------- order

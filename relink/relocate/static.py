@@ -95,7 +95,7 @@ class ObjectRelocator(Relocator):
         """Fill all GOT slots (see `Slot`)."""
         word = self.arch.word_size
         for kind, (symbols, offsets) in self.combined.slots.items():
-            where = self.combined.got + offsets
+            where = self.image.runs.indices((self.combined.got + offsets).astype(np.uint64))
             index = self.binding_index(symbols)
             address = self.bound.address[index]
             if kind is Slot.ADDRESS:
@@ -181,7 +181,7 @@ class ObjectRelocator(Relocator):
         address = self.bound.address[index]
         indirect = self.bound.type[index] == SymbolType.GNU_IFUNC
         reloc_type = _address(self.arch.word_size)
-        for island in stubs.islands:
+        for island in map(self.image.runs.index, stubs.islands):
             where = island + stubs.size * np.arange(len(address)) + stubs.address_at
             self.defer(reloc_type, where[indirect], address[indirect], address[indirect])
             write_words(self.buffer, where[~indirect], self.arch.word_size, address[~indirect])
@@ -190,7 +190,7 @@ class ObjectRelocator(Relocator):
         """Guest address of each symbol's stub nearest to an image offset; -1 for none."""
         assert self.combined.stubs is not None
         offset = self.combined.stubs.offset(symbols, near)
-        return np.where(offset < 0, -1, offset + self.image.region.address)
+        return np.where(offset < 0, -1, offset + self.image.bias_word.astype(np.int64))
 
     # ------------------------------------------------------------ one type
 
@@ -239,7 +239,8 @@ class ObjectRelocator(Relocator):
         ):
             self.put_off_ifuncs(batch)  # symbols of other images: no stub was made if every distance fits
         symbols = batch.table.symbol[batch.entries].astype(np.int64)
-        stub = self._stub_address(symbols, batch.where)
+        place = batch.table.offset[batch.entries]
+        stub = self._stub_address(symbols, place.astype(np.int64))
         stub = np.where(stub >= 0, stub + reloc_type.entry, stub)
         if "S" in reloc_type.formula.letters:
             batch.function = np.isin(self.bound.type[batch.binding_index], (SymbolType.FUNC, SymbolType.GNU_IFUNC))
@@ -253,8 +254,7 @@ class ObjectRelocator(Relocator):
         if reloc_type.role is Role.BRANCH:
             value = self._through_stubs(batch, value, stub)
         if reloc_type.role is Role.HIGH:
-            place = batch.where.astype(np.uint64) + np.uint64(self.image.region.address)
-            self.high_parts.append((place, value))
+            self.high_parts.append((batch.table.offset[batch.entries] + self.image.bias_word, value))
         self.store(batch, value)
 
     def _value(self, batch: Batch) -> U64:
