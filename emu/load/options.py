@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from relink.elf import Decoded
     from relink.elf.source import FileMode
     from relink.module import TlsModule
+    from relink.objects.script import LinkScript
     from relink.relocate.handlers import RelocationHandler
     from relink.relocate.lazy import BindMode
     from relink.search.search_path import Source
@@ -56,6 +57,7 @@ class LoadKeywords(StartKeywords, total=False):
     #: access raises a GuestFault with the symbol's name.
     allow_deferred: bool
     place: Mapping[str, int] | Callable[[Decoded], int | None] | None
+    script: LinkScript | None
     late_symbols: Symbols | None  #: like `symbols`, but searched after all images
     mapping: FileMode | str | None
     relocation_handlers: Sequence[RelocationHandler]

@@ -18,7 +18,8 @@ def read_words(buffer: U8, where: I64, size: int) -> U64:
     if size == 1:
         return buffer[where].astype(np.uint64)
     if not _misaligned(where, size):
-        words: U64 = buffer.view(f"<u{size}")[where >> _SHIFT[size]].astype(np.uint64)
+        whole = buffer[: len(buffer) & -size]  # the content of a section may end with a part of a word
+        words: U64 = whole.view(f"<u{size}")[where >> _SHIFT[size]].astype(np.uint64)
         return words
     rows = buffer[where[:, None] + np.arange(size)]
     return np.ascontiguousarray(rows).view(f"<u{size}")[:, 0].astype(np.uint64)

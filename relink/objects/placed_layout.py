@@ -72,7 +72,7 @@ class PlacedLayout(Layout):
         cursors = {region.name: region.origin for region in self.script.regions}
         island = stub_count * len(self.stub.code) if self.stub else 0
         for output in self.outputs:
-            self._start(output, cursors)
+            self._start(output, cursors, got_size)
             self._fill(output, got_size, island if output.has_stubs else 0)
             cursors[output.region.name] = max(cursors[output.region.name], output.end)
             self._store(output, cursors)
@@ -82,11 +82,13 @@ class PlacedLayout(Layout):
         self.segments = [(o.kind, o.address, o.end) for o in self.outputs if o.size]
         self._make_segments()
 
-    def _start(self, output: PlacedOutput, cursors: dict[str, int]) -> None:
+    def _start(self, output: PlacedOutput, cursors: dict[str, int], got_size: int) -> None:
         """Set the address of an output section, aligned as its most demanding input section."""
         region, rule, position = output.region, output.rule, cursors[output.region.name]
-        output.align = max([rule.align, *(section.align for section in output.sections)])
-        is_empty = not (output.sections or output.has_commons or output.has_got or output.has_tables)
+        has_words = (output.has_got and got_size) or (output.has_tables and self.wants_tables)
+        own = self.arch.word_size if has_words else 1
+        output.align = max([rule.align, own, *(section.align for section in output.sections)])
+        is_empty = not (output.sections or output.has_commons or has_words)
         output.address = position if is_empty and rule.align == 1 else aligned(position, output.align)
         if rule.at is None:
             return
@@ -117,11 +119,11 @@ class PlacedLayout(Layout):
         if output.has_got and got_size:
             self.got = aligned(position, word)
             position = self.got + got_size
-            output.align, output.bits = max(output.align, word), output.bits or got_size > 0
+            output.bits = True
         if output.has_tables and self.wants_tables:
             self.table_at = aligned(position, word)
             position = self.table_at + word * sum(map(len, self._rows()))
-            output.align, output.bits = max(output.align, word), True
+            output.bits = True
         if output.has_commons:
             position = self._place_commons(position)
             output.align = max([output.align, *self._common_alignments])

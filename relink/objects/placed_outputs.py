@@ -148,7 +148,7 @@ def _kind(output: PlacedOutput) -> int:
     if flags & _CODE:
         return RWX if flags & _WRITE else RX
     if flags & _WRITE:
-        return RW if bits else BSS
+        return RW if bits and output.rule.load else BSS
     if not output.sections and "w" in output.region.attributes and "x" not in output.region.attributes:
         return BSS if output.rule.load_in is None else RW
     return R
@@ -159,7 +159,8 @@ def _place_orphan(image: str, script: LinkScript, outputs: list[PlacedOutput], s
     where = section.name, section.file.name, section.size
     if script.orphans == "error":
         raise UnplacedSection(image, *where, "is matched by no pattern of the script")
-    alone = PlacedOutput(OutputSection(script.regions[0], name=output_name(section.name)), sections=[section])
+    rule = named_output(output_name(section.name), OutputSection(script.regions[0]))
+    alone = PlacedOutput(rule, sections=[section])
     alone.kind = _kind(alone)
     same = next((o for o in outputs if o.name == alone.name), None)
     if same is None:

@@ -99,11 +99,11 @@ def _value(name: str, layout: PlacedLayout, places: Mapping[str, str]) -> _Value
     given = layout.script.symbols.get(name)
     if isinstance(given, int):
         return _Value(given, True)
-    if given is not None or name in places:
-        return _place(name, given or places[name], layout)
-    if name in _TABLES:
+    if given is None and name in _TABLES:
         copies, which = _TABLES[name]
         return _Value(layout.table_edges(copies=copies)[which], False)
+    if given is not None or name in places:
+        return _place(name, given or places[name], layout)
     data = _data(layout)
     assert data is not None
     if name in _HEAP:
