@@ -76,6 +76,7 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("isa",),
         ("cpu",),
         ("errors",),
+        ("build",),
         ("ports",),
         ("memory",),
         ("calls",),
@@ -95,6 +96,7 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("patched",),
         ("machine",),
         ("cli",),
+        ("pytest_plugin",),
     ),
 }
 

@@ -70,6 +70,15 @@ class TrapTable:
         """Add a trap outside the range, at an unmapped address."""
         self._traps[address] = Trap(name, handler)
 
+    def named(self, *names: str) -> list[int]:
+        """The addresses of the traps with one of these names, without those of blocks."""
+        return [address for address, trap in self._traps.items() if trap.name in names]
+
+    def exchange(self, address: int, trap: Trap) -> Trap:
+        """Put another trap at an address in use, and return the one that was there."""
+        before, self._traps[address] = self._traps[address], trap
+        return before
+
     def return_to(self, depth: int) -> int:
         """The trap that ends a call at a depth (from 1). Each depth has its own, so that unwinders can distinguish
         them.

@@ -1,0 +1,78 @@
+"""What is built: the sources and flags of a library."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from emu.build.compilers import COMPILED, Compiler
+from emu.build.errors import BuildError
+from relink.records import dataclass
+
+#: Without these a source line or a frame pointer is missing from a fault, or the library is not one.
+DEFAULT_FLAGS = ("-g", "-O1", "-fPIC", "-fsemantic-interposition")
+#: Variables of the environment that change what compilers do.
+_VARIABLES = (
+    "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX",
+    "CCC_OVERRIDE_OPTIONS", "SOURCE_DATE_EPOCH",
+)  # fmt: skip
+_NAMED = re.compile(r"[=,]")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A library's sources, and how to build it.
+
+    `kind` is "so" for a shared object, "o" for relocatable objects. Words of flags are the compiler driver's;
+    commands run in `base`. Sources that are no C, C++ or assembly (.o, .a) are linked as they are.
+    """
+
+    name: str
+    sources: tuple[Path, ...]
+    base: Path
+    kind: str = "so"
+    cflags: tuple[str, ...] = ()
+    ldflags: tuple[str, ...] = ()
+    defines: tuple[tuple[str, str | None], ...] = ()
+    include: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("so", "o"):
+            raise BuildError(f"kind={self.kind!r} is neither 'so' (a shared object) nor 'o' (relocatable objects)")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Options of every compilation."""
+        macros = (f"-D{name}" if value is None else f"-D{name}={value}" for name, value in self.defines)
+        return (*DEFAULT_FLAGS, *macros, *(f"-I{folder}" for folder in self.include), *self.cflags)
+
+    @property
+    def compiled(self) -> list[Path]:
+        """The sources a compiler is run for."""
+        return [source for source in self.sources if source.suffix in COMPILED]
+
+    def key(self, compiler: Compiler) -> str:
+        """Changes with all that is known before the build: sources, flags, files that flags name, compiler."""
+        digest = hashlib.sha256()
+        environment = [(name, os.environ.get(name)) for name in _VARIABLES]
+        flags = (self.flags, self.ldflags, environment)
+        for fact in (self.name, self.kind, str(self.base), flags, compiler.target, compiler.identity):
+            digest.update(repr(fact).encode(errors="surrogateescape"))
+        for path in (*self.sources, *named_files((*self.flags, *self.ldflags), self.base)):
+            digest.update(os.fsencode(path) + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()[:32]
+
+
+def named_files(flags: Sequence[str], base: Path) -> Iterator[Path]:
+    """The files that options name: linker scripts, version scripts, prebuilt objects, specs."""
+    for flag in flags:
+        for word in {flag, flag.removeprefix("@"), *_NAMED.split(flag)}:
+            path = base / word
+            try:
+                if word and path.is_file():
+                    yield path
+            except OSError:  # too long for a file's name
+                continue

@@ -1,0 +1,152 @@
+"""The pytest plug-in: tests of a library on emulated machines, one for each architecture.
+
+    pytestmark = pytest.mark.relink(sources="src/*.c")
+
+    def test_add(lib):                    # test_add[x86_64], test_add[i386], ... test_add[loongarch64]
+        assert lib.add(2, 3) == 5
+
+docs/pytest.md describes marker, options and fixtures. This file has hooks and fixtures only, and imports the rest
+when a test uses them: sessions of other projects load it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from emu.pytest_plugin import options
+
+if TYPE_CHECKING:
+    from emu import Library, Machine
+    from emu.pytest_plugin.control import Guest
+    from emu.pytest_plugin.pool import Loaded
+    from emu.pytest_plugin.session import Session
+
+#: The fixture that the others depend on; the plug-in parametrises it with targets.
+TARGET = "relink_target"
+_SESSION = pytest.StashKey["Session"]()
+_LOADED = pytest.StashKey["Loaded"]()
+_WORKERS = pytest.StashKey[list[str]]()
+_MARKER = (
+    "relink(sources=..., arches='all', **options): the library that the fixtures lib, machine and guest load, and "
+    "the architectures to run the test on (see docs/pytest.md of relink-emu)"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> Iterator[None]:
+    yield
+    options.add_arch(parser, args)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", _MARKER)
+    options.check(config)
+
+
+def _session(config: pytest.Config) -> Session:
+    """What the tests of this process share, made on first use."""
+    if _SESSION not in config.stash:
+        from emu.pytest_plugin.session import Session
+
+        config.stash[_SESSION] = Session(config)
+    return config.stash[_SESSION]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if TARGET in metafunc.fixturenames:
+        _session(metafunc.config).parametrize(metafunc, TARGET)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _SESSION in config.stash:
+        _session(config).deselect(items, TARGET)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    return _session(config).header() if _SESSION in config.stash else []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    loaded = item.stash.get(_LOADED, None)
+    if loaded is None or call.excinfo is None:
+        return (yield)
+    from emu.pytest_plugin import report
+
+    report.prune(item, call)
+    made: Any = yield
+    report.add_sections(item, call, made, loaded)
+    return made  # type: ignore[no-any-return]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _SESSION in session.config.stash:
+        _session(session.config).finish()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """An xdist worker has ended: keep its header lines, which the controlling process could not print before."""
+    lines = getattr(node, "workeroutput", {}).get(options.HEADER, ())
+    node.config.stash.setdefault(_WORKERS, []).extend(lines)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in dict.fromkeys(config.stash.get(_WORKERS, ())):
+        terminalreporter.write_line(line)
+
+
+# ---------------------------------------------------------------- fixtures
+
+
+@pytest.fixture
+def relink_target(request: pytest.FixtureRequest) -> str:
+    """The name of the target that this test is for: an architecture, or "thumb"."""
+    if not hasattr(request, "param"):
+        pytest.fail(
+            "the fixtures of relink-emu run a test once for each architecture, and unittest.TestCase does not "
+            "allow that: write a function, or a class without a base class",
+            pytrace=False,
+        )
+    return str(request.param)
+
+
+@pytest.fixture
+def relink_loaded(request: pytest.FixtureRequest, relink_target: str) -> Iterator[Loaded]:
+    """The machine of this test with the library of its marker, in the state after the load."""
+    session = _session(request.config)
+    with session.loaded(request.node, relink_target) as loaded:
+        request.node.stash[_LOADED] = loaded
+        yield loaded
+
+
+@pytest.fixture
+def machine(relink_loaded: Loaded) -> Machine:
+    """An emulated machine of the test's architecture, with the library of the marker loaded, if it has one."""
+    return relink_loaded.machine
+
+
+@pytest.fixture
+def lib(relink_loaded: Loaded) -> Library:
+    """The library of the test's marker, loaded on `machine`."""
+    return relink_loaded.library
+
+
+@pytest.fixture
+def guest(relink_loaded: Loaded) -> Iterator[Guest]:
+    """Mocks and spies, expected faults and the output of the guest."""
+    from emu.pytest_plugin.control import Guest
+
+    guest = Guest(relink_loaded)
+    try:
+        yield guest
+    finally:
+        guest.undo()

@@ -1,0 +1,63 @@
+"""Loading the library of a marker on a new machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from emu import Machine
+from emu.build.errors import BuildError
+from emu.build.targets import Target
+from emu.pytest_plugin.marks import Wanted
+from emu.pytest_plugin.pool import Loaded
+
+
+def load(want: Wanted, target: Target, files: list[Path], timeout: float) -> Loaded:
+    """A machine with the library in `files` (none: a bare machine), as the marker asks for it.
+
+    Functions that nothing defines are bound to traps, so that tests can mock them; a call of one that is not
+    mocked raises UnresolvedCall. Raises as `Machine.load` does.
+    """
+    needs = want.needed(target)
+    options = {"timeout": timeout, **_mapping(want, "machine")}
+    folders = [*(path if path.is_dir() else path.parent for path in needs), *options.pop("library_path", ())]
+    machine = Machine(target.arch, library_path=folders, **options)
+    try:
+        library = None
+        if files:
+            source: Any = files[0] if len(files) == 1 else files
+            keywords = {"allow_unresolved": True, "symbols": want.values.get("symbols"), **_mapping(want, "load")}
+            if len(files) == 1:  # the folders of the cache tell nobody anything
+                keywords.setdefault("name", files[0].name)
+            library = machine.load(source, **keywords)
+            if (header := want.values.get("header")) is not None:
+                paths = want.files("header", str(header), target)
+                library.declare(machine.types(paths[0], **_preprocessing(want, target)))
+        loaded = Loaded(machine, library, target, files)
+        if (prepare := want.values.get("prepare")) is not None:
+            prepare(loaded.library) if library is not None else prepare(machine)
+    except BaseException:
+        machine.close(run_destructors=False)
+        raise
+    return loaded
+
+
+def _mapping(want: Wanted, key: str) -> dict[str, Any]:
+    value = want.values.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise BuildError(f"the marker relink has {key}={value!r}, which is no mapping of keyword arguments")
+    return dict(value)
+
+
+def _preprocessing(want: Wanted, target: Target) -> dict[str, Any]:
+    """The folders and macros that the library is compiled with, for its header."""
+    recipe = want.recipe(target, ())
+    if recipe is None:
+        return {}
+    found: dict[str, Any] = {"include": recipe.include}
+    if recipe.defines:
+        found["defines"] = {name: 1 if value is None else value for name, value in recipe.defines}
+    return found

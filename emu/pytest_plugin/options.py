@@ -1,0 +1,125 @@
+"""Options: each has a place on the command line, in the ini file and in the environment; the first given wins."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any, NamedTuple
+
+import pytest
+
+HEADER = "relink_header_lines"  #: the key of xdist workers' header lines in their `workeroutput`
+
+
+class Option(NamedTuple):
+    """`--relink-<name>`, `relink_<name>` in the ini file, `RELINK_EMU_<NAME>` in the environment."""
+
+    name: str
+    metavar: str
+    help: str
+    several: bool = False  #: words, of which all are used
+    default: str = ""
+
+
+OPTIONS = (
+    Option("arch", "ARCH", "only tests for this architecture; may be repeated (also --arch)", several=True),
+    Option("compiler", "NAME", "zig, gcc, clang, or a command with {arch} or {triple} (default: the first found)"),
+    Option("cflags", "FLAGS", "more options for compilations, such as -O2", several=True),
+    Option("build_cache", "DIR", "where built libraries are kept (default: ~/.cache/relink-emu/builds)"),
+    Option("timeout", "SECONDS", "limit of each call of the guest from a test, 0 for none", default="60"),
+)
+#: Keys of the marker that the ini file may give for all tests, with their types there.
+INI = {
+    "sources": "linelist", "binary": "string", "arches": "args", "kind": "string", "ldflags": "args",
+    "defines": "args", "include": "linelist", "needs": "linelist", "header": "string",
+}  # fmt: skip
+
+
+def add(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    group = parser.getgroup("relink-emu", "relink-emu: libraries on emulated machines")
+    for option in OPTIONS:
+        flag = f"--relink-{option.name.replace('_', '-')}"
+        action, kind = ("append", "args") if option.several else ("store", "string")
+        group.addoption(
+            flag, action=action, default=None, metavar=option.metavar, dest=_dest(option), help=option.help
+        )
+        _add_ini(parser, _dest(option), option.help, kind)
+    group.addoption("--relink-rebuild", action="store_true", help="build libraries although they are in the cache")
+    for key, kind in INI.items():
+        _add_ini(parser, f"relink_{key}", f"default of {key}= in the marker relink", kind)
+
+
+def _add_ini(parser: pytest.Parser, name: str, about: str, kind: Any) -> None:
+    parser.addini(name, about, type=kind, default=None)
+
+
+def add_arch(parser: pytest.Parser, args: list[str]) -> None:
+    """Declare `--arch` when it is used and the project has no option of that name."""
+    if not any(word.partition("=")[0] in ("--arch", "--help", "-h") for word in args):
+        return
+    group = parser.getgroup("relink-emu")
+    try:
+        group.addoption(
+            "--arch", action="append", metavar="ARCH", dest="relink_arch", help="the same as --relink-arch"
+        )
+    except (ValueError, argparse.ArgumentError):  # a conftest has an option of that name
+        return
+
+
+def _dest(option: Option) -> str:
+    return f"relink_{option.name}"
+
+
+def words(config: pytest.Config, name: str) -> list[str]:
+    """The words of an option that takes several; for `cflags` those of all places, for others of the first."""
+    given = config.getoption(f"relink_{name}") or []
+    in_environment = os.environ.get(f"RELINK_EMU_{name.upper()}", "")
+    in_ini = config.getini(f"relink_{name}") or []
+    places = [[word for text in given for word in _split(text)], _split(in_environment), list(in_ini)]
+    if name == "cflags":
+        return [word for place in reversed(places) for word in place]
+    return [word for text in next(filter(None, places), []) for word in text.replace(",", " ").split()]
+
+
+def _split(text: str) -> list[str]:
+    import shlex
+
+    return shlex.split(text)
+
+
+def value(config: pytest.Config, name: str) -> str:
+    """The value of an option that takes one."""
+    given = config.getoption(f"relink_{name}")
+    if given is None:
+        given = os.environ.get(f"RELINK_EMU_{name.upper()}")
+    if given is None:
+        given = config.getini(f"relink_{name}")
+    if given is None:
+        given = next(option.default for option in OPTIONS if option.name == name)
+    return str(given)
+
+
+def timeout(config: pytest.Config) -> float:
+    """The limit of a guest call in seconds. Raises UsageError."""
+    text = value(config, "timeout")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise pytest.UsageError(f"relink timeout {text!r} is not a number of seconds")
+    return seconds
+
+
+def check(config: pytest.Config) -> None:
+    """Refuse wrong options where they are given. Raises UsageError."""
+    timeout(config)
+    if chosen := words(config, "arch"):
+        from emu.build.errors import BuildError
+        from emu.build.targets import targets_of
+
+        try:
+            targets_of(chosen)
+        except BuildError as error:
+            raise pytest.UsageError(f"--arch: {error}") from None

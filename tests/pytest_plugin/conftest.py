@@ -1,0 +1,62 @@
+"""Sessions of pytest inside a test, with the plug-in and a build cache that outlives the run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import toolcache
+
+#: Sessions in this process share the modules that are imported before; others each would import again.
+SHARED = (
+    "icicle", "emu.cpu.unicorn", "emu.pytest_plugin.control", "emu.pytest_plugin.loading",
+    "emu.pytest_plugin.mocks", "emu.pytest_plugin.report", "emu.pytest_plugin.session",
+)  # fmt: skip
+for _name in SHARED:
+    importlib.import_module(_name)
+
+OWN_C = r"""
+#include <assert.h>
+#include <stdio.h>
+#include "own.h"
+
+extern int read_adc(int channel);
+int counter;
+
+int add(int a, int b) { counter++; return a + b; }
+int scaled(int channel) { return read_adc(channel) * FACTOR; }
+int twice(int n) { return add(n, n); }
+int parse(const char *text)
+{
+    printf("parsing %s\n", text);
+    return *(const volatile int *)(text[0] == 'x' ? 0 : text);
+}
+void check(int n) { assert(n > 0); }
+void spin(void) { for (;;) counter++; }
+"""
+
+Session = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture(scope="session")
+def build_cache() -> Path:
+    return toolcache.folder() / "pytest-builds"
+
+
+@pytest.fixture
+def session(pytester: pytest.Pytester, build_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """Runs pytest on a test file of this text, beside a small library: `session(text, *options)`."""
+    monkeypatch.setenv("RELINK_EMU_BUILD_CACHE", str(build_cache))
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    (pytester.path / "own.c").write_text(OWN_C)
+    (pytester.path / "own.h").write_text("#define FACTOR 3\n")
+
+    def run(text: str, *options: str, name: str = "test_own") -> pytest.RunResult:
+        marked = "import pytest\npytestmark = pytest.mark.relink(sources='*.c')\n"
+        pytester.makepyfile(**{name: ("" if "pytestmark" in text else marked) + text})
+        return pytester.runpytest("-p", "emu.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:xdist", *options)
+
+    return run
