@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         GuestFault,
         PatchError,
         StackExhausted,
+        StaticFunctionWarning,
         SwapRefused,
         UnresolvedCall,
     )
@@ -104,6 +105,7 @@ __all__ = [
     "SectorMap",
     "StackExhausted",
     "StartKeywords",
+    "StaticFunctionWarning",
     "StopReason",
     "SwapKeywords",
     "SwapRefused",

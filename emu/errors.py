@@ -16,6 +16,10 @@ class CallError(MachineError):
     """A prototype that cannot be parsed or passed, or an argument that does not fit its parameter."""
 
 
+class StaticFunctionWarning(UserWarning):
+    """A static function is called by name, and nothing tells whether the compiler kept its calling convention."""
+
+
 class ForeignObject(MachineError):
     """An object of one machine was given to another. `what` is its repr, `owner` and `given_to` the machines'
     architectures ("" where the owner's is not known)."""

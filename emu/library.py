@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, Self
 
 from emu.calls.annotations import annotated_prototype
 from emu.calls.declarations import Scope
-from emu.calls.declared import declared_prototype, dwarf_types
+from emu.calls.declared import check_convention, declared_prototype, dwarf_types
 from emu.calls.namespace import Types
 from emu.calls.prototypes import parse_prototype
 from emu.calls.types import Prototype, Struct
@@ -87,8 +87,9 @@ class Library:
         """A function: exported, or static. Its prototype comes from what was declared, or DWARF, when left out.
 
         It may be C text, a `Prototype`, or an annotation such as `Callable[[int32], int32]` (see
-        `emu.calls.annotations`). Raises UnresolvedSymbol, CallError (no or an unusable prototype), UseAfterUnload,
-        and DebugInfoError where DWARF is there and does not tell.
+        `emu.calls.annotations`). Raises UnresolvedSymbol, CallError (no or an unusable prototype; a function whose
+        calling convention the compiler changed), UseAfterUnload, and DebugInfoError where DWARF is there and does
+        not tell. Warns (StaticFunctionWarning) of static functions without DWARF.
         """
         symbol = self.function_symbol(name, version)
         if prototype is None:
@@ -101,6 +102,8 @@ class Library:
             found = prototype
         else:
             found = annotated_prototype(name, prototype, self._machine.convention)
+        if symbol.type != SymbolType.GNU_IFUNC:
+            check_convention(symbol, found, symbol.image, symbol.address, self._machine.convention)
         return Function(self._machine, symbol, found)
 
     def _parsed(self, text: str) -> Prototype:

@@ -16,7 +16,7 @@ from relink.module import Module
 from relink.records import dataclass, field
 from relink.relocate.result import Relocated
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
-from relink.resolve.local_symbols import local_symbols
+from relink.resolve.local_symbols import clones_of, local_symbols
 from relink.resolve.nearest import nearest_symbol
 from relink.resolve.resolver import Resolver
 from relink.resolve.scopes import ScopeRecord, breadth_first
@@ -167,9 +167,12 @@ class Image(Module):
                 local = found[0]
                 value = local.value if local.type == SymbolType.TLS else self.address_of(local.value)
                 return Symbol(name, self, local.row, value, local.size, local.type)
-            if not found:
+            clones = () if found else clones_of(self.decoded, name)
+            if not found and not clones:
                 raise
-        raise UnresolvedSymbol(self.name, name, version, detail=f"local, in {len(found)} places")
+        places = f"local, in {len(found)} places"
+        detail = f"the compiler made {' and '.join(clones)} of it, with other parameters" if clones else places
+        raise UnresolvedSymbol(self.name, name, version, detail=detail)
 
     @property
     def exports(self) -> Mapping[str, int]:

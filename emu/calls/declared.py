@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from emu.isa.registry import convention
+from emu.isa.registry import ISAS, convention
 from relink.elf.debug_files import has_debug_info
+from relink.errors import UnresolvedSymbol
+from relink.resolve.local_symbols import local_symbols
 
 if TYPE_CHECKING:
     from emu.calls.dwarf_types import DwarfTypes
     from emu.calls.types import CType, Prototype
+    from emu.isa.convention import CallingConvention
     from relink.elf.decoded import Decoded
     from relink.image import Image, Symbol
 
@@ -43,8 +46,37 @@ def declared_prototype(symbol: Symbol, image: Image, address: int) -> Prototype 
     types = dwarf_types(image)
     if types is None:
         return None
-    vaddr = (address - image.bias) & image.architecture.address_mask & image.architecture.code_address_mask
-    return types.prototype(symbol.name, vaddr)
+    return types.prototype(symbol.name, _vaddr(image, address))
+
+
+def check_convention(
+    symbol: Symbol, prototype: Prototype, image: Image, address: int, rules: CallingConvention
+) -> None:
+    """Raise CallError for a function that its compiler does not call as the ABI says; see
+    `emu.calls.entry_check`. Raises DebugInfoError too.
+    """
+    from emu.calls.entry_check import check_entry, warn_of_static
+
+    types = dwarf_types(image)
+    told = None if types is None else types.entry_places(symbol.name, _vaddr(image, address))
+    if told is not None:
+        check_entry(symbol.name, prototype, told, rules, ISAS[image.architecture.name].dwarf)
+    elif is_static(image, symbol.name):
+        warn_of_static(symbol.name, image.name)
+
+
+def is_static(image: Image, name: str) -> bool:
+    """Whether a name that other images cannot bind to is that of a static function."""
+    try:
+        image.symbol(name)
+    except UnresolvedSymbol:
+        found = local_symbols(image.decoded, name)
+        return bool(found) and all(each.static for each in found)
+    return False
+
+
+def _vaddr(image: Image, address: int) -> int:
+    return (address - image.bias) & image.architecture.address_mask & image.architecture.code_address_mask
 
 
 def declared_type(symbol: Symbol) -> CType | None:

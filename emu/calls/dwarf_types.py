@@ -32,6 +32,7 @@ from emu.calls.types import (
 )
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY128, DataModel
+from relink.elf.dwarf_places import EntryPlaces
 from relink.elf.dwarf_text import (
     AGGREGATES,
     ENCODINGS,
@@ -76,6 +77,10 @@ class DwarfTypes:
             return None
         die, language = place.die, place.unit.language
         return self._debug.guarded(lambda: self._prototype(die, function, language))
+
+    def entry_places(self, function: str, address: int) -> EntryPlaces | None:
+        """Where the function at an address finds its parameters; None when no DWARF tells."""
+        return self._debug.entry_places(function, address)
 
     def variable(self, name: str, address: int | None = None) -> CType | None:
         """The type of a variable; None when no DWARF covers it."""

@@ -21,6 +21,7 @@ from emu.isa.convention import (
     DataModel,
     PairAlignment,
     SaveArea,
+    Statics,
     VaListStruct,
     VariadicRule,
     numbered,
@@ -40,6 +41,7 @@ from emu.isa.spec import (
     SyscallTable,
     Tcb,
     Unwinding,
+    dwarf_numbers,
 )
 from emu.isa.struct_stat import GENERIC
 from relink.arch import FloatAbi
@@ -107,6 +109,7 @@ AARCH64 = Isa(
         pair_alignment=PairAlignment.ALWAYS,
         pair_split=False,
         registers_reopen=False,
+        statics=Statics.SAME,
         sign_extends_words=False,
     ),
     variants=(),
@@ -121,6 +124,12 @@ AARCH64 = Isa(
                 word=8,
                 frame_records=((0, 8),),
                 code_bits=0,
+                arguments={
+                    **dwarf_numbers(numbered("x", 9), 0),
+                    **dwarf_numbers(_SINGLES, 64),
+                    **dwarf_numbers(_DOUBLES, 64),
+                    **dwarf_numbers(_VECTORS, 64),
+                },
             ),
             capstone=("ARM64", ("ARM",)),
             keystone=("ARM64", "LITTLE_ENDIAN"),

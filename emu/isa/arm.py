@@ -20,6 +20,7 @@ from emu.isa.convention import (
     CallingConvention,
     DataModel,
     PairAlignment,
+    Statics,
     VariadicRule,
     float_variants,
     numbered,
@@ -38,9 +39,11 @@ from emu.isa.spec import (
     SyscallTable,
     Tcb,
     Unwinding,
+    dwarf_numbers,
 )
 from emu.isa.struct_stat import OLD_32, StructStat, time64
 from relink.arch import FloatAbi
+from relink.records import replace
 
 #: HALF THUMB FAST_MULT VFP EDSP NEON VFPv3 TLS VFPv4 IDIVA IDIVT VFPD32 (Linux,
 #: arch/arm/include/uapi/asm/hwcap.h).
@@ -50,14 +53,25 @@ STAT64 = StructStat(
     dev=(0, 8), ino=(96, 8), mode=(16, 4), nlink=(20, 4), size=(48, 8), blksize=(56, 4), blocks=(64, 8), bytes=104
 )
 
-#: DWARF for the Arm Architecture, section 4.1. Frame records are clang's {fp, lr}, then GCC's, which leaves fp at
-#: the upper word.
-_DWARF = DwarfRegisters(
-    names=numbered("r", 16), sp=13, fp=11, link=14, word=4, frame_records=((0, 4), (-4, 0)), code_bits=1
-)
-
 _SINGLES, _DOUBLES = numbered("s", 16), numbered("d", 8)
 _QUADS = ("d0:d1", "d2:d3", "d4:d5", "d6:d7")
+
+#: DWARF for the Arm Architecture, section 4.1. Frame records are clang's {fp, lr}, then GCC's, which leaves fp at
+#: the upper word. clang gives single registers as halves of double ones, GCC double ones as pairs of single ones.
+_DWARF = DwarfRegisters(
+    names=numbered("r", 16),
+    sp=13,
+    fp=11,
+    link=14,
+    word=4,
+    frame_records=((0, 4), (-4, 0)),
+    code_bits=1,
+    arguments={
+        **dwarf_numbers(numbered("r", 4), 0),
+        **{name: (64 + number, 256 + number // 2) for number, name in enumerate(_SINGLES)},
+        **{name: (256 + number, 64 + 2 * number, 65 + 2 * number) for number, name in enumerate(_DOUBLES)},
+    },
+)
 
 _CONVENTION = CallingConvention(
     arch="arm",
@@ -109,6 +123,7 @@ _CONVENTION = CallingConvention(
     pair_alignment=PairAlignment.ALWAYS,
     pair_split=True,
     registers_reopen=False,
+    statics=Statics.SAME,
     sign_extends_words=False,
 )
 
@@ -116,7 +131,8 @@ ARM = Isa(
     name="arm",
     triples=("arm-linux-gnueabihf", "arm-linux-gnueabihf"),
     convention=_CONVENTION,
-    variants=float_variants(_CONVENTION, FloatAbi.SOFT),
+    # clang passes floats in VFP registers, if there are any, where nobody else calls (fastcc).
+    variants=float_variants(replace(_CONVENTION, statics=Statics.OWN), FloatAbi.SOFT),
     instruction_sets=(
         InstructionSet(_DWARF, capstone=("ARM", ("ARM",)), keystone=("ARM", "ARM"), shortest=4, system_call=4),
         InstructionSet(

@@ -80,6 +80,14 @@ class Aggregates(enum.Enum):
     FLATTENED = "one or two floating-point members, or one and an integer, go to a register each"
 
 
+class Statics(enum.Enum):
+    """How compilers pass arguments to a static function that only its own unit calls."""
+
+    SAME = "as to others"
+    MORE_REGISTERS = "in further registers, instead of on the stack"
+    OWN = "in other registers, and so is the result"
+
+
 class SaveArea(NamedTuple):
     """The save area of one register bank in a `va_list`. Offsets and sizes are in bytes."""
 
@@ -157,6 +165,7 @@ class CallingConvention:
     pair_alignment: PairAlignment
     pair_split: bool  #: a pair may be split between the last register and the stack
     registers_reopen: bool  #: after an argument that did not fit the registers left, a smaller one may use them
+    statics: Statics  #: the calls of static functions (LLVM's fastcc, GCC's regparm)
     sign_extends_words: bool  #: 32-bit integers, unsigned ones too, are sign-extended to 64 bits
 
     @property

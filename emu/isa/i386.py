@@ -17,6 +17,7 @@ from emu.isa.convention import (
     CallingConvention,
     DataModel,
     PairAlignment,
+    Statics,
     VariadicRule,
     X87Stack,
     numbered,
@@ -36,6 +37,7 @@ from emu.isa.spec import (
     SyscallTable,
     Tcb,
     Unwinding,
+    dwarf_numbers,
 )
 from emu.isa.struct_stat import OLD_32, StructStat, time64
 from emu.isa.x86_64 import HWCAP
@@ -98,6 +100,7 @@ I386 = Isa(
         pair_alignment=PairAlignment.NEVER,
         pair_split=False,
         registers_reopen=False,
+        statics=Statics.OWN,
         sign_extends_words=False,
     ),
     variants=(),
@@ -112,6 +115,10 @@ I386 = Isa(
                 word=4,
                 frame_records=((0, 4),),
                 code_bits=0,
+                arguments={
+                    **dwarf_numbers(("eax", "ecx", "edx"), 0),
+                    **dwarf_numbers(numbered("xmm", 8), 21),
+                },
             ),
             capstone=("X86", ("32",)),
             keystone=("X86", "32"),

@@ -15,6 +15,7 @@ from emu.isa.convention import (
     CallingConvention,
     DataModel,
     PairAlignment,
+    Statics,
     VariadicRule,
     float_variants,
     numbered,
@@ -32,6 +33,7 @@ from emu.isa.spec import (
     SyscallTable,
     Tcb,
     Unwinding,
+    dwarf_numbers,
 )
 from emu.isa.struct_stat import GENERIC
 from relink.arch import FloatAbi
@@ -91,6 +93,7 @@ _CONVENTION = CallingConvention(
     pair_alignment=PairAlignment.VARIADIC,
     pair_split=True,
     registers_reopen=False,
+    statics=Statics.SAME,
     sign_extends_words=True,
 )
 
@@ -109,6 +112,7 @@ LOONGARCH64 = Isa(
                 word=8,
                 frame_records=((-16, -8),),
                 code_bits=0,
+                arguments={**dwarf_numbers(numbered("a", 8), 4), **dwarf_numbers(_FLOATS, 32)},
             ),
             capstone=None,
             keystone=None,

@@ -19,6 +19,7 @@ from emu.isa.convention import (
     CallingConvention,
     DataModel,
     PairAlignment,
+    Statics,
     VariadicRule,
     float_variants,
     numbered,
@@ -36,6 +37,7 @@ from emu.isa.spec import (
     SyscallTable,
     Tcb,
     Unwinding,
+    dwarf_numbers,
 )
 from emu.isa.struct_stat import GENERIC
 from relink.arch import FloatAbi
@@ -101,6 +103,7 @@ def _convention(arch: str, word: int) -> CallingConvention:
         pair_alignment=PairAlignment.VARIADIC,
         pair_split=True,
         registers_reopen=False,
+        statics=Statics.MORE_REGISTERS,
         sign_extends_words=True,
     )
 
@@ -133,6 +136,7 @@ def _instruction_set(word: int) -> InstructionSet:
             word=word,
             frame_records=((-2 * word, -word),),
             code_bits=0,
+            arguments={**dwarf_numbers(numbered("a", 8), 10), **dwarf_numbers(_FLOATS, 42)},
         ),
         capstone=("RISCV", (f"RISCV{8 * word}", "RISCVC")),
         keystone=None,

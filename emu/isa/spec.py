@@ -6,7 +6,7 @@ The linker's data is in `relink.arch`. No field has a default: a page that omits
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from emu.isa.convention import BINARY128, CallingConvention, DataModel
@@ -26,6 +26,13 @@ class DwarfRegisters(NamedTuple):
     #: order to try.
     frame_records: tuple[tuple[int, int], ...]
     code_bits: int  #: low bits of a return address that are not part of it (the Thumb bit)
+    #: Names of the registers that pass arguments and results (see `emu.isa.convention`) -> their numbers.
+    arguments: Mapping[str, tuple[int, ...]]
+
+
+def dwarf_numbers(names: Iterable[str], first: int) -> dict[str, tuple[int, ...]]:
+    """DWARF numbers of registers that are numbered in order, from `first`."""
+    return {name: (first + number,) for number, name in enumerate(names)}
 
 
 class InstructionSet(NamedTuple):

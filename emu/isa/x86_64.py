@@ -19,6 +19,7 @@ from emu.isa.convention import (
     DataModel,
     PairAlignment,
     SaveArea,
+    Statics,
     VaListStruct,
     VariadicRule,
     X87Stack,
@@ -38,6 +39,7 @@ from emu.isa.spec import (
     SyscallTable,
     Tcb,
     Unwinding,
+    dwarf_numbers,
 )
 from emu.isa.struct_stat import GENERIC
 from relink.arch import FloatAbi
@@ -111,6 +113,7 @@ X86_64 = Isa(
         pair_alignment=PairAlignment.NEVER,
         pair_split=False,
         registers_reopen=True,
+        statics=Statics.SAME,
         sign_extends_words=False,
     ),
     variants=(),
@@ -125,6 +128,11 @@ X86_64 = Isa(
                 word=8,
                 frame_records=((0, 8),),
                 code_bits=0,
+                arguments={
+                    **dwarf_numbers(("rax", "rdx", "rcx", "rbx", "rsi", "rdi"), 0),
+                    **dwarf_numbers(("r8", "r9"), 8),
+                    **dwarf_numbers(_XMM, 17),
+                },
             ),
             capstone=("X86", ("64",)),
             keystone=("X86", "64"),

@@ -30,6 +30,8 @@ from relink.elf.debug_sections import DebugSections
 from relink.elf.decode import decode_sections
 from relink.elf.decoded import Decoded
 from relink.elf.dwarf_info import DebugInformation, Unit
+from relink.elf.dwarf_parameters import BY_REFERENCE
+from relink.elf.dwarf_places import EntryPlaces, entry_places
 from relink.elf.dwarf_text import Writer
 from relink.elf.dwarf_walk import entry, members, named_types, variable_address
 from relink.errors import DebugInfoError
@@ -45,6 +47,7 @@ Source = Decoded | str | os.PathLike[str]
 _log = logging.getLogger(__name__)
 _ASSEMBLER = 0x8001  #: DW_LANG_Mips_Assembler: assemblers describe functions without their parameters
 _NO_CALL = 3  #: DW_CC_nocall: the compiler changed the function's calling convention
+_ORDINARY = (1, 2)  #: DW_CC_normal, DW_CC_program
 #: Suffixes of function clones that GCC makes with different parameters.
 _CLONE = re.compile(r"\.(?:isra|constprop|part|sra|cold)\b")
 
@@ -147,6 +150,23 @@ class DebugTypes:
             self._check_callable(place, function)
         return place
 
+    def entry_places(self, function: str, address: int) -> EntryPlaces | None:
+        """Where the function at an address finds its parameters at its first instruction; None when no DWARF
+        tells.
+        """
+        place = self._find_at("function", function, address)
+        if place is None or place.unit.language in BY_REFERENCE:
+            return None
+        die, writer = place.die, self._writer
+
+        def read() -> EntryPlaces:
+            found = [each for each in writer.declared_parameters(die) if each.tag == "DW_TAG_formal_parameter"]
+            names = [writer.string(each, "DW_AT_name") or "" for each in found]
+            producer = writer.string(place.unit.top, "DW_AT_producer") or ""
+            return entry_places(die, found, names, bool(writer.attribute(die, "DW_AT_external")), producer)
+
+        return self.guarded(read)
+
     def variable(self, name: str, address: int | None = None) -> Place | None:
         """The entry of a variable; see `variable_type` of the module."""
         place = None if address is None else self._find_at("variable", name, address)
@@ -192,13 +212,10 @@ class DebugTypes:
                 self._source,
                 f"{function} is a clone whose parameters the compiler has changed; give its C prototype",
             )
-        if place.die.attributes.get("DW_AT_calling_convention") and self._convention(place.die) == _NO_CALL:
-            raise DebugInfoError(
-                self._source, f"{function} does not follow the ABI's calling convention (DW_CC_nocall)"
-            )
-
-    def _convention(self, die: DIE) -> object:
-        return die.attributes["DW_AT_calling_convention"].value
+        found = place.die.attributes.get("DW_AT_calling_convention")
+        if found is not None and found.value not in _ORDINARY:
+            told = "DW_CC_nocall" if found.value == _NO_CALL else f"DW_AT_calling_convention {found.value:#x}"
+            raise DebugInfoError(self._source, f"{function} does not follow the ABI's calling convention ({told})")
 
     def guarded(self, write: Callable[[], _Made]) -> _Made:
         """Call `write`, and turn the exceptions of damaged DWARF into DebugInfoError."""

@@ -169,7 +169,7 @@ class Writer:
 
     def formals(self, die: DIE, language: int) -> tuple[list[Formal], bool]:
         """The parameters of a function, as they are passed, and whether others may follow. Raises NotCError."""
-        declared = list(self._declared_parameters(die))
+        declared = list(self.declared_parameters(die))
         formals = [child for child in declared if child.tag == "DW_TAG_formal_parameter"]
         if language in BY_REFERENCE:
             formals = lengths_last(formals, [self.string(child, "DW_AT_name") or "" for child in formals])
@@ -194,7 +194,7 @@ class Writer:
     def _prototyped(self, die: DIE) -> bool:
         return bool(self.attribute(die, "DW_AT_prototyped"))
 
-    def _declared_parameters(self, die: DIE) -> Iterator[DIE]:
+    def declared_parameters(self, die: DIE) -> Iterator[DIE]:
         """The parameters of the DIE, or of its `origins` when it has none."""
         for each in self.origins(die):
             found = [

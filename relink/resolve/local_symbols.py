@@ -6,6 +6,9 @@ dynamic symbol table.
 
 from __future__ import annotations
 
+import contextlib
+import re
+
 import numpy as np
 
 from relink.arrays import AnyArray
@@ -29,12 +32,23 @@ class LocalSymbol:
     size: int  #: bytes
     type: int  #: STT_*
     row: int
+    #: From `local_symbols`: whether only its own unit can name it (not so a hidden symbol that is local now).
+    static: bool = False
 
 
 def local_symbols(decoded: Decoded, name: str) -> tuple[LocalSymbol, ...]:
     """The definitions of `name` that other images cannot bind to, one per address. Never raises."""
     found = (*_of_own_table(decoded, name), *_of_symtab(decoded, name))
     return tuple({symbol.value: symbol for symbol in reversed(found)}.values())
+
+
+def clones_of(decoded: Decoded, name: str) -> tuple[str, ...]:
+    """The names of the clones that GCC made of a function, such as `name.isra.0`. Never raises."""
+    names = _symtab(decoded)[0].decode("utf-8", "surrogateescape").split("\0")
+    with contextlib.suppress(ElfError):
+        names += decoded.symbols.names.texts()
+    clone = re.compile(re.escape(name) + r"\.(?:isra|constprop|part|sra)\.\d+")
+    return tuple(dict.fromkeys(each for each in names if clone.fullmatch(each)))
 
 
 def _of_own_table(decoded: Decoded, name: str) -> list[LocalSymbol]:
@@ -45,7 +59,14 @@ def _of_own_table(decoded: Decoded, name: str) -> list[LocalSymbol]:
     except ElfError:
         return []
     return [
-        LocalSymbol(name, int(table.value[row]), int(table.size[row]), int(table.type[row]), row)
+        LocalSymbol(
+            name,
+            int(table.value[row]),
+            int(table.size[row]),
+            int(table.type[row]),
+            row,
+            not table.bind[row] and not table.visibility[row],
+        )
         for row in rows
         if table.section[row] != 0 and int(table.type[row]) in _DEFINED_TYPES
     ]
@@ -78,7 +99,14 @@ def _of_symtab(decoded: Decoded, name: str) -> list[LocalSymbol]:
     strings, rows = _symtab(decoded)
     wanted = _offsets(strings, name.encode("utf-8", "surrogateescape"))
     return [
-        LocalSymbol(name, int(row["value"]), int(row["size"]), int(row["info"]) & 15, -1)
+        LocalSymbol(
+            name,
+            int(row["value"]),
+            int(row["size"]),
+            int(row["info"]) & 15,
+            -1,
+            not (int(row["info"]) >> 4 or int(row["other"]) & 3),
+        )
         for row in rows[np.isin(rows["name"], wanted)]
         if row["shndx"] != 0
         and (row["shndx"] < _RESERVED or row["shndx"] == _ABSOLUTE)

@@ -248,7 +248,7 @@ _HEAD = f"""
 typedef __builtin_va_list va_list;
 unsigned char seen[{_MOST}] __attribute__((aligned(64)));
 unsigned char given[{_MOST}] __attribute__((aligned(64))), answer[{_MOST}] __attribute__((aligned(64)));
-static void copy(void *to, const void *from, unsigned size)
+static __attribute__((noinline)) void copy(void *to, const void *from, unsigned size)
 {{
     unsigned char *a = to;
     const unsigned char *b = from;
