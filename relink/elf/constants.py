@@ -206,6 +206,9 @@ class SectionType(enum.IntEnum):
     RISCV_ATTRIBUTES = 0x70000003
 
 
+SHT_LOOS = 0x60000000  #: the first sh_type that means something to an operating system or a processor only
+
+
 class SectionFlag(enum.IntFlag):
     """sh_flags."""
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from relink.elf.constants import SectionFlag, SectionType
+from relink.elf.constants import SHT_LOOS, SectionFlag, SectionType
 from relink.elf.objects import ObjectFile
+from relink.errors import UnsupportedElf
 from relink.objects.combined import (
     BSS,
     CODE_FRAGMENTS,
@@ -36,7 +37,7 @@ from relink.objects.combined import (
 )
 
 # Plain integers: an operation on an enum's member costs microseconds.
-_ALLOC, _EXCLUDE, _WRITE, _CODE, _TLS, _LINK_ORDER = (
+_ALLOC, _EXCLUDE, _WRITE, _CODE, _TLS, _LINK_ORDER, _NONCONFORMING = (
     int(flag)
     for flag in (
         SectionFlag.ALLOC,
@@ -45,6 +46,7 @@ _ALLOC, _EXCLUDE, _WRITE, _CODE, _TLS, _LINK_ORDER = (
         SectionFlag.EXECINSTR,
         SectionFlag.TLS,
         SectionFlag.LINK_ORDER,
+        SectionFlag.OS_NONCONFORMING,
     )
 )
 _NOBITS = int(SectionType.NOBITS)
@@ -95,6 +97,11 @@ def _is_part(file: ObjectFile, index: int) -> bool:
     section = file.sections[index]
     if not section.flags & _ALLOC or section.flags & _EXCLUDE or section.type in _NO_CONTENT:
         return False
+    unknown = SectionType.RELR < section.type < SHT_LOOS
+    if unknown or section.flags & _NONCONFORMING:
+        problem = f"section {index} ({section.name}) has the unknown type {section.type:#x}"
+        why = "" if unknown else ", and the flag SHF_OS_NONCONFORMING: it needs special processing"
+        raise UnsupportedElf(file.name, problem + why)
     return not (section.name in (".ctors", ".dtors") and _CRT.search(file.name))
 
 

@@ -184,7 +184,7 @@ def _size(row: Reloc) -> int:
 #: Bytes (before, after) the place of an access they may have rewritten.
 _WINDOWS: dict[tuple[str, Allowed | str], tuple[int, int]] = {
     ("aarch64", "TLSGD_ADD_LO12_NC"): (0, 12),
-    ("x86_64", Allowed.TLS): (4, 12),
+    ("x86_64", Allowed.TLS): (4, 22),
     ("i386", Allowed.TLS): (3, 9),
     ("i386", Allowed.RELAXED): (2, 4),
 }
@@ -195,7 +195,7 @@ def _may_differ(row: Reloc) -> Allowed | None:
     if row.slot in _TLS_SLOTS or row.name.startswith(("TLSDESC", "TLS_DESC", "TLS_GOTDESC")):
         return Allowed.TLS
     # What a local-dynamic access adds to its block's address, which they relax to the thread pointer.
-    if row.name in ("DTPOFF32", "TLS_LDO_32", "TLS_CALL", "THM_TLS_CALL"):
+    if row.name in ("DTPOFF32", "DTPOFF64", "TLS_LDO_32", "TLS_CALL", "THM_TLS_CALL"):
         return Allowed.TLS
     return Allowed.GOT if row.slot is Slot.ADDRESS else None
 
@@ -361,7 +361,7 @@ def _script(combined: CombinedObjects, arch: Architecture) -> str:
         parts = " ".join(f"*{Path(part.file.name).name}({_quoted(part.name)})" for part in zeros)
         placed.append((BASE + zeros[0].offset, f".tbss : {{ {parts} }}"))
     for number, part in enumerate(combined.inputs):
-        if not part.size or part.name.startswith(_REWRITTEN) or _is_tbss(part):
+        if part.name.startswith(_REWRITTEN) or _is_tbss(part):
             continue
         at, stem = BASE + part.offset, Path(part.file.name).name
         kind = {".init_array": ".init_array", ".fini_array": ".fini_array"}.get(part.name, "")

@@ -16,7 +16,7 @@ import pytest
 
 from relink import HostMemory, Image, Linker, LoadOptions
 from relink.elf.constants import SectionType
-from relink.errors import LinkError, LinkErrors
+from relink.errors import LinkError, LinkErrors, UnsupportedElf
 from tests.fixtures import arch_of
 from tests.objects.build import archived, compiled, zig
 
@@ -233,6 +233,7 @@ REFUSED: list[tuple[str, Sequence[str], str]] = [
     ),
     ("thread-local here, not there (GNU ld)", [_THREAD_LOCAL, value("tv", 1, ".weak")], "tv is thread-local in"),
     ("the address of a thread-local symbol (GNU ld)", [_THREAD_LOCAL, refer("tv")], "thread-local"),
+    ("a section of unknown type", ['.section .odd,"a",%0x3039\n.4byte 1\n'], "has the unknown type 0x3039"),
     ("a number too large", [".globl n\nn = 0x100\n", ".data\n.byte n\n"], "0x100 does not fit"),
 ]
 
@@ -256,7 +257,7 @@ def test_what_linkers_accept_comes_to_the_same(target: str) -> None:
 def test_what_linkers_refuse_is_an_error_that_says_so(target: str) -> None:
     for rule, texts, problem in REFUSED:
         objects = assembled(target, texts)
-        with pytest.raises((LinkError, LinkErrors)) as caught:
+        with pytest.raises((LinkError, LinkErrors, UnsupportedElf)) as caught:
             linked(target, objects)
         assert re.search(re.escape(problem), str(caught.value)), (rule, str(caught.value))
 
