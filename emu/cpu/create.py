@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from emu.cpu import unicorn_isas
-from emu.cpu.protocol import Cpu
+from emu.cpu.protocol import Cpu, DeviceCpu
 from relink.errors import UnsupportedElf
 
 #: ISAs that Icicle runs; Unicorn runs those in `emu.cpu.unicorn_isas`.
@@ -28,3 +28,15 @@ def create_cpu(arch: str) -> Cpu:
     from emu.cpu.unicorn import UnicornCpu
 
     return UnicornCpu(arch)
+
+
+def create_device_cpu(arch: str, model: str | None = None) -> DeviceCpu:
+    """A CPU of `arch` with memory-mapped devices. `model` is a name in `emu.cpu.unicorn_isas.MODELS`; None: the
+    default of the ISA. Raises UnsupportedElf where the engine has no devices, or no such model.
+    """
+    engine = engine_of(arch)
+    if engine != "unicorn":
+        raise UnsupportedElf(arch, f"runs on {engine}, which has no memory-mapped devices")
+    from emu.cpu.unicorn import UnicornCpu
+
+    return UnicornCpu(arch, model)

@@ -96,6 +96,7 @@ class Meter:
         self._size = SIZES[arch]
         self._table: _Table | None = None if arch == "aarch64" else _Table(request)
         self._limit = self._beyond = 0
+        self._done: dict[tuple[int, int], int] = {}  #: (block, address in it) -> instructions between
         #: the address at which the limit is reached, and the last instruction before it
         self._end = self._last = -1
 
@@ -113,6 +114,7 @@ class Meter:
 
     def learn(self, pc: int, size: int = 0) -> None:
         """Add the block of `size` bytes at `pc`, which the engine has just translated or stopped before."""
+        self._done.clear()
         if self._table is None:
             return
         count, whole = self._blocks.block(pc)
@@ -129,10 +131,36 @@ class Meter:
 
     def interrupted(self, pc: int, thumb: bool) -> None:
         """The engine stopped before the instruction at `pc`: add the rest of the last block back to the budget."""
+        self._request.budget += self._rest(pc, thumb)
+        self._request.block_size = 0
+
+    def position(self, pc: int, thumb: bool) -> int:
+        """In the middle of a run: the number of instructions before the one at `pc`."""
+        return self._limit - (self._request.budget - 1) + self._beyond - self._rest(pc, thumb)
+
+    def shorten(self, limit: int) -> bool:
+        """In the middle of a run: end it after `limit` instructions from its start. False when that is inside the
+        current block, which the engine will not leave.
+        """
+        less = self._limit - limit
+        if less <= 0:
+            return True
+        if less >= self._request.budget:
+            return False
+        self._request.budget -= less
+        self._limit -= less
+        return True
+
+    def _rest(self, pc: int, thumb: bool) -> int:
+        """The number of instructions of the current block from `pc` on."""
         request = self._request
-        if 0 <= pc - request.block < request.block_size:
-            request.budget += max(request.block_count - self._steps(request.block, pc, thumb), 0)
-        request.block_size = 0
+        if not 0 <= pc - request.block < request.block_size:
+            return 0
+        place = (request.block, pc)
+        done = self._done.get(place)
+        if done is None:
+            done = self._done[place] = self._steps(request.block, pc, thumb)
+        return max(request.block_count - done, 0)
 
     def ran_one(self) -> None:
         """Count an instruction that was executed outside the engine after a stop in the middle of a block."""
@@ -165,6 +193,7 @@ class Meter:
 
     def forget(self) -> None:
         """Forget all blocks: code has changed."""
+        self._done.clear()
         if self._table is not None:
             self._table.clear()
 

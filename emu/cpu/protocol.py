@@ -24,11 +24,13 @@ from relink.memory.address_space import Protection
 if TYPE_CHECKING:
     from emu.cpu.events import Events
 
-__all__ = ["EVENTS", "Cpu", "CpuContext", "Protection", "Stop", "StopReason"]
+__all__ = [
+    "EVENTS", "Cpu", "CpuContext", "DeviceCpu", "DevicePort", "NoDevice", "Protection", "Stop", "StopReason",
+]  # fmt: skip
 
 
 class StopReason(enum.Enum):
-    """Why `Cpu.run` returned. Every member except the first seven is a fault of the guest."""
+    """Why `Cpu.run` returned. `is_fault` tells the faults of the guest."""
 
     TRAP = "trap"
     INSTRUCTION_LIMIT = "instruction limit reached"
@@ -49,10 +51,13 @@ class StopReason(enum.Enum):
     BREAKPOINT = "breakpoint or trap instruction"
     EXCEPTION = "unclassified CPU exception"
     STACK_EXHAUSTED = "stack exhausted: guest and host functions call each other too deeply"
+    WAIT = "an instruction that waits for an interrupt"
+    DEVICE = "access to a device"  #: only of a `DeviceCpu` with devices
+    BLOCK = "end of a block"  #: only of a `DeviceCpu`, with `stops_at_blocks`
 
     @property
     def is_fault(self) -> bool:
-        """False for a trap, a spent budget, a system call and an event that was asked for."""
+        """False for a trap, a spent budget, a system call, a device and an event that was asked for."""
         return self not in _NOT_FAULTS
 
 
@@ -65,6 +70,8 @@ _NOT_FAULTS = frozenset(
         StopReason.BREAK,
         StopReason.WATCH,
         StopReason.STEP,
+        StopReason.DEVICE,
+        StopReason.BLOCK,
     }
 )
 #: Events that were asked for.
@@ -183,3 +190,70 @@ class Cpu(Protocol):
     def restore(self, context: CpuContext) -> None: ...
     def close(self) -> None:
         """Free the engine. The CPU cannot be used afterwards."""
+
+
+# ---------------------------------------------------------------- devices
+
+
+class NoDevice(Exception):
+    """Raised by a `DevicePort` for an address without a device: the access faults like one of unmapped memory."""
+
+
+class Deferred(Exception):
+    """Raised by a `DevicePort` for an access that it wants to perform outside the engine: see `DeviceCpu`."""
+
+
+class DevicePort(Protocol):
+    """The devices behind addresses of a `DeviceCpu`.
+
+    The methods are called inside the engine, in the middle of an instruction. They may read registers and memory,
+    and raise: the exception leaves `run`, with all registers as before the instruction.
+    """
+
+    def read(self, address: int, size: int) -> int:
+        """The value that the guest reads; more than `size` bytes are cut."""
+
+    def write(self, address: int, size: int, value: int) -> None:
+        """The guest writes `value`."""
+
+
+class Access(NamedTuple):
+    """One access of the guest to a device."""
+
+    write: bool
+    address: int
+    size: int  #: bytes
+    value: int  #: what was written or read
+
+
+class DeviceCpu(Cpu, Protocol):
+    """A CPU with memory-mapped devices. It counts instructions in every run.
+
+    A run that a device ends (`pause`, or `Deferred`) stops with DEVICE at the instruction that made the access, with
+    all registers as before it. The caller performs a deferred access and gives the value to `answer`; then it runs
+    one instruction, from the stop's pc. That instruction's accesses so far are answered as before and not made again.
+    """
+
+    stops_at_blocks: bool  #: whether runs end after each block, for code that may enable interrupts
+
+    @property
+    def deferred(self) -> Access | None:
+        """After a stop with DEVICE: the access that was deferred."""
+
+    def map_device(self, address: int, size: int, port: DevicePort) -> None:
+        """Let `port` answer accesses to whole pages. Raises AddressSpaceError for overlap."""
+
+    def answer(self, value: int) -> None:
+        """The result of the access in `deferred`."""
+
+    def pause(self) -> None:
+        """In a method of a `DevicePort`: end the run with this instruction."""
+
+    def shorten(self, instructions: int) -> None:
+        """In a method of a `DevicePort`: end the run after this number of instructions, this one included."""
+
+    def position(self) -> int:
+        """In a method of a `DevicePort`: the number of instructions of this run before the current one."""
+
+    def continue_at(self, pc: int) -> None:
+        """The next run is at `pc`, with the registers as they are (Arm: in the middle of an IT block)."""

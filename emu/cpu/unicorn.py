@@ -42,11 +42,12 @@ from emu.cpu.observed import ObservedEngine
 from emu.cpu.pages import PAGE_SIZE, PageMap, Piece
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn_api import uc
-from emu.cpu.unicorn_isas import CPSR_IT, ISAS
+from emu.cpu.unicorn_devices import UnicornDevices
+from emu.cpu.unicorn_isas import CPSR_IT, ISAS, MODELS
 from emu.cpu.unicorn_registers import Closed
-from emu.cpu.unicorn_stops import REFUSED, UnicornStops
+from emu.cpu.unicorn_stops import BLOCK_ENDED, REFUSED
 from emu.cpu.watchdog import WATCHDOG, Watch
-from relink.errors import AddressSpaceError, MachineInUse
+from relink.errors import AddressSpaceError, MachineInUse, UnsupportedElf
 
 if TYPE_CHECKING:
     from emu.cpu.unicorn_events import UnicornEvents
@@ -60,27 +61,32 @@ def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) ->
     api.uclib.uc_close(handle)
 
 
-class UnicornCpu(UnicornStops, ObservedEngine):
+class UnicornCpu(UnicornDevices, ObservedEngine):
     """A `Cpu` of one of Unicorn's six ISAs (x86_64, i386, aarch64, arm, riscv64, riscv32).
 
     Besides the psABI's registers: `mxcsr fpcw fpsw fptag` (x86), `fs_base gs_base` (x86_64), `pstate nzcv
     fpcr fpsr tpidr_el0` (aarch64), `cpsr fpscr tpidruro` (arm), `fcsr mstatus` (riscv). On i386 the page
-    at `GDT_PAGE` (0xffffe000) is the CPU's own.
+    at `GDT_PAGE` (0xffffe000) is the CPU's own. `model` is one of `emu.cpu.unicorn_isas.MODELS`: Cortex-M
+    has `xpsr ipsr msp psp control primask basepri faultmask` too.
     """
 
     page_size = page_cost = PAGE_SIZE
     shares_memory = True
     executed = 0
 
-    def __init__(self, arch: str) -> None:
+    def __init__(self, arch: str, model: str | None = None) -> None:
         if arch not in ISAS:
             raise ValueError(f"Unicorn runs {', '.join(ISAS)}; not {arch}")
+        if model is not None and (arch, model) not in MODELS:
+            known = ", ".join(name for isa, name in MODELS if isa == arch) or "none"
+            raise UnsupportedElf(arch, f"has no CPU model {model!r} on Unicorn (known: {known})")
         self.arch = arch
-        isa = ISAS[arch]
+        isa = ISAS[arch] if model is None else MODELS[arch, model]
         self._handle = handle = api.open_engine(arch, isa)
         super().__init__(handle, isa)
         self._seen = api.Seen()
-        self._free = weakref.finalize(self, _release, handle, self._watch, self._look, self._seen.callbacks)
+        self._kept = [self._look, self._seen.callbacks]
+        self._free = weakref.finalize(self, _release, handle, self._watch, self._kept)
         self._free.atexit = False  # a thread that outlives the main thread may be in the engine
         api.install_recorders(handle, isa, self._seen)
         self._pages = PageMap()
@@ -195,7 +201,8 @@ class UnicornCpu(UnicornStops, ObservedEngine):
             raise MachineInUse("the guest is running on this CPU: a signal handler cannot run it as well")
         if self._suspended is not None:
             self._leave(pc)
-        meter = self._metered(max_instructions) if max_instructions else None
+        limit = self.limit(max_instructions)
+        meter = self._metered(limit) if limit else None
         watch = self._watch
         watch.runs += 1
         try:
@@ -205,7 +212,7 @@ class UnicornCpu(UnicornStops, ObservedEngine):
                 self._arm(timeout)
             else:
                 watch.fired = False
-            status, stopped_at = self._enter(pc)
+            status, stopped_at = self._enter(pc) if self._windows is None else self._enter_with_devices(pc)
             if self._native is not None:
                 api.raise_from_hooks(self._native)
             if self._trap_start <= stopped_at < self._trap_end:
@@ -270,11 +277,17 @@ class UnicornCpu(UnicornStops, ObservedEngine):
 
     def _explain(self, status: int, pc: int) -> Stop:
         """The Stop for an engine that returned with a pc outside the trap range."""
+        if self._windows is not None and self._windows.ended_by is not None:
+            stop = self._device_stop(self._windows)
+            self._suspended = stop.pc if self._interworking else None
+            return stop
         address, number = self._seen.address(), self._seen.exception()
         if number is not None:
             overshoot = self._isa.overshoot(number, self._before(pc, 2), bool(self._thumb_bit()))
             stop = Stop(self._isa.exceptions.get(number, StopReason.EXCEPTION), self._rewind(pc, overshoot))
-        elif status == uc.UC_ERR_OK:
+        elif status == BLOCK_ENDED:
+            stop = Stop(StopReason.BLOCK, pc)
+        elif status == uc.UC_ERR_OK or (status == uc.UC_ERR_INSN_INVALID and self._waits(pc)):
             stop = (self._observed and self._observed.stop(pc)) or self._ended(pc)
         else:
             reason = api.FAULTS.get(status, StopReason.EXCEPTION)
@@ -325,7 +338,14 @@ class UnicornCpu(UnicornStops, ObservedEngine):
         if self._watch.fired:
             return Stop(StopReason.TIMEOUT, pc)
         halts = (len(halt) for halt in self._isa.halts if self._before(pc, len(halt)) == halt)
-        return Stop(StopReason.EXCEPTION, self._rewind(pc, next(halts, 0)))
+        size = next(halts, 0)
+        return Stop(StopReason.WAIT if size else StopReason.EXCEPTION, self._rewind(pc, size))
+
+    def _waits(self, pc: int) -> bool:
+        """Whether the engine stopped after an instruction that waits, and not at the instruction at `pc`."""
+        return self._begin.value & ~1 != pc and any(
+            self._before(pc, len(halt)) == halt for halt in self._isa.halts
+        )
 
     def _rewind(self, pc: int, distance: int) -> int:
         if distance:
@@ -347,6 +367,10 @@ class UnicornCpu(UnicornStops, ObservedEngine):
         if pc & ~1 != self._suspended:
             self.write_register("cpsr", self.read_register("cpsr") & ~CPSR_IT)
         self._suspended = None
+
+    def continue_at(self, pc: int) -> None:
+        """See `DeviceCpu.continue_at`."""
+        self._suspended = pc & ~1 if self._interworking else None
 
     def close(self) -> None:
         """Free the engine and release all buffers. The CPU then raises MachineError. Raises MachineInUse while the

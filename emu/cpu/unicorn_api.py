@@ -36,6 +36,9 @@ from relink.errors import AddressSpaceError
 __all__ = [
     "EMU_STOP",
     "FAULTS",
+    "MMIO_READ",
+    "MMIO_WRITE",
+    "NOTHING",
     "NO_COUNT",
     "NO_TIMEOUT",
     "PROTECTION",
@@ -313,6 +316,13 @@ class Seen:
         for record in (self._memory, self._exception, self._syscall):
             record.take()
 
+
+#: For hooks whose only purpose is that Unicorn then knows where the guest is: takes any arguments, does nothing.
+NOTHING: Final = ctypes.cast(ctypes.CDLL(None)["abs"], ctypes.c_void_p)
+MMIO_READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_size_t)
+MMIO_WRITE = ctypes.CFUNCTYPE(
+    None, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_size_t
+)
 
 _EVERYWHERE = (1, 0)
 

@@ -216,6 +216,32 @@ def _arm() -> UnicornIsa:
     )  # fmt: skip
 
 
+#: The exceptions of M-profile CPUs. Fetches fault with 3 where code must not run (the system's addresses), and at
+#: EXC_RETURN, with 8 on v8-M. 17 is a coprocessor that does not exist.
+_CORTEX_M_EXCEPTIONS = {
+    1: StopReason.INVALID_INSTRUCTION,
+    2: StopReason.SYSCALL,
+    3: StopReason.FETCH_PROTECTED,
+    4: StopReason.UNALIGNED,
+    7: StopReason.BREAKPOINT,
+    8: StopReason.FETCH_PROTECTED,
+    17: StopReason.INVALID_INSTRUCTION,
+}
+
+
+def _cortex_m(model: str) -> UnicornIsa:
+    """A CPU of Arm's M profile. In Unicorn 2.1.4 UC_MODE_MCLASS makes each model a Cortex-M33, so it is not used."""
+    arm = _arm()
+    names = {name: row for name, row in arm.names.items() if name not in ("fpexc", "cpacr")}
+    names |= _plain(("xpsr", "ipsr", "msp", "psp", "control", "primask", "basepri", "faultmask"), 4)
+    return UnicornIsa(
+        "arm", "ARM", "THUMB", 4, f"ARM_CORTEX_{model}", names, (*arm.printed[:-2], "xpsr", "pc"), "tpidruro",
+        _CORTEX_M_EXCEPTIONS, _arm_overshoot, halts=(bytes.fromhex("30bf"), bytes.fromhex("20bf")),  # wfi, wfe
+        pauses=(bytes.fromhex("10bf"),),  # yield
+        setup={"xpsr": 1 << 24},  # Thumb
+    )  # fmt: skip
+
+
 def _series(prefix: str, first: int, last: int) -> tuple[str, ...]:
     return tuple(f"{prefix}{n}" for n in range(first, last + 1))
 
@@ -275,4 +301,9 @@ ISAS: Mapping[str, UnicornIsa] = {
     "arm": _arm(),
     "riscv64": _riscv(8),
     "riscv32": _riscv(4),
+}
+
+#: Further CPU models, by (ISA, name).
+MODELS: Mapping[tuple[str, str], UnicornIsa] = {
+    ("arm", f"cortex-{model.lower()}"): _cortex_m(model) for model in ("M0", "M3", "M4", "M7", "M33")
 }

@@ -13,7 +13,7 @@ from emu.cpu import watchdog
 from emu.cpu.finders import FINDERS
 from emu.cpu.inspector import Inspector, Verdict
 from emu.cpu.meter import Meter
-from emu.cpu.stop_hook import LIMIT, UNKNOWN_BLOCK, stop_hook
+from emu.cpu.stop_hook import ASKED, LIMIT, UNKNOWN_BLOCK, stop_hook
 from emu.cpu.unicorn_api import emu_start, reg_read, uc
 from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_registers import UnicornRegisters
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from emu.cpu.unicorn_events import UnicornEvents
 
 REFUSED: Final = -1  #: the status for an instruction that `emu.cpu.inspector` refuses
+BLOCK_ENDED: Final = -2  #: the status at the end of a block, with `stops_at_blocks`
 
 
 class UnicornStops(UnicornRegisters):
@@ -43,6 +44,7 @@ class UnicornStops(UnicornRegisters):
         self._inspector: Inspector | None = None
         self._observed: UnicornEvents | None = None
         self._meter: Meter | None = None  #: counts instructions, after the first limit
+        self.stops_at_blocks = False  #: whether a run ends after its first block
 
     @abstractmethod
     def read(self, address: int, size: int) -> bytes:
@@ -80,8 +82,8 @@ class UnicornStops(UnicornRegisters):
                 inspector.begin(pc)
             looked = False
             self._begin.value = pc
-            if every:
-                look.left = every
+            if every or self.stops_at_blocks:
+                look.left = 2 if self.stops_at_blocks else every
             status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
             reg_read(self._handle, identifier, reference)
             stopped_at: int = buffer.value
@@ -95,6 +97,8 @@ class UnicornStops(UnicornRegisters):
                 verdict = self._verdict(watched, stopped_at)
                 if verdict.refused:
                     return REFUSED, verdict.pc
+                if self.stops_at_blocks and stopped_at != self._begin.value & ~1:
+                    return BLOCK_ENDED, verdict.pc & ~self._thumb_bit()
                 pc, looked = verdict.pc, verdict.looked
                 continue
             if look.stopped:
@@ -102,6 +106,8 @@ class UnicornStops(UnicornRegisters):
                 # Before `fired` is checked: a deadline that passes now makes a new request.
                 if self._watch.fired:
                     return status, stopped_at
+                if self.stops_at_blocks and cause == ASKED:
+                    return BLOCK_ENDED, stopped_at
                 if cause == UNKNOWN_BLOCK:
                     self._learn(stopped_at, look.size)
                 elif cause == LIMIT:

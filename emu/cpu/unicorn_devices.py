@@ -1,0 +1,236 @@
+"""Memory-mapped devices on Unicorn.
+
+`uc_mmio_map` calls a function for each access, in the middle of an instruction, 0.5 µs in Python. Unicorn knows the
+place of that instruction only where a hook on memory accesses is installed too; here it is a function that does
+nothing.
+
+`uc_emu_stop` in such a call ends the run inside the instruction: it has made this access and perhaps others, but
+not all of its effects are there (verified; docs/stops.md). So the call first saves all registers, which are those
+before the instruction, and they are restored when the engine has returned. To finish the instruction it runs again,
+and its accesses so far, which are kept, are answered from memory.
+
+An instruction in a run is known by its address and by the budget of `emu.cpu.meter`, which falls at each block.
+
+Python runs signal handlers at the start of a call, before anything can catch what they raise; ctypes then reports
+it to `sys.unraisablehook`. So this hook is set during runs, ends the run, and the exception leaves it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from emu.cpu import unicorn_api as api
+from emu.cpu.pages import PAGE_SIZE
+from emu.cpu.protocol import Access, Deferred, DevicePort, NoDevice, Stop, StopReason
+from emu.cpu.stop_hook import StopRequest
+from emu.cpu.unicorn_stops import UnicornStops
+from relink.errors import AddressSpaceError, MachineError
+
+_EVER: Final = 1 << 62  #: the limit of a run without one: devices need the counter
+
+
+class _Windows:
+    """The calls of one engine. `request` is that of its meter."""
+
+    def __init__(self, handle: ctypes.c_void_p, pc_slot: tuple[int, Any, Any], request: StopRequest) -> None:
+        self._handle, self._request = handle, request
+        self._pc_number, self._pc, self._pc_reference = pc_slot
+        self._registers = api.Context(handle)
+        self._instruction = (0, 0)  #: the budget and the address of the instruction that made the last access
+        self._made: list[Access] = []  #: accesses of that instruction
+        self._answers: deque[Access] = deque()  #: of an instruction that runs again
+        self._pausing = False
+        self.deferred: Access | None = None
+        self.inside = False
+        self.ended_by: BaseException | None = None  #: why a call has ended the run
+        self.access: Access | None = None  #: the last access
+
+    def call(self, port: DevicePort, write: bool, address: int, size: int, value: int) -> int:
+        """One access of the guest; the value for a read."""
+        api.reg_read(self._handle, self._pc_number, self._pc_reference)
+        instruction = (self._request.budget, self._pc.value)
+        if instruction != self._instruction:
+            self._instruction = instruction
+            self._made.clear()
+        if self._answers:
+            known = self._answers.popleft()
+            if known.write is write and known.address == address:
+                self._made.append(known)
+                return known.value
+            self._answers.clear()
+        self.inside = True
+        try:
+            if write:
+                port.write(address, size, value)
+            else:
+                value = port.read(address, size) & (1 << 8 * size) - 1
+        except BaseException as error:
+            self.end(error, Access(write, address, size, value))
+            return 0
+        finally:
+            self.inside = False
+        made = Access(write, address, size, value)
+        self._made.append(made)
+        if self._pausing:
+            self.end(Deferred(), None)
+        return value
+
+    def end(self, error: BaseException, access: Access | None) -> None:
+        """End the run with all registers as they are, which is before the instruction."""
+        if self.ended_by is None:
+            api.uclib.uc_context_save(self._handle, self._registers.pointer)
+            self.ended_by, self.access = error, access
+        api.uclib.uc_emu_stop(self._handle)
+
+    def pause(self) -> None:
+        self._pausing = True
+
+    def restore(self) -> None:
+        """After a run that a call has ended: the registers before the instruction; keep its accesses so far."""
+        api.uclib.uc_context_restore(self._handle, self._registers.pointer)
+        self._answers.extend(self._made)
+        self._forget_instruction()
+
+    def begin(self) -> None:
+        """A run begins."""
+        self._pausing, self.ended_by = False, None
+        self._forget_instruction()
+
+    def finish(self) -> None:
+        """A run is over that no call has ended: answers that were left are for an instruction that is done."""
+        if self.ended_by is None:
+            self._answers.clear()
+
+    def forget(self) -> None:
+        """The guest will not continue from where it was."""
+        self._answers.clear()
+        self.deferred = None
+
+    def answer(self, access: Access) -> None:
+        self._answers.append(access)
+
+    def _forget_instruction(self) -> None:
+        self._instruction = (0, 0)
+        self._made.clear()
+
+
+def _calls(windows: _Windows, port: DevicePort, base: int) -> tuple[Any, Any]:
+    """The two functions for Unicorn. The engine must not keep its CPU alive, which the port may know."""
+    the_windows, the_port = weakref.ref(windows), weakref.ref(port)
+
+    def read(_engine: int, offset: int, size: int, _data: int) -> int:
+        windows, port = the_windows(), the_port()
+        return 0 if windows is None or port is None else windows.call(port, False, base + offset, size, 0)
+
+    def write(_engine: int, offset: int, size: int, value: int, _data: int) -> None:
+        windows, port = the_windows(), the_port()
+        if windows is not None and port is not None:
+            windows.call(port, True, base + offset, size, value)
+
+    return api.MMIO_READ(read), api.MMIO_WRITE(write)
+
+
+class UnicornDevices(UnicornStops):
+    """The part of a `DeviceCpu` for devices."""
+
+    _windows: _Windows | None = None
+    _ports: list[DevicePort]
+    _kept: list[object]  #: what the engine refers to
+
+    @property
+    def deferred(self) -> Access | None:
+        return None if self._windows is None else self._windows.deferred
+
+    def map_device(self, address: int, size: int, port: DevicePort) -> None:
+        """See `DeviceCpu.map_device`. Raises AddressSpaceError, MachineError on a host that cannot count."""
+        self._need_hook("the time of devices")
+        if self._windows is None:
+            self._windows, self._ports = _Windows(self._handle, self._pc_slot, self._look), []
+        if address % PAGE_SIZE or size % PAGE_SIZE or size <= 0:
+            raise AddressSpaceError("devices are mapped in whole pages", address=address, size=size)
+        self._isa.check_reach(address, size)
+        read, write = _calls(self._windows, port, address)
+        status = api.uclib.uc_mmio_map(
+            self._handle, ctypes.c_uint64(address), ctypes.c_size_t(size), read, None, write, None
+        )
+        api.check(status, "map a device", address, size)
+        self._kept += read, write
+        self._ports.append(port)
+        kinds = api.uc.UC_HOOK_MEM_READ | api.uc.UC_HOOK_MEM_WRITE
+        api.add_hook(self._handle, kinds, api.NOTHING, place=(address, address + size - 1))
+
+    def limit(self, instructions: int) -> int:
+        """The limit of a run: with devices all are counted."""
+        return instructions or (0 if self._windows is None else _EVER)
+
+    def _device_stop(self, windows: _Windows) -> Stop:
+        """The Stop of a run that a device's call has ended. Raises what the call has raised."""
+        windows.restore()
+        error, access = windows.ended_by, windows.access
+        pc = self.read_register("pc") & ~self._thumb_bit()
+        assert self._meter is not None
+        self._meter.interrupted(pc, bool(self._thumb_bit()))
+        windows.deferred = None
+        if isinstance(error, NoDevice):
+            assert access is not None
+            reason = StopReason.WRITE_UNMAPPED if access.write else StopReason.READ_UNMAPPED
+            return Stop(reason, pc, access.address)
+        if isinstance(error, Deferred):
+            windows.deferred = access
+            return Stop(StopReason.DEVICE, pc, None if access is None else access.address)
+        assert error is not None
+        windows.forget()
+        raise error
+
+    def answer(self, value: int) -> None:
+        assert self._windows is not None
+        assert self._windows.deferred is not None
+        self._windows.answer(self._windows.deferred._replace(value=value))
+        self._windows.deferred = None
+
+    def pause(self) -> None:
+        self._in_call().pause()
+
+    def shorten(self, instructions: int) -> None:
+        windows = self._in_call()
+        assert self._meter is not None
+        if not self._meter.shorten(self.position() + instructions):
+            windows.pause()
+
+    def position(self) -> int:
+        self._in_call()
+        assert self._meter is not None
+        _, pc, _ = self._pc_slot
+        return self._meter.position(pc.value, bool(self._thumb_bit()))
+
+    def _in_call(self) -> _Windows:
+        if self._windows is None or not self._windows.inside:
+            raise MachineError("only a device can do this, during an access of the guest")
+        return self._windows
+
+    def _enter_with_devices(self, pc: int) -> tuple[int, int]:
+        """`_enter`; exceptions of signal handlers in devices' calls end the run."""
+        windows, before = self._windows, sys.unraisablehook
+        assert windows is not None
+        windows.begin()
+        sys.unraisablehook = _catching(windows, before)
+        try:
+            return self._enter(pc)
+        finally:
+            sys.unraisablehook = before
+            windows.finish()
+
+
+def _catching(windows: _Windows, otherwise: Callable[[Any], object]) -> Callable[[Any], None]:
+    def hook(unraisable: Any) -> None:
+        if "ctypes callback" not in str(unraisable.err_msg) or unraisable.exc_value is None:
+            otherwise(unraisable)
+        else:
+            windows.end(unraisable.exc_value, None)
+
+    return hook
