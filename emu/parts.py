@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.cpu.create import create_cpu
 from emu.debug.link_maps import LinkMaps
 from emu.debug.symbolizer import Symbolizer
 from emu.host.ownership import Owner
@@ -58,18 +57,17 @@ class Parts:
         dynamic_tls: bool,
     ) -> None:
         self.isa = ISAS[arch.name]
-        self.cpu = create_cpu(arch.name)
-        self.traps = TrapTable(arch)
-        self.cpu.set_trap_range(self.traps.start, self.traps.size)
+        self.cpu = system.cpu(arch)
         self.memory_limit = MemoryLimit(memory_limit)
-        self.memory = GuestMemory(arch, self.cpu, self.memory_limit)
+        self._make_memory(system, arch)
         self.heap = Heap(self.memory, arch, self.memory_limit)
         self.convention = chosen_convention(arch.name, float_abi)
-        self.stack = Stack(self.memory, stack_size, system.arguments, system.environment)
+        self.stack = Stack(self.memory, stack_size, system.arguments, system.environment, system.layout.stack)
         self.linker = Linker(self.memory, search=search, policy=system.policy(arch), tls_size=tls_size)
         self.symbolizer = Symbolizer(self.linker, self.memory, self.traps)  #: describes addresses
         self.runner = Runner(  #: calls into the guest
             self.cpu,
+            system.execution(self.cpu),
             self.memory,
             self.heap,
             self.traps,
@@ -88,6 +86,15 @@ class Parts:
         self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
         self._make_loader(system, binding, dynamic_tls=dynamic_tls)
         self._connect(system, symbols)
+
+    def _make_memory(self, system: System, arch: Architecture) -> None:
+        layout = system.layout
+        self.traps = TrapTable(arch, layout.traps)
+        self.cpu.set_trap_range(self.traps.start, self.traps.size)
+        self.memory = GuestMemory(arch, self.cpu, self.memory_limit)
+        if layout.window is not None:
+            self.memory.set_window(*layout.window)
+        system.map_memory(self.memory)
 
     def _make_loader(self, system: System, binding: BindMode, *, dynamic_tls: bool) -> None:
         linker, memory, runner = self.linker, self.memory, self.runner

@@ -23,15 +23,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, Unpack
 
-from emu.ports import System
+from emu.cpu.create import create_cpu
+from emu.ports import Execution, Layout, System
 from relink.errors import MachineError
 from relink.linker import Policy
 
 if TYPE_CHECKING:
+    from emu.cpu.protocol import Cpu
     from emu.load.options import StartKeywords
     from emu.parts import Parts
     from relink.arch import Architecture
     from relink.image import Image
+    from relink.memory.address_space import HostMemory
     from relink.search.search_path import Source
 
 
@@ -58,11 +61,21 @@ class Personality(System, Protocol):
     Methods that are not overridden do nothing, except `syscall` and `start`, which raise MachineError.
     """
 
+    layout: Layout = Layout()
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = MappingProxyType({})
 
     def policy(self, arch: Architecture) -> Policy:
         return Policy()
+
+    def cpu(self, arch: Architecture) -> Cpu:
+        return create_cpu(arch.name)
+
+    def map_memory(self, memory: HostMemory) -> None:
+        return
+
+    def execution(self, cpu: Cpu) -> Execution:
+        return cpu
 
     def attach(self, parts: Parts) -> None:
         """Called once, at the end of the machine's constructor. To provide symbols, append sources to

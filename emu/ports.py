@@ -7,14 +7,14 @@ takes the class. No part gets the whole machine: its constructor lists everythin
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from emu.cpu.protocol import Protection
+    from emu.cpu.protocol import Cpu, Protection, Stop
     from relink.arch import Architecture
     from relink.image import Image, Symbol
     from relink.linker import Policy
-    from relink.memory.address_space import Region
+    from relink.memory.address_space import HostMemory, Region
 
 
 class Memory(Protocol):
@@ -134,11 +134,43 @@ class LoadHooks(Protocol):
         """The machine is being closed: run exit handlers, before the destructors of the images."""
 
 
+class Execution(Protocol):
+    """What runs the guest: a CPU, or a CPU with interrupts and devices around it."""
+
+    @property
+    def executed(self) -> int:
+        """The exact number of instructions of the last `run` with a limit."""
+
+    def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
+        """See `emu.cpu.protocol.Cpu.run`."""
+
+
+class Layout(NamedTuple):
+    """Where a machine's own memory lies, (start, size) each; None: where machines have it."""
+
+    traps: tuple[int, int] | None = None  #: unmapped addresses
+    window: tuple[int, int] | None = None  #: images, the heap and all other memory of the machine's
+    stack: tuple[int, int] | None = None  #: the stack of calls
+
+
 class System(LoadHooks, Protocol):
     """The part of the operating system that the parts of a machine use (see `emu.personality.Personality`)."""
 
     def policy(self, arch: Architecture) -> Policy:
         """SONAMEs of libraries that the system provides: always, or when no file is found."""
+
+    def cpu(self, arch: Architecture) -> Cpu:
+        """The machine's CPU. Called once, first."""
+
+    def execution(self, cpu: Cpu) -> Execution:
+        """What runs the guest on it. Called once."""
+
+    def map_memory(self, memory: HostMemory) -> None:
+        """Map memory that is to be there before all else. Called once."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where the machine's own memory lies."""
 
     @property
     def arguments(self) -> Sequence[str]:

@@ -216,6 +216,9 @@ class DevicePort(Protocol):
     def write(self, address: int, size: int, value: int) -> None:
         """The guest writes `value`."""
 
+    def unaligned(self, write: bool, address: int, size: int) -> None:
+        """Called before the aligned parts of an unaligned access."""
+
 
 class Access(NamedTuple):
     """One access of the guest to a device."""
@@ -229,9 +232,10 @@ class Access(NamedTuple):
 class DeviceCpu(Cpu, Protocol):
     """A CPU with memory-mapped devices. It counts instructions in every run.
 
-    A run that a device ends (`pause`, or `Deferred`) stops with DEVICE at the instruction that made the access, with
-    all registers as before it. The caller performs a deferred access and gives the value to `answer`; then it runs
-    one instruction, from the stop's pc. That instruction's accesses so far are answered as before and not made again.
+    A run that a device ends (`pause`, or `Deferred`) stops with DEVICE at the instruction that made the access,
+    with all registers as before it. The caller performs a deferred access and gives the value to `answer`; then
+    it runs one instruction, from the stop's pc. That instruction's accesses so far are answered as before and not
+    made again.
     """
 
     stops_at_blocks: bool  #: whether runs end after each block, for code that may enable interrupts
@@ -239,6 +243,10 @@ class DeviceCpu(Cpu, Protocol):
     @property
     def deferred(self) -> Access | None:
         """After a stop with DEVICE: the access that was deferred."""
+
+    @property
+    def in_access(self) -> bool:
+        """Whether a method of a `DevicePort` is being called by the engine."""
 
     def map_device(self, address: int, size: int, port: DevicePort) -> None:
         """Let `port` answer accesses to whole pages. Raises AddressSpaceError for overlap."""

@@ -132,6 +132,25 @@ HOST_CODE: Final[Mapping[str, bytes]] = {
 }
 
 
+#: A second hook, for memory accesses: stores the address and size of an access in an AccessPlace. It is called by
+#: the C ABI with (engine, kind, address, size, value, user data).
+ACCESS_CODE: Final[Mapping[str, bytes]] = {
+    "x86_64": bytes.fromhex(
+        "498911"  #              mov [r9], rdx
+        "41894908"  #            mov [r9 + 8], ecx
+        "c3"  #                  ret
+    ),
+    "aarch64": b"".join(
+        word.to_bytes(4, "little")
+        for word in (
+            0xF900_00A2,  #        str x2, [x5]
+            0xB900_08A3,  #        str w3, [x5, #8]
+            0xD65F_03C0,  #        ret
+        )
+    ),
+}
+
+
 #: Values of `stopped`: `left` was reached; a block is not in `table`; a block has more instructions than `budget`.
 ASKED, UNKNOWN_BLOCK, LIMIT = 1, 2, 4
 #: Multiplier of the table's hash function (Knuth, The Art of Computer Programming, 6.4).
@@ -173,10 +192,29 @@ class StopRequest(ctypes.Structure):
     size: int
 
 
-@functools.cache
+class AccessPlace(ctypes.Structure):
+    """The last access to memory that the hook of `access_hook` was called for."""
+
+    _fields_ = (("address", ctypes.c_uint64), ("size", ctypes.c_uint32))
+
+    address: int
+    size: int
+
+
 def stop_hook() -> int | None:
     """The address of the hook; None on unsupported hosts, or when no file can be mapped as executable."""
-    code = HOST_CODE.get(platform.machine()) if sys.platform == "linux" else None
+    return _mapped_code(HOST_CODE.get(platform.machine()))
+
+
+def access_hook() -> int | None:
+    """The same for the hook of memory accesses, whose data is an AccessPlace."""
+    return _mapped_code(ACCESS_CODE.get(platform.machine()))
+
+
+@functools.cache
+def _mapped_code(code: bytes | None) -> int | None:
+    if sys.platform != "linux":
+        return None
     try:
         return None if code is None else executable(code)
     except OSError:

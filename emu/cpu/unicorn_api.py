@@ -38,7 +38,6 @@ __all__ = [
     "FAULTS",
     "MMIO_READ",
     "MMIO_WRITE",
-    "NOTHING",
     "NO_COUNT",
     "NO_TIMEOUT",
     "PROTECTION",
@@ -317,8 +316,6 @@ class Seen:
             record.take()
 
 
-#: For hooks whose only purpose is that Unicorn then knows where the guest is: takes any arguments, does nothing.
-NOTHING: Final = ctypes.cast(ctypes.CDLL(None)["abs"], ctypes.c_void_p)
 MMIO_READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_size_t)
 MMIO_WRITE = ctypes.CFUNCTYPE(
     None, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_size_t

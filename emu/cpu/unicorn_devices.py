@@ -1,13 +1,13 @@
 """Memory-mapped devices on Unicorn.
 
-`uc_mmio_map` calls a function for each access, in the middle of an instruction, 0.5 µs in Python. Unicorn knows the
-place of that instruction only where a hook on memory accesses is installed too; here it is a function that does
-nothing.
+`uc_mmio_map` calls a function for each access, in the middle of an instruction. Unicorn knows the place of that
+instruction only where a hook on memory accesses is installed too. That hook is machine code which stores the
+address and size of the access, because unaligned accesses call the function for each aligned part.
 
 `uc_emu_stop` in such a call ends the run inside the instruction: it has made this access and perhaps others, but
 not all of its effects are there (verified; docs/stops.md). So the call first saves all registers, which are those
-before the instruction, and they are restored when the engine has returned. To finish the instruction it runs again,
-and its accesses so far, which are kept, are answered from memory.
+before the instruction, and they are restored when the engine has returned. To finish the instruction it runs
+again, and its accesses so far, which are kept, are answered from memory.
 
 An instruction in a run is known by its address and by the budget of `emu.cpu.meter`, which falls at each block.
 
@@ -22,15 +22,18 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from emu.cpu import unicorn_api as api
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Access, Deferred, DevicePort, NoDevice, Stop, StopReason
-from emu.cpu.stop_hook import StopRequest
+from emu.cpu.stop_hook import AccessPlace, StopRequest, access_hook
+from emu.cpu.unicorn_api import reg_read
 from emu.cpu.unicorn_stops import UnicornStops
 from relink.errors import AddressSpaceError, MachineError
 
+_Made: TypeAlias = tuple[bool, int, int]  #: (write, address, value) of an access that was made
+_MASKS: Final = {size: (1 << 8 * size) - 1 for size in (1, 2, 4, 8)}
 _EVER: Final = 1 << 62  #: the limit of a run without one: devices need the counter
 
 
@@ -41,9 +44,10 @@ class _Windows:
         self._handle, self._request = handle, request
         self._pc_number, self._pc, self._pc_reference = pc_slot
         self._registers = api.Context(handle)
-        self._instruction = (0, 0)  #: the budget and the address of the instruction that made the last access
-        self._made: list[Access] = []  #: accesses of that instruction
-        self._answers: deque[Access] = deque()  #: of an instruction that runs again
+        self.place = AccessPlace()  #: written by the hook on memory accesses
+        self._budget = self._at = 0  #: the budget and the address of the instruction that made the last access
+        self._made: list[_Made] = []  #: accesses of that instruction
+        self._answers: deque[_Made] = deque()  #: of an instruction that runs again
         self._pausing = False
         self.deferred: Access | None = None
         self.inside = False
@@ -52,30 +56,32 @@ class _Windows:
 
     def call(self, port: DevicePort, write: bool, address: int, size: int, value: int) -> int:
         """One access of the guest; the value for a read."""
-        api.reg_read(self._handle, self._pc_number, self._pc_reference)
-        instruction = (self._request.budget, self._pc.value)
-        if instruction != self._instruction:
-            self._instruction = instruction
-            self._made.clear()
+        reg_read(self._handle, self._pc_number, self._pc_reference)
+        budget, pc, made = self._request.budget, self._pc.value, self._made
+        if budget != self._budget or pc != self._at:
+            self._budget, self._at = budget, pc
+            made.clear()
         if self._answers:
             known = self._answers.popleft()
-            if known.write is write and known.address == address:
-                self._made.append(known)
-                return known.value
+            if known[:2] == (write, address):
+                made.append(known)
+                return known[2]
             self._answers.clear()
         self.inside = True
         try:
+            place = self.place
+            if place.address & place.size - 1:
+                port.unaligned(write, place.address, place.size)
             if write:
                 port.write(address, size, value)
             else:
-                value = port.read(address, size) & (1 << 8 * size) - 1
+                value = port.read(address, size) & _MASKS[size]
         except BaseException as error:
             self.end(error, Access(write, address, size, value))
             return 0
         finally:
             self.inside = False
-        made = Access(write, address, size, value)
-        self._made.append(made)
+        made.append((write, address, value))
         if self._pausing:
             self.end(Deferred(), None)
         return value
@@ -112,10 +118,10 @@ class _Windows:
         self.deferred = None
 
     def answer(self, access: Access) -> None:
-        self._answers.append(access)
+        self._answers.append((access.write, access.address, access.value))
 
     def _forget_instruction(self) -> None:
-        self._instruction = (0, 0)
+        self._budget = 0
         self._made.clear()
 
 
@@ -146,11 +152,16 @@ class UnicornDevices(UnicornStops):
     def deferred(self) -> Access | None:
         return None if self._windows is None else self._windows.deferred
 
+    @property
+    def in_access(self) -> bool:
+        return self._windows is not None and self._windows.inside
+
     def map_device(self, address: int, size: int, port: DevicePort) -> None:
         """See `DeviceCpu.map_device`. Raises AddressSpaceError, MachineError on a host that cannot count."""
         self._need_hook("the time of devices")
         if self._windows is None:
             self._windows, self._ports = _Windows(self._handle, self._pc_slot, self._look), []
+            self._kept.append(self._windows.place)
         if address % PAGE_SIZE or size % PAGE_SIZE or size <= 0:
             raise AddressSpaceError("devices are mapped in whole pages", address=address, size=size)
         self._isa.check_reach(address, size)
@@ -161,8 +172,9 @@ class UnicornDevices(UnicornStops):
         api.check(status, "map a device", address, size)
         self._kept += read, write
         self._ports.append(port)
-        kinds = api.uc.UC_HOOK_MEM_READ | api.uc.UC_HOOK_MEM_WRITE
-        api.add_hook(self._handle, kinds, api.NOTHING, place=(address, address + size - 1))
+        kinds, hook = api.uc.UC_HOOK_MEM_READ | api.uc.UC_HOOK_MEM_WRITE, ctypes.c_void_p(access_hook())
+        last = address + size - 1
+        api.add_hook(self._handle, kinds, hook, ctypes.byref(self._windows.place), place=(address, last))
 
     def limit(self, instructions: int) -> int:
         """The limit of a run: with devices all are counted."""

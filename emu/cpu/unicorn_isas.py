@@ -230,7 +230,7 @@ _CORTEX_M_EXCEPTIONS = {
 
 
 def _cortex_m(model: str) -> UnicornIsa:
-    """A CPU of Arm's M profile. In Unicorn 2.1.4 UC_MODE_MCLASS makes each model a Cortex-M33, so it is not used."""
+    """A CPU of Arm's M profile. UC_MODE_MCLASS is not used: with it Unicorn 2.1.4 takes every model for an M33."""
     arm = _arm()
     names = {name: row for name, row in arm.names.items() if name not in ("fpexc", "cpacr")}
     names |= _plain(("xpsr", "ipsr", "msp", "psp", "control", "primask", "basepri", "faultmask"), 4)

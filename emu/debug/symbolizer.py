@@ -26,6 +26,8 @@ class Symbolizer:
         self._traps = traps
         #: Images of the host's guest code, which are in none of the guest's lists.
         self.host_images: Callable[[], Sequence[Image]] = tuple
+        #: What else has names for addresses, such as a firmware.
+        self.others: list[Callable[[int], Frame | None]] = []
 
     def image_at(self, address: int) -> Image | None:
         """The loaded image whose region covers a guest address."""
@@ -65,6 +67,9 @@ class Symbolizer:
             if found is None:
                 return Frame(address, image.short_name, None, address - image.base)
             return Frame(address, _object_name(image, address) or image.short_name, found[0], found[1])
+        for name in self.others:
+            if (frame := name(address)) is not None:
+                return frame
         region = self._memory.region_at(address)
         if region is not None and region.name:
             return Frame(address, region.name, None, address - region.address)

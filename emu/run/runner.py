@@ -28,7 +28,7 @@ from emu.run.traps import TrapTable
 from relink.errors import MachineError, MachineInUse, RelinkError
 
 if TYPE_CHECKING:
-    from emu.ports import Callbacks
+    from emu.ports import Callbacks, Execution
 
 #: Limit for nested calls from host functions, and the depth from which Python's stack is checked.
 _DEEPEST, _SHALLOW = 1000, 8
@@ -70,6 +70,7 @@ class Runner:
     def __init__(
         self,
         cpu: Cpu,
+        execution: Execution,
         memory: GuestMemory,
         heap: Heap,
         traps: TrapTable,
@@ -85,6 +86,7 @@ class Runner:
     ) -> None:
         self.cpu, self.memory, self.heap = cpu, memory, heap  #: the parts of an `emu.ports.Guest`
         self.callbacks: Callbacks  #: set by who makes host functions, which are made with this
+        self._execution = execution
         self.max_instructions, self.timeout = max_instructions, timeout
         self.depth = 0  #: number of calls in progress
         self.in_host = False  #: during a call: whether a host function is running, which may call the guest
@@ -114,7 +116,7 @@ class Runner:
         #: Raises ForeignObject for objects of another machine; set by who knows what this one's are.
         self.check_objects: Callable[..., object] = lambda *values: None
         #: Whether the guest waits in the middle of a function: a nested call then preserves all registers.
-        self._between_instructions = False
+        self.between_instructions = False
         self._reached = 0  #: the trap or system call being handled
         self.raised_in_call: BaseException | None = None  #: the exception of the last nested call that failed
 
@@ -180,7 +182,7 @@ class Runner:
             raise StackExhausted
         cpu = self.cpu
         before = cpu.read_registers(self._interrupted)
-        everything = cpu.save() if self._between_instructions else None
+        everything = cpu.save() if self.between_instructions else None
         self.depth += 1
         self._suspended.append(before)
         try:
@@ -199,11 +201,11 @@ class Runner:
             self.depth -= 1
             self._suspended.pop()
             self.in_host = True
-            self._between_instructions = everything is not None
+            self.between_instructions = everything is not None
         return result
 
     def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> Any:
-        self.in_host = self._between_instructions = False
+        self.in_host = self.between_instructions = False
         end = self._traps.return_to(self.depth)
         entry = plan.enter(self, args, sp, end)
         returned = False
@@ -271,7 +273,7 @@ class Runner:
 
         Raises GuestFault, BudgetExceeded, and exceptions of trap handlers.
         """
-        run, traps, budget = self.cpu.run, self._traps, self._budget
+        run, traps, budget = self._execution.run, self._traps, self._budget
         while True:
             if budget.bounded:
                 if budget.overdue:  # a short run may end before the engine checks the clock
@@ -280,7 +282,7 @@ class Runner:
                     raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, pc))
                 stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
                 if budget.limit:
-                    budget.spend(self.cpu.executed, on_host=0)
+                    budget.spend(self._execution.executed, on_host=0)
             else:
                 stop = run(pc)
             if stop.reason is StopReason.TRAP:
@@ -320,11 +322,11 @@ class Runner:
     def _event(self, stop: Stop) -> int:
         """Report an event and return where the guest continues. Exceptions end the call."""
         self._reached = stop.pc
-        self.in_host = self._between_instructions = True
+        self.in_host = self.between_instructions = True
         try:
             self.on_event(stop)
         finally:
-            self.in_host = self._between_instructions = False
+            self.in_host = self.between_instructions = False
         pc = self.cpu.read_register("pc")
         if stop.reason is not StopReason.WATCH and pc & self.memory.architecture.code_address_mask == stop.pc:
             self.cpu.events.pass_over(pc)

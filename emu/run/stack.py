@@ -12,19 +12,31 @@ from relink.memory.address_space import Protection
 class Stack:
     """`size` bytes of stack. Calls begin below `top`; argv, envp and their strings are above it. Constructors are
     called with (argc, argv, envp), as by glibc. An unmapped page below the stack turns an overflow into a fault.
+
+    `place` (start, size) is where the stack is to lie instead, all of it; what is mapped there is used.
     """
 
     ALIGNMENT = 64
 
     def __init__(
-        self, memory: GuestMemory, size: int, arguments: Sequence[str], environment: Mapping[str, str]
+        self,
+        memory: GuestMemory,
+        size: int,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        place: tuple[int, int] | None = None,
     ) -> None:
         self._memory = memory
         word = memory.architecture.word_size
         texts = [*arguments, *(f"{name}={value}" for name, value in environment.items())]
         strings = [text.encode("utf-8", "surrogateescape") + b"\0" for text in texts]
         needed = sum(map(len, strings)) + word * (len(strings) + 2) + self.ALIGNMENT
-        start = memory.map_anonymous(size + needed, name="[stack]")
+        if place is None:
+            start = memory.map_anonymous(size + needed, name="[stack]")
+        else:
+            start, size = place[0], place[1] - needed
+            if not memory.is_mapped(*place):
+                memory.map_anonymous(place[1], name="[stack]", at=start)
         self.bottom = start  #: the lowest address
         self.top = (start + size) & -self.ALIGNMENT
         address = self.top + word * (len(strings) + 2)

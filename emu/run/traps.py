@@ -46,12 +46,14 @@ def _never_handled() -> int:
 
 
 class TrapTable:
-    """Allocates addresses of the trap range. The first one, `return_address`, ends a guest call."""
+    """Allocates addresses of the trap range, at `place` (start, size) or the ISA's usual one. The first address,
+    `return_address`, ends a guest call.
+    """
 
     spacing = 16  #: bytes between traps: a multiple of every ISA's instruction alignment
 
-    def __init__(self, arch: Architecture) -> None:
-        self.start, self.size = _RANGES[arch.bits]
+    def __init__(self, arch: Architecture, place: tuple[int, int] | None = None) -> None:
+        self.start, self.size = place or _RANGES[arch.bits]
         self.return_address = self.start
         self._traps = {self.return_address: Trap("return to the host", _never_handled)}
         self._returns = [self.return_address]

@@ -171,6 +171,11 @@ class HostMemory:
     def architecture(self) -> Architecture:
         return self._architecture
 
+    def set_window(self, start: int, size: int) -> None:
+        """Allocate regions that need no certain address in [start, start + size) from now on."""
+        self._window = start, start + size
+        self._cursor = start
+
     @property
     def regions(self) -> Sequence[Region]:
         """All regions, by address."""

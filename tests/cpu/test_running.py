@@ -171,7 +171,7 @@ _EXCEPTIONS = {
     "short breakpoint": StopReason.BREAKPOINT,
     "invalid": StopReason.INVALID_INSTRUCTION,
     "short invalid": StopReason.INVALID_INSTRUCTION,
-    "halt": StopReason.EXCEPTION,
+    "halt": StopReason.WAIT,
 }
 
 

@@ -1,0 +1,114 @@
+"""What boards cost: an access to a device, an interrupt with its return; beside bare Unicorn in the same run.
+
+python -m benchmarks.boards
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import time
+from collections.abc import Callable
+
+import unicorn as u
+import unicorn.arm_const as arm
+
+from emu.boards import Board, Device, Ram, Register, Rom
+from emu.boards.cortex_m import CortexM
+
+ROUNDS = 50_000
+PORT, RAM, CODE = 0x4000_0000, 0x2000_0000, 0x200
+#: again: ldr r0, [r1]; subs r2, #1; bne again; b .
+POLL = struct.pack("<4H", 0x6808, 0x3A01, 0xD1FC, 0xE7FE)
+#: bx lr, and the code that is interrupted: again: adds r0, #1; b again
+HANDLER, LOOP = struct.pack("<H", 0x4770), struct.pack("<2H", 0x3001, 0xE7FD)
+_READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p)
+
+
+class Port(Device):
+    """One register."""
+
+    size = 4
+    state = Register(0, reset=5)
+
+
+def best(measure: Callable[[], float]) -> float:
+    return min(measure() for _ in range(5))
+
+
+def board(code: bytes) -> Board:
+    vectors = struct.pack("<64I", RAM + 0x1000, CODE | 1, *[CODE + 0x101] * 62)
+    made = Board(CortexM("cortex-m3"), memory=[Rom(0, 0x1000), Ram(RAM, 0x1000)], devices={PORT: Port()})
+    made.load(vectors + bytes(0x100) + code + bytes(0x100 - len(code)) + HANDLER, at=0)
+    made.reset()
+    made.run(max_instructions=1)
+    return made
+
+
+def mmio() -> float:
+    made = board(POLL)
+    cpu = made.machine.cpu
+    cpu.write_registers({"r1": PORT, "r2": ROUNDS})
+    start = time.process_time()
+    made.run(max_instructions=3 * ROUNDS)
+    return (time.process_time() - start) / ROUNDS
+
+
+def bare_mmio() -> float:
+    engine = u.Uc(u.UC_ARCH_ARM, u.UC_MODE_THUMB)
+    engine.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M3)
+    engine.mem_map(0, 0x1000)
+    engine.mem_write(CODE, POLL)
+    engine.mmio_map(PORT, 0x1000, lambda _engine, _offset, _size, _data: 5, None, None, None)
+    engine.reg_write(arm.UC_ARM_REG_R1, PORT)
+    engine.reg_write(arm.UC_ARM_REG_R2, ROUNDS)
+    start = time.process_time()
+    engine.emu_start(CODE | 1, CODE + 6)
+    return (time.process_time() - start) / ROUNDS
+
+
+def interrupts() -> float:
+    """SysTick every 20 instructions: entry, `bx lr`, return."""
+    made = board(LOOP)
+    systick = made.profile.system.systick  # type: ignore[attr-defined]
+    systick.write(0x14, 19)
+    systick.write(0x10, 7)
+    made.run(max_instructions=1000)
+    start = time.process_time()
+    made.run(max_instructions=ROUNDS * 20)
+    return (time.process_time() - start) / ROUNDS
+
+
+def bare_interrupts() -> float:
+    """What that is in bare Unicorn: two runs, with a frame pushed and popped and a dozen registers."""
+    engine = u.Uc(u.UC_ARCH_ARM, u.UC_MODE_THUMB)
+    engine.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M3)
+    engine.mem_map(0, 0x1000)
+    engine.mem_map(RAM, 0x1000)
+    engine.mem_write(CODE, LOOP)
+    engine.mem_write(CODE + 0x100, HANDLER)
+    engine.hook_add(u.UC_HOOK_INTR, lambda engine, number, data: engine.emu_stop())
+    frame = [arm.UC_ARM_REG_R0 + number for number in range(4)]
+    frame += [arm.UC_ARM_REG_R12, arm.UC_ARM_REG_LR, arm.UC_ARM_REG_PC, arm.UC_ARM_REG_XPSR]
+    rounds = ROUNDS // 10
+    pc = CODE
+    start = time.process_time()
+    for _ in range(rounds):
+        engine.emu_start(pc | 1, 0xFFFF_FFFF, count=20)
+        values = engine.reg_read_batch(frame)
+        engine.mem_write(RAM + 0xF00, struct.pack("<8I", *values))
+        engine.reg_write_batch([(arm.UC_ARM_REG_XPSR, 0x0100_000F), (arm.UC_ARM_REG_LR, 0xFFFF_FFF9)])
+        engine.emu_start(CODE + 0x101, 0xFFFF_FFFF)
+        values = struct.unpack("<8I", engine.mem_read(RAM + 0xF00, 32))
+        engine.reg_write_batch(list(zip(frame, values, strict=True)))
+        pc = values[6]
+    return (time.process_time() - start) / rounds
+
+
+def main() -> None:
+    for what, ours, theirs in (("MMIO access", mmio, bare_mmio), ("interrupt", interrupts, bare_interrupts)):
+        print(f"{what:12} {best(ours) * 1e6:6.2f} µs, bare Unicorn {best(theirs) * 1e6:6.2f} µs")
+
+
+if __name__ == "__main__":
+    main()

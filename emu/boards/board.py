@@ -1,0 +1,325 @@
+"""A board: a CPU, memory and devices at fixed addresses, and no operating system.
+
+    board = Board(
+        "cortex-m3",
+        memory=[Rom(0x0000_0000, 64 << 10), Ram(0x2000_0000, 16 << 10)],
+        devices={0x4000_4000: Uart(irq=0)},
+    )
+    board.load("firmware.elf")
+    board.reset()
+    board.run(max_instructions=100_000)
+    board.call("checksum", "unsigned(void *, unsigned)", 0x2000_0000, 16)
+
+A board is the personality of a machine (`board.machine`, or `Machine(arch, os=board)`): modules are loaded,
+called, patched and unloaded with that as everywhere else, see `emu.machine`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from emu.boards.bus import Bus
+from emu.boards.clock import Clock
+from emu.boards.device import Device
+from emu.boards.errors import BoardError, FirmwareError, MemoryMapError
+from emu.boards.execution import BoardStopped, Execution
+from emu.boards.firmware import Firmware, read_firmware
+from emu.boards.memory_map import Region, check, device_pages
+from emu.boards.models import profile_for
+from emu.cpu.create import create_device_cpu
+from emu.errors import BudgetExceeded, Frame
+from emu.memory.guest_memory import GuestMemory
+from emu.personality import Personality
+from emu.ports import Layout
+from relink.memory.address_space import HostMemory, Pages, Protection
+from relink.records import cached_property
+from relink.resolve.sources import DefinedSymbols
+
+if TYPE_CHECKING:
+    from emu.boards.profile import Profile
+    from emu.cpu.protocol import Access, Cpu, DeviceCpu
+    from emu.machine import Machine
+    from emu.parts import Parts
+    from relink.arch import Architecture
+    from relink.arrays import Bools
+    from relink.elf.names import Names
+    from relink.resolve.sources import SymbolRequest
+
+
+class Ended(enum.Enum):
+    """Why `Board.run` returned."""
+
+    LIMIT = "the instructions are used up"
+    STOPPED = "a device or event called Board.stop"
+    UNTIL = "the condition given as `until` is met"
+
+
+class Board(Personality):
+    """One board, for one machine.
+
+    `cpu` is a name in `emu.boards.models`, or a `Profile`. `memory` and `devices` (by address) are its memory map.
+    Of a machine's own memory `window` (start, size) is where modules, the heap and thread-local storage go,
+    `stack` where calls from Python have their stack (None: what the firmware has, see `load`), `traps` a range of
+    unmapped addresses that stand for host functions; the CPU's profile has defaults for all three.
+
+    Raises MemoryMapError, and BoardError for an unknown CPU.
+    """
+
+    def __init__(
+        self,
+        cpu: str | Profile,
+        *,
+        memory: Sequence[Region],
+        devices: Mapping[int, Device] | None = None,
+        window: tuple[int, int] | None = None,
+        stack: tuple[int, int] | None = None,
+        traps: tuple[int, int] | None = None,
+    ) -> None:
+        self.profile = profile_for(cpu) if isinstance(cpu, str) else cpu
+        self.devices = {**(devices or {}), **self.profile.devices()}
+        for address in devices or {}:
+            if address in self.profile.devices():
+                raise BoardError(f"{address:#x} belongs to the CPU's own {self.devices[address].name}")
+        self.regions = tuple(sorted(memory, key=lambda region: region.start))
+        check(self.regions, self.devices, self.profile.address_mask)
+        ours = self.profile.layout
+        self.layout = Layout(traps or ours.traps, window or ours.window, stack or ours.stack)
+        self._check_layout()
+        self.firmware: Firmware | None = None  #: the last one loaded
+        self.resets = 0  #: number of resets, those by the guest included
+        self._parts: Parts | None = None
+        self._symbols = DefinedSymbols({})
+
+    def _check_layout(self) -> None:
+        traps = self.layout.traps
+        for region in self.regions:
+            if traps is not None and region.start < sum(traps) and traps[0] < region.end:
+                raise MemoryMapError(f"{region} overlaps the trap range [{traps[0]:#x}, {sum(traps):#x})")
+
+    # ------------------------------------------------------------ the machine
+
+    def machine_for(self, **options: Any) -> Machine:
+        """The machine of this board, with options of `Machine`. Raises BoardError when there is one already."""
+        from emu.machine import Machine
+
+        return Machine(self.profile.arch, os=self, **{"stack_size": 64 << 10, "tls_size": 4096, **options})
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The machine of this board; made at the first use, unless `Machine(arch, os=board)` has made it."""
+        return self.machine_for()
+
+    def cpu(self, arch: Architecture) -> Cpu:
+        if self._parts is not None or "clock" in vars(self):
+            raise BoardError("this board has a machine already")
+        if arch.name != self.profile.arch:
+            raise BoardError(f"{self.profile.name} is {self.profile.arch}, not {arch.name}")
+        self._cpu: DeviceCpu = create_device_cpu(arch.name, self.profile.model)
+        self.clock = Clock(self._cpu)  #: time in instructions, and events to come
+        self.bus = Bus(self.devices)
+        return self._cpu
+
+    def execution(self, cpu: Cpu) -> Execution:
+        self._execution = Execution(self._cpu, self.clock, self.bus, self.profile)
+        self._execution.reset = self._reset
+        return self._execution
+
+    def map_memory(self, memory: HostMemory) -> None:
+        for region in self.regions:
+            mapped = memory.reserve(region.size, at=region.start, name=region.name)
+            if region.contents is not None:
+                mapped.buffer, mapped.foreign = region.contents, True
+            elif region.erased:
+                mapped.buffer[:] = region.erased
+            memory.publish(mapped, [Pages(0, region.size, region.protection)])
+            if region.flash is not None:
+                region.flash.after.append(partial(_changed, memory))
+        for low, high in device_pages(self.devices):
+            memory.reserve(high - low, at=low, name="devices")
+            self._cpu.map_device(low, high - low, self.bus)
+        assert isinstance(memory, GuestMemory)
+        self.profile.connect(self._cpu, memory, self.clock, self.stop)
+        for address, device in self.devices.items():
+            line = partial(self.profile.set_line, device.irq) if device.irq is not None else _no_line
+            device.connect(self.clock, address, line)
+
+    def attach(self, parts: Parts) -> None:
+        self._parts = parts
+        self._execution.perform = self._perform
+        parts.linker.resolver.after.append(self)
+        parts.symbolizer.others.append(self._frame)
+
+    def _perform(self, access: Access) -> int:
+        """An access of a device that calls the guest."""
+        runner = self._attached.runner
+        runner.in_host = runner.between_instructions = True
+        try:
+            return self.bus.perform(access)
+        finally:
+            runner.in_host = runner.between_instructions = False
+
+    @property
+    def _attached(self) -> Parts:
+        if self._parts is None:
+            self.machine  # noqa: B018 (makes it)
+        assert self._parts is not None
+        return self._parts
+
+    # ------------------------------------------------------------ firmware
+
+    def load(self, source: str | PathLike[str] | bytes | Firmware, *, at: int | None = None) -> Firmware:
+        """Write a firmware into memory: an ELF executable, a hex file, or raw bytes for the address `at`.
+
+        Its symbols are those of `call` and of modules loaded afterwards. Raises FirmwareError, with memory as it
+        was: for code of another CPU, and where the board has no memory.
+        """
+        firmware = source if isinstance(source, Firmware) else read_firmware(source, at=at)
+        self.profile.check_firmware(firmware)
+        for address, data in firmware.pieces:
+            if not any(region.holds(address, len(data)) for region in self.regions):
+                where = f"[{address:#x}, {address + len(data):#x})"
+                raise FirmwareError(f"{firmware.name}: no memory of the board holds {where}")
+        memory = self._attached.memory
+        for address, data in firmware.pieces:
+            memory.write(address, data)
+        self.firmware = firmware
+        self._symbols = DefinedSymbols({name: symbol.address for name, symbol in firmware.symbols.items()})
+        return firmware
+
+    def lookup(self, request: SymbolRequest) -> int | None:
+        """The firmware's symbols, for modules (a `relink` symbol source)."""
+        return self._symbols.lookup(request)
+
+    def may_know(self, names: Names) -> Bools | None:
+        return self._symbols.may_know(names)
+
+    def address_of(self, name: str | int) -> int:
+        """The address of a symbol of the firmware. Raises FirmwareError."""
+        if isinstance(name, int):
+            return name
+        if self.firmware is None:
+            raise FirmwareError(f"no firmware is loaded that could have {name!r}")
+        return self.firmware.symbol(name).address
+
+    def _frame(self, address: int) -> Frame | None:
+        firmware = self.firmware
+        for symbol in firmware.symbols.values() if firmware is not None else ():
+            start = symbol.address & ~1 if symbol.is_function else symbol.address
+            if start <= address < start + symbol.size and firmware is not None:
+                return Frame(address, firmware.name, symbol.name, address - start)
+        return None
+
+    # ------------------------------------------------------------ running
+
+    def reset(self) -> None:
+        """Reset the CPU and all devices; `run` then starts the firmware. Memory keeps its contents."""
+        with self._attached.runner.used():
+            self._execution.pc = self._reset()
+
+    def _reset(self) -> int:
+        for device in self.devices.values():
+            device.reset()
+        self.resets += 1
+        return self.profile.reset()
+
+    def request_reset(self) -> None:
+        """In a device or event: reset the board after the current instruction."""
+        self.profile.resetting = True
+        if self._cpu.in_access:
+            self._cpu.pause()
+
+    def power_cycle(self, fill: int = 0) -> None:
+        """Switch the board off and on: RAM is lost (every byte is `fill`), other memory is kept."""
+        memory = self._attached.memory
+        for region in self.regions:
+            if region.protection & Protection.W and region.contents is None:
+                memory.write(region.start, bytes((fill,)) * region.size)
+        self.reset()
+
+    def stop(self) -> None:
+        """In a device or event: end `run` after the current instruction."""
+        self._execution.stopping = True
+        if self._cpu.in_access:
+            self._cpu.pause()
+
+    def run(
+        self,
+        *,
+        until: Callable[[], bool] | None = None,
+        max_instructions: int | None = None,
+        timeout: float | None = None,
+    ) -> Ended:
+        """Run the firmware from where it is, after `reset` from its start.
+
+        `until` is asked whenever the engine is between two pieces of the run (after events and interrupts). Raises
+        what devices and events raise, GuestFault, Deadlock, Lockup, NotModelled, and BudgetExceeded for `timeout`.
+        The firmware can continue after all of them.
+        """
+        execution, parts = self._execution_ready(), self._attached
+        execution.until = until
+        try:
+            parts.runner.run_program(execution.pc, {}, max_instructions, timeout)
+        except BoardStopped:
+            return Ended.UNTIL if until is not None and until() else Ended.STOPPED
+        except BudgetExceeded as error:
+            if max_instructions is None or error.executed is None or error.executed < max_instructions:
+                raise
+        finally:
+            execution.until = None
+        return Ended.LIMIT
+
+    def _execution_ready(self) -> Execution:
+        self._attached  # noqa: B018 (makes the machine)
+        if not self.resets:
+            raise BoardError("the board was never reset, so its firmware has no place to run from: call reset()")
+        return self._execution
+
+    @property
+    def pc(self) -> int:
+        """Where the firmware continues."""
+        return self._execution_ready().pc
+
+    def call(self, function: str | int, prototype: str, *args: object, **limits: Any) -> Any:
+        """Call a function of the firmware, by name or address, on the stack of the firmware below what is in use;
+        see `Machine.call`. A firmware that was running continues afterwards as if nothing had happened.
+        """
+        machine, parts = self.machine, self._attached
+        address = self.address_of(function)
+        if parts.runner.depth:
+            return machine.call(address, prototype, *args, **limits)
+        with self._interrupted(parts):
+            return machine.call(address, prototype, *args, **limits)
+
+    @contextmanager
+    def _interrupted(self, parts: Parts) -> Iterator[None]:
+        """Keep the state of a firmware that was running, and its stack."""
+        cpu, stack = self._cpu, parts.stack
+        if self.layout.stack is not None:
+            top = stack.top
+        elif self.resets:
+            top = cpu.read_register("sp") & -16
+        else:
+            top = self.profile.initial_stack() or stack.top
+        before, pc, context = stack.top, self._execution.pc, cpu.save()
+        stack.top = top
+        try:
+            yield
+        finally:
+            stack.top = before
+            cpu.restore(context)
+            cpu.continue_at(pc)
+            self._execution.pc = pc
+
+
+def _changed(memory: HostMemory, operation: Any) -> None:
+    """Flash has changed by itself: the engine must not run what it knows of it."""
+    memory.write(operation.address, memory.read(operation.address, operation.size))
+
+
+def _no_line(level: bool) -> None:
+    """The interrupt line of a device without a number."""

@@ -1,0 +1,81 @@
+"""The bus: accesses of the guest to addresses of devices, and which device they belong to."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+
+from emu.boards.device import Device
+from emu.cpu.protocol import Access, Deferred, NoDevice
+
+_MOST_CACHED = 1 << 16
+
+
+class Bus:
+    """A `DevicePort` of several devices by address."""
+
+    def __init__(self, devices: Mapping[int, Device]) -> None:
+        self._devices = sorted(devices.items())
+        self._starts = [start for start, _ in self._devices]
+        #: (address, size) -> device and offset, for accesses that were found to be allowed
+        self._reads: dict[tuple[int, int], tuple[Device, int]] = {}
+        self._writes: dict[tuple[int, int], tuple[Device, int]] = {}
+        self.outside = False  #: whether an access is performed that was deferred
+
+    def read(self, address: int, size: int) -> int:
+        place = (address, size)
+        found = self._reads.get(place)
+        if found is None:
+            found = self._find(self._reads, "read", address, size)
+        device, offset = found
+        if device.calls_guest and not self.outside:
+            raise Deferred
+        return device.read(offset, size)
+
+    def write(self, address: int, size: int, value: int) -> None:
+        place = (address, size)
+        found = self._writes.get(place)
+        if found is None:
+            found = self._find(self._writes, "write", address, size)
+        device, offset = found
+        if device.calls_guest and not self.outside:
+            raise Deferred
+        device.write(offset, size, value)
+
+    def unaligned(self, write: bool, address: int, size: int) -> None:
+        device = self.device_at(address)
+        if device is not None:
+            device.check("write" if write else "read", address - device.base, size)
+
+    def perform(self, access: Access) -> int:
+        """An access that was deferred."""
+        self.outside = True
+        try:
+            if access.write:
+                self.write(access.address, access.size, access.value)
+                return 0
+            return self.read(access.address, access.size)
+        finally:
+            self.outside = False
+
+    def device_at(self, address: int) -> Device | None:
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return None
+        start, device = self._devices[index]
+        return device if address < start + device.size else None
+
+    def _find(
+        self, cache: dict[tuple[int, int], tuple[Device, int]], kind: str, address: int, size: int
+    ) -> tuple[Device, int]:
+        device = self.device_at(address)
+        if device is None:
+            raise NoDevice
+        offset = address - device.base
+        device.check(kind, offset, size)
+        if offset + size > device.size:
+            raise NoDevice
+        if len(cache) > _MOST_CACHED:
+            cache.clear()
+        cache[address, size] = found = device, offset
+        return found

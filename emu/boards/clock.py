@@ -1,0 +1,102 @@
+"""The time of a board: the number of instructions since it was switched on.
+
+An event at time n happens after n instructions, in every run. An instruction that accesses a device does so at the
+time before it is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from emu.cpu.protocol import DeviceCpu
+
+
+class Event:
+    """Something that happens at a time (see `Clock.at`)."""
+
+    __slots__ = ("action", "order", "when")
+
+    def __init__(self, when: int, order: int, action: Callable[[], object]) -> None:
+        self.when, self.order = when, order
+        self.action: Callable[[], object] | None = action  #: None once it has happened or was cancelled
+
+    def __lt__(self, other: Event) -> bool:
+        return (self.when, self.order) < (other.when, other.order)
+
+    def __deepcopy__(self, memo: object) -> Event:
+        return self  # what a device keeps of it; the clock saves its state
+
+    @property
+    def is_pending(self) -> bool:
+        return self.action is not None
+
+    def cancel(self) -> None:
+        """Nothing, where it has happened already."""
+        self.action = None
+
+
+SavedClock: TypeAlias = tuple[int, list[tuple[Event, Callable[[], object]]]]
+
+
+class Clock:
+    """Instructions run so far, and what happens later. Events of one time happen in the order they were made."""
+
+    def __init__(self, cpu: DeviceCpu) -> None:
+        self._cpu = cpu
+        self.time = 0  #: between runs of the engine
+        self._events: list[Event] = []
+        self._order = 0
+        self.in_run = False  #: whether the engine runs
+
+    @property
+    def now(self) -> int:
+        """The number of instructions before the current one."""
+        if self.in_run and self._cpu.in_access:
+            return self.time + self._cpu.position()
+        return self.time
+
+    def at(self, when: int, action: Callable[[], object]) -> Event:
+        """Call `action` after `when` instructions; when that is past, as soon as possible."""
+        self._order += 1
+        event = Event(when, self._order, action)
+        heappush(self._events, event)
+        if self.in_run and self._cpu.in_access:
+            self._cpu.shorten(max(when - self.now, 1))
+        return event
+
+    def after(self, instructions: int, action: Callable[[], object]) -> Event:
+        """Call `action` when this number of instructions has run from now on."""
+        return self.at(self.now + instructions, action)
+
+    @property
+    def next(self) -> int | None:
+        """The time of the next event."""
+        events = self._events
+        while events and events[0].action is None:
+            heappop(events)
+        return events[0].when if events else None
+
+    def run_due(self) -> None:
+        """Let the events happen whose time has come. Raises what they raise; the others remain."""
+        while (when := self.next) is not None and when <= self.time:
+            event = heappop(self._events)
+            action, event.action = event.action, None
+            assert action is not None
+            action()
+
+    def save(self) -> SavedClock:
+        """The time, and the events to come."""
+        return self.time, [(event, event.action) for event in self._events if event.action is not None]
+
+    def restore(self, saved: SavedClock) -> None:
+        """Go back to a time from `save`; events made since will not happen."""
+        for event in self._events:
+            event.action = None
+        self.time, pairs = saved
+        for event, action in pairs:
+            event.action = action
+        self._events = [event for event, _ in pairs]
+        heapify(self._events)

@@ -1,0 +1,362 @@
+"""The Cortex-M profile: exception entry and return, priorities, faults (ARMv7-M ARM, B1.5; ARMv6-M ARM, B1.5).
+
+The engine stops at SVC, at faults, at instructions that wait, and where a handler branches to an EXC_RETURN value.
+Everything else of exceptions is done here, between two instructions: frames are written to the guest's stack,
+banked registers change, handlers are taken from the vector table.
+
+Floating-point registers are saved at entry where the code has used them (FPCA): stacking is never lazy, so FPCAR
+is not written. The stack is aligned to 8 bytes (STKALIGN), always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from emu.boards.cortex_m import nvic as n
+from emu.boards.cortex_m.faults import Fault, Faults, fault_of
+from emu.boards.cortex_m.frames import Frames
+from emu.boards.cortex_m.model import ALIASES, MODELS, CortexModel
+from emu.boards.cortex_m.nvic import LOWEST, Nvic, name_of
+from emu.boards.cortex_m.semihosting import BREAKPOINT, Semihosting
+from emu.boards.cortex_m.system_control import SystemControl
+from emu.boards.errors import BoardError, FirmwareError, Lockup
+from emu.boards.profile import Interrupts
+from emu.cpu.protocol import Stop, StopReason
+from emu.ports import Layout
+from relink.errors import AddressSpaceError
+from relink.records import dataclass, replace
+
+if TYPE_CHECKING:
+    from emu.boards.clock import Clock
+    from emu.boards.device import Device
+    from emu.boards.firmware import Firmware
+    from emu.cpu.protocol import DeviceCpu
+    from emu.ports import Memory
+
+SYSTEM_CONTROL, DWT = 0xE000_E000, 0xE000_1000
+_WFE = b"\x20\xbf"
+_TAG_CPU_ARCH, _TAG_PROFILE = "TAG_CPU_ARCH", "TAG_CPU_ARCH_PROFILE"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An exception that was entered (or returned from, with `enters` False)."""
+
+    exception: int
+    pc: int  #: where the guest was, or continues
+    time: int
+    enters: bool = True
+    tail_chained: bool = False
+
+    def __str__(self) -> str:
+        what = "enters" if self.enters else "returns from"
+        return f"{self.time}: {what} {name_of(self.exception)} at {self.pc:#x}"
+
+
+class CortexM:
+    """A Cortex-M CPU (`emu.boards.profile.Profile`).
+
+    `irqs` is the number of interrupt lines, `priority_bits` that of bits of a priority (the chip's; 4 on most
+    STM32). `reference` is the number of instructions for a tick of SysTick's other clock. `faults` says who gets
+    faults of a firmware that runs: "firmware", its handlers; "raise", the caller of `Board.run` as GuestFault.
+    With `semihosting` the guest has a console (`bkpt 0xab`).
+    """
+
+    arch, address_mask = "arm", 0xFFFF_FFFF
+    model: str | None
+
+    def __init__(
+        self,
+        name: str | CortexModel,
+        *,
+        irqs: int = 64,
+        priority_bits: int | None = None,
+        vectors: int = 0,
+        reference: int = 1,
+        faults: str = "firmware",
+        semihosting: Semihosting | None = None,
+    ) -> None:
+        model = MODELS.get(ALIASES.get(name, name)) if isinstance(name, str) else name
+        if model is None:
+            raise BoardError(f"unknown CPU {name!r}; known are {', '.join(MODELS)}")
+        if priority_bits is not None:
+            model = replace(model, priority_bits=priority_bits)
+        self.cortex, self.name, self.model = model, model.name, model.engine
+        self.layout = Layout(traps=(0x9F80_0000, 0x80_0000), window=(0x8000_0000, 0x1F00_0000))
+        self.vectors = vectors  #: the address of the vector table after a reset
+        self.faults_to, self.semihosting = faults, semihosting
+        self.nvic = Nvic(irqs, model.priority_bits)
+        self.system = SystemControl(self, reference)
+        self.observers: list[Callable[[Taken], object]] = []  #: called at each exception entry and return
+        self.changed = self.resetting = self.started = False
+        self.event = False  #: the event register of WFE
+        self._waits_for_event = False
+        self.faults = Faults()
+
+    def devices(self) -> Mapping[int, Device]:
+        found: dict[int, Device] = {SYSTEM_CONTROL: self.system}
+        if self.cortex.is_mainline:
+            from emu.boards.cortex_m.dwt import Dwt
+
+            found[DWT] = Dwt()
+        return found
+
+    def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
+        if self.semihosting is not None:
+            self.semihosting.stop = stop
+        self.cpu, self.memory, self.clock = cpu, memory, clock
+        self.frames = Frames(cpu, self.cortex.has_fpu)
+
+    def check_firmware(self, firmware: Firmware) -> None:
+        if firmware.arch not in (None, "arm"):
+            raise FirmwareError(f"{firmware.name} is for {firmware.arch}, the board's CPU is {self.name}")
+        profile = firmware.attributes.get(_TAG_PROFILE)
+        if profile is not None and chr(profile) not in "M\0S":
+            raise FirmwareError(f"{firmware.name} is for the {chr(profile)} profile of Arm, not for {self.name}")
+        tag = firmware.attributes.get(_TAG_CPU_ARCH)
+        if tag is not None and profile and tag not in self.cortex.tags and tag > 9:
+            raise FirmwareError(
+                f"{firmware.name} is for another architecture (Tag_CPU_arch {tag}) than {self.name}"
+            )
+
+    # ------------------------------------------------------------ reset
+
+    def initial_stack(self) -> int | None:
+        """The first word of the vector table."""
+        try:
+            return self.memory.read_uint(self.vectors, 4) & ~3 or None
+        except AddressSpaceError:
+            return None
+
+    def reset(self) -> int:
+        try:
+            stack, entry = self.memory.read_uint(self.vectors, 4), self.memory.read_uint(self.vectors + 4, 4)
+        except AddressSpaceError:
+            raise FirmwareError(f"no memory at {self.vectors:#x}, where the vector table must be") from None
+        if not entry & 1:
+            raise FirmwareError(
+                f"the reset vector at {self.vectors + 4:#x} is {entry:#x}, not an address in Thumb code"
+            )
+        self.nvic.reset()
+        self.faults.clear()
+        self.frames.reset(stack & ~3)
+        self.resetting, self.started, self.event = False, True, False
+        self.changed = True
+        return entry
+
+    # ------------------------------------------------------------ interrupts
+
+    def set_line(self, number: int, level: bool) -> None:
+        if not 0 <= number < self.nvic.lines:
+            raise BoardError(f"{self.name} has the interrupts 0 to {self.nvic.lines - 1}, not {number}")
+        if self.nvic.set_line(number, level):
+            self.attend()
+
+    def pend(self, exception: int) -> None:
+        """Make an exception pending."""
+        if exception not in self.nvic.pending:
+            self.nvic.pending.add(exception)
+            self.attend()
+
+    def attend(self) -> None:
+        """Pending exceptions or priorities have changed: look at them after the current instruction."""
+        self.changed = True
+        if self.system.send_event_on_pend and self.nvic.pending:
+            self.event = True
+        cpu = self.cpu
+        if cpu.in_access and self.interrupts() is not Interrupts.NONE and not cpu.stops_at_blocks:
+            cpu.pause()
+
+    def interrupts(self) -> Interrupts:
+        nvic = self.nvic
+        best = nvic.most_urgent() if self.started else None
+        if best is None:
+            return Interrupts.NONE
+        priority = nvic.group(nvic.priority_of(best))
+        if priority >= nvic.handler_priority():
+            return Interrupts.NONE
+        return Interrupts.READY if priority < self.execution_priority() else Interrupts.MASKED
+
+    def execution_priority(self, *, with_primask: bool = True) -> int:
+        """The priority of the code that runs (B1.5.4, ExecutionPriority)."""
+        primask, basepri, faultmask = self.frames.masks()
+        priority = self.nvic.handler_priority()
+        if basepri:
+            priority = min(priority, self.nvic.group(basepri))
+        if primask and with_primask:
+            priority = min(priority, 0)
+        return min(priority, -1) if faultmask else priority
+
+    def take(self, pc: int) -> int:
+        exception = self.nvic.most_urgent()
+        assert exception is not None
+        return self._enter(exception, pc & ~1)
+
+    def _enter(self, exception: int, pc: int) -> int:
+        """Exception entry: push a frame and start the handler."""
+        link, stacked = self.frames.push(pc)
+        if not stacked:
+            exception = self._derived(exception, Fault(n.BUS_FAULT, "STKERR"), pc)
+        return self._start_handler(exception, link, pc)
+
+    def _start_handler(self, exception: int, link: int, pc: int, *, tail_chained: bool = False) -> int:
+        vector = self.system.vector_table + 4 * exception
+        try:
+            handler = self.memory.read_uint(vector, 4)
+        except AddressSpaceError:
+            if exception in (n.HARD_FAULT, n.NMI):
+                raise Lockup(pc, f"no memory at {vector:#x}, the vector of {name_of(exception)}") from None
+            self.faults.hard |= 1 << 1  # HFSR.VECTTBL
+            self.nvic.pending.discard(exception)
+            return self._start_handler(n.HARD_FAULT, link, pc, tail_chained=tail_chained)
+        self.nvic.acknowledge(exception)
+        self.frames.enter_handler(exception, link)
+        self.event = self.changed = True
+        for observer in self.observers:
+            observer(Taken(exception, pc, self.clock.now, tail_chained=tail_chained))
+        return handler
+
+    # ------------------------------------------------------------ exceptions of instructions
+
+    def stopped(self, stop: Stop) -> int | None:
+        if not self.started:
+            return None
+        if stop.reason in (StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED) and stop.pc >= 0xF000_0000:
+            exception = self.frames.exception_number()
+            if exception:
+                return self._return(exception, stop.pc | self.frames.thumb())
+        if stop.reason is StopReason.SYSCALL:
+            return self._synchronous(n.SVCALL, stop.pc + 2)
+        console = self.semihosting if stop.reason is StopReason.BREAKPOINT else None
+        if console is not None and self.memory.read(stop.pc, 2) == BREAKPOINT:
+            console.call(self.cpu, self.memory, self.clock.now)
+            return stop.pc + 2 | 1
+        fault = fault_of(stop, self.cortex, self.memory, thumb=bool(self.frames.thumb()))
+        if fault is None or self.faults_to == "raise":
+            return None
+        return self._fault(fault, stop.pc)
+
+    def _synchronous(self, exception: int, pc: int) -> int:
+        """An exception that cannot wait: it is taken, or becomes a HardFault."""
+        nvic = self.nvic
+        if nvic.group(nvic.priority_of(exception)) < self.execution_priority():
+            nvic.pending.add(exception)
+            return self.take(pc)
+        return self._fault(Fault(n.HARD_FAULT, "FORCED"), pc)
+
+    def _fault(self, fault: Fault, pc: int) -> int:
+        exception = self._escalated(fault, pc)
+        self.nvic.pending.add(exception)
+        return self._enter(self._most_urgent_of(exception), pc)
+
+    def _most_urgent_of(self, exception: int) -> int:
+        best = self.nvic.most_urgent()
+        return exception if best is None else best
+
+    def _escalated(self, fault: Fault, pc: int) -> int:
+        """Record a fault; the exception that it becomes. Raises Lockup."""
+        nvic = self.nvic
+        self.faults.record(fault)
+        exception = fault.exception
+        current = self.execution_priority()
+        configurable = exception != n.HARD_FAULT and exception in nvic.enabled
+        if configurable and nvic.group(nvic.priority_of(exception)) < current:
+            return exception
+        if current <= -1:
+            raise Lockup(pc, fault.describe())
+        if exception != n.HARD_FAULT or fault.status == "FORCED":
+            self.faults.hard |= 1 << 30  # HFSR.FORCED
+        return n.HARD_FAULT
+
+    def _derived(self, exception: int, fault: Fault, pc: int) -> int:
+        """A fault during the entry of `exception`: which of the two is taken; the other one stays pending."""
+        derived = self._escalated(fault, pc)
+        self.nvic.pending.add(derived)
+        first = min(exception, derived, key=lambda each: (self.nvic.priority_of(each), each))
+        if exception is not first:
+            self.nvic.pending.add(exception)
+        return first
+
+    # ------------------------------------------------------------ return
+
+    def _return(self, exception: int, exc_return: int) -> int:
+        """A handler branched to an EXC_RETURN value (B1.5.8, ExceptionReturn)."""
+        nvic, frames = self.nvic, self.frames
+        was_active = exception in nvic.active
+        if exception != n.NMI:
+            frames.clear_faultmask()
+        nvic.finish(exception)
+        self.changed = self.event = True
+        to_thread = bool(exc_return & 8)
+        base = self.system.non_base_thread
+        bad = (
+            not was_active
+            or not frames.is_exc_return(exc_return, self.cortex)
+            or (to_thread and bool(nvic.active) and not base)
+        )
+        if bad:
+            return self._bad_return(exc_return)
+        for observer in self.observers:
+            observer(Taken(exception, exc_return, self.clock.now, enters=False))
+        if self.interrupts() is Interrupts.READY:
+            best = nvic.most_urgent()
+            assert best is not None
+            return self._start_handler(best, exc_return, exc_return, tail_chained=True)
+        pc, status = frames.pop(exc_return)
+        if status == "UNSTKERR":
+            fault = Fault(n.BUS_FAULT, status)
+            return self._chained_fault(fault, exc_return)
+        if status:
+            return self._bad_return(exc_return)
+        self.system.check_sleep_on_exit(to_thread)
+        return pc
+
+    def _bad_return(self, exc_return: int) -> int:
+        """INVPC: the fault's handler starts as if tail-chained."""
+        return self._chained_fault(Fault(n.USAGE_FAULT, "INVPC"), exc_return)
+
+    def _chained_fault(self, fault: Fault, exc_return: int) -> int:
+        if not self.cortex.is_mainline:
+            fault = Fault(n.HARD_FAULT, fault.status)
+        exception = self._escalated(fault, exc_return)
+        self.nvic.pending.add(exception)
+        return self._start_handler(
+            self._most_urgent_of(exception), exc_return | 0xF000_0000, exc_return, tail_chained=True
+        )
+
+    # ------------------------------------------------------------ waiting, places
+
+    def wakes(self) -> bool:
+        if self._waits_for_event and self.event:
+            self.event = False
+            return True
+        best = self.nvic.most_urgent()
+        if best is None or not self.started:
+            return False
+        return self.nvic.group(self.nvic.priority_of(best)) < self.execution_priority(with_primask=False)
+
+    def after_wait(self, stop: Stop) -> int:
+        self._waits_for_event = self.memory.read(stop.pc, 2) == _WFE
+        return stop.pc + 2 | 1
+
+    def continuation(self, stop: Stop) -> int:
+        return self.cpu.read_register("pc")
+
+    def code_address(self, pc: int) -> int:
+        return pc & ~1
+
+    # ------------------------------------------------------------ snapshots
+
+    def save(self) -> Any:
+        state = {name: getattr(self, name) for name in ("changed", "resetting", "started", "event")}
+        return state, self.nvic.save(), self.faults.save()
+
+    def restore(self, saved: Any) -> None:
+        state, nvic, faults = saved
+        vars(self).update(state)
+        self.nvic.restore(nvic)
+        self.faults.restore(faults)
+
+
+__all__ = ["LOWEST", "CortexM", "Taken"]

@@ -1,0 +1,297 @@
+"""The system control space at 0xE000E000: SysTick, NVIC, SCB (ARMv7-M ARM, B3.2 to B3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from emu.boards.cortex_m import nvic as n
+from emu.boards.cortex_m.faults import STATUS
+from emu.boards.cortex_m.systick import SysTick
+from emu.boards.device import Device
+from emu.boards.errors import NotModelled
+
+if TYPE_CHECKING:
+    from emu.boards.clock import Clock
+    from emu.boards.cortex_m.core import Core
+
+_KEY = 0x05FA
+_ISER, _ICER, _ISPR, _ICPR, _IABR, _IPR = 0x100, 0x180, 0x200, 0x280, 0x300, 0x400
+_CPUID, _ICSR, _VTOR, _AIRCR, _SCR, _CCR, _SHPR, _SHCSR = 0xD00, 0xD04, 0xD08, 0xD0C, 0xD10, 0xD14, 0xD18, 0xD24
+_CFSR, _HFSR, _DFSR, _MMFAR, _BFAR, _AFSR = 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38, 0xD3C
+_CPACR, _MPU_TYPE, _MPU_CTRL, _STIR, _FPCCR, _FPCAR, _FPDSCR = 0xD88, 0xD90, 0xD94, 0xF00, 0xF34, 0xF38, 0xF3C
+_DEMCR = 0xDFC
+#: SHCSR: (bit, exception) of what is active, pending and enabled.
+_ACTIVE = (
+    (0, n.MEM_MANAGE),
+    (1, n.BUS_FAULT),
+    (3, n.USAGE_FAULT),
+    (7, n.SVCALL),
+    (8, n.DEBUG_MONITOR),
+    (10, n.PENDSV),
+    (11, n.SYSTICK),
+)
+_PENDED = ((12, n.USAGE_FAULT), (13, n.MEM_MANAGE), (14, n.BUS_FAULT), (15, n.SVCALL))
+_ENABLED = ((16, n.MEM_MANAGE), (17, n.BUS_FAULT), (18, n.USAGE_FAULT))
+_SLEEP_ON_EXIT, _SEV_ON_PEND = 1 << 1, 1 << 4
+_CCR_UNALIGNED, _CCR_DIVIDE, _CCR_STKALIGN = 1 << 3, 1 << 4, 1 << 9
+_CCR_REFUSED = {_CCR_UNALIGNED: "CCR.UNALIGN_TRP", 1 << 8: "CCR.BFHFNMIGN"}
+#: Registers that only keep what is written: ACTLR, DFSR, AFSR, CPACR, debug control, FPCCR and others.
+_PLAIN = frozenset({0x008, _DFSR, _AFSR, _CPACR, _DEMCR, _FPCCR, _FPCAR, _FPDSCR})
+#: The feature registers of a Cortex-M4 at 0xD40 (ID_PFR0 to ID_ISAR4), of which software reads little.
+_FEATURES = (
+    0x30,
+    0x200,
+    0x0010_0000,
+    0,
+    0x0010_0030,
+    0,
+    0x0100_0000,
+    0,
+    0x0114_1110,
+    0x0211_2000,
+    0x2123_2231,
+    0x0111_1131,
+    0x0131_0132,
+)
+
+
+class SystemControl(Device):
+    """The registers of one CPU."""
+
+    size = 0x1000
+
+    def __init__(self, cpu: Core, reference: int) -> None:
+        super().__init__(name="system control")
+        self._cpu = cpu
+        self.systick = SysTick(cpu, reference)
+        self._plain: dict[int, int] = {}
+        self._load_defaults()
+
+    not_saved = Device.not_saved | {"_cpu", "systick"}
+
+    def _load_defaults(self) -> None:
+        self.vector_table = self._cpu.vectors
+        self._scr, self._ccr = 0, _CCR_STKALIGN
+        self._plain.clear()
+
+    def connect(self, clock: Clock, base: int, line: Callable[[bool], None]) -> None:
+        super().connect(clock, base, line)
+        self.systick.clock = clock
+
+    def reset(self) -> None:
+        self._load_defaults()
+        self.systick.reset()
+
+    @property
+    def non_base_thread(self) -> bool:
+        """CCR.NONBASETHRDENA."""
+        return bool(self._ccr & 1)
+
+    @property
+    def send_event_on_pend(self) -> bool:
+        return bool(self._scr & _SEV_ON_PEND)
+
+    def check_sleep_on_exit(self, to_thread: bool) -> None:
+        """Raise NotModelled where the CPU would go to sleep."""
+        if to_thread and self._scr & _SLEEP_ON_EXIT:
+            raise NotModelled("SCR.SLEEPONEXIT is not modelled: use WFI in a loop")
+
+    # ------------------------------------------------------------ accesses
+
+    def read(self, offset: int, size: int) -> int:
+        if _IPR <= offset < _IPR + 0x1F0 or _SHPR <= offset < _SHCSR:
+            return sum(self._priority(offset + at) << 8 * at for at in range(size))
+        word = self._read_word(offset & ~3)
+        return word >> 8 * (offset & 3) & (1 << 8 * size) - 1
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        if _IPR <= offset < _IPR + 0x1F0 or _SHPR <= offset < _SHCSR:
+            for at in range(size):
+                self._set_priority(offset + at, value >> 8 * at & 0xFF)
+            self._cpu.attend()
+            return
+        if size < 4:  # only registers whose bits are cleared by ones are written in parts
+            value <<= 8 * (offset & 3)
+        self._write_word(offset & ~3, value)
+
+    def _exception_of(self, offset: int) -> int:
+        return offset - _IPR + n.FIRST_IRQ if offset < _CPUID else offset - _SHPR + 4
+
+    def _priority(self, offset: int) -> int:
+        priority = self._cpu.nvic.priority_of(self._exception_of(offset))
+        return max(priority, 0)
+
+    def _set_priority(self, offset: int, value: int) -> None:
+        exception = self._exception_of(offset)
+        if not self._cpu.cortex.is_mainline and exception in (n.MEM_MANAGE, n.BUS_FAULT, n.USAGE_FAULT):
+            return
+        if exception < n.FIRST_IRQ + self._cpu.nvic.lines:
+            self._cpu.nvic.set_priority(exception, value)
+
+    def _read_word(self, offset: int) -> int:
+        nvic, cpu = self._cpu.nvic, self._cpu
+        if 0x10 <= offset < 0x20:
+            return self.systick.read(offset)
+        for base, found in (
+            (_ISER, nvic.enabled),
+            (_ICER, nvic.enabled),
+            (_ISPR, nvic.pending),
+            (_ICPR, nvic.pending),
+            (_IABR, nvic.active),
+        ):
+            if base <= offset < base + 0x40:
+                if base == _IABR and not self._cpu.cortex.is_mainline:
+                    return 0
+                first = n.FIRST_IRQ + 8 * (offset - base)
+                return sum(1 << bit for bit in range(32) if first + bit in found)
+        match offset:
+            case 0x004:
+                return (nvic.lines - 1) // 32
+            case 0xD00:
+                return cpu.cortex.cpuid
+            case 0xD04:
+                return self._interrupt_state()
+            case 0xD08:
+                return self.vector_table
+            case 0xD0C:
+                return 0xFA05 << 16 | nvic.group_shift << 8
+            case 0xD10:
+                return self._scr
+            case 0xD14:
+                return self._ccr
+            case 0xD24:
+                return self._handler_state()
+            case 0xD28:
+                return cpu.faults.configurable
+            case 0xD2C:
+                return cpu.faults.hard
+            case 0xD34:
+                return cpu.faults.memory_address
+            case 0xD38:
+                return cpu.faults.bus_address
+        if 0xD40 <= offset < 0xD40 + 4 * len(_FEATURES):
+            return _FEATURES[(offset - 0xD40) // 4] if cpu.cortex.is_mainline else 0
+        return self._plain.get(offset, 0)
+
+    def _write_word(self, offset: int, value: int) -> None:
+        if 0x10 <= offset < 0x20:
+            self.systick.write(offset, value)
+        elif 0x100 <= offset < _IABR:
+            self._write_interrupts(offset, value)
+        elif offset == _ICSR:
+            self._control_interrupts(value)
+        elif offset == _VTOR:
+            if self._cpu.cortex.has_vtor:
+                self.vector_table = value & 0xFFFF_FF80
+        elif offset == _AIRCR:
+            self._control_reset(value)
+        elif offset == _SCR:
+            self._scr = value & 0x1E
+        elif offset == _CCR:
+            self._configure(value)
+        elif offset in (_SHCSR, _CFSR, _HFSR, _MMFAR, _BFAR):
+            self._write_faults(offset, value)
+        elif offset == _MPU_CTRL and value & 1:
+            raise NotModelled("the MPU is not modelled (MPU_TYPE says that there is none): MPU_CTRL.ENABLE")
+        elif offset == _STIR and self._cpu.cortex.is_mainline:
+            self._write_interrupts(_ISPR + (value >> 5 & 15) * 4, 1 << (value & 31))
+        elif offset in _PLAIN:
+            self._plain[offset] = value
+
+    # ------------------------------------------------------------ NVIC
+
+    def _write_interrupts(self, offset: int, value: int) -> None:
+        nvic = self._cpu.nvic
+        kind, first = offset & ~0x7F, n.FIRST_IRQ + 8 * (offset & 0x3C)
+        chosen = {first + bit for bit in range(32) if value >> bit & 1 and first + bit < n.FIRST_IRQ + nvic.lines}
+        if kind == _ISER:
+            nvic.enabled |= chosen
+        elif kind == _ICER:
+            nvic.enabled -= chosen
+        elif kind == _ISPR:
+            nvic.pending |= chosen
+        else:
+            nvic.pending -= chosen - nvic.levels
+        self._cpu.attend()
+
+    def _interrupt_state(self) -> int:
+        """ICSR."""
+        nvic = self._cpu.nvic
+        vectactive = self._cpu.frames.exception_number()
+        pending = nvic.most_urgent() or 0
+        value = vectactive | pending << 12
+        value |= 1 << 11 if nvic.active <= {vectactive} else 0
+        value |= 1 << 22 if any(each >= n.FIRST_IRQ for each in nvic.pending & nvic.enabled) else 0
+        for bit, exception in ((26, n.SYSTICK), (28, n.PENDSV), (31, n.NMI)):
+            value |= (exception in nvic.pending) << bit
+        return value
+
+    def _control_interrupts(self, value: int) -> None:
+        pending = self._cpu.nvic.pending
+        for set_bit, clear_bit, exception in ((28, 27, n.PENDSV), (26, 25, n.SYSTICK), (31, None, n.NMI)):
+            if clear_bit is not None and value >> clear_bit & 1:
+                pending.discard(exception)
+            if value >> set_bit & 1:
+                pending.add(exception)
+        self._cpu.attend()
+
+    # ------------------------------------------------------------ SCB
+
+    def _control_reset(self, value: int) -> None:
+        """AIRCR."""
+        if value >> 16 != _KEY:
+            return
+        if value & 4:  # SYSRESETREQ
+            self._cpu.resetting = True
+            if self._cpu.cpu.in_access:
+                self._cpu.cpu.pause()
+        if self._cpu.cortex.is_mainline:
+            self._cpu.nvic.group_shift = value >> 8 & 7
+            self._cpu.attend()
+
+    def _configure(self, value: int) -> None:
+        """CCR."""
+        if not self._cpu.cortex.is_mainline:
+            return
+        for bit, name in _CCR_REFUSED.items():
+            if value & bit:
+                raise NotModelled(f"{name} is not modelled")
+        self._ccr = value & 0x7_011B | _CCR_STKALIGN
+
+    def _handler_state(self) -> int:
+        """SHCSR."""
+        nvic = self._cpu.nvic
+        value = 0
+        for rows, found in ((_ACTIVE, nvic.active), (_PENDED, nvic.pending), (_ENABLED, nvic.enabled)):
+            value |= sum(1 << bit for bit, exception in rows if exception in found)
+        return value
+
+    def _write_faults(self, offset: int, value: int) -> None:
+        faults, nvic = self._cpu.faults, self._cpu.nvic
+        if not self._cpu.cortex.is_mainline:
+            return
+        if offset == _SHCSR:
+            for rows, found in ((_PENDED, nvic.pending), (_ENABLED, nvic.enabled)):
+                for bit, exception in rows:
+                    (found.add if value >> bit & 1 else found.discard)(exception)
+            self._cpu.attend()
+        elif offset == _CFSR:
+            faults.configurable &= ~value
+        elif offset == _HFSR:
+            faults.hard &= ~value
+        elif offset == _MMFAR:
+            faults.memory_address = value
+        else:
+            faults.bus_address = value
+
+    def save(self) -> Any:
+        return super().save(), self.systick.save()
+
+    def restore(self, saved: Any) -> None:
+        ours, systick = saved
+        super().restore(ours)
+        self.systick.restore(systick)
+
+
+__all__ = ["STATUS", "SystemControl"]

@@ -1,0 +1,42 @@
+"""Errors of boards."""
+
+from __future__ import annotations
+
+from relink.errors import MachineError
+
+
+class BoardError(MachineError):
+    """A board cannot be built as described, or its guest did what the board cannot do."""
+
+
+class MemoryMapError(BoardError):
+    """The memory map is contradictory: regions overlap, are not aligned, or lie outside the address space."""
+
+
+class FirmwareError(BoardError):
+    """A firmware does not fit the board: no memory at its addresses, another CPU, no vector table."""
+
+
+class DeviceError(BoardError):
+    """The guest accessed a device in a way that the device does not allow; the message has the device's name."""
+
+
+class NotModelled(BoardError):
+    """The guest used a feature of the hardware that the board does not model, by its name."""
+
+
+class Deadlock(BoardError):
+    """The guest waits for an interrupt, and there is no event that could cause one."""
+
+    def __init__(self, pc: int, now: int) -> None:
+        self.pc, self.now = pc, now
+        super().__init__(f"waits for an interrupt at {pc:#x}, after {now} instructions, and none will come")
+
+
+class Lockup(BoardError):
+    """A fault in the handler of HardFault or NMI: the CPU has stopped for good. `pc` is where, `cause` the
+    fault."""
+
+    def __init__(self, pc: int, cause: str) -> None:
+        self.pc, self.cause = pc, cause
+        super().__init__(f"lockup at {pc:#x}: {cause}, where no exception can be taken")

@@ -1,0 +1,157 @@
+"""Running the guest on a board: a CPU with devices, time and interrupts around it.
+
+`run` is that of `Cpu` and takes its place in a machine. It returns for what a machine handles (traps, limits,
+faults that the profile does not take) and does all else itself:
+
+- the run is cut into pieces that end at the next event of the clock, exactly;
+- between two pieces events happen and interrupts are taken;
+- while an interrupt is pending that an instruction could enable, pieces are single blocks of code, since such an
+  instruction ends its block;
+- an instruction that waits moves the clock to the next event.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from emu.boards.errors import Deadlock
+from emu.boards.profile import Interrupts
+from emu.cpu.protocol import EVENTS, Stop, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from emu.boards.bus import Bus
+    from emu.boards.clock import Clock
+    from emu.boards.profile import Profile
+    from emu.cpu.protocol import Access, DeviceCpu
+
+
+class BoardStopped(Exception):
+    """Ends `Board.run`, with the guest ready to continue."""
+
+
+class Execution:
+    """Runs one board's guest (`emu.ports.Execution`)."""
+
+    def __init__(self, cpu: DeviceCpu, clock: Clock, bus: Bus, profile: Profile) -> None:
+        self._cpu, self._clock, self._bus, self._profile = cpu, clock, bus, profile
+        self.executed = 0  #: instructions of the last run
+        self._ran = 0  #: instructions of the current piece
+        self.pc = 0  #: where a guest that was stopped continues
+        self.stopping = False  #: set to end the current run of `Board.run` after this instruction
+        #: Resets the board; returns where the guest starts.
+        self.reset: Callable[[], int] = profile.reset
+        #: Surrounds an access that a device performs outside the engine.
+        self.perform = bus.perform
+        #: Asked at each stop: whether `Board.run` is to end.
+        self.until: Callable[[], bool] | None = None
+
+    def run(self, pc: int, *, max_instructions: int = 0, timeout: float = 0.0) -> Stop:
+        """See `Cpu.run`. Raises what devices and events raise, Deadlock, Lockup; `pc` is then where the guest
+        would continue.
+        """
+        deadline = time.monotonic() + timeout if timeout else 0.0
+        profile, done = self._profile, 0
+        self.pc = pc
+        try:
+            while True:
+                self._between()
+                if max_instructions and done >= max_instructions:
+                    return Stop(StopReason.INSTRUCTION_LIMIT, profile.code_address(self.pc))
+                left = max(deadline - time.monotonic(), 1e-6) if timeout else 0.0
+                try:
+                    stop = self._piece(max_instructions - done if max_instructions else 0, left)
+                finally:
+                    done += self._ran
+                if stop.reason in _GOING_ON:
+                    self.pc = profile.continuation(stop)
+                elif stop.reason is StopReason.WAIT:
+                    self._wait(stop)
+                    done += 1
+                else:
+                    after = None if stop.reason in _ENDS else profile.stopped(stop)
+                    if after is None:
+                        self.pc = profile.continuation(stop)
+                        return stop
+                    self.pc = after
+        finally:
+            self.executed = done
+
+    def _between(self) -> None:
+        """What happens between two instructions."""
+        profile = self._profile
+        self._clock.run_due()
+        if profile.resetting:
+            self.pc = self.reset()
+        if self.until is not None and self.until():
+            self.stopping = True
+        if self.stopping:
+            self.stopping = False
+            raise BoardStopped
+        if profile.changed:
+            state = profile.interrupts()
+            if state is Interrupts.READY:
+                self.pc = profile.take(self.pc)
+                state = profile.interrupts()
+            self._cpu.stops_at_blocks = state is Interrupts.MASKED
+            profile.changed = state is Interrupts.MASKED
+
+    def _piece(self, limit: int, timeout: float) -> Stop:
+        """Run up to the next event. An instruction in which a device has ended the run is finished."""
+        event = self._clock.next
+        if event is not None:
+            until_event = max(event - self._clock.time, 1)
+            limit = min(limit, until_event) if limit else until_event
+        self._ran = 0
+        stop = self._engine(limit, timeout)
+        while stop.reason is StopReason.DEVICE:
+            self.pc = self._profile.continuation(stop)
+            if (access := self._cpu.deferred) is not None:
+                self._cpu.answer(self._outside(access))
+            stop = self._engine(1, timeout)
+        return stop
+
+    def _outside(self, access: Access) -> int:
+        """Perform an access outside the engine, where the device may run the guest."""
+        pc, ran = self.pc, self._ran
+        try:
+            return self.perform(access)
+        finally:
+            self.pc, self._ran = pc, ran
+
+    def _engine(self, limit: int, timeout: float) -> Stop:
+        clock, cpu = self._clock, self._cpu
+        clock.in_run = True
+        try:
+            return cpu.run(self.pc, max_instructions=limit, timeout=timeout)
+        except BaseException:
+            self.pc = cpu.read_register("pc")
+            raise
+        finally:
+            clock.in_run = False
+            clock.time += cpu.executed
+            self._ran += cpu.executed
+
+    def _wait(self, stop: Stop) -> None:
+        """Let time pass until an interrupt ends the wait."""
+        clock, profile = self._clock, self._profile
+        clock.time += 1  # the instruction itself
+        self.pc = profile.after_wait(stop)
+        clock.run_due()
+        while not (profile.wakes() or self.stopping or profile.resetting):
+            event = clock.next
+            if event is None:
+                clock.time -= 1
+                self.pc = profile.continuation(stop)
+                raise Deadlock(stop.pc, clock.time)
+            clock.time = max(event, clock.time)
+            clock.run_due()
+        profile.changed = True
+
+
+#: After these a run continues where it was.
+_GOING_ON = frozenset({StopReason.INSTRUCTION_LIMIT, StopReason.BLOCK})
+#: These are for the caller.
+_ENDS = EVENTS | {StopReason.TRAP, StopReason.TIMEOUT}

@@ -1,0 +1,121 @@
+"""The memory of a board as data: RAM, ROM, flash and devices at fixed addresses.
+
+    memory = [Rom(0x0800_0000, 128 << 10), Ram(0x2000_0000, 20 << 10)]
+
+RAM and ROM consist of whole pages of 4 KiB. Devices may begin and end at any byte, several in one page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from emu.boards.errors import MemoryMapError
+from relink.arrays import U8
+from relink.memory.address_space import PAGE, Protection
+from relink.records import dataclass
+
+RW, RX, RWX = Protection.R | Protection.W, Protection.R | Protection.X, Protection.R | Protection.W | Protection.X
+
+
+class Pages(Protocol):
+    """A flash memory that can be mapped (`emu.boards.flash.Flash`)."""
+
+    base: int
+    size: int
+    name: str
+    pages: U8  #: the whole memory
+    after: list[Callable[[Any], object]]  #: called with each operation, which has `address` and `size`
+
+
+@dataclass(frozen=True)
+class Region:
+    """`size` bytes of memory at `start`. `contents` is the host's memory of it, page-aligned; None: new and
+    zero."""
+
+    start: int
+    size: int
+    protection: Protection
+    name: str
+    contents: U8 | None = None
+    erased: int = 0  #: the byte that fills new memory
+    flash: Pages | None = None  #: the flash memory that it is
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+    def holds(self, address: int, size: int = 1) -> bool:
+        return self.start <= address and address + size <= self.end
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.start:#x}, {self.end:#x})"
+
+
+def Ram(start: int, size: int, name: str = "ram", *, executable: bool = True) -> Region:  # noqa: N802
+    """RAM; zero at power-on."""
+    return Region(start, size, RWX if executable else RW, name)
+
+
+def Rom(start: int, size: int, name: str = "rom") -> Region:  # noqa: N802
+    """Memory that the guest cannot write; 0xFF where nothing was loaded."""
+    return Region(start, size, RX, name, erased=0xFF)
+
+
+def FlashMemory(flash: Pages) -> Region:  # noqa: N802
+    """A flash memory at its base, for reading and execution in place. Writes of the guest fault; it programs the
+    flash through a device's registers.
+    """
+    return Region(flash.base, flash.size, RX, flash.name, flash.pages, flash=flash)
+
+
+class Placed(Protocol):
+    """A device with its size."""
+
+    size: int
+    name: str
+
+
+def check(regions: Sequence[Region], devices: Mapping[int, Placed], mask: int) -> None:
+    """Raise MemoryMapError for a map that no board can have."""
+    for region in regions:
+        _check_range(str(region), region.start, region.size, mask)
+        if region.start % PAGE or region.size % PAGE:
+            raise MemoryMapError(f"{region} does not consist of whole pages of {PAGE} bytes")
+    for address, device in devices.items():
+        _check_range(f"{device.name} at {address:#x}", address, device.size, mask)
+    ranges = [(region.start, region.end, str(region)) for region in regions]
+    for address, device in devices.items():
+        ranges.append((address, address + device.size, f"{device.name} at {address:#x}"))
+    _check_overlaps(ranges)
+    _check_overlaps(
+        [(region.start, region.end, str(region)) for region in regions]
+        + [(low, high, "the pages of devices") for low, high in device_pages(devices)]
+    )
+
+
+def _check_range(what: str, start: int, size: int, mask: int) -> None:
+    if size <= 0:
+        raise MemoryMapError(f"{what} has no size")
+    if start < 0 or start + size > mask + 1:
+        raise MemoryMapError(f"{what} lies outside the address space, which ends at {mask:#x}")
+
+
+def _check_overlaps(ranges: Iterable[tuple[int, int, str]]) -> None:
+    before = (0, 0, "")
+    for each in sorted(ranges):
+        if each[0] < before[1]:
+            raise MemoryMapError(f"{each[2]} overlaps {before[2]}")
+        before = each
+
+
+def device_pages(devices: Mapping[int, Placed]) -> list[tuple[int, int]]:
+    """The ranges of whole pages that devices touch, merged."""
+    merged: list[tuple[int, int]] = []
+    for address in sorted(devices):
+        low, high = address & -PAGE, -(-(address + devices[address].size) // PAGE) * PAGE
+        if merged and low <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(high, merged[-1][1])
+        else:
+            merged.append((low, high))
+    return merged

@@ -1,0 +1,31 @@
+"""CPU models of boards, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from emu.boards.errors import BoardError
+
+if TYPE_CHECKING:
+    from emu.boards.profile import Profile
+
+
+def _cortex_m(name: str) -> Profile:
+    from emu.boards.cortex_m import CortexM
+
+    return CortexM(name)
+
+
+_CORTEX_M = ("m0", "m0plus", "m1", "m3", "m4", "m4f", "m7", "m23", "m33")
+
+#: Name -> what makes its profile.
+MODELS: Mapping[str, Callable[[str], Profile]] = {f"cortex-{name}": _cortex_m for name in _CORTEX_M}
+
+
+def profile_for(name: str) -> Profile:
+    """The profile of a CPU model. Raises BoardError for an unknown one."""
+    make = MODELS.get(name.lower())
+    if make is None:
+        raise BoardError(f"unknown CPU {name!r}; known are {', '.join(MODELS)}")
+    return make(name.lower())

@@ -1,0 +1,85 @@
+"""Profiles: what a CPU does at interrupts, exceptions and resets, beside executing instructions.
+
+The engine executes instructions. It stops at exceptions (a system call, a fault, an instruction that waits), at
+events of the clock, and where a device asks for it; then the profile changes registers and memory as the hardware
+would, and says where the guest continues. `emu.boards.cortex_m` is one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from emu.boards.clock import Clock
+    from emu.boards.device import Device
+    from emu.boards.firmware import Firmware
+    from emu.cpu.protocol import DeviceCpu, Stop
+    from emu.ports import Layout, Memory
+
+
+class Interrupts(enum.Enum):
+    """What a profile has to say between two instructions."""
+
+    NONE = "no interrupt is pending"
+    MASKED = "one is pending that an instruction may enable"
+    READY = "one is to be taken"
+
+
+class Profile(Protocol):
+    """The CPU of a board."""
+
+    name: str  #: of the CPU model
+    arch: str  #: canonical architecture name
+    address_mask: int  #: the highest address
+    model: str | None  #: of the engine (`emu.cpu.create.create_device_cpu`)
+    layout: Layout  #: where the machine's own memory lies, unless the board says otherwise
+    changed: bool  #: set by whatever may change the result of `interrupts`; cleared by that
+    resetting: bool  #: set when the guest has asked for a reset
+
+    def devices(self) -> Mapping[int, Device]:
+        """The CPU's own devices, by address."""
+
+    def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
+        """Called once, before everything else. `stop` is `Board.stop`."""
+
+    def check_firmware(self, firmware: Firmware) -> None:
+        """Raise FirmwareError for code of another CPU."""
+
+    def reset(self) -> int:
+        """Set all registers as a reset does; return the address at which the guest starts. Raises FirmwareError
+        where no firmware could have been meant, such as without a vector table.
+        """
+
+    def initial_stack(self) -> int | None:
+        """The top of the stack that a firmware has; None when the CPU does not say."""
+
+    def set_line(self, number: int, level: bool) -> None:
+        """An interrupt line of the board. Raises BoardError for a number the CPU does not have."""
+
+    def interrupts(self) -> Interrupts:
+        """Whether an interrupt is to be taken before the next instruction."""
+
+    def take(self, pc: int) -> int:
+        """Take the most urgent interrupt before the instruction at `pc`; return the address of its handler."""
+
+    def wakes(self) -> bool:
+        """Whether the CPU does not wait any more after an instruction that waits."""
+
+    def stopped(self, stop: Stop) -> int | None:
+        """After an exception: where the guest continues; None for what the caller of the guest must handle."""
+
+    def continuation(self, stop: Stop) -> int:
+        """The address at which a stopped guest continues, as the engine wants it (Arm: bit 0 in Thumb state)."""
+
+    def code_address(self, pc: int) -> int:
+        """The address of the instruction at which the guest continues."""
+
+    def after_wait(self, stop: Stop) -> int:
+        """The address of the instruction after one that waits."""
+
+    def save(self) -> Any:
+        """A copy of the state beside registers and devices, for `restore`."""
+
+    def restore(self, saved: Any) -> None: ...

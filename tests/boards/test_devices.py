@@ -1,0 +1,198 @@
+"""Devices: what the guest reads and writes, when, and what happens when a device raises, stops or calls back."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu.boards import Board, BoardError, Device, DeviceError, Ended, Register
+from emu.boards.peripherals import Timer, Uart
+from emu.errors import BudgetExceeded, GuestFault
+from tests.boards.guests import CODE, HERE, NOP, RAM, WFI, board, ldr, load, store
+
+PORT = 0x4000_0000
+
+
+class Recorder(Device):
+    """Notes accesses with their times; does as told at the `at`-th."""
+
+    size = 0x20
+
+    def __init__(self) -> None:
+        super().__init__(irq=1)
+        self.log: list[tuple[str, int, int, int, int]] = []
+        self.at, self.action = 0, lambda: None
+
+    def read(self, offset: int, size: int) -> int:
+        value = 0x8182_8384 + offset
+        self._note("r", offset, size, value)
+        return value
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        self._note("w", offset, size, value)
+
+    def _note(self, kind: str, *access: int) -> None:
+        self.log.append((kind, *access, self.clock.now))  # type: ignore[arg-type]
+        if len(self.log) == self.at:
+            self.action()
+
+
+LDM, STM = [0xC90D], [0xC10C]  # ldmia r1!, {r0, r2, r3}; stmia r1!, {r2, r3}
+
+
+def test_an_access_has_its_offset_width_value_and_time() -> None:
+    device = Recorder()
+    code = [*load(1, PORT), NOP, 0x7008, 0x888A, ldr(3, 1, 8), store(3, 1, 12), HERE]  # strb r0; ldrh r2, [r1, #4]
+    guest = board(code, {PORT: device})
+    assert guest.run(max_instructions=20) is Ended.LIMIT
+    assert device.log == [
+        ("w", 0, 1, 0, 3),
+        ("r", 4, 2, 0x8182_8388, 4),
+        ("r", 8, 4, 0x8182_838C, 5),
+        ("w", 12, 4, 0x8182_838C, 6),
+    ]
+    assert guest.machine.cpu.read_register("r2") == 0x8388
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("how", ["raise", "stop"])
+def test_a_device_may_end_the_run_at_any_access_of_an_instruction(at: int, how: str) -> None:
+    """The run continues as if nothing had happened, and no access is made twice."""
+    device = Recorder()
+    guest = board([*load(1, PORT), NOP, *LDM, *STM, NOP, HERE], {PORT: device})
+    device.at = at
+
+    class PowerCut(Exception):
+        pass
+
+    def cut() -> None:
+        raise PowerCut
+
+    if how == "raise":
+        device.action = cut
+        with pytest.raises(PowerCut):
+            guest.run(max_instructions=100)
+        place = CODE + (10 if at <= 3 else 12)
+        assert guest.pc & ~1 == place
+        assert guest.machine.cpu.read_register("r1") == (PORT if at <= 3 else PORT + 12)
+        device.action = lambda: None
+        device.log.pop()
+        assert guest.run(max_instructions=100) is Ended.LIMIT
+        return
+    device.action = guest.stop
+    assert guest.run(max_instructions=100) is Ended.STOPPED
+    assert guest.pc & ~1 == CODE + (12 if at <= 3 else 14)
+    assert guest.clock.time == (4 if at <= 3 else 5)
+    assert guest.run(max_instructions=10) is Ended.LIMIT
+    assert [entry[1] for entry in device.log] == [0, 4, 8, 12, 16]
+    assert guest.machine.cpu.read_register("r1") == PORT + 20
+
+
+def test_a_device_may_call_the_guest() -> None:
+    """Its caller has all registers as before, flags included."""
+
+    class Doubler(Device):
+        size = 4
+        calls_guest = True
+
+        def read(self, offset: int, size: int) -> int:
+            return int(guest.call(CODE + 0x41, "int(int)", 21))
+
+    code = [*load(1, PORT), *load(2, 77), 0x2A4D, ldr(0, 1), 0xD000, 0x2000, HERE]  # cmp r2, #77; ldr; beq .+4
+    code += [NOP] * (0x20 - len(code)) + [0x1800, 0x2100, 0x2200, 0x4770]
+    guest = board(code, {PORT: Doubler()})
+    guest.run(max_instructions=20)
+    assert guest.machine.cpu.read_registers(("r0", "r1", "r2")) == [42, PORT, 77]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ([0x7008], "write of 1 bytes at port"),  # strb
+        ([0x8808], "read of 2 bytes at port"),  # ldrh
+        ([0x3102, ldr(0, 1)], "not aligned"),
+        ([ldr(0, 1, 8)], "no such register"),
+    ],
+    ids=["byte", "halfword", "unaligned", "reserved"],
+)
+def test_accesses_that_a_device_refuses_name_it(code: list[int], words: str) -> None:
+    class Port(Device):
+        size, widths = 0x20, (4,)
+        only = Register(0)
+
+    guest = board([*load(1, PORT), *code, HERE], {PORT: Port()})
+    with pytest.raises(DeviceError, match=words):
+        guest.run(max_instructions=20)
+
+
+def test_several_devices_share_a_page_and_what_is_between_faults() -> None:
+    first, second = Recorder(), Recorder()
+    guest = board(
+        [*load(1, PORT), ldr(0, 1), ldr(2, 1, 0x40), ldr(3, 1, 0x24)], {PORT: first, PORT + 0x30: second}
+    )
+    guest.profile.faults_to = "raise"  # type: ignore[attr-defined]
+    with pytest.raises(GuestFault, match="0x40000024"):
+        guest.run(max_instructions=20)
+    assert (len(first.log), len(second.log)) == (1, 1)
+    assert second.log[0][1] == 0x10
+    assert guest.pc & ~1 == CODE + 12
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50, 999])
+def test_a_timer_interrupt_arrives_at_the_instruction(count: int) -> None:
+    """Two runs are equal, and the interrupt is taken after exactly `count` instructions."""
+    timer = Timer(irq=0)
+    setup = [*load(1, PORT), *load(2, 0xE000_E100), 0x2301, store(3, 2), *load(0, count), store(0, 1, 8), 0x2307]
+    code = [*setup, store(3, 1), *[NOP] * 1000, HERE]
+    taken = []
+    for _ in range(2):
+        guest = board(code, {PORT: Timer(irq=0)}, handlers={16: [HERE]})
+        guest.profile.observers.append(lambda event: taken.append((event.time, event.pc)))  # type: ignore[attr-defined]
+        guest.run(max_instructions=2000)
+    instructions = 4 + 1 + 1 + 2 + 1 + 1  # before the store that starts the timer
+    place = CODE + 2 * len(setup) + 2 * count
+    assert taken == [(instructions + count, place)] * 2
+    assert timer.irq == 0
+
+
+def test_a_limit_is_exact_and_the_run_continues() -> None:
+    uart = Uart()
+    code = [*load(1, PORT), *load(0, 0x41), store(0, 1), 0x3001, 0xE7FC]  # again: str; add; b again
+    guest = board(code, {PORT: uart})
+    for _ in range(100):
+        assert guest.run(max_instructions=7) is Ended.LIMIT
+    assert guest.clock.time == 700
+    assert uart.output[:5] == b"ABCDE"
+    assert len(uart.output) == (700 - 4 + 2) // 3
+
+
+def test_until_is_asked_between_pieces_and_timeout_raises() -> None:
+    uart = Uart()
+    guest = board([*load(1, PORT), store(0, 1), 0xE7FD], {PORT: uart})
+    uart.on_byte = lambda byte: guest.stop() if len(uart.output) == 3 else None
+    assert guest.run() is Ended.STOPPED
+    assert len(uart.output) == 3
+    guest.clock.after(1000, lambda: None)
+    assert guest.run(until=lambda: guest.clock.time > 900) is Ended.UNTIL
+    with pytest.raises(BudgetExceeded):
+        guest.run(timeout=0.05)
+
+
+def test_waiting_skips_to_the_next_event_and_is_refused_without_one() -> None:
+    from emu.boards import Deadlock
+
+    guest = board([0xB672, WFI, NOP, WFI, NOP, HERE])
+    guest.profile.pend(15)  # type: ignore[attr-defined]
+    with pytest.raises(Deadlock):
+        guest.profile.nvic.pending.clear() or guest.run()  # type: ignore[attr-defined]
+    assert guest.pc & ~1 == CODE + 2
+    guest.clock.after(1_000_000, lambda: guest.profile.pend(15))  # type: ignore[attr-defined]
+    with pytest.raises(BudgetExceeded):
+        guest.machine.runner.run_program(guest.pc, {}, 5, None)
+    assert guest.clock.time > 1_000_000
+
+
+def test_a_board_that_was_not_reset_has_nowhere_to_run() -> None:
+    from emu.boards import Ram
+
+    with pytest.raises(BoardError, match="never reset"):
+        Board("cortex-m3", memory=[Ram(RAM, 0x1000)]).run()
