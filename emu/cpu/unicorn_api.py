@@ -36,8 +36,6 @@ from relink.errors import AddressSpaceError
 __all__ = [
     "EMU_STOP",
     "FAULTS",
-    "MMIO_READ",
-    "MMIO_WRITE",
     "NO_COUNT",
     "NO_TIMEOUT",
     "PROTECTION",
@@ -315,11 +313,6 @@ class Seen:
         for record in (self._memory, self._exception, self._syscall):
             record.take()
 
-
-MMIO_READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_size_t)
-MMIO_WRITE = ctypes.CFUNCTYPE(
-    None, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_size_t
-)
 
 _EVERYWHERE = (1, 0)
 

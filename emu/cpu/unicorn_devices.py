@@ -32,6 +32,8 @@ from emu.cpu.unicorn_api import reg_read
 from emu.cpu.unicorn_stops import UnicornStops
 from relink.errors import AddressSpaceError, MachineError
 
+_READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_size_t)
+_WRITE = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_size_t)
 _Made: TypeAlias = tuple[bool, int, int]  #: (write, address, value) of an access that was made
 _MASKS: Final = {size: (1 << 8 * size) - 1 for size in (1, 2, 4, 8)}
 _EVER: Final = 1 << 62  #: the limit of a run without one: devices need the counter
@@ -138,7 +140,7 @@ def _calls(windows: _Windows, port: DevicePort, base: int) -> tuple[Any, Any]:
         if windows is not None and port is not None:
             windows.call(port, True, base + offset, size, value)
 
-    return api.MMIO_READ(read), api.MMIO_WRITE(write)
+    return _READ(read), _WRITE(write)
 
 
 class UnicornDevices(UnicornStops):

@@ -86,13 +86,11 @@ class Runner:
     ) -> None:
         self.cpu, self.memory, self.heap = cpu, memory, heap  #: the parts of an `emu.ports.Guest`
         self.callbacks: Callbacks  #: set by who makes host functions, which are made with this
-        self._execution = execution
         self.max_instructions, self.timeout = max_instructions, timeout
         self.depth = 0  #: number of calls in progress
         self.in_host = False  #: during a call: whether a host function is running, which may call the guest
         self._user = RLock()  # held by the thread that uses the machine
-        self._traps = traps
-        self._stack = stack
+        self._execution, self._traps, self._stack = execution, traps, stack
         self._arch = self.convention_name = convention.arch
         self._frame = frame
         self._describe_fault = describe_fault
