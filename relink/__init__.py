@@ -77,6 +77,8 @@ if TYPE_CHECKING:
         TlsAssigned,
         on,
     )
+    from relink.export.chunks import Chunk, ExportError
+    from relink.export.firmware import read_firmware
     from relink.image import BoundSymbol, Image, Symbol
     from relink.link_map import (
         DiscardedGroup,
@@ -117,27 +119,33 @@ if TYPE_CHECKING:
     from relink.search.search_path import Finder, SearchPath, Source
 
 __all__ = [
-    "ARCHITECTURES", "AddressSpace", "AddressSpaceError", "Architecture", "BindMode", "BoundSymbol", "Copied",
-    "CoreDump", "CoreImage", "DataAddress", "DebugInfoError", "Decoded", "DefinedSymbols", "DestructorDone",
-    "DestructorStarting", "DiscardedGroup", "DuplicateSymbol", "ElfError", "Entries", "Event", "Finder",
-    "FloatAbi", "FloatAbiMismatch", "GotSlot", "GuestAccessError", "HostMemory", "IfuncResolved", "Image",
-    "ImageClosed", "ImageLoaded", "ImageMapped", "ImageOpened", "ImageRelocated", "Import", "InitialiserDone",
-    "InitialiserStarting", "KernelModule", "LibraryNotFound", "LinkError", "LinkErrors", "LinkMap", "LinkScript",
-    "Linker", "Load", "LoadFailed", "LoadOptions", "LoadOrderError", "LoadRolledBack", "Lookup", "MachineError",
-    "MalformedElf", "MapCommon", "MapSection", "MapSegment", "MapStub", "MapSymbol", "MemoryRegion", "Module",
-    "Names", "NotElf", "Observer", "OutputSection", "Pages", "Phase", "PlacedImage", "PlacedSection", "Plan",
-    "Policy", "Protection", "ReferenceKind", "Region", "RegionOverflow", "RelinkError", "Reloc", "Relocated",
-    "RelocationError", "RelocationHandler", "RelocationOutOfImage", "RelocationOverflow", "RelocationVetoed",
-    "RelocationsApplied", "Role", "Scan", "ScannedLibrary", "ScannedSection", "ScannedSegment", "ScriptError",
-    "SearchPath", "SectionOverlap", "SegmentMapped", "Source", "Stage", "Symbol", "SymbolBound",
-    "SymbolDefinition", "SymbolRequest", "SymbolSource", "SymbolsBound", "ThreadLocal", "TlsAssigned",
-    "TlsError", "TlsModule", "TlsVariant", "Truncated", "UnknownArchitecture", "UnknownRelocation",
-    "UnplacedSection", "UnresolvedSymbol", "UnsupportedElf", "UnsupportedRelocation", "UseAfterUnload",
-    "VersionNotFound", "architecture", "architecture_of", "decode", "decode_memory", "on", "read_script",
+    "ARCHITECTURES", "AddressSpace", "AddressSpaceError", "Architecture", "BindMode", "BoundSymbol", "Chunk",
+    "Copied", "CoreDump", "CoreImage", "DataAddress", "DebugInfoError", "Decoded", "DefinedSymbols",
+    "DestructorDone", "DestructorStarting", "DiscardedGroup", "DuplicateSymbol", "ElfError", "Entries", "Event",
+    "ExportError", "Finder", "FloatAbi", "FloatAbiMismatch", "GotSlot", "GuestAccessError", "HostMemory",
+    "IfuncResolved", "Image", "ImageClosed", "ImageLoaded", "ImageMapped", "ImageOpened", "ImageRelocated",
+    "Import", "InitialiserDone", "InitialiserStarting", "KernelModule", "LibraryNotFound", "LinkError",
+    "LinkErrors", "LinkMap", "LinkScript", "Linker", "Load", "LoadFailed", "LoadOptions", "LoadOrderError",
+    "LoadRolledBack", "Lookup", "MachineError", "MalformedElf", "MapCommon", "MapSection", "MapSegment",
+    "MapStub", "MapSymbol", "MemoryRegion", "Module", "Names", "NotElf", "Observer", "OutputSection", "Pages",
+    "Phase", "PlacedImage", "PlacedSection", "Plan", "Policy", "Protection", "ReferenceKind", "Region",
+    "RegionOverflow", "RelinkError", "Reloc", "Relocated", "RelocationError", "RelocationHandler",
+    "RelocationOutOfImage", "RelocationOverflow", "RelocationVetoed", "RelocationsApplied", "Role", "Scan",
+    "ScannedLibrary", "ScannedSection", "ScannedSegment", "ScriptError", "SearchPath", "SectionOverlap",
+    "SegmentMapped", "Source", "Stage", "Symbol", "SymbolBound", "SymbolDefinition", "SymbolRequest",
+    "SymbolSource", "SymbolsBound", "ThreadLocal", "TlsAssigned", "TlsError", "TlsModule", "TlsVariant",
+    "Truncated", "UnknownArchitecture", "UnknownRelocation", "UnplacedSection", "UnresolvedSymbol",
+    "UnsupportedElf", "UnsupportedRelocation", "UseAfterUnload", "VersionNotFound", "architecture",
+    "architecture_of", "decode", "decode_memory", "on", "read_firmware", "read_script",
 ]  # fmt: skip
 
 #: Module -> the names imported from it. Names in `__all__` that are not listed here are in `relink.errors`.
 _HOMES = {
+    "export.chunks": (
+        "Chunk",
+        "ExportError",
+    ),
+    "export.firmware": ("read_firmware",),
     "objects.placed": (
         "PlacedImage",
         "PlacedSection",

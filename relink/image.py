@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ from relink.resolve.scopes import ScopeRecord, breadth_first
 from relink.resolve.sources import SymbolDefinition
 
 if TYPE_CHECKING:
+    from relink.export.chunks import Chunk
     from relink.link_map import GotSlot, LinkMap, MapSection, MapStub
     from relink.objects.combined import CombinedObjects
     from relink.objects.kernel_module import KernelModule
@@ -243,6 +246,37 @@ class Image(Module):
     def stub(self, symbol: str) -> MapStub:
         """The stub for calls to a symbol. Raises LinkError."""
         return self.link_map().stub(symbol)
+
+    def chunks(self) -> list[Chunk]:
+        """The bytes that a device stores for the image, and where: those in memory now, by address.
+
+        Sections that are loaded elsewhere (`OutputSection.load_in`) are there. Raises ExportError, UseAfterUnload.
+        """
+        from relink.export.image_file import ImageFile
+
+        self.check_open()
+        return ImageFile(self, self.relocated).chunks("chunks")
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        format: str | None = None,
+        *,
+        fill: int | None = None,
+        gap_limit: int = 1 << 24,
+        family: int | None = None,
+    ) -> None:
+        """Write the image as a file: "bin", "hex", "srec", "uf2" or "elf", by default what the suffix says.
+
+        `fill` is the byte for gaps (None: that of the first region), `gap_limit` the largest gap in a "bin" in
+        bytes, `family` UF2's family ID. Raises ExportError, OSError, UseAfterUnload.
+        """
+        from relink.export.image_file import ImageFile, format_named
+
+        self.check_open()
+        wanted = format_named(self.name, os.fspath(path), format)
+        content = ImageFile(self, self.relocated).to_bytes(wanted, fill, gap_limit, family)
+        Path(path).write_bytes(content)
 
     def bindings(self) -> Iterator[BoundSymbol]:
         """The bindings of all symbols that relocations refer to; then those of lazily bound slots that have been

@@ -66,6 +66,7 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("relocate",),
         ("link_map", "core_dump"),
         ("link_map_builder",),
+        ("export",),
         ("image",),
         ("search",),
         ("events",),

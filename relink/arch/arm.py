@@ -337,5 +337,6 @@ ARM = Architecture(
         ),
     ),
     flags_problem=flags_problem,
+    plain_flags=EF_ARM_EABI_VER5,
     float_abi=float_abi,
 )

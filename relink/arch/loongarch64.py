@@ -379,6 +379,7 @@ LOONGARCH64 = Architecture(
     detours=(Detour(bytes.fromhex("00000050"), OFFS_26, 0, 0, STUB),),  # b
     branch_reach=1 << 27,
     flags_problem=flags_problem,
+    plain_flags=0x43,  # object ABI v1, double-precision floating-point ABI
     float_abi=float_abi,
     runs_init_fini=False,
 )

@@ -254,6 +254,7 @@ RISCV64 = Architecture(
     stub=STUB_64,
     detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_64, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,
+    plain_flags=0x5,  # RVC, double-precision floating-point ABI
     float_abi=float_abi,
     runs_init_fini=False,
     rebases_dynamic_section=False,
@@ -295,6 +296,7 @@ RISCV32 = Architecture(
     stub=STUB_32,
     detours=(Detour(_JAL, J_TYPE, 0, 0, STUB_32, padding=_NOPS, unit=4),),
     flags_problem=flags_problem,
+    plain_flags=0x5,  # RVC, double-precision floating-point ABI
     float_abi=float_abi,
     runs_init_fini=False,
     rebases_dynamic_section=False,

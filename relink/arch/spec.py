@@ -344,6 +344,7 @@ class Architecture:
     got_header: int = 0  #: reserved words at the start of the GOT, for the dynamic linker
     #: Why an image with these e_flags cannot be linked (None: it can).
     flags_problem: Callable[[int], str | None] = lambda flags: None
+    plain_flags: int = 0  #: e_flags for code of which nothing is known: those of the usual ABI
     #: The floating-point convention for e_flags and an object's build attributes (empty: none). None: the image
     #: passes no floating-point values, or the ISA has only one convention.
     float_abi: Callable[[int, bytes], FloatAbi | None] = lambda flags, attributes: None

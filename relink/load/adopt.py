@@ -30,6 +30,8 @@ from relink.memory import placement as place
 from relink.memory.address_space import AddressSpace, Region
 from relink.memory.buffers import read_words
 from relink.memory.rebased import check_relocated, header_vaddr
+from relink.memory.runs import Runs
+from relink.memory.sparse import clusters
 from relink.module import Adopted, TlsModule
 from relink.search import graph
 from relink.search.graph import Node
@@ -86,7 +88,7 @@ class Adoption(Load):
     def _check_room(self, name: str, region: Region) -> None:
         """Raise LinkError when the region overlaps another image."""
         for image in self.state.images:
-            if image.base < region.end and region.address < image.base + image.region.size:
+            if any(_overlap(one, other) for one in _parts(image.region) for other in _parts(region)):
                 raise LinkError(name, f"is at {region.address:#x}, which overlaps {image.name}")
 
     def _check_unchanged(self) -> None:
@@ -103,6 +105,14 @@ class Adoption(Load):
         if not self.relocated:
             write_back(self.state.memory, self.plan.root, self._rollback)
         super()._publish()
+
+
+def _parts(region: Region) -> tuple[Region, ...]:
+    return region.parts or (region,)
+
+
+def _overlap(one: Region, other: Region) -> bool:
+    return one.address < other.end and other.address < one.end
 
 
 def read_image(memory: AddressSpace, address: int, source: Source | None, name: str | None) -> Decoded:
@@ -137,6 +147,8 @@ def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
         raise LinkError(
             decoded.name, f"has the load bias {bias & mask:#x}, which is not a multiple of the page size"
         )
+    if decoded.is_fixed and len(clusters(decoded)) > 1:
+        return _copy_parts(memory, decoded)
     place.check_contiguous(decoded)
     low, size = place.first_vaddr(decoded), place.region_size(decoded)
     held = sum(segment.memsz for segment in decoded.segments)
@@ -149,6 +161,23 @@ def copy_region(memory: AddressSpace, decoded: Decoded, bias: int) -> Region:
         buffer[segment.vaddr - low : segment.vaddr - low + segment.memsz] = np.frombuffer(content, np.uint8)
     pages = place.pages(decoded)
     return Region((low + bias) & mask, size, buffer, decoded.name, pages, foreign=True)
+
+
+def _copy_parts(memory: AddressSpace, decoded: Decoded) -> Region:
+    """The same for a program whose segments are far apart: firmware with flash and RAM."""
+    runs = Runs(clusters(decoded))
+    whole = Region(
+        place.first_vaddr(decoded), place.region_size(decoded), np.zeros(runs.size, np.uint8), decoded.name
+    )
+    for segment in decoded.segments:
+        content = memory.read(segment.vaddr, segment.memsz)
+        start = runs.index(segment.vaddr)
+        whole.buffer[start : start + segment.memsz] = np.frombuffer(content, np.uint8)
+    starts = zip(runs.runs, runs.offsets, strict=False)
+    views = ((run, whole.buffer[offset : offset + run.size]) for run, offset in starts)
+    whole.parts = tuple(Region(run.start, run.size, view, decoded.name, foreign=True) for run, view in views)
+    whole.foreign, whole.pages = True, place.pages(decoded, whole)
+    return whole
 
 
 # ---------------------------------------------------------------- thread-local storage

@@ -6,12 +6,15 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from relink.arch import Architecture, architecture_of
 from relink.elf import Decoded, Header
 from relink.elf.constants import FileType
 from relink.elf.decode import decode_opened
 from relink.elf.source import is_archive, open_source
 from relink.errors import UnsupportedElf
+from relink.export.magic import is_firmware
 from relink.objects.options import ObjectOptions
 from relink.search.decoded_cache import CACHE
 from relink.search.search_path import Source
@@ -34,7 +37,8 @@ def open_image(
     """Decode a file and check that it is for `arch` and loadable. Raises ElfError; UnsupportedElf for an archive
     when `archives` is False.
 
-    Relocatable objects, archives and lists of them are combined into one image by `options` (see
+    The bytes of a HEX, S-record or UF2 file become an executable (see `relink.export.firmware`). Relocatable
+    objects, archives and lists of them are combined into one image by `options` (see
     `relink.objects.archive_members`, `relink.objects.combine`).
     """
     if isinstance(source, (list, tuple)):
@@ -53,6 +57,10 @@ def open_image(
         if not archives:  # opening a thin one would read its members, wherever they are
             raise UnsupportedElf(opened, "is an archive, not a shared library")
         return open_objects([source], arch, opened, options)
+    if is_firmware(data):
+        from relink.export.firmware import read_firmware  # imported late: rarely needed
+
+        data = np.frombuffer(read_firmware(data.tobytes(), arch, name=opened), np.uint8)
     decoded = decode_opened(opened, path, data)
     if decoded.header.type == FileType.REL:
         check_architecture(decoded.name, decoded.header, arch)

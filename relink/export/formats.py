@@ -1,0 +1,131 @@
+"""File formats of device memory: raw bytes, Intel HEX, Motorola S-records and UF2 (Microsoft's UF2 specification).
+
+HEX and S-records are written and read by bincopy.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from relink.export.chunks import Chunk, ExportError, flat, joined
+from relink.export.magic import UF2_FIRST, UF2_SECOND
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_ADDRESSES = 1 << 32  #: all formats but raw bytes have 32-bit addresses
+_LARGEST = 1 << 28  #: limit for the bytes that a file describes
+_UF2 = struct.Struct("<8I476sI")
+_UF2_END = 0x0AB1_6F30
+_UF2_PAGE, _UF2_BLOCK = 256, 512
+_NOT_MAIN_FLASH, _HAS_FAMILY = 1, 0x2000
+SUFFIXES = {
+    "bin": "bin", "raw": "bin", "hex": "hex", "ihex": "hex", "ihx": "hex", "srec": "srec", "s19": "srec",
+    "s28": "srec", "s37": "srec", "mot": "srec", "uf2": "uf2", "elf": "elf", "axf": "elf", "out": "elf",
+}  # fmt: skip
+
+
+class Firmware(NamedTuple):
+    """The content of a file: bytes by address, and the address where execution begins, if the file says."""
+
+    chunks: list[Chunk]
+    entry: int | None = None
+
+
+# ---------------------------------------------------------------- writing
+
+
+def to_bytes(
+    name: str,
+    firmware: Firmware,
+    format: str,
+    *,
+    fill: int = 0,
+    gap_limit: int = 1 << 24,
+    family: int | None = None,
+) -> bytes:
+    """The file's content in one of the formats but "elf". Raises ExportError."""
+    chunks = firmware.chunks
+    if format == "bin":
+        return flat(name, chunks, fill, gap_limit)
+    if not chunks:
+        raise ExportError(name, format, "there are no bytes to store")
+    if chunks[-1].end > _ADDRESSES:
+        problem = f"addresses up to {chunks[-1].end - 1:#x}, the format has 32 bits"
+        raise ExportError(name, format, problem)
+    if format == "uf2":
+        return _to_uf2(chunks, fill, family)
+    file = _bincopy().BinFile()
+    for chunk in chunks:
+        file.add_binary(chunk.data, chunk.address)
+    if firmware.entry is not None and firmware.entry < _ADDRESSES:
+        file.execution_start_address = firmware.entry
+    text: str = file.as_ihex() if format == "hex" else file.as_srec()
+    return text.encode()
+
+
+def _to_uf2(chunks: Sequence[Chunk], fill: int, family: int | None) -> bytes:
+    """Blocks of whole pages: boot loaders program pages of 256 bytes."""
+    pages: dict[int, bytearray] = {}
+    for chunk in chunks:
+        start = chunk.address
+        while start < chunk.end:
+            page = start // _UF2_PAGE * _UF2_PAGE
+            stop = min(page + _UF2_PAGE, chunk.end)
+            content = pages.setdefault(page, bytearray([fill] * _UF2_PAGE))
+            content[start - page : stop - page] = chunk.data[start - chunk.address : stop - chunk.address]
+            start = stop
+    flags, value = (_HAS_FAMILY, family) if family is not None else (0, 0)
+    blocks = []
+    for number, (page, content) in enumerate(sorted(pages.items())):
+        head = UF2_FIRST, UF2_SECOND, flags, page, _UF2_PAGE, number, len(pages), value
+        blocks.append(_UF2.pack(*head, bytes(content), _UF2_END))
+    return b"".join(blocks)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_firmware_bytes(name: str, data: bytes, format: str, at: int | None = None) -> Firmware:
+    """The content of a file in one of the formats but "elf"; raw bytes are `at` an address. Raises ExportError."""
+    if format == "bin":
+        if at is None:
+            raise ExportError(name, format, "raw bytes have no address: give one")
+        return Firmware(joined(name, format, [Chunk(at, data)]))
+    if format == "uf2":
+        return Firmware(joined(name, format, _from_uf2(name, data)))
+    file = _bincopy().BinFile()
+    try:
+        text = data.decode("ascii")
+        (file.add_ihex if format == "hex" else file.add_srec)(text, overwrite=False)
+    except UnicodeDecodeError as error:
+        raise ExportError(name, format, f"is not text: {error}") from None
+    except (_bincopy().Error, ValueError, IndexError) as error:
+        raise ExportError(name, format, str(error) or "is damaged") from None
+    chunks = joined(name, format, [Chunk(segment.address, bytes(segment.data)) for segment in file.segments])
+    return Firmware(chunks, file.execution_start_address)
+
+
+def _from_uf2(name: str, data: bytes) -> list[Chunk]:
+    chunks: list[Chunk] = []
+    if len(data) % _UF2_BLOCK:
+        raise ExportError(name, "uf2", f"{len(data)} bytes are not a number of blocks of {_UF2_BLOCK}")
+    for number in range(0, len(data), _UF2_BLOCK):
+        start, second, flags, address, size, index, _, _, content, end = _UF2.unpack_from(data, number)
+        where = f"block {number // _UF2_BLOCK}"
+        if (start, second, end) != (UF2_FIRST, UF2_SECOND, _UF2_END):
+            raise ExportError(name, "uf2", f"{where} has no magic numbers")
+        if size > len(content) or address + size > _ADDRESSES:
+            raise ExportError(name, "uf2", f"{where} ({index}) has {size} bytes for {address:#x}")
+        if not flags & _NOT_MAIN_FLASH:
+            chunks.append(Chunk(address, content[:size]))
+    return chunks
+
+
+def _bincopy() -> ModuleType:
+    import bincopy  # imported late: slow to import
+
+    module: ModuleType = bincopy
+    return module
