@@ -35,8 +35,13 @@ _MARKER = (
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     options.add(parser)
+    # pytest rewrites the assertions of all that comes with a plug-in: 250 files here, which takes 2 s where the
+    # result cannot be kept, and is of no use to anybody. There is no public way to decline.
+    marked = getattr(getattr(pluginmanager, "rewrite_hook", None), "_must_rewrite", None)
+    if isinstance(marked, set):
+        marked -= {"emu", "relink"}
 
 
 @pytest.hookimpl(wrapper=True)

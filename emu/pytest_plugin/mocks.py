@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 from emu.calls.declared import dwarf_types
+from emu.calls.dwarf_types import DwarfTypes
 from emu.calls.prototypes import parse_prototype
 from emu.calls.store import View
 from emu.calls.types import Prototype
@@ -169,8 +170,8 @@ def _prototype(loaded: Loaded, name: str, given: str | Prototype | None) -> Prot
         text = hosted.prototype
         return text if isinstance(text, Prototype) else parse_prototype(text, arch)
     with suppress(RelinkError):
-        if (sibling := loaded.sibling()) is not None and (text := dwarf.prototype(sibling, name)) is not None:
-            return parse_prototype(text, arch, library.types.scope)
+        if (sibling := loaded.sibling()) is not None:
+            return DwarfTypes(dwarf.debug_types(sibling), machine.convention.data, sibling.name).prototype(name)
     return None
 
 

@@ -114,7 +114,7 @@ def _lines(frame: Frame) -> Iterator[str]:
 
 
 def _shown(call: GuestCall, loaded: Loaded) -> str:
-    symbol = loaded.machine.symbolize(call.address, source=False)
+    symbol = loaded.machine.symbolize(call.address & loaded.machine.arch.code_address_mask, source=False)
     name = symbol.symbol if symbol.symbol is not None and not symbol.offset else str(symbol)
     text = f"{name}({', '.join(map(_value, call.arguments))})"
     if call.error is not None:

@@ -20,10 +20,14 @@ from emu.errors import ConstructorFault, GuestFault
 from emu.pytest_plugin import options
 from emu.pytest_plugin.marks import Wanted, wanted
 from relink.errors import RelinkError
-from relink.records import cached_property
+from relink.records import cached_property, replace
 
 if TYPE_CHECKING:
     from emu.pytest_plugin.pool import Loaded, Pool
+
+
+#: clang describes the functions that a file calls, but not for these targets (LLVM 22): for those it does.
+_SIBLINGS = {"loongarch64": "riscv64", "thumb": "arm"}
 
 
 class Session:
@@ -160,16 +164,15 @@ class Session:
             pytest.fail(str(error), pytrace=False)
 
     def _sibling(self, want: Wanted, target: Target) -> Path | None:
-        """The library for another target with the same sizes of types.
-
-        clang describes the functions that a file calls, but for LoongArch (LLVM 22).
-        """
-        if target.arch != "loongarch64" or not want.values.get("sources"):
+        """The library for another target with the same sizes of types: see `_SIBLINGS`."""
+        if target.name not in _SIBLINGS or not want.values.get("sources"):
             return None
-        other = TARGETS["riscv64"]
+        other = TARGETS[_SIBLINGS[target.name]]
         try:
             recipe = want.recipe(other, options.words(self.config, "cflags"))
-            return None if recipe is None else build(recipe, find(other, self._compiler), self.store)[0]
+            if recipe is None:
+                return None
+            return build(replace(recipe, kind="so"), find(other, self._compiler), self.store)[0]
         except BuildError:
             return None
 

@@ -1,4 +1,8 @@
-"""A library's tests, in Python, on each of its targets: `pytest examples/own_library`."""
+"""A library's tests, in Python, on each of its targets: `pytest examples/own_library`.
+
+The plug-in of relink-emu builds own.c for every target, and gives each test the library in its state after the
+load (see docs/pytest.md).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,10 @@ import zlib
 import numpy as np
 import pytest
 
-from emu import CallError, Library
+from emu import CallError, GuestFault, Library, UnresolvedCall
+from emu.pytest_plugin.control import Guest
+
+pytestmark = pytest.mark.relink("own.c", arches="all thumb", cflags="-Wall -Werror")
 
 
 def test_numbers(lib: Library) -> None:
@@ -97,8 +104,27 @@ def test_structures_behind_an_ellipsis(lib: Library) -> None:
     assert lib.sum_points(2, point(1, 2), point(3, 4)) == 46
 
 
-def test_a_host_function_that_takes_and_gives_structures(lib: Library) -> None:
+def test_a_function_of_the_device_that_takes_and_gives_structures(lib: Library, guest: Guest) -> None:
+    ask = guest.mock("ask", side_effect=lambda origin, z, n: (origin.x + n, origin.y + int(z.re * z.im)))
     assert lib.asked(7) == (110, 201)
+    assert ask.calls == [((3, 4), (1.5, -2.0), 7)]
+
+
+def test_without_the_device_there_is_no_answer(lib: Library, guest: Guest) -> None:
+    with guest.raises(UnresolvedCall, symbol="ask"):
+        lib.asked(7)
+
+
+def test_which_function_another_calls(lib: Library, guest: Guest) -> None:
+    moved = guest.spy("moved")
+    guest.mock("ask", returns=(1, 2))
+    assert lib.asked(0) == (101, 202)
+    assert moved.calls == [((1, 2), 100, 200)]
+
+
+def test_a_null_pointer_is_a_fault(lib: Library, guest: Guest) -> None:
+    with guest.raises(GuestFault, symbol="ring_get"):
+        lib.ring_get(None)
 
 
 def test_variables(lib: Library) -> None:
@@ -123,6 +149,20 @@ BAD = [
     ("visit", ([], 0, lambda where: 0, 0), r"argument 3 \(visitor\) of visit: .* does not take the 2 arguments"),
     ("scale", (["x"], 1, 1.0), r"argument 1 \(values\) of scale, element 0: 'x' does not convert to double"),
 ]
+
+
+def test_each_test_has_the_variables_as_they_are_after_the_load(lib: Library) -> None:
+    assert lib.symbols["origin"].value == (3, 4)
+    assert lib.symbols["calls"].value == 0
+
+
+@pytest.mark.relink(kind="o")
+def test_the_same_as_a_relocatable_object(lib: Library, guest: Guest) -> None:
+    guest.mock("ask", returns=(5, 6))
+    assert lib.asked(0) == (105, 206)
+    assert lib.thrice(-7) == -21
+    assert lib.crc32(b"123456789", 9) == zlib.crc32(b"123456789")
+    assert lib.symbols["origin"].value == (3, 4)
 
 
 def test_what_does_not_fit_is_told(lib: Library) -> None:

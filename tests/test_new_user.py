@@ -1,0 +1,85 @@
+"""The pytest plug-in as a new user has it: the wheel in a fresh environment, and nothing of the checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+IN_THE_WHEEL = ("pyproject.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "NOTICE", "relink", "emu")
+RING_C = "int add(int a, int b) { return a + b; }\n"
+TEST = 'import pytest\n\npytestmark = pytest.mark.relink(sources="*.c")\n\n\ndef test_add(lib):\n    {}\n'
+UNREACHABLE = re.compile(r"NewConnectionError|ConnectTimeout|NameResolutionError|No matching distribution found")
+
+pytestmark = [pytest.mark.network, pytest.mark.xdist_group("new user")]
+
+
+def run(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=900
+    )
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with the wheel, its extra `pytest`, and pytest-xdist."""
+    place = tmp_path_factory.mktemp("new-user")
+    source = place / "source"
+    source.mkdir()
+    for name in IN_THE_WHEEL:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, source / name)
+    venv.create(place / "environment", with_pip=True)
+    python = place / "environment" / "bin" / "python"
+    pip(python, "wheel", "--no-deps", "--wheel-dir", str(place), str(source))
+    (wheel,) = place.glob("*.whl")
+    pip(python, "install", "pytest-xdist", f"relink-emu[pytest] @ {wheel.as_uri()}")
+    shutil.rmtree(source)
+    return python
+
+
+def pip(python: Path, *words: str) -> None:
+    done = run([str(python), "-m", "pip", "--quiet", *words], python.parent, os.environ)
+    if done.returncode and UNREACHABLE.search(done.stderr):
+        pytest.skip("the package index cannot be reached")
+    assert done.returncode == 0, done.stderr
+
+
+def output_of_pytest(python: Path, folder: Path, *options: str) -> str:
+    """What pytest prints in a folder, with an environment that knows nothing of this checkout."""
+    home = folder.parent / "home"
+    home.mkdir(exist_ok=True)
+    environment = {"HOME": str(home), "PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
+    return run([str(python), "-m", "pytest", *options], folder, environment).stdout
+
+
+def test_five_lines_run_on_seven_architectures(python: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "ring büffer"
+    folder.mkdir()
+    (folder / "ring.c").write_text(RING_C)
+    (folder / "test_ring.py").write_text(TEST.format("assert lib.add(2, 3) == 5"))
+    for options in ((), ("-n", "auto"), ("-p", "no:cacheprovider")):
+        assert "7 passed" in output_of_pytest(python, folder, *options)
+    (folder / "test_ring.py").write_text(TEST.format("assert lib.add(2, 3) == 6"))
+    shown = output_of_pytest(python, folder, "-k", "riscv32")
+    assert "last calls of the guest" in shown
+    assert "add(2, 3) -> 5" in shown
+
+
+def test_the_example_passes_without_the_checkout(python: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(ROOT / "examples" / "own_library", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shown = output_of_pytest(python, folder, "-q", "-n", "auto")
+    assert re.search(r"\b\d{3} passed", shown), shown
+    assert "failed" not in shown
+    assert "skipped" not in shown
+    assert str(ROOT) not in shown
+    assert sys.prefix not in shown
