@@ -148,13 +148,14 @@ def _scalar_parts(rules: CallingConvention, ctype: Floating) -> tuple[Part, ...]
 
 
 def _vector(rules: CallingConvention, ctype: Vector, *, in_registers: bool) -> Shape:
-    known = {8, 16} if rules.vectors_as_integers else set(rules.vector_arguments)
+    known = rules.integer_vectors | rules.vector_arguments.keys()
     if ctype.size not in known or (ctype.element.size == ctype.size and ctype.size == 16):
         raise CallError(
             f"compilers do not agree on how {rules.arch} passes {ctype}: vectors of "
             f"{' or '.join(map(str, sorted(known)))} bytes can be passed"
         )
-    parts = (Part(Bank.VECTOR, 0, ctype.size),) if in_registers and rules.vector_arguments else ()
+    own = in_registers and ctype.size in rules.vector_arguments
+    parts = (Part(Bank.VECTOR, 0, ctype.size),) if own else ()
     return Shape(parts, not parts, ctype.size, min(ctype.alignment, max(rules.argument_alignment, 16)))
 
 

@@ -134,7 +134,8 @@ class CallingConvention:
     #: Size of a vector -> the registers that pass it (of the same bank; "a:b" are two registers, the lower first).
     vector_arguments: Mapping[int, tuple[str, ...]] = field(repr=False)
     vector_results: Mapping[int, tuple[str, ...]] = field(repr=False)
-    vectors_as_integers: bool  #: a vector without such a register is passed like an integer; else it is refused
+    #: Sizes of vectors that are passed like integers, large ones as their address. Others are refused.
+    integer_vectors: frozenset[int]
     aggregates: Aggregates
     aggregate_limit: int | None  #: bytes; what is larger, and in no register of its own, is passed as its address
     result_limit: int  #: bytes; a larger structure is returned in memory, unless its members have registers
@@ -198,7 +199,7 @@ def float_variants(page: CallingConvention, *abis: FloatAbi) -> tuple[CallingCon
             float_results={size: page.float_results[size] for size in kept[abi]},
             vector_arguments={},
             vector_results={},
-            vectors_as_integers=True,
+            integer_vectors=page.integer_vectors | page.vector_arguments.keys(),
         )
         for abi in abis
     )

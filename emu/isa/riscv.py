@@ -77,7 +77,7 @@ def _convention(arch: str, word: int) -> CallingConvention:
         float_results={2: _FLOATS[:2], 4: _FLOATS[:2], 8: _FLOATS[:2]},
         vector_arguments={},
         vector_results={},
-        vectors_as_integers=True,
+        integer_vectors=frozenset({2, 4, 8, 16}),
         aggregates=Aggregates.FLATTENED,
         aggregate_limit=2 * word,
         result_limit=2 * word,

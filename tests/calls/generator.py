@@ -71,9 +71,7 @@ class Generator:
         self.model = rules.data
         self.dice = dice
         self._float16 = float16
-        self._vectors = tuple(rules.vector_arguments) if vectors and not rules.vectors_as_integers else ()
-        if vectors and rules.vectors_as_integers:
-            self._vectors = (8, 16)
+        self._vectors = tuple(rules.integer_vectors | rules.vector_arguments.keys()) if vectors else ()
         self._structs: list[Struct] = []
         self._prefix = ""
 
@@ -141,8 +139,9 @@ class Generator:
 
     def _vector(self) -> Vector:
         size = self.dice.choice(self._vectors)
-        names = ["signed char", "short", "int", "float"] + ["long long", "double"] * (size == 16)
-        return vector(self.model, self._named(self.dice.choice(names)), size)
+        names = ("signed char", "short", "int", "float", "long long", "double")
+        known = [found for found in map(self._named, names) if sized(found).size < size]
+        return vector(self.model, self.dice.choice(known), size)
 
     def _named(self, name: str) -> CType:
         found = scalar(self.model, [name] if name in FORMAT_NAMES else name.split())
