@@ -1,0 +1,41 @@
+"""Prototypes that a compiler gets wrong by its own psABI: `both_ways` does not try them with that compiler.
+
+Each has a minimal program in docs/calls.md, "Bugs of compilers".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from emu.calls.classify import leaves
+from emu.calls.types import CType, Floating, Struct
+from tests.calls.generator import Case
+
+
+class Bug(NamedTuple):
+    compiler: str
+    targets: tuple[str, ...]
+    is_hit: Callable[[Case], bool]
+    what: str
+
+
+def _halves(ctype: CType) -> bool:
+    """Whether a type is an aggregate of nothing but `_Float16`."""
+    found = list(leaves(ctype)) if isinstance(ctype, Struct) else []
+    return bool(found) and all(isinstance(leaf.type, Floating) and leaf.type.size == 2 for leaf in found)
+
+
+BUGS = (
+    Bug(
+        "gcc",
+        ("aarch64",),
+        lambda case: any(map(_halves, case.extras)),
+        "va_arg of a homogeneous aggregate of _Float16 reads memory before it is written (GCC 12, -O2)",
+    ),
+)
+
+
+def is_hit(compiler: str, target: str, case: Case) -> bool:
+    """Whether a bug of a compiler concerns a case."""
+    return any(bug.compiler == compiler and target in bug.targets and bug.is_hit(case) for bug in BUGS)
