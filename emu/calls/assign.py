@@ -79,6 +79,8 @@ class Assigner:
         passed.
         """
         rules = self.convention
+        if isinstance(ctype, Struct) and ctype.by_reference:
+            return Reference(self._integers(Shape((), True, rules.word_size, rules.word_size), extra=extra))
         shape = classify(rules, ctype, not self._floats_are_integers(extra=extra))
         if not shape.size:
             return ()  # an empty structure of C: nothing is passed (GCC, clang)
@@ -196,6 +198,8 @@ def result_location(
     """
     if isinstance(ctype, Void):
         return ()
+    if isinstance(ctype, Struct) and ctype.by_reference:
+        return None
     base_standard = base_standard and convention.variadic is VariadicRule.ALL_AS_INTEGERS
     shape = classify(convention, ctype, not base_standard)
     limits = {

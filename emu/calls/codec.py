@@ -153,6 +153,7 @@ class _StructPacker:
         self._fields = ctype.fields
         self._packers: dict[str, Packer] = {}
         self._plain = None if ctype.is_union else _plain_struct(ctype)
+        self._virtual = any(member.name.startswith("_vptr") for member in ctype.members or ())
 
     def pack(self, value: object, buffers: Lender | None) -> bytes:
         kind = value.__class__
@@ -166,6 +167,8 @@ class _StructPacker:
             if seen is not self._ctype and not same_type(seen, self._ctype):
                 raise CallError(f"{self._label}: a {seen} is no {self._ctype}")
             return bytes(value)
+        if self._virtual:  # nothing tells its table's address
+            raise CallError(f"{self._label}: {self._ctype} has virtual functions: give an object of the guest")
         if isinstance(value, Mapping):
             return self._from_mapping(value, buffers)
         if isinstance(value, bytes | bytearray) and len(value) == self._size:

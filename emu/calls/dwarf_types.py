@@ -298,7 +298,7 @@ class DwarfTypes:
         size = self._writer.attribute(die, "DW_AT_byte_size")
         if not isinstance(size, int):
             return
-        refused = "C++ passes it by reference" if self._is_passed_by_reference(die) else ""
+        refused = ""
         members: list[Member] = []
         for child in die.iter_children():
             if child.tag == "DW_TAG_variant_part":
@@ -309,10 +309,8 @@ class DwarfTypes:
                 members.append(self._member(child))
             except (NotCError, CallError, DebugInfoError) as error:
                 refused = refused or str(error)
-        inner = (each.type for each in members)
-        refused = refused or next(
-            (each.refused for each in inner if isinstance(each, Struct) and each.refused), ""
-        )
+        inner = [found for each in members if isinstance(found := _element(each.type), Struct)]
+        refused = refused or next((each.refused for each in inner if each.refused), "")
         placed = [member for member in members if member.bits is None]
         natural = max((max(_alignment(each.type), each.align) for each in members), default=1)
         packed = any(each.offset % (each.align or _alignment(each.type)) for each in placed) or size % natural != 0
@@ -320,6 +318,7 @@ class DwarfTypes:
         given = self._writer.attribute(die, "DW_AT_alignment")
         struct.complete(tuple(members), size, max(natural, given if isinstance(given, int) else 1), natural)
         struct.packed, struct.refused = packed, refused
+        struct.by_reference = self._is_passed_by_reference(die) or any(each.by_reference for each in inner)
 
     def _is_passed_by_reference(self, die: DIE) -> bool:
         """Whether a C++ class has a copy constructor or destructor that is not trivial (Itanium C++ ABI, 1.1)."""
@@ -372,6 +371,12 @@ class DwarfTypes:
         else:
             first += 8 * offset
         return Member(name, ctype, first // 8, (first, width), align)
+
+
+def _element(ctype: CType) -> CType:
+    while isinstance(ctype, Array):
+        ctype = ctype.target
+    return ctype
 
 
 def _alignment(ctype: CType) -> int:

@@ -10,7 +10,8 @@ from emu.calls.codec import packer
 from emu.calls.lender import Lender
 from emu.calls.marshal import NAN_BOX, Decoder, Encoder, decoder, result_scalar_encoder, scalar_encoder
 from emu.calls.records import Unpacker, unpacker
-from emu.calls.types import Complex, CType, Floating, Pointer, Struct, Vector, Void, sized
+from emu.calls.store import View, address_of
+from emu.calls.types import Complex, CType, Floating, Pointer, Struct, Vector, Void, same_type, sized
 from emu.isa.convention import CallingConvention
 
 
@@ -21,6 +22,7 @@ class Aggregate(NamedTuple):
     size: int  #: bytes
     read: Unpacker
     by_reference: bool
+    in_place: bool  #: whether the function gets the caller's object, not a copy
 
 
 def is_aggregate(ctype: CType) -> bool:
@@ -32,6 +34,8 @@ def argument_encoder(rules: CallingConvention, ctype: CType, location: Location,
     """The encoder of one argument, for its location."""
     if isinstance(location, Reference):
         pack, alignment = packer(rules, ctype, label), sized(ctype).alignment
+        if isinstance(ctype, Struct) and ctype.by_reference:
+            return _object_encoder(rules, ctype, label)
 
         def refer(value: object, buffers: Lender | None) -> int:
             assert buffers is not None
@@ -43,6 +47,22 @@ def argument_encoder(rules: CallingConvention, ctype: CType, location: Location,
         return scalar_encoder(rules, ctype, label, box=NAN_BOX if boxed else 0)
     pack, box = packer(rules, ctype, label), NAN_BOX if boxed and location[0].size == 4 else 0
     return lambda value, buffers: int.from_bytes(pack(value, buffers), "little") | box
+
+
+def _object_encoder(rules: CallingConvention, ctype: Struct, label: str) -> Encoder:
+    """The encoder of a C++ object that is passed as its address: no constructor or destructor is run. An object of
+    the guest is passed itself.
+    """
+    pack, alignment = packer(rules, ctype, label), sized(ctype).alignment
+
+    def refer(value: object, buffers: Lender | None) -> int:
+        assert buffers is not None
+        address = address_of(value) if isinstance(value, View) and same_type(value._ctype_, ctype) else None
+        if isinstance(address, int):
+            return address
+        return buffers.lend(pack(value, buffers), alignment)
+
+    return refer
 
 
 def _is_float_register(rules: CallingConvention, location: Location) -> bool:
@@ -60,7 +80,13 @@ def argument_decoder(ctype: CType, location: Location) -> Decoder:
 def aggregates(rules: CallingConvention, types: Sequence[CType], locations: Sequence[Location]) -> list[Aggregate]:
     """The arguments that `argument_decoder` decodes only partly."""
     return [
-        Aggregate(number, sized(ctype).size, unpacker(rules, ctype), isinstance(place, Reference))
+        Aggregate(
+            number,
+            sized(ctype).size,
+            unpacker(rules, ctype),
+            isinstance(place, Reference),
+            isinstance(ctype, Struct) and ctype.by_reference,
+        )
         for number, (ctype, place) in enumerate(zip(types, locations, strict=True))
         if is_aggregate(ctype) or isinstance(place, Reference)
     ]

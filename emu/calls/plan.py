@@ -42,7 +42,7 @@ from emu.calls.passing import (
 )
 from emu.calls.places import in_registers, is_simple, may_lend, on_stack, registers_read
 from emu.calls.prototypes import parse_prototype, parse_type
-from emu.calls.store import Store
+from emu.calls.store import GuestStore, Store
 from emu.calls.types import CType, Parameter, Prototype, VaListType, Void, sized
 from emu.calls.values import decode_float
 from emu.calls.varargs import RegisterArguments, VaList, VarArgs, gather
@@ -286,8 +286,11 @@ class CallPlan:
                 found.append(RegisterArguments(guest, self._assigner.copy(), registers, stack))
         for number in self._va_lists:
             found[number] = VaList(guest, self.convention, found[number])
-        for number, size, read, by_reference in self._aggregates:
+        for number, size, read, by_reference, in_place in self._aggregates:
             bits = found[number]
+            if in_place:
+                found[number] = read(GuestStore(guest.memory, bits & self._word_mask), 0)
+                continue
             if by_reference:
                 data = guest.memory.read(bits & self._word_mask, size)
             else:

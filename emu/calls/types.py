@@ -170,12 +170,11 @@ class Member(NamedTuple):
 
 
 class Struct:
-    """A structure or union. Without members (None) it is incomplete and can only be a pointer's target. Compared
-    by structure: name, members and layout; cycles through pointers count as equal. `fill`, if given, is called on
-    first access to the layout and must call `complete`.
+    """A structure or union. Without members (None) it is incomplete: only a pointer's target. Compared by name,
+    members and layout; cycles through pointers count as equal. `fill` must `complete` it on first access.
     """
 
-    __slots__ = ("_fill", "alignment", "members", "name", "natural", "packed", "refused", "size")
+    __slots__ = ("_fill", "alignment", "by_reference", "members", "name", "natural", "packed", "refused", "size")
 
     size: int | None  #: bytes, if known
     alignment: int  #: bytes
@@ -183,6 +182,7 @@ class Struct:
     members: tuple[Member, ...] | None
     packed: bool  #: whether its members are unaligned
     refused: str  #: why it cannot be passed by value, or empty
+    by_reference: bool  #: whether C++ passes it as its address: it has a destructor or copy constructor to run
 
     def __init__(self, name: str, size: int | None = None, fill: Callable[[Struct], object] | None = None) -> None:
         self.name = name  #: with its keyword: "struct point"; "struct" without a tag
@@ -192,7 +192,7 @@ class Struct:
 
     def _set(self, members: tuple[Member, ...] | None, size: int | None, alignment: int, natural: int) -> None:
         self.members, self.size, self.alignment, self.natural = members, size, alignment, natural
-        self.packed, self.refused = False, ""
+        self.packed, self.refused, self.by_reference = False, "", False
 
     def complete(self, members: tuple[Member, ...], size: int, alignment: int, natural: int) -> Struct:
         """Set its members, once, and return it."""

@@ -209,28 +209,47 @@ CXX = """
 struct base { int a; double b; };
 struct derived : base { float c; int size() const { return 1; } };
 struct owner { int a; ~owner(); };
-struct copied { int a; copied(const copied &); };
-struct holder { owner inner; };
-struct virt { virtual int f(); int a; };
+struct copied { int a; short b; copied(const copied &); copied(int x, int y) : a(x), b(y) {} };
+struct holder { int before; copied inner[2]; };
+struct virt { virtual int f() { return a * 2; } int a; };
 enum class kind : unsigned char { one = 1, big = 200 };
+static virt made;
 extern "C" {
 float third(derived d) { return d.c + d.a; }
-int owns(owner o) { return o.a; }
-int copies(copied c) { return c.a; }
-int holds(holder h) { return h.inner.a; }
-int virtual_one(virt v) { return v.a; }
+int owns(int before, owner o, int after) { return before + o.a * 10 + after * 100; }
+int copies(copied c) { c.a++; return c.a; }
+int holds(holder h) { return h.before + h.inner[1].b; }
+copied gives(int a, int b) { return copied(a, b); }
+int relays(copied (*asked)(copied c, int n), int n) { copied c(n, 7); return asked(c, n + 1).b; }
+virt &make(int a) { made.a = a; return made; }
+int virtual_one(virt v) { return v.f(); }
 int kinds(kind k) { return (int)k; }
 int refers(const base &b) { return b.a; }
 }
+copied::copied(const copied &c) : a(c.a), b(c.b) {}
 """
 
 
-def test_classes_of_cxx() -> None:
-    with Machine("aarch64") as machine:
-        lib = machine.load(compiled("aarch64", CXX, "-g", language="c++"), allow_unresolved=True)
+@pytest.mark.parametrize("arch", ["x86_64", "i386", "aarch64", "arm", "riscv64", "riscv32", "loongarch64"])
+def test_classes_of_cxx(arch: str) -> None:
+    def asked(c: Any, n: int) -> Any:
+        c.b = 9  # the caller's own object
+        return (c.a, n)
+
+    with Machine(arch) as machine:
+        path = compiled(arch, CXX, "-g", "-Wno-return-type-c-linkage", language="c++")
+        lib = machine.load(path, allow_unresolved=True)
         assert lib.third({"c": 1.5, "a": 2}) == 3.5
         assert lib.kinds("big") == 200
         assert lib.refers((7, 1.0)) == 7
-        for function in ("owns", "copies", "holds", "virtual_one"):
-            with pytest.raises(CallError, match=r"C\+\+ passes it by reference|incomplete"):
-                lib[function]((1,))
+        assert lib.owns(1, (2,), 3) == 321
+        assert lib.copies((4, 5)) == 5
+        assert lib.holds((1, [(2, 3), (4, 5)])) == 6
+        assert lib.gives(-3, 4) == (-3, 4)
+        assert lib.relays(asked, 5) == 6
+        kept = lib.gives(1, 2)
+        assert lib.copies(kept) == 2
+        assert kept.a == 1, "Python's object is copied"
+        assert lib.virtual_one(lib.make(21).contents) == 42
+        with pytest.raises(CallError, match="has virtual functions: give an object of the guest"):
+            lib.virtual_one((1,))
