@@ -64,7 +64,7 @@ class Inspector:
         """Inspect the first block of a run. Called outside of runs."""
         if pc in self._known:
             return
-        code = self._fetch(pc, _PAGE - pc % _PAGE)
+        code = self._fetch(pc, _PAGE - pc % _PAGE + _LONGEST)  # an instruction may go on in the next page
         found = list(self._find(code, pc, to_branch=True))
         if found:
             self._watch(found)

@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu import unicorn_api as api
+from emu.cpu.code_pages import CodePages
 from emu.cpu.observed import ObservedEngine
 from emu.cpu.pages import PAGE_SIZE, PageMap, Piece
 from emu.cpu.protocol import Protection, Stop, StopReason
@@ -46,6 +47,7 @@ from emu.cpu.unicorn_devices import UnicornDevices
 from emu.cpu.unicorn_isas import CPSR_IT, ISAS, MODELS
 from emu.cpu.unicorn_registers import Closed
 from emu.cpu.unicorn_stops import BLOCK_ENDED, REFUSED
+from emu.cpu.untranslatable import UNTRANSLATABLE
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import AddressSpaceError, MachineInUse, UnsupportedElf
 
@@ -84,13 +86,16 @@ class UnicornCpu(UnicornDevices, ObservedEngine):
         isa = ISAS[arch] if model is None else MODELS[arch, model]
         self._handle = handle = api.open_engine(arch, isa)
         super().__init__(handle, isa)
-        self._seen = api.Seen()
         self._kept = [self._look, self._seen.callbacks]
         self._free = weakref.finalize(self, _release, handle, self._watch, self._kept)
         self._free.atexit = False  # a thread that outlives the main thread may be in the engine
         api.install_recorders(handle, isa, self._seen)
         self._pages = PageMap()
+        if arch in UNTRANSLATABLE:
+            self._code_pages = CodePages(handle, arch, self._pages)
         self._install_stops()
+        if self._code_pages is not None and self._inspector is not None:
+            self._code_pages.on_search = self._inspector.forget
         self._trap_start = self._trap_end = 0
         self._native: Any = None
         for name, bits in isa.setup.items():
@@ -120,6 +125,8 @@ class UnicornCpu(UnicornDevices, ObservedEngine):
             raise AddressSpaceError("mapping overlaps the trap range", address=address, size=size)
         self._pages.add(address, memoryview(cast(Any, buffer)), protection)
         host = ctypes.c_void_p(buffer.ctypes.data)
+        if self._code_pages is not None:
+            protection = self._code_pages.engine_protection(protection)
         status = api.uclib.uc_mem_map_ptr(self._handle, address, size, api.PROTECTION[protection], host)
         if status != uc.UC_ERR_OK:
             self._pages.remove(address, size)
@@ -134,6 +141,9 @@ class UnicornCpu(UnicornDevices, ObservedEngine):
         for piece, low, high in self._pages.covering(address, size, "protect of unmapped memory"):
             self._forget(piece, low, high)  # before the protection changes, while the engine can still find them
         self._pages.protect(address, size, protection)
+        if self._code_pages is not None:
+            self._code_pages.forget(address, size)
+            protection = self._code_pages.engine_protection(protection)
         status = api.uclib.uc_mem_protect(self._handle, address, size, api.PROTECTION[protection])
         api.check(status, "protect memory", address, size)
         if self._observed is not None:
@@ -147,6 +157,8 @@ class UnicornCpu(UnicornDevices, ObservedEngine):
             self._forget(piece, low, high)
         api.check(api.uclib.uc_mem_unmap(self._handle, address, size), "unmap memory", address, size)
         self._pages.remove(address, size)
+        if self._code_pages is not None:
+            self._code_pages.forget(address, size)
 
     def read(self, address: int, size: int) -> bytes:
         """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
@@ -190,6 +202,8 @@ class UnicornCpu(UnicornDevices, ObservedEngine):
                 self._inspector.forget(low, high)
             if self._observed is not None:
                 self._observed.forget(low, high)
+            if self._code_pages is not None:
+                self._code_pages.changed(low, high)
             api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
 
     # ---------------------------------------------------------------- running

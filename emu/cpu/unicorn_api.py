@@ -18,19 +18,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
 import unicorn.arm64_const
 import unicorn.arm_const
 import unicorn.riscv_const
 import unicorn.unicorn_const as uc
 import unicorn.x86_const
-from numpy.typing import NDArray
 from unicorn.unicorn_py3.unicorn import Uc, uclib
 
-from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Protection, StopReason
 from emu.cpu.stop_hook import MULTIPLIER, StopRequest
-from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, UnicornIsa, gdt_entry
+from emu.cpu.unicorn_isas import UnicornIsa
 from relink.errors import AddressSpaceError
 
 __all__ = [
@@ -40,7 +37,6 @@ __all__ = [
     "NO_TIMEOUT",
     "PROTECTION",
     "Context",
-    "Gdt",
     "Seen",
     "Watched",
     "add_hook",
@@ -55,6 +51,7 @@ __all__ = [
     "reg_read_batch",
     "reg_write",
     "reg_write_batch",
+    "register_number",
     "register_slots",
     "stop_request",
     "uc",
@@ -180,12 +177,17 @@ _BUFFERS: Mapping[int, Any] = {
 }
 
 
+def register_number(module: str, constant: str) -> int:
+    """Unicorn's number of a register, by the names in `UnicornIsa`."""
+    return int(getattr(_CONSTANTS[module], f"UC_{module.upper()}_REG_{constant}"))
+
+
 def register_slots(isa: UnicornIsa) -> dict[str, tuple[int, Any, Any]]:
     """Name -> (Unicorn's number, a buffer of the register's width, a reference to the buffer)."""
     slots = {}
     for name, (constant, size) in isa.names.items():
         buffer = _BUFFERS[size]()
-        identifier = getattr(_CONSTANTS[isa.constants], f"UC_{isa.constants.upper()}_REG_{constant}")
+        identifier = register_number(isa.constants, constant)
         slots[name] = (identifier, buffer, ctypes.byref(buffer))
     return slots
 
@@ -214,47 +216,6 @@ class Context:
         check(uclib.uc_context_restore(handle, self.pointer), "restore a context")
 
 
-class _DescriptorTable(ctypes.Structure):
-    """uc_x86_mmr, as GDTR wants it."""
-
-    _fields_ = (
-        ("selector", ctypes.c_uint16),
-        ("base", ctypes.c_uint64),
-        ("limit", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-    )
-
-
-class Gdt:
-    """i386: a page with a GDT: flat segments (loading %gs makes the engine read them all) and %gs's segment."""
-
-    def __init__(self, handle: ctypes.c_void_p) -> None:
-        self._handle = handle
-        room = np.zeros(2 * PAGE_SIZE, np.uint8)
-        self._page: NDArray[np.uint8] = room[-room.ctypes.data % PAGE_SIZE :][:PAGE_SIZE]
-        host = ctypes.c_void_p(self._page.ctypes.data)
-        status = uclib.uc_mem_map_ptr(handle, GDT_PAGE, PAGE_SIZE, uc.UC_PROT_READ, host)
-        check(status, "map the descriptor table", GDT_PAGE, PAGE_SIZE)
-        self._describe(GDT_FLAT, gdt_entry(0, 0))
-        table = _DescriptorTable(0, GDT_PAGE, 8 * (GDT_TLS + 1) - 1, 0)
-        check(uclib.uc_reg_write(handle, unicorn.x86_const.UC_X86_REG_GDTR, ctypes.byref(table)), "load GDTR")
-        for segment in ("SS", "DS", "ES"):
-            self._select(segment, GDT_FLAT, 0)
-
-    def set_thread_pointer(self, address: int) -> None:
-        """Have %gs select a segment at `address`."""
-        self._describe(GDT_TLS, gdt_entry(address, 3))
-        self._select("GS", GDT_TLS, 3)
-
-    def _describe(self, index: int, entry: bytes) -> None:
-        self._page[8 * index : 8 * index + 8] = np.frombuffer(entry, np.uint8)
-
-    def _select(self, segment: str, index: int, privilege: int) -> None:
-        selector = ctypes.c_uint16(index << 3 | privilege)
-        register = getattr(unicorn.x86_const, f"UC_X86_REG_{segment}")
-        check(uclib.uc_reg_write(self._handle, register, ctypes.byref(selector)), f"load {segment}")
-
-
 # ---------------------------------------------------------------- hooks
 
 _HOOK_ARGUMENTS = ctypes.c_size_t  # engine and user data, which are not used
@@ -272,6 +233,9 @@ class _Record:
         self._layout = struct.Struct(layout)
         self._buffer = bytearray(self._layout.size)
         self.write = partial(self._layout.pack_into, self._buffer, 0)
+
+    def peek(self) -> tuple[int, ...]:
+        return self._layout.unpack_from(self._buffer)
 
     def take(self) -> tuple[int, ...] | None:
         """Take the arguments; None if there was no call since. The first, the engine, is never 0."""
@@ -297,6 +261,11 @@ class Seen:
             _INTERRUPT_HOOK(self._exception.write),
             _INSTRUCTION_HOOK(self._syscall.write),
         )
+
+    def access(self) -> tuple[int, int]:
+        """(address, bytes) of the memory fault last recorded, which remains; (0, 0) if there is none."""
+        arguments = self._memory.peek()
+        return arguments[2], arguments[3]
 
     def address(self) -> int | None:
         """The data address of a memory fault, once."""

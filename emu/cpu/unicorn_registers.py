@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from emu.cpu import unicorn_api as api
 from emu.cpu.float_state import FloatState
+from emu.cpu.gdt import Gdt
 from emu.cpu.protocol import CpuContext
 from emu.cpu.unicorn_api import reg_read
 from emu.cpu.unicorn_isas import UnicornIsa
@@ -54,7 +55,7 @@ class UnicornRegisters:
         self._interworking = frozenset({"pc", "r15"} if isa.constants == "arm" else ())
         self._suspended: int | None = None  # Arm: the address at which a fault or limit may have left an IT block
         self._running = 0  # the thread that runs the guest; 0: none
-        self._gdt = api.Gdt(handle) if isa.thread_pointer is None else None
+        self._gdt = Gdt(handle) if isa.thread_pointer is None else None
         self._float_state = FloatState(handle)
 
     def _refuse_other_threads(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from emu.cpu import unicorn_api as api
 from emu.cpu import watchdog
+from emu.cpu.code_pages import CodePages, Store
 from emu.cpu.finders import FINDERS
 from emu.cpu.inspector import Inspector, Verdict
 from emu.cpu.meter import Meter
@@ -23,6 +24,8 @@ from relink.errors import AddressSpaceError, MachineError
 if TYPE_CHECKING:
     from emu.cpu.unicorn_events import UnicornEvents
 
+_PROTECTION: Final = frozenset({uc.UC_ERR_FETCH_PROT, uc.UC_ERR_WRITE_PROT})
+_ONE: Final = ctypes.c_size_t(1)
 REFUSED: Final = -1  #: the status for an instruction that `emu.cpu.inspector` refuses
 BLOCK_ENDED: Final = -2  #: the status at the end of a block, with `stops_at_blocks`
 
@@ -45,6 +48,9 @@ class UnicornStops(UnicornRegisters):
         self._observed: UnicornEvents | None = None
         self._meter: Meter | None = None  #: counts instructions, after the first limit
         self.stops_at_blocks = False  #: whether a run ends after its first block
+        self._seen = api.Seen()
+        #: Keeps what the engine cannot translate from it; None if there is nothing such.
+        self._code_pages: CodePages | None = None
 
     @abstractmethod
     def read(self, address: int, size: int) -> bytes:
@@ -74,19 +80,15 @@ class UnicornStops(UnicornRegisters):
 
         At such a stop the interpreter runs the handlers of pending signals.
         """
-        identifier, buffer, reference = self._pc_slot
         look, every, inspector, watched = self._look, self._every, self._inspector, self._watched
         looked = False
         while True:
             if inspector is not None and not looked:
                 inspector.begin(pc)
             looked = False
-            self._begin.value = pc
             if every or self.stops_at_blocks:
                 look.left = 2 if self.stops_at_blocks else every
-            status = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
-            reg_read(self._handle, identifier, reference)
-            stopped_at: int = buffer.value
+            status, stopped_at = self._start(pc)
             if watched is not None and watched.stopped:
                 if stopped_at == self._until.value:  # there is nothing to inspect
                     watched.forget()
@@ -115,6 +117,71 @@ class UnicornStops(UnicornRegisters):
             elif status != uc.UC_ERR_INSN_INVALID or not self._paused(pc, stopped_at):
                 return status, stopped_at
             pc = stopped_at | self._thumb_bit()
+
+    def _start(self, pc: int) -> tuple[int, int]:
+        """Run until the engine stops; return Unicorn's status and the pc."""
+        identifier, buffer, reference = self._pc_slot
+        code_pages = self._code_pages
+        while True:
+            self._begin.value = pc
+            if code_pages is not None:
+                code_pages.set_exits(self._until.value)
+            status = int(emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT))
+            reg_read(self._handle, identifier, reference)
+            pc = buffer.value
+            if code_pages is None or not (status in _PROTECTION or pc in code_pages.bad):
+                return status, pc
+            status = self._permitted(code_pages, status, pc)
+            if status != uc.UC_ERR_OK:
+                return status, pc
+            reg_read(self._handle, identifier, reference)
+            pc = buffer.value
+            if self._inspector is not None:
+                self._inspector.begin(pc)
+
+    def _permitted(self, code_pages: CodePages, status: int, pc: int) -> int:
+        """The status after a fetch or store that the guest may make, but the engine may not yet: UC_ERR_OK to
+        continue. REFUSED before what must not be translated.
+        """
+        if pc in code_pages.bad:
+            self._look.left = self._look.stopped = 0
+            if self._watched is not None:
+                self._watched.forget()
+            return REFUSED
+        if status == uc.UC_ERR_FETCH_PROT:
+            return uc.UC_ERR_OK if code_pages.fetch(pc) else status
+        answer = code_pages.store(*self._seen.access(), pc)
+        if answer is Store.FAULT:
+            return status
+        self._seen.forget()
+        metered = self._meter is not None and self._look.budget
+        if self._meter is not None and metered:
+            self._meter.interrupted(pc, False)
+        if answer is Store.AGAIN:
+            return uc.UC_ERR_OK
+        status = self._run_one(pc)
+        code_pages.stepped()
+        if self._meter is not None and metered:
+            self._meter.ran_one()
+        return status
+
+    def _run_one(self, pc: int) -> int:
+        """Run one instruction without inspecting or counting it; return Unicorn's status."""
+        watched, budget = self._watched, self._look.budget
+        looking = watched.edges.left if watched is not None else 0
+        self._look.budget = 0
+        if watched is not None:
+            watched.edges.left, watched.instructions.left = 0, 2
+        self._begin.value = pc
+        try:
+            api.control(
+                self._handle, uc.UC_CTL_TB_REMOVE_CACHE, pc, pc + 1
+            )  # a longer translation would run whole
+            return int(emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, _ONE))
+        finally:
+            self._look.budget = budget
+            if watched is not None:
+                watched.edges.left, watched.instructions.left = looking, 1
 
     def _verdict(self, watched: api.Watched, pc: int) -> Verdict:
         """How to continue from a stop at a new block, or at an instruction that the engine executes wrongly."""

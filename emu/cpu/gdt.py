@@ -1,0 +1,55 @@
+"""i386's descriptor table, in a page of the engine's own: the segment of thread-local storage."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emu.cpu import unicorn_api as api
+from emu.cpu.pages import PAGE_SIZE
+from emu.cpu.protocol import Protection
+from emu.cpu.unicorn_isas import GDT_FLAT, GDT_PAGE, GDT_TLS, gdt_entry
+
+
+class _DescriptorTable(ctypes.Structure):
+    """uc_x86_mmr, as GDTR wants it."""
+
+    _fields_ = (
+        ("selector", ctypes.c_uint16),
+        ("base", ctypes.c_uint64),
+        ("limit", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+    )
+
+
+class Gdt:
+    """i386: a page with a GDT: flat segments (loading %gs makes the engine read them all) and %gs's segment."""
+
+    def __init__(self, handle: ctypes.c_void_p) -> None:
+        self._handle = handle
+        room = np.zeros(2 * PAGE_SIZE, np.uint8)
+        self._page: NDArray[np.uint8] = room[-room.ctypes.data % PAGE_SIZE :][:PAGE_SIZE]
+        host = ctypes.c_void_p(self._page.ctypes.data)
+        status = api.uclib.uc_mem_map_ptr(handle, GDT_PAGE, PAGE_SIZE, api.PROTECTION[Protection.R], host)
+        api.check(status, "map the descriptor table", GDT_PAGE, PAGE_SIZE)
+        self._describe(GDT_FLAT, gdt_entry(0, 0))
+        table = _DescriptorTable(0, GDT_PAGE, 8 * (GDT_TLS + 1) - 1, 0)
+        register = api.register_number("x86", "GDTR")
+        api.check(api.uclib.uc_reg_write(handle, register, ctypes.byref(table)), "load GDTR")
+        for segment in ("SS", "DS", "ES"):
+            self._select(segment, GDT_FLAT, 0)
+
+    def set_thread_pointer(self, address: int) -> None:
+        """Have %gs select a segment at `address`."""
+        self._describe(GDT_TLS, gdt_entry(address, 3))
+        self._select("GS", GDT_TLS, 3)
+
+    def _describe(self, index: int, entry: bytes) -> None:
+        self._page[8 * index : 8 * index + 8] = np.frombuffer(entry, np.uint8)
+
+    def _select(self, segment: str, index: int, privilege: int) -> None:
+        selector = ctypes.c_uint16(index << 3 | privilege)
+        register = api.register_number("x86", segment)
+        api.check(api.uclib.uc_reg_write(self._handle, register, ctypes.byref(selector)), f"load {segment}")
