@@ -202,6 +202,25 @@ class GuestUnwinding(BaseException):
         super().__init__(f"unwinding for the C++ exception at {exception:#x}")
 
 
+class SnapshotError(MachineError):
+    """A snapshot cannot be taken or restored now, or not on this machine, or has been closed."""
+
+
+class HandleOutlived(MachineError):
+    """A handle was used that was made after a snapshot, and the machine has gone back to that snapshot since."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} does not exist any more: the machine was restored to a snapshot from before")
+
+
+class CallAbandoned(MachineError):
+    """The guest's calls were ended by `Machine.restore` in a host function. The machine is as in the snapshot."""
+
+    def __init__(self) -> None:
+        super().__init__("the call was ended by a return to a snapshot")
+
+
 class GuestExit(MachineError):
     """The guest called exit (or _exit); `status` is its argument."""
 

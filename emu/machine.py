@@ -35,6 +35,7 @@ from emu.patched import PatchedGuest
 from emu.personality import Personality, Program
 from emu.run.exclusive import exclusive
 from emu.run.threads import Thread
+from emu.snapshot import SnapshotGuest
 from relink.arch import Architecture, FloatAbi, architecture, architecture_of
 from relink.errors import MachineError, UnsupportedElf
 from relink.image import Image
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
 
-class Machine(PatchedGuest, ObservedGuest, TypedGuest):
+class Machine(PatchedGuest, ObservedGuest, SnapshotGuest, TypedGuest):
     """One emulated machine with its loaded images.
 
     `arch` is any name `relink.arch.architecture` knows. `os` is the personality; the default is

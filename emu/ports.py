@@ -201,6 +201,22 @@ class Handle(Protocol):
         """The guest address; for an ifunc that of the function its resolver chose."""
 
 
+class Saved(Protocol):
+    """An object that saves itself in snapshots (`emu.saved`), in place of having all its attributes saved.
+
+    For objects whose state is large, or outside their attributes. All other objects of project classes, and of
+    classes derived from them, are saved without any method.
+    """
+
+    def save_state(self) -> object:
+        """The present state, which must not change after this. The same object as last time when nothing has
+        changed since: it is called for every snapshot and every restore, so it must be quick then.
+        """
+
+    def restore_state(self, state: object) -> None:
+        """Return to what `save_state` returned."""
+
+
 class Callbacks(Protocol):
     """Guest addresses that stand for Python functions."""
 

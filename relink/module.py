@@ -84,6 +84,10 @@ class Module:
         self.stage = Stage.CLOSED
         self._region = None
 
+    def outlive(self) -> None:
+        """Close the module: the machine has returned to a snapshot in which it was not loaded."""
+        self.close()
+
     @property
     def region(self) -> Region:
         """The module's region: guest addresses and host buffer. Raises UseAfterUnload once the module is

@@ -81,7 +81,7 @@ def read_firmware(source: str | PathLike[str] | bytes, *, at: int | None = None)
 
 def _records(name: str, data: bytes) -> Iterator[tuple[int, bytes]]:
     try:
-        import bincopy  # type: ignore[import-not-found,unused-ignore]
+        import bincopy  # type: ignore[import-not-found,import-untyped,unused-ignore]
     except ImportError:
         raise FirmwareError(f"{name}: hex files need bincopy: pip install 'relink-emu[boards]'") from None
     file = bincopy.BinFile()

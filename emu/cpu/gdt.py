@@ -46,6 +46,15 @@ class Gdt:
         self._describe(GDT_TLS, gdt_entry(address, 3))
         self._select("GS", GDT_TLS, 3)
 
+    @property
+    def content(self) -> bytes:
+        """The table's entries."""
+        return self._page[: 8 * (GDT_TLS + 1)].tobytes()
+
+    @content.setter
+    def content(self, entries: bytes) -> None:
+        self._page[: len(entries)] = np.frombuffer(entries, np.uint8)
+
     def _describe(self, index: int, entry: bytes) -> None:
         self._page[8 * index : 8 * index + 8] = np.frombuffer(entry, np.uint8)
 

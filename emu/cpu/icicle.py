@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu import watchdog
+from emu.cpu.first_writes import SavedEngine
 from emu.cpu.icicle_engine import HAS_ADDRESS, create_engine, nonzero_blocks
 from emu.cpu.icicle_registers import Context, IcicleRegisters
 from emu.cpu.loongarch64.hostops import HostOperations
@@ -56,7 +57,7 @@ class _Carried(NamedTuple):
     registers: Context
 
 
-class IcicleCpu(IcicleRegisters, ObservedEngine):
+class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
     """A LoongArch64 hart (base integer, F, D, LSX, atomics). Implements `emu.cpu.Cpu`.
 
     Besides the integer registers it has `f0`-`f31` (also `fa0`…, `ft0`…, `fs0`…; raw 64-bit patterns),
@@ -116,6 +117,8 @@ class IcicleCpu(IcicleRegisters, ObservedEngine):
         except self._words.memory_error:
             raise AddressSpaceError("the engine refuses to map", address=address, size=size) from None
         self._pages.add(address, end, protection)
+        if self._first_writes is not None:
+            self._first_writes.added(address, end)
         self._fill(address, buffer.data.cast("B"))
         if protection & Protection.X:
             self._became_executable(address)
@@ -128,6 +131,8 @@ class IcicleCpu(IcicleRegisters, ObservedEngine):
         self._forget(address, end)
         self._pages.remove(address, end)
         self._pages.add(address, end, protection)
+        if self._first_writes is not None:
+            self._first_writes.protected(address, end)
         if protection & Protection.X:
             self._became_executable(address)
         self._remapped(address, size)
@@ -135,6 +140,8 @@ class IcicleCpu(IcicleRegisters, ObservedEngine):
     def unmap(self, address: int, size: int) -> None:
         """Unmap pages. Raises AddressSpaceError if one is not mapped."""
         end = self._mapped_range(address, size)
+        if self._first_writes is not None:
+            self._first_writes.removing(address, end)
         for span in self._pages.overlapping(address, end):
             self._engine.mem_unmap(span.start, span.end - span.start)
         self._forget(address, end)
@@ -180,6 +187,8 @@ class IcicleCpu(IcicleRegisters, ObservedEngine):
             self._refresh()
         observed = self._observed if needed and self._observed is not None and self._observed.watching else None
         before = self.read(address, size) if observed is not None else b""
+        if self._first_writes is not None:
+            self._first_writes.writing(address, address + size)
         self._engine.mem_write(address, bytes(data))
         if observed is not None:
             observed.host_accesses(address, size, before, write=True)
@@ -245,6 +254,8 @@ class IcicleCpu(IcicleRegisters, ObservedEngine):
         self._stale = self._ran_current = False
         self._ran = SpanMap()
         self._carried = None
+        if self._first_writes is not None:
+            self._first_writes.protect_all()
         if self._observed is not None:
             self._observed.rebuilt()
 
@@ -323,6 +334,8 @@ class IcicleCpu(IcicleRegisters, ObservedEngine):
                     if reason is not None:
                         return Stop(reason, pc)
                     engine.pc = pc = pc + 4 & _WORD
+                elif code == self._words.write_refused and self._admitted():
+                    self.executed -= 1  # it is repeated
                 else:
                     return self._stop(code, pc)
             if 0 <= limit <= self.executed:

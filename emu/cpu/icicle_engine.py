@@ -35,6 +35,7 @@ class Vocabulary:
         self.host_operation = int(codes.UnimplementedOp)
         self.self_modifying = int(codes.SelfModifyingCode)
         self.fetch_refused = int(codes.ExecViolation)
+        self.write_refused = int(codes.WritePerm)
         self.reasons: dict[int, StopReason] = {
             int(codes.Syscall): StopReason.SYSCALL,
             int(codes.DivisionException): StopReason.ARITHMETIC,

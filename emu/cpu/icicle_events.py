@@ -33,6 +33,7 @@ class SteppedCpu(ObservedCpu, Protocol):
     @property
     def native(self) -> Any: ...
     def write_register(self, name: str, value: int) -> None: ...
+    def other_protection(self, page: int) -> None: ...
 
 
 class _Recording:
@@ -98,9 +99,13 @@ class IcicleEvents(EngineEvents):
         for address in self._set:
             self._engine.native.remove_breakpoint(address)
             self._engine.native.add_breakpoint(address)
+        self.guard_again()
+        self._forget_blocks()
+
+    def guard_again(self) -> None:
+        """The engine's permissions have been set to others than those of watched pages."""
         for page, lost in self._guards.items():
             self._set_guard(page, lost)
-        self._forget_blocks()
 
     def _forget_blocks(self) -> None:
         """Code has changed: all blocks count as new."""
@@ -271,6 +276,7 @@ class IcicleEvents(EngineEvents):
     # ---------------------------------------------------------------- watched memory
 
     def _protect_page(self, page: int, protection: Protection) -> None:
+        self._engine.other_protection(page)
         self._engine.native.mem_protect(page, PAGE_SIZE, self._protections[int(protection)])
 
     def _step_noting(self, pc: int, timeout: float) -> tuple[Stop, list[RawAccess]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from emu.cpu.loongarch64.hostops import HostOperations
 from emu.cpu.loongarch64.registers import ALIASES, ENGINE_REGISTERS, VECTOR_REGISTERS, WRITE_MASKS
@@ -76,3 +76,9 @@ class IcicleRegisters:
         write = self._engine.reg_write
         for name, value in zip(ENGINE_REGISTERS, context.values, strict=True):
             write(name, value)
+
+    def save_state(self) -> object:
+        return self.save()
+
+    def restore_state(self, state: object) -> None:
+        self.restore(cast(Context, state))

@@ -188,6 +188,28 @@ class Cpu(Protocol):
 
     def save(self) -> CpuContext: ...
     def restore(self, context: CpuContext) -> None: ...
+
+    # -- snapshots (see `emu.saved`) --
+    def save_state(self) -> object:
+        """All registers, and whatever else but memory affects the next run. Immutable."""
+
+    def restore_state(self, state: object) -> None:
+        """Restore what `save_state` returned, on the same CPU."""
+
+    def take_host_writes(self) -> list[tuple[int, int]]:
+        """(address, size) of the host's writes since the last call to pages that the guest could not write or may
+        have executed. Recorded from the first call on; only where `shares_memory`.
+        """
+
+    def forget(self, address: int, size: int) -> None:
+        """Drop translations of memory that was changed behind the CPU's back, or may have been."""
+
+    def take_written(self) -> Mapping[int, bytes]:
+        """Guest address -> former content of each page written or unmapped since the last call, with the pages
+        mapped then: page-aligned, whole pages. Pages are write-protected from the first call on, so that their
+        first writes are noticed. Only where not `shares_memory`.
+        """
+
     def close(self) -> None:
         """Free the engine. The CPU cannot be used afterwards."""
 

@@ -40,13 +40,14 @@ from numpy.typing import NDArray
 from emu.cpu import unicorn_api as api
 from emu.cpu.code_pages import CodePages
 from emu.cpu.observed import ObservedEngine
-from emu.cpu.pages import PAGE_SIZE, PageMap, Piece
+from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn_api import uc
 from emu.cpu.unicorn_devices import UnicornDevices
 from emu.cpu.unicorn_isas import CPSR_IT, ISAS, MODELS
 from emu.cpu.unicorn_registers import Closed
 from emu.cpu.unicorn_stops import BLOCK_ENDED, REFUSED
+from emu.cpu.unicorn_translations import UnicornTranslations
 from emu.cpu.untranslatable import UNTRANSLATABLE
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import AddressSpaceError, MachineInUse, UnsupportedElf
@@ -63,7 +64,7 @@ def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) ->
     api.uclib.uc_close(handle)
 
 
-class UnicornCpu(UnicornDevices, ObservedEngine):
+class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
     """A `Cpu` of one of Unicorn's six ISAs (x86_64, i386, aarch64, arm, riscv64, riscv32).
 
     Besides the psABI's registers: `mxcsr fpcw fpsw fptag` (x86), `fs_base gs_base` (x86_64), `pstate nzcv
@@ -139,7 +140,7 @@ class UnicornCpu(UnicornDevices, ObservedEngine):
         if self._running:
             self._refuse_other_threads()
         for piece, low, high in self._pages.covering(address, size, "protect of unmapped memory"):
-            self._forget(piece, low, high)  # before the protection changes, while the engine can still find them
+            self._drop_translations(piece, low, high)  # before the protection changes, while the engine finds them
         self._pages.protect(address, size, protection)
         if self._code_pages is not None:
             self._code_pages.forget(address, size)
@@ -154,7 +155,7 @@ class UnicornCpu(UnicornDevices, ObservedEngine):
         if self._running:
             self._refuse_other_threads()
         for piece, low, high in self._pages.covering(address, size, "unmap of unmapped memory"):
-            self._forget(piece, low, high)
+            self._drop_translations(piece, low, high)
         api.check(api.uclib.uc_mem_unmap(self._handle, address, size), "unmap memory", address, size)
         self._pages.remove(address, size)
         if self._code_pages is not None:
@@ -192,19 +193,6 @@ class UnicornCpu(UnicornDevices, ObservedEngine):
             self._refuse_other_threads()
         for piece, low, high in self._pages.write(address, data):
             self._forget(piece, low, high)
-
-    def _forget(self, piece: Piece, low: int, high: int) -> None:
-        """Drop translations of [low, high)."""
-        if piece.translated:
-            if self._meter is not None:
-                self._meter.forget()
-            if self._inspector is not None:
-                self._inspector.forget(low, high)
-            if self._observed is not None:
-                self._observed.forget(low, high)
-            if self._code_pages is not None:
-                self._code_pages.changed(low, high)
-            api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)
 
     # ---------------------------------------------------------------- running
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable, Mapping, Sequence
 from threading import get_ident
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
 from emu.cpu import unicorn_api as api
 from emu.cpu.float_state import FloatState
@@ -167,3 +167,15 @@ class UnicornRegisters:
             self._refuse_other_threads()
         api.uclib.uc_context_restore(self._handle, context.pointer)
         self._suspended = None
+
+    def save_state(self) -> object:
+        """See `Cpu.save_state`."""
+        return self.save(), self._suspended, self._gdt.content if self._gdt is not None else b""
+
+    def restore_state(self, state: object) -> None:
+        """See `Cpu.restore_state`."""
+        context, suspended, descriptors = cast("tuple[CpuContext, int | None, bytes]", state)
+        if self._gdt is not None:
+            self._gdt.content = descriptors
+        self.restore(context)
+        self._suspended = suspended

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from emu.errors import GuestExit
+from emu.errors import CallAbandoned, GuestExit
 from emu.isa.registry import ISAS
 from emu.libc.lifecycle import drop_handlers
 from relink.elf.constants import FileType
@@ -277,10 +277,14 @@ class Process:
         try:
             self._runner.run_program(self.entry, registers, max_instructions, timeout)
         except GuestExit as done:
+            self._end()
             self.status = done.status & 0xFF
             return self.status
-        finally:
+        except CallAbandoned:  # the state is that of a snapshot again, and has nothing of this run
+            raise
+        except BaseException:
             self._end()
+            raise
         raise AssertionError("the program returned from its entry point")
 
     @property

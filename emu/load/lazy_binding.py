@@ -75,6 +75,7 @@ class LazyCalls:
         self._resolvers: dict[Image, int] = {}
         #: The last first calls, in the order they happened.
         self.first_calls: deque[FirstCall] = deque(maxlen=_REMEMBERED)
+        self.changes = 0  #: number of slots bound so far
 
     def slot_traps(self, slots: LazySlots) -> tuple[int, int]:
         traps = self._traps
@@ -110,6 +111,7 @@ class LazyCalls:
         context = self._cpu.save()  # an ifunc resolver or a symbol source may run guest code
         self._guest.in_host = True
         try:
+            self.changes += 1
             answer = linker.bind_slot(image_of(slots.image), slot)
             address = answer.address
             if answer.indirect and answer.provider is not None:

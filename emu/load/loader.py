@@ -314,6 +314,7 @@ class Loader:
             raise LinkError(name, "is provided already")
         try:
             linker.provided[name] = DefinedSymbols(self._host_symbols.define_all(symbols, traps))
+            linker.changes += 1
         except BaseException:
             self._host_symbols.remove(traps)
             raise

@@ -71,6 +71,7 @@ class GuestMemory(HostMemory):
 
     def _map(self, region: Region, run: Pages) -> None:
         """Map a page range of a region in the CPU. Raises AddressSpaceError beyond the memory limit."""
+        self.changes += 1
         offset, size, protection = run
         if protection:
             self._commit(region, offset, size)
@@ -93,6 +94,7 @@ class GuestMemory(HostMemory):
         """Discard the contents of unmapped pages. Pages of the machine's regions stay charged: they will be mapped
         again.
         """
+        self.changes += 1
         if region.foreign:
             return
         region.discard(offset, size)
@@ -237,6 +239,7 @@ class GuestMemory(HostMemory):
         """Change permissions (mprotect). Raises AddressSpaceError, without changes, for unmapped pages."""
         if not self.is_mapped(address, size):
             raise AddressSpaceError("not mapped", address=address, size=size)
+        self.changes += 1
         for region in self._within(address, size):
             low, high = address - region.address, address + size - region.address
             pages = []

@@ -96,6 +96,10 @@ class Patch(Undoable):
         if self.active:
             self.patcher.undo(self)
 
+    def outlive(self) -> None:
+        """Make it inactive: the machine has returned to a snapshot in which it did not exist."""
+        self.active, self.page, self.traps = False, None, []
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """Restore the original function during a `with` block, so that a replacement can call it.

@@ -67,6 +67,9 @@ class Runner:
       which the guest continues.
     """
 
+    #: Called when the outermost call has ended, if set: for what cannot be done during a call.
+    at_end: Callable[[], object] | None = None
+
     def __init__(
         self,
         cpu: Cpu,
@@ -147,6 +150,8 @@ class Runner:
                 return self._enter(plan, address, args, self._stack.top)
             finally:
                 self.depth = 0
+                if self.at_end is not None:
+                    self.at_end()
         finally:
             self._user.release()
 
@@ -231,6 +236,11 @@ class Runner:
             self._shared = budget
         return budget
 
+    @property
+    def in_operation(self) -> bool:
+        """Whether calls belong to something larger: a load, an unload, the end of a thread."""
+        return self._sharing
+
     @contextmanager
     def one_budget(self) -> Iterator[None]:
         """Outermost calls in the block share one budget, for the constructors of a load or exit handlers. It
@@ -263,6 +273,8 @@ class Runner:
                 self.run(entry, self._traps.return_to(1))
             finally:
                 self.depth = 0
+                if self.at_end is not None:
+                    self.at_end()
 
     # ------------------------------------------------------------ until it ends
 

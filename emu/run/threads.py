@@ -48,6 +48,10 @@ class Thread:
         if tcb.stack_guard is not None:
             memory.write_uint(self.thread_pointer + tcb.stack_guard, arch.word_size, STACK_GUARD)
 
+    def outlive(self) -> None:
+        """End the thread: the machine has returned to a snapshot in which it did not exist."""
+        self.alive = False
+
     def __repr__(self) -> str:
         return f"<Thread {self.thread_pointer:#x}{'' if self.alive else ' (ended)'}>"
 
@@ -98,6 +102,11 @@ class Threads:
             yield thread
         finally:
             self._switch(self._outer.pop())
+
+    @property
+    def outer(self) -> tuple[Thread, ...]:
+        """The threads that the ends of `using` blocks will make current again, innermost last."""
+        return tuple(self._outer)
 
     def is_running(self, thread: Thread) -> bool:
         """Whether `thread` is current, or will be again after a nested `using`."""

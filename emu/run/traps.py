@@ -61,15 +61,18 @@ class TrapTable:
         self._next = self.start + self.spacing
         self._blocks: list[_Block] = []  #: by address
         self._gaps: list[tuple[int, int]] = []  #: (start, count) of freed blocks
+        self.changes = 0  #: number of times that traps were added or removed
 
     def add(self, name: str, handler: Handler) -> int:
         """Allocate a trap and return its address. Raises AddressSpaceError when the range is exhausted."""
         address = self._free.pop() if self._free else self._take(1)
+        self.changes += 1
         self._traps[address] = Trap(name, handler)
         return address
 
     def add_at(self, address: int, name: str, handler: Handler) -> None:
         """Add a trap outside the range, at an unmapped address."""
+        self.changes += 1
         self._traps[address] = Trap(name, handler)
 
     def named(self, *names: str) -> list[int]:
@@ -78,6 +81,7 @@ class TrapTable:
 
     def exchange(self, address: int, trap: Trap) -> Trap:
         """Put another trap at an address in use, and return the one that was there."""
+        self.changes += 1
         before, self._traps[address] = self._traps[address], trap
         return before
 
@@ -95,6 +99,7 @@ class TrapTable:
 
     def remove(self, address: int) -> None:
         """Free a trap."""
+        self.changes += 1
         del self._traps[address]
         if address in self:
             self._free.append(address)
@@ -104,6 +109,7 @@ class TrapTable:
 
         `name` and `handler` are called with the number of the trap in the block. Raises AddressSpaceError.
         """
+        self.changes += 1
         gap = next((gap for gap in self._gaps if gap[1] >= count), None)
         if gap is None:
             start = self._take(count)
@@ -118,6 +124,7 @@ class TrapTable:
 
     def remove_block(self, start: int) -> None:
         """Free the block of traps that begins at `start`."""
+        self.changes += 1
         block = next(block for block in self._blocks if block.start == start)
         self._blocks.remove(block)
         gaps = sorted([*self._gaps, (start, block.count)])

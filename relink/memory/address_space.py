@@ -20,7 +20,7 @@ import enum
 import mmap
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import NamedTuple, Protocol
 
@@ -88,6 +88,9 @@ class Region:
     foreign: bool = False
     #: For an image whose segments are far apart: the regions it consists of (see `relink.memory.sparse`).
     parts: tuple[Region, ...] = ()
+    has_file: bool = False  #: whether a file is mapped in the buffer
+    #: Called with the offset and size of pages before they are discarded, if set.
+    discarded: Callable[[int, int], object] | None = None
 
     def contains(self, address: int) -> bool:
         """Whether a guest address is in the region."""
@@ -114,10 +117,14 @@ class Region:
 
         The rest of the last page comes from the file too (zeros past its end).
         """
+        for region in (self, *self.parts):
+            region.has_file = True
         return self.mappable and _map_private(self.buffer, offset, file, file_offset, size)
 
     def discard(self, offset: int, size: int) -> None:
         """Zero whole pages, and return their memory to the host where possible."""
+        if self.discarded is not None:
+            self.discarded(offset, size)
         if not (self.mappable and _map_zeros(self.buffer, offset, size)):
             self.buffer[offset : offset + size] = 0
 
@@ -166,6 +173,7 @@ class HostMemory:
         self._starts: list[int] = []
         self._window = _window(self._architecture)
         self._cursor = self._window[0]
+        self.changes = 0  #: number of times that regions or permissions may have changed
 
     @property
     def architecture(self) -> Architecture:
@@ -185,6 +193,7 @@ class HostMemory:
         self, size: int, *, at: int | None = None, align: int = PAGE, below: int | None = None, name: str = ""
     ) -> Region:
         size = page_ceil(max(size, 1))
+        self.changes += 1
         if at is not None:
             address = self._check_room(at, size)
         elif below is not None and below < self._window[1]:
@@ -198,12 +207,14 @@ class HostMemory:
         return region
 
     def publish(self, region: Region, pages: Iterable[Pages]) -> None:
+        self.changes += 1
         region.pages = tuple(pages)
 
     def release(self, region: Region) -> None:
         index = bisect_right(self._starts, region.address) - 1
         if index < 0 or self._regions[index] is not region:
             raise AddressSpaceError("no such region", address=region.address, size=region.size)
+        self.changes += 1
         del self._starts[index], self._regions[index]
 
     def region_at(self, address: int) -> Region | None:
@@ -327,6 +338,14 @@ def _map_zeros(buffer: U8, offset: int, size: int) -> bool:
     wanted = buffer.ctypes.data + offset
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _no_reserve()
     return bool(_libc_mmap()(wanted, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) == wanted)
+
+
+def mapped_at(address: int, size: int, descriptor: int, offset: int) -> bool:
+    """Map a file privately at a host address, in place of what is there; False when the host cannot."""
+    flags = mmap.MAP_PRIVATE | _MAP_FIXED | _no_reserve()
+    return bool(
+        _libc_mmap()(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, offset) == address
+    )
 
 
 def _map_private(buffer: U8, offset: int, file: FileMapping, file_offset: int, size: int) -> bool:

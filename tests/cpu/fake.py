@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,21 @@ class FakeCpu:
         assert isinstance(context, _Registers)
         self._values = dict(context.values)
 
+    def save_state(self) -> object:
+        return self.save()
+
+    def restore_state(self, state: object) -> None:
+        self.restore(cast(_Registers, state))
+
+    def take_host_writes(self) -> list[tuple[int, int]]:
+        return []
+
+    def take_written(self) -> dict[int, bytes]:
+        return {}
+
+    def forget(self, address: int, size: int) -> None:
+        return
+
     def close(self) -> None:
         self.closed = True
 
@@ -215,6 +230,24 @@ class RecordingCpu:
     def restore(self, context: CpuContext) -> None:
         self._note("restore")
         self.inner.restore(context)
+
+    def save_state(self) -> object:
+        self._note("save_state")
+        return self.inner.save_state()
+
+    def restore_state(self, state: object) -> None:
+        self._note("restore_state")
+        self.inner.restore_state(state)
+
+    def take_host_writes(self) -> list[tuple[int, int]]:
+        return self.inner.take_host_writes()
+
+    def take_written(self) -> Mapping[int, bytes]:
+        return self.inner.take_written()
+
+    def forget(self, address: int, size: int) -> None:
+        self._note("forget", address, size)
+        self.inner.forget(address, size)
 
     def close(self) -> None:
         self._note("close")

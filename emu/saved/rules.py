@@ -1,0 +1,60 @@
+"""What is state, as data: the classes and attributes that a snapshot treats in a way of their own.
+
+Everything else is found by itself: `emu.saved.graph` walks the objects that a machine consists of, and saves every
+attribute of every object of a project class, and every dict, list, set, deque, bytearray and writable array in
+them. A new part, or a new attribute, is saved without a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+#: Classes of these modules are never changed once made, belong to an engine (which is saved by `Cpu.save_state`),
+#: observe a machine without being part of it, or are a user's handles on it. By reference, and not looked into.
+CONSTANT = (
+    "relink.elf",
+    "relink.arch",
+    "relink.objects",
+    "relink.search",
+    "emu.isa",
+    "emu.calls",
+    "emu.cpu",
+    "emu.saved",
+    "emu.snapshot",
+    "emu.handles",
+    "emu.library",
+    "emu.machine",
+    "emu.debug.coverage",
+    "emu.debug.gdb",
+    "emu.debug.observation",
+    "emu.debug.places",
+    "emu.debug.trace",
+)
+
+#: Attributes that are not state, by class: caches whose content is right at any time, and what lives on the host.
+UNSAVED: Mapping[str, frozenset[str]] = {
+    "emu.libc.library.Libc": frozenset({"_bound"}),
+    "emu.parts.Parts": frozenset({"observation"}),
+    "emu.run.runner.Runner": frozenset({"_user", "on_event", "at_end"}),
+    "relink.load.state.LinkerState": frozenset({"changes"}),
+    "relink.memory.address_space.HostMemory": frozenset({"changes"}),
+    "relink.memory.address_space.Region": frozenset({"discarded"}),
+    "emu.run.traps.TrapTable": frozenset({"changes"}),
+    "emu.load.lazy_binding.LazyCalls": frozenset({"changes"}),
+    "relink.resolve.definitions.VersionIds": frozenset({"_of_image"}),
+}
+
+#: Classes whose objects change only together with one of `emu.saved.state.marks`: compared only when a mark has
+#: changed. Objects first reached through them are treated like them.
+GUARDED = frozenset(
+    {
+        "relink.relocate.result.Relocated",
+        "relink.resolve.scope_index.ScopeIndices",
+        "relink.resolve.definitions.VersionIds",
+        "relink.load.loaded.LoadedImages",
+        "relink.memory.address_space.Region",
+        "emu.memory.guest_memory.GuestMemory",
+        "emu.run.traps.TrapTable",
+        "emu.load.lazy_binding.LazyCalls",
+    }
+)

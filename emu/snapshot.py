@@ -1,0 +1,122 @@
+"""Snapshots: the state of a machine, to which it can return.
+
+    snapshot = machine.snapshot()
+    library.function("parse", "int(const char *)")(b"...")
+    machine.restore(snapshot)                       # as if the call had never been
+
+See docs/snapshots.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from emu.errors import CallAbandoned, SnapshotError
+from emu.run.exclusive import exclusive
+from emu.saved.state import SavedState
+from relink.records import cached_property
+
+if TYPE_CHECKING:
+    from emu.parts import Parts
+    from emu.personality import Personality
+    from emu.run.runner import Runner
+    from emu.saved.state import Handle, State
+
+
+class Snapshot:
+    """The state of a machine at one time. Its memory is freed by `close`, or with the object."""
+
+    def __init__(self, saved: SavedState, state: State, inside: tuple[object, ...]) -> None:
+        self._saved = saved
+        self._inside = inside  # the threads that `use_thread` blocks will return to
+        self._state: State | None = state
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._state is None
+
+    def close(self) -> None:
+        """Free it. Restoring it raises SnapshotError after this."""
+        self._state = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class SnapshotGuest:
+    """The part of a machine for snapshots."""
+
+    runner: Runner
+    parts: Parts
+    os: Personality
+
+    @cached_property
+    def _saved(self) -> SavedState:
+        roots = *vars(self.parts).values(), self.parts, self.os, vars(self)
+        return SavedState(self.parts, roots, self._handles)
+
+    def _handles(self) -> Sequence[Handle]:
+        patcher = vars(self).get("patcher")
+        patches = () if patcher is None else patcher.patches
+        return [*self.parts.linker.images, *self.parts.threads.alive, *patches]
+
+    @exclusive
+    def snapshot(self) -> Snapshot:
+        """The present state, for `restore`: memory, registers, images and all else that a guest or a user of the
+        machine can observe. Snapshots are independent of each other, and may be restored in any order.
+
+        Raises SnapshotError during a call or a load.
+        """
+        self._check_idle("a snapshot cannot be taken")
+        saved = self._saved
+        return Snapshot(saved, saved.save(), self._inside())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Return to a snapshot of this machine.
+
+        Handles that were made since (images, patches, threads, programs) are dead: their use raises UseAfterUnload
+        or HandleOutlived. Handles that were closed since are alive again. In a host function, all calls of the
+        guest are ended by raising CallAbandoned, and the state is restored after them.
+
+        Raises SnapshotError for a snapshot of another machine, for a closed one, during a load, and inside a
+        `use_thread` block unless the snapshot was taken in the same one.
+        """
+        state = self._check_restorable(snapshot)
+        with self.runner.used():
+            if self.runner.depth:
+                self.runner.at_end = partial(self._restore_at_end, state)
+                raise CallAbandoned
+            self._saved.restore(state)
+
+    def _restore_at_end(self, state: State) -> None:
+        self.runner.at_end = None
+        self._saved.restore(state)
+
+    def _check_restorable(self, snapshot: Snapshot) -> State:
+        if snapshot._saved is not vars(self).get("_saved"):
+            raise SnapshotError("the snapshot is of another machine")
+        if snapshot._state is None:
+            raise SnapshotError("the snapshot has been closed")
+        if self.parts.linker.under_way or self.runner.in_operation:
+            raise SnapshotError("a snapshot cannot be restored during a load or unload")
+        if snapshot._inside != self._inside():
+            raise SnapshotError("a snapshot taken inside a use_thread block can be restored only there")
+        return snapshot._state
+
+    def _check_idle(self, problem: str) -> None:
+        if self.runner.depth:
+            raise SnapshotError(f"{problem} during a call of the guest")
+        if self.parts.linker.under_way:
+            raise SnapshotError(f"{problem} during a load")
+
+    def _inside(self) -> tuple[object, ...]:
+        return self.parts.threads.outer

@@ -1,0 +1,69 @@
+"""Snapshots: a machine returns to exactly the state it had, whatever happened since."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu import Machine
+from emu.errors import CallAbandoned, SnapshotError
+from relink.errors import UseAfterUnload
+from tests.fixtures import arch_of, fixture
+from tests.machine.conftest import MakeMachine
+from tests.state import differences, state_of
+
+pytestmark = pytest.mark.sample(4)
+
+
+def test_a_machine_returns_to_any_snapshot_in_any_order(machine: Machine, target: str) -> None:
+    user = machine.load(fixture(target, "libcuser"))
+    states = [state_of(machine)]
+    snapshots = [machine.snapshot()]
+
+    def note() -> None:
+        states.append(state_of(machine))
+        snapshots.append(machine.snapshot())
+        assert not differences(states[-1], state_of(machine)), "taking a snapshot changes nothing"
+
+    block = machine.heap.malloc(5000)
+    machine.memory.write(block, b"five thousand" * 300)
+    machine.libc.files["/new"] = bytearray(b"content")
+    note()
+    constructed = machine.load(fixture(target, "ctors"))
+    note()
+    machine.unload(user.image)
+    note()
+    machine.restore(snapshots[0])
+    machine.load(fixture(target, "bss"))
+    machine.heap.free(machine.heap.malloc(100))
+    note()
+    for number in (2, 0, 3, 1, 4, 2, 2, 0, 4, 1):
+        machine.restore(snapshots[number])
+        assert not differences(states[number], state_of(machine)), number
+    machine.restore(snapshots[0])
+    with pytest.raises(UseAfterUnload):
+        _ = constructed.image.region
+    assert user.image.region.size
+    machine.restore(snapshots[2])
+    assert constructed.image.region.size
+
+
+def test_refused(make_machine: MakeMachine, target: str) -> None:
+    machine, other = make_machine(), Machine(arch_of(target))
+    snapshot, foreign = machine.snapshot(), other.snapshot()
+    state = state_of(machine)
+    snapshot.close()
+    assert snapshot.closed
+    for refused, problem in ((snapshot, "has been closed"), (foreign, "another machine")):
+        with pytest.raises(SnapshotError, match=problem):
+            machine.restore(refused)
+    assert not differences(state, state_of(machine))
+    other.close()
+
+
+def test_restoring_in_a_host_function_ends_the_calls(make_machine: MakeMachine, target: str) -> None:
+    machine = make_machine(symbols={"my_host_function": (lambda value: machine.restore(snapshot), "int(int)")})
+    library = machine.load(fixture(target, "basic"))
+    snapshot, state = machine.snapshot(), state_of(machine)
+    with pytest.raises(CallAbandoned):
+        library.function("awesome_func", "int(int)")(1)
+    assert not differences(state, state_of(machine))

@@ -1,0 +1,95 @@
+"""The whole state of a machine in comparable form."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from emu import Machine
+from emu.saved.graph import Walk, full_name, kind_of, passed_through
+from emu.saved.kinds import Attributes
+
+#: Caches in objects that are compared only when something else has changed (`emu.saved.rules.GUARDED`): they may
+#: have more in them than at the time of the snapshot, and are right at any time.
+CACHES = {
+    "relink.resolve.scope_index.ScopeIndices",
+    "relink.resolve.scope_index.ScopeIndex",
+    "relink.resolve.definitions.VersionIds",
+    "emu.libc.symbol_source.LibcSymbols",
+    "emu.libc.compiled.CompiledLibrary",
+}
+
+
+def state_of(machine: Machine) -> dict[str, Any]:
+    """Everything that a snapshot saves, by name: objects in the order in which they are found, the map and the
+    contents of memory, and registers.
+    """
+    return {**dict(_objects(machine)), **dict(_memory(machine)), "registers": _registers(machine)}
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """What is not the same, as text."""
+    return [
+        f"{name}: {one.get(name)!r:.300} / {other.get(name)!r:.300}"
+        for name in {**one, **other}
+        if one.get(name) != other.get(name)
+    ]
+
+
+def _objects(machine: Machine) -> Iterator[tuple[str, object]]:
+    walk = Walk()
+    own = {name: value for name, value in vars(machine).items() if name != "_saved"}
+    walk.extend((*vars(machine.parts).values(), machine.parts, machine.os, own))
+    nodes = [(n, k) for some in (walk.watched, walk.guarded) for n, k in zip(some.nodes, some.kinds, strict=True)]
+    names = {id(node): f"{full_name(type(node))} {number}" for number, (node, _) in enumerate(nodes)}
+    for node, kind in nodes:
+        cls = full_name(type(node))
+        if cls in CACHES:
+            continue
+        content = kind.content(node)
+        yield (
+            names[id(node)],
+            {name: _plain(value, names) for name, value in content.items()}
+            if isinstance(kind, Attributes)
+            else _plain(content, names, own=True),
+        )
+
+
+def _plain(value: Any, names: dict[int, str], *, own: bool = False, deep: int = 2) -> object:
+    """A value with the names of nodes in place of the nodes."""
+    if not own and id(value) in names:
+        return names[id(value)]
+    if isinstance(value, int | float | str | bytes | None):
+        return value
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    if not deep:
+        return full_name(type(value))
+    if isinstance(value, dict):
+        pairs = value.items()
+        return [(_plain(k, names, deep=deep - 1), _plain(v, names, deep=deep - 1)) for k, v in pairs]
+    if isinstance(value, set | frozenset):
+        return sorted(repr(_plain(each, names, deep=deep - 1)) for each in value)
+    if isinstance(value, list | tuple | deque):
+        return [_plain(each, names, deep=deep - 1) for each in value]
+    parts = () if kind_of(type(value)) is not None else tuple(passed_through(value))
+    return full_name(type(value)), [_plain(each, names, deep=deep - 1) for each in parts]
+
+
+def _memory(machine: Machine) -> Iterator[tuple[str, object]]:
+    for region in machine.memory.regions:
+        for offset, size, protection in region.pages:
+            content = machine.cpu.read(region.address + offset, size)
+            name = f"memory {region.address + offset:#x} {region.name}"
+            yield name, (size, str(protection), hashlib.sha256(content).hexdigest())
+
+
+def _registers(machine: Machine) -> object:
+    cpu: Any = machine.cpu
+    if machine.arch.name == "loongarch64":
+        return cpu.save().values
+    return cpu.save_state()[1:], dict(zip(cpu._slots, cpu.read_registers(list(cpu._slots)), strict=True))
