@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 from emu.cli import log
 from emu.cli.command import COMMANDS, Argument, Exit, Option, Usage, command
 from emu.cli.options import Loading, Output, Running, Search, Target
+from emu.cli.placing import Placing
 
 #: A full disk or quota, a file size limit, a removed device, a descriptor that is closed or not writable.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
@@ -137,6 +139,26 @@ def map(
         emit(map.report(links), lambda report, console: None, as_json=True)
     else:
         map.show(links, console())
+
+
+@command()
+def link(
+    objects: Annotated[list[str], Argument(metavar="FILE...", help="Objects and archives.")],
+    target: Target,
+    placing: Placing,
+    output: Output,
+    to: Annotated[
+        Path, Option("--output", "-o", metavar="FILE", help="File to write: .elf, .hex, .srec, .uf2 or .bin.")
+    ] = Path("a.elf"),
+    format: Annotated[
+        str | None, Option("--format", metavar="NAME", help="Its format; by default that of its suffix.")
+    ] = None,
+) -> None:
+    """Link objects for a device: sections in memory regions, and a file with what the device stores."""
+    from emu.cli import link
+    from emu.cli.output import emit
+
+    emit(link.report(target, placing, objects, to, format), link.show, as_json=output.json)
 
 
 @command()

@@ -40,6 +40,7 @@ _INPUTS: Mapping[str, tuple[str, ...]] = {
     ".ARM.exidx": (".ARM.exidx .ARM.exidx.* .gnu.linkonce.armexidx.*",),
     ".eh_frame": (".eh_frame .eh_frame.*",),
     ".gcc_except_table": (".gcc_except_table .gcc_except_table.*",),
+    ".ramfunc": (".ramfunc .ramfunc.* .RamFunc .RamFunc.* .ramtext .ramtext.* .time_critical .time_critical.*",),
     ".noinit": (".noinit .noinit.* .persistent .persistent.*",),
 }
 VECTORS = ".isr_vector"
@@ -49,7 +50,7 @@ _CODE_OUTPUTS = (
     VECTORS, ".text", ".rodata", ".ARM.extab", ".ARM.exidx", ".eh_frame", ".gcc_except_table", ".preinit_array",
     ".init_array", ".fini_array",
 )  # fmt: skip
-_DATA_OUTPUTS, _ZERO_OUTPUTS = (".data", ".tdata"), (".tbss", ".bss", ".noinit")
+_DATA_OUTPUTS, _ZERO_OUTPUTS = (".ramfunc", ".data", ".tdata"), (".tbss", ".bss", ".noinit")
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ def object_samples(folder: Path) -> list[tuple[str, ...]]:
         ("report", archive, str(archive_with(folder, b"no object")), str(fixture("x86_64", "objects/words"))),
         ("inspect", str(archive_with(folder, b"no object"))), ("inspect", archive),
         ("inspect", str(compiled("x86_64", "module.c"))),
+        *(("link", str(compiled("x86_64", "int f(void) { return 1; }\n")), "--region", "ram=0x1000,64K",
+           "-o", str(folder / "linked.elf"), *entry) for entry in ((), ("-e", "f"))),
     ]  # fmt: skip
 
 
