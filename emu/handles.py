@@ -116,11 +116,12 @@ class Function:
     @property
     def address(self) -> int:
         """The guest address to call: for an ifunc, the function that its resolver chose."""
-        address = self.symbol.address
-        if self.symbol.type != SymbolType.GNU_IFUNC:
+        symbol = self.symbol
+        address = symbol.address
+        if symbol.type != SymbolType.GNU_IFUNC:
             return address
         if not self._target:
-            self._target = self._machine.initialisers.ifunc_target(self.symbol.image, address)
+            self._target = self._machine.initialisers.ifunc_target(symbol.image, address)
         return self._target
 
     def __call__(self, *args: object, max_instructions: int | None = None, timeout: float | None = None) -> Any:

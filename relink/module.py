@@ -122,5 +122,5 @@ class Module:
 
     def check_open(self, symbol: str | None = None) -> None:
         """Raise UseAfterUnload, naming `symbol` if given, once the module is closed."""
-        if self.closed:
+        if self.stage is Stage.CLOSED:
             raise UseAfterUnload(self.name, symbol)

@@ -26,11 +26,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from emu.calls import x87
 from emu.calls.assign import Assigner, Location, by_base_standard, promoted, result_location, result_pointer
 from emu.calls.buffers import Buffers
+from emu.calls.frames import Entry, FrameLayout
 from emu.calls.marshal import Decoder, Encoder, decoder, extra_type
 from emu.calls.passing import (
     aggregates,
@@ -57,23 +58,6 @@ __all__ = ["CallPlan", "Entry", "VaList", "VarArgs", "plan_call"]
 
 Value: TypeAlias = object  #: see `emu.host.functions.HostValue`
 _ONLY_INTS = frozenset({int})
-
-
-class Entry(NamedTuple):
-    """Everything to set before the guest function runs: write `stack` at `sp` (if any), then `registers`."""
-
-    registers: list[tuple[str, int]]  #: including sp and the link register
-    stack: bytes  #: contents at `sp` and above: return address, stacked arguments, buffers; often empty
-    sp: int
-    buffers: Buffers | None
-    result_at: int = 0  #: guest address of a result in memory
-
-    def finish(self, *, copy_back: bool = True) -> None:
-        """After the call: copy bytearrays back and free heap blocks. `copy_back=False` (the call did not return)
-        only frees.
-        """
-        if self.buffers is not None:
-            self.buffers.finish(copy_back=copy_back)
 
 
 def plan_call(arch: str, prototype: Prototype | str) -> CallPlan:
@@ -115,6 +99,23 @@ class CallPlan:
         self._link = rules.link_register or ""
         self._plan_arguments([parameter.type for parameter in parameters])
         self._plan_result(prototype.result)
+        self._frame = self._frame_layout()
+        #: Whether a call needs memory for objects copied to the guest.
+        self._lends = self._frame.large_result or any(map(may_lend, parameters, self.locations))
+
+    def _frame_layout(self) -> FrameLayout:
+        rules = self.convention
+        return FrameLayout(
+            rules,
+            in_registers(rules, self.locations),
+            on_stack(self.locations, self._pushed),
+            self._fixed_registers(),
+            stack_size=self.stack_size,
+            stack_alignment=self._assigner.stack_alignment,
+            pointer=self._result_pointer,
+            result_size=self._result_size,
+            result_alignment=self._result_alignment,
+        )
 
     def _assign_all(self) -> None:
         rules, result = self.convention, self.prototype.result
@@ -134,7 +135,6 @@ class CallPlan:
 
     def _plan_arguments(self, types: Sequence[CType]) -> None:
         rules, places, in_memory = self.convention, self.locations, self._result_pointer is not None
-        self._lends = in_memory or any(map(may_lend, self._parameters, places))
         self._simple = not (self.prototype.variadic or in_memory) and is_simple(self._parameters, places)
         self._encoders: tuple[Encoder, ...] = tuple(
             argument_encoder(rules, ctype, place, self._label(number))
@@ -143,9 +143,6 @@ class CallPlan:
         self._decoders = tuple(map(argument_decoder, types, places))
         self._aggregates = aggregates(rules, types, places)
         self._va_lists = [number for number, each in enumerate(types) if isinstance(each, VaListType)]
-        self._fixed = self._fixed_registers()
-        self._register_pieces = in_registers(rules, places)
-        self._stack_pieces = on_stack(places, self._pushed)
         self._targets = tuple(
             (place[0].register or "", encode)
             for place, encode in zip(places, self._encoders, strict=True)
@@ -193,43 +190,16 @@ class CallPlan:
         else:
             plan = self
         sp -= self.convention.red_zone
-        buffers = Buffers(guest, sp) if plan._lends else None
+        if not plan._lends:
+            patterns = [encode(value, None) for encode, value in zip(plan._encoders, args)]  # noqa: B905
+            return plan._frame.entry(patterns, sp, return_to, None)
+        buffers = Buffers(guest, sp)
         try:
-            return plan._layout(args, sp, return_to, buffers)
+            patterns = [encode(value, buffers) for encode, value in zip(plan._encoders, args)]  # noqa: B905
+            return plan._frame.entry(patterns, sp, return_to, buffers)
         except BaseException:
-            if buffers is not None:
-                buffers.finish(copy_back=False)
+            buffers.finish(copy_back=False)
             raise
-
-    def _layout(self, args: Sequence[object], sp: int, return_to: int, buffers: Buffers | None) -> Entry:
-        patterns = [encode(value, buffers) for encode, value in zip(self._encoders, args, strict=True)]
-        registers = [(piece.register, piece.of(patterns[piece.argument])) for piece in self._register_pieces]
-        registers += self._fixed
-        pointer, result_at = self._result_pointer, 0
-        if pointer is not None and buffers is not None:
-            result_at = buffers.reserve(self._result_size, self._result_alignment)
-            if pointer.register is not None:
-                registers.append((pointer.register, result_at))
-        top = sp if buffers is None else buffers.bottom
-        arguments = (top - self.stack_size) & -self._assigner.stack_alignment
-        bottom = arguments - self._pushed
-        registers.append(("sp", bottom))
-        if self._link:
-            registers.append((self._link, return_to))
-        lent = buffers.blocks if buffers is not None else ()
-        if not (lent or self._pushed or self.stack_size):
-            return Entry(registers, b"", bottom, buffers, result_at)
-        image = bytearray(sp - bottom if lent else arguments + self.stack_size - bottom)
-        if self._pushed:
-            image[: self._pushed] = return_to.to_bytes(self._pushed, "little")
-        if pointer is not None and pointer.register is None:
-            image[self._pushed : 2 * self._pushed] = result_at.to_bytes(self._pushed, "little")
-        for argument, start, size, shift in self._stack_pieces:
-            bits = patterns[argument] >> shift & (1 << 8 * size) - 1
-            image[start : start + size] = bits.to_bytes(size, "little")
-        for address, data in lent:
-            image[address - bottom : address - bottom + len(data)] = data
-        return Entry(registers, bytes(image), bottom, buffers, result_at)
 
     def result(self, guest: Guest, at: int = 0) -> Any:
         """The result of the function that has just returned (`at`: its `Entry.result_at`); None for void."""

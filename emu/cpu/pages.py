@@ -98,6 +98,12 @@ class PageMap:
         Raises GuestAccessError, with nothing written, if any byte is unmapped or does not have `needed`
         permissions.
         """
+        piece = self.at(address)
+        if piece is not None and data.__class__ is bytes and piece.protection & needed == needed:
+            end = address + len(data)
+            if address < end <= piece.end:
+                piece.memory[address - piece.start : end - piece.start] = data
+                return [(piece, address, end)]  # the usual case
         source = memoryview(data).cast("B")
         written = self._accessible(address, len(source), needed, write=True)
         for piece, low, high in written:

@@ -53,7 +53,7 @@ def _is_deep() -> bool:
 
 
 #: Types whose values belong to no machine.
-_PLAIN = frozenset({int, float, bool, str, bytes, bytearray, memoryview, type(None)})
+_PLAIN = frozenset({int, float, bool, str, bytes, bytearray, memoryview, type(None), tuple, list, dict})
 
 
 class Runner:
@@ -106,7 +106,7 @@ class Runner:
         self._interrupted = (*self._returns_through, *cpu.registers[:-1], *convention.preserved_floats)
         #: values of the `_interrupted` registers of each guest function that waits for the host
         self._suspended: list[Sequence[int]] = []
-        self._budget = Budget(0, 0.0)
+        self._budget = self._unlimited = Budget(0, 0.0)
         self._sharing = False  #: whether outermost calls share one budget
         self._shared: Budget | None = None  #: the shared budget, once the first of them has begun
         #: Called for each fault: returns where the guest continues, or None for an unhandled fault.
@@ -228,10 +228,11 @@ class Runner:
         shares = self._sharing and max_instructions is None and timeout is None
         if shares and self._shared is not None:
             return self._shared
-        budget = Budget(
-            self.max_instructions if max_instructions is None else max_instructions,
-            self.timeout if timeout is None else timeout,
-        )
+        instructions = self.max_instructions if max_instructions is None else max_instructions
+        seconds = self.timeout if timeout is None else timeout
+        if not (instructions or seconds or shares):
+            return self._unlimited
+        budget = Budget(instructions, seconds)
         if shares:
             self._shared = budget
         return budget

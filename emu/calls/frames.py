@@ -1,0 +1,107 @@
+"""The registers and the stack contents with which a guest function starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from emu.calls.assign import Piece
+from emu.calls.buffers import STACK_LIMIT, Buffers
+from emu.calls.places import InRegister, OnStack
+from emu.isa.convention import CallingConvention
+
+
+class Entry(NamedTuple):
+    """Everything to set before the guest function runs: write `stack` at `sp` (if any), then `registers`."""
+
+    registers: list[tuple[str, int]]  #: including sp and the link register
+    stack: bytes  #: contents at `sp` and above: return address, stacked arguments, buffers; often empty
+    sp: int
+    buffers: Buffers | None
+    result_at: int = 0  #: guest address of a result in memory
+
+    def finish(self, *, copy_back: bool = True) -> None:
+        """After the call: copy bytearrays back and free heap blocks. `copy_back=False` (the call did not return)
+        only frees.
+        """
+        if self.buffers is not None:
+            self.buffers.finish(copy_back=copy_back)
+
+
+class FrameLayout:
+    """Makes the Entry of a call from the patterns of its arguments, by the places of one plan.
+
+    `pointer` is the place of the address for a result in memory, which has `result_size` bytes.
+    """
+
+    def __init__(
+        self,
+        rules: CallingConvention,
+        registers: Sequence[InRegister],
+        stacked: Sequence[OnStack],
+        fixed: tuple[tuple[str, int], ...],
+        *,
+        stack_size: int,
+        stack_alignment: int,
+        pointer: Piece | None,
+        result_size: int,
+        result_alignment: int,
+    ) -> None:
+        self._registers = tuple(registers)
+        self._stacked = tuple(
+            (each.argument, each.shift, (1 << 8 * each.size) - 1, 8 * each.start) for each in stacked
+        )
+        self._fixed = fixed
+        self._link = rules.link_register or ""
+        self._pushed = rules.word_size if rules.link_register is None else 0  #: bytes of the return address
+        self._stack_size, self._stack_mask = stack_size, -stack_alignment
+        self._pointer, self._result_size = pointer, result_size
+        self._pointer_register = None if pointer is None else pointer.register
+        self._result_mask = -max(result_alignment, 16)
+        #: Whether the result's memory has to be reserved by a call's Buffers.
+        self.large_result = pointer is not None and result_size > STACK_LIMIT
+
+    def entry(self, patterns: Sequence[int], sp: int, return_to: int, buffers: Buffers | None) -> Entry:
+        """The entry of a call below `sp` that returns to `return_to`."""
+        registers: list[tuple[str, int]] = []
+        for argument, name, shift, mask, fill in self._registers:
+            bits = patterns[argument] >> shift & mask
+            if fill:
+                bits |= fill if fill > 0 else bits & -fill and _UPPER
+            registers.append((name, bits))
+        registers += self._fixed
+        top, result_at = sp if buffers is None else buffers.bottom, 0
+        if self._pointer is not None:
+            if buffers is None:
+                result_at = top = top - self._result_size & self._result_mask
+            else:
+                result_at = buffers.reserve(self._result_size, -self._result_mask)
+                top = buffers.bottom
+            if self._pointer_register is not None:
+                registers.append((self._pointer_register, result_at))
+        arguments = top - self._stack_size & self._stack_mask
+        pushed = self._pushed
+        bottom = arguments - pushed
+        registers.append(("sp", bottom))
+        if self._link:
+            registers.append((self._link, return_to))
+        size = pushed + self._stack_size
+        lent = buffers.blocks if buffers is not None else ()
+        if not (size or lent):
+            return Entry(registers, b"", bottom, buffers, result_at)
+        content = return_to if pushed else 0
+        if self._pointer is not None and self._pointer_register is None:
+            content |= result_at << 8 * pushed
+        for argument, shift, mask, at in self._stacked:
+            content |= (patterns[argument] >> shift & mask) << at
+        image = content.to_bytes(size, "little")
+        if lent:
+            whole = bytearray(sp - bottom)
+            whole[:size] = image
+            for address, data in lent:
+                whole[address - bottom : address - bottom + len(data)] = data
+            image = bytes(whole)
+        return Entry(registers, image, bottom, buffers, result_at)
+
+
+_UPPER = 0xFFFF_FFFF_0000_0000  #: the upper half of a register
