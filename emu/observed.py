@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from emu.debug.coverage.collect import Coverage, Which
     from emu.debug.observation import Action, Breakpoint, Condition, Watchpoint
     from emu.debug.places import Place
     from emu.parts import Parts
@@ -69,6 +70,21 @@ class ObservedGuest:
         """
         self.parts.owner.check(place)
         return self.parts.observation.watchpoint(place, size, on, condition, action)
+
+    def coverage(self, images: Iterable[Which] | None = None, *, branches: bool = False) -> Coverage:
+        """Which code runs in a `with` block, as blocks, lines, functions, and files:
+
+            with machine.coverage() as coverage:
+                library.run()
+            coverage.save("run.info")                       # lcov; "run.drcov" for drcov
+
+        `images` are those wanted, by path, file name, SONAME or as images; the default is all code. `branches`
+        adds the outcomes of conditional branches, which costs more. See `emu.debug.coverage.collect.Coverage`.
+        """
+        from emu.debug.coverage.collect import Coverage
+
+        self.parts.owner.check(*(images or ()))
+        return Coverage(self.parts.linker, self.parts.memory, self.parts.runner, images, branches=branches)
 
     @contextmanager
     def counting(self) -> Iterator[InstructionCount]:

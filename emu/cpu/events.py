@@ -47,6 +47,10 @@ class Watch(NamedTuple):
     write: bool
 
 
+#: Set in the sizes of `Recorded.NEW_BLOCKS`.
+BEGAN, BEGAN_THUMB = 1 << 32, 1 << 33
+
+
 class Recorded(enum.Enum):
     """What `Events.record` records, and the columns (uint64) of its arrays."""
 
@@ -55,8 +59,9 @@ class Recorded(enum.Enum):
     BLOCKS = enum.auto()
     #: address, size: every instruction, each time it runs.
     INSTRUCTIONS = enum.auto()
-    #: address, size: each block when it first runs, and again after its code has changed. 0 for a size: a run
-    #: began there, at a block that the engine may have known already.
+    #: address, size: each block when it first runs, and again after its code has changed. With BEGAN in the size,
+    #: a run began there: the rest of the size, unless 0, is the most that ran of the block; BEGAN_THUMB: in Thumb
+    #: state.
     NEW_BLOCKS = enum.auto()
     #: address of the block before (0: a run began), address, size: each pair of blocks that ran one after the
     #: other, at least once.

@@ -184,6 +184,8 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
             return
         self._pages.require(address, size, needed, write=True)
         if self._ran.overlapping(address, address + size):
+            if self._observed is not None:
+                self._observed.forget_blocks()
             self._refresh()
         observed = self._observed if needed and self._observed is not None and self._observed.watching else None
         before = self.read(address, size) if observed is not None else b""
@@ -214,8 +216,10 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
 
     def _forget(self, start: int, end: int) -> None:
         """Mark code in [start, end) as changed, for which the engine may have translations."""
-        if not self._stale and self._ran.overlapping(start, end):
+        if self._ran.overlapping(start, end):
             self._stale = True
+            if self._observed is not None:
+                self._observed.forget_blocks()
 
     def _became_executable(self, start: int) -> None:
         """Handle new executable pages: a block that ran off the end of the page before was translated with a fetch

@@ -100,14 +100,14 @@ class IcicleEvents(EngineEvents):
             self._engine.native.remove_breakpoint(address)
             self._engine.native.add_breakpoint(address)
         self.guard_again()
-        self._forget_blocks()
+        self.forget_blocks()
 
     def guard_again(self) -> None:
         """The engine's permissions have been set to others than those of watched pages."""
         for page, lost in self._guards.items():
             self._set_guard(page, lost)
 
-    def _forget_blocks(self) -> None:
+    def forget_blocks(self) -> None:
         """Code has changed: all blocks count as new."""
         if self._seen or self._coming:
             self._seen.clear()
@@ -122,7 +122,7 @@ class IcicleEvents(EngineEvents):
         self._logs.append(log)
         self._recordings.append(log)
         if what is Recorded.NEW_BLOCKS:
-            self._forget_blocks()
+            self.forget_blocks()
         self._update()
         return log
 
@@ -131,7 +131,7 @@ class IcicleEvents(EngineEvents):
         self._logs.remove(log)
         self._recordings.remove(log)
         if not any(log.what is Recorded.NEW_BLOCKS for log in self._logs):
-            self._forget_blocks()
+            self.forget_blocks()
         self._update()
 
     # ---------------------------------------------------------------- running
@@ -169,6 +169,9 @@ class IcicleEvents(EngineEvents):
                 self._faulted(stop.pc)
             executed += self._cpu.executed
             pc, over = stop.pc, None
+            if self._dirty:  # the guest has changed its code
+                self._prepare()
+                self._dirty, unknown = False, new
             if stop.reason is not StopReason.BREAK and stop.reason is not StopReason.INSTRUCTION_LIMIT:
                 break
             if limit and executed >= limit:

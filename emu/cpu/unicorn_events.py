@@ -24,7 +24,7 @@ from emu.cpu import unicorn_api as api
 from emu.cpu.awkward_places import it_start, repeated_size
 from emu.cpu.engine_events import EngineEvents, ObservedCpu, RawAccess
 from emu.cpu.event_hooks import Log, Places, event_hook
-from emu.cpu.events import Recorded, Recording, Sink
+from emu.cpu.events import BEGAN, BEGAN_THUMB, Recorded, Recording, Sink
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn_api import uc
 from emu.cpu.unicorn_isas import CPSR_IT
@@ -35,8 +35,6 @@ _EVERYWHERE: Final = (1, 0)
 _MOST_HOOKS: Final = 64
 _ROWS: Final = 1 << 14  #: of a log
 _WRITES: Final = frozenset({uc.UC_MEM_WRITE})
-#: Set in a row of NEW_BLOCKS: a run began at the address; the size is what ran at most, 0 for unknown.
-BEGAN: Final = 1 << 32
 _LAST: Final = (1 << 64) - 1
 _KINDS: Final = {
     Recorded.BLOCKS: (uc.UC_HOOK_BLOCK, "log", 2),
@@ -115,7 +113,7 @@ class UnicornEvents(EngineEvents):
         self._it_blocks: set[int] = set()  #: IT instructions whose blocks have breakpoints
         self._logs: list[_Recording] = []
         self._known: set[int] = set()  #: addresses at which runs began, of which NEW_BLOCKS knows
-        self._began = 0
+        self._began = self._began_thumb = 0
 
     # ---------------------------------------------------------------- hooks
 
@@ -301,7 +299,7 @@ class UnicornEvents(EngineEvents):
                 log.flush()
 
     def _begins(self, pc: int) -> None:
-        self._began = pc & self._mask
+        self._began, self._began_thumb = pc & self._mask, BEGAN_THUMB if pc & ~self._mask else 0
         for log in self._logs:
             log.log.before = 0
             log.began = len(log.log)
@@ -338,7 +336,7 @@ class UnicornEvents(EngineEvents):
             else:
                 self._known.add(self._began)
             if size or fault != self._began:
-                log.log.append(self._began, BEGAN | size, 0)
+                log.log.append(self._began, BEGAN | self._began_thumb | size, 0)
 
     def _flush_full(self) -> bool:
         full = [log for log in self._logs if log.log.full]

@@ -7,6 +7,7 @@ only makes the result incomplete. Source: DWARF 5, section 6.2.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +19,7 @@ from relink.elf.dwarf_info import debug_section
 from relink.errors import printable
 from relink.records import dataclass, field
 
-__all__ = ["LineTable", "SourceLine", "source_line"]
+__all__ = ["LineRange", "LineTable", "SourceLine", "source_line"]
 
 _SECTIONS = (".debug_line", ".debug_line_str", ".debug_str")
 _MAX_OPCODES = 8_000_000  #: opcodes read for one image (some seconds); line tables beyond that are ignored
@@ -32,6 +33,17 @@ class SourceLine(NamedTuple):
 
     def __str__(self) -> str:
         return f"{printable(self.file)}:{self.line}"
+
+
+class LineRange(NamedTuple):
+    """Code [start, end) that comes from one line; link-time addresses."""
+
+    start: int
+    end: int
+    file: str  #: as given to the compiler
+    line: int
+    unit: int  #: offset of the line table in .debug_line, to which DW_AT_stmt_list of its unit refers
+    folder: str  #: the compilation directory, where the line table has it
 
 
 _KNOWN: WeakKeyDictionary[Decoded, LineTable] = WeakKeyDictionary()
@@ -58,6 +70,8 @@ class _Sequence:
     """Rows in ascending address order; the last one marks the end of the sequence."""
 
     files: list[str]
+    unit: int = 0  #: offset of its unit in .debug_line
+    folder: str = ""  #: the compilation directory, where the line table has it (DWARF 5)
     addresses: list[int] = field(default_factory=list)
     rows: list[tuple[int, int]] = field(default_factory=list)  # (file, line)
 
@@ -92,6 +106,21 @@ class LineTable:
                     return found
         return None
 
+    def ranges(self) -> Iterator[LineRange]:
+        """All ranges of code that come from one source line, unit by unit."""
+        for unit in self._units:
+            self._sequences += unit
+        for sequence in self._sequences:
+            starts, files = sequence.addresses, sequence.files
+            for at, (start, end) in enumerate(itertools.pairwise(starts)):
+                number, line = sequence.rows[at]
+                if start < end and line > 0 and 0 <= number < len(files):
+                    yield LineRange(start, end, files[number], line, sequence.unit, sequence.folder)
+
+    def files_by_unit(self) -> dict[int, list[str]]:
+        """The file table of each unit read so far, by its offset in .debug_line."""
+        return {sequence.unit: sequence.files for sequence in self._sequences}
+
     def _read(self) -> Iterator[list[_Sequence]]:
         """The sequences of each unit. A unit has a length field, so a damaged one does not affect those after
         it.
@@ -104,11 +133,13 @@ class LineTable:
             if length == 0xFFFFFFFF:
                 width, length = 8, int.from_bytes(lines[at : at + 8], "little")
                 at += 8
-            end = at + length
+            end, start = at + length, at - width - (4 if width == 8 else 0)
             unit = _Unit(lines[at:end], width, self._sections[1], self._sections[2], self._word_size)
             with suppress(_DamagedError, IndexError):  # sequences read before the damage are kept
                 unit.run(left)
             left -= unit.executed
+            for sequence in unit.sequences:
+                sequence.unit, sequence.folder = start, unit.folder
             # Linkers set the address of discarded code to 0; such a sequence would cover other code there.
             yield [s for s in unit.sequences if len(s.addresses) > 1 and s.addresses[0]]
             at = end
@@ -124,6 +155,7 @@ class _Unit:
         self.executed = 0
         self.sequences: list[_Sequence] = []
         self.files: list[str] = []
+        self.folder = ""
 
     # ------------------------------------------------------------ reading
 
@@ -183,6 +215,7 @@ class _Unit:
             raise _DamagedError
         if version >= 5:
             folders = [path for path, _ in self.entries()]
+            self.folder = folders[0] if folders else ""
             named = self.entries()
             self.files = [_joined(folders, folder, name) for name, folder in named]
         else:

@@ -1,0 +1,251 @@
+"""`Coverage`: collects which code of a machine runs.
+
+New blocks are reported by the CPU once each (`Recorded.NEW_BLOCKS`), so code that has run before costs nothing.
+The addresses are resolved to images in batches: when enough have come, and before images come or go, so a batch is
+resolved with the images that it ran with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+import numpy as np
+
+from emu.cpu.events import BEGAN, BEGAN_THUMB, Recorded, Recording, Rows
+from emu.debug.coverage.data import CoverageData
+from emu.debug.coverage.files import save
+from emu.debug.coverage.flow import Flow
+from emu.debug.coverage.module import Module
+from emu.debug.places import images_named
+from relink.elf.constants import SymbolType
+from relink.errors import MachineError
+from relink.events import Event, ImageClosed, ImageMapped, LoadFailed
+from relink.image import Image
+from relink.records import dataclass
+
+if TYPE_CHECKING:
+    from emu.memory.guest_memory import GuestMemory
+    from emu.run.runner import Runner
+    from relink.linker import Linker
+
+#: An image, or its path, file name or SONAME.
+Which: TypeAlias = Image | str
+_SIZE = (1 << 32) - 1
+
+
+@dataclass(eq=False)
+class _Place:
+    """Where an image, or other memory with code, is."""
+
+    start: int
+    end: int
+    module: Module
+
+
+class Coverage(CoverageData):
+    """What has run while it was active: in a `with` block, or between `start` and `stop`.
+
+    Each `start` begins a recording: hits count recordings, so tests that each record their own say how many of
+    them reach a line. Code that was translated before counts like new code.
+    """
+
+    def __init__(
+        self,
+        linker: Linker,
+        memory: GuestMemory,
+        runner: Runner,
+        images: Iterable[Which] | None = None,
+        *,
+        branches: bool = False,
+    ) -> None:
+        super().__init__()
+        self._linker, self._memory, self._runner = linker, memory, runner
+        self._only = None if images is None else list(images)
+        self._with_branches = branches
+        self._arch = memory.architecture.name
+        self._flow = Flow(self._arch, memory.read)
+        self._recordings: list[Recording] = []
+        self._places: list[_Place] = []
+        self._this: CoverageData | None = None  #: of the current recording
+        self._rows: list[Rows] = []
+        self._edges: list[Rows] = []
+        self._ends: dict[int, int] = {}  #: end of a block that ran -> its start
+
+    # ------------------------------------------------------------ recording
+
+    def start(self) -> Self:
+        """Begin a recording. Raises MachineError during a call, and when one has begun; hosts without stop hooks
+        have none.
+        """
+        self._check_idle()
+        if self._this is not None:
+            raise MachineError("this coverage is being recorded already")
+        places = [self._place(image) for image in self._linker.images]
+        events = self._runner.cpu.events
+        self._recordings.append(events.record(Recorded.NEW_BLOCKS, self._rows.append))
+        try:
+            if self._with_branches:
+                self._recordings.append(events.record(Recorded.EDGES, self._edges.append))
+        except BaseException:
+            self._recordings.pop().close()
+            raise
+        self._this, self._places = CoverageData(), places
+        self._ends.clear()
+        self._linker.observers.append(self._heard)
+        return self
+
+    def stop(self) -> None:
+        """End the recording and add it to the result. Raises MachineError during a call. May be repeated."""
+        if self._this is None:
+            return
+        self._check_idle()
+        for recording in self._recordings:
+            recording.close()
+        self._recordings.clear()
+        self._resolve()
+        self._linker.observers.remove(self._heard)
+        this, self._this = self._this, None
+        for module in this.modules.values():
+            module.blocks = type(module.blocks)(dict.fromkeys(module.blocks, 1))
+            module.branches = type(module.branches)(dict.fromkeys(module.branches, 1))
+        self.merge(this)
+        self._places = []
+
+    def take(self) -> CoverageData:
+        """End the recording, begin another, and return what has run in the first: for a map of each test."""
+        before = CoverageData(self.modules.values())
+        self.stop()
+        self.start()
+        taken = CoverageData()
+        for key, module in self.modules.items():
+            old = before.modules.get(key)
+            ran = module.blocks if old is None else module.blocks - old.blocks
+            taken_branches = module.branches if old is None else module.branches - old.branches
+            if ran:
+                one = Module(module.path, module.arch, module.size, module.base, module.low, module.decoded)
+                one.blocks.update(ran)
+                one.branches.update(taken_branches)
+                taken.add(one)
+        return taken
+
+    def clear(self) -> None:
+        """Forget what has run so far. Raises MachineError while recording."""
+        if self._this is not None:
+            raise MachineError("this coverage is being recorded")
+        self.modules.clear()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _check_idle(self) -> None:
+        if self._runner.depth:
+            raise MachineError("coverage cannot begin or end during a call of the guest")
+
+    # ------------------------------------------------------------ resolving addresses
+
+    def _heard(self, event: Event) -> None:
+        """Images come and go: what ran until now is resolved with those of now."""
+        if isinstance(event, ImageMapped):
+            self._resolve()
+            self._places.append(self._place(event.image))
+        elif isinstance(event, (ImageClosed, LoadFailed)):
+            self._resolve()
+            gone = [place for place in self._places if not self._is_there(place)]
+            self._places = [place for place in self._places if place not in gone]
+
+    def _is_there(self, place: _Place) -> bool:
+        return any(image.contains(place.start) for image in self._linker.images if not image.closed)
+
+    def _place(self, image: Image) -> _Place:
+        size = image.region.size
+        module = Module(image.name, self._arch, size, image.base, int(image.low), image.decoded)
+        return _Place(image.base, image.base + size, module)
+
+    def _resolve(self) -> None:
+        for recording in self._recordings:
+            recording.flush()
+        rows, self._rows[:] = list(self._rows), []
+        for batch in rows:
+            for address, size in batch.tolist():
+                self._add_block(address, size)
+        edges, self._edges[:] = list(self._edges), []
+        for batch in edges:
+            for before, address, size in batch.tolist():
+                self._ends[address + size] = address
+                if before in self._ends:
+                    self._add_branch(before, address)
+
+    def _add_block(self, address: int, size: int) -> None:
+        if size & BEGAN:
+            whole = self._flow.block_size(address, thumb=bool(size & BEGAN_THUMB))
+            size = min(size & _SIZE or whole, whole)
+        module = self._module_at(address)
+        if module is not None and size:
+            module.blocks[address - module.base, size] += 1
+
+    def _add_branch(self, end: int, address: int) -> None:
+        start = self._ends[end]
+        module = self._module_at(start)
+        if module is not None and self._flow.conditional_end(start, end - start, thumb=self._is_thumb(start)):
+            module.branches[end - module.base, address - module.base] += 1
+
+    def _is_thumb(self, address: int) -> bool:
+        """Arm: whether code is Thumb code, by the last function before it."""
+        image = next((image for image in self._linker.images if image.contains(address)), None)
+        if self._arch != "arm" or image is None:
+            return False
+        symbols = image.decoded.symbols
+        vaddr = np.uint64((address - image.bias) & image.architecture.address_mask)
+        before = symbols.value[
+            (symbols.type == SymbolType.FUNC) & (symbols.section != 0) & (symbols.value <= vaddr + 1)
+        ]
+        return bool(before.max(initial=0) & 1)
+
+    def _module_at(self, address: int) -> Module | None:
+        """What ran of the image at an address in this recording; None if it is not wanted. Code outside of images
+        belongs to its mapping.
+        """
+        assert self._this is not None
+        place = next((place for place in self._places if place.start <= address < place.end), None)
+        if place is None:
+            region = self._memory.region_at(address)
+            if region is None or self._only is not None:
+                return None
+            name = f"[{region.name or 'anonymous'}]"
+            module = Module(name, self._arch, region.size, region.address, 0, None)
+            place = _Place(region.address, region.address + region.size, module)
+        key = place.module.key
+        if key not in self._this.modules:
+            if not self._is_wanted(place.module):
+                return None
+            self._this.add(place.module)
+        found = self._this.modules[key]
+        found.base = place.start
+        return found
+
+    def _is_wanted(self, module: Module) -> bool:
+        return self._only is None or any(self._is(which, module) for which in self._only)
+
+    def _is(self, which: Which, module: Module) -> bool:
+        if isinstance(which, Image):
+            return which.decoded is module.decoded
+        if which in (module.path, module.path.rpartition("/")[2]):
+            return True
+        return any(image.decoded is module.decoded for image in images_named(self._linker.images, which))
+
+    # ------------------------------------------------------------ files
+
+    def save(self, path: str | os.PathLike[str], *, test: str = "", append: bool = False) -> None:
+        """Write a file: drcov for `.drcov` and `.log`, else lcov. With `append` it is merged into what the file
+        has; several processes may do so at once. Raises MachineError, OSError.
+        """
+        save(self, Path(path), test=test, append=append)
