@@ -271,12 +271,20 @@ class Image(Module):
         `fill` is the byte for gaps (None: that of the first region), `gap_limit` the largest gap in a "bin" in
         bytes, `family` UF2's family ID. Raises ExportError, OSError, UseAfterUnload.
         """
+        from relink.export.image_file import format_named
+
+        wanted = format_named(self.name, os.fspath(path), format)
+        Path(path).write_bytes(self.exported(wanted, fill=fill, gap_limit=gap_limit, family=family))
+
+    def exported(
+        self, format: str, *, fill: int | None = None, gap_limit: int = 1 << 24, family: int | None = None
+    ) -> bytes:
+        """The content of the file that `export` writes, with its arguments. Raises ExportError, UseAfterUnload."""
         from relink.export.image_file import ImageFile, format_named
 
         self.check_open()
-        wanted = format_named(self.name, os.fspath(path), format)
-        content = ImageFile(self, self.relocated).to_bytes(wanted, fill, gap_limit, family)
-        Path(path).write_bytes(content)
+        wanted = format_named(self.name, "", format)
+        return ImageFile(self, self.relocated).to_bytes(wanted, fill, gap_limit, family)
 
     def bindings(self) -> Iterator[BoundSymbol]:
         """The bindings of all symbols that relocations refer to; then those of lazily bound slots that have been

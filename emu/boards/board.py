@@ -138,7 +138,7 @@ class Board(Personality):
                 mapped.buffer[:] = region.erased
             memory.publish(mapped, [Pages(0, region.size, region.protection)])
             if region.flash is not None:
-                region.flash.after.append(partial(_changed, memory))
+                region.flash.changed.append(partial(_changed, memory))
         for low, high in device_pages(self.devices):
             memory.reserve(high - low, at=low, name="devices")
             self._cpu.map_device(low, high - low, self.bus)
@@ -316,9 +316,9 @@ class Board(Personality):
             self._execution.pc = pc
 
 
-def _changed(memory: HostMemory, operation: Any) -> None:
+def _changed(memory: HostMemory, address: int, size: int) -> None:
     """Flash has changed by itself: the engine must not run what it knows of it."""
-    memory.write(operation.address, memory.read(operation.address, operation.size))
+    memory.write(address, memory.read(address, size))
 
 
 def _no_line(level: bool) -> None:

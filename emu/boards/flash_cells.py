@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -54,6 +54,9 @@ class FlashCells:
         units = size // write_size if max_programs is not None else 0
         self._programs: U8 = np.zeros(units, np.uint8)  # programs of each unit since its erase
         self._known: list[SectorState | None] = [None] * count  # None: changed since
+        #: Called with the address and size of what has changed in `contents`, for whatever reason.
+        self.changed: list[Callable[[int, int], object]] = []
+        self._saved: FlashState | None = None  # the last state that `save_state` returned
 
     def _check_geometry(self) -> None:
         problem = ""
@@ -122,6 +125,11 @@ class FlashCells:
     def _changed(self, offset: int, size: int) -> None:
         for number in self.sectors.touched(offset, size):
             self._known[number] = None
+        self._tell(offset, size)
+
+    def _tell(self, offset: int, size: int) -> None:
+        for listener in self.changed if size else ():
+            listener(self.base + offset, size)
 
     def flip(self, address: int, bit: int) -> None:
         """Flip one bit of a byte, as radiation or wear does. Raises FlashError for addresses outside."""
@@ -168,9 +176,22 @@ class FlashCells:
                     units_of = slice(start // self.write_size, end // self.write_size)
                     self._programs[units_of] = np.frombuffer(sector.programs, np.uint8)
                 self._known[number] = sector
+                self._tell(start, end - start)
         self.wear[:] = np.frombuffer(state.wear, np.uint64)
         self.reads[:] = np.frombuffer(state.reads, np.uint64)
         self.locked, self.bad, self.operations = set(state.locked), set(state.bad), state.operations
+
+    def save_state(self) -> FlashState:
+        """The state, for snapshots of a machine (`emu.ports.Saved`): the last one when nothing has changed."""
+        state = self.state()
+        if state != self._saved:
+            self._saved = state
+        return self._saved or state
+
+    def restore_state(self, state: object) -> None:
+        """Return to what `save_state` returned."""
+        assert isinstance(state, FlashState)
+        self.restore(state)
 
     def digest(self) -> bytes:
         """A hash (16 bytes) of what the device keeps without power: contents, programmed units and bad blocks, but

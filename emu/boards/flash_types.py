@@ -13,8 +13,16 @@ from relink.records import dataclass
 _LARGEST = 1 << 32  #: limit for the size of a device, in bytes
 
 
-class FlashStatus(enum.StrEnum):
-    """The outcome of an operation, as a device's status register tells it. `OK` is false, all others are true."""
+class FlashStatus(enum.IntEnum):
+    """The outcome of an operation, as a device's status register tells it; `OK` is 0, `text` says it in words."""
+
+    text: str
+
+    def __new__(cls, text: str) -> FlashStatus:
+        status = int.__new__(cls, len(cls.__members__))
+        status._value_ = len(cls.__members__)
+        status.text = text
+        return status
 
     OK = "ok"
     OUTSIDE = "is not in the device"
@@ -29,9 +37,6 @@ class FlashStatus(enum.StrEnum):
     WORN_OUT = "is in a sector that was erased as often as it can be"
     PAGE_ORDER = "is a page below one that was programmed since the block's erase"
     TOO_MANY_PROGRAMS = "is a page that was programmed as often as it can be since the block's erase"
-
-    def __bool__(self) -> bool:
-        return self is not FlashStatus.OK
 
 
 class FlashError(RelinkError):
@@ -48,7 +53,7 @@ class FlashError(RelinkError):
         self.reason = reason
         self.culprit = address if culprit is None else culprit
         at = "" if culprit in (None, address) else f", at {culprit:#x}"
-        super().__init__(f"{printable(device)}: {operation} of {size:#x} bytes at {address:#x} {reason.value}{at}")
+        super().__init__(f"{printable(device)}: {operation} of {size:#x} bytes at {address:#x} {reason.text}{at}")
 
 
 class FlashGeometryError(RelinkError):

@@ -8,7 +8,7 @@ RAM and ROM consist of whole pages of 4 KiB. Devices may begin and end at any by
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from emu.boards.errors import MemoryMapError
 from relink.arrays import U8
@@ -25,7 +25,7 @@ class Pages(Protocol):
     size: int
     name: str
     pages: U8  #: the whole memory
-    after: list[Callable[[Any], object]]  #: called with each operation, which has `address` and `size`
+    changed: list[Callable[[int, int], object]]  #: called with the address and size of what has changed
 
 
 @dataclass(frozen=True)
