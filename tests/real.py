@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from emu.fetch.debian import PACKAGE_OF, Sysroot, cache_folder
+from emu.fetch.errors import FetchError
 from toolchains.archives import SHELVES, archives
-from toolchains.debian import PACKAGE_OF, Sysroot, cache_folder
 from toolchains.errors import ToolchainError
 from toolchains.programs import program
 
@@ -32,7 +33,7 @@ def real_library(arch: str, soname: str) -> Path:
         pytest.skip(f"{soname} for {arch} is not to be had: {note.read_text()}")
     try:
         return sysroot.library(soname)
-    except ToolchainError as error:
+    except (ToolchainError, FetchError) as error:
         sysroot.folder.mkdir(parents=True, exist_ok=True)
         note.write_text(str(error))
         pytest.skip(f"{soname} for {arch} is not to be had: {error}")
@@ -45,7 +46,7 @@ def real_archives(flavour: str, name: str) -> tuple[Path, ...]:
         pytest.skip(f"{name} for {flavour} is not to be had: {note.read_text()}")
     try:
         return archives(flavour, name)
-    except ToolchainError as error:
+    except (ToolchainError, FetchError) as error:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(str(error))
         pytest.skip(f"{name} for {flavour} is not to be had: {error}")
@@ -55,7 +56,7 @@ def available(command: Callable[[str], list[str]], target: str) -> list[str]:
     """The command of `toolchains.linkers` for a target; skips the test, with the reason, without it."""
     try:
         return command(target)
-    except ToolchainError as error:
+    except (ToolchainError, FetchError) as error:
         pytest.skip(f"no such linker for {target}: {error}")
 
 
@@ -77,7 +78,7 @@ def real_program(name: str, at_least: tuple[int, ...]) -> str:
         pytest.skip(f"{wanted} is not to be had: {note.read_text()}")
     try:
         return str(program(name))
-    except ToolchainError as error:
+    except (ToolchainError, FetchError) as error:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(str(error))
         pytest.skip(f"{wanted} is not to be had: {error}")

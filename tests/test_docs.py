@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +16,17 @@ import pytest
 
 from emu import Machine
 from emu.cli.app import run
+from emu.fetch.debian import cache_folder
 from relink import HostMemory, Protection, decode
 from relink.memory.placement import fill, region_size
 from tests.assembler import assembled
-from tests.fixtures import fixture
+from tests.fixtures import ARCHES, fixture
 from tests.linker.cores import mappings_of, write_core
+from tests.real import real_library
 from tests.test_layering import ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent
+pytest_plugins = ("pytester",)
 
 
 def test_generated_documentation_is_current() -> None:
@@ -66,15 +70,58 @@ def test_every_file_a_page_names_is_there() -> None:
 
 
 def commands() -> list[list[str]]:
-    """The folder and the words of every `relink-emu` line of the README, but for the loop over Debian's zlib."""
+    """The folder and the words of every `relink-emu` line of the README, but for those about Debian's zlib."""
     found, folder = [], "."
     for line in README.splitlines():
         if line.startswith("    cd "):
             folder = line.split()[1]
-        elif re.match(r"    \S.*\brelink-emu |    relink-emu ", line):
+        elif re.match(r"    \S.*\brelink-emu |    relink-emu (?!fetch )", line):
             words = shlex.split(line.split("relink-emu ", 1)[1], comments=True)
             found.append(["." if "venv" in line else folder, *words])
     return found
+
+
+def test_every_line_of_the_readmes_commands_is_of_a_known_kind() -> None:
+    lines = [line.strip() for line in README.splitlines() if line.startswith("    ") and "`" not in line]
+    block = re.compile(r"\.venv/bin/activate|\. \.venv|cd |relink-emu |bash \.ci/run|for arch in|libz\.so\.1|done")
+    in_python = "\n".join(re.findall(r"^```python\n(.*?)^```", README, re.M | re.S))
+    strange = [line for line in lines if line not in in_python and not block.search(line)]
+    assert strange == []
+
+
+def test_the_test_of_the_readme_passes_as_pasted(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("ziglang", reason="the library is built with the ziglang wheel")
+    (source,) = (
+        text for text in re.findall(r"^```python\n(.*?)^```", README, re.M | re.S) if "pytestmark" in text
+    )
+    assert len(re.findall(r"^\s*\S", source, re.M)) == 4
+    for name in ("own.c", "own.h"):
+        shutil.copy(ROOT / "examples" / "own_library" / name, pytester.path)
+    pytester.makepyfile(source)
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "emu.pytest_plugin",
+        "-q",
+        "test_the_test_of_the_readme_passes_as_pasted.py",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        pytester.run(*command).assert_outcomes(passed=7)
+
+
+@pytest.mark.real
+def test_debians_zlib_is_called_as_the_readme_says() -> None:
+    """The loop, for what has been fetched: the first line of its block fetches it."""
+    loop = dedent(README[README.index("    for arch in x86_64") : README.index("    done\n") + 9])
+    for arch in ARCHES:
+        real_library(arch, "libz.so.1")
+    loop = loop.replace("~/.cache/relink-emu/debian", str(cache_folder()))
+    script = f'relink-emu() {{ {shlex.quote(sys.executable)} -m emu.cli "$@"; }}\n{loop}'
+    done = subprocess.run(["bash", "-ec", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "3421780262\n" * len(ARCHES)), done.stderr
 
 
 @pytest.mark.parametrize("words", commands(), ids=lambda words: words[1])

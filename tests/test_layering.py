@@ -78,6 +78,7 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("cpu",),
         ("errors",),
         ("build",),
+        ("fetch",),
         ("ports",),
         ("memory",),
         ("calls",),

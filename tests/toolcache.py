@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from toolchains.debian import cache_folder
+from emu.fetch.debian import cache_folder
 
 #: The word of a command that stands for the file it writes.
 OUTPUT = "{output}"

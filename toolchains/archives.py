@@ -12,12 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchains.debian import Sysroot
-from toolchains.errors import FetchError
-from toolchains.targets import TARGETS, Target
-
-BARE_METAL = Target("bare-metal", "", "", "", 0, debian="amd64")
-"""Not an architecture: where packages for bare metal are unpacked."""
+from emu.fetch.debian import BARE_METAL, Sysroot
+from emu.fetch.errors import FetchError
+from toolchains.targets import TARGETS
 
 _SCRIPT = b"/* GNU ld script"
 
@@ -25,11 +22,11 @@ _SCRIPT = b"/* GNU ld script"
 @dataclass(frozen=True)
 class Shelf:
     """Libraries of one flavour of an architecture. `files` maps a name to (package, path below the root); `*`
-    matches a version.
+    matches a version. `sysroot` is where packages are unpacked: an architecture, or "bare-metal".
     """
 
     arch: str
-    target: Target
+    sysroot: str
     files: Mapping[str, tuple[str, str]]
 
 
@@ -51,7 +48,7 @@ def _debian(arch: str, gcc: int) -> Shelf:
     files = {name: (package, f"usr/lib/{multiarch}/{name}") for name, package in plain.items()}
     files |= {name: (package, f"usr/lib/gcc/*/{gcc}/{name}") for name, package in compiler.items()}
     files["musl libc.a"] = ("musl-dev", f"usr/lib/{musl}/libc.a")
-    return Shelf(arch, TARGETS[arch], files)
+    return Shelf(arch, arch, files)
 
 
 def _picolibc(arch: str, triple: str, compiler: str, multilib: str) -> Shelf:
@@ -93,7 +90,7 @@ def archives(flavour: str, name: str, cache: Path | None = None) -> tuple[Path, 
     """The files of library `name` of `flavour`: one, or those an ld script names. Raises `FetchError`."""
     shelf = SHELVES[flavour]
     package, pattern = shelf.files[name]
-    sysroot = Sysroot(shelf.target, cache)
+    sysroot = Sysroot(shelf.sysroot, cache)
     if package not in sysroot.packages():
         sysroot.fetch([package])
     found = next(iter(sorted(sysroot.root.glob(pattern))), None)

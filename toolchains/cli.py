@@ -1,4 +1,4 @@
-"""`python -m toolchains`: build, check, list, matrix, image, fetch, oracle, static-oracle."""
+"""`python -m toolchains`: build, check, list, matrix, image, oracle, static-oracle."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from emu.fetch.errors import FetchError
 from toolchains import build as building
 from toolchains import compiled_library
-from toolchains.debian import CACHE_VARIABLE, DEFAULT_PACKAGES, Sysroot
 from toolchains.engine import Engine, Gnu, Llvm, Zig
 from toolchains.errors import ToolchainError
 from toolchains.image import CONTAINERS, STAGES, Buildah, timed_build
@@ -27,7 +27,7 @@ from toolchains.recipes import RECIPES
 from toolchains.targets import COMPILERS, TARGETS, VARIANTS, Variant
 
 app = typer.Typer(
-    help="Builds the fixtures of every architecture and fetches real libraries.",
+    help="Builds the fixtures of every architecture.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -254,35 +254,6 @@ def image(
 
 
 @app.command()
-def fetch(
-    packages: Annotated[
-        list[str] | None,
-        typer.Argument(help=f"Debian's binary packages. Without any: {', '.join(DEFAULT_PACKAGES)}."),
-    ] = None,
-    arch: Arch = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Where to keep them.", envvar=CACHE_VARIABLE, show_default="~/.cache/relink-emu/debian"),
-    ] = None,
-) -> None:
-    """Fetch real libraries from the host's Debian mirror into a cache; build those of riscv32 from source."""
-    failed = False
-    for name in dict.fromkeys(TARGETS[target].arch for target in _chosen(arch)):
-        sysroot = Sysroot(name, cache)
-        try:
-            got = sysroot.fetch(packages or ())
-        except ToolchainError as error:
-            failed = True
-            err.print(f"{name}: {error}", markup=False, highlight=False, soft_wrap=True)
-            continue
-        out.print(f"{name}: {sysroot.root}", highlight=False)
-        for package, facts in got.items():
-            out.print(f"  {package} {facts.version}  sha256 {facts.sha256}", highlight=False, soft_wrap=True)
-    if failed:
-        raise typer.Exit(1)
-
-
-@app.command()
 def oracle(
     arch: Arch = None,
     compiler: Annotated[
@@ -319,9 +290,9 @@ def static_oracle(
 
 
 def main() -> None:
-    """The entry point: a `ToolchainError` becomes one message and exit status 1."""
+    """The entry point: an error of a tool or a fetch becomes one message and exit status 1."""
     try:
         app()
-    except ToolchainError as error:
+    except (ToolchainError, FetchError) as error:
         err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None

@@ -11,7 +11,6 @@ the latter two inside. Recipes and targets are the same for all.
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 import shutil
@@ -21,6 +20,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Protocol
 
+from emu.build import compilers
 from toolchains.errors import BuildFailed, CompilerMissing, CompilerTooOld
 from toolchains.targets import Target
 
@@ -120,15 +120,11 @@ def require_version(tool: str, line: str, least: tuple[int, int]) -> None:
 
 def find_zig() -> Path:
     """The binary inside the `ziglang` wheel of this interpreter. Raises `CompilerMissing`."""
-    spec = importlib.util.find_spec("ziglang")
-    if spec is None or not spec.submodule_search_locations:
+    if (zig := compilers.find_zig()) is None:
         raise CompilerMissing(
             "fixtures are built with the clang and lld inside the ziglang wheel, which is not installed: "
             "pip install 'relink-emu[fixtures]'"
         )
-    zig = Path(spec.submodule_search_locations[0]) / "zig"
-    if not zig.is_file():
-        raise CompilerMissing(f"the ziglang package is installed but holds no compiler at {zig}")
     return zig
 
 

@@ -1,12 +1,12 @@
-"""Errors of building fixtures and fetching libraries.
+"""Errors of building fixtures. Those of fetching libraries are in `emu.fetch.errors`.
 
-ToolchainError ├── CompilerMissing      the compiler's package is not installed ├── CompilerTooOld       it is
-installed, but cannot build the fixtures ├── EngineMissing        no container engine, or it does not answer ├──
-BuildFailed          a compile or link command failed: has fixture, command and output ├── BuildsFailed all that
-failed in one build ├── WrongRelocations     built, but required relocation types are missing └── FetchError a real
-library is not available
-    ├── ToolMissing        this host lacks apt, dpkg-deb, or a tool for a source
-    └── Unreachable        the archive did not answer, or no longer has the package
+ToolchainError
+    CompilerMissing      the compiler's package is not installed
+    CompilerTooOld       it is installed, but cannot build the fixtures
+    EngineMissing        no container engine, or it does not answer
+    BuildFailed          a compile or link command failed: has fixture, command and output
+    BuildsFailed         all that failed in one build
+    WrongRelocations     built, but required relocation types are missing
 """
 
 from __future__ import annotations
@@ -65,15 +65,3 @@ class BuildsFailed(ToolchainError):
     def __init__(self, failures: Iterable[ToolchainError]) -> None:
         self.failures = tuple(failures)
         super().__init__("\n".join(map(str, self.failures)))
-
-
-class FetchError(ToolchainError):
-    """A real library is not available."""
-
-
-class ToolMissing(FetchError):
-    """A program needed to fetch or build the library is not installed on this host."""
-
-
-class Unreachable(FetchError):
-    """The archive did not answer, or does not have the package."""

@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from toolchains.apt import host_mirror
-from toolchains.errors import EngineMissing, FetchError
+from emu.fetch.apt import host_mirror
+from emu.fetch.errors import FetchError
+from toolchains.errors import EngineMissing
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITE = "trixie"

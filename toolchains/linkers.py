@@ -9,9 +9,9 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from toolchains.debian import Sysroot
+from emu.fetch.debian import Sysroot
+from emu.fetch.errors import ToolMissing
 from toolchains.engine import find_zig
-from toolchains.errors import ToolMissing
 from toolchains.targets import TARGETS
 
 _HOST = "x86_64"

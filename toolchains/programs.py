@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from toolchains.apt import PrivateApt, require, run
-from toolchains.debian import STABLE, cache_folder
-from toolchains.errors import FetchError
+from emu.fetch.apt import PrivateApt, require, run
+from emu.fetch.debian import STABLE, cache_folder
+from emu.fetch.errors import FetchError
 
 PACKAGE_OF: Mapping[str, str] = dict.fromkeys(
     ("qemu-x86_64", "qemu-i386", "qemu-aarch64", "qemu-arm", "qemu-riscv64", "qemu-riscv32", "qemu-loongarch64"),

@@ -10,6 +10,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from emu.build import targets
+from emu.fetch.debian import PORTS
+
 
 class Role(enum.StrEnum):
     """The purpose of a dynamic relocation, independent of the architecture's name for it."""
@@ -155,13 +158,13 @@ PREFIX: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Target:
-    """One thing to compile for.
+    """One thing to compile for: what `emu.build.targets` has of it, and more for fixtures.
 
     `arch` is the architecture's canonical name, which two targets may share (arm and thumb); `triple` is clang's,
     `gnu` the prefix of the GNU tools; `emulation` is either linker's `-m`; `gnu_cflags` are flags for gcc that
     clang's triple implies, `gnu_ldflags` keep the files small. `qemu` is qemu-user's name for the architecture,
-    `cross` the multiarch name under which Debian keeps the target's libc (`/usr/<cross>`): without one, Debian has
-    none.
+    `debian` Debian's, and `cross` the multiarch name under which Debian keeps the target's libc (`/usr/<cross>`):
+    without one, Debian has none.
     """
 
     name: str
@@ -169,13 +172,13 @@ class Target:
     triple: str
     emulation: str
     bits: int
-    cflags: tuple[str, ...] = ()
-    debian: str | None = None
-    gnu: str = ""
-    gnu_cflags: tuple[str, ...] = ()
-    gnu_ldflags: tuple[str, ...] = ()
-    qemu: str = ""
-    cross: str | None = None
+    cflags: tuple[str, ...]
+    debian: str | None
+    gnu: str
+    gnu_cflags: tuple[str, ...]
+    gnu_ldflags: tuple[str, ...]
+    qemu: str
+    cross: str | None
 
     @property
     def relocations(self) -> Mapping[Role, RelocationType]:
@@ -183,109 +186,26 @@ class Target:
         return RELOCATIONS[self.arch]
 
 
-# Otherwise GNU ld puts x86 code on separate pages, three pages more per file.
-_DENSE = ("-z", "noseparate-code")
-_ARM = ("-march=armv7-a", "-mfloat-abi=hard", "-mfpu=vfpv3-d16")
-
-TARGETS: Mapping[str, Target] = {
-    target.name: target
-    for target in (
-        Target(
-            "x86_64",
-            "x86_64",
-            "x86_64-linux-gnu",
-            "elf_x86_64",
-            64,
-            debian="amd64",
-            gnu="x86_64-linux-gnu",
-            gnu_ldflags=_DENSE,
-            qemu="x86_64",
-            cross="x86_64-linux-gnu",
-        ),
-        Target(
-            "i386",
-            "i386",
-            "i686-linux-gnu",
-            "elf_i386",
-            32,
-            debian="i386",
-            gnu="i686-linux-gnu",
-            gnu_ldflags=_DENSE,
-            qemu="i386",
-            cross="i686-linux-gnu",
-        ),
-        Target(
-            "aarch64",
-            "aarch64",
-            "aarch64-linux-gnu",
-            "aarch64linux",
-            64,
-            debian="arm64",
-            gnu="aarch64-linux-gnu",
-            qemu="aarch64",
-            cross="aarch64-linux-gnu",
-        ),
-        Target(
-            "arm",
-            "arm",
-            "arm-linux-gnueabihf",
-            "armelf_linux_eabi",
-            32,
-            _ARM,
-            debian="armhf",
-            gnu="arm-linux-gnueabihf",
-            gnu_cflags=("-marm",),
-            qemu="arm",
-            cross="arm-linux-gnueabihf",
-        ),
-        Target(
-            "thumb",
-            "arm",
-            "arm-linux-gnueabihf",
-            "armelf_linux_eabi",
-            32,
-            (*_ARM, "-mthumb"),
-            gnu="arm-linux-gnueabihf",
-            qemu="arm",
-            cross="arm-linux-gnueabihf",
-        ),
-        Target(
-            "riscv64",
-            "riscv64",
-            "riscv64-linux-gnu",
-            "elf64lriscv",
-            64,
-            ("-march=rv64gc", "-mabi=lp64d"),
-            debian="riscv64",
-            gnu="riscv64-linux-gnu",
-            qemu="riscv64",
-            cross="riscv64-linux-gnu",
-        ),
-        # The 64-bit compiler builds for both; there is no 32-bit libc in Debian.
-        Target(
-            "riscv32",
-            "riscv32",
-            "riscv32-linux-gnu",
-            "elf32lriscv",
-            32,
-            ("-march=rv32gc", "-mabi=ilp32d"),
-            gnu="riscv64-linux-gnu",
-            qemu="riscv32",
-        ),
-        Target(
-            "loongarch64",
-            "loongarch64",
-            "loongarch64-linux-gnu",
-            "elf64loongarch",
-            64,
-            ("-mno-lsx", "-mno-lasx"),
-            debian="loong64",
-            gnu="loongarch64-linux-gnu",
-            qemu="loongarch64",
-            cross="loongarch64-linux-gnu",
-        ),
+def _target(row: targets.Target) -> Target:
+    return Target(
+        row.name,
+        row.arch,
+        row.triple,
+        row.emulation,
+        32 if row.arch in ("i386", "arm", "riscv32") else 64,
+        row.cflags,
+        PORTS.get(row.name),
+        row.gnu,
+        row.gnu_cflags,
+        # Otherwise GNU ld puts x86 code on separate pages, three pages more per file.
+        ("-z", "noseparate-code") if row.arch in ("x86_64", "i386") else (),
+        qemu=row.arch,
+        # riscv32: the 64-bit compiler builds for both; there is no 32-bit libc in Debian.
+        cross=None if row.arch == "riscv32" else row.gnu,
     )
-}
+
+
+TARGETS: Mapping[str, Target] = {name: _target(row) for name, row in targets.TARGETS.items()}
 
 COMPILERS = ("clang", "gcc")
 

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
 from emu.cli import log
 from emu.cli.command import COMMANDS, Argument, Exit, Option, Usage, command
 from emu.cli.options import Loading, Output, Running, Search, Target
+from emu.cli.own_streams import discard_output, prepare_streams
 from emu.cli.placing import Placing
 
 #: A full disk or quota, a file size limit, a removed device, a descriptor that is closed or not writable.
@@ -253,6 +253,35 @@ def tree(library: Library, target: Target, search: Search, output: Output) -> No
 
 
 @command()
+def fetch(
+    output: Output,
+    packages: Annotated[
+        list[str] | None,
+        Argument(metavar="[PACKAGE...]", help="Debian's binary packages; by default zlib1g, libc6 and five more."),
+    ] = None,
+    arch: Annotated[
+        list[str] | None,
+        Option("--arch", "-a", metavar="NAME", help="Only this architecture; may be repeated."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        Option("--cache", metavar="FOLDER", help="Where to keep them, instead of ~/.cache/relink-emu/debian."),
+    ] = None,
+) -> None:
+    """Fetch libraries of Debian for each architecture into folders for --sysroot; nothing is installed.
+
+    apt-get and this host's Debian mirror are used. Debian has no RISC-V 32: four libraries are compiled for it.
+    """
+    from emu.cli import fetch
+    from emu.cli.output import emit
+
+    found = fetch.report(packages or [], arch or [], cache)
+    emit(found, fetch.show, as_json=output.json)
+    if not found.complete:
+        raise Exit(EXIT_FAILED)
+
+
+@command()
 def arches(output: Output) -> None:
     """List the architectures."""
     from emu.cli import arches
@@ -271,7 +300,7 @@ def run(arguments: Sequence[str]) -> int:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if arguments[:1] == ["run"]:
         options = ()  # the options are mostly those of the program
-    _prepare_streams()
+    prepare_streams()
     log.listen()
     debug = "--debug" in options or os.environ.get("RELINK_EMU_DEBUG", "") not in ("", "0")
     try:
@@ -280,7 +309,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.flush()
         return status
     except BrokenPipeError:
-        _discard_output()  # the reader has gone
+        discard_output()  # the reader has gone
         return EXIT_PIPE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -289,7 +318,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         with suppress(OSError):  # standard error may be the stream that is not writable
             print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr, flush=True)
-        _discard_output()
+        discard_output()
         return EXIT_FAILED
 
 
@@ -308,25 +337,6 @@ def _done(arguments: Sequence[str], options: Sequence[str], *, debug: bool) -> i
         if debug or unwritable:
             raise
         return _report(error, as_json="--json" in options, demangle="--no-demangle" not in options)
-
-
-def _discard_output() -> None:
-    """Discard buffered output: Python would report an error when it flushes at exit."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _prepare_streams() -> None:
-    """Make standard output and error accept all text: names from files may not be encodable."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed by the caller
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        elif isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _invoke(arguments: Sequence[str]) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
+import os
 import platform
 import re
 from collections.abc import Iterator, Sequence
@@ -16,8 +18,8 @@ SCHEMA = "relink-emu/error/1"
 
 _UNRESOLVED_HINT = "\n(--allow-unresolved links anyway, -D NAME=VALUE defines one)"
 _SEARCH_HINT = (
-    "-L FOLDER searches a folder, --sysroot FOLDER a file system of the target's; "
-    "--sysroot / --arch {host} takes this host's own libraries"
+    "-L FOLDER searches a folder, --sysroot FOLDER a file system of the target's, such as relink-emu fetch "
+    "makes of Debian's packages; --sysroot / --arch {host} takes this host's own libraries"
 )
 _MANGLED = re.compile(r"\b_[ZR]\w+")
 #: Attributes of errors that are guest addresses.
@@ -83,8 +85,19 @@ def _text(error: BaseException) -> str:
             f"{printable(error.source)}: makes {error.theirs} calls, this machine makes {error.ours} calls{hint}"
         )
     if isinstance(error, LibraryNotFound) and any("no sysroot" in problem for _, problem in error.tried):
-        return f"{error}\n({_SEARCH_HINT.format(host=platform.machine())})"
+        here = f"{_here(error.name)}; " if error.needed_by is None else ""
+        return f"{error}\n({here}{_SEARCH_HINT.format(host=platform.machine())})"
     return str(error) or type(error).__name__
+
+
+def _here(library: str) -> str:
+    """What the working directory has instead of a library that was not found."""
+    try:
+        names = [name for name in os.listdir() if ".so" in name or name.endswith((".o", ".a"))]
+    except OSError:
+        names = []
+    close = difflib.get_close_matches(library, names, n=3)
+    return f"the working directory has {', '.join(map(printable, close)) or 'no such file'}"
 
 
 def described(error: BaseException) -> dict[str, Json]:

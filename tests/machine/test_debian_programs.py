@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from emu import Machine
+from emu.fetch.debian import Sysroot
 from tests.fixtures import ARCHES
 from tests.grouping import each
 from tests.machine.test_programs import tell
 from tests.real import real_library, real_root
-from toolchains.debian import Sysroot
 from toolchains.errors import ToolchainError
 
 

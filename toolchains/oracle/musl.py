@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from toolchains.apt import PrivateApt, require, run
+from emu.fetch.apt import PrivateApt, require, run
 from toolchains.engine import Zig
 from toolchains.targets import Target
 

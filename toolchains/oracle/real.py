@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from toolchains.debian import Sysroot
+from emu.fetch.debian import Sysroot
 from toolchains.manifest import FIXTURES, sha256_of
 from toolchains.oracle.run import Oracle
 from toolchains.targets import TARGETS, VARIANTS

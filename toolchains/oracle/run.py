@@ -23,10 +23,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from toolchains.apt import PrivateApt
-from toolchains.apt import run as run_tool
+from emu.fetch.apt import PrivateApt
+from emu.fetch.apt import run as run_tool
+from emu.fetch.debian import STABLE, Sysroot, cache_folder
 from toolchains.build import BUILT
-from toolchains.debian import STABLE, Sysroot, cache_folder
 from toolchains.engine import Zig, first_line
 from toolchains.errors import ToolchainError
 from toolchains.manifest import sha256_of

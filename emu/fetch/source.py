@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchains.apt import PrivateApt, require, run
-from toolchains.engine import Zig
-from toolchains.errors import FetchError
-from toolchains.targets import Target
+from emu.build.compilers import find_zig
+from emu.build.compilers import run as compile_with
+from emu.build.targets import Target
+from emu.fetch.apt import PrivateApt, require, run
+from emu.fetch.errors import FetchError, ToolMissing
 
 LIBRARY_FOLDER = "usr/lib"
 
@@ -43,7 +44,7 @@ class Source:
     headers: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     script: str | None = None
-    prepare: Callable[[Path, Zig], None] | None = None
+    prepare: Callable[[Path, Path], None] | None = None
     tools: tuple[str, ...] = ()
     cflags: tuple[str, ...] = ("-O2",)
 
@@ -57,13 +58,13 @@ class Made:
     archive: Path
 
 
-def _prebuilt_png_configuration(folder: Path, engine: Zig) -> None:
+def _prebuilt_png_configuration(folder: Path, zig: Path) -> None:
     shutil.copy(folder / "scripts/pnglibconf.h.prebuilt", folder / "pnglibconf.h")
 
 
-def _amalgamate_sqlite(folder: Path, engine: Zig) -> None:
+def _amalgamate_sqlite(folder: Path, zig: Path) -> None:
     """Generates sqlite3.c with SQLite's own makefile; its generators are compiled for the host first."""
-    compiler = f"{engine.path} cc -O0 -w -fno-sanitize=undefined"
+    compiler = f"{zig} cc -O0 -w -fno-sanitize=undefined"
     run(
         ["make", "-s", "-f", "main.mk", "TOP=.", f"BCC={compiler}", "TCC=false", "TCLSH=tclsh", "sqlite3.c"],
         cwd=folder,
@@ -187,39 +188,28 @@ def _flags(recipe: Source, zig: Path, root: Path) -> tuple[str, ...]:
 def make(name: str, target: Target, apt: PrivateApt, work: Path, root: Path) -> Made:
     """Fetches and compiles `name` (a key of `SOURCES`), whose needs lie in `root` already.
 
-    Raises `FetchError`, `BuildFailed`, `CompilerMissing`.
+    Raises `FetchError`, `BuildError`.
     """
     recipe = SOURCES[name]
-    engine = Zig()
+    zig = find_zig()
+    if zig is None:
+        raise ToolMissing(
+            f"{name} for {target.name} is compiled from source, with the compiler in the ziglang wheel, which is "
+            "not installed: pip install 'relink-emu[pytest]'"
+        )
     require(*recipe.tools)
     archive = apt.source(recipe.source, work / "download")[0]
     folder = _unpack(archive, work / "unpacked")
     if recipe.prepare:
-        recipe.prepare(folder, engine)
-    flags = _flags(recipe, engine.path, root)
+        recipe.prepare(folder, zig)
+    command = [str(zig), "clang", "-target", target.triple, *target.cflags, *_flags(recipe, zig, root)]
     objects = []
     for number, path in enumerate(_files(recipe, folder)):
         objects.append(str(work / f"{number}.o"))
-        relative = str(path.relative_to(folder))
-        engine.run(
-            name,
-            (
-                "{zig}",
-                "clang",
-                "-target",
-                target.triple,
-                *target.cflags,
-                *flags,
-                "-c",
-                relative,
-                "-o",
-                objects[-1],
-            ),
-            {},
-            folder,
-        )
+        words = [*command, "-c", str(path.relative_to(folder)), "-o", objects[-1]]
+        compile_with(target.name, words, folder)
     tree = work / "tree"
-    _link(name, recipe, target, objects, folder, tree / LIBRARY_FOLDER, root)
+    _link(zig, recipe, target, objects, folder, tree / LIBRARY_FOLDER, root)
     (tree / "usr/include").mkdir(parents=True)
     for header in recipe.headers:
         shutil.copy(folder / header, tree / "usr/include")
@@ -228,31 +218,11 @@ def make(name: str, target: Target, apt: PrivateApt, work: Path, root: Path) -> 
 
 
 def _link(
-    name: str, recipe: Source, target: Target, objects: Sequence[str], folder: Path, into: Path, root: Path
+    zig: Path, recipe: Source, target: Target, objects: Sequence[str], folder: Path, into: Path, root: Path
 ) -> None:
     into.mkdir(parents=True)
     script = (f"--version-script={recipe.script}", "--undefined-version") if recipe.script else ()
     needed = [str(root / LIBRARY_FOLDER / SOURCES[need].soname) for need in recipe.needs]
-    engine = Zig()
-    engine.run(
-        name,
-        (
-            "{zig}",
-            "ld.lld",
-            "-m",
-            target.emulation,
-            "-shared",
-            f"-soname={recipe.soname}",
-            "-z",
-            "max-page-size=4096",
-            "--build-id=none",
-            "--strip-debug",
-            *script,
-            *objects,
-            *needed,
-            "-o",
-            str(into / recipe.soname),
-        ),
-        {},
-        folder,
-    )
+    words = [str(zig), "ld.lld", "-m", target.emulation, "-shared", f"-soname={recipe.soname}"]
+    words += ["-z", "max-page-size=4096", "--build-id=none", "--strip-debug"]
+    compile_with(target.name, [*words, *script, *objects, *needed, "-o", str(into / recipe.soname)], folder)

@@ -3,12 +3,12 @@
 Each architecture has a tree like a sysroot (`<cache>/<arch>/root`) and `packages.json`: the unpacked packages with
 version, sha256, and the sha256 of each shared object. Debian 13 has five of the architectures; LoongArch comes
 from unstable, which is not pinned; RISC-V 32 has no port, so its few libraries are compiled from Debian's sources
-(`toolchains.source`).
+(`emu.fetch.source`).
 """
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -18,12 +18,25 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from toolchains import source
-from toolchains.apt import PrivateApt, require, run
-from toolchains.errors import FetchError
-from toolchains.manifest import sha256_of
-from toolchains.targets import TARGETS, Target
+from emu.build.errors import BuildError
+from emu.build.store import locked
+from emu.build.targets import TARGETS
+from emu.fetch import source
+from emu.fetch.apt import PrivateApt, require, run
+from emu.fetch.errors import FetchError
 
+#: No architecture: its packages of compilers and libraries for bare metal are those of any host.
+BARE_METAL = "bare-metal"
+#: Debian's names of the architectures that it has ports for.
+PORTS: Mapping[str, str] = {
+    "x86_64": "amd64",
+    "i386": "i386",
+    "aarch64": "arm64",
+    "arm": "armhf",
+    "riscv64": "riscv64",
+    "loongarch64": "loong64",
+    BARE_METAL: "amd64",
+}
 CACHE_VARIABLE = "RELINK_EMU_CACHE"
 STABLE = "trixie"
 UNSTABLE = "sid"
@@ -75,23 +88,30 @@ def cache_folder() -> Path:
     return Path(base) / "relink-emu" / "debian"
 
 
+def sha256_of(path: Path) -> str:
+    """The file's sha256 in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 class Sysroot:
     """The fetched libraries of one architecture. Safe to use from several processes at once."""
 
-    def __init__(self, arch: str | Target, cache: Path | None = None) -> None:
-        """Raises `FetchError` for an architecture that is none of `toolchains.targets`."""
-        if isinstance(arch, str) and arch not in TARGETS:
+    def __init__(self, arch: str, cache: Path | None = None) -> None:
+        """`arch` is the name of a target (see `emu.build.targets`), or `BARE_METAL`. Raises `FetchError` for
+        another.
+        """
+        if arch not in TARGETS and arch != BARE_METAL:
             raise FetchError(f"no architecture {arch}; there are {', '.join(TARGETS)}")
-        self.target = TARGETS[TARGETS[arch].arch] if isinstance(arch, str) else arch
-        self.folder = (cache or cache_folder()) / self.target.name
+        self.name = TARGETS[arch].arch if arch in TARGETS else arch
+        self.port = PORTS.get(self.name)  #: Debian's name of the architecture; None without a port
+        self.folder = (cache or cache_folder()) / self.name
         self.root = self.folder / "root"
         self._record = self.folder / "packages.json"
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.folder / "lock"):
             yield
 
     def packages(self) -> dict[str, Package]:
@@ -103,23 +123,23 @@ class Sysroot:
     @property
     def default_packages(self) -> tuple[str, ...]:
         """The packages that `fetch` fetches by default."""
-        return DEFAULT_PACKAGES if self.target.debian else tuple(source.SOURCES)
+        return DEFAULT_PACKAGES if self.port else tuple(source.SOURCES)
 
     def fetch(self, packages: Sequence[str] = ()) -> dict[str, Package]:
         """Makes sure `packages` (none: the default ones) are unpacked, and returns their entries. Packages that
         are already there are not fetched again. Raises `FetchError`; packages unpacked before it are kept.
         """
         names = tuple(packages) or self.default_packages
-        if self.target.debian is None and (unknown := [name for name in names if name not in source.SOURCES]):
+        if self.port is None and (unknown := [name for name in names if name not in source.SOURCES]):
             raise FetchError(
-                f"Debian has no {self.target.name} port; built from source for it are only "
+                f"Debian has no {self.name} port; built from source for it are only "
                 f"{', '.join(source.SOURCES)}, not {', '.join(unknown)}"
             )
         with self._locked():
             known = self.packages()
             wanted = [name for name in dict.fromkeys(names) if name not in known]
             if wanted:
-                get = self._download if self.target.debian else self._compile
+                get = self._download if self.port else self._compile
                 for name, package in get(wanted):
                     known[name] = package
                     self._write(known)
@@ -133,7 +153,7 @@ class Sysroot:
 
     def _download(self, names: Sequence[str]) -> Iterator[tuple[str, Package]]:
         require("apt-get", "dpkg-deb")
-        debian = str(self.target.debian)
+        debian = str(self.port)
         apt = PrivateApt(self.folder / "apt", debian, UNSTABLE if debian == "loong64" else STABLE)
         with tempfile.TemporaryDirectory(prefix="relink-debs-", dir=self.folder) as place:
             for deb in apt.download(names, Path(place)):
@@ -150,7 +170,10 @@ class Sysroot:
             if name in self.packages():
                 continue
             with tempfile.TemporaryDirectory(prefix="relink-source-", dir=self.folder) as place:
-                made = source.make(name, self.target, apt, Path(place), self.root)
+                try:
+                    made = source.make(name, TARGETS[self.name], apt, Path(place), self.root)
+                except BuildError as error:
+                    raise FetchError(f"{name} cannot be built: {error}") from None
                 yield name, self._adopt(made.tree, made.version, made.archive.name, sha256_of(made.archive))
 
     def _adopt(self, tree: Path, version: str, origin: str, digest: str) -> Package:
@@ -181,7 +204,7 @@ class Sysroot:
         self.fetch([package])
         found = self._find(soname)
         if found is None:
-            raise FetchError(f"{package} for {self.target.name} was unpacked, but holds no {soname}")
+            raise FetchError(f"{package} for {self.name} was unpacked, but holds no {soname}")
         return found
 
     def _find(self, soname: str) -> Path | None:

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchains.errors import ToolMissing, Unreachable
+from emu.fetch.errors import ToolMissing, Unreachable
 
 MIRROR_VARIABLE = "RELINK_EMU_DEBIAN_MIRROR"
 _KEYRINGS = (
