@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from relink.elf.source import file_mapping
-from relink.errors import MalformedElf
+from relink.errors import AddressSpaceError, MalformedElf
 from relink.image import Image
-from relink.load.neighbours import limit_for
+from relink.load.neighbours import limit_for, low_if_possible
 from relink.load.plan import Plan
 from relink.memory import placement as place
 from relink.memory import sparse
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from relink.arch import Architecture
     from relink.load.options import LoadOptions
     from relink.load.state import LinkerState
+    from relink.memory.address_space import Region
     from relink.resolve.resolver import Resolver
     from relink.search.graph import Node
 
@@ -73,6 +74,14 @@ def put_program_first(plan: Plan) -> None:
             images.sort(key=lambda image: image is not plan.root)
 
 
+def _reserve(image: Image, base: int | None, state: LinkerState) -> Region:
+    limit = limit_for(image, state) if base is None else None
+    if base is None and limit is None and (preferred := low_if_possible(image, state)) is not None:
+        with suppress(AddressSpaceError):
+            return place.reserve(state.memory, image.decoded, None, preferred)
+    return place.reserve(state.memory, image.decoded, base, limit)
+
+
 def give_place(image: Image, state: LinkerState, plan: Plan, options: LoadOptions, undo: ExitStack) -> None:
     """Reserve a region for an image and fill it from the file; an adopted image already has its region.
 
@@ -87,7 +96,7 @@ def give_place(image: Image, state: LinkerState, plan: Plan, options: LoadOption
         return
     base = options.base if image is plan.root else None
     base = place.chosen(options.place, decoded, base)
-    region = place.reserve(memory, decoded, base, limit_for(image, state) if base is None else None)
+    region = _reserve(image, base, state)
     undo.callback(sparse.release, memory, region)
     image.place(region)
     undo.callback(image.close)

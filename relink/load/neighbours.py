@@ -6,12 +6,20 @@ objects are placed there too:
 
 - objects that refer directly to such an image;
 - objects that define a symbol that such an image has deferred;
-- objects that refer directly to an undefined weak symbol, whose address is 0.
+- objects that refer directly to an undefined weak symbol, whose address is 0;
+- objects that define data for others and do not use the GOT, as compiled for an executable: objects that come
+  later may refer to that data with 32-bit absolute addresses. Not when shared objects are loaded, which are far
+  from there: objects that come later may refer directly to both.
 """
 
 from __future__ import annotations
 
-from relink.elf.constants import SymbolBind
+from functools import partial
+
+import numpy as np
+
+from relink.arch.spec import Slot
+from relink.elf.constants import SymbolBind, SymbolType, Visibility
 from relink.image import Image, image_of
 from relink.load.state import LinkerState
 from relink.objects.combined import combined
@@ -34,6 +42,22 @@ def limit_for(image: Image, state: LinkerState) -> int | None:
     if not near and not any(weak_ and p is None for weak_, p in zip(weak, providers, strict=True)):
         return None
     return min((other.base for other in near), default=0) + _REACH
+
+
+def low_if_possible(image: Image, state: LinkerState) -> int | None:
+    """The address below which objects end if there is room: those that later ones may need there."""
+    objects = combined(image.decoded) if image.decoded.is_relocatable else None
+    if objects is None or state.architecture.bits == 32 or Slot.ADDRESS in objects.slots:
+        return None
+    table = objects.symbols
+    kinds = table.type[objects.offered]
+    hidden = np.isin(table.visibility[objects.offered], (Visibility.HIDDEN, Visibility.INTERNAL))
+    if not ((kinds == SymbolType.OBJECT) & ~hidden).any():
+        return None
+    providers = map(partial(_provider, state=state), table.names.take(objects.direct).texts())
+    far = any(provider is not None and provider.region.end > _REACH for provider in providers)
+    shared = any(not i.decoded.is_relocatable and i.region.end > _REACH for i in state.images)
+    return None if far or shared else _REACH
 
 
 def _provider(name: str, state: LinkerState) -> Image | None:

@@ -37,6 +37,8 @@ __all__ = ["AddressSpace", "HostMemory", "Pages", "Protection", "Region"]
 PAGE = 4096
 #: lowest address of regions that must be at low addresses; accesses below it (null pointers) fault
 _LOWEST = 0x10_0000
+#: where they are placed as long as there is room, apart from executables that will be loaded at fixed addresses
+_USUAL_LOW = 0x4000_0000
 
 
 class Protection(enum.IntFlag):
@@ -266,7 +268,9 @@ class HostMemory:
         raise AddressSpaceError("no room in the address space", size=size)
 
     def _find_low_room(self, size: int, align: int, below: int) -> int:
-        address = self._first_gap(_LOWEST, below, size, align)
+        address = self._first_gap(_USUAL_LOW, below, size, align)
+        if address is None:
+            address = self._first_gap(_LOWEST, below, size, align)
         if address is None:
             raise AddressSpaceError(f"no room below {below:#x}", size=size)
         return address

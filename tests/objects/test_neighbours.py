@@ -6,8 +6,9 @@ import pytest
 
 from emu import Machine
 from relink import HostMemory, Linker, LoadOptions
+from relink.errors import RelocationOverflow
 from tests.fixtures import arch_of
-from tests.objects.build import compiled
+from tests.objects.build import compiled, linked
 
 LOW = "int value = 5; int *where(void) { return &value; }"
 USER = "extern int value; int get(void) { return value; } void set(int v) { value = v; }"
@@ -21,6 +22,36 @@ def test_an_object_finds_data_of_one_in_low_memory(target: str) -> None:
         user = machine.load(compiled(target, USER, "-fno-pic", DIRECT[target]))
         user.function("set", "void(int)")(7)
         assert low.symbols["value"].read("int") == 7
+
+
+@pytest.mark.parametrize("target", DIRECT)
+def test_an_object_in_low_memory_finds_data_of_an_earlier_one(target: str) -> None:
+    """The earlier one could lie anywhere: it addresses its data relative to itself, or is data alone."""
+    first = "int own = 1; int value = 5; int get(void) { return value + own; }"
+    for early, place in ((first, DIRECT[target]), ("int value = 5;", "-fno-pic")):
+        with Machine(arch_of(target)) as machine:
+            value = machine.load(compiled(target, early, "-fno-pic", place)).symbols["value"].address
+            late = machine.load(compiled(target, "extern int value; int *at(void) { return &value; }", "-fno-pic"))
+            assert late.function("at", "unsigned long(void)")() == value < late.image.region.end < 1 << 31
+
+
+def test_objects_that_offer_data_stay_in_reach_of_shared_objects() -> None:
+    """Later objects may refer directly to both. What must lie low cannot: an overflow names the symbol."""
+    linker = Linker(HostMemory("x86_64"))
+    shared = linker.load(linked("x86_64", [compiled("x86_64", "int there = 1;", "-fPIC")]))
+    early = linker.load(compiled("x86_64", "int value = 5; int get(void) { return value; }"))
+    assert abs(early.region.address - shared.region.address) < 1 << 30
+    both = "extern int value, there; int sum(void) { return value + there; }"
+    linker.load(compiled("x86_64", both))
+    with pytest.raises(RelocationOverflow, match="value"):
+        linker.load(compiled("x86_64", "extern int value; int *where(void) { return &value; }"))
+
+
+def test_objects_that_offer_data_are_loaded_elsewhere_when_low_memory_is_full() -> None:
+    linker = Linker(HostMemory("x86_64"))
+    for low, high in ((0x10_0000, 0x4000_0000), (0x4000_0000, 0x8000_0000)):
+        linker.memory.reserve(high - low, at=low, name="taken")
+    assert linker.load(compiled("x86_64", "int value = 5;")).region.address > 1 << 32
 
 
 @pytest.mark.parametrize("target", DIRECT)
