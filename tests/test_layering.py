@@ -99,6 +99,7 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("snapshot",),
         ("machine",),
         ("boards",),
+        ("differential",),
         ("cli",),
         ("pytest_plugin",),
     ),

@@ -177,6 +177,38 @@ def types(
     emit(types.report(target, search, loading, library, names or []), types.show, as_json=output.json)
 
 
+@command("test")
+def compare_targets(
+    sources: Annotated[list[str], Argument(metavar="SOURCE...", help="C, C++ or assembly files of one library.")],
+    output: Output,
+    arch: Annotated[str, Option("--arch", "-a", metavar="NAMES", help="Architectures, or all.")] = "all",
+    function: Annotated[
+        list[str] | None, Option("--function", "-f", metavar="NAME", help="Only this one. May be repeated.")
+    ] = None,
+    examples: Annotated[int, Option("--examples", min=1, help="Calls of each function.")] = 100,
+    seed: Annotated[int, Option("--seed", min=0, help="Start of the random arguments.")] = 0,
+    cflags: Annotated[str, Option("--cflags", metavar="FLAGS", help="Further options for the compiler.")] = "",
+    compiler: Annotated[str, Option("--compiler", metavar="NAME", help="zig, gcc, clang, or a command.")] = "",
+    timeout: Annotated[float, Option("--timeout", min=0, metavar="SECONDS", help="Limit of each call.")] = 5.0,
+    host: Annotated[bool, Option("--host/--no-host", help="Also run on this CPU, where it can.")] = True,
+) -> None:
+    """Build a library for every architecture, call its functions with random arguments, and compare the results.
+
+    The exit status is 1 when a function ends differently on two architectures.
+    """
+    import shlex
+
+    from emu.cli import differential
+    from emu.cli.output import emit
+
+    words = shlex.split(cflags)
+    request = differential.Request(sources, arch, function or [], examples, seed, words, compiler, timeout, host)
+    found = differential.report(request)
+    emit(found, differential.show, as_json=output.json)
+    if found.differs:
+        raise Exit(EXIT_FAILED)
+
+
 @command()
 def diff(
     old: Annotated[str, Argument(metavar="OLD", help="A shared object, object or archive.")],

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fixtures import fixture
 from tests.objects.build import archived, compiled
+from tests.toolcache import text_file
 
 from .conftest import RunCommand, needing_the_c_library
 
@@ -36,6 +37,10 @@ enum colour { RED, GREEN = 5 };
 double _Complex turned(double _Complex z) { return -z; }
 int used(mixed_t *mixed, enum colour colour) { return mixed->wide + colour; }
 """
+
+
+#: A function that ends differently, and one that is not tested.
+DIFFERING = "int divide(int a, int b) { return a / b; }\nlong double wide(long double x) { return x; }\n"
 
 
 @cache
@@ -113,6 +118,7 @@ def samples(folder: Path) -> list[tuple[str, ...]]:
         ("call", str(compiled("x86_64", TYPES, "-g")), "turned({1, 2})"),
         ("types", str(compiled("x86_64", TYPES, "-g"))),
         ("diff", *(str(compiled("x86_64", TYPES.replace("first", name), "-g")) for name in ("first", "one"))),
+        ("test", str(text_file(DIFFERING, ".c")), "-a", "aarch64,riscv64", "--examples", "5"),
         ("diff", str(fixture("arm", "basic")), str(fixture("arm", "libcuser"))),
         ("call", str(fixture("riscv64", "deps/libtop")), "-L", str(deps.parent), "--audit", "top()"),
         ("inspect", str(fixture("i386", "tls_static"))), ("inspect", str(fixture("arm", "ctors"))),

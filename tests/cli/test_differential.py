@@ -1,0 +1,136 @@
+"""`test`: a library's functions on every architecture and the host, with arguments made from prototypes."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.toolcache import text_file
+
+from .conftest import RunCommand
+
+pytest.importorskip("ziglang", reason="needs a compiler")
+
+SOURCE = """
+#include <stddef.h>
+#include <stdint.h>
+struct point { int x; double y; };
+enum mode { FAST = 1, SLOW = 5 };
+int add(int a, int b) { return (int)((unsigned)a + b); }
+uint32_t sum(const void *data, size_t len) {
+    const uint8_t *p = data; uint32_t c = 1; while (len--) c = c * 31 + *p++; return c;
+}
+void reverse(int *values, int n) {
+    for (int i = 0; i < n / 2; i++) { int t = values[i]; values[i] = values[n - 1 - i]; values[n - 1 - i] = t; }
+}
+struct point moved(struct point p, int dx) { p.x = (int)((unsigned)p.x + dx); p.y *= 2; return p; }
+int counted(void) { static int calls; return ++calls; }
+int modes(enum mode m) { return m == FAST || m == SLOW; }
+const char *name(int n) { return n & 1 ? "odd" : 0; }
+char *find(char *buffer, size_t size) {
+    for (size_t i = 0; i < size; i++) if (buffer[i] == 'x') return buffer + i; return 0;
+}
+int divide(int a, int b) { return a / b; }
+int high(char c) { return (char)(c + 128) < 0; }
+int64_t rounded(double d) { return (int64_t)d; }
+int first(int *p) { return *(p - ((uintptr_t)p & ~(uintptr_t)0xf) / sizeof *p); }
+void endless(int n) { while (n == 7) ; }
+int each(int (*f)(int), int n) { return f(n); }
+int printed(const char *format, ...) { return *format; }
+long double wide(long double x) { return x; }
+extern int elsewhere(int);
+int calls_elsewhere(int n) { return elsewhere(n); }
+"""
+SAME = ("add", "sum", "reverse", "moved", "counted", "modes", "name", "find")
+ARCHES = "x86_64,aarch64,riscv32"
+
+
+@pytest.fixture(scope="module")
+def source() -> str:
+    return str(text_file(SOURCE, ".c"))
+
+
+def found(relink_emu: RunCommand, source: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+    result = relink_emu("test", source, "--json", *arguments)
+    return result.status, {each["function"]: each for each in result.json["functions"]}
+
+
+def test_functions_that_mean_the_same_everywhere_are_the_same(relink_emu: RunCommand, source: str) -> None:
+    chosen = [word for name in SAME for word in ("-f", name)]
+    status, functions = found(relink_emu, source, "-a", "all", "--examples", "25", *chosen)
+    assert status == 0
+    assert [name for name, each in functions.items() if each["call"] is not None or each["skipped"]] == []
+    assert functions["add"]["examples"] == 25
+
+
+@pytest.mark.parametrize(
+    ("function", "call", "outcomes"),
+    [
+        ("divide", "divide(a = 0, b = 0)", {("aarch64",): "0", ("riscv32",): "-1"}),
+        ("high", "high(c = 0)", {("aarch64", "riscv32"): "0"}),
+    ],
+)
+def test_what_the_isa_decides_is_found_with_its_smallest_call(
+    relink_emu: RunCommand, source: str, function: str, call: str, outcomes: dict[tuple[str, ...], str]
+) -> None:
+    status, functions = found(relink_emu, source, "-a", ARCHES, "-f", function)
+    assert status == 1
+    assert functions[function]["call"] == call
+    told = {tuple(on["targets"]): on["outcome"] for on in functions[function]["outcomes"]}
+    assert told.items() >= outcomes.items()
+    if platform.machine() == "x86_64":
+        assert any("host" in targets and "x86_64" in targets for targets in told)
+
+
+def test_a_conversion_out_of_range_differs(relink_emu: RunCommand, source: str) -> None:
+    status, functions = found(relink_emu, source, "-a", "x86_64,aarch64", "-f", "rounded", "--examples", "300")
+    assert status == 1
+    assert len(functions["rounded"]["outcomes"]) == 2
+
+
+def test_a_call_that_does_not_end_is_an_outcome(relink_emu: RunCommand, source: str) -> None:
+    arguments = ("-a", "x86_64,arm", "-f", "endless", "--examples", "400", "--timeout", "0.2")
+    status, functions = found(relink_emu, source, *arguments)
+    assert (status, functions["endless"]["skipped"]) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        ("each", "*f is int (int)"),
+        ("printed", "it is variadic"),
+        ("wide", "long double"),
+        ("calls_elsewhere", "elsewhere"),
+    ],
+)
+def test_what_cannot_be_tested_is_told(relink_emu: RunCommand, source: str, function: str, reason: str) -> None:
+    status, functions = found(relink_emu, source, "-a", "x86_64", "-f", function)
+    assert status == 0
+    assert reason in functions[function]["skipped"]
+
+
+def test_the_same_seed_makes_the_same_calls(relink_emu: RunCommand, source: str) -> None:
+    runs = [relink_emu("test", source, "-a", ARCHES, "-f", "rounded", "--seed", "5").out for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert "(seed 5)" in runs[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        (["/no/such/file.c"], 2, "is no file"),
+        (["{source}", "-f", "nothing"], 2, "no function nothing is exported"),
+        (["{source}", "-a", "vax"], 1, "unknown architecture 'vax'"),
+        (["{source}", "--cflags=-DBROKEN=( -include /no/such.h"], 1, "no/such.h"),
+        (["{readme}"], 2, "is no C, C++ or assembly source"),
+    ],
+)
+def test_bad_input(relink_emu: RunCommand, source: str, arguments: list[str], status: int, told: str) -> None:
+    readme = Path(__file__).resolve().parents[2] / "README.md"
+    words = [word.format(source=source, readme=readme) for word in arguments]
+    result = relink_emu("test", *words)
+    assert result.status == status
+    assert told in result.err
