@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Unpack, cast
 
 from emu.handles import Variable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from emu.patch.swap import PointerPolicy, VariableHook
     from emu.ports import Handle
     from emu.run.runner import Runner
+    from emu.snapshot import SnapshotGuest
     from relink.image import Symbol
     from relink.search.search_path import Source
 
@@ -61,6 +63,22 @@ class PatchedGuest:
         self.parts.owner.check(image, replacement)
         return redirect(self.patcher, image, name, replacement)
 
+    @contextmanager
+    def _undone_by_failure(self) -> Iterator[None]:
+        """Return to the present state when the block raises, whatever the guest has done. During a call of the
+        guest that is not possible: the caller undoes its own part.
+        """
+        if self.runner.depth:
+            yield
+            return
+        guest = cast("SnapshotGuest", self)
+        with guest.snapshot() as before:
+            try:
+                yield
+            except BaseException:
+                guest.restore(before)
+                raise
+
     def swap(
         self,
         old: Library | Image,
@@ -77,7 +95,8 @@ class PatchedGuest:
         and of the new version, instead of carrying their value over. `pointers` is what happens to words that look
         like addresses of the old version where nothing tells that they are: they refuse the swap, or are changed.
 
-        Raises SwapRefused, and what `load` raises; the old version is then in place as before.
+        Raises SwapRefused, and what `load` raises. The machine is then as before; but in a host function, what
+        destructors of the old and constructors of the new version have done is not undone.
         """
         from emu.patch.swap import Swap
 
@@ -85,7 +104,7 @@ class PatchedGuest:
         guest = cast("Owner", self)
         image = old.image if isinstance(old, Library) else old
         swap = Swap(self.parts, self.patcher, image, pointers)
-        with self.runner.used(), self.runner.one_budget():
+        with self.runner.used(), self._undone_by_failure(), self.runner.one_budget():
             done = swap.run(
                 source, hooks or {}, lambda owner, name: Variable(guest, owner.definition(name)), **options
             )

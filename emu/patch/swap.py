@@ -9,8 +9,8 @@
     construct   the constructors of the new version run
     release     the old version is unmapped
 
-Whatever fails before the destructors leaves the guest unchanged. Later failures roll the swap back too, but for
-what the guest's own code has done (destructors of the old version, constructors of the new one).
+A failure rolls all of it back, but for what the guest's own code has done by then (destructors of the old version,
+constructors of the new one): `Machine.swap` returns to a snapshot.
 
 Addresses that are known to be pointers, by the C type or a relocation of their place, are changed to those of the
 new version. Any other word that looks like one refuses the swap, or is changed with `pointers="rewrite"`.

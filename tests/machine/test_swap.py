@@ -255,6 +255,31 @@ def test_a_constructor_that_fails_rolls_the_swap_back(target: str) -> None:
         assert (through(10), later(10)) == (33, 30)
 
 
+def test_a_failed_swap_undoes_what_destructors_and_constructors_did(target: str) -> None:
+    other = linked(
+        target, [compiled(target, "int journal = 1;\nint *unused = &journal;\n", "-fPIC")], "-soname=libj.so"
+    )
+    versions = []
+    for number, ending in (("2", ""), ("3", "__builtin_trap();")):
+        source = f"""
+        extern int journal; int held = 5;
+        __attribute__((constructor)) static void up(void) {{ journal *= {number}; {ending} }}
+        __attribute__((destructor)) static void down(void) {{ journal += 100; held = 0; }}
+        int get(void) {{ return held; }}
+        """
+        versions.append(linked(target, [compiled(target, source, "-fPIC")], str(other), "-soname=libv.so"))
+    with Machine(target, libraries={"libj.so": other}) as machine:
+        handle = machine.load(versions[0])
+        journal = handle.symbols["journal"]
+        get = handle.function("get", "int(void)")
+        assert journal.read("int") == 2
+        with pytest.raises(ConstructorFault):
+            machine.swap(handle, versions[1])
+        assert (journal.read("int"), get(), handle.image.closed) == (2, 5, False)
+        machine.swap(handle, versions[0])
+        assert (journal.read("int"), get()) == (204, 0)  # the destructor reset it
+
+
 def test_members_that_are_added_keep_their_initial_value_and_hooks_change_what_only_they_can(target: str) -> None:
     old_source = """
     struct item { short id; unsigned flag : 3, level : 5; double weight; };
