@@ -13,6 +13,8 @@ from relink.records import dataclass
 
 _F = TypeVar("_F", bound=Callable[..., None])
 
+EXIT_FAILED = 1  #: the exit status for an error of the file, link or guest
+
 
 class Option:
     """An option: its names, and its parameters for Typer."""
