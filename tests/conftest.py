@@ -86,8 +86,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="stop engines from outside, and go on, after every N blocks of guest code (icicle: instructions)",
     )
 
+    group.addoption(
+        "--snapshots",
+        type=int,
+        default=0,
+        metavar="N",
+        help="go back to before and after the first N operations on every machine (snapshots_everywhere.py)",
+    )
+
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("snapshots"):
+        from tests import snapshots_everywhere
+
+        snapshots_everywhere.install(config.getoption("snapshots"))
     sampling.configure(config)
     watchdog.stop_every = config.getoption("stop_every")
     if config.getoption("no_tool_cache"):

@@ -1,14 +1,14 @@
 """Noticing the first write to each page by write protection, for an engine with its own memory.
 
-A page is *clean* while it has the content of the last `take`. Clean pages have no write permission in the engine,
-so the guest's first write stops it; the page's content is kept, and the write is repeated. Pages mapped since the
-last `take` are not clean and have no former content.
+A page is *clean* while it has the content of the last `settle`. Clean pages have no write permission in the
+engine, so the guest's first write stops it; the page's content is kept, and the write is repeated. Pages mapped
+since the last `settle` are not clean and have no former content.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emu.cpu.pages import PAGE_SIZE
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emu.cpu.icicle_engine import Vocabulary
     from emu.cpu.icicle_events import IcicleEvents
 
+_WRITE = int(Protection.W)  # operators of enumerations take a microsecond
 #: An access of an instruction is at most this many bytes.
 _WIDEST = 64
 
@@ -35,18 +36,20 @@ class FirstWrites:
         protect: Callable[[int, int, Protection], object],
     ) -> None:
         self._mapped, self._read, self._protect = mapped, read, protect
-        self._former: dict[int, bytes] = {}  # page -> content at the last `take`
+        self._former: dict[int, bytes] = {}  # page -> content at the last `settle`
         self._new = SpanMap()  # pages mapped since
         self.protect_all()
 
-    def take(self) -> dict[int, bytes]:
-        """The pages written or unmapped since the last call, with their contents then. All pages are clean after
-        this.
-        """
-        taken, self._former = self._former, {}
+    @property
+    def former(self) -> Mapping[int, bytes]:
+        """The pages written or unmapped since the last `settle`, with their contents then."""
+        return self._former
+
+    def settle(self) -> None:
+        """All pages are clean from now on."""
+        self._former = {}
         self._new = SpanMap()
         self.protect_all()
-        return taken
 
     def protect_all(self) -> None:
         """Set the engine's permissions of all pages."""
@@ -73,6 +76,10 @@ class FirstWrites:
         for page in self._keep(start, end):
             self._permit(page)
 
+    def _first_write(self, page: int, protection: Protection) -> None:
+        self._former[page] = self._read(page)
+        self._protect(page, page + PAGE_SIZE, protection)
+
     def protected(self, start: int, end: int) -> None:
         """The permissions of mapped pages have changed, in `mapped` and in the engine."""
         for span in self._mapped.overlapping(start, end):
@@ -83,15 +90,15 @@ class FirstWrites:
 
     def admit(self, address: int) -> bool:
         """Permit a write that the engine has refused at `address`; False when the guest may not write there."""
-        for page in sorted({address & -PAGE_SIZE, (address + _WIDEST - 1) & -PAGE_SIZE}):
+        for page in (address & -PAGE_SIZE, (address + _WIDEST - 1) & -PAGE_SIZE):
             span = self._mapped.find(page)
-            if span is not None and span.protection & Protection.W and self._is_clean(page):
-                self.writing(page, page + PAGE_SIZE)
+            if span is not None and int.__and__(span.protection, _WRITE) and self._is_clean(page):
+                self._first_write(page, span.protection)
                 return True
         return False
 
     def _is_clean(self, page: int) -> bool:
-        return page not in self._former and self._new.find(page) is None
+        return page not in self._former and not (self._new.spans and self._new.find(page))
 
     def _keep(self, start: int, end: int) -> list[int]:
         """Keep the contents of the clean pages of a range; return them."""
@@ -113,6 +120,8 @@ class SavedEngine:
     _first_writes: FirstWrites | None = None  #: once a snapshot has been taken
     _observed: IcicleEvents | None
     _pages: SpanMap
+    _ran: SpanMap
+    _stale: bool
     _words: Vocabulary
 
     @property
@@ -120,22 +129,26 @@ class SavedEngine:
     def _engine(self) -> Any:
         """The engine."""
 
-    @abstractmethod
-    def read(self, address: int, size: int) -> bytes:
-        """See `Cpu.read`."""
+    def written(self) -> Mapping[int, bytes]:
+        """See `Cpu.written`."""
+        return {} if self._first_writes is None else self._first_writes.former
 
-    @abstractmethod
-    def _forget(self, start: int, end: int) -> None:
-        """Drop translations."""
-
-    def take_written(self) -> Mapping[int, bytes]:
-        """See `Cpu.take_written`."""
+    def settle(self, contents: Iterable[tuple[int, bytes]]) -> None:
+        """See `Cpu.settle`."""
+        engine = self._engine
+        for address, content in contents:
+            if self._ran.overlapping(address, address + len(content)):
+                self._stale = True
+            engine.mem_write(address, content)
         if self._first_writes is None:
-            self._first_writes = FirstWrites(self._pages, lambda page: self.read(page, PAGE_SIZE), self._permit)
-        taken = self._first_writes.take()
+            self._first_writes = FirstWrites(self._pages, self._page, self._permit)
+        else:
+            self._first_writes.settle()
         if self._observed is not None:
             self._observed.guard_again()
-        return taken
+
+    def _page(self, page: int) -> bytes:
+        return bytes(self._engine.mem_read(page, PAGE_SIZE))
 
     def _permit(self, start: int, end: int, protection: Protection) -> None:
         self._engine.mem_protect(start, end - start, self._words.protections[int(protection)])
@@ -149,9 +162,9 @@ class SavedEngine:
         if self._first_writes is not None:
             self._first_writes.writing(page, page + PAGE_SIZE)
 
-    def forget(self, address: int, size: int) -> None:
-        """See `Cpu.forget`."""
-        self._forget(address, address + size)
-
     def take_host_writes(self) -> list[tuple[int, int]]:
         return []
+
+    def forget(self, address: int, size: int) -> None:
+        if self._ran.overlapping(address, address + size):
+            self._stale = True

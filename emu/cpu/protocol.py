@@ -204,10 +204,14 @@ class Cpu(Protocol):
     def forget(self, address: int, size: int) -> None:
         """Drop translations of memory that was changed behind the CPU's back, or may have been."""
 
-    def take_written(self) -> Mapping[int, bytes]:
-        """Guest address -> former content of each page written or unmapped since the last call, with the pages
-        mapped then: page-aligned, whole pages. Pages are write-protected from the first call on, so that their
-        first writes are noticed. Only where not `shares_memory`.
+    def written(self) -> Mapping[int, bytes]:
+        """Guest address -> former content of each page that has been written or unmapped since the last `settle`
+        and was mapped then. Only where not `shares_memory`.
+        """
+
+    def settle(self, contents: Iterable[tuple[int, bytes]]) -> None:
+        """Write the contents of mapped pages, at these addresses; notice the first write to each page from now on.
+        Only where not `shares_memory`.
         """
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from emu.cpu import unicorn_api as api
@@ -34,8 +34,11 @@ class UnicornTranslations:
         taken, self._host_writes = self._host_writes or [], []
         return taken
 
-    def take_written(self) -> Mapping[int, bytes]:
+    def written(self) -> Mapping[int, bytes]:
         return {}
+
+    def settle(self, contents: Iterable[tuple[int, bytes]]) -> None:
+        return
 
     def forget(self, address: int, size: int) -> None:
         """Drop translations of the mapped part of a range."""

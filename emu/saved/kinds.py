@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
@@ -145,7 +145,8 @@ class Attributes(Kind):
 
     def same(self, node: Any, content: Any) -> bool:
         now = node.__dict__
-        return len(now) == len(content) and all(now.get(n, _MISSING) is v for n, v in content.items())
+        same_names = now.keys() == content.keys()
+        return same_names and all(map(is_, map(now.__getitem__, content), content.values()))
 
     def restore(self, node: Any, content: Any) -> None:
         now = node.__dict__
@@ -159,6 +160,18 @@ class Attributes(Kind):
         return content.values()  # type: ignore[no-any-return]
 
 
+class _Some(dict[str, Any]):
+    """The content of a node of `SomeAttributes`, with what makes a comparison quick."""
+
+    __slots__ = ("get_all", "partial", "size")
+
+    def __init__(self, values: dict[str, Any], size: int, *, partial: bool) -> None:
+        super().__init__(values)
+        self.get_all = attrgetter(*values) if len(values) > 1 else None
+        self.size = size  # of the node's `__dict__`
+        self.partial = partial  # whether slots were not set
+
+
 class SomeAttributes(Attributes):
     """An instance with slots, or with attributes that are not state."""
 
@@ -170,25 +183,28 @@ class SomeAttributes(Attributes):
         return Compared(self, node)
 
     def content(self, node: Any) -> Any:
-        found = {name: getattr(node, name, _MISSING) for name in self._slots}
-        found.update(getattr(node, "__dict__", ()))
-        for name in self._unsaved:
-            found.pop(name, None)
-        return found
+        attributes = getattr(node, "__dict__", {})
+        found = {name: getattr(node, name) for name in self._slots if hasattr(node, name)}
+        found.update((name, value) for name, value in attributes.items() if name not in self._unsaved)
+        size = sum(name not in self._unsaved for name in attributes)
+        return _Some(found, size, partial=len(found) - size < len(self._slots))
 
     def same(self, node: Any, content: Any) -> bool:
-        now = self.content(node)
-        return len(now) == len(content) and all(now.get(n, _MISSING) is v for n, v in content.items())
+        attributes = getattr(node, "__dict__", ())
+        if content.partial or len(attributes) - sum(map(attributes.__contains__, self._unsaved)) != content.size:
+            return False
+        try:
+            now = content.get_all(node) if content.get_all else [getattr(node, name) for name in content]
+        except AttributeError:
+            return False
+        return all(map(is_, now, content.values()))
 
     def restore(self, node: Any, content: Any) -> None:
         for name in self.content(node):
             if name not in content:
                 delattr(node, name)
         for name, value in content.items():
-            if value is _MISSING:
-                if hasattr(node, name):
-                    delattr(node, name)
-            elif getattr(node, name, _MISSING) is not value:
+            if getattr(node, name, _MISSING) is not value:
                 setattr(node, name, value)
 
 

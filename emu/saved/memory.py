@@ -8,7 +8,7 @@ A new snapshot moves the base on to the present contents; a return to an earlier
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -169,17 +169,18 @@ class SharedMemory:
 
 
 class CopiedMemory:
-    """The same for an engine with its own memory, which reports the pages written (`Cpu.take_written`)."""
+    """The same for an engine with its own memory, which reports the pages written (`Cpu.written`)."""
 
     def __init__(self, memory: GuestMemory, cpu: Cpu) -> None:
         self._memory, self._cpu = memory, cpu
         self._first: WeakKeyDictionary[Region, dict[int, bytes]] = WeakKeyDictionary()
         self._saved: Contents = {}
         self._places: list[Region] = []  # the regions then, by address
+        self._starts: list[int] = []
 
     def save(self) -> Contents:
         """The present contents, which become the base."""
-        former = self._take()
+        former = self._former()
         contents: dict[Region, PageTree] = {}
         for region in self._memory.regions:
             if region.foreign:
@@ -192,34 +193,42 @@ class CopiedMemory:
                 if content != old:
                     new[page] = content
             contents[region] = tree.changed(new) if new else tree
+        self._cpu.settle(())
         self._use(contents)
         return contents
 
     def restore(self, wanted: Contents, *, quick: bool) -> None:
         """Go back to saved contents. The regions are those of the snapshot again, and mapped."""
-        former = self._take()
-        for region, tree in wanted.items():
-            first, saved = self._first[region], self._saved.get(region)
-            stale = set(former.get(region, ()))
-            if saved is None:
-                stale.update(tree.pages(), first)
-            elif saved is not tree:
-                stale.update(tree.differing(saved))
-            for page in stale:
-                content = tree.get(page)
-                if content is None:
-                    content = first[page]
-                address = region.address + page * PAGE
-                if self._cpu.extent(address, Protection.NONE):
-                    self._cpu.write(address, content)
-                    self._cpu.forget(address, PAGE)
-        self._cpu.take_written()
+        former = self._former()
+        if wanted is self._saved:
+            changed: Iterable[Region] = former.keys()
+        else:
+            changed = (r for r, tree in wanted.items() if r in former or self._saved.get(r) is not tree)
+        self._cpu.settle([page for region in changed for page in self._stale(region, wanted[region], former)])
         self._use(wanted)
+
+    def _stale(
+        self, region: Region, tree: PageTree, former: Mapping[Region, Mapping[int, bytes]]
+    ) -> Iterator[tuple[int, bytes]]:
+        """(guest address, content) of the pages of a region that differ from a tree, where they are mapped."""
+        first, saved = self._first[region], self._saved.get(region)
+        pages = set(former.get(region, ()))
+        if saved is None:
+            pages.update(tree.pages(), first)
+        elif saved is not tree:
+            pages.update(tree.differing(saved))
+        extent, start, get = self._cpu.extent, region.address, tree.get
+        whole = sum(run.size for run in region.pages) == region.size
+        for page in pages:
+            content = get(page)
+            if whole or extent(start + page * PAGE, Protection.NONE):
+                yield start + page * PAGE, first[page] if content is None else content
 
     def _use(self, contents: Contents) -> None:
         if contents is not self._saved:
             self._saved = contents
             self._places = sorted(contents, key=lambda region: region.address)
+            self._starts = [region.address for region in self._places]
 
     def _content(self, address: int) -> bytes:
         """The content of a page; zeros where nothing is mapped."""
@@ -228,22 +237,17 @@ class CopiedMemory:
         content = self._cpu.read(address, PAGE)
         return ZEROS if content == ZEROS else content
 
-    def _take(self) -> dict[Region, dict[int, bytes]]:
+    def _former(self) -> dict[Region, dict[int, bytes]]:
         """The pages written or unmapped since the last `save` or `restore`, with their contents then."""
-        former = self._by_region(self._cpu.take_written())
-        for region, pages in former.items():
+        found: dict[Region, dict[int, bytes]] = {}
+        for address, content in self._cpu.written().items():
+            index = bisect_right(self._starts, address) - 1
+            region = self._places[index] if index >= 0 else None
+            if region is not None and address < region.address + region.size:
+                found.setdefault(region, {})[(address - region.address) // PAGE] = content
+        for region, pages in found.items():
             tree, first = self._saved[region], self._first[region]
             for page, content in pages.items():
                 if tree.get(page) is None:
                     first.setdefault(page, content)
-        return former
-
-    def _by_region(self, former: Mapping[int, bytes]) -> dict[Region, dict[int, bytes]]:
-        """Sort pages by the regions of the last `save` or `restore`."""
-        found: dict[Region, dict[int, bytes]] = {}
-        for address, content in former.items():
-            index = bisect_right(self._places, address, key=lambda region: region.address) - 1
-            region = self._places[index] if index >= 0 else None
-            if region is not None and address < region.end:
-                found.setdefault(region, {})[(address - region.address) // PAGE] = content
         return found

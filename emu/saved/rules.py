@@ -35,7 +35,10 @@ CONSTANT = (
 UNSAVED: Mapping[str, frozenset[str]] = {
     "emu.libc.library.Libc": frozenset({"_bound"}),
     "emu.parts.Parts": frozenset({"observation"}),
-    "emu.run.runner.Runner": frozenset({"_user", "on_event", "at_end"}),
+    "emu.run.runner.Runner": frozenset(
+        # the last is about the last call
+        {"_user", "on_event", "at_end", "_budget", "_reached", "raised_in_call"}
+    ),
     "relink.load.state.LinkerState": frozenset({"changes"}),
     "relink.memory.address_space.HostMemory": frozenset({"changes"}),
     "relink.memory.address_space.Region": frozenset({"discarded"}),

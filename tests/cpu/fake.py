@@ -141,8 +141,11 @@ class FakeCpu:
     def take_host_writes(self) -> list[tuple[int, int]]:
         return []
 
-    def take_written(self) -> dict[int, bytes]:
+    def written(self) -> dict[int, bytes]:
         return {}
+
+    def settle(self, contents: Iterable[tuple[int, bytes]]) -> None:
+        return
 
     def forget(self, address: int, size: int) -> None:
         return
@@ -242,8 +245,11 @@ class RecordingCpu:
     def take_host_writes(self) -> list[tuple[int, int]]:
         return self.inner.take_host_writes()
 
-    def take_written(self) -> Mapping[int, bytes]:
-        return self.inner.take_written()
+    def written(self) -> Mapping[int, bytes]:
+        return self.inner.written()
+
+    def settle(self, contents: Iterable[tuple[int, bytes]]) -> None:
+        self.inner.settle(contents)
 
     def forget(self, address: int, size: int) -> None:
         self._note("forget", address, size)
