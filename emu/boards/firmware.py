@@ -1,19 +1,22 @@
 """Firmware files: what lies where, and the names in it.
 
 ELF executables are taken by their segments, at their physical addresses (where a loader stores them: initial
-values of variables lie in flash, and start-up code copies them). Intel HEX and S-records are read by bincopy
-(`pip install 'relink-emu[boards]'`), anything else is raw bytes for one address.
+values of variables lie in flash, and start-up code copies them). Intel HEX, S-records and UF2 are known by their
+first bytes (`relink.export`), anything else is raw bytes for one address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emu.boards.errors import FirmwareError
+from relink.export.chunks import ExportError
+from relink.export.formats import read_firmware_bytes
+from relink.export.magic import format_of
 from relink.records import dataclass, field
 
 if TYPE_CHECKING:
@@ -70,27 +73,15 @@ def read_firmware(source: str | PathLike[str] | bytes, *, at: int | None = None)
             raise FirmwareError(f"{name}: {error.strerror}") from error
     if data[:4] == b"\x7fELF":
         return _elf(name, data)
-    if data[:1] in (b":", b"S") and name.lower().endswith(
-        (".hex", ".ihex", ".ihx", ".srec", ".s19", ".s28", ".s37", ".mot")
-    ):
-        return Firmware(name, tuple(_records(name, data)))
+    if (known := format_of(data[:64])) is not None:
+        try:
+            found = read_firmware_bytes(name, data, known)
+        except ExportError as error:
+            raise FirmwareError(str(error)) from error
+        return Firmware(name, tuple(found.chunks), entry=found.entry)
     if at is None:
         raise FirmwareError(f"{name} is neither ELF nor a hex file: raw bytes need an address (at=)")
     return Firmware(name, ((at, data),))
-
-
-def _records(name: str, data: bytes) -> Iterator[tuple[int, bytes]]:
-    try:
-        import bincopy  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    except ImportError:
-        raise FirmwareError(f"{name}: hex files need bincopy: pip install 'relink-emu[boards]'") from None
-    file = bincopy.BinFile()
-    try:
-        file.add(data.decode("ascii"))
-    except (bincopy.Error, UnicodeDecodeError) as error:
-        raise FirmwareError(f"{name}: {error}") from error
-    for segment in file.segments:
-        yield segment.address, bytes(segment.data)
 
 
 def _elf(name: str, data: bytes) -> Firmware:
