@@ -1,0 +1,116 @@
+"""Bare-metal test programs: how they are built, and what QEMU prints for them.
+
+    python -m tests.boards.programs        # builds all and writes the golden files anew
+
+Built programs and QEMU's output are in the repository, so that tests need neither arm-none-eabi-gcc nor QEMU.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+COMPILER, QEMU = "arm-none-eabi-gcc", "qemu-system-arm"
+_FLAGS = (
+    "-mthumb -masm-syntax-unified -O1 -s -ffreestanding -fno-builtin -nostdlib -Wall -Wextra -Wno-unused-function "
+    "-Wl,--build-id=none"
+).split()
+
+
+@dataclass(frozen=True)
+class Program:
+    """One source for one CPU; `machine` is QEMU's."""
+
+    source: str
+    cpu: str
+    machine: str
+    flags: tuple[str, ...] = ()
+    code: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}-{self.cpu.removeprefix('cortex-')}"
+
+    @property
+    def path(self) -> Path:
+        return HERE / "built" / f"{self.name}.elf"
+
+    @property
+    def golden(self) -> Path:
+        return HERE / "golden" / f"{self.name}.txt"
+
+    def build(self, to: Path) -> None:
+        """Compile it with arm-none-eabi-gcc."""
+        places = [f"-Wl,--defsym=CODE={self.code:#x}", "-Wl,--defsym=RAM=0x20000000", "-T", "board.ld"]
+        words = [
+            COMPILER,
+            f"-mcpu={self.cpu}",
+            *self.flags,
+            *_FLAGS,
+            *places,
+            f"{self.source}.c",
+            "-o",
+            str(to),
+            "-lgcc",
+        ]
+        subprocess.run(words, cwd=HERE / "sources", check=True)
+
+    def run_in_qemu(self) -> str:
+        """QEMU's output."""
+        loading = ["-kernel", str(self.path)]
+        if self.machine == "microbit":
+            loading = ["-device", f"loader,file={self.path}"]
+        console = "enable=on,target=native,userspace=on"
+        words = [QEMU, "-M", self.machine, "-nographic", "-semihosting-config", console, *loading]
+        return subprocess.run(
+            words,
+            check=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ).stdout
+
+
+_CPUS = (
+    ("cortex-m0", "microbit"),
+    ("cortex-m3", "mps2-an385"),
+    ("cortex-m4", "mps2-an386"),
+    ("cortex-m7", "mps2-an500"),
+)
+_FLOATS = ("-mfloat-abi=softfp",)
+
+
+def _programs() -> Iterator[Program]:
+    for source in ("exceptions", "faults", "scheduler"):
+        for cpu, machine in _CPUS:
+            yield Program(source, cpu, machine)
+    for cpu, machine in _CPUS[2:]:
+        yield Program("floats", cpu, machine, _FLOATS)
+    for source in ("exceptions", "scheduler"):
+        yield Program(source, "cortex-m33", "mps2-an505", code=0x1000_0000)
+
+
+PROGRAMS = tuple(_programs())
+
+
+def main() -> None:
+    for tool in (COMPILER, QEMU):
+        if shutil.which(tool) is None:
+            sys.exit(f"{tool} is needed")
+    for program in PROGRAMS:
+        program.path.parent.mkdir(exist_ok=True)
+        program.golden.parent.mkdir(exist_ok=True)
+        program.build(program.path)
+        program.golden.write_text(program.run_in_qemu())
+        print(program.name, program.path.stat().st_size, len(program.golden.read_text().splitlines()))
+
+
+if __name__ == "__main__":
+    main()

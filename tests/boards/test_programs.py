@@ -1,0 +1,40 @@
+"""Bare-metal programs do on a board what they do in QEMU, event by event."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from emu.boards import Board, Ended, Ram, Rom
+from tests.boards.guests import console
+from tests.boards.programs import PROGRAMS, QEMU, Program
+
+programs = pytest.mark.parametrize("program", PROGRAMS, ids=[program.name for program in PROGRAMS])
+
+
+def run(program: Program) -> tuple[str, int]:
+    """(output, time) of a program on a board."""
+    profile = console(program.cpu)
+    profile.vectors = profile.system.vector_table = program.code
+    made = Board(profile, memory=[Rom(program.code, 0x20000), Ram(0x2000_0000, 0x4000)])
+    made.load(program.path)
+    made.reset()
+    assert made.run(max_instructions=2_000_000) is Ended.STOPPED
+    assert profile.semihosting is not None
+    assert profile.semihosting.status == 0
+    return profile.semihosting.text, made.clock.time
+
+
+@programs
+def test_a_program_does_the_same_as_in_qemu(program: Program) -> None:
+    output, time = run(program)
+    assert output.splitlines() == program.golden.read_text().splitlines()
+    assert run(program) == (output, time)
+
+
+@programs
+def test_the_golden_file_is_what_qemu_prints(program: Program) -> None:
+    if shutil.which(QEMU) is None:
+        pytest.skip(f"{QEMU} is not installed")
+    assert program.run_in_qemu() == program.golden.read_text()
