@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 COMPILER, QEMU = "arm-none-eabi-gcc", "qemu-system-arm"
 _FLAGS = (
     "-mthumb -masm-syntax-unified -O1 -s -ffreestanding -fno-builtin -nostdlib -Wall -Wextra -Wno-unused-function "
-    "-Wl,--build-id=none"
+    "-Wl,--build-id=none,-z,max-page-size=16"
 ).split()
 
 
