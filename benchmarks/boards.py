@@ -16,7 +16,7 @@ import unicorn.arm_const as arm
 from emu.boards import Board, Device, Ram, Register, Rom
 from emu.boards.cortex_m import CortexM
 
-ROUNDS = 50_000
+ROUNDS = 20_000
 PORT, RAM, CODE = 0x4000_0000, 0x2000_0000, 0x200
 #: again: ldr r0, [r1]; subs r2, #1; bne again; b .
 POLL = struct.pack("<4H", 0x6808, 0x3A01, 0xD1FC, 0xE7FE)

@@ -7,8 +7,8 @@ time before it is counted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, TypeAlias
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from emu.cpu.protocol import DeviceCpu
@@ -26,9 +26,6 @@ class Event:
     def __lt__(self, other: Event) -> bool:
         return (self.when, self.order) < (other.when, other.order)
 
-    def __deepcopy__(self, memo: object) -> Event:
-        return self  # what a device keeps of it; the clock saves its state
-
     @property
     def is_pending(self) -> bool:
         return self.action is not None
@@ -36,9 +33,6 @@ class Event:
     def cancel(self) -> None:
         """Nothing, where it has happened already."""
         self.action = None
-
-
-SavedClock: TypeAlias = tuple[int, list[tuple[Event, Callable[[], object]]]]
 
 
 class Clock:
@@ -86,17 +80,3 @@ class Clock:
             action, event.action = event.action, None
             assert action is not None
             action()
-
-    def save(self) -> SavedClock:
-        """The time, and the events to come."""
-        return self.time, [(event, event.action) for event in self._events if event.action is not None]
-
-    def restore(self, saved: SavedClock) -> None:
-        """Go back to a time from `save`; events made since will not happen."""
-        for event in self._events:
-            event.action = None
-        self.time, pairs = saved
-        for event, action in pairs:
-            event.action = action
-        self._events = [event for event, _ in pairs]
-        heapify(self._events)

@@ -20,8 +20,7 @@ whose methods call the guest sets `calls_guest`; its accesses are slower.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from emu.boards.errors import DeviceError
 from emu.boards.registers import Register
@@ -133,27 +132,6 @@ class Device:
             raise DeviceError(f"{where}: only accesses of {' or '.join(map(str, self.widths))} bytes are allowed")
         if self.aligned and offset % size:
             raise DeviceError(f"{where}: it is not aligned")
-
-    # ------------------------------------------------------------ snapshots
-
-    #: Attributes that `save` does not copy; nor does it copy functions.
-    not_saved: ClassVar[frozenset[str]] = frozenset({"clock"})
-
-    def save(self) -> Any:
-        """A copy of the device's state, for `restore`."""
-        return self._copy(vars(self))
-
-    def restore(self, saved: Any) -> None:
-        """Go back to a state from `save`."""
-        kept = {key: value for key, value in vars(self).items() if not self._is_state(key, value)}
-        vars(self).clear()
-        vars(self).update(kept, **self._copy(saved))
-
-    def _is_state(self, name: str, value: object) -> bool:
-        return name not in self.not_saved and not callable(value)
-
-    def _copy(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        return deepcopy({k: v for k, v in state.items() if self._is_state(k, v)}, {id(self): self})
 
 
 def _nowhere(level: bool) -> None:

@@ -54,6 +54,7 @@ class Execution:
         """
         deadline = time.monotonic() + timeout if timeout else 0.0
         profile, done = self._profile, 0
+        profile.changed = True  # the machine may have returned to a snapshot
         self.pc = pc
         try:
             while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from emu.boards.clock import Clock
@@ -78,8 +78,3 @@ class Profile(Protocol):
 
     def after_wait(self, stop: Stop) -> int:
         """The address of the instruction after one that waits."""
-
-    def save(self) -> Any:
-        """A copy of the state beside registers and devices, for `restore`."""
-
-    def restore(self, saved: Any) -> None: ...

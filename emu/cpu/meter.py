@@ -96,6 +96,10 @@ class Meter:
         self._size = SIZES[arch]
         self._table: _Table | None = None if arch == "aarch64" else _Table(request)
         self._limit = self._beyond = 0
+        self._whole = 0  #: during `begin_whole`: the instructions of the block
+        self._code: set[int] = set()  #: numbers of pages of 4 KiB with translated code
+        self.knows_all = False  #: whether all runs were counted, so that `_code` is complete
+        self._cuts: dict[tuple[int, int], tuple[int, int]] = {}  #: (block, left) -> (last instruction, its end)
         self._done: dict[tuple[int, int], int] = {}  #: (block, address in it) -> instructions between
         #: the address at which the limit is reached, and the last instruction before it
         self._end = self._last = -1
@@ -115,9 +119,11 @@ class Meter:
     def learn(self, pc: int, size: int = 0) -> None:
         """Add the block of `size` bytes at `pc`, which the engine has just translated or stopped before."""
         self._done.clear()
+        self._cuts.clear()
         if self._table is None:
             return
         count, whole = self._blocks.block(pc)
+        self._code.update((pc >> 12, pc + max(whole, 1) - 1 >> 12))
         self._table.set(pc, whole, count)
         if size and size != whole:
             # Translated for a single use: one instruction, to continue after a store that changed the block
@@ -145,11 +151,32 @@ class Meter:
         less = self._limit - limit
         if less <= 0:
             return True
-        if less >= self._request.budget:
+        if self._whole or less >= self._request.budget:
             return False
         self._request.budget -= less
         self._limit -= less
         return True
+
+    def begin_whole(self, pc: int) -> None:
+        """The block at `pc`, before which the engine has stopped for a limit, will run whole: something else stops
+        it where the limit is.
+        """
+        self._whole, _ = self._blocks.block(pc)
+        self._request.budget += self._whole
+        self._beyond += self._whole
+
+    def end_whole(self, reached: bool) -> None:
+        """That run has ended; `reached`: at the limit."""
+        if reached:
+            self._request.budget, self._request.block_size = 1, 0
+            self._beyond -= self._whole
+        self._whole = 0
+
+    def may_be_translated(self, low: int, high: int) -> bool:
+        """Whether code in [low, high) may have been translated; False is certain."""
+        if not self.knows_all:
+            return True
+        return any(page in self._code for page in range(low >> 12, (high - 1 >> 12) + 1))
 
     def _rest(self, pc: int, thumb: bool) -> int:
         """The number of instructions of the current block from `pc` on."""
@@ -173,6 +200,10 @@ class Meter:
         disassembler does not know.
         """
         left, size = self._request.budget - 1, self._request.size
+        known = self._cuts.get((pc, left))
+        if known is not None:
+            self._last, self._end = known
+            return self._end
         at = self._last = pc
         for _ in range(left):
             step = self._step(at, thumb)
@@ -181,6 +212,7 @@ class Meter:
                 return None
             self._last, at = at, at + step
         self._end = at
+        self._cuts[pc, left] = self._last, at
         return at
 
     def _let_run(self, pc: int, size: int, left: int) -> None:
@@ -194,6 +226,7 @@ class Meter:
     def forget(self) -> None:
         """Forget all blocks: code has changed."""
         self._done.clear()
+        self._cuts.clear()
         if self._table is not None:
             self._table.clear()
 

@@ -25,9 +25,10 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from emu.cpu import unicorn_api as api
+from emu.cpu.limit_hooks import LimitHooks
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Access, Deferred, DevicePort, NoDevice, Stop, StopReason
-from emu.cpu.stop_hook import AccessPlace, StopRequest, access_hook
+from emu.cpu.stop_hook import AccessPlace, StopRequest, access_hook, stop_hook
 from emu.cpu.unicorn_api import reg_read
 from emu.cpu.unicorn_stops import UnicornStops
 from relink.errors import AddressSpaceError, MachineError
@@ -53,6 +54,7 @@ class _Windows:
         self._pausing = False
         self.deferred: Access | None = None
         self.inside = False
+        self.otherwise: Callable[[Any], object] = sys.unraisablehook  #: what is set outside runs
         self.ended_by: BaseException | None = None  #: why a call has ended the run
         self.access: Access | None = None  #: the last access
 
@@ -94,6 +96,13 @@ class _Windows:
             api.uclib.uc_context_save(self._handle, self._registers.pointer)
             self.ended_by, self.access = error, access
         api.uclib.uc_emu_stop(self._handle)
+
+    def catch(self, unraisable: Any) -> None:
+        """Called by ctypes with what a signal handler raised (`sys.unraisablehook`)."""
+        if "ctypes callback" not in str(unraisable.err_msg) or unraisable.exc_value is None:
+            self.otherwise(unraisable)
+        else:
+            self.end(unraisable.exc_value, None)
 
     def pause(self) -> None:
         self._pausing = True
@@ -164,6 +173,8 @@ class UnicornDevices(UnicornStops):
         if self._windows is None:
             self._windows, self._ports = _Windows(self._handle, self._pc_slot, self._look), []
             self._kept.append(self._windows.place)
+            self._limit_hooks = LimitHooks(self._hook_instruction, self._translate_again, self.read)
+            self._metered(_EVER).knows_all = not self._watch.runs
         if address % PAGE_SIZE or size % PAGE_SIZE or size <= 0:
             raise AddressSpaceError("devices are mapped in whole pages", address=address, size=size)
         self._isa.check_reach(address, size)
@@ -177,6 +188,16 @@ class UnicornDevices(UnicornStops):
         kinds, hook = api.uc.UC_HOOK_MEM_READ | api.uc.UC_HOOK_MEM_WRITE, ctypes.c_void_p(access_hook())
         last = address + size - 1
         api.add_hook(self._handle, kinds, hook, ctypes.byref(self._windows.place), place=(address, last))
+
+    def _hook_instruction(self, address: int) -> StopRequest:
+        request = api.stop_request()
+        self._kept.append(request)
+        hook = ctypes.c_void_p(stop_hook())
+        api.add_hook(self._handle, api.uc.UC_HOOK_CODE, hook, ctypes.byref(request), place=(address, address))
+        return request
+
+    def _translate_again(self, low: int, high: int) -> None:
+        api.control(self._handle, api.uc.UC_CTL_TB_REMOVE_CACHE, low, high)
 
     def limit(self, instructions: int) -> int:
         """The limit of a run: with devices all are counted."""
@@ -232,19 +253,9 @@ class UnicornDevices(UnicornStops):
         windows, before = self._windows, sys.unraisablehook
         assert windows is not None
         windows.begin()
-        sys.unraisablehook = _catching(windows, before)
+        windows.otherwise, sys.unraisablehook = before, windows.catch
         try:
             return self._enter(pc)
         finally:
             sys.unraisablehook = before
             windows.finish()
-
-
-def _catching(windows: _Windows, otherwise: Callable[[Any], object]) -> Callable[[Any], None]:
-    def hook(unraisable: Any) -> None:
-        if "ctypes callback" not in str(unraisable.err_msg) or unraisable.exc_value is None:
-            otherwise(unraisable)
-        else:
-            windows.end(unraisable.exc_value, None)
-
-    return hook

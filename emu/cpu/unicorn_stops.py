@@ -13,8 +13,9 @@ from emu.cpu import watchdog
 from emu.cpu.code_pages import CodePages, Store
 from emu.cpu.finders import FINDERS
 from emu.cpu.inspector import Inspector, Verdict
+from emu.cpu.limit_hooks import LimitHooks
 from emu.cpu.meter import Meter
-from emu.cpu.stop_hook import ASKED, LIMIT, UNKNOWN_BLOCK, stop_hook
+from emu.cpu.stop_hook import ASKED, LIMIT, UNKNOWN_BLOCK, StopRequest, stop_hook
 from emu.cpu.unicorn_api import emu_start, reg_read, uc
 from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_registers import UnicornRegisters
@@ -47,6 +48,7 @@ class UnicornStops(UnicornRegisters):
         self._inspector: Inspector | None = None
         self._observed: UnicornEvents | None = None
         self._meter: Meter | None = None  #: counts instructions, after the first limit
+        self._limit_hooks: LimitHooks | None = None  #: for limits inside blocks; None: they are translated anew
         self.stops_at_blocks = False  #: whether a run ends after its first block
         self._seen = api.Seen()
         #: Keeps what the engine cannot translate from it; None if there is nothing such.
@@ -221,6 +223,11 @@ class UnicornStops(UnicornRegisters):
         end, size = meter.cut(pc, bool(self._thumb_bit())), self._look.size
         if end == pc:
             return uc.UC_ERR_OK, pc
+        if self._limit_hooks is not None and end is not None:
+            thumb = bool(self._thumb_bit())
+            request = self._limit_hooks.request(pc, size, end, thumb)
+            if request is not None:
+                return self._stop_inside(pc, request)
         until, watched = self._until.value, self._watched
         looking = watched.edges.left if watched is not None else 0
         if end is not None:
@@ -230,6 +237,17 @@ class UnicornStops(UnicornRegisters):
         finally:
             if end is not None:
                 self._translate_anew(pc, size, until, looking)
+
+    def _stop_inside(self, pc: int, request: StopRequest) -> tuple[int, int]:
+        """Run the block at `pc` up to the instruction of a hook."""
+        assert self._meter is not None
+        self._meter.begin_whole(pc)
+        request.left = 1
+        try:
+            return self._enter(pc | self._thumb_bit())
+        finally:
+            self._meter.end_whole(bool(request.stopped))
+            request.left = request.stopped = 0
 
     def _translate_anew(self, block: int, size: int, until: int, looking: int) -> None:
         """Translate a block again, cut at `until` or whole; `looking`: whether new blocks are inspected."""

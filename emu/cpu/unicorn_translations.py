@@ -58,7 +58,7 @@ class UnicornTranslations:
         self._drop_translations(piece, low, high)
 
     def _drop_translations(self, piece: Piece, low: int, high: int) -> None:
-        if piece.translated:
+        if piece.translated and (self._meter is None or self._meter.may_be_translated(low, high)):
             if self._meter is not None:
                 self._meter.forget()
             if self._inspector is not None:

@@ -161,21 +161,19 @@ def test_a_watchdog_resets_the_board_or_raises() -> None:
     assert guest.resets == 1 + 1000 // 57
 
 
-def test_devices_and_time_are_saved_and_restored() -> None:
+def test_a_snapshot_has_devices_events_and_time() -> None:
     uart = Uart(irq=0)
     guest = board([*load(1, PORT), store(1, 1), NOP, HERE], {PORT: uart})
     guest.run(max_instructions=3)
     fired: list[int] = []
     uart.after(5, lambda: fired.append(guest.clock.time))
-    saved = uart.save(), guest.clock.save()
-    uart.receive("xyz")
-    guest.run(max_instructions=10)
-    assert (fired, len(uart.waiting)) == ([8], 3)
-    uart.restore(saved[0])
-    guest.clock.restore(saved[1])
-    assert (len(uart.waiting), guest.clock.time, uart.text) == (0, 3, "\0")
-    guest.run(max_instructions=10)
-    assert fired == [8, 8]
+    snapshot = guest.machine.snapshot()
+    for _ in range(3):
+        uart.receive("xyz")
+        guest.run(max_instructions=10)
+        assert (fired.pop(), len(uart.waiting), guest.clock.time) == (8, 3, 13)
+        guest.machine.restore(snapshot)
+        assert (len(uart.waiting), guest.clock.time, uart.text, guest.pc & ~1) == (0, 3, "\0", CODE + 10)
 
 
 def test_a_device_declares_registers_and_fields() -> None:

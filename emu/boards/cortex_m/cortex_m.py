@@ -11,11 +11,11 @@ is not written. The stack is aligned to 8 bytes (STKALIGN), always.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emu.boards.cortex_m import nvic as n
 from emu.boards.cortex_m.faults import Fault, Faults, fault_of
-from emu.boards.cortex_m.frames import Frames
+from emu.boards.cortex_m.frames import Frames, Pushed
 from emu.boards.cortex_m.model import ALIASES, MODELS, CortexModel
 from emu.boards.cortex_m.nvic import LOWEST, Nvic, name_of
 from emu.boards.cortex_m.semihosting import BREAKPOINT, Semihosting
@@ -195,12 +195,13 @@ class CortexM:
 
     def _enter(self, exception: int, pc: int) -> int:
         """Exception entry: push a frame and start the handler."""
-        link, stacked = self.frames.push(pc)
-        if not stacked:
+        before = self.frames.push(pc)
+        if not before.stored:
             exception = self._derived(exception, Fault(n.BUS_FAULT, "STKERR"), pc)
-        return self._start_handler(exception, link, pc)
+        return self._start_handler(exception, before, pc)
 
-    def _start_handler(self, exception: int, link: int, pc: int, *, tail_chained: bool = False) -> int:
+    def _start_handler(self, exception: int, before: Pushed | int, pc: int) -> int:
+        """Start a handler. `before` is the frame just pushed, or LR of the handler that ends (tail-chaining)."""
         vector = self.system.vector_table + 4 * exception
         try:
             handler = self.memory.read_uint(vector, 4)
@@ -209,9 +210,13 @@ class CortexM:
                 raise Lockup(pc, f"no memory at {vector:#x}, the vector of {name_of(exception)}") from None
             self.faults.hard |= 1 << 1  # HFSR.VECTTBL
             self.nvic.pending.discard(exception)
-            return self._start_handler(n.HARD_FAULT, link, pc, tail_chained=tail_chained)
+            return self._start_handler(n.HARD_FAULT, before, pc)
         self.nvic.acknowledge(exception)
-        self.frames.enter_handler(exception, link)
+        tail_chained = isinstance(before, int)
+        if isinstance(before, int):
+            self.frames.chain(exception, before)
+        else:
+            self.frames.enter_handler(exception, before)
         self.event = self.changed = True
         for observer in self.observers:
             observer(Taken(exception, pc, self.clock.now, tail_chained=tail_chained))
@@ -284,7 +289,7 @@ class CortexM:
         """A handler branched to an EXC_RETURN value (B1.5.8, ExceptionReturn)."""
         nvic, frames = self.nvic, self.frames
         was_active = exception in nvic.active
-        if exception != n.NMI:
+        if exception != n.NMI and self.cortex.is_mainline:
             frames.clear_faultmask()
         nvic.finish(exception)
         self.changed = self.event = True
@@ -302,7 +307,7 @@ class CortexM:
         if self.interrupts() is Interrupts.READY:
             best = nvic.most_urgent()
             assert best is not None
-            return self._start_handler(best, exc_return, exc_return, tail_chained=True)
+            return self._start_handler(best, exc_return, exc_return)
         pc, status = frames.pop(exc_return)
         if status == "UNSTKERR":
             fault = Fault(n.BUS_FAULT, status)
@@ -321,9 +326,7 @@ class CortexM:
             fault = Fault(n.HARD_FAULT, fault.status)
         exception = self._escalated(fault, exc_return)
         self.nvic.pending.add(exception)
-        return self._start_handler(
-            self._most_urgent_of(exception), exc_return | 0xF000_0000, exc_return, tail_chained=True
-        )
+        return self._start_handler(self._most_urgent_of(exception), exc_return | 0xF000_0000, exc_return)
 
     # ------------------------------------------------------------ waiting, places
 
@@ -345,18 +348,6 @@ class CortexM:
 
     def code_address(self, pc: int) -> int:
         return pc & ~1
-
-    # ------------------------------------------------------------ snapshots
-
-    def save(self) -> Any:
-        state = {name: getattr(self, name) for name in ("changed", "resetting", "started", "event")}
-        return state, self.nvic.save(), self.faults.save()
-
-    def restore(self, saved: Any) -> None:
-        state, nvic, faults = saved
-        vars(self).update(state)
-        self.nvic.restore(nvic)
-        self.faults.restore(faults)
 
 
 __all__ = ["LOWEST", "CortexM", "Taken"]

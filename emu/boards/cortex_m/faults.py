@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emu.boards.cortex_m import nvic as n
 from emu.cpu.protocol import Stop, StopReason
@@ -71,12 +71,6 @@ class Faults:
         else:
             self.configurable |= _BFARVALID
             self.bus_address = fault.address
-
-    def save(self) -> Any:
-        return dict(vars(self))
-
-    def restore(self, saved: Any) -> None:
-        vars(self).update(saved)
 
 
 _ACCESSES = frozenset(

@@ -7,7 +7,8 @@ CONTROL.SPSEL can be changed in thread mode only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import struct
+from typing import TYPE_CHECKING, NamedTuple
 
 from relink.errors import AddressSpaceError
 
@@ -23,7 +24,19 @@ _FRAME = ("r0", "r1", "r2", "r3", "r12", "lr")
 _STATE = (*_FRAME, "sp", "xpsr", "control")
 _MASKS = ("primask", "basepri", "faultmask")
 _BASIC, _EXTENDED = 0x20, 0x68  #: bytes of a frame without and with floating-point registers
+_PACK = {count: struct.Struct(f"<{count}I").pack for count in (8, 26)}
+_UNPACK = {False: struct.Struct("<8I").unpack, True: struct.Struct("<26I").unpack}
 _FLOATS = tuple(f"d{number}" for number in range(8))
+
+
+class Pushed(NamedTuple):
+    """A frame, and the state that it was pushed from."""
+
+    link: int  #: LR for the handler
+    stored: bool  #: whether there was memory
+    sp: int  #: the address of the frame
+    xpsr: int
+    control: int
 
 
 class Frames:
@@ -75,8 +88,8 @@ class Frames:
 
     # ------------------------------------------------------------ entry
 
-    def push(self, pc: int) -> tuple[int, bool]:
-        """Push a frame for the return to `pc`; the value of LR for the handler, and whether there was memory."""
+    def push(self, pc: int) -> Pushed:
+        """Push a frame for the return to `pc`."""
         cpu = self._cpu
         *general, sp, xpsr, control = cpu.read_registers(_STATE)
         floats = self._has_fpu and control & FPCA
@@ -85,43 +98,46 @@ class Frames:
         frame &= ~7
         words = [*general, pc, xpsr]
         if floats:
-            fpscr = cpu.read_register("fpscr")
             for double in cpu.read_registers(_FLOATS):
                 words += (double & 0xFFFF_FFFF, double >> 32)
-            words += (fpscr, 0)
-        stacked = self._store(frame, words)
-        cpu.write_register("sp", frame)
+            words += (cpu.read_register("fpscr"), 0)
         in_handler = xpsr & 0x1FF
         on_process_stack = not in_handler and control & SPSEL
-        link = 0xFFFF_FFE1 | (0 if floats else 16)
-        return link | (0 if in_handler else 8) | (4 if on_process_stack else 0), stacked
+        link = 0xFFFF_FFE1 | (0 if floats else 16) | (0 if in_handler else 8) | (4 if on_process_stack else 0)
+        return Pushed(link, self._store(frame, words), frame, xpsr, control)
 
     def _store(self, address: int, words: list[int]) -> bool:
         try:
-            self._cpu.store(address, b"".join(word.to_bytes(4, "little") for word in words))
+            self._cpu.store(address, _PACK[len(words)](*words))
         except AddressSpaceError:
             return False
         return True
 
-    def enter_handler(self, exception: int, link: int) -> None:
-        """Handler mode, on the main stack, IT state cleared."""
-        cpu = self._cpu
-        xpsr, control = cpu.read_registers(("xpsr", "control"))
-        kept = xpsr & ~(_IT | 0x1FF) | THUMB
-        if control & (SPSEL | FPCA) and not xpsr & 0x1FF:
+    def enter_handler(self, exception: int, before: Pushed) -> None:
+        """From what was interrupted: handler mode, on the main stack below the frame, IT state cleared."""
+        xpsr, control = before.xpsr, before.control
+        kept = xpsr & ~(_IT | 0x3FF) | THUMB
+        steps = [("sp", before.sp)]
+        if control & (SPSEL | FPCA):
+            if xpsr & 0x1FF:  # in a handler already, on the main stack
+                steps.append(("control", control & ~FPCA))
+            else:
+                if control & NPRIV:
+                    steps += (("xpsr", kept | 1), ("control", control & ~NPRIV), ("xpsr", kept))
+                steps.append(("control", control & ~(SPSEL | FPCA | NPRIV)))
+        if len(steps) > 2 or control & NPRIV:  # a batch has each register once
+            for name, value in steps:
+                self._cpu.write_register(name, value)
+            self._cpu.write_registers((("xpsr", kept | exception), ("lr", before.link)))
             if control & NPRIV:
-                cpu.write_register("xpsr", kept | 1)
-                cpu.write_register("control", control & ~NPRIV)
-                cpu.write_register("xpsr", kept)
-            cpu.write_register("control", control & ~(SPSEL | FPCA | NPRIV))
-            cpu.write_register("xpsr", kept | exception)
-            if control & NPRIV:
-                cpu.write_register("control", NPRIV)
+                self._cpu.write_register("control", control & ~(SPSEL | FPCA))
         else:
-            cpu.write_register("xpsr", kept | exception)
-            if control & FPCA:
-                cpu.write_register("control", control & ~FPCA)
-        cpu.write_register("lr", link)
+            self._cpu.write_registers((*steps, ("xpsr", kept | exception), ("lr", before.link)))
+
+    def chain(self, exception: int, link: int) -> None:
+        """From the handler that has just ended to another one."""
+        xpsr = self._cpu.read_register("xpsr")
+        self._cpu.write_registers((("xpsr", xpsr & ~(_IT | 0x1FF) | THUMB | exception), ("lr", link)))
 
     # ------------------------------------------------------------ return
 
@@ -136,38 +152,29 @@ class Frames:
     def pop(self, exc_return: int) -> tuple[int, str]:
         """Return to the code of the frame: (its address, with bit 0 as in Thumb state, "") or (0, the problem)."""
         cpu = self._cpu
-        to_thread, process_stack, floats = exc_return & 8, exc_return & 4, not exc_return & 16
-        size = _EXTENDED if floats else _BASIC
-        frame = cpu.read_register("psp" if process_stack else "msp")
+        to_thread, floats = exc_return & 8, not exc_return & 16
+        stack = "psp" if exc_return & 4 else "msp"
+        frame, control = cpu.read_registers((stack, "control"))
         try:
-            data = cpu.load(frame, size)
+            words = _UNPACK[floats](cpu.load(frame, _EXTENDED if floats else _BASIC))
         except AddressSpaceError:
             return 0, "UNSTKERR"
-        words = [int.from_bytes(data[at : at + 4], "little") for at in range(0, size, 4)]
         *general, pc, xpsr = words[:8]
         if bool(xpsr & 0x1FF) == bool(to_thread):
             return 0, "INVPC"
-        stack = frame + size & 0xFFFF_FFFF | (4 if xpsr & _ALIGNED else 0)
         if floats:
             doubles = [words[8 + 2 * index] | words[9 + 2 * index] << 32 for index in range(8)]
             cpu.write_registers([*zip(_FLOATS, doubles, strict=True), ("fpscr", words[24])])
-        self._leave_handler(xpsr & ~_ALIGNED, process_stack, stack, bool(floats and self._has_fpu))
-        cpu.write_registers(zip(_FRAME, general, strict=True))
+        sp = frame + (_EXTENDED if floats else _BASIC) & 0xFFFF_FFFF | (4 if xpsr & _ALIGNED else 0)
+        wanted = control & ~(SPSEL | FPCA) | (SPSEL if exc_return & 4 else 0) | (FPCA if floats else 0)
+        first: tuple[tuple[str, int], ...] = ((stack, sp),)
+        xpsr &= ~_ALIGNED
+        if to_thread and (wanted ^ control) & (SPSEL | FPCA):
+            cpu.write_registers((*first, ("control", control & ~NPRIV)))
+            cpu.write_register("xpsr", xpsr & ~_IT)
+            first = (("control", wanted),)
+        elif (wanted ^ control) & FPCA:
+            first = (*first, ("control", wanted))
+        cpu.write_registers((*first, ("xpsr", xpsr), *zip(_FRAME, general, strict=True)))
         cpu.continue_at(pc)
         return pc & ~1 | xpsr >> 24 & 1, ""
-
-    def _leave_handler(self, xpsr: int, process_stack: int, stack: int, floats: bool) -> None:
-        cpu = self._cpu
-        control = cpu.read_register("control")
-        cpu.write_register("psp" if process_stack else "msp", stack)
-        wanted = control & ~(SPSEL | FPCA) | (SPSEL if process_stack else 0) | (FPCA if floats else 0)
-        if not xpsr & 0x1FF and (wanted ^ control) & (SPSEL | FPCA):
-            if control & NPRIV:
-                cpu.write_register("control", control & ~NPRIV)
-            cpu.write_register("xpsr", xpsr & ~_IT)
-            cpu.write_register("control", wanted)
-            cpu.write_register("xpsr", xpsr)
-            return
-        if (wanted ^ control) & FPCA:
-            cpu.write_register("control", wanted)
-        cpu.write_register("xpsr", xpsr)

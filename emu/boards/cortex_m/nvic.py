@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 RESET, NMI, HARD_FAULT, MEM_MANAGE, BUS_FAULT, USAGE_FAULT = 1, 2, 3, 4, 5, 6
 SVCALL, DEBUG_MONITOR, PENDSV, SYSTICK, FIRST_IRQ = 11, 12, 14, 15, 16
 NAMES = {
@@ -88,10 +86,3 @@ class Nvic:
         self.active.discard(exception)
         if exception in self.levels:
             self.pending.add(exception)
-
-    def save(self) -> Any:
-        state = dict(vars(self))
-        return {k: (v.copy() if isinstance(v, set | dict) else v) for k, v in state.items()}
-
-    def restore(self, saved: Any) -> None:
-        vars(self).update({k: (v.copy() if isinstance(v, set | dict) else v) for k, v in saved.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emu.boards.cortex_m import nvic as n
 from emu.boards.cortex_m.faults import STATUS
@@ -67,8 +67,6 @@ class SystemControl(Device):
         self.systick = SysTick(cpu, reference)
         self._plain: dict[int, int] = {}
         self._load_defaults()
-
-    not_saved = Device.not_saved | {"_cpu", "systick"}
 
     def _load_defaults(self) -> None:
         self.vector_table = self._cpu.vectors
@@ -284,14 +282,6 @@ class SystemControl(Device):
             faults.memory_address = value
         else:
             faults.bus_address = value
-
-    def save(self) -> Any:
-        return super().save(), self.systick.save()
-
-    def restore(self, saved: Any) -> None:
-        ours, systick = saved
-        super().restore(ours)
-        self.systick.restore(systick)
 
 
 __all__ = ["STATUS", "SystemControl"]

@@ -5,7 +5,7 @@ The counter is computed from the clock where it is read. It takes LOAD + 1 ticks
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emu.boards.cortex_m import nvic as n
 
@@ -104,9 +104,3 @@ class SysTick:
             self._schedule(self._zero_at + (self.load + 1) * self._tick)
         else:
             self._zero_at = None
-
-    def save(self) -> Any:
-        return {name: value for name, value in vars(self).items() if name not in ("_cpu", "clock")}
-
-    def restore(self, saved: Any) -> None:
-        vars(self).update(saved)

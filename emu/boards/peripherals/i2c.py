@@ -41,8 +41,6 @@ class I2cController(Device):
         self.connected = dict(devices)
         self._address: int | None = None
 
-    not_saved = Device.not_saved | {"connected"}
-
     @command.on_write
     def _command(self, value: int) -> None:
         chosen = self.connected.get(self._address) if self._address is not None else None

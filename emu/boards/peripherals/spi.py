@@ -41,8 +41,6 @@ class SpiController(Device):
         self.connected = tuple(devices)
         self._chosen = 0
 
-    not_saved = Device.not_saved | {"connected"}
-
     @data.on_write
     def _transfer(self, value: int) -> None:
         received = 0xFF
