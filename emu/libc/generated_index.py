@@ -92,8 +92,7 @@ NAMES: dict[str, str] = {
     """,
     "limits": """
         __brk __register_atfork __sbrk __statfs brk fstatfs fstatfs64 getrlimit getrlimit64 prctl
-        pthread_attr_getstack pthread_getaffinity_np pthread_getattr_np sbrk setrlimit setrlimit64 statfs
-        statfs64 wait waitpid
+        pthread_getaffinity_np sbrk setrlimit setrlimit64 statfs statfs64 wait waitpid
     """,
     "internet": """
         __inet_pton inet_ntop inet_pton
@@ -195,7 +194,6 @@ NAMES: dict[str, str] = {
     "threads": """
         __pthread_cond_timedwait64 __pthread_getspecific __pthread_key_create __pthread_mutex_lock
         __pthread_mutex_trylock __pthread_mutex_unlock __pthread_once __pthread_setspecific pthread_atfork
-        pthread_attr_destroy pthread_attr_init pthread_attr_setdetachstate pthread_attr_setstacksize
         pthread_cond_broadcast pthread_cond_destroy pthread_cond_init pthread_cond_signal
         pthread_cond_timedwait pthread_cond_wait pthread_condattr_destroy pthread_condattr_init
         pthread_condattr_setclock pthread_create pthread_detach pthread_equal pthread_getspecific
@@ -207,6 +205,14 @@ NAMES: dict[str, str] = {
         pthread_rwlock_wrlock pthread_rwlockattr_destroy pthread_rwlockattr_init pthread_self
         pthread_setcancelstate pthread_setcanceltype pthread_setspecific pthread_spin_destroy
         pthread_spin_init pthread_spin_lock pthread_spin_trylock pthread_spin_unlock
+    """,
+    "thread_attributes": """
+        pthread_attr_destroy pthread_attr_getdetachstate pthread_attr_getguardsize
+        pthread_attr_getinheritsched pthread_attr_getschedparam pthread_attr_getschedpolicy
+        pthread_attr_getscope pthread_attr_getstack pthread_attr_getstacksize pthread_attr_init
+        pthread_attr_setdetachstate pthread_attr_setguardsize pthread_attr_setinheritsched
+        pthread_attr_setschedparam pthread_attr_setschedpolicy pthread_attr_setscope pthread_attr_setstack
+        pthread_attr_setstacksize pthread_getattr_np
     """,
     "fortify": """
         __explicit_bzero_chk __fdelt_chk __mbstowcs_chk __memcpy_chk __memmove_chk __mempcpy_chk

@@ -192,24 +192,6 @@ def pthread_getaffinity_np(libc: Libc, thread: int, size: int, mask: int) -> int
     return 0
 
 
-@export("int pthread_getattr_np(unsigned long thread, void *attributes)")
-def pthread_getattr_np(libc: Libc, thread: int, attributes: int) -> int:
-    """The current stack, for pthread_attr_getstack; other attributes are zero."""
-    region = libc.mappings.region_at(libc.registers.read_register("sp"))
-    if region is None:
-        return Errno.ENOENT
-    for index, value in enumerate((region.address, region.size)):
-        libc.memory.write_uint(attributes + index * libc.word, libc.word, value)
-    return 0
-
-
-@export("int pthread_attr_getstack(const void *attributes, void **address, size_t *size)")
-def pthread_attr_getstack(libc: Libc, attributes: int, address: int, size: int) -> int:
-    for index, target in enumerate((address, size)):
-        libc.memory.write_uint(target, libc.word, libc.memory.read_uint(attributes + index * libc.word, libc.word))
-    return 0
-
-
 @export("int wait(int *status)")
 def wait(libc: Libc, status: int) -> int:
     return libc.fail(Errno.ECHILD)

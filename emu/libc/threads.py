@@ -30,6 +30,7 @@ class Threads:
         self.destructors: dict[int, int] = {}  # key -> its destructor, or 0
         self.values: dict[int, dict[int, int]] = {}  # thread pointer -> key -> value
         self.next_key = 0
+        self.refused = False  # whether the guest has asked for a thread
 
 
 def _kind(libc: Libc, mutex: int) -> int:
@@ -180,7 +181,8 @@ def run_key_destructors(libc: Libc) -> None:
 
 @export("int pthread_create(void *thread, const void *attributes, void *start, void *argument)")
 def pthread_create(libc: Libc, thread: int, attributes: int, start: int, argument: int) -> int:
-    """Concurrent threads are not supported: EAGAIN, "insufficient resources"."""
+    """Concurrent threads are not supported: EAGAIN, "insufficient resources". A later abort() gives the reason."""
+    libc.state(Threads).refused = True
     return Errno.EAGAIN
 
 
@@ -209,8 +211,6 @@ def _nothing(libc: Libc, *args: int) -> int:
 #: Functions that do nothing with a single thread, by the number of their (word-sized) parameters.
 _NO_OPERATION = {
     1: (
-        "pthread_attr_init",
-        "pthread_attr_destroy",
         "pthread_cond_destroy",
         "pthread_cond_signal",
         "pthread_cond_broadcast",
@@ -233,8 +233,6 @@ _NO_OPERATION = {
     2: (
         "pthread_cond_init",
         "pthread_rwlock_init",
-        "pthread_attr_setdetachstate",
-        "pthread_attr_setstacksize",
         "pthread_condattr_setclock",
         "pthread_spin_init",
         "pthread_setcancelstate",
