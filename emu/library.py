@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Protocol, Self
@@ -124,6 +124,16 @@ class Library:
         """Let the prototypes of a header (see `Machine.types`) be those of this library's functions."""
         self._declared, self._types = types.scope, None
         self._functions.clear()
+
+    def renewed(self, images: Collection[Image]) -> Library:
+        """Another object for the same library, without what `declare` told this one. Functions of `images` that
+        were looked up by their DWARF are not looked up again.
+        """
+        other = Library(self._machine, self.plan)
+        if self._declared is None:
+            found = self._functions.items()
+            other._functions = {name: each for name, each in found if each.symbol.image in images}
+        return other
 
     def __getattr__(self, name: str) -> Function:
         """A function by its name, as with ctypes: `library.add(1, 2)`."""

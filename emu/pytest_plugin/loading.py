@@ -24,7 +24,7 @@ def load(want: Wanted, target: Target, files: list[Path], timeout: float) -> Loa
     folders = [*(path if path.is_dir() else path.parent for path in needs), *options.pop("library_path", ())]
     machine = Machine(target.arch, library_path=folders, **options)
     try:
-        library = None
+        library = declared = None
         if files:
             source: Any = files[0] if len(files) == 1 else files
             keywords = {"allow_unresolved": True, "symbols": want.values.get("symbols"), **_mapping(want, "load")}
@@ -33,14 +33,14 @@ def load(want: Wanted, target: Target, files: list[Path], timeout: float) -> Loa
             library = machine.load(source, **keywords)
             if (header := want.values.get("header")) is not None:
                 paths = want.files("header", str(header), target)
-                library.declare(machine.types(paths[0], **_preprocessing(want, target)))
-        loaded = Loaded(machine, library, target, files)
+                declared = machine.types(paths[0], **_preprocessing(want, target))
+                library.declare(declared)
         if (prepare := want.values.get("prepare")) is not None:
-            prepare(loaded.library) if library is not None else prepare(machine)
+            prepare(machine if library is None else library)
+        return Loaded(machine, library, target, files, declared)
     except BaseException:
         machine.close(run_destructors=False)
         raise
-    return loaded
 
 
 def _mapping(want: Wanted, key: str) -> dict[str, Any]:

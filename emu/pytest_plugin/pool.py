@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from emu import Library, Machine
 from emu.build.targets import Target
+from relink.errors import RelinkError
 from relink.records import dataclass
+
+if TYPE_CHECKING:
+    from emu.calls.namespace import Types
 
 MOST_MACHINES = 24  #: machines kept between tests, in each process
 _CALLS = 16  #: calls kept for the report of a failure
@@ -29,18 +34,32 @@ class GuestCall:
 
 
 class Loaded:
-    """A machine with a library, as a test uses it."""
+    """A machine with a library, as a test uses it.
 
-    def __init__(self, machine: Machine, library: Library | None, target: Target, files: list[Path]) -> None:
+    `declared` are the prototypes of the marker's header. The state to which `reset` returns is that when this is
+    made.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        library: Library | None,
+        target: Target,
+        files: list[Path],
+        declared: Types | None = None,
+    ) -> None:
         self.machine = machine
         self.target = target
         self.files = files  #: of the library
         #: Another target's file of the library, whose debug information tells more; see `mocks`.
         self.sibling: Callable[[], Path | None] = lambda: None
         self.calls: deque[GuestCall] = deque(maxlen=_CALLS)  #: the last calls, oldest first
-        self.failed = False  #: whether the test that has it now failed
-        self._library = library
+        self.spent = False  #: whether no other test can use it
+        self._closed: list[bool] = []  # whether a test has closed the machine
+        self._library, self._declared = library, declared
         self._watch()
+        self._images = frozenset(machine.linker.images)
+        self._state = machine.snapshot()
 
     @property
     def library(self) -> Library:
@@ -58,8 +77,12 @@ class Loaded:
         return self._library
 
     def _watch(self) -> None:
-        """Keep the last calls that the test makes."""
-        call, calls = self.machine.runner.call, self.calls
+        """Keep the last calls that the test makes, and note when it closes the machine.
+
+        The functions must not refer to this object: it would be part of the machine's state.
+        """
+        machine: Any = self.machine
+        call, calls, close, noted = machine.runner.call, self.calls, machine.close, self._closed
 
         def watched(address: int, prototype: Any, *args: object, **limits: Any) -> Any:
             try:
@@ -70,16 +93,32 @@ class Loaded:
             calls.append(GuestCall(address, prototype, args, result))
             return result
 
-        runner: Any = self.machine.runner
-        runner.call = watched  # of this one machine
+        def closed(**options: Any) -> None:
+            noted.append(True)
+            close(**options)
 
-    def reset(self) -> bool:
-        """Take back all that tests did since the load; False where that cannot be done."""
-        return False
+        machine.runner.call, machine.close = watched, closed  # of this one machine
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another test can use it: not after a failure, which may have stopped it anywhere."""
+        return not (self.spent or self._closed)
+
+    def reset(self) -> None:
+        """Take back all that tests did since the load, and let the next have a library object of its own. Raises
+        RelinkError.
+        """
+        self.machine.restore(self._state)
+        if self._library is not None:
+            self._library = self._library.renewed(self._images)
+            if self._declared is not None:
+                self._library.declare(self._declared)
 
     def close(self) -> None:
         """Free the machine. Destructors are not run: the library's state is what a test has left."""
-        self.machine.close(run_destructors=False)
+        self._state.close()
+        with suppress(RelinkError):  # of a machine that is in use, or closed
+            self.machine.close(run_destructors=False)
 
 
 class Pool:
@@ -91,15 +130,18 @@ class Pool:
     def take(self, key: object, make: Callable[[], Loaded]) -> Loaded:
         """A machine in the state after its load. Raises what `make` raises."""
         loaded = self._idle.pop(key, None)
-        if loaded is not None:
-            if loaded.reset():
-                return loaded
+        if loaded is None:
+            return make()
+        try:
+            loaded.reset()
+        except RelinkError:  # a test has left it in a state that there is no return from
             loaded.close()
-        return make()
+            return make()
+        return loaded
 
     def give_back(self, key: object, loaded: Loaded) -> None:
-        """Keep a machine for the next test; not one whose test failed, which may have stopped it anywhere."""
-        if loaded.failed or key in self._idle or not loaded.reset():
+        """Keep a machine for the next test that wants it."""
+        if not loaded.reusable or key in self._idle:
             loaded.close()
             return
         self._idle[key] = loaded

@@ -70,7 +70,7 @@ def add_sections(item: pytest.Item, call: pytest.CallInfo[None], made: Any, load
     """Add the guest's part to the report of a test that failed."""
     if not made.failed or call.excinfo is None or call.when == "teardown":  # the machine is another test's then
         return
-    loaded.failed = True
+    loaded.spent = True
     fault = _fault(call.excinfo.value)
     if fault is not None:
         made.sections.append(("guest fault", "\n".join([fault.report(), *_source(fault)])))

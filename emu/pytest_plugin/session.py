@@ -109,12 +109,11 @@ class Session:
             pytest.fail(str(error), pytrace=False)
         key = (target.name, want.identity)
         loaded = self.pool.take(key, lambda: self._load(want, target))
-        loaded.calls.clear()
         try:
             yield loaded
         finally:
             depth = loaded.machine.call_depth
-            loaded.failed |= bool(depth)
+            loaded.spent |= bool(depth)
             self.pool.give_back(key, loaded)
             if depth:
                 pytest.fail(
