@@ -12,7 +12,7 @@ import copy
 from typing import NamedTuple, TypeAlias
 
 from emu.calls.classify import Bank, Part, Shape, classify
-from emu.calls.types import Complex, CType, Floating, Integer, Pointer, Prototype, Struct, Vector, Void
+from emu.calls.types import Complex, CType, Floating, Integer, Pointer, Prototype, Struct, Void
 from emu.isa.convention import BINARY64, Aggregates, CallingConvention, PairAlignment, VariadicRule
 
 
@@ -202,11 +202,7 @@ def result_location(
         return None
     base_standard = base_standard and convention.variadic is VariadicRule.ALL_AS_INTEGERS
     shape = classify(convention, ctype, not base_standard)
-    limits = {
-        Struct: convention.result_limit,
-        Vector: convention.result_limit,
-        Complex: convention.complex_result_limit,
-    }
+    limits = {Struct: convention.result_limit, Complex: convention.complex_result_limit}
     limit = limits.get(type(ctype), convention.word_size * len(convention.integer_results))
     assigner = Assigner(convention, base_standard=base_standard, results=True)
     if shape.parts and (pieces := assigner._parts(shape.parts)) is not None:
