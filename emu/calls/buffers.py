@@ -15,7 +15,7 @@ from emu.errors import CallError
 if TYPE_CHECKING:
     from emu.calls.types import Pointer, Prototype
     from emu.isa.convention import CallingConvention
-    from emu.ports import Guest
+    from emu.ports import Guest, Memory
 
 STACK_LIMIT = 64 * 1024  #: bytes of buffers on the stack per call
 _ALIGNMENT = 16
@@ -35,6 +35,11 @@ class Buffers:
         self._back: list[tuple[int, int, Callable[[bytes], object]]] = []
         self._callbacks: list[int] = []
         self._seen: dict[int, int] = {}
+
+    @property
+    def memory(self) -> Memory:
+        """The guest's memory."""
+        return self._guest.memory
 
     @property
     def pending(self) -> bool:

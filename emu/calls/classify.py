@@ -168,6 +168,7 @@ def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, 
     if not rules.vectors_in_aggregates and has_vector(ctype):
         raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}, which has a vector in it")
     alignment = _argument_alignment(rules, ctype)
+    flexible, zero = _has_array(ctype, None), _has_array(ctype, 0)
     match rules.aggregates:
         case Aggregates.STACK:
             if isinstance(ctype, Struct) and ctype.is_union and size > _largest_member(ctype):
@@ -175,14 +176,26 @@ def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, 
                 raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}, which is padded")
             return Shape((), False, size, alignment)
         case Aggregates.EIGHTBYTES:
+            if flexible and size <= 16:  # clang passes it in memory, gcc in registers
+                raise CallError(
+                    f"compilers do not agree on how {rules.arch} passes {ctype}, with a flexible array"
+                )
             return Shape(_eightbytes(ctype, size, found), False, size, alignment)
         case Aggregates.HOMOGENEOUS:
-            parts = _homogeneous(rules, size, found) if in_registers else ()
+            parts = _homogeneous(rules, size, found) if in_registers and not (flexible or zero) else ()
             odd = parts and (parts[0].size == 2 or ctype.alignment < found[0].type.alignment)
             if not rules.odd_aggregates and (odd or _has_wide_packed_field(rules, ctype, alignment)):
                 raise CallError(f"compilers do not agree on how {rules.arch} passes {ctype}")
             return Shape(parts, True, size, alignment)
-    return Shape(_flattened(rules, ctype, found) if in_registers else (), True, size, alignment)
+    parts = _flattened(rules, ctype, found) if in_registers and not flexible else ()
+    return Shape(parts, True, size, alignment)
+
+
+def _has_array(ctype: CType, count: int | None) -> bool:
+    """Whether there is, at any depth, an array with that number of elements (None: a flexible one)."""
+    if isinstance(ctype, Struct):
+        return any(_has_array(member.type, count) for member in ctype.members or ())
+    return isinstance(ctype, Array) and (ctype.count == count or _has_array(ctype.target, count))
 
 
 def _largest_member(union: Struct) -> int:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from emu.calls.lender import Lender
 from emu.calls.marshal import Encoder, refuse, scalar_encoder
-from emu.calls.store import View
+from emu.calls.store import View, whole_bytes
 from emu.calls.types import (
     Array,
     Complex,
@@ -78,14 +78,17 @@ def _items(value: object, ctype: CType, label: str) -> Sequence[object]:
     return list(value)
 
 
-def _sequence(pack_one: Packer, ctype: Array | Vector, count: int, label: str) -> Packer:
+def _sequence(pack_one: Packer, ctype: Array | Vector, count: int | None, label: str) -> Packer:
+    """The packer of elements; `count` is None for a flexible array member, which takes any number."""
     exact = isinstance(ctype, Vector)
+    size = None if count is None else ctype.size
+    one = (ctype.element if isinstance(ctype, Vector) else sized(ctype.target)).size
 
     def pack(value: object, buffers: Lender | None) -> bytes:
-        if isinstance(value, View) and same_type(value._ctype_, ctype):
+        if isinstance(value, View) and count is not None and same_type(value._ctype_, ctype):
             return bytes(value)
         items = _items(value, ctype, label)
-        if len(items) > count or (exact and len(items) != count):
+        if count is not None and (len(items) > count or (exact and len(items) != count)):
             raise CallError(f"{label}: {len(items)} elements do not fit {ctype}")
         parts = []
         try:
@@ -93,13 +96,15 @@ def _sequence(pack_one: Packer, ctype: Array | Vector, count: int, label: str) -
                 parts.append(pack_one(item, buffers))
         except CallError as error:
             raise CallError(str(error).replace(_ELEMENT, f", element {len(parts)}", 1)) from None
-        return b"".join(parts).ljust(ctype.size, b"\0")
+        if any(len(part) != one for part in parts):
+            raise CallError(f"{label}: elements with flexible arrays do not fit {ctype}")
+        return b"".join(parts).ljust(size or 0, b"\0")
 
     return pack
 
 
 def _array(rules: CallingConvention, ctype: Array, label: str) -> Packer:
-    count = ctype.count or 0
+    count = ctype.count or None  # an array of no elements is a flexible one in GNU C
     general = _sequence(packer(rules, ctype.target, label + _ELEMENT), ctype, count, label)
     if not (isinstance(ctype.target, Integer) and ctype.target.size == 1):
         return general
@@ -108,9 +113,9 @@ def _array(rules: CallingConvention, ctype: Array, label: str) -> Packer:
         data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
         if not isinstance(data, bytes | bytearray | memoryview):
             return general(value, buffers)
-        if len(data) > count:
+        if count is not None and len(data) > count:
             refuse(label, ctype, value, f"({len(data)} bytes) does not fit")
-        return bytes(data).ljust(count, b"\0")
+        return bytes(data).ljust(count or 0, b"\0")
 
     return pack
 
@@ -153,6 +158,8 @@ class _StructPacker:
         self._fields = ctype.fields
         self._packers: dict[str, Packer] = {}
         self._plain = None if ctype.is_union else _plain_struct(ctype)
+        self._last = next(reversed(self._fields.values()), None)
+        self._overlaps = any(not member.name for member in ctype.members or ())
         self._virtual = any(member.name.startswith("_vptr") for member in ctype.members or ())
 
     def pack(self, value: object, buffers: Lender | None) -> bytes:
@@ -166,7 +173,7 @@ class _StructPacker:
             seen = value._ctype_
             if seen is not self._ctype and not same_type(seen, self._ctype):
                 raise CallError(f"{self._label}: a {seen} is no {self._ctype}")
-            return bytes(value)
+            return whole_bytes(value)
         if self._virtual:  # nothing tells its table's address
             raise CallError(f"{self._label}: {self._ctype} has virtual functions: give an object of the guest")
         if isinstance(value, Mapping):
@@ -189,12 +196,28 @@ class _StructPacker:
         if self._ctype.is_union and len(values) > 1:
             raise CallError(f"{self._label}: {self._ctype} is a union: give one member, not {', '.join(values)}")
         image = bytearray(self._size)
+        given: list[tuple[int, int, str]] = []
         for name, value in values.items():
             member = self._fields[name]
+            if self._overlaps:
+                self._check_apart(member, given)
             if name not in self._packers:
                 self._packers[name] = packer(self._rules, member.type, f"{self._label}, member {name}")
-            store_member(image, member, self._packers[name](value, buffers), value, self._label)
+            data = self._packers[name](value, buffers)
+            if len(data) > sized(member.type).size and member is not self._last:
+                raise CallError(f"{self._label}, member {name}: {len(data)} bytes do not fit {member.type}")
+            store_member(image, member, data, value, self._label)
         return bytes(image)
+
+    def _check_apart(self, member: Member, given: list[tuple[int, int, str]]) -> None:
+        """Raise CallError for a member that shares bits with one in `given` (of an anonymous union); add it."""
+        first, width = member.bits or (8 * member.offset, 8 * sized(member.type).size)
+        for start, end, other in given:
+            if first < end and start < first + width:
+                raise CallError(
+                    f"{self._label}: {other} and {member.name} of {self._ctype} are members of a union: give one"
+                )
+        given.append((first, first + width, member.name))
 
 
 def store_member(image: bytearray, member: Member, data: bytes, value: object, label: str) -> None:

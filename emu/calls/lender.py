@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from emu.calls.types import Pointer, Prototype
 from emu.isa.convention import CallingConvention
 
+if TYPE_CHECKING:
+    from emu.ports import Memory
+
 
 class Lender(Protocol):
     """Copies Python objects to the guest for one call (see `emu.calls.buffers.Buffers`)."""
+
+    @property
+    def memory(self) -> Memory:
+        """The guest's memory."""
 
     def lend(self, data: bytes, alignment: int = ...) -> int:
         """Copy `data` to the guest and return its address. Raises CallError when guest memory is exhausted."""

@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 
 from emu.calls.codec import packer
 from emu.calls.lender import Lender
 from emu.calls.marshal import refuse
 from emu.calls.records import unpacker
-from emu.calls.store import Store, View
+from emu.calls.store import Store, View, whole_bytes
 from emu.calls.types import (
     Array,
     CType,
@@ -91,8 +92,8 @@ def _view(ctype: Pointer, label: str, value: View, buffers: Lender) -> int:
         value._store_.write(value._at_, data)
 
     if ctype.const:
-        return buffers.lend(bytes(value), alignment)
-    return buffers.lend_back(value, bytes(value), store, alignment)
+        return buffers.lend(whole_bytes(value), alignment)
+    return buffers.lend_back(value, whole_bytes(value), store, alignment)
 
 
 def _incomplete(target: CType, seen: Struct | Array) -> bool:
@@ -117,7 +118,7 @@ def _elements(
     def store(changed: bytes) -> None:
         if changed != data:
             read, step = unpacker(rules, ctype.target), sized(ctype.target).size
-            back = Store(bytearray(changed))
+            back = Store(bytearray(changed), buffers.memory)
             value[:] = [read(back, step * number) for number in range(len(value))]
 
     return buffers.lend_back(value, data, store, array.alignment)
@@ -127,6 +128,13 @@ def _check_elements(target: CType, view: memoryview, label: str) -> None:
     """Raise CallError for a buffer whose elements are not of the target type; plain bytes are always accepted."""
     while isinstance(target, Array):
         target = target.target
+    codes = re.sub(":[^:]*:", "", view.format)  # without the names of members
+    if re.search("[&zZPOX]", codes):
+        raise CallError(f"{label}: a buffer of {view.format!r} has addresses of this process, not of the guest")
+    if view.itemsize > 1 and re.search("[>!]", codes):
+        raise CallError(f"{label}: a buffer of big-endian elements, {view.format!r}: the guest is little-endian")
+    if isinstance(target, Pointer) and view.format not in ("B", "b", "c") and view.itemsize != target.size:
+        raise CallError(f"{label}: a buffer of {view.itemsize}-byte {view.format!r} elements is none of {target}")
     if view.format in ("B", "b", "c") or not isinstance(target, Integer | Floating) or target.size == 1:
         return
     floating = view.format.lstrip("<=@") in ("e", "f", "d", "g")

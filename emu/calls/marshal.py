@@ -7,10 +7,12 @@ in a register. A decoder takes a pattern and returns the Python value.
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
+from emu.calls.foreign import plain_value, pointed_at
 from emu.calls.lender import Lender
 from emu.calls.store import View, address_of
 from emu.calls.types import (
@@ -18,12 +20,15 @@ from emu.calls.types import (
     CType,
     Enumeration,
     Floating,
+    FunctionType,
     Integer,
     Pointer,
+    Prototype,
     Struct,
     VaListType,
     Vector,
     Void,
+    same_type,
 )
 from emu.calls.values import WideFloat, decode_float, encode_float, extender, truncator
 from emu.errors import CallError
@@ -32,6 +37,10 @@ from emu.isa.convention import BINARY32, BINARY64, X87, CallingConvention
 Encoder: TypeAlias = Callable[[object, Lender | None], int]
 Decoder: TypeAlias = Callable[[int], "int | float"]
 
+#: Types of Python that no pointer of ctypes has.
+_PLAIN = frozenset({type(None), int, str, bytes, bytearray, list, tuple, dict})
+#: Types that one character of text converts to.
+_CHARACTERS = ("char", "wchar_t")
 #: The bits above a NaN-boxed float in a register.
 NAN_BOX = 0xFFFF_FFFF_0000_0000
 
@@ -91,17 +100,27 @@ def extra_type(rules: CallingConvention, value: object, parse: Callable[[str], C
             return kind, value[1]
     if isinstance(value, View) and isinstance(value._ctype_, Struct):
         return value._ctype_, value
-    if isinstance(value, complex):
-        return Complex(Floating(8, "double", BINARY64, min(8, rules.data.maximum_alignment))), value
-    if isinstance(value, float):
-        return Floating(8, "double", BINARY64), value
-    if isinstance(value, int) and not hasattr(value, "address"):
-        if -(1 << 31) <= value < 1 << 31:
-            return Integer(4, True, "int"), value
-        if 0 <= value < 1 << 32 and rules.word_size == 4:
-            return Integer(4, False, "unsigned int"), value
-        return Integer(8, value < 0, "long long"), value
+    plain = plain_value(value)
+    if hasattr(plain, "address") or isinstance(plain, View):
+        return Pointer(Void(), False, rules.word_size), value
+    if isinstance(plain, numbers.Integral) or (not isinstance(plain, numbers.Number) and _is_index(plain)):
+        number = operator.index(plain)  # type: ignore[arg-type]
+        return _extra_integer(rules, number), number
+    if isinstance(plain, numbers.Real):
+        return Floating(8, "double", BINARY64), float(plain)
+    if isinstance(plain, numbers.Complex):
+        part = Floating(8, "double", BINARY64, min(8, rules.data.maximum_alignment))
+        return Complex(part), complex(plain)
     return Pointer(Void(), False, rules.word_size), value
+
+
+def _extra_integer(rules: CallingConvention, value: int) -> Integer:
+    """The type of an integer that matches `...`: int, or the first wider one that it fits."""
+    if -(1 << 31) <= value < 1 << 31:
+        return Integer(4, True, "int")
+    if 0 <= value < 1 << 32 and rules.word_size == 4:
+        return Integer(4, False, "unsigned int")
+    return Integer(8, value < 0, "long long")
 
 
 def refuse(label: str, ctype: CType, value: object, why: str) -> NoReturn:
@@ -121,13 +140,15 @@ def _integer_encoder(rules: CallingConvention, ctype: Integer, label: str) -> En
             refuse(label, ctype, value, "is a float and does not convert to")
         if isinstance(value, str) and isinstance(ctype, Enumeration):
             value = _enumerator(label, ctype, value)
+        if ctype.name in _CHARACTERS and isinstance(value, str | bytes) and len(value) == 1:
+            value = ord(value)
         try:
             number = operator.index(value)  # type: ignore[arg-type]
         except TypeError:
-            address = address_of(value)
-            if not isinstance(address, int):
+            found = address_of(plain_value(value))
+            if not isinstance(found, int):
                 refuse(label, ctype, value, f"({type(value).__name__}) does not convert to")
-            number = address
+            number = found
         if ctype.is_bool:
             return int(number != 0)
         if not low <= number < high:
@@ -163,7 +184,7 @@ def _float_encoder(ctype: Floating, label: str, *, box: int = 0, on_x87: bool = 
             if isinstance(value, str | bytes | bytearray):
                 refuse(label, ctype, value, "does not convert to")
             try:
-                value = float(value)  # type: ignore[arg-type]
+                value = float(plain_value(value))  # type: ignore[arg-type]
             except (TypeError, ValueError, OverflowError):
                 refuse(label, ctype, value, "does not convert to")
         bits = encode_float(value, fmt)
@@ -196,25 +217,53 @@ def _address_encoder(word: int, ctype: CType, label: str) -> Encoder:
 def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> Encoder:
     mask = (1 << 8 * rules.word_size) - 1
     address = _address_encoder(rules.word_size, ctype, label)
-    wide = isinstance(ctype.target, Integer) and ctype.target.name == "wchar_t"
+    target = ctype.target
+    wide = isinstance(target, Integer) and target.name == "wchar_t"
+    text_like = wide or isinstance(target, Void) or (isinstance(target, Integer) and target.size == 1)
 
     def encode(value: object, buffers: Lender | None) -> int:
         kind = value.__class__
         if kind is int and 0 <= value <= mask:  # type: ignore[operator]
             return value  # type: ignore[return-value]
+        if kind not in _PLAIN:
+            value = pointed_at(value)
+            kind = value.__class__
         if buffers is None or value is None:
             return address(value, None)
+        if kind is str and not text_like:
+            refuse(label, ctype, value, "(str) does not convert to")
         if kind is str:
             text = value.encode("utf-32-le" if wide else "utf-8", "surrogateescape")  # type: ignore[attr-defined]
             return buffers.lend(text + bytes(4 if wide else 1))
         if kind is bytes:
             return buffers.lend(bytes(value) + b"\0")  # type: ignore[call-overload]
         if kind is not bytearray and (isinstance(address_of(value), int) or _is_index(value)):
+            if isinstance(target, FunctionType):
+                _check_function(label, target.prototype, value)
             return address(value, None)
         lent = buffers.lend_object(rules, ctype, label, value)
         return address(value, None) if lent is None else lent
 
     return encode
+
+
+def _check_function(label: str, wanted: Prototype, value: object) -> None:
+    """Raise CallError for a guest function whose parameters differ in number or kind from those wanted."""
+    given = getattr(value, "prototype", None)
+    if not isinstance(given, Prototype):
+        return
+    one, two = ([each.result, *(parameter.type for parameter in each.parameters)] for each in (given, wanted))
+    fits = len(one) == len(two) and all(map(_same_kind, one, two))
+    if not (fits and given.variadic == wanted.variadic):
+        raise CallError(f"{label}: {given} is not called as {wanted}".replace("  ", " "))
+
+
+def _same_kind(one: CType, two: CType) -> bool:
+    """Whether two types are passed alike, as far as casts between functions are usual."""
+    integers = Integer | Pointer | VaListType
+    if isinstance(one, integers) and isinstance(two, integers):
+        return one.size == two.size
+    return same_type(one, two)
 
 
 def _complex_encoder(ctype: Complex, label: str) -> Encoder:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from emu.calls.assign import Location, Reference
-from emu.calls.codec import packer
+from emu.calls.codec import Packer, packer
 from emu.calls.lender import Lender
 from emu.calls.marshal import NAN_BOX, Decoder, Encoder, decoder, result_scalar_encoder, scalar_encoder
 from emu.calls.records import Unpacker, unpacker
-from emu.calls.store import View, address_of
+from emu.calls.store import View, address_of, has_flexible_end
 from emu.calls.types import Complex, CType, Floating, Pointer, Struct, Vector, Void, same_type, sized
+from emu.errors import CallError
 from emu.isa.convention import CallingConvention
 
 
@@ -45,8 +46,23 @@ def argument_encoder(rules: CallingConvention, ctype: CType, location: Location,
     boxed = rules.float_boxed and len(location) == 1 and _is_float_register(rules, location)
     if not is_aggregate(ctype):
         return scalar_encoder(rules, ctype, label, box=NAN_BOX if boxed else 0)
-    pack, box = packer(rules, ctype, label), NAN_BOX if boxed and location[0].size == 4 else 0
+    pack, box = _by_value(rules, ctype, label), NAN_BOX if boxed and location[0].size == 4 else 0
     return lambda value, buffers: int.from_bytes(pack(value, buffers), "little") | box
+
+
+def _by_value(rules: CallingConvention, ctype: CType, label: str) -> Packer:
+    """The packer of a value that is passed; a flexible array is never passed with its structure."""
+    pack, size = packer(rules, ctype, label), sized(ctype).size
+    if not has_flexible_end(ctype):
+        return pack
+
+    def whole(value: object, buffers: Lender | None) -> bytes:
+        data = pack(value, buffers)
+        if len(data) > size:
+            raise CallError(f"{label}: {ctype} is passed without its flexible array, which has elements here")
+        return data
+
+    return whole
 
 
 def _object_encoder(rules: CallingConvention, ctype: Struct, label: str) -> Encoder:

@@ -22,6 +22,7 @@ from emu.calls.types import (
     CType,
     Enumeration,
     Floating,
+    FunctionType,
     Integer,
     Member,
     Pointer,
@@ -171,11 +172,16 @@ class ArrayView(View, Sequence[Any]):
         self._ctype_ = ctype
 
     def __len__(self) -> int:
-        return self._ctype_.count or 0
+        count = self._ctype_.count or None
+        if count is None and not isinstance(self._store_, GuestStore):  # what was given for a flexible array
+            return (len(self._store_.data) - self._at_) // sized(self._ctype_.target).size
+        return count or 0
 
     def _place(self, index: int) -> int:
-        """The offset of an element; an array without a bound accepts every index."""
-        count = self._ctype_.count
+        """The offset of an element; an array without a bound in guest memory accepts every index."""
+        count = self._ctype_.count or None
+        if count is None and not isinstance(self._store_, GuestStore):
+            count = len(self)
         if count is not None:
             if not -count <= index < count:
                 raise IndexError(f"{self._ctype_} has no element {index}")
@@ -307,6 +313,15 @@ class GuestPointer(int):
                 units.append(unit)
             return b"".join(units).decode("utf-32-le", "replace")
         return self._memory.read_cstring(int(self), limit).decode(encoding, "surrogateescape")
+
+    def __call__(self, *arguments: object) -> Any:
+        """Call the function pointed at. Raises CallError for NULL and other pointers."""
+        target, call = self._ctype.target, getattr(self._memory, "caller", None)
+        if not isinstance(target, FunctionType) or call is None:
+            raise CallError(f"a {self._ctype} does not point at a function")
+        if not self:
+            raise CallError(f"a NULL {self._ctype} points at nothing")
+        return call(int(self), target.prototype, *arguments)
 
     def bytes(self, size: int) -> bytes:
         """`size` bytes at the pointer."""

@@ -72,6 +72,20 @@ class View:
         return self._store_.read(self._at_, self._ctype_.size or 0)
 
 
+def whole_bytes(view: View) -> bytes:
+    """The bytes of a view, with the elements of a flexible array at its end if they are in Python's memory."""
+    store = view._store_
+    if isinstance(store, GuestStore) or not has_flexible_end(view._ctype_):
+        return bytes(view)
+    return bytes(store.data[view._at_ :])
+
+
+def has_flexible_end(ctype: Any) -> bool:
+    """Whether a structure ends with an array without a bound, or with one of no elements."""
+    members = getattr(ctype, "members", None) or ()
+    return any(not getattr(member.type, "count", 1) for member in members[-1:]) and not ctype.is_union
+
+
 def address_of(value: object) -> object:
     """The guest address of a view or other object with an address; else the value itself."""
     if isinstance(value, View):

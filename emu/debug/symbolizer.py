@@ -56,7 +56,9 @@ class Symbolizer:
         """The symbol, image, trap or mapping at a guest address, without its source line (see `sourced`)."""
         if address in self._traps:
             trap = self._traps.get(address)
-            return Frame(address, None, f"[{trap.name if trap else 'unused trap'}]", 0)
+            freed = self._traps.freed(address)
+            unused = "unused trap" if freed is None else f"{freed}, which is no longer valid"
+            return Frame(address, None, f"[{trap.name if trap else unused}]", 0)
         # Each undefined symbol has a page.
         for start in (address, address & -PAGE):
             if (stand_in := self._traps.get(start)) is not None:

@@ -7,8 +7,9 @@ linker's buffer, other engines copy it. Reads and writes go through the engine, 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,8 @@ class GuestMemory(HostMemory):
     def __init__(self, arch: Architecture, cpu: Cpu, limit: MemoryLimit | None = None) -> None:
         super().__init__(arch)
         self._cpu = cpu
+        #: Calls the guest function at an address: (address, prototype, *arguments); set by who can.
+        self.caller: Callable[..., Any] | None = None
         self.limit = limit or MemoryLimit()  #: the account to which pages are charged
         self._anonymous: dict[int, Region] = {}
         self._committed: dict[Region, Bools] = {}  #: charged pages by region

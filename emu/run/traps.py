@@ -22,6 +22,10 @@ Handler: TypeAlias = Callable[[], int]
 _RANGES = {32: (0xFE00_0000, 0x80_0000), 64: (0x3F_0000_0000, 0x1000_0000)}  #: (start, bytes) by word width
 
 
+#: Number of freed traps that are not used again: a guest that calls one gets a fault, not another function.
+_REMEMBERED = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Trap:
     """One trap in use."""
@@ -58,6 +62,7 @@ class TrapTable:
         self._traps = {self.return_address: Trap("return to the host", _never_handled)}
         self._returns = [self.return_address]
         self._free: list[int] = []
+        self._freed: dict[int, str] = {}  #: the names of those freed last, which are not used again yet
         self._next = self.start + self.spacing
         self._blocks: list[_Block] = []  #: by address
         self._gaps: list[tuple[int, int]] = []  #: (start, count) of freed blocks
@@ -100,9 +105,17 @@ class TrapTable:
     def remove(self, address: int) -> None:
         """Free a trap."""
         self.changes += 1
-        del self._traps[address]
+        name = self._traps.pop(address).name
         if address in self:
-            self._free.append(address)
+            self._freed[address] = name
+            if len(self._freed) > _REMEMBERED:
+                oldest = next(iter(self._freed))
+                del self._freed[oldest]
+                self._free.append(oldest)
+
+    def freed(self, address: int) -> str | None:
+        """The name of a trap that was freed not long ago: the guest may have kept its address."""
+        return self._freed.get(address)
 
     def add_block(self, count: int, name: Callable[[int], str], handler: Callable[[int], int]) -> int:
         """Allocate `count` traps, `spacing` bytes apart, and return the address of the first.
