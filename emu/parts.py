@@ -81,7 +81,7 @@ class Parts:
             resume=lambda unwinding: self.host_frames.resume(unwinding),
         )
         self.owner = Owner(self.linker, self.memory)  #: tells this machine's objects from another's
-        self.runner.check_objects = self.owner.check
+        self.runner.check_objects, self.memory.caller = self.owner.check, self.runner.call
         self.guest_view = GuestView(self.cpu, self.runner.check_budget)  #: memory with the guest's permissions
         self.threads = Threads(self.memory, self.heap, self.cpu, self.traps, self.linker)
         self._make_loader(system, binding, dynamic_tls=dynamic_tls)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from emu.calls.assign import Location, Piece, Reference
+from emu.calls.assign import Location, Reference
 from emu.calls.plan import CallPlan, plan_call
 from emu.calls.types import CType, Integer, Pointer, Prototype, VaListType, Void
 from emu.errors import CallError, StaticFunctionWarning
@@ -83,7 +83,7 @@ def _problem(
     if place.kind is Kind.REGISTERS:
         known = {number for piece in location for number in dwarf.arguments.get(piece.register or "", ())}
         others = [number for number in place.registers if number not in known]
-        if others and not (place.may_be_later and _keeps(rules, first, static=static)):
+        if others and not (place.may_be_later and _keeps(rules, static=static)):
             return f"passes {name} in {_register(dwarf, others[0])}, not {wanted}"
     elif not static or isinstance(location, Reference):
         return ""
@@ -99,11 +99,11 @@ def _problem(
     return ""
 
 
-def _keeps(rules: CallingConvention, first: Piece, *, static: bool) -> bool:
-    """Whether compilers keep the ABI's place of an argument that begins with this piece."""
+def _keeps(rules: CallingConvention, *, static: bool) -> bool:
+    """Whether compilers keep the places of the ABI."""
     if rules.statics is Statics.OWN:
         return not static and rules.first_argument is not None  # on i386 also `regparm`
-    return first.register is not None or not static or rules.statics is Statics.SAME
+    return not static or rules.statics is Statics.SAME
 
 
 def _register(dwarf: DwarfRegisters, number: int) -> str:

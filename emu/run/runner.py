@@ -88,7 +88,6 @@ class Runner:
         resume: Callable[[GuestUnwinding], int],
     ) -> None:
         self.cpu, self.memory, self.heap = cpu, memory, heap  #: the parts of an `emu.ports.Guest`
-        memory.caller = self.call
         self.callbacks: Callbacks  #: set by who makes host functions, which are made with this
         self.max_instructions, self.timeout = max_instructions, timeout
         self.depth = 0  #: number of calls in progress
