@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from relink.image import Image
 
 if TYPE_CHECKING:
+    from emu.calls.types import Prototype
     from emu.debug.coverage.collect import Coverage, Which
     from emu.debug.observation import Action, Breakpoint, Condition, Watchpoint
     from emu.debug.places import Place
+    from emu.debug.trace import Trace
     from emu.parts import Parts
+
+
+class WithImage(Protocol):
+    """A `Library`."""
+
+    @property
+    def image(self) -> Image: ...
+
+
+#: An image, a library, or the path, file name or SONAME of one.
+Chosen: TypeAlias = str | Image | WithImage
 
 
 class InstructionCount:
@@ -71,7 +86,14 @@ class ObservedGuest:
         self.parts.owner.check(place)
         return self.parts.observation.watchpoint(place, size, on, condition, action)
 
-    def coverage(self, images: Iterable[Which] | None = None, *, branches: bool = False) -> Coverage:
+    def _chosen(self, images: Chosen | Iterable[Chosen] | None) -> list[Which] | None:
+        if images is None:
+            return None
+        each = [images] if isinstance(images, (str, Image)) or hasattr(images, "image") else list(images)
+        self.parts.owner.check(*each)
+        return [one if isinstance(one, (str, Image)) else one.image for one in each]
+
+    def coverage(self, images: Chosen | Iterable[Chosen] | None = None, *, branches: bool = False) -> Coverage:
         """Which code runs in a `with` block, as blocks, lines, functions, and files:
 
             with machine.coverage() as coverage:
@@ -83,8 +105,42 @@ class ObservedGuest:
         """
         from emu.debug.coverage.collect import Coverage
 
-        self.parts.owner.check(*(images or ()))
-        return Coverage(self.parts.linker, self.parts.memory, self.parts.runner, images, branches=branches)
+        parts, wanted = self.parts, self._chosen(images)
+        return Coverage(parts.linker, parts.memory, parts.runner, wanted, branches=branches)
+
+    def trace(
+        self,
+        images: Chosen | Iterable[Chosen] | None = None,
+        *,
+        functions: str | Iterable[str] = "*",
+        prototypes: Mapping[str, str | Prototype] | None = None,
+        most: int = 100_000,
+        show: Callable[[str], object] | None = None,
+    ) -> Trace:
+        """The calls of functions in a `with` block, and of the host functions that these call:
+
+            with machine.trace("libfoo.so") as trace:
+                library.run()
+            print(trace)                                    # a tree; .json(), .chrome(), .save("run.trace")
+
+        `images` are those wanted: paths, file names, SONAMEs, libraries (default: all); `functions` are patterns
+        of names. Prototypes come from `prototypes`, or DWARF. `most` calls are kept. `show` gets a line for each
+        call and result as they happen. See `emu.debug.trace.Trace`.
+        """
+        from emu.debug.trace import Trace
+
+        parts, wanted = self.parts, self._chosen(images)
+        return Trace(
+            parts.observation,
+            parts.linker,
+            parts.traps,
+            parts.convention,
+            wanted,
+            functions=[functions] if isinstance(functions, str) else functions,
+            prototypes=prototypes,
+            most=most,
+            show=show,
+        )
 
     @contextmanager
     def counting(self) -> Iterator[InstructionCount]:

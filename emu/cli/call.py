@@ -24,6 +24,7 @@ from relink.errors import AddressSpaceError
 from relink.records import dataclass, replace
 
 if TYPE_CHECKING:
+    from emu.cli.observing import Observing
     from emu.cli.options import Loading, Search, Target
     from emu.library import Library
     from emu.load.lazy_binding import FirstCall
@@ -79,6 +80,7 @@ def run(
     target: Target,
     search: Search,
     loading: Loading,
+    observing: Observing,
     name: str,
     texts: Sequence[str],
     prototypes: Sequence[str],
@@ -104,11 +106,12 @@ def run(
             machine.libc.stderr.tee = GuestOutput(sys.stderr.buffer, machine.runner.check_budget).write
         library = loading.load(machine, name, search, [name for call in calls for name in _names(call)])
         done = []
-        for call in calls:
-            called = _make(machine, library, call, given)
-            done.append(called)
-            if not as_json:
-                out.line(_text(called))
+        with observing.observed(machine):
+            for call in calls:
+                called = _make(machine, library, call, given)
+                done.append(called)
+                if not as_json:
+                    out.line(_text(called))
         if audit and not as_json:
             for first in machine.first_calls:
                 print(first, file=sys.stderr)

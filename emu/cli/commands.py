@@ -8,6 +8,7 @@ from typing import Annotated
 
 from emu.cli import log
 from emu.cli.command import EXIT_FAILED, Argument, Exit, Option, command
+from emu.cli.observing import Observing
 from emu.cli.options import Loading, Output, Running, Search, Target
 from emu.cli.placing import Placing
 
@@ -40,6 +41,7 @@ def call(
     target: Target,
     search: Search,
     loading: Loading,
+    observing: Observing,
     output: Output,
     expressions: Annotated[
         list[str],
@@ -67,7 +69,17 @@ def call(
     """
     from emu.cli import call
 
-    call.run(target, search, loading, library, expressions, prototype or [], audit=audit, as_json=output.json)
+    call.run(
+        target,
+        search,
+        loading,
+        observing,
+        library,
+        expressions,
+        prototype or [],
+        audit=audit,
+        as_json=output.json,
+    )
 
 
 # Everything after the program's name is passed to the program, including options.
@@ -77,6 +89,7 @@ def run_program(
     target: Target,
     search: Search,
     running: Running,
+    observing: Observing,
     arguments: Annotated[list[str] | None, Argument(metavar="[ARGS]...", help="Arguments of the program.")] = None,
     env: Annotated[
         list[str] | None,
@@ -104,7 +117,16 @@ def run_program(
 
     log.set_output(int(verbose), as_json=False)
     status = run.run(
-        target, search, running, program, arguments or [], env or [], file or [], called=argv0, verbose=verbose
+        target,
+        search,
+        running,
+        observing,
+        program,
+        arguments or [],
+        env or [],
+        file or [],
+        called=argv0,
+        verbose=verbose,
     )
     raise Exit(status)
 

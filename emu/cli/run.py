@@ -12,6 +12,7 @@ from emu.cli.streams import GuestInput, GuestOutput
 from emu.cli.text import printable
 
 if TYPE_CHECKING:
+    from emu.cli.observing import Observing
     from emu.cli.options import Running, Search, Target
     from emu.machine import Machine
     from emu.personality import Program
@@ -21,6 +22,7 @@ def run(
     target: Target,
     search: Search,
     running: Running,
+    observing: Observing,
     program: str,
     arguments: Sequence[str],
     environment: Sequence[str],
@@ -48,7 +50,8 @@ def run(
             allow_unresolved=running.allow_unresolved,
         )
         try:
-            return process.run()
+            with observing.observed(machine):
+                return process.run()
         finally:
             if verbose:
                 for line in _remarks(machine, process):

@@ -62,6 +62,7 @@ class EngineEvents:
         self._by_host: list[Access] = []  #: accesses of host functions, not yet reported
         self._dirty = False  #: whether breakpoints or entries have changed since the last run
         self._stepping = self._counting = self._step_is_due = False
+        self._trap_reports = 0
         self._over: int | None = None
         self._faulted_at = 0  #: the data address of the last fault on a closed page
         self._last = -1  #: pc of the last stop
@@ -89,10 +90,16 @@ class EngineEvents:
         self._counting = value
         self._update()
 
+    def report_traps(self, more: int) -> None:
+        """See `emu.cpu.events.Events.report_traps`."""
+        self._trap_reports += more
+        self._update()
+
     def _update(self) -> None:
         self.active = bool(
             self._stepping
             or self._counting
+            or self._trap_reports
             or self._breakpoints
             or self._entries
             or self._watches
@@ -264,11 +271,14 @@ class EngineEvents:
             self._step_is_due = False
             self._cpu.executed = 0
             return self._put(pc, Stop(StopReason.STEP, at))
+        passed = self._over
         try:
             stop = self._run(pc, 1 if self._stepping else limit, timeout)
         finally:
             self._over = None
         self._last = stop.pc
+        if self._trap_reports and stop.reason is StopReason.TRAP and stop.pc != passed:
+            return Stop(StopReason.BREAK, stop.pc)
         if self._stepping:
             if stop.reason is StopReason.INSTRUCTION_LIMIT:
                 return Stop(StopReason.STEP, stop.pc)

@@ -127,6 +127,9 @@ class Events(Protocol):
     def unwatch(self, watch: Watch) -> None:
         """Undo one `watch` of the same range. Raises KeyError if there is none."""
 
+    def report_traps(self, more: int) -> None:
+        """With 1, report each trap as a BREAK before it is a TRAP, until -1 takes that back."""
+
     def pass_over(self, pc: int) -> None:
         """Do not stop for the breakpoint at `pc` if the next run begins there."""
 

@@ -78,7 +78,8 @@ class HostSymbols:
         if isinstance(value, int):
             return value & self._address_mask
         self.check_objects(value)
-        address = self._traps.add(name, self.handler(name, host_function(value, name)))
+        function = host_function(value, name)
+        address = self._traps.add(name, self.handler(name, function), function.prototype)
         if traps is not None:
             traps.append(address)
         return address

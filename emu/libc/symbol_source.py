@@ -115,4 +115,4 @@ class LibcSymbols:
             pc = handler()
             return self._libc.state(Signals).deliver(pc) if self._libc.signals_pending else pc
 
-        return self._traps.add(name, guarded(f"{name}()", reached, self._runner))
+        return self._traps.add(name, guarded(f"{name}()", reached, self._runner), function.prototype)

@@ -69,6 +69,7 @@ class Runner:
 
     #: Called when the outermost call has ended, if set: for what cannot be done during a call.
     at_end: Callable[[], object] | None = None
+    _calls = call_number = 0  #: number of calls so far; that of the innermost one in progress
 
     def __init__(
         self,
@@ -185,7 +186,7 @@ class Runner:
             raise StackExhausted
         cpu = self.cpu
         before = cpu.read_registers(self._interrupted)
-        everything = cpu.save() if self.between_instructions else None
+        everything, number = cpu.save() if self.between_instructions else None, self.call_number
         self.depth += 1
         self._suspended.append(before)
         try:
@@ -201,7 +202,7 @@ class Runner:
             self.raised_in_call = error
             raise
         finally:
-            self.depth -= 1
+            self.depth, self.call_number = self.depth - 1, number
             self._suspended.pop()
             self.in_host = True
             self.between_instructions = everything is not None
@@ -209,6 +210,7 @@ class Runner:
 
     def _enter(self, plan: CallPlan, address: int, args: Sequence[object], sp: int) -> Any:
         self.in_host = self.between_instructions = False
+        self._calls = self.call_number = self._calls + 1
         end = self._traps.return_to(self.depth)
         entry = plan.enter(self, args, sp, end)
         returned = False

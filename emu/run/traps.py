@@ -32,6 +32,7 @@ class Trap:
 
     name: str  #: its name in backtraces
     handler: Handler
+    prototype: object = None  #: of a host function: C text or a Prototype, for traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,11 @@ class TrapTable:
         self._gaps: list[tuple[int, int]] = []  #: (start, count) of freed blocks
         self.changes = 0  #: number of times that traps were added or removed
 
-    def add(self, name: str, handler: Handler) -> int:
+    def add(self, name: str, handler: Handler, prototype: object = None) -> int:
         """Allocate a trap and return its address. Raises AddressSpaceError when the range is exhausted."""
         address = self._free.pop() if self._free else self._take(1)
         self.changes += 1
-        self._traps[address] = Trap(name, handler)
+        self._traps[address] = Trap(name, handler, prototype)
         return address
 
     def add_at(self, address: int, name: str, handler: Handler) -> None:
