@@ -13,7 +13,7 @@ from emu.isa.registry import ISAS, chosen_convention
 from emu.isa.spec import FrameTables
 from emu.load.initialisers import Initialisers
 from emu.load.lazy_binding import LazyCalls
-from emu.load.linker_symbols import LinkerSymbols
+from emu.load.linker_symbols import InsteadOfLdso, LinkerSymbols
 from emu.load.loader import Loader
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.guest_view import GuestView
@@ -144,6 +144,7 @@ class Parts:
         resolver.is_host_function = self.traps.__contains__
         resolver.before += self.host_symbols.sources(symbols)
         own = LinkerSymbols(self.traps, self.runner, self.memory, self.threads, self.link_maps)
+        resolver.before.append(InsteadOfLdso(own, linker))
         resolver.after.append(own)
 
     def caller(self, *, source: bool = True) -> Frame:

@@ -1,6 +1,8 @@
 """The dynamic linker's symbols: `__tls_get_addr`, and those for debuggers (`_r_debug`, `_dl_debug_state`).
 
-They are searched after all images, as ld.so is last in a process's scope.
+They are searched after all images, as ld.so is last in a process's scope. Where the target's own ld.so (or musl,
+which is both) is loaded as a library, nothing has initialised it. Then `__tls_get_addr` is searched before all
+images, and `pthread_create`, which divides by the alignment of ld.so's thread-local storage, fails with EAGAIN.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from emu.calls.plan import CallPlan, plan_call
 from emu.host.guard import guarded
@@ -17,7 +21,6 @@ from relink.records import cached_property
 from relink.resolve.sources import DataAddress, SymbolRequest
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from emu.debug.link_maps import LinkMaps
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from emu.run.runner import Runner
     from emu.run.threads import Threads
     from emu.run.traps import TrapTable
+    from relink.linker import Linker
+
+_EAGAIN = 11
 
 
 class LinkerSymbols:
@@ -40,10 +46,12 @@ class LinkerSymbols:
         if self._tls_register is not None:
             # The GNU variant takes its argument in a register; general-dynamic code calls this one.
             functions["___tls_get_addr"] = self._tls_get_addr_in_register
+        self.instead = frozenset((*functions, "pthread_create"))  #: what ld.so can only do when it has started
         self._known: dict[str, Callable[[], int]] = {
             **{name: partial(self._trap, name, function) for name, function in functions.items()},
             # Data in guest memory, for debuggers and programs that read the same structures.
             "_r_debug": lambda: DataAddress(link_maps.debug),
+            "pthread_create": partial(self._trap, "pthread_create", self._pthread_create),
             "_dl_debug_state": lambda: link_maps.breakpoint,
         }
 
@@ -56,7 +64,10 @@ class LinkerSymbols:
         return None
 
     def lookup(self, request: SymbolRequest) -> int | None:
-        name = request.name
+        return None if request.name == "pthread_create" else self.address(request.name)
+
+    def address(self, name: str) -> int | None:
+        """The address of one of the symbols, made on demand."""
         if name in self._known and name not in self._addresses:
             self._addresses[name] = self._known[name]()
         return self._addresses.get(name)
@@ -82,3 +93,26 @@ class LinkerSymbols:
         assert self._tls_register is not None
         index = self._runner.cpu.read_register(self._tls_register)
         return self._tls_plan.leave(self._runner, self._tls_address(index))
+
+    # ------------------------------------------------------------ threads
+
+    def _pthread_create(self) -> int:
+        prototype = "int pthread_create(void *thread, const void *attributes, void *start, void *argument)"
+        return plan_call(self._memory.architecture.name, prototype).leave(self._runner, _EAGAIN)
+
+
+class InsteadOfLdso:
+    """The `SymbolSource` of what an image of ld.so, or of its C library, cannot do."""
+
+    def __init__(self, own: LinkerSymbols, linker: Linker) -> None:
+        self._own, self._linker = own, linker
+        self._sonames = ISAS[linker.architecture.name].libc.sonames
+        self._hashes = Names.of(sorted(own.instead)).gnu_hash
+
+    def may_know(self, names: Names) -> NDArray[np.bool_]:
+        if not any(image.decoded.soname in self._sonames for image in self._linker.images):
+            return np.zeros(len(names), np.bool_)
+        return np.isin(names.gnu_hash, self._hashes)
+
+    def lookup(self, request: SymbolRequest) -> int | None:
+        return self._own.address(request.name) if request.name in self._own.instead else None
