@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import compress
+from operator import attrgetter, is_not
 
 import numpy as np
 
@@ -53,7 +55,9 @@ class FlashCells:
         self.reads: U64 = np.zeros(count, np.uint64)  #: reads of each sector since its erase
         units = size // write_size if max_programs is not None else 0
         self._programs: U8 = np.zeros(units, np.uint8)  # programs of each unit since its erase
-        self._known: list[SectorState | None] = [None] * count  # None: changed since
+        self._sectors: tuple[SectorState, ...] = (sector_state(b"", b""),) * count  # but for those in `_dirty`
+        self._dirty = set(range(count))
+        self._digested: tuple[object, bytes] | None = None
         #: Called with the address and size of what has changed in `contents`, for whatever reason.
         self.changed: list[Callable[[int, int], object]] = []
         self._saved: FlashState | None = None  # the last state that `save_state` returned
@@ -123,8 +127,7 @@ class FlashCells:
         return offset
 
     def _changed(self, offset: int, size: int) -> None:
-        for number in self.sectors.touched(offset, size):
-            self._known[number] = None
+        self._dirty.update(self.sectors.touched(offset, size))
         self._tell(offset, size)
 
     def _tell(self, offset: int, size: int) -> None:
@@ -155,7 +158,9 @@ class FlashCells:
         """
         return FlashState(
             self.name,
-            tuple(map(self._sector, range(len(self.sectors)))),
+            self.sectors.sizes,
+            len(self._programs),
+            self._known_sectors(),
             self.wear.tobytes(),
             self.reads.tobytes(),
             frozenset(self.locked),
@@ -165,18 +170,21 @@ class FlashCells:
 
     def restore(self, state: FlashState) -> None:
         """Return to a state of this device, or of one with the same sectors. Raises FlashGeometryError."""
-        sizes = tuple(len(sector.content) for sector in state.sectors)
-        units = sum(len(sector.programs) for sector in state.sectors)
-        if sizes != self.sectors.sizes or units != len(self._programs):
+        if state.sizes != self.sectors.sizes or state.units != len(self._programs):
             raise FlashGeometryError(self.name, f"a state of {state.device}, which has other sectors")
-        for number, (sector, (start, end)) in enumerate(zip(state.sectors, self.sectors, strict=True)):
-            if self._known[number] is not sector:
-                self.pages[start:end] = np.frombuffer(sector.content, np.uint8)
-                if len(self._programs):
-                    units_of = slice(start // self.write_size, end // self.write_size)
-                    self._programs[units_of] = np.frombuffer(sector.programs, np.uint8)
-                self._known[number] = sector
-                self._tell(start, end - start)
+        differing = compress(range(len(state.sectors)), map(is_not, state.sectors, self._sectors))
+        changed = sorted(self._dirty.union(differing))
+        for number in changed:
+            sector, (start, end) = state.sectors[number], self.sectors.bounds(number)
+            self.pages[start:end] = np.frombuffer(sector.content, np.uint8)
+            if len(self._programs):
+                units_of = slice(start // self.write_size, end // self.write_size)
+                self._programs[units_of] = np.frombuffer(sector.programs, np.uint8)
+        self._sectors = state.sectors
+        self._dirty.clear()
+        for number in changed:
+            start, end = self.sectors.bounds(number)
+            self._tell(start, end - start)
         self.wear[:] = np.frombuffer(state.wear, np.uint64)
         self.reads[:] = np.frombuffer(state.reads, np.uint64)
         self.locked, self.bad, self.operations = set(state.locked), set(state.bad), state.operations
@@ -197,13 +205,20 @@ class FlashCells:
         """A hash (16 bytes) of what the device keeps without power: contents, programmed units and bad blocks, but
         not wear. Equal for equal contents of devices with the same sectors; costs what was written since the last.
         """
-        sectors = [self._sector(number).digest for number in range(len(self.sectors))]
-        return digest_of(*sectors, *sorted(self.bad))
+        known = self._known_sectors(), frozenset(self.bad)
+        if self._digested is None or self._digested[0] != known:
+            hashes = b"".join(map(attrgetter("digest"), known[0]))
+            self._digested = known, digest_of(hashes, *sorted(self.bad))
+        return self._digested[1]
 
-    def _sector(self, number: int) -> SectorState:
-        known = self._known[number]
-        if known is None:
-            start, end = self.sectors.bounds(number)
-            programs = self._programs[start // self.write_size : end // self.write_size]
-            known = self._known[number] = sector_state(self.pages[start:end].tobytes(), programs.tobytes())
-        return known
+    def _known_sectors(self) -> tuple[SectorState, ...]:
+        """The states of all sectors; those that did not change are the same objects as before."""
+        if self._dirty:
+            sectors = list(self._sectors)
+            for number in self._dirty:
+                start, end = self.sectors.bounds(number)
+                programs = self._programs[start // self.write_size : end // self.write_size]
+                sectors[number] = sector_state(self.pages[start:end].tobytes(), programs.tobytes())
+            self._sectors = tuple(sectors)
+            self._dirty.clear()
+        return self._sectors

@@ -23,6 +23,8 @@ class FlashState:
     """A device at one time (see `Flash.state`). It can be pickled, and restored in another device of its kind."""
 
     device: str
+    sizes: tuple[int, ...]  #: of its sectors
+    units: int  #: number of units of writing whose programs are counted
     sectors: tuple[SectorState, ...]
     wear: bytes
     reads: bytes
