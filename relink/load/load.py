@@ -334,6 +334,8 @@ class Load:
         )
         if root.host_provided:
             raise LinkError(root.name, "is provided by the host: there is no image to load")
+        if options.script is not None and (root.decoded is None or not root.decoded.is_relocatable):
+            raise LinkError(root.name, "is no relocatable object: a link script cannot place it")
         return root, nodes
 
     def _check_closure(self, root: Node) -> None:

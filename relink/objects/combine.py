@@ -162,7 +162,8 @@ def _image(layout: Layout, tables: InputTables, slots: Slots, callees: I64) -> C
         placed = PlacedImage(layout.script, layout.rows(), entry)
     data = layout.content(stubs)
     headers = tuple(layout.program_headers())
-    segments = tuple(header for header in headers if header.type == SegmentType.LOAD)
+    loads = (header for header in headers if header.type == SegmentType.LOAD)
+    segments = tuple(sorted(loads, key=lambda header: header.vaddr))
     if not segments:
         raise LinkError(layout.name, "has nothing to load")
     return CombinedObjects(

@@ -188,7 +188,8 @@ class PlacedLayout(Layout):
         for run in self._runs:
             if not run.bits:
                 continue
-            position += 16 * ((run.start - position) % PAGE == 0)  # so that no page of the content can be mapped
+            while any((start - position) % PAGE == 0 for start in (run.start, run.load_address)):
+                position += 16  # so that no page of the content can be mapped
             run.at, position = position, position + run.end - run.start
         self._starts = [run.start for run in self._runs]
         self._content_size = position
@@ -199,13 +200,16 @@ class PlacedLayout(Layout):
         return moved and between < max(output.align, PAGE)
 
     def program_headers(self) -> Iterator[ProgramHeader]:
-        """A PT_LOAD for each run of output sections, in ascending order; PT_TLS."""
+        """A PT_LOAD for each run of output sections, and one for where its bytes are stored; PT_TLS."""
         for run in self._runs:
             size = run.end - run.start
             filled, at = (size, run.at) if run.bits else (0, 0)
             yield ProgramHeader(
                 SegmentType.LOAD, run.flags, at, run.start, run.load_address, filled, size, run.align
             )
+            if run.bits and run.load_address != run.start:
+                stored = run.load_address, run.load_address, size, size
+                yield ProgramHeader(SegmentType.LOAD, 4, at, *stored, run.align)
         yield from self.tls_header()
 
     def index(self, offset: int) -> int:

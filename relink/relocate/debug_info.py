@@ -142,6 +142,7 @@ class _DebugLinker:
             static=table,
             slots={},
             stubs=stubs,
+            placed=None,
             constructors=None,
             destructors=None,
         )

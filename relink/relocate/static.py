@@ -83,6 +83,15 @@ class ObjectRelocator(Relocator):
         super()._apply_all()
         self._write_ulebs()
         self._run_stack()
+        self._copy_stored()
+
+    def _copy_stored(self) -> None:
+        """Copy the bytes of sections that a link script stores elsewhere to where they are stored."""
+        placed, index = self.combined.placed, self.image.runs.index
+        for section in placed.sections if placed is not None else ():
+            if section.bits and section.load_address != section.address:
+                source, target = index(section.address), index(section.load_address)
+                self.buffer[target : target + section.size] = self.buffer[source : source + section.size]
 
     def _prepare(self) -> None:
         self._fill_stubs()

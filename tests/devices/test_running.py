@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from emu import Machine
-from relink import LinkScript
+from relink import LinkScript, MemoryRegion
 from tests.devices.firmware import FAR, NEAR, TARGETS, firmware, script
 from tests.fixtures import arch_of
 from tests.objects.build import compiled
@@ -32,6 +32,46 @@ def test_start_up_code_and_calls_between_regions_run(target: str, gc: bool) -> N
         assert set(moved) == {".ramfunc", ".data"}
         assert library.function("main_loop", "int(int)")(5) == expected(5, 7) - 11
         assert library.function("quick", "int(int)")(1) == expected(1, 12) - 11
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_start_up_code_runs_in_a_machine_as_on_the_device(target: str) -> None:
+    """What it copies is where its section is stored."""
+    with Machine(arch_of(target)) as machine:
+        library = machine.load(firmware(target), script=script(FAR))
+        data = library.image.section(".data").address
+        machine.memory.write(data, bytes(4))
+        library.function("reset", "void(void)")()
+        assert library.symbols["answer"].read("int") == expected(5, 7)
+
+
+def test_a_program_may_run_elsewhere_than_it_is_stored() -> None:
+    """As extensions do that a loader copies: linked for RAM, all of it stored in flash."""
+    flash, ram = MemoryRegion("flash", 0x0800_0000, 0x10000), MemoryRegion("ram", 0x2000_0000, 0x10000)
+    place = dict.fromkeys((".text", ".rodata", ".data"), (ram, flash))
+    source = "int n = 3; const int t[2] = {4, 5}; int f(int i) { return t[i & 1] + n++; }"
+    with Machine("riscv32") as machine:
+        image = machine.load(compiled("riscv32", source), script=LinkScript.of({**place, ".bss": ram})).image
+        chunks = image.chunks()
+        assert all(flash.origin <= chunk.address < flash.end for chunk in chunks)
+        assert image.symbol("f").address == ram.origin
+        assert machine.call(ram.origin, "int(int)", 1) == 8
+        for address, data in chunks:
+            assert machine.memory.read(address, len(data)) == data
+
+
+def test_an_application_is_linked_against_what_is_resident() -> None:
+    """Two images of one linker, each with a script."""
+    boot = MemoryRegion("boot", 0x0800_0000, 0x1000, "rx")
+    low, high = MemoryRegion("low", 0x2000_0000, 0x1000, "rw"), MemoryRegion("high", 0x2000_1000, 0x1000, "rw")
+    app = MemoryRegion("app", 0x0900_0000, 0x1000, "rx")
+    with Machine("aarch64") as machine:
+        first = compiled("aarch64", "int ticks = 5; int now(void) { return ticks++; }\n")
+        machine.load(first, name="boot", script=LinkScript.of(regions=[boot, low]))
+        second = compiled("aarch64", "int now(void); int twice(void) { return now() + now(); }\n")
+        library = machine.load(second, name="app", script=LinkScript.of(regions=[app, high]))
+        assert library.image.symbol("twice").address == app.origin
+        assert library.function("twice", "int(void)")() == 11
 
 
 COPIES = """

@@ -9,6 +9,7 @@ import pytest
 
 from emu import Machine
 from relink import (
+    AddressSpaceError,
     HostMemory,
     Image,
     Linker,
@@ -396,3 +397,20 @@ def test_an_image_of_a_script_is_at_its_address_only() -> None:
         linker.load(firmware("thumb"), name="two", options=LoadOptions(script=script(FAR), local=True))
     assert linker.memory.read(FAR[0], 64) == before
     assert len(linker.images) == 1
+
+
+def test_what_is_no_object_cannot_be_placed(tmp_path: Path) -> None:
+    shared = tmp_path / "lib.so"
+    source = compiled("aarch64", "int f(void) { return 1; }\n", "-fpic")
+    run([zig(), "ld.lld", "-m", "aarch64linux", "-shared", source, "-o", shared])
+    linker = Linker(HostMemory("aarch64"))
+    with pytest.raises(LinkError, match="is no relocatable object: a link script cannot place it"):
+        linker.load(shared, options=LoadOptions(script=LinkScript.of(USUAL)))
+    assert not linker.images
+
+
+def test_addresses_beyond_the_architecture_are_refused() -> None:
+    high = MemoryRegion("high", 0xFFFF_F000, 0x10000)
+    source = "char a[0x2000] = {1}; int f(void) { return a[1]; }\n"
+    with pytest.raises(AddressSpaceError, match="outside the address space"):
+        link(source, LinkScript.of({".text": high, ".data": high, ".bss": high}), "riscv32")
