@@ -23,7 +23,7 @@ from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from emu.boards.bus import Bus
+from emu.boards.bus import Bus, SystemBus
 from emu.boards.clock import Clock
 from emu.boards.device import Device
 from emu.boards.errors import BoardError, FirmwareError, MemoryMapError
@@ -91,6 +91,7 @@ class Board(Personality):
         self.layout = Layout(traps or ours.traps, window or ours.window, stack or ours.stack)
         self._check_layout()
         self.firmware: Firmware | None = None  #: the last one loaded
+        self.profile.free_ram = self._free_ram()
         self.resets = 0  #: number of resets, those by the guest included
         self._parts: Parts | None = None
         self._symbols = DefinedSymbols({})
@@ -129,6 +130,15 @@ class Board(Personality):
         self._execution.reset = self._reset
         return self._execution
 
+    def _free_ram(self) -> tuple[int, int]:
+        """What the firmware leaves of the last RAM."""
+        ram = next((region for region in reversed(self.regions) if region.protection & Protection.W), None)
+        if ram is None:
+            return 0, 0
+        taken = self.firmware.extents if self.firmware is not None else ()
+        ends = [address + size for address, size in taken if ram.start <= address < ram.end]
+        return -(-max(ends, default=ram.start) // 16) * 16, ram.end
+
     def map_memory(self, memory: HostMemory) -> None:
         for region in self.regions:
             mapped = memory.reserve(region.size, at=region.start, name=region.name)
@@ -144,9 +154,10 @@ class Board(Personality):
             self._cpu.map_device(low, high - low, self.bus)
         assert isinstance(memory, GuestMemory)
         self.profile.connect(self._cpu, memory, self.clock, self.stop)
+        bus = SystemBus(self.bus, self._cpu)
         for address, device in self.devices.items():
             line = partial(self.profile.set_line, device.irq) if device.irq is not None else _no_line
-            device.connect(self.clock, address, line)
+            device.connect(self.clock, address, line, bus)
 
     def attach(self, parts: Parts) -> None:
         self._parts = parts
@@ -188,6 +199,7 @@ class Board(Personality):
         for address, data in firmware.pieces:
             memory.write(address, data)
         self.firmware = firmware
+        self.profile.free_ram = self._free_ram()
         self._symbols = DefinedSymbols({name: symbol.address for name, symbol in firmware.symbols.items()})
         return firmware
 
@@ -216,16 +228,31 @@ class Board(Personality):
 
     # ------------------------------------------------------------ running
 
-    def reset(self) -> None:
-        """Reset the CPU and all devices; `run` then starts the firmware. Memory keeps its contents."""
+    def reset(self, *, entry: str | int | None = None, stack: int | None = None) -> None:
+        """Reset the CPU and all devices; `run` then starts the firmware. Memory keeps its contents.
+
+        With `entry`, a symbol or an address, it starts there with `stack` (the end of the last RAM by default),
+        for programs without a vector table. Raises FirmwareError.
+        """
         with self._attached.runner.used():
-            self._execution.pc = self._reset()
+            self._execution.pc = self._reset() if entry is None else self._start(self.address_of(entry), stack)
+
+    def _start(self, entry: int, stack: int | None) -> int:
+        if stack is None:
+            stack = self.profile.free_ram[1]
+            if not stack:
+                raise FirmwareError("there is no RAM for a stack")
+        self._reset_devices()
+        return self.profile.start(entry, stack)
 
     def _reset(self) -> int:
+        self._reset_devices()
+        return self.profile.reset()
+
+    def _reset_devices(self) -> None:
         for device in self.devices.values():
             device.reset()
         self.resets += 1
-        return self.profile.reset()
 
     def request_reset(self) -> None:
         """In a device or event: reset the board after the current instruction."""

@@ -6,7 +6,8 @@ from bisect import bisect_right
 from collections.abc import Mapping
 
 from emu.boards.device import Device
-from emu.cpu.protocol import Access, Deferred, NoDevice
+from emu.cpu.protocol import Access, Deferred, DeviceCpu, NoDevice
+from relink.errors import AddressSpaceError
 
 _MOST_CACHED = 1 << 16
 
@@ -79,3 +80,34 @@ class Bus:
             cache.clear()
         cache[address, size] = found = device, offset
         return found
+
+
+class SystemBus:
+    """Memory and devices as a device sees them that accesses memory itself, such as DMA (`Device.bus`).
+
+    Raises NoDevice where there is neither, which is a fault of the guest in a device's `read` or `write`.
+    """
+
+    def __init__(self, bus: Bus, cpu: DeviceCpu) -> None:
+        self._bus, self._cpu = bus, cpu
+
+    def device_at(self, address: int) -> Device | None:
+        return self._bus.device_at(address)
+
+    def read(self, address: int, size: int) -> int:
+        """`size` bytes of a device's register, or of memory, as a little-endian number."""
+        if self._bus.device_at(address) is not None:
+            return self._bus.read(address, size)
+        try:
+            return int.from_bytes(self._cpu.load(address, size), "little")
+        except AddressSpaceError:
+            raise NoDevice from None
+
+    def write(self, address: int, size: int, value: int) -> None:
+        if self._bus.device_at(address) is not None:
+            self._bus.write(address, size, value)
+            return
+        try:
+            self._cpu.store(address, (value & (1 << 8 * size) - 1).to_bytes(size, "little"))
+        except AddressSpaceError:
+            raise NoDevice from None

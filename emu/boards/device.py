@@ -20,13 +20,21 @@ whose methods call the guest sets `calls_guest`; its accesses are slower.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from emu.boards.errors import DeviceError
 from emu.boards.registers import Register
 
 if TYPE_CHECKING:
     from emu.boards.clock import Clock, Event
+
+
+class BusPort(Protocol):
+    """See `emu.boards.bus.SystemBus`."""
+
+    def read(self, address: int, size: int) -> int: ...
+    def write(self, address: int, size: int, value: int) -> None: ...
+    def device_at(self, address: int) -> Device | None: ...
 
 
 class Device:
@@ -41,6 +49,7 @@ class Device:
     reserved: str = "refuse"
     registers: ClassVar[Mapping[int, Register]] = {}  #: by offset; made from the class's attributes
     clock: Clock  #: the board's
+    bus: BusPort  #: memory and other devices
     base: int = 0  #: its address on the board
 
     def __init_subclass__(cls) -> None:
@@ -56,9 +65,9 @@ class Device:
         self._line: Callable[[bool], None] = _nowhere
         self._load_reset_values()
 
-    def connect(self, clock: Clock, base: int, line: Callable[[bool], None]) -> None:
+    def connect(self, clock: Clock, base: int, line: Callable[[bool], None], bus: BusPort) -> None:
         """Called once by the board."""
-        self.clock, self.base, self._line = clock, base, line
+        self.clock, self.base, self._line, self.bus = clock, base, line, bus
 
     def interrupt(self, level: bool) -> None:
         """Set the device's interrupt line. The guest sees it after the current instruction."""

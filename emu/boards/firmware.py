@@ -48,6 +48,8 @@ class Firmware:
 
     name: str
     pieces: tuple[tuple[int, bytes], ...]
+    #: (address, size) of all memory that its segments take when it runs
+    extents: tuple[tuple[int, int], ...] = ()
     arch: str | None = None  #: the beginning of an architecture's name, if the file tells
     entry: int | None = None
     symbols: Mapping[str, Symbol] = field(default_factory=dict)
@@ -104,6 +106,7 @@ def _elf(name: str, data: bytes) -> Firmware:
         return Firmware(
             name,
             tuple(pieces),
+            tuple((s.header.p_vaddr, s.header.p_memsz) for s in file.iter_segments("PT_LOAD")),
             arch if arch != "riscv" else f"riscv{file.elfclass}",
             file.header.e_entry,
             _symbols(file),

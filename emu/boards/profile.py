@@ -35,6 +35,7 @@ class Profile(Protocol):
     address_mask: int  #: the highest address
     model: str | None  #: of the engine (`emu.cpu.create.create_device_cpu`)
     layout: Layout  #: where the machine's own memory lies, unless the board says otherwise
+    free_ram: tuple[int, int]  #: set by the board: (start, end) of the RAM that no firmware takes
     changed: bool  #: set by whatever may change the result of `interrupts`; cleared by that
     resetting: bool  #: set when the guest has asked for a reset
 
@@ -51,6 +52,9 @@ class Profile(Protocol):
         """Set all registers as a reset does; return the address at which the guest starts. Raises FirmwareError
         where no firmware could have been meant, such as without a vector table.
         """
+
+    def start(self, entry: int, stack: int) -> int:
+        """The same with this entry point and stack pointer, without anything in memory."""
 
     def initial_stack(self) -> int | None:
         """The top of the stack that a firmware has; None when the CPU does not say."""

@@ -196,3 +196,43 @@ def test_a_board_that_was_not_reset_has_nowhere_to_run() -> None:
 
     with pytest.raises(BoardError, match="never reset"):
         Board("cortex-m3", memory=[Ram(RAM, 0x1000)]).run()
+
+
+def test_bits_of_memory_and_of_devices_have_words() -> None:
+    from emu.boards.peripherals import Gpio
+
+    gpio = Gpio()
+    guest = board(
+        [
+            *load(1, 0x2200_0000 + 32 * 0x101 + 4 * 3),
+            *[0x2001, store(0, 1), ldr(2, 1), ldr(3, 1, 4)],  # bit 3 of the byte at 0x20000101; 4 is clear
+            *load(1, 0x4200_0000 + 32 * 5 + 4 * 1),
+            *[0x2001, store(0, 1), ldr(4, 1)],  # bit 9 of the output register
+            HERE,
+        ],
+        {PORT: gpio},
+    )
+    guest.run(max_instructions=30)
+    assert guest.machine.memory.read(RAM + 0x100, 4) == b"\0\x08\0\0"
+    assert gpio.output == 1 << 9
+    assert guest.machine.cpu.read_registers(("r2", "r3", "r4")) == [1, 0, 1]
+
+
+def test_a_device_that_accesses_memory_itself() -> None:
+    class Dma(Device):
+        size = 12
+        source, target, count = Register(0), Register(4), Register(8)
+
+        @count.on_write
+        def _copy(self, value: int) -> None:
+            for at in range(value):
+                self.bus.write(self.target + at, 1, self.bus.read(self.source + at, 1))
+
+    uart = Uart()
+    guest = board(
+        [*load(1, PORT), *load(0, RAM), *load(2, RAM + 0x80), 0x6008, 0x604A, 0x2304, 0x608B, HERE],
+        {PORT: Dma(), PORT + 0x100: uart},
+    )
+    guest.machine.memory.write(RAM, b"abcd")
+    guest.run(max_instructions=30)
+    assert guest.machine.memory.read(RAM + 0x80, 4) == b"abcd"

@@ -89,6 +89,7 @@ class CortexM:
         self.nvic = Nvic(irqs, model.priority_bits)
         self.system = SystemControl(self, reference)
         self.observers: list[Callable[[Taken], object]] = []  #: called at each exception entry and return
+        self.free_ram = (0, 0)
         self.changed = self.resetting = self.started = False
         self.event = False  #: the event register of WFE
         self._waits_for_event = False
@@ -100,6 +101,10 @@ class CortexM:
             from emu.boards.cortex_m.dwt import Dwt
 
             found[DWT] = Dwt()
+        if self.cortex.has_bit_band:
+            from emu.boards.cortex_m.bit_band import ALIASES, BitBand
+
+            found |= {alias: BitBand(target) for alias, target in ALIASES.items()}
         return found
 
     def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
@@ -138,12 +143,16 @@ class CortexM:
             raise FirmwareError(
                 f"the reset vector at {self.vectors + 4:#x} is {entry:#x}, not an address in Thumb code"
             )
+        return self.start(entry, stack)
+
+    def start(self, entry: int, stack: int) -> int:
+        """A reset without a vector table."""
         self.nvic.reset()
         self.faults.clear()
         self.frames.reset(stack & ~3)
         self.resetting, self.started, self.event = False, True, False
         self.changed = True
-        return entry
+        return entry | 1
 
     # ------------------------------------------------------------ interrupts
 
@@ -235,7 +244,7 @@ class CortexM:
             return self._synchronous(n.SVCALL, stop.pc + 2)
         console = self.semihosting if stop.reason is StopReason.BREAKPOINT else None
         if console is not None and self.memory.read(stop.pc, 2) == BREAKPOINT:
-            console.call(self.cpu, self.memory, self.clock.now)
+            console.call(self.cpu, self.memory, self.clock.now, self.free_ram)
             return stop.pc + 2 | 1
         fault = fault_of(stop, self.cortex, self.memory, thumb=bool(self.frames.thumb()))
         if fault is None or self.faults_to == "raise":
@@ -331,8 +340,8 @@ class CortexM:
     # ------------------------------------------------------------ waiting, places
 
     def wakes(self) -> bool:
-        if self._waits_for_event and self.event:
-            self.event = False
+        if self._waits_for_event and (self.event or self.clock.next is None):
+            self.event = False  # SEV is not noticed; WFE may end at any time, so it does where nothing else would
             return True
         best = self.nvic.most_urgent()
         if best is None or not self.started:

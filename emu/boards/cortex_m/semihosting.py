@@ -5,6 +5,7 @@ The guest has no files of the host: an operation on any is refused by name.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 
 BREAKPOINT: Final = b"\xab\xbe"
 _MINUS_ONE: Final = 0xFFFF_FFFF
-_NAMES = {
-    0x02: "SYS_CLOSE", 0x06: "SYS_READ", 0x0A: "SYS_SEEK", 0x0C: "SYS_FLEN", 0x0D: "SYS_TMPNAM",
-    0x0E: "SYS_REMOVE", 0x0F: "SYS_RENAME", 0x12: "SYS_SYSTEM",
-}  # fmt: skip
+_NAMES = {0x0D: "SYS_TMPNAM", 0x0E: "SYS_REMOVE", 0x0F: "SYS_RENAME", 0x12: "SYS_SYSTEM"}
 
 
 class Semihosting:
@@ -35,12 +33,12 @@ class Semihosting:
     def text(self) -> str:
         return self.output.decode("utf-8", "replace")
 
-    def call(self, cpu: DeviceCpu, memory: Memory, now: int) -> None:
-        """Perform the operation that the registers say. Raises NotModelled."""
+    def call(self, cpu: DeviceCpu, memory: Memory, now: int, free: tuple[int, int]) -> None:
+        """Perform the operation that the registers say; `free` is RAM for heap and stack. Raises NotModelled."""
         operation, argument = cpu.read_registers(("r0", "r1"))
-        cpu.write_register("r0", self._perform(operation, argument, memory, now) & _MINUS_ONE)
+        cpu.write_register("r0", self._perform(operation, argument, memory, now, free) & _MINUS_ONE)
 
-    def _perform(self, operation: int, argument: int, memory: Memory, now: int) -> int:
+    def _perform(self, operation: int, argument: int, memory: Memory, now: int, free: tuple[int, int]) -> int:
         match operation:
             case 0x01:  # SYS_OPEN
                 name = memory.read(memory.read_uint(argument, 4), memory.read_uint(argument + 8, 4))
@@ -54,6 +52,10 @@ class Semihosting:
             case 0x05:  # SYS_WRITE
                 self._write(memory.read(memory.read_uint(argument + 4, 4), memory.read_uint(argument + 8, 4)))
                 return 0
+            case 0x06:  # SYS_READ: the number of bytes not read
+                return memory.read_uint(argument + 8, 4)
+            case 0x0A | 0x0C:  # SYS_SEEK, SYS_FLEN of the console
+                return _MINUS_ONE if operation == 0x0A else 0
             case 0x07:  # SYS_READC: the end of the input
                 return _MINUS_ONE
             case 0x09:  # SYS_ISTTY
@@ -64,8 +66,8 @@ class Semihosting:
                 memory.write(memory.read_uint(argument, 4), b"\0")
                 memory.write_uint(argument + 4, 4, 0)
                 return 0
-            case 0x16:  # SYS_HEAPINFO: the program's own
-                memory.write(memory.read_uint(argument, 4), bytes(16))
+            case 0x16:  # SYS_HEAPINFO: base and limit of heap and stack, which grow towards each other
+                memory.write(memory.read_uint(argument, 4), struct.pack("<4I", *free, free[1], free[0]))
             case 0x18 | 0x20:  # SYS_EXIT, SYS_EXIT_EXTENDED
                 reason = argument if operation == 0x18 else memory.read_uint(argument, 4)
                 code = 0 if operation == 0x18 else memory.read_uint(argument + 4, 4)

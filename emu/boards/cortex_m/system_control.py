@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emu.boards.cortex_m import nvic as n
 from emu.boards.cortex_m.faults import STATUS
 from emu.boards.cortex_m.systick import SysTick
-from emu.boards.device import Device
+from emu.boards.device import BusPort, Device
 from emu.boards.errors import NotModelled
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class SystemControl(Device):
         self._scr, self._ccr = 0, _CCR_STKALIGN
         self._plain.clear()
 
-    def connect(self, clock: Clock, base: int, line: Callable[[bool], None]) -> None:
-        super().connect(clock, base, line)
+    def connect(self, clock: Clock, base: int, line: Callable[[bool], None], bus: BusPort) -> None:
+        super().connect(clock, base, line, bus)
         self.systick.clock = clock
 
     def reset(self) -> None:
