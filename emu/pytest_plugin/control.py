@@ -93,6 +93,11 @@ class Guest:
         while self._mocks:
             self._mocks.pop().undo()
 
+    def reset(self) -> None:
+        """Return to the state after the load, without mocks and spies: for each example of a hypothesis test."""
+        self.undo()
+        self._loaded.rewind()
+
     # ------------------------------------------------------------ expected errors
 
     @contextmanager

@@ -108,11 +108,15 @@ class Loaded:
         """Take back all that tests did since the load, and let the next have a library object of its own. Raises
         RelinkError.
         """
-        self.machine.restore(self._state)
+        self.rewind()
         if self._library is not None:
             self._library = self._library.renewed(self._images)
             if self._declared is not None:
                 self._library.declare(self._declared)
+
+    def rewind(self) -> None:
+        """Return the machine to its state after the load. Raises RelinkError."""
+        self.machine.restore(self._state)
 
     def close(self) -> None:
         """Free the machine. Destructors are not run: the library's state is what a test has left."""

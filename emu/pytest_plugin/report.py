@@ -13,7 +13,6 @@ import pytest
 
 from emu.errors import Frame, GuestFault
 from emu.pytest_plugin.pool import GuestCall, Loaded
-from relink.errors import RelinkError
 
 _LONGEST = 4000  #: characters of the guest's output that are shown, from its end
 _WIDEST = 100  #: characters of a value
@@ -28,21 +27,36 @@ def prune(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """
     if call.excinfo is None or item.config.getoption("fulltrace", False):
         return
-    error: BaseException | None = call.excinfo.value
-    seen: set[int] = set()
-    changed = False
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        entries = list(_entries(error.__traceback__))
-        own = [_is_own(entry) for entry in entries]
-        if any(own) and not all(own) and (isinstance(error, RelinkError) or not own[-1]):
-            error.with_traceback(
-                _chained([entry for entry, hidden in zip(entries, own, strict=True) if not hidden])
-            )
-            changed = True
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if changed:
+    changed = [_pruned(error) for error in _related(call.excinfo.value)]
+    if any(changed):
         call.excinfo = pytest.ExceptionInfo.from_exception(call.excinfo.value)
+
+
+def _related(first: BaseException) -> Iterator[BaseException]:
+    """An exception, its causes, and the parts of groups."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [first]
+    while pending:
+        error = pending.pop(0)
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        yield error
+        pending.append(error.__cause__ or (None if error.__suppress_context__ else error.__context__))
+        if isinstance(error, BaseExceptionGroup):
+            pending += error.exceptions
+
+
+def _pruned(error: BaseException) -> bool:
+    """Remove the project's frames from an exception's own traceback; whether there were any."""
+    entries = list(_entries(error.__traceback__))
+    own = [_is_own(entry) for entry in entries]
+    ours = type(error).__module__.partition(".")[0] in ("emu", "relink")
+    if not any(own) or not (ours or not own[-1]):
+        return False
+    kept = [entry for entry, hidden in zip(entries, own, strict=True) if not hidden]
+    error.with_traceback(_chained(kept))
+    return True
 
 
 def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:
@@ -53,7 +67,7 @@ def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:
 
 def _is_own(entry: TracebackType) -> bool:
     name = str(entry.tb_frame.f_globals.get("__name__", ""))
-    return name.partition(".")[0] in ("emu", "relink")
+    return name.partition(".")[0] in ("emu", "relink") or name == "unittest.mock"
 
 
 def _chained(entries: list[TracebackType]) -> TracebackType | None:
@@ -83,15 +97,9 @@ def add_sections(item: pytest.Item, call: pytest.CallInfo[None], made: Any, load
     made.sections.append(("to run this test again", "\n".join(_commands(item, loaded))))
 
 
-def _fault(error: BaseException | None) -> GuestFault | None:
+def _fault(error: BaseException) -> GuestFault | None:
     """The guest's fault among an exception and its causes."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, GuestFault):
-            return error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return None
+    return next((each for each in _related(error) if isinstance(each, GuestFault)), None)
 
 
 def _source(fault: GuestFault) -> Iterator[str]:

@@ -16,7 +16,7 @@ from emu.build.compilers import Compiler, find
 from emu.build.errors import BuildError, CompilerMissing, NoSources
 from emu.build.store import Store, default_folder
 from emu.build.targets import TARGETS, Target, targets_of
-from emu.errors import ConstructorFault, GuestFault
+from emu.errors import GuestFault
 from emu.pytest_plugin import options
 from emu.pytest_plugin.marks import Wanted, wanted
 from relink.errors import RelinkError
@@ -128,14 +128,12 @@ class Session:
             loaded = loading.load(want, target, files, options.timeout(self.config))
             loaded.sibling = lambda: self._sibling(want, target)
             return loaded
-        except ConstructorFault as error:
+        except RelinkError as error:
             cause = error.__cause__
-            pytest.fail(
-                f"{error}\n{cause.report()}" if isinstance(cause, GuestFault) else str(error), pytrace=False
-            )
-        except (RelinkError, NoSources) as error:
-            name = files[0].name if files else "the machine"
-            pytest.fail(f"{name} cannot be loaded for {target.name}: {error}", pytrace=False)
+            text = f"{error}\n{cause.report()}" if isinstance(cause, GuestFault) else str(error)
+        # Not in the block above: pytest would show the error it comes from.
+        name = files[0].name if files else "the machine"
+        pytest.fail(f"{name} cannot be loaded for {target.name}: {text}", pytrace=False)
 
     # ------------------------------------------------------------ files
 
