@@ -56,6 +56,8 @@ def low_if_possible(image: Image, state: LinkerState) -> int | None:
         return None
     providers = map(partial(_provider, state=state), table.names.take(objects.direct).texts())
     far = any(provider is not None and provider.region.end > _REACH for provider in providers)
+    own = set(table.names.take(objects.offered).texts())
+    far |= any(i.region.end > _REACH and own.intersection(i.deferred) for i in state.images)
     shared = any(not i.decoded.is_relocatable and i.region.end > _REACH for i in state.images)
     return None if far or shared else _REACH
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from emu.library import Library
 from relink import HostMemory, Linker, LoadOptions, RelocationOverflow, UnresolvedSymbol
 from relink.events import SymbolBound, on
 from tests.fixtures import arch_of
-from tests.objects.build import TARGETS, compiled, linked
+from tests.objects.build import TARGETS, archived, compiled, linked
 
 EARLY = """
     int later(int); extern int shared[4];
@@ -76,6 +77,47 @@ def test_a_later_load_that_fails_leaves_everything_open(target: str) -> None:
         check_open(early)
         machine.load(compiled(target, LATE, "-fno-pic"))
         check_bound(early)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_weak_references_stay_0_and_archives_common_and_weak_symbols_provide(
+    target: str, model: str, tmp_path: Path
+) -> None:
+    """An archive alone is loaded whole; beside objects, its members are asked for with `undefined`."""
+    early = EARLY + "int gone(void) __attribute__((weak)); int has(void) { return gone ? gone() : -1; }"
+    late = compiled(target, LATE + "int gone(void) { return 5; }", model)
+    archive, other = (
+        archived(tmp_path / "late.a", [late]),
+        compiled(target, "int other(void) { return 1; }", model),
+    )
+    common = compiled(target, LATE.replace(" = {1, 2, 3, 4}", "", 1), model, "-fcommon")
+    weak = compiled(target, LATE.replace("int later", "__attribute__((weak)) int later"), model)
+    for sources, options in (
+        ([archive], {}),
+        ([other, archive], {"undefined": ["later", "shared"]}),
+        ([common], {}),
+        ([weak], {}),
+    ):
+        with Machine(arch_of(target)) as machine:
+            waiting = machine.load(compiled(target, early, model), allow_deferred=True)
+            machine.load([other, archive]).close()
+            assert sorted(waiting.image.deferred) == ["later", "shared"], "nothing asked for the member"
+            machine.load(sources, **options)
+            assert waiting.image.deferred == ()
+            assert waiting.function("call", _INT)(1) == (10 if sources == [common] else 50)
+            assert waiting.function("has", "int()")() == -1
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_wrapper_and_what_it_wraps_may_come_later(target: str) -> None:
+    source = "int later(int), __real_later(int); int call(int x) { return 10 * later(x) + __real_later(x); }"
+    late = "int __wrap_later(int x) { return 7 + x; } int later(int x) { return 3 + x; }"
+    with Machine(arch_of(target)) as machine:
+        early = machine.load(compiled(target, source, "-fPIC"), allow_deferred=True, wrap=["later"])
+        assert sorted(early.image.deferred) == ["__wrap_later", "later"]
+        machine.load(compiled(target, late, "-fPIC"))
+        assert early.function("call", _INT)(1) == 84
 
 
 @pytest.mark.parametrize("order", [*permutations(range(3))])
