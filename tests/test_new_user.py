@@ -19,7 +19,7 @@ RING_C = "int add(int a, int b) { return a + b; }\n"
 TEST = 'import pytest\n\npytestmark = pytest.mark.relink(sources="*.c")\n\n\ndef test_add(lib):\n    {}\n'
 UNREACHABLE = re.compile(r"NewConnectionError|ConnectTimeout|NameResolutionError|No matching distribution found")
 
-pytestmark = [pytest.mark.network, pytest.mark.xdist_group("new user")]
+pytestmark = pytest.mark.network
 
 
 def run(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

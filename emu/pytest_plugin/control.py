@@ -127,7 +127,9 @@ class Guest:
 
 def _attribute(error: BaseException, name: str) -> object:
     if name == "symbol" and isinstance(frame := getattr(error, "frame", None), Frame):
-        return frame.symbol
+        # After a jump to an invalid address the function is the caller's.
+        frames = (frame, *getattr(error, "backtrace", ()))
+        return next((each.symbol for each in frames if each.symbol is not None), None)
     if not hasattr(error, name):
         pytest.fail(f"{type(error).__name__} has no {name}: {error}")
     found: object = getattr(error, name)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from emu import Machine
 from emu.build.errors import BuildError
 from emu.build.targets import Target
 from emu.pytest_plugin.marks import Wanted
 from emu.pytest_plugin.pool import Loaded
+
+_T = TypeVar("_T")
 
 
 def load(want: Wanted, target: Target, files: list[Path], timeout: float) -> Loaded:
@@ -22,7 +24,7 @@ def load(want: Wanted, target: Target, files: list[Path], timeout: float) -> Loa
     needs = want.needed(target)
     options = {"timeout": timeout, **_mapping(want, "machine")}
     folders = [*(path if path.is_dir() else path.parent for path in needs), *options.pop("library_path", ())]
-    machine = Machine(target.arch, library_path=folders, **options)
+    machine = _accepted("machine", Machine, target.arch, library_path=folders, **options)
     try:
         library = declared = None
         if files:
@@ -30,7 +32,7 @@ def load(want: Wanted, target: Target, files: list[Path], timeout: float) -> Loa
             keywords = {"allow_unresolved": True, "symbols": want.values.get("symbols"), **_mapping(want, "load")}
             if len(files) == 1:  # the folders of the cache tell nobody anything
                 keywords.setdefault("name", files[0].name)
-            library = machine.load(source, **keywords)
+            library = _accepted("load", machine.load, source, **keywords)
             if (header := want.values.get("header")) is not None:
                 paths = want.files("header", str(header), target)
                 declared = machine.types(paths[0], **_preprocessing(want, target))
@@ -41,6 +43,16 @@ def load(want: Wanted, target: Target, files: list[Path], timeout: float) -> Loa
     except BaseException:
         machine.close(run_destructors=False)
         raise
+
+
+def _accepted(key: str, function: Callable[..., _T], *args: Any, **options: Any) -> _T:
+    """What a function makes of the arguments in the marker. Raises BuildError for one that it does not take."""
+    try:
+        return function(*args, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise BuildError(f"the marker relink has {key}= with a wrong argument: {error}") from None
 
 
 def _mapping(want: Wanted, key: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Iterator
@@ -121,10 +122,13 @@ def _lines(frame: Frame) -> Iterator[str]:
         yield f"{'=>' if number == frame.line else '  '} {number:5} {text[number - 1]}"
 
 
+def _name(call: GuestCall, loaded: Loaded) -> str:
+    frame = loaded.machine.symbolize(call.address & loaded.machine.arch.code_address_mask, source=False)
+    return frame.symbol if frame.symbol is not None and not frame.offset else str(frame)
+
+
 def _shown(call: GuestCall, loaded: Loaded) -> str:
-    symbol = loaded.machine.symbolize(call.address & loaded.machine.arch.code_address_mask, source=False)
-    name = symbol.symbol if symbol.symbol is not None and not symbol.offset else str(symbol)
-    text = f"{name}({', '.join(map(_value, call.arguments))})"
+    text = f"{_name(call, loaded)}({', '.join(map(_value, call.arguments))})"
     if call.error is not None:
         return f"{text} raised {type(call.error).__name__}"
     return f"{text} -> {_value(call.result)}"
@@ -149,4 +153,26 @@ def _commands(item: pytest.Item, loaded: Loaded) -> Iterator[str]:
     words += [f"--relink-cflags={text}" for text in item.config.getoption("relink_cflags") or ()]
     yield shlex.join(words)
     if len(loaded.files) == 1:
-        yield shlex.join(["relink-emu", "load", "--allow-unresolved", str(loaded.files[0])])
+        words = ["relink-emu", "call", "--arch", loaded.target.arch, "--allow-unresolved", str(loaded.files[0])]
+        calls = [_in_c(each, loaded) for each in loaded.calls]
+        if calls and calls[-1] is not None:
+            yield shlex.join([*words, *(text for text in calls if text is not None)])
+
+
+def _in_c(call: GuestCall, loaded: Loaded) -> str | None:
+    """A call as `relink-emu call` reads it; None for arguments that it does not."""
+    name = _name(call, loaded)
+    arguments = [_literal(each) for each in call.arguments]
+    if not name.isidentifier() or None in arguments:
+        return None
+    return f"{name}({', '.join(map(str, arguments))})"
+
+
+def _literal(value: object) -> str | None:
+    if value is None:
+        return "NULL"
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)
+    if isinstance(value, str) and value.isascii() and value.isprintable() and not set(value) & set('"\\'):
+        return f'"{value}"'
+    return None

@@ -130,7 +130,8 @@ class Session:
             return loaded
         except RelinkError as error:
             cause = error.__cause__
-            text = f"{error}\n{cause.report()}" if isinstance(cause, GuestFault) else str(error)
+            fault = error if isinstance(error, GuestFault) else cause
+            text = f"{error}\n{fault.report()}" if isinstance(fault, GuestFault) else str(error)
         # Not in the block above: pytest would show the error it comes from.
         name = files[0].name if files else "the machine"
         pytest.fail(f"{name} cannot be loaded for {target.name}: {text}", pytrace=False)

@@ -34,6 +34,7 @@ def test_a_fault_is_shown_with_all_that_the_guest_did(session: Session) -> None:
             "-- guest stdout --",
             "parsing xyz",
             f"pytest 'test_own.py::test_parse[{arch}]'",
+            """own.so 'add(1, 1)' 'parse("xyz")'""",
         ]
         assert [words for words in wanted if words not in section] == []
 
@@ -57,6 +58,8 @@ WRONG = {
     "binary='own.h', cflags='-O2', arches='arm'": "has cflags=, which needs sources=",
     "sources='*.c', needs='deps/{arch}', arches='arm'": "needs='deps/{arch}' matches no file for arm",
     "sources='*.c', load=3, arches='arm'": "has load=3, which is no mapping",
+    "sources='*.c', load={'x': 3}, arches='arm'": "has load= with a wrong argument: ",
+    "sources='*.c', machine={'stdim': b''}, arches='arm'": "has machine= with a wrong argument: ",
     "arches='arm'": "the fixture lib needs files: @pytest.mark.relink(sources=",
 }
 
