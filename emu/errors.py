@@ -206,6 +206,12 @@ class SnapshotError(MachineError):
     """A snapshot cannot be taken or restored now, or not on this machine, or has been closed."""
 
 
+class SnapshotFileError(SnapshotError):
+    """A file cannot be read as a snapshot: it is damaged, of another version or engine, or needs host functions
+    that were not given. Or it cannot be written: the machine has something that no file can hold.
+    """
+
+
 class HandleOutlived(MachineError):
     """A handle was used that was made after a snapshot, and the machine has gone back to that snapshot since."""
 

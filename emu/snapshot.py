@@ -9,8 +9,9 @@ See docs/snapshots.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +21,7 @@ from emu.saved.state import SavedState
 from relink.records import cached_property
 
 if TYPE_CHECKING:
+    from emu.host.symbols import SymbolValue
     from emu.parts import Parts
     from emu.personality import Personality
     from emu.run.runner import Runner
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 class Snapshot:
     """The state of a machine at one time. Its memory is freed by `close`, or with the object."""
 
-    def __init__(self, saved: SavedState, state: State, inside: tuple[object, ...]) -> None:
-        self._saved = saved
+    def __init__(self, machine: SnapshotGuest, state: State, inside: tuple[object, ...]) -> None:
+        self._machine = machine
         self._inside = inside  # the threads that `use_thread` blocks will return to
         self._state: State | None = state
 
@@ -42,6 +44,14 @@ class Snapshot:
     def close(self) -> None:
         """Free it. Restoring it raises SnapshotError after this."""
         self._state = None
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the snapshot to a file, which `Machine.from_snapshot` reads in any process.
+
+        Raises SnapshotError during a call, for a closed snapshot, and SnapshotFileError when the machine refers to
+        an object that no file can hold. Host functions are not saved: they are given again.
+        """
+        self._machine._save(self, path)
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +88,7 @@ class SnapshotGuest:
         """
         self._check_idle("a snapshot cannot be taken")
         saved = self._saved
-        return Snapshot(saved, saved.save(), self._inside())
+        return Snapshot(self, saved.save(), self._inside())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Return to a snapshot of this machine.
@@ -97,12 +107,39 @@ class SnapshotGuest:
                 raise CallAbandoned
             self._saved.restore(state)
 
+    @classmethod
+    def from_snapshot(cls, path: str | PathLike[str], *, symbols: Mapping[str, SymbolValue] | None = None) -> Self:
+        """The machine of a snapshot in a file, as it was.
+
+        `symbols` are the host functions by the names under which the guest imported them. Raises OSError, and
+        SnapshotFileError for a damaged file, one of another version or engine, and for missing host functions.
+        """
+        from emu.saved.file import read
+
+        machine = cls.__new__(cls)
+        vars(machine).update(read(path, symbols or {}))
+        return machine
+
+    @exclusive
+    def _save(self, snapshot: Snapshot, path: str | PathLike[str]) -> None:
+        from emu.saved.file import write
+
+        self._check_idle("a snapshot cannot be saved")
+        state = self._check_restorable(snapshot)
+        with self.snapshot() as now:
+            assert now._state is not None
+            try:
+                self._saved.restore(state)
+                write(path, self.parts, vars(self))
+            finally:
+                self._saved.restore(now._state)
+
     def _restore_at_end(self, state: State) -> None:
         self.runner.at_end = None
         self._saved.restore(state)
 
     def _check_restorable(self, snapshot: Snapshot) -> State:
-        if snapshot._saved is not vars(self).get("_saved"):
+        if snapshot._machine is not self:
             raise SnapshotError("the snapshot is of another machine")
         if snapshot._state is None:
             raise SnapshotError("the snapshot has been closed")

@@ -77,6 +77,12 @@ class IcicleRegisters:
         for name, value in zip(ENGINE_REGISTERS, context.values, strict=True):
             write(name, value)
 
+    def register_values(self) -> list[int]:
+        return list(self.save().values)
+
+    def set_register_values(self, values: Sequence[int]) -> None:
+        self.restore(Context(tuple(values)))
+
     def save_state(self) -> object:
         return self.save()
 

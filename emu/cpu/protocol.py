@@ -196,6 +196,14 @@ class Cpu(Protocol):
     def restore_state(self, state: object) -> None:
         """Restore what `save_state` returned, on the same CPU."""
 
+    def register_values(self) -> list[int]:
+        """All registers as numbers, which mean the same on every host."""
+
+    def set_register_values(self, values: Sequence[int]) -> None:
+        """Set what `register_values` returned, on any CPU of the ISA. Raises ValueError for another number of
+        registers.
+        """
+
     def take_host_writes(self) -> list[tuple[int, int]]:
         """(address, size) of the host's writes since the last call to pages that the guest could not write or may
         have executed. Recorded from the first call on; only where `shares_memory`.

@@ -168,6 +168,19 @@ class UnicornRegisters:
         api.uclib.uc_context_restore(self._handle, context.pointer)
         self._suspended = None
 
+    def register_values(self) -> list[int]:
+        """See `Cpu.register_values`."""
+        descriptors = int.from_bytes(self._gdt.content, "little") if self._gdt is not None else 0
+        return [descriptors, *(self.read_register(name) for name in self._slots)]
+
+    def set_register_values(self, values: Sequence[int]) -> None:
+        """See `Cpu.set_register_values`."""
+        descriptors, *others = values
+        if self._gdt is not None:
+            self._gdt.content = descriptors.to_bytes(len(self._gdt.content), "little")
+        for name, value in zip(self._slots, others, strict=True):
+            self.write_register(name, value)
+
     def save_state(self) -> object:
         """See `Cpu.save_state`."""
         return self.save(), self._suspended, self._gdt.content if self._gdt is not None else b""

@@ -19,6 +19,7 @@ import mmap
 import os
 import struct
 import sys
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
@@ -80,7 +81,9 @@ class _File:
         return start
 
     def free(self, start: int, size: int) -> None:
-        """Give the memory of a range back to the host."""
+        """Give the memory of a range back to the host, unless another process may use it."""
+        if self.forks != _forks:
+            return
         with contextlib.suppress(OSError, AttributeError):
             _libc().fallocate(self.descriptor, 3, start, size)  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
@@ -139,6 +142,8 @@ class HostPages:
         base.reshape(-1, PAGE)[pages] = old.reshape(-1, PAGE)[pages]
         self.base, self._file, self._start = base, file, start
         self._map(0, self.size)
+        # The memory itself decides: arrays may outlive the region.
+        weakref.finalize(owner_of(self.buffer), file.free, start, self.size).atexit = False
 
     def _map(self, offset: int, size: int) -> None:
         assert self._file is not None
@@ -190,9 +195,16 @@ class HostPages:
         """Called before pages of the buffer are replaced by zeros (`Region.discarded`)."""
         self.replaced.append((offset, size))
 
-    def __del__(self) -> None:
-        if (file := getattr(self, "_file", None)) is not None and file.forks == _forks:
-            file.free(self._start, self.size)
+
+def owner_of(buffer: U8) -> Any:
+    """The object whose memory an array shows."""
+    owner: Any = buffer
+    while isinstance(owner, np.ndarray | memoryview) and owner is not None:
+        below = owner.base if isinstance(owner, np.ndarray) else owner.obj
+        if below is None:
+            break
+        owner = below
+    return owner
 
 
 class _Vector(ctypes.Structure):

@@ -197,7 +197,8 @@ class Load:
             emit.mapped(state.observers, image)
         plan.initialise = lifetime.initialisation_order(plan.images, plan.root)
         for image in plan.initialise:
-            image.lifetime.init_index = next(state.init_indices)
+            state.init_index += 1
+            image.lifetime.init_index = state.init_index
         mapping.put_program_first(plan)
 
     @_phase

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,7 +65,7 @@ class LinkerState:
         #: Guest addresses in use from outside (such as a thread-local destructor): their images stay loaded.
         self.pinned_addresses: Callable[[], Collection[int]] = tuple
         self.descriptor_stubs = DescriptorStubs(memory)
-        self.init_indices = count()
+        self.init_index = 0  #: the next position in the order of initialisation
         self.changes = 0  #: number of times that images were added or removed
         self.under_way: list[
             UnderWay

@@ -138,6 +138,12 @@ class FakeCpu:
     def restore_state(self, state: object) -> None:
         self.restore(cast(_Registers, state))
 
+    def register_values(self) -> list[int]:
+        return list(self._values.values())
+
+    def set_register_values(self, values: Sequence[int]) -> None:
+        self._values = dict(zip(self._values, values, strict=True))
+
     def take_host_writes(self) -> list[tuple[int, int]]:
         return []
 
@@ -241,6 +247,12 @@ class RecordingCpu:
     def restore_state(self, state: object) -> None:
         self._note("restore_state")
         self.inner.restore_state(state)
+
+    def register_values(self) -> list[int]:
+        return self.inner.register_values()
+
+    def set_register_values(self, values: Sequence[int]) -> None:
+        self.inner.set_register_values(values)
 
     def take_host_writes(self) -> list[tuple[int, int]]:
         return self.inner.take_host_writes()

@@ -1,0 +1,145 @@
+"""Snapshots in files: another process continues from one, and what is no snapshot is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+from emu import Machine
+from emu.errors import SnapshotError, SnapshotFileError
+from emu.saved.file import assembled
+from tests.fixtures import fixture
+from tests.machine.conftest import MakeMachine
+from tests.state import differences, state_of
+
+pytestmark = pytest.mark.sample(4)
+
+
+def _prepared(make_machine: MakeMachine, target: str) -> Machine:
+    machine = make_machine(symbols={"my_host_function": lambda value: value * 2}, binding="lazy")
+    library = machine.load(fixture(target, "basic"))
+    assert library.function("awesome_func", "int(int)")(20) == 40
+    machine.load(fixture(target, "libcuser"))
+    machine.libc.files["/etc/motd"] = b"hello"
+    block = machine.heap.malloc(3000)
+    machine.memory.write(block, b"content of the heap")
+    return machine
+
+
+def test_a_file_holds_the_whole_state(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
+    machine = _prepared(make_machine, target)
+    address = machine.linker.images[0].symbol("awesome_func").address
+    state = state_of(machine)
+    with machine.snapshot() as snapshot:
+        machine.heap.malloc(10)
+        snapshot.save(tmp_path / "file")
+    read = Machine.from_snapshot(tmp_path / "file", symbols={"my_host_function": lambda value: value * 3})
+    assert not differences(state, state_of(read))
+    assert read.call(address, "int(int)", 20) == 60
+    assert machine.call(address, "int(int)", 20) == 40
+    loaded = read.load(fixture(target, "bss"))
+    read.unload(loaded.image)
+    with read.snapshot() as again:
+        again.save(tmp_path / "again")
+    read.close()
+
+
+def test_another_process_reads_it(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
+    machine = _prepared(make_machine, target)
+    address = machine.linker.images[0].symbol("awesome_func").address
+    with machine.snapshot() as snapshot:
+        snapshot.save(tmp_path / "file")
+    program = (
+        "from emu import Machine\n"
+        f"machine = Machine.from_snapshot({str(tmp_path / 'file')!r}, symbols={{'my_host_function': abs}})\n"
+        f"print(machine.call({address}, 'int(int)', 20), machine.libc.files, machine.heap.live_blocks)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"20 {{'/etc/motd': b'hello'}} {machine.heap.live_blocks}\n"
+
+
+def test_missing_host_functions_are_named(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
+    machine = _prepared(make_machine, target)
+    with machine.snapshot() as snapshot:
+        snapshot.save(tmp_path / "file")
+    with pytest.raises(SnapshotFileError, match="my_host_function"):
+        Machine.from_snapshot(tmp_path / "file")
+    with pytest.raises(SnapshotError, match="closed"):
+        snapshot.save(tmp_path / "other")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A file of a machine with a library."""
+    path = tmp_path_factory.mktemp("saved") / "file"
+    with Machine("riscv64") as machine:
+        machine.load(fixture("riscv64", "libcuser"))
+        machine.snapshot().save(path)
+    return path.read_bytes()
+
+
+def _refused(content: bytes, path: Path) -> str:
+    path.write_bytes(content)
+    with pytest.raises(SnapshotFileError) as refused:
+        Machine.from_snapshot(path).close()
+    assert str(path) in str(refused.value)
+    return str(refused.value)
+
+
+def test_damaged_files_are_refused(saved: bytes, tmp_path: Path) -> None:
+    chance = random.Random(7)
+    path = tmp_path / "file"
+    for size in (0, 5, 40, 200, len(saved) // 2, len(saved) - 1):
+        _refused(saved[:size], path)
+    for place in [*range(0, 300, 23), *(chance.randrange(len(saved)) for _ in range(20))]:
+        changed = bytearray(saved)
+        changed[place] ^= 1 << chance.randrange(8)
+        _refused(bytes(changed), path)
+    assert "format" in _refused(b"\x7fELF" + bytes(100), path)
+
+
+def test_other_versions_and_engines_are_refused(saved: bytes, tmp_path: Path) -> None:
+    magic, header, body = saved.split(b"\n", 2)
+    for name, value in (("version", "0.0.0"), ("engine", "unicorn 1.0.0"), ("arch", "vax"), ("records", 10**30)):
+        other = json.dumps({**json.loads(header), name: value}).encode()
+        _refused(b"\n".join((magic, other, body)), tmp_path / "file")
+
+
+def test_forged_files_are_refused(saved: bytes, tmp_path: Path) -> None:
+    """Files with a right checksum whose records say something else: refused, or a machine like any other."""
+
+    chance = random.Random(3)
+    _, header, body = saved.split(b"\n", 2)
+    size = json.loads(header)["records"]
+    text, content = (zlib.decompress(part) for part in (body[:size], body[size:]))
+    numbers = range(len(json.loads(text)["records"]))
+    bad = (["x", "os.system"], ["c", "os", "system"], ["o", "os", "_wrap_close", {}], ["p", [0], [], []], [], 5)
+    path, refused = tmp_path / "file", 0
+    for _ in range(60):
+        forged = json.loads(text)
+        for _ in range(3):
+            one, other = chance.choice(numbers), chance.choice(numbers)
+            forged["records"][one] = chance.choice((forged["records"][other], *bad))
+        path.write_bytes(assembled(json.loads(header), json.dumps(forged).encode(), content))
+        try:
+            Machine.from_snapshot(path).close(run_destructors=False)
+        except SnapshotFileError:
+            refused += 1
+    assert refused > 30
+
+
+def test_what_no_file_can_hold_is_named(tmp_path: Path) -> None:
+    class Strange:
+        pass
+
+    with Machine("riscv64") as machine:
+        machine.libc.files["/x"] = Strange()  # type: ignore[assignment]
+        with machine.snapshot() as snapshot, pytest.raises(SnapshotFileError, match="Strange"):
+            snapshot.save(tmp_path / "file")
+        machine.libc.files.clear()
