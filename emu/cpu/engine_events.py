@@ -48,6 +48,8 @@ class ObservedCpu(Protocol):
 class EngineEvents:
     """Implements `emu.cpu.events.Events` but for what each engine does in its own way (the abstract methods)."""
 
+    _reach = 0  #: bytes that an access may extend into a closed page without a fault
+
     def __init__(self, cpu: ObservedCpu, address_mask: int) -> None:
         self._cpu, self._mask = cpu, address_mask
         self.active = False  #: whether anything is asked for: `Cpu.run` looks at it
@@ -134,7 +136,8 @@ class EngineEvents:
         self._update()
 
     def pass_over(self, pc: int) -> None:
-        self._over = pc & self._mask
+        if self.active:  # otherwise the next run does not come here, and would not forget it
+            self._over = pc & self._mask
 
     # ---------------------------------------------------------------- watched memory
 
@@ -155,7 +158,8 @@ class EngineEvents:
         wanted: dict[int, Protection] = {}
         for watch in self._watches:
             lost = (Protection.R | Protection.W) if watch.read else Protection.W
-            for page in range(watch.address & -PAGE_SIZE, watch.address + watch.size, PAGE_SIZE):
+            # An access that begins on the page before faults there or, on Unicorn, nowhere.
+            for page in range(watch.address - self._reach & -PAGE_SIZE, watch.address + watch.size, PAGE_SIZE):
                 wanted[page] = wanted.get(page, Protection.NONE) | lost
         before, self._guards = self._guards, wanted
         for page in before.keys() | wanted.keys():
@@ -346,6 +350,11 @@ class EngineEvents:
     @abstractmethod
     def _step_noting(self, pc: int, timeout: float) -> tuple[Stop, list[RawAccess]]:
         """Run one instruction; return its accesses too."""
+
+    def closing(self) -> None:
+        """The CPU is being closed: end all recordings."""
+        for recording in list(self._recordings):
+            recording.close()
 
     def _begins(self, pc: int) -> None:
         """A run begins: for the recordings."""

@@ -383,4 +383,6 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
         """
         if self._running:
             raise MachineInUse("the guest is running on this CPU: it cannot be closed")
+        if self._observed is not None:
+            self._observed.closing()
         self._engine_here = self._host = None  # type: ignore[assignment]

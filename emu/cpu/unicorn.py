@@ -380,6 +380,8 @@ class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
         """
         if self._running:
             raise MachineInUse("the guest is running on this CPU: it cannot be closed")
+        if self._observed is not None and self._free.alive:
+            self._observed.closing()
         self._free()
         # Calling the freed engine would crash; all calls go through one of these.
         self._handle = self._begin = self._slots = self._batches = self._pages = cast(Any, Closed())

@@ -102,6 +102,8 @@ class _Recording:
 class UnicornEvents(EngineEvents):
     """`Events` of a UnicornCpu."""
 
+    _reach = 7  # accesses of more than 8 bytes are made in parts
+
     def __init__(self, cpu: HookedCpu, address_mask: int) -> None:
         super().__init__(cpu, address_mask)
         self._engine = cpu
@@ -185,6 +187,11 @@ class UnicornEvents(EngineEvents):
         self._dirty = True
         self._update()
         return log
+
+    def closing(self) -> None:
+        super().closing()
+        self._hooks.clear()
+        self._entry_hook = None
 
     def end(self, log: _Recording) -> None:
         """A recording is closed."""
