@@ -66,13 +66,14 @@ class Execution:
                     stop = self._piece(max_instructions - done if max_instructions else 0, left)
                 finally:
                     done += self._ran
-                if stop.reason in _GOING_ON:
+                reason = stop.reason
+                if reason is StopReason.INSTRUCTION_LIMIT or reason is StopReason.BLOCK:
                     self.pc = profile.continuation(stop)
-                elif stop.reason is StopReason.WAIT:
+                elif reason is StopReason.WAIT:
                     self._wait(stop)
                     done += 1
                 else:
-                    after = None if stop.reason in _ENDS else profile.stopped(stop)
+                    after = None if reason in _ENDS else profile.stopped(stop)
                     if after is None:
                         self.pc = profile.continuation(stop)
                         return stop
@@ -152,7 +153,5 @@ class Execution:
         profile.changed = True
 
 
-#: After these a run continues where it was.
-_GOING_ON = frozenset({StopReason.INSTRUCTION_LIMIT, StopReason.BLOCK})
 #: These are for the caller.
 _ENDS = EVENTS | {StopReason.TRAP, StopReason.TIMEOUT}

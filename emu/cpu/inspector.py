@@ -15,8 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from emu.cpu.finders import FINDERS
-from emu.cpu.misrun import Guest, Misrun, Outcome
+from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
 from emu.cpu.stop_hook import StopRequest
 from relink.errors import AddressSpaceError, GuestAccessError
 from relink.records import dataclass
@@ -51,10 +50,12 @@ class Verdict:
 
 
 class Inspector:
-    """Inspects the code of one engine. `read(address, size)` returns guest bytes or raises AddressSpaceError."""
+    """Inspects the code of one engine with `find`. `read(address, size)` returns guest bytes or raises
+    AddressSpaceError. Bits of an address below `align` are not part of it.
+    """
 
-    def __init__(self, arch: str, engine: Engine, read: Callable[[int, int], bytes]) -> None:
-        self._find = FINDERS[arch]
+    def __init__(self, find: Finder, engine: Engine, read: Callable[[int, int], bytes], *, align: int = 1) -> None:
+        self._find, self._align = find, align
         self._engine, self._read = engine, read
         self._known: set[int] = set()  #: start addresses of runs that were inspected
         self._hooked: set[int] = set()
@@ -62,6 +63,7 @@ class Inspector:
 
     def begin(self, pc: int) -> None:
         """Inspect the first block of a run. Called outside of runs."""
+        pc -= pc % self._align
         if pc in self._known:
             return
         code = self._fetch(pc, _PAGE - pc % _PAGE + _LONGEST)  # an instruction may go on in the next page

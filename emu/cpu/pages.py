@@ -105,6 +105,10 @@ class PageMap:
                 piece.memory[address - piece.start : end - piece.start] = data
                 return [(piece, address, end)]  # the usual case
         source = memoryview(data).cast("B")
+        piece, end = self.at(address), address + len(source)
+        if piece is not None and end <= piece.end and piece.protection & needed == needed and end > address:
+            piece.memory[address - piece.start : end - piece.start] = source  # the usual case
+            return [(piece, address, end)]
         written = self._accessible(address, len(source), needed, write=True)
         for piece, low, high in written:
             piece.memory[low - piece.start : high - piece.start] = source[low - address : high - address]

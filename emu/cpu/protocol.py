@@ -23,6 +23,7 @@ from relink.memory.address_space import Protection
 
 if TYPE_CHECKING:
     from emu.cpu.events import Events
+    from emu.cpu.misrun import Finder
 
 __all__ = [
     "EVENTS", "Cpu", "CpuContext", "DeviceCpu", "DevicePort", "NoDevice", "Protection", "Stop", "StopReason",
@@ -284,6 +285,12 @@ class DeviceCpu(Cpu, Protocol):
 
     def map_device(self, address: int, size: int, port: DevicePort) -> None:
         """Let `port` answer accesses to whole pages. Raises AddressSpaceError for overlap."""
+
+    def inspect(self, find: Finder) -> None:
+        """Have `find` look at each block of code before it first runs (see `emu.cpu.inspector`)."""
+
+    def inspect_again(self) -> None:
+        """What `find` looks for has changed. Not in an access."""
 
     def answer(self, value: int) -> None:
         """The result of the access in `deferred`."""

@@ -285,7 +285,8 @@ class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
             return stop
         address, number = self._seen.address(), self._seen.exception()
         if number is not None:
-            overshoot = self._isa.overshoot(number, self._before(pc, 2), bool(self._thumb_bit()))
+            before = self._before(pc, 2) if self._isa.constants == "x86" else b""
+            overshoot = self._isa.overshoot(number, before, bool(self._thumb_bit()))
             stop = Stop(self._isa.exceptions.get(number, StopReason.EXCEPTION), self._rewind(pc, overshoot))
         elif status == BLOCK_ENDED:
             stop = Stop(StopReason.BLOCK, pc)

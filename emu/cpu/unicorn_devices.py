@@ -20,12 +20,15 @@ from __future__ import annotations
 import ctypes
 import sys
 import weakref
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from emu.cpu import unicorn_api as api
+from emu.cpu.inspector import Inspector
 from emu.cpu.limit_hooks import LimitHooks
+from emu.cpu.misrun import Finder
 from emu.cpu.pages import PAGE_SIZE
 from emu.cpu.protocol import Access, Deferred, DevicePort, NoDevice, Stop, StopReason
 from emu.cpu.stop_hook import AccessPlace, StopRequest, access_hook, stop_hook
@@ -188,6 +191,22 @@ class UnicornDevices(UnicornStops):
         kinds, hook = api.uc.UC_HOOK_MEM_READ | api.uc.UC_HOOK_MEM_WRITE, ctypes.c_void_p(access_hook())
         last = address + size - 1
         api.add_hook(self._handle, kinds, hook, ctypes.byref(self._windows.place), place=(address, last))
+
+    def inspect(self, find: Finder) -> None:
+        """See `DeviceCpu.inspect`."""
+        hook = self._need_hook("an inspection of code")
+        if self._watched is None:
+            self._watched = api.Watched(self._handle, hook)
+        self._inspector = Inspector(find, self._watched, self.read, align=2 if self._interworking else 1)
+
+    def inspect_again(self) -> None:
+        if self._inspector is not None:
+            self._inspector.forget(0, 1 << 64)
+        self.drop_all_translations()
+
+    @abstractmethod
+    def drop_all_translations(self) -> None:
+        """Have all code translated again."""
 
     def _hook_instruction(self, address: int) -> StopRequest:
         request = api.stop_request()

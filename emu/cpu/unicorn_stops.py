@@ -21,6 +21,7 @@ from emu.cpu.unicorn_isas import UnicornIsa
 from emu.cpu.unicorn_registers import UnicornRegisters
 from emu.cpu.watchdog import WATCHDOG, Watch
 from relink.errors import AddressSpaceError, MachineError
+from relink.records import replace
 
 if TYPE_CHECKING:
     from emu.cpu.unicorn_events import UnicornEvents
@@ -75,7 +76,7 @@ class UnicornStops(UnicornRegisters):
         WATCHDOG.add(self._watch)
         if self.arch in FINDERS:
             self._watched = api.Watched(self._handle, address)
-            self._inspector = Inspector(self.arch, self._watched, self.read)
+            self._inspector = Inspector(FINDERS[self.arch], self._watched, self.read)
 
     def _enter(self, pc: int) -> tuple[int, int]:
         """Run across stops that do not affect the guest; return Unicorn's status and the pc.
@@ -100,7 +101,7 @@ class UnicornStops(UnicornRegisters):
                     return status, stopped_at
                 verdict = self._verdict(watched, stopped_at)
                 if verdict.refused:
-                    return REFUSED, verdict.pc
+                    return REFUSED, verdict.pc & ~self._thumb_bit()
                 if self.stops_at_blocks and stopped_at != self._begin.value & ~1:
                     return BLOCK_ENDED, verdict.pc & ~self._thumb_bit()
                 pc, looked = verdict.pc, verdict.looked
@@ -206,7 +207,7 @@ class UnicornStops(UnicornRegisters):
             observed.ran_outside(pc, verdict.pc - pc)
         if meter is not None and self._look.budget and verdict.pc != pc:
             meter.ran_one()
-        return verdict
+        return replace(verdict, pc=verdict.pc | thumb) if thumb else verdict
 
     def _learn(self, pc: int, size: int) -> None:
         """Add the block before which the engine stopped to the meter."""

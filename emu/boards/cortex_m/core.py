@@ -28,3 +28,6 @@ class Core(Protocol):
 
     def pend(self, exception: int) -> None:
         """Make an exception pending."""
+
+    def watch_instructions(self, *, divide_traps: bool | None = None, floats: bool | None = None) -> None:
+        """CCR.DIV_0_TRP or CPACR has been written."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from emu.boards.cortex_m import nvic as n
 from emu.boards.cortex_m.faults import Fault, Faults, fault_of
 from emu.boards.cortex_m.frames import Frames, Pushed
+from emu.boards.cortex_m.inspection import Inspection
 from emu.boards.cortex_m.model import ALIASES, MODELS, CortexModel
 from emu.boards.cortex_m.nvic import LOWEST, Nvic, name_of
 from emu.boards.cortex_m.semihosting import BREAKPOINT, Semihosting
@@ -94,6 +95,27 @@ class CortexM:
         self.event = False  #: the event register of WFE
         self._waits_for_event = False
         self.faults = Faults()
+        self.inspection = Inspection(
+            self._event, has_fpu=model.has_fpu, baseline=model.architecture == "v8-M baseline"
+        )
+        self._inspect_again = False
+
+    def _event(self) -> None:
+        """SEV."""
+        self.event = True
+
+    def watch_instructions(self, *, divide_traps: bool | None = None, floats: bool | None = None) -> None:
+        """CCR.DIV_0_TRP or CPACR has been written."""
+        inspection = self.inspection
+        before = inspection.divide_traps, inspection.floats_enabled
+        if divide_traps is not None:
+            inspection.divide_traps = divide_traps
+        if floats is not None:
+            inspection.floats_enabled = floats
+        if before != (inspection.divide_traps, inspection.floats_enabled):
+            self._inspect_again = self.changed = True
+            if self.cpu.in_access:
+                self.cpu.pause()
 
     def devices(self) -> Mapping[int, Device]:
         found: dict[int, Device] = {SYSTEM_CONTROL: self.system}
@@ -112,6 +134,7 @@ class CortexM:
             self.semihosting.stop = stop
         self.cpu, self.memory, self.clock = cpu, memory, clock
         self.frames = Frames(cpu, self.cortex.has_fpu)
+        cpu.inspect(self.inspection.find)
 
     def check_firmware(self, firmware: Firmware) -> None:
         if firmware.arch not in (None, "arm"):
@@ -143,10 +166,15 @@ class CortexM:
             raise FirmwareError(
                 f"the reset vector at {self.vectors + 4:#x} is {entry:#x}, not an address in Thumb code"
             )
-        return self.start(entry, stack)
+        return self._begin(entry, stack)
 
     def start(self, entry: int, stack: int) -> int:
-        """A reset without a vector table."""
+        """A reset without a vector table, with the FPU enabled, as a debugger does for its programs."""
+        if self.cortex.has_fpu:
+            self.system.write(0xD88, 4, 0xF << 20)  # CPACR
+        return self._begin(entry, stack)
+
+    def _begin(self, entry: int, stack: int) -> int:
         self.nvic.reset()
         self.faults.clear()
         self.frames.reset(stack & ~3)
@@ -179,6 +207,11 @@ class CortexM:
 
     def interrupts(self) -> Interrupts:
         nvic = self.nvic
+        if self._inspect_again and not self.cpu.in_access:
+            self._inspect_again = False
+            self.cpu.inspect_again()
+        if not nvic.pending:
+            return Interrupts.NONE
         best = nvic.most_urgent() if self.started else None
         if best is None:
             return Interrupts.NONE
@@ -237,9 +270,9 @@ class CortexM:
         if not self.started:
             return None
         if stop.reason in (StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED) and stop.pc >= 0xF000_0000:
-            exception = self.frames.exception_number()
-            if exception:
-                return self._return(exception, stop.pc | self.frames.thumb())
+            xpsr = self.cpu.read_register("xpsr")
+            if xpsr & 0x1FF:
+                return self._return(xpsr & 0x1FF, stop.pc | xpsr >> 24 & 1)
         if stop.reason is StopReason.SYSCALL:
             return self._synchronous(n.SVCALL, stop.pc + 2)
         console = self.semihosting if stop.reason is StopReason.BREAKPOINT else None
@@ -340,8 +373,8 @@ class CortexM:
     # ------------------------------------------------------------ waiting, places
 
     def wakes(self) -> bool:
-        if self._waits_for_event and (self.event or self.clock.next is None):
-            self.event = False  # SEV is not noticed; WFE may end at any time, so it does where nothing else would
+        if self._waits_for_event and self.event:
+            self.event = False
             return True
         best = self.nvic.most_urgent()
         if best is None or not self.started:

@@ -88,6 +88,8 @@ def fault_of(stop: Stop, model: CortexModel, memory: Memory, *, thumb: bool) -> 
     fault = _mainline_fault(stop, memory, thumb)
     if fault is None or model.is_mainline:
         return fault
+    if fault.status == "DIVBYZERO" and model.architecture == "v6-M":  # which has no divisions
+        return Fault(n.HARD_FAULT, "UNDEFINSTR")
     return Fault(n.HARD_FAULT, fault.status, fault.address)  # v6-M and v8-M baseline have no others
 
 
@@ -106,14 +108,16 @@ def _mainline_fault(stop: Stop, memory: Memory, thumb: bool) -> Fault | None:
     if reason is StopReason.BREAKPOINT:
         return Fault(n.HARD_FAULT, "DEBUGEVT")
     if reason is StopReason.INVALID_INSTRUCTION:
-        return Fault(n.USAGE_FAULT, "NOCP" if _is_coprocessor(stop.pc, memory) else "UNDEFINSTR")
+        return Fault(n.USAGE_FAULT, _refused(stop.pc, memory))
     return None
 
 
-def _is_coprocessor(pc: int, memory: Memory) -> bool:
-    """Whether the instruction is one of a coprocessor: 1110 11.. or 1111 11.. in its first halfword."""
+def _refused(pc: int, memory: Memory) -> str:
+    """The fault of an instruction that the CPU does not run, by its first halfword."""
     try:
         first = memory.read_uint(pc, 2)
     except AddressSpaceError:
-        return False
-    return first & 0xEC00 == 0xEC00
+        return "UNDEFINSTR"
+    if first & 0xEC00 == 0xEC00:  # 1110 11.. and 1111 11..: coprocessors, floating point among them
+        return "NOCP"
+    return "DIVBYZERO" if first & 0xFFD0 == 0xFB90 else "UNDEFINSTR"

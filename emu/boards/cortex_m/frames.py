@@ -23,6 +23,7 @@ _ALIGNED = 1 << 9  #: of a stacked xPSR: 4 bytes of padding are above the frame
 _FRAME = ("r0", "r1", "r2", "r3", "r12", "lr")
 _STATE = (*_FRAME, "sp", "xpsr", "control")
 _MASKS = ("primask", "basepri", "faultmask")
+_MASKED_STATE = ("xpsr", "control", *_MASKS)
 _BASIC, _EXTENDED = 0x20, 0x68  #: bytes of a frame without and with floating-point registers
 _PACK = {count: struct.Struct(f"<{count}I").pack for count in (8, 26)}
 _UNPACK = {False: struct.Struct("<8I").unpack, True: struct.Struct("<26I").unpack}
@@ -74,9 +75,9 @@ class Frames:
     def masks(self) -> list[int]:
         """PRIMASK, BASEPRI, FAULTMASK."""
         cpu = self._cpu
-        xpsr, control = cpu.read_registers(("xpsr", "control"))
+        xpsr, control, *masks = cpu.read_registers(_MASKED_STATE)
         if not control & NPRIV or xpsr & 0x1FF:
-            return cpu.read_registers(_MASKS)
+            return masks
         cpu.write_register("xpsr", xpsr | 1)
         masks = cpu.read_registers(_MASKS)
         cpu.write_register("xpsr", xpsr)

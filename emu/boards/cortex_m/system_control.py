@@ -79,6 +79,7 @@ class SystemControl(Device):
 
     def reset(self) -> None:
         self._load_defaults()
+        self._cpu.watch_instructions(divide_traps=False, floats=False)
         self.systick.reset()
 
     @property
@@ -196,6 +197,8 @@ class SystemControl(Device):
             self._write_interrupts(_ISPR + (value >> 5 & 15) * 4, 1 << (value & 31))
         elif offset in _PLAIN:
             self._plain[offset] = value
+            if offset == _CPACR:
+                self._cpu.watch_instructions(floats=value >> 20 & 3 != 0)
 
     # ------------------------------------------------------------ NVIC
 
@@ -256,6 +259,7 @@ class SystemControl(Device):
             if value & bit:
                 raise NotModelled(f"{name} is not modelled")
         self._ccr = value & 0x7_011B | _CCR_STKALIGN
+        self._cpu.watch_instructions(divide_traps=bool(value & _CCR_DIVIDE))
 
     def _handler_state(self) -> int:
         """SHCSR."""
