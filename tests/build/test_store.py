@@ -1,0 +1,126 @@
+"""Built libraries are kept by what went into them, and a build that ends badly leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from emu.build.build import build
+from emu.build.compilers import Compiler, find
+from emu.build.errors import CompilerFailed
+from emu.build.inputs import Inputs, listed
+from emu.build.recipe import Recipe
+from emu.build.store import Store
+from emu.build.targets import TARGETS
+
+NOTHING = Inputs({}, (), (), ())
+KILLED = """
+import sys, time
+from pathlib import Path
+from emu.build.inputs import Inputs
+from emu.build.store import Store
+
+def stuck(folder):
+    (folder / "own.so").write_bytes(b"half")
+    print("building", flush=True)
+    time.sleep(60)
+
+Store(Path(sys.argv[1])).get("key", stuck)
+"""
+
+
+@pytest.fixture
+def compiler() -> Compiler:
+    pytest.importorskip("ziglang", reason="libraries are built with the ziglang wheel")
+    return find(TARGETS["riscv32"], "zig")
+
+
+def test_a_build_that_was_killed_holds_no_lock_and_is_not_used(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", KILLED, str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"building\n"
+        process.send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    found = Store(tmp_path).get("key", lambda folder: (folder / "own.so").write_bytes(b"whole") and NOTHING)
+    assert time.monotonic() - began < 10
+    assert (found / "own.so").read_bytes() == b"whole"
+    assert Store(tmp_path).get("key", lambda folder: pytest.fail("built twice")) == found
+
+
+def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fail(folder: Path) -> Inputs:
+        (folder / "own.so").write_bytes(b"half")
+        raise CompilerFailed("arm", ["cc", "a b.c"], "error: no\n")
+
+    for _ in range(2):
+        with pytest.raises(CompilerFailed, match=r"for arm this command failed:\n  cc 'a b.c'\nerror: no$"):
+            Store(tmp_path).get("key", fail)
+    assert [path.name for path in tmp_path.glob("??/key/*")] == ["lock"]
+
+
+def test_what_nobody_used_for_a_month_is_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    old, new = (store.get(key, lambda folder: NOTHING) for key in ("old", "new"))
+    os.utime(old.parent, (0, time.time() - 40 * 24 * 3600))
+    store.trim()
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_headers_that_appear_and_change_are_noticed(tmp_path: Path, compiler: Compiler) -> None:
+    first, second = tmp_path / "first", tmp_path / "second  #2"
+    for folder in (first, second):
+        folder.mkdir()
+    source = tmp_path / "a $b.c"
+    source.write_text("#include <which.h>\nint which(void) { return WHICH; }\n")
+    (second / "which.h").write_text("#define WHICH 2\n")
+    recipe = Recipe("own", (source,), tmp_path, include=(first, second))
+    store = Store(tmp_path / "cache")
+
+    def built() -> Path:
+        time.sleep(0.02)  # a file that changes while it is compiled is not relied upon
+        return build(recipe, compiler, store)[0]
+
+    results = [built(), built()]
+    (first / "which.h").write_text("#define WHICH 1\n")
+    results += [built(), built()]
+    (first / "which.h").write_text("#define WHICH 3\n")
+    results += [built()]
+    (first / "which.h").unlink()
+    results += [built()]
+    assert [results.index(each) for each in results] == [0, 0, 2, 2, 4, 0]
+
+
+def test_data_that_assembly_includes_is_read_anew(tmp_path: Path, compiler: Compiler) -> None:
+    (tmp_path / "data").write_bytes(b"1")
+    source = tmp_path / "data.s"
+    source.write_text('.data\n.globl data\ndata: .incbin "data"\n')
+    store = Store(tmp_path / "cache")
+    contents = []
+    for content in (b"first", b"other"):
+        (tmp_path / "data").write_bytes(content)
+        contents.append(build(Recipe("own", (source,), tmp_path), compiler, store)[0].read_bytes())
+    assert b"first" in contents[0]
+    assert b"other" in contents[1]
+
+
+def test_files_that_options_name_are_inputs(tmp_path: Path, compiler: Compiler) -> None:
+    source, script = tmp_path / "own.c", tmp_path / "own.map"
+    source.write_text("int kept(void) { return 1; }\nint hidden(void) { return 2; }\n")
+    recipe = Recipe("own", (source,), tmp_path, ldflags=("-Wl,--version-script=own.map",))
+    store = Store(tmp_path / "cache")
+    script.write_text("{ global: kept; local: *; };")
+    first = build(recipe, compiler, store)
+    script.write_text("{ global: *; };")
+    assert build(recipe, compiler, store) != first
+
+
+def test_the_make_rules_of_compilers_are_read() -> None:
+    rule = "/c/0-a.o: /s/a\\ b.c \\\n  /s/c\\#d.h /s/e$$f.h \\\n /s/ü.h\n"
+    assert listed(rule) == ["/s/a b.c", "/s/c#d.h", "/s/e$f.h", "/s/ü.h"]
