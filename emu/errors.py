@@ -115,6 +115,13 @@ class ConstructorFault(MachineError):
         super().__init__(f"{image}: constructor {function} failed: {cause}")
 
 
+class DebuggerKilled(MachineError):
+    """The debugger ended the call (`kill`)."""
+
+    def __init__(self) -> None:
+        super().__init__("the debugger ended the call")
+
+
 class PatchError(MachineError):
     """A function cannot be replaced, or restored, as requested."""
 

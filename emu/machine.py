@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from emu.calls.prototypes import Prototype
+from emu.debugged import DebuggedGuest
 from emu.errors import CallError, Frame
 from emu.handles import TypedGuest
 from emu.host.symbols import Symbols, SymbolValue
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 DEFAULT_STACK_SIZE = 8 << 20  #: bytes, as on Linux
 
 
-class Machine(PatchedGuest, ObservedGuest, SnapshotGuest, TypedGuest):
+class Machine(DebuggedGuest, PatchedGuest, ObservedGuest, SnapshotGuest, TypedGuest):
     """One emulated machine with its loaded images.
 
     `arch` is any name `relink.arch.architecture` knows. `os` is the personality; the default is

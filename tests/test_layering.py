@@ -97,6 +97,7 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("observed",),
         ("snapshot",),
         ("patched",),
+        ("debugged",),
         ("machine",),
         ("boards",),
         ("differential",),

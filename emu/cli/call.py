@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from emu.calls.declared import missing_debug_file
@@ -86,11 +87,13 @@ def run(
     prototypes: Sequence[str],
     *,
     audit: bool = False,
+    debug_port: int | None = None,
     as_json: bool,
 ) -> None:
     """Load `name` and make the calls; print each result at once. Raises RelinkError and Usage.
 
-    With `audit`, slots are bound lazily, and the first calls are listed on standard error at the end.
+    With `audit`, slots are bound lazily, and the first calls are listed on standard error at the end. With
+    `debug_port`, the calls wait for GDB on that port.
     """
     arch = target.of(name, search)
     calls = [_parse(text) for text in texts]
@@ -106,7 +109,11 @@ def run(
             machine.libc.stderr.tee = GuestOutput(sys.stderr.buffer, machine.runner.check_budget).write
         library = loading.load(machine, name, search, [name for call in calls for name in _names(call)])
         done = []
-        with observing.observed(machine):
+        with ExitStack() as around:
+            around.enter_context(observing.observed(machine))
+            if debug_port is not None:
+                debugger = around.enter_context(machine.debug(port=debug_port))
+                print(f"waiting for GDB: {debugger.command}", file=sys.stderr, flush=True)
             for call in calls:
                 called = _make(machine, library, call, given)
                 done.append(called)

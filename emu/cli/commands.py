@@ -82,6 +82,27 @@ def call(
     )
 
 
+@command()
+def debug(
+    library: Library,
+    target: Target,
+    search: Search,
+    loading: Loading,
+    observing: Observing,
+    output: Output,
+    expressions: Annotated[list[str], Argument(metavar="CALL...", help="Calls to make, as for `call`.")],
+    prototype: Annotated[
+        list[str] | None, Option("--prototype", "-p", metavar="C", help="C prototype of the functions.")
+    ] = None,
+    port: Annotated[int, Option("--port", min=0, max=65535, help="Port of the loopback interface; 0: any.")] = 0,
+) -> None:
+    """Make calls of a library under GDB, which connects to a port of this host: see docs/debugging.md."""
+    from emu.cli import call
+
+    given = prototype or []
+    call.run(target, search, loading, observing, library, expressions, given, debug_port=port, as_json=output.json)
+
+
 # Everything after the program's name is passed to the program, including options.
 @command("run", options_anywhere=False)
 def run_program(

@@ -30,6 +30,7 @@ from emu.isa.spec import (
     DwarfRegisters,
     FloatEnvironment,
     FrameTables,
+    Gdb,
     Helpers,
     Ifunc,
     IfuncArgument,
@@ -42,6 +43,7 @@ from emu.isa.spec import (
     Tcb,
     Unwinding,
     dwarf_numbers,
+    gdb_registers,
 )
 from emu.isa.struct_stat import GENERIC
 from relink.arch import FloatAbi
@@ -185,4 +187,19 @@ AARCH64 = Isa(
         ),
     ),
     tcb=Tcb(self_pointers=(), stack_guard=None),
+    gdb=Gdb(
+        "aarch64",
+        {
+            "org.gnu.gdb.aarch64.core": (
+                *gdb_registers(numbered("x", 31), 64),
+                *gdb_registers("sp", 64, "data_ptr"),
+                *gdb_registers("pc", 64, "code_ptr"),
+                *gdb_registers("cpsr", 32, cpu="pstate"),
+            ),
+            "org.gnu.gdb.aarch64.fpu": (
+                *gdb_registers(numbered("v", 32), 128, "uint128"),
+                *gdb_registers("fpsr fpcr", 32),
+            ),
+        },
+    ),
 )

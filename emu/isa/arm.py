@@ -29,6 +29,7 @@ from emu.isa.spec import (
     DwarfRegisters,
     FloatEnvironment,
     FrameTables,
+    Gdb,
     Helpers,
     Ifunc,
     InstructionSet,
@@ -40,6 +41,7 @@ from emu.isa.spec import (
     Tcb,
     Unwinding,
     dwarf_numbers,
+    gdb_registers,
 )
 from emu.isa.struct_stat import OLD_32, StructStat, time64
 from relink.arch import FloatAbi
@@ -185,4 +187,20 @@ ARM = Isa(
         ),
     ),
     tcb=Tcb(self_pointers=(), stack_guard=None),
+    gdb=Gdb(
+        "arm",
+        {
+            "org.gnu.gdb.arm.core": (
+                *gdb_registers(numbered("r", 13), 32, "uint32"),
+                *gdb_registers("sp", 32, "data_ptr"),
+                *gdb_registers("lr", 32),
+                *gdb_registers("pc", 32, "code_ptr"),
+                *gdb_registers("cpsr", 32),
+            ),
+            "org.gnu.gdb.arm.vfp": (
+                *gdb_registers(numbered("d", 32), 64, "ieee_double"),
+                *gdb_registers("fpscr", 32),
+            ),
+        },
+    ),
 )

@@ -26,6 +26,7 @@ from emu.isa.spec import (
     DwarfRegisters,
     FloatEnvironment,
     FrameTables,
+    Gdb,
     Helpers,
     Ifunc,
     InstructionSet,
@@ -38,6 +39,7 @@ from emu.isa.spec import (
     Tcb,
     Unwinding,
     dwarf_numbers,
+    gdb_registers,
 )
 from emu.isa.struct_stat import OLD_32, StructStat, time64
 from emu.isa.x86_64 import HWCAP
@@ -173,4 +175,25 @@ I386 = Isa(
     ),
     # The head of glibc's tcbhead_t (sysdeps/i386/nptl/tls.h).
     tcb=Tcb(self_pointers=(0x0, 0x8), stack_guard=0x14),
+    gdb=Gdb(
+        "i386",
+        {
+            "org.gnu.gdb.i386.core": (
+                *gdb_registers("eax ecx edx ebx", 32),
+                *gdb_registers("esp ebp", 32, "data_ptr"),
+                *gdb_registers("esi edi", 32),
+                *gdb_registers("eip", 32, "code_ptr", "pc"),
+                *gdb_registers("eflags", 32),
+                *gdb_registers("cs ss ds es fs gs", 32, cpu=None),
+                *gdb_registers(numbered("st", 8), 80, "i387_ext"),
+                *gdb_registers("fctrl fstat ftag", 32, cpu="fpcw fpsw fptag"),
+                *gdb_registers("fiseg fioff foseg fooff fop", 32, cpu=None),
+            ),
+            "org.gnu.gdb.i386.sse": (
+                *gdb_registers(numbered("xmm", 8), 128, "uint128"),
+                *gdb_registers("mxcsr", 32),
+            ),
+            "org.gnu.gdb.i386.linux": gdb_registers("orig_eax", 32, cpu=None),
+        },
+    ),
 )

@@ -24,6 +24,7 @@ from emu.isa.spec import (
     DwarfRegisters,
     FloatEnvironment,
     FrameTables,
+    Gdb,
     Ifunc,
     InstructionSet,
     Isa,
@@ -34,6 +35,7 @@ from emu.isa.spec import (
     Tcb,
     Unwinding,
     dwarf_numbers,
+    gdb_registers,
 )
 from emu.isa.struct_stat import GENERIC
 from relink.arch import FloatAbi
@@ -162,4 +164,20 @@ LOONGARCH64 = Isa(
         ),
     ),
     tcb=Tcb(self_pointers=(), stack_guard=None),
+    gdb=Gdb(
+        "loongarch64",
+        {
+            "org.gnu.gdb.loongarch.base": (
+                *gdb_registers(numbered("r", 32), 64, "uint64"),
+                *gdb_registers("orig_a0", 64, "uint64", None),
+                *gdb_registers("pc", 64, "code_ptr"),
+                *gdb_registers("badv", 64, "code_ptr", None),
+            ),
+            "org.gnu.gdb.loongarch.fpu": (
+                *gdb_registers(numbered("f", 32), 64, "ieee_double"),
+                *gdb_registers(numbered("fcc", 8), 8, "uint8"),
+                *gdb_registers("fcsr", 32, "uint32"),
+            ),
+        },
+    ),
 )

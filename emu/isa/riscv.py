@@ -28,6 +28,7 @@ from emu.isa.spec import (
     DwarfRegisters,
     FloatEnvironment,
     FrameTables,
+    Gdb,
     Ifunc,
     InstructionSet,
     Isa,
@@ -38,6 +39,7 @@ from emu.isa.spec import (
     Tcb,
     Unwinding,
     dwarf_numbers,
+    gdb_registers,
 )
 from emu.isa.struct_stat import GENERIC
 from relink.arch import FloatAbi
@@ -146,6 +148,31 @@ def _instruction_set(word: int) -> InstructionSet:
     )
 
 
+#: The psABI's names of the floating-point registers, in the order of their numbers.
+_GDB_FLOATS = (*numbered("ft", 8), "fs0", "fs1", *numbered("fa", 8), *numbered("fs", 10, 2), *numbered("ft", 4, 8))
+
+
+def _gdb(word: int) -> Gdb:
+    return Gdb(
+        f"riscv:rv{8 * word}",
+        {
+            "org.gnu.gdb.riscv.cpu": (
+                *gdb_registers("zero", 8 * word),
+                *gdb_registers("ra", 8 * word, "code_ptr"),
+                *gdb_registers("sp gp tp", 8 * word, "data_ptr"),
+                *gdb_registers("t0 t1 t2 fp s1", 8 * word, cpu="t0 t1 t2 s0 s1"),
+                *gdb_registers((*numbered("a", 8), *numbered("s", 10, 2), *numbered("t", 4, 3)), 8 * word),
+                *gdb_registers("pc", 8 * word, "code_ptr"),
+            ),
+            "org.gnu.gdb.riscv.fpu": (
+                *gdb_registers(_GDB_FLOATS, 64, "ieee_double", numbered("f", 32)),
+                *gdb_registers("fflags frm", 32, cpu=None),
+                *gdb_registers("fcsr", 32),
+            ),
+        },
+    )
+
+
 def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) -> Isa:
     convention = _convention(arch, word)
     return Isa(
@@ -183,6 +210,7 @@ def _isa(arch: str, word: int, table: SyscallTable, sonames: tuple[str, ...]) ->
             ),
         ),
         tcb=Tcb(self_pointers=(), stack_guard=None),
+        gdb=_gdb(word),
     )
 
 

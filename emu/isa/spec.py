@@ -168,6 +168,34 @@ class LibcAbi(NamedTuple):
     float_environment: FloatEnvironment
 
 
+class GdbRegister(NamedTuple):
+    """A register of GDB's."""
+
+    name: str
+    bits: int
+    type: str  #: in GDB's target descriptions
+    cpu: str | None  #: the CPU's name of it; None: the CPU does not have it, and it reads as zero
+
+
+def gdb_registers(
+    names: str | Iterable[str], bits: int, type: str = "int", cpu: str | Iterable[str] | None = ""
+) -> tuple[GdbRegister, ...]:
+    """Registers of one size and type. `cpu` are the CPU's names: "" for the same, None for none."""
+    names = names.split() if isinstance(names, str) else list(names)
+    if cpu is None:
+        known: Iterable[str | None] = [None] * len(names)
+    else:
+        known = (cpu.split() if isinstance(cpu, str) else list(cpu)) or names
+    return tuple(GdbRegister(name, bits, type, own) for name, own in zip(names, known, strict=True))
+
+
+class Gdb(NamedTuple):
+    """What GDB is told of the ISA: GDB manual, appendix "Target Descriptions", "Standard Target Features"."""
+
+    architecture: str  #: GDB's name
+    features: Mapping[str, tuple[GdbRegister, ...]]  #: registers by feature, in the order of their numbers
+
+
 class Tcb(NamedTuple):
     """Words at the thread pointer that compiled code reads directly. Offsets in bytes."""
 
@@ -194,6 +222,7 @@ class Isa:
     kernel: KernelAbi
     libc: LibcAbi
     tcb: Tcb
+    gdb: Gdb
 
     @property
     def data(self) -> DataModel:

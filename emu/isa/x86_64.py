@@ -29,6 +29,7 @@ from emu.isa.spec import (
     DwarfRegisters,
     FloatEnvironment,
     FrameTables,
+    Gdb,
     Helpers,
     Ifunc,
     InstructionSet,
@@ -40,6 +41,7 @@ from emu.isa.spec import (
     Tcb,
     Unwinding,
     dwarf_numbers,
+    gdb_registers,
 )
 from emu.isa.struct_stat import GENERIC
 from relink.arch import FloatAbi
@@ -182,4 +184,26 @@ X86_64 = Isa(
     ),
     # The head of glibc's tcbhead_t (sysdeps/x86_64/nptl/tls.h).
     tcb=Tcb(self_pointers=(0x0, 0x10), stack_guard=0x28),
+    gdb=Gdb(
+        "i386:x86-64",
+        {
+            "org.gnu.gdb.i386.core": (
+                *gdb_registers("rax rbx rcx rdx rsi rdi", 64),
+                *gdb_registers("rbp rsp", 64, "data_ptr"),
+                *gdb_registers(numbered("r", 8, 8), 64),
+                *gdb_registers("rip", 64, "code_ptr", "pc"),
+                *gdb_registers("eflags", 32, cpu="rflags"),
+                *gdb_registers("cs ss ds es fs gs", 32, cpu=None),
+                *gdb_registers(numbered("st", 8), 80, "i387_ext"),
+                *gdb_registers("fctrl fstat ftag", 32, cpu="fpcw fpsw fptag"),
+                *gdb_registers("fiseg fioff foseg fooff fop", 32, cpu=None),
+            ),
+            "org.gnu.gdb.i386.sse": (
+                *gdb_registers(numbered("xmm", 16), 128, "uint128"),
+                *gdb_registers("mxcsr", 32),
+            ),
+            "org.gnu.gdb.i386.linux": gdb_registers("orig_rax", 64, cpu=None),
+            "org.gnu.gdb.i386.segments": gdb_registers("fs_base gs_base", 64, cpu=("fs_base", "gs_base")),
+        },
+    ),
 )

@@ -94,7 +94,7 @@ class Runner:
         self.depth = 0  #: number of calls in progress
         self.in_host = False  #: during a call: whether a host function is running, which may call the guest
         self._user = RLock()  # held by the thread that uses the machine
-        self._execution, self._traps, self._stack = execution, traps, stack
+        self.execution, self._traps, self._stack = execution, traps, stack
         self._arch = self.convention_name = convention.arch
         self._frame = frame
         self._describe_fault = describe_fault
@@ -286,7 +286,7 @@ class Runner:
 
         Raises GuestFault, BudgetExceeded, and exceptions of trap handlers.
         """
-        run, traps, budget = self._execution.run, self._traps, self._budget
+        run, traps, budget = self.execution.run, self._traps, self._budget
         while True:
             if budget.bounded:
                 if budget.overdue:  # a short run may end before the engine checks the clock
@@ -295,7 +295,7 @@ class Runner:
                     raise self._stopped(Stop(StopReason.INSTRUCTION_LIMIT, pc))
                 stop = run(pc, max_instructions=budget.instructions, timeout=budget.seconds_left())
                 if budget.limit:
-                    budget.spend(self._execution.executed, on_host=0)
+                    budget.spend(self.execution.executed, on_host=0)
             else:
                 stop = run(pc)
             if stop.reason is StopReason.TRAP:

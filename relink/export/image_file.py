@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -44,18 +45,24 @@ class ImageFile:
         """The output sections by address; of an image without a script one for each segment."""
         if self.placed is not None:
             return sorted(self.placed.sections, key=lambda section: section.address)
-        found = []
-        for number, segment in enumerate(self.image.decoded.segments):
+        found: list[PlacedSection] = []
+        names: Counter[str] = Counter()
+        for segment in self.image.decoded.segments:
+            filled = (
+                ".text" if segment.flags & 1 else ".data" if segment.flags & 2 else ".rodata"
+            )  # GDB needs .text
             address = self.image.address_of(segment.vaddr)
             flags = SectionFlag.ALLOC | (segment.flags & 2 and SectionFlag.WRITE) | (segment.flags & 1) << 2
             for name, start, size in (
-                (f".load{number}", address, segment.filesz),
-                (f".zero{number}", address + segment.filesz, segment.memsz - segment.filesz),
+                (filled, address, segment.filesz),
+                (".bss", address + segment.filesz, segment.memsz - segment.filesz),
             ):
                 if size:
                     bits = start == address and segment.filesz > 0
                     align = max(segment.align, 1) if start % max(segment.align, 1) == 0 else 1
-                    found.append(PlacedSection(name, start, start, size, align, int(flags), bits, ""))
+                    full = f"{name}.{names[name]}" if names[name] else name
+                    names[name] += 1
+                    found.append(PlacedSection(full, start, start, size, align, int(flags), bits, ""))
         return found
 
     def chunks(self, format: str) -> list[Chunk]:

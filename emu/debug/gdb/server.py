@@ -1,0 +1,283 @@
+"""The debugger's session: it stops the guest, lets GDB look at it, and runs it on, or back.
+
+The guest runs in the thread that calls it, which answers GDB's packets at each stop. A call from Python is the
+unit of history: before it, a snapshot is taken; to go back, the call is abandoned, the machine returns to the
+snapshot, and the call is made again up to an earlier instruction. Host functions are called again then: what they
+do outside the machine happens again.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from emu.cpu.protocol import Stop, StopReason
+from emu.debug.gdb.commands import Commands, Resume, Texts
+from emu.debug.gdb.execution import SlicedExecution
+from emu.debug.gdb.objects import ObjectList
+from emu.debug.gdb.packets import Connection, Disconnected
+from emu.debug.gdb.target import RegisterFile, description
+from emu.errors import DebuggerKilled, SnapshotError
+from relink.records import dataclass
+
+if TYPE_CHECKING:
+    from emu.cpu.protocol import Cpu
+    from emu.debug.link_maps import LinkMaps
+    from emu.debug.observation import Observation
+    from emu.isa.spec import Isa
+    from emu.memory.guest_memory import GuestMemory
+    from emu.run.runner import Runner
+    from relink.linker import Linker
+
+_SIGNALS = {
+    StopReason.INVALID_INSTRUCTION: 4,
+    StopReason.TIMEOUT: 14,
+}
+_SIGSEGV, _SIGTRAP, _SIGINT = 11, 5, 2
+
+
+class History(Protocol):
+    """The snapshots of a machine."""
+
+    def snapshot(self) -> Any:
+        """The present state."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Return to a state."""
+
+
+class Parts(Protocol):
+    """The parts of a machine that a debugger uses."""
+
+    @property
+    def cpu(self) -> Cpu: ...
+    @property
+    def memory(self) -> GuestMemory: ...
+    @property
+    def runner(self) -> Runner: ...
+    @property
+    def linker(self) -> Linker: ...
+    @property
+    def link_maps(self) -> LinkMaps: ...
+    @property
+    def observation(self) -> Observation: ...
+
+
+class _Rewind(BaseException):
+    """Raised to abandon a call: it is made again up to position `goal`; with `search`, to the last stop before."""
+
+    def __init__(self, goal: int, *, search: bool = False) -> None:
+        super().__init__("the debugger goes back")
+        self.goal, self.search = goal, search
+
+
+@dataclass
+class _Search:
+    """Making a call again to find the last stop before position `end`."""
+
+    end: int
+    found: int = 0
+
+
+class Debugger:
+    """One debugging session of a machine, which is under it until `close`. Use it as a context manager.
+
+    `port` is the TCP port of the loopback interface on which it waits for GDB.
+    """
+
+    def __init__(self, parts: Parts, isa: Isa, history: History, auxv: bytes, program: str, port: int = 0) -> None:
+        self._parts, self._history = parts, history
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._socket.getsockname()[1]
+        self._connection: Connection | None = None
+        self._interrupted = False
+        self._search: _Search | None = None
+        self._first = False  # whether the next stop is the one at a call's first instruction
+        self._has_history = False
+        self._told = False  # whether the debugger has been told of a stop
+        runner = parts.runner
+        mask = parts.memory.architecture.code_address_mask
+        objects = ObjectList(lambda: parts.linker.images, parts.link_maps.link_map_address)
+        texts = Texts(
+            lambda: description(isa.gdb).encode(),
+            lambda: objects.xml().encode(),
+            lambda: auxv,
+            lambda: program.encode("utf-8", "surrogateescape"),
+        )
+        registers = RegisterFile(isa.gdb, parts.cpu, 1 if parts.memory.architecture.code_address_bits else 0)
+        self._objects = objects
+        self._commands = Commands(registers, parts.memory, parts.cpu.events, objects, texts, mask)
+        self._execution = SlicedExecution(runner.execution, parts.cpu, lambda: self._interrupted)
+        self._inner_call, self._inner_fault = runner.call, runner.on_fault
+        patched: Any = runner
+        patched.call, patched.on_fault = self._call, self._fault
+        runner.execution = self._execution
+        parts.observation.listeners.append(self._event)
+        self._closed = False
+
+    @property
+    def command(self) -> str:
+        """A shell command that starts GDB and connects it."""
+        return f"gdb-multiarch -ex 'set sysroot /' -ex 'target remote 127.0.0.1:{self.port}' -ex sharedlibrary"
+
+    # ------------------------------------------------------------ calls
+
+    def _call(self, address: int, prototype: Any, *args: object, **limits: Any) -> Any:
+        """`Runner.call` under the debugger, without its time limit."""
+        if self._parts.runner.depth or not self._wait():
+            return self._inner_call(address, prototype, *args, **limits)
+        limits["timeout"] = 0.0
+        try:
+            before = self._history.snapshot()
+        except SnapshotError:  # in a load, whose constructors are calls: they have no history
+            before = None
+        self._execution.begin()
+        self._first, self._has_history = True, before is not None
+        start = address & self._parts.memory.architecture.code_address_mask
+        try:
+            while True:
+                self._parts.cpu.events.add_breakpoint(start)
+                try:
+                    return self._inner_call(address, prototype, *args, **limits)
+                except _Rewind as rewind:
+                    assert before is not None
+                    self._history.restore(before)
+                    self._go_back(rewind)
+                finally:
+                    with suppress(KeyError):
+                        self._parts.cpu.events.remove_breakpoint(start)
+        finally:
+            self._execution.goal = self._search = None
+            self._parts.cpu.events.stepping = self._parts.cpu.events.counting = False
+            self._has_history = False
+            if before is not None:
+                before.close()
+
+    def _go_back(self, rewind: _Rewind) -> None:
+        self._execution.begin()
+        self._execution.goal = rewind.goal
+        self._search = _Search(rewind.goal) if rewind.search else None
+        self._parts.cpu.events.stepping = False
+
+    def _wait(self) -> bool:
+        """Wait for a debugger, the first time; whether there is one."""
+        if self._closed:
+            return False
+        if self._connection is None:
+            client, _ = self._socket.accept()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connection = Connection(client, self._interrupt)
+        return not self._connection.gone
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+
+    # ------------------------------------------------------------ stops
+
+    def _event(self, stop: Stop) -> None:
+        """A breakpoint, watched memory, or a step: see `emu.cpu.events`."""
+        position, goal = self._execution.position, self._execution.goal
+        if self._search is not None:
+            if stop.reason is StopReason.STEP:
+                found, self._search = self._search.found, None
+                raise _Rewind(found)
+            if position < self._search.end and self._reason(stop) is not None:
+                self._search.found = position
+            return
+        if goal is not None:
+            return  # on the way back
+        if self._first:
+            self._first = False
+            self._talk(self._signal(_SIGTRAP), tell=not self._is_fresh())
+        elif (reason := self._reason(stop)) is not None:
+            self._talk(reason)
+
+    def _is_fresh(self) -> bool:
+        """Whether the debugger has just connected: it asks for the reason of the stop itself."""
+        fresh, self._told = not self._told, True
+        return fresh
+
+    def _reason(self, stop: Stop) -> bytes | None:
+        """What GDB is told of an event; None for one that it did not ask for."""
+        if stop.reason is StopReason.STEP:
+            number, self._interrupted = (_SIGINT if self._interrupted else _SIGTRAP), False
+            return self._signal(number)
+        if stop.reason is StopReason.WATCH:
+            for each in self._parts.cpu.events.accesses:
+                if (told := self._commands.watch_of(each.address, each.size, write=each.write)) is not None:
+                    return told
+            return None
+        return b"T05swbreak:;" if self._commands.is_breakpoint(stop.pc) else None
+
+    def _fault(self, stop: Stop) -> int | None:
+        """A fault: GDB sees it before the guest's own handler, or before it ends the call."""
+        if self._search is None and self._execution.goal is None and self._parts.runner.depth:
+            runner = self._parts.runner
+            runner.in_host = runner.between_instructions = True
+            try:
+                self._talk(self._signal(_SIGNALS.get(stop.reason, _SIGSEGV)))
+            finally:
+                runner.in_host = runner.between_instructions = False
+        return self._inner_fault(stop)
+
+    @staticmethod
+    def _signal(number: int) -> bytes:
+        return b"T%02x" % number
+
+    def _talk(self, reason: bytes, *, tell: bool = True) -> None:
+        """Let the debugger look, and resume as it says."""
+        connection, events = self._connection, self._parts.cpu.events
+        if connection is None or connection.gone:
+            return
+        self._interrupted = False
+        while True:
+            try:
+                resume = self._commands.converse(connection, reason, tell=tell)
+            except Disconnected:
+                resume = Resume.DETACH
+            if resume is Resume.KILL:
+                self._leave()
+                raise DebuggerKilled
+            if resume is Resume.DETACH:
+                self._leave()
+                return
+            if resume in (Resume.REVERSE_STEP, Resume.REVERSE_CONTINUE):
+                position = self._execution.position
+                if position and self._has_history:
+                    back = resume is Resume.REVERSE_STEP
+                    raise _Rewind(position - 1 if back else position, search=not back)
+                reason, tell = b"T05replaylog:begin;", True
+                continue
+            events.stepping = resume is Resume.STEP
+            return
+
+    def _leave(self) -> None:
+        """End the connection; the guest goes on without breakpoints."""
+        self._commands.forget()
+        self._parts.cpu.events.stepping = False
+        if self._connection is not None:
+            self._connection.close()
+
+    # ------------------------------------------------------------ the end
+
+    def close(self) -> None:
+        """End the session: GDB is told that the program has exited."""
+        if self._closed:
+            return
+        self._closed = True
+        runner: Any = self._parts.runner
+        del runner.call
+        runner.on_fault, runner.execution = self._inner_fault, self._execution.inner
+        self._parts.observation.listeners.remove(self._event)
+        if self._connection is not None and not self._connection.gone:
+            self._connection.send(b"W00")
+            self._leave()
+        self._socket.close()
+        self._objects.close()
+
+    def __enter__(self) -> Debugger:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
