@@ -94,8 +94,10 @@ class _Mapper:
         )
 
     def segments(self) -> Iterator[MapSegment]:
-        for pages in self.image.region.pages:
-            yield MapSegment(self.image.base + pages.offset, pages.size, str(pages.protection))
+        region = self.image.region
+        for part in region.parts or (region,):
+            for pages in part.pages:
+                yield MapSegment(part.address + pages.offset, pages.size, str(pages.protection))
 
     # ------------------------------------------------------------ sections
 

@@ -40,74 +40,77 @@ def live_sections(
     undefined: Iterable[str],
 ) -> dict[_Key, InputSection]:
     """The sections to keep. Raises LinkError without anything to start from."""
-    references = _references(symbols, tables, sections)
-    live: set[_Key] = set()
+    place = {key: number for number, key in enumerate(sections)}
+    references = _references(symbols, tables, sections, place)
+    live: set[int] = set()
     pending = _roots(script, symbols, sections, undefined)
     if not pending:
         raise ScriptError(symbols.name, "gc: no entry, kept section or undefined symbol to start from")
     while pending:
-        key = pending.pop()
-        if key not in live:
-            live.add(key)
-            pending += references[key]
-    return {key: section for key, section in sections.items() if key in live}
+        number = pending.pop()
+        if number not in live:
+            live.add(number)
+            pending += references[number]
+    return {key: section for number, (key, section) in enumerate(sections.items()) if number in live}
 
 
 def _roots(
     script: LinkScript, symbols: Symbols, sections: Mapping[_Key, InputSection], undefined: Iterable[str]
-) -> list[_Key]:
+) -> list[int]:
+    """The sections to start from, by their places among all."""
     kept = [pattern for rule in script.outputs if rule.keep for group in rule.patterns for pattern in group]
+    patterns = (*script.keep, *kept)
     found = [
-        key
-        for key, section in sections.items()
-        if section.flags & _RETAIN or section.name.startswith(_ALWAYS) or is_meant((*script.keep, *kept), section)
+        number
+        for number, section in enumerate(sections.values())
+        if section.flags & _RETAIN or section.name.startswith(_ALWAYS) or is_meant(patterns, section)
     ]
     for name in (*undefined, *([script.entry] if script.entry else ())):
         row = symbols.chosen.get(name)
-        if row is not None and (key := _section_of(symbols, row)) in sections:
-            found.append(key)
+        if row is not None and symbols.kept[row] >= 0:
+            found.append(int(symbols.kept[row]))
     if script.entry is not None and script.entry not in symbols.chosen:
         raise LinkError(symbols.name, f"the script's entry {script.entry} is not defined")
     return found
 
 
-def _section_of(symbols: Symbols, row: int) -> _Key:
-    return int(symbols.file[row]), int(symbols.section[row])
-
-
 def _references(
-    symbols: Symbols, tables: InputTables, sections: Mapping[_Key, InputSection]
-) -> defaultdict[_Key, list[_Key]]:
+    symbols: Symbols, tables: InputTables, sections: Mapping[_Key, InputSection], place: Mapping[_Key, int]
+) -> list[list[int]]:
     """The sections that each section keeps."""
-    key_of = {id(section): key for key, section in sections.items()}
-    named: defaultdict[str, list[_Key]] = defaultdict(list)
-    references: defaultdict[_Key, list[_Key]] = defaultdict(list)
+    number_of = {id(section): number for number, section in enumerate(sections.values())}
+    references: list[list[int]] = [[] for _ in sections]
+    about = np.full(len(sections) + 1, -1, np.int64)  # the section that a section is about
     for key, section in sections.items():
-        named[section.name].append(key)
-        about = linked_section(section)
-        if about is not None:
-            references[key[0], about].append(key)
-    edges = {row: name.split("_", 4)[-1] for name, row in symbols.chosen.items() if name.startswith(_EDGE)}
+        linked = place.get((key[0], linked_section(section) or -1))
+        if linked is not None:
+            about[number_of[id(section)]] = linked
+            references[linked].append(number_of[id(section)])
+    code = np.array([bool(section.flags & _CODE) for section in sections.values()] + [False])
+    edges = _edges(symbols, sections)
     for table in tables.tables:
-        mine = references[key_of[id(table.target)]]
-        for row in np.unique(table.symbol).tolist():
-            key = _section_of(symbols, row)
-            if key in sections and not _only_describes(table.target, sections[key], symbols, row):
-                mine.append(key)
-            elif row in edges:
-                mine += named[edges[row]]
+        number = number_of[id(table.target)]
+        rows = np.unique(table.symbol)
+        targets = symbols.kept[rows]
+        kept = (targets >= 0) & (targets != about[number])
+        if table.target.name.startswith(_FRAMES):  # it only describes the code that it refers to
+            kept &= ~(code[targets] & (symbols.bind[rows] == SymbolBind.LOCAL))
+        references[number] += np.unique(targets[kept]).tolist()
+        for row in edges.keys() & set(rows.tolist()) if edges else ():
+            references[number] += edges[row]
     # Members of a group are kept together (gABI, "Section Groups").
     for number, file in enumerate(symbols.files):
         for group in file.groups:
-            keys = [(number, index) for index in group.members if (number, index) in sections]
-            for one, other in zip(keys, [*keys[1:], *keys[:1]], strict=True):
+            members = [place[number, index] for index in group.members if (number, index) in place]
+            for one, other in zip(members, [*members[1:], *members[:1]], strict=True):
                 references[one].append(other)
     return references
 
 
-def _only_describes(table: InputSection, target: InputSection, symbols: Symbols, row: int) -> bool:
-    """Whether a reference is of a table to the code that it is about."""
-    if table.name.startswith(_FRAMES) and target.flags & _CODE:
-        return bool(symbols.bind[row] == SymbolBind.LOCAL)
-    about = linked_section(table)
-    return about == target.index and table.file is target.file
+def _edges(symbols: Symbols, sections: Mapping[_Key, InputSection]) -> dict[int, list[int]]:
+    """The sections named x of each row of `__start_x` and `__stop_x`."""
+    named: defaultdict[str, list[int]] = defaultdict(list)
+    for number, section in enumerate(sections.values()):
+        named[section.name].append(number)
+    rows = {row: name for name, row in symbols.chosen.items() if name.startswith(_EDGE)}
+    return {row: named[name.removeprefix("__start_").removeprefix("__stop_")] for row, name in rows.items()}

@@ -64,9 +64,10 @@ class PlacedOutput:
 
     @property
     def flags(self) -> int:
-        """Its sh_flags: those of all of its sections."""
-        flags = _ALLOC | (_WRITE if self.kind in (RW, RWX, BSS) else 0) | (_CODE if self.kind in (RX, RWX) else 0)
-        return flags | (_TLS | _WRITE if self.kind == TLS else 0)
+        """Its sh_flags: those of all of its sections; SHF_WRITE only in a region that can be written."""
+        flags = _ALLOC | (_CODE if self.kind in (RX, RWX) else 0) | (_TLS if self.kind == TLS else 0)
+        writable = self.kind in (RW, RWX, BSS, TLS) and "w" in self.region.attributes
+        return flags | (_WRITE if writable else 0)
 
 
 # ---------------------------------------------------------------- patterns
@@ -109,17 +110,15 @@ def assign(image: str, script: LinkScript, sections: Sequence[InputSection]) -> 
     outputs = [PlacedOutput(rule) for rule in script.outputs]
     order: dict[int, tuple[int, ...]] = {}
     orphans = []
+    chosen = _chooser(outputs)
     for number, section in enumerate(sections):
-        for output in outputs:
-            group = next(
-                (n for n, patterns in enumerate(output.rule.patterns) if is_meant(patterns, section)), None
-            )
-            if group is not None:
-                order[id(section)] = (group, *_constructor_key(section), number)
-                output.sections.append(section)
-                break
-        else:
+        found = chosen(section)
+        if found is None:
             orphans.append(section)
+        else:
+            output, group = found
+            order[id(section)] = (group, *_constructor_key(section), number)
+            output.sections.append(section)
     for output in outputs:
         output.sections.sort(key=lambda section: order[id(section)])
         output.kind = _kind(output)
@@ -132,6 +131,21 @@ def assign(image: str, script: LinkScript, sections: Sequence[InputSection]) -> 
             _sort_index(output, outputs)
     _choose_additions(outputs)
     return outputs
+
+
+def _chooser(outputs: Sequence[PlacedOutput]) -> Callable[[InputSection], tuple[PlacedOutput, int] | None]:
+    """Finds the output section of an input section, and which group of its patterns; None for an orphan."""
+    rules = [(o, n, patterns) for o in outputs for n, patterns in enumerate(o.rule.patterns)]
+    by_name: dict[str, tuple[PlacedOutput, int] | None] = {}
+    names_only = not any("(" in pattern for _, _, patterns in rules for pattern in patterns)
+
+    def chosen(section: InputSection) -> tuple[PlacedOutput, int] | None:
+        if not names_only or section.name not in by_name:
+            found = next(((o, n) for o, n, patterns in rules if is_meant(patterns, section)), None)
+            by_name[section.name] = found
+        return by_name[section.name]
+
+    return chosen
 
 
 def _constructor_key(section: InputSection) -> tuple[int, ...]:

@@ -98,6 +98,13 @@ def test_the_usual_sections_need_no_list() -> None:
     assert sections[".bss"].region == "ram"
 
 
+def test_the_link_map_has_the_pages_of_every_region() -> None:
+    image = linked_for("riscv32", firmware("riscv32"), script(FAR))
+    segments = [(segment.address, segment.permissions) for segment in image.link_map().segments]
+    assert segments == [(FAR[0], "r-x"), (FAR[1], "rwx")]
+    assert image.section(".ramfunc").address == FAR[1]
+
+
 def test_memory_that_is_all_ram_needs_no_copy() -> None:
     ram = MemoryRegion("all", 0x8000_0000, 0x10000)
     image = linked_for("riscv32", firmware("riscv32"), LinkScript.of(regions=[ram], entry="reset"))
