@@ -24,7 +24,7 @@ pytestmark = pytest.mark.real
 A_FEW = ("datarel", "tls", "ifunc_client", "relr", "startup/app", "versions/client_v2 with versions/v1")
 
 
-def _available(target: str) -> None:
+def available_oracle(target: str) -> None:
     """Skips, with the reason, what cannot be asked about here."""
     variant = variant_of(target)
     try:
@@ -46,7 +46,7 @@ def _available(target: str) -> None:
 def test_the_real_dynamic_linker_still_says_what_the_golden_says(
     target: str, request: pytest.FixtureRequest
 ) -> None:
-    _available(target)
+    available_oracle(target)
     variant, known = VARIANTS[target], goldens.read(VARIANTS[target])
     everything = "real" in str(request.config.getoption("-m"))
     with Oracle(variant) as oracle:
@@ -73,7 +73,7 @@ def test_every_relocated_word_of_a_real_library_is_the_real_dynamic_linkers(arch
     if known is not None and known == mine:
         return
     # Another release than the golden's, or a difference: only the oracle can tell.
-    _available(f"{arch}-clang")
+    available_oracle(f"{arch}-clang")
     with Oracle(VARIANTS[f"{arch}-clang"], fetched=True) as oracle:
         expected = oracle.observe_library(path)
     wrong = {

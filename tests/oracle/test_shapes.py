@@ -1,4 +1,4 @@
-"""Odd headers: what glibc's ld.so of an x86-64 host makes of each, function by function, and what it refuses."""
+"""Odd headers: what the real dynamic linkers make of each, function by function, and what they refuse."""
 
 from __future__ import annotations
 
@@ -12,20 +12,12 @@ import pytest
 from emu import Machine
 from relink.errors import ElfError, LinkErrors
 from tests.objects.build import compiled, linked
-from tests.oracle.shapes import INTERP, REFUSED, STACK, TAKEN, Edit, Shape
+from tests.oracle.shape_goldens import ANSWERS, ARCHES, EDITS, FUNCTIONS, asked, read, shaped
+from tests.oracle.shapes import INTERP, REFUSED, STACK, TAKEN
+from tests.oracle.test_live import available_oracle
+from toolchains.oracle.run import Oracle
+from toolchains.targets import VARIANTS
 
-SOURCE = """
-    static int one(void) { return 1; } static int two(void) { return 2; }
-    int (*const table[600])(void) = {one, two};
-    int data[4] = {3, 4, 5, 6}; int *pointer = &data[2]; int bss[3000]; int later = 9;
-    int get(void) { return table[0]() + 10 * table[1]() + 100 * *pointer + data[3]; }
-    int zero(void) { int sum = 0; for (int i = 0; i < 3000; i++) sum += bss[i]; return sum; }
-    int other(void) { return later + data[0]; }
-    static int ran; __attribute__((constructor)) static void run(void) { ran = 42; }
-    int constructed(void) { return ran; }
-    """
-FUNCTIONS = ("get", "zero", "other", "constructed")
-ANSWERS = "527 0 12 42"
 #: A process for each file: some end it.
 HOST = """
 import ctypes, os, sys
@@ -43,17 +35,9 @@ LIVE = pytest.mark.skipif(
 )
 
 
-def shaped(folder: Path, edit: Edit, name: str = "libshape.so") -> Path:
-    flags = ("--hash-style=both", "-z", "separate-code", "-z", "relro", "-z", "now", "-soname", "libshape.so")
-    content = linked("x86_64", [compiled("x86_64", SOURCE, "-fPIC")], *flags).read_bytes()
-    path = folder / name
-    path.write_bytes(edit(Shape(content)).content)
-    return path
-
-
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_ld_so_takes_is_taken_and_answers_the_same(name: str, tmp_path: Path) -> None:
-    path = shaped(tmp_path, TAKEN[name])
+    path = shaped("x86_64", tmp_path, TAKEN[name])
     with Machine("x86_64") as machine:
         library = machine.load(path)
         answers = " ".join(str(library.function(f, "int()")()) for f in FUNCTIONS)
@@ -64,14 +48,14 @@ def test_what_ld_so_takes_is_taken_and_answers_the_same(name: str, tmp_path: Pat
 def test_what_ld_so_refuses_is_refused_by_name(name: str, tmp_path: Path) -> None:
     edit, problem = REFUSED[name]
     with Machine("x86_64") as machine, pytest.raises((ElfError, LinkErrors)) as caught:
-        machine.load(shaped(tmp_path, edit))
+        machine.load(shaped("x86_64", tmp_path, edit))
     assert problem in str(caught.value)
 
 
 @LIVE
 def test_ld_so_of_the_host_agrees(tmp_path: Path) -> None:
     edits = {**TAKEN, **{name: edit for name, (edit, _) in REFUSED.items()}}
-    paths = [shaped(tmp_path, edit, f"{number}.so") for number, edit in enumerate(edits.values())]
+    paths = [shaped("x86_64", tmp_path, edit, f"{number}.so") for number, edit in enumerate(edits.values())]
     command = [sys.executable, "-S", "-c", HOST, " ".join(map(str, paths)), *FUNCTIONS]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     answers = dict(line.split(" ", 1) for line in told.splitlines())
@@ -82,8 +66,53 @@ def test_ld_so_of_the_host_agrees(tmp_path: Path) -> None:
 
 def test_a_library_with_an_interpreter_may_be_needed(tmp_path: Path) -> None:
     """glibc takes it (libc.so.6 itself has one)."""
-    path = shaped(tmp_path, lambda s: s.change(s.of(STACK)[0], type=INTERP, offset=0x40, vaddr=0x40, filesz=4))
+    path = shaped(
+        "x86_64", tmp_path, lambda s: s.change(s.of(STACK)[0], type=INTERP, offset=0x40, vaddr=0x40, filesz=4)
+    )
     user = compiled("x86_64", "int get(void); int relay(void) { return get(); }", "-fPIC")
     client = linked("x86_64", [user, path], "-soname", "libclient.so")
     with Machine("x86_64", library_path=[tmp_path]) as machine:
         assert machine.load(client).function("relay", "int()")() == 527
+
+
+#: What is taken or refused here and not there: (architecture, shape) -> why.
+DIFFERENT = {
+    ("riscv32", "DT_NEEDED of an empty name"): "musl looks for a file of that name; taken as by glibc",
+    ("riscv32", "FreeBSD"): "musl does not look at EI_OSABI; refused as by glibc",
+    ("riscv32", "of another machine"): "musl does not look at e_machine",
+    ("arm", "e_flags"): "another EABI version, by which calls would go wrong; glibc does not look",
+    ("loongarch64", "e_flags"): "another ABI, by which calls would go wrong; glibc does not look",
+    ("loongarch64", "executable stack"): "glibc 2.41 and later do not make the stack executable for dlopen",
+}
+
+
+def answered(arch: str, path: Path) -> str | None:
+    """What we make of a shape: the answers, or None where it is refused."""
+    with Machine(arch) as machine:
+        try:
+            library = machine.load(path)
+            return " ".join(str(library.function(f, "int()")()) for f in FUNCTIONS)
+        except (ElfError, LinkErrors):
+            return None
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_other_targets_ld_so_agrees(arch: str, tmp_path: Path) -> None:
+    known = read()[arch]["answers"]
+    assert set(known) == set(EDITS)
+    wrong = {
+        name: found
+        for name, edit in EDITS.items()
+        if (found := answered(arch, shaped(arch, tmp_path, edit))) != known[name]
+    }
+    assert set(wrong) == {name for of, name in DIFFERENT if of == arch}, wrong
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("arch", ARCHES)
+def test_ld_so_still_says_what_the_golden_says(arch: str, tmp_path: Path) -> None:
+    available_oracle(f"{arch}-clang")
+    known = read()[arch]["answers"]
+    with Oracle(VARIANTS[f"{arch}-clang"]) as oracle:
+        for name in ("plain", "short PT_DYNAMIC", "overlapping segments", "GNU hash without buckets"):
+            assert asked(oracle, arch, tmp_path, EDITS[name]) == known[name], name

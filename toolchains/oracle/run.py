@@ -260,6 +260,15 @@ class Oracle:
             path
         )
 
+    def results(self, path: Path, functions: Sequence[str]) -> tuple[int | None, ...] | None:
+        """What functions of a library return; None where the dynamic linker refuses it, or a load of it ends."""
+        orders = [f"open {path}", *(f"call {name}" for name in functions)]
+        status, output = self._run([self._probe], [path.parent], self._host, orders)
+        answer = Answer(output)
+        if status or answer.refused is not None or not answer.ended:
+            return None
+        return tuple(value for _, value in answer.results)
+
     def _libraries(self) -> tuple[Path, ...]:
         mathematics = self.interpreter.mathematics
         return (*self._needed(), *((mathematics,) if mathematics else ()))
