@@ -53,7 +53,7 @@ def _objects(machine: Machine) -> Iterator[tuple[str, object]]:
         content = kind.content(node)
         yield (
             names[id(node)],
-            {name: _plain(value, names) for name, value in content.items()}
+            {name: _plain(value, names) for name, value in content.items() if name != "buffer"}
             if isinstance(kind, Attributes)
             else _plain(content, names, own=True),
         )
