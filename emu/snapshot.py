@@ -9,6 +9,7 @@ See docs/snapshots.md.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
@@ -35,6 +36,9 @@ class Snapshot:
         self._machine = machine
         self._inside = inside  # the threads that `use_thread` blocks will return to
         self._state: State | None = state
+        machine._saved.used()
+        self._free = weakref.finalize(self, machine._saved.unused)
+        self._free.atexit = False
 
     @property
     def closed(self) -> bool:
@@ -44,6 +48,7 @@ class Snapshot:
     def close(self) -> None:
         """Free it. Restoring it raises SnapshotError after this."""
         self._state = None
+        self._free()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the snapshot to a file, which `Machine.from_snapshot` reads in any process.

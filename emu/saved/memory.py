@@ -70,6 +70,11 @@ class Kept:
         self.tree = wanted
         return np.array(pages, np.int64)
 
+    def forget(self) -> None:
+        """Forget the contents of all trees: no snapshot has one of them any more."""
+        self.tree = PageTree(self.pages.size // PAGE)
+        self._first = {}
+
     def content(self, tree: PageTree, page: int) -> bytes:
         """The content of a page in a tree."""
         found = tree.get(page)
@@ -112,6 +117,12 @@ class SharedMemory:
         kept = self._kept[region] = Kept(pages)
         self._changes = -1
         return kept
+
+    def forget(self) -> None:
+        """Forget all contents: there is no snapshot any more."""
+        self._saved = {}
+        for kept in self._kept.values():
+            kept.forget()
 
     def restore(self, wanted: Contents, *, quick: bool) -> None:
         """Go back to saved contents. The regions are those of the snapshot again, and mapped. `quick`: neither
@@ -206,6 +217,11 @@ class CopiedMemory:
             changed = (r for r, tree in wanted.items() if r in former or self._saved.get(r) is not tree)
         self._cpu.settle([page for region in changed for page in self._stale(region, wanted[region], former)])
         self._use(wanted)
+
+    def forget(self) -> None:
+        """Forget all contents: there is no snapshot any more."""
+        self._first.clear()
+        self._use({})
 
     def _stale(
         self, region: Region, tree: PageTree, former: Mapping[Region, Mapping[int, bytes]]

@@ -64,6 +64,20 @@ class SavedState:
         self._watched: Objects | None = None  # what the objects were at the last `save` or `restore`
         self._guarded: Objects | None = None
         self._marks: tuple[int, ...] = ()
+        self._users = 0  # number of snapshots that have not been freed
+        self._busy = False
+
+    def used(self) -> None:
+        """A snapshot has been made."""
+        self._users += 1
+
+    def unused(self) -> None:
+        """A snapshot has been freed. After the last, nothing of them is kept."""
+        self._users -= 1
+        if not self._users and not self._busy:
+            self._watched = self._guarded = None
+            self._walk = Walk()
+            self._memory.forget()
 
     def marks(self) -> tuple[int, ...]:
         """Numbers of which one increases with every change of a guarded object."""
@@ -74,6 +88,13 @@ class SavedState:
 
     def save(self) -> State:
         """The present state."""
+        self._busy = True
+        try:
+            return self._save()
+        finally:
+            self._busy = False
+
+    def _save(self) -> State:
         marks = self.marks()
         if self._watched is None or self._guarded is None or self._has_grown():
             watched, guarded = self._walk_all()
