@@ -129,16 +129,21 @@ class SavedEngine:
     def _engine(self) -> Any:
         """The engine."""
 
+    @abstractmethod
+    def _prepare(self, *, refresh: bool = False) -> None:
+        """Drop translations."""
+
     def written(self) -> Mapping[int, bytes]:
         """See `Cpu.written`."""
         return {} if self._first_writes is None else self._first_writes.former
 
     def settle(self, contents: Iterable[tuple[int, bytes]]) -> None:
         """See `Cpu.settle`."""
+        contents = list(contents)
+        if any(self._ran.overlapping(address, address + len(content)) for address, content in contents):
+            self._prepare(refresh=True)  # the engine refuses changes of translated code
         engine = self._engine
         for address, content in contents:
-            if self._ran.overlapping(address, address + len(content)):
-                self._stale = True
             engine.mem_write(address, content)
         if self._first_writes is None:
             self._first_writes = FirstWrites(self._pages, self._page, self._permit)
@@ -155,7 +160,13 @@ class SavedEngine:
 
     def _admitted(self) -> bool:
         """Whether the engine refused a write only because it was the first to its page since a snapshot."""
-        return self._first_writes is not None and self._first_writes.admit(int(self._engine.exception_value))
+        address = int(self._engine.exception_value)
+        if self._first_writes is None or not self._first_writes.admit(address):
+            return False
+        # A change of permissions makes the engine forget that it has translated code of the page.
+        if self._ran.overlapping(address & -PAGE_SIZE, address + _WIDEST):
+            self._prepare(refresh=True)
+        return True
 
     def other_protection(self, page: int) -> None:
         """Called before the engine gets other permissions for a page than the guest has given it."""

@@ -340,6 +340,7 @@ class IcicleCpu(SavedEngine, IcicleRegisters, ObservedEngine):
                     engine.pc = pc = pc + 4 & _WORD
                 elif code == self._words.write_refused and self._admitted():
                     self.executed -= 1  # it is repeated
+                    engine.pc = pc
                 else:
                     return self._stop(code, pc)
             if 0 <= limit <= self.executed:

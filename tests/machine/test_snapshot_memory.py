@@ -78,7 +78,7 @@ def test_code_returns_however_it_was_changed(library: Library, target: str) -> N
         assert call(code) == 2
         machine.restore(snapshot)
         assert call(code) == 1
-    patch = machine.patch(library.function("one", "int(void)"), lambda: 3)
+    patch = machine.patch(library.function("one", "int(void)"), lambda: 3, size=64)
     assert call(one) == 3
     patched = machine.snapshot()
     machine.restore(snapshot)
@@ -184,12 +184,12 @@ def test_a_replaced_file_does_not_change_what_is_restored(tmp_path: Path) -> Non
     path = tmp_path / "library.so"
     path.write_bytes(_library("x86_64").read_bytes())
     with Machine("x86_64") as machine:
-        library = machine.load(path, mapping="mapped")
-        snapshot = machine.snapshot()
+        library = machine.load(path, mapping="file")
+        count, snapshot = library.function("count", "int(int)"), machine.snapshot()
         expected = machine.memory.read(library.base, library.image.region.size)
         with path.open("r+b") as file:
             file.write(b"\xcc" * path.stat().st_size)
-        library.function("count", "int(int)")(3)
+        count(3)
         machine.restore(snapshot)
         assert machine.memory.read(library.base, len(expected)) == expected
         snapshot.close()
