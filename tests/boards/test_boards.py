@@ -79,6 +79,18 @@ def test_firmware_that_cannot_be_loaded_changes_nothing(
     assert guest.machine.memory.read(0, 0x4000) == before
 
 
+def test_hex_files_are_loaded_at_their_addresses(tmp_path: Path) -> None:
+    guest = board([HERE])
+    hexes = tmp_path / "firmware.hex"
+    hexes.write_text(":0400000001020304F2\n:020000042000DA\n:021000000506E3\n:00000001FF\n")
+    guest.load(hexes)
+    assert guest.machine.memory.read(0, 4) == b"\1\2\3\4"
+    assert guest.machine.memory.read(RAM + 0x1000, 2) == b"\5\6"
+    hexes.write_text(":0400000001020304F3\n")
+    with pytest.raises(FirmwareError, match=r"firmware\.hex"):
+        guest.load(hexes)
+
+
 @pytest.mark.parametrize(
     ("vectors", "words"), [((RAM, 0x200), "not an address in Thumb code"), (None, "no memory at 0x0")]
 )
