@@ -155,14 +155,33 @@ class Library:
         return sorted({*object.__dir__(self), *functions})
 
     def function_symbol(self, name: str, version: str | None = None) -> Symbol:
-        """The function of that name: exported, or else the only static or hidden one, also in `.symtab`.
+        """The function of that name: exported, or else the only static or hidden one, also in `.symtab`, or the
+        only one whose name in the source of C++ or Rust it is ("ns::f", "ns::f(int)").
 
         Raises UnresolvedSymbol (also when there are several), CallError for a variable, UseAfterUnload.
         """
-        symbol = self.image.definition(name, version)
+        try:
+            symbol = self.image.definition(name, version)
+        except UnresolvedSymbol:
+            symbol = self._by_source_name(name, version)
         if symbol.type in (SymbolType.OBJECT, SymbolType.TLS, SymbolType.COMMON):
             raise CallError(f"{name} of {symbol.image.name} is data, not a function")
         return symbol
+
+    def _by_source_name(self, name: str, version: str | None) -> Symbol:
+        """The exported function with that name in C++ or Rust, such as "ns::f" or "ns::f(int)". Raises
+        UnresolvedSymbol.
+        """
+        from emu.debug.demangle import with_source_name
+
+        found = with_source_name(self.image.exports, name)
+        by_address = {self.image.exports[mangled]: mangled for mangled in found}
+        if len(by_address) == 1:
+            return self.image.symbol(next(iter(by_address.values())), version)
+        if not found:
+            return self.image.definition(name, version)
+        detail = f"it may be {', '.join(sorted(set(found.values())))}"
+        raise UnresolvedSymbol(self.image.name, name, version, detail=detail)
 
     def declared_prototype(self, name: str, *, version: str | None = None) -> Prototype | None:
         """The prototype a function was declared with, or DWARF gives it; None where neither does.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from emu.calls.basic import floating, integer, scalar
+from emu.calls.dwarf_classes import is_passed_by_reference
 from emu.calls.types import (
     Array,
     Complex,
@@ -32,6 +33,7 @@ from emu.calls.types import (
 )
 from emu.errors import CallError
 from emu.isa.convention import BINARY32, BINARY128, DataModel
+from relink.elf.dwarf_parameters import BY_REFERENCE
 from relink.elf.dwarf_places import EntryPlaces
 from relink.elf.dwarf_text import (
     AGGREGATES,
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from relink.elf.dwarf import DebugTypes
 
 _COMPLEX, _FLOAT = 0x03, 0x04  #: DW_ATE_*
-_BY_REFERENCE = 4  #: DW_CC_pass_by_reference
+_WIDE = {"wchar_t": 4, "char16_t": 2, "char32_t": 4}  #: bytes of types whose arrays are text
 _WORDS = frozenset("char short int long signed unsigned float double __int128 _Bool".split())
 
 
@@ -128,10 +130,10 @@ class DwarfTypes:
 
     def _signature(self, die: DIE, language: int, depth: int) -> Prototype:
         formals, variadic = self._writer.formals(die, language)
-        parameters = tuple(Parameter(each.name, self._parameter(each, depth)) for each in formals)
+        parameters = tuple(Parameter(each.name, self._parameter(each, depth, language)) for each in formals)
         return Prototype("", self.ctype(self._writer.type_of(die), depth + 1), parameters, variadic)
 
-    def _parameter(self, formal: Formal, depth: int) -> CType:
+    def _parameter(self, formal: Formal, depth: int, language: int) -> CType:
         word = self._model.pointer_size
         if formal.passing is Passing.TEXT:
             return Pointer(Integer(1, self._model.char_signed, "char"), False, word)
@@ -140,7 +142,9 @@ class DwarfTypes:
             return Pointer(ctype, False, word, reference=formal.passing is Passing.REFERENCE)
         if formal.promoted and isinstance(ctype, Floating) and ctype.format is BINARY32:
             return floating(self._model, "double") or ctype
-        if isinstance(ctype, Array):  # no language passes arrays in registers
+        if isinstance(ctype, Array):
+            if language not in BY_REFERENCE:
+                raise NotCError(f"parameter {formal.name or '?'} is an array by value")
             return Pointer(ctype.target, False, word)
         return ctype
 
@@ -198,13 +202,13 @@ class DwarfTypes:
             found = self.ctype(behind, depth + 1)
         except (NotCError, CallError, DebugInfoError):  # a pointer is passed in the same way for every target type
             found = Void()
-        return Pointer(found, const, word)
+        return Pointer(found, const, word, reference="reference" in str(die.tag))
 
     def _typedef(self, die: DIE, depth: int) -> CType:
         name = self._writer.string(die, "DW_AT_name") or ""
+        if name in _WIDE:
+            return self._character(name, _WIDE[name])
         if name in KEPT_TYPEDEFS:
-            if name == "wchar_t":
-                return Integer(4, self._model.wchar_signed, name)
             return VaListType(self._model.pointer_size)
         found = self.ctype(self._writer.type_of(die), depth + 1)
         if isinstance(found, Struct) and found.name in ("struct", "union"):
@@ -241,6 +245,8 @@ class DwarfTypes:
         writer, model = self._writer, self._model
         name = writer.string(die, "DW_AT_name") or ""
         encoding, size = writer.attribute(die, "DW_AT_encoding"), writer.attribute(die, "DW_AT_byte_size")
+        if _WIDE.get(name) == size:
+            return self._character(name, size)
         if encoding == _COMPLEX and isinstance(size, int):
             part = {8: "float", 16: "double", 2 * model.long_double_size: "long double"}.get(size)
             if part is not None and (found := floating(model, part)) is not None:
@@ -262,6 +268,9 @@ class DwarfTypes:
         if text == "void *":
             return Pointer(Void(), False, model.pointer_size)
         return scalar(model, text.split()) or Void()
+
+    def _character(self, name: str, size: int) -> Integer:
+        return Integer(size, name == "wchar_t" and self._model.wchar_signed, name)
 
     def _enumeration(self, die: DIE, depth: int) -> CType:
         """The integer type in DW_AT_type, else one of its size, signed if an enumerator is negative."""
@@ -318,33 +327,7 @@ class DwarfTypes:
         given = self._writer.attribute(die, "DW_AT_alignment")
         struct.complete(tuple(members), size, max(natural, given if isinstance(given, int) else 1), natural)
         struct.packed, struct.refused = packed, refused
-        struct.by_reference = self._is_passed_by_reference(die) or any(each.by_reference for each in inner)
-
-    def _is_passed_by_reference(self, die: DIE) -> bool:
-        """Whether a C++ class has a copy constructor or destructor that is not trivial (Itanium C++ ABI, 1.1)."""
-        writer = self._writer
-        if writer.attribute(die, "DW_AT_calling_convention") == _BY_REFERENCE:
-            return True
-        name = writer.string(die, "DW_AT_name") or ""
-        for child in die.iter_children():
-            called = writer.string(child, "DW_AT_name") or ""
-            if child.tag == "DW_TAG_member" and called.startswith("_vptr"):
-                return True
-            trivial = {"DW_AT_artificial", "DW_AT_defaulted", "DW_AT_deleted"} & set(child.attributes)
-            if child.tag != "DW_TAG_subprogram" or trivial or not name:
-                continue
-            if called == f"~{name}" or (called == name.partition("<")[0] and self._copies(child, die)):
-                return True
-        return False
-
-    def _copies(self, constructor: DIE, die: DIE) -> bool:
-        """Whether a constructor takes a reference to its own class."""
-        formals = [child for child in constructor.iter_children() if child.tag == "DW_TAG_formal_parameter"]
-        taken = [self._writer.type_of(each) for each in formals if "DW_AT_artificial" not in each.attributes]
-        if len(taken) != 1 or taken[0] is None or "reference" not in str(taken[0].tag):
-            return False
-        target = self._writer.type_of(taken[0])
-        return target is not None and self._writer.unqualified(target).offset == die.offset
+        struct.by_reference = is_passed_by_reference(self._writer, die) or any(each.by_reference for each in inner)
 
     def _is_static(self, die: DIE) -> bool:
         return "DW_AT_external" in die.attributes or "DW_AT_declaration" in die.attributes

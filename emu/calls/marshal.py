@@ -40,7 +40,9 @@ Decoder: TypeAlias = Callable[[int], "int | float"]
 #: Types of Python that no pointer of ctypes has.
 _PLAIN = frozenset({type(None), int, str, bytes, bytearray, list, tuple, dict})
 #: Types that one character of text converts to.
-_CHARACTERS = ("char", "wchar_t")
+_CHARACTERS = ("char", "wchar_t", "char16_t", "char32_t")
+#: Types whose arrays are text -> its encoding, and the bytes of a NUL.
+_TEXT = {"wchar_t": ("utf-32-le", 4), "char32_t": ("utf-32-le", 4), "char16_t": ("utf-16-le", 2)}
 #: The bits above a NaN-boxed float in a register.
 NAN_BOX = 0xFFFF_FFFF_0000_0000
 
@@ -218,8 +220,8 @@ def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> En
     mask = (1 << 8 * rules.word_size) - 1
     address = _address_encoder(rules.word_size, ctype, label)
     target = ctype.target
-    wide = isinstance(target, Integer) and target.name == "wchar_t"
-    text_like = wide or isinstance(target, Void) or (isinstance(target, Integer) and target.size == 1)
+    encoding, unit = _TEXT.get(getattr(target, "name", ""), ("utf-8", 1))
+    text_like = unit > 1 or isinstance(target, Void) or (isinstance(target, Integer) and target.size == 1)
 
     def encode(value: object, buffers: Lender | None) -> int:
         kind = value.__class__
@@ -233,8 +235,8 @@ def _pointer_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> En
         if kind is str and not text_like:
             refuse(label, ctype, value, "(str) does not convert to")
         if kind is str:
-            text = value.encode("utf-32-le" if wide else "utf-8", "surrogateescape")  # type: ignore[attr-defined]
-            return buffers.lend(text + bytes(4 if wide else 1))
+            text = value.encode(encoding, "surrogatepass" if unit > 1 else "surrogateescape")  # type: ignore[attr-defined]
+            return buffers.lend(text + bytes(unit))
         if kind is bytes:
             return buffers.lend(bytes(value) + b"\0")  # type: ignore[call-overload]
         if kind is not bytearray and (isinstance(address_of(value), int) or _is_index(value)):
@@ -294,7 +296,8 @@ def _reference_encoder(rules: CallingConvention, ctype: Pointer, label: str) -> 
     size = target.size
 
     def encode(value: object, buffers: Lender | None) -> int:
-        if buffers is None or not isinstance(value, int | float | complex):
+        value = plain_value(value)
+        if buffers is None or not isinstance(value, int | float | complex) or hasattr(value, "contents"):
             return pointer(value, buffers)
         pattern = value_of(value, None) & (1 << 8 * size) - 1
         return buffers.lend(pattern.to_bytes(size, "little"))

@@ -9,7 +9,8 @@ import platform
 import re
 from collections.abc import Iterator, Sequence
 
-from emu.cli.output import Address, Json, demangled, jsonable
+from emu.cli.output import Address, Json, jsonable
+from emu.debug.demangle import demangled
 from emu.errors import ConstructorFault, GuestFault
 from relink.errors import FloatAbiMismatch, LibraryNotFound, LinkErrors, UnresolvedSymbol, printable
 from relink.records import fields, is_dataclass

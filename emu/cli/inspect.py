@@ -20,7 +20,8 @@ from emu.cli.inspect_records import (
     Tls,
     VersionNeeded,
 )
-from emu.cli.output import Address, demangled
+from emu.cli.output import Address
+from emu.debug.demangle import demangled
 from relink.arch import Architecture, architecture_of
 from relink.elf import Decoded, SymbolTable, Versions, decode
 from relink.elf.constants import (

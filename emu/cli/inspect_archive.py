@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.cli.output import demangled, shown, table
+from emu.cli.output import shown, table
 from emu.cli.text import printable
+from emu.debug.demangle import demangled
 from relink.arch import architecture_of
 from relink.elf.archive import Archive
 from relink.errors import ElfError, UnsupportedElf

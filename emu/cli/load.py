@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.cli.output import Address, demangled, hexadecimal, shown, table
+from emu.cli.output import Address, hexadecimal, shown, table
 from emu.cli.text import printable
+from emu.debug.demangle import demangled
 from relink.records import dataclass
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from emu.cli.output import Address, demangled
+from emu.cli.output import Address
 from emu.cli.text import printable
+from emu.debug.demangle import demangled
 from relink.link_map import LinkMap, MapSymbol
 from relink.records import dataclass, fields, is_dataclass
 

@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 from emu.cli.plain import Console, Table
 from emu.cli.text import printable
+from emu.debug.demangle import demangled
 from relink.records import fields, is_dataclass
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-
-#: Each back-reference of a mangled name may double the length of the result (250 hostile characters can make half
-#: a gigabyte), so longer names, or names with more back-references, are not demangled.
-_LONGEST_NAME = 2048
-_MOST_REFERENCES = 14
-_REFERENCE = re.compile(r"[ST][0-9A-Z]*_|B[0-9A-Za-z]*_")
 
 
 class Address(int):
@@ -94,17 +88,6 @@ def table(*columns: str) -> Table:
 def hexadecimal(value: int, width: int = 0) -> str:
     """`0x…`, zero-filled to `width` digits."""
     return f"{value:#0{width + 2}x}" if width else f"{value:#x}"
-
-
-def demangled(name: str) -> str | None:
-    """The source form of a mangled C++ or Rust name; None for any other name."""
-    if not name.startswith(("_Z", "_R", "__Z")):
-        return None
-    if len(name) > _LONGEST_NAME or not name.isascii() or len(_REFERENCE.findall(name)) > _MOST_REFERENCES:
-        return None
-    from pydemumble import demangle
-
-    return demangle(name) or None
 
 
 def shown(name: str, *, demangle: bool) -> str:

@@ -46,7 +46,7 @@ ENCODINGS: dict[int, dict[int, str]] = {
     _SIGNED: {1: "int8_t", 2: "int16_t", 4: "int32_t", 8: "int64_t", 16: "__int128"},
     _UNSIGNED: {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t", 16: "unsigned __int128"},
     0x06: {1: "signed char"},
-    0x08: {1: "unsigned char"},
+    0x08: {1: "unsigned char", 2: "uint16_t", 4: "uint32_t"},  # the second and third of D
     0x10: {1: "uint8_t", 2: "uint16_t", 4: "uint32_t"},  # DW_ATE_UTF
     0x11: {4: "uint32_t"},  # DW_ATE_UCS
     0x12: {1: "char"},  # DW_ATE_ASCII

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emu.cli.errors import messages
-from emu.cli.output import demangled
+from emu.debug.demangle import demangled
 from emu.errors import Frame, UnresolvedCall
 from relink.errors import LinkError, LinkErrors, UnresolvedSymbol
 from tests.fixtures import arch_of, fixture

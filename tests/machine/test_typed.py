@@ -13,7 +13,7 @@ import pytest
 from emu import CallError, Library, Machine
 from emu.calls.annotations import float64, int32, pointer
 from emu.calls.types import same_type
-from relink.errors import UseAfterUnload
+from relink.errors import UnresolvedSymbol, UseAfterUnload
 from tests.objects.build import compiled
 
 SOURCE = """
@@ -203,6 +203,40 @@ def test_functions_of_a_library_that_is_gone() -> None:
             add(1, 2)
         with pytest.raises(UseAfterUnload):
             lib.add(1, 2)
+
+
+NAMES = """
+namespace ns {
+int twice(int x) { return 2 * x; }
+double twice(double x) { return 2 * x; }
+int &next(int &r) { r++; return r; }
+int taken(int &&r) { return r; }
+template <class T> T most(T a, T b) { return a > b ? a : b; }
+template int most<int>(int, int);
+struct counter { int n; int add(int k); };
+int counter::add(int k) { return n += k; }
+int wide(const wchar_t *s) { int n = 0; while (*s++) n++; return n; }
+int units(const char16_t *s) { int n = 0; while (*s++) n++; return n; }
+wchar_t after(wchar_t c) { return c + 1; }
+}
+"""
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm"])
+def test_functions_of_cxx_by_their_names_in_the_source(arch: str) -> None:
+    with Machine(arch) as machine:
+        lib = machine.load(compiled(arch, NAMES, "-g", language="c++"))
+        assert (lib["ns::twice(int)"](4), lib["ns::twice(double)"](1.5)) == (8, 3.0)
+        with pytest.raises(UnresolvedSymbol, match=r"it may be ns::twice\(double\), ns::twice\(int\)"):
+            _ = lib["ns::twice"]
+        assert lib["ns::most<int>"](3, 4) == 4
+        assert lib["ns::taken"](5) == 5
+        number = [5]
+        lib["ns::next"](number)
+        assert number == [6]
+        counter = lib.types.counter(7)
+        assert (lib["ns::counter::add"](counter, 3), counter.n) == (10, 10)
+        assert (lib["ns::wide"]("h\u00e9llo"), lib["ns::units"]("\U0001f600"), lib["ns::after"]("a")) == (5, 2, 98)
 
 
 CXX = """
