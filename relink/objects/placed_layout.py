@@ -138,7 +138,7 @@ class PlacedLayout(Layout):
         if stored is not None and stored is not output.region and output.bits:
             output.load_address = aligned(cursors[stored.name], output.align)
             cursors[stored.name] = output.load_address + output.size
-        elif stored is not None and stored is not output.region:
+        elif stored is not None and stored is not output.region and not output.size:
             output.load_address = cursors[stored.name]
 
     def _check_regions(self, cursors: dict[str, int]) -> None:
