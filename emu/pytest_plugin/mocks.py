@@ -10,7 +10,7 @@ import copy
 import difflib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from unittest.mock import Mock
 
 from emu.calls.declared import dwarf_types
@@ -21,6 +21,7 @@ from emu.calls.types import Prototype
 from emu.host.functions import HostFunction, host_function
 from emu.run.traps import Trap
 from relink.elf import dwarf
+from relink.elf.dwarf_inlined import inlined_functions
 from relink.errors import DebugInfoError, MachineError, RelinkError, UnresolvedSymbol
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ class MockError(MachineError):
 
 
 class Mocked:
-    """A replaced function. Attributes that are not here are those of `unittest.mock.Mock`: `call_count`,
-    `call_args_list`, `assert_called_once_with`, ...
+    """A replaced function, until `undo` or the end of a `with` block.
+
+    Attributes that are not here are those of `unittest.mock.Mock`: `call_count`, `call_args_list`,
+    `assert_called_once_with`, ...
     """
 
     def __init__(self, name: str, mock: Mock) -> None:
@@ -76,6 +79,12 @@ class Mocked:
         if self._put_back is not None:
             put_back, self._put_back = self._put_back, None
             put_back()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.undo()
 
     def replace(self, place: _Place, function: HostFunction) -> Mocked:
         """Put `function` in its place, until `undo`."""
@@ -157,9 +166,13 @@ def _prototype(loaded: Loaded, name: str, given: str | Prototype | None) -> Prot
         return parse_prototype(given, arch, library.types.scope)
     if given is not None:
         return given
-    with suppress(UnresolvedSymbol, DebugInfoError):
+    try:
         if (found := library.declared_prototype(name)) is not None:
             return found
+    except DebugInfoError as error:  # a function whose convention the compiler changed, among others
+        raise MockError(f"{name}: {error}") from None
+    except UnresolvedSymbol:
+        pass
     with suppress(DebugInfoError):
         types = dwarf_types(library.image)
         if types is not None and (found := types.prototype(name)) is not None:
@@ -227,9 +240,15 @@ class _Place:
 
 
 def _defined(machine: Machine, library: Library, name: str) -> Symbol:
-    """The function of that name in guest code. Raises MockError."""
+    """The function of that name in guest code. Raises MockError, also when callers have copies of it."""
     with suppress(UnresolvedSymbol):
-        return library.function_symbol(name)
+        symbol = library.function_symbol(name)
+        if name in inlined_functions(symbol.image.decoded):
+            raise MockError(
+                f"{name} was inlined into callers in {symbol.image.short_name}, which a mock would not reach: "
+                "compile with -fno-inline, or declare it noinline"
+            )
+        return symbol
     for image in machine.parts.symbolizer.host_images():
         with suppress(UnresolvedSymbol):
             return image.symbol(name)

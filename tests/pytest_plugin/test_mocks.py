@@ -85,6 +85,30 @@ def test_mocks_on_every_architecture(session: Session) -> None:
     result.assert_outcomes(passed=TEXT.count("def test_") * len(ALL))
 
 
+def test_a_function_with_copies_in_its_callers_is_refused(session: Session, pytester: pytest.Pytester) -> None:
+    (pytester.path / "copies.c").write_text("""
+static int often(int n) { return n * 7; }
+int use(int n) { return often(n) + 1; }
+int (*pointer(void))(int) { return often; }
+""")
+    text = """
+from emu.pytest_plugin.mocks import MockError
+pytestmark = pytest.mark.relink(sources="copies.c")
+
+def test_inlined(guest, lib):
+    with pytest.raises(MockError, match="often was inlined into callers in copies.so"):
+        guest.mock("often", returns=1)
+
+@pytest.mark.relink(cflags="-fno-inline")
+def test_not_inlined(guest, lib):
+    with guest.mock("often", returns=1) as often:
+        assert lib.use(2) == 2
+        assert often.calls == [(2,)]
+    assert lib.use(2) == 15
+"""
+    session("import pytest\n" + text).assert_outcomes(passed=2 * len(ALL))
+
+
 def test_a_mock_without_any_prototype_returns_only_what_every_abi_returns_alike(session: Session) -> None:
     text = """
 from emu.pytest_plugin.mocks import MockError
