@@ -1,0 +1,384 @@
+/* <regex.h>: leftmost, longest matches; of a sequence, all but the last part is as long as possible, then all but
+   the last two, and so on, as in glibc.
+
+   Sets of positions are bits. `forward` maps positions at which a tree may begin to those at which it may end,
+   `backward` the reverse. The match begins at the first position from which the whole may end anywhere, and ends at
+   the last it may reach. Within that, each part's place follows from the two sets at its ends. So the time is
+   proportional to the length of the text and of the expression, but for repeated groups. Expressions with back
+   references are matched by trying, up to a limit (then REG_ESPACE). */
+#include "regex.h"
+
+typedef struct { program *made; size allocated, used; unsigned long syntax; char *fastmap; u8 *translate; size groups; } regex;
+typedef struct { int start, end; } range;
+typedef u64 bits;
+typedef struct { const program *program; const u8 *text; int length, words, flags, failed; range *groups; long steps; } matcher;
+
+static bits *fresh(matcher *m) {
+    bits *made = m->failed ? 0 : calloc(m->words, sizeof *made);
+    if (!made)
+        m->failed = 1;
+    return made;
+}
+
+static int has(const bits *set, int at) { return set[at >> 6] >> (at & 63) & 1; }
+static void put(bits *set, int at) { set[at >> 6] |= (bits)1 << (at & 63); }
+
+static int merge(matcher *m, bits *into, const bits *from) {
+    int more = 0;
+    for (int i = 0; i < m->words; i++) {
+        more |= (from[i] & ~into[i]) != 0;
+        into[i] |= from[i];
+    }
+    return more;
+}
+
+static int is_word(matcher *m, int at) { return at >= 0 && at < m->length && __relink_regex_word(m->text[at]); }
+
+static int holds(matcher *m, enum kind kind, int at) {
+    int before = is_word(m, at - 1), after = is_word(m, at), newline = m->program->flags & NEWLINE;
+    switch (kind) {
+    case BOL: return (at == 0 && !(m->flags & NOTBOL)) || (newline && at > 0 && m->text[at - 1] == '\n');
+    case EOL: return (at == m->length && !(m->flags & NOTEOL)) || (newline && at < m->length && m->text[at] == '\n');
+    case BUFFER_START: return at == 0;
+    case BUFFER_END: return at == m->length;
+    case WORD_EDGE: return before != after;
+    case NOT_WORD_EDGE: return before == after;
+    case WORD_START: return !before && after;
+    case WORD_END: return before && !after;
+    default: return 1;
+    }
+}
+
+static bits *moved(matcher *, int node, const bits *from, int back);
+
+/* From `from` by one SET, or by any number of it. */
+static void by_set(matcher *m, const tree *t, const bits *from, bits *to, int back, int many) {
+    if (many)
+        merge(m, to, from);
+    const bits *source = many ? to : from;
+    if (!back) {
+        for (int at = 0; at < m->length; at++)
+            if (has(source, at) && HAS(t->set, m->text[at]))
+                put(to, at + 1);
+    } else
+        for (int at = m->length; at > 0; at--)
+            if (has(source, at) && HAS(t->set, m->text[at - 1]))
+                put(to, at - 1);
+}
+
+static bits *repeated(matcher *m, const tree *t, int least, int most, const bits *from, int back) {
+    const tree *what = m->program->trees + t->left;
+    bits *now = fresh(m), *all;
+    if (m->failed)
+        return now;
+    merge(m, now, from);
+    for (int i = 0; i < least && !m->failed; i++) {
+        bits *next = moved(m, t->left, now, back);
+        free(now);
+        now = next;
+    }
+    if (m->failed || !(all = fresh(m)))
+        return now;
+    if (what->kind == SET && most == INFINITE)
+        by_set(m, what, now, all, back, 1);
+    else {
+        merge(m, all, now);
+        for (int i = least; (most == INFINITE || i < most) && !m->failed; i++) {
+            bits *next = moved(m, t->left, now, back);
+            int more = !m->failed && merge(m, all, next);
+            free(now);
+            now = next;
+            if (!more)
+                break;
+        }
+    }
+    free(now);
+    return all;
+}
+
+static bits *moved(matcher *m, int node, const bits *from, int back) {
+    const tree *t = m->program->trees + node;
+    if (t->kind == GROUP)
+        return moved(m, t->left, from, back);
+    if (t->kind == REPEAT)
+        return repeated(m, t, t->least, t->most, from, back);
+    if (t->kind == CAT) {
+        bits *middle = moved(m, back ? t->right : t->left, from, back);
+        bits *end = m->failed ? 0 : moved(m, back ? t->left : t->right, middle, back);
+        free(middle);
+        return end;
+    }
+    if (t->kind == ALT) {
+        bits *one = moved(m, t->left, from, back), *other = m->failed ? 0 : moved(m, t->right, from, back);
+        if (!m->failed)
+            merge(m, one, other);
+        free(other);
+        return one;
+    }
+    bits *to = fresh(m);
+    if (m->failed)
+        return to;
+    if (t->kind == SET)
+        by_set(m, t, from, to, back, 0);
+    else
+        for (int at = 0; at <= m->length; at++)
+            if (has(from, at) && holds(m, t->kind, at))
+                put(to, at);
+    return to;
+}
+
+static bits *only(matcher *m, int at) {
+    bits *made = fresh(m);
+    if (made)
+        put(made, at);
+    return made;
+}
+
+static int last_of_both(const bits *one, const bits *other, int low, int high) {
+    for (int at = high; at >= low; at--)
+        if (has(one, at) && has(other, at))
+            return at;
+    return -1;
+}
+
+static void assign(matcher *, int node, int start, int end);
+
+/* The iterations of a repetition, from left to right, each as long as possible. */
+static void assign_repeat(matcher *m, const tree *t, int start, int end) {
+    int least = t->least, most = t->most;
+    do {
+        int left_least = least > 0 ? least - 1 : 0, left_most = most == INFINITE ? INFINITE : most - 1;
+        bits *from = only(m, start), *to = only(m, end);
+        bits *ends = m->failed ? 0 : moved(m, t->left, from, 0);
+        bits *rests = m->failed ? 0 : repeated(m, t, left_least, left_most, to, 1);
+        int middle = m->failed ? -1 : last_of_both(ends, rests, start, end);
+        free(from), free(to), free(ends), free(rests);
+        if (middle < 0 || (middle == start && start < end && least == 0))
+            return;
+        assign(m, t->left, start, middle);
+        if (middle == start && left_least == 0)
+            return;
+        start = middle, least = left_least, most = left_most;
+    } while (start < end && most != 0 && !m->failed);
+}
+
+static void assign(matcher *m, int node, int start, int end) {
+    const tree *t = m->program->trees + node;
+    while (!m->failed) {
+        if (t->kind == GROUP) {
+            m->groups[t->right] = (range){start, end};
+            t = m->program->trees + t->left;
+        } else if (t->kind == ALT) {
+            bits *from = only(m, start), *ends = m->failed ? 0 : moved(m, t->left, from, 0);
+            int first = !m->failed && has(ends, end);
+            free(from), free(ends);
+            t = m->program->trees + (first ? t->left : t->right);
+        } else if (t->kind == CAT) {
+            bits *from = only(m, start), *to = only(m, end);
+            bits *ends = m->failed ? 0 : moved(m, t->left, from, 0), *starts = m->failed ? 0 : moved(m, t->right, to, 1);
+            int middle = m->failed ? -1 : last_of_both(ends, starts, start, end);
+            free(from), free(to), free(ends), free(starts);
+            if (middle < 0)
+                return;
+            assign(m, t->left, start, middle);
+            t = m->program->trees + t->right, start = middle;
+        } else {
+            if (t->kind == REPEAT)
+                assign_repeat(m, t, start, end);
+            return;
+        }
+    }
+}
+
+/* ---- with back references: what follows a tree is a list of what is left to do */
+
+typedef struct rest { const struct rest *next; int node, least, most, start, group; } rest;
+enum { CLOSE = -2, MOST_STEPS = 4000000 };
+
+typedef struct { range *best; int groups; } found;
+
+static void try(matcher *m, const rest *todo, int at, found *f) {
+    if (m->failed || ++m->steps > MOST_STEPS) {
+        m->failed = 1;
+        return;
+    }
+    if (!todo) {
+        if (at > f->best[0].end) {
+            for (int i = 1; i <= f->groups; i++)
+                f->best[i] = m->groups[i];
+            f->best[0].end = at;
+        }
+        return;
+    }
+    if (todo->node == CLOSE) {
+        range before = m->groups[todo->group];
+        m->groups[todo->group] = (range){todo->start, at};
+        try(m, todo->next, at, f);
+        m->groups[todo->group] = before;
+        return;
+    }
+    const tree *t = m->program->trees + todo->node;
+    rest one = {.next = todo->next, .node = t->left}, two = {.next = todo->next, .node = t->right};
+    int least = todo->least, most = todo->most;
+    switch (t->kind) {
+    case SET:
+        if (at < m->length && HAS(t->set, m->text[at]))
+            try(m, todo->next, at + 1, f);
+        return;
+    case CAT:
+        one.next = &two;
+        try(m, &one, at, f);
+        return;
+    case ALT:
+        try(m, &one, at, f);
+        try(m, &two, at, f);
+        return;
+    case GROUP:
+        two.node = CLOSE, two.group = t->right, two.start = at, one.next = &two;
+        try(m, &one, at, f);
+        return;
+    case REPEAT:
+        if (!todo->group) /* not begun */
+            least = t->least, most = t->most;
+        else if (todo->start == at && least <= 0 && todo->group > 1)
+            return try(m, todo->next, at, f);
+        if (most != 0) {
+            two.node = todo->node, two.group = 1 + (least <= 0), two.start = at;
+            two.least = least > 0 ? least - 1 : 0, two.most = most == INFINITE ? INFINITE : most - 1;
+            one.next = &two;
+            try(m, &one, at, f);
+        }
+        if (least <= 0)
+            try(m, todo->next, at, f);
+        return;
+    case BACKREF: {
+        range group = m->groups[t->right];
+        int length = group.end - group.start;
+        if (group.start < 0 || at + length > m->length)
+            return;
+        for (int i = 0; i < length; i++) {
+            int a = m->text[group.start + i], b = m->text[at + i];
+            if (m->program->flags & ICASE) {
+                a += a >= 'A' && a <= 'Z' ? 32 : 0;
+                b += b >= 'A' && b <= 'Z' ? 32 : 0;
+            }
+            if (a != b)
+                return;
+        }
+        try(m, todo->next, at + length, f);
+        return;
+    }
+    default:
+        if (holds(m, t->kind, at))
+            try(m, todo->next, at, f);
+    }
+}
+
+static int search_trying(matcher *m, range *best) {
+    int groups = m->program->groups;
+    found f = {best, groups};
+    rest todo = {.node = m->program->root};
+    for (int start = 0; start <= m->length; start++) {
+        for (int i = 0; i <= groups; i++)
+            m->groups[i] = best[i] = (range){-1, -1};
+        try(m, &todo, start, &f);
+        if (m->failed)
+            return ESPACE;
+        if (best[0].end >= 0) {
+            best[0].start = start;
+            return OK;
+        }
+    }
+    return NOMATCH;
+}
+
+static int search(matcher *m, int with_groups) {
+    bits *every = fresh(m), *starts;
+    for (int i = 0; i < m->words && every; i++)
+        every[i] = ~(bits)0;
+    if (every && (m->length + 1) & 63)
+        every[m->words - 1] = ((bits)1 << ((m->length + 1) & 63)) - 1;
+    starts = m->failed ? 0 : moved(m, m->program->root, every, 1);
+    int start = 0, end = -1;
+    while (!m->failed && start <= m->length && !has(starts, start))
+        start++;
+    free(every), free(starts);
+    if (m->failed || start > m->length)
+        return m->failed ? ESPACE : NOMATCH;
+    bits *from = only(m, start), *ends = m->failed ? 0 : moved(m, m->program->root, from, 0);
+    for (int at = m->length; !m->failed && at >= start && end < 0; at--)
+        if (has(ends, at))
+            end = at;
+    free(from), free(ends);
+    m->groups[0] = (range){start, end};
+    if (with_groups)
+        assign(m, m->program->root, start, end);
+    return m->failed ? ESPACE : OK;
+}
+
+int regcomp(regex *to, const char *text, int flags) {
+    program *made = calloc(1, sizeof *made);
+    if (!made)
+        return ESPACE;
+    made->flags = flags;
+    int error = __relink_regex_parse(made, text);
+    *to = (regex){0};
+    if (error) {
+        free(made->trees);
+        free(made);
+        return error;
+    }
+    to->made = made, to->groups = made->groups;
+    return OK;
+}
+
+int regexec(const regex *compiled, const char *text, size count, range *matches, int flags) {
+    program *program = compiled->made;
+    int offset = flags & STARTEND ? matches[0].start : 0, room = program->groups + 1;
+    int length = flags & STARTEND ? matches[0].end - offset : (int)strlen(text);
+    if (flags & ~(NOTBOL | NOTEOL | STARTEND))
+        return BADPAT;
+    matcher m = {.program = program, .text = (const u8 *)text + offset, .length = length, .flags = flags};
+    m.words = (length + 64) >> 6;
+    range *groups = m.groups = malloc(2 * room * sizeof *groups);
+    if (!groups)
+        return ESPACE;
+    for (int i = 0; i < 2 * room; i++)
+        groups[i] = (range){-1, -1};
+    int wanted = !(program->flags & NOSUB) && count > 0;
+    int status = program->backrefs ? search_trying(&m, groups + room) : search(&m, wanted && count > 1);
+    if (program->backrefs)
+        groups += room;
+    for (size i = 0; status == OK && wanted && i < count; i++) {
+        matches[i] = i < (size)room ? groups[i] : (range){-1, -1};
+        if (matches[i].start >= 0)
+            matches[i].start += offset, matches[i].end += offset;
+    }
+    free(m.groups);
+    return status;
+}
+
+void regfree(regex *compiled) {
+    if (compiled->made) {
+        free(compiled->made->trees);
+        free(compiled->made);
+    }
+    compiled->made = 0;
+}
+
+size regerror(int error, const regex *compiled, char *to, size room) {
+    static const char messages[] =
+        "Success\0No match\0Invalid regular expression\0Invalid collation character\0"
+        "Invalid character class name\0Trailing backslash\0Invalid back reference\0"
+        "Unmatched [, [^, [:, [., or [=\0Unmatched ( or \\(\0Unmatched \\{\0Invalid content of \\{\\}\0"
+        "Invalid range end\0Memory exhausted\0Invalid preceding regular expression\0"
+        "Premature end of regular expression\0Regular expression too big\0Unmatched ) or \\)";
+    const char *message = messages;
+    (void)compiled;
+    for (int i = 0; i < error && i < ERPAREN; i++)
+        message += strlen(message) + 1;
+    size length = strlen(message) + 1;
+    for (size i = 0; i < length && i < room; i++)
+        to[i] = i == room - 1 ? 0 : message[i];
+    return length;
+}
