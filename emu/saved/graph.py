@@ -52,7 +52,7 @@ _known: dict[type, Kind | None] = {}
 
 
 def _kind_of(cls: type) -> Kind | None:
-    if _is_constant(cls) or issubclass(cls, _IMMUTABLE):
+    if is_constant(cls) or issubclass(cls, _IMMUTABLE):
         return None
     if hasattr(cls, "save_state") and hasattr(cls, "restore_state"):
         return _ITSELF
@@ -84,7 +84,8 @@ def _is_ours(cls: type) -> bool:
     return any(base.__module__.partition(".")[0] in _PROJECT for base in cls.__mro__)
 
 
-def _is_constant(cls: type) -> bool:
+def is_constant(cls: type) -> bool:
+    """Whether instances of a class are not looked into."""
     module = cls.__module__
     return issubclass(cls, type) or any(module == name or module.startswith(f"{name}.") for name in CONSTANT)
 
@@ -103,7 +104,7 @@ def passed_through(value: Any) -> Iterable[object]:
         cells = (_cell(cell) for cell in value.__closure__ or ())
         return (*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
     cls: Any = type(value)
-    if _is_ours(cls) and not _is_constant(cls):  # frozen
+    if _is_ours(cls) and not is_constant(cls):  # frozen
         named = (getattr(value, name, None) for name in slots_of(cls))
         return (*getattr(value, "__dict__", {}).values(), *named)
     return ()
