@@ -70,7 +70,7 @@ class Symbol(SymbolDefinition):
         return self.type in (SymbolType.FUNC, SymbolType.GNU_IFUNC)
 
 
-@dataclass(slots=True)
+@dataclass
 class Lifetime:
     """The reference counts of an image, and its place in the initialisation order. See `relink.load.lifetime`."""
 

@@ -71,7 +71,7 @@ class Interrupted:
     mask: int
 
 
-@dataclass(slots=True)
+@dataclass
 class Engine:
     """The parts of a machine that delivery needs; set only where there is a machine."""
 

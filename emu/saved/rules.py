@@ -33,7 +33,6 @@ CONSTANT = (
 
 #: Attributes that are not state, by class: caches whose content is right at any time, and what lives on the host.
 UNSAVED: Mapping[str, frozenset[str]] = {
-    "emu.libc.library.Libc": frozenset({"_bound"}),
     "emu.parts.Parts": frozenset({"observation"}),
     "emu.run.runner.Runner": frozenset(
         # the last is about the last call

@@ -26,7 +26,7 @@ _CLOSED = Stage.CLOSED
 Member = TypeVar("Member", bound="Scoped")
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Group(Generic[Member]):
     """The search list of one load."""
 
@@ -34,7 +34,7 @@ class Group(Generic[Member]):
     members: list[Member]
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class ScopeRecord(Generic[Member]):
     """The part of an image that determines where its references are looked up."""
 
