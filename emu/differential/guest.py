@@ -95,6 +95,8 @@ class Guest:
     def _contents(self, buffer: Buffer) -> Plain:
         if isinstance(buffer.element, Integer) and buffer.element.size == 1:
             return self.machine.memory.read(buffer.address, buffer.count)
+        if not buffer.count:
+            return ()  # C's arrays without elements have no bound
         read = unpacker(self.machine.convention, Array(buffer.element, buffer.count))
         return plain(read(GuestStore(self.machine.memory, buffer.address), 0))
 

@@ -33,7 +33,7 @@ class Outcome:
     @property
     def compared(self) -> object:
         """What must be equal on all architectures."""
-        return self.kind, _comparable(self.value), tuple((name, _comparable(each)) for name, each in self.memory)
+        return self.kind, comparable(self.value), tuple((name, comparable(each)) for name, each in self.memory)
 
     def __str__(self) -> str:
         if self.kind != RETURNED:
@@ -42,14 +42,14 @@ class Outcome:
         return f"{shown(self.value)}{memory}"
 
 
-def _comparable(value: Plain) -> object:
-    """Equal for values that C programs cannot tell apart: every NaN is one; zeros differ by their sign."""
+def comparable(value: Plain) -> object:
+    """A hashable value, equal for what C cannot tell apart: every NaN is one; zeros differ by their sign."""
     if isinstance(value, float):
         return "nan" if math.isnan(value) else value.hex()
     if isinstance(value, tuple):
-        return tuple(_comparable(each) for each in value)
+        return tuple(comparable(each) for each in value)
     if isinstance(value, dict):
-        return tuple((name, _comparable(each)) for name, each in value.items())
+        return tuple((name, comparable(each)) for name, each in value.items())
     return value
 
 

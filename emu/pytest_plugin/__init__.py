@@ -53,6 +53,10 @@ def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> Ite
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
     options.check(config)
+    if config.getoption("relink_compare") and not hasattr(config, "workerinput"):
+        from emu.pytest_plugin.comparing import Comparison
+
+        config.pluginmanager.register(Comparison(), "relink-emu comparison")
 
 
 def _session(config: pytest.Config) -> Session:
@@ -82,6 +86,10 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     loaded = item.stash.get(_LOADED, None)
+    if loaded is not None and call.when == "call" and item.config.getoption("relink_compare"):
+        from emu.pytest_plugin import comparing
+
+        comparing.attach(item, TARGET, loaded)
     if loaded is None or call.excinfo is None:
         return (yield)
     from emu.pytest_plugin import report
@@ -130,6 +138,10 @@ def relink_loaded(request: pytest.FixtureRequest, relink_target: str) -> Iterato
     session = _session(request.config)
     with session.loaded(request.node, relink_target) as loaded:
         request.node.stash[_LOADED] = loaded
+        if request.config.getoption("relink_compare"):
+            from emu.pytest_plugin import comparing
+
+            comparing.listen(loaded)
         yield loaded
 
 

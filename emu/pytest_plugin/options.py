@@ -46,6 +46,9 @@ def add(parser: pytest.Parser) -> None:
         )
         _add_ini(parser, _dest(option), option.help, kind)
     group.addoption("--relink-rebuild", action="store_true", help="build libraries although they are in the cache")
+    group.addoption(
+        "--relink-compare", action="store_true", help="compare the calls of each test between architectures"
+    )
     for key, kind in INI.items():
         _add_ini(parser, f"relink_{key}", f"default of {key}= in the marker relink", kind)
 

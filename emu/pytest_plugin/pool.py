@@ -54,6 +54,8 @@ class Loaded:
         #: Another target's file of the library, whose debug information tells more; see `mocks`.
         self.sibling: Callable[[], Path | None] = lambda: None
         self.calls: deque[GuestCall] = deque(maxlen=_CALLS)  #: the last calls, oldest first
+        #: Called with every call, besides (see `comparing`).
+        self.hear: list[Callable[[GuestCall], object]] = []
         self.spent = False  #: whether no other test can use it
         self._closed: list[bool] = []  # whether a test has closed the machine
         self._library, self._declared = library, declared
@@ -83,14 +85,20 @@ class Loaded:
         """
         machine: Any = self.machine
         call, calls, close, noted = machine.runner.call, self.calls, machine.close, self._closed
+        hear = self.hear
+
+        def note(made: GuestCall) -> None:
+            calls.append(made)
+            for each in hear:
+                each(made)
 
         def watched(address: int, prototype: Any, *args: object, **limits: Any) -> Any:
             try:
                 result = call(address, prototype, *args, **limits)
             except BaseException as error:
-                calls.append(GuestCall(address, prototype, args, None, error))
+                note(GuestCall(address, prototype, args, None, error))
                 raise
-            calls.append(GuestCall(address, prototype, args, result))
+            note(GuestCall(address, prototype, args, result))
             return result
 
         def closed(**options: Any) -> None:
