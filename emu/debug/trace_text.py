@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from emu.calls.types import Pointer, Prototype, Void
+from emu.calls.types import Pointer, Prototype, VaListType, Void
 from relink.errors import AddressSpaceError
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ ReadString = Callable[[int, int], bytes]
 
 def shown(value: Any, ctype: CType | None, read: ReadString) -> str:
     """A value of a C type: strings that pointers to characters lead to, addresses in hexadecimal, short."""
+    if isinstance(ctype, VaListType):
+        return "..."
     if isinstance(ctype, Pointer):
         return _pointer(int(value or 0), ctype, read)
     if isinstance(value, bool) or value is None:

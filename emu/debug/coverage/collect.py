@@ -156,7 +156,9 @@ class Coverage(CoverageData):
         """Images come and go: what ran until now is resolved with those of now."""
         if isinstance(event, ImageMapped):
             self._resolve()
-            self._places.append(self._place(event.image))
+            new = self._place(event.image)
+            self._places = [old for old in self._places if old.end <= new.start or new.end <= old.start]
+            self._places.append(new)
         elif isinstance(event, (ImageClosed, LoadFailed)):
             self._resolve()
             gone = [place for place in self._places if not self._is_there(place)]
