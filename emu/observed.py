@@ -106,7 +106,7 @@ class ObservedGuest:
         from emu.debug.coverage.collect import Coverage
 
         parts, wanted = self.parts, self._chosen(images)
-        return Coverage(parts.linker, parts.memory, parts.runner, wanted, branches=branches)
+        return Coverage(parts.observation, parts.linker, wanted, branches=branches)
 
     def trace(
         self,

@@ -163,6 +163,8 @@ class Observation:
         self._watchpoints: list[Watchpoint] = []
         #: Called for every event after the breakpoints and watchpoints, also for those they asked for.
         self.listeners: list[Callable[[Stop], object]] = []
+        #: Called when the machine has returned to a snapshot. Observers are no part of a machine's state.
+        self.after_restore: list[Callable[[], object]] = []
         runner.on_event = self._event
 
     def _event(self, stop: Stop) -> None:
@@ -178,6 +180,11 @@ class Observation:
                     breakpoint.meet(Hit(self, stop.pc))
         for listener in list(self.listeners):
             listener(stop)
+
+    def restored(self) -> None:
+        """The machine has returned to a snapshot."""
+        for listener in list(self.after_restore):
+            listener()
 
     def find(self, place: Place) -> Found:
         """See `emu.debug.places.find_place`."""

@@ -112,6 +112,7 @@ class Trace:
         self._active = True
         self._observation.listeners.append(self._stopped)
         self._linker.observers.append(self._heard)
+        self._observation.after_restore.append(self._restored)
         return self
 
     def stop(self) -> None:
@@ -124,7 +125,9 @@ class Trace:
         self._active = False
         events = self._cpu.events
         self._observation.listeners.remove(self._stopped)
-        self._linker.observers.remove(self._heard)
+        self._observation.after_restore.remove(self._restored)
+        if self._heard in self._linker.observers:
+            self._linker.observers.remove(self._heard)
         self._remove_images(list(self._of_image))
         events.report_traps(-1)
         events.counting = self._counted
@@ -139,7 +142,21 @@ class Trace:
 
     # ------------------------------------------------------------ functions
 
+    def _restored(self) -> None:
+        """The machine has returned to a snapshot: other images may be loaded, with other observers."""
+        self._leave(self._frames[:], ABANDONED)
+        images = self._linker.images
+        self._remove_images([image for image in self._of_image if image not in images])
+        for image in images:
+            if image not in self._of_image:
+                self._add_image(image)
+        if self._heard not in self._linker.observers:
+            self._linker.observers.append(self._heard)
+
     def _heard(self, event: Event) -> None:
+        if not self._active:  # the machine has returned to a snapshot of the time of the trace
+            self._linker.observers.remove(self._heard)
+            return
         if isinstance(event, ImageLoaded):
             if event.image not in self._of_image:
                 self._add_image(event.image)

@@ -138,6 +138,9 @@ class SavedState:
             for handle in handles:
                 if handle not in left:
                     handle.outlive()
+        observation = vars(self._parts).get("observation")
+        if observation is not None:
+            observation.restored()
 
     def _map(self, mapped: _Mapped, wanted: _Mapped) -> None:
         """Map in the CPU what shall be mapped, and nothing else."""

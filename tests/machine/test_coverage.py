@@ -311,6 +311,39 @@ def test_code_without_debug_information_or_image_has_blocks(machine: Machine, pa
 
 
 @_BOTH_ENGINES
+def test_observers_are_no_part_of_a_snapshot(machine: Machine, path: Path) -> None:
+    library = machine.load(path)
+    classify, before = library.function("classify", "int(int)"), machine.snapshot()
+    coverage = machine.coverage().start()
+    trace = machine.trace(library).start()
+    during = machine.snapshot()
+    classify(0)
+    machine.restore(before)
+    classify(1)
+    machine.restore(during)
+    classify(2)
+    other = machine.load(build(arch_of(machine.arch.name), path.parent, level="-O2"))
+    other.function("never", "int(int)")(1)
+    machine.restore(before)
+    trace.stop()
+    coverage.stop()
+    machine.restore(during)
+    machine.load(path)
+    assert [call.arguments for call in trace.calls] == [("0",), ("1",), ("2",)]
+    hits = coverage.functions()
+    assert sum(names["classify"] for names in hits.values()) == 1
+    assert sum(names["never"] for names in hits.values()) == 1
+    lines, text = lines_of(coverage), _SOURCE.read_text().splitlines()
+    assert {text[line - 1].strip() for line, count in lines.items() if count and "return 1" in text[line - 1]} == {
+        "return 10;",
+        "return 11;",
+        "return 12;",
+    }
+    assert classify(0) == 10  # takes the last breakpoints out of the engine
+    assert not machine.cpu.events.active
+
+
+@_BOTH_ENGINES
 def test_coverage_is_refused_during_a_call_and_twice(machine: Machine, path: Path) -> None:
     library, told = machine.load(path), []
     coverage = machine.coverage()

@@ -28,8 +28,7 @@ from relink.image import Image
 from relink.records import dataclass
 
 if TYPE_CHECKING:
-    from emu.memory.guest_memory import GuestMemory
-    from emu.run.runner import Runner
+    from emu.debug.observation import Observation
     from relink.linker import Linker
 
 #: An image, or its path, file name or SONAME.
@@ -55,19 +54,19 @@ class Coverage(CoverageData):
 
     def __init__(
         self,
+        observation: Observation,
         linker: Linker,
-        memory: GuestMemory,
-        runner: Runner,
         images: Iterable[Which] | None = None,
         *,
         branches: bool = False,
     ) -> None:
         super().__init__()
-        self._linker, self._memory, self._runner = linker, memory, runner
+        self._observation, self._linker = observation, linker
+        self._memory, self._runner = observation.memory, observation.runner
         self._only = None if images is None else list(images)
         self._with_branches = branches
-        self._arch = memory.architecture.name
-        self._flow = Flow(self._arch, memory.read)
+        self._arch = self._memory.architecture.name
+        self._flow = Flow(self._arch, self._memory.read)
         self._recordings: list[Recording] = []
         self._places: list[_Place] = []
         self._this: CoverageData | None = None  #: of the current recording
@@ -96,6 +95,7 @@ class Coverage(CoverageData):
         self._this, self._places = CoverageData(), places
         self._ends.clear()
         self._linker.observers.append(self._heard)
+        self._observation.after_restore.append(self._restored)
         return self
 
     def stop(self) -> None:
@@ -107,7 +107,9 @@ class Coverage(CoverageData):
             recording.close()
         self._recordings.clear()
         self._resolve()
-        self._linker.observers.remove(self._heard)
+        self._observation.after_restore.remove(self._restored)
+        if self._heard in self._linker.observers:
+            self._linker.observers.remove(self._heard)
         this, self._this = self._this, None
         for module in this.modules.values():
             module.blocks = type(module.blocks)(dict.fromkeys(module.blocks, 1))
@@ -154,6 +156,9 @@ class Coverage(CoverageData):
 
     def _heard(self, event: Event) -> None:
         """Images come and go: what ran until now is resolved with those of now."""
+        if self._this is None:  # the machine has returned to a snapshot of the time of a recording
+            self._linker.observers.remove(self._heard)
+            return
         if isinstance(event, ImageMapped):
             self._resolve()
             new = self._place(event.image)
@@ -163,6 +168,13 @@ class Coverage(CoverageData):
             self._resolve()
             gone = [place for place in self._places if not self._is_there(place)]
             self._places = [place for place in self._places if place not in gone]
+
+    def _restored(self) -> None:
+        """The machine has returned to a snapshot: other images may be loaded, with other observers."""
+        self._resolve()
+        self._places = [self._place(image) for image in self._linker.images]
+        if self._heard not in self._linker.observers:
+            self._linker.observers.append(self._heard)
 
     def _is_there(self, place: _Place) -> bool:
         return any(image.contains(place.start) for image in self._linker.images if not image.closed)
