@@ -17,8 +17,7 @@ called, patched and unloaded with that as everywhere else, see `emu.machine`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -79,6 +78,7 @@ class Board(Personality):
         window: tuple[int, int] | None = None,
         stack: tuple[int, int] | None = None,
         traps: tuple[int, int] | None = None,
+        float_abi: str | None = None,
     ) -> None:
         self.profile = profile_for(cpu) if isinstance(cpu, str) else cpu
         self.devices = {**(devices or {}), **self.profile.devices()}
@@ -92,6 +92,7 @@ class Board(Personality):
         self._check_layout()
         self.firmware: Firmware | None = None  #: the last one loaded
         self.profile.free_ram = self._free_ram()
+        self.float_abi = float_abi
         self.resets = 0  #: number of resets, those by the guest included
         self._parts: Parts | None = None
         self._symbols = DefinedSymbols({})
@@ -108,7 +109,10 @@ class Board(Personality):
         """The machine of this board, with options of `Machine`. Raises BoardError when there is one already."""
         from emu.machine import Machine
 
-        return Machine(self.profile.arch, os=self, **{"stack_size": 64 << 10, "tls_size": 4096, **options})
+        defaults: dict[str, Any] = {"stack_size": 64 << 10, "tls_size": 4096}
+        if (float_abi := self.float_abi or self.profile.float_abi) is not None:
+            defaults["float_abi"] = float_abi
+        return Machine(self.profile.arch, os=self, **{**defaults, **options})
 
     @cached_property
     def machine(self) -> Machine:
@@ -162,6 +166,7 @@ class Board(Personality):
     def attach(self, parts: Parts) -> None:
         self._parts = parts
         self._execution.perform = self._perform
+        parts.runner.at_call = self._interrupt
         parts.linker.resolver.after.append(self)
         parts.symbolizer.others.append(self._frame)
 
@@ -191,6 +196,7 @@ class Board(Personality):
         """
         firmware = source if isinstance(source, Firmware) else read_firmware(source, at=at)
         self.profile.check_firmware(firmware)
+        self._check_float_abi(firmware)
         for address, data in firmware.pieces:
             if not any(region.holds(address, len(data)) for region in self.regions):
                 where = f"[{address:#x}, {address + len(data):#x})"
@@ -202,6 +208,14 @@ class Board(Personality):
         self.profile.free_ram = self._free_ram()
         self._symbols = DefinedSymbols({name: symbol.address for name, symbol in firmware.symbols.items()})
         return firmware
+
+    def _check_float_abi(self, firmware: Firmware) -> None:
+        theirs = firmware.float_abi
+        if self._parts is None:
+            self.float_abi = self.float_abi or theirs
+        ours = self.float_abi if self._parts is None else self._parts.convention.float_abi.value
+        if theirs is not None and theirs != ours:
+            raise FirmwareError(f"{firmware.name} passes floating-point values as {theirs}, the board as {ours}")
 
     def lookup(self, request: SymbolRequest) -> int | None:
         """The firmware's symbols, for modules (a `relink` symbol source)."""
@@ -277,28 +291,44 @@ class Board(Personality):
     def run(
         self,
         *,
-        until: Callable[[], bool] | None = None,
+        until: Callable[[], bool] | str | int | None = None,
         max_instructions: int | None = None,
         timeout: float | None = None,
     ) -> Ended:
         """Run the firmware from where it is, after `reset` from its start.
 
-        `until` is asked whenever the engine is between two pieces of the run (after events and interrupts). Raises
+        `until` is a symbol or an address at which to stop, before its instruction; or a function that is asked
+        whenever the engine is between two pieces of the run (after events and interrupts). Raises
         what devices and events raise, GuestFault, Deadlock, Lockup, NotModelled, and BudgetExceeded for `timeout`.
         The firmware can continue after all of them.
         """
         execution, parts = self._execution_ready(), self._attached
+        if isinstance(until, str | int):
+            return self._run_to(self.profile.code_address(self.address_of(until)), max_instructions, timeout)
         execution.until = until
+        self.profile.in_run = True
         try:
             parts.runner.run_program(execution.pc, {}, max_instructions, timeout)
         except BoardStopped:
             return Ended.UNTIL if until is not None and until() else Ended.STOPPED
         except BudgetExceeded as error:
-            if max_instructions is None or error.executed is None or error.executed < max_instructions:
+            place = error.frame.address  # after a host function the machine knows where the guest continues
+            if self.profile.code_address(place) != self.profile.code_address(execution.pc):
+                execution.pc = place
+            if max_instructions is None or not error.limit.endswith("instructions"):
                 raise
         finally:
             execution.until = None
+            self.profile.in_run = False
         return Ended.LIMIT
+
+    def _run_to(self, address: int, max_instructions: int | None, timeout: float | None) -> Ended:
+        """Run up to the instruction at an address; one that is there runs first."""
+        if self.profile.code_address(self.pc) == address:
+            self._cpu.events.pass_over(self.pc)
+        with self.machine.breakpoint(address, action=lambda hit: self.stop()) as place:
+            ended = self.run(max_instructions=max_instructions, timeout=timeout)
+            return Ended.UNTIL if place.hits and ended is Ended.STOPPED else ended
 
     def _execution_ready(self) -> Execution:
         self._attached  # noqa: B018 (makes the machine)
@@ -313,34 +343,28 @@ class Board(Personality):
 
     def call(self, function: str | int, prototype: str, *args: object, **limits: Any) -> Any:
         """Call a function of the firmware, by name or address, on the stack of the firmware below what is in use;
-        see `Machine.call`. A firmware that was running continues afterwards as if nothing had happened.
+        see `Machine.call`. After any call from Python, a firmware that was running continues as if nothing had
+        happened to its registers.
         """
-        machine, parts = self.machine, self._attached
-        address = self.address_of(function)
-        if parts.runner.depth:
-            return machine.call(address, prototype, *args, **limits)
-        with self._interrupted(parts):
-            return machine.call(address, prototype, *args, **limits)
+        return self.machine.call(self.address_of(function), prototype, *args, **limits)
 
-    @contextmanager
-    def _interrupted(self, parts: Parts) -> Iterator[None]:
-        """Keep the state of a firmware that was running, and its stack."""
-        cpu, stack = self._cpu, parts.stack
-        if self.layout.stack is not None:
-            top = stack.top
-        elif self.resets:
-            top = cpu.read_register("sp") & -16
-        else:
-            top = self.profile.initial_stack() or stack.top
+    def _interrupt(self) -> Callable[[], None]:
+        """Keep the registers of a firmware that was running, and its stack, during a call."""
+        cpu, stack = self._cpu, self._attached.stack
         before, pc, context = stack.top, self._execution.pc, cpu.save()
-        stack.top = top
-        try:
-            yield
-        finally:
+        if self.layout.stack is None:
+            if self.resets:
+                stack.top = cpu.read_register("sp") & -16
+            else:
+                stack.top = self.profile.initial_stack() or before
+
+        def finish() -> None:
             stack.top = before
             cpu.restore(context)
             cpu.continue_at(pc)
             self._execution.pc = pc
+
+        return finish
 
 
 def _changed(memory: HostMemory, address: int, size: int) -> None:

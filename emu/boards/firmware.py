@@ -52,6 +52,7 @@ class Firmware:
     extents: tuple[tuple[int, int], ...] = ()
     arch: str | None = None  #: the beginning of an architecture's name, if the file tells
     entry: int | None = None
+    float_abi: str | None = None  #: the floating-point calling convention, where the file tells
     symbols: Mapping[str, Symbol] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)  #: Arm's build attributes, by tag
 
@@ -109,11 +110,17 @@ def _elf(name: str, data: bytes) -> Firmware:
             tuple((s.header.p_vaddr, s.header.p_memsz) for s in file.iter_segments("PT_LOAD")),
             arch if arch != "riscv" else f"riscv{file.elfclass}",
             file.header.e_entry,
+            _float_abi(file.header.e_flags) if arch == "arm" else None,
             _symbols(file),
             _attributes(file) if arch == "arm" else {},
         )
     except (ELFError, ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise FirmwareError(f"{name}: {error}") from error
+
+
+def _float_abi(flags: int) -> str | None:
+    """EF_ARM_ABI_FLOAT_SOFT and _HARD (Arm, "ELF for the Arm Architecture", 5.2)."""
+    return {0x200: "soft-float", 0x400: "hard-float"}.get(flags & 0x600)
 
 
 def _symbols(file: ELFFile) -> dict[str, Symbol]:

@@ -34,7 +34,9 @@ class Profile(Protocol):
     arch: str  #: canonical architecture name
     address_mask: int  #: the highest address
     model: str | None  #: of the engine (`emu.cpu.create.create_device_cpu`)
+    float_abi: str | None  #: the usual floating-point calling convention; None: the architecture's
     layout: Layout  #: where the machine's own memory lies, unless the board says otherwise
+    in_run: bool  #: set by the board: whether the firmware runs, which handles its faults, and not a call
     free_ram: tuple[int, int]  #: set by the board: (start, end) of the RAM that no firmware takes
     changed: bool  #: set by whatever may change the result of `interrupts`; cleared by that
     resetting: bool  #: set when the guest has asked for a reset

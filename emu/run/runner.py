@@ -69,6 +69,7 @@ class Runner:
 
     #: Called when the outermost call has ended, if set: for what cannot be done during a call.
     at_end: Callable[[], object] | None = None
+    at_call: Callable[[], Callable[[], object]] | None = None  #: before each outermost call; what to do after it
     _calls = call_number = 0  #: number of calls so far; that of the innermost one in progress
 
     def __init__(
@@ -97,12 +98,9 @@ class Runner:
         self.execution, self._traps, self._stack = execution, traps, stack
         self._arch = self.convention_name = convention.arch
         self._frame = frame
-        self._describe_fault = describe_fault
-        self._syscall = syscall
-        self._resume = resume
+        self._describe_fault, self._syscall, self._resume = describe_fault, syscall, resume
         self._link = link = convention.link_register
-        #: Registers that an interrupted guest function needs to return, and all that a fault in a nested call may
-        #: change.
+        #: Registers that an interrupted guest function needs to return, and all that a fault may change.
         self._returns_through = ("sp",) if link is None else ("sp", link)
         self._interrupted = (*self._returns_through, *cpu.registers[:-1], *convention.preserved_floats)
         #: values of the `_interrupted` registers of each guest function that waits for the host
@@ -112,8 +110,7 @@ class Runner:
         self._shared: Budget | None = None  #: the shared budget, once the first of them has begun
         #: Called for each fault: returns where the guest continues, or None for an unhandled fault.
         self.on_fault: Callable[[Stop], int | None] = lambda stop: None
-        #: Called for each event (see `emu.cpu.events`) while the guest is stopped between two instructions. The
-        #: guest continues at its program counter.
+        #: Called for each event (`emu.cpu.events`), between two instructions; the guest continues at its pc.
         self.on_event: Callable[[Stop], object] = lambda stop: None
         #: Raises ForeignObject for objects of another machine; set by who knows what this one's are.
         self.check_objects: Callable[..., object] = lambda *values: None
@@ -147,10 +144,13 @@ class Runner:
             if self.memory.damaged:
                 self.memory.repair()
             self.depth = 1
+            finish = self.at_call() if self.at_call is not None else None
             try:
                 return self._enter(plan, address, args, self._stack.top)
             finally:
                 self.depth = 0
+                if finish is not None:
+                    finish()
                 if self.at_end is not None:
                     self.at_end()
         finally:

@@ -65,6 +65,7 @@ class CortexM:
     """
 
     arch, address_mask = "arm", 0xFFFF_FFFF
+    float_abi: str | None = "soft-float"
     model: str | None
 
     def __init__(
@@ -90,7 +91,8 @@ class CortexM:
         self.nvic = Nvic(irqs, model.priority_bits)
         self.system = SystemControl(self, reference)
         self.observers: list[Callable[[Taken], object]] = []  #: called at each exception entry and return
-        self.free_ram = (0, 0)
+        self.free_ram, self.in_run = (0, 0), False
+        self._last_fault = ""
         self.changed = self.resetting = self.started = False
         self.event = False  #: the event register of WFE
         self._waits_for_event = False
@@ -98,6 +100,7 @@ class CortexM:
         self.inspection = Inspection(
             self._event, has_fpu=model.has_fpu, baseline=model.architecture == "v8-M baseline"
         )
+        self.inspection.floats_enabled = True  # until a firmware starts, which enables it
         self._inspect_again = False
 
     def _event(self) -> None:
@@ -280,7 +283,7 @@ class CortexM:
             console.call(self.cpu, self.memory, self.clock.now, self.free_ram)
             return stop.pc + 2 | 1
         fault = fault_of(stop, self.cortex, self.memory, thumb=bool(self.frames.thumb()))
-        if fault is None or self.faults_to == "raise":
+        if fault is None or self.faults_to == "raise" or not self.in_run:
             return None
         return self._fault(fault, stop.pc)
 
@@ -311,7 +314,8 @@ class CortexM:
         if configurable and nvic.group(nvic.priority_of(exception)) < current:
             return exception
         if current <= -1:
-            raise Lockup(pc, fault.describe())
+            raise Lockup(pc, fault.describe() + self._last_fault)
+        self._last_fault = f" (after {fault.describe()} at {pc:#x})"
         if exception != n.HARD_FAULT or fault.status == "FORCED":
             self.faults.hard |= 1 << 30  # HFSR.FORCED
         return n.HARD_FAULT
