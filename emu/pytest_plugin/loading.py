@@ -32,6 +32,9 @@ def load(want: Wanted, target: Target, files: list[Path], timeout: float) -> Loa
             keywords = {"allow_unresolved": True, "symbols": want.values.get("symbols"), **_mapping(want, "load")}
             if len(files) == 1:  # the folders of the cache tell nobody anything
                 keywords.setdefault("name", files[0].name)
+            if want.values.get("kind") == "o":  # objects do not name what they need
+                for path in want.needed_files(target):
+                    machine.load(path, allow_unresolved=True)
             library = _accepted("load", machine.load, source, **keywords)
             if (header := want.values.get("header")) is not None:
                 paths = want.files("header", str(header), target)

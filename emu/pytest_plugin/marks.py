@@ -20,6 +20,7 @@ from relink.records import dataclass, field
 #: The keys of the marker. docs/pytest.md describes them.
 KEYS = frozenset({*INI, "cflags", "symbols", "prepare", "machine", "load"})
 _BUILDING = ("kind", "cflags", "ldflags", "defines", "include")
+_LIBRARY = ("sources", "binary", "header")
 
 
 @dataclass(frozen=True)
@@ -133,18 +134,20 @@ def wanted(node: pytest.Item | Any, config: pytest.Config) -> Wanted:
     values: dict[str, Any] = {}
     bases: dict[str, tuple[Path, ...]] = {}
     here = (node.path.parent, config.rootpath)
-    for mark in node.iter_markers("relink"):
-        for key, value in _given(mark).items():
-            if key not in values:
-                values[key], bases[key] = value, here
-    there = config.inipath.parent if config.inipath is not None else config.rootpath
+    there = (config.inipath.parent if config.inipath is not None else config.rootpath,)
     from_ini = {key: found for key in INI if (found := config.getini(f"relink_{key}"))}
-    if "sources" in values or "binary" in values:  # the marker's library is another than the ini file's
-        from_ini = {key: value for key, value in from_ini.items() if key not in ("sources", "binary", "header")}
-    for key, value in from_ini.items():
-        if key not in values:
-            values[key], bases[key] = value, (there,)
+    layers = [(_given(mark), here) for mark in node.iter_markers("relink")]
+    for given, folders in [*layers, (from_ini, there)]:
+        # What names another library, or says how to build it, is not about the one of a closer marker.
+        other = {*_LIBRARY, *(_BUILDING if "binary" in values else ())} if _named(values) else ()
+        for key, value in given.items():
+            if key not in values and key not in other:
+                values[key], bases[key] = value, folders
     return Wanted(values, bases, tuple(_identity(values, bases)))
+
+
+def _named(values: Mapping[str, Any]) -> bool:
+    return "sources" in values or "binary" in values
 
 
 def _given(mark: pytest.Mark) -> dict[str, Any]:

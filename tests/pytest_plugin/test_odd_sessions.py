@@ -86,16 +86,26 @@ import pytest
 def test_found(lib):
     assert lib.function("top", "int(int)")(5) == 75
 
+@pytest.mark.relink("uses.c", needs=["deps/{arch}/libmid.so"], arches="arm")
+def test_built_with_it(lib):
+    assert lib.use(5) == 31
+
+@pytest.mark.relink(kind="o")
+@pytest.mark.relink("uses.c", needs=["deps/{arch}/libmid.so"], arches="arm")
+def test_linked_with_it(lib):
+    assert lib.use(5) == 31
+
 @pytest.mark.relink(binary="other/libtop.so", arches="arm")
 def test_not_found(lib):
     pass
 
 pytestmark = []
 """
+    (pytester.path / "uses.c").write_text("int mid(int); int use(int n) { return mid(n) + 1; }")
     (pytester.path / "other").mkdir()
     shutil.move(pytester.path / "deps" / "arm" / "libtop.so", pytester.path / "other")
     result = session(text, "-rs")
-    result.assert_outcomes(passed=1, skipped=len(ALL) - 1, errors=1)
+    result.assert_outcomes(passed=3, skipped=len(ALL) - 1, errors=1)
     result.stdout.fnmatch_lines(
         [
             "libtop.so cannot be loaded for arm: *",
