@@ -248,7 +248,7 @@ class DwarfTypes:
         if _WIDE.get(name) == size:
             return self._character(name, size)
         if encoding == _COMPLEX and isinstance(size, int):
-            part = {8: "float", 16: "double", 2 * model.long_double_size: "long double"}.get(size)
+            part = {2 * model.long_double_size: "long double", 16: "double", 8: "float"}.get(size)
             if part is not None and (found := floating(model, part)) is not None:
                 return Complex(found)
         refused = REFUSED_ENCODINGS.get(encoding)

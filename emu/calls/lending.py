@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import inspect
+import platform
 import re
 from collections.abc import Callable, Mapping
 
@@ -20,6 +21,7 @@ from emu.calls.records import unpacker
 from emu.calls.store import Store, View, whole_bytes
 from emu.calls.types import (
     Array,
+    Complex,
     CType,
     Floating,
     FunctionType,
@@ -32,7 +34,7 @@ from emu.calls.types import (
     sized,
 )
 from emu.errors import CallError
-from emu.isa.convention import CallingConvention
+from emu.isa.convention import BINARY128, X87, CallingConvention
 
 
 def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, buffers: Lender) -> int | None:
@@ -50,7 +52,7 @@ def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, bu
         return _elements(rules, ctype, label, value, buffers)
     try:
         view = memoryview(value)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, ValueError, BufferError):  # no buffer, or numpy has no code for its elements
         return None
     if not view.c_contiguous:
         refuse(label, ctype, value, "is not contiguous and cannot be lent as")
@@ -129,14 +131,29 @@ def _check_elements(target: CType, view: memoryview, label: str) -> None:
     while isinstance(target, Array):
         target = target.target
     codes = re.sub(":[^:]*:", "", view.format)  # without the names of members
-    if re.search("[&zZPOX]", codes):
+    if re.search("[&zPOX]|Z(?![fdg])", codes):
         raise CallError(f"{label}: a buffer of {view.format!r} has addresses of this process, not of the guest")
     if view.itemsize > 1 and re.search("[>!]", codes):
         raise CallError(f"{label}: a buffer of big-endian elements, {view.format!r}: the guest is little-endian")
-    if isinstance(target, Pointer) and view.format not in ("B", "b", "c") and view.itemsize != target.size:
-        raise CallError(f"{label}: a buffer of {view.itemsize}-byte {view.format!r} elements is none of {target}")
-    if view.format in ("B", "b", "c") or not isinstance(target, Integer | Floating) or target.size == 1:
+    if view.format in ("B", "b", "c") or not isinstance(target, Integer | Floating | Complex | Pointer):
         return
-    floating = view.format.lstrip("<=@") in ("e", "f", "d", "g")
-    if view.itemsize != target.size or floating != isinstance(target, Floating):
+    if target.size == 1:
+        return
+    code = codes.lstrip("<=@")
+    fits = view.itemsize == target.size
+    if isinstance(target, Complex):
+        fits = fits and code[:1] == "Z" and _has_format(code[1:], target.part)
+    elif isinstance(target, Floating):
+        fits = fits and _has_format(code, target)
+    else:
+        fits = fits and code not in ("e", "f", "d", "g") and code[:1] != "Z"
+    if not fits:
         raise CallError(f"{label}: a buffer of {view.itemsize}-byte {view.format!r} elements is none of {target}")
+
+
+def _has_format(code: str, target: Floating) -> bool:
+    """Whether the elements of a buffer of this code are those numbers. The long double is this host's."""
+    if code != "g":
+        return code in ("e", "f", "d")
+    host = X87 if platform.machine() in ("x86_64", "AMD64", "i386", "i686") else BINARY128
+    return target.format is host

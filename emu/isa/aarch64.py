@@ -8,6 +8,11 @@ argument is on the stack, no later one gets a register of that bank. `long doubl
 register. `va_list` is a structure with two save areas whose offsets count up to zero; it is passed by reference,
 being larger than 16 bytes. An ifunc resolver gets AT_HWCAP with bit 62 set, which announces a second argument
 (glibc, sysdeps/aarch64/sys/ifunc.h).
+
+Structures (6.8.2, stages B and C): homogeneous aggregates (5.9.5: one to four members of one floating-point or
+short vector type) take a vector register each, or go to the stack together; others of up to 16 bytes take x
+registers, from an even one if they are aligned to 16; larger ones are passed as the address of a copy. Results
+(6.9) likewise, and in memory at x8.
 """
 
 from __future__ import annotations

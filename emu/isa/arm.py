@@ -9,6 +9,11 @@ floating-point registers: its named arguments and its result too are passed by t
 of 8 bytes start at an even register and an 8-aligned stack address, and are never split. `char` and `wchar_t` are
 unsigned; `long double` is a double. `va_list` is a structure of one pointer, which is passed just like the
 pointer. The return address carries the Thumb bit of the caller.
+
+Structures: co-processor register candidates (7.1: homogeneous aggregates of one to four floats, doubles or
+vectors of 8 or 16 bytes) take VFP registers; all others (6.5, stages B and C) are words in r0...r3 and on the
+stack, split between them only if nothing is stacked yet. A result of up to 4 bytes is in r0, a larger one in
+memory at the address in r0.
 """
 
 from __future__ import annotations

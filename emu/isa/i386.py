@@ -7,6 +7,10 @@ Peculiarities: everything is passed on the stack in words of 4 bytes, and no bas
 even a 64-bit integer or a double. The stack is nevertheless 16-byte aligned at the call. A floating-point result
 of any width is pushed on the x87 stack, and the caller must pop it: without that the stack overflows after eight
 calls. 64-bit integers come back in edx:eax.
+
+Structures (2.2): all have class MEMORY, arguments are copied to the stack; a result is stored at the address in
+the first stacked word, which the callee pops and returns in eax. `_Complex float` comes back in edx:eax, as by
+GCC and clang.
 """
 
 from __future__ import annotations

@@ -5,6 +5,10 @@ Procedure Call Standard for the LoongArch Architecture (lapcs, release 2.40).
 Peculiarities: nearly everything is as on RISC-V (floating-point arguments spill to integer registers, those that
 match an ellipsis always go there, 32-bit integers are sign-extended, unsigned ones too), but a float is not
 NaN-boxed and `char` is signed. `long double` is binary128 in two integer registers.
+
+Structures: those of one floating-point member, of two, or of one and an integer take a register for each, while
+both banks have one; others of up to 16 bytes take a registers, from an even one if they are aligned to 16 and
+match an ellipsis; larger ones are passed by reference.
 """
 
 from __future__ import annotations

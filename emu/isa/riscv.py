@@ -3,12 +3,17 @@
 RISC-V ABIs Specification (riscv-elf-psabi-doc, version 1.0), chapter 2 "Procedure Calling Convention".
 
 Peculiarities: a floating-point argument for which no fa register is left is passed like an integer, and so is
-every one that matches an ellipsis. A pair of registers need not start at an even one, except for what matches an
-ellipsis; it may be split between a7 and the stack. 32-bit integers are sign-extended in 64-bit registers, unsigned
-ones too. A float in an fa register is NaN-boxed: all bits above it are ones. `char` is unsigned, `wchar_t` is
-signed. 32-bit glibc has had a 64-bit `time_t` from its beginning. `long double` is binary128; on ilp32d, where it
-is wider than two registers, it is passed by reference, which is refused here. A resolver gets the 64-bit AT_HWCAP,
-`__riscv_hwprobe` (null, as under glibc before 2.40) and null.
+every one that matches an ellipsis. A pair of registers need not start at an even one, except for what matches
+an ellipsis; it may be split between a7 and the stack. 32-bit integers are sign-extended in 64-bit registers,
+unsigned ones too. A float in an fa register is NaN-boxed: all bits above it are ones. `char` is unsigned,
+`wchar_t` is signed. 32-bit glibc has had a 64-bit `time_t` from its beginning. `long double` is binary128, on
+ilp32d passed by reference. A resolver gets the 64-bit AT_HWCAP, `__riscv_hwprobe` (null, as under glibc before
+2.40) and null.
+
+Structures ("Hardware Floating-point Calling Convention"): flattened, those of one floating-point member, of
+two, or of one and an integer take a register for each, while both banks have one. Others ("Integer Calling
+Convention") of up to two words take a registers, from an even one only where they match an ellipsis; larger
+ones, and results, are in memory.
 """
 
 from __future__ import annotations

@@ -8,6 +8,11 @@ variadic call tells in al how many vector registers it used, because the callee 
 argument that does not fit the remaining registers, later arguments may still use them. `long double` is the 80-bit
 x87 format, goes through memory and comes back on the x87 stack. A function may use 128 bytes below sp. The psABI
 leaves the register bits above a narrow argument undefined, but compilers rely on extension to 32 bits.
+
+Structures (3.2.3 "Parameter Passing"): every 8 bytes have a class, merged from those of the scalars in them:
+INTEGER, SSE (with SSEUP: a vector of 16 bytes), X87 and X87UP, COMPLEX_X87, MEMORY. MEMORY are more than 16
+bytes, unaligned members, and as arguments all of x87. A structure has registers for all its parts, or is on the
+stack. A result of class MEMORY is stored at the address in rdi, which comes back in rax.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from emu.calls.assign import Location
-from emu.calls.plan import CallPlan
+from emu.calls.plan import CallPlan, plan_call
 from emu.calls.prototypes import Parameter, parse_prototype, parse_type
 from emu.errors import CallError
 from emu.isa.convention import CallingConvention, PairAlignment, VariadicRule
@@ -128,3 +128,11 @@ def test_results_lie_where_clang_leaves_them(arch: str) -> None:
 def test_the_table_is_what_clang_says_today(arch: str) -> None:
     pytest.importorskip("ziglang", reason="clang comes in the ziglang wheel, which is missing")
     assert arguments_of(arch) == _table()[arch]["arguments"]
+
+
+def test_vectors_from_variadic_functions_of_arm_are_in_core_registers() -> None:
+    for size, registers in ((8, ["r0", "r1"]), (16, ["r0", "r1", "r2", "r3"])):
+        plan = plan_call("arm", f"int __attribute__((vector_size({size}))) f(int a, ...)")
+        assert [piece.register for piece in plan.result_location or ()] == registers
+        plan = plan_call("arm", f"int __attribute__((vector_size({size}))) f(int a)")
+        assert [piece.register for piece in plan.result_location or ()] == ["d0", "d1"][: size // 8]

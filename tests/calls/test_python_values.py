@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import ctypes
 import enum
+import platform
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -39,6 +40,9 @@ struct real { double d; double x[]; };
 struct zero { double d; double x[0]; };
 double real_by_value(struct real r) { return r.d; }
 double zero_by_value(struct zero r) { return r.d; }
+double real_parts(const double _Complex *z, int n)
+{ double s = 0; while (n--) s += __real__ *z++; return s; }
+long double wide(const long double *p) { return *p; }
 int low(struct tagged t) { return t.low; }
 int operate(const struct operations *o) { return o->add(3, 4); }
 int twice(int (*f)(int), int x) { return f(f(x)); }
@@ -122,6 +126,8 @@ def test_buffers_have_the_elements_that_the_pointer_points_at(lib: Library) -> N
         (np.array([1], np.float32), "4-byte 'f'"),
         (np.arange(6, dtype=np.int32)[::2], "contiguous"),
         (np.array([1, "a"], object), "addresses of this process"),
+        (np.array([1], "M8[s]"), "does not convert"),
+        (np.array([1j]), "16-byte"),
         ("ab", "str"),
         (1.5, "float"),
         (range(3), "range"),
@@ -131,6 +137,18 @@ def test_buffers_have_the_elements_that_the_pointer_points_at(lib: Library) -> N
     for value, why in refused:
         with pytest.raises(CallError, match=why):
             lib.sum(value, 1)
+
+
+def test_buffers_of_wide_and_complex_numbers(lib: Library) -> None:
+    assert lib.real_parts(np.array([1 + 2j, 3 + 4j]), 2) == 4
+    for other in (np.array([1j], np.complex64), np.array([1.0])):
+        with pytest.raises(CallError, match="is none of double _Complex"):
+            lib.real_parts(other, 1)
+    if machine_arch(lib) == "x86_64" and platform.machine() in ("x86_64", "AMD64"):
+        assert lib.wide(np.array([1.5], np.longdouble)) == 1.5
+    else:  # the host's long double is another one
+        with pytest.raises(CallError, match="is none of long double"):
+            lib.wide(np.array([1.5], np.longdouble))
 
 
 def test_pointers_of_ctypes_are_what_they_point_at(lib: Library) -> None:
