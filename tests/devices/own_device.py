@@ -16,7 +16,7 @@ from tests.devices.sources_update import AGENT, APP
 from tests.objects.build import compiled
 
 BASE, SECTOR = 0x0800_0000, 4096
-FLAGS = ("-g", "-march=armv7m", "-fno-asynchronous-unwind-tables")
+FLAGS = ("-g", "-march=armv7m", "-mfloat-abi=soft", "-fno-asynchronous-unwind-tables")
 
 
 class PowerCut(Exception):
