@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from emu.errors import CallAbandoned, SnapshotError
 from emu.run.exclusive import exclusive
 from emu.saved.state import SavedState
+from relink.errors import MachineError, MachineInUse
 from relink.records import cached_property
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class SnapshotGuest:
             raise SnapshotError("the snapshot is of another machine")
         if snapshot._state is None:
             raise SnapshotError("the snapshot has been closed")
+        self._check_not_closed()
         if self.parts.linker.under_way or self.runner.in_operation:
             raise SnapshotError("a snapshot cannot be restored during a load or unload")
         if snapshot._inside != self._inside():
@@ -157,8 +159,17 @@ class SnapshotGuest:
     def _check_idle(self, problem: str) -> None:
         if self.runner.depth:
             raise SnapshotError(f"{problem} during a call of the guest")
-        if self.parts.linker.under_way:
-            raise SnapshotError(f"{problem} during a load")
+        if self.parts.linker.under_way or self.runner.in_operation:
+            raise SnapshotError(f"{problem} during a load or unload")
+        self._check_not_closed()
+
+    def _check_not_closed(self) -> None:
+        try:
+            self.parts.cpu.read_register("pc")
+        except MachineInUse:
+            raise
+        except (MachineError, AttributeError, TypeError):
+            raise SnapshotError("the machine has been closed") from None
 
     def _inside(self) -> tuple[object, ...]:
         return self.parts.threads.outer

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emu.errors import SnapshotError
 from relink.arrays import I64, U8
-from relink.errors import MachineError
 from relink.memory.address_space import PAGE, mapped_at
 
 try:
@@ -101,7 +101,10 @@ class Files:
     def current(self) -> _File:
         """A file that no other process writes to."""
         if self._file is None or self._file.forks != _forks:
-            self._file = _File()
+            try:
+                self._file = _File()
+            except OSError as error:
+                raise SnapshotError(f"the host has no memory for a snapshot: {error}") from error
         return self._file
 
 
@@ -148,9 +151,8 @@ class HostPages:
     def _map(self, offset: int, size: int) -> None:
         assert self._file is not None
         if not mapped_at(self.address + offset, size, self._file.descriptor, self._start + offset):
-            raise MachineError(
-                f"the host cannot map {size} bytes of a snapshot: {os.strerror(ctypes.get_errno())}"
-            )
+            problem = os.strerror(ctypes.get_errno())
+            raise SnapshotError(f"the host cannot map {size} bytes for a snapshot: {problem}")
 
     def changed(self) -> I64:
         """The numbers of the pages that may differ from the base."""
@@ -243,7 +245,7 @@ class Ranges:
         madvise = _libc().madvise
         for start, size in self.ranges:
             if madvise(start, size, _DONTNEED):
-                raise MachineError(f"madvise of {size} bytes: {os.strerror(ctypes.get_errno())}")
+                raise SnapshotError(f"madvise of {size} bytes: {os.strerror(ctypes.get_errno())}")
 
 
 _together = True  # whether one system call drops the pages of several ranges

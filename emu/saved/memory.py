@@ -35,14 +35,25 @@ class Kept:
 
     def __init__(self, pages: HostPages) -> None:
         self.pages = pages
-        self.tree = PageTree(pages.size // PAGE)
-        self._first: dict[int, bytes] = {}
+        #: None while the base is being changed: so that an interrupted change is noticed, and made good.
+        self.tree: PageTree | None = self._untouched()
+        self._first: dict[int, bytes] = {}  # of every page whose base has ever been changed
+
+    def _untouched(self) -> PageTree:
+        return PageTree(self.pages.size // PAGE)
+
+    def _present(self) -> PageTree:
+        """The tree of the base."""
+        if self.tree is None:
+            base = self.pages.base.reshape(-1, PAGE)
+            self.tree = self._untouched().changed({page: base[page].tobytes() for page in self._first})
+        return self.tree
 
     def save(self) -> PageTree:
         """Make the present contents the base; return their tree."""
-        changed = self.pages.changed()
+        changed, tree = self.pages.changed(), self._present()
         if not len(changed):
-            return self.tree
+            return tree
         self.pages.writable_base()
         new, contents, differ = self.pages.buffer.reshape(-1, PAGE), {}, []
         old = self.pages.base.reshape(-1, PAGE)
@@ -52,10 +63,11 @@ class Kept:
             differ.append(page)
             content = new[page].tobytes()
             contents[page] = ZEROS if content == ZEROS else content
-            if self.tree.get(page) is None and page not in self._first:
+            if tree.get(page) is None and page not in self._first:
                 self._first[page] = old[page].tobytes()
+        self.tree = None
         self.pages.keep(np.array(differ, np.int64))
-        self.tree = self.tree.changed(contents)
+        self.tree = tree.changed(contents)
         return self.tree
 
     def rebase(self, wanted: PageTree) -> I64:
@@ -64,7 +76,8 @@ class Kept:
             return np.zeros(0, np.int64)
         self.pages.writable_base()
         base = self.pages.base.reshape(-1, PAGE)
-        pages = list(self.tree.differing(wanted))
+        pages = list(self._first) if self.tree is None else list(self.tree.differing(wanted))
+        self.tree = None
         for page in pages:
             base[page] = np.frombuffer(self.content(wanted, page), np.uint8)
         self.tree = wanted
@@ -72,7 +85,7 @@ class Kept:
 
     def forget(self) -> None:
         """Forget the contents of all trees: no snapshot has one of them any more."""
-        self.tree = PageTree(self.pages.size // PAGE)
+        self.tree = self._untouched()
         self._first = {}
 
     def content(self, tree: PageTree, page: int) -> bytes:
@@ -204,8 +217,8 @@ class CopiedMemory:
                 if content != old:
                     new[page] = content
             contents[region] = tree.changed(new) if new else tree
-        self._cpu.settle(())
         self._use(contents)
+        self._cpu.settle(())
         return contents
 
     def restore(self, wanted: Contents, *, quick: bool) -> None:
@@ -215,7 +228,9 @@ class CopiedMemory:
             changed: Iterable[Region] = former.keys()
         else:
             changed = (r for r, tree in wanted.items() if r in former or self._saved.get(r) is not tree)
-        self._cpu.settle([page for region in changed for page in self._stale(region, wanted[region], former)])
+        stale = [page for region in changed for page in self._stale(region, wanted[region], former)]
+        self._use({})  # unknown, if this is interrupted
+        self._cpu.settle(stale)
         self._use(wanted)
 
     def forget(self) -> None:

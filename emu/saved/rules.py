@@ -36,7 +36,17 @@ UNSAVED: Mapping[str, frozenset[str]] = {
     "emu.parts.Parts": frozenset({"observation"}),
     "emu.run.runner.Runner": frozenset(
         # the last is about the last call
-        {"_user", "on_event", "at_end", "_budget", "_reached", "raised_in_call"}
+        {
+            "_user",
+            "on_event",
+            "at_end",
+            "_budget",
+            "_unlimited",
+            "_reached",
+            "raised_in_call",
+            "_calls",
+            "call_number",
+        }
     ),
     "relink.load.state.LinkerState": frozenset({"changes"}),
     "relink.memory.address_space.HostMemory": frozenset({"changes"}),

@@ -128,6 +128,7 @@ class SavedState:
         mapped, handles = _mapped(before), self._handles()
         _restore(state.watched, known=state.watched is self._watched)
         if not quick:
+            self._guarded, self._marks = None, ()  # unknown, if this is interrupted
             _restore(state.guarded, known=False)
             self._map(mapped, _mapped(self._parts.memory.regions))
         self._memory.restore(state.memory, quick=quick)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
 import pytest
 
 from emu import Machine
@@ -67,3 +72,57 @@ def test_restoring_in_a_host_function_ends_the_calls(make_machine: MakeMachine, 
     with pytest.raises(CallAbandoned):
         library.function("awesome_func", "int(int)")(1)
     assert not differences(state, state_of(machine))
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "loongarch64"])
+def test_an_interrupted_restore_can_be_repeated(arch: str) -> None:
+    """Interrupted at any line, as by Ctrl-C, a restore leaves a machine that can be restored."""
+    with Machine(arch) as machine:
+        first, state = machine.snapshot(), state_of(machine)
+        block = machine.heap.malloc(30_000)
+        machine.memory.write(block, b"second" * 5000)
+        second, later = machine.snapshot(), state_of(machine)
+        machine.memory.write(machine.stack.bottom, b"dirty")
+        for turn in range(400):
+            wanted, expected = ((first, state), (second, later))[turn % 2]
+            if not _interrupted(lambda wanted=wanted: machine.restore(wanted), turn):  # type: ignore[misc]
+                break
+            repaired, same = ((first, state), (second, later), (wanted, expected))[turn % 3]
+            machine.restore(repaired)
+            assert turn % 5 or not differences(same, state_of(machine)), turn
+        assert turn > 50
+
+
+def _interrupted(action: Callable[[], object], number: int) -> bool:
+    """Raise KeyboardInterrupt at a line of `emu.saved` that `action` runs; False when it runs fewer."""
+    left = number
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal left
+        if "/emu/saved/" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        action()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_a_closed_machine_has_no_snapshots(make_machine: MakeMachine, target: str) -> None:
+    machine = make_machine()
+    snapshot = machine.snapshot()
+    machine.close()
+    for refused in (machine.snapshot, lambda: machine.restore(snapshot)):
+        with pytest.raises(SnapshotError, match="closed"):
+            refused()
