@@ -90,6 +90,7 @@ def report(target: Target, file: str) -> InspectReport:
     arch = architecture_of(header.machine, header.bits)
     read = _Reader(decoded)
     object_file = read(lambda: decode_object(decoded), None) if header.type == FileType.REL else None
+    blob = object_file is not None and object_file.has_unset_flags
     exported, imported = read(lambda: _counts((object_file or decoded).symbols), (0, 0))
     versions = read(lambda: decoded.versions, Versions())
     return InspectReport(
@@ -100,7 +101,7 @@ def report(target: Target, file: str) -> InspectReport:
         machine=header.machine,
         bits=header.bits,
         flags=Address(header.flags),
-        flags_problem=arch.flags_problem(header.flags) if arch else None,
+        flags_problem=arch.flags_problem(header.flags) if arch and not blob else None,
         entry=Address(header.entry),
         os_abi=header.os_abi,
         os_abi_name=os_abi_name(header),
@@ -138,7 +139,8 @@ def _decode_for(target: Target, file: str) -> Decoded:
     if named is not None:
         from relink.search.open import check_architecture
 
-        check_architecture(decoded.name, decoded.header, named)
+        flags = decoded.header.type != FileType.REL or bool(decoded.header.flags)
+        check_architecture(decoded.name, decoded.header, named, flags=flags)
     return decoded
 
 

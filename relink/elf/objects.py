@@ -261,6 +261,13 @@ class ObjectFile:
         if section.link == 0 and self._symbol_table is not None and section.size:
             raise MalformedElf(self._where(index), "sh_link is 0: it has no symbol table")
 
+    @cached_property
+    def has_unset_flags(self) -> bool:
+        """Whether e_flags say nothing: 0 in an object without code, as from `objcopy -I binary` and `ld -b binary`
+        for every machine.
+        """
+        return not self.header.flags and not any(s.flags & SectionFlag.EXECINSTR and s.size for s in self.sections)
+
     # ---------------------------------------------------------- groups
 
     @cached_property

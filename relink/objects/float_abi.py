@@ -31,7 +31,7 @@ def float_abi_of(source: Source, arch: Architecture) -> FloatAbi | None:
 
         return _archive_float_abi(Archive.open(source), arch)
     decoded = decode(source)
-    if not decoded.is_relocatable or not arch.attributes_section:
+    if not decoded.is_relocatable or (decoded.header.flags and not arch.attributes_section):
         return decoded.float_abi_on(arch)
     from relink.elf.objects import decode_object
 
@@ -58,7 +58,9 @@ def first_float_abi(sources: Sequence[Source], arch: Architecture) -> FloatAbi |
 
 
 def object_float_abi(file: ObjectFile, arch: Architecture) -> FloatAbi | None:
-    """The convention in a relocatable object's header or build attributes."""
+    """The convention in a relocatable object's header or build attributes; None for data without e_flags."""
+    if file.has_unset_flags:
+        return None
     return arch.float_abi(file.header.flags, build_attributes(file, arch))
 
 

@@ -377,11 +377,14 @@ class ObjectRelocator(Relocator):
         """Store the ULEB128 sums with their original lengths (RISC-V psABI, laelf)."""
         for where, (value, batch, number) in self.uleb.items():
             _, length = read_uleb(self.buffer, where)
+            index = batch.indices[[number]]
+            if isinstance(batch.table, CombinedTable) and batch.table.room(index)[0] < length:
+                problem = "the number does not end in its section"
+                self.report_type(batch.table, index, batch.reloc_type, RelocationOutOfImage, problem)
+                continue
             if value >> 7 * length:
                 problem = f"{value:#x} does not fit a ULEB128 of {length} bytes"
-                self.report_type(
-                    batch.table, batch.indices[[number]], batch.reloc_type, RelocationOverflow, problem
-                )
+                self.report_type(batch.table, index, batch.reloc_type, RelocationOverflow, problem)
                 continue
             write_uleb(self.buffer, where, length, value)
 

@@ -63,7 +63,7 @@ def open_image(
         data = np.frombuffer(read_firmware(data.tobytes(), arch, name=opened), np.uint8)
     decoded = decode_opened(opened, path, data)
     if decoded.header.type == FileType.REL:
-        check_architecture(decoded.name, decoded.header, arch)
+        check_architecture(decoded.name, decoded.header, arch, flags=False)
         return open_objects([decoded], arch, opened, options)
     CACHE.put(key, decoded)
     return _checked(decoded, arch)
@@ -94,7 +94,7 @@ def open_objects(
 
     files = collect(sources, options)
     for file in files:
-        check_architecture(file.name, file.header, arch)
+        check_architecture(file.name, file.header, arch, flags=not file.has_unset_flags)
     if not files:
         raise UnsupportedElf(name or "<objects>", "contains no relocatable object")
     return combine(name or files[0].name, files, arch, options, _debug_sections)
@@ -106,11 +106,11 @@ def _debug_sections(combined: CombinedObjects) -> DebugSections:
     return linked_debug_sections(combined)
 
 
-def check_architecture(name: str, header: Header, arch: Architecture) -> None:
-    """Raise UnsupportedElf unless the file is for `arch` and has the emulated ABI."""
+def check_architecture(name: str, header: Header, arch: Architecture, *, flags: bool = True) -> None:
+    """Raise UnsupportedElf unless the file is for `arch` and, with `flags`, its e_flags are of a supported ABI."""
     if (header.machine, header.bits) != (arch.machine, arch.bits):
         found = architecture_of(header.machine, header.bits)
         what = found.name if found else f"machine {header.machine}, {header.bits} bit"
         raise UnsupportedElf(name, f"is for {what}, not {arch.name}")
-    if problem := arch.flags_problem(header.flags):
+    if flags and (problem := arch.flags_problem(header.flags)):
         raise UnsupportedElf(name, f"is for {problem}")

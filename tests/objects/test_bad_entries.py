@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relink.errors import RelinkError
+from relink.errors import RelinkError, RelocationOutOfImage
 from relink.linker import Linker
 from relink.memory.address_space import HostMemory
 from tests.objects.build import compiled
@@ -82,3 +82,11 @@ def test_the_error_says_where_what_and_why(case: tuple[str, str]) -> None:
 def test_the_extreme_code_model_reaches_what_the_normal_one_does_not() -> None:
     code = "; ".join(f".reloc ., R_LARCH_{name}, far; {instruction}" for name, instruction in EXTREME.items())
     Linker(HostMemory("loongarch64")).load(assembled("loongarch64", f"{FAR}; {code}"))
+
+
+def test_a_uleb128_number_does_not_reach_into_the_next_section() -> None:
+    pair = ".reloc ., R_LARCH_ADD_ULEB128, b\n.reloc ., R_LARCH_SUB_ULEB128, a\n"
+    text = f".text\na: nop\nb:\n.data\n{pair}.byte 0x80, 0x80\n"
+    linker = Linker(HostMemory("loongarch64"))
+    with pytest.raises(RelocationOutOfImage, match="does not end in its section"):
+        linker.load(compiled("loongarch64", text, language="assembler"))

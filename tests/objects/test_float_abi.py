@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,3 +109,18 @@ def test_an_archive_of_both_ways_is_taken_only_where_one_is_named(
         Machine.for_file(archive)
     with Machine.for_file(archive, float_abi=abi) as machine:
         assert machine.load(archive, undefined=["twice"]).function("twice", "double(double)")(2.5) == 5.0
+
+
+@pytest.mark.parametrize("target", ["arm", "riscv64", "riscv32", "loongarch64"])
+def test_data_without_e_flags_is_of_any_abi(target: str, tmp_path: Path) -> None:
+    """What `objcopy -I binary` makes of a file, on every machine."""
+    data = bytearray(compiled(target, ".data\n.globl blob\nblob: .byte 42\n", language="assembler").read_bytes())
+    struct.pack_into("<I", data, 48 if data[4] == 2 else 36, 0)
+    blob = tmp_path / "blob.o"
+    blob.write_bytes(data)
+    user = compiled(target, "extern unsigned char blob[]; double get(void) { return blob[0]; }", "-fPIC")
+    for objects in ([blob, user], [user, blob]):
+        with Machine(arch_of(target)) as machine:
+            assert machine.load(objects).function("get", "double()")() == 42.0
+    with Machine.for_file(blob) as machine:
+        assert machine.load(blob).symbols["blob"].read("unsigned char") == 42
