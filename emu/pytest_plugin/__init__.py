@@ -80,7 +80,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    return _session(config).header() if _SESSION in config.stash else []
+    shown = _SESSION in config.stash and config.get_verbosity() >= 0
+    return _session(config).header() if shown else []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -113,8 +114,9 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for line in dict.fromkeys(config.stash.get(_WORKERS, ())):
-        terminalreporter.write_line(line)
+    if config.get_verbosity() >= 0:
+        for line in dict.fromkeys(config.stash.get(_WORKERS, ())):
+            terminalreporter.write_line(line)
 
 
 # ---------------------------------------------------------------- fixtures

@@ -108,7 +108,6 @@ def test_workers_build_a_library_once_and_a_killed_build_blocks_nobody(
         "-m",
         "pytest",
         "test_own.py",
-        "-q",
         "-p",
         "emu.pytest_plugin",
         "-n",
