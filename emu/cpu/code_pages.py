@@ -56,6 +56,13 @@ class CodePages:
         """The permissions of pages that have not been executed."""
         return protection & ~Protection.X
 
+    def permitted(self, page: int, protection: Protection) -> Protection:
+        """What of `protection` the engine may have of a page now."""
+        if page not in self._open:
+            return self.engine_protection(protection)
+        both = protection & _BOTH == _BOTH and self._steps[page] < _MOST_STEPS
+        return protection & ~Protection.W if both else protection
+
     def forget(self, address: int, size: int) -> None:
         """Pages have been mapped, unmapped or given other permissions: they are not executable."""
         if self._open:

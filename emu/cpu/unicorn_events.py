@@ -58,6 +58,9 @@ class HookedCpu(ObservedCpu, Protocol):
     def drop_translations(self, low: int, high: int) -> None:
         """Drop translations of [low, high)."""
 
+    def engine_protection(self, page: int, protection: Protection) -> Protection:
+        """What of a page's permissions the engine may have."""
+
     def drop_all_translations(self) -> None: ...
     def state_bit(self) -> int:
         """Arm: 1 in Thumb state."""
@@ -354,6 +357,7 @@ class UnicornEvents(EngineEvents):
     # ---------------------------------------------------------------- watched memory
 
     def _protect_page(self, page: int, protection: Protection) -> None:
+        protection = self._engine.engine_protection(page, protection)
         status = api.uclib.uc_mem_protect(self._engine.handle, page, 4096, api.PROTECTION[protection])
         api.check(status, "protect memory", page, 4096)
 

@@ -40,6 +40,10 @@ class UnicornTranslations:
     def settle(self, contents: Iterable[tuple[int, bytes]]) -> None:
         return
 
+    def engine_protection(self, page: int, protection: Protection) -> Protection:
+        """What of a page's permissions the engine may have (`emu.cpu.code_pages`)."""
+        return protection if self._code_pages is None else self._code_pages.permitted(page, protection)
+
     def forget(self, address: int, size: int) -> None:
         """Drop translations of the mapped part of a range."""
         while size > 0:
@@ -58,6 +62,8 @@ class UnicornTranslations:
         self._drop_translations(piece, low, high)
 
     def _drop_translations(self, piece: Piece, low: int, high: int) -> None:
+        if piece.translated and self._code_pages is not None:
+            self._code_pages.changed(low, high)
         if piece.translated and (self._meter is None or self._meter.may_be_translated(low, high)):
             if self._meter is not None:
                 self._meter.forget()
@@ -65,6 +71,4 @@ class UnicornTranslations:
                 self._inspector.forget(low, high)
             if self._observed is not None:
                 self._observed.forget(low, high)
-            if self._code_pages is not None:
-                self._code_pages.changed(low, high)
             api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, low, high)

@@ -148,14 +148,14 @@ NAMES: dict[str, str] = {
         __cxa_atexit __cxa_deleted_virtual __cxa_finalize __cxa_pure_virtual __cxa_thread_atexit
         __cxa_thread_atexit_impl __errno __errno_location __fortify_fail __getauxval __getpagesize
         __libc_fatal __sched_cpucount __stack_chk_fail __stack_chk_fail_local __stack_chk_guard __sysconf
-        _exit _rtld_global_ro abort at_quick_exit atexit exit fork get_nprocs get_nprocs_conf getauxval
-        getegid geteuid getgid getpagesize getpid getppid gettid getuid quick_exit sched_getaffinity
-        sigaddset sigdelset sigemptyset sigfillset sigismember syscall sysconf system uname
+        _exit _rtld_global_ro at_quick_exit atexit exit fork get_nprocs get_nprocs_conf getauxval getegid
+        geteuid getgid getpagesize getpid getppid gettid getuid quick_exit sched_getaffinity sigaddset
+        sigdelset sigemptyset sigfillset sigismember syscall sysconf system uname
     """,
     "signals": """
-        __libc_current_sigrtmax __libc_current_sigrtmin __sigaction __sysv_signal bsd_signal gsignal kill
-        killpg pause pthread_kill pthread_sigmask raise sigaction sigaltstack sigignore siginterrupt signal
-        sigpause sigpending sigprocmask sigsuspend sigwait ssignal sysv_signal tgkill
+        __libc_current_sigrtmax __libc_current_sigrtmin __sigaction __sysv_signal abort bsd_signal gsignal
+        kill killpg pause pthread_kill pthread_sigmask raise sigaction sigaltstack sigignore siginterrupt
+        signal sigpause sigpending sigprocmask sigsuspend sigwait ssignal sysv_signal tgkill
     """,
     "startup": """
         __libc_start_main

@@ -70,14 +70,6 @@ def exit_now(libc: Libc, status: int) -> None:
     raise GuestExit(status)
 
 
-@export("void abort(void)")
-def abort(libc: Libc) -> None:
-    from emu.libc.threads import Threads
-
-    reason = " after pthread_create failed: the hosted C library has a single thread"
-    raise GuestAbort("abort() called" + (reason if libc.state(Threads).refused else ""))
-
-
 _LONGEST_TEXT = 1 << 12  #: maximum number of bytes quoted in an error
 
 

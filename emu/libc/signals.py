@@ -18,6 +18,7 @@ from emu.cpu.protocol import Stop, StopReason
 from emu.errors import GuestAbort
 from emu.libc.errno import Errno
 from emu.libc.table import export
+from emu.libc.threads import Threads
 from relink.errors import RelinkError
 from relink.records import dataclass
 
@@ -69,6 +70,7 @@ class Interrupted:
     context: CpuContext
     pc: int
     mask: int
+    aborts: bool = False  #: the program ends when the handler returns
 
 
 @dataclass
@@ -92,6 +94,16 @@ class Signals:
         self.engine: Engine | None = None
         self._frames: dict[int, Interrupted] = {}  # keyed by the stack pointer that a handler returns with
         self._return: int | None = None
+        self._aborting = False
+
+    def abort(self) -> bool:
+        """Have a handler of SIGABRT run, if there is one, and the program end when it returns."""
+        if self.engine is None or self.action(SIGABRT).handler in (_DEFAULT, _IGNORE):
+            return False
+        self.mask &= ~(1 << (SIGABRT - 1))
+        self._aborting = True
+        self.send(SIGABRT)
+        return True
 
     def action(self, number: int) -> Action:
         return self.actions.get(number, Action(_DEFAULT, 0, 0))
@@ -155,7 +167,9 @@ class Signals:
         info = number.to_bytes(4, "little") + bytes(4) + code.to_bytes(4, "little", signed=True)
         info = info.ljust(16 if word == 8 else 12, b"\0") + address.to_bytes(word, "little")
         cpu.store(top, info.ljust(_INFO + _CONTEXT, b"\0"))
-        saved = Interrupted(cpu.save(), pc, self.mask)
+        aborts = self._aborting and number == SIGABRT
+        self._aborting = self._aborting and not aborts
+        saved = Interrupted(cpu.save(), pc, self.mask, aborts)
         plan = plan_call(engine.runner.convention_name, _PROTOTYPE)
         entry = plan.enter(engine.runner, (number, top, top + _INFO), top, self._returning())
         if entry.stack:
@@ -182,6 +196,8 @@ class Signals:
         if at is None:
             raise GuestAbort("a return from a signal handler that was never entered")
         interrupted = self._frames.pop(at)
+        if interrupted.aborts:
+            raise GuestAbort("abort() called, and the handler of SIGABRT returned")
         cpu.restore(interrupted.context)
         self.mask = interrupted.mask
         return self.deliver(interrupted.pc) if self.pending else interrupted.pc
@@ -269,6 +285,14 @@ def raise_(libc: Libc, number: int) -> int:
         return libc.fail(Errno.EINVAL)
     _state(libc).send(number)
     return 0
+
+
+@export("void abort(void)")
+def abort(libc: Libc) -> None:
+    """A handler of SIGABRT runs first; siglongjmp may leave it."""
+    if not _state(libc).abort():
+        reason = " after pthread_create failed: the hosted C library has a single thread"
+        raise GuestAbort("abort() called" + (reason if libc.state(Threads).refused else ""))
 
 
 @export("int kill(int process, int number)", alias=("killpg",))

@@ -6,6 +6,7 @@ mutex would wait forever, so it aborts with a message.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from emu.errors import GuestAbort
@@ -15,6 +16,7 @@ from emu.libc.table import export, register
 if TYPE_CHECKING:
     from emu.libc.library import Libc
 
+_log = logging.getLogger(__name__)
 _RECURSIVE, _ERRORCHECK = 1, 2
 _MOST_KEYS = 1024
 _MOST_MUTEXES = 1 << 18  #: limit for mutexes that are held or have a type
@@ -181,7 +183,11 @@ def run_key_destructors(libc: Libc) -> None:
 
 @export("int pthread_create(void *thread, const void *attributes, void *start, void *argument)")
 def pthread_create(libc: Libc, thread: int, attributes: int, start: int, argument: int) -> int:
-    """Concurrent threads are not supported: EAGAIN, "insufficient resources". A later abort() gives the reason."""
+    """Concurrent threads are not supported: EAGAIN, "insufficient resources", and a warning is logged. A later
+    abort() gives the reason.
+    """
+    if not libc.state(Threads).refused:
+        _log.warning("pthread_create of the function at %#x fails with EAGAIN: guests have a single thread", start)
     libc.state(Threads).refused = True
     return Errno.EAGAIN
 

@@ -40,6 +40,14 @@ def test_siglongjmp_leaves_a_handler(library: Library) -> None:
     assert jumped(2) == 21
 
 
+def test_abort_runs_a_handler_of_sigabrt_which_may_leave_it(library: Library) -> None:
+    aborted = library.function("aborted", "int(int)")
+    assert aborted(1) == 6
+    with pytest.raises(GuestAbort, match="handler of SIGABRT returned"):
+        aborted(0)
+    assert aborted(1) == 6
+
+
 def test_a_fault_whose_cause_the_handler_removed_is_run_again(library: Library) -> None:
     assert library.function("repaired", "int(void)")() == 1102 * 10 + 7
     with pytest.raises(GuestFault, match="unmapped memory at 0x10"):
