@@ -8,7 +8,7 @@ offset.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from relink.elf.debug_sections import DebugSections
 from relink.elf.headers import Section
 from relink.elf.objects import Group, ObjectFile
 from relink.objects.align import Realigned
-from relink.objects.placed import PlacedImage
 from relink.records import cached_property, dataclass, field
+
+if TYPE_CHECKING:
+    from relink.objects.placed import PlacedImage
 
 FIRST = 64  #: no symbol is at offset 0: the value 0 would mean undefined
 R, RX, RWX, TLS, RW, BSS = range(6)  #: the order of sections by permission

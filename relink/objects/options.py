@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from relink.objects.script import LinkScript
 from relink.records import dataclass, field
+
+if TYPE_CHECKING:
+    from relink.objects.script import LinkScript
 
 #: Prefixes of ld's --wrap: references to NAME become `__wrap_NAME`; `__real_NAME` becomes NAME.
 _WRAPPER, _REAL = "__wrap_", "__real_"
