@@ -207,7 +207,9 @@ class UnicornEvents(EngineEvents):
         self._update()
 
     def forget(self, low: int, high: int) -> None:
-        """Code in [low, high) changes: what begins there counts as new."""
+        """Code in [low, high) is about to change or to go: what begins there counts as new."""
+        for log in self._logs:
+            log.flush()
         if self._known:
             self._known = {pc for pc in self._known if not low - 4096 < pc < high}
 

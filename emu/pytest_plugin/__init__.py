@@ -53,6 +53,10 @@ def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> Ite
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
     options.check(config)
+    if config.getoption("relink_guest_cov") and not hasattr(config, "workerinput"):
+        from emu.pytest_plugin import coverage
+
+        coverage.begin(config)
     if config.getoption("relink_compare") and not hasattr(config, "workerinput"):
         from emu.pytest_plugin.comparing import Comparison
 

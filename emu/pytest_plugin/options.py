@@ -49,6 +49,13 @@ def add(parser: pytest.Parser) -> None:
     group.addoption(
         "--relink-compare", action="store_true", help="compare the calls of each test between architectures"
     )
+    group.addoption(
+        "--guest-cov",
+        action="append",
+        metavar="FILE",
+        dest="relink_guest_cov",
+        help="write which lines of the libraries ran (lcov, or drcov for .drcov); may be repeated",
+    )
     for key, kind in INI.items():
         _add_ini(parser, f"relink_{key}", f"default of {key}= in the marker relink", kind)
 

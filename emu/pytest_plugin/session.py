@@ -23,6 +23,7 @@ from relink.errors import RelinkError
 from relink.records import cached_property, replace
 
 if TYPE_CHECKING:
+    from emu.pytest_plugin.coverage import GuestCoverage
     from emu.pytest_plugin.pool import Loaded, Pool
 
 
@@ -96,6 +97,13 @@ class Session:
 
         return Pool()
 
+    @cached_property
+    def coverage(self) -> GuestCoverage:
+        """What tests have run."""
+        from emu.pytest_plugin.coverage import GuestCoverage, files
+
+        return GuestCoverage(files(self.config))
+
     @contextmanager
     def loaded(self, item: pytest.Item, target_name: str) -> Iterator[Loaded]:
         """A machine of a target with the library that a test wants, for that test alone.
@@ -110,7 +118,8 @@ class Session:
         key = (target.name, want.identity)
         loaded = self.pool.take(key, lambda: self._load(want, target))
         try:
-            yield loaded
+            with self.coverage.recording(loaded):
+                yield loaded
         finally:
             depth = loaded.machine.call_depth
             loaded.spent |= bool(depth)
@@ -211,7 +220,9 @@ class Session:
             return Store((base.parent if worker else base) / "relink-builds")
 
     def finish(self) -> None:
-        """Free the machines, and what the build cache has not used for long."""
+        """Free the machines, and what the build cache has not used for long; write the coverage."""
+        if "coverage" in vars(self):
+            self.coverage.save()
         if "pool" in vars(self):
             self.pool.close()
         if "store" in vars(self):

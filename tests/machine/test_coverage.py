@@ -208,6 +208,12 @@ def test_a_library_is_the_same_wherever_it_is_loaded(machine: Machine, path: Pat
         assert (library.base, block) != (first, 0)
         library.function("classify", "int(int)")(1)
         library.close()
+    with machine.coverage() as short:
+        library = machine.load(path)
+        library.function("never", "int(int)")(1)  # a single block
+        library.close()
+    (functions,) = short.functions().values()
+    assert functions["never"] == 1
     assert [module.path for module in coverage.modules.values()] == [str(path)]
     text = _SOURCE.read_text().splitlines()
     ran = {text[line - 1].strip() for line, hits in lines_of(coverage).items() if hits}

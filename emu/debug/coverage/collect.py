@@ -85,7 +85,7 @@ class Coverage(CoverageData):
             raise MachineError("this coverage is being recorded already")
         places = [self._place(image) for image in self._linker.images]
         events = self._runner.cpu.events
-        self._recordings.append(events.record(Recorded.NEW_BLOCKS, self._rows.append))
+        self._recordings.append(events.record(Recorded.NEW_BLOCKS, self._noted))
         try:
             if self._with_branches:
                 self._recordings.append(events.record(Recorded.EDGES, self._edges.append))
@@ -198,10 +198,15 @@ class Coverage(CoverageData):
                 if before in self._ends:
                     self._add_branch(before, address)
 
-    def _add_block(self, address: int, size: int) -> None:
-        if size & BEGAN:
+    def _noted(self, rows: Rows) -> None:
+        """New blocks. The sizes of those where runs began are found now, while their code is there."""
+        for row in np.flatnonzero(rows[:, 1] >= BEGAN).tolist():
+            address, size = rows[row].tolist()
             whole = self._flow.block_size(address, thumb=bool(size & BEGAN_THUMB))
-            size = min(size & _SIZE or whole, whole)
+            rows[row, 1] = min(size & _SIZE or whole, whole)
+        self._rows.append(rows)
+
+    def _add_block(self, address: int, size: int) -> None:
         module = self._module_at(address)
         if module is not None and size:
             module.blocks[address - module.base, size] += 1

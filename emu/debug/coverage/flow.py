@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from emu.cpu.loongarch64.decoding import branch
 from emu.isa.registry import ISAS
-from relink.errors import AddressSpaceError
+from relink.errors import RelinkError
 from relink.records import cached_property
 
 _LONGEST_BLOCK = 2048  #: bytes
@@ -28,7 +28,7 @@ class Instruction(NamedTuple):
 
 
 class Flow:
-    """The flow of control in the code of one ISA. `read` returns guest bytes or raises AddressSpaceError."""
+    """The flow of control in the code of one ISA. `read` returns guest bytes or raises RelinkError."""
 
     def __init__(self, arch: str, read: Callable[[int, int], bytes]) -> None:
         self._arch, self._read = arch, read
@@ -71,10 +71,10 @@ class Flow:
         """What is mapped of [start, end)."""
         try:
             return self._read(start, end - start)
-        except AddressSpaceError:
+        except RelinkError:
             try:
                 return self._read(start, min(end, (start | 4095) + 1) - start)
-            except AddressSpaceError:
+            except RelinkError:
                 return b""
 
     def _riscv(self, code: bytes, start: int) -> Iterator[Instruction]:

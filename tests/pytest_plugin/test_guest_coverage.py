@@ -1,0 +1,40 @@
+"""`--guest-cov`: one file for all tests, architectures and workers."""
+
+from __future__ import annotations
+
+import pytest
+
+from emu.debug.coverage.drcov import read_drcov
+from emu.debug.coverage.lcov import Tracefile
+
+from .conftest import Session
+
+pytest_plugins = ("pytester",)
+pytest.importorskip("ziglang", reason="libraries are built with the ziglang wheel")
+
+_TESTS = """
+def test_add(lib):
+    assert lib.add(2, 3) == 5
+
+def test_fail(lib):
+    assert lib.add(2, 3) == lib.twice(2)
+
+def test_closes_the_machine(machine, lib):
+    lib.add(1, 1)
+    machine.close()
+"""
+
+
+def test_all_tests_and_architectures_are_in_one_file(pytester: pytest.Pytester, session: Session) -> None:
+    (pytester.path / "all.info").write_text("of an earlier session")
+    options = ("--arch", "x86_64", "--arch", "loongarch64", "--guest-cov", "all.info", "--guest-cov", "all.drcov")
+    result = session(_TESTS, *options)
+    result.assert_outcomes(passed=4, failed=2)
+    trace = Tracefile.read((pytester.path / "all.info").read_text(), "all.info")
+    (own,) = (file for name, file in trace.files.items() if name.endswith("own.c"))
+    hits = {name: count for (name, _), count in own.functions.items()}
+    assert hits["add"] == 6
+    assert hits["twice"] == 2
+    assert hits["parse"] == hits["spin"] == 0
+    blocks = read_drcov((pytester.path / "all.drcov").read_bytes(), "all.drcov").blocks
+    assert blocks.keys() == {"x86_64/own.so", "loongarch64/own.so"}
