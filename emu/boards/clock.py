@@ -48,9 +48,7 @@ class Clock:
     @property
     def now(self) -> int:
         """The number of instructions before the current one."""
-        if self.in_run and self._cpu.in_access:
-            return self.time + self._cpu.position()
-        return self.time
+        return self.time + self._cpu.position() if self.in_run else self.time
 
     def at(self, when: int, action: Callable[[], object]) -> Event:
         """Call `action` after `when` instructions; when that is past, as soon as possible."""

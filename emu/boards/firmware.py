@@ -110,7 +110,7 @@ def _elf(name: str, data: bytes) -> Firmware:
             tuple((s.header.p_vaddr, s.header.p_memsz) for s in file.iter_segments("PT_LOAD")),
             arch if arch != "riscv" else f"riscv{file.elfclass}",
             file.header.e_entry,
-            _float_abi(file.header.e_flags) if arch == "arm" else None,
+            _float_abi(file.header.e_flags, arch),
             _symbols(file),
             _attributes(file) if arch == "arm" else {},
         )
@@ -118,9 +118,13 @@ def _elf(name: str, data: bytes) -> Firmware:
         raise FirmwareError(f"{name}: {error}") from error
 
 
-def _float_abi(flags: int) -> str | None:
-    """EF_ARM_ABI_FLOAT_SOFT and _HARD (Arm, "ELF for the Arm Architecture", 5.2)."""
-    return {0x200: "soft-float", 0x400: "hard-float"}.get(flags & 0x600)
+def _float_abi(flags: int, arch: str | None) -> str | None:
+    """Arm: EF_ARM_ABI_FLOAT_SOFT and _HARD ("ELF for the Arm Architecture", 5.2); RISC-V: EF_RISCV_FLOAT_ABI."""
+    if arch == "arm":
+        return {0x200: "soft-float", 0x400: "hard-float"}.get(flags & 0x600)
+    if arch == "riscv":
+        return {0: "soft-float", 2: "single-float", 4: "hard-float"}.get(flags & 6)
+    return None
 
 
 def _symbols(file: ELFFile) -> dict[str, Symbol]:

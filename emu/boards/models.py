@@ -17,10 +17,20 @@ def _cortex_m(name: str) -> Profile:
     return CortexM(name)
 
 
+def _riscv(name: str) -> Profile:
+    from emu.boards.riscv import MachineMode
+
+    return MachineMode(name)
+
+
+_RISCV = ("rv32imc", "rv32imac", "rv32imafc", "rv32gc", "rv64imac", "rv64gc")
 _CORTEX_M = ("m0", "m0plus", "m1", "m3", "m4", "m4f", "m7", "m23", "m33")
 
 #: Name -> what makes its profile.
-MODELS: Mapping[str, Callable[[str], Profile]] = {f"cortex-{name}": _cortex_m for name in _CORTEX_M}
+MODELS: Mapping[str, Callable[[str], Profile]] = {
+    **{f"cortex-{name}": _cortex_m for name in _CORTEX_M},
+    **dict.fromkeys(_RISCV, _riscv),
+}
 
 
 def profile_for(name: str) -> Profile:

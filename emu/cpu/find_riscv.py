@@ -5,7 +5,7 @@ refuses: computed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from emu.cpu.misrun import Finder, Guest, Misrun, Outcome
 
@@ -16,9 +16,10 @@ _LONG_BRANCHES = frozenset({0x63, 0x67, 0x6F, 0x73})
 _TICK = 100  #: nanoseconds per tick of the time counter: 10 MHz, as on QEMU's "virt" board
 
 
-def riscv(bits: int) -> Finder:
-    """A finder for code of `bits`."""
+def riscv(bits: int, counters: Mapping[int, Callable[[], int]] | None = None) -> Finder:
+    """A finder for code of `bits`. `counters` has the values of counters by CSR number."""
     branches = _SHORT_BRANCHES[bits]
+    values = counters if counters is not None else {_RDTIME: _ticks, _RDTIMEH: lambda: _ticks() >> 32}
 
     def find(code: bytes, address: int, *, to_branch: bool = False) -> Iterator[Misrun]:
         position = 0
@@ -34,8 +35,8 @@ def riscv(bits: int) -> Finder:
                 position += 2
                 continue
             word = int.from_bytes(code[position : position + 4], "little")
-            if word & 0xFFFFF == word & 0xF80 | 0x02073 and word >> 20 in (_RDTIME, _RDTIMEH):
-                yield Misrun(address + position, 4, _time(word >> 7 & 31, word >> 20, bits))
+            if word & 0xFFFFF == word & 0xF80 | 0x02073 and word >> 20 in values:
+                yield Misrun(address + position, 4, _counter(word >> 7 & 31, values[word >> 20], bits))
             if to_branch and word & 0x7F in _LONG_BRANCHES:
                 return
             position += 4
@@ -65,13 +66,17 @@ def _reserved(half: int, bits: int) -> bool:
     return half == 0x8002
 
 
-def _time(register: int, counter: int, bits: int) -> Callable[[Guest], Outcome]:
-    """Read the time counter, which starts at an arbitrary moment."""
+def _ticks() -> int:
+    """The time counter, which starts at an arbitrary moment."""
+    return time.monotonic_ns() // _TICK
+
+
+def _counter(register: int, read: Callable[[], int], bits: int) -> Callable[[Guest], Outcome]:
+    """Read a counter into a register."""
 
     def run(guest: Guest) -> Outcome:
-        ticks = time.monotonic_ns() // _TICK
+        value = read()
         if register:
-            value = ticks >> 32 if counter == _RDTIMEH else ticks
             guest.write_register(f"x{register}", value & (1 << bits) - 1)
         return Outcome.DONE
 

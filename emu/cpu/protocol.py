@@ -302,7 +302,9 @@ class DeviceCpu(Cpu, Protocol):
         """In a method of a `DevicePort`: end the run after this number of instructions, this one included."""
 
     def position(self) -> int:
-        """In a method of a `DevicePort`: the number of instructions of this run before the current one."""
+        """In a run (in a method of a `DevicePort`, or a `Misrun`): the number of its instructions before this
+        one.
+        """
 
     def continue_at(self, pc: int) -> None:
         """The next run is at `pc`, with the registers as they are (Arm: in the middle of an IT block)."""

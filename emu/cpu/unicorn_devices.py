@@ -257,8 +257,8 @@ class UnicornDevices(UnicornStops):
             windows.pause()
 
     def position(self) -> int:
-        self._in_call()
-        assert self._meter is not None
+        if not self._running or self._meter is None:
+            raise MachineError("the guest does not run, so it is at no instruction")
         _, pc, _ = self._pc_slot
         return self._meter.position(pc.value, bool(self._thumb_bit()))
 

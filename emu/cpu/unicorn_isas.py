@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from emu.cpu.protocol import StopReason
 from relink.errors import AddressSpaceError
-from relink.records import dataclass, field
+from relink.records import dataclass, field, replace
 
 #: i386 has no register for the thread pointer: %gs selects this GDT entry, whose base is the thread pointer. The
 #: table has a separate page, above all addresses of a Linux i386 process (3 GiB), in the kernel's part of the
@@ -303,7 +303,18 @@ ISAS: Mapping[str, UnicornIsa] = {
     "riscv32": _riscv(4),
 }
 
+_MACHINE_CSRS = ("mtvec", "mepc", "mcause", "mtval", "mie", "mip", "mscratch", "priv")
+
+
+def _riscv_machine(word: int) -> UnicornIsa:
+    """RISC-V with the registers of machine mode. In other modes the engine hides them, also from outside."""
+    plain = _riscv(word)
+    return replace(plain, names={**plain.names, **_plain(_MACHINE_CSRS, word)})
+
+
 #: Further CPU models, by (ISA, name).
 MODELS: Mapping[tuple[str, str], UnicornIsa] = {
-    ("arm", f"cortex-{model.lower()}"): _cortex_m(model) for model in ("M0", "M3", "M4", "M7", "M33")
+    ("riscv32", "machine"): _riscv_machine(4),
+    ("riscv64", "machine"): _riscv_machine(8),
+    **{("arm", f"cortex-{model.lower()}"): _cortex_m(model) for model in ("M0", "M3", "M4", "M7", "M33")},
 }

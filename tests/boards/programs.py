@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-COMPILER, QEMU = "arm-none-eabi-gcc", "qemu-system-arm"
+COMPILER, QEMU, VIRT_COMPILER = "arm-none-eabi-gcc", "qemu-system-arm", "riscv64-unknown-elf-gcc"
 _FLAGS = (
     "-mthumb -masm-syntax-unified -O1 -s -ffreestanding -fno-builtin -nostdlib -Wall -Wextra -Wno-unused-function "
     "-Wl,--build-id=none,-z,max-page-size=16"
@@ -43,6 +43,10 @@ class Program:
     @property
     def golden(self) -> Path:
         return HERE / "golden" / f"{self.name}.txt"
+
+    @property
+    def qemu(self) -> str:
+        return QEMU
 
     def build(self, to: Path) -> None:
         """Compile it with arm-none-eabi-gcc."""
@@ -78,6 +82,32 @@ class Program:
         ).stdout
 
 
+@dataclass(frozen=True)
+class VirtProgram(Program):
+    """A program for QEMU's RISC-V board "virt"; `cpu` is a -march."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}-{self.cpu}"
+
+    def build(self, to: Path) -> None:
+        abi = "lp64" if self.cpu.startswith("rv64") else "ilp32"
+        march = f"-march={self.cpu}_zicsr -mabi={abi} -mcmodel=medany -T virt.ld".split()
+        flags = [flag for flag in _FLAGS if flag not in ("-mthumb", "-masm-syntax-unified")]
+        words = [VIRT_COMPILER, *march, *flags, f"{self.source}.c", "-o", str(to)]
+        subprocess.run(words, cwd=HERE / "sources", check=True)
+
+    @property
+    def qemu(self) -> str:
+        return f"qemu-system-{self.machine}"
+
+    def run_in_qemu(self) -> str:
+        words = [self.qemu, "-M", "virt", "-bios", "none", "-nographic", "-kernel", str(self.path)]
+        return subprocess.run(
+            words, check=True, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+
 _CPUS = (
     ("cortex-m0", "microbit"),
     ("cortex-m3", "mps2-an385"),
@@ -98,13 +128,18 @@ def _programs() -> Iterator[Program]:
 
 
 PROGRAMS = tuple(_programs())
+VIRT_PROGRAMS = tuple(
+    VirtProgram(source, cpu, machine)
+    for source in ("machine_mode", "switching")
+    for cpu, machine in (("rv32imac", "riscv32"), ("rv64imac", "riscv64"))
+)
 
 
 def main() -> None:
-    for tool in (COMPILER, QEMU):
+    for tool in (COMPILER, QEMU, VIRT_COMPILER):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is needed")
-    for program in PROGRAMS:
+    for program in PROGRAMS + VIRT_PROGRAMS:
         program.path.parent.mkdir(exist_ok=True)
         program.golden.parent.mkdir(exist_ok=True)
         program.build(program.path)

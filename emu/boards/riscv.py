@@ -1,0 +1,239 @@
+"""RISC-V machine mode (RISC-V privileged ISA, "Machine-Level ISA"): traps, interrupts of CLINT and PLIC.
+
+The engine has the CSRs and executes `mret`; it stops at exceptions, and traps are taken here: mepc, mcause, mtval
+and mstatus are written, and the guest continues at mtvec, direct or vectored. Interrupts are taken between two
+instructions; `mip`, as the guest reads it, does not show them. Time, cycles and instructions are the board's
+clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from emu.boards.errors import BoardError, FirmwareError
+from emu.boards.profile import Interrupts
+from emu.boards.riscv_devices import Clint, Plic
+from emu.cpu.find_riscv import riscv
+from emu.cpu.protocol import Stop, StopReason
+from emu.ports import Layout
+from relink.errors import AddressSpaceError
+
+if TYPE_CHECKING:
+    from emu.boards.clock import Clock
+    from emu.boards.device import Device
+    from emu.boards.firmware import Firmware
+    from emu.cpu.protocol import DeviceCpu
+    from emu.ports import Memory
+
+SOFTWARE, TIMER, EXTERNAL = 3, 7, 11  #: bits of mip and mie, and causes of interrupts
+_MIE, _MPIE, _MPP = 1 << 3, 1 << 7, 3 << 11
+#: The causes of exceptions that have one only.
+_CAUSES = {
+    StopReason.INVALID_INSTRUCTION: 2,
+    StopReason.BREAKPOINT: 3,
+    StopReason.READ_UNMAPPED: 5,
+    StopReason.READ_PROTECTED: 5,
+    StopReason.WRITE_UNMAPPED: 7,
+    StopReason.WRITE_PROTECTED: 7,
+    StopReason.FETCH_UNMAPPED: 1,
+    StopReason.FETCH_PROTECTED: 1,
+}
+#: CSR numbers of the counters: cycle, time, instret, and their machine-mode names; upper halves on RV32.
+_COUNTERS, _UPPER = (0xC00, 0xC01, 0xC02, 0xB00, 0xB02), (0xC80, 0xC81, 0xC82, 0xB80, 0xB82)
+
+
+class MachineMode:
+    """A RISC-V CPU in machine mode (`emu.boards.profile.Profile`).
+
+    `entry` is where it starts after a reset. `clint` and `plic` are the addresses of its timer and its interrupt
+    controller, None without one; `irqs` is the number of the PLIC's lines, from 1. mtime rises once in `divider`
+    instructions. `faults` says who gets exceptions of a firmware that runs, as for Cortex-M.
+    """
+
+    float_abi: str | None = "soft-float"
+    model: str | None = "machine"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        entry: int = 0x8000_0000,
+        clint: int | None = 0x0200_0000,
+        plic: int | None = 0x0C00_0000,
+        irqs: int = 63,
+        divider: int = 1,
+        faults: str = "firmware",
+    ) -> None:
+        self.name, self.entry, self.faults_to = name, entry, faults
+        self.arch = "riscv64" if name.startswith("rv64") else "riscv32"
+        self._bits = int(self.arch[5:])
+        self.address_mask = (1 << self._bits) - 1
+        self.layout = Layout(window=(0xC000_0000, 0x3000_0000) if self._bits == 32 else None)
+        self.free_ram, self.in_run = (0, 0), False
+        self.changed = self.resetting = self.started = False
+        self._pending = 0  #: mip
+        self.clint = Clint(self._set_pending, divider)
+        self.plic = Plic(irqs, lambda level: self._set_pending(EXTERNAL, level))
+        self._places = {clint: self.clint, plic: self.plic}
+
+    def devices(self) -> Mapping[int, Device]:
+        return {address: device for address, device in self._places.items() if address is not None}
+
+    def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
+        self.cpu, self.memory, self.clock = cpu, memory, clock
+        counters: dict[int, Callable[[], int]] = dict.fromkeys(_COUNTERS, self._now)
+        counters[0xC01] = self._time
+        if self._bits == 32:
+            counters |= {number: lambda: self._now() >> 32 for number in _UPPER}
+            counters[0xC81] = lambda: self._time() >> 32
+        cpu.inspect(riscv(self._bits, counters))
+
+    def _now(self) -> int:
+        return self.clock.now
+
+    def _time(self) -> int:
+        return self.clint.mtime()
+
+    def check_firmware(self, firmware: Firmware) -> None:
+        if firmware.arch not in (None, self.arch):
+            raise FirmwareError(f"{firmware.name} is for {firmware.arch}, the board's CPU is {self.name}")
+
+    # ------------------------------------------------------------ reset
+
+    def initial_stack(self) -> int | None:
+        return self.free_ram[1] or None
+
+    def reset(self) -> int:
+        try:
+            self.memory.read(self.entry, 2)
+        except AddressSpaceError:
+            raise FirmwareError(f"no memory at {self.entry:#x}, where the CPU starts") from None
+        return self.start(self.entry, 0)
+
+    def start(self, entry: int, stack: int) -> int:
+        cpu = self.cpu
+        cpu.write_register("priv", 3)
+        cpu.write_registers({f"x{number}": 0 for number in range(1, 32)} | {"sp": stack})
+        for name in ("mstatus", "mtvec", "mepc", "mcause", "mtval", "mie", "mscratch"):
+            cpu.write_register(name, 0)
+        self.resetting, self.started, self.changed = False, True, True
+        return entry
+
+    # ------------------------------------------------------------ interrupts
+
+    def set_line(self, number: int, level: bool) -> None:
+        if not 1 <= number <= self.plic.lines:
+            raise BoardError(f"{self.name} has the interrupts 1 to {self.plic.lines}, not {number}")
+        self.plic.set_line(number, level)
+
+    def _set_pending(self, bit: int, level: bool) -> None:
+        before = self._pending
+        self._pending = before & ~(1 << bit) | level << bit
+        if self._pending & ~before:
+            self.changed = True
+            if self.started and self.cpu.in_access and not self.cpu.stops_at_blocks:
+                self.cpu.pause()
+
+    def interrupts(self) -> Interrupts:
+        if not self._pending or not self.started:
+            return Interrupts.NONE
+        privilege = self._machine_registers()
+        try:
+            enabled, status = self.cpu.read_registers(("mie", "mstatus"))
+        finally:
+            self.cpu.write_register("priv", privilege)
+        ready = self._pending & enabled and (privilege < 3 or status & _MIE)
+        return Interrupts.READY if ready else Interrupts.MASKED
+
+    def _machine_registers(self) -> int:
+        """Make the CSRs visible; the privilege before, to be written back."""
+        privilege = self.cpu.read_register("priv")
+        if privilege != 3:
+            self.cpu.write_register("priv", 3)
+        return privilege
+
+    def take(self, pc: int) -> int:
+        privilege = self._machine_registers()
+        ready = self._pending & self.cpu.read_register("mie")
+        cause = next(bit for bit in (EXTERNAL, SOFTWARE, TIMER) if ready >> bit & 1)
+        return self._trap(cause, pc, 0, privilege, interrupt=True)
+
+    def _trap(self, cause: int, pc: int, value: int, privilege: int, *, interrupt: bool = False) -> int:
+        """Take a trap into machine mode; the CSRs are visible."""
+        cpu = self.cpu
+        status, vector = cpu.read_registers(("mstatus", "mtvec"))
+        status = status & ~(_MPIE | _MPP | _MIE) | (_MPIE if status & _MIE else 0) | privilege << 11
+        cpu.write_registers(
+            {
+                "mstatus": status,
+                "mepc": pc,
+                "mcause": cause | (1 << self._bits - 1 if interrupt else 0),
+                "mtval": value,
+            }
+        )
+        self.changed = True
+        return (vector & ~3) + (4 * cause if interrupt and vector & 3 == 1 else 0)
+
+    # ------------------------------------------------------------ exceptions
+
+    def stopped(self, stop: Stop) -> int | None:
+        if not self.started or (
+            stop.reason not in _CAUSES
+            and stop.reason
+            not in (
+                StopReason.SYSCALL,
+                StopReason.UNALIGNED,
+            )
+        ):
+            return None
+        system_call = stop.reason is StopReason.SYSCALL
+        if not system_call and (self.faults_to == "raise" or not self.in_run):
+            return None
+        privilege = self._machine_registers()
+        if not self.cpu.read_register("mtvec"):
+            self.cpu.write_register("priv", privilege)
+            return None  # no handler was ever set
+        if system_call:
+            return self._trap(8 + privilege, stop.pc, 0, privilege)
+        return self._trap(self._cause(stop), stop.pc, self._value(stop), privilege)
+
+    def _cause(self, stop: Stop) -> int:
+        if stop.reason is not StopReason.UNALIGNED:
+            return _CAUSES[stop.reason]
+        if stop.pc & 1:
+            return 0
+        opcode = self._instruction(stop.pc) & 0x7F
+        return 6 if opcode in (0x23, 0x27, 0x2F) else 4
+
+    def _value(self, stop: Stop) -> int:
+        """mtval: the address, or the instruction that is illegal; 0 for ebreak, as in QEMU."""
+        if stop.reason is StopReason.INVALID_INSTRUCTION:
+            return self._instruction(stop.pc)
+        if stop.reason is StopReason.BREAKPOINT:
+            return 0
+        return stop.pc if stop.address is None else stop.address
+
+    def _instruction(self, pc: int) -> int:
+        try:
+            half = self.memory.read_uint(pc, 2)
+            return half if half & 3 != 3 else self.memory.read_uint(pc, 4)
+        except AddressSpaceError:
+            return 0
+
+    # ------------------------------------------------------------ waiting, places
+
+    def wakes(self) -> bool:
+        privilege = self._machine_registers()
+        enabled = self.cpu.read_register("mie")
+        self.cpu.write_register("priv", privilege)
+        return bool(self._pending & enabled)
+
+    def after_wait(self, stop: Stop) -> int:
+        return stop.pc + 4
+
+    def continuation(self, stop: Stop) -> int:
+        return stop.pc
+
+    def code_address(self, pc: int) -> int:
+        return pc
