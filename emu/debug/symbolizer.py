@@ -63,7 +63,11 @@ class Symbolizer:
         for start in (address, address & -PAGE):
             if (stand_in := self._traps.get(start)) is not None:
                 return Frame(address, None, f"[{stand_in.name}]", address - start)
-        image = self.image_at(address) or _covering(self.host_images(), address)
+        image = self.image_at(address)
+        hosted = None if image is not None else _covering(self.host_images(), address)
+        if hosted is not None and (found := hosted.symbol_at(address)) is not None:
+            return Frame(address, hosted.short_name, _usual_name(hosted, address - found[1], found[0]), found[1])
+        image = image or hosted
         if image is not None:
             found = image.symbol_at(address)
             if found is None:
@@ -76,6 +80,13 @@ class Symbolizer:
         if region is not None and region.name:
             return Frame(address, region.name, None, address - region.address)
         return Frame(address)
+
+
+def _usual_name(image: Image, start: int, name: str) -> str:
+    """The usual name of a function with several, such as `memcmp`, which is also `bcmp` and `__memcmpeq`."""
+    aliases = [alias for alias, address in image.exports.items() if address & ~1 == start & ~1]
+    order = lambda alias: (alias.startswith("_"), not alias.startswith(("mem", "str")), len(alias))  # noqa: E731
+    return min(aliases, key=order, default=name)
 
 
 def _covering(images: Iterable[Image], address: int) -> Image | None:

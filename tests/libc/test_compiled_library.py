@@ -309,7 +309,7 @@ def test_a_bad_pointer_is_a_fault_that_names_the_function(target: str) -> None:
         compiled: CompiledLibrary = machine.linker.resolver.after[-1].compiled  # type: ignore[union-attr]
         address = compiled.lookup("memcpy")
         assert address is not None
-        with pytest.raises(GuestFault, match=r"unmapped memory at 0x[8-f],.*mem(cpy|move).*libc strings"):
+        with pytest.raises(GuestFault, match=r"unmapped memory at 0x[8-f],.*memcpy.*libc strings"):
             machine.call(address, "size_t(size_t, size_t, size_t)", 4096, 8, 8)
 
 
