@@ -25,6 +25,7 @@ from relink import BindMode, RelinkError
 from relink.resolve.bindings import UNRESOLVED
 from tests.fixtures import arch_of
 from tests.objects.build import compiled, linked
+from tests.state import differences, state_of
 from tests.toolcache import text_file
 
 Answer: TypeAlias = "int | str | tuple[int, ...]"
@@ -151,6 +152,32 @@ def played(scenario: Scenario, target: str, binding: BindMode = BindMode.LAZY) -
     with Machine(arch_of(target)) as machine:
         player = _Player(machine, folder, binding)
         return [player.play(step) for step in scenario.steps]
+
+
+def played_again(scenario: Scenario, target: str) -> list[list[Answer]]:
+    """The answers of one machine that plays it, returns to the beginning, plays it again, and plays its second
+    half again from a snapshot in the middle. Raises AssertionError where memory or registers differ then.
+    """
+    folder = built(scenario, target)
+    with Machine(arch_of(target)) as machine:
+        player = _Player(machine, folder, BindMode.LAZY)
+        notes, answers = [(machine.snapshot(), state_of(machine), dict(player.handles))], []
+        for step in scenario.steps:
+            answers.append(player.play(step))
+            notes.append((machine.snapshot(), state_of(machine), dict(player.handles)))
+        played = [answers]
+        for begin in (0, len(scenario.steps) // 2):
+            snapshot, state, handles = notes[begin]
+            machine.restore(snapshot)
+            assert not differences(state, state_of(machine)), begin
+            player.handles = dict(handles)
+            again = answers[:begin]
+            for number, step in enumerate(scenario.steps[begin:], begin + 1):
+                again.append(player.play(step))
+                found = differences(notes[number][1], state_of(machine))
+                assert not [each for each in found if each.startswith(("memory", "registers"))], (step, found)
+            played.append(again)
+        return played
 
 
 class _Player:

@@ -10,7 +10,15 @@ import pytest
 from relink import BindMode
 from tests.grouping import each
 from tests.objects.build import TARGETS
-from tests.scenarios.engine import Lib, Scenario, message, message_of_the_host, played, played_natively
+from tests.scenarios.engine import (
+    Lib,
+    Scenario,
+    message,
+    message_of_the_host,
+    played,
+    played_again,
+    played_natively,
+)
 from tests.scenarios.scenarios import SCENARIOS
 
 NAMED = each("scenario", SCENARIOS, ids=lambda scenario: scenario.identifier)
@@ -22,6 +30,15 @@ NATIVE = [scenario for scenario in SCENARIOS if scenario.native]
 @NAMED
 def test_a_machine_plays_it(scenario: Scenario, target: str) -> None:
     assert played(scenario, target) == [step.answer for step in scenario.steps]
+
+
+@pytest.mark.sample(4)
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_machine_plays_it_again_from_snapshots(target: str) -> None:
+    """A part of the scenarios, others on each target."""
+    for scenario in SCENARIOS[TARGETS.index(target) :: 2 * len(TARGETS)]:
+        expected = [step.answer for step in scenario.steps]
+        assert played_again(scenario, target) == 3 * [expected], scenario.identifier
 
 
 @pytest.mark.sample(4)
