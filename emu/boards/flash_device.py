@@ -97,9 +97,12 @@ class Flash(FlashCells):
 
         That number is `at` (for a program rounded down to units of writing), or follows from `seed`. Of the
         unit of writing after it (of an erase: of the rest of the sector) some bits change, which `seed` decides
-        too; none with bits=False. The same event, seed and content give the same result.
+        too; none with bits=False. The same event, seed and content give the same result. Raises
+        FlashGeometryError for an event of another device.
         """
         offset = event.address - self.base
+        if event.device != self.name or offset < 0 or offset + event.size > self.size:
+            raise FlashGeometryError(self.name, f"{event.id} is no operation of this device")
         edges = [end - offset for _, end in map(self.sectors.bounds, self.sectors.touched(offset, event.size))]
         step = self.write_size if event.operation is Operation.PROGRAM else 1
         whole = torn_place(event, seed, at, step)

@@ -1,9 +1,9 @@
 """Removal of sections that nothing refers to (--gc-sections of linkers).
 
 Kept are sections that a script keeps, the entry, symbols that are undefined from the start (-u), constructors and
-destructors, sections with SHF_GNU_RETAIN, and whatever these refer to. A reference to `__start_x` keeps the
-sections named x. Tables about code (.ARM.exidx, .eh_frame) do not keep that code; an index is kept with the code
-it is about.
+destructors, `.eh_frame`, sections with SHF_GNU_RETAIN, and whatever these refer to. A reference to `__start_x`
+keeps the sections named x. Tables about code (.ARM.exidx, .eh_frame) do not keep that code; an index is kept with
+the code it is about.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from relink.objects.symbols import Symbols
 
 _RETAIN, _CODE = 1 << 21, int(SectionFlag.EXECINSTR)  # SHF_GNU_RETAIN
 _FRAMES = ".eh_frame"
-_ALWAYS = (*CONSTRUCTORS, *DESTRUCTORS, *CODE_FRAGMENTS, ".jcr")
+_ALWAYS = (*CONSTRUCTORS, *DESTRUCTORS, *CODE_FRAGMENTS, ".jcr", _FRAMES)
 _EDGE = ("__start_", "__stop_")
 
 #: A section: the number of its object and its index there.

@@ -102,6 +102,13 @@ def test_a_cut_without_loose_bits_is_at_a_byte() -> None:
     assert flash.state().sectors == before.sectors
 
 
+def test_an_operation_of_another_device_cannot_be_torn_here() -> None:
+    flash, other = nor(), NorFlash([(4, 64)], name="other", base=BASE)
+    flash.before.append(lambda event: other.tear(event) and None)
+    with pytest.raises(FlashGeometryError, match="nor#1:erase@0x8000000\\+64 is no operation of this device"):
+        flash.erase_sector(0)
+
+
 def test_units_of_a_torn_operation_have_to_be_erased() -> None:
     flash = nor(write_size=4, program_once=True)
     torn(flash, lambda: flash.program(BASE, bytes(8)), 3, at=4)

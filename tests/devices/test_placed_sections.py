@@ -142,6 +142,20 @@ def test_gc_keeps_what_is_kept_named_or_referred_to() -> None:
     assert ".dropme" not in placed(image)
 
 
+@pytest.mark.parametrize("target", ["x86_64", "riscv64", "thumb"])
+def test_gc_keeps_unwinding_tables_but_not_the_code_they_describe(target: str) -> None:
+    source = "int used(int n) { return n + 1; }\nint unused(int n) { return n + 2; }\n"
+    flags = ("-fasynchronous-unwind-tables", "-funwind-tables", "-ffunction-sections")
+    image = linked_for(target, [compiled(target, source, *flags)], LinkScript.of(USUAL, entry="used", gc=True))
+    names = {symbol.name for symbol in image.link_map().symbols}
+    assert "used" in names
+    assert "unused" not in names
+    tables = [
+        section.size for section in image.link_map().sections if section.name.startswith((".eh_", ".ARM.ex"))
+    ]
+    assert sum(tables) > 0
+
+
 def test_gc_needs_no_definition_for_what_it_removes() -> None:
     source = 'int missing(void); __attribute__((section(".text.dead"))) int dead(void) { return missing(); }\n'
     source += '__attribute__((section(".text.start"))) int start(void) { return 1; }\n'
