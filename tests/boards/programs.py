@@ -130,7 +130,7 @@ def _programs() -> Iterator[Program]:
 PROGRAMS = tuple(_programs())
 VIRT_PROGRAMS = tuple(
     VirtProgram(source, cpu, machine)
-    for source in ("machine_mode", "switching")
+    for source in ("machine_mode", "switching", "user_mode")
     for cpu, machine in (("rv32imac", "riscv32"), ("rv64imac", "riscv64"))
 )
 

@@ -236,3 +236,47 @@ def test_a_device_that_accesses_memory_itself() -> None:
     guest.machine.memory.write(RAM, b"abcd")
     guest.run(max_instructions=30)
     assert guest.machine.memory.read(RAM + 0x80, 4) == b"abcd"
+
+
+def test_what_a_signal_handler_raises_during_accesses_is_not_lost() -> None:
+    """The guest spends all its time in a device's calls, where handlers run too."""
+    import gc
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("signals arrive in the main thread, and this is another")
+    gc.collect()
+    guest = board([*load(1, PORT), ldr(0, 1, 4), 0xE7FD], {PORT: Uart()})
+    raised = caught = 0
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal raised
+        raised += 1
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        while raised < 30:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.003)
+                guest.run(timeout=5)
+            except TimeoutError:
+                caught += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert caught == raised
+    time = guest.clock.time
+    guest.run(max_instructions=100)
+    assert guest.clock.time == time + 100
+
+
+def test_engines_without_devices_are_refused_by_name() -> None:
+    from emu.cpu.create import create_device_cpu
+    from relink.errors import UnsupportedElf
+
+    with pytest.raises(UnsupportedElf, match="runs on icicle, which has no memory-mapped devices"):
+        create_device_cpu("loongarch64")
+    with pytest.raises(UnsupportedElf, match="has no CPU model 'cortex-m9'"):
+        create_device_cpu("arm", "cortex-m9")
