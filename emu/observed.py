@@ -62,10 +62,12 @@ class ObservedGuest:
         may raise, which ends the call. Without an action, hits are counted. Remove it with `remove()` or as a
         context manager; it is removed with its image too.
 
-        Raises UnresolvedSymbol, UseAfterUnload, AddressSpaceError for an unmapped address, MachineError.
+        Raises UnresolvedSymbol, UseAfterUnload, AddressSpaceError for an unmapped address, MachineError;
+        MachineInUse in another thread than the one that runs the guest, and in signal handlers.
         """
         self.parts.owner.check(place)
-        return self.parts.observation.breakpoint(place, condition, action)
+        with self.parts.runner.used():
+            return self.parts.observation.breakpoint(place, condition, action)
 
     def watch(
         self,
@@ -84,7 +86,8 @@ class ObservedGuest:
         the function's trap. Raises as `breakpoint`, and AddressSpaceError if any of the memory is not mapped.
         """
         self.parts.owner.check(place)
-        return self.parts.observation.watchpoint(place, size, on, condition, action)
+        with self.parts.runner.used():
+            return self.parts.observation.watchpoint(place, size, on, condition, action)
 
     def _chosen(self, images: Chosen | Iterable[Chosen] | None) -> list[Which] | None:
         if images is None:

@@ -171,15 +171,20 @@ class Observation:
         if stop.reason is StopReason.WATCH:
             for access in self._events.accesses:
                 for watchpoint in [one for one in self._watchpoints if one.covers(access)]:
-                    watchpoint.meet(Hit(self, stop.pc, access))
+                    self._meet(watchpoint, Hit(self, stop.pc, access))
         else:
             for breakpoint in list(self._breakpoints.get(stop.pc, ())):
-                if breakpoint.image is not None and breakpoint.image.closed:
-                    breakpoint.remove()
-                else:
-                    breakpoint.meet(Hit(self, stop.pc))
+                self._meet(breakpoint, Hit(self, stop.pc))
         for listener in list(self.listeners):
             listener(stop)
+
+    @staticmethod
+    def _meet(point: _Point, hit: Hit) -> None:
+        """Run the action, unless the image of the place has been unloaded."""
+        if point.image is not None and point.image.closed:
+            point.remove()
+        else:
+            point.meet(hit)
 
     def restored(self) -> None:
         """The machine has returned to a snapshot."""

@@ -95,6 +95,10 @@ class Trace:
 
     def start(self) -> Self:
         """Begin. Raises MachineError during a call of the guest, and when it has begun."""
+        with self._runner.used():
+            return self._start()
+
+    def _start(self) -> Self:
         if self._runner.depth:
             raise MachineError("a trace cannot begin during a call of the guest")
         if self._active:
@@ -119,6 +123,10 @@ class Trace:
         """End. May be repeated. Raises MachineError during a call of the guest."""
         if not self._active:
             return
+        with self._runner.used():
+            self._stop()
+
+    def _stop(self) -> None:
         if self._runner.depth:
             raise MachineError("a trace cannot end during a call of the guest")
         self._leave(self._frames[:], ABANDONED)

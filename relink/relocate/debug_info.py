@@ -154,7 +154,7 @@ class _DebugLinker:
     def _relocations(self) -> CombinedTable:
         columns: list[tuple[U64, U32, I64, I64 | None]] = []
         contents: list[tuple[U8, U64]] = []  # of the section, and the offsets in it
-        origins = []
+        origins, ends = [], []
         for number, file in enumerate(self.combined.files):
             placed = [index for place, index in self.place if place == number]
             for rows in (rows for index in placed for rows in file.debug_relocations(index)):
@@ -166,6 +166,7 @@ class _DebugLinker:
                 columns.append((rows.offset + np.uint64(at), rows.type, symbols, rows.addend))
                 contents.append((file.section_bytes(rows.section), rows.offset))
                 origins.append((f"{file.name}({rows.name})", at))
+                ends.append(at + len(contents[-1][0]))
         if not columns:
             nothing = np.zeros(0, np.uint64)
             return CombinedTable(".rela", nothing, nothing.astype(np.uint32), nothing.astype(np.uint32), None)
@@ -183,6 +184,7 @@ class _DebugLinker:
             np.concatenate(addends) if addends else None,
             np.cumsum([0, *(len(c[0]) for c in columns)])[:-1],
             tuple(origins),
+            np.array(ends, np.int64),
         )
 
     def _symbols(self) -> SymbolTable:

@@ -80,6 +80,10 @@ class Coverage(CoverageData):
         """Begin a recording. Raises MachineError during a call, and when one has begun; hosts without stop hooks
         have none.
         """
+        with self._runner.used():
+            return self._start()
+
+    def _start(self) -> Self:
         self._check_idle()
         if self._this is not None:
             raise MachineError("this coverage is being recorded already")
@@ -102,6 +106,10 @@ class Coverage(CoverageData):
         """End the recording and add it to the result. Raises MachineError during a call. May be repeated."""
         if self._this is None:
             return
+        with self._runner.used():
+            self._stop()
+
+    def _stop(self) -> None:
         self._check_idle()
         for recording in self._recordings:
             recording.close()
@@ -111,6 +119,7 @@ class Coverage(CoverageData):
         if self._heard in self._linker.observers:
             self._linker.observers.remove(self._heard)
         this, self._this = self._this, None
+        assert this is not None
         for module in this.modules.values():
             module.blocks = type(module.blocks)(dict.fromkeys(module.blocks, 1))
             module.branches = type(module.branches)(dict.fromkeys(module.branches, 1))
