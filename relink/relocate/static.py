@@ -378,7 +378,8 @@ class ObjectRelocator(Relocator):
         for where, (value, batch, number) in self.uleb.items():
             _, length = read_uleb(self.buffer, where)
             index = batch.indices[[number]]
-            if isinstance(batch.table, CombinedTable) and batch.table.room(index)[0] < length:
+            table = batch.table
+            if isinstance(table, CombinedTable) and len(table.ends) and table.room(index)[0] < length:
                 problem = "the number does not end in its section"
                 self.report_type(batch.table, index, batch.reloc_type, RelocationOutOfImage, problem)
                 continue
