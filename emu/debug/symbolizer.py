@@ -12,6 +12,7 @@ from relink.image import Image
 from relink.linker import Linker
 from relink.memory.address_space import PAGE
 from relink.records import replace
+from relink.resolve.local_symbols import function_at
 
 if TYPE_CHECKING:
     from relink.objects.combined import InputSection
@@ -39,7 +40,7 @@ class Symbolizer:
         return self.sourced(frame, returned_to=returned_to) if source else frame
 
     def sourced(self, frame: Frame, *, returned_to: bool = False) -> Frame:
-        """The frame with its source line, if DWARF has it.
+        """The frame with its source line, if DWARF has it, and the name of a static function, if `.symtab` has it.
 
         With `returned_to` the address is a return address, and the line is that of the call before it.
         """
@@ -47,6 +48,10 @@ class Symbolizer:
         if image is None:
             return frame
         vaddr = (frame.address - returned_to - image.bias) & image.architecture.address_mask
+        if frame.symbol is None:
+            named = function_at(image.decoded, vaddr, image.architecture.code_address_mask)
+            if named is not None:
+                frame = replace(frame, symbol=named[0], offset=named[1] + returned_to)
         from relink.elf.dwarf_lines import source_line  # imported late: its parsers are slow to import
 
         found = source_line(image.decoded, vaddr)

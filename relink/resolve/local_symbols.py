@@ -94,6 +94,21 @@ def all_symbols(decoded: Decoded) -> list[LocalSymbol]:
     return [symbol for section, symbol in found.values() if 0 < section < _RESERVED and symbol.type in _KINDS]
 
 
+def function_at(decoded: Decoded, vaddr: int, mask: int) -> tuple[str, int] | None:
+    """The name of the function in `.symtab` that covers a link-time address, and the address's offset in it; None
+    without one. `mask` removes from a symbol's value what is no address (Thumb). Never raises.
+    """
+    strings, rows = _symtab(decoded)
+    rows = rows[(rows["info"] & 15 == SymbolType.FUNC) & (rows["shndx"] != 0)]
+    starts = rows["value"].astype(np.uint64) & np.uint64(mask)
+    inside = np.flatnonzero((starts <= np.uint64(vaddr)) & (np.uint64(vaddr) - starts < rows["size"]))
+    if not len(inside):
+        return None
+    at = int(rows["name"][inside[0]])
+    name = strings[at : strings.find(b"\0", at)].decode("utf-8", "surrogateescape")
+    return (name, vaddr - int(starts[inside[0]])) if name else None
+
+
 def _of_symtab(decoded: Decoded, name: str) -> list[LocalSymbol]:
     """Those in `.symtab`, which is not loaded."""
     strings, rows = _symtab(decoded)
