@@ -130,7 +130,7 @@ class Zig(Compiler):
 
     def link(self, inputs: Sequence[Path], flags: Sequence[str], output: Path) -> list[str]:
         words = [piece for flag in flags for piece in _of_linker(flag)]
-        linker = [str(self.path), "ld.lld", "-m", self.target.emulation, "-shared"]
+        linker = [str(self.path), "ld.lld", "-m", self.target.emulation, "-shared", "--eh-frame-hdr"]
         return [*linker, *map(str, inputs), *words, "-o", str(output)]
 
 

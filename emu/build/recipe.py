@@ -12,8 +12,8 @@ from emu.build.compilers import COMPILED, Compiler
 from emu.build.errors import BuildError
 from relink.records import dataclass
 
-#: Without these a source line or a frame pointer is missing from a fault, or the library is not one.
-DEFAULT_FLAGS = ("-g", "-O1", "-fPIC", "-fsemantic-interposition")
+#: Without these a source line or a backtrace is missing from a fault, a mock is not reached, or it is no library.
+DEFAULT_FLAGS = ("-g", "-O1", "-fPIC", "-fsemantic-interposition", "-fasynchronous-unwind-tables")
 #: Variables of the environment that change what compilers do.
 _VARIABLES = (
     "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX",
@@ -58,7 +58,7 @@ class Recipe:
         """Changes with all that is known before the build: sources, flags, files that flags name, compiler."""
         digest = hashlib.sha256()
         environment = [(name, os.environ.get(name)) for name in _VARIABLES]
-        flags = (self.flags, self.ldflags, environment)
+        flags = (self.flags, compiler.link((), self.ldflags, self.base), environment)
         for fact in (self.name, self.kind, str(self.base), flags, compiler.target, compiler.identity):
             digest.update(repr(fact).encode(errors="surrogateescape"))
         for path in (*self.sources, *named_files((*self.flags, *self.ldflags), self.base)):

@@ -89,15 +89,23 @@ def test_a_function_with_copies_in_its_callers_is_refused(session: Session, pyte
     (pytester.path / "copies.c").write_text("""
 static int often(int n) { return n * 7; }
 int use(int n) { return often(n) + 1; }
+__attribute__((noinline)) static int of(const volatile int *p) { return *p * 2; }
+int read(const int *p) { return of(p) + 1; }
 int (*pointer(void))(int) { return often; }
 """)
     text = """
+from emu import GuestFault
 from emu.pytest_plugin.mocks import MockError
 pytestmark = pytest.mark.relink(sources="copies.c")
 
 def test_inlined(guest, lib):
     with pytest.raises(MockError, match="often was inlined into callers in copies.so"):
         guest.mock("often", returns=1)
+
+def test_a_fault_in_a_static_function_has_its_name(guest, lib):
+    with guest.raises(GuestFault, symbol="of", address=0) as caught:
+        lib.read(None)
+    assert [frame.symbol for frame in caught.value.backtrace[:2]] == ["of", "read"]
 
 @pytest.mark.relink(cflags="-fno-inline")
 def test_not_inlined(guest, lib):
@@ -106,7 +114,7 @@ def test_not_inlined(guest, lib):
         assert often.calls == [(2,)]
     assert lib.use(2) == 15
 """
-    session("import pytest\n" + text).assert_outcomes(passed=2 * len(ALL))
+    session("import pytest\n" + text).assert_outcomes(passed=3 * len(ALL))
 
 
 def test_a_mock_without_any_prototype_returns_only_what_every_abi_returns_alike(session: Session) -> None:
