@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 from emu import Machine
@@ -124,8 +125,9 @@ def main() -> None:
     libraries = {arch: library(arch) for arch in ARCHES}
     for arch, path in libraries.items():
         times_of(arch, path, arguments.rounds)
-    for arch, path in libraries.items():
-        memory_of(arch, path, arguments.count)
+    for arch, path in libraries.items():  # each in a process whose memory nothing else has used
+        with get_context("spawn").Pool(1) as pool:
+            pool.apply(memory_of, (arch, path, arguments.count))
 
 
 if __name__ == "__main__":

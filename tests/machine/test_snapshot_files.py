@@ -50,6 +50,7 @@ def test_a_file_holds_the_whole_state(make_machine: MakeMachine, target: str, tm
     read.close()
 
 
+@pytest.mark.parametrize("target", ["x86_64-clang", "arm-gcc", "loongarch64-clang"])
 def test_another_process_reads_it(make_machine: MakeMachine, target: str, tmp_path: Path) -> None:
     machine = _prepared(make_machine, target)
     address = machine.linker.images[0].symbol("awesome_func").address
