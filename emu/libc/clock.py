@@ -80,7 +80,7 @@ def utc_name(libc: Libc) -> bytes:
     return b"UTC\0"
 
 
-def _seconds_of(fields: list[int]) -> int:
+def seconds_of(fields: list[int]) -> int:
     second, minute, hour, day, month, year = fields[:6]
     return days_from_civil(year + 1900, month + 1, day) * 86400 + hour * 3600 + minute * 60 + second
 
@@ -140,7 +140,7 @@ def _gmtime(libc: Libc, size: int, time: int) -> int:
 
 
 def _mktime(libc: Libc, size: int, fields: int) -> int:
-    seconds = _seconds_of(read_tm(libc, fields))
+    seconds = seconds_of(read_tm(libc, fields))
     if size == 4 and not -(1 << 31) <= seconds < 1 << 31:
         return libc.fail(Errno.EOVERFLOW)
     return seconds if _write_tm(libc, fields, broken_down(seconds)) else -1
@@ -253,80 +253,3 @@ def asctime_r(libc: Libc, fields: int, buffer: int) -> int:
 @export("char *asctime(const void *fields)")
 def asctime(libc: Libc, fields: int) -> int:
     return asctime_r(libc, fields, libc.state(ClockState).text)
-
-
-def _iso_week(tm: list[int]) -> tuple[int, int]:
-    """ISO 8601 (year, week): week 1 holds the year's first Thursday."""
-    year, weekday, day_of_year = tm[5] + 1900, (tm[6] + 6) % 7, tm[7]
-    week = (day_of_year - weekday + 10) // 7
-    if week < 1:
-        return year - 1, _weeks_in(year - 1)
-    if week > _weeks_in(year):
-        return year + 1, 1
-    return year, week
-
-
-def _weeks_in(year: int) -> int:
-    # 1970-01-01 was a Thursday; a year has 53 weeks if it begins or ends on one.
-    first, last = days_from_civil(year, 1, 1) % 7, days_from_civil(year, 12, 31) % 7
-    return 53 if first == 0 or last == 0 else 52
-
-
-_Field = Callable[[list[int]], str]
-_COMPOSED = {
-    "c": "%a %b %e %H:%M:%S %Y", "D": "%m/%d/%y", "F": "%Y-%m-%d", "r": "%I:%M:%S %p", "R": "%H:%M",
-    "T": "%H:%M:%S", "x": "%m/%d/%y", "X": "%H:%M:%S",
-}  # fmt: skip
-#: conversion -> text of a struct tm, in the C locale
-_FIELDS: dict[str, _Field] = {
-    "a": lambda t: WEEKDAYS[t[6] % 7][:3], "A": lambda t: WEEKDAYS[t[6] % 7],
-    "b": lambda t: MONTHS[t[4] % 12][:3], "h": lambda t: MONTHS[t[4] % 12][:3],
-    "B": lambda t: MONTHS[t[4] % 12],
-    "C": lambda t: f"{(t[5] + 1900) // 100:02d}", "d": lambda t: f"{t[3]:02d}", "e": lambda t: f"{t[3]:2d}",
-    "g": lambda t: f"{_iso_week(t)[0] % 100:02d}", "G": lambda t: str(_iso_week(t)[0]),
-    "H": lambda t: f"{t[2]:02d}", "I": lambda t: f"{(t[2] - 1) % 12 + 1:02d}", "j": lambda t: f"{t[7] + 1:03d}",
-    "k": lambda t: f"{t[2]:2d}", "l": lambda t: f"{(t[2] - 1) % 12 + 1:2d}", "m": lambda t: f"{t[4] + 1:02d}",
-    "M": lambda t: f"{t[1]:02d}", "n": lambda t: "\n", "p": lambda t: "AM" if t[2] < 12 else "PM",
-    "P": lambda t: "am" if t[2] < 12 else "pm", "s": lambda t: str(_seconds_of(t)), "S": lambda t: f"{t[0]:02d}",
-    "t": lambda t: "\t", "u": lambda t: str((t[6] + 6) % 7 + 1), "U": lambda t: f"{(t[7] + 7 - t[6]) // 7:02d}",
-    "V": lambda t: f"{_iso_week(t)[1]:02d}", "w": lambda t: str(t[6]),
-    "W": lambda t: f"{(t[7] + 7 - (t[6] + 6) % 7) // 7:02d}", "y": lambda t: f"{(t[5] + 1900) % 100:02d}",
-    "Y": lambda t: str(t[5] + 1900), "z": lambda t: "+0000", "Z": lambda t: "UTC", "%": lambda t: "%",
-}  # fmt: skip
-
-
-def strftime_text(template: str, tm: list[int]) -> str:
-    """strftime in the C locale; the E and O modifiers have no effect there. Unknown conversions are copied."""
-    out: list[str] = []
-    position = 0
-    while position < len(template):
-        character = template[position]
-        position += 1
-        if character != "%" or position == len(template):
-            out.append(character)
-            continue
-        start = position - 1
-        if template[position] in "EO" and position + 1 < len(template):
-            position += 1
-        conversion = template[position]
-        position += 1
-        if conversion in _COMPOSED:
-            out.append(strftime_text(_COMPOSED[conversion], tm))
-        elif conversion in _FIELDS:
-            out.append(_FIELDS[conversion](tm))
-        else:
-            out.append(template[start:position])
-    return "".join(out)
-
-
-_LONGEST_FORMAT = 1 << 16  #: bytes; what follows is as if it were not there
-
-
-@export("size_t strftime(char *dest, size_t size, const char *format, const void *fields)")
-def strftime(libc: Libc, dest: int, size: int, template: int, fields: int) -> int:
-    given = libc.bounded_string(template, _LONGEST_FORMAT)
-    text = strftime_text(given.decode("latin-1"), read_tm(libc, fields)).encode("latin-1")
-    if len(text) >= size:
-        return 0
-    libc.put_string(dest, text)
-    return len(text)

@@ -182,7 +182,10 @@ NAMES: dict[str, str] = {
         __gettimeofday64 __gmtime64 __gmtime64_r __localtime64 __localtime64_r __mktime64 __nanosleep64
         __relink_utc __time64 __timegm64 alarm asctime asctime_r clock clock_getres clock_gettime ctime
         ctime_r difftime gettimeofday gmtime gmtime_r localtime localtime_r mktime nanosleep sched_yield
-        sleep strftime time timegm times tzset usleep
+        sleep time timegm times tzset usleep
+    """,
+    "strftime": """
+        strftime
     """,
     "rand": """
         arc4random arc4random_buf drand48 getentropy getrandom lrand48 mrand48 rand rand_r random srand

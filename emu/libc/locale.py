@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.libc.clock import MONTHS, WEEKDAYS, read_tm, strftime, strftime_text
+from emu.libc.clock import MONTHS, WEEKDAYS, read_tm
 from emu.libc.ctype import CLASSES, tolower, toupper
 from emu.libc.errno import Errno
 from emu.libc.stdio import EOF, fgetc, fputc, ungetc
+from emu.libc.strftime import strftime, strftime_text
 from emu.libc.strings import strcmp, strxfrm
 from emu.libc.table import export, export_data
 from emu.libc.wide import WCHAR, encode_wide, multibyte, read_wide, wcscmp, wcslen

@@ -31,10 +31,10 @@ def _parse(libc: Libc, address: int, parse: Callable[[bytes], _NUMBER]) -> _NUMB
     return number if whole or seen < len(start) - _MARGIN else parse(libc.string(address))
 
 
-def _strto_integer(libc: Libc, text: int, end: int, base: int, bits: int, *, signed: bool) -> int:
+def _strto_integer(libc: Libc, text: int, end: int, base: int, bits: int, *, signed: bool, binary: bool) -> int:
     if base and not 2 <= base <= 36:
         return libc.fail(Errno.EINVAL, 0)
-    number = _parse(libc, text, lambda start: parse_integer(start, base))
+    number = _parse(libc, text, lambda start: parse_integer(start, base, binary=binary))
     if end:
         libc.set_pointer(end, text + number.consumed)
     if signed:
@@ -55,15 +55,14 @@ _INTEGERS = {
 }  # fmt: skip
 
 
-def _integer_converter(bits: int, *, signed: bool) -> Callable[..., int]:
+def _integer_converter(bits: int, *, signed: bool, binary: bool) -> Callable[..., int]:
     def convert(libc: Libc, text: int, end: int, base: int, *_: int) -> int:
-        return _strto_integer(libc, text, end, base, bits or libc.arch.bits, signed=signed)
+        return _strto_integer(libc, text, end, base, bits or libc.arch.bits, signed=signed, binary=binary)
 
     return convert
 
 
 for _name, (_type, _bits) in _INTEGERS.items():
-    _convert = _integer_converter(_bits, signed=not _type.startswith("u"))
     for _spelled, _extra in (
         (_name, ""),
         (f"__isoc23_{_name}", ""),
@@ -71,6 +70,9 @@ for _name, (_type, _bits) in _INTEGERS.items():
         (f"{_name}_l", ", void *locale"),
         (f"__{_name}_internal", ", int grouping"),
     ):
+        _convert = _integer_converter(
+            _bits, signed=not _type.startswith("u"), binary=_spelled.startswith("__isoc23")
+        )
         register(_spelled, f"{_type} {_spelled}(const char *text, char **end, int base{_extra})", _convert)
 
 
@@ -176,12 +178,12 @@ def atoi(libc: Libc, text: int) -> int:
 
 @export("long atol(const char *text)")
 def atol(libc: Libc, text: int) -> int:
-    return _strto_integer(libc, text, 0, 10, libc.arch.bits, signed=True)
+    return _strto_integer(libc, text, 0, 10, libc.arch.bits, signed=True, binary=False)
 
 
 @export("long long atoll(const char *text)")
 def atoll(libc: Libc, text: int) -> int:
-    return _strto_integer(libc, text, 0, 10, 64, signed=True)
+    return _strto_integer(libc, text, 0, 10, 64, signed=True, binary=False)
 
 
 @export("double atof(const char *text)")

@@ -38,14 +38,16 @@ class Real:
     consumed: int
 
 
-def parse_integer(text: bytes, base: int) -> Integer:
-    """Read an integer as strtol does (base 0: C's prefixes, and 0b). The base must be 0 or 2..36."""
+def parse_integer(text: bytes, base: int, *, binary: bool = False) -> Integer:
+    """Read an integer as strtol does (base 0: C's prefixes). The base must be 0 or 2..36. `binary`: with C23's
+    prefix 0b for bases 0 and 2.
+    """
     match = _SIGN.match(text)
     assert match is not None
     start = match.end()
     prefix = text[start : start + 2].lower()
     digits_start = start
-    for marker, radix in ((b"0x", 16), (b"0b", 2)):
+    for marker, radix in ((b"0x", 16), *([(b"0b", 2)] if binary else [])):
         after = text[start + 2 : start + 3].lower()
         if prefix == marker and base in (0, radix) and after and after in _DIGITS[:radix]:
             digits_start, base = start + 2, radix

@@ -32,7 +32,7 @@ _LENGTHS = {
     b"Z": ("long", 0), b"t": ("long", 0),
 }  # fmt: skip
 _BASES = {"d": 10, "i": 10, "u": 10, "o": 8, "x": 16, "X": 16, "b": 2, "B": 2}
-_PREFIXES = {"x": "0x", "X": "0X", "b": "0b", "B": "0B"}
+_PREFIXES = {"x": "0x", "X": "0X", "b": "0b", "B": "0B", "p": "0x"}
 _FLOATS = frozenset("aAeEfFgG")
 #: glibc returns -1 (EOVERFLOW) beyond INT_MAX; this engine does so earlier, to limit memory.
 LARGEST_FIELD = 1 << 25
@@ -229,7 +229,7 @@ def _convert(
     if conversion == "p":
         if not value:
             return _pad(b"(nil)", flags, width)
-        return _integer("x", flags + "#", width, precision, int(value), 64)
+        return _integer("p", flags + "#", width, precision, int(value), 64)
     if conversion == "m":
         return _pad(_cut(around.error_message(), precision), flags, width)
     if conversion in "cC":
@@ -298,13 +298,12 @@ def _pad(text: bytes, flags: str, width: int) -> bytes:
 def _integer(conversion: str, flags: str, width: int, precision: int | None, value: int, bits: int) -> bytes:
     value &= (1 << bits) - 1
     sign = ""
-    if conversion in "di":
-        if value >> (bits - 1):
-            value = (1 << bits) - value
-            sign = "-"
-        else:
-            sign = "+" if "+" in flags else " " if " " in flags else ""
-    digits = _digits(value, conversion)
+    if conversion in "di" and value >> (bits - 1):
+        value = (1 << bits) - value
+        sign = "-"
+    if conversion in "dip" and not sign:
+        sign = "+" if "+" in flags else " " if " " in flags else ""
+    digits = _digits(value, "x" if conversion == "p" else conversion)
     if precision is not None:
         digits = "" if precision == 0 and value == 0 else digits.rjust(precision, "0")
     if "#" in flags:

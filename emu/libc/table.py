@@ -31,8 +31,8 @@ FAMILIES = (
     "formatted_wide",
     "files", "mman", "limits", "internet", "temporary", "users", "at_calls", "nobody",
     "stdio_ext", "paths", "directories", "process", "signals", "startup", "dlfcn", "reports", "environment",
-    "getopt", "clock", "rand", "jumps", "threads", "thread_attributes", "fortify", "libm", "libm_parts", "fenv",
-    "integers", "softfloat", "quad",
+    "getopt", "clock", "strftime", "rand", "jumps", "threads", "thread_attributes", "fortify", "libm",
+    "libm_parts", "fenv", "integers", "softfloat", "quad",
     "eabi", "atomics",
 )  # fmt: skip
 
