@@ -29,15 +29,23 @@ class LimitHooks:
         self._add, self._drop, self._read = add, drop, read
         self._hooks: dict[int, StopRequest] = {}
         self._blocks: set[tuple[int, int]] = set()  #: (block, address) translated with the hook
+        self._checked: dict[int, bool] = {}  #: address -> whether a hook stops before it
+
+    def code_changed(self) -> None:
+        """There may be other instructions now."""
+        self._checked.clear()
 
     def request(self, block: int, size: int, address: int, thumb: bool) -> StopRequest | None:
         """The request that stops the engine before the instruction at `address` in a block; None: there is no hook
         and will be none.
         """
+        stops = self._checked.get(address)
+        if stops is None:
+            stops = self._checked[address] = not (thumb and it_start(address, self._read) is not None)
         hook = self._hooks.get(address)
+        if not stops or (hook is None and len(self._hooks) >= _MOST):
+            return None
         if hook is None:
-            if len(self._hooks) >= _MOST or (thumb and it_start(address, self._read) is not None):
-                return None
             hook = self._hooks[address] = self._add(address)
         if (block, address) not in self._blocks:
             self._blocks.add((block, address))

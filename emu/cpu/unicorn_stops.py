@@ -192,6 +192,8 @@ class UnicornStops(UnicornRegisters):
         if meter is not None:
             if watched.edges.stopped:
                 meter.learn(pc)
+                if self._limit_hooks is not None:
+                    self._limit_hooks.code_changed()
             elif self._look.budget:
                 meter.interrupted(pc, bool(thumb))
         observed, instruction = self._observed, not watched.edges.stopped
@@ -212,6 +214,8 @@ class UnicornStops(UnicornRegisters):
     def _learn(self, pc: int, size: int) -> None:
         """Add the block before which the engine stopped to the meter."""
         assert self._meter is not None
+        if self._limit_hooks is not None:
+            self._limit_hooks.code_changed()
         if pc + size == self._until.value:  # a translation made now would continue after it
             self._meter.learn_cut(pc, size, bool(self._thumb_bit()))
         else:

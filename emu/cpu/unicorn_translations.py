@@ -14,6 +14,7 @@ from emu.cpu.unicorn_api import uc
 if TYPE_CHECKING:
     from emu.cpu.code_pages import CodePages
     from emu.cpu.inspector import Inspector
+    from emu.cpu.limit_hooks import LimitHooks
     from emu.cpu.meter import Meter
     from emu.cpu.unicorn_events import UnicornEvents
 
@@ -24,6 +25,7 @@ class UnicornTranslations:
     _handle: ctypes.c_void_p
     _pages: PageMap
     _meter: Meter | None
+    _limit_hooks: LimitHooks | None
     _inspector: Inspector | None
     _observed: UnicornEvents | None
     _code_pages: CodePages | None
@@ -67,6 +69,8 @@ class UnicornTranslations:
         if piece.translated and (self._meter is None or self._meter.may_be_translated(low, high)):
             if self._meter is not None:
                 self._meter.forget()
+            if self._limit_hooks is not None:
+                self._limit_hooks.code_changed()
             if self._inspector is not None:
                 self._inspector.forget(low, high)
             if self._observed is not None:

@@ -7,7 +7,7 @@ import pytest
 from emu.boards import Board, BoardError, Device, DeviceError, Ended, Register
 from emu.boards.peripherals import Timer, Uart
 from emu.errors import BudgetExceeded, GuestFault
-from tests.boards.guests import CODE, HERE, NOP, RAM, WFI, board, ldr, load, store
+from tests.boards.guests import CODE, HERE, NOP, RAM, WFI, board, halfwords, ldr, load, store
 
 PORT = 0x4000_0000
 
@@ -280,3 +280,49 @@ def test_engines_without_devices_are_refused_by_name() -> None:
         create_device_cpu("loongarch64")
     with pytest.raises(UnsupportedElf, match="has no CPU model 'cortex-m9'"):
         create_device_cpu("arm", "cortex-m9")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 11])
+@pytest.mark.parametrize("changed_by", ["host", "guest"])
+def test_limits_inside_blocks_are_exact_before_and_after_code_has_changed(limit: int, changed_by: str) -> None:
+    """The new code has an IT block where the old had none: hooks stop at the end of one only."""
+    # again: 8 halfwords; then adds r0, #1; b again
+    plain = [NOP, NOP, NOP, NOP, NOP, NOP, NOP, NOP, 0x3001, 0xE7F5]
+    conditional = [
+        0x42B6,
+        NOP,
+        0xBF01,
+        0x3101,
+        0x3101,
+        0x3101,
+        0x3101,
+        NOP,
+        0x3001,
+        0xE7F5,
+    ]  # cmp r6, r6; itttt eq
+    place = RAM + 0x100
+    guest = board([*load(1, place | 1), 0x4708], {PORT: Uart()})  # bx r1
+    guest.machine.memory.write(place, halfwords(plain))
+    for _ in range(40):
+        before = guest.clock.time
+        guest.run(max_instructions=limit)
+        assert guest.clock.time == before + limit
+    if changed_by == "host":
+        guest.machine.memory.write(place, halfwords(conditional))
+    else:
+        source = RAM + 0x800
+        guest.machine.memory.write(source, halfwords(conditional))
+        copy = [*load(1, source), *load(2, place), 0xC9F8, 0xC2F8, *load(1, place | 1), 0x4708]  # ldm, stm {r3-r7}
+        guest.machine.memory.write(RAM + 0x400, halfwords(copy))
+        guest.reset(entry=RAM + 0x400, stack=RAM + 0x1000)
+    guest.run(max_instructions=100)
+    done = 0
+    counts = guest.machine.cpu.read_registers(("r0", "r1"))
+    for _ in range(50):
+        before = guest.clock.time
+        guest.run(max_instructions=limit)
+        assert guest.clock.time == before + limit
+        done += limit
+    after = guest.machine.cpu.read_registers(("r0", "r1"))
+    assert abs((after[0] - counts[0]) - done / 10) <= 1
+    assert abs((after[1] - counts[1]) - 4 * done / 10) <= 4
