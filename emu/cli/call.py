@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +19,7 @@ from emu.cli.expression import BRACES, Argument, Call, ExpressionError, SymbolAd
 from emu.cli.output import Address, write_json
 from emu.cli.output import fields_of as json_fields
 from emu.cli.streams import GuestOutput
-from emu.errors import CallError
+from emu.errors import CallError, StaticFunctionWarning
 from relink.arch import Architecture
 from relink.elf.constants import SymbolType
 from relink.errors import AddressSpaceError
@@ -209,7 +210,11 @@ def _guess(argument: Argument, arch: Architecture) -> str:
 
 def _make(machine: Machine, library: Library, call: Call, given: _Prototypes) -> Called:
     text, source = given.choose(call, library)
-    function = library.function(call.name, None if source == "dwarf" else text, version=call.version)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", StaticFunctionWarning)
+        function = library.function(call.name, None if source == "dwarf" else text, version=call.version)
+    for warning in told:
+        _log.warning("%s", warning.message)
     arguments = [_value(machine, library, argument.value) for argument in call.arguments]
     streams = (machine.libc.stdout, machine.libc.stderr)
     for stream in streams:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.fixtures import ARCHES, fixture
 from tests.grouping import each
+from tests.objects.build import compiled
 from tests.real import real_library, real_root
 
 from .conftest import RunCommand
@@ -183,3 +184,17 @@ def test_zlib_of_debian_computes_the_checksum_everybody_knows(relink_emu: RunCom
         "call", "--arch", arch, "--sysroot", real_root(arch), "libz.so.1", 'crc32(0, "123456789", 9)'
     )
     assert (result.status, result.out) == (0, "3421780262\n")
+
+
+def test_static_functions_are_warned_of_or_refused(relink_emu: RunCommand) -> None:
+    source = """
+    static __attribute__((noinline)) int add(int a, int b) { return a * 3 + b; }
+    int entry(int a) { return add(a, a + 1); }
+    """
+    call = "int add(int, int)(2, 3)"
+    result = relink_emu("call", compiled("x86_64", source), call)
+    assert (result.status, result.out) == (0, "9\n")
+    assert "is static, and without debug information nothing tells" in result.err
+    result = relink_emu("call", compiled("i386", source, "-g"), call)
+    assert (result.status, result.out) == (1, "")
+    assert "add is static, and the compiler passes a in ecx, not on the stack" in result.err
