@@ -67,7 +67,7 @@ def hot(target: str, path: Path) -> dict[str, float]:
                 with observe(machine):
                     loops.computed()
                     best[name] = min(best[name], _seconds(loops.computed, 1))
-    return best
+    return {name: seconds for name, seconds in best.items() if seconds < float("inf")}
 
 
 def cold(target: str, path: Path) -> dict[str, float]:
