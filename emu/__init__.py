@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         AssemblyError,
         BadGuestPointer,
         BudgetExceeded,
+        CallAbandoned,
         CallError,
         ConstructorFault,
         DebuggerKilled,
@@ -42,7 +43,10 @@ if TYPE_CHECKING:
         GuestAbort,
         GuestExit,
         GuestFault,
+        HandleOutlived,
         PatchError,
+        SnapshotError,
+        SnapshotFileError,
         StackExhausted,
         StaticFunctionWarning,
         SwapRefused,
@@ -62,6 +66,7 @@ if TYPE_CHECKING:
     from emu.patch.swap import Swapped
     from emu.personality import Personality, Program
     from emu.run.threads import Thread
+    from emu.snapshot import Snapshot
 
 __all__ = [
     "AdoptKeywords",
@@ -70,6 +75,7 @@ __all__ = [
     "AssemblyError",
     "BadGuestPointer",
     "BudgetExceeded",
+    "CallAbandoned",
     "CallError",
     "CaptureStream",
     "ConstructorFault", "DebuggerKilled",
@@ -88,6 +94,7 @@ __all__ = [
     "GuestAbort",
     "GuestExit",
     "GuestFault",
+    "HandleOutlived",
     "HostFunction",
     "Library",
     "Linux",
@@ -104,6 +111,9 @@ __all__ = [
     "Program",
     "Redirection",
     "SectorMap",
+    "Snapshot",
+    "SnapshotError",
+    "SnapshotFileError",
     "StackExhausted",
     "StartKeywords",
     "StaticFunctionWarning",
@@ -148,6 +158,7 @@ _HOMES = {
     "patch.swap": ("Swapped",),
     "personality": ("Personality", "Program"),
     "run.threads": ("Thread",),
+    "snapshot": ("Snapshot",),
 }
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias, cast
 
 import numpy as np
 
-from emu.errors import AlreadyPatched, FunctionTooShort, PatchError
+from emu.errors import AlreadyPatched, FunctionTooShort, HandleOutlived, PatchError
 from emu.host.symbols import symbol_of
 from emu.patch.assemble import assemble
 from relink.elf.constants import SymbolType
@@ -82,6 +82,7 @@ class Patch(Undoable):
     page: int | None = field(default=None, repr=False)  #: guest address of pages allocated for code or a stub
     traps: list[int] = field(default_factory=list, repr=False)
     active: bool = True
+    outlived: bool = field(default=False, repr=False)  #: whether the machine has returned to before it
 
     @property
     def end(self) -> int:
@@ -99,6 +100,7 @@ class Patch(Undoable):
     def outlive(self) -> None:
         """Make it inactive: the machine has returned to a snapshot in which it did not exist."""
         self.active, self.page, self.traps = False, None, []
+        self.outlived = True
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -176,6 +178,8 @@ class Patcher:
 
     def check_top(self, patch: Patch) -> None:
         """Raise PatchError when a later patch overlaps this one, or it is no longer active."""
+        if patch.outlived:
+            raise HandleOutlived(f"the patch of {patch.name}")
         if not patch.active:
             raise PatchError(f"the patch of {patch.name} has been undone")
         later = self.patches[self.patches.index(patch) + 1 :]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from emu.errors import CallError, ForeignObject, GuestAbort
+from emu.errors import CallError, ForeignObject, GuestAbort, HandleOutlived
 from emu.isa.registry import ISAS
 from emu.memory.guest_memory import GuestMemory
 from emu.memory.heap import Heap
@@ -50,7 +50,9 @@ class Thread:
 
     def outlive(self) -> None:
         """End the thread: the machine has returned to a snapshot in which it did not exist."""
-        self.alive = False
+        self.alive, self.outlived = False, True
+
+    outlived = False
 
     def __repr__(self) -> str:
         return f"<Thread {self.thread_pointer:#x}{'' if self.alive else ' (ended)'}>"
@@ -92,6 +94,8 @@ class Threads:
     @contextmanager
     def using(self, thread: Thread) -> Iterator[Thread]:
         """Make `thread` the current thread during the block. Raises CallError if it has ended."""
+        if thread.outlived:
+            raise HandleOutlived(repr(thread))
         if not thread.alive:
             raise CallError(f"{thread!r} cannot be used")
         if thread not in self.alive:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from emu import Machine
-from emu.errors import CallAbandoned, SnapshotError
+from emu.errors import CallAbandoned, HandleOutlived, SnapshotError
 from relink.errors import UseAfterUnload
 from tests.fixtures import arch_of, fixture
 from tests.machine.conftest import MakeMachine
@@ -50,6 +50,32 @@ def test_a_machine_returns_to_any_snapshot_in_any_order(machine: Machine, target
     assert user.image.region.size
     machine.restore(snapshots[2])
     assert constructed.image.region.size
+
+
+def test_handles_made_since_are_dead_and_those_ended_since_alive(machine: Machine, target: str) -> None:
+    library = machine.load(fixture(target, "basic"), allow_unresolved=True)
+    function = library.function("awesome_func", "int(int)")
+    early, ended = machine.snapshot(), machine.new_thread()
+    with_thread = machine.snapshot()
+    machine.exit_thread(ended)
+    machine.restore(with_thread)
+    with machine.use_thread(ended):
+        pass
+    later = machine.new_thread()
+    patch = machine.patch(function, lambda value: 5)
+    assert function(1) == 5
+    machine.restore(with_thread)
+    with pytest.raises(HandleOutlived, match="Thread"), machine.use_thread(later):
+        pass
+    with pytest.raises(HandleOutlived, match="awesome_func"), patch.suspended():
+        pass
+    patch.undo()
+    machine.restore(early)
+    with pytest.raises(HandleOutlived), machine.use_thread(ended):
+        pass
+    machine.restore(with_thread)
+    with machine.use_thread(ended):
+        pass
 
 
 def test_refused(make_machine: MakeMachine, target: str) -> None:
