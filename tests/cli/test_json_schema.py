@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -105,6 +106,14 @@ def odd_file(folder: Path, *, loadable: bool = True) -> Path:
     return path
 
 
+def fetched(folder: Path) -> Path:
+    """A cache of libraries that has one package."""
+    (folder / "riscv64").mkdir()
+    row = {"version": "1.3", "origin": "zlib1g.deb", "sha256": "00", "libraries": {}}
+    (folder / "riscv64" / "packages.json").write_text(json.dumps({"zlib1g": row}))
+    return folder
+
+
 def samples(folder: Path) -> list[tuple[str, ...]]:
     """Command lines whose output has every documented field at least once."""
     deps = fixture("riscv64", "deps/libtop")
@@ -130,6 +139,8 @@ def samples(folder: Path) -> list[tuple[str, ...]]:
         ("load", str(odd_file(folder))), ("inspect", str(odd_file(folder))),
         ("inspect", str(odd_file(folder, loadable=False))),
         ("arches",), *object_samples(folder),
+        ("fetch", "zlib1g", "--arch", "riscv64", "--cache", str(fetched(folder))),
+        ("fetch", "libssl3t64", "--arch", "riscv32", "--cache", str(folder)),
     ]  # fmt: skip
 
 
