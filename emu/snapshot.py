@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Self
 
 from emu.errors import CallAbandoned, SnapshotError
 from emu.run.exclusive import exclusive
-from emu.saved.state import SavedState
 from relink.errors import MachineError, MachineInUse
 from relink.records import cached_property
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from emu.parts import Parts
     from emu.personality import Personality
     from emu.run.runner import Runner
-    from emu.saved.state import Handle, State
+    from emu.saved.state import Handle, SavedState, State
 
 
 class Snapshot:
@@ -77,6 +76,8 @@ class SnapshotGuest:
 
     @cached_property
     def _saved(self) -> SavedState:
+        from emu.saved.state import SavedState
+
         roots = *vars(self.parts).values(), self.parts, self.os, vars(self)
         return SavedState(self.parts, roots, self._handles)
 
