@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import numpy as np
 
 from emu.cpu.events import BEGAN, BEGAN_THUMB, Recorded, Recording, Rows
+from emu.cpu.flow import Flow
 from emu.debug.coverage.data import CoverageData
 from emu.debug.coverage.files import save
-from emu.debug.coverage.flow import Flow
 from emu.debug.coverage.module import Module
 from emu.debug.places import images_named
 from relink.elf.constants import SymbolType
@@ -229,7 +229,7 @@ class Coverage(CoverageData):
     def _is_thumb(self, address: int) -> bool:
         """Arm: whether code is Thumb code, by the last function before it."""
         image = next((image for image in self._linker.images if image.contains(address)), None)
-        if self._arch != "arm" or image is None:
+        if image is None or not image.architecture.code_address_bits:
             return False
         symbols = image.decoded.symbols
         vaddr = np.uint64((address - image.bias) & image.architecture.address_mask)
