@@ -248,6 +248,8 @@ def _eightbytes(ctype: Struct | Complex, size: int, found: tuple[Leaf, ...]) -> 
             if merged is None:
                 return ()
             classes[number] = merged
+    if _has_unaligned_structure(ctype):  # of bit-fields alone: clang passes it in memory, gcc in registers
+        raise CallError(f"compilers do not agree on how AMD64 passes {ctype}: unaligned bit-fields in a structure")
     for number, kind in enumerate(classes):
         before = classes[number - 1] if number else _Class.NONE
         if kind is _Class.X87UP and before is not _Class.X87:
@@ -255,6 +257,17 @@ def _eightbytes(ctype: Struct | Complex, size: int, found: tuple[Leaf, ...]) -> 
         if kind is _Class.SSEUP and before not in (_Class.SSE, _Class.SSEUP):
             classes[number] = _Class.SSE
     return tuple(_class_parts(classes, size))
+
+
+def _has_unaligned_structure(ctype: CType, offset: int = 0) -> bool:
+    """Whether a structure inside, at any depth, is not aligned as its type."""
+    while isinstance(ctype, Array):
+        ctype = ctype.target
+    if not isinstance(ctype, Struct):
+        return False
+    if offset % ctype.alignment:
+        return True
+    return any(_has_unaligned_structure(member.type, offset + member.offset) for member in ctype.members or ())
 
 
 def _leaf_classes(leaf: Leaf) -> Iterator[tuple[int, _Class]]:
