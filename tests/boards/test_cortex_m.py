@@ -153,3 +153,13 @@ def test_code_for_another_cpu_is_refused() -> None:
     with pytest.raises(BoardError, match="interrupts 0 to 63, not 64"):
         m3.profile.set_line(64, True)
     assert WFI
+
+
+def test_itm_ports_print_once_they_are_enabled() -> None:
+    itm = 0xE000_0000
+    send = [*load(1, itm), ldr(3, 1), 0x2041, 0x7008]  # wait for the port; movs r0, #'A'; strb r0, [r1]
+    enable = [*load(2, itm + 0xE00), 0x2001, 0x6010, *load(2, itm + 0xE80), 0x6010]
+    guest = board([*send, *enable, *send, *load(1, 0xE00F_F000), ldr(4, 1), HERE])
+    guest.run(max_instructions=40)
+    assert guest.devices[itm].output == {0: b"A"}  # type: ignore[attr-defined]
+    assert guest.machine.cpu.read_registers(("r3", "r4")) == [1, 0]

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from emu.cpu.protocol import DeviceCpu
     from emu.ports import Memory
 
-SYSTEM_CONTROL, DWT = 0xE000_E000, 0xE000_1000
+SYSTEM_CONTROL, DWT, ITM = 0xE000_E000, 0xE000_1000, 0xE000_0000
+_DEBUG_BLOCKS = {0xE000_2000: "fpb", 0xE004_0000: "tpiu", 0xE004_1000: "etm", 0xE00F_F000: "rom table"}
 _WFE = b"\x20\xbf"
 _TAG_CPU_ARCH, _TAG_PROFILE = "TAG_CPU_ARCH", "TAG_CPU_ARCH_PROFILE"
 
@@ -123,9 +124,11 @@ class CortexM:
     def devices(self) -> Mapping[int, Device]:
         found: dict[int, Device] = {SYSTEM_CONTROL: self.system}
         if self.cortex.is_mainline:
+            from emu.boards.cortex_m.debug_blocks import DebugBlock, Itm
             from emu.boards.cortex_m.dwt import Dwt
 
-            found[DWT] = Dwt()
+            found |= {DWT: Dwt(), ITM: Itm()}
+            found |= {address: DebugBlock(name=name) for address, name in _DEBUG_BLOCKS.items()}
         if self.cortex.has_bit_band:
             from emu.boards.cortex_m.bit_band import ALIASES, BitBand
 
