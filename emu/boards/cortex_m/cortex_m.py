@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from emu.boards.cortex_m import nvic as n
+from emu.boards.cortex_m.debug_blocks import private_devices
 from emu.boards.cortex_m.faults import Fault, Faults, fault_of
 from emu.boards.cortex_m.frames import Frames, Pushed
 from emu.boards.cortex_m.inspection import Inspection
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from emu.cpu.protocol import DeviceCpu
     from emu.ports import Memory
 
-SYSTEM_CONTROL, DWT, ITM = 0xE000_E000, 0xE000_1000, 0xE000_0000
-_DEBUG_BLOCKS = {0xE000_2000: "fpb", 0xE004_0000: "tpiu", 0xE004_1000: "etm", 0xE00F_F000: "rom table"}
+SYSTEM_CONTROL = 0xE000_E000
 _WFE = b"\x20\xbf"
 _TAG_CPU_ARCH, _TAG_PROFILE = "TAG_CPU_ARCH", "TAG_CPU_ARCH_PROFILE"
 
@@ -122,18 +122,7 @@ class CortexM:
                 self.cpu.pause()
 
     def devices(self) -> Mapping[int, Device]:
-        found: dict[int, Device] = {SYSTEM_CONTROL: self.system}
-        if self.cortex.is_mainline:
-            from emu.boards.cortex_m.debug_blocks import DebugBlock, Itm
-            from emu.boards.cortex_m.dwt import Dwt
-
-            found |= {DWT: Dwt(), ITM: Itm()}
-            found |= {address: DebugBlock(name=name) for address, name in _DEBUG_BLOCKS.items()}
-        if self.cortex.has_bit_band:
-            from emu.boards.cortex_m.bit_band import ALIASES, BitBand
-
-            found |= {alias: BitBand(target) for alias, target in ALIASES.items()}
-        return found
+        return {SYSTEM_CONTROL: self.system, **private_devices(self.cortex)}
 
     def connect(self, cpu: DeviceCpu, memory: Memory, clock: Clock, stop: Callable[[], None]) -> None:
         if self.semihosting is not None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from emu.boards.cortex_m.bit_band import ALIASES, BitBand
+from emu.boards.cortex_m.dwt import Dwt
+from emu.boards.cortex_m.model import CortexModel
 from emu.boards.device import Device
 from emu.boards.registers import Register
 
@@ -32,3 +37,18 @@ class Itm(Device):
             super().write(offset, size, value)
         elif self.control & 1 and self.enable >> offset // 4 & 1:
             self.output.setdefault(offset // 4, bytearray()).extend(value.to_bytes(size, "little"))
+
+
+_ITM, _DWT = 0xE000_0000, 0xE000_1000
+_BLOCKS = {0xE000_2000: "fpb", 0xE004_0000: "tpiu", 0xE004_1000: "etm", 0xE00F_F000: "rom table"}
+
+
+def private_devices(model: CortexModel) -> Mapping[int, Device]:
+    """What a CPU has beside its system control space, by address."""
+    found: dict[int, Device] = {}
+    if model.is_mainline:
+        found |= {_ITM: Itm(), _DWT: Dwt()}
+        found |= {address: DebugBlock(name=name) for address, name in _BLOCKS.items()}
+    if model.has_bit_band:
+        found |= {alias: BitBand(target) for alias, target in ALIASES.items()}
+    return found
