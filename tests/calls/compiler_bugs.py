@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from emu.calls.classify import leaves
-from emu.calls.types import CType, Struct, Vector
+from emu.calls.types import CType, Floating, Struct, Vector
 from tests.calls.generator import Case
 
 
@@ -26,7 +26,20 @@ def _vectors_or_halves(ctype: CType) -> bool:
     return bool(found) and all(isinstance(each, Vector) or each.size == 2 for each in found)
 
 
+def _half_beside_wider(ctype: CType) -> bool:
+    """Whether a union has a `_Float16` in the same 8 bytes as a float or double of another member."""
+    found = [leaf for leaf in leaves(ctype) if leaf.in_union and isinstance(leaf.type, Floating)]
+    halves = {leaf.offset // 8 for leaf in found if leaf.type.size == 2}
+    return any(leaf.offset // 8 in halves and leaf.type.size > 2 for leaf in found)
+
+
 BUGS = (
+    Bug(
+        "clang",
+        ("x86_64",),
+        lambda case: any(map(_half_beside_wider, (*case.types, case.prototype.result))),
+        "a union with a _Float16 where another member has a double is passed as the _Float16 alone (clang 22)",
+    ),
     Bug(
         "gcc",
         ("aarch64",),
