@@ -28,6 +28,8 @@ from relink.errors import AddressSpaceError
 
 _log = logging.getLogger(__name__)
 _WINDOW: Final = 1 << 20  #: bytes made executable at once, of pages that are not writable
+#: Bytes of read-only code; more is not searched, which would bring all of it into memory.
+_LARGEST: Final = 16 << 20
 _MOST_STEPS: Final = 2000  #: less than a second
 _BOTH: Final = Protection.W | Protection.X
 
@@ -51,6 +53,14 @@ class CodePages:
         #: Told of bytes [low, high) that have been searched: they may have changed.
         self.on_search: Callable[[int, int], object] = lambda low, high: None
         self._exits: set[int] | None = None  # None: the engine ends runs by `until` alone
+
+    def begin(self, address: int, size: int, protection: Protection) -> Protection:
+        """What of the permissions of pages mapped or changed the engine may have now."""
+        self.forget(address, size)
+        if size > _LARGEST and protection & _BOTH == Protection.X:
+            self._open.update(range(address, address + size, PAGE_SIZE))
+            return protection
+        return self.engine_protection(protection)
 
     def engine_protection(self, protection: Protection) -> Protection:
         """The permissions of pages that have not been executed."""

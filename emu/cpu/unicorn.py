@@ -127,7 +127,7 @@ class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
         self._pages.add(address, memoryview(cast(Any, buffer)), protection)
         host = ctypes.c_void_p(buffer.ctypes.data)
         if self._code_pages is not None:
-            protection = self._code_pages.engine_protection(protection)
+            protection = self._code_pages.begin(address, size, protection)
         status = api.uclib.uc_mem_map_ptr(self._handle, address, size, api.PROTECTION[protection], host)
         if status != uc.UC_ERR_OK:
             self._pages.remove(address, size)
@@ -139,12 +139,14 @@ class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
         """Change the permissions of mapped pages. Raises AddressSpaceError if any of them is not mapped."""
         if self._running:
             self._refuse_other_threads()
-        for piece, low, high in self._pages.covering(address, size, "protect of unmapped memory"):
+        pieces = self._pages.covering(address, size, "protect of unmapped memory")
+        if self._code_pages is not None:
+            self._code_pages.forget(address, size)  # first: what goes on is not searched again
+        for piece, low, high in pieces:
             self._drop_translations(piece, low, high)  # before the protection changes, while the engine finds them
         self._pages.protect(address, size, protection)
         if self._code_pages is not None:
-            self._code_pages.forget(address, size)
-            protection = self._code_pages.engine_protection(protection)
+            protection = self._code_pages.begin(address, size, protection)
         status = api.uclib.uc_mem_protect(self._handle, address, size, api.PROTECTION[protection])
         api.check(status, "protect memory", address, size)
         if self._observed is not None:
@@ -154,12 +156,13 @@ class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
         """Unmap pages and drop their translations. Raises AddressSpaceError if any page is unmapped."""
         if self._running:
             self._refuse_other_threads()
-        for piece, low, high in self._pages.covering(address, size, "unmap of unmapped memory"):
+        pieces = self._pages.covering(address, size, "unmap of unmapped memory")
+        if self._code_pages is not None:
+            self._code_pages.forget(address, size)
+        for piece, low, high in pieces:
             self._drop_translations(piece, low, high)
         api.check(api.uclib.uc_mem_unmap(self._handle, address, size), "unmap memory", address, size)
         self._pages.remove(address, size)
-        if self._code_pages is not None:
-            self._code_pages.forget(address, size)
 
     def read(self, address: int, size: int) -> bytes:
         """Read guest memory, ignoring permissions. Raises GuestAccessError if any byte is unmapped."""
