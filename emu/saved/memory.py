@@ -154,6 +154,8 @@ class SharedMemory:
             self._quick.drop()
         else:
             stale = [*self._restore_all(wanted), *written]
+            if not quick:  # other regions, though `changes` may have the same number as before
+                self._changes = -1
         for address, size in stale:
             self._cpu.forget(address, size)
         self._saved = wanted

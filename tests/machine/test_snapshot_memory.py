@@ -59,6 +59,24 @@ def test_changed_pages_return(library: Library) -> None:
     assert touch(300) == 1
 
 
+def test_snapshots_around_a_mapping_that_is_gone(library: Library) -> None:
+    """Later snapshots know nothing of it: its host memory is somebody else's."""
+    machine = library._machine
+    assert isinstance(machine, Machine)
+    count = library.function("count", "int(int)")
+    for mapped in (True, False, True, True, False):
+        with machine.snapshot() as outer:
+            block = machine.memory.map_anonymous(2 * PAGE) if mapped else 0
+            with machine.snapshot() as inner:
+                for _ in range(2):
+                    if mapped:
+                        assert machine.memory.read(block, 3) == bytes(3)
+                        machine.memory.write(block, b"abc")
+                    assert count(1) == 6
+                    machine.restore(inner)
+            machine.restore(outer)
+
+
 def test_code_returns_however_it_was_changed(library: Library, target: str) -> None:
     machine = library._machine
     assert isinstance(machine, Machine)
