@@ -219,6 +219,10 @@ class SnapshotFileError(SnapshotError):
     """
 
 
+class FuzzError(MachineError):
+    """A fuzzer cannot be made or run as requested: the target, the seeds or a limit."""
+
+
 class HandleOutlived(MachineError):
     """A handle was used that was made after a snapshot, and the machine has gone back to that snapshot since."""
 

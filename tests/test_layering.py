@@ -101,6 +101,7 @@ ROOMS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("machine",),
         ("boards",),
         ("differential",),
+        ("fuzz",),
         ("cli",),
         ("pytest_plugin",),
     ),

@@ -48,6 +48,7 @@ class ObservedCpu(Protocol):
 class EngineEvents:
     """Implements `emu.cpu.events.Events` but for what each engine does in its own way (the abstract methods)."""
 
+    single_steps: bool
     _reach = 0  #: bytes that an access may extend into a closed page without a fault
 
     def __init__(self, cpu: ObservedCpu, address_mask: int) -> None:

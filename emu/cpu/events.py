@@ -96,6 +96,8 @@ class Events(Protocol):
     counting: bool
     retired: int  #: the exact number of instructions run since `counting` was last switched on
     accesses: Sequence[Access]  #: of the last WATCH
+    #: Whether BLOCKS, INSTRUCTIONS and EDGES are recorded in single steps, which is slow.
+    single_steps: bool
 
     def add_breakpoint(self, address: int) -> None:
         """Stop before the instruction at `address` (bit 0 is ignored on Arm). Any number; each is counted, and

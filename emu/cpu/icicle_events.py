@@ -74,6 +74,8 @@ class _Recording:
 class IcicleEvents(EngineEvents):
     """`Events` of an IcicleCpu."""
 
+    single_steps = True
+
     def __init__(self, cpu: SteppedCpu, protections: Mapping[int, object]) -> None:
         super().__init__(cpu, _LAST)
         self._protections = protections  #: of this project -> of the engine

@@ -105,6 +105,7 @@ class _Recording:
 class UnicornEvents(EngineEvents):
     """`Events` of a UnicornCpu."""
 
+    single_steps = False
     _reach = 7  # accesses of more than 8 bytes are made in parts
 
     def __init__(self, cpu: HookedCpu, address_mask: int) -> None:

@@ -18,24 +18,25 @@ from emu import Library, Machine
 from toolchains.engine import CompilerMissing, Zig, find_zig
 from toolchains.targets import TARGETS
 
-_SOURCE = Path(__file__).parent / "sources" / "loops.c"
+_SOURCES = Path(__file__).parent / "sources"
 _FLAGS = ("-O2", "-fPIC", "-fno-builtin", "-ffreestanding", "-fno-vectorize", "-fno-slp-vectorize")
 #: Atomic instructions, not calls of the compiler's library, which the host would answer.
 _MORE_FLAGS = {"aarch64": ("-mno-outline-atomics",)}
 _MASK32, _MASK64 = (1 << 32) - 1, (1 << 64) - 1
 
 
-def build_loops(target: str, folder: Path) -> Path:
-    """The library for a target; skips the test where there is no compiler."""
+def build_loops(target: str, folder: Path, name: str = "loops") -> Path:
+    """The library for a target, or that of another source; skips the test where there is no compiler."""
     try:
         find_zig()
     except CompilerMissing as error:
         pytest.skip(str(error))
-    library = folder / f"loops-{target}.so"
-    engine, row, compiled = Zig(), TARGETS[target], f"loops-{target}.o"
+    library = folder / f"{name}-{target}.so"
+    engine, row, compiled = Zig(), TARGETS[target], f"{name}-{target}.o"
     flags = (*_FLAGS, *_MORE_FLAGS.get(target, ()))
-    engine.run("loops", engine.compile(row, str(_SOURCE), str(folder / compiled), flags), {}, folder)
-    engine.run("loops", engine.link(row, [compiled], library.name, ["-shared"]), {}, folder)
+    source = str(_SOURCES / f"{name}.c")
+    engine.run(name, engine.compile(row, source, str(folder / compiled), flags), {}, folder)
+    engine.run(name, engine.link(row, [compiled], library.name, ["-shared"]), {}, folder)
     return library
 
 
