@@ -109,10 +109,16 @@ class Fuzzer:
         Other fuzzers may call this; a `with` block around them keeps it quick. Raises as `run`.
         """
         with self._used() as session:
-            return self._run_one(session, bytes(data))
+            begun = time.monotonic()
+            try:
+                return self._run_one(session, bytes(data))
+            finally:
+                self.found.seconds += time.monotonic() - begun
 
     def replay(self, data: bytes) -> Exception | None:
-        """Run one input without taking note of it; returns the error, or None."""
+        """Run one input without counting it; returns the error, or None. In a `with` block, edges that it is the
+        first to reach are not new afterwards.
+        """
         if self._session is not None:
             return self._session.execute(data)[1]
         session = Session(self._machine, self._place, self._max_instructions, set(), edges=False)
