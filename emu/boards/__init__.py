@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         NotModelled,
     )
     from emu.boards.memory_map import FlashMemory, Ram, Region, Rom
+    from emu.boards.power import Cut, Exploration, Outcome, PowerCuts, Progress, Sweep
     from emu.boards.registers import Field, Register
 
 _HOMES = {
@@ -34,13 +35,15 @@ _HOMES = {
         "NotModelled",
     ),
     "memory_map": ("FlashMemory", "Ram", "Region", "Rom"),
+    "power": ("Cut", "Exploration", "Outcome", "PowerCuts", "Progress", "Sweep"),
     "registers": ("Field", "Register"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Board", "BoardError", "CortexM", "Deadlock", "Device", "DeviceError", "Ended", "Field", "FirmwareError",
-    "FlashMemory", "Lockup", "MemoryMapError", "NotModelled", "Ram", "Region", "Register", "Rom",
+    "Board", "BoardError", "CortexM", "Cut", "Deadlock", "Device", "DeviceError", "Ended", "Exploration",
+    "Field", "FirmwareError", "FlashMemory", "Lockup", "MemoryMapError", "NotModelled", "Outcome", "PowerCuts",
+    "Progress", "Ram", "Region", "Register", "Rom", "Sweep",
 ]  # fmt: skip
 
 

@@ -56,6 +56,9 @@ TARGETS: Mapping[str, Target] = {
         _row("loongarch64", "loongarch64-linux-gnu", "elf64loongarch", "-mno-lsx", "-mno-lasx"),
     )
 }
+#: Targets for which clang does not describe the functions that a file calls (LLVM 22), each with one for which it
+#: does and whose types have the same sizes.
+SIBLINGS: Mapping[str, str] = {"loongarch64": "riscv64", "thumb": "arm"}
 #: What "all" means: each architecture once.
 ALL: tuple[str, ...] = tuple(name for name, target in TARGETS.items() if name == target.arch)
 

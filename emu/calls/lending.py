@@ -34,7 +34,9 @@ from emu.calls.types import (
     sized,
 )
 from emu.errors import CallError
-from emu.isa.convention import BINARY128, X87, CallingConvention
+from emu.isa.convention import CallingConvention
+from emu.isa.registry import convention
+from relink.arch import UnknownArchitecture, architecture
 
 
 def lend(rules: CallingConvention, ctype: Pointer, label: str, value: object, buffers: Lender) -> int | None:
@@ -155,5 +157,8 @@ def _has_format(code: str, target: Floating) -> bool:
     """Whether the elements of a buffer of this code are those numbers. The long double is this host's."""
     if code != "g":
         return code in ("e", "f", "d")
-    host = X87 if platform.machine() in ("x86_64", "AMD64", "i386", "i686") else BINARY128
-    return target.format is host
+    try:
+        host = convention(architecture(platform.machine()).name)
+    except UnknownArchitecture:
+        return False
+    return target.format is host.data.long_double

@@ -78,7 +78,7 @@ class Request:
 def report(request: Request) -> TestReport:
     """Build, load and compare. Raises BuildError, RelinkError, Usage."""
     try:
-        from emu.differential.compare import NATIVE, Comparison
+        from emu.differential.compare import Comparison
         from emu.differential.guest import Guest
         from emu.differential.host import Host, is_native
     except ModuleNotFoundError as missing:
@@ -100,7 +100,7 @@ def report(request: Request) -> TestReport:
             guest = Guest(target.name, target.arch, files, files[0].name, request.timeout)
             open_.callback(guest.close)
             guests.append(guest)
-            if request.host and target.name == NATIVE and is_native(target.arch):
+            if request.host and is_native(target.name):
                 host = Host(files[0], request.timeout)
                 open_.callback(host.close)
         comparison = Comparison(guests, host, examples=request.examples, number=request.seed)

@@ -9,16 +9,13 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from emu.calls.types import Prototype
 from emu.differential.guest import Guest
-from emu.differential.host import Host
+from emu.differential.host import Host, is_native
 from emu.differential.inputs import Argument, Untestable, plan, strategy
 from emu.differential.values import Outcome, Plain, plain
 from emu.errors import CallError, UnresolvedCall
 from relink.elf.constants import SymbolType
 from relink.errors import DebugInfoError, RelinkError
 from relink.records import dataclass
-
-#: The architecture whose prototype, and library, the host uses.
-NATIVE = "x86_64"
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,9 @@ class Comparison:
             return lambda values: runner.call(function, prototype, arguments, values)
 
         runs = {guest.name: on(guest, prototypes[guest.name]) for guest in self._guests}
-        if self._host is not None and NATIVE in prototypes:
-            runs[self._host.name] = on(self._host, prototypes[NATIVE])
+        native = next((guest.name for guest in self._guests if is_native(guest.name)), None)
+        if self._host is not None and native is not None:
+            runs[self._host.name] = on(self._host, prototypes[native])
         return runs
 
 

@@ -15,12 +15,16 @@ from typing import Any
 from emu.calls.types import Array, CType, Floating, Integer, Pointer, Prototype, Struct, Void
 from emu.differential.inputs import Argument, Untestable
 from emu.differential.values import Outcome, from_json, to_json
+from relink.arch import UnknownArchitecture, architecture
 from relink.errors import MachineError
 
 
 def is_native(arch: str) -> bool:
     """Whether this process can run a library of that architecture."""
-    return sys.platform == "linux" and arch == {"AMD64": "x86_64"}.get(platform.machine(), platform.machine())
+    try:
+        return sys.platform == "linux" and arch == architecture(platform.machine()).name
+    except UnknownArchitecture:
+        return False
 
 
 class Host:

@@ -15,7 +15,7 @@ from emu.build.build import build
 from emu.build.compilers import Compiler, find
 from emu.build.errors import BuildError, CompilerMissing, NoSources
 from emu.build.store import Store, default_folder
-from emu.build.targets import TARGETS, Target, targets_of
+from emu.build.targets import SIBLINGS, TARGETS, Target, targets_of
 from emu.errors import GuestFault
 from emu.pytest_plugin import options
 from emu.pytest_plugin.marks import Wanted, wanted
@@ -25,10 +25,6 @@ from relink.records import cached_property, replace
 if TYPE_CHECKING:
     from emu.pytest_plugin.coverage import GuestCoverage
     from emu.pytest_plugin.pool import Loaded, Pool
-
-
-#: clang describes the functions that a file calls, but not for these targets (LLVM 22): for those it does.
-_SIBLINGS = {"loongarch64": "riscv64", "thumb": "arm"}
 
 
 class Session:
@@ -171,10 +167,10 @@ class Session:
             pytest.fail(str(error), pytrace=False)
 
     def _sibling(self, want: Wanted, target: Target) -> Path | None:
-        """The library for another target with the same sizes of types: see `_SIBLINGS`."""
-        if target.name not in _SIBLINGS or not want.values.get("sources"):
+        """The library for another target with the same sizes of types: see `SIBLINGS`."""
+        if target.name not in SIBLINGS or not want.values.get("sources"):
             return None
-        other = TARGETS[_SIBLINGS[target.name]]
+        other = TARGETS[SIBLINGS[target.name]]
         try:
             recipe = want.recipe(other, options.words(self.config, "cflags"))
             if recipe is None:

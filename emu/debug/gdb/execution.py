@@ -17,9 +17,9 @@ class SlicedExecution:
     A position is the number of instructions run since `begin`.
     """
 
-    def __init__(self, inner: Execution, cpu: Cpu, interrupted: Callable[[], bool]) -> None:
+    def __init__(self, inner: Execution, cpu: Cpu, code_mask: int, interrupted: Callable[[], bool]) -> None:
         self.inner = inner
-        self._cpu, self._interrupted = cpu, interrupted
+        self._cpu, self._code_mask, self._interrupted = cpu, code_mask, interrupted
         self._origin = 0
         self.goal: int | None = None
         self.executed = 0
@@ -57,4 +57,4 @@ class SlicedExecution:
     def _at_goal(self, pc: int) -> Stop:
         self.goal = None
         self._cpu.write_register("pc", pc)  # before the first instruction of a run it is elsewhere
-        return Stop(StopReason.STEP, pc & ~1 if self._cpu.arch == "arm" else pc)
+        return Stop(StopReason.STEP, pc & self._code_mask)

@@ -108,7 +108,7 @@ class Debugger:
         registers = RegisterFile(isa.gdb, parts.cpu, 1 if parts.memory.architecture.code_address_bits else 0)
         self._objects = objects
         self._commands = Commands(registers, parts.memory, parts.cpu.events, objects, texts, mask)
-        self._execution = SlicedExecution(runner.execution, parts.cpu, lambda: self._interrupted)
+        self._execution = SlicedExecution(runner.execution, parts.cpu, mask, lambda: self._interrupted)
         self._inner_call, self._inner_fault = runner.call, runner.on_fault
         patched: Any = runner
         patched.call, patched.on_fault = self._call, self._fault
