@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 from typing import NamedTuple, TypeAlias
 
-from emu.calls.classify import Bank, Part, Shape, classify
+from emu.calls.classify import Shape, classify
+from emu.calls.scalars import Bank, Part
 from emu.calls.types import Complex, CType, Floating, Integer, Pointer, Prototype, Struct, Void
 from emu.isa.convention import BINARY64, Aggregates, CallingConvention, PairAlignment, VariadicRule
 

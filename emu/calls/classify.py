@@ -7,11 +7,11 @@ depend on which registers are free; `emu.calls.assign` counts those.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from emu.calls.eightbytes import eightbytes
+from emu.calls.scalars import Bank, Leaf, Part, leaves
 from emu.calls.types import (
     Array,
     Complex,
@@ -32,23 +32,6 @@ from emu.isa.convention import BINARY128, X87, Aggregates, CallingConvention
 _LARGEST = 64  #: bytes: larger types are never passed in registers (four vectors of 16 bytes)
 
 
-class Bank(enum.Enum):
-    """The kind of location for a part of a value."""
-
-    INTEGER = enum.auto()
-    FLOAT = enum.auto()
-    VECTOR = enum.auto()
-    X87 = enum.auto()  #: the x87 stack: only for results
-
-
-class Part(NamedTuple):
-    """The bytes of a value that have a separate register."""
-
-    bank: Bank
-    start: int
-    size: int
-
-
 class Shape(NamedTuple):
     """How a value is passed."""
 
@@ -57,38 +40,6 @@ class Shape(NamedTuple):
     words: bool
     size: int
     alignment: int  #: alignment in bytes, on the stack and for pairs of registers
-
-
-class Leaf(NamedTuple):
-    """A scalar inside a type."""
-
-    type: Integer | Floating | Vector | Pointer | VaListType
-    offset: int  #: bytes
-    bits: tuple[int, int] | None  #: of a bit-field: (first bit, width)
-    in_union: int  #: 0: not in a union; 1: in a structure in one; 2: itself a member of one
-
-
-def leaves(ctype: CType, offset: int = 0, in_union: int = 0) -> Iterator[Leaf]:
-    """The scalars in a type with their offsets; a complex number has two."""
-    match ctype:
-        case Integer() | Floating() | Vector() | Pointer() | VaListType():
-            yield Leaf(ctype, offset, None, in_union)
-        case Complex(part=part):
-            yield Leaf(part, offset, None, in_union)
-            yield Leaf(part, offset + part.size, None, in_union)
-        case Array(target=target):
-            for number in range(ctype.count or 0):
-                yield from leaves(target, offset + number * sized(target).size, in_union)
-        case Struct():
-            inside = 2 if ctype.is_union else min(in_union, 1)
-            for member in ctype.members or ():
-                if member.bits is not None:
-                    first, width = member.bits
-                    if width:
-                        assert isinstance(member.type, Integer)
-                        yield Leaf(member.type, offset + first // 8, (8 * offset + first, width), inside)
-                else:
-                    yield from leaves(member.type, offset + member.offset, inside)
 
 
 @lru_cache(maxsize=4096)
@@ -180,7 +131,7 @@ def _aggregate(rules: CallingConvention, ctype: Struct | Complex, size: int, *, 
                 raise CallError(
                     f"compilers do not agree on how {rules.arch} passes {ctype}, with a flexible array"
                 )
-            return Shape(_eightbytes(ctype, size, found), False, size, alignment)
+            return Shape(eightbytes(ctype, size, found), False, size, alignment)
         case Aggregates.HOMOGENEOUS:
             parts = _homogeneous(rules, size, found) if in_registers and not (flexible or zero) else ()
             odd = parts and (parts[0].size == 2 or ctype.alignment < found[0].type.alignment)
@@ -214,100 +165,6 @@ def has_vector(ctype: CType) -> bool:
 def _argument_alignment(rules: CallingConvention, ctype: Struct | Complex) -> int:
     natural = ctype.natural if isinstance(ctype, Struct) and rules.natural_alignment else ctype.alignment
     return min(natural, rules.argument_alignment)
-
-
-# ---------------------------------------------------------------- AMD64
-
-
-class _Class(enum.Enum):
-    """Classes of an eightbyte (AMD64 psABI, 3.2.3). MEMORY is signalled by an exception."""
-
-    NONE = enum.auto()
-    INTEGER = enum.auto()
-    SSE = enum.auto()
-    SSEUP = enum.auto()
-    X87 = enum.auto()
-    X87UP = enum.auto()
-
-
-def _eightbytes(ctype: Struct | Complex, size: int, found: tuple[Leaf, ...]) -> tuple[Part, ...]:
-    """The parts of a structure by the classes of its eightbytes; none for memory (AMD64 psABI, 3.2.3)."""
-    if isinstance(ctype, Complex) and ctype.part.format is X87:  # COMPLEX_X87
-        return (Part(Bank.X87, 0, 10), Part(Bank.X87, ctype.part.size, 10))
-    if size > 16:
-        return ()
-    classes = [_Class.NONE] * (-(-size // 8))
-    for leaf in found:
-        misaligned = leaf.offset % leaf.type.alignment
-        if misaligned and leaf.bits is None:
-            return ()
-        if misaligned and leaf.in_union > 1:
-            raise CallError(f"compilers do not agree on how AMD64 passes {ctype}: a bit-field of a packed union")
-        for number, kind in _leaf_classes(leaf):
-            merged = _merged(classes[number], kind)
-            if merged is None:
-                return ()
-            classes[number] = merged
-    if _has_unaligned_structure(ctype):  # of bit-fields alone: clang passes it in memory, gcc in registers
-        raise CallError(f"compilers do not agree on how AMD64 passes {ctype}: unaligned bit-fields in a structure")
-    for number, kind in enumerate(classes):
-        before = classes[number - 1] if number else _Class.NONE
-        if kind is _Class.X87UP and before is not _Class.X87:
-            return ()
-        if kind is _Class.SSEUP and before not in (_Class.SSE, _Class.SSEUP):
-            classes[number] = _Class.SSE
-    return tuple(_class_parts(classes, size))
-
-
-def _has_unaligned_structure(ctype: CType, offset: int = 0) -> bool:
-    """Whether a structure inside, at any depth, is not aligned as its type."""
-    while isinstance(ctype, Array):
-        ctype = ctype.target
-    if not isinstance(ctype, Struct):
-        return False
-    if offset % ctype.alignment:
-        return True
-    return any(_has_unaligned_structure(member.type, offset + member.offset) for member in ctype.members or ())
-
-
-def _leaf_classes(leaf: Leaf) -> Iterator[tuple[int, _Class]]:
-    first = leaf.offset // 8
-    if leaf.bits is not None:
-        bit, width = leaf.bits
-        yield from ((number, _Class.INTEGER) for number in range(bit // 64, (bit + width - 1) // 64 + 1))
-        return
-    if isinstance(leaf.type, Floating) and leaf.type.format is X87:
-        kinds = (_Class.X87, _Class.X87UP)
-    elif isinstance(leaf.type, Floating | Vector):
-        kinds = (_Class.SSE, _Class.SSEUP)
-    else:
-        kinds = (_Class.INTEGER, _Class.INTEGER)
-    yield from ((first + number, kinds[number]) for number in range(-(-leaf.type.size // 8)))
-
-
-def _merged(one: _Class, two: _Class) -> _Class | None:
-    """The class for two classes in one eightbyte; None: memory."""
-    if one is two or two is _Class.NONE:
-        return one
-    if one is _Class.NONE:
-        return two
-    if _Class.INTEGER in (one, two):
-        return _Class.INTEGER
-    if {one, two} & {_Class.X87, _Class.X87UP}:
-        return None
-    return _Class.SSE
-
-
-def _class_parts(classes: list[_Class], size: int) -> Iterator[Part]:
-    for number, kind in enumerate(classes):
-        start = 8 * number
-        wide = classes[number + 1 : number + 2] == [_Class.SSEUP]
-        if kind is _Class.INTEGER:
-            yield Part(Bank.INTEGER, start, min(8, size - start))
-        elif kind is _Class.SSE:
-            yield Part(Bank.VECTOR, start, 16) if wide else Part(Bank.FLOAT, start, min(8, size - start))
-        elif kind is _Class.X87:
-            yield Part(Bank.X87, start, 10)
 
 
 # ---------------------------------------------------------------- the Arm ABIs

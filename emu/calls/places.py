@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from emu.calls.assign import Location, Reference
-from emu.calls.classify import leaves
 from emu.calls.marshal import NAN_BOX
 from emu.calls.passing import is_aggregate
+from emu.calls.scalars import leaves
 from emu.calls.types import Parameter, Pointer, VaListType
 from emu.isa.convention import CallingConvention, VariadicRule
 

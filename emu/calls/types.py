@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from emu.errors import CallError
 from emu.isa.convention import BINARY64, FloatFormat
-from relink.records import dataclass
+from relink.records import dataclass, replace
 
 __all__ = [
     "Array", "CType", "Complex", "Enumeration", "Floating", "FunctionType", "Integer", "Member", "Parameter",
@@ -169,9 +169,14 @@ class Member(NamedTuple):
     align: int = 0  #: alignment in bytes, if the declaration changes that of the type
 
 
+#: What decides, beside the layout, how a structure is passed.
+_PASSING = ("natural", "packed", "refused", "by_reference")
+
+
 class Struct:
     """A structure or union. Without members (None) it is incomplete: only a pointer's target. Compared by name,
-    members and layout; cycles through pointers count as equal. `fill` must `complete` it on first access.
+    members, layout and what else decides how it is passed; cycles through pointers count as equal. `fill` must
+    `complete` it on first access.
     """
 
     __slots__ = ("_fill", "alignment", "by_reference", "members", "name", "natural", "packed", "refused", "size")
@@ -319,13 +324,7 @@ def sized(ctype: CType) -> Sized:
 
 def with_alignment(ctype: CType, alignment: int) -> CType:
     """A scalar type with another alignment; others as they are."""
-    if isinstance(ctype, Enumeration):
-        return Enumeration(ctype.size, ctype.signed, ctype.name, alignment, ctype.values)
-    if isinstance(ctype, Integer):
-        return Integer(ctype.size, ctype.signed, ctype.name, alignment)
-    if isinstance(ctype, Floating):
-        return Floating(ctype.size, ctype.name, ctype.format, alignment)
-    return ctype
+    return replace(ctype, align=alignment) if isinstance(ctype, Integer | Floating) else ctype
 
 
 def same_type(left: CType, right: CType) -> bool:
@@ -334,9 +333,7 @@ def same_type(left: CType, right: CType) -> bool:
 
 
 def _equal(left: CType, right: CType, seen: set[tuple[int, int]], named: bool = True) -> bool:
-    """Structural equality. Visits each cycle of structures and pointers once. With `named`, names of scalars must
-    be equal too.
-    """
+    """Structural equality; each cycle of pointers is visited once. With `named`, names of scalars count too."""
     if isinstance(left, Struct) and isinstance(right, Struct):
         return _equal_structs(left, right, seen, named)
     if isinstance(left, Pointer) and isinstance(right, Pointer):
@@ -376,6 +373,8 @@ def _equal_structs(left: Struct, right: Struct, seen: set[tuple[int, int]], name
         return False
     if left.members is None or right.members is None:
         return left.members is right.members
+    if named and any(getattr(left, fact) != getattr(right, fact) for fact in _PASSING):
+        return False
     return len(left.members) == len(right.members) and all(
         (one.name, one.offset, one.bits) == (two.name, two.offset, two.bits)
         and _equal(one.type, two.type, seen, named)

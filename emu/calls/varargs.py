@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emu.calls.assign import Assigner, Location, Reference, promoted
-from emu.calls.classify import Bank, Part, Shape, classify
+from emu.calls.classify import Shape, classify
 from emu.calls.marshal import decoder
 from emu.calls.passing import is_aggregate
 from emu.calls.prototypes import parse_type
 from emu.calls.records import unpacker
+from emu.calls.scalars import Bank, Part
 from emu.calls.store import Store, View
 from emu.calls.types import CType, Floating, sized
 from emu.isa.convention import CallingConvention, PairAlignment, SaveArea, VariadicRule

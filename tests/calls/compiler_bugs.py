@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from emu.calls.classify import leaves
+from emu.calls.scalars import leaves
 from emu.calls.types import CType, Floating, Struct, Vector
 from tests.calls.generator import Case
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from emu.calls.basic import FORMAT_NAMES, floating, scalar, vector
-from emu.calls.classify import leaves
 from emu.calls.describe import definition
 from emu.calls.layout import Declared, lay_out
 from emu.calls.plan import CallPlan
+from emu.calls.scalars import leaves
 from emu.calls.types import (
     Array,
     Complex,
