@@ -20,7 +20,8 @@ from relink.elf.contents import Contents, ProgramHeader, frozen
 from relink.elf.decoded import Decoded
 from relink.elf.dynamic import Dynamic
 from relink.elf.findings import Findings
-from relink.elf.headers import Header, read_header, read_program_headers, read_sections
+from relink.elf.headers import Header, read_header, read_program_headers
+from relink.elf.section_table import read_sections
 from relink.elf.segments import check_not_debug_file, check_special, loadable_segments, special_segment
 from relink.elf.source import Source, buffer, open_source
 from relink.errors import MalformedElf, Truncated

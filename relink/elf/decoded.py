@@ -11,8 +11,9 @@ from relink.elf.constants import PAGE, VERSYM_INDEX, DynamicFlag, DynamicFlag1, 
 from relink.elf.contents import Contents, ProgramHeader
 from relink.elf.dynamic import Dynamic
 from relink.elf.findings import Findings
-from relink.elf.headers import Header, Section, read_sections, section_bytes
+from relink.elf.headers import Header, Section, section_bytes
 from relink.elf.relocations import RelocationTable, read_relocations, read_relr
+from relink.elf.section_table import read_sections
 from relink.elf.segments import special_segment
 from relink.elf.strings import StringTable
 from relink.elf.symbols import SymbolTable, read_strings, read_symbols
@@ -329,7 +330,7 @@ class Decoded:
         missing or damaged table reads as empty.
         """
         try:
-            return read_sections(self.name, self.header, self.data) if len(self.data) else ()
+            return tuple(read_sections(self.name, self.header, self.data)) if len(self.data) else ()
         except ElfError:
             if self.header.type == FileType.REL:
                 raise

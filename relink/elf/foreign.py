@@ -4,7 +4,7 @@ code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from relink.arrays import U8
 
@@ -18,7 +18,7 @@ _KINDS: Sequence[tuple[bytes, str]] = (
     (b"\xca\xfe\xba\xbe", "is a Mach-O file of several architectures or a Java class, not ELF"),
     (b"MZ", "is a Windows program or library (PE), not ELF"),
 )
-_LTO_SECTION = ".gnu.lto_.lto."
+LTO_SECTION = ".gnu.lto_.lto."
 _SLIM_AT = 4  #: gcc/lto-streamer.h, `struct lto_section`: two 16-bit versions, then whether the object is slim
 
 
@@ -32,13 +32,12 @@ def is_bitcode(start: bytes) -> bool:
     return start.startswith(_BITCODE)
 
 
-def lto_problem(sections: Sequence[str], content: Callable[[int], U8]) -> str | None:
+def lto_problem(sections: Iterable[int], content: Callable[[int], U8]) -> str | None:
     """The reason when a relocatable object has only GCC's LTO bytecode (-flto without -ffat-lto-objects), else
-    None.
+    None. `sections` are those whose names begin with `LTO_SECTION`.
     """
-    for number, name in enumerate(sections):
-        if name.startswith(_LTO_SECTION):
-            header = content(number)
-            if len(header) > _SLIM_AT and header[_SLIM_AT]:
-                return f"is {_LTO}, or with -ffat-lto-objects"
+    for number in sections:
+        header = content(number)
+        if len(header) > _SLIM_AT and header[_SLIM_AT]:
+            return f"is {_LTO}, or with -ffat-lto-objects"
     return None

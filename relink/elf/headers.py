@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from relink.arrays import U8
+import numpy as np
+
+from relink.arrays import U8, AnyArray
 from relink.elf.constants import (
     ELF_MAGIC,
     ELFCLASS32,
@@ -205,13 +207,15 @@ def read_program_headers(
     return tuple(ProgramHeader(*(values[position] for position in order)) for values in rows)
 
 
-def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:
-    """Read the section headers of a file (empty when it has none). Raises Truncated or MalformedElf."""
-    if header.shoff == 0:
-        return ()
-    check_not_cut(data)
+def read_section_rows(name: str, header: Header, data: U8) -> tuple[AnyArray, StringTable | None]:
+    """The section headers of a file (`Layout.section_record`, none when it has none) and the string table of their
+    names; None where none of them has one. Raises Truncated or MalformedElf.
+    """
     layout = header.layout
     entry = layout.section_header
+    if header.shoff == 0:
+        return np.empty(0, layout.section_record), None
+    check_not_cut(data)
     if header.shentsize != entry.size:
         raise MalformedElf(name, f"e_shentsize is {header.shentsize}, ELF{header.bits} has {entry.size}", 0)
     if header.shoff + entry.size > len(data):
@@ -223,15 +227,14 @@ def read_sections(name: str, header: Header, data: U8) -> tuple[Section, ...]:
     end = header.shoff + count * entry.size
     if end > len(data):
         raise Truncated(name, f"{count} section headers at {header.shoff:#x} reach past the end", header.shoff)
-    rows = list(entry.iter_unpack(data[header.shoff : end].tobytes()))
-    names = StringTable(name, data[:0])  # this bound also limits the total size of overlapping names
+    rows = np.frombuffer(data[header.shoff : end].tobytes(), layout.section_record)
     if names_index:
         if names_index >= count:
             raise MalformedElf(name, f"e_shstrndx is {names_index}, the file has {count} sections", 0)
-        names = StringTable(name, section_bytes(name, data, rows[names_index][1], *rows[names_index][4:6]))
-    elif not any(row[0] for row in rows):
-        return tuple(Section("", *row[1:]) for row in rows)
-    return tuple(Section(names.text(row[0], "a section name"), *row[1:]) for row in rows)
+        found = rows[names_index].item()
+        return rows, StringTable(name, section_bytes(name, data, found[1], *found[4:6]))
+    # An empty table refuses any name.
+    return rows, StringTable(name, data[:0]) if rows["name"].any() else None
 
 
 def section_bytes(name: str, data: U8, type_: int, offset: int, size: int) -> U8:

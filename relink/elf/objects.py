@@ -22,8 +22,8 @@ from relink.elf.compression import Compressed, compressed, decompress, gnu_compr
 from relink.elf.constants import GRP_COMDAT, FileType, SectionFlag, SectionType, SymbolType
 from relink.elf.decoded import Decoded
 from relink.elf.findings import Findings
-from relink.elf.foreign import lto_problem
-from relink.elf.headers import Header, Section, read_header, read_sections
+from relink.elf.foreign import LTO_SECTION, lto_problem
+from relink.elf.headers import Header, Section, read_header
 from relink.elf.object_relocations import RELOCATION_SECTIONS, ObjectRelocations, read_object_relocations
 from relink.elf.object_symbols import (
     ABSOLUTE,
@@ -34,7 +34,8 @@ from relink.elf.object_symbols import (
     no_symbols,
     symbol_sections,
 )
-from relink.elf.section_checks import check_sections, has_bytes
+from relink.elf.section_checks import check_sections, lacks_bytes
+from relink.elf.section_table import SectionTable, read_sections
 from relink.elf.segments import check_not_debug_file
 from relink.elf.source import Source, open_source
 from relink.elf.strings import StringTable
@@ -78,7 +79,7 @@ class ObjectFile:
     path: Path | None
     data: U8
     header: Header
-    sections: tuple[Section, ...]
+    sections: SectionTable
     _plain: dict[int, U8] = field(default_factory=dict, repr=False)
     _tables: dict[int, ObjectRelocations] = field(default_factory=dict, repr=False)
 
@@ -118,7 +119,7 @@ class ObjectFile:
 
     def section(self, name: str) -> int | None:
         """The index of the first section named `name`, None without one."""
-        return next((index for index, section in enumerate(self.sections) if section.name == name), None)
+        return self.sections.named(name)
 
     def _compressed(self, index: int) -> Compressed | None:
         """The compression header of a section; None for one that is not compressed. Raises Truncated."""
@@ -130,20 +131,17 @@ class ObjectFile:
         return gnu_compressed(raw) if gnu else compressed(self._where(index), raw, self.header.layout)
 
     def _where(self, index: int) -> str:
-        return f"{self.name}: section {index} ({self.sections[index].name})"
+        return f"{self.name}: section {index} ({self.sections.name(index)})"
 
     # ---------------------------------------------------------- symbols
 
     @cached_property
     def _symbol_table(self) -> int | None:
         """The index of the SHT_SYMTAB section, None without one."""
-        found = self._of_type(SectionType.SYMTAB)
+        found = self.sections.of_type(SectionType.SYMTAB)
         if len(found) > 1:
             raise MalformedElf(self.name, f"sections {found[0]} and {found[1]} are both symbol tables")
         return found[0] if found else None
-
-    def _of_type(self, *types: int) -> list[int]:
-        return [index for index, section in enumerate(self.sections) if section.type in types]
 
     @cached_property
     def symbols(self) -> ObjectSymbols:
@@ -167,9 +165,8 @@ class ObjectFile:
 
     def _extended_indices(self, symbol_table: int, count: int) -> U32 | None:
         """The rows of the SHT_SYMTAB_SHNDX section of the symbol table."""
-        tables = [
-            index for index in self._of_type(SectionType.SYMTAB_SHNDX) if self.sections[index].link == symbol_table
-        ]
+        found = self.sections.of_type(SectionType.SYMTAB_SHNDX)
+        tables = [index for index in found if self.sections[index].link == symbol_table]
         if not tables:
             return None
         rows: U32 = self._rows(tables[0], np.dtype("<u4"))
@@ -190,7 +187,7 @@ class ObjectFile:
         name = symbols.names.text(symbol)
         section = int(symbols.section[symbol])
         if not name and section > 0 and symbols.type[symbol] == SymbolType.SECTION:
-            return self.sections[section].name
+            return self.sections.name(section)
         return name
 
     # ---------------------------------------------------------- relocations
@@ -201,7 +198,7 @@ class ObjectFile:
 
         Raises MalformedElf for a symbol or offset out of range (see `ObjectRelocations`).
         """
-        return tuple(map(self._relocations, self._of_type(*RELOCATION_SECTIONS)))
+        return tuple(map(self._relocations, self.sections.of_type(*RELOCATION_SECTIONS)))
 
     @cached_property
     def loaded_relocations(self) -> tuple[ObjectRelocations, ...]:
@@ -212,13 +209,13 @@ class ObjectFile:
         """
         return tuple(
             self._relocations(index)
-            for index in self._of_type(*RELOCATION_SECTIONS)
+            for index in self.sections.of_type(*RELOCATION_SECTIONS)
             if self._target(index).flags & _ALLOC
         )
 
     def debug_relocations(self, index: int) -> tuple[ObjectRelocations, ...]:
         """The relocation sections that patch section `index`. Raises as `relocations` does."""
-        tables = self._of_type(*RELOCATION_SECTIONS)
+        tables = self.sections.of_type(*RELOCATION_SECTIONS)
         return tuple(self._relocations(table) for table in tables if self.sections[table].info == index)
 
     def _relocations(self, index: int) -> ObjectRelocations:
@@ -266,7 +263,9 @@ class ObjectFile:
         """Whether e_flags say nothing: 0 in an object without code, as from `objcopy -I binary` and `ld -b binary`
         for every machine.
         """
-        return not self.header.flags and not any(s.flags & SectionFlag.EXECINSTR and s.size for s in self.sections)
+        rows = self.sections.rows
+        code = rows["flags"] & rows["flags"].dtype.type(SectionFlag.EXECINSTR)
+        return not self.header.flags and not ((code != 0) & (rows["size"] != 0)).any()
 
     # ---------------------------------------------------------- groups
 
@@ -274,7 +273,7 @@ class ObjectFile:
     def groups(self) -> tuple[Group, ...]:
         """The section groups, in file order. Raises MalformedElf where they contradict each other."""
         owners: dict[int, int] = {}
-        return tuple(self._group(index, owners) for index in self._of_type(SectionType.GROUP))
+        return tuple(self._group(index, owners) for index in self.sections.of_type(SectionType.GROUP))
 
     def _group(self, index: int, owners: dict[int, int]) -> Group:
         section, where = self.sections[index], self._where(index)
@@ -350,8 +349,8 @@ def decode_object(source: Source | Decoded, *, name: str | None = None) -> Objec
     sections = read_sections(name, header, data)
     check_sections(name, sections, len(data))
     file = ObjectFile(name, path, data, header, sections)
-    if not any(has_bytes(section) for section in sections):
+    if lacks_bytes(sections.rows):
         check_not_debug_file(header, data, Findings(name))
-    if problem := lto_problem([section.name for section in sections], file.section_bytes):
+    if problem := lto_problem(sections.prefixed(LTO_SECTION), file.section_bytes):
         raise UnsupportedElf(name, problem)
     return file

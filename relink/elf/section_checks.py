@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
 
+from relink.arrays import I64, U64, AnyArray, Bools
 from relink.elf.constants import SectionFlag, SectionType
 from relink.elf.headers import MAX_ALIGN, MAX_SPAN, Section
+from relink.elf.section_table import SectionTable
 from relink.errors import MalformedElf, Truncated, UnsupportedElf
 
 #: Sections may overlap, but their total size is limited to this multiple of the file's size.
-_OVERLAP = 2
+OVERLAP = 2
 # Plain integers: with enumeration members, the checks spend most of their time in enum lookups.
 _ALLOC, _INFO_LINK, _LINK_ORDER, _COMPRESSED = (
     int(flag)
@@ -20,39 +22,69 @@ _WITHOUT_BYTES = (_NOBITS, int(SectionType.NOTE))
 _CHECKED = _INFO_LINK | _LINK_ORDER | _COMPRESSED
 
 
-def has_bytes(section: Section) -> bool:
-    """Whether it is a section whose bytes a separate debug file lacks."""
-    return bool(section.flags & _ALLOC and section.size) and section.type not in _WITHOUT_BYTES
+def lacks_bytes(rows: AnyArray) -> bool:
+    """Whether no section has bytes that a separate debug file lacks."""
+    loaded = (rows["flags"] & rows["flags"].dtype.type(_ALLOC) != 0) & (rows["size"] != 0)
+    return not (loaded & ~np.isin(rows["type"], _WITHOUT_BYTES)).any()
 
 
-def check_sections(name: str, sections: Sequence[Section], file_size: int) -> None:
+def suspects(rows: AnyArray, file_sizes: int | U64, counts: int | I64) -> Bools:
+    """Which section headers `check_sections` may refuse, given the size of the file and its number of sections (of
+    each row, or of all).
+    """
+    flags, type_, align = rows["flags"].astype(np.uint64), rows["type"], rows["addralign"].astype(np.uint64)
+    offset, size = rows["offset"].astype(np.uint64), rows["size"].astype(np.uint64)
+    used = type_ != _NULL
+    limit = np.asarray(file_sizes, np.uint64)
+    outside = (type_ != _NOBITS) & (size != 0) & ((offset > limit) | (size > limit - np.minimum(offset, limit)))
+    found: Bools = used & (
+        outside
+        | ((type_ == _NOBITS) & (size > np.uint64(MAX_SPAN)))
+        | (align & (align - np.uint64(1)) != 0)
+        | (align > np.uint64(MAX_ALIGN))
+    )
+    checked = np.flatnonzero(flags & np.uint64(_CHECKED))
+    if len(checked):
+        most = np.broadcast_to(np.asarray(counts, np.int64), len(rows))[checked]
+        some = rows[checked]
+        odd = (some["link"] >= most) | (some["info"] >= most) | (flags[checked] & np.uint64(_COMPRESSED) != 0)
+        found[checked] |= used[checked] & odd
+    return found
+
+
+def check_sections(name: str, sections: SectionTable, file_size: int) -> None:
     """Check each section header, and the total size against the file's size and MAX_SPAN."""
-    in_file = without_bytes = 0
-    for index, section in enumerate(sections):
-        if section.type == _NULL:
-            continue
-        if section.type == _NOBITS:
-            without_bytes += section.size
-        else:
-            in_file += section.size
-            if section.offset + section.size > file_size and section.size:
-                raise Truncated(
-                    name,
-                    f"section {index} ({section.name}) has file bytes {section.offset:#x}+{section.size:#x}, "
-                    f"the file has {file_size:#x}",
-                    section.offset,
-                )
-        if section.addralign & (section.addralign - 1) or section.addralign > MAX_ALIGN:
-            _refuse_alignment(name, index, section)
-        if section.flags & _CHECKED:
-            _check_flags(name, index, section, len(sections))
+    rows = sections.rows
+    for index in np.flatnonzero(suspects(rows, file_size, len(rows))).tolist():
+        _check(name, index, sections[index], len(rows), file_size)
+    size, type_ = rows["size"], rows["type"]
+    # No single size is over a limit, so that the sums do not overflow.
+    without_bytes = int(size[type_ == _NOBITS].sum(dtype=np.uint64))
+    in_file = int(size[(type_ != _NOBITS) & (type_ != _NULL)].sum(dtype=np.uint64))
     if without_bytes > MAX_SPAN:
         problem = f"the SHT_NOBITS sections have {without_bytes:#x} bytes together, the limit is {MAX_SPAN:#x}"
         raise UnsupportedElf(name, problem)
-    if in_file > _OVERLAP * file_size:
+    if in_file > OVERLAP * file_size:
         raise MalformedElf(
             name, f"the sections overlap: together they have {in_file:#x} bytes, the file has {file_size:#x}"
         )
+
+
+def _check(name: str, index: int, section: Section, count: int, file_size: int) -> None:
+    """Check one section header."""
+    if section.type == _NULL:
+        return
+    if section.type != _NOBITS and section.offset + section.size > file_size and section.size:
+        raise Truncated(
+            name,
+            f"section {index} ({section.name}) has file bytes {section.offset:#x}+{section.size:#x}, "
+            f"the file has {file_size:#x}",
+            section.offset,
+        )
+    if section.addralign & (section.addralign - 1) or section.addralign > MAX_ALIGN:
+        _refuse_alignment(name, index, section)
+    if section.flags & _CHECKED:
+        _check_flags(name, index, section, count)
 
 
 def _refuse_alignment(name: str, index: int, section: Section) -> None:

@@ -83,6 +83,23 @@ class StringTable:
             self._spend(int(length.sum()), len(start), what)
         return Names(self.data, frozen(start), frozen(length))
 
+    def has(self, part: bytes) -> bool:
+        """Whether these bytes are anywhere in the table."""
+        return part in (self.data.tobytes() if self._bytes is None else self._bytes)
+
+    def all_within(self, offsets: U32) -> bool:
+        """Whether the strings at all `offsets` are terminated in the table, and within the limit on bytes of names
+        even if each counts. False says nothing.
+        """
+        if not len(offsets):
+            return True
+        furthest = int(offsets.max())
+        if furthest >= len(self.data) or not len(self._nuls) or furthest > int(self._nuls[-1]):
+            return False
+        start = np.sort(offsets.astype(np.int64))
+        length = self._nuls[np.searchsorted(self._nuls, start)] - start
+        return int(np.maximum(length - _SLACK, 0).sum()) <= _OVERLAP * len(self.data)
+
     def check(self, furthest: int, what: str) -> None:
         """Check that the string at the highest offset is in the table and terminated, which implies it for all
         others.
