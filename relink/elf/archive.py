@@ -19,7 +19,7 @@ Sources: ar(5) of FreeBSD; binutils' `include/aout/ar.h`; the System V ABI, chap
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,57 +30,37 @@ from relink.elf.archive_index import ArchiveIndex, RawIndex, read_bsd_index, rea
 from relink.elf.constants import ELF_MAGIC, FileType
 from relink.elf.foreign import is_bitcode
 from relink.elf.headers import read_header
+from relink.elf.members import Member, Members
 from relink.elf.names import Names
-from relink.elf.objects import ObjectFile, decode_object
+from relink.elf.objects import ObjectFile, decode_opened_object
 from relink.elf.source import ARCHIVE, THIN_ARCHIVE, Source, caller_folders, is_archive, map_file, open_source
 from relink.errors import MalformedElf, NotElf, Truncated, UnsupportedElf
 from relink.records import cached_property, dataclass, field
 
-__all__ = ["Archive", "ArchiveIndex", "Member"]
+__all__ = ["Archive", "ArchiveIndex", "Member", "Members"]
 
 _SCRIPT = b"/* GNU ld script"  #: glibc's libm.a is such a script on some targets
 _HEADER = 60  #: bytes: name 16, date 12, uid 6, gid 6, mode 8, size 10, terminator 2
 _END_OF_HEADER = b"`\n"
 _MAX_NESTING = 8  #: limit for thin archives that name members of other archives
+# The start of most objects: e_ident without EI_OSABI and its version, and e_type ET_REL.
+_PLAIN, _PLAIN_OBJECTS, _REL = 64, (ELF_MAGIC + b"\1\1\1\0", ELF_MAGIC + b"\2\1\1\0"), b"\1\0"
 # Entries of the long-name table may overlap. The names together may have at most `_OVERLAP` times the bytes of the
 # table; the first `_SLACK` bytes of each name are not counted.
 _OVERLAP, _SLACK = 4, 64
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
-    """One member of an archive.
-
-    `name` is as written in the archive (in a thin archive a path relative to it), `offset` the archive offset of
-    the member header, `size` the size in bytes that the header gives. `full_name` is "libz.a(crc32.o)".
-    """
-
-    name: str
-    offset: int
-    size: int
-    full_name: str
-    _fetch: Callable[[Member], U8] = field(repr=False)
-
-    @cached_property
-    def data(self) -> U8:
-        """The member's bytes: a view of the archive, or of the file that a thin archive names.
-
-        Raises ElfError when that file cannot be read.
-        """
-        return self._fetch(self)
-
-
-@dataclass(frozen=True, eq=False)
 class Archive:
     """A decoded archive. `members` are in file order, without the symbol index and the long-name table; a member's
-    number is its index in this tuple. A `thin` archive does not contain its members' bytes.
+    number is its index in this sequence. A `thin` archive does not contain its members' bytes.
     """
 
     name: str
     path: Path | None
     data: U8
     thin: bool
-    members: tuple[Member, ...]
+    members: Members
     _raw_index: RawIndex | None = field(repr=False)
 
     @classmethod
@@ -95,13 +75,20 @@ class Archive:
 
     def object(self, number: int) -> ObjectFile:
         """Decode member `number`. Raises what `decode_object` raises; errors name the archive and the member."""
-        member = self.members[number]
-        return decode_object(memoryview(member.data), name=member.full_name)  # type: ignore[arg-type]
+        return decode_opened_object(self.members.full_name(number), None, self.members.content(number))
 
     @cached_property
     def objects(self) -> tuple[int, ...]:
         """The numbers of the members that are relocatable objects; an archive may also contain other files."""
-        return tuple(number for number, member in enumerate(self.members) if _is_object(member))
+        return tuple(self._objects())
+
+    @property
+    def first_object(self) -> int | None:
+        """The number of the first of `objects`, None without one."""
+        return next(self._objects(), None)
+
+    def _objects(self) -> Iterator[int]:
+        return (number for number in range(len(self.members)) if _is_object(self.members, number))
 
     @cached_property
     def index(self) -> ArchiveIndex:
@@ -112,7 +99,7 @@ class Archive:
         """
         if self._raw_index is None or not len(self._raw_index.offset):
             return self._index_of_members()
-        return self._raw_index.resolve(self.name, [member.offset for member in self.members])
+        return self._raw_index.resolve(self.name, self.members.offsets)
 
     def _index_of_members(self) -> ArchiveIndex:
         names: list[Names] = []
@@ -128,13 +115,15 @@ class Archive:
         return self.index.defining(names)
 
 
-def _is_object(member: Member) -> bool:
+def _is_object(members: Members, number: int) -> bool:
     """Whether a member is a relocatable object that this package reads; other members are ignored."""
-    start = member.data[:4].tobytes()
-    if start != ELF_MAGIC:
+    start = members.content(number)[:64].tobytes()
+    if start[:4] != ELF_MAGIC:
         return is_bitcode(start)  # counted as an object, so that decoding it raises an error that names it
+    if len(start) == _PLAIN and start.startswith(_PLAIN_OBJECTS) and start[8:16] == bytes(8):
+        return start[16:18] == _REL
     try:
-        return read_header(member.full_name, member.data[:64].tobytes()).type == FileType.REL
+        return read_header(members.full_name(number), start).type == FileType.REL
     except UnsupportedElf:
         return False
 
@@ -168,14 +157,16 @@ class _Reader:
     nested: dict[str, dict[int, Member]] = field(default_factory=dict)
     folders: tuple[Path, ...] = field(default_factory=caller_folders)
 
-    def read(self) -> tuple[tuple[Member, ...], RawIndex | None]:
-        members: list[Member] = []
+    def read(self) -> tuple[Members, RawIndex | None]:
+        members = Members(self.name, self.data, self.fetch_file if self.thin else None)
         index: RawIndex | None = None
+        view = self.data.data
         at, end = len(ARCHIVE), len(self.data)
         while at < end:
-            raw_name, size = self.header(at)
+            raw_name, size = self.header(view[at : at + _HEADER].tobytes(), at)
             begin = at + _HEADER
-            special = raw_name in _SPECIAL or raw_name.startswith("__.SYMDEF")
+            plain = raw_name[:1] not in _MARKS
+            special = not plain and (raw_name in _SPECIAL or raw_name.startswith("__.SYMDEF"))
             held = size if special or not self.thin else 0
             if begin + held > end:
                 raise Truncated(self.name, f"the member {raw_name!r} has {size} bytes, {end - begin} are left", at)
@@ -183,21 +174,20 @@ class _Reader:
                 content = self.data[begin : begin + size]
                 found = self.special(raw_name, content, at)
                 index = index or found
+            elif plain:
+                members.add(raw_name.removesuffix("/"), at, size, begin)
             else:
                 member_name, skipped = self.member_name(raw_name, size, at)
                 if member_name.startswith("__.SYMDEF"):
                     content = self.data[begin + skipped : begin + size]
                     index = read_bsd_index(self.name, member_name, content, begin + skipped)
                 else:
-                    full_name = f"{self.name}({member_name})"
-                    fetch = self.fetch_file if self.thin else _part(self.data, begin + skipped, begin + size)
-                    members.append(Member(member_name, at, size - skipped, full_name, fetch))
+                    members.add(member_name, at, size - skipped, begin + skipped)
             at = begin + held + (held & 1)
-        return tuple(members), index
+        return members, index
 
-    def header(self, at: int) -> tuple[str, int]:
-        """The name field of the member header at offset `at`, without padding, and the member's size."""
-        header = self.data[at : at + _HEADER].tobytes()
+    def header(self, header: bytes, at: int) -> tuple[str, int]:
+        """The name field of a member header, which is at offset `at`, without padding, and the member's size."""
         if len(header) < _HEADER:
             raise Truncated(self.name, f"a member header is cut short: {len(header)} of {_HEADER} bytes", at)
         if header[58:] != _END_OF_HEADER:
@@ -310,11 +300,8 @@ class _Reader:
 
 #: Names of the entries that are not members. The last two are written by Microsoft's tools and are ignored.
 _SPECIAL = frozenset({"/", "//", "/SYM64/", "/<ECSYMBOLS>/", "/<XFGHASHMAP>/"})
+_MARKS = ("", "/", "#", "_")  #: how the names begin that are special, or no plain names
 
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
-
-
-def _part(data: U8, begin: int, end: int) -> Callable[[Member], U8]:
-    return lambda _member: data[begin:end]

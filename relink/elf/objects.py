@@ -338,9 +338,13 @@ def decode_object(source: Source | Decoded, *, name: str | None = None) -> Objec
     file, and for sections larger than MAX_SPAN or aligned to more than MAX_ALIGN.
     """
     if isinstance(source, Decoded):
-        name, path, data, header = name or source.name, source.path, source.data, source.header
-    else:
-        name, path, data = open_source(source, name)
+        return decode_opened_object(name or source.name, source.path, source.data, source.header)
+    return decode_opened_object(*open_source(source, name))
+
+
+def decode_opened_object(name: str, path: Path | None, data: U8, header: Header | None = None) -> ObjectFile:
+    """`decode_object` for a file that `open_source` has opened, and whose header may have been read already."""
+    if header is None:
         if len(data) == 0:
             raise Truncated(name, "the file is empty", 0)
         header = read_header(name, data[:64].tobytes())

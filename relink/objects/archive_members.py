@@ -43,9 +43,9 @@ def header_of(source: Source) -> Header:
     from relink.elf.archive import Archive  # imported late: its parsers are slow to import
 
     archive = Archive.open(source)
-    if not (numbers := archive.objects):
+    if (number := archive.first_object) is None:
         raise UnsupportedElf(name, "an archive without relocatable objects")
-    return archive.object(numbers[0]).header
+    return archive.object(number).header
 
 
 def collect(sources: Sequence[Source | Decoded], options: ObjectOptions = _DEFAULT) -> list[ObjectFile]:
