@@ -48,6 +48,11 @@ def test_keystone_is_needed_only_where_it_has_wheels(host: str) -> None:
     assert "keystone-engine" in {Requirement(text).name for text in PROJECT["optional-dependencies"]["assemble"]}
 
 
+def test_the_extra_for_pytest_has_what_the_plug_in_and_relink_emu_test_need() -> None:
+    extra = {Requirement(text).name for text in PROJECT["optional-dependencies"]["pytest"]}
+    assert extra == {"hypothesis", "pytest", "ziglang"}
+
+
 @pytest.mark.network
 @pytest.mark.parametrize("host", ["linux-aarch64", "macos-arm64"])
 def test_all_that_is_needed_has_wheels(host: str, tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ class Compiler:
     """A driver in the manner of gcc; subclasses differ in how they find headers and link."""
 
     kind = "gcc"
+    #: Beginnings of the paths of headers that belong to the system, and do not change with a project.
+    own_headers: tuple[str, ...] = ("/usr/include/", "/usr/lib/")
 
     def __init__(self, target: Target, driver: Sequence[str]) -> None:
         self.target = target
@@ -117,6 +119,7 @@ class Zig(Compiler):
     def __init__(self, target: Target, path: Path) -> None:
         super().__init__(target, (str(path), "clang", "-target", target.triple))
         self.path = path
+        self.own_headers = (f"{path.parent}/",)
 
     @property
     def name(self) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
 from relink.errors import RelinkError
+
+_ERROR = re.compile(r"\b(error|undefined reference|cannot|No such)\b")
+_FOLDER = re.compile(r"^[^:]*/")
 
 
 class BuildError(RelinkError):
@@ -26,4 +30,7 @@ class CompilerFailed(BuildError):
     def __init__(self, target: str, command: Sequence[str], output: str) -> None:
         self.target, self.command, self.output = target, tuple(command), output
         said = output.strip() or "it printed nothing"
-        super().__init__(f"for {target} this command failed:\n  {shlex.join(command)}\n{said}")
+        # First what a line of a summary has room for.
+        first = next((line for line in said.splitlines() if _ERROR.search(line)), said.splitlines()[0])
+        first = _FOLDER.sub("", first.strip())
+        super().__init__(f"{target}: {first}\nThis command failed:\n  {shlex.join(command)}\n{said}")

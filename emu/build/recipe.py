@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from emu.build.compilers import COMPILED, Compiler
@@ -20,6 +21,9 @@ _VARIABLES = (
     "CCC_OVERRIDE_OPTIONS", "SOURCE_DATE_EPOCH",
 )  # fmt: skip
 _NAMED = re.compile(r"[=,]")
+#: Options and variables that name folders of headers.
+_FOLDERS = re.compile(r"(-I|-isystem|-iquote|-idirafter|-cxx-isystem)(.*)", re.DOTALL)
+_FOLDER_VARIABLES = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,19 @@ class Recipe:
         """Options of every compilation."""
         macros = (f"-D{name}" if value is None else f"-D{name}={value}" for name, value in self.defines)
         return (*DEFAULT_FLAGS, *macros, *(f"-I{folder}" for folder in self.include), *self.cflags)
+
+    @property
+    def header_folders(self) -> list[Path]:
+        """The folders that these flags and the environment have compilers search for headers."""
+        words = [*self.flags, ""]
+        found = [
+            match[2] or following
+            for word, following in pairwise(words)
+            if (match := _FOLDERS.fullmatch(word)) is not None
+        ]
+        for name in _FOLDER_VARIABLES:
+            found += os.environ.get(name, "").split(os.pathsep)
+        return [self.base / folder for folder in found if folder]
 
     @property
     def compiled(self) -> list[Path]:

@@ -33,6 +33,18 @@ def default_folder() -> Path:
     return Path(home) / "relink-emu" / "builds"
 
 
+@contextlib.contextmanager
+def default_store() -> Iterator[Store]:
+    """The user's build cache; where that cannot be written, one for this block."""
+    try:
+        store = Store(default_folder())
+    except BuildError:
+        with tempfile.TemporaryDirectory(prefix="relink-emu-builds-") as place:
+            yield Store(Path(place))
+        return
+    yield store
+
+
 class Store:
     """A folder of results. Raises BuildError when the folder cannot be written."""
 

@@ -12,7 +12,7 @@ from emu.build.build import build
 from emu.build.compilers import COMPILED, find
 from emu.build.errors import BuildError
 from emu.build.recipe import Recipe
-from emu.build.store import Store, default_folder
+from emu.build.store import Store, default_store
 from emu.build.targets import Target, targets_of
 from emu.cli.command import Usage
 from emu.differential.values import Outcome, shown
@@ -95,8 +95,9 @@ def report(request: Request) -> TestReport:
     with ExitStack() as open_:
         guests: list[Guest] = []
         host: Host | None = None
+        store = open_.enter_context(default_store())
         for target in targets:
-            files = _built(request, sources, target)
+            files = _built(request, sources, target, store)
             guest = Guest(target.name, target.arch, files, files[0].name, request.timeout)
             open_.callback(guest.close)
             guests.append(guest)
@@ -109,10 +110,10 @@ def report(request: Request) -> TestReport:
     return TestReport(names, request.seed, checked)
 
 
-def _built(request: Request, sources: tuple[Path, ...], target: Target) -> list[Path]:
+def _built(request: Request, sources: tuple[Path, ...], target: Target, store: Store) -> list[Path]:
     flags = tuple(request.cflags)
     recipe = Recipe(sources[0].stem, sources, Path.cwd(), cflags=flags)
-    return build(recipe, find(target, request.compiler), Store(default_folder()))
+    return build(recipe, find(target, request.compiler), store)
 
 
 def _chosen(comparison: Comparison, wanted: Sequence[str]) -> list[str]:

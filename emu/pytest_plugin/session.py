@@ -27,6 +27,17 @@ if TYPE_CHECKING:
     from emu.pytest_plugin.pool import Loaded, Pool
 
 
+def fail(reason: str) -> NoReturn:
+    """Fail the test with a message alone, without the exception it comes from."""
+    raise pytest.fail.Exception(reason, pytrace=False) from None
+
+
+def _skip_or_fail(reason: str, *, skip: bool) -> NoReturn:
+    if skip:
+        pytest.skip(reason)
+    fail(reason)
+
+
 class Session:
     """The plug-in's state in one process: the only one, or an xdist worker."""
 
@@ -44,11 +55,9 @@ class Session:
         try:
             targets = wanted(metafunc.definition, self.config).targets
         except BuildError as error:
-            pytest.fail(f"{metafunc.function.__qualname__}: {error}", pytrace=False)
+            fail(f"{metafunc.function.__qualname__}: {error}")
         if not targets:
-            pytest.fail(
-                f"{metafunc.function.__qualname__}: the marker relink has arches= without any", pytrace=False
-            )
+            fail(f"{metafunc.function.__qualname__}: the marker relink has arches= without any")
         names = [target.name for target in targets]
         metafunc.parametrize(name, names, indirect=True, ids=names)
 
@@ -110,7 +119,7 @@ class Session:
         try:
             want = wanted(item, self.config)
         except BuildError as error:
-            pytest.fail(str(error), pytrace=False)
+            fail(str(error))
         key = (target.name, want.identity)
         loaded = self.pool.take(key, lambda: self._load(want, target))
         try:
@@ -121,9 +130,7 @@ class Session:
             loaded.spent |= bool(depth)
             self.pool.give_back(key, loaded)
             if depth:
-                pytest.fail(
-                    f"the test ended during {depth} calls of the guest, which never returned", pytrace=False
-                )
+                fail(f"the test ended during {depth} calls of the guest, which never returned")
 
     def _load(self, want: Wanted, target: Target) -> Loaded:
         from emu.pytest_plugin import loading
@@ -137,9 +144,8 @@ class Session:
             cause = error.__cause__
             fault = error if isinstance(error, GuestFault) else cause
             text = f"{error}\n{fault.report()}" if isinstance(fault, GuestFault) else str(error)
-        # Not in the block above: pytest would show the error it comes from.
-        name = files[0].name if files else "the machine"
-        pytest.fail(f"{name} cannot be loaded for {target.name}: {text}", pytrace=False)
+            name = files[0].name if files else "the machine"
+            fail(f"{name} cannot be loaded for {target.name}: {text}")
 
     # ------------------------------------------------------------ files
 
@@ -152,7 +158,7 @@ class Session:
             if recipe is None:
                 return want.binary(target)
             compiler = self._find(want, target)
-            key = (recipe, compiler.driver)
+            key = (recipe, target, compiler.driver)
             if key in self._failures:
                 raise self._failures[key]
             self.compilers.setdefault(target.name, compiler.name)
@@ -162,9 +168,9 @@ class Session:
                 self._failures[key] = error
                 raise
         except NoSources as error:
-            self._skip_or_fail(str(error), skip=want.elsewhere(target))
+            _skip_or_fail(str(error), skip=want.elsewhere(target))
         except BuildError as error:
-            pytest.fail(str(error), pytrace=False)
+            fail(str(error))
 
     def _sibling(self, want: Wanted, target: Target) -> Path | None:
         """The library for another target with the same sizes of types: see `SIBLINGS`."""
@@ -185,7 +191,7 @@ class Session:
         except CompilerMissing as error:
             named = "all" not in want.words or target.name in self.chosen
             others = not named and any(self._compiles(other) for other in TARGETS.values())
-            self._skip_or_fail(str(error), skip=others)
+            _skip_or_fail(str(error), skip=others)
 
     def _compiles(self, target: Target) -> bool:
         try:
@@ -193,12 +199,6 @@ class Session:
         except CompilerMissing:
             return False
         return True
-
-    @staticmethod
-    def _skip_or_fail(reason: str, *, skip: bool) -> NoReturn:
-        if skip:
-            pytest.skip(reason)
-        pytest.fail(reason, pytrace=False)
 
     @cached_property
     def store(self) -> Store:

@@ -13,10 +13,10 @@ import pytest
 
 from emu.build.build import build
 from emu.build.compilers import Compiler, find
-from emu.build.errors import CompilerFailed
+from emu.build.errors import BuildError, CompilerFailed
 from emu.build.inputs import Inputs, listed
 from emu.build.recipe import Recipe
-from emu.build.store import Store
+from emu.build.store import Store, default_store
 from emu.build.targets import TARGETS
 
 NOTHING = Inputs({}, (), (), ())
@@ -60,7 +60,8 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise CompilerFailed("arm", ["cc", "a b.c"], "error: no\n")
 
     for _ in range(2):
-        with pytest.raises(CompilerFailed, match=r"for arm this command failed:\n  cc 'a b.c'\nerror: no$"):
+        wanted = r"^arm: error: no\nThis command failed:\n  cc 'a b.c'\nerror: no$"
+        with pytest.raises(CompilerFailed, match=wanted):
             Store(tmp_path).get("key", fail)
     assert [path.name for path in tmp_path.glob("??/key/*")] == ["lock"]
 
@@ -73,14 +74,21 @@ def test_what_nobody_used_for_a_month_is_removed(tmp_path: Path) -> None:
     assert (old.exists(), new.exists()) == (False, True)
 
 
-def test_headers_that_appear_and_change_are_noticed(tmp_path: Path, compiler: Compiler) -> None:
+BY_MARKER, BY_OPTION = "by include=", "by options"
+
+
+@pytest.mark.parametrize("given", [BY_MARKER, BY_OPTION])
+def test_headers_that_appear_and_change_are_noticed(tmp_path: Path, compiler: Compiler, given: str) -> None:
     first, second = tmp_path / "first", tmp_path / "second  #2"
     for folder in (first, second):
         folder.mkdir()
     source = tmp_path / "a $b.c"
     source.write_text("#include <which.h>\nint which(void) { return WHICH; }\n")
     (second / "which.h").write_text("#define WHICH 2\n")
-    recipe = Recipe("own", (source,), tmp_path, include=(first, second))
+    if given == BY_MARKER:
+        recipe = Recipe("own", (source,), tmp_path, include=(first, second))
+    else:  # headers of system folders are a project's too
+        recipe = Recipe("own", (source,), tmp_path, cflags=("-I", "first", "-isystem", str(second)))
     store = Store(tmp_path / "cache")
 
     def built() -> Path:
@@ -119,6 +127,31 @@ def test_files_that_options_name_are_inputs(tmp_path: Path, compiler: Compiler) 
     first = build(recipe, compiler, store)
     script.write_text("{ global: *; };")
     assert build(recipe, compiler, store) != first
+
+
+def test_a_file_that_is_no_source_is_refused_by_name(tmp_path: Path, compiler: Compiler) -> None:
+    for name in ("own.c", "own.h"):
+        (tmp_path / name).write_text("int own(void);\n")
+    sources = (tmp_path / "own.c", tmp_path / "own.h")
+    with pytest.raises(BuildError, match=r"own\.h is neither a source \(\.C, .*\) nor an object, archive"):
+        build(Recipe("own", sources, tmp_path), compiler, Store(tmp_path / "cache"))
+
+
+def test_a_compiler_that_writes_nothing_has_failed(tmp_path: Path) -> None:
+    (tmp_path / "own.c").write_text("")
+    recipe = Recipe("own", (tmp_path / "own.c",), tmp_path)
+    with pytest.raises(CompilerFailed, match="ended without an error, but did not write"):
+        build(recipe, find(TARGETS["arm"], "true"), Store(tmp_path / "cache"))
+
+
+def test_the_default_cache_is_a_temporary_one_where_the_home_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with default_store() as store:
+        assert store.folder.is_dir()
+    assert not store.folder.exists()
 
 
 def test_the_make_rules_of_compilers_are_read() -> None:
