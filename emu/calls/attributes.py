@@ -38,6 +38,7 @@ class Attributes(NamedTuple):
     packed: bool = False
     aligned: str | None = None
     vector_size: str | None = None
+    mode: str | None = None  #: the name of a machine mode, without underscores
 
 
 _NONE = Attributes()
@@ -144,7 +145,7 @@ def _closing(tokens: list[str], start: int) -> int:
 
 def _read(tokens: list[str]) -> Attributes:
     """The attributes of one `((...))`."""
-    packed, aligned, vector = False, None, None
+    packed, aligned, vector, mode = False, None, None, None
     at = 0
     while at < len(tokens):
         name = tokens[at].strip("_")
@@ -156,12 +157,11 @@ def _read(tokens: list[str]) -> Attributes:
         at += 1
         if name in _CONVENTIONS:
             raise CallError(f"functions of the calling convention {name} are not supported")
-        if name == "mode":
-            raise CallError(f"the attribute mode({argument}) is not supported")
         packed = packed or name == "packed"
         aligned = (argument or "16") if name == "aligned" else aligned
         vector = argument if name == "vector_size" else vector
-    return Attributes(packed, aligned, vector)
+        mode = argument.strip("_") if name == "mode" else mode
+    return Attributes(packed, aligned, vector, mode)
 
 
 def unmarked(name: str | None) -> tuple[str, int | None]:

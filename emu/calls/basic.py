@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emu.calls.types import Array, Complex, CType, Floating, Integer, Vector, sized
+from emu.calls.types import Array, Complex, CType, Enumeration, Floating, Integer, Vector, sized
 from emu.errors import CallError
 from emu.isa.convention import BINARY16, BINARY32, BINARY64, BINARY128, DataModel
 
@@ -18,6 +18,9 @@ _WIDTHS = {
 #: Names of the interchange formats (ISO/IEC TS 18661-3), GNU's too.
 _FORMATS = {"_Float16": BINARY16, "_Float32": BINARY32, "_Float64": BINARY64, "_Float32x": BINARY64,
             "_Float128": BINARY128, "__float128": BINARY128}  # fmt: skip
+#: GCC's machine modes of integers -> bytes; of floating-point numbers -> types.
+_INTEGER_MODES = {"byte": 1, "QI": 1, "HI": 2, "SI": 4, "DI": 8, "TI": 16}
+_FLOAT_MODES = {"HF": "_Float16", "SF": "float", "DF": "double", "XF": "long double", "TF": "_Float128"}
 #: Names that the parser must know; they are types if the data model has them.
 FORMAT_NAMES = frozenset(_FORMATS)
 
@@ -72,6 +75,25 @@ def scalar(model: DataModel, names: list[str]) -> CType | None:
     if width == 16 and model.pointer_size == 4:
         raise CallError(f"there is no {spelt} on a 32-bit target")
     return integer(model, width or model.pointer_size, "unsigned" not in names, spelt)
+
+
+def with_mode(model: DataModel, ctype: CType, mode: str) -> CType:
+    """An integer or floating-point type with the size of GCC's machine mode. Raises CallError for other types and
+    modes.
+    """
+    if isinstance(ctype, Integer) and not isinstance(ctype, Enumeration):
+        size = model.pointer_size if mode in ("word", "pointer", "unwind_word") else _INTEGER_MODES.get(mode)
+        for words in _WIDTHS if size else ():
+            found = scalar(model, [*words] or ["int"]) if _WIDTHS[words] == size else None
+            if isinstance(found, Integer):
+                return integer(
+                    model, found.size, ctype.signed, f"{'' if ctype.signed else 'unsigned '}{found.name}"
+                )
+        if size == 1:
+            return Integer(1, ctype.signed, "signed char" if ctype.signed else "unsigned char")
+    elif isinstance(ctype, Floating) and (found := floating(model, _FLOAT_MODES.get(mode, ""))) is not None:
+        return found
+    raise CallError(f"{ctype} cannot have the mode {mode}")
 
 
 def vector(model: DataModel, element: CType, size: int) -> Vector:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emu.calls.attributes import Attributes, unmarked
-from emu.calls.basic import integer, scalar, vector
+from emu.calls.basic import integer, scalar, vector, with_mode
 from emu.calls.constants import Evaluator
 from emu.calls.layout import Declared, lay_out
 from emu.calls.typedefs import INTEGERS, POINTERS, STRUCTS, VA_LISTS
@@ -113,23 +114,27 @@ class Builder:
         ctype = self.ctype(node.type)
         attributes = self._of(name[1])
         if attributes is not None and attributes.vector_size is not None:
-            return self._vector(ctype, self._number(attributes.vector_size))
+            size = self._number(attributes.vector_size)
+            return self._with_scalar(ctype, lambda scalar: vector(self.model, scalar, size))
+        if attributes is not None and attributes.mode is not None:
+            mode = attributes.mode
+            return self._with_scalar(ctype, lambda scalar: with_mode(self.model, scalar, mode))
         if attributes is not None and attributes.aligned is not None and type(node).__name__ == "Typedef":
             return with_alignment(ctype, self._number(attributes.aligned))
         return ctype
 
-    def _vector(self, ctype: CType, size: int) -> CType:
-        """Replace the scalar in a declarator by a vector of it."""
+    def _with_scalar(self, ctype: CType, change: Callable[[CType], CType]) -> CType:
+        """Replace the scalar in a declarator by what `change` makes of it."""
         try:
             if isinstance(ctype, Pointer):
-                return Pointer(self._vector(ctype.target, size), ctype.const, ctype.size)
+                return Pointer(self._with_scalar(ctype.target, change), ctype.const, ctype.size)
             if isinstance(ctype, Array):
-                return Array(self._vector(ctype.target, size), ctype.count)
+                return Array(self._with_scalar(ctype.target, change), ctype.count)
             if isinstance(ctype, FunctionType):
                 found = ctype.prototype
-                result = self._vector(found.result, size)
+                result = self._with_scalar(found.result, change)
                 return FunctionType(Prototype(found.name, result, found.parameters, found.variadic))
-            return vector(self.model, ctype, size)
+            return change(ctype)
         except CallError as error:
             raise self.error(str(error)) from None
 

@@ -31,6 +31,9 @@ typedef float v4 __attribute__((vector_size(16)));
 typedef int wide __attribute__((aligned(16)));
 struct vectors { char c; v4 v; __attribute__((vector_size(8))) short s; wide w; };
 struct bits { unsigned a : 3, : 0, b : 7; long long c : 40; char d; short : 3; int e : 30; };
+typedef int tiny __attribute__((mode(QI))); typedef unsigned m_word __attribute__ ((__mode__ (__word__)));
+typedef int m_double __attribute__((mode(DI))); typedef float m_float __attribute__((mode(DF)));
+struct modes { tiny a; m_word b; tiny c; m_double d; tiny e; m_float f; tiny g; };
 struct empty {};
 struct flexible { int n; double tail[]; };
 enum colour { RED = -1, GREEN = 1 << 4, BLUE } __attribute__((unused));
@@ -38,9 +41,9 @@ union word { char bytes[sizeof(struct node)]; double _Complex z; long double wid
 static inline int twice(int n) { return ({ int m = n; m * 2; }); }
 extern int use(node *n, struct wire w, v4 v) __asm__("renamed") __attribute__((nonnull));
 """
-NAMES = ("node", "wire", "half", "mixed", "front", "over", "vectors", "bits", "empty", "flexible")
+NAMES = ("node", "wire", "half", "mixed", "front", "over", "vectors", "bits", "modes", "empty", "flexible")
 MEMBERS = {"node": "cmp", "wire": "length", "half": "length", "mixed": "b", "front": "b", "over": "c",
-           "vectors": "w", "flexible": "tail"}  # fmt: skip
+           "vectors": "w", "modes": "g", "flexible": "tail"}  # fmt: skip
 
 
 @pytest.mark.parametrize("arch", ARCHES)
