@@ -20,6 +20,7 @@ from enum import Enum, auto
 from typing import Final
 
 from emu.cpu import unicorn_api as api
+from emu.cpu.page_set import PageSet
 from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Protection
 from emu.cpu.unicorn_api import uc
@@ -47,7 +48,7 @@ class CodePages:
 
     def __init__(self, handle: ctypes.c_void_p, arch: str, pages: PageMap) -> None:
         self._handle, self._pages, self._find = handle, pages, UNTRANSLATABLE[arch]
-        self._open: set[int] = set()  # pages the engine may execute
+        self._open = PageSet()  # pages the engine may execute
         self._steps: Counter[int] = Counter()
         self.bad: set[int] = set()
         #: Told of bytes [low, high) that have been searched: they may have changed.
@@ -58,7 +59,7 @@ class CodePages:
         """What of the permissions of pages mapped or changed the engine may have now."""
         self.forget(address, size)
         if size > _LARGEST and protection & _BOTH == Protection.X:
-            self._open.update(range(address, address + size, PAGE_SIZE))
+            self._open.add_range(address, address + size)
             return protection
         return self.engine_protection(protection)
 
@@ -75,8 +76,7 @@ class CodePages:
 
     def forget(self, address: int, size: int) -> None:
         """Pages have been mapped, unmapped or given other permissions: they are not executable."""
-        if self._open:
-            self._open.difference_update(range(address, address + size, PAGE_SIZE))
+        self._open.discard_range(address, address + size)
         self._drop(address, address + size)
         for page in [page for page in self._steps if address <= page < address + size]:
             del self._steps[page]
@@ -84,7 +84,7 @@ class CodePages:
     def changed(self, low: int, high: int) -> None:
         """The host has written code in [low, high)."""
         first, end = low - low % PAGE_SIZE, -(-high // PAGE_SIZE) * PAGE_SIZE
-        if not self._open.isdisjoint(range(first, end, PAGE_SIZE)):
+        if self._open.overlaps(first, end):
             self._search(self._reach(low & ~3, -LONGEST - 1), high + 3 & ~3)
 
     def fetch(self, pc: int) -> bool:
@@ -102,7 +102,7 @@ class CodePages:
         self._search(low, high)
         both = piece.protection & _BOTH == _BOTH and self._steps[page] < _MOST_STEPS
         self._protect(low, high, piece.protection & ~Protection.W if both else piece.protection)
-        self._open.update(range(low, high, PAGE_SIZE))
+        self._open.add_range(low, high)
         return True
 
     def store(self, address: int, size: int, pc: int) -> Store:
@@ -114,7 +114,7 @@ class CodePages:
         running = {pc & -PAGE_SIZE, pc + LONGEST & -PAGE_SIZE}
         if running.isdisjoint(written):
             for page in written:
-                self._open.discard(page)
+                self._open.discard_range(page, page + PAGE_SIZE)
                 # Unicorn would not drop them at a store to pages that are not executable.
                 api.control(self._handle, uc.UC_CTL_TB_REMOVE_CACHE, page, page + PAGE_SIZE)
                 self._protect(page, page + PAGE_SIZE, self.engine_protection(self._protection(page)))

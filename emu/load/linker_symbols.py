@@ -60,8 +60,12 @@ class LinkerSymbols:
         # Parsing the first prototype imports a C parser, so it is done on demand.
         return plan_call(self._memory.architecture.name, "void *__tls_get_addr(void *index)")
 
+    @cached_property
+    def _hashes(self) -> NDArray[np.uint32]:
+        return Names.of(list(self._known)).gnu_hash
+
     def may_know(self, names: Names) -> NDArray[np.bool_] | None:
-        return None
+        return np.isin(names.gnu_hash, self._hashes)
 
     def lookup(self, request: SymbolRequest) -> int | None:
         return None if request.name == "pthread_create" else self.address(request.name)
@@ -109,8 +113,13 @@ class InsteadOfLdso:
         self._sonames = ISAS[linker.architecture.name].libc.sonames
         self._hashes = Names.of(sorted(own.instead)).gnu_hash
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether neither is loaded."""
+        return not any(image.decoded.soname in self._sonames for image in self._linker.images)
+
     def may_know(self, names: Names) -> NDArray[np.bool_]:
-        if not any(image.decoded.soname in self._sonames for image in self._linker.images):
+        if self.is_idle:
             return np.zeros(len(names), np.bool_)
         return np.isin(names.gnu_hash, self._hashes)
 

@@ -121,6 +121,56 @@ class GnuHash:
         met[where] = self._run[heads[where] - self.first] == self._run[symbols[where] - self.first]
         return met
 
+    def walk(self, hashes: U32) -> tuple[I64, I64] | None:
+        """(request, symbol) of all entries with the hash of a request, but for its last bit, that the walk of its
+        chain meets: ordered by request, then as walked. None where a chain is too long to be walked.
+        """
+        if not len(self.buckets) or not len(self.chain):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        heads = self.buckets[hashes % np.uint32(len(self.buckets))].astype(np.int64)
+        going = np.flatnonzero(heads)
+        at, wanted = heads[going] - self.first, hashes[going]
+        requests, places = list[I64](), list[I64]()
+        for _ in range(_LONGEST_WALK):
+            if not len(going):
+                request, place = np.concatenate([going, *requests]), np.concatenate([going, *places])
+                order = np.argsort(request, kind="stable")
+                return request[order], place[order] + self.first
+            words = self.chain[at]
+            met = (words ^ wanted) < 2
+            requests.append(going[met])
+            places.append(at[met])
+            on = np.flatnonzero(words & np.uint32(1) == 0)
+            going, at, wanted = going[on], at[on] + 1, wanted[on]
+        return None
+
+    @cached_property
+    def sole(self) -> Bools:
+        """Which entries of `chain` are in the chain of their hash, as far as the table has it, with no other entry
+        of that hash in this chain.
+        """
+        sole = np.zeros(len(self.chain), np.bool_)
+        if not len(self.buckets) or not len(self.chain):
+            return sole
+        ends = self.chain & np.uint32(1) != 0
+        words = self.chain | np.uint32(1)
+        heads = np.flatnonzero(self.buckets)
+        bucket = np.full(int(self._run[-1]) + 1, -1, np.int64)
+        bucket[self._run[self.buckets[heads] - self.first]] = heads
+        begun = np.zeros(len(bucket), np.int64)
+        begun[self._run[self.buckets[heads] - self.first]] = self.buckets[heads]
+        mine, count = bucket[self._run], np.uint32(len(self.buckets))
+        sole = (words % count == mine) | ((words ^ np.uint32(1)) % count == mine)
+        sole &= begun[self._run] <= np.arange(self.first, self.count)
+        apart = ~ends[:-1]  # entries so far apart are in one chain
+        for distance in range(1, _LONGEST_WALK):
+            if not apart.any():
+                return frozen(sole)
+            same = np.flatnonzero(apart & (words[distance:] == words[:-distance]))
+            sole[same] = sole[same + distance] = False
+            apart = apart[:-1] & ~ends[distance:-1]
+        return frozen(np.zeros(len(self.chain), np.bool_))
+
     def met_by(self, hash_: int) -> list[int] | None:
         """The symbols with this full hash, but for its last bit, that a walk meets; None for too long a chain."""
         buckets, chain = self._words

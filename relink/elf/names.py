@@ -177,6 +177,9 @@ class Names:
         return words
 
 
+NO_NAMES = Names.of(())
+
+
 def _gnu_hash_of(name: bytes) -> int:
     value = 5381
     for byte in name:

@@ -15,9 +15,11 @@ from relink.records import cached_property
 _OVERLAP = 4
 _SLACK = 64
 #: A table of so many bytes, or of which so many single strings are wanted, is copied: then each costs one search.
-#: Up to this number of names, each one's end is searched for separately instead of scanning the whole table.
-_FEW = 32
 _SMALL, _MANY = 1 << 16, 64
+#: Up to this number of names, and one in so many bytes of the table, each one's end is searched for separately
+#: instead of scanning the whole table.
+_FEW, _SPARSE = 32, 512
+_WINDOW = 128  #: bytes in which most names end
 
 
 class StringTable:
@@ -75,6 +77,8 @@ class StringTable:
         self.check(int(start.max()), what)
         if len(start) <= _FEW:
             length = np.array([self._length(offset) for offset in start.tolist()], np.int64)
+        elif len(start) * _SPARSE <= len(self.data):
+            length = self._lengths(start)
         else:
             order = np.argsort(start)  # binary searches are several times faster in ascending order
             length = np.empty_like(start)
@@ -116,6 +120,17 @@ class StringTable:
         found = self._read(offset)
         assert found is not None, "checked before"
         return len(found)
+
+    def _lengths(self, start: I64) -> I64:
+        """`_length` of names that are far apart."""
+        begin = np.minimum(start, len(self.data) - _WINDOW)  # the last ones begin within their windows
+        ends = np.lib.stride_tricks.sliding_window_view(self.data, _WINDOW)[begin] == 0
+        skipped = start - begin
+        ends &= np.arange(_WINDOW) >= skipped[:, None]
+        length: I64 = ends.argmax(axis=1) - skipped
+        for longer in np.flatnonzero(~ends.any(axis=1)).tolist():
+            length[longer] = self._length(int(start[longer]))
+        return length
 
     @cached_property
     def _nuls(self) -> I64:

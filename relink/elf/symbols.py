@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from relink.arrays import I64, U8, U16, U32, U64, AnyArray
+from relink.arrays import I64, U8, U16, U32, U64, AnyArray, Bools
 from relink.elf.constants import SHN_UNDEF, DynamicTag
 from relink.elf.contents import Contents, frozen
 from relink.elf.dynamic import Dynamic
 from relink.elf.hashes import GnuHash, HashTable, NoHash, SysvHash
 from relink.elf.layout import ELF64, Layout
-from relink.elf.names import Names, flat_indices
+from relink.elf.names import NO_NAMES, Names, flat_indices
 from relink.elf.strings import StringTable
 from relink.errors import ElfError, MalformedElf
 from relink.records import cached_property, dataclass
@@ -132,8 +132,36 @@ class SymbolTable(SymbolRows):
         chain. A name given twice is answered twice. Raises MalformedElf when the table has an excessive number of
         hash collisions.
         """
-        keys, symbols = self._index
         hashes = self.hash_table.hash_of(names)
+        found = self._walked(hashes)
+        if found is None:
+            request, symbol = self._searched(names, hashes)
+        else:
+            request, symbol = found
+        if not len(symbol):
+            return request, symbol
+        same = names.equal(request, self.names_of(symbol), np.arange(len(symbol)))
+        return request[same], symbol[same]
+
+    def _walked(self, hashes: U32) -> tuple[I64, I64] | None:
+        """The definitions of few hashes, by walking their chains; None for many, or long chains."""
+        if (
+            not isinstance(self.hash_table, GnuHash)
+            or len(hashes) * _PART > len(self)
+            or "_index" in self.__dict__
+        ):
+            return None
+        walked = self.hash_table.walk(hashes)
+        if walked is None:
+            return None
+        request, symbol = walked
+        records = self.records[symbol]
+        defined = (records["shndx"] != SHN_UNDEF) | (records["value"] != 0)
+        return request[defined], symbol[defined]
+
+    def _searched(self, names: Names, hashes: U32) -> tuple[I64, I64]:
+        """The definitions of many hashes, by searching them all at once."""
+        keys, symbols = self._index
         wanted = hashes >> np.uint32(self.hash_table.lost_bits)
         order = np.argsort(wanted)  # binary searches are several times faster in ascending order
         first, count = np.empty(len(names), np.int64), np.empty(len(names), np.int64)
@@ -144,9 +172,7 @@ class SymbolTable(SymbolRows):
         request = np.repeat(np.arange(len(names)), count)
         symbol = symbols[flat_indices(first, count)]
         met = np.flatnonzero(self.hash_table.reaches(hashes[request], symbol))
-        request, symbol = request[met], symbol[met]
-        same = names.equal(request, self.names, symbol)
-        return request[same], symbol[same]
+        return request[met], symbol[met]
 
     def candidates_of(self, name: bytes, gnu_hash: int) -> list[int] | None:
         """`candidates` of one name without the cost of arrays; None where it has to be asked for as a batch.
@@ -172,6 +198,33 @@ class SymbolTable(SymbolRows):
             return self.hash_table.chain >> np.uint32(1)
         return self.names.take(self._index[1]).gnu_hash >> np.uint32(1)
 
+    def has_hashes(self, words: U32) -> Bools | None:
+        """Whether a look-up may find here a name of which only bits 1…31 of the GNU hash are known, bool[n]; None
+        where the names had to be hashed for the answer.
+        """
+        if not isinstance(self.hash_table, GnuHash):
+            return None
+        found = np.zeros(len(words), np.bool_)
+        for last in (0, 1):
+            walked = self.hash_table.walk(words << np.uint32(1) | np.uint32(last))
+            if walked is None:
+                return None
+            found[walked[0]] = True
+        return found
+
+    def chain_words(self, symbols: I64) -> U32:
+        """Bits 1…31 of the GNU hashes of symbols that are in the chains of DT_GNU_HASH."""
+        assert isinstance(self.hash_table, GnuHash)
+        return self.hash_table.chain[symbols - self.hash_table.first] >> np.uint32(1)
+
+    @cached_property
+    def only_of_their_hash(self) -> Bools:
+        """The symbols that a look-up by DT_GNU_HASH finds, and no other with them, bool[n]."""
+        only = np.zeros(len(self), np.bool_)
+        if isinstance(self.hash_table, GnuHash):
+            only[self.hash_table.first : self.hash_table.count] = self.hash_table.sole
+        return frozen(only)
+
     def find(self, name: str | bytes) -> I64:
         """The indices of all definitions of one name, in chain order."""
         return self.candidates(Names.of([name]))[1]
@@ -179,7 +232,8 @@ class SymbolTable(SymbolRows):
     @cached_property
     def _index(self) -> tuple[U32, I64]:
         """Hashes of all defined entries in ascending order (without `lost_bits`), and their symbols."""
-        hashes, symbols = self.hash_table.entries(self.names)
+        by_words = isinstance(self.hash_table, GnuHash)  # then the names are not asked for
+        hashes, symbols = self.hash_table.entries(NO_NAMES if by_words else self.names)
         defined = self.records["shndx"][symbols] != SHN_UNDEF
         if not defined.all():
             defined |= self.records["value"][symbols] != 0

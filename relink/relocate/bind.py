@@ -97,6 +97,7 @@ def settle_unresolved(
     trapped &= references.binding_of[Use.COPY][indices] != open_
     names = symbols.names_of(indices).texts()
     stand_ins: dict[int, int] = {}
+    stood_in: list[tuple[int, int]] = []
     for number, index, name, is_weak, is_trapped in zip(
         open_.tolist(), indices.tolist(), names, weak, trapped.tolist(), strict=True
     ):
@@ -117,6 +118,7 @@ def settle_unresolved(
             continue
         result.unresolved.append(name)
         if is_trapped:
-            bound.define_host(number, address)
+            stood_in.append((number, address))
             stand_ins[index] = address
+    bound.define_hosts(stood_in)
     return stand_ins

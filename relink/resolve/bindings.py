@@ -114,6 +114,17 @@ class Bindings:
         self.symbol[where] = NUMBER if number else NO_SYMBOL
         self.provider[where] = HOST
 
+    def define_hosts(self, definitions: Sequence[tuple[int, int]]) -> None:
+        """`define_host` of several (reference, definition)."""
+        if any(type(address) is not int for _, address in definitions):
+            for number, address in definitions:
+                self.define_host(number, address)
+        elif definitions:
+            where = np.array([number for number, _ in definitions])
+            self.address[where] = np.array([address for _, address in definitions], np.uint64)
+            self.type[where], self.size[where], self.symbol[where] = SymbolType.FUNC, 0, NO_SYMBOL
+            self.provider[where] = HOST
+
     def number_of(self, image: Module) -> int:
         """The image's index in `images`; the image is appended if it is not there."""
         if image not in self.images:

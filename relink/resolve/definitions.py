@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from relink.arrays import I64, Bools
-from relink.elf import Names
+from relink.elf import Names, SymbolTable
 from relink.elf.constants import SHN_ABS, SHN_UNDEF, SymbolBind, SymbolType, Visibility
 from relink.module import Module
 
@@ -42,10 +42,21 @@ class VersionIds:
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
+        self._names: list[str] = []
         self._of_image: WeakKeyDictionary[Module, I64] = WeakKeyDictionary()
 
     def of(self, name: str | None) -> int:
-        return NO_VERSION if name is None else self._ids.setdefault(name, len(self._ids))
+        if name is None:
+            return NO_VERSION
+        known = self._ids.get(name)
+        if known is None:
+            known = self._ids[name] = len(self._names)
+            self._names.append(name)
+        return known
+
+    def name_of(self, number: int) -> str | None:
+        """The version with an id; None for NO_VERSION."""
+        return None if number == NO_VERSION else self._names[number]
 
     def of_image(self, image: Module) -> I64:
         """The id of each version index of an image; the last element is for undeclared indices."""
@@ -67,12 +78,7 @@ def definitions(
     request, symbol = table.candidates(names)
     if not len(request):
         return request, symbol
-    usable = (
-        _LINKABLE_TYPES[table.type[symbol]]
-        & _GLOBAL_BINDINGS[table.bind[symbol]]
-        & _SEEN_BY_OTHERS[table.visibility[symbol]]
-        & ((table.value[symbol] != 0) | (table.section[symbol] == SHN_ABS) | (table.type[symbol] == _TLS))
-    )
+    usable = exported(table, symbol)
     undefined = table.section[symbol] == SHN_UNDEF
     if undefined.any():  # undefined with an address: that of a PLT entry
         usable &= ~undefined | (~calls[request] & (table.type[symbol] != _TLS))
@@ -82,6 +88,15 @@ def definitions(
     first = np.ones(len(request), np.bool_)
     first[1:] = request[1:] != request[:-1]
     return request[first], symbol[first]
+
+
+def exported(table: SymbolTable, symbols: I64) -> Bools:
+    """Which symbols of a table can be bound to from elsewhere, if they are defined."""
+    type_ = table.type[symbols]
+    linkable = _LINKABLE_TYPES[type_] & _GLOBAL_BINDINGS[table.bind[symbols]]
+    placed = (table.value[symbols] != 0) | (table.section[symbols] == SHN_ABS) | (type_ == _TLS)
+    usable: Bools = linkable & _SEEN_BY_OTHERS[table.visibility[symbols]] & placed
+    return usable
 
 
 def _matching_versions(

@@ -25,6 +25,7 @@ from relink.module import Module, TlsModule
 from relink.records import dataclass
 from relink.resolve.bindings import HOST, UNRESOLVED, Bindings
 from relink.resolve.definitions import NO_VERSION, NOT_DEFINED, VersionIds, definition_of, definitions
+from relink.resolve.own_exports import certainly_own
 from relink.resolve.scope_index import ScopeIndex, ScopeIndices
 from relink.resolve.scopes import LookupScope
 from relink.resolve.sources import (
@@ -114,17 +115,33 @@ class Resolver:
         bindings.define(np.flatnonzero(own), 0, symbols[own])
         open_ = np.flatnonzero(~own & (symbols != 0))
         if len(open_):
-            wanted = symbols[open_]
-            purposes = np.zeros(len(open_), np.uint8) if uses is None else uses[open_]
-            required = self._required(image, wanted)
-            own_only = (
-                ~defined[open_] & _OWN_ONLY[table.visibility[wanted]] if image.decoded.is_relocatable else None
-            )
-            names = table.names_of(wanted)
-            search = _Search(bindings, open_, names, required, purposes, scope.images, image, own_only)
-            self._search(search, [*scope.before, *self.before], [*scope.after, *self.after])
+            self._search_open(bindings, open_, defined[open_], scope, uses)
         self._keep_unique(bindings)
         return bindings
+
+    def _search_open(
+        self, bindings: Bindings, open_: I64, defined: Bools, scope: LookupScope, uses: U8 | None
+    ) -> None:
+        """Search the scope for the references `open_` (indices in `bindings`), of which some are `defined` in the
+        image itself.
+        """
+        image, table, symbols = bindings.images[0], bindings.images[0].decoded.symbols, bindings.asked
+        assert symbols is not None
+        before = [as_source(source) for source in (*scope.before, *self.before)]
+        purposes = np.zeros(len(open_), np.uint8) if uses is None else uses[open_]
+        own = certainly_own(image, symbols[open_], defined & (purposes != _COPY), scope.images, before)
+        if own is not None:
+            certain, number = own
+            bindings.define(open_[certain], number, symbols[open_[certain]])
+            open_, defined, purposes = open_[~certain], defined[~certain], purposes[~certain]
+        if not len(open_):
+            return
+        wanted = symbols[open_]
+        required = self._required(image, wanted)
+        own_only = ~defined & _OWN_ONLY[table.visibility[wanted]] if image.decoded.is_relocatable else None
+        names = table.names_of(wanted)
+        search = _Search(bindings, open_, names, required, purposes, scope.images, image, own_only)
+        self._search(search, before, [*scope.after, *self.after])
 
     def find(
         self,
@@ -247,23 +264,31 @@ class Resolver:
 
     def _ask(self, sources: Sequence[_AnySource], search: _Search, pending: I64) -> I64:
         """Search sources outside the images, name by name; return the references still pending."""
-        bindings, image = search.bindings, search.image
-        asking = image.name if image is not None else None
+        bindings = search.bindings
         for source in map(as_source, sources):
+            if not len(pending):
+                break
             worth_asking = source.may_know(search.names.take(pending))
             answered = np.zeros(len(pending), np.bool_)
-            for element in np.arange(len(pending))[slice(None) if worth_asking is None else worth_asking].tolist():
+            chosen = range(len(pending)) if worth_asking is None else np.flatnonzero(worth_asking).tolist()
+            for element in chosen:
                 index = int(pending[element])
-                at = int(search.where[index])
-                symbol = int(bindings.asked[at]) if bindings.asked is not None else 0
-                version = self._version_name(int(search.required[index]))
-                request = SymbolRequest(search.names.text(index), version, asking, image, symbol)
+                request = self._request(search, index)
                 definition = source.lookup(request)
                 if definition is not None:
-                    self._define(bindings, at, request, definition)
+                    self._define(bindings, int(search.where[index]), request, definition)
                     answered[element] = True
             pending = pending[~answered]
         return pending
+
+    def _request(self, search: _Search, index: int) -> SymbolRequest:
+        """The reference as sources get it."""
+        asked, image = search.bindings.asked, search.image
+        symbol = int(asked[int(search.where[index])]) if asked is not None else 0
+        version = self.versions.name_of(int(search.required[index]))
+        return SymbolRequest(
+            search.names.text(index), version, None if image is None else image.name, image, symbol
+        )
 
     def _define(self, bindings: Bindings, element: int, request: SymbolRequest, definition: object) -> None:
         """Bind a reference to the answer of a source."""
@@ -279,9 +304,6 @@ class Resolver:
             definition = DataAddress(definition)
         number = not isinstance(definition, ThreadLocal | DataAddress) and not self.is_host_function(definition)
         bindings.define_host(element, definition, number=number)
-
-    def _version_name(self, number: int) -> str | None:
-        return None if number == NO_VERSION else list(self.versions._ids)[number]
 
     def _required(self, image: Module, symbols: I64) -> I64:
         """The version id that each of an image's references requires; -1 for none."""
@@ -301,9 +323,11 @@ class Resolver:
             image = bindings.images[number]
             table = image.decoded.symbols
             mine = np.flatnonzero(bindings.provider == number)
-            for where in mine[table.bind[bindings.symbol[mine]] == _UNIQUE].tolist():
+            unique = mine[table.bind[bindings.symbol[mine]] == _UNIQUE]
+            names = table.names_of(bindings.symbol[unique])
+            for place, where in enumerate(unique.tolist()):
                 symbol = int(bindings.symbol[where])
-                name = table.names.text(symbol)
+                name = names.text(place)
                 owner, index = self.unique.setdefault(name, (image, symbol))
                 if owner is not image:
                     bindings.define(np.array([where]), bindings.number_of(owner), np.array([index]))

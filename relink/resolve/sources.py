@@ -85,7 +85,10 @@ class SymbolSource(Protocol):
         """A definition, or None."""
 
     def may_know(self, names: Names) -> Bools | None:
-        """Which of the names `lookup` should be called for (None: all), so that large batches stay fast."""
+        """Which of the names `lookup` should be called for (None: all), so that large batches stay fast.
+
+        A source may also have a property `is_idle`: whether it has no definition of any name now.
+        """
 
 
 class DefinedSymbols:
@@ -100,6 +103,10 @@ class DefinedSymbols:
 
     def may_know(self, names: Names) -> Bools | None:
         return np.isin(names.gnu_hash, self._hashes)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.addresses
 
 
 class _FunctionSource:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from relink.elf.constants import DynamicTag as Tag
 from relink.elf.contents import Contents
 from relink.elf.hashes import GnuHash
 from relink.elf.layout import ELF32, ELF64, Layout
+from relink.elf.strings import StringTable
 from relink.errors import MalformedElf
 from tests.elf.build import Symbols, Table, gnu_hash_of, image, symbol, sysv_hash_of, words
 
@@ -195,3 +198,46 @@ def test_symbols_that_all_collide_are_refused() -> None:
     assert len(symbols.find("foo")) == 5000
     with pytest.raises(MalformedElf, match="hash collisions"):
         symbols.candidates(Names.of([b"foo"] * 1000))
+
+
+@settings(max_examples=150)
+@given(st.randoms(use_true_random=False))
+def test_walks_of_many_chains_at_once_are_those_of_each(random: Random) -> None:
+    """Tables that no linker writes: heads inside chains, entries in chains of other hashes, few hashes."""
+    count, buckets, first = random.randint(1, 40), random.randint(1, 8), random.randint(0, 3)
+    words_ = [random.randrange(24) << 1 | (random.random() < 0.4) for _ in range(count)]
+    words_[-1] |= 1
+    heads = [random.choice((0, random.randint(first, first + count - 1))) for _ in range(buckets)]
+    table = GnuHash(first, np.array(heads, np.uint32), np.array(words_, np.uint32))
+    hashes = [random.randrange(48) for _ in range(30)]
+    expected = [(n, symbol) for n, hash_ in enumerate(hashes) for symbol in table.met_by(hash_) or ()]
+    found = table.walk(np.array(hashes, np.uint32))
+    assert found is not None
+    assert list(zip(found[0].tolist(), found[1].tolist(), strict=True)) == expected
+    for entry in np.flatnonzero(table.sole).tolist():
+        walks = [table.met_by(words_[entry] & ~1 | last) or [] for last in (0, 1)]
+        assert [first + entry] in walks
+
+
+def test_what_a_linker_writes_is_found_by_its_words_alone() -> None:
+    names = [b"name%d" % number for number in range(200)]
+    table = decode(Symbols(names, hashes=("gnu",), buckets=64).image()).symbols
+    assert table.only_of_their_hash.tolist() == [False] + [True] * 200
+    words_ = np.concatenate([table.chain_words(np.arange(1, 201)), np.array([12345], np.uint32)])
+    found = table.has_hashes(words_)
+    assert found is not None
+    assert found.tolist() == [True] * 200 + [False]
+    asked = table.candidates(Names.of([b"name7", b"nothing", b"name3"]))
+    assert [table.names.raw(symbol) for symbol in asked[1].tolist()] == [b"name7", b"name3"]
+    assert asked[0].tolist() == [0, 2]
+    assert "_index" not in table.__dict__
+
+
+def test_names_between_long_ones_are_measured_one_by_one_as_in_a_batch() -> None:
+    lengths = [0, 1, 5, 127, 128, 129, 500] * 12
+    names = [b"n" * length for length in lengths]
+    table = StringTable("x", np.frombuffer(b"".join(name + b"\0" for name in names) + bytes(60_000), np.uint8))
+    starts = np.cumsum([0, *(length + 1 for length in lengths[:-1])]).astype(np.uint32)
+    assert len(starts) * 512 <= len(table.data)
+    assert table.names(starts, "names").length.tolist() == lengths
+    assert "_nuls" not in table.__dict__

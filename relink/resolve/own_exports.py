@@ -1,0 +1,58 @@
+"""References of an image to its own exports, bound by the words of DT_GNU_HASH alone.
+
+A big library refers to thousands of symbols that it exports itself. Each is bound to the library, unless an image
+before it in the scope, or a source, defines the same name. The chain words of the hash tables (31 bits of each
+name's hash) tell of nearly all of them that no other image has the name, so that no string is read. Only what is
+certain is bound here; the resolver's walk answers for the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from relink.arrays import I64, Bools
+from relink.elf.constants import VERSYM_HIDDEN
+from relink.elf.hashes import GnuHash
+from relink.module import Module
+from relink.resolve.definitions import exported
+from relink.resolve.sources import SymbolSource
+
+#: Fewer references are looked up as others are.
+_WORTH = 64
+
+
+def certainly_own(
+    image: Module, symbols: I64, eligible: Bools, scope: Sequence[Module], before: Sequence[SymbolSource]
+) -> tuple[Bools, int] | None:
+    """Which references (`symbols`, indices in the image's table) bind to the image itself, and its number in the
+    bindings; None where a walk is to tell of all of them.
+
+    Only those that are `eligible` are: defined in the image, and not for COPY, which binds to another definition.
+    `before` are the sources that are asked before all images.
+    """
+    table = image.decoded.symbols
+    if len(symbols) < _WORTH or image.decoded.is_relocatable or not isinstance(table.hash_table, GnuHash):
+        return None
+    if not all(getattr(source, "is_idle", False) for source in before):
+        return None
+    if image.decoded.is_symbolic:
+        number, earlier = 0, scope[:0]
+    else:
+        number = next((at for at, other in enumerate(scope, 1) if other is image), 0)
+        if not number or number * _WORTH > len(symbols):
+            return None
+        earlier = scope[: number - 1]
+    own: Bools = table.only_of_their_hash[symbols] & exported(table, symbols) & eligible
+    if table.has_versions:  # a hidden one may have a version that is not declared: then nothing finds it
+        own &= (table.version[symbols] & np.uint16(VERSYM_HIDDEN)) == 0
+    for other in earlier:
+        if not own.any():
+            break
+        chosen = np.flatnonzero(own)
+        known = other.decoded.symbols.has_hashes(table.chain_words(symbols[chosen]))
+        if known is None:
+            return None
+        own[chosen[known]] = False
+    return own, number
