@@ -17,14 +17,11 @@ if TYPE_CHECKING:
 class Event:
     """Something that happens at a time (see `Clock.at`)."""
 
-    __slots__ = ("action", "order", "when")
+    __slots__ = ("action", "when")
 
-    def __init__(self, when: int, order: int, action: Callable[[], object]) -> None:
-        self.when, self.order = when, order
+    def __init__(self, when: int, action: Callable[[], object]) -> None:
+        self.when = when
         self.action: Callable[[], object] | None = action  #: None once it has happened or was cancelled
-
-    def __lt__(self, other: Event) -> bool:
-        return (self.when, self.order) < (other.when, other.order)
 
     @property
     def is_pending(self) -> bool:
@@ -41,7 +38,7 @@ class Clock:
     def __init__(self, cpu: DeviceCpu) -> None:
         self._cpu = cpu
         self.time = 0  #: between runs of the engine
-        self._events: list[Event] = []
+        self._events: list[tuple[int, int, Event]] = []  #: a heap of (time, number, event)
         self._order = 0
         self.in_run = False  #: whether the engine runs
 
@@ -53,8 +50,8 @@ class Clock:
     def at(self, when: int, action: Callable[[], object]) -> Event:
         """Call `action` after `when` instructions; when that is past, as soon as possible."""
         self._order += 1
-        event = Event(when, self._order, action)
-        heappush(self._events, event)
+        event = Event(when, action)
+        heappush(self._events, (when, self._order, event))
         if self.in_run and self._cpu.in_access:
             self._cpu.shorten(max(when - self.now, 1))
         return event
@@ -67,14 +64,20 @@ class Clock:
     def next(self) -> int | None:
         """The time of the next event."""
         events = self._events
-        while events and events[0].action is None:
+        while events and events[0][2].action is None:
             heappop(events)
-        return events[0].when if events else None
+        return events[0][0] if events else None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there may be an event whose time has come."""
+        return bool(self._events) and self._events[0][0] <= self.time
 
     def run_due(self) -> None:
         """Let the events happen whose time has come. Raises what they raise; the others remain."""
-        while (when := self.next) is not None and when <= self.time:
-            event = heappop(self._events)
+        events = self._events
+        while events and events[0][0] <= self.time:
+            _, _, event = heappop(events)
             action, event.action = event.action, None
-            assert action is not None
-            action()
+            if action is not None:
+                action()

@@ -84,7 +84,8 @@ class Execution:
     def _between(self) -> None:
         """What happens between two instructions."""
         profile = self._profile
-        self._clock.run_due()
+        if self._clock.is_due:
+            self._clock.run_due()
         if profile.resetting:
             self.pc = self.reset()
         if self.until is not None and self.until():
@@ -93,26 +94,39 @@ class Execution:
             self.stopping = False
             raise BoardStopped
         if profile.changed:
+            profile.changed = False
             state = profile.interrupts()
             if state is Interrupts.READY:
                 self.pc = profile.take(self.pc)
-                state = profile.interrupts()
-            self._cpu.stops_at_blocks = state is Interrupts.MASKED
-            profile.changed = state is Interrupts.MASKED
+                state = profile.interrupts() if profile.changed else Interrupts.NONE
+            self._cpu.stops_at_blocks = profile.changed = state is Interrupts.MASKED
 
     def _piece(self, limit: int, timeout: float) -> Stop:
         """Run up to the next event. An instruction in which a device has ended the run is finished."""
-        event = self._clock.next
-        if event is not None:
-            until_event = max(event - self._clock.time, 1)
-            limit = min(limit, until_event) if limit else until_event
-        self._ran = 0
-        stop = self._engine(limit, timeout)
+        clock, cpu = self._clock, self._cpu
+        if (event := clock.next) is not None:
+            until_event = event - clock.time if event > clock.time else 1
+            if not limit or limit > until_event:
+                limit = until_event
+        clock.in_run = True
+        try:
+            stop = cpu.run_piece(self.pc, limit, timeout)
+        except BaseException:
+            self.pc = cpu.read_register("pc")
+            raise
+        finally:
+            clock.in_run = False
+            self._ran = cpu.executed
+            clock.time += self._ran
+        return stop if stop.reason is not StopReason.DEVICE else self._finished(stop, timeout)
+
+    def _finished(self, stop: Stop, timeout: float) -> Stop:
+        """Finish the instruction in which a device has ended the run."""
         while stop.reason is StopReason.DEVICE:
             self.pc = self._profile.continuation(stop)
             if (access := self._cpu.deferred) is not None:
                 self._cpu.answer(self._outside(access))
-            stop = self._engine(1, timeout)
+            stop = self._engine(timeout)
         return stop
 
     def _outside(self, access: Access) -> int:
@@ -123,11 +137,12 @@ class Execution:
         finally:
             self.pc, self._ran = pc, ran
 
-    def _engine(self, limit: int, timeout: float) -> Stop:
+    def _engine(self, timeout: float) -> Stop:
+        """One instruction."""
         clock, cpu = self._clock, self._cpu
         clock.in_run = True
         try:
-            return cpu.run(self.pc, max_instructions=limit, timeout=timeout)
+            return cpu.run(self.pc, max_instructions=1, timeout=timeout)
         except BaseException:
             self.pc = cpu.read_register("pc")
             raise
@@ -154,4 +169,4 @@ class Execution:
 
 
 #: These are for the caller.
-_ENDS = EVENTS | {StopReason.TRAP, StopReason.TIMEOUT}
+_ENDS = (StopReason.TRAP, *EVENTS, StopReason.TIMEOUT)

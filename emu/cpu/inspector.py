@@ -55,28 +55,28 @@ class Inspector:
     """
 
     def __init__(self, find: Finder, engine: Engine, read: Callable[[int, int], bytes], *, align: int = 1) -> None:
-        self._find, self._align = find, align
+        self._find, self.align = find, align
         self._engine, self._read = engine, read
-        self._known: set[int] = set()  #: start addresses of runs that were inspected
+        self.known: set[int] = set()  #: start addresses of runs that were inspected
         self._hooked: set[int] = set()
         engine.edges.left = engine.instructions.left = 1
 
     def begin(self, pc: int) -> None:
         """Inspect the first block of a run. Called outside of runs."""
-        pc -= pc % self._align
-        if pc in self._known:
+        pc -= pc % self.align
+        if pc in self.known:
             return
         code = self._fetch(pc, _PAGE - pc % _PAGE + _LONGEST)  # an instruction may go on in the next page
         found = list(self._find(code, pc, to_branch=True))
         if found:
             self._watch(found)
             self._engine.drop(pc, found[-1].address + 1)
-        self._known.add(pc)
+        self.known.add(pc)
 
     def forget(self, low: int, high: int) -> None:
         """Forget inspected code in [low, high), which has changed, and code that reaches it."""
-        stale = [pc for pc in self._known if low - _PAGE < pc < high]
-        self._known.difference_update(stale)
+        stale = [pc for pc in self.known if low - _PAGE < pc < high]
+        self.known.difference_update(stale)
 
     def look_away(self, away: bool) -> None:
         """Set whether new blocks run without inspection. Called outside of runs."""

@@ -97,6 +97,7 @@ class Meter:
         self._table: _Table | None = None if arch == "aarch64" else _Table(request)
         self._limit = self._beyond = 0
         self._whole = 0  #: during `begin_whole`: the instructions of the block
+        self._wholes: dict[int, int] = {}  #: block -> its instructions
         self._code: set[int] = set()  #: numbers of pages of 4 KiB with translated code
         self.knows_all = False  #: whether all runs were counted, so that `_code` is complete
         self._cuts: dict[tuple[int, int], tuple[int, int]] = {}  #: (block, left) -> (last instruction, its end)
@@ -106,20 +107,21 @@ class Meter:
 
     def start(self, limit: int) -> None:
         """Start counting, up to `limit` instructions; 0: do not count."""
-        self._limit = min(limit, _MOST)
-        self._request.budget = self._limit + 1 if limit else 0
-        self._beyond, self._end, self._request.block_size = 0, -1, 0
+        self._limit = limit = limit if limit < _MOST else _MOST
+        request = self._request
+        request.budget = limit + 1 if limit else 0
+        request.block_size = self._beyond = 0
+        self._end = -1
 
     def end(self) -> int:
         """Stop counting; return the number of instructions run since `start`."""
-        left = max(self._request.budget - 1, 0)
-        self._request.budget = 0
-        return self._limit - left + self._beyond
+        request = self._request
+        budget, request.budget = request.budget, 0
+        return self._limit - (budget - 1 if budget else 0) + self._beyond
 
     def learn(self, pc: int, size: int = 0) -> None:
         """Add the block of `size` bytes at `pc`, which the engine has just translated or stopped before."""
-        self._done.clear()
-        self._cuts.clear()
+        self._forget_places()
         if self._table is None:
             return
         count, whole = self._blocks.block(pc)
@@ -161,8 +163,12 @@ class Meter:
         """The block at `pc`, before which the engine has stopped for a limit, will run whole: something else stops
         it where the limit is.
         """
-        self._whole, _ = self._blocks.block(pc)
-        self._request.budget += self._whole
+        count = self._wholes.get(pc)
+        if count is None:
+            count, _ = self._blocks.block(pc)
+            self._wholes[pc] = count
+        self._whole = count
+        self._request.budget += count
         self._beyond += self._whole
 
     def end_whole(self, reached: bool) -> None:
@@ -176,7 +182,10 @@ class Meter:
         """Whether code in [low, high) may have been translated; False is certain."""
         if not self.knows_all:
             return True
-        return any(page in self._code for page in range(low >> 12, (high - 1 >> 12) + 1))
+        first, last = low >> 12, high - 1 >> 12
+        if last - first < 2:
+            return first in self._code or last in self._code
+        return any(page in self._code for page in range(first, last + 1))
 
     def _rest(self, pc: int, thumb: bool) -> int:
         """The number of instructions of the current block from `pc` on."""
@@ -225,8 +234,7 @@ class Meter:
 
     def forget(self) -> None:
         """Forget all blocks: code has changed."""
-        self._done.clear()
-        self._cuts.clear()
+        self._forget_places()
         if self._table is not None:
             self._table.clear()
 
@@ -238,6 +246,11 @@ class Meter:
         if self._request.budget != 1 or pc != self._end:
             return None
         return self._last
+
+    def _forget_places(self) -> None:
+        self._done.clear()
+        self._cuts.clear()
+        self._wholes.clear()
 
     def _steps(self, start: int, end: int, thumb: bool) -> int:
         """The number of instructions that begin in [start, end)."""

@@ -15,6 +15,7 @@ from emu.cpu.protocol import Protection
 from relink.errors import AddressSpaceError, GuestAccessError
 
 PAGE_SIZE = 4096
+_MOST_FOUND = 1 << 12
 
 
 class Piece(NamedTuple):
@@ -28,6 +29,9 @@ class Piece(NamedTuple):
 
 
 _start_of = attrgetter("start")
+#: [permissions of a page][needed permissions] -> whether they suffice; operators of enums are slow
+_SUFFICE = tuple(tuple(given & needed == needed for needed in range(8)) for given in range(8))
+READABLE, WRITABLE = (tuple(row[needed] for row in _SUFFICE) for needed in (Protection.R, Protection.W))
 
 
 class PageMap:
@@ -35,6 +39,7 @@ class PageMap:
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
+        self._found: dict[int, Piece] = {}  #: page number -> its piece, for what was looked up
 
     def add(self, address: int, memory: memoryview, protection: Protection) -> None:
         """Record a mapping. Raises AddressSpaceError if it overlaps another or is not whole pages."""
@@ -49,13 +54,20 @@ class PageMap:
             raise AddressSpaceError("mapping overlaps another", address=address, size=size)
         piece = Piece(address, address + size, memory, protection, bool(protection & Protection.X))
         insort(self._pieces, piece, key=_start_of)
+        self._found.clear()
 
     def at(self, address: int) -> Piece | None:
         """The piece that contains `address`, or None."""
+        piece = self._found.get(address >> 12)
+        if piece is not None:
+            return piece
         index = bisect_right(self._pieces, address, key=_start_of) - 1
-        if index >= 0 and address < self._pieces[index].end:
-            return self._pieces[index]
-        return None
+        if index < 0 or address >= self._pieces[index].end:
+            return None
+        if len(self._found) >= _MOST_FOUND:
+            self._found.clear()
+        self._found[address >> 12] = piece = self._pieces[index]
+        return piece
 
     def covering(self, address: int, size: int, problem: str) -> list[tuple[Piece, int, int]]:
         """The pieces that cover [address, address + size), each with the bounds of its part.
@@ -77,14 +89,14 @@ class PageMap:
     def extent(self, address: int, needed: Protection) -> int:
         """The number of bytes from `address` to the end of its piece if the piece allows `needed`, else 0."""
         piece = self.at(address)
-        return piece.end - address if piece is not None and piece.protection & needed == needed else 0
+        return piece.end - address if piece is not None and _SUFFICE[piece.protection][needed] else 0
 
     def read(self, address: int, size: int, needed: Protection = Protection.NONE) -> bytes:
         """Copy bytes out. Raises GuestAccessError if any is unmapped or does not have `needed` permissions."""
         piece = self.at(address)
-        if piece is not None and address + size <= piece.end and piece.protection & needed == needed:
+        if piece is not None and address + size <= piece.end and _SUFFICE[piece.protection][needed]:
             offset = address - piece.start
-            return bytes(piece.memory[offset : offset + size])  # the usual case
+            return piece.memory[offset : offset + size].tobytes()  # the usual case
         return b"".join(
             piece.memory[low - piece.start : high - piece.start]
             for piece, low, high in self._accessible(address, size, needed, write=False)
@@ -99,14 +111,14 @@ class PageMap:
         permissions.
         """
         piece = self.at(address)
-        if piece is not None and data.__class__ is bytes and piece.protection & needed == needed:
+        if piece is not None and data.__class__ is bytes and _SUFFICE[piece.protection][needed]:
             end = address + len(data)
             if address < end <= piece.end:
                 piece.memory[address - piece.start : end - piece.start] = data
                 return [(piece, address, end)]  # the usual case
         source = memoryview(data).cast("B")
         piece, end = self.at(address), address + len(source)
-        if piece is not None and end <= piece.end and piece.protection & needed == needed and end > address:
+        if piece is not None and end <= piece.end and _SUFFICE[piece.protection][needed] and end > address:
             piece.memory[address - piece.start : end - piece.start] = source  # the usual case
             return [(piece, address, end)]
         written = self._accessible(address, len(source), needed, write=True)
@@ -123,7 +135,7 @@ class PageMap:
             position = address if error.address is None else error.address
             raise GuestAccessError(position, address + size - position, write=write) from None
         for piece, low, _ in found:
-            if piece.protection & needed != needed:
+            if not _SUFFICE[piece.protection][needed]:
                 raise GuestAccessError(low, address + size - low, write=write, mapped=True)
         return found
 
@@ -143,6 +155,7 @@ class PageMap:
     def _isolate(self, address: int, size: int) -> slice:
         """Split pieces at both ends of the range; return the slice of pieces for the range."""
         end = address + size
+        self._found.clear()
         if size <= 0 or (address | size) % PAGE_SIZE:
             raise AddressSpaceError("range is not made of whole pages", address=address, size=size)
         affected = len(self.covering(address, size, "range is not mapped"))

@@ -56,10 +56,7 @@ class StopReason(enum.Enum):
     DEVICE = "access to a device"  #: only of a `DeviceCpu` with devices
     BLOCK = "end of a block"  #: only of a `DeviceCpu`, with `stops_at_blocks`
 
-    @property
-    def is_fault(self) -> bool:
-        """False for a trap, a spent budget, a system call, a device and an event that was asked for."""
-        return self not in _NOT_FAULTS
+    is_fault: bool  #: false for a trap, a spent budget, a system call, a device and an event that was asked for
 
 
 _NOT_FAULTS = frozenset(
@@ -75,6 +72,8 @@ _NOT_FAULTS = frozenset(
         StopReason.BLOCK,
     }
 )
+for _reason in StopReason:
+    _reason.is_fault = _reason not in _NOT_FAULTS
 #: Events that were asked for.
 EVENTS = frozenset({StopReason.BREAK, StopReason.WATCH, StopReason.STEP})
 
@@ -264,6 +263,16 @@ class Access(NamedTuple):
     value: int  #: what was written or read
 
 
+class RegisterGroup(Protocol):
+    """Registers in a fixed order, all as wide as the integer registers. The program counter is without Arm's Thumb
+    bit. Written in their order; one may occur several times.
+    """
+
+    def read(self) -> tuple[int, ...]: ...
+    def write(self, *values: int) -> None:
+        """All of them; values must fit."""
+
+
 class DeviceCpu(Cpu, Protocol):
     """A CPU with memory-mapped devices. It counts instructions in every run.
 
@@ -274,6 +283,10 @@ class DeviceCpu(Cpu, Protocol):
     """
 
     stops_at_blocks: bool  #: whether runs end after each block, for code that may enable interrupts
+    code_state: int  #: bit 0 of the address at which a guest continues after a stop: 1 in Thumb state
+
+    def run_piece(self, pc: int, limit: int, timeout: float) -> Stop:
+        """`run` with these limits; quick where runs are short."""
 
     @property
     def deferred(self) -> Access | None:
@@ -282,6 +295,15 @@ class DeviceCpu(Cpu, Protocol):
     @property
     def in_access(self) -> bool:
         """Whether a method of a `DevicePort` is being called by the engine."""
+
+    def register_group(self, names: Sequence[str]) -> RegisterGroup:
+        """For registers that are accessed often: one call of the engine, and nothing else."""
+
+    def load_words(self, address: int, count: int) -> tuple[int, ...]:
+        """Read up to 63 words of 32 bits as `load` does."""
+
+    def store_words(self, address: int, *words: int) -> None:
+        """Write up to 63 words of 32 bits as `store` does."""
 
     def map_device(self, address: int, size: int, port: DevicePort) -> None:
         """Let `port` answer accesses to whole pages. Raises AddressSpaceError for overlap."""

@@ -32,21 +32,20 @@ from __future__ import annotations
 import ctypes
 import weakref
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emu.cpu import unicorn_api as api
 from emu.cpu.code_pages import CodePages
-from emu.cpu.observed import ObservedEngine
 from emu.cpu.pages import PAGE_SIZE, PageMap
 from emu.cpu.protocol import Protection, Stop, StopReason
 from emu.cpu.unicorn_api import uc
-from emu.cpu.unicorn_devices import UnicornDevices
 from emu.cpu.unicorn_isas import CPSR_IT, ISAS, MODELS
+from emu.cpu.unicorn_pieces import UnicornPieces
 from emu.cpu.unicorn_registers import Closed
-from emu.cpu.unicorn_stops import BLOCK_ENDED, REFUSED
+from emu.cpu.unicorn_stops import BLOCK_ENDED, LIMIT_REACHED, REFUSED
 from emu.cpu.unicorn_translations import UnicornTranslations
 from emu.cpu.untranslatable import UNTRANSLATABLE
 from emu.cpu.watchdog import WATCHDOG, Watch
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
     from emu.cpu.unicorn_events import UnicornEvents
 
 _FETCH_FAULTS = frozenset({StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED})
-_NOWHERE: Final = -1
 
 
 def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) -> None:
@@ -64,7 +62,7 @@ def _release(handle: ctypes.c_void_p, watch: Watch, *kept_until_here: object) ->
     api.uclib.uc_close(handle)
 
 
-class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
+class UnicornCpu(UnicornTranslations, UnicornPieces):
     """A `Cpu` of one of Unicorn's six ISAs (x86_64, i386, aarch64, arm, riscv64, riscv32).
 
     Besides the psABI's registers: `mxcsr fpcw fpsw fptag` (x86), `fs_base gs_base` (x86_64), `pstate nzcv
@@ -204,9 +202,9 @@ class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
         if self._running:
             self._refuse_other_threads()
             raise MachineInUse("the guest is running on this CPU: a signal handler cannot run it as well")
-        if self._suspended is not None:
-            self._leave(pc)
-        limit = self.limit(max_instructions)
+        if self._suspended is not None and pc & ~1 != self._suspended:
+            self._leave()
+        limit = max_instructions or self._unlimited
         meter = self._metered(limit) if limit else None
         watch = self._watch
         watch.runs += 1
@@ -220,19 +218,18 @@ class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
             status, stopped_at = self._enter(pc) if self._windows is None else self._enter_with_devices(pc)
             if self._native is not None:
                 api.raise_from_hooks(self._native)
+            windows = self._windows
+            if status == LIMIT_REACHED and self._observed is None and not (windows and windows.ended_by):
+                self._suspended = stopped_at if self._interworking else None
+                return Stop(StopReason.INSTRUCTION_LIMIT, stopped_at)
             if self._trap_start <= stopped_at < self._trap_end:
                 return Stop(StopReason.TRAP, stopped_at)
             stop = self._explain(status, stopped_at)
             if meter is not None and (stop.reason.is_fault or stop.reason is StopReason.BREAK):
-                meter.interrupted(stop.pc, bool(self._thumb_bit()))
+                meter.interrupted(stop.pc, bool(self.code_state))
             return stop
         except BaseException:
-            # A signal handler raised: the guest is between two blocks and will not continue from there.
-            self._seen.forget()
-            self._look.left = self._look.stopped = 0
-            if self._watched is not None:
-                self._watched.forget()
-            self._suspended = _NOWHERE if self._interworking else None
+            self._abandon()
             raise
         finally:
             watch.running = False
@@ -289,11 +286,11 @@ class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
         address, number = self._seen.address(), self._seen.exception()
         if number is not None:
             before = self._before(pc, 2) if self._isa.constants == "x86" else b""
-            overshoot = self._isa.overshoot(number, before, bool(self._thumb_bit()))
+            overshoot = self._isa.overshoot(number, before, bool(self.code_state))
             stop = Stop(self._isa.exceptions.get(number, StopReason.EXCEPTION), self._rewind(pc, overshoot))
         elif status == BLOCK_ENDED:
             stop = Stop(StopReason.BLOCK, pc)
-        elif status == uc.UC_ERR_OK or (status == uc.UC_ERR_INSN_INVALID and self._waits(pc)):
+        elif status in (uc.UC_ERR_OK, LIMIT_REACHED) or (status == uc.UC_ERR_INSN_INVALID and self._waits(pc)):
             stop = (self._observed and self._observed.stop(pc)) or self._ended(pc)
         else:
             reason = api.FAULTS.get(status, StopReason.EXCEPTION)
@@ -365,14 +362,12 @@ class UnicornCpu(UnicornTranslations, UnicornDevices, ObservedEngine):
         fetchable = piece is not None and piece.protection & Protection.X
         return (pc | (PAGE_SIZE - 1)) + 1 if fetchable else pc
 
-    def _leave(self, pc: int) -> None:
-        """Arm: clear the state of the IT block in which the guest was stopped, unless it continues there.
+    def _leave(self) -> None:
+        """Arm: clear the state of the IT block in which the guest was stopped, and where it does not continue.
 
         Otherwise the first instructions of the next run would be conditional.
         """
-        if pc & ~1 != self._suspended:
-            self.write_register("cpsr", self.read_register("cpsr") & ~CPSR_IT)
-        self._suspended = None
+        self.write_register("cpsr", self.read_register("cpsr") & ~CPSR_IT)
 
     def continue_at(self, pc: int) -> None:
         """See `DeviceCpu.continue_at`."""

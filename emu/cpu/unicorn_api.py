@@ -232,17 +232,20 @@ class _Record:
     def __init__(self, layout: str) -> None:
         self._layout = struct.Struct(layout)
         self._buffer = bytearray(self._layout.size)
+        self._engine = memoryview(self._buffer)[:8].cast("Q")
         self.write = partial(self._layout.pack_into, self._buffer, 0)
 
     def peek(self) -> tuple[int, ...]:
-        return self._layout.unpack_from(self._buffer)
+        """The arguments, which remain; zeros if there was no call since they were taken."""
+        arguments = self._layout.unpack_from(self._buffer)
+        return arguments if arguments[0] else (0,) * len(arguments)
 
     def take(self) -> tuple[int, ...] | None:
         """Take the arguments; None if there was no call since. The first, the engine, is never 0."""
-        arguments = self._layout.unpack_from(self._buffer)
-        if not arguments[0]:
+        if not self._engine[0]:
             return None
-        self._buffer[:] = bytes(len(self._buffer))
+        arguments = self._layout.unpack_from(self._buffer)
+        self._engine[0] = 0
         return arguments
 
 
@@ -332,11 +335,6 @@ class Watched:
         self._handle, self._hook = handle, ctypes.c_void_p(hook)
         self.edges, self.instructions = stop_request(), stop_request()
         add_hook(handle, uc.UC_HOOK_EDGE_GENERATED, self._hook, ctypes.byref(self.edges))
-
-    @property
-    def stopped(self) -> int:
-        """Whether one of the two requests has stopped the engine."""
-        return self.edges.stopped or self.instructions.stopped
 
     def forget(self) -> None:
         """Clear both requests' results."""

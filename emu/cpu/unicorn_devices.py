@@ -40,7 +40,7 @@ _READ = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_size_t, ctypes.c_uint64, ctyp
 _WRITE = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_size_t)
 _Made: TypeAlias = tuple[bool, int, int]  #: (write, address, value) of an access that was made
 _MASKS: Final = {size: (1 << 8 * size) - 1 for size in (1, 2, 4, 8)}
-_EVER: Final = 1 << 62  #: the limit of a run without one: devices need the counter
+EVER: Final = 1 << 62  #: the limit of a run without one: devices need the counter
 
 
 class _Windows:
@@ -114,16 +114,19 @@ class _Windows:
         """After a run that a call has ended: the registers before the instruction; keep its accesses so far."""
         api.uclib.uc_context_restore(self._handle, self._registers.pointer)
         self._answers.extend(self._made)
-        self._forget_instruction()
+        self._budget = 0
+        self._made.clear()
 
     def begin(self) -> None:
-        """A run begins."""
-        self._pausing, self.ended_by = False, None
-        self._forget_instruction()
+        """A run begins; exceptions of signal handlers in devices' calls end it."""
+        self.otherwise, sys.unraisablehook = sys.unraisablehook, self.catch
+        self._pausing, self.ended_by, self._budget = False, None, 0
+        self._made.clear()
 
     def finish(self) -> None:
-        """A run is over that no call has ended: answers that were left are for an instruction that is done."""
-        if self.ended_by is None:
+        """A run is over. Unless a call has ended it, answers that were left are of an instruction that is done."""
+        sys.unraisablehook = self.otherwise
+        if self._answers and self.ended_by is None:
             self._answers.clear()
 
     def forget(self) -> None:
@@ -133,10 +136,6 @@ class _Windows:
 
     def answer(self, access: Access) -> None:
         self._answers.append((access.write, access.address, access.value))
-
-    def _forget_instruction(self) -> None:
-        self._budget = 0
-        self._made.clear()
 
 
 def _calls(windows: _Windows, port: DevicePort, base: int) -> tuple[Any, Any]:
@@ -159,6 +158,8 @@ class UnicornDevices(UnicornStops):
     """The part of a `DeviceCpu` for devices."""
 
     _windows: _Windows | None = None
+    _quick = False  #: whether `run_piece` may be more than `run`
+    _unlimited = 0  #: the limit of runs without one: with devices all are counted
     _ports: list[DevicePort]
     _kept: list[object]  #: what the engine refers to
 
@@ -176,8 +177,10 @@ class UnicornDevices(UnicornStops):
         if self._windows is None:
             self._windows, self._ports = _Windows(self._handle, self._pc_slot, self._look), []
             self._kept.append(self._windows.place)
+            self._unlimited = EVER
+            self._quick = self._code_pages is None and not self._every
             self._limit_hooks = LimitHooks(self._hook_instruction, self._translate_again, self.read)
-            self._metered(_EVER).knows_all = not self._watch.runs
+            self._metered(EVER).knows_all = not self._watch.runs
         if address % PAGE_SIZE or size % PAGE_SIZE or size <= 0:
             raise AddressSpaceError("devices are mapped in whole pages", address=address, size=size)
         self._isa.check_reach(address, size)
@@ -218,17 +221,13 @@ class UnicornDevices(UnicornStops):
     def _translate_again(self, low: int, high: int) -> None:
         api.control(self._handle, api.uc.UC_CTL_TB_REMOVE_CACHE, low, high)
 
-    def limit(self, instructions: int) -> int:
-        """The limit of a run: with devices all are counted."""
-        return instructions or (0 if self._windows is None else _EVER)
-
     def _device_stop(self, windows: _Windows) -> Stop:
         """The Stop of a run that a device's call has ended. Raises what the call has raised."""
         windows.restore()
         error, access = windows.ended_by, windows.access
         pc = self.read_register("pc") & ~self._thumb_bit()
         assert self._meter is not None
-        self._meter.interrupted(pc, bool(self._thumb_bit()))
+        self._meter.interrupted(pc, bool(self.code_state))
         windows.deferred = None
         if isinstance(error, NoDevice):
             assert access is not None
@@ -268,13 +267,10 @@ class UnicornDevices(UnicornStops):
         return self._windows
 
     def _enter_with_devices(self, pc: int) -> tuple[int, int]:
-        """`_enter`; exceptions of signal handlers in devices' calls end the run."""
-        windows, before = self._windows, sys.unraisablehook
+        windows = self._windows
         assert windows is not None
         windows.begin()
-        windows.otherwise, sys.unraisablehook = before, windows.catch
         try:
             return self._enter(pc)
         finally:
-            sys.unraisablehook = before
             windows.finish()

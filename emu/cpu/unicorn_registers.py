@@ -5,6 +5,7 @@ context.
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import Any, NamedTuple, NoReturn, cast
@@ -26,6 +27,34 @@ class _Batch(NamedTuple):
     buffers: tuple[Any, ...]
     length: int
     settles: bool  #: whether MXCSR is among them
+
+
+class UnicornGroup:
+    """Some registers of a CPU, as wide as its integer registers, in one array (`RegisterGroup`)."""
+
+    def __init__(self, cpu: UnicornRegisters, numbers: Sequence[int], word: int) -> None:
+        count = len(numbers)
+        self._cpu, self._count = cpu, count
+        self._array = ((ctypes.c_uint32 if word == 4 else ctypes.c_uint64) * count)()
+        base = ctypes.addressof(self._array)
+        self._numbers = (ctypes.c_int * count)(*numbers)
+        self._places = (ctypes.c_void_p * count)(*(base + word * index for index in range(count)))
+        layout = struct.Struct(f"{count}{'I' if word == 4 else 'Q'}")
+        self._unpack, self._pack = layout.unpack_from, layout.pack_into
+
+    def read(self) -> tuple[int, ...]:
+        cpu = self._cpu
+        if cpu._running:
+            cpu._refuse_other_threads()
+        api.reg_read_batch(cpu._handle, self._numbers, self._places, self._count)
+        return self._unpack(self._array)
+
+    def write(self, *values: int) -> None:
+        cpu = self._cpu
+        if cpu._running:
+            cpu._refuse_other_threads()
+        self._pack(self._array, 0, *values)
+        api.reg_write_batch(cpu._handle, self._numbers, self._places, self._count)
 
 
 class Closed:
@@ -53,6 +82,8 @@ class UnicornRegisters:
         self._batches: dict[tuple[str, ...], _Batch] = {}
         #: Names of the program counter that read with the Thumb bit.
         self._interworking = frozenset({"pc", "r15"} if isa.constants == "arm" else ())
+        self._place = self._batch(("pc", "cpsr")) if self._interworking else None
+        self.code_state = 0  #: Arm: the Thumb bit at the last stop
         self._suspended: int | None = None  # Arm: the address at which a fault or limit may have left an IT block
         self._running = 0  # the thread that runs the guest; 0: none
         self._gdt = Gdt(handle) if isa.thread_pointer is None else None
@@ -115,6 +146,10 @@ class UnicornRegisters:
         api.reg_write_batch(self._handle, identifiers, pointers, count)
         if settles:
             self._float_state.flush(pairs["mxcsr"])
+
+    def register_group(self, names: Sequence[str]) -> UnicornGroup:
+        """See `DeviceCpu.register_group`."""
+        return UnicornGroup(self, [self._slots[name][0] for name in names], self._isa.word)
 
     def settle_flags(self) -> None:
         """x86: update MXCSR and x87's status word with the flags of executed instructions."""

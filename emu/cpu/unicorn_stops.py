@@ -30,6 +30,7 @@ _PROTECTION: Final = frozenset({uc.UC_ERR_FETCH_PROT, uc.UC_ERR_WRITE_PROT})
 _ONE: Final = ctypes.c_size_t(1)
 REFUSED: Final = -1  #: the status for an instruction that `emu.cpu.inspector` refuses
 BLOCK_ENDED: Final = -2  #: the status at the end of a block, with `stops_at_blocks`
+LIMIT_REACHED: Final = -3  #: the status when as many instructions have run as were allowed
 
 
 class UnicornStops(UnicornRegisters):
@@ -78,10 +79,11 @@ class UnicornStops(UnicornRegisters):
             self._watched = api.Watched(self._handle, address)
             self._inspector = Inspector(FINDERS[self.arch], self._watched, self.read)
 
-    def _enter(self, pc: int) -> tuple[int, int]:
+    def _enter(self, pc: int, started: tuple[int, int] | None = None) -> tuple[int, int]:
         """Run across stops that do not affect the guest; return Unicorn's status and the pc.
 
-        At such a stop the interpreter runs the handlers of pending signals.
+        At such a stop the interpreter runs the handlers of pending signals. `started`: what the first run of the
+        engine gave, if that has been made.
         """
         look, every, inspector, watched = self._look, self._every, self._inspector, self._watched
         looked = False
@@ -91,8 +93,9 @@ class UnicornStops(UnicornRegisters):
             looked = False
             if every or self.stops_at_blocks:
                 look.left = 2 if self.stops_at_blocks else every
-            status, stopped_at = self._start(pc)
-            if watched is not None and watched.stopped:
+            status, stopped_at = started or self._start(pc)
+            started = None
+            if watched is not None and (watched.edges.stopped or watched.instructions.stopped):
                 if stopped_at == self._until.value:  # there is nothing to inspect
                     watched.forget()
                     return uc.UC_ERR_OK, stopped_at
@@ -119,28 +122,37 @@ class UnicornStops(UnicornRegisters):
                     return self._last_block(stopped_at)
             elif status != uc.UC_ERR_INSN_INVALID or not self._paused(pc, stopped_at):
                 return status, stopped_at
-            pc = stopped_at | self._thumb_bit()
+            pc = stopped_at | self.code_state
 
     def _start(self, pc: int) -> tuple[int, int]:
         """Run until the engine stops; return Unicorn's status and the pc."""
-        identifier, buffer, reference = self._pc_slot
         code_pages = self._code_pages
         while True:
             self._begin.value = pc
             if code_pages is not None:
                 code_pages.set_exits(self._until.value)
-            status = int(emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT))
-            reg_read(self._handle, identifier, reference)
-            pc = buffer.value
+            status: int = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+            pc = self._read_place()
             if code_pages is None or not (status in _PROTECTION or pc in code_pages.bad):
                 return status, pc
             status = self._permitted(code_pages, status, pc)
             if status != uc.UC_ERR_OK:
                 return status, pc
-            reg_read(self._handle, identifier, reference)
-            pc = buffer.value
+            pc = self._read_place()
             if self._inspector is not None:
                 self._inspector.begin(pc)
+
+    def _read_place(self) -> int:
+        """The pc after a stop; Arm: and the state."""
+        place = self._place
+        if place is None:
+            number, pc, reference = self._pc_slot
+            reg_read(self._handle, number, reference)
+        else:
+            identifiers, pointers, (pc, cpsr), _, _ = place
+            api.reg_read_batch(self._handle, identifiers, pointers, 2)
+            self.code_state = cpsr.value >> 5 & 1
+        return int(pc.value)
 
     def _permitted(self, code_pages: CodePages, status: int, pc: int) -> int:
         """The status after a fetch or store that the guest may make, but the engine may not yet: UC_ERR_OK to
@@ -225,12 +237,11 @@ class UnicornStops(UnicornRegisters):
         """Run the remaining instructions of the budget: the block at `pc` has more than these."""
         meter = self._meter
         assert meter is not None
-        end, size = meter.cut(pc, bool(self._thumb_bit())), self._look.size
+        end, size = meter.cut(pc, bool(self.code_state)), self._look.size
         if end == pc:
-            return uc.UC_ERR_OK, pc
+            return LIMIT_REACHED, pc
         if self._limit_hooks is not None and end is not None:
-            thumb = bool(self._thumb_bit())
-            request = self._limit_hooks.request(pc, size, end, thumb)
+            request = self._limit_hooks.request(pc, size, end, bool(self.code_state))
             if request is not None:
                 return self._stop_inside(pc, request)
         until, watched = self._until.value, self._watched
@@ -249,7 +260,8 @@ class UnicornStops(UnicornRegisters):
         self._meter.begin_whole(pc)
         request.left = 1
         try:
-            return self._enter(pc | self._thumb_bit())
+            status, stopped_at = self._enter(pc | self.code_state)
+            return (LIMIT_REACHED if request.stopped else status), stopped_at
         finally:
             self._meter.end_whole(bool(request.stopped))
             request.left = request.stopped = 0

@@ -13,13 +13,15 @@ from tests.boards.programs import PROGRAMS, QEMU, Program
 programs = pytest.mark.parametrize("program", PROGRAMS, ids=[program.name for program in PROGRAMS])
 
 
-def run(program: Program) -> tuple[str, int]:
-    """(output, time) of a program on a board."""
+def run(program: Program, *, common_way: bool = False) -> tuple[str, int]:
+    """(output, time) of a program on a board; `common_way`: by `Cpu.run` instead of `run_piece`."""
     profile = console(program.cpu)
     profile.vectors = profile.system.vector_table = program.code
     made = Board(profile, memory=[Rom(program.code, 0x20000), Ram(0x2000_0000, 0x4000)])
     made.load(program.path)
     made.reset()
+    if common_way:
+        assert made.machine.cpu.native
     assert made.run(max_instructions=2_000_000) is Ended.STOPPED
     assert profile.semihosting is not None
     assert profile.semihosting.status == 0
@@ -30,7 +32,7 @@ def run(program: Program) -> tuple[str, int]:
 def test_a_program_does_the_same_as_in_qemu(program: Program) -> None:
     output, time = run(program)
     assert output.splitlines() == program.golden.read_text().splitlines()
-    assert run(program) == (output, time)
+    assert run(program) == run(program, common_way=True) == (output, time)
 
 
 @programs

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from emu.boards.cortex_m import nvic as n
 from emu.boards.cortex_m.debug_blocks import private_devices
 from emu.boards.cortex_m.faults import Fault, Faults, fault_of
-from emu.boards.cortex_m.frames import Frames, Pushed
+from emu.boards.cortex_m.frames import Ending, Frames, Pushed, State
 from emu.boards.cortex_m.inspection import Inspection
 from emu.boards.cortex_m.model import ALIASES, MODELS, CortexModel
 from emu.boards.cortex_m.nvic import LOWEST, Nvic, name_of
@@ -103,6 +103,8 @@ class CortexM:
         )
         self.inspection.floats_enabled = True  # until a firmware starts, which enables it
         self._inspect_again = False
+        self._best: int  #: the exception that `interrupts` has found, and the registers that it has read
+        self._state: State
 
     def _event(self) -> None:
         """SEV."""
@@ -210,15 +212,22 @@ class CortexM:
         best = nvic.most_urgent() if self.started else None
         if best is None:
             return Interrupts.NONE
-        priority = nvic.group(nvic.priority_of(best))
-        if priority >= nvic.handler_priority():
+        priority, running = nvic.group(nvic.priority_of(best)), nvic.handler_priority()
+        if priority >= running:
             return Interrupts.NONE
-        return Interrupts.READY if priority < self.execution_priority() else Interrupts.MASKED
+        state = self.frames.read()
+        if priority >= self._boosted(running, state):
+            return Interrupts.MASKED
+        self._best, self._state = best, state
+        return Interrupts.READY
 
     def execution_priority(self, *, with_primask: bool = True) -> int:
         """The priority of the code that runs (B1.5.4, ExecutionPriority)."""
-        primask, basepri, faultmask = self.frames.masks()
-        priority = self.nvic.handler_priority()
+        return self._boosted(self.nvic.handler_priority(), self.frames.read(), with_primask=with_primask)
+
+    def _boosted(self, priority: int, state: State, *, with_primask: bool = True) -> int:
+        """A priority with the masks applied."""
+        _, _, primask, basepri, faultmask, *_ = state
         if basepri:
             priority = min(priority, self.nvic.group(basepri))
         if primask and with_primask:
@@ -226,14 +235,13 @@ class CortexM:
         return min(priority, -1) if faultmask else priority
 
     def take(self, pc: int) -> int:
-        exception = self.nvic.most_urgent()
-        assert exception is not None
-        return self._enter(exception, pc & ~1)
+        """What `interrupts` has just found."""
+        return self._enter(self._best, pc & ~1, self._state)
 
-    def _enter(self, exception: int, pc: int) -> int:
-        """Exception entry: push a frame and start the handler."""
-        before = self.frames.push(pc)
-        if not before.stored:
+    def _enter(self, exception: int, pc: int, state: State | None = None) -> int:
+        """Exception entry: push a frame and start the handler. `state`: the registers, if they are known."""
+        before = self.frames.push(pc, state or self.frames.read())
+        if not before[1]:
             exception = self._derived(exception, Fault(n.BUS_FAULT, "STKERR"), pc)
         return self._start_handler(exception, before, pc)
 
@@ -241,7 +249,7 @@ class CortexM:
         """Start a handler. `before` is the frame just pushed, or LR of the handler that ends (tail-chaining)."""
         vector = self.system.vector_table + 4 * exception
         try:
-            handler = self.memory.read_uint(vector, 4)
+            (handler,) = self.cpu.load_words(vector, 1)
         except AddressSpaceError:
             if exception in (n.HARD_FAULT, n.NMI):
                 raise Lockup(pc, f"no memory at {vector:#x}, the vector of {name_of(exception)}") from None
@@ -254,7 +262,8 @@ class CortexM:
             self.frames.chain(exception, before)
         else:
             self.frames.enter_handler(exception, before)
-        self.event = self.changed = True
+        self.cpu.continue_at(handler)  # the state of IT blocks has been cleared
+        self.event, self.changed = True, bool(self.nvic.pending)
         for observer in self.observers:
             observer(Taken(exception, pc, self.clock.now, tail_chained=tail_chained))
         return handler
@@ -264,10 +273,10 @@ class CortexM:
     def stopped(self, stop: Stop) -> int | None:
         if not self.started:
             return None
-        if stop.reason in (StopReason.FETCH_UNMAPPED, StopReason.FETCH_PROTECTED) and stop.pc >= 0xF000_0000:
-            xpsr = self.cpu.read_register("xpsr")
-            if xpsr & 0x1FF:
-                return self._return(xpsr & 0x1FF, stop.pc | xpsr >> 24 & 1)
+        if stop.pc >= 0xF000_0000 and stop.reason in (StopReason.FETCH_PROTECTED, StopReason.FETCH_UNMAPPED):
+            ending = self.frames.ending()
+            if ending[0] & 0x1FF:
+                return self._return(ending, stop.pc | ending[0] >> 24 & 1)
         if stop.reason is StopReason.SYSCALL:
             return self._synchronous(n.SVCALL, stop.pc + 2)
         console = self.semihosting if stop.reason is StopReason.BREAKPOINT else None
@@ -284,7 +293,7 @@ class CortexM:
         nvic = self.nvic
         if nvic.group(nvic.priority_of(exception)) < self.execution_priority():
             nvic.pending.add(exception)
-            return self.take(pc)
+            return self._enter(self._most_urgent_of(exception), pc & ~1)
         return self._fault(Fault(n.HARD_FAULT, "FORCED"), pc)
 
     def _fault(self, fault: Fault, pc: int) -> int:
@@ -323,14 +332,14 @@ class CortexM:
 
     # ------------------------------------------------------------ return
 
-    def _return(self, exception: int, exc_return: int) -> int:
+    def _return(self, ending: Ending, exc_return: int) -> int:
         """A handler branched to an EXC_RETURN value (B1.5.8, ExceptionReturn)."""
-        nvic, frames = self.nvic, self.frames
+        nvic, frames, exception = self.nvic, self.frames, ending[0] & 0x1FF
         was_active = exception in nvic.active
-        if exception != n.NMI and self.cortex.is_mainline:
+        if ending[2] and exception != n.NMI and self.cortex.is_mainline:
             frames.clear_faultmask()
         nvic.finish(exception)
-        self.changed = self.event = True
+        self.event, self.changed = True, bool(nvic.pending)
         to_thread = bool(exc_return & 8)
         base = self.system.non_base_thread
         bad = (
@@ -343,10 +352,8 @@ class CortexM:
         for observer in self.observers:
             observer(Taken(exception, exc_return, self.clock.now, enters=False))
         if self.interrupts() is Interrupts.READY:
-            best = nvic.most_urgent()
-            assert best is not None
-            return self._start_handler(best, exc_return, exc_return)
-        pc, status = frames.pop(exc_return)
+            return self._start_handler(self._best, exc_return, exc_return)
+        pc, status = frames.pop(exc_return, ending)
         if status == "UNSTKERR":
             fault = Fault(n.BUS_FAULT, status)
             return self._chained_fault(fault, exc_return)
@@ -382,7 +389,7 @@ class CortexM:
         return stop.pc + 2 | 1
 
     def continuation(self, stop: Stop) -> int:
-        return self.cpu.read_register("pc")
+        return stop.pc | self.cpu.code_state
 
     def code_address(self, pc: int) -> int:
         return pc & ~1

@@ -7,8 +7,7 @@ CONTROL.SPSEL can be changed in thread mode only.
 
 from __future__ import annotations
 
-import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 from relink.errors import AddressSpaceError
 
@@ -21,23 +20,20 @@ THUMB = 1 << 24
 _IT = 0x0600_FC00
 _ALIGNED = 1 << 9  #: of a stacked xPSR: 4 bytes of padding are above the frame
 _FRAME = ("r0", "r1", "r2", "r3", "r12", "lr")
-_STATE = (*_FRAME, "sp", "xpsr", "control")
 _MASKS = ("primask", "basepri", "faultmask")
-_MASKED_STATE = ("xpsr", "control", *_MASKS)
 _BASIC, _EXTENDED = 0x20, 0x68  #: bytes of a frame without and with floating-point registers
-_PACK = {count: struct.Struct(f"<{count}I").pack for count in (8, 26)}
-_UNPACK = {False: struct.Struct("<8I").unpack, True: struct.Struct("<26I").unpack}
+_USUAL = (0xFFFF_FFF9, 0xFFFF_FFFD, 0xFFFF_FFF1)  #: values of EXC_RETURN
 _FLOATS = tuple(f"d{number}" for number in range(8))
 
 
-class Pushed(NamedTuple):
-    """A frame, and the state that it was pushed from."""
-
-    link: int  #: LR for the handler
-    stored: bool  #: whether there was memory
-    sp: int  #: the address of the frame
-    xpsr: int
-    control: int
+#: What exceptions depend on, as the engine shows it; and what matters at the end of a handler.
+_STATE = ("xpsr", "control", *_MASKS, *_FRAME, "sp")
+_ENDING = ("xpsr", "control", "faultmask", "msp", "psp")
+State: TypeAlias = tuple[int, ...]  #: values of _STATE; the first five are xPSR, CONTROL and the masks
+Ending: TypeAlias = tuple[int, ...]  #: values of _ENDING
+#: A frame, and the state that it was pushed from: LR for the handler, whether there was memory, the address of the
+#: frame, xPSR, CONTROL.
+Pushed: TypeAlias = tuple[int, bool, int, int, int]
 
 
 class Frames:
@@ -46,6 +42,17 @@ class Frames:
     def __init__(self, cpu: DeviceCpu, has_fpu: bool) -> None:
         self._cpu, self._has_fpu = cpu, has_fpu
         self._general = tuple(f"r{number}" for number in range(13))
+        group = cpu.register_group
+        self._state, self._banks = group(_STATE), group(_ENDING)
+        self._enter, self._switch = group(("sp", "xpsr", "lr")), group(("sp", "control", "xpsr", "lr"))
+        #: From an unprivileged thread; its privileges apply to accesses from outside too.
+        privileged = ("xpsr", "control", "xpsr", "control")
+        self._enter_privileged = group(("sp", *privileged, "xpsr", "lr", "control"))
+        self._chain = group(("xpsr", "lr"))
+        self._leave = {stack: group((stack, "xpsr", *_FRAME)) for stack in ("msp", "psp")}
+        self._leave_to = {stack: group((stack, "control", "xpsr", *_FRAME)) for stack in ("msp", "psp")}
+        switch = ("control", "xpsr", "control", "xpsr")
+        self._leave_switching = {stack: group((stack, *switch, *_FRAME)) for stack in ("msp", "psp")}
 
     def reset(self, stack: int) -> None:
         """Thread mode, privileged, on the main stack."""
@@ -72,16 +79,21 @@ class Frames:
         """IPSR."""
         return self._cpu.read_register("xpsr") & 0x1FF
 
-    def masks(self) -> list[int]:
-        """PRIMASK, BASEPRI, FAULTMASK."""
-        cpu = self._cpu
-        xpsr, control, *masks = cpu.read_registers(_MASKED_STATE)
+    def read(self) -> State:
+        """The registers, with the masks also of an unprivileged thread."""
+        state = self._state.read()
+        xpsr, control = state[:2]
         if not control & NPRIV or xpsr & 0x1FF:
-            return masks
+            return state
+        cpu = self._cpu
         cpu.write_register("xpsr", xpsr | 1)
         masks = cpu.read_registers(_MASKS)
         cpu.write_register("xpsr", xpsr)
-        return masks
+        return (xpsr, control, *masks, *state[5:])
+
+    def ending(self) -> Ending:
+        """The registers of a handler."""
+        return self._banks.read()
 
     def clear_faultmask(self) -> None:
         """At the return of a handler."""
@@ -89,75 +101,71 @@ class Frames:
 
     # ------------------------------------------------------------ entry
 
-    def push(self, pc: int) -> Pushed:
+    def push(self, pc: int, state: State) -> Pushed:
         """Push a frame for the return to `pc`."""
-        cpu = self._cpu
-        *general, sp, xpsr, control = cpu.read_registers(_STATE)
+        xpsr, control, _, _, _, *words, sp = state
         floats = self._has_fpu and control & FPCA
         frame = sp - (_EXTENDED if floats else _BASIC) & 0xFFFF_FFFF
         xpsr = xpsr & ~_ALIGNED | (_ALIGNED if frame & 4 else 0)
         frame &= ~7
-        words = [*general, pc, xpsr]
+        words += (pc, xpsr)
         if floats:
-            for double in cpu.read_registers(_FLOATS):
+            for double in self._cpu.read_registers(_FLOATS):
                 words += (double & 0xFFFF_FFFF, double >> 32)
-            words += (cpu.read_register("fpscr"), 0)
+            words += (self._cpu.read_register("fpscr"), 0)
         in_handler = xpsr & 0x1FF
         on_process_stack = not in_handler and control & SPSEL
         link = 0xFFFF_FFE1 | (0 if floats else 16) | (0 if in_handler else 8) | (4 if on_process_stack else 0)
-        return Pushed(link, self._store(frame, words), frame, xpsr, control)
+        return link, self._store(frame, words), frame, xpsr, control
 
     def _store(self, address: int, words: list[int]) -> bool:
         try:
-            self._cpu.store(address, _PACK[len(words)](*words))
+            self._cpu.store_words(address, *words)
         except AddressSpaceError:
             return False
         return True
 
     def enter_handler(self, exception: int, before: Pushed) -> None:
         """From what was interrupted: handler mode, on the main stack below the frame, IT state cleared."""
-        xpsr, control = before.xpsr, before.control
+        link, _, sp, xpsr, control = before
         kept = xpsr & ~(_IT | 0x3FF) | THUMB
-        steps = [("sp", before.sp)]
-        if control & (SPSEL | FPCA):
-            if xpsr & 0x1FF:  # in a handler already, on the main stack
-                steps.append(("control", control & ~FPCA))
-            else:
-                if control & NPRIV:
-                    steps += (("xpsr", kept | 1), ("control", control & ~NPRIV), ("xpsr", kept))
-                steps.append(("control", control & ~(SPSEL | FPCA | NPRIV)))
-        if len(steps) > 2 or control & NPRIV:  # a batch has each register once
-            for name, value in steps:
-                self._cpu.write_register(name, value)
-            self._cpu.write_registers((("xpsr", kept | exception), ("lr", before.link)))
-            if control & NPRIV:
-                self._cpu.write_register("control", control & ~(SPSEL | FPCA))
+        if not control:
+            self._enter.write(sp, kept | exception, link)
+        elif xpsr & 0x1FF:  # in a handler already, on the main stack
+            self._switch.write(sp, control & ~FPCA, kept | exception, link)
+        elif control & NPRIV:
+            after = control & ~(SPSEL | FPCA)
+            steps = (kept | 1, control & ~NPRIV, kept, after & ~NPRIV)
+            self._enter_privileged.write(sp, *steps, kept | exception, link, after)
         else:
-            self._cpu.write_registers((*steps, ("xpsr", kept | exception), ("lr", before.link)))
+            self._switch.write(sp, control & ~(SPSEL | FPCA), kept | exception, link)
 
     def chain(self, exception: int, link: int) -> None:
         """From the handler that has just ended to another one."""
         xpsr = self._cpu.read_register("xpsr")
-        self._cpu.write_registers((("xpsr", xpsr & ~(_IT | 0x1FF) | THUMB | exception), ("lr", link)))
+        self._chain.write(xpsr & ~(_IT | 0x1FF) | THUMB | exception, link)
 
     # ------------------------------------------------------------ return
 
     def is_exc_return(self, value: int, model: CortexModel) -> bool:
         """Whether a value is one of EXC_RETURN that the CPU knows: to a handler, to a thread on either stack."""
+        if value in _USUAL:
+            return True
         if value & 0xFFFF_FF80 != 0xFFFF_FF80 or value & 0xC == 4:
             return False
         if not value & 16 and not self._has_fpu:
             return False
         return model.is_v8 or value & 0xFFFF_FFE0 == 0xFFFF_FFE0
 
-    def pop(self, exc_return: int) -> tuple[int, str]:
+    def pop(self, exc_return: int, ending: Ending) -> tuple[int, str]:
         """Return to the code of the frame: (its address, with bit 0 as in Thumb state, "") or (0, the problem)."""
         cpu = self._cpu
         to_thread, floats = exc_return & 8, not exc_return & 16
-        stack = "psp" if exc_return & 4 else "msp"
-        frame, control = cpu.read_registers((stack, "control"))
+        _, control, _, main, process = ending
+        size = _EXTENDED if floats else _BASIC
+        stack, frame = ("psp", process) if exc_return & 4 else ("msp", main)
         try:
-            words = _UNPACK[floats](cpu.load(frame, _EXTENDED if floats else _BASIC))
+            words = cpu.load_words(frame, size >> 2)
         except AddressSpaceError:
             return 0, "UNSTKERR"
         *general, pc, xpsr = words[:8]
@@ -166,16 +174,15 @@ class Frames:
         if floats:
             doubles = [words[8 + 2 * index] | words[9 + 2 * index] << 32 for index in range(8)]
             cpu.write_registers([*zip(_FLOATS, doubles, strict=True), ("fpscr", words[24])])
-        sp = frame + (_EXTENDED if floats else _BASIC) & 0xFFFF_FFFF | (4 if xpsr & _ALIGNED else 0)
+        sp = frame + size & 0xFFFF_FFFF | (4 if xpsr & _ALIGNED else 0)
         wanted = control & ~(SPSEL | FPCA) | (SPSEL if exc_return & 4 else 0) | (FPCA if floats else 0)
-        first: tuple[tuple[str, int], ...] = ((stack, sp),)
         xpsr &= ~_ALIGNED
         if to_thread and (wanted ^ control) & (SPSEL | FPCA):
-            cpu.write_registers((*first, ("control", control & ~NPRIV)))
-            cpu.write_register("xpsr", xpsr & ~_IT)
-            first = (("control", wanted),)
+            steps = (control & ~NPRIV, xpsr & ~_IT, wanted, xpsr)
+            self._leave_switching[stack].write(sp, *steps, *general)
         elif (wanted ^ control) & FPCA:
-            first = (*first, ("control", wanted))
-        cpu.write_registers((*first, ("xpsr", xpsr), *zip(_FRAME, general, strict=True)))
+            self._leave_to[stack].write(sp, wanted, xpsr, *general)
+        else:
+            self._leave[stack].write(sp, xpsr, *general)
         cpu.continue_at(pc)
         return pc & ~1 | xpsr >> 24 & 1, ""

@@ -68,13 +68,15 @@ class Nvic:
     def most_urgent(self) -> int | None:
         """The pending and enabled exception of the highest priority; of equal ones that of the lowest number."""
         ready = self.pending & self.enabled
-        if not ready:
-            return None
+        if len(ready) < 2:
+            return next(iter(ready), None)
         return min(ready, key=lambda exception: (self.priority_of(exception), exception))
 
     def handler_priority(self) -> int:
         """The group priority of the most urgent active handler."""
-        return min((self.group(self.priority_of(active)) for active in self.active), default=LOWEST)
+        if not self.active:
+            return LOWEST
+        return min(self.group(self.priority_of(active)) for active in self.active)
 
     def acknowledge(self, exception: int) -> None:
         """A handler begins."""

@@ -1,0 +1,134 @@
+"""Short runs in quick succession: from one event of a board to the next.
+
+`run_piece` is `run`, and for the usual piece (no time limit, nobody observes, it ends at its limit or at an
+exception) does in one method what `run` spreads over seven. An interrupt is two or three runs of the engine of
+2 µs each, so the time between them counts. Whatever is unusual goes the common way.
+"""
+
+from __future__ import annotations
+
+import struct
+from abc import abstractmethod
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final
+
+from emu.cpu import unicorn_api as api
+from emu.cpu.observed import ObservedEngine
+from emu.cpu.pages import READABLE, WRITABLE, PageMap
+from emu.cpu.protocol import Stop, StopReason
+from emu.cpu.stop_hook import LIMIT
+from emu.cpu.unicorn_api import emu_start, uc
+from emu.cpu.unicorn_devices import EVER, UnicornDevices
+from emu.cpu.unicorn_stops import LIMIT_REACHED
+
+if TYPE_CHECKING:
+    from emu.cpu.unicorn_events import UnicornEvents
+
+_NOWHERE: Final = -1
+_WORDS: Final = tuple(struct.Struct(f"<{count}I") for count in range(64))
+
+
+class UnicornPieces(UnicornDevices, ObservedEngine):
+    """The part of a `DeviceCpu` for pieces of a run."""
+
+    executed: int
+    _pages: PageMap
+    _trap_start: int
+    _trap_end: int
+    _host_writes: list[tuple[int, int]] | None
+    _native: Any
+    _observed: UnicornEvents | None
+
+    @abstractmethod
+    def _explain(self, status: int, pc: int) -> Stop: ...
+
+    @abstractmethod
+    def _leave(self) -> None: ...
+
+    def _abandon(self) -> None:
+        """A signal handler raised: the guest is between two blocks and will not continue from there."""
+        self._seen.forget()
+        self._look.left = self._look.stopped = 0
+        if self._watched is not None:
+            self._watched.forget()
+        self._suspended = _NOWHERE if self._interworking else None
+
+    def run_piece(self, pc: int, limit: int, timeout: float) -> Stop:
+        """See `DeviceCpu.run_piece`."""
+        inspector, meter, windows = self._inspector, self._meter, self._windows
+        if (
+            not self._quick
+            or timeout
+            or self._running
+            or self.stops_at_blocks
+            or (self._observed is not None and self._observed.active)
+            or self._native is not None
+            or (meter is None or windows is None or inspector is None)
+            or pc & -inspector.align not in inspector.known
+        ):
+            return self.run(pc, max_instructions=limit, timeout=timeout)
+        if self._suspended is not None and pc & ~1 != self._suspended:
+            self._leave()
+        look, watch = self._look, self._watch
+        meter.start(limit or EVER)
+        windows.begin()
+        watch.runs += 1
+        watch.fired = False
+        self._running = get_ident()
+        watch.running = True
+        try:
+            self._begin.value = pc
+            status: int = emu_start(self._handle, self._begin, self._until, api.NO_TIMEOUT, api.NO_COUNT)
+            at = self._read_place()
+            if look.stopped == LIMIT:
+                look.left = look.stopped = 0
+                status, at = self._last_block(at)
+            elif look.stopped or self._interrupted() or status == uc.UC_ERR_INSN_INVALID:
+                status, at = self._enter(pc, (status, at))
+            if status == LIMIT_REACHED and windows.ended_by is None:
+                self._suspended = at if self._interworking else None
+                return Stop(StopReason.INSTRUCTION_LIMIT, at)
+            if self._trap_start <= at < self._trap_end:
+                return Stop(StopReason.TRAP, at)
+            stop = self._explain(status, at)
+            if stop.reason.is_fault or stop.reason is StopReason.BREAK:
+                meter.interrupted(stop.pc, bool(self.code_state))
+            return stop
+        except BaseException:
+            self._abandon()
+            raise
+        finally:
+            watch.running = False
+            self._running = 0
+            windows.finish()
+            self.executed = meter.end()
+
+    def _interrupted(self) -> bool:
+        """Whether a new block or an instruction to inspect has stopped the engine."""
+        watched = self._watched
+        return watched is not None and bool(watched.edges.stopped or watched.instructions.stopped)
+
+    # ---------------------------------------------------------------- words of memory
+
+    def load_words(self, address: int, count: int) -> tuple[int, ...]:
+        """See `DeviceCpu.load_words`."""
+        piece = self._pages.at(address)
+        if piece is None or address + 4 * count > piece.end or not READABLE[piece.protection] or self._observed:
+            return _WORDS[count].unpack(self.load(address, 4 * count))
+        return _WORDS[count].unpack_from(piece.memory, address - piece.start)
+
+    def store_words(self, address: int, *words: int) -> None:
+        """See `DeviceCpu.store_words`."""
+        count = len(words)
+        piece, end, meter = self._pages.at(address), address + 4 * count, self._meter
+        if (
+            piece is None
+            or end > piece.end
+            or not WRITABLE[piece.protection]
+            or self._observed is not None
+            or self._host_writes is not None
+            or (piece.translated and (meter is None or meter.may_be_translated(address, end)))
+        ):
+            self.store(address, _WORDS[count].pack(*words))
+        else:
+            _WORDS[count].pack_into(piece.memory, address - piece.start, *words)
