@@ -1,0 +1,95 @@
+"""A whole static library, linked: lld and JITLink."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from elftools.elf.elffile import ELFFile
+
+from benchmarks import inputs, peers
+from benchmarks.measure import Absent, Contender, Row, Run, alternately, child, settle
+from benchmarks.subject import Context, Results, subject
+from emu.fetch.errors import FetchError
+from relink.elf.archive import Archive
+from toolchains.archives import archives
+
+_HOW = "all members, externals at one address; the peer's whole process"
+
+
+@subject()
+def archive(context: Context) -> Results:
+    """All of libcrypto.a: lld -r, lld -shared, llvm-jitlink."""
+    path = next((found for found in _places() if found.exists()), None)
+    if path is None:
+        return
+    count = len(Archive.open(path).objects)
+    named = {
+        "lld -r": _lld(path, context.folder, "-r"),
+        "lld -shared": _lld(path, context.folder, "-shared", "-z", "notext", "--unresolved-symbols=ignore-all"),
+        "llvm-jitlink": _jitlink(path, context.folder),
+    }
+    settle()
+    ours: Run = lambda: child("benchmarks.child", path, "--link", "--count", 3)  # noqa: E731
+    figures = alternately({"ours": ours, **named}, context.rounds)
+    for what, title in (("warm", "warm"), ("first", "first in the process")):
+        for name in named:
+            yield Row(
+                "archive",
+                f"libcrypto.a, {count} members, {title}",
+                figures.least("ours", what),
+                peer_name=name,
+                peer=figures.of_peer(name),
+                absent=figures.reason(name),
+                goal=2.0 if name == "lld -shared" and what == "warm" else None,
+                how=_HOW,
+                note=f"{figures.least('ours', 'relocations'):,.0f} relocations",
+            )
+
+
+def _places() -> Iterator[Path]:
+    """The host's own, or Debian's, which is fetched."""
+    yield Path("/usr/lib/x86_64-linux-gnu/libcrypto.a")
+    try:
+        yield from archives("x86_64", "libcrypto.a")
+    except FetchError:
+        return
+
+
+def _lld(path: Path, folder: Path, *flags: str) -> Contender:
+    command = peers.lld()
+    if isinstance(command, Absent):
+        return command
+    words = [*command, *flags, "--whole-archive", path, "-o", folder / "linked"]
+    return lambda: peers.run(words)
+
+
+def _jitlink(path: Path, folder: Path) -> Contender:
+    """JITLink links what its entry needs: one object that names a function of each member."""
+    command = peers.jitlink()
+    if isinstance(command, Absent):
+        return command
+    members = folder / "members"
+    members.mkdir()
+    subprocess.run(["ar", "x", path], cwd=members, check=True)
+    objects = sorted(members.glob("*.o"))
+    words = "".join(f".quad {name}\n" for name in _one_of_each(objects))
+    root = inputs.assembled(folder, "every", f".data\n.globl every\nevery:\n{words}", shared=False)
+    line = [command, "-noexec", "-phony-externals", "-entry=every", root, *objects]
+    return lambda: peers.run(line)
+
+
+def _one_of_each(objects: list[Path]) -> Iterator[str]:
+    """A global symbol that each object defines."""
+    for path in objects:
+        with path.open("rb") as file:
+            table = ELFFile(file).get_section_by_name(".symtab")
+            symbols = table.iter_symbols() if table is not None else ()
+            yield from islice((found.name for found in symbols if _is_exported(found.entry)), 1)
+
+
+def _is_exported(entry: Mapping[str, Any]) -> bool:
+    return entry["st_info"]["bind"] == "STB_GLOBAL" and entry["st_shndx"] != "SHN_UNDEF"

@@ -1,0 +1,109 @@
+"""Crossings between Python and the guest."""
+
+from __future__ import annotations
+
+from benchmarks import lazy as first_calls
+from benchmarks.guest_calls import BARE, BareUnicorn, ThroughCpu, structure_call, whole_call
+from benchmarks.measure import Absent, Contender, Row, alternately, microseconds
+from benchmarks.subject import Context, Results, subject
+from benchmarks.subjects.hosted_functions import HostedFunctions
+from tests.cpu.guests import CODE, GUESTS, Guest
+from toolchains.targets import TARGETS
+
+_COUNT = 2000
+_UNTIL = "bare: registers and stack by the binding, emu_start with until"
+_NO_UNICORN = "it has no LoongArch"
+
+
+@subject()
+def calls(context: Context) -> Results:
+    """Guest functions called from Python: bare Unicorn with `until`."""
+    for guest in GUESTS.values():
+        ours = ThroughCpu(guest)
+        code = guest.code("return")
+        ours.cpu.write(CODE, code)
+        target = f"{guest.name}-clang"
+        contenders: dict[str, Contender] = {
+            "bare": _bare_call(guest),
+            "cpu": lambda ours=ours: microseconds(ours.call, _COUNT),  # type: ignore[misc]
+            "function": lambda target=target: whole_call(target),  # type: ignore[misc]
+            "struct": lambda target=target: structure_call(target),  # type: ignore[misc]
+        }
+        figures = alternately(contenders, context.rounds)
+        for kind, title, goal in (
+            ("function", "add(20, 22)", 1.1),
+            ("struct", "structure by value", None),
+            ("cpu", "the engine alone", None),
+        ):
+            yield Row(
+                "calls",
+                f"{title}, {guest.name}",
+                figures.least(kind),
+                "µs",
+                "bare Unicorn",
+                figures.of_peer("bare"),
+                figures.reason("bare"),
+                goal=goal,
+                how=_UNTIL,
+            )
+
+
+@subject()
+def hosted(context: Context) -> Results:
+    """Calls of the guest into Python and the hosted C library: one crossing by bare Unicorn."""
+    for guest in GUESTS.values():
+        with HostedFunctions(guest.name) as functions:
+            contenders: dict[str, Contender] = {"bare": _bare_crossing(guest)}
+            for name in functions.names:
+                contenders[name] = lambda name=name, functions=functions: functions.cost(name)  # type: ignore[misc]
+            figures = alternately(contenders, context.rounds)
+        for name in functions.names:
+            yield Row(
+                "hosted",
+                f"{name}, {guest.name}",
+                figures.least(name),
+                "µs",
+                "bare Unicorn's crossing",
+                figures.of_peer("bare"),
+                figures.reason("bare"),
+                goal=1.1 if name == "host function" else 1.0,
+                how="in a loop of the guest; the crossing: read an argument, write a result, go on",
+            )
+
+
+def _bare_call(guest: Guest) -> Contender:
+    if guest.name not in BARE:
+        return Absent(_NO_UNICORN)
+    bare = BareUnicorn(guest)
+    bare.uc.mem_write(CODE, guest.code("return"))
+    return lambda: microseconds(bare.call, _COUNT)
+
+
+def _bare_crossing(guest: Guest) -> Contender:
+    if guest.name not in BARE:
+        return Absent(_NO_UNICORN)
+    bare = BareUnicorn(guest)
+    bare.uc.mem_write(CODE, guest.code("call forever"))
+    bare.call_forever()
+    return lambda: microseconds(bare.trap, _COUNT)
+
+
+@subject()
+def lazy(context: Context) -> Results:
+    """First calls through the PLT: ld.so's lazy binding."""
+    rounds = max(2, context.rounds // 2)
+    theirs = first_calls.native()
+    for name, target in TARGETS.items():
+        found = [first_calls.measured(name, target.arch, "lazy") for _ in range(rounds)]
+        first, later = min(pair[0] for pair in found), min(pair[1] for pair in found)
+        yield Row(
+            "lazy",
+            f"binding at the first call, {name}",
+            max(first - later, 0.0),
+            "µs",
+            "ld.so",
+            None if theirs is None else max(theirs[0] - theirs[1], 0.01),
+            "" if theirs else "this host is not Linux on x86_64",
+            most=12.0,
+            how="a first call less a later one, median of 400 functions, elapsed time",
+        )

@@ -1,0 +1,149 @@
+"""Whole processes, and small pieces of work in one that is running."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import unicorn
+
+from benchmarks import inputs, peers
+from benchmarks.guest_calls import BARE
+from benchmarks.measure import Absent, Contender, Row, alternately, microseconds, process, settle
+from benchmarks.subject import Context, Results, subject
+from emu import Machine
+from relink.search.decoded_cache import CACHE
+from tests.fixtures import fixture
+from tests.machine.static_programs import static_program
+from toolchains.targets import TARGETS
+
+_ADD = "int add(int a, int b) { return a + b; }"
+
+
+@subject()
+def startup(context: Context) -> Results:
+    """`relink-emu load small.so`, the whole process: an interpreter that does nothing."""
+    small = inputs.library(_ADD)
+    command: list[str | Path] = [sys.executable, "-c", "from emu.cli import main; main()", "load", small]
+    nothing = [sys.executable, "-c", "pass"]
+    process(command)  # writes the compiled modules
+    contenders: dict[str, Contender] = {"ours": lambda: process(command), "pass": lambda: process(nothing)}
+    figures = alternately(contenders, 3 * context.rounds)
+    yield Row(
+        "startup",
+        "load small.so, whole process",
+        figures.least("ours"),
+        peer_name="python -c pass",
+        peer=figures.least("pass"),
+        goal=5.5,
+        how="CPU time of the process; compiled modules on disk",
+    )
+
+
+@subject()
+def program(context: Context) -> Results:
+    """A small static program from its start to its exit: qemu-user, Qiling."""
+    path = static_program("x86_64")
+    ours = "import sys; from emu import Machine; sys.exit(Machine('x86_64', stdin=b'').run(sys.argv[1]))"
+    command: list[str | Path] = [sys.executable, "-c", ours, path]
+    qemu = peers.qemu("x86_64")
+    named: dict[str, Contender] = {
+        "qemu-user": qemu if isinstance(qemu, Absent) else lambda: peers.run([qemu, path], _ANY),
+        "Qiling": peers.in_python(context.peers, "qiling", path),
+    }
+    figures = alternately({"ours": lambda: process(command, accepted=_ANY), **named}, context.rounds)
+    for name in named:
+        yield Row(
+            "program",
+            "static program with musl, whole process",
+            figures.least("ours"),
+            peer_name=name,
+            peer=figures.of_peer(name),
+            absent=figures.reason(name),
+            how="ours with Python's start and imports"
+            + (", Qiling's are not counted" if name == "Qiling" else ""),
+        )
+
+
+_ANY = range(256)  #: a program's own exit status
+
+
+@subject()
+def small(context: Context) -> Results:
+    """Small files loaded and closed in a process that is running: dlopen and dlclose."""
+    library = inputs.library(_ADD)
+    content, fragment = library.read_bytes(), inputs.object_of("void one(void) {}").read_bytes()
+    settle()
+    with Machine("x86_64") as machine:
+
+        def uncached() -> None:
+            CACHE.clear()
+            machine.load(library).close()
+
+        contenders: dict[str, Contender] = {
+            "path": lambda: microseconds(lambda: machine.load(library).close(), 50),
+            "uncached": lambda: microseconds(uncached, 50),
+            "bytes": lambda: microseconds(lambda: machine.load(content).close(), 50),
+            "object": lambda: microseconds(lambda: machine.load(fragment).close(), 50),
+            "dlopen": peers.ld_so("reopen", library),
+        }
+        figures = alternately(contenders, context.rounds)
+    for name, what, most in (
+        ("path", ".so again, load and close", 0.15),
+        ("uncached", ".so, its decoded form not kept, load and close", 0.4),
+        ("bytes", ".so from bytes, load and close", 0.4),
+        ("object", "small .o from bytes, load and close", 0.1),
+    ):
+        yield Row(
+            "small",
+            what,
+            figures.least(name) / 1000,
+            peer_name="" if name == "object" else "ctypes dlopen, dlclose",
+            peer=None if name == "object" else figures.of_peer("dlopen"),
+            absent=figures.reason("dlopen"),
+            most=most,
+            how="mean of many in a running process",
+        )
+
+
+@subject()
+def machine(context: Context) -> Results:
+    """A machine and a first library in a process that is running: bare Unicorn with the same bytes."""
+    for target in TARGETS.values():
+        if target.name != target.arch:
+            continue
+        path = fixture(f"{target.name}-clang", "basic")
+        figures = alternately(_machines(target.name, target.arch, path), context.rounds)
+        theirs = figures.of_peer("bare")
+        yield Row(
+            "machine",
+            f"Machine() and load of basic.so, {target.name}",
+            figures.least("ours") / 1000,
+            peer_name="bare Unicorn",
+            peer=None if theirs is None else theirs / 1000,
+            absent=figures.reason("bare"),
+            most=2.0 if target.arch == "loongarch64" else 0.5,
+            how="bare: an engine, one mapping, the segments written; nothing is relocated",
+        )
+
+
+def _machines(name: str, arch: str, path: Path) -> dict[str, Contender]:
+    bare: Contender = Absent("it has no LoongArch")
+    if name in BARE:
+        bare = lambda: microseconds(lambda: _bare(name, path), 20)  # noqa: E731
+    return {"ours": lambda: microseconds(lambda: _machine(arch, path), 20), "bare": bare}
+
+
+def _machine(arch: str, path: Path) -> None:
+    with Machine(arch) as made:
+        made.load(path, allow_unresolved=True)
+
+
+def _bare(name: str, path: Path) -> None:
+    arch, mode, model, *_ = BARE[name]
+    engine = unicorn.Uc(arch, mode)
+    if model is not None:
+        engine.ctl_set_cpu_model(model)
+    data = path.read_bytes()
+    engine.mem_map(0x10_0000, 0x10_0000)
+    engine.mem_write(0x10_0000, data)
