@@ -95,7 +95,7 @@ int %s(int x) { return twice(x); }"""
 @pytest.mark.parametrize("target", TARGETS)
 def test_static_and_hidden_functions_are_found_where_only_one_is_meant(target: str) -> None:
     parts = [
-        compiled(target, LOCALS),
+        compiled(target, LOCALS, "-g"),
         compiled(target, AGAIN % (4, "four")),
         compiled(target, AGAIN % (5, "five")),
     ]

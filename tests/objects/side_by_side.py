@@ -361,7 +361,7 @@ def _script(combined: CombinedObjects, arch: Architecture) -> str:
         parts = " ".join(f"*{Path(part.file.name).name}({_quoted(part.name)})" for part in zeros)
         placed.append((BASE + zeros[0].offset, f".tbss : {{ {parts} }}"))
     for number, part in enumerate(combined.inputs):
-        if part.name.startswith(_REWRITTEN) or _is_tbss(part):
+        if part.name.startswith(_REWRITTEN) or _is_tbss(part) or not (part.size or part.kind == TLS):
             continue
         at, stem = BASE + part.offset, Path(part.file.name).name
         kind = {".init_array": ".init_array", ".fini_array": ".fini_array"}.get(part.name, "")
