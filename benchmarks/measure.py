@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Seconds after which a comparison begins no further round.
+PATIENCE = 30.0
 #: The bar for what grows: the exponent of the cost, fitted to a series. Less is better than linear.
 LINEAR, TOLERANCE = 1.0, 0.1
 
@@ -120,9 +122,12 @@ class Measured:
 
 
 def alternately(contenders: Mapping[str, Contender], rounds: int) -> Measured:
-    """Run each contender once in each round; one that fails (`PeerFailed`) drops out."""
-    measured = Measured({}, {})
-    for _ in range(rounds):
+    """Run each contender once in each round; one that fails (`PeerFailed`) drops out. Two rounds are run however
+    long they take."""
+    measured, started = Measured({}, {}), time.perf_counter()
+    for number in range(rounds):
+        if number > 1 and time.perf_counter() - started > PATIENCE:
+            break
         for name, run in contenders.items():
             if isinstance(run, Absent):
                 measured.reasons[name] = run.reason

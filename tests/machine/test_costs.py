@@ -1,0 +1,191 @@
+"""What loads, calls, restores and events cost, in calls: more of the input must not make more of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from emu import Machine
+from emu.cpu import unicorn_api
+from emu.cpu.create import create_cpu
+from emu.cpu.protocol import Cpu
+from emu.cpu.unicorn import UnicornCpu
+from relink.arch import ARCHITECTURES
+from tests.counting import engine_calls, objects_left, python_calls
+from tests.linker.craft import DATA, FUNC, Library, Rel, Sym
+from tests.linker.numbers import SYMBOLIC
+from tests.objects.build import compiled, linked
+from toolchains.targets import RELOCATIONS, Role
+
+#: One engine each.
+ARCHES = ("x86_64", "riscv32", "loongarch64")
+FEW, MANY = 20, 2000
+
+
+def engine_of(arch: str) -> type[Cpu]:
+    """The class of the engine of a machine."""
+    with Machine(arch) as machine:
+        return type(machine.cpu)
+
+
+def relocated(arch: str, count: int) -> bytes:
+    """A library with so many words to rebase, and so many that refer to one of its functions."""
+    word = ARCHITECTURES[arch].bits // 8
+    own = Sym("own", DATA, type=FUNC)
+    first = [Rel(DATA + 64 + word * n, RELOCATIONS[arch][Role.RELATIVE].number, addend=DATA) for n in range(count)]
+    second = [Rel(DATA + 64 + word * (count + n), SYMBOLIC[arch], own) for n in range(count)]
+    return Library(
+        arch, "librel.so", symbols=[own], relocations=[*first, *second], data=bytes(64 + 2 * word * count)
+    ).image()
+
+
+def exporting(arch: str, count: int) -> bytes:
+    """A library that exports so many variables."""
+    return Library(arch, "libexp.so", symbols=[Sym(f"v{n}", DATA + 8) for n in range(count)]).image()
+
+
+def referring(arch: str, count: int) -> bytes:
+    """A library with so many functions, each of which a word refers to by its name."""
+    word = ARCHITECTURES[arch].bits // 8
+    own = [Sym(f"f{n}", DATA + 8, type=FUNC) for n in range(count)]
+    words = [Rel(DATA + 64 + word * n, SYMBOLIC[arch], symbol) for n, symbol in enumerate(own)]
+    return Library(arch, "libref.so", symbols=own, relocations=words, data=bytes(64 + word * count)).image()
+
+
+KINDS = {"relocations": relocated, "exports": exporting, "references": referring}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("arch", ARCHES)
+def test_no_relocation_and_no_symbol_makes_a_call_of_the_engine(
+    arch: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cost(count: int) -> Counter[str]:
+        content = KINDS[kind](arch, count)
+        with engine_calls(monkeypatch, engine_of(arch)) as calls, Machine(arch) as machine:
+            calls.clear()
+            machine.load(content)
+            return Counter(calls)
+
+    few = cost(FEW)
+    assert few["map"], "the counters count"
+    assert cost(MANY) == few
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_relocation_and_no_symbol_calls_a_function_or_leaves_an_object(kind: str) -> None:
+    """Beyond those of an array that is processed in chunks."""
+
+    def cost(count: int) -> tuple[int, int]:
+        content = KINDS[kind]("x86_64", count)
+        with Machine("x86_64") as machine:
+            machine.load(KINDS[kind]("x86_64", FEW))  # what is made once
+            left = objects_left(lambda: machine.load(content))
+        with Machine("x86_64") as machine:
+            return python_calls(lambda: machine.load(content)), left
+
+    cost(FEW)
+    (few_calls, few_left), (many_calls, many_left) = cost(FEW), cost(MANY)
+    assert few_calls > 100, "the counters count"
+    assert many_calls - few_calls < (MANY - FEW) / 20
+    assert many_left - few_left < (MANY - FEW) / 20
+
+
+SOURCE = """
+static unsigned char touched[8 * 4096];
+int touch(int n) { for (int i = 0; i < n; i++) touched[i * 4096]++; return n; }
+int add(int a, int b) { return a + b; }
+"""
+
+
+def pages(target: str) -> Path:
+    return linked(target, [compiled(target, SOURCE, "-fPIC")])
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_clean_page_costs_a_restore_nothing(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One changed page among few and among many: the same calls of Python and of the engine."""
+
+    def cost(clean: int) -> tuple[int, Counter[str]]:
+        with Machine(arch) as machine:
+            touch = machine.load(pages(arch)).function("touch", "int(int)")
+            block = machine.heap.malloc(clean * 4096)
+            machine.memory.write(block, b"\1" * (clean * 4096))
+            touch(1)
+            snapshot = machine.snapshot()
+            for _ in range(2):
+                touch(1)
+                machine.restore(snapshot)
+            touch(1)
+            with engine_calls(monkeypatch, type(machine.cpu)) as calls:
+                machine.restore(snapshot)
+            touch(1)
+            return python_calls(lambda: machine.restore(snapshot)), calls
+
+    (few_calls, few_engine), (many_calls, many_engine) = cost(2), cost(2000)
+    assert few_calls > 10, "the counters count"
+    assert abs(many_calls - few_calls) < 5
+    assert many_engine == few_engine
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_call_makes_the_same_calls_of_the_engine_however_long_it_runs(
+    arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Machine(arch) as machine:
+        touch = machine.load(pages(arch)).function("touch", "int(int)")
+        touch(8)
+        costs = []
+        for count in (1, 8):
+            with engine_calls(monkeypatch, type(machine.cpu)) as calls:
+                touch(count)
+            costs.append((python_calls(lambda count=count: touch(count)), calls))  # type: ignore[misc]
+    assert costs[0][1]["run"] == 1
+    assert costs[0] == costs[1]
+
+
+class TestEvents:
+    """Without observation there are no hooks but those that stop a run; what an observation adds goes with it."""
+
+    @pytest.fixture
+    def hooks(self, monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+        """Hooks of Unicorn by kind, as they are installed."""
+        installed: Counter[int] = Counter()
+        real = unicorn_api.add_hook
+
+        def add_hook(handle: object, kind: int, *arguments: object, **more: object) -> object:
+            installed[kind] += 1
+            return real(handle, kind, *arguments, **more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(unicorn_api, "add_hook", add_hook)
+        return installed
+
+    @pytest.mark.parametrize("arch", ["x86_64", "riscv32"])
+    def test_off_they_install_nothing(self, arch: str, hooks: Counter[int]) -> None:
+        create_cpu(arch).close()
+        bare = dict(hooks)
+        assert bare, "the counters count"
+        hooks.clear()
+        with Machine(arch) as machine:
+            library = machine.load(pages(arch))
+            assert library.function("add", "int(int, int)")(20, 22) == 42
+            library.function("touch", "int(int)")(8)
+            machine.restore(machine.snapshot())
+            assert isinstance(machine.cpu, UnicornCpu)
+        assert dict(hooks) == bare
+        kinds = unicorn_api.uc
+        for kind in (kinds.UC_HOOK_CODE, kinds.UC_HOOK_MEM_READ, kinds.UC_HOOK_MEM_WRITE):
+            assert not any(installed & kind for installed in hooks if installed & kind == installed), kind
+
+    @pytest.mark.parametrize("arch", ARCHES)
+    def test_a_run_after_an_observation_costs_what_it_did_before(self, arch: str) -> None:
+        with Machine(arch) as machine:
+            touch = machine.load(pages(arch)).function("touch", "int(int)")
+            touch(1)
+            before = python_calls(lambda: touch(1))
+            with machine.coverage():
+                touch(1)
+            touch(1)
+            assert python_calls(lambda: touch(1)) == before
